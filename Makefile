@@ -1,0 +1,42 @@
+# PORT, DATA_DIR, DEMO and every other setting (docs/settings.md) come from the environment or from
+# make's own command line: `make up PORT=8100 DATA_DIR=/srv/okno DEMO=0`.
+VENV := .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+RUN := $(VENV)/bin/python
+MANAGE := $(RUN) manage.py
+REQUIREMENTS := requirements.txt tests/requirements.txt
+
+.PHONY: up install test check messages requirements
+.DEFAULT_GOAL := up
+
+up: install
+	@exec $(MANAGE) up --die-with-parent
+
+# Quick when nothing changed: the stamp holds the requirements' checksum and the folder (a copied .venv
+# is made anew). The lock lets `make up` and `make test` start together on a fresh clone.
+install:
+	@mkdir -p $(VENV) && exec 9>$(VENV)/.lock && { flock 9 2>/dev/null || true; } && \
+	key="$$(cat $(REQUIREMENTS) | cksum | tr ' ' -) $(CURDIR)" && \
+	if [ "$$(cat $(VENV)/.stamp 2>/dev/null)" != "$$key" ]; then \
+		"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")' && \
+		"$(PYTHON)" -m venv $(VENV) && \
+		$(RUN) -m pip install -q --disable-pip-version-check $(addprefix -r ,$(REQUIREMENTS)) && \
+		echo "$$key" > $(VENV)/.stamp; \
+	fi
+
+test: install
+	@$(RUN) -m pytest $(ARGS)
+
+check: install
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+	@$(MANAGE) makemigrations --check --dry-run
+
+messages: install
+	@$(MANAGE) messages
+
+# Needs uv (https://docs.astral.sh/uv/) on the PATH; the versions are those of the index it is set to.
+requirements:
+	uv pip compile -q --upgrade --generate-hashes --python-version 3.11 --no-emit-index-url --no-header config/requirements.in -o requirements.txt
+	uv pip compile -q --upgrade --generate-hashes --python-version 3.11 --no-emit-index-url --no-header tests/requirements.in -o tests/requirements.txt

@@ -1,0 +1,96 @@
+"""The Celery app: a doorbell for the database's work, and the clock that rings it.
+
+PostgreSQL is the truth. A task carries ids or nothing, may run twice, and may be lost: beat rings again.
+The options are the lessons of docs/decisions.md; the figures belong together, change them together.
+"""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging, task_prerun
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+# Longer than any task may run. The shortest among programs on one broker wins, so the broker is ours alone.
+VISIBILITY_TIMEOUT = 300
+REDIS_OPTIONS = {
+    "visibility_timeout": VISIBILITY_TIMEOUT,
+    "health_check_interval": 15,
+    "socket_connect_timeout": 2,
+    "socket_timeout": 5,
+    "socket_keepalive": True,
+    "retry_on_timeout": True,
+}
+QUEUES = ("inbound", "outbound", "housekeeping")
+# Name of the task (in bridge.tasks): its queue, and how often beat rings it, in seconds.
+TIMETABLE: dict[str, tuple[str, float]] = {
+    "drain_inbox": ("inbound", 2),
+    "drain_outbox": ("outbound", 2),
+    "expire_windows": ("housekeeping", 5),
+    "heartbeat": ("housekeeping", 10),
+    "prune": ("housekeeping", 3600),
+}
+
+app = Celery("okno")
+app.conf.update(
+    broker_url=settings.REDIS_URL,
+    broker_transport_options=REDIS_OPTIONS,
+    result_backend_transport_options=REDIS_OPTIONS,
+    visibility_timeout=VISIBILITY_TIMEOUT,
+    redis_socket_connect_timeout=2,
+    redis_socket_timeout=5,
+    redis_backend_health_check_interval=15,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_pool_limit=8,
+    # A doorbell rings once and never keeps the web waiting.
+    task_publish_retry=False,
+    task_ignore_result=True,
+    task_store_errors_even_if_ignored=False,
+    task_serializer="json",
+    accept_content=["json"],
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    # A call is over after 15 s; one that is not is ended in the middle, the row's attempt count stands.
+    task_soft_time_limit=50,
+    task_time_limit=60,
+    worker_prefetch_multiplier=1,
+    worker_cancel_long_running_tasks_on_connection_loss=True,
+    worker_soft_shutdown_timeout=20,
+    worker_enable_soft_shutdown_on_idle=False,
+    worker_max_tasks_per_child=100_000,
+    worker_send_task_events=False,
+    worker_hijack_root_logger=False,
+    task_default_queue="housekeeping",
+    task_routes={f"bridge.tasks.{name}": {"queue": queue} for name, (queue, _) in TIMETABLE.items()},
+    enable_utc=True,
+    timezone="UTC",
+    beat_schedule_filename=str(settings.DATA_DIR / "beat" / "schedule"),
+    beat_schedule={
+        name: {
+            "task": f"bridge.tasks.{name}",
+            "schedule": seconds,
+            # A ring that nobody heard is of no use later.
+            "options": {"expires": max(seconds * 3, 30)},
+        }
+        for name, (_, seconds) in TIMETABLE.items()
+    },
+    # Celery's Django support would close the database connection after each task: eighteen times slower.
+    CELERY_DB_REUSE_MAX=1_000_000_000,
+)
+app.autodiscover_tasks(["bridge"])
+
+
+@task_prerun.connect
+def forget_dead_connections(**_: Any) -> None:
+    """What Django does before a request: a connection that PostgreSQL's restart broke is opened anew."""
+    from django.db import close_old_connections
+
+    close_old_connections()
+
+
+@setup_logging.connect
+def keep_django_logging(**_: Any) -> None:
+    """Having a listener here keeps Celery from setting up logging of its own."""

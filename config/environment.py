@@ -1,0 +1,140 @@
+"""Every setting that comes from the environment, declared once: its name, kind, default and meaning.
+
+`manage.py settings_page` writes docs/settings.md from this table. NAME_FILE in place of NAME reads the value
+from a file (Docker secrets). A value that does not fit its kind stops the start with a sentence.
+"""
+
+import ipaddress
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+REQUIRED = object()
+
+
+def truth(text: str) -> bool:
+    words = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
+    return words[text.lower()]
+
+
+def words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def numbers(text: str) -> list[int]:
+    return [int(word) for word in words(text)]
+
+
+def networks(text: str) -> list[str]:
+    return [str(ipaddress.ip_network(word)) for word in words(text)]
+
+
+KIND_WORDS: dict[Callable[[str], Any], str] = {
+    str: "text",
+    int: "number",
+    truth: "yes or no",
+    words: "list, by commas",
+    numbers: "list of numbers, by commas",
+    networks: "list of networks, by commas",
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    name: str
+    kind: Callable[[str], Any]
+    default: Any
+    help: str
+
+
+SETTINGS = (
+    Setting("SECRET_KEY", str, REQUIRED, "Signs sessions and one-time links; at least 50 characters."),
+    Setting(
+        "FIELD_KEYS",
+        words,
+        REQUIRED,
+        "Fernet keys for the secrets in the database. The first encrypts, all decrypt: to rotate, put a new one in front.",
+    ),
+    Setting(
+        "DATABASE_URL",
+        str,
+        REQUIRED,
+        "postgres://user:password@host:5432/name. Without it an embedded server is started.",
+    ),
+    Setting(
+        "REDIS_URL",
+        str,
+        REQUIRED,
+        "redis://:password@host:6379/0, noeviction. Without it an embedded server is started.",
+    ),
+    Setting("DATA_DIR", str, "var", "The data folder: embedded servers, received files, generated secrets."),
+    Setting("HOST", str, "127.0.0.1", "The address `make up` listens on."),
+    Setting("PORT", int, 8000, "The port `make up` listens on."),
+    Setting(
+        "PUBLIC_URL",
+        str,
+        "",
+        "The portal's address for the outside, https://… in production. Empty: http://127.0.0.1:PORT.",
+    ),
+    Setting(
+        "ALLOWED_HOSTS", words, [], "Host names to answer to, besides this machine and the one in PUBLIC_URL."
+    ),
+    Setting(
+        "BEHIND_PROXY",
+        truth,
+        False,
+        "A proxy stands in front and sets X-Forwarded-Proto and X-Forwarded-For.",
+    ),
+    Setting("DEBUG", truth, False, "Django's error pages. Never where others can reach the portal."),
+    Setting("DEMO", truth, True, "Load the demo at the first start of `make up`."),
+    Setting("DEMO_ADMIN_PASSWORD", str, "", "The demo administrator's password. Empty: generated."),
+    Setting("DEMO_OPERATOR_PASSWORD", str, "", "The demo operator's password. Empty: generated."),
+    Setting("COMPANY_ID", int, 1, "The company id that goes out with every event."),
+    Setting(
+        "RELAY_ALLOWED_PRIVATE_CIDRS",
+        networks,
+        [],
+        "Private networks that a Redirect URL may point to, plain http and any port included. `make up` allows 127.0.0.0/8.",
+    ),
+    Setting("RELAY_ALLOWED_PORTS", numbers, [80, 443, 8080, 8443], "Ports that a Redirect URL may name."),
+    Setting("EVENT_RETENTION_DAYS", int, 30, "How long processed raw events and attempts are kept."),
+    Setting("LANGUAGE", str, "ru", "The language where a browser asks for neither ru nor en."),
+    Setting("TIME_ZONE", str, "Europe/Moscow", "The time zone of the pages."),
+    Setting("WEB_PROCESSES", int, 2, "Web processes."),
+    Setting("WEB_THREADS", int, 4, "Threads in each web process, each with a database connection."),
+    Setting("WORKERS", int, 1, "Celery workers that `make up` starts."),
+    Setting("WORKER_CONCURRENCY", int, 4, "Processes in each Celery worker."),
+    Setting("LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING or ERROR."),
+    Setting("LOG_FORMAT", str, "text", "text or json."),
+)
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+def value(name: str) -> Any:
+    """The setting's value from NAME, from the file in NAME_FILE, or its default."""
+    setting = BY_NAME[name]
+    text = os.environ.get(name, "")
+    if not text and (path := os.environ.get(f"{name}_FILE")):
+        text = Path(path).read_text().strip()
+    if not text:
+        if setting.default is REQUIRED:
+            raise ImproperlyConfigured(f"Set {name} in the environment. {setting.help}")
+        return setting.default
+    try:
+        return setting.kind(text)
+    except (ValueError, KeyError) as error:
+        shown = "" if setting.default is REQUIRED else f" and not {text!r}"
+        raise ImproperlyConfigured(f"{name} must be a {KIND_WORDS[setting.kind]}{shown}.") from error

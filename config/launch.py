@@ -1,0 +1,98 @@
+"""What manage.py does before Django: the data folder, its secrets, its servers.
+
+So every command works beside a running `make up` (it finds the servers) and alone (it starts them while it
+runs). In production DATABASE_URL, REDIS_URL and the keys are set and nothing of this happens.
+"""
+
+import atexit
+import os
+import sys
+from pathlib import Path
+
+from config.local_secrets import fresh_secrets, local_secrets
+from config.processes import locked, read_json
+from config.servers import PROJECT, Servers, ServersDoNotStart, attach
+
+# Commands that never touch the database: they start nothing and leave no data folder behind.
+NEED_NOTHING = {
+    "",
+    "check",
+    "collectstatic",
+    "compilemessages",
+    "help",
+    "makemessages",
+    "messages",
+    "settings_page",
+    "version",
+}
+# Commands that have a word of their own on migrations.
+MIGRATE_THEMSELVES = {
+    "up",
+    "migrate",
+    "makemigrations",
+    "showmigrations",
+    "sqlmigrate",
+    "squashmigrations",
+    "test",
+}
+ENVIRONMENT_SECRETS = ("SECRET_KEY", "FIELD_KEYS", "DEMO_ADMIN_PASSWORD", "DEMO_OPERATOR_PASSWORD")
+KINDS = {"DATABASE_URL": "postgres", "REDIS_URL": "valkey"}
+
+servers: Servers | None = None
+
+
+def is_given(name: str) -> bool:
+    return bool(os.environ.get(name) or os.environ.get(f"{name}_FILE"))
+
+
+def set_missing(values: dict[str, str]) -> None:
+    os.environ.update({name: text for name, text in values.items() if not is_given(name)})
+
+
+def data_folder() -> Path:
+    """A relative DATA_DIR is meant from the project's folder, whatever folder the command is called in."""
+    folder = PROJECT / (os.environ.get("DATA_DIR") or "var")
+    os.environ["DATA_DIR"] = str(folder)
+    return folder
+
+
+def prepare(arguments: list[str]) -> None:
+    """Complete the environment for one manage.py command."""
+    global servers
+    command = arguments[1] if len(arguments) > 1 else ""
+    data_dir = data_folder()
+    if command in NEED_NOTHING or command.startswith("-") or {"--help", "-h"} & set(arguments):
+        set_missing({name: fresh_secrets()[name] for name in ENVIRONMENT_SECRETS})
+        set_missing(
+            {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"}
+        )
+        return
+    wanted = tuple(kind for name, kind in KINDS.items() if not is_given(name))
+    if not all(is_given(name) for name in ("SECRET_KEY", "FIELD_KEYS")) or wanted:
+        known = local_secrets(data_dir)
+        set_missing({name: known[name] for name in ENVIRONMENT_SECRETS})
+    if command != "up":
+        # What `make up` was started with (its port, say) holds for the commands beside it too.
+        set_missing(read_json(data_dir / "up.json"))
+    if wanted:
+        try:
+            servers = attach(data_dir=data_dir, kinds=wanted)
+        except ServersDoNotStart as error:
+            sys.exit(str(error))
+        atexit.register(servers.leave)
+        set_missing(servers.urls)
+        if "postgres" in wanted and command not in MIGRATE_THEMSELVES:
+            migrate_if_new(data_dir)
+
+
+def migrate_if_new(data_dir: Path) -> None:
+    """A lone command on a fresh folder finds its tables; an older folder is migrated by `make up` alone."""
+    import django
+    from django.core.management import call_command
+    from django.db import connection
+
+    with locked(data_dir / ".migrate.lock"):
+        django.setup()
+        if "django_migrations" not in connection.introspection.table_names():
+            call_command("migrate", verbosity=0, interactive=False)
+        connection.close()

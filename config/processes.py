@@ -1,0 +1,101 @@
+"""What the keeper, the servers' users and the supervisor share: locks, state files, child processes.
+
+Standard library only: the keeper is a small process that never loads Django.
+"""
+
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+PR_SET_PDEATHSIG = 1
+CLONE_NEWUSER = 0x10000000
+LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def die_with_parent(signal_number: int) -> None:
+    """Ask Linux to send this process a signal when its parent dies, so that kill -9 leaves nothing behind."""
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal_number)
+
+
+def spawn(
+    command: list[str],
+    *,
+    on_parent_death: signal.Signals,
+    before_exec: Callable[[], None] | None = None,
+    **popen_options: Any,
+) -> subprocess.Popen[bytes]:
+    """Start a child in a process group of its own (so that its own children can be ended with it)."""
+    parent = os.getpid()
+
+    def prepare() -> None:
+        if before_exec is not None:
+            before_exec()
+        # After before_exec: a change of credentials makes the kernel forget this wish.
+        die_with_parent(on_parent_death)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return subprocess.Popen(command, preexec_fn=prepare, start_new_session=True, **popen_options)
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill what a finished or stuck child left of its process group."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def write_json(path: Path, content: Any, *, mode: int = 0o644) -> None:
+    """Write a file so that a reader sees the old or the new content, never half of it."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(content, file, indent=1)
+        file.write("\n")
+    os.replace(beside, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def take_lock(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
+    """Open and flock a file; None when it is taken and wait is False. Closing (or dying) lets it go."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    descriptor = take_lock(path)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    descriptor = take_lock(path, wait=False)
+    if descriptor is None:
+        return True
+    os.close(descriptor)
+    return False

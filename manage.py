@@ -1,0 +1,21 @@
+#!/usr/bin/env python
+"""Django's command line; see config/launch.py for what is made ready first."""
+
+import os
+import sys
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    try:
+        from django.core.management import execute_from_command_line
+    except ImportError:
+        sys.exit("Django is not in this Python: run `make install`, then `.venv/bin/python manage.py …`.")
+    from config.launch import prepare
+
+    prepare(sys.argv)
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

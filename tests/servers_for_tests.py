@@ -1,0 +1,53 @@
+"""One throw-away PostgreSQL and Valkey for a whole test run, in a temporary folder of its own.
+
+So the suite runs beside `make up`, as root and as an ordinary user, and never against a server of yours:
+DATABASE_URL and REDIS_URL of the caller are put aside. The pytest that the user started holds the servers;
+xdist's processes inherit their addresses. A killed run's servers stop by themselves (see config.keeper) and
+its folder is swept by the next run.
+"""
+
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from config.local_secrets import fresh_secrets
+from config.processes import is_locked
+from config.servers import Servers, attach
+
+PREFIX = "okno-tests-"
+MARK = "OKNO_TEST_SERVERS"
+held: Servers | None = None
+
+
+def set_environment() -> None:
+    global held
+    if MARK not in os.environ:
+        sweep()
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        for name in ("DATABASE_URL", "REDIS_URL", "PORT", "PUBLIC_URL", "DEBUG", "DEMO", "ALLOWED_HOSTS"):
+            os.environ.pop(name, None)
+        held = attach(data_dir=folder, kinds=("postgres", "valkey"), throwaway=True)
+        os.environ.update(held.urls, DATA_DIR=str(folder), **{MARK: held.urls["REDIS_URL"]})
+        os.environ.update({name: fresh_secrets()[name] for name in ("SECRET_KEY", "FIELD_KEYS")})
+    # Own Valkey database for each process: gw0 has 1, gw1 has 2, a run without xdist has 0.
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw-1")
+    number = int(worker.removeprefix("gw")) + 1
+    os.environ["REDIS_URL"] = os.environ[MARK].rsplit("/", 1)[0] + f"/{number}"
+
+
+def leave() -> None:
+    global held
+    if held is not None:
+        held.leave()
+        shutil.rmtree(held.data_dir, ignore_errors=True)
+        held = None
+
+
+def sweep() -> None:
+    """Remove the folders of killed runs: those whose servers have no user any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            if folder.stat().st_uid == os.getuid() and not is_locked(folder / "valkey" / "users"):
+                shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,7 @@
+"""The portal's settings, quick where a test need not wait and open to the receivers on loopback."""
+
+from config.settings import *  # noqa: F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+RELAY_ALLOWED_PRIVATE_CIDRS = ["127.0.0.0/8"]
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
