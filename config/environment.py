@@ -66,7 +66,8 @@ SETTINGS = (
         "FIELD_KEYS",
         words,
         REQUIRED,
-        "Fernet keys for the secrets in the database. The first encrypts, all decrypt: to rotate, put a new one in front.",
+        "Fernet keys for the secrets in the database. The first encrypts, all decrypt: "
+        "to rotate, put a new one in front.",
     ),
     Setting(
         "DATABASE_URL",
@@ -107,7 +108,8 @@ SETTINGS = (
         "RELAY_ALLOWED_PRIVATE_CIDRS",
         networks,
         [],
-        "Private networks that a Redirect URL may point to, plain http and any port included. `make up` allows 127.0.0.0/8.",
+        "Private networks that a Redirect URL may point to, plain http and any port included. "
+        "`make up` allows 127.0.0.0/8.",
     ),
     Setting("RELAY_ALLOWED_PORTS", numbers, [80, 443, 8080, 8443], "Ports that a Redirect URL may name."),
     Setting("EVENT_RETENTION_DAYS", int, 30, "How long processed raw events and attempts are kept."),

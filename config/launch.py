@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from config.local_secrets import fresh_secrets, local_secrets
-from config.processes import locked, read_json
+from config.processes import is_locked, locked, read_json, write_json
 from config.servers import PROJECT, Servers, ServersDoNotStart, attach
 
 # Commands that never touch the database: they start nothing and leave no data folder behind.
@@ -36,6 +36,7 @@ MIGRATE_THEMSELVES = {
     "test",
 }
 ENVIRONMENT_SECRETS = ("SECRET_KEY", "FIELD_KEYS", "DEMO_ADMIN_PASSWORD", "DEMO_OPERATOR_PASSWORD")
+SHARED_BY_UP = ("PORT", "PUBLIC_URL", "COMPANY_ID", "RELAY_ALLOWED_PRIVATE_CIDRS", "RELAY_ALLOWED_PORTS")
 KINDS = {"DATABASE_URL": "postgres", "REDIS_URL": "valkey"}
 
 servers: Servers | None = None
@@ -68,12 +69,10 @@ def prepare(arguments: list[str]) -> None:
         )
         return
     wanted = tuple(kind for name, kind in KINDS.items() if not is_given(name))
-    if not all(is_given(name) for name in ("SECRET_KEY", "FIELD_KEYS")) or wanted:
+    if wanted or command in {"up", "demo"} or not (is_given("SECRET_KEY") and is_given("FIELD_KEYS")):
         known = local_secrets(data_dir)
         set_missing({name: known[name] for name in ENVIRONMENT_SECRETS})
-    if command != "up":
-        # What `make up` was started with (its port, say) holds for the commands beside it too.
-        set_missing(read_json(data_dir / "up.json"))
+    share_settings_of_up(data_dir, is_up=command == "up")
     if wanted:
         try:
             servers = attach(data_dir=data_dir, kinds=wanted)
@@ -83,6 +82,19 @@ def prepare(arguments: list[str]) -> None:
         set_missing(servers.urls)
         if "postgres" in wanted and command not in MIGRATE_THEMSELVES:
             migrate_if_new(data_dir)
+
+
+def share_settings_of_up(data_dir: Path, *, is_up: bool) -> None:
+    """What `make up` was started with (its port, say) holds for the commands beside it too."""
+    path = data_dir / "up.json"
+    if not is_up:
+        for name, text in read_json(path).items():
+            os.environ.setdefault(name, text)
+        return
+    # An empty list given by hand stays empty.
+    os.environ.setdefault("RELAY_ALLOWED_PRIVATE_CIDRS", "127.0.0.0/8")
+    if not is_locked(data_dir / ".up.lock"):
+        write_json(path, {name: os.environ[name] for name in SHARED_BY_UP if name in os.environ})
 
 
 def migrate_if_new(data_dir: Path) -> None:

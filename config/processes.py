@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
+LEFTOVER_SECONDS = 20
 LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -99,3 +101,23 @@ def is_locked(path: Path) -> bool:
         return True
     os.close(descriptor)
     return False
+
+
+def end_leftover(pid: int, *, marks: tuple[str, ...], stop_signal: signal.Signals) -> None:
+    """Stop a recorded process, if its command line shows that it still is the one we started."""
+
+    deadline = time.monotonic() + LEFTOVER_SECONDS
+    while all(mark in command_line(pid) for mark in marks):
+        number = stop_signal if time.monotonic() < deadline else signal.SIGKILL
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        time.sleep(0.1)
+
+
+def command_line(pid: int) -> str:
+    """Empty for a process that is gone."""
+    if LIBC is not None:
+        with suppress(OSError):
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return ""
+    return subprocess.run(["ps", "-o", "args=", "-ww", "-p", str(pid)], capture_output=True, text=True).stdout

@@ -118,16 +118,15 @@ TIME_ZONE: str = value("TIME_ZONE")
 # --- files ------------------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = BASE_DIR / "staticfiles"
 MEDIA_ROOT = DATA_DIR / "media"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-# `make up` needs no collectstatic: the files are read from where they lie, found once at the start.
+# No collectstatic anywhere: the files are served from where they lie, listed once at the start.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
-# A webhook with a thousand messages fits; what is larger is refused before it is read. Files are counted apart.
+# A webhook with a thousand messages fits; what is larger is refused unread. Files are counted apart.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 
@@ -204,7 +203,10 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         "django.server": {"handlers": [], "propagate": True},
-        # A line for each request is for whoever asks for DEBUG.
-        "django_structlog": {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"},
+        # A line for each request and each ring of the doorbell is for whoever asks for DEBUG.
+        **{
+            name: {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"}
+            for name in ("django_structlog", "celery")
+        },
     },
 }

@@ -1,0 +1,237 @@
+"""`manage.py up`: starts the portal's processes, starts again what dies, stops all of them together.
+
+The command lines here are the ones docker-compose.yml uses (a test compares them).
+"""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from config.processes import end_group, end_leftover, spawn, write_json
+from config.servers import PROJECT, Servers
+
+READY_SECONDS = 60
+STOP_SECONDS = 10
+LOG_BYTES = 5_000_000
+
+
+def web_command(*, host: str, port: int, processes: int, threads: int) -> list[str]:
+    return [
+        *("python", "-m", "granian", "--interface", "wsgi", "config.wsgi:application"),
+        *("--host", host, "--port", str(port), "--workers", str(processes)),
+        # One process's threads share its interpreter; a few are enough to wait for commits side by side.
+        *("--blocking-threads", str(threads), "--backpressure", str(threads * 16)),
+        *("--respawn-failed-workers", "--workers-kill-timeout", "5", "--no-ws", "--log-level", "warning"),
+    ]
+
+
+def worker_command(*, queues: tuple[str, ...], concurrency: int, name: str = "worker") -> list[str]:
+    return [
+        *("python", "-m", "celery", "-A", "config.celery", "worker", "--queues", ",".join(queues)),
+        *("--pool", "prefork", "--concurrency", str(concurrency), "--hostname", f"{name}@%h"),
+        *("--loglevel", "WARNING", "--without-gossip", "--without-mingle"),
+    ]
+
+
+def beat_command() -> list[str]:
+    return ["python", "-m", "celery", "-A", "config.celery", "beat", "--loglevel", "WARNING", "--pidfile="]
+
+
+class StackDoesNotStart(Exception):
+    """A sentence for the person at the terminal."""
+
+
+@dataclass
+class Part:
+    """One process of the portal; restarted when it dies, later and later when it keeps dying."""
+
+    name: str
+    command: list[str]
+    log: Path
+    port: int | None = None
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    start_again_at: float = 0.0
+    pause: float = 0.0
+
+    def start(self) -> None:
+        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
+            self.log.rename(self.log.with_suffix(".log.1"))
+        with open(self.log, "ab") as log:
+            self.process = spawn(
+                [sys.executable, *self.command[1:]],
+                on_parent_death=signal.SIGTERM,
+                cwd=PROJECT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self.started_at = time.monotonic()
+
+    def has_died(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    def bury(self) -> str:
+        """Take the dead process's children along, plan the next start, and say how it died."""
+        assert self.process is not None
+        end_group(self.process)
+        died_young = time.monotonic() - self.started_at < 10
+        self.pause = min(max(self.pause * 2, 1.0), 15.0) if died_young else 0.0
+        self.start_again_at = time.monotonic() + self.pause
+        code = self.process.returncode
+        self.process = None
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+
+    def wait(self, deadline: float) -> None:
+        if self.process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(max(deadline - time.monotonic(), 0.1))
+            end_group(self.process)
+            self.process.wait()
+
+
+class Supervisor:
+    def __init__(
+        self, *, data_dir: Path, parts: list[Part], servers: Servers | None, say: Callable[[str], None]
+    ) -> None:
+        self.data_dir, self.parts, self.servers, self.say = data_dir, parts, servers, say
+        self.stack_file = data_dir / "stack.json"
+        self.told_to_stop = False
+        self.server_pids: dict[str, int] = {}
+
+    def run(self, *, when_ready: Callable[[], None]) -> None:
+        signal.signal(signal.SIGINT, self.on_signal)
+        signal.signal(signal.SIGTERM, self.on_signal)
+        try:
+            for part in self.parts:
+                part.start()
+            self.note_servers()
+            self.write_stack()
+            if self.wait_until_ready():
+                when_ready()
+            ticks = 0
+            while not self.told_to_stop:
+                time.sleep(0.1)
+                ticks += 1
+                self.tend_parts()
+                if ticks % 5 == 0:
+                    self.tend_servers()
+        finally:
+            self.stop()
+
+    def on_signal(self, *_: object) -> None:
+        self.told_to_stop = True
+
+    def wait_until_ready(self) -> bool:
+        web = next(part for part in self.parts if part.port)
+        deadline = time.monotonic() + READY_SECONDS
+        while not self.told_to_stop:
+            for part in self.parts:
+                if part.has_died():
+                    raise StackDoesNotStart(f"{part.name} does not start:\n{last_words(part.log)}")
+            if answers(web.port or 0):
+                return True
+            if time.monotonic() > deadline:
+                raise StackDoesNotStart(f"The web does not answer; its words are in {web.log}.")
+            time.sleep(0.05)
+        return False
+
+    def tend_parts(self) -> None:
+        for part in self.parts:
+            if part.has_died():
+                how = part.bury()
+                later = f" in {part.pause:.0f} s" if part.pause else ""
+                self.say(f"{part.name} stopped ({how}); starting it again{later}. Its words: {part.log}")
+                self.write_stack()
+            if part.process is None and time.monotonic() >= part.start_again_at:
+                part.start()
+                self.write_stack()
+
+    def tend_servers(self) -> None:
+        """Their keepers start them again; here it is said and written down."""
+        if self.servers is None:
+            return
+        self.servers.tend()
+        before = self.server_pids.copy()
+        self.note_servers()
+        for name, pid in self.server_pids.items():
+            if before.get(name) != pid:
+                self.say(f"{name} stopped and was started again, pid {pid}.")
+                self.write_stack()
+
+    def note_servers(self) -> None:
+        for kind in self.servers.kinds if self.servers else ():
+            if pid := self.servers and self.servers.state(kind).get("pid"):
+                self.server_pids[kind] = pid
+
+    def write_stack(self) -> None:
+        processes: list[dict[str, str | int]] = []
+        for kind, pid in self.server_pids.items():
+            assert self.servers is not None
+            processes.append({"name": kind, "pid": pid, "port": self.servers.state(kind)["port"]})
+        for part in self.parts:
+            if part.process is not None:
+                port = {"port": part.port} if part.port else {}
+                processes.append({"name": part.name, "pid": part.process.pid, **port})
+        write_json(self.stack_file, {"processes": processes})
+
+    def stop(self) -> None:
+        for part in self.parts:
+            part.stop()
+        deadline = time.monotonic() + STOP_SECONDS
+        for part in self.parts:
+            part.wait(deadline)
+        if self.servers is not None:
+            self.servers.leave()
+        self.stack_file.unlink(missing_ok=True)
+
+
+def end_leftovers(processes: list[dict[str, object]]) -> None:
+    """After a kill -9 of `up` its parts are told to end by the kernel; see them gone before starting anew."""
+    for process in processes:
+        pid, name = process.get("pid"), str(process.get("name"))
+        if isinstance(pid, int) and name not in ("postgres", "valkey"):
+            mark = "config.wsgi:application" if name == "web" else "config.celery"
+            end_leftover(pid, marks=(mark,), stop_signal=signal.SIGTERM)
+
+
+def is_taken(*, host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+def answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/health/live")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def last_words(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+
+
+def use_cold_shutdown() -> None:
+    """Celery's SIGTERM waits for ever; as SIGQUIT it waits worker_soft_shutdown_timeout for running tasks."""
+    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
