@@ -1,11 +1,19 @@
 """The whole public surface on one screen."""
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, re_path
 
+from bridge import files, uapi, webhooks
 from config import health
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    # machines
+    path("webhooks/<slug:kind>/<str:token>/", webhooks.ProviderWebhook.as_view(), name="webhook"),
+    *[re_path(rf"^uapi/{method}/?$", view, name=f"uapi-{method}") for method, view in uapi.METHODS.items()],
+    path("health/live", health.live, name="health-live"),
+    # files
+    path("files/<int:pk>/", files.chat_file, name="file"),
+    path("files/shared/<str:signature>/", files.signed_file, name="signed-file"),
+    # people
     path("admin/", admin.site.urls),
-    path("health/live", health.live),
 ]

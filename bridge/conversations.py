@@ -1,0 +1,503 @@
+"""Station 3: contact, conversation, request, message; the service window opens or is prolonged.
+
+``receive`` takes many messages of one API channel at once and asks the database a fixed number of questions,
+however many they are. The same message (by the provider's id) is stored once, ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.core.files.uploadedfile import UploadedFile
+from django.db import connection, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged, TimePassed
+
+from . import doorbell, files, tracking, windows
+from .models import Attachment, Contact, Conversation, Delivery, Message, ServiceWindow, StrayStatus, Ticket
+
+ODD_CLOCK = timedelta(days=30)  # a provider's stamp further off than this is shown as odd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """What became of one message: its row, and whether it was new (a repeat gives the row of the first time)."""
+
+    message: Message
+    conversation: Conversation
+    is_new: bool
+    opened_chat: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incoming:
+    """A contact's message with the chat channel it lands in; ``contact`` where the caller has already found it."""
+
+    fact: MessageReceived
+    chat_channel: ChatChannel
+    contact: Contact | None = None
+    uploads: tuple[UploadedFile, ...] = ()
+
+
+@transaction.atomic
+def receive(api_channel: ApiChannel, incoming: Sequence[Incoming]) -> list[Received]:
+    """Store contacts' messages, keep their windows, queue the events. One result for each, in their order."""
+    now = windows.database_now()
+    contacts = _contacts(api_channel, incoming)
+    conversations, opened = _conversations(api_channel, incoming, contacts)
+    keyed = [(item, conversations[contacts[index].pk, item.chat_channel.pk]) for index, item in enumerate(incoming)]
+    known = _known(api_channel, incoming)
+    fresh: list[tuple[Incoming, Conversation]] = []
+    seen: set[str] = set()
+    for item, conversation in keyed:
+        external_id = item.fact.external_id
+        if external_id and (external_id in known or external_id in seen):
+            continue
+        seen.add(external_id)
+        fresh.append((item, conversation))
+    stored = _store(api_channel, fresh, opened=opened, now=now)
+    by_external = {message.external_id: message for message in stored if message.external_id} | known
+    remaining = iter(stored)
+    new_ids = {message.pk for message in stored}
+    results = []
+    reported: set[int] = set()
+    for item, conversation in keyed:
+        message = by_external[item.fact.external_id] if item.fact.external_id else None
+        if message is None:
+            message = next(m for m in remaining if not m.external_id)
+        is_new = message.pk in new_ids and message.pk not in reported
+        reported.add(message.pk)
+        results.append(
+            Received(
+                message=message,
+                conversation=conversation if is_new else message.conversation,
+                is_new=is_new,
+                opened_chat=conversation.pk in opened if is_new else _is_first(message),
+            )
+        )
+    return results
+
+
+def _is_first(message: Message) -> bool:
+    """A repeat of the message that opened the chat gets the answer of the first time."""
+    return not Message.objects.filter(conversation=message.conversation_id, pk__lt=message.pk).exists()
+
+
+# --- contacts and conversations --------------------------------------------------------------------------
+
+
+def _contacts(api_channel: ApiChannel, incoming: Sequence[Incoming]) -> list[Contact]:
+    """The contact of each message, created where it was not known."""
+    wanted = {item.fact.contact.external_id for item in incoming if item.contact is None} - {""}
+    by_id: dict[str, Contact] = {}
+    if wanted:
+        infos: dict[str, ContactInfo] = {}
+        for item in incoming:
+            infos.setdefault(item.fact.contact.external_id, item.fact.contact)
+        known = _contacts_by_external_id(api_channel, wanted)
+        missing = sorted(wanted - known.keys())
+        if missing:
+            Contact.objects.bulk_create(
+                [_new_contact(api_channel, infos[external_id]) for external_id in missing],
+                ignore_conflicts=True,
+            )
+            known = _contacts_by_external_id(api_channel, wanted)
+        by_id = known
+    result = []
+    for item in incoming:
+        contact = item.contact or by_id.get(item.fact.contact.external_id)
+        if contact is None:
+            contact = _new_contact(api_channel, item.fact.contact)
+            contact.save()
+        result.append(contact)
+    _learn(zip(result, (item.fact.contact for item in incoming), strict=True))
+    return result
+
+
+def _contacts_by_external_id(api_channel: ApiChannel, wanted: set[str]) -> dict[str, Contact]:
+    found = Contact.objects.filter(api_channel=api_channel, external_id__in=wanted)
+    return {contact.external_id: contact for contact in found}
+
+
+def _new_contact(api_channel: ApiChannel, info: ContactInfo) -> Contact:
+    return Contact(
+        api_channel=api_channel,
+        external_id=info.external_id[:190],
+        phone=info.phone[:32],
+        name=info.name[:200],
+        email=info.email[:200],
+    )
+
+
+def _learn(told: Iterable[tuple[Contact, ContactInfo]]) -> None:
+    """A contact may tell more of itself later: fill what is empty, follow a new name."""
+    changed: dict[int, Contact] = {}
+    for contact, info in told:
+        if info.name and info.name[:200] != contact.name:
+            contact.name = info.name[:200]
+            changed[contact.pk] = contact
+        for field in ("phone", "email"):
+            value = getattr(info, field)[: 32 if field == "phone" else 200]
+            if value and not getattr(contact, field):
+                setattr(contact, field, value)
+                changed[contact.pk] = contact
+    if changed:
+        Contact.objects.bulk_update([changed[pk] for pk in sorted(changed)], ["name", "phone", "email"])
+
+
+def _conversations(
+    api_channel: ApiChannel, incoming: Sequence[Incoming], contacts: Sequence[Contact]
+) -> tuple[dict[tuple[int, int], Conversation], set[int]]:
+    """Locked conversations by (contact, chat channel), and the ids of those that this call opened."""
+    pairs = {(contact.pk, item.chat_channel.pk) for item, contact in zip(incoming, contacts, strict=True)}
+    found = _lock_conversations(pairs)
+    missing = sorted(pairs - found.keys())
+    opened: set[int] = set()
+    if missing:
+        Conversation.objects.bulk_create(
+            [
+                Conversation(api_channel=api_channel, contact_id=contact_id, chat_channel_id=chat_channel_id)
+                for contact_id, chat_channel_id in missing
+            ],
+            ignore_conflicts=True,
+        )
+        found = _lock_conversations(pairs)
+        # Ours or somebody else's of the same moment? The one with no message yet is new to whoever holds its lock.
+        candidates = [found[pair].pk for pair in missing]
+        begun = Message.objects.filter(conversation__in=candidates).values_list("conversation_id", flat=True)
+        opened = set(candidates) - set(begun)
+    return found, opened
+
+
+def _lock_conversations(pairs: set[tuple[int, int]]) -> dict[tuple[int, int], Conversation]:
+    rows = (
+        Conversation.objects.select_for_update(of=("self",), no_key=True)
+        .filter(contact__in={pair[0] for pair in pairs}, chat_channel__in={pair[1] for pair in pairs})
+        .select_related("contact", "chat_channel", "api_channel")
+        .order_by("pk")  # one order for all, so that two batches never wait for each other
+    )
+    return {(row.contact_id, row.chat_channel_id): row for row in rows}
+
+
+def lock(conversation_id: int) -> Conversation:
+    """One conversation, locked until the transaction ends: the first of the locks."""
+    return (
+        Conversation.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("contact", "chat_channel", "api_channel")
+        .get(pk=conversation_id)
+    )
+
+
+# --- tickets and messages --------------------------------------------------------------------------------
+
+
+def _known(api_channel: ApiChannel, incoming: Sequence[Incoming]) -> dict[str, Message]:
+    """Messages that were stored before, by the provider's id."""
+    ids = {item.fact.external_id for item in incoming} - {""}
+    if not ids:
+        return {}
+    rows = Message.objects.filter(api_channel=api_channel, external_id__in=ids).select_related("conversation")
+    return {row.external_id: row for row in rows}
+
+
+def _store(
+    api_channel: ApiChannel,
+    fresh: Sequence[tuple[Incoming, Conversation]],
+    *,
+    opened: set[int],
+    now: datetime,
+) -> list[Message]:
+    if not fresh:
+        return []
+    tickets, states, new_tickets = _tickets(fresh, opened=opened)
+    messages = Message.objects.bulk_create(
+        [
+            Message(
+                conversation=conversation,
+                api_channel=api_channel,
+                ticket=tickets[conversation.pk],
+                direction=Message.Direction.INBOUND,
+                kind=Message.Kind.TEXT if item.fact.text else Message.Kind.FILE,
+                text=item.fact.text,
+                external_id=item.fact.external_id,
+                provider_time=item.fact.at,
+                status=Message.Status.RECEIVED,
+                details={"odd_clock": True} if item.fact.at and abs(now - item.fact.at) > ODD_CLOCK else {},
+            )
+            for item, conversation in fresh
+        ]
+    )
+    pairs = list(zip(messages, (item for item, _conversation in fresh), strict=True))
+    links = _attach(pairs)
+    windows.prolong(_newest(pairs, now=now), now=now)
+    _last_words(messages, now=now)
+    spoken = []
+    for message in messages:
+        pk = message.conversation_id
+        spoken.append(
+            tracking.Spoken(
+                message=message,
+                conversation=message.conversation,
+                ticket=tickets[pk],
+                state=states.pop(pk, None),
+                new_ticket=pk in new_tickets,
+                files=links.get(message.pk, ()),
+            )
+        )
+        new_tickets.discard(pk)
+    if Delivery.objects.bulk_create(tracking.deliveries_for(spoken)):
+        doorbell.ring_after_commit(doorbell.OUTBOUND)
+    return messages
+
+
+def _tickets(
+    fresh: Sequence[tuple[Incoming, Conversation]], *, opened: set[int]
+) -> tuple[dict[int, Ticket], dict[int, str], set[int]]:
+    """The live ticket of each conversation; what the first event says of the chat; conversations with a new ticket."""
+    first_texts: dict[int, str] = {}
+    conversations: dict[int, Conversation] = {}
+    for item, conversation in fresh:
+        first_texts.setdefault(conversation.pk, item.fact.text)
+        conversations[conversation.pk] = conversation
+    live = Ticket.objects.filter(conversation__in=conversations).exclude(status__in=Ticket.ENDED)
+    tickets = {ticket.conversation_id: ticket for ticket in live}
+    reopened = [ticket for ticket in tickets.values() if ticket.status == Ticket.Status.SOLVED]
+    for ticket in reopened:
+        ticket.status, ticket.closed_at, ticket.updated_at = Ticket.Status.OPEN, None, timezone.now()
+    if reopened:
+        Ticket.objects.bulk_update(reopened, ["status", "closed_at", "updated_at"])
+    created = Ticket.objects.bulk_create(
+        [
+            Ticket(
+                conversation=conversation,
+                assignee_id=conversation.assignee_id,
+                subject=first_texts[pk].split("\n")[0][:80],
+                first_text=first_texts[pk],
+            )
+            for pk, conversation in sorted(conversations.items())
+            if pk not in tickets
+        ]
+    )
+    tickets |= {ticket.conversation_id: ticket for ticket in created}
+    resumed = {ticket.conversation_id for ticket in [*created, *reopened]}
+    states = {pk: "new" if pk in opened else "reopened" for pk in resumed | opened}
+    return tickets, states, {ticket.conversation_id for ticket in created}
+
+
+def _attach(pairs: Sequence[tuple[Message, Incoming]]) -> dict[int, list[str]]:
+    attachments = Attachment.objects.bulk_create(
+        [
+            Attachment(message=message, url=file.url[:2000], name=file.name[:200], mime=file.mime[:100])
+            for message, item in pairs
+            for file in item.fact.files
+        ]
+    )
+    for message, item in pairs:
+        attachments += files.store(message, item.uploads)
+    links: dict[int, list[str]] = {}
+    for attachment in attachments:
+        links.setdefault(attachment.message_id, []).append(tracking.file_link(attachment))
+    return links
+
+
+def _newest(pairs: Sequence[tuple[Message, Incoming]], *, now: datetime) -> dict[int, tuple[datetime, int]]:
+    newest: dict[int, tuple[datetime, int]] = {}
+    for message, item in pairs:
+        written_at = item.fact.at or now
+        before = newest.get(message.conversation_id)
+        if before is None or written_at > before[0]:
+            newest[message.conversation_id] = (written_at, message.pk)
+    return newest
+
+
+def _last_words(messages: Sequence[Message], *, now: datetime) -> None:
+    touched: dict[int, Conversation] = {}
+    for message in messages:
+        conversation = message.conversation
+        note_last_words(conversation, message, now=now)
+        conversation.unread += 1
+        touched[conversation.pk] = conversation
+    Conversation.objects.bulk_update(
+        [touched[pk] for pk in sorted(touched)], ["last_message_at", "last_text", "last_direction", "unread"]
+    )
+
+
+def note_last_words(conversation: Conversation, message: Message, *, now: datetime) -> None:
+    conversation.last_message_at = now
+    conversation.last_text = message.text[:200]
+    conversation.last_direction = message.direction
+
+
+# --- statuses --------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def change_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> None:
+    """Move ticks forward. A status whose message is not known yet waits in StrayStatus."""
+    ids = {fact.message_id for fact in facts if fact.message_id is not None}
+    external_ids = {fact.external_id for fact in facts if fact.external_id}
+    rows = (
+        Message.objects.select_for_update(no_key=True)
+        .filter(api_channel=api_channel, direction=Message.Direction.OUTBOUND)
+        .filter(Q(pk__in=ids) | Q(external_id__in=external_ids - {""}))
+        .order_by("pk")
+    )
+    by_id = {row.pk: row for row in rows}
+    by_external = {row.external_id: row for row in by_id.values() if row.external_id}
+    strays, changed = [], set()
+    for fact in facts:
+        message = by_id.get(fact.message_id or 0) or by_external.get(fact.external_id)
+        if message is None:
+            if fact.external_id:
+                strays.append(_stray(api_channel, fact))
+            continue
+        if advance(message, fact):
+            changed.add(message.pk)
+    if changed:
+        Message.objects.bulk_update(
+            [by_id[pk] for pk in sorted(changed)], ["status", "status_at", "reason", "details", "external_id"]
+        )
+    StrayStatus.objects.bulk_create(strays)
+
+
+def advance(message: Message, fact: StatusChanged) -> bool:
+    """Apply one status to an unsaved message if it is further on; say whether it was."""
+    if fact.external_id and not message.external_id:
+        message.external_id = fact.external_id
+    if Message.RANK[fact.status] <= Message.RANK[message.status]:
+        return False
+    message.status = fact.status
+    message.status_at = fact.at or timezone.now()
+    if fact.status == Message.Status.FAILED:
+        message.reason = "provider_failed"
+        message.details = message.details | {"code": fact.code, "title": fact.title}
+    else:
+        message.reason = ""
+    return True
+
+
+def _stray(api_channel: ApiChannel, fact: StatusChanged) -> StrayStatus:
+    return StrayStatus(
+        api_channel=api_channel,
+        external_id=fact.external_id,
+        status=fact.status,
+        at=fact.at,
+        code=fact.code,
+        title=fact.title,
+    )
+
+
+def join_strays(api_channel_id: int, messages: Iterable[Message]) -> None:
+    """Apply the statuses that came before their messages. The messages' rows are locked by the caller."""
+    by_external = {message.external_id: message for message in messages if message.external_id}
+    strays = list(
+        StrayStatus.objects.select_for_update(skip_locked=True, no_key=True).filter(
+            api_channel=api_channel_id, external_id__in=by_external
+        )
+    )
+    for stray in sorted(strays, key=lambda row: Message.RANK[row.status]):
+        message = by_external[stray.external_id]
+        fact = StatusChanged(
+            status=stray.status,
+            external_id=stray.external_id,
+            at=stray.at,
+            code=stray.code,
+            title=stray.title,
+        )
+        if advance(message, fact):
+            message.save(update_fields=["status", "status_at", "reason", "details"])
+    if strays:
+        StrayStatus.objects.filter(pk__in=[stray.pk for stray in strays]).delete()
+
+
+# --- notices, requests, time -----------------------------------------------------------------------------
+
+
+def notice(conversation: Conversation, reason: str, **details: object) -> Message:
+    """Our own word to the operator, in the chat it concerns."""
+    return Message.objects.create(
+        conversation=conversation,
+        api_channel_id=conversation.api_channel_id,
+        direction=Message.Direction.NOTICE,
+        kind=Message.Kind.NOTICE,
+        status=Message.Status.RECEIVED,
+        reason=reason,
+        details=details,
+    )
+
+
+@transaction.atomic
+def assign(conversation_id: int, *, user_id: int | None, by: int | None = None) -> Conversation:
+    """Make somebody responsible for a chat and its live request."""
+    conversation = lock(conversation_id)
+    before = conversation.assignee_id
+    if before == user_id:
+        return conversation
+    conversation.assignee_id = user_id
+    conversation.save(update_fields=["assignee"])
+    ticket = live_ticket(conversation)
+    if ticket is not None:
+        ticket.assignee_id = user_id
+        ticket.save(update_fields=["assignee", "updated_at"])
+        _changed(ticket, target="assignee_id", value=user_id, old_value=before, user_id=by)
+    return conversation
+
+
+@transaction.atomic
+def set_ticket_status(ticket_id: int, *, status: int, by: int | None = None) -> Ticket:
+    """Change a request's status; a closed one makes the contact's next message a new request.
+
+    Raises ValueError when the request would come to life beside another live one.
+    """
+    ticket = Ticket.objects.select_related("conversation__chat_channel", "conversation__contact").get(pk=ticket_id)
+    lock(ticket.conversation_id)
+    ticket.refresh_from_db(fields=["status", "closed_at"])
+    before = ticket.status
+    if before == status:
+        return ticket
+    revives = before in Ticket.ENDED and status not in Ticket.ENDED
+    if revives and live_ticket(ticket.conversation) is not None:
+        raise ValueError("another request of this chat is live")
+    ticket.status = status
+    ticket.closed_at = windows.database_now() if status in (*Ticket.ENDED, Ticket.Status.SOLVED) else None
+    ticket.save(update_fields=["status", "closed_at", "updated_at"])
+    _changed(ticket, target="status_id", value=status, old_value=before, user_id=by)
+    return ticket
+
+
+def live_ticket(conversation: Conversation) -> Ticket | None:
+    return Ticket.objects.filter(conversation=conversation).exclude(status__in=Ticket.ENDED).first()
+
+
+def _changed(ticket: Ticket, *, target: str, value: object, old_value: object, user_id: int | None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval('bridge_change_id')")
+        change_id = cursor.fetchone()[0]
+    if tracking.ticket_changed(
+        ticket, target=target, value=value, old_value=old_value, user_id=user_id, change_id=change_id
+    ):
+        doorbell.ring_after_commit(doorbell.OUTBOUND)
+
+
+@transaction.atomic
+def let_time_pass(api_channel: ApiChannel, fact: TimePassed) -> None:
+    """Move one contact's conversations into the past: the training phone's "let 25 hours pass"."""
+    by = timedelta(seconds=fact.seconds)
+    conversations = Conversation.objects.select_for_update(no_key=True).filter(
+        api_channel=api_channel, contact__external_id=fact.contact.external_id
+    )
+    for conversation in conversations.order_by("pk"):
+        ServiceWindow.objects.filter(conversation=conversation).update(
+            opened_at=F("opened_at") - by, expires_at=F("expires_at") - by
+        )
+        Message.objects.filter(conversation=conversation).update(
+            created_at=F("created_at") - by,
+            provider_time=F("provider_time") - by,
+            status_at=F("status_at") - by,
+        )
+        Conversation.objects.filter(pk=conversation.pk).update(last_message_at=F("last_message_at") - by)

@@ -1,0 +1,62 @@
+"""Wakes the workers after a commit. Only a doorbell: PostgreSQL is the truth, and beat sweeps what was not heard.
+
+Many commits in a moment ring once: a key in Redis says that somebody has already been called, and the called
+task takes the key away before it looks. A broker in trouble is left alone for a few seconds, so that it costs
+a webhook nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import cache
+
+import redis
+from celery import current_app
+from django.conf import settings
+from django.db import transaction
+
+logger = logging.getLogger(__name__)
+
+INBOUND, OUTBOUND = "inbound", "outbound"
+TASKS = {INBOUND: "bridge.tasks.drain_inbox", OUTBOUND: "bridge.tasks.drain_outbox"}
+
+RUNG_MS = 2_000  # a lost call is forgotten after this; beat sweeps as often
+QUIET_SECONDS = 5.0  # how long a broker in trouble is left alone
+
+_quiet_until = 0.0
+
+
+def ring_after_commit(bell: str) -> None:
+    """Ring when the current transaction commits; at once outside of one."""
+    transaction.on_commit(lambda: ring(bell), robust=True)
+
+
+def ring(bell: str) -> None:
+    """Call the workers unless they were called a moment ago. Never raises, never waits long."""
+    global _quiet_until
+    if time.monotonic() < _quiet_until:
+        return
+    try:
+        if _redis().set(_key(bell), 1, nx=True, px=RUNG_MS):
+            current_app.send_task(TASKS[bell], queue=bell, retry=False, ignore_result=True)
+    except Exception as error:  # whatever the broker does, the row is committed and beat will find it
+        _quiet_until = time.monotonic() + QUIET_SECONDS
+        logger.warning("doorbell not heard", extra={"bell": bell, "error": type(error).__name__})
+
+
+def answered(bell: str) -> None:
+    """The called task is about to look: from now on a new commit must ring again."""
+    try:
+        _redis().delete(_key(bell))
+    except redis.RedisError as error:
+        logger.warning("doorbell not reset", extra={"bell": bell, "error": type(error).__name__})
+
+
+def _key(bell: str) -> str:
+    return f"okno:doorbell:{bell}"
+
+
+@cache
+def _redis() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=0.5, socket_timeout=0.5)

@@ -1,0 +1,77 @@
+"""Files of messages: stored out of the web's reach, handed out as downloads only, to those who may see the chat.
+
+Destinations get a signed link that expires; nobody's file is ever shown inline on our own origin, whatever type
+its sender claims, except for the few picture types that browsers cannot be tricked with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
+from django.core.signing import BadSignature, TimestampSigner
+from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase
+from django.urls import reverse
+
+from .models import Attachment, Conversation, Message
+
+LINK_LIFE_SECONDS = 7 * 24 * 3600
+INLINE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+
+_signer = TimestampSigner(salt="okno.files")
+
+
+def store(message: Message, files: Sequence[UploadedFile]) -> list[Attachment]:
+    """Uploaded files as attachments of a saved message."""
+    stored = []
+    for upload in files:
+        attachment = Attachment(
+            message=message,
+            name=(upload.name or "")[:200],
+            mime=(upload.content_type or "")[:100],
+            size=upload.size,
+        )
+        attachment.file.save(upload.name or "file", upload, save=False)
+        attachment.save()
+        stored.append(attachment)
+    return stored
+
+
+def signed_link(attachment: Attachment) -> str:
+    """A path that needs no login and works for LINK_LIFE_SECONDS."""
+    return reverse("signed-file", args=[_signer.sign(str(attachment.pk))])
+
+
+def signed_file(request: HttpRequest, signature: str) -> HttpResponseBase:
+    """View: a stored file by its signed link."""
+    try:
+        pk = int(_signer.unsign(signature, max_age=LINK_LIFE_SECONDS))
+    except (BadSignature, ValueError):
+        raise Http404 from None
+    return _download(Attachment.objects.filter(pk=pk).first())
+
+
+def chat_file(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """View: a stored file for those who may see its chat."""
+    user: Any = request.user
+    if not user.is_authenticated:
+        raise Http404
+    visible = Conversation.objects.all().seen_by(user)
+    return _download(Attachment.objects.filter(pk=pk, message__conversation__in=visible).first())
+
+
+def _download(attachment: Attachment | None) -> HttpResponseBase:
+    if attachment is None or not attachment.file:
+        raise Http404
+    inline = attachment.mime in INLINE_TYPES
+    response = FileResponse(
+        attachment.file.open("rb"),
+        as_attachment=not inline,
+        filename=attachment.name or "file",
+        content_type=attachment.mime if inline else "application/octet-stream",
+    )
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    response["Cache-Control"] = "private, max-age=3600"
+    return response

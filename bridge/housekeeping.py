@@ -1,0 +1,88 @@
+"""What beat calls for: windows that run out, heartbeats, and rows that have been kept long enough.
+
+Everything here may run twice at once and at any time: the work is claimed row by row in the database.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import connection
+
+from . import outbox, windows
+from .models import Heartbeat
+
+PRUNE_BATCH = 1_000
+
+# Table, its age column, what may go, the setting with its days.
+RETENTION = (
+    ("bridge_webhookevent", "received_at", "state <> 'new'", "EVENT_RETENTION_DAYS"),
+    ("bridge_attempt", "started_at", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("bridge_idempotencykey", "created_at", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("bridge_straystatus", "received_at", "TRUE", "EVENT_RETENTION_DAYS"),
+    (
+        "channels_setup_handover",
+        "created_at",
+        "first_event_at IS NULL AND confirmed_at IS NULL",
+        "EVENT_RETENTION_DAYS",
+    ),
+)
+
+
+def expire_windows() -> int:
+    """Shut every window that is due, batch after batch, and take back what waited for them."""
+    shut = 0
+    while conversation_ids := windows.expire_batch():
+        outbox.window_has_shut(conversation_ids)
+        shut += len(conversation_ids)
+    return shut
+
+
+def beat(name: str) -> None:
+    """Write down that the part ``name`` works: it got as far as this line."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """INSERT INTO bridge_heartbeat (name, at) VALUES (%s, clock_timestamp())
+               ON CONFLICT (name) DO UPDATE SET at = excluded.at""",
+            [name],
+        )
+
+
+_last_beat: dict[str, float] = {}
+
+
+def beat_seldom(name: str, *, every: float = 10.0) -> None:
+    """``beat``, but not at every turn of a busy task."""
+    now = time.monotonic()
+    if now - _last_beat.get(name, -every) >= every:
+        _last_beat[name] = now
+        beat(name)
+
+
+def heartbeats() -> dict[str, float]:
+    """Part -> seconds since it last showed that it works, by the database's clock."""
+    now = windows.database_now()
+    return {row.name: (now - row.at).total_seconds() for row in Heartbeat.objects.all()}
+
+
+def prune() -> int:
+    """Delete what is past its retention, in small batches by age; how many rows went."""
+    gone = 0
+    for table, column, condition, setting in RETENTION:
+        before = windows.database_now() - timedelta(days=getattr(settings, setting))
+        while deleted := _prune_batch(table, column, condition, before):
+            gone += deleted
+    return gone
+
+
+def _prune_batch(table: str, column: str, condition: str, before: object) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""DELETE FROM {table} WHERE id IN (
+                    SELECT id FROM {table} WHERE {column} < %s AND {condition}
+                    ORDER BY {column} LIMIT {PRUNE_BATCH} FOR UPDATE SKIP LOCKED)""",
+            [before],
+        )
+        return int(cursor.rowcount)

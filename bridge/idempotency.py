@@ -1,0 +1,60 @@
+"""Idempotency-Key: a writing call that is repeated under the same key gets the first answer and does nothing twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection, transaction
+from django.utils.translation import gettext as _
+
+from .models import IdempotencyKey
+
+LONGEST_KEY = 200
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: Any
+
+
+class KeyReused(Exception):
+    """The key was used before for another request. Its text is a sentence for the caller."""
+
+
+def once(*, owner: str, key: str, request: bytes, work: Callable[[], Answer]) -> Answer:
+    """Run ``work`` in a transaction with its answer kept under (owner, key), or give the kept answer.
+
+    A second call at the same moment waits for the first on the unique index. An answer of 5xx is not kept.
+    """
+    if not key:
+        with transaction.atomic():
+            return work()
+    if len(key) > LONGEST_KEY or not key.isprintable():
+        raise KeyReused(_("The Idempotency-Key must be printable text of at most 200 characters."))
+    fingerprint = hashlib.sha256(request).digest()
+    with transaction.atomic():
+        if not _reserve(owner, key, fingerprint):
+            kept = IdempotencyKey.objects.get(owner=owner, key=key)
+            if bytes(kept.fingerprint) != fingerprint:
+                raise KeyReused(_("This Idempotency-Key was used for another request."))
+            return Answer(status=kept.status or 200, body=kept.answer)
+        answer = work()
+        if answer.status < 500:
+            IdempotencyKey.objects.filter(owner=owner, key=key).update(status=answer.status, answer=answer.body)
+        else:
+            IdempotencyKey.objects.filter(owner=owner, key=key).delete()
+        return answer
+
+
+def _reserve(owner: str, key: str, fingerprint: bytes) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """INSERT INTO bridge_idempotencykey (owner, key, fingerprint, created_at)
+               VALUES (%s, %s, %s, now()) ON CONFLICT DO NOTHING""",
+            [owner, key, fingerprint],
+        )
+        return bool(cursor.rowcount)

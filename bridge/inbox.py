@@ -1,0 +1,181 @@
+"""Station 2: stored events become facts, in batches, exactly once.
+
+One drainer at a time works on an API channel (an advisory lock of the database), so that its events are taken in
+the order they came. The try is counted before the work begins: an event that kills its worker every time ends as
+failed instead of going round for ever. One bad event never takes the good ones with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from django.db import OperationalError, connection, transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from channels_setup.codecs.bodies import BadBody
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import (
+    Fact,
+    MessageReceived,
+    RawRequest,
+    StatusChanged,
+    TimePassed,
+)
+
+from . import conversations
+from .models import WebhookEvent
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200
+MOST_ATTEMPTS = 5
+LOCK_SPACE = 7_201  # the first half of our advisory locks' numbers
+
+
+def drain() -> int:
+    """Process until nothing waits; how many events were taken."""
+    taken = 0
+    for channel_id in _channels_with_events():
+        with _only_one(channel_id) as mine:
+            while mine and (events := claim(channel_id)):
+                process(channel_id, events)
+                taken += len(events)
+    return taken
+
+
+def _channels_with_events() -> list[int]:
+    waiting = WebhookEvent.objects.filter(state=WebhookEvent.State.NEW)
+    return list(waiting.order_by().values_list("api_channel_id", flat=True).distinct())
+
+
+@contextmanager
+def _only_one(channel_id: int) -> Iterator[bool]:
+    """Hold the channel's advisory lock if nobody else does. It goes with the connection, so a dead worker frees it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_SPACE, channel_id % 2**31])
+        mine = bool(cursor.fetchone()[0])
+    try:
+        yield mine
+    finally:
+        if mine:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_SPACE, channel_id % 2**31])
+
+
+def claim(channel_id: int) -> list[WebhookEvent]:
+    """The next events of a channel in their order, their try already counted."""
+    waiting = WebhookEvent.objects.filter(api_channel=channel_id, state=WebhookEvent.State.NEW).order_by("id")
+    events = list(waiting[:BATCH])
+    worn_out = [event for event in events if event.attempts >= MOST_ATTEMPTS]
+    for event in worn_out:
+        _fail(event, _("Processing broke off %(count)d times.") % {"count": event.attempts})
+    events = [event for event in events if event.attempts < MOST_ATTEMPTS]
+    # An event that broke off before is tried alone, so that it cannot take others with it again.
+    if any(event.attempts for event in events):
+        events = events[:1]
+    WebhookEvent.objects.filter(pk__in=[event.pk for event in events]).update(attempts=F("attempts") + 1)
+    return events
+
+
+def process(channel_id: int, events: Sequence[WebhookEvent]) -> None:
+    """Parse each event and apply all facts in one transaction; where that fails, one event at a time."""
+    api_channel = ApiChannel.objects.prefetch_related("secrets").get(pk=channel_id)
+    account = api_channel.account()
+    readable: list[tuple[WebhookEvent, list[Fact]]] = []
+    for event in events:
+        try:
+            readable.append((event, api_channel.provider.parse(raw_request(event), account)))
+        except BadBody as problem:
+            _fail(event, str(problem))
+        except Exception as problem:
+            _fail(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
+    if not readable:
+        return
+    try:
+        _apply_all(api_channel, readable)
+    except Exception:
+        logger.warning("batch failed, taking its events one at a time", extra={"channel": channel_id})
+        for event, facts in readable:
+            _apply_one(api_channel, event, facts)
+
+
+@transaction.atomic
+def _apply_all(api_channel: ApiChannel, readable: Sequence[tuple[WebhookEvent, list[Fact]]]) -> None:
+    apply(api_channel, [fact for _event, facts in readable for fact in facts])
+    WebhookEvent.objects.filter(pk__in=[event.pk for event, _facts in readable]).update(
+        state=WebhookEvent.State.PROCESSED, processed_at=timezone.now(), error="", traceback=""
+    )
+
+
+def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) -> None:
+    try:
+        _apply_all(api_channel, [(event, facts)])
+    except OperationalError:
+        logger.exception("event left for the next try", extra={"event": event.pk})
+    except BadBody as problem:
+        _fail(event, str(problem))
+    except Exception as problem:
+        _fail(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
+
+
+def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
+    """Facts in their order; neighbours of one kind are handed on together."""
+    lands_in = api_channel.lands_in
+    messages: list[conversations.Incoming] = []
+    statuses: list[StatusChanged] = []
+
+    def hand_on() -> None:
+        if messages:
+            conversations.receive(api_channel, messages)
+            messages.clear()
+        if statuses:
+            conversations.change_statuses(api_channel, statuses)
+            statuses.clear()
+
+    for fact in facts:
+        if isinstance(fact, MessageReceived):
+            if lands_in is None:
+                raise BadBody(
+                    _("The API channel watches no chat channel, so there is nowhere for the message to land.")
+                )
+            messages.append(conversations.Incoming(fact=fact, chat_channel=lands_in))
+        elif isinstance(fact, StatusChanged):
+            statuses.append(fact)
+        elif isinstance(fact, TimePassed):
+            hand_on()
+            conversations.let_time_pass(api_channel, fact)
+    hand_on()
+    if facts:
+        api_channel.note_inbound()
+
+
+def raw_request(event: WebhookEvent) -> RawRequest:
+    return RawRequest(
+        method=event.method,
+        query_string=event.query_string,
+        content_type=event.content_type,
+        headers=event.headers,
+        body=bytes(event.body),
+    )
+
+
+def _fail(event: WebhookEvent, error: str, *, trace: str = "") -> None:
+    """The event stays, for an admin to see and to process again."""
+    WebhookEvent.objects.filter(pk=event.pk).update(
+        state=WebhookEvent.State.FAILED,
+        error=error.replace("\0", "\ufffd")[:2000],
+        traceback=trace.replace("\0", "\ufffd")[-8000:],
+        processed_at=timezone.now(),
+    )
+
+
+def reprocess(event_ids: Sequence[int]) -> int:
+    """Put failed events back in line; how many."""
+    return WebhookEvent.objects.filter(pk__in=event_ids, state=WebhookEvent.State.FAILED).update(
+        state=WebhookEvent.State.NEW, attempts=0, error="", traceback=""
+    )

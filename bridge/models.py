@@ -1,0 +1,469 @@
+"""What the stations write down. The constraints here are the promises; the code only keeps them pleasant.
+
+Locks are always taken in this order: conversation, window, ticket, delivery, message.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup.codecs import chat_events
+from channels_setup.models import ApiChannel, ChatChannel
+
+from . import reasons
+
+
+class Contact(models.Model):
+    """A customer, as one API channel knows them. ``external_id`` is the provider's id; a phone may be absent."""
+
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.PROTECT, related_name="contacts")
+    external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
+    phone = models.CharField(_("phone"), max_length=32, blank=True)
+    name = models.CharField(_("name"), max_length=200, blank=True)
+    email = models.CharField(_("email"), max_length=200, blank=True)
+    created_at = models.DateTimeField(_("first seen"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("contact")
+        verbose_name_plural = _("contacts")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["api_channel", "external_id"],
+                condition=~Q(external_id=""),
+                name="one_contact_per_provider_id",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["api_channel", "phone"], condition=~Q(phone=""), name="contact_by_phone"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.phone or self.external_id or f"{self.pk}"
+
+    @property
+    def initials(self) -> str:
+        words = [word for word in self.name.split() if word[0].isalnum()]
+        return "".join(word[0] for word in words[:2]).upper() or "·"
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def seen_by(self, user: Any) -> ConversationQuerySet:
+        """Those this user may see: admins all, operators the ones in their chat channels."""
+        return self.filter(chat_channel__in=ChatChannel.objects.all().seen_by(user))
+
+
+class Conversation(models.Model):
+    """One contact on one API channel in one chat channel. It lives for ever; requests come and go inside it."""
+
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.PROTECT, related_name="conversations")
+    chat_channel = models.ForeignKey(ChatChannel, on_delete=models.PROTECT, related_name="conversations")
+    contact = models.ForeignKey(Contact, on_delete=models.PROTECT, related_name="conversations")
+    assignee = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("assignee"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    # The last words, kept here so that a list of chats needs no join to messages.
+    last_message_at = models.DateTimeField(_("last message"), db_default=Now())
+    last_text = models.CharField(max_length=200, blank=True)
+    last_direction = models.CharField(max_length=10, blank=True)
+    unread = models.IntegerField(_("unread"), default=0)
+
+    objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("conversation")
+        verbose_name_plural = _("conversations")
+        constraints = [
+            models.UniqueConstraint(fields=["contact", "chat_channel"], name="one_conversation_per_contact_and_channel")
+        ]
+        indexes = [
+            models.Index(fields=["chat_channel", "-last_message_at", "-id"], name="conversations_newest"),
+            models.Index(fields=["-last_message_at", "-id"], name="conversations_newest_of_all"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
+
+class Ticket(models.Model):
+    """One case inside a conversation (запрос). A closed one and a new message make the next."""
+
+    class Status(models.IntegerChoices):
+        OPEN = chat_events.OPEN, _("open")
+        SOLVED = chat_events.SOLVED, _("solved")
+        CLOSED = chat_events.CLOSED, _("closed")
+        DELETED = chat_events.DELETED, _("deleted")
+        ON_HOLD = chat_events.ON_HOLD, _("on hold")
+        PENDING = chat_events.PENDING, _("pending")
+        SPAM = chat_events.SPAM, _("spam")
+        NEW = chat_events.NEW, _("new")
+        MAILING = chat_events.MAILING, _("mailing")
+        MERGED = chat_events.MERGED, _("merged")
+
+    # A message after one of these makes a new ticket; a solved one is opened again.
+    ENDED = (Status.CLOSED, Status.DELETED, Status.SPAM, Status.MERGED)
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="tickets")
+    status = models.SmallIntegerField(_("status"), choices=Status.choices, default=Status.NEW)
+    subject = models.CharField(_("subject"), max_length=200, blank=True)
+    first_text = models.TextField(blank=True)  # the first message: what ``ticket.message`` carries in events
+    assignee = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("assignee"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    opened_at = models.DateTimeField(_("opened"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
+    first_answer_at = models.DateTimeField(_("first answer"), null=True, blank=True)
+    closed_at = models.DateTimeField(_("closed"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("request")
+        verbose_name_plural = _("requests")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["conversation"],
+                condition=~Q(
+                    status__in=[chat_events.CLOSED, chat_events.DELETED, chat_events.SPAM, chat_events.MERGED]
+                ),
+                name="one_live_ticket_per_conversation",
+            )
+        ]
+        indexes = [models.Index(fields=["-opened_at", "-id"], name="tickets_newest")]
+
+    def __str__(self) -> str:
+        return f"№ {self.pk}"
+
+
+class ServiceWindow(models.Model):
+    """The time in which free text may go out. Each is a row, so that missed windows are a query."""
+
+    class State(models.TextChoices):
+        OPEN = "open", _("open")
+        SHUT = "shut", _("shut")
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="windows")
+    opened_at = models.DateTimeField(_("opened"))
+    expires_at = models.DateTimeField(_("expires"))
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.OPEN)
+    opened_by = models.ForeignKey("Message", null=True, on_delete=models.SET_NULL, related_name="+")
+    first_reply_at = models.DateTimeField(_("first reply"), null=True)
+    warned_at = models.DateTimeField(_("warned"), null=True)
+
+    class Meta:
+        verbose_name = _("service window")
+        verbose_name_plural = _("service windows")
+        constraints = [
+            models.UniqueConstraint(fields=["conversation"], condition=Q(state="open"), name="one_open_window"),
+            models.CheckConstraint(condition=Q(expires_at__gt=F("opened_at")), name="window_expires_after_it_opens"),
+        ]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(state="open"), name="windows_due"),
+            models.Index(fields=["conversation", "-expires_at"], name="windows_of_conversation"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.opened_at:%Y-%m-%d %H:%M}–{self.expires_at:%Y-%m-%d %H:%M}"
+
+
+class Message(models.Model):
+    """What was said. Notices are our own word to the operator; they never leave the portal."""
+
+    class Direction(models.TextChoices):
+        INBOUND = "inbound", _("from the client")
+        OUTBOUND = "outbound", _("to the client")
+        NOTICE = "notice", _("notice")
+
+    class Kind(models.TextChoices):
+        TEXT = "text", _("text")
+        TEMPLATE = "template", _("template")
+        FILE = "file", _("file")
+        NOTICE = "notice", _("notice")
+
+    class Status(models.TextChoices):
+        """Forward only, in the order of RANK; ``failed`` gives way to a later proof of delivery alone."""
+
+        RECEIVED = "received", _("received")
+        PENDING = "pending", _("waiting to be sent")
+        SENDING = "sending", _("being sent")
+        UNKNOWN = "unknown", _("may have been sent")
+        SENT = "sent", _("sent")
+        FAILED = "failed", _("not delivered")
+        DELIVERED = "delivered", _("delivered")
+        READ = "read", _("read")
+
+    RANK = {status: rank for rank, status in enumerate(Status.values)}
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="messages")
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.PROTECT, related_name="+")
+    ticket = models.ForeignKey(Ticket, null=True, on_delete=models.PROTECT, related_name="messages")
+    direction = models.CharField(_("direction"), max_length=10, choices=Direction.choices)
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices, default=Kind.TEXT)
+    text = models.TextField(_("text"), blank=True)
+    template = models.JSONField(_("template"), null=True)  # {"name", "language", "parameters": [...] or {...}}
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
+    provider_time = models.DateTimeField(_("provider's time"), null=True)
+    created_at = models.DateTimeField(_("stored"), auto_now_add=True)
+    status = models.CharField(_("status"), max_length=10, choices=Status.choices)
+    status_at = models.DateTimeField(_("status since"), null=True)
+    reason = models.CharField(_("reason"), max_length=40, blank=True)  # a code of ``reasons``
+    details = models.JSONField(default=dict, blank=True)  # what the reason's sentence needs; why it was decided so
+
+    class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["api_channel", "external_id"],
+                condition=~Q(external_id=""),
+                name="one_message_per_external_id",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["conversation", "id"], name="messages_of_conversation"),
+            models.Index(
+                fields=["api_channel", "status", "id"],
+                condition=Q(status__in=["pending", "sending", "unknown", "failed"]),
+                name="messages_unsettled",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
+    @property
+    def sentence(self) -> str:
+        """The notice or the failure in words, in the reader's language."""
+        return reasons.sentence(self.reason, self.details) if self.reason else ""
+
+
+class Attachment(models.Model):
+    """A file of a message: by link, or stored here."""
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="attachments")
+    url = models.CharField(max_length=2000, blank=True)
+    file = models.FileField(upload_to="inbound/%Y/%m/%d/", blank=True)
+    name = models.CharField(max_length=200, blank=True)
+    mime = models.CharField(max_length=100, blank=True)
+    size = models.BigIntegerField(null=True)
+
+    class Meta:
+        verbose_name = _("file")
+        verbose_name_plural = _("files")
+
+    def __str__(self) -> str:
+        return self.name or self.url
+
+
+def new_delivery_key() -> str:
+    return f"msg_{uuid.uuid4().hex}"
+
+
+class Delivery(models.Model):
+    """One thing to hand to one destination. Same key and same content at every try.
+
+    ``next_attempt_at`` is when it is due; while it is being sent it is the end of the lease, so that a claim whose
+    worker died becomes due by itself. ``lease_token`` fences: only who holds it may write the result.
+    """
+
+    class Kind(models.TextChoices):
+        MESSAGE = "message", _("message to the contact")
+        EVENT = "event", _("event for a watcher")
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("waiting")
+        SENDING = "sending", _("being sent")
+        DELIVERED = "delivered", _("handed over")
+        UNKNOWN = "unknown", _("outcome unknown")
+        CANCELLED = "cancelled", _("cancelled")
+        DEAD = "dead", _("given up")
+
+    UNFINISHED = (State.PENDING, State.SENDING)
+
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
+    conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="deliveries")
+    message = models.ForeignKey(Message, null=True, on_delete=models.PROTECT, related_name="deliveries")
+    api_channel = models.ForeignKey(
+        ApiChannel, verbose_name=_("destination"), on_delete=models.PROTECT, related_name="deliveries"
+    )
+    track = models.CharField(_("event"), max_length=60, blank=True)  # which tracked kinds it answers to
+    key = models.CharField(_("key"), max_length=40, unique=True, default=new_delivery_key, editable=False)
+    payload = models.JSONField(_("content"))
+    free_text = models.BooleanField(default=False)  # may go out only while the window is open
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.PENDING)
+    attempts = models.IntegerField(_("attempts"), default=0)
+    next_attempt_at = models.DateTimeField(_("next attempt"), db_default=Now())
+    lease_token = models.UUIDField(null=True, editable=False)
+    reason = models.CharField(_("reason"), max_length=40, blank=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    class Meta:
+        verbose_name = _("delivery")
+        verbose_name_plural = _("deliveries")
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(state__in=["pending", "sending"]),
+                name="deliveries_due",
+            ),
+            models.Index(
+                fields=["api_channel", "conversation", "kind", "id"],
+                condition=Q(state__in=["pending", "sending"]),
+                name="deliveries_in_line",
+            ),
+            models.Index(
+                fields=["state", "-id"],
+                condition=Q(state__in=["dead", "unknown"]),
+                name="deliveries_in_trouble",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Attempt(models.Model):
+    """One try of a delivery: when, how long, what came back (cut and redacted)."""
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="tries")
+    number = models.IntegerField(_("number"))
+    started_at = models.DateTimeField(_("started"))
+    duration_ms = models.IntegerField(_("took, ms"))
+    http_status = models.IntegerField(_("HTTP status"), null=True)
+    verdict = models.CharField(_("verdict"), max_length=10)
+    reason = models.CharField(_("reason"), max_length=40, blank=True)
+    answer = models.TextField(_("answer"), blank=True)
+
+    class Meta:
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.number}"
+
+
+class WebhookEvent(models.Model):
+    """A raw request, exactly as received (but for our own secret key, which is blotted out)."""
+
+    class State(models.TextChoices):
+        NEW = "new", _("waiting")
+        PROCESSED = "processed", _("processed")
+        FAILED = "failed", _("failed")
+
+    api_channel = models.ForeignKey(
+        ApiChannel, verbose_name=_("API channel"), on_delete=models.PROTECT, related_name="webhook_events"
+    )
+    endpoint = models.CharField(_("endpoint"), max_length=60)
+    method = models.CharField(max_length=10, default="POST")
+    query_string = models.TextField(blank=True)
+    content_type = models.CharField(_("content type"), max_length=200, blank=True)
+    headers = models.JSONField(default=dict)
+    body = models.BinaryField()
+    received_at = models.DateTimeField(_("received"), auto_now_add=True)
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.NEW)
+    attempts = models.IntegerField(_("attempts"), default=0)
+    error = models.TextField(_("error"), blank=True)
+    traceback = models.TextField(blank=True)
+    processed_at = models.DateTimeField(_("processed"), null=True)
+
+    class Meta:
+        verbose_name = _("webhook event")
+        verbose_name_plural = _("webhook events")
+        indexes = [
+            models.Index(fields=["api_channel", "id"], condition=Q(state="new"), name="events_waiting"),
+            models.Index(fields=["-id"], condition=Q(state="failed"), name="events_failed"),
+            models.Index(fields=["received_at"], name="events_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
+
+class StrayStatus(models.Model):
+    """A status whose message is not known yet: it waits to be joined, and is reported when it stays alone."""
+
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="+")
+    external_id = models.CharField(max_length=190)
+    status = models.CharField(max_length=10, choices=Message.Status.choices)
+    at = models.DateTimeField(null=True)
+    code = models.CharField(max_length=40, blank=True)
+    title = models.CharField(max_length=300, blank=True)
+    received_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("status without a message")
+        verbose_name_plural = _("statuses without a message")
+        indexes = [models.Index(fields=["api_channel", "external_id"], name="stray_by_external_id")]
+
+    def __str__(self) -> str:
+        return f"{self.external_id} {self.status}"
+
+
+class Draft(models.Model):
+    """What an operator wrote and has not sent, or could not send (then ``reason`` says why)."""
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="drafts")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    text = models.TextField()
+    reason = models.CharField(max_length=40, blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name = _("draft")
+        verbose_name_plural = _("drafts")
+        constraints = [models.UniqueConstraint(fields=["conversation", "user"], name="one_draft_per_operator")]
+
+    def __str__(self) -> str:
+        return f"{self.conversation_id}/{self.user_id}"
+
+
+class IdempotencyKey(models.Model):
+    """A caller's Idempotency-Key with the answer it got, so that a repeat gets the same one."""
+
+    owner = models.CharField(max_length=60)
+    key = models.CharField(max_length=200)
+    fingerprint = models.BinaryField()  # of the request: the same key with another request is an error
+    status = models.IntegerField(null=True)
+    answer = models.JSONField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("idempotency key")
+        verbose_name_plural = _("idempotency keys")
+        constraints = [models.UniqueConstraint(fields=["owner", "key"], name="one_answer_per_idempotency_key")]
+        indexes = [models.Index(fields=["created_at"], name="idempotency_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.owner} {self.key}"
+
+
+class Heartbeat(models.Model):
+    """When a part last showed that it works: written by the work itself, not by the process being there."""
+
+    name = models.CharField(max_length=40, primary_key=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("heartbeat")
+        verbose_name_plural = _("heartbeats")
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,60 @@
+"""Every sentence a person reads when something does not go the usual way: one closed catalogue.
+
+A code is stable (API callers and stored rows carry it); its sentence is for the operator, in their language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+SENTENCES: Mapping[str, Promise] = {
+    # why a reply does not go out
+    "window_shut": _(
+        "The 24-hour window is shut: only an approved template may go out now. Your text is kept as a draft."
+    ),
+    "window_shut_before_sending": _(
+        "The 24-hour window shut before the message could be sent. It did not go out; its text is kept as a draft."
+    ),
+    "never_written": _("The client has not written yet: only an approved template may go out."),
+    "empty": _("There is nothing to send: the text is empty."),
+    "too_long": _("The text is longer than WhatsApp takes (4,096 characters). Please shorten it."),
+    "files_not_supported": _("This route carries no files. Put a link to the file in the text."),
+    # what the other side said
+    "rate_limited": _("The provider asks us to slow down. We will try again."),
+    "destination_error": _("The provider answered with an error of its own. We will try again."),
+    "name_not_found": _("The provider's address cannot be found. Check the Redirect URL."),
+    "cannot_connect": _("The provider cannot be reached. We will try again."),
+    "tls": _("The provider's certificate is not valid. We do not send past that; the provider must mend it."),
+    "forbidden": _("The Redirect URL leads to a place that we may not call. An admin must check it."),
+    "redirected": _("The Redirect URL answers with a redirect, and redirects are not followed. Check the address."),
+    "not_let_in": _("The provider did not let us in. The key may have changed: an admin must check it."),
+    "gone": _("The provider says that this address is no longer used. Ask for the new Redirect URL."),
+    "rejected": _("The provider refused the message."),
+    "outcome_unknown": _("The provider did not answer in time. The message may have been sent."),
+    "gave_up": _("We tried many times without success and gave up. You can send it again."),
+    "provider_failed": _("WhatsApp could not deliver the message: %(title)s (%(code)s)"),
+    "no_redirect_url": _("The API channel has no Redirect URL, so there is nowhere to send to."),
+    "internal_error": _("Something went wrong on our side. We will try again; an admin can see what it was."),
+    # notices
+    "not_delivered": _("A message was not delivered. %(why)s"),
+}
+
+PERMANENT_UNTIL_MENDED = ("not_let_in", "gone", "redirected", "forbidden", "tls", "name_not_found")
+
+
+def sentence(code: str, details: Mapping[str, Any] | None = None) -> str:
+    """The sentence of a code in the active language; an unknown code is shown as it is."""
+    text = SENTENCES.get(code)
+    if text is None:
+        return code
+    values = dict(details or {})
+    if "why_code" in values:
+        values["why"] = sentence(str(values.pop("why_code")), values)
+    try:
+        return str(text) % values if "%(" in str(text) else str(text)
+    except KeyError:
+        return str(text)

@@ -1,0 +1,176 @@
+"""Station 4: what becomes of an operator's words. Decide, write down why, queue or refuse.
+
+The desk, ``sendMessage`` and helpdesk webhooks all hand in here; whoever wrote the words gets the decision back.
+The window is decided here and once more right before the call (``outbox``), both times by ``windows``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from . import conversations, doorbell, reasons, tracking, windows
+from .models import Conversation, Delivery, Draft, Message, Ticket
+
+LONGEST_TEXT = 4096  # characters; WhatsApp's limit for a text message
+
+TEXT, TEMPLATE, HOLD, REFUSE = "text", "template", "hold", "refuse"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What becomes of the words. ``reason`` is a code of ``reasons``; ``details`` what the ground was."""
+
+    outcome: str
+    reason: str = ""
+    template: dict[str, Any] | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def goes_out(self) -> bool:
+        return self.outcome in (TEXT, TEMPLATE)
+
+    @property
+    def sentence(self) -> str:
+        return reasons.sentence(self.reason, self.details) if self.reason else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandedIn:
+    """The decision, and the message where there is one."""
+
+    decision: Decision
+    message: Message | None = None
+    ticket: Ticket | None = None
+
+
+# The door for recognised template text: given the conversation and the words, a decision where the window is shut.
+Recogniser = Callable[[Conversation, str], Decision | None]
+
+
+def decide(
+    conversation: Conversation,
+    text: str,
+    *,
+    window: windows.WindowState,
+    files: Sequence[str] = (),
+    recognise: Recogniser | None = None,
+) -> Decision:
+    """The decision alone, from what is stored; nothing is written. See ``hand_in``."""
+    if not text.strip() and not files:
+        return Decision(outcome=REFUSE, reason="empty")
+    if len(text) > LONGEST_TEXT:
+        return Decision(outcome=REFUSE, reason="too_long", details={"length": len(text)})
+    if files and not conversation.api_channel.provider.sends_files:
+        return Decision(outcome=REFUSE, reason="files_not_supported")
+    ground = {
+        "window": window.state,
+        "expires_at": window.expires_at.isoformat() if window.expires_at else None,
+    }
+    if window.is_open:
+        return Decision(outcome=TEXT, details=ground)
+    recognised = recognise(conversation, text) if recognise else None
+    if recognised is not None:
+        return recognised
+    reason = "never_written" if window.expires_at is None else "window_shut"
+    return Decision(outcome=REFUSE, reason=reason, details=ground)
+
+
+@transaction.atomic
+def hand_in(*, conversation_id: int, text: str, author: Any, keep_draft: bool = False) -> HandedIn:
+    """An operator's reply. Goes out as text or template, or is refused with the reason and kept as a draft.
+
+    Takes the conversation's lock, so that replies of two operators get one order.
+    """
+    conversation = conversations.lock(conversation_id)
+    now = windows.database_now()
+    decision = decide(conversation, text, window=windows.of(conversation, now=now))
+    if not decision.goes_out:
+        if keep_draft and text.strip():
+            save_draft(conversation.pk, author=author, text=text, reason=decision.reason)
+        return HandedIn(decision=decision)
+    message, ticket = _say(conversation, text, decision, author=author, now=now)
+    Draft.objects.filter(conversation=conversation, user=author).delete()
+    return HandedIn(decision=decision, message=message, ticket=ticket)
+
+
+def _say(
+    conversation: Conversation, text: str, decision: Decision, *, author: Any, now: datetime
+) -> tuple[Message, Ticket]:
+    ticket, is_new = _ticket_for_reply(conversation, text, now=now)
+    message = Message.objects.create(
+        conversation=conversation,
+        api_channel=conversation.api_channel,
+        ticket=ticket,
+        direction=Message.Direction.OUTBOUND,
+        kind=Message.Kind.TEMPLATE if decision.outcome == TEMPLATE else Message.Kind.TEXT,
+        text=text,
+        template=decision.template,
+        author=author,
+        status=Message.Status.PENDING,
+        details=decision.details,
+    )
+    conversations.note_last_words(conversation, message, now=now)
+    conversation.unread = 0
+    conversation.save(update_fields=["last_message_at", "last_text", "last_direction", "unread"])
+    windows.note_reply(conversation.pk, at=now)
+    spoken = tracking.Spoken(message=message, conversation=conversation, ticket=ticket, new_ticket=is_new)
+    Delivery.objects.bulk_create(tracking.deliveries_for([spoken]))
+    doorbell.ring_after_commit(doorbell.OUTBOUND)
+    return message, ticket
+
+
+def _ticket_for_reply(conversation: Conversation, text: str, *, now: datetime) -> tuple[Ticket, bool]:
+    """The live request, marked as answered; a new one when we write first after the last was closed."""
+    ticket = conversations.live_ticket(conversation)
+    if ticket is None:
+        ticket = Ticket.objects.create(
+            conversation=conversation,
+            assignee_id=conversation.assignee_id,
+            subject=text.split("\n")[0][:80],
+            first_text=text,
+            status=Ticket.Status.OPEN,
+            first_answer_at=now,
+        )
+        return ticket, True
+    if ticket.first_answer_at is None:
+        ticket.first_answer_at = now
+    if ticket.status == Ticket.Status.NEW:
+        ticket.status = Ticket.Status.OPEN
+    ticket.save(update_fields=["first_answer_at", "status", "updated_at"])
+    return ticket, False
+
+
+def save_draft(conversation_id: int, *, author: Any, text: str, reason: str = "") -> None:
+    """Keep what an operator wrote in a chat; empty text forgets it."""
+    if not text:
+        Draft.objects.filter(conversation=conversation_id, user=author).delete()
+        return
+    Draft.objects.update_or_create(
+        conversation_id=conversation_id, user=author, defaults={"text": text, "reason": reason}
+    )
+
+
+@transaction.atomic
+def send_again(delivery_id: int) -> bool:
+    """Queue a dead or unknown delivery once more: same key, same content, the window checked as ever."""
+    delivery = Delivery.objects.select_for_update(no_key=True).filter(pk=delivery_id).first()
+    if delivery is None or delivery.state not in (
+        Delivery.State.DEAD,
+        Delivery.State.UNKNOWN,
+        Delivery.State.CANCELLED,
+    ):
+        return False
+    delivery.state, delivery.attempts, delivery.reason = Delivery.State.PENDING, 0, ""
+    delivery.next_attempt_at, delivery.finished_at = windows.database_now(), None
+    delivery.save(update_fields=["state", "attempts", "reason", "next_attempt_at", "finished_at"])
+    if delivery.kind == Delivery.Kind.MESSAGE and delivery.message_id:
+        Message.objects.filter(
+            pk=delivery.message_id, status__in=[Message.Status.FAILED, Message.Status.UNKNOWN]
+        ).update(status=Message.Status.PENDING, reason="")
+    doorbell.ring_after_commit(doorbell.OUTBOUND)
+    return True

@@ -1,0 +1,88 @@
+"""What every endpoint for machines has in common: exact bytes within a limit, and the raw event on record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.http import HttpRequest
+
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import RawRequest
+
+from .models import WebhookEvent
+
+MOST_BYTES = 4 * 1024 * 1024  # a provider's batch may have 3 MB
+MOST_BYTES_WITH_FILES = 20 * 1024 * 1024
+
+KEPT_HEADERS = (
+    "content-type",
+    "user-agent",
+    "webhook-id",
+    "webhook-timestamp",
+    "idempotency-key",
+    "x-request-id",
+)
+
+
+class TooLarge(Exception):
+    """The body has more bytes than we take."""
+
+
+def exact_request(request: HttpRequest, *, limit: int = MOST_BYTES) -> RawRequest:
+    """The exact bytes, counted while they are read: a chunked body does not say its length. Raises TooLarge."""
+    chunked = "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower()
+    declared = request.META.get("CONTENT_LENGTH") or "0"
+    if declared.isascii() and declared.isdigit() and int(declared[:18]) > limit:
+        raise TooLarge
+    stream = request.META["wsgi.input"] if chunked else request
+    body = b"".join(_chunks(stream, limit=limit))
+    return RawRequest(
+        method=request.method or "",
+        query_string=request.META.get("QUERY_STRING", ""),
+        content_type=request.META.get("CONTENT_TYPE", ""),
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=body,
+    )
+
+
+def _chunks(stream: object, *, limit: int) -> list[bytes]:
+    parts: list[bytes] = []
+    total = 0
+    while total <= limit and (part := stream.read(min(65_536, limit + 1 - total))):  # type: ignore[attr-defined]  # WSGI input
+        parts.append(part)
+        total += len(part)
+    if total > limit:
+        raise TooLarge
+    return parts
+
+
+def event_row(
+    raw: RawRequest, *, api_channel: ApiChannel, endpoint: str, keep_headers: Mapping[str, str] | None = None
+) -> WebhookEvent:
+    """The unsaved raw event. Headers are cut to those worth keeping, so that no credential is stored with them."""
+    kept = keep_headers if keep_headers is not None else raw.headers
+    return WebhookEvent(
+        api_channel=api_channel,
+        endpoint=endpoint[:60],
+        method=raw.method[:10],
+        query_string=_storable(raw.query_string),
+        content_type=_storable(raw.content_type)[:200],
+        headers={name: _storable(kept[name])[:300] for name in KEPT_HEADERS if name in kept},
+        body=raw.body,
+    )
+
+
+def _storable(text: str) -> str:
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def blotted(raw: RawRequest, secret: str) -> RawRequest:
+    """The same request with our secret key blotted out: it must not stand in clear in the database."""
+    stars = "*" * len(secret)
+    return RawRequest(
+        method=raw.method,
+        query_string=raw.query_string.replace(secret, stars),
+        content_type=raw.content_type,
+        headers=raw.headers,
+        body=raw.body.replace(secret.encode(), stars.encode()) if secret else raw.body,
+    )

@@ -1,0 +1,210 @@
+"""Who is told of what: the events that API channels track, and the content of each delivery.
+
+A conversation belongs to one API channel, which gets the operator's *messages*. Every API channel that watches the
+chat channel gets *events* of the kinds it tracks, as the helpdesk's public documentation describes them. The
+content is written down once, when the delivery is made: every try carries the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from django.conf import settings
+
+from channels_setup.codecs import chat_events
+from channels_setup.models import ApiChannel
+
+from .files import signed_link
+from .models import Attachment, Conversation, Delivery, Message, Ticket
+
+PLATFORM = "whatsapp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spoken:
+    """A message with what its events need to know. ``state``: None, "new" or "reopened"."""
+
+    message: Message
+    conversation: Conversation
+    ticket: Ticket
+    state: str | None = None
+    new_ticket: bool = False
+    files: Sequence[str] = ()
+
+    @property
+    def kinds(self) -> set[str]:
+        """The tracked kinds this message answers to: one event serves them all."""
+        kinds = {"message"}
+        if self.state == "new":
+            kinds.add("new_chat")
+        if self.state == "reopened":
+            kinds.add("resumed")
+        return kinds
+
+
+def watchers_of(chat_channel_ids: Iterable[int]) -> dict[int, list[ApiChannel]]:
+    """Chat channel id -> the API channels that watch it."""
+    found: dict[int, list[ApiChannel]] = {}
+    links = ApiChannel.watched.through.objects.filter(chatchannel__in=set(chat_channel_ids)).select_related(
+        "apichannel"
+    )
+    for link in links.order_by("apichannel"):
+        found.setdefault(link.chatchannel_id, []).append(link.apichannel)
+    return found
+
+
+def deliveries_for(spoken: Sequence[Spoken]) -> list[Delivery]:
+    """Unsaved deliveries for these messages, in their order: to the contact, and to all who watch."""
+    watchers = watchers_of(item.conversation.chat_channel_id for item in spoken)
+    made: list[Delivery] = []
+    for item in spoken:
+        for channel in _with_owner(watchers.get(item.conversation.chat_channel_id, []), item):
+            made.extend(_for_channel(item, channel))
+    return made
+
+
+def _with_owner(watching: list[ApiChannel], item: Spoken) -> list[ApiChannel]:
+    """The owner of the conversation gets its messages even if it no longer watches the chat channel."""
+    owner = item.conversation.api_channel
+    return watching if any(channel.pk == owner.pk for channel in watching) else [owner, *watching]
+
+
+def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
+    message = item.message
+    outbound = message.direction == Message.Direction.OUTBOUND
+    if outbound and channel.pk == item.conversation.api_channel_id:
+        yield Delivery(
+            kind=Delivery.Kind.MESSAGE,
+            free_text=message.kind != Message.Kind.TEMPLATE and channel.provider.service_window,
+            payload={
+                "event": _chat_event(item, channel),
+                "text": message.text,
+                "template": message.template,
+                "contact": {
+                    "external_id": item.conversation.contact.external_id,
+                    "phone": item.conversation.contact.phone,
+                },
+                "files": list(item.files),
+            },
+            **_common(item, channel, "message"),
+        )
+    elif channel.redirect_url and (kinds := item.kinds & set(channel.tracked)):
+        yield Delivery(
+            kind=Delivery.Kind.EVENT,
+            payload={"event": _chat_event(item, channel)},
+            **_common(item, channel, ",".join(sorted(kinds))),
+        )
+    if channel.redirect_url and item.new_ticket and channel.track_new_ticket:
+        yield Delivery(
+            kind=Delivery.Kind.EVENT,
+            payload={"event": chat_events.ticket_event(app_id=str(channel.app_id), ticket=_ticket(item))},
+            **_common(item, channel, "new_ticket"),
+        )
+    if channel.redirect_url and outbound and channel.track_comment:
+        yield Delivery(
+            kind=Delivery.Kind.EVENT,
+            payload={
+                "event": chat_events.comment_event(
+                    app_id=str(channel.app_id),
+                    comment_id=message.pk,
+                    html="<p>" + escape(message.text, quote=False).replace("\n", "<br>") + "</p>",
+                    sender="user",
+                    user_id=message.author_id,
+                    ticket=_ticket(item),
+                    files=item.files,
+                )
+            },
+            **_common(item, channel, "comment"),
+        )
+
+
+def _common(item: Spoken, channel: ApiChannel, track: str) -> dict[str, Any]:
+    return {
+        "conversation": item.conversation,
+        "message": item.message,
+        "api_channel": channel,
+        "track": track,
+    }
+
+
+def ticket_changed(
+    ticket: Ticket, *, target: str, value: Any, old_value: Any, user_id: int | None, change_id: int
+) -> list[Delivery]:
+    """Saved deliveries of a "request changed" event for everybody who tracks it."""
+    conversation = ticket.conversation
+    made = [
+        Delivery(
+            kind=Delivery.Kind.EVENT,
+            conversation=conversation,
+            api_channel=channel,
+            track="change",
+            payload={
+                "event": chat_events.change_event(
+                    app_id=str(channel.app_id),
+                    change_id=change_id,
+                    ticket_id=ticket.pk,
+                    user_id=user_id,
+                    target=target,
+                    value=value,
+                    old_value=old_value,
+                )
+            },
+        )
+        for channel in watchers_of([conversation.chat_channel_id]).get(conversation.chat_channel_id, [])
+        if channel.redirect_url and channel.track_change
+    ]
+    return Delivery.objects.bulk_create(made)
+
+
+def _chat_event(item: Spoken, channel: ApiChannel) -> dict[str, Any]:
+    message, conversation = item.message, item.conversation
+    return chat_events.chat_event(
+        app_id=str(channel.app_id),
+        chat_id=conversation.pk,
+        sender="user" if message.direction == Message.Direction.OUTBOUND else "client",
+        text=message.text,
+        client=_client(item),
+        ticket=_ticket(item),
+        state=item.state,
+        files=item.files,
+        message_id=message.pk,
+        template=message.template,
+        platform=PLATFORM,
+    )
+
+
+def _client(item: Spoken) -> dict[str, Any]:
+    contact = item.conversation.contact
+    return chat_events.client_object(
+        id=contact.pk,
+        name=contact.name,
+        email=contact.email,
+        phone=contact.phone,
+        external_id=contact.external_id,
+    )
+
+
+def _ticket(item: Spoken) -> dict[str, Any]:
+    ticket, conversation = item.ticket, item.conversation
+    return chat_events.ticket_object(
+        id=ticket.pk,
+        status_id=ticket.status,
+        subject=ticket.subject,
+        client_id=conversation.contact_id,
+        assignee_id=ticket.assignee_id,
+        updated_at=ticket.updated_at,
+        published_at=ticket.opened_at,
+        channel_id=conversation.chat_channel_id,
+        email=conversation.contact.email,
+        company_id=conversation.chat_channel.company_id,
+        message=ticket.first_text,
+        files=[],
+    )
+
+
+def file_link(attachment: Attachment) -> str:
+    """Where a file can be fetched from outside: its own link, or a signed one of ours."""
+    return attachment.url or settings.PUBLIC_URL.rstrip("/") + signed_link(attachment)

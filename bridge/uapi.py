@@ -1,0 +1,353 @@
+"""The helpdesk's public API, as Acebot, bots and scripts call it: ``/uapi/…``.
+
+Shapes and manners are the helpdesk's own: the token stands in the body, errors are HTTP 200 with
+``{"error": sentence, "code": number}``, ids are given as numbers or numeric strings, and all four encodings are
+taken. Extensions of ours are optional: ``message.id`` makes addMessage idempotent, ``message.timestamp`` is the
+clock that the service window goes by, an ``Idempotency-Key`` header makes every writing call safe to repeat.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.files.uploadedfile import UploadedFile
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from rest_framework.views import APIView
+
+from channels_setup.codecs import values
+from channels_setup.codecs.bodies import BadBody, decode
+from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.providers.base import ContactInfo, FileInfo, MessageReceived, RawRequest
+
+from . import conversations, relay
+from .idempotency import Answer, KeyReused, once
+from .models import Contact, Conversation, WebhookEvent
+from .requests_in import MOST_BYTES, MOST_BYTES_WITH_FILES, TooLarge, blotted, event_row, exact_request
+
+logger = logging.getLogger(__name__)
+
+# The numbers in "code". Stable; callers may rely on them.
+BAD_FIELD, BAD_TOKEN, NOT_ALLOWED, NOT_FOUND, KEY_REUSED, TOO_LARGE, NOT_SENT = (
+    400,
+    401,
+    403,
+    404,
+    409,
+    413,
+    422,
+)
+
+
+class Error(Exception):
+    """A sentence for the caller, with its number; ``extra`` is merged into the answer."""
+
+    def __init__(self, code: int, sentence: str, **extra: Any) -> None:
+        super().__init__(sentence)
+        self.code, self.sentence, self.extra = code, sentence, extra
+
+    def body(self) -> dict[str, Any]:
+        return {"error": self.sentence, "code": self.code, **self.extra}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One authenticated call."""
+
+    api_channel: ApiChannel
+    values: dict[str, Any]
+    files: tuple[UploadedFile, ...]
+
+
+class UapiView(APIView):
+    """One method of the API. Subclasses say what it does in ``answer``; the manners are here."""
+
+    authentication_classes: tuple[type, ...] = ()
+    permission_classes: tuple[type, ...] = ()
+    schema = None
+    methods: tuple[str, ...] = ("POST",)
+    limit = MOST_BYTES
+    writes = True
+
+    def answer(self, call: Call) -> Any:
+        """The answer's body, or Error. Runs in the transaction that also stores the raw request."""
+        raise NotImplementedError
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]  # DRF types it wider
+        """Straight to the work on exact bytes: DRF's parsing would read the body before we do."""
+        if request.method not in self.methods:
+            return JsonResponse(
+                Error(BAD_FIELD, _("Use %(methods)s.") % {"methods": " / ".join(self.methods)}).body(),
+                status=405,
+            )
+        try:
+            return self._handle(exact_request(request, limit=self.limit))
+        except TooLarge:
+            return JsonResponse(Error(TOO_LARGE, _("The body is too large.")).body(), status=413)
+        except DatabaseError:
+            logger.exception("call not stored")
+            sentence = _("Not stored. Please try again.")
+            return JsonResponse({"error": sentence, "code": 503}, status=503, headers={"Retry-After": "5"})
+
+    def _handle(self, raw: RawRequest) -> HttpResponse:
+        try:
+            decoded = decode(body=raw.body, content_type=raw.content_type, query_string=raw.query_string)
+        except BadBody as problem:
+            # Without a readable body there is no token, so nobody to whom the request could be shown.
+            return self._json(Error(BAD_FIELD, str(problem)).body())
+        token = values.as_text(decoded.values.get("api_token"))
+        api_channel = ApiChannel.objects.all().by_secret(token)
+        if api_channel is None:
+            return self._json(Error(BAD_TOKEN, _("The api_token is missing or wrong.")).body())
+        stored = blotted(raw, token)
+        call = Call(api_channel=api_channel, values=decoded.values, files=decoded.files)
+        try:
+            result = once(
+                owner=f"api_channel:{api_channel.pk}",
+                key=raw.headers.get("idempotency-key", "") if self.writes else "",
+                request=f"{type(self).__name__}\n{stored.query_string}\n".encode() + stored.body,
+                work=lambda: self._work(call, stored),
+            )
+            return self._json(result.body)
+        except BadBody as problem:
+            error = Error(BAD_FIELD, str(problem))
+        except KeyReused as problem:
+            error = Error(KEY_REUSED, str(problem))
+        except Error as problem:
+            error = problem
+        if self.writes:
+            self._keep_failed(call, stored, error)
+        return self._json(error.body())
+
+    def _work(self, call: Call, stored: RawRequest) -> Answer:
+        body = self.answer(call)
+        if self.writes:
+            event = event_row(stored, api_channel=call.api_channel, endpoint=self._endpoint())
+            event.state, event.processed_at = WebhookEvent.State.PROCESSED, timezone.now()
+            event.save(force_insert=True)
+        return Answer(status=200, body=body)
+
+    def _keep_failed(self, call: Call, stored: RawRequest, error: Error) -> None:
+        """An authentic request that could not be used is shown to the admin, too."""
+        event = event_row(stored, api_channel=call.api_channel, endpoint=self._endpoint())
+        event.state, event.error, event.processed_at = (
+            WebhookEvent.State.FAILED,
+            error.sentence[:2000],
+            timezone.now(),
+        )
+        event.save(force_insert=True)
+
+    def _endpoint(self) -> str:
+        return type(self).__name__[0].lower() + type(self).__name__[1:]
+
+    def _json(self, body: Any) -> JsonResponse:
+        return JsonResponse(body, safe=False, json_dumps_params={"ensure_ascii": False})
+
+
+class AddMessage(UapiView):
+    """``chat/addMessage``: a message from the client; opens the chat when there is none."""
+
+    limit = MOST_BYTES_WITH_FILES
+
+    def answer(self, call: Call) -> dict[str, Any]:
+        message = call.values.get("message")
+        if isinstance(message, str):
+            message = {"text": message}
+        if not isinstance(message, dict):
+            raise BadBody(_("“message” is missing."))
+        chat_channel = self._chat_channel(call)
+        conversation = _conversation(call, chat_channel) if call.values.get("chat_id") not in (None, "") else None
+        fact = _message_fact(message, has_files=bool(call.files))
+        incoming = conversations.Incoming(
+            fact=fact,
+            chat_channel=conversation.chat_channel if conversation else chat_channel,
+            contact=conversation.contact if conversation else _contact(call.api_channel, fact.contact),
+            uploads=call.files,
+        )
+        received = conversations.receive(call.api_channel, [incoming])[0]
+        call.api_channel.note_inbound()
+        return {
+            "chat_id": received.conversation.pk,
+            "company_id": chat_channel.company_id,
+            "ticket_id": None if received.opened_chat else received.message.ticket_id,
+            "channel_id": received.conversation.chat_channel_id,
+            "client_id": received.conversation.contact_id,
+            "message_id": received.message.pk,
+        }
+
+    def _chat_channel(self, call: Call) -> ChatChannel:
+        channel_id = values.as_id(call.values.get("channel_id"), "channel_id")
+        if channel_id is None:
+            raise BadBody(_("“channel_id” is missing."))
+        channel = ChatChannel.objects.filter(pk=channel_id).first()
+        if channel is None:
+            raise Error(NOT_FOUND, _("channel_id %(id)s is not a chat channel.") % {"id": channel_id}, status=False)
+        if not call.api_channel.watched.filter(pk=channel.pk).exists():
+            raise Error(NOT_ALLOWED, _("This API channel does not watch chat channel %(id)s.") % {"id": channel_id})
+        company_id = values.as_id(call.values.get("company_id"), "company_id")
+        if company_id is not None and company_id != channel.company_id:
+            raise Error(NOT_ALLOWED, _("company_id %(id)s is not the company of this channel.") % {"id": company_id})
+        return channel
+
+
+def _conversation(call: Call, chat_channel: ChatChannel | None = None) -> Conversation:
+    """The chat that ``chat_id`` names, among those this API channel may speak in."""
+    chat_id = values.as_id(call.values.get("chat_id"), "chat_id")
+    if chat_id is None:
+        raise BadBody(_("“chat_id” is missing."))
+    chats = Conversation.objects.filter(pk=chat_id).select_related("contact", "chat_channel", "api_channel")
+    if chat_channel is not None:
+        chats = chats.filter(chat_channel=chat_channel, api_channel=call.api_channel)
+    else:
+        chats = chats.filter(chat_channel__in=call.api_channel.watched.all())
+    chat = chats.first()
+    if chat is None:
+        raise Error(NOT_FOUND, _("There is no chat %(id)s in the channels of this API channel.") % {"id": chat_id})
+    return chat
+
+
+def _contact(api_channel: ApiChannel, info: ContactInfo) -> Contact | None:
+    """The contact that the caller means: by their own id for it, by ours, or by phone; None for a new one."""
+    known = Contact.objects.filter(api_channel=api_channel)
+    if info.external_id:
+        by_theirs = known.filter(external_id=info.external_id).first()
+        if by_theirs or not (info.external_id.isascii() and info.external_id.isdigit()):
+            return by_theirs
+        number = int(info.external_id[:19])
+        return known.filter(pk=number).first() if number <= values.LARGEST_ID else None
+    if info.phone:
+        return known.filter(phone=info.phone).order_by("pk").first()
+    return None
+
+
+def _message_fact(message: dict[str, Any], *, has_files: bool) -> MessageReceived:
+    sender = message.get("from") or {}
+    if not isinstance(sender, dict):
+        raise BadBody(_("“message.from” must be an object."))
+    text = message.get("text")
+    if text is not None and not isinstance(text, str | int | float):
+        raise BadBody(_("“message.text” must be text."))
+    attached = _file_infos(message.get("files"))
+    if not values.as_text(text).strip() and not attached and not has_files:
+        raise BadBody(_("“message.text” is missing."))
+    return MessageReceived(
+        contact=ContactInfo(
+            external_id=values.as_text(sender.get("client_id")).strip()[:190],
+            phone=_phone(values.as_text(sender.get("phone"))),
+            name=values.as_text(sender.get("name")).strip()[:200],
+            email=values.as_text(sender.get("email")).strip()[:200],
+        ),
+        text=values.as_text(text),
+        external_id=values.as_text(message.get("id")).strip()[:190],
+        at=values.as_time(message.get("timestamp"), "message.timestamp"),
+        files=attached,
+    )
+
+
+def _phone(text: str) -> str:
+    """Digits only, with a plus where there was one: the same phone always looks the same."""
+    digits = "".join(character for character in text if character.isascii() and character.isdigit())[:15]
+    return f"+{digits}" if digits and text.strip().startswith("+") else digits
+
+
+def _file_infos(listed: Any) -> tuple[FileInfo, ...]:
+    if listed in (None, ""):
+        return ()
+    if not isinstance(listed, list) or len(listed) > 30:
+        raise BadBody(_("“message.files” must be a list of at most 30 files."))
+    infos = []
+    for item in listed:
+        item = {"url": item} if isinstance(item, str) else item
+        url = values.as_text(item.get("url")).strip() if isinstance(item, dict) else ""
+        if not url.lower().startswith(("https://", "http://")) or len(url) > 2000:
+            raise BadBody(_("Each file needs a “url” that begins with https://."))
+        infos.append(
+            FileInfo(
+                url=url,
+                name=values.as_text(item.get("name"))[:200],
+                mime=values.as_text(item.get("mime"))[:100],
+            )
+        )
+    return tuple(infos)
+
+
+class SendMessage(UapiView):
+    """``chat/sendMessage``: a message from an operator. It obeys the service window exactly as the desk does."""
+
+    def answer(self, call: Call) -> dict[str, Any]:
+        conversation = _conversation(call)
+        user = _operator(call, conversation)
+        text = call.values.get("text")
+        if not isinstance(text, str | int | float) or isinstance(text, bool):
+            raise BadBody(_("“text” is missing."))
+        handed = relay.hand_in(conversation_id=conversation.pk, text=str(text), author=user)
+        if handed.message is None or handed.ticket is None:
+            raise Error(NOT_SENT, handed.decision.sentence, reason=handed.decision.reason)
+        return {
+            "status": "success",
+            "chat_id": conversation.pk,
+            "ticket_id": handed.ticket.pk,
+            "message_id": handed.message.pk,
+        }
+
+
+def _operator(call: Call, conversation: Conversation) -> Any:
+    user_id = values.as_id(call.values.get("user_id"), "user_id")
+    if user_id is None:
+        raise BadBody(_("“user_id” is missing."))
+    user = get_user_model().objects.filter(pk=user_id, is_active=True).first()
+    if user is None or not Conversation.objects.filter(pk=conversation.pk).seen_by(user).exists():
+        raise Error(NOT_FOUND, _("There is no operator %(id)s for this chat.") % {"id": user_id})
+    return user
+
+
+class ChangeAssignee(UapiView):
+    """``chat/changeAssignee``: make an operator responsible for a chat."""
+
+    def answer(self, call: Call) -> dict[str, Any]:
+        conversation = _conversation(call)
+        user = _operator(call, conversation)
+        conversations.assign(conversation.pk, user_id=user.pk, by=user.pk)
+        # Strings, as the helpdesk answers.
+        return {
+            "chat_id": str(conversation.pk),
+            "user_id": str(user.pk),
+            "url": f"{settings.PUBLIC_URL.rstrip('/')}/chats/{conversation.pk}/",
+        }
+
+
+class Channels(UapiView):
+    """``channels``: the channels that this API channel works with."""
+
+    methods = ("GET", "POST")
+    writes = False
+
+    def answer(self, call: Call) -> list[dict[str, Any]]:
+        wanted = values.as_text(call.values.get("channel_type"))
+        found = [
+            {"channel_id": channel.pk, "channel_name": channel.name, "channel_type": "chat"}
+            for channel in call.api_channel.watched.all()
+        ]
+        found.append(
+            {
+                "channel_id": call.api_channel.app_id,
+                "channel_name": call.api_channel.name,
+                "channel_type": "api",
+            }
+        )
+        return [channel for channel in found if not wanted or channel["channel_type"] == wanted]
+
+
+METHODS: dict[str, Callable[..., HttpResponse]] = {
+    "chat/addMessage": AddMessage.as_view(),
+    "chat/sendMessage": SendMessage.as_view(),
+    "chat/changeAssignee": ChangeAssignee.as_view(),
+    "channels": Channels.as_view(),
+}

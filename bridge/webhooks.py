@@ -1,0 +1,67 @@
+"""Station 1: authenticate on raw bytes, store the raw event, answer. Nothing else happens while the caller waits.
+
+A 2xx means committed. A wrong token or signature is refused and leaves no row; a commit that fails is a 503, so
+that the provider tries again. What the body says is read later, by the inbox.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.db import DatabaseError, transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from channels_setup.models import ApiChannel
+from channels_setup.providers import messengers
+from channels_setup.providers.base import Refused
+
+from . import doorbell
+from .requests_in import TooLarge, event_row, exact_request
+
+logger = logging.getLogger(__name__)
+
+
+class ProviderWebhook(APIView):
+    """``/webhooks/<kind>/<token>/``: a provider's own events, for one API channel."""
+
+    authentication_classes: tuple[type, ...] = ()
+    permission_classes: tuple[type, ...] = ()
+    schema = None
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]  # DRF types it wider
+        """Straight to the work: DRF's negotiation and parsing would read the body before we do."""
+        if request.method not in ("POST", "GET"):
+            return JsonResponse({"error": "Use POST."}, status=405)
+        try:
+            return receive(request, kind=kwargs["kind"], token=kwargs["token"])
+        except DatabaseError:
+            logger.exception("event not stored")
+            return JsonResponse({"error": "Not stored. Please try again."}, status=503, headers={"Retry-After": "5"})
+
+    def post(self, request: Request, kind: str, token: str) -> Response:
+        """Documented for the schema; ``dispatch`` answers."""
+        return Response()
+
+
+def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
+    """Store one event of the API channel whose path this is, and answer 200."""
+    provider = messengers().get(kind)
+    api_channel = ApiChannel.objects.filter(kind=kind, path_token=token).first() if provider else None
+    if provider is None or api_channel is None:
+        return JsonResponse({"error": "No such webhook address."}, status=404)
+    try:
+        raw = exact_request(request)
+    except TooLarge:
+        return JsonResponse({"error": "The body is too large."}, status=413)
+    try:
+        provider.authenticate(raw, api_channel.account() if provider.signs_requests else api_channel.bare_account())
+    except Refused:
+        return JsonResponse({"error": "Not accepted."}, status=403)
+    with transaction.atomic():
+        event_row(raw, api_channel=api_channel, endpoint="webhook").save(force_insert=True)
+        doorbell.ring_after_commit(doorbell.INBOUND)
+    return JsonResponse({"status": "accepted"})

@@ -1,0 +1,158 @@
+"""The service window: the one place that knows the 24-hour rule.
+
+WhatsApp lets a business answer freely for 24 hours after the contact's last own message, by the provider's
+clock. At exactly 24 hours the window is shut. Only a contact's message moves it, never backwards; a stamp from
+the future counts as now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.db import connection, transaction
+
+if TYPE_CHECKING:
+    from .models import Conversation
+
+LENGTH = timedelta(hours=24)
+BATCH = 500
+
+
+def expiry(written_at: datetime, *, now: datetime) -> datetime:
+    """When the window of a message written at ``written_at`` (the provider's clock) shuts."""
+    return min(written_at, now) + LENGTH
+
+
+def is_open(expires_at: datetime | None, *, now: datetime) -> bool:
+    """The rule itself. ``expires_at`` is the stored one; None: the contact never wrote."""
+    return expires_at is not None and now < expires_at
+
+
+def database_now() -> datetime:
+    """The clock that every time rule goes by, so that two machines with skewed clocks decide alike."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        row = cursor.fetchone()
+    now: datetime = row[0]
+    return now
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowState:
+    """What to say of a conversation's window now. ``applies`` is False where the provider has no such rule."""
+
+    applies: bool
+    is_open: bool
+    opened_at: datetime | None = None
+    expires_at: datetime | None = None
+
+    @property
+    def state(self) -> str:
+        """``open``, ``shut`` (it was open once), ``none`` (the contact never wrote) or ``free`` (no such rule)."""
+        if not self.applies:
+            return "free"
+        if self.is_open:
+            return "open"
+        return "shut" if self.expires_at else "none"
+
+
+def of(conversation: Conversation, *, now: datetime | None = None) -> WindowState:
+    """The state of one conversation's window now."""
+    if not conversation.api_channel.provider.service_window:
+        return WindowState(applies=False, is_open=True)
+    window = conversation.windows.order_by("-expires_at").first()
+    if window is None:
+        return WindowState(applies=True, is_open=False)
+    return WindowState(
+        applies=True,
+        is_open=is_open(window.expires_at, now=now or database_now()),
+        opened_at=window.opened_at,
+        expires_at=window.expires_at,
+    )
+
+
+def shut_among(conversation_ids: Iterable[int], *, now: datetime) -> set[int]:
+    """Of these conversations, those whose window is not open: the set form of ``of``, for the outbox."""
+    from .models import ServiceWindow
+
+    ids = set(conversation_ids)
+    latest: dict[int, datetime] = {}
+    rows = ServiceWindow.objects.filter(conversation__in=ids).values_list("conversation_id", "expires_at")
+    for conversation_id, expires_at in rows:
+        latest[conversation_id] = max(expires_at, latest.get(conversation_id, expires_at))
+    return {pk for pk in ids if not is_open(latest.get(pk), now=now)}
+
+
+def prolong(written: Mapping[int, tuple[datetime, int]], *, now: datetime) -> None:
+    """Contacts wrote: open or prolong their windows.
+
+    ``written``: conversation id -> (time of the contact's newest message by the provider's clock, message id).
+    The caller holds the locks of these conversations.
+    """
+    from .models import ServiceWindow
+
+    State = ServiceWindow.State
+    open_windows = {
+        window.conversation_id: window
+        for window in ServiceWindow.objects.select_for_update(no_key=True).filter(
+            conversation__in=written, state=State.OPEN
+        )
+    }
+    new, changed = [], []
+    for conversation_id, (written_at, message_id) in written.items():
+        until = expiry(written_at, now=now)
+        window = open_windows.get(conversation_id)
+        if window is not None and min(written_at, now) < window.expires_at:
+            if until > window.expires_at:
+                window.expires_at = until
+                changed.append(window)
+            continue
+        if until <= now:
+            continue  # a late redelivery of an old message opens nothing
+        if window is not None:
+            window.state = State.SHUT
+            changed.append(window)
+        new.append(
+            ServiceWindow(
+                conversation_id=conversation_id,
+                opened_at=min(written_at, now),
+                expires_at=until,
+                opened_by_id=message_id,
+            )
+        )
+    if changed:
+        ServiceWindow.objects.bulk_update(changed, ["expires_at", "state"])
+    if new:
+        ServiceWindow.objects.bulk_create(new)
+
+
+def note_reply(conversation_id: int, *, at: datetime) -> None:
+    """We answered: the open window is no longer a missed one."""
+    from .models import ServiceWindow
+
+    ServiceWindow.objects.filter(
+        conversation=conversation_id, state=ServiceWindow.State.OPEN, first_reply_at=None
+    ).update(first_reply_at=at)
+
+
+def expire_batch(*, limit: int = BATCH) -> list[int]:
+    """Shut up to ``limit`` windows that are due, the oldest first; the conversations concerned.
+
+    One short transaction by the database's clock over a partial index. Rows that another beat works on are
+    skipped, so two at once share the work and do nothing twice.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE bridge_servicewindow SET state = 'shut' WHERE id IN (
+                SELECT id FROM bridge_servicewindow
+                WHERE state = 'open' AND expires_at <= clock_timestamp()
+                ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED
+            ) RETURNING conversation_id
+            """,
+            [limit],
+        )
+        return [row[0] for row in cursor.fetchall()]

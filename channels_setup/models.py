@@ -1,0 +1,383 @@
+"""Chat channels, API channels, their secrets, and the hand-over to the provider."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from . import secrecy
+from .outgoing import Forbidden, check_url
+from .providers import default_helpdesk, helpdesks, messengers
+from .providers.base import Account, Helpdesk, Messenger
+
+HANDOVER_LIFE = timedelta(hours=24)
+
+
+def helpdesk_choices() -> list[tuple[str, Any]]:
+    return [(kind, provider.label) for kind, provider in helpdesks().items()]
+
+
+def messenger_choices() -> list[tuple[str, Any]]:
+    return [(kind, provider.label) for kind, provider in messengers().items()]
+
+
+def default_company_id() -> int:
+    return int(settings.COMPANY_ID)
+
+
+class ChatChannelQuerySet(models.QuerySet["ChatChannel"]):
+    def seen_by(self, user: Any) -> ChatChannelQuerySet:
+        """Those whose chats this user may see: admins all, operators the ones they were given."""
+        if user.is_superuser or user.has_perm("channels_setup.change_apichannel"):
+            return self
+        return self.filter(operators=user)
+
+
+class ChatChannel(models.Model):
+    """Where chats land. Its number is the «id чата» that is handed to the provider."""
+
+    name = models.CharField(_("name"), max_length=200)
+    kind = models.CharField(_("helpdesk"), max_length=40, choices=helpdesk_choices, default=default_helpdesk)
+    company_id = models.BigIntegerField(_("company id"), default=default_company_id)
+    operators = models.ManyToManyField(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("operators"),
+        blank=True,
+        related_name="chat_channels",
+        help_text=_("Who sees and answers the chats of this channel. Admins see all."),
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = ChatChannelQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("chat channel")
+        verbose_name_plural = _("chat channels")
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.pk})"
+
+    @property
+    def provider(self) -> Helpdesk:
+        return helpdesks()[self.kind]
+
+
+class ChannelState(models.TextChoices):
+    DRAFT = "draft", _("draft")
+    VERIFYING = "verifying", _("waiting for verification")
+    WAITING = "waiting", _("waiting for the provider")
+    LIVE = "live", _("live")
+    PAUSED = "paused", _("paused")
+    FAILING = "failing", _("failing")
+
+
+class UnknownPolicy(models.TextChoices):
+    RESEND = "resend", _("send again")
+    ASK = "ask", _("ask the operator")
+
+
+class ApiChannelQuerySet(models.QuerySet["ApiChannel"]):
+    def by_secret(self, secret: str) -> ApiChannel | None:
+        """The API channel whose valid secret key this is, or None. Constant time by construction: a hash look-up."""
+        if not secret:
+            return None
+        return (
+            self.filter(
+                Q(secrets__expires_at=None) | Q(secrets__expires_at__gt=timezone.now()),
+                secrets__digest=secrecy.fingerprint(secret),
+            )
+            .distinct()
+            .first()
+        )
+
+
+class ApiChannel(models.Model):
+    """One messenger account at one provider, as set up in the four blocks of the set-up guide."""
+
+    # The channel itself
+    name = models.CharField(_("channel name"), max_length=200, help_text=_("As listed under Channels."))
+    kind = models.CharField(_("provider"), max_length=40, choices=messenger_choices)
+    redirect_url = models.CharField(
+        _("Redirect URL"),
+        max_length=1000,
+        blank=True,
+        help_text=_("The provider's webhook: where events go. The provider's staff give it to you."),
+    )
+    send_json = models.BooleanField(
+        _("JSON request"), default=True, help_text=_("Send the body as JSON. Off: as a form.")
+    )
+    send_utf8 = models.BooleanField(
+        _("Send in UTF-8"), default=True, help_text=_("Send text as it is. Off: characters are converted.")
+    )
+    # Watch channels
+    watched = models.ManyToManyField(
+        ChatChannel,
+        verbose_name=_("Watch channels"),
+        related_name="watchers",
+        blank=True,
+        help_text=_("Move to the right the chat channels whose events this API channel should follow."),
+    )
+    # Tracking requests
+    track_new_ticket = models.BooleanField(_("New request"), default=False)
+    track_comment = models.BooleanField(_("New comment"), default=False)
+    track_change = models.BooleanField(_("Request changed"), default=False)
+    track_rating = models.BooleanField(
+        _("Rating"),
+        default=False,
+        help_text=_("The built-in desk asks for no ratings, so it never raises this event."),
+    )
+    # Tracking chats
+    track_new_chat = models.BooleanField(_("New chat"), default=True)
+    track_message = models.BooleanField(_("All chat messages"), default=True)
+    track_resumed = models.BooleanField(_("Chat resumed"), default=True)
+
+    app_id = models.BigIntegerField(_("app ID"), unique=True, editable=False)
+    path_token = models.CharField(max_length=64, unique=True, editable=False, default=secrecy.new_path_token)
+    options = models.JSONField(_("options"), default=dict, blank=True, editable=False)
+    state = models.CharField(
+        _("state"), max_length=20, choices=ChannelState.choices, default=ChannelState.DRAFT, editable=False
+    )
+    paused_from = models.CharField(max_length=20, blank=True, editable=False)  # the state to return to
+    on_unknown = models.CharField(
+        _("when an outcome is unknown"),
+        max_length=10,
+        choices=UnknownPolicy.choices,
+        default=UnknownPolicy.RESEND,
+        help_text=_("A call timed out after the message went out: it may have arrived, or not."),
+    )
+    last_error = models.CharField(_("last error"), max_length=40, blank=True, editable=False)  # a code of the catalogue
+    last_error_at = models.DateTimeField(_("last error at"), null=True, editable=False)
+    first_inbound_at = models.DateTimeField(_("first event in"), null=True, editable=False)
+    first_outbound_at = models.DateTimeField(_("first answer out"), null=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = ApiChannelQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("API channel")
+        verbose_name_plural = _("API channels")
+        ordering = ["id"]
+
+    TRACKS = ("new_chat", "message", "resumed", "new_ticket", "comment", "change", "rating")
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self.app_id is None:
+            self.app_id = _new_app_id()
+        super().save(*args, **kwargs)
+
+    @property
+    def provider(self) -> Messenger:
+        return messengers()[self.kind]
+
+    @property
+    def tracked(self) -> list[str]:
+        """The kinds of event that are ticked."""
+        return [kind for kind in self.TRACKS if getattr(self, f"track_{kind}")]
+
+    @property
+    def webhook_path(self) -> str:
+        return f"/webhooks/{self.kind}/{self.path_token}/"
+
+    @property
+    def webhook_url(self) -> str:
+        return settings.PUBLIC_URL.rstrip("/") + self.webhook_path
+
+    @property
+    def phone_page_path(self) -> str:
+        return f"/phone/{self.path_token}/" if self.provider.has_phone_page else ""
+
+    @property
+    def lands_in(self) -> ChatChannel | None:
+        """The chat channel for messages whose provider does not name one: the first watched."""
+        return self.watched.order_by("id").first()
+
+    def account(self) -> Account:
+        """What a provider sees of this channel, secrets in clear. Two queries unless ``secrets`` is prefetched."""
+        now = timezone.now()
+        secrets = tuple(secret.reveal() for secret in self.secrets.all() if secret.is_valid(now))
+        return replace(self.bare_account(), secrets=secrets)
+
+    def bare_account(self) -> Account:
+        """The account without its secrets: no query, nothing to decrypt."""
+        return Account(
+            id=self.pk,
+            name=self.name,
+            app_id=str(self.app_id),
+            redirect_url=self.redirect_url,
+            send_json=self.send_json,
+            send_utf8=self.send_utf8,
+            options=self.options,
+        )
+
+    def clean(self) -> None:
+        errors: dict[str, Any] = {}
+        if self.redirect_url:
+            try:
+                check_url(self.redirect_url)
+            except Forbidden as problem:
+                errors["redirect_url"] = str(problem)
+        elif self.kind in messengers() and self.provider.needs_redirect_url:
+            errors["redirect_url"] = _(
+                "This provider takes messages at its Redirect URL: ask its staff for the address."
+            )
+        if errors:
+            raise ValidationError(errors)
+
+    # --- state, by facts ---
+
+    def note_inbound(self) -> None:
+        """An authentic event came in: the first one makes a waiting channel live."""
+        if self.first_inbound_at is not None:
+            return
+        now = timezone.now()
+        changed = ApiChannel.objects.filter(pk=self.pk, first_inbound_at=None).update(first_inbound_at=now)
+        if changed:
+            self.first_inbound_at = now
+            waiting = [ChannelState.DRAFT, ChannelState.VERIFYING, ChannelState.WAITING]
+            ApiChannel.objects.filter(pk=self.pk, state__in=waiting).update(state=ChannelState.LIVE)
+            ApiChannel.objects.filter(pk=self.pk, state=ChannelState.PAUSED, paused_from__in=waiting).update(
+                paused_from=ChannelState.LIVE
+            )
+            Handover.objects.filter(api_channel=self, first_event_at=None).update(first_event_at=now)
+
+    def pause(self) -> None:
+        """Hold everything that goes out; what comes in is still stored, and windows run on."""
+        ApiChannel.objects.filter(pk=self.pk).exclude(state=ChannelState.PAUSED).update(
+            paused_from=models.F("state"), state=ChannelState.PAUSED
+        )
+        self.refresh_from_db()
+
+    def resume(self) -> None:
+        ApiChannel.objects.filter(pk=self.pk, state=ChannelState.PAUSED).update(
+            state=models.F("paused_from"), paused_from=""
+        )
+        self.refresh_from_db()
+
+    def failed(self, reason: str) -> None:
+        """The destination refuses or cannot be reached: shown on the channel until a call succeeds."""
+        ApiChannel.objects.filter(pk=self.pk).update(last_error=reason[:40], last_error_at=timezone.now())
+        ApiChannel.objects.filter(pk=self.pk, state=ChannelState.LIVE).update(state=ChannelState.FAILING)
+
+    def succeeded(self) -> None:
+        ApiChannel.objects.filter(pk=self.pk).update(
+            last_error="", first_outbound_at=models.functions.Coalesce("first_outbound_at", timezone.now())
+        )
+        ApiChannel.objects.filter(pk=self.pk, state=ChannelState.FAILING).update(state=ChannelState.LIVE)
+
+    # --- secrets ---
+
+    def issue_secret(self, *, overlap: timedelta = timedelta(0)) -> Secret:
+        """A new secret key. The ones before it stay valid for ``overlap`` (a rotation) and then never again."""
+        until = timezone.now() + overlap
+        self.secrets.filter(expires_at=None).update(expires_at=until)
+        return Secret.make(self)
+
+    def current_secret(self) -> Secret | None:
+        return self.secrets.filter(expires_at=None).order_by("-id").first()
+
+
+def _new_app_id() -> int:
+    import secrets
+
+    return 10_000 + secrets.randbelow(9_000_000)
+
+
+class Secret(models.Model):
+    """A secret key of an API channel. Encrypted; found by its hash; two are valid during a rotation."""
+
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="secrets")
+    token = models.BinaryField(editable=False)
+    digest = models.BinaryField(editable=False, unique=True)
+    tail = models.CharField(max_length=4, editable=False)  # the last four digits, to tell keys apart
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True)
+    shown_at = models.DateTimeField(null=True)  # shown in full right after it was made; afterwards only by "show"
+
+    class Meta:
+        verbose_name = _("secret key")
+        verbose_name_plural = _("secret keys")
+        constraints = [
+            models.UniqueConstraint(fields=["api_channel"], condition=Q(expires_at=None), name="one_current_secret")
+        ]
+
+    def __str__(self) -> str:
+        return f"…{self.tail}"
+
+    @classmethod
+    def make(cls, api_channel: ApiChannel) -> Secret:
+        value = secrecy.new_secret_key()
+        return cls.objects.create(
+            api_channel=api_channel,
+            token=secrecy.encrypt(value),
+            digest=secrecy.fingerprint(value),
+            tail=value[-4:],
+        )
+
+    def reveal(self) -> str:
+        return secrecy.decrypt(self.token)
+
+    def is_valid(self, now: datetime) -> bool:
+        return self.expires_at is None or self.expires_at > now
+
+
+class Handover(models.Model):
+    """One hand-over page for the provider's staff: prepared → opened → confirmed → first event seen."""
+
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="handovers")
+    digest = models.BinaryField(unique=True, editable=False)  # of the token in the link
+    language = models.CharField(max_length=10, default="ru")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(_("prepared"), auto_now_add=True)
+    expires_at = models.DateTimeField(_("expires"))
+    opened_at = models.DateTimeField(_("opened"), null=True)
+    confirmed_at = models.DateTimeField(_("confirmed"), null=True)
+    first_event_at = models.DateTimeField(_("first event seen"), null=True)
+
+    class Meta:
+        verbose_name = _("hand-over")
+        verbose_name_plural = _("hand-overs")
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.api_channel}: {self.stage}"
+
+    @classmethod
+    def prepare(cls, api_channel: ApiChannel, *, user: Any = None, language: str = "ru") -> tuple[Handover, str]:
+        """The hand-over and the token for its link; the token is kept nowhere."""
+        token = secrecy.new_path_token()
+        handover = cls.objects.create(
+            api_channel=api_channel,
+            digest=secrecy.fingerprint(token),
+            created_by=user,
+            language=language,
+            expires_at=timezone.now() + HANDOVER_LIFE,
+        )
+        ApiChannel.objects.filter(pk=api_channel.pk, state__in=[ChannelState.DRAFT, ChannelState.VERIFYING]).update(
+            state=ChannelState.WAITING
+        )
+        return handover, token
+
+    def open(self) -> bool:
+        """Use the link up. False where it was used or has expired: exactly one visitor wins."""
+        now = timezone.now()
+        return bool(Handover.objects.filter(pk=self.pk, opened_at=None, expires_at__gt=now).update(opened_at=now))
+
+    @property
+    def stage(self) -> str:
+        if self.first_event_at:
+            return "first_event"
+        if self.confirmed_at:
+            return "confirmed"
+        return "opened" if self.opened_at else "prepared"

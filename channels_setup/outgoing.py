@@ -1,0 +1,300 @@
+"""The one door to the outside: every call the portal makes passes here.
+
+What it holds (pitfalls of calling URLs that somebody typed in):
+- the *resolved* address is judged, at every connection, and exactly that address is connected to; a name with one
+  forbidden address among several is refused whole;
+- redirects are never followed, proxies and .netrc of the environment never used;
+- the whole exchange has a deadline, also against an answer that drips header by header, and the answer is cut.
+
+``requests-hardened`` was considered (docs/decisions.md): it has no list of allowed private ranges, no port policy,
+and no deadline over dripping headers.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import requests
+import urllib3
+from django.conf import settings
+from django.utils.translation import gettext_lazy as _
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from .providers.base import HttpAnswer, HttpRequest
+
+CONNECT_SECONDS = 3.0
+READ_SECONDS = 10.0
+DEADLINE_SECONDS = 15.0
+ANSWER_CAP_BYTES = 64 * 1024
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# Never reachable, whatever is allowed: addresses where clouds keep credentials, and what is no single host.
+NEVER = [
+    ipaddress.ip_network(text)
+    for text in (
+        *("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32"),
+        *("0.0.0.0/8", "::/128", "224.0.0.0/4", "240.0.0.0/4", "ff00::/8"),
+    )
+]
+# Not public. ``ipaddress.is_global`` alone is no filter: on 3.11 it calls several of these global.
+PRIVATE = [
+    ipaddress.ip_network(text)
+    for text in (
+        *("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24"),
+        *("192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "::/96"),
+        *("64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
+        *("5f00::/16", "fc00::/7", "fec0::/10"),
+    )
+]
+
+
+class Forbidden(Exception):
+    """The call may not be made. Its text is a sentence for the admin."""
+
+
+class NotSent(Exception):
+    """The connection never came about: nothing was delivered. ``reason`` is a code of the catalogue."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class OutcomeUnknown(Exception):
+    """The request went out and no answer came: nobody can say whether it was taken."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """May this address be called, and may it be called without TLS and on any port?"""
+
+    allowed: bool
+    listed_private: bool = False
+
+
+def judge_address(text: str) -> Verdict:
+    """Judge one resolved address (never a host name) against the rules and RELAY_ALLOWED_PRIVATE_CIDRS."""
+    address: Address = ipaddress.ip_address(text.split("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    if any(address in network for network in NEVER if network.version == address.version):
+        return Verdict(allowed=False)
+    if any(address in network for network in _allowed_private() if network.version == address.version):
+        return Verdict(allowed=True, listed_private=True)
+    private = any(address in network for network in PRIVATE if network.version == address.version)
+    return Verdict(allowed=not private and address.is_global)
+
+
+def _allowed_private() -> list[Network]:
+    return list(_networks(tuple(settings.RELAY_ALLOWED_PRIVATE_CIDRS)))
+
+
+@cache
+def _networks(texts: tuple[str, ...]) -> list[Network]:
+    return [ipaddress.ip_network(text, strict=False) for text in texts]
+
+
+def check_url(url: str) -> None:
+    """Refuse a Redirect URL with a sentence, or say nothing. Resolves the name; raises Forbidden.
+
+    Checked when it is saved and again, on the connected address, at every call.
+    """
+    parts, port = _parsed(url)
+    assert parts.hostname is not None
+    try:
+        addresses = resolve(parts.hostname, port)
+    except OSError:
+        raise Forbidden(_("The name “%(host)s” cannot be found.") % {"host": parts.hostname}) from None
+    _judge_all(addresses, scheme=parts.scheme, port=port)
+
+
+def _parsed(url: str) -> tuple[SplitResult, int]:
+    if any(ord(character) <= 32 or character == "\\" for character in url):
+        raise Forbidden(_("The address must not hold spaces or backslashes."))
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise Forbidden(_("This is not a web address.")) from None
+    if parts.scheme not in ("https", "http"):
+        raise Forbidden(_("The address must begin with https://."))
+    if not parts.hostname:
+        raise Forbidden(_("This is not a web address."))
+    if parts.username is not None or parts.password is not None:
+        raise Forbidden(_("The address must not hold a user name or password."))
+    return parts, port if port is not None else (443 if parts.scheme == "https" else 80)
+
+
+def _judge_all(addresses: Iterable[str], *, scheme: str, port: int) -> None:
+    verdicts = [judge_address(address) for address in addresses]
+    if not verdicts or not all(verdict.allowed for verdict in verdicts):
+        raise Forbidden(
+            _("The address is private: such addresses are refused unless RELAY_ALLOWED_PRIVATE_CIDRS lists them.")
+        )
+    if all(verdict.listed_private for verdict in verdicts):
+        return
+    if scheme != "https":
+        raise Forbidden(
+            _("The address must begin with https://: without it, clients' messages could be read on the way.")
+        )
+    if port not in settings.RELAY_ALLOWED_PORTS:
+        raise Forbidden(_("Port %(port)s is not among the allowed ports.") % {"port": port})
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """Every address of a name, in the system's order. Tests replace this."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+# --- connections that go only where the guard lets them --------------------------------------------------
+
+
+class _Exchange(threading.local):
+    """This thread's call in progress: did bytes go out, and which socket must the watchdog cut?"""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Any] = {}
+
+
+_exchange = _Exchange()
+
+
+class _Guarded:
+    """Mixin for urllib3 connections: resolve once, judge all, connect to exactly what was judged."""
+
+    scheme = "http"
+    host: str
+    port: int
+    handle: socket.socket | None = None
+
+    def _new_conn(self) -> socket.socket:
+        addresses = self._addresses()
+        failure: OSError | None = None
+        for address in addresses[:4]:
+            try:
+                connection = socket.create_connection((address, self.port), timeout=CONNECT_SECONDS)
+            except OSError as error:
+                failure = error
+                continue
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # A second descriptor: TLS takes the first one over, and the watchdog must still be able to cut the line.
+            self.handle = connection.dup()
+            _exchange.state["handle"] = self.handle
+            return connection
+        raise NotSent("cannot_connect") from failure
+
+    def _addresses(self) -> list[str]:
+        try:
+            addresses = resolve(self.host.strip("[]"), self.port)
+        except OSError as error:
+            raise NotSent("name_not_found") from error
+        _judge_all(addresses, scheme=self.scheme, port=self.port)
+        return addresses
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if getattr(self, "sock", None) is None:
+            self.connect()  # type: ignore[attr-defined]  # the urllib3 connection this is mixed into has it
+        _exchange.state.update(handle=self.handle, sent=True)
+        super().request(*args, **kwargs)  # type: ignore[misc]  # as above
+
+    def close(self) -> None:
+        super().close()  # type: ignore[misc]  # as above
+        if self.handle is not None:
+            self.handle.close()
+            self.handle = None
+
+
+class _Http(_Guarded, HTTPConnection):
+    scheme = "http"
+
+
+class _Https(_Guarded, HTTPSConnection):
+    scheme = "https"
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _Http
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _Https
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+
+
+_local = threading.local()
+
+
+def _adapter() -> _Adapter:
+    """One a thread: requests' connection pools are not promised to be safe across threads."""
+    if not hasattr(_local, "adapter"):
+        _local.adapter = _Adapter(pool_connections=32, pool_maxsize=4, max_retries=0)
+    adapter: _Adapter = _local.adapter
+    return adapter
+
+
+def send(request: HttpRequest) -> HttpAnswer:
+    """Make one call within DEADLINE_SECONDS; any HTTP answer is returned. Raises Forbidden, NotSent, OutcomeUnknown."""
+    _parsed(request.url)
+    prepared = requests.Request(
+        method=request.method,
+        url=request.url,
+        data=request.body,
+        headers={"user-agent": "Okno", "accept-encoding": "identity", **request.headers},
+    ).prepare()
+    state: dict[str, Any] = {"sent": False, "handle": None}
+    _exchange.state = state
+    watchdog = threading.Timer(DEADLINE_SECONDS, _cut, args=(state,))
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        # The adapter and not a session: no cookies, no redirects, no environment.
+        answer = _adapter().send(prepared, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), proxies={})
+        return HttpAnswer(
+            status=answer.status_code,
+            headers={name.lower(): value for name, value in answer.headers.items()},
+            body=_read(answer),
+        )
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        if state["sent"]:
+            raise OutcomeUnknown from error
+        raise NotSent("tls" if isinstance(error, requests.exceptions.SSLError) else "cannot_connect") from error
+    finally:
+        watchdog.cancel()
+
+
+def _read(answer: requests.Response) -> bytes:
+    """The answer's first bytes, undecoded (no gzip bombs). A body that breaks off is as good as what came of it."""
+    body = b""
+    try:
+        body = answer.raw.read(ANSWER_CAP_BYTES, decode_content=False)
+    except (urllib3.exceptions.HTTPError, OSError, ValueError):
+        answer.raw.close()
+    if len(body) >= ANSWER_CAP_BYTES:
+        answer.raw.close()
+    answer.raw.release_conn()
+    return body
+
+
+def _cut(state: dict[str, Any]) -> None:
+    handle = state["handle"]
+    if handle is not None:
+        with suppress(OSError):
+            handle.shutdown(socket.SHUT_RDWR)

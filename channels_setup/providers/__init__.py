@@ -1,0 +1,41 @@
+"""The outside services we speak with: one file a kind, found by its file name.
+
+A kind's slug is its file name, its database value, its webhook URL and its folder of recorded payloads.
+To add a provider, add one file here that defines ``provider``; nothing else names it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+
+from .base import Helpdesk, Messenger, Provider
+
+
+@cache
+def all_providers() -> dict[str, Provider]:
+    """Every provider by its kind, in alphabetical order."""
+    found: dict[str, Provider] = {}
+    for module_info in iter_modules(__path__):
+        if module_info.name == "base":
+            continue
+        provider: Provider = import_module(f"{__name__}.{module_info.name}").provider
+        provider.kind = module_info.name
+        found[module_info.name] = provider
+    return found
+
+
+def messengers() -> dict[str, Messenger]:
+    """Kinds that reach the contact."""
+    return {kind: provider for kind, provider in all_providers().items() if isinstance(provider, Messenger)}
+
+
+def helpdesks() -> dict[str, Helpdesk]:
+    """Kinds where operators answer."""
+    return {kind: provider for kind, provider in all_providers().items() if isinstance(provider, Helpdesk)}
+
+
+def default_helpdesk() -> str:
+    """The helpdesk that needs no account anywhere: the one whose pages are our own."""
+    return next(kind for kind, provider in helpdesks().items() if provider.built_in)

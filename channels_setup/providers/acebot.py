@@ -1,0 +1,73 @@
+"""Acebot: the API channel of the set-up guide.
+
+No public description of Acebot's API exists, so the contract is the one the guide hands over: clients' messages
+come by ``POST /uapi/chat/addMessage`` with the channel's secret key; operators' messages go to the Redirect URL
+as chat events; delivery statuses come back at ``POST /webhooks/acebot/<token>/`` in the shape below, which we
+define and print on the hand-over page:
+
+    {"message_id": 123, "status": "sent|delivered|read|failed", "timestamp": 1700000000,
+     "error": {"code": 131026, "title": "…"}}
+
+A list of such objects, or ``{"statuses": [...]}``, is taken as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+
+from ..codecs.bodies import BadBody
+from ..codecs.values import as_id, as_text, as_time
+from .base import (
+    Account,
+    Fact,
+    HttpRequest,
+    Messenger,
+    Outcome,
+    Outgoing,
+    RawRequest,
+    StatusChanged,
+    post_event,
+)
+
+
+class Acebot(Messenger):
+    label = "Acebot (WhatsApp Business)"
+    needs_redirect_url = True
+    needs_verification = True
+
+    def parse(self, request: RawRequest, account: Account) -> list[Fact]:
+        body = request.decoded()
+        items = body.get("statuses", [body])
+        if not isinstance(items, list):
+            raise BadBody(_("“statuses” must be a list."))
+        return [self._status(item) for item in items]
+
+    def _status(self, item: Any) -> StatusChanged:
+        if not isinstance(item, dict) or "status" not in item:
+            raise BadBody(_("A status needs “message_id” and “status”."))
+        word = as_text(item["status"]).lower()
+        if word not in self.status_words:
+            raise BadBody(
+                _("Unknown status “%(status)s”: use sent, delivered, read or failed.") % {"status": word[:40]}
+            )
+        message_id = as_id(item.get("message_id"))
+        external_id = as_text(item.get("external_id"))
+        if message_id is None and not external_id:
+            raise BadBody(_("A status needs the “message_id” that came with the message."))
+        error = item.get("error") if isinstance(item.get("error"), dict) else {}
+        return StatusChanged(
+            message_id=message_id,
+            external_id=external_id,
+            status=self.status_words[word],
+            at=as_time(item.get("timestamp")),
+            code=as_text(error.get("code"))[:40],
+            title=as_text(error.get("title"))[:300],
+        )
+
+    def message(self, outgoing: Outgoing, account: Account) -> HttpRequest | Outcome:
+        return post_event(outgoing, account)
+
+
+provider = Acebot()

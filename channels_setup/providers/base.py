@@ -1,0 +1,317 @@
+"""The whole contract between the portal and an outside service.
+
+A provider translates; it decides nothing and stores nothing. It knows no models and no database: bytes and
+frozen dataclasses in, bytes and frozen dataclasses out. What a provider can do is said by its capabilities,
+and the rest of the program asks for those, never for a provider's name.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, ClassVar
+
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from ..codecs.bodies import BadBody, decode, encode
+
+Text = str | Promise
+Json = dict[str, Any]
+
+
+# --- what comes in ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawRequest:
+    """A webhook request as it came: exact bytes. Header names are lower case."""
+
+    method: str
+    query_string: str
+    content_type: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    def decoded(self) -> Json:
+        """The body as an object, whichever encoding it came in. Raises BadBody with a sentence."""
+        return decode(body=self.body, content_type=self.content_type, query_string=self.query_string).values
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactInfo:
+    """Who wrote, as far as the provider says. All optional: a contact may have no phone (WhatsApp user names)."""
+
+    external_id: str = ""
+    phone: str = ""
+    name: str = ""
+    email: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileInfo:
+    """A file that came or goes by link."""
+
+    url: str
+    name: str = ""
+    mime: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageReceived:
+    """The contact wrote. ``at`` is the provider's clock; None means it did not say, and the time of receipt counts."""
+
+    contact: ContactInfo
+    text: str
+    external_id: str = ""
+    at: datetime | None = None
+    files: tuple[FileInfo, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusChanged:
+    """What became of a message of ours: known by our own id (``message_id``) or the provider's (``external_id``)."""
+
+    status: str
+    message_id: int | None = None
+    external_id: str = ""
+    at: datetime | None = None
+    code: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemplateChanged:
+    """The provider approved, rejected, paused… a template."""
+
+    name: str
+    language: str
+    status: str
+    external_id: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimePassed:
+    """A training provider lets time pass for one contact, so that a newcomer sees the window shut."""
+
+    contact: ContactInfo
+    seconds: int
+
+
+Fact = MessageReceived | StatusChanged | TemplateChanged | TimePassed
+
+
+class Refused(Exception):
+    """The request does not prove that it comes from the provider. Nothing is stored."""
+
+
+# --- what goes out ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """One configured channel, as a provider needs to see it. Secrets are in clear here: never log, never repr."""
+
+    id: int
+    name: str
+    app_id: str
+    redirect_url: str = ""
+    send_json: bool = True
+    send_utf8: bool = True
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outgoing:
+    """One delivery: the same ``key`` and the same content at every try.
+
+    ``event`` is the chat or ticket event in the helpdesk's public shape (see ``codecs.chat_events``).
+    """
+
+    key: str
+    attempt: int
+    at: datetime
+    event: Json
+    text: str = ""
+    template: Json | None = None
+    contact: ContactInfo = ContactInfo()
+    files: tuple[FileInfo, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpRequest:
+    """What to call. ``url`` is checked against the outgoing guard when it is called, whoever wrote it."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpAnswer:
+    """What came back; ``body`` is cut to the cap of ``outgoing``."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+ACCEPTED = "accepted"  # the other side took it
+RETRY = "retry"  # not taken, may be taken later
+PERMANENT = "permanent"  # not taken, will never be
+UNKNOWN = "unknown"  # nobody can say whether it was taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One try, judged. ``reason`` is a stable code with a sentence in ``bridge.reasons``."""
+
+    verdict: str
+    reason: str = ""
+    external_id: str = ""
+    retry_after: float | None = None  # seconds, as the other side asked
+    status: str = "sent"  # what an accepted message becomes
+
+
+# --- the contract ----------------------------------------------------------------------------------------
+
+
+class Provider:
+    """What messenger and helpdesk kinds have in common."""
+
+    kind: str = ""  # set from the file name
+    label: ClassVar[Text] = ""
+
+
+class Helpdesk(Provider):
+    """Where operators answer."""
+
+    built_in: ClassVar[bool] = False  # our own pages are the helpdesk: what is stored is shown, nothing to deliver
+
+
+class Messenger(Provider):
+    """Where the contact is reached. Subclasses override what differs; see ``acebot`` for the plainest one."""
+
+    label: ClassVar[Text] = ""
+
+    # Capabilities: asked for by the bridge instead of names.
+    service_window: ClassVar[bool] = True  # free text only within 24 hours of the contact's last message
+    sends_templates: ClassVar[bool] = True
+    sends_files: ClassVar[bool] = False
+    reports_status: ClassVar[bool] = True
+    needs_redirect_url: ClassVar[bool] = False  # messages go to the Redirect URL
+    has_phone_page: ClassVar[bool] = False  # a training phone on a web page
+    signs_requests: ClassVar[bool] = False  # ``authenticate`` needs the account's secrets
+    needs_verification: ClassVar[bool] = False  # the company is verified first; the set-up guide: 2-3 weeks
+    unknown_is_safe_to_repeat: ClassVar[bool] = True  # the receiver can tell a repeat by its key
+
+    # The provider's status words in ours. Translation is data, so that review is reading a table.
+    status_words: ClassVar[Mapping[str, str]] = {
+        "sent": "sent",
+        "delivered": "delivered",
+        "read": "read",
+        "failed": "failed",
+    }
+
+    def authenticate(self, request: RawRequest, account: Account) -> None:
+        """Raise Refused unless the request is the provider's. The path token was already compared.
+
+        A kind that signs its requests overrides this. Without a signature the unguessable path is the proof.
+        """
+        if request.method != "POST":
+            raise Refused
+
+    def parse(self, request: RawRequest, account: Account) -> list[Fact]:
+        """The facts in a stored request, in their order. Raises BadBody when it says nothing we can read."""
+        raise BadBody(_("This provider sends no events of its own."))
+
+    def message(self, outgoing: Outgoing, account: Account) -> HttpRequest | Outcome:
+        """How to hand a message to the contact: a request to make, or the outcome where there is none to make."""
+        raise NotImplementedError(f"{type(self).__name__} does not send messages")
+
+    def judge(self, answer: HttpAnswer) -> Outcome:
+        """What an answer to ``message`` means. The default knows plain HTTP only."""
+        return judge_http(answer)
+
+    def event(self, outgoing: Outgoing, account: Account) -> HttpRequest:
+        """How to tell a watcher of an event: a POST to the Redirect URL, the same for every kind."""
+        return post_event(outgoing, account)
+
+    def judge_event(self, answer: HttpAnswer) -> Outcome:
+        """What an answer to ``event`` means."""
+        return judge_http(answer)
+
+
+def judge_http(answer: HttpAnswer) -> Outcome:
+    """An answer judged by its HTTP status alone (a redirect is a failure: it is never followed).
+
+    4xx is permanent except where the status itself says "later" (408, 409, 425, 429); 410 means "stop".
+    """
+    status = answer.status
+    if 200 <= status < 300:
+        return Outcome(verdict=ACCEPTED)
+    if status in (408, 409, 425, 429) or status >= 500:
+        return Outcome(
+            verdict=RETRY,
+            reason="rate_limited" if status == 429 else "destination_error",
+            retry_after=retry_after_seconds(answer),
+        )
+    if 300 <= status < 400:
+        return Outcome(verdict=PERMANENT, reason="redirected")
+    if status in (401, 403):
+        return Outcome(verdict=PERMANENT, reason="not_let_in")
+    if status == 410:
+        return Outcome(verdict=PERMANENT, reason="gone")
+    return Outcome(verdict=PERMANENT, reason="rejected")
+
+
+def retry_after_seconds(answer: HttpAnswer) -> float | None:
+    """Retry-After in seconds, given as a number or as a date; None where absent or unreadable."""
+    value = answer.headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        until = parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        return None
+    if until.tzinfo is None:
+        return None
+    return max(0.0, (until - timezone.now()).total_seconds())
+
+
+def post_event(outgoing: Outgoing, account: Account) -> HttpRequest:
+    """The POST to the Redirect URL: body as the two flags say, Standard Webhooks headers beside it.
+
+    ``webhook-id`` is stable over retries. The signature is HMAC-SHA256 over ``id.timestamp.body``, keyed with the
+    bytes of the secret key as shown to the admin; during a rotation every valid key signs.
+    """
+    content_type, body = encode(outgoing.event, as_json=account.send_json, utf8=account.send_utf8)
+    timestamp = str(int(outgoing.at.timestamp()))
+    signed = f"{outgoing.key}.{timestamp}.".encode() + body
+    return HttpRequest(
+        method="POST",
+        url=account.redirect_url,
+        headers={
+            "content-type": content_type,
+            "webhook-id": outgoing.key,
+            "webhook-timestamp": timestamp,
+            "webhook-signature": " ".join(f"v1,{_signature(secret, signed)}" for secret in account.secrets),
+            "okno-attempt": str(outgoing.attempt),
+        },
+        body=body,
+    )
+
+
+def _signature(secret: str, signed: bytes) -> str:
+    return base64.b64encode(hmac.new(secret.encode(), signed, hashlib.sha256).digest()).decode()
