@@ -1,0 +1,48 @@
+"""The two roles, as Django groups: Admin sets the portal up, Operator answers chats.
+
+What an operator sees of the chats is decided by ``ChatChannel.operators``; the groups say what may be done at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth.models import Group, Permission
+from django.db import models
+from django.db.models import Q
+
+from .models import ChatChannel
+
+ADMIN_APPS = ("channels_setup", "templates_registry", "bridge", "auth", "authtoken")
+OPERATOR_VIEWS = ("contact", "conversation", "delivery", "message", "servicewindow", "ticket")
+
+
+class Role(models.TextChoices):
+    """The groups' names; ``manage.py user add --role`` takes the values."""
+
+    ADMIN = "admin", "Admin"
+    OPERATOR = "operator", "Operator"
+
+
+def ensure_groups() -> dict[Role, Group]:
+    """Both groups with the permissions they are meant to have. Safe to repeat; extra permissions stay."""
+    groups = {role: Group.objects.get_or_create(name=role.label)[0] for role in Role}
+    groups[Role.ADMIN].permissions.add(*Permission.objects.filter(content_type__app_label__in=ADMIN_APPS))
+    views = Q(codename__in=[f"view_{model}" for model in OPERATOR_VIEWS], content_type__app_label="bridge")
+    groups[Role.OPERATOR].permissions.add(*Permission.objects.filter(views))
+    return groups
+
+
+def give_role(user: Any, *, role: Role, chat_channels: Iterable[ChatChannel] = ()) -> None:
+    """Put a user into a role's group, and an operator to work in these chat channels.
+
+    Only admins are staff: the desk is all an operator needs, and what is not reachable cannot leak.
+    """
+    groups = ensure_groups()
+    user.is_staff = role == Role.ADMIN
+    user.save(update_fields=["is_staff"])
+    user.groups.remove(*(group for other, group in groups.items() if other != role))
+    user.groups.add(groups[role])
+    for chat_channel in chat_channels:
+        chat_channel.operators.add(user)

@@ -1,0 +1,195 @@
+"""Rows for tests, and the cast: Anna writes, Boris answers, Vera administers, Gleb must not get in.
+
+Factories make the plainest believable row. What the stations would have done besides (counters, windows, events)
+is not done: where a test is about that, let ``bridge.conversations.receive`` make the rows. In tests people come
+in by ``client.force_login(boris())``: the login guard (axes) does not know ``client.login``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+import factory
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+from rest_framework.authtoken.models import Token
+
+from bridge.models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
+from channels_setup.models import ApiChannel, ChannelState, ChatChannel
+from channels_setup.roles import Role, give_role
+
+PASSWORD = "korabl-i-more-7"
+
+
+class UserFactory(factory.django.DjangoModelFactory):
+    """A user without a role, who may log in with PASSWORD."""
+
+    class Meta:
+        model = get_user_model()
+        skip_postgeneration_save = True
+
+    username = factory.Sequence(lambda n: f"user{n}")
+    password = factory.django.Password(PASSWORD)
+
+
+class ChatChannelFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = ChatChannel
+
+    name = factory.Sequence(lambda n: f"Магазин {n}")
+
+
+class ApiChannelFactory(factory.django.DjangoModelFactory):
+    """A live sandbox channel. ``watched=``: a chat channel or several; unless given, a new one; ``[]`` for none.
+
+    ``redirect_url=receiver.url("/hook"), kind="acebot"`` for a channel that posts. ``secret=True`` gives it a key
+    (``channel.current_secret().reveal()``).
+    """
+
+    class Meta:
+        model = ApiChannel
+        skip_postgeneration_save = True
+
+    name = factory.Sequence(lambda n: f"WhatsApp {n}")
+    kind = "sandbox"
+    state = ChannelState.LIVE
+
+    @factory.post_generation
+    def watched(self: Any, create: bool, extracted: Any, **kwargs: Any) -> None:
+        if extracted is None:
+            extracted = ChatChannelFactory(**kwargs)
+        self.watched.set(extracted if isinstance(extracted, list | tuple) else [extracted])
+
+    @factory.post_generation
+    def secret(self: Any, create: bool, extracted: Any, **kwargs: Any) -> None:
+        if extracted:
+            self.issue_secret()
+
+
+class ContactFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = Contact
+
+    api_channel = factory.SubFactory(ApiChannelFactory)
+    external_id = factory.Sequence(lambda n: f"client-{n}")
+    phone = factory.Sequence(lambda n: f"+7921{n:07d}")
+    name = "Анна Петрова"
+
+
+class ConversationFactory(factory.django.DjangoModelFactory):
+    """A chat of its own contact, in the chat channel that its API channel watches. No window, no request yet."""
+
+    class Meta:
+        model = Conversation
+
+    class Params:
+        name = "Анна Петрова"
+
+    api_channel = factory.SubFactory(ApiChannelFactory)
+    contact = factory.SubFactory(
+        ContactFactory,
+        api_channel=factory.SelfAttribute("..api_channel"),
+        name=factory.SelfAttribute("..name"),
+    )
+    chat_channel = factory.LazyAttribute(lambda made: made.api_channel.lands_in or ChatChannelFactory())
+
+
+class TicketFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = Ticket
+
+    conversation = factory.SubFactory(ConversationFactory)
+    status = Ticket.Status.NEW
+    subject = "Здравствуйте!"
+    first_text = "Здравствуйте!"
+
+
+class MessageFactory(factory.django.DjangoModelFactory):
+    """Anna's message; ``outbound=True`` for Boris's answer."""
+
+    class Meta:
+        model = Message
+
+    class Params:
+        outbound = factory.Trait(direction=Message.Direction.OUTBOUND, status=Message.Status.SENT, external_id="")
+
+    conversation = factory.SubFactory(ConversationFactory)
+    api_channel = factory.SelfAttribute("conversation.api_channel")
+    direction = Message.Direction.INBOUND
+    kind = Message.Kind.TEXT
+    text = "Здравствуйте! Сапоги 38-го размера есть?"
+    external_id = factory.Sequence(lambda n: f"wamid.{n}")
+    status = Message.Status.RECEIVED
+
+
+class ServiceWindowFactory(factory.django.DjangoModelFactory):
+    """An open window. ``left=timedelta(minutes=20)`` says how long it has still to go; below zero it is over."""
+
+    class Meta:
+        model = ServiceWindow
+
+    class Params:
+        left = timedelta(hours=23)
+
+    conversation = factory.SubFactory(ConversationFactory)
+    expires_at = factory.LazyAttribute(lambda made: timezone.now() + made.left)
+    opened_at = factory.LazyAttribute(lambda made: made.expires_at - timedelta(hours=24))
+    state = ServiceWindow.State.OPEN
+
+
+class DeliveryFactory(factory.django.DjangoModelFactory):
+    """Boris's answer on its way to the contact. ``event=True`` for an event for a watcher."""
+
+    class Meta:
+        model = Delivery
+
+    class Params:
+        event = factory.Trait(kind=Delivery.Kind.EVENT, free_text=False, track="message")
+
+    message = factory.SubFactory(MessageFactory, outbound=True, status=Message.Status.PENDING)
+    conversation = factory.SelfAttribute("message.conversation")
+    api_channel = factory.SelfAttribute("conversation.api_channel")
+    kind = Delivery.Kind.MESSAGE
+    free_text = True
+    payload = factory.LazyAttribute(lambda made: _payload(made.conversation, made.message.text if made.message else ""))
+
+
+def _payload(conversation: Conversation, text: str) -> dict[str, Any]:
+    contact = conversation.contact
+    return {
+        "event": {"chat_id": conversation.pk, "from": "user", "text": text},
+        "text": text,
+        "contact": {"external_id": contact.external_id, "phone": contact.phone},
+        "files": [],
+    }
+
+
+# --- the cast --------------------------------------------------------------------------------------------
+
+
+def vera() -> Any:
+    """The admin."""
+    return _person("vera", Role.ADMIN)
+
+
+def boris(*chat_channels: ChatChannel) -> Any:
+    """An operator of these chat channels."""
+    return _person("boris", Role.OPERATOR, chat_channels)
+
+
+def gleb() -> Any:
+    """An operator whom nobody has given a chat channel."""
+    return _person("gleb", Role.OPERATOR)
+
+
+def token_of(user: Any) -> dict[str, str]:
+    """The header with which a program calls the API for this user: ``client.get(url, headers=token_of(boris()))``."""
+    return {"authorization": f"Token {Token.objects.get_or_create(user=user)[0].key}"}
+
+
+def _person(name: str, role: Role, chat_channels: Iterable[ChatChannel] = ()) -> Any:
+    user = get_user_model().objects.filter(username=name).first() or UserFactory(username=name)
+    give_role(user, role=role, chat_channels=chat_channels)
+    return user
