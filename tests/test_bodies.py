@@ -1,0 +1,162 @@
+"""Bodies in four encodings come to one object, and hostile ones to a sentence."""
+
+import html
+import json
+from urllib.parse import parse_qsl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from channels_setup.codecs.bodies import BadBody, decode, encode, flat_pairs
+
+EVENT = {
+    "chat_id": 700100,
+    "text": "Здравствуйте, Анна! 🙌 <b>1 & 2</b>",
+    "client": {"name": "Анна", "emails": [{"email": "a@example.com"}], "phones": []},
+    "state": None,
+    "ticket": {"status_id": 1},
+    "ok": True,
+}
+
+
+def test_json_and_php_form_and_multipart_and_query_say_the_same() -> None:
+    wanted = {"api_token": "k", "channel_id": "870", "message": {"text": "Да", "from": {"name": "Анна"}}}
+    form = "api_token=k&channel_id=870&message[text]=%D0%94%D0%B0&message%5Bfrom%5D[name]=%D0%90%D0%BD%D0%BD%D0%B0"
+    parts = [("api_token", "k"), ("channel_id", "870"), ("message[text]", "Да"), ("message[from][name]", "Анна")]
+    multipart = "".join(
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in parts
+    )
+
+    bodies = [
+        decode(body=json.dumps(wanted).encode(), content_type="application/json"),
+        decode(body=form.encode(), content_type="application/x-www-form-urlencoded"),
+        decode(body=(multipart + "--b--\r\n").encode(), content_type="multipart/form-data; boundary=b"),
+        decode(body=b"", content_type="", query_string=form),
+    ]
+
+    assert [body.values for body in bodies] == [wanted] * 4
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b'{"n": ' + b"9" * 5000 + b"}", "application/json"),
+        (b"[" * 100_000, "application/json"),
+        (b'{"a":' * 500 + b"1" + b"}" * 500, "application/json"),
+        (b'{"n": NaN}', "application/json"),
+        (b'{"n": 1e999}', "application/json"),
+        (b"5", "application/json"),
+        (b"[]", "application/json"),
+        (b"null", "application/json"),
+        (b"{", "application/json"),
+        (b"\xff\xfe{\x00}\x00", "application/json"),
+        (b"\xc3\x28", "application/json"),
+        (b"a[b]=1&a=2&a[c]=3", "application/x-www-form-urlencoded"),
+        (b"&".join(b"a%d=1" % n for n in range(2000)), "application/x-www-form-urlencoded"),
+        (b"a" + b"[b]" * 60 + b"=1", "application/x-www-form-urlencoded"),
+        (b"a=%ff%fe", "application/x-www-form-urlencoded"),
+        (b"--b\r\nnonsense", "multipart/form-data"),
+        (b"", "multipart/form-data; boundary=" + "x" * 300),
+    ],
+)
+def test_a_hostile_body_gets_a_sentence(body: bytes, content_type: str) -> None:
+    with pytest.raises(BadBody) as problem:
+        decode(body=body, content_type=content_type)
+
+    assert str(problem.value).endswith(".")
+
+
+def test_nul_and_lone_surrogates_become_storable() -> None:
+    decoded = decode(body=rb'{"text": "a\u0000b\ud800c\ud83d\ude4c"}', content_type="application/json")
+
+    assert decoded.values == {"text": "a\ufffdb\ufffdc🙌"}
+
+
+@given(st.binary(max_size=300), st.sampled_from(["application/json", "application/x-www-form-urlencoded", "text/x"]))
+def test_no_body_does_worse_than_a_sentence(body: bytes, content_type: str) -> None:
+    try:
+        decode(body=body, content_type=content_type)
+    except BadBody as problem:
+        assert str(problem)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(st.dictionaries(st.text(), json_values))
+def test_what_decode_gives_can_be_stored_and_sent_on(values: dict[str, object]) -> None:
+    try:
+        decoded = decode(body=json.dumps(values).encode(), content_type="application/json").values
+    except BadBody:
+        return
+
+    assert "\0" not in json.dumps(decoded, ensure_ascii=False)
+    for as_json in (True, False):
+        for utf8 in (True, False):
+            encode(decoded, as_json=as_json, utf8=utf8)[1].decode("utf-8" if utf8 else "ascii")
+
+
+# --- out, byte for byte ----------------------------------------------------------------------------------
+
+
+def test_json_in_utf8_is_text_as_it_is() -> None:
+    content_type, body = encode(EVENT, as_json=True, utf8=True)
+
+    assert content_type == "application/json; charset=utf-8"
+    assert "Здравствуйте, Анна! 🙌".encode() in body
+    assert json.loads(body) == EVENT
+
+
+def test_json_without_utf8_is_plain_ascii() -> None:
+    content_type, body = encode(EVENT, as_json=True, utf8=False)
+
+    assert content_type == "application/json"
+    assert rb"\u0417\u0434\u0440" in body
+    assert json.loads(body.decode("ascii")) == EVENT
+
+
+def test_form_in_utf8_has_php_names_and_text_values() -> None:
+    content_type, body = encode(EVENT, as_json=False, utf8=True)
+
+    assert content_type == "application/x-www-form-urlencoded; charset=utf-8"
+    assert parse_qsl(body.decode("ascii"), keep_blank_values=True) == [
+        ("chat_id", "700100"),
+        ("text", EVENT["text"]),
+        ("client[name]", "Анна"),
+        ("client[emails][0][email]", "a@example.com"),
+        ("state", ""),
+        ("ticket[status_id]", "1"),
+        ("ok", "1"),
+    ]
+
+
+def test_form_without_utf8_has_entities() -> None:
+    content_type, body = encode(EVENT, as_json=False, utf8=False)
+
+    pairs = dict(parse_qsl(body.decode("ascii"), keep_blank_values=True))
+    assert content_type == "application/x-www-form-urlencoded"
+    assert pairs["client[name]"] == "&#1040;&#1085;&#1085;&#1072;"
+    assert html.unescape(pairs["text"]) == EVENT["text"]
+
+
+@given(st.text(max_size=200))
+def test_any_text_survives_all_four_ways(text: str) -> None:
+    text = text.replace("\0", "").replace("\r", "")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return
+    assert json.loads(encode({"t": text}, as_json=True, utf8=True)[1])["t"] == text
+    assert json.loads(encode({"t": text}, as_json=True, utf8=False)[1])["t"] == text
+    form = dict(parse_qsl(encode({"t": text}, as_json=False, utf8=True)[1].decode(), keep_blank_values=True))
+    assert form["t"] == text
+    form = dict(parse_qsl(encode({"t": text}, as_json=False, utf8=False)[1].decode(), keep_blank_values=True))
+    assert "&" not in form["t"].replace("&amp;", "").replace("&#", "")
+
+
+def test_flat_pairs_leave_out_an_empty_list() -> None:
+    assert list(flat_pairs({"files": [], "a": False})) == [("a", "0")]

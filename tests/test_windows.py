@@ -1,0 +1,274 @@
+"""The 24-hour rule, to the second. Each row of the table is one story of a chat and how it ends."""
+
+from datetime import datetime, timedelta
+
+import pytest
+import time_machine
+from django.db import connection
+
+from bridge import conversations, housekeeping, windows
+from bridge.models import Contact, Conversation, Message, ServiceWindow
+from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
+
+H, M, S = 3600, 60, 1
+DAY = 24 * H
+
+# A story: what happens, in seconds from the start. ("client", when it was written[, when it arrived]),
+# ("ours", when), ("status", when), ("look", when) -> expected state, expected moment of shutting.
+STORIES: list[tuple[str, list[tuple[str, int] | tuple[str, int, int]], int, str, int | None]] = [
+    ("nobody wrote", [], 0, "none", None),
+    ("just written", [("client", 0)], 0, "open", DAY),
+    ("one hour later", [("client", 0)], H, "open", DAY),
+    ("a second before", [("client", 0)], DAY - 1, "open", DAY),
+    ("exactly 24 hours", [("client", 0)], DAY, "shut", DAY),
+    ("a second after", [("client", 0)], DAY + 1, "shut", DAY),
+    ("a week after", [("client", 0)], 7 * DAY, "shut", DAY),
+    ("a second message prolongs", [("client", 0), ("client", H)], DAY, "open", DAY + H),
+    ("prolonged to the second", [("client", 0), ("client", H)], DAY + H - 1, "open", DAY + H),
+    ("prolonged and exactly over", [("client", 0), ("client", H)], DAY + H, "shut", DAY + H),
+    ("each message starts anew", [("client", t * H) for t in range(0, 48, 6)], 42 * H + DAY - 1, "open", 42 * H + DAY),
+    ("written in the last second", [("client", 0), ("client", DAY - 1)], DAY, "open", 2 * DAY - 1),
+    ("written at the very end", [("client", 0), ("client", DAY)], DAY, "open", 2 * DAY),
+    ("written after the end", [("client", 0), ("client", DAY + H)], DAY + H, "open", 2 * DAY + H),
+    ("shut, reopened and shut", [("client", 0), ("client", 2 * DAY)], 3 * DAY, "shut", 3 * DAY),
+    ("our answer does not move it", [("client", 0), ("ours", H)], DAY - 1, "open", DAY),
+    ("our answer does not keep it open", [("client", 0), ("ours", DAY - 1)], DAY, "shut", DAY),
+    ("our many answers neither", [("client", 0), ("ours", H), ("ours", 20 * H), ("ours", 23 * H)], DAY, "shut", DAY),
+    ("our first word opens nothing", [("ours", 0)], 0, "none", None),
+    ("a status does not move it", [("client", 0), ("ours", H), ("status", 23 * H)], DAY, "shut", DAY),
+    ("a status after the end opens nothing", [("client", 0), ("ours", H), ("status", DAY + H)], DAY + H, "shut", DAY),
+    ("a status with no chat", [("status", 0)], 0, "none", None),
+    ("arrived late, the sender's clock counts", [("client", 0, 5 * H)], 5 * H, "open", DAY),
+    ("arrived 23 hours late", [("client", 0, 23 * H)], DAY - 1, "open", DAY),
+    ("arrived in the last second", [("client", 0, DAY - 1)], DAY - 1, "open", DAY),
+    ("arrived when it was already over", [("client", 0, DAY)], DAY, "none", None),
+    ("a retry six days late opens nothing", [("client", 0, 6 * DAY)], 6 * DAY, "none", None),
+    (
+        "a six-day-old retry leaves an open one alone",
+        [("client", 6 * DAY), ("client", 0, 6 * DAY + H)],
+        6 * DAY + H,
+        "open",
+        7 * DAY,
+    ),
+    ("out of order does not shorten", [("client", 2 * H, 2 * H), ("client", H, 3 * H)], 3 * H, "open", DAY + 2 * H),
+    (
+        "out of order, the newer one prolongs",
+        [("client", 2 * H, 3 * H), ("client", H, 4 * H)],
+        DAY + H,
+        "open",
+        DAY + 2 * H,
+    ),
+    ("late but written inside the old window", [("client", 0), ("client", 23 * H, 25 * H)], 25 * H, "open", 47 * H),
+    ("a stamp from the future counts as now", [("client", 5 * DAY, 0)], 0, "open", DAY),
+    ("a stamp from the future gives no extra day", [("client", 5 * DAY, 0)], DAY, "shut", DAY),
+    ("a future stamp does not shorten either", [("client", 0), ("client", 9 * DAY, H)], DAY, "open", DAY + H),
+    ("a minute ahead is clamped too", [("client", M, 0)], DAY, "shut", DAY),
+    ("a stamp of 1970 opens nothing", [("client", -10 * 365 * DAY, 0)], 0, "none", None),
+    ("silence, then a new story", [("client", 0), ("client", 10 * DAY)], 10 * DAY + DAY - 1, "open", 11 * DAY),
+    ("two in one second", [("client", 0), ("client", 0)], DAY, "shut", DAY),
+]
+
+
+@pytest.fixture
+def chat_channel(db: None) -> ChatChannel:
+    return ChatChannel.objects.create(name="Shop")
+
+
+@pytest.fixture
+def api_channel(chat_channel: ChatChannel) -> ApiChannel:
+    channel = ApiChannel.objects.create(name="WhatsApp", kind="sandbox")
+    channel.watched.add(chat_channel)
+    return channel
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
+    """The database's clock, moved by the test: the one seam through which every window rule asks for the time."""
+    clock = Clock()
+    monkeypatch.setattr(windows, "database_now", lambda: clock.now)
+    return clock
+
+
+class Clock:
+    start = datetime.fromisoformat("2026-03-01T10:00:00+00:00")
+
+    def __init__(self) -> None:
+        self.now = self.start
+
+    def at(self, seconds: int) -> datetime:
+        return self.start + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(("story", "steps", "look", "state", "shuts"), STORIES, ids=[row[0] for row in STORIES])
+def test_the_window_follows_the_contact_alone(
+    story: str,
+    steps: list[tuple[str, int]],
+    look: int,
+    state: str,
+    shuts: int | None,
+    api_channel: ApiChannel,
+    chat_channel: ChatChannel,
+    clock: Clock,
+) -> None:
+    contact = Contact.objects.create(api_channel=api_channel, external_id="anna")
+    conversation = Conversation.objects.create(api_channel=api_channel, chat_channel=chat_channel, contact=contact)
+
+    for number, (who, written, *arrived) in enumerate(steps):
+        clock.now = clock.at(arrived[0] if arrived else written)
+        if who == "client":
+            _client_writes(api_channel, chat_channel, number, clock.at(written))
+        elif who == "ours":
+            _we_write(conversation, number)
+        else:
+            status = StatusChanged(status="delivered", external_id=f"ours-{number - 1}", at=clock.now)
+            conversations.change_statuses(api_channel, [status])
+
+    clock.now = clock.at(look)
+    seen = windows.of(conversation)
+    assert seen.state == state
+    assert seen.expires_at == (clock.at(shuts) if shuts is not None else None)
+    assert (conversation.pk in windows.shut_among([conversation.pk], now=clock.now)) is (state != "open")
+
+
+def _client_writes(api_channel: ApiChannel, chat_channel: ChatChannel, number: int, at: datetime) -> None:
+    fact = MessageReceived(contact=ContactInfo(external_id="anna"), text="?", external_id=f"in-{number}", at=at)
+    conversations.receive(api_channel, [conversations.Incoming(fact=fact, chat_channel=chat_channel)])
+
+
+def _we_write(conversation: Conversation, number: int) -> None:
+    Message.objects.create(
+        conversation=conversation,
+        api_channel=conversation.api_channel,
+        direction=Message.Direction.OUTBOUND,
+        status=Message.Status.SENT,
+        external_id=f"ours-{number}",
+        text="!",
+    )
+
+
+def test_one_batch_with_old_and_new_messages_goes_by_the_newest(
+    api_channel: ApiChannel, chat_channel: ChatChannel, clock: Clock
+) -> None:
+    texts = [("a", 3 * H), ("b", H), ("c", 2 * H)]
+    clock.now = clock.at(4 * H)
+
+    conversations.receive(
+        api_channel,
+        [
+            conversations.Incoming(
+                fact=MessageReceived(
+                    contact=ContactInfo(external_id="anna"), text=text, external_id=text, at=clock.at(seconds)
+                ),
+                chat_channel=chat_channel,
+            )
+            for text, seconds in texts
+        ],
+    )
+
+    window = ServiceWindow.objects.get()
+    assert window.expires_at == clock.at(3 * H + DAY)
+
+
+def test_each_window_is_a_row_of_its_own(api_channel: ApiChannel, chat_channel: ChatChannel, clock: Clock) -> None:
+    for number, day in enumerate((0, 2, 4)):
+        clock.now = clock.at(day * DAY)
+        _client_writes(api_channel, chat_channel, number, clock.now)
+
+    rows = ServiceWindow.objects.order_by("opened_at")
+    assert [row.state for row in rows] == ["shut", "shut", "open"]
+    assert [row.expires_at - row.opened_at for row in rows] == [timedelta(hours=24)] * 3
+
+
+def test_a_provider_without_the_rule_is_always_open(
+    api_channel: ApiChannel, chat_channel: ChatChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(api_channel.provider), "service_window", False)
+    contact = Contact.objects.create(api_channel=api_channel)
+    conversation = Conversation.objects.create(api_channel=api_channel, chat_channel=chat_channel, contact=contact)
+
+    assert windows.of(conversation).is_open
+    assert windows.of(conversation).state == "free"
+
+
+# --- expiry by beat --------------------------------------------------------------------------------------
+
+
+def _windows_that_ran_out(api_channel: ApiChannel, chat_channel: ChatChannel, count: int) -> None:
+    contacts = Contact.objects.bulk_create(
+        [Contact(api_channel=api_channel, external_id=f"c{number}") for number in range(count)]
+    )
+    chats = Conversation.objects.bulk_create(
+        [Conversation(api_channel=api_channel, chat_channel=chat_channel, contact=contact) for contact in contacts]
+    )
+    now = windows.database_now()
+    ServiceWindow.objects.bulk_create(
+        [
+            ServiceWindow(conversation=chat, opened_at=now - timedelta(hours=25), expires_at=now - timedelta(hours=1))
+            for chat in chats
+        ]
+    )
+
+
+def test_beat_shuts_what_is_due_and_nothing_else(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
+    _windows_that_ran_out(api_channel, chat_channel, 3)
+    _client_writes(api_channel, chat_channel, 1, windows.database_now())
+
+    shut = housekeeping.expire_windows()
+
+    assert shut == 3
+    assert ServiceWindow.objects.filter(state="open").count() == 1
+    assert housekeeping.expire_windows() == 0
+
+
+def test_a_beat_that_was_down_for_days_catches_up(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
+    _windows_that_ran_out(api_channel, chat_channel, windows.BATCH + 20)
+
+    assert housekeeping.expire_windows() == windows.BATCH + 20
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_beats_at_once_shut_ten_thousand_windows_once_each() -> None:
+    from threading import Thread
+
+    chat_channel = ChatChannel.objects.create(name="Shop")
+    api_channel = ApiChannel.objects.create(name="WhatsApp", kind="sandbox")
+    api_channel.watched.add(chat_channel)
+    _windows_that_ran_out(api_channel, chat_channel, 10_000)
+    counts: list[int] = []
+
+    def beat() -> None:
+        counts.append(housekeeping.expire_windows())
+        connection.close()
+
+    beats = [Thread(target=beat) for _ in range(2)]
+    for thread in beats:
+        thread.start()
+    for thread in beats:
+        thread.join(60)
+
+    assert sum(counts) == 10_000
+    assert ServiceWindow.objects.filter(state="open").count() == 0
+
+
+def test_expiry_asks_the_partial_index_and_not_the_table(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
+    _windows_that_ran_out(api_channel, chat_channel, 1)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(
+            "EXPLAIN SELECT id FROM bridge_servicewindow WHERE state = 'open' AND expires_at <= now() "
+            "ORDER BY expires_at LIMIT 500 FOR UPDATE SKIP LOCKED"
+        )
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+
+    assert "windows_due" in plan
+
+
+def test_the_machine_s_clock_is_not_asked(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
+    """A web server ten minutes ahead and a worker ten behind decide alike: both ask the database."""
+    truth = windows.database_now()
+    with time_machine.travel(truth + timedelta(hours=30), tick=False):
+        _client_writes(api_channel, chat_channel, 1, truth - timedelta(hours=1))
+        conversation = Conversation.objects.get()
+
+        assert windows.of(conversation).is_open
