@@ -15,12 +15,13 @@ up: install
 # Quick when nothing changed: the stamp holds the requirements' checksum and the folder (a copied .venv
 # is made anew). The lock lets `make up` and `make test` start together on a fresh clone.
 install:
-	@mkdir -p $(VENV) && exec 9>$(VENV)/.lock && { flock 9 2>/dev/null || true; } && \
+	@exec 9>.install.lock && { flock 9 2>/dev/null || true; } && \
 	key="$$(cat $(REQUIREMENTS) | cksum | tr ' ' -) $(CURDIR)" && \
 	if [ "$$(cat $(VENV)/.stamp 2>/dev/null)" != "$$key" ]; then \
 		"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")' && \
-		"$(PYTHON)" -m venv $(VENV) && \
-		$(RUN) -m pip install -q --disable-pip-version-check $(addprefix -r ,$(REQUIREMENTS)) && \
+		echo "installing the requirements into $(VENV) (about a minute)" && \
+		"$(PYTHON)" -m venv --clear $(VENV) && \
+		$(RUN) -m pip install -qq --disable-pip-version-check $(addprefix -r ,$(REQUIREMENTS)) && \
 		echo "$$key" > $(VENV)/.stamp; \
 	fi
 

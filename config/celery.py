@@ -58,6 +58,7 @@ app.conf.update(
     task_time_limit=60,
     worker_prefetch_multiplier=1,
     worker_cancel_long_running_tasks_on_connection_loss=True,
+    # For SIGQUIT. SIGTERM stays Celery's warm shutdown: this one sleeps its full time even when work is done.
     worker_soft_shutdown_timeout=20,
     worker_enable_soft_shutdown_on_idle=False,
     worker_max_tasks_per_child=100_000,

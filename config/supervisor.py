@@ -4,7 +4,6 @@ The command lines here are the ones docker-compose.yml uses (a test compares the
 """
 
 import http.client
-import os
 import signal
 import socket
 import subprocess
@@ -112,8 +111,8 @@ class Supervisor:
         self.server_pids: dict[str, int] = {}
 
     def run(self, *, when_ready: Callable[[], None]) -> None:
-        signal.signal(signal.SIGINT, self.on_signal)
-        signal.signal(signal.SIGTERM, self.on_signal)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self.on_signal)
         try:
             for part in self.parts:
                 part.start()
@@ -230,8 +229,3 @@ def answers(port: int) -> bool:
 
 def last_words(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-
-
-def use_cold_shutdown() -> None:
-    """Celery's SIGTERM waits for ever; as SIGQUIT it waits worker_soft_shutdown_timeout for running tasks."""
-    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")

@@ -1,16 +1,56 @@
 """The ground the tests stand on: real PostgreSQL and Valkey of their own, and nothing beyond loopback."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import django
+import pytest
 
 from tests import servers_for_tests
 
-# Before Django reads its settings, in the controller and again in each xdist process.
+# Before Django reads its settings; xdist's processes inherit the environment.
 servers_for_tests.set_environment()
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 django.setup()
 
+from tests.guard import stay_on_loopback  # noqa: E402  # these read Django's settings
+from tests.receiver import Receiver  # noqa: E402
+from tests.worker import Worker  # noqa: E402
+
+stay_on_loopback()
+
 
 def pytest_unconfigure() -> None:
     servers_for_tests.leave()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Somebody's server behind a Redirect URL, on loopback; it remembers all it was sent."""
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="session")
+def worker_process(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """One real Celery worker for the session, on this process's test database and Valkey database."""
+    worker = Worker(log=tmp_path_factory.mktemp("worker") / "worker.log")
+    yield worker
+    worker.stop()
+
+
+@pytest.fixture
+def worker(worker_process: Worker, transactional_db: None) -> Iterator[Worker]:
+    """A running Celery worker (every queue, no beat: ring with .delay(), or commit what rings by itself).
+
+    `worker.settle()` waits until all it was given is done. Rows are committed and truncated afterwards.
+    """
+    worker_process.start()
+    yield worker_process
+    worker_process.settle()
+
+
+@pytest.fixture(autouse=True)
+def media_of_its_own(settings: object, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path / "media"  # type: ignore[attr-defined]  # pytest-django's wrapper

@@ -9,6 +9,7 @@ its folder is swept by the next run.
 import os
 import shutil
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,12 +30,14 @@ def set_environment() -> None:
         for name in ("DATABASE_URL", "REDIS_URL", "PORT", "PUBLIC_URL", "DEBUG", "DEMO", "ALLOWED_HOSTS"):
             os.environ.pop(name, None)
         held = attach(data_dir=folder, kinds=("postgres", "valkey"), throwaway=True)
-        os.environ.update(held.urls, DATA_DIR=str(folder), **{MARK: held.urls["REDIS_URL"]})
+        os.environ.update(held.urls, DATA_DIR=str(folder), **{MARK: "1"})
         os.environ.update({name: fresh_secrets()[name] for name in ("SECRET_KEY", "FIELD_KEYS")})
-    # Own Valkey database for each process: gw0 has 1, gw1 has 2, a run without xdist has 0.
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw-1")
-    number = int(worker.removeprefix("gw")) + 1
-    os.environ["REDIS_URL"] = os.environ[MARK].rsplit("/", 1)[0] + f"/{number}"
+
+
+def own_valkey_database(url: str) -> str:
+    """Each xdist process has its own: gw0 has 1, gw1 has 2; a run without xdist has 0."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw-1").removeprefix("gw")) + 1
+    return f"{url.rpartition('/')[0]}/{number}"
 
 
 def leave() -> None:
@@ -49,5 +52,8 @@ def sweep() -> None:
     """Remove the folders of killed runs: those whose servers have no user any more."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError):
-            if folder.stat().st_uid == os.getuid() and not is_locked(folder / "valkey" / "users"):
+            about = folder.stat()
+            # One that another run has only just made is not locked yet.
+            is_old = time.time() - about.st_ctime > 60
+            if is_old and about.st_uid == os.getuid() and not is_locked(folder / "valkey" / "users"):
                 shutil.rmtree(folder, ignore_errors=True)

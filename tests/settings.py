@@ -1,7 +1,10 @@
 """The portal's settings, quick where a test need not wait and open to the receivers on loopback."""
 
+from config import settings as portal
 from config.settings import *  # noqa: F403
+from tests.servers_for_tests import own_valkey_database
 
+REDIS_URL = own_valkey_database(portal.REDIS_URL)
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 RELAY_ALLOWED_PRIVATE_CIDRS = ["127.0.0.0/8"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"

@@ -20,7 +20,6 @@ from config.supervisor import (
     beat_command,
     end_leftovers,
     is_taken,
-    use_cold_shutdown,
     web_command,
     worker_command,
 )
@@ -31,9 +30,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--die-with-parent", action="store_true", help="Stop when the caller (make) dies."
-        )
+        parser.add_argument("--die-with-parent", action="store_true", help="Stop when the caller (make) dies.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["die_with_parent"]:
@@ -48,17 +45,12 @@ class Command(BaseCommand):
         end_leftovers(read_json(data_dir / "stack.json").get("processes", []))
         host, port = value("HOST"), value("PORT")
         if is_taken(host=host, port=port):
-            raise CommandError(
-                f"Port {port} is taken by another program. Choose another: make up PORT={port + 1}"
-            )
+            raise CommandError(f"Port {port} is taken by another program. Choose another: make up PORT={port + 1}")
         with locked(data_dir / ".migrate.lock"):
             call_command("migrate", verbosity=0, interactive=False)
         has_demo = self.load_demo(data_dir)
         connection.close()
-        use_cold_shutdown()
-        supervisor = Supervisor(
-            data_dir=data_dir, parts=parts(data_dir), servers=launch.servers, say=self.say
-        )
+        supervisor = Supervisor(data_dir=data_dir, parts=parts(data_dir), servers=launch.servers, say=self.say)
         try:
             supervisor.run(when_ready=lambda: self.say(ready_line(host=host, port=port, has_demo=has_demo)))
         except StackDoesNotStart as error:
@@ -73,12 +65,7 @@ class Command(BaseCommand):
         mark = data_dir / "first-start.json"
         known = read_json(mark)
         has_demo = bool(known.get("demo"))
-        if (
-            not has_demo
-            and value("DEMO")
-            and (not known or launch.is_given("DEMO"))
-            and "demo" in get_commands()
-        ):
+        if not has_demo and value("DEMO") and (not known or launch.is_given("DEMO")) and "demo" in get_commands():
             call_command("demo", stdout=sys.stderr)
             has_demo = True
         write_json(mark, {"demo": has_demo})

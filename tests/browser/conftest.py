@@ -1,0 +1,62 @@
+"""A real Chromium, driven by playwright, against the live server of pytest-django."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+HOW = "No Chromium here: `apt-get install chromium`, or let .ci/run do it; the browser tests need one."
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--no-first-run",
+    # Nothing but loopback has an address.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        if os.environ.get("CI", "").lower() in ("1", "true", "yes"):
+            pytest.fail(HOW)
+        pytest.skip(HOW)
+    # Playwright's loop runs in this thread, and Django would take every query beside it for an async one.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser, live_server: object) -> Iterator[BrowserContext]:
+    """A fresh profile, in Russian, whose relative addresses are the live server's."""
+    context = browser.new_context(base_url=str(live_server), locale="ru-RU", timezone_id="Europe/Moscow")
+    context.set_default_timeout(10_000)
+    context.route("**/*", only_loopback)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()
+
+
+def only_loopback(route: Route) -> None:
+    """A page that reaches for a CDN shows it here, as a request that failed."""
+    address = route.request.url
+    if address.startswith(("http://127.0.0.1", "http://localhost", "data:", "blob:")):
+        route.continue_()
+    else:
+        route.abort()

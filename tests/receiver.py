@@ -1,0 +1,135 @@
+"""A real HTTP server on loopback that records every request and answers as it is told."""
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qsl
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    headers: dict[str, str]  # names in lower case
+    body: bytes
+    at: float = field(default_factory=time.monotonic)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def form(self) -> dict[str, str]:
+        return dict(parse_qsl(self.body.decode("ascii"), keep_blank_values=True))
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int = 200
+    body: bytes = b"{}"
+    headers: dict[str, str] = field(default_factory=dict)
+    delay: float = 0.0  # seconds before the first byte
+
+
+class Receiver:
+    """
+    receiver.url("/hook")                       the address to give away
+    receiver.answer("/hook", status=500)        from now on
+    receiver.answer("/hook", status=503, times=2)   twice, then what was said before
+    receiver.wait_for(3)                        the first three requests, or a failed test
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.arrived = threading.Condition()
+        self.always: dict[str, Answer] = {}
+        self.next: dict[str, deque[Answer]] = {}
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(self))
+        self.server.daemon_threads = True
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    @property
+    def port(self) -> int:
+        return self.server.server_address[1]
+
+    def url(self, path: str = "/") -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def answer(
+        self,
+        path: str = "/",
+        *,
+        status: int = 200,
+        body: bytes | dict[str, Any] = b"{}",
+        headers: dict[str, str] | None = None,
+        delay: float = 0.0,
+        times: int | None = None,
+    ) -> None:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        answer = Answer(status=status, body=raw, headers=headers or {}, delay=delay)
+        if times is None:
+            self.always[path] = answer
+        else:
+            self.next.setdefault(path, deque()).extend([answer] * times)
+
+    def take(self, request: Request) -> Answer:
+        with self.arrived:
+            self.requests.append(request)
+            self.arrived.notify_all()
+            path = request.path.split("?")[0]
+            if waiting := self.next.get(path):
+                return waiting.popleft()
+            return self.always.get(path, Answer())
+
+    def wait_for(
+        self, count: int = 1, *, seconds: float = 15, where: Callable[[Request], bool] = lambda request: True
+    ) -> list[Request]:
+        """The requests that match, once there are `count` of them."""
+
+        def matching() -> list[Request]:
+            return [request for request in self.requests if where(request)]
+
+        with self.arrived:
+            came = self.arrived.wait_for(lambda: len(matching()) >= count, timeout=seconds)
+            assert came, f"{len(matching())} of {count} requests came in {seconds} s: {self.requests}"
+            return matching()
+
+
+def handler_for(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            headers = {name.lower(): text for name, text in self.headers.items()}
+            answer = receiver.take(Request(method=self.command, path=self.path, headers=headers, body=body))
+            time.sleep(answer.delay)
+            try:
+                self.send_response(answer.status)
+                for name, text in ({"Content-Type": "application/json"} | answer.headers).items():
+                    self.send_header(name, text)
+                self.send_header("Content-Length", str(len(answer.body)))
+                self.end_headers()
+                self.wfile.write(answer.body)
+            except ConnectionError:
+                self.close_connection = True  # the caller did not wait
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Silent."""
+
+    return Handler
