@@ -90,9 +90,7 @@ SETTINGS = (
         "",
         "The portal's address for the outside, https://… in production. Empty: http://127.0.0.1:PORT.",
     ),
-    Setting(
-        "ALLOWED_HOSTS", words, [], "Host names to answer to, besides this machine and the one in PUBLIC_URL."
-    ),
+    Setting("ALLOWED_HOSTS", words, [], "Host names to answer to, besides this machine and the one in PUBLIC_URL."),
     Setting(
         "BEHIND_PROXY",
         truth,

@@ -104,9 +104,7 @@ class Postgres:
             command, input=text.encode(), capture_output=True, preexec_fn=self.become, cwd=self.folder
         )
         if done.returncode:
-            raise SystemExit(
-                f"{Path(command[0]).name} failed: {(done.stderr or done.stdout).decode()[-2000:]}"
-            )
+            raise SystemExit(f"{Path(command[0]).name} failed: {(done.stderr or done.stdout).decode()[-2000:]}")
 
     def command(self, port: int) -> list[str]:
         settings = self.settings + (self.throwaway_settings if self.throwaway else ())

@@ -64,9 +64,7 @@ def prepare(arguments: list[str]) -> None:
     data_dir = data_folder()
     if command in NEED_NOTHING or command.startswith("-") or {"--help", "-h"} & set(arguments):
         set_missing({name: fresh_secrets()[name] for name in ENVIRONMENT_SECRETS})
-        set_missing(
-            {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"}
-        )
+        set_missing({"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"})
         return
     wanted = tuple(kind for name, kind in KINDS.items() if not is_given(name))
     if wanted or command in {"up", "demo"} or not (is_given("SECRET_KEY") and is_given("FIELD_KEYS")):

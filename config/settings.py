@@ -50,11 +50,7 @@ INSTALLED_APPS = [
     "csp",
     "import_export",
     "config",
-    *[
-        app
-        for app in ("channels_setup", "templates_registry", "bridge")
-        if (BASE_DIR / app / "apps.py").exists()
-    ],
+    *[app for app in ("channels_setup", "templates_registry", "bridge") if (BASE_DIR / app / "apps.py").exists()],
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -204,9 +200,6 @@ LOGGING = {
     "loggers": {
         "django.server": {"handlers": [], "propagate": True},
         # A line for each request and each ring of the doorbell is for whoever asks for DEBUG.
-        **{
-            name: {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"}
-            for name in ("django_structlog", "celery")
-        },
+        **{name: {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"} for name in ("django_structlog", "celery")},
     },
 }
