@@ -28,11 +28,15 @@ install:
 test: install
 	@$(RUN) -m pytest $(ARGS)
 
+# The production check sees production's settings, whatever this shell has set.
 check: install
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 	@$(MANAGE) makemigrations --check --dry-run
+	@env -u DEBUG -u RELAY_ALLOWED_PRIVATE_CIDRS PUBLIC_URL=https://okno.example BEHIND_PROXY=yes \
+		$(MANAGE) check --deploy --fail-level WARNING
+	@$(RUN) -m tests.translations
 
 messages: install
 	@$(MANAGE) messages

@@ -68,7 +68,7 @@ app.conf.update(
     task_routes={f"bridge.tasks.{name}": {"queue": queue} for name, (queue, _) in TIMETABLE.items()},
     enable_utc=True,
     timezone="UTC",
-    beat_schedule_filename=str(settings.DATA_DIR / "beat" / "schedule"),
+    beat_schedule_filename=str(settings.DATA_DIR / "beat-schedule"),
     beat_schedule={
         name: {
             "task": f"bridge.tasks.{name}",

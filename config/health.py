@@ -1,7 +1,62 @@
-"""Two questions of two askers: is this process alive (restart it), is the portal working (alarm someone)."""
+"""Two questions of two askers: is this process alive (restart it), does the portal work (alarm someone)."""
 
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
+
+from bridge import housekeeping, outbox, windows
+
+# Seconds after which a silent part is taken for dead: three rings of beat, several turns of a worker.
+LONGEST_SILENCE = {"beat": 30, "inbound": 60, "outbound": 60}
+LONGEST_DELAY = 300
 
 
 def live(request: HttpRequest) -> JsonResponse:
+    """Asks nobody: a database that is down is no reason to restart the web."""
     return JsonResponse({"status": "ok"})
+
+
+def ready(request: HttpRequest) -> JsonResponse:
+    parts = look_at_parts()
+    is_red = any(part["state"] == "red" for part in parts.values())
+    return JsonResponse({"status": "red" if is_red else "ok", "parts": parts}, status=503 if is_red else 200)
+
+
+def look_at_parts() -> dict[str, dict[str, Any]]:
+    """Part -> {"state": "ok" | "red", and what was measured or went wrong}."""
+    parts = {"database": asked(ask_database), "broker": asked(ask_broker)}
+    if parts["database"]["state"] == "red":
+        unknown = {"state": "red", "error": "unknown without the database"}
+        return parts | dict.fromkeys([*LONGEST_SILENCE, "oldest_due_delivery"], unknown)
+    silence = housekeeping.heartbeats()
+    for name, longest in LONGEST_SILENCE.items():
+        parts[name] = measured("seconds_ago", silence.get(name), longest)
+    delay = outbox.oldest_due_age(now=windows.database_now())
+    return parts | {"oldest_due_delivery": measured("seconds", delay, LONGEST_DELAY)}
+
+
+def asked(question: Callable[[], None]) -> dict[str, Any]:
+    try:
+        question()
+    except (DatabaseError, redis.RedisError) as error:
+        return {"state": "red", "error": type(error).__name__}  # its text may name hosts and users
+    return {"state": "ok"}
+
+
+def ask_database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def ask_broker() -> None:
+    with redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1) as broker:
+        broker.ping()
+
+
+def measured(what: str, seconds: float | None, longest: float) -> dict[str, Any]:
+    is_red = seconds is None or seconds > longest
+    return {"state": "red" if is_red else "ok", what: None if seconds is None else round(seconds, 1)}

@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("webhooks/<slug:kind>/<str:token>/", webhooks.ProviderWebhook.as_view(), name="webhook"),
     *[re_path(rf"^uapi/{method}/?$", view, name=f"uapi-{method}") for method, view in uapi.METHODS.items()],
     path("health/live", health.live, name="health-live"),
+    path("health/ready", health.ready, name="health-ready"),
     # files
     path("files/<int:pk>/", files.chat_file, name="file"),
     path("files/shared/<str:signature>/", files.signed_file, name="signed-file"),

@@ -74,7 +74,7 @@ class Command(BaseCommand):
 
 def parts(data_dir: Path) -> list[Part]:
     logs = data_dir / "logs"
-    for folder in (logs, data_dir / "beat", settings.MEDIA_ROOT):
+    for folder in (logs, settings.MEDIA_ROOT):
         folder.mkdir(exist_ok=True)
     workers: int = value("WORKERS")
     names = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]

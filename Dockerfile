@@ -1,0 +1,16 @@
+FROM python:3.11-slim
+
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 DATA_DIR=/data
+WORKDIR /okno
+
+# The requirements first: a change of the code leaves this layer as it is. Their hashes are checked.
+COPY requirements.txt .
+RUN pip install --disable-pip-version-check --require-hashes -r requirements.txt && python -m compileall -q /usr/local/lib/python3.11
+
+RUN useradd --system --uid 1000 --no-create-home okno && install -d -o okno -g okno /data
+COPY . .
+USER okno
+VOLUME /data
+EXPOSE 8000
+
+CMD ["python", "-m", "granian", "--interface", "wsgi", "config.wsgi:application", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--blocking-threads", "4", "--backpressure", "64", "--respawn-failed-workers", "--workers-kill-timeout", "5", "--no-ws", "--log-level", "warning"]

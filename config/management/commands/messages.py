@@ -1,0 +1,27 @@
+"""Gathers every text of the sources into config/locale and compiles it, the way the repository keeps it."""
+
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError, call_command
+from django.core.management.utils import find_command
+
+LANGUAGE = "ru"  # the sources are English
+OPTIONS: dict[str, Any] = {
+    "locale": [LANGUAGE],
+    "ignore_patterns": [".venv/*", "var/*", "tests/*", "static/*"],
+    "no_obsolete": True,
+    "no_wrap": True,
+    "add_location": "file",
+    "verbosity": 0,
+}
+
+
+class Command(BaseCommand):
+    help = "Update and compile the translations (needs gettext)."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if find_command("xgettext") is None:
+            raise CommandError("xgettext is missing: `apt-get install gettext`.")
+        call_command("makemessages", **OPTIONS)
+        call_command("compilemessages", locale=[LANGUAGE], ignore_patterns=[".venv/*", "var/*"], verbosity=0)

@@ -1,0 +1,48 @@
+"""Writes docs/settings.md from the one table of settings; a test compares the two."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management import BaseCommand
+
+from config.environment import KIND_WORDS, REQUIRED, SETTINGS, Setting
+
+PAGE = settings.BASE_DIR / "docs" / "settings.md"
+HEAD = """# Settings
+
+Read from the environment, by every process. `NAME_FILE` in place of `NAME` reads the value from a file.
+`make up` and a lone `manage.py` command need none of them: what has no default here is then generated once and
+kept in `DATA_DIR/secrets.json`, and the two servers are embedded ones.
+
+This page is written by `manage.py settings_page` from `config/environment.py`.
+
+| name | kind | default | meaning |
+|---|---|---|---|
+"""
+
+
+class Command(BaseCommand):
+    help = "Write docs/settings.md."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        PAGE.parent.mkdir(exist_ok=True)
+        PAGE.write_text(page())
+
+
+def page() -> str:
+    return HEAD + "".join(row(setting) for setting in SETTINGS)
+
+
+def row(setting: Setting) -> str:
+    return f"| `{setting.name}` | {KIND_WORDS[setting.kind]} | {default(setting.default)} | {setting.help} |\n"
+
+
+def default(value: Any) -> str:
+    if value is REQUIRED:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        value = ",".join(map(str, value))
+    return f"`{value}`" if value != "" else "empty"

@@ -1,0 +1,92 @@
+"""Are the translations whole? Run by `make check`: `python -m tests.translations`.
+
+Every text of the sources stands in the Russian .po, translated and not fuzzy, and the committed .mo is made of
+that .po (a fresh machine has no gettext to compile it).
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polib
+
+LOCALE = Path(__file__).resolve().parent.parent / "config" / "locale"
+PO = LOCALE / "ru" / "LC_MESSAGES" / "django.po"
+MO = PO.with_suffix(".mo")
+
+
+def complaints() -> Iterator[str]:
+    if not PO.exists() or not MO.exists():
+        yield f"{PO} or its .mo is missing: `make messages`."
+        return
+    catalogue = polib.pofile(str(PO))
+    entries = [entry for entry in catalogue if not entry.obsolete]
+    for entry in entries:
+        if entry.fuzzy or not entry.translated():
+            yield f"{PO.name}:{entry.linenum}: {'fuzzy' if entry.fuzzy else 'untranslated'}: {entry.msgid!r}"
+        elif sorted(placeholders(entry.msgid)) != sorted(placeholders(first_text(entry))):
+            yield f"{PO.name}:{entry.linenum}: other placeholders than in {entry.msgid!r}"
+    if texts(polib.mofile(str(MO))) != texts(entry for entry in entries if not entry.fuzzy):
+        yield f"{MO.name} is not made of {PO.name}: `make messages`."
+    yield from differences_from_sources(entries)
+
+
+def differences_from_sources(entries: list[Any]) -> Iterator[str]:
+    if shutil.which("xgettext") is None:
+        print("gettext is not installed, so the sources are not compared: `apt-get install gettext`.")
+        if os.environ.get("CI", "").lower() in ("1", "true", "yes"):
+            yield "gettext is missing."
+        return
+    fresh = {key(entry) for entry in gathered()}
+    known = {key(entry) for entry in entries}
+    for _, text, _ in sorted(fresh - known):
+        yield f"not in {PO.name}: {text!r}: `make messages`."
+    for _, text, _ in sorted(known - fresh):
+        yield f"in {PO.name} but in no source: {text!r}: `make messages`."
+
+
+def gathered() -> list[Any]:
+    """What makemessages finds now, in a catalogue of its own."""
+    import django
+    from django.core.management import call_command
+    from django.test import override_settings
+
+    from config.management.commands.messages import OPTIONS
+
+    django.setup()
+    with tempfile.TemporaryDirectory() as folder, override_settings(LOCALE_PATHS=[folder]):
+        call_command("makemessages", **OPTIONS)
+        return list(polib.pofile(f"{folder}/ru/LC_MESSAGES/django.po"))
+
+
+def key(entry: Any) -> tuple[str, str, str]:
+    return entry.msgctxt or "", entry.msgid, entry.msgid_plural or ""
+
+
+def first_text(entry: Any) -> str:
+    return str(entry.msgstr or next(iter(entry.msgstr_plural.values())))
+
+
+def placeholders(text: str) -> list[str]:
+    """%(name)s, %s and {name}; «one thing» may drop its number in a singular, so a plural is not compared."""
+    import re
+
+    return re.findall(r"%\(\w+\)[sd]|%[sd]|\{\w*\}", text)
+
+
+def texts(entries: Any) -> dict[tuple[str, str, str], Any]:
+    return {key(entry): entry.msgstr or dict(entry.msgstr_plural) for entry in entries}
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    from config.launch import prepare
+
+    prepare(["manage.py", "check"])
+    found = list(complaints())
+    print("\n".join(found) or "translations: complete")
+    sys.exit(1 if found else 0)
