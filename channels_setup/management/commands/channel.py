@@ -1,0 +1,161 @@
+"""Channels from the command line, so that a set-up can be scripted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import models, transaction
+from django.utils import timezone
+
+from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.providers import messengers
+from channels_setup.setting_up import Ambiguous, Row, add_api_channel, named
+
+
+class Command(BaseCommand):
+    help = "Add, list, show, pause and resume channels. Only `add` ever prints a secret key, once."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        self._add_arguments(actions.add_parser("add", help="Make an API channel and, where needed, its chat channel."))
+        actions.add_parser("list", help="All API channels.")
+        for action in ("show", "pause", "resume"):
+            actions.add_parser(action).add_argument("channel", help="The API channel's number or name.")
+        for action in actions.choices.values():
+            action.add_argument("--output", choices=["text", "json"], default="text")
+
+    def _add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--kind", required=True, choices=list(messengers()), help="The provider.")
+        parser.add_argument("--name", required=True, help="As listed under Channels.")
+        parser.add_argument(
+            "--chat-channel", required=True, help="The name of a new one; number or name of an old one."
+        )
+        parser.add_argument("--company-id", type=int, help="Of a new chat channel.")
+        parser.add_argument("--redirect-url", default="", help="The provider's webhook.")
+        parser.add_argument("--form", action="store_true", help="Send the body as a form instead of JSON.")
+        parser.add_argument("--no-utf8", action="store_true", help="Convert characters instead of sending UTF-8.")
+        parser.add_argument("--track", help=f"Events to follow, by commas, of {','.join(ApiChannel.TRACKS)}.")
+
+    def handle(self, *args: Any, action: str, output: str, **options: Any) -> None:
+        answer = getattr(self, f"do_{action}")(options)
+        if output == "json":
+            self.stdout.write(json.dumps(answer, ensure_ascii=False))
+            return
+        for index, row in enumerate(answer if isinstance(answer, list) else [answer]):
+            self.stdout.write(("\n" if index else "") + as_text(row))
+
+    @transaction.atomic
+    def do_add(self, options: dict[str, Any]) -> dict[str, Any]:
+        tracks = options["track"]
+        try:
+            chat_channel = self._chat_channel(options["chat_channel"], company_id=options["company_id"])
+            api_channel = add_api_channel(
+                chat_channel=chat_channel,
+                kind=options["kind"],
+                name=options["name"],
+                redirect_url=options["redirect_url"],
+                send_json=not options["form"],
+                send_utf8=not options["no_utf8"],
+                tracks=None if tracks is None else [word.strip() for word in tracks.split(",") if word.strip()],
+            )
+        except ValidationError as problem:
+            raise CommandError(sentences(problem)) from problem
+        secret = api_channel.current_secret()
+        assert secret is not None
+        secret.shown_at = timezone.now()
+        secret.save(update_fields=["shown_at"])
+        return {
+            "api_channel": api_channel.pk,
+            "app_id": api_channel.app_id,
+            "secret_key": secret.reveal(),
+            "chat_channel_id": chat_channel.pk,
+            "company_id": chat_channel.company_id,
+            "webhook_url": api_channel.webhook_url,
+        }
+
+    def _chat_channel(self, text: str, *, company_id: int | None) -> ChatChannel:
+        """An existing chat channel, or a new one of that name."""
+        chat_channel = find(ChatChannel.objects.all(), text)
+        if chat_channel is None:
+            if text.isdigit():
+                raise CommandError(f"There is no chat channel {text}.")
+            chat_channel = ChatChannel(name=text)
+            if company_id is not None:
+                chat_channel.company_id = company_id
+            chat_channel.full_clean()
+            chat_channel.save()
+        elif company_id not in (None, chat_channel.company_id):
+            raise CommandError(f"Chat channel {chat_channel.pk} has the company id {chat_channel.company_id}.")
+        return chat_channel
+
+    def do_list(self, options: dict[str, Any]) -> list[dict[str, Any]]:
+        return [as_row(api_channel) for api_channel in ApiChannel.objects.prefetch_related("watched")]
+
+    def do_show(self, options: dict[str, Any]) -> dict[str, Any]:
+        return as_row(self._api_channel(options))
+
+    def do_pause(self, options: dict[str, Any]) -> dict[str, Any]:
+        api_channel = self._api_channel(options)
+        api_channel.pause()
+        return as_row(api_channel)
+
+    def do_resume(self, options: dict[str, Any]) -> dict[str, Any]:
+        api_channel = self._api_channel(options)
+        api_channel.resume()  # what was held goes out at beat's next sweep
+        return as_row(api_channel)
+
+    def _api_channel(self, options: dict[str, Any]) -> ApiChannel:
+        api_channel = find(ApiChannel.objects.all(), options["channel"])
+        if api_channel is None:
+            raise CommandError(f"There is no API channel “{options['channel']}”. See: manage.py channel list")
+        return api_channel
+
+
+def find(rows: models.QuerySet[Row], text: str) -> Row | None:
+    try:
+        return named(rows, text)
+    except Ambiguous as problem:
+        raise CommandError(str(problem)) from problem
+
+
+def sentences(problem: ValidationError) -> str:
+    """What is wrong with what, a sentence each."""
+    if not hasattr(problem, "error_dict"):
+        return " ".join(problem.messages)
+    options = {name: f"--{name.replace('_', '-')}: " for name in problem.message_dict if name != "__all__"}
+    return " ".join(options.get(name, "") + " ".join(texts) for name, texts in problem.message_dict.items())
+
+
+def as_row(api_channel: ApiChannel) -> dict[str, Any]:
+    """What may be shown of an API channel at any time. The webhook's path is a secret too, so it is not here."""
+    times = {name: getattr(api_channel, name) for name in ("first_inbound_at", "first_outbound_at", "last_error_at")}
+    return {
+        "api_channel": api_channel.pk,
+        "name": api_channel.name,
+        "kind": api_channel.kind,
+        "state": api_channel.state,
+        "app_id": api_channel.app_id,
+        "redirect_url": api_channel.redirect_url,
+        "tracked": api_channel.tracked,
+        "chat_channels": [
+            {"chat_channel_id": chat_channel.pk, "name": chat_channel.name, "company_id": chat_channel.company_id}
+            for chat_channel in api_channel.watched.all()
+        ],
+        "last_error": api_channel.last_error,
+        **{name: time.isoformat() if time else None for name, time in times.items()},
+    }
+
+
+def as_text(row: dict[str, Any]) -> str:
+    return "\n".join(f"{name:18} {_plain(value)}" for name, value in row.items() if value not in ("", None))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(_plain(item) for item in value)
+    if isinstance(value, dict):
+        return f"{value['name']} ({value['chat_channel_id']})"
+    return str(value)

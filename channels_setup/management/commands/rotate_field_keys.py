@@ -1,0 +1,42 @@
+"""The second step of a rotation of FIELD_KEYS: everything under the first key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryptography.fernet import InvalidToken
+from django.core.management import BaseCommand, CommandError
+from django.db import transaction
+
+from channels_setup import secrecy
+from channels_setup.models import Secret
+
+BATCH = 200
+
+
+class Command(BaseCommand):
+    help = "Encrypt every stored secret with the first of FIELD_KEYS. When it says so, the other keys may go."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        done, stuck, last = 0, [], 0
+        while batch := list(Secret.objects.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]):
+            stuck += self._rotate(batch)
+            done, last = done + len(batch), batch[-1]
+        if stuck:
+            numbers = ", ".join(map(str, stuck))
+            raise CommandError(
+                f"None of FIELD_KEYS opens these secrets: {numbers}. Put the key they were made with back."
+            )
+        self.stdout.write(f"{done} secrets are encrypted with the first of FIELD_KEYS; the others may go.")
+
+    @transaction.atomic
+    def _rotate(self, batch: list[int]) -> list[int]:
+        stuck = []
+        for secret in Secret.objects.select_for_update().filter(pk__in=batch).order_by("pk"):
+            try:
+                secret.token = secrecy.re_encrypt(secret.token)
+            except InvalidToken:
+                stuck.append(secret.pk)
+            else:
+                secret.save(update_fields=["token"])
+        return stuck

@@ -1,0 +1,50 @@
+"""Setting a channel up in one go, as the command line and the demo do it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+
+from .models import ApiChannel, ChannelState, ChatChannel
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+class Ambiguous(LookupError):
+    """Several rows have this name. Its text is a sentence."""
+
+
+def named(rows: models.QuerySet[Row], text: str) -> Row | None:
+    """The row with this number or this name."""
+    if text.isascii() and text.isdigit():
+        return rows.filter(pk=text).first()
+    found = list(rows.filter(name=text)[:2])
+    if len(found) > 1:
+        raise Ambiguous(f"Several have the name “{text}”: give the number.")
+    return found[0] if found else None
+
+
+@transaction.atomic
+def add_api_channel(*, chat_channel: ChatChannel, tracks: Iterable[str] | None = None, **fields: Any) -> ApiChannel:
+    """An API channel that watches this chat channel, complete and checked, with its first secret key.
+
+    ``tracks``: the kinds of event to follow, or None for the usual ones. Raises ValidationError, and then leaves
+    nothing behind.
+    """
+    api_channel = ApiChannel(**fields)
+    if tracks is not None:
+        wanted = set(tracks)
+        if unknown := sorted(wanted - set(ApiChannel.TRACKS)):
+            raise ValidationError(f"Unknown events: {', '.join(unknown)}. Known: {', '.join(ApiChannel.TRACKS)}.")
+        for kind in ApiChannel.TRACKS:
+            setattr(api_channel, f"track_{kind}", kind in wanted)
+    api_channel.full_clean()
+    # A training phone is ready at once: there is nobody to hand the keys to.
+    api_channel.state = ChannelState.LIVE if api_channel.provider.has_phone_page else ChannelState.WAITING
+    api_channel.save()
+    api_channel.watched.add(chat_channel)
+    api_channel.issue_secret()
+    return api_channel

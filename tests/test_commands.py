@@ -1,0 +1,233 @@
+"""manage.py's commands: what they print, what they leave, and the sentences they refuse with."""
+
+import json
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command
+
+from channels_setup.models import ApiChannel, ChannelState, ChatChannel, Secret
+from tests.factories import ApiChannelFactory, ChatChannelFactory, UserFactory, boris, vera
+
+pytestmark = pytest.mark.django_db
+
+HOOK = "http://127.0.0.1:9/hook"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run a command; what it printed on stdout."""
+
+    def runner(*words: Any) -> str:
+        call_command(*map(str, words))
+        return capsys.readouterr().out
+
+    return runner
+
+
+@pytest.fixture
+def run_json(run: Any) -> Any:
+    return lambda *words: json.loads(run(*words, "--output", "json"))
+
+
+# --- channel ---------------------------------------------------------------------------------------------
+
+
+def test_channel_add_makes_both_channels_and_prints_one_json_object(run_json: Any) -> None:
+    made = run_json(
+        *("channel", "add", "--kind", "acebot", "--name", "WhatsApp", "--chat-channel", "Магазин"),
+        *("--redirect-url", HOOK, "--form", "--no-utf8", "--track", "new_chat, change", "--company-id", 77),
+    )
+
+    channel = ApiChannel.objects.get()
+    chat_channel = ChatChannel.objects.get()
+    assert made == {
+        "api_channel": channel.pk,
+        "app_id": channel.app_id,
+        "secret_key": channel.current_secret().reveal(),
+        "chat_channel_id": chat_channel.pk,
+        "company_id": 77,
+        "webhook_url": f"http://127.0.0.1:8000/webhooks/acebot/{channel.path_token}/",
+    }
+    assert (chat_channel.name, list(channel.watched.all())) == ("Магазин", [chat_channel])
+    assert (channel.send_json, channel.send_utf8) == (False, False)
+    assert channel.tracked == ["new_chat", "change"]
+    assert channel.redirect_url == HOOK
+
+
+def test_a_secret_printed_by_channel_add_counts_as_shown(run_json: Any) -> None:
+    run_json("channel", "add", "--kind", "sandbox", "--name", "Телефон", "--chat-channel", "Магазин")
+
+    assert Secret.objects.get().shown_at is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "state"),
+    [("acebot", ["--redirect-url", HOOK], ChannelState.WAITING), ("sandbox", [], ChannelState.LIVE)],
+)
+def test_a_new_channel_waits_for_its_provider_unless_it_is_a_phone_page(
+    run_json: Any, kind: str, more: list[str], state: str
+) -> None:
+    run_json("channel", "add", "--kind", kind, "--name", "К", "--chat-channel", "Магазин", *more)
+
+    assert ApiChannel.objects.get().state == state
+
+
+@pytest.mark.parametrize("by", ["pk", "name"])
+def test_channel_add_takes_an_existing_chat_channel_by_number_or_name(run_json: Any, by: str) -> None:
+    old = ChatChannelFactory(name="Магазин")
+
+    made = run_json("channel", "add", "--kind", "sandbox", "--name", "К", "--chat-channel", getattr(old, by))
+
+    assert made["chat_channel_id"] == old.pk
+    assert ChatChannel.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--kind", "acebot", "--name", "К", "--chat-channel", "М"], "Redirect URL"),
+        (
+            ["--kind", "acebot", "--name", "К", "--chat-channel", "М", "--redirect-url", "http://10.0.0.1/"],
+            "--redirect",
+        ),
+        (["--kind", "sandbox", "--name", "К", "--chat-channel", "М", "--track", "nonsense"], "nonsense"),
+        (["--kind", "sandbox", "--name", "К", "--chat-channel", "999"], "999"),
+        (["--kind", "sandbox", "--name", "", "--chat-channel", "М"], "--name"),
+        (["--kind", "sandbox", "--name", "К", "--chat-channel", ""], "--name"),
+        (["--kind", "sandbox", "--name", "К", "--chat-channel", "Двойник"], "number"),
+    ],
+)
+def test_a_refused_channel_leaves_nothing_behind_and_says_why(run: Any, words: list[str], sentence: str) -> None:
+    ChatChannelFactory.create_batch(2, name="Двойник")
+
+    with pytest.raises(CommandError, match=sentence) as refusal:
+        run("channel", "add", *words)
+
+    assert refusal.value.returncode == 1
+    assert not ApiChannel.objects.exists()
+    assert ChatChannel.objects.count() == 2
+
+
+def test_channel_list_and_show_tell_everything_but_secrets(run: Any, run_json: Any) -> None:
+    channel = ApiChannelFactory(name="WhatsApp", secret=True)
+
+    printed = "".join(run("channel", *words) for words in (["list"], ["show", channel.pk], ["show", "WhatsApp"]))
+    shown = run_json("channel", "show", channel.pk)
+
+    assert "WhatsApp" in printed and shown["name"] == "WhatsApp"
+    assert shown["chat_channels"][0]["chat_channel_id"] == channel.lands_in.pk
+    assert run_json("channel", "list") == [shown]
+    for secret in (channel.current_secret().reveal(), channel.path_token):
+        assert secret not in printed + json.dumps(shown)
+
+
+def test_channel_pause_holds_a_channel_and_resume_gives_its_state_back(run_json: Any) -> None:
+    channel = ApiChannelFactory(name="WhatsApp", state=ChannelState.WAITING)
+
+    assert run_json("channel", "pause", "WhatsApp")["state"] == "paused"
+    assert run_json("channel", "pause", channel.pk)["state"] == "paused"
+    assert run_json("channel", "resume", channel.pk)["state"] == "waiting"
+
+
+def test_an_unknown_channel_is_a_sentence(run: Any) -> None:
+    with pytest.raises(CommandError, match="no API channel “7”"):
+        run("channel", "show", "7")
+
+
+# --- user ------------------------------------------------------------------------------------------------
+
+
+def test_user_add_makes_an_operator_of_the_given_chat_channels(run_json: Any) -> None:
+    by_number, by_name = ChatChannelFactory(), ChatChannelFactory(name="Склад")
+    ChatChannelFactory()
+
+    made = run_json(
+        *("user", "add", "boris", "--role", "operator"),
+        *("--chat-channel", by_number.pk, "--chat-channel", "Склад"),
+    )
+
+    user = get_user_model().objects.get(pk=made["user_id"])
+    assert set(made) == {"user_id", "password"}
+    assert user.check_password(made["password"])
+    assert set(ChatChannel.objects.all().seen_by(user)) == {by_number, by_name}
+    assert not user.is_staff and not user.is_superuser
+    assert user.has_perm("bridge.view_conversation") and not user.has_perm("channels_setup.view_apichannel")
+
+
+def test_user_add_makes_an_admin_who_sees_all_chat_channels(run_json: Any) -> None:
+    ChatChannelFactory()
+
+    made = run_json("user", "add", "vera", "--role", "admin", "--password", "korabl-i-more-7")
+
+    user = get_user_model().objects.get(username="vera")
+    assert made["password"] == "korabl-i-more-7" and user.check_password("korabl-i-more-7")
+    assert user.is_staff and not user.is_superuser
+    assert ChatChannel.objects.all().seen_by(user).count() == 1
+    for permission in ("channels_setup.change_apichannel", "bridge.view_webhookevent", "auth.add_user"):
+        assert user.has_perm(permission)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["vera", "--role", "admin"], "vera|уже|exist"),
+        (["boris", "--role", "operator", "--chat-channel", "Нет такого"], "Нет такого"),
+        (["b o r i s", "--role", "operator"], "."),
+        (["boris", "--role", "operator", "--password", "1234"], "."),
+    ],
+)
+def test_a_refused_user_leaves_nothing_behind_and_says_why(run: Any, words: list[str], sentence: str) -> None:
+    UserFactory(username="vera")
+
+    with pytest.raises(CommandError, match=sentence):
+        run("user", "add", *words)
+
+    assert get_user_model().objects.count() == 1
+
+
+# --- token -----------------------------------------------------------------------------------------------
+
+
+def test_token_create_prints_the_token_alone_and_the_same_one_again(run: Any, client: Any) -> None:
+    vera()
+
+    first, second = run("token", "create", "vera"), run("token", "create", "vera")
+
+    assert first == second and len(first.strip().split()) == 1
+
+
+def test_token_revoke_makes_the_token_worthless(run: Any) -> None:
+    boris()
+    first = run("token", "create", "boris")
+
+    run("token", "revoke", "boris")
+
+    assert run("token", "create", "boris") != first
+    with pytest.raises(CommandError, match="no user “gleb”"):
+        run("token", "create", "gleb")
+
+
+# --- keys ------------------------------------------------------------------------------------------------
+
+
+def test_after_rotate_field_keys_the_old_key_may_go(run: Any, settings: Any) -> None:
+    old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+    settings.FIELD_KEYS = [old]
+    key = ApiChannelFactory(secret=True).current_secret().reveal()
+    settings.FIELD_KEYS = [new, old]
+
+    run("rotate_field_keys")
+
+    settings.FIELD_KEYS = [new]
+    assert Secret.objects.get().reveal() == key
+
+
+def test_rotate_field_keys_names_the_secrets_that_no_key_opens(run: Any, settings: Any) -> None:
+    secret = ApiChannelFactory(secret=True).current_secret()
+    settings.FIELD_KEYS = [Fernet.generate_key().decode()]
+
+    with pytest.raises(CommandError, match=str(secret.pk)):
+        run("rotate_field_keys")
