@@ -319,7 +319,7 @@ class Delivery(models.Model):
         verbose_name_plural = _("deliveries")
         indexes = [
             models.Index(
-                fields=["next_attempt_at"],
+                fields=["api_channel", "next_attempt_at", "id"],
                 condition=Q(state__in=["pending", "sending"]),
                 name="deliveries_due",
             ),

@@ -107,33 +107,38 @@ def _account(accounts: dict[int, Account], delivery: Delivery) -> Account:
 
 # --- claim -----------------------------------------------------------------------------------------------
 
+# Destination by destination, so that a long queue before one never hides what is due for another; each gives at most
+# its fair share of the places asked for.
 CLAIM = """
-WITH due AS (
-    SELECT d.id, d.state AS was,
-           row_number() OVER (PARTITION BY d.api_channel_id ORDER BY d.next_attempt_at, d.id) AS place
-    FROM bridge_delivery d
-    JOIN channels_setup_apichannel c ON c.id = d.api_channel_id AND c.state <> 'paused'
-    WHERE d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp()
-      AND NOT EXISTS (
-          SELECT 1 FROM bridge_delivery older
-          WHERE older.api_channel_id = d.api_channel_id AND older.conversation_id = d.conversation_id
-            AND older.kind = d.kind AND older.id < d.id AND older.state IN ('pending', 'sending'))
-    ORDER BY d.next_attempt_at LIMIT %(window)s
-), free AS (
-    SELECT due.id, due.was FROM due JOIN bridge_delivery d USING (id)
-    WHERE due.place <= %(in_flight)s - (
-        SELECT count(*) FROM bridge_delivery busy
-        WHERE busy.api_channel_id = d.api_channel_id AND busy.state = 'sending'
-          AND busy.next_attempt_at > clock_timestamp())
-    ORDER BY d.next_attempt_at, d.id LIMIT %(limit)s
-    FOR UPDATE OF d SKIP LOCKED
+WITH destination AS (
+    SELECT c.id, least(
+        %(in_flight)s - (SELECT count(*) FROM bridge_delivery busy
+                         WHERE busy.api_channel_id = c.id AND busy.state = 'sending'
+                           AND busy.next_attempt_at > clock_timestamp()),
+        ceil(%(limit)s::numeric / count(*) OVER ())) AS free
+    FROM channels_setup_apichannel c
+    WHERE c.state <> 'paused' AND EXISTS (
+        SELECT 1 FROM bridge_delivery d
+        WHERE d.api_channel_id = c.id AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp())
+), due AS (
+    SELECT head.id, head.was FROM destination, LATERAL (
+        SELECT d.id, d.state AS was FROM bridge_delivery d
+        WHERE d.api_channel_id = destination.id
+          AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp()
+          AND NOT EXISTS (
+              SELECT 1 FROM bridge_delivery older
+              WHERE older.api_channel_id = d.api_channel_id AND older.conversation_id = d.conversation_id
+                AND older.kind = d.kind AND older.id < d.id AND older.state IN ('pending', 'sending'))
+        ORDER BY d.next_attempt_at, d.id LIMIT greatest(destination.free, 0)
+        FOR UPDATE SKIP LOCKED
+    ) head LIMIT %(limit)s
 )
 UPDATE bridge_delivery d
 SET state = 'sending', attempts = attempts + 1, lease_token = %(token)s,
     next_attempt_at = clock_timestamp() + make_interval(secs => %(lease)s)
-FROM free
-WHERE d.id = free.id
-RETURNING d.id, free.was
+FROM due
+WHERE d.id = due.id
+RETURNING d.id, due.was
 """
 
 

@@ -555,7 +555,7 @@ class Migration(migrations.Migration):
             model_name="delivery",
             index=models.Index(
                 condition=models.Q(("state__in", ["pending", "sending"])),
-                fields=["next_attempt_at"],
+                fields=["api_channel", "next_attempt_at", "id"],
                 name="deliveries_due",
             ),
         ),

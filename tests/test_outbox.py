@@ -1,0 +1,523 @@
+"""Claim, order, leases, retries: what the outbox does with one delivery and with many workers."""
+
+import base64
+import hashlib
+import hmac
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from threading import Barrier, Thread
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models import F
+from django.utils import timezone
+
+from bridge import conversations, housekeeping, outbox, relay, windows
+from bridge.models import Attempt, Conversation, Delivery, Draft, Message, ServiceWindow
+from channels_setup.models import ApiChannel, ChannelState, UnknownPolicy
+from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
+from tests.factories import ApiChannelFactory, boris
+from tests.receiver import Receiver
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def api_channel(receiver: Receiver) -> ApiChannel:
+    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"), secret=True)
+    ApiChannel.objects.update(track_message=False, track_new_chat=False, track_resumed=False)
+    channel.refresh_from_db()
+    return channel
+
+
+def anna_writes(api_channel: ApiChannel, *, who: str = "anna", text: str = "?") -> Conversation:
+    chat_channel = api_channel.lands_in
+    assert chat_channel
+    fact = MessageReceived(contact=ContactInfo(external_id=who), text=text)
+    return conversations.receive(api_channel, [conversations.Incoming(fact=fact, chat_channel=chat_channel)])[
+        0
+    ].conversation
+
+
+def boris_answers(chat: Conversation, text: str = "Да") -> Message:
+    message = relay.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
+    assert message is not None
+    return message
+
+
+def due_now() -> None:
+    Delivery.objects.filter(state="pending").update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_an_answer_is_posted_as_a_chat_event_and_becomes_sent(api_channel: ApiChannel, receiver: Receiver) -> None:
+    chat = anna_writes(api_channel, text="Заказ готов?")
+    reply = boris_answers(chat, "Да, готов 🙌")
+
+    assert outbox.drain() == 1
+
+    (request,) = receiver.requests
+    event = request.json
+    assert request.headers["content-type"] == "application/json; charset=utf-8"
+    assert event["text"] == "Да, готов 🙌"
+    assert (event["from"], event["chat_id"], event["message_id"]) == ("user", chat.pk, reply.pk)
+    assert event["secret"] == str(api_channel.app_id)
+    assert event["client"]["id"] == event["client_id"] == chat.contact_id
+    assert event["ticket"]["message"] == "Заказ готов?"
+    assert event["ticket"]["channel_id"] == chat.chat_channel_id
+    reply.refresh_from_db()
+    assert reply.status == "sent"
+    tried = Attempt.objects.get()
+    assert (tried.number, tried.http_status, tried.verdict) == (1, 200, "accepted")
+
+
+def test_standard_webhooks_headers_prove_who_sent_it(api_channel: ApiChannel, receiver: Receiver) -> None:
+    boris_answers(anna_writes(api_channel))
+    outbox.drain()
+
+    (request,) = receiver.requests
+    secret = api_channel.current_secret()
+    assert secret
+    signed = f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}.".encode() + request.body
+    wanted = base64.b64encode(hmac.new(secret.reveal().encode(), signed, hashlib.sha256).digest()).decode()
+    assert request.headers["webhook-signature"] == f"v1,{wanted}"
+
+
+@pytest.mark.parametrize(("as_json", "utf8"), [(True, True), (True, False), (False, True), (False, False)])
+def test_the_two_flags_decide_the_bytes(api_channel: ApiChannel, receiver: Receiver, as_json: bool, utf8: bool) -> None:
+    ApiChannel.objects.update(send_json=as_json, send_utf8=utf8)
+    boris_answers(anna_writes(api_channel), "Ёлка & 🙌")
+    outbox.drain()
+
+    body = receiver.requests[0].body
+    assert ("Ёлка".encode() in body) is (as_json and utf8)
+    if as_json:
+        assert receiver.requests[0].json["text"] == "Ёлка & 🙌"
+    else:
+        assert receiver.requests[0].form["text"] == (
+            "Ёлка & 🙌" if utf8 else "&#1025;&#1083;&#1082;&#1072; &amp; &#128588;"
+        )
+        assert receiver.requests[0].form["ticket[status_id]"]
+
+
+def test_a_repeat_carries_the_same_key_and_the_same_body(api_channel: ApiChannel, receiver: Receiver) -> None:
+    receiver.answer("/hook", status=500, times=2)
+    reply = boris_answers(anna_writes(api_channel))
+
+    for _ in range(3):
+        outbox.drain()
+        due_now()
+
+    keys = {request.headers["webhook-id"] for request in receiver.requests}
+    assert len(receiver.requests) == 3
+    assert len(keys) == len({request.body for request in receiver.requests}) == 1
+    assert [request.headers["okno-attempt"] for request in receiver.requests] == ["1", "2", "3"]
+    reply.refresh_from_db()
+    assert reply.status == "sent"
+    assert [tried.http_status for tried in Attempt.objects.all()] == [500, 500, 200]
+
+
+def test_a_failed_try_waits_as_the_timetable_says(api_channel: ApiChannel, receiver: Receiver) -> None:
+    receiver.answer("/hook", status=500)
+    boris_answers(anna_writes(api_channel))
+    waits = []
+
+    for _ in range(4):
+        outbox.drain()
+        waits.append((Delivery.objects.get().next_attempt_at - windows.database_now()).total_seconds())
+        due_now()
+
+    for waited, planned in zip(waits, outbox.MESSAGE_TIMETABLE, strict=False):
+        assert planned * 0.8 - 1 <= waited <= planned * 1.2
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "state", "reason", "at_least"),
+    [
+        (200, {}, "delivered", "", 0),
+        (204, {}, "delivered", "", 0),
+        (301, {"Location": "/elsewhere"}, "dead", "redirected", 0),
+        (307, {"Location": "/elsewhere"}, "dead", "redirected", 0),
+        (400, {}, "dead", "rejected", 0),
+        (401, {}, "dead", "not_let_in", 0),
+        (404, {}, "dead", "rejected", 0),
+        (408, {}, "pending", "destination_error", 3),
+        (409, {}, "pending", "destination_error", 3),
+        (410, {}, "dead", "gone", 0),
+        (413, {}, "dead", "rejected", 0),
+        (422, {}, "dead", "rejected", 0),
+        (429, {}, "pending", "rate_limited", 59),
+        (429, {"Retry-After": "120"}, "pending", "rate_limited", 119),
+        (429, {"Retry-After": "99999999"}, "pending", "rate_limited", 3599),
+        (429, {"Retry-After": "Mon, 01 Jan 2001 00:00:00 GMT"}, "pending", "rate_limited", 3),
+        (429, {"Retry-After": "soon"}, "pending", "rate_limited", 59),
+        (500, {}, "pending", "destination_error", 3),
+        (502, {}, "pending", "destination_error", 59),
+        (503, {}, "pending", "destination_error", 59),
+        (504, {}, "pending", "destination_error", 59),
+    ],
+)
+def test_each_answer_lands_in_its_class(
+    api_channel: ApiChannel,
+    receiver: Receiver,
+    status: int,
+    headers: dict[str, str],
+    state: str,
+    reason: str,
+    at_least: float,
+) -> None:
+    receiver.answer("/hook", status=status, headers=headers, body=b"" if status == 204 else b"{}")
+    boris_answers(anna_writes(api_channel))
+
+    outbox.drain()
+
+    delivery = Delivery.objects.get()
+    assert (delivery.state, delivery.reason) == (state, reason)
+    assert [request.path for request in receiver.requests] == ["/hook"]
+    if state == "pending":
+        assert (delivery.next_attempt_at - windows.database_now()).total_seconds() >= at_least
+
+
+def test_a_dead_message_tells_the_operator_and_can_be_sent_again(api_channel: ApiChannel, receiver: Receiver) -> None:
+    receiver.answer("/hook", status=400, times=1)
+    reply = boris_answers(anna_writes(api_channel))
+    outbox.drain()
+
+    reply.refresh_from_db()
+    notice = Message.objects.get(direction="notice")
+    assert (reply.status, reply.reason) == ("failed", "rejected")
+    assert notice.reason == "not_delivered"
+    assert str(notice.sentence).count(".") >= 1
+
+    assert relay.send_again(Delivery.objects.get().pk)
+    outbox.drain()
+    reply.refresh_from_db()
+    assert reply.status == "sent"
+
+
+def test_what_cannot_be_reached_was_not_sent_and_is_tried_again(api_channel: ApiChannel) -> None:
+    ApiChannel.objects.update(redirect_url="http://127.0.0.1:9/closed")
+    boris_answers(anna_writes(api_channel))
+    outbox.drain()
+
+    delivery = Delivery.objects.get()
+    assert (delivery.state, delivery.reason) == ("pending", "cannot_connect")
+
+
+# --- unknown ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("channels_setup.outgoing.READ_SECONDS", 0.2)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_no_answer_after_the_bytes_went_out_is_repeated_under_the_same_key(
+    api_channel: ApiChannel, receiver: Receiver
+) -> None:
+    receiver.answer("/hook", delay=0.6, times=1)
+    boris_answers(anna_writes(api_channel))
+
+    outbox.drain()
+
+    delivery = Delivery.objects.get()
+    assert (delivery.state, delivery.reason) == ("pending", "outcome_unknown")
+    due_now()
+    outbox.drain()
+    assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_where_the_operator_is_to_be_asked_an_unknown_outcome_waits_for_them(
+    api_channel: ApiChannel, receiver: Receiver
+) -> None:
+    ApiChannel.objects.update(on_unknown=UnknownPolicy.ASK)
+    receiver.answer("/hook", delay=0.6, times=1)
+    reply = boris_answers(anna_writes(api_channel))
+
+    outbox.drain()
+
+    reply.refresh_from_db()
+    assert reply.status == "unknown"
+    assert Delivery.objects.get().state == "unknown"
+    conversations.change_statuses(api_channel, [StatusChanged(status="delivered", message_id=reply.pk)])
+    reply.refresh_from_db()
+    assert reply.status == "delivered"
+
+
+# --- the window, looked at again -------------------------------------------------------------------------
+
+
+def test_a_reply_does_not_outlive_its_window(api_channel: ApiChannel, receiver: Receiver) -> None:
+    chat = anna_writes(api_channel)
+    reply = boris_answers(chat, "Приезжайте завтра")
+    ServiceWindow.objects.update(opened_at=F("opened_at") - timedelta(hours=24), expires_at=timezone.now())
+
+    outbox.drain()
+
+    reply.refresh_from_db()
+    assert receiver.requests == []
+    assert (reply.status, reply.reason) == ("failed", "window_shut_before_sending")
+    assert Draft.objects.get().text == "Приезжайте завтра"
+    assert Message.objects.get(direction="notice").reason == "not_delivered"
+
+
+def test_a_reply_that_waits_for_a_retry_is_taken_back_when_the_window_shuts(
+    api_channel: ApiChannel, receiver: Receiver
+) -> None:
+    receiver.answer("/hook", status=503)
+    boris_answers(anna_writes(api_channel))
+    outbox.drain()
+    ServiceWindow.objects.update(opened_at=F("opened_at") - timedelta(hours=24), expires_at=timezone.now())
+
+    housekeeping.expire_windows()
+
+    assert Delivery.objects.get().state == "cancelled"
+    assert Message.objects.get(direction="outbound").status == "failed"
+
+
+def test_a_new_message_of_the_contact_lets_the_waiting_reply_out(api_channel: ApiChannel, receiver: Receiver) -> None:
+    boris_answers(anna_writes(api_channel))
+    ServiceWindow.objects.update(opened_at=F("opened_at") - timedelta(hours=24), expires_at=timezone.now())
+    anna_writes(api_channel, text="Алло?")
+
+    outbox.drain()
+
+    assert Delivery.objects.get(kind="message").state == "delivered"
+
+
+# --- order and pause -------------------------------------------------------------------------------------
+
+
+def test_only_the_oldest_of_a_chat_is_due(api_channel: ApiChannel, receiver: Receiver) -> None:
+    receiver.answer("/hook", status=503, times=1)
+    chat = anna_writes(api_channel)
+    for text in ("один", "два", "три"):
+        boris_answers(chat, text)
+
+    outbox.drain()
+    assert [request.json["text"] for request in receiver.requests] == ["один"]
+
+    due_now()
+    outbox.drain()
+    assert [request.json["text"] for request in receiver.requests] == ["один", "один", "два", "три"]
+
+
+def test_a_stuck_chat_holds_up_nobody_else(api_channel: ApiChannel, receiver: Receiver) -> None:
+    receiver.answer("/hook", status=503, times=1)
+    boris_answers(anna_writes(api_channel, who="anna"), "Анне")
+    outbox.drain()
+
+    boris_answers(anna_writes(api_channel, who="olga"), "Ольге")
+    outbox.drain()
+
+    assert [request.json["text"] for request in receiver.requests] == ["Анне", "Ольге"]
+
+
+def test_a_given_up_one_frees_the_next(api_channel: ApiChannel, receiver: Receiver) -> None:
+    receiver.answer("/hook", status=400, times=1)
+    chat = anna_writes(api_channel)
+    boris_answers(chat, "плохое")
+    boris_answers(chat, "хорошее")
+
+    outbox.drain()
+
+    assert [request.json["text"] for request in receiver.requests] == ["плохое", "хорошее"]
+
+
+def test_a_paused_channel_holds_everything_and_lets_it_go_in_order(api_channel: ApiChannel, receiver: Receiver) -> None:
+    chat = anna_writes(api_channel)
+    api_channel.pause()
+    for text in ("один", "два"):
+        boris_answers(chat, text)
+    outbox.drain()
+    assert receiver.requests == []
+
+    api_channel.resume()
+    outbox.drain()
+
+    assert [request.json["text"] for request in receiver.requests] == ["один", "два"]
+    assert api_channel.state == ChannelState.LIVE
+
+
+def test_a_failing_destination_shows_on_the_channel_until_it_works_again(
+    api_channel: ApiChannel, receiver: Receiver
+) -> None:
+    receiver.answer("/hook", status=401, times=1)
+    boris_answers(anna_writes(api_channel))
+    outbox.drain()
+    api_channel.refresh_from_db()
+    assert (api_channel.state, api_channel.last_error) == (ChannelState.FAILING, "not_let_in")
+
+    boris_answers(anna_writes(api_channel))
+    outbox.drain()
+    api_channel.refresh_from_db()
+    assert (api_channel.state, api_channel.last_error) == (ChannelState.LIVE, "")
+
+
+# --- events for those who watch --------------------------------------------------------------------------
+
+
+def tracked_events(receiver: Receiver, path: str) -> list[tuple[str, str, str | None]]:
+    return [
+        (event["from"], event["text"], event["state"])
+        for request in receiver.requests
+        if request.path == path and "chat_id" in (event := request.json)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ticked", "wanted"),
+    [
+        ({"track_message"}, [("client", "раз", "new"), ("user", "Да", None), ("client", "два", "reopened")]),
+        ({"track_new_chat"}, [("client", "раз", "new")]),
+        ({"track_resumed"}, [("client", "два", "reopened")]),
+        ({"track_new_chat", "track_resumed"}, [("client", "раз", "new"), ("client", "два", "reopened")]),
+        (set(), []),
+    ],
+)
+def test_a_watcher_gets_copies_of_what_it_tracks(
+    api_channel: ApiChannel, receiver: Receiver, ticked: set[str], wanted: list[tuple[str, str, str | None]]
+) -> None:
+    watcher = ApiChannelFactory(
+        kind="acebot", redirect_url=receiver.url("/copy"), watched=list(api_channel.watched.all()), secret=True
+    )
+    flags = {f"track_{name}": f"track_{name}" in ticked for name in ApiChannel.TRACKS}
+    ApiChannel.objects.filter(pk=watcher.pk).update(**flags)
+
+    chat = anna_writes(api_channel, text="раз")
+    boris_answers(chat)
+    ticket = conversations.live_ticket(chat)
+    assert ticket
+    conversations.set_ticket_status(ticket.pk, status=3)
+    anna_writes(api_channel, text="два")
+    outbox.drain()
+
+    assert tracked_events(receiver, "/copy") == wanted
+    assert tracked_events(receiver, "/hook") == [("user", "Да", None)]
+
+
+def test_request_events_have_the_documented_shapes(api_channel: ApiChannel, receiver: Receiver) -> None:
+    flags = {f"track_{name}": name in ("new_ticket", "comment", "change") for name in ApiChannel.TRACKS}
+    ApiChannel.objects.update(**flags)
+    chat = anna_writes(api_channel, text="раз")
+    boris_answers(chat, "<b>Да</b>\nприехал")
+    ticket = conversations.live_ticket(chat)
+    assert ticket
+    conversations.set_ticket_status(ticket.pk, status=2)
+    outbox.drain()
+
+    bodies = [request.json for request in receiver.requests]
+    new, comment, change = (next(body for body in bodies if name in body) for name in ("ticket", "comment", "trigger"))
+    assert new["ticket"]["id"] == ticket.pk
+    assert comment["comment"]["message"] == "<p>&lt;b&gt;Да&lt;/b&gt;<br>приехал</p>"
+    assert (comment["comment"]["from"], comment["comment"]["ticket_id"]) == ("user", ticket.pk)
+    assert change["trigger"]["data"] == [{"target": "status_id", "value": 2, "old_value": 1}]
+
+
+# --- many workers ----------------------------------------------------------------------------------------
+
+
+def at_once(*work: Callable[[], Any]) -> list[Any]:
+    """Run these in threads that start together, each with a database connection of its own."""
+    barrier = Barrier(len(work))
+    results: list[Any] = [None] * len(work)
+
+    def run(number: int, each: Callable[[], Any]) -> None:
+        barrier.wait(10)
+        try:
+            results[number] = each()
+        finally:
+            connection.close()
+
+    threads = [Thread(target=run, args=(number, each)) for number, each in enumerate(work)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return results
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_never_claim_one_delivery(api_channel: ApiChannel) -> None:
+    for number in range(40):
+        boris_answers(anna_writes(api_channel, who=f"client-{number}"))
+
+    def claim_all() -> list[int]:
+        token, mine = uuid.uuid4(), []
+        while claimed := outbox.claim(token, limit=3):
+            mine += [item.delivery.pk for item in claimed]
+        return mine
+
+    first, second = at_once(claim_all, claim_all)
+
+    # What both skipped at the last moment is due at the next look; never is one taken twice.
+    assert not set(first) & set(second)
+    assert len(first) + len(second) <= outbox.IN_FLIGHT + 6
+    assert first and second
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_deliver_every_message_once_and_in_order(api_channel: ApiChannel, receiver: Receiver) -> None:
+    chats = [anna_writes(api_channel, who=f"client-{number}") for number in range(10)]
+    for number in range(5):
+        for chat in chats:
+            boris_answers(chat, f"{chat.pk}:{number}")
+
+    at_once(outbox.drain, outbox.drain)
+    outbox.drain()
+
+    texts = [request.json["text"] for request in receiver.requests]
+    assert len(texts) == len(set(texts)) == 50
+    for chat in chats:
+        mine = [text for text in texts if text.startswith(f"{chat.pk}:")]
+        assert mine == [f"{chat.pk}:{number}" for number in range(5)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_dead_workers_claim_is_taken_over_and_its_late_result_refused(
+    api_channel: ApiChannel, receiver: Receiver
+) -> None:
+    boris_answers(anna_writes(api_channel))
+    dead = uuid.uuid4()
+    (stale,) = outbox.claim(dead, limit=5)
+    assert outbox.drain() == 0  # leased
+
+    Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+    assert outbox.drain() == 1
+
+    delivery = Delivery.objects.get()
+    assert (delivery.state, delivery.attempts) == ("delivered", 2)
+    late = outbox.Tried(
+        claimed=stale,
+        outcome=outbox.Outcome(verdict="permanent", reason="rejected"),
+        started_at=timezone.now(),
+        duration_ms=1,
+    )
+    outbox.record([late], dead)
+    assert Delivery.objects.get().state == "delivered"
+    assert Message.objects.get(direction="outbound").status == "sent"
+
+
+def test_a_destination_has_at_most_so_many_calls_in_flight(
+    api_channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "IN_FLIGHT", 4)
+    for number in range(10):
+        boris_answers(anna_writes(api_channel, who=f"client-{number}"))
+
+    assert len(outbox.claim(uuid.uuid4(), limit=50)) == 4
+    assert outbox.claim(uuid.uuid4(), limit=50) == []
+
+
+def test_a_busy_destination_does_not_crowd_out_another(api_channel: ApiChannel, receiver: Receiver) -> None:
+    other = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/other"), secret=True)
+    for number in range(outbox.IN_FLIGHT * 8):
+        boris_answers(anna_writes(api_channel, who=f"client-{number}"))
+    boris_answers(anna_writes(other))
+
+    claimed = outbox.claim(uuid.uuid4(), limit=outbox.IN_FLIGHT * 2)
+
+    assert other.pk in {item.delivery.api_channel_id for item in claimed if item.delivery.kind == "message"}
