@@ -1,7 +1,249 @@
-"""The processes of the portal: servers from wheels, the supervisor, the commands beside and alone."""
+"""The processes of the portal as a newcomer meets them: `manage.py up`, commands beside it and alone, containers.
+
+These start the real thing on a data folder of their own; they share one running stack, in the order written.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from django.conf import settings
 from django.db import connection
+
+from config import supervisor
+from config.celery import QUEUES, TIMETABLE, VISIBILITY_TIMEOUT, app
+from tests.servers_for_tests import own_valkey_database
+
+PROJECT = settings.BASE_DIR
+# Of the run's own surroundings, a stack of its own must not see these.
+SURROUNDINGS = ("DATABASE_URL", "REDIS_URL", "DATA_DIR", "DJANGO_SETTINGS_MODULE", "SECRET_KEY", "FIELD_KEYS")
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+
+def eventually(condition: Callable[[], Any], *, seconds: float = 40) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, "It did not come true."
+        time.sleep(0.05)
+    return result
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_alive(pid: int) -> bool:
+    """A dead child that nobody has buried yet counts as dead."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+class Stack:
+    """One `manage.py up`."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder, self.port = folder, free_port()
+        kept = {name: text for name, text in os.environ.items() if name not in SURROUNDINGS}
+        self.environment = kept | {"DATA_DIR": str(folder), "DEMO": "0", "WORKER_CONCURRENCY": "1"} | environment
+        self.output = folder.with_suffix(".log")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with open(self.output, "wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "up"],
+                cwd=PROJECT,
+                env=self.environment | {"PORT": str(self.port)},
+                stdout=output,
+                stderr=output,
+            )
+        eventually(lambda: "ready" in self.words() or self.process is None or self.process.poll() is not None)
+        assert "ready" in self.words(), self.words()
+
+    def words(self) -> str:
+        return self.output.read_text()
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(command, cwd=PROJECT, env=self.environment, capture_output=True, text=True, timeout=60)
+
+    def processes(self) -> dict[str, dict[str, Any]]:
+        listed = json.loads((self.folder / "stack.json").read_text())
+        return {process["name"]: process for process in listed["processes"]}
+
+    def pid(self, name: str) -> int:
+        pid: int = self.processes()[name]["pid"]
+        return pid
+
+    def is_live(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/live", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    stack = Stack(tmp_path_factory.mktemp("stack") / "var")
+    stack.start()
+    yield stack
+    if stack.process is not None and stack.process.poll() is None:
+        stack.stop()
+
+
+def test_up_says_in_one_line_that_it_is_ready_and_where(stack: Stack) -> None:
+    lines = stack.words().splitlines()
+
+    assert len(lines) == 1
+    assert lines[0].startswith(f"ready http://127.0.0.1:{stack.port} ")
+    assert "user add" in lines[0]  # no demo, so no logins: it says how to make one
+    assert stack.is_live()
+
+
+def test_stack_json_lists_every_process_with_its_pid_and_port(stack: Stack) -> None:
+    processes = stack.processes()
+
+    assert list(processes) == ["postgres", "valkey", "web", "worker", "beat"]
+    assert all(is_alive(process["pid"]) for process in processes.values())
+    assert {name for name, process in processes.items() if "port" in process} == {"postgres", "valkey", "web"}
+    assert processes["web"]["port"] == stack.port
+
+
+def test_a_second_up_on_the_same_folder_refuses_with_a_sentence(stack: Stack) -> None:
+    second = stack.manage("up")
+
+    assert second.returncode == 1
+    assert "runs already" in second.stderr and "Traceback" not in second.stderr
+    assert stack.is_live()
+
+
+def test_a_port_in_use_is_a_sentence(stack: Stack, tmp_path: Path) -> None:
+    other = Stack(tmp_path / "var", PORT=str(stack.port))
+
+    refused = other.manage("up")
+
+    assert refused.returncode == 1
+    assert f"Port {stack.port} is taken" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_a_command_beside_it_finds_its_servers_and_its_address(stack: Stack) -> None:
+    code = "from django.conf import settings as s; print(s.DATABASES['default']['PORT'], s.PUBLIC_URL)"
+
+    shown = stack.manage("shell", "-v", "0", "-c", code)
+
+    assert shown.stdout.split() == [str(stack.processes()["postgres"]["port"]), f"http://127.0.0.1:{stack.port}"]
+    assert stack.is_live()
+
+
+def test_ready_turns_green_when_beat_and_the_workers_have_shown_themselves(stack: Stack) -> None:
+    eventually(lambda: stack.manage("health").returncode == 0, seconds=60)
+
+
+@pytest.mark.parametrize("name", ["web", "worker", "beat", "postgres", "valkey"])
+def test_a_killed_part_is_started_again_and_said_so(stack: Stack, name: str) -> None:
+    before = stack.pid(name)
+
+    os.kill(before, signal.SIGKILL)
+
+    eventually(lambda: name in stack.processes() and stack.pid(name) != before)
+    assert is_alive(stack.pid(name))
+    assert f"\n{name} stopped" in stack.words()
+    eventually(stack.is_live)
+
+
+def test_secrets_are_for_the_owner_alone_and_on_no_command_line(stack: Stack) -> None:
+    path = stack.folder / "secrets.json"
+    secrets = json.loads(path.read_text())
+    lines = [Path(f"/proc/{one['pid']}/cmdline").read_text() for one in stack.processes().values()]
+
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert not [line for line in lines for secret in secrets.values() if secret in line]
+
+
+def test_a_stranger_without_the_password_gets_into_neither_server(stack: Stack) -> None:
+    import psycopg2
+    import redis
+
+    ports = {name: process.get("port") for name, process in stack.processes().items()}
+
+    with pytest.raises(psycopg2.OperationalError):
+        psycopg2.connect(host="127.0.0.1", port=ports["postgres"], user="okno", dbname="okno", password="guess")
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis(port=ports["valkey"] or 0).ping()
+
+
+def test_sigterm_stops_every_process_quickly_and_cleanly(stack: Stack) -> None:
+    pids = [process["pid"] for process in stack.processes().values()]
+    began = time.monotonic()
+
+    code = stack.stop()
+
+    assert code == 0
+    assert time.monotonic() - began < 15
+    assert not [pid for pid in pids if is_alive(pid)]
+    assert not (stack.folder / "stack.json").exists()
+
+
+def test_a_lone_command_starts_the_servers_and_stops_them_after_itself(stack: Stack) -> None:
+    shown = stack.manage(
+        "shell", "-v", "0", "-c", "from django.contrib.auth.models import User; print(User.objects.count())"
+    )
+
+    assert shown.stdout.strip().isdigit(), shown.stderr
+    states = [json.loads((stack.folder / kind / "state.json").read_text()) for kind in ("postgres", "valkey")]
+    assert [state["pid"] for state in states] == [None, None]
+    assert not [state for state in states if is_alive(state["keeper"])]
+
+
+def test_kill_9_of_up_leaves_nothing_behind_and_the_next_start_works(stack: Stack) -> None:
+    stack.start()
+    pids = [process["pid"] for process in stack.processes().values()]
+
+    stack.stop(signal.SIGKILL)
+
+    eventually(lambda: not [pid for pid in pids if is_alive(pid)])
+    stack.start()
+    assert stack.is_live()
+    assert stack.stop(signal.SIGINT) == 0
+
+
+def test_given_servers_are_used_and_none_is_started(tmp_path: Path) -> None:
+    # The run's own servers, seen as somebody's: the database beside the tests' one, and a far Valkey database.
+    given = connection.settings_dict
+    url = f"postgres://{given['USER']}:{given['PASSWORD']}@{given['HOST']}:{given['PORT']}/okno"
+    broker = own_valkey_database(settings.REDIS_URL).rpartition("/")[0] + "/60"
+    stack = Stack(tmp_path / "var", DATABASE_URL=url, REDIS_URL=broker, WORKERS="2")
+
+    stack.start()
+
+    try:
+        assert list(stack.processes()) == ["web", "worker-1", "worker-2", "beat"]
+        assert not (stack.folder / "postgres").exists() and not (stack.folder / "valkey").exists()
+    finally:
+        assert stack.stop() == 0
 
 
 @pytest.mark.django_db
@@ -11,3 +253,100 @@ def test_the_suite_runs_on_a_real_postgresql_18() -> None:
         (version,) = cursor.fetchone()
 
     assert int(version) >= 180000
+
+
+# --- containers -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    compose: dict[str, Any] = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+    services: dict[str, Any] = compose["services"]
+    return services
+
+
+def test_each_container_runs_a_command_that_up_runs_too(services: dict[str, Any]) -> None:
+    expected = {
+        "web": supervisor.web_command(host="0.0.0.0", port=8000, processes=2, threads=4),
+        "worker-inbound": supervisor.worker_command(queues=("inbound",), concurrency=4, name="inbound"),
+        "worker-outbound": supervisor.worker_command(queues=("outbound",), concurrency=4, name="outbound"),
+        "worker-housekeeping": supervisor.worker_command(queues=("housekeeping",), concurrency=2, name="housekeeping"),
+        "beat": supervisor.beat_command(),
+        "migrate": ["python", "manage.py", "migrate", "--noinput"],
+    }
+
+    ours = {name: service["command"] for name, service in services.items() if service.get("image") == "okno"}
+
+    assert ours == expected
+    assert json.dumps(expected["web"]) in (PROJECT / "Dockerfile").read_text()
+
+
+def test_the_containers_workers_listen_to_every_queue(services: dict[str, Any]) -> None:
+    commands = [service["command"] for name, service in services.items() if name.startswith("worker-")]
+
+    heard = {queue for command in commands for queue in command[command.index("--queues") + 1].split(",")}
+
+    assert heard == set(QUEUES) == {queue for queue, _ in TIMETABLE.values()}
+
+
+def test_two_webs_one_beat_health_checks_and_no_secret_in_the_file(services: dict[str, Any]) -> None:
+    text = (PROJECT / "docker-compose.yml").read_text()
+
+    assert services["web"]["deploy"]["replicas"] == 2
+    assert "deploy" not in services["beat"]
+    assert {name for name, service in services.items() if "healthcheck" not in service} == {"migrate"}
+    for name in ("SECRET_KEY", "FIELD_KEYS", "POSTGRES_PASSWORD", "REDIS_PASSWORD"):
+        assert f"${{{name}:?" in text
+        assert f"\n{name}=\n" in (PROJECT / ".env.example").read_text()
+    assert "noeviction" in " ".join(services["redis"]["command"])
+
+
+def test_the_image_does_not_run_as_root() -> None:
+    lines = (PROJECT / "Dockerfile").read_text().splitlines()
+
+    assert "USER okno" in lines
+    assert lines.index("USER okno") < next(number for number, line in enumerate(lines) if line.startswith("CMD"))
+
+
+@pytest.mark.skipif(
+    not shutil.which("docker") or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0,
+    reason="docker compose is not installed here",
+)
+def test_docker_compose_accepts_the_file() -> None:
+    names = ("SECRET_KEY", "FIELD_KEYS", "POSTGRES_PASSWORD", "REDIS_PASSWORD", "PUBLIC_URL")
+    given = os.environ | dict.fromkeys(names, "given")
+
+    checked = subprocess.run(["docker", "compose", "config", "-q"], cwd=PROJECT, env=given, capture_output=True)
+
+    assert checked.returncode == 0, checked.stderr.decode()
+
+
+# --- celery: what pitfalls of years have taught --------------------------------------------------------------
+
+
+def test_the_visibility_timeout_is_one_and_the_same_in_all_three_places_and_longer_than_any_task() -> None:
+    assert app.conf.broker_transport_options["visibility_timeout"] == VISIBILITY_TIMEOUT
+    assert app.conf.result_backend_transport_options["visibility_timeout"] == VISIBILITY_TIMEOUT
+    assert app.conf.visibility_timeout == VISIBILITY_TIMEOUT
+    assert app.conf.task_time_limit * 2 < VISIBILITY_TIMEOUT
+    with app.connection_for_read() as broker:
+        assert broker.default_channel.visibility_timeout == VISIBILITY_TIMEOUT
+
+
+def test_a_killed_worker_gives_its_task_back_and_takes_one_at_a_time() -> None:
+    assert app.conf.task_acks_late and app.conf.task_reject_on_worker_lost
+    assert app.conf.worker_prefetch_multiplier == 1
+    assert app.conf.worker_cancel_long_running_tasks_on_connection_loss
+    assert app.conf.task_ignore_result and app.conf.result_backend is None
+
+
+def test_every_ring_of_beat_names_a_task_that_exists_on_a_queue_that_is_heard() -> None:
+    app.loader.import_default_modules()
+
+    for entry in app.conf.beat_schedule.values():
+        assert entry["task"] in app.tasks
+        assert app.amqp.router.route({}, entry["task"])["queue"].name in QUEUES
+
+
+def test_only_json_is_accepted_from_the_broker() -> None:
+    assert app.conf.accept_content == ["json"] and app.conf.task_serializer == "json"

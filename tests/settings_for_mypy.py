@@ -1,0 +1,7 @@
+"""What mypy's Django plugin reads: the settings without any server behind them."""
+
+from config.launch import prepare
+
+prepare(["manage.py", "check"])
+
+from config.settings import *  # noqa: E402, F403

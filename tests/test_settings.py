@@ -1,0 +1,150 @@
+"""Settings: one table, one page, loud mistakes, safe defaults."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.test import Client
+
+from config import environment
+from config.local_secrets import fresh_secrets
+from config.management.commands import settings_page
+
+PRODUCTION = fresh_secrets() | {
+    "PUBLIC_URL": "https://okno.example",
+    "BEHIND_PROXY": "yes",
+    "DATABASE_URL": "postgres://okno:word@db.example:5432/okno",
+    "REDIS_URL": "redis://:word@redis.example:6379/0",
+}
+
+
+def in_production(code: str, **environment: str) -> Any:
+    """What an expression on the settings gives in a process with production's environment and nothing else."""
+    program = f"import json; from config import settings as s; print(json.dumps({code}))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=settings.BASE_DIR,
+        env={"PATH": os.environ["PATH"]} | PRODUCTION | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def test_the_page_of_settings_is_what_the_table_says() -> None:
+    assert settings_page.PAGE.read_text() == settings_page.page(), "run: manage.py settings_page"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("PORT", "many"), ("DEBUG", "perhaps"), ("RELAY_ALLOWED_PRIVATE_CIDRS", "10.0.0.0/99"), ("COMPANY_ID", "1.5")],
+)
+def test_a_value_of_the_wrong_kind_stops_the_start_with_its_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    monkeypatch.setenv(name, text)
+
+    with pytest.raises(ImproperlyConfigured, match=name):
+        environment.value(name)
+
+
+def test_a_missing_secret_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SECRET_KEY")
+
+    with pytest.raises(ImproperlyConfigured, match="Set SECRET_KEY"):
+        environment.value("SECRET_KEY")
+
+
+def test_a_setting_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("from-a-file\n")
+    monkeypatch.delenv("SECRET_KEY")
+    monkeypatch.setenv("SECRET_KEY_FILE", str(tmp_path / "secret"))
+
+    assert environment.value("SECRET_KEY") == "from-a-file"
+
+
+def test_every_setting_read_is_declared() -> None:
+    """Reading the environment past the table would make a setting nobody can find."""
+    reading = re.compile(r"environ(\[|\.get)")
+    readers = {path.name for path in (settings.BASE_DIR / "config").rglob("*.py") if reading.search(path.read_text())}
+
+    assert readers == {"environment.py", "launch.py"}
+
+
+def test_production_is_https_only_with_secure_cookies_and_no_private_targets() -> None:
+    found = in_production(
+        "[s.DEBUG, s.SECURE_SSL_REDIRECT, s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE,"
+        " s.SECURE_HSTS_SECONDS > 0, s.RELAY_ALLOWED_PRIVATE_CIDRS, '*' in s.ALLOWED_HOSTS]"
+    )
+
+    assert found == [False, True, True, True, True, [], False]
+
+
+def test_django_finds_nothing_to_warn_of_in_production() -> None:
+    checked = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=settings.BASE_DIR,
+        env={"PATH": os.environ["PATH"]} | PRODUCTION,
+        capture_output=True,
+        text=True,
+    )
+
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_our_pages_run_no_inline_script_and_the_admin_has_its_own_policy(client: Client) -> None:
+    ours = client.get("/health/live")["Content-Security-Policy"]
+    admins = client.get("/admin/login/")["Content-Security-Policy"]
+
+    assert "unsafe" not in ours
+    assert "default-src 'self'" in ours and "object-src 'none'" in ours and "base-uri 'none'" in ours
+    assert "frame-ancestors 'none'" in ours
+    assert "unsafe-eval" in admins and "object-src 'none'" in admins
+
+
+def test_headers_keep_a_page_out_of_frames_and_types_from_being_guessed(client: Client) -> None:
+    answer = client.get("/health/live")
+
+    assert answer["X-Frame-Options"] == "DENY"
+    assert answer["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.django_db
+def test_a_sixth_wrong_password_locks_this_address_alone(client: Client, django_user_model: Any) -> None:
+    django_user_model.objects.create_superuser("vera", password="right horse")
+    wrong, right = ({"username": "vera", "password": word} for word in ("wrong", "right horse"))
+
+    for _ in range(5):
+        client.post("/admin/login/", wrong, REMOTE_ADDR="127.0.0.6")
+    locked = client.post("/admin/login/", right, REMOTE_ADDR="127.0.0.6")
+    elsewhere = client.post("/admin/login/", right, REMOTE_ADDR="127.0.0.7")
+
+    assert locked.status_code == 429
+    assert elsewhere.status_code == 302
+
+
+@pytest.mark.django_db
+def test_a_body_past_the_limit_is_413_in_json(client: Client) -> None:
+    body = b"x=" + b"a" * settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+
+    answer = client.post("/admin/login/", body, content_type="application/x-www-form-urlencoded")
+
+    assert answer.status_code == 413
+    assert answer.json()["error"]
+
+
+@pytest.mark.parametrize(("asked", "given"), [("en-US,en", "en"), ("ru", "ru"), ("de-DE,fr;q=0.5", "ru"), ("", "ru")])
+def test_the_language_follows_the_browser_and_is_russian_where_it_names_neither(
+    client: Client, asked: str, given: str
+) -> None:
+    answer = client.get("/health/live", headers={"Accept-Language": asked} if asked else {})
+
+    assert answer["Content-Language"] == given
