@@ -75,6 +75,8 @@ def claim(channel_id: int) -> list[WebhookEvent]:
     for event in worn_out:
         _fail(event, _("Processing broke off %(count)d times.") % {"count": event.attempts})
     events = [event for event in events if event.attempts < MOST_ATTEMPTS]
+    if worn_out and not events:
+        return claim(channel_id)
     # An event that broke off before is tried alone, so that it cannot take others with it again.
     if any(event.attempts for event in events):
         events = events[:1]

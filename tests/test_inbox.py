@@ -1,0 +1,298 @@
+"""Stored events become facts, exactly once and in order; a bad one stays to be seen."""
+
+import json
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.test import Client
+
+from bridge import conversations, inbox
+from bridge.models import Conversation, Message, ServiceWindow, StrayStatus, WebhookEvent
+from bridge.requests_in import MOST_BYTES
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
+from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory
+from tests.test_outbox import at_once
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def phone() -> ApiChannel:
+    return ApiChannelFactory()
+
+
+def post(client: Client, channel: ApiChannel, body: Any, **more: Any) -> Any:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return client.post(channel.webhook_path, raw, content_type=more.pop("content_type", "application/json"), **more)
+
+
+def says(text: str, *, number: int = 0, who: str = "anna", **more: Any) -> dict[str, Any]:
+    return {"type": "message", "id": f"{who}-{number}", "from": {"id": who, "name": who.title()}, "text": text} | more
+
+
+def test_an_event_is_stored_as_it_came_answered_and_worked_off_later(client: Client, phone: ApiChannel) -> None:
+    raw = '{"type": "message",  "id":"1", "from":{"id":"anna"}, "text":"\\u041f\\u0440ивет"}'.encode()
+
+    response = post(client, phone, raw)
+
+    assert response.status_code == 200
+    event = WebhookEvent.objects.get()
+    assert (bytes(event.body), event.state) == (raw, "new")
+    assert not Message.objects.exists()
+
+    assert inbox.drain() == 1
+    assert Message.objects.get().text == "Привет"
+    event.refresh_from_db()
+    assert event.state == "processed"
+
+
+@pytest.mark.parametrize("path", ["/webhooks/sandbox/nonsense/", "/webhooks/nobody/x/", "/webhooks/acebot/{token}/"])
+def test_a_wrong_address_is_refused_without_a_row(client: Client, phone: ApiChannel, path: str) -> None:
+    response = client.post(path.format(token=phone.path_token), b"{}", content_type="application/json")
+
+    assert response.status_code == 404
+    assert not WebhookEvent.objects.exists()
+
+
+def test_another_method_is_refused(client: Client, phone: ApiChannel) -> None:
+    assert client.get(phone.webhook_path).status_code == 403
+    assert client.put(phone.webhook_path).status_code == 405
+    assert not WebhookEvent.objects.exists()
+
+
+@pytest.mark.parametrize(("size", "status"), [(MOST_BYTES - 1, 200), (MOST_BYTES, 200), (MOST_BYTES + 1, 413)])
+def test_the_limit_is_exact_to_the_byte(client: Client, phone: ApiChannel, size: int, status: int) -> None:
+    assert post(client, phone, b" " * size).status_code == status
+
+
+def test_a_commit_that_fails_is_503_so_that_the_provider_tries_again(
+    client: Client, phone: ApiChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any, **kwargs: Any) -> None:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(WebhookEvent, "save", broken)
+
+    assert post(client, phone, says("?")).status_code == 503
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"not json",
+        b"[]",
+        b"5",
+        b'{"n": ' + b"9" * 5000 + b"}",
+        b"[" * 100_000,
+        b"\xff\xfe\x00",
+        b'{"type": "message"}',
+        b'{"type": "message", "from": {"id": ""}, "text": "a"}',
+        b'{"type": "status", "status": "lost", "message_id": 1}',
+        b'{"type": "status", "status": "read", "message_id": {"a": 1}}',
+        b'{"type": "clock", "from": {"id": "anna"}, "hours": 1e308}',
+        b'{"type": "clock", "from": {"id": "anna"}, "hours": true}',
+        b'{"type": "message", "from": {"id": "anna"}, "text": "a", "timestamp": NaN}',
+        b'{"events": 5}',
+        b'{"events": [5]}',
+    ],
+)
+def test_a_body_that_cannot_be_read_is_kept_and_shown_as_failed(client: Client, phone: ApiChannel, raw: bytes) -> None:
+    assert post(client, phone, raw).status_code == 200
+
+    inbox.drain()
+
+    event = WebhookEvent.objects.get()
+    assert event.state == "failed"
+    assert event.error
+    assert not event.traceback
+    assert bytes(event.body) == raw
+    assert not Message.objects.exists()
+
+
+def test_nul_and_lone_surrogates_reach_the_chat_as_replacement_marks(client: Client, phone: ApiChannel) -> None:
+    post(client, phone, rb'{"type":"message","id":"1\u0000","from":{"id":"a\ud800"},"text":"x\u0000\ud800y"}')
+
+    inbox.drain()
+
+    assert Message.objects.get().text == "x\ufffd\ufffdy"
+
+
+def test_one_bad_event_never_takes_the_good_ones_with_it(client: Client, phone: ApiChannel) -> None:
+    post(client, phone, says("раз", number=1))
+    post(client, phone, b"broken")
+    post(client, phone, says("два", number=2))
+
+    inbox.drain()
+
+    assert [row.text for row in Message.objects.order_by("pk")] == ["раз", "два"]
+    assert WebhookEvent.objects.filter(state="failed").count() == 1
+
+
+def test_an_event_that_breaks_the_database_work_is_found_out_alone(
+    client: Client, phone: ApiChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive = conversations.receive
+
+    def fragile(api_channel: ApiChannel, incoming: Any) -> Any:
+        if any(item.fact.text == "бомба" for item in incoming):
+            raise ZeroDivisionError
+        return receive(api_channel, incoming)
+
+    monkeypatch.setattr(conversations, "receive", fragile)
+    for number, text in enumerate(["раз", "бомба", "два"]):
+        post(client, phone, says(text, number=number))
+
+    inbox.drain()
+
+    assert [row.text for row in Message.objects.order_by("pk")] == ["раз", "два"]
+    failed = WebhookEvent.objects.get(state="failed")
+    assert "ZeroDivisionError" in failed.traceback
+
+    monkeypatch.setattr(conversations, "receive", receive)
+    assert inbox.reprocess([failed.pk]) == 1
+    inbox.drain()
+    assert Message.objects.count() == 3
+
+
+def test_an_event_that_kills_its_worker_every_time_ends_as_failed(client: Client, phone: ApiChannel) -> None:
+    post(client, phone, says("убийца", number=1))
+    post(client, phone, says("жив", number=2))
+    WebhookEvent.objects.filter(pk=min(WebhookEvent.objects.values_list("pk", flat=True))).update(
+        attempts=inbox.MOST_ATTEMPTS
+    )
+
+    inbox.drain()
+
+    assert [row.text for row in Message.objects.all()] == ["жив"]
+    assert WebhookEvent.objects.filter(state="failed").count() == 1
+
+
+def test_the_same_webhook_ten_times_is_one_message(client: Client, phone: ApiChannel) -> None:
+    for _ in range(10):
+        post(client, phone, says("раз", number=1))
+    inbox.drain()
+    post(client, phone, says("раз", number=1))
+    inbox.drain()
+
+    assert Message.objects.count() == 1
+    assert Conversation.objects.get().unread == 1
+
+
+def test_an_album_from_a_new_contact_opens_one_chat_and_one_window(client: Client, phone: ApiChannel) -> None:
+    post(client, phone, {"events": [says(f"снимок {number}", number=number) for number in range(10)]})
+    inbox.drain()
+
+    assert Conversation.objects.count() == ServiceWindow.objects.count() == 1
+    assert [row.text for row in Message.objects.order_by("pk")] == [f"снимок {number}" for number in range(10)]
+
+
+def test_many_events_ask_the_database_few_questions(
+    client: Client, phone: ApiChannel, django_assert_max_num_queries: Any
+) -> None:
+    for who in range(30):
+        post(client, phone, says("?", who=f"client{who}"))
+    with django_assert_max_num_queries(45):
+        inbox.drain()
+
+    assert Conversation.objects.count() == 30
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_take_each_event_once_and_in_order(client: Client) -> None:
+    phone = ApiChannelFactory()
+    for number in range(60):
+        post(client, phone, says(str(number), number=number))
+
+    at_once(inbox.drain, inbox.drain)
+    inbox.drain()
+
+    assert [row.text for row in Message.objects.order_by("pk")] == [str(number) for number in range(60)]
+    assert set(WebhookEvent.objects.values_list("attempts", flat=True)) == {1}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_album_in_parallel_from_a_new_contact_opens_one_chat() -> None:
+    phone = ApiChannelFactory()
+    chat_channel = phone.lands_in
+    assert chat_channel
+
+    def write(number: int) -> None:
+        fact = MessageReceived(contact=ContactInfo(external_id="anna"), text=str(number), external_id=str(number))
+        conversations.receive(phone, [conversations.Incoming(fact=fact, chat_channel=chat_channel)])
+
+    at_once(*[lambda number=number: write(number) for number in range(8)])
+
+    assert Conversation.objects.count() == ServiceWindow.objects.count() == 1
+    assert Message.objects.count() == 8
+
+
+# --- statuses --------------------------------------------------------------------------------------------
+
+ORDERS = [
+    (["sent", "delivered", "read"], "read"),
+    (["read", "delivered", "sent"], "read"),
+    (["delivered", "sent"], "delivered"),
+    (["read"], "read"),
+    (["failed"], "failed"),
+    (["failed", "sent"], "failed"),
+    (["failed", "delivered"], "delivered"),
+    (["delivered", "failed"], "delivered"),
+    (["failed", "read", "delivered"], "read"),
+    (["sent", "sent", "sent"], "sent"),
+]
+
+
+@pytest.mark.parametrize(("order", "final"), ORDERS, ids=[" ".join(order) for order, _final in ORDERS])
+def test_ticks_only_move_forward(phone: ApiChannel, order: list[str], final: str) -> None:
+    chat = ConversationFactory(api_channel=phone)
+    message = MessageFactory(conversation=chat, outbound=True, status="pending")
+
+    for word in order:
+        conversations.change_statuses(phone, [StatusChanged(status=word, message_id=message.pk)])
+
+    message.refresh_from_db()
+    assert message.status == final
+
+
+def test_the_status_callback_moves_the_tick_and_says_why_it_failed(client: Client) -> None:
+    channel = ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/")
+    message = MessageFactory(conversation=ConversationFactory(api_channel=channel), outbound=True, status="sent")
+    body = {
+        "message_id": str(message.pk),
+        "status": "failed",
+        "timestamp": 1_700_000_000,
+        "error": {"code": 131026, "title": "Message undeliverable"},
+    }
+
+    assert post(client, channel, body).status_code == 200
+    inbox.drain()
+
+    message.refresh_from_db()
+    assert (message.status, message.reason) == ("failed", "provider_failed")
+    assert "Message undeliverable (131026)" in message.sentence
+
+
+def test_a_status_cannot_touch_another_channels_message(client: Client, phone: ApiChannel) -> None:
+    theirs = MessageFactory(outbound=True, status="sent")
+
+    post(client, phone, {"type": "status", "message_id": theirs.pk, "status": "read"})
+    inbox.drain()
+
+    theirs.refresh_from_db()
+    assert theirs.status == "sent"
+
+
+def test_a_status_before_its_message_waits_for_it(phone: ApiChannel) -> None:
+    conversations.change_statuses(phone, [StatusChanged(status="read", external_id="wamid.9")])
+    message = MessageFactory(
+        conversation=ConversationFactory(api_channel=phone), outbound=True, status="sent", external_id="wamid.9"
+    )
+
+    conversations.join_strays(phone.pk, [message])
+
+    message.refresh_from_db()
+    assert message.status == "read"
+    assert not StrayStatus.objects.exists()
