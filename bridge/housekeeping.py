@@ -6,7 +6,7 @@ Everything here may run twice at once and at any time: the work is claimed row b
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import connection
@@ -77,7 +77,7 @@ def prune() -> int:
     return gone
 
 
-def _prune_batch(table: str, column: str, condition: str, before: object) -> int:
+def _prune_batch(table: str, column: str, condition: str, before: datetime) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""DELETE FROM {table} WHERE id IN (

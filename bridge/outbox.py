@@ -178,7 +178,9 @@ def _admitted(claimed: Sequence[Claimed], token: uuid.UUID) -> list[Claimed]:
             _settle_unknown(delivery, token)
         else:
             admitted.append(item)
-    sending = [item.delivery.message_id for item in admitted if item.delivery.kind == Delivery.Kind.MESSAGE]
+    sending = [
+        pk for item in admitted if item.delivery.kind == Delivery.Kind.MESSAGE and (pk := item.delivery.message_id)
+    ]
     if sending:
         Message.objects.filter(pk__in=sending, status=Message.Status.PENDING).update(status=Message.Status.SENDING)
     return admitted

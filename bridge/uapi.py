@@ -25,7 +25,7 @@ from rest_framework.views import APIView
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody, decode
 from channels_setup.models import ApiChannel, ChatChannel
-from channels_setup.providers.base import ContactInfo, FileInfo, MessageReceived, RawRequest
+from channels_setup.providers.base import ContactInfo, MessageReceived, RawRequest
 
 from . import conversations, relay
 from .idempotency import Answer, KeyReused, once
@@ -80,7 +80,7 @@ class UapiView(APIView):
         """The answer's body, or Error. Runs in the transaction that also stores the raw request."""
         raise NotImplementedError
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]  # DRF types it wider
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Straight to the work on exact bytes: DRF's parsing would read the body before we do."""
         if request.method not in self.methods:
             return JsonResponse(
@@ -234,7 +234,7 @@ def _message_fact(message: dict[str, Any], *, has_files: bool) -> MessageReceive
     text = message.get("text")
     if text is not None and not isinstance(text, str | int | float):
         raise BadBody(_("“message.text” must be text."))
-    attached = _file_infos(message.get("files"))
+    attached = values.as_files(message.get("files"), "message.files")
     if not values.as_text(text).strip() and not attached and not has_files:
         raise BadBody(_("“message.text” is missing."))
     return MessageReceived(
@@ -255,27 +255,6 @@ def _phone(text: str) -> str:
     """Digits only, with a plus where there was one: the same phone always looks the same."""
     digits = "".join(character for character in text if character.isascii() and character.isdigit())[:15]
     return f"+{digits}" if digits and text.strip().startswith("+") else digits
-
-
-def _file_infos(listed: Any) -> tuple[FileInfo, ...]:
-    if listed in (None, ""):
-        return ()
-    if not isinstance(listed, list) or len(listed) > 30:
-        raise BadBody(_("“message.files” must be a list of at most 30 files."))
-    infos = []
-    for item in listed:
-        item = {"url": item} if isinstance(item, str) else item
-        url = values.as_text(item.get("url")).strip() if isinstance(item, dict) else ""
-        if not url.lower().startswith(("https://", "http://")) or len(url) > 2000:
-            raise BadBody(_("Each file needs a “url” that begins with https://."))
-        infos.append(
-            FileInfo(
-                url=url,
-                name=values.as_text(item.get("name"))[:200],
-                mime=values.as_text(item.get("mime"))[:100],
-            )
-        )
-    return tuple(infos)
 
 
 class SendMessage(UapiView):

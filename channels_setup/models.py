@@ -147,6 +147,7 @@ class ApiChannel(models.Model):
         _("state"), max_length=20, choices=ChannelState.choices, default=ChannelState.DRAFT, editable=False
     )
     paused_from = models.CharField(max_length=20, blank=True, editable=False)  # the state to return to
+    verifying_since = models.DateTimeField(_("sent for verification"), null=True, editable=False)
     on_unknown = models.CharField(
         _("when an outcome is unknown"),
         max_length=10,
@@ -173,7 +174,7 @@ class ApiChannel(models.Model):
         return self.name
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        if self.app_id is None:
+        if not self.app_id:
             self.app_id = _new_app_id()
         super().save(*args, **kwargs)
 
@@ -235,7 +236,21 @@ class ApiChannel(models.Model):
         if errors:
             raise ValidationError(errors)
 
-    # --- state, by facts ---
+    # --- state, by facts and by the admin's word where there is no fact to see ---
+
+    def sent_for_verification(self) -> bool:
+        """The company's papers are with the provider. False where the channel is past that."""
+        return bool(
+            ApiChannel.objects.filter(pk=self.pk, state=ChannelState.DRAFT).update(
+                state=ChannelState.VERIFYING, verifying_since=timezone.now()
+            )
+        )
+
+    def verified(self) -> bool:
+        """The provider said yes; now it sets the account up. False where nothing was waiting for that."""
+        return bool(
+            ApiChannel.objects.filter(pk=self.pk, state=ChannelState.VERIFYING).update(state=ChannelState.WAITING)
+        )
 
     def note_inbound(self) -> None:
         """An authentic event came in: the first one makes a waiting channel live."""
@@ -355,14 +370,16 @@ class Handover(models.Model):
 
     @classmethod
     def prepare(cls, api_channel: ApiChannel, *, user: Any = None, language: str = "ru") -> tuple[Handover, str]:
-        """The hand-over and the token for its link; the token is kept nowhere."""
+        """The hand-over and the token for its link; the token is kept nowhere. Earlier links that nobody opened end."""
+        now = timezone.now()
+        api_channel.handovers.filter(opened_at=None, expires_at__gt=now).update(expires_at=now)
         token = secrecy.new_path_token()
         handover = cls.objects.create(
             api_channel=api_channel,
             digest=secrecy.fingerprint(token),
             created_by=user,
             language=language,
-            expires_at=timezone.now() + HANDOVER_LIFE,
+            expires_at=now + HANDOVER_LIFE,
         )
         ApiChannel.objects.filter(pk=api_channel.pk, state__in=[ChannelState.DRAFT, ChannelState.VERIFYING]).update(
             state=ChannelState.WAITING
@@ -373,6 +390,16 @@ class Handover(models.Model):
         """Use the link up. False where it was used or has expired: exactly one visitor wins."""
         now = timezone.now()
         return bool(Handover.objects.filter(pk=self.pk, opened_at=None, expires_at__gt=now).update(opened_at=now))
+
+    def confirm(self) -> bool:
+        """The provider's staff say that their side is set up. False where they said so before, or never looked."""
+        rows = Handover.objects.filter(pk=self.pk, confirmed_at=None, opened_at__isnull=False)
+        return bool(rows.update(confirmed_at=timezone.now()))
+
+    @classmethod
+    def by_token(cls, token: str) -> Handover | None:
+        """The hand-over that a link leads to. Constant time by construction: a hash look-up."""
+        return cls.objects.select_related("api_channel").filter(digest=secrecy.fingerprint(token)).first()
 
     @property
     def stage(self) -> str:

@@ -267,6 +267,8 @@ def send(request: HttpRequest) -> HttpAnswer:
     try:
         # The adapter and not a session: no cookies, no redirects, no environment.
         answer = _adapter().send(prepared, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), proxies={})
+        if state.get("cut"):
+            raise OutcomeUnknown  # a head that broke off reads like a whole one
         return HttpAnswer(
             status=answer.status_code,
             headers={name.lower(): value for name, value in answer.headers.items()},
@@ -294,6 +296,7 @@ def _read(answer: requests.Response) -> bytes:
 
 
 def _cut(state: dict[str, Any]) -> None:
+    state["cut"] = True
     handle = state["handle"]
     if handle is not None:
         with suppress(OSError):

@@ -24,7 +24,7 @@ def encrypt(text: str) -> bytes:
     return _fernet().encrypt(text.encode())
 
 
-def decrypt(token: bytes) -> str:
+def decrypt(token: bytes | memoryview) -> str:
     """Raises ImproperlyConfigured where no key fits: a wrong FIELD_KEYS must be loud, not look like an empty secret."""
     try:
         return _fernet().decrypt(bytes(token)).decode()
@@ -32,7 +32,7 @@ def decrypt(token: bytes) -> str:
         raise ImproperlyConfigured("None of FIELD_KEYS opens a stored secret. Was a key removed too early?") from None
 
 
-def re_encrypt(token: bytes) -> bytes:
+def re_encrypt(token: bytes | memoryview) -> bytes:
     """The same secret under the first key."""
     return _fernet().rotate(bytes(token))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,16 @@ from django.utils.translation import gettext_lazy as _
 from .bodies import BadBody
 
 LARGEST_ID = 2**63 - 1  # bigint
+MOST_FILES = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileInfo:
+    """A file that came or goes by link."""
+
+    url: str
+    name: str = ""
+    mime: str = ""
 
 
 def as_text(value: Any) -> str:
@@ -54,3 +65,20 @@ def as_time(value: Any, name: str = "timestamp") -> datetime | None:
         return datetime.fromtimestamp(seconds, tz=UTC)
     except (ValueError, OverflowError, OSError):
         raise BadBody(_("“%(name)s” must be Unix time in seconds.") % {"name": name}) from None
+
+
+def as_files(value: Any, name: str) -> tuple[FileInfo, ...]:
+    """Files by link, each an object with ``url`` or the bare link itself. Only web links pass."""
+    if value in (None, "", []):
+        return ()
+    if not isinstance(value, list) or len(value) > MOST_FILES:
+        raise BadBody(_("“%(name)s” must be a list of at most %(most)d files.") % {"name": name, "most": MOST_FILES})
+    return tuple(_file(item) for item in value)
+
+
+def _file(item: Any) -> FileInfo:
+    item = {"url": item} if isinstance(item, str) else item
+    url = as_text(item.get("url")).strip() if isinstance(item, dict) else ""
+    if not url.lower().startswith(("https://", "http://")) or len(url) > 2000:
+        raise BadBody(_("Each file needs a “url” that begins with https://."))
+    return FileInfo(url=url, name=as_text(item.get("name"))[:200], mime=as_text(item.get("mime"))[:100])

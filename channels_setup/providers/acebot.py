@@ -36,6 +36,12 @@ class Acebot(Messenger):
     label = "Acebot (WhatsApp Business)"
     needs_redirect_url = True
     needs_verification = True
+    status_example = {
+        "message_id": 900001,
+        "status": "failed",
+        "timestamp": 1700000000,
+        "error": {"code": 131026, "title": "Message undeliverable"},
+    }
 
     def parse(self, request: RawRequest, account: Account) -> list[Fact]:
         body = request.decoded()
@@ -56,7 +62,8 @@ class Acebot(Messenger):
         external_id = as_text(item.get("external_id"))
         if message_id is None and not external_id:
             raise BadBody(_("A status needs the “message_id” that came with the message."))
-        error = item.get("error") if isinstance(item.get("error"), dict) else {}
+        error = item.get("error")
+        error = error if isinstance(error, dict) else {}
         return StatusChanged(
             message_id=message_id,
             external_id=external_id,

@@ -21,6 +21,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from ..codecs.bodies import BadBody, decode, encode
+from ..codecs.values import FileInfo
 
 Text = str | Promise
 Json = dict[str, Any]
@@ -52,15 +53,6 @@ class ContactInfo:
     phone: str = ""
     name: str = ""
     email: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileInfo:
-    """A file that came or goes by link."""
-
-    url: str
-    name: str = ""
-    mime: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +213,10 @@ class Messenger(Provider):
         "read": "read",
         "failed": "failed",
     }
+
+    # What ``parse`` understands as a delivery status: printed on the hand-over page for whoever programs the other
+    # side. None where the provider's own format needs no telling.
+    status_example: ClassVar[Mapping[str, Any] | None] = None
 
     def authenticate(self, request: RawRequest, account: Account) -> None:
         """Raise Refused unless the request is the provider's. The path token was already compared.

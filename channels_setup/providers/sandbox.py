@@ -17,13 +17,12 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 from ..codecs.bodies import BadBody
-from ..codecs.values import as_id, as_text, as_time, required_text
+from ..codecs.values import as_files, as_id, as_text, as_time, required_text
 from .base import (
     ACCEPTED,
     Account,
     ContactInfo,
     Fact,
-    FileInfo,
     HttpRequest,
     MessageReceived,
     Messenger,
@@ -40,6 +39,7 @@ LONGEST_JUMP_HOURS = 24 * 31
 class Sandbox(Messenger):
     label = _("Sandbox (a phone on a web page)")
     has_phone_page = True
+    status_example = {"type": "status", "message_id": 900001, "status": "delivered"}
 
     def parse(self, request: RawRequest, account: Account) -> list[Fact]:
         body = request.decoded()
@@ -82,21 +82,12 @@ class Sandbox(Messenger):
         )
 
     def _message(self, item: dict[str, Any]) -> MessageReceived:
-        files = item.get("files") or []
         return MessageReceived(
             contact=self._contact(item),
             external_id=as_text(item.get("id"))[:190],
             text=as_text(item.get("text")),
             at=as_time(item.get("timestamp")),
-            files=tuple(
-                FileInfo(
-                    url=as_text(f.get("url")),
-                    name=as_text(f.get("name"))[:200],
-                    mime=as_text(f.get("mime"))[:100],
-                )
-                for f in files
-                if isinstance(f, dict)
-            ),
+            files=as_files(item.get("files"), "files"),
         )
 
     def message(self, outgoing: Outgoing, account: Account) -> HttpRequest | Outcome:

@@ -1,0 +1,270 @@
+"""The one door to the outside: where it leads, and how long it stays open."""
+
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from channels_setup import outgoing
+from channels_setup.providers.base import HttpRequest
+from tests.receiver import Receiver
+
+HOSTILE = """
+127.0.0.1 127.1.2.3 0.0.0.0 10.0.0.1 172.16.0.1 172.31.255.255 192.168.1.1 169.254.169.254 100.64.0.1 100.100.100.200
+192.0.0.192 192.0.2.1 192.88.99.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1
+255.255.255.255 ::1 :: ::127.0.0.1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:169.254.169.254 64:ff9b::7f00:1
+64:ff9b::a9fe:a9fe 64:ff9b:1::1 2002:7f00:1:: 2001::1 2001:db8::1 3fff::1 5f00::1 fc00::1 fd00:ec2::254 fe80::1
+fec0::1 ff02::1 100::1
+""".split()
+PUBLIC = ["93.184.216.34", "8.8.8.8", "2606:4700:4700::1111"]
+
+Resolver = Callable[[str, int], list[str]]
+
+
+@pytest.fixture(autouse=True)
+def closed(settings: Any) -> None:
+    settings.RELAY_ALLOWED_PRIVATE_CIDRS = []
+
+
+@pytest.fixture
+def resolves_to(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def set_answers(*addresses: str) -> None:
+        monkeypatch.setattr(outgoing, "resolve", lambda host, port: list(addresses))
+
+    return set_answers
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Every address a connection was tried to; none is made."""
+    tried: list[tuple[str, int]] = []
+
+    def refuse(address: tuple[str, int], timeout: float | None = None) -> socket.socket:
+        tried.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    return tried
+
+
+def post(url: str) -> HttpRequest:
+    return HttpRequest(method="POST", url=url, headers={"content-type": "text/plain"}, body=b"hello")
+
+
+@pytest.mark.parametrize("address", HOSTILE)
+def test_an_address_inside_is_refused_at_save_and_at_every_send(
+    address: str, resolves_to: Callable[..., None], connections: list[tuple[str, int]]
+) -> None:
+    resolves_to(address)
+
+    with pytest.raises(outgoing.Forbidden):
+        outgoing.check_url("https://hooks.example/x")
+    with pytest.raises(outgoing.Forbidden):
+        outgoing.send(post("https://hooks.example/x"))
+    assert connections == []
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_a_public_address_is_called_and_exactly_that_one(
+    address: str, resolves_to: Callable[..., None], connections: list[tuple[str, int]]
+) -> None:
+    resolves_to(address)
+
+    outgoing.check_url("https://hooks.example/x")
+    with pytest.raises(outgoing.NotSent):
+        outgoing.send(post("https://hooks.example/x"))
+    assert connections == [(address, 443)]
+
+
+def test_a_name_with_one_bad_address_among_good_ones_is_refused(
+    resolves_to: Callable[..., None], connections: list[tuple[str, int]]
+) -> None:
+    resolves_to("93.184.216.34", "127.0.0.1")
+
+    with pytest.raises(outgoing.Forbidden):
+        outgoing.send(post("https://hooks.example/x"))
+    assert connections == []
+
+
+def test_a_name_that_changes_between_check_and_connection_gains_nothing(
+    monkeypatch: pytest.MonkeyPatch, connections: list[tuple[str, int]]
+) -> None:
+    answers = iter(["93.184.216.34", "127.0.0.1"] * 20)
+    monkeypatch.setattr(outgoing, "resolve", lambda host, port: [next(answers)])
+
+    for _ in range(20):
+        with pytest.raises((outgoing.Forbidden, outgoing.NotSent)):
+            outgoing.send(post("https://hooks.example/x"))
+    assert {address for address, _port in connections} == {"93.184.216.34"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hooks.example/x",
+        "ftp://hooks.example/",
+        "file:///etc/passwd",
+        "gopher://hooks.example/",
+        "https://user:pass@hooks.example/",
+        "https://hooks.example:22/",
+        "https://hooks.example:5432/",
+        "https://hooks.example:99999/",
+        "https://hooks.example\\@127.0.0.1/",
+        "https:///x",
+        "https://",
+        "hooks.example",
+        "//hooks.example/",
+        "https://hooks.example/ x",
+        "https://[::1/",
+        "javascript:alert(1)",
+    ],
+)
+def test_an_address_that_is_no_safe_web_address_gets_a_sentence(
+    url: str, resolves_to: Callable[..., None], connections: list[tuple[str, int]]
+) -> None:
+    resolves_to("93.184.216.34")
+
+    with pytest.raises(outgoing.Forbidden) as problem:
+        outgoing.check_url(url)
+    assert str(problem.value).endswith(".")
+    with pytest.raises(outgoing.Forbidden):
+        outgoing.send(post(url))
+    assert connections == []
+
+
+@pytest.mark.parametrize("text", ["127.1", "2130706433", "0x7f.1", "0177.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
+def test_other_spellings_of_loopback_are_judged_by_where_they_lead(text: str) -> None:
+    with pytest.raises(outgoing.Forbidden):
+        outgoing.check_url(f"https://{text}/")
+
+
+def test_the_list_of_allowed_ranges_lets_in_exactly_those(settings: Any, resolves_to: Callable[..., None]) -> None:
+    settings.RELAY_ALLOWED_PRIVATE_CIDRS = ["10.1.0.0/16", "169.254.0.0/16"]
+
+    resolves_to("10.1.2.3")
+    outgoing.check_url("http://intranet:9000/hook")
+    for address in ("10.2.0.1", "127.0.0.1", "169.254.169.254"):
+        resolves_to(address)
+        with pytest.raises(outgoing.Forbidden):
+            outgoing.check_url("http://intranet:9000/hook")
+
+
+# --- on loopback, allowed --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def open_loopback(settings: Any) -> None:
+    settings.RELAY_ALLOWED_PRIVATE_CIDRS = ["127.0.0.0/8"]
+
+
+@pytest.mark.usefixtures("open_loopback")
+def test_a_redirect_is_an_answer_and_not_an_order(receiver: Receiver) -> None:
+    receiver.answer("/a", status=307, headers={"Location": receiver.url("/secret")})
+
+    answer = outgoing.send(post(receiver.url("/a")))
+
+    assert answer.status == 307
+    assert [request.path for request in receiver.requests] == ["/a"]
+
+
+@pytest.mark.usefixtures("open_loopback")
+def test_the_environment_s_proxies_are_not_used(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+
+    assert outgoing.send(post(receiver.url("/a"))).status == 200
+
+
+@pytest.mark.usefixtures("open_loopback")
+def test_an_answer_is_cut_and_never_unpacked(receiver: Receiver) -> None:
+    bomb = gzip.compress(b"\0" * 50_000_000)
+    receiver.answer("/bomb", body=bomb, headers={"Content-Encoding": "gzip"})
+    receiver.answer("/fat", body=b"x" * 5_000_000)
+
+    assert outgoing.send(post(receiver.url("/bomb"))).body == bomb[: outgoing.ANSWER_CAP_BYTES]
+    assert len(outgoing.send(post(receiver.url("/fat"))).body) == outgoing.ANSWER_CAP_BYTES
+    assert outgoing.send(post(receiver.url("/next"))).status == 200
+
+
+@pytest.mark.usefixtures("open_loopback")
+def test_a_connection_is_used_again(receiver: Receiver) -> None:
+    for _ in range(5):
+        outgoing.send(post(receiver.url("/a")))
+
+    assert len({request.headers["host"] for request in receiver.requests}) == 1
+    assert len(receiver.requests) == 5
+
+
+@pytest.fixture
+def drip(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes, bytes], str]]:
+    """A server that sends ``first`` at once and then ``again`` every 50 ms for ever; its URL."""
+    monkeypatch.setattr(outgoing, "DEADLINE_SECONDS", 0.5)
+    stop = threading.Event()
+    listeners: list[socket.socket] = []
+
+    def serve(first: bytes, again: bytes) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listeners.append(listener)
+
+        def run() -> None:
+            connection, _address = listener.accept()
+            with connection:
+                connection.recv(65536)
+                try:
+                    connection.sendall(first)
+                    while again and not stop.wait(0.05):
+                        connection.sendall(again)
+                    stop.wait(10)
+                except OSError:
+                    return
+
+        threading.Thread(target=run, daemon=True).start()
+        return f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+    yield serve
+    stop.set()
+    for listener in listeners:
+        listener.close()
+
+
+@pytest.mark.usefixtures("open_loopback")
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        (b"", b""),
+        (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 C\r\n\r\n"),
+    ],
+    ids=["silence", "headers drip", "100 for ever"],
+)
+def test_an_answer_that_never_comes_is_cut_at_the_deadline(
+    drip: Callable[[bytes, bytes], str], first: bytes, again: bytes
+) -> None:
+    url = drip(first, again)
+    started = time.monotonic()
+
+    with pytest.raises(outgoing.OutcomeUnknown):
+        outgoing.send(post(url))
+
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.usefixtures("open_loopback")
+def test_a_body_that_drips_is_cut_and_the_status_counts(drip: Callable[[bytes, bytes], str]) -> None:
+    url = drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x")
+
+    answer = outgoing.send(post(url))
+
+    assert answer.status == 200
+    assert len(answer.body) < 1000
+
+
+@pytest.mark.usefixtures("open_loopback")
+@pytest.mark.parametrize("garbage", [b"nonsense\r\n\r\n", b"HTTP/1.1 999999 X\r\n\r\n", b"\x16\x03\x01" * 50])
+def test_garbage_is_an_unknown_outcome_and_no_crash(drip: Callable[[bytes, bytes], str], garbage: bytes) -> None:
+    with pytest.raises(outgoing.OutcomeUnknown):
+        outgoing.send(post(drip(garbage, b"")))

@@ -1,0 +1,225 @@
+"""The contract: every provider × every recorded payload. A new provider gets these tests with its file.
+
+Recordings lie in tests/payloads/<kind>/*.json (a file may also be .form). A messenger without any fails here.
+"""
+
+import copy
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from bridge import inbox
+from bridge.models import WebhookEvent
+from channels_setup.codecs.bodies import BadBody
+from channels_setup.codecs.chat_events import chat_event, client_object, ticket_object
+from channels_setup.providers import all_providers, helpdesks, messengers
+from channels_setup.providers.base import (
+    Account,
+    ContactInfo,
+    HttpAnswer,
+    HttpRequest,
+    MessageReceived,
+    Outcome,
+    Outgoing,
+    RawRequest,
+    Refused,
+    StatusChanged,
+    TemplateChanged,
+    TimePassed,
+    judge_http,
+)
+from tests.factories import ApiChannelFactory
+
+PAYLOADS = Path(__file__).parent / "payloads"
+SECRET = "0123456789abcdef0123456789abcdef01234567"
+ACCOUNT = Account(id=1, name="Shop", app_id="12345", redirect_url="https://hooks.example/x", secrets=(SECRET,))
+RECORDED = [
+    pytest.param(kind, path, id=f"{kind}-{path.stem}")
+    for kind in messengers()
+    for path in sorted((PAYLOADS / kind).glob("*.json"))
+]
+
+
+def request(body: bytes, *, method: str = "POST") -> RawRequest:
+    return RawRequest(method=method, query_string="", content_type="application/json", headers={}, body=body)
+
+
+def outgoing() -> Outgoing:
+    client = client_object(id=5, name="Анна", email="", phone="+79210000000", external_id="79210000000")
+    ticket = ticket_object(
+        id=7,
+        status_id=1,
+        subject="?",
+        client_id=5,
+        assignee_id=None,
+        updated_at=None,
+        published_at=datetime(2026, 1, 1, tzinfo=UTC),
+        channel_id=801,
+        email="",
+        company_id=1,
+        message="?",
+    )
+    event = chat_event(
+        app_id="12345",
+        chat_id=70001,
+        sender="user",
+        text="Да 🙌",
+        client=client,
+        ticket=ticket,
+        state=None,
+        message_id=9,
+        platform="whatsapp",
+    )
+    contact = ContactInfo(external_id="79210000000", phone="+79210000000")
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return Outgoing(key="msg_1", attempt=1, at=at, event=event, text="Да 🙌", contact=contact)
+
+
+def test_a_kind_is_named_by_its_file() -> None:
+    files = {path.stem for path in (Path(__file__).parent.parent / "channels_setup" / "providers").glob("*.py")}
+
+    assert set(all_providers()) == files - {"__init__", "base"}
+    assert all(provider.kind == kind for kind, provider in all_providers().items())
+
+
+def test_every_kind_is_on_one_side() -> None:
+    assert set(messengers()) | set(helpdesks()) == set(all_providers())
+    assert not set(messengers()) & set(helpdesks())
+    assert all(str(provider.label) for provider in all_providers().values())
+
+
+@pytest.mark.parametrize("kind", messengers())
+def test_every_messenger_has_recordings(kind: str) -> None:
+    assert list((PAYLOADS / kind).glob("*.json")), f"record real payloads in {PAYLOADS / kind} first"
+
+
+@pytest.mark.parametrize(("kind", "path"), RECORDED)
+def test_a_recording_becomes_facts_with_ids(kind: str, path: Path) -> None:
+    facts = messengers()[kind].parse(request(path.read_bytes()), ACCOUNT)
+
+    assert facts
+    for fact in facts:
+        assert isinstance(fact, MessageReceived | StatusChanged | TemplateChanged | TimePassed)
+        if isinstance(fact, MessageReceived):
+            assert fact.external_id and fact.contact.external_id
+            assert fact.text or fact.files
+        if isinstance(fact, StatusChanged):
+            assert fact.message_id or fact.external_id
+            assert fact.status in ("sent", "delivered", "read", "failed")
+
+
+@pytest.mark.parametrize(("kind", "path"), RECORDED)
+def test_a_damaged_recording_gets_a_sentence(kind: str, path: Path) -> None:
+    recorded = json.loads(path.read_text())
+    provider = messengers()[kind]
+
+    for damaged in mutations(recorded):
+        try:
+            provider.parse(request(json.dumps(damaged).encode()), ACCOUNT)
+        except BadBody as problem:
+            assert str(problem)
+
+
+def mutations(recorded: Any) -> list[Any]:
+    """The recording with each value in turn taken away or replaced by something unfitting."""
+    found = []
+    for path in _paths(recorded):
+        for wrong in (None, 5, -1.5, True, "", "\0", "x" * 5000, [], {}, [None], 10**40):
+            changed = copy.deepcopy(recorded)
+            _set(changed, path, wrong)
+            found.append(changed)
+    return found
+
+
+def _paths(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path for key, inner in items for path in [(*here, key), *_paths(inner, (*here, key))]]
+
+
+def _set(value: Any, path: tuple[Any, ...], wrong: Any) -> None:
+    for key in path[:-1]:
+        value = value[key]
+    value[path[-1]] = wrong
+
+
+@pytest.mark.parametrize("kind", messengers())
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", ""])
+def test_only_a_post_is_an_event(kind: str, method: str) -> None:
+    with pytest.raises(Refused):
+        messengers()[kind].authenticate(request(b"{}", method=method), ACCOUNT)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("kind", "path"), RECORDED)
+def test_a_recording_through_the_door_is_stored_raw_and_processed(client: Client, kind: str, path: Path) -> None:
+    channel = ApiChannelFactory(kind=kind, redirect_url="http://127.0.0.1:9/", secret=True)
+
+    response = client.post(channel.webhook_path, path.read_bytes(), content_type="application/json")
+    inbox.drain()
+
+    assert response.status_code == 200
+    event = WebhookEvent.objects.get()
+    assert bytes(event.body) == path.read_bytes()
+    assert (event.state, event.error) == ("processed", "")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("kind", "path"), RECORDED)
+def test_another_channels_path_never_takes_it(client: Client, kind: str, path: Path) -> None:
+    channel = ApiChannelFactory(kind=kind, redirect_url="http://127.0.0.1:9/", secret=True)
+    for token in (channel.path_token[:-1], channel.path_token.swapcase(), channel.path_token + "x"):
+        response = client.post(f"/webhooks/{kind}/{token}/", path.read_bytes(), content_type="application/json")
+        assert response.status_code == 404
+
+    assert not WebhookEvent.objects.exists()
+
+
+@pytest.mark.parametrize("kind", messengers())
+def test_a_message_makes_a_request_or_an_outcome(kind: str) -> None:
+    made = messengers()[kind].message(outgoing(), ACCOUNT)
+
+    assert isinstance(made, HttpRequest | Outcome)
+    if isinstance(made, HttpRequest):
+        assert made.url.startswith("https://")
+        assert "Да 🙌" in made.body.decode()
+
+
+@pytest.mark.parametrize("kind", messengers())
+def test_the_same_delivery_makes_the_same_bytes(kind: str) -> None:
+    provider = messengers()[kind]
+
+    assert provider.message(outgoing(), ACCOUNT) == provider.message(outgoing(), ACCOUNT)
+
+
+@pytest.mark.parametrize("kind", messengers())
+def test_no_secret_is_shown_by_what_a_provider_returns(kind: str) -> None:
+    made = messengers()[kind].message(outgoing(), ACCOUNT)
+
+    assert SECRET not in repr(made) + repr(ACCOUNT)
+    if isinstance(made, HttpRequest):
+        assert SECRET not in made.url
+        assert SECRET.encode() not in made.body
+
+
+@pytest.mark.parametrize("kind", messengers())
+@pytest.mark.parametrize("body", [b"", b"<html>", b"\xff\x00", b"[" * 5000, b'{"error": 5}', b"9" * 5000])
+def test_any_answer_is_judged(kind: str, body: bytes) -> None:
+    for status in (200, 201, 204, 301, 400, 401, 404, 410, 429, 500, 503):
+        outcome = messengers()[kind].judge(HttpAnswer(status=status, headers={}, body=body))
+        assert outcome.verdict in ("accepted", "retry", "permanent", "unknown")
+        if outcome.verdict == "accepted":
+            assert status < 300
+
+
+def test_retry_after_is_read_as_seconds_or_date_and_never_trusted() -> None:
+    def waits(value: str) -> float | None:
+        return judge_http(HttpAnswer(status=429, headers={"retry-after": value}, body=b"")).retry_after
+
+    assert waits("120") == 120
+    assert waits("Fri, 01 Jan 2100 00:00:00 GMT") > 1e9  # type: ignore[operator]  # a date is not None
+    assert waits("Mon, 01 Jan 2001 00:00:00 GMT") == 0
+    assert [waits(value) for value in ("", "soon", "-5", "1e9", "²", "12:00")] == [None] * 6
