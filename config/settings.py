@@ -179,10 +179,21 @@ REST_FRAMEWORK: dict[str, Any] = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Okno",
     "VERSION": "1",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "MessageKind": "bridge.models.Message.Kind",
+        "DeliveryKind": "bridge.models.Delivery.Kind",
+        "MessengerKind": "channels_setup.models.messenger_choices",
+        "HelpdeskKind": "channels_setup.models.helpdesk_choices",
+        "DeliveryState": "bridge.models.Delivery.State",
+        "EventState": "bridge.models.WebhookEvent.State",
+        "ChannelState": "channels_setup.models.ChannelState",
+        "WindowState": ["open", "shut", "none", "free"],
+    },
 }
 IMPORT_EXPORT_ESCAPE_FORMULAE_ON_EXPORT = True
 
@@ -200,6 +211,9 @@ LOGGING = {
     "loggers": {
         "django.server": {"handlers": [], "propagate": True},
         # A line for each request and each ring of the doorbell is for whoever asks for DEBUG.
-        **{name: {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"} for name in ("django_structlog", "celery")},
+        **{
+            name: {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"}
+            for name in ("django_structlog", "celery", "axes")
+        },
     },
 }

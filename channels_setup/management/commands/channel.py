@@ -22,8 +22,8 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True)
         self._add_arguments(actions.add_parser("add", help="Make an API channel and, where needed, its chat channel."))
         actions.add_parser("list", help="All API channels.")
-        for action in ("show", "pause", "resume"):
-            actions.add_parser(action).add_argument("channel", help="The API channel's number or name.")
+        for word in ("show", "pause", "resume"):
+            actions.add_parser(word).add_argument("channel", help="The API channel's number or name.")
         for action in actions.choices.values():
             action.add_argument("--output", choices=["text", "json"], default="text")
 
