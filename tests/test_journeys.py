@@ -1,0 +1,259 @@
+"""The main job, end to end: over real HTTP, with a real worker and somebody's real server at the other end.
+
+Anna writes, Boris answers. Read this first: each test is one promise of the portal.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import requests
+from django.db.models import F
+from django.utils import timezone
+
+from bridge import housekeeping, relay
+from bridge.models import Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
+from bridge.tasks import drain_outbox
+from channels_setup.models import ApiChannel
+from tests.factories import ApiChannelFactory, boris
+from tests.receiver import Receiver
+from tests.worker import Worker
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@dataclass
+class Shop:
+    """A company with one WhatsApp account, seen from outside: by its provider and by its operator."""
+
+    address: str
+    channel: ApiChannel
+    operator: Any
+
+    def anna_writes(self, text: str, **more: Any) -> dict[str, Any]:
+        secret = self.channel.current_secret()
+        chat_channel = self.channel.lands_in
+        assert secret and chat_channel
+        body = {
+            "api_token": secret.reveal(),
+            "company_id": chat_channel.company_id,
+            "channel_id": chat_channel.pk,
+            "message": {"text": text, "from": {"client_id": "79211234567", "name": "Анна"}} | more,
+        }
+        answer = requests.post(f"{self.address}/uapi/chat/addMessage", json=body, timeout=10)
+        assert answer.status_code == 200
+        told: dict[str, Any] = answer.json()
+        return told
+
+    def boris_answers(self, chat_id: int, text: str) -> dict[str, Any]:
+        secret = self.channel.current_secret()
+        assert secret
+        body = {"api_token": secret.reveal(), "chat_id": chat_id, "user_id": self.operator.pk, "text": text}
+        told: dict[str, Any] = requests.post(f"{self.address}/uapi/chat/sendMessage", json=body, timeout=10).json()
+        return told
+
+    def provider_reports(self, **status: Any) -> int:
+        return requests.post(self.address + self.channel.webhook_path, json=status, timeout=10).status_code
+
+
+@pytest.fixture
+def shop(live_server: Any, receiver: Receiver, worker: Worker) -> Shop:
+    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"), secret=True)
+    return Shop(address=live_server.url, channel=channel, operator=boris(*channel.watched.all()))
+
+
+def answers(receiver: Receiver, count: int) -> list[str]:
+    """The texts of the operator's messages that reached the provider, once there are so many."""
+    came = receiver.wait_for(count, where=lambda request: request.json.get("from") == "user")
+    return [request.json["text"] for request in came]
+
+
+def eventually(question: Callable[[], Any], *, seconds: float = 10) -> None:
+    until = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < until, "it did not come true"
+        time.sleep(0.05)
+
+
+def status_of(message_id: int) -> str:
+    return Message.objects.get(pk=message_id).status
+
+
+def a_day_later(chat_id: int) -> None:
+    by = timedelta(hours=25)
+    ServiceWindow.objects.filter(conversation=chat_id).update(
+        opened_at=F("opened_at") - by, expires_at=F("expires_at") - by
+    )
+
+
+def test_anna_writes_and_boris_sees_it_in_chats_and_in_requests(shop: Shop, client: Any) -> None:
+    told = shop.anna_writes("Здравствуйте! Заказ 42 приехал?")
+
+    client.force_login(shop.operator)
+    chats, thread, tickets = (
+        client.get(path).content.decode() for path in ("/chats/", f"/chats/{told['chat_id']}/", "/requests/")
+    )
+    assert "Заказ 42 приехал?" in chats
+    assert "Заказ 42 приехал?" in thread
+    assert "Заказ 42 приехал?" in tickets
+
+
+def test_boris_answers_in_the_window_and_anna_gets_it(shop: Shop, receiver: Receiver) -> None:
+    chat_id = shop.anna_writes("Заказ приехал?")["chat_id"]
+
+    told = shop.boris_answers(chat_id, "Да, приезжайте 🙌")
+
+    assert told["status"] == "success"
+    assert answers(receiver, 1) == ["Да, приезжайте 🙌"]
+    eventually(lambda: status_of(told["message_id"]) == "sent")
+
+
+def test_the_ticks_move_as_the_provider_reports(shop: Shop, receiver: Receiver) -> None:
+    chat_id = shop.anna_writes("?")["chat_id"]
+    message_id = shop.boris_answers(chat_id, "!")["message_id"]
+    answers(receiver, 1)
+    eventually(lambda: status_of(message_id) == "sent")
+
+    assert shop.provider_reports(message_id=message_id, status="delivered") == 200
+    eventually(lambda: status_of(message_id) == "delivered")
+    shop.provider_reports(message_id=message_id, status="read")
+    eventually(lambda: status_of(message_id) == "read")
+
+
+def test_read_before_delivered_stays_read(shop: Shop, receiver: Receiver, worker: Worker) -> None:
+    chat_id = shop.anna_writes("?")["chat_id"]
+    message_id = shop.boris_answers(chat_id, "!")["message_id"]
+    answers(receiver, 1)
+
+    shop.provider_reports(message_id=message_id, status="read")
+    eventually(lambda: status_of(message_id) == "read")
+    shop.provider_reports(message_id=message_id, status="delivered")
+    worker.settle()
+
+    assert status_of(message_id) == "read"
+
+
+def test_after_the_window_free_text_comes_back_with_the_reason(shop: Shop, receiver: Receiver, worker: Worker) -> None:
+    chat_id = shop.anna_writes("?")["chat_id"]
+    receiver.wait_for(1)
+    a_day_later(chat_id)
+
+    told = shop.boris_answers(chat_id, "Простите, что так долго")
+
+    assert told["reason"] == "window_shut"
+    assert told["error"]
+    worker.settle()
+    assert all(request.json["from"] == "client" for request in receiver.requests)
+
+
+def test_the_desk_keeps_a_refused_reply_as_a_draft(shop: Shop, client: Any) -> None:
+    chat_id = shop.anna_writes("?")["chat_id"]
+    a_day_later(chat_id)
+
+    relay.hand_in(conversation_id=chat_id, text="Простите, что так долго", author=shop.operator, keep_draft=True)
+
+    draft = Draft.objects.get()
+    assert (draft.text, draft.reason) == ("Простите, что так долго", "window_shut")
+    client.force_login(shop.operator)
+    assert "Простите, что так долго" in client.get(f"/chats/{chat_id}/").content.decode()
+
+
+def test_when_anna_writes_again_the_window_is_open_again(shop: Shop, receiver: Receiver) -> None:
+    chat_id = shop.anna_writes("?")["chat_id"]
+    a_day_later(chat_id)
+    assert "error" in shop.boris_answers(chat_id, "Поздно")
+
+    shop.anna_writes("Вы там?")
+
+    assert shop.boris_answers(chat_id, "Мы здесь")["status"] == "success"
+    assert answers(receiver, 1) == ["Мы здесь"]
+
+
+def test_the_same_message_ten_times_is_one(shop: Shop, receiver: Receiver) -> None:
+    told = [shop.anna_writes("раз", id="wamid.1") for _ in range(10)]
+
+    assert all(each == told[0] for each in told)
+    assert Message.objects.count() == 1
+    receiver.wait_for(1)
+    assert Delivery.objects.count() == 1
+
+
+def test_provider_down_then_up_gets_everything_once_and_in_order(
+    shop: Shop, receiver: Receiver, worker: Worker
+) -> None:
+    receiver.answer("/hook", status=503)
+    chat_id = shop.anna_writes("?")["chat_id"]
+    sent = [shop.boris_answers(chat_id, text)["message_id"] for text in ("один", "два", "три")]
+    receiver.wait_for(1)
+    worker.settle()
+    assert {status_of(pk) for pk in sent} <= {"pending", "sending"}
+
+    receiver.answer("/hook", status=200)
+    for _ in range(3):
+        Delivery.objects.filter(state="pending").update(next_attempt_at=timezone.now())
+        drain_outbox.delay()
+        worker.settle()
+
+    taken = [status_of(pk) for pk in sent]
+    assert taken == ["sent"] * 3
+    fresh = {
+        request.headers["webhook-id"]: request.json["text"]
+        for request in receiver.requests
+        if request.json["from"] == "user"
+    }
+    assert list(fresh.values()) == ["один", "два", "три"]
+
+
+def test_a_closed_request_and_a_new_message_make_a_new_request_in_the_same_chat(shop: Shop, receiver: Receiver) -> None:
+    from bridge import conversations
+
+    first = shop.anna_writes("раз")
+    conversations.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED, by=shop.operator.pk)
+
+    second = shop.anna_writes("два")
+
+    assert second["chat_id"] == first["chat_id"]
+    assert Ticket.objects.count() == 2
+    assert second["ticket_id"] == Ticket.objects.latest("pk").pk
+    states = [request.json["state"] for request in receiver.wait_for(2)]
+    assert states == ["new", "reopened"]
+
+
+def test_only_the_owner_delivers_and_the_other_gets_a_copy(shop: Shop, receiver: Receiver) -> None:
+    ApiChannelFactory(
+        kind="acebot", redirect_url=receiver.url("/crm"), watched=list(shop.channel.watched.all()), secret=True
+    )
+    chat_id = shop.anna_writes("?")["chat_id"]
+    shop.boris_answers(chat_id, "Да")
+
+    receiver.wait_for(4)
+    kinds = sorted(Delivery.objects.values_list("kind", flat=True))
+    assert kinds == ["event", "event", "event", "message"]
+    for path in ("/hook", "/crm"):
+        texts = {request.json["text"] for request in receiver.requests if request.path == path}
+        assert texts == {"?", "Да"}
+
+
+def test_from_the_phone_page_to_the_desk_and_back(live_server: Any, worker: Worker) -> None:
+    phone = ApiChannelFactory()
+    operator = boris(*phone.watched.all())
+    webhook = live_server.url + phone.webhook_path
+    event = {"type": "message", "id": "1", "from": {"id": "anna", "name": "Анна"}, "text": "Есть кто?"}
+
+    assert requests.post(webhook, json=event, timeout=10).json() == {"status": "accepted"}
+    eventually(lambda: Conversation.objects.exists())
+    chat = Conversation.objects.get()
+    message = relay.hand_in(conversation_id=chat.pk, text="Есть!", author=operator).message
+    assert message
+    eventually(lambda: status_of(message.pk) == "sent")
+    requests.post(webhook, json={"type": "status", "message_id": message.pk, "status": "read"}, timeout=10)
+    eventually(lambda: status_of(message.pk) == "read")
+
+    requests.post(webhook, json={"type": "clock", "from": {"id": "anna"}, "hours": 25}, timeout=10)
+    eventually(
+        lambda: relay.hand_in(conversation_id=chat.pk, text="?", author=operator).decision.reason == "window_shut"
+    )
+    assert housekeeping.expire_windows() == 1
