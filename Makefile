@@ -26,7 +26,7 @@ install:
 	fi
 
 test: install
-	@$(RUN) -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 
 # The production check sees production's settings, whatever this shell has set.
 check: install

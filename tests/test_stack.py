@@ -29,8 +29,6 @@ PROJECT = settings.BASE_DIR
 # Of the run's own surroundings, a stack of its own must not see these.
 SURROUNDINGS = ("DATABASE_URL", "REDIS_URL", "DATA_DIR", "DJANGO_SETTINGS_MODULE", "SECRET_KEY", "FIELD_KEYS")
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 
 def eventually(condition: Callable[[], Any], *, seconds: float = 40) -> Any:
     deadline = time.monotonic() + seconds
@@ -68,7 +66,7 @@ class Stack:
     def start(self) -> None:
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "up"],
+                [sys.executable, "manage.py", "up", "--die-with-parent"],
                 cwd=PROJECT,
                 env=self.environment | {"PORT": str(self.port)},
                 stdout=output,
