@@ -68,9 +68,7 @@ def writing(*, answer: type[BaseSerializer[Any]], asked: Any = None, status: int
 
 def described(**summaries: str) -> Callable[[Any], Any]:
     """The reading calls' names in the schema."""
-    return extend_schema_view(
-        **{name: extend_schema(summary=text, description="") for name, text in summaries.items()}
-    )
+    return extend_schema_view(**{name: extend_schema(summary=text, description="") for name, text in summaries.items()})
 
 
 class Rows(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Any]):

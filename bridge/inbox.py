@@ -177,7 +177,6 @@ def _fail(event: WebhookEvent, error: str, *, trace: str = "") -> None:
 
 
 def reprocess(event_ids: Sequence[int]) -> int:
-    """Put failed events back in line; how many."""
-    return WebhookEvent.objects.filter(pk__in=event_ids, state=WebhookEvent.State.FAILED).update(
-        state=WebhookEvent.State.NEW, attempts=0, error="", traceback=""
-    )
+    """Put failed events back in line; how many. A call that was answered with an error is not ours to make again."""
+    failed = WebhookEvent.objects.filter(pk__in=event_ids, state=WebhookEvent.State.FAILED, endpoint="webhook")
+    return failed.update(state=WebhookEvent.State.NEW, attempts=0, error="", traceback="")

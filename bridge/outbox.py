@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from channels_setup import outgoing as outside
@@ -427,9 +428,19 @@ def window_has_shut(conversation_ids: Iterable[int]) -> None:
 
 
 def oldest_due_age(*, now: datetime) -> float:
-    """Seconds that the oldest due delivery has been waiting; 0 where none is."""
+    """Seconds that the oldest due delivery has been waiting; 0 where none is.
+
+    One that stands behind an older one of its conversation is not due, however long the older one takes.
+    """
+    ahead = Delivery.objects.filter(
+        api_channel=OuterRef("api_channel"),
+        conversation=OuterRef("conversation"),
+        kind=OuterRef("kind"),
+        pk__lt=OuterRef("pk"),
+        state__in=Delivery.UNFINISHED,
+    )
     oldest = (
-        Delivery.objects.filter(state__in=Delivery.UNFINISHED, next_attempt_at__lte=now)
+        Delivery.objects.filter(~Exists(ahead), state__in=Delivery.UNFINISHED, next_attempt_at__lte=now)
         .exclude(api_channel__state="paused")
         .order_by("next_attempt_at")
         .values_list("next_attempt_at", flat=True)

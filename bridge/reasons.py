@@ -39,6 +39,7 @@ SENTENCES: Mapping[str, Promise] = {
     "provider_failed": _("WhatsApp could not deliver the message: %(title)s (%(code)s)"),
     "no_redirect_url": _("The API channel has no Redirect URL, so there is nowhere to send to."),
     "internal_error": _("Something went wrong on our side. We will try again; an admin can see what it was."),
+    "discarded": _("An admin put it aside. It will not be sent."),
     # notices
     "not_delivered": _("A message was not delivered. %(why)s"),
 }

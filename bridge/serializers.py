@@ -158,7 +158,13 @@ class WholeWebhookEventSerializer(WebhookEventSerializer):
     body_base64 = serializers.SerializerMethodField(help_text=_("The body's first 64 KB."))
 
     class Meta(WebhookEventSerializer.Meta):
-        fields: tuple[str, ...] = (*WebhookEventSerializer.Meta.fields, "query_string", "headers", "traceback", "body_base64")
+        fields: tuple[str, ...] = (
+            *WebhookEventSerializer.Meta.fields,
+            "query_string",
+            "headers",
+            "traceback",
+            "body_base64",
+        )
         read_only_fields: tuple[str, ...] = fields
 
     def get_body_base64(self, event: Any) -> str:
@@ -193,7 +199,13 @@ class ApiChannelSerializer(serializers.ModelSerializer[ApiChannel]):
 
 class WholeApiChannelSerializer(ApiChannelSerializer):
     class Meta(ApiChannelSerializer.Meta):
-        fields: tuple[str, ...] = (*ApiChannelSerializer.Meta.fields, "redirect_url", "send_json", "send_utf8", "on_unknown")
+        fields: tuple[str, ...] = (
+            *ApiChannelSerializer.Meta.fields,
+            "redirect_url",
+            "send_json",
+            "send_utf8",
+            "on_unknown",
+        )
         read_only_fields: tuple[str, ...] = fields
 
 

@@ -1,15 +1,21 @@
 """manage.py's commands: what they print, what they leave, and the sentences they refuse with."""
 
 import json
+import time
+from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
+from bridge import windows
+from bridge.models import Conversation, Delivery, Message, Ticket, WebhookEvent
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel, Secret
-from tests.factories import ApiChannelFactory, ChatChannelFactory, UserFactory, boris, vera
+from tests.factories import ApiChannelFactory, ChatChannelFactory, DeliveryFactory, UserFactory, boris, vera
 
 pytestmark = pytest.mark.django_db
 
@@ -231,3 +237,129 @@ def test_rotate_field_keys_names_the_secrets_that_no_key_opens(run: Any, setting
 
     with pytest.raises(CommandError, match=str(secret.pk)):
         run("rotate_field_keys")
+
+
+# --- deliveries in trouble and failed events -------------------------------------------------------------
+
+
+def test_dead_list_shows_what_is_in_trouble_and_why(run: Any, run_json: Any) -> None:
+    dead = DeliveryFactory(state="dead", reason="gave_up")
+    unknown = DeliveryFactory(state="unknown", reason="outcome_unknown")
+    DeliveryFactory(state="delivered")
+
+    assert [row["id"] for row in run_json("dead", "list")] == [unknown.pk, dead.pk]
+    assert [row["id"] for row in run_json("dead", "list", "--channel", dead.api_channel_id)] == [dead.pk]
+    assert run_json("dead", "list", "--limit", 1)[0]["reason"] == "outcome_unknown"
+    assert str(dead.pk) in run("dead", "list")
+
+
+def test_dead_retry_queues_again_what_was_given_up(run: Any) -> None:
+    dead, other = DeliveryFactory.create_batch(2, state="dead", reason="gave_up", attempts=9)
+
+    run("dead", "retry", dead.pk)
+
+    dead.refresh_from_db(), other.refresh_from_db()
+    assert (dead.state, dead.attempts, other.state) == ("pending", 0, "dead")
+
+
+def test_dead_discard_puts_everything_of_a_channel_aside(run: Any) -> None:
+    dead, other = DeliveryFactory.create_batch(2, state="dead")
+
+    run("dead", "discard", "--all", "--channel", dead.api_channel_id)
+
+    dead.refresh_from_db(), other.refresh_from_db()
+    assert (dead.state, dead.reason, other.state) == ("cancelled", "discarded", "dead")
+
+
+def test_dead_retry_wants_numbers_or_all_and_names_what_it_could_not_do(run: Any) -> None:
+    done = DeliveryFactory(state="delivered")
+
+    with pytest.raises(CommandError, match="--all"):
+        run("dead", "retry")
+    with pytest.raises(CommandError, match="not in trouble"):
+        run("dead", "discard", done.pk)
+
+
+def test_failed_events_are_listed_and_processed_again(run: Any, run_json: Any) -> None:
+    channel = ApiChannelFactory()
+    event = WebhookEvent.objects.create(api_channel=channel, endpoint="webhook", body=b"", state="failed", error="ой")
+
+    assert run_json("events", "list")[0]["error"] == "ой"
+    run("events", "reprocess", "--all")
+
+    event.refresh_from_db()
+    assert (event.state, event.attempts) == ("new", 0)
+    assert run_json("events", "list") == []
+    assert run_json("events", "list", "--state", "new")[0]["id"] == event.pk
+
+
+def test_a_call_that_was_answered_with_an_error_is_not_made_again(run: Any) -> None:
+    event = WebhookEvent.objects.create(
+        api_channel=ApiChannelFactory(), endpoint="addMessage", body=b"", state="failed", error="ой"
+    )
+
+    with pytest.raises(CommandError, match="caller has its answer"):
+        run("events", "reprocess", event.pk)
+
+    event.refresh_from_db()
+    assert event.state == "failed"
+
+
+# --- demo ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def demo_passwords(settings: Any) -> None:
+    settings.DEMO_PASSWORDS = {"admin": "slovo-admina", "operator": "slovo-operatora"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_demo_shows_chats_in_every_state_and_takes_the_way_that_real_words_take(
+    run: Any, demo_passwords: None
+) -> None:
+    started = time.monotonic()
+
+    run("demo")
+
+    took = time.monotonic() - started
+    boris = get_user_model().objects.get(username="boris")
+    chats = Conversation.objects.all().seen_by(boris)
+    states = Counter(windows.of(chat).state for chat in chats)
+    assert took < 3
+    assert states["open"] >= 3 and states["shut"] >= 2
+    assert any(windows.of(chat).is_open and left(chat) < timedelta(hours=1) for chat in chats)
+    assert Message.objects.filter(direction="outbound", status="read").exists()
+    assert Message.objects.filter(direction="outbound", status="delivered").exists()
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
+    assert chats.filter(unread__gt=0).exists()
+    assert Ticket.objects.filter(status=Ticket.Status.CLOSED).exists()
+    channel = ApiChannel.objects.get()
+    assert channel.provider.has_phone_page and channel.state == ChannelState.LIVE
+    assert channel.first_inbound_at and channel.first_outbound_at
+
+
+def left(chat: Conversation) -> timedelta:
+    expires_at = windows.of(chat).expires_at
+    assert expires_at is not None
+    return expires_at - timezone.now()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_demo_may_be_loaded_twice(run: Any, demo_passwords: None) -> None:
+    run("demo")
+    before = Message.objects.count(), Delivery.objects.count(), ApiChannel.objects.count(), ChatChannel.objects.count()
+
+    run("demo")
+
+    after = Message.objects.count(), Delivery.objects.count(), ApiChannel.objects.count(), ChatChannel.objects.count()
+    assert before == after
+    users = {user.username: user for user in get_user_model().objects.all()}
+    assert users["vera"].check_password("slovo-admina") and users["vera"].is_staff
+    assert users["boris"].check_password("slovo-operatora") and not users["boris"].is_staff
+
+
+def test_a_demo_without_passwords_is_refused(run: Any, settings: Any) -> None:
+    settings.DEMO_PASSWORDS = {"admin": "", "operator": ""}
+
+    with pytest.raises(CommandError, match="DEMO_ADMIN_PASSWORD"):
+        run("demo")

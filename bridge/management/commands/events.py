@@ -1,0 +1,71 @@
+"""Raw events that providers and callers sent."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db.models import QuerySet
+
+from bridge import doorbell, inbox
+from bridge.models import WebhookEvent
+
+
+class Command(BaseCommand):
+    help = "List raw events, and process failed ones again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        listing = actions.add_parser("list", help="The newest first.")
+        listing.add_argument("--state", choices=WebhookEvent.State.values, default=WebhookEvent.State.FAILED)
+        listing.add_argument("--limit", type=int, default=100)
+        listing.add_argument("--output", choices=["text", "json"], default="text")
+        reprocess = actions.add_parser("reprocess", help="Put failed events back in line.")
+        reprocess.add_argument("id", nargs="*", type=int)
+        reprocess.add_argument("--all", action="store_true", help="Every failed one (or of --channel).")
+        for action in (listing, reprocess):
+            action.add_argument("--channel", type=int, help="Only of this API channel, by its number.")
+
+    def handle(self, *args: Any, action: str, **options: Any) -> None:
+        rows = WebhookEvent.objects.order_by("-pk")
+        if options["channel"] is not None:
+            rows = rows.filter(api_channel=options["channel"])
+        if action == "list":
+            rows = rows.filter(state=options["state"])
+            self.show(rows[: max(options["limit"], 0)], output=options["output"])
+        else:
+            self.reprocess(rows, ids=options["id"], everything=options["all"])
+
+    def show(self, rows: QuerySet[WebhookEvent], *, output: str) -> None:
+        found = [
+            {
+                "id": row.pk,
+                "api_channel": row.api_channel_id,
+                "endpoint": row.endpoint,
+                "state": row.state,
+                "received_at": row.received_at.isoformat(timespec="seconds"),
+                "attempts": row.attempts,
+                "error": row.error,
+            }
+            for row in rows.defer("body", "traceback")
+        ]
+        if output == "json":
+            self.stdout.write(json.dumps(found, ensure_ascii=False))
+            return
+        for row in found:
+            self.stdout.write(
+                f"{row['id']:>8}  {row['state']:9} channel {row['api_channel']}  {row['endpoint']}  "
+                f"{row['received_at']}  {row['error']}"
+            )
+
+    def reprocess(self, rows: QuerySet[WebhookEvent], *, ids: list[int], everything: bool) -> None:
+        if everything == bool(ids):
+            raise CommandError("Name the events by their numbers, or say --all.")
+        if everything:
+            ids = list(rows.filter(state=WebhookEvent.State.FAILED).values_list("pk", flat=True))
+        done = inbox.reprocess(ids)
+        doorbell.ring(doorbell.INBOUND)
+        self.stdout.write(f"{done} put back in line.")
+        if not everything and done < len(set(ids)):
+            raise CommandError("The others have not failed, do not exist, or were calls whose caller has its answer.")
