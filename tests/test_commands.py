@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
@@ -363,3 +364,18 @@ def test_a_demo_without_passwords_is_refused(run: Any, settings: Any) -> None:
 
     with pytest.raises(CommandError, match="DEMO_ADMIN_PASSWORD"):
         run("demo")
+
+
+# --- roles -----------------------------------------------------------------------------------------------
+
+
+def test_migrating_makes_both_groups_with_their_permissions() -> None:
+    permissions = {
+        name: set(Group.objects.get(name=name).permissions.values_list("codename", flat=True))
+        for name in ("Admin", "Operator")
+    }
+
+    assert {"change_apichannel", "view_webhookevent", "add_user", "change_delivery"} <= permissions["Admin"]
+    assert permissions["Operator"] == {
+        f"view_{model}" for model in ("contact", "conversation", "delivery", "message", "servicewindow", "ticket")
+    }
