@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import environ
 from django.utils.translation import gettext_lazy as _
 
+from config import unfold as look
 from config.environment import value
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -198,7 +199,7 @@ SPECTACULAR_SETTINGS = {
 IMPORT_EXPORT_ESCAPE_FORMULAE_ON_EXPORT = True
 
 # --- the look of the admin --------------------------------------------------------------------------------
-UNFOLD = {"SITE_TITLE": "Okno", "SITE_HEADER": "Okno", "SITE_URL": "/"}
+UNFOLD = look.UNFOLD
 
 # --- logs: ids, never text, full phones or secrets --------------------------------------------------------
 LOG_LEVEL: str = value("LOG_LEVEL")

@@ -4,7 +4,8 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from bridge import api, files, uapi, webhooks
+from bridge import api, files, start, uapi, webhooks
+from channels_setup.views import handover
 from config import health
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -24,5 +25,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("files/<int:pk>/", files.chat_file, name="file"),
     path("files/shared/<str:signature>/", files.signed_file, name="signed-file"),
     # people
+    path("", start.start, name="start"),
+    path("handover/<str:token>/", handover, name="handover"),
+    path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),
 ]

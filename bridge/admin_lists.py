@@ -1,0 +1,204 @@
+"""Lists of rows that are looked at and never edited, and that stay quick when there are ten million of them.
+
+No list counts its rows. Search takes whole values only (an id, a phone, a key), each answered by an index; filters
+offer what an index holds together. A window into history, not a query tool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.paginator import InfinitePaginator
+
+from channels_setup.codecs.values import LARGEST_ID
+from channels_setup.models import ApiChannel, ChatChannel
+
+Search = Callable[[str], Q]
+
+
+def sees_all(user: Any) -> bool:
+    return bool(user.is_superuser or user.has_perm("channels_setup.change_apichannel"))
+
+
+def number_in(term: str) -> int | None:
+    """A search term as an id, or None."""
+    return int(term) if term.isascii() and term.isdigit() and len(term) <= 19 and int(term) <= LARGEST_ID else None
+
+
+def by_id(*fields: str) -> Search:
+    """The term is an id of the row itself or of what these fields point to."""
+
+    def search(term: str) -> Q:
+        number = number_in(term)
+        if number is None:
+            return Q(pk__in=[])
+        found = Q(pk=number)
+        for field in fields:
+            found |= Q(**{field: number})
+        return found
+
+    return search
+
+
+def by_text(field: str, *, prefix: str = "") -> Search:
+    """The term is the whole text of a field whose index begins with the API channel (``prefix`` leads there)."""
+
+    def search(term: str) -> Q:
+        channels = list(ApiChannel.objects.values_list("pk", flat=True))
+        return Q(**{f"{prefix}api_channel__in": channels, f"{prefix}{field}": term})
+
+    return search
+
+
+class HistoryAdmin(ModelAdmin):
+    """Rows that must not be edited.
+
+    ``buttons``: name -> (label, method); the method takes a queryset and says (level, sentence) what it did.
+    """
+
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    paginator = InfinitePaginator
+    list_per_page = 50
+    list_max_show_all = 50
+    ordering = ("-id",)
+    search_fields = ("id",)  # what is really searched is in ``searches``
+    searches: ClassVar[tuple[Search, ...]] = (by_id(),)
+    chat_channel_path: ClassVar[str] = ""  # leads to the chat channel, for operators; empty: admins only
+    buttons: ClassVar[dict[str, Any]] = {}
+    change_form_outer_before_template = "bridge/history_buttons.html"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        return rows if sees_all(request.user) else self.seen_by(rows, request.user)
+
+    def seen_by(self, rows: QuerySet[Any], user: Any) -> QuerySet[Any]:
+        """What an operator may look at: the rows of their chat channels."""
+        if not self.chat_channel_path:
+            return rows.none()
+        return rows.filter(**{f"{self.chat_channel_path}__in": ChatChannel.objects.all().seen_by(user)})
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        found = Q(pk__in=[])
+        for search in self.searches:
+            found |= search(term)
+        return queryset.filter(found), False
+
+    # --- buttons: on the list as actions, on the page as buttons ---
+
+    def may_press(self, request: HttpRequest) -> bool:
+        return sees_all(request.user)
+
+    def get_urls(self) -> list[URLPattern]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}_do"
+        return [
+            path("<int:pk>/do/<slug:what>/", self.admin_site.admin_view(self.do), name=name),
+            *super().get_urls(),
+        ]
+
+    def do(self, request: HttpRequest, pk: int, what: str) -> HttpResponse:
+        row = self.get_object(request, str(pk))
+        if row is None or what not in self.buttons:
+            raise Http404
+        if not self.may_press(request):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        self.press(request, what, self.get_queryset(request).filter(pk=pk))
+        return redirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[pk]))
+
+    def press(self, request: HttpRequest, what: str, rows: QuerySet[Any]) -> None:
+        _label, method = self.buttons[what]
+        level, sentence = getattr(self, method)(request, rows)
+        self.message_user(request, sentence, level)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        if not self.may_press(request):
+            return {}
+        return {what: (self._action(what), what, label) for what, (label, _method) in self.buttons.items()}
+
+    def _action(self, what: str) -> Callable[..., None]:
+        def action(model_admin: HistoryAdmin, request: HttpRequest, rows: QuerySet[Any]) -> None:
+            model_admin.press(request, what, rows)
+
+        return action
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        row = self.get_object(request, object_id)
+        extra = {"buttons": list(self._buttons_for(request, row)) if row else [], **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, extra)
+
+    def _buttons_for(self, request: HttpRequest, row: Any) -> Iterator[dict[str, Any]]:
+        for what, (label, _method) in self.buttons.items():
+            if self.may_press(request) and self.makes_sense(what, row):
+                yield {
+                    "label": label,
+                    "url": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_do", args=[row.pk, what]),
+                }
+
+    def makes_sense(self, what: str, row: Any) -> bool:
+        return True
+
+
+class HistoryInline(TabularInline):
+    extra = 0
+    per_page = 20
+    can_delete = False
+    show_change_link = True
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ChoiceFilter(admin.SimpleListFilter):
+    """A filter of named questions: ``questions`` maps a slug to (label, function of a queryset)."""
+
+    questions: ClassVar[dict[str, tuple[Any, Callable[[QuerySet[Any]], QuerySet[Any]]]]] = {}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(slug, label) for slug, (label, _ask) in self.questions.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        asked = self.questions.get(self.value() or "")
+        return asked[1](queryset) if asked else queryset
+
+
+def pill(value: str, label: Any) -> SafeString:
+    return format_html('<span class="pill {}">{}</span>', value, label)
+
+
+def link_to(row: Model | None, label: object = None) -> SafeString | str:
+    """A link to a row's admin page."""
+    if row is None:
+        return "–"
+    address = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+    return format_html('<a class="to" href="{}">{}</a>', address, str(row) if label is None else label)

@@ -1,0 +1,162 @@
+"""What was seen of an API channel: today's numbers, what is stuck, the last events. For the channel's admin page.
+
+Every question here is answered from an index or from today's rows alone, however many lie below them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import models
+from django.db.models import Count, Q
+from django.db.models.functions import ExtractHour
+from django.utils import timezone
+
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import ACCEPTED
+
+from . import reasons
+from .models import Attempt, Delivery, Message, WebhookEvent
+
+MOST = 1_000  # counted no further than this: "1,000 or more" is as good
+SMALL = 50_000  # ids: a table below this is simply read
+HOURS = 24
+WIDTH, HEIGHT = 600, 120  # of the plot
+TROUBLED = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    inbound: int
+    outbound: int
+    first_try_share: float | None  # percent of today's answers that were taken at once
+    waiting: int
+    oldest_due_seconds: int
+    dead: int
+    median_ms: int | None
+    error: str
+    error_at: datetime | None
+    plot: Plot
+    last_events: list[WebhookEvent]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """Today by the hour, as paths of an SVG of WIDTH × HEIGHT."""
+
+    inbound: str
+    inbound_area: str
+    outbound: str
+    failures: list[tuple[float, float]]  # x, y of each hour's bar of failed attempts
+    peak: int
+
+
+def of(channel: ApiChannel) -> Evidence:
+    now = timezone.now()
+    midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
+    hours = _messages_by_hour(channel, midnight)
+    inbound, outbound = hours[Message.Direction.INBOUND], hours[Message.Direction.OUTBOUND]
+    attempts = _attempts_since(channel, midnight)
+    firsts = attempts.filter(number=1, delivery__kind=Delivery.Kind.MESSAGE).aggregate(
+        all=Count("pk"), taken=Count("pk", filter=Q(verdict=ACCEPTED))
+    )
+    unfinished = Delivery.objects.filter(api_channel=channel, state__in=Delivery.UNFINISHED)
+    oldest = unfinished.filter(next_attempt_at__lte=now).order_by("next_attempt_at").first()
+    return Evidence(
+        inbound=sum(inbound),
+        outbound=sum(outbound),
+        first_try_share=100 * firsts["taken"] / firsts["all"] if firsts["all"] else None,
+        waiting=unfinished[:MOST].count(),
+        oldest_due_seconds=int((now - oldest.next_attempt_at).total_seconds()) if oldest else 0,
+        dead=Delivery.objects.filter(api_channel=channel, state__in=TROUBLED)[:MOST].count(),
+        median_ms=_median_ms(attempts.filter(started_at__gte=now - timedelta(hours=1))),
+        error=last_error(channel),
+        error_at=channel.last_error_at,
+        plot=plot(inbound, outbound, _failures_by_hour(attempts)),
+        last_events=list(WebhookEvent.objects.filter(api_channel=channel).order_by("-id").defer("body")[:5]),
+    )
+
+
+def last_error(channel: ApiChannel) -> str:
+    return reasons.sentence(channel.last_error) if channel.last_error else ""
+
+
+def first_id_since(model: type[models.Model], column: str, moment: datetime) -> int:
+    """The smallest id whose row is no older than ``moment``, found by halving: ids grow with time.
+
+    So "today" needs no index on the time. In a small table (where the training phone may also have moved rows
+    into the past) all ids count.
+    """
+    newest = model._default_manager.order_by("-pk").values_list("pk", flat=True).first() or 0
+    low, high = 1, newest + 1
+    if newest <= SMALL:
+        return low
+    while low < high:
+        middle = (low + high) // 2
+        row = model._default_manager.filter(pk__gte=middle).order_by("pk").values_list("pk", column).first()
+        if row is None or row[1] >= moment:
+            high = middle
+        else:
+            low = row[0] + 1
+    return low
+
+
+def _messages_by_hour(channel: ApiChannel, midnight: datetime) -> dict[str, list[int]]:
+    counts: dict[str, list[int]] = {direction: [0] * HOURS for direction in Message.Direction.values}
+    rows = (
+        Message.objects.filter(
+            api_channel=channel, pk__gte=first_id_since(Message, "created_at", midnight), created_at__gte=midnight
+        )
+        .order_by()
+        .annotate(hour=ExtractHour("created_at"))
+        .values_list("direction", "hour")
+        .annotate(count=Count("pk"))
+    )
+    for direction, hour, count in rows:
+        counts[direction][hour] += count
+    return counts
+
+
+def _attempts_since(channel: ApiChannel, moment: datetime) -> models.QuerySet[Attempt]:
+    return Attempt.objects.filter(
+        pk__gte=first_id_since(Attempt, "started_at", moment), started_at__gte=moment, delivery__api_channel=channel
+    ).order_by()
+
+
+def _failures_by_hour(attempts: models.QuerySet[Attempt]) -> list[int]:
+    counts = [0] * HOURS
+    failed = attempts.exclude(verdict=ACCEPTED).annotate(hour=ExtractHour("started_at"))
+    for hour, count in failed.values_list("hour").annotate(count=Count("pk")):
+        counts[hour] += count
+    return counts
+
+
+class _Median(models.Aggregate):
+    function = "percentile_cont"
+    template = "%(function)s(0.5) WITHIN GROUP (ORDER BY %(expressions)s)"
+    output_field = models.FloatField()
+
+
+def _median_ms(attempts: models.QuerySet[Attempt]) -> int | None:
+    median = attempts.filter(http_status__isnull=False).aggregate(median=_Median("duration_ms"))["median"]
+    return None if median is None else round(median)
+
+
+def plot(inbound: list[int], outbound: list[int], failures: list[int]) -> Plot:
+    peak = max([*inbound, *outbound, 1])
+    worst = max([*failures, 1])
+    xs = [(hour + 0.5) * WIDTH / HOURS for hour in range(HOURS)]
+    line = _path(xs, inbound, peak)
+    return Plot(
+        inbound=line,
+        inbound_area=f"{line} L{xs[-1]:g} {HEIGHT} L{xs[0]:g} {HEIGHT} Z",
+        outbound=_path(xs, outbound, peak),
+        failures=[(x, HEIGHT - 6 - 24 * count / worst) for x, count in zip(xs, failures, strict=True) if count],
+        peak=peak,
+    )
+
+
+def _path(xs: list[float], counts: list[int], peak: int) -> str:
+    points = [f"{x:g} {HEIGHT - 4 - (HEIGHT - 16) * count / peak:.1f}" for x, count in zip(xs, counts, strict=True)]
+    return "M" + " L".join(points)

@@ -1,0 +1,240 @@
+"""Admin of chat channels and API channels: the four blocks of the set-up guide, and evidence above them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.widgets import FilteredSelectMultiple
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin
+
+from . import channel_page
+from .models import ApiChannel, ChannelState, ChatChannel
+from .providers import messengers
+
+COPY = '<button type="button" class="copy" data-copy="{value}" data-done="{done}">{label}</button>'
+
+
+def copyable(value: object, *, big: bool = False) -> SafeString:
+    """A value with a copy button beside it (static/buttons.js)."""
+    return format_html(
+        '<span class="copyable"><code class="{kind}">{value}</code>' + COPY + "</span>",
+        kind="big" if big else "",
+        value=value,
+        done=_("Copied"),
+        label=_("Copy"),
+    )
+
+
+def two_columns(parent: Any, db_field: Any, request: HttpRequest, things: Any, **kwargs: Any) -> Any:
+    """Django's two columns, headed by what is moved, without the hint on the Control key that they do not need."""
+    field = parent.formfield_for_manytomany(
+        db_field, request, widget=FilteredSelectMultiple(things, is_stacked=False), **kwargs
+    )
+    field.help_text = db_field.help_text
+    return field
+
+
+@admin.register(ChatChannel)
+class ChatChannelAdmin(ModelAdmin):
+    list_display = ("number", "name", "kind", "company_id", "staff", "api_channels")
+    list_display_links = ("number", "name")
+    search_fields = ("name", "id")
+    readonly_fields = ("chat_id",)
+    fieldsets = (
+        (None, {"fields": ("name", "kind", "chat_id", "company_id")}),
+        (_("Who answers"), {"fields": ("operators",)}),
+    )
+    add_fieldsets = (
+        (None, {"fields": ("name", "kind", "company_id")}),
+        (_("Who answers"), {"fields": ("operators",)}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ChatChannel]:
+        return (
+            ChatChannel.objects.all()
+            .seen_by(request.user)
+            .annotate(staff_count=Count("operators", distinct=True), watcher_count=Count("watchers", distinct=True))
+        )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        """Chats that are under way belong to the helpdesk they began in."""
+        return (*self.readonly_fields, "kind") if obj else self.readonly_fields
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return two_columns(super(), db_field, request, _("operators"), **kwargs)
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        """To the page with the number: it is what the provider needs."""
+        if "_addanother" in request.POST or "_popup" in request.POST:
+            return super().response_add(request, obj, post_url_continue)
+        self.message_user(request, _("Saved. Its chat id is %(id)d: the provider needs it.") % {"id": obj.pk})
+        return redirect("admin:channels_setup_chatchannel_change", obj.pk)
+
+    @admin.display(description=_("chat id"), ordering="id")
+    def number(self, chat_channel: ChatChannel) -> int:
+        return chat_channel.pk
+
+    @admin.display(description=_("chat id"))
+    def chat_id(self, chat_channel: ChatChannel) -> SafeString:
+        return copyable(chat_channel.pk, big=True)
+
+    @admin.display(description=_("operators"))
+    def staff(self, chat_channel: Any) -> int:
+        return int(chat_channel.staff_count)
+
+    @admin.display(description=_("API channels"))
+    def api_channels(self, chat_channel: Any) -> int:
+        return int(chat_channel.watcher_count)
+
+
+class ApiChannelForm(forms.ModelForm):
+    class Meta:
+        model = ApiChannel
+        fields = (
+            *("name", "kind", "redirect_url", "send_json", "send_utf8", "on_unknown", "watched"),
+            *("track_new_ticket", "track_comment", "track_change", "track_rating"),
+            *("track_new_chat", "track_message", "track_resumed"),
+        )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "watched" in self.fields:
+            self.fields["watched"].required = True
+            self.fields["watched"].error_messages["required"] = _(
+                "This API channel watches no chat channel, so messages would have nowhere to land. "
+                "Move at least one to the right."
+            )
+
+    def clean_redirect_url(self) -> str:
+        return str(self.cleaned_data["redirect_url"]).strip()
+
+
+@admin.register(ApiChannel)
+class ApiChannelAdmin(ModelAdmin):
+    """The bridge adds what it has seen of a channel (``bridge.admin``)."""
+
+    form = ApiChannelForm
+    list_display = ("name", "kind", "state_shown", "watches", "first_inbound_at", "first_outbound_at")
+    search_fields = ("name", "app_id")
+    fieldsets = (
+        (_("The channel itself"), {"fields": ("name", "kind", "redirect_url", "send_json", "send_utf8", "on_unknown")}),
+        (
+            _("Watch channels"),
+            {
+                "fields": ("watched",),
+                "description": _("Left: ignored. Right: watched. Events come from the right only."),
+            },
+        ),
+        (
+            _("Tracking requests"),
+            {"fields": (("track_new_ticket", "track_comment"), ("track_change", "track_rating"))},
+        ),
+        (_("Tracking chats"), {"fields": (("track_new_chat", "track_message", "track_resumed"),)}),
+    )
+    change_form_outer_before_template = "channels_setup/channel_page.html"
+    evidence_template = ""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiChannel]:
+        return super().get_queryset(request).prefetch_related("watched")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        """The provider is chosen once: its addresses and its clients' ids mean nothing to another."""
+        return ("kind",) if obj else ()
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """The newcomer's only chat channel, or the one they have just made, is the one they mean."""
+        newest = ChatChannel.objects.order_by("-id").values_list("pk", flat=True).first()
+        return {"watched": [newest] if newest else [], **super().get_changeform_initial_data(request)}
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return two_columns(super(), db_field, request, _("chat channels"), **kwargs)
+
+    def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "kind":
+            kwargs["choices"] = [("", "---------"), *((kind, each.label) for kind, each in messengers().items())]
+        return super().formfield_for_choice_field(db_field, request, **kwargs)
+
+    # --- the page ---
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        channel = self.get_object(request, object_id)
+        extra = {"show_save_and_add_another": False, **(extra_context or {})}
+        if channel is not None and self.has_view_permission(request, channel):
+            extra |= channel_page.context(request, channel)
+            extra |= {"may_change": self.has_change_permission(request, channel), **self.evidence(channel)}
+        return super().change_view(request, object_id, form_url, extra)
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().add_view(
+            request,
+            form_url,
+            {"show_save_and_add_another": False, "show_save_and_continue": False, **(extra_context or {})},
+        )
+
+    def evidence(self, channel: ApiChannel) -> dict[str, Any]:
+        """What an upper floor has seen of the channel; for its ``evidence_template``."""
+        return {"evidence_template": self.evidence_template}
+
+    def save_model(self, request: HttpRequest, obj: ApiChannel, form: Any, change: bool) -> None:
+        if not change and obj.provider.has_phone_page:
+            obj.state = ChannelState.LIVE  # there is nobody to wait for
+        super().save_model(request, obj, form, change)
+        if not change:
+            obj.issue_secret()
+            request.session[channel_page.FRESH_KEY] = obj.pk
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        """To the page with the app ID and the key, whichever button was pressed: it is shown once."""
+        self.message_user(request, _("Saved. Copy the secret key now."))
+        return redirect("admin:channels_setup_apichannel_change", obj.pk)
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        self.message_user(request, _("Saved."))
+        return redirect("admin:channels_setup_apichannel_change", obj.pk)
+
+    # --- the buttons ---
+
+    def get_urls(self) -> list[URLPattern]:
+        deed = path(
+            "<int:pk>/do/<slug:what>/", self.admin_site.admin_view(self.do), name="channels_setup_apichannel_do"
+        )
+        return [deed, *super().get_urls()]
+
+    def do(self, request: HttpRequest, pk: int, what: str) -> HttpResponse:
+        """One of ``channel_page.DEEDS``. A GET (a reload of what was shown once) leads back to the page."""
+        page = reverse("admin:channels_setup_apichannel_change", args=[pk])
+        channel = self.get_object(request, str(pk))
+        deed = channel_page.DEEDS.get(what)
+        if channel is None or deed is None:
+            raise Http404
+        if not self.has_change_permission(request, channel):
+            raise PermissionDenied
+        if request.method == "GET":
+            return redirect(page)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        return deed(self, request, channel) or redirect(page)
+
+    # --- the list ---
+
+    @admin.display(description=_("state"), ordering="state")
+    def state_shown(self, channel: ApiChannel) -> SafeString:
+        return format_html('<span class="pill {}">{}</span>', channel.state, channel.get_state_display())
+
+    @admin.display(description=_("watches"))
+    def watches(self, channel: ApiChannel) -> str:
+        return ", ".join(str(chat_channel) for chat_channel in channel.watched.all())

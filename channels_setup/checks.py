@@ -1,0 +1,154 @@
+"""What can be checked before a client is affected: the settings at every start, and one channel at a button's press."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from . import outgoing, secrecy
+from .models import ApiChannel, ChannelState
+from .providers.base import ACCEPTED, HttpAnswer, HttpRequest, Outgoing
+
+# --- the settings: `manage.py check` ---------------------------------------------------------------------
+
+
+@register(Tags.security)
+def field_keys_fit(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Fail closed: without a usable key no secret can be stored or read."""
+    if not settings.FIELD_KEYS:
+        return [Error("FIELD_KEYS is empty: secrets cannot be stored.", hint=_HOW_TO_MAKE_A_KEY, id="okno.E001")]
+    found: list[CheckMessage] = []
+    for place, key in enumerate(settings.FIELD_KEYS, start=1):
+        try:
+            Fernet(key)
+        except ValueError:
+            found.append(Error(f"FIELD_KEYS: key {place} is no Fernet key.", hint=_HOW_TO_MAKE_A_KEY, id="okno.E002"))
+    return found
+
+
+_HOW_TO_MAKE_A_KEY = (
+    "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())' makes one."
+)
+
+
+@register(Tags.security)
+def private_networks_are_networks(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    for text in settings.RELAY_ALLOWED_PRIVATE_CIDRS:
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            found.append(Error(f"RELAY_ALLOWED_PRIVATE_CIDRS: {text!r} is no network.", id="okno.E003"))
+    return found
+
+
+@register(Tags.security, deploy=True)
+def nothing_private_is_allowed_in_production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if not settings.RELAY_ALLOWED_PRIVATE_CIDRS:
+        return []
+    listed = ", ".join(settings.RELAY_ALLOWED_PRIVATE_CIDRS)
+    return [
+        Warning(
+            f"A Redirect URL may point into {listed}, without TLS and on any port.",
+            hint="Leave RELAY_ALLOWED_PRIVATE_CIDRS empty unless a receiver of your own stands there.",
+            id="okno.W001",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def public_address_is_https(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if settings.PUBLIC_URL.startswith("https://"):
+        return []
+    return [
+        Warning(
+            f"PUBLIC_URL is {settings.PUBLIC_URL}: providers would send clients' messages and keys in clear.",
+            hint="Set PUBLIC_URL to the portal's https:// address.",
+            id="okno.W002",
+        )
+    ]
+
+
+# --- one channel: the button "Check the connection" ------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """``level`` is ok, warning or error; the sentence is for the admin."""
+
+    level: str
+    sentence: str
+
+
+def dry_run(channel: ApiChannel) -> list[Finding]:
+    """Look at everything a first message will need, and knock at the Redirect URL. No client is touched."""
+    return [*_set_up(channel), *_knock(channel)]
+
+
+def _set_up(channel: ApiChannel) -> Sequence[Finding]:
+    found: list[Finding] = []
+    if channel.current_secret() is None:
+        found.append(Finding(level="error", sentence=_("The channel has no secret key.")))
+    if not channel.watched.exists():
+        found.append(Finding(level="error", sentence=_("It watches no chat channel: messages have nowhere to land.")))
+    elif not channel.watched.filter(operators__is_active=True).exists():
+        found.append(
+            Finding(
+                level="warning",
+                sentence=_("No operator works in the watched chat channels: only admins see the chats."),
+            )
+        )
+    if not channel.track_message and channel.redirect_url:
+        found.append(
+            Finding(level="warning", sentence=_("“All chat messages” is not ticked: others' messages raise no event."))
+        )
+    if channel.state == ChannelState.PAUSED:
+        found.append(Finding(level="warning", sentence=_("The channel is paused: nothing goes out.")))
+    if not found:
+        found.append(Finding(level="ok", sentence=_("The settings are complete.")))
+    return found
+
+
+def _knock(channel: ApiChannel) -> Sequence[Finding]:
+    """A ``ping`` to the Redirect URL, as the helpdesk sends one when settings are saved: it proves the address."""
+    if not channel.redirect_url:
+        if channel.provider.needs_redirect_url:
+            return [Finding(level="error", sentence=_("There is no Redirect URL: operators' answers cannot go out."))]
+        return []
+    started = time.monotonic()
+    try:
+        answer = outgoing.send(ping(channel))
+    except outgoing.Forbidden as problem:
+        return [Finding(level="error", sentence=str(problem))]
+    except outgoing.NotSent:
+        return [Finding(level="error", sentence=_("The Redirect URL cannot be reached."))]
+    except outgoing.OutcomeUnknown:
+        return [Finding(level="error", sentence=_("The Redirect URL took the call and did not answer in time."))]
+    took = int((time.monotonic() - started) * 1000)
+    return [_judged(channel, answer, took)]
+
+
+def ping(channel: ApiChannel) -> HttpRequest:
+    """The call that ``dry_run`` makes: in the channel's own encoding, signed like an event."""
+    event = {"ping": "ping"}
+    knock = Outgoing(key=f"ping_{secrecy.new_path_token()}", attempt=1, at=timezone.now(), event=event)
+    return channel.provider.event(knock, channel.account())
+
+
+def _judged(channel: ApiChannel, answer: HttpAnswer, took: int) -> Finding:
+    values = {"status": answer.status, "ms": took}
+    if channel.provider.judge_event(answer).verdict == ACCEPTED:
+        return Finding(level="ok", sentence=_("The Redirect URL answered %(status)d in %(ms)d ms.") % values)
+    return Finding(
+        level="error",
+        sentence=_("The Redirect URL answered %(status)d in %(ms)d ms: it must answer 200 to 299.") % values,
+    )

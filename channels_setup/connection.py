@@ -1,0 +1,141 @@
+"""How far an API channel is connected: the way from draft to live as steps, each with what was seen of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+
+from .models import ApiChannel, ChannelState, Handover
+
+DONE, NOW, LATER, TROUBLE = "done", "now", "later", "trouble"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step. Of those that are not done the first is what to do ``now``."""
+
+    title: str | Promise
+    note: str | Promise = ""
+    at: datetime | None = None
+    state: str = LATER
+
+
+def steps(channel: ApiChannel) -> list[Step]:
+    """The channel's way in its order, by facts. Two queries."""
+    found = [_watched(channel)]
+    if channel.provider.needs_verification:
+        found.append(_verification(channel))
+    handover = channel.handovers.first()
+    if handover is not None or not channel.provider.has_phone_page:
+        found.extend(_handed_over(channel, handover))
+    found.append(
+        _fact(
+            channel.first_inbound_at,
+            _("First message from a client came in"),
+            _("No message from a client has come in yet"),
+            note=_("Write to the WhatsApp number: the message must appear in Chats."),
+        )
+    )
+    found.append(
+        _fact(
+            channel.first_outbound_at,
+            _("First answer went out"),
+            _("No answer has gone out yet"),
+            note=_("Answer in Chats: the provider takes the message at its address."),
+        )
+    )
+    return _with_now(found)
+
+
+def _fact(at: datetime | None, done: str, waiting: str, *, note: str = "", done_note: str = "") -> Step:
+    return Step(title=done, note=done_note, at=at, state=DONE) if at else Step(title=waiting, note=note)
+
+
+def _watched(channel: ApiChannel) -> Step:
+    watched = list(channel.watched.all())
+    if not watched:
+        return Step(
+            title=_("Watches no chat channel"),
+            note=_("Messages have nowhere to land: choose a chat channel below."),
+            state=TROUBLE,
+        )
+    return Step(
+        title=_("Watches “%(names)s”") % {"names": "”, “".join(chat_channel.name for chat_channel in watched)},
+        note=_("Chat id for the provider: %(ids)s")
+        % {"ids": ", ".join(str(chat_channel.pk) for chat_channel in watched)},
+        at=channel.created_at,
+        state=DONE,
+    )
+
+
+def _verification(channel: ApiChannel) -> Step:
+    state = channel.paused_from if channel.state == ChannelState.PAUSED else channel.state
+    if state == ChannelState.DRAFT:
+        return Step(
+            title=_("The company has not been sent for verification"),
+            note=_("It takes about 2–3 weeks. Say so here once the papers are with the provider."),
+        )
+    if state == ChannelState.VERIFYING and channel.verifying_since:
+        days = (timezone.now() - channel.verifying_since).days
+        return Step(
+            title=_("Waiting for verification"),
+            note=_("Day %(day)d; it usually takes 2–3 weeks.") % {"day": days + 1},
+            at=channel.verifying_since,
+            state=NOW,
+        )
+    return Step(title=_("Verification is through"), state=DONE)
+
+
+def _handed_over(channel: ApiChannel, handover: Handover | None) -> list[Step]:
+    if handover is None:
+        if channel.first_inbound_at:
+            return [Step(title=_("Key and chat id reached the provider without a hand-over link"), state=DONE)]
+        return [
+            Step(
+                title=_("Nothing has been handed over to the provider yet"),
+                note=_("Prepare the one-time link and send it to the provider's staff."),
+            )
+        ]
+    found = [Step(title=_("Hand-over link prepared"), at=handover.created_at, state=DONE)]
+    if handover.opened_at is None and handover.expires_at <= timezone.now():
+        found.append(
+            Step(
+                title=_("The link ran out before anybody opened it"),
+                note=_("Prepare a new one."),
+                at=handover.expires_at,
+                state=TROUBLE,
+            )
+        )
+        return found
+    found.append(
+        _fact(
+            handover.opened_at,
+            _("Hand-over page opened"),
+            _("The hand-over page has not been opened yet"),
+            note=_("The link works until it is opened or runs out."),
+            done_note=_("By one browser, once. If that was not the provider, change the key."),
+        )
+    )
+    found.append(
+        _fact(
+            handover.confirmed_at,
+            _("The provider says that its side is set up"),
+            _("The provider has not confirmed yet"),
+            note=_("Its staff press a button on the hand-over page when they are ready."),
+        )
+    )
+    return found
+
+
+def _with_now(found: list[Step]) -> list[Step]:
+    """Mark what to do now: the first step that waits, unless one is already marked."""
+    if any(step.state in (NOW, TROUBLE) for step in found):
+        return found
+    for place, step in enumerate(found):
+        if step.state == LATER:
+            return [*found[:place], replace(step, state=NOW), *found[place + 1 :]]
+    return found

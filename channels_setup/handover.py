@@ -1,0 +1,161 @@
+"""What the provider's staff need to set their side up: the hand-over sheet, with examples from the real codec."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from django.urls import reverse
+
+from .codecs import chat_events
+from .models import ApiChannel, ChatChannel, Handover
+from .providers.base import HttpRequest, Outgoing
+
+EXAMPLE_CHAT, EXAMPLE_MESSAGE, EXAMPLE_CLIENT, EXAMPLE_TICKET = 700100, 900001, 41000001, 3500001
+EXAMPLE_TIME = datetime(2026, 11, 20, 9, 14, 5, tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """``secret_key`` is empty where the key was changed after the page was opened: it was not meant for this reader."""
+
+    channel: ApiChannel
+    chat_channels: list[ChatChannel]
+    secret_key: str
+    add_message_url: str
+    event: str  # the example event, indented for reading
+    sent: str  # the same as it is sent: headers and body, byte for byte
+    template: str
+    status: str  # the example status; empty where this provider reports none in our shape
+    call: str  # the example addMessage body
+    curl: str
+    answer: str
+    verify: str
+
+
+def sheet(handover: Handover) -> Sheet:
+    channel = handover.api_channel
+    chat_channels = list(channel.watched.order_by("id"))
+    first = chat_channels[0] if chat_channels else ChatChannel(pk=0, company_id=settings.COMPANY_ID)
+    event = example_event(channel, first)
+    url = settings.PUBLIC_URL + reverse("uapi-chat/addMessage")
+    status = channel.provider.status_example
+    return Sheet(
+        channel=channel,
+        chat_channels=chat_channels,
+        secret_key=_key_for(handover),
+        add_message_url=url,
+        event=_json(event),
+        sent=_as_sent(example_request(channel, event)),
+        template=_json({"template": {"name": "order_ready", "language": "ru", "parameters": ["Анна", "1024"]}}),
+        status=_json(dict(status)) if status else "",
+        call=_json(_example_call(first)),
+        curl=_curl(url, first),
+        answer=_json(_example_answer(first)),
+        verify=VERIFY,
+    )
+
+
+def _key_for(handover: Handover) -> str:
+    secret = handover.api_channel.current_secret()
+    if secret is None or (handover.opened_at and secret.created_at > handover.opened_at):
+        return ""
+    return secret.reveal()
+
+
+def example_event(channel: ApiChannel, chat_channel: ChatChannel) -> dict[str, Any]:
+    """An operator's answer, as it will come to the Redirect URL."""
+    return chat_events.chat_event(
+        app_id=str(channel.app_id),
+        chat_id=EXAMPLE_CHAT,
+        sender="user",
+        text="Здравствуйте, Анна! Заказ готов: 12 & 14 ноября с 10 до 20.",
+        client=chat_events.client_object(
+            id=EXAMPLE_CLIENT, name="Анна", email="", phone="79210000000", external_id="79210000000"
+        ),
+        ticket=chat_events.ticket_object(
+            id=EXAMPLE_TICKET,
+            status_id=chat_events.OPEN,
+            subject="Где мой заказ?",
+            client_id=EXAMPLE_CLIENT,
+            assignee_id=None,
+            updated_at=EXAMPLE_TIME,
+            published_at=EXAMPLE_TIME,
+            channel_id=chat_channel.pk,
+            email="",
+            company_id=chat_channel.company_id,
+            message="Где мой заказ?",
+        ),
+        state=None,
+        message_id=EXAMPLE_MESSAGE,
+        platform="whatsapp",
+    )
+
+
+def example_request(channel: ApiChannel, event: dict[str, Any]) -> HttpRequest:
+    """The very request, signed with the channel's keys: a test case for the other side's programmer."""
+    outgoing = Outgoing(key="msg_0000000000000000000000000000example", attempt=1, at=EXAMPLE_TIME, event=event)
+    return channel.provider.event(outgoing, channel.account())
+
+
+def _as_sent(request: HttpRequest) -> str:
+    head = [f"{request.method} {request.url or '…'}", *(f"{name}: {text}" for name, text in request.headers.items())]
+    return "\n".join([*head, "", request.body.decode()])
+
+
+def _example_call(chat_channel: ChatChannel) -> dict[str, Any]:
+    return {
+        "api_token": "…",
+        "company_id": chat_channel.company_id,
+        "channel_id": chat_channel.pk,
+        "message": {
+            "id": "wamid.HBgLNzkyMTAwMDAwMDA",
+            "timestamp": int(EXAMPLE_TIME.timestamp()),
+            "text": "Где мой заказ?",
+            "from": {"client_id": "79210000000", "phone": "79210000000", "name": "Анна"},
+        },
+    }
+
+
+def _example_answer(chat_channel: ChatChannel) -> dict[str, Any]:
+    return {
+        "chat_id": EXAMPLE_CHAT,
+        "company_id": chat_channel.company_id,
+        "ticket_id": None,
+        "channel_id": chat_channel.pk,
+        "client_id": EXAMPLE_CLIENT,
+        "message_id": EXAMPLE_MESSAGE,
+    }
+
+
+def _curl(url: str, chat_channel: ChatChannel) -> str:
+    return "\n".join(
+        [
+            f"curl {url} \\",
+            '  --data-urlencode "api_token=$SECRET_KEY" \\',
+            f"  -d channel_id={chat_channel.pk} \\",
+            "  -d 'message[from][client_id]=79210000000' \\",
+            "  -d 'message[from][name]=Anna' \\",
+            "  --data-urlencode 'message[text]=Test from the provider'",
+        ]
+    )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+VERIFY = """\
+import base64, hashlib, hmac, time
+
+def is_genuine(headers, body: bytes, secret_key: str) -> bool:
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    digest = hmac.new(secret_key.encode(), signed, hashlib.sha256).digest()
+    wanted = "v1," + base64.b64encode(digest).decode()
+    fresh = abs(time.time() - int(headers["webhook-timestamp"])) < 300
+    given = headers["webhook-signature"].split()
+    return fresh and any(hmac.compare_digest(wanted, one) for one in given)
+"""

@@ -1,0 +1,120 @@
+"""The admin's look and its way around (django-unfold)."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
+
+# The look's accent and ground (static/okno.css) as Unfold's scales.
+ACCENT = {
+    "50": "#eef8f4",
+    "100": "#e2f2ec",
+    "200": "#b5dccd",
+    "300": "#84c9b0",
+    "400": "#3fbf95",
+    "500": "#2aa37d",
+    "600": "#0a6f54",
+    "700": "#085e47",
+    "800": "#0a503e",
+    "900": "#0a4033",
+    "950": "#06251b",
+}
+GROUND = {
+    "50": "#f6f5f2",
+    "100": "#efede8",
+    "200": "#e4e1da",
+    "300": "#cfcac0",
+    "400": "#9a9e99",
+    "500": "#6b716d",
+    "600": "#565b58",
+    "700": "#3a413e",
+    "800": "#2b302e",
+    "900": "#1b1e1d",
+    "950": "#141615",
+}
+
+
+def _may(permission: str) -> Any:
+    def allowed(request: HttpRequest) -> bool:
+        return request.user.has_perm(permission)
+
+    return allowed
+
+
+def _never(request: HttpRequest) -> bool:
+    """The start page is no admin page, and its address begins every other."""
+    return False
+
+
+def _item(title: Any, icon: str, model: str) -> dict[str, Any]:
+    """A list of a model, for whoever may view it."""
+    app, name = model.split(".")
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{app}_{name}_changelist"),
+        "permission": _may(f"{app}.view_{name}"),
+    }
+
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Okno",
+    "SITE_HEADER": "Okno",
+    "SITE_SUBHEADER": _("WhatsApp and helpdesk"),
+    "SITE_SYMBOL": "window",
+    "SITE_URL": reverse_lazy("start"),
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("okno.svg")},
+    ],
+    "SHOW_LANGUAGES": True,
+    "SHOW_BACK_BUTTON": True,
+    "BORDER_RADIUS": "9px",
+    "COLORS": {"primary": ACCENT, "base": GROUND},
+    "STYLES": [lambda request: static("admin.css")],
+    "SCRIPTS": [lambda request: static("buttons.js")],
+    "SIDEBAR": {
+        "show_search": False,
+        "navigation": [
+            {
+                "items": [
+                    {"title": _("Start"), "icon": "checklist", "link": reverse_lazy("start"), "active": _never},
+                ],
+            },
+            {
+                "title": _("Channels"),
+                "items": [
+                    _item(_("API channels"), "cable", "channels_setup.apichannel"),
+                    _item(_("Chat channels"), "forum", "channels_setup.chatchannel"),
+                ],
+            },
+            {
+                "title": _("Conversations"),
+                "items": [
+                    _item(_("Chats"), "chat", "bridge.conversation"),
+                    _item(_("Requests"), "confirmation_number", "bridge.ticket"),
+                    _item(_("Messages"), "sms", "bridge.message"),
+                    _item(_("Service windows"), "timelapse", "bridge.servicewindow"),
+                    _item(_("Contacts"), "contacts", "bridge.contact"),
+                ],
+            },
+            {
+                "title": _("On the wire"),
+                "items": [
+                    _item(_("Deliveries"), "outbox", "bridge.delivery"),
+                    _item(_("Webhook events"), "move_to_inbox", "bridge.webhookevent"),
+                    _item(_("Statuses without a message"), "help_center", "bridge.straystatus"),
+                ],
+            },
+            {
+                "title": _("System"),
+                "items": [
+                    _item(_("Heartbeats"), "monitor_heart", "bridge.heartbeat"),
+                    _item(_("Users"), "person", "auth.user"),
+                    _item(_("Groups"), "group", "auth.group"),
+                ],
+            },
+        ],
+    },
+}
