@@ -1,0 +1,74 @@
+"""/metrics for Prometheus: gauges read from the database at each scrape, so they are true for all processes at once."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+from rest_framework.authentication import TokenAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from bridge import housekeeping, outbox, windows
+from bridge.models import Delivery, ServiceWindow, WebhookEvent
+from channels_setup.models import ApiChannel
+
+
+class Portal(Collector):
+    """What to alarm on. Each count is over a partial index: of what is unfinished or wrong, never of all history."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        heartbeats = GaugeMetricFamily("okno_heartbeat_age_seconds", "Since a part last worked.", labels=["part"])
+        for part, age in housekeeping.heartbeats().items():
+            heartbeats.add_metric([part], age)
+        yield heartbeats
+        deliveries = GaugeMetricFamily("okno_deliveries", "Deliveries by state.", labels=["state"])
+        states = (*Delivery.UNFINISHED, Delivery.State.DEAD, Delivery.State.UNKNOWN)
+        for state in states:
+            deliveries.add_metric([state], Delivery.objects.filter(state=state).count())
+        yield deliveries
+        age = outbox.oldest_due_age(now=windows.database_now())
+        yield GaugeMetricFamily("okno_oldest_due_delivery_seconds", "How long the oldest due one waits.", value=age)
+        events = GaugeMetricFamily("okno_webhook_events", "Raw events by state.", labels=["state"])
+        for state in (WebhookEvent.State.NEW, WebhookEvent.State.FAILED):
+            events.add_metric([state], WebhookEvent.objects.filter(state=state).count())
+        yield events
+        still_open = ServiceWindow.objects.filter(state=ServiceWindow.State.OPEN).count()
+        yield GaugeMetricFamily("okno_open_windows", "Service windows that are open.", value=still_open)
+        channels = GaugeMetricFamily("okno_api_channels", "API channels by state.", labels=["state"])
+        for state, number in ApiChannel.objects.order_by().values_list("state").annotate(Count("pk")):
+            channels.add_metric([state], number)
+        yield channels
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """View: for a scraper on this machine, or one with a staff user's API token."""
+    if not (is_from_this_machine(request) or is_staff_token(request)):
+        return HttpResponse("Only from this machine, or with an admin's API token.\n", status=403)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Portal())
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def is_from_this_machine(request: HttpRequest) -> bool:
+    """Behind a proxy on this machine everybody comes from here, so a forwarded request does not count."""
+    if "HTTP_X_FORWARDED_FOR" in request.META or "HTTP_FORWARDED" in request.META:
+        return False
+    try:
+        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:
+        return False
+
+
+def is_staff_token(request: HttpRequest) -> bool:
+    try:
+        found = TokenAuthentication().authenticate(Request(request))
+    except AuthenticationFailed:
+        return False
+    return found is not None and bool(found[0].is_staff)

@@ -1,0 +1,163 @@
+"""/health/live, /health/ready and /metrics: who asks what, and when it is red."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from django.db import OperationalError
+from django.utils import timezone
+
+from bridge import housekeeping, outbox, windows
+from bridge.models import Heartbeat
+from channels_setup.models import ChannelState
+from tests.factories import (
+    ApiChannelFactory,
+    DeliveryFactory,
+    MessageFactory,
+    ServiceWindowFactory,
+    boris,
+    token_of,
+    vera,
+)
+
+pytestmark = pytest.mark.django_db
+
+PARTS = ("beat", "inbound", "outbound")
+
+
+@pytest.fixture
+def all_is_well() -> None:
+    for part in PARTS:
+        housekeeping.beat(part)
+
+
+@pytest.fixture
+def ready(client: Any) -> Any:
+    def ask() -> tuple[int, dict[str, Any]]:
+        answer = client.get("/health/ready")
+        red = {name for name, part in answer.json()["parts"].items() if part["state"] == "red"}
+        assert (answer.status_code == 503) == bool(red) == (answer.json()["status"] == "red")
+        return answer.status_code, red
+
+    return ask
+
+
+def silent_for(part: str, seconds: float) -> None:
+    Heartbeat.objects.filter(name=part).update(at=timezone.now() - timedelta(seconds=seconds))
+
+
+def test_live_asks_nobody(client: Any, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        assert client.get("/health/live").json() == {"status": "ok"}
+
+
+def test_ready_is_green_when_every_part_works(all_is_well: None, ready: Any) -> None:
+    assert ready() == (200, set())
+
+
+def test_ready_is_red_until_every_part_has_shown_itself(ready: Any) -> None:
+    assert ready() == (503, set(PARTS))
+
+
+@pytest.mark.parametrize(("part", "seconds"), [("beat", 31), ("inbound", 61), ("outbound", 61)])
+def test_a_part_that_is_silent_for_too_long_is_red(all_is_well: None, ready: Any, part: str, seconds: int) -> None:
+    silent_for(part, seconds / 2)
+    assert ready() == (200, set())
+
+    silent_for(part, seconds)
+
+    assert ready() == (503, {part})
+
+
+def test_a_delivery_that_waits_too_long_is_red(all_is_well: None, ready: Any) -> None:
+    DeliveryFactory(next_attempt_at=timezone.now() - timedelta(minutes=10))
+
+    assert ready() == (503, {"oldest_due_delivery"})
+
+
+def test_a_delivery_that_may_wait_is_not_red(all_is_well: None, ready: Any) -> None:
+    long_ago = timezone.now() - timedelta(hours=2)
+    later = timezone.now() + timedelta(hours=1)
+    DeliveryFactory(next_attempt_at=long_ago, api_channel=ApiChannelFactory(state=ChannelState.PAUSED))
+    DeliveryFactory(next_attempt_at=long_ago, state="dead")
+    tried_again_later = DeliveryFactory(next_attempt_at=later)
+    behind = MessageFactory(conversation=tried_again_later.conversation, outbound=True)
+    DeliveryFactory(message=behind, next_attempt_at=long_ago)
+
+    assert outbox.oldest_due_age(now=windows.database_now()) == 0
+    assert ready() == (200, set())
+
+
+def test_a_broker_that_is_gone_is_red_at_once(all_is_well: None, ready: Any, settings: Any) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+
+    assert ready() == (503, {"broker"})
+
+
+def test_a_broker_that_is_full_is_red_though_it_answers(all_is_well: None, ready: Any, monkeypatch: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'")
+
+    monkeypatch.setattr(redis.Redis, "set", full)
+
+    assert ready() == (503, {"broker"})
+
+
+def test_a_database_that_is_gone_is_red_and_its_error_tells_no_secret(client: Any, monkeypatch: Any) -> None:
+    def gone() -> None:
+        raise OperationalError("password authentication failed for user okno at 10.0.0.7")
+
+    monkeypatch.setattr("config.health.ask_database", gone)
+
+    answer = client.get("/health/ready")
+
+    assert answer.status_code == 503
+    assert answer.json()["parts"]["database"] == {"state": "red", "error": "OperationalError"}
+    assert "okno" not in answer.content.decode()
+
+
+# --- metrics ---------------------------------------------------------------------------------------------
+
+
+def test_metrics_tell_a_scraper_on_this_machine_what_to_alarm_on(client: Any, all_is_well: None) -> None:
+    DeliveryFactory(state="dead")
+    DeliveryFactory(next_attempt_at=timezone.now() - timedelta(seconds=90))
+    ServiceWindowFactory()
+
+    told = client.get("/metrics").content.decode()
+
+    values = dict(line.rsplit(" ", 1) for line in told.splitlines() if not line.startswith("#"))
+    assert values['okno_deliveries{state="dead"}'] == values['okno_deliveries{state="pending"}'] == "1.0"
+    assert values["okno_open_windows"] == "1.0"
+    assert float(values["okno_oldest_due_delivery_seconds"]) >= 90
+    assert float(values['okno_heartbeat_age_seconds{part="beat"}']) < 30
+    assert values['okno_api_channels{state="live"}'] == "3.0"
+
+
+@pytest.mark.parametrize(
+    ("extra", "who", "status"),
+    [
+        ({"REMOTE_ADDR": "127.0.0.1"}, None, 200),
+        ({"REMOTE_ADDR": "::1"}, None, 200),
+        ({"REMOTE_ADDR": "203.0.113.7"}, None, 403),
+        ({"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "127.0.0.1"}, None, 403),
+        ({"REMOTE_ADDR": "203.0.113.7"}, boris, 403),
+        ({"REMOTE_ADDR": "203.0.113.7"}, vera, 200),
+        ({"REMOTE_ADDR": ""}, None, 403),
+    ],
+)
+def test_metrics_are_for_this_machine_and_for_admins_tokens(
+    client: Any, extra: dict[str, str], who: Any, status: int
+) -> None:
+    headers = token_of(who()) if who else {}
+
+    assert client.get("/metrics", headers=headers, **extra).status_code == status
+
+
+def test_a_wrong_token_opens_no_metrics(client: Any) -> None:
+    answer = client.get("/metrics", headers={"authorization": "Token nonsense"}, REMOTE_ADDR="203.0.113.7")
+
+    assert answer.status_code == 403
