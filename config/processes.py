@@ -28,6 +28,15 @@ def die_with_parent(signal_number: int) -> None:
         LIBC.prctl(PR_SET_PDEATHSIG, signal_number)
 
 
+def catches(pid: int, signal_number: int) -> bool:
+    """Has the process a handler for the signal? (False also where /proc does not say.)"""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (signal_number - 1) & 1)
+    return False
+
+
 def spawn(
     command: list[str],
     *,

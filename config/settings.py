@@ -27,6 +27,7 @@ CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 COMPANY_ID: int = value("COMPANY_ID")
 RELAY_ALLOWED_PRIVATE_CIDRS: list[str] = value("RELAY_ALLOWED_PRIVATE_CIDRS")
 RELAY_ALLOWED_PORTS: list[int] = value("RELAY_ALLOWED_PORTS")
+HELD_REPLY_DAYS: int = value("HELD_REPLY_DAYS")
 EVENT_RETENTION_DAYS: int = value("EVENT_RETENTION_DAYS")
 DEMO_PASSWORDS = {"admin": value("DEMO_ADMIN_PASSWORD"), "operator": value("DEMO_OPERATOR_PASSWORD")}
 
@@ -51,7 +52,9 @@ INSTALLED_APPS = [
     "csp",
     "import_export",
     "config",
-    *[app for app in ("channels_setup", "templates_registry", "bridge") if (BASE_DIR / app / "apps.py").exists()],
+    "channels_setup",
+    "templates_registry",
+    "bridge",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -141,6 +144,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_TEMPLATE = "bridge/locked.html"
 AXES_VERBOSE = False
 AXES_IPWARE_PROXY_COUNT = 1 if value("BEHIND_PROXY") else 0
 AXES_IPWARE_META_PRECEDENCE_ORDER = (

@@ -4,6 +4,7 @@ The command lines here are the ones docker-compose.yml uses (a test compares the
 """
 
 import http.client
+import os
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from config.processes import end_group, end_leftover, spawn, write_json
+from config.processes import catches, die_with_parent, end_group, end_leftover, spawn, write_json
 from config.servers import PROJECT, Servers
 
 READY_SECONDS = 60
@@ -28,6 +29,8 @@ def web_command(*, host: str, port: int, processes: int, threads: int) -> list[s
         *("--host", host, "--port", str(port), "--workers", str(processes)),
         # One process's threads share its interpreter; a few are enough to wait for commits side by side.
         *("--blocking-threads", str(threads), "--backpressure", str(threads * 16)),
+        # A thread that ends takes its database connection with it.
+        *("--blocking-threads-idle-timeout", "600"),
         *("--respawn-failed-workers", "--workers-kill-timeout", "5", "--no-ws", "--log-level", "warning"),
     ]
 
@@ -103,9 +106,16 @@ class Part:
 
 class Supervisor:
     def __init__(
-        self, *, data_dir: Path, parts: list[Part], servers: Servers | None, say: Callable[[str], None]
+        self,
+        *,
+        data_dir: Path,
+        parts: list[Part],
+        servers: Servers | None,
+        say: Callable[[str], None],
+        is_called_off: Callable[[], bool] = lambda: False,
     ) -> None:
         self.data_dir, self.parts, self.servers, self.say = data_dir, parts, servers, say
+        self.is_called_off = is_called_off  # a reason to stop besides the signals
         self.stack_file = data_dir / "stack.json"
         self.told_to_stop = False
         self.server_pids: dict[str, int] = {}
@@ -127,6 +137,7 @@ class Supervisor:
                 self.tend_parts()
                 if ticks % 5 == 0:
                     self.tend_servers()
+                    self.told_to_stop = self.told_to_stop or self.is_called_off()
         finally:
             self.stop()
 
@@ -195,6 +206,18 @@ class Supervisor:
         if self.servers is not None:
             self.servers.leave()
         self.stack_file.unlink(missing_ok=True)
+
+
+def follow_parent() -> Callable[[], bool]:
+    """Stop when the caller (make) dies, and when it was told to.
+
+    make hands SIGTERM on to its children but not SIGINT, for which it waits: it relies on the terminal to have sent
+    it to all. All that shows of a SIGINT sent to make alone is that its handler is gone.
+    """
+    die_with_parent(signal.SIGTERM)
+    parent = os.getppid()
+    could_be_told = catches(parent, signal.SIGINT)
+    return lambda: could_be_told and not catches(parent, signal.SIGINT)
 
 
 def end_leftovers(processes: list[dict[str, object]]) -> None:

@@ -23,6 +23,7 @@ from django.db import connection
 
 from config import supervisor
 from config.celery import QUEUES, TIMETABLE, VISIBILITY_TIMEOUT, app
+from config.processes import catches
 from tests.servers_for_tests import own_valkey_database
 
 PROJECT = settings.BASE_DIR
@@ -242,6 +243,23 @@ def test_given_servers_are_used_and_none_is_started(tmp_path: Path) -> None:
         assert not (stack.folder / "postgres").exists() and not (stack.folder / "valkey").exists()
     finally:
         assert stack.stop() == 0
+
+
+def test_a_caller_that_was_told_to_stop_is_noticed_by_its_lost_handler() -> None:
+    """make keeps a SIGINT that was sent to it alone to itself; see supervisor.follow_parent."""
+    program = "import signal, sys; print(flush=True); sys.stdin.read(1); signal.signal(2, signal.SIG_DFL);"
+    program += "print(flush=True); sys.stdin.read(1)"
+    caller = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+    assert caller.stdin is not None and caller.stdout is not None
+
+    caller.stdout.readline()
+    before = catches(caller.pid, signal.SIGINT)
+    caller.stdin.write(b".")
+    caller.stdout.readline()
+    after = catches(caller.pid, signal.SIGINT)
+    caller.communicate(b".")
+
+    assert (before, after) == (True, False)
 
 
 @pytest.mark.django_db

@@ -1,24 +1,24 @@
 """The whole portal from one terminal, for newcomers and developers; production is docker-compose.yml."""
 
-import signal
-import sys
+import io
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management import BaseCommand, CommandError, CommandParser, call_command, get_commands
+from django.core.management import BaseCommand, CommandError, CommandParser, call_command
 from django.db import connection
 
 from config import launch
 from config.celery import QUEUES
 from config.environment import value
-from config.processes import die_with_parent, locked, read_json, take_lock, write_json
+from config.processes import locked, read_json, take_lock, write_json
 from config.supervisor import (
     Part,
     StackDoesNotStart,
     Supervisor,
     beat_command,
     end_leftovers,
+    follow_parent,
     is_taken,
     web_command,
     worker_command,
@@ -33,8 +33,7 @@ class Command(BaseCommand):
         parser.add_argument("--die-with-parent", action="store_true", help="Stop when the caller (make) dies.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["die_with_parent"]:
-            die_with_parent(signal.SIGTERM)
+        is_called_off = follow_parent() if options["die_with_parent"] else lambda: False
         data_dir: Path = settings.DATA_DIR
         data_dir.mkdir(parents=True, exist_ok=True)
         if take_lock(data_dir / ".up.lock", wait=False) is None:
@@ -50,7 +49,13 @@ class Command(BaseCommand):
             call_command("migrate", verbosity=0, interactive=False)
         has_demo = self.load_demo(data_dir)
         connection.close()
-        supervisor = Supervisor(data_dir=data_dir, parts=parts(data_dir), servers=launch.servers, say=self.say)
+        supervisor = Supervisor(
+            data_dir=data_dir,
+            parts=parts(data_dir),
+            servers=launch.servers,
+            say=self.say,
+            is_called_off=is_called_off,
+        )
         try:
             supervisor.run(when_ready=lambda: self.say(ready_line(host=host, port=port, has_demo=has_demo)))
         except StackDoesNotStart as error:
@@ -65,8 +70,8 @@ class Command(BaseCommand):
         mark = data_dir / "first-start.json"
         known = read_json(mark)
         has_demo = bool(known.get("demo"))
-        if not has_demo and value("DEMO") and (not known or launch.is_given("DEMO")) and "demo" in get_commands():
-            call_command("demo", stdout=sys.stderr)
+        if not has_demo and value("DEMO") and (not known or launch.is_given("DEMO")):
+            call_command("demo", stdout=io.StringIO())
             has_demo = True
         write_json(mark, {"demo": has_demo})
         return has_demo
