@@ -1,0 +1,43 @@
+"""Who may see what on the pages for people: every conversation is looked up among those its reader may see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest
+
+from bridge.models import Conversation, Message
+
+
+def visible(request: HttpRequest) -> QuerySet[Conversation]:
+    return Conversation.objects.all().seen_by(request.user)
+
+
+def conversation_or_404(request: HttpRequest, pk: int) -> Conversation:
+    """The conversation with all that a page shows of it; somebody else's is as unknown as a missing one."""
+    conversation = (
+        visible(request).filter(pk=pk).select_related("contact", "api_channel", "chat_channel", "assignee").first()
+    )
+    if conversation is None:
+        raise Http404
+    return conversation
+
+
+def message_or_404(conversation: Conversation, message_id: int) -> Message:
+    """A message of ours in this conversation."""
+    message = (
+        Message.objects.filter(pk=message_id, conversation=conversation, direction=Message.Direction.OUTBOUND)
+        .select_related("author")
+        .first()
+    )
+    if message is None:
+        raise Http404
+    return message
+
+
+def may_answer(conversation: Conversation, user: Any) -> QuerySet[Any]:
+    """Those to whom a chat may be given: the operators of its channel, and whoever is looking."""
+    people = get_user_model()._default_manager.filter(is_active=True)
+    return people.filter(Q(chat_channels=conversation.chat_channel_id) | Q(pk=user.pk)).distinct()

@@ -1,0 +1,131 @@
+"""What an operator does in a chat. Every one is a POST; a script gets a short answer, a plain form goes back."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from bridge import conversations, relay, windows
+from bridge.models import Conversation, Delivery, Ticket
+
+from . import access, chats, thread
+
+LONGEST_KEPT = 20_000  # characters of a draft; far beyond what may be sent, so that nothing typed is lost
+
+
+@login_required
+@require_POST
+def send(request: HttpRequest, pk: int) -> HttpResponse:
+    """Hand a reply in. The relay decides; a refusal comes back here and now, with the text."""
+    conversation = access.conversation_or_404(request, pk)
+    text = _text(request)
+    handed_in = relay.hand_in(conversation_id=conversation.pk, text=text, author=request.user, keep_draft=True)
+    decision = handed_in.decision
+    if _by_script(request):
+        return JsonResponse({"sent": decision.goes_out, "sentence": decision.sentence})
+    if decision.goes_out:
+        return _back(request, conversation)
+    now = windows.database_now()
+    context = chats.chat_context(request, conversation, now=now, refusal=decision.sentence, text=text)
+    context |= chats.list_context(request, current=conversation.pk, now=now)
+    return render(request, "bridge/chats.html", context, status=422)
+
+
+@login_required
+@require_POST
+def draft(request: HttpRequest, pk: int) -> HttpResponse:
+    """Keep what is in the box, for this operator in this chat."""
+    conversation = access.conversation_or_404(request, pk)
+    relay.save_draft(conversation.pk, author=request.user, text=_text(request)[:LONGEST_KEPT])
+    return HttpResponse(status=204)
+
+
+@login_required
+@require_POST
+def seen(request: HttpRequest, pk: int) -> HttpResponse:
+    """The chat is open before somebody's eyes: what just came in is read."""
+    chats.mark_seen(access.conversation_or_404(request, pk))
+    return HttpResponse(status=204)
+
+
+@login_required
+@require_POST
+def assign(request: HttpRequest, pk: int) -> HttpResponse:
+    """Give the chat to somebody who may answer it, or to nobody."""
+    conversation = access.conversation_or_404(request, pk)
+    wanted = request.POST.get("user", "")
+    user_id = None
+    if wanted:
+        person = access.may_answer(conversation, request.user).filter(pk=chats.as_number(wanted) or 0).first()
+        if person is None:
+            return _refused(request, conversation, _("This person does not answer chats of this channel."))
+        user_id = person.pk
+    conversations.assign(conversation.pk, user_id=user_id, by=request.user.pk)
+    return _done(request, conversation)
+
+
+@login_required
+@require_POST
+def ticket_status(request: HttpRequest, pk: int) -> HttpResponse:
+    """Close, solve, reopen… a request of this chat."""
+    conversation = access.conversation_or_404(request, pk)
+    ticket = Ticket.objects.filter(
+        conversation=conversation, pk=chats.as_number(request.POST.get("ticket")) or 0
+    ).first()
+    status = chats.as_number(request.POST.get("status"))
+    if ticket is None or status not in Ticket.Status.values:
+        return _refused(request, conversation, _("There is no such request in this chat."))
+    try:
+        conversations.set_ticket_status(ticket.pk, status=status, by=request.user.pk)
+    except ValueError:
+        return _refused(
+            request,
+            conversation,
+            _("Another request of this chat is already open: an earlier one cannot be reopened beside it."),
+        )
+    return _done(request, conversation)
+
+
+@login_required
+@require_POST
+def send_again(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
+    """Queue a message that did not go out, or may not have, once more; the window is looked at again."""
+    conversation = access.conversation_or_404(request, pk)
+    message = access.message_or_404(conversation, message_id)
+    delivery = (
+        Delivery.objects.filter(message=message, kind=Delivery.Kind.MESSAGE, state__in=thread.RESENDABLE)
+        .order_by("-pk")
+        .first()
+    )
+    if delivery is None or not relay.send_again(delivery.pk):
+        return _refused(request, conversation, _("This message is already on its way."))
+    return _done(request, conversation)
+
+
+def _text(request: HttpRequest) -> str:
+    """What was typed. A form posts CRLF for every line's end, and PostgreSQL takes no NUL."""
+    return request.POST.get("text", "").replace("\r\n", "\n").replace("\0", "\ufffd")
+
+
+def _by_script(request: HttpRequest) -> bool:
+    return "HX-Request" in request.headers
+
+
+def _done(request: HttpRequest, conversation: Conversation) -> HttpResponse:
+    return HttpResponse(status=204) if _by_script(request) else _back(request, conversation)
+
+
+def _refused(request: HttpRequest, conversation: Conversation, sentence: str) -> HttpResponse:
+    if _by_script(request):
+        return JsonResponse({"sentence": sentence}, status=422)
+    now = windows.database_now()
+    context = chats.chat_context(request, conversation, now=now, refusal=sentence)
+    context |= chats.list_context(request, current=conversation.pk, now=now)
+    return render(request, "bridge/chats.html", context, status=422)
+
+
+def _back(request: HttpRequest, conversation: Conversation) -> HttpResponse:
+    return redirect(chats.address_of(conversation, request))

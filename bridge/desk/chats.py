@@ -1,0 +1,245 @@
+"""The page Chats: the list, one thread, its client; and the poll that keeps them fresh."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+from django.views.decorators.vary import vary_on_headers
+
+from bridge import reasons, windows
+from bridge.models import Conversation, Ticket
+from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.providers import messengers
+
+from . import access, listing, presentation, thread, versions, why
+
+
+@login_required
+@require_GET
+@never_cache
+@vary_on_headers("HX-Request")
+def chats(request: HttpRequest) -> HttpResponse:
+    """The desk without a chat: the list, and beside it what to do first."""
+    now = windows.database_now()
+    context = list_context(request, current=None, now=now) | {"phones": _phones(request)}
+    if request.headers.get("HX-Target") == "list":
+        return render(request, "bridge/list.html", context)
+    return render(request, "bridge/chats.html", context)
+
+
+@login_required
+@require_GET
+@never_cache
+@vary_on_headers("HX-Request")
+def chat(request: HttpRequest, pk: int) -> HttpResponse:
+    """The desk with one chat. Opening is reading: what was unread no longer is, as in any mail program."""
+    conversation = access.conversation_or_404(request, pk)
+    mark_seen(conversation)
+    now = windows.database_now()
+    context = chat_context(request, conversation, now=now)
+    if request.headers.get("HX-Target") == "chat":
+        return render(request, "bridge/chat.html", context | _address(request) | {"is_part": True})
+    return render(request, "bridge/chats.html", context | list_context(request, current=pk, now=now))
+
+
+@login_required
+@require_GET
+@never_cache
+def news(request: HttpRequest) -> HttpResponse:
+    """What changed since the versions in the address; 204 where nothing did (see ``versions``)."""
+    now = windows.database_now()
+    answer: dict[str, Any] = {}
+    listed = versions.of_list(_channel_ids(request), now=now)
+    current = as_number(request.GET.get("chat"))
+    if request.GET.get("list") != listed:
+        context = list_context(request, current=current, now=now, version=listed)
+        answer["list"] = {
+            "version": listed,
+            "rows": render_to_string("bridge/rows.html", context, request),
+            "tabs": render_to_string("bridge/tabs.html", context, request),
+            "waiting": context["counts"][listing.WAITING],
+        }
+    if current is not None:
+        conversation = access.conversation_or_404(request, current)
+        version = versions.of_thread(conversation)
+        if request.GET.get("thread") != version:
+            context = chat_context(request, conversation, now=now, version=version, only_newest=True)
+            answer["thread"] = {
+                "version": version,
+                "unread": conversation.unread,
+                "draft": context["draft"].text if context["draft"] else "",
+                "refusal": context["refusal"],
+                **{
+                    part: render_to_string(f"bridge/{part}.html", context, request)
+                    for part in ("messages", "chat_head", "composer_gate", "client")
+                },
+            }
+    if not answer:
+        return HttpResponse(status=204)
+    return JsonResponse(answer | {"now": int(now.timestamp() * 1000)})
+
+
+@login_required
+@require_GET
+@never_cache
+def why_line(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
+    """How one message of ours went, as a piece of the thread or as a page of its own."""
+    conversation = access.conversation_or_404(request, pk)
+    message = access.message_or_404(conversation, message_id)
+    context = {
+        "line": why.line(message, now=windows.database_now()),
+        "conversation": conversation,
+        "message": message,
+    }
+    page = "bridge/why.html" if request.headers.get("HX-Request") else "bridge/why_page.html"
+    return render(request, page, context)
+
+
+def mark_seen(conversation: Conversation) -> None:
+    if conversation.unread:
+        Conversation.objects.filter(pk=conversation.pk).update(unread=0)
+        conversation.unread = 0
+
+
+def list_context(
+    request: HttpRequest, *, current: int | None, now: datetime, version: str | None = None
+) -> dict[str, Any]:
+    """What the list of chats needs."""
+    wanted = listing.Wanted.of(request, current=current)
+    counts = listing.counts(request)
+    return {
+        "wanted": wanted,
+        "page": listing.page(request, wanted, now=now),
+        "counts": counts,
+        "tabs": [
+            {"key": key, "title": title, "count": counts.get(key, 0), "address": _query(tab=key, q=wanted.query)}
+            for key, title in listing.TABS.items()
+        ],
+        "most_counted": listing.MOST_COUNTED,
+        "list_version": version or versions.of_list(_channel_ids(request), now=now),
+        **_address(request),
+        "section": "chats",
+        **_clock(now),
+    }
+
+
+def chat_context(
+    request: HttpRequest,
+    conversation: Conversation,
+    *,
+    now: datetime,
+    version: str | None = None,
+    only_newest: bool = False,
+    refusal: str = "",
+    text: str | None = None,
+) -> dict[str, Any]:
+    """What one chat needs. ``refusal`` and ``text``: a reply that was not taken, to be shown again."""
+    # The version is taken first: what changes while we read is then drawn again, never missed.
+    version = version or versions.of_thread(conversation)
+    tickets = thread.requests_of(conversation)
+    live = thread.live_among(tickets)
+    draft = thread.draft_of(conversation, request.user)
+    window = presentation.window_view(windows.of(conversation, now=now), now=now)
+    before = None if only_newest else as_number(request.GET.get("before"))
+    if not refusal and draft is not None and draft.reason:
+        refusal = reasons.sentence(draft.reason)
+    return {
+        "conversation": conversation,
+        "name": presentation.contact_name(conversation.contact),
+        "phone": presentation.phone_words(conversation.contact.phone),
+        "first_seen": presentation.day_words(conversation.contact.created_at, now=now),
+        "window": window,
+        "until": presentation.moment_words(window.expires_at, now=now) if window.expires_at else "",
+        "tickets": tickets,
+        "live": live,
+        "ticket": live or (tickets[0] if tickets else None),
+        "ticket_moves": ticket_moves(live or (tickets[0] if tickets else None)),
+        "thread": thread.page(conversation, tickets=tickets, before=before, now=now),
+        "thread_version": version,
+        "assignee_name": presentation.person_name(conversation.assignee),
+        "people": people(conversation, request.user),
+        "draft": draft,
+        "text": text if text is not None else (draft.text if draft else ""),
+        "refusal": refusal,
+        **_clock(now),
+    }
+
+
+def people(conversation: Conversation, user: Any) -> list[dict[str, Any]]:
+    """Those to whom the chat may be given, oneself first."""
+    found = sorted(access.may_answer(conversation, user), key=lambda person: person.pk != user.pk)
+    return [
+        {
+            "pk": person.pk,
+            "name": presentation.person_name(person),
+            "is_me": person.pk == user.pk,
+            "is_assignee": person.pk == conversation.assignee_id,
+        }
+        for person in found
+    ]
+
+
+def ticket_moves(ticket: Ticket | None) -> list[tuple[int, str]]:
+    """What one may do with a request, as its status number and the words of the button."""
+    if ticket is None:
+        return []
+    Status = Ticket.Status
+    if ticket.status in Ticket.ENDED:
+        return [(Status.OPEN, _("Reopen the request"))]
+    moves = [
+        (Status.CLOSED, _("Close the request")),
+        (Status.SOLVED, _("Mark as solved")),
+        (Status.PENDING, _("Wait for the client")),
+        (Status.ON_HOLD, _("Put on hold")),
+        (Status.SPAM, _("Spam")),
+    ]
+    if ticket.status not in (Status.NEW, Status.OPEN):
+        moves.insert(0, (Status.OPEN, _("Reopen the request")))
+    return [move for move in moves if move[0] != ticket.status]
+
+
+def _channel_ids(request: HttpRequest) -> list[int]:
+    return list(ChatChannel.objects.all().seen_by(request.user).order_by().values_list("pk", flat=True))
+
+
+def _phones(request: HttpRequest) -> list[ApiChannel]:
+    """Training phones, for those who set channels up: the demo is two windows side by side."""
+    kinds = [kind for kind, provider in messengers().items() if provider.has_phone_page]
+    if not request.user.has_perm("channels_setup.change_apichannel"):
+        return []
+    return list(ApiChannel.objects.filter(kind__in=kinds))
+
+
+def _address(request: HttpRequest) -> dict[str, str]:
+    """The list's filter, carried along by every link of the desk."""
+    kept = {key: request.GET[key] for key in ("tab", "q") if request.GET.get(key)}
+    return {"kept": _query(**kept)}
+
+
+def _query(**values: str) -> str:
+    kept = {key: value for key, value in values.items() if value and (key, value) != ("tab", listing.ALL)}
+    return f"?{urlencode(kept)}" if kept else ""
+
+
+def _clock(now: datetime) -> dict[str, Any]:
+    """For the script that counts windows down: the database's time, and the words."""
+    return {"now": now, "now_ms": int(now.timestamp() * 1000), "units": presentation.duration_units()}
+
+
+def address_of(conversation: Conversation, request: HttpRequest) -> str:
+    """The chat's own page, the list beside it filtered as before."""
+    return reverse("chat", args=[conversation.pk]) + _address(request)["kept"]
+
+
+def as_number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None

@@ -1,0 +1,120 @@
+"""The training phone: a page that plays the client. What it types goes to the provider's real webhook address.
+
+No login: the address itself is the key, and whoever has it may already write in any client's name through the
+webhook it belongs to. That is right for a provider made for training and for no other, so the page asks the
+provider whether it has one.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from bridge import windows
+from bridge.models import Attachment, Conversation, Message
+from channels_setup.models import ApiChannel
+
+from . import presentation
+
+NEWEST = 80
+ON_THE_PHONE = (Message.Status.SENT, Message.Status.DELIVERED, Message.Status.READ)
+
+
+@require_GET
+@never_cache
+def phone(request: HttpRequest, token: str) -> HttpResponse:
+    """The page itself; everything on it is fetched and posted by its script."""
+    channel = _channel_or_404(token)
+    context = {
+        "channel": channel,
+        "units": presentation.duration_units(),
+        "words": {
+            "names": [_("Anna Sokolova"), _("Igor Panin"), _("Maria Guseva"), _("Oleg Lapin")],
+            "new_client": _("Client %(number)s"),
+            "today": _("today"),
+            "not_posted": _("The portal did not answer. The message was not sent; please try again."),
+            "file": _("file"),
+            "may_write": _("The operator may write freely for"),
+            "only_template": _("The window is shut: the operator may only send an approved template."),
+            "not_open": _("Write something: that opens the window for 24 hours."),
+            "no_limit": _("This provider knows no 24-hour window."),
+        },
+    }
+    return render(request, "bridge/phone.html", context)
+
+
+@require_GET
+@never_cache
+def messages(request: HttpRequest, token: str) -> HttpResponse:
+    """What is on the phone of the client ``from``: their own words, and what was handed over to them.
+
+    ``after``: only messages with a greater id. The page itself asks without it, since a message that was long on
+    its way may come after younger ones.
+    """
+    channel = _channel_or_404(token)
+    sender = request.GET.get("from", "")[:190].replace("\0", "")
+    conversation = (
+        Conversation.objects.filter(api_channel=channel, contact__external_id=sender)
+        .select_related("api_channel", "contact")
+        .order_by("-last_message_at")
+        .first()
+        if sender
+        else None
+    )
+    now = windows.database_now()
+    answer: dict[str, Any] = {"now": int(now.timestamp() * 1000), "messages": [], "window": {"state": "none"}}
+    if conversation is not None:
+        window = windows.of(conversation, now=now)
+        answer["window"] = {
+            "state": window.state,
+            "expires_at": window.expires_at.isoformat() if window.expires_at else None,
+        }
+        answer["messages"] = _on_the_phone(conversation, after=_after(request), now=now)
+    return JsonResponse(answer)
+
+
+def _channel_or_404(token: str) -> ApiChannel:
+    channel = ApiChannel.objects.filter(path_token=token).first()
+    if channel is None or not channel.provider.has_phone_page:
+        raise Http404
+    return channel
+
+
+def _after(request: HttpRequest) -> int:
+    text = request.GET.get("after", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+
+
+def _on_the_phone(conversation: Conversation, *, after: int, now: datetime) -> list[dict[str, Any]]:
+    rows = (
+        Message.objects.filter(conversation=conversation, pk__gt=after)
+        .exclude(direction=Message.Direction.NOTICE)
+        .exclude(direction=Message.Direction.OUTBOUND, status__in=set(Message.Status) - set(ON_THE_PHONE))
+        .prefetch_related("attachments")
+        .order_by("-pk")
+    )
+    return [_shown(row, now=now) for row in list(rows[:NEWEST])[::-1]]
+
+
+def _shown(message: Message, *, now: datetime) -> dict[str, Any]:
+    return {
+        "id": message.pk,
+        "external_id": message.external_id,
+        "mine": message.direction == Message.Direction.INBOUND,
+        "kind": message.kind,
+        "text": message.text,
+        "status": message.status,
+        "day": presentation.day_words(message.created_at, now=now),
+        "time": presentation.clock(message.created_at),
+        "files": [_file(attachment) for attachment in message.attachments.all()],
+    }
+
+
+def _file(attachment: Attachment) -> dict[str, str]:
+    return {"name": attachment.name or attachment.url[-80:], "url": attachment.url}

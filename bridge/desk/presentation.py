@@ -1,0 +1,170 @@
+"""How windows, times and people are shown. Words beside every colour; nothing is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import phonenumbers
+from django.utils import formats, timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from bridge.models import Contact, Conversation
+from bridge.windows import LENGTH, WindowState, is_open
+
+SOON = timedelta(hours=4)  # amber below
+NOW = timedelta(hours=1)  # red below
+NBSP = "\u00a0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowView:
+    """A service window as it is shown: ``state`` is that of ``windows.WindowState``."""
+
+    state: str
+    expires_at: datetime | None = None
+    now: datetime
+
+    @property
+    def left(self) -> timedelta:
+        if self.state != "open" or self.expires_at is None:
+            return timedelta(0)
+        return max(self.expires_at - self.now, timedelta(0))
+
+    @property
+    def level(self) -> str:
+        """The colour's name: calm, soon, now, or the state where the window is not open."""
+        if self.state != "open":
+            return "calm" if self.state == "free" else self.state
+        if self.left < NOW:
+            return "now"
+        return "soon" if self.left < SOON else "calm"
+
+    @property
+    def percent(self) -> int:
+        """What is left of the 24 hours, for the ring."""
+        if self.state == "free":
+            return 100
+        return round(100 * min(self.left / LENGTH, 1))
+
+    @property
+    def words(self) -> str:
+        """``3 h 12 min``, ``20 h``; or why there is no such time."""
+        if self.state == "open":
+            return duration(self.left)
+        return {
+            "shut": pgettext("window", "shut"),
+            "none": pgettext("window", "not open yet"),
+            "free": pgettext("window", "no limit"),
+        }[self.state]
+
+    @property
+    def clock(self) -> str:
+        """To the second; the script beside goes on counting."""
+        if self.state != "open":
+            return self.words
+        seconds = int(self.left.total_seconds())
+        return f"{seconds // 3600}:{seconds % 3600 // 60:02}:{seconds % 60:02}"
+
+
+def window_view(state: WindowState, *, now: datetime) -> WindowView:
+    return WindowView(state=state.state, expires_at=state.expires_at, now=now)
+
+
+def window_of_row(conversation: Conversation, expires_at: datetime | None, *, now: datetime) -> WindowView:
+    """The same from an expiry that a query has already brought."""
+    if not conversation.api_channel.provider.service_window:
+        return WindowView(state="free", now=now)
+    if expires_at is None:
+        return WindowView(state="none", now=now)
+    return WindowView(state="open" if is_open(expires_at, now=now) else "shut", expires_at=expires_at, now=now)
+
+
+def duration_units() -> dict[str, str]:
+    """The same words for the script that goes on counting (static/countdown.js)."""
+    return {
+        "hours": pgettext("short for hours", "h"),
+        "minutes": pgettext("short for minutes", "min"),
+        "seconds": pgettext("short for seconds", "s"),
+        "shut": pgettext("window", "shut"),
+        "hours_left": _("The window closes in less than 4 hours."),
+        "hour_left": _("The window closes in less than an hour."),
+        "quarter_left": _("The window closes in less than 15 minutes."),
+        "is_shut": _("The window is shut: only an approved template may go out."),
+    }
+
+
+def duration(span: timedelta) -> str:
+    """``20 h``; below four hours with minutes; below one hour minutes alone; below a minute seconds."""
+    units = duration_units()
+    seconds = int(span.total_seconds())
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    if hours >= 4:
+        return f"{hours}{NBSP}{units['hours']}"
+    if hours:
+        return f"{hours}{NBSP}{units['hours']} {minutes}{NBSP}{units['minutes']}"
+    if minutes:
+        return f"{minutes}{NBSP}{units['minutes']}"
+    return f"{seconds}{NBSP}{units['seconds']}"
+
+
+def seconds_words(milliseconds: int) -> str:
+    """How long a call took: ``1.2 s``, with the language's decimal sign."""
+    return f"{formats.number_format(milliseconds / 1000, 1)}{NBSP}{pgettext('short for seconds', 's')}"
+
+
+def day_words(moment: datetime, *, now: datetime) -> str:
+    """``today``, ``yesterday``, or the date; with the year where it is another."""
+    day, today = timezone.localtime(moment).date(), timezone.localtime(now).date()
+    if day == today:
+        return _("today")
+    if day == today - timedelta(days=1):
+        return _("yesterday")
+    return formats.date_format(day, "j E" if day.year == today.year else "j E Y")
+
+
+def short_moment(moment: datetime, *, now: datetime) -> str:
+    """The clock for today, else the day: what fits at the end of a row."""
+    if timezone.localtime(moment).date() == timezone.localtime(now).date():
+        return clock(moment)
+    return day_words(moment, now=now)
+
+
+def moment_words(moment: datetime, *, now: datetime) -> str:
+    """``today, 14:02``."""
+    return f"{day_words(moment, now=now)}, {clock(moment)}"
+
+
+def clock(moment: datetime) -> str:
+    return formats.time_format(timezone.localtime(moment), "H:i")
+
+
+def contact_name(contact: Contact) -> str:
+    """The name, else the phone as one reads it, else the provider's id."""
+    return contact.name or phone_words(contact.phone) or str(contact)
+
+
+def phone_words(phone: str) -> str:
+    """``+7 905 123-18-04``; as it came where it is no number that anybody could dial."""
+    if not phone:
+        return ""
+    try:
+        number = phonenumbers.parse(phone if phone.startswith("+") else f"+{phone}")
+    except phonenumbers.NumberParseException:
+        return phone
+    if not phonenumbers.is_possible_number(number):
+        return phone
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+
+
+def person_name(user: Any) -> str:
+    """An operator's name, else the login."""
+    return user.get_full_name() or user.get_username() if user else ""
+
+
+def initials(name: str) -> str:
+    words: Sequence[str] = [word for word in name.replace("_", " ").split() if word[0].isalnum()]
+    return "".join(word[0] for word in words[:2]).upper() or "·"

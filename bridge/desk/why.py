@@ -1,0 +1,144 @@
+"""The why line: the stations a message passed, on what ground, and where it stands now. In words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from bridge import reasons
+from bridge.models import Attempt, Delivery, Message
+from channels_setup.providers.base import ACCEPTED, UNKNOWN
+
+from . import presentation
+
+PASSED, HERE, STOPPED, AHEAD = "passed", "here", "stopped", "ahead"
+Status = Message.Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Station:
+    name: str
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Try:
+    """One attempt, in a sentence; ``answer`` is what the other side said, cut and redacted."""
+
+    sentence: str
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhyLine:
+    stations: list[Station]
+    ground: list[str]
+    tries: list[Try]
+    outcome: list[str]
+
+
+def line(message: Message, *, now: datetime) -> WhyLine:
+    """The why line of one message of ours; two queries."""
+    delivery = Delivery.objects.filter(message=message, kind=Delivery.Kind.MESSAGE).order_by("pk").last()
+    attempts = list(Attempt.objects.filter(delivery=delivery).order_by("pk")) if delivery else []
+    return WhyLine(
+        stations=list(_stations(message, delivery)),
+        ground=list(_ground(message, now=now)),
+        tries=[_try(attempt) for attempt in attempts],
+        outcome=list(_outcome(message, delivery, now=now)),
+    )
+
+
+def _stations(message: Message, delivery: Delivery | None) -> Iterator[Station]:
+    yield Station(name=_("accepted"), state=PASSED)
+    yield Station(name=_("window"), state=PASSED)
+    is_template = message.kind == Message.Kind.TEMPLATE
+    yield Station(name=_("as a template") if is_template else _("as text"), state=PASSED)
+    handed, arrived = _last_two(message)
+    number = max(delivery.attempts, 1) if delivery else 1
+    yield Station(name=_("attempt %(number)d") % {"number": number}, state=handed)
+    yield Station(name=_("read") if message.status == Status.READ else _("delivered"), state=arrived)
+
+
+def _last_two(message: Message) -> tuple[str, str]:
+    """How the attempt and the arrival stand, from the message's status."""
+    if message.status in (Status.DELIVERED, Status.READ):
+        return PASSED, PASSED
+    if message.status == Status.SENT:
+        return PASSED, HERE
+    if message.status == Status.FAILED:
+        # The provider took it and could not deliver it, or it never got that far.
+        return (PASSED, STOPPED) if message.reason == "provider_failed" else (STOPPED, AHEAD)
+    return HERE, AHEAD
+
+
+def _ground(message: Message, *, now: datetime) -> Iterator[str]:
+    """Why it went the way it went: what was known of the window when it was handed in."""
+    author = presentation.person_name(message.author)
+    handed_in = {"at": _exactly(message.created_at, now=now), "author": author}
+    yield (_("%(author)s, %(at)s.") if author else _("Handed in by a program, %(at)s.")) % handed_in
+    window = message.details.get("window")
+    expires_at = parse_datetime(str(message.details.get("expires_at") or ""))
+    is_template = message.kind == Message.Kind.TEMPLATE
+    if window == "free":
+        yield _("This provider knows no 24-hour window, so it went out as plain text.")
+    elif window == "open" and expires_at:
+        words = {"until": _exactly(expires_at, now=now)}
+        if is_template:
+            yield _("The window was open until %(until)s; it went out as a template.") % words
+        else:
+            yield _("The window was open until %(until)s, so it went out as plain text.") % words
+    elif is_template:
+        yield _("The window was shut, so it went out as an approved template.")
+
+
+def _try(attempt: Attempt) -> Try:
+    words: dict[str, Any] = {
+        "number": attempt.number,
+        "at": timezone.localtime(attempt.started_at).strftime("%H:%M:%S"),
+        "took": presentation.seconds_words(attempt.duration_ms),
+        "status": attempt.http_status,
+    }
+    if attempt.verdict == ACCEPTED:
+        said = pgettext("attempt", "handed over")
+    elif attempt.http_status:
+        said = _("answer %(status)s in %(took)s") % words
+    elif attempt.verdict == UNKNOWN:
+        said = _("no answer in %(took)s") % words
+    else:
+        said = _("not handed over")
+    words["said"] = said
+    sentence = _("Attempt %(number)d, %(at)s: %(said)s.") % words
+    if attempt.reason:
+        sentence += " " + reasons.sentence(attempt.reason)
+    return Try(sentence=sentence, answer=attempt.answer.strip())
+
+
+def _outcome(message: Message, delivery: Delivery | None, *, now: datetime) -> Iterator[str]:
+    if delivery is not None and delivery.state == Delivery.State.PENDING and delivery.attempts:
+        seconds = (delivery.next_attempt_at - now).total_seconds()
+        if seconds > 0:
+            yield _("Next attempt in %(span)s.") % {"span": presentation.duration(delivery.next_attempt_at - now)}
+        else:
+            yield _("The next attempt is due now.")
+    elif message.status in (Status.PENDING, Status.SENDING):
+        yield _("Waiting for its turn: messages of one chat go out one after the other.")
+    if message.status in (Status.FAILED, Status.UNKNOWN) and message.reason:
+        yield message.sentence
+    elif message.status == Status.SENT:
+        yield _("The provider took it. It has not yet said that the message was delivered.")
+    elif message.status in (Status.DELIVERED, Status.READ) and message.status_at:
+        word = _("Read, %(at)s.") if message.status == Status.READ else _("Delivered, %(at)s.")
+        yield word % {"at": _exactly(message.status_at, now=now)}
+
+
+def _exactly(moment: datetime, *, now: datetime) -> str:
+    """``today, 14:02:07``."""
+    return f"{presentation.day_words(moment, now=now)}, {timezone.localtime(moment).strftime('%H:%M:%S')}"

@@ -1,0 +1,99 @@
+// The box one writes in: Ctrl+Enter, a draft that survives anything, and a refusal that comes back at once.
+(() => {
+  const KEEP_AFTER = 700; // milliseconds after the last key
+  const composer = () => document.getElementById("composer");
+  const box = () => document.getElementById("text");
+  let timer, keeping = Promise.resolve(), unkept = false;
+
+  const say = (sentence) => {
+    const place = document.getElementById("refusal");
+    if (!place) return;
+    place.querySelector("span").textContent = sentence;
+    place.hidden = !sentence;
+  };
+
+  // --- the draft ---------------------------------------------------------------------------------------------
+  const keep = () => {
+    clearTimeout(timer);
+    if (!unkept || !composer()) return keeping;
+    unkept = false;
+    const address = composer().dataset.draft, text = box().value;
+    keeping = keeping.then(() => okno.tell(address, { text })).catch(() => { unkept = true; });
+    return keeping;
+  };
+  const keepAtOnce = () => { // the page goes away: a beacon outlives it
+    if (!unkept || !composer()) return;
+    unkept = false;
+    const body = new FormData();
+    body.set("text", box().value);
+    body.set("csrfmiddlewaretoken", composer().querySelector("[name=csrfmiddlewaretoken]").value);
+    navigator.sendBeacon(composer().dataset.draft, body);
+  };
+
+  document.addEventListener("input", (event) => {
+    if (event.target.id !== "text") return;
+    unkept = true;
+    clearTimeout(timer);
+    timer = setTimeout(keep, KEEP_AFTER);
+  });
+  addEventListener("pagehide", keepAtOnce);
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.target?.id === "chat") { clearTimeout(timer); keepAtOnce(); }
+  });
+
+  // Words that did not get out came back as a draft on the server: show them where they were written.
+  addEventListener("okno:draft", (event) => {
+    const { draft, refusal } = event.detail;
+    if (refusal) say(refusal);
+    if (draft && !unkept && box() && !box().value.trim()) box().value = draft;
+  });
+  addEventListener("okno:refused", (event) => say(event.detail));
+
+  // --- sending --------------------------------------------------------------------------------------------------
+  document.addEventListener("keydown", (event) => {
+    if (event.target.id === "text" && event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      if (!composer().querySelector("button.main").disabled) composer().requestSubmit();
+    }
+  });
+
+  document.addEventListener("submit", async (event) => {
+    if (event.target.id !== "composer") return;
+    event.preventDefault();
+    const form = event.target, button = form.querySelector("button.main"), text = box().value;
+    clearTimeout(timer);
+    unkept = false;
+    button.disabled = true;
+    try {
+      await keeping; // an earlier draft must not land after the message that it became
+      const answer = await okno.tell(form.getAttribute("action"), { text });
+      if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+      const { sent, sentence } = await answer.json();
+      say(sentence);
+      if (sent && form === composer()) forget(text);
+    } catch {
+      unkept = true;
+      say(form.dataset.failed);
+    } finally {
+      button.disabled = false;
+      box()?.focus();
+      dispatchEvent(new Event("okno:ask"));
+    }
+  });
+
+  // Who went on typing while the message was on its way keeps what is new.
+  const forget = (text) => {
+    const rest = box().value.startsWith(text) ? box().value.slice(text.length) : box().value;
+    box().value = rest.trim() ? rest.trimStart() : "";
+    unkept = Boolean(box().value);
+    if (unkept) timer = setTimeout(keep, KEEP_AFTER);
+  };
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-to-box]");
+    if (!button || !box()) return;
+    box().value = [box().value, button.dataset.toBox].filter(Boolean).join("\n");
+    box().dispatchEvent(new Event("input", { bubbles: true }));
+    box().focus();
+  });
+})();

@@ -1,0 +1,62 @@
+// Counts service windows down. Every element with data-expires-at shows what is left, by the database's clock:
+// a circle .left (its length), [data-words] (the words, or h:mm:ss where data-shows="clock"), and the colour's class.
+(() => {
+  const HOUR = 3600e3;
+  const LEVELS = ["calm", "soon", "now", "shut"];
+  const MARKS = [[4 * HOUR, "hours_left"], [HOUR, "hour_left"], [HOUR / 4, "quarter_left"]];
+  let offset = 0; // the database's clock minus this computer's
+  let units = {};
+
+  const setNow = (milliseconds) => { offset = milliseconds - Date.now(); };
+  const levelOf = (left) => (left <= 0 ? "shut" : left < HOUR ? "now" : left < 4 * HOUR ? "soon" : "calm");
+  const two = (number) => String(number).padStart(2, "0");
+  const parts = (left) => {
+    const seconds = Math.floor(left / 1000);
+    return [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  };
+  const clock = (left) => { const [h, m, s] = parts(left); return `${h}:${two(m)}:${two(s)}`; };
+  const words = (left) => {
+    const [h, m, s] = parts(left);
+    if (h >= 4) return `${h}\u00a0${units.hours}`;
+    if (h) return `${h}\u00a0${units.hours} ${m}\u00a0${units.minutes}`;
+    return m ? `${m}\u00a0${units.minutes}` : `${s}\u00a0${units.seconds}`;
+  };
+
+  const show = (element) => {
+    const left = Date.parse(element.dataset.expiresAt) - (Date.now() + offset);
+    const level = levelOf(left);
+    if (!element.classList.contains(level)) {
+      element.classList.remove(...LEVELS);
+      element.classList.add(level);
+    }
+    const share = `${Math.round(Math.max(0, Math.min(1, left / (24 * HOUR))) * 100)} 100`;
+    const ring = element.querySelector(".left");
+    if (ring && ring.getAttribute("stroke-dasharray") !== share) ring.setAttribute("stroke-dasharray", share);
+    const place = element.querySelector("[data-words]");
+    const text = left <= 0 ? units.shut : element.dataset.shows === "clock" ? clock(left) : words(left);
+    if (place && place.textContent !== text) place.textContent = text;
+    if ("gate" in element.dataset) announce(element, left);
+    if (left <= 0) {
+      element.removeAttribute("data-expires-at");
+      dispatchEvent(new CustomEvent("okno:shut", { detail: element }));
+    }
+  };
+
+  // For those who listen instead of looking: at the marks, not each second.
+  const announce = (element, left) => {
+    const before = Number(element.dataset.leftBefore || left);
+    element.dataset.leftBefore = left;
+    const mark = MARKS.findLast(([at]) => before > at && left <= at);
+    const say = left <= 0 ? "is_shut" : mark?.[1];
+    if (say) document.getElementById("spoken").textContent = units[say];
+  };
+
+  const tick = () => { for (const element of document.querySelectorAll("[data-expires-at]")) show(element); };
+
+  units = JSON.parse(document.getElementById("units")?.textContent || "{}");
+  const desk = document.querySelector("[data-now]");
+  if (desk) setNow(Number(desk.dataset.now));
+  setInterval(tick, 1000);
+  tick();
+  window.okno = Object.assign(window.okno || {}, { setNow, tick, now: () => Date.now() + offset });
+})();

@@ -1,0 +1,308 @@
+// The open desk keeps itself fresh: it asks what changed since the versions it shows and draws only that.
+(() => {
+  const desk = document.getElementById("desk");
+  if (!desk) return;
+  const EVERY = 1500, EVERY_HIDDEN = 15000; // milliseconds
+  const NEAR_THE_END = 80; // pixels: whoever is this close to the newest message wants to see the next
+  const byId = (id) => document.getElementById(id);
+  let timer, busy = false, again = false, failures = 0;
+
+  // --- asking --------------------------------------------------------------------------------------------
+  const ask = async () => {
+    if (busy) { again = true; return; }
+    clearTimeout(timer);
+    busy = true;
+    again = false;
+    try {
+      await fetchNews();
+      failures = 0;
+      byId("offline").hidden = true;
+    } catch (problem) {
+      failures += 1;
+      if (problem.signedOut || failures > 2) lost(Boolean(problem.signedOut));
+    } finally {
+      busy = false;
+      const pause = document.hidden ? EVERY_HIDDEN : EVERY * Math.min(1 + failures, 8);
+      timer = setTimeout(ask, again ? 0 : pause);
+    }
+  };
+
+  const lost = (signedOut) => {
+    const note = byId("offline");
+    note.querySelector("[data-lost]").hidden = signedOut;
+    note.querySelector("[data-out]").hidden = !signedOut;
+    note.hidden = false;
+  };
+
+  const fetchNews = async () => {
+    const list = byId("list"), chat = byId("chat");
+    const asked = new URLSearchParams(list.dataset.kept);
+    asked.set("list", list.dataset.version);
+    if (chat.dataset.chat) {
+      asked.set("chat", chat.dataset.chat);
+      asked.set("thread", chat.dataset.version);
+    }
+    const answer = await fetch(`${desk.dataset.news}?${asked}`, { headers: { "HX-Request": "true" } });
+    if (answer.redirected) throw Object.assign(new Error("signed out"), { signedOut: true });
+    if (answer.status === 204) return;
+    if (!answer.ok) throw new Error(String(answer.status));
+    const news = await answer.json();
+    okno.setNow(news.now);
+    // While we asked, a search or another chat may have been opened: then this answer is about something gone.
+    if (news.list && list === byId("list")) drawList(list, news.list);
+    if (news.thread && chat === byId("chat")) drawThread(chat, news.thread);
+    okno.tick();
+  };
+
+  // --- drawing -------------------------------------------------------------------------------------------
+  const pieces = (html) => {
+    const holder = document.createElement("template");
+    holder.innerHTML = html;
+    return [...holder.content.children];
+  };
+
+  // Bring a list of keyed children to what the server has; untouched ones stay the very same nodes, so that
+  // scroll, focus and open details stay too. Children before `fresh[0]` and those marked data-later are left.
+  const patch = (container, fresh) => {
+    const shown = new Map([...container.children].map((node) => [node.dataset.key, node]));
+    const keys = new Set(fresh.map((node) => node.dataset.key));
+    const anchor = fresh.map((node) => shown.get(node.dataset.key)).find(Boolean);
+    const focused = container.contains(document.activeElement) ? document.activeElement : null;
+    const added = [];
+    if (!anchor) container.replaceChildren();
+    let place = anchor || null;
+    for (const node of anchor ? [...following(anchor)] : []) {
+      if (!keys.has(node.dataset.key) && !("later" in node.dataset)) node.remove();
+    }
+    if (place && !place.isConnected) place = null;
+    for (const node of fresh) {
+      const old = shown.get(node.dataset.key);
+      if (old?.isConnected && old.dataset.version === node.dataset.version) {
+        if (old === place) place = place.nextElementSibling;
+        else container.insertBefore(old, place);
+        continue;
+      }
+      container.insertBefore(node, place);
+      if (old?.isConnected) {
+        if (old === place) place = node.nextElementSibling.nextElementSibling;
+        keepWhy(old, node);
+        old.remove();
+      } else {
+        node.classList.add("appears");
+        added.push(node);
+      }
+      window.htmx?.process(node);
+    }
+    if (focused && !focused.isConnected) {
+      const key = focused.closest("[data-key]")?.dataset.key;
+      container.querySelector(`[data-key="${key}"] a`)?.focus({ preventScroll: true });
+    } else if (focused && document.activeElement !== focused) {
+      focused.focus({ preventScroll: true });
+    }
+    return added;
+  };
+
+  function* following(node) {
+    for (let next = node; next; next = next.nextElementSibling) yield next;
+  }
+
+  const drawList = (list, news) => {
+    list.dataset.version = news.version;
+    list.dataset.waiting = news.waiting;
+    const rows = byId("rows");
+    let fresh = pieces(news.rows);
+    // Older pages were fetched below: their "older" link is the one that leads on.
+    if (rows.querySelector("[data-later]")) fresh = fresh.filter((node) => node.dataset.key !== "more");
+    const before = rows.scrollTop;
+    patch(rows, fresh);
+    rows.scrollTop = before;
+    byId("tabs").innerHTML = news.tabs;
+    window.htmx?.process(byId("tabs"));
+    countWaiting();
+  };
+
+  const drawThread = (chat, news) => {
+    chat.dataset.version = news.version;
+    swap("chat_head", news.chat_head);
+    swap("client", news.client);
+    swap("composer_gate", news.composer_gate);
+    const messages = byId("messages");
+    if (!("old" in messages.dataset)) drawMessages(messages, pieces(news.messages));
+    if (news.unread && !document.hidden) tell(chat.dataset.seen, {});
+    dispatchEvent(new CustomEvent("okno:draft", { detail: news }));
+  };
+
+  const drawMessages = (messages, fresh) => {
+    const scroll = byId("scroll");
+    const wasAtEnd = isAtEnd(scroll);
+    // The server's newest page may begin in the middle of a day that is already on the screen.
+    while (fresh.length && !fresh[0].dataset.key.startsWith("m") && has(messages, fresh[0].dataset.key)) {
+      if (has(messages, fresh[1]?.dataset.key)) break;
+      fresh.shift();
+    }
+    const oldest = fresh.find((node) => node.dataset.key.startsWith("m"));
+    const first = messages.querySelector('[data-key^="m"]');
+    if (oldest && first && oldest.dataset.key !== first.dataset.key && has(messages, oldest.dataset.key)) {
+      fresh = fresh.slice(fresh.indexOf(oldest));
+    }
+    const added = patch(messages, fresh).filter((node) => node.dataset.side);
+    const ours = added.some((node) => node.dataset.side === "outbound");
+    if (wasAtEnd || ours) toEnd(scroll);
+    else if (added.some((node) => node.dataset.side === "inbound")) byId("newer").hidden = false;
+  };
+
+  const has = (container, key) => Boolean(key && container.querySelector(`:scope > [data-key="${CSS.escape(key)}"]`));
+
+  // A part is drawn anew unless somebody has just opened something in it; then when it is shut again.
+  const waiting = new Map();
+  const swap = (id, html) => {
+    const part = byId(id);
+    if (part.querySelector("details[open]")) { waiting.set(id, html); return; }
+    waiting.delete(id);
+    if (part.dataset.drawn === html) return;
+    part.innerHTML = html;
+    part.dataset.drawn = html;
+    window.htmx?.process(part);
+  };
+  document.addEventListener("toggle", () => { for (const [id, html] of [...waiting]) swap(id, html); }, true);
+
+  const isAtEnd = (scroll) => scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < NEAR_THE_END;
+  const toEnd = (scroll) => {
+    scroll.scrollTop = scroll.scrollHeight;
+    byId("newer").hidden = true;
+  };
+  const countWaiting = () => {
+    const number = Number(byId("list").dataset.waiting || 0), count = byId("rail-count");
+    count.textContent = number > 99 ? "99+" : number;
+    count.hidden = !number;
+    document.title = document.title.replace(/^\(\d+\+?\) /, "");
+    if (number) document.title = `(${number > 99 ? "99+" : number}) ${document.title}`;
+  };
+
+  // --- why lines: a click on a message's time opens how it went -------------------------------------------
+  const openWhy = async (link, place) => {
+    const answer = await fetch(link.href, { headers: { "HX-Request": "true" } });
+    if (!answer.ok || answer.redirected) return;
+    const wasAtEnd = isAtEnd(byId("scroll"));
+    place.innerHTML = await answer.text();
+    link.setAttribute("aria-expanded", "true");
+    if (wasAtEnd) toEnd(byId("scroll"));
+  };
+  const keepWhy = (old, fresh) => {
+    const open = old.querySelector?.(".why:not(:empty)");
+    const link = fresh.querySelector?.("[data-why]");
+    if (!open || !link) return;
+    const place = fresh.querySelector(".why");
+    place.replaceChildren(...open.childNodes);
+    openWhy(link, place);
+  };
+
+  // --- talking to the server -------------------------------------------------------------------------------
+  const tell = (address, values) => {
+    const body = new URLSearchParams(values);
+    body.set("csrfmiddlewaretoken", document.querySelector("[name=csrfmiddlewaretoken]").value);
+    return fetch(address, { method: "POST", body, headers: { "HX-Request": "true" } });
+  };
+
+  // --- what people do -------------------------------------------------------------------------------------
+  document.addEventListener("click", async (event) => {
+    const why = event.target.closest("[data-why]");
+    if (why && !event.ctrlKey && !event.metaKey) {
+      event.preventDefault();
+      const place = byId(why.dataset.why);
+      if (place.childNodes.length) {
+        place.replaceChildren();
+        why.setAttribute("aria-expanded", "false");
+      } else openWhy(why, place);
+    }
+    const row = event.target.closest("[data-chat].row");
+    if (row) {
+      for (const other of document.querySelectorAll(".row[aria-current]")) other.removeAttribute("aria-current");
+      row.setAttribute("aria-current", "page");
+    }
+    const older = event.target.closest("[data-more]");
+    if (older) { event.preventDefault(); olderChats(older); }
+    const earlier = event.target.closest("#earlier");
+    if (earlier) { event.preventDefault(); earlierMessages(earlier); }
+    if (event.target.closest("#newer")) toEnd(byId("scroll"));
+  });
+
+  const page = async (address) =>
+    new DOMParser().parseFromString(await (await fetch(address)).text(), "text/html");
+
+  const olderChats = async (link) => {
+    const rows = byId("rows"), fresh = (await page(link.href)).getElementById("rows");
+    const shown = new Set([...rows.children].map((node) => node.dataset.key));
+    link.closest("li").remove();
+    for (const node of [...fresh.children]) {
+      if (shown.has(node.dataset.key) && node.dataset.key !== "more") continue;
+      node.dataset.later = "";
+      rows.append(node);
+      window.htmx?.process(node);
+    }
+  };
+
+  const earlierMessages = async (link) => {
+    const found = await page(link.href);
+    const messages = byId("messages"), scroll = byId("scroll");
+    const fresh = [...found.getElementById("messages").children];
+    const below = scroll.scrollHeight - scroll.scrollTop;
+    const days = new Set(fresh.filter((node) => node.classList.contains("day")).map((node) => node.dataset.key));
+    for (const node of [...messages.children]) if (days.has(node.dataset.key)) node.remove();
+    messages.prepend(...fresh);
+    fresh.forEach((node) => window.htmx?.process(node));
+    const next = found.getElementById("earlier");
+    if (next) link.href = next.getAttribute("href");
+    else link.remove();
+    scroll.scrollTop = scroll.scrollHeight - below; // what one was reading stays where it was
+  };
+
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest?.("input, textarea, select");
+    if (event.key === "/" && !typing) {
+      event.preventDefault();
+      byId("search-chats").focus();
+    }
+  });
+
+  document.addEventListener("htmx:afterSwap", (event) => {
+    if (event.detail.target.id === "chat" || byId("chat") !== shownChat) opened();
+    countWaiting();
+    okno.tick();
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.requestConfig.verb !== "post") return;
+    for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
+    if (event.detail.xhr.status === 422) {
+      const { sentence } = JSON.parse(event.detail.xhr.responseText);
+      dispatchEvent(new CustomEvent("okno:refused", { detail: sentence }));
+    }
+    ask();
+  });
+
+  let shownChat = null;
+  const opened = () => {
+    shownChat = byId("chat");
+    waiting.clear();
+    desk.classList.toggle("has-chat", Boolean(shownChat.dataset.chat));
+    const scroll = byId("scroll");
+    if (scroll && !("old" in byId("messages").dataset)) toEnd(scroll);
+    if (matchMedia("(min-width: 761px)").matches) byId("text")?.focus({ preventScroll: true });
+    scroll?.addEventListener("scroll", () => { if (isAtEnd(scroll)) byId("newer").hidden = true; }, { passive: true });
+    ask();
+  };
+
+  addEventListener("okno:shut", (event) => {
+    if ("gate" in event.detail.dataset) {
+      event.detail.hidden = true;
+      document.querySelector("[data-when-shut]")?.removeAttribute("hidden");
+    }
+    ask();
+  });
+  addEventListener("okno:ask", ask);
+  addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });
+  addEventListener("online", ask);
+  window.okno = Object.assign(window.okno || {}, { tell });
+  opened();
+  countWaiting();
+})();

@@ -1,0 +1,268 @@
+// The training phone: posts what the client types to the provider's webhook, shows what was handed over to them.
+(() => {
+  const phone = document.getElementById("phone");
+  if (!phone) return;
+  const EVERY = 800, EVERY_HIDDEN = 4000; // milliseconds
+  const byId = (id) => document.getElementById(id);
+  const words = JSON.parse(byId("phone-words").textContent);
+  const icons = byId("write").querySelector("use").getAttribute("href").split("#")[0];
+
+  // --- who is writing: kept in this browser -------------------------------------------------------------------
+  const KEY = `okno-phone-${phone.dataset.key}`;
+  const random = (digits) => {
+    const bytes = crypto.getRandomValues(new Uint32Array(4));
+    return [...bytes].map((number) => number.toString(16).padStart(8, "0")).join("").slice(0, digits);
+  };
+  const newClient = (number) => ({
+    id: `phone-${random(12)}`,
+    name: words.names[number] || words.new_client.replace("%(number)s", number + 1),
+    phone: `7900000${String(Number.parseInt(random(6), 16) % 10000).padStart(4, "0")}`,
+  });
+  const load = () => {
+    try {
+      const kept = JSON.parse(localStorage.getItem(KEY));
+      if (kept?.clients?.length) return kept;
+    } catch { /* nothing kept, or not by us */ }
+    return { clients: [newClient(0)], current: 0 };
+  };
+  const state = load();
+  const client = () => state.clients[state.current] || state.clients[0];
+  const keep = () => { try { localStorage.setItem(KEY, JSON.stringify(state)); } catch { /* for this page only */ } };
+
+  const drawPeople = () => {
+    byId("people").replaceChildren(...state.clients.map((person, index) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = person.name;
+      button.setAttribute("aria-pressed", String(person === client()));
+      button.addEventListener("click", () => choose(index));
+      return button;
+    }));
+    byId("client-name").value = client().name;
+  };
+  const choose = (index) => {
+    state.current = index;
+    keep();
+    drawPeople();
+    unsent.length = 0;
+    drawn = "";
+    draw([]);
+    look();
+    byId("words").focus();
+  };
+
+  // --- what goes out: the provider's own webhook ----------------------------------------------------------------
+  const post = async (events) => {
+    const answer = await fetch(phone.dataset.webhook, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ events }),
+    });
+    if (!answer.ok) throw new Error(String(answer.status));
+  };
+  const from = () => ({ id: client().id, name: client().name, phone: client().phone });
+  const problem = (sentence) => { byId("problem").textContent = sentence; byId("problem").hidden = !sentence; };
+
+  const unsent = []; // typed, not yet back from the portal
+  const write = async (text) => {
+    const message = { id: `${random(8)}-${random(8)}-${random(8)}`, text, time: clockNow(), posted: false };
+    unsent.push(message);
+    draw(shown);
+    try {
+      await post([{ type: "message", id: message.id, from: from(), text, timestamp: Math.floor(okno.now() / 1000) }]);
+      message.posted = true;
+      problem("");
+    } catch {
+      unsent.splice(unsent.indexOf(message), 1);
+      byId("words").value = text;
+      problem(words.not_posted);
+    }
+    draw(shown);
+    look();
+    setTimeout(look, 250);
+  };
+  const clockNow = () => new Date(okno.now()).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+
+  // --- what comes in ----------------------------------------------------------------------------------------------
+  let timer, busy = false, drawn = "", shown = [];
+  const told = new Set(); // statuses this page has already posted
+
+  const look = async () => {
+    if (busy) return;
+    clearTimeout(timer);
+    busy = true;
+    const asked = client().id;
+    try {
+      const answer = await fetch(`${phone.dataset.feed}?from=${encodeURIComponent(asked)}`);
+      const { messages, window: open, now } = await answer.json();
+      okno.setNow(now);
+      if (asked === client().id) {
+        drawWindow(open);
+        draw(messages);
+        report(messages);
+      }
+    } catch { /* the next look may succeed */ }
+    busy = false;
+    timer = setTimeout(look, document.hidden ? EVERY_HIDDEN : EVERY);
+  };
+
+  // Shown is delivered; shown while somebody looks at the phone is read.
+  const report = async (messages) => {
+    const looking = !document.hidden && document.hasFocus();
+    const events = [];
+    for (const { id, mine, status } of messages) {
+      const next = mine ? "" : status === "sent" ? "delivered" : status === "delivered" && looking ? "read" : "";
+      if (!next || told.has(`${id} ${next}`)) continue;
+      told.add(`${id} ${next}`);
+      events.push({ type: "status", message_id: id, status: next, timestamp: Math.floor(okno.now() / 1000) });
+    }
+    if (!events.length) return;
+    try { await post(events); } catch { for (const { message_id, status } of events) told.delete(`${message_id} ${status}`); }
+    setTimeout(look, 200);
+  };
+
+  // --- drawing --------------------------------------------------------------------------------------------------------
+  const element = (tag, css, text) => {
+    const made = document.createElement(tag);
+    if (css) made.className = css;
+    if (text) made.textContent = text;
+    return made;
+  };
+  const icon = (name, css) => {
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("class", `icon ${css}`);
+    svg.setAttribute("aria-hidden", "true");
+    const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+    use.setAttribute("href", `${icons}#${name}`);
+    svg.append(use);
+    return svg;
+  };
+
+  // WhatsApp's marks, built as nodes: nothing anybody writes can become markup.
+  const MARKS = [["*", "strong"], ["_", "em"], ["~", "s"]];
+  const marked = (text) => {
+    const code = text.match(/```([\s\S]+?)```/);
+    if (code) return around(text, code, element("code", "", code[1].trim()));
+    const link = text.match(/https?:\/\/[^\s<>"']{3,}[^\s<>"'.,;:!?)]/i);
+    if (link) {
+      const anchor = element("a", "", link[0]);
+      Object.assign(anchor, { href: link[0], target: "_blank", rel: "noopener noreferrer" });
+      return around(text, link, anchor);
+    }
+    for (const [mark, tag] of MARKS) {
+      const found = text.match(new RegExp(`(?<![\\w${mark}])\\${mark}(?=\\S)([^\\n${mark}]+?)(?<=\\S)\\${mark}(?![\\w${mark}])`));
+      if (found) {
+        const inner = element(tag);
+        inner.append(...marked(found[1]));
+        return around(text, found, inner);
+      }
+    }
+    return text ? [document.createTextNode(text)] : [];
+  };
+  const around = (text, found, node) =>
+    [...marked(text.slice(0, found.index)), node, ...marked(text.slice(found.index + found[0].length))];
+
+  const bubble = (message) => {
+    const item = element("li", `bub ${message.mine ? "mine" : "theirs"}`);
+    for (const file of message.files || []) {
+      const link = element(file.url ? "a" : "span", "", `📎 ${file.name || words.file}`);
+      if (/^https?:/i.test(file.url)) Object.assign(link, { href: file.url, target: "_blank", rel: "noopener noreferrer" });
+      item.append(link);
+    }
+    const text = element("span", "text");
+    text.append(...marked(message.text || ""));
+    const meta = element("span", "meta");
+    meta.append(element("time", "", message.time));
+    if (message.mine) {
+      const ticks = element("span", "ticks");
+      const posted = message.posted === false ? "clock" : message.posted ? "tick" : "ticks";
+      ticks.append(icon(posted, posted === "clock" ? "round" : ""));
+      meta.append(ticks);
+    }
+    item.append(text, meta);
+    return item;
+  };
+
+  const draw = (messages) => {
+    const back = new Set(messages.map((message) => message.external_id));
+    for (const message of [...unsent]) if (back.has(message.id)) unsent.splice(unsent.indexOf(message), 1);
+    const now = JSON.stringify([messages, unsent]);
+    if (now === drawn) return;
+    const isMore = messages.length + unsent.length > shown.length;
+    drawn = now;
+    shown = messages;
+    const log = byId("log");
+    const items = [];
+    let day = "";
+    for (const message of messages) {
+      if (message.day !== day) items.push(element("li", "day", (day = message.day)));
+      items.push(bubble(message));
+    }
+    if (unsent.length && day !== words.today) items.push(element("li", "day", words.today));
+    items.push(...unsent.map((message) => bubble({ ...message, mine: true })));
+    const hint = byId("hint") || log.firstElementChild;
+    const wasAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+    log.replaceChildren(...(items.length ? items : [kept ||= hint]));
+    if (wasAtEnd || isMore) log.scrollTop = log.scrollHeight;
+    byId("skip-time").disabled = !messages.length;
+  };
+  let kept = byId("hint");
+
+  let drawnWindow = "";
+  const drawWindow = (open) => {
+    const now = JSON.stringify([open, client().id]);
+    if (now === drawnWindow) return;
+    drawnWindow = now;
+    const sentence = { open: words.may_write, shut: words.only_template, none: words.not_open, free: words.no_limit }[open.state];
+    const line = byId("window");
+    line.replaceChildren(document.createTextNode(`${sentence} `));
+    if (open.state !== "open") return;
+    const left = element("span", "chip calm");
+    left.dataset.expiresAt = open.expires_at;
+    left.dataset.shows = "clock";
+    const time = element("span", "number");
+    time.dataset.words = "";
+    left.append(time);
+    line.append(left);
+    okno.tick();
+  };
+
+  // --- what people do --------------------------------------------------------------------------------------------------
+  byId("write").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const box = byId("words"), text = box.value.trim();
+    box.value = "";
+    box.focus();
+    if (text) write(text);
+  });
+  byId("words").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      byId("write").requestSubmit();
+    }
+  });
+  byId("rename").addEventListener("submit", (event) => {
+    event.preventDefault();
+    client().name = byId("client-name").value.trim() || client().name;
+    keep();
+    drawPeople();
+  });
+  byId("new-client").addEventListener("click", () => {
+    state.clients.push(newClient(state.clients.length));
+    choose(state.clients.length - 1);
+  });
+  byId("skip-time").addEventListener("click", async () => {
+    try {
+      await post([{ type: "clock", from: { id: client().id }, hours: 25 }]);
+      problem("");
+    } catch { problem(words.not_posted); }
+    setTimeout(look, 200);
+  });
+  addEventListener("okno:shut", look);
+  addEventListener("focus", look);
+  addEventListener("visibilitychange", look);
+  drawPeople();
+  keep();
+  draw([]);
+  look();
+})();

@@ -1,0 +1,24 @@
+// Before the first paint: the theme this browser was told to keep. Nothing kept: as the system has it.
+(() => {
+  const KEY = "okno-theme";
+  const root = document.documentElement;
+  const kept = () => {
+    try { return localStorage.getItem(KEY) || "system"; } catch { return "system"; }
+  };
+  const apply = (theme) => {
+    if (theme === "system") root.removeAttribute("data-theme");
+    else root.setAttribute("data-theme", theme);
+    for (const button of document.querySelectorAll("[data-set-theme]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.setTheme === theme));
+    }
+  };
+  apply(kept());
+  addEventListener("DOMContentLoaded", () => apply(kept()));
+  addEventListener("storage", (event) => { if (event.key === KEY) apply(kept()); });
+  addEventListener("click", (event) => {
+    const button = event.target.closest?.("[data-set-theme]");
+    if (!button) return;
+    try { localStorage.setItem(KEY, button.dataset.setTheme); } catch { /* private mode: for this page only */ }
+    apply(button.dataset.setTheme);
+  });
+})();
