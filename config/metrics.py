@@ -36,8 +36,8 @@ class Portal(Collector):
         age = outbox.oldest_due_age(now=windows.database_now())
         yield GaugeMetricFamily("okno_oldest_due_delivery_seconds", "How long the oldest due one waits.", value=age)
         events = GaugeMetricFamily("okno_webhook_events", "Raw events by state.", labels=["state"])
-        for state in (WebhookEvent.State.NEW, WebhookEvent.State.FAILED):
-            events.add_metric([state], WebhookEvent.objects.filter(state=state).count())
+        for event_state in (WebhookEvent.State.NEW, WebhookEvent.State.FAILED):
+            events.add_metric([event_state], WebhookEvent.objects.filter(state=event_state).count())
         yield events
         still_open = ServiceWindow.objects.filter(state=ServiceWindow.State.OPEN).count()
         yield GaugeMetricFamily("okno_open_windows", "Service windows that are open.", value=still_open)

@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError
+from django.db import transaction
 
 from bridge import conversations, housekeeping, inbox, outbox, relay
 from bridge.models import Conversation, Message, Ticket
@@ -171,6 +172,7 @@ def play(api_channel: ApiChannel, operator: Any, *, number: int) -> bool:
     return True
 
 
+@transaction.atomic
 def hear(api_channel: ApiChannel, fact: MessageReceived | StatusChanged | TimePassed) -> None:
     inbox.apply(api_channel, [fact])
 
