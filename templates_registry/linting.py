@@ -1,0 +1,84 @@
+"""What is allowed but will hurt: ambiguous variables, too few fixed words, a drifted category, collisions.
+
+Everything here is a warning. ``lint`` looks at one template on save, with the others of its account beside it;
+``lint_registry`` at all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from templates_registry.collisions import Collision, collisions
+from templates_registry.components import Hole, Level, Problem, Template, braced, split
+from templates_registry.validating import validate
+
+NAMED_AT_MOST = 3  # of the templates with which a collision is unlikely
+FEW_LETTERS = 10
+LETTER = re.compile(r"[^\W_]")
+
+Key = tuple[str, str]
+
+
+def lint(template: Template, *, others: Sequence[Template] = ()) -> list[Problem]:
+    """All that is wrong or unwise with one template. ``others``: the rest of its account's."""
+    found = [*validate(template), *_own(template)]
+    if others:
+        found += _told(template, collisions([template, *others], only=0))
+    return found
+
+
+def lint_registry(templates: Sequence[Template]) -> dict[Key, list[Problem]]:
+    """The same for all templates of one account; those with nothing to say are left out."""
+    met: dict[Key, list[Collision]] = defaultdict(list)
+    for collision in collisions(templates):
+        met[collision.first.key].append(collision)
+        met[collision.second.key].append(collision)
+    found = {
+        template.key: [*validate(template), *_own(template), *_told(template, met[template.key])]
+        for template in templates
+    }
+    return {key: problems for key, problems in found.items() if problems}
+
+
+def _own(template: Template) -> Iterator[Problem]:
+    asked, category = template.asked_category, template.category
+    if asked and category and asked != category:
+        yield _warning("category", "category_drift", asked=asked.lower(), category=category.lower())
+    for field, text in (("header", template.header_text), ("body", template.body)):
+        yield from _ambiguous(field, text)
+    pieces = split(template.body)
+    fixed = "".join(piece for piece in pieces if isinstance(piece, str))
+    if len(pieces) > 1 and len(LETTER.findall(fixed)) < FEW_LETTERS:
+        yield _warning("body", "too_wide")
+
+
+def _ambiguous(field: str, text: str) -> Iterator[Problem]:
+    """Variables with no letter or digit between them on one line: values often hold spaces, commas and dashes."""
+    pieces = split(text)
+    for index in range(1, len(pieces) - 2, 2):
+        first, between, second = pieces[index : index + 3]
+        if not (isinstance(first, Hole) and isinstance(between, str) and isinstance(second, Hole)):
+            continue
+        if between and "\n" not in between and not LETTER.search(between):
+            names = {"first": braced(first.name), "second": braced(second.name)}
+            yield _warning(field, "ambiguous_variables", between=between, **names)
+
+
+def _told(template: Template, met: Iterator[Collision] | Sequence[Collision]) -> Iterator[Problem]:
+    unlikely: list[str] = []
+    for collision in met:
+        other = collision.second if collision.first.key == template.key else collision.first
+        name = f"{other.name} ({other.language})"
+        if collision.likely:
+            yield _warning("body", "collision", other=name, text=collision.text)
+        else:
+            unlikely.append(name)
+    if unlikely:
+        names = ", ".join(sorted(unlikely)[:NAMED_AT_MOST])
+        yield _warning("body", "distant_collision", count=len(unlikely), names=names)
+
+
+def _warning(field: str, code: str, **details: str | int) -> Problem:
+    return Problem(field, code, Level.WARNING, details)

@@ -1,0 +1,165 @@
+"""What a paste may differ in without meaning anything else, folded away, with the way back.
+
+Folded: NFC, no-break and other odd spaces, doubled spaces, space at line ends and at both ends of the text, CRLF
+and blank lines, invisible characters, curly quotes, dashes. Every folded character knows where it stood in the
+operator's own text, so that a value is always cut out of the original, untouched.
+
+Sets of positions are integers, one bit a position: see ``patterns``.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+NEWLINES = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+SPACES = " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+TAB = "\t"
+BLANKS = SPACES + TAB + NEWLINES
+# Soft hyphen, zero-width space and joiners, direction marks, word joiner, byte order mark…
+INVISIBLE = "\u00ad\u061c\u180e\ufeff" + "".join(
+    chr(code)
+    for first, last in ((0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x2064), (0x2066, 0x2069))
+    for code in range(first, last + 1)
+)
+EMOJI_STYLE = "\ufe0e\ufe0f"  # invisible too, but part of the character before it
+DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+QUOTES = "\u00ab\u00bb\u201c\u201d\u201e\u201f\u2033\u2036"
+APOSTROPHES = "\u2018\u2019\u201a\u201b\u2032\u2035\u2039\u203a\u0060\u00b4"
+
+MOST_SPACES = 4  # more in a row and the provider refuses the value
+LONGEST_CLUSTER = 32  # a letter with its marks; longer ones are nonsense, and slow to compose
+
+EDGE = " \n"  # the blanks that a folded text may have
+FOLDED = str.maketrans(
+    dict.fromkeys(SPACES + TAB, " ")
+    | dict.fromkeys(NEWLINES, "\n")
+    | dict.fromkeys(DASHES, "-")
+    | dict.fromkeys(QUOTES, '"')
+    | dict.fromkeys(APOSTROPHES, "'")
+)
+SEEN = str.maketrans(dict.fromkeys(INVISIBLE + EMOJI_STYLE, ""))
+# What cannot be folded one for one: blanks in a row, the invisible; and tabs, which have to be remembered.
+ROW = re.compile(f"[{BLANKS}{INVISIBLE}{EMOJI_STYLE}]{{2,}}|[{INVISIBLE}{EMOJI_STYLE}{TAB}]")
+UNFILLED = re.compile(r"\{\{ ?([^{}\s]+) ?\}\}")
+
+
+@dataclass(frozen=True, eq=False)
+class Normalised:
+    """``text`` is ``raw`` folded; ``value`` leads back."""
+
+    raw: str
+    text: str
+    barred: int  # positions that no value may hold: line ends, tabs, more than four spaces
+    # From position starts[i] on, a character stood moved[i] further on in the original (as composed, if it had to
+    # be: then ``_composed`` says which character of the original each one came from).
+    _starts: Sequence[int]
+    _moved: Sequence[int]
+    _ended: int
+    _composed: Sequence[int]
+    _found: dict[str, int] = field(default_factory=dict, repr=False)
+
+    @property
+    def newlines(self) -> int:
+        return self.text.count("\n")
+
+    @cached_property
+    def blanks(self) -> int:
+        return self.occurrences(" ") | self.occurrences("\n")
+
+    @cached_property
+    def unfilled(self) -> tuple[tuple[str, int, int], ...]:
+        """``{{…}}`` still standing in the text: name, begin, end."""
+        if "{{" not in self.text:
+            return ()
+        return tuple((match[1], match.start(), match.end()) for match in UNFILLED.finditer(self.text))
+
+    def value(self, begin: int, end: int) -> str:
+        """The operator's own characters of this stretch, less what is invisible at its edges."""
+        return self.raw[self._stood(begin) : self._stood(end)].strip(INVISIBLE)
+
+    def occurrences(self, part: str) -> int:
+        """Where this part begins, overlapping ones too. An empty part begins everywhere."""
+        if part not in self._found:
+            self._found[part] = _occurrences(part, self.text)
+        return self._found[part]
+
+    def _stood(self, position: int) -> int:
+        at = self._ended
+        if position < len(self.text):
+            at = position + self._moved[bisect_right(self._starts, position) - 1]
+        return self._composed[at] if self._composed else at
+
+
+def normalise(raw: str, *, trim: bool = True) -> Normalised:
+    """Fold a text. ``trim=False`` for a fixed part, whose space at the edges separates it from a value."""
+    source, composed = _compose(raw)
+    at, ended = _core(source) if trim else (0, len(source))
+    pieces: list[str] = []
+    starts, moved = [0], [at]
+    size = barred = 0
+    for row in ROW.finditer(source, at, ended):
+        pieces.append(source[at : row.start()])
+        size += row.start() - at
+        at = row.end()
+        if blanks := row[0].translate(SEEN):
+            if TAB in blanks or len(blanks) > MOST_SPACES:
+                barred |= 1 << size
+            pieces.append("\n" if "\n" in blanks.translate(FOLDED) else " ")
+            size += 1
+        starts.append(size)
+        moved.append(at - size)
+    pieces.append(source[at:ended])
+    text = "".join(pieces).translate(FOLDED)
+    return Normalised(raw, text, barred | _occurrences("\n", text), starts, moved, ended, composed)
+
+
+def fold(text: str) -> str:
+    """The folded form of a fixed part."""
+    return normalise(text, trim=False).text
+
+
+def _core(source: str) -> tuple[int, int]:
+    """Where the text begins and ends within the blanks and invisible characters around it."""
+    around = BLANKS + INVISIBLE + EMOJI_STYLE
+    end = len(source.rstrip(around))
+    while source[end : end + 1] and source[end] in EMOJI_STYLE:
+        end += 1
+    return min(len(source) - len(source.lstrip(around)), end), end
+
+
+def _compose(raw: str) -> tuple[str, Sequence[int]]:
+    """The text in NFC; and for each of its characters the place of what it came from, unless that is its own."""
+    if unicodedata.is_normalized("NFC", raw):
+        return raw, ()
+    characters: list[str] = []
+    places: list[int] = []
+    begin = 0
+    for end in range(1, len(raw) + 1):
+        if end < len(raw) and end - begin < LONGEST_CLUSTER and _joins(raw[end]):
+            continue
+        cluster = unicodedata.normalize("NFC", raw[begin:end])
+        characters.append(cluster)
+        places += [min(begin + index, end - 1) for index in range(len(cluster))]
+        begin = end
+    return "".join(characters), (*places, len(raw))
+
+
+def _joins(character: str) -> bool:
+    """Whether it may be composed with what stands before it: marks, and the later letters of a Hangul syllable."""
+    return unicodedata.category(character)[0] == "M" or "\u1160" <= character <= "\u11ff"
+
+
+def _occurrences(part: str, text: str) -> int:
+    if not part:
+        return (2 << len(text)) - 1
+    places = bytearray(len(text) // 8 + 1)
+    at = text.find(part)
+    while at >= 0:
+        places[at >> 3] |= 1 << (at & 7)
+        at = text.find(part, at + 1)
+    return int.from_bytes(places, "little")

@@ -1,0 +1,132 @@
+"""Every sentence that the registry says to a person: one closed catalogue.
+
+A code is stable (API callers and stored rows carry it, with its details); its sentence is said in the reader's
+language, at the moment of reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from django.utils.functional import lazy
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+SENTENCES: Mapping[str, StrOrPromise] = {
+    # not a template at all
+    "not_a_template": _("This is not a template: a list of components is expected."),
+    "component_twice": _("The template has the component “%(component)s” twice."),
+    # name, language, category
+    "name_missing": _("Give the template a name."),
+    "name_too_long": _("The name has %(length)s characters; at most %(limit)s are allowed."),
+    "name_characters": _("The name may hold only small Latin letters, digits and underscores."),
+    "language_missing": _("Say which language the template is in, with the provider's code, such as “ru” or “en_US”."),
+    "language_unknown": _("“%(language)s” is not among the languages that WhatsApp lists. Check the code."),
+    "category_unknown": _("“%(category)s” is not a known category: utility, marketing or authentication."),
+    "category_drift": _(
+        "You asked for the category “%(asked)s”; the provider has put the template in “%(category)s”. "
+        "The price and the rules of consent follow the provider's category."
+    ),
+    # variables
+    "braces": _("Every {{ needs its }}, with a number or a name between them."),
+    "variable_name": _(
+        "A variable is called “%(name)s”. Use numbers, or names of small Latin letters, digits and underscores."
+    ),
+    "mixed_variables": _("Numbered and named variables are mixed. Use one kind or the other."),
+    "not_sequential": _("Variables are numbered from 1 without gaps: %(missing)s is missing."),
+    "starts_with_variable": _("The text begins with a variable; WhatsApp usually rejects that. Put a word before it."),
+    "ends_with_variable": _("The text ends with a variable; WhatsApp usually rejects that. Put a word after it."),
+    "adjacent_variables": _(
+        "%(first)s and %(second)s stand side by side: WhatsApp usually rejects that, and nobody can tell "
+        "where one value ends and the next begins."
+    ),
+    "ambiguous_variables": _(
+        "Between %(first)s and %(second)s there is only “%(between)s”. Where a value holds the same, pasted text "
+        "can be read in two ways and will not be recognised. Put a word between them."
+    ),
+    "too_many_variables": _("There are many variables for so short a text; WhatsApp may reject it. Add words."),
+    "too_wide": _("So few words are fixed that almost any message will be taken for this template. Add words to it."),
+    "example_missing": _("Give an example for “%(title)s”: WhatsApp wants one for every variable."),
+    "sample_too_long": _("With its examples the text has %(length)s characters; at most %(limit)s can be sent."),
+    # header, body, footer
+    "too_long": _("The text has %(length)s characters; at most %(limit)s are allowed."),
+    "header_missing": _("Write the header's text, or take the header away."),
+    "header_kind": _("“%(kind)s” is not a kind of header that we know."),
+    "header_many_variables": _("A header may hold one variable only."),
+    "header_markup": _("A header is not formatted: *, _, ~ and ` will be shown as they are, or rejected."),
+    "header_lines": _("A header has one line only."),
+    "header_location": _("A header with a place is only for utility and marketing templates."),
+    "body_missing": _("Write the text of the template."),
+    "footer_variable": _("A footer cannot hold variables."),
+    "footer_same": _("The footer repeats the text; WhatsApp usually rejects that."),
+    # buttons
+    "buttons_too_many": _("There are %(count)s buttons; at most %(limit)s are allowed."),
+    "buttons_of_kind": _("There are %(count)s buttons of the kind %(kind)s; at most %(limit)s are allowed."),
+    "button_text_missing": _("Write what stands on the button."),
+    "button_variable": _("What stands on a button cannot hold variables."),
+    "quick_replies_apart": _("Quick replies stand together: all before or all after the other buttons."),
+    "url_missing": _("Give the button its link."),
+    "url_variable": _("A link may hold one variable only, {{1}}, at its very end."),
+    "phone_missing": _("Give the button its phone number."),
+    # values
+    "missing": _("“%(title)s” is not filled in."),
+    "empty": _("“%(title)s” is empty."),
+    "newline": _("“%(title)s” holds a line break, which WhatsApp does not let through. Write it in one line."),
+    "tab": _("“%(title)s” holds a tab, which WhatsApp does not let through. Put a space in its place."),
+    "spaces": _("“%(title)s” holds more than four spaces in a row, which WhatsApp does not let through."),
+    "unknown_value": _("The template has no variable for the value “%(value)s”."),
+    "placeholder": _("“%(title)s” is not filled in: %(placeholder)s still stands in the text."),
+    "values_differ": _("“%(title)s” stands in the text more than once, and not with the same value."),
+    "rendered_too_long": _("With these values it has %(length)s characters; at most %(limit)s can be sent."),
+    "link_too_long": _("With this value the button's link has %(length)s characters; at most %(limit)s are allowed."),
+    "code_too_long": _("The code has %(length)s characters; at most %(limit)s are allowed."),
+    # recognition
+    "recognised": _("This is the template “%(name)s” (%(language)s)."),
+    "several_templates": _("This text fits several templates: %(names)s. Choose the one you mean."),
+    "several_readings": _(
+        "This is the template “%(name)s” (%(language)s), but its values can be told apart in more than one way. "
+        "Open it and fill in each value by itself."
+    ),
+    "too_intricate": _("Too many templates are like this text to tell them apart. Choose the template from the list."),
+    "not_sendable": _("This is the template “%(name)s” (%(language)s), which cannot be sent now. %(why)s"),
+    "previous_text": _(
+        "This is the previous text of the template “%(name)s” (%(language)s). A new one has been approved since."
+    ),
+    "withdrawn_text": _(
+        "This is an earlier text of the template “%(name)s” (%(language)s), which is no longer approved."
+    ),
+    "not_carried": _("“%(title)s” of the template “%(name)s” is not in the text. Open the template and fill it in."),
+    "one_difference": _(
+        "No template fits exactly. Closest is “%(name)s” (%(language)s): approved “%(approved)s”, yours “%(yours)s”."
+    ),
+    "differences": _(
+        "No template fits exactly. Closest is “%(name)s” (%(language)s), with %(count)s differences; "
+        "the first: approved “%(approved)s”, yours “%(yours)s”."
+    ),
+    "nothing_fits": _("No approved template fits this text."),
+    "no_text": _("There is no text."),
+    "longer_than_any": _("The text is longer than WhatsApp takes (%(limit)s characters), so no template fits it."),
+    # collisions
+    "collision": _("“%(other)s” and this template can be meant by the same text, such as “%(text)s”."),
+    "distant_collision": _(
+        "With unusual values the same text could be meant by this template and by %(count)s more, among them %(names)s."
+    ),
+}
+
+
+def _fill(text: StrOrPromise, details: Mapping[str, StrOrPromise | int]) -> str:
+    return str(text) % details
+
+
+_fill_lazily = lazy(_fill, str)
+
+
+def sentence(code: str, details: Mapping[str, StrOrPromise | int] | None = None) -> StrOrPromise:
+    """The sentence of a code, in the language of whoever reads it; an unknown code is shown as it is."""
+    text = SENTENCES.get(code)
+    if text is None:
+        return code
+    return _fill_lazily(text, details) if details else text
