@@ -27,7 +27,7 @@ from channels_setup.providers.base import (
     TimePassed,
 )
 
-from . import conversations
+from . import conversations, held
 from .models import WebhookEvent
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,8 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
 
     def hand_on() -> None:
         if messages:
-            conversations.receive(api_channel, messages)
+            received = conversations.receive(api_channel, messages)
+            held.release(item.conversation.pk for item in received if item.is_new)
             messages.clear()
         if statuses:
             conversations.change_statuses(api_channel, statuses)

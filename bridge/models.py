@@ -250,7 +250,9 @@ class Message(models.Model):
     @property
     def sentence(self) -> str:
         """The notice or the failure in words, in the reader's language."""
-        return reasons.sentence(self.reason, self.details) if self.reason else ""
+        if not self.reason:
+            return ""
+        return reasons.sentence(self.reason, {"name": (self.template or {}).get("name", ""), **self.details})
 
 
 class Attachment(models.Model):
@@ -424,6 +426,7 @@ class Draft(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     text = models.TextField()
     reason = models.CharField(max_length=40, blank=True)
+    details = models.JSONField(default=dict, blank=True)  # what the reason's sentence needs
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -433,6 +436,39 @@ class Draft(models.Model):
 
     def __str__(self) -> str:
         return f"{self.conversation_id}/{self.user_id}"
+
+
+class HeldReply(models.Model):
+    """A reply that no template can say: it waits until the contact writes and the window is open again."""
+
+    class State(models.TextChoices):
+        HELD = "held", _("held")
+        RELEASED = "released", _("sent after all")
+        DROPPED = "dropped", _("dropped")
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="held_replies")
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("author"), null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    text = models.TextField(_("text"))
+    # The template that went out meanwhile («you have an answer»), and what the held text became in the end.
+    opener = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
+    message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.HELD)
+    created_at = models.DateTimeField(_("held since"), auto_now_add=True)
+    drop_at = models.DateTimeField(_("dropped at the latest"))
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    class Meta:
+        verbose_name = _("held reply")
+        verbose_name_plural = _("held replies")
+        indexes = [
+            models.Index(fields=["conversation", "id"], condition=Q(state="held"), name="held_of_conversation"),
+            models.Index(fields=["drop_at"], condition=Q(state="held"), name="held_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
 
 
 class IdempotencyKey(models.Model):

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
@@ -37,7 +38,7 @@ from channels_setup.providers.base import (
     Outgoing,
 )
 
-from . import conversations, reasons, windows
+from . import conversations, reasons, recognising, windows
 from .models import Attempt, Delivery, Draft, Message
 
 logger = logging.getLogger(__name__)
@@ -164,17 +165,21 @@ def claim(token: uuid.UUID, *, limit: int) -> list[Claimed]:
 
 
 def _admitted(claimed: Sequence[Claimed], token: uuid.UUID) -> list[Claimed]:
-    """Those that may go out now: the second look at the window, and at tries that were cut off."""
+    """Those that may go out now: the second look at the window, at the template, and at tries that were cut off."""
     if not claimed:
         return []
     now = windows.database_now()
     texts = [item for item in claimed if item.delivery.free_text]
     shut = windows.shut_among({item.delivery.conversation_id for item in texts}, now=now) if texts else set()
+    templates = {item.delivery.pk: template for item in claimed if (template := _template_of(item.delivery))}
+    asleep = recognising.not_sendable(templates.values())
     admitted = []
     for item in claimed:
         delivery = item.delivery
         if delivery.free_text and delivery.conversation_id in shut:
             cancel(delivery.pk, token=token, reason="window_shut_before_sending")
+        elif templates.get(delivery.pk, {}).get("id") in asleep:
+            cancel(delivery.pk, token=token, reason="template_not_sendable")
         elif item.interrupted and not _may_repeat(delivery):
             _settle_unknown(delivery, token)
         else:
@@ -185,6 +190,12 @@ def _admitted(claimed: Sequence[Claimed], token: uuid.UUID) -> list[Claimed]:
     if sending:
         Message.objects.filter(pk__in=sending, status=Message.Status.PENDING).update(status=Message.Status.SENDING)
     return admitted
+
+
+def _template_of(delivery: Delivery) -> dict[str, Any]:
+    """The template that a message delivery sends; empty for everything else."""
+    message = delivery.message if delivery.kind == Delivery.Kind.MESSAGE else None
+    return (message.template or {}) if message else {}
 
 
 def _may_repeat(delivery: Delivery) -> bool:
@@ -415,7 +426,8 @@ def _fail_message(message: Message, reason: str) -> None:
         .update(status=Message.Status.FAILED, status_at=timezone.now(), reason=reason)
     )
     if failed:
-        conversations.notice(message.conversation, "not_delivered", why_code=reason, message_id=message.pk)
+        name = (message.template or {}).get("name", "")
+        conversations.notice(message.conversation, "not_delivered", why_code=reason, name=name, message_id=message.pk)
 
 
 def window_has_shut(conversation_ids: Iterable[int]) -> None:

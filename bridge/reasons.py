@@ -23,6 +23,15 @@ SENTENCES: Mapping[str, Promise] = {
     "empty": _("There is nothing to send: the text is empty."),
     "too_long": _("The text is longer than WhatsApp takes (4,096 characters). Please shorten it."),
     "files_not_supported": _("This route carries no files. Put a link to the file in the text."),
+    # templates
+    "template_ambiguous": _("The window is shut, and the text fits more than one template. %(why)s"),
+    "template_near_miss": _("The window is shut, and the text is almost a template, but not quite. %(why)s"),
+    "template_not_ready": _("The window is shut, and the template is not ready to be sent. %(why)s"),
+    "template_not_sendable": _("The template “%(name)s” may not be sent now: it is no longer approved."),
+    "template_unknown": _("There is no such template on this channel."),
+    "template_values": _("The template's values need another look. %(why)s"),
+    "templates_not_supported": _("This provider sends no templates."),
+    "held_dropped": _("A held reply was dropped: the client has not written. Its text is kept as a draft."),
     # what the other side said
     "rate_limited": _("The provider asks us to slow down. We will try again."),
     "destination_error": _("The provider answered with an error of its own. We will try again."),
@@ -55,7 +64,11 @@ def sentence(code: str, details: Mapping[str, Any] | None = None) -> str:
     values = dict(details or {})
     if "why_code" in values:
         values["why"] = sentence(str(values.pop("why_code")), values)
-    try:
-        return str(text) % values if "%(" in str(text) else str(text)
-    except KeyError:
-        return str(text)
+    return (str(text) % _Gaps(values)).strip() if "%(" in str(text) else str(text)
+
+
+class _Gaps(dict[str, Any]):
+    """A value that nobody gave is left out of the sentence."""
+
+    def __missing__(self, key: str) -> str:
+        return ""

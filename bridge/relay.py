@@ -6,37 +6,20 @@ The window is decided here and once more right before the call (``outbox``), bot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
-from . import conversations, doorbell, reasons, tracking, windows
+from templates_registry import lifecycle
+
+from . import conversations, doorbell, recognising, tracking, windows
+from .decisions import REFUSE, TEXT, Decision
 from .models import Conversation, Delivery, Draft, Message, Ticket
 
 LONGEST_TEXT = 4096  # characters; WhatsApp's limit for a text message
-
-TEXT, TEMPLATE, HOLD, REFUSE = "text", "template", "hold", "refuse"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """What becomes of the words. ``reason`` is a code of ``reasons``; ``details`` what the ground was."""
-
-    outcome: str
-    reason: str = ""
-    template: dict[str, Any] | None = None
-    details: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def goes_out(self) -> bool:
-        return self.outcome in (TEXT, TEMPLATE)
-
-    @property
-    def sentence(self) -> str:
-        return reasons.sentence(self.reason, self.details) if self.reason else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +31,8 @@ class HandedIn:
     ticket: Ticket | None = None
 
 
-# The door for recognised template text: given the conversation and the words, a decision where the window is shut.
-Recogniser = Callable[[Conversation, str], Decision | None]
-
-
 def decide(
-    conversation: Conversation,
-    text: str,
-    *,
-    window: windows.WindowState,
-    files: Sequence[str] = (),
-    recognise: Recogniser | None = None,
+    conversation: Conversation, text: str, *, window: windows.WindowState, files: Sequence[str] = ()
 ) -> Decision:
     """The decision alone, from what is stored; nothing is written. See ``hand_in``."""
     if not text.strip() and not files:
@@ -67,17 +41,16 @@ def decide(
         return Decision(outcome=REFUSE, reason="too_long", details={"length": len(text)})
     if files and not conversation.api_channel.provider.sends_files:
         return Decision(outcome=REFUSE, reason="files_not_supported")
-    ground = {
-        "window": window.state,
-        "expires_at": window.expires_at.isoformat() if window.expires_at else None,
-    }
     if window.is_open:
-        return Decision(outcome=TEXT, details=ground)
-    recognised = recognise(conversation, text) if recognise else None
-    if recognised is not None:
-        return recognised
-    reason = "never_written" if window.expires_at is None else "window_shut"
-    return Decision(outcome=REFUSE, reason=reason, details=ground)
+        decision = recognising.in_open_window(conversation, text) or Decision(outcome=TEXT, text=text)
+    else:
+        reason = "never_written" if window.expires_at is None else "window_shut"
+        decision = recognising.in_shut_window(conversation, text) or Decision(outcome=REFUSE, reason=reason)
+    return replace(decision, ground=_ground(window))
+
+
+def _ground(window: windows.WindowState) -> dict[str, Any]:
+    return {"window": window.state, "expires_at": window.expires_at.isoformat() if window.expires_at else None}
 
 
 @transaction.atomic
@@ -91,37 +64,52 @@ def hand_in(*, conversation_id: int, text: str, author: Any, keep_draft: bool = 
     decision = decide(conversation, text, window=windows.of(conversation, now=now))
     if not decision.goes_out:
         if keep_draft and text.strip():
-            save_draft(conversation.pk, author=author, text=text, reason=decision.reason)
+            save_draft(conversation.pk, author=author, text=text, decision=decision)
         return HandedIn(decision=decision)
-    message, ticket = _say(conversation, text, decision, author=author, now=now)
-    Draft.objects.filter(conversation=conversation, user=author).delete()
-    return HandedIn(decision=decision, message=message, ticket=ticket)
+    return _say(conversation, decision, author=author, now=now)
 
 
-def _say(
-    conversation: Conversation, text: str, decision: Decision, *, author: Any, now: datetime
-) -> tuple[Message, Ticket]:
-    ticket, is_new = _ticket_for_reply(conversation, text, now=now)
+@transaction.atomic
+def hand_in_template(*, conversation_id: int, template_id: int, parameters: Any, author: Any) -> HandedIn:
+    """A template that was chosen with its values, whatever the window: the same way out as a recognised one.
+
+    ``parameters``: a list for numbered variables, an object for named ones, or an object by the variables' keys.
+    """
+    conversation = conversations.lock(conversation_id)
+    now = windows.database_now()
+    decision = recognising.chosen(conversation, template_id=template_id, parameters=parameters)
+    if not decision.goes_out:
+        return HandedIn(decision=decision)
+    decision = replace(decision, ground=_ground(windows.of(conversation, now=now)))
+    return _say(conversation, decision, author=author, now=now)
+
+
+def _say(conversation: Conversation, decision: Decision, *, author: Any, now: datetime) -> HandedIn:
+    ticket, is_new = _ticket_for_reply(conversation, decision.text, now=now)
+    template = decision.template
     message = Message.objects.create(
         conversation=conversation,
         api_channel=conversation.api_channel,
         ticket=ticket,
         direction=Message.Direction.OUTBOUND,
-        kind=Message.Kind.TEMPLATE if decision.outcome == TEMPLATE else Message.Kind.TEXT,
-        text=text,
-        template=decision.template,
+        kind=Message.Kind.TEMPLATE if template else Message.Kind.TEXT,
+        text=decision.text,
+        template=template.as_json() if template else None,
         author=author,
         status=Message.Status.PENDING,
-        details=decision.details,
+        details=decision.ground,
     )
     conversations.note_last_words(conversation, message, now=now)
     conversation.unread = 0
     conversation.save(update_fields=["last_message_at", "last_text", "last_direction", "unread"])
     windows.note_reply(conversation.pk, at=now)
+    if template:
+        lifecycle.note_use(template.id, user=author)
     spoken = tracking.Spoken(message=message, conversation=conversation, ticket=ticket, new_ticket=is_new)
     Delivery.objects.bulk_create(tracking.deliveries_for([spoken]))
+    Draft.objects.filter(conversation=conversation, user=author).delete()
     doorbell.ring_after_commit(doorbell.OUTBOUND)
-    return message, ticket
+    return HandedIn(decision=decision, message=message, ticket=ticket)
 
 
 def _ticket_for_reply(conversation: Conversation, text: str, *, now: datetime) -> tuple[Ticket, bool]:
@@ -145,13 +133,16 @@ def _ticket_for_reply(conversation: Conversation, text: str, *, now: datetime) -
     return ticket, False
 
 
-def save_draft(conversation_id: int, *, author: Any, text: str, reason: str = "") -> None:
-    """Keep what an operator wrote in a chat; empty text forgets it."""
+def save_draft(conversation_id: int, *, author: Any, text: str, decision: Decision | None = None) -> None:
+    """Keep what an operator wrote in a chat, with the reason where it was refused; empty text forgets it."""
     if not text:
         Draft.objects.filter(conversation=conversation_id, user=author).delete()
         return
+    reason, details = (decision.reason, decision.details) if decision else ("", {})
     Draft.objects.update_or_create(
-        conversation_id=conversation_id, user=author, defaults={"text": text, "reason": reason}
+        conversation_id=conversation_id,
+        user=author,
+        defaults={"text": text, "reason": reason, "details": details},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from . import doorbell, housekeeping, inbox, outbox
+from . import doorbell, held, housekeeping, inbox, outbox
 
 
 @shared_task
@@ -29,6 +29,11 @@ def expire_windows() -> int:
 @shared_task
 def heartbeat() -> None:
     housekeeping.beat("beat")
+
+
+@shared_task
+def drop_held_replies() -> int:
+    return held.drop_old()
 
 
 @shared_task

@@ -82,7 +82,8 @@ def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
             payload={
                 "event": _chat_event(item, channel),
                 "text": message.text,
-                "template": message.template,
+                "template": _extension(message),
+                "components": (message.template or {}).get("components", []),
                 "contact": {
                     "external_id": item.conversation.contact.external_id,
                     "phone": item.conversation.contact.phone,
@@ -171,9 +172,14 @@ def _chat_event(item: Spoken, channel: ApiChannel) -> dict[str, Any]:
         state=item.state,
         files=item.files,
         message_id=message.pk,
-        template=message.template,
+        template=_extension(message),
         platform=PLATFORM,
     )
+
+
+def _extension(message: Message) -> dict[str, Any] | None:
+    """The template of a message as events carry it: our extension ``template``."""
+    return {key: message.template[key] for key in ("name", "language", "parameters")} if message.template else None
 
 
 def _client(item: Spoken) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from channels_setup.codecs.bodies import BadBody, decode
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, RawRequest
 
-from . import conversations, relay
+from . import conversations, held, relay
 from .idempotency import Answer, KeyReused, once
 from .models import Contact, Conversation, WebhookEvent
 from .requests_in import MOST_BYTES, MOST_BYTES_WITH_FILES, TooLarge, blotted, event_row, exact_request
@@ -172,6 +172,8 @@ class AddMessage(UapiView):
             uploads=call.files,
         )
         received = conversations.receive(call.api_channel, [incoming])[0]
+        if received.is_new:
+            held.release([received.conversation.pk])
         call.api_channel.note_inbound()
         return {
             "chat_id": received.conversation.pk,

@@ -140,6 +140,11 @@ class ApiChannel(models.Model):
     track_message = models.BooleanField(_("All chat messages"), default=True)
     track_resumed = models.BooleanField(_("Chat resumed"), default=True)
 
+    template_in_window = models.BooleanField(
+        _("Recognise templates in an open window"),
+        default=False,
+        help_text=_("Send pasted template text as the template even while free text is allowed. Off: as plain text."),
+    )
     app_id = models.BigIntegerField(_("app ID"), unique=True, editable=False)
     path_token = models.CharField(max_length=64, unique=True, editable=False, default=secrecy.new_path_token)
     options = models.JSONField(_("options"), default=dict, blank=True, editable=False)

@@ -30,6 +30,7 @@ TIMETABLE: dict[str, tuple[str, float]] = {
     "drain_outbox": ("outbound", 2),
     "expire_windows": ("housekeeping", 5),
     "heartbeat": ("housekeeping", 10),
+    "drop_held_replies": ("housekeeping", 60),
     "prune": ("housekeeping", 3600),
 }
 

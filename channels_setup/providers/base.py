@@ -200,6 +200,7 @@ class Messenger(Provider):
     sends_templates: ClassVar[bool] = True
     sends_files: ClassVar[bool] = False
     reports_status: ClassVar[bool] = True
+    fills_templates: ClassVar[bool] = False  # takes a template by name and values, not as its text
     needs_redirect_url: ClassVar[bool] = False  # messages go to the Redirect URL
     has_phone_page: ClassVar[bool] = False  # a training phone on a web page
     signs_requests: ClassVar[bool] = False  # ``authenticate`` needs the account's secrets

@@ -1,0 +1,100 @@
+"""Held replies: what no template can say waits for the client to write.
+
+The operator's text is kept, a template («you have an answer») goes out in its place, and the moment the client
+writes the text follows, in order. After HELD_REPLY_DAYS it is dropped with a notice, and becomes a draft again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from . import conversations, relay, windows
+from .models import Conversation, Draft, HeldReply
+
+BATCH = 200
+
+
+@transaction.atomic
+def hold(
+    *, conversation_id: int, text: str, author: Any, template_id: int, parameters: Any
+) -> tuple[HeldReply | None, relay.HandedIn]:
+    """Send the template and keep the text. Where it cannot go out nothing is held; the decision says why."""
+    handed = relay.hand_in_template(
+        conversation_id=conversation_id, template_id=template_id, parameters=parameters, author=author
+    )
+    if handed.message is None:
+        return None, handed
+    held = HeldReply.objects.create(
+        conversation_id=conversation_id,
+        author=author,
+        text=text,
+        opener=handed.message,
+        drop_at=windows.database_now() + timedelta(days=settings.HELD_REPLY_DAYS),
+    )
+    return held, handed
+
+
+def release(conversation_ids: Iterable[int]) -> int:
+    """Contacts wrote: hand in what was held for them, the oldest first. In the caller's transaction; how many."""
+    waiting = HeldReply.objects.select_for_update(no_key=True).filter(
+        conversation__in=set(conversation_ids), state=HeldReply.State.HELD
+    )
+    released = 0
+    for held in waiting.order_by("pk"):
+        handed = relay.hand_in(conversation_id=held.conversation_id, text=held.text, author=held.author)
+        if handed.message is None:
+            continue  # the client's message was too old to open the window: it waits on
+        held.message, held.state, held.finished_at = handed.message, HeldReply.State.RELEASED, timezone.now()
+        held.save(update_fields=["message", "state", "finished_at"])
+        released += 1
+    return released
+
+
+@transaction.atomic
+def take_back(held_id: int, *, conversations_seen: Any) -> bool:
+    """The operator thinks better of it: the text becomes a draft again."""
+    held = (
+        HeldReply.objects.select_for_update(no_key=True)
+        .filter(pk=held_id, state=HeldReply.State.HELD, conversation__in=conversations_seen)
+        .first()
+    )
+    if held is None:
+        return False
+    _drop(held)
+    return True
+
+
+def drop_old() -> int:
+    """Drop what has waited too long, a batch at a time, each with a notice in its chat."""
+    dropped = 0
+    while batch := _drop_batch():
+        dropped += batch
+    return dropped
+
+
+@transaction.atomic
+def _drop_batch() -> int:
+    due = (
+        HeldReply.objects.select_for_update(skip_locked=True, no_key=True)
+        .filter(state=HeldReply.State.HELD, drop_at__lte=windows.database_now())
+        .order_by("drop_at")[:BATCH]
+    )
+    rows = list(due)
+    for held in rows:
+        _drop(held)
+        conversation = Conversation.objects.get(pk=held.conversation_id)
+        conversations.notice(conversation, "held_dropped")
+    return len(rows)
+
+
+def _drop(held: HeldReply) -> None:
+    held.state, held.finished_at = HeldReply.State.DROPPED, timezone.now()
+    held.save(update_fields=["state", "finished_at"])
+    if held.author_id and not Draft.objects.filter(conversation=held.conversation_id, user=held.author_id).exists():
+        Draft.objects.create(conversation_id=held.conversation_id, user_id=held.author_id, text=held.text)

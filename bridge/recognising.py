@@ -1,0 +1,99 @@
+"""The relay's questions to the template registry: is this pasted text a template, and may this one be sent?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from templates_registry import registry
+from templates_registry.components import Template as Pattern
+from templates_registry.graph import NotATemplate
+from templates_registry.models import Status, Template
+from templates_registry.recognition import Outcome, Recognition
+from templates_registry.rendering import provider_components, render
+
+from .decisions import REFUSE, TEMPLATE, ChosenTemplate, Decision
+from .models import Conversation
+
+REASONS = {
+    Outcome.AMBIGUOUS: "template_ambiguous",
+    Outcome.NEAR_MISS: "template_near_miss",
+    Outcome.NOT_READY: "template_not_ready",
+}
+
+
+def in_shut_window(conversation: Conversation, text: str) -> Decision | None:
+    """What the registry says of a text that may only go out as a template; None where nothing fits at all."""
+    if not conversation.api_channel.provider.sends_templates:
+        return None
+    found = registry.recognise(conversation.api_channel, text)
+    if found.outcome == Outcome.TEMPLATE:
+        return _as_template(found)
+    if found.outcome == Outcome.NONE:
+        return None
+    return Decision(
+        outcome=REFUSE,
+        reason=REASONS[found.outcome],
+        details={"why": str(found.sentence), "template_id": found.entry.ident if found.entry else None},
+        recognition=found.as_json(),
+    )
+
+
+def in_open_window(conversation: Conversation, text: str) -> Decision | None:
+    """Where the channel wants it so, template text goes out as the template though free text would do."""
+    channel = conversation.api_channel
+    if not channel.template_in_window or not channel.provider.sends_templates:
+        return None
+    found = registry.recognise(channel, text)
+    return _as_template(found) if found.outcome == Outcome.TEMPLATE else None
+
+
+def chosen(conversation: Conversation, *, template_id: int, parameters: Any) -> Decision:
+    """A template that somebody picked, with the values they gave."""
+    channel = conversation.api_channel
+    if not channel.provider.sends_templates:
+        return Decision(outcome=REFUSE, reason="templates_not_supported")
+    template = Template.objects.filter(pk=template_id, api_channel=channel).first()
+    if template is None:
+        return Decision(outcome=REFUSE, reason="template_unknown")
+    if not template.may_be_sent:
+        return Decision(outcome=REFUSE, reason="template_not_sendable", details={"name": template.name})
+    try:
+        return filled(template.pk, template.pattern, parameters)
+    except NotATemplate as problem:
+        return Decision(outcome=REFUSE, reason="template_values", details={"why": str(problem.sentence)})
+
+
+def filled(template_id: int, pattern: Pattern, parameters: Any) -> Decision:
+    """A template with values, ready to go out or refused with what is missing or too long, in words."""
+    rendering = render(pattern, parameters)
+    if not rendering.ready:
+        why = " ".join(str(problem.sentence) for problem in rendering.problems)
+        details = {"why": why, "template_id": template_id}
+        return Decision(outcome=REFUSE, reason="template_values", details=details)
+    values = pattern.keyed(parameters)
+    return Decision(
+        outcome=TEMPLATE,
+        text=rendering.text,
+        template=ChosenTemplate(
+            id=template_id,
+            name=pattern.name,
+            language=pattern.language,
+            parameters=pattern.arrange(values),
+            components=provider_components(pattern, values),
+        ),
+    )
+
+
+def _as_template(found: Recognition) -> Decision:
+    assert found.entry is not None and isinstance(found.entry.ident, int)
+    return filled(found.entry.ident, found.entry.template, found.parameters)
+
+
+def not_sendable(templates: Iterable[Mapping[str, Any]]) -> set[int]:
+    """Of these templates of messages, the ids of those that may not be sent any more."""
+    wanted = {template["id"] for template in templates if template.get("id")}
+    if not wanted:
+        return set()
+    approved = Template.objects.filter(pk__in=wanted, status=Status.APPROVED).values_list("pk", flat=True)
+    return wanted - set(approved)

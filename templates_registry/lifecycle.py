@@ -1,0 +1,125 @@
+"""What happens to a template, and its record: every change of status or text is an event, every text a version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from .components import Template as Pattern
+from .models import Registry, Status, Template, TemplateEvent, TemplateUse, TemplateVersion
+
+Source = TemplateEvent.Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class By:
+    """Who or what changes something."""
+
+    source: str
+    user: Any = None
+
+
+@transaction.atomic
+def create(template: Template, *, by: By) -> Template:
+    """Save a new template with its first version and its first event."""
+    template.save(force_insert=True)
+    _keep_version(template, by=by)
+    _note(template, by=by, what="status", to_status=template.status)
+    Registry.touch(template.api_channel_id)
+    return template
+
+
+@transaction.atomic
+def change_text(template: Template, pattern: Pattern, *, by: By) -> bool:
+    """Give a template a new text. The former one stays as a version; whether anything changed.
+
+    An approved text that people change here has to be approved again, unless it is the provider that says so.
+    """
+    locked = Template.objects.select_for_update().get(pk=template.pk)
+    before = (locked.components, locked.parameter_format)
+    locked.take(pattern)
+    text_changed = before != (locked.components, locked.parameter_format)
+    locked.save(update_fields=["components", "parameter_format", "variables", "updated_at"])
+    if text_changed:
+        _keep_version(locked, by=by)
+        _note(locked, by=by, what="text", from_status=locked.status, to_status=locked.status)
+        if by.source in (Source.HAND, Source.IMPORT) and locked.status in (Status.APPROVED, Status.REJECTED):
+            change_status(locked, Status.DRAFT, by=by)
+    Registry.touch(locked.api_channel_id)
+    template.refresh_from_db()
+    template.__dict__.pop("pattern", None)
+    return text_changed
+
+
+@transaction.atomic
+def change_status(template: Template, status: str, *, by: By, reason: str = "") -> bool:
+    """Move a template through its life; whether it moved. ``reason``: the provider's words, or a person's."""
+    locked = Template.objects.select_for_update().get(pk=template.pk)
+    if locked.status == status and locked.reject_reason == (reason if status == Status.REJECTED else ""):
+        return False
+    before, locked.status = locked.status, status
+    locked.reject_reason = reason if status == Status.REJECTED else ""
+    if status == Status.PENDING:
+        locked.submitted_at = timezone.now()
+    if status == Status.APPROVED:
+        locked.approved_at = timezone.now()
+        newest = locked.versions.first()
+        if newest is not None:
+            TemplateVersion.objects.filter(pk=newest.pk).update(was_approved=True)
+    locked.save(update_fields=["status", "reject_reason", "submitted_at", "approved_at", "updated_at"])
+    _note(locked, by=by, what="status", from_status=before, to_status=status, reason=reason)
+    Registry.touch(locked.api_channel_id)
+    template.refresh_from_db()
+    return True
+
+
+@transaction.atomic
+def change_category(template: Template, category: str, *, by: By) -> bool:
+    """The provider moved the template to another category, which changes its price: worth an event of its own."""
+    if template.category == category:
+        return False
+    before, template.category = template.category, category
+    template.save(update_fields=["category", "updated_at"])
+    _note(template, by=by, what="category", to_status=template.status, reason=f"{before} → {category}")
+    return True
+
+
+def note_use(template_id: int, *, user: Any) -> None:
+    """A template went out: counted for the list, and remembered among the operator's recent ones."""
+    now = timezone.now()
+    Template.objects.filter(pk=template_id).update(times_used=F("times_used") + 1, last_used_at=now)
+    if user is not None:
+        TemplateUse.objects.update_or_create(user=user, template_id=template_id, defaults={"last_used_at": now})
+
+
+def set_favourite(template_id: int, *, user: Any, is_favourite: bool) -> None:
+    TemplateUse.objects.update_or_create(user=user, template_id=template_id, defaults={"is_favourite": is_favourite})
+
+
+def _keep_version(template: Template, *, by: By) -> None:
+    newest = template.versions.first()
+    TemplateVersion.objects.create(
+        template=template,
+        number=newest.number + 1 if newest else 1,
+        parameter_format=template.parameter_format,
+        components=template.components,
+        variables=template.variables,
+        was_approved=template.status == Status.APPROVED,
+        author=by.user,
+    )
+
+
+def _note(template: Template, *, by: By, what: str, to_status: str, from_status: str = "", reason: str = "") -> None:
+    TemplateEvent.objects.create(
+        template=template,
+        what=what,
+        from_status=from_status,
+        to_status=to_status,
+        reason=reason,
+        source=by.source,
+        author=by.user,
+    )

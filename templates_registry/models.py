@@ -1,0 +1,285 @@
+"""The registry's rows: a template, its former texts, what happened to it, and who likes to use it.
+
+What a text means (variables, rules, rendering, recognition) is said by the pure modules beside this one; a row holds
+the components in the shape of the Graph API and gives them as ``pattern``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup.models import ApiChannel, ChatChannel
+
+from . import graph
+from .components import Template as Pattern
+from .components import Variable, described_as
+
+
+class Status(models.TextChoices):
+    """The provider's words, and one of ours: a draft has not been sent for approval yet."""
+
+    DRAFT = "draft", _("draft")
+    PENDING = "pending", _("waiting for approval")
+    APPROVED = "approved", _("approved")
+    REJECTED = "rejected", _("rejected")
+    PAUSED = "paused", _("paused")
+    DISABLED = "disabled", _("disabled")
+    IN_APPEAL = "in_appeal", _("in appeal")
+    ARCHIVED = "archived", _("archived")
+    PENDING_DELETION = "pending_deletion", _("being deleted")
+    LIMIT_EXCEEDED = "limit_exceeded", _("over the provider's limit")
+    DELETED = "deleted", _("deleted")
+    UNKNOWN = "unknown", _("unknown to us")
+
+
+class Category(models.TextChoices):
+    UTILITY = "UTILITY", _("utility")
+    MARKETING = "MARKETING", _("marketing")
+    AUTHENTICATION = "AUTHENTICATION", _("authentication")
+
+
+class Quality(models.TextChoices):
+    UNKNOWN = "UNKNOWN", _("not rated")
+    GREEN = "GREEN", _("good")
+    YELLOW = "YELLOW", _("middling")
+    RED = "RED", _("poor")
+
+
+class TemplateQuerySet(models.QuerySet["Template"]):
+    def sendable(self) -> TemplateQuerySet:
+        """Only approved ones may go out."""
+        return self.filter(status=Status.APPROVED)
+
+    def standing(self) -> TemplateQuerySet:
+        """Those that still exist at the provider or may come to."""
+        return self.exclude(status__in=[Status.DELETED, Status.ARCHIVED])
+
+    def seen_by(self, user: Any) -> TemplateQuerySet:
+        """Admins all; operators those of the API channels that watch their chat channels, within their tags if any."""
+        if user.is_superuser or user.has_perm("channels_setup.change_apichannel"):
+            return self
+        channels = ApiChannel.objects.filter(watched__in=ChatChannel.objects.all().seen_by(user))
+        mine = self.filter(api_channel__in=channels)
+        tags = TemplateTags.objects.filter(user=user).values_list("tags", flat=True).first()
+        return mine.filter(Q(tags=[]) | Q(tags__overlap=tags)) if tags else mine
+
+
+class Template(models.Model):
+    """One approved text (or one that is to become it) of one account, in one language."""
+
+    api_channel = models.ForeignKey(
+        ApiChannel, verbose_name=_("API channel"), on_delete=models.PROTECT, related_name="templates"
+    )
+    name = models.CharField(_("name"), max_length=512)
+    language = models.CharField(_("language"), max_length=20, help_text=_("The provider's code, as it is: ru, en_US."))
+    category = models.CharField(_("category"), max_length=40, choices=Category.choices, default=Category.UTILITY)
+    asked_category = models.CharField(_("category asked for"), max_length=40, blank=True)
+    status = models.CharField(_("status"), max_length=20, choices=Status.choices, default=Status.DRAFT)
+    quality = models.CharField(_("quality"), max_length=10, choices=Quality.choices, default=Quality.UNKNOWN)
+    parameter_format = models.CharField(max_length=20, default="POSITIONAL")
+    components = models.JSONField(_("components"), default=list)  # as in the Graph API
+    variables = models.JSONField(_("variables"), default=list, blank=True)  # [{key, label, example, hint, default}]
+    reject_reason = models.TextField(_("reason of the refusal"), blank=True)
+    external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
+    tags = ArrayField(
+        models.CharField(max_length=40),
+        verbose_name=_("tags"),
+        default=list,
+        blank=True,
+        help_text=_("Operators who were given tags see templates with one of them, and those without any."),
+    )
+    submitted_at = models.DateTimeField(_("sent for approval"), null=True, blank=True)
+    approved_at = models.DateTimeField(_("approved"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
+    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
+    times_used = models.IntegerField(_("times used"), default=0)
+
+    objects = TemplateQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("template")
+        verbose_name_plural = _("templates")
+        ordering = ["name", "language"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["api_channel", "name", "language"], name="one_template_per_name_and_language"
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["api_channel", "external_id"], condition=~Q(external_id=""), name="template_by_external_id"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} · {self.language}"
+
+    @cached_property
+    def pattern(self) -> Pattern:
+        """The text with its variables, as the pure modules see it. Raises graph.NotATemplate on broken components."""
+        return graph.read(self.as_graph(), described=described(self.variables))
+
+    def as_graph(self) -> dict[str, Any]:
+        """The row in the shape of the Graph API's list."""
+        return {
+            "id": self.external_id,
+            "name": self.name,
+            "language": self.language,
+            "category": self.category,
+            "status": self.status.upper(),
+            "parameter_format": self.parameter_format,
+            "components": self.components,
+        }
+
+    def take(self, pattern: Pattern) -> None:
+        """Set the text from a pattern; not saved. Whoever saves asks ``lifecycle`` to keep the former one."""
+        written = graph.write(pattern)
+        self.components = written["components"]
+        self.parameter_format = written.get("parameter_format", "POSITIONAL")
+        self.variables = plain_variables(pattern.variables)
+        self.__dict__.pop("pattern", None)
+
+    @property
+    def may_be_sent(self) -> bool:
+        return self.status == Status.APPROVED
+
+
+def described(rows: Iterable[dict[str, Any]]) -> list[Variable]:
+    """Stored labels, examples, hints and defaults as the pure modules take them."""
+    fields = ("label", "example", "hint", "default")
+    return [
+        Variable(str(row["key"]), **{name: str(row.get(name) or "") for name in fields})
+        for row in rows
+        if row.get("key")
+    ]
+
+
+def plain_variables(variables: Sequence[Variable]) -> list[dict[str, str]]:
+    return [{name: value for name, value in asdict(variable).items() if name != "place"} for variable in variables]
+
+
+def with_variables(pattern: Pattern, rows: Iterable[dict[str, Any]]) -> Pattern:
+    return described_as(pattern, described(rows))
+
+
+class TemplateVersion(models.Model):
+    """A former or present text. A paste of the previous approved one is recognised as such."""
+
+    template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="versions")
+    number = models.IntegerField(_("number"))
+    parameter_format = models.CharField(max_length=20)
+    components = models.JSONField(_("components"))
+    variables = models.JSONField(_("variables"), default=list)
+    was_approved = models.BooleanField(_("was approved"), default=False)
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("version of a template")
+        verbose_name_plural = _("versions of a template")
+        ordering = ["-number"]
+        constraints = [models.UniqueConstraint(fields=["template", "number"], name="one_version_per_number")]
+
+    def __str__(self) -> str:
+        return f"{self.template} v{self.number}"
+
+    @property
+    def pattern(self) -> Pattern:
+        row = self.template.as_graph() | {"parameter_format": self.parameter_format, "components": self.components}
+        return graph.read(row, described=described(self.variables))
+
+
+class TemplateEvent(models.Model):
+    """Something that happened to a template: when, from what to what, why, and who or what did it."""
+
+    class Source(models.TextChoices):
+        HAND = "hand", _("by hand")
+        PROVIDER = "provider", _("the provider")
+        SYNC = "sync", _("synchronisation")
+        IMPORT = "import", _("import")
+
+    template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField(_("when"), auto_now_add=True)
+    from_status = models.CharField(_("from"), max_length=20, choices=Status.choices, blank=True)
+    to_status = models.CharField(_("to"), max_length=20, choices=Status.choices)
+    what = models.CharField(_("what"), max_length=20)  # status, text, category, quality
+    reason = models.TextField(_("why"), blank=True)
+    source = models.CharField(_("source"), max_length=10, choices=Source.choices)
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+
+    class Meta:
+        verbose_name = _("event of a template")
+        verbose_name_plural = _("events of a template")
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.template}: {self.from_status} → {self.to_status}"
+
+
+class Registry(models.Model):
+    """The templates of one API channel as a whole. ``version`` grows with every change to them.
+
+    Each process keeps an index of the texts and compares this number before it uses it, so that a change is
+    followed at once everywhere.
+    """
+
+    api_channel = models.OneToOneField(ApiChannel, primary_key=True, on_delete=models.CASCADE, related_name="registry")
+    version = models.BigIntegerField(default=1)
+    synced_at = models.DateTimeField(_("last synchronised"), null=True)
+    next_sync_at = models.DateTimeField(_("next synchronisation"), null=True)
+    sync_error = models.TextField(_("why the last one failed"), blank=True)
+
+    class Meta:
+        verbose_name = _("registry")
+        verbose_name_plural = _("registries")
+
+    def __str__(self) -> str:
+        return f"{self.api_channel}"
+
+    @classmethod
+    def touch(cls, api_channel_id: int) -> None:
+        """Say that something changed. Call in the transaction of the change."""
+        made, is_new = cls.objects.get_or_create(api_channel_id=api_channel_id)
+        if not is_new:
+            cls.objects.filter(pk=made.pk).update(version=F("version") + 1)
+
+
+class TemplateTags(models.Model):
+    """Which tags an operator works with. None given: all templates of their channels."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="template_tags")
+    tags = ArrayField(models.CharField(max_length=40), default=list, blank=True)
+
+    class Meta:
+        verbose_name = _("operator's template tags")
+        verbose_name_plural = _("operators' template tags")
+
+    def __str__(self) -> str:
+        return ", ".join(self.tags)
+
+
+class TemplateUse(models.Model):
+    """An operator's own relation to a template: a favourite, or used lately."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="uses")
+    is_favourite = models.BooleanField(default=False)
+    last_used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("use of a template")
+        verbose_name_plural = _("uses of templates")
+        constraints = [models.UniqueConstraint(fields=["user", "template"], name="one_use_per_operator")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.template_id}"
