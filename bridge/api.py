@@ -60,10 +60,14 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 )
 
 
-def writing(*, answer: type[BaseSerializer[Any]], asked: Any = None, status: int = 200) -> Callable[[Any], Any]:
+def writing(
+    *, summary: str, answer: type[BaseSerializer[Any]], asked: Any = None, status: int = 200
+) -> Callable[[Any], Any]:
     """How a writing call is described in the schema."""
     refusals = {code: OpenApiResponse(serializers.ErrorSerializer) for code in (400, 404, 409, 422)}
-    return extend_schema(request=asked, responses={status: answer, **refusals}, parameters=[IDEMPOTENCY_KEY])
+    return extend_schema(
+        summary=summary, request=asked, responses={status: answer, **refusals}, parameters=[IDEMPOTENCY_KEY]
+    )
 
 
 def described(**summaries: str) -> Callable[[Any], Any]:
@@ -144,10 +148,15 @@ class Conversations(Rows):
     def get_serializer_context(self) -> dict[str, Any]:
         return {**super().get_serializer_context(), "now": windows.database_now()}
 
-    @writing(asked=serializers.NewMessageSerializer, answer=serializers.MessageSerializer, status=201)
+    @writing(
+        summary="Answer in a chat",
+        asked=serializers.NewMessageSerializer,
+        answer=serializers.MessageSerializer,
+        status=201,
+    )
     @action(detail=True, methods=["post"])
     def messages(self, request: Request, pk: str) -> Response:
-        """Answer in a chat. Obeys the service window: a refusal says why, and nothing goes out."""
+        """Obeys the service window exactly as the desk does: a refusal says why, and nothing goes out."""
         conversation = self.get_object()
         asked = serializers.NewMessageSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
@@ -162,7 +171,11 @@ class Conversations(Rows):
 
         return repeatable(request, words, work)
 
-    @writing(asked=serializers.AssignmentSerializer, answer=serializers.ConversationSerializer)
+    @writing(
+        summary="Give a chat to somebody",
+        asked=serializers.AssignmentSerializer,
+        answer=serializers.ConversationSerializer,
+    )
     @action(detail=True, methods=["post"])
     def assign(self, request: Request, pk: str) -> Response:
         """Make somebody responsible for a chat and its live request, or nobody."""
@@ -232,7 +245,7 @@ class Deliveries(Rows):
         rows = Delivery.objects.filter(conversation__in=seen).defer("payload")
         return rows.prefetch_related("tries") if self.action in ("retrieve", "retry") else rows
 
-    @writing(answer=serializers.DeliveryWithTriesSerializer)
+    @writing(summary="Send again", answer=serializers.DeliveryWithTriesSerializer)
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
         """Send a delivery again that was given up, cancelled, or whose outcome is unknown: same key, same content."""

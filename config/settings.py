@@ -183,6 +183,9 @@ REST_FRAMEWORK: dict[str, Any] = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Okno",
+    "DESCRIPTION": "What the portal knows, for programs. `manage.py token create NAME` prints a token for the header "
+    "`Authorization: Token …`; a program may do what that user may. Lists come newest first, `next` leads on. "
+    'Errors are `{"error": sentence, "reason": code}`.',
     "VERSION": "1",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
