@@ -1,6 +1,7 @@
 """The ground the tests stand on: real PostgreSQL and Valkey of their own, and nothing beyond loopback."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,13 @@ stay_on_loopback()
 
 def pytest_unconfigure() -> None:
     servers_for_tests.leave()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for each reason of skipping, however many tests it keeps from running."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    for reason, count in Counter(report.longrepr[2] for report in skipped).items():
+        terminalreporter.line(f"skipped {count}: {reason.removeprefix('Skipped: ')}")
 
 
 @pytest.fixture
