@@ -52,8 +52,8 @@ from .api_manners import (
 )
 from .models import Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
 
-# Refused because of how things stand now (the same call may work later), or because of what was asked.
-CONFLICTS = ("window_shut", "never_written")
+# Refused because of what was asked: 422. Everything else is refused because of how things stand now: 409.
+BAD_TEXT = ("empty", "too_long", "files_not_supported")
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key", location=OpenApiParameter.HEADER, description="Makes the call safe to repeat: it is done once."
@@ -166,7 +166,7 @@ class Conversations(Rows):
             handed = relay.hand_in(conversation_id=conversation.pk, text=words, author=request.user)
             if handed.message is None:
                 reason, sentence = handed.decision.reason, handed.decision.sentence
-                raise Refused(status_code=409 if reason in CONFLICTS else 422, reason=reason, sentence=sentence)
+                raise Refused(status_code=422 if reason in BAD_TEXT else 409, reason=reason, sentence=sentence)
             return 201, serializers.MessageSerializer(handed.message).data
 
         return repeatable(request, words, work)

@@ -26,7 +26,9 @@ class SentenceField(serializers.CharField):
         super().__init__(read_only=True, source="*", **kwargs)
 
     def to_representation(self, row: Any) -> str:
-        return reasons.sentence(row.reason, getattr(row, "details", None)) if row.reason else ""
+        if isinstance(row, Message):
+            return row.sentence
+        return reasons.sentence(row.reason) if row.reason else ""
 
 
 class ContactSerializer(serializers.ModelSerializer[Contact]):

@@ -42,9 +42,16 @@ def add_api_channel(*, chat_channel: ChatChannel, tracks: Iterable[str] | None =
         for kind in ApiChannel.TRACKS:
             setattr(api_channel, f"track_{kind}", kind in wanted)
     api_channel.full_clean()
-    # A training phone is ready at once: there is nobody to hand the keys to.
-    api_channel.state = ChannelState.LIVE if api_channel.provider.has_phone_page else ChannelState.WAITING
+    api_channel.state = _first_state(api_channel)
     api_channel.save()
     api_channel.watched.add(chat_channel)
     api_channel.issue_secret()
     return api_channel
+
+
+def _first_state(api_channel: ApiChannel) -> ChannelState:
+    """A training phone is ready at once: there is nobody to hand the keys to."""
+    if api_channel.provider.has_phone_page:
+        return ChannelState.LIVE
+    is_complete = api_channel.redirect_url or not api_channel.provider.needs_redirect_url
+    return ChannelState.WAITING if is_complete else ChannelState.DRAFT

