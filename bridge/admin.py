@@ -1,4 +1,7 @@
-"""What was said and sent, to look at; and the two buttons that set things going again."""
+"""What was said, to look at: chats, requests, windows, messages, contacts.
+
+What was sent is in ``admin_wire``, which is imported here and so registered too.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +9,21 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from django.contrib import admin, messages
-from django.db.models import OuterRef, Q, QuerySet, Subquery
-from django.http import HttpRequest
+from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from channels_setup.admin import ApiChannelAdmin
 from channels_setup.models import ApiChannel
 
-from . import doorbell, evidence, inbox, outbox, reasons, relay
-from .admin_lists import ChoiceFilter, HistoryAdmin, HistoryInline, by_id, by_text, link_to, pill
-from .models import (
-    Attachment,
-    Attempt,
-    Contact,
-    Conversation,
-    Delivery,
-    Heartbeat,
-    Message,
-    ServiceWindow,
-    StrayStatus,
-    Ticket,
-    WebhookEvent,
-)
-
-SHOWN_BODY = 100_000  # characters of a raw body that a page shows
+from . import evidence
+from .admin_lists import ChoiceFilter, HistoryAdmin, HistoryInline, by_id, by_text, chat_link, column, pill
+from .admin_wire import raw
+from .models import Attachment, Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
 
 admin.site.unregister(ApiChannel)
 
@@ -55,37 +43,50 @@ class ApiChannelWithEvidence(ApiChannelAdmin):
         }
 
 
-# --- conversations ---------------------------------------------------------------------------------------
-
-
 @admin.register(Contact)
 class ContactAdmin(HistoryAdmin):
-    list_display = ("id", "name", "phone", "external_id", "api_channel", "created_at")
+    list_display = ("id", "name", "phone", "external_id", "channel", "since")
     list_display_links = ("id", "name")
     list_select_related = ("api_channel",)
     list_filter = ("api_channel",)
     searches = (by_id(), by_text("phone"), by_text("external_id"))
     search_help_text = _("A whole phone, provider's id or number")
+    fields = readonly_fields = ("name", "phone", "email", "external_id", "channel", "since", "elsewhere")
+
+    channel = column("api_channel", _("API channel"))
+    since = column("created_at", _("first seen"))
 
     def seen_by(self, rows: QuerySet[Contact], user: Any) -> QuerySet[Contact]:
         return rows.filter(pk__in=Conversation.objects.all().seen_by(user).values("contact"))
 
+    @admin.display(description=_("chats"))
+    def elsewhere(self, contact: Contact) -> SafeString:
+        return format_html_join(", ", "{}", ((chat_link(chat),) for chat in contact.conversations.all()[:20]))
+
 
 class WindowInline(HistoryInline):
     model = ServiceWindow
-    fields = ("opened_at", "expires_at", "state", "first_reply_at")
+    fields = readonly_fields = ("opened", "expires", "state", "replied")
     ordering = ("-expires_at",)
+
+    opened = column("opened_at", _("opened"))
+    expires = column("expires_at", _("expires"))
+    replied = column("first_reply_at", _("first reply"))
 
 
 class TicketInline(HistoryInline):
     model = Ticket
-    fields = ("subject", "status", "assignee", "opened_at", "first_answer_at", "closed_at")
+    fields = readonly_fields = ("subject", "status", "assignee", "opened", "answered", "closed")
     ordering = ("-id",)
+
+    opened = column("opened_at", _("opened"))
+    answered = column("first_answer_at", _("first answer"))
+    closed = column("closed_at", _("closed"))
 
 
 @admin.register(Conversation)
 class ConversationAdmin(HistoryAdmin):
-    list_display = ("id", "who", "api_channel", "chat_channel", "window", "last_text", "last_message_at")
+    list_display = ("id", "who", "channel", "lands_in", "window", "words", "last_at")
     list_display_links = ("id", "who")
     list_select_related = ("contact", "api_channel", "chat_channel")
     list_filter = ("chat_channel", "api_channel")
@@ -93,17 +94,20 @@ class ConversationAdmin(HistoryAdmin):
     searches = (by_id("contact_id"), by_text("phone", prefix="contact__"), by_text("external_id", prefix="contact__"))
     search_help_text = _("A chat's number, or a client's whole phone or provider's id")
     chat_channel_path = "chat_channel"
-    fields = ("who", "api_channel", "chat_channel", "assignee", "created_at", "last_message_at", "unread", "elsewhere")
-    readonly_fields = ("who", "elsewhere")
+    fields = ("who", "channel", "lands_in", "assignee", "since", "last_at", "unread", "elsewhere")
+    readonly_fields = fields
     inlines = (TicketInline, WindowInline)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
+    who = column("contact", _("client"))
+    channel = column("api_channel", _("API channel"))
+    lands_in = column("chat_channel", _("chat channel"))
+    words = column("last_text", _("last words"))
+    last_at = column("last_message_at", _("last message"))
+    since = column("created_at", _("created"))
+
+    def get_queryset(self, request: Any) -> QuerySet[Conversation]:
         latest = ServiceWindow.objects.filter(conversation=OuterRef("pk")).order_by("-expires_at")
         return super().get_queryset(request).annotate(window_until=Subquery(latest.values("expires_at")[:1]))
-
-    @admin.display(description=_("client"))
-    def who(self, conversation: Conversation) -> str:
-        return str(conversation.contact)
 
     @admin.display(description=_("service window"))
     def window(self, conversation: Any) -> SafeString | str:
@@ -111,9 +115,8 @@ class ConversationAdmin(HistoryAdmin):
             return "–"
         if conversation.window_until <= timezone.now():
             return pill("shut", _("shut"))
-        return pill(
-            "open", _("until %(time)s") % {"time": f"{timezone.localtime(conversation.window_until):%d.%m %H:%M}"}
-        )
+        until = f"{timezone.localtime(conversation.window_until):%d.%m %H:%M}"
+        return pill("open", _("until %(time)s") % {"time": until})
 
     @admin.display(description=_("more"))
     def elsewhere(self, conversation: Conversation) -> SafeString:
@@ -133,7 +136,7 @@ class LiveFilter(ChoiceFilter):
 
 @admin.register(Ticket)
 class TicketAdmin(HistoryAdmin):
-    list_display = ("id", "subject", "status", "chat", "assignee", "opened_at", "first_answer_at", "closed_at")
+    list_display = ("id", "subject", "status", "chat", "assignee", "opened", "answered", "closed")
     list_display_links = ("id", "subject")
     list_select_related = ("conversation__contact", "assignee")
     list_filter = (LiveFilter,)
@@ -141,12 +144,16 @@ class TicketAdmin(HistoryAdmin):
     searches = (by_id("conversation_id"),)
     search_help_text = _("A request's or a chat's number")
     chat_channel_path = "conversation__chat_channel"
-    fields = ("chat", "status", "subject", "assignee", "opened_at", "first_answer_at", "closed_at", "updated_at")
-    readonly_fields = ("chat",)
+    fields = readonly_fields = ("chat", "status", "subject", "assignee", "opened", "answered", "closed", "changed")
+
+    opened = column("opened_at", _("opened"))
+    answered = column("first_answer_at", _("first answer"))
+    closed = column("closed_at", _("closed"))
+    changed = column("updated_at", _("changed"))
 
     @admin.display(description=_("chat"))
-    def chat(self, ticket: Ticket) -> SafeString | str:
-        return link_to(ticket.conversation, f"{ticket.conversation_id} · {ticket.conversation.contact}")
+    def chat(self, ticket: Ticket) -> SafeString:
+        return chat_link(ticket.conversation)
 
 
 class WindowFilter(ChoiceFilter):
@@ -169,18 +176,22 @@ class WindowFilter(ChoiceFilter):
 
 @admin.register(ServiceWindow)
 class ServiceWindowAdmin(HistoryAdmin):
-    list_display = ("id", "chat", "opened_at", "expires_at", "state_shown", "first_reply_at")
+    list_display = ("id", "chat", "opened", "expires", "state_shown", "replied")
     list_select_related = ("conversation__contact",)
     list_filter = (WindowFilter,)
     searches = (by_id("conversation_id"),)
     search_help_text = _("A chat's number")
     chat_channel_path = "conversation__chat_channel"
-    fields = ("chat", "opened_at", "expires_at", "state", "first_reply_at", "warned_at")
-    readonly_fields = ("chat",)
+    fields = readonly_fields = ("chat", "opened", "expires", "state_shown", "replied", "warned")
+
+    opened = column("opened_at", _("opened"))
+    expires = column("expires_at", _("expires"))
+    replied = column("first_reply_at", _("first reply"))
+    warned = column("warned_at", _("warned"))
 
     @admin.display(description=_("chat"))
-    def chat(self, window: ServiceWindow) -> SafeString | str:
-        return link_to(window.conversation, f"{window.conversation_id} · {window.conversation.contact}")
+    def chat(self, window: ServiceWindow) -> SafeString:
+        return chat_link(window.conversation)
 
     @admin.display(description=_("state"))
     def state_shown(self, window: ServiceWindow) -> SafeString:
@@ -201,31 +212,50 @@ class UnsettledFilter(ChoiceFilter):
 
 class AttachmentInline(HistoryInline):
     model = Attachment
-    fields = ("name", "mime", "size", "url")
+    fields = readonly_fields = ("called", "type", "bytes", "address")
     show_change_link = False
+
+    called = column("name", _("name"))
+    type = column("mime", _("type"))
+    bytes = column("size", _("bytes"))
+    address = column("url", _("address"))
 
 
 class DeliveryInline(HistoryInline):
     model = Delivery
-    fields = ("kind", "api_channel", "state", "attempts", "reason", "created_at", "finished_at")
+    fields = readonly_fields = ("kind", "api_channel", "state", "attempts", "since", "finished")
     ordering = ("id",)
+
+    since = column("created_at", _("created"))
+    finished = column("finished_at", _("finished"))
 
 
 @admin.register(Message)
 class MessageAdmin(HistoryAdmin):
-    list_display = ("id", "created_at", "direction", "said", "status_shown", "api_channel", "chat")
-    list_display_links = ("id", "created_at")
+    list_display = ("id", "stored", "direction", "said", "status_shown", "channel", "chat")
+    list_display_links = ("id", "stored")
     list_select_related = ("api_channel", "conversation__contact")
     list_filter = (UnsettledFilter, "api_channel")
     searches = (by_id("conversation_id"), by_text("external_id"))
     search_help_text = _("A message's or a chat's number, or the provider's whole id")
     chat_channel_path = "conversation__chat_channel"
     fields = (
-        *("chat", "direction", "kind", "text", "template", "status_shown", "status_at", "why"),
-        *("author", "api_channel", "ticket", "external_id", "provider_time", "created_at", "details"),
+        *("chat", "direction", "kind", "text", "template_shown", "status_shown", "changed", "why"),
+        *("writer", "channel", "request_shown", "external_id", "clock", "stored"),
     )
-    readonly_fields = ("chat", "status_shown", "why")
+    readonly_fields = fields
     inlines = (AttachmentInline, DeliveryInline)
+
+    stored = column("created_at", _("stored"))
+    clock = column("provider_time", _("provider's time"))
+    changed = column("status_at", _("status since"))
+    channel = column("api_channel", _("API channel"))
+    writer = column("author", _("author"))
+    request_shown = column("ticket", _("request"))
+
+    @admin.display(description=_("template"))
+    def template_shown(self, message: Message) -> SafeString | str:
+        return raw(json.dumps(message.template, ensure_ascii=False, indent=2)) if message.template else "–"
 
     @admin.display(description=_("text"))
     def said(self, message: Message) -> str:
@@ -241,180 +271,5 @@ class MessageAdmin(HistoryAdmin):
         return message.sentence or "–"
 
     @admin.display(description=_("chat"))
-    def chat(self, message: Message) -> SafeString | str:
-        return link_to(message.conversation, f"{message.conversation_id} · {message.conversation.contact}")
-
-
-# --- on the wire -----------------------------------------------------------------------------------------
-
-
-class DeliveryFilter(ChoiceFilter):
-    title = _("state")
-    parameter_name = "state"
-    questions = {
-        "trouble": (_("Given up or unknown"), lambda rows: rows.filter(state__in=evidence.TROUBLED)),
-        "unfinished": (_("Waiting or being sent"), lambda rows: rows.filter(state__in=Delivery.UNFINISHED)),
-    }
-
-
-class AttemptInline(HistoryInline):
-    model = Attempt
-    fields = ("number", "started_at", "duration_ms", "http_status", "verdict", "why", "answer")
-    readonly_fields = ("why",)
-    show_change_link = False
-
-    @admin.display(description=_("why"))
-    def why(self, attempt: Attempt) -> str:
-        return reasons.sentence(attempt.reason) if attempt.reason else "–"
-
-
-@admin.register(Delivery)
-class DeliveryAdmin(HistoryAdmin):
-    list_display = ("id", "created_at", "kind", "api_channel", "state_shown", "attempts", "why", "due", "chat")
-    list_display_links = ("id", "created_at")
-    list_select_related = ("api_channel", "conversation__contact")
-    list_filter = (DeliveryFilter, "api_channel")
-    searches = (by_id("conversation_id", "message_id"), lambda term: Q(key=term))
-    search_help_text = _("The number of a delivery, chat or message, or a whole key (webhook-id)")
-    chat_channel_path = "conversation__chat_channel"
-    fields = (
-        *("chat", "message", "kind", "track", "api_channel", "state_shown", "why", "attempts", "due"),
-        *("key", "free_text", "created_at", "finished_at", "content"),
-    )
-    readonly_fields = ("chat", "state_shown", "why", "due", "key", "content")
-    inlines = (AttemptInline,)
-    buttons = {"send-again": (_("Send again"), "send_again")}
-
-    def makes_sense(self, what: str, row: Any) -> bool:
-        return row.state in (*evidence.TROUBLED, Delivery.State.CANCELLED)
-
-    def send_again(self, request: HttpRequest, rows: QuerySet[Delivery]) -> tuple[int, str]:
-        count = sum(relay.send_again(pk) for pk in rows.order_by("pk").values_list("pk", flat=True))
-        if not count:
-            return messages.WARNING, str(_("Only what was given up, cancelled or is unknown can be sent again."))
-        return messages.SUCCESS, ngettext(
-            "%d delivery is in line again.", "%d deliveries are in line again.", count
-        ) % count
-
-    @admin.display(description=_("state"))
-    def state_shown(self, delivery: Delivery) -> SafeString:
-        return pill(delivery.state, delivery.get_state_display())
-
-    @admin.display(description=_("why"))
-    def why(self, delivery: Delivery) -> str:
-        return outbox.sentence(delivery) or "–"
-
-    @admin.display(description=_("next attempt"))
-    def due(self, delivery: Delivery) -> Any:
-        return delivery.next_attempt_at if delivery.state in Delivery.UNFINISHED else "–"
-
-    @admin.display(description=_("chat"))
-    def chat(self, delivery: Delivery) -> SafeString | str:
-        return link_to(delivery.conversation, f"{delivery.conversation_id} · {delivery.conversation.contact}")
-
-    @admin.display(description=_("content"))
-    def content(self, delivery: Delivery) -> SafeString:
-        return raw(json.dumps(delivery.payload, ensure_ascii=False, indent=2))
-
-
-class EventFilter(ChoiceFilter):
-    title = _("state")
-    parameter_name = "state"
-    questions = {
-        "failed": (_("Failed"), lambda rows: rows.filter(state=WebhookEvent.State.FAILED)),
-        "new": (_("Waiting"), lambda rows: rows.filter(state=WebhookEvent.State.NEW)),
-    }
-
-
-@admin.register(WebhookEvent)
-class WebhookEventAdmin(HistoryAdmin):
-    list_display = ("id", "received_at", "api_channel", "endpoint", "state_shown", "attempts", "error_cut")
-    list_display_links = ("id", "received_at")
-    list_select_related = ("api_channel",)
-    list_filter = (EventFilter, "api_channel")
-    search_help_text = _("An event's number")
-    fields = (
-        *("api_channel", "endpoint", "received_at", "state_shown", "error", "attempts", "processed_at"),
-        *("request_line", "header_lines", "body_shown", "trace"),
-    )
-    readonly_fields = ("state_shown", "request_line", "header_lines", "body_shown", "trace")
-    buttons = {"process-again": (_("Process again"), "process_again")}
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookEvent]:
-        # Bodies may have megabytes each: a list does without.
-        return super().get_queryset(request).defer("body", "traceback", "headers", "query_string")
-
-    def makes_sense(self, what: str, row: Any) -> bool:
-        return row.state == WebhookEvent.State.FAILED and row.endpoint == "webhook"
-
-    def process_again(self, request: HttpRequest, rows: QuerySet[WebhookEvent]) -> tuple[int, str]:
-        # A call of the API was answered there and then; only its caller can repeat it.
-        ids = list(rows.filter(endpoint="webhook").values_list("pk", flat=True))
-        count = inbox.reprocess(ids)
-        if not count:
-            return messages.WARNING, str(
-                _("Only failed events of a provider's webhook can be processed again. API calls are for their callers.")
-            )
-        doorbell.ring(doorbell.INBOUND)
-        return messages.SUCCESS, ngettext("%d event is in line again.", "%d events are in line again.", count) % count
-
-    @admin.display(description=_("state"))
-    def state_shown(self, event: WebhookEvent) -> SafeString:
-        return pill(event.state, event.get_state_display())
-
-    @admin.display(description=_("error"))
-    def error_cut(self, event: WebhookEvent) -> str:
-        return event.error if len(event.error) <= 120 else f"{event.error[:119]}…"
-
-    @admin.display(description=_("request"))
-    def request_line(self, event: WebhookEvent) -> SafeString:
-        query = f"?{event.query_string}" if event.query_string else ""
-        return format_html("<code>{} {}</code>", event.method, f"{event.endpoint}{query}"[:2000])
-
-    @admin.display(description=_("headers"))
-    def header_lines(self, event: WebhookEvent) -> SafeString:
-        return raw("\n".join(f"{name}: {text}" for name, text in event.headers.items()))
-
-    @admin.display(description=_("body"))
-    def body_shown(self, event: WebhookEvent) -> SafeString:
-        return raw(readable(bytes(event.body)))
-
-    @admin.display(description=_("traceback"))
-    def trace(self, event: WebhookEvent) -> SafeString | str:
-        return raw(event.traceback) if event.traceback else "–"
-
-
-@admin.register(StrayStatus)
-class StrayStatusAdmin(HistoryAdmin):
-    list_display = ("id", "api_channel", "external_id", "status", "code", "title", "received_at")
-    list_select_related = ("api_channel",)
-    searches = (by_id(), by_text("external_id"))
-    search_help_text = _("The provider's whole id of a message")
-
-
-@admin.register(Heartbeat)
-class HeartbeatAdmin(HistoryAdmin):
-    list_display = ("name", "at", "age")
-    ordering = ("name",)
-    search_fields = ()
-
-    @admin.display(description=_("seconds ago"))
-    def age(self, heartbeat: Heartbeat) -> int:
-        return round((timezone.now() - heartbeat.at).total_seconds())
-
-
-def raw(text: str) -> SafeString:
-    """Foreign text, escaped, as it is."""
-    cut = text if len(text) <= SHOWN_BODY else f"{text[:SHOWN_BODY]}\n…"
-    return format_html('<pre class="raw">{}</pre>', cut or "–")
-
-
-def readable(body: bytes) -> str:
-    """A raw body for human eyes: JSON indented, other text as it is, what is no text marked."""
-    text = body[: SHOWN_BODY * 4].decode("utf-8", "backslashreplace")
-    if len(body) > SHOWN_BODY * 4:
-        return text
-    try:
-        return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
-    except (ValueError, RecursionError):
-        return text
+    def chat(self, message: Message) -> SafeString:
+        return chat_link(message.conversation)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import models
-from django.db.models import Count, Q
+from django.db.models import Count, Min, Q
 from django.db.models.functions import ExtractHour
 from django.utils import timezone
 
@@ -32,7 +32,7 @@ class Evidence:
     outbound: int
     first_try_share: float | None  # percent of today's answers that were taken at once
     waiting: int
-    oldest_due_seconds: int
+    waiting_since: datetime | None
     dead: int
     median_ms: int | None
     error: str
@@ -62,13 +62,12 @@ def of(channel: ApiChannel) -> Evidence:
         all=Count("pk"), taken=Count("pk", filter=Q(verdict=ACCEPTED))
     )
     unfinished = Delivery.objects.filter(api_channel=channel, state__in=Delivery.UNFINISHED)
-    oldest = unfinished.filter(next_attempt_at__lte=now).order_by("next_attempt_at").first()
     return Evidence(
         inbound=sum(inbound),
         outbound=sum(outbound),
         first_try_share=100 * firsts["taken"] / firsts["all"] if firsts["all"] else None,
         waiting=unfinished[:MOST].count(),
-        oldest_due_seconds=int((now - oldest.next_attempt_at).total_seconds()) if oldest else 0,
+        waiting_since=unfinished.aggregate(since=Min("created_at"))["since"],
         dead=Delivery.objects.filter(api_channel=channel, state__in=TROUBLED)[:MOST].count(),
         median_ms=_median_ms(attempts.filter(started_at__gte=now - timedelta(hours=1))),
         error=last_error(channel),

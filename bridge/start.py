@@ -50,7 +50,7 @@ def start(request: HttpRequest) -> HttpResponse:
             "done": sum(line.state == DONE for line in lines),
             "warnings": warnings(channels),
             "phones": [channel for channel in channels if channel.phone_page_path],
-            "channels": channels,
+            "section": "start",
         },
     )
 
@@ -142,7 +142,7 @@ def _first_answer(channels: list[ApiChannel]) -> Line:
 def _operators() -> Line:
     active = Count("operators", filter=Q(operators__is_active=True))
     staffed = list(ChatChannel.objects.annotate(staff=active).order_by("id"))
-    empty = [channel for channel in staffed if not channel.staff]  # type: ignore[attr-defined]  # annotated above
+    empty = [channel for channel in staffed if not channel.staff]
     if empty or not staffed:
         return Line(
             title=_("Give the chat channels their operators"),

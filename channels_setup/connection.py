@@ -29,6 +29,13 @@ def steps(channel: ApiChannel) -> list[Step]:
     found = [_watched(channel)]
     if channel.provider.needs_verification:
         found.append(_verification(channel))
+    if channel.provider.needs_redirect_url and not channel.redirect_url:
+        found.append(
+            Step(
+                title=_("The Redirect URL is missing"),
+                note=_("The provider's staff give it to you after the verification: write it into the form below."),
+            )
+        )
     handover = channel.handovers.first()
     if handover is not None or not channel.provider.has_phone_page:
         found.extend(_handed_over(channel, handover))

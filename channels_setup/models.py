@@ -234,12 +234,17 @@ class ApiChannel(models.Model):
                 check_url(self.redirect_url)
             except Forbidden as problem:
                 errors["redirect_url"] = str(problem)
-        elif self.kind in messengers() and self.provider.needs_redirect_url:
+        elif self._is_at_work() and self.provider.needs_redirect_url:
+            # Before that it may be missing: the provider gives it when the verification is through.
             errors["redirect_url"] = _(
                 "This provider takes messages at its Redirect URL: ask its staff for the address."
             )
         if errors:
             raise ValidationError(errors)
+
+    def _is_at_work(self) -> bool:
+        state = self.paused_from if self.state == ChannelState.PAUSED else self.state
+        return self.kind in messengers() and state in (ChannelState.LIVE, ChannelState.FAILING)
 
     # --- state, by facts and by the admin's word where there is no fact to see ---
 

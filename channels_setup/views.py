@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.conf import settings
 from django.core import signing
 from django.http import HttpRequest, HttpResponse
@@ -77,7 +79,7 @@ def _ran_out(found: Handover) -> str:
     return _("This link ran out at %(at)s. Ask whoever sent it for a new one.") % {"at": _moment(found.expires_at)}
 
 
-def _moment(at: timezone.datetime) -> str:
+def _moment(at: datetime) -> str:
     return timezone.localtime(at).strftime("%d.%m.%Y %H:%M %Z")
 
 

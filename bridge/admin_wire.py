@@ -1,0 +1,234 @@
+"""What went over the wire, to look at; and the two buttons that set things going again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from . import doorbell, evidence, inbox, outbox, reasons, relay
+from .admin_lists import (
+    ChoiceFilter,
+    HistoryAdmin,
+    HistoryInline,
+    by_id,
+    by_text,
+    chat_link,
+    column,
+    link_to,
+    moment,
+    pill,
+)
+from .models import Attempt, Delivery, Heartbeat, StrayStatus, WebhookEvent
+
+SHOWN_BODY = 100_000  # characters of a raw body that a page shows
+
+
+def raw(text: str) -> SafeString:
+    """Foreign text, escaped, as it is."""
+    cut = text if len(text) <= SHOWN_BODY else f"{text[:SHOWN_BODY]}\n…"
+    return format_html('<pre class="raw">{}</pre>', cut or "–")
+
+
+def readable(body: bytes) -> str:
+    """A raw body for human eyes: JSON indented, other text as it is, what is no text marked."""
+    text = body[: SHOWN_BODY * 4].decode("utf-8", "backslashreplace")
+    if len(body) > SHOWN_BODY * 4:
+        return text
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    except (ValueError, RecursionError):
+        return text
+
+
+# --- out -------------------------------------------------------------------------------------------------
+
+
+class DeliveryFilter(ChoiceFilter):
+    title = _("state")
+    parameter_name = "state"
+    questions = {
+        "trouble": (_("Given up or unknown"), lambda rows: rows.filter(state__in=evidence.TROUBLED)),
+        "unfinished": (_("Waiting or being sent"), lambda rows: rows.filter(state__in=Delivery.UNFINISHED)),
+    }
+
+
+class AttemptInline(HistoryInline):
+    model = Attempt
+    fields = readonly_fields = ("number", "began", "duration_ms", "http_status", "verdict", "why", "answer")
+    show_change_link = False
+
+    began = column("started_at", _("started"))
+
+    @admin.display(description=_("why"))
+    def why(self, attempt: Attempt) -> str:
+        return reasons.sentence(attempt.reason) if attempt.reason else "–"
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(HistoryAdmin):
+    list_display = ("id", "since", "kind", "api_channel", "state_shown", "attempts", "why", "due", "chat")
+    list_display_links = ("id", "since")
+    list_select_related = ("api_channel", "conversation__contact")
+    list_filter = (DeliveryFilter, "api_channel")
+    searches = (by_id("conversation_id", "message_id"), lambda term: Q(key=term))
+    search_help_text = _("The number of a delivery, chat or message, or a whole key (webhook-id)")
+    chat_channel_path = "conversation__chat_channel"
+    fields = (
+        *("chat", "message_shown", "kind", "track", "api_channel", "state_shown", "why", "attempts", "due"),
+        *("key", "since", "finished", "content"),
+    )
+    readonly_fields = fields
+    inlines = (AttemptInline,)
+    buttons = {"send-again": (_("Send again"), "send_again")}
+
+    since = column("created_at", _("created"))
+    finished = column("finished_at", _("finished"))
+
+    def makes_sense(self, what: str, row: Any) -> bool:
+        return row.state in (*evidence.TROUBLED, Delivery.State.CANCELLED)
+
+    def send_again(self, request: HttpRequest, rows: QuerySet[Delivery]) -> tuple[int, str]:
+        count = sum(relay.send_again(pk) for pk in rows.order_by("pk").values_list("pk", flat=True))
+        if not count:
+            return messages.WARNING, _now("Only what was given up, cancelled or is unknown can be sent again.")
+        sentence = ngettext("%d delivery is in line again.", "%d deliveries are in line again.", count)
+        return messages.SUCCESS, sentence % count
+
+    @admin.display(description=_("state"))
+    def state_shown(self, delivery: Delivery) -> SafeString:
+        return pill(delivery.state, delivery.get_state_display())
+
+    @admin.display(description=_("why"))
+    def why(self, delivery: Delivery) -> str:
+        return outbox.sentence(delivery) or "–"
+
+    @admin.display(description=_("next attempt"))
+    def due(self, delivery: Delivery) -> Any:
+        return moment(delivery.next_attempt_at) if delivery.state in Delivery.UNFINISHED else "–"
+
+    @admin.display(description=_("chat"))
+    def chat(self, delivery: Delivery) -> SafeString:
+        return chat_link(delivery.conversation)
+
+    @admin.display(description=_("message"))
+    def message_shown(self, delivery: Delivery) -> SafeString | str:
+        return link_to(delivery.message)
+
+    @admin.display(description=_("content"))
+    def content(self, delivery: Delivery) -> SafeString:
+        return raw(json.dumps(delivery.payload, ensure_ascii=False, indent=2))
+
+
+# --- in --------------------------------------------------------------------------------------------------
+
+
+class EventFilter(ChoiceFilter):
+    title = _("state")
+    parameter_name = "state"
+    questions = {
+        "failed": (_("Failed"), lambda rows: rows.filter(state=WebhookEvent.State.FAILED)),
+        "new": (_("Waiting"), lambda rows: rows.filter(state=WebhookEvent.State.NEW)),
+    }
+
+
+@admin.register(WebhookEvent)
+class WebhookEventAdmin(HistoryAdmin):
+    list_display = ("id", "received", "api_channel", "endpoint", "state_shown", "attempts", "error_cut")
+    list_display_links = ("id", "received")
+    list_select_related = ("api_channel",)
+    list_filter = (EventFilter, "api_channel")
+    search_help_text = _("An event's number")
+    fields = (
+        *("api_channel", "endpoint", "received", "state_shown", "error", "attempts", "processed"),
+        *("request_line", "header_lines", "body_shown", "trace"),
+    )
+    readonly_fields = fields
+    buttons = {"process-again": (_("Process again"), "process_again")}
+
+    received = column("received_at", _("received"))
+    processed = column("processed_at", _("processed"))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookEvent]:
+        # Bodies may have megabytes each: a list does without.
+        return super().get_queryset(request).defer("body", "traceback", "headers", "query_string")
+
+    def makes_sense(self, what: str, row: Any) -> bool:
+        return row.state == WebhookEvent.State.FAILED and row.endpoint == "webhook"
+
+    def process_again(self, request: HttpRequest, rows: QuerySet[WebhookEvent]) -> tuple[int, str]:
+        # A call of the API was answered there and then; only its caller can repeat it.
+        count = inbox.reprocess(list(rows.filter(endpoint="webhook").values_list("pk", flat=True)))
+        if not count:
+            return messages.WARNING, _now(
+                "Only failed events of a provider's webhook can be processed again; API calls are for their callers."
+            )
+        doorbell.ring_after_commit(doorbell.INBOUND)
+        return messages.SUCCESS, ngettext("%d event is in line again.", "%d events are in line again.", count) % count
+
+    @admin.display(description=_("state"))
+    def state_shown(self, event: WebhookEvent) -> SafeString:
+        return pill(event.state, event.get_state_display())
+
+    @admin.display(description=_("error"))
+    def error_cut(self, event: WebhookEvent) -> str:
+        return event.error if len(event.error) <= 120 else f"{event.error[:119]}…"
+
+    @admin.display(description=_("request"))
+    def request_line(self, event: WebhookEvent) -> SafeString:
+        query = f"?{event.query_string}" if event.query_string else ""
+        return format_html("<code>{} {}</code>", event.method, f"{event.endpoint}{query}"[:2000])
+
+    @admin.display(description=_("headers"))
+    def header_lines(self, event: WebhookEvent) -> SafeString:
+        return raw("\n".join(f"{name}: {text}" for name, text in event.headers.items()))
+
+    @admin.display(description=_("body"))
+    def body_shown(self, event: WebhookEvent) -> SafeString:
+        return raw(readable(bytes(event.body)))
+
+    @admin.display(description=_("traceback"))
+    def trace(self, event: WebhookEvent) -> SafeString | str:
+        return raw(event.traceback) if event.traceback else "–"
+
+
+@admin.register(StrayStatus)
+class StrayStatusAdmin(HistoryAdmin):
+    list_display = ("id", "received", "channel", "wire_id", "word", "provider_code", "provider_title")
+    list_select_related = ("api_channel",)
+    searches = (by_id(), by_text("external_id"))
+    search_help_text = _("The provider's whole id of a message")
+    fields = readonly_fields = ("received", "channel", "wire_id", "word", "provider_code", "provider_title")
+
+    received = column("received_at", _("received"))
+    channel = column("api_channel", _("API channel"))
+    wire_id = column("external_id", _("provider's id"))
+    word = column("get_status_display", _("status"))
+    provider_code = column("code", _("code"))
+    provider_title = column("title", _("in the provider's words"))
+
+
+@admin.register(Heartbeat)
+class HeartbeatAdmin(HistoryAdmin):
+    """Not a history, but nothing to edit either."""
+
+    list_display = ("part", "seen", "age")
+    ordering = ("name",)
+    search_fields = ()
+    fields = readonly_fields = ("part", "seen", "age")
+
+    part = column("name", _("part"))
+    seen = column("at", _("last seen at work"))
+
+    @admin.display(description=_("seconds ago"))
+    def age(self, heartbeat: Heartbeat) -> int:
+        return round((timezone.now() - heartbeat.at).total_seconds())
