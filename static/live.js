@@ -126,6 +126,7 @@
     swap("chat_head", news.chat_head);
     swap("client", news.client);
     swap("composer_gate", news.composer_gate);
+    swap("composer_time", news.composer_time);
     const messages = byId("messages");
     if (!("old" in messages.dataset)) drawMessages(messages, pieces(news.messages));
     if (news.unread && !document.hidden) tell(chat.dataset.seen, {});
@@ -288,8 +289,17 @@
     const scroll = byId("scroll");
     if (scroll && !("old" in byId("messages").dataset)) toEnd(scroll);
     if (matchMedia("(min-width: 761px)").matches) byId("text")?.focus({ preventScroll: true });
-    scroll?.addEventListener("scroll", () => { if (isAtEnd(scroll)) byId("newer").hidden = true; }, { passive: true });
+    if (scroll) stayAtEnd(scroll);
     ask();
+  };
+  // Pictures load after the text and make the thread longer: who was at its end stays there.
+  const stayAtEnd = (scroll) => {
+    let atEnd = isAtEnd(scroll);
+    scroll.addEventListener("scroll", () => {
+      atEnd = isAtEnd(scroll);
+      if (atEnd) byId("newer").hidden = true;
+    }, { passive: true });
+    new ResizeObserver(() => { if (atEnd && scroll.isConnected) scroll.scrollTop = scroll.scrollHeight; }).observe(byId("messages"));
   };
 
   addEventListener("okno:shut", (event) => {

@@ -81,7 +81,7 @@ def news(request: HttpRequest) -> HttpResponse:
                 "refusal": context["refusal"],
                 **{
                     part: render_to_string(f"bridge/{part}.html", context, request)
-                    for part in ("messages", "chat_head", "composer_gate", "client")
+                    for part in ("messages", "chat_head", "composer_gate", "composer_time", "client")
                 },
             }
     if not answer:
@@ -152,7 +152,7 @@ def chat_context(
     window = presentation.window_view(windows.of(conversation, now=now), now=now)
     before = None if only_newest else as_number(request.GET.get("before"))
     if not refusal and draft is not None and draft.reason:
-        refusal = reasons.sentence(draft.reason)
+        refusal = reasons.sentence(draft.reason, draft.details)
     return {
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),

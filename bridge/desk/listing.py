@@ -14,7 +14,7 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from bridge.models import Conversation, Message, ServiceWindow, Ticket
 from channels_setup.providers import messengers
@@ -27,16 +27,16 @@ MOST_COUNTED = 99  # a number beside a tab is not worth counting further
 
 CLOSING, OPEN, SHUT = "closing", "open", "shut"
 GROUPS: dict[str, Promise] = {
-    CLOSING: _("Window closing soon"),
-    OPEN: _("Open"),
-    SHUT: _("Shut: template only"),
+    CLOSING: pgettext_lazy("group of chats", "Window closing soon"),
+    OPEN: pgettext_lazy("group of chats", "Open"),
+    SHUT: pgettext_lazy("group of chats", "Shut: template only"),
 }
 ALL, WAITING, MINE, UNASSIGNED = "all", "waiting", "mine", "unassigned"
 TABS: dict[str, Promise] = {
-    ALL: _("All"),
-    WAITING: _("Waiting for us"),
-    MINE: _("Mine"),
-    UNASSIGNED: _("Unassigned"),
+    ALL: pgettext_lazy("chats", "All"),
+    WAITING: pgettext_lazy("chats", "Waiting for us"),
+    MINE: pgettext_lazy("chats", "Mine"),
+    UNASSIGNED: pgettext_lazy("chats", "Unassigned"),
 }
 
 

@@ -57,14 +57,17 @@ def line(message: Message, *, now: datetime) -> WhyLine:
 
 
 def _stations(message: Message, delivery: Delivery | None) -> Iterator[Station]:
-    yield Station(name=_("accepted"), state=PASSED)
-    yield Station(name=_("window"), state=PASSED)
+    yield Station(name=pgettext("station", "accepted"), state=PASSED)
+    yield Station(name=pgettext("station", "window"), state=PASSED)
     is_template = message.kind == Message.Kind.TEMPLATE
-    yield Station(name=_("as a template") if is_template else _("as text"), state=PASSED)
+    yield Station(
+        name=pgettext("station", "as a template") if is_template else pgettext("station", "as text"), state=PASSED
+    )
     handed, arrived = _last_two(message)
     number = max(delivery.attempts, 1) if delivery else 1
-    yield Station(name=_("attempt %(number)d") % {"number": number}, state=handed)
-    yield Station(name=_("read") if message.status == Status.READ else _("delivered"), state=arrived)
+    yield Station(name=pgettext("station", "attempt %(number)d") % {"number": number}, state=handed)
+    is_read = message.status == Status.READ
+    yield Station(name=pgettext("station", "read") if is_read else pgettext("station", "delivered"), state=arrived)
 
 
 def _last_two(message: Message) -> tuple[str, str]:
