@@ -6,6 +6,7 @@ however many they are. The same message (by the provider's id) is stored once, e
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -44,7 +45,7 @@ class Incoming:
     uploads: tuple[UploadedFile, ...] = ()
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def receive(api_channel: ApiChannel, incoming: Sequence[Incoming]) -> list[Received]:
     """Store contacts' messages, keep their windows, queue the events. One result for each, in their order."""
     now = windows.database_now()
@@ -317,14 +318,29 @@ def _newest(pairs: Sequence[tuple[Message, Incoming]], *, now: datetime) -> dict
 
 def _last_words(messages: Sequence[Message], *, now: datetime) -> None:
     touched: dict[int, Conversation] = {}
+    unread: Counter[int] = Counter()
     for message in messages:
         conversation = message.conversation
         note_last_words(conversation, message, now=now)
-        conversation.unread += 1
+        unread[conversation.pk] += 1
         touched[conversation.pk] = conversation
-    Conversation.objects.bulk_update(
-        [touched[pk] for pk in sorted(touched)], ["last_message_at", "last_text", "last_direction", "unread"]
-    )
+    rows = [touched[pk] for pk in sorted(touched)]
+    with connection.cursor() as cursor:  # plain SQL for the reason given in ``windows``
+        cursor.execute(
+            """
+            UPDATE bridge_conversation c
+            SET last_message_at = %s, last_text = v.text, last_direction = v.direction, unread = c.unread + v.unread
+            FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::int[]) AS v(id, text, direction, unread)
+            WHERE c.id = v.id
+            """,
+            [
+                now,
+                [row.pk for row in rows],
+                [row.last_text for row in rows],
+                [str(row.last_direction) for row in rows],
+                [unread[row.pk] for row in rows],
+            ],
+        )
 
 
 def note_last_words(conversation: Conversation, message: Message, *, now: datetime) -> None:

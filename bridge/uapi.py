@@ -17,6 +17,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.files.uploadedfile import UploadedFile
 from django.db import DatabaseError
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -188,10 +189,13 @@ class AddMessage(UapiView):
         channel_id = values.as_id(call.values.get("channel_id"), "channel_id")
         if channel_id is None:
             raise BadBody(_("“channel_id” is missing."))
-        channel = ChatChannel.objects.filter(pk=channel_id).first()
+        watching = call.api_channel.watched.through.objects.filter(
+            chatchannel=OuterRef("pk"), apichannel=call.api_channel.pk
+        )
+        channel = ChatChannel.objects.filter(pk=channel_id).annotate(is_watched=Exists(watching)).first()
         if channel is None:
             raise Error(NOT_FOUND, _("channel_id %(id)s is not a chat channel.") % {"id": channel_id}, status=False)
-        if not call.api_channel.watched.filter(pk=channel.pk).exists():
+        if not channel.is_watched:
             raise Error(NOT_ALLOWED, _("This API channel does not watch chat channel %(id)s.") % {"id": channel_id})
         company_id = values.as_id(call.values.get("company_id"), "company_id")
         if company_id is not None and company_id != channel.company_id:

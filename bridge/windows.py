@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from django.db import connection, transaction
 
 if TYPE_CHECKING:
-    from .models import Conversation
+    from .models import Conversation, ServiceWindow
 
 LENGTH = timedelta(hours=24)
 BATCH = 500
@@ -124,9 +124,21 @@ def prolong(written: Mapping[int, tuple[datetime, int]], *, now: datetime) -> No
             )
         )
     if changed:
-        ServiceWindow.objects.bulk_update(changed, ["expires_at", "state"])
+        _write(changed)
     if new:
         ServiceWindow.objects.bulk_create(new)
+
+
+def _write(changed: list[ServiceWindow]) -> None:
+    """One plain statement: Django's bulk_update costs more than all the rest of taking a message in."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE bridge_servicewindow w SET expires_at = v.expires_at, state = v.state
+            FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[]) AS v(id, expires_at, state) WHERE w.id = v.id
+            """,
+            [[w.pk for w in changed], [w.expires_at for w in changed], [str(w.state) for w in changed]],
+        )
 
 
 def note_reply(conversation_id: int, *, at: datetime) -> None:
