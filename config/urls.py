@@ -1,12 +1,14 @@
 """The whole public surface on one screen."""
 
 from django.contrib import admin
+from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from bridge import api, files, start, uapi, webhooks
+from bridge.desk import actions, chats, login, phone, requests
 from channels_setup.views import handover
-from config import health
+from config import health, metrics
 
 urlpatterns: list[URLPattern | URLResolver] = [
     # machines
@@ -21,9 +23,27 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
+    path("metrics", metrics.metrics, name="metrics"),
     # files
     path("files/<int:pk>/", files.chat_file, name="file"),
     path("files/shared/<str:signature>/", files.signed_file, name="signed-file"),
+    # people: the desk
+    path("chats/", chats.chats, name="chats"),
+    path("chats/news/", chats.news, name="chats-news"),
+    path("chats/<int:pk>/", chats.chat, name="chat"),
+    path("chats/<int:pk>/send/", actions.send, name="chat-send"),
+    path("chats/<int:pk>/draft/", actions.draft, name="chat-draft"),
+    path("chats/<int:pk>/seen/", actions.seen, name="chat-seen"),
+    path("chats/<int:pk>/assign/", actions.assign, name="chat-assign"),
+    path("chats/<int:pk>/request/", actions.ticket_status, name="chat-ticket"),
+    path("chats/<int:pk>/messages/<int:message_id>/why/", chats.why_line, name="chat-why"),
+    path("chats/<int:pk>/messages/<int:message_id>/again/", actions.send_again, name="chat-again"),
+    path("requests/", requests.requests, name="requests"),
+    path("phone/<str:token>/", phone.phone, name="phone"),
+    path("phone/<str:token>/messages", phone.messages, name="phone-messages"),
+    # people: coming in
+    path("login/", login.Login.as_view(), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
     # people
     path("", start.start, name="start"),
     path("handover/<str:token>/", handover, name="handover"),
