@@ -21,7 +21,7 @@ from channels_setup.admin import ApiChannelAdmin
 from channels_setup.models import ApiChannel
 
 from . import evidence
-from .admin_lists import ChoiceFilter, HistoryAdmin, HistoryInline, by_id, by_text, chat_link, column, pill
+from .admin_lists import ChoiceFilter, HistoryAdmin, HistoryInline, by_id, by_text, chat_link, column, itself, pill
 from .admin_wire import raw
 from .models import Attachment, Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
 
@@ -76,9 +76,10 @@ class WindowInline(HistoryInline):
 
 class TicketInline(HistoryInline):
     model = Ticket
-    fields = readonly_fields = ("subject", "status", "assignee", "opened", "answered", "closed")
+    fields = readonly_fields = ("number", "subject", "status", "assignee", "opened", "answered", "closed")
     ordering = ("-id",)
 
+    number = itself(_("number"))
     opened = column("opened_at", _("opened"))
     answered = column("first_answer_at", _("first answer"))
     closed = column("closed_at", _("closed"))
@@ -213,7 +214,6 @@ class UnsettledFilter(ChoiceFilter):
 class AttachmentInline(HistoryInline):
     model = Attachment
     fields = readonly_fields = ("called", "type", "bytes", "address")
-    show_change_link = False
 
     called = column("name", _("name"))
     type = column("mime", _("type"))
@@ -223,9 +223,10 @@ class AttachmentInline(HistoryInline):
 
 class DeliveryInline(HistoryInline):
     model = Delivery
-    fields = readonly_fields = ("kind", "api_channel", "state", "attempts", "since", "finished")
+    fields = readonly_fields = ("number", "kind", "api_channel", "state", "attempts", "since", "finished")
     ordering = ("id",)
 
+    number = itself(_("number"))
     since = column("created_at", _("created"))
     finished = column("finished_at", _("finished"))
 

@@ -154,7 +154,8 @@ class HistoryAdmin(ModelAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         row = self.get_object(request, object_id)
-        extra = {"buttons": list(self._buttons_for(request, row)) if row else [], **(extra_context or {})}
+        extra: dict[str, Any] = {"show_history": False}  # nobody changes these rows here, so there is none to show
+        extra |= {"buttons": list(self._buttons_for(request, row)) if row else [], **(extra_context or {})}
         return super().change_view(request, object_id, form_url, extra)
 
     def _buttons_for(self, request: HttpRequest, row: Any) -> Iterator[dict[str, Any]]:
@@ -173,7 +174,7 @@ class HistoryInline(TabularInline):
     extra = 0
     per_page = 20
     can_delete = False
-    show_change_link = True
+    hide_title = True
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -232,3 +233,13 @@ def link_to(row: Model | None, label: object = None) -> SafeString | str:
 def chat_link(conversation: Any) -> SafeString:
     """The chat's number and whom it is with, as a link."""
     return SafeString(link_to(conversation, f"{conversation.pk} · {conversation.contact}"))
+
+
+def itself(label: Any) -> Any:
+    """A row of an inline as a link to its own page."""
+
+    @admin.display(description=label)
+    def shown(model_admin: Any, row: Any) -> Any:
+        return link_to(row, row.pk)
+
+    return shown

@@ -65,7 +65,6 @@ class DeliveryFilter(ChoiceFilter):
 class AttemptInline(HistoryInline):
     model = Attempt
     fields = readonly_fields = ("number", "began", "duration_ms", "http_status", "verdict", "why", "answer")
-    show_change_link = False
 
     began = column("started_at", _("started"))
 

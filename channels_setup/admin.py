@@ -101,7 +101,7 @@ class ApiChannelForm(forms.ModelForm):
     class Meta:
         model = ApiChannel
         fields = (
-            *("name", "kind", "redirect_url", "send_json", "send_utf8", "on_unknown", "watched"),
+            *("name", "kind", "redirect_url", "send_json", "send_utf8", "on_unknown", "template_in_window", "watched"),
             *("track_new_ticket", "track_comment", "track_change", "track_rating"),
             *("track_new_chat", "track_message", "track_resumed"),
         )
@@ -127,7 +127,10 @@ class ApiChannelAdmin(ModelAdmin):
     list_display = ("name", "kind", "state_shown", "watches", "first_inbound_at", "first_outbound_at")
     search_fields = ("name", "app_id")
     fieldsets = (
-        (_("The channel itself"), {"fields": ("name", "kind", "redirect_url", "send_json", "send_utf8", "on_unknown")}),
+        (
+            _("The channel itself"),
+            {"fields": ("name", "kind", "redirect_url", "send_json", "send_utf8", "on_unknown", "template_in_window")},
+        ),
         (
             _("Watch channels"),
             {

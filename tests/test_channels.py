@@ -1,0 +1,251 @@
+"""Channels: what may be saved, the states they pass through, their keys, and how far they are connected."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.test import override_settings
+from django.utils import timezone
+
+from channels_setup import checks, connection
+from channels_setup.admin import ApiChannelForm
+from channels_setup.models import ApiChannel, ChannelState, Handover
+from tests.factories import ApiChannelFactory, ChatChannelFactory, boris
+from tests.receiver import Receiver
+
+pytestmark = pytest.mark.django_db
+
+
+def form(**changed: Any) -> ApiChannelForm:
+    """The four blocks, filled in as the set-up guide says."""
+    filled = {
+        "name": "WhatsApp",
+        "kind": "acebot",
+        "redirect_url": "http://127.0.0.1:8080/hook",
+        "send_json": "on",
+        "send_utf8": "on",
+        "on_unknown": "resend",
+        "watched": [ChatChannelFactory().pk],
+        "track_message": "on",
+    }
+    return ApiChannelForm({**filled, **changed})
+
+
+# --- the form ---------------------------------------------------------------------------------------------
+
+
+def test_a_complete_form_is_saved_as_it_was_ticked() -> None:
+    filled = form(send_json="", track_message="", track_resumed="on")
+
+    assert filled.is_valid(), filled.errors
+    channel = filled.save()
+
+    assert not channel.send_json and channel.send_utf8
+    assert channel.tracked == ["resumed"]
+    assert channel.state == ChannelState.DRAFT
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://10.0.0.7/hook", "private"),
+        ("https://192.168.1.1/hook", "private"),
+        ("https://[::1]/hook", "private"),
+        ("https://169.254.169.254/latest", "private"),
+        ("ftp://127.0.0.1/hook", "https://"),
+        ("hooks.example", "https://"),
+        ("https://user:word@127.0.0.1/", "user name or password"),
+        ("https://exa mple/", "spaces"),
+    ],
+)
+def test_a_redirect_url_that_may_not_be_called_is_refused_at_its_field(url: str, words: str) -> None:
+    filled = form(redirect_url=url)
+
+    assert not filled.is_valid()
+    assert words in filled.errors["redirect_url"][0]
+
+
+@override_settings(RELAY_ALLOWED_PRIVATE_CIDRS=[])
+def test_loopback_is_private_too_unless_it_is_listed() -> None:
+    filled = form()
+
+    assert not filled.is_valid()
+    assert "RELAY_ALLOWED_PRIVATE_CIDRS" in filled.errors["redirect_url"][0]
+
+
+def test_plain_http_to_a_public_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("channels_setup.outgoing.resolve", lambda host, port: ["93.184.215.14"])
+
+    filled = form(redirect_url="http://hooks.example/acebot")
+
+    assert not filled.is_valid()
+    assert "https://" in filled.errors["redirect_url"][0]
+
+
+def test_an_empty_watch_list_is_a_sentence_at_the_field() -> None:
+    filled = form(watched=[])
+
+    assert not filled.is_valid()
+    assert "watches no chat channel" in filled.errors["watched"][0]
+
+
+def test_the_redirect_url_may_come_after_the_verification() -> None:
+    filled = form(redirect_url="")
+
+    assert filled.is_valid(), filled.errors
+
+
+def test_a_channel_at_work_keeps_its_redirect_url() -> None:
+    channel = ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:8080/hook", state=ChannelState.LIVE)
+    channel.redirect_url = ""
+
+    with pytest.raises(ValidationError) as refused:
+        channel.clean()
+
+    assert "redirect_url" in refused.value.message_dict
+
+
+# --- states -----------------------------------------------------------------------------------------------
+
+
+def test_a_channel_goes_from_draft_through_verification_to_waiting_and_by_facts_to_live() -> None:
+    channel = ApiChannelFactory(kind="acebot", state=ChannelState.DRAFT)
+    seen = [channel.state]
+
+    for step in (channel.sent_for_verification, channel.verified, channel.note_inbound):
+        step()
+        channel.refresh_from_db()
+        seen.append(channel.state)
+
+    assert seen == ["draft", "verifying", "waiting", "live"]
+    assert channel.verifying_since is not None and channel.first_inbound_at is not None
+
+
+def test_a_live_channel_is_not_sent_back_to_verification() -> None:
+    channel = ApiChannelFactory(kind="acebot", state=ChannelState.LIVE)
+
+    assert not channel.sent_for_verification()
+    assert not channel.verified()
+
+    channel.refresh_from_db()
+    assert channel.state == ChannelState.LIVE
+
+
+def test_resuming_leads_back_to_the_state_before_the_pause() -> None:
+    channel = ApiChannelFactory(kind="acebot", state=ChannelState.WAITING)
+
+    channel.pause()
+    paused = channel.state
+    channel.resume()
+
+    assert (paused, channel.state) == (ChannelState.PAUSED, ChannelState.WAITING)
+
+
+# --- keys -------------------------------------------------------------------------------------------------
+
+
+def test_two_keys_are_valid_during_a_rotation_and_one_afterwards() -> None:
+    channel = ApiChannelFactory(secret=True)
+    old = channel.current_secret().reveal()
+
+    new = channel.issue_secret(overlap=timedelta(hours=24)).reveal()
+
+    channels = ApiChannel.objects.all()
+    assert channels.by_secret(old) == channel and channels.by_secret(new) == channel
+    channel.secrets.filter(expires_at__isnull=False).update(expires_at=timezone.now())
+    assert channels.by_secret(old) is None and channels.by_secret(new) == channel
+
+
+def test_a_key_is_forty_hex_digits_and_stands_nowhere_in_clear() -> None:
+    secret = ApiChannelFactory(secret=True).current_secret()
+
+    key = secret.reveal()
+
+    assert len(key) == 40 and set(key) <= set("0123456789abcdef")
+    assert key.encode() not in bytes(secret.token) and key not in str(secret)
+
+
+# --- how far it is connected ------------------------------------------------------------------------------
+
+
+def told(channel: ApiChannel) -> list[tuple[str, str]]:
+    channel.refresh_from_db()
+    return [(step.state, str(step.title)) for step in connection.steps(channel)]
+
+
+def test_the_steps_say_what_to_do_now() -> None:
+    channel = ApiChannelFactory(kind="acebot", state=ChannelState.DRAFT, secret=True)
+
+    states = [state for state, _title in told(channel)]
+
+    assert states == ["done", "now", "later", "later", "later", "later"]
+
+
+def test_the_steps_follow_the_hand_over() -> None:
+    channel = ApiChannelFactory(
+        kind="acebot", redirect_url="http://127.0.0.1:8080/", state=ChannelState.WAITING, secret=True
+    )
+
+    handover, _token = Handover.prepare(channel)
+    prepared = dict((title, state) for state, title in told(channel))
+    handover.open()
+    handover.confirm()
+    channel.note_inbound()
+    handover.refresh_from_db()
+
+    assert prepared["Hand-over link prepared"] == "done"
+    assert prepared["The hand-over page has not been opened yet"] == "now"
+    assert [state for state, _title in told(channel)] == ["done"] * 6 + ["now"]
+    assert handover.first_event_at is not None
+
+
+def test_a_link_that_ran_out_unopened_is_said() -> None:
+    channel = ApiChannelFactory(kind="acebot", state=ChannelState.WAITING, secret=True)
+    handover, _token = Handover.prepare(channel)
+    Handover.objects.filter(pk=handover.pk).update(expires_at=timezone.now())
+
+    assert ("trouble", "The link ran out before anybody opened it") in told(channel)
+
+
+def test_a_phone_on_a_web_page_needs_no_hand_over() -> None:
+    titles = [title for _state, title in told(ApiChannelFactory(kind="sandbox"))]
+
+    assert len(titles) == 3
+
+
+# --- checking before a client is affected -----------------------------------------------------------------
+
+
+def test_the_dry_run_knocks_at_the_redirect_url_with_a_signed_ping(receiver: Receiver) -> None:
+    shop = ChatChannelFactory()
+    shop.operators.add(boris())
+    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"), watched=shop, secret=True)
+
+    found = checks.dry_run(channel)
+
+    (request,) = receiver.requests
+    assert [finding.level for finding in found] == ["ok", "ok"]
+    assert request.headers["webhook-signature"].startswith("v1,") and b"ping" in request.body
+
+
+def test_the_dry_run_says_what_a_first_message_would_miss(receiver: Receiver) -> None:
+    receiver.answer("/hook", status=404)
+    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"), watched=[])
+
+    sentences = " ".join(str(finding.sentence) for finding in checks.dry_run(channel) if finding.level == "error")
+
+    assert "no secret key" in sentences and "watches no chat channel" in sentences and "404" in sentences
+
+
+def test_the_settings_are_checked_at_the_start() -> None:
+    with override_settings(FIELD_KEYS=[]):
+        assert [message.id for message in checks.field_keys_fit(None)] == ["okno.E001"]
+    with override_settings(FIELD_KEYS=["short"]):
+        assert [message.id for message in checks.field_keys_fit(None)] == ["okno.E002"]
+    with override_settings(RELAY_ALLOWED_PRIVATE_CIDRS=["10.0.0.0/99"]):
+        assert [message.id for message in checks.private_networks_are_networks(None)] == ["okno.E003"]
+    with override_settings(RELAY_ALLOWED_PRIVATE_CIDRS=["10.0.0.0/8"], PUBLIC_URL="http://okno.example"):
+        assert [message.id for message in checks.nothing_private_is_allowed_in_production(None)] == ["okno.W001"]
+        assert [message.id for message in checks.public_address_is_https(None)] == ["okno.W002"]
+    assert checks.field_keys_fit(None) == []
