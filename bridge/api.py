@@ -97,6 +97,21 @@ class Rows(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericVie
 # --- conversations ---------------------------------------------------------------------------------------
 
 
+def channels_of(user: Any) -> list[int]:
+    """The numbers of the chat channels whose chats this user may see.
+
+    As numbers, and not as a query in the query: PostgreSQL plans a page by how common they are. For an operator with
+    a small channel beside a busy one that was ten times quicker.
+    """
+    return list(ChatChannel.objects.all().seen_by(user).order_by().values_list("pk", flat=True))
+
+
+def by_phone(rows: QuerySet[Conversation], phone: str) -> QuerySet[Conversation]:
+    """With or without its plus, which is a space where it was not escaped in the address."""
+    digits = phone.strip().removeprefix("+")
+    return rows.filter(contact__phone__in=[digits, f"+{digits}"])
+
+
 def with_window(rows: QuerySet[Conversation], states: list[str]) -> QuerySet[Conversation]:
     """Conversations whose window is in one of these states now; the states are those of ``windows.WindowState``."""
     now = windows.database_now()
@@ -125,7 +140,7 @@ class Conversations(Rows):
         "chat_channel": Filter(read=number, by="chat_channel"),
         "assignee": Filter(read=number, by="assignee"),
         "external_id": Filter(read=text, by="contact__external_id", help="The contact's, at the provider."),
-        "phone": Filter(read=text, by="contact__phone", help="The contact's, as it is stored."),
+        "phone": Filter(read=text, by=by_phone, help="The contact's, digits only."),
         "window": Filter(read=one_of("open", "shut", "none", "free"), by=with_window),
         "since": SINCE,
         "until": UNTIL,
@@ -135,8 +150,7 @@ class Conversations(Rows):
         latest = ServiceWindow.objects.filter(conversation=OuterRef("pk")).order_by("-expires_at")
         live = Ticket.objects.filter(conversation=OuterRef("pk")).exclude(status__in=Ticket.ENDED)
         return (
-            Conversation.objects.all()
-            .seen_by(self.request.user)
+            Conversation.objects.filter(chat_channel__in=channels_of(self.request.user))
             .select_related("contact", "api_channel")
             .annotate(
                 window_expires_at=Subquery(latest.values("expires_at")[:1]),
@@ -219,8 +233,8 @@ class Messages(Rows):
     }
 
     def get_queryset(self) -> QuerySet[Message]:
-        seen = Conversation.objects.all().seen_by(self.request.user)
-        return Message.objects.filter(conversation__in=seen).prefetch_related("attachments")
+        seen = channels_of(self.request.user)
+        return Message.objects.filter(conversation__chat_channel__in=seen).prefetch_related("attachments")
 
 
 @described(list="Deliveries", retrieve="One delivery with its tries")
@@ -241,8 +255,8 @@ class Deliveries(Rows):
     }
 
     def get_queryset(self) -> QuerySet[Delivery]:
-        seen = Conversation.objects.all().seen_by(self.request.user)
-        rows = Delivery.objects.filter(conversation__in=seen).defer("payload")
+        seen = channels_of(self.request.user)
+        rows = Delivery.objects.filter(conversation__chat_channel__in=seen).defer("payload")
         return rows.prefetch_related("tries") if self.action in ("retrieve", "retry") else rows
 
     @writing(summary="Send again", answer=serializers.DeliveryWithTriesSerializer)
