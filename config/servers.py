@@ -13,12 +13,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from config import keeper
+from config.embedded import HOST, Postgres
 from config.local_secrets import local_secrets
 from config.processes import is_locked, locked, read_json, take_lock
 
 PROJECT = Path(__file__).resolve().parent.parent
-WAIT_SECONDS = 120  # a first start makes the database; the machine may be a slow one
+WAIT_SECONDS = 300  # a first start makes the database; after a crash PostgreSQL reads its log again
 
 
 class ServersDoNotStart(Exception):
@@ -46,11 +46,11 @@ class Servers:
         passwords = local_secrets(self.data_dir)
         urls = {}
         if "postgres" in self.kinds:
-            account = f"{keeper.Postgres.user}:{passwords['POSTGRES_PASSWORD']}"
-            place = f"{keeper.HOST}:{self.state('postgres')['port']}/{keeper.Postgres.database}"
+            account = f"{Postgres.user}:{passwords['POSTGRES_PASSWORD']}"
+            place = f"{HOST}:{self.state('postgres')['port']}/{Postgres.database}"
             urls["DATABASE_URL"] = f"postgres://{account}@{place}"
         if "valkey" in self.kinds:
-            place = f"{keeper.HOST}:{self.state('valkey')['port']}/0"
+            place = f"{HOST}:{self.state('valkey')['port']}/0"
             urls["REDIS_URL"] = f"redis://:{passwords['VALKEY_PASSWORD']}@{place}"
         return urls
 

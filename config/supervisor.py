@@ -18,7 +18,7 @@ from pathlib import Path
 from config.processes import catches, die_with_parent, end_group, end_leftover, spawn, write_json
 from config.servers import PROJECT, Servers
 
-READY_SECONDS = 60
+READY_SECONDS = 180
 STOP_SECONDS = 10
 LOG_BYTES = 5_000_000
 

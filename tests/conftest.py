@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import django
 import pytest
@@ -15,11 +14,8 @@ servers_for_tests.set_environment()
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 django.setup()
 
-from tests.guard import stay_on_loopback  # noqa: E402  # these read Django's settings
 from tests.receiver import Receiver  # noqa: E402
-from tests.worker import Worker  # noqa: E402
-
-stay_on_loopback()
+from tests.worker import Worker  # noqa: E402  # reads Django's settings
 
 
 def pytest_unconfigure() -> None:
@@ -57,8 +53,3 @@ def worker(worker_process: Worker, transactional_db: None) -> Iterator[Worker]:
     worker_process.start()
     yield worker_process
     worker_process.settle()
-
-
-@pytest.fixture(autouse=True)
-def media_of_its_own(settings: object, tmp_path: Path) -> None:
-    settings.MEDIA_ROOT = tmp_path / "media"  # type: ignore[attr-defined]  # pytest-django's wrapper

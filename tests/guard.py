@@ -1,4 +1,7 @@
-"""No test sends a byte beyond loopback: connecting elsewhere raises, whatever library tries."""
+"""No test sends a byte beyond loopback: connecting elsewhere raises, and no name is asked of a name server.
+
+Set up by tests.settings, so that the worker of the tests is guarded too; the browser has a guard of its own.
+"""
 
 import ipaddress
 import socket
@@ -10,11 +13,21 @@ class LeftLoopback(AssertionError):
 
 
 def stay_on_loopback() -> None:
-    """Wraps connect() for the whole process; the browser and the worker have guards of their own."""
     if getattr(socket.socket.connect, "is_guard", False):
         return
     for name in ("connect", "connect_ex"):
         setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
+    socket.getaddrinfo = without_name_servers(socket.getaddrinfo)
+
+
+def without_name_servers(getaddrinfo: Any) -> Any:
+    """Numbers (also 127.1 and 0x7f.1, as glibc reads them) and localhost; any other name does not exist."""
+
+    def local_getaddrinfo(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:
+        numbers_only = 0 if host in (None, "", "localhost", b"localhost") else socket.AI_NUMERICHOST
+        return getaddrinfo(host, port, family, type, proto, flags | numbers_only)
+
+    return local_getaddrinfo
 
 
 def guarded(connect: Any) -> Any:

@@ -2,8 +2,10 @@
 
 from config import settings as portal
 from config.settings import *  # noqa: F403
+from tests.guard import stay_on_loopback
 from tests.servers_for_tests import own_valkey_database
 
+stay_on_loopback()
 REDIS_URL = own_valkey_database(portal.REDIS_URL)
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 RELAY_ALLOWED_PRIVATE_CIDRS = ["127.0.0.0/8"]

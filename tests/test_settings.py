@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from django.test import Client
 from config import environment
 from config.local_secrets import fresh_secrets
 from config.management.commands import settings_page
+from tests.guard import LeftLoopback
 
 PRODUCTION = fresh_secrets() | {
     "PUBLIC_URL": "https://okno.example",
@@ -148,3 +150,11 @@ def test_the_language_follows_the_browser_and_is_russian_where_it_names_neither(
     answer = client.get("/health/live", headers={"Accept-Language": asked} if asked else {})
 
     assert answer["Content-Language"] == given
+
+
+def test_no_test_leaves_loopback_or_asks_a_name_server() -> None:
+    with pytest.raises(LeftLoopback):
+        socket.create_connection(("192.0.2.1", 80), timeout=1)
+    with pytest.raises(socket.gaierror):
+        socket.getaddrinfo("okno.example", 443)
+    assert socket.getaddrinfo("127.1", 80)[0][4][0] == "127.0.0.1"
