@@ -1,0 +1,622 @@
+"""The desk: Chats and Requests, for those who may see them, and what one does there."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models import F
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone, translation
+
+from bridge import conversations, relay
+from bridge.desk import listing, texts
+from bridge.models import Attempt, Contact, Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import ContactInfo, MessageReceived
+from tests.factories import ApiChannelFactory, ChatChannelFactory, UserFactory, boris, gleb, vera
+
+pytestmark = pytest.mark.django_db
+
+SCRIPT = {"HX-Request": "true"}
+
+
+@pytest.fixture(autouse=True)
+def in_english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
+
+
+@pytest.fixture
+def channel() -> ApiChannel:
+    return ApiChannelFactory()
+
+
+@pytest.fixture
+def chat(channel: ApiChannel) -> Conversation:
+    return writes(channel, "Анна Соколова", "Где мой заказ?")
+
+
+@pytest.fixture
+def desk(chat: Conversation, client: Client) -> Client:
+    """Boris, who answers the chats of Anna's channel, before his desk."""
+    return signed_in(client, boris(chat.chat_channel))
+
+
+def signed_in(client: Client, user: Any) -> Client:
+    client.force_login(user)
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    return client
+
+
+def writes(channel: ApiChannel, name: str, text: str = "?", *, ago: timedelta = timedelta(0)) -> Conversation:
+    """A client wrote, ``ago`` from now; their window moves into the past with it."""
+    chat_channel = channel.lands_in
+    assert chat_channel
+    fact = MessageReceived(contact=ContactInfo(external_id=name, name=name, phone="79210000000"), text=text)
+    stored = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=chat_channel)])[0]
+    if ago:
+        moved = stored.conversation.pk
+        ServiceWindow.objects.filter(conversation=moved).update(
+            opened_at=F("opened_at") - ago, expires_at=F("expires_at") - ago
+        )
+        Conversation.objects.filter(pk=moved).update(last_message_at=timezone.now() - ago)
+    stored.conversation.refresh_from_db()
+    return stored.conversation
+
+
+def answers(chat: Conversation, text: str = "Едет", **status: Any) -> Message:
+    message = relay.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
+    assert message
+    Message.objects.filter(pk=message.pk).update(**status)
+    message.refresh_from_db()
+    return message
+
+
+def names(response: Any) -> list[str]:
+    return re.findall(r'<b class="cut">(.*?)</b>', response.content.decode())
+
+
+def queries(client: Client, address: str) -> int:
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        assert client.get(address).status_code == 200
+    return len(captured)
+
+
+# --- who may see what ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ["/chats/", "/chats/1/", "/chats/news/", "/requests/"])
+def test_the_desk_asks_for_a_login(client: Client, address: str) -> None:
+    response = client.get(address)
+
+    assert response.status_code == 302 and response["Location"].startswith("/login/")
+
+
+def test_gleb_sees_an_empty_desk_and_nobody_elses_chats(chat: Conversation, client: Client) -> None:
+    signed_in(client, gleb())
+
+    assert "Анна" not in client.get("/chats/").content.decode()
+    assert "Анна" not in client.get("/requests/").content.decode()
+    assert client.get(f"/chats/{chat.pk}/").status_code == 404
+    assert client.get(f"/chats/news/?chat={chat.pk}").status_code == 404
+
+
+def test_nothing_can_be_done_in_somebody_elses_chat(chat: Conversation, client: Client) -> None:
+    message = answers(chat)
+    signed_in(client, gleb())
+
+    for what in ("send", "draft", "seen", "assign", "request", f"messages/{message.pk}/again"):
+        assert client.post(f"/chats/{chat.pk}/{what}/", {"text": "Я Глеб"}).status_code == 404
+    assert client.get(f"/chats/{chat.pk}/messages/{message.pk}/why/").status_code == 404
+    assert not Message.objects.filter(text="Я Глеб").exists() and not Draft.objects.exists()
+
+
+def test_a_message_is_only_reached_through_its_own_chat(desk: Client, chat: Conversation) -> None:
+    elsewhere = answers(writes(ApiChannelFactory(), "Игорь"))
+
+    assert desk.get(f"/chats/{chat.pk}/messages/{elsewhere.pk}/why/").status_code == 404
+
+
+def test_an_admin_sees_every_channel(chat: Conversation, client: Client) -> None:
+    writes(ApiChannelFactory(), "Игорь Панин")
+    signed_in(client, vera())
+
+    assert set(names(client.get("/chats/"))) == {"Анна Соколова", "Игорь Панин"}
+
+
+def test_changes_need_a_post_and_a_csrf_token(desk: Client, chat: Conversation) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(boris())
+
+    for what in ("send", "draft", "seen", "assign", "request"):
+        assert desk.get(f"/chats/{chat.pk}/{what}/").status_code == 405
+        assert strict.post(f"/chats/{chat.pk}/{what}/", {"text": "?"}).status_code == 403
+
+
+# --- the list --------------------------------------------------------------------------------------------
+
+
+def test_chats_are_grouped_by_what_their_window_allows(desk: Client, channel: ApiChannel) -> None:
+    writes(channel, "Скоро", ago=timedelta(hours=21))
+    writes(channel, "Вот-вот", ago=timedelta(hours=23, minutes=30))
+    writes(channel, "Поздно", ago=timedelta(hours=25))
+
+    page = desk.get("/chats/")
+
+    assert names(page) == ["Вот-вот", "Скоро", "Анна Соколова", "Поздно"]
+    html = page.content.decode()
+    for words in ("Window closing soon", "Open", "Shut: template only", "29\u00a0min", "2\u00a0h 59\u00a0min"):
+        assert words in html
+    assert 'class="ring now"' in html and 'class="ring soon"' in html and 'class="ring shut"' in html
+
+
+def test_tabs_narrow_the_list(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
+    mine = writes(channel, "Моя")
+    conversations.assign(mine.pk, user_id=boris().pk)
+    answered = writes(channel, "Отвеченная")
+    answers(answered)
+
+    assert set(names(desk.get("/chats/?tab=waiting"))) == {"Анна Соколова", "Моя"}
+    assert set(names(desk.get("/chats/?tab=mine"))) == {"Моя"}
+    assert set(names(desk.get("/chats/?tab=unassigned"))) == {"Анна Соколова", "Отвеченная"}
+    assert len(names(desk.get("/chats/?tab=nonsense"))) == 3
+
+
+def test_a_closed_request_waits_for_nobody(desk: Client, chat: Conversation) -> None:
+    conversations.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED)
+
+    assert names(desk.get("/chats/?tab=waiting")) == []
+    assert names(desk.get("/chats/")) == ["Анна Соколова"]
+
+
+def test_search_finds_by_name_and_by_the_digits_of_a_phone(desk: Client, channel: ApiChannel) -> None:
+    writes(channel, "Игорь Панин")
+    Contact.objects.filter(name="Игорь Панин").update(phone="79217774012")
+
+    assert names(desk.get("/chats/", {"q": "панин"})) == ["Игорь Панин"]
+    assert names(desk.get("/chats/", {"q": "777-40"})) == ["Игорь Панин"]
+    assert names(desk.get("/chats/", {"q": "Никого"})) == []
+
+
+def test_the_list_pages_by_keyset_through_all_groups_without_gap_or_repeat(
+    desk: Client, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "PAGE", 3)
+    hours = [1, 2, 3, 21, 22, 23, 30, 31, 32, 33]
+    for number, ago in enumerate(hours):
+        writes(channel, f"К{number}", ago=timedelta(hours=ago))
+
+    seen: list[str] = []
+    address = "/chats/"
+    while address:
+        html = desk.get(address).content.decode()
+        seen += re.findall(r'<b class="cut">(.*?)</b>', html)
+        more = re.search(r'href="(/chats/\?[^"]*)" data-more', html)
+        address = more.group(1).replace("&amp;", "&") if more else ""
+
+    assert len(seen) == len(set(seen)) == len(hours) + 1
+    assert seen[:3] == ["К5", "К4", "К3"]
+
+
+@pytest.mark.parametrize("cursor", ["x", "open~x~1", "open~2026-01-01~1", "open~2026-01-01T00:00:00+00:00~9x", "~~"])
+def test_a_made_up_cursor_gives_the_first_page(desk: Client, cursor: str) -> None:
+    assert names(desk.get("/chats/", {"after": cursor})) == ["Анна Соколова"]
+
+
+def test_a_thousand_chats_cost_the_queries_of_one(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
+    answers(chat, status=Message.Status.FAILED)
+    addresses = ["/chats/", f"/chats/{chat.pk}/", "/requests/"]
+    for address in addresses:
+        desk.get(address)
+    few = [queries(desk, address) for address in addresses]
+    for number in range(30):
+        other = writes(channel, f"К{number}", ago=timedelta(hours=number))
+        if number < 20:
+            answers(other)
+    for number in range(30):
+        answers(chat, f"Ответ {number}", status=Message.Status.FAILED if number % 2 else Message.Status.READ)
+
+    assert [queries(desk, address) for address in addresses] == few
+    assert max(few) <= 25
+
+
+def test_idle_news_cost_few_queries_and_no_body(desk: Client, chat: Conversation) -> None:
+    first = desk.get(f"/chats/news/?chat={chat.pk}").json()
+    address = f"/chats/news/?chat={chat.pk}&list={first['list']['version']}&thread={first['thread']['version']}"
+
+    with CaptureQueriesContext(connection) as captured:
+        answer = desk.get(address)
+
+    assert answer.status_code == 204 and not answer.content
+    assert len(captured) <= 9
+
+
+# --- the thread ------------------------------------------------------------------------------------------
+
+
+def test_a_chat_shows_both_sides_with_ticks_authors_and_days(desk: Client, chat: Conversation) -> None:
+    answers(chat, "Едет", status=Message.Status.READ)
+
+    html = desk.get(f"/chats/{chat.pk}/").content.decode()
+
+    assert "Где мой заказ?" in html and "Едет" in html
+    assert 'class="ticks read"' in html and ">boris<" in html and ">today<" in html
+
+
+def test_opening_a_chat_reads_it(desk: Client, chat: Conversation) -> None:
+    assert chat.unread == 1
+
+    desk.get(f"/chats/{chat.pk}/")
+
+    chat.refresh_from_db()
+    assert chat.unread == 0
+
+
+def test_what_comes_while_a_chat_is_open_is_read_by_a_post(desk: Client, chat: Conversation) -> None:
+    assert desk.post(f"/chats/{chat.pk}/seen/").status_code == 204
+
+    chat.refresh_from_db()
+    assert chat.unread == 0
+
+
+def test_news_bring_a_new_message_and_then_nothing(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
+    first = desk.get(f"/chats/news/?chat={chat.pk}").json()
+    known = f"/chats/news/?chat={chat.pk}&list={first['list']['version']}&thread={first['thread']['version']}"
+    writes(channel, "Анна Соколова", "Ау!")
+
+    news = desk.get(known).json()
+
+    assert "Ау!" in news["thread"]["messages"] and "Ау!" in news["list"]["rows"]
+    assert news["thread"]["version"] != first["thread"]["version"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": Message.Status.DELIVERED},
+        {"status": Message.Status.FAILED, "reason": "rejected"},
+    ],
+)
+def test_news_bring_a_changed_tick(desk: Client, chat: Conversation, change: dict[str, Any]) -> None:
+    message = answers(chat)
+    first = desk.get(f"/chats/news/?chat={chat.pk}").json()
+    Message.objects.filter(pk=message.pk).update(**change)
+
+    news = desk.get(f"/chats/news/?chat={chat.pk}&thread={first['thread']['version']}").json()
+
+    assert f'class="ticks {change["status"]}"' in news["thread"]["messages"]
+
+
+def test_news_bring_the_shut_window(desk: Client, chat: Conversation) -> None:
+    first = desk.get(f"/chats/news/?chat={chat.pk}").json()
+    ServiceWindow.objects.update(opened_at=F("opened_at") - timedelta(hours=25), expires_at=timezone.now())
+
+    news = desk.get(f"/chats/news/?chat={chat.pk}&thread={first['thread']['version']}").json()
+
+    assert "only an approved template may go out" in news["thread"]["composer_gate"]
+    assert 'class="pill shut"' in news["thread"]["chat_head"]
+
+
+def test_a_closed_request_is_marked_where_the_next_begins(
+    desk: Client, chat: Conversation, channel: ApiChannel
+) -> None:
+    first = Ticket.objects.get()
+    conversations.set_ticket_status(first.pk, status=Ticket.Status.CLOSED)
+    writes(channel, "Анна Соколова", "И ещё вопрос")
+
+    html = desk.get(f"/chats/{chat.pk}/").content.decode().split('id="messages"')[1].split("</ol>")[0]
+
+    ended, begun = (
+        html.index(f"Request № {first.pk}: closed"),
+        html.index(f'data-key="begun-{Ticket.objects.last().pk}"'),
+    )
+    assert html.index("Где мой заказ?") < ended < begun < html.index("И ещё вопрос")
+
+
+def test_earlier_messages_are_a_page_of_their_own(desk: Client, chat: Conversation) -> None:
+    for number in range(60):
+        answers(chat, f"Ответ {number}.")
+
+    newest = desk.get(f"/chats/{chat.pk}/").content.decode()
+    before = re.search(r"\?before=(\d+)", newest)
+    assert before
+    earlier = desk.get(f"/chats/{chat.pk}/?before={before.group(1)}").content.decode()
+
+    assert "Ответ 59." in newest and "Ответ 9." not in newest
+    assert "Ответ 9." in earlier and "Где мой заказ?" in earlier and "Ответ 10." not in earlier
+
+
+def test_files_are_links_and_pictures_of_ours_alone(desk: Client, chat: Conversation) -> None:
+    message = Message.objects.get()
+    message.attachments.create(url="javascript:alert(1)", name="злое")
+    message.attachments.create(url="https://example.com/a.jpg", name="фото", mime="image/jpeg")
+    picture = message.attachments.create(file="inbound/a.png", name="наше", mime="image/png")
+
+    html = desk.get(f"/chats/{chat.pk}/").content.decode()
+
+    assert "javascript:" not in html and "злое" in html
+    assert 'href="https://example.com/a.jpg"' in html and 'src="https://example.com' not in html
+    assert f'src="/files/{picture.pk}/"' in html
+
+
+# --- answering -------------------------------------------------------------------------------------------
+
+
+def test_an_answer_goes_out_and_the_form_comes_back_empty(desk: Client, chat: Conversation) -> None:
+    response = desk.post(f"/chats/{chat.pk}/send/", {"text": "Едет к вам\r\nс утра"})
+
+    assert response.status_code == 302 and response["Location"] == f"/chats/{chat.pk}/"
+    assert Message.objects.last().text == "Едет к вам\nс утра"
+    assert Message.objects.last().author == boris()
+
+
+def test_a_script_gets_the_decision_as_an_answer(desk: Client, chat: Conversation) -> None:
+    assert desk.post(f"/chats/{chat.pk}/send/", {"text": "Едет"}, headers=SCRIPT).json() == {
+        "sent": True,
+        "sentence": "",
+    }
+
+
+def test_a_refused_answer_says_why_and_keeps_the_text(desk: Client, chat: Conversation) -> None:
+    ServiceWindow.objects.update(opened_at=F("opened_at") - timedelta(hours=25), expires_at=timezone.now())
+
+    plain = desk.post(f"/chats/{chat.pk}/send/", {"text": "Уже едет!"})
+    script = desk.post(f"/chats/{chat.pk}/send/", {"text": "Уже едет!"}, headers=SCRIPT).json()
+
+    assert plain.status_code == 422
+    assert "The 24-hour window is shut" in plain.content.decode() and "Уже едет!</textarea>" in plain.content.decode()
+    assert script["sent"] is False and "The 24-hour window is shut" in script["sentence"]
+    assert Draft.objects.get().text == "Уже едет!"
+    assert not Message.objects.filter(direction=Message.Direction.OUTBOUND).exists()
+    later = desk.get(f"/chats/{chat.pk}/").content.decode()
+    assert "Уже едет!</textarea>" in later and "The 24-hour window is shut" in later
+
+
+def test_an_empty_answer_is_refused_with_a_sentence(desk: Client, chat: Conversation) -> None:
+    response = desk.post(f"/chats/{chat.pk}/send/", {"text": "  "})
+
+    assert response.status_code == 422 and "There is nothing to send" in response.content.decode()
+
+
+def test_a_draft_is_kept_for_each_operator_apart(desk: Client, chat: Conversation) -> None:
+    desk.post(f"/chats/{chat.pk}/draft/", {"text": "Недописа"})
+
+    assert "Недописа</textarea>" in desk.get(f"/chats/{chat.pk}/").content.decode()
+    other = signed_in(Client(), vera())
+    assert "Недописа" not in other.get(f"/chats/{chat.pk}/").content.decode()
+    desk.post(f"/chats/{chat.pk}/draft/", {"text": ""})
+    assert not Draft.objects.exists()
+
+
+def test_a_nul_in_the_text_is_no_error(desk: Client, chat: Conversation) -> None:
+    assert desk.post(f"/chats/{chat.pk}/send/", {"text": "а\0б"}).status_code == 302
+    assert desk.post(f"/chats/{chat.pk}/draft/", {"text": "а\0б"}).status_code == 204
+    assert desk.get("/chats/", {"q": "а\0б"}).status_code == 200
+
+
+# --- assigning, requests, sending again ------------------------------------------------------------------
+
+
+def test_a_chat_is_given_to_somebody_of_the_channel_or_to_nobody(desk: Client, chat: Conversation) -> None:
+    desk.post(f"/chats/{chat.pk}/assign/", {"user": boris().pk}, headers=SCRIPT)
+    chat.refresh_from_db()
+    assert chat.assignee == boris() and Ticket.objects.get().assignee == boris()
+
+    desk.post(f"/chats/{chat.pk}/assign/", {"user": ""})
+    chat.refresh_from_db()
+    assert chat.assignee is None
+
+
+def test_a_chat_is_not_given_to_somebody_who_may_not_see_it(desk: Client, chat: Conversation) -> None:
+    for stranger in (gleb().pk, UserFactory().pk, 10**9, "x"):
+        response = desk.post(f"/chats/{chat.pk}/assign/", {"user": stranger}, headers=SCRIPT)
+
+        assert response.status_code == 422 and "does not answer" in response.json()["sentence"]
+    chat.refresh_from_db()
+    assert chat.assignee is None
+
+
+def test_a_request_is_closed_and_opened_again(desk: Client, chat: Conversation) -> None:
+    ticket = Ticket.objects.get()
+
+    desk.post(f"/chats/{chat.pk}/request/", {"ticket": ticket.pk, "status": Ticket.Status.CLOSED})
+    ticket.refresh_from_db()
+    assert ticket.status == Ticket.Status.CLOSED
+    desk.post(f"/chats/{chat.pk}/request/", {"ticket": ticket.pk, "status": Ticket.Status.OPEN})
+    ticket.refresh_from_db()
+    assert ticket.status == Ticket.Status.OPEN
+
+
+def test_an_earlier_request_does_not_come_to_life_beside_a_live_one(
+    desk: Client, chat: Conversation, channel: ApiChannel
+) -> None:
+    first = Ticket.objects.get()
+    conversations.set_ticket_status(first.pk, status=Ticket.Status.CLOSED)
+    writes(channel, "Анна Соколова", "Снова я")
+
+    response = desk.post(f"/chats/{chat.pk}/request/", {"ticket": first.pk, "status": Ticket.Status.OPEN})
+
+    assert response.status_code == 422 and "already open" in response.content.decode()
+
+
+@pytest.mark.parametrize("status", ["", "x", "77", "-1"])
+def test_an_unknown_status_is_refused_with_a_sentence(desk: Client, chat: Conversation, status: str) -> None:
+    response = desk.post(
+        f"/chats/{chat.pk}/request/", {"ticket": Ticket.objects.get().pk, "status": status}, headers=SCRIPT
+    )
+
+    assert response.status_code == 422
+
+
+def test_a_failed_message_offers_to_be_sent_again_and_is(desk: Client, chat: Conversation) -> None:
+    message = answers(chat, status=Message.Status.FAILED, reason="gave_up")
+    Delivery.objects.update(state=Delivery.State.DEAD)
+
+    html = desk.get(f"/chats/{chat.pk}/").content.decode()
+    response = desk.post(f"/chats/{chat.pk}/messages/{message.pk}/again/", headers=SCRIPT)
+
+    assert "We tried many times without success" in html and "Send again" in html
+    assert response.status_code == 204
+    message.refresh_from_db()
+    assert message.status == Message.Status.PENDING and Delivery.objects.get().state == Delivery.State.PENDING
+    again = desk.post(f"/chats/{chat.pk}/messages/{message.pk}/again/", headers=SCRIPT)
+    assert again.status_code == 422 and "already on its way" in again.json()["sentence"]
+
+
+def test_the_why_line_tells_ground_attempts_and_what_is_next(desk: Client, chat: Conversation) -> None:
+    message = answers(chat)
+    delivery = Delivery.objects.get()
+    Attempt.objects.create(
+        delivery=delivery,
+        number=1,
+        started_at=timezone.now(),
+        duration_ms=1240,
+        http_status=503,
+        verdict="retry",
+        reason="destination_error",
+        answer="<h1>Bad gateway</h1>",
+    )
+    Delivery.objects.update(attempts=1, next_attempt_at=timezone.now() + timedelta(seconds=90))
+
+    html = desk.get(f"/chats/{chat.pk}/messages/{message.pk}/why/", headers=SCRIPT).content.decode()
+
+    for words in (
+        "The window was open until",
+        "plain text",
+        "answer 503 in 1.2",
+        "We will try again",
+        "Next attempt in 1",
+    ):
+        assert words in html
+    assert "&lt;h1&gt;Bad gateway" in html
+    assert '<li class="here" aria-current="step">attempt 1</li>' in html
+
+
+@pytest.mark.parametrize("status", Message.Status.values[1:])
+def test_every_status_has_a_why_line(desk: Client, chat: Conversation, status: str) -> None:
+    message = answers(chat, status=status, reason="gave_up" if status == "failed" else "", status_at=timezone.now())
+
+    html = desk.get(f"/chats/{chat.pk}/messages/{message.pk}/why/").content.decode()
+
+    assert html.count("<li class=") >= 5
+
+
+# --- requests --------------------------------------------------------------------------------------------
+
+
+def test_requests_are_listed_newest_first_and_lead_to_their_chats(
+    desk: Client, chat: Conversation, channel: ApiChannel
+) -> None:
+    other = writes(channel, "Игорь", "Счёт")
+
+    html = desk.get("/requests/").content.decode()
+
+    assert html.index("Счёт") < html.index("Где мой заказ?")
+    assert f'href="/chats/{chat.pk}/"' in html and f'href="/chats/{other.pk}/"' in html
+
+
+def test_requests_are_filtered_by_status_and_channel(desk: Client, chat: Conversation) -> None:
+    elsewhere = ApiChannelFactory(watched=ChatChannelFactory())
+    writes(elsewhere, "Чужая", "Из другого канала")
+    closed = Ticket.objects.get(conversation=chat)
+    conversations.set_ticket_status(closed.pk, status=Ticket.Status.CLOSED)
+
+    assert "Где мой заказ?" not in desk.get("/requests/?status=live").content.decode()
+    assert "Где мой заказ?" in desk.get(f"/requests/?status={Ticket.Status.CLOSED}").content.decode()
+    assert "Где мой заказ?" in desk.get(f"/requests/?channel={chat.chat_channel_id}").content.decode()
+    for status in ("", "live"):
+        foreign = desk.get(f"/requests/?status={status}&channel={elsewhere.lands_in.pk}").content.decode()
+        assert "Из другого канала" not in foreign
+
+
+def test_requests_page_by_keyset(desk: Client, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.desk.requests.PAGE", 2)
+    for number in range(4):
+        writes(channel, f"К{number}", f"Тема {number}.")
+
+    seen: list[str] = []
+    address = "/requests/"
+    while address:
+        html = desk.get(address).content.decode()
+        seen += re.findall(r"Тема \d|Где мой", html)
+        more = re.search(r'href="(\?[^"]*after=[^"]*)"', html)
+        address = "/requests/" + more.group(1).replace("&amp;", "&") if more else ""
+
+    assert seen == ["Тема 3", "Тема 2", "Тема 1", "Тема 0", "Где мой"]
+
+
+# --- coming in, and what clients write -------------------------------------------------------------------
+
+
+def test_a_wrong_password_is_a_sentence_and_the_sixth_try_is_locked(client: Client) -> None:
+    UserFactory(username="boris")
+    words = {"username": "boris", "password": "не тот"}
+
+    first = client.post("/login/", words, headers={"accept-language": "en"})
+    for _ in range(5):
+        last = client.post("/login/", words, headers={"accept-language": "en"})
+
+    assert first.status_code == 200 and "do not match" in first.content.decode()
+    assert last.status_code == 429 and "quarter of an hour" in last.content.decode()
+
+
+def test_one_comes_in_and_goes_out(client: Client) -> None:
+    user = boris(ChatChannelFactory())
+
+    response = client.post("/login/", {"username": user.username, "password": "korabl-i-more-7", "next": "/chats/"})
+    assert response.status_code == 302 and response["Location"] == "/chats/"
+    assert client.get("/chats/").status_code == 200
+    client.post("/logout/")
+    assert client.get("/chats/").status_code == 302
+
+
+def test_the_pages_allow_no_inline_script_or_style(desk: Client, chat: Conversation) -> None:
+    for address in ("/chats/", f"/chats/{chat.pk}/", "/requests/"):
+        response = desk.get(address)
+        html = response.content.decode()
+
+        assert "unsafe" not in response["Content-Security-Policy"]
+        assert not re.search(r"<script(?![^>]*(src=|application/json))|\sstyle=|\son[a-z]+=", html)
+
+
+def test_a_clients_words_never_become_markup(desk: Client, channel: ApiChannel) -> None:
+    evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+    chat = writes(channel, evil, f"{evil} *{evil}* https://example.com/{evil}")
+
+    for address in ("/chats/", f"/chats/{chat.pk}/", "/requests/"):
+        html = desk.get(address).content.decode()
+        assert "<script>alert" not in html and "<img src=x" not in html
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("*жирно* и _косо_ и ~мимо~", "<strong>жирно</strong> и <em>косо</em> и <s>мимо</s>"),
+        ("2*3*4 и snake_case_name", "2*3*4 и snake_case_name"),
+        ("* не список *", "* не список *"),
+        ("```a *b* c```", "<code>a *b* c</code>"),
+        ("<b>", "&lt;b&gt;"),
+        (
+            "см. https://example.com/a_b_c?x=1&y=2.",
+            'см. <a href="https://example.com/a_b_c?x=1&amp;y=2" target="_blank" rel="noopener noreferrer nofollow">'
+            "https://example.com/a_b_c?x=1&amp;y=2</a>.",
+        ),
+        ("javascript:alert(1)", "javascript:alert(1)"),
+    ],
+)
+def test_text_is_shown_as_whatsapp_shows_it(text: str, html: str) -> None:
+    assert texts.whatsapp_html(text) == html
+
+
+def test_no_text_makes_the_marks_slow() -> None:
+    started = timezone.now()
+    for text in ("*" * 4096, "*a" * 2000, "https://" * 500, "_ " * 2000 + "a_" * 1000, "```" * 1300):
+        texts.whatsapp_html(text)
+
+    assert timezone.now() - started < timedelta(seconds=1)
