@@ -24,8 +24,10 @@ from channels_setup.providers.base import (
     MessageReceived,
     RawRequest,
     StatusChanged,
+    TemplateChanged,
     TimePassed,
 )
+from templates_registry import syncing
 
 from . import conversations, held
 from .models import WebhookEvent
@@ -152,6 +154,8 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
         elif isinstance(fact, TimePassed):
             hand_on()
             conversations.let_time_pass(api_channel, fact)
+        elif isinstance(fact, TemplateChanged):
+            syncing.follow(api_channel, fact)
     hand_on()
     if facts:
         api_channel.note_inbound()

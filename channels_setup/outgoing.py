@@ -250,8 +250,11 @@ def _adapter() -> _Adapter:
     return adapter
 
 
-def send(request: HttpRequest) -> HttpAnswer:
-    """Make one call within DEADLINE_SECONDS; any HTTP answer is returned. Raises Forbidden, NotSent, OutcomeUnknown."""
+def send(request: HttpRequest, *, most_bytes: int = ANSWER_CAP_BYTES) -> HttpAnswer:
+    """Make one call within DEADLINE_SECONDS; any HTTP answer is returned. Raises Forbidden, NotSent, OutcomeUnknown.
+
+    The body is cut at ``most_bytes``.
+    """
     _parsed(request.url)
     prepared = requests.Request(
         method=request.method,
@@ -272,7 +275,7 @@ def send(request: HttpRequest) -> HttpAnswer:
         return HttpAnswer(
             status=answer.status_code,
             headers={name.lower(): value for name, value in answer.headers.items()},
-            body=_read(answer),
+            body=_read(answer, most_bytes),
         )
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         if state["sent"]:
@@ -282,14 +285,14 @@ def send(request: HttpRequest) -> HttpAnswer:
         watchdog.cancel()
 
 
-def _read(answer: requests.Response) -> bytes:
+def _read(answer: requests.Response, most_bytes: int) -> bytes:
     """The answer's first bytes, undecoded (no gzip bombs). A body that breaks off is as good as what came of it."""
     body = b""
     try:
-        body = answer.raw.read(ANSWER_CAP_BYTES, decode_content=False)
+        body = answer.raw.read(most_bytes, decode_content=False)
     except (urllib3.exceptions.HTTPError, OSError, ValueError):
         answer.raw.close()
-    if len(body) >= ANSWER_CAP_BYTES:
+    if len(body) >= most_bytes:
         answer.raw.close()
     answer.raw.release_conn()
     return body

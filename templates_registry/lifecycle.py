@@ -10,9 +10,17 @@ from django.db.models import F
 from django.utils import timezone
 
 from .components import Template as Pattern
-from .models import Registry, Status, Template, TemplateEvent, TemplateUse, TemplateVersion
+from .graph import NotATemplate
+from .models import Registry, Status, Template, TemplateEvent, TemplateUse, TemplateVersion, plain_variables
+from .wording import wording
 
 Source = TemplateEvent.Source
+
+# A text that people change here is another text than the one the provider judged, wherever that had got to.
+JUDGED = (
+    *(Status.PENDING, Status.APPROVED, Status.REJECTED, Status.PAUSED, Status.DISABLED, Status.IN_APPEAL),
+    *(Status.LIMIT_EXCEEDED, Status.UNKNOWN),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,35 +32,49 @@ class By:
 
 
 @transaction.atomic
-def create(template: Template, *, by: By) -> Template:
+def create(template: Template, *, by: By, reason: str = "") -> Template:
     """Save a new template with its first version and its first event."""
+    now = timezone.now()
+    template.submitted_at = template.submitted_at or (now if template.status == Status.PENDING else None)
+    template.approved_at = template.approved_at or (now if template.status == Status.APPROVED else None)
     template.save(force_insert=True)
     _keep_version(template, by=by)
-    _note(template, by=by, what="status", to_status=template.status)
+    _note(template, by=by, what="status", to_status=template.status, reason=reason)
     Registry.touch(template.api_channel_id)
     return template
 
 
 @transaction.atomic
-def change_text(template: Template, pattern: Pattern, *, by: By) -> bool:
-    """Give a template a new text. The former one stays as a version; whether anything changed.
+def change_text(template: Template, pattern: Pattern, *, by: By, approve_again: bool | None = None) -> bool:
+    """Give a template a new text. The former one stays as a version; whether the wording changed.
 
-    An approved text that people change here has to be approved again, unless it is the provider that says so.
+    An approved text that people change has to be approved again, unless it is the provider that says so, or
+    ``approve_again`` does. Labels, examples, hints and defaults change freely.
     """
     locked = Template.objects.select_for_update().get(pk=template.pk)
-    before = (locked.components, locked.parameter_format)
-    locked.take(pattern)
-    text_changed = before != (locked.components, locked.parameter_format)
+    text_changed = is_reworded(locked, pattern)
+    if text_changed:
+        locked.take(pattern)
+    else:
+        locked.variables = plain_variables(pattern.variables)
     locked.save(update_fields=["components", "parameter_format", "variables", "updated_at"])
     if text_changed:
         _keep_version(locked, by=by)
         _note(locked, by=by, what="text", from_status=locked.status, to_status=locked.status)
-        if by.source in (Source.HAND, Source.IMPORT) and locked.status in (Status.APPROVED, Status.REJECTED):
+        again = by.source in (Source.HAND, Source.IMPORT) if approve_again is None else approve_again
+        if again and locked.status in JUDGED:
             change_status(locked, Status.DRAFT, by=by)
     Registry.touch(locked.api_channel_id)
     template.refresh_from_db()
     template.__dict__.pop("pattern", None)
     return text_changed
+
+
+def is_reworded(template: Template, pattern: Pattern) -> bool:
+    try:
+        return wording(template.pattern) != wording(pattern)
+    except NotATemplate:
+        return True
 
 
 @transaction.atomic
@@ -85,6 +107,17 @@ def change_category(template: Template, category: str, *, by: By) -> bool:
     before, template.category = template.category, category
     template.save(update_fields=["category", "updated_at"])
     _note(template, by=by, what="category", to_status=template.status, reason=f"{before} → {category}")
+    return True
+
+
+@transaction.atomic
+def change_quality(template: Template, quality: str, *, by: By) -> bool:
+    """How clients take to the template, as the provider sees it: what is poor for long is paused next."""
+    if template.quality == quality:
+        return False
+    before, template.quality = template.quality, quality
+    template.save(update_fields=["quality", "updated_at"])
+    _note(template, by=by, what="quality", to_status=template.status, reason=f"{before} → {quality}")
     return True
 
 

@@ -7,7 +7,7 @@ the components in the shape of the Graph API and gives them as ``pattern``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
@@ -127,7 +127,8 @@ class Template(models.Model):
     @cached_property
     def pattern(self) -> Pattern:
         """The text with its variables, as the pure modules see it. Raises graph.NotATemplate on broken components."""
-        return graph.read(self.as_graph(), described=described(self.variables))
+        read = graph.read(self.as_graph(), described=described(self.variables))
+        return replace(read, asked_category=self.asked_category)
 
     def as_graph(self) -> dict[str, Any]:
         """The row in the shape of the Graph API's list."""
@@ -156,9 +157,18 @@ class Template(models.Model):
 
 def described(rows: Iterable[dict[str, Any]]) -> list[Variable]:
     """Stored labels, examples, hints and defaults as the pure modules take them."""
-    fields = ("label", "example", "hint", "default")
+
+    def said(row: dict[str, Any], name: str) -> str:
+        return str(row.get(name) or "")
+
     return [
-        Variable(str(row["key"]), **{name: str(row.get(name) or "") for name in fields})
+        Variable(
+            str(row["key"]),
+            label=said(row, "label"),
+            example=said(row, "example"),
+            hint=said(row, "hint"),
+            default=said(row, "default"),
+        )
         for row in rows
         if row.get("key")
     ]

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from channels_setup.models import ApiChannel
 
 from .graph import NotATemplate
+from .lifecycle import is_reworded
 from .matching import Index
 from .models import Registry, Status, Template, TemplateVersion
 from .recognition import Entry, Recognition
@@ -65,6 +66,8 @@ def _entries(api_channel: ApiChannel) -> Iterator[Entry]:
     templates = Template.objects.filter(api_channel=api_channel).exclude(status=Status.DELETED)
     for template in templates.iterator():
         try:
+            if not template.pattern.body:
+                continue  # the provider spoke of it before we knew its text
             yield Entry(
                 template.pattern,
                 ident=template.pk,
@@ -77,5 +80,5 @@ def _entries(api_channel: ApiChannel) -> Iterator[Entry]:
         template__api_channel=api_channel, template__status=Status.APPROVED, was_approved=True
     )
     for version in former.select_related("template").iterator():
-        if version.components != version.template.components:
+        if version.components != version.template.components and is_reworded(version.template, version.pattern):
             yield Entry(version.pattern, ident=version.template_id, previous=True, text_only=text_only)

@@ -19,6 +19,8 @@ from rest_framework.authtoken.models import Token
 from bridge.models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.roles import Role, give_role
+from templates_registry import lifecycle
+from templates_registry.models import Status, Template
 
 PASSWORD = "korabl-i-more-7"
 
@@ -154,6 +156,45 @@ class DeliveryFactory(factory.django.DjangoModelFactory):
     kind = Delivery.Kind.MESSAGE
     free_text = True
     payload = factory.LazyAttribute(lambda made: _payload(made.conversation, made.message.text if made.message else ""))
+
+
+class TemplateFactory(factory.django.DjangoModelFactory):
+    """An approved template with its first version and event. ``body="Здравствуйте, {{1}}!"``, ``examples=["Анна"]``.
+
+    More components in the Graph API's shape: ``header={"format": "TEXT", "text": "…"}``, ``footer="…"``,
+    ``buttons=[{"type": "QUICK_REPLY", "text": "…"}]``.
+    """
+
+    class Meta:
+        model = Template
+
+    class Params:
+        body = "Здравствуйте, {{1}}! Ваш заказ {{2}} готов к выдаче."
+        examples = ("Анна", "№ 42")
+        header = None
+        footer = ""
+        buttons = ()
+
+    api_channel = factory.SubFactory(ApiChannelFactory)
+    name = factory.Sequence(lambda n: f"order_ready_{n}")
+    language = "ru"
+    status = Status.APPROVED
+    components = factory.LazyAttribute(lambda made: _components(made))
+
+    @classmethod
+    def _create(cls, model_class: type[Template], *args: Any, **kwargs: Any) -> Template:
+        return lifecycle.create(model_class(*args, **kwargs), by=lifecycle.By(source=lifecycle.Source.HAND))
+
+
+def _components(made: Any) -> list[dict[str, Any]]:
+    body: dict[str, Any] = {"type": "BODY", "text": made.body}
+    if made.examples and "{{" in made.body:
+        body["example"] = {"body_text": [list(made.examples)]}
+    found = [{"type": "HEADER", **made.header}] if made.header else []
+    found.append(body)
+    found += [{"type": "FOOTER", "text": made.footer}] if made.footer else []
+    found += [{"type": "BUTTONS", "buttons": list(made.buttons)}] if made.buttons else []
+    return found
 
 
 def _payload(conversation: Conversation, text: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from channels_setup.providers.base import (
     Refused,
     StatusChanged,
     TemplateChanged,
+    TemplatePage,
     TimePassed,
     judge_http,
 )
@@ -110,6 +111,8 @@ def test_a_recording_becomes_facts_with_ids(kind: str, path: Path) -> None:
         if isinstance(fact, StatusChanged):
             assert fact.message_id or fact.external_id
             assert fact.status in ("sent", "delivered", "read", "failed")
+        if isinstance(fact, TemplateChanged):
+            assert fact.status and (fact.external_id or (fact.name and fact.language))
 
 
 @pytest.mark.parametrize(("kind", "path"), RECORDED)
@@ -203,6 +206,55 @@ def test_no_secret_is_shown_by_what_a_provider_returns(kind: str) -> None:
     if isinstance(made, HttpRequest):
         assert SECRET not in made.url
         assert SECRET.encode() not in made.body
+
+
+LISTING = [kind for kind, provider in messengers().items() if provider.lists_templates]
+
+
+def test_a_kind_that_lists_no_templates_says_so_and_one_that_does_is_tested() -> None:
+    assert LISTING
+    for kind, provider in messengers().items():
+        if kind not in LISTING:
+            with pytest.raises(NotImplementedError):
+                provider.fetch_templates(ACCOUNT)
+
+
+@pytest.mark.parametrize("kind", LISTING)
+def test_the_first_page_of_templates_is_there_or_asked_for(kind: str) -> None:
+    made = messengers()[kind].fetch_templates(ACCOUNT)
+
+    assert isinstance(made, HttpRequest | TemplatePage)
+    if isinstance(made, HttpRequest):
+        assert made.url.startswith("https://") and SECRET not in made.url + repr(made)
+    else:
+        assert made.rows and all({"name", "language", "status", "components"} <= set(row) for row in made.rows)
+
+
+@pytest.mark.parametrize("kind", LISTING)
+def test_pages_of_templates_lead_to_the_last_without_doubles(kind: str) -> None:
+    provider, after, ids = messengers()[kind], "", []
+    for _number in range(100):
+        page = provider.fetch_templates(ACCOUNT, after=after)
+        if isinstance(page, HttpRequest):
+            answer = {"data": [{"id": after or "1"}], "paging": {"cursors": {"after": "2"}, "next": "…"}}
+            answer = answer if not after else {"data": [{"id": "3"}]}
+            page = provider.read_templates(HttpAnswer(status=200, headers={}, body=json.dumps(answer).encode()))
+        ids += [row["id"] for row in page.rows]
+        after = page.after
+        if not after:
+            break
+
+    assert after == ""
+    assert len(ids) == len(set(ids)) > 1
+
+
+@pytest.mark.parametrize("kind", LISTING)
+@pytest.mark.parametrize("body", [b"", b"<html>", b"\xff\x00", b"[]", b'{"data": 5}', b'{"data": [], "paging": 7}'])
+def test_an_answer_that_is_no_list_of_templates_gets_a_sentence(kind: str, body: bytes) -> None:
+    with pytest.raises(BadBody) as problem:
+        messengers()[kind].read_templates(HttpAnswer(status=200, headers={}, body=body))
+
+    assert str(problem.value)
 
 
 @pytest.mark.parametrize("kind", messengers())

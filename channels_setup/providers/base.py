@@ -20,8 +20,8 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from ..codecs.bodies import BadBody, decode, encode
-from ..codecs.values import FileInfo
+from ..codecs.bodies import BadBody, decode, encode, json_object
+from ..codecs.values import FileInfo, as_text
 
 Text = str | Promise
 Json = dict[str, Any]
@@ -80,11 +80,14 @@ class StatusChanged:
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateChanged:
-    """The provider approved, rejected, paused… a template."""
+    """The provider approved, rejected, paused… a template. Known by ``external_id`` or by name and language.
 
-    name: str
-    language: str
+    ``status`` is a word of the Graph API, in any case; one that the registry does not know means: not to be sent.
+    """
+
     status: str
+    name: str = ""
+    language: str = ""
     external_id: str = ""
     reason: str = ""
 
@@ -157,6 +160,14 @@ class HttpAnswer:
     body: bytes
 
 
+@dataclass(frozen=True, kw_only=True)
+class TemplatePage:
+    """Some of an account's templates, each as in the Graph API's list. ``after`` leads on; empty on the last page."""
+
+    rows: tuple[Json, ...]
+    after: str = ""
+
+
 ACCEPTED = "accepted"  # the other side took it
 RETRY = "retry"  # not taken, may be taken later
 PERMANENT = "permanent"  # not taken, will never be
@@ -198,6 +209,7 @@ class Messenger(Provider):
     # Capabilities: asked for by the bridge instead of names.
     service_window: ClassVar[bool] = True  # free text only within 24 hours of the contact's last message
     sends_templates: ClassVar[bool] = True
+    lists_templates: ClassVar[bool] = False  # ``fetch_templates``: the registry follows the provider's list
     sends_files: ClassVar[bool] = False
     reports_status: ClassVar[bool] = True
     fills_templates: ClassVar[bool] = False  # takes a template by name and values, not as its text
@@ -239,6 +251,17 @@ class Messenger(Provider):
         """What an answer to ``message`` means. The default knows plain HTTP only."""
         return judge_http(answer)
 
+    def fetch_templates(self, account: Account, *, after: str = "") -> HttpRequest | TemplatePage:
+        """How to get one page of the account's templates: a request to make, or the page where there is none to make.
+
+        ``after`` is what the page before it said, empty for the first.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not list templates")
+
+    def read_templates(self, answer: HttpAnswer) -> TemplatePage:
+        """The page in a good answer to ``fetch_templates``; BadBody if it holds none. The default: the Graph API's."""
+        return read_template_list(answer.body)
+
     def event(self, outgoing: Outgoing, account: Account) -> HttpRequest:
         """How to tell a watcher of an event: a POST to the Redirect URL, the same for every kind."""
         return post_event(outgoing, account)
@@ -269,6 +292,21 @@ def judge_http(answer: HttpAnswer) -> Outcome:
     if status == 410:
         return Outcome(verdict=PERMANENT, reason="gone")
     return Outcome(verdict=PERMANENT, reason="rejected")
+
+
+def read_template_list(body: bytes) -> TemplatePage:
+    """``{"data": [...], "paging": {"cursors": {"after": …}, "next": …}}``: there is more as long as there is a next."""
+    answer = json_object(body)
+    rows, paging = answer.get("data"), answer.get("paging") or {}
+    if not isinstance(rows, list) or not isinstance(paging, dict):
+        raise BadBody(_("The provider's answer is not a list of templates."))
+    if not paging.get("next"):
+        return TemplatePage(rows=tuple(rows))
+    cursors = paging.get("cursors")
+    after = as_text(cursors.get("after")) if isinstance(cursors, dict) else ""
+    if not after:
+        raise BadBody(_("The provider's list of templates goes on, but does not say where."))
+    return TemplatePage(rows=tuple(rows), after=after)
 
 
 def retry_after_seconds(answer: HttpAnswer) -> float | None:

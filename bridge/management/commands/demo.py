@@ -22,6 +22,7 @@ from channels_setup.providers import messengers
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged, TimePassed
 from channels_setup.roles import Role, give_role
 from channels_setup.setting_up import add_api_channel
+from templates_registry import syncing
 
 SHOP = "Магазин на Лиговском"
 PHONE = "Телефон для тренировки"
@@ -125,6 +126,7 @@ class Command(BaseCommand):
         chat_channel = ChatChannel.objects.filter(name=SHOP).first() or ChatChannel.objects.create(name=SHOP)
         chat_channel.operators.add(boris)
         api_channel = phone_in(chat_channel)
+        syncing.sync(api_channel)
         played = sum(play(api_channel, boris, number=number) for number in range(len(CHATS)))
         housekeeping.expire_windows()
         self.stdout.write(f"The demo is loaded: vera (admin), boris (operator), “{SHOP}”, {played} new chats.")

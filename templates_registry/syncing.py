@@ -1,0 +1,295 @@
+"""The registry follows the provider's list of templates.
+
+The whole list is fetched first, page by page, and only then taken over, in one transaction: a page that fails leaves
+everything as it was. What was listed before and is no longer is deleted; a new text is a version; every change of
+status, category or quality is an event. Between two fetches single changes come as facts (``follow``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from channels_setup import outgoing
+from channels_setup.codecs.bodies import BadBody
+from channels_setup.models import ApiChannel, ChannelState
+from channels_setup.providers import messengers
+from channels_setup.providers.base import ACCEPTED, HttpAnswer, Json, TemplateChanged, TemplatePage
+
+from . import lifecycle, listed
+from .lifecycle import By, Source
+from .listed import Listed, Unreadable
+from .models import Registry, Status, Template, TemplateVersion, with_variables
+from .wording import wording
+
+logger = logging.getLogger(__name__)
+
+EVERY = timedelta(hours=1)
+AFTER_FAILURE = timedelta(minutes=10)
+MOST_PAGES, MOST_TEMPLATES = 400, 10_000
+PAGE_BYTES = 8 * 1024 * 1024
+LOCK_SPACE = 7_202  # the first half of our advisory locks' numbers
+
+FAILURES = {
+    "not_let_in": gettext_lazy("The provider did not let us in. Check the key."),
+    "rate_limited": gettext_lazy("The provider asks us to slow down."),
+    "destination_error": gettext_lazy("The provider answered with an error of its own."),
+    "name_not_found": gettext_lazy("The provider's address cannot be found."),
+    "cannot_connect": gettext_lazy("The provider cannot be reached."),
+    "tls": gettext_lazy("The provider's certificate is not valid."),
+}
+
+
+class FetchFailed(Exception):
+    """The list could not be fetched whole. ``sentence`` says why."""
+
+    def __init__(self, sentence: str | Promise) -> None:
+        super().__init__(str(sentence))
+        self.sentence = str(sentence)
+
+
+@dataclass
+class Result:
+    """What a fetch changed; ``error`` where it did not come to that."""
+
+    listed: int = 0
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    kept: int = 0  # ours are newer than what the provider lists
+    unreadable: list[str] = field(default_factory=list)
+    error: str = ""
+
+    @property
+    def sentence(self) -> str:
+        if self.error:
+            return _("The templates could not be fetched, so everything stays as it was. %(why)s") % {"why": self.error}
+        parts = [
+            ngettext("%d template is listed", "%d templates are listed", self.listed) % self.listed,
+            _("%d new") % self.new if self.new else "",
+            _("%d changed") % self.changed if self.changed else "",
+            _("%d no longer listed") % self.gone if self.gone else "",
+            _("%d of ours are newer and were left alone") % self.kept if self.kept else "",
+            _("%d could not be read") % len(self.unreadable) if self.unreadable else "",
+        ]
+        if not (self.new or self.changed or self.gone):
+            parts.insert(1, _("nothing has changed"))
+        return ", ".join(part for part in parts if part) + "."
+
+
+def may_sync(api_channel: ApiChannel) -> bool:
+    return api_channel.kind in messengers() and api_channel.provider.lists_templates
+
+
+def sync(api_channel: ApiChannel) -> Result:
+    """Fetch and take over. Never raises for what the provider does; the result says what happened."""
+    with _only_one(api_channel.pk) as mine:
+        if not mine:
+            return Result(error=_("They are being fetched already."))
+        try:
+            result = take_over(api_channel, fetch(api_channel))
+        except FetchFailed as problem:
+            _note_sync(api_channel, error=problem.sentence)
+            return Result(error=problem.sentence)
+        _note_sync(api_channel)
+        return result
+
+
+def sync_due() -> int:
+    """Fetch for every channel whose time has come; for how many."""
+    kinds = [kind for kind, provider in messengers().items() if provider.lists_templates]
+    now = timezone.now()
+    due = ApiChannel.objects.filter(
+        Q(registry=None) | Q(registry__next_sync_at=None) | Q(registry__next_sync_at__lte=now), kind__in=kinds
+    )
+    done = 0
+    for api_channel in due.exclude(state=ChannelState.PAUSED).order_by("registry__next_sync_at", "pk"):
+        # Taken off the list first: one that breaks this run off does not keep the others waiting next time.
+        Registry.objects.update_or_create(api_channel=api_channel, defaults={"next_sync_at": now + AFTER_FAILURE})
+        result = sync(api_channel)
+        done += 1
+        if result.error:
+            logger.warning("templates not fetched", extra={"channel": api_channel.pk})
+    return done
+
+
+def fetch(api_channel: ApiChannel) -> list[Json]:
+    """All rows of the provider's list. Raises FetchFailed."""
+    account, provider = api_channel.account(), api_channel.provider
+    rows: list[Json] = []
+    after, seen = "", {""}
+    for _number in range(MOST_PAGES):
+        try:
+            made = provider.fetch_templates(account, after=after)
+            page = made if isinstance(made, TemplatePage) else _ask(api_channel, made)
+        except BadBody as problem:
+            raise FetchFailed(str(problem)) from problem
+        rows += page.rows
+        after = page.after
+        if not after:
+            return rows
+        if after in seen or len(rows) > MOST_TEMPLATES:
+            break
+        seen.add(after)
+    raise FetchFailed(_("The provider's list has no end."))
+
+
+def _ask(api_channel: ApiChannel, request: outgoing.HttpRequest) -> TemplatePage:
+    try:
+        answer: HttpAnswer = outgoing.send(request, most_bytes=PAGE_BYTES)
+    except outgoing.Forbidden as problem:
+        raise FetchFailed(str(problem)) from problem
+    except outgoing.NotSent as problem:
+        raise FetchFailed(FAILURES.get(problem.reason, problem.reason)) from problem
+    except outgoing.OutcomeUnknown as problem:
+        raise FetchFailed(_("The provider did not answer in time.")) from problem
+    outcome = api_channel.provider.judge(answer)
+    if outcome.verdict != ACCEPTED:
+        said = FAILURES.get(outcome.reason) or _("The provider refused (HTTP %(status)s).") % {"status": answer.status}
+        raise FetchFailed(said)
+    return api_channel.provider.read_templates(answer)
+
+
+# --- take over -------------------------------------------------------------------------------------------
+
+SYNC = By(source=Source.SYNC)
+
+
+@transaction.atomic
+def take_over(api_channel: ApiChannel, rows: list[Json]) -> Result:
+    """A complete list becomes the registry's state."""
+    result = Result(listed=len(rows))
+    ours = list(Template.objects.filter(api_channel=api_channel).select_for_update().order_by("pk"))
+    by_id = {template.external_id: template for template in ours if template.external_id}
+    by_key = {(template.name, template.language): template for template in ours}
+    seen: set[int] = set()
+    for row in rows:
+        try:
+            one = listed.read(row)
+        except Unreadable as problem:
+            result.unreadable.append(str(problem.sentence))
+            seen |= {template.pk for template in _meant(row, by_id, by_key)}
+            continue
+        template = by_id.get(one.external_id) if one.external_id else None
+        template = template or by_key.get(one.key)
+        if template is not None and template.pk in seen:
+            continue
+        if template is None:
+            made = listed.make(one, api_channel_id=api_channel.pk, by=SYNC, external_id=one.external_id)
+            by_key[one.key] = made
+            seen.add(made.pk)
+            result.new += 1
+        else:
+            seen.add(template.pk)
+            _take_one(template, one, result)
+    for template in ours:
+        # Only the provider gives ids, so one without was never listed: it is a draft of ours, or from a file.
+        if template.external_id and template.pk not in seen:
+            gone = lifecycle.change_status(
+                template, Status.DELETED, by=SYNC, reason=_("The provider no longer lists it.")
+            )
+            result.gone += gone
+    return result
+
+
+def _take_one(template: Template, one: Listed, result: Result) -> None:
+    if one.external_id and template.external_id != one.external_id:
+        Template.objects.filter(pk=template.pk).update(external_id=one.external_id)
+        template.external_id = one.external_id
+    if _ours_is_newer(template, one):
+        result.kept += 1
+        return
+    changed = lifecycle.is_reworded(template, one.pattern)
+    if changed:
+        # Our labels, hints and examples stay with the variables that are still there.
+        lifecycle.change_text(template, with_variables(one.pattern, template.variables), by=SYNC)
+    changed |= listed.take_standing(template, one, by=SYNC)
+    result.changed += changed
+
+
+def _ours_is_newer(template: Template, one: Listed) -> bool:
+    """Written here and not handed in, or not looked at yet: the provider still lists one of our former texts."""
+    if template.status not in (Status.DRAFT, Status.PENDING) or not lifecycle.is_reworded(template, one.pattern):
+        return False
+    theirs = wording(one.pattern)
+    former = TemplateVersion.objects.filter(template=template).select_related("template")
+    return any(wording(version.pattern) == theirs for version in former)
+
+
+def _meant(row: object, by_id: dict[str, Template], by_key: dict[tuple[str, str], Template]) -> Iterator[Template]:
+    """The template of ours that an unreadable row is about: it stays as it is."""
+    if not isinstance(row, dict):
+        return
+    for template in (by_id.get(str(row.get("id"))), by_key.get((str(row.get("name")), str(row.get("language"))))):
+        if template is not None:
+            yield template
+
+
+def _note_sync(api_channel: ApiChannel, *, error: str = "") -> None:
+    now = timezone.now()
+    told = {"next_sync_at": now + (AFTER_FAILURE if error else EVERY), "sync_error": error}
+    Registry.objects.update_or_create(api_channel=api_channel, defaults=told if error else {**told, "synced_at": now})
+
+
+@contextmanager
+def _only_one(channel_id: int) -> Iterator[bool]:
+    """Hold the channel's advisory lock if nobody else does. It goes with the connection, so a dead worker frees it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_SPACE, channel_id % 2**31])
+        mine = bool(cursor.fetchone()[0])
+    try:
+        yield mine
+    finally:
+        if mine:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_SPACE, channel_id % 2**31])
+
+
+# --- single changes, as the provider tells them ----------------------------------------------------------
+
+
+def follow(api_channel: ApiChannel, fact: TemplateChanged) -> None:
+    """A template was approved, paused… In the caller's transaction.
+
+    One that the registry does not have is noted without its text, so that an admin sees it, and the list is due.
+    """
+    by = By(source=Source.PROVIDER)
+    status = listed.status_of(fact.status) or Status.UNKNOWN
+    template = _told_of(api_channel, fact)
+    if template is not None:
+        lifecycle.change_status(template, status, by=by, reason=fact.reason)
+        return
+    Registry.objects.update_or_create(api_channel=api_channel, defaults={"next_sync_at": timezone.now()})
+    if not fact.name or not fact.language:
+        logger.warning("news of an unknown template", extra={"channel": api_channel.pk})
+        return
+    noted = Template(
+        api_channel=api_channel,
+        name=fact.name,
+        language=fact.language,
+        status=Status.UNKNOWN,
+        external_id=fact.external_id,
+        components=[],
+    )
+    try:
+        with transaction.atomic():
+            why = _("The provider says “%(status)s”, but the registry does not know the text yet.")
+            lifecycle.create(noted, by=by, reason=why % {"status": Status(status).label})
+    except IntegrityError:  # somebody else has just made it
+        follow(api_channel, fact)
+
+
+def _told_of(api_channel: ApiChannel, fact: TemplateChanged) -> Template | None:
+    mine = Template.objects.filter(api_channel=api_channel)
+    found = mine.filter(external_id=fact.external_id).first() if fact.external_id else None
+    return found or mine.filter(name=fact.name, language=fact.language).first()

@@ -1,0 +1,368 @@
+"""The registry follows the provider's list: whole or not at all, with versions and events for what changed."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from bridge import inbox, tasks
+from bridge.models import WebhookEvent
+from channels_setup import outgoing
+from channels_setup.models import ApiChannel, ChannelState
+from channels_setup.providers import messengers
+from channels_setup.providers.base import HttpAnswer, HttpRequest, TemplatePage
+from templates_registry import lifecycle, syncing
+from templates_registry.lifecycle import By, Source
+from templates_registry.models import Registry, Template, TemplateEvent
+from templates_registry.registry import recognise
+from tests.factories import ApiChannelFactory, TemplateFactory
+
+pytestmark = pytest.mark.django_db
+
+HAND = By(source=Source.HAND)
+
+
+def row(name: str = "order_ready", body: str = "Ваш заказ {{1}} готов.", **more: Any) -> dict[str, Any]:
+    return {
+        "id": f"id-{name}",
+        "name": name,
+        "language": "ru",
+        "status": "APPROVED",
+        "category": "UTILITY",
+        "components": [{"type": "BODY", "text": body}],
+        **more,
+    }
+
+
+class Listing:
+    """What the provider will list, page by page; an exception in place of a page is raised."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+        self.pages: Sequence[Any] = [[]]
+        provider = messengers()[kind]
+        monkeypatch.setattr(provider, "fetch_templates", self.fetch, raising=False)
+
+    def __call__(self, *pages: Any) -> None:
+        self.pages = pages
+
+    def fetch(self, account: Any, *, after: str = "") -> TemplatePage:
+        number = int(after or 0)
+        page = self.pages[number]
+        if isinstance(page, Exception):
+            raise page
+        more = str(number + 1) if number + 1 < len(self.pages) else ""
+        return TemplatePage(rows=tuple(page), after=more)
+
+
+@pytest.fixture
+def lists(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listing]:
+    yield Listing(monkeypatch, "sandbox")
+
+
+@pytest.fixture
+def channel() -> ApiChannel:
+    return ApiChannelFactory()
+
+
+# --- the sandbox's own list ------------------------------------------------------------------------------
+
+
+def test_the_sandbox_lists_templates_that_can_be_recognised_at_once(channel: ApiChannel) -> None:
+    result = syncing.sync(channel)
+
+    assert result.new == result.listed == Template.objects.count() > 5
+    assert {"ru", "en"} == set(Template.objects.values_list("language", flat=True))
+    found = recognise(channel, "Заказ готов\nЗдравствуйте, Анна! Ваш заказ № 42 готов к выдаче.\nЕжедневно с 9 до 21")
+    assert (found.outcome, found.parameters) == ("template", {"1": "Анна", "2": "№ 42"})
+    assert Template.objects.get(name="order_ready", language="ru").pattern.title_of("1") == "Имя клиента"
+    assert "new" in result.sentence or "нов" in result.sentence
+
+
+def test_a_second_fetch_changes_nothing(channel: ApiChannel) -> None:
+    syncing.sync(channel)
+    events, version = TemplateEvent.objects.count(), Registry.objects.get().version
+
+    again = syncing.sync(channel)
+
+    assert (again.new, again.changed, again.gone) == (0, 0, 0)
+    assert (TemplateEvent.objects.count(), Registry.objects.get().version) == (events, version)
+
+
+# --- whole or not at all ---------------------------------------------------------------------------------
+
+
+def test_a_page_that_fails_leaves_everything_as_it_was(channel: ApiChannel, lists: Listing) -> None:
+    lists([row("a")], [row("b")])
+    syncing.sync(channel)
+
+    lists([row("a", "Совсем другой текст без всего."), row("c")], syncing.FetchFailed("Сеть пропала."))
+    result = syncing.sync(channel)
+
+    assert "Сеть пропала." in result.sentence
+    assert set(Template.objects.values_list("name", "status")) == {("a", "approved"), ("b", "approved")}
+    registry = Registry.objects.get()
+    assert registry.sync_error == "Сеть пропала."
+    assert registry.synced_at < timezone.now() < registry.next_sync_at < timezone.now() + syncing.EVERY
+
+
+def test_a_list_without_end_is_given_up(channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = TemplatePage(rows=(row(),), after="again")
+    monkeypatch.setattr(messengers()["sandbox"], "fetch_templates", lambda account, after="": page)
+
+    assert syncing.sync(channel).error
+    assert not Template.objects.exists()
+
+
+def test_a_good_fetch_forgets_the_error_and_is_due_again_in_an_hour(channel: ApiChannel, lists: Listing) -> None:
+    lists(syncing.FetchFailed("Ой."))
+    syncing.sync(channel)
+
+    lists([row()])
+    syncing.sync(channel)
+
+    registry = Registry.objects.get()
+    assert registry.sync_error == "" and registry.synced_at is not None
+    assert timedelta(minutes=59) < registry.next_sync_at - timezone.now() < timedelta(minutes=61)
+
+
+def test_one_unreadable_template_never_takes_the_good_ones_with_it(channel: ApiChannel, lists: Listing) -> None:
+    lists([row("a"), row("b")])
+    syncing.sync(channel)
+
+    twice = [{"type": "BODY", "text": "а"}, {"type": "BODY", "text": "б"}]
+    lists(["что это?", row("a", components=twice), row("b", status="PAUSED"), row("x" * 513)])
+    result = syncing.sync(channel)
+
+    assert len(result.unreadable) == 3
+    assert set(Template.objects.values_list("name", "status")) == {("a", "approved"), ("b", "paused")}
+
+
+# --- what changed ----------------------------------------------------------------------------------------
+
+
+def test_what_is_no_longer_listed_is_deleted_and_comes_back_when_listed_again(
+    channel: ApiChannel, lists: Listing
+) -> None:
+    lists([row("a"), row("b")])
+    syncing.sync(channel)
+    draft = TemplateFactory(api_channel=channel, status="draft")
+
+    lists([row("a")])
+    syncing.sync(channel)
+
+    gone = Template.objects.get(name="b")
+    event = gone.events.first()
+    assert (gone.status, event.source, event.from_status) == ("deleted", "sync", "approved")
+    draft.refresh_from_db()
+    assert draft.status == "draft"
+
+    lists([row("a"), row("b")])
+    syncing.sync(channel)
+
+    gone.refresh_from_db()
+    assert gone.status == "approved"
+
+
+def test_a_changed_text_is_a_version_and_stays_approved_with_our_labels(channel: ApiChannel, lists: Listing) -> None:
+    lists([row(body="Ваш заказ {{1}} собран.", variables=[{"key": "1", "label": "Номер заказа"}])])
+    syncing.sync(channel)
+
+    lists([row(body="Ваш заказ {{1}} готов.")])
+    result = syncing.sync(channel)
+
+    template = Template.objects.get()
+    assert (result.changed, template.status, template.versions.count()) == (1, "approved", 2)
+    assert template.pattern.title_of("1") == "Номер заказа"
+    assert [event.what for event in template.events.all()] == ["text", "status"]
+    assert recognise(channel, "Ваш заказ № 5 собран.").retired
+
+
+def test_status_category_quality_and_reason_are_events(channel: ApiChannel, lists: Listing) -> None:
+    lists([row()])
+    syncing.sync(channel)
+
+    told = {"status": "REJECTED", "rejected_reason": "PROMOTIONAL", "category": "MARKETING"}
+    lists([row(**told, quality_score={"score": "RED"})])
+    syncing.sync(channel)
+
+    template = Template.objects.get()
+    assert (template.status, template.reject_reason) == ("rejected", "PROMOTIONAL")
+    assert (template.category, template.asked_category, template.quality) == ("MARKETING", "UTILITY", "RED")
+    assert {event.what for event in template.events.filter(source="sync")} == {"status", "category", "quality"}
+    assert template.pattern.asked_category == "UTILITY"
+
+
+@pytest.mark.parametrize(("word", "status"), [("in_appeal", "in_appeal"), ("SOMETHING_NEW", "unknown")])
+def test_a_status_that_we_do_not_know_is_never_sendable(
+    channel: ApiChannel, lists: Listing, word: str, status: str
+) -> None:
+    lists([row(status=word)])
+
+    syncing.sync(channel)
+
+    assert Template.objects.get().status == status
+    assert not Template.objects.sendable()
+
+
+def test_a_links_new_sample_is_no_new_text(channel: ApiChannel, lists: Listing) -> None:
+    def with_picture(link: str) -> dict[str, Any]:
+        header = {"type": "HEADER", "format": "IMAGE", "example": {"header_handle": [link]}}
+        return row(components=[header, {"type": "BODY", "text": "Ваш заказ готов."}])
+
+    lists([with_picture("https://cdn.example/1?oh=a")])
+    syncing.sync(channel)
+    lists([with_picture("https://cdn.example/1?oh=b")])
+
+    assert syncing.sync(channel).changed == 0
+    assert Template.objects.get().versions.count() == 1
+
+
+def test_a_text_rewritten_here_is_not_overwritten_by_the_old_one(channel: ApiChannel, lists: Listing) -> None:
+    lists([row(body="Ваш заказ {{1}} собран.")])
+    syncing.sync(channel)
+    template = Template.objects.get()
+    new = TemplateFactory.build(api_channel=channel, body="Ваш заказ {{1}} готов к выдаче.", examples=["№ 42"])
+    lifecycle.change_text(template, new.pattern, by=HAND)
+
+    result = syncing.sync(channel)
+
+    template.refresh_from_db()
+    assert (result.kept, template.status, template.pattern.body) == (1, "draft", "Ваш заказ {{1}} готов к выдаче.")
+
+    lists([row(body="Ваш заказ {{1}} готов к выдаче.")])
+    syncing.sync(channel)
+
+    template.refresh_from_db()
+    assert template.status == "approved"
+
+
+# --- over HTTP -------------------------------------------------------------------------------------------
+
+
+class GraphLike:
+    """A provider that lists its templates over HTTP."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: list[Any]) -> None:
+        self.asked: list[str] = []
+        self.answers = iter(answers)
+        monkeypatch.setattr(messengers()["sandbox"], "fetch_templates", self.fetch)
+        monkeypatch.setattr(outgoing, "send", self.send)
+
+    def fetch(self, account: Any, *, after: str = "") -> HttpRequest:
+        return HttpRequest(method="GET", url=f"https://graph.example/list?after={after}", headers={}, body=b"")
+
+    def send(self, request: HttpRequest, *, most_bytes: int) -> HttpAnswer:
+        self.asked.append(request.url)
+        answer = next(self.answers)
+        if isinstance(answer, Exception):
+            raise answer
+        status, body = answer
+        return HttpAnswer(
+            status=status, headers={}, body=body if isinstance(body, bytes) else json.dumps(body).encode()
+        )
+
+
+def test_pages_are_fetched_over_http_until_there_is_no_next(
+    channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = {"data": [row("a")], "paging": {"cursors": {"after": "MjQ="}, "next": "https://graph.example/…"}}
+    last = {"data": [row("b")], "paging": {"cursors": {"after": "NDg="}}}
+    provider = GraphLike(monkeypatch, [(200, first), (200, last)])
+
+    result = syncing.sync(channel)
+
+    assert result.new == 2
+    assert provider.asked == ["https://graph.example/list?after=", "https://graph.example/list?after=MjQ="]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (401, b""),
+        (500, b"<html>"),
+        (302, b""),
+        (429, b"{}"),
+        (200, b"<html>"),
+        (200, {"data": {}}),
+        (200, {"data": [], "paging": {"next": "…"}}),
+        outgoing.NotSent("cannot_connect"),
+        outgoing.OutcomeUnknown(),
+        outgoing.Forbidden("Нельзя."),
+    ],
+)
+def test_whatever_a_provider_answers_is_a_sentence(
+    channel: ApiChannel, monkeypatch: pytest.MonkeyPatch, answer: Any
+) -> None:
+    GraphLike(monkeypatch, [answer])
+
+    result = syncing.sync(channel)
+
+    assert result.error.endswith(".")
+    assert Registry.objects.get().sync_error == result.error
+
+
+# --- when ------------------------------------------------------------------------------------------------
+
+
+def test_the_task_fetches_what_is_due_and_nothing_else() -> None:
+    due, later, paused = ApiChannelFactory(), ApiChannelFactory(), ApiChannelFactory(state=ChannelState.PAUSED)
+    cannot = ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/")
+    Registry.objects.create(api_channel=later, next_sync_at=timezone.now() + timedelta(minutes=5))
+
+    done = tasks.sync_templates()
+
+    assert done == 1
+    assert set(Template.objects.values_list("api_channel", flat=True)) == {due.pk}
+    assert not Registry.objects.filter(api_channel__in=[paused, cannot]).exists()
+    assert tasks.sync_templates() == 0
+
+
+# --- facts -----------------------------------------------------------------------------------------------
+
+
+def tell(channel: ApiChannel, **event: Any) -> WebhookEvent:
+    body = json.dumps({"type": "template", **event}).encode()
+    stored = WebhookEvent.objects.create(
+        api_channel=channel, endpoint="webhook", method="POST", content_type="application/json", body=body
+    )
+    inbox.drain()
+    stored.refresh_from_db()
+    return stored
+
+
+@pytest.mark.parametrize("by", ["id", "name"])
+def test_news_of_a_template_change_its_status_by_id_or_by_name(channel: ApiChannel, by: str) -> None:
+    template = TemplateFactory(api_channel=channel, name="sale", external_id="id-7")
+    TemplateFactory(api_channel=channel, name="sale", language="en")
+    TemplateFactory(name="sale")
+
+    named = {"id": "id-7"} if by == "id" else {"name": "sale", "language": "ru"}
+    event = tell(channel, **named, status="PAUSED", reason="Жалобы")
+
+    assert (event.state, event.error) == ("processed", "")
+    template.refresh_from_db()
+    newest = template.events.first()
+    assert (template.status, newest.source, newest.reason) == ("paused", "provider", "Жалобы")
+    assert Template.objects.filter(status="approved").count() == 2
+
+
+def test_news_of_a_template_that_the_registry_lacks_are_noted_and_the_list_is_due(channel: ApiChannel) -> None:
+    event = tell(channel, name="new_one", language="ru", status="APPROVED")
+
+    noted = Template.objects.get()
+    assert event.state == "processed"
+    assert (noted.name, noted.status) == ("new_one", "unknown")
+    assert noted.events.get().reason
+    assert recognise(channel, "Здравствуйте!").outcome == "none"
+    assert Registry.objects.get().next_sync_at <= timezone.now()
+
+
+def test_news_without_a_name_of_an_unknown_template_break_nothing(channel: ApiChannel) -> None:
+    event = tell(channel, id="id-of-nobody", status="APPROVED")
+
+    assert event.state == "processed"
+    assert not Template.objects.exists()
+    assert Registry.objects.get().next_sync_at <= timezone.now()
