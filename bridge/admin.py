@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html_join
@@ -64,6 +64,12 @@ class ContactAdmin(HistoryAdmin):
         return format_html_join(", ", "{}", ((chat_link(chat),) for chat in contact.conversations.all()[:20]))
 
 
+def by_contact(term: str) -> Q:
+    """The term is a client's whole phone or provider's id. Asked for beforehand: an OR over a join has no index."""
+    known = Contact.objects.filter(by_text("phone")(term) | by_text("external_id")(term))
+    return Q(contact__in=list(known.order_by().values_list("pk", flat=True)[:100]))
+
+
 class WindowInline(HistoryInline):
     model = ServiceWindow
     fields = readonly_fields = ("opened", "expires", "state", "replied")
@@ -92,7 +98,7 @@ class ConversationAdmin(HistoryAdmin):
     list_select_related = ("contact", "api_channel", "chat_channel")
     list_filter = ("chat_channel", "api_channel")
     ordering = ("-last_message_at", "-id")
-    searches = (by_id("contact_id"), by_text("phone", prefix="contact__"), by_text("external_id", prefix="contact__"))
+    searches = (by_id("contact_id"), by_contact)
     search_help_text = _("A chat's number, or a client's whole phone or provider's id")
     chat_channel_path = "chat_channel"
     fields = ("who", "channel", "lands_in", "assignee", "since", "last_at", "unread", "elsewhere")
@@ -213,6 +219,7 @@ class UnsettledFilter(ChoiceFilter):
 
 class AttachmentInline(HistoryInline):
     model = Attachment
+    ordering = ("id",)
     fields = readonly_fields = ("called", "type", "bytes", "address")
 
     called = column("name", _("name"))

@@ -52,12 +52,11 @@ def by_id(*fields: str) -> Search:
     return search
 
 
-def by_text(field: str, *, prefix: str = "") -> Search:
-    """The term is the whole text of a field whose index begins with the API channel (``prefix`` leads there)."""
+def by_text(field: str) -> Search:
+    """The term is the whole text of a field whose index begins with the API channel."""
 
     def search(term: str) -> Q:
-        channels = list(ApiChannel.objects.values_list("pk", flat=True))
-        return Q(**{f"{prefix}api_channel__in": channels, f"{prefix}{field}": term})
+        return Q(**{"api_channel__in": list(ApiChannel.objects.values_list("pk", flat=True)), field: term})
 
     return search
 

@@ -34,8 +34,9 @@ SHOWN_BODY = 100_000  # characters of a raw body that a page shows
 
 
 def raw(text: str) -> SafeString:
-    """Foreign text, escaped, as it is."""
+    """Foreign text, escaped, as it is; half characters (lone surrogates) by their code."""
     cut = text if len(text) <= SHOWN_BODY else f"{text[:SHOWN_BODY]}\n…"
+    cut = cut.encode("utf-8", "backslashreplace").decode()
     return format_html('<pre class="raw">{}</pre>', cut or "–")
 
 

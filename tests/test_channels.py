@@ -188,7 +188,7 @@ def test_the_steps_follow_the_hand_over() -> None:
     )
 
     handover, _token = Handover.prepare(channel)
-    prepared = dict((title, state) for state, title in told(channel))
+    prepared = {title: state for state, title in told(channel)}
     handover.open()
     handover.confirm()
     channel.note_inbound()

@@ -1,0 +1,586 @@
+"""The admin and the start page: who gets in, what can be pressed, what is shown once, and that lists stay quick."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from bridge import evidence, housekeeping
+from bridge.models import Attempt, Conversation, Delivery, Message, WebhookEvent
+from channels_setup.models import ApiChannel, ChannelState, ChatChannel, Handover
+from tests.factories import (
+    ApiChannelFactory,
+    ChatChannelFactory,
+    ContactFactory,
+    ConversationFactory,
+    DeliveryFactory,
+    MessageFactory,
+    ServiceWindowFactory,
+    TicketFactory,
+    UserFactory,
+    boris,
+    gleb,
+    vera,
+)
+
+pytestmark = pytest.mark.django_db
+HISTORY = (
+    *("contact", "conversation", "ticket", "servicewindow", "message"),
+    *("delivery", "webhookevent", "straystatus", "heartbeat"),
+)
+
+
+@pytest.fixture
+def browser_of_vera() -> Client:
+    client = Client(headers={"accept-language": "en"})
+    client.force_login(vera())
+    return client
+
+
+def page_of(channel: ApiChannel) -> str:
+    return reverse("admin:channels_setup_apichannel_change", args=[channel.pk])
+
+
+def press(client: Client, channel: ApiChannel, what: str) -> Any:
+    return client.post(reverse("admin:channels_setup_apichannel_do", args=[channel.pk, what]), follow=True)
+
+
+def key_of(channel: ApiChannel) -> str:
+    secret = channel.current_secret()
+    assert secret is not None
+    return secret.reveal()
+
+
+def filled(**changed: Any) -> dict[str, Any]:
+    return {
+        "name": "WhatsApp",
+        "kind": "acebot",
+        "redirect_url": "http://127.0.0.1:8080/hook",
+        "send_json": "on",
+        "send_utf8": "on",
+        "on_unknown": "resend",
+        "watched": [ChatChannelFactory().pk],
+        "track_message": "on",
+        **changed,
+    }
+
+
+# --- channels ---------------------------------------------------------------------------------------------
+
+
+def test_the_form_has_the_four_blocks_of_the_guide_in_both_languages(browser_of_vera: Client) -> None:
+    add = reverse("admin:channels_setup_apichannel_add")
+
+    page = browser_of_vera.get(add).content.decode()
+
+    for words in ("The channel itself", "Watch channels", "Tracking requests", "Tracking chats", "JSON request"):
+        assert words in page
+
+
+def test_a_saved_channel_shows_its_key_once_and_masked_ever_after(browser_of_vera: Client) -> None:
+    add = reverse("admin:channels_setup_apichannel_add")
+
+    first = browser_of_vera.post(add, filled(), follow=True).content.decode()
+    second = browser_of_vera.get(page_of(ApiChannel.objects.get())).content.decode()
+
+    channel = ApiChannel.objects.get()
+    key = key_of(channel)
+    assert key in first and str(channel.app_id) in first
+    assert key not in second and f"••••{key[-4:]}" in second
+    assert channel.current_secret().shown_at is not None  # type: ignore[union-attr]  # it was issued
+
+
+def test_the_fresh_key_is_for_whoever_made_it(browser_of_vera: Client) -> None:
+    browser_of_vera.post(reverse("admin:channels_setup_apichannel_add"), filled())
+    channel = ApiChannel.objects.get()
+    colleague = Client()
+    colleague.force_login(UserFactory(username="olga", is_staff=True, is_superuser=True))
+
+    page = colleague.get(page_of(channel)).content.decode()
+
+    assert key_of(channel) not in page
+
+
+def test_bad_input_is_answered_at_its_field_and_nothing_is_saved(browser_of_vera: Client) -> None:
+    bad = filled(redirect_url="https://10.0.0.1/", watched=[])
+
+    page = browser_of_vera.post(reverse("admin:channels_setup_apichannel_add"), bad).content.decode()
+
+    assert "The address is private" in page and "watches no chat channel" in page
+    assert not ApiChannel.objects.exists()
+
+
+def test_the_provider_does_not_change_after_the_channel_was_made(browser_of_vera: Client) -> None:
+    channel = ApiChannelFactory(kind="acebot", secret=True, state=ChannelState.WAITING)
+
+    browser_of_vera.post(page_of(channel), filled(kind="sandbox", name="Renamed"))
+
+    channel.refresh_from_db()
+    assert (channel.name, channel.kind) == ("Renamed", "acebot")
+
+
+def test_looking_at_the_key_is_written_down_without_the_key(browser_of_vera: Client) -> None:
+    channel = ApiChannelFactory(secret=True)
+
+    page = press(browser_of_vera, channel, "show-key").content.decode()
+
+    key = key_of(channel)
+    entry = LogEntry.objects.get()
+    assert key in page
+    assert entry.user.username == "vera" and "shown" in entry.change_message and key not in entry.change_message
+    assert "no-store" in browser_of_vera.get(page_of(channel))["Cache-Control"]
+
+
+def test_no_page_holds_the_key_unasked(browser_of_vera: Client) -> None:
+    channel = ApiChannelFactory(kind="acebot", secret=True)
+    key = key_of(channel)
+    pages = [
+        page_of(channel),
+        reverse("admin:channels_setup_apichannel_changelist"),
+        reverse("admin:channels_setup_apichannel_history", args=[channel.pk]),
+        reverse("admin:channels_setup_apichannel_delete", args=[channel.pk]),
+        "/",
+    ]
+    press(browser_of_vera, channel, "show-key")
+
+    for address in pages:
+        assert key not in browser_of_vera.get(address).content.decode(), address
+
+
+def test_a_new_key_overlaps_with_the_old_until_that_is_stopped(browser_of_vera: Client) -> None:
+    channel = ApiChannelFactory(secret=True)
+    old = key_of(channel)
+
+    page = press(browser_of_vera, channel, "new-key").content.decode()
+    new = key_of(channel)
+    both = [ApiChannel.objects.all().by_secret(key) for key in (old, new)]
+    again = press(browser_of_vera, channel, "new-key").content.decode()
+    press(browser_of_vera, channel, "stop-old-key")
+
+    assert new in page and old not in page
+    assert both == [channel, channel]
+    assert "Two keys are valid already" in again and key_of(channel) == new
+    assert ApiChannel.objects.all().by_secret(old) is None
+
+
+def test_buttons_answer_to_posts_alone(browser_of_vera: Client) -> None:
+    channel = ApiChannelFactory(secret=True)
+
+    answer = browser_of_vera.get(reverse("admin:channels_setup_apichannel_do", args=[channel.pk, "show-key"]))
+
+    assert answer.status_code == 302 and key_of(channel) not in answer.content.decode()
+    assert browser_of_vera.post(f"{page_of(channel)[:-7]}do/nonsense/").status_code == 404
+
+
+def test_buttons_want_the_csrf_token() -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(vera())
+    channel = ApiChannelFactory(secret=True)
+
+    assert press(client, channel, "pause").status_code == 403
+
+    channel.refresh_from_db()
+    assert channel.state == ChannelState.LIVE
+
+
+def test_the_states_are_changed_by_buttons_where_no_fact_can_be_seen(browser_of_vera: Client) -> None:
+    channel = ApiChannelFactory(kind="acebot", state=ChannelState.DRAFT, secret=True)
+    seen = []
+
+    for what in ("sent-for-verification", "verified", "pause", "resume"):
+        press(browser_of_vera, channel, what)
+        channel.refresh_from_db()
+        seen.append(channel.state)
+
+    assert seen == ["verifying", "waiting", "paused", "waiting"]
+
+
+def test_the_hand_over_link_is_shown_once_and_kept_nowhere(browser_of_vera: Client) -> None:
+    channel = ApiChannelFactory(kind="acebot", state=ChannelState.DRAFT, secret=True)
+
+    page = press(browser_of_vera, channel, "hand-over").content.decode()
+
+    token = page.split("/handover/")[1].split("/")[0]
+    assert Handover.by_token(token) == Handover.objects.get()
+    assert token not in browser_of_vera.get(page_of(channel)).content.decode()
+    assert token not in json.dumps(list(LogEntry.objects.values_list("change_message", flat=True)))
+    assert token not in json.dumps(dict(browser_of_vera.session))
+
+
+def test_the_page_shows_what_was_seen(browser_of_vera: Client) -> None:
+    channel = ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:8080/", secret=True)
+    chat = ConversationFactory(api_channel=channel)
+    MessageFactory(conversation=chat)
+    dead = DeliveryFactory(message=MessageFactory(conversation=chat, outbound=True), state="dead", reason="gone")
+    Attempt.objects.create(
+        delivery=dead, number=1, started_at=timezone.now(), duration_ms=210, http_status=410, verdict="permanent"
+    )
+    channel.failed("gone")
+
+    page = browser_of_vera.get(page_of(channel)).content.decode()
+
+    assert "this address is no longer used" in page
+    assert "was not delivered" in page and "210 ms" in page and "<svg" in page
+
+
+def test_a_new_chat_channel_leads_to_its_number(browser_of_vera: Client) -> None:
+    answer = browser_of_vera.post(
+        reverse("admin:channels_setup_chatchannel_add"),
+        {"name": "Shop", "kind": "desk", "company_id": "1"},
+        follow=True,
+    )
+
+    chat_channel = ChatChannel.objects.get()
+    assert f'data-copy="{chat_channel.pk}"' in answer.content.decode()
+
+
+# --- history ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def history() -> Conversation:
+    """One row of everything."""
+    chat: Conversation = ConversationFactory(api_channel__kind="acebot")
+    ServiceWindowFactory(conversation=chat)
+    TicketFactory(conversation=chat)
+    message = MessageFactory(conversation=chat, outbound=True, status="failed", text="<script>alert(1)</script>")
+    DeliveryFactory(message=message, state="dead", reason="rejected")
+    WebhookEvent.objects.create(
+        api_channel=chat.api_channel,
+        endpoint="webhook",
+        body=b'{"status": "sunk", "note": "<script>"}',
+        state="failed",
+        error="Unknown status",
+    )
+    housekeeping.beat("beat")
+    return chat
+
+
+@pytest.mark.parametrize("model", HISTORY)
+def test_history_is_looked_at_and_not_edited(browser_of_vera: Client, history: Conversation, model: str) -> None:
+    rows = browser_of_vera.get(reverse(f"admin:bridge_{model}_changelist"))
+    first = next(m for m in admin.site._registry if m._meta.label_lower == f"bridge.{model}").objects.first()
+
+    assert rows.status_code == 200
+    assert browser_of_vera.get(reverse(f"admin:bridge_{model}_add")).status_code == 403
+    if first is not None:
+        change = reverse(f"admin:bridge_{model}_change", args=[first.pk])
+        page = browser_of_vera.get(change)
+        assert page.status_code == 200 and b'name="_save"' not in page.content and b"<script>alert" not in page.content
+        assert browser_of_vera.post(change, {"text": "changed"}).status_code == 403
+        assert browser_of_vera.post(reverse(f"admin:bridge_{model}_delete", args=[first.pk])).status_code == 403
+
+
+def test_a_dead_delivery_is_sent_again_from_its_page(browser_of_vera: Client, history: Conversation) -> None:
+    delivery = Delivery.objects.get()
+
+    page = browser_of_vera.post(reverse("admin:bridge_delivery_do", args=[delivery.pk, "send-again"]), follow=True)
+
+    delivery.refresh_from_db()
+    assert delivery.state == "pending" and "in line again" in page.content.decode()
+    assert Message.objects.get(pk=delivery.message_id).status == "pending"
+
+
+def test_dead_deliveries_are_sent_again_from_the_list(browser_of_vera: Client, history: Conversation) -> None:
+    chosen = {"action": "send-again", "_selected_action": [Delivery.objects.get().pk]}
+
+    browser_of_vera.post(reverse("admin:bridge_delivery_changelist"), chosen)
+
+    assert Delivery.objects.get().state == "pending"
+
+
+def test_what_was_delivered_is_not_sent_again(browser_of_vera: Client) -> None:
+    delivery = DeliveryFactory(state="delivered")
+
+    page = browser_of_vera.post(reverse("admin:bridge_delivery_do", args=[delivery.pk, "send-again"]), follow=True)
+
+    delivery.refresh_from_db()
+    assert delivery.state == "delivered" and "Only what was given up" in page.content.decode()
+
+
+def test_a_failed_event_is_processed_again_and_an_api_call_is_not(
+    browser_of_vera: Client, history: Conversation
+) -> None:
+    event = WebhookEvent.objects.get()
+    call = WebhookEvent.objects.create(
+        api_channel=history.api_channel, endpoint="addMessage", body=b"{}", state="failed", error="x"
+    )
+    chosen = {"action": "process-again", "_selected_action": [event.pk, call.pk]}
+
+    browser_of_vera.post(reverse("admin:bridge_webhookevent_changelist"), chosen)
+
+    states = dict(WebhookEvent.objects.values_list("pk", "state"))
+    assert states == {event.pk: "new", call.pk: "failed"}
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe\x00", b"[" * 100_000, b"1" * 5_000, b'{"a": "\\ud800"}', b""])
+def test_any_raw_body_can_be_shown(browser_of_vera: Client, history: Conversation, body: bytes) -> None:
+    event = WebhookEvent.objects.get()
+    WebhookEvent.objects.filter(pk=event.pk).update(body=body)
+
+    assert browser_of_vera.get(reverse("admin:bridge_webhookevent_change", args=[event.pk])).status_code == 200
+
+
+# --- who gets in ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", HISTORY)
+def test_operators_do_not_enter_the_admin(history: Conversation, model: str) -> None:
+    client = Client()
+    client.force_login(boris(history.chat_channel))
+
+    assert client.get(reverse(f"admin:bridge_{model}_changelist")).status_code == 302
+
+
+@pytest.mark.parametrize("model", ["contact", "conversation", "ticket", "servicewindow", "message", "delivery"])
+def test_an_operator_who_is_staff_sees_their_chat_channels_alone(history: Conversation, model: str) -> None:
+    client = Client(headers={"accept-language": "en"})
+    mine, other = boris(history.chat_channel), gleb()
+    User.objects.filter(pk__in=[mine.pk, other.pk]).update(is_staff=True)
+    address = reverse(f"admin:bridge_{model}_changelist")
+
+    seen = {}
+    for person in (mine, other):
+        client.force_login(person)
+        seen[person.username] = client.get(address).context["cl"].result_list.count()
+
+    assert seen == {"boris": 1, "gleb": 0}
+
+
+def test_an_operator_who_is_staff_presses_nothing_and_sees_no_channel_settings(history: Conversation) -> None:
+    client = Client()
+    operator = boris(history.chat_channel)
+    User.objects.filter(pk=operator.pk).update(is_staff=True)
+    client.force_login(operator)
+    channel, delivery = history.api_channel, Delivery.objects.get()
+
+    answers = [
+        client.get(page_of(channel)),
+        press(client, channel, "show-key"),
+        press(client, channel, "hand-over"),
+        client.post(reverse("admin:bridge_delivery_do", args=[delivery.pk, "send-again"])),
+        client.get(reverse("admin:bridge_webhookevent_changelist")),
+        client.get(reverse("admin:auth_user_changelist")),
+    ]
+
+    assert [answer.status_code for answer in answers] == [403] * 6
+
+
+def test_an_admin_cannot_become_a_superuser_nor_touch_one(browser_of_vera: Client) -> None:
+    chief = UserFactory(username="chief", is_superuser=True, is_staff=True)
+    me = User.objects.get(username="vera")
+
+    page = browser_of_vera.get(reverse("admin:auth_user_change", args=[me.pk])).content.decode()
+    touched = browser_of_vera.post(reverse("admin:auth_user_change", args=[chief.pk]), {"username": "taken"})
+    password = browser_of_vera.get(reverse("admin:auth_user_password_change", args=[chief.pk]))
+
+    assert 'name="is_superuser"' not in page and 'name="user_permissions"' not in page
+    assert touched.status_code == 403 and password.status_code == 403
+
+
+def test_api_tokens_are_not_listed(browser_of_vera: Client) -> None:
+    assert browser_of_vera.get("/admin/authtoken/tokenproxy/").status_code == 404
+
+
+# --- quick with ten million rows --------------------------------------------------------------------------
+
+
+def queries_of(client: Client, address: str) -> list[str]:
+    client.get(address)  # sessions, content types and permissions are warm afterwards
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        assert client.get(address).status_code == 200
+    return [query["sql"] for query in captured.captured_queries]
+
+
+@pytest.mark.parametrize("model", HISTORY)
+def test_lists_do_not_count_and_do_not_ask_row_by_row(
+    browser_of_vera: Client, history: Conversation, model: str
+) -> None:
+    address = reverse(f"admin:bridge_{model}_changelist")
+    before = queries_of(browser_of_vera, address)
+    for _more in range(3):
+        chat = ConversationFactory(api_channel=history.api_channel)
+        ServiceWindowFactory(conversation=chat)
+        TicketFactory(conversation=chat)
+        DeliveryFactory(message=MessageFactory(conversation=chat, outbound=True))
+
+    after = queries_of(browser_of_vera, address)
+
+    assert len(after) == len(before)
+    assert not [sql for sql in after if "COUNT(" in sql]
+
+
+SEARCHES = [
+    ("conversation", "q=7"),
+    ("conversation", "q=%2B79210000001"),
+    ("contact", "q=%2B79210000001"),
+    ("contact", "q=client-5"),
+    ("message", "q=wamid.77"),
+    ("message", "q=12"),
+    ("message", "which=failed"),
+    ("delivery", "q=msg_abc"),
+    ("delivery", "q=12"),
+    ("delivery", "state=trouble"),
+    ("delivery", "state=unfinished"),
+    ("webhookevent", "state=failed"),
+    ("servicewindow", "window=open"),
+    ("servicewindow", "q=12"),
+    ("ticket", "q=12"),
+]
+
+
+@pytest.fixture
+def many(history: Conversation) -> None:
+    """Enough rows that PostgreSQL would rather use an index where there is one."""
+    channel, chat = history.api_channel, history
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """INSERT INTO bridge_contact (api_channel_id, external_id, phone, name, email, created_at)
+               SELECT %s, 'many-' || n, '+7' || n, '', '', now() FROM generate_series(1, 20000) n""",
+            [channel.pk],
+        )
+        cursor.execute(
+            """INSERT INTO bridge_conversation (api_channel_id, chat_channel_id, contact_id, created_at,
+                                                last_message_at, last_text, last_direction, unread)
+               SELECT %s, %s, id, now(), now() - id * interval '1 second', '', '', 0
+               FROM bridge_contact WHERE id <> %s""",
+            [channel.pk, chat.chat_channel_id, chat.contact_id],
+        )
+        cursor.execute(
+            """INSERT INTO bridge_message (conversation_id, api_channel_id, direction, kind, text, external_id,
+                                           created_at, status, reason, details)
+               SELECT id, %s, 'inbound', 'text', 'x', 'wamid.' || id, now(), 'received', '', '{}'
+               FROM bridge_conversation""",
+            [channel.pk],
+        )
+        cursor.execute(
+            """INSERT INTO bridge_delivery (kind, conversation_id, message_id, api_channel_id, track, key, payload,
+                                            free_text, state, attempts, reason, created_at)
+               SELECT 'message', conversation_id, id, %s, '', 'msg_' || id, '{}', true, 'delivered', 1, '', now()
+               FROM bridge_message""",
+            [channel.pk],
+        )
+        cursor.execute(
+            """INSERT INTO bridge_servicewindow (conversation_id, opened_at, expires_at, state)
+               SELECT id, now() - interval '2 days', now() - interval '1 day', 'shut' FROM bridge_conversation""",
+        )
+        cursor.execute(
+            """INSERT INTO bridge_ticket (conversation_id, status, subject, first_text, opened_at, updated_at)
+               SELECT id, 3, '', '', now(), now() FROM bridge_conversation""",
+        )
+        cursor.execute(
+            """INSERT INTO bridge_webhookevent (api_channel_id, endpoint, method, query_string, content_type, headers,
+                                                body, received_at, state, attempts, error, traceback)
+               SELECT %s, 'webhook', 'POST', '', '', '{}', '', now(), 'processed', 1, '', ''
+               FROM generate_series(1, 20000)""",
+            [channel.pk],
+        )
+        cursor.execute("ANALYZE")
+
+
+def test_lists_filters_and_searches_read_indexes(browser_of_vera: Client, many: None) -> None:
+    slow = []
+    few = ("straystatus", "heartbeat")  # pruned, or one row a part
+    addresses = [(model, "") for model in HISTORY if model not in few] + SEARCHES
+
+    for model, query in addresses:
+        for sql in queries_of(browser_of_vera, f"{reverse(f'admin:bridge_{model}_changelist')}?{query}"):
+            if f'FROM "bridge_{model}"' not in sql:
+                continue
+            with connection.cursor() as cursor:
+                cursor.execute(f"EXPLAIN {sql}")
+                plan = "\n".join(row[0] for row in cursor.fetchall())
+            if f"Seq Scan on bridge_{model}" in plan or ("Sort" in plan and "Limit" in plan and "rows=20" in plan):
+                slow.append(f"{model}?{query}\n{plan}")
+
+    assert slow == [], "\n\n".join(slow)
+
+
+def test_today_is_found_by_halving_the_ids(browser_of_vera: Client, history: Conversation, many: None) -> None:
+    midnight = timezone.now() - timedelta(hours=1)
+    ids = list(Message.objects.order_by("pk").values_list("pk", flat=True))
+    border = ids[len(ids) // 2]
+    Message.objects.filter(pk__lt=border).update(created_at=midnight - timedelta(days=1))
+
+    original, evidence.SMALL = evidence.SMALL, 10
+    try:
+        found = evidence.first_id_since(Message, "created_at", midnight)
+    finally:
+        evidence.SMALL = original
+
+    assert found == border
+
+
+# --- the start page ---------------------------------------------------------------------------------------
+
+
+def test_nobody_sees_the_start_page_without_a_login() -> None:
+    assert Client().get("/").status_code == 302
+
+
+def test_operators_are_led_to_the_desk() -> None:
+    client = Client()
+    client.force_login(boris())
+
+    assert client.get("/").headers["Location"] == reverse("chats")
+
+
+def lines(client: Client) -> list[tuple[str, str]]:
+    return [(line.state, line.url) for line in client.get("/").context["lines"]]
+
+
+def test_the_check_list_begins_with_the_chat_channel(browser_of_vera: Client) -> None:
+    assert lines(browser_of_vera)[0] == ("now", reverse("admin:channels_setup_chatchannel_add"))
+
+
+def test_the_check_list_is_done_by_evidence(browser_of_vera: Client) -> None:
+    channel = ApiChannelFactory(kind="acebot", secret=True, state=ChannelState.WAITING)
+    channel.watched.get().operators.add(boris())
+    before = [state for state, _url in lines(browser_of_vera)]
+
+    channel.note_inbound()
+    channel.succeeded()
+    after = lines(browser_of_vera)
+
+    assert before == ["done", "done", "now", "later", "later", "done"]
+    assert {state for state, _url in after} == {"done"}
+    assert all(browser_of_vera.get(url).status_code == 200 for _state, url in after)
+
+
+def test_the_start_page_says_what_is_wrong(browser_of_vera: Client, history: Conversation) -> None:
+    history.api_channel.failed("not_let_in")
+
+    page = browser_of_vera.get("/").content.decode()
+
+    assert "did not let us in" in page
+    assert "1 delivery was given up" in page and "1 event could not be read" in page
+    assert "127.0.0.0/8" in page
+    assert "Celery beat" not in page
+
+
+def test_the_phone_is_one_click_away(browser_of_vera: Client) -> None:
+    channel = ApiChannelFactory(kind="sandbox")
+
+    assert channel.phone_page_path in browser_of_vera.get("/").content.decode()
+
+
+def test_contacts_of_the_cast_are_found_by_their_whole_phone(browser_of_vera: Client) -> None:
+    anna = ContactFactory(phone="+79211234567")
+    address = reverse("admin:bridge_contact_changelist")
+
+    found = [
+        browser_of_vera.get(f"{address}?q={term}").context["cl"].result_list for term in ("%2B79211234567", "1234")
+    ]
+
+    assert [list(rows) for rows in found] == [[anna], []]
