@@ -5,7 +5,6 @@ Every list is scoped to what its user may see, so a foreign id is a 404 like one
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.db.models import (
@@ -22,8 +21,6 @@ from django.db.models import (
     Value,
 )
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
-from rest_framework import mixins, viewsets
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import BasePermission, IsAuthenticated
@@ -36,63 +33,12 @@ from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.providers import messengers
 
 from . import conversations, relay, serializers, windows
-from .api_manners import (
-    SINCE,
-    UNTIL,
-    Filter,
-    Filters,
-    Pages,
-    Refused,
-    SafeJson,
-    as_sentence,
-    number,
-    one_of,
-    repeatable,
-    text,
-)
+from .api_lists import SINCE, UNTIL, Filter, number, one_of, text
+from .api_manners import Refused, Rows, described, repeatable, writing
 from .models import Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
 
 # Refused because of what was asked: 422. Everything else is refused because of how things stand now: 409.
 BAD_TEXT = ("empty", "too_long", "files_not_supported")
-
-IDEMPOTENCY_KEY = OpenApiParameter(
-    "Idempotency-Key", location=OpenApiParameter.HEADER, description="Makes the call safe to repeat: it is done once."
-)
-
-
-def writing(
-    *, summary: str, answer: type[BaseSerializer[Any]], asked: Any = None, status: int = 200
-) -> Callable[[Any], Any]:
-    """How a writing call is described in the schema."""
-    refusals = {code: OpenApiResponse(serializers.ErrorSerializer) for code in (400, 404, 409, 422)}
-    return extend_schema(
-        summary=summary, request=asked, responses={status: answer, **refusals}, parameters=[IDEMPOTENCY_KEY]
-    )
-
-
-def described(**summaries: str) -> Callable[[Any], Any]:
-    """The reading calls' names in the schema."""
-    return extend_schema_view(**{name: extend_schema(summary=text, description="") for name, text in summaries.items()})
-
-
-class Rows(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Any]):
-    """One kind of row: a list with ``filters``, and single rows by id."""
-
-    filters: dict[str, Filter] = {}
-    lookup_value_regex = "[0-9]{1,19}"
-    filter_backends = (Filters,)
-    pagination_class = Pages
-    parser_classes = (SafeJson,)
-    whole_serializer_class: type[BaseSerializer[Any]] | None = None  # for a single row, where it tells more
-
-    def get_serializer_class(self) -> type[BaseSerializer[Any]]:
-        if self.action == "retrieve" and self.whole_serializer_class:
-            return self.whole_serializer_class
-        return super().get_serializer_class()
-
-    def get_exception_handler(self) -> Callable[..., Response | None]:
-        return as_sentence
-
 
 # --- conversations ---------------------------------------------------------------------------------------
 

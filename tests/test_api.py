@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
@@ -30,6 +32,8 @@ from tests.factories import (
     token_of,
     vera,
 )
+from tests.receiver import Receiver
+from tests.worker import Worker
 
 pytestmark = pytest.mark.django_db
 
@@ -565,6 +569,45 @@ def test_a_dead_delivery_is_sent_again_and_one_under_way_is_not(chat: Conversati
     assert (again.status_code, again.json()["state"], again.json()["attempts"]) == (200, "pending", 0)
     assert again.json()["key"] == delivery.key
     assert repeated.json() == again.json()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_by_the_api_reaches_the_provider_and_its_way_can_be_followed(
+    worker: Worker, receiver: Receiver
+) -> None:
+    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"))
+    chat = ConversationFactory(api_channel=channel)
+    ServiceWindowFactory(conversation=chat)
+    api = Api(boris(chat.chat_channel))
+
+    said = api.post(f"conversations/{chat.pk}/messages", {"text": "Есть 38-й 👢"}).json()
+
+    sent = receiver.wait_for(1)[0]
+    worker.settle()
+    delivery = api.rows("deliveries", message_id=said["id"])[0]
+    tries = api.get(f"deliveries/{delivery['id']}").json()["tries"]
+    assert sent.json["text"] == "Есть 38-й 👢" and sent.headers["webhook-id"] == delivery["key"]
+    assert (delivery["state"], delivery["attempts"]) == ("delivered", 1)
+    assert [(row["number"], row["http_status"], row["verdict"]) for row in tries] == [(1, 200, "accepted")]
+    assert api.get(f"messages/{said['id']}").json()["status"] == "sent"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_calls_at_one_moment_under_one_key_send_one_answer(chat: Conversation) -> None:
+    user = boris(chat.chat_channel)
+
+    def call(_: int) -> Any:
+        try:
+            return Api(user).post(f"conversations/{chat.pk}/messages", {"text": "Есть!"}, key="k")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(call, range(4)))
+
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert chat.messages.filter(direction="outbound").count() == 2  # one was there before
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
