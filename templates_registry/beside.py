@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 from templates_registry.components import braced
 from templates_registry.gaps import Token, lay_gap
@@ -18,7 +19,11 @@ from templates_registry.normalising import Normalised
 from templates_registry.patterns import Pattern, name_of
 
 TOKEN = re.compile(r"\w+|[^\w\s]")
+MOST_TOKENS = 700
 CELLS = 1_500  # the work that the gaps of one pattern may take together
+
+
+SIGN = 0.25  # of a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,10 @@ class Beside:
 
 
 def tokens_of(text: str) -> list[Token]:
+    """Words and signs; of a text longer than any template, the beginning."""
     return [
         Token(match[0], match.start(), match.end(), match.start() > 0 and text[match.start() - 1] not in " \n")
-        for match in TOKEN.finditer(text)
+        for match in islice(TOKEN.finditer(text), MOST_TOKENS)
     ]
 
 
@@ -71,14 +77,19 @@ def lay_beside(owner: int, pattern: Pattern, text: Normalised, tokens: Sequence[
     layer.close()
     if not layer.differences and not layer.empty:
         layer.differences.append(Difference(_spelt(own), text.raw.strip()))  # it is only the spaces
-    fixed = sum(not token.key for token in own) or 1
+    fixed = sum(weight(token.word) for token in own if not token.key) or 1
+    common = sum(weight(own[at].word) for at, _ in pairs)
     return Beside(
         owner=owner,
-        closeness=len(pairs) / (fixed + layer.too_much / 2),
+        closeness=common / (fixed + layer.too_much / 2),
         values=layer.values,
         empty=tuple(layer.empty),
         differences=tuple(layer.differences),
     )
+
+
+def weight(word: str) -> float:
+    return 1.0 if word.isalnum() else SIGN
 
 
 class _Layer:
@@ -89,7 +100,7 @@ class _Layer:
         self.values: dict[str, str] = {}
         self.empty: list[str] = []
         self.differences: list[Difference] = []
-        self.too_much = 0
+        self.too_much = 0.0
         self._cells = CELLS
         self._approved: list[Token] = []
         self._yours: list[Token] = []
@@ -116,7 +127,7 @@ class _Layer:
             else:
                 self._approved += [token] if token else []
                 self._yours += mine
-                self.too_much += 0 if token else taken
+                self.too_much += 0 if token else sum(weight(word.word) for word in mine)
         self._cells -= len(own) * len(words)
 
     def close(self) -> None:

@@ -33,6 +33,15 @@ HEADER_LOCATION = ("header.latitude", "header.longitude", "header.name", "header
 HEADER_LIMIT, BODY_LIMIT, FOOTER_LIMIT = 60, 1024, 60
 
 
+class NotATemplate(ValueError):
+    """What was given has not the shape of a template, or of values for one; ``sentence`` says so to a person."""
+
+    def __init__(self, code: str, **details: str) -> None:
+        super().__init__(code, details)
+        self.code = code
+        self.sentence = sentences.sentence(code, details)
+
+
 class Format(StrEnum):
     NUMBERED = "POSITIONAL"
     NAMED = "NAMED"
@@ -163,13 +172,20 @@ class Template:
         given = {v.key: parameters[v.key] for v in self.variables if v.key in parameters}
         return list(given.values()) if self.format is Format.NUMBERED else given
 
-    def keyed(self, parameters: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
-        """The reverse of ``arrange``. A value beyond the last variable gets a key that no variable has."""
+    def keyed(self, parameters: object) -> dict[str, str]:
+        """The reverse of ``arrange``, for values from anywhere: numbers become text, None is no value.
+
+        A value beyond the last variable gets a key that no variable has. NotATemplate for any other shape.
+        """
         if isinstance(parameters, Mapping):
-            return dict(parameters)
-        keys = [variable.key for variable in self.variables]
-        keys += [f"+{number}" for number in range(1, len(parameters) - len(keys) + 1)]
-        return dict(zip(keys, parameters, strict=False))
+            pairs = [(str(key), value) for key, value in parameters.items()]
+        elif isinstance(parameters, list | tuple):
+            keys = [variable.key for variable in self.variables]
+            keys += [f"+{number}" for number in range(1, len(parameters) - len(keys) + 1)]
+            pairs = list(zip(keys, parameters, strict=False))
+        else:
+            raise NotATemplate("values_shape")
+        return {key: _as_text(value) for key, value in pairs if value is not None}
 
     def _needed(self) -> Iterator[tuple[str, Place]]:
         if self.header and self.header.kind in MEDIA:
@@ -181,6 +197,14 @@ class Template:
         for index, button in enumerate(self.buttons):
             if button.takes_value:
                 yield f"button.{index}", Place.BUTTON
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise NotATemplate("values_shape")
+    return str(value)
 
 
 def described_as(template: Template, variables: Sequence[Variable]) -> Template:

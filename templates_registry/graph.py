@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from templates_registry import sentences
 from templates_registry.components import (
     HEADER_MEDIA,
     TEXT,
     Button,
     Format,
     Header,
+    NotATemplate,
     Place,
     Template,
     Variable,
@@ -27,18 +27,11 @@ from templates_registry.components import (
     names_in,
 )
 
+__all__ = ["NotATemplate", "read", "write"]
+
 Json = dict[str, Any]
 KNOWN = ("HEADER", "BODY", "FOOTER", "BUTTONS")
 BUTTON_FIELDS = ("type", "text", "url", "phone_number", "example")
-
-
-class NotATemplate(ValueError):
-    """What was given has not the shape of a template at all; ``sentence`` says so to a person."""
-
-    def __init__(self, code: str, **details: str) -> None:
-        super().__init__(code, details)
-        self.code = code
-        self.sentence = sentences.sentence(code, details)
 
 
 def read(data: object, *, described: Sequence[Variable] = ()) -> Template:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LONGEST = 4096  # characters of a paste; WhatsApp takes no longer text, and no template renders to as much
 STEPS = 40_000  # of work for one text, some 10 ms: see tests/load/bench_matching.py
-READING = 16  # steps for reading one pattern, and as much again for each of its variables
+READING = 24  # steps for reading one pattern, and as much again for each of its variables
 CANDIDATES = 10  # named at most
 LITTLE_FIXED = 0.2  # with less fixed text than this share, a pattern is no explanation for a text it does not fit
 
@@ -182,8 +182,8 @@ def _ready(entry: Entry, values: Values) -> Recognition:
         if variable.key not in full and (variable.in_text or not entry.text_only):
             details: Details = {"title": variable.title}
             return about(Outcome.NOT_READY, "not_carried", entry, details, parameters=full)
-    for problem in render(template, full).problems:
-        if problem.level is Level.ERROR and problem.code != "missing":
+    for problem in render(template, full, text_only=entry.text_only).problems:
+        if problem.level is Level.ERROR:
             return about(Outcome.NOT_READY, problem.code, entry, dict(problem.details), parameters=full)
     return about(Outcome.TEMPLATE, "recognised", entry, parameters=full)
 

@@ -19,11 +19,11 @@ from templates_registry.patterns import Pattern
 
 WORD = re.compile(r"\w\w+")
 
-VISITS = 3_000  # entries of the word index looked at for one text
+VISITS = 2_500  # entries of the word index looked at for one text
 POINTED_OUT = 12
 LAID_BESIDE = 2
-MOST_TOKENS = 700
 FEW_WORDS = 6
+HOPELESS = 0.5  # of the fixed words and signs found, in any order of weight; not worth a closer look
 CLOSE = 0.6  # of the fixed words, less what is too much; below, nothing is close
 
 
@@ -43,7 +43,7 @@ class Words:
         self._index = dict(index)
 
     def closest(self, text: Normalised) -> Beside | None:
-        tokens = tokens_of(text.text)[:MOST_TOKENS]
+        tokens = tokens_of(text.text)
         where = places(tokens)
         ranked = []
         for owner in self._pointed_out(text.text):
@@ -67,7 +67,7 @@ class Words:
             if visits > VISITS and shared:
                 break
             shared.update(self._index[word])
-        many = sorted(shared.items(), key=itemgetter(1), reverse=True)[: 10 * POINTED_OUT]
+        many = sorted(shared.items(), key=itemgetter(1), reverse=True)[: 5 * POINTED_OUT]
         return heapq.nlargest(POINTED_OUT, (owner for owner, _ in many), key=lambda one: self._likeness(one, words))
 
     def _likeness(self, owner: int, words: set[str]) -> float:
@@ -83,4 +83,4 @@ def _rank(words: Sequence[str], size: int, places: Mapping[str, int]) -> float:
     variables = words.count("")
     fixed = len(words) - variables or 1
     too_much = max(0, size - common - FEW_WORDS * variables)
-    return common / (fixed + too_much / 4) if common >= CLOSE * fixed else 0.0
+    return common / (fixed + too_much / 4) if common >= HOPELESS * fixed else 0.0

@@ -7,7 +7,7 @@ The only renderer: pages, admin, relay and API all call it. A value is put in on
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -43,7 +43,6 @@ STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 URL_SAFE = "/?#&=%:;,+@!$'()*~[]"
 
 Json = dict[str, Any]
-Parameters = Mapping[str, str] | Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,11 @@ class Rendering:
         return to_html(self.body)
 
 
-def render(template: Template, parameters: Parameters) -> Rendering:
-    """``parameters`` by key, or as a list in the order of ``template.variables``."""
+def render(template: Template, parameters: object, *, text_only: bool = False) -> Rendering:
+    """``parameters`` by key, or as a list in the order of ``template.variables``; NotATemplate if neither.
+
+    ``text_only``: media and what buttons need may be missing, because the provider adds them by itself.
+    """
     values = with_defaults(template, parameters)
     rendering = Rendering(
         header=_filled(template.header_text, Place.HEADER, values),
@@ -94,11 +96,11 @@ def render(template: Template, parameters: Parameters) -> Rendering:
         problems=(),
         media=values.get(HEADER_MEDIA, ""),
     )
-    problems = (*_value_problems(template, values), *_length_problems(template, rendering))
+    problems = (*_value_problems(template, values, text_only=text_only), *_length_problems(template, rendering))
     return Rendering(rendering.header, rendering.body, rendering.footer, rendering.buttons, problems, rendering.media)
 
 
-def with_defaults(template: Template, parameters: Parameters) -> dict[str, str]:
+def with_defaults(template: Template, parameters: object) -> dict[str, str]:
     given = template.keyed(parameters)
     defaults = {variable.key: variable.default for variable in template.variables if variable.default}
     return given | {key: value for key, value in defaults.items() if not given.get(key)}
@@ -116,7 +118,7 @@ def value_problem(value: str) -> str:
     return "spaces" if ROW_OF_SPACES.search(seen) else ""
 
 
-def provider_components(template: Template, parameters: Parameters) -> list[Json]:
+def provider_components(template: Template, parameters: object) -> list[Json]:
     """``components`` of the Cloud API's send call; those without parameters are left out."""
     values = with_defaults(template, parameters)
     rows = [
@@ -158,9 +160,11 @@ def _button(template: Template, index: int, values: Mapping[str, str]) -> Render
     return RenderedButton(button.kind, button.text, button.phone_number or value)
 
 
-def _value_problems(template: Template, values: Mapping[str, str]) -> Iterator[Problem]:
+def _value_problems(template: Template, values: Mapping[str, str], *, text_only: bool) -> Iterator[Problem]:
     for variable in template.variables:
         value = values.get(variable.key)
+        if text_only and not variable.in_text and not value:
+            continue
         code = "missing" if value is None or value == "" else value_problem(value)
         if code:
             yield Problem(f"variables.{variable.key}", code, details={"title": variable.title})

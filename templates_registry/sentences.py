@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SENTENCES: Mapping[str, StrOrPromise] = {
     # not a template at all
     "not_a_template": _("This is not a template: a list of components is expected."),
+    "values_shape": _("The values of a template are texts: a list of them, or one for each variable by its name."),
     "component_twice": _("The template has the component “%(component)s” twice."),
     # name, language, category
     "name_missing": _("Give the template a name."),
@@ -91,7 +92,7 @@ SENTENCES: Mapping[str, StrOrPromise] = {
         "Open it and fill in each value by itself."
     ),
     "too_intricate": _("Too many templates are like this text to tell them apart. Choose the template from the list."),
-    "not_sendable": _("This is the template “%(name)s” (%(language)s), which cannot be sent now. %(why)s"),
+    "not_sendable": _("This is the template “%(name)s” (%(language)s), which cannot be sent now: %(why)s."),
     "previous_text": _(
         "This is the previous text of the template “%(name)s” (%(language)s). A new one has been approved since."
     ),

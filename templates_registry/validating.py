@@ -36,7 +36,7 @@ from templates_registry.rendering import CODE_LIMIT, URL_LIMIT, render
 NAME_LIMIT, BUTTONS_LIMIT, BUTTON_TEXT_LIMIT, PHONE_LIMIT = 512, 10, 25, 20
 BUTTONS_OF_KIND = {"QUICK_REPLY": 10, "URL": 2, "PHONE_NUMBER": 1, "COPY_CODE": 1}
 CATEGORIES = ("UTILITY", "MARKETING", "AUTHENTICATION")
-WORDS_PER_VARIABLE = 2  # and one more: fewer fixed words are rejected as "too many variables for the length"
+WORDS_PER_VARIABLE = 2  # with fewer fixed words, "too many variables for the length" is to be expected
 
 REVIEWERS_REJECT = frozenset(
     {
@@ -132,7 +132,7 @@ def _body(template: Template) -> Iterator[Problem]:
         if not between.strip():
             first, second = braced(holes[index].name), braced(holes[index + 1].name)
             yield problem("body", "adjacent_variables", first=first, second=second)
-    if len(WORD.findall(" ".join(fixed))) < WORDS_PER_VARIABLE * len(holes) + 1:
+    if len(WORD.findall(" ".join(fixed))) < WORDS_PER_VARIABLE * len(holes):
         yield problem("body", "too_many_variables")
 
 

@@ -306,9 +306,9 @@ def main() -> None:
     templates = registry(given.templates, given.seed)
     gc.disable()
     for title in ("first index", "index after a change"):
-        begun = time.perf_counter()
+        begun = time.thread_time()
         index = Index(Entry(template) for template in templates)
-        print(f"{title:<45} {(time.perf_counter() - begun) * 1000:8.0f} ms")
+        print(f"{title:<45} {(time.thread_time() - begun) * 1000:8.0f} ms")
     print(f"\n{'milliseconds a text':<45} {'median':>8} {'p99':>8} {'worst':>8}  outcomes")
     _table(index, everyday(templates), repeat=1)
     print()

@@ -1,0 +1,675 @@
+"""Recognition, the inverse of rendering: what a pasted text is, with which values, or why not."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import FrameType
+
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from templates_registry.beside import Difference
+from templates_registry.components import Button, Format, Header, Hole, Place, Template, Variable, key_of, split
+from templates_registry.matching import STEPS, Index
+from templates_registry.normalising import Normalised, fold, normalise
+from templates_registry.patterns import Meter
+from templates_registry.recognition import Entry, Outcome, Recognition
+from templates_registry.rendering import render, value_problem
+from tests.load.bench_matching import adversarial_registries, everyday, registry, worst
+
+
+def template(body: str, name: str = "order_ready", language: str = "ru", **fields: object) -> Template:
+    return Template(name, language, body, **fields)  # type: ignore[arg-type]
+
+
+def recognise(text: str, *templates: Template | Entry) -> Recognition:
+    return Index(one if isinstance(one, Entry) else Entry(one) for one in templates).recognise(text)
+
+
+ORDER = template(
+    "Здравствуйте, {{1}}! Ваш заказ «{{2}}» готов — ждём вас.\nПриходите до {{3}}.",
+    described=(Variable("1", label="Имя клиента"),),
+)
+OTHERS = (
+    template("Здравствуйте, {{1}}! Оплата {{2}} прошла.", "paid"),
+    template("Hello {{name}}, your order {{order}} is ready.", "order_ready", "en", format=Format.NAMED),
+    template("Мы ответили на ваш вопрос. Напишите нам, чтобы прочесть ответ.", "we_answered"),
+)
+PASTED = "Здравствуйте, Анна! Ваш заказ «№ 42» готов — ждём вас.\nПриходите до 21:00."
+VALUES = {"1": "Анна", "2": "№ 42", "3": "21:00"}
+
+
+# exactly one
+
+
+def test_pasted_text_is_recognised_with_its_values() -> None:
+    found = recognise(PASTED, ORDER, *OTHERS)
+
+    assert found.outcome is Outcome.TEMPLATE
+    assert found.entry is not None
+    assert found.entry.template is ORDER
+    assert found.parameters == VALUES
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        lambda text: text.replace(" ", "\u00a0"),
+        lambda text: text.replace(" ", "\u202f"),
+        lambda text: text.replace(" ", "  "),
+        lambda text: text.replace(" ", " \u200b"),
+        lambda text: "\u200b".join(text),
+        lambda text: f"\ufeff \n {text} \r\n\u00a0",
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", "\r"),
+        lambda text: text.replace("\n", "\u2028"),
+        lambda text: text.replace("\n", " \n"),
+        lambda text: text.replace("\n", "\n\n  \n"),
+        lambda text: text.replace("«", '"').replace("»", '"'),
+        lambda text: text.replace("«", "„").replace("»", "“"),
+        lambda text: text.replace("—", "-"),
+        lambda text: text.replace("—", "–"),
+        lambda text: unicodedata.normalize("NFD", text),
+        lambda text: text.replace("заказ", "за\u00adказ"),
+    ],
+)
+def test_what_means_nothing_does_not_matter(noise: Callable[[str], str]) -> None:
+    found = recognise(noise(PASTED), ORDER, *OTHERS)
+
+    assert found.outcome is Outcome.TEMPLATE
+    assert found.entry is not None
+    assert found.entry.template is ORDER
+    assert {key: fold(value) for key, value in found.parameters.items()} == VALUES
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Анна-Мария «Ася»",
+        "№\u00a042 — срочно",
+        "д’Артаньян",
+        "а  б   в    г",
+        "👩\u200d🚒 ❤\ufe0f",
+        unicodedata.normalize("NFD", "Алёна Йод"),
+        "{{2}}",
+        "{1} {{другое}} {",
+        "*Анна* _x_ \\1 (.*) $",
+        "a\u200bb",
+    ],
+)
+def test_a_value_comes_back_as_the_operator_wrote_it(value: str) -> None:
+    text = "  " + PASTED.replace("Анна", value).replace(" готов", "\u00a0готов").replace("\n", "\r\n")
+
+    found = recognise(text, ORDER, *OTHERS)
+
+    assert found.outcome is Outcome.TEMPLATE
+    assert found.parameters == VALUES | {"1": value}
+
+
+def test_fixed_parts_are_exact_and_anchored_at_both_ends() -> None:
+    for text in (
+        PASTED + " До встречи!",
+        "Привет. " + PASTED,
+        PASTED[:-1],
+        PASTED.replace("готов", "Готов"),
+        PASTED.replace("ждём", "ждем"),
+    ):
+        found = recognise(text, ORDER, *OTHERS)
+        assert found.outcome is Outcome.NEAR_MISS, text
+
+
+def test_language_is_chosen_by_the_text() -> None:
+    found = recognise("Hello Anna, your order 42 is ready.", ORDER, *OTHERS)
+
+    assert found.entry is not None
+    assert found.entry.template.key == ("order_ready", "en")
+    assert found.parameters == {"name": "Anna", "order": "42"}
+
+
+def test_a_text_without_variables_is_recognised_as_it_is() -> None:
+    text = "Мы ответили на ваш вопрос.  Напишите нам, чтобы прочесть ответ. "
+
+    assert recognise(text, ORDER, *OTHERS).outcome is Outcome.TEMPLATE
+
+
+def test_a_variable_that_stands_twice_has_one_value() -> None:
+    twice = template("{{1}}, заказ {{2}} ваш. Спасибо, {{1}}!")
+
+    assert recognise("Анна, заказ 42 ваш. Спасибо, Анна!", twice).parameters == {"1": "Анна", "2": "42"}
+    differing = recognise("Анна, заказ 42 ваш. Спасибо, Аня!", twice)
+    assert differing.outcome is Outcome.NOT_READY
+    assert differing.code == "values_differ"
+
+
+def test_one_value_in_two_places_settles_what_would_be_ambiguous() -> None:
+    found = recognise("а и б и в и а и б", template("{{1}} и {{2}} и {{1}}"))
+
+    assert found.parameters == {"1": "а и б", "2": "в"}
+
+
+def test_header_and_footer_may_be_pasted_or_not() -> None:
+    whole = template("Ваш заказ {{1}} готов.", header=Header(text="Магазин {{1}}"), footer="Ждём вас")
+    default = Variable("header.1", label="Город", default="на Лиговском")
+    filled = template(whole.body, header=whole.header, footer=whole.footer, described=(default,))
+
+    for text in ("Магазин СПб\nВаш заказ 42 готов.\nЖдём вас", "Магазин СПб\n\nВаш заказ 42 готов."):
+        assert recognise(text, whole).parameters == {"header.1": "СПб", "1": "42"}
+    without = recognise("Ваш заказ 42 готов.\nЖдём вас", whole)
+    assert (without.outcome, without.code) == (Outcome.NOT_READY, "not_carried")
+    assert recognise("Ваш заказ 42 готов.", filled).parameters == {"header.1": "на Лиговском", "1": "42"}
+
+
+def test_what_a_paste_cannot_carry_is_asked_for_unless_the_provider_adds_it() -> None:
+    link = Button("URL", "Открыть", url="https://shop.example/{{1}}")
+    rich = template("Ваш заказ {{1}} готов.", header=Header("IMAGE"), buttons=(link,))
+
+    lacking = recognise("Ваш заказ 42 готов.", rich)
+    whole = recognise("Ваш заказ 42 готов.", Entry(rich, text_only=True))
+
+    assert (lacking.outcome, lacking.code) == (Outcome.NOT_READY, "not_carried")
+    assert lacking.parameters == {"1": "42"}
+    assert (whole.outcome, whole.parameters) == (Outcome.TEMPLATE, {"1": "42"})
+
+
+# ambiguous
+
+
+def test_two_templates_that_fit_are_both_named_and_none_is_chosen() -> None:
+    one, other = template("Ваш заказ {{1}} готов", "one"), template("Ваш {{1}} готов", "other")
+
+    found = recognise("Ваш заказ 42 готов", one, other)
+
+    assert found.outcome is Outcome.AMBIGUOUS
+    assert found.entry is None
+    assert {entry.template.name for entry in found.candidates} == {"one", "other"}
+    assert found.parameters == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("{{1}} {{2}} ждёт", "Анна Мария Иванова ждёт"),
+        ("Заказ {{1}}, {{2}} готов", "Заказ 1, 2, 3 готов"),
+        ("{{1}}, здравствуйте, {{2}}", "Анна, здравствуйте, Боря, здравствуйте, Вера"),
+        ("Заказ {{1}}{{2}} готов", "Заказ 421 готов"),
+        ("Код {{1}}-{{2}}", "Код 1—2–3"),
+    ],
+)
+def test_values_that_can_be_told_apart_in_two_ways_are_not_guessed(body: str, text: str) -> None:
+    found = recognise(text, template(body))
+
+    assert (found.outcome, found.code) == (Outcome.AMBIGUOUS, "several_readings")
+    assert len(found.readings) == 2
+    assert found.readings[0] != found.readings[1]
+    assert found.candidates == (found.entry,)
+    for reading in found.readings:
+        assert fold(render(template(body), reading).body) == fold(text)
+
+
+def test_what_only_looks_ambiguous_is_settled_by_what_a_value_may_hold() -> None:
+    lines = template("Заказ {{1}}\nдля {{2}}")
+
+    assert recognise("Заказ 42\nдля Анны", lines).outcome is Outcome.TEMPLATE
+    assert recognise("Код 1 2", template("Код {{1}} {{2}}")).parameters == {"1": "1", "2": "2"}
+    two = template("{{1}} и {{2}}")
+    assert recognise("а     и и б", two).parameters == {"1": "а", "2": "и б"}
+    assert recognise("а и б и     в", two).parameters == {"1": "а и б", "2": "в"}
+    assert recognise("а и б и\tв", two).parameters == {"1": "а и б", "2": "в"}
+
+
+# not ready
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "variable"),
+    [
+        (("Анна", "{{1}}"), "placeholder", "Имя клиента"),
+        (("Анна", "{{ 1 }}"), "placeholder", "Имя клиента"),
+        (("№ 42", "№ {{2}}"), "placeholder", "{{2}}"),
+        (("Анна", "Анна\nСергеевна"), "newline", "Имя клиента"),
+        (("№ 42", "№\t42"), "tab", "{{2}}"),
+        (("№ 42", "№     42"), "spaces", "{{2}}"),
+        (("Анна", ""), "empty", "Имя клиента"),
+        (("№ 42", " "), "empty", "{{2}}"),
+    ],
+)
+def test_a_value_that_may_not_go_out_is_named(change: tuple[str, str], code: str, variable: str) -> None:
+    found = recognise(PASTED.replace(*change), ORDER, *OTHERS)
+
+    assert (found.outcome, found.code) == (Outcome.NOT_READY, code)
+    assert found.entry is not None
+    assert found.entry.template is ORDER
+    assert variable in str(found.sentence)
+
+
+def test_a_text_that_nobody_edited_is_not_ready_and_carries_no_values() -> None:
+    found = recognise(ORDER.body, ORDER, *OTHERS)
+
+    assert (found.outcome, found.code, found.parameters) == (Outcome.NOT_READY, "placeholder", {})
+
+
+@pytest.mark.parametrize("text", ["Вас ждёт {{1}}{{2}}", "Вас ждёт {{1}}Боря", "Вас ждёт {{ 1 }}Боря"])
+def test_a_placeholder_is_never_cut_in_two(text: str) -> None:
+    found = recognise(text, template("Вас ждёт {{1}}{{2}}"))
+
+    assert found.outcome is not Outcome.TEMPLATE
+
+
+def test_a_placeholder_with_spaces_is_not_taken_for_two_values() -> None:
+    found = recognise("Вас ждёт {{ 1 }} Боря", template("Вас ждёт {{1}} {{2}}"))
+
+    assert (found.outcome, found.code) == (Outcome.NOT_READY, "placeholder")
+
+
+def test_too_long_with_its_values_is_not_ready() -> None:
+    found = recognise("Заказ " + "я" * 1020 + " готов", template("Заказ {{1}} готов"))
+
+    assert (found.outcome, found.code) == (Outcome.NOT_READY, "rendered_too_long")
+
+
+def test_a_template_that_is_paused_is_recognised_and_not_sent() -> None:
+    paused = Entry(ORDER, asleep="WhatsApp has paused it")
+
+    found = recognise(PASTED, paused, *OTHERS)
+
+    assert (found.outcome, found.code) == (Outcome.NOT_READY, "not_sendable")
+    assert "WhatsApp has paused it" in str(found.sentence)
+    assert recognise(PASTED, paused, Entry(template(ORDER.body, "again"))).outcome is Outcome.TEMPLATE
+
+
+# the previous text
+
+
+def test_the_previous_text_is_known_as_such_and_the_new_one_is_offered() -> None:
+    new, old = template("Ваш заказ {{1}} готов к выдаче."), template("Ваш заказ {{1}} собран к выдаче.")
+    entries = [Entry(new, ident=7), Entry(old, ident=7, previous=True)]
+
+    found = recognise("Ваш заказ 42 собран к выдаче.", *entries)
+
+    assert found.outcome is Outcome.NEAR_MISS
+    assert found.retired
+    assert found.entry is entries[0]
+    assert found.parameters == {"1": "42"}
+    assert found.difference == (Difference("готов", "собран"),)
+
+
+def test_the_present_text_of_one_template_wins_over_a_previous_one_of_another() -> None:
+    now, once = template("Ваш заказ {{1}} готов.", "now"), template("Ваш заказ {{1}} готов.", "once")
+
+    found = recognise(
+        "Ваш заказ 42 готов.", Entry(once, ident=1, previous=True), Entry(template("Иначе"), ident=1), now
+    )
+
+    assert found.outcome is Outcome.TEMPLATE
+    assert found.entry is not None
+    assert found.entry.template is now
+
+
+def test_the_previous_text_of_a_template_that_is_gone_is_not_sent() -> None:
+    found = recognise("Ваш заказ 42 готов.", Entry(template("Ваш заказ {{1}} готов."), ident=1, previous=True))
+
+    assert (found.outcome, found.code, found.retired) == (Outcome.NOT_READY, "withdrawn_text", True)
+
+
+# near misses
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        (("готов", "готово"), [("готов", "готово")]),
+        (("готов —", "—"), [("готов", "")]),
+        (("ждём вас", "ждём вас скоро"), [("", "скоро")]),
+        (("Здравствуйте", "Здраствуйте"), [("Здравствуйте", "Здраствуйте")]),
+        (("Ваш заказ", "Заказ ваш"), None),
+        (("вас.", "вас!"), [(".", "!")]),
+        (("готов — ждём", "готов -ждём"), [("- ждём", "-ждём")]),
+        (("до 21:00.", "до 21:00. Спасибо!"), [("", "Спасибо!")]),
+    ],
+)
+def test_a_near_miss_names_the_closest_template_and_the_words_that_differ(
+    change: tuple[str, str], difference: list[tuple[str, str]] | None
+) -> None:
+    found = recognise(PASTED.replace(*change), ORDER, *OTHERS)
+
+    assert found.outcome is Outcome.NEAR_MISS
+    assert found.entry is not None
+    assert found.entry.template is ORDER
+    assert found.parameters == VALUES
+    if difference is not None:
+        assert [(one.approved, one.yours) for one in found.difference] == difference
+
+
+def test_a_word_at_the_edge_of_a_value_is_told_from_the_value() -> None:
+    found = recognise("Ваш заказ 42 готово к выдаче", template("Ваш заказ {{1}} готов к выдаче"))
+
+    assert found.parameters == {"1": "42"}
+    assert found.difference == (Difference("готов", "готово"),)
+
+
+def test_where_only_the_spaces_differ_this_is_shown() -> None:
+    found = recognise("Ваш заказ№42 готов.", template("Ваш заказ №{{1}} готов."))
+
+    assert found.outcome is Outcome.NEAR_MISS
+    assert found.difference
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Добрый день, спасибо за ожидание, сейчас уточню у коллег и вернусь с ответом.",
+        "Ок",
+        "👍",
+        "{{1}}",
+        "...",
+        "Здравствуйте, Анна! К сожалению, на складе сегодня пусто, давайте подберём замену и оформим завтра.",
+    ],
+)
+def test_an_ordinary_reply_is_no_template(text: str) -> None:
+    assert recognise(text, ORDER, *OTHERS).outcome is Outcome.NONE
+
+
+def test_nothing_and_too_much_are_said_to_be_so() -> None:
+    assert recognise(" \u200b\n", ORDER).code == "no_text"
+    assert recognise("а" * 4097, ORDER).code == "longer_than_any"
+    assert recognise("Привет").outcome is Outcome.NONE
+
+
+def test_the_answer_of_the_api_is_plain_data() -> None:
+    named = recognise("Hello Anna, your order 42 is ready.", *OTHERS).as_json()
+    near = recognise(PASTED.replace("готов", "готово"), ORDER, *OTHERS).as_json()
+
+    assert named["outcome"] == "template"
+    assert named["template"] == {"name": "order_ready", "language": "en"}
+    assert named["parameters"] == {"name": "Anna", "order": "42"}
+    assert near["parameters"] == ["Анна", "№ 42", "21:00"]
+    assert near["difference"] == [{"approved": "готов", "yours": "готово"}]
+    assert near["reason"]
+    json.dumps([named, near])
+
+
+# whatever the template and the values
+
+
+def pieces(text: str, place: Place) -> tuple[list[str], list[str]]:
+    found = split(text)
+    return (
+        [fold(piece) for piece in found if isinstance(piece, str)],
+        [key_of(piece.name, place) for piece in found if isinstance(piece, Hole)],
+    )
+
+
+def compositions(one: Template) -> Iterator[tuple[list[str], list[str]]]:
+    """The texts under which a template may be pasted, written down a second time, plainly."""
+    for header, footer in itertools.product({"", one.header_text}, {"", one.footer}):
+        whole, keys = pieces(one.body, Place.BODY)
+        if header:
+            parts, own = pieces(header, Place.HEADER)
+            whole = [*parts[:-1], parts[-1].rstrip(" \n") + "\n" + whole[0].lstrip(" \n"), *whole[1:]]
+            keys = own + keys
+        if footer:
+            whole[-1] = whole[-1].rstrip(" \n") + "\n" + fold(footer).lstrip(" \n")
+        whole[0], whole[-1] = whole[0].lstrip(" \n"), whole[-1].rstrip(" \n")
+        if len(whole) == 1:
+            whole[0] = whole[0].strip(" \n")
+        yield whole, keys
+
+
+def ways(
+    parts: list[str], keys: list[str], text: Normalised, at: int, values: dict[str, str]
+) -> Iterator[dict[str, str]]:
+    """Every reading of the text from ``at`` on, found by trying everything."""
+    if not text.text.startswith(parts[0], at):
+        return
+    at += len(parts[0])
+    if not keys:
+        if at == len(text.text):
+            yield values
+        return
+    for end in range(at + 1, len(text.text) + 1):
+        value = text.text[at:end]
+        if not value_problem(text.value(at, end)) and values.get(keys[0], value) == value:
+            yield from ways(parts[1:], keys[1:], text, end, values | {keys[0]: value})
+
+
+def all_readings(templates: list[Template], text: str) -> set[tuple[str, frozenset[tuple[str, str]]]]:
+    return {
+        (one.name, frozenset(values.items()))
+        for one in templates
+        for parts, keys in compositions(one)
+        for values in ways(parts, keys, normalise(text), 0, {})
+    }
+
+
+FIXED = st.sampled_from(
+    ["", " ", "\n", ", ", "а", "аб", " аб ", "а б", "-", "«", "» ", ".", " - ", "заказ ", "{", "}", "\n\nа", "1"]
+)
+VALUE = (
+    st.text(alphabet="аб 1,-.«{}\u00a0\u200d", min_size=1, max_size=4)
+    .map(lambda value: value.strip(" \u00a0\u200d"))
+    .filter(lambda value: bool(value) and not value_problem(value))
+)
+
+
+@st.composite
+def templates_and_values(draw: st.DrawFn) -> tuple[list[Template], Template, dict[str, str], bool]:
+    found = []
+    for number in range(draw(st.integers(1, 4))):
+        count = draw(st.integers(0, 3))
+        names = [str(draw(st.integers(1, max(1, count)))) for _ in range(count)]
+        body = "".join(draw(FIXED) + "{{" + name + "}}" for name in names) + draw(FIXED)
+        assume(body.strip(" \n"))
+        found.append(
+            Template(
+                f"t_{number}",
+                "ru",
+                body,
+                header=Header(text="аб") if draw(st.booleans()) else None,
+                footer=draw(st.sampled_from(["", "аб", "б\nа"])),
+            )
+        )
+    chosen = draw(st.sampled_from(found))
+    values = {variable.key: draw(VALUE) for variable in chosen.variables}
+    return found, chosen, values, draw(st.booleans())
+
+
+NOISE: list[tuple[str, str]] = [
+    (" ", "\u00a0"),
+    (" ", "  "),
+    (" ", " \u200b"),
+    ("\n", "\r\n"),
+    ("\n", " \n\u200b\n"),
+    ("-", "—"),
+    ("«", "“"),
+    ("а", "\u2060а\u2060"),
+    ("«", "\u200b„"),
+    (" ", "\u200b "),
+    ("", ""),
+]
+
+
+@settings(max_examples=600, deadline=None)
+@given(templates_and_values(), st.sampled_from(NOISE), st.sampled_from(["", " ", "\n\u200b", "\ufeff"]))
+def test_what_is_rendered_and_roughened_comes_back_or_is_truly_ambiguous(
+    made: tuple[list[Template], Template, dict[str, str], bool], noise: tuple[str, str], edge: str
+) -> None:
+    found, chosen, values, whole = made
+
+    def rough(fixed: str) -> str:
+        return fixed.replace(*noise) if noise[0] else fixed
+
+    def pasted(text: str, place: Place) -> str:
+        return "".join(
+            values[key_of(piece.name, place)] if isinstance(piece, Hole) else rough(piece) for piece in split(text)
+        )
+
+    body = pasted(chosen.body, Place.BODY)
+    parts = [pasted(chosen.header_text, Place.HEADER), body, rough(chosen.footer)] if whole else [body]
+    text = edge + "\n".join(part for part in parts if part) + edge
+    names = {name for name, _, _ in normalise(text).unfilled}
+    assume(not any(names & {variable.name for variable in one.variables} for one in found))
+    answer = Index(Entry(one) for one in found).recognise(text)
+    readings = all_readings(found, text)
+
+    told = frozenset((key, fold(value)) for key, value in values.items())
+    assert (chosen.name, told) in readings
+    if len(readings) > 1:
+        assert answer.outcome is Outcome.AMBIGUOUS
+        assert {entry.template.name for entry in answer.candidates} == {name for name, _ in readings}
+    else:
+        assert answer.outcome is Outcome.TEMPLATE
+        assert answer.entry is not None
+        assert answer.entry.template is chosen
+        assert answer.parameters == values
+
+
+@settings(max_examples=600, deadline=None)
+@given(templates_and_values(), st.lists(st.sampled_from([*"аб 1,-.«\n\t{}", "     ", "аб"]), max_size=14).map("".join))
+@example(([template("{{1}}а{{1}}", "t_0")], template("а"), {}, True), "бабаа")
+def test_any_text_at_all_is_read_exactly_as_trying_everything_reads_it(
+    made: tuple[list[Template], Template, dict[str, str], bool], text: str
+) -> None:
+    found = made[0]
+    assume(not normalise(text).unfilled)
+
+    answer = Index(Entry(one) for one in found).recognise(text)
+    readings = all_readings(found, text)
+
+    if len(readings) > 1:
+        assert answer.outcome is Outcome.AMBIGUOUS
+    elif readings:
+        [(name, told)] = readings
+        assert answer.outcome is Outcome.TEMPLATE
+        assert answer.entry is not None
+        assert answer.entry.template.name == name
+        assert {(key, fold(value)) for key, value in answer.parameters.items()} == told
+    else:
+        assert answer.outcome in (Outcome.NONE, Outcome.NEAR_MISS, Outcome.NOT_READY)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=60), st.data())
+def test_folding_keeps_every_place_of_the_original(raw: str, data: st.DataObject) -> None:
+    text = normalise(raw)
+
+    assert normalise(text.text).text == text.text or unicodedata.normalize("NFC", raw) != raw
+    if text.text:
+        cut = data.draw(st.integers(0, len(text.text)))
+        left, right = text.value(0, cut), text.value(cut, len(text.text))
+        assert left in raw
+        assert right in raw
+        assert text.value(0, len(text.text)) in raw
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from(["Ваш", "заказ", "{{1}}", "готов", ",", "№", "{{2}}", "!", "\n"]), max_size=9), st.text()
+)
+def test_whatever_is_pasted_the_answer_can_be_shown(words: list[str], text: str) -> None:
+    made = Template("t", "ru", "Заказ: " + " ".join(words), footer="Ждём")
+    index = Index([Entry(made), Entry(template("Ваш {{1}} готов", "u"), previous=True)])
+
+    for pasted in (text, "Заказ: " + text, " ".join(words), f"Ваш {text} готов"):
+        answer = index.recognise(pasted).as_json()
+        assert answer["reason"]
+        json.dumps(answer)
+
+
+# how much work
+
+
+def calls(action: Callable[[], object]) -> int:
+    """Every call of a function, of Python's own too: what time depends on, and the same on every machine."""
+    count = 0
+
+    def seen(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(seen)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.fixture(scope="module")
+def thousands() -> tuple[list[Template], Index]:
+    templates = registry(6000)
+    return templates, Index(Entry(one) for one in templates)
+
+
+def test_every_template_of_thousands_is_found_among_the_others(thousands: tuple[list[Template], Index]) -> None:
+    templates, index = thousands
+    values = ["Анна Сергеевна", "№ 1024-77", "15 мая", "Лиговский пр. 50", "1250", "Boris"]
+
+    for one in templates[::7]:
+        rendering = render(one, dict(zip([v.key for v in one.variables], values, strict=False)))
+        for text in (rendering.body, rendering.text):
+            answer = index.recognise(text)
+            assert one in [entry.template for entry in answer.candidates], text
+            assert answer.outcome is Outcome.TEMPLATE or len(answer.candidates) > 1
+
+
+EVERYDAY, WORST = 6_000, 30_000  # calls; 10,000 take some 2 ms
+
+
+def test_an_everyday_paste_among_thousands_takes_few_steps(thousands: tuple[list[Template], Index]) -> None:
+    templates, index = thousands
+
+    for kind, texts in everyday(templates, size=60).items():
+        counted = sorted(calls(partial(index.recognise, text)) for text in texts)
+        assert counted[len(counted) // 2] < EVERYDAY, kind
+
+
+def test_the_worst_text_among_thousands_takes_bounded_steps(thousands: tuple[list[Template], Index]) -> None:
+    templates, index = thousands
+
+    for kind, texts in worst(templates).items():
+        for text in texts:
+            assert calls(partial(index.recognise, text)) < WORST, kind
+
+
+def test_a_registry_made_to_be_intricate_is_given_up_in_time() -> None:
+    for kind, (templates, texts) in adversarial_registries(2000).items():
+        index = Index(Entry(one) for one in templates)
+        for text in texts:
+            meter = Meter(STEPS)
+            assert calls(partial(index.recognise, text, meter=meter)) < WORST, kind
+            assert meter.spent < 2 * STEPS
+
+
+@pytest.mark.parametrize(
+    "unit", ["а", " а", "а б ", "{{1}}", "Здравствуйте, ", "Ваш заказ 1 готов. ", "\n", "а\n", "- "]
+)
+def test_a_text_twice_as_long_takes_at_most_about_twice_the_steps(
+    thousands: tuple[list[Template], Index], unit: str
+) -> None:
+    _, index = thousands
+    holes = "".join(f"{{{{{number}}}}}а " for number in range(1, 31))
+    intricate = Index([Entry(template(f"а {holes}б")), Entry(template("{{1}} {{2}} {{1}} {{2}} конец"))])
+
+    def cost(one: Index, size: int) -> int:
+        return calls(partial(one.recognise, (unit * 4096)[:size]))
+
+    for one in (index, intricate):
+        assert cost(one, 4000) < 2.5 * cost(one, 2000) + 3_000
+
+
+def test_a_template_of_forty_variables_is_read_without_trying_everything() -> None:
+    holes = [f"{{{{{number}}}}}" for number in range(1, 41)]
+    index = Index([Entry(template("а " + " а ".join(holes) + " б"))])
+    fits = "а " + " а ".join("значение" for _ in holes) + " б"
+    almost = "а " * 500 + "в"
+
+    assert index.recognise(fits).outcome is Outcome.TEMPLATE
+    assert index.recognise("а " * 200 + "б").outcome is Outcome.AMBIGUOUS
+    assert index.recognise(almost).outcome in (Outcome.NONE, Outcome.NEAR_MISS)
+    assert max(calls(partial(index.recognise, text)) for text in (fits, almost)) < WORST

@@ -1,0 +1,325 @@
+"""Template + values -> what the phone shows, what is wrong with the values, and the provider's parameter lists."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from templates_registry.components import Button, Format, Header, NotATemplate, Template, Variable
+from templates_registry.markup import to_html
+from templates_registry.normalising import normalise
+from templates_registry.rendering import percent_encoded, provider_components, render, value_problem
+
+GREETING = Template(
+    name="order_ready",
+    language="ru",
+    header=Header(text="Заказ {{1}}"),
+    body="Здравствуйте, {{1}}! Ваш заказ {{2}} готов.",
+    footer="Ежедневно с 9 до 21",
+    buttons=(
+        Button("QUICK_REPLY", "Отложить"),
+        Button("URL", "Открыть", url="https://shop.example/{{1}}"),
+        Button("COPY_CODE", "Скопировать код"),
+    ),
+    described=(Variable("1", label="Имя клиента"), Variable("2", label="Номер заказа")),
+)
+VALUES = {"header.1": "№ 42", "1": "Анна", "2": "42", "button.1": "o/42", "button.2": "CODE42"}
+
+
+def problems(template: Template, values: object) -> list[tuple[str, str]]:
+    return [(problem.field, problem.code) for problem in render(template, values).problems]
+
+
+def test_the_phone_shows_every_part_with_its_values() -> None:
+    found = render(GREETING, VALUES)
+
+    assert found.ready
+    assert found.header == "Заказ № 42"
+    assert found.body == "Здравствуйте, Анна! Ваш заказ 42 готов."
+    assert found.text == "Заказ № 42\nЗдравствуйте, Анна! Ваш заказ 42 готов.\nЕжедневно с 9 до 21"
+    assert [button.target for button in found.buttons] == ["", "https://shop.example/o/42", "CODE42"]
+
+
+def test_values_may_come_as_a_list_in_the_order_of_the_variables() -> None:
+    assert render(GREETING, list(VALUES.values())) == render(GREETING, VALUES)
+
+
+def test_a_value_is_never_substituted_again() -> None:
+    template = Template("t", "ru", "{{1}}, заказ {{2}} и снова {{1}} {готов}")
+
+    found = render(template, ["{{2}}", "{{1}} {x} {0} %s \\1"])
+
+    assert found.ready
+    assert found.body == "{{2}}, заказ {{1}} {x} {0} %s \\1 и снова {{2}} {готов}"
+
+
+@given(st.lists(st.text(min_size=1, max_size=8), min_size=2, max_size=2))
+def test_any_value_stands_in_the_text_as_it_is(values: list[str]) -> None:
+    template = Template("t", "ru", "а{{1}}б{{2}}в{{1}}")
+
+    assert render(template, values).body == f"а{values[0]}б{values[1]}в{values[0]}"
+
+
+def test_a_missing_value_leaves_its_place_and_is_named_by_its_label() -> None:
+    found = render(GREETING, VALUES | {"2": ""})
+
+    assert not found.ready
+    assert "Ваш заказ {{2}} готов" in found.body
+    [problem] = found.problems
+    assert (problem.field, problem.code) == ("variables.2", "missing")
+    assert "Номер заказа" in str(problem.sentence)
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ("  ", "empty"),
+        ("\u200b\u00a0", "empty"),
+        ("№ 42\nсрочно", "newline"),
+        ("№ 42\r", "newline"),
+        ("№ 42\u2028срочно", "newline"),
+        ("№ 42\tсрочно", "tab"),
+        ("№     42", "spaces"),
+        ("№\u00a0\u00a0\u00a0\u00a0 42", "spaces"),
+        ("№    42", ""),
+        (" {{2}} ", ""),
+    ],
+)
+def test_what_the_provider_would_refuse_in_a_value_is_said_before_it_goes_out(value: str, code: str) -> None:
+    assert problems(GREETING, VALUES | {"2": value}) == ([("variables.2", code)] if code else [])
+
+
+@given(st.text(alphabet="a \t\n\u00a0\u200b", min_size=1, max_size=9))
+def test_rules_for_values_are_the_same_when_a_value_is_written_and_when_it_is_read(value: str) -> None:
+    folded = normalise(f"(){value}()")
+    inner = (1 << (len(folded.text) - 2)) - 4
+    blank = len(folded.text) == 4 or (len(folded.text) == 5 and folded.text[2] in " \n")
+
+    assert bool(value_problem(value)) == (blank or bool(folded.barred & inner))
+
+
+def test_a_value_that_nobody_asked_for_is_named() -> None:
+    assert problems(GREETING, VALUES | {"7": "лишнее"}) == [("variables.7", "unknown_value")]
+    assert problems(Template("t", "ru", "Заказ {{1}} готов"), ["42", "43"]) == [("variables.+1", "unknown_value")]
+
+
+def test_too_long_is_counted_after_the_values_are_in() -> None:
+    template = Template("t", "ru", "а" * 1000 + "{{1}}", header=Header(text="Заказ {{1}}"))
+
+    assert problems(template, {"1": "б" * 24, "header.1": "1" * 54}) == []
+    assert problems(template, {"1": "б" * 25, "header.1": "1" * 55}) == [
+        ("header", "rendered_too_long"),
+        ("body", "rendered_too_long"),
+    ]
+    assert problems(GREETING, VALUES | {"button.2": "C" * 21}) == [("variables.button.2", "code_too_long")]
+    assert problems(GREETING, VALUES | {"button.1": "ж" * 400}) == [("variables.button.1", "link_too_long")]
+
+
+def test_a_default_stands_in_where_nobody_gives_a_value() -> None:
+    picture = Template(
+        "t",
+        "ru",
+        "Заказ готов",
+        header=Header("IMAGE"),
+        described=(Variable("header.media", default="https://shop.example/ready.png"),),
+    )
+
+    assert render(picture, {}).ready
+    assert render(picture, {}).media == "https://shop.example/ready.png"
+    assert problems(Template("t", "ru", "Заказ готов", header=Header("IMAGE")), {}) == [
+        ("variables.header.media", "missing")
+    ]
+
+
+def test_a_provider_that_adds_media_and_buttons_by_itself_lacks_only_what_the_text_needs() -> None:
+    picture = Template("t", "ru", "Заказ {{1}} готов", header=Header("IMAGE"), buttons=GREETING.buttons)
+
+    assert render(picture, {"1": "42"}, text_only=True).ready
+    assert not render(picture, {}, text_only=True).ready
+
+
+def test_values_of_another_shape_are_refused_in_words() -> None:
+    with pytest.raises(NotATemplate) as caught:
+        render(GREETING, [["Анна"]])
+
+    assert str(caught.value.sentence)
+
+
+# for the provider
+
+
+def test_the_provider_gets_numbered_values_in_order_and_every_button_by_its_place() -> None:
+    assert provider_components(GREETING, VALUES) == [
+        {"type": "header", "parameters": [{"type": "text", "text": "№ 42"}]},
+        {"type": "body", "parameters": [{"type": "text", "text": "Анна"}, {"type": "text", "text": "42"}]},
+        {
+            "type": "button",
+            "sub_type": "url",
+            "index": "1",
+            "parameters": [{"type": "text", "text": "o/42"}],
+        },
+        {
+            "type": "button",
+            "sub_type": "copy_code",
+            "index": "2",
+            "parameters": [{"type": "coupon_code", "coupon_code": "CODE42"}],
+        },
+    ]
+
+
+def test_the_provider_gets_named_values_with_their_names() -> None:
+    named = Template("t", "en", "Hello {{first_name}}, bye", format=Format.NAMED)
+
+    assert provider_components(named, {"first_name": "Anna"}) == [
+        {
+            "type": "body",
+            "parameters": [{"type": "text", "text": "Anna", "parameter_name": "first_name"}],
+        }
+    ]
+
+
+def test_a_part_without_values_is_left_out() -> None:
+    assert provider_components(Template("t", "ru", "Заказ готов", footer="Ждём"), {}) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "parameter"),
+    [
+        (
+            "IMAGE",
+            {"header.media": "https://a.example/1.png"},
+            {"type": "image", "image": {"link": "https://a.example/1.png"}},
+        ),
+        ("DOCUMENT", {"header.media": "1234567890"}, {"type": "document", "document": {"id": "1234567890"}}),
+        (
+            "LOCATION",
+            {
+                "header.latitude": "59.9",
+                "header.longitude": "30.3",
+                "header.name": "Склад",
+                "header.address": "Лиговский, 50",
+            },
+            {
+                "type": "location",
+                "location": {
+                    "latitude": "59.9",
+                    "longitude": "30.3",
+                    "name": "Склад",
+                    "address": "Лиговский, 50",
+                },
+            },
+        ),
+    ],
+)
+def test_headers_of_media_and_places_are_sent_as_such(kind: str, values: dict[str, str], parameter: object) -> None:
+    template = Template("t", "ru", "Заказ готов", header=Header(kind))
+
+    assert provider_components(template, values) == [{"type": "header", "parameters": [parameter]}]
+
+
+def test_a_quick_reply_may_carry_a_payload_of_ours() -> None:
+    values = VALUES | {"button.0": "later:42"}
+
+    assert render(GREETING, values).ready
+    assert provider_components(GREETING, values)[2]["parameters"] == [{"type": "payload", "payload": "later:42"}]
+
+
+def test_the_end_of_a_link_is_encoded_once() -> None:
+    assert percent_encoded("заказ 1/2?a=б") == "%D0%B7%D0%B0%D0%BA%D0%B0%D0%B7%201/2?a=%D0%B1"
+    assert percent_encoded("a%20b 100%") == "a%20b%20100%25"
+
+
+# formatting
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("*готов*", "<strong>готов</strong>"),
+        ("_готов_ и ~собран~", "<em>готов</em> и <s>собран</s>"),
+        ("*_готов_*!", "<strong><em>готов</em></strong>!"),
+        ("*_готов*_", "<strong>_готов</strong>_"),
+        ("```код *не жирный*```", "<code>код *не жирный*</code>"),
+        ("```две\nстроки```", "<code>две<br>строки</code>"),
+        ("```не закрыто *а*", "```не закрыто <strong>а</strong>"),
+        ("2*3*4 и snake_case_name", "2*3*4 и snake_case_name"),
+        ("* не жирный *", "* не жирный *"),
+        ("*не\nжирный*", "*не<br>жирный*"),
+        ("** и __", "** и __"),
+        ("цена: *100 ₽*, скидка", "цена: <strong>100 ₽</strong>, скидка"),
+        ("a\r\nb", "a<br>b"),
+        ("5 < 6 & 7", "5 &lt; 6 &amp; 7"),
+    ],
+)
+def test_formatting_is_shown_as_on_the_phone(text: str, html: str) -> None:
+    assert to_html(text) == html
+
+
+def test_a_link_can_be_pressed_and_keeps_its_underscores() -> None:
+    html = to_html("Смотрите https://shop.example/a_b_c?x=1&y=2. Ждём!")
+
+    assert '<a href="https://shop.example/a_b_c?x=1&amp;y=2" ' in html
+    assert html.endswith("</a>. Ждём!")
+
+
+def test_a_bold_link_is_bold_and_ends_before_the_sign() -> None:
+    assert to_html("*https://shop.example/a*").startswith('<strong><a href="https://shop.example/a" ')
+
+
+ALLOWED = re.compile(
+    r"<(/?(strong|em|s|code)|br|/a|a href=\"https?://[^\"<>]*\" target=\"_blank\" "
+    r"rel=\"noopener noreferrer nofollow\")>"
+)
+nasty = st.text(alphabet="*_~`<>&\"'/ \nаb1:.", max_size=60) | st.lists(
+    st.sampled_from(
+        [
+            "<script>alert(1)</script>",
+            "javascript:alert(1)",
+            "https://a.example/\"onmouseover='x'",
+            "http://a",
+            "*",
+            "_",
+            "```",
+            "<img src=x onerror=alert(1)>",
+            "&lt;",
+            " ",
+            "\n",
+        ]
+    ),
+    max_size=12,
+).map("".join)
+
+
+@given(nasty)
+def test_nothing_but_our_own_elements_ever_comes_out(text: str) -> None:
+    html = to_html(text)
+
+    assert "<" not in ALLOWED.sub("", html)
+    assert ">" not in ALLOWED.sub("", html)
+
+
+@given(nasty)
+def test_elements_are_closed_in_the_order_in_which_they_were_opened(text: str) -> None:
+    opened: list[str] = []
+    for close, name in re.findall(r"<(/?)(strong|em|s|code|a)\b", to_html(text)):
+        if close:
+            assert opened.pop() == name
+        else:
+            opened.append(name)
+
+    assert opened == []
+
+
+def test_formatting_takes_no_longer_than_the_text_is_long() -> None:
+    def cost(text: str) -> float:
+        begun = time.thread_time()
+        to_html(text)
+        return time.thread_time() - begun
+
+    for unit in ("*", "*а ", "*а* ", "_*~", "```", "http://"):
+        short, long = min(cost(unit * 500) for _ in range(3)), min(cost(unit * 4000) for _ in range(3))
+        assert long < 40 * short + 0.005, unit
