@@ -70,6 +70,7 @@ class HistoryAdmin(ModelAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     paginator = InfinitePaginator
+    list_disable_select_all = True
     list_per_page = 50
     list_max_show_all = 50
     ordering: tuple[str, ...] = ("-id",)

@@ -31,6 +31,7 @@ from .admin_lists import (
 from .models import Attempt, Delivery, Heartbeat, StrayStatus, WebhookEvent
 
 SHOWN_BODY = 100_000  # characters of a raw body that a page shows
+MOST_AT_ONCE = 1_000  # rows that one press of a button sets going
 
 
 def raw(text: str) -> SafeString:
@@ -98,7 +99,8 @@ class DeliveryAdmin(HistoryAdmin):
         return row.state in (*evidence.TROUBLED, Delivery.State.CANCELLED)
 
     def send_again(self, request: HttpRequest, rows: QuerySet[Delivery]) -> tuple[int, str]:
-        count = sum(relay.send_again(pk) for pk in rows.order_by("pk").values_list("pk", flat=True))
+        stuck = rows.filter(state__in=(*evidence.TROUBLED, Delivery.State.CANCELLED)).order_by("pk")
+        count = sum(relay.send_again(pk) for pk in stuck.values_list("pk", flat=True)[:MOST_AT_ONCE])
         if not count:
             return messages.WARNING, _now("Only what was given up, cancelled or is unknown can be sent again.")
         sentence = ngettext("%d delivery is in line again.", "%d deliveries are in line again.", count)
@@ -167,7 +169,8 @@ class WebhookEventAdmin(HistoryAdmin):
 
     def process_again(self, request: HttpRequest, rows: QuerySet[WebhookEvent]) -> tuple[int, str]:
         # A call of the API was answered there and then; only its caller can repeat it.
-        count = inbox.reprocess(list(rows.filter(endpoint="webhook").values_list("pk", flat=True)))
+        failed = rows.filter(endpoint="webhook", state=WebhookEvent.State.FAILED).order_by("pk")
+        count = inbox.reprocess(list(failed.values_list("pk", flat=True)[:MOST_AT_ONCE]))
         if not count:
             return messages.WARNING, _now(
                 "Only failed events of a provider's webhook can be processed again; API calls are for their callers."
