@@ -51,10 +51,11 @@ class Index:
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.entries = tuple(entries)
-        self._owners: dict[Pattern, list[Entry]] = defaultdict(list)
+        owners: dict[Pattern, list[Entry]] = defaultdict(list)
         for entry in sorted(self.entries, key=lambda one: one.rank):
             for pattern in patterns_of(entry.template):
-                self._owners[pattern].append(entry)
+                owners[pattern].append(entry)
+        self._owners = dict(owners)
         self._shelves: dict[int, Shelf] = shelve(self._owners)
         self._present = {entry.identity: entry for entry in self.entries if not entry.previous}
         self._sendable = [entry for entry in self.entries if entry.rank is Rank.CURRENT]

@@ -1,0 +1,94 @@
+"""What is allowed but will hurt: ambiguous variables, drifted categories, templates that one text fits both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from templates_registry.collisions import collisions
+from templates_registry.components import Template, Variable, described_as
+from templates_registry.linting import lint, lint_registry
+
+
+def template(body: str = "Ваш заказ {{1}} готов к выдаче.", **fields: Any) -> Template:
+    """A sound template but for what the test says."""
+    made = Template(**({"name": "order_ready", "language": "ru", "category": "UTILITY", "body": body} | fields))
+    return described_as(made, [Variable(variable.key, example="42") for variable in made.variables])
+
+
+def test_variables_with_no_word_between_are_named() -> None:
+    [problem] = lint(template("Вас ждёт заказ {{1}}, {{2}} на складе"))
+
+    assert problem.code == "ambiguous_variables"
+    assert problem.details == {"first": "{{1}}", "second": "{{2}}", "between": ", "}
+
+
+def test_a_category_that_the_provider_changed_is_told_with_both_names() -> None:
+    [problem] = lint(template(asked_category="UTILITY", category="MARKETING"))
+
+    assert problem.code == "category_drift"
+    assert "utility" in str(problem.sentence)
+    assert "marketing" in str(problem.sentence)
+
+
+def test_a_template_of_hardly_any_words_is_said_to_catch_everything() -> None:
+    assert "too_wide" in {problem.code for problem in lint(template("Да: {{1}}!"))}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Ваш заказ {{1}} готов", "Ваш {{1}} готов"),
+        ("Здравствуйте, {{1}}", "Здравствуйте, {{1}}! Ваш заказ {{2}} готов"),
+        ("Здравствуйте, {{1}}", "{{1}}, ваш заказ готов"),
+        ("Заказ 5 готов", "Заказ {{1}} готов"),
+        ("Заказ «{{1}}» готов", 'Заказ "{{1}}" готов'),
+        ("Заказ {{1}} готов.\nЖдём {{2}}", "Заказ {{1}}\nЖдём {{2}}"),
+        ("Заказ {{1}} и {{1}} готов", "Заказ {{1}} и {{2}} готов"),
+    ],
+)
+def test_templates_that_one_text_fits_both_are_named_to_each_other(one: str, other: str) -> None:
+    first, second = template(one, name="first"), template(other, name="second")
+
+    found = lint_registry([first, second])
+
+    for key, name in ((first.key, "second"), (second.key, "first")):
+        [problem] = [problem for problem in found[key] if problem.code == "collision"]
+        assert name in str(problem.sentence)
+    assert "collision" in {problem.code for problem in lint(first, others=[second])}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Заказ {{1}} готов", "Заказ {{1}} закрыт"),
+        ("Заказ {{1}} готов", "Заявка {{1}} готов"),
+        ("Заказ {{1}} готов", "Заказ {{1}} готов\nЖдём вас"),
+        ("Заказ готов", "Заказ {{1}} готов"),
+        ("Здравствуйте, {{1}}!\nЗаказ {{2}} готов", "Здравствуйте, {{1}}!\nОплата {{2}} готов"),
+    ],
+)
+def test_templates_that_no_text_fits_both_do_not_collide(one: str, other: str) -> None:
+    assert list(collisions([template(one, name="first"), template(other, name="second")])) == []
+
+
+def test_a_collision_that_takes_a_contrived_text_is_told_in_one_line() -> None:
+    greeting, ending = "Здравствуйте, {{1}}! ", " {{3}}. Ждём вас в магазине!"
+    one = template(f"{greeting}Ваш заказ {{{{2}}}} уже готов и лежит на складе до{ending}", name="first")
+    other = template(f"{greeting}Оплата {{{{2}}}} получена полностью, чек придёт на почту{ending}", name="second")
+
+    [problem] = lint(one, others=[other])
+
+    assert problem.code == "distant_collision"
+    assert "second (ru)" in str(problem.sentence)
+
+
+def test_a_header_or_footer_can_make_a_template_collide_with_the_body_of_another() -> None:
+    whole = template("Ваш заказ {{1}} готов", name="first", footer="Ждём вас")
+    body = template("Ваш заказ {{1}} готов\nЖдём вас", name="second")
+
+    [collision] = collisions([whole, body])
+
+    assert collision.likely
+    assert collision.text == "Ваш заказ … готов\nЖдём вас"

@@ -1,0 +1,201 @@
+"""Recognition of whatever text, by whatever templates: compared with trying everything."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import unicodedata
+from collections.abc import Iterator
+
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from templates_registry.components import Header, Hole, Place, Template, key_of, split
+from templates_registry.matching import Index
+from templates_registry.normalising import Normalised, fold, normalise
+from templates_registry.recognition import Entry, Outcome
+from templates_registry.rendering import value_problem
+
+
+def pieces(text: str, place: Place) -> tuple[list[str], list[str]]:
+    found = split(text)
+    return (
+        [fold(piece) for piece in found if isinstance(piece, str)],
+        [key_of(piece.name, place) for piece in found if isinstance(piece, Hole)],
+    )
+
+
+def compositions(one: Template) -> Iterator[tuple[list[str], list[str]]]:
+    """The texts under which a template may be pasted, written down a second time, plainly."""
+    for header, footer in itertools.product({"", one.header_text}, {"", one.footer}):
+        whole, keys = pieces(one.body, Place.BODY)
+        if header:
+            parts, own = pieces(header, Place.HEADER)
+            whole = [*parts[:-1], parts[-1].rstrip(" \n") + "\n" + whole[0].lstrip(" \n"), *whole[1:]]
+            keys = own + keys
+        if footer:
+            whole[-1] = whole[-1].rstrip(" \n") + "\n" + fold(footer).lstrip(" \n")
+        whole[0], whole[-1] = whole[0].lstrip(" \n"), whole[-1].rstrip(" \n")
+        if len(whole) == 1:
+            whole[0] = whole[0].strip(" \n")
+        yield whole, keys
+
+
+def ways(
+    parts: list[str], keys: list[str], text: Normalised, at: int, values: dict[str, str]
+) -> Iterator[dict[str, str]]:
+    """Every reading of the text from ``at`` on, found by trying everything."""
+    if not text.text.startswith(parts[0], at):
+        return
+    at += len(parts[0])
+    if not keys:
+        if at == len(text.text):
+            yield values
+        return
+    for end in range(at + 1, len(text.text) + 1):
+        value = text.text[at:end]
+        if not value_problem(text.value(at, end)) and values.get(keys[0], value) == value:
+            yield from ways(parts[1:], keys[1:], text, end, values | {keys[0]: value})
+
+
+def all_readings(templates: list[Template], text: str) -> set[tuple[str, frozenset[tuple[str, str]]]]:
+    return {
+        (one.name, frozenset(values.items()))
+        for one in templates
+        for parts, keys in compositions(one)
+        for values in ways(parts, keys, normalise(text), 0, {})
+    }
+
+
+FIXED = st.sampled_from(
+    ["", " ", "\n", ", ", "а", "аб", " аб ", "а б", "-", "«", "» ", ".", " - ", "заказ ", "{", "}", "\n\nа", "1"]
+)
+VALUE = (
+    st.text(alphabet="аб 1,-.«{}\u00a0\u200d", min_size=1, max_size=4)
+    .map(lambda value: value.strip(" \u00a0\u200d"))
+    .filter(lambda value: bool(value) and not value_problem(value))
+)
+
+
+@st.composite
+def templates_and_values(draw: st.DrawFn) -> tuple[list[Template], Template, dict[str, str], bool]:
+    found = []
+    for number in range(draw(st.integers(1, 4))):
+        count = draw(st.integers(0, 3))
+        names = [str(draw(st.integers(1, max(1, count)))) for _ in range(count)]
+        body = "".join(draw(FIXED) + "{{" + name + "}}" for name in names) + draw(FIXED)
+        assume(body.strip(" \n"))
+        found.append(
+            Template(
+                f"t_{number}",
+                "ru",
+                body,
+                header=Header(text="аб") if draw(st.booleans()) else None,
+                footer=draw(st.sampled_from(["", "аб", "б\nа"])),
+            )
+        )
+    chosen = draw(st.sampled_from(found))
+    values = {variable.key: draw(VALUE) for variable in chosen.variables}
+    return found, chosen, values, draw(st.booleans())
+
+
+NOISE: list[tuple[str, str]] = [
+    (" ", "\u00a0"),
+    (" ", "  "),
+    (" ", " \u200b"),
+    ("\n", "\r\n"),
+    ("\n", " \n\u200b\n"),
+    ("-", "—"),
+    ("«", "“"),
+    ("а", "\u2060а\u2060"),
+    ("«", "\u200b„"),
+    (" ", "\u200b "),
+    ("", ""),
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(templates_and_values(), st.sampled_from(NOISE), st.sampled_from(["", " ", "\n\u200b", "\ufeff"]))
+def test_what_is_rendered_and_roughened_comes_back_or_is_truly_ambiguous(
+    made: tuple[list[Template], Template, dict[str, str], bool], noise: tuple[str, str], edge: str
+) -> None:
+    found, chosen, values, whole = made
+
+    def rough(fixed: str) -> str:
+        return fixed.replace(*noise) if noise[0] else fixed
+
+    def pasted(text: str, place: Place) -> str:
+        return "".join(
+            values[key_of(piece.name, place)] if isinstance(piece, Hole) else rough(piece) for piece in split(text)
+        )
+
+    body = pasted(chosen.body, Place.BODY)
+    parts = [pasted(chosen.header_text, Place.HEADER), body, rough(chosen.footer)] if whole else [body]
+    text = edge + "\n".join(part for part in parts if part) + edge
+    names = {name for name, _, _ in normalise(text).unfilled}
+    assume(not any(names & {variable.name for variable in one.variables} for one in found))
+    answer = Index(Entry(one) for one in found).recognise(text)
+    readings = all_readings(found, text)
+
+    told = frozenset((key, fold(value)) for key, value in values.items())
+    assert (chosen.name, told) in readings
+    if len(readings) > 1:
+        assert answer.outcome is Outcome.AMBIGUOUS
+        assert {entry.template.name for entry in answer.candidates} == {name for name, _ in readings}
+    else:
+        assert answer.outcome is Outcome.TEMPLATE
+        assert answer.entry is not None
+        assert answer.entry.template is chosen
+        assert answer.parameters == values
+
+
+@settings(max_examples=400, deadline=None)
+@given(templates_and_values(), st.lists(st.sampled_from([*"аб 1,-.«\n\t{}", "     ", "аб"]), max_size=14).map("".join))
+@example(([Template("t_0", "ru", "{{1}}а{{1}}")], Template("t_1", "ru", "а"), {}, True), "бабаа")
+def test_any_text_at_all_is_read_exactly_as_trying_everything_reads_it(
+    made: tuple[list[Template], Template, dict[str, str], bool], text: str
+) -> None:
+    found = made[0]
+    assume(not normalise(text).unfilled)
+
+    answer = Index(Entry(one) for one in found).recognise(text)
+    readings = all_readings(found, text)
+
+    if len(readings) > 1:
+        assert answer.outcome is Outcome.AMBIGUOUS
+    elif readings:
+        [(name, told)] = readings
+        assert answer.outcome is Outcome.TEMPLATE
+        assert answer.entry is not None
+        assert answer.entry.template.name == name
+        assert {(key, fold(value)) for key, value in answer.parameters.items()} == told
+    else:
+        assert answer.outcome in (Outcome.NONE, Outcome.NEAR_MISS, Outcome.NOT_READY)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=60), st.data())
+def test_folding_keeps_every_place_of_the_original(raw: str, data: st.DataObject) -> None:
+    text = normalise(raw)
+
+    assert normalise(text.text).text == text.text or unicodedata.normalize("NFC", raw) != raw
+    if text.text:
+        cut = data.draw(st.integers(0, len(text.text)))
+        left, right = text.value(0, cut), text.value(cut, len(text.text))
+        assert left in raw
+        assert right in raw
+        assert text.value(0, len(text.text)) in raw
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from(["Ваш", "заказ", "{{1}}", "готов", ",", "№", "{{2}}", "!", "\n"]), max_size=9), st.text()
+)
+def test_whatever_is_pasted_the_answer_can_be_shown(words: list[str], text: str) -> None:
+    made = Template("t", "ru", "Заказ: " + " ".join(words), footer="Ждём")
+    index = Index([Entry(made), Entry(Template("u", "ru", "Ваш {{1}} готов"), previous=True)])
+
+    for pasted in (text, "Заказ: " + text, " ".join(words), f"Ваш {text} готов"):
+        answer = index.recognise(pasted).as_json()
+        assert answer["reason"]
+        json.dumps(answer)

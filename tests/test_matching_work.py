@@ -1,0 +1,112 @@
+"""How much work recognition takes: counted, not timed (see load/bench_matching.py for milliseconds)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+
+import pytest
+
+from templates_registry.components import Template
+from templates_registry.matching import STEPS, Index
+from templates_registry.patterns import Meter
+from templates_registry.recognition import Entry, Outcome
+from templates_registry.rendering import render
+from tests.load.bench_matching import adversarial_registries, everyday, registry, worst
+
+
+def _entry(body: str) -> Entry:
+    return Entry(Template("t", "ru", body))
+
+
+def calls(action: Callable[[], object]) -> int:
+    """Every call of a function, of Python's own too: what time depends on, and the same on every machine."""
+    count = 0
+
+    def seen(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(seen)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.fixture(scope="module")
+def thousands() -> tuple[list[Template], Index]:
+    templates = registry(6000)
+    return templates, Index(Entry(one) for one in templates)
+
+
+def test_every_template_of_thousands_is_found_among_the_others(thousands: tuple[list[Template], Index]) -> None:
+    templates, index = thousands
+    values = ["Анна Сергеевна", "№ 1024-77", "15 мая", "Лиговский пр. 50", "1250", "Boris"]
+
+    for one in templates[::7]:
+        rendering = render(one, dict(zip([v.key for v in one.variables], values, strict=False)))
+        for text in (rendering.body, rendering.text):
+            answer = index.recognise(text)
+            assert one in [entry.template for entry in answer.candidates], text
+            assert answer.outcome is Outcome.TEMPLATE or len(answer.candidates) > 1
+
+
+EVERYDAY, WORST = 6_000, 30_000  # calls; 10,000 take some 2 ms
+
+
+def test_an_everyday_paste_among_thousands_takes_few_steps(thousands: tuple[list[Template], Index]) -> None:
+    templates, index = thousands
+
+    for kind, texts in everyday(templates, size=60).items():
+        counted = sorted(calls(partial(index.recognise, text)) for text in texts)
+        assert counted[len(counted) // 2] < EVERYDAY, kind
+
+
+def test_the_worst_text_among_thousands_takes_bounded_steps(thousands: tuple[list[Template], Index]) -> None:
+    templates, index = thousands
+
+    for kind, texts in worst(templates).items():
+        for text in texts:
+            assert calls(partial(index.recognise, text)) < WORST, kind
+
+
+def test_a_registry_made_to_be_intricate_is_given_up_in_time() -> None:
+    for kind, (templates, texts) in adversarial_registries(2000).items():
+        index = Index(Entry(one) for one in templates)
+        for text in texts:
+            meter = Meter(STEPS)
+            assert calls(partial(index.recognise, text, meter=meter)) < WORST, kind
+            assert meter.spent < 2 * STEPS
+
+
+@pytest.mark.parametrize(
+    "unit", ["а", " а", "а б ", "{{1}}", "Здравствуйте, ", "Ваш заказ 1 готов. ", "\n", "а\n", "- "]
+)
+def test_a_text_twice_as_long_takes_at_most_about_twice_the_steps(
+    thousands: tuple[list[Template], Index], unit: str
+) -> None:
+    _, index = thousands
+    holes = "".join(f"{{{{{number}}}}}а " for number in range(1, 31))
+    intricate = Index([_entry(f"а {holes}б"), _entry("{{1}} {{2}} {{1}} {{2}} конец")])
+
+    def cost(one: Index, size: int) -> int:
+        return calls(partial(one.recognise, (unit * 4096)[:size]))
+
+    for one in (index, intricate):
+        assert cost(one, 4000) < 2.5 * cost(one, 2000) + 3_000
+
+
+def test_a_template_of_forty_variables_is_read_without_trying_everything() -> None:
+    holes = [f"{{{{{number}}}}}" for number in range(1, 41)]
+    index = Index([_entry("а " + " а ".join(holes) + " б")])
+    fits = "а " + " а ".join("значение" for _ in holes) + " б"
+    almost = "а " * 500 + "в"
+
+    assert index.recognise(fits).outcome is Outcome.TEMPLATE
+    assert index.recognise("а " * 200 + "б").outcome is Outcome.AMBIGUOUS
+    assert index.recognise(almost).outcome in (Outcome.NONE, Outcome.NEAR_MISS)
+    assert max(calls(partial(index.recognise, text)) for text in (fits, almost)) < WORST

@@ -1,0 +1,113 @@
+"""What is wrong with a template, as sentences at the field."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from templates_registry.components import Button, Header, Level, Template, Variable, described_as
+from templates_registry.validating import REVIEWERS_REJECT, validate
+
+BUTTON = Button("QUICK_REPLY", "Отложить")
+LINK = Button("URL", "Открыть", url="https://shop.example/")
+
+
+def template(body: str = "Ваш заказ {{1}} готов к выдаче.", **fields: Any) -> Template:
+    """A sound template but for what the test says."""
+    made = Template(**({"name": "order_ready", "language": "ru", "category": "UTILITY", "body": body} | fields))
+    return described_as(made, [Variable(variable.key, example="42") for variable in made.variables])
+
+
+def codes(found: Template) -> set[str]:
+    return {problem.code for problem in validate(found)}
+
+
+def test_a_sound_template_has_no_problems() -> None:
+    named = template("Hello {{first_name}}, your order {{order}} is ready.", language="en_US", footer="Bye")
+
+    assert validate(template(header=Header(text="Заказ {{1}}"), buttons=(BUTTON, LINK))) == []
+    assert validate(named) == []
+
+
+@pytest.mark.parametrize(
+    ("made", "field", "code"),
+    [
+        (template(name=""), "name", "name_missing"),
+        (template(name="a" * 513), "name", "name_too_long"),
+        (template(name="Заказ готов"), "name", "name_characters"),
+        (template(language=""), "language", "language_missing"),
+        (template(language="ru_RU"), "language", "language_unknown"),
+        (template(category="SPAM"), "category", "category_unknown"),
+        (template(""), "body", "body_missing"),
+        (template("Заказ " + "а" * 1019 + "."), "body", "too_long"),
+        (template("Ваш заказ {{1}, готов к выдаче"), "body", "braces"),
+        (template("Ваш заказ {{}} готов к выдаче"), "body", "braces"),
+        (template("Ваш заказ {{1}} готов для {{3}} сегодня"), "body", "not_sequential"),
+        (template("Ваш заказ {{1}} готов для {{name}} сегодня"), "body", "mixed_variables"),
+        (template("Ваш заказ {{#1}} готов к выдаче"), "body", "variable_name"),
+        (template("Ваш заказ {{Имя}} готов к выдаче"), "body", "variable_name"),
+        (template("{{1}}, ваш заказ готов к выдаче"), "body", "starts_with_variable"),
+        (template("Готов ваш заказ номер {{1}} "), "body", "ends_with_variable"),
+        (template("Вас, {{1}} {{2}}, ждёт заказ на складе"), "body", "adjacent_variables"),
+        (template("Заказ {{1}}: {{2}}, {{3}} готов"), "body", "too_many_variables"),
+        (template(header=Header(text="")), "header", "header_missing"),
+        (template(header=Header(text="З" * 61)), "header", "too_long"),
+        (template(header=Header(text="Заказ {{1}} от {{2}}")), "header", "header_many_variables"),
+        (template(header=Header(text="*Заказ* готов")), "header", "header_markup"),
+        (template(header=Header(text="Заказ\nготов")), "header", "header_lines"),
+        (template(header=Header("SOUND")), "header", "header_kind"),
+        (template(header=Header("LOCATION"), category="AUTHENTICATION"), "header", "header_location"),
+        (template(footer="Ж" * 61), "footer", "too_long"),
+        (template(footer="До {{1}}"), "footer", "footer_variable"),
+        (template("Заказ готов", footer="Заказ готов"), "footer", "footer_same"),
+        (template(buttons=(BUTTON,) * 11), "buttons", "buttons_too_many"),
+        (template(buttons=(LINK,) * 3), "buttons", "buttons_of_kind"),
+        (template(buttons=(BUTTON, LINK, BUTTON)), "buttons", "quick_replies_apart"),
+        (template(buttons=(Button("QUICK_REPLY"),)), "buttons.0.text", "button_text_missing"),
+        (template(buttons=(Button("QUICK_REPLY", "О" * 26),)), "buttons.0.text", "too_long"),
+        (template(buttons=(Button("QUICK_REPLY", "Да {{1}}"),)), "buttons.0.text", "button_variable"),
+        (template(buttons=(Button("URL", "Открыть"),)), "buttons.0.url", "url_missing"),
+        (template(buttons=(replace(LINK, url="https://x.example/" + "a" * 2000),)), "buttons.0.url", "too_long"),
+        (template(buttons=(replace(LINK, url="https://{{1}}/a"),)), "buttons.0.url", "url_variable"),
+        (template(buttons=(Button("PHONE_NUMBER", "Звонок"),)), "buttons.0.phone_number", "phone_missing"),
+        (template(buttons=(Button("COPY_CODE", example="C" * 21),)), "buttons.0.example", "too_long"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_each_rule_is_a_sentence_at_its_field(made: Template, field: str, code: str) -> None:
+    found = {(problem.field, problem.code): problem for problem in validate(made)}
+
+    assert (field, code) in found
+    sentence = str(found[field, code].sentence)
+    assert len(sentence.split()) > 2
+    assert "%(" not in sentence
+
+
+def test_a_template_whose_own_examples_do_not_fit_is_told_so() -> None:
+    long = described_as(template("Заказ {{1}} " + "а" * 900), [Variable("1", example="б" * 200)])
+
+    assert "sample_too_long" in codes(long)
+
+
+def test_what_reviewers_usually_reject_is_a_warning_and_no_refusal() -> None:
+    found = validate(template("{{1}}{{2}}"))
+
+    assert {problem.code for problem in found} <= REVIEWERS_REJECT
+    assert all(problem.level is Level.WARNING for problem in found)
+
+
+def test_the_variable_of_a_link_stays_numbered_in_a_template_with_names() -> None:
+    link = Button("URL", "Открыть", url="https://shop.example/{{1}}")
+
+    assert codes(template("Заказ {{order}} готов к выдаче", buttons=(link,))) == set()
+
+
+def test_a_missing_example_names_the_variable_by_its_label() -> None:
+    bare = Template("t", "ru", "Ваш заказ {{1}} готов", described=(Variable("1", label="Номер заказа"),))
+
+    [problem] = validate(bare)
+
+    assert problem.field == "variables.1.example"
+    assert "Номер заказа" in str(problem.sentence)
