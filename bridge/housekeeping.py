@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import connection
 
-from . import outbox, windows
+from . import results, windows
 from .models import Heartbeat
 
 PRUNE_BATCH = 1_000
@@ -35,7 +35,7 @@ def expire_windows() -> int:
     """Shut every window that is due, batch after batch, and take back what waited for them."""
     shut = 0
     while conversation_ids := windows.expire_batch():
-        outbox.window_has_shut(conversation_ids)
+        results.window_has_shut(conversation_ids)
         shut += len(conversation_ids)
     return shut
 

@@ -438,6 +438,64 @@ class Draft(models.Model):
         return f"{self.conversation_id}/{self.user_id}"
 
 
+class Breaker(models.Model):
+    """Whether a destination is down; see ``breaker``. A channel that never failed has no row."""
+
+    api_channel = models.OneToOneField(ApiChannel, primary_key=True, on_delete=models.CASCADE, related_name="breaker")
+    is_open = models.BooleanField(_("open"), default=False)
+    is_probing = models.BooleanField(default=False)
+    pause_seconds = models.IntegerField(_("pause, s"), default=0)
+    probe_at = models.DateTimeField(_("next probe"), null=True)
+    in_a_row = models.IntegerField(_("failures in a row"), default=0)
+    failing_since = models.DateTimeField(_("failing since"), null=True)
+    recent = models.JSONField(default=list)  # [[unix time, worked], ...] of the last minutes
+
+    class Meta:
+        verbose_name = _("breaker")
+        verbose_name_plural = _("breakers")
+
+    def __str__(self) -> str:
+        return f"{self.api_channel_id}: {'open' if self.is_open else 'shut'}"
+
+    @property
+    def is_troubled(self) -> bool:
+        return self.is_open or self.in_a_row > 0 or bool(self.recent)
+
+
+class Alert(models.Model):
+    """Something an admin should know, until it is over. At most one of a kind stands open for one thing."""
+
+    class Kind(models.TextChoices):
+        BREAKER = "breaker", _("destination down")
+        STUCK = "stuck", _("message not getting through")
+        FAILING_LONG = "failing_long", _("destination down for days")
+        SWITCHED_OFF = "switched_off", _("channel paused by the portal")
+        UNCONFIRMED = "unconfirmed", _("messages without a status")
+
+    kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="alerts")
+    delivery = models.ForeignKey(Delivery, null=True, on_delete=models.CASCADE, related_name="+")
+    details = models.JSONField(default=dict)
+    raised_at = models.DateTimeField(_("since"), auto_now_add=True)
+    settled_at = models.DateTimeField(_("over"), null=True)
+
+    class Meta:
+        verbose_name = _("alert")
+        verbose_name_plural = _("alerts")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "api_channel", "delivery"],
+                condition=Q(settled_at=None),
+                nulls_distinct=False,
+                name="one_open_alert",
+            )
+        ]
+        indexes = [models.Index(fields=["-raised_at"], condition=Q(settled_at=None), name="alerts_open")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.api_channel_id}"
+
+
 class HeldReply(models.Model):
     """A reply that no template can say: it waits until the contact writes and the window is open again."""
 

@@ -9,14 +9,12 @@ one's own lease token. A worker that dies leaves its rows to the lease, and beat
 from __future__ import annotations
 
 import logging
-import random
 import time
 import traceback
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
@@ -24,9 +22,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from channels_setup import outgoing as outside
-from channels_setup.models import UnknownPolicy
 from channels_setup.providers.base import (
-    ACCEPTED,
     PERMANENT,
     RETRY,
     UNKNOWN,
@@ -38,43 +34,18 @@ from channels_setup.providers.base import (
     Outgoing,
 )
 
-from . import conversations, reasons, recognising, windows
-from .models import Attempt, Delivery, Draft, Message
+from . import breaker, doorbell, reasons, recognising, results, windows
+from .models import Delivery, Message
+from .results import Claimed, Tried
 
 logger = logging.getLogger(__name__)
-
-# Seconds after each failed try. A contact's message is given up after the last, and never outlives its window.
-MESSAGE_TIMETABLE = (5, 15, 60, 180, 600, 1_800, 3_600, 7_200, 14_400)
-EVENT_TIMETABLE = (5, 30, 120, 600, 1_800, 7_200, 18_000, 36_000, 50_400, 86_400)
-JITTER = 0.2  # ±20 %
-LONGEST_RETRY_AFTER = 3_600.0
-SHORTEST_WHEN_OVERLOADED = 60.0  # 429, 502, 503, 504
 
 LEASE_SECONDS = 60  # longer than any call may last (outgoing.DEADLINE_SECONDS)
 IN_FLIGHT = 32  # calls to one destination at once, all workers together
 THREADS = 64  # calls at once of one worker process
 RUN_SECONDS = 20.0  # a task stops claiming after this and leaves the rest to the next
+LOOK_SECONDS = 0.25  # while only slow calls are under way, look so often for what others are due
 KEPT_ANSWER = 2_000  # characters of an answer that are kept with the attempt
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claimed:
-    """A claimed delivery. ``interrupted``: a worker died over an earlier try, whose outcome nobody knows."""
-
-    delivery: Delivery
-    interrupted: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tried:
-    """One try, made: what to write down."""
-
-    claimed: Claimed
-    outcome: Outcome
-    started_at: datetime
-    duration_ms: int
-    http_status: int | None = None
-    answer: str = ""
 
 
 def drain() -> int:
@@ -94,9 +65,12 @@ def drain() -> int:
                 account = _account(accounts, item.delivery)
                 running.add(pool.submit(attempt, item, account))
             if not running:
+                if time.monotonic() >= until:
+                    doorbell.ring(doorbell.OUTBOUND)  # whoever comes next goes on
                 return made
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            record([future.result() for future in done], token)
+            done, running = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+            if done:
+                results.record([future.result() for future in done], token)
             made += len(done)
 
 
@@ -110,15 +84,16 @@ def _account(accounts: dict[int, Account], delivery: Delivery) -> Account:
 # --- claim -----------------------------------------------------------------------------------------------
 
 # Destination by destination, so that a long queue before one never hides what is due for another; each gives at most
-# its fair share of the places asked for.
+# its fair share of the places asked for, and one probe at a time while its breaker is open.
 CLAIM = """
 WITH destination AS (
     SELECT c.id, least(
         %(in_flight)s - (SELECT count(*) FROM bridge_delivery busy
                          WHERE busy.api_channel_id = c.id AND busy.state = 'sending'
                            AND busy.next_attempt_at > clock_timestamp()),
-        ceil(%(limit)s::numeric / count(*) OVER ())) AS free
-    FROM channels_setup_apichannel c
+        ceil(%(limit)s::numeric / count(*) OVER ()),
+        CASE WHEN b.is_open THEN (c.id = ANY(%(probes)s::bigint[]))::int ELSE %(in_flight)s END) AS free
+    FROM channels_setup_apichannel c LEFT JOIN bridge_breaker b ON b.api_channel_id = c.id
     WHERE c.state <> 'paused' AND EXISTS (
         SELECT 1 FROM bridge_delivery d
         WHERE d.api_channel_id = c.id AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp())
@@ -149,16 +124,8 @@ def claim(token: uuid.UUID, *, limit: int) -> list[Claimed]:
     if limit <= 0:
         return []
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            CLAIM,
-            {
-                "window": limit * 4,
-                "in_flight": IN_FLIGHT,
-                "limit": limit,
-                "token": token,
-                "lease": LEASE_SECONDS,
-            },
-        )
+        values = {"in_flight": IN_FLIGHT, "limit": limit, "token": token, "lease": LEASE_SECONDS}
+        cursor.execute(CLAIM, values | {"probes": breaker.probes()})
         was = dict(cursor.fetchall())
     rows = Delivery.objects.filter(pk__in=was).select_related("api_channel", "message").order_by("pk")
     return [Claimed(delivery=row, interrupted=was[row.pk] == Delivery.State.SENDING) for row in rows]
@@ -177,11 +144,11 @@ def _admitted(claimed: Sequence[Claimed], token: uuid.UUID) -> list[Claimed]:
     for item in claimed:
         delivery = item.delivery
         if delivery.free_text and delivery.conversation_id in shut:
-            cancel(delivery.pk, token=token, reason="window_shut_before_sending")
+            results.cancel(delivery.pk, token=token, reason="window_shut_before_sending")
         elif templates.get(delivery.pk, {}).get("id") in asleep:
-            cancel(delivery.pk, token=token, reason="template_not_sendable")
-        elif item.interrupted and not _may_repeat(delivery):
-            _settle_unknown(delivery, token)
+            results.cancel(delivery.pk, token=token, reason="template_not_sendable")
+        elif item.interrupted and not results.may_repeat(delivery):
+            results.settle_unknown(delivery, token)
         else:
             admitted.append(item)
     sending = [
@@ -196,14 +163,6 @@ def _template_of(delivery: Delivery) -> dict[str, Any]:
     """The template that a message delivery sends; empty for everything else."""
     message = delivery.message if delivery.kind == Delivery.Kind.MESSAGE else None
     return (message.template or {}) if message else {}
-
-
-def _may_repeat(delivery: Delivery) -> bool:
-    """May a try whose outcome nobody knows be made again? Events always: receivers know them by their key."""
-    if delivery.kind == Delivery.Kind.EVENT:
-        return True
-    channel = delivery.api_channel
-    return channel.on_unknown == UnknownPolicy.RESEND and channel.provider.unknown_is_safe_to_repeat
 
 
 # --- attempt ---------------------------------------------------------------------------------------------
@@ -272,171 +231,6 @@ def _redacted(answer: HttpAnswer, account: Account) -> str:
     for secret in account.secrets:
         text = text.replace(secret, "•" * 8)
     return text[:KEPT_ANSWER]
-
-
-# --- record ----------------------------------------------------------------------------------------------
-
-
-@transaction.atomic
-def record(tried: Sequence[Tried], token: uuid.UUID) -> None:
-    """Write down what became of these tries: only where the lease is still ours."""
-    mine = set(
-        Delivery.objects.select_for_update(no_key=True)
-        .filter(
-            pk__in=[item.claimed.delivery.pk for item in tried],
-            lease_token=token,
-            state=Delivery.State.SENDING,
-        )
-        .values_list("pk", flat=True)
-    )
-    Attempt.objects.bulk_create([_attempt_row(item) for item in tried])
-    ours = [item for item in tried if item.claimed.delivery.pk in mine]
-    _accepted([item for item in ours if item.outcome.verdict == ACCEPTED])
-    for item in ours:
-        if item.outcome.verdict != ACCEPTED:
-            _not_accepted(item, token)
-
-
-def _attempt_row(item: Tried) -> Attempt:
-    return Attempt(
-        delivery=item.claimed.delivery,
-        number=item.claimed.delivery.attempts,
-        started_at=item.started_at,
-        duration_ms=item.duration_ms,
-        http_status=item.http_status,
-        verdict=item.outcome.verdict,
-        reason=item.outcome.reason,
-        answer=item.answer,
-    )
-
-
-def _accepted(items: Sequence[Tried]) -> None:
-    if not items:
-        return
-    now = timezone.now()
-    Delivery.objects.filter(pk__in=[item.claimed.delivery.pk for item in items]).update(
-        state=Delivery.State.DELIVERED, finished_at=now, reason="", lease_token=None
-    )
-    by_message = {
-        item.claimed.delivery.message_id: item
-        for item in items
-        if item.claimed.delivery.kind == Delivery.Kind.MESSAGE and item.claimed.delivery.message_id
-    }
-    messages = list(Message.objects.select_for_update(no_key=True).filter(pk__in=by_message).order_by("pk"))
-    for message in messages:
-        outcome = by_message[message.pk].outcome
-        message.external_id = message.external_id or outcome.external_id
-        if Message.RANK[outcome.status] > Message.RANK[message.status]:
-            message.status, message.status_at, message.reason = outcome.status, now, ""
-    Message.objects.bulk_update(messages, ["status", "status_at", "external_id", "reason"])
-    for channel in {item.claimed.delivery.api_channel for item in items}:
-        mine = [message for message in messages if message.api_channel_id == channel.pk]
-        if mine and any(message.external_id for message in mine):
-            conversations.join_strays(channel.pk, mine)
-        if channel.last_error or (mine and channel.first_outbound_at is None):
-            channel.succeeded()
-
-
-def _not_accepted(item: Tried, token: uuid.UUID) -> None:
-    delivery, outcome = item.claimed.delivery, item.outcome
-    if outcome.verdict == UNKNOWN and not _may_repeat(delivery):
-        _settle_unknown(delivery, token)
-        return
-    seconds = retry_in(delivery, outcome, http_status=item.http_status)
-    if outcome.verdict == PERMANENT or seconds is None:
-        reason = outcome.reason if outcome.verdict == PERMANENT else "gave_up"
-        give_up(delivery, token, reason=reason)
-        delivery.api_channel.failed(outcome.reason)
-        return
-    Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
-        state=Delivery.State.PENDING,
-        next_attempt_at=windows.database_now() + timedelta(seconds=seconds),
-        reason=outcome.reason,
-        lease_token=None,
-    )
-    if delivery.attempts >= 2:
-        delivery.api_channel.failed(outcome.reason)
-
-
-def retry_in(delivery: Delivery, outcome: Outcome, *, http_status: int | None) -> float | None:
-    """Seconds until the next try, or None when the timetable is through."""
-    timetable = MESSAGE_TIMETABLE if delivery.kind == Delivery.Kind.MESSAGE else EVENT_TIMETABLE
-    if delivery.attempts > len(timetable):
-        return None
-    seconds = timetable[delivery.attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)
-    if outcome.retry_after is not None:
-        return max(seconds, min(outcome.retry_after, LONGEST_RETRY_AFTER))
-    if http_status in (429, 502, 503, 504):
-        return max(seconds, SHORTEST_WHEN_OVERLOADED)
-    return seconds
-
-
-def give_up(delivery: Delivery, token: uuid.UUID, *, reason: str) -> None:
-    """The delivery is dead. The operator learns it in the chat; the row stays, to be sent again."""
-    changed = Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
-        state=Delivery.State.DEAD, reason=reason, finished_at=timezone.now(), lease_token=None
-    )
-    if changed and delivery.kind == Delivery.Kind.MESSAGE and delivery.message is not None:
-        _fail_message(delivery.message, reason)
-
-
-def _settle_unknown(delivery: Delivery, token: uuid.UUID) -> None:
-    Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
-        state=Delivery.State.UNKNOWN, reason="outcome_unknown", finished_at=timezone.now(), lease_token=None
-    )
-    if delivery.message_id:
-        message = Message.objects.select_for_update(no_key=True).get(pk=delivery.message_id)
-        if Message.RANK[message.status] < Message.RANK[Message.Status.UNKNOWN]:
-            message.status, message.status_at, message.reason = (
-                Message.Status.UNKNOWN,
-                timezone.now(),
-                "outcome_unknown",
-            )
-            message.save(update_fields=["status", "status_at", "reason"])
-
-
-@transaction.atomic
-def cancel(delivery_id: int, *, reason: str, token: uuid.UUID | None = None) -> bool:
-    """Take back a delivery that may no longer go out; the operator's words become a draft again."""
-    rows = Delivery.objects.filter(pk=delivery_id)
-    rows = rows.filter(lease_token=token) if token else rows.filter(state=Delivery.State.PENDING)
-    if not rows.update(state=Delivery.State.CANCELLED, reason=reason, finished_at=timezone.now(), lease_token=None):
-        return False
-    delivery = Delivery.objects.select_related("message__conversation").get(pk=delivery_id)
-    message = delivery.message
-    if delivery.kind == Delivery.Kind.MESSAGE and message is not None:
-        _fail_message(message, reason)
-        if (
-            message.author_id
-            and not Draft.objects.filter(conversation=message.conversation_id, user=message.author_id).exists()
-        ):
-            Draft.objects.create(
-                conversation_id=message.conversation_id,
-                user_id=message.author_id,
-                text=message.text,
-                reason=reason,
-            )
-    return True
-
-
-def _fail_message(message: Message, reason: str) -> None:
-    failed = (
-        Message.objects.filter(pk=message.pk)
-        .exclude(status__in=[Message.Status.DELIVERED, Message.Status.READ, Message.Status.FAILED])
-        .update(status=Message.Status.FAILED, status_at=timezone.now(), reason=reason)
-    )
-    if failed:
-        name = (message.template or {}).get("name", "")
-        conversations.notice(message.conversation, "not_delivered", why_code=reason, name=name, message_id=message.pk)
-
-
-def window_has_shut(conversation_ids: Iterable[int]) -> None:
-    """Windows expired: free text still waiting for these contacts is taken back at once, and the operator told."""
-    waiting = Delivery.objects.filter(
-        conversation__in=list(conversation_ids), free_text=True, state=Delivery.State.PENDING
-    )
-    for pk in waiting.order_by("pk").values_list("pk", flat=True):
-        cancel(pk, reason="window_shut_before_sending")
 
 
 def oldest_due_age(*, now: datetime) -> float:

@@ -44,6 +44,7 @@ SENTENCES: Mapping[str, Promise] = {
     "gone": _("The provider says that this address is no longer used. Ask for the new Redirect URL."),
     "rejected": _("The provider refused the message."),
     "outcome_unknown": _("The provider did not answer in time. The message may have been sent."),
+    "failing_for_days": _("its destination has failed for five days."),
     "gave_up": _("We tried many times without success and gave up. You can send it again."),
     "provider_failed": _("WhatsApp could not deliver the message: %(title)s (%(code)s)"),
     "no_redirect_url": _("The API channel has no Redirect URL, so there is nowhere to send to."),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from . import doorbell, held, housekeeping, inbox, outbox
+from templates_registry import syncing
+
+from . import alerts, doorbell, held, housekeeping, inbox, outbox
 
 
 @shared_task
@@ -34,6 +36,16 @@ def heartbeat() -> None:
 @shared_task
 def drop_held_replies() -> int:
     return held.drop_old()
+
+
+@shared_task
+def sync_templates() -> int:
+    return syncing.sync_due()
+
+
+@shared_task
+def watch() -> int:
+    return alerts.watch()
 
 
 @shared_task

@@ -31,6 +31,8 @@ TIMETABLE: dict[str, tuple[str, float]] = {
     "expire_windows": ("housekeeping", 5),
     "heartbeat": ("housekeeping", 10),
     "drop_held_replies": ("housekeeping", 60),
+    "sync_templates": ("housekeeping", 60),  # each channel hourly, by Registry.next_sync_at
+    "watch": ("housekeeping", 300),
     "prune": ("housekeeping", 3600),
 }
 

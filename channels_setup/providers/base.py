@@ -171,6 +171,7 @@ class TemplatePage:
 ACCEPTED = "accepted"  # the other side took it
 RETRY = "retry"  # not taken, may be taken later
 PERMANENT = "permanent"  # not taken, will never be
+PAUSE = "pause"  # nothing will be taken on this channel until an admin has mended it
 UNKNOWN = "unknown"  # nobody can say whether it was taken
 
 
@@ -288,9 +289,9 @@ def judge_http(answer: HttpAnswer) -> Outcome:
     if 300 <= status < 400:
         return Outcome(verdict=PERMANENT, reason="redirected")
     if status in (401, 403):
-        return Outcome(verdict=PERMANENT, reason="not_let_in")
+        return Outcome(verdict=PAUSE, reason="not_let_in")
     if status == 410:
-        return Outcome(verdict=PERMANENT, reason="gone")
+        return Outcome(verdict=PAUSE, reason="gone")
     return Outcome(verdict=PERMANENT, reason="rejected")
 
 

@@ -1,0 +1,90 @@
+"""The breaker of a destination: while it is down, messages wait instead of being burned through their attempts.
+
+A row per API channel in PostgreSQL, shared by all workers. It opens after 10 failures in a row, or when 70 % of at
+least 10 tries within 5 minutes failed; 30 seconds later one probe goes out. A probe that fails doubles the pause, to
+10 minutes at most; one that succeeds shuts the breaker. What counts is a failure of the destination (no connection,
+5xx, no answer), never its opinion of one message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+
+from . import alerts, windows
+from .models import Alert, Breaker
+
+IN_A_ROW = 10
+SHARE, AT_LEAST, WITHIN = 0.7, 10, timedelta(minutes=5)
+FIRST_PAUSE, LONGEST_PAUSE = 30, 600  # seconds
+PROBE_SECONDS = 60  # a probe whose worker died is given up after this: as long as a lease
+
+
+def probes() -> list[int]:
+    """API channels whose open breaker lets one probe through now: each is given to exactly one caller."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE bridge_breaker SET is_probing = TRUE, probe_at = clock_timestamp() + make_interval(secs => %s)
+            WHERE is_open AND probe_at <= clock_timestamp() RETURNING api_channel_id
+            """,
+            [PROBE_SECONDS],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+@transaction.atomic
+def note(results: Iterable[tuple[int, bool]]) -> None:
+    """Tries came back: (API channel, did the destination work?). Writes only where something is wrong or was."""
+    by_channel: dict[int, list[bool]] = {}
+    for channel_id, worked in results:
+        by_channel.setdefault(channel_id, []).append(worked)
+    known = {
+        row.api_channel_id: row
+        for row in Breaker.objects.select_for_update(no_key=True).filter(api_channel__in=by_channel).order_by("pk")
+    }
+    now = windows.database_now()
+    for channel_id, worked_list in sorted(by_channel.items()):
+        row = known.get(channel_id)
+        if row is None:
+            if all(worked_list):
+                continue
+            row, _made = Breaker.objects.get_or_create(api_channel_id=channel_id)
+        if not row.is_troubled and all(worked_list):
+            continue
+        for worked in worked_list:
+            _count(row, worked, now=now)
+        row.save()
+
+
+def _count(row: Breaker, worked: bool, *, now: datetime) -> None:
+    row.recent = [[at, good] for at, good in row.recent if now.timestamp() - at < WITHIN.total_seconds()][-200:]
+    row.recent.append([now.timestamp(), worked])
+    if worked:
+        row.in_a_row = 0
+        row.failing_since = None
+        if row.is_open:
+            row.is_open, row.is_probing, row.pause_seconds, row.probe_at, row.recent = False, False, 0, None, []
+            alerts.settle(Alert.Kind.BREAKER, api_channel_id=row.api_channel_id)
+        return
+    row.in_a_row += 1
+    row.failing_since = row.failing_since or now
+    if row.is_open:
+        # Calls that were under way when it opened come back one by one: only a probe doubles the pause.
+        if row.is_probing:
+            _open(row, min(row.pause_seconds * 2, LONGEST_PAUSE), now=now)
+    elif row.in_a_row >= IN_A_ROW or _mostly_failing(row):
+        _open(row, FIRST_PAUSE, now=now)
+        alerts.raise_alert(Alert.Kind.BREAKER, api_channel_id=row.api_channel_id)
+
+
+def _mostly_failing(row: Breaker) -> bool:
+    failed = sum(1 for _at, worked in row.recent if not worked)
+    return len(row.recent) >= AT_LEAST and failed >= SHARE * len(row.recent)
+
+
+def _open(row: Breaker, seconds: int, *, now: datetime) -> None:
+    row.is_open, row.is_probing, row.pause_seconds = True, False, seconds
+    row.probe_at = now + timedelta(seconds=seconds)

@@ -1,0 +1,253 @@
+"""What became of a try: written down, under the lease alone, with its consequences.
+
+An accepted message gets its tick. A failed one is tried again by the timetable, or given up with a notice to the
+operator; one whose outcome nobody knows is repeated or put before the operator, as the channel says. A destination
+that lets nobody in is paused with everything kept.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from channels_setup.models import UnknownPolicy
+from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, Outcome
+
+from . import alerts, breaker, conversations, windows
+from .models import Attempt, Delivery, Draft, Message
+
+# Seconds after each failed try. A contact's message is given up after the last, and never outlives its window.
+MESSAGE_TIMETABLE = (5, 15, 60, 180, 600, 1_800, 3_600, 7_200, 14_400)
+EVENT_TIMETABLE = (5, 30, 120, 600, 1_800, 7_200, 18_000, 36_000, 50_400, 86_400)
+JITTER = 0.2  # ±20 %
+LONGEST_RETRY_AFTER = 3_600.0
+SHORTEST_WHEN_OVERLOADED = 60.0  # 429, 502, 503, 504
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claimed:
+    """A claimed delivery. ``interrupted``: a worker died over an earlier try, whose outcome nobody knows."""
+
+    delivery: Delivery
+    interrupted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """One try, made: what to write down."""
+
+    claimed: Claimed
+    outcome: Outcome
+    started_at: datetime
+    duration_ms: int
+    http_status: int | None = None
+    answer: str = ""
+
+
+@transaction.atomic
+def record(tried: Sequence[Tried], token: uuid.UUID) -> None:
+    """Write down what became of these tries: only where the lease is still ours."""
+    mine = set(
+        Delivery.objects.select_for_update(no_key=True)
+        .filter(
+            pk__in=[item.claimed.delivery.pk for item in tried],
+            lease_token=token,
+            state=Delivery.State.SENDING,
+        )
+        .values_list("pk", flat=True)
+    )
+    Attempt.objects.bulk_create([_attempt_row(item) for item in tried])
+    ours = [item for item in tried if item.claimed.delivery.pk in mine]
+    _accepted([item for item in ours if item.outcome.verdict == ACCEPTED])
+    for item in ours:
+        if item.outcome.verdict != ACCEPTED:
+            _not_accepted(item, token)
+    breaker.note((item.claimed.delivery.api_channel_id, _destination_worked(item.outcome)) for item in tried)
+
+
+def _destination_worked(outcome: Outcome) -> bool:
+    """A refusal of one message is an opinion; only a destination that cannot answer sensibly is down."""
+    return outcome.verdict in (ACCEPTED, PERMANENT) or outcome.reason in ("rate_limited", "internal_error")
+
+
+def _attempt_row(item: Tried) -> Attempt:
+    return Attempt(
+        delivery=item.claimed.delivery,
+        number=item.claimed.delivery.attempts,
+        started_at=item.started_at,
+        duration_ms=item.duration_ms,
+        http_status=item.http_status,
+        verdict=item.outcome.verdict,
+        reason=item.outcome.reason,
+        answer=item.answer,
+    )
+
+
+def _accepted(items: Sequence[Tried]) -> None:
+    if not items:
+        return
+    now = timezone.now()
+    Delivery.objects.filter(pk__in=[item.claimed.delivery.pk for item in items]).update(
+        state=Delivery.State.DELIVERED, finished_at=now, reason="", lease_token=None
+    )
+    for delivery in (item.claimed.delivery for item in items):
+        if delivery.attempts > alerts.STUCK_AT:
+            alerts.settle(alerts.Kind.STUCK, api_channel_id=delivery.api_channel_id, delivery_id=delivery.pk)
+    by_message = {
+        item.claimed.delivery.message_id: item
+        for item in items
+        if item.claimed.delivery.kind == Delivery.Kind.MESSAGE and item.claimed.delivery.message_id
+    }
+    messages = list(Message.objects.select_for_update(no_key=True).filter(pk__in=by_message).order_by("pk"))
+    for message in messages:
+        outcome = by_message[message.pk].outcome
+        message.external_id = message.external_id or outcome.external_id
+        if Message.RANK[outcome.status] > Message.RANK[message.status]:
+            message.status, message.status_at, message.reason = outcome.status, now, ""
+    Message.objects.bulk_update(messages, ["status", "status_at", "external_id", "reason"])
+    for channel in {item.claimed.delivery.api_channel for item in items}:
+        mine = [message for message in messages if message.api_channel_id == channel.pk]
+        if mine and any(message.external_id for message in mine):
+            conversations.join_strays(channel.pk, mine)
+        if channel.last_error or (mine and channel.first_outbound_at is None):
+            channel.succeeded()
+
+
+def _not_accepted(item: Tried, token: uuid.UUID) -> None:
+    delivery, outcome = item.claimed.delivery, item.outcome
+    if outcome.verdict == UNKNOWN and not may_repeat(delivery):
+        settle_unknown(delivery, token)
+        return
+    if outcome.verdict == PAUSE:
+        _pause(delivery, token, reason=outcome.reason)
+        return
+    seconds = retry_in(delivery, outcome, http_status=item.http_status)
+    if outcome.verdict == PERMANENT or seconds is None:
+        reason = outcome.reason if outcome.verdict == PERMANENT else "gave_up"
+        give_up(delivery, token, reason=reason)
+        delivery.api_channel.failed(outcome.reason)
+        return
+    Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
+        state=Delivery.State.PENDING,
+        next_attempt_at=windows.database_now() + timedelta(seconds=seconds),
+        reason=outcome.reason,
+        lease_token=None,
+    )
+    if delivery.attempts >= 2:
+        delivery.api_channel.failed(outcome.reason)
+    if delivery.attempts == alerts.STUCK_AT:
+        alerts.raise_alert(
+            alerts.Kind.STUCK,
+            api_channel_id=delivery.api_channel_id,
+            delivery_id=delivery.pk,
+            why_code=outcome.reason,
+        )
+
+
+def _pause(delivery: Delivery, token: uuid.UUID, *, reason: str) -> None:
+    """Nobody can be reached this way until an admin mends it: hold everything, burn no attempts, say so."""
+    Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
+        state=Delivery.State.PENDING,
+        attempts=delivery.attempts - 1,
+        next_attempt_at=windows.database_now(),
+        reason=reason,
+        lease_token=None,
+    )
+    delivery.api_channel.failed(reason)
+    delivery.api_channel.pause()
+    alerts.raise_alert(alerts.Kind.SWITCHED_OFF, api_channel_id=delivery.api_channel_id, why_code=reason)
+
+
+def retry_in(delivery: Delivery, outcome: Outcome, *, http_status: int | None) -> float | None:
+    """Seconds until the next try, or None when the timetable is through."""
+    timetable = MESSAGE_TIMETABLE if delivery.kind == Delivery.Kind.MESSAGE else EVENT_TIMETABLE
+    if delivery.attempts > len(timetable):
+        return None
+    seconds = timetable[delivery.attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)
+    if outcome.retry_after is not None:
+        return max(seconds, min(outcome.retry_after, LONGEST_RETRY_AFTER))
+    if http_status in (429, 502, 503, 504):
+        return max(seconds, SHORTEST_WHEN_OVERLOADED)
+    return seconds
+
+
+def give_up(delivery: Delivery, token: uuid.UUID, *, reason: str) -> None:
+    """The delivery is dead. The operator learns it in the chat; the row stays, to be sent again."""
+    changed = Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
+        state=Delivery.State.DEAD, reason=reason, finished_at=timezone.now(), lease_token=None
+    )
+    if changed and delivery.kind == Delivery.Kind.MESSAGE and delivery.message is not None:
+        _fail_message(delivery.message, reason)
+
+
+def settle_unknown(delivery: Delivery, token: uuid.UUID) -> None:
+    Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
+        state=Delivery.State.UNKNOWN, reason="outcome_unknown", finished_at=timezone.now(), lease_token=None
+    )
+    if delivery.message_id:
+        message = Message.objects.select_for_update(no_key=True).get(pk=delivery.message_id)
+        if Message.RANK[message.status] < Message.RANK[Message.Status.UNKNOWN]:
+            message.status, message.status_at, message.reason = (
+                Message.Status.UNKNOWN,
+                timezone.now(),
+                "outcome_unknown",
+            )
+            message.save(update_fields=["status", "status_at", "reason"])
+
+
+@transaction.atomic
+def cancel(delivery_id: int, *, reason: str, token: uuid.UUID | None = None) -> bool:
+    """Take back a delivery that may no longer go out; the operator's words become a draft again."""
+    rows = Delivery.objects.filter(pk=delivery_id)
+    rows = rows.filter(lease_token=token) if token else rows.filter(state=Delivery.State.PENDING)
+    if not rows.update(state=Delivery.State.CANCELLED, reason=reason, finished_at=timezone.now(), lease_token=None):
+        return False
+    delivery = Delivery.objects.select_related("message__conversation").get(pk=delivery_id)
+    message = delivery.message
+    if delivery.kind == Delivery.Kind.MESSAGE and message is not None:
+        _fail_message(message, reason)
+        if (
+            message.author_id
+            and not Draft.objects.filter(conversation=message.conversation_id, user=message.author_id).exists()
+        ):
+            Draft.objects.create(
+                conversation_id=message.conversation_id,
+                user_id=message.author_id,
+                text=message.text,
+                reason=reason,
+            )
+    return True
+
+
+def _fail_message(message: Message, reason: str) -> None:
+    failed = (
+        Message.objects.filter(pk=message.pk)
+        .exclude(status__in=[Message.Status.DELIVERED, Message.Status.READ, Message.Status.FAILED])
+        .update(status=Message.Status.FAILED, status_at=timezone.now(), reason=reason)
+    )
+    if failed:
+        name = (message.template or {}).get("name", "")
+        conversations.notice(message.conversation, "not_delivered", why_code=reason, name=name, message_id=message.pk)
+
+
+def window_has_shut(conversation_ids: Iterable[int]) -> None:
+    """Windows expired: free text still waiting for these contacts is taken back at once, and the operator told."""
+    waiting = Delivery.objects.filter(
+        conversation__in=list(conversation_ids), free_text=True, state=Delivery.State.PENDING
+    )
+    for pk in waiting.order_by("pk").values_list("pk", flat=True):
+        cancel(pk, reason="window_shut_before_sending")
+
+
+def may_repeat(delivery: Delivery) -> bool:
+    """May a try whose outcome nobody knows be made again? Events always: receivers know them by their key."""
+    if delivery.kind == Delivery.Kind.EVENT:
+        return True
+    channel = delivery.api_channel
+    return channel.on_unknown == UnknownPolicy.RESEND and channel.provider.unknown_is_safe_to_repeat

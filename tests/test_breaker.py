@@ -1,0 +1,178 @@
+"""A destination that is down: messages wait for it, probes ask, admins hear of it once."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db.models import F
+from django.utils import timezone
+
+from bridge import alerts, breaker, outbox
+from bridge.models import Alert, Breaker, Delivery
+from channels_setup.models import ApiChannel, ChannelState
+from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory
+from tests.receiver import Receiver
+from tests.test_outbox import anna_writes, boris_answers, due_now
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def api_channel(receiver: Receiver) -> ApiChannel:
+    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"), secret=True)
+    ApiChannel.objects.update(track_message=False, track_new_chat=False, track_resumed=False)
+    channel.refresh_from_db()
+    return channel
+
+
+def fail_in_a_row(api_channel: ApiChannel, receiver: Receiver, count: int = 10) -> None:
+    receiver.answer("/hook", status=500)
+    for number in range(count):
+        boris_answers(anna_writes(api_channel, who=f"client-{number}"))
+    outbox.drain()
+
+
+def probe_is_due() -> None:
+    Breaker.objects.update(probe_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_ten_failures_in_a_row_open_it_and_the_rest_waits_with_its_attempts(
+    api_channel: ApiChannel, receiver: Receiver
+) -> None:
+    fail_in_a_row(api_channel, receiver)
+    assert Breaker.objects.get().is_open
+    assert Alert.objects.get().kind == "breaker"
+
+    boris_answers(anna_writes(api_channel, who="later"))
+    due_now()
+    outbox.drain()
+
+    assert len(receiver.requests) == 10
+    assert Delivery.objects.latest("pk").attempts == 0
+
+
+def test_nine_failures_do_not(api_channel: ApiChannel, receiver: Receiver) -> None:
+    fail_in_a_row(api_channel, receiver, 9)
+
+    assert not Breaker.objects.get().is_open
+
+
+def test_one_probe_goes_out_and_its_failure_doubles_the_pause(api_channel: ApiChannel, receiver: Receiver) -> None:
+    fail_in_a_row(api_channel, receiver)
+    pauses = []
+    for _ in range(6):
+        probe_is_due()
+        due_now()
+        before = len(receiver.requests)
+        outbox.drain()
+        assert len(receiver.requests) == before + 1
+        pauses.append(Breaker.objects.get().pause_seconds)
+
+    assert pauses == [60, 120, 240, 480, 600, 600]
+
+
+def test_a_probe_that_succeeds_shuts_it_and_everything_follows(api_channel: ApiChannel, receiver: Receiver) -> None:
+    fail_in_a_row(api_channel, receiver)
+    receiver.answer("/hook", status=200)
+    probe_is_due()
+    due_now()
+
+    outbox.drain()
+
+    assert not Breaker.objects.get().is_open
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
+    assert not Alert.objects.filter(settled_at=None, kind="breaker").exists()
+
+
+def test_seventy_per_cent_of_ten_open_it_too(api_channel: ApiChannel) -> None:
+    for worked in [False, False, True, False, False, False, True, False, True, False]:
+        breaker.note([(api_channel.pk, worked)])
+
+    assert Breaker.objects.get().is_open
+
+
+def test_refusals_of_single_messages_do_not_open_it(api_channel: ApiChannel, receiver: Receiver) -> None:
+    receiver.answer("/hook", status=422)
+    for number in range(15):
+        boris_answers(anna_writes(api_channel, who=f"client-{number}"))
+    outbox.drain()
+
+    assert not Breaker.objects.filter(is_open=True).exists()
+
+
+def test_another_destination_is_not_touched(api_channel: ApiChannel, receiver: Receiver) -> None:
+    fail_in_a_row(api_channel, receiver)
+    other = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/other"), secret=True)
+    boris_answers(anna_writes(other))
+
+    outbox.drain()
+
+    assert any(request.path == "/other" for request in receiver.requests)
+
+
+def test_the_fourth_failure_of_one_message_raises_an_alert_until_it_gets_through(
+    api_channel: ApiChannel, receiver: Receiver
+) -> None:
+    receiver.answer("/hook", status=500, times=4)
+    boris_answers(anna_writes(api_channel))
+    for attempt in range(1, 6):
+        outbox.drain()
+        due_now()
+        open_alerts = Alert.objects.filter(kind="stuck", settled_at=None).count()
+        assert open_alerts == (1 if attempt == 4 else 0)
+
+    assert "(" not in alerts.sentence(Alert.objects.get(kind="stuck"))
+
+
+def test_five_days_of_failure_pause_the_channel_and_keep_everything(
+    api_channel: ApiChannel, receiver: Receiver
+) -> None:
+    fail_in_a_row(api_channel, receiver)
+    for days, kind in [(2, None), (3, "failing_long"), (5, "switched_off")]:
+        Breaker.objects.update(failing_since=timezone.now() - timedelta(days=days))
+        for _ in range(2):
+            alerts.watch()
+        assert Alert.objects.filter(kind=kind).count() == (1 if kind else 0)
+
+    api_channel.refresh_from_db()
+    assert api_channel.state == ChannelState.PAUSED
+    assert Delivery.objects.filter(state="pending").count() == 10
+
+    receiver.answer("/hook", status=200)
+    api_channel.resume()
+    probe_is_due()
+    due_now()
+    outbox.drain()
+    assert Delivery.objects.filter(state="delivered").count() == 10
+    alerts.watch()
+    assert not Alert.objects.filter(settled_at=None).exclude(kind="stuck").exists()
+
+
+def test_messages_that_nobody_confirms_are_shown_where_statuses_do_come(api_channel: ApiChannel) -> None:
+    chat = ConversationFactory(api_channel=api_channel)
+    long_ago: Any = timezone.now() - timedelta(hours=alerts.UNCONFIRMED_HOURS + 1)
+    silent = MessageFactory.create_batch(3, conversation=chat, outbound=True, status="sent", status_at=long_ago)
+
+    alerts.watch()
+    assert not Alert.objects.exists()
+
+    MessageFactory(conversation=chat, outbound=True, status="read", status_at=long_ago)
+    alerts.watch()
+    assert Alert.objects.get().details["count"] == 3
+
+    for message in silent:
+        message.status = "delivered"
+        message.save()
+    alerts.watch()
+    assert Alert.objects.get().settled_at
+
+
+def test_two_workers_get_one_probe_between_them(api_channel: ApiChannel) -> None:
+    Breaker.objects.create(
+        api_channel=api_channel, is_open=True, pause_seconds=30, probe_at=timezone.now() - timedelta(1)
+    )
+
+    assert breaker.probes() == [api_channel.pk]
+    assert breaker.probes() == []
+    Breaker.objects.update(probe_at=F("probe_at") - timedelta(seconds=breaker.PROBE_SECONDS + 1))
+    assert breaker.probes() == [api_channel.pk]
