@@ -1,0 +1,180 @@
+"""Templates from the command line: in from a file, out to one, and what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError, CommandParser
+
+from channels_setup.models import ApiChannel
+from channels_setup.setting_up import Ambiguous, named
+from templates_registry import exchange, importing, syncing
+from templates_registry.components import Level, Problem
+from templates_registry.components import Template as Pattern
+from templates_registry.graph import NotATemplate
+from templates_registry.importing import Item, Kind, Plan
+from templates_registry.lifecycle import By, Source
+from templates_registry.linting import lint_registry
+from templates_registry.listed import Unreadable
+from templates_registry.models import Template
+
+SIGNS = {"same": "{}", "gone": "[-{}-]", "new": "{{+{}+}}"}
+
+
+class Command(BaseCommand):
+    help = "Import, export, check and fetch the templates of one API channel or of all."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        incoming = actions.add_parser("import", help="Read a file of templates: JSON, CSV or XLSX; - for stdin.")
+        incoming.add_argument("file")
+        incoming.add_argument("--dry-run", action="store_true", help="Show what would change, and write nothing.")
+        outgoing = actions.add_parser("export", help="Write all templates but the deleted ones.")
+        outgoing.add_argument("file", nargs="?", default="-", help="- (or nothing) for stdout.")
+        outgoing.add_argument("--format", choices=list(exchange.CONTENT_TYPES), default="json")
+        actions.add_parser("lint", help="Problems of all templates. Exit code 1 if one of them is an error.")
+        actions.add_parser("sync", help="Fetch the provider's list, where the provider has one.")
+        for name, action in actions.choices.items():
+            action.add_argument("--channel", help="The API channel's number or name.")
+            if name != "export":
+                action.add_argument("--output", choices=["text", "json"], default="text")
+
+    def handle(self, *args: Any, action: str, **options: Any) -> None:
+        channel = self._channel(options["channel"])
+        getattr(self, f"do_{action}")(channel, options)
+
+    def _channel(self, text: str | None) -> ApiChannel | None:
+        if text is None:
+            return None
+        try:
+            channel = named(ApiChannel.objects.all(), text)
+        except Ambiguous as problem:
+            raise CommandError(str(problem)) from problem
+        if channel is None:
+            raise CommandError(f"There is no API channel “{text}”. See: manage.py channel list")
+        return channel
+
+    # --- import ---
+
+    def do_import(self, channel: ApiChannel | None, options: dict[str, Any]) -> None:
+        try:
+            data = sys.stdin.buffer.read() if options["file"] == "-" else Path(options["file"]).read_bytes()
+            plan = importing.plan(exchange.read_file(data), api_channel=channel)
+        except OSError as problem:
+            raise CommandError(f"The file cannot be read: {problem.strerror}.") from problem
+        except Unreadable as problem:
+            raise CommandError(str(problem.sentence)) from problem
+        if not options["dry_run"]:
+            plan = importing.carry_out(plan, by=By(source=Source.IMPORT))
+        self._show(plan, options)
+        if plan.counts["refused"]:
+            sys.exit(1)
+
+    def _show(self, plan: Plan, options: dict[str, Any]) -> None:
+        if options["output"] == "json":
+            items = [item.as_json() for item in plan.items]
+            answer = {"dry_run": options["dry_run"], "counts": plan.counts, "items": items}
+            self.stdout.write(json.dumps(answer, ensure_ascii=False))
+            return
+        for item in plan.items:
+            if item.kind != Kind.SAME:
+                self._show_item(item)
+        counts = ", ".join(f"{count} {kind}" for kind, count in plan.counts.items())
+        self.stdout.write(f"{'Nothing was written: ' if options['dry_run'] else ''}{counts}.")
+
+    def _show_item(self, item: Item) -> None:
+        self.stdout.write(f"{item.kind.value:8} {item.name or '?'} · {item.language or '?'}")
+        for what, old, new in item.facts:
+            self.stdout.write(f"           {what}: {old or '–'} → {new or '–'}")
+        if item.text:
+            text = "".join(SIGNS[piece.kind].format(piece.text) for piece in item.text)
+            self.stdout.write("           " + text.replace("\n", "\n           "))
+        for sentence in item.sentences:
+            self.stdout.write(f"         ! {sentence}")
+
+    # --- export ---
+
+    def do_export(self, channel: ApiChannel | None, options: dict[str, Any]) -> None:
+        data = exchange.export(_templates(channel).select_related("api_channel"), form=options["format"])
+        if options["file"] == "-":
+            if options["format"] == "xlsx" and sys.stdout.isatty():
+                raise CommandError("Give a file to write to.")
+            self._write_bytes(data)
+            return
+        try:
+            Path(options["file"]).write_bytes(data)
+        except OSError as problem:
+            raise CommandError(f"The file cannot be written: {problem.strerror}.") from problem
+
+    def _write_bytes(self, data: bytes) -> None:
+        out = getattr(self.stdout, "_out", sys.stdout)
+        if hasattr(out, "buffer"):
+            out.buffer.write(data)
+            out.buffer.flush()
+        else:
+            out.write(data.decode("utf-8"))
+
+    # --- lint, sync ---
+
+    def do_lint(self, channel: ApiChannel | None, options: dict[str, Any]) -> None:
+        found: list[dict[str, Any]] = []
+        for one in [channel] if channel else ApiChannel.objects.all():
+            found += self._problems(one)
+        if options["output"] == "json":
+            self.stdout.write(json.dumps(found, ensure_ascii=False))
+        else:
+            for row in found:
+                where = f"{row['channel']}: {row['name']} · {row['language']}"
+                self.stdout.write(f"{row['level']:8} {where}: {row['field']}: {row['sentence']}")
+            self.stdout.write(f"{len(found)} problems in {_templates(channel).count()} templates.")
+        if any(row["level"] == Level.ERROR for row in found):
+            sys.exit(1)
+
+    def _problems(self, channel: ApiChannel) -> list[dict[str, Any]]:
+        patterns: list[Pattern] = []
+        rows: list[dict[str, Any]] = []
+        for template in _templates(channel):
+            try:
+                patterns.append(template.pattern)
+            except NotATemplate as problem:
+                unreadable = Problem("components", problem.code)
+                rows.append(_row(channel, (template.name, template.language), unreadable))
+        for key, problems in lint_registry(patterns).items():
+            rows += [_row(channel, key, problem) for problem in problems]
+        return rows
+
+    def do_sync(self, channel: ApiChannel | None, options: dict[str, Any]) -> None:
+        if channel is not None and not syncing.may_sync(channel):
+            raise CommandError("This provider has no list of templates to fetch.")
+        channels = [channel] if channel else [one for one in ApiChannel.objects.all() if syncing.may_sync(one)]
+        results = [(one, syncing.sync(one)) for one in channels]
+        if options["output"] == "json":
+            answers = [
+                {"channel": one.pk, "error": result.error, "sentence": result.sentence} for one, result in results
+            ]
+            self.stdout.write(json.dumps(answers, ensure_ascii=False))
+        else:
+            for one, result in results:
+                self.stdout.write(f"{one}: {result.sentence}")
+        if any(result.error for _one, result in results):
+            sys.exit(1)
+
+
+def _templates(channel: ApiChannel | None) -> Any:
+    rows = Template.objects.exclude(status="deleted").order_by("api_channel_id", "name", "language")
+    return rows.filter(api_channel=channel) if channel else rows
+
+
+def _row(channel: ApiChannel, key: tuple[str, str], problem: Problem) -> dict[str, Any]:
+    return {
+        "channel": str(channel),
+        "name": key[0],
+        "language": key[1],
+        "field": problem.field,
+        "code": problem.code,
+        "level": problem.level.value,
+        "sentence": str(problem.sentence),
+    }

@@ -1,0 +1,352 @@
+"""Templates in and out as files: the same comes back, nothing is written unseen, and no cell is a formula."""
+
+import csv
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from django.core.management import CommandError, call_command
+from hypothesis import given
+from hypothesis import strategies as st
+
+from channels_setup.models import ApiChannel
+from templates_registry import exchange, importing, syncing
+from templates_registry.exchange import Row
+from templates_registry.importing import Kind, Plan
+from templates_registry.lifecycle import By, Source
+from templates_registry.listed import Unreadable
+from templates_registry.models import Template, TemplateEvent, TemplateVersion
+from tests.factories import ApiChannelFactory, TemplateFactory
+
+FILE = By(source=Source.IMPORT)
+FORMS = list(exchange.CONTENT_TYPES)
+
+
+def row(name: str = "order_ready", body: str = "Здравствуйте, {{1}}! Ваш заказ готов.", **more: Any) -> dict[str, Any]:
+    component = {"type": "BODY", "text": body, "example": {"body_text": [["Анна"]]}}
+    return {"name": name, "language": "ru", "category": "UTILITY", "components": [component], **more}
+
+
+def planned(rows: list[Any], channel: ApiChannel | None) -> Plan:
+    data = json.dumps({"data": rows}).encode()
+    return importing.plan(exchange.read_file(data), api_channel=channel)
+
+
+def put_in(rows: list[Any], channel: ApiChannel) -> Plan:
+    return importing.carry_out(planned(rows, channel), by=FILE)
+
+
+@pytest.fixture
+def channel(db: None) -> ApiChannel:
+    return ApiChannelFactory(name="WhatsApp")
+
+
+# --- round trips -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_exported_and_imported_again_is_the_same(channel: ApiChannel, form: str) -> None:
+    syncing.sync(channel)
+    TemplateFactory(
+        api_channel=channel,
+        body="- {{1}}, это не формула | и не \\ черта\nвторая строка",
+        footer="=1+1",
+        buttons=[
+            {"type": "COPY_CODE", "example": "ЗИМА|10", "otp": 5},
+            {"type": "FLOW", "text": "Ход", "flow_id": "7"},
+        ],
+        header={"format": "IMAGE", "example": {"header_handle": ["https://cdn.example/1"]}},
+        tags=["магазин", "доставка"],
+        status="rejected",
+        reject_reason="-2+3",
+    )
+
+    data = exchange.export(Template.objects.select_related("api_channel"), form=form)
+    plan = importing.plan(exchange.read_file(data))
+
+    assert {item.kind for item in plan.items} == {Kind.SAME}, [item.as_json() for item in plan.items]
+    assert len(plan.items) == Template.objects.count()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_registry_moves_to_another_channel_whole(channel: ApiChannel, form: str) -> None:
+    syncing.sync(channel)
+    other = ApiChannelFactory(name="Второй")
+
+    data = exchange.export(Template.objects.select_related("api_channel"), form=form)
+    importing.carry_out(importing.plan(exchange.read_file(data), api_channel=other), by=FILE)
+
+    for moved in Template.objects.filter(api_channel=other):
+        first = Template.objects.get(api_channel=channel, name=moved.name, language=moved.language)
+        assert moved.pattern == first.pattern
+        assert (moved.status, moved.external_id) == (first.status, "")
+        assert moved.events.get().source == "import"
+
+
+# --- tables ----------------------------------------------------------------------------------------------
+
+NASTY = ["=1+1", "+7921", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''=1", "'тест", "\0=1", '=HYPERLINK("http://x")']
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_no_cell_begins_like_a_formula_and_each_comes_back(text: str) -> None:
+    cell = exchange.escaped(text)
+
+    assert cell[:1] not in "=+-@\t\r\0"
+    assert exchange.unescaped(cell) == text.replace("\0", "")
+
+
+@given(st.text())
+def test_escaping_any_text_gives_it_back(text: str) -> None:
+    cell = exchange.escaped(text)
+
+    assert cell[:1] == "" or cell[0] not in "=+-@\t\r\0"
+    assert exchange.unescaped(cell) == exchange.UNPRINTABLE.sub("", text)
+
+
+def test_formulae_are_text_in_both_kinds_of_table(channel: ApiChannel) -> None:
+    TemplateFactory(api_channel=channel, body="=cmd|' /C calc'!A0 и ещё пара слов", tags=["@тег"])
+
+    templates = Template.objects.select_related("api_channel")
+    lines = list(csv.DictReader(io.StringIO(exchange.export(templates, form="csv").decode("utf-8-sig"))))
+    book = openpyxl.load_workbook(io.BytesIO(exchange.export(templates, form="xlsx")))
+
+    assert lines[0]["body"].startswith("'=cmd") and lines[0]["tags"] == "'@тег"
+    assert all(cell.data_type != "f" for cells in book.active.iter_rows() for cell in cells)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1251"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_table_that_people_made_is_read(channel: ApiChannel, encoding: str, delimiter: str) -> None:
+    lines = [("Name", "Language", "Body"), ("order_ready", "ru", "Ваш заказ готов")]
+    data = "\r\n".join(delimiter.join(line) for line in lines).encode(encoding)
+
+    plan = importing.carry_out(importing.plan(exchange.read_file(data), api_channel=channel), by=FILE)
+
+    assert plan.counts["new"] == 1
+    assert Template.objects.get().pattern.body == "Ваш заказ готов"
+    assert Template.objects.get().status == "draft"
+
+
+def test_what_a_table_does_not_show_is_kept_when_another_cell_changes(channel: ApiChannel) -> None:
+    flow = {"type": "FLOW", "text": "Ход", "flow_id": "7"}
+    template = TemplateFactory(api_channel=channel, body="Ваш заказ готов", buttons=[flow], examples=())
+
+    data = exchange.export(Template.objects.select_related("api_channel"), form="csv").decode()
+    changed = data.replace("Ваш заказ готов", "Ваш заказ собран").encode()
+    importing.carry_out(importing.plan(exchange.read_file(changed)), by=FILE)
+
+    template.refresh_from_db()
+    assert template.components == [{"type": "BODY", "text": "Ваш заказ собран"}, {"type": "BUTTONS", "buttons": [flow]}]
+
+
+# --- a file as a whole -----------------------------------------------------------------------------------
+
+
+def _bomb() -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as book:
+        book.writestr("xl/worksheets/sheet1.xml", b"0" * (exchange.MOST_UNPACKED + 1))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b" \n",
+        b"{",
+        b"[" * 5000,
+        b"{}",
+        b'{"data": {}}',
+        b'{"data": []}',
+        b'{"data": [' + b"9" * 500 + b"]}",
+        b"name,body\nx,y",
+        b'name,language,body\n"x,y',
+        b"PK\x03\x04 not really a zip",
+        b"\x89PNG\r\n\x1a\n",
+    ],
+)
+def test_a_file_that_cannot_be_read_as_a_whole_gets_a_sentence(data: bytes) -> None:
+    with pytest.raises(Unreadable) as problem:
+        exchange.read_file(data)
+
+    assert str(problem.value).endswith(".")
+
+
+def test_a_table_that_unpacks_without_end_is_refused() -> None:
+    with pytest.raises(Unreadable):
+        exchange.read_file(_bomb())
+
+
+def test_a_bare_list_is_as_good_as_one_under_data(channel: ApiChannel) -> None:
+    assert exchange.read_file(json.dumps([row()]).encode()) == [Row(1, data=row())]
+
+
+# --- the plan --------------------------------------------------------------------------------------------
+
+
+def test_a_plan_says_new_changed_same_and_refused_and_writes_nothing(channel: ApiChannel) -> None:
+    put_in([row("a"), row("b", body="Ваш заказ {{1}} собран и ждёт.")], channel)
+    before = TemplateEvent.objects.count(), TemplateVersion.objects.count()
+
+    plan = planned([row("a"), row("b", body="Ваш заказ {{1}} готов и ждёт."), row("c"), row("Не так")], channel)
+
+    assert [item.kind for item in plan.items] == [Kind.SAME, Kind.CHANGED, Kind.NEW, Kind.REFUSED]
+    changed = [(piece.kind, piece.text) for piece in plan.items[1].text if piece.kind != "same"]
+    assert changed == [("gone", "собран"), ("new", "готов")]
+    assert plan.items[3].sentences
+    assert before == (TemplateEvent.objects.count(), TemplateVersion.objects.count())
+
+
+def test_bad_rows_never_lose_the_good_ones(channel: ApiChannel) -> None:
+    twice = [{"type": "BODY", "text": "раз"}, {"type": "BODY", "text": "два"}]
+    bad = [None, 5, "текст", {}, row("x" * 600), row("b", components=twice), row("c", body=""), row("good")]
+
+    plan = put_in([*bad[:4], row("good"), *bad[4:], row("too")], channel)
+
+    assert set(Template.objects.values_list("name", flat=True)) == {"good", "too"}
+    assert plan.counts == {"new": 2, "changed": 0, "same": 0, "refused": 8}
+    assert all(item.sentences for item in plan.items if item.kind == Kind.REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("said", "status"), [(None, "draft"), ("APPROVED", "approved"), ("in review", "unknown"), ("paused", "paused")]
+)
+def test_a_new_row_keeps_the_status_it_was_given(channel: ApiChannel, said: str | None, status: str) -> None:
+    put_in([row(status=said)], channel)
+
+    assert Template.objects.get().status == status
+
+
+def test_a_changed_text_has_to_be_approved_again_unless_the_file_says_that_it_is(channel: ApiChannel) -> None:
+    put_in([row("a", status="APPROVED"), row("b", status="APPROVED")], channel)
+
+    new = "Здравствуйте, {{1}}! Ваш заказ собран."
+    plan = put_in([row("a", body=new), row("b", body=new, status="APPROVED")], channel)
+
+    assert dict(Template.objects.values_list("name", "status")) == {"a": "draft", "b": "approved"}
+    assert any("draft" in fact or "черновик" in fact for fact in plan.items[0].facts[0])
+    assert Template.objects.get(name="b").versions.filter(was_approved=True).count() == 2
+
+
+def test_only_labels_changing_leaves_an_approved_template_approved(channel: ApiChannel) -> None:
+    put_in([row(status="APPROVED")], channel)
+
+    plan = put_in([row(variables=[{"key": "1", "label": "Имя клиента"}])], channel)
+
+    template = Template.objects.get()
+    assert plan.counts["changed"] == 1
+    assert (template.status, template.versions.count(), template.pattern.title_of("1")) == (
+        "approved",
+        1,
+        "Имя клиента",
+    )
+
+
+def test_what_the_provider_has_approved_is_taken_though_we_would_refuse_it(channel: ApiChannel) -> None:
+    approved = row("a", body="Код {{1}} и {{3}} для вас здесь.", id="123", status="APPROVED")
+
+    plan = put_in([approved, {**approved, "name": "b", "id": ""}], channel)
+
+    assert [item.kind for item in plan.items] == [Kind.NEW, Kind.REFUSED]
+
+
+def test_rows_go_where_they_say_if_nobody_says_otherwise(channel: ApiChannel) -> None:
+    other = ApiChannelFactory(name="Второй")
+
+    plan = planned([row(channel="Второй"), row(channel=channel.pk), row(channel="Третий"), row()], None)
+    importing.carry_out(plan, by=FILE)
+
+    assert [item.kind for item in plan.items] == [Kind.NEW, Kind.NEW, Kind.REFUSED, Kind.REFUSED]
+    assert set(Template.objects.values_list("api_channel", flat=True)) == {channel.pk, other.pk}
+
+
+def test_the_only_channel_needs_no_naming(channel: ApiChannel) -> None:
+    assert planned([row()], None).items[0].channel == channel
+
+
+# --- the command -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "templates.json"
+    path.write_text(json.dumps({"data": [row("a"), row("b")]}))
+    return path
+
+
+def run(*words: Any) -> str:
+    out = io.StringIO()
+    call_command("templates", *map(str, words), stdout=out)
+    return out.getvalue()
+
+
+def test_the_command_shows_first_and_writes_then(channel: ApiChannel, file: Path) -> None:
+    shown = json.loads(run("import", file, "--dry-run", "--output", "json"))
+
+    assert (shown["counts"]["new"], Template.objects.count()) == (2, 0)
+
+    run("import", file, "--channel", "WhatsApp")
+
+    assert Template.objects.count() == 2
+    assert "2 same" in run("import", file)
+
+
+def test_the_command_ends_with_1_when_rows_are_refused_and_says_which(channel: ApiChannel, tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps([row("a"), row("Не так")]))
+    out = io.StringIO()
+
+    with pytest.raises(SystemExit) as ended:
+        call_command("templates", "import", str(path), stdout=out)
+
+    assert ended.value.code == 1
+    assert "Не так" in out.getvalue()
+    assert Template.objects.get().name == "a"
+
+
+@pytest.mark.parametrize("words", [("import", "/nowhere.json"), ("export", "--channel", "Нет такого")])
+def test_the_command_refuses_with_a_sentence(channel: ApiChannel, words: tuple[str, ...]) -> None:
+    with pytest.raises(CommandError, match=r"\.|See"):
+        run(*words)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_command_writes_a_file_that_it_can_read(channel: ApiChannel, tmp_path: Path, form: str) -> None:
+    TemplateFactory(api_channel=channel)
+    TemplateFactory(api_channel=channel, status="deleted")
+    path = tmp_path / f"t.{form}"
+
+    run("export", path, "--format", form)
+
+    assert "1 same" in run("import", path, "--dry-run")
+
+
+def test_the_command_prints_an_export(channel: ApiChannel) -> None:
+    TemplateFactory(api_channel=channel, name="order_ready")
+
+    assert json.loads(run("export"))["data"][0]["name"] == "order_ready"
+
+
+def test_lint_ends_with_1_when_there_are_errors_and_not_for_warnings(channel: ApiChannel) -> None:
+    TemplateFactory(api_channel=channel, name="a", body="Ваш заказ {{1}} готов к выдаче.", examples=["5"])
+    TemplateFactory(api_channel=channel, name="b", body="Ваш заказ {{1}} готов к выдаче.", examples=["5"])
+    warned = json.loads(run("lint", "--output", "json"))
+
+    assert {(row["name"], row["code"]) for row in warned} == {("a", "collision"), ("b", "collision")}
+
+    TemplateFactory(api_channel=channel, name="c", body="Раз {{1}} и три {{3}}, вот и всё.", examples=["5", "6"])
+    with pytest.raises(SystemExit) as ended:
+        run("lint", "--channel", channel.pk)
+
+    assert ended.value.code == 1
+
+
+def test_sync_fetches_from_the_command_line(channel: ApiChannel) -> None:
+    assert "WhatsApp" in run("sync")
+    assert Template.objects.exists()
