@@ -124,7 +124,8 @@ class Index:
         entry = self._owners[pattern][0]
         code, details = _why_broken(entry, pattern, cuts, text)
         values = _taken_over(_values(pattern, cuts, text))
-        return about(Outcome.NOT_READY, code, entry, details, parameters=values, retired=entry.previous)
+        present = self._present.get(entry.identity, entry)
+        return about(Outcome.NOT_READY, code, present, details, parameters=values, retired=entry.previous)
 
     def _decide(self, matches: list[_Match], text: Normalised) -> Recognition:
         if len(matches) > 1:
@@ -133,7 +134,7 @@ class Index:
             return Recognition(Outcome.AMBIGUOUS, "several_templates", {"names": names}, candidates=entries)
         entry, readings = matches[0].entry, matches[0].readings
         if entry.previous:
-            return self._retired(entry, readings[0], text)
+            return self._retired(entry, readings[0] if len(readings) == 1 else {}, text)
         if len(readings) > 1:
             return about(Outcome.AMBIGUOUS, "several_readings", entry, readings=tuple(readings[:2]))
         if entry.asleep:

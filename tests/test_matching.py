@@ -292,6 +292,24 @@ def test_the_previous_text_is_known_as_such_and_the_new_one_is_offered() -> None
     assert found.difference == (Difference("готов", "собран"),)
 
 
+def test_the_previous_text_with_a_value_missing_or_unclear_leads_to_the_present_one_too() -> None:
+    new, old = template("Вас, {{1}}, ждёт ваш заказ {{2}}."), template("{{1}} {{2}}, вас ждёт ваш заказ.")
+    entries = [Entry(new, ident=7), Entry(old, ident=7, previous=True)]
+
+    unedited = recognise("{{1}} Иванова, вас ждёт ваш заказ.", *entries)
+    unclear = recognise("Анна Мария Иванова, вас ждёт ваш заказ.", *entries)
+
+    assert (unedited.outcome, unedited.code, unedited.parameters) == (
+        Outcome.NOT_READY,
+        "placeholder",
+        {"2": "Иванова"},
+    )
+    assert (unclear.outcome, unclear.code, unclear.parameters) == (Outcome.NEAR_MISS, "previous_text", {})
+    for found in (unedited, unclear):
+        assert found.retired
+        assert found.entry is entries[0]
+
+
 def test_the_present_text_of_one_template_wins_over_a_previous_one_of_another() -> None:
     now, once = template("Ваш заказ {{1}} готов.", "now"), template("Ваш заказ {{1}} готов.", "once")
 
