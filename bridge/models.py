@@ -310,6 +310,7 @@ class Delivery(models.Model):
     free_text = models.BooleanField(default=False)  # may go out only while the window is open
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.PENDING)
     attempts = models.IntegerField(_("attempts"), default=0)
+    attempts_before = models.IntegerField(default=0)  # made before it was last sent again: the timetable starts anew
     next_attempt_at = models.DateTimeField(_("next attempt"), db_default=Now())
     lease_token = models.UUIDField(null=True, editable=False)
     reason = models.CharField(_("reason"), max_length=40, blank=True)

@@ -50,6 +50,11 @@ SENTENCES: Mapping[str, Promise] = {
     "no_redirect_url": _("The API channel has no Redirect URL, so there is nowhere to send to."),
     "internal_error": _("Something went wrong on our side. We will try again; an admin can see what it was."),
     "discarded": _("An admin put it aside. It will not be sent."),
+    # what sending again would come to
+    "would_go_out": _("It would go out now."),
+    "window_shut_since": _("The window has shut since: it would come back. Choose a template instead."),
+    "may_be_second": _("It may have been sent already: the client might get it twice. Send it only if you are sure."),
+    "channel_paused": _("The channel is paused: it would wait until the channel is resumed."),
     # notices
     "not_delivered": _("A message was not delivered. %(why)s"),
 }

@@ -148,7 +148,10 @@ def save_draft(conversation_id: int, *, author: Any, text: str, decision: Decisi
 
 @transaction.atomic
 def send_again(delivery_id: int) -> bool:
-    """Queue a dead or unknown delivery once more: same key, same content, the window checked as ever."""
+    """Queue a dead or unknown delivery once more: same key, same content, the window checked as ever.
+
+    What it would come to now is said by ``replay.forecast``.
+    """
     delivery = Delivery.objects.select_for_update(no_key=True).filter(pk=delivery_id).first()
     if delivery is None or delivery.state not in (
         Delivery.State.DEAD,
@@ -156,9 +159,9 @@ def send_again(delivery_id: int) -> bool:
         Delivery.State.CANCELLED,
     ):
         return False
-    delivery.state, delivery.attempts, delivery.reason = Delivery.State.PENDING, 0, ""
+    delivery.state, delivery.attempts_before, delivery.reason = Delivery.State.PENDING, delivery.attempts, ""
     delivery.next_attempt_at, delivery.finished_at = windows.database_now(), None
-    delivery.save(update_fields=["state", "attempts", "reason", "next_attempt_at", "finished_at"])
+    delivery.save(update_fields=["state", "attempts_before", "reason", "next_attempt_at", "finished_at"])
     if delivery.kind == Delivery.Kind.MESSAGE and delivery.message_id:
         Message.objects.filter(
             pk=delivery.message_id, status__in=[Message.Status.FAILED, Message.Status.UNKNOWN]

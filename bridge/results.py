@@ -141,7 +141,7 @@ def _not_accepted(item: Tried, token: uuid.UUID) -> None:
     )
     if delivery.attempts >= 2:
         delivery.api_channel.failed(outcome.reason)
-    if delivery.attempts == alerts.STUCK_AT:
+    if delivery.attempts - delivery.attempts_before == alerts.STUCK_AT:
         alerts.raise_alert(
             alerts.Kind.STUCK,
             api_channel_id=delivery.api_channel_id,
@@ -167,9 +167,10 @@ def _pause(delivery: Delivery, token: uuid.UUID, *, reason: str) -> None:
 def retry_in(delivery: Delivery, outcome: Outcome, *, http_status: int | None) -> float | None:
     """Seconds until the next try, or None when the timetable is through."""
     timetable = MESSAGE_TIMETABLE if delivery.kind == Delivery.Kind.MESSAGE else EVENT_TIMETABLE
-    if delivery.attempts > len(timetable):
+    tries = delivery.attempts - delivery.attempts_before
+    if tries > len(timetable):
         return None
-    seconds = timetable[delivery.attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)
+    seconds = timetable[tries - 1] * random.uniform(1 - JITTER, 1 + JITTER)
     if outcome.retry_after is not None:
         return max(seconds, min(outcome.retry_after, LONGEST_RETRY_AFTER))
     if http_status in (429, 502, 503, 504):

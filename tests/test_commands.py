@@ -263,7 +263,7 @@ def test_dead_retry_queues_again_what_was_given_up(run: Any) -> None:
     run("dead", "retry", dead.pk)
 
     dead.refresh_from_db(), other.refresh_from_db()
-    assert (dead.state, dead.attempts, other.state) == ("pending", 0, "dead")
+    assert (dead.state, dead.attempts_before, other.state) == ("pending", 9, "dead")
 
 
 def test_dead_discard_puts_everything_of_a_channel_aside(run: Any) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
+from django.utils.dateparse import parse_datetime
 
-from bridge import outbox, relay
+from bridge import outbox, relay, replay
 from bridge.models import Delivery
-
-TROUBLE = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
+from bridge.replay import TROUBLE
 
 
 class Command(BaseCommand):
@@ -29,17 +29,30 @@ class Command(BaseCommand):
             action.add_argument("--all", action="store_true", help="Every one of them (or of --channel).")
         for action in (listing, retry, discard):
             action.add_argument("--channel", type=int, help="Only of this API channel, by its number.")
+            action.add_argument("--since", help="Only those made since this time, as 2026-11-22T10:00+03:00.")
+        retry.add_argument("--dry-run", action="store_true", help="Only say what would happen now.")
+        retry.add_argument("--unknown-too", action="store_true", help="With --all: also those that may have been sent.")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         rows = Delivery.objects.filter(state__in=TROUBLE).order_by("-pk")
         if options["channel"] is not None:
             rows = rows.filter(api_channel=options["channel"])
+        if options["since"] is not None:
+            since = parse_datetime(options["since"])
+            if since is None or since.tzinfo is None:
+                raise CommandError("--since must be a time with its zone, as 2026-11-22T10:00+03:00.")
+            rows = rows.filter(created_at__gte=since)
         if action == "list":
             self.show(rows[: max(options["limit"], 0)], output=options["output"])
             return
         if options["all"] == bool(options["id"]):
             raise CommandError("Name the deliveries by their numbers, or say --all.")
         chosen = rows.order_by("pk") if options["all"] else rows.filter(pk__in=options["id"]).order_by("pk")
+        if action == "retry" and options["dry_run"]:
+            self.foretell(chosen)
+            return
+        if action == "retry" and options["all"] and not options["unknown_too"]:
+            chosen = chosen.exclude(state=Delivery.State.UNKNOWN)
         done = self.retry(chosen) if action == "retry" else self.discard(chosen)
         self.stdout.write(f"{done} {'queued again' if action == 'retry' else 'put aside'}.")
         if not options["all"] and done < len(set(options["id"])):
@@ -68,6 +81,10 @@ class Command(BaseCommand):
                 f"{row['id']:>8}  {row['state']:8} {row['kind']:8} channel {row['api_channel']}  "
                 f"chat {row['chat_id']}  {row['created_at']}  {row['attempts']} tries  {row['sentence']}"
             )
+
+    def foretell(self, rows: QuerySet[Delivery]) -> None:
+        for judged in replay.forecast(list(rows.select_related("message", "api_channel"))):
+            self.stdout.write(f"{judged.delivery.pk:>8}  {judged.sentence}")
 
     def retry(self, rows: QuerySet[Delivery]) -> int:
         return sum(relay.send_again(pk) for pk in rows.values_list("pk", flat=True))
