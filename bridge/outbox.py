@@ -248,6 +248,7 @@ def oldest_due_age(*, now: datetime) -> float:
     oldest = (
         Delivery.objects.filter(~Exists(ahead), state__in=Delivery.UNFINISHED, next_attempt_at__lte=now)
         .exclude(api_channel__state="paused")
+        .exclude(api_channel__breaker__is_open=True)
         .order_by("next_attempt_at")
         .values_list("next_attempt_at", flat=True)
         .first()

@@ -59,14 +59,17 @@ def chosen(conversation: Conversation, *, template_id: int, parameters: Any) -> 
     if not template.may_be_sent:
         return Decision(outcome=REFUSE, reason="template_not_sendable", details={"name": template.name})
     try:
-        return filled(template.pk, template.pattern, parameters)
+        return filled(template.pk, template.pattern, parameters, text_only=not channel.provider.fills_templates)
     except NotATemplate as problem:
         return Decision(outcome=REFUSE, reason="template_values", details={"why": str(problem.sentence)})
 
 
-def filled(template_id: int, pattern: Pattern, parameters: Any) -> Decision:
-    """A template with values, ready to go out or refused with what is missing or too long, in words."""
-    rendering = render(pattern, parameters)
+def filled(template_id: int, pattern: Pattern, parameters: Any, *, text_only: bool) -> Decision:
+    """A template with values, ready to go out or refused with what is missing or too long, in words.
+
+    ``text_only``: the provider adds media and what buttons need by itself, so they need not be given.
+    """
+    rendering = render(pattern, parameters, text_only=text_only)
     if not rendering.ready:
         why = " ".join(str(problem.sentence) for problem in rendering.problems)
         details = {"why": why, "template_id": template_id}
@@ -86,8 +89,9 @@ def filled(template_id: int, pattern: Pattern, parameters: Any) -> Decision:
 
 
 def _as_template(found: Recognition) -> Decision:
-    assert found.entry is not None and isinstance(found.entry.ident, int)
-    return filled(found.entry.ident, found.entry.template, found.parameters)
+    entry = found.entry
+    assert entry is not None and isinstance(entry.ident, int)
+    return filled(entry.ident, entry.template, found.parameters, text_only=entry.text_only)
 
 
 def not_sendable(templates: Iterable[Mapping[str, Any]]) -> set[int]:

@@ -13,6 +13,7 @@ from bridge import housekeeping, outbox, windows
 # Seconds after which a silent part is taken for dead: three rings of beat, several turns of a worker.
 LONGEST_SILENCE = {"beat": 30, "inbound": 60, "outbound": 60}
 LONGEST_DELAY = 300
+DEAF_SECONDS = 120
 
 
 def live(request: HttpRequest) -> JsonResponse:
@@ -37,6 +38,16 @@ def look_at_parts() -> dict[str, dict[str, Any]]:
         parts[name] = measured("seconds_ago", silence.get(name), longest)
     delay = outbox.oldest_due_age(now=windows.database_now())
     return parts | {"oldest_due_delivery": measured("seconds", delay, LONGEST_DELAY)}
+
+
+def is_deaf() -> bool:
+    """Whether the workers hear nothing though database and broker answer. The supervisor starts such ones again."""
+    if any(asked(question)["state"] == "red" for question in (ask_database, ask_broker)):
+        connection.close()
+        return False
+    silence = housekeeping.heartbeats()
+    connection.close()
+    return all(silence.get(name, 0) > DEAF_SECONDS for name in ("inbound", "outbound"))
 
 
 def asked(question: Callable[[], None]) -> dict[str, Any]:

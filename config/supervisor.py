@@ -19,6 +19,7 @@ from config.processes import catches, die_with_parent, end_group, end_leftover, 
 from config.servers import PROJECT, Servers
 
 READY_SECONDS = 180
+DEAF_SECONDS = 120
 STOP_SECONDS = 10
 LOG_BYTES = 5_000_000
 
@@ -113,9 +114,11 @@ class Supervisor:
         servers: Servers | None,
         say: Callable[[str], None],
         is_called_off: Callable[[], bool] = lambda: False,
+        is_deaf: Callable[[], bool] = lambda: False,
     ) -> None:
         self.data_dir, self.parts, self.servers, self.say = data_dir, parts, servers, say
         self.is_called_off = is_called_off  # a reason to stop besides the signals
+        self.is_deaf = is_deaf  # the workers run, the broker answers, and yet no task gets done
         self.stack_file = data_dir / "stack.json"
         self.told_to_stop = False
         self.server_pids: dict[str, int] = {}
@@ -135,6 +138,8 @@ class Supervisor:
                 time.sleep(0.1)
                 ticks += 1
                 self.tend_parts()
+                if ticks % 100 == 0:
+                    self.tend_the_deaf()
                 if ticks % 5 == 0:
                     self.tend_servers()
                     self.told_to_stop = self.told_to_stop or self.is_called_off()
@@ -168,6 +173,17 @@ class Supervisor:
             if part.process is None and time.monotonic() >= part.start_again_at:
                 part.start()
                 self.write_stack()
+
+    def tend_the_deaf(self) -> None:
+        """A worker may stand with a broken connection and look alive: its heartbeat rows tell."""
+        workers = [part for part in self.parts if part.name.startswith("worker") and part.process is not None]
+        if not workers or any(time.monotonic() - part.started_at < DEAF_SECONDS for part in workers):
+            return
+        if self.is_deaf():
+            self.say("The worker has done nothing for two minutes though the broker answers; starting it again.")
+            for part in workers:
+                part.stop()
+                part.started_at = time.monotonic()
 
     def tend_servers(self) -> None:
         """Their keepers start them again; here it is said and written down."""

@@ -11,6 +11,7 @@ from django.db import connection
 from config import launch
 from config.celery import QUEUES
 from config.environment import value
+from config.health import is_deaf
 from config.processes import locked, read_json, take_lock, write_json
 from config.supervisor import (
     Part,
@@ -55,6 +56,7 @@ class Command(BaseCommand):
             servers=launch.servers,
             say=self.say,
             is_called_off=is_called_off,
+            is_deaf=is_deaf,
         )
         try:
             supervisor.run(when_ready=lambda: self.say(ready_line(host=host, port=port, has_demo=has_demo)))
