@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from . import doorbell, evidence, inbox, outbox, reasons, relay
+from . import alerts, doorbell, evidence, inbox, outbox, reasons, relay
 from .admin_lists import (
     ChoiceFilter,
     HistoryAdmin,
@@ -28,7 +28,7 @@ from .admin_lists import (
     moment,
     pill,
 )
-from .models import Attempt, Delivery, Heartbeat, StrayStatus, WebhookEvent
+from .models import Alert, Attempt, Delivery, Heartbeat, StrayStatus, WebhookEvent
 
 SHOWN_BODY = 100_000  # characters of a raw body that a page shows
 MOST_AT_ONCE = 1_000  # rows that one press of a button sets going
@@ -218,6 +218,25 @@ class StrayStatusAdmin(HistoryAdmin):
     word = column("get_status_display", _("status"))
     provider_code = column("code", _("code"))
     provider_title = column("title", _("in the provider's words"))
+
+
+@admin.register(Alert)
+class AlertAdmin(HistoryAdmin):
+    list_display = ("id", "since", "words", "over")
+    list_select_related = ("api_channel",)
+    search_fields = ()
+    fields = readonly_fields = ("since", "words", "api_channel", "delivery_shown", "over")
+
+    since = column("raised_at", _("since"))
+    over = column("settled_at", _("over"))
+
+    @admin.display(description=_("alert"))
+    def words(self, alert: Alert) -> str:
+        return alerts.sentence(alert)
+
+    @admin.display(description=_("delivery"))
+    def delivery_shown(self, alert: Alert) -> SafeString | str:
+        return link_to(alert.delivery)
 
 
 @admin.register(Heartbeat)

@@ -16,8 +16,8 @@ from django.utils import timezone
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ACCEPTED
 
-from . import reasons
-from .models import Attempt, Delivery, Message, WebhookEvent
+from . import alerts, reasons
+from .models import Alert, Attempt, Delivery, Message, WebhookEvent
 
 MOST = 1_000  # counted no further than this: "1,000 or more" is as good
 SMALL = 50_000  # ids: a table below this is simply read
@@ -37,6 +37,7 @@ class Evidence:
     median_ms: int | None
     error: str
     error_at: datetime | None
+    alerts: list[str]
     plot: Plot
     last_events: list[WebhookEvent]
 
@@ -72,9 +73,14 @@ def of(channel: ApiChannel) -> Evidence:
         median_ms=_median_ms(attempts.filter(started_at__gte=now - timedelta(hours=1))),
         error=last_error(channel),
         error_at=channel.last_error_at,
-        plot=plot(inbound, outbound, _failures_by_hour(attempts)),
+        alerts=[alerts.sentence(alert) for alert in standing_alerts().filter(api_channel=channel)],
+        plot=plot(inbound, outbound, _failures_by_hour(attempts), until=timezone.localtime(now).hour),
         last_events=list(WebhookEvent.objects.filter(api_channel=channel).order_by("-id").defer("body")[:5]),
     )
+
+
+def standing_alerts() -> models.QuerySet[Alert]:
+    return Alert.objects.filter(settled_at=None).select_related("api_channel").order_by("-raised_at")
 
 
 def last_error(channel: ApiChannel) -> str:
@@ -142,20 +148,21 @@ def _median_ms(attempts: models.QuerySet[Attempt]) -> int | None:
     return None if median is None else round(median)
 
 
-def plot(inbound: list[int], outbound: list[int], failures: list[int]) -> Plot:
+def plot(inbound: list[int], outbound: list[int], failures: list[int], *, until: int) -> Plot:
+    """The day as far as it has come: nothing is drawn for hours after ``until``."""
     peak = max([*inbound, *outbound, 1])
     worst = max([*failures, 1])
-    xs = [(hour + 0.5) * WIDTH / HOURS for hour in range(HOURS)]
+    xs = [(hour + 0.5) * WIDTH / HOURS for hour in range(until + 1)]
     line = _path(xs, inbound, peak)
     return Plot(
         inbound=line,
         inbound_area=f"{line} L{xs[-1]:g} {HEIGHT} L{xs[0]:g} {HEIGHT} Z",
         outbound=_path(xs, outbound, peak),
-        failures=[(x, HEIGHT - 6 - 24 * count / worst) for x, count in zip(xs, failures, strict=True) if count],
+        failures=[(x, HEIGHT - 6 - 24 * count / worst) for x, count in zip(xs, failures, strict=False) if count],
         peak=peak,
     )
 
 
 def _path(xs: list[float], counts: list[int], peak: int) -> str:
-    points = [f"{x:g} {HEIGHT - 4 - (HEIGHT - 16) * count / peak:.1f}" for x, count in zip(xs, counts, strict=True)]
+    points = [f"{x:g} {HEIGHT - 4 - (HEIGHT - 16) * count / peak:.1f}" for x, count in zip(xs, counts, strict=False)]
     return "M" + " L".join(points)

@@ -18,10 +18,11 @@ from django.utils.translation import ngettext
 from channels_setup.connection import DONE, LATER, NOW, TROUBLE
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 
-from . import evidence, housekeeping
+from . import alerts, evidence, housekeeping
 from .models import Delivery, WebhookEvent
 
 STALE_SECONDS = 60  # a part that has not shown itself for so long is not at work
+MOST_ALERTS = 5
 NAMES = 3  # as many names a line says; the rest as a number
 
 
@@ -176,15 +177,21 @@ def _list_or_one(name: str, rows: list[Any]) -> str:
     return reverse(f"admin:{name}_changelist")
 
 
+def _page_of(channel_id: int) -> str:
+    return reverse("admin:channels_setup_apichannel_change", args=[channel_id])
+
+
 def warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
     """What an admin should know at once; each with the page where to look."""
-    found = []
+    found = [
+        {"sentence": alerts.sentence(alert), "url": _page_of(alert.api_channel_id)}
+        for alert in evidence.standing_alerts()[:MOST_ALERTS]
+    ]
+    told = {warning["url"] for warning in found}
     for channel in channels:
-        if channel.state == ChannelState.FAILING:
+        if channel.state == ChannelState.FAILING and _page_of(channel.pk) not in told:
             sentence = _("“%(name)s” is failing: %(why)s") % {"name": channel.name, "why": evidence.last_error(channel)}
-            found.append(
-                {"sentence": sentence, "url": reverse("admin:channels_setup_apichannel_change", args=[channel.pk])}
-            )
+            found.append({"sentence": sentence, "url": _page_of(channel.pk)})
     dead = Delivery.objects.filter(state=Delivery.State.DEAD)[: evidence.MOST].count()
     if dead:
         sentence = ngettext("%d delivery was given up.", "%d deliveries were given up.", dead) % dead

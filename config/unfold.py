@@ -110,6 +110,7 @@ UNFOLD: dict[str, Any] = {
             {
                 "title": _("System"),
                 "items": [
+                    _item(_("Alerts"), "notifications", "bridge.alert"),
                     _item(_("Heartbeats"), "monitor_heart", "bridge.heartbeat"),
                     _item(_("Users"), "person", "auth.user"),
                     _item(_("Groups"), "group", "auth.group"),

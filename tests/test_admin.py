@@ -14,8 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from bridge import evidence, housekeeping
-from bridge.models import Attempt, Conversation, Delivery, Message, WebhookEvent
+from bridge import alerts, evidence, housekeeping
+from bridge.models import Alert, Attempt, Conversation, Delivery, Message, WebhookEvent
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel, Handover
 from tests.factories import (
     ApiChannelFactory,
@@ -35,7 +35,7 @@ from tests.factories import (
 pytestmark = pytest.mark.django_db
 HISTORY = (
     *("contact", "conversation", "ticket", "servicewindow", "message"),
-    *("delivery", "webhookevent", "straystatus", "heartbeat"),
+    *("delivery", "webhookevent", "straystatus", "alert", "heartbeat"),
 )
 
 
@@ -262,6 +262,7 @@ def history() -> Conversation:
         error="Unknown status",
     )
     housekeeping.beat("beat")
+    alerts.raise_alert(Alert.Kind.BREAKER, api_channel_id=chat.api_channel_id)
     return chat
 
 
@@ -440,58 +441,51 @@ SEARCHES = [
 ]
 
 
+MANY = 20_000
+
+
+def multiply(row: Any, **changed: str) -> int:
+    """MANY copies of a row, some columns given in SQL (``n`` counts from 0); the first copy's id."""
+    columns = [field.column for field in row._meta.concrete_fields if not field.primary_key]
+    picked = ", ".join(changed.get(column, f't."{column}"') for column in columns)
+    names = ", ".join(f'"{column}"' for column in columns)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""INSERT INTO {row._meta.db_table} ({names})
+                SELECT {picked} FROM {row._meta.db_table} t, generate_series(0, {MANY - 1}) n WHERE t.id = %s""",
+            [row.pk],
+        )
+    newest: int = type(row).objects.latest("pk").pk
+    return newest - MANY + 1
+
+
 @pytest.fixture
 def many(history: Conversation) -> None:
     """Enough rows that PostgreSQL would rather use an index where there is one."""
-    channel, chat = history.api_channel, history
+    contact = multiply(history.contact, external_id="'many-' || n", phone="'+7' || n")
+    chat = multiply(history, contact_id=f"{contact} + n", last_message_at="now() - n * interval '1 second'")
+    there = f"{chat} + n"
+    message = multiply(
+        Message.objects.get(),
+        conversation_id=there,
+        external_id="'many-' || n",
+        status="'received'",
+        created_at="now()",
+    )
+    multiply(
+        Delivery.objects.get(),
+        **{"conversation_id": there, "message_id": f"{message} + n", "key": "'many-' || n", "state": "'delivered'"},
+    )
+    multiply(history.windows.get(), conversation_id=there, state="'shut'")
+    multiply(history.tickets.get(), conversation_id=there, status="3")
+    multiply(WebhookEvent.objects.get(), state="'processed'")
     with connection.cursor() as cursor:
-        cursor.execute(
-            """INSERT INTO bridge_contact (api_channel_id, external_id, phone, name, email, created_at)
-               SELECT %s, 'many-' || n, '+7' || n, '', '', now() FROM generate_series(1, 20000) n""",
-            [channel.pk],
-        )
-        cursor.execute(
-            """INSERT INTO bridge_conversation (api_channel_id, chat_channel_id, contact_id, created_at,
-                                                last_message_at, last_text, last_direction, unread)
-               SELECT %s, %s, id, now(), now() - id * interval '1 second', '', '', 0
-               FROM bridge_contact WHERE id <> %s""",
-            [channel.pk, chat.chat_channel_id, chat.contact_id],
-        )
-        cursor.execute(
-            """INSERT INTO bridge_message (conversation_id, api_channel_id, direction, kind, text, external_id,
-                                           created_at, status, reason, details)
-               SELECT id, %s, 'inbound', 'text', 'x', 'wamid.' || id, now(), 'received', '', '{}'
-               FROM bridge_conversation""",
-            [channel.pk],
-        )
-        cursor.execute(
-            """INSERT INTO bridge_delivery (kind, conversation_id, message_id, api_channel_id, track, key, payload,
-                                            free_text, state, attempts, reason, created_at)
-               SELECT 'message', conversation_id, id, %s, '', 'msg_' || id, '{}', true, 'delivered', 1, '', now()
-               FROM bridge_message""",
-            [channel.pk],
-        )
-        cursor.execute(
-            """INSERT INTO bridge_servicewindow (conversation_id, opened_at, expires_at, state)
-               SELECT id, now() - interval '2 days', now() - interval '1 day', 'shut' FROM bridge_conversation""",
-        )
-        cursor.execute(
-            """INSERT INTO bridge_ticket (conversation_id, status, subject, first_text, opened_at, updated_at)
-               SELECT id, 3, '', '', now(), now() FROM bridge_conversation""",
-        )
-        cursor.execute(
-            """INSERT INTO bridge_webhookevent (api_channel_id, endpoint, method, query_string, content_type, headers,
-                                                body, received_at, state, attempts, error, traceback)
-               SELECT %s, 'webhook', 'POST', '', '', '{}', '', now(), 'processed', 1, '', ''
-               FROM generate_series(1, 20000)""",
-            [channel.pk],
-        )
         cursor.execute("ANALYZE")
 
 
 def test_lists_filters_and_searches_read_indexes(browser_of_vera: Client, many: None) -> None:
     slow = []
-    few = ("straystatus", "heartbeat")  # pruned, or one row a part
+    few = ("straystatus", "alert", "heartbeat")  # pruned, or a handful
     addresses = [(model, "") for model in HISTORY if model not in few] + SEARCHES
 
     for model, query in addresses:
@@ -561,9 +555,11 @@ def test_the_check_list_is_done_by_evidence(browser_of_vera: Client) -> None:
 def test_the_start_page_says_what_is_wrong(browser_of_vera: Client, history: Conversation) -> None:
     history.api_channel.failed("not_let_in")
 
+    warned = browser_of_vera.get("/").content.decode()
+    alerts.settle(Alert.Kind.BREAKER, api_channel_id=history.api_channel_id)
     page = browser_of_vera.get("/").content.decode()
 
-    assert "did not let us in" in page
+    assert "cannot be reached" in warned and "did not let us in" in page
     assert "1 delivery was given up" in page and "1 event could not be read" in page
     assert "127.0.0.0/8" in page
     assert "Celery beat" not in page
