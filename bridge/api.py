@@ -35,10 +35,21 @@ from channels_setup.providers import messengers
 from . import conversations, relay, serializers, windows
 from .api_lists import SINCE, UNTIL, Filter, number, one_of, text
 from .api_manners import Refused, Rows, described, repeatable, writing
+from .decisions import Decision
 from .models import Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
 
 # Refused because of what was asked: 422. Everything else is refused because of how things stand now: 409.
 BAD_TEXT = ("empty", "too_long", "files_not_supported")
+
+
+class NotSent(Refused):
+    """The relay's refusal."""
+
+    def __init__(self, decision: Decision) -> None:
+        status_code = 422 if decision.reason in BAD_TEXT else 409
+        super().__init__(status_code=status_code, reason=decision.reason, sentence=decision.sentence)
+        self.decision = decision
+
 
 # --- conversations ---------------------------------------------------------------------------------------
 
@@ -116,7 +127,8 @@ class Conversations(Rows):
     )
     @action(detail=True, methods=["post"])
     def messages(self, request: Request, pk: str) -> Response:
-        """Obeys the service window exactly as the desk does: a refusal says why, and nothing goes out."""
+        """Obeys the service window exactly as the desk does: a refusal says why, nothing goes out, and the text is kept
+        as the user's draft in this chat."""
         conversation = self.get_object()
         asked = serializers.NewMessageSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
@@ -125,11 +137,16 @@ class Conversations(Rows):
         def work() -> tuple[int, Any]:
             handed = relay.hand_in(conversation_id=conversation.pk, text=words, author=request.user)
             if handed.message is None:
-                reason, sentence = handed.decision.reason, handed.decision.sentence
-                raise Refused(status_code=422 if reason in BAD_TEXT else 409, reason=reason, sentence=sentence)
+                raise NotSent(handed.decision)
             return 201, serializers.MessageSerializer(handed.message).data
 
-        return repeatable(request, words, work)
+        try:
+            return repeatable(request, words, work)
+        except NotSent as refusal:
+            # Here and not in the work, whose transaction the refusal has undone.
+            if words.strip():
+                relay.save_draft(conversation.pk, author=request.user, text=words, decision=refusal.decision)
+            raise
 
     @writing(
         summary="Give a chat to somebody",

@@ -118,6 +118,7 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
 class DeliverySerializer(serializers.ModelSerializer[Delivery]):
     chat_id = serializers.IntegerField(source="conversation_id", read_only=True)
     message_id = serializers.IntegerField(read_only=True, allow_null=True)
+    next_attempt_at = serializers.SerializerMethodField(help_text=_("Null where there will be none."))
     sentence = SentenceField()
 
     class Meta:
@@ -127,6 +128,12 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
             *("next_attempt_at", "reason", "sentence", "created_at", "finished_at"),
         )
         read_only_fields: tuple[str, ...] = fields
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_next_attempt_at(self, delivery: Delivery) -> str | None:
+        if delivery.state not in Delivery.UNFINISHED:
+            return None
+        return serializers.DateTimeField().to_representation(delivery.next_attempt_at)
 
 
 class DeliveryWithTriesSerializer(DeliverySerializer):
