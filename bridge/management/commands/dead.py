@@ -10,7 +10,6 @@ from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 
 from bridge import outbox, relay, replay
-from bridge.evidence import TROUBLED
 from bridge.models import Delivery
 from bridge.replay import TROUBLE
 
@@ -35,7 +34,7 @@ class Command(BaseCommand):
         retry.add_argument("--unknown-too", action="store_true", help="With --all: also those that may have been sent.")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
-        rows = Delivery.objects.filter(state__in=TROUBLED).order_by("-pk")
+        rows = Delivery.objects.filter(state__in=TROUBLE).order_by("-pk")
         if options["channel"] is not None:
             rows = rows.filter(api_channel=options["channel"])
         if options["since"] is not None:
@@ -91,6 +90,6 @@ class Command(BaseCommand):
         return sum(relay.send_again(pk) for pk in rows.values_list("pk", flat=True))
 
     def discard(self, rows: QuerySet[Delivery]) -> int:
-        return Delivery.objects.filter(pk__in=rows.values("pk"), state__in=TROUBLED).update(
+        return Delivery.objects.filter(pk__in=rows.values("pk"), state__in=TROUBLE).update(
             state=Delivery.State.CANCELLED, reason="discarded"
         )
