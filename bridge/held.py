@@ -15,6 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from . import conversations, relay, windows
+from .decisions import REFUSE, Decision
 from .models import Conversation, Draft, HeldReply
 
 BATCH = 200
@@ -25,6 +26,8 @@ def hold(
     *, conversation_id: int, text: str, author: Any, template_id: int, parameters: Any
 ) -> tuple[HeldReply | None, relay.HandedIn]:
     """Send the template and keep the text. Where it cannot go out nothing is held; the decision says why."""
+    if (decision := _not_to_be_held(conversation_id, text)) is not None:
+        return None, relay.HandedIn(decision=decision)
     handed = relay.hand_in_template(
         conversation_id=conversation_id, template_id=template_id, parameters=parameters, author=author
     )
@@ -38,6 +41,18 @@ def hold(
         drop_at=windows.database_now() + timedelta(days=settings.HELD_REPLY_DAYS),
     )
     return held, handed
+
+
+def _not_to_be_held(conversation_id: int, text: str) -> Decision | None:
+    """Why there is no sense in holding this text: it could not go out later, or it can go out now."""
+    conversation = conversations.lock(conversation_id)
+    if not text.strip():
+        return Decision(outcome=REFUSE, reason="empty")
+    if len(text) > relay.LONGEST_TEXT:
+        return Decision(outcome=REFUSE, reason="too_long", details={"length": len(text)})
+    if windows.of(conversation, now=windows.database_now()).is_open:
+        return Decision(outcome=REFUSE, reason="hold_not_needed")
+    return None
 
 
 def release(conversation_ids: Iterable[int]) -> int:

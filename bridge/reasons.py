@@ -31,6 +31,7 @@ SENTENCES: Mapping[str, Promise] = {
     "template_unknown": _("There is no such template on this channel."),
     "template_values": _("The template's values need another look. %(why)s"),
     "templates_not_supported": _("This provider sends no templates."),
+    "hold_not_needed": _("The window is open: the text can go out at once, there is no need to hold it."),
     "held_dropped": _("A held reply was dropped: the client has not written. Its text is kept as a draft."),
     # what the other side said
     "rate_limited": _("The provider asks us to slow down. We will try again."),

@@ -6,9 +6,10 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from bridge import api, files, start, uapi, webhooks
-from bridge.desk import actions, chats, login, phone, requests
+from bridge.desk import actions, chats, composing, login, phone, requests, sending
 from channels_setup.views import handover
 from config import health, metrics
+from templates_registry import views as registry
 
 urlpatterns: list[URLPattern | URLResolver] = [
     # machines
@@ -38,7 +39,17 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("chats/<int:pk>/request/", actions.ticket_status, name="chat-ticket"),
     path("chats/<int:pk>/messages/<int:message_id>/why/", chats.why_line, name="chat-why"),
     path("chats/<int:pk>/messages/<int:message_id>/again/", actions.send_again, name="chat-again"),
+    path("chats/<int:pk>/templates/", composing.picker, name="chat-templates"),
+    path("chats/<int:pk>/templates/recognise/", composing.recognise, name="chat-recognise"),
+    path("chats/<int:pk>/templates/<int:template_id>/", composing.panel, name="chat-template"),
+    path("chats/<int:pk>/templates/<int:template_id>/send/", composing.send, name="chat-template-send"),
+    path("chats/<int:pk>/templates/<int:template_id>/hold/", composing.hold, name="chat-hold"),
+    path("chats/<int:pk>/held/<int:held_id>/back/", composing.take_back, name="chat-take-back"),
     path("requests/", requests.requests, name="requests"),
+    path("templates/", registry.templates, name="templates"),
+    path("templates/<int:pk>/", registry.template, name="template"),
+    path("templates/<int:pk>/favourite/", registry.favourite, name="template-favourite"),
+    path("templates/<int:pk>/send/", sending.send, name="template-send"),
     path("phone/<str:token>/", phone.phone, name="phone"),
     path("phone/<str:token>/messages", phone.messages, name="phone-messages"),
     # people: coming in

@@ -53,14 +53,14 @@
   document.addEventListener("keydown", (event) => {
     if (event.target.id === "text" && event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
-      if (!composer().querySelector("button.main").disabled) composer().requestSubmit();
+      if (!composer().querySelector(".bar button.main").disabled) composer().requestSubmit();
     }
   });
 
   document.addEventListener("submit", async (event) => {
     if (event.target.id !== "composer") return;
     event.preventDefault();
-    const form = event.target, button = form.querySelector("button.main"), text = box().value;
+    const form = event.target, button = form.querySelector(".bar button.main"), text = box().value;
     clearTimeout(timer);
     unkept = false;
     button.disabled = true;
@@ -71,6 +71,7 @@
       const { sent, sentence } = await answer.json();
       say(sentence);
       if (sent && form === composer()) forget(text);
+      if (!sent) dispatchEvent(new Event("okno:unsent"));
     } catch {
       unkept = true;
       say(form.dataset.failed);
@@ -88,6 +89,19 @@
     unkept = Boolean(box().value);
     if (unkept) timer = setTimeout(keep, KEEP_AFTER);
   };
+
+  // For composer-templates.js: what was put into the box is kept like what is typed; nothing is kept after sending.
+  const changed = () => {
+    unkept = Boolean(box().value);
+    clearTimeout(timer);
+    timer = setTimeout(keep, KEEP_AFTER);
+  };
+  const settle = () => {
+    clearTimeout(timer);
+    unkept = false;
+    return keeping;
+  };
+  window.okno = Object.assign(window.okno || {}, { composer: { say, changed, settle, forget } });
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-to-box]");

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST
 from bridge import conversations, relay, windows
 from bridge.models import Conversation, Delivery, Ticket
 
-from . import access, chats, thread
+from . import access, chats, panels, thread
 
 LONGEST_KEPT = 20_000  # characters of a draft; far beyond what may be sent, so that nothing typed is lost
 
@@ -21,16 +21,18 @@ LONGEST_KEPT = 20_000  # characters of a draft; far beyond what may be sent, so 
 def send(request: HttpRequest, pk: int) -> HttpResponse:
     """Hand a reply in. The relay decides; a refusal comes back here and now, with the text."""
     conversation = access.conversation_or_404(request, pk)
-    text = _text(request)
+    text = text_in(request)
     handed_in = relay.hand_in(conversation_id=conversation.pk, text=text, author=request.user, keep_draft=True)
     decision = handed_in.decision
-    if _by_script(request):
+    if by_script(request):
         return JsonResponse({"sent": decision.goes_out, "sentence": decision.sentence})
     if decision.goes_out:
-        return _back(request, conversation)
+        return back(request, conversation)
     now = windows.database_now()
     context = chats.chat_context(request, conversation, now=now, refusal=decision.sentence, text=text)
     context |= chats.list_context(request, current=conversation.pk, now=now)
+    window = windows.of(conversation, now=now)
+    context["panel"] = panels.of_text(conversation, text, user=request.user, window=window, was_sent=True)
     return render(request, "bridge/chats.html", context, status=422)
 
 
@@ -39,7 +41,7 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
 def draft(request: HttpRequest, pk: int) -> HttpResponse:
     """Keep what is in the box, for this operator in this chat."""
     conversation = access.conversation_or_404(request, pk)
-    relay.save_draft(conversation.pk, author=request.user, text=_text(request)[:LONGEST_KEPT])
+    relay.save_draft(conversation.pk, author=request.user, text=text_in(request)[:LONGEST_KEPT])
     return HttpResponse(status=204)
 
 
@@ -61,10 +63,10 @@ def assign(request: HttpRequest, pk: int) -> HttpResponse:
     if wanted:
         person = access.may_answer(conversation, request.user).filter(pk=chats.as_number(wanted) or 0).first()
         if person is None:
-            return _refused(request, conversation, _("This person does not answer chats of this channel."))
+            return refused(request, conversation, _("This person does not answer chats of this channel."))
         user_id = person.pk
     conversations.assign(conversation.pk, user_id=user_id, by=request.user.pk)
-    return _done(request, conversation)
+    return done(request, conversation)
 
 
 @login_required
@@ -77,16 +79,16 @@ def ticket_status(request: HttpRequest, pk: int) -> HttpResponse:
     ).first()
     status = chats.as_number(request.POST.get("status"))
     if ticket is None or status not in Ticket.Status.values:
-        return _refused(request, conversation, _("There is no such request in this chat."))
+        return refused(request, conversation, _("There is no such request in this chat."))
     try:
         conversations.set_ticket_status(ticket.pk, status=status, by=request.user.pk)
     except ValueError:
-        return _refused(
+        return refused(
             request,
             conversation,
             _("Another request of this chat is already open: an earlier one cannot be reopened beside it."),
         )
-    return _done(request, conversation)
+    return done(request, conversation)
 
 
 @login_required
@@ -101,25 +103,25 @@ def send_again(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
         .first()
     )
     if delivery is None or not relay.send_again(delivery.pk):
-        return _refused(request, conversation, _("This message is already on its way."))
-    return _done(request, conversation)
+        return refused(request, conversation, _("This message is already on its way."))
+    return done(request, conversation)
 
 
-def _text(request: HttpRequest) -> str:
+def text_in(request: HttpRequest) -> str:
     """What was typed. A form posts CRLF for every line's end, and PostgreSQL takes no NUL."""
     return request.POST.get("text", "").replace("\r\n", "\n").replace("\0", "\ufffd")
 
 
-def _by_script(request: HttpRequest) -> bool:
+def by_script(request: HttpRequest) -> bool:
     return "HX-Request" in request.headers
 
 
-def _done(request: HttpRequest, conversation: Conversation) -> HttpResponse:
-    return HttpResponse(status=204) if _by_script(request) else _back(request, conversation)
+def done(request: HttpRequest, conversation: Conversation) -> HttpResponse:
+    return HttpResponse(status=204) if by_script(request) else back(request, conversation)
 
 
-def _refused(request: HttpRequest, conversation: Conversation, sentence: str) -> HttpResponse:
-    if _by_script(request):
+def refused(request: HttpRequest, conversation: Conversation, sentence: str) -> HttpResponse:
+    if by_script(request):
         return JsonResponse({"sentence": sentence}, status=422)
     now = windows.database_now()
     context = chats.chat_context(request, conversation, now=now, refusal=sentence)
@@ -127,5 +129,5 @@ def _refused(request: HttpRequest, conversation: Conversation, sentence: str) ->
     return render(request, "bridge/chats.html", context, status=422)
 
 
-def _back(request: HttpRequest, conversation: Conversation) -> HttpResponse:
+def back(request: HttpRequest, conversation: Conversation) -> HttpResponse:
     return redirect(chats.address_of(conversation, request))

@@ -21,7 +21,7 @@ from bridge.models import Conversation, Ticket
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 
-from . import access, listing, presentation, thread, versions, why
+from . import access, listing, panels, presentation, thread, versions, why
 
 
 @login_required
@@ -149,7 +149,8 @@ def chat_context(
     tickets = thread.requests_of(conversation)
     live = thread.live_among(tickets)
     draft = thread.draft_of(conversation, request.user)
-    window = presentation.window_view(windows.of(conversation, now=now), now=now)
+    state = windows.of(conversation, now=now)
+    window = presentation.window_view(state, now=now)
     before = None if only_newest else as_number(request.GET.get("before"))
     if not refusal and draft is not None and draft.reason:
         refusal = reasons.sentence(draft.reason, draft.details)
@@ -171,6 +172,8 @@ def chat_context(
         "draft": draft,
         "text": text if text is not None else (draft.text if draft else ""),
         "refusal": refusal,
+        "sends_templates": conversation.api_channel.provider.sends_templates,
+        "recognises": panels.asks(conversation, state),
         **_clock(now),
     }
 

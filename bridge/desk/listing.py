@@ -134,11 +134,14 @@ def counts(request: HttpRequest) -> dict[str, int]:
 def _found(request: HttpRequest, wanted: Wanted) -> QuerySet[Conversation]:
     latest = ServiceWindow.objects.filter(conversation=OuterRef("pk")).order_by("-expires_at")
     rows = _tab(visible(request), wanted.tab, request.user)
-    if wanted.query:
-        rows = rows.filter(_matches(wanted.query))
+    rows = searched(rows, wanted.query)
     return rows.select_related("contact", "assignee", "api_channel").annotate(
         expires_at=Subquery(latest.values("expires_at")[:1])
     )
+
+
+def searched(rows: QuerySet[Conversation], query: str) -> QuerySet[Conversation]:
+    return rows.filter(_matches(query)) if query else rows
 
 
 def _matches(query: str) -> Q:

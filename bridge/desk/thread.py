@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Prefetch
+from django.db.models import Prefetch, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from bridge import reasons
 from bridge.files import INLINE_TYPES
-from bridge.models import Attachment, Conversation, Delivery, Draft, Message, Ticket
+from bridge.models import Attachment, Conversation, Delivery, Draft, HeldReply, Message, Ticket
 
 from . import presentation
 
@@ -43,6 +43,7 @@ class Item:
     version: str = ""  # another one: draw it anew
     words: str = ""  # of a day or a mark
     message: MessageView | None = None
+    held: HeldView | None = None
 
     @property
     def is_day(self) -> bool:
@@ -57,8 +58,25 @@ class FileView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldView:
+    """A reply that waits for the client to write."""
+
+    reply: HeldReply
+    now: datetime
+
+    @property
+    def author(self) -> str:
+        return presentation.person_name(self.reply.author)
+
+    @property
+    def until(self) -> str:
+        return presentation.moment_words(self.reply.drop_at, now=self.now)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MessageView:
     message: Message
+    held_since: str = ""  # of a text that had been held until the client wrote
     delivery: Delivery | None  # of a message that is not settled
     now: datetime
 
@@ -143,9 +161,13 @@ def page(conversation: Conversation, *, tickets: Sequence[Ticket], before: int |
     )
     found = list(rows[: PAGE + 1])
     shown = found[:PAGE][::-1]
-    views = _views(shown, now=now)
+    held = _held(conversation, shown)
+    items = list(_items(_views(shown, held=held, now=now), tickets=tickets, is_newest=before is None, now=now))
+    if before is None:
+        waiting = (reply for reply in held if reply.state == HeldReply.State.HELD)
+        items += [Item(key=f"held-{reply.pk}", held=HeldView(reply=reply, now=now)) for reply in waiting]
     return Page(
-        items=list(_items(views, tickets=tickets, is_newest=before is None, now=now)),
+        items=items,
         earlier=shown[0].pk if len(found) > PAGE else None,
         is_newest=before is None,
         last_id=shown[-1].pk if shown else 0,
@@ -165,11 +187,27 @@ def draft_of(conversation: Conversation, user: Any) -> Draft | None:
     return Draft.objects.filter(conversation=conversation, user=user).first()
 
 
-def _views(messages: Sequence[Message], *, now: datetime) -> list[MessageView]:
+def _held(conversation: Conversation, shown: Sequence[Message]) -> list[HeldReply]:
+    """Those that wait, and those that became one of these messages."""
+    ours = [message.pk for message in shown if message.direction == Message.Direction.OUTBOUND]
+    rows = HeldReply.objects.filter(Q(state=HeldReply.State.HELD) | Q(message__in=ours), conversation=conversation)
+    return list(rows.select_related("author").order_by("pk"))
+
+
+def _views(messages: Sequence[Message], *, held: Sequence[HeldReply], now: datetime) -> list[MessageView]:
     unsettled = [message.pk for message in messages if message.status in UNSETTLED]
     deliveries = Delivery.objects.filter(message__in=unsettled, kind=Delivery.Kind.MESSAGE).order_by("pk")
     by_message = {delivery.message_id: delivery for delivery in deliveries} if unsettled else {}
-    return [MessageView(message=message, delivery=by_message.get(message.pk), now=now) for message in messages]
+    since = {reply.message_id: presentation.moment_words(reply.created_at, now=now) for reply in held}
+    return [
+        MessageView(
+            message=message,
+            delivery=by_message.get(message.pk),
+            held_since=since.get(message.pk, ""),
+            now=now,
+        )
+        for message in messages
+    ]
 
 
 def _items(

@@ -43,7 +43,9 @@ SELECT md5(concat_ws('|',
     (SELECT concat_ws(',', max(expires_at), max(expires_at) > clock_timestamp())
      FROM bridge_servicewindow WHERE conversation_id = %(conversation)s),
     (SELECT string_agg(concat_ws(',', id, status, assignee_id), ';' ORDER BY id)
-     FROM bridge_ticket WHERE conversation_id = %(conversation)s)))
+     FROM bridge_ticket WHERE conversation_id = %(conversation)s),
+    (SELECT string_agg(id::text, ',' ORDER BY id)
+     FROM bridge_heldreply WHERE conversation_id = %(conversation)s AND state = 'held')))
 """
 
 

@@ -1,0 +1,151 @@
+"""Templates where one writes: recognised while one types, picked, filled in, sent; or the text is held.
+
+Values and texts come by POST, so that no log ever holds them. A script gets the panel alone; without one the whole
+page comes back with the panel in it.
+"""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from bridge import held, relay, windows
+from bridge.models import Conversation
+from templates_registry import choosing
+from templates_registry.filling import values_in
+from templates_registry.models import Template
+
+from . import access, actions, chats, panels
+
+
+@login_required
+@require_POST
+def recognise(request: HttpRequest, pk: int) -> HttpResponse:
+    """What the registry says of the text in the box; 204 where there is nothing to say."""
+    conversation = access.conversation_or_404(request, pk)
+    window = windows.of(conversation, now=windows.database_now())
+    was_sent = request.POST.get("sent") == "1"
+    text = actions.text_in(request)
+    found = panels.of_text(conversation, text, user=request.user, window=window, was_sent=was_sent)
+    if found is None:
+        return HttpResponse(status=204)
+    return _shown(request, conversation, found)
+
+
+@login_required
+@require_GET
+@never_cache
+def picker(request: HttpRequest, pk: int) -> HttpResponse:
+    """The templates that may be sent in this chat, those one likes and used lately first."""
+    conversation = access.conversation_or_404(request, pk)
+    query = request.GET.get("find", "").replace("\0", "").strip()[: choosing.LONGEST_QUERY]
+    found = panels.picker(request, conversation, query=query, is_hold=request.GET.get("hold") == "1")
+    return _shown(request, conversation, found)
+
+
+@login_required
+@require_POST
+def panel(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
+    """One template with its fields and its preview. ``open``: it has just been chosen, so known values go in."""
+    conversation = access.conversation_or_404(request, pk)
+    template = _template_or_404(request, conversation, template_id)
+    values = values_in(request.POST) | panels.told_by(request.POST.get("choice", ""))
+    if request.POST.get("open"):
+        values = panels.opening_values(conversation, template, values)
+    usual = panels.RECOGNISED if request.POST.get("choice") else request.POST.get("open", "")
+    kind = request.POST.get("kind", usual)
+    kind = kind if kind in (panels.RECOGNISED, panels.HOLD) else panels.PICKED
+    return _shown(request, conversation, panels.picked(conversation, template, values, kind=kind))
+
+
+@login_required
+@require_POST
+def send(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
+    """Send the template with these values. What stands in the box besides stays a draft."""
+    conversation = access.conversation_or_404(request, pk)
+    template = _template_or_404(request, conversation, template_id)
+    handed = relay.hand_in_template(
+        conversation_id=conversation.pk,
+        template_id=template.pk,
+        parameters=_values(request, template),
+        author=request.user,
+    )
+    text = actions.text_in(request)
+    if handed.message is not None and request.POST.get("kind") != panels.RECOGNISED and text.strip():
+        relay.save_draft(conversation.pk, author=request.user, text=text[: actions.LONGEST_KEPT])
+    return _answered(request, conversation, template, handed)
+
+
+@login_required
+@require_POST
+def hold(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
+    """Send the template in place of the text, and the text when the client writes."""
+    conversation = access.conversation_or_404(request, pk)
+    template = _template_or_404(request, conversation, template_id)
+    _kept, handed = held.hold(
+        conversation_id=conversation.pk,
+        text=actions.text_in(request),
+        author=request.user,
+        template_id=template.pk,
+        parameters=_values(request, template),
+    )
+    return _answered(request, conversation, template, handed)
+
+
+@login_required
+@require_POST
+def take_back(request: HttpRequest, pk: int, held_id: int) -> HttpResponse:
+    """Do not send a held text after all; it becomes a draft again."""
+    conversation = access.conversation_or_404(request, pk)
+    if not held.take_back(held_id, conversations_seen=[conversation.pk]):
+        return actions.refused(request, conversation, _("This text is no longer held: it has been sent or dropped."))
+    return actions.done(request, conversation)
+
+
+def _values(request: HttpRequest, template: Template) -> dict[str, str]:
+    """By key; what belongs to no variable is left aside, and an empty field is no value."""
+    keys = {variable.key for variable in template.pattern.variables}
+    return {key: value for key, value in values_in(request.POST).items() if key in keys and value}
+
+
+def _template_or_404(request: HttpRequest, conversation: Conversation, template_id: int) -> Template:
+    template = (
+        Template.objects.all()
+        .seen_by(request.user)
+        .filter(pk=template_id, api_channel=conversation.api_channel)
+        .select_related("api_channel")
+        .first()
+    )
+    if template is None:
+        raise Http404
+    return template
+
+
+def _answered(
+    request: HttpRequest, conversation: Conversation, template: Template, handed: relay.HandedIn
+) -> HttpResponse:
+    if actions.by_script(request):
+        return JsonResponse({"sent": handed.message is not None, "sentence": handed.decision.sentence})
+    if handed.message is not None:
+        return actions.back(request, conversation)
+    kind = request.POST.get("kind", panels.PICKED)
+    found = panels.picked(conversation, template, values_in(request.POST), kind=kind)
+    return _page(request, conversation, found, refusal=handed.decision.sentence)
+
+
+def _shown(request: HttpRequest, conversation: Conversation, found: panels.Panel) -> HttpResponse:
+    if actions.by_script(request):
+        return render(request, "bridge/template_panel.html", {"panel": found, "conversation": conversation})
+    return _page(request, conversation, found)
+
+
+def _page(request: HttpRequest, conversation: Conversation, found: panels.Panel, *, refusal: str = "") -> HttpResponse:
+    now = windows.database_now()
+    text = found.text or (actions.text_in(request) if request.method == "POST" else None)
+    context = chats.chat_context(request, conversation, now=now, refusal=refusal, text=text)
+    context |= chats.list_context(request, current=conversation.pk, now=now)
+    return render(request, "bridge/chats.html", context | {"panel": found}, status=422 if refusal else 200)

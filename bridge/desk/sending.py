@@ -1,0 +1,98 @@
+"""«Send in chat…»: from a template to one of the chats of its channel. Find the chat, look once more, send."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from bridge import relay, windows
+from bridge.models import Conversation
+from templates_registry.filling import PREFIX, filling, values_in
+from templates_registry.models import Template
+
+from . import access, chats, listing, panels, presentation
+
+SHOWN = 12
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+@never_cache
+def send(request: HttpRequest, pk: int) -> HttpResponse:
+    """Three steps on one address, all by POST because of the values: ``find``, then ``chat``, then ``go``."""
+    template = (
+        Template.objects.all().seen_by(request.user).sendable().filter(pk=pk).select_related("api_channel").first()
+    )
+    if template is None or not template.api_channel.provider.sends_templates:
+        raise Http404
+    values = values_in(request.POST)
+    chosen = chats.as_number(request.POST.get("chat"))
+    if chosen is None:
+        return _chats_to_choose(request, template, values)
+    conversation = access.conversation_or_404(request, chosen)
+    if conversation.api_channel_id != template.api_channel_id:
+        raise Http404
+    sentence = ""
+    if request.POST.get("go"):
+        handed = relay.hand_in_template(
+            conversation_id=conversation.pk,
+            template_id=template.pk,
+            parameters={key: value for key, value in values.items() if value},
+            author=request.user,
+        )
+        if handed.message is not None:
+            return redirect(reverse("chat", args=[conversation.pk]))
+        sentence = handed.decision.sentence
+    elif request.POST.get("open"):
+        values = panels.opening_values(conversation, template, values)
+    return _last_look(request, template, conversation, values, sentence=sentence)
+
+
+def _chats_to_choose(request: HttpRequest, template: Template, values: dict[str, str]) -> HttpResponse:
+    query = request.POST.get("find", "").replace("\0", "").strip()[:80]
+    now = windows.database_now()
+    rows = listing.searched(_chats_of(request, template), query).order_by("-last_message_at", "-pk")[:SHOWN]
+    context = {
+        "section": "templates",
+        "template": template,
+        "kept_values": {PREFIX + key: value for key, value in values.items()},
+        "query": query,
+        "rows": [_row(conversation, now=now) for conversation in rows],
+    }
+    page = "bridge/template_chats_list.html" if "HX-Request" in request.headers else "bridge/template_chats.html"
+    return render(request, page, context)
+
+
+def _chats_of(request: HttpRequest, template: Template) -> QuerySet[Conversation]:
+    rows = access.visible(request).filter(api_channel=template.api_channel)
+    return rows.select_related("contact", "api_channel", "chat_channel")
+
+
+def _row(conversation: Conversation, *, now: Any) -> dict[str, Any]:
+    return {
+        "conversation": conversation,
+        "name": presentation.contact_name(conversation.contact),
+        "phone": presentation.phone_words(conversation.contact.phone),
+        "at": presentation.short_moment(conversation.last_message_at, now=now),
+    }
+
+
+def _last_look(
+    request: HttpRequest, template: Template, conversation: Conversation, values: dict[str, str], *, sentence: str
+) -> HttpResponse:
+    context = {
+        "section": "templates",
+        "template": template,
+        "filling": filling(template, values),
+        "to": _row(conversation, now=windows.database_now()),
+        "sentence": sentence,
+    }
+    page = "templates_registry/shelf/filled_part.html" if "HX-Request" in request.headers else "bridge/template_send.html"
+    return render(request, page, context, status=422 if sentence else 200)

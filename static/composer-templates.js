@@ -1,0 +1,188 @@
+// Templates where one writes. Text that is a template is recognised while one types (or pastes) it, and its values
+// become fields that the text follows; or one picks a template. The server knows templates, this only asks it.
+(() => {
+  const PAUSE = 350; // milliseconds after the last key
+  const byId = (id) => document.getElementById(id);
+  const place = () => byId("template_panel");
+  const box = () => byId("text");
+  const shown = () => place()?.querySelector(".tp");
+  const kind = () => shown()?.dataset.kind || "";
+  const go = () => place()?.querySelector("[data-go]");
+  // The operator chose these: what one types meanwhile does not take them away.
+  const stays = () => ["picker", "picked", "hold"].includes(kind());
+  let closed = null; // the text for which the panel was shut by hand
+
+  const speak = () => {
+    const words = place().querySelector(".tp-head p")?.textContent.trim();
+    if (words) byId("spoken").textContent = words;
+  };
+  const show = (html) => {
+    place().innerHTML = html;
+    speak();
+  };
+  const shut = () => { if (place()) place().replaceChildren(); };
+  const inBox = (text) => {
+    if (!text || box().value === text) return;
+    box().value = text;
+    okno.composer.changed();
+  };
+  const followed = () => inBox(place().querySelector('[data-part="text"]')?.textContent || "");
+  const ok = (answer) => answer.ok && !answer.redirected;
+
+  // --- what is being typed -------------------------------------------------------------------------------------
+  let wasSent = false;
+  const recognising = okno.asker(async (isLast) => {
+    const form = byId("composer"), sent = wasSent;
+    wasSent = false;
+    if (!form || stays()) return;
+    const text = box().value;
+    if (!document.querySelector("[data-recognises]") || !text.trim() || (text === closed && !sent)) { shut(); return; }
+    const answer = await okno.tell(form.dataset.recognise, { text, sent: sent ? "1" : "" });
+    if (!ok(answer) || !isLast() || form !== byId("composer") || stays() || box().value !== text) return;
+    if (answer.status === 204) { shut(); return; }
+    show(await answer.text());
+    okno.composer.say("");
+  });
+
+  document.addEventListener("input", (event) => {
+    if (event.target.id === "text") {
+      if (event.target.value !== closed) closed = null;
+      if (!stays()) recognising.soon(PAUSE);
+    } else if (event.target.matches("[data-find]")) finding.soon(200);
+    else if (event.target.matches('#template_panel textarea[name^="v."]')) filling.soon();
+  });
+
+  // A reply that came back: the panel says the same as the notice, with the buttons that help.
+  const cameBack = () => { closed = null; wasSent = true; recognising.now(); };
+  addEventListener("okno:unsent", cameBack);
+
+  // --- fields ----------------------------------------------------------------------------------------------------
+  const filling = okno.asker(async (isLast) => {
+    const address = place().querySelector("[data-panel]")?.dataset.panel;
+    if (!address) return;
+    const answer = await okno.tell(address, { ...okno.valuesIn(place()), kind: kind() });
+    if (!ok(answer) || !isLast() || !shown()) return;
+    const html = await answer.text();
+    okno.takeParts(place(), html);
+    shown().className = new DOMParser().parseFromString(html, "text/html").querySelector(".tp").className;
+    if (kind() === "recognised") followed();
+  });
+
+  // --- picking -----------------------------------------------------------------------------------------------------
+  const finding = okno.asker(async (isLast) => {
+    const find = place().querySelector("[data-find]");
+    if (!find) return;
+    const query = new URLSearchParams({ find: find.value, hold: place().querySelector("[name=hold]") ? "1" : "" });
+    const answer = await fetch(`${byId("composer").dataset.templates}?${query}`, { headers: { "HX-Request": "true" } });
+    if (ok(answer) && isLast() && shown()) okno.takeParts(place(), await answer.text());
+  });
+
+  const pick = async (link) => {
+    recognising.forget();
+    const answer = await fetch(link.href, { headers: { "HX-Request": "true" } });
+    if (!ok(answer) || !place()) return;
+    show(await answer.text());
+    okno.composer.say("");
+    place().querySelector("[data-find]")?.focus();
+  };
+
+  const open = async (button) => {
+    recognising.forget();
+    const values = { open: "1", kind: button.dataset.open };
+    for (const field of place().querySelectorAll('input[name^="v."]')) values[field.name] = field.value;
+    if (button.name === "choice") values.choice = button.value;
+    const answer = await okno.tell(button.getAttribute("formaction"), values);
+    if (!ok(answer) || !place()) return;
+    show(await answer.text());
+    if (kind() === "recognised") followed();
+    const fields = [...place().querySelectorAll("textarea")];
+    (fields.find((field) => !field.value) || (go()?.disabled ? fields[0] : go()))?.focus();
+  };
+
+  // --- sending -------------------------------------------------------------------------------------------------------
+  const send = async (button) => {
+    if (button.disabled) return;
+    const text = box().value, was = kind(), form = byId("composer");
+    button.disabled = true;
+    recognising.forget();
+    filling.forget();
+    try {
+      await okno.composer.settle();
+      const answer = await okno.tell(button.getAttribute("formaction"), { ...okno.valuesIn(place()), kind: was, text });
+      if (!ok(answer)) throw new Error(String(answer.status));
+      const { sent, sentence } = await answer.json();
+      okno.composer.say(sentence);
+      if (form !== byId("composer")) return;
+      if (sent) {
+        shut();
+        if (was !== "picked") okno.composer.forget(text);
+        box().focus();
+      } else {
+        filling.now();
+      }
+    } catch {
+      okno.composer.say(form.dataset.failed);
+    } finally {
+      button.disabled = false;
+      if (was === "picked") okno.composer.changed();
+      dispatchEvent(new Event("okno:ask"));
+    }
+  };
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("[data-pick], [data-open], [data-go], [data-close-panel]");
+    if (!button || !byId("composer")?.contains(button) || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    if ("pick" in button.dataset) pick(button);
+    else if ("open" in button.dataset) open(button);
+    else if ("go" in button.dataset) send(button);
+    else close();
+  });
+
+  const close = () => {
+    closed = box().value;
+    recognising.forget();
+    shut();
+    box().focus();
+  };
+
+  document.addEventListener("keydown", (event) => {
+    const inPanel = place()?.contains(event.target);
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && go() && (inPanel || event.target === box())) {
+      event.preventDefault();
+      event.stopPropagation();
+      send(go());
+    } else if (event.key === "Escape" && inPanel) close();
+    else if (event.key === "Enter" && event.target.matches?.("[data-find]")) {
+      event.preventDefault();
+      place().querySelector(".tp-pick")?.click();
+    } else if (inPanel && (event.key === "ArrowDown" || event.key === "ArrowUp")) move(event);
+  }, true);
+
+  const move = (event) => {
+    const rows = [...place().querySelectorAll(".tp-pick")], at = rows.indexOf(event.target);
+    if (at < 0 && !event.target.matches("[data-find]")) return;
+    event.preventDefault();
+    const next = at + (event.key === "ArrowDown" ? 1 : -1);
+    (rows[next] || (next < 0 ? place().querySelector("[data-find]") : null))?.focus();
+  };
+
+  // --- another chat, another state of the window ---------------------------------------------------------------------
+  let chat = null, asks = null;
+  const opened = () => {
+    if (byId("chat") === chat) return;
+    chat = byId("chat");
+    closed = null;
+    asks = Boolean(document.querySelector("[data-recognises]"));
+    recognising.forget();
+    if (box()?.value.trim() && !shown()) { wasSent = !byId("refusal").hidden; recognising.now(); }
+  };
+  document.addEventListener("htmx:afterSwap", opened);
+  addEventListener("okno:draft", () => {
+    const now = Boolean(document.querySelector("[data-recognises]"));
+    if (now === asks) return;
+    asks = now;
+    if (!stays()) recognising.now();
+  });
+  opened();
+})();

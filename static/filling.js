@@ -1,0 +1,76 @@
+// A template being filled in: what one types is shown as the phone will show it. The server renders; the parts that
+// it sends anew ([data-part]) take their places, the fields stay as they are.
+(() => {
+  const PAUSE = 150; // milliseconds after the last key
+
+  const post = (address, values) => {
+    const body = new URLSearchParams(values);
+    body.set("csrfmiddlewaretoken", document.querySelector("[name=csrfmiddlewaretoken]").value);
+    return fetch(address, { method: "POST", body, headers: { "HX-Request": "true" } });
+  };
+
+  const valuesIn = (root) => {
+    const values = {};
+    for (const field of root.querySelectorAll('textarea[name^="v."]')) values[field.name] = field.value;
+    return values;
+  };
+
+  // Bring the parts under `root` to what `html` says. `true` where every part had its place.
+  const take = (root, html) => {
+    const fresh = new DOMParser().parseFromString(html, "text/html");
+    for (const part of fresh.querySelectorAll("[data-part]")) {
+      const place = root.querySelector(`[data-part="${CSS.escape(part.dataset.part)}"]`);
+      if (!place) continue;
+      if (place.className !== part.className) place.className = part.className;
+      if (place.innerHTML !== part.innerHTML) place.innerHTML = part.innerHTML;
+    }
+    for (const field of fresh.querySelectorAll('textarea[name^="v."]')) {
+      const place = root.querySelector(`textarea[name="${CSS.escape(field.name)}"]`);
+      if (!place) continue;
+      if (field.hasAttribute("aria-invalid")) place.setAttribute("aria-invalid", "true");
+      else place.removeAttribute("aria-invalid");
+    }
+  };
+
+  // A field has one line: Enter goes on to the next one. What was pasted with line breaks keeps them, to be seen.
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !event.target.matches?.('textarea[name^="v."]')) return;
+    if (event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    const fields = [...event.target.closest(".values").querySelectorAll("textarea")];
+    const next = fields[fields.indexOf(event.target) + 1];
+    (next || event.target.closest("form").querySelector("[data-go]:not([disabled])"))?.focus();
+  });
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-examples]");
+    if (!button) return;
+    const fields = [...button.form.querySelectorAll('textarea[name^="v."]')];
+    for (const field of fields) if (!field.value) field.value = field.dataset.example;
+    fields[0]?.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+  for (const button of document.querySelectorAll("[data-examples]")) button.hidden = false;
+
+  // Asks once after the last key, and drops an answer that a later one has overtaken.
+  const asker = (ask) => {
+    let timer, number = 0;
+    const now = async () => {
+      clearTimeout(timer);
+      const mine = ++number;
+      await ask(() => mine === number);
+    };
+    return { soon: (pause = PAUSE) => { clearTimeout(timer); timer = setTimeout(now, pause); }, now, forget: () => { clearTimeout(timer); number += 1; } };
+  };
+
+  // A form with data-fill keeps itself fresh.
+  const form = document.querySelector("form[data-fill]");
+  if (form) {
+    const asked = asker(async (isLast) => {
+      const answer = await post(form.dataset.fill, { ...Object.fromEntries(new FormData(form)), ...valuesIn(form) });
+      if (answer.ok && !answer.redirected && isLast()) take(form.parentElement, await answer.text());
+    });
+    form.addEventListener("input", (event) => { if (event.target.matches('textarea[name^="v."]')) asked.soon(); });
+  }
+
+  window.okno = Object.assign(window.okno || {}, { post, valuesIn, takeParts: take, asker });
+})();

@@ -1,0 +1,13 @@
+// «Send in chat…»: the list of chats follows what one types.
+(() => {
+  const form = document.getElementById("to-chat"), find = form.querySelector("[name=find]");
+  const asked = okno.asker(async (isLast) => {
+    const values = Object.fromEntries(new FormData(form));
+    const answer = await okno.post(location.pathname, values);
+    if (answer.ok && !answer.redirected && isLast()) document.getElementById("chat-picks").innerHTML = await answer.text();
+  });
+  find.addEventListener("input", () => asked.soon(250));
+  find.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") { event.preventDefault(); asked.now(); }
+  });
+})();

@@ -1,0 +1,122 @@
+"""The page Templates: find one, fill it in, and see the message as the phone will show it."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import NoReverseMatch, reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from channels_setup.models import ApiChannel
+
+from . import choosing, filling, lifecycle, past
+from .models import Category, Status, Template
+
+PAGE = 60
+MOST = 6_000  # as many as an account can have
+
+
+@login_required
+@require_GET
+@never_cache
+def templates(request: HttpRequest) -> HttpResponse:
+    """The list; beside it, where there is room, what to do with it. A script asks for the list alone."""
+    context = list_context(request, current=None)
+    is_part = "HX-Request" in request.headers
+    return render(request, "templates_registry/shelf/list.html" if is_part else "templates_registry/shelf/templates.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+@never_cache
+def template(request: HttpRequest, pk: int) -> HttpResponse:
+    """One template. Values come by POST, so that no log ever holds them; a script gets what they change."""
+    found = template_or_404(request, pk)
+    values = filling.values_in(request.POST)
+    context = template_context(request, found, values)
+    if request.method == "POST" and "HX-Request" in request.headers:
+        return render(request, "templates_registry/shelf/filled.html", context)
+    return render(request, "templates_registry/shelf/templates.html", context | list_context(request, current=found))
+
+
+@login_required
+@require_POST
+def favourite(request: HttpRequest, pk: int) -> HttpResponse:
+    """Put a template among one's favourites, or take it out."""
+    found = template_or_404(request, pk)
+    lifecycle.set_favourite(found.pk, user=request.user, is_favourite=request.POST.get("on") == "1")
+    if "HX-Request" in request.headers:
+        return HttpResponse(status=204)
+    return redirect(reverse("template", args=[found.pk]) + _kept(request))
+
+
+def template_or_404(request: HttpRequest, pk: int) -> Any:
+    """Among those its reader may see; somebody else's is as unknown as a missing one."""
+    rows = Template.objects.all().seen_by(request.user).exclude(status=Status.DELETED)
+    found = choosing.in_order(rows, user=request.user).filter(pk=pk).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def list_context(request: HttpRequest, *, current: Template | None) -> dict[str, Any]:
+    seen = Template.objects.all().seen_by(request.user)
+    wanted = choosing.Wanted.of(request.GET)
+    room = _room(request)
+    rows = list(choosing.in_order(choosing.wanted_among(seen, wanted), user=request.user)[: room + 1])
+    standing = seen.exclude(status=Status.DELETED).order_by()
+    return {
+        "section": "templates",
+        "wanted": wanted,
+        "groups": list(choosing.grouped(rows[:room])),
+        "count": min(len(rows), room),
+        "more": f"{_kept(request) or '?'}&shown={room + PAGE}" if len(rows) > room else "",
+        "current": current,
+        "kept": _kept(request),
+        "channels": list(ApiChannel.objects.filter(pk__in=standing.values("api_channel")).order_by("name")),
+        "statuses": _those_used(standing, "status", Status.choices),
+        "languages": sorted(standing.values_list("language", flat=True).distinct()),
+        "categories": _those_used(standing, "category", Category.choices),
+    }
+
+
+def template_context(request: HttpRequest, found: Template, values: dict[str, str]) -> dict[str, Any]:
+    return {
+        "template": found,
+        "level": past.level_of(found.status),
+        "filling": filling.filling(found, values),
+        "history": past.lines(found),
+        "admin_address": _admin_address(request, found),
+    }
+
+
+def _those_used(rows: Any, field: str, choices: Any) -> list[tuple[str, Any]]:
+    used = set(rows.values_list(field, flat=True).distinct())
+    return [(value, label) for value, label in choices if value in used]
+
+
+def _room(request: HttpRequest) -> int:
+    shown = request.GET.get("shown", "")
+    return min(max(int(shown), PAGE), MOST) if shown.isascii() and shown.isdigit() and len(shown) < 6 else PAGE
+
+
+def _kept(request: HttpRequest) -> str:
+    """The list's filter, carried along by every link."""
+    names = ("q", "channel", "status", "language", "category")
+    kept = {name: request.GET[name] for name in names if request.GET.get(name)}
+    return f"?{urlencode(kept)}" if kept else ""
+
+
+def _admin_address(request: HttpRequest, found: Template) -> str:
+    user: Any = request.user
+    if not (user.is_staff and user.has_perm("templates_registry.change_template")):
+        return ""
+    try:
+        return reverse("admin:templates_registry_template_change", args=[found.pk])
+    except NoReverseMatch:
+        return ""
