@@ -12,6 +12,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,10 +69,8 @@ def export(templates: Iterable[Template], *, form: str) -> bytes:
 def as_row(template: Template) -> dict[str, Any]:
     """As the Graph API lists it, with the examples that the registry has by now and three keys of our own."""
     row = template.as_graph()
-    try:
+    with suppress(NotATemplate):  # then it goes out as it is stored
         row["components"] = write(template.pattern)["components"]
-    except NotATemplate:
-        pass  # listed as it is stored
     row["quality_score"] = {"score": template.quality}
     if template.reject_reason:
         row["rejected_reason"] = template.reject_reason

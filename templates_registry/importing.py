@@ -143,7 +143,7 @@ class _Planner:
         text = str(row.data.get("channel") or "")
         if text not in self._named:
             try:
-                found = named(ApiChannel.objects.all(), text) if text else _only_channel()
+                found = named(ApiChannel.objects.all(), text) if text else only_channel()
             except Ambiguous as problem:
                 raise Unreadable(str(problem)) from problem
             if found is None:
@@ -206,7 +206,8 @@ class _Planner:
         item.kind = Kind.CHANGED if reworded or item.facts else Kind.SAME
 
 
-def _only_channel() -> ApiChannel | None:
+def only_channel() -> ApiChannel | None:
+    """Where there is one channel, nobody has to name it."""
     found = list(ApiChannel.objects.all()[:2])
     return found[0] if len(found) == 1 else None
 

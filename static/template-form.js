@@ -1,0 +1,63 @@
+// The form of a template: while one types, the server renders the message, its problems and the rows anew.
+// Pieces carry data-region; one with data-shape is only replaced when its rows are other ones, so nothing jumps.
+"use strict";
+(() => {
+  const part = document.querySelector("[data-preview]");
+  const form = part?.closest("form");
+  if (!form) return;
+  const WAIT = 250;
+  let timer;
+  let running;
+
+  const region = (name) => form.querySelector(`[data-region="${CSS.escape(name)}"]`);
+
+  const keepingFocus = (replace) => {
+    const { activeElement } = document;
+    const name = form.contains(activeElement) ? activeElement.name : "";
+    const at = name && "selectionStart" in activeElement ? activeElement.selectionStart : null;
+    replace();
+    const field = name && !document.contains(activeElement) ? form.elements[name] : null;
+    if (!field?.focus) return;
+    field.focus();
+    if (at !== null && field.setSelectionRange) field.setSelectionRange(at, at);
+  };
+
+  const show = (html) => {
+    const pieces = new DOMParser().parseFromString(html, "text/html").querySelectorAll("[data-region]");
+    keepingFocus(() => {
+      for (const piece of pieces) {
+        const present = region(piece.dataset.region);
+        if (!present || (piece.dataset.shape !== undefined && piece.dataset.shape === present.dataset.shape)) continue;
+        present.replaceWith(document.importNode(piece, true));
+      }
+    });
+  };
+
+  const ask = async () => {
+    running?.abort();
+    running = new AbortController();
+    try {
+      const answer = await fetch(part.dataset.preview, {
+        method: "POST", body: new FormData(form), signal: running.signal, credentials: "same-origin",
+      });
+      if (answer.ok) show(await answer.text());
+    } catch (error) {
+      if (error.name !== "AbortError") console.warn("preview:", error.message);
+    }
+  };
+
+  const headerKind = () => {
+    const kind = form.elements.header_kind?.value;
+    for (const field of form.querySelectorAll("[data-only-for]")) field.hidden = field.dataset.onlyFor !== kind;
+  };
+
+  form.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(ask, WAIT);
+  });
+  form.addEventListener("change", (event) => {
+    headerKind();
+    if (event.target.tagName === "SELECT") ask();
+  });
+  headerKind();
+})();

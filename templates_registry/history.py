@@ -1,0 +1,67 @@
+"""What happened to a template, for its page: events with who and why, and each change of text word by word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from .graph import NotATemplate
+from .models import Category, Quality, Status, Template, TemplateEvent, TemplateVersion
+from .wording import Piece, as_text, difference
+
+SHOWN = 40
+
+
+@dataclass(frozen=True)
+class Happening:
+    event: TemplateEvent
+    sentence: str
+    version: TemplateVersion | None = None
+    text: tuple[Piece, ...] = ()
+
+
+def of(template: Template) -> list[Happening]:
+    """The newest first."""
+    events = list(template.events.select_related("author")[: SHOWN + 1])
+    versions = list(template.versions.select_related("template")[: SHOWN + 1])
+    # Both are written together: the newest event of a text belongs to the newest version, and so on.
+    newer = iter(range(len(versions)))
+    found = []
+    for event in events[:SHOWN]:
+        version: TemplateVersion | None = None
+        text: tuple[Piece, ...] = ()
+        if event.what == "text" and (at := next(newer, None)) is not None:
+            version = versions[at]
+            text = _between(versions[at + 1] if at + 1 < len(versions) else None, version)
+        found.append(Happening(event, _sentence(event), version, text))
+    return found
+
+
+def _between(old: TemplateVersion | None, new: TemplateVersion) -> tuple[Piece, ...]:
+    return difference(_text(old), _text(new)) if old else ()
+
+
+def _text(version: TemplateVersion) -> str:
+    try:
+        return as_text(version.pattern)
+    except NotATemplate:
+        return ""
+
+
+def _sentence(event: TemplateEvent) -> str:
+    if event.what == "text":
+        return _("New text")
+    if event.what == "category":
+        return _("Category: %(change)s") % {"change": _in_words(event.reason, Category)}
+    if event.what == "quality":
+        return _("Quality: %(change)s") % {"change": _in_words(event.reason, Quality)}
+    status = str(Status(event.to_status).label)
+    if not event.from_status:
+        return _("Came into the registry: %(status)s") % {"status": status}
+    return status[:1].upper() + status[1:]
+
+
+def _in_words(change: str, kind: Any) -> str:
+    return " → ".join(str(kind(word).label) if word in kind.values else word for word in change.split(" → "))
