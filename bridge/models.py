@@ -9,6 +9,7 @@ import uuid
 from typing import Any
 
 from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -237,6 +238,7 @@ class Message(models.Model):
         ]
         indexes = [
             models.Index(fields=["conversation", "id"], name="messages_of_conversation"),
+            BrinIndex(fields=["created_at"], name="messages_by_time", autosummarize=True),
             models.Index(
                 fields=["api_channel", "status", "id"],
                 condition=Q(status__in=["pending", "sending", "unknown", "failed"]),
@@ -321,6 +323,7 @@ class Delivery(models.Model):
         verbose_name = _("delivery")
         verbose_name_plural = _("deliveries")
         indexes = [
+            BrinIndex(fields=["created_at"], name="deliveries_by_time", autosummarize=True),
             models.Index(
                 fields=["api_channel", "next_attempt_at", "id"],
                 condition=Q(state__in=["pending", "sending"]),

@@ -13,9 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 SENTENCES: Mapping[str, Promise] = {
     # why a reply does not go out
-    "window_shut": _(
-        "The 24-hour window is shut: only an approved template may go out now. Your text is kept as a draft."
-    ),
+    "window_shut": _("The 24-hour window is shut: only an approved template may go out now."),
     "window_shut_before_sending": _(
         "The 24-hour window shut before the message could be sent. It did not go out; its text is kept as a draft."
     ),

@@ -5,10 +5,11 @@ The options are the lessons of docs/decisions.md; the figures belong together, c
 """
 
 import os
+from contextlib import suppress
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, task_prerun
+from celery.signals import beat_init, setup_logging, task_prerun
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -85,6 +86,14 @@ app.conf.update(
     CELERY_DB_REUSE_MAX=1_000_000_000,
 )
 app.autodiscover_tasks(["bridge"])
+
+
+@beat_init.connect
+def ring_at_once(**_: Any) -> None:
+    """Beat rings for the first time only after each interval; what waited while it was down need not wait longer."""
+    for name in ("heartbeat", "drain_inbox", "drain_outbox", "expire_windows"):
+        with suppress(Exception):  # a broker that is down will be rung later
+            app.send_task(f"bridge.tasks.{name}", retry=False)
 
 
 @task_prerun.connect
