@@ -20,7 +20,7 @@ SALT = "okno.handover"
 
 
 @never_cache
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def handover(request: HttpRequest, token: str) -> HttpResponse:
     """GET shows a button, because mail programs and messengers fetch links to preview them. POST opens, exactly once.
 
