@@ -90,6 +90,13 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": _("Templates"),
+                "items": [
+                    _item(_("Templates"), "article", "templates_registry.template"),
+                    _item(_("Operators' tags"), "sell", "templates_registry.templatetags"),
+                ],
+            },
+            {
                 "title": _("Conversations"),
                 "items": [
                     _item(_("Chats"), "chat", "bridge.conversation"),
