@@ -8,7 +8,7 @@ define and print on the hand-over page:
     {"message_id": 123, "status": "sent|delivered|read|failed", "timestamp": 1700000000,
      "error": {"code": 131026, "title": "…"}}
 
-A list of such objects, or ``{"statuses": [...]}``, is taken as well.
+Several come as ``{"statuses": [...]}``.
 """
 
 from __future__ import annotations
