@@ -7,7 +7,7 @@ however many they are. The same message (by the provider's id) is stored once, e
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -155,9 +155,12 @@ def _conversations(
     api_channel: ApiChannel, incoming: Sequence[Incoming], contacts: Sequence[Contact]
 ) -> tuple[dict[tuple[int, int], Conversation], set[int]]:
     """Locked conversations by (contact, chat channel), and the ids of those that this call opened."""
-    pairs = {(contact.pk, item.chat_channel.pk) for item, contact in zip(incoming, contacts, strict=True)}
-    found = _lock_conversations(pairs)
-    missing = sorted(pairs - found.keys())
+    known = {
+        (contact.pk, item.chat_channel.pk): (contact, item.chat_channel)
+        for item, contact in zip(incoming, contacts, strict=True)
+    }
+    found = _lock_conversations(known.keys())
+    missing = sorted(known.keys() - found.keys())
     opened: set[int] = set()
     if missing:
         Conversation.objects.bulk_create(
@@ -167,19 +170,23 @@ def _conversations(
             ],
             ignore_conflicts=True,
         )
-        found = _lock_conversations(pairs)
+        found = _lock_conversations(known.keys())
         # Ours or somebody else's of the same moment? The one with no message yet is new to whoever holds its lock.
         candidates = [found[pair].pk for pair in missing]
         begun = Message.objects.filter(conversation__in=candidates).values_list("conversation_id", flat=True)
         opened = set(candidates) - set(begun)
+    for pair, conversation in found.items():
+        # At hand already: joining them costs more than the look-up itself.
+        if pair in known:
+            conversation.contact, conversation.chat_channel = known[pair]
+            conversation.api_channel = api_channel
     return found, opened
 
 
-def _lock_conversations(pairs: set[tuple[int, int]]) -> dict[tuple[int, int], Conversation]:
+def _lock_conversations(pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], Conversation]:
     rows = (
-        Conversation.objects.select_for_update(of=("self",), no_key=True)
+        Conversation.objects.select_for_update(no_key=True)
         .filter(contact__in={pair[0] for pair in pairs}, chat_channel__in={pair[1] for pair in pairs})
-        .select_related("contact", "chat_channel", "api_channel")
         .order_by("pk")  # one order for all, so that two batches never wait for each other
     )
     return {(row.contact_id, row.chat_channel_id): row for row in rows}
