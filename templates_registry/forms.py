@@ -134,8 +134,9 @@ class TemplateForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not self.fields:
-            return  # for somebody who may only look
+        if "category" not in self.fields:  # for somebody who may only look
+            self.fields.clear()
+            return
         language, category = self.fields["language"], self.fields["category"]
         assert isinstance(language, forms.ChoiceField) and isinstance(category, forms.ChoiceField)
         language.choices = _languages(self.instance.language)

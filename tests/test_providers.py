@@ -262,7 +262,7 @@ def test_an_answer_that_is_no_list_of_templates_gets_a_sentence(kind: str, body:
 def test_any_answer_is_judged(kind: str, body: bytes) -> None:
     for status in (200, 201, 204, 301, 400, 401, 404, 410, 429, 500, 503):
         outcome = messengers()[kind].judge(HttpAnswer(status=status, headers={}, body=body))
-        assert outcome.verdict in ("accepted", "retry", "permanent", "unknown")
+        assert outcome.verdict in ("accepted", "retry", "permanent", "pause", "unknown")
         if outcome.verdict == "accepted":
             assert status < 300
 

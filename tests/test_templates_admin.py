@@ -1,0 +1,515 @@
+"""The registry's admin: the list, the form with its preview, what is done by hand, files, and who may."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from channels_setup.models import ApiChannel
+from templates_registry import syncing
+from templates_registry.models import Template, TemplateTags
+from tests.factories import ApiChannelFactory, TemplateFactory, UserFactory, boris, gleb, vera
+
+pytestmark = pytest.mark.django_db
+
+LIST = reverse("admin:templates_registry_template_changelist")
+ADD = reverse("admin:templates_registry_template_add")
+PREVIEW = reverse("admin:templates_registry_template_preview")
+IMPORT = reverse("admin:templates_registry_template_import")
+EXPORT = reverse("admin:templates_registry_template_export")
+SYNC = reverse("admin:templates_registry_template_sync")
+
+
+@pytest.fixture
+def admin(client: Client) -> Client:
+    client.force_login(vera())
+    client.cookies["django_language"] = "en"
+    return client
+
+
+@pytest.fixture
+def channel() -> ApiChannel:
+    return ApiChannelFactory(name="WhatsApp")
+
+
+def page_of(template: Template) -> str:
+    return reverse("admin:templates_registry_template_change", args=[template.pk])
+
+
+def deed(slug: str) -> str:
+    return reverse("admin:templates_registry_template_deed", args=[slug])
+
+
+def filled(channel: ApiChannel, **more: Any) -> dict[str, Any]:
+    return {
+        "api_channel": channel.pk,
+        "name": "order_ready",
+        "language": "ru",
+        "category": "UTILITY",
+        "tags": "магазин, доставка, магазин",
+        "header_kind": "TEXT",
+        "header_text": "Заказ готов",
+        "body": "Здравствуйте, {{1}}!\r\nВаш заказ {{2}} готов к выдаче.",
+        "footer": "Ежедневно с 9 до 21",
+        "buttons-0-kind": "QUICK_REPLY",
+        "buttons-0-text": "Отложить",
+        "buttons-1-kind": "URL",
+        "buttons-1-text": "Где это",
+        "buttons-1-url": "https://shop.example/{{1}}",
+        "variables-0-key": "1",
+        "variables-0-label": "Имя клиента",
+        "variables-0-example": "Анна",
+        "variables-1-key": "2",
+        "variables-1-example": "№ 42",
+        "variables-2-key": "button.1",
+        "variables-2-example": "42",
+        **more,
+    }
+
+
+def as_filled(template: Template, **more: Any) -> dict[str, Any]:
+    """The form of a stored template as the browser would send it back."""
+    pattern = template.pattern
+    data: dict[str, Any] = {
+        "category": template.category,
+        "tags": ", ".join(template.tags),
+        "header_kind": pattern.header.kind if pattern.header else "",
+        "header_text": pattern.header_text,
+        "body": pattern.body,
+        "footer": pattern.footer,
+    }
+    for index, button in enumerate(pattern.buttons):
+        said = {"kind": button.kind, "text": button.text, "url": button.url, "phone_number": button.phone_number}
+        data |= {f"buttons-{index}-{name}": value for name, value in said.items()}
+        data[f"buttons-{index}-origin"] = str(index)
+    for index, variable in enumerate(pattern.variables):
+        said = {"key": variable.key, "label": variable.label, "example": variable.example}
+        data |= {f"variables-{index}-{name}": value for name, value in said.items()}
+    return data | more
+
+
+# --- who may ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", [boris, gleb])
+def test_operators_do_not_get_in(client: Client, channel: ApiChannel, who: Any) -> None:
+    template = TemplateFactory(api_channel=channel)
+    client.force_login(who())
+
+    for url in (LIST, ADD, page_of(template), IMPORT, EXPORT):
+        assert client.get(url).status_code in (302, 403)
+    for url in (PREVIEW, SYNC, deed("pause"), IMPORT):
+        assert client.post(url, {"template": template.pk}).status_code in (302, 403)
+    template.refresh_from_db()
+    assert template.status == "approved"
+
+
+def test_who_may_only_look_changes_nothing(client: Client, channel: ApiChannel) -> None:
+    template = TemplateFactory(api_channel=channel)
+    looker = UserFactory(is_staff=True)
+    looker.user_permissions.set(_permissions("view_template"))
+    client.force_login(looker)
+
+    page = client.get(page_of(template)).content.decode()
+
+    assert "Здравствуйте, Анна!" in page and "<textarea" not in page
+    assert client.get(LIST).status_code == client.get(EXPORT).status_code == 200
+    for url, data in ((deed("pause"), {"template": template.pk}), (SYNC, {}), (IMPORT, {}), (PREVIEW, {})):
+        assert client.post(url, data).status_code == 403
+    assert client.post(page_of(template), as_filled(template)).status_code == 403
+
+
+def _permissions(*codenames: str) -> Any:
+    from django.contrib.auth.models import Permission
+
+    return Permission.objects.filter(codename__in=codenames)
+
+
+# --- the list --------------------------------------------------------------------------------------------
+
+
+def test_the_list_shows_words_and_state_and_leaves_deleted_ones_out(admin: Client, channel: ApiChannel) -> None:
+    TemplateFactory(api_channel=channel, name="here", body="Заказ {{1}} ждёт вас у нас.")
+    TemplateFactory(api_channel=channel, name="gone_for_good", status="deleted")
+
+    page = admin.get(LIST).content.decode()
+
+    assert "Заказ {{1}} ждёт вас у нас." in page and "approved" in page
+    assert "gone_for_good" not in page
+    assert "gone_for_good" in admin.get(LIST, {"which": "deleted"}).content.decode()
+    assert "gone_for_good" in admin.get(LIST, {"status__exact": "deleted"}).content.decode()
+
+
+def test_the_list_asks_the_database_as_often_for_fifty_as_for_one(
+    admin: Client, channel: ApiChannel, django_assert_max_num_queries: Any
+) -> None:
+    TemplateFactory.create_batch(40, api_channel=channel)
+
+    with django_assert_max_num_queries(25):
+        assert admin.get(LIST).status_code == 200
+
+
+@pytest.mark.parametrize("query", ["q=ready", "language=en", "which=unused", "which=poor", "quality__exact=RED"])
+def test_the_list_can_be_searched_and_filtered(admin: Client, channel: ApiChannel, query: str) -> None:
+    TemplateFactory(api_channel=channel)
+
+    assert admin.get(f"{LIST}?{query}").status_code == 200
+
+
+def test_a_broken_template_does_not_break_the_list(admin: Client, channel: ApiChannel) -> None:
+    template = TemplateFactory(api_channel=channel)
+    twice = [{"type": "BODY", "text": "а"}, {"type": "BODY", "text": "б"}]
+    Template.objects.filter(pk=template.pk).update(components=twice)
+
+    assert admin.get(LIST).status_code == 200
+    assert admin.get(page_of(template)).status_code == 200
+
+
+# --- saving ----------------------------------------------------------------------------------------------
+
+
+def test_a_new_template_is_a_draft_with_all_that_was_written(admin: Client, channel: ApiChannel) -> None:
+    response = admin.post(ADD, filled(channel), follow=True)
+
+    template = Template.objects.get()
+    pattern = template.pattern
+    assert response.redirect_chain[-1][0] == page_of(template)
+    assert (template.status, template.tags, template.asked_category) == ("draft", ["магазин", "доставка"], "UTILITY")
+    assert pattern.body == "Здравствуйте, {{1}}!\nВаш заказ {{2}} готов к выдаче."
+    assert [button.text for button in pattern.buttons] == ["Отложить", "Где это"]
+    assert (pattern.title_of("1"), pattern.variable("button.1").example) == ("Имя клиента", "42")
+    event = template.events.get()
+    assert (event.to_status, event.author.username, event.source) == ("draft", "vera", "hand")
+
+
+def test_named_variables_make_it_a_named_template(admin: Client, channel: ApiChannel) -> None:
+    body = "Здравствуйте, {{client_name}}! Заказ готов."
+    admin.post(ADD, filled(channel, body=body, **{"buttons-1-kind": ""}))
+
+    assert Template.objects.get().parameter_format == "NAMED"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"name": "Заказ готов"}, "name"),
+        ({"body": ""}, "text of the template"),
+        ({"body": "Раз {{1}} и {{3}} вот так вот."}, "{{2}}"),
+        ({"header_text": "x" * 61}, "61"),
+        ({"footer": "с {{1}}"}, "footer"),
+        ({"buttons-0-text": ""}, "Button 1"),
+        ({"buttons-1-url": "https://a.example/{{1}}/x"}, "Button 2"),
+        ({"tags": "x" * 41}, "40"),
+        ({"language": "xx"}, "xx"),
+    ],
+)
+def test_what_is_wrong_is_a_sentence_and_nothing_is_saved(
+    admin: Client, channel: ApiChannel, wrong: dict[str, str], said: str
+) -> None:
+    response = admin.post(ADD, filled(channel, **wrong))
+
+    assert response.status_code == 200
+    assert said in response.content.decode()
+    assert not Template.objects.exists()
+
+
+def test_the_same_name_and_language_twice_is_refused(admin: Client, channel: ApiChannel) -> None:
+    TemplateFactory(api_channel=channel, name="order_ready")
+
+    response = admin.post(ADD, filled(channel))
+
+    assert response.status_code == 200
+    assert "already exists" in response.content.decode()
+
+
+def test_what_is_unwise_is_said_with_a_link_after_saving(admin: Client, channel: ApiChannel) -> None:
+    other = TemplateFactory(
+        api_channel=channel, name="other", body="Здравствуйте, {{1}}!\nВаш заказ {{2}} готов к выдаче."
+    )
+
+    page = admin.post(ADD, filled(channel, header_kind="", footer=""), follow=True).content.decode()
+
+    assert Template.objects.count() == 2
+    assert page_of(other) in page and "the same text" in page
+
+
+def test_saving_without_a_change_leaves_an_approved_template_as_it_is(admin: Client, channel: ApiChannel) -> None:
+    syncing.sync(channel)
+    for template in Template.objects.all():
+        before = template.components, template.status, template.versions.count(), template.events.count()
+
+        response = admin.post(page_of(template), as_filled(template))
+
+        template.refresh_from_db()
+        assert response.status_code == 302, response.content.decode()[-3000:]
+        assert before == (template.components, template.status, template.versions.count(), template.events.count())
+
+
+def test_a_changed_text_is_a_version_and_a_draft_again_and_is_shown_word_by_word(
+    admin: Client, channel: ApiChannel
+) -> None:
+    template = TemplateFactory(api_channel=channel, body="Ваш заказ {{1}} собран.", examples=["5"])
+
+    response = admin.post(
+        page_of(template), as_filled(template, body="Ваш заказ {{1}} готов.", _continue=""), follow=True
+    )
+
+    template.refresh_from_db()
+    assert (template.status, template.versions.count()) == ("draft", 2)
+    assert "approved again" in response.content.decode()
+    assert "<del>собран</del><ins>готов</ins>" in response.content.decode()
+
+
+def test_under_its_name_a_template_that_was_handed_in_is_known_for_good(admin: Client, channel: ApiChannel) -> None:
+    handed_in, draft = (
+        TemplateFactory(api_channel=channel, name="a"),
+        TemplateFactory(api_channel=channel, name="b", status="draft"),
+    )
+    for template in (handed_in, draft):
+        told = {"api_channel": channel.pk, "name": f"{template.name}_new", "language": "en"}
+        admin.post(page_of(template), as_filled(template, **told))
+        template.refresh_from_db()
+
+    assert (handed_in.name, handed_in.language) == ("a", "ru")
+    assert (draft.name, draft.language) == ("b_new", "en")
+
+
+def test_what_the_provider_said_besides_goes_on_with_its_button(admin: Client, channel: ApiChannel) -> None:
+    flow = {"type": "FLOW", "text": "Ход", "flow_id": "7"}
+    template = TemplateFactory(
+        api_channel=channel, body="Ваш заказ готов.", buttons=[{"type": "QUICK_REPLY", "text": "Да"}, flow]
+    )
+
+    data = as_filled(template, body="Ваш заказ собран.")
+    admin.post(page_of(template), {**data, "buttons-0-kind": ""})
+
+    template.refresh_from_db()
+    assert template.components[-1]["buttons"] == [flow]
+
+
+# --- the preview -----------------------------------------------------------------------------------------
+
+
+def test_the_preview_shows_the_unsaved_message_as_the_phone_will(admin: Client, channel: ApiChannel) -> None:
+    body = "*Здравствуйте*, {{1}}! <script>alert(1)</script> Заказ {{2}} готов."
+    answer = admin.post(PREVIEW, filled(channel, body=body, **{"variables-0-example": "{{2}}"})).content.decode()
+
+    assert "<strong>Здравствуйте</strong>, {{2}}!" in answer
+    assert "<script>" not in answer and "&lt;script&gt;" in answer
+    assert "№ 42" in answer and "Отложить" in answer and "https://shop.example/42" in answer
+    assert not Template.objects.exists()
+
+
+def test_the_preview_has_a_row_for_each_variable_and_one_more_button(admin: Client, channel: ApiChannel) -> None:
+    answer = admin.post(PREVIEW, filled(channel, body="Раз {{1}}, два {{2}}, три {{3}} и всё.")).content.decode()
+
+    assert 'data-shape="1,2,3,button.1,"' in answer
+    assert 'data-shape="QUICK_REPLY,URL,,"' in answer
+    assert 'value="Имя клиента"' in answer
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"body": "{{"},
+        {"body": "x" * 100_000},
+        {"body": "{{1}}" * 3000},
+        {"buttons-0-kind": "НЕТ", "header_kind": "ЧТО", "language": "…"},
+        {"variables-0-key": "button.99", "buttons-0-origin": "-1", "buttons-0-kind": "URL"},
+        {"buttons-0-origin": "²", "buttons-0-kind": "URL"},
+    ],
+)
+def test_the_preview_takes_anything(admin: Client, data: dict[str, str]) -> None:
+    assert admin.post(PREVIEW, data).status_code == 200
+
+
+# --- by hand ---------------------------------------------------------------------------------------------
+
+
+def test_a_draft_is_sent_for_approval_and_marked_approved(admin: Client, channel: ApiChannel) -> None:
+    template = TemplateFactory(api_channel=channel, status="draft")
+
+    page = admin.post(deed("submit"), {"template": template.pk}, follow=True).content.decode()
+
+    template.refresh_from_db()
+    assert template.status == "pending" and "1–2 days" in page
+
+    admin.post(deed("approve"), {"template": template.pk})
+
+    template.refresh_from_db()
+    assert template.status == "approved"
+
+
+def test_what_reviewers_usually_reject_is_said_before_it_is_sent(admin: Client, channel: ApiChannel) -> None:
+    template = TemplateFactory(api_channel=channel, status="draft", body="{{1}}, ваш заказ {{2}} готов к выдаче")
+
+    page = admin.post(deed("submit"), {"template": template.pk})
+
+    template.refresh_from_db()
+    assert page.status_code == 200 and template.status == "draft"
+
+    admin.post(deed("submit"), {"template": template.pk, "sure": "yes"})
+
+    template.refresh_from_db()
+    assert template.status == "pending"
+
+
+def test_a_rejection_asks_for_the_reason_and_shows_it(admin: Client, channel: ApiChannel) -> None:
+    template = TemplateFactory(api_channel=channel, status="pending")
+
+    asked = admin.post(deed("reject"), {"template": template.pk})
+    admin.post(deed("reject"), {"template": template.pk, "sure": "yes", "reason": "Похоже на <рекламу>"})
+
+    template.refresh_from_db()
+    assert 'name="reason"' in asked.content.decode()
+    assert (template.status, template.reject_reason) == ("rejected", "Похоже на <рекламу>")
+    assert "&lt;рекламу&gt;" in admin.get(page_of(template)).content.decode()
+
+
+def test_an_action_of_the_list_does_what_it_can_and_says_the_rest(admin: Client, channel: ApiChannel) -> None:
+    first, second = TemplateFactory.create_batch(2, api_channel=channel, status="pending")
+    deleted = TemplateFactory(api_channel=channel, status="deleted")
+
+    chosen = {"action": "approve", "_selected_action": [first.pk, second.pk, deleted.pk]}
+    page = admin.post(f"{LIST}?status__exact=pending", chosen, follow=True).content.decode()
+    everything = {"action": "approve", "_selected_action": [deleted.pk]}
+    refused = admin.post(f"{LIST}?which=deleted", everything, follow=True).content.decode()
+
+    assert "Done for 2 templates" in page
+    assert "makes no sense" in refused
+    assert Template.objects.filter(status="approved").count() == 2
+
+
+@pytest.mark.parametrize("slug", ["pause", "submit", "delete"])
+def test_a_deed_is_a_post(admin: Client, slug: str) -> None:
+    assert admin.get(deed(slug)).status_code == 405
+    assert admin.post(deed("nonsense")).status_code == 404
+
+
+def test_nothing_can_be_deleted_for_good(admin: Client, channel: ApiChannel) -> None:
+    template = TemplateFactory(api_channel=channel)
+
+    gone = admin.post(reverse("admin:templates_registry_template_delete", args=[template.pk]), {"post": "yes"})
+
+    assert gone.status_code == 403
+    assert Template.objects.exists()
+
+
+# --- fetching --------------------------------------------------------------------------------------------
+
+
+def test_one_channel_or_all_are_fetched_with_a_sentence(admin: Client, channel: ApiChannel) -> None:
+    other = ApiChannelFactory()
+
+    page = admin.post(SYNC, {"channel": channel.pk}, follow=True).content.decode()
+
+    assert "10 new" in page
+    assert not Template.objects.filter(api_channel=other).exists()
+
+    admin.post(SYNC)
+
+    assert Template.objects.filter(api_channel=other).exists()
+
+
+# --- files -----------------------------------------------------------------------------------------------
+
+
+def upload(rows: list[Any], channel: ApiChannel | None = None) -> dict[str, Any]:
+    file = io.BytesIO(json.dumps({"data": rows}).encode())
+    file.name = "templates.json"
+    return {"file": file, "api_channel": channel.pk if channel else ""}
+
+
+def row(name: str = "order_ready", body: str = "Ваш заказ {{1}} готов и ждёт.") -> dict[str, Any]:
+    return {"name": name, "language": "ru", "category": "UTILITY", "components": [{"type": "BODY", "text": body}]}
+
+
+def carried(page: str) -> str:
+    return page.partition('name="rows" value="')[2].partition('"')[0]
+
+
+def test_a_file_is_shown_first_and_written_when_confirmed(admin: Client, channel: ApiChannel) -> None:
+    TemplateFactory(api_channel=channel, name="order_ready", body="Ваш заказ {{1}} собран и ждёт.")
+
+    shown = admin.post(IMPORT, upload([row(), row("new_one"), row("Не так")], channel)).content.decode()
+
+    assert "<del>собран</del><ins>готов</ins>" in shown
+    assert Template.objects.count() == 1
+
+    admin.post(IMPORT, {"rows": carried(shown)})
+
+    assert set(Template.objects.values_list("name", flat=True)) == {"order_ready", "new_one"}
+    assert Template.objects.get(name="new_one").events.get().author.username == "vera"
+
+
+def test_what_changed_between_showing_and_writing_is_shown_again(admin: Client, channel: ApiChannel) -> None:
+    shown = admin.post(IMPORT, upload([row()], channel)).content.decode()
+    TemplateFactory(api_channel=channel, name="order_ready", body="Ваш заказ {{1}} собран и ждёт.")
+
+    again = admin.post(IMPORT, {"rows": carried(shown)}).content.decode()
+
+    assert "changed meanwhile" in again
+    assert Template.objects.get().versions.count() == 1
+
+    admin.post(IMPORT, {"rows": carried(again)})
+
+    assert Template.objects.get().versions.count() == 2
+
+
+def test_rows_that_somebody_made_up_or_somebody_else_was_shown_are_not_written(
+    client: Client, admin: Client, channel: ApiChannel
+) -> None:
+    shown = admin.post(IMPORT, upload([row()], channel)).content.decode()
+
+    admin.post(IMPORT, {"rows": carried(shown)[:-1] + "x"})
+    other = UserFactory(is_staff=True, is_superuser=True)
+    client.force_login(other)
+    refused = client.post(IMPORT, {"rows": carried(shown)})
+
+    assert refused.status_code == 403
+    assert not Template.objects.exists()
+
+
+def test_an_unreadable_file_is_a_sentence_at_the_field(admin: Client, channel: ApiChannel) -> None:
+    file = io.BytesIO(b"{")
+    file.name = "x.json"
+
+    page = admin.post(IMPORT, {"file": file, "api_channel": channel.pk})
+
+    assert page.status_code == 200
+    assert "JSON" in page.content.decode()
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "xlsx", "nonsense"])
+def test_an_export_is_a_file(admin: Client, channel: ApiChannel, form: str) -> None:
+    TemplateFactory(api_channel=channel)
+
+    response = admin.get(EXPORT, {"form": form, "channel": channel.pk})
+
+    assert response.status_code == 200
+    assert response["Content-Disposition"].startswith("attachment")
+    assert len(response.content) > 100
+
+
+# --- operators' tags -------------------------------------------------------------------------------------
+
+
+def test_an_operator_is_given_tags_and_sees_what_has_them(admin: Client, channel: ApiChannel) -> None:
+    operator = boris(channel.lands_in)
+    shop, warehouse = (
+        TemplateFactory(api_channel=channel, tags=["магазин"]),
+        TemplateFactory(api_channel=channel, tags=["склад"]),
+    )
+    plain = TemplateFactory(api_channel=channel)
+
+    page = reverse("admin:templates_registry_templatetags_add")
+    admin.post(page, {"user": operator.pk, "tags": "магазин, возврат, магазин"})
+
+    assert TemplateTags.objects.get(user=operator).tags == ["магазин", "возврат"]
+    assert set(Template.objects.all().seen_by(operator)) == {shop, plain}
+    assert warehouse not in Template.objects.all().seen_by(operator)
+    assert admin.get(reverse("admin:templates_registry_templatetags_changelist")).status_code == 200
