@@ -146,11 +146,13 @@ def check_manage(words: list[str]) -> None:
 
 
 def check_compose(words: list[str]) -> None:
-    """The services that a command names."""
+    """The services that a command names, and the manage.py command inside one of them."""
     verb, *rest = words
     assert verb in ("up", "build", "exec", "run", "stop", "restart", "logs", "config"), verb
     scaled = [word.partition("=")[0] for word in rest if "=" in word]
     named = [word for word in rest if not word.startswith("-") and "=" not in word]
+    if "manage.py" in words:
+        check_manage(words[words.index("manage.py") + 1 :])
     named = named[:1] if verb in ("exec", "run") else named
     assert {*scaled, *named} <= compose_services(), f"docker compose {' '.join(words)}"
 
