@@ -16,7 +16,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
+from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -79,7 +79,7 @@ class TemplateAdmin(ModelAdmin):
 
     class Media:
         css = {"all": ("templates-admin.css",)}
-        js = ("template-form.js",)
+        js = (forms.Script("template-form.js", defer=True),)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # “deleted” is a status: texts and history stay
@@ -156,9 +156,9 @@ class TemplateAdmin(ModelAdmin):
             was = obj.status
             if lifecycle.change_text(obj, pattern, by=by) and was != obj.status:
                 messages.warning(request, _("The text is another one now, so it has to be approved again."))
-        self.warn(request, obj)
+        self.warn(request, obj, stays=not change or "_continue" in request.POST)
 
-    def warn(self, request: HttpRequest, template: Template) -> None:
+    def warn(self, request: HttpRequest, template: Template, *, stays: bool) -> None:
         """What is allowed but will hurt, with links to the templates that it is about."""
         others = Template.objects.standing().filter(api_channel=template.api_channel_id).exclude(pk=template.pk)
         rows, links = [], {}
@@ -168,14 +168,22 @@ class TemplateAdmin(ModelAdmin):
             except NotATemplate:
                 continue
             links[f"{other.name} ({other.language})"] = reverse(PAGE, args=[other.pk])
+        own: list[str] = []
         for problem in linting.lint(template.pattern, others=rows):
             names = [str(problem.details[key]) for key in ("other", "names") if key in problem.details]
+            if not names:
+                own.append(str(problem.sentence))
+                continue
             linked = [
                 format_html(' <a class="to" href="{}">{}</a>', links[name], name)
                 for name in ", ".join(names).split(", ")
                 if name in links
             ]
             messages.warning(request, format_html("{}{}", problem.sentence, SafeString("".join(linked))))
+        if own and not stays:  # the form says these itself, at its fields
+            page = reverse(PAGE, args=[template.pk])
+            said = " ".join(own)
+            messages.warning(request, format_html('<a class="to" href="{}">{}</a>: {}', page, template, said))
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         if "_addanother" in request.POST:
@@ -295,7 +303,7 @@ def status_pill(template: Template) -> SafeString:
 class TagsForm(forms.ModelForm):
     tags = SimpleArrayField(
         forms.CharField(max_length=LONGEST_TAG),
-        label=_("tags"),
+        label=capfirst(_("tags")),
         widget=UnfoldAdminTextInputWidget,
         help_text=_("With commas between. This operator sees templates with one of them, and those without any."),
     )

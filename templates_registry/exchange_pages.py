@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSelectWidget
@@ -40,14 +41,14 @@ SHOWN = 200  # items of each kind
 
 class FileForm(forms.Form):
     api_channel = forms.ModelChoiceField(
-        label=gettext_lazy("API channel"),
+        label=capfirst(gettext_lazy("API channel")),
         queryset=ApiChannel.objects.all(),
         widget=UnfoldAdminSelectWidget,
         required=False,
-        empty_label=gettext_lazy("as the file says"),
+        empty_label=capfirst(gettext_lazy("as the file says")),
     )
     file = forms.FileField(
-        label=gettext_lazy("file"),
+        label=capfirst(gettext_lazy("file")),
         widget=UnfoldAdminFileFieldWidget,
         help_text=gettext_lazy("JSON as the Graph API lists templates, or a table: CSV or XLSX, as our export has it."),
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.postgres.forms import SimpleArrayField
+from django.utils.text import capfirst
 from django.utils.translation import get_language_info, gettext_lazy
 from django.utils.translation import gettext as _
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
@@ -93,10 +94,10 @@ class VariableRow:
 
 
 class TemplateForm(forms.ModelForm):
-    language = forms.ChoiceField(label=gettext_lazy("language"), widget=UnfoldAdminSelectWidget)
+    language = forms.ChoiceField(label=capfirst(gettext_lazy("language")), widget=UnfoldAdminSelectWidget)
     tags = SimpleArrayField(
         forms.CharField(max_length=LONGEST_TAG),
-        label=gettext_lazy("tags"),
+        label=capfirst(gettext_lazy("tags")),
         required=False,
         widget=UnfoldAdminTextInputWidget,
         help_text=gettext_lazy(
@@ -104,16 +105,16 @@ class TemplateForm(forms.ModelForm):
         ),
     )
     header_kind = forms.ChoiceField(
-        label=gettext_lazy("header"), choices=HEADER_KINDS, required=False, widget=UnfoldAdminSelectWidget
+        label=capfirst(gettext_lazy("header")), choices=HEADER_KINDS, required=False, widget=UnfoldAdminSelectWidget
     )
     header_text = forms.CharField(
-        label=gettext_lazy("text of the header"),
+        label=capfirst(gettext_lazy("text of the header")),
         required=False,
         widget=UnfoldAdminTextInputWidget,
         help_text=gettext_lazy("One line, at most 60 characters, at most one variable."),
     )
     body = forms.CharField(
-        label=gettext_lazy("text"),
+        label=capfirst(gettext_lazy("text")),
         required=False,
         strip=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 7}),
@@ -122,7 +123,7 @@ class TemplateForm(forms.ModelForm):
         ),
     )
     footer = forms.CharField(
-        label=gettext_lazy("footer"),
+        label=capfirst(gettext_lazy("footer")),
         required=False,
         widget=UnfoldAdminTextInputWidget,
         help_text=gettext_lazy("Small print under the text, without variables."),
