@@ -14,6 +14,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from channels_setup.codecs import chat_events
 from channels_setup.models import ApiChannel, ChatChannel
@@ -27,7 +28,7 @@ class Contact(models.Model):
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.PROTECT, related_name="contacts")
     external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
     phone = models.CharField(_("phone"), max_length=32, blank=True)
-    name = models.CharField(_("name"), max_length=200, blank=True)
+    name = models.CharField(pgettext_lazy("person", "name"), max_length=200, blank=True)
     email = models.CharField(_("email"), max_length=200, blank=True)
     created_at = models.DateTimeField(_("first seen"), auto_now_add=True)
 
@@ -155,11 +156,11 @@ class ServiceWindow(models.Model):
     """The time in which free text may go out. Each is a row, so that missed windows are a query."""
 
     class State(models.TextChoices):
-        OPEN = "open", _("open")
-        SHUT = "shut", _("shut")
+        OPEN = "open", pgettext_lazy("window", "open")
+        SHUT = "shut", pgettext_lazy("window", "shut")
 
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="windows")
-    opened_at = models.DateTimeField(_("opened"))
+    opened_at = models.DateTimeField(pgettext_lazy("window", "opened"))
     expires_at = models.DateTimeField(_("expires"))
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.OPEN)
     opened_by = models.ForeignKey("Message", null=True, on_delete=models.SET_NULL, related_name="+")

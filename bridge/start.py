@@ -96,7 +96,7 @@ def _api_channels(channels: list[ApiChannel]) -> Line:
         )
     return Line(
         title=ngettext("%d API channel", "%d API channels", len(channels)) % len(channels),
-        note=_some([f"“{channel.name}”: {channel.get_state_display()}" for channel in channels]),
+        note=_some([f"{_quoted(channel)}: {channel.get_state_display()}" for channel in channels]),
         url=_list_or_one("channels_setup_apichannel", channels),
         at=min(channel.created_at for channel in channels),
         state=DONE,
@@ -108,7 +108,7 @@ def _handed_over(channels: list[ApiChannel]) -> Line:
     if missing:
         return Line(
             title=_("Hand key and chat id over to the provider"),
-            note=_some([f"“{channel.name}”" for channel in missing]),
+            note=_some([_quoted(channel) for channel in missing]),
             url=_list_or_one("channels_setup_apichannel", missing),
         )
     times = [h.opened_at for channel in channels for h in channel.handovers.all() if h.opened_at]
@@ -147,7 +147,7 @@ def _operators() -> Line:
     if empty or not staffed:
         return Line(
             title=_("Give the chat channels their operators"),
-            note=_("Nobody but admins sees the chats of: %(names)s.") % {"names": _some([f"“{c.name}”" for c in empty])}
+            note=_("Nobody but admins sees the chats of: %(names)s.") % {"names": _some([_quoted(c) for c in empty])}
             if empty
             else _("Operators see the chats of the channels that they were given."),
             url=_list_or_one("channels_setup_chatchannel", empty),
@@ -159,6 +159,10 @@ def _operators() -> Line:
         url=reverse("admin:auth_user_changelist"),
         state=DONE,
     )
+
+
+def _quoted(channel: ApiChannel | ChatChannel) -> str:
+    return _("“%(name)s”") % {"name": channel.name}
 
 
 def _some(words: list[str]) -> str:

@@ -71,7 +71,8 @@ def _watched(channel: ApiChannel) -> Step:
             state=TROUBLE,
         )
     return Step(
-        title=_("Watches “%(names)s”") % {"names": "”, “".join(chat_channel.name for chat_channel in watched)},
+        title=_("Watches %(names)s")
+        % {"names": ", ".join(_("“%(name)s”") % {"name": chat_channel.name} for chat_channel in watched)},
         note=_("Chat id for the provider: %(ids)s")
         % {"ids": ", ".join(str(chat_channel.pk) for chat_channel in watched)},
         at=channel.created_at,
