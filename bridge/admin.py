@@ -21,9 +21,20 @@ from channels_setup.admin import ApiChannelAdmin
 from channels_setup.models import ApiChannel
 
 from . import evidence
-from .admin_lists import ChoiceFilter, HistoryAdmin, HistoryInline, by_id, by_text, chat_link, column, itself, pill
+from .admin_lists import (
+    ChoiceFilter,
+    HistoryAdmin,
+    HistoryInline,
+    by_id,
+    by_text,
+    chat_link,
+    column,
+    itself,
+    link_to,
+    pill,
+)
 from .admin_wire import raw
-from .models import Attachment, Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
+from .models import Attachment, Contact, Conversation, Delivery, HeldReply, Message, ServiceWindow, Ticket
 
 admin.site.unregister(ApiChannel)
 
@@ -281,3 +292,51 @@ class MessageAdmin(HistoryAdmin):
     @admin.display(description=_("chat"))
     def chat(self, message: Message) -> SafeString:
         return chat_link(message.conversation)
+
+
+class HeldFilter(ChoiceFilter):
+    title = _("state")
+    parameter_name = "state"
+    questions = {
+        "held": (_("Waiting"), lambda rows: rows.filter(state=HeldReply.State.HELD)),
+        "released": (_("Sent after all"), lambda rows: rows.filter(state=HeldReply.State.RELEASED)),
+        "dropped": (_("Dropped"), lambda rows: rows.filter(state=HeldReply.State.DROPPED)),
+    }
+
+
+@admin.register(HeldReply)
+class HeldReplyAdmin(HistoryAdmin):
+    list_display = ("id", "since", "said", "state_shown", "until", "writer", "chat")
+    list_display_links = ("id", "since")
+    list_select_related = ("author", "conversation__contact")
+    list_filter = (HeldFilter,)
+    searches = (by_id("conversation_id"),)
+    search_help_text = _("A held reply's or a chat's number")
+    chat_channel_path = "conversation__chat_channel"
+    fields = ("chat", "writer", "text", "state_shown", "since", "until", "finished", "went_out", "became")
+    readonly_fields = fields
+
+    since = column("created_at", _("held since"))
+    until = column("drop_at", _("dropped at the latest"))
+    finished = column("finished_at", _("finished"))
+    writer = column("author", _("author"))
+
+    @admin.display(description=_("text"))
+    def said(self, reply: HeldReply) -> str:
+        return reply.text if len(reply.text) <= 80 else f"{reply.text[:79]}…"
+
+    @admin.display(description=_("state"))
+    def state_shown(self, reply: HeldReply) -> SafeString:
+        return pill(reply.state, reply.get_state_display())
+
+    @admin.display(description=_("chat"))
+    def chat(self, reply: HeldReply) -> SafeString:
+        return chat_link(reply.conversation)
+
+    @admin.display(description=_("template that went out"))
+    def went_out(self, reply: HeldReply) -> SafeString | str:
+        return link_to(reply.opener)
+
+    @admin.display(description=_("message it became"))
+    def became(self, reply: HeldReply) -> SafeString | str:
+        return link_to(reply.message)

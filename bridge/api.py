@@ -32,14 +32,15 @@ from rest_framework.serializers import BaseSerializer
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.providers import messengers
 
-from . import conversations, relay, serializers, windows
+from . import api_templates, conversations, relay, serializers, windows
 from .api_lists import SINCE, UNTIL, Filter, number, one_of, text
 from .api_manners import Refused, Rows, described, repeatable, writing
 from .decisions import Decision
 from .models import Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
+from .template_serializers import NewMessageSerializer, SentMessageSerializer
 
 # Refused because of what was asked: 422. Everything else is refused because of how things stand now: 409.
-BAD_TEXT = ("empty", "too_long", "files_not_supported")
+BAD_TEXT = ("empty", "too_long", "files_not_supported", "template_unknown", "template_values")
 
 
 class NotSent(Refused):
@@ -121,8 +122,8 @@ class Conversations(Rows):
 
     @writing(
         summary="Answer in a chat",
-        asked=serializers.NewMessageSerializer,
-        answer=serializers.MessageSerializer,
+        asked=NewMessageSerializer,
+        answer=SentMessageSerializer,
         status=201,
     )
     @action(detail=True, methods=["post"])
@@ -130,18 +131,19 @@ class Conversations(Rows):
         """Obeys the service window exactly as the desk does: a refusal says why, nothing goes out, and the text is kept
         as the user's draft in this chat."""
         conversation = self.get_object()
-        asked = serializers.NewMessageSerializer(data=request.data)
+        asked = NewMessageSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
-        words = asked.validated_data["text"]
+        said = asked.validated_data
+        words = said.get("text", "")
 
         def work() -> tuple[int, Any]:
-            handed = relay.hand_in(conversation_id=conversation.pk, text=words, author=request.user)
+            reply, handed = api_templates.handed_in(conversation, said, author=request.user)
             if handed.message is None:
                 raise NotSent(handed.decision)
-            return 201, serializers.MessageSerializer(handed.message).data
+            return 201, SentMessageSerializer(handed.message, context={"held": reply}).data
 
         try:
-            return repeatable(request, words, work)
+            return repeatable(request, words if list(said) == ["text"] else said, work)
         except NotSent as refusal:
             # Here and not in the work, whose transaction the refusal has undone.
             if words.strip():
@@ -316,3 +318,5 @@ router.register("deliveries", Deliveries, "api-delivery")
 router.register("webhook-events", WebhookEvents, "api-webhook-event")
 router.register("channels", Channels, "api-channel")
 router.register("chat-channels", ChatChannels, "api-chat-channel")
+router.register("templates", api_templates.Templates, "api-template")
+router.register("held-replies", api_templates.HeldReplies, "api-held-reply")

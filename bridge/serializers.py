@@ -221,11 +221,6 @@ class WholeApiChannelSerializer(ApiChannelSerializer):
 # --- what callers say ------------------------------------------------------------------------------------
 
 
-class NewMessageSerializer(serializers.Serializer[Any]):
-    # An empty text is for the relay to refuse, with its own sentence.
-    text = serializers.CharField(allow_blank=True, trim_whitespace=False, max_length=100_000)
-
-
 class AssignmentSerializer(serializers.Serializer[Any]):
     user_id = serializers.PrimaryKeyRelatedField(
         queryset=get_user_model().objects.filter(is_active=True),

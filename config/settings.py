@@ -57,6 +57,7 @@ INSTALLED_APPS = [
     "bridge",
 ]
 MIDDLEWARE = [
+    "config.middleware.alive",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.middleware.too_large_is_413",
@@ -200,6 +201,9 @@ SPECTACULAR_SETTINGS = {
         "DeliveryState": "bridge.models.Delivery.State",
         "EventState": "bridge.models.WebhookEvent.State",
         "ChannelState": "channels_setup.models.ChannelState",
+        "MessageStatus": "bridge.models.Message.Status",
+        "TemplateStatus": "templates_registry.models.Status",
+        "HeldState": "bridge.models.HeldReply.State",
         "WindowState": ["open", "shut", "none", "free"],
     },
 }

@@ -103,6 +103,7 @@ UNFOLD: dict[str, Any] = {
                     _item(_("Requests"), "confirmation_number", "bridge.ticket"),
                     _item(_("Messages"), "sms", "bridge.message"),
                     _item(_("Service windows"), "timelapse", "bridge.servicewindow"),
+                    _item(_("Held replies"), "hourglass_top", "bridge.heldreply"),
                     _item(_("Contacts"), "contacts", "bridge.contact"),
                 ],
             },

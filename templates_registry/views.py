@@ -27,8 +27,8 @@ MOST = 6_000  # as many as an account can have
 def templates(request: HttpRequest) -> HttpResponse:
     """The list; beside it, where there is room, what to do with it. A script asks for the list alone."""
     context = list_context(request, current=None)
-    is_part = "HX-Request" in request.headers
-    return render(request, "templates_registry/shelf/list.html" if is_part else "templates_registry/shelf/templates.html", context)
+    part = "list" if "HX-Request" in request.headers else "templates"
+    return render(request, f"templates_registry/shelf/{part}.html", context)
 
 
 @login_required

@@ -94,5 +94,6 @@ def _last_look(
         "to": _row(conversation, now=windows.database_now()),
         "sentence": sentence,
     }
-    page = "templates_registry/shelf/filled_part.html" if "HX-Request" in request.headers else "bridge/template_send.html"
-    return render(request, page, context, status=422 if sentence else 200)
+    if "HX-Request" in request.headers:
+        return render(request, "templates_registry/shelf/filled_part.html", context)
+    return render(request, "bridge/template_send.html", context, status=422 if sentence else 200)

@@ -1,0 +1,199 @@
+"""What the API says of templates and held replies, and what callers say of them. Fields are added, never renamed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from templates_registry.graph import NotATemplate
+from templates_registry.models import Template
+from templates_registry.recognition import Outcome
+
+from .models import HeldReply
+from .serializers import MessageSerializer
+
+
+class VariableSerializer(serializers.Serializer[Any]):
+    key = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # the operators' word for it
+    example = serializers.CharField()
+    hint = serializers.CharField()
+    default = serializers.CharField()  # what is taken where nobody gives a value
+    place = serializers.CharField(help_text=gettext_lazy("header, body or button."))
+
+
+class TemplateSerializer(serializers.ModelSerializer[Template]):
+    """A template in the provider's shape, with what we say of its variables."""
+
+    channel = serializers.IntegerField(source="api_channel_id", read_only=True)
+    variables = serializers.SerializerMethodField(help_text=gettext_lazy("In the order in which values are listed."))
+
+    class Meta:
+        model = Template
+        fields: tuple[str, ...] = (
+            *("id", "channel", "name", "language", "category", "status", "quality", "parameter_format"),
+            *("components", "variables", "reject_reason", "tags", "external_id", "last_used_at", "times_used"),
+            *("approved_at", "created_at", "updated_at"),
+        )
+        read_only_fields: tuple[str, ...] = fields
+
+    @extend_schema_field(VariableSerializer(many=True))
+    def get_variables(self, template: Template) -> list[Any]:
+        try:
+            return list(VariableSerializer(template.pattern.variables, many=True).data)
+        except NotATemplate:
+            return []
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "array", "items": {"type": "string", "nullable": True}},
+            {"type": "object", "additionalProperties": {"type": "string", "nullable": True}},
+        ]
+    }
+)
+class ParametersField(serializers.JSONField):
+    """A list for numbered variables, an object for named ones, or an object by the variables' keys."""
+
+
+class ValuesSerializer(serializers.Serializer[Any]):
+    parameters = ParametersField(required=False)
+
+
+class ButtonSerializer(serializers.Serializer[Any]):
+    kind = serializers.CharField()
+    text = serializers.CharField()
+    target = serializers.CharField(help_text=gettext_lazy("The link, the phone number or the coupon's code."))
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    field = serializers.CharField()
+    code = serializers.CharField(help_text=gettext_lazy("A stable code."))
+    sentence = serializers.CharField(help_text=gettext_lazy("A sentence in the caller's language."))
+
+
+class PreviewSerializer(serializers.Serializer[Any]):
+    text = serializers.CharField(help_text=gettext_lazy("Header, body and footer, as operators paste them."))
+    header = serializers.CharField()
+    body = serializers.CharField()
+    footer = serializers.CharField()
+    buttons = ButtonSerializer(many=True)
+    html = serializers.CharField(help_text=gettext_lazy("The body as the phone shows it; safe to put into a page."))
+    ready = serializers.BooleanField(help_text=gettext_lazy("Whether it may go out as it is."))
+    problems = ProblemSerializer(many=True)
+
+
+@extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string"}]})
+class ChannelField(serializers.Field[Any, Any, Any, Any]):
+    """An API channel's number or name."""
+
+    def to_internal_value(self, data: Any) -> int | str:
+        if isinstance(data, bool) or not isinstance(data, int | str) or data == "" or len(str(data)) > 200:
+            raise serializers.ValidationError(_("Give the API channel's number or its name."))
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class TextToRecogniseSerializer(serializers.Serializer[Any]):
+    channel = ChannelField()
+    text = serializers.CharField(allow_blank=True, trim_whitespace=False, max_length=100_000)
+
+
+class IdentitySerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    language = serializers.CharField()
+
+
+class DifferenceSerializer(serializers.Serializer[Any]):
+    approved = serializers.CharField()
+    yours = serializers.CharField()
+
+
+class RecognitionSerializer(serializers.Serializer[Any]):
+    outcome = serializers.ChoiceField(choices=[outcome.value for outcome in Outcome])
+    template = IdentitySerializer(allow_null=True)
+    parameters = ParametersField(help_text=gettext_lazy("Null stands for a value that could not be told."))
+    candidates = IdentitySerializer(many=True)
+    difference = DifferenceSerializer(many=True)
+    reason = serializers.CharField(help_text=gettext_lazy("A sentence in the caller's language."))
+
+
+class HeldReplySerializer(serializers.ModelSerializer[HeldReply]):
+    chat_id = serializers.IntegerField(source="conversation_id", read_only=True)
+    opener_id = serializers.IntegerField(
+        read_only=True, allow_null=True, help_text=gettext_lazy("The template's message that went out meanwhile.")
+    )
+    message_id = serializers.IntegerField(
+        read_only=True, allow_null=True, help_text=gettext_lazy("The message that the text became.")
+    )
+
+    class Meta:
+        model = HeldReply
+        fields: tuple[str, ...] = (
+            *("id", "chat_id", "author", "text", "state", "opener_id", "message_id"),
+            *("created_at", "drop_at", "finished_at"),
+        )
+        read_only_fields: tuple[str, ...] = fields
+
+
+class SentMessageSerializer(MessageSerializer):
+    """The message that goes out. Where a text is held, that is the template's."""
+
+    held_reply_id = serializers.SerializerMethodField()
+
+    class Meta(MessageSerializer.Meta):
+        fields: tuple[str, ...] = (*MessageSerializer.Meta.fields, "held_reply_id")
+        read_only_fields: tuple[str, ...] = fields
+
+    def get_held_reply_id(self, _message: Any) -> int:
+        return int(self.context["held"].pk)
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        if "held" in self.context and self.context["held"] is None:
+            del fields["held_reply_id"]
+        return fields
+
+
+# --- what callers say ------------------------------------------------------------------------------------
+
+
+class TemplateToSendSerializer(serializers.Serializer[Any]):
+    """By ``id``, or by ``name`` and ``language``."""
+
+    id = serializers.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
+    name = serializers.CharField(required=False, max_length=512)
+    language = serializers.CharField(required=False, max_length=20)
+    parameters = ParametersField(required=False)
+
+    def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if "id" not in asked and not ("name" in asked and "language" in asked):
+            raise serializers.ValidationError(_("Say which template: its id, or its name and language."))
+        return asked
+
+
+class HoldSerializer(serializers.Serializer[Any]):
+    template = TemplateToSendSerializer(help_text=gettext_lazy("What goes out while the text waits."))
+
+
+class NewMessageSerializer(serializers.Serializer[Any]):
+    """``text``; or ``template``; or ``text`` with ``hold``: kept until the client writes, a template goes out."""
+
+    # An empty text is for the relay to refuse, with its own sentence.
+    text = serializers.CharField(required=False, allow_blank=True, trim_whitespace=False, max_length=100_000)
+    template = TemplateToSendSerializer(required=False)
+    hold = HoldSerializer(required=False)
+
+    def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if "template" in asked and ("text" in asked or "hold" in asked):
+            raise serializers.ValidationError(_("Give a text or a template, not both."))
+        if "text" not in asked and "template" not in asked:
+            raise serializers.ValidationError({"text": [_("Give a text or a template.")]})
+        return asked
