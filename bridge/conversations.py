@@ -376,8 +376,7 @@ def change_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> 
     for fact in facts:
         message = by_id.get(fact.message_id or 0) or by_external.get(fact.external_id)
         if message is None:
-            if fact.external_id:
-                strays.append(_stray(api_channel, fact))
+            strays.append(_stray(api_channel, fact))
             continue
         if advance(message, fact):
             changed.add(message.pk)
@@ -407,7 +406,7 @@ def advance(message: Message, fact: StatusChanged) -> bool:
 def _stray(api_channel: ApiChannel, fact: StatusChanged) -> StrayStatus:
     return StrayStatus(
         api_channel=api_channel,
-        external_id=fact.external_id,
+        external_id=fact.external_id or f"message_id {fact.message_id}",  # one that we never gave: for an admin to see
         status=fact.status,
         at=fact.at,
         code=fact.code,

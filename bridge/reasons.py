@@ -22,9 +22,9 @@ SENTENCES: Mapping[str, Promise] = {
     "too_long": _("The text is longer than WhatsApp takes (4,096 characters). Please shorten it."),
     "files_not_supported": _("This route carries no files. Put a link to the file in the text."),
     # templates
-    "template_ambiguous": _("The window is shut, and the text fits more than one template. %(why)s"),
-    "template_near_miss": _("The window is shut, and the text is almost a template, but not quite. %(why)s"),
-    "template_not_ready": _("The window is shut, and the template is not ready to be sent. %(why)s"),
+    "template_ambiguous": _("Only a template may go out now, and the text fits more than one. %(why)s"),
+    "template_near_miss": _("Only a template may go out now, and the text is almost one, but not quite. %(why)s"),
+    "template_not_ready": _("Only a template may go out now, and this one is not ready. %(why)s"),
     "template_not_sendable": _("The template “%(name)s” may not be sent now: it is no longer approved."),
     "template_unknown": _("There is no such template on this channel."),
     "template_values": _("The template's values need another look. %(why)s"),

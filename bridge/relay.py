@@ -44,9 +44,14 @@ def decide(
     if window.is_open:
         decision = recognising.in_open_window(conversation, text) or Decision(outcome=TEXT, text=text)
     else:
-        reason = "never_written" if window.expires_at is None else "window_shut"
+        reason = "window_shut" if window.expires_at or _has_written(conversation) else "never_written"
         decision = recognising.in_shut_window(conversation, text) or Decision(outcome=REFUSE, reason=reason)
     return replace(decision, ground=_ground(window))
+
+
+def _has_written(conversation: Conversation) -> bool:
+    """A message that reached us more than a day late opened no window, but it was a message."""
+    return Message.objects.filter(conversation=conversation, direction=Message.Direction.INBOUND).exists()
 
 
 def _ground(window: windows.WindowState) -> dict[str, Any]:

@@ -138,11 +138,10 @@ class UapiView(APIView):
     def _keep_failed(self, call: Call, stored: RawRequest, error: Error) -> None:
         """An authentic request that could not be used is shown to the admin, too."""
         event = event_row(stored, api_channel=call.api_channel, endpoint=self._endpoint())
-        event.state, event.error, event.processed_at = (
-            WebhookEvent.State.FAILED,
-            error.sentence[:2000],
-            timezone.now(),
-        )
+        # A reply that the rules hold back was understood: nothing for an admin to mend.
+        understood = error.code == NOT_SENT
+        event.state = WebhookEvent.State.PROCESSED if understood else WebhookEvent.State.FAILED
+        event.error, event.processed_at = error.sentence[:2000], timezone.now()
         event.save(force_insert=True)
 
     def _endpoint(self) -> str:

@@ -9,16 +9,11 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 
 from bridge import housekeeping, outbox, windows
+from config.supervisor import DEAF_SECONDS
 
 # Seconds after which a silent part is taken for dead: three rings of beat, several turns of a worker.
 LONGEST_SILENCE = {"beat": 30, "inbound": 60, "outbound": 60}
 LONGEST_DELAY = 300
-DEAF_SECONDS = 120
-
-
-def live(request: HttpRequest) -> JsonResponse:
-    """Asks nobody: a database that is down is no reason to restart the web."""
-    return JsonResponse({"status": "ok"})
 
 
 def ready(request: HttpRequest) -> JsonResponse:

@@ -1,4 +1,4 @@
-"""Three small things between the web server and the views."""
+"""Small things between the web server and the views."""
 
 from collections.abc import Callable
 
@@ -13,6 +13,17 @@ ADMIN_POLICY = {
     "script-src": ["'self'", "'unsafe-eval'"],
     "style-src": ["'self'", "'unsafe-inline'"],
 }
+
+
+def alive(get_response: Handler) -> Handler:
+    """Answer /health/live before anything is asked: a balancer calls by bare address and asks only whether we run."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.path_info == "/health/live":
+            return JsonResponse({"status": "ok"})
+        return get_response(request)
+
+    return middleware
 
 
 def too_large_is_413(get_response: Handler) -> Handler:

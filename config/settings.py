@@ -57,7 +57,6 @@ INSTALLED_APPS = [
     "bridge",
 ]
 MIDDLEWARE = [
-    "config.middleware.alive",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.middleware.too_large_is_413",
@@ -66,6 +65,7 @@ MIDDLEWARE = [
     "config.middleware.admin_scripts",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
+    "config.middleware.alive",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

@@ -14,6 +14,7 @@ from templates_registry import views as registry
 urlpatterns: list[URLPattern | URLResolver] = [
     # machines
     path("webhooks/<slug:kind>/<str:token>/", webhooks.ProviderWebhook.as_view(), name="webhook"),
+    path("webhooks/<slug:kind>/<str:token>", webhooks.ProviderWebhook.as_view()),  # a redirect would lose the body
     *[re_path(rf"^uapi/{method}/?$", view, name=f"uapi-{method}") for method, view in uapi.METHODS.items()],
     path("api/v1/", include(api.router.urls)),
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
@@ -22,7 +23,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
         SpectacularSwaggerSplitView.as_view(url_name="api-schema", template_name="bridge/api_docs.html"),
         name="api-docs",
     ),
-    path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
     path("metrics", metrics.metrics, name="metrics"),
     # files

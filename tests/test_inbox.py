@@ -296,3 +296,23 @@ def test_a_status_before_its_message_waits_for_it(phone: ApiChannel) -> None:
     message.refresh_from_db()
     assert message.status == "read"
     assert not StrayStatus.objects.exists()
+
+
+def test_a_status_for_a_message_we_never_had_is_kept_for_an_admin_to_see(client: Client, phone: ApiChannel) -> None:
+    message = MessageFactory(conversation=ConversationFactory(api_channel=phone), outbound=True, status="sent")
+    unknown = {"type": "status", "message_id": 999_999, "status": "read"}
+    known = {"type": "status", "message_id": message.pk, "status": "delivered"}
+
+    post(client, phone, {"events": [unknown, known]})
+    inbox.drain()
+
+    message.refresh_from_db()
+    assert message.status == "delivered"
+    assert StrayStatus.objects.get().external_id == "message_id 999999"
+
+
+def test_an_address_without_its_last_slash_takes_the_event_too(client: Client, phone: ApiChannel) -> None:
+    response = client.post(phone.webhook_path.rstrip("/"), says("?"), content_type="application/json")
+
+    assert response.status_code == 200
+    assert WebhookEvent.objects.exists()

@@ -272,3 +272,12 @@ def test_an_old_message_of_the_client_releases_nothing(channel: ApiChannel, chat
     held.release([chat.pk])
 
     assert HeldReply.objects.get().state == "held"
+
+
+def test_a_client_whose_only_message_came_a_week_late_has_written_all_the_same(channel: ApiChannel) -> None:
+    chat_channel = channel.lands_in
+    assert chat_channel
+    fact = MessageReceived(contact=ContactInfo(external_id="olga"), text="?", at=timezone.now() - timedelta(days=7))
+    late = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=chat_channel)])[0]
+
+    assert says(late.conversation, "Ответ").decision.reason == "window_shut"
