@@ -42,12 +42,16 @@ LOCK_SPACE = 7_201  # the first half of our advisory locks' numbers
 def drain() -> int:
     """Process until nothing waits; how many events were taken."""
     taken = 0
-    for channel_id in _channels_with_events():
-        with _only_one(channel_id) as mine:
-            while mine and (events := claim(channel_id)):
-                process(channel_id, events)
-                taken += len(events)
-    return taken
+    while True:
+        before = taken
+        for channel_id in _channels_with_events():
+            with _only_one(channel_id) as mine:
+                while mine and (events := claim(channel_id)):
+                    process(channel_id, events)
+                    taken += len(events)
+        # Once more after the lock is free: who was called for an event of the last moment found it taken and left.
+        if taken == before:
+            return taken
 
 
 def _channels_with_events() -> list[int]:

@@ -47,9 +47,10 @@
     const before = Number(element.dataset.leftBefore || left);
     element.dataset.leftBefore = left;
     const mark = MARKS.findLast(([at]) => before > at && left <= at);
-    const say = left <= 0 ? "is_shut" : mark?.[1];
-    if (say) document.getElementById("spoken").textContent = units[say];
+    if (left <= 0) say("is_shut");
+    else if (mark) say(mark[1]);
   };
+  const say = (key) => { document.getElementById("spoken").textContent = units[key]; };
 
   const tick = () => { for (const element of document.querySelectorAll("[data-expires-at]")) show(element); };
 
@@ -58,5 +59,5 @@
   if (desk) setNow(Number(desk.dataset.now));
   setInterval(tick, 1000);
   tick();
-  window.okno = Object.assign(window.okno || {}, { setNow, tick, now: () => Date.now() + offset });
+  window.okno = Object.assign(window.okno || {}, { setNow, tick, say, now: () => Date.now() + offset });
 })();

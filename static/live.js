@@ -2,7 +2,7 @@
 (() => {
   const desk = document.getElementById("desk");
   if (!desk) return;
-  const EVERY = 1500, EVERY_HIDDEN = 15000; // milliseconds
+  const EVERY = 1500, EVERY_HIDDEN = 5000; // milliseconds
   const NEAR_THE_END = 80; // pixels: whoever is this close to the newest message wants to see the next
   const byId = (id) => document.getElementById(id);
   let timer, busy = false, again = false, failures = 0;
@@ -112,7 +112,15 @@
     const rows = byId("rows");
     let fresh = pieces(news.rows);
     // Older pages were fetched below: their "older" link is the one that leads on.
-    if (rows.querySelector("[data-later]")) fresh = fresh.filter((node) => node.dataset.key !== "more");
+    const later = rows.querySelector("[data-later]");
+    if (later) {
+      fresh = fresh.filter((node) => node.dataset.key !== "more");
+      // Rows that a new one pushed off the first page belong to the pages below now.
+      const keys = new Set(fresh.map((node) => node.dataset.key));
+      for (let row = later.previousElementSibling; row && !keys.has(row.dataset.key); row = row.previousElementSibling) {
+        row.dataset.later = "";
+      }
+    }
     const before = rows.scrollTop;
     patch(rows, fresh);
     rows.scrollTop = before;
@@ -126,7 +134,10 @@
     swap("chat_head", news.chat_head);
     swap("client", news.client);
     swap("composer_gate", news.composer_gate);
+    const counted = () => Boolean(byId("composer_time").querySelector("[data-expires-at]"));
+    const wasOpen = counted();
     swap("composer_time", news.composer_time);
+    if (wasOpen && !counted()) okno.say("is_shut");
     const messages = byId("messages");
     if (!("old" in messages.dataset)) drawMessages(messages, pieces(news.messages));
     if (news.unread && !document.hidden) tell(chat.dataset.seen, {});
