@@ -3,7 +3,8 @@
 The claim is one statement: of each conversation, destination and kind only the oldest unfinished delivery is due, a
 destination has at most so many calls in flight, and rows that somebody else is claiming are skipped. Claimed rows
 carry a lease; the calls are made outside of any transaction, by threads; results are written back only under
-one's own lease token. A worker that dies leaves its rows to the lease, and beat to the sweep.
+one's own lease token. A worker that dies leaves its rows to the lease, and beat to the sweep. A row over which workers
+died twice is a suspect: it is tried alone, so that it takes no others with it, and given up after its timetable.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ THREADS = 64  # calls at once of one worker process
 RUN_SECONDS = 20.0  # a task stops claiming after this and leaves the rest to the next
 LOOK_SECONDS = 0.25  # while only slow calls are under way, look so often for what others are due
 KEPT_ANSWER = 2_000  # characters of an answer that are kept with the attempt
+DEATHS = 2  # tries that were cut off before a delivery is a suspect
+SUSPECTS_SECONDS = 5.0  # of a run, at most so long for suspects (and the call that is under way then)
 
 
 def drain() -> int:
@@ -57,6 +60,7 @@ def drain() -> int:
     until = time.monotonic() + RUN_SECONDS
     made = 0
     accounts: dict[int, Account] = {}
+    made += _try_suspects(token, accounts)
     running: set[Future[Tried]] = set()
     with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="outbox") as pool:
         while True:
@@ -72,6 +76,16 @@ def drain() -> int:
             if done:
                 results.record([future.result() for future in done], token)
             made += len(done)
+
+
+def _try_suspects(token: uuid.UUID, accounts: dict[int, Account]) -> int:
+    """One after another, with nothing else under way in this process that could die with it."""
+    until, made = time.monotonic() + SUSPECTS_SECONDS, 0
+    while time.monotonic() < until and (claimed := claim(token, limit=1, suspects=True)):
+        for item in _admitted(claimed, token):
+            results.record([attempt(item, _account(accounts, item.delivery))], token)
+            made += 1
+    return made
 
 
 def _account(accounts: dict[int, Account], delivery: Delivery) -> Account:
@@ -102,6 +116,7 @@ WITH destination AS (
         SELECT d.id, d.state AS was FROM bridge_delivery d
         WHERE d.api_channel_id = destination.id
           AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp()
+          AND (d.state = 'sending' AND d.attempts - d.attempts_before >= %(deaths)s) = %(suspects)s
           AND NOT EXISTS (
               SELECT 1 FROM bridge_delivery older
               WHERE older.api_channel_id = d.api_channel_id AND older.conversation_id = d.conversation_id
@@ -119,12 +134,13 @@ RETURNING d.id, due.was
 """
 
 
-def claim(token: uuid.UUID, *, limit: int) -> list[Claimed]:
-    """Lease up to ``limit`` due deliveries under ``token``. Committed before it returns."""
+def claim(token: uuid.UUID, *, limit: int, suspects: bool = False) -> list[Claimed]:
+    """Lease up to ``limit`` due deliveries under ``token``: the suspects, or all others. Committed before it returns."""
     if limit <= 0:
         return []
     with transaction.atomic(), connection.cursor() as cursor:
         values = {"in_flight": IN_FLIGHT, "limit": limit, "token": token, "lease": LEASE_SECONDS}
+        values |= {"deaths": DEATHS, "suspects": suspects}
         cursor.execute(CLAIM, values | {"probes": breaker.probes()})
         was = dict(cursor.fetchall())
     rows = Delivery.objects.filter(pk__in=was).select_related("api_channel", "message").order_by("pk")
@@ -149,6 +165,8 @@ def _admitted(claimed: Sequence[Claimed], token: uuid.UUID) -> list[Claimed]:
             results.cancel(delivery.pk, token=token, reason="template_not_sendable")
         elif item.interrupted and not results.may_repeat(delivery):
             results.settle_unknown(delivery, token)
+        elif item.interrupted and results.is_worn_out(delivery):
+            results.give_up(delivery, token, reason="gave_up")
         else:
             admitted.append(item)
     sending = [

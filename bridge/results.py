@@ -164,9 +164,18 @@ def _pause(delivery: Delivery, token: uuid.UUID, *, reason: str) -> None:
     alerts.raise_alert(alerts.Kind.SWITCHED_OFF, api_channel_id=delivery.api_channel_id, why_code=reason)
 
 
+def _timetable(delivery: Delivery) -> tuple[int, ...]:
+    return MESSAGE_TIMETABLE if delivery.kind == Delivery.Kind.MESSAGE else EVENT_TIMETABLE
+
+
+def is_worn_out(delivery: Delivery) -> bool:
+    """Has a claimed delivery used up its tries? One that kills its worker never comes to an outcome of its own."""
+    return delivery.attempts - delivery.attempts_before > len(_timetable(delivery)) + 1
+
+
 def retry_in(delivery: Delivery, outcome: Outcome, *, http_status: int | None) -> float | None:
     """Seconds until the next try, or None when the timetable is through."""
-    timetable = MESSAGE_TIMETABLE if delivery.kind == Delivery.Kind.MESSAGE else EVENT_TIMETABLE
+    timetable = _timetable(delivery)
     tries = delivery.attempts - delivery.attempts_before
     if tries > len(timetable):
         return None

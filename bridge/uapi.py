@@ -92,7 +92,7 @@ class UapiView(APIView):
             return self._handle(exact_request(request, limit=self.limit))
         except TooLarge:
             return JsonResponse(Error(TOO_LARGE, _("The body is too large.")).body(), status=413)
-        except DatabaseError:
+        except (DatabaseError, OSError):  # a full disk, too: a file could not be stored
             logger.exception("call not stored")
             sentence = _("Not stored. Please try again.")
             return JsonResponse({"error": sentence, "code": 503}, status=503, headers={"Retry-After": "5"})

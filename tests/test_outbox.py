@@ -523,6 +523,37 @@ def test_a_dead_workers_claim_is_taken_over_and_its_late_result_refused(
     assert Message.objects.get(direction="outbound").status == "sent"
 
 
+def test_what_workers_died_over_twice_is_tried_alone(api_channel: ApiChannel, receiver: Receiver) -> None:
+    for who in ("anna", "client-2"):
+        boris_answers(anna_writes(api_channel, who=who))
+    for _ in range(2):  # two workers claim both and die
+        assert len(outbox.claim(uuid.uuid4(), limit=5)) == 2
+        Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+
+    assert outbox.claim(uuid.uuid4(), limit=5) == []
+    assert len(outbox.claim(uuid.uuid4(), limit=1, suspects=True)) == 1
+    assert outbox.drain() == 1
+    assert [request.headers["okno-attempt"] for request in receiver.requests] == ["3"]
+
+
+def test_a_message_that_kills_every_worker_is_given_up_and_the_operator_told(
+    api_channel: ApiChannel, receiver: Receiver
+) -> None:
+    reply = boris_answers(anna_writes(api_channel))
+    for tries in range(1, len(results.MESSAGE_TIMETABLE) + 2):
+        is_suspect = tries > outbox.DEATHS
+        assert len(outbox.claim(uuid.uuid4(), limit=1, suspects=is_suspect)) == 1, tries
+        Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+
+    outbox.drain()
+
+    delivery = Delivery.objects.get()
+    reply.refresh_from_db()
+    assert (delivery.state, delivery.reason, reply.status) == ("dead", "gave_up", "failed")
+    assert Message.objects.get(direction="notice").reason == "not_delivered"
+    assert receiver.requests == []
+
+
 def test_a_destination_has_at_most_so_many_calls_in_flight(
     api_channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
