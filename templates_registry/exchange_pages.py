@@ -117,9 +117,6 @@ def _confirmed(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
         messages.warning(request, _("The registry has changed meanwhile, so this is what the file would change now."))
         return _show(admin, request, rows, channel)
     done = importing.carry_out(plan, by=By(source=Source.IMPORT, user=request.user))
-    for item in done.items:
-        if item.template is not None and item.kind in (Kind.NEW, Kind.CHANGED):
-            admin.log_change(request, item.template, _("Imported from a file."))
     messages.success(request, _("Imported: %(new)s new, %(changed)s changed.") % done.counts)
     if done.counts["refused"]:
         messages.warning(request, _("Refused and left out: %(refused)s.") % done.counts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -238,22 +238,38 @@ def _label_changes(old: Sequence[Variable], new: Sequence[Variable]) -> list[tup
 @transaction.atomic
 def carry_out(made: Plan, *, by: By) -> Plan:
     """Write what the plan says; the same plan, with what could not be written refused."""
+    new = [item for item in made.items if item.kind == Kind.NEW]
+    try:
+        with transaction.atomic():
+            _write_new(new, by)
+    except DatabaseError:  # somebody has made one of them meanwhile: the others one by one
+        for item in new:
+            _try(item, by, lambda item, by: _write_new([item], by))
     for item in made.items:
-        if item.kind not in (Kind.NEW, Kind.CHANGED):
-            continue
-        try:
-            with transaction.atomic():
-                _write(item, by)
-        except DatabaseError:
-            item.kind, item.sentences = Kind.REFUSED, [_("It could not be written: somebody is changing it now.")]
+        if item.kind == Kind.CHANGED:
+            _try(item, by, _write_changed)
     return made
 
 
-def _write(item: Item, by: By) -> None:
-    assert item.channel is not None and item.listed is not None
-    if item.template is None:
-        item.template = listed.make(item.listed, api_channel_id=item.channel.pk, by=by)
-        return
+def _try(item: Item, by: By, write: Callable[[Item, By], None]) -> None:
+    try:
+        with transaction.atomic():
+            write(item, by)
+    except DatabaseError:
+        item.kind, item.template = Kind.REFUSED, None
+        item.sentences = [_("It could not be written: somebody is changing it now.")]
+
+
+def _write_new(items: Sequence[Item], by: By) -> None:
+    rows = [
+        listed.new_row(item.listed, api_channel_id=item.channel.pk) for item in items if item.listed and item.channel
+    ]
+    for item, template in zip(items, lifecycle.create_many(rows, by=by), strict=True):
+        item.template = template
+
+
+def _write_changed(item: Item, by: By) -> None:
+    assert item.template is not None and item.listed is not None
     template, one = item.template, item.listed
     # A file that says what the provider decided on the new text is believed.
     lifecycle.change_text(template, one.pattern, by=by, approve_again=not one.status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from .models import Registry, Status, Template, TemplateEvent, TemplateUse, Temp
 from .wording import wording
 
 Source = TemplateEvent.Source
+BATCH = 500  # rows a statement
 
 # A text that people change here is another text than the one the provider judged, wherever that had got to.
 JUDGED = (
@@ -31,17 +33,27 @@ class By:
     user: Any = None
 
 
-@transaction.atomic
 def create(template: Template, *, by: By, reason: str = "") -> Template:
     """Save a new template with its first version and its first event."""
+    return create_many([template], by=by, reason=reason)[0]
+
+
+@transaction.atomic
+def create_many(templates: Sequence[Template], *, by: By, reason: str = "") -> list[Template]:
+    """The same for a whole list in a handful of statements: an account may bring thousands."""
     now = timezone.now()
-    template.submitted_at = template.submitted_at or (now if template.status == Status.PENDING else None)
-    template.approved_at = template.approved_at or (now if template.status == Status.APPROVED else None)
-    template.save(force_insert=True)
-    _keep_version(template, by=by)
-    _note(template, by=by, what="status", to_status=template.status, reason=reason)
-    Registry.touch(template.api_channel_id)
-    return template
+    for template in templates:
+        if template.status == Status.PENDING:
+            template.submitted_at = template.submitted_at or now
+        if template.status == Status.APPROVED:
+            template.approved_at = template.approved_at or now
+    made = Template.objects.bulk_create(templates, batch_size=BATCH)
+    TemplateVersion.objects.bulk_create((_version(one, number=1, by=by) for one in made), batch_size=BATCH)
+    events = (_event(one, by=by, what="status", to_status=one.status, reason=reason) for one in made)
+    TemplateEvent.objects.bulk_create(events, batch_size=BATCH)
+    for api_channel_id in {one.api_channel_id for one in made}:
+        Registry.touch(api_channel_id)
+    return made
 
 
 @transaction.atomic
@@ -135,9 +147,13 @@ def set_favourite(template_id: int, *, user: Any, is_favourite: bool) -> None:
 
 def _keep_version(template: Template, *, by: By) -> None:
     newest = template.versions.first()
-    TemplateVersion.objects.create(
+    _version(template, number=newest.number + 1 if newest else 1, by=by).save()
+
+
+def _version(template: Template, *, number: int, by: By) -> TemplateVersion:
+    return TemplateVersion(
         template=template,
-        number=newest.number + 1 if newest else 1,
+        number=number,
         parameter_format=template.parameter_format,
         components=template.components,
         variables=template.variables,
@@ -147,7 +163,13 @@ def _keep_version(template: Template, *, by: By) -> None:
 
 
 def _note(template: Template, *, by: By, what: str, to_status: str, from_status: str = "", reason: str = "") -> None:
-    TemplateEvent.objects.create(
+    _event(template, by=by, what=what, to_status=to_status, from_status=from_status, reason=reason).save()
+
+
+def _event(
+    template: Template, *, by: By, what: str, to_status: str, from_status: str = "", reason: str = ""
+) -> TemplateEvent:
+    return TemplateEvent(
         template=template,
         what=what,
         from_status=from_status,

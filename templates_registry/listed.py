@@ -96,8 +96,8 @@ def changes(template: Template, listed: Listed) -> list[tuple[Any, str, str]]:
     return found
 
 
-def make(listed: Listed, *, api_channel_id: int, by: By, external_id: str = "") -> Template:
-    """The row of a template that the registry did not have."""
+def new_row(listed: Listed, *, api_channel_id: int, external_id: str = "") -> Template:
+    """The row of a template that the registry does not have; for ``lifecycle.create`` to save."""
     template = Template(
         api_channel_id=api_channel_id,
         name=listed.pattern.name,
@@ -111,7 +111,7 @@ def make(listed: Listed, *, api_channel_id: int, by: By, external_id: str = "") 
         tags=listed.tags or [],
     )
     template.take(listed.pattern)
-    return lifecycle.create(template, by=by)
+    return template
 
 
 def take_standing(template: Template, listed: Listed, *, by: By) -> bool:

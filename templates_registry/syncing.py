@@ -98,6 +98,8 @@ def sync(api_channel: ApiChannel) -> Result:
             return Result(error=_("They are being fetched already."))
         try:
             result = take_over(api_channel, fetch(api_channel))
+        except IntegrityError:
+            return Result(error=_("Somebody is making the same template by hand. Try again."))
         except FetchFailed as problem:
             _note_sync(api_channel, error=problem.sentence)
             return Result(error=problem.sentence)
@@ -173,6 +175,7 @@ def take_over(api_channel: ApiChannel, rows: list[Json]) -> Result:
     by_id = {template.external_id: template for template in ours if template.external_id}
     by_key = {(template.name, template.language): template for template in ours}
     seen: set[int] = set()
+    new: dict[tuple[str, str], Template] = {}
     for row in rows:
         try:
             one = listed.read(row)
@@ -182,16 +185,13 @@ def take_over(api_channel: ApiChannel, rows: list[Json]) -> Result:
             continue
         template = by_id.get(one.external_id) if one.external_id else None
         template = template or by_key.get(one.key)
-        if template is not None and template.pk in seen:
-            continue
         if template is None:
-            made = listed.make(one, api_channel_id=api_channel.pk, by=SYNC, external_id=one.external_id)
-            by_key[one.key] = made
-            seen.add(made.pk)
-            result.new += 1
-        else:
+            made = listed.new_row(one, api_channel_id=api_channel.pk, external_id=one.external_id)
+            new.setdefault(one.key, made)
+        elif template.pk not in seen:
             seen.add(template.pk)
             _take_one(template, one, result)
+    result.new = len(lifecycle.create_many(list(new.values()), by=SYNC))
     for template in ours:
         # Only the provider gives ids, so one without was never listed: it is a draft of ours, or from a file.
         if template.external_id and template.pk not in seen:

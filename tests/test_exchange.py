@@ -270,6 +270,27 @@ def test_the_only_channel_needs_no_naming(channel: ApiChannel) -> None:
     assert planned([row()], None).items[0].channel == channel
 
 
+def test_a_template_made_between_plan_and_writing_keeps_only_itself_out(channel: ApiChannel) -> None:
+    plan = planned([row("a"), row("b"), row("c")], channel)
+    TemplateFactory(api_channel=channel, name="b")
+
+    done = importing.carry_out(plan, by=FILE)
+
+    assert [item.kind for item in done.items] == [Kind.NEW, Kind.REFUSED, Kind.NEW]
+    assert Template.objects.count() == 3
+
+
+def test_thousands_come_in_with_a_handful_of_statements(
+    channel: ApiChannel, django_assert_max_num_queries: Any
+) -> None:
+    plan = planned([row(f"t_{number}") for number in range(1200)], channel)
+
+    with django_assert_max_num_queries(25):
+        importing.carry_out(plan, by=FILE)
+
+    assert TemplateEvent.objects.count() == TemplateVersion.objects.count() == 1200
+
+
 # --- the command -----------------------------------------------------------------------------------------
 
 
