@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext, pgettext_lazy
 
 from channels_setup.admin import ApiChannelAdmin
 from channels_setup.models import ApiChannel
@@ -86,7 +87,7 @@ class WindowInline(HistoryInline):
     fields = readonly_fields = ("opened", "expires", "state", "replied")
     ordering = ("-expires_at",)
 
-    opened = column("opened_at", _("opened"))
+    opened = column("opened_at", pgettext_lazy("window", "opened"))
     expires = column("expires_at", _("expires"))
     replied = column("first_reply_at", _("first reply"))
 
@@ -132,7 +133,7 @@ class ConversationAdmin(HistoryAdmin):
         if not conversation.api_channel.provider.service_window or conversation.window_until is None:
             return "–"
         if conversation.window_until <= timezone.now():
-            return pill("shut", _("shut"))
+            return pill("shut", pgettext("window", "shut"))
         until = f"{timezone.localtime(conversation.window_until):%d.%m %H:%M}"
         return pill("open", _("until %(time)s") % {"time": until})
 
@@ -202,7 +203,7 @@ class ServiceWindowAdmin(HistoryAdmin):
     chat_channel_path = "conversation__chat_channel"
     fields = readonly_fields = ("chat", "opened", "expires", "state_shown", "replied", "warned")
 
-    opened = column("opened_at", _("opened"))
+    opened = column("opened_at", pgettext_lazy("window", "opened"))
     expires = column("expires_at", _("expires"))
     replied = column("first_reply_at", _("first reply"))
     warned = column("warned_at", _("warned"))

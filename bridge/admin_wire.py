@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import label_for_field
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -14,6 +15,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, RETRY, UNKNOWN
 
 from . import alerts, doorbell, evidence, inbox, outbox, reasons, relay
 from .admin_lists import (
@@ -65,11 +69,25 @@ class DeliveryFilter(ChoiceFilter):
     }
 
 
+# What a provider's class made of the answer, in words.
+VERDICTS = {
+    ACCEPTED: _("taken"),
+    RETRY: _("not taken, will be tried again"),
+    PERMANENT: _("refused"),
+    PAUSE: _("refused, channel paused"),
+    UNKNOWN: _("outcome unknown"),
+}
+
+
 class AttemptInline(HistoryInline):
     model = Attempt
-    fields = readonly_fields = ("number", "began", "duration_ms", "http_status", "verdict", "why", "answer")
+    fields = readonly_fields = ("number", "began", "duration_ms", "http_status", "outcome", "why", "answer")
 
     began = column("started_at", _("started"))
+
+    @admin.display(description=_("verdict"))
+    def outcome(self, attempt: Attempt) -> Any:
+        return VERDICTS.get(attempt.verdict, attempt.verdict)
 
     @admin.display(description=_("why"))
     def why(self, attempt: Attempt) -> str:
@@ -86,7 +104,7 @@ class DeliveryAdmin(HistoryAdmin):
     search_help_text = _("The number of a delivery, chat or message, or a whole key (webhook-id)")
     chat_channel_path = "conversation__chat_channel"
     fields = (
-        *("chat", "message_shown", "kind", "track", "api_channel", "state_shown", "why", "attempts", "due"),
+        *("chat", "message_shown", "kind", "tracked", "api_channel", "state_shown", "why", "attempts", "due"),
         *("key", "since", "finished", "content"),
     )
     readonly_fields = fields
@@ -95,6 +113,14 @@ class DeliveryAdmin(HistoryAdmin):
 
     since = column("created_at", _("created"))
     finished = column("finished_at", _("finished"))
+
+    @admin.display(description=_("event"))
+    def tracked(self, delivery: Delivery) -> str:
+        """The tracked kinds by their names on the channel's page."""
+        if delivery.kind != Delivery.Kind.EVENT:
+            return "–"
+        kinds = [kind for kind in delivery.track.split(",") if kind in ApiChannel.TRACKS]
+        return ", ".join(label_for_field(f"track_{kind}", ApiChannel) for kind in kinds)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """The content holds the app ID, which receivers take for a proof: admins only."""
