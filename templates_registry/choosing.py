@@ -23,7 +23,7 @@ from django.db.models import (
 )
 from django.utils import timezone
 from django.utils.functional import Promise
-from django.utils.translation import pgettext_lazy
+from django.utils.translation import get_language, pgettext_lazy
 
 from . import past
 from .components import Hole, braced, split
@@ -105,16 +105,24 @@ def in_order(rows: QuerySet[Template], *, user: Any) -> QuerySet[Template]:
     """Sorted for this person, each with ``is_favourite`` and ``used_by_me``."""
     mine = TemplateUse.objects.filter(user=user, template=OuterRef("pk"))
     lately = mine.filter(last_used_at__gte=timezone.now() - LATELY)
-    sendable = Case(When(status=Status.APPROVED, then=Value(True)), default=Value(False), output_field=BooleanField())
+    sendable = _is(Q(status=Status.APPROVED))
+    own_language = _is(Q(language__startswith=(get_language() or "")[:2]))
     return (
         rows.annotate(
             is_favourite=Exists(mine.filter(is_favourite=True)),
             used_by_me=Subquery(lately.values("last_used_at")[:1]),
             is_sendable=sendable,
+            is_own_language=own_language,
         )
         .select_related("api_channel")
-        .order_by("-is_favourite", F("used_by_me").desc(nulls_last=True), "-is_sendable", "name", "language", "pk")
+        .order_by(
+            "-is_favourite", F("used_by_me").desc(nulls_last=True), "-is_sendable", "name", "-is_own_language", "pk"
+        )
     )
+
+
+def _is(condition: Q) -> Case:
+    return Case(When(condition, then=Value(True)), default=Value(False), output_field=BooleanField())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,409 @@
+"""Templates where one writes: recognised, picked, filled in, sent, held. And what a chat knows of their values."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db.models import F
+from django.test import Client
+from django.utils import translation
+
+from bridge import conversations, held
+from bridge.desk import known
+from bridge.models import Conversation, Draft, HeldReply, Message, ServiceWindow
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import ContactInfo, MessageReceived
+from templates_registry import lifecycle
+from templates_registry.components import Place, Variable
+from templates_registry.lifecycle import By, Source
+from templates_registry.models import Status, Template, TemplateTags
+from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb
+
+pytestmark = pytest.mark.django_db
+READY = "Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче."
+SCRIPT = {"HX-Request": "true"}
+
+
+@pytest.fixture(autouse=True)
+def in_english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
+
+
+@pytest.fixture
+def channel() -> ApiChannel:
+    return ApiChannelFactory()
+
+
+@pytest.fixture
+def template(channel: ApiChannel) -> Template:
+    variables = [{"key": "1", "label": "Имя клиента"}, {"key": "2", "label": "Номер заказа"}]
+    template: Template = TemplateFactory(api_channel=channel, name="order_ready", variables=variables)
+    return template
+
+
+def anna_writes(channel: ApiChannel, text: str = "Здравствуйте") -> Conversation:
+    fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна Соколова"), text=text)
+    made = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=channel.lands_in)])
+    return made[0].conversation
+
+
+@pytest.fixture
+def chat(channel: ApiChannel) -> Conversation:
+    """Its window is shut."""
+    chat, day = anna_writes(channel), timedelta(hours=25)
+    ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
+    return chat
+
+
+@pytest.fixture
+def desk(chat: Conversation, client: Client) -> Client:
+    client.force_login(boris(chat.chat_channel))
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    return client
+
+
+def typed(desk: Client, chat: Conversation, text: str, **more: str) -> str:
+    """The panel for a text in the box; empty where there is none."""
+    answer = desk.post(f"/chats/{chat.pk}/templates/recognise/", {"text": text} | more, headers=SCRIPT)
+    assert answer.status_code in (200, 204)
+    return str(answer.content.decode())
+
+
+def kind(panel: str) -> str:
+    found = re.search(r'data-kind="(\w+)"', panel)
+    return found[1] if found else ""
+
+
+def values(panel: str) -> dict[str, str]:
+    return dict(re.findall(r'name="v\.([\w.]+)"[^>]*>\n(.*?)</textarea>', panel, re.DOTALL))
+
+
+def box(panel: str) -> str:
+    found = re.search(r'data-part="text">(.*?)</output>', panel, re.DOTALL)
+    return found[1] if found else ""
+
+
+# --- recognised while one types --------------------------------------------------------------------------
+
+
+def test_pasted_template_text_shows_its_values_as_fields(desk: Client, chat: Conversation, template: Template) -> None:
+    panel = typed(desk, chat, f"  {READY}\r\n")
+
+    assert kind(panel) == "recognised" and 'class="tp good"' in panel
+    assert 'Recognised template <b class="mono">order_ready</b> · ru' in panel
+    assert values(panel) == {"1": "Анна", "2": "№ 42"}
+    assert "Здравствуйте, <mark>Анна</mark>! Ваш заказ <mark>№ 42</mark> готов" in panel
+    assert "disabled" not in panel
+
+
+def test_an_edited_field_changes_the_text(desk: Client, chat: Conversation, template: Template) -> None:
+    edited = {"v.1": "Анна", "v.2": "№ 43", "kind": "recognised"}
+
+    panel = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/", edited, headers=SCRIPT).content.decode()
+
+    assert box(panel) == "Здравствуйте, Анна! Ваш заказ № 43 готов к выдаче."
+    picked = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/", edited | {"kind": "?"}, headers=SCRIPT)
+    assert box(picked.content.decode()) == ""
+
+
+def test_a_near_miss_shows_the_words_and_takes_the_values_over(
+    desk: Client, chat: Conversation, template: Template
+) -> None:
+    panel = typed(desk, chat, "Здравствуйте, Анна! Ваш заказ № 42 готово к выдаче.")
+
+    assert kind(panel) == "near"
+    assert "approved: <ins>готов</ins>" in panel and "yours: <del>готово</del>" in panel
+    taken = dict(re.findall(r'type="hidden" name="(v\.\d)" value="(.*?)"', panel))
+    assert taken == {"v.1": "Анна", "v.2": "№ 42"}
+    answer = desk.post(
+        f"/chats/{chat.pk}/templates/{template.pk}/", taken | {"kind": "recognised", "open": "1"}, headers=SCRIPT
+    )
+    assert box(answer.content.decode()) == READY
+
+
+def test_a_text_of_two_templates_gives_both_to_choose_with_their_values(
+    desk: Client, chat: Conversation, template: Template
+) -> None:
+    other = TemplateFactory(api_channel=template.api_channel, name="order_any", body="Здравствуйте, {{1}} к выдаче.")
+
+    panel = typed(desk, chat, READY)
+
+    assert kind(panel) == "ambiguous"
+    choices = re.findall(r'formaction="(.*?)" name="choice" value="(.*?)"', panel)
+    assert len(choices) == 2
+    told = {address: json.loads(value.replace("&quot;", '"')) for address, value in choices}
+    address = f"/chats/{chat.pk}/templates/{other.pk}/"
+    assert told[address] == {"1": "Анна! Ваш заказ № 42 готов"}
+    chosen = desk.post(address, {"choice": json.dumps(told[address]), "open": "1"}, headers=SCRIPT).content.decode()
+    assert kind(chosen) == "recognised" and box(chosen) == READY
+
+
+@pytest.mark.parametrize("choice", ["[", "[1]", '{"1": 2}', "x" * 50_000])
+def test_a_broken_choice_is_no_server_error(desk: Client, chat: Conversation, template: Template, choice: str) -> None:
+    answer = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/", {"choice": choice}, headers=SCRIPT)
+
+    assert values(answer.content.decode()) == {"1": "", "2": ""}
+
+
+def test_an_unfilled_variable_gets_what_the_chat_knows(desk: Client, chat: Conversation, template: Template) -> None:
+    panel = typed(desk, chat, "Здравствуйте, {{1}}! Ваш заказ {{2}} готов к выдаче.")
+
+    assert kind(panel) == "recognised" and 'class="tp warn"' in panel
+    assert values(panel) == {"1": "Анна", "2": ""}
+    assert "not ready yet" in panel and "1 value is not filled in." in panel and "disabled" in panel
+
+
+def test_a_former_text_offers_the_new_one(desk: Client, chat: Conversation, template: Template) -> None:
+    pattern = TemplateFactory(body="Добрый день, {{1}}! Заказ {{2}} ждёт вас.").pattern
+    lifecycle.change_text(template, pattern, by=By(source=Source.PROVIDER))
+
+    panel = typed(desk, chat, READY)
+
+    assert kind(panel) == "near"
+    assert "previous text" in panel and "Take the new text" in panel
+    assert 'name="v.1" value="Анна"' in panel
+
+
+def test_a_paused_template_says_so_and_offers_another_way(desk: Client, chat: Conversation, template: Template) -> None:
+    lifecycle.change_status(template, Status.PAUSED, by=By(source=Source.PROVIDER))
+
+    panel = typed(desk, chat, READY)
+
+    assert kind(panel) == "says" and "paused" in panel and "Hold this text" in panel
+
+
+def test_free_text_is_left_in_peace_until_it_is_sent(desk: Client, chat: Conversation, template: Template) -> None:
+    assert typed(desk, chat, "Поменяем завтра") == ""
+
+    panel = typed(desk, chat, "Поменяем завтра", sent="1")
+
+    assert kind(panel) == "says" and "Hold this text" in panel
+
+
+def test_in_an_open_window_only_where_the_channel_wants_it(
+    desk: Client, channel: ApiChannel, template: Template
+) -> None:
+    chat = anna_writes(channel)
+
+    assert typed(desk, chat, READY) == ""
+    assert "data-recognises" not in desk.get(f"/chats/{chat.pk}/").content.decode()
+    ApiChannel.objects.update(template_in_window=True)
+    assert kind(typed(desk, chat, READY)) == "recognised"
+    assert typed(desk, chat, READY.replace("готов", "готово")) == ""
+    assert "data-recognises" in desk.get(f"/chats/{chat.pk}/").content.decode()
+
+
+def test_what_an_operators_tags_hide_is_not_shown(desk: Client, chat: Conversation, template: Template) -> None:
+    Template.objects.update(tags=["склад"])
+    TemplateTags.objects.create(user=boris(), tags=["витрина"])
+
+    assert typed(desk, chat, READY) == ""
+    assert desk.post(f"/chats/{chat.pk}/templates/{template.pk}/", headers=SCRIPT).status_code == 404
+
+
+# --- picked ----------------------------------------------------------------------------------------------
+
+
+def test_the_picker_offers_what_can_be_sent_here(desk: Client, chat: Conversation, template: Template) -> None:
+    more = {"api_channel": template.api_channel}
+    liked = TemplateFactory(name="z_liked", body="Ждём вас, {{1}}!", **more)
+    lifecycle.set_favourite(liked.pk, user=boris(), is_favourite=True)
+    TemplateFactory(name="paused", status=Status.PAUSED, **more)
+    TemplateFactory(name="elsewhere")
+
+    def picks(query: str = "") -> list[str]:
+        answer = desk.get(f"/chats/{chat.pk}/templates/?find={query}", headers=SCRIPT)
+        return re.findall(r'<b class="cut">(.*?)</b>', answer.content.decode())
+
+    assert picks() == ["z_liked", "order_ready"]
+    assert picks("выдаче") == ["order_ready"]
+    assert picks("нет такого") == []
+
+
+def test_a_picked_template_is_sent_and_the_box_stays_a_draft(
+    desk: Client, chat: Conversation, template: Template
+) -> None:
+    opened = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/", {"open": "picked"}, headers=SCRIPT)
+    assert kind(opened.content.decode()) == "picked" and values(opened.content.decode())["1"] == "Анна"
+
+    posted = {"v.1": "Анна", "v.2": "№ 42", "kind": "picked", "text": "И ещё кое-что"}
+    sent = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/send/", posted, headers=SCRIPT)
+
+    assert sent.json() == {"sent": True, "sentence": ""}
+    assert Message.objects.get(direction="outbound").text == READY
+    assert Draft.objects.get().text == "И ещё кое-что"
+
+
+def test_a_recognised_text_leaves_no_draft(desk: Client, chat: Conversation, template: Template) -> None:
+    desk.post(f"/chats/{chat.pk}/draft/", {"text": READY})
+
+    posted = {"v.1": "Анна", "v.2": "№ 42", "kind": "recognised", "text": READY}
+    answer = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/send/", posted)
+
+    assert answer["Location"] == f"/chats/{chat.pk}/"
+    assert not Draft.objects.exists()
+    assert "Template · order_ready" in desk.get(f"/chats/{chat.pk}/").content.decode()
+
+
+def test_what_is_not_ready_is_not_sent(desk: Client, chat: Conversation, template: Template) -> None:
+    posted = {"v.1": "Анна", "v.2": "", "text": READY}
+
+    by_script = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/send/", posted, headers=SCRIPT).json()
+    by_form = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/send/", posted)
+
+    assert by_script["sent"] is False and "Номер заказа" in by_script["sentence"]
+    assert by_form.status_code == 422 and values(by_form.content.decode())["1"] == "Анна"
+    assert not Message.objects.filter(direction="outbound").exists()
+
+
+def test_a_refused_reply_comes_back_with_the_panel_without_a_script(
+    desk: Client, chat: Conversation, template: Template
+) -> None:
+    answer = desk.post(f"/chats/{chat.pk}/send/", {"text": READY.replace("готов", "готово")})
+
+    assert answer.status_code == 422
+    assert kind(answer.content.decode()) == "near"
+
+
+def test_picker_and_panel_work_without_a_script(desk: Client, chat: Conversation, template: Template) -> None:
+    picker = desk.get(f"/chats/{chat.pk}/templates/").content.decode()
+    panel = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/", {"open": "picked", "text": "Моё"}).content.decode()
+
+    assert 'id="chat_head"' in picker and kind(picker) == "picker"
+    assert kind(panel) == "picked" and ">Моё</textarea>" in panel
+
+
+def test_nobody_else_reaches_the_chat_or_its_templates(chat: Conversation, template: Template, client: Client) -> None:
+    client.force_login(gleb())
+    here = f"/chats/{chat.pk}"
+
+    assert client.get(f"{here}/templates/").status_code == 404
+    for what in ("recognise/", f"{template.pk}/", f"{template.pk}/send/", f"{template.pk}/hold/"):
+        assert client.post(f"{here}/templates/{what}", {"text": READY}).status_code == 404
+    assert client.post(f"{here}/held/1/back/").status_code == 404
+    assert not Message.objects.filter(direction="outbound").exists()
+
+
+def test_a_template_of_another_channel_cannot_be_used(desk: Client, chat: Conversation) -> None:
+    elsewhere = TemplateFactory(api_channel=ApiChannelFactory(watched=list(chat.api_channel.watched.all())))
+
+    for what in ("", "send/", "hold/"):
+        assert desk.post(f"/chats/{chat.pk}/templates/{elsewhere.pk}/{what}", headers=SCRIPT).status_code == 404
+
+
+def test_values_cannot_become_markup(desk: Client, chat: Conversation, template: Template) -> None:
+    evil = "<img src=x onerror=alert(1)>\"'</textarea><script>alert(1)</script>"
+
+    panel = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/", {"v.1": evil, "kind": "recognised"}, headers=SCRIPT)
+
+    assert "<script" not in panel.content.decode() and "<img" not in panel.content.decode()
+
+
+# --- held ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opener(channel: ApiChannel) -> Template:
+    template: Template = TemplateFactory(api_channel=channel, name="we_answered", body="Мы ответили. Напишите нам.")
+    return template
+
+
+def holds(desk: Client, chat: Conversation, opener: Template, text: str = "Поменяем завтра") -> Any:
+    return desk.post(f"/chats/{chat.pk}/templates/{opener.pk}/hold/", {"text": text}, headers=SCRIPT).json()
+
+
+def shown(desk: Client, chat: Conversation) -> str:
+    return str(desk.get(f"/chats/{chat.pk}/").content.decode())
+
+
+def test_a_held_text_is_shown_and_follows_when_the_client_writes(
+    desk: Client, chat: Conversation, channel: ApiChannel, opener: Template
+) -> None:
+    assert holds(desk, chat, opener)["sent"] is True
+    assert "Held until the client writes" in shown(desk, chat)
+    version = re.search(r'data-version="([^"]+)" data-seen', shown(desk, chat))
+
+    anna_writes(channel, "Что у вас?")
+    held.release([chat.pk])
+
+    page = shown(desk, chat)
+    assert "Held until the client writes" not in page
+    assert "sent when the client wrote" in page
+    assert HeldReply.objects.get().state == "released"
+    assert version and version[1] not in page
+
+
+def test_a_held_text_is_taken_back(desk: Client, chat: Conversation, opener: Template) -> None:
+    holds(desk, chat, opener)
+    number = HeldReply.objects.get().pk
+    before = shown(desk, chat)
+
+    assert desk.post(f"/chats/{chat.pk}/held/{number}/back/", headers=SCRIPT).status_code == 204
+    assert desk.post(f"/chats/{chat.pk}/held/{number}/back/", headers=SCRIPT).status_code == 422
+
+    assert "Take back" in before and "Take back" not in shown(desk, chat)
+    assert Draft.objects.get().text == "Поменяем завтра"
+
+
+def test_an_empty_text_is_not_held(desk: Client, chat: Conversation, opener: Template) -> None:
+    assert holds(desk, chat, opener, text=" ")["sent"] is False
+    assert holds(desk, chat, opener, text="я" * 5_000)["sent"] is False
+
+    assert not HeldReply.objects.exists() and not Message.objects.filter(direction="outbound").exists()
+
+
+def test_a_held_text_of_one_chat_is_not_reached_through_another(
+    desk: Client, chat: Conversation, opener: Template
+) -> None:
+    holds(desk, chat, opener)
+    fact = MessageReceived(contact=ContactInfo(external_id="igor", name="Игорь"), text="?")
+    made = conversations.receive(chat.api_channel, [conversations.Incoming(fact=fact, chat_channel=chat.chat_channel)])
+    other = made[0].conversation
+
+    number = HeldReply.objects.get().pk
+    assert desk.post(f"/chats/{other.pk}/held/{number}/back/", headers=SCRIPT).status_code == 422
+    assert HeldReply.objects.get().state == "held"
+
+
+# --- known values ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variable", "is_name"),
+    [
+        (Variable("1", label="Имя клиента"), True),
+        (Variable("1", label="Клиент"), True),
+        (Variable("first_name"), True),
+        (Variable("1", hint="Client's name"), True),
+        (Variable("1", example="Анна"), True),
+        (Variable("1", label="Номер заказа", example="Анна"), False),
+        (Variable("1", label="Название магазина"), False),
+        (Variable("product_name"), False),
+        (Variable("1", label="Имя менеджера"), False),
+        (Variable("1", label="Телефон клиента"), False),
+        (Variable("1", example="Москва"), False),
+        (Variable("1"), False),
+        (Variable("header.1", place=Place.HEADER, example="Анна"), True),
+    ],
+)
+def test_what_means_a_clients_name(variable: Variable, is_name: bool) -> None:
+    assert known.means_a_name(variable) is is_name
+
+
+@pytest.mark.parametrize(
+    ("name", "example", "said"),
+    [
+        ("Анна Соколова", "Мария", "Анна"),
+        ("Анна Соколова", "", "Анна Соколова"),
+        ("Анна", "Мария Иванова", "Анна"),
+        ("  ", "Мария", ""),
+    ],
+)
+def test_as_much_of_the_name_as_the_example_has(name: str, example: str, said: str) -> None:
+    assert known.name_like(name, example) == said
