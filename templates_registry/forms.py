@@ -6,8 +6,7 @@ show the message and its problems while one types.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -24,15 +23,11 @@ from .components import (
     LOCATION,
     TEXT,
     Button,
-    Format,
-    Header,
     Level,
     Place,
     Problem,
     Variable,
     braced,
-    is_number,
-    names_in,
 )
 from .components import Template as Pattern
 from .graph import NotATemplate
@@ -40,6 +35,7 @@ from .languages import LANGUAGES
 from .linting import lint
 from .listed import LONGEST_TAG
 from .models import Category, Template
+from .posted import buttons_in, pattern_from
 from .rendering import Rendering, render
 from .validating import BUTTONS_LIMIT
 
@@ -59,7 +55,6 @@ BUTTON_KINDS = (
     ("PHONE_NUMBER", gettext_lazy("phone number")),
     ("COPY_CODE", gettext_lazy("copy a code")),
 )
-VARIABLE_FIELDS = ("label", "example", "hint", "default")
 
 Choices = list[tuple[str, Any]]
 
@@ -216,7 +211,7 @@ class TemplateForm(forms.ModelForm):
         return [problem for problem in self.problems if problem.field == row or problem.field.startswith(f"{row}.")]
 
     def button_rows(self) -> list[ButtonRow]:
-        rows = list(_posted_buttons(self.data)) if self.is_bound else []
+        rows = list(buttons_in(self.data)) if self.is_bound else []
         if not self.is_bound:
             rows = [(button, str(index)) for index, button in enumerate(self.pattern.buttons)]
         rows = rows[:BUTTONS_LIMIT]
@@ -253,78 +248,6 @@ class TemplateForm(forms.ModelForm):
 
 def _field_of(problem: Problem) -> str:
     return "header_text" if problem.field == "header" else problem.field
-
-
-# --- from what was posted --------------------------------------------------------------------------------
-
-
-def pattern_from(data: Mapping[str, Any], *, kept: Pattern | None) -> Pattern:
-    """What a posted form says, be it finished or not. ``kept``: the template as it is stored."""
-    told = {name: str(data.get(name) or "") for name in ("name", "language", "category", "header_text", "footer")}
-    body = str(data.get("body") or "").replace("\r\n", "\n")
-    header = _header(str(data.get("header_kind") or ""), told["header_text"].strip(), kept)
-    names = names_in(body) + (names_in(header.text) if header else [])
-    variables = _posted_variables(data)
-    buttons = []
-    for index, (button, origin) in enumerate(_posted_buttons(data)):
-        variable = variables.get(f"button.{index}")
-        button = replace(button, example=variable.example if variable else "")
-        buttons.append(_with_extra(button, origin, kept))
-    return Pattern(
-        name=(told["name"] or (kept.name if kept else "")).strip(),
-        language=told["language"] or (kept.language if kept else ""),
-        category=told["category"] or (kept.category if kept else ""),
-        header=header,
-        body=body.strip("\n"),
-        footer=told["footer"].strip(),
-        buttons=tuple(buttons[:BUTTONS_LIMIT]),
-        format=Format.NAMED if any(not is_number(name) for name in names) else Format.NUMBERED,
-        described=tuple(variables.values()),
-        asked_category=kept.asked_category if kept and told["category"] in ("", kept.category) else "",
-        others=kept.others if kept else (),
-    )
-
-
-def _header(kind: str, text: str, kept: Pattern | None) -> Header | None:
-    if not kind:
-        return None
-    former = kept.header if kept else None
-    handle = former.handle if former and former.kind == kind else ""
-    return Header(kind=kind, text=text if kind == TEXT else "", handle=handle)
-
-
-def _posted_buttons(data: Mapping[str, Any]) -> Iterator[tuple[Button, str]]:
-    for index in range(BUTTONS_LIMIT + 1):
-        said = {
-            name: str(data.get(f"buttons-{index}-{name}") or "").strip()
-            for name in ("kind", "text", "url", "phone_number", "origin")
-        }
-        kind = said["kind"]
-        if not kind:
-            continue
-        url = said["url"] if kind == "URL" else ""
-        phone = said["phone_number"] if kind == "PHONE_NUMBER" else ""
-        yield Button(kind, text=said["text"], url=url, phone_number=phone), said["origin"]
-
-
-def _with_extra(button: Button, origin: str, kept: Pattern | None) -> Button:
-    """What the provider said of this button besides goes on with it."""
-    if kept is None or not origin.isdigit() or int(origin) >= len(kept.buttons):
-        return button
-    former = kept.buttons[int(origin)]
-    return replace(button, extra=former.extra) if former.kind == button.kind else button
-
-
-def _posted_variables(data: Mapping[str, Any]) -> dict[str, Variable]:
-    found: dict[str, Variable] = {}
-    index = 0
-    while (key := data.get(f"variables-{index}-key")) and index < 200:
-        said = {name: str(data.get(f"variables-{index}-{name}") or "").strip() for name in VARIABLE_FIELDS}
-        found[str(key)] = Variable(
-            str(key), label=said["label"], example=said["example"], hint=said["hint"], default=said["default"]
-        )
-        index += 1
-    return found
 
 
 # --- names for people ------------------------------------------------------------------------------------
