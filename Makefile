@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
 REQUIREMENTS := requirements.txt tests/requirements.txt
 
-.PHONY: up install test check messages requirements
+.PHONY: up install test faults check messages requirements
 .DEFAULT_GOAL := up
 
 up: install
@@ -27,6 +27,10 @@ install:
 
 test: install
 	@$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
+
+# Everything broken on purpose, at full length (an hour and more); SCALE=0.1 for a tenth of what takes long.
+faults: install
+	@$(RUN) -m tests.faults $(ARGS)
 
 # The production check sees production's settings, whatever this shell has set.
 check: install

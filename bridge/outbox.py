@@ -13,11 +13,14 @@ import logging
 import time
 import traceback
 import uuid
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
@@ -49,6 +52,35 @@ LOOK_SECONDS = 0.25  # while only slow calls are under way, look so often for wh
 KEPT_ANSWER = 2_000  # characters of an answer that are kept with the attempt
 DEATHS = 2  # tries that were cut off before a delivery is a suspect
 SUSPECTS_SECONDS = 5.0  # of a run, at most so long for suspects (and the call that is under way then)
+
+
+LOCK_SPACE = 7_202  # the first half of our advisory locks' numbers
+
+
+@contextmanager
+def place(worker: str) -> Iterator[bool]:
+    """Whether one more run may start at this worker: at most all of its processes but one hand over at a time.
+
+    So what comes in is worked off even while every call that goes out hangs until its deadline. The place is a lock
+    of the database's session: a process that dies gives it back.
+    """
+    number = next((number for number in _places(worker) if _lock("pg_try_advisory_lock", number)), None)
+    try:
+        yield number is not None
+    finally:
+        if number is not None:
+            _lock("pg_advisory_unlock", number)
+
+
+def _places(worker: str) -> list[int]:
+    first = zlib.crc32(worker.encode()) % 2**30
+    return [first + number for number in range(max(settings.WORKER_CONCURRENCY - 1, 1))]
+
+
+def _lock(function: str, number: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {function}(%s, %s)", [LOCK_SPACE, number])
+        return bool(cursor.fetchone()[0])
 
 
 def drain() -> int:
@@ -135,11 +167,11 @@ RETURNING d.id, due.was
 
 
 def claim(token: uuid.UUID, *, limit: int, suspects: bool = False) -> list[Claimed]:
-    """Lease up to ``limit`` due deliveries under ``token``: the suspects, or all others. Committed before it returns."""
+    """Lease up to ``limit`` due deliveries under ``token``: suspects, or all others. Committed before it returns."""
     if limit <= 0:
         return []
     with transaction.atomic(), connection.cursor() as cursor:
-        values = {"in_flight": IN_FLIGHT, "limit": limit, "token": token, "lease": LEASE_SECONDS}
+        values: dict[str, Any] = {"in_flight": IN_FLIGHT, "limit": limit, "token": token, "lease": LEASE_SECONDS}
         values |= {"deaths": DEATHS, "suspects": suspects}
         cursor.execute(CLAIM, values | {"probes": breaker.probes()})
         was = dict(cursor.fetchall())

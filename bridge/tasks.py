@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery import shared_task
 
 from templates_registry import syncing
@@ -16,11 +18,12 @@ def drain_inbox() -> int:
     return inbox.drain()
 
 
-@shared_task
-def drain_outbox() -> int:
+@shared_task(bind=True)
+def drain_outbox(self: Any) -> int:
     doorbell.answered(doorbell.OUTBOUND)
     housekeeping.beat_seldom("outbound")
-    return outbox.drain()
+    with outbox.place(str(self.request.hostname)) as is_free:
+        return outbox.drain() if is_free else 0
 
 
 @shared_task

@@ -50,7 +50,7 @@ class ProviderWebhook(APIView):
 def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
     """Store one event of the API channel whose path this is, and answer 200."""
     provider = messengers().get(kind)
-    api_channel = ApiChannel.objects.filter(kind=kind, path_token=token).first() if provider else None
+    api_channel = ApiChannel.objects.filter(kind=kind).by_path_token(token) if provider else None
     if provider is None or api_channel is None:
         return JsonResponse({"error": "No such webhook address."}, status=404)
     try:

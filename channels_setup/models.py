@@ -93,6 +93,10 @@ class ApiChannelQuerySet(models.QuerySet["ApiChannel"]):
         found = Secret.objects.filter(digest=secrecy.fingerprint(secret)).select_related("api_channel").first()
         return found.api_channel if found and found.is_valid(timezone.now()) else None
 
+    def by_path_token(self, token: str) -> ApiChannel | None:
+        """The API channel with this token in its paths. A stranger's token may hold what PostgreSQL cannot (NUL)."""
+        return self.filter(path_token=token).first() if token.isascii() and token.isprintable() else None
+
 
 class ApiChannel(models.Model):
     """One messenger account at one provider, as set up in the four blocks of the set-up guide."""

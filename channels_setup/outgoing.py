@@ -272,6 +272,10 @@ def send(request: HttpRequest, *, most_bytes: int = ANSWER_CAP_BYTES) -> HttpAns
         answer = _adapter().send(prepared, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), proxies={})
         if state.get("cut"):
             raise OutcomeUnknown  # a head that broke off reads like a whole one
+        if answer.status_code < 200:
+            # "102 Processing", "103 Early Hints": http.client takes them for the answer, and the real one follows.
+            answer.raw.close()
+            raise OutcomeUnknown
         return HttpAnswer(
             status=answer.status_code,
             headers={name.lower(): value for name, value in answer.headers.items()},

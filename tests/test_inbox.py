@@ -48,7 +48,10 @@ def test_an_event_is_stored_as_it_came_answered_and_worked_off_later(client: Cli
     assert event.state == "processed"
 
 
-@pytest.mark.parametrize("path", ["/webhooks/sandbox/nonsense/", "/webhooks/nobody/x/", "/webhooks/acebot/{token}/"])
+@pytest.mark.parametrize(
+    "path",
+    ["/webhooks/sandbox/nonsense/", "/webhooks/nobody/x/", "/webhooks/acebot/{token}/", "/webhooks/sandbox/%00/"],
+)
 def test_a_wrong_address_is_refused_without_a_row(client: Client, phone: ApiChannel, path: str) -> None:
     response = client.post(path.format(token=phone.path_token), b"{}", content_type="application/json")
 

@@ -523,6 +523,22 @@ def test_a_dead_workers_claim_is_taken_over_and_its_late_result_refused(
     assert Message.objects.get(direction="outbound").status == "sent"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_one_process_of_a_worker_is_always_left_for_what_comes_in(settings: Any) -> None:
+    settings.WORKER_CONCURRENCY = 3
+    all_have_asked = Barrier(4)
+
+    def ask(worker: str) -> bool:
+        with outbox.place(worker) as is_free:
+            all_have_asked.wait(10)
+            return is_free
+
+    found = at_once(*[lambda name=name: ask(name) for name in ("one", "one", "one", "two")])
+
+    assert sorted(found[:3]) == [False, True, True]
+    assert found[3]
+
+
 def test_what_workers_died_over_twice_is_tried_alone(api_channel: ApiChannel, receiver: Receiver) -> None:
     for who in ("anna", "client-2"):
         boris_answers(anna_writes(api_channel, who=who))

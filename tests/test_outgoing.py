@@ -264,7 +264,10 @@ def test_a_body_that_drips_is_cut_and_the_status_counts(drip: Callable[[bytes, b
 
 
 @pytest.mark.usefixtures("open_loopback")
-@pytest.mark.parametrize("garbage", [b"nonsense\r\n\r\n", b"HTTP/1.1 999999 X\r\n\r\n", b"\x16\x03\x01" * 50])
+@pytest.mark.parametrize(
+    "garbage",
+    [b"HTTP/1.1 103 Early Hints\r\n\r\n", b"nonsense\r\n\r\n", b"HTTP/1.1 999999 X\r\n\r\n", b"\x16\x03\x01" * 50],
+)
 def test_garbage_is_an_unknown_outcome_and_no_crash(drip: Callable[[bytes, bytes], str], garbage: bytes) -> None:
     with pytest.raises(outgoing.OutcomeUnknown):
         outgoing.send(post(drip(garbage, b"")))

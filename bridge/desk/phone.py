@@ -80,7 +80,7 @@ def messages(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _channel_or_404(token: str) -> ApiChannel:
-    channel = ApiChannel.objects.filter(path_token=token).first()
+    channel = ApiChannel.objects.all().by_path_token(token)
     if channel is None or not channel.provider.has_phone_page:
         raise Http404
     return channel

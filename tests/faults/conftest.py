@@ -1,0 +1,100 @@
+"""Sizes, the shared stack, and the table of figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.stack import Stack
+
+FULL = os.environ.get("FAULTS") == "full"
+SCALE = float(os.environ.get("SCALE", "1"))
+SEED = int(os.environ.get("SEED", "20261122"))
+SHORT_LEASE = 4
+LEASE = 60 if FULL else SHORT_LEASE
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "fault(number, figure): a test of the plan, and the figure to reach")
+
+
+@pytest.fixture
+def size(request: pytest.FixtureRequest) -> Callable[..., int]:
+    """``size(short, full)``: the number for this run. ``fixed=True``: SCALE does not touch it."""
+
+    def choose(short: int, full: int, *, fixed: bool = False) -> int:
+        if not FULL:
+            return short
+        chosen = full if fixed else max(short, round(full * SCALE))
+        if chosen < full:
+            request.node.user_properties.append(("scaled", f"{chosen} of {full}"))
+        return min(chosen, full)
+
+    return choose
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Write down what was reached; said before it is judged."""
+
+    def say(text: str) -> None:
+        print(f"measured: {text}")
+        request.node.user_properties.append(("measured", text))
+
+    return say
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    started = Stack(**({} if FULL else {"FAULTS_LEASE": str(SHORT_LEASE)}))
+    yield started
+    started.stop()
+    if keep := os.environ.get("FAULTS_KEEP"):
+        shutil.copytree(started.folder / "logs", keep, dirs_exist_ok=True)
+    shutil.rmtree(started.folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def gates_open(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a test did to the servers is over when it ends."""
+    yield
+    if "stack" in request.fixturenames:
+        stack: Stack = request.getfixturevalue("stack")
+        stack.database.open()
+        stack.broker.open()
+        stack.receiver.behaviours.clear()
+        stack.receiver.judges.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[Any]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    path = os.environ.get("FAULTS_REPORT")
+    done = report.when == "call" or (report.when == "setup" and not report.passed)
+    if path and done and (mark := item.get_closest_marker("fault")):
+        with Path(path).open("a") as file:
+            file.write(json.dumps(line_of(item, report, mark)) + "\n")
+    return report
+
+
+def line_of(item: pytest.Item, report: pytest.TestReport, mark: pytest.Mark) -> dict[str, str]:
+    said = [text for name, text in item.user_properties if name == "measured"]
+    scaled = [text for name, text in item.user_properties if name == "scaled"]
+    if report.skipped:
+        verdict, reached = "not run", str(report.longrepr[2]).removeprefix("Skipped: ") if report.longrepr else ""
+    elif report.failed:
+        why = str(getattr(report.longrepr, "reprcrash", report.longrepr)).splitlines()[0][-300:]
+        verdict, reached = "**not reached**", "; ".join([*said, why])
+    else:
+        verdict, reached = "reached", "; ".join(said)
+        if scaled:
+            verdict += f", not at full length ({', '.join(scaled)})"
+    return {"number": mark.args[0], "figure": mark.args[1], "reached": reached, "verdict": verdict}

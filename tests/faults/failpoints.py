@@ -1,0 +1,72 @@
+"""Points at which a process of the rig's stack kills itself; nothing of this is in the product.
+
+A file DATA_DIR/failpoints/<point>.<number> is good for one kill: whoever removes it dies there. FAULTS_LEASE shortens
+the lease, so that a short run need not wait a minute for what a dead worker held.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+
+POISON = "FAULTS-POISON"
+
+
+def folder(data_dir: Path) -> Path:
+    return data_dir / "failpoints"
+
+
+def taken(point: str) -> bool:
+    """Use one token up, if there is one."""
+    for token in folder(Path(settings.DATA_DIR)).glob(f"{point}.*"):
+        try:
+            token.unlink()
+        except FileNotFoundError:
+            continue
+        return True
+    return False
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Failpoints(AppConfig):
+    name = "tests.faults"
+    label = "faults"
+
+    def ready(self) -> None:
+        from bridge import doorbell, outbox
+
+        if lease := os.environ.get("FAULTS_LEASE"):
+            outbox.LEASE_SECONDS = int(lease)
+        claim, attempt, ring = outbox.claim, outbox.attempt, doorbell.ring
+
+        def claim_and_die(*args: Any, **kwargs: Any) -> Any:
+            claimed = claim(*args, **kwargs)
+            if any(item.delivery.attempts == 1 for item in claimed) and taken("after_claim"):
+                die()
+            return claimed
+
+        def attempt_and_die(claimed: Any, account: Any) -> Any:
+            if POISON in str(claimed.delivery.payload):
+                die()
+            tried = attempt(claimed, account)
+            if claimed.delivery.attempts == 1 and tried.http_status == 200 and taken("after_200"):
+                die()
+            return tried
+
+        def ring_or_not(bell: str) -> None:
+            if taken("die_before_doorbell"):
+                die()
+            if not taken("doorbell_lost"):
+                ring(bell)
+
+        outbox.claim = claim_and_die
+        outbox.attempt = attempt_and_die
+        doorbell.ring = ring_or_not

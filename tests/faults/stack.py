@@ -1,0 +1,260 @@
+"""The real stack in a folder of its own, behind two gates, with shops (channels) made for each test."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+import redis
+from django.conf import settings
+
+from channels_setup import secrecy
+from config.servers import attach
+from tests.faults import failpoints
+from tests.faults.gate import TcpGate
+from tests.faults.receiver import HostileReceiver
+from tests.test_stack import SURROUNDINGS, free_port
+
+CANARY = "КАНАРЕЙКА-7731"  # in every text: must be in no log
+PHONE = "+79990007731"
+TRACKS = ("new_ticket", "comment", "change", "rating", "new_chat", "message", "resumed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shop:
+    """A chat channel with a training phone's channel (its clients come by webhook) and one that posts to ``path``."""
+
+    path: str
+    chat_channel: int
+    phone: int
+    phone_path: str  # of the webhook
+    poster: int
+    poster_path: str
+    secret: str
+    log_sizes: tuple[tuple[str, int], ...]  # when it was made
+
+
+class Stack:
+    def __init__(self, **environment: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="okno-faults-"))
+        self.servers = attach(data_dir=self.folder, kinds=("postgres", "valkey"))
+        self.database = TcpGate(self.servers.state("postgres")["port"])
+        self.broker = TcpGate(self.servers.state("valkey")["port"])
+        self.receiver = HostileReceiver(self.folder / "received.jsonl")
+        self.port = free_port()
+        failpoints.folder(self.folder).mkdir()
+        kept = {name: text for name, text in os.environ.items() if name not in SURROUNDINGS}
+        self.environment = kept | {
+            "DATA_DIR": str(self.folder),
+            "DEMO": "0",
+            "PORT": str(self.port),
+            "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
+            "SECRET_KEY": os.environ["SECRET_KEY"],
+            "FIELD_KEYS": os.environ["FIELD_KEYS"],  # ours, so that we can make secret keys for it
+            "DATABASE_URL": through(self.servers.urls["DATABASE_URL"], self.database.port),
+            "REDIS_URL": through(self.servers.urls["REDIS_URL"], self.broker.port),
+            "WORKER_CONCURRENCY": "2",
+            **environment,
+        }
+        self.valkey: Any = redis.Redis.from_url(self.servers.urls["REDIS_URL"])
+        self.kills = 0
+        self.shops = 0
+        self.lock = threading.Lock()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+        self.operator = self.rows(
+            "INSERT INTO auth_user (password, is_superuser, username, first_name, last_name, email, is_staff,"
+            " is_active, date_joined) VALUES ('!', TRUE, 'boris', '', '', '', FALSE, TRUE, now()) RETURNING id"
+        )[0][0]
+
+    # --- the processes ---
+
+    def start(self) -> None:
+        with open(self.folder / "up.log", "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "up", "--die-with-parent"],
+                cwd=settings.BASE_DIR,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        eventually(lambda: "ready" in self.words() or self.process is None or self.process.poll() is not None)
+        assert "ready" in self.words(), self.words()
+
+    def words(self) -> str:
+        return (self.folder / "up.log").read_text(errors="replace")
+
+    def pids(self) -> dict[str, int]:
+        """The parts and their children: what may be killed, all of it ours."""
+        with suppress(OSError, ValueError):
+            listed = json.loads((self.folder / "stack.json").read_text())["processes"]
+            found = {process["name"]: process["pid"] for process in listed}
+            for name, pid in list(found.items()):
+                found |= {f"{name} child {child}": child for child in children(pid)}
+            return found
+        return {}
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> bool:
+        pid = self.pids().get(name)
+        if pid is None:
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+            self.kills += 1
+            return True
+        return False
+
+    def arm(self, point: str, count: int) -> None:
+        for number in range(count):
+            (failpoints.folder(self.folder) / f"{point}.{number:04d}").touch()
+
+    def armed(self, point: str) -> int:
+        return len(list(failpoints.folder(self.folder).glob(f"{point}.*")))
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(30)
+        self.receiver.close()
+        self.valkey.close()
+        for gate in (self.database, self.broker):
+            gate.close()
+        self.servers.leave()
+
+    def logs(self, *, since: Shop | None = None) -> dict[str, str]:
+        """File -> its words, from the making of the shop on."""
+        files = [*(self.folder / "logs").glob("*.log*"), self.folder / "up.log"]
+        begins = dict(since.log_sizes) if since else {}
+        return {file.name: file.read_bytes()[begins.get(file.name, 0) :].decode(errors="replace") for file in files}
+
+    # --- its database, past the gate ---
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with psycopg2.connect(self.servers.urls["DATABASE_URL"], connect_timeout=5) as connection:
+            with connection.cursor() as cursor:
+                cursor.execute(query, values)
+                found = cursor.fetchall() if cursor.description else []
+            connection.commit()
+        connection.close()
+        return found
+
+    def one(self, query: str, values: Sequence[Any] = ()) -> Any:
+        return self.rows(query, values)[0][0]
+
+    def shop(self, **channel: Any) -> Shop:
+        with self.lock:
+            self.shops += 1
+            path = f"/shop-{self.shops}"
+        chat_channel = self.one(
+            "INSERT INTO channels_setup_chatchannel (name, kind, company_id, created_at)"
+            " VALUES (%s, 'desk', 1, now()) RETURNING id",
+            [path],
+        )
+        phone, phone_path = self._channel("sandbox", "", chat_channel)
+        poster, poster_path = self._channel("acebot", self.receiver.url(path), chat_channel, **channel)
+        return Shop(
+            path=path,
+            chat_channel=chat_channel,
+            phone=phone,
+            phone_path=phone_path,
+            poster=poster,
+            poster_path=poster_path,
+            secret=self.new_secret(poster),
+            log_sizes=tuple((name, len(text.encode())) for name, text in self.logs().items()),
+        )
+
+    def _channel(self, kind: str, redirect_url: str, chat_channel: int, **more: Any) -> tuple[int, str]:
+        token = secrecy.new_path_token()
+        values: dict[str, Any] = {
+            **{f"track_{kind}": kind in ("new_chat", "message", "resumed") for kind in TRACKS},
+            **{"name": f"{kind} {token[:6]}", "kind": kind, "redirect_url": redirect_url, "send_json": True},
+            **{"send_utf8": True, "template_in_window": False, "app_id": 10_000 + secrets.randbelow(9_000_000)},
+            **{"path_token": token, "options": "{}", "state": "live", "paused_from": "", "on_unknown": "resend"},
+            **{"last_error": "", **more},
+        }
+        names, marks = ", ".join(values), ", ".join(["%s"] * len(values))
+        pk = self.one(
+            f"INSERT INTO channels_setup_apichannel ({names}, created_at) VALUES ({marks}, now()) RETURNING id",
+            list(values.values()),
+        )
+        self.rows(
+            "INSERT INTO channels_setup_apichannel_watched (apichannel_id, chatchannel_id) VALUES (%s, %s)",
+            [pk, chat_channel],
+        )
+        return pk, f"/webhooks/{kind}/{token}/"
+
+    def new_secret(self, api_channel: int, *, old_until: str = "now()") -> str:
+        """As ``ApiChannel.issue_secret``: the one before ends at ``old_until`` (SQL)."""
+        value = secrecy.new_secret_key()
+        self.rows(
+            f"UPDATE channels_setup_secret SET expires_at = {old_until} WHERE api_channel_id = %s"
+            " AND expires_at IS NULL",
+            [api_channel],
+        )
+        self.rows(
+            "INSERT INTO channels_setup_secret (api_channel_id, token, digest, tail, created_at)"
+            " VALUES (%s, %s, %s, %s, now())",
+            [api_channel, secrecy.encrypt(value), secrecy.fingerprint(value), value[-4:]],
+        )
+        return value
+
+    # --- what a test waits for ---
+
+    def unfinished(self, shop: Shop) -> int:
+        """Raw events not worked off and deliveries not finished."""
+        return int(
+            self.one(
+                "SELECT (SELECT count(*) FROM bridge_webhookevent WHERE state = 'new' AND api_channel_id IN (%s, %s))"
+                " + (SELECT count(*) FROM bridge_delivery WHERE state IN ('pending', 'sending')"
+                "    AND api_channel_id IN (%s, %s))",
+                [shop.phone, shop.poster] * 2,
+            )
+        )
+
+    def quiesce(self, shop: Shop, *, seconds: float) -> float:
+        """Wait until nothing of the shop is on its way; how long it took."""
+        started = time.monotonic()
+        quiet = 0
+        while quiet < 3:
+            assert time.monotonic() - started < seconds, f"{self.unfinished(shop)} still on their way"
+            with suppress(psycopg2.OperationalError):
+                quiet = quiet + 1 if self.unfinished(shop) == 0 else 0
+            time.sleep(0.1)
+        return time.monotonic() - started
+
+
+def through(url: str, port: int) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{port}"))
+
+
+def children(pid: int) -> list[int]:
+    found: list[int] = []
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(word) for word in (task / "children").read_text().split()]
+    return found
+
+
+def eventually(condition: Callable[[], Any], *, seconds: float = 120) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, "It did not come true."
+        time.sleep(0.05)
+    return result

@@ -1,0 +1,330 @@
+"""B: many hands on one row, shuffled statuses, the edge of the window; several threads on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from bridge import conversations, housekeeping, inbox, outbox, relay, results, windows
+from bridge.models import Attempt, Contact, Conversation, Delivery, Message, ServiceWindow, WebhookEvent
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import ContactInfo, MessageReceived, Outcome, StatusChanged
+from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory, boris
+from tests.faults.conftest import SEED
+from tests.receiver import Receiver
+from tests.test_outbox import anna_writes, boris_answers
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Size = Callable[..., int]
+Say = Callable[[str], None]
+
+
+@pytest.fixture
+def api_channel(receiver: Receiver) -> ApiChannel:
+    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"), secret=True)
+    ApiChannel.objects.update(track_message=False, track_new_chat=False, track_resumed=False)
+    channel.refresh_from_db()
+    return channel
+
+
+class Hands:
+    """Threads with a database connection each, which begin each round together."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.barrier = count, Barrier(count)
+        self.pool = ThreadPoolExecutor(count)
+
+    def each(self, *work: Callable[[], Any]) -> list[Any]:
+        def run(one: Callable[[], Any]) -> Any:
+            connection.ensure_connection()
+            self.barrier.wait(30)
+            return one()
+
+        return [future.result(60) for future in [self.pool.submit(run, one) for one in work]]
+
+    def close(self) -> None:
+        self.each(*[lambda: connection.close()] * self.count)  # each thread its own
+        self.pool.shutdown()
+
+
+@pytest.fixture
+def hands() -> Iterator[Callable[[int], Hands]]:
+    made: list[Hands] = []
+
+    def make(count: int) -> Hands:
+        made.append(Hands(count))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def a_reply(api_channel: ApiChannel, *, who: str) -> Delivery:
+    message = boris_answers(anna_writes(api_channel, who=who))
+    return Delivery.objects.get(message=message)
+
+
+@pytest.mark.parametrize("workers", [2, 8])
+@pytest.mark.fault(
+    "B18", "two and eight workers on one outbox row, 1,000 rounds: one claim each; 1,000 rows × 8: 0 doubles"
+)
+def test_one_row_is_claimed_by_one_worker(
+    api_channel: ApiChannel, receiver: Receiver, hands: Any, size: Size, measured: Say, workers: int
+) -> None:
+    rounds, rows = size(25, 1_000), size(60, 1_000)
+    delivery, team = a_reply(api_channel, who="anna"), hands(workers)
+    claims = []
+    for _ in range(rounds):
+        Delivery.objects.update(state="pending", lease_token=None, next_attempt_at=timezone.now() - timedelta(hours=1))
+        tokens = [uuid.uuid4() for _ in range(workers)]
+        found = team.each(*[lambda token=token: len(outbox.claim(token, limit=5)) for token in tokens])
+        claims.append(sum(found))
+        assert Delivery.objects.get().lease_token in tokens
+    results.give_up(delivery, Delivery.objects.get().lease_token, reason="gave_up")  # type: ignore[arg-type]  # is set
+    for number in range(rows):
+        boris_answers(anna_writes(api_channel, who=f"client-{number}"), str(number))
+    while Delivery.objects.filter(state="pending").exists():
+        team.each(*[outbox.drain] * workers)
+
+    keys = [request.headers["webhook-id"] for request in receiver.requests]
+    measured(
+        f"{workers} workers: {rounds} rounds {sum(claims)} claims; {rows} rows, {len(keys)} calls {len(set(keys))} keys"
+    )
+    assert set(claims) == {1}
+    assert len(keys) == len(set(keys)) == rows
+
+
+@pytest.mark.fault("B19", "a stale lease holder finishes late: its write is refused, 100/100")
+def test_a_late_result_is_refused(api_channel: ApiChannel, size: Size, measured: Say) -> None:
+    rounds, refused = size(10, 100), 0
+    for number in range(rounds):
+        delivery = a_reply(api_channel, who=f"client-{number}")
+        dead = uuid.uuid4()
+        (stale,) = outbox.claim(dead, limit=1)
+        Delivery.objects.filter(pk=delivery.pk).update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+        assert outbox.drain() == 1
+        late = results.Tried(
+            claimed=stale,
+            outcome=Outcome(verdict="permanent", reason="rejected"),
+            started_at=timezone.now(),
+            duration_ms=1,
+        )
+        results.record([late], dead)
+        refused += Delivery.objects.get(pk=delivery.pk).state == "delivered"
+
+    measured(f"{refused} of {rounds} refused")
+    assert refused == rounds
+
+
+@pytest.mark.fault("B21", "the same webhook again after 25 h and after 8 days: no new message")
+def test_a_message_is_known_for_ever(client: Any, size: Size, measured: Say) -> None:
+    phone = ApiChannelFactory()
+    body = {"type": "message", "id": "1", "from": {"id": "anna"}, "text": "раз"}
+    for days in (0, 25 / 24, 8, 60):
+        by = timedelta(days=days)
+        WebhookEvent.objects.update(received_at=F("received_at") - by)
+        Message.objects.update(created_at=F("created_at") - by)
+        housekeeping.prune()
+        client.post(phone.webhook_path, body, content_type="application/json")
+        inbox.drain()
+
+    measured(f"sent 4 times, the last after 69 days and a prune: {Message.objects.count()} message")
+    assert Message.objects.count() == 1
+
+
+def says(number: int, *, who: str, at: Any = None) -> MessageReceived:
+    return MessageReceived(contact=ContactInfo(external_id=who), text=str(number), external_id=f"{who}-{number}", at=at)
+
+
+@pytest.mark.fault("B22", "an album of 10 messages from a new contact at once, ×200: one conversation and window each")
+def test_an_album_from_a_new_contact_opens_one_chat(hands: Any, size: Size, measured: Say) -> None:
+    phone, albums, team = ApiChannelFactory(), size(10, 200), hands(10)
+    lands_in = phone.lands_in
+    assert lands_in
+
+    def write(who: str, number: int) -> None:
+        conversations.receive(phone, [conversations.Incoming(fact=says(number, who=who), chat_channel=lands_in)])
+
+    for album in range(albums):
+        team.each(*[lambda number=number, who=f"c{album}": write(who, number) for number in range(10)])
+
+    counts = [model.objects.count() for model in (Contact, Conversation, ServiceWindow, Message)]
+    measured(f"{albums} albums: {counts[0]} contacts, {counts[1]} chats, {counts[2]} windows, {counts[3]} messages")
+    assert counts == [albums, albums, albums, albums * 10]
+
+
+@pytest.mark.fault("B23", "all 24 orders of sent, delivered, read, failed: the final state is right and never falls")
+def test_ticks_never_fall_in_any_order(measured: Say) -> None:
+    phone = ApiChannelFactory()
+    chat = ConversationFactory(api_channel=phone)
+    tried = 0
+    for count in (2, 3, 4):
+        for order in itertools.permutations(["sent", "delivered", "read", "failed"], count):
+            message, before = MessageFactory(conversation=chat, outbound=True, status="pending"), 0
+            for word in order:
+                conversations.change_statuses(phone, [StatusChanged(status=word, message_id=message.pk)])
+                message.refresh_from_db()
+                assert Message.RANK[message.status] >= before, order
+                before = Message.RANK[message.status]
+            assert message.status == max(order, key=lambda word: Message.RANK[word]), order
+            tried += 1
+
+    measured(f"{tried} orders (24 of four, and all of two and three)")
+
+
+@pytest.mark.fault("B24", "a status before its message is joined; one that stays alone for 7 days is reported")
+def test_a_status_that_comes_first_is_joined(api_channel: ApiChannel, size: Size, measured: Say) -> None:
+    count = size(10, 100)
+    for number in range(count):
+        conversations.change_statuses(api_channel, [StatusChanged(status="read", external_id=f"wamid.{number}")])
+    chat = ConversationFactory(api_channel=api_channel)
+    for number in range(count):
+        message = MessageFactory(conversation=chat, outbound=True, status="sent", external_id=f"wamid.{number}")
+        with transaction.atomic():
+            conversations.join_strays(api_channel.pk, [message])
+    joined = Message.objects.filter(status="read").count()
+
+    measured(f"{joined} of {count} joined; one that stays alone is listed in the admin but raises no alert (not built)")
+    assert joined == count
+
+
+@pytest.mark.fault(
+    "B25", "the window at 24 h ± 1 s, and 1,000 races of client, expiry and reply: always reopened, no late text"
+)
+def test_the_edge_of_the_window(
+    api_channel: ApiChannel, receiver: Receiver, hands: Any, size: Size, measured: Say
+) -> None:
+    now = windows.database_now()
+    day, second = timedelta(hours=24), timedelta(seconds=1)
+    edge = [windows.is_open(windows.expiry(now - day + by, now=now), now=now) for by in (second, second * 0, -second)]
+    assert edge == [True, False, False]
+    races, team, late = size(25, 1_000), hands(3), 0
+    chance, author = random.Random(SEED), boris(api_channel.lands_in)
+    lands_in = api_channel.lands_in
+    assert lands_in
+    print(f"seed {SEED}")
+
+    for number in range(races):
+        who = f"c{number}"
+        chat = anna_writes(api_channel, who=who)
+        ends = windows.database_now() + timedelta(milliseconds=chance.randint(2, 12))
+        ServiceWindow.objects.filter(conversation=chat).update(opened_at=ends - day, expires_at=ends)
+
+        def write(who: str = who, ends: Any = ends) -> None:
+            _wait_until(ends)
+            incoming = conversations.Incoming(fact=says(1, who=who), chat_channel=lands_in)
+            conversations.receive(api_channel, [incoming])
+
+        def expire(ends: Any = ends) -> None:
+            _wait_until(ends)
+            housekeeping.expire_windows()
+
+        early = ends - timedelta(milliseconds=chance.randint(0, 8))
+
+        def reply(chat: Conversation = chat, at: Any = early) -> Any:
+            _wait_until(at)
+            return relay.hand_in(conversation_id=chat.pk, text="Да", author=author).decision.reason
+
+        team.each(write, expire, reply)
+        outbox.drain()
+        assert windows.of(chat).is_open, f"race {number}: the client wrote and the window is shut"
+        for tried in Attempt.objects.filter(delivery__conversation=chat, delivery__free_text=True):
+            covering = ServiceWindow.objects.filter(
+                conversation=chat, opened_at__lte=tried.started_at, expires_at__gt=tried.started_at
+            )
+            late += not covering.exists()
+
+    sent = Attempt.objects.count()
+    measured(f"edge right; {races} races: window open after each, {sent} texts sent, {late} of them outside a window")
+    assert late == 0
+
+
+def _wait_until(moment: Any) -> None:
+    while timezone.now() < moment - timedelta(microseconds=200):
+        pass
+
+
+@pytest.mark.fault(
+    "B27", "clocks: a provider's stamp in the future or in 1970 is clamped and marked; windows go by the database"
+)
+def test_an_odd_clock_is_clamped_and_marked(api_channel: ApiChannel, measured: Say) -> None:
+    now = windows.database_now()
+    stamps = {
+        "future": now + timedelta(days=365),
+        "past": now - timedelta(days=365 * 50),
+        "soon": now + timedelta(minutes=10),
+    }
+    lands_in = api_channel.lands_in
+    assert lands_in
+    for who, at in stamps.items():
+        incoming = conversations.Incoming(fact=says(1, who=who, at=at), chat_channel=lands_in)
+        conversations.receive(api_channel, [incoming])
+    found = {
+        message.external_id.split("-")[0]: (windows.of(message.conversation).expires_at, bool(message.details))
+        for message in Message.objects.all()
+    }
+    latest = windows.database_now() + timedelta(hours=24)
+
+    measured(
+        "future and +10 min count as now, 1970 opens nothing, the first two are marked; a skewed host: test_windows"
+    )
+    assert all(expires is None or expires <= latest for expires, _odd in found.values())
+    assert found["past"][0] is None
+    assert [found[who][1] for who in ("future", "past", "soon")] == [True, True, False]
+
+
+@pytest.mark.fault("B30", "100,000 windows due in one minute: shut in ≤ 60 s, no statement over 1 s")
+def test_many_windows_run_out_at_once(api_channel: ApiChannel, size: Size, measured: Say) -> None:
+    import time
+
+    count = size(3_000, 100_000)
+    lands_in = api_channel.lands_in
+    assert lands_in
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO bridge_contact (api_channel_id, external_id, phone, name, email, created_at)"
+            " SELECT %s, 'c' || n, '', '', '', now() FROM generate_series(1, %s) n",
+            [api_channel.pk, count],
+        )
+        cursor.execute(
+            "INSERT INTO bridge_conversation (api_channel_id, chat_channel_id, contact_id, created_at, last_text,"
+            " last_direction, unread) SELECT api_channel_id, %s, id, now(), '', '', 0 FROM bridge_contact",
+            [lands_in.pk],
+        )
+        cursor.execute(
+            "INSERT INTO bridge_servicewindow (conversation_id, opened_at, expires_at, state)"
+            " SELECT id, now() - interval '24 hours', now(), 'open' FROM bridge_conversation"
+        )
+        cursor.execute("ANALYZE bridge_servicewindow")
+    slowest = 0.0
+
+    def timed(execute: Any, *args: Any) -> Any:
+        nonlocal slowest
+        started = time.monotonic()
+        try:
+            return execute(*args)
+        finally:
+            slowest = max(slowest, time.monotonic() - started)
+
+    started = time.monotonic()
+    with connection.execute_wrapper(timed):
+        shut = housekeeping.expire_windows()
+    took = time.monotonic() - started
+
+    measured(f"{shut} shut in {took:.1f} s, slowest statement {slowest * 1000:.0f} ms")
+    assert shut == count
+    assert took <= 60
+    assert slowest <= 1
