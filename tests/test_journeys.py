@@ -17,8 +17,9 @@ from django.utils import timezone
 from bridge import housekeeping, relay
 from bridge.models import Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
 from bridge.tasks import drain_outbox
+from bridge.uapi import NOT_SENT
 from channels_setup.models import ApiChannel
-from tests.factories import ApiChannelFactory, boris
+from tests.factories import ApiChannelFactory, TemplateFactory, boris
 from tests.receiver import Receiver
 from tests.worker import Worker
 
@@ -159,6 +160,71 @@ def test_the_desk_keeps_a_refused_reply_as_a_draft(shop: Shop, client: Any) -> N
     assert (draft.text, draft.reason) == ("Простите, что так долго", "window_shut")
     client.force_login(shop.operator)
     assert "Простите, что так долго" in client.get(f"/chats/{chat_id}/").content.decode()
+
+
+TEMPLATE_TEXT = "Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче."
+TEMPLATE_EVENT = {"name": "order_ready", "language": "ru", "parameters": ["Анна", "№ 42"]}
+
+
+def test_pasted_template_text_goes_out_as_that_template_from_a_program(shop: Shop, receiver: Receiver) -> None:
+    TemplateFactory(api_channel=shop.channel, name="order_ready")
+    chat_id = shop.anna_writes("?")["chat_id"]
+    a_day_later(chat_id)
+
+    told = shop.boris_answers(chat_id, f"  {TEMPLATE_TEXT}\r\n")
+
+    assert told["status"] == "success"
+    assert answers(receiver, 1) == [TEMPLATE_TEXT]
+    assert receiver.requests[-1].json["template"] == TEMPLATE_EVENT
+    eventually(lambda: status_of(told["message_id"]) == "sent")
+
+
+def test_pasted_template_text_goes_out_as_that_template_from_the_desk(
+    shop: Shop, receiver: Receiver, client: Any
+) -> None:
+    template = TemplateFactory(api_channel=shop.channel, name="order_ready")
+    chat_id = shop.anna_writes("?")["chat_id"]
+    a_day_later(chat_id)
+    client.force_login(shop.operator)
+
+    client.post(f"/chats/{chat_id}/send/", {"text": TEMPLATE_TEXT})
+    client.post(f"/chats/{chat_id}/templates/{template.pk}/send/", {"v.1": "Анна", "v.2": "№ 42"})
+
+    assert answers(receiver, 2) == [TEMPLATE_TEXT, TEMPLATE_TEXT]
+    sent = [request.json for request in receiver.requests if request.json.get("from") == "user"]
+    assert [event["template"] for event in sent] == [TEMPLATE_EVENT, TEMPLATE_EVENT]
+    assert "order_ready" in client.get(f"/chats/{chat_id}/").content.decode()
+
+
+def test_almost_a_template_comes_back_to_the_program_with_the_reason(
+    shop: Shop, receiver: Receiver, worker: Worker
+) -> None:
+    TemplateFactory(api_channel=shop.channel, name="order_ready")
+    chat_id = shop.anna_writes("?")["chat_id"]
+    receiver.wait_for(1)
+    a_day_later(chat_id)
+
+    near = shop.boris_answers(chat_id, TEMPLATE_TEXT.replace("готов", "готово"))
+    unfilled = shop.boris_answers(chat_id, TEMPLATE_TEXT.replace("Анна", "{{1}}"))
+
+    assert (near["reason"], unfilled["reason"]) == ("template_near_miss", "template_not_ready")
+    assert (near["code"], unfilled["code"]) == (NOT_SENT, NOT_SENT)
+    assert "готово" in near["error"]
+    worker.settle()
+    assert all(request.json["from"] == "client" for request in receiver.requests)
+
+
+def test_a_held_reply_reaches_anna_when_she_writes(shop: Shop, receiver: Receiver, client: Any) -> None:
+    opener = TemplateFactory(api_channel=shop.channel, name="we_answered", body="Мы ответили. Напишите нам.")
+    chat_id = shop.anna_writes("?")["chat_id"]
+    a_day_later(chat_id)
+    client.force_login(shop.operator)
+
+    client.post(f"/chats/{chat_id}/templates/{opener.pk}/hold/", {"text": "Сапоги есть, отложили"})
+    assert answers(receiver, 1) == ["Мы ответили. Напишите нам."]
+    shop.anna_writes("Что у вас?")
+
+    assert answers(receiver, 2) == ["Мы ответили. Напишите нам.", "Сапоги есть, отложили"]
 
 
 def test_when_anna_writes_again_the_window_is_open_again(shop: Shop, receiver: Receiver) -> None:
