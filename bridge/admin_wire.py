@@ -120,7 +120,7 @@ class DeliveryAdmin(HistoryAdmin):
         if delivery.kind != Delivery.Kind.EVENT:
             return "–"
         kinds = [kind for kind in delivery.track.split(",") if kind in ApiChannel.TRACKS]
-        return ", ".join(label_for_field(f"track_{kind}", ApiChannel) for kind in kinds)
+        return ", ".join(str(label_for_field(f"track_{kind}", ApiChannel)) for kind in kinds)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """The content holds the app ID, which receivers take for a proof: admins only."""
