@@ -46,6 +46,7 @@ def rows(lines: list[dict[str, str]]) -> list[str]:
 
 def page(table: str, *, began: datetime, load: float) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    lease = os.environ.get("FAULTS_LEASE", "60")
     scale, seed = os.environ.get("SCALE", "1"), os.environ.get("SEED", "20261122")
     return f"""# Reliability: what was proven, and how
 
@@ -57,7 +58,7 @@ same body, order holds in each conversation, no row stays leased, no HTTP 500, a
 or a client's words.
 
 Run of {began:%Y-%m-%d %H:%M} UTC on {os.cpu_count()} cores, {memory:.0f} GB, {platform.system()} {platform.machine()},
-Python {platform.python_version()}; load at the start {load:.1f}; SCALE={scale}, SEED={seed}; everything on one machine,
+Python {platform.python_version()}; load at the start {load:.1f}; SCALE={scale}, SEED={seed}, lease {lease} s; everything on one machine,
 the provider, the receiver and the gates included.
 
 {table}
