@@ -62,22 +62,26 @@
   };
 
   // Bring a list of keyed children to what the server has; untouched ones stay the very same nodes, so that
-  // scroll, focus and open details stay too. Children before `fresh[0]` and those marked data-later are left.
-  const patch = (container, fresh) => {
+  // scroll, focus and open details stay too. Left alone are those marked data-later and, unless `fresh` is all
+  // there is, those before the first that is known.
+  const patch = (container, fresh, { isAll }) => {
     const shown = new Map([...container.children].map((node) => [node.dataset.key, node]));
     const keys = new Set(fresh.map((node) => node.dataset.key));
-    const anchor = fresh.map((node) => shown.get(node.dataset.key)).find(Boolean);
+    let anchor = fresh.map((node) => shown.get(node.dataset.key)).find(Boolean);
+    if (anchor && isAll) anchor = container.firstElementChild;
     const focused = container.contains(document.activeElement) ? document.activeElement : null;
     const added = [];
     if (!anchor) container.replaceChildren();
-    let place = anchor || null;
     for (const node of anchor ? [...following(anchor)] : []) {
-      if (!keys.has(node.dataset.key) && !("later" in node.dataset)) node.remove();
+      if (keys.has(node.dataset.key) || "later" in node.dataset) continue;
+      if (node === anchor) anchor = node.nextElementSibling;
+      node.remove();
     }
-    if (place && !place.isConnected) place = null;
+    let place = anchor || null;
     for (const node of fresh) {
       const old = shown.get(node.dataset.key);
       if (old?.isConnected && old.dataset.version === node.dataset.version) {
+        delete old.dataset.later;
         if (old === place) place = place.nextElementSibling;
         else container.insertBefore(old, place);
         continue;
@@ -122,7 +126,7 @@
       }
     }
     const before = rows.scrollTop;
-    patch(rows, fresh);
+    patch(rows, fresh, { isAll: true });
     rows.scrollTop = before;
     byId("tabs").innerHTML = news.tabs;
     window.htmx?.process(byId("tabs"));
@@ -139,30 +143,30 @@
     swap("composer_time", news.composer_time);
     if (wasOpen && !counted()) okno.say("is_shut");
     const messages = byId("messages");
-    if (!("old" in messages.dataset)) drawMessages(messages, pieces(news.messages));
+    if (!("old" in messages.dataset)) drawMessages(messages, pieces(news.messages), news.earlier);
     if (news.unread && !document.hidden) tell(chat.dataset.seen, {});
     dispatchEvent(new CustomEvent("okno:draft", { detail: news }));
   };
 
-  const drawMessages = (messages, fresh) => {
+  const drawMessages = (messages, fresh, earlier) => {
     const scroll = byId("scroll");
     const wasAtEnd = isAtEnd(scroll);
-    // The server's newest page may begin in the middle of a day that is already on the screen.
-    while (fresh.length && !fresh[0].dataset.key.startsWith("m") && has(messages, fresh[0].dataset.key)) {
-      if (has(messages, fresh[1]?.dataset.key)) break;
-      fresh.shift();
-    }
-    const oldest = fresh.find((node) => node.dataset.key.startsWith("m"));
-    const first = messages.querySelector('[data-key^="m"]');
-    if (oldest && first && oldest.dataset.key !== first.dataset.key && has(messages, oldest.dataset.key)) {
-      fresh = fresh.slice(fresh.indexOf(oldest));
-    }
-    const added = patch(messages, fresh).filter((node) => node.dataset.side);
+    // Above the server's newest page there may be earlier messages that were fetched, of the same day perhaps.
+    const isMessage = (node) => node.dataset.key.startsWith("m");
+    const oldest = fresh.find(isMessage), first = [...messages.children].find(isMessage);
+    const isAll = !first || oldest?.dataset.key === first.dataset.key || !has(messages, oldest?.dataset.key);
+    if (isAll) leadTo(earlier);
+    else fresh = fresh.slice(fresh.indexOf(oldest));
+    const added = patch(messages, fresh, { isAll }).filter((node) => node.dataset.side);
     const ours = added.some((node) => node.dataset.side === "outbound");
     if (wasAtEnd || ours) toEnd(scroll);
     else if (added.some((node) => node.dataset.side === "inbound")) byId("newer").hidden = false;
   };
 
+  const leadTo = (earlier) => {
+    byId("earlier").setAttribute("href", earlier);
+    byId("earlier").hidden = !earlier;
+  };
   const has = (container, key) => Boolean(key && container.querySelector(`:scope > [data-key="${CSS.escape(key)}"]`));
 
   // A part is drawn anew unless somebody has just opened something in it; then when it is shut again.
@@ -263,9 +267,7 @@
     for (const node of [...messages.children]) if (days.has(node.dataset.key)) node.remove();
     messages.prepend(...fresh);
     fresh.forEach((node) => window.htmx?.process(node));
-    const next = found.getElementById("earlier");
-    if (next) link.href = next.getAttribute("href");
-    else link.remove();
+    leadTo(found.getElementById("earlier").getAttribute("href"));
     scroll.scrollTop = scroll.scrollHeight - below; // what one was reading stays where it was
   };
 

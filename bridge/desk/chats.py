@@ -79,6 +79,7 @@ def news(request: HttpRequest) -> HttpResponse:
                 "unread": conversation.unread,
                 "draft": context["draft"].text if context["draft"] else "",
                 "refusal": context["refusal"],
+                "earlier": context["earlier"],
                 **{
                     part: render_to_string(f"bridge/{part}.html", context, request)
                     for part in ("messages", "chat_head", "composer_gate", "composer_time", "client")
@@ -152,6 +153,7 @@ def chat_context(
     state = windows.of(conversation, now=now)
     window = presentation.window_view(state, now=now)
     before = None if only_newest else as_number(request.GET.get("before"))
+    page = thread.page(conversation, tickets=tickets, before=before, now=now)
     if not refusal and draft is not None and draft.reason:
         refusal = reasons.sentence(draft.reason, draft.details)
     return {
@@ -165,7 +167,8 @@ def chat_context(
         "live": live,
         "ticket": live or (tickets[0] if tickets else None),
         "ticket_moves": ticket_moves(live or (tickets[0] if tickets else None)),
-        "thread": thread.page(conversation, tickets=tickets, before=before, now=now),
+        "thread": page,
+        "earlier": f"{reverse('chat', args=[conversation.pk])}?before={page.earlier}" if page.earlier else "",
         "thread_version": version,
         "assignee_name": presentation.person_name(conversation.assignee),
         "people": people(conversation, request.user),

@@ -117,12 +117,14 @@ def seconds_words(milliseconds: int) -> str:
 
 
 def day_words(moment: datetime, *, now: datetime) -> str:
-    """``today``, ``yesterday``, or the date; with the year where it is another."""
+    """``today``, ``yesterday``, ``tomorrow``, or the date; with the year where it is another."""
     day, today = timezone.localtime(moment).date(), timezone.localtime(now).date()
     if day == today:
         return _("today")
     if day == today - timedelta(days=1):
         return _("yesterday")
+    if day == today + timedelta(days=1):
+        return _("tomorrow")
     return formats.date_format(day, "j E" if day.year == today.year else "j E Y")
 
 
