@@ -8,6 +8,7 @@ failed instead of going round for ever. One bad event never takes the good ones 
 from __future__ import annotations
 
 import logging
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,29 +30,36 @@ from channels_setup.providers.base import (
 )
 from templates_registry import syncing
 
-from . import conversations, held
+from . import conversations, doorbell, held
 from .models import WebhookEvent
 
 logger = logging.getLogger(__name__)
 
 BATCH = 200
+RUN_SECONDS = 20.0  # a task longer than its time limit would be killed in the middle of a batch
 MOST_ATTEMPTS = 5
 LOCK_SPACE = 7_201  # the first half of our advisory locks' numbers
 
 
 def drain() -> int:
-    """Process until nothing waits; how many events were taken."""
+    """Process until nothing waits or the time is up; how many events were taken.
+
+    A batch of each channel in turn, so that a flood on one holds up no other.
+    """
+    until = time.monotonic() + RUN_SECONDS
     taken = 0
-    while True:
+    while time.monotonic() < until:
         before = taken
         for channel_id in _channels_with_events():
             with _only_one(channel_id) as mine:
-                while mine and (events := claim(channel_id)):
+                if mine and (events := claim(channel_id)):
                     process(channel_id, events)
                     taken += len(events)
         # Once more after the lock is free: who was called for an event of the last moment found it taken and left.
         if taken == before:
             return taken
+    doorbell.ring(doorbell.INBOUND)  # whoever comes next goes on
+    return taken
 
 
 def _channels_with_events() -> list[int]:

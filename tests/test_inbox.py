@@ -173,6 +173,26 @@ def test_an_event_that_kills_its_worker_every_time_ends_as_failed(client: Client
     assert WebhookEvent.objects.filter(state="failed").count() == 1
 
 
+def test_channels_take_turns_and_a_long_run_is_handed_on(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "BATCH", 1)
+    rung: list[str] = []
+    phones = [ApiChannelFactory(), ApiChannelFactory()]
+    for number in range(3):
+        for phone in phones:
+            post(client, phone, says("?", number=number, who=f"anna{phone.pk}"))
+
+    monkeypatch.setattr(inbox, "RUN_SECONDS", 0)
+    monkeypatch.setattr(inbox.doorbell, "ring", rung.append)
+    assert inbox.drain() == 0
+    assert rung == ["inbound"]
+    monkeypatch.undo()
+    monkeypatch.setattr(inbox, "BATCH", 1)
+    assert inbox.drain() == 6
+
+    first, second = phones
+    assert [row.api_channel_id for row in Message.objects.order_by("pk")] == [first.pk, second.pk] * 3
+
+
 def test_the_same_webhook_ten_times_is_one_message(client: Client, phone: ApiChannel) -> None:
     for _ in range(10):
         post(client, phone, says("раз", number=1))
