@@ -58,8 +58,8 @@ same body, order holds in each conversation, no row stays leased, no HTTP 500, a
 or a client's words.
 
 Run of {began:%Y-%m-%d %H:%M} UTC on {os.cpu_count()} cores, {memory:.0f} GB, {platform.system()} {platform.machine()},
-Python {platform.python_version()}; load at the start {load:.1f}; SCALE={scale}, SEED={seed}, lease {lease} s; everything on one machine,
-the provider, the receiver and the gates included.
+Python {platform.python_version()}; load at the start {load:.1f}; SCALE={scale}, SEED={seed}, lease {lease} s;
+everything on one machine, the provider, the receiver and the gates included.
 
 {table}
 

@@ -17,7 +17,7 @@ FULL = os.environ.get("FAULTS") == "full"
 SCALE = float(os.environ.get("SCALE", "1"))
 SEED = int(os.environ.get("SEED", "20261122"))
 # The product's is 60 s; a shorter one spares a run the waiting for what a dead worker held.
-LEASE = int(os.environ.get("FAULTS_LEASE", "60" if FULL else "4"))
+LEASE = int(os.environ.get("FAULTS_LEASE", "60" if FULL else "3"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -58,7 +58,7 @@ def killing(stack: Stack, seed: int, *, every: float, times: int) -> threading.T
 )
 def test_nothing_is_lost_in_a_storm_of_kills(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
     provider = FakeProvider(stack, shop, seed=SEED)
-    count, kills = size(50, 10_000), size(4, 66)
+    count, kills = size(30, 10_000), size(3, 66)
     driving = threading.Thread(
         target=provider.drive, kwargs={"count": count, "rate": 50 if FULL else 10, "patience": 300}
     )
@@ -78,7 +78,7 @@ def test_nothing_is_lost_in_a_storm_of_kills(stack: Stack, shop: Shop, size: Siz
 @pytest.mark.fault("A2", "kill -9 between commit and doorbell: 100/100 delivered by the sweep in ≤ 15 s")
 def test_a_doorbell_that_never_rang_is_swept_up(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
     provider = FakeProvider(stack, shop, seed=SEED + 2)
-    killed, lost = size(1, 10), size(5, 90)
+    killed, lost = size(1, 10), size(2, 90)
     waits = []
     for number in range(killed + lost):
         point = "die_before_doorbell" if number < killed else "doorbell_lost"
@@ -183,7 +183,7 @@ def test_a_message_that_kills_its_worker_is_given_up(stack: Stack, shop: Shop, s
 
 @pytest.mark.fault("A6", "FLUSHALL in the middle: 0 lost, drained ≤ 60 s after")
 def test_flushing_the_broker_loses_nothing(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
-    count, rate = size(60, 10_000), 100
+    count, rate = size(40, 10_000), 100
     provider = FakeProvider(stack, shop, seed=SEED + 6)
     timer = threading.Timer(count / rate / 2, stack.valkey.flushall)
     timer.start()
@@ -422,7 +422,7 @@ def test_workers_may_be_restarted_at_any_time(stack: Stack, shop: Shop, size: Si
 
 @pytest.mark.fault("A15", "worker and broker split 30 s ×20: never deaf, heartbeat gap ≤ 45 s after each")
 def test_a_split_from_the_broker_leaves_no_deaf_worker(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
-    splits, seconds = size(1, 20), size(3, 30)
+    splits, seconds = size(2, 20), size(1, 30)
     provider = FakeProvider(stack, shop, seed=SEED + 15)
     gaps = []
     for number in range(splits):
@@ -446,7 +446,7 @@ def test_a_split_from_the_broker_leaves_no_deaf_worker(stack: Stack, shop: Shop,
 def test_two_beats_do_nothing_twice_and_a_silent_one_is_seen(
     stack: Stack, shop: Shop, size: Size, measured: Say
 ) -> None:
-    count, lasting = size(20, 2_000), size(6, 600)
+    count, lasting = size(20, 2_000), size(4, 600)
     provider = FakeProvider(stack, shop, seed=SEED + 29)
     provider.send(*(provider.message(number * 2, clients=100_000) for number in range(min(count, 200))))
     stack.quiesce(shop, seconds=120)
@@ -476,7 +476,7 @@ def test_two_beats_do_nothing_twice_and_a_silent_one_is_seen(
     beat = stack.pids()["beat"]
     os.kill(beat, signal.SIGSTOP)
     try:
-        red = ready(stack, wanted=503, seconds=180)
+        red = ready(stack, wanted=503, seconds=180) if FULL else 0.0  # half a minute; tests/test_health.py has it
         stack.rows(
             "UPDATE bridge_servicewindow SET state = 'open', expires_at = now() + interval '1 second',"
             f" opened_at = now() - interval '24 hours' WHERE {mine}",

@@ -94,7 +94,7 @@ def test_a_destination_that_is_down_is_left_alone_and_caught_up(
     down, rate = size(5, 3_600), 20
     provider, other = FakeProvider(stack, shop, seed=SEED + 31), FakeProvider(stack, neighbour, seed=SEED + 131)
     lags(stack, other, numbers=range(3))
-    base = p95(lags(stack, other, numbers=range(10, 10 + (50 if FULL else 10))))
+    base = p95(lags(stack, other, numbers=range(10, 10 + (50 if FULL else 5))))
     stack.receiver.behave(shop.path, status=500)
     began = time.time()
     driving = threading.Thread(
@@ -106,7 +106,7 @@ def test_a_destination_that_is_down_is_left_alone_and_caught_up(
         seconds=40,
     )
     after = time.time()
-    during = p95(lags(stack, other, numbers=range(100, 100 + (50 if FULL else 10))))
+    during = p95(lags(stack, other, numbers=range(100, 100 + (50 if FULL else 5))))
     driving.join()
     settled = after + 2  # calls that were under way when it opened have come back by then
     probes = [got.at for got in stack.receiver.on(shop.path) if got.at > settled]
