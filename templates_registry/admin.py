@@ -311,6 +311,7 @@ class TagsForm(forms.ModelForm):
     class Meta:
         model = TemplateTags
         fields = ("user", "tags")
+        labels = {"user": capfirst(_("operator"))}
 
     def clean_tags(self) -> list[str]:
         return list(dict.fromkeys(tag for tag in self.cleaned_data["tags"] if tag))
@@ -321,9 +322,13 @@ class TemplateTagsAdmin(ModelAdmin):
     """Operators without a row here see all templates of their channels."""
 
     form = TagsForm
-    list_display = ("user", "words")
+    list_display = ("operator", "words")
     list_select_related = ("user",)
     search_fields = ("user__username",)
+
+    @admin.display(description=_("operator"), ordering="user__username")
+    def operator(self, row: TemplateTags) -> str:
+        return str(row.user)
 
     @admin.display(description=_("tags"))
     def words(self, row: TemplateTags) -> str:
