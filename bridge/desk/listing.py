@@ -124,11 +124,13 @@ def page(request: HttpRequest, wanted: Wanted, *, now: datetime) -> Page:
 
 def counts(request: HttpRequest) -> dict[str, int]:
     """The numbers beside the tabs, counted to MOST_COUNTED + 1 and no further."""
-    at_work = visible(request).filter(_live_ticket())
-    return {
-        tab: _tab(at_work, tab, request.user).order_by()[: MOST_COUNTED + 1].count()
-        for tab in (WAITING, MINE, UNASSIGNED)
+    seen, user = visible(request), request.user
+    found = {
+        WAITING: _tab(seen, WAITING, user),
+        MINE: _tab(seen, MINE, user).filter(_live_ticket()),
+        UNASSIGNED: _tab(seen, UNASSIGNED, user),
     }
+    return {tab: rows.order_by()[: MOST_COUNTED + 1].count() for tab, rows in found.items()}
 
 
 def _found(request: HttpRequest, wanted: Wanted) -> QuerySet[Conversation]:
