@@ -50,6 +50,12 @@ def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return say
 
 
+@pytest.fixture
+def missing(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Write down a part of the figure that is not reached, where the rest is."""
+    return lambda text: request.node.user_properties.append(("missing", text))
+
+
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     started = Stack(FAULTS_LEASE=str(LEASE))
@@ -95,6 +101,8 @@ def line_of(item: pytest.Item, report: pytest.TestReport, mark: pytest.Mark) -> 
         verdict, reached = "**not reached**", "; ".join([*said, why])
     else:
         verdict, reached = "reached", "; ".join(said)
+        if missing := [text for name, text in item.user_properties if name == "missing"]:
+            verdict = f"reached in part; **not reached**: {', '.join(missing)}"
         if scaled:
             verdict += f", not at full length ({', '.join(scaled)})"
     return {"number": mark.args[0], "figure": mark.args[1], "reached": reached, "verdict": verdict}

@@ -400,7 +400,10 @@ def multipart(shop: Shop, *, name: str) -> tuple[bytes, tuple[tuple[str, str], .
 @pytest.mark.fault(
     "A14", "SIGTERM to workers and beat in turn at 50/s: 0 failed webhooks, 0 repeats (the web: needs a proxy, not run)"
 )
-def test_workers_may_be_restarted_at_any_time(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
+def test_workers_may_be_restarted_at_any_time(
+    stack: Stack, shop: Shop, size: Size, measured: Say, missing: Say
+) -> None:
+    missing("the web's restart (no proxy in the rig)")
     provider = FakeProvider(stack, shop, seed=SEED + 14)
     times = size(1, 5)
     driving = threading.Thread(

@@ -413,8 +413,9 @@ def test_garbage_is_classed_and_tls_is_never_bypassed(
     "an answer just before the time limit is taken, one just after makes one repeat under the same key (15 s planned)",
 )
 def test_an_answer_at_the_limit(
-    api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, measured: Say
+    api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, measured: Say, missing: Say
 ) -> None:
+    missing("14.9 s (we wait 10 s for the first byte)")
     limit = outgoing.READ_SECONDS if FULL else 1.0
     monkeypatch.setattr(outgoing, "READ_SECONDS", limit)
     keys = []

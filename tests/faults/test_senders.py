@@ -56,7 +56,7 @@ def test_equal_webhooks_in_parallel_are_one_message(stack: Stack, shop: Shop, si
 @pytest.mark.fault(
     "D41", "wrong, empty, cut, non-ASCII, another channel's token: refused, 0 rows, equal p95 (± 10 %), 0 × 500"
 )
-def test_a_wrong_token_leaves_no_trace(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
+def test_a_wrong_token_leaves_no_trace(stack: Stack, shop: Shop, size: Size, measured: Say, missing: Say) -> None:
     other = stack.shop()
     before = rows(stack)
     answers: Counter[str] = Counter()
@@ -94,6 +94,8 @@ def test_a_wrong_token_leaves_no_trace(stack: Stack, shop: Shop, size: Size, mea
         f"tokens {dict(answers)}, paths {dict(refused)}, another channel's {foreign}; {written} rows; a wrong one's"
         f" answer takes {ratio:.2f} of a right one's (its hash is looked up; the right one then does its work)"
     )
+    if not 0.9 <= ratio <= 1.1:
+        missing("equal times")
     assert set(answers) == {"401"}
     assert set(refused) <= {404, 403, 400}
     assert foreign == "403"
