@@ -186,7 +186,8 @@ def test_ticks_never_fall_in_any_order(measured: Say) -> None:
 
 
 @pytest.mark.fault("B24", "a status before its message is joined; one that stays alone for 7 days is reported")
-def test_a_status_that_comes_first_is_joined(api_channel: ApiChannel, size: Size, measured: Say) -> None:
+def test_a_status_that_comes_first_is_joined(api_channel: ApiChannel, size: Size, measured: Say, missing: Say) -> None:
+    missing("an alert after 7 days (not built)")
     count = size(10, 100)
     for number in range(count):
         conversations.change_statuses(api_channel, [StatusChanged(status="read", external_id=f"wamid.{number}")])
