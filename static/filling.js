@@ -70,6 +70,8 @@
       if (answer.ok && !answer.redirected && isLast()) take(form.parentElement, await answer.text());
     });
     form.addEventListener("input", (event) => { if (event.target.matches('textarea[name^="v."]')) asked.soon(); });
+    // Typed before this script was here, or kept by the browser over a reload.
+    if ([...form.querySelectorAll('textarea[name^="v."]')].some((field) => field.value !== field.defaultValue)) asked.now();
   }
 
   window.okno = Object.assign(window.okno || {}, { post, valuesIn, takeParts: take, asker });

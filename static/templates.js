@@ -17,6 +17,7 @@
     history.replaceState(null, "", `${location.pathname}${query.size ? `?${query}` : ""}`);
   });
   search.addEventListener("input", () => asked.soon(250));
+  if (byId("search-templates").value !== byId("search-templates").defaultValue) asked.now();
   search.addEventListener("submit", (event) => { event.preventDefault(); asked.now(); });
 
   document.addEventListener("click", async (event) => {
