@@ -7,7 +7,11 @@
     5 outbox         claim due deliveries, hand them to the provider, record the attempt, plan the retry
 
 A client's word enters at 1 and goes 2 -> 3 (and, for those who watch, 5). An operator's word enters at 3 (desk,
-``/uapi/chat/sendMessage``) and goes 4 -> 5. Beside the stations: ``windows`` (the 24-hour rule, in one place),
-``tracking`` (who is told of what), ``doorbell`` (wakes the workers), ``reasons`` (every sentence a person reads
-when something does not go out).
+``/uapi/chat/sendMessage``) and goes 4 -> 5.
+
+Beside the stations: ``windows`` (the 24-hour rule, in one place), ``statuses`` and ``tickets`` (the other half of 3),
+``recognising``, ``decisions`` and ``held`` (of 4), ``results``, ``breaker`` and ``replay`` (of 5), ``tracking`` (who is
+told of what), ``doorbell`` (wakes the workers), ``housekeeping`` and ``alerts`` (what beat looks after), ``reasons``
+(every sentence a person reads when something does not go out). ``uapi`` and ``api`` are the doors for programs,
+``desk`` the pages for operators.
 """

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from datetime import timedelta
 
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -37,23 +38,21 @@ UNCONFIRMED_HOURS = 6
 
 def raise_alert(kind: str, *, api_channel_id: int, delivery_id: int | None = None, **details: object) -> None:
     """Raise an alert unless it stands already; then only its details are brought up to date."""
-    alert, is_new = Alert.objects.get_or_create(
-        kind=kind,
-        api_channel_id=api_channel_id,
-        delivery_id=delivery_id,
-        settled_at=None,
-        defaults={"details": details},
-    )
-    if is_new:
-        logger.warning("alert raised", extra={"kind": kind, "channel": api_channel_id, "delivery": delivery_id})
-    elif alert.details != details:
-        Alert.objects.filter(pk=alert.pk).update(details=details)
+    standing = _standing(kind, api_channel_id=api_channel_id, delivery_id=delivery_id)
+    if standing.update(details=details):
+        return
+    alert = Alert(kind=kind, api_channel_id=api_channel_id, delivery_id=delivery_id, details=details)
+    Alert.objects.bulk_create([alert], ignore_conflicts=True)  # two workers at once: one of them raises it
+    logger.warning("alert raised", extra={"kind": kind, "channel": api_channel_id, "delivery": delivery_id})
 
 
 def settle(kind: str, *, api_channel_id: int, delivery_id: int | None = None) -> None:
-    Alert.objects.filter(kind=kind, api_channel_id=api_channel_id, delivery_id=delivery_id, settled_at=None).update(
-        settled_at=timezone.now()
-    )
+    _standing(kind, api_channel_id=api_channel_id, delivery_id=delivery_id).update(settled_at=timezone.now())
+
+
+def _standing(kind: str, *, api_channel_id: int, delivery_id: int | None) -> QuerySet[Alert]:
+    rows = Alert.objects.filter(kind=kind, api_channel=api_channel_id, settled_at=None)
+    return rows.filter(delivery__isnull=True) if delivery_id is None else rows.filter(delivery=delivery_id)
 
 
 def watch() -> int:

@@ -32,7 +32,7 @@ from rest_framework.serializers import BaseSerializer
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.providers import messengers
 
-from . import api_templates, conversations, relay, serializers, windows
+from . import api_templates, relay, serializers, tickets, windows
 from .api_lists import SINCE, UNTIL, Filter, number, one_of, text
 from .api_manners import Refused, Rows, described, repeatable, writing
 from .decisions import Decision
@@ -166,7 +166,7 @@ class Conversations(Rows):
             raise ValidationError({"user_id": [_("This operator does not see this chat.")]})
 
         def work() -> tuple[int, Any]:
-            conversations.assign(conversation.pk, user_id=user and user.pk, by=request.user.pk)
+            tickets.assign(conversation.pk, user_id=user and user.pk, by=request.user.pk)
             return 200, self.get_serializer(self.get_queryset().get(pk=conversation.pk)).data
 
         return repeatable(request, user and user.pk, work)

@@ -23,12 +23,16 @@ PROBE_SECONDS = 60  # a probe whose worker died is given up after this: as long 
 
 
 def probes() -> list[int]:
-    """API channels whose open breaker lets one probe through now: each is given to exactly one caller."""
+    """API channels whose open breaker lets one waiting delivery through now: each is given to exactly one caller."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
             UPDATE bridge_breaker SET is_probing = TRUE, probe_at = clock_timestamp() + make_interval(secs => %s)
-            WHERE is_open AND probe_at <= clock_timestamp() RETURNING api_channel_id
+            WHERE is_open AND probe_at <= clock_timestamp() AND EXISTS (
+                SELECT 1 FROM bridge_delivery d
+                WHERE d.api_channel_id = bridge_breaker.api_channel_id
+                  AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp())
+            RETURNING api_channel_id
             """,
             [PROBE_SECONDS],
         )

@@ -13,14 +13,14 @@ from datetime import datetime, timedelta
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import timezone
 
 from channels_setup.models import ApiChannel, ChatChannel
-from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged, TimePassed
+from channels_setup.providers.base import ContactInfo, MessageReceived, TimePassed
 
 from . import doorbell, files, tracking, windows
-from .models import Attachment, Contact, Conversation, Delivery, Message, ServiceWindow, StrayStatus, Ticket
+from .models import Attachment, Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
 
 ODD_CLOCK = timedelta(days=30)  # a provider's stamp further off than this is shown as odd
 
@@ -356,88 +356,7 @@ def note_last_words(conversation: Conversation, message: Message, *, now: dateti
     conversation.last_direction = message.direction
 
 
-# --- statuses --------------------------------------------------------------------------------------------
-
-
-@transaction.atomic
-def change_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> None:
-    """Move ticks forward. A status whose message is not known yet waits in StrayStatus."""
-    ids = {fact.message_id for fact in facts if fact.message_id is not None}
-    external_ids = {fact.external_id for fact in facts if fact.external_id}
-    rows = (
-        Message.objects.select_for_update(no_key=True)
-        .filter(api_channel=api_channel, direction=Message.Direction.OUTBOUND)
-        .filter(Q(pk__in=ids) | Q(external_id__in=external_ids - {""}))
-        .order_by("pk")
-    )
-    by_id = {row.pk: row for row in rows}
-    by_external = {row.external_id: row for row in by_id.values() if row.external_id}
-    strays, changed = [], set()
-    for fact in facts:
-        message = by_id.get(fact.message_id or 0) or by_external.get(fact.external_id)
-        if message is None:
-            strays.append(_stray(api_channel, fact))
-            continue
-        if advance(message, fact):
-            changed.add(message.pk)
-    if changed:
-        Message.objects.bulk_update(
-            [by_id[pk] for pk in sorted(changed)], ["status", "status_at", "reason", "details", "external_id"]
-        )
-    StrayStatus.objects.bulk_create(strays)
-
-
-def advance(message: Message, fact: StatusChanged) -> bool:
-    """Apply one status to an unsaved message if it is further on; say whether it was."""
-    if fact.external_id and not message.external_id:
-        message.external_id = fact.external_id
-    if Message.RANK[fact.status] <= Message.RANK[message.status]:
-        return False
-    message.status = fact.status
-    message.status_at = fact.at or timezone.now()
-    if fact.status == Message.Status.FAILED:
-        message.reason = "provider_failed"
-        message.details = message.details | {"code": fact.code, "title": fact.title}
-    else:
-        message.reason = ""
-    return True
-
-
-def _stray(api_channel: ApiChannel, fact: StatusChanged) -> StrayStatus:
-    return StrayStatus(
-        api_channel=api_channel,
-        external_id=fact.external_id or f"message_id {fact.message_id}",  # one that we never gave: for an admin to see
-        status=fact.status,
-        at=fact.at,
-        code=fact.code,
-        title=fact.title,
-    )
-
-
-def join_strays(api_channel_id: int, messages: Iterable[Message]) -> None:
-    """Apply the statuses that came before their messages. The messages' rows are locked by the caller."""
-    by_external = {message.external_id: message for message in messages if message.external_id}
-    strays = list(
-        StrayStatus.objects.select_for_update(skip_locked=True, no_key=True).filter(
-            api_channel=api_channel_id, external_id__in=by_external
-        )
-    )
-    for stray in sorted(strays, key=lambda row: Message.RANK[row.status]):
-        message = by_external[stray.external_id]
-        fact = StatusChanged(
-            status=stray.status,
-            external_id=stray.external_id,
-            at=stray.at,
-            code=stray.code,
-            title=stray.title,
-        )
-        if advance(message, fact):
-            message.save(update_fields=["status", "status_at", "reason", "details"])
-    if strays:
-        StrayStatus.objects.filter(pk__in=[stray.pk for stray in strays]).delete()
-
-
-# --- notices, requests, time -----------------------------------------------------------------------------
+# --- notices and time -----------------------------------------------------------------------------
 
 
 def notice(conversation: Conversation, reason: str, **details: object) -> Message:
@@ -451,59 +370,6 @@ def notice(conversation: Conversation, reason: str, **details: object) -> Messag
         reason=reason,
         details=details,
     )
-
-
-@transaction.atomic
-def assign(conversation_id: int, *, user_id: int | None, by: int | None = None) -> Conversation:
-    """Make somebody responsible for a chat and its live request."""
-    conversation = lock(conversation_id)
-    before = conversation.assignee_id
-    if before == user_id:
-        return conversation
-    conversation.assignee_id = user_id
-    conversation.save(update_fields=["assignee"])
-    ticket = live_ticket(conversation)
-    if ticket is not None:
-        ticket.assignee_id = user_id
-        ticket.save(update_fields=["assignee", "updated_at"])
-        _changed(ticket, target="assignee_id", value=user_id, old_value=before, user_id=by)
-    return conversation
-
-
-@transaction.atomic
-def set_ticket_status(ticket_id: int, *, status: int, by: int | None = None) -> Ticket:
-    """Change a request's status; a closed one makes the contact's next message a new request.
-
-    Raises ValueError when the request would come to life beside another live one.
-    """
-    ticket = Ticket.objects.select_related("conversation__chat_channel", "conversation__contact").get(pk=ticket_id)
-    lock(ticket.conversation_id)
-    ticket.refresh_from_db(fields=["status", "closed_at"])
-    before = ticket.status
-    if before == status:
-        return ticket
-    revives = before in Ticket.ENDED and status not in Ticket.ENDED
-    if revives and live_ticket(ticket.conversation) is not None:
-        raise ValueError("another request of this chat is live")
-    ticket.status = status
-    ticket.closed_at = windows.database_now() if status in (*Ticket.ENDED, Ticket.Status.SOLVED) else None
-    ticket.save(update_fields=["status", "closed_at", "updated_at"])
-    _changed(ticket, target="status_id", value=status, old_value=before, user_id=by)
-    return ticket
-
-
-def live_ticket(conversation: Conversation) -> Ticket | None:
-    return Ticket.objects.filter(conversation=conversation).exclude(status__in=Ticket.ENDED).first()
-
-
-def _changed(ticket: Ticket, *, target: str, value: object, old_value: object, user_id: int | None) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT nextval('bridge_change_id')")
-        change_id = cursor.fetchone()[0]
-    if tracking.ticket_changed(
-        ticket, target=target, value=value, old_value=old_value, user_id=user_id, change_id=change_id
-    ):
-        doorbell.ring_after_commit(doorbell.OUTBOUND)
 
 
 @transaction.atomic
@@ -521,5 +387,8 @@ def let_time_pass(api_channel: ApiChannel, fact: TimePassed) -> None:
             created_at=F("created_at") - by,
             provider_time=F("provider_time") - by,
             status_at=F("status_at") - by,
+        )
+        Ticket.objects.filter(conversation=conversation).update(
+            opened_at=F("opened_at") - by, first_answer_at=F("first_answer_at") - by, closed_at=F("closed_at") - by
         )
         Conversation.objects.filter(pk=conversation.pk).update(last_message_at=F("last_message_at") - by)

@@ -30,7 +30,7 @@ from channels_setup.providers.base import (
 )
 from templates_registry import syncing
 
-from . import conversations, doorbell, held
+from . import conversations, doorbell, held, statuses
 from .models import WebhookEvent
 
 logger = logging.getLogger(__name__)
@@ -143,16 +143,16 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
     """Facts in their order; neighbours of one kind are handed on together."""
     lands_in = api_channel.lands_in
     messages: list[conversations.Incoming] = []
-    statuses: list[StatusChanged] = []
+    ticks: list[StatusChanged] = []
 
     def hand_on() -> None:
         if messages:
             received = conversations.receive(api_channel, messages)
             held.release(item.conversation.pk for item in received if item.is_new)
             messages.clear()
-        if statuses:
-            conversations.change_statuses(api_channel, statuses)
-            statuses.clear()
+        if ticks:
+            statuses.change_statuses(api_channel, ticks)
+            ticks.clear()
 
     for fact in facts:
         if isinstance(fact, MessageReceived):
@@ -162,7 +162,7 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
                 )
             messages.append(conversations.Incoming(fact=fact, chat_channel=lands_in))
         elif isinstance(fact, StatusChanged):
-            statuses.append(fact)
+            ticks.append(fact)
         elif isinstance(fact, TimePassed):
             hand_on()
             conversations.let_time_pass(api_channel, fact)

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from templates_registry import lifecycle
 
-from . import conversations, doorbell, recognising, tracking, windows
+from . import conversations, doorbell, recognising, tickets, tracking, windows
 from .decisions import REFUSE, TEXT, Decision
 from .models import Conversation, Delivery, Draft, Message, Ticket
 
@@ -119,7 +119,7 @@ def _say(conversation: Conversation, decision: Decision, *, author: Any, now: da
 
 def _ticket_for_reply(conversation: Conversation, text: str, *, now: datetime) -> tuple[Ticket, bool]:
     """The live request, marked as answered; a new one when we write first after the last was closed."""
-    ticket = conversations.live_ticket(conversation)
+    ticket = tickets.live_ticket(conversation)
     if ticket is None:
         ticket = Ticket.objects.create(
             conversation=conversation,

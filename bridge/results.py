@@ -19,7 +19,7 @@ from django.utils import timezone
 from channels_setup.models import UnknownPolicy
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, Outcome
 
-from . import alerts, breaker, conversations, windows
+from . import alerts, breaker, conversations, statuses, windows
 from .models import Attempt, Delivery, Draft, Message
 
 # Seconds after each failed try. A contact's message is given up after the last, and never outlives its window.
@@ -114,7 +114,7 @@ def _accepted(items: Sequence[Tried]) -> None:
     for channel in {item.claimed.delivery.api_channel for item in items}:
         mine = [message for message in messages if message.api_channel_id == channel.pk]
         if mine and any(message.external_id for message in mine):
-            conversations.join_strays(channel.pk, mine)
+            statuses.join_strays(channel.pk, mine)
         if channel.last_error or (mine and channel.first_outbound_at is None):
             channel.succeeded()
 

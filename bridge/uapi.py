@@ -28,7 +28,7 @@ from channels_setup.codecs.bodies import BadBody, decode
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, RawRequest
 
-from . import conversations, held, relay
+from . import conversations, held, relay, tickets
 from .idempotency import Answer, KeyReused, once
 from .models import Contact, Conversation, WebhookEvent
 from .requests_in import MOST_BYTES, MOST_BYTES_WITH_FILES, TooLarge, blotted, event_row, exact_request
@@ -298,7 +298,7 @@ class ChangeAssignee(UapiView):
     def answer(self, call: Call) -> dict[str, Any]:
         conversation = _conversation(call)
         user = _operator(call, conversation)
-        conversations.assign(conversation.pk, user_id=user.pk, by=user.pk)
+        tickets.assign(conversation.pk, user_id=user.pk, by=user.pk)
         # Strings, as the helpdesk answers.
         return {
             "chat_id": str(conversation.pk),

@@ -305,14 +305,16 @@
     if (scroll) stayAtEnd(scroll);
     ask();
   };
-  // Pictures load after the text and make the thread longer: who was at its end stays there.
+  // Pictures load after the text, and the box below grows as one types: who was at the thread's end stays there.
   const stayAtEnd = (scroll) => {
     let atEnd = isAtEnd(scroll);
     scroll.addEventListener("scroll", () => {
       atEnd = isAtEnd(scroll);
       if (atEnd) byId("newer").hidden = true;
     }, { passive: true });
-    new ResizeObserver(() => { if (atEnd && scroll.isConnected) scroll.scrollTop = scroll.scrollHeight; }).observe(byId("messages"));
+    const size = new ResizeObserver(() => { if (atEnd && scroll.isConnected) scroll.scrollTop = scroll.scrollHeight; });
+    size.observe(byId("messages"));
+    size.observe(scroll);
   };
 
   addEventListener("okno:shut", (event) => {

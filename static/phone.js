@@ -163,7 +163,7 @@
     [...marked(text.slice(0, found.index)), node, ...marked(text.slice(found.index + found[0].length))];
 
   const bubble = (message) => {
-    const item = element("li", `bub ${message.mine ? "mine" : "theirs"}`);
+    const item = element("div", `bub ${message.mine ? "mine" : "theirs"}`);
     for (const file of message.files || []) {
       const link = element(file.url ? "a" : "span", "", `📎 ${file.name || words.file}`);
       if (/^https?:/i.test(file.url)) Object.assign(link, { href: file.url, target: "_blank", rel: "noopener noreferrer" });
@@ -195,10 +195,10 @@
     const items = [];
     let day = "";
     for (const message of messages) {
-      if (message.day !== day) items.push(element("li", "day", (day = message.day)));
+      if (message.day !== day) items.push(element("div", "day", (day = message.day)));
       items.push(bubble(message));
     }
-    if (unsent.length && day !== words.today) items.push(element("li", "day", words.today));
+    if (unsent.length && day !== words.today) items.push(element("div", "day", words.today));
     items.push(...unsent.map((message) => bubble({ ...message, mine: true })));
     const hint = byId("hint") || log.firstElementChild;
     const wasAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;

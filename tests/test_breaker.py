@@ -168,6 +168,7 @@ def test_messages_that_nobody_confirms_are_shown_where_statuses_do_come(api_chan
 
 
 def test_two_workers_get_one_probe_between_them(api_channel: ApiChannel) -> None:
+    boris_answers(anna_writes(api_channel))
     Breaker.objects.create(
         api_channel=api_channel, is_open=True, pause_seconds=30, probe_at=timezone.now() - timedelta(1)
     )

@@ -12,7 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
-from bridge import conversations, relay
+from bridge import conversations, relay, tickets
 from bridge.desk import listing, texts
 from bridge.models import Attempt, Contact, Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
 from channels_setup.models import ApiChannel
@@ -158,7 +158,7 @@ def test_chats_are_grouped_by_what_their_window_allows(desk: Client, channel: Ap
 
 def test_tabs_narrow_the_list(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
     mine = writes(channel, "Моя")
-    conversations.assign(mine.pk, user_id=boris().pk)
+    tickets.assign(mine.pk, user_id=boris().pk)
     answered = writes(channel, "Отвеченная")
     answers(answered)
 
@@ -169,7 +169,7 @@ def test_tabs_narrow_the_list(desk: Client, chat: Conversation, channel: ApiChan
 
 
 def test_a_closed_request_waits_for_nobody(desk: Client, chat: Conversation) -> None:
-    conversations.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED)
+    tickets.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED)
 
     assert names(desk.get("/chats/?tab=waiting")) == []
     assert names(desk.get("/chats/")) == ["Анна Соколова"]
@@ -307,7 +307,7 @@ def test_a_closed_request_is_marked_where_the_next_begins(
     desk: Client, chat: Conversation, channel: ApiChannel
 ) -> None:
     first = Ticket.objects.get()
-    conversations.set_ticket_status(first.pk, status=Ticket.Status.CLOSED)
+    tickets.set_ticket_status(first.pk, status=Ticket.Status.CLOSED)
     writes(channel, "Анна Соколова", "И ещё вопрос")
 
     html = desk.get(f"/chats/{chat.pk}/").content.decode().split('id="messages"')[1].split("</ol>")[0]
@@ -437,7 +437,7 @@ def test_an_earlier_request_does_not_come_to_life_beside_a_live_one(
     desk: Client, chat: Conversation, channel: ApiChannel
 ) -> None:
     first = Ticket.objects.get()
-    conversations.set_ticket_status(first.pk, status=Ticket.Status.CLOSED)
+    tickets.set_ticket_status(first.pk, status=Ticket.Status.CLOSED)
     writes(channel, "Анна Соколова", "Снова я")
 
     response = desk.post(f"/chats/{chat.pk}/request/", {"ticket": first.pk, "status": Ticket.Status.OPEN})
@@ -525,7 +525,7 @@ def test_requests_are_filtered_by_status_and_channel(desk: Client, chat: Convers
     elsewhere = ApiChannelFactory(watched=ChatChannelFactory())
     writes(elsewhere, "Чужая", "Из другого канала")
     closed = Ticket.objects.get(conversation=chat)
-    conversations.set_ticket_status(closed.pk, status=Ticket.Status.CLOSED)
+    tickets.set_ticket_status(closed.pk, status=Ticket.Status.CLOSED)
 
     assert "Где мой заказ?" not in desk.get("/requests/?status=live").content.decode()
     assert "Где мой заказ?" in desk.get(f"/requests/?status={Ticket.Status.CLOSED}").content.decode()

@@ -7,7 +7,7 @@ import pytest
 from django.db import OperationalError
 from django.test import Client
 
-from bridge import conversations, inbox
+from bridge import conversations, inbox, statuses
 from bridge.models import Conversation, Message, ServiceWindow, StrayStatus, WebhookEvent
 from bridge.requests_in import MOST_BYTES
 from channels_setup.models import ApiChannel
@@ -274,7 +274,7 @@ def test_ticks_only_move_forward(phone: ApiChannel, order: list[str], final: str
     message = MessageFactory(conversation=chat, outbound=True, status="pending")
 
     for word in order:
-        conversations.change_statuses(phone, [StatusChanged(status=word, message_id=message.pk)])
+        statuses.change_statuses(phone, [StatusChanged(status=word, message_id=message.pk)])
 
     message.refresh_from_db()
     assert message.status == final
@@ -309,12 +309,12 @@ def test_a_status_cannot_touch_another_channels_message(client: Client, phone: A
 
 
 def test_a_status_before_its_message_waits_for_it(phone: ApiChannel) -> None:
-    conversations.change_statuses(phone, [StatusChanged(status="read", external_id="wamid.9")])
+    statuses.change_statuses(phone, [StatusChanged(status="read", external_id="wamid.9")])
     message = MessageFactory(
         conversation=ConversationFactory(api_channel=phone), outbound=True, status="sent", external_id="wamid.9"
     )
 
-    conversations.join_strays(phone.pk, [message])
+    statuses.join_strays(phone.pk, [message])
 
     message.refresh_from_db()
     assert message.status == "read"

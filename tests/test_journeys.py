@@ -274,10 +274,10 @@ def test_provider_down_then_up_gets_everything_once_and_in_order(
 
 
 def test_a_closed_request_and_a_new_message_make_a_new_request_in_the_same_chat(shop: Shop, receiver: Receiver) -> None:
-    from bridge import conversations
+    from bridge import tickets
 
     first = shop.anna_writes("раз")
-    conversations.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED, by=shop.operator.pk)
+    tickets.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED, by=shop.operator.pk)
 
     second = shop.anna_writes("два")
 

@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
-from bridge import conversations, housekeeping, outbox, relay, results, windows
+from bridge import conversations, housekeeping, outbox, relay, results, statuses, tickets, windows
 from bridge.models import Alert, Attempt, Conversation, Delivery, Draft, Message, ServiceWindow
 from channels_setup.models import ApiChannel, ChannelState, UnknownPolicy
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
@@ -243,7 +243,7 @@ def test_where_the_operator_is_to_be_asked_an_unknown_outcome_waits_for_them(
     reply.refresh_from_db()
     assert reply.status == "unknown"
     assert Delivery.objects.get().state == "unknown"
-    conversations.change_statuses(api_channel, [StatusChanged(status="delivered", message_id=reply.pk)])
+    statuses.change_statuses(api_channel, [StatusChanged(status="delivered", message_id=reply.pk)])
     reply.refresh_from_db()
     assert reply.status == "delivered"
 
@@ -411,9 +411,9 @@ def test_a_watcher_gets_copies_of_what_it_tracks(
 
     chat = anna_writes(api_channel, text="раз")
     boris_answers(chat)
-    ticket = conversations.live_ticket(chat)
+    ticket = tickets.live_ticket(chat)
     assert ticket
-    conversations.set_ticket_status(ticket.pk, status=3)
+    tickets.set_ticket_status(ticket.pk, status=3)
     anna_writes(api_channel, text="два")
     outbox.drain()
 
@@ -426,9 +426,9 @@ def test_request_events_have_the_documented_shapes(api_channel: ApiChannel, rece
     ApiChannel.objects.update(**flags)
     chat = anna_writes(api_channel, text="раз")
     boris_answers(chat, "<b>Да</b>\nприехал")
-    ticket = conversations.live_ticket(chat)
+    ticket = tickets.live_ticket(chat)
     assert ticket
-    conversations.set_ticket_status(ticket.pk, status=2)
+    tickets.set_ticket_status(ticket.pk, status=2)
     outbox.drain()
 
     bodies = [request.json for request in receiver.requests]

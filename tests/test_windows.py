@@ -6,7 +6,7 @@ import pytest
 import time_machine
 from django.db import connection
 
-from bridge import conversations, housekeeping, windows
+from bridge import conversations, housekeeping, statuses, windows
 from bridge.models import Contact, Conversation, Message, ServiceWindow
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
@@ -122,7 +122,7 @@ def test_the_window_follows_the_contact_alone(
             _we_write(conversation, number)
         else:
             status = StatusChanged(status="delivered", external_id=f"ours-{number - 1}", at=clock.now)
-            conversations.change_statuses(api_channel, [status])
+            statuses.change_statuses(api_channel, [status])
 
     clock.now = clock.at(look)
     seen = windows.of(conversation)

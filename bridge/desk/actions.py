@@ -8,7 +8,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from bridge import conversations, relay, windows
+from bridge import relay, tickets, windows
 from bridge.models import Conversation, Delivery, Ticket
 
 from . import access, chats, panels, thread
@@ -65,7 +65,7 @@ def assign(request: HttpRequest, pk: int) -> HttpResponse:
         if person is None:
             return refused(request, conversation, _("This person does not answer chats of this channel."))
         user_id = person.pk
-    conversations.assign(conversation.pk, user_id=user_id, by=request.user.pk)
+    tickets.assign(conversation.pk, user_id=user_id, by=request.user.pk)
     return done(request, conversation)
 
 
@@ -81,7 +81,7 @@ def ticket_status(request: HttpRequest, pk: int) -> HttpResponse:
     if ticket is None or status not in Ticket.Status.values:
         return refused(request, conversation, _("There is no such request in this chat."))
     try:
-        conversations.set_ticket_status(ticket.pk, status=status, by=request.user.pk)
+        tickets.set_ticket_status(ticket.pk, status=status, by=request.user.pk)
     except ValueError:
         return refused(
             request,

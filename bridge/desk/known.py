@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bridge import conversations
+from bridge import tickets
 from bridge.models import Conversation
 from templates_registry.components import Template as Pattern
 from templates_registry.components import Variable
@@ -28,7 +28,7 @@ EXAMPLE_NAMES = frozenset(
 
 def values(conversation: Conversation, pattern: Pattern) -> dict[str, str]:
     """By the variables' keys; only what is known for certain to be meant."""
-    ticket = conversations.live_ticket(conversation)
+    ticket = tickets.live_ticket(conversation)
     found = {}
     for variable in pattern.variables:
         if not variable.in_text:

@@ -218,20 +218,18 @@ def _items(
     current: int | None = None
     for view in views:
         message = view.message
+        is_next = message.ticket_id is not None and message.ticket_id != current
+        if is_next and current is not None:
+            yield from _ended(by_id.get(current), now=now)
         local = timezone.localtime(message.created_at).date()
         if local != day:
             day = local
-            yield Item(
-                key=f"day-{local.isoformat()}",
-                version=str(presentation.day_words(message.created_at, now=now)),
-                words=presentation.day_words(message.created_at, now=now),
-            )
-        if message.ticket_id is not None and message.ticket_id != current:
+            words = presentation.day_words(message.created_at, now=now)
+            yield Item(key=f"day-{local.isoformat()}", version=words, words=words)
+        if is_next:
             if current is not None:
-                yield from _ended(by_id.get(current), now=now)
-                yield Item(
-                    key=f"begun-{message.ticket_id}", words=_("Request № %(number)d") % {"number": message.ticket_id}
-                )
+                begun = _("Request № %(number)d") % {"number": message.ticket_id}
+                yield Item(key=f"begun-{message.ticket_id}", words=begun)
             current = message.ticket_id
         yield Item(key=f"m{message.pk}", version=view.version, message=view)
     if is_newest and current is not None:

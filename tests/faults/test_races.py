@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from bridge import conversations, housekeeping, inbox, outbox, relay, results, windows
+from bridge import conversations, housekeeping, inbox, outbox, relay, results, statuses, windows
 from bridge.models import Attempt, Contact, Conversation, Delivery, Message, ServiceWindow, WebhookEvent
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, Outcome, StatusChanged
@@ -175,7 +175,7 @@ def test_ticks_never_fall_in_any_order(measured: Say) -> None:
         for order in itertools.permutations(["sent", "delivered", "read", "failed"], count):
             message, before = MessageFactory(conversation=chat, outbound=True, status="pending"), 0
             for word in order:
-                conversations.change_statuses(phone, [StatusChanged(status=word, message_id=message.pk)])
+                statuses.change_statuses(phone, [StatusChanged(status=word, message_id=message.pk)])
                 message.refresh_from_db()
                 assert Message.RANK[message.status] >= before, order
                 before = Message.RANK[message.status]
@@ -190,12 +190,12 @@ def test_a_status_that_comes_first_is_joined(api_channel: ApiChannel, size: Size
     missing("an alert after 7 days (not built)")
     count = size(10, 100)
     for number in range(count):
-        conversations.change_statuses(api_channel, [StatusChanged(status="read", external_id=f"wamid.{number}")])
+        statuses.change_statuses(api_channel, [StatusChanged(status="read", external_id=f"wamid.{number}")])
     chat = ConversationFactory(api_channel=api_channel)
     for number in range(count):
         message = MessageFactory(conversation=chat, outbound=True, status="sent", external_id=f"wamid.{number}")
         with transaction.atomic():
-            conversations.join_strays(api_channel.pk, [message])
+            statuses.join_strays(api_channel.pk, [message])
     joined = Message.objects.filter(status="read").count()
 
     measured(f"{joined} of {count} joined; one that stays alone is listed in the admin but raises no alert (not built)")

@@ -15,7 +15,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError
 from django.db import transaction
 
-from bridge import conversations, housekeeping, inbox, outbox, relay
+from bridge import housekeeping, inbox, outbox, relay, tickets
 from bridge.models import Conversation, Message, Ticket
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
@@ -168,9 +168,9 @@ def play(api_channel: ApiChannel, operator: Any, *, number: int) -> bool:
         elif isinstance(step, Operator):
             answer(chat.get(), step, operator)
         else:
-            ticket = conversations.live_ticket(chat.get())
+            ticket = tickets.live_ticket(chat.get())
             assert ticket is not None
-            conversations.set_ticket_status(ticket.pk, status=Ticket.Status.CLOSED, by=operator.pk)
+            tickets.set_ticket_status(ticket.pk, status=Ticket.Status.CLOSED, by=operator.pk)
     return True
 
 
@@ -180,7 +180,7 @@ def hear(api_channel: ApiChannel, fact: MessageReceived | StatusChanged | TimePa
 
 
 def answer(chat: Conversation, step: Operator, operator: Any) -> None:
-    conversations.assign(chat.pk, user_id=operator.pk, by=operator.pk)
+    tickets.assign(chat.pk, user_id=operator.pk, by=operator.pk)
     handed = relay.hand_in(conversation_id=chat.pk, text=step.text, author=operator)
     assert handed.message is not None
     outbox.drain()

@@ -1,0 +1,95 @@
+"""What became of our messages, as the provider reports it: ticks that only move forward.
+
+Part of station 3. A status that comes before its message waits, and is joined when the message is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import StatusChanged
+
+from .models import Message, StrayStatus
+
+
+@transaction.atomic
+def change_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> None:
+    """Move ticks forward. A status whose message is not known yet waits in StrayStatus."""
+    ids = {fact.message_id for fact in facts if fact.message_id is not None}
+    external_ids = {fact.external_id for fact in facts if fact.external_id}
+    rows = (
+        Message.objects.select_for_update(no_key=True)
+        .filter(api_channel=api_channel, direction=Message.Direction.OUTBOUND)
+        .filter(Q(pk__in=ids) | Q(external_id__in=external_ids - {""}))
+        .order_by("pk")
+    )
+    by_id = {row.pk: row for row in rows}
+    by_external = {row.external_id: row for row in by_id.values() if row.external_id}
+    strays, changed = [], set()
+    for fact in facts:
+        message = by_id.get(fact.message_id or 0) or by_external.get(fact.external_id)
+        if message is None:
+            strays.append(_stray(api_channel, fact))
+            continue
+        if advance(message, fact):
+            changed.add(message.pk)
+    if changed:
+        Message.objects.bulk_update(
+            [by_id[pk] for pk in sorted(changed)], ["status", "status_at", "reason", "details", "external_id"]
+        )
+    StrayStatus.objects.bulk_create(strays)
+
+
+def advance(message: Message, fact: StatusChanged) -> bool:
+    """Apply one status to an unsaved message if it is further on; say whether it was."""
+    if fact.external_id and not message.external_id:
+        message.external_id = fact.external_id
+    if Message.RANK[fact.status] <= Message.RANK[message.status]:
+        return False
+    message.status = fact.status
+    message.status_at = fact.at or timezone.now()
+    if fact.status == Message.Status.FAILED:
+        message.reason = "provider_failed"
+        message.details = message.details | {"code": fact.code, "title": fact.title}
+    else:
+        message.reason = ""
+    return True
+
+
+def _stray(api_channel: ApiChannel, fact: StatusChanged) -> StrayStatus:
+    return StrayStatus(
+        api_channel=api_channel,
+        external_id=fact.external_id or f"message_id {fact.message_id}",  # one that we never gave: for an admin to see
+        status=fact.status,
+        at=fact.at,
+        code=fact.code,
+        title=fact.title,
+    )
+
+
+def join_strays(api_channel_id: int, messages: Iterable[Message]) -> None:
+    """Apply the statuses that came before their messages. The messages' rows are locked by the caller."""
+    by_external = {message.external_id: message for message in messages if message.external_id}
+    strays = list(
+        StrayStatus.objects.select_for_update(skip_locked=True, no_key=True).filter(
+            api_channel=api_channel_id, external_id__in=by_external
+        )
+    )
+    for stray in sorted(strays, key=lambda row: Message.RANK[row.status]):
+        message = by_external[stray.external_id]
+        fact = StatusChanged(
+            status=stray.status,
+            external_id=stray.external_id,
+            at=stray.at,
+            code=stray.code,
+            title=stray.title,
+        )
+        if advance(message, fact):
+            message.save(update_fields=["status", "status_at", "reason", "details"])
+    if strays:
+        StrayStatus.objects.filter(pk__in=[stray.pk for stray in strays]).delete()
