@@ -22,7 +22,7 @@ from templates_registry import lifecycle
 from templates_registry.components import Place, Variable
 from templates_registry.lifecycle import By, Source
 from templates_registry.models import Status, Template, TemplateTags
-from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb
+from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb, vera
 
 pytestmark = pytest.mark.django_db
 READY = "Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче."
@@ -369,6 +369,17 @@ def test_a_held_text_of_one_chat_is_not_reached_through_another(
     number = HeldReply.objects.get().pk
     assert desk.post(f"/chats/{other.pk}/held/{number}/back/", headers=SCRIPT).status_code == 422
     assert HeldReply.objects.get().state == "held"
+
+
+def test_admins_look_at_held_texts_and_change_none(desk: Client, chat: Conversation, opener: Template) -> None:
+    holds(desk, chat, opener)
+    number = HeldReply.objects.get().pk
+    desk.force_login(vera())
+
+    assert "Поменяем завтра" in desk.get("/admin/bridge/heldreply/?state=held").content.decode()
+    assert "Поменяем завтра" not in desk.get("/admin/bridge/heldreply/?state=dropped").content.decode()
+    assert "Поменяем завтра" in desk.get(f"/admin/bridge/heldreply/{number}/change/").content.decode()
+    assert desk.post(f"/admin/bridge/heldreply/{number}/change/", {"text": "?"}).status_code == 403
 
 
 # --- known values ----------------------------------------------------------------------------------------
