@@ -36,10 +36,23 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
+workers: list[Worker] = []
+
+
+@pytest.fixture(autouse=True)
+def no_worker_uninvited(request: pytest.FixtureRequest) -> None:
+    """A worker left running by an earlier test would take the rows of one that plays the worker itself."""
+    if "worker" not in request.fixturenames:
+        for worker in workers:
+            if worker.process is not None and worker.process.poll() is None:
+                worker.stop()
+
+
 @pytest.fixture(scope="session")
 def worker_process(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     """One real Celery worker for the session, on this process's test database and Valkey database."""
     worker = Worker(log=tmp_path_factory.mktemp("worker") / "worker.log")
+    workers.append(worker)
     yield worker
     worker.stop()
 

@@ -1,12 +1,13 @@
 """Channels: what may be saved, the states they pass through, their keys, and how far they are connected."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.test import override_settings
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from channels_setup import checks, connection
 from channels_setup.admin import ApiChannelForm
@@ -15,6 +16,13 @@ from tests.factories import ApiChannelFactory, ChatChannelFactory, boris
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def in_english() -> Iterator[None]:
+    """The sentences are compared in the language they are written in."""
+    with translation.override("en"):
+        yield
 
 
 def form(**changed: Any) -> ApiChannelForm:

@@ -202,7 +202,7 @@ def test_a_connection_is_used_again(receiver: Receiver) -> None:
 @pytest.fixture
 def drip(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes, bytes], str]]:
     """A server that sends ``first`` at once and then ``again`` every 50 ms for ever; its URL."""
-    monkeypatch.setattr(outgoing, "DEADLINE_SECONDS", 0.5)
+    monkeypatch.setattr(outgoing, "DEADLINE_SECONDS", 2.0)
     stop = threading.Event()
     listeners: list[socket.socket] = []
 
@@ -250,7 +250,7 @@ def test_an_answer_that_never_comes_is_cut_at_the_deadline(
     with pytest.raises(outgoing.OutcomeUnknown):
         outgoing.send(post(url))
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 8
 
 
 @pytest.mark.usefixtures("open_loopback")
