@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from django.http import HttpRequest
 
 from channels_setup.models import ApiChannel
@@ -56,18 +54,15 @@ def _chunks(stream: object, *, limit: int) -> list[bytes]:
     return parts
 
 
-def event_row(
-    raw: RawRequest, *, api_channel: ApiChannel, endpoint: str, keep_headers: Mapping[str, str] | None = None
-) -> WebhookEvent:
+def event_row(raw: RawRequest, *, api_channel: ApiChannel, endpoint: str) -> WebhookEvent:
     """The unsaved raw event. Headers are cut to those worth keeping, so that no credential is stored with them."""
-    kept = keep_headers if keep_headers is not None else raw.headers
     return WebhookEvent(
         api_channel=api_channel,
         endpoint=endpoint[:60],
         method=raw.method[:10],
         query_string=_storable(raw.query_string),
         content_type=_storable(raw.content_type)[:200],
-        headers={name: _storable(kept[name])[:300] for name in KEPT_HEADERS if name in kept},
+        headers={name: _storable(raw.headers[name])[:300] for name in KEPT_HEADERS if name in raw.headers},
         body=raw.body,
     )
 

@@ -15,7 +15,6 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import MemoryFileUploadHandler, TemporaryFileUploadHandler
@@ -203,8 +202,3 @@ def flat_pairs(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 def _entities(text: str) -> str:
     """HTML entities that ``html.unescape`` turns back into the very text: so an ampersand is one too."""
     return text.replace("&", "&amp;").encode("ascii", "xmlcharrefreplace").decode()
-
-
-def body_limit() -> int:
-    """Bytes that a request body may have; above it the answer is 413."""
-    return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
