@@ -183,7 +183,21 @@ class Outcome:
     reason: str = ""
     external_id: str = ""
     retry_after: float | None = None  # seconds, as the other side asked
+    whole_channel: bool = False  # a RETRY that concerns the account: everything on the channel waits so long
     status: str = "sent"  # what an accepted message becomes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """A limit to be obeyed before the other side complains, shared by all workers: one call each ``every`` seconds.
+
+    ``key`` says whose limit it is, unique within the channel: ``""`` the account's, or the contact's id. Up to
+    ``burst`` calls may go at once after a rest.
+    """
+
+    key: str
+    every: float
+    burst: int = 1
 
 
 # --- the contract ----------------------------------------------------------------------------------------
@@ -247,6 +261,11 @@ class Messenger(Provider):
     def message(self, outgoing: Outgoing, account: Account) -> HttpRequest | Outcome:
         """How to hand a message to the contact: a request to make, or the outcome where there is none to make."""
         raise NotImplementedError(f"{type(self).__name__} does not send messages")
+
+    def rates(self, outgoing: Outgoing, account: Account) -> tuple[Rate, ...]:
+        """The limits under which a delivery stands. The default: the calls a second that the admin set, if any."""
+        per_second = account.options.get("calls_per_second")
+        return (Rate(key="", every=1 / per_second),) if per_second else ()
 
     def judge(self, answer: HttpAnswer) -> Outcome:
         """What an answer to ``message`` means. The default knows plain HTTP only."""
