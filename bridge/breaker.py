@@ -63,6 +63,12 @@ def note(results: Iterable[tuple[int, bool]]) -> None:
         row.save()
 
 
+def rest(channel_id: int, *, seconds: float) -> None:
+    """The other side asked for quiet on the whole channel: nothing goes out for so long."""
+    until = windows.database_now() + timedelta(seconds=seconds)
+    Breaker.objects.update_or_create(api_channel_id=channel_id, defaults={"rests_until": until})
+
+
 def _count(row: Breaker, worked: bool, *, now: datetime) -> None:
     row.recent = [[at, good] for at, good in row.recent if now.timestamp() - at < WITHIN.total_seconds()][-200:]
     row.recent.append([now.timestamp(), worked])

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import connection
 
-from . import results, windows
+from . import rates, results, windows
 from .models import Heartbeat
 
 PRUNE_BATCH = 1_000
@@ -74,7 +74,7 @@ def prune() -> int:
         before = windows.database_now() - timedelta(days=getattr(settings, setting))
         while deleted := _prune_batch(table, column, condition, before):
             gone += deleted
-    return gone
+    return gone + rates.forget(now=windows.database_now())
 
 
 def _prune_batch(table: str, column: str, condition: str, before: datetime) -> int:

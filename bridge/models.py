@@ -454,6 +454,7 @@ class Breaker(models.Model):
     in_a_row = models.IntegerField(_("failures in a row"), default=0)
     failing_since = models.DateTimeField(_("failing since"), null=True)
     recent = models.JSONField(default=list)  # [[unix time, worked], ...] of the last minutes
+    rests_until = models.DateTimeField(_("rests until"), null=True)  # the other side asked for it, for all messages
 
     class Meta:
         verbose_name = _("breaker")
@@ -465,6 +466,24 @@ class Breaker(models.Model):
     @property
     def is_troubled(self) -> bool:
         return self.is_open or self.in_a_row > 0 or bool(self.recent)
+
+
+class RateLimit(models.Model):
+    """How far a limit of a channel is used up; see ``rates``. The account's, or one contact's."""
+
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="rate_limits")
+    key = models.CharField(max_length=200)
+    every = models.FloatField()  # seconds from call to call
+    burst = models.IntegerField()
+    whole_channel = models.BooleanField()
+    met_at = models.DateTimeField()  # when the calls made so far will have kept to the limit
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["api_channel", "key"], name="one_bucket_per_limit")]
+        indexes = [models.Index(fields=["met_at"], name="bucket_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.api_channel_id}/{self.key}"
 
 
 class Alert(models.Model):

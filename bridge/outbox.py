@@ -36,9 +36,11 @@ from channels_setup.providers.base import (
     HttpAnswer,
     Outcome,
     Outgoing,
+    Rate,
+    set_rate,
 )
 
-from . import breaker, doorbell, reasons, recognising, results, windows
+from . import breaker, doorbell, rates, reasons, recognising, results, windows
 from .models import Delivery, Message
 from .results import Claimed, Tried
 
@@ -49,6 +51,7 @@ IN_FLIGHT = 32  # calls to one destination at once, all workers together
 THREADS = 64  # calls at once of one worker process
 RUN_SECONDS = 20.0  # a task stops claiming after this and leaves the rest to the next
 LOOK_SECONDS = 0.25  # while only slow calls are under way, look so often for what others are due
+LIMIT_SECONDS = 1.5  # a limit that frees a call so soon is waited for; else beat's sweep comes as soon
 KEPT_ANSWER = 2_000  # characters of an answer that are kept with the attempt
 DEATHS = 2  # tries that were cut off before a delivery is a suspect
 SUSPECTS_SECONDS = 5.0  # of a run, at most so long for suspects (and the call that is under way then)
@@ -97,10 +100,11 @@ def drain() -> int:
     with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="outbox") as pool:
         while True:
             claimed = claim(token, limit=THREADS - len(running)) if time.monotonic() < until else []
-            for item in _admitted(claimed, token):
-                account = _account(accounts, item.delivery)
-                running.add(pool.submit(attempt, item, account))
+            for item in _admitted(claimed, token, accounts):
+                running.add(pool.submit(attempt, item, _account(accounts, item.delivery)))
             if not running:
+                if _waited_for_a_limit(until):
+                    continue
                 if time.monotonic() >= until:
                     doorbell.ring(doorbell.OUTBOUND)  # whoever comes next goes on
                 return made
@@ -110,11 +114,20 @@ def drain() -> int:
             made += len(done)
 
 
+def _waited_for_a_limit(until: float) -> bool:
+    """Sleep until a channel that keeps to its own limit may go on, where that is soon. False where none is."""
+    seconds = rates.next_free_in()
+    if seconds is None or seconds > LIMIT_SECONDS or time.monotonic() + seconds >= until:
+        return False
+    time.sleep(max(seconds, 0.01))
+    return True
+
+
 def _try_suspects(token: uuid.UUID, accounts: dict[int, Account]) -> int:
     """One after another, with nothing else under way in this process that could die with it."""
     until, made = time.monotonic() + SUSPECTS_SECONDS, 0
     while time.monotonic() < until and (claimed := claim(token, limit=1, suspects=True)):
-        for item in _admitted(claimed, token):
+        for item in _admitted(claimed, token, accounts):
             results.record([attempt(item, _account(accounts, item.delivery))], token)
             made += 1
     return made
@@ -138,7 +151,12 @@ WITH destination AS (
                          WHERE busy.api_channel_id = c.id AND busy.state = 'sending'
                            AND busy.next_attempt_at > clock_timestamp()),
         ceil(%(limit)s::numeric / count(*) OVER ()),
-        CASE WHEN b.is_open THEN (c.id = ANY(%(probes)s::bigint[]))::int ELSE %(in_flight)s END) AS free
+        CASE WHEN b.rests_until > clock_timestamp() THEN 0
+             WHEN b.is_open THEN (c.id = ANY(%(probes)s::bigint[]))::int ELSE %(in_flight)s END,
+        (SELECT min(least(r.burst, r.burst + floor(extract(epoch FROM clock_timestamp() - r.met_at) / r.every)))
+         FROM bridge_ratelimit r
+         WHERE r.api_channel_id = c.id AND r.whole_channel
+           AND r.met_at > clock_timestamp() - make_interval(secs => %(forgotten)s))) AS free
     FROM channels_setup_apichannel c LEFT JOIN bridge_breaker b ON b.api_channel_id = c.id
     WHERE c.state <> 'paused' AND EXISTS (
         SELECT 1 FROM bridge_delivery d
@@ -172,7 +190,7 @@ def claim(token: uuid.UUID, *, limit: int, suspects: bool = False) -> list[Claim
         return []
     with transaction.atomic(), connection.cursor() as cursor:
         values: dict[str, Any] = {"in_flight": IN_FLIGHT, "limit": limit, "token": token, "lease": LEASE_SECONDS}
-        values |= {"deaths": DEATHS, "suspects": suspects}
+        values |= {"deaths": DEATHS, "suspects": suspects, "forgotten": rates.FORGOTTEN_AFTER}
         # A suspect is no probe: its failure would say nothing of the destination.
         cursor.execute(CLAIM, values | {"probes": [] if suspects else breaker.probes()})
         was = dict(cursor.fetchall())
@@ -180,8 +198,11 @@ def claim(token: uuid.UUID, *, limit: int, suspects: bool = False) -> list[Claim
     return [Claimed(delivery=row, interrupted=was[row.pk] == Delivery.State.SENDING) for row in rows]
 
 
-def _admitted(claimed: Sequence[Claimed], token: uuid.UUID) -> list[Claimed]:
-    """Those that may go out now: the second look at the window, at the template, and at tries that were cut off."""
+def _admitted(claimed: Sequence[Claimed], token: uuid.UUID, accounts: dict[int, Account]) -> list[Claimed]:
+    """Those that may go out now.
+
+    The second look at the window, at the template, at tries that were cut off, and last at the channel's limits.
+    """
     if not claimed:
         return []
     now = windows.database_now()
@@ -202,12 +223,22 @@ def _admitted(claimed: Sequence[Claimed], token: uuid.UUID) -> list[Claimed]:
             results.give_up(delivery, token, reason="gave_up")
         else:
             admitted.append(item)
+    asked = [rates.Asked(delivery=item.delivery, rates=_rates(item.delivery, accounts)) for item in admitted]
+    if put_back := rates.must_wait(asked, token):
+        admitted = [item for item in admitted if item.delivery.pk not in put_back]
     sending = [
         pk for item in admitted if item.delivery.kind == Delivery.Kind.MESSAGE and (pk := item.delivery.message_id)
     ]
     if sending:
         Message.objects.filter(pk__in=sending, status=Message.Status.PENDING).update(status=Message.Status.SENDING)
     return admitted
+
+
+def _rates(delivery: Delivery, accounts: dict[int, Account]) -> tuple[Rate, ...]:
+    account = _account(accounts, delivery)
+    if delivery.kind == Delivery.Kind.EVENT:
+        return set_rate(account)
+    return delivery.api_channel.provider.rates(_outgoing(delivery), account)
 
 
 def _template_of(delivery: Delivery) -> dict[str, Any]:
@@ -300,6 +331,8 @@ def oldest_due_age(*, now: datetime) -> float:
         Delivery.objects.filter(~Exists(ahead), state__in=Delivery.UNFINISHED, next_attempt_at__lte=now)
         .exclude(api_channel__state="paused")
         .exclude(api_channel__breaker__is_open=True)
+        .exclude(api_channel__breaker__rests_until__gt=now)
+        .exclude(api_channel__in=rates.busy_channels(now=now))
         .order_by("next_attempt_at")
         .values_list("next_attempt_at", flat=True)
         .first()

@@ -133,6 +133,8 @@ def _not_accepted(item: Tried, token: uuid.UUID) -> None:
         give_up(delivery, token, reason=reason)
         delivery.api_channel.failed(outcome.reason)
         return
+    if outcome.whole_channel:
+        breaker.rest(delivery.api_channel_id, seconds=seconds)
     Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
         state=Delivery.State.PENDING,
         next_attempt_at=windows.database_now() + timedelta(seconds=seconds),

@@ -101,7 +101,8 @@ class ApiChannelForm(forms.ModelForm):
     class Meta:
         model = ApiChannel
         fields = (
-            *("name", "kind", "redirect_url", "send_json", "send_utf8", "on_unknown", "template_in_window", "watched"),
+            *("name", "kind", "redirect_url", "send_json", "send_utf8", "on_unknown", "template_in_window"),
+            *("calls_per_second", "watched"),
             *("track_new_ticket", "track_comment", "track_change", "track_rating"),
             *("track_new_chat", "track_message", "track_resumed"),
         )
@@ -129,7 +130,12 @@ class ApiChannelAdmin(ModelAdmin):
     fieldsets = (
         (
             _("The channel itself"),
-            {"fields": ("name", "kind", "redirect_url", "send_json", "send_utf8", "on_unknown", "template_in_window")},
+            {
+                "fields": (
+                    *("name", "kind", "redirect_url", "send_json", "send_utf8", "on_unknown", "template_in_window"),
+                    "calls_per_second",
+                )
+            },
         ),
         (
             _("Watch channels"),

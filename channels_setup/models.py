@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -158,6 +159,13 @@ class ApiChannel(models.Model):
         default=UnknownPolicy.RESEND,
         help_text=_("A call timed out after the message went out: it may have arrived, or not."),
     )
+    calls_per_second = models.FloatField(
+        _("calls a second at most"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.01), MaxValueValidator(1000)],
+        help_text=_("Everything sent over this channel, all workers together. Empty: no limit but the provider's own."),
+    )
     last_error = models.CharField(_("last error"), max_length=40, blank=True, editable=False)  # a code of the catalogue
     last_error_at = models.DateTimeField(_("last error at"), null=True, editable=False)
     first_inbound_at = models.DateTimeField(_("first event in"), null=True, editable=False)
@@ -223,6 +231,7 @@ class ApiChannel(models.Model):
             send_json=self.send_json,
             send_utf8=self.send_utf8,
             options=self.options,
+            calls_per_second=self.calls_per_second,
         )
 
     def clean(self) -> None:

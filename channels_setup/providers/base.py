@@ -122,6 +122,7 @@ class Account:
     send_utf8: bool = True
     secrets: tuple[str, ...] = field(default=(), repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    calls_per_second: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,13 +192,21 @@ class Outcome:
 class Rate:
     """A limit to be obeyed before the other side complains, shared by all workers: one call each ``every`` seconds.
 
-    ``key`` says whose limit it is, unique within the channel: ``""`` the account's, or the contact's id. Up to
-    ``burst`` calls may go at once after a rest.
+    ``key`` says whose limit it is, unique within the channel. Up to ``burst`` calls may go at once after a rest.
+    ``whole_channel``: every call stands under it, so that others of the channel need not be tried while it is used up.
     """
 
     key: str
     every: float
     burst: int = 1
+    whole_channel: bool = False
+
+
+def set_rate(account: Account) -> tuple[Rate, ...]:
+    """The limit that the admin set for all calls of the channel, if any."""
+    if not account.calls_per_second:
+        return ()
+    return (Rate(key="channel", every=1 / account.calls_per_second, whole_channel=True),)
 
 
 # --- the contract ----------------------------------------------------------------------------------------
@@ -263,9 +272,8 @@ class Messenger(Provider):
         raise NotImplementedError(f"{type(self).__name__} does not send messages")
 
     def rates(self, outgoing: Outgoing, account: Account) -> tuple[Rate, ...]:
-        """The limits under which a delivery stands. The default: the calls a second that the admin set, if any."""
-        per_second = account.options.get("calls_per_second")
-        return (Rate(key="", every=1 / per_second),) if per_second else ()
+        """The limits under which a message stands. The default: what the admin set, under which events stand too."""
+        return set_rate(account)
 
     def judge(self, answer: HttpAnswer) -> Outcome:
         """What an answer to ``message`` means. The default knows plain HTTP only."""

@@ -37,6 +37,7 @@ class Command(BaseCommand):
         parser.add_argument("--redirect-url", default="", help="The provider's webhook.")
         parser.add_argument("--form", action="store_true", help="Send the body as a form instead of JSON.")
         parser.add_argument("--no-utf8", action="store_true", help="Convert characters instead of sending UTF-8.")
+        parser.add_argument("--calls-per-second", type=float, help="At most so many calls a second.")
         parser.add_argument("--track", help=f"Events to follow, by commas, of {','.join(ApiChannel.TRACKS)}.")
 
     def handle(self, *args: Any, action: str, output: str, **options: Any) -> None:
@@ -59,6 +60,7 @@ class Command(BaseCommand):
                 redirect_url=options["redirect_url"],
                 send_json=not options["form"],
                 send_utf8=not options["no_utf8"],
+                calls_per_second=options["calls_per_second"],
                 tracks=None if tracks is None else [word.strip() for word in tracks.split(",") if word.strip()],
             )
         except ValidationError as problem:

@@ -1,0 +1,187 @@
+"""Rate limits: kept by all workers together, without burning tries, and without holding up anybody else."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from threading import Thread
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from bridge import conversations, outbox, rates, relay
+from bridge.models import Breaker, Conversation, Delivery, RateLimit
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import (
+    RETRY,
+    Account,
+    ContactInfo,
+    MessageReceived,
+    Messenger,
+    Outcome,
+    Outgoing,
+    Rate,
+)
+from tests.factories import ApiChannelFactory, boris
+from tests.receiver import Receiver
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def api_channel(receiver: Receiver) -> ApiChannel:
+    return channel_to(receiver, "/hook")
+
+
+def channel_to(receiver: Receiver, path: str, **fields: object) -> ApiChannel:
+    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url(path), secret=True, **fields)
+    ApiChannel.objects.update(track_message=False, track_new_chat=False, track_resumed=False)
+    channel.refresh_from_db()
+    return channel
+
+
+def chat_of(api_channel: ApiChannel, who: str = "anna") -> Conversation:
+    chat_channel = api_channel.lands_in
+    assert chat_channel
+    fact = MessageReceived(contact=ContactInfo(external_id=who), text="?")
+    received = conversations.receive(api_channel, [conversations.Incoming(fact=fact, chat_channel=chat_channel)])
+    return received[0].conversation
+
+
+def answers(chat: Conversation, text: str = "Да") -> None:
+    assert relay.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
+
+
+def limit(api_channel: ApiChannel, calls_per_second: float) -> None:
+    ApiChannel.objects.filter(pk=api_channel.pk).update(calls_per_second=calls_per_second)
+
+
+def test_a_channel_keeps_to_its_calls_a_second(api_channel: ApiChannel, receiver: Receiver) -> None:
+    limit(api_channel, 20)
+    for number in range(12):
+        answers(chat_of(api_channel, f"client {number}"))
+
+    outbox.drain()
+
+    times = [request.at for request in receiver.requests]
+    assert len(times) == 12
+    assert times[-1] - times[0] >= 11 / 20 * 0.9
+    assert set(Delivery.objects.values_list("state", "attempts")) == {("delivered", 1)}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_share_one_limit(receiver: Receiver) -> None:
+    api_channel = channel_to(receiver, "/hook")
+    limit(api_channel, 20)
+    for number in range(12):
+        answers(chat_of(api_channel, f"client {number}"))
+
+    def work() -> None:
+        outbox.drain()
+        connection.close()
+
+    workers = [Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=30)
+
+    times = sorted(request.at for request in receiver.requests)
+    assert len(times) == 12
+    assert times[-1] - times[0] >= 11 / 20 * 0.9
+
+
+def test_who_waits_for_a_limit_holds_up_nobody_else(api_channel: ApiChannel, receiver: Receiver) -> None:
+    limit(api_channel, 0.1)
+    other = channel_to(receiver, "/other")
+    for number in range(3):
+        answers(chat_of(api_channel, f"client {number}"))
+    for number in range(3):
+        answers(chat_of(other, f"client {number}"))
+
+    started = time.monotonic()
+    outbox.drain()
+
+    assert time.monotonic() - started < 5
+    assert [request.path for request in receiver.requests].count("/other") == 3
+    assert [request.path for request in receiver.requests].count("/hook") == 1
+    waiting = Delivery.objects.filter(api_channel=api_channel, state="pending")
+    assert [delivery.attempts for delivery in waiting] == [0, 0]
+    assert all(delivery.lease_token is None for delivery in waiting)
+    assert outbox.oldest_due_age(now=timezone.now() + timedelta(seconds=20)) == 0
+
+
+def test_a_limit_of_one_contact_leaves_the_others_alone(
+    api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def by_contact(_self: Messenger, outgoing: Outgoing, _account: Account) -> tuple[Rate, ...]:
+        return (Rate(key=f"pair:{outgoing.contact.external_id}", every=6, burst=2),)
+
+    monkeypatch.setattr(type(api_channel.provider), "rates", by_contact)
+    anna, ivan = chat_of(api_channel, "anna"), chat_of(api_channel, "ivan")
+    for number in range(4):
+        answers(anna, f"Анне {number}")
+    answers(ivan, "Ивану")
+
+    outbox.drain()
+
+    assert sorted(request.json["text"] for request in receiver.requests) == ["Анне 0", "Анне 1", "Ивану"]
+    assert Delivery.objects.filter(state="pending").count() == 2
+
+
+def test_what_must_go_together_is_drawn_together() -> None:
+    api_channel = ApiChannelFactory()
+    delivery = Delivery(pk=1, api_channel=api_channel)
+    narrow, wide = Rate(key="narrow", every=10), Rate(key="wide", every=10, burst=5)
+    asked = [rates.Asked(delivery=delivery, rates=(narrow, wide))]
+
+    assert rates.must_wait(asked, uuid.uuid4()) == set()
+    assert rates.must_wait(asked, uuid.uuid4()) == {1}
+
+    # The second one drew from neither.
+    assert rates.must_wait([rates.Asked(delivery=delivery, rates=(wide,))], uuid.uuid4()) == set()
+    met_at = RateLimit.objects.get(key="wide").met_at
+    assert 15 < (met_at - timezone.now()).total_seconds() <= 20
+
+
+@pytest.fixture
+def asks_for_quiet(api_channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    outcome = Outcome(verdict=RETRY, reason="rate_limited", retry_after=60, whole_channel=True)
+    monkeypatch.setattr(type(api_channel.provider), "judge", lambda _self, _answer: outcome)
+    yield
+
+
+@pytest.mark.usefixtures("asks_for_quiet")
+def test_a_provider_that_asks_for_quiet_gets_it_on_the_whole_channel(
+    api_channel: ApiChannel, receiver: Receiver
+) -> None:
+    answers(chat_of(api_channel, "anna"))
+    outbox.drain()
+    answers(chat_of(api_channel, "ivan"))
+
+    outbox.drain()
+
+    assert len(receiver.requests) == 1
+    assert Breaker.objects.get().rests_until > timezone.now() + timedelta(seconds=45)
+    assert outbox.oldest_due_age(now=timezone.now() + timedelta(seconds=30)) == 0
+    Breaker.objects.update(rests_until=timezone.now())
+    outbox.drain()
+    assert len(receiver.requests) == 2  # Ivan's: Anna's keeps to its own timetable
+
+
+def test_buckets_nobody_uses_are_dropped(api_channel: ApiChannel) -> None:
+    now = timezone.now()
+    for key, age in (("old", 2), ("new", 0)):
+        RateLimit.objects.create(
+            api_channel=api_channel,
+            key=key,
+            every=1,
+            burst=1,
+            whole_channel=False,
+            met_at=now - timedelta(hours=age),
+        )
+
+    assert rates.forget(now=now) == 1
+
+    assert RateLimit.objects.get().key == "new"
