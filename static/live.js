@@ -51,6 +51,7 @@
     // While we asked, a search or another chat may have been opened: then this answer is about something gone.
     if (news.list && list === byId("list")) drawList(list, news.list);
     if (news.thread && chat === byId("chat")) drawThread(chat, news.thread);
+    if (news.unread && chat === byId("chat") && !document.hidden) tell(chat.dataset.seen, {}).catch(() => {});
     okno.tick();
   };
 
@@ -144,7 +145,6 @@
     if (wasOpen && !counted()) okno.say("is_shut");
     const messages = byId("messages");
     if (!("old" in messages.dataset)) drawMessages(messages, pieces(news.messages), news.earlier);
-    if (news.unread && !document.hidden) tell(chat.dataset.seen, {});
     dispatchEvent(new CustomEvent("okno:draft", { detail: news }));
   };
 

@@ -227,6 +227,7 @@ def test_a_thousand_chats_cost_the_queries_of_one(desk: Client, chat: Conversati
 
 
 def test_idle_news_cost_few_queries_and_no_body(desk: Client, chat: Conversation) -> None:
+    desk.post(f"/chats/{chat.pk}/seen/")
     first = desk.get(f"/chats/news/?chat={chat.pk}").json()
     address = f"/chats/news/?chat={chat.pk}&list={first['list']['version']}&thread={first['thread']['version']}"
 
@@ -274,6 +275,19 @@ def test_news_bring_a_new_message_and_then_nothing(desk: Client, chat: Conversat
 
     assert "Ау!" in news["thread"]["messages"] and "Ау!" in news["list"]["rows"]
     assert news["thread"]["version"] != first["thread"]["version"]
+
+
+def test_news_say_unread_until_it_is_read_even_where_all_is_shown(
+    desk: Client, chat: Conversation, channel: ApiChannel
+) -> None:
+    writes(channel, "Анна Соколова", "Ау!")
+    first = desk.get(f"/chats/news/?chat={chat.pk}").json()
+    known = f"/chats/news/?chat={chat.pk}&list={first['list']['version']}&thread={first['thread']['version']}"
+
+    assert desk.get(known).json()["unread"] == 2
+    desk.post(f"/chats/{chat.pk}/seen/")
+
+    assert "unread" not in desk.get(known).json()
 
 
 @pytest.mark.parametrize(

@@ -71,12 +71,14 @@ def news(request: HttpRequest) -> HttpResponse:
         }
     if current is not None:
         conversation = access.conversation_or_404(request, current)
+        if conversation.unread:
+            # Said at every poll until it is read: what came just now, or while the page was out of sight.
+            answer["unread"] = conversation.unread
         version = versions.of_thread(conversation)
         if request.GET.get("thread") != version:
             context = chat_context(request, conversation, now=now, version=version, only_newest=True)
             answer["thread"] = {
                 "version": version,
-                "unread": conversation.unread,
                 "draft": context["draft"].text if context["draft"] else "",
                 "refusal": context["refusal"],
                 "earlier": context["earlier"],

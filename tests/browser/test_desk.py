@@ -1,6 +1,7 @@
 """The desk and the phone in a real Chromium, with a real worker between them."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -87,6 +88,14 @@ def shut_in(seconds: float) -> None:
     )
 
 
+def eventually(page: Page, holds: Callable[[], bool], *, within: float = 2 * SOON / 1000) -> None:
+    """What the page tells the server arrives a moment later; its requests go on only while the page is waited for."""
+    until = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < until
+        page.wait_for_timeout(50)
+
+
 def open_chat(page: Page, chat: Conversation) -> None:
     page.goto(f"/chats/{chat.pk}/")
     expect(page.locator("#messages")).to_be_visible()
@@ -154,9 +163,24 @@ def test_new_words_appear_without_a_reload(desk: Page, chat: Conversation, chann
 
     expect(bubble(desk, "Ау, вы тут?")).to_be_visible(timeout=SOON)
     assert desk.evaluate("window.mark") == "the same page"
+    eventually(desk, lambda: Conversation.objects.get(pk=chat.pk).unread == 0)
     expect(desk.locator(".row .badge")).to_have_count(0, timeout=2 * SOON)
-    chat.refresh_from_db()
-    assert chat.unread == 0
+
+
+def test_what_came_while_the_page_was_out_of_sight_is_read_when_one_looks_again(
+    desk: Page, chat: Conversation, channel: ApiChannel
+) -> None:
+    open_chat(desk, chat)
+    hide = "state => Object.defineProperty(document, 'hidden', {get: () => state, configurable: true})"
+    desk.evaluate(hide, True)
+    writes(channel, "Анна Соколова", "Ау, вы тут?")
+    expect(desk.locator(".row .badge")).to_have_text("1", timeout=3 * SOON)
+    assert Conversation.objects.get(pk=chat.pk).unread == 1
+
+    desk.evaluate(hide, False)
+    desk.evaluate("document.dispatchEvent(new Event('visibilitychange', {bubbles: true}))")
+
+    eventually(desk, lambda: Conversation.objects.get(pk=chat.pk).unread == 0)
 
 
 def test_what_one_reads_does_not_move(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
