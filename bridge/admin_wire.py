@@ -91,7 +91,7 @@ class AttemptInline(HistoryInline):
 
     @admin.display(description=_("why"))
     def why(self, attempt: Attempt) -> str:
-        return reasons.sentence(attempt.reason) if attempt.reason else "–"
+        return reasons.sentence(attempt.reason, for_admin=True) if attempt.reason else "–"
 
 
 @admin.register(Delivery)

@@ -108,5 +108,5 @@ def sentence(alert: Alert) -> str:
 
     details = dict(alert.details)
     code = str(details.pop("why_code", ""))
-    values = {"channel": alert.api_channel.name, "why": why(code) if code else "", **details}
+    values = {"channel": alert.api_channel.name, "why": why(code, for_admin=True) if code else "", **details}
     return str(SENTENCES[alert.kind]) % values

@@ -84,7 +84,7 @@ def standing_alerts() -> models.QuerySet[Alert]:
 
 
 def last_error(channel: ApiChannel) -> str:
-    return reasons.sentence(channel.last_error) if channel.last_error else ""
+    return reasons.sentence(channel.last_error, for_admin=True) if channel.last_error else ""
 
 
 def first_id_since(model: type[models.Model], column: str, moment: datetime) -> int:

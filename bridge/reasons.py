@@ -1,75 +1,258 @@
-"""Every sentence a person reads when something does not go the usual way: one closed catalogue.
+"""Every outcome that is not the usual one: a closed catalogue of codes.
 
-A code is stable (API callers and stored rows carry it); its sentence is for the operator, in their language.
+A code is stable (API callers and stored rows carry it). It has a class, a sentence for the operator, another for the
+admin where they can do different things about it, and the button that helps each of them. A test holds that every
+code used anywhere stands here and that none stands here unused; ``manage.py outcomes_page`` prints it for the docs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import TextChoices
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
-SENTENCES: Mapping[str, Promise] = {
-    # why a reply does not go out
-    "window_shut": _("The 24-hour window is shut: only an approved template may go out now."),
-    "window_shut_before_sending": _(
-        "The 24-hour window shut before the message could be sent. It did not go out; its text is kept as a draft."
+
+class Class(TextChoices):
+    """What comes of it by itself."""
+
+    REFUSAL = "refusal", _("refused at once: the words stay with whoever wrote them")
+    RETRYABLE = "retryable", _("tried again by the timetable")
+    CONTACT = "contact", _("this contact alone waits, then it is tried again")
+    PAUSE = "pause", _("the channel is paused with everything kept, until an admin resumes it")
+    PERMANENT = "permanent", _("not tried again by itself")
+    UNKNOWN = "unknown", _("may have been sent: repeated or asked about, as the channel says")
+    SETTLED = "settled", _("somebody decided: nothing more happens")
+    FORECAST = "forecast", _("what sending again would come to now")
+    NOTICE = "notice", _("a word of the portal to the operator")
+
+
+class Help(TextChoices):
+    """The button that helps: its name in pages and programs, and its label."""
+
+    NONE = "", ""
+    TEMPLATE = "template", _("Choose a template")
+    BOX = "box", _("Put into the box")
+    AGAIN = "again", _("Send again")
+    DECIDE = "decide", pgettext_lazy("button pair", "Send again, or leave it")
+    CHANNEL = "channel", _("Open the channel")
+    RESUME = "resume", _("Resume the channel")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """``admin`` and ``admin_help`` where an admin reads another sentence or has another button."""
+
+    kind: Class
+    sentence: Promise
+    help: Help = Help.NONE
+    admin: Promise | None = None
+    admin_help: Help = Help.NONE
+
+
+CATALOGUE: Mapping[str, Reason] = {
+    # --- why a reply does not go out ---
+    "window_shut": Reason(
+        kind=Class.REFUSAL,
+        sentence=_("The 24-hour window is shut: only an approved template may go out now."),
+        help=Help.TEMPLATE,
     ),
-    "never_written": _("The client has not written yet: only an approved template may go out."),
-    "empty": _("There is nothing to send: the text is empty."),
-    "too_long": _("The text is longer than WhatsApp takes (4,096 characters). Please shorten it."),
-    "files_not_supported": _("This route carries no files. Put a link to the file in the text."),
-    # templates
-    "template_ambiguous": _("Only a template may go out now, and the text fits more than one. %(why)s"),
-    "template_near_miss": _("Only a template may go out now, and the text is almost one, but not quite. %(why)s"),
-    "template_not_ready": _("Only a template may go out now, and this one is not ready. %(why)s"),
-    "template_not_sendable": _("The template “%(name)s” may not be sent now: it is no longer approved."),
-    "template_unknown": _("There is no such template on this channel."),
-    "template_values": _("The template's values need another look. %(why)s"),
-    "templates_not_supported": _("This provider sends no templates."),
-    "hold_not_needed": _("The window is open: the text can go out at once, there is no need to hold it."),
-    "held_dropped": _("A held reply was dropped: the client has not written. Its text is kept as a draft."),
-    # what the other side said
-    "rate_limited": _("The provider asks us to slow down. We will try again."),
-    "destination_error": _("The provider answered with an error of its own. We will try again."),
-    "name_not_found": _("The provider's address cannot be found. Check the Redirect URL."),
-    "cannot_connect": _("The provider cannot be reached. We will try again."),
-    "tls": _("The provider's certificate is not valid. We do not send past that; the provider must mend it."),
-    "forbidden": _("The Redirect URL leads to a place that we may not call. An admin must check it."),
-    "redirected": _("The Redirect URL answers with a redirect, and redirects are not followed. Check the address."),
-    "not_let_in": _("The provider did not let us in. The key may have changed: an admin must check it."),
-    "gone": _("The provider says that this address is no longer used. Ask for the new Redirect URL."),
-    "rejected": _("The provider refused the message."),
-    "outcome_unknown": _("The provider did not answer in time. The message may have been sent."),
-    "failing_for_days": _("its destination has failed for five days."),
-    "gave_up": _("We tried many times without success and gave up. You can send it again."),
-    "provider_failed": _("WhatsApp could not deliver the message: %(title)s (%(code)s)"),
-    "no_redirect_url": _("The API channel has no Redirect URL, so there is nowhere to send to."),
-    "internal_error": _("Something went wrong on our side. We will try again; an admin can see what it was."),
-    "discarded": _("An admin put it aside. It will not be sent."),
-    # what sending again would come to
-    "would_go_out": _("It would go out now."),
-    "window_shut_since": _("The window has shut since: it would come back. Choose a template instead."),
-    "may_be_second": _("It may have been sent already: the client might get it twice. Send it only if you are sure."),
-    "channel_paused": _("The channel is paused: it would wait until the channel is resumed."),
-    # notices
-    "not_delivered": _("A message was not delivered. %(why)s"),
+    "window_shut_before_sending": Reason(
+        kind=Class.PERMANENT,
+        sentence=_(
+            "The 24-hour window shut before the message could be sent. It did not go out; its text is kept as a draft."
+        ),
+        help=Help.TEMPLATE,
+    ),
+    "never_written": Reason(
+        kind=Class.REFUSAL,
+        sentence=_("The client has not written yet: only an approved template may go out."),
+        help=Help.TEMPLATE,
+    ),
+    "empty": Reason(kind=Class.REFUSAL, sentence=_("There is nothing to send: the text is empty.")),
+    "too_long": Reason(
+        kind=Class.REFUSAL,
+        sentence=_("The text is longer than WhatsApp takes (4,096 characters). Please shorten it."),
+    ),
+    "files_not_supported": Reason(
+        kind=Class.REFUSAL, sentence=_("This route carries no files. Put a link to the file in the text.")
+    ),
+    # --- templates ---
+    "template_ambiguous": Reason(
+        kind=Class.REFUSAL,
+        sentence=_("Only a template may go out now, and the text fits more than one. %(why)s"),
+        help=Help.TEMPLATE,
+    ),
+    "template_near_miss": Reason(
+        kind=Class.REFUSAL,
+        sentence=_("Only a template may go out now, and the text is almost one, but not quite. %(why)s"),
+        help=Help.TEMPLATE,
+    ),
+    "template_not_ready": Reason(
+        kind=Class.REFUSAL,
+        sentence=_("Only a template may go out now, and this one is not ready. %(why)s"),
+        help=Help.TEMPLATE,
+    ),
+    "template_not_sendable": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("The template “%(name)s” may not be sent now: it is no longer approved."),
+        help=Help.TEMPLATE,
+    ),
+    "template_unknown": Reason(
+        kind=Class.REFUSAL, sentence=_("There is no such template on this channel."), help=Help.TEMPLATE
+    ),
+    "template_values": Reason(
+        kind=Class.REFUSAL, sentence=_("The template's values need another look. %(why)s"), help=Help.TEMPLATE
+    ),
+    "templates_not_supported": Reason(kind=Class.REFUSAL, sentence=_("This provider sends no templates.")),
+    "hold_not_needed": Reason(
+        kind=Class.REFUSAL,
+        sentence=_("The window is open: the text can go out at once, there is no need to hold it."),
+    ),
+    "held_dropped": Reason(
+        kind=Class.NOTICE,
+        sentence=_("A held reply was dropped: the client has not written. Its text is kept as a draft."),
+        help=Help.TEMPLATE,
+    ),
+    # --- what the other side said ---
+    "rate_limited": Reason(kind=Class.RETRYABLE, sentence=_("The provider asks us to slow down. We will try again.")),
+    "destination_error": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("The provider answered with an error of its own. We will try again."),
+        admin_help=Help.CHANNEL,
+    ),
+    "name_not_found": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("The provider's address cannot be found. We will try again; an admin should look at it."),
+        admin=_("The provider's address cannot be found. Check the Redirect URL."),
+        admin_help=Help.CHANNEL,
+    ),
+    "cannot_connect": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("The provider cannot be reached. We will try again."),
+        admin_help=Help.CHANNEL,
+    ),
+    "tls": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("The provider's certificate is not valid. We do not send past that; the provider must mend it."),
+        admin_help=Help.CHANNEL,
+    ),
+    "forbidden": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("The Redirect URL leads to a place that we may not call. An admin must check it."),
+        admin=_("The Redirect URL leads to a private or forbidden address: correct it, or allow the network."),
+        admin_help=Help.CHANNEL,
+    ),
+    "redirected": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("The provider's address has moved, so the message was not taken. An admin must check the address."),
+        admin=_("The Redirect URL answers with a redirect, and redirects are not followed. Check the address."),
+        help=Help.AGAIN,
+        admin_help=Help.CHANNEL,
+    ),
+    "not_let_in": Reason(
+        kind=Class.PAUSE,
+        sentence=_("The provider did not let us in. The key may have changed: an admin must check it."),
+        admin=_("The provider did not let us in. Compare the secret key with the provider's, then resume the channel."),
+        admin_help=Help.RESUME,
+    ),
+    "gone": Reason(
+        kind=Class.PAUSE,
+        sentence=_("The provider no longer uses the address that we have. An admin must ask for the new one."),
+        admin=_("The provider says that this address is no longer used. Ask for the new Redirect URL."),
+        admin_help=Help.RESUME,
+    ),
+    "failing_for_days": Reason(
+        kind=Class.PAUSE, sentence=_("its destination has failed for five days."), admin_help=Help.RESUME
+    ),
+    "rejected": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("The provider refused the message."),
+        admin=_("The provider refused the message; its answer stands with the attempt."),
+        help=Help.AGAIN,
+        admin_help=Help.AGAIN,
+    ),
+    "outcome_unknown": Reason(
+        kind=Class.UNKNOWN,
+        sentence=_("The provider did not answer in time. The message may have been sent."),
+        help=Help.DECIDE,
+        admin_help=Help.DECIDE,
+    ),
+    "gave_up": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("We tried many times without success and gave up. You can send it again."),
+        help=Help.AGAIN,
+        admin_help=Help.AGAIN,
+    ),
+    "provider_failed": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("WhatsApp could not deliver the message: %(title)s (%(code)s)"),
+        help=Help.BOX,
+    ),
+    "no_redirect_url": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("The API channel has no Redirect URL, so there is nowhere to send to."),
+        help=Help.AGAIN,
+        admin_help=Help.CHANNEL,
+    ),
+    "internal_error": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("Something went wrong on our side. We will try again; an admin can see what it was."),
+        admin=_("Something went wrong on our side; what it was stands with the attempt. We will try again."),
+    ),
+    # --- what somebody decided ---
+    "discarded": Reason(kind=Class.SETTLED, sentence=_("An admin put it aside. It will not be sent."), help=Help.AGAIN),
+    # --- what sending again would come to ---
+    "would_go_out": Reason(kind=Class.FORECAST, sentence=_("It would go out now."), help=Help.AGAIN),
+    "window_shut_since": Reason(
+        kind=Class.FORECAST,
+        sentence=_("The window has shut since: it would come back. Choose a template instead."),
+        help=Help.TEMPLATE,
+    ),
+    "may_be_second": Reason(
+        kind=Class.FORECAST,
+        sentence=_("It may have been sent already: the client might get it twice. Send it only if you are sure."),
+        help=Help.DECIDE,
+    ),
+    "channel_paused": Reason(
+        kind=Class.FORECAST,
+        sentence=_("The channel is paused: it would wait until the channel is resumed."),
+        help=Help.AGAIN,
+        admin_help=Help.RESUME,
+    ),
+    "breaker_open": Reason(
+        kind=Class.FORECAST,
+        sentence=_("The destination does not answer just now: it would wait in line until it does."),
+        help=Help.AGAIN,
+        admin_help=Help.CHANNEL,
+    ),
+    # --- notices ---
+    "not_delivered": Reason(kind=Class.NOTICE, sentence=_("A message was not delivered. %(why)s")),
 }
 
-PERMANENT_UNTIL_MENDED = ("not_let_in", "gone", "redirected", "forbidden", "tls", "name_not_found")
 
-
-def sentence(code: str, details: Mapping[str, Any] | None = None) -> str:
+def sentence(code: str, details: Mapping[str, Any] | None = None, *, for_admin: bool = False) -> str:
     """The sentence of a code in the active language; an unknown code is shown as it is."""
-    text = SENTENCES.get(code)
-    if text is None:
+    reason = CATALOGUE.get(code)
+    if reason is None:
         return code
+    text = str(reason.admin if for_admin and reason.admin is not None else reason.sentence)
     values = dict(details or {})
     if "why_code" in values:
-        values["why"] = sentence(str(values.pop("why_code")), values)
-    return (str(text) % _Gaps(values)).strip() if "%(" in str(text) else str(text)
+        values["why"] = sentence(str(values.pop("why_code")), values, for_admin=for_admin)
+    return (text % _Gaps(values)).strip() if "%(" in text else text
+
+
+def help_for(code: str, *, for_admin: bool = False) -> Help:
+    """The button that helps against a code; Help.NONE where none does."""
+    reason = CATALOGUE.get(code)
+    if reason is None:
+        return Help.NONE
+    return reason.admin_help if for_admin else reason.help
 
 
 class _Gaps(dict[str, Any]):

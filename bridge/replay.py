@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from channels_setup.models import ChannelState
 
 from . import reasons, recognising, windows
-from .models import Delivery
+from .models import Breaker, Delivery
 
 TROUBLE = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
 
@@ -23,7 +23,7 @@ class Forecast:
 
     @property
     def goes_out(self) -> bool:
-        return self.code in ("", "channel_paused")
+        return self.code in ("", "channel_paused", "breaker_open")
 
     @property
     def sentence(self) -> str:
@@ -31,7 +31,7 @@ class Forecast:
 
 
 def forecast(deliveries: Sequence[Delivery]) -> list[Forecast]:
-    """One judgement each, by the same questions that the outbox asks; three queries however many they are.
+    """One judgement each, by the same questions that the outbox asks; four queries however many they are.
 
     The deliveries come with ``message`` and ``api_channel`` selected.
     """
@@ -43,6 +43,11 @@ def forecast(deliveries: Sequence[Delivery]) -> list[Forecast]:
         if delivery.kind == Delivery.Kind.MESSAGE and delivery.message and delivery.message.template
     }
     asleep = recognising.not_sendable(templates.values())
+    down = set(
+        Breaker.objects.filter(
+            api_channel__in={delivery.api_channel_id for delivery in deliveries}, is_open=True
+        ).values_list("pk", flat=True)
+    )
     found = []
     for delivery in deliveries:
         template = templates.get(delivery.pk) or {}
@@ -55,5 +60,7 @@ def forecast(deliveries: Sequence[Delivery]) -> list[Forecast]:
             code = "may_be_second"
         elif delivery.api_channel.state == ChannelState.PAUSED:
             code = "channel_paused"
+        elif delivery.api_channel_id in down:
+            code = "breaker_open"
         found.append(Forecast(delivery=delivery, code=code, name=template.get("name", "")))
     return found

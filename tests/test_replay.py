@@ -9,7 +9,7 @@ from django.db.models import F
 from django.utils import timezone, translation
 
 from bridge import outbox, relay, replay
-from bridge.models import Attempt, Delivery, ServiceWindow
+from bridge.models import Attempt, Breaker, Delivery, ServiceWindow
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory
 from tests.receiver import Receiver
@@ -72,6 +72,13 @@ def test_an_unknown_outcome_and_a_paused_channel_are_foretold(dead: Delivery, ap
     Delivery.objects.update(state="dead")
     api_channel.pause()
     assert foretold(Delivery.objects.select_related("message", "api_channel").get()) == "channel_paused"
+
+
+def test_a_destination_that_is_down_is_foretold_as_waiting(dead: Delivery, api_channel: ApiChannel) -> None:
+    Breaker.objects.create(api_channel=api_channel, is_open=True)
+
+    assert foretold(dead) == "breaker_open"
+    assert replay.forecast([dead])[0].goes_out
 
 
 def test_a_dry_run_changes_nothing_and_all_leaves_the_unknown_alone(dead: Delivery) -> None:

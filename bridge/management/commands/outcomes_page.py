@@ -1,0 +1,61 @@
+"""Writes docs/outcomes.md from the catalogue of reasons; a test compares the two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.core.management import BaseCommand
+from django.utils import translation
+
+from bridge.reasons import CATALOGUE, Class, Help, Reason
+
+PAGE = settings.BASE_DIR / "docs" / "outcomes.md"
+HEAD = """# Outcomes
+
+Every outcome that is not the usual one has a code: API answers carry it as `reason`, stored messages, deliveries and
+attempts keep it, and it never changes its meaning. Pages show its sentence in the reader's language, with the button
+that helps. An admin reads another sentence where there is something else for an admin to do.
+
+This page is written by `manage.py outcomes_page` from `bridge/reasons.py`.
+"""
+
+
+class Command(BaseCommand):
+    help = "Write docs/outcomes.md."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        PAGE.write_text(page())
+
+
+def page() -> str:
+    with translation.override("en"):
+        return HEAD + "".join(part for kind in Class for part in chapter(kind))
+
+
+def chapter(kind: Class) -> Iterator[str]:
+    found = {code: reason for code, reason in CATALOGUE.items() if reason.kind == kind}
+    if found:
+        yield f"\n## {kind.value}: {kind.label}\n\n"
+        yield "| code | the operator reads | the admin reads | button |\n|---|---|---|---|\n"
+        yield from (row(code, reason) for code, reason in found.items())
+
+
+def row(code: str, reason: Reason) -> str:
+    return (
+        f"| `{code}` | {said(reason.sentence)} | {said(reason.admin) if reason.admin else '·'} | {buttons(reason)} |\n"
+    )
+
+
+def said(text: Any) -> str:
+    """Gaps by their names in braces: ``%(why)s`` would be noise."""
+    return str(text).replace("%(", "{").replace(")s", "}")
+
+
+def buttons(reason: Reason) -> str:
+    found = [str(reason.help.label)] if reason.help else []
+    if reason.admin_help and reason.admin_help != reason.help:
+        found.append(f"admin: {Help(reason.admin_help).label}")
+    return "; ".join(found) or "·"

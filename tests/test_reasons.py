@@ -1,0 +1,99 @@
+"""The catalogue of outcomes is closed: what the code says stands in it, and what stands in it is said somewhere."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.utils import translation
+
+from bridge import reasons
+from bridge.management.commands import outcomes_page
+from bridge.reasons import CATALOGUE, Class, Help
+
+ROOT = Path(__file__).resolve().parent.parent
+CATALOGUE_FILE = ROOT / "bridge" / "reasons.py"
+# Calls whose ``reason`` is another kind of word: an API error, the provider's own words, Django's HTTP reason.
+OTHER_REASONS = {"Refused", "TemplateChanged", "By"}
+# Calls that take a code by its place: function -> which argument.
+BY_PLACE = {"notice": 1, "NotSent": 0, "failed": 0}
+
+
+def sources() -> list[Path]:
+    apps = ("channels_setup", "bridge", "config")
+    paths = [path for app in apps for path in sorted((ROOT / app).rglob("*.py")) if "migrations" not in path.parts]
+    return [path for path in paths if path != CATALOGUE_FILE]
+
+
+def called(node: ast.Call) -> str:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def texts(node: ast.AST) -> Iterator[str]:
+    """Plain strings that an expression may come to: also both sides of a condition."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.IfExp):
+        yield from texts(node.body)
+        yield from texts(node.orelse)
+
+
+def codes_said(path: Path) -> Iterator[tuple[str, str]]:
+    """(code, where) for every reason that a source file writes down."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        found: list[str] = []
+        if isinstance(node, ast.Call) and called(node) not in OTHER_REASONS:
+            for keyword in node.keywords:
+                if keyword.arg in ("reason", "why_code"):
+                    found += texts(keyword.value)
+            place = BY_PLACE.get(called(node))
+            if place is not None and len(node.args) > place:
+                found += texts(node.args[place])
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant | ast.IfExp):
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            found += texts(node.value) if {"reason", "code"} & set(names) else []
+        elif isinstance(node, ast.Dict) and any(isinstance(key, ast.Attribute) for key in node.keys):
+            found += [text for value in node.values for text in texts(value) if "template_" in text]
+        yield from ((code, f"{path.relative_to(ROOT)}: {code}") for code in found if code)
+
+
+def test_every_reason_that_the_code_writes_down_stands_in_the_catalogue() -> None:
+    said = [pair for path in sources() for pair in codes_said(path)]
+
+    assert len(said) > 30
+    assert [where for code, where in said if code not in CATALOGUE] == []
+
+
+def test_every_reason_of_the_catalogue_is_written_down_somewhere() -> None:
+    strings = {
+        node.value
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+    assert [code for code in CATALOGUE if code not in strings] == []
+
+
+@pytest.mark.parametrize("code", CATALOGUE)
+def test_every_reason_has_its_class_a_sentence_and_a_button_where_somebody_can_help(code: str) -> None:
+    reason = CATALOGUE[code]
+
+    with translation.override("en"):
+        assert reasons.sentence(code).endswith((".", "()"))
+        assert reasons.sentence(code, for_admin=True)
+    if reason.kind in (Class.PERMANENT, Class.UNKNOWN, Class.PAUSE):
+        assert reason.help or reason.admin_help
+    assert Help.RESUME not in (reason.help,) and Help.CHANNEL not in (reason.help,)
+
+
+def test_an_admin_reads_what_an_admin_can_do() -> None:
+    with translation.override("en"):
+        assert "Redirect URL" not in reasons.sentence("gone")
+        assert "Redirect URL" in reasons.sentence("gone", for_admin=True)
+        told = reasons.sentence("not_delivered", {"why_code": "gone"}, for_admin=True)
+    assert "Redirect URL" in told
+
+
+def test_the_page_of_outcomes_is_the_catalogue() -> None:
+    assert outcomes_page.PAGE.read_text() == outcomes_page.page()
