@@ -108,9 +108,12 @@
     filling.forget();
     try {
       await okno.composer.settle();
-      const answer = await okno.tell(button.getAttribute("formaction"), { ...okno.valuesIn(place()), kind: was, text });
+      const address = button.getAttribute("formaction"), values = okno.valuesIn(place());
+      const key = okno.composer.keyFor(JSON.stringify([address, values, text]));
+      const answer = await okno.tell(address, { ...values, kind: was, text, key });
       if (!ok(answer)) throw new Error(String(answer.status));
       const { sent, sentence } = await answer.json();
+      okno.composer.answered();
       okno.composer.say(sentence);
       if (form !== byId("composer")) return;
       if (sent) {

@@ -3,7 +3,8 @@
   const KEEP_AFTER = 700; // milliseconds after the last key
   const composer = () => document.getElementById("composer");
   const box = () => document.getElementById("text");
-  let timer, keeping = Promise.resolve(), unkept = false;
+  const WRITES = 4000; // milliseconds after the last key: so long others see that one is writing
+  let timer, keeping = Promise.resolve(), unkept = false, typedAt = -WRITES;
 
   const say = (sentence) => {
     const place = document.getElementById("refusal");
@@ -33,6 +34,7 @@
   document.addEventListener("input", (event) => {
     if (event.target.id !== "text") return;
     unkept = true;
+    typedAt = performance.now();
     clearTimeout(timer);
     timer = setTimeout(keep, KEEP_AFTER);
   });
@@ -48,6 +50,18 @@
     if (draft && !unkept && box() && !box().value.trim()) box().value = draft;
   });
   addEventListener("okno:refused", (event) => say(event.detail));
+
+  // Words go out once however often they are posted: the same words keep their key until the portal has answered.
+  let key = "", keyOf = null;
+  const keyFor = (words) => {
+    if (keyOf !== words) {
+      keyOf = words;
+      key = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    }
+    return key;
+  };
+  const answered = () => { keyOf = null; };
+  const writes = () => performance.now() - typedAt < WRITES && Boolean(box()?.value.trim());
 
   // --- sending --------------------------------------------------------------------------------------------------
   document.addEventListener("keydown", (event) => {
@@ -66,9 +80,10 @@
     button.disabled = true;
     try {
       await keeping; // an earlier draft must not land after the message that it became
-      const answer = await okno.tell(form.getAttribute("action"), { text });
+      const answer = await okno.tell(form.getAttribute("action"), { text, key: keyFor(form.getAttribute("action") + text) });
       if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
       const { sent, sentence } = await answer.json();
+      answered();
       say(sentence);
       if (sent && form === composer()) forget(text);
       if (!sent) dispatchEvent(new Event("okno:unsent"));
@@ -101,7 +116,7 @@
     unkept = false;
     return keeping;
   };
-  window.okno = Object.assign(window.okno || {}, { composer: { say, changed, settle, forget } });
+  window.okno = Object.assign(window.okno || {}, { composer: { say, changed, settle, forget, keyFor, answered, writes } });
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-to-box]");

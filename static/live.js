@@ -41,6 +41,9 @@
     if (chat.dataset.chat) {
       asked.set("chat", chat.dataset.chat);
       asked.set("thread", chat.dataset.version);
+      asked.set("others", byId("others").dataset.version);
+      if (document.hidden) asked.set("away", "1");
+      else if (okno.composer?.writes()) asked.set("writes", "1");
     }
     const answer = await fetch(`${desk.dataset.news}?${asked}`, { headers: { "HX-Request": "true" } });
     if (answer.redirected) throw Object.assign(new Error("signed out"), { signedOut: true });
@@ -52,6 +55,7 @@
     if (news.list && list === byId("list")) drawList(list, news.list);
     if (news.thread && chat === byId("chat")) drawThread(chat, news.thread);
     if (news.unread && chat === byId("chat") && !document.hidden) tell(chat.dataset.seen, {}).catch(() => {});
+    if (news.others && chat === byId("chat")) drawOthers(news.others);
     okno.tick();
   };
 
@@ -146,6 +150,15 @@
     const messages = byId("messages");
     if (!("old" in messages.dataset)) drawMessages(messages, pieces(news.messages), news.earlier);
     dispatchEvent(new CustomEvent("okno:draft", { detail: news }));
+  };
+
+  // Who else is in this chat. Said again only when it is somebody else's turn, not at each key.
+  const drawOthers = ({ version, sentence, writing }) => {
+    const place = byId("others"), words = place.querySelector("span");
+    place.dataset.version = version;
+    if (words.textContent !== sentence) words.textContent = sentence;
+    place.classList.toggle("writing", writing);
+    place.hidden = !sentence;
   };
 
   const drawMessages = (messages, fresh, earlier) => {

@@ -418,3 +418,36 @@ def test_what_means_a_clients_name(variable: Variable, is_name: bool) -> None:
 )
 def test_as_much_of_the_name_as_the_example_has(name: str, example: str, said: str) -> None:
     assert known.name_like(name, example) == said
+
+
+# --- offered where the window is shut --------------------------------------------------------------------
+
+
+def test_a_shut_window_offers_the_first_templates_at_once(desk: Client, chat: Conversation, template: Template) -> None:
+    for number in range(4):
+        TemplateFactory(api_channel=template.api_channel, name=f"b_{number}", body=f"Текст {number}")
+    lifecycle.set_favourite(template.pk, user=boris(), is_favourite=True)
+
+    page = desk.get(f"/chats/{chat.pk}/").content.decode()
+
+    offers = re.findall(r'class="offer" formaction="/chats/\d+/templates/(\d+)/"', page)
+    assert len(offers) == 3 and offers[0] == str(template.pk)
+    assert "All templates" in page and "[Имя клиента]" in page
+
+
+def test_an_open_window_offers_none(desk: Client, chat: Conversation, template: Template) -> None:
+    anna_writes(template.api_channel, "Снова я")
+
+    assert 'class="offer"' not in desk.get(f"/chats/{chat.pk}/").content.decode()
+
+
+def test_a_template_form_posted_twice_sends_once(desk: Client, chat: Conversation, template: Template) -> None:
+    form = {"v.1": "Анна", "v.2": "№ 42", "kind": "picked", "key": "abcdefgh1234", "text": ""}
+    hold = form | {"text": "Подробности позже", "key": "hgfedcba4321"}
+
+    sent = [desk.post(f"/chats/{chat.pk}/templates/{template.pk}/send/", form, headers=SCRIPT) for _ in "12"]
+    kept = [desk.post(f"/chats/{chat.pk}/templates/{template.pk}/hold/", hold, headers=SCRIPT) for _ in "12"]
+
+    assert [answer.json()["sent"] for answer in sent + kept] == [True] * 4
+    assert Message.objects.filter(kind=Message.Kind.TEMPLATE).count() == 2
+    assert HeldReply.objects.count() == 1

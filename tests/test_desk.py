@@ -377,6 +377,41 @@ def test_a_script_gets_the_decision_as_an_answer(desk: Client, chat: Conversatio
     }
 
 
+def test_one_form_posted_twice_sends_once(desk: Client, chat: Conversation) -> None:
+    form = {"text": "Едет", "key": "abcdefgh1234"}
+
+    first = desk.post(f"/chats/{chat.pk}/send/", form, headers=SCRIPT).json()
+    again = desk.post(f"/chats/{chat.pk}/send/", form, headers=SCRIPT).json()
+    plain = desk.post(f"/chats/{chat.pk}/send/", form)
+
+    assert first == again == {"sent": True, "sentence": ""}
+    assert plain.status_code == 302
+    assert Message.objects.filter(text="Едет").count() == 1
+
+
+def test_other_words_another_chat_or_no_key_are_another_message(
+    desk: Client, chat: Conversation, channel: ApiChannel
+) -> None:
+    other = writes(channel, "Игорь Панин")
+    for address, form in (
+        (chat.pk, {"text": "Да", "key": "abcdefgh1234"}),
+        (chat.pk, {"text": "Да, едет", "key": "abcdefgh1234"}),
+        (other.pk, {"text": "Да", "key": "abcdefgh1234"}),
+        (chat.pk, {"text": "Да"}),
+        (chat.pk, {"text": "Да"}),
+        (chat.pk, {"text": "Да", "key": "не ключ"}),
+    ):
+        assert desk.post(f"/chats/{address}/send/", form, headers=SCRIPT).json()["sent"]
+
+    assert Message.objects.filter(direction="outbound").count() == 6
+
+
+def test_the_page_gives_its_form_a_key(desk: Client, chat: Conversation) -> None:
+    keys = {re.search(r'name="key" value="([\w-]{8,})"', desk.get(f"/chats/{chat.pk}/").content.decode()) for _ in "12"}
+
+    assert all(keys) and len({found.group(1) for found in keys if found}) == 2
+
+
 def test_a_refused_answer_says_why_and_keeps_the_text(desk: Client, chat: Conversation) -> None:
     ServiceWindow.objects.update(opened_at=F("opened_at") - timedelta(hours=25), expires_at=timezone.now())
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from bridge import relay, tickets, windows
+from bridge import idempotency, relay, tickets, windows
 from bridge.models import Conversation, Delivery, Ticket
 
 from . import access, chats, panels, thread
 
+FORM_KEY = re.compile(r"[\w-]{8,64}", re.ASCII)
 LONGEST_KEPT = 20_000  # characters of a draft; far beyond what may be sent, so that nothing typed is lost
 
 
@@ -22,14 +29,17 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
     """Hand a reply in. The relay decides; a refusal comes back here and now, with the text."""
     conversation = access.conversation_or_404(request, pk)
     text = text_in(request)
-    handed_in = relay.hand_in(conversation_id=conversation.pk, text=text, author=request.user, keep_draft=True)
-    decision = handed_in.decision
+
+    def work() -> relay.HandedIn:
+        return relay.hand_in(conversation_id=conversation.pk, text=text, author=request.user, keep_draft=True)
+
+    said = once(request, conversation, text, work=work)
     if by_script(request):
-        return JsonResponse({"sent": decision.goes_out, "sentence": decision.sentence})
-    if decision.goes_out:
+        return JsonResponse(said)
+    if said["sent"]:
         return back(request, conversation)
     now = windows.database_now()
-    context = chats.chat_context(request, conversation, now=now, refusal=decision.sentence, text=text)
+    context = chats.chat_context(request, conversation, now=now, refusal=said["sentence"], text=text)
     context |= chats.list_context(request, current=conversation.pk, now=now)
     window = windows.of(conversation, now=now)
     context["panel"] = panels.of_text(conversation, text, user=request.user, window=window, was_sent=True)
@@ -105,6 +115,30 @@ def send_again(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
     if delivery is None or not relay.send_again(delivery.pk):
         return refused(request, conversation, _("This message is already on its way."))
     return done(request, conversation)
+
+
+def once(
+    request: HttpRequest, conversation: Conversation, *content: Any, work: Callable[[], relay.HandedIn]
+) -> dict[str, Any]:
+    """Hand in what this form says, once: a double click or a repeated POST under its key gets the first answer.
+
+    The same key with other words is another message: somebody went back in the browser and wrote on.
+    """
+    key = request.POST.get("key", "")
+    said = json.dumps(content, ensure_ascii=False)
+    digest = hashlib.sha256(said.encode()).hexdigest()[:16]
+
+    def answer() -> idempotency.Answer:
+        handed = work()
+        return idempotency.Answer(200, {"sent": handed.message is not None, "sentence": handed.decision.sentence})
+
+    answered = idempotency.once(
+        owner=f"chat {conversation.pk}/{request.user.pk}",
+        key=f"{key} {digest}" if FORM_KEY.fullmatch(key) else "",
+        request=said.encode(),
+        work=answer,
+    )
+    return dict(answered.body)
 
 
 def text_in(request: HttpRequest) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -21,7 +22,7 @@ from bridge.models import Conversation, Ticket
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 
-from . import access, listing, panels, presentation, thread, versions, why
+from . import access, listing, panels, presence, presentation, thread, versions, why
 
 
 @login_required
@@ -74,6 +75,11 @@ def news(request: HttpRequest) -> HttpResponse:
         if conversation.unread:
             # Said at every poll until it is read: what came just now, or while the page was out of sight.
             answer["unread"] = conversation.unread
+        others = presence.look_round(
+            conversation.pk, user=request.user, writes="writes" in request.GET, is_here="away" not in request.GET
+        )
+        if request.GET.get("others", "") != others.version:
+            answer["others"] = others.as_json
         version = versions.of_thread(conversation)
         if request.GET.get("thread") != version:
             context = chat_context(request, conversation, now=now, version=version, only_newest=True)
@@ -179,6 +185,8 @@ def chat_context(
         "refusal": refusal,
         "sends_templates": conversation.api_channel.provider.sends_templates,
         "recognises": panels.asks(conversation, state),
+        "offers": panels.offers(request, conversation, state),
+        "sending_key": secrets.token_urlsafe(12),
         **_clock(now),
     }
 

@@ -6,6 +6,8 @@ page comes back with the panel in it.
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -68,16 +70,18 @@ def send(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     """Send the template with these values. What stands in the box besides stays a draft."""
     conversation = access.conversation_or_404(request, pk)
     template = _template_or_404(request, conversation, template_id)
-    handed = relay.hand_in_template(
-        conversation_id=conversation.pk,
-        template_id=template.pk,
-        parameters=_values(request, template),
-        author=request.user,
-    )
+    values = _values(request, template)
+
+    def work() -> relay.HandedIn:
+        return relay.hand_in_template(
+            conversation_id=conversation.pk, template_id=template.pk, parameters=values, author=request.user
+        )
+
+    said = actions.once(request, conversation, "template", template.pk, values, work=work)
     text = actions.text_in(request)
-    if handed.message is not None and request.POST.get("kind") != panels.RECOGNISED and text.strip():
+    if said["sent"] and request.POST.get("kind") != panels.RECOGNISED and text.strip():
         relay.save_draft(conversation.pk, author=request.user, text=text[: actions.LONGEST_KEPT])
-    return _answered(request, conversation, template, handed)
+    return _answered(request, conversation, template, said)
 
 
 @login_required
@@ -86,14 +90,19 @@ def hold(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     """Send the template in place of the text, and the text when the client writes."""
     conversation = access.conversation_or_404(request, pk)
     template = _template_or_404(request, conversation, template_id)
-    _kept, handed = held.hold(
-        conversation_id=conversation.pk,
-        text=actions.text_in(request),
-        author=request.user,
-        template_id=template.pk,
-        parameters=_values(request, template),
-    )
-    return _answered(request, conversation, template, handed)
+    text, values = actions.text_in(request), _values(request, template)
+
+    def work() -> relay.HandedIn:
+        return held.hold(
+            conversation_id=conversation.pk,
+            text=text,
+            author=request.user,
+            template_id=template.pk,
+            parameters=values,
+        )[1]
+
+    said = actions.once(request, conversation, "hold", text, template.pk, values, work=work)
+    return _answered(request, conversation, template, said)
 
 
 @login_required
@@ -126,15 +135,15 @@ def _template_or_404(request: HttpRequest, conversation: Conversation, template_
 
 
 def _answered(
-    request: HttpRequest, conversation: Conversation, template: Template, handed: relay.HandedIn
+    request: HttpRequest, conversation: Conversation, template: Template, said: dict[str, Any]
 ) -> HttpResponse:
     if actions.by_script(request):
-        return JsonResponse({"sent": handed.message is not None, "sentence": handed.decision.sentence})
-    if handed.message is not None:
+        return JsonResponse(said)
+    if said["sent"]:
         return actions.back(request, conversation)
     kind = request.POST.get("kind", panels.PICKED)
     found = panels.picked(conversation, template, values_in(request.POST), kind=kind)
-    return _page(request, conversation, found, refusal=handed.decision.sentence)
+    return _page(request, conversation, found, refusal=said["sentence"])
 
 
 def _shown(request: HttpRequest, conversation: Conversation, found: panels.Panel) -> HttpResponse:

@@ -23,6 +23,7 @@ from templates_registry.recognition import Entry, Outcome, Recognition
 from . import known
 
 PICKER_ROWS = 40
+OFFERS = 3  # templates that a shut window offers at once, before anybody asks for the list
 SHORTEST = 4  # characters; shorter text is not worth asking about while somebody types
 
 # RECOGNISED: the box holds the template's text, and the two follow each other. PICKED: the box keeps its own text.
@@ -81,6 +82,14 @@ def picker(request: HttpRequest, conversation: Conversation, *, query: str, is_h
     rows = choosing.found_by(pickable(request, conversation), query)
     found = choosing.in_order(rows, user=request.user)[:PICKER_ROWS]
     return Panel(kind=PICKER, groups=list(choosing.grouped(found)), query=query, is_hold=is_hold)
+
+
+def offers(request: HttpRequest, conversation: Conversation, window: windows.WindowState) -> list[choosing.Row]:
+    """Where only a template may go out: the first ones that this operator would look for."""
+    if window.is_open:
+        return []
+    rows = choosing.in_order(pickable(request, conversation), user=request.user)[:OFFERS]
+    return [choosing.Row(template=row, is_favourite=row.is_favourite) for row in rows]
 
 
 def picked(conversation: Conversation, template: Template, values: Mapping[str, str], *, kind: str) -> Panel:

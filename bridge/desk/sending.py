@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -17,7 +18,7 @@ from bridge.models import Conversation
 from templates_registry.filling import PREFIX, filling, values_in
 from templates_registry.models import Template
 
-from . import access, chats, listing, panels, presentation
+from . import access, actions, chats, listing, panels, presentation
 
 SHOWN = 12
 
@@ -41,15 +42,22 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
         raise Http404
     sentence = ""
     if request.POST.get("go"):
-        handed = relay.hand_in_template(
-            conversation_id=conversation.pk,
-            template_id=template.pk,
-            parameters={key: value for key, value in values.items() if value},
-            author=request.user,
+        said = actions.once(
+            request,
+            conversation,
+            "template",
+            template.pk,
+            values,
+            work=lambda: relay.hand_in_template(
+                conversation_id=conversation.pk,
+                template_id=template.pk,
+                parameters={key: value for key, value in values.items() if value},
+                author=request.user,
+            ),
         )
-        if handed.message is not None:
+        if said["sent"]:
             return redirect(reverse("chat", args=[conversation.pk]))
-        sentence = handed.decision.sentence
+        sentence = said["sentence"]
     elif request.POST.get("open"):
         values = panels.opening_values(conversation, template, values)
     return _last_look(request, template, conversation, values, sentence=sentence)
@@ -93,6 +101,7 @@ def _last_look(
         "filling": filling(template, values),
         "to": _row(conversation, now=windows.database_now()),
         "sentence": sentence,
+        "sending_key": secrets.token_urlsafe(12),
     }
     if "HX-Request" in request.headers:
         return render(request, "templates_registry/shelf/filled_part.html", context)

@@ -1,0 +1,107 @@
+"""One chat in a real Chromium: two operators in it, words sent once, files, quick answers, the client beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from bridge.desk import presence
+from bridge.models import Conversation, Message, ServiceWindow
+from channels_setup.models import ApiChannel
+from tests.browser.test_desk import SOON, bubble, open_chat, shut_in, sign_in, writes
+from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def channel() -> ApiChannel:
+    return ApiChannelFactory(name="Магазин")
+
+
+@pytest.fixture
+def chat(channel: ApiChannel) -> Conversation:
+    return writes(channel, "Анна Соколова", "Где мой заказ?")
+
+
+@pytest.fixture
+def complaints(context: BrowserContext) -> Iterator[list[str]]:
+    """What the pages complained of; what the server refuses on purpose the browser logs too."""
+    found: list[str] = []
+    context.on("weberror", lambda error: found.append(str(error.error)))
+    context.on(
+        "console",
+        lambda message: (
+            found.append(message.text)
+            if message.type == "error" and "Failed to load resource" not in message.text
+            else None
+        ),
+    )
+    yield found
+    assert found == []
+
+
+@pytest.fixture
+def desk(context: BrowserContext, page: Page, chat: Conversation, complaints: list[str]) -> Page:
+    """Boris's browser, signed in."""
+    presence._redis().flushdb()
+    sign_in(context, boris(chat.chat_channel))
+    return page
+
+
+def test_two_operators_in_one_chat_see_each_other_write(
+    desk: Page, chat: Conversation, context: BrowserContext, live_server: object
+) -> None:
+    assert context.browser
+    elsewhere = context.browser.new_context(base_url=str(live_server))
+    sign_in(elsewhere, vera())
+    admin = elsewhere.new_page()
+    open_chat(desk, chat)
+    open_chat(admin, chat)
+    expect(desk.locator("#others")).to_have_text("vera has this chat open too.", timeout=2 * SOON)
+
+    admin.locator("#text").press_sequentially("Здравствуйте, Анна")
+
+    expect(desk.locator("#others.writing")).to_have_text("vera is writing here.", timeout=SOON)
+    admin.close()
+    elsewhere.close()
+    expect(desk.locator("#others")).to_be_hidden(timeout=30_000)
+
+
+def test_words_whose_answer_was_lost_are_posted_again_and_go_out_once(desk: Page, chat: Conversation) -> None:
+    open_chat(desk, chat)
+    lost = []
+
+    def lose(route: object) -> None:
+        route.fetch()  # type: ignore[attr-defined]  # playwright's Route: the portal took the words
+        lost.append(True)
+        route.abort()  # type: ignore[attr-defined]  # and its answer never came
+
+    desk.route("**/send/", lose, times=1)
+    desk.fill("#text", "Уже едет")
+    desk.keyboard.press("Control+Enter")
+    expect(desk.locator("#refusal")).to_contain_text("Your text is still here")
+
+    desk.keyboard.press("Control+Enter")
+
+    expect(desk.locator("#text")).to_have_value("")
+    expect(bubble(desk, "Уже едет")).to_have_count(1, timeout=SOON)
+    assert lost and Message.objects.filter(text="Уже едет").count() == 1
+
+
+def test_a_shut_window_offers_templates_and_keeps_what_was_typed(
+    desk: Page, chat: Conversation, channel: ApiChannel
+) -> None:
+    TemplateFactory(api_channel=channel, name="news", body="Есть новости по вашему заказу.", examples=())
+    shut_in(-60)
+    open_chat(desk, chat)
+    desk.fill("#text", "Своё")
+
+    desk.locator(".offer", has_text="news").click()
+    desk.get_by_role("button", name="Send as template").click()
+
+    expect(bubble(desk, "Есть новости по вашему заказу.")).to_be_visible(timeout=2 * SOON)
+    expect(desk.locator("#text")).to_have_value("Своё")
+    assert ServiceWindow.objects.get().expires_at
