@@ -88,7 +88,7 @@ def offers(request: HttpRequest, conversation: Conversation, window: windows.Win
     """Where only a template may go out: the first ones that this operator would look for."""
     if window.is_open:
         return []
-    rows = choosing.in_order(pickable(request, conversation), user=request.user)[:OFFERS]
+    rows: Any = choosing.in_order(pickable(request, conversation), user=request.user)[:OFFERS]
     return [choosing.Row(template=row, is_favourite=row.is_favourite) for row in rows]
 
 

@@ -84,7 +84,8 @@ def look_round(conversation_id: int, *, user: Any, writes: bool, is_here: bool) 
 
 
 def _others(found: Mapping[bytes, bytes], *, own: bytes, now: float) -> Others:
-    writing, looking = [], []
+    writing: list[str] = []
+    looking: list[str] = []
     for pk, text in sorted(found.items()):
         mark = json.loads(text)
         if pk != own and mark["until"] > now:
