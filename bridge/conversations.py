@@ -17,10 +17,10 @@ from django.db.models import F
 from django.utils import timezone
 
 from channels_setup.models import ApiChannel, ChatChannel
-from channels_setup.providers.base import ContactInfo, MessageReceived, TimePassed
+from channels_setup.providers.base import MessageReceived, TimePassed
 
-from . import doorbell, files, tracking, windows
-from .models import Attachment, Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
+from . import contacts, doorbell, files, tracking, windows
+from .models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
 
 ODD_CLOCK = timedelta(days=30)  # a provider's stamp further off than this is shown as odd
 
@@ -49,10 +49,13 @@ class Incoming:
 def receive(api_channel: ApiChannel, incoming: Sequence[Incoming]) -> list[Received]:
     """Store contacts' messages, keep their windows, queue the events. One result for each, in their order."""
     now = windows.database_now()
-    contacts = _contacts(api_channel, incoming)
-    conversations, opened = _conversations(api_channel, incoming, contacts)
-    keyed = [(item, conversations[contacts[index].pk, item.chat_channel.pk]) for index, item in enumerate(incoming)]
-    known = _known(api_channel, incoming)
+    writers = contacts.of(api_channel, [(item.fact.contact, item.contact) for item in incoming])
+    places = [(writer, item.chat_channel) for writer, item in zip(writers, incoming, strict=True)]
+    conversations, opened = conversations_at(api_channel, places)
+    keyed = [
+        (item, conversations[writer.pk, item.chat_channel.pk]) for writer, item in zip(writers, incoming, strict=True)
+    ]
+    known = messages_by_external_id(api_channel, (item.fact.external_id for item in incoming))
     fresh: list[tuple[Incoming, Conversation]] = []
     seen: set[str] = set()
     for item, conversation in keyed:
@@ -92,73 +95,11 @@ def _is_first(message: Message) -> bool:
 # --- contacts and conversations --------------------------------------------------------------------------
 
 
-def _contacts(api_channel: ApiChannel, incoming: Sequence[Incoming]) -> list[Contact]:
-    """The contact of each message, created where it was not known."""
-    wanted = {item.fact.contact.external_id for item in incoming if item.contact is None} - {""}
-    by_id: dict[str, Contact] = {}
-    if wanted:
-        infos: dict[str, ContactInfo] = {}
-        for item in incoming:
-            infos.setdefault(item.fact.contact.external_id, item.fact.contact)
-        known = _contacts_by_external_id(api_channel, wanted)
-        missing = sorted(wanted - known.keys())
-        if missing:
-            Contact.objects.bulk_create(
-                [_new_contact(api_channel, infos[external_id]) for external_id in missing],
-                ignore_conflicts=True,
-            )
-            known = _contacts_by_external_id(api_channel, wanted)
-        by_id = known
-    result = []
-    for item in incoming:
-        contact = item.contact or by_id.get(item.fact.contact.external_id)
-        if contact is None:
-            contact = _new_contact(api_channel, item.fact.contact)
-            contact.save()
-        result.append(contact)
-    _learn(zip(result, (item.fact.contact for item in incoming), strict=True))
-    return result
-
-
-def _contacts_by_external_id(api_channel: ApiChannel, wanted: set[str]) -> dict[str, Contact]:
-    found = Contact.objects.filter(api_channel=api_channel, external_id__in=wanted)
-    return {contact.external_id: contact for contact in found}
-
-
-def _new_contact(api_channel: ApiChannel, info: ContactInfo) -> Contact:
-    return Contact(
-        api_channel=api_channel,
-        external_id=info.external_id[:190],
-        phone=info.phone[:32],
-        name=info.name[:200],
-        email=info.email[:200],
-    )
-
-
-def _learn(told: Iterable[tuple[Contact, ContactInfo]]) -> None:
-    """A contact may tell more of itself later: fill what is empty, follow a new name."""
-    changed: dict[int, Contact] = {}
-    for contact, info in told:
-        if info.name and info.name[:200] != contact.name:
-            contact.name = info.name[:200]
-            changed[contact.pk] = contact
-        for field in ("phone", "email"):
-            value = getattr(info, field)[: 32 if field == "phone" else 200]
-            if value and not getattr(contact, field):
-                setattr(contact, field, value)
-                changed[contact.pk] = contact
-    if changed:
-        Contact.objects.bulk_update([changed[pk] for pk in sorted(changed)], ["name", "phone", "email"])
-
-
-def _conversations(
-    api_channel: ApiChannel, incoming: Sequence[Incoming], contacts: Sequence[Contact]
+def conversations_at(
+    api_channel: ApiChannel, places: Iterable[tuple[Contact, ChatChannel]]
 ) -> tuple[dict[tuple[int, int], Conversation], set[int]]:
     """Locked conversations by (contact, chat channel), and the ids of those that this call opened."""
-    known = {
-        (contact.pk, item.chat_channel.pk): (contact, item.chat_channel)
-        for item, contact in zip(incoming, contacts, strict=True)
-    }
+    known = {(contact.pk, chat_channel.pk): (contact, chat_channel) for contact, chat_channel in places}
     found = _lock_conversations(known.keys())
     missing = sorted(known.keys() - found.keys())
     opened: set[int] = set()
@@ -204,9 +145,9 @@ def lock(conversation_id: int) -> Conversation:
 # --- tickets and messages --------------------------------------------------------------------------------
 
 
-def _known(api_channel: ApiChannel, incoming: Sequence[Incoming]) -> dict[str, Message]:
+def messages_by_external_id(api_channel: ApiChannel, external_ids: Iterable[str]) -> dict[str, Message]:
     """Messages that were stored before, by the provider's id."""
-    ids = {item.fact.external_id for item in incoming} - {""}
+    ids = set(external_ids) - {""}
     if not ids:
         return {}
     rows = Message.objects.filter(api_channel=api_channel, external_id__in=ids).select_related("conversation")
@@ -236,11 +177,13 @@ def _store(
                 provider_time=item.fact.at,
                 status=Message.Status.RECEIVED,
                 details={"odd_clock": True} if item.fact.at and abs(now - item.fact.at) > ODD_CLOCK else {},
+                shown=dict(item.fact.shown),
             )
             for item, conversation in fresh
         ]
     )
     pairs = list(zip(messages, (item for item, _conversation in fresh), strict=True))
+    link_quotes(api_channel, [(message, item.fact.quoted_id) for message, item in pairs if item.fact.quoted_id])
     links = _attach(pairs)
     windows.prolong(_newest(pairs, now=now), now=now)
     _last_words(messages, now=now)
@@ -297,14 +240,21 @@ def _tickets(
     return tickets, states, {ticket.conversation_id for ticket in created}
 
 
+def link_quotes(api_channel: ApiChannel, answers: Sequence[tuple[Message, str]]) -> None:
+    """Which message each of these stored ones answers, where we have that one."""
+    quoted = messages_by_external_id(api_channel, (external_id for _message, external_id in answers))
+    linked = []
+    for message, external_id in answers:
+        target = quoted.get(external_id)
+        if target is not None and target.conversation_id == message.conversation_id and target.pk != message.pk:
+            message.quoted = target
+            linked.append(message)
+    if linked:
+        Message.objects.bulk_update(linked, ["quoted"])
+
+
 def _attach(pairs: Sequence[tuple[Message, Incoming]]) -> dict[int, list[str]]:
-    attachments = Attachment.objects.bulk_create(
-        [
-            Attachment(message=message, url=file.url[:2000], name=file.name[:200], mime=file.mime[:100])
-            for message, item in pairs
-            for file in item.fact.files
-        ]
-    )
+    attachments = files.attach((message, item.fact.files) for message, item in pairs)
     for message, item in pairs:
         attachments += files.store(message, item.uploads)
     links: dict[int, list[str]] = {}

@@ -6,13 +6,16 @@ its sender claims, except for the few picture types that browsers cannot be tric
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.core.signing import BadSignature, TimestampSigner
 from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase
 from django.urls import reverse
+from django.utils import timezone
+
+from channels_setup.codecs.values import FileInfo
 
 from .models import Attachment, Conversation, Message
 
@@ -20,6 +23,28 @@ LINK_LIFE_SECONDS = 7 * 24 * 3600
 INLINE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 _signer = TimestampSigner(salt="okno.files")
+
+
+def attach(given: Iterable[tuple[Message, Sequence[FileInfo]]]) -> list[Attachment]:
+    """Files that came with saved messages: by link, or waiting to be fetched from the provider by their id there."""
+    now = timezone.now()
+    return Attachment.objects.bulk_create(
+        [
+            Attachment(
+                message=message,
+                url=file.url[:2000],
+                name=file.name[:200],
+                mime=file.mime[:100],
+                size=file.size,
+                external_id=file.external_id[:190],
+                sha256=file.sha256[:64],
+                state=Attachment.State.WAITING if file.external_id else Attachment.State.HERE,
+                due_at=now if file.external_id else None,
+            )
+            for message, files in given
+            for file in files
+        ]
+    )
 
 
 def store(message: Message, files: Sequence[UploadedFile]) -> list[Attachment]:

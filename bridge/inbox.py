@@ -19,9 +19,13 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from channels_setup.codecs.bodies import BadBody
-from channels_setup.models import ApiChannel
+from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import (
+    ContactChanged,
+    Correction,
+    EchoSeen,
     Fact,
+    ItemUnreadable,
     MessageReceived,
     RawRequest,
     StatusChanged,
@@ -30,7 +34,7 @@ from channels_setup.providers.base import (
 )
 from templates_registry import syncing
 
-from . import conversations, doorbell, held, statuses
+from . import conversations, corrections, doorbell, echoes, held, statuses
 from .models import WebhookEvent
 
 logger = logging.getLogger(__name__)
@@ -126,6 +130,10 @@ def _apply_all(api_channel: ApiChannel, readable: Sequence[tuple[WebhookEvent, l
     WebhookEvent.objects.filter(pk__in=[event.pk for event, _facts in readable]).update(
         state=WebhookEvent.State.PROCESSED, processed_at=timezone.now(), error="", traceback=""
     )
+    for event, facts in readable:
+        if lost := [fact.why for fact in facts if isinstance(fact, ItemUnreadable)]:
+            error = " ".join([_("%(count)d of its items could not be read.") % {"count": len(lost)}, *lost])
+            WebhookEvent.objects.filter(pk=event.pk).update(error=error.replace("\0", "\ufffd")[:2000])
 
 
 def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) -> None:
@@ -156,13 +164,19 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
 
     for fact in facts:
         if isinstance(fact, MessageReceived):
-            if lands_in is None:
-                raise BadBody(
-                    _("The API channel watches no chat channel, so there is nowhere for the message to land.")
-                )
-            messages.append(conversations.Incoming(fact=fact, chat_channel=lands_in))
+            messages.append(conversations.Incoming(fact=fact, chat_channel=_somewhere(lands_in)))
         elif isinstance(fact, StatusChanged):
             ticks.append(fact)
+        elif isinstance(fact, EchoSeen):
+            hand_on()
+            echoes.take(api_channel, fact, chat_channel=_somewhere(lands_in))
+        elif isinstance(fact, Correction):
+            hand_on()  # what it is about may be among them
+            for message in corrections.apply(api_channel, fact):
+                messages.append(conversations.Incoming(fact=message, chat_channel=_somewhere(lands_in)))
+        elif isinstance(fact, ContactChanged):
+            hand_on()
+            corrections.change_contact(api_channel, fact)
         elif isinstance(fact, TimePassed):
             hand_on()
             conversations.let_time_pass(api_channel, fact)
@@ -171,6 +185,12 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
     hand_on()
     if facts:
         api_channel.note_inbound()
+
+
+def _somewhere(lands_in: ChatChannel | None) -> ChatChannel:
+    if lands_in is None:
+        raise BadBody(_("The API channel watches no chat channel, so there is nowhere for the message to land."))
+    return lands_in
 
 
 def raw_request(event: WebhookEvent) -> RawRequest:

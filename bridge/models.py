@@ -23,13 +23,15 @@ from . import reasons
 
 
 class Contact(models.Model):
-    """A customer, as one API channel knows them. ``external_id`` is the provider's id; a phone may be absent."""
+    """A customer, as one API channel knows them: by the provider's id, by the id they have with this business alone,
+    or by both (``contacts`` says how the two are linked). A phone may be absent."""
 
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.PROTECT, related_name="contacts")
     external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
     phone = models.CharField(_("phone"), max_length=32, blank=True)
     name = models.CharField(pgettext_lazy("person", "name"), max_length=200, blank=True)
     email = models.CharField(_("email"), max_length=200, blank=True)
+    user_id = models.CharField(_("id with this business"), max_length=160, blank=True)
     created_at = models.DateTimeField(_("first seen"), auto_now_add=True)
 
     class Meta:
@@ -40,14 +42,17 @@ class Contact(models.Model):
                 fields=["api_channel", "external_id"],
                 condition=~Q(external_id=""),
                 name="one_contact_per_provider_id",
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["api_channel", "user_id"], condition=~Q(user_id=""), name="one_contact_per_user_id"
+            ),
         ]
         indexes = [
             models.Index(fields=["api_channel", "phone"], condition=~Q(phone=""), name="contact_by_phone"),
         ]
 
     def __str__(self) -> str:
-        return self.name or self.phone or self.external_id or f"{self.pk}"
+        return self.name or self.phone or self.external_id or self.user_id or f"{self.pk}"
 
     @property
     def initials(self) -> str:
@@ -226,6 +231,11 @@ class Message(models.Model):
     status_at = models.DateTimeField(_("status since"), null=True)
     reason = models.CharField(_("reason"), max_length=40, blank=True)  # a code of ``reasons``
     details = models.JSONField(default=dict, blank=True)  # what the reason's sentence needs; why it was decided so
+    quoted = models.ForeignKey(  # the message it answers, where we have it; its index is the partial one below
+        "self", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    reactions = models.JSONField(default=list, blank=True)  # [{"by": "client" or "us", "emoji": "👍"}]
+    shown = models.JSONField(default=dict, blank=True)  # what is more than text: see ``providers.base.Shown``
 
     class Meta:
         verbose_name = _("message")
@@ -245,6 +255,7 @@ class Message(models.Model):
                 condition=Q(status__in=["pending", "sending", "unknown", "failed"]),
                 name="messages_unsettled",
             ),
+            models.Index(fields=["quoted"], condition=Q(quoted__isnull=False), name="messages_quoting"),
         ]
 
     def __str__(self) -> str:
@@ -259,7 +270,12 @@ class Message(models.Model):
 
 
 class Attachment(models.Model):
-    """A file of a message: by link, or stored here."""
+    """A file of a message: by link, stored here, or still to be fetched from the provider (``media``)."""
+
+    class State(models.TextChoices):
+        HERE = "here", _("here")
+        WAITING = "waiting", _("being fetched")
+        FAILED = "failed", _("could not be fetched")
 
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="attachments")
     url = models.CharField(max_length=2000, blank=True)
@@ -267,10 +283,17 @@ class Attachment(models.Model):
     name = models.CharField(max_length=200, blank=True)
     mime = models.CharField(max_length=100, blank=True)
     size = models.BigIntegerField(null=True)
+    external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
+    sha256 = models.CharField(max_length=64, blank=True)  # hex, as the provider says it
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.HERE)
+    error = models.CharField(_("error"), max_length=40, blank=True)  # a code of ``reasons``
+    tries = models.SmallIntegerField(default=0)
+    due_at = models.DateTimeField(null=True)  # of one that waits: when it is fetched next
 
     class Meta:
         verbose_name = _("file")
         verbose_name_plural = _("files")
+        indexes = [models.Index(fields=["due_at"], condition=Q(state="waiting"), name="files_to_fetch")]
 
     def __str__(self) -> str:
         return self.name or self.url
@@ -413,6 +436,8 @@ class StrayStatus(models.Model):
     at = models.DateTimeField(null=True)
     code = models.CharField(max_length=40, blank=True)
     title = models.CharField(max_length=300, blank=True)
+    reason = models.CharField(max_length=40, blank=True)
+    details = models.CharField(max_length=500, blank=True)
     received_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

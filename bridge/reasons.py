@@ -231,6 +231,9 @@ CATALOGUE: Mapping[str, Reason] = {
         admin_help=Help.CHANNEL,
     ),
     # --- notices ---
+    "contact_changed": Reason(
+        kind=Class.NOTICE, sentence=_("The client's number or account has changed: %(before)s → %(after)s.")
+    ),
     "not_delivered": Reason(kind=Class.NOTICE, sentence=_("A message was not delivered. %(why)s")),
 }
 

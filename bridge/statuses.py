@@ -14,13 +14,14 @@ from django.utils import timezone
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import StatusChanged
 
-from .models import Message, StrayStatus
+from .models import Delivery, Message, StrayStatus
 
 
 @transaction.atomic
 def change_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> None:
     """Move ticks forward. A status whose message is not known yet waits in StrayStatus."""
-    ids = {fact.message_id for fact in facts if fact.message_id is not None}
+    keyed = _keyed(api_channel, [fact for fact in facts if fact.key])
+    ids = {fact.message_id for fact in facts if fact.message_id is not None} | set(keyed.values())
     external_ids = {fact.external_id for fact in facts if fact.external_id}
     rows = (
         Message.objects.select_for_update(no_key=True)
@@ -32,7 +33,7 @@ def change_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> 
     by_external = {row.external_id: row for row in by_id.values() if row.external_id}
     strays, changed = [], set()
     for fact in facts:
-        message = by_id.get(fact.message_id or 0) or by_external.get(fact.external_id)
+        message = by_id.get(fact.message_id or keyed.get(fact.key, 0)) or by_external.get(fact.external_id)
         if message is None:
             strays.append(_stray(api_channel, fact))
             continue
@@ -45,6 +46,30 @@ def change_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> 
     StrayStatus.objects.bulk_create(strays)
 
 
+def _keyed(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> dict[str, int]:
+    """Message ids by the key that went out with them, where the provider's id is not known to us yet.
+
+    That such a message is known there settles a delivery whose outcome nobody knew: it is not made again.
+    """
+    if not facts:
+        return {}
+    external_ids = {fact.external_id for fact in facts}
+    known = set(
+        Message.objects.filter(api_channel=api_channel, external_id__in=external_ids - {""}).values_list(
+            "external_id", flat=True
+        )
+    )
+    keys = {fact.key for fact in facts if fact.external_id not in known}
+    if not keys:
+        return {}
+    mine = Delivery.objects.filter(key__in=keys, api_channel=api_channel, kind=Delivery.Kind.MESSAGE)
+    unsure = [Delivery.State.UNKNOWN, Delivery.State.PENDING]
+    mine.filter(state__in=unsure, attempts__gt=0).update(
+        state=Delivery.State.DELIVERED, finished_at=timezone.now(), reason=""
+    )
+    return {key: pk for key, pk in mine.values_list("key", "message_id") if pk is not None}
+
+
 def advance(message: Message, fact: StatusChanged) -> bool:
     """Apply one status to an unsaved message if it is further on; say whether it was."""
     if fact.external_id and not message.external_id:
@@ -54,8 +79,9 @@ def advance(message: Message, fact: StatusChanged) -> bool:
     message.status = fact.status
     message.status_at = fact.at or timezone.now()
     if fact.status == Message.Status.FAILED:
-        message.reason = "provider_failed"
-        message.details = message.details | {"code": fact.code, "title": fact.title}
+        message.reason = fact.reason or "provider_failed"
+        told = {"code": fact.code, "title": fact.title, "details": fact.details}
+        message.details = message.details | {name: value for name, value in told.items() if value or name != "details"}
     else:
         message.reason = ""
     return True
@@ -69,6 +95,8 @@ def _stray(api_channel: ApiChannel, fact: StatusChanged) -> StrayStatus:
         at=fact.at,
         code=fact.code,
         title=fact.title,
+        reason=fact.reason,
+        details=fact.details[:500],
     )
 
 
@@ -88,6 +116,8 @@ def join_strays(api_channel_id: int, messages: Iterable[Message]) -> None:
             at=stray.at,
             code=stray.code,
             title=stray.title,
+            reason=stray.reason,
+            details=stray.details,
         )
         if advance(message, fact):
             message.save(update_fields=["status", "status_at", "reason", "details"])

@@ -17,11 +17,14 @@ MOST_FILES = 30
 
 @dataclass(frozen=True, kw_only=True)
 class FileInfo:
-    """A file that came or goes by link."""
+    """A file that came or goes by link; or one to be fetched from the provider by its id there."""
 
-    url: str
+    url: str = ""
     name: str = ""
     mime: str = ""
+    external_id: str = ""
+    sha256: str = ""  # hex
+    size: int | None = None
 
 
 def as_text(value: Any) -> str:

@@ -53,6 +53,22 @@ class ContactInfo:
     phone: str = ""
     name: str = ""
     email: str = ""
+    user_id: str = ""  # the id the contact has with this business alone, where the provider has such ids
+
+
+# What a message is besides its text, as plain JSON. ``what`` says which keys there are:
+#   location  latitude, longitude, name, address, map (a link)
+#   contacts  cards: [{name, phones: [..], emails: [..], org}]
+#   order     lines: [{product, quantity, price, currency}], catalog
+#   button, list, flow   title, description, id; a flow's answers as fields: [[name, value]]
+#   sticker, voice       the file says the rest
+#   reaction  emoji, to a message that we do not have
+#   unsupported          kind, code: the provider itself says that it cannot be shown
+#   unreadable           we could not read it; the stored event has it
+# Beside any of them: forwarded (often: true when many times), product {catalog, product}, ad {headline, body, url},
+# from_phone (ours, written in the phone's own app), edited_at, former [earlier texts], revoked_at.
+# ``text`` says all of it as well as words can, for those who see nothing else.
+Shown = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,18 +80,91 @@ class MessageReceived:
     external_id: str = ""
     at: datetime | None = None
     files: tuple[FileInfo, ...] = ()
+    quoted_id: str = ""  # the provider's id of the message it answers
+    shown: Shown = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EchoSeen:
+    """We wrote, but not here: in the account's own app. It is shown as ours, opens no window, goes nowhere."""
+
+    contact: ContactInfo
+    text: str
+    external_id: str
+    at: datetime | None = None
+    files: tuple[FileInfo, ...] = ()
+    quoted_id: str = ""
+    shown: Shown = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReactionChanged:
+    """An emoji was put on a message (``target_id``, the provider's id), or taken away again: then it is empty."""
+
+    contact: ContactInfo
+    target_id: str
+    emoji: str
+    external_id: str = ""  # of the reaction itself
+    at: datetime | None = None
+    by_us: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageEdited:
+    """A message was given another text by whoever wrote it."""
+
+    contact: ContactInfo
+    target_id: str
+    text: str
+    external_id: str = ""  # of the edit itself
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageRevoked:
+    """A message was taken back by whoever wrote it."""
+
+    target_id: str
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactChanged:
+    """The contact has another number or id now, or another device. ``now`` holds what has changed alone.
+
+    ``reason`` is a code with a sentence in ``bridge.reasons``: the notice in the contact's chats.
+    """
+
+    contact: ContactInfo
+    now: ContactInfo = ContactInfo()
+    external_id: str = ""  # of the news itself
+    at: datetime | None = None
+    reason: str = "contact_changed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemUnreadable:
+    """One item of an event could not be read, and is no message that could be shown as such. The others count."""
+
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class StatusChanged:
-    """What became of a message of ours: known by our own id (``message_id``) or the provider's (``external_id``)."""
+    """What became of a message of ours: known by our own id, the provider's, or the key of the delivery.
+
+    A failure may come with ``reason``, a code of ``bridge.reasons``, and with the provider's ``details``.
+    """
 
     status: str
     message_id: int | None = None
     external_id: str = ""
+    key: str = ""
     at: datetime | None = None
     code: str = ""
     title: str = ""
+    reason: str = ""
+    details: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +189,17 @@ class TimePassed:
     seconds: int
 
 
-Fact = MessageReceived | StatusChanged | TemplateChanged | TimePassed
+Correction = ReactionChanged | MessageEdited | MessageRevoked
+Fact = (
+    MessageReceived
+    | EchoSeen
+    | Correction
+    | ContactChanged
+    | StatusChanged
+    | TemplateChanged
+    | TimePassed
+    | ItemUnreadable
+)
 
 
 class Refused(Exception):

@@ -1,0 +1,260 @@
+"""What is said afterwards: quotes, reactions, edits, messages taken back, echoes, changed contacts."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from bridge import inbox, statuses
+from bridge.models import Attachment, Contact, Conversation, Delivery, Message, ServiceWindow, StrayStatus
+from channels_setup.codecs.values import FileInfo
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import (
+    ContactChanged,
+    ContactInfo,
+    EchoSeen,
+    Fact,
+    MessageEdited,
+    MessageReceived,
+    MessageRevoked,
+    ReactionChanged,
+    StatusChanged,
+)
+from tests.factories import ApiChannelFactory, DeliveryFactory, MessageFactory
+
+pytestmark = pytest.mark.django_db
+
+ANNA = ContactInfo(external_id="79210000000", phone="+79210000000", name="Анна")
+ANNAS_USER_ID = "RU.1349120865530"
+
+
+@pytest.fixture
+def channel() -> Any:
+    return ApiChannelFactory()
+
+
+def now() -> datetime:
+    return timezone.now().replace(microsecond=0)
+
+
+def wrote(external_id: str = "wamid.1", text: str = "Здравствуйте", **more: Any) -> MessageReceived:
+    return MessageReceived(**{"contact": ANNA, "text": text, "external_id": external_id, "at": now()} | more)
+
+
+def apply(channel: ApiChannel, *facts: Fact) -> None:
+    inbox.apply(channel, facts)
+
+
+def test_an_answer_points_at_what_it_answers_also_within_one_batch(channel: ApiChannel) -> None:
+    apply(channel, wrote("wamid.1"))
+    apply(channel, wrote("wamid.2", quoted_id="wamid.1"), wrote("wamid.3", quoted_id="wamid.2"))
+    apply(channel, wrote("wamid.4", quoted_id="wamid.nowhere"))
+
+    quoted = dict(Message.objects.values_list("external_id", "quoted__external_id"))
+    assert quoted == {"wamid.1": None, "wamid.2": "wamid.1", "wamid.3": "wamid.2", "wamid.4": None}
+
+
+def test_nobody_quotes_a_message_of_another_chat(channel: ApiChannel) -> None:
+    apply(channel, wrote("wamid.1"))
+    apply(channel, wrote("wamid.2", quoted_id="wamid.1", contact=ContactInfo(external_id="gleb")))
+
+    assert Message.objects.get(external_id="wamid.2").quoted is None
+
+
+def test_a_reaction_is_put_changed_and_taken_away(channel: ApiChannel) -> None:
+    apply(channel, wrote())
+    seen = []
+    for emoji, seconds in (("👍", 1), ("🎉", 2), ("", 3)):
+        at = now() + timedelta(seconds=seconds)
+        apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji=emoji, at=at))
+        seen.append(Message.objects.get().reactions)
+    apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="👍", at=now()))  # doubled, late
+
+    assert seen == [[{"by": "client", "emoji": "👍"}], [{"by": "client", "emoji": "🎉"}], []]
+    assert Message.objects.get().reactions == []
+
+
+def test_our_reaction_stands_beside_the_clients(channel: ApiChannel) -> None:
+    apply(channel, wrote())
+    apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="❤️", at=now()))
+    apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="👍", at=now(), by_us=True))
+
+    assert Message.objects.get().reactions == [{"by": "client", "emoji": "❤️"}, {"by": "us", "emoji": "👍"}]
+
+
+def test_a_reaction_prolongs_the_window_and_its_removal_does_not(channel: ApiChannel) -> None:
+    apply(channel, wrote(at=now() - timedelta(hours=5)))
+    put, taken = now() - timedelta(hours=3), now()
+    apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="👍", at=put))
+    apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="", at=taken))
+
+    assert ServiceWindow.objects.get().expires_at == put + timedelta(hours=24)
+
+
+def test_a_reaction_to_a_message_from_before_our_time_is_still_seen(channel: ApiChannel) -> None:
+    reaction = ReactionChanged(contact=ANNA, target_id="wamid.old", emoji="👍", external_id="wamid.9", at=now())
+    apply(channel, reaction)
+    apply(channel, reaction)
+
+    message = Message.objects.get()
+    assert (message.text, message.shown) == ("👍", {"what": "reaction", "emoji": "👍"})
+
+
+def test_an_edit_changes_the_text_and_keeps_the_former(channel: ApiChannel) -> None:
+    apply(channel, wrote(text="Сапоги 38"))
+    edit = MessageEdited(contact=ANNA, target_id="wamid.1", text="Сапоги 39", external_id="wamid.2", at=now())
+    apply(channel, edit)
+    apply(channel, edit)
+
+    message = Message.objects.get()
+    assert (message.text, message.shown["former"]) == ("Сапоги 39", ["Сапоги 38"])
+    assert Conversation.objects.get().last_text == "Сапоги 39"
+
+
+def test_a_message_taken_back_says_so_once(channel: ApiChannel) -> None:
+    apply(channel, wrote())
+    first, second = now(), now() + timedelta(minutes=1)
+    apply(channel, MessageRevoked(target_id="wamid.1", at=first), MessageRevoked(target_id="wamid.1", at=second))
+    apply(channel, MessageRevoked(target_id="wamid.unknown", at=first))
+
+    assert Message.objects.get().shown["revoked_at"] == first.isoformat()
+
+
+def test_an_echo_is_ours_opens_no_window_and_goes_nowhere(channel: ApiChannel) -> None:
+    echo = EchoSeen(contact=ANNA, text="Пишу с телефона", external_id="wamid.e", at=now())
+    apply(channel, echo)
+    apply(channel, echo)
+
+    message = Message.objects.get()
+    assert (message.direction, message.status, message.author) == ("outbound", "sent", None)
+    assert message.shown["from_phone"] is True
+    assert not ServiceWindow.objects.exists()
+    assert not Delivery.objects.exists()
+
+
+def test_an_echo_answers_the_window(channel: ApiChannel) -> None:
+    apply(channel, wrote())
+    apply(channel, EchoSeen(contact=ANNA, text="Да", external_id="wamid.e", at=now()))
+
+    assert ServiceWindow.objects.get().first_reply_at is not None
+    assert Conversation.objects.get().unread == 0
+
+
+def test_an_echo_of_what_went_out_from_here_is_no_second_message(channel: ApiChannel) -> None:
+    apply(channel, wrote())
+    conversation = Conversation.objects.get()
+    MessageFactory(conversation=conversation, outbound=True, external_id="wamid.ours")
+    apply(channel, EchoSeen(contact=ANNA, text="Да", external_id="wamid.ours", at=now()))
+
+    assert Message.objects.filter(direction="outbound").count() == 1
+
+
+def test_a_file_that_the_provider_keeps_waits_to_be_fetched(channel: ApiChannel) -> None:
+    apply(channel, wrote(text="", files=(FileInfo(external_id="1602", mime="image/jpeg", sha256="ab", size=10),)))
+
+    attachment = Attachment.objects.get()
+    assert (attachment.state, attachment.external_id, attachment.url) == ("waiting", "1602", "")
+    assert attachment.due_at is not None
+
+
+# --- who it is -------------------------------------------------------------------------------------------
+
+
+def test_two_ids_of_one_contact_are_linked_when_both_appear(channel: ApiChannel) -> None:
+    apply(channel, wrote("wamid.1", contact=ContactInfo(user_id=ANNAS_USER_ID, name="Анна")))
+    both = ContactInfo(external_id="79210000000", phone="+79210000000", user_id=ANNAS_USER_ID)
+    apply(channel, wrote("wamid.2", contact=both), wrote("wamid.3", contact=ANNA))
+
+    contact = Contact.objects.get()
+    assert (contact.external_id, contact.user_id) == ("79210000000", ANNAS_USER_ID)
+    assert (contact.phone, contact.name) == ("+79210000000", "Анна")
+    assert Message.objects.filter(conversation__contact=contact).count() == 3
+
+
+def test_ids_are_linked_within_one_batch_too(channel: ApiChannel) -> None:
+    both = ContactInfo(external_id="79210000000", user_id=ANNAS_USER_ID)
+    only_second = ContactInfo(user_id=ANNAS_USER_ID)
+    apply(channel, wrote("wamid.1", contact=only_second), wrote("wamid.2", contact=both), wrote("wamid.3"))
+
+    assert Contact.objects.count() == 1
+
+
+def test_ids_that_point_at_two_contacts_are_never_merged(channel: ApiChannel) -> None:
+    apply(channel, wrote("wamid.1"))
+    apply(channel, wrote("wamid.2", contact=ContactInfo(user_id=ANNAS_USER_ID, name="Кто-то")))
+    apply(channel, wrote("wamid.3", contact=ContactInfo(external_id="79210000000", user_id=ANNAS_USER_ID)))
+
+    assert Contact.objects.count() == 2
+    assert Message.objects.get(external_id="wamid.3").conversation.contact.external_id == "79210000000"
+
+
+def test_an_id_that_belongs_to_another_number_makes_a_contact_without_it(channel: ApiChannel) -> None:
+    apply(channel, wrote("wamid.1", contact=ContactInfo(external_id="1", user_id=ANNAS_USER_ID)))
+    apply(channel, wrote("wamid.2", contact=ContactInfo(external_id="2", user_id=ANNAS_USER_ID)))
+
+    assert dict(Contact.objects.values_list("external_id", "user_id")) == {"1": ANNAS_USER_ID, "2": ""}
+
+
+def test_a_changed_number_moves_the_contact_and_is_told_once(channel: ApiChannel) -> None:
+    apply(channel, wrote())
+    fact = ContactChanged(
+        contact=ANNA, now=ContactInfo(external_id="79219999999", phone="+79219999999"), external_id="wamid.s"
+    )
+    apply(channel, fact)
+    apply(channel, fact)
+
+    contact = Contact.objects.get()
+    assert (contact.external_id, contact.phone) == ("79219999999", "+79219999999")
+    notice = Message.objects.get(direction="notice")
+    assert "+79210000000" in notice.sentence and "+79219999999" in notice.sentence
+
+
+def test_a_number_that_another_contact_has_is_left_to_them(channel: ApiChannel) -> None:
+    apply(channel, wrote("wamid.1"), wrote("wamid.2", contact=ContactInfo(external_id="79219999999")))
+    apply(channel, ContactChanged(contact=ANNA, now=ContactInfo(external_id="79219999999")))
+
+    assert set(Contact.objects.values_list("external_id", flat=True)) == {"79210000000", "79219999999"}
+
+
+# --- statuses by the key that went out -------------------------------------------------------------------
+
+
+def test_a_status_with_our_key_settles_an_unknown_outcome(channel: ApiChannel) -> None:
+    message = MessageFactory(outbound=True, conversation__api_channel=channel, status=Message.Status.UNKNOWN)
+    delivery = DeliveryFactory(message=message, state=Delivery.State.UNKNOWN, attempts=1)
+    statuses.change_statuses(channel, [StatusChanged(status="delivered", external_id="wamid.x", key=delivery.key)])
+
+    message.refresh_from_db()
+    delivery.refresh_from_db()
+    assert (message.status, message.external_id, delivery.state) == ("delivered", "wamid.x", "delivered")
+    assert not StrayStatus.objects.exists()
+
+
+def test_a_status_with_our_key_stops_further_tries(channel: ApiChannel) -> None:
+    message = MessageFactory(outbound=True, conversation__api_channel=channel, status=Message.Status.SENDING)
+    delivery = DeliveryFactory(message=message, state=Delivery.State.PENDING, attempts=1)
+    statuses.change_statuses(channel, [StatusChanged(status="sent", external_id="wamid.x", key=delivery.key)])
+
+    delivery.refresh_from_db()
+    assert delivery.state == Delivery.State.DELIVERED
+
+
+def test_another_channels_key_is_nobodys(channel: ApiChannel) -> None:
+    delivery = DeliveryFactory(state=Delivery.State.UNKNOWN, attempts=1)
+    statuses.change_statuses(channel, [StatusChanged(status="read", external_id="wamid.x", key=delivery.key)])
+
+    delivery.refresh_from_db()
+    assert delivery.state == Delivery.State.UNKNOWN
+    assert StrayStatus.objects.get().external_id == "wamid.x"
+
+
+def test_a_failure_before_its_message_keeps_its_reason(channel: ApiChannel) -> None:
+    fact = StatusChanged(
+        status="failed", external_id="wamid.x", reason="file_gone", code="1", details="d", at=datetime.now(UTC)
+    )
+    statuses.change_statuses(channel, [fact])
+    message = MessageFactory(outbound=True, conversation__api_channel=channel, external_id="wamid.x")
+    statuses.join_strays(channel.pk, [message])
+
+    assert (message.status, message.reason, message.details["details"]) == ("failed", "file_gone", "d")
