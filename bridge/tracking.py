@@ -101,7 +101,11 @@ def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
     if channel.redirect_url and item.new_ticket and channel.track_new_ticket:
         yield Delivery(
             kind=Delivery.Kind.EVENT,
-            payload={"event": chat_events.ticket_event(app_id=str(channel.app_id), ticket=_ticket(item))},
+            payload={
+                "event": chat_events.ticket_event(
+                    app_id=str(channel.app_id), ticket=_ticket(item.ticket, item.conversation)
+                )
+            },
             **_common(item, channel, "new_ticket"),
         )
     if channel.redirect_url and outbound and channel.track_comment:
@@ -114,7 +118,7 @@ def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
                     html="<p>" + escape(message.text, quote=False).replace("\n", "<br>") + "</p>",
                     sender="user",
                     user_id=message.author_id,
-                    ticket=_ticket(item),
+                    ticket=_ticket(item.ticket, item.conversation),
                     files=item.files,
                 )
             },
@@ -160,6 +164,24 @@ def ticket_changed(
     return Delivery.objects.bulk_create(made)
 
 
+def ticket_opened(ticket: Ticket) -> list[Delivery]:
+    """Unsaved deliveries of a "new request" event for everybody who tracks it: one that no message opened."""
+    conversation = ticket.conversation
+    return [
+        Delivery(
+            kind=Delivery.Kind.EVENT,
+            conversation=conversation,
+            api_channel=channel,
+            track="new_ticket",
+            payload={
+                "event": chat_events.ticket_event(app_id=str(channel.app_id), ticket=_ticket(ticket, conversation))
+            },
+        )
+        for channel in watchers_of([conversation.chat_channel_id]).get(conversation.chat_channel_id, [])
+        if channel.redirect_url and channel.track_new_ticket
+    ]
+
+
 def _chat_event(item: Spoken, channel: ApiChannel) -> dict[str, Any]:
     message, conversation = item.message, item.conversation
     return chat_events.chat_event(
@@ -168,7 +190,7 @@ def _chat_event(item: Spoken, channel: ApiChannel) -> dict[str, Any]:
         sender="user" if message.direction == Message.Direction.OUTBOUND else "client",
         text=message.text,
         client=_client(item),
-        ticket=_ticket(item),
+        ticket=_ticket(item.ticket, item.conversation),
         state=item.state,
         files=item.files,
         message_id=message.pk,
@@ -193,8 +215,11 @@ def _client(item: Spoken) -> dict[str, Any]:
     )
 
 
-def _ticket(item: Spoken) -> dict[str, Any]:
-    ticket, conversation = item.ticket, item.conversation
+def _ticket_event(ticket: Ticket, conversation: Conversation, channel: ApiChannel) -> dict[str, Any]:
+    return chat_events.ticket_event(app_id=str(channel.app_id), ticket=_ticket(ticket, conversation))
+
+
+def _ticket(ticket: Ticket, conversation: Conversation) -> dict[str, Any]:
     return chat_events.ticket_object(
         id=ticket.pk,
         status_id=ticket.status,

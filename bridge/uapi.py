@@ -9,7 +9,6 @@ clock that the service window goes by, an ``Idempotency-Key`` header makes every
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -327,11 +326,3 @@ class Channels(UapiView):
             }
         )
         return [channel for channel in found if not wanted or channel["channel_type"] == wanted]
-
-
-METHODS: dict[str, Callable[..., HttpResponse]] = {
-    "chat/addMessage": AddMessage.as_view(),
-    "chat/sendMessage": SendMessage.as_view(),
-    "chat/changeAssignee": ChangeAssignee.as_view(),
-    "channels": Channels.as_view(),
-}

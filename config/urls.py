@@ -5,7 +5,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from bridge import api, files, start, uapi, webhooks
+from bridge import api, files, start, uapi_methods, webhooks
 from bridge.desk import actions, chats, composing, login, phone, requests, sending
 from channels_setup.views import handover
 from config import health, metrics
@@ -15,7 +15,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # machines
     path("webhooks/<slug:kind>/<str:token>/", webhooks.ProviderWebhook.as_view(), name="webhook"),
     path("webhooks/<slug:kind>/<str:token>", webhooks.ProviderWebhook.as_view()),  # a redirect would lose the body
-    *[re_path(rf"^uapi/{method}/?$", view, name=f"uapi-{method}") for method, view in uapi.METHODS.items()],
+    *[re_path(rf"^uapi/{method}/?$", view, name=f"uapi-{method}") for method, view in uapi_methods.METHODS.items()],
     path("api/v1/", include(api.router.urls)),
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path(

@@ -1,0 +1,28 @@
+"""Every method of the public API by its name. One module a subject; this is their list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpResponse
+
+from .uapi import AddMessage, ChangeAssignee, Channels, SendMessage
+from .uapi_clients import Clients, CreateClient, UpdateClient, Users
+from .uapi_comments import CreateComment
+from .uapi_tickets import CreateTicket, ReadTicket, Tickets, UpdateTicket
+
+METHODS: dict[str, Callable[..., HttpResponse]] = {
+    "chat/addMessage": AddMessage.as_view(),
+    "chat/sendMessage": SendMessage.as_view(),
+    "chat/changeAssignee": ChangeAssignee.as_view(),
+    "create/comment": CreateComment.as_view(),
+    "create/client": CreateClient.as_view(),
+    "create/ticket": CreateTicket.as_view(),
+    "update/client": UpdateClient.as_view(),
+    "update/ticket": UpdateTicket.as_view(),
+    "ticket": ReadTicket.as_view(),
+    "tickets": Tickets.as_view(),
+    "clients": Clients.as_view(),
+    "users": Users.as_view(),
+    "channels": Channels.as_view(),
+}

@@ -1,0 +1,297 @@
+"""The rest of the helpdesk's public API: comments, clients, requests, operators, in the documented shapes."""
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from bridge.models import Attachment, Contact, Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
+from bridge.uapi_methods import METHODS
+from channels_setup.models import ApiChannel, ChatChannel
+from tests.factories import ApiChannelFactory, ChatChannelFactory, ContactFactory, boris, vera
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def chat_channel() -> ChatChannel:
+    return ChatChannelFactory()
+
+
+@pytest.fixture
+def api_channel(chat_channel: ChatChannel) -> ApiChannel:
+    return ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/hook", watched=chat_channel, secret=True)
+
+
+@pytest.fixture
+def key(api_channel: ApiChannel) -> str:
+    return api_channel.current_secret().reveal()
+
+
+@pytest.fixture
+def told(client: Client, key: str, chat_channel: ChatChannel) -> dict[str, Any]:
+    """Anna has written: a chat with a request and an open window."""
+    sender = {"client_id": "79211234567", "name": "Анна"}
+    body = {"channel_id": chat_channel.pk, "message": {"text": "Здравствуйте!", "from": sender}}
+    answer = call(client, "chat/addMessage", key, **body)
+    return answer | {"ticket_id": Ticket.objects.get().pk}
+
+
+def call(client: Client, method: str, key: str, **body: Any) -> Any:
+    response = client.post(f"/uapi/{method}", json.dumps({"api_token": key, **body}), content_type="application/json")
+    assert response.status_code == 200, response.content
+    return response.json()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_refuses_a_wrong_token_in_the_helpdesks_shape(client: Client, method: str) -> None:
+    answer = call(client, method, "0" * 40, ticket_id=1, client_id=1, message="?")
+
+    assert answer["code"] == 401 and answer["error"]
+    assert not WebhookEvent.objects.exists()
+
+
+# --- comments --------------------------------------------------------------------------------------------
+
+
+def test_a_comment_is_private_unless_it_says_otherwise_and_goes_nowhere(
+    client: Client, key: str, told: dict[str, Any]
+) -> None:
+    before = Delivery.objects.count()
+
+    answer = call(client, "create/comment", key, ticket_id=told["ticket_id"], message="<p>Анна &amp; <b>Ко</b></p>")
+
+    note = Message.objects.get(pk=answer["comment_id"])
+    assert answer == {"status": "success", "comment_id": note.pk}
+    assert (note.direction, note.text, note.ticket_id) == ("notice", "Анна & Ко", told["ticket_id"])
+    assert "Анна & Ко" in note.sentence
+    assert Delivery.objects.count() == before
+
+
+def test_a_private_comment_is_seen_in_the_chat(client: Client, key: str, told: dict[str, Any]) -> None:
+    call(client, "create/comment", key, ticket_id=told["ticket_id"], message="Позвонить до шести")
+
+    client.force_login(boris(ChatChannel.objects.get()))
+
+    assert "Позвонить до шести" in client.get(f"/chats/{told['chat_id']}/").content.decode()
+
+
+def test_a_public_comment_from_an_operator_goes_to_the_client(client: Client, key: str, told: dict[str, Any]) -> None:
+    operator = boris(ChatChannel.objects.get())
+
+    answer = call(
+        client,
+        "create/comment",
+        key,
+        ticket_id=str(told["ticket_id"]),
+        message="<div>Да</div><div>Приезжайте</div>",
+        type="public",
+        user_id=operator.pk,
+    )
+
+    message = Message.objects.get(pk=answer["comment_id"])
+    assert (message.direction, message.text, message.author) == ("outbound", "Да\nПриезжайте", operator)
+    assert Delivery.objects.get(message=message, kind="message")
+
+
+def test_a_public_comment_obeys_the_window(client: Client, key: str, told: dict[str, Any]) -> None:
+    ServiceWindow.objects.update(opened_at=timezone.now() - timezone.timedelta(hours=30), expires_at=timezone.now())
+
+    answer = call(client, "create/comment", key, ticket_id=told["ticket_id"], message="Поздно", type="public")
+
+    assert (answer["code"], answer["reason"]) == (422, "window_shut")
+    assert not Message.objects.filter(direction="outbound").exists()
+
+
+def test_a_public_comment_from_the_client_is_the_clients_message_with_its_files(
+    client: Client, key: str, told: dict[str, Any]
+) -> None:
+    from django.core.files.uploadedfile import SimpleUploadedFile
+
+    form = {"api_token": key, "ticket_id": told["ticket_id"], "message": "Вот чек", "type": "public", "from": "client"}
+    upload = SimpleUploadedFile("check.png", b"\x89PNG", "image/png")
+
+    answer = client.post("/uapi/create/comment", {**form, "files[0]": upload}).json()
+
+    message = Message.objects.get(pk=answer["comment_id"])
+    assert (message.direction, message.text) == ("inbound", "Вот чек")
+    assert Attachment.objects.get(message=message).name == "check.png"
+
+
+def test_a_comment_in_a_strangers_request_is_refused(client: Client, key: str, told: dict[str, Any]) -> None:
+    other = ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/x", secret=True)
+
+    answer = call(client, "create/comment", other.current_secret().reveal(), ticket_id=told["ticket_id"], message="?")
+
+    assert answer["code"] == 404
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"type": "secret"}, {"from": "cat"}, {"message": ""}, {"message": "я" * 40_000}, {"ticket_id": "x"}]
+)
+def test_a_comment_with_a_wrong_field_gets_a_sentence(
+    client: Client, key: str, told: dict[str, Any], wrong: dict[str, Any]
+) -> None:
+    answer = call(client, "create/comment", key, **({"ticket_id": told["ticket_id"], "message": "Да"} | wrong))
+
+    assert answer["code"] == 400 and answer["error"]
+
+
+# --- clients and users -----------------------------------------------------------------------------------
+
+
+def test_a_client_is_created_once_with_phone_and_messenger(
+    client: Client, key: str, chat_channel: ChatChannel, api_channel: ApiChannel
+) -> None:
+    body = {
+        "name": "Анна",
+        "phone": "79211234567",
+        "emails": ["a@shop.example"],
+        "messengers": [{"type": "whatsapp", "identity": "79211234567"}],
+    }
+
+    first, again = (call(client, "create/client", key, **body) for _ in range(2))
+    message = {"text": "?", "from": {"client_id": first["client_id"]}}
+    told = call(client, "chat/addMessage", key, channel_id=chat_channel.pk, message=message)
+
+    contact = Contact.objects.get()
+    assert first == again == {"client_id": contact.pk, "status": True}
+    assert (contact.phone, contact.external_id, contact.email) == ("79211234567", "79211234567", "a@shop.example")
+    assert told["client_id"] == contact.pk
+
+
+@pytest.mark.parametrize("phone", ["+7 921 123-45-67", "12345", "7" * 16, "phone"])
+def test_a_phone_is_ten_to_fifteen_digits(client: Client, key: str, phone: str) -> None:
+    assert call(client, "create/client", key, name="Анна", phone=phone)["code"] == 400
+
+
+def test_a_client_is_updated_in_what_was_given(client: Client, key: str, told: dict[str, Any]) -> None:
+    answer = call(client, "update/client", key, client_id=str(told["client_id"]), phone="79990000000")
+
+    contact = Contact.objects.get()
+    assert answer == {"client_id": contact.pk, "status": True}
+    assert (contact.name, contact.phone, contact.external_id) == ("Анна", "79990000000", "79211234567")
+
+
+def test_clients_are_found_by_words_and_none_of_others_is_shown(client: Client, key: str, told: dict[str, Any]) -> None:
+    ContactFactory(name="Анна Чужая")
+
+    found = call(client, "clients", key, query="анн")
+    exactly = call(client, "clients", key, query="анн", search_type="full_match")
+
+    assert found == [
+        {"id": told["client_id"], "name": "Анна", "emails": None, "phone": None, "tickets": [told["ticket_id"]]}
+    ]
+    assert exactly == []
+
+
+def test_users_are_the_operators_of_the_channel_and_admins(client: Client, key: str, chat_channel: ChatChannel) -> None:
+    operator, admin = boris(chat_channel), vera()
+
+    users = call(client, "users", key)
+    alone = call(client, "users", key, user_id=operator.pk)
+
+    assert {(user["id"], user["role"]) for user in users} == {(operator.pk, "employee"), (admin.pk, "admin")}
+    assert [user["name"] for user in alone] == ["boris"]
+
+
+# --- requests --------------------------------------------------------------------------------------------
+
+
+def test_a_ticket_is_shown_with_its_comments(client: Client, key: str, told: dict[str, Any]) -> None:
+    call(client, "create/comment", key, ticket_id=told["ticket_id"], message="Между нами")
+    call(client, "create/comment", key, ticket_id=told["ticket_id"], message="Да", type="public")
+
+    shown = call(client, "ticket", key, ticket_id=told["ticket_id"])
+
+    assert {key: shown["ticket"][key] for key in ("id", "status_id", "client_id", "assignee_id")} == {
+        "id": told["ticket_id"],
+        "status_id": 1,
+        "client_id": told["client_id"],
+        "assignee_id": None,
+    }
+    said = [(comment["from"], comment["type"], comment["message"]) for comment in shown["comments"]]
+    assert said == [
+        ("client", "public", "<p>Здравствуйте!</p>"),
+        ("user", "private", "<p>Между нами</p>"),
+        ("user", "public", "<p>Да</p>"),
+    ]
+
+
+def test_tickets_are_filtered_and_the_newest_comes_first(client: Client, key: str, told: dict[str, Any]) -> None:
+    other = call(client, "create/ticket", key, subject="Возврат", message="Позвонил", client_name="Ольга", status=6)
+
+    every = call(client, "tickets", key)
+    waiting = call(client, "tickets", key, fstatus="6,5")
+
+    assert [ticket["id"] for ticket in every] == [other["ticket_id"], told["ticket_id"]]
+    assert [(ticket["id"], ticket["last_comment"]) for ticket in waiting] == [(other["ticket_id"], "Позвонил")]
+
+
+def test_a_ticket_made_by_a_script_opens_no_window_and_says_nothing_to_the_client(client: Client, key: str) -> None:
+    answer = call(client, "create/ticket", key, subject="Возврат", message="Позвонил", client_phone="79990000000")
+
+    ticket = Ticket.objects.get(pk=answer["ticket_id"])
+    assert answer["status"] == "success"
+    assert (ticket.subject, ticket.first_text, ticket.conversation.contact.phone) == (
+        "Возврат",
+        "Позвонил",
+        "79990000000",
+    )
+    assert not ServiceWindow.objects.exists() and not Delivery.objects.exists()
+
+
+def test_a_second_ticket_of_a_live_chat_is_the_first_one(client: Client, key: str, told: dict[str, Any]) -> None:
+    answer = call(client, "create/ticket", key, message="Ещё раз", client_id=told["client_id"])
+
+    assert answer["ticket_id"] == told["ticket_id"]
+    assert Conversation.objects.count() == 1
+
+
+def test_a_ticket_is_closed_and_given_to_an_operator(client: Client, key: str, told: dict[str, Any]) -> None:
+    operator = boris(ChatChannel.objects.get())
+
+    answer = call(client, "update/ticket", key, ticket_id=told["ticket_id"], status="3", assignee_id=operator.pk)
+    nobody = call(client, "update/ticket", key, ticket_id=told["ticket_id"], status=77)
+
+    ticket = Ticket.objects.get()
+    assert answer == {"status": "success"}
+    assert ticket.status == 3 and ticket.closed_at
+    assert Conversation.objects.get().assignee == operator
+    assert nobody["code"] == 400
+
+
+def test_a_new_ticket_is_told_to_those_who_track_it(client: Client, key: str, api_channel: ApiChannel) -> None:
+    ApiChannel.objects.update(track_new_ticket=True)
+
+    answer = call(client, "create/ticket", key, subject="Возврат", client_phone="79990000000")
+
+    event = Delivery.objects.get()
+    assert (event.track, event.payload["event"]["ticket"]["id"]) == ("new_ticket", answer["ticket_id"])
+
+
+@pytest.mark.parametrize("encoding", ["form", "multipart", "query"])
+def test_every_encoding_is_taken(client: Client, key: str, told: dict[str, Any], encoding: str) -> None:
+    flat = {
+        "api_token": key,
+        "name": "Ольга",
+        "phone": "79995550011",
+        "messengers[0][type]": "whatsapp",
+        "messengers[0][identity]": "79995550011",
+    }
+    url = "/uapi/create/client"
+    if encoding == "form":
+        response = client.post(url, urlencode(flat), content_type="application/x-www-form-urlencoded")
+    else:
+        response = client.post(url, flat) if encoding == "multipart" else client.post(f"{url}?{urlencode(flat)}")
+
+    assert response.json()["status"] is True
+    assert Contact.objects.get(name="Ольга").external_id == "79995550011"
+
+
+@pytest.mark.parametrize("method", ["channels", "tickets", "clients", "users"])
+def test_reading_methods_take_the_token_in_the_query(client: Client, key: str, method: str) -> None:
+    assert isinstance(client.get(f"/uapi/{method}", {"api_token": key}).json(), list)
