@@ -235,7 +235,7 @@ CATALOGUE: Mapping[str, Reason] = {
         kind=Class.NOTICE, sentence=_("The client's number or account has changed: %(before)s → %(after)s.")
     ),
     "not_delivered": Reason(kind=Class.NOTICE, sentence=_("A message was not delivered. %(why)s")),
-    "note": Reason(kind=Class.NOTICE, sentence=_("Note: %(text)s")),
+    "note": Reason(kind=Class.NOTICE, sentence=_("A note for operators. %(text)s")),
 }
 
 
