@@ -19,6 +19,7 @@ from . import conversations, doorbell, recognising, tickets, tracking, windows
 from .decisions import REFUSE, TEXT, Decision
 from .models import Conversation, Delivery, Draft, Message, Ticket
 
+RECOGNISED, CHOSEN = "recognised", "chosen"  # how a template came about, for the why line
 LONGEST_TEXT = 4096  # characters; WhatsApp's limit for a text message
 
 
@@ -71,6 +72,8 @@ def hand_in(*, conversation_id: int, text: str, author: Any, keep_draft: bool = 
         if keep_draft and text.strip():
             save_draft(conversation.pk, author=author, text=text, decision=decision)
         return HandedIn(decision=decision)
+    if decision.template:
+        decision = replace(decision, ground=decision.ground | {"how": RECOGNISED})
     return _say(conversation, decision, author=author, now=now)
 
 
@@ -85,7 +88,8 @@ def hand_in_template(*, conversation_id: int, template_id: int, parameters: Any,
     decision = recognising.chosen(conversation, template_id=template_id, parameters=parameters)
     if not decision.goes_out:
         return HandedIn(decision=decision)
-    decision = replace(decision, ground=_ground(windows.of(conversation, now=now)))
+    ground = _ground(windows.of(conversation, now=now)) | {"how": CHOSEN}
+    decision = replace(decision, ground=ground)
     return _say(conversation, decision, author=author, now=now)
 
 

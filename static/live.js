@@ -170,10 +170,25 @@
     const isAll = !first || oldest?.dataset.key === first.dataset.key || !has(messages, oldest?.dataset.key);
     if (isAll) leadTo(earlier);
     else fresh = fresh.slice(fresh.indexOf(oldest));
+    for (const node of fresh) foldIn(node);
     const added = patch(messages, fresh, { isAll }).filter((node) => node.dataset.side);
     const ours = added.some((node) => node.dataset.side === "outbound");
     if (wasAtEnd || ours) toEnd(scroll);
     else if (added.some((node) => node.dataset.side === "inbound")) byId("newer").hidden = false;
+  };
+
+  // --- earlier requests lie folded until somebody opens them ------------------------------------------------
+  const foldOf = (id) => byId("messages").querySelector(`[data-fold="${id}"]`);
+  const foldIn = (node) => {
+    const link = node.querySelector?.("[data-fold]");
+    const shown = (id) => foldOf(id)?.getAttribute("aria-expanded");
+    if (link && shown(link.dataset.fold)) link.setAttribute("aria-expanded", shown(link.dataset.fold));
+    if (node.dataset.of && shown(node.dataset.of)) node.hidden = shown(node.dataset.of) !== "true";
+  };
+  const fold = (link) => {
+    const opens = link.getAttribute("aria-expanded") !== "true";
+    link.setAttribute("aria-expanded", String(opens));
+    for (const node of byId("messages").querySelectorAll(`[data-of="${link.dataset.fold}"]`)) node.hidden = !opens;
   };
 
   const leadTo = (earlier) => {
@@ -254,6 +269,10 @@
     const earlier = event.target.closest("#earlier");
     if (earlier) { event.preventDefault(); earlierMessages(earlier); }
     if (event.target.closest("#newer")) toEnd(byId("scroll"));
+    const folded = event.target.closest("[data-fold]");
+    if (folded && !event.ctrlKey && !event.metaKey) { event.preventDefault(); fold(folded); }
+    const quoted = event.target.closest("[data-at]");
+    if (quoted && show(quoted.dataset.at)) event.preventDefault();
   });
 
   const page = async (address) =>
@@ -276,8 +295,9 @@
     const messages = byId("messages"), scroll = byId("scroll");
     const fresh = [...found.getElementById("messages").children];
     const below = scroll.scrollHeight - scroll.scrollTop;
-    const days = new Set(fresh.filter((node) => node.classList.contains("day")).map((node) => node.dataset.key));
-    for (const node of [...messages.children]) if (days.has(node.dataset.key)) node.remove();
+    const heads = new Set(fresh.filter((node) => node.matches(".day, .fold")).map((node) => node.dataset.key));
+    fresh.forEach(foldIn);
+    for (const node of [...messages.children]) if (heads.has(node.dataset.key)) node.remove();
     messages.prepend(...fresh);
     fresh.forEach((node) => window.htmx?.process(node));
     leadTo(found.getElementById("earlier").getAttribute("href"));
@@ -307,13 +327,24 @@
     ask();
   });
 
+  // Bring one message before one's eyes and mark it for a moment; false where it is not on this page.
+  const show = (id) => {
+    const message = id && byId(id);
+    if (!message) return false;
+    if (message.hidden) fold(foldOf(message.dataset.of));
+    message.scrollIntoView({ block: "center" });
+    message.classList.remove("found");
+    requestAnimationFrame(() => message.classList.add("found"));
+    return true;
+  };
+
   let shownChat = null;
   const opened = () => {
     shownChat = byId("chat");
     waiting.clear();
     desk.classList.toggle("has-chat", Boolean(shownChat.dataset.chat));
     const scroll = byId("scroll");
-    if (scroll && !("old" in byId("messages").dataset)) toEnd(scroll);
+    if (scroll && !show(byId("messages").dataset.at) && !("old" in byId("messages").dataset)) toEnd(scroll);
     if (matchMedia("(min-width: 761px)").matches) byId("text")?.focus({ preventScroll: true });
     if (scroll) stayAtEnd(scroll);
     ask();

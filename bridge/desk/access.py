@@ -26,10 +26,11 @@ def conversation_or_404(request: HttpRequest, pk: int) -> Conversation:
 
 
 def message_or_404(conversation: Conversation, message_id: int) -> Message:
-    """A message of ours in this conversation."""
+    """What either side said in this conversation; our notices are no messages."""
     message = (
-        Message.objects.filter(pk=message_id, conversation=conversation, direction=Message.Direction.OUTBOUND)
-        .select_related("author")
+        Message.objects.filter(pk=message_id, conversation=conversation)
+        .exclude(direction=Message.Direction.NOTICE)
+        .select_related("author", "api_channel")
         .first()
     )
     if message is None:

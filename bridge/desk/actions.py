@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 from bridge import idempotency, relay, tickets, windows
 from bridge.models import Conversation, Delivery, Ticket
 
-from . import access, chats, panels, thread
+from . import access, chats, panels, said
 
 FORM_KEY = re.compile(r"[\w-]{8,64}", re.ASCII)
 LONGEST_KEPT = 20_000  # characters of a draft; far beyond what may be sent, so that nothing typed is lost
@@ -33,13 +33,13 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
     def work() -> relay.HandedIn:
         return relay.hand_in(conversation_id=conversation.pk, text=text, author=request.user, keep_draft=True)
 
-    said = once(request, conversation, text, work=work)
+    told = once(request, conversation, text, work=work)
     if by_script(request):
-        return JsonResponse(said)
-    if said["sent"]:
+        return JsonResponse(told)
+    if told["sent"]:
         return back(request, conversation)
     now = windows.database_now()
-    context = chats.chat_context(request, conversation, now=now, refusal=said["sentence"], text=text)
+    context = chats.chat_context(request, conversation, now=now, refusal=told["sentence"], text=text)
     context |= chats.list_context(request, current=conversation.pk, now=now)
     window = windows.of(conversation, now=now)
     context["panel"] = panels.of_text(conversation, text, user=request.user, window=window, was_sent=True)
@@ -108,7 +108,7 @@ def send_again(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
     conversation = access.conversation_or_404(request, pk)
     message = access.message_or_404(conversation, message_id)
     delivery = (
-        Delivery.objects.filter(message=message, kind=Delivery.Kind.MESSAGE, state__in=thread.RESENDABLE)
+        Delivery.objects.filter(message=message, kind=Delivery.Kind.MESSAGE, state__in=said.RESENDABLE)
         .order_by("-pk")
         .first()
     )
@@ -125,8 +125,8 @@ def once(
     The same key with other words is another message: somebody went back in the browser and wrote on.
     """
     key = request.POST.get("key", "")
-    said = json.dumps(content, ensure_ascii=False)
-    digest = hashlib.sha256(said.encode()).hexdigest()[:16]
+    posted = json.dumps(content, ensure_ascii=False)
+    digest = hashlib.sha256(posted.encode()).hexdigest()[:16]
 
     def answer() -> idempotency.Answer:
         handed = work()
@@ -135,7 +135,7 @@ def once(
     answered = idempotency.once(
         owner=f"chat {conversation.pk}/{request.user.pk}",
         key=f"{key} {digest}" if FORM_KEY.fullmatch(key) else "",
-        request=said.encode(),
+        request=posted.encode(),
         work=answer,
     )
     return dict(answered.body)

@@ -102,7 +102,7 @@ def news(request: HttpRequest) -> HttpResponse:
 @require_GET
 @never_cache
 def why_line(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
-    """How one message of ours went, as a piece of the thread or as a page of its own."""
+    """How one message went, as a piece of the thread or as a page of its own."""
     conversation = access.conversation_or_404(request, pk)
     message = access.message_or_404(conversation, message_id)
     context = {
@@ -160,8 +160,11 @@ def chat_context(
     draft = thread.draft_of(conversation, request.user)
     state = windows.of(conversation, now=now)
     window = presentation.window_view(state, now=now)
-    before = None if only_newest else as_number(request.GET.get("before"))
-    page = thread.page(conversation, tickets=tickets, before=before, now=now)
+    before, at = None, None
+    if not only_newest:
+        before = as_number(request.GET.get("before"))
+        at = thread.place_of(conversation, request.GET["at"]) if "at" in request.GET else None
+    page = thread.page(conversation, tickets=tickets, before=before, at=at, now=now)
     if not refusal and draft is not None and draft.reason:
         refusal = reasons.sentence(draft.reason, draft.details)
     return {

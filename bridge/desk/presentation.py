@@ -140,6 +140,11 @@ def moment_words(moment: datetime, *, now: datetime) -> str:
     return f"{day_words(moment, now=now)}, {clock(moment)}"
 
 
+def exactly(moment: datetime, *, now: datetime) -> str:
+    """``today, 14:02:07``."""
+    return f"{day_words(moment, now=now)}, {timezone.localtime(moment).strftime('%H:%M:%S')}"
+
+
 def clock(moment: datetime) -> str:
     return formats.time_format(timezone.localtime(moment), "H:i")
 

@@ -1,49 +1,38 @@
-"""One chat as it is read: messages with ticks, days divided, requests marked where one ends and the next begins."""
+"""One chat as it is read: days divided, requests marked where one ends and the next begins, earlier ones folded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Prefetch, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from bridge import reasons
-from bridge.files import INLINE_TYPES
 from bridge.models import Attachment, Conversation, Delivery, Draft, HeldReply, Message, Ticket
 
 from . import presentation
+from .said import UNSETTLED, HeldView, MessageView
 
 PAGE = 50  # messages at a time
+AFTER = 20  # messages below the one that a page was opened at
 REQUESTS = 20  # earlier requests beside the thread
-LATE = timedelta(minutes=1)  # a message that came this long after it was written says so
-
-Status = Message.Status
-UNSETTLED = (Status.PENDING, Status.SENDING, Status.UNKNOWN, Status.FAILED)
-RESENDABLE = (Delivery.State.DEAD, Delivery.State.UNKNOWN, Delivery.State.CANCELLED)
-TICK_ICONS = {
-    Status.PENDING: "clock",
-    Status.SENDING: "clock",
-    Status.UNKNOWN: "question",
-    Status.SENT: "tick",
-    Status.FAILED: "alert",
-    Status.DELIVERED: "ticks",
-    Status.READ: "ticks",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One line of the thread: a day, a mark between requests, or a message."""
+    """One line of the thread: a day, a mark between requests, a fold, or a message."""
 
     key: str  # the same line at every drawing
     version: str = ""  # another one: draw it anew
-    words: str = ""  # of a day or a mark
+    words: str = ""  # of a day, a mark or a fold
     message: MessageView | None = None
     held: HeldView | None = None
+    fold: Ticket | None = None  # this line opens and shuts an earlier request
+    of: int | None = None  # the earlier request to whose fold this line belongs
+    is_folded: bool = False
 
     @property
     def is_day(self) -> bool:
@@ -51,118 +40,36 @@ class Item:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileView:
-    name: str
-    href: str
-    is_picture: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldView:
-    """A reply that waits for the client to write."""
-
-    reply: HeldReply
-    now: datetime
-
-    @property
-    def author(self) -> str:
-        return presentation.person_name(self.reply.author)
-
-    @property
-    def until(self) -> str:
-        return presentation.moment_words(self.reply.drop_at, now=self.now)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MessageView:
-    message: Message
-    held_since: str = ""  # of a text that had been held until the client wrote
-    delivery: Delivery | None  # of a message that is not settled
-    now: datetime
-
-    @property
-    def is_ours(self) -> bool:
-        return self.message.direction == Message.Direction.OUTBOUND
-
-    @property
-    def is_notice(self) -> bool:
-        return self.message.direction == Message.Direction.NOTICE
-
-    @property
-    def author(self) -> str:
-        return presentation.person_name(self.message.author)
-
-    @property
-    def tick_icon(self) -> str:
-        return TICK_ICONS.get(Status(self.message.status), "clock")
-
-    @property
-    def at(self) -> str:
-        return presentation.clock(self.message.created_at)
-
-    @property
-    def written_at(self) -> str:
-        """When the client wrote it, where it reached us late; the window goes by that time."""
-        message = self.message
-        at = message.provider_time
-        if at is None or message.details.get("odd_clock") or abs(message.created_at - at) < LATE:
-            return ""
-        return presentation.moment_words(at, now=self.now)
-
-    @property
-    def template_name(self) -> str:
-        return str((self.message.template or {}).get("name", ""))
-
-    @property
-    def trouble(self) -> str:
-        """The sentence under a message that is not where it should be."""
-        if self.message.status in (Status.FAILED, Status.UNKNOWN):
-            return self.message.sentence
-        if self.delivery is not None and self.delivery.reason and self.delivery.state == Delivery.State.PENDING:
-            return reasons.sentence(self.delivery.reason)
-        return ""
-
-    @property
-    def waits(self) -> bool:
-        return self.message.status not in (Status.FAILED,)
-
-    @property
-    def can_be_sent_again(self) -> bool:
-        return self.delivery is not None and self.delivery.state in RESENDABLE
-
-    @property
-    def files(self) -> list[FileView]:
-        return [_file(attachment) for attachment in self.message.attachments.all()]
-
-    @property
-    def version(self) -> str:
-        message, delivery = self.message, self.delivery
-        parts: tuple[object, ...] = (message.status, message.reason, message.created_at.timestamp())
-        if delivery is not None:
-            parts += (delivery.state, delivery.attempts, delivery.reason)
-        return " ".join(map(str, parts))
-
-
-@dataclass(frozen=True, kw_only=True)
 class Page:
     items: list[Item]
     earlier: int | None  # messages before this id are on the page before; None: this is the beginning
     is_newest: bool
-    last_id: int
+    at: int | None = None  # the message at which it was opened
 
 
-def page(conversation: Conversation, *, tickets: Sequence[Ticket], before: int | None, now: datetime) -> Page:
-    """The newest messages, or those before an id; a fixed number of queries."""
-    rows = Message.objects.filter(conversation=conversation).order_by("-pk")
+def page(
+    conversation: Conversation,
+    *,
+    tickets: Sequence[Ticket],
+    before: int | None,
+    now: datetime,
+    at: int | None = None,
+) -> Page:
+    """The newest messages, those before an id, or those around the message ``at``; a fixed number of queries."""
+    rows = Message.objects.filter(conversation=conversation)
+    if at is not None:
+        before = _end_of_page_at(conversation, at)
     if before is not None:
         rows = rows.filter(pk__lt=before)
     rows = rows.select_related("author").prefetch_related(
         Prefetch("attachments", queryset=Attachment.objects.order_by("pk"))
     )
-    found = list(rows[: PAGE + 1])
+    found = list(rows.order_by("-pk")[: PAGE + 1])
     shown = found[:PAGE][::-1]
     held = _held(conversation, shown)
-    items = list(_items(_views(shown, held=held, now=now), tickets=tickets, is_newest=before is None, now=now))
+    unfolded = {message.ticket_id for message in shown if message.pk == at}
+    lines = _Lines(tickets=tickets, unfolded=unfolded, now=now)
+    items = list(lines.of(_views(shown, held=held, now=now), is_newest=before is None))
     if before is None:
         waiting = (reply for reply in held if reply.state == HeldReply.State.HELD)
         items += [Item(key=f"held-{reply.pk}", held=HeldView(reply=reply, now=now)) for reply in waiting]
@@ -170,8 +77,25 @@ def page(conversation: Conversation, *, tickets: Sequence[Ticket], before: int |
         items=items,
         earlier=shown[0].pk if len(found) > PAGE else None,
         is_newest=before is None,
-        last_id=shown[-1].pk if shown else 0,
+        at=at if any(message.pk == at for message in shown) else None,
     )
+
+
+def place_of(conversation: Conversation, asked: str) -> int | None:
+    """The message that an address means: its id, or ``r12`` for where the request № 12 begins."""
+    rows = Message.objects.filter(conversation=conversation)
+    number = asked.removeprefix("r")
+    if not (number.isascii() and number.isdigit() and len(number) < 19):
+        return None
+    rows = rows.filter(pk=int(number)) if number == asked else rows.filter(ticket=int(number))
+    return rows.order_by("pk").values_list("pk", flat=True).first()
+
+
+def _end_of_page_at(conversation: Conversation, at: int) -> int | None:
+    """The id before which the page ends that shows ``at`` with some of what follows; None: the newest page does."""
+    following = Message.objects.filter(conversation=conversation, pk__gt=at).order_by("pk").values_list("pk", flat=True)
+    ids = list(following[: AFTER + 1])
+    return ids[-1] if len(ids) > AFTER else None
 
 
 def requests_of(conversation: Conversation) -> list[Ticket]:
@@ -210,49 +134,95 @@ def _views(messages: Sequence[Message], *, held: Sequence[HeldReply], now: datet
     ]
 
 
-def _items(
-    views: Iterable[MessageView], *, tickets: Sequence[Ticket], is_newest: bool, now: datetime
-) -> Iterator[Item]:
-    by_id = {ticket.pk: ticket for ticket in tickets}
-    day = None
-    current: int | None = None
-    for view in views:
+@dataclass(kw_only=True)
+class _Lines:
+    """Messages with what stands between them. Requests that are over are folded, but for the newest one."""
+
+    tickets: Sequence[Ticket]
+    unfolded: set[int | None]
+    now: datetime
+    current: int | None = None  # the request of the line before
+    day: Any = None
+    by_id: dict[int, Ticket] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.by_id = {ticket.pk: ticket for ticket in self.tickets}
+
+    def of(self, views: Sequence[MessageView], *, is_newest: bool) -> Iterator[Item]:
+        for view in views:
+            yield from self._before(view)
+            folds = self._folds(self.current)
+            yield Item(
+                key=f"m{view.message.pk}",
+                version=view.version,
+                message=view,
+                of=self.current if folds else None,
+                is_folded=folds and self.current not in self.unfolded,
+            )
+        if is_newest and self.current is not None:
+            yield from self._ended()
+
+    def _before(self, view: MessageView) -> Iterator[Item]:
+        """The end of the request before, the beginning of the next one, a new day."""
         message = view.message
-        is_next = message.ticket_id is not None and message.ticket_id != current
-        if is_next and current is not None:
-            yield from _ended(by_id.get(current), now=now)
-        local = timezone.localtime(message.created_at).date()
-        if local != day:
-            day = local
-            words = presentation.day_words(message.created_at, now=now)
-            yield Item(key=f"day-{local.isoformat()}", version=words, words=words)
+        is_next = message.ticket_id is not None and message.ticket_id != self.current
+        was = self.current
+        if is_next and was is not None:
+            yield from self._ended()
         if is_next:
-            if current is not None:
-                begun = _("Request № %(number)d") % {"number": message.ticket_id}
-                yield Item(key=f"begun-{message.ticket_id}", words=begun)
-            current = message.ticket_id
-        yield Item(key=f"m{message.pk}", version=view.version, message=view)
-    if is_newest and current is not None:
-        yield from _ended(by_id.get(current), now=now)
+            self.current = message.ticket_id
+            if self._folds(self.current):
+                yield self._fold(self.by_id[message.ticket_id or 0])
+                self.day = None
+            elif self._folds(was):
+                self.day = None  # the day's line may lie in the fold
+        local = timezone.localtime(message.created_at).date()
+        if local != self.day:
+            self.day = local
+            words = presentation.day_words(message.created_at, now=self.now)
+            within = self.current if self._folds(self.current) else None
+            apart = f"-{self.current}" if within or self._folds(was) else ""
+            yield Item(
+                key=f"day-{local.isoformat()}{apart}",
+                version=words,
+                words=words,
+                of=within,
+                is_folded=within is not None and within not in self.unfolded,
+            )
+        if is_next and was is not None and not self._folds(self.current):
+            begun = _("Request № %(number)d") % {"number": message.ticket_id}
+            yield Item(key=f"begun-{message.ticket_id}", words=begun)
 
+    def _folds(self, ticket_id: int | None) -> bool:
+        """Whether a request may be folded: it is over, and there is a newer one."""
+        ticket = self.by_id.get(ticket_id or 0)
+        return ticket is not None and ticket.status in Ticket.ENDED and ticket.pk != self.tickets[0].pk
 
-def _ended(ticket: Ticket | None, *, now: datetime) -> Iterator[Item]:
-    """The mark where a request was closed, solved…; nothing while it lives."""
-    if ticket is None or (ticket.status not in Ticket.ENDED and ticket.status != Ticket.Status.SOLVED):
-        return
-    words = _("Request № %(number)d: %(status)s") % {
-        "number": ticket.pk,
-        "status": ticket.get_status_display(),
-    }
-    if ticket.closed_at:
-        words += f" · {presentation.moment_words(ticket.closed_at, now=now)}"
-    yield Item(key=f"ended-{ticket.pk}", version=f"{ticket.status} {ticket.closed_at}", words=words)
+    def _fold(self, ticket: Ticket) -> Item:
+        return Item(
+            key=f"fold-{ticket.pk}",
+            version=f"{ticket.status} {ticket.subject}",
+            words=presentation.day_words(ticket.opened_at, now=self.now),
+            fold=ticket,
+            is_folded=ticket.pk not in self.unfolded,
+        )
 
-
-def _file(attachment: Attachment) -> FileView:
-    """A stored file is ours to show; a foreign address is only ever a link, and only a web one."""
-    name = attachment.name or attachment.url.rsplit("/", 1)[-1][:80] or _("file")
-    if attachment.file:
-        return FileView(name=name, href=f"/files/{attachment.pk}/", is_picture=attachment.mime in INLINE_TYPES)
-    is_web = attachment.url.lower().startswith(("https://", "http://"))
-    return FileView(name=name, href=attachment.url if is_web else "", is_picture=False)
+    def _ended(self) -> Iterator[Item]:
+        """The mark where a request was closed, solved…; nothing while it lives."""
+        ticket = self.by_id.get(self.current or 0)
+        if ticket is None or (ticket.status not in Ticket.ENDED and ticket.status != Ticket.Status.SOLVED):
+            return
+        words = _("Request № %(number)d: %(status)s") % {
+            "number": ticket.pk,
+            "status": ticket.get_status_display(),
+        }
+        if ticket.closed_at:
+            words += f" · {presentation.moment_words(ticket.closed_at, now=self.now)}"
+        folds = self._folds(ticket.pk)
+        yield Item(
+            key=f"ended-{ticket.pk}",
+            version=f"{ticket.status} {ticket.closed_at}",
+            words=words,
+            of=ticket.pk if folds else None,
+            is_folded=folds and ticket.pk not in self.unfolded,
+        )

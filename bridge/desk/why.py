@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -12,20 +12,14 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from bridge import reasons
+from bridge import reasons, relay
 from bridge.models import Attempt, Delivery, Message
 from channels_setup.providers.base import ACCEPTED, UNKNOWN
 
-from . import presentation
+from . import presentation, why_window
+from .why_window import AHEAD, HERE, PASSED, STOPPED, Station
 
-PASSED, HERE, STOPPED, AHEAD = "passed", "here", "stopped", "ahead"
 Status = Message.Status
-
-
-@dataclass(frozen=True, kw_only=True)
-class Station:
-    name: str
-    state: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,23 +31,65 @@ class Try:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Told:
+    """A watcher and how its event went."""
+
+    name: str
+    sentence: str
+    tries: list[Try]
+
+
+@dataclass(frozen=True, kw_only=True)
 class WhyLine:
     stations: list[Station]
     ground: list[str]
     tries: list[Try]
     outcome: list[str]
+    told: list[Told]
 
 
 def line(message: Message, *, now: datetime) -> WhyLine:
-    """The why line of one message of ours; two queries."""
-    delivery = Delivery.objects.filter(message=message, kind=Delivery.Kind.MESSAGE).order_by("pk").last()
-    attempts = list(Attempt.objects.filter(delivery=delivery).order_by("pk")) if delivery else []
+    """The why line of one message of either side: what was known of it, each try, and who else was told."""
+    deliveries = list(Delivery.objects.filter(message=message).select_related("api_channel").order_by("pk"))
+    tries: dict[int, list[Try]] = {delivery.pk: [] for delivery in deliveries}
+    for attempt in Attempt.objects.filter(delivery__in=tries).order_by("pk"):
+        tries[attempt.delivery_id].append(_try(attempt))
+    own = [one for one in deliveries if one.kind == Delivery.Kind.MESSAGE]
+    events = [one for one in deliveries if one.kind == Delivery.Kind.EVENT]
+    told = [_told(event, tries[event.pk], now=now) for event in events]
+    if message.direction == Message.Direction.INBOUND:
+        window = why_window.of(message)
+        return WhyLine(
+            stations=list(why_window.stations(window, events)),
+            ground=list(why_window.ground(message, window, now=now)),
+            tries=[],
+            outcome=[],
+            told=told,
+        )
+    delivery = own[-1] if own else None
     return WhyLine(
         stations=list(_stations(message, delivery)),
         ground=list(_ground(message, now=now)),
-        tries=[_try(attempt) for attempt in attempts],
+        tries=tries[delivery.pk] if delivery else [],
         outcome=list(_outcome(message, delivery, now=now)),
+        told=told,
     )
+
+
+def _told(event: Delivery, tries: list[Try], *, now: datetime) -> Told:
+    """What became of the event for one watcher."""
+    if event.state == Delivery.State.DELIVERED and event.finished_at:
+        said = _("told, %(at)s") % {"at": presentation.exactly(event.finished_at, now=now)}
+    elif event.state in Delivery.UNFINISHED and event.attempts:
+        left = max(event.next_attempt_at - now, timedelta(0))
+        said = _("not told yet; next attempt in %(span)s") % {"span": presentation.duration(left)}
+    elif event.state in Delivery.UNFINISHED:
+        said = pgettext("watcher", "waiting for its turn")
+    else:
+        said = str(event.get_state_display())
+    if event.reason and event.state != Delivery.State.DELIVERED:
+        said += f": {reasons.sentence(event.reason)}"
+    return Told(name=event.api_channel.name, sentence=said, tries=tries)
 
 
 def _stations(message: Message, delivery: Delivery | None) -> Iterator[Station]:
@@ -85,21 +121,39 @@ def _last_two(message: Message) -> tuple[str, str]:
 def _ground(message: Message, *, now: datetime) -> Iterator[str]:
     """Why it went the way it went: what was known of the window when it was handed in."""
     author = presentation.person_name(message.author)
-    handed_in = {"at": _exactly(message.created_at, now=now), "author": author}
+    handed_in = {"at": presentation.exactly(message.created_at, now=now), "author": author}
     yield (_("%(author)s, %(at)s.") if author else _("Handed in by a program, %(at)s.")) % handed_in
+    yield from _how(message)
     window = message.details.get("window")
     expires_at = parse_datetime(str(message.details.get("expires_at") or ""))
     is_template = message.kind == Message.Kind.TEMPLATE
     if window == "free":
         yield _("This provider knows no 24-hour window, so it went out as plain text.")
     elif window == "open" and expires_at:
-        words = {"until": _exactly(expires_at, now=now)}
+        words = {"until": presentation.exactly(expires_at, now=now)}
         if is_template:
             yield _("The window was open until %(until)s; it went out as a template.") % words
         else:
             yield _("The window was open until %(until)s, so it went out as plain text.") % words
     elif is_template:
         yield _("The window was shut, so it went out as an approved template.")
+
+
+def _how(message: Message) -> Iterator[str]:
+    """Which template it is, how it was found, and with which values."""
+    template = message.template
+    if not template:
+        return
+    named = {"name": template.get("name", ""), "language": template.get("language", "")}
+    if message.details.get("how") == relay.RECOGNISED:
+        yield _("The text was recognised as the template “%(name)s” (%(language)s).") % named
+    elif message.details.get("how") == relay.CHOSEN:
+        yield _("The template “%(name)s” (%(language)s) was chosen.") % named
+    given = template.get("parameters") or []
+    pairs = given.items() if isinstance(given, dict) else enumerate(given, start=1)
+    values = ", ".join(f"{key}: {value}" for key, value in pairs)
+    if values:
+        yield _("Values: %(values)s.") % {"values": values}
 
 
 def _try(attempt: Attempt) -> Try:
@@ -139,9 +193,4 @@ def _outcome(message: Message, delivery: Delivery | None, *, now: datetime) -> I
         yield _("The provider took it. It has not yet said that the message was delivered.")
     elif message.status in (Status.DELIVERED, Status.READ) and message.status_at:
         word = _("Read, %(at)s.") if message.status == Status.READ else _("Delivered, %(at)s.")
-        yield word % {"at": _exactly(message.status_at, now=now)}
-
-
-def _exactly(moment: datetime, *, now: datetime) -> str:
-    """``today, 14:02:07``."""
-    return f"{presentation.day_words(moment, now=now)}, {timezone.localtime(moment).strftime('%H:%M:%S')}"
+        yield word % {"at": presentation.exactly(message.status_at, now=now)}

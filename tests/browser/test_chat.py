@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from bridge import tickets
 from bridge.desk import presence
-from bridge.models import Conversation, Message, ServiceWindow
+from bridge.models import Conversation, Message, ServiceWindow, Ticket
 from channels_setup.models import ApiChannel
 from tests.browser.test_desk import SOON, bubble, open_chat, shut_in, sign_in, writes
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
@@ -105,3 +106,45 @@ def test_a_shut_window_offers_templates_and_keeps_what_was_typed(
     expect(bubble(desk, "Есть новости по вашему заказу.")).to_be_visible(timeout=2 * SOON)
     expect(desk.locator("#text")).to_have_value("Своё")
     assert ServiceWindow.objects.get().expires_at
+
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+def test_an_earlier_request_is_folded_and_opens_by_the_keyboard(
+    desk: Page, chat: Conversation, channel: ApiChannel
+) -> None:
+    tickets.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED)
+    writes(channel, "Анна Соколова", "Новый вопрос")
+    open_chat(desk, chat)
+    expect(bubble(desk, "Где мой заказ?")).to_be_hidden()
+
+    desk.locator("[data-fold]").focus()
+    desk.keyboard.press("Enter")
+    expect(bubble(desk, "Где мой заказ?")).to_be_visible()
+
+    writes(channel, "Анна Соколова", "Ау!")
+    expect(bubble(desk, "Ау!")).to_be_visible(timeout=SOON)
+    expect(bubble(desk, "Где мой заказ?")).to_be_visible()
+    desk.locator("[data-fold]").click()
+    expect(bubble(desk, "Где мой заказ?")).to_be_hidden()
+
+
+def test_a_chat_opens_at_the_message_one_came_for(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
+    tickets.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED)
+    for number in range(30):
+        writes(channel, "Анна Соколова", f"Вопрос {number}.")
+
+    desk.goto(f"/chats/{chat.pk}/?at=r{Ticket.objects.earliest('pk').pk}")
+
+    expect(bubble(desk, "Где мой заказ?")).to_be_in_viewport()
+    expect(desk.locator("[data-fold]")).to_have_attribute("aria-expanded", "true")
+
+
+def test_what_a_client_wrote_tells_how_it_came(desk: Page, chat: Conversation) -> None:
+    open_chat(desk, chat)
+
+    desk.locator("[data-why]").click()
+
+    expect(desk.locator(".why .path li")).to_have_text(["received", "stored", "window"])
+    expect(desk.locator(".why")).to_contain_text("It opened the window until tomorrow")

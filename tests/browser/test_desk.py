@@ -225,12 +225,12 @@ def test_a_why_line_opens_and_follows_what_happens(desk: Page, chat: Conversatio
     open_chat(desk, chat)
     why = desk.locator(f"#why-{message.pk}")
 
-    desk.locator("[data-why]").click()
+    desk.locator(".out [data-why]").click()
     expect(why).to_contain_text("The window was open until")
     Message.objects.filter(pk=message.pk).update(status=Message.Status.DELIVERED, status_at=timezone.now())
 
     expect(why).to_contain_text("Delivered", timeout=2 * SOON)
-    desk.locator("[data-why]").click()
+    desk.locator(".out [data-why]").click()
     expect(why).to_be_empty()
 
 

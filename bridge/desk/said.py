@@ -1,0 +1,131 @@
+"""One message as the thread shows it: who said it, when, with which files, and how it went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils.translation import gettext as _
+
+from bridge import reasons
+from bridge.files import INLINE_TYPES
+from bridge.models import Attachment, Delivery, HeldReply, Message
+
+from . import presentation
+
+LATE = timedelta(minutes=1)  # a message that came this long after it was written says so
+
+Status = Message.Status
+UNSETTLED = (Status.PENDING, Status.SENDING, Status.UNKNOWN, Status.FAILED)
+RESENDABLE = (Delivery.State.DEAD, Delivery.State.UNKNOWN, Delivery.State.CANCELLED)
+TICK_ICONS = {
+    Status.PENDING: "clock",
+    Status.SENDING: "clock",
+    Status.UNKNOWN: "question",
+    Status.SENT: "tick",
+    Status.FAILED: "alert",
+    Status.DELIVERED: "ticks",
+    Status.READ: "ticks",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileView:
+    name: str
+    href: str
+    is_picture: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldView:
+    """A reply that waits for the client to write."""
+
+    reply: HeldReply
+    now: datetime
+
+    @property
+    def author(self) -> str:
+        return presentation.person_name(self.reply.author)
+
+    @property
+    def until(self) -> str:
+        return presentation.moment_words(self.reply.drop_at, now=self.now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageView:
+    message: Message
+    held_since: str = ""  # of a text that had been held until the client wrote
+    delivery: Delivery | None  # of a message that is not settled
+    now: datetime
+
+    @property
+    def is_ours(self) -> bool:
+        return self.message.direction == Message.Direction.OUTBOUND
+
+    @property
+    def is_notice(self) -> bool:
+        return self.message.direction == Message.Direction.NOTICE
+
+    @property
+    def author(self) -> str:
+        return presentation.person_name(self.message.author)
+
+    @property
+    def tick_icon(self) -> str:
+        return TICK_ICONS.get(Status(self.message.status), "clock")
+
+    @property
+    def at(self) -> str:
+        return presentation.clock(self.message.created_at)
+
+    @property
+    def written_at(self) -> str:
+        """When the client wrote it, where it reached us late; the window goes by that time."""
+        message = self.message
+        at = message.provider_time
+        if at is None or message.details.get("odd_clock") or abs(message.created_at - at) < LATE:
+            return ""
+        return presentation.moment_words(at, now=self.now)
+
+    @property
+    def template_name(self) -> str:
+        return str((self.message.template or {}).get("name", ""))
+
+    @property
+    def trouble(self) -> str:
+        """The sentence under a message that is not where it should be."""
+        if self.message.status in (Status.FAILED, Status.UNKNOWN):
+            return self.message.sentence
+        if self.delivery is not None and self.delivery.reason and self.delivery.state == Delivery.State.PENDING:
+            return reasons.sentence(self.delivery.reason)
+        return ""
+
+    @property
+    def waits(self) -> bool:
+        return self.message.status not in (Status.FAILED,)
+
+    @property
+    def can_be_sent_again(self) -> bool:
+        return self.delivery is not None and self.delivery.state in RESENDABLE
+
+    @property
+    def files(self) -> list[FileView]:
+        return [_file(attachment) for attachment in self.message.attachments.all()]
+
+    @property
+    def version(self) -> str:
+        message, delivery = self.message, self.delivery
+        parts: tuple[object, ...] = (message.status, message.reason, message.created_at.timestamp())
+        if delivery is not None:
+            parts += (delivery.state, delivery.attempts, delivery.reason)
+        return " ".join(map(str, parts))
+
+
+def _file(attachment: Attachment) -> FileView:
+    """A stored file is ours to show; a foreign address is only ever a link, and only a web one."""
+    name = attachment.name or attachment.url.rsplit("/", 1)[-1][:80] or _("file")
+    if attachment.file:
+        return FileView(name=name, href=f"/files/{attachment.pk}/", is_picture=attachment.mime in INLINE_TYPES)
+    is_web = attachment.url.lower().startswith(("https://", "http://"))
+    return FileView(name=name, href=attachment.url if is_web else "", is_picture=False)

@@ -1,0 +1,188 @@
+"""One chat as it is read: earlier requests folded, opened at a message, and how each message went."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone, translation
+
+from bridge import conversations, relay, tickets
+from bridge.desk import thread, why
+from bridge.models import Attempt, Conversation, Delivery, Message, Ticket
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import ContactInfo, MessageReceived
+from tests.factories import ApiChannelFactory, TemplateFactory, boris
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def in_english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
+
+
+@pytest.fixture
+def channel() -> ApiChannel:
+    return ApiChannelFactory()
+
+
+def anna_writes(channel: ApiChannel, text: str = "Где заказ?", *, written_ago: timedelta | None = None) -> Message:
+    at = timezone.now() - written_ago if written_ago is not None else None
+    fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна"), text=text, at=at)
+    made = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=channel.lands_in)])
+    return made[0].message
+
+
+def close_live_request() -> None:
+    tickets.set_ticket_status(Ticket.objects.latest("pk").pk, status=Ticket.Status.CLOSED)
+
+
+@pytest.fixture
+def desk(channel: ApiChannel, client: Client) -> Client:
+    client.force_login(boris(*channel.watched.all()))
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    return client
+
+
+def lines(chat: Conversation, **asked: Any) -> list[tuple[str, bool]]:
+    """Key and whether it is folded away, of each line."""
+    found = thread.page(
+        chat, tickets=thread.requests_of(chat), before=asked.pop("before", None), now=timezone.now(), **asked
+    )
+    return [(item.key, item.is_folded and item.fold is None) for item in found.items]
+
+
+# --- requests folded -------------------------------------------------------------------------------------
+
+
+def test_an_earlier_request_is_folded_and_the_last_one_is_not(channel: ApiChannel) -> None:
+    first = anna_writes(channel, "Первый вопрос")
+    close_live_request()
+    second = anna_writes(channel, "Второй вопрос")
+    day = f"day-{timezone.localtime():%Y-%m-%d}"
+
+    found = lines(second.conversation)
+
+    assert found == [
+        (f"fold-{first.ticket_id}", False),
+        (f"{day}-{first.ticket_id}", True),
+        (f"m{first.pk}", True),
+        (f"ended-{first.ticket_id}", True),
+        (f"{day}-{second.ticket_id}", False),
+        (f"begun-{second.ticket_id}", False),
+        (f"m{second.pk}", False),
+    ]
+    close_live_request()
+    assert (f"m{second.pk}", False) in lines(second.conversation)
+
+
+def test_a_page_opened_at_an_earlier_message_shows_its_request(channel: ApiChannel) -> None:
+    first = anna_writes(channel)
+    close_live_request()
+    second = anna_writes(channel)
+
+    found = dict(lines(second.conversation, at=first.pk))
+
+    assert not found[f"m{first.pk}"] and f"fold-{first.ticket_id}" in found
+
+
+def test_a_page_opens_at_a_message_far_above(desk: Client, channel: ApiChannel) -> None:
+    first = anna_writes(channel, "Самое начало")
+    chat = first.conversation
+    for number in range(80):
+        relay.hand_in(conversation_id=chat.pk, text=f"Ответ {number}.", author=boris())
+
+    by_message = desk.get(f"/chats/{chat.pk}/?at={first.pk}").content.decode()
+    by_request = desk.get(f"/chats/{chat.pk}/?at=r{first.ticket_id}").content.decode()
+
+    for html in (by_message, by_request):
+        assert f'data-at="m{first.pk}"' in html and f'id="m{first.pk}"' in html and "data-old" in html
+        assert "Ответ 18." in html and "Ответ 40." not in html
+
+
+@pytest.mark.parametrize("asked", ["", "r", "x", "9999999", "r9999999", "r-1", "1" * 30, "٣"])
+def test_a_place_that_is_not_there_opens_the_newest_page(desk: Client, channel: ApiChannel, asked: str) -> None:
+    chat = anna_writes(channel).conversation
+
+    html = desk.get(f"/chats/{chat.pk}/", {"at": asked}).content.decode()
+
+    assert "Где заказ?" in html and "data-at=" not in html
+
+
+def test_a_message_of_another_chat_is_no_place_in_this_one(channel: ApiChannel) -> None:
+    chat = anna_writes(channel).conversation
+    elsewhere = anna_writes(ApiChannelFactory())
+
+    assert thread.place_of(chat, str(elsewhere.pk)) is None
+    assert thread.place_of(chat, f"r{elsewhere.ticket_id}") is None
+
+
+# --- how a message went ----------------------------------------------------------------------------------
+
+
+def said(message: Message) -> str:
+    found = why.line(message, now=timezone.now())
+    return " ".join([*found.ground, *found.outcome, *(f"{one.name}: {one.sentence}" for one in found.told)])
+
+
+def test_a_clients_message_says_what_it_did_to_the_window(channel: ApiChannel) -> None:
+    opened = anna_writes(channel, written_ago=timedelta(minutes=2))
+    kept = anna_writes(channel, "И ещё")
+    late = anna_writes(channel, "Поздно", written_ago=timedelta(hours=30))
+
+    assert "by the provider's clock" in said(opened) and "It opened the window until tomorrow" in said(opened)
+    assert "did not say when it was written" in said(kept) and "It kept the window open until" in said(kept)
+    assert "it opened no window" in said(late)
+
+
+def test_who_watches_is_told_and_the_line_says_how_it_went(channel: ApiChannel) -> None:
+    watcher = ApiChannelFactory(
+        name="CRM", kind="acebot", watched=channel.lands_in, redirect_url="https://crm.example/hook"
+    )
+    message = anna_writes(channel)
+    event = Delivery.objects.get(api_channel=watcher)
+    assert "CRM: waiting for its turn" in said(message)
+
+    Attempt.objects.create(
+        delivery=event, number=1, started_at=timezone.now(), duration_ms=1200, http_status=503, verdict="retry"
+    )
+    Delivery.objects.update(attempts=1, next_attempt_at=timezone.now() + timedelta(minutes=3, seconds=30))
+    assert "CRM: not told yet; next attempt in 3\u00a0min" in said(message)
+    Delivery.objects.update(state=Delivery.State.DELIVERED, finished_at=timezone.now())
+
+    line = why.line(message, now=timezone.now())
+    assert [station.state for station in line.stations] == ["passed"] * 4
+    assert "CRM: told, today" in said(message) and "answer 503 in 1.2" in line.told[0].tries[0].sentence
+
+
+def test_a_template_says_how_it_was_found_and_with_which_values(channel: ApiChannel) -> None:
+    chat = anna_writes(channel, written_ago=timedelta(hours=30)).conversation
+    template = TemplateFactory(api_channel=channel, name="order_ready")
+
+    pasted = relay.hand_in(
+        conversation_id=chat.pk, text="Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче.", author=boris()
+    ).message
+    picked = relay.hand_in_template(
+        conversation_id=chat.pk, template_id=template.pk, parameters=["Анна", "№ 43"], author=boris()
+    ).message
+
+    assert pasted and "recognised as the template “order_ready” (ru). Values: 1: Анна, 2: № 42." in said(pasted)
+    assert picked and "The template “order_ready” (ru) was chosen. Values: 1: Анна, 2: № 43." in said(picked)
+
+
+def test_the_line_opens_for_both_sides_and_not_for_notices(desk: Client, channel: ApiChannel) -> None:
+    message = anna_writes(channel)
+    notice = conversations.notice(message.conversation, "held_dropped")
+    address = f"/chats/{message.conversation_id}/messages/{{}}/why/"
+
+    piece = desk.get(address.format(message.pk), headers={"HX-Request": "true"}).content.decode()
+
+    assert "It opened the window until" in piece
+    assert re.findall(r'<li class="(\w+)"', piece) == ["passed"] * 3
+    assert desk.get(address.format(notice.pk)).status_code == 404
