@@ -15,6 +15,9 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 django.setup()
 
 from tests.receiver import Receiver  # noqa: E402
+from tests.twins.behaviour import Behaviour  # noqa: E402
+from tests.twins.meta import Meta  # noqa: E402
+from tests.twins.phones import Phone  # noqa: E402
 from tests.worker import Worker  # noqa: E402  # reads Django's settings
 
 
@@ -34,6 +37,22 @@ def receiver() -> Iterator[Receiver]:
     """Somebody's server behind a Redirect URL, on loopback; it remembers all it was sent."""
     with Receiver() as receiver:
         yield receiver
+
+
+@pytest.fixture
+def meta(receiver: Receiver) -> Iterator[Meta]:
+    """A twin of Meta that posts its webhooks to the receiver's /hook."""
+    behaviour = Behaviour(retry_seconds=0.02, gather_seconds=0.05)
+    with Meta(webhook_url=receiver.url("/hook"), seed=7, behaviour=behaviour) as meta:
+        yield meta
+
+
+@pytest.fixture
+def anna(meta: Meta) -> Phone:
+    """A client's phone at that twin. She has written, so the window is open."""
+    anna = meta.phone("447700900101", name="Анна")
+    anna.wrote_at = meta.now()
+    return anna
 
 
 workers: list[Worker] = []

@@ -21,3 +21,8 @@ def as_sent(body: Any) -> bytes:
 def signature(body: bytes, secret: str) -> str:
     """The value of X-Hub-Signature-256."""
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def old_signature(body: bytes, secret: str) -> str:
+    """The value of X-Hub-Signature: SHA-1, of old, and proves nothing."""
+    return "sha1=" + hmac.new(secret.encode(), body, hashlib.sha1).hexdigest()

@@ -1,0 +1,52 @@
+"""``python -m tests.twins.meta``: the twin by itself, for a demo, training, or a rig of processes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+from dataclasses import fields
+from functools import partial
+
+from tests.twins.behaviour import Behaviour, check
+from tests.twins.meta import Meta
+
+NAMES = ("access_token", "app_secret", "verify_token", "phone_number_id", "waba_id", "display_number")
+
+
+def main(arguments: list[str]) -> int:
+    options = vars(parser().parse_args(arguments))
+    behaviour = {field.name: options.pop(field.name) for field in fields(Behaviour)}
+    portal, number = options.pop("portal_url"), options.pop("phone")
+    told = {name: value for name, value in options.items() if value is not None}
+    told["behaviour"] = Behaviour(**{name: value for name, value in behaviour.items() if value is not None})
+    with Meta(**told) as meta:
+        meta.phone(number, name="Анна")
+        meta.add_template()
+        if portal and not meta.connect(portal):
+            print(f"{portal} did not give the challenge back: no webhook will go there", file=sys.stderr)
+        ready = {"base_url": meta.url, "media_url": meta.media_url, "control": f"{meta.url}/_twin/"}
+        print(json.dumps({"ready": ready | {name: getattr(meta, name, "") for name in NAMES if name != "app_secret"}}))
+        sys.stdout.flush()
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            return 0
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m tests.twins.meta", description=__doc__)
+    made.add_argument("--port", type=int, default=8163, help="The Graph API's; the media host has the next one.")
+    made.add_argument("--portal-url", default="", help="The channel's webhook address in the portal.")
+    made.add_argument("--phone", default="447700900101", help="Digits of a client's phone.")
+    made.add_argument("--auth-header", help="Another header with the bare token, as 360dialog's D360-API-KEY.")
+    made.add_argument("--signature-header", help="Another header with the signature.")
+    made.add_argument("--seed", type=int)
+    for name in NAMES:
+        made.add_argument(f"--{name.replace('_', '-')}")
+    for field in fields(Behaviour):
+        flag = f"--{field.name.replace('_', '-')}"
+        made.add_argument(flag, type=partial(check, field.name), metavar=str(field.default))
+    return made

@@ -1,0 +1,220 @@
+"""The twin's HTTP: the Graph API, the media host, and the desk where the twin is told what to do."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+
+from tests.twins import accounts, control
+from tests.twins.errors import GraphError
+from tests.twins.media import Medium, form_of
+
+if TYPE_CHECKING:
+    from tests.twins.meta import Meta
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Called:
+    """A request of the portal, as it came. Header names are lower case."""
+
+    method: str
+    path: str  # without the version
+    version: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+    at: float = field(default_factory=time.monotonic)
+
+    @property
+    def json(self) -> Any:
+        try:
+            return json.loads(self.body or b"{}")
+        except ValueError:
+            raise GraphError(100, "The body is not JSON.") from None
+
+
+@dataclass(kw_only=True)
+class Reply:
+    status: int = 200
+    body: bytes = b"{}"
+    headers: dict[str, str] = field(default_factory=dict)
+    cut_at: int | None = None  # so many bytes of the body, then the line is cut; -1: no answer at all
+
+
+def reply_with(content: Any, *, status: int = 200) -> Reply:
+    return Reply(status=status, body=json.dumps(content, ensure_ascii=False).encode())
+
+
+class GraphServer:
+    def __init__(self, meta: Meta, *, host: str, port: int) -> None:
+        self.meta = meta
+        self.graph = _server(self.on_graph, host, port)
+        self.files = _server(self.on_files, host, port + 1 if port else 0)
+        self.fetched: list[Called] = []  # what the media host was asked
+
+    def start(self) -> None:
+        for server in (self.graph, self.files):
+            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True, name="twin").start()
+
+    def stop(self) -> None:
+        for server in (self.graph, self.files):
+            server.shutdown()
+            server.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.graph.server_address[0]!s}:{self.graph.server_address[1]}"
+
+    @property
+    def media_url(self) -> str:
+        return f"http://{self.files.server_address[0]!s}:{self.files.server_address[1]}"
+
+    @property
+    def strangers_url(self) -> str:
+        """A host that is not the provider's: nothing may be fetched there, least of all with the token."""
+        return f"http://localhost:{self.files.server_address[1]}"
+
+    # --- the Graph API ---
+
+    def on_graph(self, called: Called) -> Reply:
+        try:
+            if called.path.startswith("_twin"):
+                return reply_with(control.answer(self.meta, called))
+            self.meta.called.append(called)
+            self._let_in(called)
+            return self._route(called)
+        except GraphError as error:
+            return reply_with(error.as_answer(), status=error.status)
+
+    def _let_in(self, called: Called) -> None:
+        given = called.headers.get(self.meta.auth_header.lower(), "")
+        wanted = self.meta.access_token
+        if self.meta.auth_header == "Authorization":
+            wanted = f"Bearer {wanted}"
+        if given != wanted:
+            raise GraphError(190, "Error validating access token: the token is missing, expired or revoked.")
+
+    def _route(self, called: Called) -> Reply:
+        meta = self.meta
+        owner, _, edge = called.path.rpartition("/")
+        if edge in ("messages", "media") and called.method == "POST" and owner in ("", meta.phone_number_id):
+            return self._message(called) if edge == "messages" else self._upload(called)
+        medium = meta.media.media.get(called.path)
+        if medium is not None and called.method == "GET":
+            return reply_with(self._address(meta.media.find(medium.id, now=meta.now())))
+        if medium is not None and called.method == "DELETE":
+            del meta.media.media[medium.id]
+            return reply_with({"success": True})
+        return reply_with(accounts.answer(meta, called))
+
+    def _message(self, called: Called) -> Reply:
+        how = self.meta.switches.take("answer")
+        if how == "lost":
+            return Reply(cut_at=-1)
+        if how == "500":
+            raise GraphError(2, "Service temporarily unavailable", status=500)
+        answer = reply_with(self.meta.intake.take(called.json))
+        if how == "slow":
+            time.sleep(self.meta.switches.see("slow_seconds"))
+        if how == "created":
+            answer.status = 201
+        elif how == "html":
+            return Reply(status=502, body=b"<html><h1>Bad gateway</h1></html>", headers={"Content-Type": "text/html"})
+        elif how in ("cut", "half"):
+            answer.cut_at = -1 if how == "cut" else len(answer.body) // 2
+        return answer
+
+    def _upload(self, called: Called) -> Reply:
+        form, mime, name = form_of(called.body, called.headers.get("content-type", ""))
+        medium = self.meta.media.take_upload(form, mime, name, now=self.meta.now())
+        return reply_with({"id": medium.id})
+
+    def _address(self, medium: Medium) -> Json:
+        host = self.media_url
+        if self.meta.switches.see("media") == "stranger":
+            self.meta.switches.take("media")
+            host = self.strangers_url
+        return {
+            "messaging_product": "whatsapp",
+            "url": self.meta.media.address(medium, host=host, now=self.meta.now()),
+            "mime_type": medium.mime,
+            "sha256": medium.digest.hex(),
+            "file_size": len(medium.data),
+            "id": medium.id,
+        }
+
+    # --- the media host ---
+
+    def on_files(self, called: Called) -> Reply:
+        self.fetched.append(called)
+        medium = self.meta.media.behind(called.query.get("hash", ""), now=self.meta.now())
+        try:
+            self._let_in(called)
+        except GraphError as error:
+            return reply_with(error.as_answer(), status=401)
+        how = self.meta.switches.take("media")
+        if medium is None or how == "gone":
+            return Reply(status=404, body=b"")
+        match how:
+            case "500":
+                return Reply(status=500, body=b"")
+            case "html":
+                return Reply(body=b"<html>Log in</html>", headers={"Content-Type": "text/html"})
+            case "redirect":
+                return Reply(status=302, body=b"", headers={"Location": f"{self.strangers_url}/stolen"})
+            case "slow":
+                time.sleep(self.meta.switches.see("slow_seconds"))
+        data = bytes(byte ^ 1 for byte in medium.data) if how == "wrong_bytes" else medium.data
+        reply = Reply(body=data, headers={"Content-Type": medium.mime})
+        reply.cut_at = len(data) // 2 if how == "short" else None
+        return reply
+
+
+def _server(handle: Any, host: str, port: int) -> ThreadingHTTPServer:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def any(self) -> None:
+            reply = handle(self.called())
+            with suppress(ConnectionError):
+                if reply.cut_at == -1:
+                    self.close_connection = True
+                    return
+                self.send_response(reply.status)
+                for name, value in ({"Content-Type": "application/json"} | reply.headers).items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(reply.body)))
+                self.end_headers()
+                self.wfile.write(reply.body[: reply.cut_at])
+                self.close_connection = self.close_connection or reply.cut_at is not None
+
+        do_GET = do_POST = do_DELETE = any
+
+        def called(self) -> Called:
+            parts = urlsplit(self.path)
+            version, path = re.fullmatch(r"/?(v\d+\.\d+)?/*(.*?)/*", parts.path).groups()  # type: ignore[union-attr]  # it always fits
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            return Called(
+                method=self.command,
+                path=path,
+                version=version or "",
+                query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+                headers={name.lower(): value for name, value in self.headers.items()},
+                body=body,
+            )
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Silent."""
+
+    server = ThreadingHTTPServer((host, port), Handler)
+    server.daemon_threads = True
+    return server

@@ -1,0 +1,117 @@
+"""Media in two steps: an id, its short-lived address on a host of its own, and the bytes behind it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from tests.twins.errors import GraphError
+
+URL_LIVES_SECONDS = 300
+FROM_WEBHOOK_SECONDS = 7 * 86_400
+UPLOADED_SECONDS = 30 * 86_400
+MB = 1_000_000
+
+# What may be sent: media type -> the kinds of message, the most bytes.
+TAKEN: dict[str, tuple[str, int]] = {
+    **dict.fromkeys(("image/jpeg", "image/png"), ("image", 5 * MB)),
+    **dict.fromkeys(("audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg"), ("audio", 16 * MB)),
+    **dict.fromkeys(("video/mp4", "video/3gpp"), ("video", 16 * MB)),
+    "image/webp": ("sticker", 500_000),
+    **dict.fromkeys(
+        (
+            "text/plain",
+            "application/pdf",
+            "application/msword",
+            "application/vnd.ms-excel",
+            "application/vnd.ms-powerpoint",
+            "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+        ),
+        ("document", 100 * MB),
+    ),
+}
+
+
+@dataclass(kw_only=True)
+class Medium:
+    id: str
+    data: bytes
+    mime: str
+    until: float
+    name: str = ""
+
+    @property
+    def digest(self) -> bytes:
+        return hashlib.sha256(self.data).digest()
+
+    def in_webhook(self) -> dict[str, Any]:
+        return {"id": self.id, "mime_type": self.mime, "sha256": base64.b64encode(self.digest).decode()}
+
+
+class MediaStore:
+    def __init__(self) -> None:
+        self.media: dict[str, Medium] = {}
+        self.addresses: dict[str, tuple[str, float]] = {}  # hash -> media id, until when
+        self.next_id = 1_013_859_600_000_000
+
+    def keep(self, data: bytes, *, mime: str, now: float, name: str = "", lives: float = UPLOADED_SECONDS) -> Medium:
+        self.next_id += 1
+        medium = Medium(id=str(self.next_id), data=data, mime=mime, until=now + lives, name=name)
+        self.media[medium.id] = medium
+        return medium
+
+    def take_upload(self, form: dict[str, bytes], mime: str, name: str, *, now: float) -> Medium:
+        """A file from the portal, checked as Meta checks it."""
+        if form.get("messaging_product") != b"whatsapp":
+            raise GraphError(100, "The parameter messaging_product is required.")
+        if "file" not in form:
+            raise GraphError(100, "The parameter file is required.")
+        plain = mime.split(";")[0].strip()
+        if plain not in TAKEN:
+            raise GraphError(100, f"Param file must be a file with one of the following types: {', '.join(TAKEN)}.")
+        if len(form["file"]) > TAKEN[plain][1]:
+            raise GraphError(131053, f"The file is larger than {TAKEN[plain][1]} bytes.")
+        return self.keep(form["file"], mime=plain, now=now, name=name)
+
+    def find(self, media_id: str, *, now: float) -> Medium:
+        medium = self.media.get(media_id)
+        if medium is None or medium.until < now:
+            raise GraphError(100, f"Object with ID '{media_id}' does not exist", status=404, subcode=33)
+        return medium
+
+    def address(self, medium: Medium, *, host: str, now: float) -> str:
+        token = secrets.token_urlsafe(12)
+        self.addresses[token] = (medium.id, now + URL_LIVES_SECONDS)
+        return f"{host}/whatsapp_business/attachments/?mid={medium.id}&ext={int(now + URL_LIVES_SECONDS)}&hash={token}"
+
+    def behind(self, token: str, *, now: float) -> Medium | None:
+        media_id, until = self.addresses.get(token, ("", 0.0))
+        return self.media.get(media_id) if until >= now else None
+
+
+def form_of(body: bytes, content_type: str) -> tuple[dict[str, bytes], str, str]:
+    """multipart/form-data: the fields, the file's media type and its name. Written for well-formed bodies."""
+    found = re.search(r'boundary="?([^";]+)"?', content_type)
+    if not found:
+        raise GraphError(100, "An upload is multipart/form-data.")
+    form: dict[str, bytes] = {}
+    mime = name = ""
+    for part in body.split(b"--" + found[1].encode())[1:-1]:
+        head, _, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        words = head.decode("utf-8", "replace")
+        field = re.search(r'[; ]name="([^"]*)"', words)
+        if not field:
+            continue
+        form[field[1]] = content.removesuffix(b"\r\n")
+        if field[1] == "file":
+            told = re.search(r"(?im)^content-type: *(.+?)\s*$", words)
+            mime = told[1] if told else "application/octet-stream"
+            named = re.search(r'filename="([^"]*)"', words)
+            name = named[1] if named else ""
+    return form, form["type"].decode() if form.get("type") else mime, name

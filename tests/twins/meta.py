@@ -1,0 +1,233 @@
+"""The twin of Meta: one WhatsApp account of the Cloud API, on loopback, that can be told to misbehave.
+
+    with Meta(webhook_url=…, app_secret="s") as meta:
+        anna = meta.phone("447700900101", name="Анна")
+        anna.writes("Здравствуйте!")               # a signed webhook is on its way
+        meta.quiet()                               # … and was answered 200
+        meta.behave(reject=131026, times=1)        # the next send is refused
+        meta.later(hours=25)                       # the twin's clock; the window is shut
+        anna.received[-1].text                     # what the portal sent her
+
+The portal calls ``meta.url`` (the Graph API) and fetches files from ``meta.media_url``, another host. Its shape twins
+differ by ``auth_header``, ``signature_header`` and whether the number's id is in the path. By itself, for a demo:
+``python -m tests.twins.meta --help``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import sys
+import threading
+import time
+from typing import Any, Self
+
+from tests.twins import templates
+from tests.twins.behaviour import Behaviour, Switchboard
+from tests.twins.errors import GraphError
+from tests.twins.graph import Called, GraphServer
+from tests.twins.intake import Intake
+from tests.twins.media import MediaStore
+from tests.twins.phones import Phone, Sent, new_id, new_user_id
+from tests.twins.posting import Postman, Update
+
+Json = dict[str, Any]
+
+
+class Meta:
+    def __init__(
+        self,
+        *,
+        webhook_url: str = "",
+        access_token: str = "EAAtwin",
+        app_secret: str = "app-secret-of-the-twin",
+        verify_token: str = "verify-token-of-the-twin",
+        phone_number_id: str = "109000000000802",
+        waba_id: str = "104000000000801",
+        display_number: str = "15550100801",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        auth_header: str = "Authorization",
+        signature_header: str = "X-Hub-Signature-256",
+        seed: int | None = None,
+        senders: int = 1,
+        behaviour: Behaviour | None = None,
+    ) -> None:
+        assert ipaddress.ip_address(host).is_loopback, "The twin serves loopback only."
+        self.seed = secrets.randbelow(10**6) if seed is None else seed
+        print(f"twin of Meta: seed {self.seed}", file=sys.stderr)
+        self.access_token, self.verify_token, self.auth_header = access_token, verify_token, auth_header
+        self.phone_number_id, self.waba_id, self.display_number = phone_number_id, waba_id, display_number
+        self.switches = Switchboard(behaviour or Behaviour())
+        self.postman = Postman(self.switches, compose=self.compose, seed=self.seed, senders=senders)
+        self.postman.url, self.postman.app_secret = webhook_url, app_secret
+        self.postman.signature_header = signature_header
+        self.templates = templates.TemplateStore()
+        self.media = MediaStore()
+        self.phones: dict[str, Phone] = {}
+        self.known: dict[str, Phone] = {}  # message id -> who wrote or got it
+        self.sent: list[Sent] = []
+        self.marked_read: list[str] = []
+        self.called: list[Called] = []
+        self.quality, self.tier, self.name = "GREEN", "TIER_2K", "Магазин сапог"
+        self.ahead = 0.0
+        self.lock = threading.RLock()
+        self.subscribed = True
+        self.intake = Intake(self)
+        self.server = GraphServer(self, host=host, port=port)
+
+    def __enter__(self) -> Self:
+        self.server.start()
+        self.postman.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.postman.stop()
+        self.server.stop()
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    @property
+    def media_url(self) -> str:
+        return self.server.media_url
+
+    # --- what a test says ---
+
+    def behave(self, *, times: int | None = None, **settings: Any) -> None:
+        """See ``Behaviour``; ``times``: for so many uses, then as before."""
+        self.switches.set(times=times, **settings)
+
+    def now(self) -> float:
+        return time.time() + self.ahead
+
+    def later(self, *, hours: float = 0, seconds: float = 0) -> None:
+        self.ahead += hours * 3600 + seconds
+
+    def phone(self, number: str, *, name: str = "Анна", **more: Any) -> Phone:
+        """The phone with this number (digits), made when it is new."""
+        with self.lock:
+            if number not in self.phones:
+                user_id = more.pop("user_id", "") or new_user_id("GB")
+                self.phones[number] = Phone(meta=self, number=number, name=name, user_id=user_id, **more)
+            return self.phones[number]
+
+    def quiet(self, *, seconds: float = 15) -> None:
+        self.postman.quiet(seconds=seconds)
+
+    def connect(self, url: str, *, verify_token: str | None = None) -> bool:
+        """Set the callback URL: it must give the challenge back, else it gets nothing."""
+        self.verify_token = self.verify_token if verify_token is None else verify_token
+        verified = self.postman.handshake(url, self.verify_token)
+        self.postman.url = url if verified else ""
+        return verified
+
+    def add_template(self, name: str = "order_ready", *, language: str = "ru", **more: Any) -> templates.Template:
+        """``body=``, or ``components=`` whole; ``status=``, ``category=``, ``parameter_format=``."""
+        body: Json = {"type": "BODY", "text": more.pop("body", "Здравствуйте, {{1}}! Заказ {{2}} готов к выдаче.")}
+        if templates.HOLE.search(body["text"]):
+            body["example"] = {"body_text": [["…"] * len(templates.HOLE.findall(body["text"]))]}
+        status = more.pop("status", "APPROVED")
+        row = {"name": name, "language": language, "category": "UTILITY", "components": [body]} | more
+        return self.templates.add(row, status=status, now=self.now())
+
+    def review(self, template: templates.Template, event: str, *, reason: str = "NONE", **more: Any) -> None:
+        """Meta's word on a template: stored, and told by webhook."""
+        if event not in ("FLAGGED", "REINSTATED", "UNARCHIVED"):
+            template.status = event
+        template.reason = reason
+        told = {"event": event, "reason": reason, "message_template_category": template.category, **more}
+        self.tell_account("message_template_status_update", names_of(template) | told)
+
+    def recategorise(self, template: templates.Template, category: str, *, soon: bool = False) -> None:
+        told: Json = {"previous_category": template.category, "new_category": category}
+        if soon:
+            told = {"correct_category": category, "new_category": template.category}
+            told["category_update_timestamp"] = int(self.now()) + 86_400
+        else:
+            template.category = category
+        self.tell_account("template_category_update", names_of(template) | told)
+
+    def rewrite(self, template: templates.Template, body: str) -> None:
+        """Meta changed a template's text by itself."""
+        template.component("BODY")["text"] = body
+        told = names_of(template) | {"message_template_element": body}
+        self.tell_account("message_template_components_update", told)
+
+    def grade(self, template: templates.Template, score: str) -> None:
+        told = {"previous_quality_score": template.quality, "new_quality_score": score}
+        template.quality = score
+        self.tell_account("message_template_quality_update", names_of(template) | told)
+
+    def tell_account(self, field: str, value: Json) -> None:
+        """Any account-level field."""
+        self.tell(Update(field=field, item=value, time=int(self.now())))
+
+    def echo(self, phone: Phone, text: str) -> str:
+        """Somebody answered from the shop's own phone."""
+        item = {"from": self.display_number, **phone.identity("to", "to_user_id"), "id": new_id()}
+        item |= {"timestamp": str(int(self.now())), "type": "text", "text": {"body": text}}
+        self.tell(Update(field="smb_message_echoes", part="message_echoes", item=item))
+        return str(item["id"])
+
+    def tell(self, update: Update, *, after: float = 0.0) -> None:
+        if self.subscribed:
+            self.postman.post(update, after=after)
+
+    # --- webhooks ---
+
+    def compose(self, updates: list[Update]) -> Json:
+        """One body: an entry, a change for each field and list, the cards of all who are in it."""
+        changes: dict[Any, Json] = {}
+        times = [update.time for update in updates if update.time is not None]
+        for number, update in enumerate(updates):
+            if not update.part:
+                changes[number] = {"field": update.field, "value": update.item}
+                continue
+            value = changes.setdefault((update.field, update.part), {"field": update.field, "value": self._value()})
+            if update.card and update.card not in value["value"].setdefault("contacts", []):
+                value["value"]["contacts"].append(update.card)
+            value["value"].setdefault(update.part, []).append(update.item)
+        entry = {"id": self.waba_id} | ({"time": times[0]} if times else {}) | {"changes": list(changes.values())}
+        return {"object": "whatsapp_business_account", "entry": [entry]}
+
+    def _value(self) -> Json:
+        metadata = {"display_phone_number": self.display_number, "phone_number_id": self.phone_number_id}
+        return {"messaging_product": "whatsapp", "metadata": metadata}
+
+    def report(self, sent: Sent, status: str, *, error: GraphError | None = None, after: float = 0.0) -> Update:
+        sent.statuses.append(status)
+        item: Json = {"id": sent.id, "status": status, "timestamp": str(int(self.now()))}
+        item |= sent.to.identity("recipient_id", "recipient_user_id")
+        if sent.key:
+            item["biz_opaque_callback_data"] = sent.key
+        card: Json | None = sent.to.card()
+        if error:
+            item |= {"errors": [error.as_status()]}
+            card = None
+        elif status in ("sent", "delivered"):
+            category = "service" if sent.kind != "template" else self._category(sent)
+            item["pricing"] = {"billable": True, "pricing_model": "PMP", "category": category, "type": "regular"}
+        update = Update(field="messages", part="statuses", item=item, card=card)
+        self.tell(update, after=after)
+        return update
+
+    def _category(self, sent: Sent) -> str:
+        named = sent.body["template"]
+        template = self.templates.find(named["name"], named["language"]["code"])
+        return template.category.lower() if template else "utility"
+
+
+def names_of(template: templates.Template) -> Json:
+    return {
+        "message_template_id": int(template.id),
+        "message_template_name": template.name,
+        "message_template_language": template.language,
+    }
+
+
+if __name__ == "__main__":
+    from tests.twins.command import main
+
+    sys.exit(main(sys.argv[1:]))
