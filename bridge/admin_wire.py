@@ -19,7 +19,7 @@ from django.utils.translation import ngettext
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, RETRY, UNKNOWN
 
-from . import alerts, doorbell, evidence, inbox, outbox, reasons, relay
+from . import alerts, doorbell, evidence, inbox, outbox, reasons, replay
 from .admin_lists import (
     ChoiceFilter,
     HistoryAdmin,
@@ -131,7 +131,7 @@ class DeliveryAdmin(HistoryAdmin):
 
     def send_again(self, request: HttpRequest, rows: QuerySet[Delivery]) -> tuple[int, str]:
         stuck = rows.filter(state__in=(*evidence.TROUBLED, Delivery.State.CANCELLED)).order_by("pk")
-        count = sum(relay.send_again(pk) for pk in stuck.values_list("pk", flat=True)[:MOST_AT_ONCE])
+        count = replay.send_again(*stuck.values_list("pk", flat=True)[:MOST_AT_ONCE], by=request.user)
         if not count:
             return messages.WARNING, _now("Only what was given up, cancelled or is unknown can be sent again.")
         sentence = ngettext("%d delivery is in line again.", "%d deliveries are in line again.", count)

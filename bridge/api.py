@@ -32,7 +32,7 @@ from rest_framework.serializers import BaseSerializer
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.providers import messengers
 
-from . import api_templates, relay, serializers, tickets, windows
+from . import api_templates, relay, replay, serializers, tickets, windows
 from .api_lists import SINCE, UNTIL, Filter, number, one_of, text
 from .api_manners import Refused, Rows, described, repeatable, writing
 from .decisions import Decision
@@ -231,7 +231,7 @@ class Deliveries(Rows):
         delivery = self.get_object()
 
         def work() -> tuple[int, Any]:
-            if not relay.send_again(delivery.pk):
+            if not replay.send_again(delivery.pk, by=request.user):
                 sentence = _("This delivery is under way or done, so there is nothing to send again.")
                 raise Refused(status_code=409, reason="not_to_be_sent_again", sentence=sentence)
             return 200, serializers.DeliveryWithTriesSerializer(self.get_queryset().get(pk=delivery.pk)).data

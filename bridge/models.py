@@ -360,13 +360,81 @@ class Delivery(models.Model):
             ),
             models.Index(
                 fields=["state", "-id"],
-                condition=Q(state__in=["dead", "unknown"]),
-                name="deliveries_in_trouble",
+                condition=Q(state__in=["dead", "unknown", "cancelled"]),
+                name="deliveries_not_made",
             ),
         ]
 
     def __str__(self) -> str:
         return self.key
+
+
+class DeadLetter(Delivery):
+    """A delivery that did not get through, with a page of its own: given up, unknown or cancelled."""
+
+    STATES = (Delivery.State.DEAD, Delivery.State.UNKNOWN, Delivery.State.CANCELLED)
+
+    class Meta:
+        proxy = True
+        verbose_name = _("dead letter")
+        verbose_name_plural = _("dead letters")
+
+
+class Replay(models.Model):
+    """Many dead letters sent again or put aside at one word, in batches by a task; see ``replay_many``."""
+
+    class What(models.TextChoices):
+        AGAIN = "again", _("send again")
+        DISCARD = "discard", _("put aside")
+
+    what = models.CharField(_("what"), max_length=10, choices=What.choices)
+    chosen = models.JSONField(_("chosen"))  # the filter, as ``replay_many.Chosen`` reads it
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("by"), null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    total = models.IntegerField(_("of"))
+    done = models.IntegerField(_("done"), default=0)
+    left_out = models.JSONField(_("left out"), default=dict)  # code of the forecast -> how many
+    reached = models.BigIntegerField(default=0)  # deliveries up to this id have had their turn
+    last = models.BigIntegerField()  # the newest delivery that was there when it began
+    created_at = models.DateTimeField(_("begun"), auto_now_add=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    class Meta:
+        verbose_name = _("replay")
+        verbose_name_plural = _("replays")
+        indexes = [models.Index(fields=["id"], condition=Q(finished_at=None), name="replays_at_work")]
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
+
+class Ruling(models.Model):
+    """What a person decided about a delivery in trouble. Its tries up to ``attempts`` belong to the life before."""
+
+    class What(models.TextChoices):
+        AGAIN = "again", _("sent again")
+        DISCARD = "discard", _("put aside")
+        LEAVE = "leave", _("left as it is")
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="rulings")
+    what = models.CharField(_("what"), max_length=10, choices=What.choices)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("by"), null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    at = models.DateTimeField(_("when"), auto_now_add=True)
+    was_state = models.CharField(_("it was"), max_length=10, choices=Delivery.State.choices)
+    was_reason = models.CharField(_("reason"), max_length=40, blank=True)
+    attempts = models.IntegerField(_("attempts until then"))
+    replay = models.ForeignKey(Replay, null=True, on_delete=models.SET_NULL, related_name="rulings")
+
+    class Meta:
+        verbose_name = _("decision")
+        verbose_name_plural = _("decisions")
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.delivery_id} {self.what}"
 
 
 class Attempt(models.Model):
@@ -511,6 +579,45 @@ class RateLimit(models.Model):
         return f"{self.api_channel_id}/{self.key}"
 
 
+class Mismatch(models.Model):
+    """A message on which the two sides disagree, until they agree again; see ``reconciling``."""
+
+    class Kind(models.TextChoices):
+        NOT_OUT = "not_out", _("accepted, not gone out")
+        NO_DELIVERY = "no_delivery", _("accepted, nothing carries it")
+        SAID_SENT = "said_sent", _("counted as sent, its delivery did not get through")
+        UNCONFIRMED = "unconfirmed", _("sent, no status came back")
+        STRAY = "stray", _("a status whose message nobody knows")
+
+    kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
+    api_channel = models.ForeignKey(
+        ApiChannel, verbose_name=_("API channel"), on_delete=models.CASCADE, related_name="mismatches"
+    )
+    conversation = models.ForeignKey(Conversation, null=True, on_delete=models.CASCADE, related_name="+")
+    message = models.ForeignKey(Message, null=True, on_delete=models.CASCADE, related_name="+")
+    stray = models.BigIntegerField(null=True)  # the id of the status, which may be joined or pruned away
+    external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
+    since = models.DateTimeField(_("since"))
+    found_at = models.DateTimeField(_("found"), auto_now_add=True)
+    settled_at = models.DateTimeField(_("over"), null=True)
+
+    class Meta:
+        verbose_name = _("mismatch")
+        verbose_name_plural = _("mismatches")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "message", "stray"],
+                condition=Q(settled_at=None),
+                nulls_distinct=False,
+                name="one_open_mismatch",
+            )
+        ]
+        indexes = [models.Index(fields=["api_channel", "kind"], condition=Q(settled_at=None), name="mismatches_open")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.message_id or self.external_id}"
+
+
 class Alert(models.Model):
     """Something an admin should know, until it is over. At most one of a kind stands open for one thing."""
 
@@ -520,6 +627,7 @@ class Alert(models.Model):
         FAILING_LONG = "failing_long", _("destination down for days")
         SWITCHED_OFF = "switched_off", _("channel paused by the portal")
         UNCONFIRMED = "unconfirmed", _("messages without a status")
+        MISMATCH = "mismatch", _("the two sides disagree")
 
     kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="alerts")

@@ -206,6 +206,11 @@ CATALOGUE: Mapping[str, Reason] = {
     ),
     # --- what somebody decided ---
     "discarded": Reason(kind=Class.SETTLED, sentence=_("An admin put it aside. It will not be sent."), help=Help.AGAIN),
+    "left_be": Reason(
+        kind=Class.SETTLED,
+        sentence=_("It may have been sent, and was left as it is. It will not be sent again by itself."),
+        help=Help.AGAIN,
+    ),
     # --- what sending again would come to ---
     "would_go_out": Reason(kind=Class.FORECAST, sentence=_("It would go out now."), help=Help.AGAIN),
     "window_shut_since": Reason(
@@ -236,6 +241,13 @@ CATALOGUE: Mapping[str, Reason] = {
     ),
     "not_delivered": Reason(kind=Class.NOTICE, sentence=_("A message was not delivered. %(why)s")),
     "note": Reason(kind=Class.NOTICE, sentence=_("A note for operators. %(text)s")),
+    "may_have_been_sent": Reason(
+        kind=Class.NOTICE,
+        sentence=_(
+            "The provider did not answer in time: a message may have been sent, or not. "
+            "Send it again, or leave it as it is."
+        ),
+    ),
 }
 
 

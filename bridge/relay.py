@@ -153,27 +153,3 @@ def save_draft(conversation_id: int, *, author: Any, text: str, decision: Decisi
         user=author,
         defaults={"text": text, "reason": reason, "details": details},
     )
-
-
-@transaction.atomic
-def send_again(delivery_id: int) -> bool:
-    """Queue a dead or unknown delivery once more: same key, same content, the window checked as ever.
-
-    What it would come to now is said by ``replay.forecast``.
-    """
-    delivery = Delivery.objects.select_for_update(no_key=True).filter(pk=delivery_id).first()
-    if delivery is None or delivery.state not in (
-        Delivery.State.DEAD,
-        Delivery.State.UNKNOWN,
-        Delivery.State.CANCELLED,
-    ):
-        return False
-    delivery.state, delivery.attempts_before, delivery.reason = Delivery.State.PENDING, delivery.attempts, ""
-    delivery.next_attempt_at, delivery.finished_at = windows.database_now(), None
-    delivery.save(update_fields=["state", "attempts_before", "reason", "next_attempt_at", "finished_at"])
-    if delivery.kind == Delivery.Kind.MESSAGE and delivery.message_id:
-        Message.objects.filter(
-            pk=delivery.message_id, status__in=[Message.Status.FAILED, Message.Status.UNKNOWN]
-        ).update(status=Message.Status.PENDING, reason="")
-    doorbell.ring_after_commit(doorbell.OUTBOUND)
-    return True

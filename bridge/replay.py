@@ -1,16 +1,26 @@
-"""Sending again with judgement: what would happen now, before it is done."""
+"""Sending again with judgement: what would happen now, before it is done; and who decided what.
+
+Same key, same content, and the outbox looks at the window and the template as ever. Every decision is a row
+(``Ruling``), so that a delivery's lives can be told apart.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
 
 from channels_setup.models import ChannelState
 
-from . import reasons, recognising, windows
-from .models import Breaker, Delivery
+from . import doorbell, reasons, recognising, windows
+from .models import Breaker, DeadLetter, Delivery, Message, Replay, Ruling
 
 TROUBLE = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
+WAITS = ("channel_paused", "breaker_open")  # it would go into line and stay there for a while
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +33,7 @@ class Forecast:
 
     @property
     def goes_out(self) -> bool:
-        return self.code in ("", "channel_paused", "breaker_open")
+        return self.code in ("", *WAITS)
 
     @property
     def sentence(self) -> str:
@@ -56,7 +66,7 @@ def forecast(deliveries: Sequence[Delivery]) -> list[Forecast]:
             code = "window_shut_since"
         elif template.get("id") in asleep:
             code = "template_not_sendable"
-        elif delivery.state == Delivery.State.UNKNOWN:
+        elif _may_have_been_sent(delivery):
             code = "may_be_second"
         elif delivery.api_channel.state == ChannelState.PAUSED:
             code = "channel_paused"
@@ -64,3 +74,86 @@ def forecast(deliveries: Sequence[Delivery]) -> list[Forecast]:
             code = "breaker_open"
         found.append(Forecast(delivery=delivery, code=code, name=template.get("name", "")))
     return found
+
+
+def _may_have_been_sent(delivery: Delivery) -> bool:
+    """Also one that was put aside or left as it was: what its message says has not changed by that."""
+    if delivery.state == Delivery.State.UNKNOWN:
+        return True
+    message = delivery.message if delivery.kind == Delivery.Kind.MESSAGE else None
+    return message is not None and message.status == Message.Status.UNKNOWN
+
+
+# --- decisions -------------------------------------------------------------------------------------------
+
+DISCARDED, LEFT = "discarded", "left_be"
+
+
+@transaction.atomic
+def send_again(*pks: int, by: Any = None, many: Replay | None = None) -> int:
+    """Queue what was given up, cancelled or is unknown once more; how many. The timetable starts anew."""
+    rows = _locked(pks, states=DeadLetter.STATES)
+    if not rows:
+        return 0
+    _write_down(rows, Ruling.What.AGAIN, by=by, many=many)
+    Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
+        state=Delivery.State.PENDING,
+        attempts_before=F("attempts"),
+        reason="",
+        next_attempt_at=windows.database_now(),
+        finished_at=None,
+    )
+    _messages_of(rows).update(status=Message.Status.PENDING, reason="")
+    doorbell.ring_after_commit(doorbell.OUTBOUND)
+    return len(rows)
+
+
+@transaction.atomic
+def discard(*pks: int, by: Any = None, many: Replay | None = None) -> int:
+    """Put aside what is in trouble; how many. The operator reads it under the message."""
+    rows = _locked(pks, states=TROUBLE)
+    _end(rows, Ruling.What.DISCARD, reason=DISCARDED, by=by, many=many)
+    _messages_of(rows).update(reason=DISCARDED)
+    return len(rows)
+
+
+@transaction.atomic
+def leave(*pks: int, by: Any) -> int:
+    """They may have been sent, and that is good enough: nobody is asked again. How many."""
+    rows = _locked(pks, states=(Delivery.State.UNKNOWN,))
+    _end(rows, Ruling.What.LEAVE, reason=LEFT, by=by, many=None)
+    _messages_of(rows).update(reason=LEFT)
+    return len(rows)
+
+
+def _locked(pks: Sequence[int], *, states: Sequence[str]) -> list[Delivery]:
+    rows = Delivery.objects.select_for_update(no_key=True).filter(pk__in=pks, state__in=states)
+    return list(rows.order_by("pk").defer("payload"))
+
+
+def _end(rows: Sequence[Delivery], what: str, *, reason: str, by: Any, many: Replay | None) -> None:
+    _write_down(rows, what, by=by, many=many)
+    Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
+        state=Delivery.State.CANCELLED, reason=reason, finished_at=timezone.now(), lease_token=None
+    )
+
+
+def _write_down(rows: Sequence[Delivery], what: str, *, by: Any, many: Replay | None) -> None:
+    Ruling.objects.bulk_create(
+        Ruling(
+            delivery=row,
+            what=what,
+            by=by,
+            was_state=row.state,
+            was_reason=row.reason,
+            attempts=row.attempts,
+            replay=many,
+        )
+        for row in rows
+    )
+
+
+def _messages_of(rows: Sequence[Delivery]) -> Any:
+    """The messages that these deliveries carry to a contact, where they have not got there by now."""
+    carried = [row.message_id for row in rows if row.kind == Delivery.Kind.MESSAGE and row.message_id]
+    return Message.objects.filter(pk__in=carried, status__in=[Message.Status.FAILED, Message.Status.UNKNOWN])

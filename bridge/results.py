@@ -211,6 +211,7 @@ def settle_unknown(delivery: Delivery, token: uuid.UUID) -> None:
                 "outcome_unknown",
             )
             message.save(update_fields=["status", "status_at", "reason"])
+            conversations.notice(message.conversation, "may_have_been_sent", message_id=message.pk)
 
 
 @transaction.atomic

@@ -8,7 +8,7 @@ from celery import shared_task
 
 from templates_registry import syncing
 
-from . import alerts, doorbell, held, housekeeping, inbox, outbox
+from . import alerts, doorbell, held, housekeeping, inbox, outbox, replay_many
 
 
 @shared_task
@@ -44,6 +44,11 @@ def drop_held_replies() -> int:
 @shared_task
 def sync_templates() -> int:
     return syncing.sync_due()
+
+
+@shared_task
+def replay_waiting() -> int:
+    return replay_many.work()
 
 
 @shared_task

@@ -33,6 +33,7 @@ TIMETABLE: dict[str, tuple[str, float]] = {
     "heartbeat": ("housekeeping", 10),
     "drop_held_replies": ("housekeeping", 60),
     "sync_templates": ("housekeeping", 60),  # each channel hourly, by Registry.next_sync_at
+    "replay_waiting": ("housekeeping", 5),
     "watch": ("housekeeping", 300),
     "prune": ("housekeeping", 3600),
 }

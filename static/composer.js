@@ -118,6 +118,15 @@
   };
   window.okno = Object.assign(window.okno || {}, { composer: { say, changed, settle, forget, keyFor, answered, writes } });
 
+  // A message that may only go out as a template leads to the composer's own picker.
+  document.addEventListener("click", (event) => {
+    const picker = event.target.closest?.("[data-choose-template]") && document.querySelector("#composer .pick-template");
+    if (!picker || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    picker.click();
+    picker.scrollIntoView({ block: "nearest" });
+  });
+
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-to-box]");
     if (!button || !box()) return;

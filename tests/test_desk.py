@@ -1,6 +1,7 @@
 """The desk: Chats and Requests, for those who may see them, and what one does there."""
 
 import re
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
-from bridge import conversations, relay, tickets
+from bridge import conversations, relay, replay, results, tickets
 from bridge.desk import listing, texts
 from bridge.models import Attempt, Contact, Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
 from channels_setup.models import ApiChannel
@@ -111,7 +112,15 @@ def test_nothing_can_be_done_in_somebody_elses_chat(chat: Conversation, client: 
     message = answers(chat)
     signed_in(client, gleb())
 
-    for what in ("send", "draft", "seen", "assign", "request", f"messages/{message.pk}/again"):
+    for what in (
+        "send",
+        "draft",
+        "seen",
+        "assign",
+        "request",
+        f"messages/{message.pk}/again",
+        f"messages/{message.pk}/leave",
+    ):
         assert client.post(f"/chats/{chat.pk}/{what}/", {"text": "Я Глеб"}).status_code == 404
     assert client.get(f"/chats/{chat.pk}/messages/{message.pk}/why/").status_code == 404
     assert not Message.objects.filter(text="Я Глеб").exists() and not Draft.objects.exists()
@@ -516,6 +525,65 @@ def test_a_failed_message_offers_to_be_sent_again_and_is(desk: Client, chat: Con
     assert message.status == Message.Status.PENDING and Delivery.objects.get().state == Delivery.State.PENDING
     again = desk.post(f"/chats/{chat.pk}/messages/{message.pk}/again/", headers=SCRIPT)
     assert again.status_code == 422 and "already on its way" in again.json()["sentence"]
+
+
+def test_what_may_have_been_sent_is_the_operators_to_decide(desk: Client, chat: Conversation) -> None:
+    message = answers(chat)
+    token = uuid.uuid4()
+    Delivery.objects.update(state=Delivery.State.SENDING, lease_token=token, attempts=1)
+    results.settle_unknown(Delivery.objects.get(), token)
+
+    html = desk.get(f"/chats/{chat.pk}/").content.decode()
+    assert "may have been sent, or not" in html  # the notice
+    assert "Send again" in html and "Leave it as it is" in html
+    response = desk.post(f"/chats/{chat.pk}/messages/{message.pk}/leave/", headers=SCRIPT)
+
+    assert response.status_code == 204
+    message.refresh_from_db()
+    assert (message.status, message.reason) == ("unknown", "left_be")
+    assert Delivery.objects.get().state == "cancelled"
+    html = desk.get(f"/chats/{chat.pk}/").content.decode()
+    assert "was left as it is" in html and "Leave it as it is" not in html
+    assert "left as it is by" in desk.get(f"/chats/{chat.pk}/messages/{message.pk}/why/").content.decode()
+    repeated = desk.post(f"/chats/{chat.pk}/messages/{message.pk}/leave/", headers=SCRIPT)
+    assert repeated.status_code == 422 and "settled" in repeated.json()["sentence"]
+
+
+def test_text_that_came_back_offers_a_template_until_the_window_is_open_again(
+    desk: Client, chat: Conversation, channel: ApiChannel
+) -> None:
+    message = answers(chat)
+    day = timedelta(days=1)
+    ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
+    results.cancel(Delivery.objects.get().pk, reason="window_shut_before_sending")
+    again = f"/chats/{chat.pk}/messages/{message.pk}/again/"
+
+    html = desk.get(f"/chats/{chat.pk}/").content.decode()
+    assert "data-choose-template" in html and again not in html
+
+    writes(channel, "Анна Соколова", "Вы тут?")
+    html = desk.get(f"/chats/{chat.pk}/").content.decode()
+    assert again in html and "data-choose-template" not in html
+
+
+def test_the_why_line_tells_a_messages_lives_apart(desk: Client, chat: Conversation) -> None:
+    message = answers(chat, status=Message.Status.FAILED, reason="gave_up")
+    delivery = Delivery.objects.get()
+    for number in (1, 2):
+        Attempt.objects.create(
+            delivery=delivery, number=number, started_at=timezone.now(), duration_ms=9, verdict="retry"
+        )
+        Delivery.objects.update(state=Delivery.State.DEAD, attempts=number)
+        replay.send_again(delivery.pk, by=boris(chat.chat_channel))
+
+    html = desk.get(f"/chats/{chat.pk}/messages/{message.pk}/why/").content.decode()
+
+    assert re.findall(r"Attempt \d|sent again by boris", html) == [
+        "Attempt 1",
+        "sent again by boris",
+        "Attempt 2",
+        "sent again by boris",
+    ]
 
 
 def test_the_why_line_tells_ground_attempts_and_what_is_next(desk: Client, chat: Conversation) -> None:

@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
-from bridge import conversations, housekeeping, outbox, relay, results, statuses, tickets, windows
+from bridge import conversations, housekeeping, outbox, relay, replay, results, statuses, tickets, windows
 from bridge.models import Alert, Attempt, Conversation, Delivery, Draft, Message, ServiceWindow
 from channels_setup.models import ApiChannel, ChannelState, UnknownPolicy
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
@@ -191,7 +191,7 @@ def test_a_dead_message_tells_the_operator_and_can_be_sent_again(api_channel: Ap
     assert notice.reason == "not_delivered"
     assert str(notice.sentence).count(".") >= 1
 
-    assert relay.send_again(Delivery.objects.get().pk)
+    assert replay.send_again(Delivery.objects.get().pk)
     outbox.drain()
     reply.refresh_from_db()
     assert reply.status == "sent"

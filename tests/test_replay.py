@@ -1,4 +1,4 @@
-"""Sending again: said before it is done, nothing doubled without a yes."""
+"""Sending again: said before it is done, nothing doubled without a yes, and every life of a delivery kept apart."""
 
 from datetime import timedelta
 from io import StringIO
@@ -8,10 +8,11 @@ from django.core.management import CommandError, call_command
 from django.db.models import F
 from django.utils import timezone, translation
 
-from bridge import outbox, relay, replay
-from bridge.models import Attempt, Breaker, Delivery, ServiceWindow
+from bridge import outbox, replay, replay_many
+from bridge.models import Attempt, Breaker, Delivery, Message, Replay, Ruling, ServiceWindow
+from bridge.replay_many import Chosen
 from channels_setup.models import ApiChannel
-from tests.factories import ApiChannelFactory
+from tests.factories import ApiChannelFactory, DeliveryFactory, ServiceWindowFactory, boris, vera
 from tests.receiver import Receiver
 from tests.test_outbox import anna_writes, boris_answers
 
@@ -42,7 +43,7 @@ def foretold(delivery: Delivery) -> str:
 def test_the_forecast_is_what_then_happens(dead: Delivery, receiver: Receiver) -> None:
     assert foretold(dead) == ""
 
-    relay.send_again(dead.pk)
+    replay.send_again(dead.pk)
     outbox.drain()
 
     dead.refresh_from_db()
@@ -57,7 +58,7 @@ def test_a_window_that_shut_since_is_foretold_and_keeps_it_back(dead: Delivery, 
     )
     assert foretold(dead) == "window_shut_since"
 
-    relay.send_again(dead.pk)
+    replay.send_again(dead.pk)
     outbox.drain()
 
     dead.refresh_from_db()
@@ -108,9 +109,142 @@ def test_since_bounds_what_is_sent_again(dead: Delivery) -> None:
 def test_the_timetable_starts_anew(dead: Delivery, receiver: Receiver) -> None:
     Delivery.objects.update(attempts=9)
     receiver.answer("/hook", status=500)
-    relay.send_again(dead.pk)
+    replay.send_again(dead.pk)
 
     outbox.drain()
 
     dead.refresh_from_db()
     assert (dead.state, dead.attempts) == ("pending", 10)
+
+
+# --- lineage ---------------------------------------------------------------------------------------------
+
+
+def test_each_decision_is_written_down_with_who_took_it_and_how_it_stood(dead: Delivery, receiver: Receiver) -> None:
+    receiver.answer("/hook", status=422)
+    Vera = vera()
+
+    replay.send_again(dead.pk, by=Vera)
+    outbox.drain()
+    replay.discard(dead.pk, by=Vera)
+
+    rulings = list(Ruling.objects.order_by("pk"))
+    assert [(r.what, r.by, r.was_state, r.was_reason, r.attempts) for r in rulings] == [
+        ("again", Vera, "dead", "rejected", 1),
+        ("discard", Vera, "dead", "rejected", 2),
+    ]
+    assert Message.objects.get(direction="outbound").reason == "discarded"
+
+
+def test_what_is_on_its_way_or_done_is_nobodys_to_decide() -> None:
+    on_its_way, done = DeliveryFactory(state="sending"), DeliveryFactory(state="delivered")
+
+    assert replay.send_again(on_its_way.pk, done.pk) == 0
+    assert replay.discard(on_its_way.pk, done.pk) == 0
+    assert replay.leave(on_its_way.pk, done.pk, by=None) == 0
+    assert not Ruling.objects.exists()
+
+
+def test_what_was_left_as_it_is_still_may_have_been_sent() -> None:
+    unknown = DeliveryFactory(state="unknown", reason="outcome_unknown", message__status="unknown")
+    ServiceWindowFactory(conversation=unknown.conversation)
+
+    assert replay.leave(unknown.pk, by=boris()) == 1
+
+    message = Message.objects.get(pk=unknown.message_id)
+    assert (message.status, message.reason) == ("unknown", "left_be")
+    assert foretold(unknown) == "may_be_second"
+
+
+# --- many at once ----------------------------------------------------------------------------------------
+
+
+def made_dead(count: int, *, is_open: bool = True, **more: object) -> list[Delivery]:
+    found = DeliveryFactory.create_batch(count, **{"state": "dead", "reason": "gave_up"} | more)
+    for delivery in found if is_open else []:
+        ServiceWindowFactory(conversation=delivery.conversation)
+    return found
+
+
+def states() -> dict[str, int]:
+    found: dict[str, int] = {}
+    for state in Delivery.objects.values_list("state", flat=True):
+        found[state] = found.get(state, 0) + 1
+    return found
+
+
+def test_all_of_a_filter_is_counted_before_and_what_would_come_back_is_left_where_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replay_many, "BATCH", 2)
+    made_dead(5)
+    made_dead(3, is_open=False)
+    made_dead(1, state="unknown", message__status="unknown")
+
+    seen = replay_many.foresee(Chosen())
+    assert seen.counts == {"": 5, "window_shut_since": 3, "may_be_second": 1}
+    assert (seen.goes(unknown_too=False), seen.goes(unknown_too=True), seen.is_all) == (5, 6, True)
+
+    job = replay_many.begin(Chosen(), what=Replay.What.AGAIN, by=vera())
+    assert replay_many.work() == 9
+
+    job.refresh_from_db()
+    assert (job.total, job.done, job.left_out) == (9, 5, {"window_shut_since": 3, "may_be_second": 1})
+    assert job.finished_at is not None
+    assert states() == {"pending": 5, "dead": 3, "unknown": 1}
+    assert Ruling.objects.filter(replay=job, by=job.by).count() == 5
+
+
+def test_what_may_have_been_sent_goes_only_where_that_was_ticked() -> None:
+    made_dead(1, state="unknown", message__status="unknown")
+
+    replay_many.begin(Chosen(unknown_too=True), what=Replay.What.AGAIN, by=None)
+    replay_many.work()
+
+    assert states() == {"pending": 1}
+
+
+def test_a_filter_means_its_channel_its_reason_and_its_time_and_nothing_that_fails_later() -> None:
+    old, meant, other_reason = made_dead(3)
+    elsewhere = made_dead(1)[0]
+    Delivery.objects.filter(pk__in=[meant.pk, old.pk, other_reason.pk]).update(api_channel=meant.api_channel)
+    Delivery.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=2))
+    Delivery.objects.filter(pk=other_reason.pk).update(reason="rejected")
+    since = (timezone.now() - timedelta(days=1)).isoformat()
+
+    chosen = Chosen(api_channel=meant.api_channel_id, reason="gave_up", since=since)
+    job = replay_many.begin(chosen, what=Replay.What.DISCARD, by=None)
+    later = made_dead(1)[0]
+    Delivery.objects.filter(pk=later.pk).update(api_channel=meant.api_channel)
+    replay_many.work()
+
+    assert job.total == 1
+    assert list(Delivery.objects.filter(state="cancelled")) == [meant]
+    assert Delivery.objects.get(pk=elsewhere.pk).state == "dead"
+
+
+def test_a_worker_that_dies_in_a_batch_leaves_it_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay_many, "BATCH", 2)
+    made_dead(5)
+    job = replay_many.begin(Chosen(), what=Replay.What.AGAIN, by=None)
+    replay_many.work(seconds=0.0)
+    send_again = replay.send_again
+    calls: list[int] = []
+
+    def dies_at_the_second(*pks: int, **more: object) -> int:
+        calls.append(len(pks))
+        if len(calls) == 2:
+            raise MemoryError
+        return send_again(*pks, **more)  # type: ignore[arg-type]  # handed on as it came
+
+    monkeypatch.setattr(replay, "send_again", dies_at_the_second)
+    with pytest.raises(MemoryError):
+        replay_many.work()
+    job.refresh_from_db()
+    assert (job.done, states()) == (2, {"pending": 2, "dead": 3})
+
+    replay_many.work()
+
+    job.refresh_from_db()
+    assert (job.done, states()) == (5, {"pending": 5})
+    assert Ruling.objects.count() == 5

@@ -14,7 +14,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from bridge import idempotency, relay, tickets, windows
+from bridge import idempotency, relay, replay, tickets, windows
 from bridge.models import Conversation, Delivery, Ticket
 
 from . import access, chats, panels, said
@@ -112,8 +112,22 @@ def send_again(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
         .order_by("-pk")
         .first()
     )
-    if delivery is None or not relay.send_again(delivery.pk):
+    if delivery is None or not replay.send_again(delivery.pk, by=request.user):
         return refused(request, conversation, _("This message is already on its way."))
+    return done(request, conversation)
+
+
+@login_required
+@require_POST
+def leave(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
+    """A message that may have been sent is left as it is: nobody is asked again."""
+    conversation = access.conversation_or_404(request, pk)
+    message = access.message_or_404(conversation, message_id)
+    unknown = Delivery.objects.filter(
+        message=message, kind=Delivery.Kind.MESSAGE, state=Delivery.State.UNKNOWN
+    ).values_list("pk", flat=True)
+    if not replay.leave(*unknown, by=request.user):
+        return refused(request, conversation, _("It is settled what became of this message."))
     return done(request, conversation)
 
 

@@ -164,7 +164,7 @@ def chat_context(
     if not only_newest:
         before = as_number(request.GET.get("before"))
         at = thread.place_of(conversation, request.GET["at"]) if "at" in request.GET else None
-    page = thread.page(conversation, tickets=tickets, before=before, at=at, now=now)
+    page = thread.page(conversation, tickets=tickets, before=before, at=at, may_write=state.is_open, now=now)
     if not refusal and draft is not None and draft.reason:
         refusal = reasons.sentence(draft.reason, draft.details)
     return {

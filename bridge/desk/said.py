@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from bridge import reasons
 from bridge.files import INLINE_TYPES
 from bridge.models import Attachment, Delivery, HeldReply, Message
+from bridge.reasons import Help
 
 from . import presentation
 
@@ -17,6 +18,7 @@ LATE = timedelta(minutes=1)  # a message that came this long after it was writte
 
 Status = Message.Status
 UNSETTLED = (Status.PENDING, Status.SENDING, Status.UNKNOWN, Status.FAILED)
+LEAVE = "leave"  # of what may have been sent: that is good enough
 RESENDABLE = (Delivery.State.DEAD, Delivery.State.UNKNOWN, Delivery.State.CANCELLED)
 TICK_ICONS = {
     Status.PENDING: "clock",
@@ -57,6 +59,7 @@ class MessageView:
     message: Message
     held_since: str = ""  # of a text that had been held until the client wrote
     delivery: Delivery | None  # of a message that is not settled
+    may_write: bool  # free text may go out now
     now: datetime
 
     @property
@@ -106,8 +109,20 @@ class MessageView:
         return self.message.status not in (Status.FAILED,)
 
     @property
-    def can_be_sent_again(self) -> bool:
-        return self.delivery is not None and self.delivery.state in RESENDABLE
+    def buttons(self) -> list[str]:
+        """What helps, of reasons.Help: what may go out again can be sent again, for the rest the catalogue knows."""
+        delivery = self.delivery
+        if delivery is not None and delivery.state in RESENDABLE:
+            if delivery.free_text and not self.may_write:
+                return [Help.TEMPLATE]
+            if delivery.state == Delivery.State.UNKNOWN:
+                return [Help.AGAIN, LEAVE]
+            if delivery.reason != "template_not_sendable":
+                return [Help.AGAIN]
+        if self.message.status != Status.FAILED:
+            return []
+        helps = reasons.help_for(self.message.reason)
+        return [helps] if helps == Help.TEMPLATE else [Help.BOX]
 
     @property
     def files(self) -> list[FileView]:
@@ -118,7 +133,7 @@ class MessageView:
         message, delivery = self.message, self.delivery
         parts: tuple[object, ...] = (message.status, message.reason, message.created_at.timestamp())
         if delivery is not None:
-            parts += (delivery.state, delivery.attempts, delivery.reason)
+            parts += (delivery.state, delivery.attempts, delivery.reason, self.may_write)
         return " ".join(map(str, parts))
 
 

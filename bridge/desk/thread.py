@@ -52,6 +52,7 @@ def page(
     *,
     tickets: Sequence[Ticket],
     before: int | None,
+    may_write: bool,
     now: datetime,
     at: int | None = None,
 ) -> Page:
@@ -69,7 +70,7 @@ def page(
     held = _held(conversation, shown)
     unfolded = {message.ticket_id for message in shown if message.pk == at}
     lines = _Lines(tickets=tickets, unfolded=unfolded, now=now)
-    items = list(lines.of(_views(shown, held=held, now=now), is_newest=before is None))
+    items = list(lines.of(_views(shown, held=held, may_write=may_write, now=now), is_newest=before is None))
     if before is None:
         waiting = (reply for reply in held if reply.state == HeldReply.State.HELD)
         items += [Item(key=f"held-{reply.pk}", held=HeldView(reply=reply, now=now)) for reply in waiting]
@@ -118,7 +119,9 @@ def _held(conversation: Conversation, shown: Sequence[Message]) -> list[HeldRepl
     return list(rows.select_related("author").order_by("pk"))
 
 
-def _views(messages: Sequence[Message], *, held: Sequence[HeldReply], now: datetime) -> list[MessageView]:
+def _views(
+    messages: Sequence[Message], *, held: Sequence[HeldReply], may_write: bool, now: datetime
+) -> list[MessageView]:
     unsettled = [message.pk for message in messages if message.status in UNSETTLED]
     deliveries = Delivery.objects.filter(message__in=unsettled, kind=Delivery.Kind.MESSAGE).order_by("pk")
     by_message = {delivery.message_id: delivery for delivery in deliveries} if unsettled else {}
@@ -128,6 +131,7 @@ def _views(messages: Sequence[Message], *, held: Sequence[HeldReply], now: datet
             message=message,
             delivery=by_message.get(message.pk),
             held_since=since.get(message.pk, ""),
+            may_write=may_write,
             now=now,
         )
         for message in messages

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from bridge import reasons, relay
-from bridge.models import Attempt, Delivery, Message
+from bridge.models import Attempt, Delivery, Message, Ruling
 from channels_setup.providers.base import ACCEPTED, UNKNOWN
 
 from . import presentation, why_window
@@ -51,9 +51,7 @@ class WhyLine:
 def line(message: Message, *, now: datetime) -> WhyLine:
     """The why line of one message of either side: what was known of it, each try, and who else was told."""
     deliveries = list(Delivery.objects.filter(message=message).select_related("api_channel").order_by("pk"))
-    tries: dict[int, list[Try]] = {delivery.pk: [] for delivery in deliveries}
-    for attempt in Attempt.objects.filter(delivery__in=tries).order_by("pk"):
-        tries[attempt.delivery_id].append(_try(attempt))
+    tries = _tries([delivery.pk for delivery in deliveries])
     own = [one for one in deliveries if one.kind == Delivery.Kind.MESSAGE]
     events = [one for one in deliveries if one.kind == Delivery.Kind.EVENT]
     told = [_told(event, tries[event.pk], now=now) for event in events]
@@ -74,6 +72,35 @@ def line(message: Message, *, now: datetime) -> WhyLine:
         outcome=list(_outcome(message, delivery, now=now)),
         told=told,
     )
+
+
+def _tries(pks: list[int]) -> dict[int, list[Try]]:
+    """Each delivery's tries, and between its lives who decided what."""
+    attempts: dict[int, list[Attempt]] = {pk: [] for pk in pks}
+    rulings: dict[int, list[Ruling]] = {pk: [] for pk in pks}
+    for attempt in Attempt.objects.filter(delivery__in=pks).order_by("pk"):
+        attempts[attempt.delivery_id].append(attempt)
+    for ruling in Ruling.objects.filter(delivery__in=pks).select_related("by").order_by("pk"):
+        rulings[ruling.delivery_id].append(ruling)
+    return {pk: list(_lives(attempts[pk], rulings[pk])) for pk in pks}
+
+
+def _lives(attempts: list[Attempt], rulings: list[Ruling]) -> Iterator[Try]:
+    waiting = list(rulings)
+    for attempt in attempts:
+        while waiting and waiting[0].attempts < attempt.number:
+            yield _ruling(waiting.pop(0))
+        yield _try(attempt)
+    yield from map(_ruling, waiting)
+
+
+def _ruling(ruling: Ruling) -> Try:
+    words = {
+        "what": ruling.get_what_display(),
+        "at": timezone.localtime(ruling.at).strftime("%H:%M:%S"),
+        "by": presentation.person_name(ruling.by),
+    }
+    return Try(sentence=(_("%(at)s: %(what)s by %(by)s.") if ruling.by else _("%(at)s: %(what)s.")) % words, answer="")
 
 
 def _told(event: Delivery, tries: list[Try], *, now: datetime) -> Told:

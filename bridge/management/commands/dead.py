@@ -9,9 +9,10 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 
-from bridge import outbox, relay, replay
-from bridge.models import Delivery
+from bridge import outbox, reasons, replay, replay_many
+from bridge.models import Delivery, Replay
 from bridge.replay import TROUBLE
+from bridge.replay_many import Chosen
 
 
 class Command(BaseCommand):
@@ -30,32 +31,50 @@ class Command(BaseCommand):
         for action in (listing, retry, discard):
             action.add_argument("--channel", type=int, help="Only of this API channel, by its number.")
             action.add_argument("--since", help="Only those made since this time, as 2026-11-22T10:00+03:00.")
+            action.add_argument("--reason", help="Only with this code, as “dead list --output json” shows it.")
         retry.add_argument("--dry-run", action="store_true", help="Only say what would happen now.")
         retry.add_argument("--unknown-too", action="store_true", help="With --all: also those that may have been sent.")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
-        rows = Delivery.objects.filter(state__in=TROUBLE).order_by("-pk")
-        if options["channel"] is not None:
-            rows = rows.filter(api_channel=options["channel"])
-        if options["since"] is not None:
-            since = parse_datetime(options["since"])
-            if since is None or since.tzinfo is None:
-                raise CommandError("--since must be a time with its zone, as 2026-11-22T10:00+03:00.")
-            rows = rows.filter(created_at__gte=since)
+        since = options["since"] and parse_datetime(options["since"])
+        if options["since"] is not None and (not since or since.tzinfo is None):
+            raise CommandError("--since must be a time with its zone, as 2026-11-22T10:00+03:00.")
+        chosen = Chosen(
+            states=TROUBLE,
+            api_channel=options["channel"],
+            reason=options["reason"] or "",
+            since=since.isoformat() if since else "",
+            ids=tuple(options["id"]) if options.get("id") else None,
+            unknown_too=options.get("unknown_too", False),
+        )
         if action == "list":
-            self.show(rows[: max(options["limit"], 0)], output=options["output"])
+            self.show(chosen.rows().order_by("-pk")[: max(options["limit"], 0)], output=options["output"])
             return
         if options["all"] == bool(options["id"]):
             raise CommandError("Name the deliveries by their numbers, or say --all.")
-        chosen = rows.order_by("pk") if options["all"] else rows.filter(pk__in=options["id"]).order_by("pk")
         if action == "retry" and options["dry_run"]:
             self.foretell(chosen)
-            return
-        if action == "retry" and options["all"] and not options["unknown_too"]:
-            chosen = chosen.exclude(state=Delivery.State.UNKNOWN)
-        done = self.retry(chosen) if action == "retry" else self.discard(chosen)
+        elif options["all"]:
+            self.do_all(chosen, what=Replay.What.AGAIN if action == "retry" else Replay.What.DISCARD)
+        else:
+            self.do_some(chosen, action=action, asked=len(set(options["id"])))
+
+    def do_all(self, chosen: Chosen, *, what: str) -> None:
+        """As the page does it: what would come back, or may have been sent, is left where it is and counted."""
+        job = replay_many.begin(chosen, what=what, by=None)
+        while not job.finished_at:
+            replay_many.work(only=job.pk)
+            job.refresh_from_db()
+        self.stdout.write(f"{job.done} {'queued again' if what == Replay.What.AGAIN else 'put aside'}.")
+        for code, count in job.left_out.items():
+            self.stdout.write(f"{count} left where they are: {reasons.sentence(code)}")
+
+    def do_some(self, chosen: Chosen, *, action: str, asked: int) -> None:
+        """Those named by their numbers: somebody looked at them, so they are not judged once more."""
+        pks = list(chosen.rows().values_list("pk", flat=True))
+        done = replay.send_again(*pks) if action == "retry" else replay.discard(*pks)
         self.stdout.write(f"{done} {'queued again' if action == 'retry' else 'put aside'}.")
-        if not options["all"] and done < len(set(options["id"])):
+        if done < asked:
             raise CommandError("The others are not in trouble, or do not exist.")
 
     def show(self, rows: QuerySet[Delivery], *, output: str) -> None:
@@ -71,7 +90,7 @@ class Command(BaseCommand):
                 "reason": row.reason,
                 "sentence": outbox.sentence(row),
             }
-            for row in rows.defer("payload")
+            for row in rows
         ]
         if output == "json":
             self.stdout.write(json.dumps(found, ensure_ascii=False))
@@ -82,14 +101,6 @@ class Command(BaseCommand):
                 f"chat {row['chat_id']}  {row['created_at']}  {row['attempts']} tries  {row['sentence']}"
             )
 
-    def foretell(self, rows: QuerySet[Delivery]) -> None:
-        for judged in replay.forecast(list(rows.select_related("message", "api_channel"))):
+    def foretell(self, chosen: Chosen) -> None:
+        for judged in replay.forecast(list(chosen.rows())):
             self.stdout.write(f"{judged.delivery.pk:>8}  {judged.sentence}")
-
-    def retry(self, rows: QuerySet[Delivery]) -> int:
-        return sum(relay.send_again(pk) for pk in rows.values_list("pk", flat=True))
-
-    def discard(self, rows: QuerySet[Delivery]) -> int:
-        return Delivery.objects.filter(pk__in=rows.values("pk"), state__in=TROUBLE).update(
-            state=Delivery.State.CANCELLED, reason="discarded"
-        )
