@@ -38,6 +38,14 @@ def test_a_file_is_fetched_in_two_steps_from_a_host_of_its_own(meta: Meta, recei
     assert meta.media_url != meta.url
 
 
+def test_files_may_lie_under_the_apis_own_address() -> None:
+    with Meta(own_media_host=False) as meta:
+        medium = meta.media.keep(b"picture", mime="image/png", now=meta.now())
+
+        assert get(meta, medium.id).json()["url"].startswith(meta.url)
+        assert fetch(meta, medium.id).content == b"picture"
+
+
 def test_an_address_lives_five_minutes_and_wants_the_token(meta: Meta) -> None:
     medium = meta.media.keep(b"x", mime="image/png", now=meta.now())
     url = get(meta, medium.id).json()["url"]

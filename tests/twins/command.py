@@ -38,12 +38,13 @@ def main(arguments: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m tests.twins.meta", description=__doc__)
-    made.add_argument("--port", type=int, default=8163, help="The Graph API's; the media host has the next one.")
+    made.add_argument("--port", type=int, default=8163, help="The Graph API's.")
     made.add_argument("--portal-url", default="", help="The channel's webhook address in the portal.")
     made.add_argument("--phone", default="447700900101", help="Digits of a client's phone.")
     made.add_argument("--auth-header", help="Another header with the bare token, as 360dialog's D360-API-KEY.")
     made.add_argument("--signature-header", help="Another header with the signature.")
     made.add_argument("--seed", type=int)
+    made.add_argument("--own-media-host", action="store_true", help="Files on the next port instead of this one.")
     for name in NAMES:
         made.add_argument(f"--{name.replace('_', '-')}")
     for field in fields(Behaviour):

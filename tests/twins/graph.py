@@ -55,8 +55,8 @@ def reply_with(content: Any, *, status: int = 200) -> Reply:
 
 
 class GraphServer:
-    def __init__(self, meta: Meta, *, host: str, port: int) -> None:
-        self.meta = meta
+    def __init__(self, meta: Meta, *, host: str, port: int, own_media_host: bool) -> None:
+        self.meta, self.own_media_host = meta, own_media_host
         self.graph = _server(self.on_graph, host, port)
         self.files = _server(self.on_files, host, port + 1 if port else 0)
         self.fetched: list[Called] = []  # what the media host was asked
@@ -76,6 +76,8 @@ class GraphServer:
 
     @property
     def media_url(self) -> str:
+        if not self.own_media_host:
+            return self.url
         return f"http://{self.files.server_address[0]!s}:{self.files.server_address[1]}"
 
     @property
@@ -89,6 +91,8 @@ class GraphServer:
         try:
             if called.path.startswith("_twin"):
                 return reply_with(control.answer(self.meta, called))
+            if called.path.startswith("whatsapp_business/") and not self.own_media_host:
+                return self.on_files(called)
             self.meta.called.append(called)
             self._let_in(called)
             return self._route(called)

@@ -9,7 +9,8 @@
         anna.received[-1].text                     # what the portal sent her
 
 The portal calls ``meta.url`` (the Graph API) and fetches files from ``meta.media_url``, another host. Its shape twins
-differ by ``auth_header``, ``signature_header`` and whether the number's id is in the path. By itself, for a demo:
+differ by ``auth_header``, ``signature_header``, whether the number's id is in the path, and where files lie
+(``own_media_host``). By itself, for a demo:
 ``python -m tests.twins.meta --help``.
 """
 
@@ -51,6 +52,7 @@ class Meta:
         signature_header: str = "X-Hub-Signature-256",
         seed: int | None = None,
         senders: int = 1,
+        own_media_host: bool = True,
         behaviour: Behaviour | None = None,
     ) -> None:
         assert ipaddress.ip_address(host).is_loopback, "The twin serves loopback only."
@@ -74,7 +76,7 @@ class Meta:
         self.lock = threading.RLock()
         self.subscribed = True
         self.intake = Intake(self)
-        self.server = GraphServer(self, host=host, port=port)
+        self.server = GraphServer(self, host=host, port=port, own_media_host=own_media_host)
 
     def __enter__(self) -> Self:
         self.server.start()
