@@ -111,6 +111,12 @@ SETTINGS = (
     ),
     Setting("RELAY_ALLOWED_PORTS", numbers, [80, 443, 8080, 8443], "Ports that a Redirect URL may name."),
     Setting("HELD_REPLY_DAYS", int, 7, "How long a held reply waits for the client to write before it is dropped."),
+    Setting(
+        "RECONCILE_HOURS",
+        int,
+        6,
+        "How long a message may wait to go out, or be sent without a status, before it is shown as a mismatch.",
+    ),
     Setting("EVENT_RETENTION_DAYS", int, 30, "How long processed raw events and attempts are kept."),
     Setting("LANGUAGE", str, "ru", "The language where a browser asks for neither ru nor en."),
     Setting("TIME_ZONE", str, "Europe/Moscow", "The time zone of the pages."),
