@@ -286,8 +286,10 @@ def _last_words(messages: Sequence[Message], *, now: datetime) -> None:
         cursor.execute(
             """
             UPDATE bridge_conversation c
-            SET last_message_at = %s, last_text = v.text, last_direction = v.direction, unread = c.unread + v.unread
-            FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::int[]) AS v(id, text, direction, unread)
+            SET last_message_at = %s, last_text = v.text, last_direction = v.direction, unread = c.unread + v.unread,
+                request_status = v.status
+            FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[])
+                AS v(id, text, direction, unread, status)
             WHERE c.id = v.id
             """,
             [
@@ -296,11 +298,14 @@ def _last_words(messages: Sequence[Message], *, now: datetime) -> None:
                 [row.last_text for row in rows],
                 [str(row.last_direction) for row in rows],
                 [unread[row.pk] for row in rows],
+                [row.request_status for row in rows],
             ],
         )
 
 
 def note_last_words(conversation: Conversation, message: Message, *, now: datetime) -> None:
+    if message.ticket is not None:
+        conversation.request_status = message.ticket.status
     conversation.last_message_at = now
     conversation.last_text = message.text[:200]
     conversation.last_direction = message.direction

@@ -21,8 +21,8 @@ RETENTION = (
     ("bridge_webhookevent", "received_at", "state <> 'new'", "EVENT_RETENTION_DAYS"),
     ("bridge_attempt", "started_at", "TRUE", "EVENT_RETENTION_DAYS"),
     ("bridge_idempotencykey", "created_at", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("bridge_windowwarning", "created_at", "TRUE", "EVENT_RETENTION_DAYS"),
     ("bridge_straystatus", "received_at", "TRUE", "EVENT_RETENTION_DAYS"),
-    ("bridge_mismatch", "settled_at", "settled_at IS NOT NULL", "EVENT_RETENTION_DAYS"),
     (
         "channels_setup_handover",
         "created_at",

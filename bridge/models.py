@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 from django.conf import settings
-from django.contrib.postgres.indexes import BrinIndex
+from django.contrib.postgres.indexes import BrinIndex, GinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -20,6 +20,9 @@ from channels_setup.codecs import chat_events
 from channels_setup.models import ApiChannel, ChatChannel
 
 from . import reasons
+from .words import contact_words, message_words
+
+AT_WORK = (chat_events.OPEN, chat_events.NEW)  # statuses of a request that somebody must do something about
 
 
 class Contact(models.Model):
@@ -49,6 +52,7 @@ class Contact(models.Model):
         ]
         indexes = [
             models.Index(fields=["api_channel", "phone"], condition=~Q(phone=""), name="contact_by_phone"),
+            GinIndex(contact_words(), name="contacts_by_words"),
         ]
 
     def __str__(self) -> str:
@@ -70,8 +74,11 @@ class Conversation(models.Model):
     """One contact on one API channel in one chat channel. It lives for ever; requests come and go inside it."""
 
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.PROTECT, related_name="conversations")
-    chat_channel = models.ForeignKey(ChatChannel, on_delete=models.PROTECT, related_name="conversations")
-    contact = models.ForeignKey(Contact, on_delete=models.PROTECT, related_name="conversations")
+    # Neither needs an index of its own: conversations_newest and the uniqueness below begin with them.
+    chat_channel = models.ForeignKey(
+        ChatChannel, on_delete=models.PROTECT, related_name="conversations", db_index=False
+    )
+    contact = models.ForeignKey(Contact, on_delete=models.PROTECT, related_name="conversations", db_index=False)
     assignee = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         verbose_name=_("assignee"),
@@ -79,9 +86,12 @@ class Conversation(models.Model):
         blank=True,
         on_delete=models.SET_NULL,
         related_name="+",
+        db_index=False,  # conversations_of_assignee begins with it
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
-    # The last words, kept here so that a list of chats needs no join to messages.
+    # The last words and where the request stands, kept here so that a list of a million chats needs no join:
+    # the live request's status (``Ticket.Status``), else that of the one that ended last.
+    request_status = models.SmallIntegerField(null=True, editable=False)
     last_message_at = models.DateTimeField(_("last message"), db_default=Now())
     last_text = models.CharField(max_length=200, blank=True)
     last_direction = models.CharField(max_length=10, blank=True)
@@ -98,6 +108,26 @@ class Conversation(models.Model):
         indexes = [
             models.Index(fields=["chat_channel", "-last_message_at", "-id"], name="conversations_newest"),
             models.Index(fields=["-last_message_at", "-id"], name="conversations_newest_of_all"),
+            # The lists of the desk, each a short index of its own (see ``desk.listing``).
+            models.Index(
+                fields=["chat_channel", "-last_message_at", "-id"],
+                condition=Q(last_direction="inbound", request_status__in=AT_WORK),
+                name="conversations_waiting",
+            ),
+            models.Index(
+                fields=["chat_channel", "-last_message_at", "-id"],
+                condition=Q(assignee=None, request_status__in=AT_WORK),
+                name="conversations_unassigned",
+            ),
+            models.Index(
+                fields=["assignee", "-last_message_at", "-id"],
+                condition=Q(assignee__isnull=False),
+                include=["chat_channel", "request_status"],
+                name="conversations_of_assignee",
+            ),
+            models.Index(
+                fields=["chat_channel", "request_status", "-last_message_at", "-id"], name="conversations_by_status"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -133,6 +163,7 @@ class Ticket(models.Model):
         blank=True,
         on_delete=models.SET_NULL,
         related_name="+",
+        db_index=False,  # tickets_of_assignee begins with it
     )
     opened_at = models.DateTimeField(_("opened"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
@@ -151,7 +182,22 @@ class Ticket(models.Model):
                 name="one_live_ticket_per_conversation",
             )
         ]
-        indexes = [models.Index(fields=["-opened_at", "-id"], name="tickets_newest")]
+        indexes = [
+            models.Index(fields=["-opened_at", "-id"], name="tickets_newest"),
+            models.Index(fields=["status", "-opened_at", "-id"], name="tickets_by_status"),
+            models.Index(
+                fields=["-opened_at", "-id"],
+                condition=~Q(
+                    status__in=[chat_events.CLOSED, chat_events.DELETED, chat_events.SPAM, chat_events.MERGED]
+                ),
+                name="tickets_live",
+            ),
+            models.Index(
+                fields=["assignee", "-opened_at", "-id"],
+                condition=Q(assignee__isnull=False),
+                name="tickets_of_assignee",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"№ {self.pk}"
@@ -171,6 +217,12 @@ class ServiceWindow(models.Model):
     opened_by = models.ForeignKey("Message", null=True, on_delete=models.SET_NULL, related_name="+")
     first_reply_at = models.DateTimeField(_("first reply"), null=True)
     warned_at = models.DateTimeField(_("warned"), null=True)
+    warned_mark = models.IntegerField(null=True, editable=False)  # minutes; the nearest that was warned of
+    # Written when it shuts, for the report: did the client's last words stay unanswered, and whose chat was it then?
+    missed = models.BooleanField(_("missed"), null=True)
+    assignee = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
 
     class Meta:
         verbose_name = _("service window")
@@ -182,10 +234,39 @@ class ServiceWindow(models.Model):
         indexes = [
             models.Index(fields=["expires_at"], condition=Q(state="open"), name="windows_due"),
             models.Index(fields=["conversation", "-expires_at"], name="windows_of_conversation"),
+            models.Index(fields=["expires_at"], condition=Q(missed=True), name="windows_missed"),
+            models.Index(
+                fields=["expires_at"], condition=Q(state="shut"), include=["conversation"], name="windows_shut"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.opened_at:%Y-%m-%d %H:%M}–{self.expires_at:%Y-%m-%d %H:%M}"
+
+
+class WindowWarning(models.Model):
+    """Operators were told that a window closes soon. Once for a mark; a window that was prolonged begins anew."""
+
+    window = models.ForeignKey(ServiceWindow, on_delete=models.CASCADE, related_name="warnings", db_index=False)
+    expires_at = models.DateTimeField()  # as it stood: another time is another warning
+    mark = models.IntegerField()  # minutes
+    chat_channel = models.ForeignKey(ChatChannel, on_delete=models.CASCADE, related_name="+", db_index=False)
+    # Whom it is for; nobody: for all who answer in the channel.
+    assignee = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = _("window warning")
+        verbose_name_plural = _("window warnings")
+        constraints = [
+            models.UniqueConstraint(fields=["window", "expires_at", "mark"], name="one_warning_for_window_and_mark")
+        ]
+        indexes = [models.Index(fields=["created_at"], name="warnings_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.window_id} {self.mark}"
 
 
 class Message(models.Model):
@@ -250,6 +331,7 @@ class Message(models.Model):
         indexes = [
             models.Index(fields=["conversation", "id"], name="messages_of_conversation"),
             BrinIndex(fields=["created_at"], name="messages_by_time", autosummarize=True),
+            GinIndex(message_words(), name="messages_by_words"),
             models.Index(
                 fields=["api_channel", "status", "id"],
                 condition=Q(status__in=["pending", "sending", "unknown", "failed"]),

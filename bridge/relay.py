@@ -110,7 +110,7 @@ def _say(conversation: Conversation, decision: Decision, *, author: Any, now: da
     )
     conversations.note_last_words(conversation, message, now=now)
     conversation.unread = 0
-    conversation.save(update_fields=["last_message_at", "last_text", "last_direction", "unread"])
+    conversation.save(update_fields=["last_message_at", "last_text", "last_direction", "unread", "request_status"])
     windows.note_reply(conversation.pk, at=now)
     if template:
         lifecycle.note_use(template.id, user=author)

@@ -8,7 +8,7 @@ from celery import shared_task
 
 from templates_registry import syncing
 
-from . import alerts, doorbell, held, housekeeping, inbox, outbox, reconciling, replay_many
+from . import alerts, closing, doorbell, held, housekeeping, inbox, outbox, replay_many
 
 
 @shared_task
@@ -29,6 +29,11 @@ def drain_outbox(self: Any) -> int:
 @shared_task
 def expire_windows() -> int:
     return housekeeping.expire_windows()
+
+
+@shared_task
+def warn_of_closing() -> int:
+    return closing.warn()
 
 
 @shared_task
@@ -54,11 +59,6 @@ def replay_waiting() -> int:
 @shared_task
 def watch() -> int:
     return alerts.watch()
-
-
-@shared_task
-def reconcile() -> int:
-    return reconciling.reconcile()
 
 
 @shared_task

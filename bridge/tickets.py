@@ -44,8 +44,15 @@ def set_ticket_status(ticket_id: int, *, status: int, by: int | None = None) -> 
     ticket.status = status
     ticket.closed_at = windows.database_now() if status in (*Ticket.ENDED, Ticket.Status.SOLVED) else None
     ticket.save(update_fields=["status", "closed_at", "updated_at"])
+    live = live_ticket(ticket.conversation)
+    note_status(ticket.conversation_id, live.status if live else status)
     _changed(ticket, target="status_id", value=status, old_value=before, user_id=by)
     return ticket
+
+
+def note_status(conversation_id: int, status: int) -> None:
+    """Where the chat's request stands now, kept at the chat for the lists. The caller holds the chat's lock."""
+    Conversation.objects.filter(pk=conversation_id).update(request_status=status)
 
 
 def live_ticket(conversation: Conversation) -> Ticket | None:

@@ -58,6 +58,7 @@ def _open(conversation: Conversation, *, subject: str, text: str) -> Ticket:
         subject=subject or text.split("\n")[0][:80],
         first_text=text or subject,
     )
+    tickets.note_status(conversation.pk, ticket.status)
     if Delivery.objects.bulk_create(tracking.ticket_opened(ticket)):
         doorbell.ring_after_commit(doorbell.OUTBOUND)
     return ticket

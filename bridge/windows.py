@@ -14,11 +14,17 @@ from typing import TYPE_CHECKING
 
 from django.db import connection, transaction
 
+from channels_setup.codecs import chat_events
+
 if TYPE_CHECKING:
     from .models import Conversation, ServiceWindow
 
 LENGTH = timedelta(hours=24)
 BATCH = 500
+
+# A window is missed when it shuts on a client's unanswered words, and nobody has closed or solved the request.
+OVER = (chat_events.SOLVED, chat_events.CLOSED, chat_events.DELETED, chat_events.SPAM, chat_events.MERGED)
+MISSED = f"(c.last_direction = 'inbound' AND coalesce(c.request_status, 0) NOT IN {OVER})"
 
 
 def expiry(written_at: datetime, *, now: datetime) -> datetime:
@@ -133,9 +139,15 @@ def _write(changed: list[ServiceWindow]) -> None:
     """One plain statement: Django's bulk_update costs more than all the rest of taking a message in."""
     with connection.cursor() as cursor:
         cursor.execute(
-            """
-            UPDATE bridge_servicewindow w SET expires_at = v.expires_at, state = v.state
-            FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[]) AS v(id, expires_at, state) WHERE w.id = v.id
+            f"""
+            UPDATE bridge_servicewindow w SET expires_at = v.expires_at, state = v.state,
+                warned_at = CASE WHEN v.state = 'shut' THEN w.warned_at END,
+                warned_mark = CASE WHEN v.state = 'shut' THEN w.warned_mark END,
+                missed = CASE WHEN v.state = 'shut' THEN {MISSED} END,
+                assignee_id = CASE WHEN v.state = 'shut' THEN c.assignee_id END
+            FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[]) AS v(id, expires_at, state),
+                bridge_conversation c
+            WHERE w.id = v.id AND c.id = w.conversation_id
             """,
             [[w.pk for w in changed], [w.expires_at for w in changed], [str(w.state) for w in changed]],
         )
@@ -158,12 +170,14 @@ def expire_batch(*, limit: int = BATCH) -> list[int]:
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
-            """
-            UPDATE bridge_servicewindow SET state = 'shut' WHERE id IN (
+            f"""
+            UPDATE bridge_servicewindow w SET state = 'shut', missed = {MISSED}, assignee_id = c.assignee_id
+            FROM bridge_conversation c
+            WHERE c.id = w.conversation_id AND w.id IN (
                 SELECT id FROM bridge_servicewindow
                 WHERE state = 'open' AND expires_at <= clock_timestamp()
                 ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED
-            ) RETURNING conversation_id
+            ) RETURNING w.conversation_id
             """,
             [limit],
         )

@@ -53,6 +53,7 @@ class ChatChannelAdmin(ModelAdmin):
     fieldsets = (
         (None, {"fields": ("name", "kind", "chat_id", "company_id")}),
         (_("Who answers"), {"fields": ("operators",)}),
+        (_("Working hours"), {"fields": (("work_from", "work_until"), "work_weekends")}),
     )
     add_fieldsets = (
         (None, {"fields": ("name", "kind", "company_id")}),

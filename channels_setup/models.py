@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from . import secrecy
+from .hours import WorkingHours
 from .outgoing import Forbidden, check_url
 from .providers import default_helpdesk, helpdesks, messengers
 from .providers.base import Account, Helpdesk, Messenger
@@ -55,6 +56,15 @@ class ChatChannel(models.Model):
         related_name="chat_channels",
         help_text=_("Who sees and answers the chats of this channel. Admins see all."),
     )
+    # Both or neither: without them somebody is always there.
+    work_from = models.TimeField(_("working hours from"), null=True, blank=True)
+    work_until = models.TimeField(
+        _("until"),
+        null=True,
+        blank=True,
+        help_text=_("Of windows that would close out of hours, operators are warned before the working day ends."),
+    )
+    work_weekends = models.BooleanField(_("on weekends too"), default=True)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects = ChatChannelQuerySet.as_manager()
@@ -70,6 +80,24 @@ class ChatChannel(models.Model):
     @property
     def provider(self) -> Helpdesk:
         return helpdesks()[self.kind]
+
+    @property
+    def hours(self) -> WorkingHours | None:
+        """None: somebody is always there."""
+        if self.work_from is None or self.work_until is None:
+            return None
+        return WorkingHours(
+            start=self.work_from,
+            end=self.work_until,
+            weekends=self.work_weekends,
+            zone=timezone.get_default_timezone(),
+        )
+
+    def clean(self) -> None:
+        if (self.work_from is None) != (self.work_until is None):
+            raise ValidationError({"work_until": _("Give both ends of the working hours, or neither.")})
+        if self.work_from and self.work_until and self.work_until <= self.work_from:
+            raise ValidationError({"work_until": _("The working day must end after it begins.")})
 
 
 class ChannelState(models.TextChoices):

@@ -30,12 +30,12 @@ TIMETABLE: dict[str, tuple[str, float]] = {
     "drain_inbox": ("inbound", 2),
     "drain_outbox": ("outbound", 2),
     "expire_windows": ("housekeeping", 5),
+    "warn_of_closing": ("housekeeping", 20),
     "heartbeat": ("housekeeping", 10),
     "drop_held_replies": ("housekeeping", 60),
     "sync_templates": ("housekeeping", 60),  # each channel hourly, by Registry.next_sync_at
     "replay_waiting": ("housekeeping", 5),
     "watch": ("housekeeping", 300),
-    "reconcile": ("housekeeping", 600),
     "prune": ("housekeeping", 3600),
 }
 

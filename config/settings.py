@@ -29,7 +29,7 @@ RELAY_ALLOWED_PRIVATE_CIDRS: list[str] = value("RELAY_ALLOWED_PRIVATE_CIDRS")
 RELAY_ALLOWED_PORTS: list[int] = value("RELAY_ALLOWED_PORTS")
 WORKER_CONCURRENCY: int = value("WORKER_CONCURRENCY")
 HELD_REPLY_DAYS: int = value("HELD_REPLY_DAYS")
-RECONCILE_HOURS: int = value("RECONCILE_HOURS")
+WINDOW_WARNING_MINUTES: list[int] = value("WINDOW_WARNING_MINUTES")
 EVENT_RETENTION_DAYS: int = value("EVENT_RETENTION_DAYS")
 DEMO_PASSWORDS = {"admin": value("DEMO_ADMIN_PASSWORD"), "operator": value("DEMO_OPERATOR_PASSWORD")}
 
@@ -60,6 +60,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "bridge.desk.polling.quick",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.middleware.too_large_is_413",
     "django_structlog.middlewares.RequestMiddleware",

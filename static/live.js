@@ -38,6 +38,7 @@
     const list = byId("list"), chat = byId("chat");
     const asked = new URLSearchParams(list.dataset.kept);
     asked.set("list", list.dataset.version);
+    if (okno.warnings) asked.set("warned", okno.warnings.last());
     if (chat.dataset.chat) {
       asked.set("chat", chat.dataset.chat);
       asked.set("thread", chat.dataset.version);
@@ -45,17 +46,20 @@
       if (document.hidden) asked.set("away", "1");
       else if (okno.composer?.writes()) asked.set("writes", "1");
     }
-    const answer = await fetch(`${desk.dataset.news}?${asked}`, { headers: { "HX-Request": "true" } });
+    const headers = { "HX-Request": "true", "Okno-Pass": list.dataset.pass };
+    const answer = await fetch(`${desk.dataset.news}?${asked}`, { headers });
     if (answer.redirected) throw Object.assign(new Error("signed out"), { signedOut: true });
     if (answer.status === 204) return;
     if (!answer.ok) throw new Error(String(answer.status));
     const news = await answer.json();
     okno.setNow(news.now);
+    if (news.pass) byId("list").dataset.pass = news.pass;
     // While we asked, a search or another chat may have been opened: then this answer is about something gone.
     if (news.list && list === byId("list")) drawList(list, news.list);
     if (news.thread && chat === byId("chat")) drawThread(chat, news.thread);
     if (news.unread && chat === byId("chat") && !document.hidden) tell(chat.dataset.seen, {}).catch(() => {});
     if (news.others && chat === byId("chat")) drawOthers(news.others);
+    if (news.warnings) okno.warnings?.show(news.warnings);
     okno.tick();
   };
 
@@ -275,11 +279,33 @@
     if (quoted && show(quoted.dataset.at)) event.preventDefault();
   });
 
+  // The list goes on by itself as one comes near its end; the link is for the keyboard and for no scripts.
+  const nearEnd = new IntersectionObserver((seen) => {
+    for (const { isIntersecting, target } of seen) if (isIntersecting) olderChats(target);
+  }, { rootMargin: "400px" });
+  const watchEnd = () => {
+    nearEnd.disconnect();
+    const link = document.querySelector("[data-more]");
+    if (link && byId("rows").scrollTop > 0) nearEnd.observe(link);
+  };
+  document.addEventListener("scroll", (event) => {
+    if (event.target.id === "rows") watchEnd();
+  }, { capture: true, passive: true });
+
   const page = async (address) =>
     new DOMParser().parseFromString(await (await fetch(address)).text(), "text/html");
 
   const olderChats = async (link) => {
-    const rows = byId("rows"), fresh = (await page(link.href)).getElementById("rows");
+    if ("busy" in link.dataset) return;
+    link.dataset.busy = "";
+    let fresh;
+    try {
+      fresh = (await page(link.href)).getElementById("rows");
+    } finally {
+      delete link.dataset.busy;
+    }
+    const rows = byId("rows");
+    if (!link.isConnected || !fresh) return;
     const shown = new Set([...rows.children].map((node) => node.dataset.key));
     link.closest("li").remove();
     for (const node of [...fresh.children]) {
@@ -288,6 +314,7 @@
       rows.append(node);
       window.htmx?.process(node);
     }
+    watchEnd();
   };
 
   const earlierMessages = async (link) => {

@@ -9,10 +9,20 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest
 
 from bridge.models import Conversation, Message
+from channels_setup.models import ChatChannel
 
 
 def visible(request: HttpRequest) -> QuerySet[Conversation]:
     return Conversation.objects.all().seen_by(request.user)
+
+
+def channels(request: HttpRequest) -> list[ChatChannel]:
+    """The chat channels whose chats this reader sees."""
+    return list(ChatChannel.objects.all().seen_by(request.user))
+
+
+def channel_ids(request: HttpRequest) -> list[int]:
+    return [channel.pk for channel in channels(request)]
 
 
 def conversation_or_404(request: HttpRequest, pk: int) -> Conversation:

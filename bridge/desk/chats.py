@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -17,12 +18,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
-from bridge import reasons, windows
+from bridge import closing, reasons, windows
 from bridge.models import Conversation, Ticket
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 
-from . import access, listing, panels, presence, presentation, thread, versions, why
+from . import access, listing, panels, polling, presence, presentation, thread, versions, warned, why
+from .numbers import as_number
 
 
 @login_required
@@ -60,9 +62,13 @@ def news(request: HttpRequest) -> HttpResponse:
     """What changed since the versions in the address; 204 where nothing did (see ``versions``)."""
     now = windows.database_now()
     answer: dict[str, Any] = {}
-    listed = versions.of_list(_channel_ids(request), now=now)
+    channels = access.channel_ids(request)
+    listed = versions.of_list(channels)
     current = as_number(request.GET.get("chat"))
+    if not polling.has_pass(request):
+        answer["pass"] = polling.new_pass(request, channels)
     if request.GET.get("list") != listed:
+        answer["pass"] = polling.new_pass(request, channels)
         context = list_context(request, current=current, now=now, version=listed)
         answer["list"] = {
             "version": listed,
@@ -70,6 +76,10 @@ def news(request: HttpRequest) -> HttpResponse:
             "tabs": render_to_string("bridge/tabs.html", context, request),
             "waiting": context["counts"][listing.WAITING],
         }
+    if "warned" in request.GET:
+        told = closing.standing(request.user, channels, after=as_number(request.GET["warned"]) or 0)
+        if told.last > (as_number(request.GET["warned"]) or 0):
+            answer["warnings"] = warned.as_json(told, now=now)
     if current is not None:
         conversation = access.conversation_or_404(request, current)
         if conversation.unread:
@@ -80,7 +90,7 @@ def news(request: HttpRequest) -> HttpResponse:
         )
         if request.GET.get("others", "") != others.version:
             answer["others"] = others.as_json
-        version = versions.of_thread(conversation)
+        version = versions.of_thread(conversation.pk)
         if request.GET.get("thread") != version:
             context = chat_context(request, conversation, now=now, version=version, only_newest=True)
             answer["thread"] = {
@@ -125,17 +135,23 @@ def list_context(
 ) -> dict[str, Any]:
     """What the list of chats needs."""
     wanted = listing.Wanted.of(request, current=current)
-    counts = listing.counts(request)
+    seen = access.channels(request)
+    channels = [channel.pk for channel in seen]
+    version = version or versions.of_list(channels)
+    counts = listing.counts(channels, user=request.user)
     return {
         "wanted": wanted,
-        "page": listing.page(request, wanted, now=now),
+        "page": listing.page(wanted, channels=channels, user=request.user, now=now),
         "counts": counts,
         "tabs": [
-            {"key": key, "title": title, "count": counts.get(key, 0), "address": _query(tab=key, q=wanted.query)}
+            {"key": key, "title": title, "count": counts.get(key, 0), "address": _query(wanted.kept | {"tab": key})}
             for key, title in listing.TABS.items()
         ],
         "most_counted": listing.MOST_COUNTED,
-        "list_version": version or versions.of_list(_channel_ids(request), now=now),
+        "choices": _choices(wanted, seen),
+        "list_version": version,
+        "last_warning": closing.last_number(),
+        "desk_pass": polling.new_pass(request, channels),
         **_address(request),
         "section": "chats",
         **_clock(now),
@@ -154,7 +170,7 @@ def chat_context(
 ) -> dict[str, Any]:
     """What one chat needs. ``refusal`` and ``text``: a reply that was not taken, to be shown again."""
     # The version is taken first: what changes while we read is then drawn again, never missed.
-    version = version or versions.of_thread(conversation)
+    version = version or versions.of_thread(conversation.pk)
     tickets = thread.requests_of(conversation)
     live = thread.live_among(tickets)
     draft = thread.draft_of(conversation, request.user)
@@ -227,8 +243,21 @@ def ticket_moves(ticket: Ticket | None) -> list[tuple[int, str]]:
     return [move for move in moves if move[0] != ticket.status]
 
 
-def _channel_ids(request: HttpRequest) -> list[int]:
-    return list(ChatChannel.objects.all().seen_by(request.user).order_by().values_list("pk", flat=True))
+def _choices(wanted: listing.Wanted, channels: Sequence[ChatChannel]) -> list[dict[str, Any]]:
+    """The list's filters, each a field with what may be chosen in it."""
+    statuses: list[tuple[str, Any]] = [("", _("Any status")), (listing.LIVE, _("All that are not closed"))]
+    statuses += [(str(value), label) for value, label in Ticket.Status.choices]
+    found = [
+        ("sort", _("Order"), wanted.sort, list(listing.SORTS.items())),
+        ("status", _("Status"), wanted.status, statuses),
+        ("window", _("Window"), wanted.window, [("", _("Any window")), *listing.GROUPS.items()]),
+    ]
+    if len(channels) > 1:
+        named = [("", _("All channels")), *((str(channel.pk), channel.name) for channel in channels)]
+        found.append(("channel", _("Channel"), str(wanted.channel or ""), named))
+    return [
+        {"name": name, "title": title, "chosen": chosen, "options": options} for name, title, chosen, options in found
+    ]
 
 
 def _phones(request: HttpRequest) -> list[ApiChannel]:
@@ -241,13 +270,12 @@ def _phones(request: HttpRequest) -> list[ApiChannel]:
 
 def _address(request: HttpRequest) -> dict[str, str]:
     """The list's filter, carried along by every link of the desk."""
-    kept = {key: request.GET[key] for key in ("tab", "q") if request.GET.get(key)}
-    return {"kept": _query(**kept)}
+    return {"kept": _query(listing.Wanted.of(request).kept)}
 
 
-def _query(**values: str) -> str:
-    kept = {key: value for key, value in values.items() if value and (key, value) != ("tab", listing.ALL)}
-    return f"?{urlencode(kept)}" if kept else ""
+def _query(kept: dict[str, str]) -> str:
+    said = {key: value for key, value in kept.items() if (key, value) != ("tab", listing.ALL)}
+    return f"?{urlencode(said)}" if said else ""
 
 
 def _clock(now: datetime) -> dict[str, Any]:
@@ -258,7 +286,3 @@ def _clock(now: datetime) -> dict[str, Any]:
 def address_of(conversation: Conversation, request: HttpRequest) -> str:
     """The chat's own page, the list beside it filtered as before."""
     return reverse("chat", args=[conversation.pk]) + _address(request)["kept"]
-
-
-def as_number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None

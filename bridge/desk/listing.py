@@ -1,31 +1,31 @@
-"""The list of chats: three groups by what the window allows, a page at a time, a fixed number of queries.
+"""The list of chats: what its address asks for, in groups by what the window allows, a page at a time.
 
 Pages go by keyset: the cursor names the last row's group, sort value and id, so that the thousandth page costs
-what the first one does.
+what the first one does. At most one query for each group, and a few for all rows together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest
 from django.utils.functional import Promise
-from django.utils.translation import pgettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from bridge.models import Conversation, Message, ServiceWindow, Ticket
 from channels_setup.providers import messengers
 
-from . import presentation
-from .access import visible
+from . import finding, presentation
+from .numbers import as_number
 
 PAGE = 40
 MOST_COUNTED = 99  # a number beside a tab is not worth counting further
 
-CLOSING, OPEN, SHUT = "closing", "open", "shut"
+CLOSING, OPEN, SHUT, NEWEST = "closing", "open", "shut", "newest"
 GROUPS: dict[str, Promise] = {
     CLOSING: pgettext_lazy("group of chats", "Window closing soon"),
     OPEN: pgettext_lazy("group of chats", "Open"),
@@ -38,26 +38,67 @@ TABS: dict[str, Promise] = {
     MINE: pgettext_lazy("chats", "Mine"),
     UNASSIGNED: pgettext_lazy("chats", "Unassigned"),
 }
+OF_TAB = {WAITING: finding.WAITING_SQL, MINE: finding.MINE_SQL, UNASSIGNED: finding.UNASSIGNED_SQL}
+LEFT = "left"
+SORTS: dict[str, Promise] = {
+    CLOSING: gettext_lazy("Closing windows, then the newest"),
+    LEFT: gettext_lazy("The least time left first"),
+    NEWEST: gettext_lazy("The newest first"),
+}
+LIVE = "live"  # a status of its own: all that is not over
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """What the list shows, as its address says."""
 
-    tab: str
-    query: str
-    cursor: tuple[str, str, int] | None  # group, sort value, id of the last row of the page before
-    current: int | None  # the chat that is open beside it
+    tab: str = ALL
+    query: str = ""
+    channel: int | None = None
+    status: str = ""
+    window: str = ""
+    sort: str = CLOSING
+    cursor: tuple[str, datetime, int] | None = None  # group, sort value, id of the last row of the page before
+    current: int | None = None  # the chat that is open beside it
 
     @classmethod
     def of(cls, request: HttpRequest, *, current: int | None = None) -> Wanted:
-        tab = request.GET.get("tab", ALL)
+        asked = request.GET
+        status = asked.get("status", "")
         return cls(
-            tab=tab if tab in TABS else ALL,
-            query=request.GET.get("q", "").replace("\0", "").strip()[:80],
-            cursor=_cursor(request.GET.get("after", "")),
+            tab=_one_of(TABS, asked.get("tab"), ALL),
+            query=asked.get("q", "").replace("\0", "").strip()[:80],
+            channel=as_number(asked.get("channel")),
+            status=status if status == LIVE or as_number(status) in Ticket.Status.values else "",
+            window=_one_of(GROUPS, asked.get("window"), ""),
+            sort=_one_of(SORTS, asked.get("sort"), CLOSING),
+            cursor=_cursor(asked.get("after", "")),
             current=current,
         )
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """What every link of the desk carries along; nothing where it is as usual."""
+        said = {
+            "tab": "" if self.tab == ALL else self.tab,
+            "q": self.query,
+            "channel": str(self.channel or ""),
+            "status": self.status,
+            "window": self.window,
+            "sort": "" if self.sort == CLOSING else self.sort,
+        }
+        return {key: value for key, value in said.items() if value}
+
+    @property
+    def filters(self) -> int:
+        """How many of the filters are set, beside the tab and the search."""
+        return sum(key in self.kept for key in ("channel", "status", "window", "sort"))
+
+    @property
+    def statuses(self) -> list[int]:
+        if self.status == LIVE:
+            return [int(status) for status in finding.LIVE]
+        return [int(self.status)] if self.status else []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +108,8 @@ class Row:
     window: presentation.WindowView
     moment: str
     is_current: bool
+    said: Message | None = None  # what a search found in it
+    is_warned: bool = False
 
     @property
     def initials(self) -> str:
@@ -80,14 +123,14 @@ class Row:
     def version(self) -> str:
         """Changes when the row must be drawn anew."""
         row, window = self.conversation, self.window
-        parts = (row.last_message_at, row.unread, row.assignee_id, self.name, self.moment)
+        parts = (row.last_message_at, row.unread, row.assignee_id, self.name, self.moment, self.is_warned)
         return " ".join(map(str, (*parts, window.expires_at, window.level, self.is_current)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
     key: str
-    title: Promise
+    title: Promise | str
     rows: list[Row]
     has_title: bool  # not on a page that goes on with the group of the page before
 
@@ -102,128 +145,133 @@ class Page:
         return (row for group in self.groups for row in group.rows)
 
 
-def page(request: HttpRequest, wanted: Wanted, *, now: datetime) -> Page:
-    """One page of the list: at most one query for each group."""
-    found = _found(request, wanted)
-    names = list(GROUPS)
-    first = names.index(wanted.cursor[0]) if wanted.cursor else 0
-    groups: list[Group] = []
-    room = PAGE
+def page(wanted: Wanted, *, channels: Sequence[int], user: Any, now: datetime) -> Page:
+    """One page of the list."""
+    people, said = finding.hits(channels, wanted.query) if wanted.query else (set(), {})
+    scope = _scope(wanted, channels=channels, user=user, now=now, hits=[*people | said.keys()])
+    names = _groups(wanted)
+    first = names.index(wanted.cursor[0]) if wanted.cursor and wanted.cursor[0] in names else 0
+    found: list[tuple[str, finding.Found]] = []
+    room, next_cursor = PAGE, ""
     for name in names[first:]:
-        cursor = wanted.cursor if wanted.cursor and wanted.cursor[0] == name else None
-        rows = list(_group(found, name, cursor, now=now)[: room + 1])
-        more = len(rows) > room
-        shown = [_row(row, wanted, now=now) for row in rows[:room]]
-        if shown:
-            groups.append(Group(key=name, title=GROUPS[name], rows=shown, has_title=cursor is None))
+        after = wanted.cursor[1:] if wanted.cursor and wanted.cursor[0] == name else None
+        rows = _group(scope, name, wanted, after=after, limit=room + 1)
+        if shown := rows[:room]:
+            found.append((name, shown))
         room -= len(shown)
-        if more or (not room and name != SHUT):
-            return Page(groups=groups, next_cursor=_next(groups))
-    return Page(groups=groups, next_cursor="")
+        if len(rows) > len(shown) or (not room and name != names[-1]):
+            next_cursor = _next(found)
+            break
+    drawn = _rows(found, wanted, said={pk: said[pk] for pk in said.keys() - people}, now=now)
+    groups = [
+        Group(
+            key=name,
+            title=GROUPS.get(name, ""),
+            rows=[drawn[pk] for pk, _value in rows if pk in drawn],
+            has_title=name in GROUPS and not (wanted.cursor and wanted.cursor[0] == name),
+        )
+        for name, rows in found
+    ]
+    return Page(groups=groups, next_cursor=next_cursor)
 
 
-def counts(request: HttpRequest) -> dict[str, int]:
+def counts(channels: Sequence[int], *, user: Any) -> dict[str, int]:
     """The numbers beside the tabs, counted to MOST_COUNTED + 1 and no further."""
-    seen, user = visible(request), request.user
-    found = {
-        WAITING: _tab(seen, WAITING, user),
-        MINE: _tab(seen, MINE, user).filter(_live_ticket()),
-        UNASSIGNED: _tab(seen, UNASSIGNED, user),
-    }
-    return {tab: rows.order_by()[: MOST_COUNTED + 1].count() for tab, rows in found.items()}
+    waiting, mine, unassigned = finding.counts(channels, me=user.pk, most=MOST_COUNTED + 1)
+    return {WAITING: waiting, MINE: mine, UNASSIGNED: unassigned}
 
 
-def _found(request: HttpRequest, wanted: Wanted) -> QuerySet[Conversation]:
-    latest = ServiceWindow.objects.filter(conversation=OuterRef("pk")).order_by("-expires_at")
-    rows = _tab(visible(request), wanted.tab, request.user)
-    rows = searched(rows, wanted.query)
-    return rows.select_related("contact", "assignee", "api_channel").annotate(
-        expires_at=Subquery(latest.values("expires_at")[:1])
+def _groups(wanted: Wanted) -> list[str]:
+    """The groups of this list in their order; a search and "the newest first" have but one."""
+    if wanted.query or wanted.sort == NEWEST:
+        return [NEWEST]
+    return [name for name in GROUPS if wanted.window in ("", name)]
+
+
+def _scope(wanted: Wanted, *, channels: Sequence[int], user: Any, now: datetime, hits: list[int]) -> finding.Scope:
+    chosen = [pk for pk in channels if wanted.channel in (None, pk)]
+    return finding.Scope(
+        channels=chosen,
+        me=user.pk,
+        now=now,
+        soon=now + presentation.SOON,
+        free=[kind for kind, provider in messengers().items() if not provider.service_window],
+        conditions=[OF_TAB[wanted.tab]] if wanted.tab in OF_TAB else [],
+        statuses=wanted.statuses,
+        hits=hits if wanted.query else None,
     )
-
-
-def searched(rows: QuerySet[Conversation], query: str) -> QuerySet[Conversation]:
-    return rows.filter(_matches(query)) if query else rows
-
-
-def _matches(query: str) -> Q:
-    """By name, by the digits of a phone, or by the provider's id."""
-    digits = "".join(character for character in query if character.isdigit())
-    by = Q(contact__name__icontains=query) | Q(contact__external_id=query)
-    if len(digits) >= 3 and not any(character.isalpha() for character in query):
-        by |= Q(contact__phone__contains=digits)
-    return by
-
-
-def _tab(rows: QuerySet[Conversation], tab: str, user: Any) -> QuerySet[Conversation]:
-    if tab == MINE:
-        return rows.filter(assignee=user)
-    if tab == UNASSIGNED:
-        return rows.filter(_live_ticket(), assignee=None)
-    if tab == WAITING:
-        return rows.filter(_live_ticket(), last_direction=Message.Direction.INBOUND)
-    return rows
-
-
-def _live_ticket() -> Exists:
-    """A request that somebody still has to do something about."""
-    at_work = (Ticket.Status.NEW, Ticket.Status.OPEN)
-    return Exists(Ticket.objects.filter(conversation=OuterRef("pk"), status__in=at_work))
 
 
 def _group(
-    found: QuerySet[Conversation], name: str, cursor: tuple[str, str, int] | None, *, now: datetime
-) -> QuerySet[Conversation]:
-    soon = now + presentation.SOON
-    free = [kind for kind, provider in messengers().items() if not provider.service_window]
+    scope: finding.Scope, name: str, wanted: Wanted, *, after: tuple[datetime, int] | None, limit: int
+) -> finding.Found:
+    by_window = {CLOSING: finding.CLOSES, OPEN: finding.stays_open(scope), SHUT: finding.is_shut(scope)}
+    if name == NEWEST:
+        conditions = [by_window[wanted.window]] if wanted.window else []
+        return finding.newest(scope, *conditions, after=after, limit=limit)
     if name == CLOSING:
-        rows = found.exclude(api_channel__kind__in=free) if free else found
-        rows = rows.filter(
-            windows__state=ServiceWindow.State.OPEN, windows__expires_at__gt=now, windows__expires_at__lt=soon
-        ).order_by("windows__expires_at", "pk")
-        if cursor:
-            after = datetime.fromisoformat(cursor[1])
-            rows = rows.filter(Q(windows__expires_at__gt=after) | Q(windows__expires_at=after, pk__gt=cursor[2]))
-        return rows
-    open_ones = ServiceWindow.objects.filter(conversation=OuterRef("pk"), state=ServiceWindow.State.OPEN)
-    if name == OPEN:
-        rows = found.filter(Exists(open_ones.filter(expires_at__gte=soon)) | Q(api_channel__kind__in=free))
-    else:
-        rows = found.filter(~Exists(open_ones.filter(expires_at__gt=now))).exclude(api_channel__kind__in=free)
-    if cursor:
-        before = datetime.fromisoformat(cursor[1])
-        # The first bound is what lets the index begin at the right place; the second settles equal times.
-        rows = rows.filter(last_message_at__lte=before).filter(Q(last_message_at__lt=before) | Q(pk__lt=cursor[2]))
-    return rows.order_by("-last_message_at", "-pk")
+        return finding.first_to_shut(scope, since=scope.now, until=scope.soon, after=after, limit=limit)
+    if name == OPEN and wanted.sort == LEFT and not scope.free:
+        return finding.first_to_shut(scope, since=scope.soon, until=None, after=after, limit=limit)
+    return finding.newest(scope, by_window[name], after=after, limit=limit)
 
 
-def _row(conversation: Conversation, wanted: Wanted, *, now: datetime) -> Row:
+def _rows(
+    found: list[tuple[str, finding.Found]], wanted: Wanted, *, said: dict[int, int], now: datetime
+) -> dict[int, Row]:
+    """What is shown of these chats, by id: two queries."""
+    ids = [pk for _name, rows in found for pk, _value in rows]
+    latest = ServiceWindow.objects.filter(conversation=OuterRef("pk")).order_by("-expires_at")
+    conversations = (
+        Conversation.objects.filter(pk__in=ids)
+        .select_related("contact", "assignee", "api_channel")
+        .annotate(
+            expires_at=Subquery(latest.values("expires_at")[:1]), warned_at=Subquery(latest.values("warned_at")[:1])
+        )
+    )
+    messages = {}
+    if wanted.query:
+        wanted_messages = [said[pk] for pk in ids if pk in said]
+        messages = {row.conversation_id: row for row in Message.objects.filter(pk__in=wanted_messages)}
+    return {
+        conversation.pk: _row(conversation, wanted, said=messages.get(conversation.pk), now=now)
+        for conversation in conversations
+    }
+
+
+def _row(conversation: Conversation, wanted: Wanted, *, said: Message | None, now: datetime) -> Row:
     expires_at: datetime | None = getattr(conversation, "expires_at", None)
+    window = presentation.window_of_row(conversation, expires_at, now=now)
     return Row(
         conversation=conversation,
         name=presentation.contact_name(conversation.contact),
-        window=presentation.window_of_row(conversation, expires_at, now=now),
+        window=window,
         moment=presentation.short_moment(conversation.last_message_at, now=now),
         is_current=conversation.pk == wanted.current,
+        said=said,
+        is_warned=window.state == "open" and getattr(conversation, "warned_at", None) is not None,
     )
 
 
-def _next(groups: list[Group]) -> str:
-    group, last = groups[-1], groups[-1].rows[-1]
-    value = last.window.expires_at if group.key == CLOSING else last.conversation.last_message_at
-    assert value is not None
-    return f"{group.key}~{value.isoformat()}~{last.conversation.pk}"
+def _next(found: list[tuple[str, finding.Found]]) -> str:
+    group, rows = found[-1]
+    pk, value = rows[-1]
+    return f"{group}~{value.isoformat()}~{pk}"
 
 
-def _cursor(text: str) -> tuple[str, str, int] | None:
+def _cursor(text: str) -> tuple[str, datetime, int] | None:
     """The cursor in an address; None (the first page) where it is none of ours."""
     group, _tilde, rest = text.partition("~")
     value, _tilde, pk = rest.rpartition("~")
     try:
         moment = datetime.fromisoformat(value)
-        number = int(pk[:18])
     except ValueError:
         return None
-    if group not in GROUPS or moment.tzinfo is None:
+    number = as_number(pk)
+    if group not in (*GROUPS, NEWEST) or moment.tzinfo is None or number is None:
         return None
-    return group, moment.isoformat(), number
+    return group, moment, number
+
+
+def _one_of(known: dict[str, Promise], asked: str | None, otherwise: str) -> str:
+    return asked if asked in known else otherwise

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -18,7 +20,7 @@ from bridge.models import Conversation
 from templates_registry.filling import PREFIX, filling, values_in
 from templates_registry.models import Template
 
-from . import access, actions, chats, listing, panels, presentation
+from . import access, actions, chats, finding, panels, presentation
 
 SHOWN = 12
 
@@ -66,13 +68,16 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
 def _chats_to_choose(request: HttpRequest, template: Template, values: dict[str, str]) -> HttpResponse:
     query = request.POST.get("find", "").replace("\0", "").strip()[:80]
     now = windows.database_now()
-    rows = listing.searched(_chats_of(request, template), query).order_by("-last_message_at", "-pk")[:SHOWN]
+    rows = _chats_of(request, template)
+    if query:
+        named = finding.people(query, api_channels=[template.api_channel_id])
+        rows = rows.filter(reduce(or_, (Q(contact__in=found.values("pk")) for found in named)))
     context = {
         "section": "templates",
         "template": template,
         "kept_values": {PREFIX + key: value for key, value in values.items()},
         "query": query,
-        "rows": [_row(conversation, now=now) for conversation in rows],
+        "rows": [_row(conversation, now=now) for conversation in rows.order_by("-last_message_at", "-pk")[:SHOWN]],
     }
     page = "bridge/template_chats_list.html" if "HX-Request" in request.headers else "bridge/template_chats.html"
     return render(request, page, context)

@@ -18,6 +18,7 @@ MARKS = tuple(
     (re.compile(rf"(?<![\w{mark}]){mark}(?=[^\s{mark}])([^\n{mark}]{{1,2000}}?)(?<=\S){mark}(?![\w{mark}])"), tag)
     for mark, tag in ((r"\*", "strong"), ("_", "em"), ("~", "s"))
 )
+WORD = re.compile(r"\w+")
 MONO = re.compile(r"```(.+?)```", re.DOTALL)
 
 
@@ -29,6 +30,22 @@ def whatsapp_html(text: str) -> SafeString:
         for index, piece in enumerate(pieces)
     )
     return mark_safe(html)
+
+
+def around(text: str, query: str) -> SafeString:
+    """The few words around the first that a search asked for, that one marked; it may stand there in another form."""
+    plain = " ".join(text.split())
+    beginnings = [word[: max(3, min(len(word) - 1, 6))] for word in WORD.findall(query.replace("ё", "е"))]
+    found = None
+    if beginnings:
+        found = re.search(rf"\b(?:{'|'.join(map(re.escape, beginnings))})\w*", plain.replace("ё", "е"), re.IGNORECASE)
+    if found is None:
+        return mark_safe(escape(plain[:120]))
+    begin = max(found.start() - 18, 0)
+    begin = plain.rfind(" ", 0, begin) + 1 if begin else 0
+    before, after = plain[begin : found.start()], plain[found.end() : found.end() + 90]
+    word = plain[found.start() : found.end()]
+    return mark_safe(f"{'… ' if begin else ''}{escape(before)}<mark>{escape(word)}</mark>{escape(after)}")
 
 
 def _with_links(text: str) -> str:

@@ -11,11 +11,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from bridge.desk.presentation import initials, person_name
-from bridge.desk.texts import whatsapp_html
+from bridge.desk.texts import around, whatsapp_html
 from bridge.models import Ticket
 
 register = template.Library()
 register.filter("whatsapp", whatsapp_html)
+register.filter("around", around)
 
 
 @register.simple_tag

@@ -1,0 +1,185 @@
+"""Which chats a list shows, in their order: ids only, each group by an index that already has that order.
+
+Plain SQL, because the shape matters: for each channel (and status) the newest few are taken from their own index and
+then merged, so that a quiet channel beside a busy one, or the last page of a million, costs what the first one does.
+Every value goes in as a parameter; what is pasted together are the fixed pieces below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from bridge import words
+from bridge.models import AT_WORK, Contact, Conversation, Message, Ticket
+from bridge.windows import LENGTH
+from channels_setup.models import ApiChannel
+
+MOST_HITS = 1_000  # people, and messages, that a search looks at: the newest ones
+
+AT_WORK_SQL = f"c.request_status IN {AT_WORK}"
+WAITING_SQL = f"c.last_direction = 'inbound' AND {AT_WORK_SQL}"
+UNASSIGNED_SQL = f"c.assignee_id IS NULL AND {AT_WORK_SQL}"
+MINE_SQL = "c.assignee_id = %(me)s"
+LIVE = tuple(status for status in Ticket.Status.values if status not in Ticket.ENDED)
+
+WINDOW = "SELECT FROM bridge_servicewindow w WHERE w.conversation_id = c.id AND w.state = 'open'"
+IS_FREE = "c.api_channel_id IN (SELECT id FROM channels_setup_apichannel WHERE kind = ANY(%(free)s))"
+# A window is open at most so long after the client's last word: what is older need not be looked at.
+RECENT = "c.last_message_at > %(now)s - %(length)s"
+CLOSES = f"({RECENT} AND EXISTS ({WINDOW} AND w.expires_at > %(now)s AND w.expires_at < %(soon)s))"
+STAYS_OPEN = f"({RECENT} AND EXISTS ({WINDOW} AND w.expires_at >= %(soon)s))"
+IS_SHUT = f"NOT EXISTS ({WINDOW} AND w.expires_at > %(now)s)"
+
+NEWEST = """
+SELECT c.id, c.last_message_at FROM unnest(%(channels)s::bigint[]) AS channel(id) {statuses}
+CROSS JOIN LATERAL (
+    SELECT c.id, c.last_message_at FROM bridge_conversation c
+    WHERE c.chat_channel_id = channel.id AND {conditions}
+    ORDER BY c.last_message_at DESC, c.id DESC LIMIT %(limit)s
+) c ORDER BY c.last_message_at DESC, c.id DESC LIMIT %(limit)s
+"""
+NEWEST_AT_ONCE = """
+SELECT c.id, c.last_message_at FROM bridge_conversation c
+WHERE c.chat_channel_id = ANY(%(channels)s) AND {conditions}
+ORDER BY c.last_message_at DESC, c.id DESC LIMIT %(limit)s
+"""
+FIRST_TO_SHUT = """
+SELECT c.id, w.expires_at FROM bridge_servicewindow w JOIN bridge_conversation c ON c.id = w.conversation_id
+WHERE w.state = 'open' AND c.chat_channel_id = ANY(%(channels)s) AND {conditions}
+ORDER BY w.expires_at, c.id LIMIT %(limit)s
+"""
+COUNTS = """
+SELECT {} FROM (SELECT %(channels)s::bigint[] AS ids) mine
+"""
+COUNT_EACH = """
+(SELECT count(*) FROM (SELECT FROM unnest(mine.ids) AS channel(id) CROSS JOIN LATERAL (
+    SELECT FROM bridge_conversation c WHERE c.chat_channel_id = channel.id AND {} LIMIT %(most)s) c LIMIT %(most)s) few)
+"""
+COUNT_MINE = f"""
+(SELECT count(*) FROM (SELECT FROM bridge_conversation c
+    WHERE {MINE_SQL} AND {AT_WORK_SQL} AND c.chat_channel_id = ANY(mine.ids) LIMIT %(most)s) few)
+"""
+
+Found = list[tuple[int, datetime]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """Which chats at all: whoever looks, and what they have chosen."""
+
+    channels: list[int]
+    me: int
+    now: datetime
+    soon: datetime
+    free: list[str]  # kinds that know no window
+    conditions: list[str] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)  # of the request; empty: any
+    hits: list[int] | None = None  # what a search found; None: nothing was searched
+
+    def values(self, **more: Any) -> dict[str, Any]:
+        return {
+            "channels": self.channels,
+            "me": self.me,
+            "now": self.now,
+            "soon": self.soon,
+            "length": LENGTH,
+            "free": self.free,
+            "statuses": self.statuses,
+            "hits": self.hits,
+            **more,
+        }
+
+
+def newest(scope: Scope, *conditions: str, after: tuple[datetime, int] | None, limit: int) -> Found:
+    """By the last word, the newest first."""
+    chosen = [*scope.conditions, *conditions]
+    if after is not None:
+        chosen.append("(c.last_message_at, c.id) < (%(moment)s, %(last)s)")
+    by_person = MINE_SQL in scope.conditions
+    statuses = ""
+    if scope.statuses and (by_person or scope.hits is not None):
+        chosen.append("c.request_status = ANY(%(statuses)s)")
+    elif scope.statuses:
+        statuses = "CROSS JOIN unnest(%(statuses)s::int[]) AS wanted(status)"
+        chosen.append("c.request_status = wanted.status")
+    if scope.hits is not None:
+        chosen.append("c.id = ANY(%(hits)s)")
+    shape = NEWEST_AT_ONCE if by_person or scope.hits is not None else NEWEST
+    statement = shape.format(statuses=statuses, conditions=" AND ".join(chosen) or "TRUE")
+    moment, last = after or (None, None)
+    return _rows(statement, scope.values(limit=limit, moment=moment, last=last))
+
+
+def first_to_shut(
+    scope: Scope, *, since: datetime, until: datetime | None, after: tuple[datetime, int] | None, limit: int
+) -> Found:
+    """By the window's end, the nearest first; those whose end lies in ``[since, until)``."""
+    chosen = [*scope.conditions, "w.expires_at >= %(since)s"]
+    if until is not None:
+        chosen.append("w.expires_at < %(until)s")
+    if after is not None:
+        chosen.append("(w.expires_at, c.id) > (%(moment)s, %(last)s)")
+    if scope.statuses:
+        chosen.append("c.request_status = ANY(%(statuses)s)")
+    if scope.free:
+        chosen.append(f"NOT {IS_FREE}")
+    moment, last = after or (None, None)
+    values = scope.values(limit=limit, since=since, until=until, moment=moment, last=last)
+    return _rows(FIRST_TO_SHUT.format(conditions=" AND ".join(chosen)), values)
+
+
+def stays_open(scope: Scope) -> str:
+    return f"({STAYS_OPEN} OR {IS_FREE})" if scope.free else STAYS_OPEN
+
+
+def is_shut(scope: Scope) -> str:
+    return f"{IS_SHUT} AND NOT {IS_FREE}" if scope.free else IS_SHUT
+
+
+def counts(channels: Sequence[int], *, me: int, most: int) -> tuple[int, int, int]:
+    """Waiting for us, mine, unassigned: each counted to ``most`` and no further; one query."""
+    each = (COUNT_EACH.format(WAITING_SQL), COUNT_MINE, COUNT_EACH.format(UNASSIGNED_SQL))
+    with connection.cursor() as cursor:
+        cursor.execute(COUNTS.format(", ".join(each)), {"channels": list(channels), "me": me, "most": most})
+        waiting, mine, unassigned = cursor.fetchone()
+    return waiting, mine, unassigned
+
+
+def people(query: str, *, api_channels: Sequence[int]) -> list[QuerySet[Contact]]:
+    """People by the beginnings of their names' words or digits of the phone, and by the provider's id.
+
+    Two questions and not one, because each has an index and "or" between them would have none.
+    """
+    found = [Contact.objects.filter(api_channel__in=list(api_channels), external_id=query)]
+    asked = words.person(query)
+    if asked is not None:
+        found.append(Contact.objects.annotate(words=words.contact_words()).filter(words=asked))
+    return found
+
+
+def hits(channels: Sequence[int], query: str) -> tuple[set[int], dict[int, int]]:
+    """The chats a search finds: by the person, and by what was said (chat -> its newest such message)."""
+    visible = Conversation.objects.filter(chat_channel__in=list(channels)).order_by("-pk").values_list("pk", flat=True)
+    named: set[int] = set()
+    for found in people(query, api_channels=list(ApiChannel.objects.values_list("pk", flat=True))):
+        named.update(visible.filter(contact__in=found.values("pk"))[:MOST_HITS])
+    said: dict[int, int] = {}
+    in_text = words.said(query)
+    if in_text is not None:
+        messages = Message.objects.filter(conversation__chat_channel__in=list(channels))
+        messages = messages.annotate(words=words.message_words()).filter(words=in_text).order_by("-pk")
+        for conversation_id, message_id in messages.values_list("conversation", "pk")[:MOST_HITS]:
+            said.setdefault(conversation_id, message_id)
+    return named, said
+
+
+def _rows(statement: str, values: dict[str, Any]) -> Found:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchall()

@@ -1,0 +1,40 @@
+"""When people answer: a channel's working hours, in the portal's time zone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta, tzinfo
+
+SATURDAY = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkingHours:
+    """From ``start`` to ``end`` on the same day, on weekends too or not."""
+
+    start: time
+    end: time
+    weekends: bool
+    zone: tzinfo
+
+    def is_at_work(self, moment: datetime) -> bool:
+        local = moment.astimezone(self.zone)
+        return self._is_day(local) and self.start <= local.time() < self.end
+
+    def end_of_day(self, moment: datetime) -> datetime:
+        return self._at(moment.astimezone(self.zone), self.end)
+
+    def next_start(self, moment: datetime) -> datetime:
+        """The first beginning of a working day after ``moment``."""
+        day = moment.astimezone(self.zone)
+        begins = self._at(day, self.start)
+        while begins <= moment or not self._is_day(begins):
+            day += timedelta(days=1)
+            begins = self._at(day, self.start)
+        return begins
+
+    def _is_day(self, local: datetime) -> bool:
+        return self.weekends or local.weekday() < SATURDAY
+
+    def _at(self, local: datetime, at: time) -> datetime:
+        return datetime.combine(local.date(), at, tzinfo=self.zone)

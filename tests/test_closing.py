@@ -1,0 +1,253 @@
+"""Windows that close on unanswered words: who is told, when, and only once."""
+
+import threading
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from bridge import closing, conversations, relay, tickets
+from bridge.models import Conversation, ServiceWindow, Ticket, WindowWarning
+from channels_setup.hours import WorkingHours
+from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.providers.base import ContactInfo, MessageReceived
+from tests.factories import ApiChannelFactory, UserFactory, boris, gleb
+
+pytestmark = pytest.mark.django_db
+
+MOSCOW = ZoneInfo("Europe/Moscow")
+OFFICE = WorkingHours(start=time(9), end=time(18), weekends=False, zone=MOSCOW)
+MARK = timedelta(hours=1)
+
+
+@pytest.fixture
+def channel() -> ApiChannel:
+    return ApiChannelFactory()
+
+
+def writes(channel: ApiChannel, name: str = "Анна", *, left: timedelta = timedelta(minutes=50)) -> Conversation:
+    """Somebody wrote so long ago that this much is left of the window."""
+    assert channel.lands_in
+    fact = MessageReceived(contact=ContactInfo(external_id=name, name=name), text="Ау?")
+    chat = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=channel.lands_in)])[0]
+    expires_at = timezone.now() + left
+    ServiceWindow.objects.filter(conversation=chat.conversation).update(
+        expires_at=expires_at, opened_at=expires_at - timedelta(hours=24)
+    )
+    return chat.conversation
+
+
+def marks() -> list[int]:
+    return list(WindowWarning.objects.order_by("pk").values_list("mark", flat=True))
+
+
+# --- once ------------------------------------------------------------------------------------------------
+
+
+def test_each_mark_warns_once(channel: ApiChannel) -> None:
+    chat = writes(channel, left=timedelta(hours=3))
+    now = timezone.now()
+
+    assert [closing.warn(now=now), closing.warn(now=now)] == [1, 0]
+    assert closing.warn(now=now + timedelta(hours=2, minutes=10)) == 1
+    assert closing.warn(now=now + timedelta(hours=2, minutes=50)) == 1
+    assert closing.warn(now=now + timedelta(hours=2, minutes=59)) == 0
+    assert marks() == [240, 60, 15]
+    assert chat.windows.get().warned_at is not None
+
+
+def test_after_standing_still_only_the_nearest_mark_is_told(channel: ApiChannel) -> None:
+    writes(channel, left=timedelta(minutes=10))
+
+    closing.warn()
+    closing.warn()
+
+    assert marks() == [15]
+
+
+def test_a_window_that_was_prolonged_begins_anew(channel: ApiChannel) -> None:
+    writes(channel, left=timedelta(minutes=10))
+    closing.warn()
+
+    chat = writes(channel, left=timedelta(minutes=50))
+    assert chat.windows.get().warned_at is None
+    closing.warn()
+
+    assert marks() == [15, 60]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_beats_at_once_warn_once(channel: ApiChannel) -> None:
+    for number in range(30):
+        writes(channel, f"К{number}", left=timedelta(minutes=5 + number * 5))
+    begin = threading.Barrier(4)
+
+    def beat() -> None:
+        begin.wait()
+        for _again in range(3):
+            closing.warn()
+        connection.close()
+
+    beats = [threading.Thread(target=beat) for _number in range(4)]
+    for each in beats:
+        each.start()
+    for each in beats:
+        each.join()
+    closing.warn()
+
+    assert WindowWarning.objects.count() == WindowWarning.objects.values("window").distinct().count() == 30
+
+
+# --- only when it matters --------------------------------------------------------------------------------
+
+
+def test_who_has_been_answered_or_closed_is_not_warned_of(channel: ApiChannel) -> None:
+    answered = writes(channel, "Отвеченная")
+    relay.hand_in(conversation_id=answered.pk, text="Едет", author=boris(channel.lands_in))
+    for name, status in (("Закрытая", Ticket.Status.CLOSED), ("Решённая", Ticket.Status.SOLVED)):
+        chat = writes(channel, name)
+        tickets.set_ticket_status(Ticket.objects.get(conversation=chat).pk, status=status)
+    writes(channel, "Далёкая", left=timedelta(hours=20))
+
+    assert closing.warn() == 0
+
+
+def test_the_marks_are_a_setting(channel: ApiChannel, settings: Any) -> None:
+    writes(channel, left=timedelta(minutes=50))
+
+    settings.WINDOW_WARNING_MINUTES = [30, 0]
+    assert closing.warn() == 0
+    settings.WINDOW_WARNING_MINUTES = [55]
+    assert closing.warn() == 1
+
+
+# --- working hours ---------------------------------------------------------------------------------------
+
+
+def at(day: int, hour: int, minute: int = 0) -> datetime:
+    """In November 2026, where the 23rd is a Monday; Moscow's time."""
+    return datetime(2026, 11, day, hour, minute, tzinfo=MOSCOW).astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("now", "until"),
+    [
+        (at(23, 12), at(23, 13)),  # in the middle of the day: the mark itself
+        (at(23, 17, 29), at(23, 18, 29)),
+        (at(23, 17, 31), at(24, 10)),  # before the day ends: all that would come up until the morning
+        (at(23, 18), None),  # nobody is there
+        (at(24, 8, 59), None),
+        (at(24, 9), at(24, 10)),
+        (at(27, 17, 45), at(30, 10)),  # Friday: until Monday
+        (at(28, 12), None),  # Saturday
+    ],
+)
+def test_a_mark_out_of_hours_is_taken_before_the_day_ends(now: datetime, until: datetime | None) -> None:
+    assert closing.reached(OFFICE, MARK, now=now) == until
+    assert closing.reached(None, MARK, now=now) == now + MARK
+
+
+def test_weekends_may_be_working_days() -> None:
+    always = WorkingHours(start=time(9), end=time(18), weekends=True, zone=MOSCOW)
+
+    assert closing.reached(always, MARK, now=at(28, 12)) == at(28, 13)
+    assert closing.reached(always, MARK, now=at(27, 17, 45)) == at(28, 10)
+
+
+def test_a_channel_keeps_its_own_hours(channel: ApiChannel) -> None:
+    other = ApiChannelFactory()
+    assert channel.lands_in and other.lands_in
+    ChatChannel.objects.filter(pk=channel.lands_in.pk).update(
+        work_from=time(9), work_until=time(18), work_weekends=False
+    )
+    now = at(28, 12)
+    for each in (channel, other):
+        chat = writes(each, "Анна")
+        ends = now + timedelta(minutes=30)
+        ServiceWindow.objects.filter(conversation=chat).update(opened_at=ends - timedelta(hours=24), expires_at=ends)
+
+    closing.warn(now=now)
+
+    assert WindowWarning.objects.get().chat_channel == other.lands_in
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends"), [(time(9), None), (None, time(18)), (time(18), time(9)), (time(9), time(9))]
+)
+def test_half_a_working_day_is_refused(begins: time | None, ends: time | None) -> None:
+    with pytest.raises(ValidationError) as refused:
+        ChatChannel(name="Магазин", work_from=begins, work_until=ends).full_clean()
+
+    assert "work_until" in refused.value.message_dict
+
+
+# --- who is told -----------------------------------------------------------------------------------------
+
+
+def told(user: Any, *, after: int = 0) -> list[str]:
+    client = Client()
+    client.force_login(user)
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    news = client.get(f"/chats/news/?warned={after}").json()
+    return [item["title"].replace("\u00a0", " ") for item in news.get("warnings", {}).get("items", [])]
+
+
+def test_the_assignee_is_told_and_without_one_all_who_answer_there(channel: ApiChannel) -> None:
+    assert channel.lands_in
+    lena = UserFactory(username="lena")
+    channel.lands_in.operators.add(lena)
+    operator = boris(channel.lands_in)
+    mine = writes(channel, "Моя")
+    tickets.assign(mine.pk, user_id=operator.pk)
+    writes(channel, "Ничья", left=timedelta(minutes=40, seconds=30))
+
+    closing.warn()
+
+    assert set(told(operator)) == {"Моя: the window closes in 49 min", "Ничья: the window closes in 40 min"}
+    assert told(lena) == ["Ничья: the window closes in 40 min"]
+    assert told(gleb()) == []
+    assert told(operator, after=WindowWarning.objects.latest("pk").pk) == []
+
+
+def test_what_was_answered_meanwhile_is_not_told_any_more(channel: ApiChannel) -> None:
+    chat = writes(channel)
+    closing.warn()
+    relay.hand_in(conversation_id=chat.pk, text="Едет", author=boris(channel.lands_in))
+
+    client = Client()
+    client.force_login(boris())
+    news = client.get("/chats/news/?warned=0").json()
+
+    assert news["warnings"]["items"] == []
+    assert news["warnings"]["last"] == WindowWarning.objects.get().pk
+
+
+def test_a_warning_wakes_the_idle_poll_of_those_it_is_for(channel: ApiChannel) -> None:
+    client = Client()
+    client.force_login(boris(channel.lands_in))
+    writes(channel)
+    first = client.get("/chats/news/?warned=0").json()
+    address = f"/chats/news/?warned=0&list={first['list']['version']}"
+    headers = {"Okno-Pass": first["pass"]}
+    assert client.get(address, headers=headers).status_code == 204
+
+    closing.warn()
+
+    assert client.get(address, headers=headers).json()["warnings"]["items"][0]["text"] == "Ау?"
+
+
+def test_the_list_marks_what_was_warned_of(channel: ApiChannel) -> None:
+    writes(channel)
+    client = Client()
+    client.force_login(boris(channel.lands_in))
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    assert "You have been warned." not in client.get("/chats/").content.decode()
+
+    closing.warn()
+
+    assert "You have been warned." in client.get("/chats/").content.decode()

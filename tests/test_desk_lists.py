@@ -1,0 +1,362 @@
+"""The list of chats: search, filters, order, pages; and the poll that keeps it fresh for next to nothing."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.db import connection
+from django.db.models import F
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone, translation
+
+from bridge import conversations, relay, tickets
+from bridge.desk import listing, texts
+from bridge.models import Contact, Conversation, ServiceWindow, Ticket
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import ContactInfo, MessageReceived
+from tests.factories import ApiChannelFactory, boris, gleb, vera
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def in_english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
+
+
+@pytest.fixture
+def channel() -> ApiChannel:
+    return ApiChannelFactory()
+
+
+@pytest.fixture
+def desk(channel: ApiChannel, client: Client) -> Client:
+    """Boris before his desk."""
+    client.force_login(boris(channel.lands_in))
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    return client
+
+
+def writes(
+    channel: ApiChannel, name: str, text: str = "?", *, ago: timedelta = timedelta(0), phone: str = ""
+) -> Conversation:
+    chat_channel = channel.lands_in
+    assert chat_channel
+    fact = MessageReceived(contact=ContactInfo(external_id=name, name=name, phone=phone), text=text)
+    chat = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=chat_channel)])[
+        0
+    ].conversation
+    if ago:
+        ServiceWindow.objects.filter(conversation=chat).update(
+            opened_at=F("opened_at") - ago, expires_at=F("expires_at") - ago
+        )
+        Conversation.objects.filter(pk=chat.pk).update(last_message_at=timezone.now() - ago)
+    chat.refresh_from_db()
+    return chat
+
+
+def names(response: Any) -> list[str]:
+    return re.findall(r'<b class="cut">(.*?)</b>', response.content.decode())
+
+
+def pages(desk: Client, address: str) -> Iterator[list[str]]:
+    """Every page of a list, as one scrolls through it."""
+    while address:
+        html = desk.get(address).content.decode()
+        yield re.findall(r'<b class="cut">(.*?)</b>', html)
+        more = re.search(r'href="(/chats/\?[^"]*)" data-more', html)
+        address = more.group(1).replace("&amp;", "&") if more else ""
+
+
+# --- search ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("сапог", ["Анна Соколова"]),  # said: «Сапоги приехали?»
+        ("приехать сапог", ["Анна Соколова"]),  # the same words in other forms
+        ("уехать сапоги", []),
+        ("сапоги приехали", ["Анна Соколова"]),
+        ("delivery", ["John Snow"]),  # said: "Where are my deliveries?"
+        ("счет", ["Игорь Панин"]),  # said: «Счёт не пришёл»
+        ("ПАН", ["Игорь Панин"]),
+        ("игорь пан", ["Игорь Панин"]),
+        ("777-40", ["Игорь Панин"]),
+        ("+7 921 777 40 12", ["Игорь Панин"]),
+        ("12", []),
+        ("4012", ["Игорь Панин"]),
+        ("петр", ["Пётр Ёлкин"]),
+        ("елкин", ["Пётр Ёлкин"]),
+        ("Никого", []),
+        ("' & | !( :*", []),
+        ("%_\\", []),
+    ],
+)
+def test_search_finds_by_name_by_phone_and_by_what_was_said(
+    desk: Client, channel: ApiChannel, query: str, found: list[str]
+) -> None:
+    writes(channel, "Анна Соколова", "Добрый день! Сапоги приехали?", phone="79210000001")
+    writes(channel, "John Snow", "Where are my deliveries?", phone="447700900000")
+    writes(channel, "Игорь Панин", "Счёт не пришёл", phone="79217774012")
+    writes(channel, "Пётр Ёлкин", "!", phone="")
+
+    assert names(desk.get("/chats/", {"q": query})) == found
+
+
+def test_what_was_said_is_shown_marked_and_opens_at_its_place(desk: Client, channel: ApiChannel) -> None:
+    chat = writes(channel, "Анна", "Скажите, <b>сапоги</b> «Нева» ещё есть?")
+    said = chat.messages.get()
+    writes(channel, "Анна", "Спасибо, уже не нужно")
+
+    html = desk.get("/chats/", {"q": "сапог"}).content.decode()
+
+    assert "&lt;b&gt;<mark>сапоги</mark>&lt;/b&gt;" in html
+    assert f"/chats/{chat.pk}/?q=%D1%81%D0%B0%D0%BF%D0%BE%D0%B3&amp;at={said.pk}" in html
+
+
+def test_what_is_shown_of_a_hit_is_safe_and_short() -> None:
+    assert texts.around("<script>" + "слово " * 40 + "ключ" + " конец" * 40, "ключи").count("<mark>ключ</mark>") == 1
+    assert "<script>" not in texts.around("<script>ключ", "ключ")
+    assert len(texts.around("много " * 500 + "слов", "слов")) < 200
+
+
+def test_a_search_stays_in_ones_own_channels(desk: Client, channel: ApiChannel) -> None:
+    writes(ApiChannelFactory(), "Чужая Анна", "Сапоги?", phone="79210000009")
+
+    for query in ("анна", "сапоги", "79210000009", "Чужая Анна"):
+        assert names(desk.get("/chats/", {"q": query})) == []
+
+
+def test_a_very_long_text_is_taken_in_and_found_by_its_beginning(desk: Client, channel: ApiChannel) -> None:
+    writes(channel, "Анна", "Начало. " + "длинно " * 200_000)
+
+    assert names(desk.get("/chats/", {"q": "начало"})) == ["Анна"]
+
+
+# --- filters and order -----------------------------------------------------------------------------------
+
+
+def test_filters_narrow_by_channel_status_and_window(channel: ApiChannel, client: Client) -> None:
+    other = ApiChannelFactory()
+    writes(channel, "Скоро", ago=timedelta(hours=22))
+    writes(channel, "Поздно", ago=timedelta(hours=30))
+    solved = writes(channel, "Решена")
+    tickets.set_ticket_status(Ticket.objects.get(conversation=solved).pk, status=Ticket.Status.SOLVED)
+    closed = writes(channel, "Закрыта", ago=timedelta(hours=1))
+    tickets.set_ticket_status(Ticket.objects.get(conversation=closed).pk, status=Ticket.Status.CLOSED)
+    writes(other, "Другая")
+    client.force_login(vera())
+    assert other.lands_in
+
+    def found(**filters: Any) -> set[str]:
+        return set(names(client.get("/chats/", filters)))
+
+    assert found(channel=other.lands_in.pk) == {"Другая"}
+    assert found(status=int(Ticket.Status.SOLVED)) == {"Решена"}
+    assert found(status="live") == {"Скоро", "Поздно", "Решена", "Другая"}
+    assert found(window="closing") == {"Скоро"}
+    assert found(window="shut") == {"Поздно"}
+    assert found(window="open", status="live") == {"Решена", "Другая"}
+    assert found(window="closing", sort="newest") == {"Скоро"}
+    assert found(tab="waiting") == {"Скоро", "Поздно", "Другая"}
+    assert found(status=int(Ticket.Status.CLOSED), q="закр") == {"Закрыта"}
+    assert found(status="99", window="x", sort="y", channel="z") == {"Скоро", "Поздно", "Решена", "Закрыта", "Другая"}
+
+
+def test_the_order_is_by_time_left_or_by_the_newest(desk: Client, channel: ApiChannel) -> None:
+    for name, hours in (("Ночью", 10), ("Сейчас", 0), ("Вот-вот", 23), ("Вчера", 26), ("Утром", 3)):
+        writes(channel, name, ago=timedelta(hours=hours))
+
+    assert names(desk.get("/chats/")) == ["Вот-вот", "Сейчас", "Утром", "Ночью", "Вчера"]
+    assert names(desk.get("/chats/?sort=left")) == ["Вот-вот", "Ночью", "Утром", "Сейчас", "Вчера"]
+    assert names(desk.get("/chats/?sort=newest")) == ["Сейчас", "Утром", "Ночью", "Вот-вот", "Вчера"]
+
+
+def test_the_filters_are_kept_by_tabs_rows_and_the_link_to_older_ones(
+    desk: Client, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "PAGE", 1)
+    chat = writes(channel, "Анна", ago=timedelta(hours=1))
+    writes(channel, "Игорь")
+
+    html = desk.get("/chats/?status=live&sort=newest").content.decode()
+
+    assert 'href="/chats/?status=live&amp;sort=newest&amp;tab=mine"' in html
+    older = re.search(r'href="(/chats/\?status=live&amp;sort=newest&amp;after=[^"]*)" data-more', html)
+    assert older
+    assert (
+        f'href="/chats/{chat.pk}/?status=live&amp;sort=newest"'
+        in desk.get(older.group(1).replace("&amp;", "&")).content.decode()
+    )
+
+
+@pytest.mark.parametrize("address", ["/chats/", "/chats/?sort=left", "/chats/?sort=newest", "/chats/?tab=waiting"])
+def test_one_scrolls_through_all_without_gap_or_repeat(
+    channel: ApiChannel, client: Client, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr(listing, "PAGE", 3)
+    client.force_login(vera())
+    other = ApiChannelFactory()
+    for number, hours in enumerate([0, 1, 2, 3, 20, 21, 22, 23, 30, 31, 32]):
+        writes(channel if number % 3 else other, f"К{number}", ago=timedelta(hours=hours))
+    moment = timezone.now() - timedelta(hours=2)
+    Conversation.objects.filter(contact__name__in=["К1", "К2", "К3"]).update(last_message_at=moment)
+
+    seen = [name for page in pages(client, address) for name in page]
+
+    assert len(seen) == len(set(seen)) == 11
+
+
+def test_a_chat_says_where_its_request_stands_however_it_came_there(channel: ApiChannel) -> None:
+    chat = writes(channel, "Анна")
+    ticket = Ticket.objects.get()
+
+    def status() -> Any:
+        chat.refresh_from_db()
+        return chat.request_status
+
+    assert status() == Ticket.Status.NEW
+    relay.hand_in(conversation_id=chat.pk, text="Едет", author=boris(channel.lands_in))
+    assert status() == Ticket.Status.OPEN
+    tickets.set_ticket_status(ticket.pk, status=Ticket.Status.SOLVED)
+    assert status() == Ticket.Status.SOLVED
+    writes(channel, "Анна", "И ещё")
+    assert status() == Ticket.Status.OPEN
+    tickets.set_ticket_status(ticket.pk, status=Ticket.Status.CLOSED)
+    assert status() == Ticket.Status.CLOSED
+    writes(channel, "Анна", "Снова я")
+    assert status() == Ticket.Status.NEW
+    tickets.set_ticket_status(ticket.pk, status=Ticket.Status.SPAM)  # an old one changes nothing
+    assert status() == Ticket.Status.NEW
+
+
+# --- the cost --------------------------------------------------------------------------------------------
+
+ADDRESSES = (
+    "/chats/",
+    "/chats/?tab=waiting",
+    "/chats/?tab=mine",
+    "/chats/?tab=unassigned&sort=left",
+    "/chats/?status=live&window=open",
+    "/chats/?q=клиент",
+    "/chats/?q=сапоги",
+    "/chats/?q=7921",
+)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_list_costs_as_many_questions_however_long_it_is(desk: Client, channel: ApiChannel, address: str) -> None:
+    def asked() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert desk.get(address).status_code == 200
+        return len(captured)
+
+    made = [writes(channel, f"Клиент {n}", "Где сапоги?", phone=f"7921000{n:04}") for n in range(3)]
+    tickets.assign(made[0].pk, user_id=boris().pk)
+    few = asked()
+    for number in range(3, 35):
+        chat = writes(
+            channel, f"Клиент {number}", "Где сапоги?", phone=f"7921000{number:04}", ago=timedelta(hours=number)
+        )
+        if number % 2:
+            tickets.assign(chat.pk, user_id=boris().pk)
+
+    assert asked() == few
+    assert few <= 18
+
+
+def test_no_list_reads_a_whole_table(desk: Client, channel: ApiChannel) -> None:
+    """With sequential scans forbidden PostgreSQL takes one only where no index would do."""
+    for number in range(5):
+        writes(channel, f"Клиент {number}", "Где сапоги?", phone=f"7921000{number:04}")
+    with CaptureQueriesContext(connection) as captured:
+        for address in ADDRESSES:
+            desk.get(address)
+    tables = ("bridge_conversation", "bridge_message", "bridge_contact", "bridge_servicewindow", "bridge_ticket")
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        for query in captured.captured_queries:
+            if not query["sql"].lstrip().upper().startswith(("SELECT", "WITH")):
+                continue
+            cursor.execute(f"EXPLAIN {query['sql']}")
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+            scanned = [table for table in tables if f"Seq Scan on {table}" in plan]
+            assert scanned == [], plan
+
+
+# --- the poll --------------------------------------------------------------------------------------------
+
+
+def poll(desk: Client, chat: Conversation | None = None) -> tuple[str, dict[str, str]]:
+    """Address and header with which an open page asks what is new."""
+    known = f"chat={chat.pk}&" if chat else ""
+    first = desk.get(f"/chats/news/?{known}").json()
+    thread = f"&thread={first['thread']['version']}" if chat else ""
+    return f"/chats/news/?{known}list={first['list']['version']}{thread}", {"Okno-Pass": first["pass"]}
+
+
+@pytest.mark.parametrize("with_chat", [False, True])
+def test_an_idle_poll_is_one_query_and_an_empty_answer(desk: Client, channel: ApiChannel, with_chat: bool) -> None:
+    chat = writes(channel, "Анна")
+    desk.post(f"/chats/{chat.pk}/seen/")
+    address, headers = poll(desk, chat if with_chat else None)
+
+    with CaptureQueriesContext(connection) as captured:
+        answer = desk.get(address, headers=headers)
+
+    assert (answer.status_code, answer.content, len(captured)) == (204, b"", 1)
+
+
+def test_without_its_pass_a_poll_is_told_a_new_one(desk: Client, channel: ApiChannel) -> None:
+    writes(channel, "Анна")
+    address, _headers = poll(desk)
+
+    for bad in ({}, {"Okno-Pass": "made:up"}):
+        answer = desk.get(address, headers=bad).json()
+        assert desk.get(address, headers={"Okno-Pass": answer["pass"]}).status_code == 204
+
+
+def test_a_pass_is_of_no_use_to_anybody_else(desk: Client, channel: ApiChannel) -> None:
+    chat = writes(channel, "Анна")
+    address, headers = poll(desk, chat)
+    stranger, outside = Client(), Client()
+    stranger.force_login(gleb())
+
+    assert stranger.get(address, headers=headers).status_code == 404
+    assert outside.get(address, headers=headers).status_code == 302
+
+
+def test_a_pass_ends_with_the_session(desk: Client, channel: ApiChannel) -> None:
+    address, headers = poll(desk)
+    Session.objects.all().delete()
+
+    assert desk.get(address, headers=headers).status_code == 302
+
+
+def test_a_poll_notices_what_happened(desk: Client, channel: ApiChannel) -> None:
+    chat = writes(channel, "Анна")
+    address, headers = poll(desk)
+
+    tickets.assign(chat.pk, user_id=boris().pk)
+    assert "list" in desk.get(address, headers=headers).json()
+    address, headers = poll(desk)
+    tickets.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED)
+    assert "list" in desk.get(address, headers=headers).json()
+    address, headers = poll(desk, chat)
+    Contact.objects.update(name="Анна Соколова")
+    assert "thread" in desk.get(address, headers=headers).json()
+
+
+def test_a_channel_that_was_taken_away_is_noticed_with_the_next_pass(desk: Client, channel: ApiChannel) -> None:
+    writes(channel, "Анна")
+    address, _headers = poll(desk)
+    assert channel.lands_in
+    channel.lands_in.operators.clear()
+
+    assert "Анна" not in desk.get(address).content.decode()
