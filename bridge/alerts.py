@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup.models import ApiChannel, ChannelState
+from channels_setup.models import ChannelState
 
-from . import windows
-from .models import Alert, Breaker, Message
+from . import reasons, windows
+from .models import Alert, Breaker, Delivery
 
 logger = logging.getLogger(__name__)
 
@@ -23,17 +23,20 @@ Kind = Alert.Kind
 SENTENCES: Mapping[str, Promise] = {
     Kind.BREAKER: _("“%(channel)s” cannot be reached. Messages wait; we look again every few minutes."),
     Kind.STUCK: _("A message on “%(channel)s” has failed four times: %(why)s"),
-    Kind.FAILING_LONG: _("“%(channel)s” has been failing for %(days)s days. After five days it is paused."),
+    Kind.FAILING_LONG: _(
+        "“%(channel)s” has been failing for %(days)s days (%(percent)s %% of five). "
+        "Then it is paused, with everything kept."
+    ),
     Kind.SWITCHED_OFF: _(
         "“%(channel)s” was paused by the portal: %(why)s Nothing is lost; resume it when it is mended."
     ),
+    Kind.MISMATCH: _("%(count)s messages on “%(channel)s” stand differently on the two sides."),
     Kind.UNCONFIRMED: _("%(count)s messages on “%(channel)s” were taken but have had no status for %(hours)s hours."),
 }
 
 STUCK_AT = 4  # failures of one message
 SWITCHED_OFF_AFTER = timedelta(days=5)
-NOTICED_AT = (0.5, 0.7, 0.9)  # of SWITCHED_OFF_AFTER
-UNCONFIRMED_HOURS = 6
+NOTICED_AT = (90, 70, 50)  # percent of SWITCHED_OFF_AFTER: each is an alert of its own
 
 
 def raise_alert(kind: str, *, api_channel_id: int, delivery_id: int | None = None, **details: object) -> None:
@@ -56,26 +59,34 @@ def _standing(kind: str, *, api_channel_id: int, delivery_id: int | None) -> Que
 
 
 def watch() -> int:
-    """Housekeeping: destinations that fail for days, and messages that nobody confirms; how many alerts stand."""
+    """Housekeeping: destinations that fail for days, alerts whose cause is gone; how many alerts stand."""
     _failing_for_days()
-    _unconfirmed()
+    _stuck_no_more()
     return Alert.objects.filter(settled_at=None).count()
 
 
 def _failing_for_days() -> None:
+    """At 50, 70 and 90 % of five days an alert; then the channel is paused, once, and everything is kept.
+
+    A channel that is paused does not fail: when it is resumed the five days begin anew.
+    """
     now = windows.database_now()
-    troubled = Breaker.objects.filter(failing_since__lte=now - SWITCHED_OFF_AFTER * NOTICED_AT[0])
-    for row in troubled.select_related("api_channel"):
+    Breaker.objects.filter(api_channel__state=ChannelState.PAUSED, failing_since__lt=now).update(failing_since=now)
+    earliest = SWITCHED_OFF_AFTER * min(NOTICED_AT) / 100
+    troubled = Breaker.objects.filter(failing_since__lte=now - earliest).select_related("api_channel")
+    failing = set()
+    for row in troubled:
         assert row.failing_since is not None
         lasting = now - row.failing_since
-        if lasting >= SWITCHED_OFF_AFTER and row.api_channel.state != ChannelState.PAUSED:
-            row.api_channel.pause()
-            raise_alert(Kind.SWITCHED_OFF, api_channel_id=row.pk, why_code="failing_for_days")
-        elif any(lasting >= SWITCHED_OFF_AFTER * share for share in NOTICED_AT):
-            raise_alert(Kind.FAILING_LONG, api_channel_id=row.pk, days=round(lasting / timedelta(days=1), 1))
-    for alert in Alert.objects.filter(kind=Kind.FAILING_LONG, settled_at=None).exclude(
-        api_channel__in=troubled.values("pk")
-    ):
+        if _has_just_been_resumed(row):
+            Breaker.objects.filter(pk=row.pk).update(failing_since=now)
+        elif lasting >= SWITCHED_OFF_AFTER:
+            _switch_off(row, now=now)
+        else:
+            failing.add(row.pk)
+            percent = next(each for each in NOTICED_AT if lasting >= SWITCHED_OFF_AFTER * each / 100)
+            _note_failing(row.pk, percent=percent, days=round(lasting / timedelta(days=1), 1))
+    for alert in Alert.objects.filter(kind=Kind.FAILING_LONG, settled_at=None).exclude(api_channel__in=failing):
         settle(Kind.FAILING_LONG, api_channel_id=alert.api_channel_id)
     for alert in Alert.objects.filter(kind=Kind.SWITCHED_OFF, settled_at=None).exclude(
         api_channel__state=ChannelState.PAUSED
@@ -83,30 +94,35 @@ def _failing_for_days() -> None:
         settle(Kind.SWITCHED_OFF, api_channel_id=alert.api_channel_id)
 
 
-def _unconfirmed() -> None:
-    """Channels where the two sides disagree: taken by the provider, and no status came back although some do."""
-    now = windows.database_now()
-    for channel in ApiChannel.objects.all():
-        if not channel.provider.reports_status:
-            continue
-        sent = Message.objects.filter(api_channel=channel, direction=Message.Direction.OUTBOUND)
-        silent = sent.filter(
-            status=Message.Status.SENT,
-            status_at__lte=now - timedelta(hours=UNCONFIRMED_HOURS),
-            status_at__gt=now - timedelta(days=7),
-        ).count()
-        reports = silent and sent.filter(status__in=[Message.Status.DELIVERED, Message.Status.READ]).exists()
-        if silent and reports:
-            raise_alert(Kind.UNCONFIRMED, api_channel_id=channel.pk, count=silent, hours=UNCONFIRMED_HOURS)
-        else:
-            settle(Kind.UNCONFIRMED, api_channel_id=channel.pk)
+def _has_just_been_resumed(row: Breaker) -> bool:
+    """We paused it, and an admin has resumed it since: the alert still stands, the pause does not."""
+    paused_by_us = _standing(Kind.SWITCHED_OFF, api_channel_id=row.pk, delivery_id=None).exists()
+    return paused_by_us and row.api_channel.state != ChannelState.PAUSED
+
+
+def _switch_off(row: Breaker, *, now: datetime) -> None:
+    row.api_channel.pause()
+    Breaker.objects.filter(pk=row.pk).update(failing_since=now)
+    raise_alert(Kind.SWITCHED_OFF, api_channel_id=row.pk, why_code="failing_for_days")
+
+
+def _note_failing(channel_id: int, *, percent: int, days: float) -> None:
+    """A stage that is reached ends the alert of the one before and raises its own."""
+    standing = _standing(Kind.FAILING_LONG, api_channel_id=channel_id, delivery_id=None)
+    standing.exclude(details__percent=percent).update(settled_at=timezone.now())
+    raise_alert(Kind.FAILING_LONG, api_channel_id=channel_id, percent=percent, days=days)
+
+
+def _stuck_no_more() -> None:
+    """A message that was given up, taken back or put aside is a dead letter, and no longer stuck."""
+    Alert.objects.filter(kind=Kind.STUCK, settled_at=None).exclude(delivery__state__in=Delivery.UNFINISHED).update(
+        settled_at=timezone.now()
+    )
 
 
 def sentence(alert: Alert) -> str:
     """The alert in words, in the reader's language."""
-    from .reasons import sentence as why
-
     details = dict(alert.details)
     code = str(details.pop("why_code", ""))
-    values = {"channel": alert.api_channel.name, "why": why(code, for_admin=True) if code else "", **details}
-    return str(SENTENCES[alert.kind]) % values
+    why = reasons.sentence(code, for_admin=True) if code else ""
+    return str(SENTENCES[alert.kind]) % reasons.Gaps({"channel": alert.api_channel.name, "why": why, **details})

@@ -23,6 +23,7 @@ RETENTION = (
     ("bridge_idempotencykey", "created_at", "TRUE", "EVENT_RETENTION_DAYS"),
     ("bridge_windowwarning", "created_at", "TRUE", "EVENT_RETENTION_DAYS"),
     ("bridge_straystatus", "received_at", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("bridge_mismatch", "settled_at", "settled_at IS NOT NULL", "EVENT_RETENTION_DAYS"),
     (
         "channels_setup_handover",
         "created_at",

@@ -260,7 +260,7 @@ def sentence(code: str, details: Mapping[str, Any] | None = None, *, for_admin: 
     values = dict(details or {})
     if "why_code" in values:
         values["why"] = sentence(str(values.pop("why_code")), values, for_admin=for_admin)
-    return (text % _Gaps(values)).strip() if "%(" in text else text
+    return (text % Gaps(values)).strip() if "%(" in text else text
 
 
 def help_for(code: str, *, for_admin: bool = False) -> Help:
@@ -271,7 +271,7 @@ def help_for(code: str, *, for_admin: bool = False) -> Help:
     return reason.admin_help if for_admin else reason.help
 
 
-class _Gaps(dict[str, Any]):
+class Gaps(dict[str, Any]):
     """A value that nobody gave is left out of the sentence."""
 
     def __missing__(self, key: str) -> str:

@@ -8,7 +8,7 @@ from celery import shared_task
 
 from templates_registry import syncing
 
-from . import alerts, closing, doorbell, held, housekeeping, inbox, outbox, replay_many
+from . import alerts, closing, doorbell, held, housekeeping, inbox, outbox, reconciling, replay_many
 
 
 @shared_task
@@ -59,6 +59,11 @@ def replay_waiting() -> int:
 @shared_task
 def watch() -> int:
     return alerts.watch()
+
+
+@shared_task
+def reconcile() -> int:
+    return reconciling.reconcile()
 
 
 @shared_task

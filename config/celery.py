@@ -36,6 +36,7 @@ TIMETABLE: dict[str, tuple[str, float]] = {
     "sync_templates": ("housekeeping", 60),  # each channel hourly, by Registry.next_sync_at
     "replay_waiting": ("housekeeping", 5),
     "watch": ("housekeeping", 300),
+    "reconcile": ("housekeeping", 600),
     "prune": ("housekeeping", 3600),
 }
 

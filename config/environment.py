@@ -117,6 +117,12 @@ SETTINGS = (
         [240, 60, 15],
         "How long before a window closes operators are warned of a client's unanswered words. 0: never.",
     ),
+    Setting(
+        "RECONCILE_HOURS",
+        int,
+        6,
+        "How long a message may wait to go out, or be sent without a status, before it is shown as a mismatch.",
+    ),
     Setting("EVENT_RETENTION_DAYS", int, 30, "How long processed raw events and attempts are kept."),
     Setting("LANGUAGE", str, "ru", "The language where a browser asks for neither ru nor en."),
     Setting("TIME_ZONE", str, "Europe/Moscow", "The time zone of the pages."),

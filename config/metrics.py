@@ -16,7 +16,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from bridge import housekeeping, outbox, windows
-from bridge.models import Delivery, ServiceWindow, WebhookEvent
+from bridge.models import Delivery, Mismatch, ServiceWindow, WebhookEvent
 from channels_setup.models import ApiChannel
 
 
@@ -39,6 +39,11 @@ class Portal(Collector):
         for event_state in (WebhookEvent.State.NEW, WebhookEvent.State.FAILED):
             events.add_metric([event_state], WebhookEvent.objects.filter(state=event_state).count())
         yield events
+        mismatches = GaugeMetricFamily("okno_mismatches", "Messages the two sides disagree on.", labels=["kind"])
+        standing = Mismatch.objects.filter(settled_at=None).order_by()
+        for mismatch_kind, number in standing.values_list("kind").annotate(Count("pk")):
+            mismatches.add_metric([mismatch_kind], number)
+        yield mismatches
         still_open = ServiceWindow.objects.filter(state=ServiceWindow.State.OPEN).count()
         yield GaugeMetricFamily("okno_open_windows", "Service windows that are open.", value=still_open)
         channels = GaugeMetricFamily("okno_api_channels", "API channels by state.", labels=["state"])

@@ -1,16 +1,15 @@
 """A destination that is down: messages wait for it, probes ask, admins hear of it once."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db.models import F
-from django.utils import timezone
+from django.utils import timezone, translation
 
-from bridge import alerts, breaker, outbox
+from bridge import alerts, breaker, outbox, replay_many
 from bridge.models import Alert, Breaker, Delivery
 from channels_setup.models import ApiChannel, ChannelState
-from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory
+from tests.factories import ApiChannelFactory
 from tests.receiver import Receiver
 from tests.test_outbox import anna_writes, boris_answers, due_now
 
@@ -124,47 +123,83 @@ def test_the_fourth_failure_of_one_message_raises_an_alert_until_it_gets_through
     assert "(" not in alerts.sentence(Alert.objects.get(kind="stuck"))
 
 
-def test_five_days_of_failure_pause_the_channel_and_keep_everything(
+def failing_for(**span: float) -> None:
+    """Time passes: the destination has failed for so long when housekeeping looks."""
+    Breaker.objects.update(failing_since=timezone.now() - timedelta(**span))
+    for _ in range(2):
+        alerts.watch()
+
+
+def test_at_half_seventy_and_ninety_per_cent_of_five_days_an_alert_of_its_own(
     api_channel: ApiChannel, receiver: Receiver
 ) -> None:
     fail_in_a_row(api_channel, receiver)
-    for days, kind in [(2, None), (3, "failing_long"), (5, "switched_off")]:
-        Breaker.objects.update(failing_since=timezone.now() - timedelta(days=days))
-        for _ in range(2):
-            alerts.watch()
-        assert Alert.objects.filter(kind=kind).count() == (1 if kind else 0)
+    told = []
+    for hours in (59, 60, 70, 84, 100, 108, 119):
+        failing_for(hours=hours)
+        told.append([alert.details["percent"] for alert in Alert.objects.filter(kind="failing_long").order_by("pk")])
+        assert Alert.objects.filter(kind="failing_long", settled_at=None).count() == (1 if hours > 59 else 0)
+
+    assert told == [[], [50], [50], [50, 70], [50, 70], [50, 70, 90], [50, 70, 90]]
+    with translation.override("en"):
+        assert "(90 % of five)" in alerts.sentence(Alert.objects.get(kind="failing_long", settled_at=None))
+    api_channel.refresh_from_db()
+    assert api_channel.state != ChannelState.PAUSED
+
+
+def test_five_days_of_failure_pause_the_channel_once_and_keep_everything(
+    api_channel: ApiChannel, receiver: Receiver
+) -> None:
+    fail_in_a_row(api_channel, receiver)
+    failing_for(days=5)
 
     api_channel.refresh_from_db()
     assert api_channel.state == ChannelState.PAUSED
+    assert Alert.objects.get(kind="switched_off").settled_at is None
     assert Delivery.objects.filter(state="pending").count() == 10
+
+    # Resumed while the destination is still down: the five days begin anew.
+    api_channel.resume()
+    alerts.watch()
+    api_channel.refresh_from_db()
+    assert api_channel.state != ChannelState.PAUSED
+    assert Alert.objects.get(kind="switched_off").settled_at is not None
+
+
+def test_a_resumed_channel_and_a_replay_since_the_outage_deliver_all(
+    api_channel: ApiChannel, receiver: Receiver
+) -> None:
+    began = timezone.now().isoformat()
+    fail_in_a_row(api_channel, receiver)
+    gave_up = list(Delivery.objects.values_list("pk", flat=True)[:4])
+    Delivery.objects.filter(pk__in=gave_up).update(state="dead", reason="gave_up")
+    failing_for(days=5)
 
     receiver.answer("/hook", status=200)
     api_channel.resume()
+    replay_many.begin(replay_many.Chosen(since=began), what="again", by=None)
+    replay_many.work()
     probe_is_due()
     due_now()
     outbox.drain()
-    assert Delivery.objects.filter(state="delivered").count() == 10
+
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
     alerts.watch()
-    assert not Alert.objects.filter(settled_at=None).exclude(kind="stuck").exists()
+    assert not Alert.objects.filter(settled_at=None).exists()
 
 
-def test_messages_that_nobody_confirms_are_shown_where_statuses_do_come(api_channel: ApiChannel) -> None:
-    chat = ConversationFactory(api_channel=api_channel)
-    long_ago: Any = timezone.now() - timedelta(hours=alerts.UNCONFIRMED_HOURS + 1)
-    silent = MessageFactory.create_batch(3, conversation=chat, outbound=True, status="sent", status_at=long_ago)
-
+def test_a_channel_that_was_paused_by_hand_does_not_count_as_failing(
+    api_channel: ApiChannel, receiver: Receiver
+) -> None:
+    fail_in_a_row(api_channel, receiver)
+    api_channel.pause()
+    failing_for(days=6)
+    api_channel.resume()
     alerts.watch()
-    assert not Alert.objects.exists()
 
-    MessageFactory(conversation=chat, outbound=True, status="read", status_at=long_ago)
-    alerts.watch()
-    assert Alert.objects.get().details["count"] == 3
-
-    for message in silent:
-        message.status = "delivered"
-        message.save()
-    alerts.watch()
-    assert Alert.objects.get().settled_at
+    api_channel.refresh_from_db()
+    assert api_channel.state != ChannelState.PAUSED
+    assert not Alert.objects.filter(kind__in=["failing_long", "switched_off"]).exists()
 
 
 def test_two_workers_get_one_probe_between_them(api_channel: ApiChannel) -> None:
