@@ -56,13 +56,19 @@ def _not_to_be_held(conversation_id: int, text: str) -> Decision | None:
 
 
 def release(conversation_ids: Iterable[int]) -> int:
-    """Contacts wrote: hand in what was held for them, the oldest first. In the caller's transaction; how many."""
+    """Contacts wrote: hand in what was held for them, the oldest first. In the caller's transaction; how many.
+
+    No lease is needed here: a held reply is claimed by its row's lock and settled in the same transaction, and
+    nothing is called outside. Whoever comes second finds it settled.
+    """
     waiting = HeldReply.objects.select_for_update(no_key=True).filter(
         conversation__in=set(conversation_ids), state=HeldReply.State.HELD
     )
     released = 0
     for held in waiting.order_by("pk"):
-        handed = relay.hand_in(conversation_id=held.conversation_id, text=held.text, author=held.author)
+        handed = relay.hand_in(
+            conversation_id=held.conversation_id, text=held.text, author=held.author, ends_draft=False
+        )
         if handed.message is None:
             continue  # the client's message was too old to open the window: it waits on
         held.message, held.state, held.finished_at = handed.message, HeldReply.State.RELEASED, timezone.now()

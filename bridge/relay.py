@@ -60,9 +60,12 @@ def _ground(window: windows.WindowState) -> dict[str, Any]:
 
 
 @transaction.atomic
-def hand_in(*, conversation_id: int, text: str, author: Any, keep_draft: bool = False) -> HandedIn:
+def hand_in(
+    *, conversation_id: int, text: str, author: Any, keep_draft: bool = False, ends_draft: bool = True
+) -> HandedIn:
     """An operator's reply. Goes out as text or template, or is refused with the reason and kept as a draft.
 
+    ``ends_draft``: the words are those that the author was at; not so where they were written long ago.
     Takes the conversation's lock, so that replies of two operators get one order.
     """
     conversation = conversations.lock(conversation_id)
@@ -74,7 +77,7 @@ def hand_in(*, conversation_id: int, text: str, author: Any, keep_draft: bool = 
         return HandedIn(decision=decision)
     if decision.template:
         decision = replace(decision, ground=decision.ground | {"how": RECOGNISED})
-    return _say(conversation, decision, author=author, now=now)
+    return _say(conversation, decision, author=author, now=now, ends_draft=ends_draft)
 
 
 @transaction.atomic
@@ -93,7 +96,9 @@ def hand_in_template(*, conversation_id: int, template_id: int, parameters: Any,
     return _say(conversation, decision, author=author, now=now)
 
 
-def _say(conversation: Conversation, decision: Decision, *, author: Any, now: datetime) -> HandedIn:
+def _say(
+    conversation: Conversation, decision: Decision, *, author: Any, now: datetime, ends_draft: bool = True
+) -> HandedIn:
     ticket, is_new = _ticket_for_reply(conversation, decision.text, now=now)
     template = decision.template
     message = Message.objects.create(
@@ -116,7 +121,8 @@ def _say(conversation: Conversation, decision: Decision, *, author: Any, now: da
         lifecycle.note_use(template.id, user=author)
     spoken = tracking.Spoken(message=message, conversation=conversation, ticket=ticket, new_ticket=is_new)
     Delivery.objects.bulk_create(tracking.deliveries_for([spoken]))
-    Draft.objects.filter(conversation=conversation, user=author).delete()
+    if ends_draft:
+        Draft.objects.filter(conversation=conversation, user=author).delete()
     doorbell.ring_after_commit(doorbell.OUTBOUND)
     return HandedIn(decision=decision, message=message, ticket=ticket)
 
