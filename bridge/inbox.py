@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import (
+    AccountNews,
     ContactChanged,
     Correction,
     EchoSeen,
@@ -34,7 +35,7 @@ from channels_setup.providers.base import (
 )
 from templates_registry import syncing
 
-from . import conversations, corrections, doorbell, echoes, held, statuses
+from . import account_news, conversations, corrections, doorbell, echoes, held, statuses
 from .models import WebhookEvent
 
 logger = logging.getLogger(__name__)
@@ -182,6 +183,8 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
             conversations.let_time_pass(api_channel, fact)
         elif isinstance(fact, TemplateChanged):
             syncing.follow(api_channel, fact)
+        elif isinstance(fact, AccountNews):
+            account_news.take(api_channel, fact)
     hand_on()
     if facts:
         api_channel.note_inbound()

@@ -348,7 +348,16 @@ class Message(models.Model):
         """The notice or the failure in words, in the reader's language."""
         if not self.reason:
             return ""
-        return reasons.sentence(self.reason, {"name": (self.template or {}).get("name", ""), **self.details})
+        said = reasons.sentence(self.reason, {"name": (self.template or {}).get("name", ""), **self.details})
+        return f"{said} {self.provider_words}".strip()
+
+    @property
+    def provider_words(self) -> str:
+        """Code and title of a failure as the provider put them, where our sentence does not hold them."""
+        code = str(self.details.get("code") or "")
+        if not code or self.reason == "provider_failed" or self.status != self.Status.FAILED:
+            return ""
+        return f"({' '.join(filter(None, [code, str(self.details.get('title') or '')]))})"
 
 
 class Attachment(models.Model):

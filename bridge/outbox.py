@@ -303,14 +303,20 @@ def _outgoing(delivery: Delivery) -> Outgoing:
         event=payload["event"],
         text=payload.get("text", ""),
         template=payload.get("template"),
-        contact=ContactInfo(external_id=contact.get("external_id", ""), phone=contact.get("phone", "")),
+        components=tuple(payload.get("components") or ()),
+        quoted_id=payload.get("quoted_id", ""),
+        contact=ContactInfo(
+            external_id=contact.get("external_id", ""),
+            phone=contact.get("phone", ""),
+            user_id=contact.get("user_id", ""),
+        ),
         files=tuple(FileInfo(url=url) for url in payload.get("files", [])),
     )
 
 
 def _redacted(answer: HttpAnswer, account: Account) -> str:
     text = answer.body[: KEPT_ANSWER * 4].decode("utf-8", "replace").replace("\0", "\ufffd")
-    for secret in account.secrets:
+    for secret in account.all_secrets():
         text = text.replace(secret, "•" * 8)
     return text[:KEPT_ANSWER]
 

@@ -204,6 +204,210 @@ CATALOGUE: Mapping[str, Reason] = {
         sentence=_("Something went wrong on our side. We will try again; an admin can see what it was."),
         admin=_("Something went wrong on our side; what it was stands with the attempt. We will try again."),
     ),
+    # --- what WhatsApp itself says; the codes stand in codecs.graph_errors ---
+    "wa_token": Reason(
+        kind=Class.PAUSE,
+        sentence=_("WhatsApp no longer accepts our access token. Messages wait; an admin must enter a new one."),
+        admin=_("The access token is not valid or has run out. Enter a new one: the channel resumes by itself."),
+        admin_help=Help.CHANNEL,
+    ),
+    "wa_permission": Reason(
+        kind=Class.PAUSE,
+        sentence=_("WhatsApp does not let us send from this number. Messages wait; an admin must look at it."),
+        admin=_(
+            "The access token lacks a permission for this number or account. Give it both WhatsApp permissions, "
+            "or enter another."
+        ),
+        admin_help=Help.CHANNEL,
+    ),
+    "wa_account_locked": Reason(
+        kind=Class.PAUSE,
+        sentence=_("WhatsApp has locked or restricted the account. Messages wait; an admin must look at it."),
+        admin=_("WhatsApp has locked or restricted the account: see WhatsApp Manager, then resume the channel."),
+        admin_help=Help.RESUME,
+    ),
+    "wa_account_setup": Reason(
+        kind=Class.PAUSE,
+        sentence=_(
+            "The WhatsApp account is not in order (payment, display name). Messages wait; an admin must look at it."
+        ),
+        admin=_(
+            "The account's payment method or display name is not in order: mend it in WhatsApp Manager, then "
+            "resume the channel."
+        ),
+        admin_help=Help.RESUME,
+    ),
+    "wa_registration": Reason(
+        kind=Class.PAUSE,
+        sentence=_("The number is not registered with WhatsApp. Messages wait; an admin must look at it."),
+        admin=_(
+            "The number is not registered with the Cloud API: register it in WhatsApp Manager, then resume the channel."
+        ),
+        admin_help=Help.RESUME,
+    ),
+    "wa_spam_limit": Reason(
+        kind=Class.PAUSE,
+        sentence=_(
+            "WhatsApp has stopped this number for a while: clients block or report its messages. Messages wait."
+        ),
+        admin=_(
+            "WhatsApp has stopped this number for a while because clients block or report it. Look at its "
+            "quality before you resume the channel."
+        ),
+        admin_help=Help.RESUME,
+    ),
+    "wa_busy": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("WhatsApp has trouble of its own just now. We will try again."),
+    ),
+    "wa_calls_limit": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("The account has made too many calls to WhatsApp. Everything waits a few minutes, then goes on."),
+    ),
+    "wa_throughput": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("The number sends faster than WhatsApp allows. It goes on in a moment."),
+    ),
+    "wa_maintenance": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("WhatsApp is working on this number. It goes on in a minute or two."),
+    ),
+    "wa_flow_busy": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("The form in this template is used too often just now. We will try again."),
+    ),
+    "wa_pair_limit": Reason(
+        kind=Class.CONTACT,
+        sentence=_("This client was sent too many messages in a short time. Only this chat waits, then it goes on."),
+    ),
+    "wa_request_wrong": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("WhatsApp did not take the message as it is."),
+        admin=_("WhatsApp did not take the message as it is; its answer stands with the attempt."),
+        help=Help.BOX,
+        admin_help=Help.AGAIN,
+    ),
+    "wa_no_address": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("The client has neither a phone nor an id by which WhatsApp could reach them."),
+        help=Help.BOX,
+    ),
+    "wa_caption": Reason(
+        kind=Class.PERMANENT,
+        sentence=_(
+            "Words beside a file may have 1,024 characters, beside a sound none. Send them as a message of their own."
+        ),
+        help=Help.BOX,
+    ),
+    "wa_blocked_by_us": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("This client is on the business's own block list in WhatsApp."),
+        help=Help.BOX,
+    ),
+    "wa_experiment": Reason(
+        kind=Class.PERMANENT,
+        sentence=_(
+            "WhatsApp keeps this client out of marketing messages for an experiment of its own. It would fail again."
+        ),
+        help=Help.BOX,
+    ),
+    "wa_country": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("WhatsApp does not let this account write to clients in this country."),
+        help=Help.BOX,
+    ),
+    "wa_undeliverable": Reason(
+        kind=Class.PERMANENT,
+        sentence=_(
+            "This client cannot be reached on WhatsApp: no account on this number, an old app, or terms not "
+            "accepted. Try another way."
+        ),
+        help=Help.BOX,
+    ),
+    "wa_test_number": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("The number is a test number and may write only to the phones on its list."),
+        help=Help.BOX,
+    ),
+    "wa_window_shut": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("WhatsApp says that the client's 24 hours are over: only an approved template may go out."),
+        help=Help.TEMPLATE,
+    ),
+    "wa_too_much_marketing": Reason(
+        kind=Class.PERMANENT,
+        sentence=_(
+            "This client gets much advertising just now, so WhatsApp did not deliver it. Not again within 24 hours."
+        ),
+        help=Help.BOX,
+    ),
+    "wa_marketing_stopped": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("This client has stopped marketing messages from the business. Do not send any more of them."),
+        help=Help.BOX,
+    ),
+    "wa_marketing_off": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("Marketing messages are switched off for this account."),
+        help=Help.BOX,
+    ),
+    "wa_file_of_client": Reason(
+        kind=Class.PERMANENT,
+        sentence=_(
+            "WhatsApp could not take the client's file, perhaps because it is too large. Ask for it in another way."
+        ),
+        help=Help.BOX,
+    ),
+    "wa_file_of_ours": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("WhatsApp could not take our file: its type or its link does not do."),
+        help=Help.AGAIN,
+    ),
+    "wa_needs_phone": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("This message needs the client's phone number, and WhatsApp gives us none for them."),
+        help=Help.BOX,
+    ),
+    "wa_categories_limit": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("WhatsApp limits this account's templates for a time, because some had the wrong category."),
+        help=Help.TEMPLATE,
+    ),
+    "wa_template_values": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("WhatsApp did not take the template's values: look at line breaks, empty values and their number."),
+        help=Help.TEMPLATE,
+    ),
+    "wa_template_unknown": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("WhatsApp does not know this template in this language, or has not approved it."),
+        help=Help.TEMPLATE,
+    ),
+    "wa_template_too_long": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("With these values the template is longer than WhatsApp allows."),
+        help=Help.TEMPLATE,
+    ),
+    "wa_template_policy": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("The template breaks a rule of WhatsApp's and was not sent."),
+        help=Help.TEMPLATE,
+    ),
+    "wa_template_paused": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("WhatsApp has paused this template because clients do not like it. Choose another."),
+        help=Help.TEMPLATE,
+    ),
+    "wa_template_disabled": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("WhatsApp has switched this template off for good. Choose another."),
+        help=Help.TEMPLATE,
+    ),
+    "wa_flow_blocked": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("The form in this template is blocked."),
+        help=Help.TEMPLATE,
+    ),
     # --- what somebody decided ---
     "discarded": Reason(kind=Class.SETTLED, sentence=_("An admin put it aside. It will not be sent."), help=Help.AGAIN),
     "left_be": Reason(
@@ -238,6 +442,15 @@ CATALOGUE: Mapping[str, Reason] = {
     # --- notices ---
     "contact_changed": Reason(
         kind=Class.NOTICE, sentence=_("The client's number or account has changed: %(before)s → %(after)s.")
+    ),
+    "contact_device_changed": Reason(
+        kind=Class.NOTICE, sentence=_("The client has registered WhatsApp anew, perhaps on another phone.")
+    ),
+    "marketing_stopped": Reason(
+        kind=Class.NOTICE, sentence=_("The client wants no more marketing messages from the business.")
+    ),
+    "marketing_resumed": Reason(
+        kind=Class.NOTICE, sentence=_("The client wants marketing messages from the business again.")
     ),
     "not_delivered": Reason(kind=Class.NOTICE, sentence=_("A message was not delivered. %(why)s")),
     "note": Reason(kind=Class.NOTICE, sentence=_("A note for operators. %(text)s")),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -28,6 +28,9 @@ EVENT_TIMETABLE = (5, 30, 120, 600, 1_800, 7_200, 18_000, 36_000, 50_400, 86_400
 JITTER = 0.2  # ±20 %
 LONGEST_RETRY_AFTER = 3_600.0
 SHORTEST_WHEN_OVERLOADED = 60.0  # 429, 502, 503, 504
+
+
+EMPTY: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,8 @@ def record(tried: Sequence[Tried], token: uuid.UUID) -> None:
 
 def _destination_worked(outcome: Outcome) -> bool:
     """A refusal of one message is an opinion; only a destination that cannot answer sensibly is down."""
+    if outcome.code:  # it answered in its own words, and they are about us
+        return outcome.reason != "wa_busy"
     return outcome.verdict in (ACCEPTED, PERMANENT) or outcome.reason in ("rate_limited", "internal_error")
 
 
@@ -130,7 +135,7 @@ def _not_accepted(item: Tried, token: uuid.UUID) -> None:
     seconds = retry_in(delivery, outcome, http_status=item.http_status)
     if outcome.verdict == PERMANENT or seconds is None:
         reason = outcome.reason if outcome.verdict == PERMANENT else "gave_up"
-        give_up(delivery, token, reason=reason)
+        give_up(delivery, token, reason=reason, told=_told(outcome))
         delivery.api_channel.failed(outcome.reason)
         return
     if outcome.whole_channel:
@@ -189,13 +194,19 @@ def retry_in(delivery: Delivery, outcome: Outcome, *, http_status: int | None) -
     return seconds
 
 
-def give_up(delivery: Delivery, token: uuid.UUID, *, reason: str) -> None:
+def _told(outcome: Outcome) -> dict[str, str]:
+    """The provider's own words for a failure, to be shown beside our sentence."""
+    told = {"code": outcome.code, "title": outcome.title, "details": outcome.details}
+    return {name: value for name, value in told.items() if value}
+
+
+def give_up(delivery: Delivery, token: uuid.UUID, *, reason: str, told: Mapping[str, str] = EMPTY) -> None:
     """The delivery is dead. The operator learns it in the chat; the row stays, to be sent again."""
     changed = Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
         state=Delivery.State.DEAD, reason=reason, finished_at=timezone.now(), lease_token=None
     )
     if changed and delivery.kind == Delivery.Kind.MESSAGE and delivery.message is not None:
-        _fail_message(delivery.message, reason)
+        _fail_message(delivery.message, reason, told)
 
 
 def settle_unknown(delivery: Delivery, token: uuid.UUID) -> None:
@@ -238,11 +249,16 @@ def cancel(delivery_id: int, *, reason: str, token: uuid.UUID | None = None) -> 
     return True
 
 
-def _fail_message(message: Message, reason: str) -> None:
+def _fail_message(message: Message, reason: str, told: Mapping[str, str] = EMPTY) -> None:
     failed = (
         Message.objects.filter(pk=message.pk)
         .exclude(status__in=[Message.Status.DELIVERED, Message.Status.READ, Message.Status.FAILED])
-        .update(status=Message.Status.FAILED, status_at=timezone.now(), reason=reason)
+        .update(
+            status=Message.Status.FAILED,
+            status_at=timezone.now(),
+            reason=reason,
+            details={**message.details, **told},
+        )
     )
     if failed:
         name = (message.template or {}).get("name", "")

@@ -87,7 +87,9 @@ def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
                 "contact": {
                     "external_id": item.conversation.contact.external_id,
                     "phone": item.conversation.contact.phone,
+                    "user_id": item.conversation.contact.user_id,
                 },
+                "quoted_id": message.quoted.external_id if message.quoted else "",
                 "files": list(item.files),
             },
             **_common(item, channel, "message"),

@@ -57,8 +57,15 @@ def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
         raw = exact_request(request)
     except TooLarge:
         return JsonResponse({"error": "The body is too large."}, status=413)
+    account = api_channel.account() if provider.signs_requests else api_channel.bare_account()
     try:
-        provider.authenticate(raw, api_channel.account() if provider.signs_requests else api_channel.bare_account())
+        if raw.method == "GET":
+            # Plain text, whatever it is: it was given by whoever asks, and must never be read as a page.
+            answer = HttpResponse(provider.handshake(raw, account), content_type="text/plain; charset=utf-8")
+            answer["X-Content-Type-Options"] = "nosniff"
+            api_channel.note_handshake()
+            return answer
+        provider.authenticate(raw, account)
     except Refused:
         return JsonResponse({"error": "Not accepted."}, status=403)
     with transaction.atomic():

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import FilteredSelectMultiple
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Count, Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
-from . import channel_page
+from . import account_settings, channel_page
 from .models import ApiChannel, ChannelState, ChatChannel
 from .providers import messengers
 
@@ -117,6 +117,16 @@ class ApiChannelForm(forms.ModelForm):
                 "Move at least one to the right."
             )
 
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if self.instance.pk and self.instance.provider.settings:
+            try:
+                account_settings.checked(self.instance, account_settings.from_form(cleaned))
+            except ValidationError as problem:
+                for name, texts in problem.message_dict.items():
+                    self.add_error(account_settings.PREFIX + name, texts)
+        return cleaned
+
     def clean_redirect_url(self) -> str:
         return str(self.cleaned_data["redirect_url"]).strip()
 
@@ -174,6 +184,19 @@ class ApiChannelAdmin(ModelAdmin):
             kwargs["choices"] = [("", "---------"), *((kind, each.label) for kind, each in messengers().items())]
         return super().formfield_for_choice_field(db_field, request, **kwargs)
 
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """With a field for each thing that the provider has to be told of the account."""
+        if obj is not None and obj.provider.settings:
+            kwargs["form"] = type("ApiChannelForm", (ApiChannelForm,), account_settings.form_fields(obj))
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        found = list(super().get_fieldsets(request, obj))
+        if obj is None or not obj.provider.settings or not self.has_change_permission(request, obj):
+            return found
+        names = tuple(account_settings.PREFIX + setting.name for setting in obj.provider.settings)
+        return [found[0], (_("The account at the provider"), {"fields": names}), *found[1:]]
+
     # --- the page ---
 
     def change_view(
@@ -205,7 +228,10 @@ class ApiChannelAdmin(ModelAdmin):
         super().save_model(request, obj, form, change)
         if not change:
             obj.issue_secret()
+            account_settings.make_ours(obj, given={})
             request.session[channel_page.FRESH_KEY] = obj.pk
+        elif changed := account_settings.take(obj, account_settings.from_form(form.cleaned_data)):
+            self.log_change(request, obj, _("Account data changed: %(names)s.") % {"names": ", ".join(changed)})
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """To the page with the app ID and the key, whichever button was pressed: it is shown once."""

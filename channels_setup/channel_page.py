@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from . import checks, connection
+from . import account_settings, checks, connection
 from .models import ApiChannel, ChannelState, Handover, Secret
 
 if TYPE_CHECKING:
@@ -36,11 +36,14 @@ def context(request: HttpRequest, channel: ApiChannel) -> dict[str, Any]:
     """What the page shows above the form."""
     now = timezone.now()
     secrets = [secret for secret in channel.secrets.order_by("-id") if secret.is_valid(now)]
+    fresh_key = claim_fresh_key(request, channel)
     return {
         "channel": channel,
         "steps": connection.steps(channel),
         "keys": secrets,
-        "fresh_key": claim_fresh_key(request, channel),
+        "fresh_key": fresh_key,
+        "fresh_made": account_settings.made_by_us(channel) if fresh_key else {},
+        "has_account": bool(channel.provider.settings),
         "overlap_runs": any(secret.expires_at for secret in secrets),
         "chat_channels": list(channel.watched.all()),
         "handover": channel.handovers.first(),
@@ -161,6 +164,27 @@ def check(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> 
         messages.add_message(request, levels[finding.level], finding.sentence)
 
 
+@transaction.atomic
+def new_made(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> HttpResponse | None:
+    """Make anew what we make for the provider's form, and show it once; the former one works for a day."""
+    account_settings.make_ours(channel, given={})
+    made = account_settings.made_by_us(channel)
+    if not made:
+        return None
+    admin.log_change(request, channel, _("Verify token made anew."))
+    return _shown_once(
+        admin,
+        request,
+        channel,
+        title=_("Verify token"),
+        value=next(iter(made.values())),
+        notes=[
+            _("Write it into the provider's webhook form, beside this address: %(url)s") % {"url": channel.webhook_url},
+            _("It is not shown again; a new one can be made at any time."),
+        ],
+    )
+
+
 DEEDS: dict[str, Deed] = {
     "sent-for-verification": send_for_verification,
     "verified": verified,
@@ -171,6 +195,7 @@ DEEDS: dict[str, Deed] = {
     "stop-old-key": stop_old_key,
     "hand-over": prepare_handover,
     "check": check,
+    "new-verify-token": new_made,
 }
 
 

@@ -14,7 +14,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from . import outgoing, secrecy
+from . import account_settings, outgoing, secrecy
 from .models import ApiChannel, ChannelState
 from .providers.base import ACCEPTED, HttpAnswer, HttpRequest, Outgoing
 
@@ -91,7 +91,7 @@ class Finding:
 
 def dry_run(channel: ApiChannel) -> list[Finding]:
     """Look at everything a first message will need, and knock at the Redirect URL. No client is touched."""
-    return [*_set_up(channel), *_knock(channel)]
+    return [*_set_up(channel), *_knock(channel), *_asked(channel)]
 
 
 def _set_up(channel: ApiChannel) -> Sequence[Finding]:
@@ -116,6 +116,29 @@ def _set_up(channel: ApiChannel) -> Sequence[Finding]:
     if not found:
         found.append(Finding(level="ok", sentence=_("The settings are complete.")))
     return found
+
+
+def _asked(channel: ApiChannel) -> Sequence[Finding]:
+    """What the provider says of the account: who it is, how it stands, whether our webhooks are wanted there."""
+    if not channel.provider.settings:
+        return []
+    if gaps := account_settings.missing(channel):
+        names = ", ".join(str(setting.label) for setting in gaps)
+        return [Finding(level="error", sentence=_("The account's data are missing: %(names)s") % {"names": names})]
+    account = channel.account()
+    answers: dict[str, HttpAnswer | None] = {}
+    for name, request in channel.provider.questions(account).items():
+        try:
+            answers[name] = outgoing.send(request)
+        except outgoing.Forbidden as problem:
+            return [Finding(level="error", sentence=str(problem))]
+        except (outgoing.NotSent, outgoing.OutcomeUnknown):
+            answers[name] = None
+    found = channel.provider.findings(answers, account)
+    told = {name: value for finding in found for name, value in finding.facts.items()}
+    if told:
+        channel.remember(**told, checked_at=timezone.now().isoformat())
+    return [Finding(level=finding.level, sentence=str(finding.sentence)) for finding in found]
 
 
 def _knock(channel: ApiChannel) -> Sequence[Finding]:

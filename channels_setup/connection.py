@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
+from . import account_settings
 from .models import ApiChannel, ChannelState, Handover
 
 DONE, NOW, LATER, TROUBLE = "done", "now", "later", "trouble"
@@ -37,7 +38,9 @@ def steps(channel: ApiChannel) -> list[Step]:
             )
         )
     handover = channel.handovers.first()
-    if handover is not None or not channel.provider.has_phone_page:
+    if channel.provider.settings:
+        found.extend(_account(channel))
+    elif handover is not None or not channel.provider.has_phone_page:
         found.extend(_handed_over(channel, handover))
     found.append(
         _fact(
@@ -96,6 +99,33 @@ def _verification(channel: ApiChannel) -> Step:
             state=NOW,
         )
     return Step(title=_("Verification is through"), state=DONE)
+
+
+def _account(channel: ApiChannel) -> list[Step]:
+    """Of a provider that is told nothing by hand: what it has to be told of, and whether it knows our address."""
+    missing = account_settings.missing(channel)
+    names = ", ".join(str(setting.label) for setting in missing)
+    told = Step(
+        title=_("The account's data are missing: %(names)s") % {"names": names},
+        note=_("Write them into the form below; then check the account."),
+    )
+    checked_at, handshake_at = (channel.standing.get(name) for name in ("checked_at", "handshake_at"))
+    number = " · ".join(filter(None, (channel.standing.get(name) for name in ("number", "name"))))
+    return [
+        told if missing else Step(title=_("The account's data are complete"), state=DONE),
+        _fact(
+            datetime.fromisoformat(checked_at) if checked_at else None,
+            _("The account answers: %(number)s") % {"number": number} if number else _("The account was checked"),
+            _("The account has not been checked yet"),
+            note=_("The button “Check the connection” asks the account who it is, and says what is missing."),
+        ),
+        _fact(
+            datetime.fromisoformat(handshake_at) if handshake_at else channel.first_inbound_at,
+            _("The provider has verified the webhook address"),
+            _("The webhook address has not been verified yet"),
+            note=_("Write the address and the verify token into the provider's webhook form."),
+        ),
+    ]
 
 
 def _handed_over(channel: ApiChannel, handover: Handover | None) -> list[Step]:

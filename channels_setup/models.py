@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -21,6 +21,7 @@ from .providers import default_helpdesk, helpdesks, messengers
 from .providers.base import Account, Helpdesk, Messenger
 
 HANDOVER_LIFE = timedelta(hours=24)
+CREDENTIAL_OVERLAP = timedelta(hours=24)
 
 
 def helpdesk_choices() -> list[tuple[str, Any]]:
@@ -174,7 +175,8 @@ class ApiChannel(models.Model):
     )
     app_id = models.BigIntegerField(_("app ID"), unique=True, editable=False)
     path_token = models.CharField(max_length=64, unique=True, editable=False, default=secrecy.new_path_token)
-    options = models.JSONField(_("options"), default=dict, blank=True, editable=False)
+    options = models.JSONField(_("options"), default=dict, blank=True, editable=False)  # by ``provider.settings``
+    standing = models.JSONField(default=dict, blank=True, editable=False)  # what the provider said of the account
     state = models.CharField(
         _("state"), max_length=20, choices=ChannelState.choices, default=ChannelState.DRAFT, editable=False
     )
@@ -244,10 +246,15 @@ class ApiChannel(models.Model):
         return self.watched.order_by("id").first()
 
     def account(self) -> Account:
-        """What a provider sees of this channel, secrets in clear. Two queries unless ``secrets`` is prefetched."""
+        """What a provider sees of this channel, secrets in clear."""
         now = timezone.now()
         secrets = tuple(secret.reveal() for secret in self.secrets.all() if secret.is_valid(now))
-        return replace(self.bare_account(), secrets=secrets)
+        credentials: dict[str, tuple[str, ...]] = {}
+        if any(setting.secret for setting in self.provider.settings):
+            for row in self.credentials.order_by("-id"):
+                if row.is_valid(now):
+                    credentials[row.name] = (*credentials.get(row.name, ()), row.reveal())
+        return replace(self.bare_account(), secrets=secrets, credentials=credentials)
 
     def bare_account(self) -> Account:
         """The account without its secrets: no query, nothing to decrypt."""
@@ -297,6 +304,17 @@ class ApiChannel(models.Model):
             ApiChannel.objects.filter(pk=self.pk, state=ChannelState.VERIFYING).update(state=ChannelState.WAITING)
         )
 
+    def note_handshake(self) -> None:
+        """The provider has made sure that the webhook address is ours."""
+        self.remember(handshake_at=timezone.now().isoformat())
+
+    def remember(self, **told: Any) -> None:
+        """What the provider said of the account, for the channel's page."""
+        with transaction.atomic():
+            row = ApiChannel.objects.select_for_update(no_key=True).only("standing").get(pk=self.pk)
+            self.standing = {**row.standing, **told}
+            ApiChannel.objects.filter(pk=self.pk).update(standing=self.standing)
+
     def note_inbound(self) -> None:
         """An authentic event came in: the first one makes a waiting channel live."""
         if self.first_inbound_at is not None:
@@ -344,6 +362,16 @@ class ApiChannel(models.Model):
         self.secrets.filter(expires_at=None).update(expires_at=until)
         return Secret.make(self)
 
+    def keep_credential(self, name: str, value: str, *, overlap: timedelta = CREDENTIAL_OVERLAP) -> Credential:
+        """Another key of the provider's; the one before it stays valid for a while, as webhooks are on their way."""
+        current = self.credentials.filter(name=name, expires_at=None).first()
+        if current is not None and current.reveal() == value:
+            return current
+        self.credentials.filter(name=name, expires_at=None).update(expires_at=timezone.now() + overlap)
+        return Credential.objects.create(
+            api_channel=self, name=name, token=secrecy.encrypt(value), tail=value[-4:] if len(value) > 12 else ""
+        )
+
     def current_secret(self) -> Secret | None:
         return self.secrets.filter(expires_at=None).order_by("-id").first()
 
@@ -384,6 +412,35 @@ class Secret(models.Model):
             digest=secrecy.fingerprint(value),
             tail=value[-4:],
         )
+
+    def reveal(self) -> str:
+        return secrecy.decrypt(self.token)
+
+    def is_valid(self, now: datetime) -> bool:
+        return self.expires_at is None or self.expires_at > now
+
+
+class Credential(models.Model):
+    """A key that the provider gave us, or that we gave it, by its name among ``provider.settings``. Encrypted."""
+
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="credentials")
+    name = models.CharField(max_length=60)
+    token = models.BinaryField(editable=False)
+    tail = models.CharField(max_length=4, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("provider's key")
+        verbose_name_plural = _("providers' keys")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["api_channel", "name"], condition=Q(expires_at=None), name="one_current_credential"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} …{self.tail}"
 
     def reveal(self) -> str:
         return secrecy.decrypt(self.token)

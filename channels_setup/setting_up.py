@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
+from . import account_settings
 from .models import ApiChannel, ChannelState, ChatChannel
 
 Row = TypeVar("Row", bound=models.Model)
@@ -28,10 +29,17 @@ def named(rows: models.QuerySet[Row], text: str) -> Row | None:
 
 
 @transaction.atomic
-def add_api_channel(*, chat_channel: ChatChannel, tracks: Iterable[str] | None = None, **fields: Any) -> ApiChannel:
+def add_api_channel(
+    *,
+    chat_channel: ChatChannel,
+    tracks: Iterable[str] | None = None,
+    settings: Mapping[str, str] | None = None,
+    **fields: Any,
+) -> ApiChannel:
     """An API channel that watches this chat channel, complete and checked, with its first secret key.
 
-    ``tracks``: the kinds of event to follow, or None for the usual ones. Raises ValidationError, and then leaves
+    ``tracks``: the kinds of event to follow, or None for the usual ones. ``settings``: what the provider has to be
+    told of the account; None leaves them for later. Raises ValidationError, and then leaves
     nothing behind.
     """
     api_channel = ApiChannel(**fields)
@@ -46,6 +54,9 @@ def add_api_channel(*, chat_channel: ChatChannel, tracks: Iterable[str] | None =
     api_channel.save()
     api_channel.watched.add(chat_channel)
     api_channel.issue_secret()
+    account_settings.make_ours(api_channel, given=settings or {})
+    if settings is not None:
+        account_settings.take(api_channel, account_settings.checked(api_channel, settings, complete=True))
     return api_channel
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -119,6 +120,17 @@ def change_category(template: Template, category: str, *, by: By) -> bool:
     before, template.category = template.category, category
     template.save(update_fields=["category", "updated_at"])
     _note(template, by=by, what="category", to_status=template.status, reason=f"{before} → {category}")
+    return True
+
+
+@transaction.atomic
+def announce_category(template: Template, category: str, *, at: datetime | None, by: By) -> bool:
+    """The provider will move the template to another category: said beforehand, once, since its price will change."""
+    when = f" ({timezone.localtime(at):%Y-%m-%d %H:%M})" if at else ""
+    reason = f"{template.category} → {category}{when}"
+    if template.category == category or template.events.filter(what="category_soon", reason=reason).exists():
+        return False
+    _note(template, by=by, what="category_soon", to_status=template.status, reason=reason)
     return True
 
 

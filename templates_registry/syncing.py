@@ -29,7 +29,7 @@ from channels_setup.providers.base import ACCEPTED, HttpAnswer, Json, TemplateCh
 from . import lifecycle, listed
 from .lifecycle import By, Source
 from .listed import Listed, Unreadable
-from .models import Registry, Status, Template, TemplateVersion, with_variables
+from .models import Quality, Registry, Status, Template, TemplateVersion, with_variables
 from .wording import wording
 
 logger = logging.getLogger(__name__)
@@ -264,10 +264,10 @@ def follow(api_channel: ApiChannel, fact: TemplateChanged) -> None:
     One that the registry does not have is noted without its text, so that an admin sees it, and the list is due.
     """
     by = By(source=Source.PROVIDER)
-    status = listed.status_of(fact.status) or Status.UNKNOWN
+    status = listed.status_of(fact.status)
     template = _told_of(api_channel, fact)
     if template is not None:
-        lifecycle.change_status(template, status, by=by, reason=fact.reason)
+        _follow_one(template, fact, status, by=by)
         return
     Registry.objects.update_or_create(api_channel=api_channel, defaults={"next_sync_at": timezone.now()})
     if not fact.name or not fact.language:
@@ -284,9 +284,27 @@ def follow(api_channel: ApiChannel, fact: TemplateChanged) -> None:
     try:
         with transaction.atomic():
             why = _("The provider says “%(status)s”, but the registry does not know the text yet.")
-            lifecycle.create(noted, by=by, reason=why % {"status": Status(status).label})
+            lifecycle.create(noted, by=by, reason=why % {"status": Status(status or Status.UNKNOWN).label})
     except IntegrityError:  # somebody else has just made it
         follow(api_channel, fact)
+
+
+def _follow_one(template: Template, fact: TemplateChanged, status: str, *, by: By) -> None:
+    if fact.external_id and not template.external_id:
+        Template.objects.filter(pk=template.pk).update(external_id=fact.external_id)
+        template.external_id = fact.external_id
+    if status:
+        lifecycle.change_status(template, status, by=by, reason=fact.reason)
+    if fact.quality in Quality.values:
+        lifecycle.change_quality(template, fact.quality, by=by)
+    if fact.category:
+        lifecycle.change_category(template, fact.category[:40], by=by)
+    if fact.next_category:
+        lifecycle.announce_category(template, fact.next_category[:40], at=fact.next_category_at, by=by)
+    if fact.reread:  # what it says now stands in the list alone
+        Registry.objects.update_or_create(
+            api_channel_id=template.api_channel_id, defaults={"next_sync_at": timezone.now()}
+        )
 
 
 def _told_of(api_channel: ApiChannel, fact: TemplateChanged) -> Template | None:

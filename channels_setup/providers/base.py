@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -21,7 +21,43 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from ..codecs.bodies import BadBody, decode, encode, json_object
+from ..codecs.facts import (  # the vocabulary of what comes in: part of the contract, handed on from here
+    AccountNews,
+    ContactChanged,
+    ContactInfo,
+    Correction,
+    EchoSeen,
+    Fact,
+    ItemUnreadable,
+    MessageEdited,
+    MessageReceived,
+    MessageRevoked,
+    ReactionChanged,
+    Shown,
+    StatusChanged,
+    TemplateChanged,
+    TimePassed,
+)
 from ..codecs.values import FileInfo, as_text
+
+__all__ = [
+    "AccountNews",
+    "ContactChanged",
+    "ContactInfo",
+    "Correction",
+    "EchoSeen",
+    "Fact",
+    "FileInfo",
+    "ItemUnreadable",
+    "MessageEdited",
+    "MessageReceived",
+    "MessageRevoked",
+    "ReactionChanged",
+    "Shown",
+    "StatusChanged",
+    "TemplateChanged",
+    "TimePassed",
+]
 
 Text = str | Promise
 Json = dict[str, Any]
@@ -45,163 +81,6 @@ class RawRequest:
         return decode(body=self.body, content_type=self.content_type, query_string=self.query_string).values
 
 
-@dataclass(frozen=True, kw_only=True)
-class ContactInfo:
-    """Who wrote, as far as the provider says. All optional: a contact may have no phone (WhatsApp user names)."""
-
-    external_id: str = ""
-    phone: str = ""
-    name: str = ""
-    email: str = ""
-    user_id: str = ""  # the id the contact has with this business alone, where the provider has such ids
-
-
-# What a message is besides its text, as plain JSON. ``what`` says which keys there are:
-#   location  latitude, longitude, name, address, map (a link)
-#   contacts  cards: [{name, phones: [..], emails: [..], org}]
-#   order     lines: [{product, quantity, price, currency}], catalog
-#   button, list, flow   title, description, id; a flow's answers as fields: [[name, value]]
-#   sticker, voice       the file says the rest
-#   reaction  emoji, to a message that we do not have
-#   unsupported          kind, code: the provider itself says that it cannot be shown
-#   unreadable           we could not read it; the stored event has it
-# Beside any of them: forwarded (often: true when many times), product {catalog, product}, ad {headline, body, url},
-# from_phone (ours, written in the phone's own app), edited_at, former [earlier texts], revoked_at.
-# ``text`` says all of it as well as words can, for those who see nothing else.
-Shown = Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MessageReceived:
-    """The contact wrote. ``at`` is the provider's clock; None means it did not say, and the time of receipt counts."""
-
-    contact: ContactInfo
-    text: str
-    external_id: str = ""
-    at: datetime | None = None
-    files: tuple[FileInfo, ...] = ()
-    quoted_id: str = ""  # the provider's id of the message it answers
-    shown: Shown = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EchoSeen:
-    """We wrote, but not here: in the account's own app. It is shown as ours, opens no window, goes nowhere."""
-
-    contact: ContactInfo
-    text: str
-    external_id: str
-    at: datetime | None = None
-    files: tuple[FileInfo, ...] = ()
-    quoted_id: str = ""
-    shown: Shown = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReactionChanged:
-    """An emoji was put on a message (``target_id``, the provider's id), or taken away again: then it is empty."""
-
-    contact: ContactInfo
-    target_id: str
-    emoji: str
-    external_id: str = ""  # of the reaction itself
-    at: datetime | None = None
-    by_us: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class MessageEdited:
-    """A message was given another text by whoever wrote it."""
-
-    contact: ContactInfo
-    target_id: str
-    text: str
-    external_id: str = ""  # of the edit itself
-    at: datetime | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class MessageRevoked:
-    """A message was taken back by whoever wrote it."""
-
-    target_id: str
-    at: datetime | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContactChanged:
-    """The contact has another number or id now, or another device. ``now`` holds what has changed alone.
-
-    ``reason`` is a code with a sentence in ``bridge.reasons``: the notice in the contact's chats.
-    """
-
-    contact: ContactInfo
-    now: ContactInfo = ContactInfo()
-    external_id: str = ""  # of the news itself
-    at: datetime | None = None
-    reason: str = "contact_changed"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ItemUnreadable:
-    """One item of an event could not be read, and is no message that could be shown as such. The others count."""
-
-    why: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class StatusChanged:
-    """What became of a message of ours: known by our own id, the provider's, or the key of the delivery.
-
-    A failure may come with ``reason``, a code of ``bridge.reasons``, and with the provider's ``details``.
-    """
-
-    status: str
-    message_id: int | None = None
-    external_id: str = ""
-    key: str = ""
-    at: datetime | None = None
-    code: str = ""
-    title: str = ""
-    reason: str = ""
-    details: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TemplateChanged:
-    """The provider approved, rejected, paused… a template. Known by ``external_id`` or by name and language.
-
-    ``status`` is a word of the Graph API, in any case; one that the registry does not know means: not to be sent.
-    """
-
-    status: str
-    name: str = ""
-    language: str = ""
-    external_id: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TimePassed:
-    """A training provider lets time pass for one contact, so that a newcomer sees the window shut."""
-
-    contact: ContactInfo
-    seconds: int
-
-
-Correction = ReactionChanged | MessageEdited | MessageRevoked
-Fact = (
-    MessageReceived
-    | EchoSeen
-    | Correction
-    | ContactChanged
-    | StatusChanged
-    | TemplateChanged
-    | TimePassed
-    | ItemUnreadable
-)
-
-
 class Refused(Exception):
     """The request does not prove that it comes from the provider. Nothing is stored."""
 
@@ -221,7 +100,37 @@ class Account:
     send_utf8: bool = True
     secrets: tuple[str, ...] = field(default=(), repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    credentials: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # valid ones, newest first
     calls_per_second: float | None = None
+
+    def credential(self, name: str) -> str:
+        """The newest valid one of this name; empty where there is none."""
+        return next(iter(self.credentials.get(name, ())), "")
+
+    def all_secrets(self) -> Iterator[str]:
+        """Everything that must never be shown or kept in clear."""
+        yield from self.secrets
+        for values in self.credentials.values():
+            yield from values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Something a kind has to be told of an account: a field of the channel's form, an option of the command line.
+
+    A secret one is kept encrypted and never shown again; its former value stays valid for a day.
+    """
+
+    name: str
+    label: Text
+    help: Text = ""
+    secret: bool = False
+    required: bool = False
+    default: str = ""
+    choices: tuple[tuple[str, Text], ...] = ()
+    is_url: bool = False
+    made_by_us: bool = False  # we make one where none is given, and show it once for the provider's own form
+    mends: tuple[str, ...] = ()  # reasons for which the channel was paused, and that a new value does away with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +146,9 @@ class Outgoing:
     event: Json
     text: str = ""
     template: Json | None = None
-    contact: ContactInfo = ContactInfo()
+    components: tuple[Json, ...] = ()  # of the template, as the Graph API takes them
+    quoted_id: str = ""  # the provider's id of the message that this one answers
+    contact: ContactInfo = field(default_factory=ContactInfo)
     files: tuple[FileInfo, ...] = ()
 
 
@@ -285,6 +196,9 @@ class Outcome:
     retry_after: float | None = None  # seconds, as the other side asked
     whole_channel: bool = False  # a RETRY that concerns the account: everything on the channel waits so long
     status: str = "sent"  # what an accepted message becomes
+    code: str = ""  # the provider's own code, title and details of a failure: shown beside our sentence
+    title: str = ""
+    details: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,6 +220,28 @@ def set_rate(account: Account) -> tuple[Rate, ...]:
     if not account.calls_per_second:
         return ()
     return (Rate(key="channel", every=1 / account.calls_per_second, whole_channel=True),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilePlace:
+    """Where a client's file lies at the provider just now, and what it must be."""
+
+    url: str
+    mime: str = ""
+    sha256: str = ""  # hex
+    size: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that a check of the account has shown. ``level`` is ok, warning or error; the sentence is for an admin.
+
+    ``facts`` is what to remember of the account: for its page, by name.
+    """
+
+    level: str
+    sentence: Text
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 # --- the contract ----------------------------------------------------------------------------------------
@@ -339,6 +275,9 @@ class Messenger(Provider):
     needs_redirect_url: ClassVar[bool] = False  # messages go to the Redirect URL
     has_phone_page: ClassVar[bool] = False  # a training phone on a web page
     signs_requests: ClassVar[bool] = False  # ``authenticate`` needs the account's secrets
+    marks_read: ClassVar[bool] = False  # ``mark_read``: the client sees that their message was read
+    keeps_files: ClassVar[bool] = False  # a client's file is fetched by its id: ``file_place`` and ``file_request``
+    settings: ClassVar[tuple[Setting, ...]] = ()  # what it has to be told of an account
     needs_verification: ClassVar[bool] = False  # the company is verified first; the set-up guide: 2-3 weeks
     unknown_is_safe_to_repeat: ClassVar[bool] = True  # the receiver can tell a repeat by its key
 
@@ -361,6 +300,10 @@ class Messenger(Provider):
         """
         if request.method != "POST":
             raise Refused
+
+    def handshake(self, request: RawRequest, account: Account) -> str:
+        """What to answer to a GET with which the provider makes sure that the address is ours. Raises Refused."""
+        raise Refused
 
     def parse(self, request: RawRequest, account: Account) -> list[Fact]:
         """The facts in a stored request, in their order. Raises BadBody when it says nothing we can read."""
@@ -388,6 +331,30 @@ class Messenger(Provider):
     def read_templates(self, answer: HttpAnswer) -> TemplatePage:
         """The page in a good answer to ``fetch_templates``; BadBody if it holds none. The default: the Graph API's."""
         return read_template_list(answer.body)
+
+    def mark_read(self, external_id: str, account: Account) -> HttpRequest:
+        """How to tell the client that their message was read."""
+        raise NotImplementedError(f"{type(self).__name__} marks nothing as read")
+
+    def file_place(self, file_id: str, account: Account) -> HttpRequest:
+        """How to ask where a client's file lies."""
+        raise NotImplementedError(f"{type(self).__name__} keeps no files")
+
+    def read_file_place(self, answer: HttpAnswer, account: Account) -> FilePlace:
+        """Where it lies, by a good answer to ``file_place``. BadBody if the answer does not say it."""
+        raise NotImplementedError(f"{type(self).__name__} keeps no files")
+
+    def file_request(self, place: FilePlace, account: Account) -> HttpRequest:
+        """How to fetch it. BadBody where it lies in a place that must not see the account's key."""
+        raise NotImplementedError(f"{type(self).__name__} keeps no files")
+
+    def questions(self, account: Account) -> Mapping[str, HttpRequest]:
+        """What to ask the provider when an admin has the account checked, by a name of its own."""
+        return {}
+
+    def findings(self, answers: Mapping[str, HttpAnswer | None], account: Account) -> list[Finding]:
+        """What the answers to ``questions`` mean, in words; None where no answer came."""
+        return []
 
     def event(self, outgoing: Outgoing, account: Account) -> HttpRequest:
         """How to tell a watcher of an event: a POST to the Redirect URL, the same for every kind."""

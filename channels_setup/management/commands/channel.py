@@ -10,6 +10,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import models, transaction
 from django.utils import timezone
 
+from channels_setup import account_settings
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 from channels_setup.setting_up import Ambiguous, Row, add_api_channel, named
@@ -38,6 +39,8 @@ class Command(BaseCommand):
         parser.add_argument("--form", action="store_true", help="Send the body as a form instead of JSON.")
         parser.add_argument("--no-utf8", action="store_true", help="Convert characters instead of sending UTF-8.")
         parser.add_argument("--calls-per-second", type=float, help="At most so many calls a second.")
+        for setting in {setting.name: setting for each in messengers().values() for setting in each.settings}.values():
+            parser.add_argument(flag(setting.name), dest=setting.name, help=str(setting.label))
         parser.add_argument("--track", help=f"Events to follow, by commas, of {','.join(ApiChannel.TRACKS)}.")
 
     def handle(self, *args: Any, action: str, output: str, **options: Any) -> None:
@@ -61,6 +64,7 @@ class Command(BaseCommand):
                 send_json=not options["form"],
                 send_utf8=not options["no_utf8"],
                 calls_per_second=options["calls_per_second"],
+                settings=self._settings(options),
                 tracks=None if tracks is None else [word.strip() for word in tracks.split(",") if word.strip()],
             )
         except ValidationError as problem:
@@ -69,6 +73,7 @@ class Command(BaseCommand):
         assert secret is not None
         secret.shown_at = timezone.now()
         secret.save(update_fields=["shown_at"])
+        made = account_settings.made_by_us(api_channel) if not options.get("verify_token") else {}
         return {
             "api_channel": api_channel.pk,
             "app_id": api_channel.app_id,
@@ -76,7 +81,16 @@ class Command(BaseCommand):
             "chat_channel_id": chat_channel.pk,
             "company_id": chat_channel.company_id,
             "webhook_url": api_channel.webhook_url,
+            **made,
         }
+
+    def _settings(self, options: dict[str, Any]) -> dict[str, str] | None:
+        """What this kind has to be told, of what was given. What belongs to another kind is a mistake."""
+        own = {setting.name for setting in messengers()[options["kind"]].settings}
+        others = {setting.name for each in messengers().values() for setting in each.settings} - own
+        if strangers := sorted(name for name in others if options.get(name) is not None):
+            raise CommandError(f"Not for {options['kind']}: {', '.join(flag(name) for name in strangers)}")
+        return {name: options[name] for name in own if options.get(name) is not None} if own else None
 
     def _chat_channel(self, text: str, *, company_id: int | None) -> ChatChannel:
         """An existing chat channel, or a new one of that name."""
@@ -116,6 +130,10 @@ class Command(BaseCommand):
         return api_channel
 
 
+def flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def find(rows: models.QuerySet[Row], text: str) -> Row | None:
     try:
         return named(rows, text)
@@ -127,7 +145,7 @@ def sentences(problem: ValidationError) -> str:
     """What is wrong with what, a sentence each."""
     if not hasattr(problem, "error_dict"):
         return " ".join(problem.messages)
-    options = {name: f"--{name.replace('_', '-')}: " for name in problem.message_dict if name != "__all__"}
+    options = {name: f"{flag(name)}: " for name in problem.message_dict if name != "__all__"}
     return " ".join(options.get(name, "") + " ".join(texts) for name, texts in problem.message_dict.items())
 
 

@@ -9,7 +9,7 @@ from django.core.management import BaseCommand, CommandError
 from django.db import transaction
 
 from channels_setup import secrecy
-from channels_setup.models import Secret
+from channels_setup.models import Credential, Secret
 
 BATCH = 200
 
@@ -18,25 +18,27 @@ class Command(BaseCommand):
     help = "Encrypt every stored secret with the first of FIELD_KEYS. When it says so, the other keys may go."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        done, stuck, last = 0, [], 0
-        while batch := list(Secret.objects.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]):
-            stuck += self._rotate(batch)
-            done, last = done + len(batch), batch[-1]
+        done, stuck = 0, []
+        for model in (Secret, Credential):
+            last = 0
+            while batch := list(model.objects.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]):
+                stuck += self._rotate(model, batch)
+                done, last = done + len(batch), batch[-1]
         if stuck:
-            numbers = ", ".join(map(str, stuck))
+            numbers = ", ".join(stuck)
             raise CommandError(
                 f"None of FIELD_KEYS opens these secrets: {numbers}. Put the key they were made with back."
             )
         self.stdout.write(f"{done} secrets are encrypted with the first of FIELD_KEYS; the others may go.")
 
     @transaction.atomic
-    def _rotate(self, batch: list[int]) -> list[int]:
+    def _rotate(self, model: type[Secret] | type[Credential], batch: list[int]) -> list[str]:
         stuck = []
-        for secret in Secret.objects.select_for_update().filter(pk__in=batch).order_by("pk"):
+        for secret in model.objects.select_for_update().filter(pk__in=batch).order_by("pk"):
             try:
                 secret.token = secrecy.re_encrypt(secret.token)
             except InvalidToken:
-                stuck.append(secret.pk)
+                stuck.append(str(secret.pk) if model is Secret else f"{secret.pk} ({model._meta.verbose_name})")
             else:
                 secret.save(update_fields=["token"])
         return stuck

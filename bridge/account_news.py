@@ -1,0 +1,21 @@
+"""What the provider says of the account and its number, between two checks: kept for the channel's page."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import AccountNews
+
+KEPT = 20  # the newest news; the raw events have them all
+
+
+def take(api_channel: ApiChannel, fact: AccountNews) -> None:
+    """The newest first. The same news twice (all subscribers are told again when one fails) is one."""
+    at = fact.at or timezone.now()
+    news = {"what": fact.what, "details": fact.details, "level": fact.level, "at": at.isoformat()}
+    before = [row for row in api_channel.standing.get("news", []) if isinstance(row, dict)]
+    told = {name: value for name, value in (("quality", fact.quality), ("limit", fact.limit)) if value}
+    if any((row.get("what"), row.get("details")) == (fact.what, fact.details) for row in before[:1]):
+        before = before[1:]
+    api_channel.remember(news=[news, *before][:KEPT], **told)

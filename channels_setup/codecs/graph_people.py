@@ -1,0 +1,64 @@
+"""Who is meant in a webhook of the Graph API's shape: a phone's id, an id with this business alone, or both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from .facts import ContactInfo
+from .values import as_text
+
+USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}", re.ASCII)
+WA_ID = re.compile(r"[0-9]{5,20}", re.ASCII)
+# What would turn a list of names into something else: controls, and marks that set the direction of what follows.
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+def wa_id(value: Any) -> str:
+    """A phone's id, without the plus; empty where it is none (some senders put the other id here)."""
+    text = as_text(value).strip().removeprefix("+")
+    return text if WA_ID.fullmatch(text) else ""
+
+
+def user_id(value: Any) -> str:
+    text = as_text(value).strip()
+    return text if USER_ID.fullmatch(text) else ""
+
+
+def one_line(value: Any, limit: int) -> str:
+    return UNSEEN.sub("", as_text(value)).strip()[:limit]
+
+
+@dataclass(frozen=True)
+class Cards:
+    """The contacts that stand beside the messages: found by id, never by their place."""
+
+    by_wa_id: dict[str, dict[str, Any]] = field(default_factory=dict)
+    by_user_id: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, contacts: Any) -> Self:
+        cards = [card for card in contacts if isinstance(card, dict)] if isinstance(contacts, list) else []
+        return cls(
+            by_wa_id={wa_id(card.get("wa_id")): card for card in cards if wa_id(card.get("wa_id"))},
+            by_user_id={user_id(card.get("user_id")): card for card in cards if user_id(card.get("user_id"))},
+        )
+
+    def person(self, phones: Iterable[Any], user_ids: Iterable[Any]) -> ContactInfo:
+        """The one with these ids: what is said of them here, and on the card with the same id."""
+        told = [*phones, *user_ids]
+        phone_id = next(filter(None, map(wa_id, told)), "")
+        business_id = next(filter(None, map(user_id, told)), "")
+        card = self.by_wa_id.get(phone_id) or self.by_user_id.get(business_id) or {}
+        phone_id = phone_id or wa_id(card.get("wa_id"))
+        business_id = business_id or user_id(card.get("user_id"))
+        profile = card.get("profile")
+        profile = profile if isinstance(profile, dict) else {}
+        return ContactInfo(
+            external_id=phone_id,
+            user_id=business_id,
+            phone=f"+{phone_id}" if phone_id else "",
+            name=one_line(profile.get("name"), 200) or one_line(profile.get("username"), 200),
+        )

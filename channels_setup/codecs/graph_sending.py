@@ -1,0 +1,90 @@
+"""A message on its way out, as the Graph API takes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .facts import ContactInfo
+from .values import FileInfo
+
+LONGEST_CAPTION = 1024
+IMAGES = ("image/jpeg", "image/png")
+SOUNDS = ("audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg")
+FILMS = ("video/mp4", "video/3gpp")
+BY_ENDING = {
+    **dict.fromkeys(("jpg", "jpeg"), "image/jpeg"),
+    **{"png": "image/png", "mp4": "video/mp4", "3gp": "video/3gpp", "mp3": "audio/mpeg", "ogg": "audio/ogg"},
+    **{"m4a": "audio/mp4", "aac": "audio/aac", "amr": "audio/amr"},
+}
+
+
+class NotSendable(ValueError):
+    """There is no way to say this. ``reason`` is a code of ``bridge.reasons``."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def message_body(
+    *,
+    contact: ContactInfo,
+    key: str,
+    text: str,
+    template: Mapping[str, Any] | None,
+    components: Sequence[Mapping[str, Any]],
+    files: Sequence[FileInfo],
+    quoted_id: str,
+) -> dict[str, Any]:
+    """The body of one send call. ``key`` comes back with every status of the message. Raises NotSendable."""
+    body: dict[str, Any] = {
+        "messaging_product": "whatsapp",
+        "recipient_type": "individual",
+        **_recipient(contact),
+        "biz_opaque_callback_data": key,
+    }
+    if quoted_id:
+        body["context"] = {"message_id": quoted_id}
+    if template is not None:
+        chosen: dict[str, Any] = {"name": template["name"], "language": {"code": template["language"]}}
+        if components:
+            chosen["components"] = list(components)
+        return {**body, "type": "template", "template": chosen}
+    if files:
+        return {**body, **_file(files[0], text)}
+    return {**body, "type": "text", "text": {"body": text, "preview_url": "https://" in text}}
+
+
+def _recipient(contact: ContactInfo) -> dict[str, str]:
+    """With a plus, always: without it the provider puts the country of our own number in front."""
+    digits = re.sub(r"[^0-9]", "", contact.external_id or contact.phone)
+    if digits:
+        return {"to": f"+{digits}"}
+    if contact.user_id:
+        return {"recipient": contact.user_id}
+    raise NotSendable("wa_no_address")
+
+
+def _file(file: FileInfo, text: str) -> dict[str, Any]:
+    mime = file.mime.split(";")[0].strip().lower() or _mime_by_ending(file)
+    kind = "image" if mime in IMAGES else "audio" if mime in SOUNDS else "video" if mime in FILMS else "document"
+    if len(text) > LONGEST_CAPTION or (text and kind == "audio"):
+        raise NotSendable("wa_caption")
+    sent: dict[str, str] = {"id": file.external_id} if file.external_id else {"link": file.url}
+    if text:
+        sent["caption"] = text
+    if kind == "document" and file.name:
+        sent["filename"] = file.name
+    return {"type": kind, kind: sent}
+
+
+def _mime_by_ending(file: FileInfo) -> str:
+    name = file.name or file.url.split("?")[0]
+    return BY_ENDING.get(name.rsplit(".", 1)[-1].lower(), "")
+
+
+def read_body(external_id: str) -> dict[str, str]:
+    """Tells the contact that their message, and all before it, was read."""
+    return {"messaging_product": "whatsapp", "status": "read", "message_id": external_id}

@@ -1,0 +1,61 @@
+"""Templates in the Graph API's shape: what its webhooks say of them.
+
+Decided by what a body holds and not by its field's name: a rating has been seen under the name of a status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .bodies import BadBody
+from .facts import Fact, TemplateChanged
+from .graph_people import one_line
+from .values import as_text, as_time
+
+STILL_SENDABLE = {"FLAGGED": "APPROVED"}  # a warning: it may go out until it is paused
+NOT_SAID = ("REINSTATED", "UNARCHIVED")  # back, but as what: the list has to be read again
+
+
+def template_news(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
+    known: dict[str, Any] = {
+        "external_id": as_text(value.get("message_template_id"))[:190],
+        "name": one_line(value.get("message_template_name"), 512),
+        "language": one_line(value.get("message_template_language"), 20).replace("-", "_"),
+    }
+    if not known["external_id"] and not (known["name"] and known["language"]):
+        return
+    if event := one_line(value.get("event"), 40).upper():
+        yield TemplateChanged(
+            **known,
+            status="" if event in NOT_SAID else STILL_SENDABLE.get(event, event),
+            reason=_why(value),
+            reread=event in NOT_SAID,
+        )
+    elif quality := one_line(value.get("new_quality_score"), 20).upper():
+        yield TemplateChanged(**known, quality=quality)
+    elif "new_category" in value or "correct_category" in value:
+        yield _category(known, value)
+    else:
+        yield TemplateChanged(**known, reread=True)
+
+
+def _category(known: dict[str, Any], value: Mapping[str, Any]) -> TemplateChanged:
+    """Announced a day ahead, ``new_category`` is the present one; once it is done, it is the new one."""
+    current = one_line(value.get("new_category"), 40).upper()
+    coming = one_line(value.get("correct_category"), 40).upper()
+    try:
+        at = as_time(value.get("category_update_timestamp"))
+    except BadBody:
+        at = None
+    return TemplateChanged(**known, category=current, next_category=coming, next_category_at=at)
+
+
+def _why(value: Mapping[str, Any]) -> str:
+    """The provider's words: its reason, what it recommends, how long a pause lasts."""
+    words = [] if (reason := one_line(value.get("reason"), 100)).upper() in ("", "NONE") else [reason]
+    for name, members in (("rejection_info", ("reason", "recommendation")), ("other_info", ("title", "description"))):
+        inner = value.get(name)
+        if isinstance(inner, dict):
+            words += [one_line(inner.get(member), 500) for member in members]
+    return " · ".join(filter(None, words))[:1000]

@@ -1,0 +1,43 @@
+"""An account at WhatsApp Cloud as the recordings know it: for providers' tests, and as a row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from channels_setup import account_settings
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import Account
+from tests.cloud_corpus import PHONE_NUMBER_ID, WABA_ID
+from tests.factories import ApiChannelFactory
+
+KIND = "whatsapp_cloud"
+APP_SECRET = "5f2b0c9ad8e14c3f9a7d61e2b4c8f0a1"
+ACCESS_TOKEN = "EAAGm0PX4ZCpsBAKZCtest0000000000000000"
+VERIFY_TOKEN = "otkroy-sesam-42"
+SETTINGS = {
+    "phone_number_id": PHONE_NUMBER_ID,
+    "waba_id": WABA_ID,
+    "access_token": ACCESS_TOKEN,
+    "app_secret": APP_SECRET,
+    "verify_token": VERIFY_TOKEN,
+}
+
+
+def cloud_account(**options: str) -> Account:
+    """``base_url=…`` and other plain settings over the usual ones."""
+    secret = ("access_token", "app_secret", "verify_token")
+    plain = {name: value for name, value in SETTINGS.items() if name not in secret}
+    return Account(
+        id=1,
+        name="Shop",
+        app_id="12345",
+        options=plain | options,
+        credentials={name: (SETTINGS[name],) for name in secret},
+    )
+
+
+def cloud_channel(*, settings: dict[str, str] | None = None, **fields: Any) -> ApiChannel:
+    channel: Any = ApiChannelFactory(kind=KIND, secret=True, **fields)
+    account_settings.take(channel, SETTINGS | (settings or {}))
+    made: ApiChannel = channel
+    return made

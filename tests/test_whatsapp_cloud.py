@@ -1,0 +1,525 @@
+"""WhatsApp Cloud: every recording against what it means, the door, what goes out, and what answers mean."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import translation
+
+from bridge import inbox
+from bridge.models import Message, WebhookEvent
+from channels_setup.codecs import graph_errors
+from channels_setup.codecs.bodies import BadBody
+from channels_setup.codecs.values import FileInfo
+from channels_setup.providers import messengers
+from channels_setup.providers.base import (
+    ContactChanged,
+    ContactInfo,
+    EchoSeen,
+    Fact,
+    FilePlace,
+    HttpAnswer,
+    HttpRequest,
+    ItemUnreadable,
+    MessageEdited,
+    MessageReceived,
+    MessageRevoked,
+    Outcome,
+    RawRequest,
+    ReactionChanged,
+    Refused,
+    StatusChanged,
+    TemplateChanged,
+)
+from tests import cloud_corpus
+from tests.cloud_accounts import ACCESS_TOKEN, APP_SECRET, KIND, VERIFY_TOKEN, cloud_account, cloud_channel
+from tests.cloud_corpus import Recording, beside_a_broken_one, corpus, reserialised, signed, tampered
+from tests.test_providers import outgoing
+
+PROVIDER: Any = messengers()[KIND]
+CORPUS = [pytest.param(recording, id=recording.name) for recording in corpus()]
+CLASSES = {
+    "message": MessageReceived,
+    "call": MessageReceived,
+    "echo": EchoSeen,
+    "reaction": ReactionChanged,
+    "edit": MessageEdited,
+    "revoke": MessageRevoked,
+    "contact": ContactChanged,
+    "status": StatusChanged,
+    "template": TemplateChanged,
+}
+
+
+def raw(body: bytes, *, headers: dict[str, str] | None = None, method: str = "POST", query: str = "") -> RawRequest:
+    headers = {name.lower(): value for name, value in (headers or {}).items()}
+    return RawRequest(method=method, query_string=query, content_type="application/json", headers=headers, body=body)
+
+
+def facts_of(body: bytes) -> list[Fact]:
+    found: list[Fact] = PROVIDER.parse(raw(body), cloud_account())
+    return found
+
+
+def id_of(fact: Any) -> str:
+    return str(getattr(fact, "external_id", ""))
+
+
+# --- every recording against what it means ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recording", CORPUS)
+def test_a_recording_means_what_it_means(recording: Recording) -> None:
+    with translation.override("en"):
+        told = [fact for fact in facts_of(recording.body) if isinstance(fact, tuple(CLASSES.values()))]
+    for kind in set(CLASSES) - {"call"}:
+        named = [
+            fact for fact in recording.facts if fact["kind"] == kind or (kind, fact["kind"]) == ("message", "call")
+        ]
+        made = [fact for fact in told if isinstance(fact, CLASSES[kind])]
+        if kind == "revoke":  # one of ours, taken back in the phone's app, is the same fact
+            named += [fact for fact in recording.facts if fact["kind"] == "echo" and fact.get("optional")]
+        must = [fact for fact in named if not fact.get("optional")]
+        assert len(must) <= len(made) <= len(named), (kind, made)
+        for expected in must:
+            matching = [fact for fact in made if fits(fact, expected)]
+            assert matching, (expected, made)
+            check(matching[0], expected)
+
+
+def fits(fact: Any, expected: dict[str, Any]) -> bool:
+    if isinstance(fact, MessageRevoked):
+        return bool(fact.target_id == expected["of"])
+    if isinstance(fact, StatusChanged) and fact.status != expected.get("reads_as", expected["status"]):
+        return False
+    return "id" not in expected or id_of(fact) == expected["id"]
+
+
+def check(fact: Any, expected: dict[str, Any]) -> None:
+    contact = getattr(fact, "contact", None)
+    if contact is not None:
+        for name, ours in (("wa_id", "external_id"), ("user_id", "user_id"), ("name", "name"), ("phone", "phone")):
+            if name in expected:
+                assert getattr(contact, ours) == (expected[name] or ""), name
+    if "at" in expected and fact.at is not None:
+        assert fact.at.timestamp() == expected["at"]
+    text = words(fact)
+    for piece in expected.get("shows", ()):
+        assert piece in text
+    if "length" in expected:
+        assert len(fact.text) == expected["length"]
+    if isinstance(fact, MessageReceived | EchoSeen):
+        assert fact.text or fact.files, "nothing that a person could read"
+        check_message(fact, expected)
+    if "of" in expected:
+        assert fact.target_id == expected["of"]
+    if "emoji" in expected:
+        assert fact.emoji == expected["emoji"]
+    if expected.get("new_wa_id"):
+        assert (fact.now.external_id, fact.now.phone) == (expected["new_wa_id"], f"+{expected['new_wa_id']}")
+    if expected.get("new_user_id"):
+        assert fact.now.user_id == expected["new_user_id"]
+    if isinstance(fact, StatusChanged):
+        assert fact.key == expected.get("key", "")
+        for name in ("code", "title", "details"):
+            if name in expected:
+                assert getattr(fact, name) == str(expected[name])
+    if isinstance(fact, TemplateChanged):
+        check_template(fact, expected)
+
+
+def words(fact: Any) -> str:
+    names = " ".join(file.name for file in getattr(fact, "files", ()))
+    reason = fact.reason if isinstance(fact, TemplateChanged) else ""
+    return f"{getattr(fact, 'text', '')} {names} {reason}"
+
+
+def check_message(fact: MessageReceived | EchoSeen, expected: dict[str, Any]) -> None:
+    shown = dict(fact.shown)
+    assert json.dumps(shown)
+    if "reply_to" in expected:
+        assert fact.quoted_id == expected["reply_to"]
+    if "forwarded" in expected:
+        assert shown["forwarded"] is True
+    if "ad" in expected:
+        assert shown["ad"]["headline"] == expected["ad"]
+    if "place" in expected:
+        assert [shown["latitude"], shown["longitude"]] == expected["place"]
+        assert all(f"{number:.10g}" in shown["map"] for number in expected["place"])
+    if "code" in expected:
+        assert (shown["what"], shown["code"]) == ("unsupported", str(expected["code"]))
+    if "unsupported" in expected:
+        assert shown["kind"] == expected["unsupported"]
+    if "file" in expected:
+        file, meant = fact.files[0], expected["file"]
+        assert (file.external_id, file.url) == (meant["media_id"], "")
+        assert (file.mime, file.sha256) == (meant["mime"], base64.b64decode(meant["sha256"]).hex())
+        if "name" in meant:
+            assert file.name == meant["name"]
+        if meant.get("unsafe_name"):
+            assert not set("/\\\r\n<>") & set(file.name) and not file.name.startswith(".")
+        assert (shown.get("what") == "voice") is bool(meant.get("voice"))
+
+
+def check_template(fact: TemplateChanged, expected: dict[str, Any]) -> None:
+    assert fact.external_id == expected["id"]
+    assert fact.language == expected["language"]
+    if expected.get("reread") or expected.get("components_changed"):
+        assert (fact.reread, fact.status) == (True, "")
+    elif expected.get("sendable") is True:
+        assert fact.status == "APPROVED"
+    elif "status" in expected:
+        assert fact.status == expected["status"]
+    for name in ("quality", "category", "next_category"):
+        assert getattr(fact, name) == expected.get(name, "")
+    assert expected.get("reason", "") in fact.reason
+
+
+def test_what_is_not_ours_or_not_known_is_no_fact_and_no_error() -> None:
+    silent = [recording for recording in corpus() if not recording.facts]
+
+    assert len(silent) > 15
+    for recording in silent:
+        unread = [fact for fact in facts_of(recording.body) if not isinstance(fact, ItemUnreadable)]
+        assert unread == [], recording.name
+
+
+@pytest.mark.parametrize("recording", CORPUS)
+def test_a_broken_neighbour_takes_nothing_with_it(recording: Recording) -> None:
+    alone, beside = facts_of(recording.body), facts_of(beside_a_broken_one(recording.body))
+
+    assert [fact for fact in beside if not isinstance(fact, ItemUnreadable)] == [
+        fact for fact in alone if not isinstance(fact, ItemUnreadable)
+    ]
+
+
+# --- the door --------------------------------------------------------------------------------------------
+
+
+def lets_in(body: bytes, headers: dict[str, str], **options: str) -> bool:
+    try:
+        PROVIDER.authenticate(raw(body, headers=headers), cloud_account(**options))
+    except Refused:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("recording", CORPUS)
+def test_only_the_very_bytes_that_were_signed_come_in(recording: Recording) -> None:
+    body, headers = recording.body, signed(recording.body, APP_SECRET)
+
+    assert lets_in(body, headers)
+    assert not lets_in(body, {})
+    assert not lets_in(tampered(body), headers)
+    assert not lets_in(reserialised(body), headers)
+    assert not lets_in(body, signed(body, "another secret"))
+
+
+@pytest.mark.parametrize(
+    "value", ["", "sha256=", "sha256=" + "0" * 64, "sha1=" + "0" * 40, "sha256=é" + "0" * 63, "x" * 5000, "SHA256=a"]
+)
+def test_a_signature_that_is_none_is_refused(value: str) -> None:
+    assert not lets_in(b"{}", {"x-hub-signature-256": value})
+
+
+def test_the_old_header_is_no_way_in() -> None:
+    headers = signed(b"{}", APP_SECRET)
+
+    assert not lets_in(b"{}", {"x-hub-signature": headers["X-Hub-Signature-256"]})
+
+
+def test_a_channel_without_a_secret_lets_nobody_in() -> None:
+    account = cloud_account()
+    bare = type(account)(id=1, name="", app_id="", options=account.options, credentials={"app_secret": ("",)})
+    for secret in ("", "None", APP_SECRET):
+        with pytest.raises(Refused):
+            PROVIDER.authenticate(raw(b"{}", headers=signed(b"{}", secret)), bare)
+
+
+def test_a_twins_signature_has_its_own_header() -> None:
+    value = signed(b"{}", APP_SECRET)["X-Hub-Signature-256"]
+    own = {"signature_header": "X-360dialog-Signature"}
+
+    assert lets_in(b"{}", {"x-360dialog-signature": value}, **own)
+    assert lets_in(b"{}", {"x-360dialog-signature": value.removeprefix("sha256=")}, **own)
+    assert not lets_in(b"{}", {"x-hub-signature-256": value}, **own)
+
+
+@pytest.mark.django_db
+def test_all_recordings_twice_through_the_door_are_stored_raw_and_processed_once(client: Client) -> None:
+    channel = cloud_channel()
+    for _time in range(2):
+        for recording in corpus():
+            headers = {"x-hub-signature-256": signed(recording.body, APP_SECRET)["X-Hub-Signature-256"]}
+            answer = client.post(channel.webhook_path, recording.body, content_type="application/json", headers=headers)
+            assert answer.status_code == 200, recording.name
+        inbox.drain()
+
+    assert WebhookEvent.objects.count() == 2 * len(corpus())
+    failed = WebhookEvent.objects.exclude(state="processed").values_list("error", flat=True)
+    assert list(failed) == []
+    stored = Message.objects.filter(direction="inbound")
+    expected = {fact["id"] for recording in corpus() for fact in recording.of("message") if fact["kind"] == "message"}
+    assert expected <= set(stored.values_list("external_id", flat=True))
+    ids = list(stored.values_list("external_id", flat=True))
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.django_db
+def test_unsigned_tampered_and_reserialised_recordings_leave_no_row(client: Client) -> None:
+    channel = cloud_channel()
+    for recording in corpus()[::10]:
+        signature = signed(recording.body, APP_SECRET)["X-Hub-Signature-256"]
+        for body, headers in (
+            (recording.body, {}),
+            (tampered(recording.body), {"x-hub-signature-256": signature}),
+            (reserialised(recording.body), {"x-hub-signature-256": signature}),
+        ):
+            answer = client.post(channel.webhook_path, body, content_type="application/json", headers=headers)
+            assert answer.status_code == 403, recording.name
+
+    assert not WebhookEvent.objects.exists()
+
+
+@pytest.mark.django_db
+def test_two_app_secrets_are_valid_while_one_replaces_the_other(client: Client) -> None:
+    channel = cloud_channel()
+    channel.keep_credential("app_secret", "the new one 0123456789")
+
+    body = corpus()[0].body
+    for secret, status in ((APP_SECRET, 200), ("the new one 0123456789", 200), ("a third", 403)):
+        headers = {"x-hub-signature-256": signed(body, secret)["X-Hub-Signature-256"]}
+        answer = client.post(channel.webhook_path, body, content_type="application/json", headers=headers)
+        assert answer.status_code == status
+
+
+@pytest.mark.django_db
+def test_meta_makes_sure_of_the_address(client: Client) -> None:
+    channel = cloud_channel()
+    asked = {"hub.mode": "subscribe", "hub.challenge": "<b>1158201444", "hub.verify_token": VERIFY_TOKEN}
+
+    answer = client.get(channel.webhook_path, asked)
+
+    assert (answer.status_code, answer.content) == (200, b"<b>1158201444")
+    assert answer["content-type"].startswith("text/plain") and answer["x-content-type-options"] == "nosniff"
+    channel.refresh_from_db()
+    assert channel.standing["handshake_at"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("token", ["", "wrong", "отворись", VERIFY_TOKEN + "x", None])
+def test_who_does_not_know_the_verify_token_gets_no_challenge(client: Client, token: str | None) -> None:
+    channel = cloud_channel()
+    asked = {"hub.mode": "subscribe", "hub.challenge": "1"} | ({} if token is None else {"hub.verify_token": token})
+
+    assert client.get(channel.webhook_path, asked).status_code == 403
+    assert client.get(channel.webhook_path, asked | {"hub.mode": ""}).status_code == 403
+
+
+@pytest.mark.django_db
+def test_a_body_of_three_megabytes_is_taken(client: Client) -> None:
+    channel = cloud_channel()
+    recording = next(recording for recording in corpus() if recording.name == "text_plain")
+    body = recording.json
+    body["entry"][0]["changes"][0]["value"]["padding"] = "я" * 500_000
+    large = cloud_corpus.as_sent(body)
+    assert len(large) > 3_000_000
+    headers = {"x-hub-signature-256": signed(large, APP_SECRET)["X-Hub-Signature-256"]}
+
+    answer = client.post(channel.webhook_path, large, content_type="application/json", headers=headers)
+    inbox.drain()
+
+    assert answer.status_code == 200
+    assert Message.objects.get().text == "Hello, are the boots in?"
+
+
+@pytest.mark.django_db
+def test_an_unreadable_item_is_told_with_its_event(client: Client) -> None:
+    channel = cloud_channel()
+    recording = next(recording for recording in corpus() if recording.name == "batch_broken_neighbours")
+    headers = {"x-hub-signature-256": signed(recording.body, APP_SECRET)["X-Hub-Signature-256"]}
+
+    client.post(channel.webhook_path, recording.body, content_type="application/json", headers=headers)
+    inbox.drain()
+
+    event = WebhookEvent.objects.get()
+    assert event.state == "processed" and event.error
+    assert Message.objects.filter(text__startswith="целое").count() == 2
+
+
+# --- what goes out ---------------------------------------------------------------------------------------
+
+
+def sent(account: Any = None, **changes: Any) -> Any:
+    plain = outgoing()
+    made = PROVIDER.message(type(plain)(**{**plain.__dict__, **changes}), account or cloud_account())
+    return json.loads(made.body) if isinstance(made, HttpRequest) else made
+
+
+def test_a_text_goes_to_e164_with_our_key() -> None:
+    body = sent(contact=ContactInfo(external_id="447700900101", phone="+44 7700 900101"), quoted_id="wamid.q")
+
+    assert body == {
+        "messaging_product": "whatsapp",
+        "recipient_type": "individual",
+        "to": "+447700900101",
+        "biz_opaque_callback_data": "msg_1",
+        "context": {"message_id": "wamid.q"},
+        "type": "text",
+        "text": {"body": "Да 🙌", "preview_url": False},
+    }
+
+
+def test_a_contact_without_a_phone_is_reached_by_their_id() -> None:
+    body = sent(contact=ContactInfo(user_id="US.33491208655302741920"))
+
+    assert body["recipient"] == "US.33491208655302741920" and "to" not in body
+
+
+def test_a_contact_without_either_is_not_reached() -> None:
+    assert sent(contact=ContactInfo()) == Outcome(verdict="permanent", reason="wa_no_address")
+
+
+def test_a_template_goes_by_name_with_its_components() -> None:
+    components = ({"type": "body", "parameters": [{"type": "text", "text": "Анна"}]},)
+    template = {"name": "order_ready", "language": "ru", "parameters": ["Анна"]}
+    body = sent(template=template, components=components)
+
+    assert body["type"] == "template" and "text" not in body
+    assert body["template"] == {"name": "order_ready", "language": {"code": "ru"}, "components": list(components)}
+    assert "components" not in sent(template=template)["template"]
+
+
+@pytest.mark.parametrize(
+    ("file", "kind", "content"),
+    [
+        (FileInfo(url="https://x/a.jpg"), "image", {"link": "https://x/a.jpg", "caption": "Да"}),
+        (FileInfo(external_id="7", mime="image/png"), "image", {"id": "7", "caption": "Да"}),
+        (FileInfo(url="https://x/v.mp4"), "video", {"link": "https://x/v.mp4", "caption": "Да"}),
+        (
+            FileInfo(url="https://x/1", name="Счёт.pdf", mime="application/pdf"),
+            "document",
+            {"link": "https://x/1", "caption": "Да", "filename": "Счёт.pdf"},
+        ),
+        (FileInfo(url="https://x/a.webp"), "document", {"link": "https://x/a.webp", "caption": "Да"}),
+    ],
+)
+def test_a_file_goes_by_link_or_by_its_id(file: FileInfo, kind: str, content: dict[str, str]) -> None:
+    body = sent(text="Да", files=(file,))
+
+    assert (body["type"], body[kind]) == (kind, content)
+
+
+def test_words_that_do_not_fit_beside_a_file_are_refused() -> None:
+    assert sent(text="x" * 1025, files=(FileInfo(url="https://x/a.jpg"),)).reason == "wa_caption"
+    assert sent(text="x", files=(FileInfo(url="https://x/a.ogg"),)).reason == "wa_caption"
+    assert sent(text="", files=(FileInfo(url="https://x/a.ogg"),))["type"] == "audio"
+
+
+def test_the_call_is_addressed_and_proven_as_the_account_says() -> None:
+    meta = PROVIDER.message(outgoing(), cloud_account())
+    assert meta.url == "https://graph.facebook.com/v25.0/109000000000802/messages"
+    assert meta.headers["authorization"] == f"Bearer {ACCESS_TOKEN}"
+
+    twin = cloud_account(base_url="https://waba-v2.360dialog.io/", auth_header="D360-API-KEY", id_in_path="no")
+    made = PROVIDER.message(outgoing(), twin)
+    assert made.url == "https://waba-v2.360dialog.io/messages"
+    assert made.headers["d360-api-key"] == ACCESS_TOKEN and "authorization" not in made.headers
+    assert PROVIDER.fetch_templates(twin).url.startswith("https://waba-v2.360dialog.io/message_templates?")
+
+
+def test_a_message_is_marked_as_read() -> None:
+    made = PROVIDER.mark_read("wamid.1", cloud_account())
+
+    assert json.loads(made.body) == {"messaging_product": "whatsapp", "status": "read", "message_id": "wamid.1"}
+
+
+def test_the_numbers_limit_and_the_pairs_are_named() -> None:
+    number, pair = PROVIDER.rates(outgoing(), cloud_account())
+
+    assert (number.every, number.burst, number.whole_channel) == (1 / 80, 80, True)
+    assert (pair.every, pair.burst, pair.whole_channel) == (6.0, 45, False)
+    assert PROVIDER.rates(outgoing(), cloud_account(messages_per_second="20"))[0].every == 1 / 20
+    assert PROVIDER.rates(outgoing(), cloud_account(messages_per_second="много"))[0].every == 1 / 80
+
+
+# --- what answers mean -----------------------------------------------------------------------------------
+
+
+def judged(status: int, body: Any, headers: dict[str, str] | None = None) -> Outcome:
+    raw_body = body if isinstance(body, bytes) else json.dumps(body).encode()
+    outcome: Outcome = PROVIDER.judge(HttpAnswer(status=status, headers=headers or {}, body=raw_body))
+    return outcome
+
+
+def error(code: Any, details: str = "", **more: Any) -> dict[str, Any]:
+    return {"error": {"message": "(#1) Something", "code": code, "error_data": {"details": details}, **more}}
+
+
+def test_an_accepted_message_brings_its_id() -> None:
+    outcome = judged(200, {"messages": [{"id": "wamid.1", "message_status": "accepted"}]})
+
+    assert (outcome.verdict, outcome.external_id) == ("accepted", "wamid.1")
+
+
+@pytest.mark.parametrize("code", graph_errors.CODES)
+def test_a_code_is_judged_by_the_catalogue_whatever_the_http_status(code: str) -> None:
+    meaning = graph_errors.CODES[code]
+    for status in (200, 400, 401, 403, 404, 429, 500, 503):
+        outcome = judged(status, error(int(code), "why"))
+        assert (outcome.verdict, outcome.reason) == (meaning.verdict, meaning.reason)
+        assert (outcome.code, outcome.details) == (code, "why")
+
+
+def test_a_code_of_tomorrow_is_shown_as_it_is() -> None:
+    assert judged(400, error(139999)).reason == "provider_failed"
+    assert judged(503, error(139999)).verdict == "retry"
+    assert judged(400, error(139999, is_transient=True)).verdict == "retry"
+
+
+def test_a_line_break_in_a_value_is_known_by_its_details() -> None:
+    details = "Param text cannot have new-line/tab characters or more than 4 consecutive spaces"
+
+    assert judged(400, error(100, details)).reason == "wa_template_values"
+    assert judged(400, error(100, "Invalid parameter")).reason == "wa_request_wrong"
+
+
+def test_what_the_whole_number_waits_for_and_what_one_contact() -> None:
+    assert (judged(429, error(130429)).whole_channel, judged(429, error(131056)).whole_channel) == (True, False)
+    assert judged(429, error(130429), {"retry-after": "30"}).retry_after == 30
+
+
+def test_a_page_of_a_proxy_may_hide_an_accepted_message() -> None:
+    assert judged(502, b"<html>Bad gateway</html>").verdict == "unknown"
+    assert judged(401, b"Unauthorized").reason == "not_let_in"
+
+
+# --- files -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://lookaside.fbsbx.com.evil.example/x",
+        "http://lookaside.fbsbx.com/x",
+        "https://evil.example/lookaside.fbsbx.com",
+        "https://lookaside.fbsbx.com:8443/x",
+        "https://lookaside.fbsbx.com@evil.example/x",
+        "//lookaside.fbsbx.com/x",
+    ],
+)
+def test_the_token_is_sent_to_no_stranger(url: str) -> None:
+    with pytest.raises(BadBody):
+        PROVIDER.file_request(FilePlace(url=url), cloud_account())
+
+
+def test_a_file_is_asked_for_and_fetched_with_the_token() -> None:
+    asked = PROVIDER.file_place("16/02", cloud_account())
+    assert asked.url == "https://graph.facebook.com/v25.0/16%2F02?phone_number_id=109000000000802"
+    answer = {"url": "https://lookaside.fbsbx.com/x?mid=1", "mime_type": "image/jpeg", "file_size": "12", "sha256": "?"}
+    place = PROVIDER.read_file_place(HttpAnswer(status=200, headers={}, body=json.dumps(answer).encode()), None)
+
+    assert (place.mime, place.size, place.sha256) == ("image/jpeg", 12, "")
+    assert PROVIDER.file_request(place, cloud_account()).headers["authorization"] == f"Bearer {ACCESS_TOKEN}"
