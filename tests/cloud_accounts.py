@@ -7,7 +7,7 @@ from typing import Any
 from channels_setup import account_settings
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import Account
-from tests.cloud_corpus import PHONE_NUMBER_ID, WABA_ID
+from tests.cloud_corpus import PHONE_NUMBER_ID, WABA_ID, signed
 from tests.factories import ApiChannelFactory
 
 KIND = "whatsapp_cloud"
@@ -41,3 +41,8 @@ def cloud_channel(*, settings: dict[str, str] | None = None, **fields: Any) -> A
     account_settings.take(channel, SETTINGS | (settings or {}))
     made: ApiChannel = channel
     return made
+
+
+def proof(body: bytes) -> dict[str, str]:
+    """The header with which Meta proves a body."""
+    return {"x-hub-signature-256": signed(body, APP_SECRET)["X-Hub-Signature-256"]}

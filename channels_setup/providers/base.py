@@ -158,7 +158,7 @@ class HttpRequest:
 
     method: str
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)  # the account's key may stand there
     body: bytes = field(repr=False)
 
 

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('channels_setup', '0004_rate_limits'),
+        ('channels_setup', '0005_working_hours'),
     ]
 
     operations = [
