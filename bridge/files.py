@@ -18,6 +18,7 @@ from django.utils import timezone
 from channels_setup.codecs.values import FileInfo
 
 from .models import Attachment, Conversation, Message
+from .uploads import TYPES
 
 LINK_LIFE_SECONDS = 7 * 24 * 3600
 INLINE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
@@ -94,7 +95,8 @@ def _download(attachment: Attachment | None) -> HttpResponseBase:
         attachment.file.open("rb"),
         as_attachment=not inline,
         filename=attachment.name or "file",
-        content_type=attachment.mime if inline else "application/octet-stream",
+        # Not what its sender claims, but a type that no browser runs: some receivers go by it.
+        content_type=attachment.mime if inline or attachment.mime in TYPES else "application/octet-stream",
     )
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"

@@ -390,6 +390,36 @@ class Attachment(models.Model):
         return self.name or self.url
 
 
+class Upload(models.Model):
+    """A file that an operator gave (``uploads``): sent as a file, or handed out by a link that expires."""
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="uploads")
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("author"), null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    # The message with which it went as a file; one that is handed out by its link has none.
+    message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
+    file = models.FileField(upload_to="outbound/%Y/%m/%d/")
+    name = models.CharField(max_length=200)
+    mime = models.CharField(max_length=100)
+    size = models.BigIntegerField()
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    expires_at = models.DateTimeField(_("expires"))
+    downloads = models.IntegerField(_("downloads"), default=0)
+    downloaded_at = models.DateTimeField(_("last download"), null=True)
+
+    class Meta:
+        verbose_name = _("given file")
+        verbose_name_plural = _("given files")
+        indexes = [
+            models.Index(fields=["conversation", "-id"], name="uploads_of_conversation"),
+            models.Index(fields=["expires_at"], condition=Q(message=None), name="uploads_due"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 def new_delivery_key() -> str:
     return f"msg_{uuid.uuid4().hex}"
 

@@ -310,7 +310,7 @@ def _outgoing(delivery: Delivery) -> Outgoing:
             phone=contact.get("phone", ""),
             user_id=contact.get("user_id", ""),
         ),
-        files=tuple(FileInfo(url=url) for url in payload.get("files", [])),
+        files=tuple(FileInfo(**file) for file in payload.get("files", [])),
     )
 
 

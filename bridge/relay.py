@@ -17,9 +17,10 @@ from templates_registry import lifecycle
 
 from . import conversations, doorbell, recognising, tickets, tracking, windows
 from .decisions import REFUSE, TEXT, Decision
-from .models import Conversation, Delivery, Draft, Message, Ticket
+from .models import Attachment, Conversation, Delivery, Draft, Message, Ticket, Upload
 
 RECOGNISED, CHOSEN = "recognised", "chosen"  # how a template came about, for the why line
+LONGEST_CAPTION = 1024  # characters under a file; longer words go before it
 LONGEST_TEXT = 4096  # characters; WhatsApp's limit for a text message
 
 
@@ -33,7 +34,7 @@ class HandedIn:
 
 
 def decide(
-    conversation: Conversation, text: str, *, window: windows.WindowState, files: Sequence[str] = ()
+    conversation: Conversation, text: str, *, window: windows.WindowState, files: Sequence[Any] = ()
 ) -> Decision:
     """The decision alone, from what is stored; nothing is written. See ``hand_in``."""
     if not text.strip() and not files:
@@ -43,10 +44,12 @@ def decide(
     if files and not conversation.api_channel.provider.sends_files:
         return Decision(outcome=REFUSE, reason="files_not_supported")
     if window.is_open:
-        decision = recognising.in_open_window(conversation, text) or Decision(outcome=TEXT, text=text)
+        recognised = None if files else recognising.in_open_window(conversation, text)
+        decision = recognised or Decision(outcome=TEXT, text=text)
     else:
         reason = "window_shut" if window.expires_at or _has_written(conversation) else "never_written"
-        decision = recognising.in_shut_window(conversation, text) or Decision(outcome=REFUSE, reason=reason)
+        recognised = None if files else recognising.in_shut_window(conversation, text)
+        decision = recognised or Decision(outcome=REFUSE, reason=reason)
     return replace(decision, ground=_ground(window))
 
 
@@ -61,23 +64,41 @@ def _ground(window: windows.WindowState) -> dict[str, Any]:
 
 @transaction.atomic
 def hand_in(
-    *, conversation_id: int, text: str, author: Any, keep_draft: bool = False, ends_draft: bool = True
+    *,
+    conversation_id: int,
+    text: str,
+    author: Any,
+    keep_draft: bool = False,
+    ends_draft: bool = True,
+    uploads: Sequence[Upload] = (),
 ) -> HandedIn:
     """An operator's reply. Goes out as text or template, or is refused with the reason and kept as a draft.
 
     ``ends_draft``: the words are those that the author was at; not so where they were written long ago.
+    One file a message: the words go with the first one, or before it where they are too long for that.
     Takes the conversation's lock, so that replies of two operators get one order.
     """
     conversation = conversations.lock(conversation_id)
     now = windows.database_now()
-    decision = decide(conversation, text, window=windows.of(conversation, now=now))
+    decision = decide(conversation, text, window=windows.of(conversation, now=now), files=uploads)
     if not decision.goes_out:
         if keep_draft and text.strip():
             save_draft(conversation.pk, author=author, text=text, decision=decision)
         return HandedIn(decision=decision)
     if decision.template:
         decision = replace(decision, ground=decision.ground | {"how": RECOGNISED})
-    return _say(conversation, decision, author=author, now=now, ends_draft=ends_draft)
+    if not uploads:
+        return _say(conversation, decision, author=author, now=now, ends_draft=ends_draft)
+    pieces: list[tuple[str, Upload | None]] = [("", upload) for upload in uploads]
+    if len(text) > LONGEST_CAPTION:
+        pieces.insert(0, (text, None))
+    else:
+        pieces[0] = (text, uploads[0])
+    handed = [
+        _say(conversation, replace(decision, text=words), author=author, now=now, upload=upload)
+        for words, upload in pieces
+    ]
+    return handed[0]
 
 
 @transaction.atomic
@@ -97,16 +118,23 @@ def hand_in_template(*, conversation_id: int, template_id: int, parameters: Any,
 
 
 def _say(
-    conversation: Conversation, decision: Decision, *, author: Any, now: datetime, ends_draft: bool = True
+    conversation: Conversation,
+    decision: Decision,
+    *,
+    author: Any,
+    now: datetime,
+    ends_draft: bool = True,
+    upload: Upload | None = None,
 ) -> HandedIn:
     ticket, is_new = _ticket_for_reply(conversation, decision.text, now=now)
     template = decision.template
+    kind = Message.Kind.TEMPLATE if template else Message.Kind.TEXT
     message = Message.objects.create(
         conversation=conversation,
         api_channel=conversation.api_channel,
         ticket=ticket,
         direction=Message.Direction.OUTBOUND,
-        kind=Message.Kind.TEMPLATE if template else Message.Kind.TEXT,
+        kind=Message.Kind.FILE if upload and not decision.text else kind,
         text=decision.text,
         template=template.as_json() if template else None,
         author=author,
@@ -119,12 +147,27 @@ def _say(
     windows.note_reply(conversation.pk, at=now)
     if template:
         lifecycle.note_use(template.id, user=author)
-    spoken = tracking.Spoken(message=message, conversation=conversation, ticket=ticket, new_ticket=is_new)
+    spoken = tracking.Spoken(
+        message=message,
+        conversation=conversation,
+        ticket=ticket,
+        new_ticket=is_new,
+        attachments=(_attached(message, upload),) if upload else (),
+    )
     Delivery.objects.bulk_create(tracking.deliveries_for([spoken]))
     if ends_draft:
         Draft.objects.filter(conversation=conversation, user=author).delete()
     doorbell.ring_after_commit(doorbell.OUTBOUND)
     return HandedIn(decision=decision, message=message, ticket=ticket)
+
+
+def _attached(message: Message, upload: Upload) -> Attachment:
+    """The file of a message: the very bytes that were uploaded."""
+    upload.message = message
+    upload.save(update_fields=["message"])
+    return Attachment.objects.create(
+        message=message, file=upload.file.name, name=upload.name, mime=upload.mime, size=upload.size
+    )
 
 
 def _ticket_for_reply(conversation: Conversation, text: str, *, now: datetime) -> tuple[Ticket, bool]:

@@ -33,6 +33,11 @@ class Spoken:
     state: str | None = None
     new_ticket: bool = False
     files: Sequence[str] = ()
+    attachments: Sequence[Attachment] = ()  # of an operator's message: what is sent as a file
+
+    @property
+    def links(self) -> list[str]:
+        return [*self.files, *(file_link(one) for one in self.attachments)]
 
     @property
     def kinds(self) -> set[str]:
@@ -90,7 +95,7 @@ def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
                     "user_id": item.conversation.contact.user_id,
                 },
                 "quoted_id": message.quoted.external_id if message.quoted else "",
-                "files": list(item.files),
+                "files": [{"url": file_link(one), "name": one.name, "mime": one.mime} for one in item.attachments],
             },
             **_common(item, channel, "message"),
         )
@@ -121,7 +126,7 @@ def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
                     sender="user",
                     user_id=message.author_id,
                     ticket=_ticket(item.ticket, item.conversation),
-                    files=item.files,
+                    files=item.links,
                 )
             },
             **_common(item, channel, "comment"),
@@ -194,7 +199,7 @@ def _chat_event(item: Spoken, channel: ApiChannel) -> dict[str, Any]:
         client=_client(item),
         ticket=_ticket(item.ticket, item.conversation),
         state=item.state,
-        files=item.files,
+        files=item.links,
         message_id=message.pk,
         template=_extension(message),
         platform=PLATFORM,

@@ -32,6 +32,8 @@ HELD_REPLY_DAYS: int = value("HELD_REPLY_DAYS")
 WINDOW_WARNING_MINUTES: list[int] = value("WINDOW_WARNING_MINUTES")
 RECONCILE_HOURS: int = value("RECONCILE_HOURS")
 EVENT_RETENTION_DAYS: int = value("EVENT_RETENTION_DAYS")
+UPLOAD_LIMIT_MB: int = value("UPLOAD_LIMIT_MB")
+FILE_LINK_DAYS: int = value("FILE_LINK_DAYS")
 DEMO_PASSWORDS = {"admin": value("DEMO_ADMIN_PASSWORD"), "operator": value("DEMO_OPERATOR_PASSWORD")}
 
 # --- the house --------------------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from bridge import api, files, start, uapi_methods, webhooks
-from bridge.desk import actions, chats, composing, login, phone, requests, sending
+from bridge import api, files, shared_files, start, uapi_methods, webhooks
+from bridge.desk import actions, chats, composing, login, phone, requests, sending, uploading
 from channels_setup.views import handover
 from config import health, metrics
 from templates_registry import views as registry
@@ -28,11 +28,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # files
     path("files/<int:pk>/", files.chat_file, name="file"),
     path("files/shared/<str:signature>/", files.signed_file, name="signed-file"),
+    path("shared/<str:signature>/", shared_files.page, name="shared"),
+    path("shared/<str:signature>/file", shared_files.download, name="shared-file"),
     # people: the desk
     path("chats/", chats.chats, name="chats"),
     path("chats/news/", chats.news, name="chats-news"),
     path("chats/<int:pk>/", chats.chat, name="chat"),
     path("chats/<int:pk>/send/", actions.send, name="chat-send"),
+    path("chats/<int:pk>/files/", uploading.upload, name="chat-upload"),
+    path("chats/<int:pk>/files/<int:upload_id>/drop/", uploading.drop, name="chat-upload-drop"),
     path("chats/<int:pk>/draft/", actions.draft, name="chat-draft"),
     path("chats/<int:pk>/seen/", actions.seen, name="chat-seen"),
     path("chats/<int:pk>/assign/", actions.assign, name="chat-assign"),

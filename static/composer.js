@@ -74,18 +74,19 @@
   document.addEventListener("submit", async (event) => {
     if (event.target.id !== "composer") return;
     event.preventDefault();
+    if (okno.files.going()) return;
     const form = event.target, button = form.querySelector(".bar button.main"), text = box().value;
     clearTimeout(timer);
     unkept = false;
     button.disabled = true;
     try {
       await keeping; // an earlier draft must not land after the message that it became
-      const answer = await okno.tell(form.getAttribute("action"), { text, key: keyFor(form.getAttribute("action") + text) });
+      const answer = await okno.tell(form.getAttribute("action"), okno.files.with({ text, key: keyFor([form.getAttribute("action"), text, ...okno.files.ids()].join()) }));
       if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
       const { sent, sentence } = await answer.json();
       answered();
       say(sentence);
-      if (sent && form === composer()) forget(text);
+      if (sent && form === composer()) { forget(text); okno.files.sent(); }
       if (!sent) dispatchEvent(new Event("okno:unsent"));
     } catch {
       unkept = true;

@@ -14,10 +14,10 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from bridge import idempotency, relay, replay, tickets, windows
+from bridge import idempotency, relay, replay, tickets, uploads, windows
 from bridge.models import Conversation, Delivery, Ticket
 
-from . import access, chats, panels, said
+from . import access, chats, panels, said, uploading
 
 FORM_KEY = re.compile(r"[\w-]{8,64}", re.ASCII)
 LONGEST_KEPT = 20_000  # characters of a draft; far beyond what may be sent, so that nothing typed is lost
@@ -29,11 +29,24 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
     """Hand a reply in. The relay decides; a refusal comes back here and now, with the text."""
     conversation = access.conversation_or_404(request, pk)
     text = text_in(request)
+    chosen = set(request.POST.getlist("upload"))
+    names = [given.name for given in request.FILES.getlist("files")]
 
     def work() -> relay.HandedIn:
-        return relay.hand_in(conversation_id=conversation.pk, text=text, author=request.user, keep_draft=True)
+        lines = uploading.taken(request, conversation)
+        waiting = uploads.unsent(conversation, author=request.user)
+        return relay.hand_in(
+            conversation_id=conversation.pk,
+            text="\n".join(filter(None, (text, *lines))),
+            author=request.user,
+            keep_draft=True,
+            uploads=[upload for upload in waiting if str(upload.pk) in chosen or names],
+        )
 
-    told = once(request, conversation, text, work=work)
+    try:
+        told = once(request, conversation, text, sorted(chosen), names, work=work)
+    except uploads.NotTaken as problem:
+        told = {"sent": False, "sentence": str(problem)}
     if by_script(request):
         return JsonResponse(told)
     if told["sent"]:

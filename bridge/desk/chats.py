@@ -18,7 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
-from bridge import closing, reasons, windows
+from bridge import closing, reasons, uploads, windows
 from bridge.models import Conversation, Ticket
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
@@ -206,6 +206,8 @@ def chat_context(
         "recognises": panels.asks(conversation, state),
         "offers": panels.offers(request, conversation, state),
         "sending_key": secrets.token_urlsafe(12),
+        "uploads": uploads.unsent(conversation, author=request.user),
+        "endings": ",".join(f".{ending}" for ending in uploads.KINDS),
         **_clock(now),
     }
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from bridge import tickets
 from bridge.desk import presence
-from bridge.models import Conversation, Message, ServiceWindow, Ticket
+from bridge.models import Conversation, Message, ServiceWindow, Ticket, Upload
 from channels_setup.models import ApiChannel
+from channels_setup.providers import sandbox
 from tests.browser.test_desk import SOON, bubble, open_chat, shut_in, sign_in, writes
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
 
@@ -148,3 +152,77 @@ def test_what_a_client_wrote_tells_how_it_came(desk: Page, chat: Conversation) -
 
     expect(desk.locator(".why .path li")).to_have_text(["received", "stored", "window"])
     expect(desk.locator(".why")).to_contain_text("It opened the window until tomorrow")
+
+
+# --- files -----------------------------------------------------------------------------------------------
+
+
+PDF = {"name": "счёт.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7 bill"}
+
+
+def drop(page: Page, name: str, content: str) -> None:
+    """Let go of a file over the chat."""
+    page.evaluate(
+        """([name, content]) => {
+            const carried = new DataTransfer();
+            carried.items.add(new File([content], name));
+            for (const type of ["dragover", "drop"])
+                document.querySelector("#scroll").dispatchEvent(
+                    new DragEvent(type, { dataTransfer: carried, bubbles: true, cancelable: true }));
+        }""",
+        [name, content],
+    )
+
+
+def test_a_dropped_file_becomes_a_link_in_the_text_and_its_page_hands_it_out(
+    desk: Page, chat: Conversation, context: BrowserContext, tmp_path: Path, settings: Any, live_server: Any
+) -> None:
+    settings.MEDIA_ROOT, settings.PUBLIC_URL = tmp_path, live_server.url
+    open_chat(desk, chat)
+    desk.fill("#text", "Вот:")
+
+    drop(desk, "план.pdf", "%PDF-1.7 plan")
+
+    expect(desk.locator("#text")).to_have_value(re.compile(r"^Вот:\nплан\.pdf: http\S+/shared/\S+/$"), timeout=SOON)
+    desk.keyboard.press("Control+Enter")
+    link = bubble(desk, "Вот:").get_by_role("link").filter(has_text="/shared/")
+    expect(link).to_be_visible(timeout=2 * SOON)
+    page = context.new_page()
+    page.goto(str(link.get_attribute("href")))
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename == "план.pdf"
+    assert Upload.objects.get().downloads == 1
+
+
+def test_a_file_that_is_not_taken_says_why_and_goes_away(
+    desk: Page, chat: Conversation, tmp_path: Path, settings: Any
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    open_chat(desk, chat)
+
+    drop(desk, "virus.exe", "MZ")
+
+    expect(desk.locator(".upload.failed")).to_contain_text("are not handed out", timeout=SOON)
+    desk.get_by_role("button", name="Take the file away").click()
+    expect(desk.locator(".upload")).to_have_count(0)
+
+
+def test_where_files_go_as_files_they_wait_beside_the_box_even_over_a_reload(
+    desk: Page, chat: Conversation, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    monkeypatch.setattr(sandbox.Sandbox, "sends_files", True)
+    open_chat(desk, chat)
+    desk.set_input_files("#composer input[type=file]", [PDF, PDF | {"name": "второй.pdf"}])
+    expect(desk.locator("#uploads [data-upload]")).to_have_count(2, timeout=2 * SOON)
+
+    with desk.expect_response("**/drop/"):
+        desk.get_by_role("button", name="Take away второй.pdf").click()
+    desk.reload()
+    expect(desk.locator("#uploads [data-upload]")).to_have_count(1)
+    desk.get_by_role("button", name="Send", exact=True).click()
+
+    expect(desk.locator("#messages .file", has_text="счёт.pdf")).to_be_visible(timeout=2 * SOON)
+    expect(desk.locator("#uploads [data-upload]")).to_have_count(0)
+    assert Message.objects.latest("pk").kind == Message.Kind.FILE

@@ -1,0 +1,107 @@
+// Files beside the box: dropped on the chat, pasted or chosen; one after another, with their progress. Where the route
+// carries files they stand as chips until they are sent; elsewhere the link that the portal makes goes into the text.
+(() => {
+  const byId = (id) => document.getElementById(id);
+  const composer = () => byId("composer");
+  const chips = () => [...(byId("uploads")?.querySelectorAll("[data-upload]") || [])];
+  const ids = () => chips().map((chip) => chip.dataset.upload);
+  const going = () => Boolean(byId("uploads")?.querySelector(".going:not(.failed)"));
+  let line = Promise.resolve();
+
+  // What is posted beside the text: one `upload` for each chip.
+  const withIds = (values) => [...Object.entries(values), ...ids().map((id) => ["upload", id])];
+  const sent = () => byId("uploads").replaceChildren();
+
+  const take = (files) => {
+    for (const file of files) {
+      const chip = byId("upload-going").content.firstElementChild.cloneNode(true);
+      chip.querySelector("b").textContent = file.name;
+      byId("uploads").append(chip);
+      const form = composer();
+      line = line.then(() => (chip.isConnected && form === composer() ? post(file, chip, form) : null));
+    }
+  };
+
+  const post = (file, chip, form) =>
+    new Promise((done) => {
+      const call = new XMLHttpRequest(), body = new FormData();
+      body.set("file", file);
+      body.set("csrfmiddlewaretoken", form.querySelector("[name=csrfmiddlewaretoken]").value);
+      call.upload.addEventListener("progress", (event) => {
+        if (event.lengthComputable) chip.querySelector("progress").value = (100 * event.loaded) / event.total;
+      });
+      call.addEventListener("loadend", () => { finish(call, chip, form); done(); });
+      chip.querySelector("[data-give-up]").addEventListener("click", () => { call.abort(); chip.remove(); });
+      call.open("POST", form.dataset.upload);
+      call.setRequestHeader("HX-Request", "true");
+      call.responseType = "json";
+      call.send(body);
+    });
+
+  const finish = (call, chip, form) => {
+    if (!chip.isConnected || form !== composer()) return;
+    const answer = call.response || {};
+    if (call.status === 201 && answer.chip) {
+      const holder = document.createElement("template");
+      holder.innerHTML = answer.chip;
+      chip.replaceWith(holder.content);
+    } else if (call.status === 201) {
+      chip.remove();
+      intoText(answer.text);
+    } else {
+      chip.classList.add("failed");
+      chip.querySelector(".why-not").textContent = answer.sentence || form.dataset.failed;
+    }
+  };
+
+  const intoText = (words) => {
+    const box = byId("text"), at = box.selectionEnd;
+    const before = box.value.slice(0, at), after = box.value.slice(at);
+    const parts = [before && !before.endsWith("\n") ? `${before}\n` : before, words, after && !after.startsWith("\n") ? `\n${after}` : after];
+    box.value = parts.join("");
+    box.selectionStart = box.selectionEnd = parts[0].length + words.length;
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+    box.focus();
+  };
+
+  document.addEventListener("change", (event) => {
+    if (!event.target.matches?.('#composer input[type="file"]')) return;
+    take(event.target.files);
+    event.target.value = "";
+  });
+  document.addEventListener("paste", (event) => {
+    const files = event.target.id === "text" ? event.clipboardData?.files : null;
+    if (!files?.length) return;
+    event.preventDefault();
+    take(files);
+  });
+
+  // --- dropping: the whole chat is the target -------------------------------------------------------------
+  const carriesFiles = (event) => composer() && event.dataTransfer?.types.includes("Files");
+  const offer = (is) => { if (byId("drop-here")) byId("drop-here").hidden = !is; };
+  let over;
+  addEventListener("dragover", (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    offer(true);
+    clearTimeout(over);
+    over = setTimeout(() => offer(false), 400); // a drag that leaves the window says nothing
+  });
+  addEventListener("drop", (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    offer(false);
+    take(event.dataTransfer.files);
+  });
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("#uploads [data-drop]");
+    if (button) {
+      event.preventDefault();
+      okno.tell(button.getAttribute("formaction"), {}).catch(() => {});
+      button.closest("li").remove();
+    } else if (event.target.closest?.(".failed [data-give-up]")) event.target.closest("li").remove();
+  });
+
+  window.okno = Object.assign(window.okno || {}, { files: { ids, going, with: withIds, sent } });
+})();

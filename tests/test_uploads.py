@@ -1,0 +1,252 @@
+"""Files that operators give: looked at, handed out by a link, or sent as files where the route carries them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db.models import F
+from django.test import Client, TestCase
+from django.utils import timezone, translation
+
+from bridge import conversations, outbox, uploads
+from bridge.models import Conversation, Delivery, Message, ServiceWindow, Upload
+from channels_setup.models import ApiChannel
+from channels_setup.providers import sandbox
+from channels_setup.providers.base import ContactInfo, MessageReceived
+from tests.factories import ApiChannelFactory, boris, gleb, vera
+
+pytestmark = pytest.mark.django_db
+SCRIPT = {"HX-Request": "true"}
+PDF = b"%PDF-1.7 bill"
+
+
+@pytest.fixture(autouse=True)
+def in_english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, settings: Any) -> Path:
+    settings.MEDIA_ROOT = tmp_path
+    return tmp_path
+
+
+@pytest.fixture
+def channel() -> ApiChannel:
+    return ApiChannelFactory()
+
+
+@pytest.fixture
+def chat(channel: ApiChannel) -> Conversation:
+    fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна"), text="Пришлите счёт")
+    made = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=channel.lands_in)])
+    return made[0].conversation
+
+
+@pytest.fixture
+def desk(chat: Conversation, client: Client) -> Client:
+    client.force_login(boris(chat.chat_channel))
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    return client
+
+
+@pytest.fixture
+def carries_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox.Sandbox, "sends_files", True)
+
+
+def give(desk: Client, chat: Conversation, name: str = "счёт.pdf", content: bytes = PDF) -> Any:
+    return desk.post(f"/chats/{chat.pk}/files/", {"file": SimpleUploadedFile(name, content)}, headers=SCRIPT)
+
+
+def link_in(answer: Any) -> str:
+    found = re.search(r"(/shared/\S+/)$", answer.json()["text"])
+    assert found
+    return found[1]
+
+
+# --- by link ---------------------------------------------------------------------------------------------
+
+
+def test_a_file_becomes_a_line_with_a_link_to_its_page(desk: Client, chat: Conversation) -> None:
+    answer = give(desk, chat)
+
+    assert answer.status_code == 201 and answer.json()["text"].startswith("счёт.pdf: http")
+    page = Client(headers={"accept-language": "en"}).get(link_in(answer))
+    html = page.content.decode()
+    assert page.status_code == 200 and "счёт.pdf" in html and "13\u00a0bytes" in html and "Download" in html
+    assert page["X-Robots-Tag"] == "noindex, nofollow" and "no-store" in page["Cache-Control"]
+    assert Upload.objects.get().downloads == 0
+
+
+def test_a_download_is_counted_and_never_shown_inline(desk: Client, chat: Conversation) -> None:
+    address = link_in(give(desk, chat)) + "file"
+
+    Client().head(address)
+    file = Client().get(address)
+
+    assert b"".join(file.streaming_content) == PDF
+    assert file["Content-Disposition"].startswith("attachment")
+    assert file["X-Content-Type-Options"] == "nosniff"
+    assert file["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    upload = Upload.objects.get()
+    assert upload.downloads == 1 and upload.downloaded_at is not None
+
+
+def test_an_expired_link_says_so_and_gives_nothing(desk: Client, chat: Conversation) -> None:
+    address = link_in(give(desk, chat))
+    Upload.objects.update(expires_at=timezone.now())
+
+    for path in (address, f"{address}file"):
+        answer = Client(headers={"accept-language": "en"}).get(path)
+        assert answer.status_code == 410 and "This link has expired" in answer.content.decode()
+        assert PDF not in answer.content
+    assert Upload.objects.get().downloads == 0
+
+
+@pytest.mark.parametrize("made_up", ["1", "1:abc", "x", "1:" + "a" * 43])
+def test_a_link_that_nobody_signed_leads_nowhere(desk: Client, chat: Conversation, made_up: str) -> None:
+    give(desk, chat)
+
+    assert Client().get(f"/shared/{made_up}/").status_code == 404
+    assert Client().get(f"/shared/{made_up}/file").status_code == 404
+
+
+def test_what_expired_is_taken_from_the_disk(desk: Client, chat: Conversation, own_folder: Path) -> None:
+    with_disk = give(desk, chat)
+    assert with_disk.status_code == 201 and [path for path in own_folder.rglob("*") if path.is_file()]
+    Upload.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        assert uploads.prune() == 1
+
+    assert not Upload.objects.exists() and not [path for path in own_folder.rglob("*") if path.is_file()]
+
+
+# --- looked at -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("virus.exe", b"MZ\x90", "are not handed out"),
+        ("page.html", b"<script>alert(1)</script>", "are not handed out"),
+        ("picture.svg", b"<svg onload=alert(1)>", "are not handed out"),
+        ("macro.docm", b"PK\x03\x04", "are not handed out"),
+        ("счёт", PDF, "are not handed out"),
+        ("счёт.pdf", b"MZ\x90\x00", "is not what its name says"),
+        ("фото.jpg", b"<html>", "is not what its name says"),
+        ("список.csv", b"a;b\0c", "is not what its name says"),
+        ("пусто.txt", b"", "is empty"),
+        ("../../etc/passwd", b"root", "are not handed out"),
+    ],
+)
+def test_a_file_that_is_not_taken_says_why(
+    desk: Client, chat: Conversation, own_folder: Path, name: str, content: bytes, sentence: str
+) -> None:
+    answer = give(desk, chat, name, content)
+
+    assert answer.status_code == 422 and sentence in answer.json()["sentence"]
+    assert not Upload.objects.exists() and not [path for path in own_folder.rglob("*") if path.is_file()]
+
+
+def test_a_file_too_large_is_not_taken(desk: Client, chat: Conversation, settings: Any) -> None:
+    settings.UPLOAD_LIMIT_MB = 0
+
+    assert "is too large" in give(desk, chat).json()["sentence"]
+
+
+def test_a_name_keeps_its_ending_and_nothing_that_harms() -> None:
+    assert uploads.clean_name("C:\\Users\\Boris\\счёт.pdf") == "счёт.pdf"
+    assert uploads.clean_name("a\u202etxt.pdf\n") == "atxt.pdf"
+    assert uploads.clean_name("я" * 400 + ".pdf") == "я" * 150 + ".pdf"
+
+
+def test_gleb_can_neither_give_nor_take_away(desk: Client, chat: Conversation, carries_files: None) -> None:
+    give(desk, chat)
+    upload = Upload.objects.get()
+    for stranger, status in ((gleb(), 404), (vera(), 204)):
+        other = Client()
+        other.force_login(stranger)
+        assert other.post(f"/chats/{chat.pk}/files/{upload.pk}/drop/").status_code == status
+    gleb_client = Client()
+    gleb_client.force_login(gleb())
+
+    assert give(gleb_client, chat).status_code == 404
+    assert Upload.objects.get() == upload
+
+
+# --- as files --------------------------------------------------------------------------------------------
+
+
+def test_where_the_route_carries_files_they_go_as_files(
+    desk: Client, chat: Conversation, carries_files: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("счёт.pdf", "план.pdf"):
+        assert f">{name}<" in give(desk, chat, name).json()["chip"]
+    first, second = Upload.objects.order_by("pk")
+    assert 'name="upload"' in desk.get(f"/chats/{chat.pk}/").content.decode()
+
+    form = {"text": "Вот счёт и план", "upload": [first.pk, second.pk], "key": "abcdefgh1234"}
+    told = [desk.post(f"/chats/{chat.pk}/send/", form, headers=SCRIPT).json() for _ in "12"]
+
+    assert told == [{"sent": True, "sentence": ""}] * 2
+    with_words, alone = Message.objects.filter(direction="outbound").order_by("pk")
+    assert (with_words.text, with_words.kind, alone.text, alone.kind) == ("Вот счёт и план", "text", "", "file")
+    assert [message.attachments.get().name for message in (with_words, alone)] == ["счёт.pdf", "план.pdf"]
+    outgoing = [outbox._outgoing(delivery) for delivery in Delivery.objects.filter(kind="message").order_by("pk")]
+    assert [(one.files[0].name, one.files[0].mime) for one in outgoing] == [
+        ("счёт.pdf", "application/pdf"),
+        ("план.pdf", "application/pdf"),
+    ]
+    fetched = Client().get("/" + outgoing[0].files[0].url.split("/", 3)[3])
+    assert b"".join(fetched.streaming_content) == PDF and fetched["Content-Type"] == "application/pdf"
+    assert 'name="upload"' not in desk.get(f"/chats/{chat.pk}/").content.decode()
+
+
+def test_words_too_long_for_a_caption_go_before_the_file(desk: Client, chat: Conversation, carries_files: None) -> None:
+    give(desk, chat)
+    form = {"text": "я" * 1500, "upload": [Upload.objects.get().pk]}
+
+    desk.post(f"/chats/{chat.pk}/send/", form, headers=SCRIPT)
+
+    words, file = Message.objects.filter(direction="outbound").order_by("pk")
+    assert len(words.text) == 1500 and not words.attachments.exists() and file.attachments.exists()
+
+
+def test_a_shut_window_keeps_the_file_beside_the_box(desk: Client, chat: Conversation, carries_files: None) -> None:
+    give(desk, chat)
+    day = timedelta(hours=25)
+    ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
+
+    told = desk.post(f"/chats/{chat.pk}/send/", {"text": "", "upload": [Upload.objects.get().pk]}, headers=SCRIPT)
+
+    assert not told.json()["sent"] and "window is shut" in told.json()["sentence"]
+    assert Upload.objects.get().message is None
+
+
+def test_somebody_elses_file_is_not_sent(desk: Client, chat: Conversation, carries_files: None) -> None:
+    admin = Client()
+    admin.force_login(vera())
+    give(admin, chat)
+
+    desk.post(f"/chats/{chat.pk}/send/", {"text": "Вот", "upload": [Upload.objects.get().pk]}, headers=SCRIPT)
+
+    assert not Message.objects.get(text="Вот").attachments.exists()
+
+
+def test_a_plain_form_brings_its_files_along(desk: Client, chat: Conversation) -> None:
+    form = {"text": "Вот", "files": [SimpleUploadedFile("счёт.pdf", PDF)]}
+
+    assert desk.post(f"/chats/{chat.pk}/send/", form).status_code == 302
+
+    assert Message.objects.latest("pk").text.startswith("Вот\nсчёт.pdf: http")
+    wrong = desk.post(f"/chats/{chat.pk}/send/", {"text": "И вот", "files": [SimpleUploadedFile("a.exe", b"MZ")]})
+    assert wrong.status_code == 422 and "are not handed out" in wrong.content.decode()
