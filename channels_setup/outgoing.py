@@ -33,8 +33,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from .providers.base import HttpAnswer, HttpRequest
 
 CONNECT_SECONDS = 3.0
-READ_SECONDS = 10.0
-DEADLINE_SECONDS = 15.0
+READ_SECONDS = 15.0
+DEADLINE_SECONDS = 20.0  # from the first byte out to the last one in
 ANSWER_CAP_BYTES = 64 * 1024
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -60,7 +60,7 @@ app.conf.update(
     accept_content=["json"],
     task_acks_late=True,
     task_reject_on_worker_lost=True,
-    # A call is over after 15 s; one that is not is ended in the middle, the row's attempt count stands.
+    # A call is over after 20 s; one that is not is ended in the middle, the row's attempt count stands.
     task_soft_time_limit=50,
     task_time_limit=60,
     worker_prefetch_multiplier=1,
