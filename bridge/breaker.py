@@ -39,7 +39,7 @@ def probes() -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def note(results: Iterable[tuple[int, bool]]) -> None:
     """Tries came back: (API channel, did the destination work?). Writes only where something is wrong or was."""
     by_channel: dict[int, list[bool]] = {}

@@ -479,6 +479,7 @@ class Delivery(models.Model):
                 condition=Q(state__in=["pending", "sending"]),
                 name="deliveries_in_line",
             ),
+            models.Index(fields=["api_channel"], condition=Q(state="sending"), name="deliveries_in_flight"),
             models.Index(
                 fields=["state", "-id"],
                 condition=Q(state__in=["dead", "unknown", "cancelled"]),

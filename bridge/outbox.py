@@ -143,7 +143,9 @@ def _account(accounts: dict[int, Account], delivery: Delivery) -> Account:
 # --- claim -----------------------------------------------------------------------------------------------
 
 # Destination by destination, so that a long queue before one never hides what is due for another; each gives at most
-# its fair share of the places asked for, and one probe at a time while its breaker is open.
+# its fair share of the places asked for, and one probe at a time while its breaker is open. The first of a line is asked
+# for as a minimum, not as "no older one": that is one look into the index whatever the planner believes of a table that
+# has grown since it was last analysed (an anti-join read the whole backlog for each row).
 CLAIM = """
 WITH destination AS (
     SELECT c.id, least(
@@ -167,10 +169,10 @@ WITH destination AS (
         WHERE d.api_channel_id = destination.id
           AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp()
           AND (d.state = 'sending' AND d.attempts - d.attempts_before >= %(deaths)s) = %(suspects)s
-          AND NOT EXISTS (
-              SELECT 1 FROM bridge_delivery older
-              WHERE older.api_channel_id = d.api_channel_id AND older.conversation_id = d.conversation_id
-                AND older.kind = d.kind AND older.id < d.id AND older.state IN ('pending', 'sending'))
+          AND d.id = (
+              SELECT min(line.id) FROM bridge_delivery line
+              WHERE line.api_channel_id = d.api_channel_id AND line.conversation_id = d.conversation_id
+                AND line.kind = d.kind AND line.state IN ('pending', 'sending'))
         ORDER BY d.next_attempt_at, d.id LIMIT greatest(destination.free, 0)
         FOR UPDATE SKIP LOCKED
     ) head LIMIT %(limit)s
