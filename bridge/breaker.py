@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from . import alerts, windows
 from .models import Alert, Breaker
@@ -22,21 +22,17 @@ FIRST_PAUSE, LONGEST_PAUSE = 30, 600  # seconds
 PROBE_SECONDS = 60  # a probe whose worker died is given up after this: as long as a lease
 
 
-def probes() -> list[int]:
-    """API channels whose open breaker lets one waiting delivery through now: each is given to exactly one caller."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE bridge_breaker SET is_probing = TRUE, probe_at = clock_timestamp() + make_interval(secs => %s)
-            WHERE is_open AND probe_at <= clock_timestamp() AND EXISTS (
-                SELECT 1 FROM bridge_delivery d
-                WHERE d.api_channel_id = bridge_breaker.api_channel_id
-                  AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp())
-            RETURNING api_channel_id
-            """,
-            [PROBE_SECONDS],
-        )
-        return [row[0] for row in cursor.fetchall()]
+# API channels whose open breaker lets one waiting delivery through now, each to exactly one claim (``outbox``), of
+# which this is the first part. Nobody's where ``probes`` is false.
+PROBE = """
+    UPDATE bridge_breaker
+    SET is_probing = TRUE, probe_at = clock_timestamp() + make_interval(secs => %(probe_seconds)s)
+    WHERE is_open AND %(probes)s AND probe_at <= clock_timestamp() AND EXISTS (
+        SELECT 1 FROM bridge_delivery d
+        WHERE d.api_channel_id = bridge_breaker.api_channel_id
+          AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp())
+    RETURNING api_channel_id
+"""
 
 
 @transaction.atomic(savepoint=False)
@@ -49,6 +45,8 @@ def note(results: Iterable[tuple[int, bool]]) -> None:
         row.api_channel_id: row
         for row in Breaker.objects.select_for_update(no_key=True).filter(api_channel__in=by_channel).order_by("pk")
     }
+    if not known and all(worked for worked_list in by_channel.values() for worked in worked_list):
+        return
     now = windows.database_now()
     for channel_id, worked_list in sorted(by_channel.items()):
         row = known.get(channel_id)

@@ -1,10 +1,9 @@
-"""Station 5: claim due deliveries, hand them over, record the attempt, plan the retry.
+"""Station 5: hand due deliveries over, record the attempt, plan the retry.
 
-The claim is one statement: of each conversation, destination and kind only the oldest unfinished delivery is due, a
-destination has at most so many calls in flight, and rows that somebody else is claiming are skipped. Claimed rows
-carry a lease; the calls are made outside of any transaction, by threads; results are written back only under
-one's own lease token. A worker that dies leaves its rows to the lease, and beat to the sweep. A row over which workers
-died twice is a suspect: it is tried alone, so that it takes no others with it, and given up after its timetable.
+What is due is claimed under a lease (``claims``); the calls are made outside of any transaction, by threads; results
+are written back only under one's own lease token (``results``). A worker that dies leaves its rows to the lease, and
+beat to the sweep. A row over which workers died twice is a suspect: it is tried alone, so that it takes no others with
+it, and given up after its timetable.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
@@ -40,20 +39,19 @@ from channels_setup.providers.base import (
     set_rate,
 )
 
-from . import breaker, doorbell, rates, reasons, recognising, results, windows
+from . import doorbell, rates, reasons, recognising, results, windows
+from .claims import claim
 from .models import Delivery, Message
 from .results import Claimed, Tried
 
 logger = logging.getLogger(__name__)
 
-LEASE_SECONDS = 60  # longer than any call may last (outgoing.DEADLINE_SECONDS)
-IN_FLIGHT = 32  # calls to one destination at once, all workers together
-THREADS = 64  # calls at once of one worker process
+THREADS = 96  # calls at once of one worker process
 RUN_SECONDS = 20.0  # a task stops claiming after this and leaves the rest to the next
+GATHER_SECONDS = 0.004  # results that come in so close together are written down in one transaction
 LOOK_SECONDS = 0.25  # while only slow calls are under way, look so often for what others are due
 LIMIT_SECONDS = 1.5  # a limit that frees a call so soon is waited for; else beat's sweep comes as soon
 KEPT_ANSWER = 2_000  # characters of an answer that are kept with the attempt
-DEATHS = 2  # tries that were cut off before a delivery is a suspect
 SUSPECTS_SECONDS = 5.0  # of a run, at most so long for suspects (and the call that is under way then)
 
 
@@ -109,6 +107,9 @@ def drain() -> int:
                     doorbell.ring(doorbell.OUTBOUND)  # whoever comes next goes on
                 return made
             done, running = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+            if done and running:
+                more, running = wait(running, timeout=GATHER_SECONDS)
+                done |= more
             if done:
                 results.record([future.result() for future in done], token)
             made += len(done)
@@ -140,64 +141,7 @@ def _account(accounts: dict[int, Account], delivery: Delivery) -> Account:
     return accounts[delivery.api_channel_id]
 
 
-# --- claim -----------------------------------------------------------------------------------------------
-
-# Destination by destination, so that a long queue before one never hides what is due for another; each gives at most
-# its fair share of the places asked for, and one probe at a time while its breaker is open. The first of a line is asked
-# for as a minimum, not as "no older one": that is one look into the index whatever the planner believes of a table that
-# has grown since it was last analysed (an anti-join read the whole backlog for each row).
-CLAIM = """
-WITH destination AS (
-    SELECT c.id, least(
-        %(in_flight)s - (SELECT count(*) FROM bridge_delivery busy
-                         WHERE busy.api_channel_id = c.id AND busy.state = 'sending'
-                           AND busy.next_attempt_at > clock_timestamp()),
-        ceil(%(limit)s::numeric / count(*) OVER ()),
-        CASE WHEN b.rests_until > clock_timestamp() THEN 0
-             WHEN b.is_open THEN (c.id = ANY(%(probes)s::bigint[]))::int ELSE %(in_flight)s END,
-        (SELECT min(least(r.burst, r.burst + floor(extract(epoch FROM clock_timestamp() - r.met_at) / r.every)))
-         FROM bridge_ratelimit r
-         WHERE r.api_channel_id = c.id AND r.whole_channel
-           AND r.met_at > clock_timestamp() - make_interval(secs => %(forgotten)s))) AS free
-    FROM channels_setup_apichannel c LEFT JOIN bridge_breaker b ON b.api_channel_id = c.id
-    WHERE c.state <> 'paused' AND EXISTS (
-        SELECT 1 FROM bridge_delivery d
-        WHERE d.api_channel_id = c.id AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp())
-), due AS (
-    SELECT head.id, head.was FROM destination, LATERAL (
-        SELECT d.id, d.state AS was FROM bridge_delivery d
-        WHERE d.api_channel_id = destination.id
-          AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp()
-          AND (d.state = 'sending' AND d.attempts - d.attempts_before >= %(deaths)s) = %(suspects)s
-          AND d.id = (
-              SELECT min(line.id) FROM bridge_delivery line
-              WHERE line.api_channel_id = d.api_channel_id AND line.conversation_id = d.conversation_id
-                AND line.kind = d.kind AND line.state IN ('pending', 'sending'))
-        ORDER BY d.next_attempt_at, d.id LIMIT greatest(destination.free, 0)
-        FOR UPDATE SKIP LOCKED
-    ) head LIMIT %(limit)s
-)
-UPDATE bridge_delivery d
-SET state = 'sending', attempts = attempts + 1, lease_token = %(token)s,
-    next_attempt_at = clock_timestamp() + make_interval(secs => %(lease)s)
-FROM due
-WHERE d.id = due.id
-RETURNING d.id, due.was
-"""
-
-
-def claim(token: uuid.UUID, *, limit: int, suspects: bool = False) -> list[Claimed]:
-    """Lease up to ``limit`` due deliveries under ``token``: suspects, or all others. Committed before it returns."""
-    if limit <= 0:
-        return []
-    with transaction.atomic(), connection.cursor() as cursor:
-        values: dict[str, Any] = {"in_flight": IN_FLIGHT, "limit": limit, "token": token, "lease": LEASE_SECONDS}
-        values |= {"deaths": DEATHS, "suspects": suspects, "forgotten": rates.FORGOTTEN_AFTER}
-        # A suspect is no probe: its failure would say nothing of the destination.
-        cursor.execute(CLAIM, values | {"probes": [] if suspects else breaker.probes()})
-        was = dict(cursor.fetchall())
-    rows = Delivery.objects.filter(pk__in=was).select_related("api_channel", "message").order_by("pk")
-    return [Claimed(delivery=row, interrupted=was[row.pk] == Delivery.State.SENDING) for row in rows]
+# --- admit -------------------------------------------------------------------------------------------
 
 
 def _admitted(claimed: Sequence[Claimed], token: uuid.UUID, accounts: dict[int, Account]) -> list[Claimed]:

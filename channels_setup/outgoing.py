@@ -16,7 +16,6 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -30,6 +29,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from . import deadlines
 from .providers.base import HttpAnswer, HttpRequest
 
 CONNECT_SECONDS = 3.0
@@ -264,9 +264,7 @@ def send(request: HttpRequest, *, most_bytes: int = ANSWER_CAP_BYTES) -> HttpAns
     ).prepare()
     state: dict[str, Any] = {"sent": False, "handle": None}
     _exchange.state = state
-    watchdog = threading.Timer(DEADLINE_SECONDS, _cut, args=(state,))
-    watchdog.daemon = True
-    watchdog.start()
+    deadlines.watch(state, seconds=DEADLINE_SECONDS)
     try:
         # The adapter and not a session: no cookies, no redirects, no environment.
         answer = _adapter().send(prepared, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), proxies={})
@@ -286,7 +284,7 @@ def send(request: HttpRequest, *, most_bytes: int = ANSWER_CAP_BYTES) -> HttpAns
             raise OutcomeUnknown from error
         raise NotSent("tls" if isinstance(error, requests.exceptions.SSLError) else "cannot_connect") from error
     finally:
-        watchdog.cancel()
+        deadlines.let_go(state)
 
 
 def _read(answer: requests.Response, most_bytes: int) -> bytes:
@@ -300,11 +298,3 @@ def _read(answer: requests.Response, most_bytes: int) -> bytes:
         answer.raw.close()
     answer.raw.release_conn()
     return body
-
-
-def _cut(state: dict[str, Any]) -> None:
-    state["cut"] = True
-    handle = state["handle"]
-    if handle is not None:
-        with suppress(OSError):
-            handle.shutdown(socket.SHUT_RDWR)

@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
-from bridge import conversations, housekeeping, outbox, relay, replay, results, statuses, tickets, windows
+from bridge import claims, conversations, housekeeping, outbox, relay, replay, results, statuses, tickets, windows
 from bridge.models import Alert, Attempt, Conversation, Delivery, Draft, Message, ServiceWindow
 from channels_setup.models import ApiChannel, ChannelState, UnknownPolicy
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
@@ -478,7 +478,7 @@ def test_two_workers_never_claim_one_delivery(api_channel: ApiChannel) -> None:
 
     # What both skipped at the last moment is due at the next look; never is one taken twice.
     assert not set(first) & set(second)
-    assert len(first) + len(second) <= outbox.IN_FLIGHT + 6
+    assert len(first) + len(second) <= claims.IN_FLIGHT + 6
 
 
 @pytest.mark.django_db(transaction=True)
@@ -557,7 +557,7 @@ def test_a_message_that_kills_every_worker_is_given_up_and_the_operator_told(
 ) -> None:
     reply = boris_answers(anna_writes(api_channel))
     for tries in range(1, len(results.MESSAGE_TIMETABLE) + 2):
-        is_suspect = tries > outbox.DEATHS
+        is_suspect = tries > claims.DEATHS
         assert len(outbox.claim(uuid.uuid4(), limit=1, suspects=is_suspect)) == 1, tries
         Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
 
@@ -573,7 +573,7 @@ def test_a_message_that_kills_every_worker_is_given_up_and_the_operator_told(
 def test_a_destination_has_at_most_so_many_calls_in_flight(
     api_channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "IN_FLIGHT", 4)
+    monkeypatch.setattr(claims, "IN_FLIGHT", 4)
     for number in range(10):
         boris_answers(anna_writes(api_channel, who=f"client-{number}"))
 
@@ -583,10 +583,10 @@ def test_a_destination_has_at_most_so_many_calls_in_flight(
 
 def test_a_busy_destination_does_not_crowd_out_another(api_channel: ApiChannel, receiver: Receiver) -> None:
     other = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/other"), secret=True)
-    for number in range(outbox.IN_FLIGHT * 8):
+    for number in range(claims.IN_FLIGHT * 8):
         boris_answers(anna_writes(api_channel, who=f"client-{number}"))
     boris_answers(anna_writes(other))
 
-    claimed = outbox.claim(uuid.uuid4(), limit=outbox.IN_FLIGHT * 2)
+    claimed = outbox.claim(uuid.uuid4(), limit=claims.IN_FLIGHT * 2)
 
     assert other.pk in {item.delivery.api_channel_id for item in claimed if item.delivery.kind == "message"}

@@ -41,10 +41,10 @@ class Failpoints(AppConfig):
     label = "faults"
 
     def ready(self) -> None:
-        from bridge import doorbell, outbox
+        from bridge import claims, doorbell, outbox
 
         if lease := os.environ.get("FAULTS_LEASE"):
-            outbox.LEASE_SECONDS = int(lease)
+            claims.LEASE_SECONDS = int(lease)
         claim, attempt, ring = outbox.claim, outbox.attempt, doorbell.ring
 
         def claim_and_die(*args: Any, **kwargs: Any) -> Any:

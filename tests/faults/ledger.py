@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge import outbox
+from bridge import claims
 from tests.faults.provider import FakeProvider, digest
 from tests.faults.stack import CANARY, PHONE, Shop, Stack
 
@@ -101,7 +101,7 @@ def received(stack: Stack, shop: Shop, rows: list[tuple[Any, ...]], ledger: Ledg
     ledger.repeats = len(answered) - len(taken)
     differing = sum(1 for digests in bodies.values() if len(digests) > 1)
     ledger.demand(differing == 0, f"L4: {differing} keys came with different bodies")
-    most = kills * outbox.IN_FLIGHT
+    most = kills * claims.IN_FLIGHT
     ledger.demand(ledger.repeats <= most, f"L4: {ledger.repeats} repeats, at most {most} expected")
 
 

@@ -1,0 +1,83 @@
+"""Which deliveries are due: claimed in one statement, under a lease.
+
+Of each conversation, destination and kind only the oldest unfinished delivery is due; a destination has at most so many
+calls in flight, and none while it rests, is at its own limit, or is down and has its probe; rows that somebody else is
+claiming are skipped.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from channels_setup.models import ApiChannel
+
+from . import breaker, rates
+from .models import Delivery, Message
+from .results import Claimed
+
+LEASE_SECONDS = 60  # longer than any call may last (outgoing.DEADLINE_SECONDS)
+IN_FLIGHT = 64  # calls to one destination at once, all workers together
+DEATHS = 2  # tries that were cut off before a delivery is a suspect
+
+# Destination by destination, so that a long queue before one never hides what is due for another; each gives at most
+# its fair share of the places asked for, and one probe at a time while its breaker is open. The first of a line is the
+# minimum, not the one with "no older one": that is one look into the index, whatever the planner believes of a table
+# that has grown since it was last analysed (an anti-join read the whole backlog for each row).
+CLAIM = f"""
+WITH probe AS ({breaker.PROBE}), destination AS (
+    SELECT c.id, least(
+        %(in_flight)s - (SELECT count(*) FROM bridge_delivery busy
+                         WHERE busy.api_channel_id = c.id AND busy.state = 'sending'
+                           AND busy.next_attempt_at > clock_timestamp()),
+        ceil(%(limit)s::numeric / count(*) OVER ()),
+        CASE WHEN b.rests_until > clock_timestamp() THEN 0
+             WHEN b.is_open THEN (c.id IN (SELECT api_channel_id FROM probe))::int ELSE %(in_flight)s END,
+        (SELECT min(least(r.burst, r.burst + floor(extract(epoch FROM clock_timestamp() - r.met_at) / r.every)))
+         FROM bridge_ratelimit r
+         WHERE r.api_channel_id = c.id AND r.whole_channel
+           AND r.met_at > clock_timestamp() - make_interval(secs => %(forgotten)s))) AS free
+    FROM channels_setup_apichannel c LEFT JOIN bridge_breaker b ON b.api_channel_id = c.id
+    WHERE c.state <> 'paused' AND EXISTS (
+        SELECT 1 FROM bridge_delivery d
+        WHERE d.api_channel_id = c.id AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp())
+), due AS (
+    SELECT head.id, head.was FROM destination, LATERAL (
+        SELECT d.id, d.state AS was FROM bridge_delivery d
+        WHERE d.api_channel_id = destination.id
+          AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp()
+          AND (d.state = 'sending' AND d.attempts - d.attempts_before >= %(deaths)s) = %(suspects)s
+          AND d.id = (
+              SELECT min(line.id) FROM bridge_delivery line
+              WHERE line.api_channel_id = d.api_channel_id AND line.conversation_id = d.conversation_id
+                AND line.kind = d.kind AND line.state IN ('pending', 'sending'))
+        ORDER BY d.next_attempt_at, d.id LIMIT greatest(destination.free, 0)
+        FOR UPDATE SKIP LOCKED
+    ) head LIMIT %(limit)s
+)
+UPDATE bridge_delivery d
+SET state = 'sending', attempts = attempts + 1, lease_token = %(token)s,
+    next_attempt_at = clock_timestamp() + make_interval(secs => %(lease)s)
+FROM due
+WHERE d.id = due.id
+RETURNING d.*, due.was
+"""
+
+
+def claim(token: uuid.UUID, *, limit: int, suspects: bool = False) -> list[Claimed]:
+    """Lease up to ``limit`` due deliveries under ``token``: suspects, or all others. Committed before it returns."""
+    if limit <= 0:
+        return []
+    values: dict[str, Any] = {"in_flight": IN_FLIGHT, "limit": limit, "token": token, "lease": LEASE_SECONDS}
+    values |= {"deaths": DEATHS, "forgotten": rates.FORGOTTEN_AFTER, "probe_seconds": breaker.PROBE_SECONDS}
+    # A suspect is no probe: its failure would say nothing of the destination.
+    values |= {"suspects": suspects, "probes": not suspects}
+    rows: list[Any] = sorted(Delivery.objects.raw(CLAIM, values), key=lambda row: row.pk)  # each with its state before
+    channels = ApiChannel.objects.in_bulk({row.api_channel_id for row in rows})
+    sent = {row.message_id for row in rows if row.kind == Delivery.Kind.MESSAGE and row.message_id}
+    messages = Message.objects.in_bulk(sent) if sent else {}
+    for row in rows:
+        row.api_channel = channels[row.api_channel_id]
+        if row.message_id in messages:
+            row.message = messages[row.message_id]
+    return [Claimed(delivery=row, interrupted=row.was == Delivery.State.SENDING) for row in rows]
