@@ -120,7 +120,7 @@ def _waited_for_a_limit(until: float) -> bool:
     seconds = rates.next_free_in()
     if seconds is None or seconds > LIMIT_SECONDS or time.monotonic() + seconds >= until:
         return False
-    time.sleep(max(seconds, 0.01))
+    time.sleep(max(seconds, 0.02))
     return True
 
 

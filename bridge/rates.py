@@ -104,14 +104,15 @@ def next_free_in() -> float | None:
             SELECT extract(epoch FROM min(r.met_at - make_interval(secs => (r.burst - 1) * r.every))
                                       - clock_timestamp())::float8
             FROM bridge_ratelimit r
-            WHERE r.whole_channel AND r.met_at > clock_timestamp() AND EXISTS (
+            -- One that came free a moment ago counts: the claim may have looked the moment before.
+            WHERE r.whole_channel AND r.met_at > clock_timestamp() - interval '1 second' AND EXISTS (
                 SELECT 1 FROM bridge_delivery d
                 WHERE d.api_channel_id = r.api_channel_id AND d.state = 'pending'
                   AND d.next_attempt_at <= clock_timestamp() + interval '1 second')
             """
         )
         seconds: float | None = cursor.fetchone()[0]
-        return seconds
+        return None if seconds is None else max(seconds, 0.0)
 
 
 def busy_channels(*, now: datetime) -> QuerySet[RateLimit, int]:

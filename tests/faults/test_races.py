@@ -296,8 +296,8 @@ def test_many_windows_run_out_at_once(api_channel: ApiChannel, size: Size, measu
     assert lands_in
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO bridge_contact (api_channel_id, external_id, phone, name, email, created_at)"
-            " SELECT %s, 'c' || n, '', '', '', now() FROM generate_series(1, %s) n",
+            "INSERT INTO bridge_contact (api_channel_id, external_id, user_id, phone, name, email, created_at)"
+            " SELECT %s, 'c' || n, '', '', '', '', now() FROM generate_series(1, %s) n",
             [api_channel.pk, count],
         )
         cursor.execute(
