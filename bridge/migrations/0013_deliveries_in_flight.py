@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     atomic = False
 
-    dependencies = [("bridge", "0011_lists_indexes")]
+    dependencies = [("bridge", "0012_uploads")]
 
     operations = [
         AddIndexConcurrently(
