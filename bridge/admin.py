@@ -22,6 +22,7 @@ from channels_setup.admin import ApiChannelAdmin
 from channels_setup.models import ApiChannel
 
 from . import evidence
+from .admin_dead import DeadLetterAdmin  # noqa: F401  # registered by being imported
 from .admin_lists import (
     ChoiceFilter,
     HistoryAdmin,
@@ -47,11 +48,11 @@ class ApiChannelWithEvidence(ApiChannelAdmin):
     evidence_template = "bridge/channel_evidence.html"
 
     def evidence(self, channel: ApiChannel) -> dict[str, Any]:
-        undelivered = reverse("admin:bridge_delivery_changelist")
+        undelivered = reverse("admin:bridge_deadletter_changelist")
         return {
             **super().evidence(channel),
             "evidence": evidence.of(channel),
-            "undelivered_url": f"{undelivered}?state=trouble&api_channel__id__exact={channel.pk}",
+            "undelivered_url": f"{undelivered}?api_channel__id__exact={channel.pk}",
         }
 
 

@@ -19,7 +19,7 @@ from django.utils.translation import ngettext
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, RETRY, UNKNOWN
 
-from . import alerts, doorbell, evidence, inbox, outbox, reasons, replay
+from . import alerts, doorbell, evidence, inbox, reasons, replay
 from .admin_lists import (
     ChoiceFilter,
     HistoryAdmin,
@@ -33,7 +33,7 @@ from .admin_lists import (
     pill,
     sees_all,
 )
-from .models import Alert, Attempt, Delivery, Heartbeat, StrayStatus, WebhookEvent
+from .models import Alert, Attempt, DeadLetter, Delivery, Heartbeat, Ruling, StrayStatus, WebhookEvent
 
 SHOWN_BODY = 100_000  # characters of a raw body that a page shows
 MOST_AT_ONCE = 1_000  # rows that one press of a button sets going
@@ -94,22 +94,37 @@ class AttemptInline(HistoryInline):
         return reasons.sentence(attempt.reason, for_admin=True) if attempt.reason else "–"
 
 
+class RulingInline(HistoryInline):
+    """The delivery's lives: who sent it again or put it aside, and how many tries had been made by then."""
+
+    model = Ruling
+    fields = readonly_fields = ("when", "what", "who", "was", "attempts")
+
+    when = column("at", _("when"))
+    who = column("by", _("by"))
+
+    @admin.display(description=_("it was"))
+    def was(self, ruling: Ruling) -> SafeString:
+        why = reasons.sentence(ruling.was_reason, for_admin=True)
+        return format_html("{} {}", pill(ruling.was_state, ruling.get_was_state_display()), why)
+
+
 @admin.register(Delivery)
 class DeliveryAdmin(HistoryAdmin):
     list_display = ("id", "since", "kind", "api_channel", "state_shown", "attempts", "why", "due", "chat")
     list_display_links = ("id", "since")
-    list_select_related = ("api_channel", "conversation__contact")
+    list_select_related = ("api_channel", "message", "conversation__contact")
     list_filter = (DeliveryFilter, "api_channel")
     searches = (by_id("conversation_id", "message_id"), lambda term: Q(key=term))
     search_help_text = _("The number of a delivery, chat or message, or a whole key (webhook-id)")
     chat_channel_path = "conversation__chat_channel"
     fields = (
-        *("chat", "message_shown", "kind", "tracked", "api_channel", "state_shown", "why", "attempts", "due"),
-        *("key", "since", "finished", "content"),
+        *("chat", "message_shown", "kind", "tracked", "api_channel", "state_shown", "why", "would", "attempts"),
+        *("due", "key", "since", "finished", "content"),
     )
     readonly_fields = fields
-    inlines = (AttemptInline,)
-    buttons = {"send-again": (_("Send again"), "send_again")}
+    inlines = (AttemptInline, RulingInline)
+    buttons = {"send-again": (_("Send again"), "send_again"), "discard": (_("Put aside"), "discard")}
 
     since = column("created_at", _("created"))
     finished = column("finished_at", _("finished"))
@@ -127,7 +142,7 @@ class DeliveryAdmin(HistoryAdmin):
         return self.fields if sees_all(request.user) else [name for name in self.fields if name != "content"]
 
     def makes_sense(self, what: str, row: Any) -> bool:
-        return row.state in (*evidence.TROUBLED, Delivery.State.CANCELLED)
+        return row.state in (replay.TROUBLE if what == "discard" else DeadLetter.STATES)
 
     def send_again(self, request: HttpRequest, rows: QuerySet[Delivery]) -> tuple[int, str]:
         stuck = rows.filter(state__in=(*evidence.TROUBLED, Delivery.State.CANCELLED)).order_by("pk")
@@ -137,13 +152,25 @@ class DeliveryAdmin(HistoryAdmin):
         sentence = ngettext("%d delivery is in line again.", "%d deliveries are in line again.", count)
         return messages.SUCCESS, sentence % count
 
+    def discard(self, request: HttpRequest, rows: QuerySet[Delivery]) -> tuple[int, str]:
+        stuck = rows.filter(state__in=replay.TROUBLE).order_by("pk")
+        count = replay.discard(*stuck.values_list("pk", flat=True)[:MOST_AT_ONCE], by=request.user)
+        if not count:
+            return messages.WARNING, _now("Only what was given up or is unknown can be put aside.")
+        return messages.SUCCESS, ngettext("%d delivery put aside.", "%d deliveries put aside.", count) % count
+
+    @admin.display(description=_("sent again now"))
+    def would(self, delivery: Delivery) -> str:
+        return replay.forecast([delivery])[0].sentence if delivery.state in DeadLetter.STATES else "–"
+
     @admin.display(description=_("state"))
     def state_shown(self, delivery: Delivery) -> SafeString:
         return pill(delivery.state, delivery.get_state_display())
 
     @admin.display(description=_("why"))
     def why(self, delivery: Delivery) -> str:
-        return outbox.sentence(delivery) or "–"
+        name = ((delivery.message.template if delivery.message else None) or {}).get("name", "")
+        return reasons.sentence(delivery.reason, {"name": name}, for_admin=True) or "–"
 
     @admin.display(description=_("next attempt"))
     def due(self, delivery: Delivery) -> Any:

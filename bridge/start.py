@@ -19,7 +19,7 @@ from channels_setup.connection import DONE, LATER, NOW, TROUBLE
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 
 from . import alerts, evidence, housekeeping
-from .models import Delivery, WebhookEvent
+from .models import Alert, Delivery, WebhookEvent
 
 STALE_SECONDS = 60  # a part that has not shown itself for so long is not at work
 MOST_ALERTS = 5
@@ -185,10 +185,19 @@ def _page_of(channel_id: int) -> str:
     return reverse("admin:channels_setup_apichannel_change", args=[channel_id])
 
 
+def _page_about(alert: Alert) -> str:
+    """Where what the alert tells of is listed, else its channel."""
+    if alert.kind in (Alert.Kind.MISMATCH, Alert.Kind.UNCONFIRMED):
+        return reverse("admin:bridge_mismatch_changelist") + f"?api_channel__id__exact={alert.api_channel_id}"
+    if alert.delivery_id:
+        return reverse("admin:bridge_delivery_change", args=[alert.delivery_id])
+    return _page_of(alert.api_channel_id)
+
+
 def warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
     """What an admin should know at once; each with the page where to look."""
     found = [
-        {"sentence": alerts.sentence(alert), "url": _page_of(alert.api_channel_id)}
+        {"sentence": alerts.sentence(alert), "url": _page_about(alert)}
         for alert in evidence.standing_alerts()[:MOST_ALERTS]
     ]
     told = {warning["url"] for warning in found}
@@ -199,7 +208,7 @@ def warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
     dead = Delivery.objects.filter(state=Delivery.State.DEAD)[: evidence.MOST].count()
     if dead:
         sentence = ngettext("%d delivery was given up.", "%d deliveries were given up.", dead) % dead
-        found.append({"sentence": sentence, "url": reverse("admin:bridge_delivery_changelist") + "?state=trouble"})
+        found.append({"sentence": sentence, "url": reverse("admin:bridge_deadletter_changelist") + "?which=dead"})
     failed = WebhookEvent.objects.filter(state=WebhookEvent.State.FAILED)[: evidence.MOST].count()
     if failed:
         sentence = ngettext("%d event could not be read.", "%d events could not be read.", failed) % failed

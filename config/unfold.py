@@ -111,6 +111,11 @@ UNFOLD: dict[str, Any] = {
                 "title": _("On the wire"),
                 "items": [
                     _item(_("Deliveries"), "outbox", "bridge.delivery"),
+                    {
+                        **_item(_("Dead letters"), "unsubscribe", "bridge.deadletter"),
+                        "permission": _may("channels_setup.change_apichannel"),
+                    },
+                    _item(_("Mismatches"), "compare_arrows", "bridge.mismatch"),
                     _item(_("Webhook events"), "move_to_inbox", "bridge.webhookevent"),
                     _item(_("Statuses without a message"), "help_center", "bridge.straystatus"),
                 ],
