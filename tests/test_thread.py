@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone, translation
 
-from bridge import conversations, relay, tickets
+from bridge import conversations, reasons, relay, tickets
 from bridge.desk import thread, why
 from bridge.models import Attempt, Conversation, Delivery, Message, Ticket
 from channels_setup.models import ApiChannel
@@ -53,7 +53,12 @@ def desk(channel: ApiChannel, client: Client) -> Client:
 def lines(chat: Conversation, **asked: Any) -> list[tuple[str, bool]]:
     """Key and whether it is folded away, of each line."""
     found = thread.page(
-        chat, tickets=thread.requests_of(chat), before=asked.pop("before", None), now=timezone.now(), **asked
+        chat,
+        tickets=thread.requests_of(chat),
+        before=asked.pop("before", None),
+        may_write=True,
+        now=timezone.now(),
+        **asked,
     )
     return [(item.key, item.is_folded and item.fold is None) for item in found.items]
 
@@ -186,3 +191,71 @@ def test_the_line_opens_for_both_sides_and_not_for_notices(desk: Client, channel
     assert "It opened the window until" in piece
     assert re.findall(r'<li class="(\w+)"', piece) == ["passed"] * 3
     assert desk.get(address.format(notice.pk)).status_code == 404
+
+
+# --- what a message is besides its text ------------------------------------------------------------------
+
+
+def test_a_quote_reactions_and_an_edit_are_shown_and_come_with_the_news(desk: Client, channel: ApiChannel) -> None:
+    asked = anna_writes(channel, "Есть 38-й размер?")
+    chat = asked.conversation
+    answer = relay.hand_in(conversation_id=chat.pk, text="Есть", author=boris()).message
+    assert answer
+    known = desk.get(f"/chats/news/?chat={chat.pk}").json()["thread"]["version"]
+
+    Message.objects.filter(pk=answer.pk).update(quoted=asked, reactions=[{"by": "client", "emoji": "👍"}])
+    Message.objects.filter(pk=asked.pk).update(
+        text="Есть 39-й размер?", shown={"former": ["Есть 38-й размер?"], "edited_at": timezone.now().isoformat()}
+    )
+
+    html = desk.get(f"/chats/news/?chat={chat.pk}&thread={known}").json()["thread"]["messages"]
+    assert f'data-at="m{asked.pk}"' in html and "👍" in html
+    assert "Edited, today" in html and "Earlier words" in html and "39-й" in html
+
+
+def test_a_place_cards_an_order_and_what_was_taken_back(desk: Client, channel: ApiChannel) -> None:
+    shown: list[dict[str, Any]] = [
+        {"what": "location", "name": "Склад", "address": "Лиговский, 50", "map": "https://maps.example/?q=1,2"},
+        {"what": "contacts", "cards": [{"name": "Пётр", "phones": ["+7 921"], "emails": [], "org": "Курьеры"}]},
+        {"what": "order", "lines": [{"product": "Сапоги", "quantity": 2, "price": 4500, "currency": "RUB"}]},
+        {"revoked_at": timezone.now().isoformat(), "forwarded": {"often": True}},
+    ]
+    for number, one in enumerate(shown):
+        Message.objects.filter(pk=anna_writes(channel, f"Слова {number}").pk).update(shown=one)
+
+    html = desk.get(f"/chats/{Conversation.objects.get().pk}/").content.decode()
+
+    assert 'href="https://maps.example/?q=1,2"' in html and "Лиговский, 50" in html
+    assert "Пётр" in html and "Курьеры" in html and "Сапоги × 2" in html and "4500 RUB" in html
+    assert "Taken back, today" in html and 'class="text revoked"' in html and "Forwarded many times" in html
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"what": "location", "map": "javascript:alert(1)", "name": {"a": 1}},
+        {"what": "contacts", "cards": "x"},
+        {"what": "contacts", "cards": [1, None, {"phones": "x", "name": ["y"]}]},
+        {"what": "order", "lines": {"a": 1}},
+        {"what": "flow", "fields": [["a"], "b", [1, [2]]]},
+        {"edited_at": "yesterday", "former": [None, {"a": 1}], "revoked_at": 7},
+        {"ad": "x", "forwarded": [], "what": ["location"]},
+    ],
+)
+def test_what_nobody_expected_breaks_no_page(desk: Client, channel: ApiChannel, shown: dict[str, Any]) -> None:
+    message = anna_writes(channel, "Слова")
+    Message.objects.filter(pk=message.pk).update(shown=shown, reactions=[1, {"emoji": {"a": 1}}])
+
+    answer = desk.get(f"/chats/{message.conversation_id}/")
+
+    assert answer.status_code == 200 and "javascript:" not in answer.content.decode()
+
+
+def test_a_file_that_is_not_here_says_why(desk: Client, channel: ApiChannel) -> None:
+    message = anna_writes(channel)
+    message.attachments.create(name="голос.ogg", state="waiting")
+    message.attachments.create(name="чек.pdf", state="failed", error="rejected")
+
+    html = desk.get(f"/chats/{message.conversation_id}/").content.decode()
+
+    assert "being fetched from the provider" in html and "чек.pdf" in html and reasons.sentence("rejected") in html

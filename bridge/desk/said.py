@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from django.utils.translation import gettext as _
 
@@ -12,7 +14,7 @@ from bridge.files import INLINE_TYPES
 from bridge.models import Attachment, Delivery, HeldReply, Message
 from bridge.reasons import Help
 
-from . import presentation
+from . import extras, presentation
 
 LATE = timedelta(minutes=1)  # a message that came this long after it was written says so
 
@@ -36,6 +38,7 @@ class FileView:
     name: str
     href: str
     is_picture: bool
+    says: str = ""  # in place of a file that is not here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,10 +131,17 @@ class MessageView:
     def files(self) -> list[FileView]:
         return [_file(attachment) for attachment in self.message.attachments.all()]
 
+    @cached_property
+    def extras(self) -> extras.Extras:
+        return extras.of(self.message, now=self.now)
+
     @property
     def version(self) -> str:
         message, delivery = self.message, self.delivery
         parts: tuple[object, ...] = (message.status, message.reason, message.created_at.timestamp())
+        if message.shown or message.reactions:
+            parts += (zlib.crc32(repr((message.shown, message.reactions, message.text)).encode()),)
+        parts += tuple(one.state for one in message.attachments.all() if one.state != Attachment.State.HERE)
         if delivery is not None:
             parts += (delivery.state, delivery.attempts, delivery.reason, self.may_write)
         return " ".join(map(str, parts))
@@ -142,5 +152,10 @@ def _file(attachment: Attachment) -> FileView:
     name = attachment.name or attachment.url.rsplit("/", 1)[-1][:80] or _("file")
     if attachment.file:
         return FileView(name=name, href=f"/files/{attachment.pk}/", is_picture=attachment.mime in INLINE_TYPES)
+    if attachment.state == Attachment.State.WAITING:
+        return FileView(name=name, href="", is_picture=False, says=_("being fetched from the provider"))
+    if attachment.state == Attachment.State.FAILED:
+        says = reasons.sentence(attachment.error) if attachment.error else _("could not be fetched from the provider")
+        return FileView(name=name, href="", is_picture=False, says=says)
     is_web = attachment.url.lower().startswith(("https://", "http://"))
     return FileView(name=name, href=attachment.url if is_web else "", is_picture=False)

@@ -62,7 +62,7 @@ def page(
         before = _end_of_page_at(conversation, at)
     if before is not None:
         rows = rows.filter(pk__lt=before)
-    rows = rows.select_related("author").prefetch_related(
+    rows = rows.select_related("author", "quoted", "quoted__author").prefetch_related(
         Prefetch("attachments", queryset=Attachment.objects.order_by("pk"))
     )
     found = list(rows.order_by("-pk")[: PAGE + 1])

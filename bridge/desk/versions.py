@@ -31,12 +31,14 @@ FROM (SELECT c.* FROM unnest(%(channels)s::bigint[]) AS channel(id) CROSS JOIN L
 # Messages and their ticks, the tries of those not settled, the window, the requests, what is held, who it is.
 THREAD = f"""(
 WITH recent AS (
-    SELECT id, status, reason, created_at FROM bridge_message
+    SELECT id, status, reason, created_at, reactions, shown FROM bridge_message
     WHERE conversation_id = %(chat)s ORDER BY id DESC LIMIT {NEWEST_MESSAGES}
 )
 SELECT left(md5(concat_ws('|',
-    (SELECT string_agg(concat_ws(',', id, status, reason, created_at), ';' ORDER BY id)
+    (SELECT string_agg(concat_ws(',', id, status, reason, created_at, reactions, shown), ';' ORDER BY id)
      FROM recent),
+    (SELECT string_agg(concat_ws(',', a.id, a.state), ';' ORDER BY a.id)
+     FROM recent r JOIN bridge_attachment a ON a.message_id = r.id AND a.state <> 'here'),
     (SELECT string_agg(concat_ws(',', d.id, d.state, d.attempts, d.reason), ';' ORDER BY d.id)
      FROM recent r JOIN bridge_delivery d ON d.message_id = r.id AND d.kind = 'message'
      WHERE r.status IN ('pending', 'sending', 'unknown', 'failed')),
