@@ -21,7 +21,10 @@ from django.utils.translation import pgettext, pgettext_lazy
 from channels_setup.admin import ApiChannelAdmin
 from channels_setup.models import ApiChannel
 
-from . import evidence
+from . import (
+    admin_desk,  # noqa: F401  # registered by being imported
+    evidence,
+)
 from .admin_dead import DeadLetterAdmin  # noqa: F401  # registered by being imported
 from .admin_lists import (
     ChoiceFilter,

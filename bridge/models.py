@@ -36,10 +36,13 @@ class Contact(models.Model):
     email = models.CharField(_("email"), max_length=200, blank=True)
     user_id = models.CharField(_("id with this business"), max_length=160, blank=True)
     created_at = models.DateTimeField(_("first seen"), auto_now_add=True)
+    tags = models.JSONField(_("tags"), default=list, blank=True)  # words that operators put on this person
+    erased_at = models.DateTimeField(_("erased"), null=True)
 
     class Meta:
         verbose_name = _("contact")
         verbose_name_plural = _("contacts")
+        permissions = [("erase_contact", _("Can erase a person and all that is known of them"))]
         constraints = [
             models.UniqueConstraint(
                 fields=["api_channel", "external_id"],
@@ -388,6 +391,82 @@ class Attachment(models.Model):
 
     def __str__(self) -> str:
         return self.name or self.url
+
+
+class ContactNote(models.Model):
+    """What operators tell each other of a person; the person never sees it."""
+
+    contact = models.ForeignKey(Contact, on_delete=models.CASCADE, related_name="notes")
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("author"), null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    text = models.TextField(_("text"))
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("note")
+        verbose_name_plural = _("notes")
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
+
+class Erasure(models.Model):
+    """The receipt of an erasure (``erasing``): who, when, and how many rows of what; nothing of the person."""
+
+    contact = models.ForeignKey(Contact, on_delete=models.PROTECT, related_name="erasures")
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("by"), null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    at = models.DateTimeField(_("at"), auto_now_add=True)
+    counts = models.JSONField(_("what went"), default=dict)
+
+    class Meta:
+        verbose_name = _("erasure")
+        verbose_name_plural = _("erasures")
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
+
+class ErasedMessage(models.Model):
+    """That a provider's message was erased: its fingerprint, so that a late redelivery does not bring it back."""
+
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="+")
+    fingerprint = models.BinaryField(max_length=32)
+
+    class Meta:
+        verbose_name = _("erased message")
+        verbose_name_plural = _("erased messages")
+        constraints = [models.UniqueConstraint(fields=["api_channel", "fingerprint"], name="one_erased_message")]
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
+
+class QuickAnswer(models.Model):
+    """A text that is said often; see ``quick_answers`` for its variables."""
+
+    name = models.CharField(pgettext_lazy("thing", "name"), max_length=80)
+    text = models.TextField(
+        _("text"),
+        max_length=4096,
+        help_text=_(
+            "Variables: {first name}, {client name}, {operator}, {request}, {channel}. What is not known is left out."
+        ),
+    )
+    chat_channels = models.ManyToManyField(
+        ChatChannel, verbose_name=_("chat channels"), blank=True, related_name="+", help_text=_("None: all of them.")
+    )
+    is_used = models.BooleanField(_("in use"), default=True)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("quick answer")
+        verbose_name_plural = _("quick answers")
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Upload(models.Model):

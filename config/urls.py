@@ -6,7 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from bridge import api, files, shared_files, start, uapi_methods, webhooks
-from bridge.desk import actions, chats, composing, login, phone, requests, sending, uploading
+from bridge.desk import actions, answering, chats, composing, login, phone, requests, sending, uploading
 from channels_setup.views import handover
 from config import health, metrics
 from templates_registry import views as registry
@@ -37,6 +37,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("chats/<int:pk>/send/", actions.send, name="chat-send"),
     path("chats/<int:pk>/files/", uploading.upload, name="chat-upload"),
     path("chats/<int:pk>/files/<int:upload_id>/drop/", uploading.drop, name="chat-upload-drop"),
+    path("chats/<int:pk>/answers/", answering.answers, name="chat-answers"),
     path("chats/<int:pk>/draft/", actions.draft, name="chat-draft"),
     path("chats/<int:pk>/seen/", actions.seen, name="chat-seen"),
     path("chats/<int:pk>/assign/", actions.assign, name="chat-assign"),

@@ -9,7 +9,7 @@
   const kind = () => shown()?.dataset.kind || "";
   const go = () => place()?.querySelector("[data-go]");
   // The operator chose these: what one types meanwhile does not take them away.
-  const stays = () => ["picker", "picked", "hold"].includes(kind());
+  const stays = () => ["picker", "picked", "hold", "answers"].includes(kind());
   let closed = null; // the text for which the panel was shut by hand
 
   const speak = () => {
@@ -73,7 +73,7 @@
     const find = place().querySelector("[data-find]");
     if (!find) return;
     const query = new URLSearchParams({ find: find.value, hold: place().querySelector("[name=hold]") ? "1" : "" });
-    const answer = await fetch(`${byId("composer").dataset.templates}?${query}`, { headers: { "HX-Request": "true" } });
+    const answer = await fetch(`${find.dataset.from || byId("composer").dataset.templates}?${query}`, { headers: { "HX-Request": "true" } });
     if (ok(answer) && isLast() && shown()) okno.takeParts(place(), await answer.text());
   });
 
@@ -133,12 +133,13 @@
   };
 
   document.addEventListener("click", (event) => {
-    const button = event.target.closest?.("[data-pick], [data-open], [data-go], [data-close-panel]");
+    const button = event.target.closest?.("[data-pick], [data-open], [data-go], [data-answer], [data-close-panel]");
     if (!button || !byId("composer")?.contains(button) || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     if ("pick" in button.dataset) pick(button);
     else if ("open" in button.dataset) open(button);
     else if ("go" in button.dataset) send(button);
+    else if ("answer" in button.dataset) say(button.dataset.answer);
     else close();
   });
 
@@ -148,6 +149,24 @@
     shut();
     box().focus();
   };
+
+  // A quick answer goes where the caret is.
+  const say = (words) => {
+    shut();
+    const field = box(), at = field.selectionEnd;
+    field.focus();
+    field.setRangeText(words, field.selectionStart, at, "end");
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+
+  // `/` where a line begins opens them: there it begins no word.
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.target !== box() || event.ctrlKey || event.metaKey || event.altKey) return;
+    const { selectionStart: from, selectionEnd: to, value } = event.target;
+    if (from !== to || (from && value[from - 1] !== "\n")) return;
+    event.preventDefault();
+    pick(document.querySelector("[data-answers]"));
+  });
 
   document.addEventListener("keydown", (event) => {
     const inPanel = place()?.contains(event.target);

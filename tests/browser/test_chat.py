@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from bridge import tickets
 from bridge.desk import presence
-from bridge.models import Conversation, Message, ServiceWindow, Ticket, Upload
+from bridge.models import Conversation, Message, QuickAnswer, ServiceWindow, Ticket, Upload
 from channels_setup.models import ApiChannel
 from channels_setup.providers import sandbox
 from tests.browser.test_desk import SOON, bubble, open_chat, shut_in, sign_in, writes
@@ -226,3 +226,31 @@ def test_where_files_go_as_files_they_wait_beside_the_box_even_over_a_reload(
     expect(desk.locator("#messages .file", has_text="счёт.pdf")).to_be_visible(timeout=2 * SOON)
     expect(desk.locator("#uploads [data-upload]")).to_have_count(0)
     assert Message.objects.latest("pk").kind == Message.Kind.FILE
+
+
+# --- quick answers ---------------------------------------------------------------------------------------
+
+
+def test_a_quick_answer_by_the_keyboard_alone(desk: Page, chat: Conversation) -> None:
+    QuickAnswer.objects.create(name="адрес", text="{имя}, мы на Лиговском, 50.")
+    QuickAnswer.objects.create(name="часы", text="Работаем с 9 до 21.")
+    open_chat(desk, chat)
+    desk.locator("#text").focus()
+
+    desk.keyboard.press("/")
+    expect(desk.locator("[data-find]")).to_be_focused()
+    desk.keyboard.type("лигов")
+    expect(desk.locator(".tp-pick")).to_have_count(1, timeout=SOON)
+    desk.keyboard.press("Enter")
+
+    expect(desk.locator("#text")).to_have_value("Анна, мы на Лиговском, 50.")
+    expect(desk.locator("#text")).to_be_focused()
+    desk.keyboard.type(" 1/2")
+    expect(desk.locator("#text")).to_have_value("Анна, мы на Лиговском, 50. 1/2")
+    desk.keyboard.press("Shift+Enter")
+    desk.keyboard.press("/")
+    expect(desk.locator("[data-find]")).to_be_focused()
+    desk.keyboard.press("ArrowDown")
+    desk.keyboard.press("ArrowDown")
+    desk.keyboard.press("Enter")
+    expect(desk.locator("#text")).to_have_value("Анна, мы на Лиговском, 50. 1/2\nРаботаем с 9 до 21.")

@@ -1,0 +1,57 @@
+"""What operators write with, and the receipts of erasures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin
+
+from . import quick_answers
+from .admin_lists import HistoryAdmin, by_id, column
+from .models import Erasure, QuickAnswer
+
+
+class QuickAnswerForm(forms.ModelForm):
+    def clean_text(self) -> str:
+        text: str = self.cleaned_data["text"]
+        if sentence := quick_answers.problem(text):
+            raise forms.ValidationError(sentence)
+        return text
+
+
+@admin.register(QuickAnswer)
+class QuickAnswerAdmin(ModelAdmin):
+    form = QuickAnswerForm
+    list_display = ("name", "beginning", "is_used", "updated_at")
+    search_fields = ("name", "text")
+    list_filter = ("is_used", "chat_channels")
+    filter_horizontal = ("chat_channels",)
+    ordering = ("name", "pk")
+
+    @admin.display(description=_("text"))
+    def beginning(self, answer: QuickAnswer) -> str:
+        words = " ".join(answer.text.split())
+        return words if len(words) <= 90 else words[:89] + "…"
+
+
+@admin.register(Erasure)
+class ErasureAdmin(HistoryAdmin):
+    list_display = ("id", "at", "by", "contact_number", "what")
+    list_select_related = ("by",)
+    searches = (by_id("contact_id"),)
+    search_help_text = _("A receipt's or a contact's number")
+    fields = readonly_fields = ("when", "by", "contact_number", "what")
+
+    when = column("at", _("at"))
+
+    @admin.display(description=_("contact"))
+    def contact_number(self, erasure: Erasure) -> str:
+        return f"№ {erasure.contact_id}"
+
+    @admin.display(description=_("what went"))
+    def what(self, erasure: Erasure) -> str:
+        counts: dict[str, Any] = erasure.counts
+        return ", ".join(f"{name}: {count}" for name, count in counts.items())

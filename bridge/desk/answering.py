@@ -1,0 +1,38 @@
+"""Quick answers where one writes: `/` opens them, words narrow them, Enter puts one into the box."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from bridge import quick_answers, windows
+
+from . import access, actions, chats
+from .numbers import as_number
+
+LONGEST_QUERY = 80
+
+
+@login_required
+@require_GET
+@never_cache
+def answers(request: HttpRequest, pk: int) -> HttpResponse:
+    """The list with its texts as they would be said here. ``take``: without a script, one goes into the box."""
+    conversation = access.conversation_or_404(request, pk)
+    query = request.GET.get("find", "").replace("\0", "").strip()[:LONGEST_QUERY]
+    values = quick_answers.values(conversation, user=request.user)
+    rows = list(quick_answers.found(conversation, query)[: quick_answers.MOST])
+    texts = {row.pk: quick_answers.filled(row.text, values) for row in rows}
+    found = [{"answer": row, "text": texts[row.pk]} for row in rows]
+    context = {"answers": found, "query": query, "conversation": conversation}
+    if actions.by_script(request):
+        return render(request, "bridge/answers.html", context)
+    now = windows.database_now()
+    taken = as_number(request.GET.get("take"))
+    text = texts.get(taken) if taken is not None else None
+    page = chats.chat_context(request, conversation, now=now, text=text)
+    page |= chats.list_context(request, current=conversation.pk, now=now)
+    return render(request, "bridge/chats.html", page | (context if text is None else {}))

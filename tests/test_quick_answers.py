@@ -1,0 +1,112 @@
+"""Quick answers: texts with variables, found where one writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.test import Client
+from django.utils import translation
+
+from bridge import quick_answers
+from bridge.models import Conversation, QuickAnswer, Ticket
+from tests.factories import ChatChannelFactory, ConversationFactory, TicketFactory, boris, gleb, vera
+
+pytestmark = pytest.mark.django_db
+SCRIPT = {"HX-Request": "true"}
+
+
+@pytest.fixture(autouse=True)
+def in_english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
+
+
+@pytest.fixture
+def chat() -> Conversation:
+    made: Conversation = ConversationFactory(name="Анна Соколова")
+    return made
+
+
+@pytest.fixture
+def desk(chat: Conversation, client: Client) -> Client:
+    client.force_login(boris(chat.chat_channel))
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    return client
+
+
+def listed(desk: Client, chat: Conversation, find: str = "") -> str:
+    answer = desk.get(f"/chats/{chat.pk}/answers/", {"find": find}, headers=SCRIPT)
+    assert answer.status_code == 200
+    return str(answer.content.decode())
+
+
+def test_variables_are_filled_in_from_the_chat(desk: Client, chat: Conversation) -> None:
+    ticket: Ticket = TicketFactory(conversation=chat)
+    QuickAnswer.objects.create(
+        name="привет", text="Здравствуйте, {Имя}! Это {operator}, канал {channel}, запрос {номер  запроса}. {{1}}"
+    )
+
+    html = listed(desk, chat)
+
+    said = f"Здравствуйте, Анна! Это boris, канал {chat.chat_channel.name}, запрос № {ticket.pk}. {{{{1}}}}"
+    assert f'data-answer="{said}"' in html
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Здравствуйте, {имя}!", "Здравствуйте!"),
+        ("{имя}, здравствуйте!", ", здравствуйте!"),
+        ("Ваш запрос {request} принят", "Ваш запрос принят"),
+        ("{nobody}", "{nobody}"),
+        ("{{имя}}", "{{имя}}"),
+    ],
+)
+def test_what_is_not_known_is_left_out_with_its_comma(text: str, said: str) -> None:
+    assert quick_answers.filled(text, {"first_name": "", "request": ""}) == said
+
+
+def test_a_value_is_never_looked_at_for_variables() -> None:
+    assert quick_answers.filled("{клиент}", {"client": "{operator}", "operator": "boris"}) == "{operator}"
+
+
+def test_search_and_channels_narrow_the_list(desk: Client, chat: Conversation) -> None:
+    QuickAnswer.objects.create(name="адрес", text="Лиговский, 50")
+    QuickAnswer.objects.create(name="часы", text="С 9 до 21")
+    QuickAnswer.objects.create(name="старое", text="Лиговский, 48", is_used=False)
+    elsewhere = QuickAnswer.objects.create(name="чужое", text="Лиговский, 1")
+    elsewhere.chat_channels.add(ChatChannelFactory())
+
+    assert "адрес" in listed(desk, chat) and "часы" in listed(desk, chat)
+    found = listed(desk, chat, "лиговский 5")
+    assert "адрес" in found and "часы" not in found and "чужое" not in found and "старое" not in found
+    assert "No quick answer has these words" in listed(desk, chat, "ничего")
+
+
+def test_without_a_script_one_is_put_into_the_box(desk: Client, chat: Conversation) -> None:
+    answer = QuickAnswer.objects.create(name="адрес", text="Лиговский, 50")
+
+    page = desk.get(f"/chats/{chat.pk}/answers/").content.decode()
+    taken = desk.get(f"/chats/{chat.pk}/answers/?take={answer.pk}").content.decode()
+
+    assert f"?take={answer.pk}" in page
+    assert ">Лиговский, 50</textarea>" in taken
+
+
+def test_gleb_sees_none_of_anothers_chat(chat: Conversation, client: Client) -> None:
+    client.force_login(gleb())
+
+    assert client.get(f"/chats/{chat.pk}/answers/").status_code == 404
+
+
+def test_an_admin_is_told_of_a_variable_that_does_not_exist(client: Client) -> None:
+    client.force_login(vera())
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    form = {"name": "привет", "text": "Здравствуйте, {имяклиента}!", "is_used": "on"}
+
+    refused = client.post("/admin/bridge/quickanswer/add/", form)
+    taken = client.post("/admin/bridge/quickanswer/add/", form | {"text": "Здравствуйте, {имя клиента}!"})
+
+    assert "There is no variable {имяклиента}" in refused.content.decode()
+    assert taken.status_code == 302 and QuickAnswer.objects.get().name == "привет"
