@@ -92,7 +92,7 @@ AGES = {"day": timedelta(days=1), "week": timedelta(days=7), "older": timedelta(
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(HistoryAdmin):
-    list_display = ("number", "made", "said", "state_shown", "why", "would", "channel", "chat")
+    list_display = ("number", "made", "said", "state_shown", "why", "would", "channel")
     list_display_links = None
     list_select_related = ("api_channel", "message", "conversation__contact")
     list_filter = (WhichFilter, ReasonFilter, AgeFilter, "api_channel")
@@ -140,9 +140,11 @@ class DeadLetterAdmin(HistoryAdmin):
         return format_html("{}<small class='words'>{}</small>", moment(letter.created_at), timesince(letter.created_at))
 
     @admin.display(description=_("message"))
-    def said(self, letter: Delivery) -> str:
-        text = letter.message.text if letter.message else str(letter.get_kind_display())
-        return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+    def said(self, letter: Delivery) -> SafeString:
+        message = letter.message if letter.kind == Delivery.Kind.MESSAGE else None
+        text = message.text if message else str(letter.get_kind_display())
+        cut = text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+        return format_html("<span class='words'>{}<br>{}</span>", cut, chat_link(letter.conversation))
 
     @admin.display(description=_("state"))
     def state_shown(self, letter: Delivery) -> SafeString:
@@ -161,10 +163,6 @@ class DeadLetterAdmin(HistoryAdmin):
         judged: replay.Forecast = letter.judged
         css = "good" if not judged.code else "wait" if judged.goes_out else "back"
         return format_html("<span class='words forecast {}'>{}</span>", css, judged.sentence)
-
-    @admin.display(description=_("chat"))
-    def chat(self, letter: Delivery) -> SafeString:
-        return chat_link(letter.conversation)
 
     # --- many ---
 

@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import label_for_field
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -33,7 +34,8 @@ from .admin_lists import (
     pill,
     sees_all,
 )
-from .models import Alert, Attempt, DeadLetter, Delivery, Heartbeat, Ruling, StrayStatus, WebhookEvent
+from .models import Alert, Attempt, DeadLetter, Delivery, Heartbeat, Mismatch, Ruling, StrayStatus, WebhookEvent
+from .reasons import Help
 
 SHOWN_BODY = 100_000  # characters of a raw body that a page shows
 MOST_AT_ONCE = 1_000  # rows that one press of a button sets going
@@ -283,7 +285,7 @@ class AlertAdmin(HistoryAdmin):
     list_display = ("id", "since", "words", "over")
     list_select_related = ("api_channel",)
     search_fields = ()
-    fields = readonly_fields = ("since", "words", "api_channel", "delivery_shown", "over")
+    fields = readonly_fields = ("since", "words", "api_channel", "what_helps", "delivery_shown", "over")
 
     since = column("raised_at", _("since"))
     over = column("settled_at", _("over"))
@@ -291,6 +293,21 @@ class AlertAdmin(HistoryAdmin):
     @admin.display(description=_("alert"))
     def words(self, alert: Alert) -> str:
         return alerts.sentence(alert)
+
+    @admin.display(description=_("what helps"))
+    def what_helps(self, alert: Alert) -> SafeString | str:
+        helps = reasons.help_for(str(alert.details.get("why_code", "")), for_admin=True)
+        if helps == Help.AGAIN and alert.delivery:
+            return link_to(alert.delivery, helps.label)
+        if alert.kind in (Alert.Kind.MISMATCH, Alert.Kind.UNCONFIRMED):
+            address = reverse("admin:bridge_mismatch_changelist")
+            return format_html(
+                '<a class="to" href="{}?api_channel__id__exact={}">{}</a>',
+                address,
+                alert.api_channel_id,
+                Mismatch._meta.verbose_name_plural,
+            )
+        return link_to(alert.api_channel, (helps if helps == Help.RESUME else Help.CHANNEL).label)
 
     @admin.display(description=_("delivery"))
     def delivery_shown(self, alert: Alert) -> SafeString | str:

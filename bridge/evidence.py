@@ -36,6 +36,7 @@ class Evidence:
     dead: int
     median_ms: int | None
     error: str
+    help: str  # the button that helps against it, of reasons.Help
     error_at: datetime | None
     alerts: list[str]
     plot: Plot
@@ -72,6 +73,7 @@ def of(channel: ApiChannel) -> Evidence:
         dead=Delivery.objects.filter(api_channel=channel, state__in=TROUBLED)[:MOST].count(),
         median_ms=_median_ms(attempts.filter(started_at__gte=now - timedelta(hours=1))),
         error=last_error(channel),
+        help=reasons.help_for(channel.last_error, for_admin=True),
         error_at=channel.last_error_at,
         alerts=[alerts.sentence(alert) for alert in standing_alerts().filter(api_channel=channel)],
         plot=plot(inbound, outbound, _failures_by_hour(attempts), until=timezone.localtime(now).hour),

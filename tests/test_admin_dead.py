@@ -9,8 +9,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bridge import reconciling, replay_many
-from bridge.models import Breaker, Delivery, Mismatch, Replay, Ruling, ServiceWindow
+from bridge import alerts, reconciling, replay_many
+from bridge.models import Alert, Breaker, Delivery, Mismatch, Replay, Ruling, ServiceWindow
 from channels_setup.models import ApiChannel
 from tests.factories import (
     ApiChannelFactory,
@@ -239,3 +239,18 @@ def test_mismatches_are_listed_with_what_helps_and_lead_from_the_start_page(
     assert f"/admin/bridge/mismatch/?api_channel__id__exact={channel.pk}" in start
     assert "counted as sent" in html(admin_client, "/admin/bridge/mismatch/", api_channel__id__exact=channel.pk)
     assert "send it again" in html(admin_client, f"/admin/bridge/mismatch/{mismatch.pk}/change/")
+
+
+def test_the_channel_page_and_the_alert_have_the_button_that_helps(admin_client: Client, channel: ApiChannel) -> None:
+    letter = dead(channel)
+    channel.failed("not_let_in")
+    channel.pause()
+    alerts.raise_alert("switched_off", api_channel_id=channel.pk, why_code="not_let_in")
+    alerts.raise_alert("stuck", api_channel_id=channel.pk, delivery_id=letter.pk, why_code="destination_error")
+
+    page = html(admin_client, f"/admin/channels_setup/apichannel/{channel.pk}/change/")
+    assert "Compare the secret key" in page
+    assert page.count(f'action="/admin/channels_setup/apichannel/{channel.pk}/do/resume/"') == 2
+    for alert, label in zip(Alert.objects.order_by("pk"), ("Resume the channel", "Open the channel"), strict=True):
+        shown = html(admin_client, f"/admin/bridge/alert/{alert.pk}/change/")
+        assert f'href="/admin/channels_setup/apichannel/{channel.pk}/change/">{label}<' in shown
