@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
 REQUIREMENTS := requirements.txt tests/requirements.txt
 
-.PHONY: up install test faults check messages requirements
+.PHONY: up install test faults check demo-data messages requirements
 .DEFAULT_GOAL := up
 
 up: install
@@ -41,6 +41,11 @@ check: install
 	@env -u DEBUG -u RELAY_ALLOWED_PRIVATE_CIDRS PUBLIC_URL=https://okno.example BEHIND_PROXY=yes \
 		$(MANAGE) check --deploy --fail-level WARNING
 	@$(RUN) -m tests.translations
+
+# Much believable data, for measuring: SIZE chats of ten messages each. Into a data folder of its own, or an empty one.
+SIZE ?= 10000
+demo-data: install
+	@$(MANAGE) demo_data --size $(SIZE)
 
 messages: install
 	@$(MANAGE) messages

@@ -6,7 +6,19 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from bridge import api, files, shared_files, start, uapi_methods, webhooks
-from bridge.desk import actions, answering, chats, composing, login, phone, requests, sending, uploading
+from bridge.desk import (
+    actions,
+    answering,
+    bulk,
+    chats,
+    composing,
+    login,
+    missed,
+    phone,
+    requests,
+    sending,
+    uploading,
+)
 from channels_setup.views import handover
 from config import health, metrics
 from templates_registry import views as registry
@@ -52,6 +64,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("chats/<int:pk>/templates/<int:template_id>/hold/", composing.hold, name="chat-hold"),
     path("chats/<int:pk>/held/<int:held_id>/back/", composing.take_back, name="chat-take-back"),
     path("requests/", requests.requests, name="requests"),
+    path("requests/change/", bulk.change, name="requests-change"),
+    path("requests/undo/", bulk.undo, name="requests-undo"),
+    path("windows/", missed.report, name="missed-windows"),
+    path("windows/missed.csv", missed.as_csv, name="missed-windows-csv"),
     path("templates/", registry.templates, name="templates"),
     path("templates/<int:pk>/", registry.template, name="template"),
     path("templates/<int:pk>/favourite/", registry.favourite, name="template-favourite"),

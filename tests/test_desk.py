@@ -637,7 +637,7 @@ def test_requests_are_listed_newest_first_and_lead_to_their_chats(
     html = desk.get("/requests/").content.decode()
 
     assert html.index("Счёт") < html.index("Где мой заказ?")
-    assert f'href="/chats/{chat.pk}/"' in html and f'href="/chats/{other.pk}/"' in html
+    assert f'href="/chats/{chat.pk}/?at=r' in html and f'href="/chats/{other.pk}/?at=r' in html
 
 
 def test_requests_are_filtered_by_status_and_channel(desk: Client, chat: Conversation) -> None:

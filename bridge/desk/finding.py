@@ -16,11 +16,14 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from bridge import words
-from bridge.models import AT_WORK, Contact, Conversation, Message, Ticket
+from bridge.models import AT_WORK, Contact, Message, Ticket
 from bridge.windows import LENGTH
 from channels_setup.models import ApiChannel
 
-MOST_HITS = 1_000  # people, and messages, that a search looks at: the newest ones
+MOST_HITS = 1_000  # chats that a search goes on with: the newest ones
+# Words that everybody says are looked for among so many of the newest messages, and in all where that gives too few.
+RECENT_MESSAGES = 200_000
+ENOUGH = 100
 
 AT_WORK_SQL = f"c.request_status IN {AT_WORK}"
 WAITING_SQL = f"c.last_direction = 'inbound' AND {AT_WORK_SQL}"
@@ -64,6 +67,15 @@ COUNT_EACH = """
 COUNT_MINE = f"""
 (SELECT count(*) FROM (SELECT FROM bridge_conversation c
     WHERE {MINE_SQL} AND {AT_WORK_SQL} AND c.chat_channel_id = ANY(mine.ids) LIMIT %(most)s) few)
+"""
+
+OF_PEOPLE = """
+SELECT c.id, c.last_message_at FROM found JOIN bridge_conversation c ON c.contact_id = found.id
+WHERE c.chat_channel_id = ANY(%s) ORDER BY c.last_message_at DESC LIMIT %s
+"""
+OF_WORDS = """
+SELECT c.id, max(found.id) FROM found JOIN bridge_conversation c ON c.id = found.conversation_id
+WHERE c.chat_channel_id = ANY(%s) GROUP BY c.id ORDER BY max(found.id) DESC LIMIT %s
 """
 
 Found = list[tuple[int, datetime]]
@@ -165,18 +177,29 @@ def people(query: str, *, api_channels: Sequence[int]) -> list[QuerySet[Contact]
 
 def hits(channels: Sequence[int], query: str) -> tuple[set[int], dict[int, int]]:
     """The chats a search finds: by the person, and by what was said (chat -> its newest such message)."""
-    visible = Conversation.objects.filter(chat_channel__in=list(channels)).order_by("-pk").values_list("pk", flat=True)
     named: set[int] = set()
     for found in people(query, api_channels=list(ApiChannel.objects.values_list("pk", flat=True))):
-        named.update(visible.filter(contact__in=found.values("pk"))[:MOST_HITS])
-    said: dict[int, int] = {}
-    in_text = words.said(query)
-    if in_text is not None:
-        messages = Message.objects.filter(conversation__chat_channel__in=list(channels))
-        messages = messages.annotate(words=words.message_words()).filter(words=in_text).order_by("-pk")
-        for conversation_id, message_id in messages.values_list("conversation", "pk")[:MOST_HITS]:
-            said.setdefault(conversation_id, message_id)
-    return named, said
+        named.update(pk for pk, _moment in _among(found.order_by().values("id"), OF_PEOPLE, channels))
+    asked = words.said(query)
+    if asked is None:
+        return named, {}
+    messages = Message.objects.annotate(words=words.message_words()).filter(words=asked).order_by()
+    newest_id = Message.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    said = _among(
+        messages.filter(pk__gt=newest_id - RECENT_MESSAGES).values("id", "conversation_id"), OF_WORDS, channels
+    )
+    if len(said) < ENOUGH and newest_id > RECENT_MESSAGES:
+        said = _among(messages.values("id", "conversation_id"), OF_WORDS, channels)
+    return named, dict(said)
+
+
+def _among(found: QuerySet[Any], of_chats: str, channels: Sequence[int]) -> list[tuple[int, Any]]:
+    """What was found, as chats of these channels. Found first and on its own: PostgreSQL would else walk through all
+    chats from the newest and look at the words of each."""
+    sql, params = found.query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(f"WITH found AS MATERIALIZED ({sql}) {of_chats}", [*params, list(channels), MOST_HITS])
+        return cursor.fetchall()
 
 
 def _rows(statement: str, values: dict[str, Any]) -> Found:

@@ -14,7 +14,7 @@ from typing import Any
 from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy, pgettext_lazy
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 from bridge.models import Conversation, Message, ServiceWindow, Ticket
 from channels_setup.providers import messengers
@@ -114,6 +114,10 @@ class Row:
     @property
     def initials(self) -> str:
         return self.conversation.contact.initials
+
+    @property
+    def unread_words(self) -> str:
+        return ngettext("%d unread", "%d unread", self.conversation.unread) % self.conversation.unread
 
     @property
     def last_is_ours(self) -> bool:

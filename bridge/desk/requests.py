@@ -1,28 +1,74 @@
-"""The page Requests: every case in a table, the newest first; a row opens its chat."""
+"""The page Requests: every case in a table; a row opens its chat at its place. What is done to many is in ``bulk``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import Max, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.db.models import F, Max, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from bridge import windows
 from bridge.models import Conversation, ServiceWindow, Ticket
 from channels_setup.models import ChatChannel
+from channels_setup.providers import messengers
 
-from . import access, presentation
-from .chats import as_number
+from . import access, bulk, presentation
+from .numbers import as_number
 
 PAGE = 50
-LIVE = "live"  # a filter of its own: all that is not over
+LIVE = "live"  # a status of its own: all that is not over
+ME, NOBODY = "me", "none"
+NEWEST, OLDEST, WINDOW = "newest", "oldest", "window"  # orders; the last one shows open windows only
+SORTS = (NEWEST, OLDEST, WINDOW)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the table shows, as its address says."""
+
+    status: str = ""
+    channel: int | None = None
+    assignee: str = ""
+    sort: str = NEWEST
+    cursor: tuple[datetime, int] | None = None
+
+    @classmethod
+    def of(cls, asked: QueryDict) -> Wanted:
+        status, assignee, sort = asked.get("status", ""), asked.get("assignee", ""), asked.get("sort", "")
+        return cls(
+            status=status if status == LIVE or as_number(status) in Ticket.Status.values else "",
+            channel=as_number(asked.get("channel")),
+            assignee=assignee if assignee in (ME, NOBODY) or as_number(assignee) else "",
+            sort=sort if sort in SORTS else NEWEST,
+            cursor=_cursor(asked.get("after", "")),
+        )
+
+    @property
+    def kept(self) -> dict[str, str]:
+        said = {
+            "status": self.status,
+            "channel": str(self.channel or ""),
+            "assignee": self.assignee,
+            "sort": "" if self.sort == NEWEST else self.sort,
+        }
+        return {key: value for key, value in said.items() if value}
+
+    @property
+    def address(self) -> str:
+        """This very page of the table, to come back to."""
+        after = {"after": f"{self.cursor[0].isoformat()}~{self.cursor[1]}"} if self.cursor else {}
+        return urlencode(self.kept | after)
+
+    def sorted_by(self, sort: str) -> str:
+        return "?" + urlencode(replace(self, sort=sort, cursor=None).kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,60 +86,93 @@ class Row:
 @never_cache
 def requests(request: HttpRequest) -> HttpResponse:
     now = windows.database_now()
-    channels = list(ChatChannel.objects.all().seen_by(request.user))
-    status, channel = request.GET.get("status", ""), as_number(request.GET.get("channel"))
-    found = _filtered(request, status=status, channel=channel)
-    tickets = list(_after(found, request.GET.get("after", ""))[: PAGE + 1])
-    rows = _rows(tickets[:PAGE], now=now)
-    kept = {"status": status, "channel": str(channel or "")}
+    wanted = Wanted.of(request.GET)
+    channels = access.channels(request)
+    tickets = list(_found(wanted, channels=channels, user=request.user, now=now)[: PAGE + 1])
     next_page = ""
     if len(tickets) > PAGE:
         last = tickets[PAGE - 1]
-        next_page = "?" + urlencode(
-            {key: value for key, value in kept.items() if value} | {"after": f"{last.opened_at.isoformat()}~{last.pk}"}
-        )
-    return render(
-        request,
-        "bridge/requests.html",
-        {
-            "rows": rows,
-            "next_page": next_page,
-            "is_first_page": "after" not in request.GET,
-            "channels": channels,
-            "channel": channel,
-            "status": status,
-            "statuses": Ticket.Status.choices,
-            "live": LIVE,
-            "section": "requests",
-        },
+        value = getattr(last, "closes_at", last.opened_at)
+        next_page = "?" + replace(wanted, cursor=(value, last.pk)).address
+    people = bulk.people(request.user, [channel.pk for channel in channels])
+    context = {
+        "wanted": wanted,
+        "rows": _rows(tickets[:PAGE], now=now),
+        "next_page": next_page,
+        "choices": _choices(wanted, channels, people),
+        "columns": _columns(wanted),
+        "people": people,
+        "moves": bulk.MOVES,
+        "done": bulk.done_before(request),
+        "section": "requests",
+    }
+    return render(request, "bridge/requests.html", context)
+
+
+def _found(wanted: Wanted, *, channels: list[ChatChannel], user: Any, now: datetime) -> QuerySet[Ticket]:
+    """Those asked for, in their order. The channels go in as numbers: PostgreSQL plans by how common they are."""
+    chosen = [channel.pk for channel in channels if wanted.channel in (None, channel.pk)]
+    found = Ticket.objects.filter(conversation__chat_channel__in=chosen)
+    if wanted.status == LIVE:
+        found = found.exclude(status__in=Ticket.ENDED)
+    elif wanted.status:
+        found = found.filter(status=int(wanted.status))
+    if wanted.assignee == NOBODY:
+        found = found.filter(assignee=None)
+    elif wanted.assignee:
+        found = found.filter(assignee=user.pk if wanted.assignee == ME else int(wanted.assignee))
+    found = found.select_related(
+        "assignee", "conversation__contact", "conversation__chat_channel", "conversation__api_channel"
     )
+    if wanted.sort == WINDOW:
+        return _by_window(found, wanted, now=now)
+    if wanted.cursor:
+        moment, pk = wanted.cursor
+        # The first bound is what lets the index begin at the right place; the second settles equal times.
+        if wanted.sort == NEWEST:
+            found = found.filter(opened_at__lte=moment).filter(Q(opened_at__lt=moment) | Q(pk__lt=pk))
+        else:
+            found = found.filter(opened_at__gte=moment).filter(Q(opened_at__gt=moment) | Q(pk__gt=pk))
+    return found.order_by("opened_at", "pk") if wanted.sort == OLDEST else found.order_by("-opened_at", "-pk")
 
 
-def _filtered(request: HttpRequest, *, status: str, channel: int | None) -> QuerySet[Ticket]:
-    visible = access.visible(request)
-    if channel is not None:
-        visible = visible.filter(chat_channel=channel)
-    found = Ticket.objects.filter(conversation__in=visible)
-    if status == LIVE:
-        return found.exclude(status__in=Ticket.ENDED)
-    if (number := as_number(status)) is not None:
-        return found.filter(status=number if number in Ticket.Status.values else -1)
+def _by_window(found: QuerySet[Ticket], wanted: Wanted, *, now: datetime) -> QuerySet[Ticket]:
+    """Live requests whose window is open, the one that closes first on top."""
+    free = [kind for kind, provider in messengers().items() if not provider.service_window]
+    found = found.exclude(status__in=Ticket.ENDED).exclude(conversation__api_channel__kind__in=free)
+    found = found.filter(
+        conversation__windows__state=ServiceWindow.State.OPEN, conversation__windows__expires_at__gt=now
+    ).annotate(closes_at=F("conversation__windows__expires_at"))
+    if wanted.cursor:
+        moment, pk = wanted.cursor
+        found = found.filter(closes_at__gte=moment).filter(Q(closes_at__gt=moment) | Q(pk__gt=pk))
+    return found.order_by("closes_at", "pk")
+
+
+def _choices(wanted: Wanted, channels: list[ChatChannel], people: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The filters, each a field with what may be chosen in it."""
+    statuses: list[tuple[str, Any]] = [("", _("Any status")), (LIVE, _("All that are not closed"))]
+    statuses += [(str(value), label) for value, label in Ticket.Status.choices]
+    assignees = [("", _("Anybody’s")), (ME, _("Mine")), (NOBODY, _("Nobody’s"))]
+    assignees += [(str(person["pk"]), person["name"]) for person in people if not person["is_me"]]
+    found = [
+        {"name": "status", "title": _("Status"), "chosen": wanted.status, "options": statuses},
+        {"name": "assignee", "title": _("Assignee"), "chosen": wanted.assignee, "options": assignees},
+    ]
+    if len(channels) > 1:
+        named = [("", _("All channels")), *((str(channel.pk), channel.name) for channel in channels)]
+        found.append({"name": "channel", "title": _("Channel"), "chosen": str(wanted.channel or ""), "options": named})
     return found
 
 
-def _after(found: QuerySet[Ticket], cursor: str) -> QuerySet[Ticket]:
-    """Keyset: the address names the last row of the page before."""
-    moment_text, _tilde, number = cursor.rpartition("~")
-    pk = as_number(number)
-    try:
-        moment = datetime.fromisoformat(moment_text)
-    except ValueError:
-        moment = None
-    if moment is not None and moment.tzinfo is not None and pk is not None:
-        found = found.filter(opened_at__lte=moment).filter(Q(opened_at__lt=moment) | Q(pk__lt=pk))
-    return found.select_related(
-        "assignee", "conversation__contact", "conversation__chat_channel", "conversation__api_channel"
-    ).order_by("-opened_at", "-pk")
+def _columns(wanted: Wanted) -> dict[str, dict[str, str]]:
+    """The two columns that sort: where a click leads, and how they stand now."""
+    opened = OLDEST if wanted.sort == NEWEST else NEWEST
+    order = {NEWEST: "descending", OLDEST: "ascending"}.get(wanted.sort, "none")
+    return {
+        "opened": {"address": wanted.sorted_by(opened), "order": order},
+        "window": {"address": wanted.sorted_by(WINDOW), "order": "ascending" if wanted.sort == WINDOW else "none"},
+    }
 
 
 def _rows(tickets: list[Ticket], *, now: datetime) -> list[Row]:
@@ -117,3 +196,14 @@ def _row(ticket: Ticket, expires_at: datetime | None, *, now: datetime) -> Row:
         first_answer=presentation.moment_words(ticket.first_answer_at, now=now) if ticket.first_answer_at else "",
         window=presentation.window_of_row(conversation, expires_at, now=now),
     )
+
+
+def _cursor(text: str) -> tuple[datetime, int] | None:
+    """The last row of the page before; None (the first page) where it is none of ours."""
+    moment_text, _tilde, number = text.rpartition("~")
+    pk = as_number(number)
+    try:
+        moment = datetime.fromisoformat(moment_text)
+    except ValueError:
+        return None
+    return (moment, pk) if moment.tzinfo is not None and pk is not None else None

@@ -10,7 +10,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from bridge.desk.presentation import initials, person_name
+from bridge.desk.presentation import WindowView, initials, person_name
 from bridge.desk.texts import around, whatsapp_html
 from bridge.models import Ticket
 
@@ -24,6 +24,23 @@ def icon(name: str, css: str = "") -> SafeString:
     """A symbol of static/icons.svg, in the colour of the text around it; the words beside it carry the meaning."""
     return format_html(
         '<svg class="icon {}" aria-hidden="true"><use href="{}#{}"></use></svg>', css, static("icons.svg"), name
+    )
+
+
+@register.simple_tag
+def ring(window: WindowView, letters: str) -> SafeString:
+    """A window's ring round somebody's letters. In Python and not as an included page: a list has forty of them."""
+    counts = ""
+    if window.state == "open" and window.expires_at:
+        counts = format_html(' data-expires-at="{}" data-shows="ring"', window.expires_at.isoformat())
+    return format_html(
+        '<span class="ring {}"{}><svg viewBox="0 0 40 40" aria-hidden="true"><circle cx="20" cy="20" r="18"/>'
+        '<circle class="left" cx="20" cy="20" r="18" pathLength="100" stroke-dasharray="{} 100"/></svg>'
+        '<i aria-hidden="true">{}</i></span>',
+        window.level,
+        counts,
+        window.percent,
+        letters,
     )
 
 

@@ -1,0 +1,240 @@
+"""Much believable data at once, to see and measure how the desk does with it. Never for a portal that people use.
+
+Set by set in SQL, a batch of chats at a time: half a million messages a minute, where the way that real words take
+(see ``demo``) would need an hour. What is written is what that way would have left: last words, requests, windows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import connection, models, transaction
+
+from bridge import alerts
+from bridge.models import Alert, Breaker, Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
+from channels_setup.models import ApiChannel, ChannelState, ChatChannel
+from channels_setup.providers import messengers
+from channels_setup.roles import Role, give_role
+from channels_setup.setting_up import add_api_channel
+
+BATCH = 10_000
+# Name, and which share of the chats is in it. The last one's provider fails.
+CHANNELS = (("Обувь: магазин", 60), ("Обувь: доставка", 30), ("Опт и партнёры", 8), ("Сервис и ремонт", 2))
+OPERATORS = ("Лена Громова", "Тимур Асадов", "Ольга Крылова", "Пётр Снегов", "Нина Бойко", "Артём Жук")
+
+WOMEN = "Анна Мария Елена Ольга Наталья Екатерина Ирина Татьяна Светлана Юлия Дарья Алёна Вера Полина Ксения".split()
+MEN = "Иван Алексей Дмитрий Сергей Андрей Михаил Пётр Николай Владимир Артём Павел Роман Игорь Кирилл Фёдор".split()
+FAMILIES = (
+    "Соколов Панин Гусев Лапин Кравцов Белов Лебедев Орлов Зайцев Тихонов Воронин Фролов Комаров Ершов Киселёв "
+    "Макаров Андреев Ковалёв Ильин Гущин Титов Кузьмин Кудрявцев Баранов Куликов Алексеев Степанов Яковлев Сорокин"
+).split()
+ASKED = (
+    "Здравствуйте! Когда приедет мой заказ № {n}?|Добрый день, сапоги «Нева» 38-го размера ещё есть?|Спасибо большое!|"
+    "Можно вернуть кроссовки, если коробку уже выбросили?|Пришёл не тот цвет: заказывал серый, а привезли синий|"
+    "А до скольки вы сегодня работаете?|Счёт так и не пришёл, пришлите ещё раз|Можно оплатить картой курьеру?|"
+    "Подскажите адрес склада|Хочу поменять размер на 41|Где посмотреть номер отправления?|Ещё актуально?|"
+    "Молния разошлась через неделю, что делать?|Вы работаете в воскресенье?|Отлично, жду!|Курьер не позвонил|"
+    "Hello, do you ship to Kazakhstan?|А подарочные сертификаты у вас есть?|Нужен чек за покупку № {n}|Ау, вы тут?"
+).split("|")
+ANSWERED = (
+    "Здравствуйте! Заказ № {n} уже в пути, курьер будет завтра с 14 до 18.|Да, остались две пары. Отложить для вас?|"
+    "Можно, если сохранились бирки. Приходите с паспортом.|Извините за путаницу! Заберём и привезём верный цвет.|"
+    "Сегодня работаем до 21:00.|Отправили счёт на вашу почту ещё раз.|Да, курьер принимает карты.|"
+    "Лиговский проспект, 30, вход со двора.|Поменяем, привозите в любой день.|Номер отправления пришёл вам в СМС.|"
+    "Сейчас уточню и вернусь с ответом.|Пожалуйста! Хорошего дня!|Да, отправляем почтой, около двух недель."
+).split("|")
+
+# A few chats of today, some of this week, most of long ago, as a desk has them after two years.
+PLAN = """
+CREATE TEMP TABLE plan ON COMMIT DROP AS
+SELECT n, nextval(pg_get_serial_sequence('bridge_contact', 'id')) AS contact,
+    nextval(pg_get_serial_sequence('bridge_conversation', 'id')) AS chat,
+    nextval(pg_get_serial_sequence('bridge_ticket', 'id')) AS ticket,
+    nextval(pg_get_serial_sequence('bridge_servicewindow', 'id')) AS win,
+    c.place, (%(chats)s)[c.place] AS chat_channel, (%(apis)s)[c.place] AS api_channel, last_at,
+    CASE WHEN a < .7 THEN (%(operators)s)[1 + (a * 100)::int %% cardinality(%(operators)s)] END AS assignee,
+    CASE WHEN b < .45 THEN 'inbound' ELSE 'outbound' END AS direction,
+    CASE WHEN last_at > now() - interval '1 day' THEN CASE WHEN d < .4 AND b < .45 THEN 8 WHEN d < .85 THEN 1
+                                                      WHEN d < .9 THEN 6 WHEN d < .95 THEN 2 ELSE 3 END
+         WHEN d < .9 THEN 3 WHEN d < .94 THEN 2 WHEN d < .96 THEN 1 WHEN d < .97 THEN 6 WHEN d < .98 THEN 5
+         ELSE 7 END AS status,
+    4 + (random() * 12)::int AS messages, random() AS missed, interval '1 minute' * (2 + random() * 300) AS pace
+FROM (SELECT n, random() AS a, random() AS b, random() AS d, random() * 100 AS p,
+          now() - CASE WHEN n %% 40 = 0 THEN interval '1 day' * random()
+                       WHEN n %% 12 = 0 THEN interval '1 day' * (1 + random() * 7)
+                       ELSE interval '1 day' * (8 + 700 * random() * random()) END AS last_at
+      FROM generate_series(%(begin)s, %(end)s) n) made
+CROSS JOIN LATERAL (SELECT CASE WHEN p < 60 THEN 1 WHEN p < 90 THEN 2 WHEN p < 98 THEN 3 ELSE 4 END AS place) c
+"""
+CONTACTS = """
+SELECT contact, api_channel, 'data-' || n,
+    '7' || lpad((9000000000 + (n::bigint * 7919077) %% 999999999)::text, 10, '0'),
+    CASE WHEN n %% 11 = 0 THEN '' WHEN n %% 2 = 0
+         THEN (%(women)s)[1 + n %% cardinality(%(women)s)] || ' ' || family || 'а'
+         ELSE (%(men)s)[1 + n %% cardinality(%(men)s)] || ' ' || family END,
+    last_at - pace * messages
+FROM plan CROSS JOIN LATERAL (SELECT (%(families)s)[1 + (n / 7) %% cardinality(%(families)s)] AS family) named
+"""
+CHATS = """
+SELECT p.chat, p.api_channel, p.chat_channel, p.contact, p.assignee, p.last_at - p.pace * p.messages, p.status,
+    p.last_at, left(m.text, 200), p.direction,
+    CASE WHEN p.direction = 'inbound' AND p.status IN (1, 8) THEN 1 + p.messages %% 3 ELSE 0 END
+FROM plan p JOIN said m ON m.n = p.n AND m.k = p.messages
+"""
+SAID = """
+CREATE TEMP TABLE said ON COMMIT DROP AS
+SELECT n, k, direction, replace(
+    CASE WHEN direction = 'inbound' THEN (%(asked)s)[1 + ((n * 31 + k * 7) %% cardinality(%(asked)s))]
+         ELSE (%(answered)s)[1 + ((n * 17 + k * 5) %% cardinality(%(answered)s))] END,
+    '{n}', (4000 + n %% 5000)::text) AS text
+FROM (SELECT n, k, CASE WHEN (p.messages - k) %% 2 = 0 THEN p.direction
+                        WHEN p.direction = 'inbound' THEN 'outbound' ELSE 'inbound' END AS direction
+      FROM plan p CROSS JOIN LATERAL generate_series(1, p.messages) k) x
+"""
+TICKETS = """
+SELECT p.ticket, p.chat, p.status, left(m.text, 80), m.text, p.assignee,
+    p.last_at - p.pace * (p.messages - 1), p.last_at,
+    CASE WHEN p.messages > 1 THEN p.last_at - p.pace * (p.messages - 2) END,
+    CASE WHEN p.status IN (2, 3, 7) THEN p.last_at END
+FROM plan p JOIN said m ON m.n = p.n AND m.k = 1
+"""
+MESSAGES = """
+SELECT p.chat, p.api_channel, p.ticket, m.direction, 'text', m.text,
+    CASE WHEN m.direction = 'outbound' THEN p.assignee END,
+    CASE WHEN m.direction = 'inbound' THEN 'data-' || p.n || '-' || m.k ELSE '' END,
+    CASE WHEN m.direction = 'inbound' THEN p.last_at - p.pace * (p.messages - m.k) END,
+    p.last_at - p.pace * (p.messages - m.k),
+    CASE WHEN m.direction = 'inbound' THEN 'received'
+         WHEN p.place = 4 AND p.last_at > now() - interval '1 day' AND m.k = p.messages THEN 'failed'
+         WHEN m.k %% 3 = 0 THEN 'delivered' ELSE 'read' END,
+    CASE WHEN p.place = 4 AND m.direction = 'outbound' AND p.last_at > now() - interval '1 day' AND m.k = p.messages
+         THEN 'rejected' ELSE '' END
+FROM plan p JOIN said m ON m.n = p.n ORDER BY p.last_at, p.n, m.k
+"""
+WINDOWS = """
+SELECT win, chat, wrote_at, wrote_at + interval '1 day',
+    CASE WHEN wrote_at > now() - interval '1 day' THEN 'open' ELSE 'shut' END,
+    CASE WHEN direction = 'outbound' THEN last_at END,
+    CASE WHEN wrote_at <= now() - interval '1 day' THEN direction = 'inbound' AND missed < .3 END,
+    CASE WHEN wrote_at <= now() - interval '1 day' THEN assignee END
+FROM (SELECT *, CASE WHEN direction = 'inbound' THEN last_at ELSE last_at - pace END AS wrote_at FROM plan) p
+"""
+DEAD = """
+SELECT 'message', m.conversation_id, m.id, m.api_channel_id, '', 'data_' || m.id, '{}'::jsonb, TRUE, 'dead', 8, 0,
+    m.created_at, 'rejected', m.created_at, m.created_at
+FROM bridge_message m JOIN plan p ON p.chat = m.conversation_id WHERE m.status = 'failed'
+"""
+
+
+@dataclass(frozen=True)
+class Filling:
+    """A table, its columns in the order of the SELECT that fills it."""
+
+    model: type[models.Model]
+    columns: str
+    select: str
+
+    def statement(self) -> tuple[str, dict[str, Any]]:
+        """The INSERT. Columns that are not named here get what Django would have given them."""
+        columns = self.columns.split()
+        rest = {
+            str(each.column): each.get_db_prep_save(each.get_default(), connection)
+            for each in self.model._meta.concrete_fields
+            if each.column not in (*columns, "id") and not each.null and each.db_default is models.NOT_PROVIDED
+        }
+        names = ", ".join([*columns, *rest])
+        values = "".join(f", %({name})s" for name in rest)
+        table = self.model._meta.db_table
+        return f"INSERT INTO {table} ({names}) SELECT filled.*{values} FROM ({self.select}) filled", rest
+
+
+FILLINGS = (
+    Filling(Contact, "id api_channel_id external_id phone name created_at", CONTACTS),
+    Filling(
+        Conversation,
+        "id api_channel_id chat_channel_id contact_id assignee_id created_at request_status "
+        "last_message_at last_text last_direction unread",
+        CHATS,
+    ),
+    Filling(
+        Ticket,
+        "id conversation_id status subject first_text assignee_id opened_at updated_at first_answer_at closed_at",
+        TICKETS,
+    ),
+    Filling(
+        Message,
+        "conversation_id api_channel_id ticket_id direction kind text author_id external_id "
+        "provider_time created_at status reason",
+        MESSAGES,
+    ),
+    Filling(
+        ServiceWindow,
+        "id conversation_id opened_at expires_at state first_reply_at missed assignee_id",
+        WINDOWS,
+    ),
+    Filling(
+        Delivery,
+        "kind conversation_id message_id api_channel_id track key payload free_text state "
+        "attempts attempts_before next_attempt_at reason created_at finished_at",
+        DEAD,
+    ),
+)
+
+
+class Command(BaseCommand):
+    help = "Fill the database with SIZE believable chats, about ten messages each. For measuring, never for real use."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--size", type=int, default=10_000, help="Chats; 10 messages each.")
+
+    def handle(self, *args: Any, size: int, **options: Any) -> None:
+        if not 1 <= size <= 5_000_000:
+            raise CommandError("--size must lie between 1 and 5000000.")
+        if ChatChannel.objects.filter(name=CHANNELS[0][0]).exists():
+            raise CommandError("There is such data already. Begin with an empty DATA_DIR to make it anew.")
+        values = self.scene()
+        for begin in range(1, size + 1, BATCH):
+            end = min(begin + BATCH - 1, size)
+            self.batch(values | {"begin": begin, "end": end})
+            self.stdout.write(f"{end} chats of {size}")
+        with connection.cursor() as cursor:
+            for filling in FILLINGS:
+                cursor.execute(f"VACUUM ANALYZE {filling.model._meta.db_table}")
+
+    def scene(self) -> dict[str, Any]:
+        """Channels and people. Nobody knows their passwords: give one by `manage.py changepassword`."""
+        chat_channels = [ChatChannel.objects.create(name=name) for name, _share in CHANNELS]
+        kind = next(kind for kind, provider in messengers().items() if provider.has_phone_page)
+        apis = [add_api_channel(chat_channel=each, kind=kind, name=f"WhatsApp · {each.name}") for each in chat_channels]
+        operators = [self.operator(number, name, chat_channels) for number, name in enumerate(OPERATORS, 1)]
+        ApiChannel.objects.filter(pk=apis[-1].pk).update(state=ChannelState.FAILING, last_error="unreachable")
+        Breaker.objects.create(api_channel=apis[-1], is_open=True, in_a_row=12, pause_seconds=300)
+        alerts.raise_alert(Alert.Kind.BREAKER, api_channel_id=apis[-1].pk)
+        return {
+            "chats": [each.pk for each in chat_channels],
+            "apis": [each.pk for each in apis],
+            "operators": operators,
+            "women": WOMEN,
+            "men": MEN,
+            "families": FAMILIES,
+            "asked": ASKED,
+            "answered": ANSWERED,
+        }
+
+    def operator(self, number: int, name: str, chat_channels: list[ChatChannel]) -> int:
+        first, last = name.split()
+        user = get_user_model().objects.create_user(f"operator{number}", first_name=first, last_name=last)
+        give_role(user, role=Role.OPERATOR, chat_channels=chat_channels)
+        return int(user.pk)
+
+    @transaction.atomic
+    def batch(self, values: dict[str, Any]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(PLAN, values)
+            cursor.execute(SAID, values)
+            for filling in FILLINGS:
+                statement, rest = filling.statement()
+                cursor.execute(statement, values | rest)

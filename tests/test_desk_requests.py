@@ -1,0 +1,317 @@
+"""The table of requests: filters, order, pages; many changed at once and taken back. And the missed windows."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone, translation
+
+from bridge import housekeeping, relay, tickets
+from bridge.desk import requests
+from bridge.models import Conversation, Message, ServiceWindow, Ticket
+from channels_setup.models import ApiChannel, ChatChannel
+from tests.factories import ApiChannelFactory, UserFactory, boris, gleb, vera
+from tests.test_desk_lists import writes
+
+pytestmark = pytest.mark.django_db
+Status = Ticket.Status
+
+
+@pytest.fixture(autouse=True)
+def in_english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
+
+
+@pytest.fixture
+def channel() -> ApiChannel:
+    return ApiChannelFactory()
+
+
+@pytest.fixture
+def desk(channel: ApiChannel, client: Client) -> Client:
+    client.force_login(boris(channel.lands_in))
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    return client
+
+
+def request_of(chat: Conversation) -> Ticket:
+    return Ticket.objects.filter(conversation=chat).latest("pk")
+
+
+def names(response: Any) -> list[str]:
+    return re.findall(r'client-name"><div class="cut">(.*?)</div>', response.content.decode())
+
+
+# --- the table -------------------------------------------------------------------------------------------
+
+
+def test_filters_and_order(desk: Client, channel: ApiChannel) -> None:
+    for name, hours in (("Скоро", 23), ("Утром", 3), ("Вчера", 30)):
+        chat = writes(channel, name, ago=timedelta(hours=hours))
+        Ticket.objects.filter(conversation=chat).update(opened_at=timezone.now() - timedelta(hours=hours))
+    tickets.assign(Conversation.objects.get(contact__name="Утром").pk, user_id=boris().pk)
+    tickets.set_ticket_status(request_of(Conversation.objects.get(contact__name="Вчера")).pk, status=Status.CLOSED)
+
+    def found(**asked: Any) -> list[str]:
+        return names(desk.get("/requests/", asked))
+
+    assert found() == ["Утром", "Скоро", "Вчера"]
+    assert found(sort="oldest") == ["Вчера", "Скоро", "Утром"]
+    assert found(sort="window") == ["Скоро", "Утром"]
+    assert found(status="live") == ["Утром", "Скоро"]
+    assert found(status=int(Status.CLOSED)) == ["Вчера"]
+    assert found(assignee="me") == ["Утром"]
+    assert found(assignee="none") == ["Скоро", "Вчера"]
+    assert found(assignee=boris().pk, status="live") == ["Утром"]
+    assert found(status="x", assignee="y", channel="z", sort="?", after="~") == ["Утром", "Скоро", "Вчера"]
+
+
+@pytest.mark.parametrize("address", ["/requests/", "/requests/?sort=oldest", "/requests/?sort=window"])
+def test_the_table_pages_without_gap_or_repeat(
+    desk: Client, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr(requests, "PAGE", 3)
+    for number in range(8):
+        writes(channel, f"К{number}")
+    moment = timezone.now() + timedelta(hours=3)
+    ServiceWindow.objects.filter(conversation__contact__name__in=["К1", "К2", "К3", "К4"]).update(expires_at=moment)
+    Ticket.objects.filter(conversation__contact__name__in=["К1", "К2", "К3", "К4"]).update(opened_at=timezone.now())
+
+    seen: list[str] = []
+    while address:
+        html = desk.get(address).content.decode()
+        seen += re.findall(r'client-name"><div class="cut">(.*?)</div>', html)
+        more = re.search(r'class="more"><a class="button" href="([^"]*)"', html)
+        address = "/requests/" + more.group(1).replace("&amp;", "&") if more else ""
+
+    assert sorted(seen) == [f"К{number}" for number in range(8)]
+
+
+def test_a_request_opens_its_chat_at_its_place(desk: Client, channel: ApiChannel) -> None:
+    chat = writes(channel, "Анна", "Первый вопрос")
+    first = request_of(chat)
+    tickets.set_ticket_status(first.pk, status=Status.CLOSED)
+    writes(channel, "Анна", "Второй вопрос")
+
+    html = desk.get("/requests/").content.decode()
+    opened = desk.get(f"/chats/{chat.pk}/?at=r{first.pk}").content.decode()
+
+    assert f'href="/chats/{chat.pk}/?at=r{first.pk}"' in html
+    assert "Первый вопрос" in opened
+
+
+@pytest.mark.parametrize("address", ["/requests/", "/requests/?sort=window", "/requests/?status=live&assignee=me"])
+def test_the_table_costs_as_many_questions_however_long_it_is(desk: Client, channel: ApiChannel, address: str) -> None:
+    def asked() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert desk.get(address).status_code == 200
+        return len(captured)
+
+    tickets.assign(writes(channel, "К0").pk, user_id=boris().pk)
+    few = asked()
+    for number in range(1, 60):
+        chat = writes(channel, f"К{number}")
+        if number % 3:
+            tickets.assign(chat.pk, user_id=boris().pk)
+
+    assert asked() == few <= 12
+
+
+# --- many at once ----------------------------------------------------------------------------------------
+
+
+def change(desk: Client, chosen: list[Ticket], **wanted: Any) -> str:
+    answer = desk.post("/requests/change/", {"ticket": [each.pk for each in chosen], "back": "status=live", **wanted})
+    assert answer.status_code == 302
+    return str(answer["Location"])
+
+
+def undo_note(html: str) -> str:
+    note = re.search(r'name="note" value="([^"]+)"', html)
+    assert note
+    return note.group(1)
+
+
+def test_many_are_closed_at_once_and_taken_back(desk: Client, channel: ApiChannel) -> None:
+    chosen = [request_of(writes(channel, f"К{number}")) for number in range(3)]
+    tickets.set_ticket_status(chosen[2].pk, status=Status.PENDING)
+
+    address = change(desk, chosen, status=int(Status.CLOSED))
+    assert set(Ticket.objects.values_list("status", flat=True)) == {Status.CLOSED}
+    assert "status=live" in address
+    html = desk.get(address).content.decode()
+    assert "3 requests changed." in html
+    back = desk.post("/requests/undo/", {"note": undo_note(html), "back": "status=live"})
+
+    assert [Ticket.objects.get(pk=each.pk).status for each in chosen] == [Status.NEW, Status.NEW, Status.PENDING]
+    assert "3 requests are as they were." in desk.get(back["Location"]).content.decode()
+
+
+def test_many_are_given_to_somebody_who_answers_there(desk: Client, channel: ApiChannel) -> None:
+    assert channel.lands_in
+    lena = UserFactory(username="lena")
+    channel.lands_in.operators.add(lena)
+    chosen = [request_of(writes(channel, f"К{number}")) for number in range(3)]
+    tickets.set_ticket_status(chosen[2].pk, status=Status.CLOSED)
+
+    html = desk.get(change(desk, chosen, assign="1", assignee=lena.pk)).content.decode()
+
+    assert [Ticket.objects.get(pk=each.pk).assignee for each in chosen] == [lena, lena, None]
+    assert "2 requests changed. 1 was left as it is." in html
+    desk.post("/requests/undo/", {"note": undo_note(html)})
+    assert not Conversation.objects.exclude(assignee=None).exists()
+
+
+def test_nobody_is_given_what_they_may_not_answer(desk: Client, channel: ApiChannel) -> None:
+    chosen = [request_of(writes(channel, "Анна"))]
+
+    change(desk, chosen, assign="1", assignee=gleb().pk)
+
+    assert Ticket.objects.get().assignee is None
+
+
+def test_what_was_changed_again_since_is_not_undone(desk: Client, channel: ApiChannel) -> None:
+    chosen = [request_of(writes(channel, f"К{number}")) for number in range(2)]
+    note = undo_note(desk.get(change(desk, chosen, status=int(Status.SOLVED))).content.decode())
+    tickets.set_ticket_status(chosen[0].pk, status=Status.SPAM)
+
+    desk.post("/requests/undo/", {"note": note})
+
+    assert [Ticket.objects.get(pk=each.pk).status for each in chosen] == [Status.SPAM, Status.NEW]
+
+
+def test_a_request_is_not_reopened_beside_a_live_one(desk: Client, channel: ApiChannel) -> None:
+    chat = writes(channel, "Анна")
+    first = request_of(chat)
+    tickets.set_ticket_status(first.pk, status=Status.CLOSED)
+    writes(channel, "Анна", "Снова")
+
+    html = desk.get(change(desk, [first], status=int(Status.OPEN))).content.decode()
+
+    assert "0 requests changed. 1 was left as it is." in html and 'name="note"' not in html
+
+
+def test_strangers_requests_and_notes_are_left_alone(desk: Client, channel: ApiChannel) -> None:
+    elsewhere = request_of(writes(ApiChannelFactory(), "Чужая"))
+    mine = request_of(writes(channel, "Моя"))
+    note = undo_note(desk.get(change(desk, [mine], status=int(Status.CLOSED))).content.decode())
+    stranger = Client()
+    stranger.force_login(vera())
+
+    change(desk, [elsewhere], status=int(Status.CLOSED))
+    change(desk, [elsewhere], status=77)
+    stranger.post("/requests/undo/", {"note": note})
+    desk.post("/requests/undo/", {"note": "made up"})
+
+    elsewhere.refresh_from_db()
+    mine.refresh_from_db()
+    assert (elsewhere.status, mine.status) == (Status.NEW, Status.CLOSED)
+    assert desk.get("/requests/change/").status_code == 405
+    assert Client(enforce_csrf_checks=True).post("/requests/change/").status_code in (302, 403)
+
+
+# --- missed windows --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ledger(desk: Client, channel: ApiChannel) -> None:
+    """Two windows missed, one of them Boris's; one answered, one closed by hand in time, one still open."""
+    missed = writes(channel, "Анна", ago=timedelta(hours=25))
+    tickets.assign(missed.pk, user_id=boris().pk)
+    writes(channel, "=cmd|'/c calc'!A1", ago=timedelta(hours=26), phone="+79210000001")
+    answered = writes(channel, "Отвеченная")
+    relay.hand_in(conversation_id=answered.pk, text="Едет", author=boris())
+    closed = writes(channel, "Закрытая")
+    tickets.set_ticket_status(request_of(closed).pk, status=Status.CLOSED)
+    late = timezone.now() - timedelta(hours=1)
+    ServiceWindow.objects.filter(conversation__in=[answered, closed]).update(
+        opened_at=late - timedelta(hours=24), expires_at=late
+    )
+    writes(channel, "Открытая")
+    housekeeping.expire_windows()
+
+
+def test_a_missed_window_is_one_that_shut_on_unanswered_words(ledger: None, desk: Client) -> None:
+    missed = ServiceWindow.objects.filter(missed=True)
+
+    assert set(missed.values_list("conversation__contact__name", flat=True)) == {"Анна", "=cmd|'/c calc'!A1"}
+    html = desk.get("/windows/").content.decode()
+    assert re.search(r'<b class="number bad">2</b>', html) and "50\u00a0%" in html
+    assert '<th scope="row">boris</th><td class="number">1</td>' in html
+    assert "Nobody’s" in html and 'role="img"' in html
+
+
+def test_a_client_who_writes_again_first_leaves_the_missed_one_in_the_ledger(channel: ApiChannel) -> None:
+    chat = writes(channel, "Анна", ago=timedelta(hours=25))
+
+    writes(channel, "Анна", "Ну наконец-то")
+
+    assert list(chat.windows.order_by("expires_at").values_list("state", "missed")) == [("shut", True), ("open", None)]
+
+
+def test_the_ledger_as_csv_carries_no_formula(ledger: None, desk: Client) -> None:
+    answer = desk.get("/windows/missed.csv")
+
+    lines = list(csv.reader(io.StringIO(b"".join(answer).decode("utf-8-sig"))))
+    assert answer["Content-Type"].startswith("text/csv") and "attachment" in answer["Content-Disposition"]
+    assert lines[0][:3] == ["Channel", "Operator", "Client"]
+    assert [line[2] for line in lines[1:]] == ["'=cmd|'/c calc'!A1", "Анна"]
+    assert lines[1][3] == "'+79210000001" and lines[2][1] == "boris"
+    assert lines[2][7].endswith(f"/chats/{Conversation.objects.get(contact__name='Анна').pk}/")
+
+
+def test_the_ledger_shows_ones_own_channels(ledger: None, client: Client) -> None:
+    client.force_login(gleb())
+
+    for address in ("/windows/", "/windows/?channel=1&days=7"):
+        assert "Анна" not in client.get(address).content.decode()
+    assert len(list(csv.reader(io.StringIO(b"".join(client.get("/windows/missed.csv")).decode())))) == 1
+    assert Client().get("/windows/").status_code == 302
+
+
+def test_the_report_costs_as_many_questions_however_much_was_missed(ledger: None, desk: Client) -> None:
+    def asked() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            desk.get("/windows/?days=90")
+        return len(captured)
+
+    few = asked()
+    channel = ApiChannel.objects.get()
+    for number in range(20):
+        writes(channel, f"К{number}", ago=timedelta(hours=25 + number))
+    housekeeping.expire_windows()
+
+    assert asked() == few <= 12
+
+
+# --- data to measure with --------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_demo_data_is_what_real_words_would_have_left(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("demo_data", size=400)
+
+    assert Conversation.objects.count() == 400
+    assert 6 <= Message.objects.count() / 400 <= 14
+    for chat in Conversation.objects.select_related("contact").order_by("?")[:20]:
+        last = chat.messages.latest("pk")
+        assert (chat.last_text, chat.last_direction) == (last.text, last.direction)
+        assert chat.request_status == request_of(chat).status
+        assert abs(chat.last_message_at - last.created_at) < timedelta(seconds=1)
+    assert {"open", "shut"} == set(ServiceWindow.objects.values_list("state", flat=True))
+    assert ServiceWindow.objects.filter(missed=True).exists()
+    assert ChatChannel.objects.count() == 4 and ApiChannel.objects.filter(state="failing").count() == 1
+    client.force_login(vera())
+    for address in ("/chats/", "/chats/?q=Соколов", "/requests/", "/windows/"):
+        assert client.get(address).status_code == 200
+    with pytest.raises(CommandError, match="such data already"):
+        call_command("demo_data", size=1)
