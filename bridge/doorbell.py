@@ -18,8 +18,13 @@ from django.db import transaction
 
 logger = logging.getLogger(__name__)
 
-INBOUND, OUTBOUND = "inbound", "outbound"
-TASKS = {INBOUND: "bridge.tasks.drain_inbox", OUTBOUND: "bridge.tasks.drain_outbox"}
+INBOUND, OUTBOUND, FILES = "inbound", "outbound", "files"
+TASKS = {
+    INBOUND: "bridge.tasks.drain_inbox",
+    OUTBOUND: "bridge.tasks.drain_outbox",
+    FILES: "bridge.tasks.fetch_files",
+}
+QUEUES = {INBOUND: "inbound", OUTBOUND: "outbound", FILES: "housekeeping"}
 
 RUNG_MS = 2_000  # a lost call is forgotten after this; beat sweeps as often
 QUIET_SECONDS = 5.0  # how long a broker in trouble is left alone
@@ -39,7 +44,7 @@ def ring(bell: str) -> None:
         return
     try:
         if _redis().set(_key(bell), 1, nx=True, px=RUNG_MS):
-            current_app.send_task(TASKS[bell], queue=bell, retry=False, ignore_result=True)
+            current_app.send_task(TASKS[bell], queue=QUEUES[bell], retry=False, ignore_result=True)
     except Exception as error:  # whatever the broker does, the row is committed and beat will find it
         _quiet_until = time.monotonic() + QUIET_SECONDS
         logger.warning("doorbell not heard", extra={"bell": bell, "error": type(error).__name__})

@@ -11,12 +11,13 @@ from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.core.signing import BadSignature, TimestampSigner
-from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 
 from channels_setup.codecs.values import FileInfo
 
+from . import doorbell
 from .models import Attachment, Conversation, Message
 from .uploads import TYPES
 
@@ -29,7 +30,7 @@ _signer = TimestampSigner(salt="okno.files")
 def attach(given: Iterable[tuple[Message, Sequence[FileInfo]]]) -> list[Attachment]:
     """Files that came with saved messages: by link, or waiting to be fetched from the provider by their id there."""
     now = timezone.now()
-    return Attachment.objects.bulk_create(
+    attachments = Attachment.objects.bulk_create(
         [
             Attachment(
                 message=message,
@@ -46,6 +47,9 @@ def attach(given: Iterable[tuple[Message, Sequence[FileInfo]]]) -> list[Attachme
             for file in files
         ]
     )
+    if any(attachment.state == Attachment.State.WAITING for attachment in attachments):
+        doorbell.ring_after_commit(doorbell.FILES)
+    return attachments
 
 
 def store(message: Message, files: Sequence[UploadedFile]) -> list[Attachment]:
@@ -88,6 +92,8 @@ def chat_file(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 
 def _download(attachment: Attachment | None) -> HttpResponseBase:
+    if attachment is not None and attachment.state == Attachment.State.WAITING:
+        return HttpResponse(status=503, headers={"Retry-After": "10"})  # on its way: a watcher may ask again
     if attachment is None or not attachment.file:
         raise Http404
     inline = attachment.mime in INLINE_TYPES

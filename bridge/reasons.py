@@ -408,6 +408,23 @@ CATALOGUE: Mapping[str, Reason] = {
         sentence=_("The form in this template is blocked."),
         help=Help.TEMPLATE,
     ),
+    # --- files of clients ---
+    "file_gone": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("The provider no longer has this file. Ask the client to send it again."),
+        help=Help.AGAIN,
+    ),
+    "file_too_large": Reason(
+        kind=Class.PERMANENT,
+        sentence=_("The file is larger than we take. Ask the client for a smaller one."),
+        help=Help.AGAIN,
+    ),
+    "file_damaged": Reason(
+        kind=Class.RETRYABLE, sentence=_("The file came damaged: it is not what the provider announced.")
+    ),
+    "file_misplaced": Reason(
+        kind=Class.RETRYABLE, sentence=_("The file lies in a place that is not the provider's, so we did not fetch it.")
+    ),
     # --- what somebody decided ---
     "discarded": Reason(kind=Class.SETTLED, sentence=_("An admin put it aside. It will not be sent."), help=Help.AGAIN),
     "left_be": Reason(

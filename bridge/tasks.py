@@ -8,7 +8,7 @@ from celery import shared_task
 
 from templates_registry import syncing
 
-from . import alerts, closing, doorbell, held, housekeeping, inbox, outbox, reconciling, replay_many
+from . import alerts, closing, doorbell, held, housekeeping, inbox, media, outbox, reconciling, replay_many
 
 
 @shared_task
@@ -24,6 +24,12 @@ def drain_outbox(self: Any) -> int:
     housekeeping.beat_seldom("outbound")
     with outbox.place(str(self.request.hostname)) as is_free:
         return outbox.drain() if is_free else 0
+
+
+@shared_task
+def fetch_files() -> int:
+    doorbell.answered(doorbell.FILES)
+    return media.fetch_due()
 
 
 @shared_task

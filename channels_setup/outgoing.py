@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import IO, Any
 from urllib.parse import SplitResult, urlsplit
 
 import requests
@@ -250,10 +250,16 @@ def _adapter() -> _Adapter:
     return adapter
 
 
-def send(request: HttpRequest, *, most_bytes: int = ANSWER_CAP_BYTES) -> HttpAnswer:
-    """Make one call within DEADLINE_SECONDS; any HTTP answer is returned. Raises Forbidden, NotSent, OutcomeUnknown.
+def send(
+    request: HttpRequest,
+    *,
+    most_bytes: int = ANSWER_CAP_BYTES,
+    seconds: float = DEADLINE_SECONDS,
+    into: IO[bytes] | None = None,
+) -> HttpAnswer:
+    """Make one call within ``seconds``; any HTTP answer is returned. Raises Forbidden, NotSent, OutcomeUnknown.
 
-    The body is cut at ``most_bytes``.
+    The body is cut at ``most_bytes``. With ``into`` it goes there piece by piece, and the answer has none.
     """
     _parsed(request.url)
     prepared = requests.Request(
@@ -264,7 +270,7 @@ def send(request: HttpRequest, *, most_bytes: int = ANSWER_CAP_BYTES) -> HttpAns
     ).prepare()
     state: dict[str, Any] = {"sent": False, "handle": None}
     _exchange.state = state
-    deadlines.watch(state, seconds=DEADLINE_SECONDS)
+    deadlines.watch(state, seconds=seconds)
     try:
         # The adapter and not a session: no cookies, no redirects, no environment.
         answer = _adapter().send(prepared, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), proxies={})
@@ -277,7 +283,7 @@ def send(request: HttpRequest, *, most_bytes: int = ANSWER_CAP_BYTES) -> HttpAns
         return HttpAnswer(
             status=answer.status_code,
             headers={name.lower(): value for name, value in answer.headers.items()},
-            body=_read(answer, most_bytes),
+            body=_read(answer, most_bytes) if into is None else _copy(answer, most_bytes, into),
         )
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         if state["sent"]:
@@ -298,3 +304,19 @@ def _read(answer: requests.Response, most_bytes: int) -> bytes:
         answer.raw.close()
     answer.raw.release_conn()
     return body
+
+
+def _copy(answer: requests.Response, most_bytes: int, into: IO[bytes]) -> bytes:
+    """As ``_read``, without holding it all: whoever wants the file knows how long it must be."""
+    left = most_bytes
+    try:
+        while left > 0 and (piece := answer.raw.read(min(left, 65_536), decode_content=False)):
+            into.write(piece)
+            left -= len(piece)
+    except (urllib3.exceptions.HTTPError, OSError, ValueError):
+        answer.raw.close()
+    if left <= 0:
+        answer.raw.close()
+    answer.raw.release_conn()
+    return b""
+

@@ -29,6 +29,7 @@ QUEUES = ("inbound", "outbound", "housekeeping")
 TIMETABLE: dict[str, tuple[str, float]] = {
     "drain_inbox": ("inbound", 2),
     "drain_outbox": ("outbound", 2),
+    "fetch_files": ("housekeeping", 5),
     "expire_windows": ("housekeeping", 5),
     "warn_of_closing": ("housekeeping", 20),
     "heartbeat": ("housekeeping", 10),

@@ -142,7 +142,7 @@ class WhatsAppCloud(Messenger):
         Setting(
             name="media_hosts",
             label=_("Where files may lie"),
-            help=_("Host names, by commas. The access token is sent to no other."),
+            help=_("Host names, by commas, or whole origins (https://…). The access token is sent to no other."),
             default=FILE_HOSTS,
         ),
     )
@@ -241,7 +241,8 @@ class WhatsAppCloud(Messenger):
         """Only from the provider's own hosts: whoever is asked gets the access token to see."""
         url, base = urlsplit(place.url), urlsplit(_base(account))
         hosts = {host.strip().lower() for host in _option(account, "media_hosts", FILE_HOSTS).split(",")}
-        is_base = (url.scheme, url.netloc) == (base.scheme, base.netloc)
+        origin = f"{url.scheme}://{url.netloc}".lower()
+        is_base = origin == f"{base.scheme}://{base.netloc}".lower() or origin in hosts
         if not is_base and (url.scheme != "https" or (url.hostname or "") not in hosts or url.port not in (None, 443)):
             raise BadBody(_("The file lies in a place that is not the provider's."))
         return HttpRequest(method="GET", url=place.url, headers=_headers(account), body=b"")
