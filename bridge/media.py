@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any
+from typing import IO
 
 from django.conf import settings
 from django.core.files import File
@@ -36,6 +36,7 @@ RUN_SECONDS = 8.0  # after this a run claims no more: the call under way may tak
 FILE_SECONDS = 35.0  # for one file
 LEASE = timedelta(seconds=120)
 TIMETABLE = (5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200)  # seconds after each failed try
+ADDRESSES = 4  # that may have run out one after the other
 NOT_THE_FILES_FAULT = ("wa_token", "wa_permission", "not_let_in")  # an admin sees these on the channel
 IN_MEMORY = 1024 * 1024  # what is larger goes to a temporary file
 
@@ -71,9 +72,7 @@ def fetch_due() -> int:
 def _claim() -> Sequence[Attachment]:
     now = windows.database_now()
     due = Attachment.objects.filter(state=Attachment.State.WAITING, due_at__lte=now).order_by("due_at")
-    rows = list(
-        due.select_for_update(of=("self",), skip_locked=True).select_related("message__api_channel")[:AT_ONCE]
-    )
+    rows = list(due.select_for_update(of=("self",), skip_locked=True).select_related("message__api_channel")[:AT_ONCE])
     Attachment.objects.filter(pk__in=[row.pk for row in rows]).update(due_at=now + LEASE, tries=F("tries") + 1)
     return rows
 
@@ -109,13 +108,15 @@ def _fetch(row: Attachment, account: Account, provider: Messenger) -> Fetched:
         request = provider.file_request(place, account)
     except BadBody:
         raise Failed("file_misplaced") from None
-    limit = settings.FILE_MOST_BYTES
+    limit = settings.CLIENT_FILE_LIMIT_MB * 1024 * 1024
     if (place.size or 0) > limit:
         raise Failed("file_too_large", for_good=True)
     content: IO[bytes] = SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  # closed when it is stored
     got = outside.send(request, most_bytes=limit + 1, into=content, seconds=FILE_SECONDS)
     if got.status != 200:
         content.close()
+        if got.status == 404:  # the address had run out; one that is always gone means that the file is
+            raise Failed("file_gone", for_good=row.tries >= ADDRESSES)
         raise Failed("not_let_in" if got.status in (401, 403) else "destination_error")
     size = content.tell()
     if size > limit:
@@ -144,7 +145,7 @@ def _settle(row: Attachment, result: Fetched | Failed) -> bool:
     tries = row.tries + 1
     channel = row.message.api_channel
     if result.for_good or tries > len(TIMETABLE):
-        changed = {"state": Attachment.State.FAILED, "error": result.reason, "due_at": None}
+        changed: dict[str, object] = {"state": Attachment.State.FAILED, "error": result.reason, "due_at": None}
     else:
         wait = timedelta(seconds=TIMETABLE[tries - 1])
         changed = {"error": result.reason, "due_at": windows.database_now() + wait}
@@ -158,16 +159,21 @@ def _store(row: Attachment, fetched: Fetched) -> None:
     with fetched.content as content:
         row.file.save(row.name or "file", File(content), save=False)
     stored = Attachment.objects.filter(pk=row.pk, state=Attachment.State.WAITING).update(
-        file=row.file.name, size=fetched.size, mime=fetched.mime[:100], state=Attachment.State.HERE, error="", due_at=None
+        file=row.file.name,
+        size=fetched.size,
+        mime=fetched.mime[:100],
+        state=Attachment.State.HERE,
+        error="",
+        due_at=None,
     )
     if not stored:  # somebody else was faster: their copy is the one
         row.file.delete(save=False)
 
 
-def fetch_again(attachment_id: int, *, visible: Any) -> bool:
-    """An operator asks for a file that did not come. ``visible``: the chats they may see."""
+def fetch_again(attachment_id: int, *, conversation_id: int) -> bool:
+    """An operator asks for a file that did not come."""
     changed = Attachment.objects.filter(
-        pk=attachment_id, message__conversation__in=visible, state=Attachment.State.FAILED
+        pk=attachment_id, message__conversation=conversation_id, state=Attachment.State.FAILED
     ).update(state=Attachment.State.WAITING, tries=0, due_at=windows.database_now(), error="")
     if changed:
         doorbell.ring_after_commit(doorbell.FILES)

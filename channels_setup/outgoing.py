@@ -254,12 +254,13 @@ def send(
     request: HttpRequest,
     *,
     most_bytes: int = ANSWER_CAP_BYTES,
-    seconds: float = DEADLINE_SECONDS,
+    seconds: float | None = None,
     into: IO[bytes] | None = None,
 ) -> HttpAnswer:
-    """Make one call within ``seconds``; any HTTP answer is returned. Raises Forbidden, NotSent, OutcomeUnknown.
+    """Make one call within ``seconds`` (else DEADLINE_SECONDS); any HTTP answer is returned.
 
-    The body is cut at ``most_bytes``. With ``into`` it goes there piece by piece, and the answer has none.
+    Raises Forbidden, NotSent, OutcomeUnknown. The body is cut at ``most_bytes``. With ``into`` it goes there piece by
+    piece, and the answer has none.
     """
     _parsed(request.url)
     prepared = requests.Request(
@@ -270,7 +271,7 @@ def send(
     ).prepare()
     state: dict[str, Any] = {"sent": False, "handle": None}
     _exchange.state = state
-    deadlines.watch(state, seconds=seconds)
+    deadlines.watch(state, seconds=seconds or DEADLINE_SECONDS)
     try:
         # The adapter and not a session: no cookies, no redirects, no environment.
         answer = _adapter().send(prepared, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), proxies={})
@@ -319,4 +320,3 @@ def _copy(answer: requests.Response, most_bytes: int, into: IO[bytes]) -> bytes:
         answer.raw.close()
     answer.raw.release_conn()
     return b""
-

@@ -124,6 +124,12 @@ SETTINGS = (
         "How long a message may wait to go out, or be sent without a status, before it is shown as a mismatch.",
     ),
     Setting("UPLOAD_LIMIT_MB", int, 25, "The largest file that an operator may give to a client, in megabytes."),
+    Setting(
+        "CLIENT_FILE_LIMIT_MB",
+        int,
+        100,
+        "The largest file of a client that is fetched from the provider, in megabytes.",
+    ),
     Setting("FILE_LINK_DAYS", int, 14, "How long the link to a file that an operator gave works."),
     Setting("EVENT_RETENTION_DAYS", int, 30, "How long processed raw events and attempts are kept."),
     Setting("LANGUAGE", str, "ru", "The language where a browser asks for neither ru nor en."),

@@ -56,6 +56,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("chats/<int:pk>/request/", actions.ticket_status, name="chat-ticket"),
     path("chats/<int:pk>/messages/<int:message_id>/why/", chats.why_line, name="chat-why"),
     path("chats/<int:pk>/messages/<int:message_id>/again/", actions.send_again, name="chat-again"),
+    path("chats/<int:pk>/files/<int:file_id>/fetch/", actions.fetch_file, name="chat-fetch-file"),
     path("chats/<int:pk>/messages/<int:message_id>/leave/", actions.leave, name="chat-leave"),
     path("chats/<int:pk>/templates/", composing.picker, name="chat-templates"),
     path("chats/<int:pk>/templates/recognise/", composing.recognise, name="chat-recognise"),

@@ -14,7 +14,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from bridge import idempotency, relay, replay, tickets, uploads, windows
+from bridge import idempotency, media, relay, replay, tickets, uploads, windows
 from bridge.models import Conversation, Delivery, Ticket
 
 from . import access, chats, panels, said, uploading
@@ -141,6 +141,16 @@ def leave(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
     ).values_list("pk", flat=True)
     if not replay.leave(*unknown, by=request.user):
         return refused(request, conversation, _("It is settled what became of this message."))
+    return done(request, conversation)
+
+
+@login_required
+@require_POST
+def fetch_file(request: HttpRequest, pk: int, file_id: int) -> HttpResponse:
+    """Ask the provider once more for a client's file that did not come."""
+    conversation = access.conversation_or_404(request, pk)
+    if not media.fetch_again(file_id, conversation_id=conversation.pk):
+        return refused(request, conversation, _("This file is being fetched already."))
     return done(request, conversation)
 
 

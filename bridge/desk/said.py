@@ -39,6 +39,7 @@ class FileView:
     href: str
     is_picture: bool
     says: str = ""  # in place of a file that is not here
+    again: int | None = None  # one that did not come: it can be asked for once more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +157,6 @@ def _file(attachment: Attachment) -> FileView:
         return FileView(name=name, href="", is_picture=False, says=_("being fetched from the provider"))
     if attachment.state == Attachment.State.FAILED:
         says = reasons.sentence(attachment.error) if attachment.error else _("could not be fetched from the provider")
-        return FileView(name=name, href="", is_picture=False, says=says)
+        return FileView(name=name, href="", is_picture=False, says=says, again=attachment.pk)
     is_web = attachment.url.lower().startswith(("https://", "http://"))
     return FileView(name=name, href=attachment.url if is_web else "", is_picture=False)

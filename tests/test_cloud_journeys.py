@@ -1,0 +1,326 @@
+"""Journeys over the twin of Meta: the account is real HTTP on both sides, the workers' turns are taken by hand."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.management import call_command
+from django.test import Client
+from pytest_django.live_server_helper import LiveServer
+
+from bridge import inbox, media, outbox, relay
+from bridge.models import Attachment, Conversation, Delivery, Message, ServiceWindow
+from channels_setup import checks
+from channels_setup.models import ApiChannel, ChannelState, Credential
+from templates_registry import syncing
+from templates_registry.models import Status, Template
+from tests.cloud_accounts import KIND, cloud_channel
+from tests.factories import boris, vera
+from tests.twins.meta import Meta
+
+pytestmark = pytest.mark.django_db(transaction=True)
+APP_SECRET, TOKEN, VERIFY = "app-secret-of-the-twin", "EAAtwin", "verify-token-of-the-twin"
+
+
+@pytest.fixture
+def meta() -> Iterator[Meta]:
+    with Meta(app_secret=APP_SECRET, access_token=TOKEN, verify_token=VERIFY, own_media_host=False) as twin:
+        yield twin
+
+
+@pytest.fixture
+def channel(meta: Meta, live_server: LiveServer) -> ApiChannel:
+    secrets = {"app_secret": APP_SECRET, "access_token": TOKEN, "verify_token": VERIFY}
+    made = cloud_channel(settings={"base_url": meta.url} | secrets)
+    assert meta.connect(f"{live_server.url}{made.webhook_path}")
+    return made
+
+
+def work(meta: Meta) -> None:
+    """All that the workers would do now."""
+    meta.quiet()
+    inbox.drain()
+    outbox.drain()
+    meta.quiet()
+    inbox.drain()
+
+
+def eventually(true: Callable[[], Any], *, seconds: float = 10) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "it never came to that"
+        time.sleep(0.05)
+
+
+def answer(text: str, **more: Any) -> Message:
+    handed = relay.hand_in(conversation_id=Conversation.objects.get().pk, text=text, author=vera(), **more)
+    assert handed.message is not None, handed.decision
+    return handed.message
+
+
+def test_anna_writes_boris_answers_and_the_ticks_come(meta: Meta, channel: ApiChannel) -> None:
+    anna = meta.phone("447700900101", name="Анна")
+    anna.writes("Здравствуйте! Сапоги есть?")
+    work(meta)
+    message = answer("Да, 38-й 🙌")
+    work(meta)
+
+    assert [sent.text for sent in anna.received] == ["Да, 38-й 🙌"]
+    message.refresh_from_db()
+    assert (message.status, message.external_id) == ("delivered", anna.received[0].id)
+    assert anna.received[0].key == Delivery.objects.get(message=message).key
+    contact = Conversation.objects.get().contact
+    assert (contact.external_id, contact.phone, contact.user_id) == ("447700900101", "+447700900101", anna.user_id)
+    assert ServiceWindow.objects.count() == 1
+
+
+def test_doubled_batched_and_shuffled_webhooks_make_each_message_once(meta: Meta, channel: ApiChannel) -> None:
+    meta.behave(batch=20, double=1.0, reorder=5)
+    anna = meta.phone("447700900101")
+    for number in range(20):
+        anna.writes(f"строка {number}")
+    work(meta)
+
+    texts = Message.objects.filter(direction="inbound").values_list("text", flat=True)
+    assert sorted(texts) == sorted(f"строка {number}" for number in range(20))
+
+
+def test_a_status_that_comes_before_the_answer_finds_its_message(meta: Meta, channel: ApiChannel) -> None:
+    meta.behave(statuses_first=True)
+    meta.phone("447700900101").writes("?")
+    work(meta)
+    message = answer("Да")
+    work(meta)
+
+    message.refresh_from_db()
+    assert message.status == "delivered"
+
+
+def test_an_unknown_outcome_is_settled_by_its_status_and_not_sent_twice(meta: Meta, channel: ApiChannel) -> None:
+    anna = meta.phone("447700900101")
+    anna.writes("?")
+    work(meta)
+    meta.behave(answer="cut", times=1)
+    message = answer("Да")
+    outbox.drain()
+    message.refresh_from_db()
+    before = message.status
+    work(meta)
+
+    message.refresh_from_db()
+    assert (before, message.status) == ("unknown", "delivered")
+    assert Delivery.objects.get(message=message).state == Delivery.State.DELIVERED
+    assert len(anna.received) == 1
+
+
+def test_a_refusal_is_told_with_code_and_our_sentence(meta: Meta, channel: ApiChannel) -> None:
+    meta.phone("447700900101").writes("?")
+    work(meta)
+    meta.behave(reject=131026, tell="answer", times=1)
+    message = answer("Да")
+    work(meta)
+
+    message.refresh_from_db()
+    assert (message.status, message.reason, message.details["code"]) == ("failed", "wa_undeliverable", "131026")
+    assert "131026" in message.sentence
+
+
+def test_a_failure_by_status_is_told_the_same_way(meta: Meta, channel: ApiChannel) -> None:
+    meta.phone("447700900101").writes("?")
+    work(meta)
+    meta.behave(fail=131047, times=1)
+    message = answer("Да")
+    work(meta)
+
+    message.refresh_from_db()
+    assert (message.status, message.reason) == ("failed", "wa_window_shut")
+
+
+def test_a_dead_token_pauses_with_all_held_and_a_new_one_resumes(meta: Meta, channel: ApiChannel) -> None:
+    anna = meta.phone("447700900101")
+    anna.writes("?")
+    work(meta)
+    meta.access_token = "EAAnew-token-000000"
+    message = answer("Да")
+    work(meta)
+    channel.refresh_from_db()
+    paused = (channel.state, channel.last_error)
+
+    from channels_setup import account_settings
+
+    account_settings.take(channel, {"access_token": "EAAnew-token-000000"})
+    work(meta)
+
+    assert paused == (ChannelState.PAUSED, "wa_token")
+    message.refresh_from_db()
+    assert message.status == "delivered" and len(anna.received) == 1
+
+
+def test_one_clients_pair_limit_holds_up_nobody_else(meta: Meta, channel: ApiChannel) -> None:
+    anna, oleg = meta.phone("447700900101"), meta.phone("447700900102", name="Олег")
+    anna.writes("?")
+    oleg.writes("?")
+    work(meta)
+    meta.behave(reject=131056, times=1)
+    for conversation in Conversation.objects.order_by("pk"):
+        relay.hand_in(conversation_id=conversation.pk, text="Да", author=vera())
+    work(meta)
+
+    assert len(anna.received) + len(oleg.received) == 1
+    waiting = Delivery.objects.get(state=Delivery.State.PENDING)
+    assert waiting.reason == "wa_pair_limit"
+
+
+def test_a_picture_is_fetched_checked_and_shown(meta: Meta, channel: ApiChannel, client: Client) -> None:
+    anna = meta.phone("447700900101")
+    anna.sends_image(b"\xff\xd8\xff picture", caption="Вот такие")
+    work(meta)
+    assert Attachment.objects.get().state == "waiting"
+    assert media.fetch_due() == 1
+
+    attachment = Attachment.objects.get()
+    assert (attachment.state, attachment.mime) == ("here", "image/jpeg")
+    assert attachment.file.read() == b"\xff\xd8\xff picture"
+    client.force_login(boris(channel.lands_in))
+    assert b"".join(client.get(f"/files/{attachment.pk}/").streaming_content) == b"\xff\xd8\xff picture"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "state", "error"),
+    [
+        ("gone", "waiting", "file_gone"),
+        ("wrong_bytes", "waiting", "file_damaged"),
+        ("short", "waiting", "file_damaged"),
+        ("500", "waiting", "destination_error"),
+        ("stranger", "waiting", "file_misplaced"),
+    ],
+)
+def test_a_file_that_does_not_come_leaves_a_placeholder(
+    meta: Meta, channel: ApiChannel, client: Client, behaviour: str, state: str, error: str
+) -> None:
+    meta.behave(media=behaviour)
+    meta.phone("447700900101").sends_image(b"\xff\xd8\xff picture")
+    work(meta)
+    media.fetch_due()
+
+    attachment = Attachment.objects.get()
+    assert (attachment.state, attachment.error, attachment.file.name) == (state, error, "")
+    client.force_login(boris(channel.lands_in))
+    page = client.get(f"/chats/{Conversation.objects.get().pk}/").content.decode()
+    assert attachment.name in page
+    Attachment.objects.update(due_at="2020-01-01T00:00Z", tries=50)
+    media.fetch_due()
+    assert Attachment.objects.get().state == "failed"
+    meta.behave(media="right")
+    again = client.post(f"/chats/{Conversation.objects.get().pk}/files/{attachment.pk}/fetch/")
+    assert again.status_code in (200, 204, 302)
+    assert media.fetch_due() == 1
+
+
+def test_the_check_says_who_the_account_is_and_what_is_missing(meta: Meta, channel: ApiChannel) -> None:
+    found = {finding.level: finding.sentence for finding in checks.dry_run(channel)}
+    assert "error" not in found
+    channel.refresh_from_db()
+    assert channel.standing["quality"] == "GREEN" and channel.standing["limit"] == "TIER_2K"
+    assert channel.standing["name"] == "Магазин сапог"
+
+    meta.access_token = "another"
+    assert [finding.level for finding in checks.dry_run(channel)].count("error") >= 1
+
+
+def test_templates_are_followed_from_the_list_and_by_webhooks(meta: Meta, channel: ApiChannel) -> None:
+    theirs = meta.add_template("order_ready", language="ru")
+    assert syncing.sync(channel).new == 1
+    template = Template.objects.get()
+    meta.review(theirs, "PAUSED", reason="NONE")
+    meta.grade(theirs, "RED")
+    meta.recategorise(theirs, "MARKETING")
+    work(meta)
+
+    template.refresh_from_db()
+    assert (template.status, template.quality, template.category) == (Status.PAUSED, "RED", "MARKETING")
+    assert template.external_id == theirs.id
+
+
+def test_a_template_goes_out_with_its_values_after_the_window(meta: Meta, channel: ApiChannel) -> None:
+    anna = meta.phone("447700900101")
+    anna.writes("?")
+    work(meta)
+    meta.add_template("order_ready", language="ru")
+    syncing.sync(channel)
+    meta.later(hours=25)
+    ServiceWindow.objects.all().delete()
+    handed = relay.hand_in_template(
+        conversation_id=Conversation.objects.get().pk,
+        template_id=Template.objects.get().pk,
+        parameters=["Анна", "№ 42"],
+        author=vera(),
+    )
+    work(meta)
+
+    assert handed.message is not None
+    handed.message.refresh_from_db()
+    assert handed.message.status == "delivered"
+    assert anna.received[0].text == "Здравствуйте, Анна! Заказ № 42 готов к выдаче."
+
+
+def test_anna_quotes_reacts_edits_takes_back_and_changes_her_number(meta: Meta, channel: ApiChannel) -> None:
+    anna = meta.phone("447700900101")
+    first = anna.writes("Сапоги есть?")
+    work(meta)
+    ours = answer("Да, 38-й")
+    work(meta)
+    ours.refresh_from_db()
+    anna.sends("text", {"body": "Эти?"}, reply_to=ours.external_id)
+    anna.reacts("👍", to=ours.external_id)
+    anna.edits(first, "Ботинки есть?")
+    anna.revokes(first)
+    anna.changes_number("447700900111")
+    work(meta)
+
+    ours.refresh_from_db()
+    assert ours.reactions == [{"by": "client", "emoji": "👍"}]
+    assert Message.objects.get(text="Эти?").quoted == ours
+    edited = Message.objects.get(external_id=first)
+    assert (edited.text, edited.shown["former"]) == ("Ботинки есть?", ["Сапоги есть?"])
+    assert edited.shown["revoked_at"]
+    conversation = Conversation.objects.get()
+    assert conversation.contact.phone == "+447700900111"
+    assert Message.objects.filter(direction="notice", reason="contact_changed").count() == 1
+
+
+def test_what_the_phone_says_is_ours(meta: Meta, channel: ApiChannel) -> None:
+    anna = meta.phone("447700900101")
+    anna.writes("Сапоги есть?")
+    work(meta)
+    meta.echo(anna, "Отвечаю с телефона")
+    work(meta)
+
+    echo = Message.objects.get(direction="outbound")
+    assert (echo.text, echo.status, echo.shown["from_phone"]) == ("Отвечаю с телефона", "sent", True)
+    assert not Delivery.objects.exists()
+
+
+def test_the_command_line_makes_a_channel_that_works(
+    meta: Meta, live_server: LiveServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import json
+
+    call_command(
+        *("channel", "add", "--kind", KIND, "--name", "WhatsApp", "--chat-channel", "Магазин"),
+        *("--phone-number-id", meta.phone_number_id, "--waba-id", meta.waba_id, "--access-token", TOKEN),
+        *("--app-secret", APP_SECRET, "--verify-token", VERIFY, "--base-url", meta.url, "--output", "json"),
+    )
+    printed = capsys.readouterr().out
+    made = json.loads(printed)
+
+    assert TOKEN not in printed and APP_SECRET not in printed
+    assert all(TOKEN.encode() not in bytes(row.token) for row in Credential.objects.all())
+    path = made["webhook_url"].removeprefix(django_settings.PUBLIC_URL.rstrip("/"))
+    assert meta.connect(f"{live_server.url}{path}")
+    meta.phone("447700900101").writes("Здравствуйте")
+    work(meta)
+    assert Message.objects.get().text == "Здравствуйте"
+    assert ApiChannel.objects.get().state == ChannelState.LIVE
