@@ -20,7 +20,8 @@ from channels_setup.models import ApiChannel, ChannelState
 from . import alerts, windows
 from .models import Delivery, Message, Mismatch, StrayStatus
 
-LOOKED_BACK = timedelta(days=30)  # older disagreements are history
+LOOKED_BACK = timedelta(days=8)  # new disagreements are looked for among messages no older than this
+REMEMBERED = timedelta(days=30)  # one that stands for so long is history
 AT_ONCE = timedelta(minutes=10)  # what one transaction writes must be seen whole by then
 STRAY_AFTER = timedelta(days=7)
 MOST = 1_000  # new ones of a kind in one run; the next run goes on
@@ -35,8 +36,8 @@ def reconcile() -> int:
     now = windows.database_now()
     _take_proof()
     for kind, found in _questions(now).items():
-        _settle_messages(kind, found)
-        _note_messages(kind, found)
+        _settle_messages(kind, found.filter(created_at__gte=now - REMEMBERED))
+        _note_messages(kind, found.filter(created_at__gte=now - LOOKED_BACK))
     _strays(now)
     _tell()
     return Mismatch.objects.filter(settled_at=None).count()
@@ -54,7 +55,7 @@ def _take_proof() -> None:
 
 def _questions(now: datetime) -> dict[str, QuerySet[Message]]:
     patience = timedelta(hours=settings.RECONCILE_HOURS)
-    ours = Message.objects.filter(direction=Message.Direction.OUTBOUND, created_at__gte=now - LOOKED_BACK)
+    ours = Message.objects.filter(direction=Message.Direction.OUTBOUND)
     carried = Delivery.objects.filter(message=OuterRef("pk"), kind=Delivery.Kind.MESSAGE)
     not_out = ours.filter(status__in=[Status.PENDING, Status.SENDING])
     return {
@@ -68,15 +69,16 @@ def _questions(now: datetime) -> dict[str, QuerySet[Message]]:
             status=Status.SENT,
         ),
         Kind.UNCONFIRMED: ours.filter(
-            status=Status.SENT, status_at__lte=now - patience, api_channel__in=_that_report(ours)
+            status=Status.SENT, status_at__lte=now - patience, api_channel__in=_that_report(ours, now=now)
         ),
     }
 
 
-def _that_report(ours: QuerySet[Message]) -> list[int]:
+def _that_report(ours: QuerySet[Message], *, now: datetime) -> list[int]:
     """Channels whose provider reports statuses and has been seen to: silence says something only there."""
     able = [channel for channel in ApiChannel.objects.all() if channel.provider.reports_status]
-    return [channel.pk for channel in able if ours.filter(api_channel=channel, status__in=ARRIVED).exists()]
+    seen = ours.filter(status__in=ARRIVED, created_at__gte=now - LOOKED_BACK)
+    return [channel.pk for channel in able if seen.filter(api_channel=channel).exists()]
 
 
 def _settle_messages(kind: str, found: QuerySet[Message]) -> None:

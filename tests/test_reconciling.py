@@ -125,3 +125,14 @@ def test_a_run_notes_no_more_than_its_measure_and_the_next_goes_on(
         DeliveryFactory(message=ours(channel, status="pending"))
 
     assert [len(found()), len(found())] == [2, 3]
+
+
+def test_a_mismatch_that_nobody_mends_is_history_after_a_month(channel: ApiChannel) -> None:
+    lost = ours(channel, ago=timedelta(days=7), status="pending")
+    assert found() == {("no_delivery", lost.pk)}
+
+    Message.objects.update(created_at=timezone.now() - timedelta(days=29))
+    assert found() == {("no_delivery", lost.pk)}
+
+    Message.objects.update(created_at=timezone.now() - timedelta(days=31))
+    assert found() == set()
