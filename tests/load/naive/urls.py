@@ -1,0 +1,31 @@
+from django.http import HttpRequest, JsonResponse
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from config.urls import urlpatterns as portal
+from tests.load.naive.models import Relayed
+from tests.load.naive.tasks import relay
+
+
+@csrf_exempt
+def bare(request: HttpRequest) -> JsonResponse:
+    """One committed INSERT and nothing else."""
+    Relayed.objects.create(body=request.body.decode())
+    return JsonResponse({"status": "accepted"})
+
+
+class TaskForEach(APIView):
+    authentication_classes = ()
+    permission_classes = ()
+    schema = None
+
+    def post(self, request: Request) -> Response:
+        row = Relayed.objects.create(body=request.data, url=request.query_params["to"])
+        relay.delay(row.pk)
+        return Response({"status": "accepted"})
+
+
+urlpatterns = [path("bare", bare), path("each", TaskForEach.as_view()), *portal]

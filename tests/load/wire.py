@@ -1,0 +1,180 @@
+"""The two ends of a benchmark, each in a process of its own: who posts, and who takes what comes out.
+
+Plain sockets and asyncio, so that they take little of the processors that the portal is measured on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+def _length(head: bytes) -> int:
+    for line in head.split(b"\r\n"):
+        if line.lower().startswith(b"content-length:"):
+            return int(line.split(b":")[1])
+    return 0
+
+
+class _Taker(asyncio.Protocol):
+    """``/slow`` is answered after 50 ms. Each arrival is noted with the ``sent`` stamp in its text, if there is one."""
+
+    def __init__(self, arrived: list[tuple[float, float]]) -> None:
+        self.arrived, self.buffer = arrived, b""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
+            total = end + 4 + _length(self.buffer[:end])
+            if len(self.buffer) < total:
+                return
+            head, body, self.buffer = self.buffer[:end], self.buffer[end + 4 : total], self.buffer[total:]
+            at = body.find(b"sent=")
+            self.arrived.append((time.time(), float(body[at + 5 : at + 22]) if at >= 0 else 0.0))
+            if head.startswith(b"POST /slow"):
+                asyncio.get_running_loop().call_later(0.05, self.transport.write, ANSWER)
+            else:
+                self.transport.write(ANSWER)
+
+
+def _take(pipe: Connection) -> None:
+    arrived: list[tuple[float, float]] = []
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: _Taker(arrived), "127.0.0.1", 0, backlog=512)
+        pipe.send(server.sockets[0].getsockname()[1])
+        while True:
+            await asyncio.sleep(0.01)
+            if pipe.poll():
+                asked = pipe.recv()
+                if asked == "stop":
+                    return
+                pipe.send(list(arrived) if asked == "all" else len(arrived))
+                if asked == "all":
+                    arrived.clear()
+
+    asyncio.run(serve())
+
+
+class Taker:
+    """A server in a process of its own that takes every POST."""
+
+    def __init__(self) -> None:
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.process = multiprocessing.get_context("spawn").Process(target=_take, args=(theirs,), daemon=True)
+        self.process.start()
+        self.port = self.pipe.recv()
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def count(self) -> int:
+        self.pipe.send("count")
+        return int(self.pipe.recv())
+
+    def take(self) -> list[tuple[float, float]]:
+        """(arrived, sent) of everything so far, and forget it."""
+        self.pipe.send("all")
+        found: list[tuple[float, float]] = self.pipe.recv()
+        return found
+
+    def stop(self) -> None:
+        self.pipe.send("stop")
+        self.process.join(5)
+
+
+class _Poster(asyncio.Protocol):
+    def __init__(self) -> None:
+        self.buffer, self.answer = b"", asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.answer.done():
+            self.answer.set_result(0)
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        end = self.buffer.find(b"\r\n\r\n")
+        if end >= 0 and len(self.buffer) >= end + 4 + _length(self.buffer[:end]):
+            status, self.buffer = int(self.buffer.split(b" ", 2)[1]), b""
+            if not self.answer.done():
+                self.answer.set_result(status)
+
+    async def post(self, request: bytes) -> int:
+        self.answer = asyncio.get_running_loop().create_future()
+        self.transport.write(request)
+        return int(await self.answer)
+
+
+def _post_all(pipe: Connection, port: int, job: dict[str, Any]) -> None:
+    async def run() -> None:
+        numbers = iter(range(job["count"]))
+        statuses: dict[int, int] = {}
+        took: list[float] = []
+        started = time.monotonic()
+
+        async def line() -> None:
+            _transport, poster = await asyncio.get_running_loop().create_connection(_Poster, "127.0.0.1", port)
+            for number in numbers:
+                if job["rate"]:
+                    due = started + number / job["rate"]
+                    await asyncio.sleep(max(0.0, due - time.monotonic()))
+                request = _request(job["path"], _body(number, job))
+                at = time.monotonic()
+                status = await poster.post(request)
+                took.append(time.monotonic() - at)
+                statuses[status] = statuses.get(status, 0) + 1
+
+        await asyncio.gather(*(line() for _ in range(job["lines"])))
+        pipe.send({"seconds": time.monotonic() - started, "statuses": statuses, "took": sorted(took)})
+
+    asyncio.run(run())
+
+
+def _body(number: int, job: dict[str, Any]) -> bytes:
+    """A client's message as the training phone sends it; ``batch`` of them in one body."""
+    many = [
+        {
+            "type": "message",
+            "id": f"{job['name']}-{number}-{each}",
+            "from": {"id": f"c{(number * job['batch'] + each) % 500}", "name": "Анна Соколова"},
+            "text": f"sent={time.time():017.6f} Здравствуйте! Подскажите, пожалуйста, когда будет готов мой заказ?",
+        }
+        for each in range(job["batch"])
+    ]
+    body: Any = many[0] if job["batch"] == 1 else {"events": many}
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+def _request(path: str, body: bytes) -> bytes:
+    headers = ("Host: 127.0.0.1", "Content-Type: application/json", f"Content-Length: {len(body)}")
+    return "\r\n".join((f"POST {path} HTTP/1.1", *headers, "", "")).encode() + body
+
+
+def post_all(
+    port: int, path: str, *, name: str, count: int, lines: int = 16, rate: float = 0, batch: int = 1
+) -> dict[str, Any]:
+    """``count`` POSTs over ``lines`` kept connections, as fast as they are answered or at ``rate`` a second."""
+    mine, theirs = multiprocessing.Pipe()
+    job = {"path": path, "name": name, "count": count, "lines": lines, "rate": rate, "batch": batch}
+    process = multiprocessing.get_context("spawn").Process(target=_post_all, args=(theirs, port, job), daemon=True)
+    process.start()
+    theirs.close()  # so that a poster that dies ends the waiting
+    if not mine.poll(300):
+        process.kill()
+        raise TimeoutError(f"{path}: not answered within five minutes")
+    result: dict[str, Any] = mine.recv()
+    process.join(10)
+    return result
