@@ -7,9 +7,10 @@ that the provider tries again. What the body says is read later, by the inbox.
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,12 +18,14 @@ from rest_framework.views import APIView
 
 from channels_setup.models import ApiChannel
 from channels_setup.providers import messengers
-from channels_setup.providers.base import Refused
+from channels_setup.providers.base import Account, Refused
 
 from . import doorbell
 from .requests_in import TooLarge, event_row, exact_request
 
 logger = logging.getLogger(__name__)
+
+REMEMBERED_SECONDS = 2.0  # so long a change of a channel's keys takes to reach every web process
 
 
 class ProviderWebhook(APIView):
@@ -50,14 +53,14 @@ class ProviderWebhook(APIView):
 def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
     """Store one event of the API channel whose path this is, and answer 200."""
     provider = messengers().get(kind)
-    api_channel = ApiChannel.objects.filter(kind=kind).by_path_token(token) if provider else None
-    if provider is None or api_channel is None:
+    known = _at(kind, token) if provider else None
+    if provider is None or known is None:
         return JsonResponse({"error": "No such webhook address."}, status=404)
+    api_channel, account = known
     try:
         raw = exact_request(request)
     except TooLarge:
         return JsonResponse({"error": "The body is too large."}, status=413)
-    account = api_channel.account() if provider.signs_requests else api_channel.bare_account()
     try:
         if raw.method == "GET":
             # Plain text, whatever it is: it was given by whoever asks, and must never be read as a page.
@@ -68,7 +71,24 @@ def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
         provider.authenticate(raw, account)
     except Refused:
         return JsonResponse({"error": "Not accepted."}, status=403)
-    with transaction.atomic():
-        event_row(raw, api_channel=api_channel, endpoint="webhook").save(force_insert=True)
-        doorbell.ring_after_commit(doorbell.INBOUND)
+    event_row(raw, api_channel=api_channel, endpoint="webhook").save(force_insert=True)  # one statement: it commits
+    doorbell.ring_after_commit(doorbell.INBOUND)
     return JsonResponse({"status": "accepted"})
+
+
+# A provider posts hundreds of events a second to one address: what stands behind it is not read anew for each.
+_known: dict[tuple[str, str], tuple[float, ApiChannel, Account]] = {}
+
+
+def _at(kind: str, token: str) -> tuple[ApiChannel, Account] | None:
+    """The API channel with this address, and its account: as they were REMEMBERED_SECONDS ago at most."""
+    now = time.monotonic()
+    read_at, api_channel, account = _known.get((kind, token)) or (-1e9, None, None)
+    if api_channel is None or account is None or now - read_at > REMEMBERED_SECONDS:
+        api_channel = ApiChannel.objects.filter(kind=kind).by_path_token(token)
+        if api_channel is None:
+            _known.pop((kind, token), None)
+            return None
+        account = api_channel.account() if api_channel.provider.signs_requests else api_channel.bare_account()
+        _known[kind, token] = now, api_channel, account
+    return api_channel, account

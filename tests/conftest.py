@@ -55,6 +55,12 @@ def anna(meta: Meta) -> Phone:
     return anna
 
 
+@pytest.fixture(autouse=True)
+def webhooks_remember_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test changes on a channel counts for the next webhook."""
+    monkeypatch.setattr("bridge.webhooks.REMEMBERED_SECONDS", -1.0)
+
+
 workers: list[Worker] = []
 
 

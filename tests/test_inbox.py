@@ -7,7 +7,7 @@ import pytest
 from django.db import OperationalError
 from django.test import Client
 
-from bridge import conversations, inbox, statuses
+from bridge import conversations, inbox, statuses, webhooks
 from bridge.models import Conversation, Message, ServiceWindow, StrayStatus, WebhookEvent
 from bridge.requests_in import MOST_BYTES
 from channels_setup.models import ApiChannel
@@ -30,6 +30,18 @@ def post(client: Client, channel: ApiChannel, body: Any, **more: Any) -> Any:
 
 def says(text: str, *, number: int = 0, who: str = "anna", **more: Any) -> dict[str, Any]:
     return {"type": "message", "id": f"{who}-{number}", "from": {"id": who, "name": who.title()}, "text": text} | more
+
+
+def test_the_account_behind_an_address_is_read_once_in_two_seconds(
+    client: Client, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr(webhooks, "REMEMBERED_SECONDS", 2.0)
+    path = ApiChannelFactory(kind="sandbox").webhook_path
+
+    with django_assert_num_queries(2):
+        client.post(path, b"{}", content_type="application/json")
+    with django_assert_num_queries(1):
+        assert client.post(path, b"{}", content_type="application/json").status_code == 200
 
 
 def test_an_event_is_stored_as_it_came_answered_and_worked_off_later(client: Client, phone: ApiChannel) -> None:
