@@ -39,9 +39,12 @@ from .admin_lists import (
     pill,
 )
 from .admin_wire import raw
+from .helpdesk import page as helpdesk_page
 from .models import Attachment, Contact, Conversation, Delivery, HeldReply, Message, ServiceWindow, Ticket
 
 admin.site.unregister(ApiChannel)
+
+__all__ = ["helpdesk_page"]  # registers the chat channel's page
 
 
 @admin.register(ApiChannel)

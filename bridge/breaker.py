@@ -29,7 +29,7 @@ PROBE = """
     SET is_probing = TRUE, probe_at = clock_timestamp() + make_interval(secs => %(probe_seconds)s)
     WHERE is_open AND %(probes)s AND probe_at <= clock_timestamp() AND EXISTS (
         SELECT 1 FROM bridge_delivery d
-        WHERE d.api_channel_id = bridge_breaker.api_channel_id
+        WHERE d.api_channel_id = bridge_breaker.api_channel_id AND d.chat_channel_id IS NULL
           AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp())
     RETURNING api_channel_id
 """

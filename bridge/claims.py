@@ -29,7 +29,7 @@ WITH probe AS ({breaker.PROBE}), destination AS (
     SELECT c.id, least(
         %(in_flight)s - (SELECT count(*) FROM bridge_delivery busy
                          WHERE busy.api_channel_id = c.id AND busy.state = 'sending'
-                           AND busy.next_attempt_at > clock_timestamp()),
+                           AND busy.chat_channel_id IS NULL AND busy.next_attempt_at > clock_timestamp()),
         ceil(%(limit)s::numeric / count(*) OVER ()),
         CASE WHEN b.rests_until > clock_timestamp() THEN 0
              WHEN b.is_open THEN (c.id IN (SELECT api_channel_id FROM probe))::int ELSE %(in_flight)s END,
@@ -40,11 +40,12 @@ WITH probe AS ({breaker.PROBE}), destination AS (
     FROM channels_setup_apichannel c LEFT JOIN bridge_breaker b ON b.api_channel_id = c.id
     WHERE c.state <> 'paused' AND EXISTS (
         SELECT 1 FROM bridge_delivery d
-        WHERE d.api_channel_id = c.id AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp())
+        WHERE d.api_channel_id = c.id AND d.chat_channel_id IS NULL
+          AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp())
 ), due AS (
     SELECT head.id, head.was FROM destination, LATERAL (
         SELECT d.id, d.state AS was FROM bridge_delivery d
-        WHERE d.api_channel_id = destination.id
+        WHERE d.api_channel_id = destination.id AND d.chat_channel_id IS NULL
           AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp()
           AND (d.state = 'sending' AND d.attempts - d.attempts_before >= %(deaths)s) = %(suspects)s
           AND d.id = (

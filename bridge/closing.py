@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F, Q
 
 from channels_setup.hours import WorkingHours
@@ -25,6 +25,7 @@ from channels_setup.models import ChatChannel
 from channels_setup.providers import messengers
 
 from . import windows
+from .helpdesk import notes
 from .models import ServiceWindow, WindowWarning
 
 BEFORE_THE_DAY_ENDS = timedelta(minutes=30)
@@ -46,7 +47,7 @@ WITH due AS (
     ON CONFLICT DO NOTHING RETURNING window_id
 )
 UPDATE bridge_servicewindow w SET warned_at = clock_timestamp(), warned_mark = %(mark)s
-FROM told WHERE w.id = told.window_id
+FROM told WHERE w.id = told.window_id RETURNING w.id
 """
 
 
@@ -111,6 +112,8 @@ def _due(minutes: int, *, now: datetime) -> dict[datetime, list[int]]:
 
 
 def _claim(values: dict[str, Any]) -> int:
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(CLAIM, values)
-        return int(cursor.rowcount)
+        warned = [row[0] for row in cursor.fetchall()]
+        notes.of_closing(warned)
+        return len(warned)

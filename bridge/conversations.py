@@ -20,6 +20,7 @@ from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import MessageReceived, TimePassed
 
 from . import contacts, doorbell, files, tracking, windows
+from .helpdesk import notes, telling
 from .models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
 
 ODD_CLOCK = timedelta(days=30)  # a provider's stamp further off than this is shown as odd
@@ -203,6 +204,8 @@ def _store(
         new_tickets.discard(pk)
     if Delivery.objects.bulk_create(tracking.deliveries_for(spoken)):
         doorbell.ring_after_commit(doorbell.OUTBOUND)
+    if Delivery.objects.bulk_create(telling.deliveries_for(spoken)):
+        doorbell.ring_after_commit(doorbell.HELPDESK)
     return messages
 
 
@@ -316,7 +319,7 @@ def note_last_words(conversation: Conversation, message: Message, *, now: dateti
 
 def notice(conversation: Conversation, reason: str, **details: object) -> Message:
     """Our own word to the operator, in the chat it concerns."""
-    return Message.objects.create(
+    made = Message.objects.create(
         conversation=conversation,
         api_channel_id=conversation.api_channel_id,
         direction=Message.Direction.NOTICE,
@@ -325,6 +328,8 @@ def notice(conversation: Conversation, reason: str, **details: object) -> Messag
         reason=reason,
         details=details,
     )
+    notes.of_notice(made)
+    return made
 
 
 @transaction.atomic

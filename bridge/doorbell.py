@@ -18,13 +18,14 @@ from django.db import transaction
 
 logger = logging.getLogger(__name__)
 
-INBOUND, OUTBOUND, FILES = "inbound", "outbound", "files"
+INBOUND, OUTBOUND, FILES, HELPDESK = "inbound", "outbound", "files", "helpdesk"
 TASKS = {
     INBOUND: "bridge.tasks.drain_inbox",
     OUTBOUND: "bridge.tasks.drain_outbox",
     FILES: "bridge.tasks.fetch_files",
+    HELPDESK: "bridge.tasks.drain_helpdesk",
 }
-QUEUES = {INBOUND: "inbound", OUTBOUND: "outbound", FILES: "housekeeping"}
+QUEUES = {INBOUND: "inbound", OUTBOUND: "outbound", FILES: "housekeeping", HELPDESK: "outbound"}
 
 RUNG_MS = 2_000  # a lost call is forgotten after this; beat sweeps as often
 QUIET_SECONDS = 5.0  # how long a broker in trouble is left alone

@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from django.db import OperationalError, connection, transaction
 from django.db.models import F
@@ -28,7 +29,6 @@ from channels_setup.providers.base import (
     Fact,
     ItemUnreadable,
     MessageReceived,
-    RawRequest,
     StatusChanged,
     TemplateChanged,
     TimePassed,
@@ -36,14 +36,15 @@ from channels_setup.providers.base import (
 from templates_registry import syncing
 
 from . import account_news, conversations, corrections, doorbell, echoes, held, statuses
+from .helpdesk import incoming
 from .models import WebhookEvent
+from .requests_in import fail_event, raw_request
 
 logger = logging.getLogger(__name__)
 
 BATCH = 200
 RUN_SECONDS = 20.0  # a task longer than its time limit would be killed in the middle of a batch
 MOST_ATTEMPTS = 5
-LOCK_SPACE = 7_201  # the first half of our advisory locks' numbers
 
 
 def drain() -> int:
@@ -55,10 +56,10 @@ def drain() -> int:
     taken = 0
     while time.monotonic() < until:
         before = taken
-        for channel_id in _channels_with_events():
-            with _only_one(channel_id) as mine:
-                if mine and (events := claim(channel_id)):
-                    process(channel_id, events)
+        for source, channel_id in _channels_with_events():
+            with _only_one(source, channel_id) as mine:
+                if mine and (events := claim(channel_id, source=source)):
+                    SOURCES[source].process(channel_id, events)
                     taken += len(events)
         # Once more after the lock is free: who was called for an event of the last moment found it taken and left.
         if taken == before:
@@ -67,35 +68,39 @@ def drain() -> int:
     return taken
 
 
-def _channels_with_events() -> list[int]:
-    waiting = WebhookEvent.objects.filter(state=WebhookEvent.State.NEW)
-    return list(waiting.order_by().values_list("api_channel_id", flat=True).distinct())
+def _channels_with_events() -> list[tuple[str, int]]:
+    waiting = WebhookEvent.objects.filter(state=WebhookEvent.State.NEW).order_by()
+    return [
+        (source, channel_id)
+        for source in SOURCES
+        for channel_id in waiting.exclude(**{source: None}).values_list(source, flat=True).distinct()
+    ]
 
 
 @contextmanager
-def _only_one(channel_id: int) -> Iterator[bool]:
+def _only_one(source: str, channel_id: int) -> Iterator[bool]:
     """Hold the channel's advisory lock if nobody else does. It goes with the connection, so a dead worker frees it."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_SPACE, channel_id % 2**31])
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [SOURCES[source].lock_space, channel_id % 2**31])
         mine = bool(cursor.fetchone()[0])
     try:
         yield mine
     finally:
         if mine:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_SPACE, channel_id % 2**31])
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [SOURCES[source].lock_space, channel_id % 2**31])
 
 
-def claim(channel_id: int) -> list[WebhookEvent]:
+def claim(channel_id: int, *, source: str = "api_channel") -> list[WebhookEvent]:
     """The next events of a channel in their order, their try already counted."""
-    waiting = WebhookEvent.objects.filter(api_channel=channel_id, state=WebhookEvent.State.NEW).order_by("id")
+    waiting = WebhookEvent.objects.filter(**{source: channel_id}, state=WebhookEvent.State.NEW).order_by("id")
     events = list(waiting[:BATCH])
     worn_out = [event for event in events if event.attempts >= MOST_ATTEMPTS]
     for event in worn_out:
-        _fail(event, _("Processing broke off %(count)d times.") % {"count": event.attempts})
+        fail_event(event, _("Processing broke off %(count)d times.") % {"count": event.attempts})
     events = [event for event in events if event.attempts < MOST_ATTEMPTS]
     if worn_out and not events:
-        return claim(channel_id)
+        return claim(channel_id, source=source)
     # An event that broke off before is tried alone, so that it cannot take others with it again.
     if any(event.attempts for event in events):
         events = events[:1]
@@ -112,9 +117,9 @@ def process(channel_id: int, events: Sequence[WebhookEvent]) -> None:
         try:
             readable.append((event, api_channel.provider.parse(raw_request(event), account)))
         except BadBody as problem:
-            _fail(event, str(problem))
+            fail_event(event, str(problem))
         except Exception as problem:
-            _fail(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
+            fail_event(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
     if not readable:
         return
     try:
@@ -143,9 +148,9 @@ def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) 
     except OperationalError:
         logger.exception("event left for the next try", extra={"event": event.pk})
     except BadBody as problem:
-        _fail(event, str(problem))
+        fail_event(event, str(problem))
     except Exception as problem:
-        _fail(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
+        fail_event(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
 
 
 def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
@@ -196,27 +201,21 @@ def _somewhere(lands_in: ChatChannel | None) -> ChatChannel:
     return lands_in
 
 
-def raw_request(event: WebhookEvent) -> RawRequest:
-    return RawRequest(
-        method=event.method,
-        query_string=event.query_string,
-        content_type=event.content_type,
-        headers=event.headers,
-        body=bytes(event.body),
-    )
-
-
-def _fail(event: WebhookEvent, error: str, *, trace: str = "") -> None:
-    """The event stays, for an admin to see and to process again."""
-    WebhookEvent.objects.filter(pk=event.pk).update(
-        state=WebhookEvent.State.FAILED,
-        error=error.replace("\0", "\ufffd")[:2000],
-        traceback=trace.replace("\0", "\ufffd")[-8000:],
-        processed_at=timezone.now(),
-    )
-
-
 def reprocess(event_ids: Sequence[int]) -> int:
     """Put failed events back in line; how many. A call that was answered with an error is not ours to make again."""
     failed = WebhookEvent.objects.filter(pk__in=event_ids, state=WebhookEvent.State.FAILED, endpoint="webhook")
     return failed.update(state=WebhookEvent.State.NEW, attempts=0, error="", traceback="")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where events come from: who works them off, and the first half of the advisory locks' numbers."""
+
+    process: Callable[[int, Sequence[WebhookEvent]], None]
+    lock_space: int
+
+
+SOURCES = {
+    "api_channel": Source(process, 7_201),
+    "chat_channel": Source(incoming.process, 7_204),  # an outside helpdesk
+}

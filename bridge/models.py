@@ -168,6 +168,7 @@ class Ticket(models.Model):
         related_name="+",
         db_index=False,  # tickets_of_assignee begins with it
     )
+    external_id = models.BigIntegerField(_("number in the helpdesk"), null=True)  # of an outside one
     opened_at = models.DateTimeField(_("opened"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
     first_answer_at = models.DateTimeField(_("first answer"), null=True, blank=True)
@@ -200,6 +201,7 @@ class Ticket(models.Model):
                 condition=Q(assignee__isnull=False),
                 name="tickets_of_assignee",
             ),
+            models.Index(fields=["external_id"], condition=Q(external_id__isnull=False), name="tickets_by_external_id"),
         ]
 
     def __str__(self) -> str:
@@ -513,6 +515,8 @@ class Delivery(models.Model):
     class Kind(models.TextChoices):
         MESSAGE = "message", _("message to the contact")
         EVENT = "event", _("event for a watcher")
+        HELPDESK = "helpdesk", _("message to the helpdesk")
+        NOTE = "note", _("note to the helpdesk's operators")
 
     class State(models.TextChoices):
         PENDING = "pending", _("waiting")
@@ -530,6 +534,8 @@ class Delivery(models.Model):
     api_channel = models.ForeignKey(
         ApiChannel, verbose_name=_("destination"), on_delete=models.PROTECT, related_name="deliveries"
     )
+    # The helpdesk it goes to, where it goes to one; ``api_channel`` is then the conversation's.
+    chat_channel = models.ForeignKey(ChatChannel, null=True, on_delete=models.PROTECT, related_name="deliveries")
     track = models.CharField(_("event"), max_length=60, blank=True)  # which tracked kinds it answers to
     key = models.CharField(_("key"), max_length=40, unique=True, default=new_delivery_key, editable=False)
     payload = models.JSONField(_("content"))
@@ -550,7 +556,7 @@ class Delivery(models.Model):
             BrinIndex(fields=["created_at"], name="deliveries_by_time", autosummarize=True),
             models.Index(
                 fields=["api_channel", "next_attempt_at", "id"],
-                condition=Q(state__in=["pending", "sending"]),
+                condition=Q(state__in=["pending", "sending"], chat_channel__isnull=True),
                 name="deliveries_due",
             ),
             models.Index(
@@ -563,6 +569,11 @@ class Delivery(models.Model):
                 fields=["state", "-id"],
                 condition=Q(state__in=["dead", "unknown", "cancelled"]),
                 name="deliveries_not_made",
+            ),
+            models.Index(
+                fields=["chat_channel", "next_attempt_at", "id"],
+                condition=Q(state__in=["pending", "sending"], chat_channel__isnull=False),
+                name="deliveries_to_helpdesks",
             ),
         ]
 
@@ -668,7 +679,10 @@ class WebhookEvent(models.Model):
         FAILED = "failed", _("failed")
 
     api_channel = models.ForeignKey(
-        ApiChannel, verbose_name=_("API channel"), on_delete=models.PROTECT, related_name="webhook_events"
+        ApiChannel, verbose_name=_("API channel"), null=True, on_delete=models.PROTECT, related_name="webhook_events"
+    )
+    chat_channel = models.ForeignKey(  # where the helpdesk sent it
+        ChatChannel, verbose_name=_("chat channel"), null=True, on_delete=models.PROTECT, related_name="webhook_events"
     )
     endpoint = models.CharField(_("endpoint"), max_length=60)
     method = models.CharField(max_length=10, default="POST")
@@ -688,12 +702,118 @@ class WebhookEvent(models.Model):
         verbose_name_plural = _("webhook events")
         indexes = [
             models.Index(fields=["api_channel", "id"], condition=Q(state="new"), name="events_waiting"),
+            models.Index(fields=["chat_channel", "id"], condition=Q(state="new"), name="desk_events_waiting"),
             models.Index(fields=["-id"], condition=Q(state="failed"), name="events_failed"),
             models.Index(fields=["received_at"], name="events_by_age"),
         ]
 
     def __str__(self) -> str:
         return f"{self.pk}"
+
+
+class HelpdeskChat(models.Model):
+    """A conversation as an outside helpdesk knows it: its numbers there, learned from answers and events."""
+
+    conversation = models.OneToOneField(
+        Conversation, primary_key=True, on_delete=models.CASCADE, related_name="helpdesk_chat"
+    )
+    chat_channel = models.ForeignKey(ChatChannel, on_delete=models.PROTECT, related_name="+")
+    chat_id = models.BigIntegerField(null=True)
+    client_id = models.BigIntegerField(null=True)
+    ticket_id = models.BigIntegerField(null=True)  # the newest one's
+    assignee = models.CharField(_("assignee there"), max_length=40, blank=True)
+    updated = models.CharField(max_length=40, blank=True)  # the helpdesk's stamp of what we last followed
+
+    class Meta:
+        verbose_name = _("chat in the helpdesk")
+        verbose_name_plural = _("chats in the helpdesk")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["chat_channel", "chat_id"],
+                condition=Q(chat_id__isnull=False),
+                name="one_conversation_per_chat_id",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["chat_channel", "ticket_id"], name="helpdesk_by_ticket"),
+            models.Index(fields=["chat_channel", "client_id"], name="helpdesk_by_client"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.chat_id}"
+
+
+class HelpdeskReply(models.Model):
+    """An operator's reply as it came from an outside helpdesk, by its identity there: see ``helpdesk.identity``.
+
+    The same reply may come as a chat event (``content``, ``ordinal``) and as a comment (``comment_id``).
+    """
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="+")
+    content = models.CharField(max_length=64, blank=True)  # a digest of all that its chat event says
+    ordinal = models.IntegerField(default=0)  # the how-manieth equal event of its burst
+    comment_id = models.CharField(max_length=60, blank=True)
+    words = models.CharField(max_length=64)  # a digest of the text alone: what ties event and comment together
+    message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
+    came_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("reply from the helpdesk")
+        verbose_name_plural = _("replies from the helpdesk")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["conversation", "content", "ordinal"], condition=~Q(content=""), name="one_reply_per_event"
+            ),
+            models.UniqueConstraint(
+                fields=["conversation", "comment_id"], condition=~Q(comment_id=""), name="one_reply_per_comment"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["conversation", "words", "came_at"], name="replies_by_words"),
+            models.Index(fields=["came_at"], name="replies_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
+
+class HelpdeskBurst(models.Model):
+    """Equal events that came close together: how many so far, to number them by."""
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="+")
+    content = models.CharField(max_length=64)
+    began_at = models.DateTimeField()
+    count = models.IntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["conversation", "content"], name="one_burst_at_a_time")]
+        indexes = [models.Index(fields=["began_at"], name="bursts_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.conversation_id} {self.count}"
+
+
+class HelpdeskLine(models.Model):
+    """How the line to an outside helpdesk stands: what was seen of it, and whether it rests after failures."""
+
+    chat_channel = models.OneToOneField(
+        ChatChannel, primary_key=True, on_delete=models.CASCADE, related_name="helpdesk_line"
+    )
+    seen = models.JSONField(default=dict)  # kind of event -> when the first of it came
+    test = models.JSONField(default=dict)  # the dry-run: its token, whether its event came back, its chat
+    last_event_at = models.DateTimeField(_("last event"), null=True)
+    last_told_at = models.DateTimeField(_("last taken by the helpdesk"), null=True)
+    rests_until = models.DateTimeField(_("rests until"), null=True)
+    in_a_row = models.IntegerField(_("failures in a row"), default=0)
+    last_error = models.CharField(_("last error"), max_length=40, blank=True)
+    last_error_at = models.DateTimeField(_("last error at"), null=True)
+
+    class Meta:
+        verbose_name = _("line to the helpdesk")
+        verbose_name_plural = _("lines to the helpdesk")
+
+    def __str__(self) -> str:
+        return f"{self.chat_channel_id}"
 
 
 class StrayStatus(models.Model):

@@ -281,6 +281,7 @@ def oldest_due_age(*, now: datetime) -> float:
     )
     oldest = (
         Delivery.objects.filter(~Exists(ahead), state__in=Delivery.UNFINISHED, next_attempt_at__lte=now)
+        .filter(chat_channel=None)
         .exclude(api_channel__state="paused")
         .exclude(api_channel__breaker__is_open=True)
         .exclude(api_channel__breaker__rests_until__gt=now)

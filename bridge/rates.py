@@ -107,7 +107,7 @@ def next_free_in() -> float | None:
             -- One that came free a moment ago counts: the claim may have looked the moment before.
             WHERE r.whole_channel AND r.met_at > clock_timestamp() - interval '1 second' AND EXISTS (
                 SELECT 1 FROM bridge_delivery d
-                WHERE d.api_channel_id = r.api_channel_id AND d.state = 'pending'
+                WHERE d.api_channel_id = r.api_channel_id AND d.chat_channel_id IS NULL AND d.state = 'pending'
                   AND d.next_attempt_at <= clock_timestamp() + interval '1 second')
             """
         )

@@ -425,6 +425,31 @@ CATALOGUE: Mapping[str, Reason] = {
     "file_misplaced": Reason(
         kind=Class.RETRYABLE, sentence=_("The file lies in a place that is not the provider's, so we did not fetch it.")
     ),
+    # --- what an outside helpdesk said, or did not ---
+    "helpdesk_unreachable": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("The helpdesk cannot be reached or does not answer sensibly. We will try again."),
+    ),
+    "helpdesk_refused": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("The helpdesk did not take it; what it said stands with the attempt. We will try a few more times."),
+    ),
+    "helpdesk_not_let_in": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("The helpdesk does not accept the secret key. Everything waits until an admin has mended it."),
+    ),
+    "helpdesk_wrong_address": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("The helpdesk's API address is wrong. Everything waits until an admin has mended it."),
+    ),
+    "helpdesk_wrong_channel": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("The helpdesk has no such chat channel. Everything waits until an admin has mended it."),
+    ),
+    "request_unknown": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("The helpdesk has not told us the request's number yet. We will try again."),
+    ),
     # --- what somebody decided ---
     "discarded": Reason(kind=Class.SETTLED, sentence=_("An admin put it aside. It will not be sent."), help=Help.AGAIN),
     "left_be": Reason(

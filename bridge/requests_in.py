@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from django.http import HttpRequest
+from django.utils import timezone
 
-from channels_setup.models import ApiChannel
+from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import RawRequest
 
 from .models import WebhookEvent
@@ -54,10 +55,13 @@ def _chunks(stream: object, *, limit: int) -> list[bytes]:
     return parts
 
 
-def event_row(raw: RawRequest, *, api_channel: ApiChannel, endpoint: str) -> WebhookEvent:
+def event_row(
+    raw: RawRequest, *, endpoint: str, api_channel: ApiChannel | None = None, chat_channel: ChatChannel | None = None
+) -> WebhookEvent:
     """The unsaved raw event. Headers are cut to those worth keeping, so that no credential is stored with them."""
     return WebhookEvent(
         api_channel=api_channel,
+        chat_channel=chat_channel,
         endpoint=endpoint[:60],
         method=raw.method[:10],
         query_string=_storable(raw.query_string),
@@ -80,4 +84,24 @@ def blotted(raw: RawRequest, secret: str) -> RawRequest:
         content_type=raw.content_type,
         headers=raw.headers,
         body=raw.body.replace(secret.encode(), stars.encode()) if secret else raw.body,
+    )
+
+
+def raw_request(event: WebhookEvent) -> RawRequest:
+    return RawRequest(
+        method=event.method,
+        query_string=event.query_string,
+        content_type=event.content_type,
+        headers=event.headers,
+        body=bytes(event.body),
+    )
+
+
+def fail_event(event: WebhookEvent, error: str, *, trace: str = "") -> None:
+    """The event stays, for an admin to see and to process again."""
+    WebhookEvent.objects.filter(pk=event.pk).update(
+        state=WebhookEvent.State.FAILED,
+        error=error.replace("\0", "\ufffd")[:2000],
+        traceback=trace.replace("\0", "\ufffd")[-8000:],
+        processed_at=timezone.now(),
     )

@@ -14,6 +14,7 @@ from django.utils import timezone
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import StatusChanged
 
+from .helpdesk import notes
 from .models import Delivery, Message, StrayStatus
 
 
@@ -43,6 +44,7 @@ def change_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> 
         Message.objects.bulk_update(
             [by_id[pk] for pk in sorted(changed)], ["status", "status_at", "reason", "details", "external_id"]
         )
+        notes.of_failures(by_id[pk] for pk in sorted(changed) if by_id[pk].status == Message.Status.FAILED)
     StrayStatus.objects.bulk_create(strays)
 
 

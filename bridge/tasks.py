@@ -9,6 +9,7 @@ from celery import shared_task
 from templates_registry import syncing
 
 from . import alerts, closing, doorbell, held, housekeeping, inbox, media, outbox, reconciling, replay_many
+from .helpdesk import sending
 
 
 @shared_task
@@ -24,6 +25,13 @@ def drain_outbox(self: Any) -> int:
     housekeeping.beat_seldom("outbound")
     with outbox.place(str(self.request.hostname)) as is_free:
         return outbox.drain() if is_free else 0
+
+
+@shared_task(bind=True)
+def drain_helpdesk(self: Any) -> int:
+    doorbell.answered(doorbell.HELPDESK)
+    with outbox.place(str(self.request.hostname)) as is_free:
+        return sending.drain() if is_free else 0
 
 
 @shared_task

@@ -18,7 +18,8 @@ from . import secrecy
 from .hours import WorkingHours
 from .outgoing import Forbidden, check_url
 from .providers import default_helpdesk, helpdesks, messengers
-from .providers.base import Account, Helpdesk, Messenger
+from .providers.base import Account, Messenger
+from .providers.base_helpdesk import DeskAccount, Helpdesk
 
 HANDOVER_LIFE = timedelta(hours=24)
 CREDENTIAL_OVERLAP = timedelta(hours=24)
@@ -37,6 +38,10 @@ def default_company_id() -> int:
 
 
 class ChatChannelQuerySet(models.QuerySet["ChatChannel"]):
+    def by_path_token(self, token: str) -> ChatChannel | None:
+        """The chat channel with this token in its webhook's path. A stranger's token may hold NUL."""
+        return self.filter(path_token=token).first() if token.isascii() and token.isprintable() else None
+
     def seen_by(self, user: Any) -> ChatChannelQuerySet:
         """Those whose chats this user may see: admins all, operators the ones they were given."""
         if user.is_superuser or user.has_perm("channels_setup.change_apichannel"):
@@ -66,6 +71,9 @@ class ChatChannel(models.Model):
         help_text=_("Of windows that would close out of hours, operators are warned before the working day ends."),
     )
     work_weekends = models.BooleanField(_("on weekends too"), default=True)
+    options = models.JSONField(_("options"), default=dict, blank=True, editable=False)  # by ``provider.settings``
+    secret = models.BinaryField(null=True, editable=False)  # the helpdesk's key, encrypted
+    path_token = models.CharField(max_length=64, unique=True, editable=False, default=secrecy.new_path_token)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects = ChatChannelQuerySet.as_manager()
@@ -99,6 +107,28 @@ class ChatChannel(models.Model):
             raise ValidationError({"work_until": _("Give both ends of the working hours, or neither.")})
         if self.work_from and self.work_until and self.work_until <= self.work_from:
             raise ValidationError({"work_until": _("The working day must end after it begins.")})
+
+    @property
+    def webhook_path(self) -> str:
+        return f"/webhooks/{self.kind}/{self.path_token}/"
+
+    @property
+    def webhook_url(self) -> str:
+        return settings.PUBLIC_URL.rstrip("/") + self.webhook_path
+
+    def desk_account(self) -> DeskAccount:
+        """What an outside helpdesk's provider sees of this channel, its key in clear."""
+        return DeskAccount(
+            id=self.pk,
+            name=self.name,
+            company_id=self.company_id,
+            options=self.options,
+            secret=secrecy.decrypt(self.secret) if self.secret else "",
+        )
+
+    def set_secret(self, value: str) -> None:
+        """Keep the helpdesk's key, encrypted; empty forgets it. Not saved."""
+        self.secret = secrecy.encrypt(value) if value else None
 
 
 class ChannelState(models.TextChoices):

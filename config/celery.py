@@ -30,6 +30,7 @@ TIMETABLE: dict[str, tuple[str, float]] = {
     "drain_inbox": ("inbound", 2),
     "drain_outbox": ("outbound", 2),
     "fetch_files": ("housekeeping", 5),
+    "drain_helpdesk": ("outbound", 2),
     "expire_windows": ("housekeeping", 5),
     "warn_of_closing": ("housekeeping", 20),
     "heartbeat": ("housekeeping", 10),
@@ -95,7 +96,7 @@ app.autodiscover_tasks(["bridge"])
 @beat_init.connect
 def ring_at_once(**_: Any) -> None:
     """Beat rings for the first time only after each interval; what waited while it was down need not wait longer."""
-    for name in ("heartbeat", "drain_inbox", "drain_outbox", "expire_windows"):
+    for name in ("heartbeat", "drain_inbox", "drain_outbox", "drain_helpdesk", "expire_windows"):
         with suppress(Exception):  # a broker that is down will be rung later
             app.send_task(f"bridge.tasks.{name}", retry=False)
 

@@ -1,4 +1,4 @@
-"""The whole contract between the portal and an outside service.
+"""The contract between the portal and an outside service; the helpdesk's half is in ``base_helpdesk``.
 
 A provider translates; it decides nothing and stores nothing. It knows no models and no database: bytes and
 frozen dataclasses in, bytes and frozen dataclasses out. What a provider can do is said by its capabilities,
@@ -252,12 +252,6 @@ class Provider:
 
     kind: str = ""  # set from the file name
     label: ClassVar[Text] = ""
-
-
-class Helpdesk(Provider):
-    """Where operators answer."""
-
-    built_in: ClassVar[bool] = False  # our own pages are the helpdesk: what is stored is shown, nothing to deliver
 
 
 class Messenger(Provider):

@@ -2,7 +2,7 @@
 
 from django.utils.translation import gettext_lazy as _
 
-from .base import Helpdesk
+from .base_helpdesk import Helpdesk
 
 
 class Desk(Helpdesk):

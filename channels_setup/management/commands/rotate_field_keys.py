@@ -9,7 +9,7 @@ from django.core.management import BaseCommand, CommandError
 from django.db import transaction
 
 from channels_setup import secrecy
-from channels_setup.models import Credential, Secret
+from channels_setup.models import ChatChannel, Credential, Secret
 
 BATCH = 200
 
@@ -24,6 +24,9 @@ class Command(BaseCommand):
             while batch := list(model.objects.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]):
                 stuck += self._rotate(model, batch)
                 done, last = done + len(batch), batch[-1]
+        for chat_channel in ChatChannel.objects.exclude(secret=None):
+            stuck += self._rotate_helpdesk(chat_channel.pk)
+            done += 1
         if stuck:
             numbers = ", ".join(stuck)
             raise CommandError(
@@ -42,3 +45,15 @@ class Command(BaseCommand):
             else:
                 secret.save(update_fields=["token"])
         return stuck
+
+    @transaction.atomic
+    def _rotate_helpdesk(self, pk: int) -> list[str]:
+        chat_channel = ChatChannel.objects.select_for_update().get(pk=pk)
+        if chat_channel.secret is None:
+            return []
+        try:
+            chat_channel.secret = secrecy.re_encrypt(chat_channel.secret)
+        except InvalidToken:
+            return [f"helpdesk of chat channel {pk}"]
+        chat_channel.save(update_fields=["secret"])
+        return []

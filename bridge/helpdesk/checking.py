@@ -1,0 +1,178 @@
+"""The dry-run of both legs to an outside helpdesk, without a client; and what its events have shown so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic, sleep
+
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+
+from channels_setup import outgoing as outside
+from channels_setup import secrecy
+from channels_setup.models import ChatChannel
+from channels_setup.providers import base_helpdesk as contract
+from channels_setup.providers.base import ACCEPTED, ContactInfo, HttpAnswer, HttpRequest
+from channels_setup.providers.base_helpdesk import Box, DeskAccount, Known, Noticed, Telling
+
+from .. import reasons
+from ..models import HelpdeskLine, WebhookEvent
+
+WAIT_SECONDS = 8.0  # for the test message's event to come back
+LOOK_SECONDS = 0.1
+ENOUGH_EVENTS = 5  # after which a box that has raised none is evidently not ticked
+
+OK, WARNING, ERROR = "ok", "warning", "error"
+
+
+def dry_run(chat_channel: ChatChannel, *, wait: float = WAIT_SECONDS) -> list[Noticed]:
+    """Both legs, step by step; a step that fails ends it. A marked test chat appears in the helpdesk."""
+    if missing := _missing(chat_channel):
+        return [Noticed(level=ERROR, sentence=_("Not filled in: %(what)s.") % {"what": ", ".join(missing)})]
+    account = chat_channel.desk_account()
+    found = _let_in(chat_channel, account)
+    if any(each.level == ERROR and each.stops for each in found):
+        return found
+    line, _made = HelpdeskLine.objects.get_or_create(chat_channel=chat_channel)
+    token = f"okno-check-{secrecy.new_path_token()[:10]}"
+    line.test = {"token": token, **{name: line.test.get(name) for name in ("chat_id", "client_id")}}
+    line.save(update_fields=["test"])
+    told = _told(chat_channel, account, line, token)
+    found.append(told)
+    if told.level == OK:
+        found.append(_came_back(chat_channel, token, wait=wait))
+    return [*found, *_boxes_found(chat_channel)]
+
+
+def _missing(chat_channel: ChatChannel) -> list[str]:
+    needed = [setting for setting in chat_channel.provider.settings if setting.required]
+    return [
+        str(setting.label)
+        for setting in needed
+        if not (chat_channel.secret if setting.kind == contract.SECRET else chat_channel.options.get(setting.name))
+    ]
+
+
+def _let_in(chat_channel: ChatChannel, account: DeskAccount) -> list[Noticed]:
+    answer = _called(chat_channel.provider.probe(account))
+    return [answer] if isinstance(answer, Noticed) else chat_channel.provider.read_probe(answer, account)
+
+
+def _called(request: HttpRequest) -> HttpAnswer | Noticed:
+    try:
+        return outside.send(request, most_bytes=1024 * 1024)
+    except outside.Forbidden as problem:
+        return Noticed(level=ERROR, sentence=str(problem))
+    except outside.NotSent as problem:
+        if problem.reason == "name_not_found":
+            return Noticed(level=ERROR, sentence=_("The name in the API address cannot be found."))
+        if problem.reason == "tls":
+            return Noticed(level=ERROR, sentence=_("The certificate at the API address is not valid."))
+        return Noticed(level=ERROR, sentence=_("Nothing answers at the API address."))
+    except outside.OutcomeUnknown:
+        return Noticed(level=ERROR, sentence=_("The API address took the call and did not answer in time."))
+
+
+def _told(chat_channel: ChatChannel, account: DeskAccount, line: HelpdeskLine, token: str) -> Noticed:
+    telling = Telling(
+        what=contract.MESSAGE,
+        key=token,
+        text=_("Connection check by the portal. Nothing needs to be done. %(token)s") % {"token": token},
+        contact=ContactInfo(name=_("Okno: connection check")),
+        at=timezone.now(),
+        known=Known(chat_id=line.test.get("chat_id"), client_id=line.test.get("client_id")),
+    )
+    request = chat_channel.provider.tell(telling, account)
+    assert isinstance(request, HttpRequest)
+    answer = _called(request)
+    if isinstance(answer, Noticed):
+        return answer
+    answered = chat_channel.provider.read(telling, answer)
+    if answered.outcome.verdict != ACCEPTED:
+        why = reasons.sentence(answered.outcome.reason)
+        line.test |= {"chat_id": None, "client_id": None}
+        line.save(update_fields=["test"])
+        return Noticed(level=ERROR, sentence=_("The test message was not taken. %(why)s") % {"why": why})
+    line.test |= {"chat_id": answered.known.chat_id, "client_id": answered.known.client_id}
+    HelpdeskLine.objects.filter(pk=line.pk).update(test=line.test)
+    sentence = _("The test message was taken: chat %(id)s in the helpdesk.")
+    return Noticed(level=OK, sentence=sentence % {"id": answered.known.chat_id})
+
+
+def _came_back(chat_channel: ChatChannel, token: str, *, wait: float) -> Noticed:
+    """Seen in the stored events themselves, so that it does not matter how busy the workers are."""
+    begun = monotonic()
+    started = timezone.now()
+    rows = WebhookEvent.objects.filter(chat_channel=chat_channel)
+    before = rows.order_by("-pk").values_list("pk", flat=True).first() or 0
+    while monotonic() - begun < wait:
+        recent = rows.filter(pk__gt=before - 50).order_by("-pk")[:50]
+        if any(token.encode() in bytes(event.body) for event in recent):
+            took = monotonic() - begun
+            return Noticed(level=OK, sentence=_("Its event came back after %(seconds).1f s.") % {"seconds": took})
+        sleep(LOOK_SECONDS)
+    line = HelpdeskLine.objects.get(chat_channel=chat_channel)
+    refused = line.seen.get("refused", "")
+    if refused and datetime.fromisoformat(refused) >= started:
+        sentence = _("Its event came, but its secret is neither the app ID nor the secret key given here.")
+        return Noticed(level=ERROR, sentence=sentence)
+    if not line.last_event_at:
+        sentence = _(
+            "No event has ever come: is the webhook address in “Redirect URL”, and the chat channel in the right "
+            "column of “Watch channels”?"
+        )
+        return Noticed(level=ERROR, sentence=sentence)
+    if set(line.seen) <= {"ping", "refused"}:
+        sentence = _(
+            "The address is right (a ping came), but no chat event: tick “All chat messages”, and move the chat "
+            "channel to the right column of “Watch channels”."
+        )
+        return Noticed(level=ERROR, sentence=sentence)
+    return Noticed(level=WARNING, sentence=_("Its event did not come back within %(seconds)d s.") % {"seconds": wait})
+
+
+def _boxes_found(chat_channel: ChatChannel) -> list[Noticed]:
+    sentence = _("“%(box)s” is evidently not ticked: %(why)s.")
+    return [
+        Noticed(level=WARNING, sentence=sentence % {"box": each.box.label, "why": each.box.why})
+        for each in evidence(chat_channel)
+        if each.is_missed
+    ]
+
+
+# --- what events have shown ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """One box: when its first event came; ``is_missed``: enough came without one of this kind."""
+
+    box: Box
+    first_at: datetime | None
+    is_missed: bool
+
+    @property
+    def state(self) -> str:
+        if self.first_at:
+            return "done"
+        return "trouble" if self.is_missed else "now" if self.box.wanted else "later"
+
+    @property
+    def label(self) -> str | Promise:
+        return self.box.label
+
+
+def evidence(chat_channel: ChatChannel) -> list[Evidence]:
+    line = HelpdeskLine.objects.filter(chat_channel=chat_channel).first()
+    seen = line.seen if line else {}
+    many = WebhookEvent.objects.filter(chat_channel=chat_channel)[:ENOUGH_EVENTS].count() >= ENOUGH_EVENTS
+    found = []
+    for box in chat_channel.provider.boxes:
+        first = seen.get(box.track)
+        at = datetime.fromisoformat(first) if first else None
+        # The one box without which nothing works is missed at once; others only after a while.
+        missed = box.wanted and at is None and many and box.track in ("message", "change")
+        found.append(Evidence(box=box, first_at=at, is_missed=missed))
+    return found

@@ -1,0 +1,107 @@
+"""Which of a helpdesk's events are one and the same reply: the rule for events that have no id.
+
+The rule is written down in docs/decisions.md («Replies without an id»). In short: what an event says, with the
+helpdesk's time stamp, is its *content*; equal contents that come within BURST of the first are numbered 1, 2, 3…, and
+each is a reply of its own; whatever of that content comes later is a redelivery. The event that opens or resumes a
+chat is always number 1, because two boxes may raise it. Where comments come too, which have ids, they decide:
+only the first of a burst is taken from the chat event, every further one from its comment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import datetime, timedelta
+
+from django.db.models import QuerySet
+
+from channels_setup.providers.base_helpdesk import Commented, Said
+
+from ..models import Conversation, HelpdeskBurst, HelpdeskReply
+
+BURST = timedelta(seconds=2)  # honest equal replies of one second come within this; a redelivery comes later
+PAIRED_WITHIN = timedelta(minutes=10)  # a chat event and the comment of the same reply
+STAMPLESS = timedelta(minutes=1)  # without the helpdesk's stamp an equal reply later than this is a new one
+
+
+def content_of(said: Said) -> str:
+    if said.event_id:
+        return f"id {said.event_id}"
+    told = [said.chat_id, said.text, said.files, said.ticket.updated, said.state]
+    return hashlib.sha256(json.dumps(told, ensure_ascii=False).encode()).hexdigest()
+
+
+def words_of(text: str) -> str:
+    """A digest of the text without white space: a comment's HTML and a chat's text differ in that."""
+    return hashlib.sha256(re.sub(r"\s+", "", text).encode()).hexdigest()
+
+
+def new_from_chat(conversation: Conversation, said: Said, *, at: datetime, comments_come: bool) -> HelpdeskReply | None:
+    """The row of a reply that is to be relayed; None for a redelivery, or where a comment stands or will stand for it.
+
+    The caller holds the conversation's lock. ``at``: when the event reached us.
+    """
+    content = content_of(said)
+    if said.event_id or said.state:
+        number = 1
+    else:
+        burst = _burst(conversation, content, at=at, is_stamped=bool(said.ticket.updated))
+        if burst is None:
+            return None
+        number = burst.count
+        content = content if said.ticket.updated else _salted(content, burst.began_at)
+    known = HelpdeskReply.objects.filter(conversation=conversation, content=content, ordinal=number).first()
+    if known is not None:
+        if said.event_id or said.ticket.updated or at - known.came_at <= STAMPLESS:
+            return None
+        content = _salted(content, at)
+    words = words_of(said.text)
+    from_comment = _unpaired(conversation, words, at=at).filter(content="").first()
+    if from_comment is not None:
+        from_comment.content, from_comment.ordinal = content, number
+        from_comment.save(update_fields=["content", "ordinal"])
+        return None
+    if number > 1 and comments_come:
+        return None
+    return HelpdeskReply.objects.create(
+        conversation=conversation, content=content, ordinal=number, words=words, came_at=at
+    )
+
+
+def new_from_comment(conversation: Conversation, comment: Commented, *, at: datetime) -> HelpdeskReply | None:
+    """The same for a comment, whose id decides."""
+    if HelpdeskReply.objects.filter(conversation=conversation, comment_id=comment.comment_id).exists():
+        return None
+    words = words_of(comment.text)
+    from_chat = _unpaired(conversation, words, at=at).filter(comment_id="").exclude(content="").first()
+    if from_chat is not None:
+        from_chat.comment_id = comment.comment_id
+        from_chat.save(update_fields=["comment_id"])
+        return None
+    return HelpdeskReply.objects.create(
+        conversation=conversation, comment_id=comment.comment_id, words=words, came_at=at
+    )
+
+
+def _unpaired(conversation: Conversation, words: str, *, at: datetime) -> QuerySet[HelpdeskReply]:
+    rows = HelpdeskReply.objects.filter(conversation=conversation, words=words, came_at__gte=at - PAIRED_WITHIN)
+    return rows.order_by("came_at", "pk")
+
+
+def _burst(conversation: Conversation, content: str, *, at: datetime, is_stamped: bool) -> HelpdeskBurst | None:
+    """The burst that this event belongs to, itself counted; None where it came too late to be an honest repeat."""
+    burst, _made = HelpdeskBurst.objects.get_or_create(
+        conversation=conversation, content=content, defaults={"began_at": at}
+    )
+    if at - burst.began_at > BURST:
+        if is_stamped or at - burst.began_at <= STAMPLESS:
+            return None
+        burst.began_at, burst.count = at, 0
+    burst.count += 1
+    burst.save(update_fields=["began_at", "count"])
+    return burst
+
+
+def _salted(content: str, at: datetime) -> str:
+    return hashlib.sha256(f"{content} {at.isoformat()}".encode()).hexdigest()

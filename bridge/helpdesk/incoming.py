@@ -1,0 +1,201 @@
+"""An outside helpdesk's stored events become replies and changes, in the order they came, each exactly once.
+
+Called by the inbox under the chat channel's lock. Each event is a transaction of its own: one that cannot be worked
+off takes no other with it, and none that was worked off is worked off again.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Sequence
+
+from django.db import OperationalError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from channels_setup.codecs.bodies import BadBody
+from channels_setup.models import ChatChannel
+from channels_setup.providers.base_helpdesk import Came, Commented, DeskFact, Known, Said
+
+from .. import conversations, relay
+from ..models import Conversation, Delivery, HelpdeskChat, HelpdeskLine, HelpdeskReply, Message, Ticket, WebhookEvent
+from ..requests_in import fail_event, raw_request
+from . import identity, mirroring, notes
+
+logger = logging.getLogger(__name__)
+
+
+def process(chat_channel_id: int, events: Sequence[WebhookEvent]) -> None:
+    chat_channel = ChatChannel.objects.get(pk=chat_channel_id)
+    account = chat_channel.desk_account()
+    for event in events:
+        try:
+            with transaction.atomic():
+                facts = chat_channel.provider.parse(raw_request(event), account)
+                remark = "".join(_apply(chat_channel, fact, event) for fact in facts)
+                WebhookEvent.objects.filter(pk=event.pk).update(
+                    state=WebhookEvent.State.PROCESSED, processed_at=timezone.now(), error=remark, traceback=""
+                )
+        except OperationalError:
+            logger.exception("event left for the next try", extra={"event": event.pk})
+        except BadBody as problem:
+            _note_came(chat_channel, Came(track="unknown"), event)
+            fail_event(event, str(problem))
+        except Exception as problem:
+            fail_event(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
+
+
+def _apply(chat_channel: ChatChannel, fact: DeskFact, event: WebhookEvent) -> str:
+    """One fact; a remark for whoever looks at the event where nothing came of it."""
+    if isinstance(fact, Came):
+        _note_came(chat_channel, fact, event)
+        return ""
+    if isinstance(fact, Said):
+        return _said(chat_channel, fact, event)
+    if isinstance(fact, Commented):
+        return _commented(chat_channel, fact, event)
+    link = _by_ticket(chat_channel, fact.ticket.id)
+    if link is None:
+        return _("Not a request of ours.")
+    conversations.lock(link.conversation_id)
+    link.refresh_from_db()
+    mirroring.follow(link, fact.ticket)
+    return ""
+
+
+@transaction.atomic
+def _note_came(chat_channel: ChatChannel, fact: Came, event: WebhookEvent) -> None:
+    line, _made = HelpdeskLine.objects.select_for_update(no_key=True).get_or_create(chat_channel=chat_channel)
+    line.seen.setdefault(fact.track, event.received_at.isoformat())
+    line.last_event_at = event.received_at
+    line.save(update_fields=["seen", "last_event_at"])
+
+
+@transaction.atomic
+def note_refused(chat_channel: ChatChannel) -> None:
+    """Somebody who knows the path lacks the secret: the dry-run can say so. Nothing of the body is kept."""
+    line = _line(chat_channel)
+    line.seen["refused"] = timezone.now().isoformat()
+    line.save(update_fields=["seen"])
+
+
+# --- chats -----------------------------------------------------------------------------------------------
+
+
+def _said(chat_channel: ChatChannel, said: Said, event: WebhookEvent) -> str:
+    if _is_test(chat_channel, said):
+        return ""
+    link = _by_chat(chat_channel, said)
+    if link is None:
+        return _("Not a chat of ours.")
+    conversation = conversations.lock(link.conversation_id)
+    link.refresh_from_db()
+    if not said.by_operator:
+        _settle_echo(conversation, said)
+        mirroring.learn(link, Known(chat_id=said.chat_id, client_id=said.client_id))
+        mirroring.follow(link, said.ticket)
+        return ""
+    mirroring.learn(link, Known(ticket_id=said.ticket.id))
+    comments_come = "comment" in _line(chat_channel).seen
+    reply = identity.new_from_chat(conversation, said, at=event.received_at, comments_come=comments_come)
+    if reply is not None:
+        _relay(conversation, reply, said.text, said.files)
+    mirroring.follow(link, said.ticket)
+    return "" if reply is not None else _("Known already.")
+
+
+def _is_test(chat_channel: ChatChannel, said: Said) -> bool:
+    """The dry-run's own message came back: noted, and nothing else comes of it."""
+    line = _line(chat_channel)
+    token = line.test.get("token")
+    if token and token in said.text:
+        line.test["came_back"] = True
+        line.save(update_fields=["test"])
+        return True
+    return said.chat_id is not None and said.chat_id == line.test.get("chat_id")
+
+
+def _line(chat_channel: ChatChannel) -> HelpdeskLine:
+    return HelpdeskLine.objects.select_for_update(no_key=True).get_or_create(chat_channel=chat_channel)[0]
+
+
+def _by_chat(chat_channel: ChatChannel, said: Said) -> HelpdeskChat | None:
+    """By the chat's number; where our first message's answer was lost, by the client's."""
+    rows = HelpdeskChat.objects.filter(chat_channel=chat_channel)
+    found = rows.filter(chat_id=said.chat_id).first() if said.chat_id else None
+    if found is None and said.client_id:
+        found = rows.filter(client_id=said.client_id, chat_id=None).order_by("pk").first()
+        if found is not None:
+            mirroring.learn(found, Known(chat_id=said.chat_id))
+    return found
+
+
+def _settle_echo(conversation: Conversation, said: Said) -> None:
+    """Our own message came back: a try whose answer we have not seen did arrive."""
+    head = (
+        Delivery.objects.select_for_update(no_key=True)
+        .filter(conversation=conversation, kind=Delivery.Kind.HELPDESK, state__in=Delivery.UNFINISHED, attempts__gt=0)
+        .order_by("pk")
+        .first()
+    )
+    if head is None or identity.words_of(str(head.payload.get("text", ""))) != identity.words_of(said.text):
+        return
+    if head.state == Delivery.State.PENDING and head.reason == "outcome_unknown":
+        head.state, head.finished_at, head.reason = Delivery.State.DELIVERED, timezone.now(), ""
+        head.save(update_fields=["state", "finished_at", "reason"])
+    elif head.state == Delivery.State.SENDING:
+        head.payload["came_back"] = True
+        head.save(update_fields=["payload"])
+
+
+# --- comments --------------------------------------------------------------------------------------------
+
+
+def _commented(chat_channel: ChatChannel, comment: Commented, event: WebhookEvent) -> str:
+    if comment.by_rule and not chat_channel.options.get("relay_rules"):
+        return _("A rule's message: this channel does not relay them.")
+    link = _by_ticket(chat_channel, comment.ticket_id)
+    if link is None:
+        return _("Not a request of ours.")
+    conversation = conversations.lock(link.conversation_id)
+    reply = identity.new_from_comment(conversation, comment, at=event.received_at)
+    if reply is None:
+        return _("Known already.")
+    _relay(conversation, reply, comment.text, comment.files)
+    return ""
+
+
+def _by_ticket(chat_channel: ChatChannel, number: int | None) -> HelpdeskChat | None:
+    if number is None:
+        return None
+    rows = HelpdeskChat.objects.filter(chat_channel=chat_channel)
+    found = rows.filter(ticket_id=number).first()
+    if found is None:
+        earlier = Ticket.objects.filter(external_id=number, conversation__chat_channel=chat_channel).first()
+        found = rows.filter(conversation=earlier.conversation_id).first() if earlier else None
+    return found
+
+
+# --- to the client ---------------------------------------------------------------------------------------
+
+
+def _relay(conversation: Conversation, reply: HelpdeskReply, text: str, files: Sequence[str]) -> None:
+    """The operator's words on their way to the client, or back to the operator with the reason."""
+    if files and conversation.chat_channel.options.get("links_for_files"):
+        text = "\n".join([*([text] if text.strip() else []), *files])
+        files = ()
+    if files:
+        notes.files_stay_behind(conversation, files)
+    if not text.strip():
+        return
+    handed = relay.hand_in(conversation_id=conversation.pk, text=text, author=None)
+    if handed.message is None:
+        notes.refused(conversation, handed.decision, text)
+        return
+    notes.sent_as_template(conversation, handed.decision)
+    HelpdeskReply.objects.filter(pk=reply.pk).update(message=handed.message)
+    operator = HelpdeskChat.objects.get(pk=conversation.pk).assignee
+    if operator:
+        details = handed.message.details | {"operator": operator}
+        Message.objects.filter(pk=handed.message.pk).update(details=details)

@@ -1,0 +1,63 @@
+"""Requests of an outside helpdesk, followed here: number, status, assignee, closing and reopening."""
+
+from __future__ import annotations
+
+from channels_setup.providers.base_helpdesk import Known, TicketSeen
+
+from .. import tickets
+from ..models import Conversation, HelpdeskChat, Ticket
+
+
+def learn(link: HelpdeskChat, known: Known) -> None:
+    """Numbers that an answer or an event told us. What is known stays where nothing new was said."""
+    changed = [
+        name for name in ("chat_id", "client_id") if (value := getattr(known, name)) and value != getattr(link, name)
+    ]
+    for name in changed:
+        setattr(link, name, getattr(known, name))
+    if changed:
+        link.save(update_fields=changed)
+    if known.ticket_id:
+        _follow_number(link, known.ticket_id, status=None)
+
+
+def follow(link: HelpdeskChat, seen: TicketSeen) -> None:
+    """What an event says of a request, unless we have followed a later word already."""
+    if seen.id is None:
+        return
+    if seen.updated and link.updated and seen.updated < link.updated:
+        return
+    _follow_number(link, seen.id, status=seen.status)
+    ticket = Ticket.objects.filter(conversation=link.conversation_id, external_id=seen.id).first()
+    if ticket is not None and seen.status in Ticket.Status.values and seen.status != ticket.status:
+        _change(ticket, int(seen.status or 0))
+    if seen.id == link.ticket_id:
+        link.assignee = seen.assignee if seen.tells_assignee else link.assignee
+        link.updated = max(seen.updated, link.updated)
+        link.save(update_fields=["assignee", "updated"])
+
+
+def _follow_number(link: HelpdeskChat, number: int, *, status: int | None) -> None:
+    """A request's number there belongs to our live one; a higher number is the next request of the chat."""
+    if link.ticket_id is not None and number <= link.ticket_id:
+        return
+    conversation = Conversation.objects.select_related("contact", "chat_channel").get(pk=link.conversation_id)
+    live = tickets.live_ticket(conversation)
+    if live is not None and live.external_id is not None:
+        _change(live, Ticket.Status.CLOSED)
+        live = None
+    if live is None and status not in Ticket.ENDED:
+        live = Ticket.objects.create(conversation=conversation)
+    if live is not None:
+        live.external_id = number
+        live.save(update_fields=["external_id"])
+    link.ticket_id = number
+    link.assignee, link.updated = "", ""
+    link.save(update_fields=["ticket_id", "assignee", "updated"])
+
+
+def _change(ticket: Ticket, status: int) -> None:
+    try:
+        tickets.set_ticket_status(ticket.pk, status=status)
+    except ValueError:
+        return  # an old request reopened there beside a live one: the live one is what we follow

@@ -1,0 +1,146 @@
+"""Words for the operators of an outside helpdesk: private comments in their request, in their language, once each.
+
+Never a message: that would come back as an operator's reply and go to the client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from django.conf import settings
+from django.urls import reverse
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
+
+from templates_registry.models import Status, Template
+
+from .. import windows
+from ..decisions import Decision
+from ..models import Conversation, Message, ServiceWindow
+from . import telling
+
+OFFERED = 3  # templates in one note
+LONGEST_QUOTE = 1_000
+
+
+def refused(conversation: Conversation, decision: Decision, text: str) -> None:
+    """A reply did not go out: why, what it said, and what can go out instead."""
+    with _in_their_language(conversation):
+        parts = [_("Not sent to the client. %(why)s") % {"why": decision.sentence}, _quoted(text)]
+        if _needs_template(decision.reason):
+            parts += _offers(conversation, decision)
+        telling.note(conversation, _joined(parts))
+
+
+def sent_as_template(conversation: Conversation, decision: Decision) -> None:
+    """The window is shut and the pasted text was a template's: what went out, and with which values."""
+    if decision.template is None:
+        return
+    with _in_their_language(conversation):
+        values = decision.template.parameters
+        named = values.items() if isinstance(values, dict) else enumerate(values, start=1)
+        head = _("Sent to the client as the template “%(name)s” (%(language)s).") % {
+            "name": decision.template.name,
+            "language": decision.template.language,
+        }
+        telling.note(conversation, _joined([head, "\n".join(f"{name}: {value}" for name, value in named)]))
+
+
+def _needs_template(reason: str) -> bool:
+    return reason in ("window_shut", "never_written") or reason.startswith("template_")
+
+
+def files_stay_behind(conversation: Conversation, files: Sequence[str]) -> None:
+    with _in_their_language(conversation):
+        count = len(files)
+        parts = [
+            _("The file was not sent to the client: this route carries no files.")
+            if count == 1
+            else _("The files were not sent to the client: this route carries no files."),
+            _("Put a link to it into the text, for example:"),
+            *files,
+        ]
+        telling.note(conversation, "\n".join(parts))
+
+
+def of_notice(notice: Message) -> None:
+    """The portal's word in a chat, for those who read it elsewhere."""
+    conversation = notice.conversation
+    if conversation.chat_channel.provider.built_in or notice.reason == "note":
+        return
+    with _in_their_language(conversation):
+        parts = [notice.sentence]
+        about = Message.objects.filter(pk=notice.details.get("message_id") or 0, conversation=conversation).first()
+        if about is not None:
+            parts.append(_quoted(about.text))
+        if notice.details.get("why_code") == "window_shut_before_sending":
+            parts += _offers(conversation, None)
+        telling.note(conversation, _joined(parts), message=notice)
+
+
+def of_failures(messages: Iterable[Message]) -> None:
+    """The provider reported that these did not reach the client."""
+    for message in messages:
+        conversation = Conversation.objects.select_related("chat_channel", "contact").get(pk=message.conversation_id)
+        if conversation.chat_channel.provider.built_in:
+            continue
+        with _in_their_language(conversation):
+            why = _("A message was not delivered. %(why)s") % {"why": message.sentence}
+            telling.note(conversation, _joined([why, _quoted(message.text)]), message=message)
+
+
+def of_closing(window_ids: Sequence[int]) -> None:
+    """Windows that will soon shut on a client's unanswered words; called once for each mark (``closing``)."""
+    rows = ServiceWindow.objects.filter(pk__in=window_ids, conversation__helpdesk_chat__isnull=False)
+    now = windows.database_now()
+    for window in rows.select_related("conversation__chat_channel", "conversation__contact").order_by("expires_at"):
+        with _in_their_language(window.conversation):
+            minutes = max(1, round((window.expires_at - now).total_seconds() / 60))
+            until = timezone.localtime(window.expires_at).strftime("%H:%M")
+            sentence = _(
+                "The 24-hour window shuts at %(until)s, in %(minutes)d min, and the client has not been answered. "
+                "After that only an approved template may go out."
+            )
+            telling.note(window.conversation, sentence % {"until": until, "minutes": minutes})
+
+
+# --- what can go out instead -----------------------------------------------------------------------------
+
+
+def _offers(conversation: Conversation, decision: Decision | None) -> list[str]:
+    """The fitting template's text, ready to paste; else the ones that may be sent, and where to see them."""
+    meant = (decision.details.get("template_id") if decision else None) or 0
+    rows = Template.objects.filter(api_channel=conversation.api_channel_id, status=Status.APPROVED)
+    fitting = rows.filter(pk=meant).first()
+    offered = [fitting] if fitting else list(rows.order_by("name", "pk")[:OFFERED])
+    if not offered:
+        return [_("There is no approved template on this channel yet.")]
+    head = (
+        _("To paste, with the values filled in:") if fitting else _("Templates that may go out, to paste and fill in:")
+    )
+    return [head, *(_offer(template) for template in offered)]
+
+
+def _offer(template: Template) -> str:
+    address = settings.PUBLIC_URL.rstrip("/") + reverse("template", args=[template.pk])
+    return f"{_text_of(template)}\n({template.name}, {template.language}: {address})"
+
+
+def _text_of(template: Template) -> str:
+    """What an operator pastes: header, body and footer, the holes still to be filled."""
+    texts = [str(component.get("text", "")) for component in template.components if component.get("type") != "BUTTONS"]
+    return "\n".join(text for text in texts if text)
+
+
+def _quoted(text: str) -> str:
+    shown = text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…"
+    return "\n".join(f"> {line}" for line in shown.split("\n")) if shown.strip() else ""
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return "\n\n".join(part for part in parts if part)
+
+
+def _in_their_language(conversation: Conversation) -> translation.override:
+    language = conversation.chat_channel.options.get("language") or settings.LANGUAGE_CODE
+    return translation.override(language)

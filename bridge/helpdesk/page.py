@@ -1,0 +1,107 @@
+"""The chat channel's admin page where its helpdesk is an outside one: form, address to copy, evidence, dry-run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from channels_setup import helpdesk_form
+from channels_setup.admin import ChatChannelAdmin
+from channels_setup.models import ChatChannel
+
+from .. import reasons
+from ..models import Delivery, HelpdeskLine, WebhookEvent
+from . import checking, sending
+
+LEVELS = {"ok": messages.SUCCESS, "warning": messages.WARNING, "error": messages.ERROR}
+
+admin.site.unregister(ChatChannel)
+
+
+@admin.register(ChatChannel)
+class ChatChannelWithHelpdesk(ChatChannelAdmin):
+    """The lower floor's page, with the settings that the helpdesk's kind asks for and what was seen of it."""
+
+    change_form_outer_before_template = "bridge/helpdesk_page.html"
+
+    # --- the form ---
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if obj is not None and not obj.provider.built_in:
+            kwargs["form"] = type("HelpdeskForm", (forms.ModelForm,), helpdesk_form.fields_of(obj.provider, obj))
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        fieldsets = list(super().get_fieldsets(request, obj))
+        if isinstance(obj, ChatChannel) and not obj.provider.built_in:
+            fields = tuple(helpdesk_form.PREFIX + setting.name for setting in obj.provider.settings)
+            fieldsets.insert(1, (gettext_lazy("Connection to the helpdesk"), {"fields": fields}))
+        return fieldsets
+
+    def save_model(self, request: HttpRequest, obj: ChatChannel, form: Any, change: bool) -> None:
+        if change and not obj.provider.built_in:
+            helpdesk_form.keep(obj, form.cleaned_data)
+        super().save_model(request, obj, form, change)
+        sending.wake([obj.pk])
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        if obj.provider.built_in or "_popup" in request.POST:
+            return super().response_add(request, obj, post_url_continue)
+        self.message_user(request, _("Saved. Next: the connection to the helpdesk, below."))
+        return redirect("admin:channels_setup_chatchannel_change", obj.pk)
+
+    # --- the page ---
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        chat_channel = self.get_object(request, object_id)
+        extra = dict(extra_context or {})
+        if chat_channel is not None and self.has_view_permission(request, chat_channel):
+            extra |= context(chat_channel) | {"may_change": self.has_change_permission(request, chat_channel)}
+        return super().change_view(request, object_id, form_url, extra)
+
+    def get_urls(self) -> list[URLPattern]:
+        check = path("<int:pk>/check/", self.admin_site.admin_view(self.check_line), name="helpdesk_check")
+        return [check, *super().get_urls()]
+
+    def check_line(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The dry-run at a button's press; a GET (a reload) leads back to the page."""
+        chat_channel = self.get_object(request, str(pk))
+        if chat_channel is None or chat_channel.provider.built_in:
+            raise Http404
+        if not self.has_change_permission(request, chat_channel):
+            raise PermissionDenied
+        if request.method == "POST":
+            for found in checking.dry_run(chat_channel):
+                messages.add_message(request, LEVELS[found.level], str(found.sentence))
+        elif request.method != "GET":
+            return HttpResponseNotAllowed(["POST"])
+        return redirect(reverse("admin:channels_setup_chatchannel_change", args=[pk]))
+
+
+def context(chat_channel: ChatChannel) -> dict[str, Any]:
+    """What the page shows above the form; nothing where the desk is our own."""
+    if chat_channel.provider.built_in:
+        return {}
+    line = HelpdeskLine.objects.filter(chat_channel=chat_channel).first()
+    deliveries = Delivery.objects.filter(chat_channel=chat_channel)
+    return {
+        "helpdesk_channel": chat_channel,
+        "line": line,
+        "line_error": reasons.sentence(line.last_error, for_admin=True) if line and line.last_error else "",
+        "ping_at": (line.seen.get("ping") if line else None),
+        "boxes": checking.evidence(chat_channel),
+        "waiting": deliveries.filter(state__in=Delivery.UNFINISHED)[:1000].count(),
+        "given_up": deliveries.filter(state=Delivery.State.DEAD)[:1000].count(),
+        "last_events": list(WebhookEvent.objects.filter(chat_channel=chat_channel).order_by("-pk").defer("body")[:5]),
+    }

@@ -1,0 +1,91 @@
+"""What an outside helpdesk is to be told, queued: a client's card once, then every message; notes for operators.
+
+The content is written down once; the helpdesk's own numbers are looked up at every try, because they are learned
+on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from channels_setup.providers import base_helpdesk as contract
+
+from .. import doorbell
+from ..models import Conversation, Delivery, HelpdeskChat, Message
+from ..tracking import Spoken
+
+
+def deliveries_for(spoken: Sequence[Spoken]) -> list[Delivery]:
+    """Unsaved deliveries to the helpdesk for clients' messages, in their order. None where the desk is our own."""
+    outside = [
+        item
+        for item in spoken
+        if item.message.direction == Message.Direction.INBOUND and not item.conversation.chat_channel.provider.built_in
+    ]
+    if not outside:
+        return []
+    begun = _begin({item.conversation.pk: item.conversation for item in outside})
+    made: list[Delivery] = []
+    for item in outside:
+        if item.conversation.pk in begun:
+            begun.discard(item.conversation.pk)
+            made.append(_delivery(item.conversation, Delivery.Kind.HELPDESK, contract.CLIENT))
+        made.append(_message(item))
+    return made
+
+
+def _begin(conversations: dict[int, Conversation]) -> set[int]:
+    """Remember these conversations as known to the helpdesk; the ids of those that were not. Their locks are held."""
+    known = set(HelpdeskChat.objects.filter(conversation__in=conversations).values_list("conversation_id", flat=True))
+    new = conversations.keys() - known
+    HelpdeskChat.objects.bulk_create(
+        [HelpdeskChat(conversation_id=pk, chat_channel_id=conversations[pk].chat_channel_id) for pk in sorted(new)],
+        ignore_conflicts=True,
+    )
+    return new
+
+
+def _message(item: Spoken) -> Delivery:
+    message = item.message
+    return _delivery(
+        item.conversation,
+        Delivery.Kind.HELPDESK,
+        contract.MESSAGE,
+        message=message,
+        text=message.text,
+        at=(message.provider_time or message.created_at).isoformat(),
+        external_id=message.external_id,
+        files=list(item.files),
+    )
+
+
+def note(conversation: Conversation, text: str, *, message: Message | None = None) -> Delivery:
+    """Tell the operators, and them alone. One line of its own, so that it holds up no client's message."""
+    delivery = _delivery(conversation, Delivery.Kind.NOTE, contract.NOTE, message=message, text=text)
+    delivery.save(force_insert=True)
+    doorbell.ring_after_commit(doorbell.HELPDESK)
+    return delivery
+
+
+def _delivery(
+    conversation: Conversation, kind: Delivery.Kind, what: str, *, message: Message | None = None, **payload: Any
+) -> Delivery:
+    contact = conversation.contact
+    return Delivery(
+        kind=kind,
+        conversation=conversation,
+        message=message,
+        api_channel_id=conversation.api_channel_id,
+        chat_channel_id=conversation.chat_channel_id,
+        track=what,
+        payload={
+            "contact": {
+                "external_id": contact.external_id,
+                "phone": contact.phone,
+                "name": contact.name,
+                "email": contact.email,
+            },
+            **payload,
+        },
+    )

@@ -1,0 +1,109 @@
+"""Chat channels whose helpdesk is an outside one, from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from bridge.helpdesk import checking, sending
+from bridge.models import HelpdeskLine
+from channels_setup import helpdesk_form
+from channels_setup.management.commands.channel import find, sentences
+from channels_setup.models import ChatChannel
+from channels_setup.providers import helpdesks
+
+KEY_VARIABLE = "HELPDESK_SECRET_KEY"
+
+
+class Command(BaseCommand):
+    help = "Add, change, show and check chat channels whose operators sit in another helpdesk. Prints no key, ever."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        add = actions.add_parser("add", help="Make a chat channel.")
+        outside = [kind for kind, provider in helpdesks().items() if not provider.built_in]
+        add.add_argument("--kind", required=True, choices=outside)
+        add.add_argument("--name", required=True)
+        add.add_argument("--company-id", type=int, required=True, help="The account's number in the helpdesk.")
+        change = actions.add_parser("change", help="Change settings; those not named stay.")
+        check = actions.add_parser("check", help="The dry-run of both legs; ends with 1 where something is wrong.")
+        check.add_argument("--wait", type=float, default=checking.WAIT_SECONDS, help="Seconds for the event to come.")
+        for action in (change, check, actions.add_parser("show", help="Settings and evidence.")):
+            action.add_argument("channel", help="The chat channel's number or name.")
+        for action in (add, change):
+            action.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="A setting.")
+            action.add_argument(
+                "--secret-key", help=f"Better given in the environment as {KEY_VARIABLE}: others see a command line."
+            )
+        for action in actions.choices.values():
+            action.add_argument("--output", choices=["text", "json"], default="text")
+
+    def handle(self, *args: Any, action: str, output: str, **options: Any) -> None:
+        answer = getattr(self, f"do_{action}")(options)
+        if output == "json":
+            self.stdout.write(json.dumps(answer, ensure_ascii=False))
+        elif isinstance(answer, list):
+            for found in answer:
+                self.stdout.write(f"{found['level']:8} {found['sentence']}")
+        else:
+            for name, value in answer.items():
+                self.stdout.write(f"{name:18} {value}")
+        if isinstance(answer, list) and any(found["level"] == "error" for found in answer):
+            raise SystemExit(1)
+
+    @transaction.atomic
+    def do_add(self, options: dict[str, Any]) -> dict[str, Any]:
+        chat_channel = ChatChannel(kind=options["kind"], name=options["name"], company_id=options["company_id"])
+        self._configure(chat_channel, options)
+        return as_row(chat_channel)
+
+    @transaction.atomic
+    def do_change(self, options: dict[str, Any]) -> dict[str, Any]:
+        chat_channel = self._chat_channel(options)
+        self._configure(chat_channel, options)
+        return as_row(chat_channel)
+
+    def do_show(self, options: dict[str, Any]) -> dict[str, Any]:
+        return as_row(self._chat_channel(options))
+
+    def do_check(self, options: dict[str, Any]) -> list[dict[str, Any]]:
+        found = checking.dry_run(self._chat_channel(options), wait=options["wait"])
+        return [{"level": each.level, "sentence": str(each.sentence)} for each in found]
+
+    def _configure(self, chat_channel: ChatChannel, options: dict[str, Any]) -> None:
+        given = dict(pair.partition("=")[::2] for pair in options["set"])
+        secret = options["secret_key"] or os.environ.get(KEY_VARIABLE, "")
+        try:
+            helpdesk_form.configure(chat_channel, given | ({"secret_key": secret} if secret else {}))
+            chat_channel.full_clean()
+        except ValidationError as problem:
+            raise CommandError(sentences(problem)) from problem
+        chat_channel.save()
+        sending.wake([chat_channel.pk])
+
+    def _chat_channel(self, options: dict[str, Any]) -> ChatChannel:
+        chat_channel = find(ChatChannel.objects.all(), options["channel"])
+        if chat_channel is None or chat_channel.provider.built_in:
+            raise CommandError(f"There is no chat channel “{options['channel']}” with an outside helpdesk.")
+        return chat_channel
+
+
+def as_row(chat_channel: ChatChannel) -> dict[str, Any]:
+    """What may be shown. The webhook's address is for the helpdesk's settings page; the key is not here."""
+    line = HelpdeskLine.objects.filter(chat_channel=chat_channel).first()
+    return {
+        "chat_channel_id": chat_channel.pk,
+        "name": chat_channel.name,
+        "kind": chat_channel.kind,
+        "company_id": chat_channel.company_id,
+        "webhook_url": chat_channel.webhook_url,
+        **chat_channel.options,
+        "events_seen": sorted(line.seen) if line else [],
+        "last_event_at": line.last_event_at.isoformat() if line and line.last_event_at else None,
+        "last_error": line.last_error if line else "",
+    }

@@ -1,0 +1,214 @@
+"""The helpdesk's half of the contract: telling it what the client said, and reading what its operators do.
+
+As on the messenger's side a helpdesk decides and stores nothing: bytes and frozen dataclasses in and out. The bridge
+asks for what a kind can do (``built_in``, ``settings``, ``boxes``), never for its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar
+
+from ..codecs.values import FileInfo
+from .base import ContactInfo, HttpAnswer, HttpRequest, Outcome, Provider, Rate, RawRequest, Text
+
+# --- the form --------------------------------------------------------------------------------------------
+
+TEXT, URL, NUMBER, DECIMAL, SWITCH, CHOICE, SECRET = "text", "url", "number", "decimal", "switch", "choice", "secret"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A field of the chat channel's form that this kind needs. A secret is kept apart, encrypted, shown never."""
+
+    name: str
+    label: Text
+    kind: str = TEXT
+    help: Text = ""
+    default: Any = ""
+    required: bool = False
+    choices: tuple[tuple[str, Text], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A box of the helpdesk's own settings page, in its words. ``track`` is the kind of event it raises."""
+
+    track: str
+    label: Text
+    why: Text
+    wanted: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeskAccount:
+    """One chat channel at an outside helpdesk. The secret key is in clear here: never log, never repr."""
+
+    id: int
+    name: str
+    company_id: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    secret: str = field(default="", repr=False)
+
+
+# --- what goes out ---------------------------------------------------------------------------------------
+
+NOBODY = ContactInfo()
+CLIENT, MESSAGE, NOTE = "client", "message", "note"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """The helpdesk's own numbers for a conversation, as far as it has told them."""
+
+    chat_id: int | None = None
+    client_id: int | None = None
+    ticket_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A file to be sent along."""
+
+    name: str
+    mime: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Telling:
+    """One thing to tell: a CLIENT's card, a client's MESSAGE, or a NOTE that only operators may see.
+
+    ``key`` is the same at every try; ``external_id`` is the provider's id of the message, where there is one.
+    """
+
+    what: str
+    key: str
+    text: str = ""
+    contact: ContactInfo = NOBODY
+    at: datetime | None = None
+    external_id: str = ""
+    files: tuple[FileInfo, ...] = ()
+    uploads: tuple[Upload, ...] = ()
+    known: Known = Known()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """An answer judged, and what was learned from it."""
+
+    outcome: Outcome
+    known: Known = Known()
+
+
+# --- what comes in ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class TicketSeen:
+    """What an event says of a request. ``updated`` is the helpdesk's own stamp, to be compared as text."""
+
+    id: int | None = None
+    status: int | None = None
+    assignee: str = ""
+    tells_assignee: bool = False
+    updated: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Came:
+    """An event of this kind came: evidence that its box is ticked."""
+
+    track: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """Somebody said something in a chat. ``state``: "", new, reopened or closed; ``event_id`` where events have ids."""
+
+    by_operator: bool
+    text: str
+    chat_id: int | None
+    client_id: int | None = None
+    files: tuple[str, ...] = ()
+    state: str = ""
+    ticket: TicketSeen = TicketSeen()
+    event_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commented:
+    """An operator's public comment: the same reply may come as ``Said``, too. It knows its request, not its chat."""
+
+    comment_id: str
+    ticket_id: int
+    text: str
+    files: tuple[str, ...] = ()
+    by_rule: bool = False  # a rule or bot of the helpdesk wrote it: relayed only where the admin wants it
+
+
+@dataclass(frozen=True, kw_only=True)
+class TicketMoved:
+    """A request's status or assignee changed."""
+
+    ticket: TicketSeen
+
+
+DeskFact = Came | Said | Commented | TicketMoved
+
+
+# --- looking ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noticed:
+    """One finding of the dry-run: ``level`` is ok, warning or error; the sentence is for the admin."""
+
+    level: str
+    sentence: Text
+    stops: bool = True  # an error after which looking further makes no sense
+
+
+class Helpdesk(Provider):
+    """Where operators answer."""
+
+    built_in: ClassVar[bool] = False  # our own pages are the helpdesk: what is stored is shown, nothing to deliver
+    settings: ClassVar[tuple[Setting, ...]] = ()
+    boxes: ClassVar[tuple[Box, ...]] = ()
+
+    def authenticate(self, request: RawRequest, account: DeskAccount) -> None:
+        """Raise Refused where a body that would be acted upon lacks the secret. The path token was compared."""
+
+    def parse(self, request: RawRequest, account: DeskAccount) -> list[DeskFact]:
+        """The facts in a stored request. Raises BadBody when it says nothing we can read."""
+        raise NotImplementedError
+
+    def tell(self, telling: Telling, account: DeskAccount) -> HttpRequest | Outcome:
+        """How to tell the helpdesk: a request to make, or the outcome where there is none to make."""
+        raise NotImplementedError
+
+    def read(self, telling: Telling, answer: HttpAnswer) -> Answered:
+        """What the answer to ``tell`` means; a 200 may be a failure."""
+        raise NotImplementedError
+
+    def look(self, telling: Telling, account: DeskAccount) -> HttpRequest | None:
+        """How to look whether a try of unknown outcome arrived; None where there is no way to see."""
+        return None
+
+    def saw(self, telling: Telling, answer: HttpAnswer) -> bool | None:
+        """Whether it did, by the answer to ``look``; None where that cannot be told."""
+        return None
+
+    def rate(self, account: DeskAccount) -> Rate:
+        """How many calls the account may be made."""
+        return Rate(key="", every=1 / 5)
+
+    def probe(self, account: DeskAccount) -> HttpRequest:
+        """A call that changes nothing and shows whether we are let in."""
+        raise NotImplementedError
+
+    def read_probe(self, answer: HttpAnswer, account: DeskAccount) -> list[Noticed]:
+        """What the answer to ``probe`` shows."""
+        raise NotImplementedError

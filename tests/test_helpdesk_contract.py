@@ -1,0 +1,161 @@
+"""The helpdesk's half of the contract: every outside kind × every recorded payload."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from channels_setup.codecs.bodies import BadBody, encode
+from channels_setup.providers import base_helpdesk as contract
+from channels_setup.providers import helpdesks
+from channels_setup.providers.base import ContactInfo, HttpAnswer, HttpRequest, Outcome, RawRequest, Refused
+from channels_setup.providers.base_helpdesk import Came, Commented, DeskAccount, Known, Said, Telling, TicketMoved
+
+PAYLOADS = Path(__file__).parent / "payloads"
+OUTSIDE = [kind for kind, provider in helpdesks().items() if not provider.built_in]
+SECRET = "0123456789abcdef0123456789abcdef01234567"
+OPTIONS = {"base_url": "https://desk.example/uapi/", "channel_id": 870, "app_id": "51423"}
+ACCOUNT = DeskAccount(id=1, name="Shop", company_id=150001, options=OPTIONS, secret=SECRET)
+RECORDED = [
+    pytest.param(kind, path, id=f"{kind}-{path.stem}")
+    for kind in OUTSIDE
+    for path in sorted((PAYLOADS / kind).glob("*.json"))
+]
+
+
+def request(body: bytes, content_type: str = "application/json") -> RawRequest:
+    return RawRequest(method="POST", query_string="", content_type=content_type, headers={}, body=body)
+
+
+def telling(what: str, **more: object) -> Telling:
+    contact = ContactInfo(external_id="79210000000", phone="+79210000000", name="Анна")
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    known = Known(chat_id=7, client_id=8, ticket_id=9)
+    return Telling(
+        **({"what": what, "key": "msg_1", "text": "Да 🙌", "contact": contact, "at": at, "known": known} | more)
+    )
+
+
+def test_there_is_an_outside_helpdesk_with_recordings() -> None:
+    assert OUTSIDE
+    assert all(list((PAYLOADS / kind).glob("*.json")) for kind in OUTSIDE)
+
+
+@pytest.mark.parametrize(("kind", "path"), RECORDED)
+def test_a_recording_is_taken_as_json_and_as_a_form_alike(kind: str, path: Path) -> None:
+    provider, body = helpdesks()[kind], json.loads(path.read_bytes())
+    content_type, form = encode(body, as_json=False, utf8=True)
+
+    facts = provider.parse(request(path.read_bytes()), ACCOUNT)
+    from_form = provider.parse(request(form, content_type), ACCOUNT)
+
+    assert isinstance(facts[0], Came)
+    assert all(isinstance(fact, Came | Said | Commented | TicketMoved) for fact in facts)
+    assert facts == from_form
+
+
+@pytest.mark.parametrize(("kind", "path"), RECORDED)
+def test_a_recording_is_let_in_with_its_secret_and_refused_with_another(kind: str, path: Path) -> None:
+    provider, body = helpdesks()[kind], json.loads(path.read_bytes())
+
+    provider.authenticate(request(path.read_bytes()), ACCOUNT)
+
+    if "secret" in body:
+        for wrong in ("", "0", "51424", None, ["51423"], {"a": 1}, True):
+            with pytest.raises(Refused):
+                provider.authenticate(request(json.dumps(body | {"secret": wrong}).encode()), ACCOUNT)
+        with pytest.raises(Refused):
+            empty = DeskAccount(id=1, name="", company_id=1)
+            provider.authenticate(request(json.dumps(body | {"secret": ""}).encode()), empty)
+
+
+@pytest.mark.parametrize("kind", OUTSIDE)
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"\xff\x00", b"[" * 5000, b'{"ticket": 5}', b'{"chat_id": {}, "from": []}', b"9" * 5000,
+             b'{"trigger": {"data": 5}}', b'{"comment": []}', b'{"secret": "51423", "ticket": {"id": "x"}}']
+)  # fmt: skip
+def test_whatever_comes_is_read_or_gets_a_sentence(kind: str, body: bytes) -> None:
+    try:
+        facts = helpdesks()[kind].parse(request(body), ACCOUNT)
+    except BadBody as problem:
+        assert str(problem)
+    else:
+        assert isinstance(facts[0], Came)
+
+
+@pytest.mark.parametrize("kind", OUTSIDE)
+@pytest.mark.parametrize("what", [contract.CLIENT, contract.MESSAGE, contract.NOTE])
+def test_telling_makes_the_same_bytes_and_shows_no_key(kind: str, what: str) -> None:
+    made, again = (helpdesks()[kind].tell(telling(what), ACCOUNT) for _ in range(2))
+
+    assert isinstance(made, HttpRequest) and made == again
+    assert made.url.startswith(OPTIONS["base_url"])
+    assert SECRET not in made.url + repr(made) + repr(ACCOUNT)
+    assert ("Да 🙌" in made.body.decode()) == (what != contract.CLIENT)
+
+
+@pytest.mark.parametrize("kind", OUTSIDE)
+def test_a_note_is_private_and_waits_for_its_request(kind: str) -> None:
+    made = helpdesks()[kind].tell(telling(contract.NOTE), ACCOUNT)
+    early = helpdesks()[kind].tell(telling(contract.NOTE, known=Known()), ACCOUNT)
+
+    assert isinstance(made, HttpRequest) and b'"private"' in made.body
+    assert isinstance(early, Outcome) and early.verdict == "retry"
+
+
+@pytest.mark.parametrize("kind", OUTSIDE)
+def test_a_file_goes_along_where_the_request_is_known(kind: str) -> None:
+    upload = contract.Upload(name="чек.png", mime="image/png", content=b"\x89PNG")
+
+    made = helpdesks()[kind].tell(telling(contract.MESSAGE, uploads=(upload,)), ACCOUNT)
+
+    assert isinstance(made, HttpRequest) and b"\x89PNG" in made.body
+
+
+@pytest.mark.parametrize("kind", OUTSIDE)
+@pytest.mark.parametrize("what", [contract.CLIENT, contract.MESSAGE, contract.NOTE])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"[" * 5000,
+        b'{"error": 5}',
+        b'{"error": {"a": "b"}}',
+        b'{"status": false}',
+        b'{"error": "no"}',
+    ],
+)
+def test_a_200_without_success_is_none(kind: str, what: str, body: bytes) -> None:
+    answered = helpdesks()[kind].read(telling(what), HttpAnswer(status=200, headers={}, body=body))
+
+    assert answered.outcome.verdict != "accepted"
+    assert answered.outcome.reason
+
+
+@pytest.mark.parametrize("kind", OUTSIDE)
+@pytest.mark.parametrize(
+    ("status", "body", "verdict"),
+    [
+        (200, {"chat_id": 1, "ticket_id": None, "client_id": "3"}, "accepted"),
+        (200, {"status": "success"}, "retry"),
+        (200, {"error": "Wrong api_token", "code": 401}, "pause"),
+        (200, {"error": "Too many requests"}, "retry"),
+        (200, {"status": False}, "pause"),
+        (401, {}, "pause"),
+        (404, {}, "pause"),
+        (302, {}, "pause"),
+        (429, {}, "retry"),
+        (503, {}, "retry"),
+    ],
+)
+def test_answers_to_a_message(kind: str, status: int, body: dict[str, object], verdict: str) -> None:
+    answer = HttpAnswer(status=status, headers={}, body=json.dumps(body).encode())
+
+    answered = helpdesks()[kind].read(telling(contract.MESSAGE), answer)
+
+    assert answered.outcome.verdict == verdict
+    if verdict == "accepted":
+        assert answered.known == Known(chat_id=1, client_id=3)

@@ -1,0 +1,329 @@
+"""Setting an outside helpdesk up: the form, the evidence, the dry-run of both legs, the command."""
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from bridge.helpdesk import checking
+from bridge.models import Conversation, HelpdeskLine, WebhookEvent
+from channels_setup.models import ChatChannel
+from tests.factories import vera
+from tests.twins.usedesk import COMPANY, UsedeskTwin
+from tests.usedesk_shop import Shop
+
+pytestmark = pytest.mark.django_db
+
+ENGLISH = {"accept-language": "en"}
+
+
+@pytest.fixture
+def twin() -> Iterator[UsedeskTwin]:
+    with UsedeskTwin() as twin:
+        yield twin
+
+
+@pytest.fixture
+def shop(twin: UsedeskTwin) -> Shop:
+    return Shop.of(twin)
+
+
+def checked(shop: Shop, monkeypatch: pytest.MonkeyPatch, *, wait: float = 15.0) -> dict[str, str]:
+    """The dry-run, the twin's events coming in while it waits; each level with all its sentences."""
+
+    def look_and_pump(_seconds: float) -> None:
+        shop.twin.pump()
+
+    monkeypatch.setattr(checking, "sleep", look_and_pump)
+    shop.chat_channel.refresh_from_db()
+    found: dict[str, str] = {"ok": "", "warning": "", "error": ""}
+    for each in checking.dry_run(shop.chat_channel, wait=wait):
+        found[each.level] += f"{each.sentence} "
+    return found
+
+
+# --- the dry-run -----------------------------------------------------------------------------------------
+
+
+def test_all_is_well_is_said_with_the_evidence(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = checked(shop, monkeypatch)
+
+    assert found["error"] == found["warning"] == ""
+    for words in (
+        "secret key is accepted",
+        "Chat channel 870 exists",
+        "clocks agree",
+        "test message was taken",
+        "came back",
+    ):
+        assert words in found["ok"]
+
+
+def test_the_test_chat_is_used_again_and_no_client_is_made_here(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        checked(shop, monkeypatch)
+        shop.settle()
+
+    assert len(shop.twin.chats) == 1
+    assert not Conversation.objects.exists()
+
+
+def test_a_wrong_key_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.twin.key = "b2" * 20
+
+    found = checked(shop, monkeypatch)
+
+    assert found["error"].strip() == "Usedesk does not accept the secret key."
+    assert shop.twin.chats == {}
+
+
+def test_a_channel_that_is_not_there_is_named_with_those_that_are(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.chat_channel.options["channel_id"] = 999
+    shop.chat_channel.save()
+
+    assert (
+        checked(shop, monkeypatch)["error"].strip() == "There is no channel 999 in Usedesk. Chat channels there: 870."
+    )
+
+
+def test_a_channel_that_is_no_chat_channel_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.chat_channel.options["channel_id"] = 871
+    shop.chat_channel.save()
+
+    assert "Channel 871 is not a chat channel: its type is “email”." in checked(shop, monkeypatch)["error"]
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("{root}/api/", "answers 404"),
+        ("http://127.0.0.1:9/uapi/", "Nothing answers at the API address"),
+        ("http://127.0.0.2.nip.invalid/uapi/", "cannot be found"),
+    ],
+)
+def test_a_wrong_address_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch, address: str, words: str) -> None:
+    shop.chat_channel.options["base_url"] = address.format(root=shop.twin.url.removesuffix("/uapi/"))
+    shop.chat_channel.save()
+
+    assert words in checked(shop, monkeypatch)["error"]
+
+
+def test_no_event_at_all_leads_to_the_redirect_url(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.twin.faults.share_dropped = 1.0
+
+    found = checked(shop, monkeypatch, wait=0.2)
+
+    assert "Redirect URL" in found["error"]
+    assert "test message was taken" in found["ok"]
+
+
+def test_a_ping_and_no_chat_events_leads_to_the_boxes(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.twin.ping()
+    shop.settle()
+    shop.twin.boxes = set()
+
+    assert "All chat messages" in checked(shop, monkeypatch, wait=0.2)["error"]
+
+
+def test_a_wrong_app_id_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.twin.secret_in_events = "999"
+
+    found = checked(shop, monkeypatch, wait=2)
+
+    assert "neither the app ID nor the secret key" in found["error"]
+    assert not WebhookEvent.objects.exists()
+
+
+@pytest.mark.parametrize(("off", "level"), [(60, "warning"), (-4000, "error")])
+def test_clocks_that_differ_are_named_and_stop_nothing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, off: float, level: str
+) -> None:
+    shop.twin.clock_off = off
+
+    found = checked(shop, monkeypatch)
+
+    assert "clocks differ" in found[level]
+    assert "came back" in found["ok"]
+
+
+def test_a_box_that_is_evidently_not_ticked_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.twin.boxes = {"new_chat", "message"}
+    shop.begin()
+    for number in range(4):
+        shop.anna_writes(str(number))
+        shop.settle()
+
+    assert "Ticket change" in checked(shop, monkeypatch)["warning"]
+
+
+# --- the form and its page -------------------------------------------------------------------------------
+
+
+def page_of(chat_channel: ChatChannel) -> str:
+    return f"/admin/channels_setup/chatchannel/{chat_channel.pk}/change/"
+
+
+def test_vera_makes_the_channel_and_is_led_to_the_connection(client: Client) -> None:
+    client.force_login(vera())
+
+    made = client.post(
+        "/admin/channels_setup/chatchannel/add/",
+        {"name": "Юздеск", "kind": "usedesk", "company_id": COMPANY, "operators": []},
+        follow=True,
+    )
+
+    chat_channel = ChatChannel.objects.get()
+    assert chat_channel.kind == "usedesk"
+    text = made.content.decode()
+    assert chat_channel.webhook_url in text
+    assert 'name="helpdesk_base_url"' in text and 'name="helpdesk_secret_key"' in text
+
+
+def form(twin: UsedeskTwin, **more: Any) -> dict[str, Any]:
+    return {
+        "name": "Юздеск",
+        "company_id": COMPANY,
+        "helpdesk_base_url": twin.url,
+        "helpdesk_channel_id": "870",
+        "helpdesk_secret_key": twin.key,
+        "helpdesk_app_id": twin.app_id,
+        "helpdesk_calls_per_second": "3",
+        "helpdesk_language": "ru",
+        "helpdesk_files": "link",
+    } | more
+
+
+def test_the_key_is_kept_encrypted_and_never_shown(client: Client, twin: UsedeskTwin) -> None:
+    client.force_login(vera())
+    chat_channel = ChatChannel.objects.create(name="Юздеск", kind="usedesk")
+
+    client.post(page_of(chat_channel), form(twin))
+    shown = client.get(page_of(chat_channel)).content.decode()
+    client.post(page_of(chat_channel), form(twin, helpdesk_secret_key="", helpdesk_relay_rules="on"))
+
+    chat_channel.refresh_from_db()
+    assert chat_channel.desk_account().secret == twin.key
+    assert chat_channel.options["relay_rules"] is True and chat_channel.options["calls_per_second"] == 3
+    assert twin.key not in shown
+    assert twin.key.encode() not in bytes(chat_channel.secret)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("helpdesk_base_url", "ftp://x"),
+        ("helpdesk_base_url", ""),
+        ("helpdesk_channel_id", "x"),
+        ("helpdesk_app_id", ""),
+    ],
+)
+def test_a_wrong_field_comes_back(client: Client, twin: UsedeskTwin, field: str, value: str) -> None:
+    client.force_login(vera())
+    chat_channel = ChatChannel.objects.create(name="Юздеск", kind="usedesk")
+
+    answer = client.post(page_of(chat_channel), form(twin, **{field: value}))
+
+    assert answer.status_code == 200
+    chat_channel.refresh_from_db()
+    assert chat_channel.options == {}
+
+
+def test_the_page_shows_what_came_and_the_button_runs_the_check(
+    client: Client, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.begin()
+    client.force_login(vera())
+    monkeypatch.setattr(checking, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(checking, "sleep", lambda _seconds: shop.twin.pump())
+
+    shown = client.get(page_of(shop.chat_channel), headers=ENGLISH).content.decode()
+    check = f"/admin/channels_setup/chatchannel/{shop.chat_channel.pk}/check/"
+    checked = client.post(check, follow=True, headers=ENGLISH)
+
+    assert set(HelpdeskLine.objects.get().seen) == {"new_chat"}
+    assert "All chat messages" in shown
+    assert "Chat channel 870 exists." in checked.content.decode()
+
+
+def test_the_page_of_the_built_in_desk_is_as_before(client: Client) -> None:
+    client.force_login(vera())
+    chat_channel = ChatChannel.objects.create(name="Магазин")
+
+    shown = client.get(page_of(chat_channel)).content.decode()
+
+    assert "helpdesk_base_url" not in shown and "Redirect URL" not in shown
+
+
+# --- the command -----------------------------------------------------------------------------------------
+
+
+def run(*words: str) -> Any:
+    out = io.StringIO()
+    call_command("helpdesk", *words, "--output", "json", stdout=out)
+    return json.loads(out.getvalue())
+
+
+def test_a_channel_is_made_and_changed_by_command(twin: UsedeskTwin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HELPDESK_SECRET_KEY", twin.key)
+    given = ["--set", f"base_url={twin.url}", "--set", "channel_id=870", "--set", f"app_id={twin.app_id}"]
+
+    made = run("add", "--kind", "usedesk", "--name", "Юздеск", "--company-id", str(COMPANY), *given)
+    changed = run("change", "Юздеск", "--set", "links_for_files=on")
+
+    chat_channel = ChatChannel.objects.get()
+    assert made["webhook_url"] == chat_channel.webhook_url
+    assert chat_channel.desk_account().secret == twin.key
+    assert changed["links_for_files"] is True and changed["channel_id"] == 870
+    assert twin.key not in json.dumps([made, changed])
+
+
+@pytest.mark.parametrize("wrong", ["base_url=nonsense", "colour=red", "files=pigeon"])
+def test_a_wrong_setting_is_refused_with_its_name(twin: UsedeskTwin, wrong: str) -> None:
+    with pytest.raises(CommandError) as problem:
+        given = ["--set", f"base_url={twin.url}", "--set", "channel_id=1", "--set", "app_id=1", "--set", wrong]
+        run("add", "--kind", "usedesk", "--name", "Юздеск", "--company-id", "1", "--secret-key", "a", *given)
+
+    assert wrong.split("=")[0] in str(problem.value)
+    assert not ChatChannel.objects.exists()
+
+
+def test_the_check_ends_with_one_where_something_is_wrong(shop: Shop) -> None:
+    shop.twin.key = "b2" * 20
+
+    with pytest.raises(SystemExit) as ended:
+        run("check", "Юздеск")
+
+    assert ended.value.code == 1
+
+
+# --- the twin itself -------------------------------------------------------------------------------------
+
+
+def test_the_twin_posts_its_events_itself_as_a_program_would() -> None:
+    got: list[bytes] = []
+    arrived = threading.Event()
+    with UsedeskTwin() as receiver, UsedeskTwin(webhook=f"{receiver.url}hook") as twin:
+        twin.ping()
+        receiver.wait_for(lambda: receiver.calls, seconds=5)
+        got += [json.dumps(body).encode() for _method, body in receiver.calls]
+        arrived.set()
+
+    assert got == [b'{"ping": "ping"}']
+
+
+def test_the_twin_answers_in_the_documented_shapes(twin: UsedeskTwin) -> None:
+    message = {"text": "?", "from": {"name": "Анна"}}
+    call = {"api_token": twin.key, "company_id": COMPANY, "channel_id": 870, "message": message}
+
+    first, second = (twin.answer("chat/addMessage", call | extra) for extra in ({}, {"chat_id": 700101}))
+
+    assert isinstance(first, dict) and isinstance(second, dict)
+    assert set(first) == {"chat_id", "company_id", "ticket_id", "channel_id", "client_id"}
+    assert first["ticket_id"] is None and second["ticket_id"]
+    assert twin.answer("chat/addMessage", call | {"channel_id": 871}) == {"status": False}
+    assert "error" in twin.answer("channels", {"api_token": "x"})

@@ -1,0 +1,459 @@
+"""Operators sit in Usedesk: journeys over its twin, in both directions."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from bridge import closing
+from bridge.models import (
+    Attempt,
+    Delivery,
+    HelpdeskChat,
+    HelpdeskLine,
+    Message,
+    ServiceWindow,
+    Ticket,
+    WebhookEvent,
+)
+from tests.factories import TemplateFactory
+from tests.twins.usedesk import CHANNEL, CLOSED, UsedeskTwin
+from tests.usedesk_shop import Shop
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def twin() -> Iterator[UsedeskTwin]:
+    with UsedeskTwin() as twin:
+        yield twin
+
+
+@pytest.fixture
+def shop(twin: UsedeskTwin) -> Shop:
+    return Shop.of(twin)
+
+
+# --- to Usedesk ------------------------------------------------------------------------------------------
+
+
+def test_anna_writes_and_the_operators_see_her_with_her_phone(shop: Shop, twin: UsedeskTwin) -> None:
+    shop.anna_writes("Здравствуйте! Заказ 42 приехал?")
+    shop.settle()
+
+    assert twin.texts() == ["Здравствуйте! Заказ 42 приехал?"]
+    [card] = twin.clients.values()
+    assert (card["name"], card["phone"]) == ("Анна", "79211234567")
+    assert card["messengers"] == [{"type": "whatsapp", "identity": "anna"}]
+
+
+def test_the_client_is_made_once_and_the_chat_is_remembered(shop: Shop, twin: UsedeskTwin) -> None:
+    for text in ("раз", "два", "три"):
+        shop.anna_writes(text)
+        shop.settle()
+
+    assert len(twin.clients) == len(twin.chats) == 1
+    assert twin.texts() == ["раз", "два", "три"]
+    methods = [method for method, _body in twin.calls]
+    assert methods == ["create/client", "chat/addMessage", "chat/addMessage", "chat/addMessage"]
+    assert [body.get("chat_id") for method, body in twin.calls[2:]] == [next(iter(twin.chats))] * 2
+    assert all(body["channel_id"] == CHANNEL and body["company_id"] for method, body in twin.calls[1:])
+
+
+def test_a_burst_written_at_once_arrives_in_its_order(shop: Shop, twin: UsedeskTwin) -> None:
+    words = [f"слово {number}" for number in range(12)]
+    for word in words:
+        shop.anna_writes(word)
+
+    shop.settle()
+
+    assert twin.texts() == words
+
+
+def test_a_null_ticket_is_tolerated_and_learned_from_the_event(shop: Shop, twin: UsedeskTwin) -> None:
+    shop.begin()
+
+    [ticket] = twin.tickets
+    assert HelpdeskChat.objects.get().ticket_id == ticket
+    assert Ticket.objects.get().external_id == ticket
+
+
+def test_a_file_goes_as_a_link(shop: Shop, twin: UsedeskTwin) -> None:
+    shop.anna_writes("Вот чек", files=[{"url": "https://cdn.example/check.png", "name": "check.png"}])
+    shop.settle()
+
+    assert twin.texts() == ["Вот чек\nhttps://cdn.example/check.png"]
+
+
+@pytest.mark.parametrize("fault", ["error_200", "fail_500", "throttle"])
+def test_what_usedesk_does_not_take_is_told_again_in_order(shop: Shop, twin: UsedeskTwin, fault: str) -> None:
+    shop.begin("раз")
+    setattr(twin.faults, fault, 1)
+
+    shop.anna_writes("два")
+    shop.anna_writes("три")
+    shop.settle()
+    assert twin.texts() == ["раз"]
+    shop.hurry()
+
+    assert twin.texts() == ["раз", "два", "три"]
+    assert not Delivery.objects.exclude(state="delivered").exists()
+
+
+def test_a_lost_answer_is_settled_by_the_event_that_comes_back(shop: Shop, twin: UsedeskTwin) -> None:
+    shop.begin("раз")
+    twin.faults.lose_answer = 1
+
+    shop.anna_writes("два")
+    shop.settle()
+    shop.hurry()
+
+    assert twin.texts() == ["раз", "два"]
+    assert [method for method, _body in twin.calls].count("chat/addMessage") == 2
+
+
+def test_a_lost_answer_without_an_event_is_looked_for_before_it_is_told_again(shop: Shop, twin: UsedeskTwin) -> None:
+    shop.begin("раз")
+    twin.echoes = False
+    twin.faults.lose_answer = 1
+
+    shop.anna_writes("два")
+    shop.settle()
+    shop.hurry()
+
+    assert twin.texts() == ["раз", "два"]
+    assert [method for method, _body in twin.calls][-1] == "ticket"
+
+
+def test_a_try_that_never_arrived_is_told_again(shop: Shop, twin: UsedeskTwin) -> None:
+    shop.begin("раз")
+    shop.anna_writes("два")
+    waiting = Delivery.objects.filter(kind="helpdesk").latest("pk") if Delivery.objects.exists() else None
+    assert waiting is not None
+    from bridge import inbox
+
+    inbox.drain()
+    Delivery.objects.filter(kind="helpdesk", state="pending").update(attempts=1, reason="outcome_unknown")
+
+    shop.settle()
+
+    assert twin.texts() == ["раз", "два"]
+    assert "ticket" in [method for method, _body in twin.calls]
+
+
+def test_a_wrong_key_holds_everything_and_burns_no_tries(shop: Shop, twin: UsedeskTwin) -> None:
+    twin.key = "b2" * 20
+
+    shop.anna_writes("раз")
+    shop.settle()
+
+    line = HelpdeskLine.objects.get()
+    assert line.last_error == "helpdesk_not_let_in" and line.rests_until > timezone.now()
+    assert set(Delivery.objects.values_list("state", "attempts")) == {("pending", 0)}
+    shop.chat_channel.set_secret(twin.key)
+    shop.chat_channel.save()
+    shop.hurry()
+    assert twin.texts() == ["раз"]
+
+
+def test_no_attempt_keeps_the_key(shop: Shop, twin: UsedeskTwin) -> None:
+    twin.faults.error_200 = 1
+    shop.anna_writes("раз")
+    shop.settle()
+
+    assert Attempt.objects.exists()
+    assert not Attempt.objects.filter(answer__contains=twin.key).exists()
+
+
+# --- from Usedesk ----------------------------------------------------------------------------------------
+
+
+def test_an_operators_answer_reaches_anna_once(shop: Shop, twin: UsedeskTwin) -> None:
+    chat_id = shop.begin()
+
+    twin.say(chat_id, "Да, приезжайте 🙌")
+    shop.settle()
+
+    assert shop.at_annas() == ["Да, приезжайте 🙌"]
+    assert set(twin.answers) == {200}
+
+
+@pytest.mark.parametrize("encoding", ["json", "form"])
+@pytest.mark.parametrize("secret", ["app_id", "key"])
+def test_every_encoding_and_both_secrets_are_taken(shop: Shop, twin: UsedeskTwin, encoding: str, secret: str) -> None:
+    twin.encoding, twin.secret_in_events = encoding, getattr(twin, secret)
+    chat_id = shop.begin()
+
+    twin.say(chat_id, "Да & нет")
+    shop.settle()
+
+    assert shop.at_annas() == ["Да & нет"]
+    assert not any(twin.key.encode() in bytes(event.body) for event in WebhookEvent.objects.all())
+
+
+def test_our_own_messages_that_come_back_are_dropped(shop: Shop, twin: UsedeskTwin) -> None:
+    shop.begin("раз")
+    shop.anna_writes("два")
+    shop.settle()
+
+    assert WebhookEvent.objects.exclude(chat_channel=None).count() == 3  # new chat and all messages, for the first
+    assert shop.at_annas() == []
+    assert Message.objects.count() == 2
+
+
+def test_two_equal_answers_in_one_second_are_two(shop: Shop, twin: UsedeskTwin) -> None:
+    chat_id = shop.begin()
+
+    twin.say(chat_id, "да")
+    twin.say(chat_id, "да")
+    shop.settle()
+
+    assert shop.at_annas() == ["да", "да"]
+
+
+def test_the_same_event_later_is_a_redelivery(shop: Shop, twin: UsedeskTwin) -> None:
+    chat_id = shop.begin()
+    twin.faults.share_doubled, twin.faults.double_after = 1.0, 2.3
+
+    twin.say(chat_id, "да")
+    shop.settle()
+
+    assert len(twin.answers) == 4  # two for Anna's first words, the answer, and the answer again
+    assert shop.at_annas() == ["да"]
+
+
+def test_with_comments_ticked_an_answer_comes_twice_and_goes_out_once(shop: Shop, twin: UsedeskTwin) -> None:
+    twin.boxes.add("comment")
+    chat_id = shop.begin()
+
+    twin.say(chat_id, "да")
+    twin.say(chat_id, "да")
+    twin.say(chat_id, "нет")
+    shop.settle()
+
+    assert shop.at_annas() == ["да", "да", "нет"]
+
+
+def test_an_answer_written_in_tickets_comes_as_a_comment_alone(shop: Shop, twin: UsedeskTwin) -> None:
+    twin.boxes = {"comment", "new_chat"}
+    chat_id = shop.begin()
+
+    with twin.changed:
+        ticket = twin.tickets[twin.chats[chat_id].ticket_id]
+        twin._comment(ticket, "<p>Добрый день!</p><p>Да &amp; нет</p>", sender="user", kind="public")
+    shop.settle()
+
+    assert shop.at_annas() == ["Добрый день!\nДа & нет"]
+
+
+def test_rules_are_relayed_only_where_the_admin_wants_it(shop: Shop, twin: UsedeskTwin) -> None:
+    chat_id = shop.begin()
+
+    twin.rule_says(chat_id, "Мы ответим утром")
+    shop.settle()
+    assert shop.at_annas() == []
+    shop.chat_channel.options["relay_rules"] = True
+    shop.chat_channel.save()
+    twin.rule_says(chat_id, "Мы ответим утром")
+    shop.settle()
+
+    assert shop.at_annas() == ["Мы ответим утром"]
+
+
+def test_another_channels_chat_is_not_ours(shop: Shop, twin: UsedeskTwin) -> None:
+    chat_id = shop.begin()
+    ticket = twin.tickets[twin.chats[chat_id].ticket_id]
+    ticket["channel_id"] = 999
+
+    twin.say(chat_id, "Не вам")
+    shop.settle()
+
+    assert shop.at_annas() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "track"),
+    [
+        (b'{"ping": "ping"}', "application/json", "ping"),
+        (b"ping", "text/plain", "ping"),
+        (b'{"message_status": {"delivery_status": "DELIVERED"}}', "application/json", "native_status"),
+        (b'{"hello": 1}', "application/json", "unknown"),
+        (b"<html>", "text/html", "unknown"),
+        (b"\xff\xfe", "application/json", "unknown"),
+        (b"", "application/json", "unknown"),
+        (b"--x\r\nbroken", "multipart/form-data; boundary=x", "unknown"),
+    ],
+)
+def test_whatever_is_harmless_gets_its_200_is_stored_and_noted(
+    shop: Shop, body: bytes, content_type: str, track: str
+) -> None:
+    status = shop.post(shop.chat_channel.webhook_path, body, content_type)
+    shop.settle()
+
+    assert status == 200
+    assert WebhookEvent.objects.get().state in ("processed", "failed")
+    assert list(HelpdeskLine.objects.get().seen) == [track]
+
+
+@pytest.mark.parametrize("secret", [None, "", "0", "wrong"])
+def test_an_event_without_the_right_secret_is_refused_and_leaves_no_row(shop: Shop, secret: str | None) -> None:
+    chat_id = shop.begin()
+    before = WebhookEvent.objects.count()
+    event = {"chat_id": chat_id, "from": "user", "text": "Я Глеб", "secret": secret, "ticket": {"id": 1}}
+
+    status = shop.post(shop.chat_channel.webhook_path, json.dumps(event).encode())
+
+    assert status == 403
+    assert WebhookEvent.objects.count() == before
+
+
+def test_a_wrong_path_is_unknown(shop: Shop) -> None:
+    assert shop.post(shop.chat_channel.webhook_path[:-3] + "/", b'{"ping": 1}') == 404
+    assert not WebhookEvent.objects.exists()
+
+
+# --- what operators are told, in Usedesk -----------------------------------------------------------------
+
+
+def test_a_shut_window_is_told_in_a_private_comment_with_templates_to_paste(shop: Shop, twin: UsedeskTwin) -> None:
+    template = TemplateFactory(api_channel=shop.channel, name="order_ready")
+    chat_id = shop.begin()
+    shop.time_passes(25)
+
+    twin.say(chat_id, "Простите, что так долго")
+    shop.settle()
+
+    [note] = twin.notes()
+    assert "Not sent to the client. The 24-hour window is shut" in note
+    assert "Простите, что так долго" in note
+    assert "Здравствуйте, {{1}}! Ваш заказ {{2}} готов к выдаче." in note
+    assert f"/templates/{template.pk}/" in note
+    assert shop.at_annas() == []
+    assert twin.texts("user") == ["Простите, что так долго"]  # nothing was said to the client in its place
+
+
+def test_a_pasted_template_goes_out_and_the_operator_learns_as_which(shop: Shop, twin: UsedeskTwin) -> None:
+    TemplateFactory(api_channel=shop.channel, name="order_ready")
+    chat_id = shop.begin()
+    shop.time_passes(25)
+
+    twin.say(chat_id, "Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче.")
+    shop.settle()
+
+    assert shop.at_annas() == ["Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче."]
+    [note] = twin.notes()
+    assert "order_ready" in note and "№ 42" in note
+
+
+def test_a_near_miss_is_told_with_the_approved_text(shop: Shop, twin: UsedeskTwin) -> None:
+    TemplateFactory(api_channel=shop.channel, name="order_ready")
+    TemplateFactory(api_channel=shop.channel, name="another", body="Совсем другое {{1}} дело.", examples=("Анна",))
+    chat_id = shop.begin()
+    shop.time_passes(25)
+
+    twin.say(chat_id, "Здравствуйте, Анна! Ваш заказ № 42 готово к выдаче.")
+    shop.settle()
+
+    [note] = twin.notes()
+    assert "almost one" in note and "готово" in note
+    assert "готов к выдаче" in note and "Совсем другое" not in note
+
+
+def test_a_message_that_was_not_delivered_is_told_once(shop: Shop, twin: UsedeskTwin) -> None:
+    chat_id = shop.begin()
+    twin.say(chat_id, "Да")
+    shop.settle()
+    message = Message.objects.get(direction="outbound")
+    event = {"type": "status", "message_id": message.pk, "status": "failed", "code": "131026", "title": "Unreachable"}
+
+    for _ in range(2):
+        shop.provider_posts(event)
+        shop.settle()
+
+    [note] = twin.notes()
+    assert "not delivered" in note and "131026" in note and "Да" in note
+
+
+def test_a_window_that_is_closing_is_told_once(shop: Shop, twin: UsedeskTwin) -> None:
+    shop.begin()
+    ServiceWindow.objects.update(expires_at=timezone.now() + timedelta(minutes=40))
+
+    assert closing.warn() == 1
+    assert closing.warn() == 0
+    shop.settle()
+
+    [note] = twin.notes()
+    assert "40 min" in note
+
+
+def test_an_answered_window_closes_without_a_word(shop: Shop, twin: UsedeskTwin) -> None:
+    twin.say(shop.begin(), "Да")
+    shop.settle()
+    ServiceWindow.objects.update(expires_at=timezone.now() + timedelta(minutes=40))
+
+    assert closing.warn() == 0
+
+
+def test_notes_are_in_the_operators_language(twin: UsedeskTwin) -> None:
+    shop = Shop.of(twin, language="ru")
+    chat_id = shop.begin()
+    shop.time_passes(25)
+
+    twin.say(chat_id, "Поздно")
+    shop.settle()
+
+    assert "24-часовое окно закрыто" in twin.notes()[0]
+
+
+def test_a_file_from_an_operator_is_answered_with_the_notice(shop: Shop, twin: UsedeskTwin) -> None:
+    twin.say(shop.begin(), "", files=("https://cdn.example/price.pdf",))
+    shop.settle()
+
+    assert shop.at_annas() == []
+    assert "https://cdn.example/price.pdf" in twin.notes()[0]
+
+
+def test_a_file_from_an_operator_goes_as_a_link_where_that_is_allowed(twin: UsedeskTwin) -> None:
+    shop = Shop.of(twin, links_for_files=True)
+
+    twin.say(shop.begin(), "", files=("https://cdn.example/price.pdf",))
+    shop.settle()
+
+    assert shop.at_annas() == ["https://cdn.example/price.pdf"]
+    assert twin.notes() == []
+
+
+# --- requests --------------------------------------------------------------------------------------------
+
+
+def test_a_request_closed_there_is_closed_here_and_the_next_word_makes_the_next(shop: Shop, twin: UsedeskTwin) -> None:
+    chat_id = shop.begin()
+    twin.set_status(chat_id, CLOSED)
+    shop.settle()
+    assert Ticket.objects.get().status == CLOSED
+
+    shop.anna_writes("Ещё вопрос")
+    shop.settle()
+
+    first, second = Ticket.objects.order_by("pk")
+    assert [first.external_id, second.external_id] == sorted(twin.tickets)
+    assert first.status == CLOSED and second.status not in Ticket.ENDED
+    assert len(twin.chats) == 1
+
+
+def test_a_request_reopened_there_is_open_here(shop: Shop, twin: UsedeskTwin) -> None:
+    chat_id = shop.begin()
+    for status in (CLOSED, 1):
+        twin.set_status(chat_id, status)
+        shop.settle()
+
+    assert Ticket.objects.get().status == 1
+
+
+def test_the_assignee_there_is_known_here(shop: Shop, twin: UsedeskTwin) -> None:
+    twin.assign(shop.begin(), 27)
+    shop.settle()
+
+    assert HelpdeskChat.objects.get().assignee == "27"

@@ -1,0 +1,120 @@
+"""A company whose operators sit in Usedesk: the twin on one side, a sandbox phone on the other, the portal between."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Exists, OuterRef
+from django.test import Client
+from django.utils import timezone
+
+from bridge import inbox, outbox
+from bridge.helpdesk import sending
+from bridge.models import Contact, Conversation, Delivery, HelpdeskLine, Message, ServiceWindow, WebhookEvent
+from channels_setup.models import ApiChannel, ChatChannel
+from tests.factories import ApiChannelFactory
+from tests.twins.usedesk import CHANNEL, COMPANY, UsedeskTwin
+
+
+def outside_channel(twin: UsedeskTwin, **options: Any) -> ChatChannel:
+    """A chat channel whose helpdesk is the twin, complete as after the form."""
+    chat_channel = ChatChannel(name="Юздеск", kind="usedesk", company_id=COMPANY)
+    chat_channel.options = {
+        "base_url": twin.url,
+        "channel_id": CHANNEL,
+        "app_id": twin.app_id,
+        "calls_per_second": 500,
+        "language": "en",
+    } | options
+    chat_channel.set_secret(twin.key)
+    chat_channel.save()
+    return chat_channel
+
+
+@dataclass
+class Shop:
+    """What is done from outside; ``settle`` plays the workers until nothing more is to be done."""
+
+    twin: UsedeskTwin
+    chat_channel: ChatChannel
+    channel: ApiChannel
+    number: int = field(default=0)
+
+    @classmethod
+    def of(cls, twin: UsedeskTwin, **options: Any) -> Shop:
+        chat_channel = outside_channel(twin, **options)
+        shop = cls(twin, chat_channel, ApiChannelFactory(watched=chat_channel))
+        twin.poster = lambda body, kind: shop.post(chat_channel.webhook_path, body, kind)
+        return shop
+
+    def post(self, path: str, body: bytes, content_type: str = "application/json") -> int:
+        return int(Client().generic("POST", path, body, content_type=content_type).status_code)
+
+    def provider_posts(self, event: dict[str, Any]) -> None:
+        assert self.post(self.channel.webhook_path, json.dumps(event).encode()) == 200
+
+    def anna_writes(self, text: str, *, who: str = "anna", **more: Any) -> None:
+        self.number += 1
+        sender = {"id": who, "name": "Анна", "phone": "+79211234567"}
+        event = {"type": "message", "id": f"m{self.number}", "from": sender, "text": text} | more
+        self.provider_posts(event)
+
+    def time_passes(self, hours: float) -> None:
+        event = {"type": "clock", "from": {"id": "anna"}, "hours": hours}
+        self.provider_posts(event)
+        self.settle()
+
+    def settle(self, *, seconds: float = 20) -> None:
+        """Everything stored is worked off, everything due is handed over, and the twin has nothing more to post."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.twin.pump()
+            inbox.drain(), outbox.drain(), sending.drain()
+            waiting = WebhookEvent.objects.filter(state="new").exists()
+            older = Delivery.objects.filter(
+                conversation=OuterRef("conversation"), kind=OuterRef("kind"), pk__lt=OuterRef("pk")
+            ).filter(state__in=Delivery.UNFINISHED)
+            due = Delivery.objects.filter(state__in=Delivery.UNFINISHED, next_attempt_at__lte=timezone.now())
+            due = due.filter(~Exists(older))
+            resting = HelpdeskLine.objects.filter(rests_until__gt=timezone.now()).exists()
+            if not waiting and self.twin.is_quiet and (resting or not due.exists()):
+                return
+            time.sleep(0.02)
+        raise AssertionError("it does not come to rest")
+
+    def hurry(self) -> None:
+        """What waits for a later try is due now."""
+        HelpdeskLine.objects.update(rests_until=None)
+        Delivery.objects.filter(state__in=Delivery.UNFINISHED).update(next_attempt_at=timezone.now())
+        self.settle()
+
+    def begin(self, text: str = "Здравствуйте!") -> int:
+        """Anna has written once; the chat's number in Usedesk."""
+        self.anna_writes(text)
+        self.settle()
+        return next(iter(self.twin.chats))
+
+    def at_annas(self) -> list[str]:
+        """What reached Anna's phone, in the order of the chat."""
+        rows = Message.objects.filter(direction="outbound", status__in=["sent", "delivered", "read"])
+        return list(rows.order_by("pk").values_list("text", flat=True))
+
+    def conversation(self) -> Conversation:
+        return Conversation.objects.get()
+
+    def contact(self) -> Contact:
+        return Contact.objects.get()
+
+    def shut_window(self) -> None:
+        ServiceWindow.objects.update(opened_at=timezone.now() - timezone.timedelta(hours=30), expires_at=timezone.now())
+
+
+def eventually(question: Callable[[], Any], *, seconds: float = 10) -> None:
+    until = time.monotonic() + seconds
+    while not question():
+        assert time.monotonic() < until, "it did not come true"
+        time.sleep(0.02)
