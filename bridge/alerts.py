@@ -30,6 +30,10 @@ SENTENCES: Mapping[str, Promise] = {
     Kind.SWITCHED_OFF: _(
         "“%(channel)s” was paused by the portal: %(why)s Nothing is lost; resume it when it is mended."
     ),
+    Kind.SILENT: _(
+        "No webhook has come to “%(channel)s” for %(hours)s hours, more than twice its longest quiet of late. "
+        "Look whether the provider still knows our address."
+    ),
     Kind.MISMATCH: _("%(count)s messages on “%(channel)s” stand differently on the two sides."),
     Kind.UNCONFIRMED: _("%(count)s messages on “%(channel)s” were taken but have had no status for %(hours)s hours."),
 }

@@ -51,6 +51,22 @@ def ring(bell: str) -> None:
         logger.warning("doorbell not heard", extra={"bell": bell, "error": type(error).__name__})
 
 
+def call_after_commit(task: str, *arguments: int) -> None:
+    """Have something small done that may as well be lost: no row waits for it. Never raises."""
+    transaction.on_commit(lambda: _call(task, arguments), robust=True)
+
+
+def _call(task: str, arguments: tuple[int, ...]) -> None:
+    global _quiet_until
+    if time.monotonic() < _quiet_until:
+        return
+    try:
+        current_app.send_task(f"bridge.tasks.{task}", arguments, retry=False, ignore_result=True)
+    except Exception as error:
+        _quiet_until = time.monotonic() + QUIET_SECONDS
+        logger.warning("call not heard", extra={"task": task, "error": type(error).__name__})
+
+
 def answered(bell: str) -> None:
     """The called task is about to look: from now on a new commit must ring again."""
     try:

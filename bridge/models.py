@@ -949,6 +949,7 @@ class Alert(models.Model):
         SWITCHED_OFF = "switched_off", _("channel paused by the portal")
         UNCONFIRMED = "unconfirmed", _("messages without a status")
         MISMATCH = "mismatch", _("the two sides disagree")
+        SILENT = "silent", _("no webhooks")
 
     kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="alerts")

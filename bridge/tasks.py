@@ -8,7 +8,20 @@ from celery import shared_task
 
 from templates_registry import syncing
 
-from . import alerts, closing, doorbell, held, housekeeping, inbox, media, outbox, reconciling, replay_many
+from . import (
+    alerts,
+    closing,
+    doorbell,
+    held,
+    housekeeping,
+    inbox,
+    media,
+    outbox,
+    read_marks,
+    reconciling,
+    replay_many,
+    silence,
+)
 from .helpdesk import sending
 
 
@@ -72,7 +85,13 @@ def replay_waiting() -> int:
 
 @shared_task
 def watch() -> int:
+    silence.watch()
     return alerts.watch()
+
+
+@shared_task(expires=600)
+def mark_read(conversation_id: int) -> bool:
+    return read_marks.tell(conversation_id)
 
 
 @shared_task

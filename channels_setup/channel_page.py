@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from . import account_settings, checks, connection
+from . import account_card, account_settings, checks, connection
 from .models import ApiChannel, ChannelState, Handover, Secret
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def context(request: HttpRequest, channel: ApiChannel) -> dict[str, Any]:
         "fresh_key": fresh_key,
         "fresh_made": account_settings.made_by_us(channel) if fresh_key else {},
         "has_account": bool(channel.provider.settings),
+        "account": account_card.of(channel),
         "overlap_runs": any(secret.expires_at for secret in secrets),
         "chat_channels": list(channel.watched.all()),
         "handover": channel.handovers.first(),

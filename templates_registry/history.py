@@ -54,7 +54,13 @@ def _sentence(event: TemplateEvent) -> str:
     if event.what == "text":
         return _("New text")
     if event.what == "category":
-        return _("Category: %(change)s") % {"change": _in_words(event.reason, Category)}
+        return _("Category: %(change)s. The price of a message goes by the category, so it changes too.") % {
+            "change": _in_words(event.reason, Category)
+        }
+    if event.what == "category_soon":
+        return _("The provider will change the category, and with it the price: %(change)s") % {
+            "change": _in_words(event.reason, Category)
+        }
     if event.what == "quality":
         return _("Quality: %(change)s") % {"change": _in_words(event.reason, Quality)}
     status = str(Status(event.to_status).label)
@@ -64,4 +70,7 @@ def _sentence(event: TemplateEvent) -> str:
 
 
 def _in_words(change: str, kind: Any) -> str:
-    return " → ".join(str(kind(word).label) if word in kind.values else word for word in change.split(" → "))
+    words = (word.split(" ", 1) for word in change.split(" → "))
+    return " → ".join(
+        " ".join([str(kind(word).label) if word in kind.values else word, *more]) for word, *more in words
+    )

@@ -1,24 +1,27 @@
 """Journeys over the twin of Meta: the account is real HTTP on both sides, the workers' turns are taken by hand."""
 
-import time
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django.live_server_helper import LiveServer
 
-from bridge import inbox, media, outbox, relay
+from bridge import inbox, media, outbox, read_marks, relay
 from bridge.models import Attachment, Conversation, Delivery, Message, ServiceWindow
-from channels_setup import checks
+from channels_setup import account_settings, checks
 from channels_setup.models import ApiChannel, ChannelState, Credential
 from templates_registry import syncing
 from templates_registry.models import Status, Template
 from tests.cloud_accounts import KIND, cloud_channel
 from tests.factories import boris, vera
 from tests.twins.meta import Meta
+from tests.twins.wire import as_sent, signature
 
 pytestmark = pytest.mark.django_db(transaction=True)
 APP_SECRET, TOKEN, VERIFY = "app-secret-of-the-twin", "EAAtwin", "verify-token-of-the-twin"
@@ -45,13 +48,6 @@ def work(meta: Meta) -> None:
     outbox.drain()
     meta.quiet()
     inbox.drain()
-
-
-def eventually(true: Callable[[], Any], *, seconds: float = 10) -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, "it never came to that"
-        time.sleep(0.05)
 
 
 def answer(text: str, **more: Any) -> Message:
@@ -147,8 +143,6 @@ def test_a_dead_token_pauses_with_all_held_and_a_new_one_resumes(meta: Meta, cha
     work(meta)
     channel.refresh_from_db()
     paused = (channel.state, channel.last_error)
-
-    from channels_setup import account_settings
 
     account_settings.take(channel, {"access_token": "EAAnew-token-000000"})
     work(meta)
@@ -306,8 +300,6 @@ def test_what_the_phone_says_is_ours(meta: Meta, channel: ApiChannel) -> None:
 def test_the_command_line_makes_a_channel_that_works(
     meta: Meta, live_server: LiveServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import json
-
     call_command(
         *("channel", "add", "--kind", KIND, "--name", "WhatsApp", "--chat-channel", "Магазин"),
         *("--phone-number-id", meta.phone_number_id, "--waba-id", meta.waba_id, "--access-token", TOKEN),
@@ -324,3 +316,69 @@ def test_the_command_line_makes_a_channel_that_works(
     work(meta)
     assert Message.objects.get().text == "Здравствуйте"
     assert ApiChannel.objects.get().state == ChannelState.LIVE
+
+
+def test_anna_sees_that_her_words_were_read(meta: Meta, channel: ApiChannel, client: Client) -> None:
+    first = meta.phone("447700900101").writes("Здравствуйте")
+    work(meta)
+
+    assert read_marks.tell(Conversation.objects.get().pk)
+    assert meta.marked_read == [first]
+
+
+def test_news_of_the_account_stand_on_the_channels_page(meta: Meta, channel: ApiChannel, client: Client) -> None:
+    meta.tell_account("phone_number_quality_update", {"event": "FLAGGED", "current_limit": "TIER_2K"})
+    meta.tell_account("account_update", {"event": "ACCOUNT_VIOLATION", "violation_info": {"violation_type": "ADULT"}})
+    work(meta)
+    checks.dry_run(channel)
+    client.force_login(vera())
+    page = client.get(f"/admin/channels_setup/apichannel/{channel.pk}/change/", headers={"accept-language": "en"})
+
+    text = page.content.decode()
+    assert "ACCOUNT_VIOLATION" in text and "ADULT" in text and "FLAGGED" in text
+    assert "Магазин сапог" in text and "2 000" in text
+    for secret in (TOKEN, APP_SECRET, VERIFY):
+        assert secret not in text
+
+
+def test_the_form_keeps_what_is_left_empty_and_replaces_what_is_given(
+    meta: Meta, channel: ApiChannel, client: Client
+) -> None:
+    client.force_login(vera())
+    url = f"/admin/channels_setup/apichannel/{channel.pk}/change/"
+    form = client.get(url).context["adminform"].form
+    given = {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
+    posted = {name: value for name, value in given.items() if value not in (None, False)}
+    posted |= {"watched": [channel.lands_in.pk], "account_access_token": "EAAreplaced-0000000000"}  # type: ignore[union-attr]  # it watches one
+    answered = client.post(url, posted)
+
+    assert answered.status_code == 302, answered.context["errors"]
+    account = ApiChannel.objects.get(pk=channel.pk).account()
+    assert account.credential("access_token") == "EAAreplaced-0000000000"
+    assert account.credentials["app_secret"] == (APP_SECRET,)
+    assert account.options["phone_number_id"] == meta.phone_number_id
+
+
+def test_a_thousand_in_one_body_are_answered_at_once_and_all_taken(
+    meta: Meta, channel: ApiChannel, client: Client
+) -> None:
+    items = [
+        {
+            "from": "447700900101",
+            "id": f"wamid.{number}",
+            "timestamp": "1795334407",
+            "type": "text",
+            "text": {"body": "?"},
+        }
+        for number in range(1000)
+    ]
+    value = {"metadata": {"phone_number_id": meta.phone_number_id}, "messages": items}
+    body = as_sent({"entry": [{"id": meta.waba_id, "changes": [{"field": "messages", "value": value}]}]})
+    headers = {"x-hub-signature-256": signature(body, APP_SECRET)}
+    with CaptureQueriesContext(connection) as asked:
+        answered = client.post(channel.webhook_path, body, content_type="application/json", headers=headers)
+    inbox.drain()
+
+    assert answered.status_code == 200
+    assert len(asked) <= 6  # it is stored, whatever is in it
+    assert Message.objects.count() == 1000

@@ -18,7 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
-from bridge import closing, reasons, uploads, windows
+from bridge import closing, read_marks, reasons, uploads, windows
 from bridge.models import Conversation, Ticket
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
@@ -127,6 +127,7 @@ def why_line(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
 def mark_seen(conversation: Conversation) -> None:
     if conversation.unread:
         Conversation.objects.filter(pk=conversation.pk).update(unread=0)
+        read_marks.seen(conversation)
         conversation.unread = 0
 
 

@@ -19,8 +19,8 @@ NUMBER_FIELDS = (
     "display_phone_number,verified_name,quality_rating,status,name_status,code_verification_status,platform_type,"
     "throughput,whatsapp_business_manager_messaging_limit"
 )
-QUALITY = {"GREEN": _("high"), "YELLOW": _("medium"), "RED": _("low")}
-LIMITS = {
+QUALITY: Mapping[str, str | Promise] = {"GREEN": _("high"), "YELLOW": _("medium"), "RED": _("low")}
+LIMITS: Mapping[str, str | Promise] = {
     "TIER_50": "50",
     "TIER_250": "250",
     "TIER_2K": "2 000",
