@@ -1,0 +1,178 @@
+"""The chain: portal A with the built-in desk, portal B with A as its Usedesk, a sandbox phone at the end.
+
+Both speak over real HTTP, each with the other's public face: B calls A's ``/uapi/``, A posts its events to B's webhook.
+They share this process and database and nothing else: A's channels know nothing of B's.
+"""
+
+import time
+from typing import Any
+
+import pytest
+import requests
+from django.utils import timezone
+
+from bridge import inbox, outbox, relay, tickets
+from bridge.helpdesk import sending
+from bridge.models import Conversation, Delivery, HelpdeskChat, HelpdeskLine, Message, Ticket, WebhookEvent
+from channels_setup.models import ChatChannel
+from tests.factories import ApiChannelFactory, ChatChannelFactory, TemplateFactory, boris
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Chain:
+    """Anna's phone at portal B; Boris's desk at portal A."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.desk = ChatChannelFactory(name="A: встроенные чаты")
+        self.outside = ChatChannel(name="B: портал A вместо Юздеска", kind="usedesk", company_id=self.desk.company_id)
+        self.outside.save()
+        self.a = ApiChannelFactory(
+            kind="acebot",
+            redirect_url=address + self.outside.webhook_path,
+            watched=self.desk,
+            secret=True,
+            track_change=True,
+        )
+        self.outside.options = {
+            "base_url": f"{address}/uapi/",
+            "channel_id": self.desk.pk,
+            "app_id": str(self.a.app_id),
+            "calls_per_second": 500,
+            "language": "en",
+        }
+        self.outside.set_secret(self.a.current_secret().reveal())
+        self.outside.save()
+        self.b = ApiChannelFactory(watched=self.outside)
+        self.operator = boris(self.desk)
+        self.number = 0
+
+    def anna_writes(self, text: str) -> None:
+        self.number += 1
+        sender = {"id": "anna", "name": "Анна", "phone": "+79211234567"}
+        event = {"type": "message", "id": f"m{self.number}", "from": sender, "text": text}
+        assert requests.post(self.address + self.b.webhook_path, json=event, timeout=20).status_code == 200
+
+    def boris_answers(self, text: str) -> Any:
+        return relay.hand_in(conversation_id=self.at_a().pk, text=text, author=self.operator)
+
+    def at_a(self) -> Conversation:
+        return Conversation.objects.get(chat_channel=self.desk)
+
+    def at_b(self) -> Conversation:
+        return Conversation.objects.get(chat_channel=self.outside)
+
+    def seen(self, chat: Conversation, direction: str) -> list[str]:
+        rows = Message.objects.filter(conversation=chat, direction=direction)
+        if direction == "outbound":
+            rows = rows.filter(status__in=["sent", "delivered", "read"])
+        return list(rows.order_by("pk").values_list("text", flat=True))
+
+    def settle(self, *, seconds: float = 60) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            inbox.drain(), sending.drain(), outbox.drain()
+            # What waits for a later try is due now: the timetables have tests of their own.
+            HelpdeskLine.objects.update(rests_until=None)
+            unfinished = Delivery.objects.filter(state__in=Delivery.UNFINISHED)
+            if not unfinished.exists() and not WebhookEvent.objects.filter(state="new").exists():
+                return
+            unfinished.filter(state="pending").update(next_attempt_at=timezone.now())
+        raise AssertionError("it does not come to rest")
+
+
+@pytest.fixture
+def chain(live_server: Any) -> Chain:
+    return Chain(live_server.url)
+
+
+def test_messages_pass_both_ways_once_and_in_order(chain: Chain) -> None:
+    questions, answers = ([f"{word} {number}" for number in range(12)] for word in ("вопрос", "ответ"))
+    for question in questions[:6]:
+        chain.anna_writes(question)
+    chain.settle()
+    for question, answer in zip(questions[6:], answers[:6], strict=True):
+        chain.anna_writes(question)
+        chain.boris_answers(answer)
+    for answer in answers[6:]:
+        chain.boris_answers(answer)
+    chain.settle()
+
+    assert chain.seen(chain.at_a(), "inbound") == questions
+    assert chain.seen(chain.at_b(), "outbound") == answers
+    assert not WebhookEvent.objects.filter(state="failed").exists()
+
+
+def test_equal_answers_stay_as_many_and_a_phone_is_on_the_card(chain: Chain) -> None:
+    chain.anna_writes("?")
+    chain.settle()
+    for _ in range(3):
+        chain.boris_answers("да")
+    chain.settle()
+
+    assert chain.seen(chain.at_b(), "outbound") == ["да"] * 3
+    contact = chain.at_a().contact
+    assert (contact.name, contact.phone, contact.external_id) == ("Анна", "79211234567", "anna")
+    assert HelpdeskChat.objects.get().client_id == contact.pk
+
+
+def test_what_is_delivered_twice_is_taken_once_on_both_sides(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    from channels_setup import outgoing
+
+    honest = outgoing.send
+
+    def doubled(request: Any, **more: Any) -> Any:
+        honest(request, **more)
+        return honest(request, **more)
+
+    monkeypatch.setattr(outgoing, "send", doubled)
+    chain.anna_writes("раз")
+    chain.anna_writes("два")
+    chain.settle()
+    chain.boris_answers("три")
+    chain.settle()
+
+    assert chain.seen(chain.at_a(), "inbound") == ["раз", "два"]
+    assert chain.seen(chain.at_b(), "outbound") == ["три"]
+
+
+def test_a_lost_answer_makes_no_second_message(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    from channels_setup import outgoing
+
+    honest, lost = outgoing.send, []
+
+    def losing(request: Any, **more: Any) -> Any:
+        answer = honest(request, **more)
+        if b"chat/addMessage" in request.url.encode() and len(lost) < 2:
+            lost.append(request.url)
+            raise outgoing.OutcomeUnknown
+        return answer
+
+    monkeypatch.setattr(outgoing, "send", losing)
+    for text in ("раз", "два", "три"):
+        chain.anna_writes(text)
+        chain.settle()
+
+    assert len(lost) == 2
+    assert chain.seen(chain.at_a(), "inbound") == ["раз", "два", "три"]
+
+
+def test_a_request_closed_at_a_is_closed_at_b_and_a_shut_window_at_b_is_told_at_a(chain: Chain) -> None:
+    TemplateFactory(api_channel=chain.b, name="order_ready")
+    chain.anna_writes("?")
+    chain.settle()
+    clock = {"type": "clock", "from": {"id": "anna"}, "hours": 25}
+    requests.post(chain.address + chain.b.webhook_path, json=clock, timeout=20)
+    chain.settle()
+
+    chain.boris_answers("Поздно")
+    chain.settle()
+    ticket = Ticket.objects.get(conversation=chain.at_a())
+    tickets.set_ticket_status(ticket.pk, status=Ticket.Status.CLOSED)
+    chain.settle()
+
+    [note] = Message.objects.filter(conversation=chain.at_a(), reason="note")
+    assert "Not sent to the client" in note.text and "{{1}}" in note.text
+    assert chain.seen(chain.at_b(), "outbound") == []
+    assert Ticket.objects.get(conversation=chain.at_b()).status == Ticket.Status.CLOSED
