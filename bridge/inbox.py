@@ -35,7 +35,7 @@ from channels_setup.providers.base import (
 )
 from templates_registry import syncing
 
-from . import account_news, conversations, corrections, doorbell, echoes, held, statuses
+from . import account_news, conversations, corrections, doorbell, echoes, erased, held, statuses
 from .helpdesk import incoming
 from .models import WebhookEvent
 from .requests_in import fail_event, raw_request
@@ -155,6 +155,7 @@ def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) 
 
 def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
     """Facts in their order; neighbours of one kind are handed on together."""
+    facts = erased.still_meant(api_channel, facts)
     lands_in = api_channel.lands_in
     messages: list[conversations.Incoming] = []
     ticks: list[StatusChanged] = []

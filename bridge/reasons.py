@@ -74,6 +74,9 @@ CATALOGUE: Mapping[str, Reason] = {
         help=Help.TEMPLATE,
     ),
     "empty": Reason(kind=Class.REFUSAL, sentence=_("There is nothing to send: the text is empty.")),
+    "person_erased": Reason(
+        kind=Class.SETTLED, sentence=_("All that was known of this person has been erased: nothing goes out to them.")
+    ),
     "too_long": Reason(
         kind=Class.REFUSAL,
         sentence=_("The text is longer than WhatsApp takes (4,096 characters). Please shorten it."),

@@ -37,6 +37,8 @@ def decide(
     conversation: Conversation, text: str, *, window: windows.WindowState, files: Sequence[Any] = ()
 ) -> Decision:
     """The decision alone, from what is stored; nothing is written. See ``hand_in``."""
+    if conversation.contact.erased_at:
+        return Decision(outcome=REFUSE, reason="person_erased")
     if not text.strip() and not files:
         return Decision(outcome=REFUSE, reason="empty")
     if len(text) > LONGEST_TEXT:
@@ -109,6 +111,8 @@ def hand_in_template(*, conversation_id: int, template_id: int, parameters: Any,
     """
     conversation = conversations.lock(conversation_id)
     now = windows.database_now()
+    if conversation.contact.erased_at:
+        return HandedIn(decision=Decision(outcome=REFUSE, reason="person_erased"))
     decision = recognising.chosen(conversation, template_id=template_id, parameters=parameters)
     if not decision.goes_out:
         return HandedIn(decision=decision)

@@ -59,9 +59,13 @@ def record(tried: Sequence[Tried], token: uuid.UUID) -> None:
     accepted = [item for item in tried if item.outcome.verdict == ACCEPTED]
     others = [item for item in tried if item.outcome.verdict != ACCEPTED]
     delivered = _delivered([item.claimed.delivery.pk for item in accepted], token) if accepted else set()
-    Attempt.objects.bulk_create([_attempt_row(item) for item in tried])
-    _accepted([item for item in accepted if item.claimed.delivery.pk in delivered])
     ours = _locked([item.claimed.delivery.pk for item in others], token) if others else set()
+    lost = [item.claimed.delivery.pk for item in tried if item.claimed.delivery.pk not in delivered | ours]
+    erased = _erased_meanwhile(lost) if lost else set()
+    Attempt.objects.bulk_create(
+        [_attempt_row(item, has_answer=item.claimed.delivery.pk not in erased) for item in tried]
+    )
+    _accepted([item for item in accepted if item.claimed.delivery.pk in delivered])
     for item in others:
         if item.claimed.delivery.pk in ours:
             _not_accepted(item, token)
@@ -90,6 +94,11 @@ def _locked(ids: Sequence[int], token: uuid.UUID) -> set[int]:
     return set(mine.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
 
 
+def _erased_meanwhile(ids: Sequence[int]) -> set[int]:
+    """Deliveries whose person was erased while the call was under way: what came back may name them."""
+    return set(Delivery.objects.filter(pk__in=ids, reason="person_erased").values_list("pk", flat=True))
+
+
 def _destination_worked(outcome: Outcome) -> bool:
     """A refusal of one message is an opinion; only a destination that cannot answer sensibly is down."""
     if outcome.code:  # it answered in its own words, and they are about us
@@ -97,7 +106,7 @@ def _destination_worked(outcome: Outcome) -> bool:
     return outcome.verdict in (ACCEPTED, PERMANENT) or outcome.reason in ("rate_limited", "internal_error")
 
 
-def _attempt_row(item: Tried) -> Attempt:
+def _attempt_row(item: Tried, *, has_answer: bool = True) -> Attempt:
     return Attempt(
         delivery=item.claimed.delivery,
         number=item.claimed.delivery.attempts,
@@ -106,7 +115,7 @@ def _attempt_row(item: Tried) -> Attempt:
         http_status=item.http_status,
         verdict=item.outcome.verdict,
         reason=item.outcome.reason,
-        answer=item.answer,
+        answer=item.answer if has_answer else "",
     )
 
 

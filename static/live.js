@@ -346,7 +346,7 @@
   });
   document.addEventListener("htmx:afterRequest", (event) => {
     if (event.detail.requestConfig.verb !== "post") return;
-    for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
+    for (const menu of document.querySelectorAll("details.menu[open], details.adds[open]")) menu.open = false;
     if (event.detail.xhr.status === 422) {
       const { sentence } = JSON.parse(event.detail.xhr.responseText);
       dispatchEvent(new CustomEvent("okno:refused", { detail: sentence }));

@@ -151,6 +151,8 @@ def clock(moment: datetime) -> str:
 
 def contact_name(contact: Contact) -> str:
     """The name, else the phone as one reads it, else the provider's id."""
+    if contact.erased_at:
+        return pgettext("client", "Erased")
     return contact.name or phone_words(contact.phone) or str(contact)
 
 

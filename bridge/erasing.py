@@ -1,0 +1,189 @@
+"""Erase a person: everything known of them goes, in all tables and on the disk; what was queued for them is not sent.
+
+Rows stay where something else stands on them (requests in a report, ticks in a count), with nothing of the person in
+them. What the provider still holds back must be processed first, or it would tell of them again; what it delivers
+once more later is known by its fingerprint (``erased``). The receipt says who, when and how much, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+from django.contrib.admin.models import LogEntry
+from django.core.files.storage import default_storage
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet
+
+from . import erased, inbox, windows
+from .models import (
+    Attachment,
+    Attempt,
+    Contact,
+    ContactNote,
+    Conversation,
+    Delivery,
+    Draft,
+    Erasure,
+    HeldReply,
+    IdempotencyKey,
+    Message,
+    RateLimit,
+    StrayStatus,
+    Ticket,
+    Upload,
+)
+
+logger = logging.getLogger(__name__)
+
+SHORT = 6  # an id shorter than this is looked for in quotes, or it would be found everywhere
+PERMISSION = "bridge.erase_contact"
+
+
+def same_person(contact: Contact) -> list[Contact]:
+    """The contact, and those of other API channels with the same phone."""
+    digits = contact.phone.lstrip("+")
+    known = Q(pk=contact.pk)
+    if len(digits) >= SHORT:
+        known |= Q(phone__in=[digits, f"+{digits}"])
+    return list(Contact.objects.filter(known).order_by("pk"))
+
+
+def erase(contact_id: int, *, by: Any) -> list[Erasure]:
+    """Erase a person wherever they are known; a receipt for each contact. A second time there is nothing to do."""
+    inbox.drain()
+    contact = Contact.objects.get(pk=contact_id)
+    receipts = [_erase(one.pk, by=by) for one in same_person(contact)]
+    return [receipt for receipt in receipts if receipt is not None]
+
+
+@transaction.atomic
+def _erase(contact_id: int, *, by: Any) -> Erasure | None:
+    chats = Conversation.objects.filter(contact=contact_id)
+    list(chats.select_for_update(no_key=True).order_by("pk").values_list("pk"))  # first of the locks
+    contact = Contact.objects.select_for_update(no_key=True).get(pk=contact_id)
+    if contact.erased_at:
+        return None
+    ids = list(
+        Message.objects.filter(conversation__in=chats).exclude(external_id="").values_list("external_id", flat=True)
+    )
+    erased.remember(contact.api_channel_id, ids)
+    counts = {
+        "deliveries": _deliveries(chats),
+        "requests received": _raw_requests(contact),
+        "files": _files(chats),
+        "messages": _messages(chats),
+        "notes": ContactNote.objects.filter(contact=contact).delete()[0],
+        "drafts": Draft.objects.filter(conversation__in=chats).delete()[0],
+        "held replies": _held(chats),
+    }
+    StrayStatus.objects.filter(api_channel=contact.api_channel_id, external_id__in=ids).delete()
+    Ticket.objects.filter(conversation__in=chats).update(subject="", first_text="")
+    chats.update(last_text="")
+    _answers_to_programs(chats)
+    for trace in traces(contact):
+        RateLimit.objects.filter(api_channel=contact.api_channel_id, key__endswith=f" {trace}").delete()
+    _admin_log(contact, chats)
+    Contact.objects.filter(pk=contact.pk).update(
+        external_id="", user_id="", phone="", name="", email="", tags=[], erased_at=windows.database_now()
+    )
+    logger.info("person erased", extra={"contact": contact.pk, "by": getattr(by, "pk", None)})
+    return Erasure.objects.create(contact=contact, by=by, counts=counts)
+
+
+def traces(contact: Contact) -> list[str]:
+    """By what a person is found in what came from outside."""
+    return [
+        trace for trace in (contact.external_id, contact.user_id, contact.phone.lstrip("+"), contact.email) if trace
+    ]
+
+
+def _deliveries(chats: QuerySet[Conversation]) -> int:
+    """What was queued is not sent; what a call under way brings back is written down nowhere: its lease is gone."""
+    deliveries = Delivery.objects.filter(conversation__in=chats)
+    Attempt.objects.filter(delivery__in=deliveries).exclude(answer="").update(answer="")
+    deliveries.filter(state__in=[*Delivery.UNFINISHED, Delivery.State.DEAD, Delivery.State.UNKNOWN]).update(
+        state=Delivery.State.CANCELLED,
+        reason="person_erased",
+        lease_token=None,
+        finished_at=windows.database_now(),
+    )
+    return deliveries.update(payload={})
+
+
+def _messages(chats: QuerySet[Conversation]) -> int:
+    messages = Message.objects.filter(conversation__in=chats)
+    messages.filter(status__in=[Message.Status.PENDING, Message.Status.SENDING, Message.Status.UNKNOWN]).update(
+        status=Message.Status.FAILED, reason="person_erased"
+    )
+    return messages.update(text="", template=None, external_id="", details={}, shown={}, reactions=[])
+
+
+def _files(chats: QuerySet[Conversation]) -> int:
+    attachments = Attachment.objects.filter(message__conversation__in=chats)
+    uploads = Upload.objects.filter(conversation__in=chats)
+    paths = {path for rows in (attachments, uploads) for path in rows.values_list("file", flat=True) if path}
+    count = attachments.delete()[0] + uploads.delete()[0]
+    transaction.on_commit(lambda: _from_disk(paths))
+    return count
+
+
+def _from_disk(paths: Iterable[str]) -> None:
+    for path in paths:
+        default_storage.delete(path)
+
+
+def _held(chats: QuerySet[Conversation]) -> int:
+    held = HeldReply.objects.filter(conversation__in=chats)
+    held.filter(state=HeldReply.State.HELD).update(state=HeldReply.State.DROPPED, finished_at=windows.database_now())
+    return held.update(text="")
+
+
+def _raw_requests(contact: Contact) -> int:
+    """Stored requests that name the person are emptied. Others named in the same request were processed long ago."""
+    needles = sorted({needle for trace in traces(contact) for needle in _spellings(trace)})
+    if not needles:
+        return 0
+    found = " OR ".join(["position(%s in body) > 0"] * len(needles))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""UPDATE bridge_webhookevent
+                SET body = ''::bytea, headers = '{{}}', query_string = '', error = '', traceback = ''
+                WHERE api_channel_id = %s AND state <> 'new' AND ({found})""",
+            [contact.api_channel_id, *needles],
+        )
+        return int(cursor.rowcount)
+
+
+def _spellings(trace: str) -> list[bytes]:
+    """As it stands in JSON, in escaped JSON and in a form."""
+    plain = [json.dumps(trace, ensure_ascii=False), json.dumps(trace)]
+    if len(trace) < SHORT:
+        return [spelling.encode() for spelling in plain]
+    return [spelling[1:-1].encode() for spelling in plain] + [quote(trace).encode()]
+
+
+def _answers_to_programs(chats: QuerySet[Conversation]) -> None:
+    """Kept answers to calls about these chats."""
+    for pk in chats.values_list("pk", flat=True):
+        IdempotencyKey.objects.filter(owner__startswith=f"chat {pk}/").delete()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "DELETE FROM bridge_idempotencykey WHERE jsonb_path_exists(answer, '$.**.chat_id ? (@ == $id)', %s)",
+                [json.dumps({"id": pk})],
+            )
+
+
+def _admin_log(contact: Contact, chats: QuerySet[Conversation]) -> None:
+    """The admin's own log names what was changed by its name."""
+    LogEntry.objects.filter(
+        content_type__app_label="bridge", content_type__model="contact", object_id=contact.pk
+    ).update(object_repr=f"№ {contact.pk}", change_message="")
+    LogEntry.objects.filter(
+        content_type__app_label="bridge",
+        content_type__model="conversation",
+        object_id__in=[str(pk) for pk in chats.values_list("pk", flat=True)],
+    ).update(change_message="")

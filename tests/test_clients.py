@@ -1,0 +1,291 @@
+"""The client beside the chat, and erasing a person altogether."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client, TestCase
+from django.utils import timezone, translation
+
+from bridge import conversations, erasing, inbox, outbox, relay, results, uploads
+from bridge.models import (
+    Attempt,
+    Contact,
+    ContactNote,
+    Conversation,
+    Delivery,
+    Draft,
+    Erasure,
+    HeldReply,
+    Message,
+    WebhookEvent,
+)
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import ACCEPTED, Outcome
+from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb, vera
+
+pytestmark = pytest.mark.django_db
+PHONE, NAME, WORDS = "79215550104", "Анна Соколова", "Мой адрес: Лиговский, 7"
+SCRIPT = {"HX-Request": "true"}
+
+
+@pytest.fixture(autouse=True)
+def in_english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
+
+
+@pytest.fixture
+def channel() -> ApiChannel:
+    return ApiChannelFactory(name="Магазин")
+
+
+def anna_writes(client: Client, channel: ApiChannel, number: int = 1, text: str = WORDS) -> None:
+    """Through the door: a raw request, worked off."""
+    event = {
+        "type": "message",
+        "id": f"wamid.{number}",
+        "from": {"id": PHONE, "name": NAME, "phone": PHONE},
+        "text": text,
+    }
+    answer = client.post(channel.webhook_path, json.dumps(event), content_type="application/json")
+    assert answer.status_code == 200
+    inbox.drain()
+
+
+@pytest.fixture
+def chat(channel: ApiChannel, client: Client) -> Conversation:
+    anna_writes(client, channel)
+    return Conversation.objects.get()
+
+
+@pytest.fixture
+def desk(chat: Conversation, client: Client) -> Client:
+    client.force_login(boris(chat.chat_channel))
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    return client
+
+
+# --- beside the chat -------------------------------------------------------------------------------------
+
+
+def test_notes_and_tags_are_put_on_the_person_and_come_with_the_news(desk: Client, chat: Conversation) -> None:
+    known = desk.get(f"/chats/news/?chat={chat.pk}").json()["thread"]["version"]
+
+    desk.post(f"/chats/{chat.pk}/client/notes/", {"note": "Забирает сама, по утрам"}, headers=SCRIPT)
+    for word in ("постоянный", "Постоянный", "  само\tвывоз ", ""):
+        desk.post(f"/chats/{chat.pk}/client/tags/", {"add": word}, headers=SCRIPT)
+
+    pane = desk.get(f"/chats/news/?chat={chat.pk}&thread={known}").json()["thread"]["client"]
+    assert "Забирает сама" in pane and "boris" in pane and "само вывоз" in pane
+    chat.contact.refresh_from_db()
+    assert chat.contact.tags == ["постоянный", "само вывоз"]
+    desk.post(f"/chats/{chat.pk}/client/tags/", {"drop": "постоянный"}, headers=SCRIPT)
+    chat.contact.refresh_from_db()
+    assert chat.contact.tags == ["само вывоз"]
+
+
+def test_only_ones_own_note_is_taken_away(desk: Client, chat: Conversation) -> None:
+    mine = ContactNote.objects.create(contact=chat.contact, author=boris(), text="моё")
+    hers = ContactNote.objects.create(contact=chat.contact, author=vera(), text="её")
+
+    for note in (mine, hers):
+        desk.post(f"/chats/{chat.pk}/client/notes/{note.pk}/drop/", headers=SCRIPT)
+
+    assert list(ContactNote.objects.all()) == [hers]
+
+
+def test_the_pane_shows_the_values_said_in_templates(desk: Client, chat: Conversation) -> None:
+    variables = [{"key": "1", "label": "Имя клиента"}, {"key": "2", "label": "Номер заказа"}]
+    template = TemplateFactory(api_channel=chat.api_channel, variables=variables)
+    for number in ("№ 42", "№ 43"):
+        relay.hand_in_template(
+            conversation_id=chat.pk, template_id=template.pk, parameters=["Анна", number], author=boris()
+        )
+
+    pane = desk.get(f"/chats/{chat.pk}/").content.decode()
+
+    assert "<dt>Номер заказа</dt><dd>№ 43</dd>" in pane and "№ 42</dd>" not in pane
+
+
+def test_gleb_can_do_none_of_it(chat: Conversation, client: Client) -> None:
+    client.force_login(gleb())
+
+    for path in ("notes/", "tags/", "notes/1/drop/", "erase/"):
+        assert client.post(f"/chats/{chat.pk}/client/{path}", {"note": "x", "add": "x"}).status_code in (403, 404)
+    assert not ContactNote.objects.exists()
+
+
+# --- erased ----------------------------------------------------------------------------------------------
+
+
+def everything() -> str:
+    """Every row of every table of ours as text, and raw bodies as what they say."""
+    found = []
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names():
+            if table.startswith(("bridge_", "django_admin_log", "channels_setup_", "templates_registry_")):
+                cursor.execute(f"SELECT t::text FROM {table} t")
+                found += [row[0] for row in cursor.fetchall()]
+        cursor.execute("SELECT body FROM bridge_webhookevent")
+        found += [bytes(row[0]).decode() for row in cursor.fetchall()]
+    return "\n".join(found)
+
+
+@pytest.fixture
+def full(chat: Conversation, client: Client, tmp_path: Path, settings: Any) -> Conversation:
+    """Anna in every place that knows of her."""
+    settings.MEDIA_ROOT = tmp_path
+    author = boris(chat.chat_channel)
+    sent = relay.hand_in(conversation_id=chat.pk, text=f"Едем на {WORDS}", author=author).message
+    delivery = Delivery.objects.get(message=sent, kind="message")
+    Attempt.objects.create(
+        delivery=delivery, number=1, started_at=timezone.now(), duration_ms=5, verdict="retry", answer=f"to {PHONE}"
+    )
+    Draft.objects.create(conversation=chat, user=author, text=WORDS, details={"why": WORDS})
+    ContactNote.objects.create(contact=chat.contact, author=author, text=WORDS)
+    Contact.objects.update(tags=[NAME], email="anna@example.com")
+    HeldReply.objects.create(conversation=chat, author=author, text=WORDS, drop_at=timezone.now() + timedelta(days=1))
+    Message.objects.filter(pk=sent.pk if sent else 0).update(
+        template={"name": "x", "parameters": [NAME]}, details={"title": PHONE}, shown={"former": [WORDS]}
+    )
+    conversations.notice(chat, "contact_changed", before=PHONE, after=PHONE)
+    upload = uploads.keep(chat, SimpleUploadedFile(f"{NAME}.pdf", b"%PDF-1"), author=author)
+    Message.objects.filter(direction="inbound").get().attachments.create(file=upload.file.name, name=NAME)
+    client.force_login(author)
+    client.post(f"/chats/{chat.pk}/send/", {"text": WORDS, "key": "abcdefgh1234"}, headers=SCRIPT)
+    return chat
+
+
+def erased(chat: Conversation) -> list[Erasure]:
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        return erasing.erase(chat.contact_id, by=vera())
+
+
+def test_nothing_of_an_erased_person_is_left_anywhere(full: Conversation, tmp_path: Path) -> None:
+    for trace in (PHONE, NAME, "Лиговский", "anna@example.com", "wamid.1"):
+        assert trace in everything(), trace
+
+    receipt = erased(full)[0]
+
+    for trace in (PHONE, NAME, "Лиговский", "anna@example.com", "wamid.1"):
+        assert trace not in everything(), trace
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert receipt.by == vera() and receipt.counts["messages"] == 4 and receipt.counts["files"] == 2
+
+
+def test_what_was_queued_for_an_erased_person_is_not_sent(full: Conversation) -> None:
+    erased(full)
+
+    assert outbox.drain() == 0
+    assert set(Delivery.objects.values_list("state", flat=True)) == {Delivery.State.CANCELLED}
+    again = relay.hand_in(conversation_id=full.pk, text="Ещё", author=boris())
+    assert again.decision.reason == "person_erased" and again.message is None
+
+
+def test_a_call_under_way_writes_nothing_of_them_back(full: Conversation) -> None:
+    Delivery.objects.update(next_attempt_at=timezone.now())
+    claimed = outbox.claim(token := uuid.uuid4(), limit=5)
+    assert claimed
+
+    erased(full)
+    results.record(
+        [
+            results.Tried(
+                claimed=item,
+                outcome=Outcome(verdict=ACCEPTED, external_id=f"wamid.{PHONE}"),
+                started_at=timezone.now(),
+                duration_ms=1,
+                http_status=200,
+                answer=PHONE,
+            )
+            for item in claimed
+        ],
+        token,
+    )
+
+    assert PHONE not in everything()
+
+
+def test_a_second_erasure_does_nothing(full: Conversation) -> None:
+    erased(full)
+    before = everything()
+
+    assert erased(full) == []
+
+    assert everything() == before
+
+
+def test_what_the_provider_delivers_again_brings_nobody_back(
+    full: Conversation, client: Client, channel: ApiChannel
+) -> None:
+    erased(full)
+
+    anna_writes(client, channel)
+    assert Contact.objects.count() == 1 and Message.objects.filter(text=WORDS).count() == 0
+    anna_writes(client, channel, number=2, text="Я снова здесь")
+
+    assert Contact.objects.count() == 2
+    assert Message.objects.get(text="Я снова здесь").conversation_id != full.pk
+    assert WebhookEvent.objects.filter(state="failed").count() == 0
+
+
+def test_others_in_the_same_channel_keep_everything(full: Conversation, client: Client, channel: ApiChannel) -> None:
+    event = {"type": "message", "id": "igor.1", "from": {"id": "79210000001", "name": "Игорь"}, "text": "Счёт?"}
+    client.post(channel.webhook_path, json.dumps(event), content_type="application/json")
+    inbox.drain()
+
+    erased(full)
+
+    assert "Игорь" in everything() and Message.objects.filter(text="Счёт?").exists()
+    assert b"igor.1" in bytes(WebhookEvent.objects.latest("pk").body)
+
+
+def test_the_same_phone_is_erased_on_every_channel(full: Conversation, client: Client) -> None:
+    other = ApiChannelFactory(name="Склад")
+    anna_writes(client, other, number=7)
+
+    assert len(erased(full)) == 2
+
+    assert PHONE not in everything()
+
+
+def test_only_who_may_erases_and_only_when_sure(full: Conversation, client: Client) -> None:
+    address = f"/chats/{full.pk}/client/erase/"
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    client.force_login(boris())
+    assert client.get(address).status_code == 403
+    assert "Erase this person" not in client.get(f"/chats/{full.pk}/").content.decode()
+    client.force_login(vera())
+    assert "Erase this person" in client.get(f"/chats/{full.pk}/").content.decode()
+    assert NAME in client.get(address).content.decode()
+
+    assert client.post(address).status_code == 422
+    assert not Erasure.objects.exists()
+    assert client.post(address, {"sure": full.contact_id}).status_code == 302
+
+    page = client.get(f"/chats/{full.pk}/").content.decode()
+    assert ">Erased<" in page and NAME not in page
+    assert Erasure.objects.get().by == vera()
+
+
+def test_the_command_says_first_whom_it_would_erase(full: Conversation) -> None:
+    out = StringIO()
+    call_command("erase", str(full.contact_id), stdout=out)
+    assert "would erase contact" in out.getvalue() and not Erasure.objects.exists()
+
+    call_command("erase", str(full.contact_id), "--yes", stdout=out)
+    call_command("erase", str(full.contact_id), "--yes", stdout=out)
+
+    assert Erasure.objects.count() == 1
+    assert "erased already" in out.getvalue() and NAME not in out.getvalue()
