@@ -84,6 +84,11 @@ def _lock(function: str, number: int) -> bool:
         return bool(cursor.fetchone()[0])
 
 
+# As read in this run, with the time of the channel's last failure then: after a failure they are read anew, so that
+# what an admin has mended (a token that ran out) is not tried with the old settings once more.
+Accounts = dict[int, tuple[datetime | None, Account]]
+
+
 def drain() -> int:
     """Hand over until nothing is due or the time is up; how many tries were made.
 
@@ -92,7 +97,7 @@ def drain() -> int:
     token = uuid.uuid4()
     until = time.monotonic() + RUN_SECONDS
     made = 0
-    accounts: dict[int, Account] = {}
+    accounts: Accounts = {}
     made += _try_suspects(token, accounts)
     running: set[Future[Tried]] = set()
     with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="outbox") as pool:
@@ -124,7 +129,7 @@ def _waited_for_a_limit(until: float) -> bool:
     return True
 
 
-def _try_suspects(token: uuid.UUID, accounts: dict[int, Account]) -> int:
+def _try_suspects(token: uuid.UUID, accounts: Accounts) -> int:
     """One after another, with nothing else under way in this process that could die with it."""
     until, made = time.monotonic() + SUSPECTS_SECONDS, 0
     while time.monotonic() < until and (claimed := claim(token, limit=1, suspects=True)):
@@ -134,17 +139,20 @@ def _try_suspects(token: uuid.UUID, accounts: dict[int, Account]) -> int:
     return made
 
 
-def _account(accounts: dict[int, Account], delivery: Delivery) -> Account:
+def _account(accounts: Accounts, delivery: Delivery) -> Account:
     """Channel settings are read once a run: a change takes effect within RUN_SECONDS."""
-    if delivery.api_channel_id not in accounts:
-        accounts[delivery.api_channel_id] = delivery.api_channel.account()
-    return accounts[delivery.api_channel_id]
+    channel = delivery.api_channel
+    failed_at, account = accounts.get(channel.pk, (None, None))
+    if account is None or failed_at != channel.last_error_at:
+        account = channel.account()
+        accounts[channel.pk] = (channel.last_error_at, account)
+    return account
 
 
 # --- admit -------------------------------------------------------------------------------------------
 
 
-def _admitted(claimed: Sequence[Claimed], token: uuid.UUID, accounts: dict[int, Account]) -> list[Claimed]:
+def _admitted(claimed: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) -> list[Claimed]:
     """Those that may go out now.
 
     The second look at the window, at the template, at tries that were cut off, and last at the channel's limits.
@@ -159,12 +167,14 @@ def _admitted(claimed: Sequence[Claimed], token: uuid.UUID, accounts: dict[int, 
     admitted = []
     for item in claimed:
         delivery = item.delivery
-        if delivery.free_text and delivery.conversation_id in shut:
+        too_late = delivery.free_text and delivery.conversation_id in shut
+        not_sendable = templates.get(delivery.pk, {}).get("id") in asleep
+        if item.interrupted and (too_late or not_sendable or not results.may_repeat(delivery)):
+            results.settle_unknown(delivery, token)  # what may have been sent is not taken back
+        elif too_late:
             results.cancel(delivery.pk, token=token, reason="window_shut_before_sending")
-        elif templates.get(delivery.pk, {}).get("id") in asleep:
+        elif not_sendable:
             results.cancel(delivery.pk, token=token, reason="template_not_sendable")
-        elif item.interrupted and not results.may_repeat(delivery):
-            results.settle_unknown(delivery, token)
         elif item.interrupted and results.is_worn_out(delivery):
             results.give_up(delivery, token, reason="gave_up")
         else:
@@ -180,7 +190,7 @@ def _admitted(claimed: Sequence[Claimed], token: uuid.UUID, accounts: dict[int, 
     return admitted
 
 
-def _rates(delivery: Delivery, accounts: dict[int, Account]) -> tuple[Rate, ...]:
+def _rates(delivery: Delivery, accounts: Accounts) -> tuple[Rate, ...]:
     account = _account(accounts, delivery)
     if delivery.kind == Delivery.Kind.EVENT:
         return set_rate(account)

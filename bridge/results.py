@@ -236,13 +236,18 @@ def give_up(delivery: Delivery, token: uuid.UUID, *, reason: str, told: Mapping[
         _fail_message(delivery.message, reason, told)
 
 
+@transaction.atomic
 def settle_unknown(delivery: Delivery, token: uuid.UUID) -> None:
+    """Nobody knows what became of a try, unless a status told it meanwhile: one may come before the call is over."""
     Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
         state=Delivery.State.UNKNOWN, reason="outcome_unknown", finished_at=timezone.now(), lease_token=None
     )
     if delivery.message_id:
         message = Message.objects.select_for_update(no_key=True).get(pk=delivery.message_id)
-        if Message.RANK[message.status] < Message.RANK[Message.Status.UNKNOWN]:
+        if Message.RANK[message.status] > Message.RANK[Message.Status.UNKNOWN]:
+            unsure = Delivery.objects.filter(pk=delivery.pk, state=Delivery.State.UNKNOWN)
+            unsure.update(state=Delivery.State.DELIVERED, reason="")
+        elif Message.RANK[message.status] < Message.RANK[Message.Status.UNKNOWN]:
             message.status, message.status_at, message.reason = (
                 Message.Status.UNKNOWN,
                 timezone.now(),

@@ -248,7 +248,44 @@ def test_where_the_operator_is_to_be_asked_an_unknown_outcome_waits_for_them(
     assert reply.status == "delivered"
 
 
+@pytest.mark.usefixtures("impatient")
+def test_a_status_that_comes_while_the_answer_does_not_settles_the_delivery(
+    api_channel: ApiChannel, receiver: Receiver
+) -> None:
+    ApiChannel.objects.update(on_unknown=UnknownPolicy.ASK)
+    receiver.answer("/hook", delay=0.6, times=1)
+    reply = boris_answers(anna_writes(api_channel))
+    token = uuid.uuid4()
+    [claimed] = outbox.claim(token, limit=1)
+    tried = outbox.attempt(claimed, api_channel.account())
+
+    statuses.change_statuses(api_channel, [StatusChanged(status="delivered", message_id=reply.pk)])
+    results.record([tried], token)
+
+    reply.refresh_from_db()
+    delivery = Delivery.objects.get()
+    assert reply.status == "delivered"
+    assert (delivery.state, delivery.reason, delivery.lease_token) == ("delivered", "", None)
+    assert not Message.objects.filter(direction=Message.Direction.NOTICE).exists()
+
+
 # --- the window, looked at again -------------------------------------------------------------------------
+
+
+def test_a_try_that_was_cut_off_is_not_taken_back_when_its_window_shuts(
+    api_channel: ApiChannel, receiver: Receiver
+) -> None:
+    reply = boris_answers(anna_writes(api_channel))
+    outbox.claim(uuid.uuid4(), limit=1)  # by a worker that dies
+    Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+    ServiceWindow.objects.update(opened_at=F("opened_at") - timedelta(hours=24), expires_at=timezone.now())
+
+    outbox.drain()
+
+    reply.refresh_from_db()
+    assert receiver.requests == []
+    assert (reply.status, Delivery.objects.get().state) == ("unknown", "unknown")
+    assert not Draft.objects.exists()
 
 
 def test_a_reply_does_not_outlive_its_window(api_channel: ApiChannel, receiver: Receiver) -> None:
