@@ -1,0 +1,468 @@
+"""The main job again, over WhatsApp Cloud: real HTTP, a real worker, and a twin of Meta at the other end.
+
+Anna writes on her phone, Boris answers at the desk. The twin takes and refuses by Meta's rules, not by ours.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db.models import F
+from django.utils import timezone
+
+from bridge import relay
+from bridge.models import Conversation, Delivery, Message, ServiceWindow, WebhookEvent
+from bridge.tasks import drain_outbox
+from channels_setup.models import ApiChannel
+from channels_setup.setting_up import add_api_channel
+from templates_registry import syncing
+from templates_registry.models import Status, Template
+from tests.factories import ChatChannelFactory, boris, vera
+from tests.twins.behaviour import Behaviour
+from tests.twins.meta import Meta
+from tests.twins.phones import Phone
+from tests.worker import Worker
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ANNA = "447700900101"
+
+
+@dataclass
+class Shop:
+    channel: ApiChannel
+    meta: Meta
+    worker: Worker
+    operator: Any
+
+    @property
+    def anna(self) -> Phone:
+        return self.meta.phone(ANNA, name="Анна Петрова")
+
+    def anna_writes(self, text: str, **more: Any) -> Message:
+        """Her message, once it is in the chat."""
+        wamid = self.anna.writes(text, **more)
+        return once(lambda: Message.objects.filter(external_id=wamid).first())
+
+    def boris_answers(self, text: str) -> Message:
+        handed_in = relay.hand_in(conversation_id=self.chat.pk, text=text, author=self.operator, keep_draft=True)
+        assert handed_in.message, handed_in.decision.reason
+        return handed_in.message
+
+    def boris_sends(self, template: Template, *values: str) -> Message:
+        handed_in = relay.hand_in_template(
+            conversation_id=self.chat.pk, template_id=template.pk, parameters=list(values), author=self.operator
+        )
+        assert handed_in.message, handed_in.decision.reason
+        return handed_in.message
+
+    @property
+    def chat(self) -> Conversation:
+        return Conversation.objects.get()
+
+    def shown(self, client: Any) -> str:
+        client.force_login(self.operator)
+        return str(client.get(f"/chats/{self.chat.pk}/").content.decode())
+
+    def a_day_later(self) -> None:
+        """For the twin and for the portal."""
+        self.meta.later(hours=25)
+        by = timedelta(hours=25)
+        ServiceWindow.objects.update(opened_at=F("opened_at") - by, expires_at=F("expires_at") - by)
+
+    def try_again(self) -> None:
+        """What waits for its next try is due now."""
+        Delivery.objects.filter(state="pending").update(next_attempt_at=timezone.now())
+        drain_outbox.delay()
+
+    def settle(self) -> None:
+        self.meta.quiet()
+        self.worker.settle()
+
+
+@pytest.fixture
+def shop(live_server: Any, worker: Worker) -> Iterator[Shop]:
+    with Meta(seed=1, own_media_host=False, behaviour=Behaviour(retry_seconds=0.1, gather_seconds=0.2)) as meta:
+        told = {
+            "phone_number_id": meta.phone_number_id,
+            "waba_id": meta.waba_id,
+            "access_token": meta.access_token,
+            "app_secret": meta.postman.app_secret,
+            "verify_token": meta.verify_token,
+            "base_url": meta.url,
+        }
+        chat_channel = ChatChannelFactory()
+        channel = add_api_channel(
+            kind="whatsapp_cloud", name="WhatsApp", chat_channel=chat_channel, settings=told, tracks=[]
+        )
+        assert meta.connect(live_server.url + channel.webhook_path)
+        yield Shop(channel=channel, meta=meta, worker=worker, operator=boris(chat_channel))
+
+
+def once(question: Callable[[], Any], *, seconds: float = 15) -> Any:
+    """The answer, as soon as it is true."""
+    until = time.monotonic() + seconds
+    while not (found := question()):
+        assert time.monotonic() < until, "it did not come true"
+        time.sleep(0.05)
+    return found
+
+
+def becomes(message: Message, *statuses: str) -> Message:
+    """The message, once it has one of these statuses."""
+    return once(lambda: Message.objects.filter(pk=message.pk, status__in=statuses).first())
+
+
+# --- to and fro ------------------------------------------------------------------------------------------
+
+
+def test_anna_writes_boris_answers_and_the_ticks_move(shop: Shop, client: Any) -> None:
+    shop.anna_writes("Здравствуйте! Сапоги 38/39 есть? 👢")
+
+    answer = shop.boris_answers("Есть, приезжайте 🙌")
+
+    becomes(answer, "delivered")
+    assert [sent.text for sent in shop.anna.received] == ["Есть, приезжайте 🙌"]
+    shop.anna.reads()
+    becomes(answer, "read")
+    page = shop.shown(client)
+    assert "Сапоги 38/39 есть? 👢" in page
+    assert "Анна Петрова" in page
+
+
+def test_the_window_is_shut_and_a_template_goes_out_filled(shop: Shop) -> None:
+    shop.meta.add_template("order_ready", body="Здравствуйте, {{1}}! Ваш заказ {{2}} готов к выдаче.")
+    syncing.sync(shop.channel)
+    shop.anna_writes("Когда?")
+    shop.a_day_later()
+
+    refused = relay.hand_in(conversation_id=shop.chat.pk, text="Простите, задержались", author=shop.operator)
+    sent = shop.boris_sends(Template.objects.get(), "Анна", "№ 42")
+
+    assert refused.decision.reason == "window_shut"
+    becomes(sent, "delivered")
+    assert [got.text for got in shop.anna.received] == ["Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче."]
+    assert shop.meta.sent[0].kind == "template"
+
+
+def test_buttons_and_header_of_a_template_are_filled_as_meta_wants_them(shop: Shop) -> None:
+    components = [
+        {"type": "HEADER", "format": "TEXT", "text": "Заказ {{1}}", "example": {"header_text": ["42"]}},
+        {"type": "BODY", "text": "Готов, {{1}}, ждёт вас.", "example": {"body_text": [["Анна"]]}},
+        {
+            "type": "BUTTONS",
+            "buttons": [
+                {"type": "URL", "text": "Путь", "url": "https://x.example/{{1}}", "example": ["https://x.example/1"]},
+                {"type": "QUICK_REPLY", "text": "Отменить"},
+            ],
+        },
+    ]
+    shop.meta.add_template("rich", components=components)
+    syncing.sync(shop.channel)
+    shop.anna_writes("?")
+    template = Template.objects.get()
+
+    handed_in = relay.hand_in_template(
+        conversation_id=shop.chat.pk,
+        template_id=template.pk,
+        parameters={"header.1": "№ 42", "1": "Анна", "button.0": "a42"},
+        author=shop.operator,
+    )
+    assert handed_in.message, handed_in.decision
+
+    becomes(handed_in.message, "delivered")
+    assert shop.anna.received[0].text == (
+        "Заказ № 42\nГотов, Анна, ждёт вас.\n[Путь](https://x.example/a42)\n[Отменить]"
+    )
+    wamid = shop.anna.presses("Отменить", of=shop.anna.received[0].id)
+    pressed = once(lambda: Message.objects.filter(external_id=wamid).first())
+    assert pressed.text == "Отменить"
+    assert pressed.quoted == handed_in.message
+
+
+# --- what Meta refuses -----------------------------------------------------------------------------------
+
+
+def test_meta_says_the_window_is_shut_though_our_clock_says_open(shop: Shop, client: Any) -> None:
+    shop.anna_writes("?")
+    shop.meta.later(hours=24)
+
+    answer = shop.boris_answers("Мы думали, ещё можно")
+
+    failed = becomes(answer, "failed")
+    assert failed.details["code"] == "131047"
+    assert "131047" in shop.shown(client)
+    assert shop.anna.received == []
+
+
+@pytest.mark.parametrize("tell", ["answer", "status", "both"])
+def test_a_failure_shows_its_code_in_the_chat_however_it_is_told(shop: Shop, client: Any, tell: str) -> None:
+    shop.anna_writes("?")
+    shop.meta.behave(fail=131026, tell=tell)
+
+    answer = shop.boris_answers("Алло?")
+
+    failed = becomes(answer, "failed")
+    shop.settle()
+    assert failed.details["code"] == "131026"
+    page = shop.shown(client)
+    assert "131026" in page
+    assert "Message undeliverable" in page
+    assert len([called for called in shop.meta.called if called.method == "POST"]) == 1
+
+
+def test_one_contacts_limit_holds_up_that_contact_alone(shop: Shop) -> None:
+    oleg = shop.meta.phone("447700900102", name="Олег")
+    shop.anna_writes("?")
+    annas = shop.chat
+    shop.meta.behave(reject=131056, times=1)
+    waits = relay.hand_in(conversation_id=annas.pk, text="Анне", author=shop.operator).message
+    assert waits
+    once(lambda: Delivery.objects.filter(message=waits, attempts=1, state="pending").exists())
+
+    oleg.writes("А мне?")
+    olegs = once(lambda: Conversation.objects.exclude(pk=annas.pk).first())
+    goes = relay.hand_in(conversation_id=olegs.pk, text="Олегу", author=shop.operator).message
+    assert goes
+
+    becomes(goes, "delivered")
+    assert Message.objects.get(pk=waits.pk).status in ("pending", "sending")
+    shop.try_again()
+    becomes(waits, "delivered")
+    assert [sent.text for sent in shop.meta.sent] == ["Олегу", "Анне"]
+
+
+def test_a_token_that_ran_out_pauses_with_everything_kept_and_a_new_one_resumes(shop: Shop) -> None:
+    from channels_setup import account_settings
+
+    shop.anna_writes("?")
+    shop.meta.access_token = "EAAnew"
+    answer = shop.boris_answers("Дойдёт")
+    once(lambda: ApiChannel.objects.get().state == "paused")
+    assert shop.meta.sent == []
+
+    channel = ApiChannel.objects.get()
+    account_settings.take(channel, account_settings.checked(channel, {"access_token": "EAAnew"}))
+    shop.try_again()
+
+    becomes(answer, "delivered")
+    assert ApiChannel.objects.get().state == "live"
+
+
+# --- what nobody knows -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["cut", "half", "html"])
+def test_an_unknown_outcome_is_settled_by_its_status_and_never_sent_again(shop: Shop, how: str) -> None:
+    shop.anna_writes("?")
+    shop.meta.behave(answer=how, times=1)
+    shop.meta.behave(delay_statuses=0.5)
+
+    answer = shop.boris_answers("Один раз")
+
+    becomes(answer, "delivered")
+    shop.try_again()
+    shop.settle()
+    assert [sent.text for sent in shop.anna.received] == ["Один раз"]
+    delivery = Delivery.objects.get(message=answer)
+    assert (delivery.state, delivery.key) == ("delivered", shop.anna.received[0].key)
+    assert Message.objects.get(pk=answer.pk).external_id == shop.anna.received[0].id
+
+
+def test_a_status_that_overtakes_the_cut_settles_it_too(shop: Shop) -> None:
+    shop.anna_writes("?")
+    shop.meta.behave(answer="cut", statuses_first=True, statuses="delivered", times=1)
+
+    answer = shop.boris_answers("Один раз")
+
+    becomes(answer, "delivered")
+    once(lambda: not Delivery.objects.filter(state="sending").exists())
+    shop.settle()
+    assert Message.objects.get(pk=answer.pk).status == "delivered"
+    assert Delivery.objects.get(message=answer).state == "delivered"
+
+
+def test_what_surely_did_not_arrive_is_sent_again_and_arrives_once(shop: Shop) -> None:
+    shop.anna_writes("?")
+    shop.meta.behave(answer="500", times=1)
+
+    answer = shop.boris_answers("Со второго раза")
+    once(lambda: Delivery.objects.filter(message=answer, attempts=1, state="pending").exists())
+    shop.try_again()
+
+    becomes(answer, "delivered")
+    assert [sent.text for sent in shop.anna.received] == ["Со второго раза"]
+
+
+def test_a_status_that_comes_before_its_message_has_an_id_is_not_lost(shop: Shop) -> None:
+    shop.anna_writes("?")
+    shop.meta.behave(statuses_first=True, statuses="delivered")
+
+    answer = shop.boris_answers("Быстрее ответа")
+
+    becomes(answer, "delivered")
+    shop.settle()
+    assert Message.objects.get(pk=answer.pk).status == "delivered"
+
+
+# --- webhooks as they come -------------------------------------------------------------------------------
+
+
+def test_doubled_and_shuffled_webhooks_are_each_there_once_and_in_order(shop: Shop) -> None:
+    shop.meta.behave(double=1, reorder=5, batch=2, gather_seconds=1)
+    start = shop.meta.now() - 600
+    said = [f"строка {number}" for number in range(15)]
+
+    for number, text in enumerate(said):
+        shop.anna.writes(text, at=start + number)
+    shop.settle()
+
+    stored = Message.objects.order_by("provider_time", "pk").values_list("text", flat=True)
+    assert list(stored) == said
+    assert Conversation.objects.count() == 1
+    window = ServiceWindow.objects.get()
+    assert abs((window.expires_at - timedelta(hours=24)).timestamp() - (start + 14)) < 2
+
+
+def test_statuses_in_any_order_end_at_the_furthest(shop: Shop) -> None:
+    shop.anna_writes("?")
+    shop.meta.behave(statuses="read,sent,delivered", reorder=3, gather_seconds=1)
+
+    answer = shop.boris_answers("Прочитали")
+
+    becomes(answer, "read")
+    shop.settle()
+    assert Message.objects.get(pk=answer.pk).status == "read"
+
+
+def test_a_forged_webhook_leaves_no_trace_and_the_right_one_comes_through(shop: Shop) -> None:
+    for how in ("wrong", "none", "sha1"):
+        shop.meta.behave(sign=how, times=1)
+        shop.anna_writes(f"подпись {how}")
+
+    shop.settle()
+    assert [posted.status for posted in shop.meta.postman.posted] == [403, 200] * 3
+    assert WebhookEvent.objects.count() == 3
+    assert Message.objects.count() == 3
+
+
+def test_a_batch_of_many_writers_is_each_in_their_own_chat(shop: Shop) -> None:
+    shop.meta.behave(batch=60, gather_seconds=5)
+
+    for number in range(60):
+        shop.meta.phone(f"4477009002{number % 20:02}", name=f"Клиент {number % 20}").writes(f"{number}")
+    shop.settle()
+
+    assert [posted.status for posted in shop.meta.postman.posted] == [200]
+    assert Message.objects.count() == 60
+    assert Conversation.objects.count() == 20
+    for chat in Conversation.objects.all():
+        texts = [int(text) for text in chat.messages.order_by("pk").values_list("text", flat=True)]
+        assert texts == sorted(texts) and len(texts) == 3
+
+
+# --- more than words -------------------------------------------------------------------------------------
+
+
+def test_a_reaction_an_edit_and_a_message_taken_back_stand_with_their_message(shop: Shop, client: Any) -> None:
+    first, second = shop.anna_writes("Сапоги красные?"), shop.anna_writes("Лишнее")
+    answer = becomes(shop.boris_answers("Красные"), "delivered")
+
+    shop.anna.reacts("👍", to=shop.anna.received[0].id)
+    shop.anna.edits(first.external_id, "Сапоги синие?")
+    shop.anna.revokes(second.external_id)
+    shop.settle()
+
+    assert Message.objects.get(pk=answer.pk).reactions == [{"by": "client", "emoji": "👍"}]
+    assert Message.objects.get(pk=first.pk).text == "Сапоги синие?"
+    assert Message.objects.get(pk=second.pk).shown.get("revoked_at")
+    assert Message.objects.count() == 3
+    assert "Сапоги синие?" in shop.shown(client)
+
+
+def test_a_place_a_card_and_a_choice_can_be_read(shop: Shop, client: Any) -> None:
+    shop.anna.sends_location(55.779491, 37.588823, name="Пункт выдачи")
+    shop.anna.sends_card("Вера Белова", "+44 7700 900103")
+    shop.anna.chooses("Завтра", of="wamid.unknown", kind="list_reply")
+    shop.anna.sends_unsupported()
+    shop.settle()
+
+    page = shop.shown(client)
+    for piece in ("55.779491", "Пункт выдачи", "Вера Белова", "+44 7700 900103", "Завтра"):
+        assert piece in page
+    assert Message.objects.count() == 4
+    assert ServiceWindow.objects.filter(state="open").count() == 1
+
+
+def test_an_answer_from_the_shops_own_phone_is_ours_and_opens_no_window(shop: Shop) -> None:
+    shop.anna_writes("?")
+    shop.a_day_later()
+
+    wamid = shop.meta.echo(shop.anna, "Ответил с телефона")
+
+    echo = once(lambda: Message.objects.filter(external_id=wamid).first())
+    shop.settle()
+    assert (echo.direction, echo.text) == (Message.Direction.OUTBOUND, "Ответил с телефона")
+    assert not Delivery.objects.filter(message=echo).exists()
+    assert shop.meta.sent == []
+    refused = relay.hand_in(conversation_id=shop.chat.pk, text="?", author=shop.operator)
+    assert refused.decision.reason == "window_shut"
+
+
+def test_who_hides_the_number_is_answered_by_the_user_id_and_stays_one_contact(shop: Shop) -> None:
+    mia = shop.meta.phone("12025550143", name="Mia", username="@mia", hides_number=True)
+    mia.writes("Hi")
+    once(lambda: Message.objects.exists())
+
+    becomes(shop.boris_answers("Hello, Mia"), "delivered")
+    mia.hides_number = False
+    mia.writes("Here is my number")
+    shop.settle()
+
+    assert [sent.body.get("recipient") for sent in mia.received] == [mia.user_id]
+    contact = shop.chat.contact
+    assert (contact.user_id, contact.phone) == (mia.user_id, "+12025550143")
+    assert Message.objects.filter(direction=Message.Direction.INBOUND, conversation=shop.chat).count() == 2
+
+
+def test_a_new_number_is_told_and_answers_go_there(shop: Shop) -> None:
+    shop.anna_writes("Меняю номер")
+    chat = shop.chat
+
+    anna = shop.anna
+    anna.changes_number("447700900111")
+    shop.settle()
+    becomes(shop.boris_answers("Записали"), "delivered")
+
+    assert shop.chat == chat
+    assert anna.received[0].body["to"] == "+447700900111"
+
+
+# --- the account -----------------------------------------------------------------------------------------
+
+
+def test_templates_follow_metas_list_and_its_word(shop: Shop) -> None:
+    row = shop.meta.add_template("autumn", body="Осень, {{1}}, пришла.")
+    for number in range(3):
+        shop.meta.add_template(f"other_{number}", body="Да.")
+    syncing.sync(shop.channel)
+    assert Template.objects.count() == 4
+
+    shop.meta.review(row, "PAUSED", other_info={"title": "FIRST_PAUSE", "description": "Paused for 3 hours."})
+    once(lambda: Template.objects.get(name="autumn").status == Status.PAUSED)
+    shop.meta.grade(row, "RED")
+    shop.settle()
+
+    assert Template.objects.get(name="autumn").status == Status.PAUSED
+
+
+def test_vera_checks_the_account(shop: Shop, client: Any) -> None:
+    client.force_login(vera())
+
+    page = client.get(f"/admin/channels_setup/apichannel/{shop.channel.pk}/change/").content.decode()
+
+    assert shop.meta.access_token not in page
+    assert shop.meta.postman.app_secret not in page
