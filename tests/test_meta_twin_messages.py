@@ -100,6 +100,14 @@ def test_a_code_is_told_in_the_answer_in_a_status_or_both(meta: Meta, receiver: 
     assert refused[0].json()["error"].keys() >= {"message", "type", "code", "error_data", "fbtrace_id"}
 
 
+def test_a_refusal_may_come_under_any_http_status(meta: Meta, anna: Phone) -> None:
+    meta.behave(reject=131056, reject_status=200)
+
+    answer = send(meta)
+
+    assert (answer.status_code, code(answer)) == (200, 131056)
+
+
 def test_too_quickly_to_one_contact(meta: Meta, anna: Phone) -> None:
     meta.behave(pair_burst=3, pair_seconds=600)
 

@@ -432,11 +432,6 @@ def test_an_answer_at_the_limit(
     assert keys == [1, 2]
 
 
-@pytest.mark.fault("C37", "200 with an error in the JSON is a failure by the provider's rule")
-def test_an_error_in_a_good_answer() -> None:
-    pytest.skip("no provider that answers so is built in yet")
-
-
 @pytest.mark.fault(
     "C38", "5 days of failure: alerts at the 4th failure and 50/70/90/100 %, paused once, all kept and sent after"
 )

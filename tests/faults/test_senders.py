@@ -111,11 +111,6 @@ def _times(stack: Stack, token: str, count: int) -> list[float]:
     return [call(stack.port, "/uapi/channels", body).seconds for _ in range(count)]
 
 
-@pytest.mark.fault("D42", "a signature over changed white space or order is refused; header case does not matter")
-def test_a_signature_is_over_exact_bytes() -> None:
-    pytest.skip("no provider that signs its requests is built in yet; bytes are stored exactly (tests/test_inbox.py)")
-
-
 SEEDS = [
     b"",
     b"5",

@@ -27,6 +27,7 @@ class Behaviour:
     answer: str = "right"  # right, created (201), 500, html, half, cut (taken, no answer), lost (not taken), slow
     slow_seconds: float = 20.0
     reject: int = 0  # refuse a send with this code
+    reject_status: int = 0  # … under this HTTP status, whatever belongs to the code
     fail: int = 0  # take it, and report "failed" with this code
     tell: str = ""  # where codes are told: answer, status, both; empty: each where Meta tells it
     per_second: int = 80

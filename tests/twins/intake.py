@@ -33,7 +33,7 @@ class Intake:
         if body.get("status") == "read":
             return self._mark_read(body)
         if code := self.meta.switches.take("reject"):
-            raise GraphError(code, "as the twin was told")
+            raise GraphError(code, "as the twin was told", status=self.meta.switches.see("reject_status") or None)
         self._throughput()
         kind = rules.message(body)
         phone, asked = self._recipient(body)
