@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from channels_setup.models import UnknownPolicy
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, Outcome
+from templates_registry import syncing
 
 from . import alerts, breaker, conversations, statuses, windows
 from .models import Attempt, Delivery, Draft, Message
@@ -31,6 +32,8 @@ SHORTEST_WHEN_OVERLOADED = 60.0  # 429, 502, 503, 504
 
 
 EMPTY: Mapping[str, str] = {}
+# The provider says of a template what our registry does not: its list is read again.
+TEMPLATE_IS_OTHERWISE = ("wa_template_unknown", "wa_template_values", "wa_template_paused", "wa_template_disabled")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +237,8 @@ def give_up(delivery: Delivery, token: uuid.UUID, *, reason: str, told: Mapping[
     )
     if changed and delivery.kind == Delivery.Kind.MESSAGE and delivery.message is not None:
         _fail_message(delivery.message, reason, told)
+        if delivery.message.template and reason in TEMPLATE_IS_OTHERWISE:
+            syncing.soon(delivery.api_channel_id)
 
 
 @transaction.atomic

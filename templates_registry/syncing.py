@@ -269,7 +269,7 @@ def follow(api_channel: ApiChannel, fact: TemplateChanged) -> None:
     if template is not None:
         _follow_one(template, fact, status, by=by)
         return
-    Registry.objects.update_or_create(api_channel=api_channel, defaults={"next_sync_at": timezone.now()})
+    soon(api_channel.pk)
     if not fact.name or not fact.language:
         logger.warning("news of an unknown template", extra={"channel": api_channel.pk})
         return
@@ -302,9 +302,12 @@ def _follow_one(template: Template, fact: TemplateChanged, status: str, *, by: B
     if fact.next_category:
         lifecycle.announce_category(template, fact.next_category[:40], at=fact.next_category_at, by=by)
     if fact.reread:  # what it says now stands in the list alone
-        Registry.objects.update_or_create(
-            api_channel_id=template.api_channel_id, defaults={"next_sync_at": timezone.now()}
-        )
+        soon(template.api_channel_id)
+
+
+def soon(api_channel_id: int) -> None:
+    """The list is due now: something there is not as we have it."""
+    Registry.objects.update_or_create(api_channel_id=api_channel_id, defaults={"next_sync_at": timezone.now()})
 
 
 def _told_of(api_channel: ApiChannel, fact: TemplateChanged) -> Template | None:
