@@ -371,11 +371,24 @@
     waiting.clear();
     desk.classList.toggle("has-chat", Boolean(shownChat.dataset.chat));
     const scroll = byId("scroll");
-    if (scroll && !show(byId("messages").dataset.at) && !("old" in byId("messages").dataset)) toEnd(scroll);
+    if (scroll) place(scroll);
     if (matchMedia("(min-width: 761px)").matches) byId("text")?.focus({ preventScroll: true });
-    if (scroll) stayAtEnd(scroll);
     ask();
   };
+  const place = (scroll) => {
+    const messages = byId("messages");
+    if (!show(messages.dataset.at) && !("old" in messages.dataset)) toEnd(scroll);
+  };
+  // Until htmx has settled what it swapped, the new chat wears the classes of the old one and may be of any height.
+  let settled = null;
+  const settle = () => {
+    const scroll = byId("scroll");
+    if (!scroll || scroll === settled) return;
+    settled = scroll;
+    place(scroll);
+    stayAtEnd(scroll);
+  };
+  document.addEventListener("htmx:afterSettle", settle);
   // Pictures load after the text, and the box below grows as one types: who was at the thread's end stays there.
   const stayAtEnd = (scroll) => {
     let atEnd = isAtEnd(scroll);
@@ -400,5 +413,6 @@
   addEventListener("online", ask);
   window.okno = Object.assign(window.okno || {}, { tell });
   opened();
+  settle();
   countWaiting();
 })();

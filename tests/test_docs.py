@@ -122,10 +122,12 @@ def compose_services() -> set[str]:
 
 
 def check_make(words: list[str]) -> None:
-    targets = re.findall(r"^(\w+):", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    makefile = (PROJECT / "Makefile").read_text()
+    targets = re.findall(r"^([\w-]+):", makefile, re.MULTILINE)
+    variables = {*environment.BY_NAME, *re.findall(r"^(\w+) \?=", makefile, re.MULTILINE)}
     for word in words:
         name, is_variable, _value = word.partition("=")
-        assert name in (environment.BY_NAME if is_variable else targets), f"make {word}"
+        assert name in (variables if is_variable else targets), f"make {word}"
 
 
 def check_manage(words: list[str]) -> None:

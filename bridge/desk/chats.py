@@ -26,6 +26,8 @@ from channels_setup.providers import messengers
 from . import access, clients, listing, panels, polling, presence, presentation, thread, versions, warned, why
 from .numbers import as_number
 
+MOST_PHONES = 4  # beside an empty thread; the rest are found in the admin
+
 
 @login_required
 @require_GET
@@ -67,7 +69,11 @@ def news(request: HttpRequest) -> HttpResponse:
     current = as_number(request.GET.get("chat"))
     if not polling.has_pass(request):
         answer["pass"] = polling.new_pass(request, channels)
-    if request.GET.get("list") != listed:
+    if (known := as_number(request.GET.get("warned"))) is not None:
+        told = closing.standing(request.user, channels, after=known)
+        if told.last > known:
+            answer["warnings"] = warned.as_json(told, now=now)
+    if request.GET.get("list") != listed or "warnings" in answer:  # the list marks what was warned of
         answer["pass"] = polling.new_pass(request, channels)
         context = list_context(request, current=current, now=now, version=listed)
         answer["list"] = {
@@ -76,10 +82,6 @@ def news(request: HttpRequest) -> HttpResponse:
             "tabs": render_to_string("bridge/tabs.html", context, request),
             "waiting": context["counts"][listing.WAITING],
         }
-    if "warned" in request.GET:
-        told = closing.standing(request.user, channels, after=as_number(request.GET["warned"]) or 0)
-        if told.last > (as_number(request.GET["warned"]) or 0):
-            answer["warnings"] = warned.as_json(told, now=now)
     if current is not None:
         conversation = access.conversation_or_404(request, current)
         if conversation.unread:
@@ -269,7 +271,7 @@ def _phones(request: HttpRequest) -> list[ApiChannel]:
     kinds = [kind for kind, provider in messengers().items() if provider.has_phone_page]
     if not request.user.has_perm("channels_setup.change_apichannel"):
         return []
-    return list(ApiChannel.objects.filter(kind__in=kinds))
+    return list(ApiChannel.objects.filter(kind__in=kinds).order_by("pk")[:MOST_PHONES])
 
 
 def _address(request: HttpRequest) -> dict[str, str]:

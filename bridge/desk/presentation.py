@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import phonenumbers
@@ -28,13 +29,13 @@ class WindowView:
     expires_at: datetime | None = None
     now: datetime
 
-    @property
+    @cached_property
     def left(self) -> timedelta:
         if self.state != "open" or self.expires_at is None:
             return timedelta(0)
         return max(self.expires_at - self.now, timedelta(0))
 
-    @property
+    @cached_property
     def level(self) -> str:
         """The colour's name: calm, soon, now, or the state where the window is not open."""
         if self.state != "open":
@@ -43,14 +44,14 @@ class WindowView:
             return "now"
         return "soon" if self.left < SOON else "calm"
 
-    @property
+    @cached_property
     def percent(self) -> int:
         """What is left of the 24 hours, for the ring."""
         if self.state == "free":
             return 100
         return round(100 * min(self.left / LENGTH, 1))
 
-    @property
+    @cached_property
     def words(self) -> str:
         """``3 h 12 min``, ``20 h``; or why there is no such time."""
         if self.state == "open":
@@ -99,16 +100,13 @@ def duration_units() -> dict[str, str]:
 
 def duration(span: timedelta) -> str:
     """``20 h``; below four hours with minutes; below one hour minutes alone; below a minute seconds."""
-    units = duration_units()
     seconds = int(span.total_seconds())
     hours, minutes = seconds // 3600, seconds % 3600 // 60
-    if hours >= 4:
-        return f"{hours}{NBSP}{units['hours']}"
-    if hours:
-        return f"{hours}{NBSP}{units['hours']} {minutes}{NBSP}{units['minutes']}"
-    if minutes:
-        return f"{minutes}{NBSP}{units['minutes']}"
-    return f"{seconds}{NBSP}{units['seconds']}"
+    if not hours and not minutes:
+        return f"{seconds}{NBSP}{pgettext('short for seconds', 's')}"
+    in_hours = f"{hours}{NBSP}{pgettext('short for hours', 'h')}" if hours else ""
+    in_minutes = f"{minutes}{NBSP}{pgettext('short for minutes', 'min')}" if hours < 4 else ""
+    return " ".join(filter(None, (in_hours, in_minutes)))
 
 
 def seconds_words(milliseconds: int) -> str:

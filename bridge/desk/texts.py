@@ -41,7 +41,7 @@ def around(text: str, query: str) -> SafeString:
         found = re.search(rf"\b(?:{'|'.join(map(re.escape, beginnings))})\w*", plain.replace("ё", "е"), re.IGNORECASE)
     if found is None:
         return mark_safe(escape(plain[:120]))
-    begin = max(found.start() - 18, 0)
+    begin = max(found.start() - 10, 0)
     begin = plain.rfind(" ", 0, begin) + 1 if begin else 0
     before, after = plain[begin : found.start()], plain[found.end() : found.end() + 90]
     word = plain[found.start() : found.end()]

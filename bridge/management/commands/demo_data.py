@@ -50,7 +50,7 @@ ANSWERED = (
 # A few chats of today, some of this week, most of long ago, as a desk has them after two years.
 PLAN = """
 CREATE TEMP TABLE plan ON COMMIT DROP AS
-SELECT n, nextval(pg_get_serial_sequence('bridge_contact', 'id')) AS contact,
+SELECT n, abs(hashint4(n)) AS h, nextval(pg_get_serial_sequence('bridge_contact', 'id')) AS contact,
     nextval(pg_get_serial_sequence('bridge_conversation', 'id')) AS chat,
     nextval(pg_get_serial_sequence('bridge_ticket', 'id')) AS ticket,
     nextval(pg_get_serial_sequence('bridge_servicewindow', 'id')) AS win,
@@ -72,11 +72,11 @@ CROSS JOIN LATERAL (SELECT CASE WHEN p < 60 THEN 1 WHEN p < 90 THEN 2 WHEN p < 9
 CONTACTS = """
 SELECT contact, api_channel, 'data-' || n,
     '7' || lpad((9000000000 + (n::bigint * 7919077) %% 999999999)::text, 10, '0'),
-    CASE WHEN n %% 11 = 0 THEN '' WHEN n %% 2 = 0
-         THEN (%(women)s)[1 + n %% cardinality(%(women)s)] || ' ' || family || 'а'
-         ELSE (%(men)s)[1 + n %% cardinality(%(men)s)] || ' ' || family END,
+    CASE WHEN n %% 11 = 0 THEN '' WHEN h %% 2 = 0
+         THEN (%(women)s)[1 + (h / 2) %% cardinality(%(women)s)] || ' ' || family || 'а'
+         ELSE (%(men)s)[1 + (h / 2) %% cardinality(%(men)s)] || ' ' || family END,
     last_at - pace * messages
-FROM plan CROSS JOIN LATERAL (SELECT (%(families)s)[1 + (n / 7) %% cardinality(%(families)s)] AS family) named
+FROM plan CROSS JOIN LATERAL (SELECT (%(families)s)[1 + (h / 64) %% cardinality(%(families)s)] AS family) named
 """
 CHATS = """
 SELECT p.chat, p.api_channel, p.chat_channel, p.contact, p.assignee, p.last_at - p.pace * p.messages, p.status,
@@ -87,10 +87,10 @@ FROM plan p JOIN said m ON m.n = p.n AND m.k = p.messages
 SAID = """
 CREATE TEMP TABLE said ON COMMIT DROP AS
 SELECT n, k, direction, replace(
-    CASE WHEN direction = 'inbound' THEN (%(asked)s)[1 + ((n * 31 + k * 7) %% cardinality(%(asked)s))]
-         ELSE (%(answered)s)[1 + ((n * 17 + k * 5) %% cardinality(%(answered)s))] END,
+    CASE WHEN direction = 'inbound' THEN (%(asked)s)[1 + ((h / 8 + k * 7) %% cardinality(%(asked)s))]
+         ELSE (%(answered)s)[1 + ((h / 16 + k * 5) %% cardinality(%(answered)s))] END,
     '{n}', (4000 + n %% 5000)::text) AS text
-FROM (SELECT n, k, CASE WHEN (p.messages - k) %% 2 = 0 THEN p.direction
+FROM (SELECT n, h, k, CASE WHEN (p.messages - k) %% 2 = 0 THEN p.direction
                         WHEN p.direction = 'inbound' THEN 'outbound' ELSE 'inbound' END AS direction
       FROM plan p CROSS JOIN LATERAL generate_series(1, p.messages) k) x
 """

@@ -1,0 +1,210 @@
+"""Lists and reports in a real Chromium: search and filters, endless scroll, warnings, many requests at once."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
+
+from bridge import closing, housekeeping
+from bridge.models import Conversation, ServiceWindow, Ticket
+from channels_setup.models import ApiChannel
+from tests.browser.test_desk import SOON, bubble, shut_in, sign_in, writes
+from tests.factories import ApiChannelFactory, boris
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def channel() -> ApiChannel:
+    return ApiChannelFactory(name="Магазин")
+
+
+@pytest.fixture
+def chat(channel: ApiChannel) -> Conversation:
+    return writes(channel, "Анна Соколова", "Где мой заказ?")
+
+
+@pytest.fixture
+def desk(context: BrowserContext, page: Page, chat: Conversation) -> Iterator[Page]:
+    """Boris's browser, signed in; nothing in it may complain."""
+    complaints: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            complaints.append(message.text)
+
+    context.on("console", note)
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    sign_in(context, boris(chat.chat_channel))
+    yield page
+    assert complaints == []
+
+
+def test_words_that_were_said_are_found_and_open_at_their_place(desk: Page, channel: ApiChannel) -> None:
+    other = writes(channel, "Игорь Панин", "Пришлите счёт за сапоги")
+    for number in range(60):
+        writes(channel, "Игорь Панин", f"Слово {number}")
+    desk.goto("/chats/")
+    desk.keyboard.press("/")
+    desk.keyboard.type("счета")
+
+    expect(desk.locator(".row")).to_have_count(1)
+    expect(desk.locator(".row mark")).to_have_text("счёт")
+    desk.locator(".row").click()
+
+    expect(bubble(desk, "Пришлите счёт")).to_be_in_viewport()
+    expect(desk).to_have_url(re.compile(f"/chats/{other.pk}/"))
+
+
+def test_filters_are_chosen_by_keyboard_and_kept(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
+    closed = writes(channel, "Закрытая", "Спасибо")
+    Ticket.objects.filter(conversation=closed).update(status=Ticket.Status.CLOSED)
+    Conversation.objects.filter(pk=closed.pk).update(request_status=Ticket.Status.CLOSED)
+    desk.goto("/chats/")
+    expect(desk.locator(".row")).to_have_count(2)
+
+    desk.locator("#filters-button").focus()
+    desk.keyboard.press("Enter")
+    desk.locator("select[name=status]").select_option("live")
+
+    expect(desk.locator(".row")).to_have_count(1)
+    expect(desk.locator("#filters-button .badge")).to_have_text("1")
+    desk.locator(".tabs a", has_text="Unassigned").click()
+    expect(desk.locator("#filters-button .badge")).to_have_text("1")
+    writes(channel, "Новая", "Добрый день")
+    expect(desk.locator(".row", has_text="Новая")).to_be_visible(timeout=2 * SOON)
+    expect(desk.locator(".row", has_text="Закрытая")).to_have_count(0)
+
+
+def test_the_list_goes_on_as_one_scrolls(desk: Page, channel: ApiChannel) -> None:
+    for number in range(95):
+        writes(channel, f"Клиент {number}", "?")
+    desk.goto("/chats/")
+    expect(desk.locator(".row")).to_have_count(40)
+
+    for count in (80, 96):
+        desk.locator("#rows").evaluate("rows => { rows.scrollTop = rows.scrollHeight }")
+        expect(desk.locator(".row")).to_have_count(count)
+
+    expect(desk.locator("[data-more]")).to_have_count(0)
+
+
+def test_a_closing_window_is_told_in_the_page_and_by_the_browser(
+    context: BrowserContext, desk: Page, chat: Conversation
+) -> None:
+    context.add_init_script(
+        """window.told = [];
+        window.Notification = class extends EventTarget {
+            static permission = "default";
+            static requestPermission() { Notification.permission = "granted"; return Promise.resolve("granted"); }
+            constructor(title, options) { super(); window.told.push([title, options.body, options.tag]); }
+            close() {}
+        };"""
+    )
+    shut_in(50 * 60)
+    desk.goto("/chats/")
+    desk.locator("#allow-notices").click()
+    expect(desk.locator("#allow-notices")).to_be_hidden()
+
+    closing.warn()
+
+    toast = desk.locator(".toast")
+    expect(toast).to_contain_text("Анна Соколова: the window closes in", timeout=2 * SOON)
+    expect(desk.locator(".row .icon.tiny")).to_be_visible()
+    (told,) = desk.evaluate("window.told")
+    assert told[1:] == ["Где мой заказ?", f"okno-window-{chat.pk}"]
+    closing.warn()
+    desk.wait_for_timeout(2_000)
+    assert len(desk.evaluate("window.told")) == 1
+    toast.locator("a").click()
+    expect(bubble(desk, "Где мой заказ?")).to_be_visible()
+    desk.reload()
+    expect(desk.locator("#messages")).to_be_visible()
+    expect(desk.locator(".toast")).to_have_count(0)
+
+
+def test_many_requests_are_closed_by_keyboard_and_taken_back(desk: Page, channel: ApiChannel) -> None:
+    for number in range(4):
+        writes(channel, f"Клиент {number}", f"Вопрос {number}")
+    desk.goto("/requests/?status=live")
+    expect(desk.locator("#bulk-bar")).to_be_hidden()
+
+    boxes = desk.locator("[name=ticket]")
+    boxes.nth(0).focus()
+    desk.keyboard.press("Space")
+    boxes.nth(2).click(modifiers=["Shift"])
+    expect(desk.locator("#chosen")).to_have_text("3")
+    desk.locator("#pick-all").check()
+    expect(desk.locator("#chosen")).to_have_text("5")
+    desk.get_by_role("button", name="Close", exact=True).click()
+
+    expect(desk.locator(".done")).to_contain_text("5 requests changed.")
+    expect(desk.locator(".table.requests")).to_have_count(0)
+    desk.get_by_role("button", name="Undo").click()
+    expect(desk.locator("[name=ticket]")).to_have_count(5)
+    assert set(Ticket.objects.values_list("status", flat=True)) == {Ticket.Status.NEW}
+
+
+def test_a_request_is_opened_from_the_table_at_its_place(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
+    Ticket.objects.update(status=Ticket.Status.CLOSED)
+    for number in range(60):
+        writes(channel, "Анна Соколова", f"Второе {number}.")
+    desk.goto("/requests/")
+
+    desk.locator(".subject a", has_text="Где мой заказ?").click()
+
+    expect(bubble(desk, "Где мой заказ?")).to_be_in_viewport()
+
+
+def test_a_filter_of_the_table_needs_no_button(desk: Page, chat: Conversation) -> None:
+    desk.goto("/requests/")
+
+    desk.get_by_label("Assignee").select_option("me")
+
+    expect(desk).to_have_url(re.compile("assignee=me"))
+    expect(desk.locator(".empty")).to_contain_text("No requests match")
+
+
+def test_the_missed_windows_are_drawn_told_and_handed_out(desk: Page, chat: Conversation) -> None:
+    shut_in(-60)
+    housekeeping.expire_windows()
+    desk.goto("/windows/")
+
+    expect(desk.locator(".figure b").first).to_have_text("1")
+    expect(desk.locator(".chart rect")).to_have_count(1)
+    desk.get_by_text("As a table").click()
+    expect(desk.locator("details .table.slim td")).to_have_text(["1"])
+    with desk.expect_download() as download:
+        desk.get_by_role("link", name="CSV").click()
+    assert "Анна Соколова" in download.value.path().read_text("utf-8-sig")
+
+
+@pytest.mark.parametrize("path", ["/chats/?q=заказ", "/requests/", "/windows/"])
+@pytest.mark.parametrize("width", [390, 1024, 1440])
+def test_no_list_is_wider_than_its_window(desk: Page, channel: ApiChannel, path: str, width: int) -> None:
+    writes(channel, "Екатерина Воскресенская-Преображенская" * 3, "заказ " + "длинное" * 60)
+    ServiceWindow.objects.update(
+        expires_at=F("expires_at") - timedelta(hours=30), opened_at=F("opened_at") - timedelta(hours=30)
+    )
+    housekeeping.expire_windows()
+    desk.set_viewport_size({"width": width, "height": 800})
+
+    desk.goto(path)
+
+    assert desk.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_an_idle_desk_asks_less_than_once_a_second_and_is_answered_with_nothing(desk: Page, chat: Conversation) -> None:
+    answers: list[int] = []
+    desk.on("response", lambda answer: answers.append(answer.status) if "/chats/news/" in answer.url else None)
+    desk.goto(f"/chats/{chat.pk}/")
+    desk.wait_for_timeout(1_000)
+    answers.clear()
+
+    desk.wait_for_timeout(6_000)
+
+    assert 1 <= len(answers) <= 6
+    assert answers.count(204) >= len(answers) - 1  # a minute may have begun
