@@ -14,7 +14,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from bridge import relay
-from bridge.models import Conversation, Delivery, Message, ServiceWindow, WebhookEvent
+from bridge.models import Attachment, Conversation, Delivery, Message, ServiceWindow, WebhookEvent
 from bridge.tasks import drain_outbox
 from channels_setup.models import ApiChannel
 from channels_setup.setting_up import add_api_channel
@@ -439,6 +439,18 @@ def test_a_new_number_is_told_and_answers_go_there(shop: Shop) -> None:
 
     assert shop.chat == chat
     assert anna.received[0].body["to"] == "+447700900111"
+
+
+def test_a_picture_is_fetched_with_the_token_and_shown(shop: Shop) -> None:
+    picture = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 40
+
+    wamid = shop.anna.sends_image(picture, caption="Вот такие")
+
+    attachment = once(
+        lambda: Attachment.objects.filter(message__external_id=wamid, state=Attachment.State.HERE).first()
+    )
+    assert attachment.file.read() == picture
+    assert (attachment.mime, attachment.message.text) == ("image/jpeg", "Вот такие")
 
 
 # --- the account -----------------------------------------------------------------------------------------
