@@ -197,6 +197,17 @@ def test_no_list_is_wider_than_its_window(desk: Page, channel: ApiChannel, path:
     assert desk.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [1024, 1440])
+def test_the_table_shows_its_windows_without_scrolling(desk: Page, channel: ApiChannel, width: int) -> None:
+    writes(channel, "Екатерина Воскресенская-Преображенская", "Здравствуйте! Подскажите, пожалуйста, где мой заказ?")
+    desk.set_viewport_size({"width": width, "height": 800})
+
+    desk.goto("/requests/")
+
+    table = desk.locator(".table-wrap")
+    assert table.evaluate("box => box.scrollWidth <= box.clientWidth")
+
+
 def test_an_idle_desk_asks_less_than_once_a_second_and_is_answered_with_nothing(desk: Page, chat: Conversation) -> None:
     answers: list[int] = []
     desk.on("response", lambda answer: answers.append(answer.status) if "/chats/news/" in answer.url else None)
