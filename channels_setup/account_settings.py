@@ -12,6 +12,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from . import secrecy
 from .models import ApiChannel, ChannelState
@@ -116,13 +117,13 @@ def _field(setting: Setting, channel: ApiChannel, tails: Mapping[str, str]) -> f
         is_kept = setting.name in tails
         tail = tails.get(setting.name, "")
         hint = _("Kept: •••• %(tail)s. Leave it empty to keep it.") % {"tail": tail} if is_kept else ""
-        attrs = {"autocomplete": "new-password", "placeholder": hint, "size": 60}
-        return forms.CharField(**common, widget=forms.PasswordInput(attrs=attrs, render_value=False))
+        attrs = {"autocomplete": "new-password", "placeholder": hint}
+        return forms.CharField(**common, widget=UnfoldAdminPasswordWidget(attrs=attrs, render_value=False))
     value = channel.options.get(setting.name) or setting.default
     if setting.choices:
-        return forms.ChoiceField(**common, choices=setting.choices, initial=value)
+        return forms.ChoiceField(**common, choices=setting.choices, initial=value, widget=UnfoldAdminSelectWidget())
     common["required"] = setting.required
-    return forms.CharField(**common, initial=value, max_length=LONGEST, widget=forms.TextInput(attrs={"size": 60}))
+    return forms.CharField(**common, initial=value, max_length=LONGEST, widget=UnfoldAdminTextInputWidget())
 
 
 def from_form(cleaned: Mapping[str, Any]) -> dict[str, str]:
