@@ -29,6 +29,9 @@ from .models import (
     Draft,
     Erasure,
     HeldReply,
+    HelpdeskBurst,
+    HelpdeskChat,
+    HelpdeskReply,
     IdempotencyKey,
     Message,
     RateLimit,
@@ -73,7 +76,7 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
     erased.remember(contact.api_channel_id, ids)
     counts = {
         "deliveries": _deliveries(chats),
-        "requests received": _raw_requests(contact),
+        "requests received": _raw_requests(contact, chats),
         "files": _files(chats),
         "messages": _messages(chats),
         "notes": ContactNote.objects.filter(contact=contact).delete()[0],
@@ -83,6 +86,8 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
     StrayStatus.objects.filter(api_channel=contact.api_channel_id, external_id__in=ids).delete()
     Ticket.objects.filter(conversation__in=chats).update(subject="", first_text="")
     chats.update(last_text="")
+    for in_helpdesk in (HelpdeskChat, HelpdeskReply, HelpdeskBurst):
+        in_helpdesk.objects.filter(conversation__in=chats).delete()
     _answers_to_programs(chats)
     for trace in traces(contact):
         RateLimit.objects.filter(api_channel=contact.api_channel_id, key__endswith=f" {trace}").delete()
@@ -142,7 +147,7 @@ def _held(chats: QuerySet[Conversation]) -> int:
     return held.update(text="")
 
 
-def _raw_requests(contact: Contact) -> int:
+def _raw_requests(contact: Contact, chats: QuerySet[Conversation]) -> int:
     """Stored requests that name the person are emptied. Others named in the same request were processed long ago."""
     needles = sorted({needle for trace in traces(contact) for needle in _spellings(trace)})
     if not needles:
@@ -152,8 +157,8 @@ def _raw_requests(contact: Contact) -> int:
         cursor.execute(
             f"""UPDATE bridge_webhookevent
                 SET body = ''::bytea, headers = '{{}}', query_string = '', error = '', traceback = ''
-                WHERE api_channel_id = %s AND state <> 'new' AND ({found})""",
-            [contact.api_channel_id, *needles],
+                WHERE (api_channel_id = %s OR chat_channel_id = ANY(%s)) AND state <> 'new' AND ({found})""",
+            [contact.api_channel_id, list(chats.values_list("chat_channel_id", flat=True)), *needles],
         )
         return int(cursor.rowcount)
 

@@ -1,0 +1,135 @@
+"""axe-core over every page, light and dark: no serious finding anywhere.
+
+``axe.min.js`` is axe-core 4.12.1 by Deque Systems under MPL 2.0, unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
+from playwright.sync_api import BrowserContext, Page, expect
+
+from bridge import tickets, uploads
+from bridge.models import Contact, ContactNote, Conversation, Message, QuickAnswer, Ticket
+from channels_setup.models import ApiChannel
+from templates_registry.models import Template
+from tests.browser.test_desk import answers, shut_in, sign_in, writes
+from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+AXE = (Path(__file__).parent / "axe.min.js").read_text()
+SERIOUS = ("serious", "critical")
+
+
+@pytest.fixture
+def chat(tmp_path: Path, settings: Any) -> Conversation:
+    """A chat with all that a chat can show."""
+    settings.MEDIA_ROOT = tmp_path
+    channel = ApiChannelFactory(name="Магазин")
+    chat = writes(channel, "Анна Соколова", "Где мой заказ?")
+    boris(chat.chat_channel)
+    tickets.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED)
+    writes(channel, "Анна Соколова", "И *ещё* вопрос: https://example.com/a")
+    asked = Message.objects.latest("pk")
+    answer = answers(chat, "Едет", status=Message.Status.READ)
+    Message.objects.filter(pk=answer.pk).update(quoted=asked, reactions=[{"by": "client", "emoji": "👍"}])
+    failed = answers(chat, "Не ушло", status=Message.Status.FAILED, reason="rejected")
+    Message.objects.filter(pk=failed.pk).update(shown={"edited_at": timezone.now().isoformat(), "former": ["Было"]})
+    asked.attachments.create(name="чек.pdf", url="https://example.com/a.pdf")
+    asked.attachments.create(name="голос.ogg", state="waiting")
+    ContactNote.objects.create(contact=chat.contact, author=boris(), text="Забирает сама")
+    Contact.objects.update(tags=["постоянный"])
+    QuickAnswer.objects.create(name="адрес", text="Лиговский, 50")
+    TemplateFactory(api_channel=channel, name="order_ready")
+    return chat
+
+
+def findings(page: Page) -> list[str]:
+    page.evaluate(AXE)
+    found = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
+    return [
+        f"{rule['id']}: {node['html'][:160]}"
+        for rule in found["violations"]
+        if rule["impact"] in SERIOUS
+        for node in rule["nodes"]
+    ]
+
+
+def look(page: Page, path: str, *, do: Callable[[Page], None] | None = None) -> None:
+    """The page as it opens, and after ``do``, in both themes."""
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        page.goto(path)
+        assert findings(page) == [], f"{path} {theme}"
+        if do:
+            do(page)
+            assert findings(page) == [], f"{path} {theme}, opened"
+
+
+def open_everything(page: Page) -> None:
+    page.locator("[data-fold]").click()
+    page.locator(".out [data-why]").first.click()
+    expect(page.locator(".why .path").first).to_be_visible()
+    for summary in page.locator(".client details.adds > summary").all():
+        summary.click()
+
+
+def open_answers(page: Page) -> None:
+    page.locator("[data-answers]").click()
+    expect(page.locator(".tp-pick").first).to_be_visible()
+
+
+def test_the_desk_has_no_serious_finding(page: Page, context: BrowserContext, chat: Conversation) -> None:
+    sign_in(context, boris())
+    look(page, "/chats/")
+    look(page, f"/chats/{chat.pk}/", do=open_everything)
+    look(page, f"/chats/{chat.pk}/", do=open_answers)
+
+
+def test_a_shut_chat_has_no_serious_finding(page: Page, context: BrowserContext, chat: Conversation) -> None:
+    sign_in(context, boris())
+    shut_in(-60)
+
+    def open_template(page: Page) -> None:
+        page.locator(".offer").first.click()
+        expect(page.locator(".tp textarea").first).to_be_visible()
+
+    look(page, f"/chats/{chat.pk}/", do=open_template)
+
+
+def test_a_narrow_desk_has_no_serious_finding(page: Page, context: BrowserContext, chat: Conversation) -> None:
+    sign_in(context, boris())
+    page.set_viewport_size({"width": 390, "height": 800})
+    look(page, "/chats/")
+    look(page, f"/chats/{chat.pk}/", do=lambda page: page.locator(".to-client").click())
+
+
+def test_the_other_pages_have_no_serious_finding(page: Page, context: BrowserContext, chat: Conversation) -> None:
+    given = uploads.keep(chat, SimpleUploadedFile("счёт.pdf", b"%PDF-1"), author=boris())
+    shared = "/shared/" + uploads.link(given).rstrip("/").rsplit("/", 1)[-1] + "/"
+    look(page, "/login/")
+    look(page, shared)
+    sign_in(context, vera())
+    template, channel = Template.objects.get(), ApiChannel.objects.get()
+    for path in (
+        "/",
+        "/requests/",
+        "/templates/",
+        f"/templates/{template.pk}/",
+        f"/chats/{chat.pk}/client/erase/",
+        channel.phone_page_path,
+    ):
+        look(page, path)
+
+
+def test_a_page_that_is_wrong_is_found_out(page: Page, live_server: object) -> None:
+    page.goto("/login/")
+    page.evaluate("() => { const button = document.createElement('button'); document.body.append(button); }")
+
+    assert any(found.startswith("button-name") for found in findings(page))
