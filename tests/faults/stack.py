@@ -21,8 +21,10 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg2
 import redis
 from django.conf import settings
+from django.db import connection, models
 
 from channels_setup import secrecy
+from channels_setup.models import ApiChannel, ChatChannel
 from config.servers import attach
 from tests.faults import failpoints
 from tests.faults.gate import TcpGate
@@ -31,7 +33,6 @@ from tests.test_stack import SURROUNDINGS, free_port
 
 CANARY = "КАНАРЕЙКА-7731"  # in every text: must be in no log
 PHONE = "+79990007731"
-TRACKS = ("new_ticket", "comment", "change", "rating", "new_chat", "message", "resumed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,26 +147,30 @@ class Stack:
     # --- its database, past the gate ---
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with psycopg2.connect(self.servers.urls["DATABASE_URL"], connect_timeout=5) as connection:
-            with connection.cursor() as cursor:
+        line = psycopg2.connect(self.servers.urls["DATABASE_URL"], connect_timeout=5)
+        try:
+            with line, line.cursor() as cursor:
                 cursor.execute(query, values)
-                found = cursor.fetchall() if cursor.description else []
-            connection.commit()
-        connection.close()
-        return found
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            line.close()
 
     def one(self, query: str, values: Sequence[Any] = ()) -> Any:
         return self.rows(query, values)[0][0]
+
+    def insert(self, row: models.Model) -> int:
+        """The row as Django would save it, into the stack's database (ours is another)."""
+        fields = [field for field in row._meta.concrete_fields if not field.primary_key]
+        values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
+        names, marks = ", ".join(field.column for field in fields), ", ".join(["%s"] * len(fields))
+        table = row._meta.db_table
+        return int(self.one(f"INSERT INTO {table} ({names}) VALUES ({marks}) RETURNING id", values))
 
     def shop(self, **channel: Any) -> Shop:
         with self.lock:
             self.shops += 1
             path = f"/shop-{self.shops}"
-        chat_channel = self.one(
-            "INSERT INTO channels_setup_chatchannel (name, kind, company_id, created_at)"
-            " VALUES (%s, 'desk', 1, now()) RETURNING id",
-            [path],
-        )
+        chat_channel = self.insert(ChatChannel(name=path, kind="desk", company_id=1))
         phone, phone_path = self._channel("sandbox", "", chat_channel)
         poster, poster_path = self._channel("acebot", self.receiver.url(path), chat_channel, **channel)
         return Shop(
@@ -181,18 +186,10 @@ class Stack:
 
     def _channel(self, kind: str, redirect_url: str, chat_channel: int, **more: Any) -> tuple[int, str]:
         token = secrecy.new_path_token()
-        values: dict[str, Any] = {
-            **{f"track_{kind}": kind in ("new_chat", "message", "resumed") for kind in TRACKS},
-            **{"name": f"{kind} {token[:6]}", "kind": kind, "redirect_url": redirect_url, "send_json": True},
-            **{"send_utf8": True, "template_in_window": False, "app_id": 10_000 + secrets.randbelow(9_000_000)},
-            **{"path_token": token, "options": "{}", "state": "live", "paused_from": "", "on_unknown": "resend"},
-            **{"last_error": "", **more},
-        }
-        names, marks = ", ".join(values), ", ".join(["%s"] * len(values))
-        pk = self.one(
-            f"INSERT INTO channels_setup_apichannel ({names}, created_at) VALUES ({marks}, now()) RETURNING id",
-            list(values.values()),
-        )
+        app_id = 10_000 + secrets.randbelow(9_000_000)
+        row = ApiChannel(kind=kind, redirect_url=redirect_url, app_id=app_id, path_token=token, state="live", **more)
+        row.name = f"{kind} {token[:6]}"
+        pk = self.insert(row)
         self.rows(
             "INSERT INTO channels_setup_apichannel_watched (apichannel_id, chatchannel_id) VALUES (%s, %s)",
             [pk, chat_channel],
