@@ -48,9 +48,9 @@ class Chain:
         self.operator = boris(self.desk)
         self.number = 0
 
-    def anna_writes(self, text: str) -> None:
+    def anna_writes(self, text: str, *, who: str = "anna") -> None:
         self.number += 1
-        sender = {"id": "anna", "name": "Анна", "phone": "+79211234567"}
+        sender = {"id": who, "name": "Анна", "phone": "+79211234567"}
         event = {"type": "message", "id": f"m{self.number}", "from": sender, "text": text}
         assert requests.post(self.address + self.b.webhook_path, json=event, timeout=20).status_code == 200
 

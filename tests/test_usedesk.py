@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from bridge import closing
@@ -18,7 +19,7 @@ from bridge.models import (
     Ticket,
     WebhookEvent,
 )
-from tests.factories import TemplateFactory
+from tests.factories import TemplateFactory, vera
 from tests.twins.usedesk import CHANNEL, CLOSED, UsedeskTwin
 from tests.usedesk_shop import Shop
 
@@ -452,8 +453,11 @@ def test_a_request_reopened_there_is_open_here(shop: Shop, twin: UsedeskTwin) ->
     assert Ticket.objects.get().status == 1
 
 
-def test_the_assignee_there_is_known_here(shop: Shop, twin: UsedeskTwin) -> None:
+def test_the_assignee_there_is_shown_here(shop: Shop, twin: UsedeskTwin, client: Client) -> None:
     twin.assign(shop.begin(), 27)
     shop.settle()
 
     assert HelpdeskChat.objects.get().assignee == "27"
+    client.force_login(vera())
+    for page in ("/requests/", f"/chats/{shop.conversation().pk}/"):
+        assert "operator 27" in client.get(page, headers={"accept-language": "en"}).content.decode()

@@ -200,7 +200,7 @@ def chat_context(
         "thread": page,
         "earlier": f"{reverse('chat', args=[conversation.pk])}?before={page.earlier}" if page.earlier else "",
         "thread_version": version,
-        "assignee_name": presentation.person_name(conversation.assignee),
+        "assignee_name": presentation.assignee_name(conversation.assignee, conversation),
         "people": people(conversation, request.user),
         "draft": draft,
         "text": text if text is not None else (draft.text if draft else ""),

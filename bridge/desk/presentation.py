@@ -172,6 +172,15 @@ def person_name(user: Any) -> str:
     return user.get_full_name() or user.get_username() if user else ""
 
 
+def assignee_name(user: Any, conversation: Conversation) -> str:
+    """Who answers: one of ours, else the operator of an outside helpdesk by the number known of them."""
+    there = getattr(conversation, "helpdesk_chat", None)
+    if user is not None or there is None or not there.assignee:
+        return person_name(user)
+    helpdesk = str(conversation.chat_channel.provider.label)
+    return _("%(helpdesk)s: operator %(number)s") % {"helpdesk": helpdesk, "number": there.assignee}
+
+
 def initials(name: str) -> str:
     words: Sequence[str] = [word for word in name.replace("_", " ").split() if word[0].isalnum()]
     return "".join(word[0] for word in words[:2]).upper() or "·"

@@ -122,7 +122,8 @@ def _found(wanted: Wanted, *, channels: list[ChatChannel], user: Any, now: datet
     elif wanted.assignee:
         found = found.filter(assignee=user.pk if wanted.assignee == ME else int(wanted.assignee))
     found = found.select_related(
-        "assignee", "conversation__contact", "conversation__chat_channel", "conversation__api_channel"
+        *("assignee", "conversation__contact", "conversation__chat_channel", "conversation__api_channel"),
+        "conversation__helpdesk_chat",
     )
     if wanted.sort == WINDOW:
         return _by_window(found, wanted, now=now)
@@ -191,7 +192,7 @@ def _row(ticket: Ticket, expires_at: datetime | None, *, now: datetime) -> Row:
     return Row(
         ticket=ticket,
         name=presentation.contact_name(conversation.contact),
-        assignee=presentation.person_name(ticket.assignee),
+        assignee=presentation.assignee_name(ticket.assignee, conversation),
         opened=presentation.moment_words(ticket.opened_at, now=now),
         first_answer=presentation.moment_words(ticket.first_answer_at, now=now) if ticket.first_answer_at else "",
         window=presentation.window_of_row(conversation, expires_at, now=now),

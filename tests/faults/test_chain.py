@@ -1,0 +1,87 @@
+"""The chain of two portals with faults between them: every message once and in order, in both directions.
+
+The way is that of ``tests/test_chain.py``; what is broken here is the line: calls that never arrive, calls that arrive
+and whose answer is lost, calls that arrive twice, and answers of HTTP 500 in both directions.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bridge import relay
+from bridge.models import Conversation, WebhookEvent
+from channels_setup import outgoing
+from channels_setup.providers.base import HttpAnswer, HttpRequest
+from tests.faults.conftest import SEED
+from tests.test_chain import Chain
+
+CONTACTS = 10
+SHARE = 0.06  # of each kind of fault, of all calls
+
+
+class BrokenLine:
+    """``outgoing.send`` with faults, drawn by a seed; it counts what it did."""
+
+    def __init__(self, honest: Callable[..., HttpAnswer], seed: int) -> None:
+        self.honest, self.random, self.done = honest, random.Random(seed), Counter[str]()
+
+    def __call__(self, request: HttpRequest, **more: Any) -> HttpAnswer:
+        drawn = self.random.random()
+        kind = ("not sent", "answer lost", "doubled", "500", "")[min(int(drawn / SHARE), 4)]
+        self.done[kind or "honest"] += 1
+        if kind == "not sent":
+            raise outgoing.NotSent("cannot_connect")
+        if kind == "500":
+            return HttpAnswer(status=500, headers={}, body=b"Server Error")
+        answer = self.honest(request, **more)
+        if kind == "answer lost":
+            raise outgoing.OutcomeUnknown
+        return self.honest(request, **more) if kind == "doubled" else answer
+
+
+@pytest.mark.fault("U1", "two portals in a chain, 1,000 messages each way with faults between: each once and in order")
+@pytest.mark.django_db(transaction=True)
+def test_two_portals_pass_everything_once_and_in_order_whatever_the_line_does(
+    live_server: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    size: Callable[..., int],
+    measured: Callable[[str], None],
+) -> None:
+    chain = Chain(live_server.url)
+    each = size(2, 1000 // CONTACTS)
+    who = [f"anna-{number}" for number in range(CONTACTS)]
+    line = BrokenLine(outgoing.send, SEED)
+    monkeypatch.setattr(outgoing, "send", line)
+    asked: dict[str, list[str]] = {name: [] for name in who}
+    answered: dict[str, list[str]] = {name: [] for name in who}
+
+    for number in range(each):
+        for name in who:
+            asked[name].append(f"{name} спрашивает {number}")
+            chain.anna_writes(asked[name][-1], who=name)
+        if number == 0:
+            chain.settle(seconds=120)
+        for chat in Conversation.objects.filter(chat_channel=chain.desk).select_related("contact"):
+            name = chat.contact.external_id
+            answered[name].append(f"{name} получает {number}")
+            assert relay.hand_in(conversation_id=chat.pk, text=answered[name][-1], author=chain.operator).message
+        if number % 20 == 19:
+            chain.settle(seconds=300)
+    chain.settle(seconds=600)
+
+    wrong = 0
+    for name in who:
+        at_a = Conversation.objects.get(chat_channel=chain.desk, contact__external_id=name)
+        at_b = Conversation.objects.get(chat_channel=chain.outside, contact__external_id=name)
+        wrong += chain.seen(at_a, "inbound") != asked[name]
+        wrong += chain.seen(at_b, "outbound") != answered[name]
+    faults = ", ".join(f"{count} × {kind}" for kind, count in sorted(line.done.items()))
+    measured(f"{each * CONTACTS} messages each way; calls: {faults}; chats with a loss, double or disorder: {wrong}")
+    assert wrong == 0
+    assert not WebhookEvent.objects.filter(state="failed").exists()
+    assert sum(count for kind, count in line.done.items() if kind != "honest") > 0
