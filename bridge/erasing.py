@@ -76,7 +76,7 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
     erased.remember(contact.api_channel_id, ids)
     counts = {
         "deliveries": _deliveries(chats),
-        "requests received": _raw_requests(contact, chats),
+        "requests received": _raw_requests(contact, chats) + _from_helpdesk(chats),
         "files": _files(chats),
         "messages": _messages(chats),
         "notes": ContactNote.objects.filter(contact=contact).delete()[0],
@@ -159,6 +159,27 @@ def _raw_requests(contact: Contact, chats: QuerySet[Conversation]) -> int:
                 SET body = ''::bytea, headers = '{{}}', query_string = '', error = '', traceback = ''
                 WHERE (api_channel_id = %s OR chat_channel_id = ANY(%s)) AND state <> 'new' AND ({found})""",
             [contact.api_channel_id, list(chats.values_list("chat_channel_id", flat=True)), *needles],
+        )
+        return int(cursor.rowcount)
+
+
+def _from_helpdesk(chats: QuerySet[Conversation]) -> int:
+    """An outside helpdesk names a chat by its own numbers, and the person often not at all."""
+    links = HelpdeskChat.objects.filter(conversation__in=chats)
+    rows = links.values_list("chat_id", "client_id", "ticket_id")
+    numbers = Ticket.objects.filter(conversation__in=chats).values_list("external_id", flat=True)
+    needles = sorted({str(number).encode() for row in [*rows, tuple(numbers)] for number in row if number})
+    channels = list(links.values_list("chat_channel_id", flat=True))
+    Ticket.objects.filter(conversation__in=chats).update(external_id=None)
+    if not channels or not needles:
+        return 0
+    found = " OR ".join(["position(%s in body) > 0"] * len(needles))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""UPDATE bridge_webhookevent
+                SET body = ''::bytea, headers = '{{}}', query_string = '', error = '', traceback = ''
+                WHERE chat_channel_id = ANY(%s) AND state <> 'new' AND ({found})""",
+            [channels, *needles],
         )
         return int(cursor.rowcount)
 

@@ -8,12 +8,13 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from bridge import closing
+from bridge import closing, erasing
 from bridge.models import (
     Attempt,
     Delivery,
     HelpdeskChat,
     HelpdeskLine,
+    HelpdeskReply,
     Message,
     ServiceWindow,
     Ticket,
@@ -461,3 +462,15 @@ def test_the_assignee_there_is_shown_here(shop: Shop, twin: UsedeskTwin, client:
     client.force_login(vera())
     for page in ("/requests/", f"/chats/{shop.conversation().pk}/"):
         assert "operator 27" in client.get(page, headers={"accept-language": "en"}).content.decode()
+
+
+def test_a_person_erased_here_leaves_nothing_of_what_the_helpdesk_sent(shop: Shop, twin: UsedeskTwin) -> None:
+    chat_id = shop.begin("Меня зовут Анна")
+    twin.say(chat_id, "Да, Анна")
+    shop.settle()
+
+    erasing.erase(shop.contact().pk, by=None)
+
+    assert not HelpdeskChat.objects.exists() and not HelpdeskReply.objects.exists()
+    assert not any(bytes(event.body) for event in WebhookEvent.objects.exclude(chat_channel=None))
+    assert all(delivery.payload == {} for delivery in Delivery.objects.all())
