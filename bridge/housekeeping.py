@@ -23,6 +23,8 @@ RETENTION = (
     ("bridge_idempotencykey", "created_at", "TRUE", "EVENT_RETENTION_DAYS"),
     ("bridge_windowwarning", "created_at", "TRUE", "EVENT_RETENTION_DAYS"),
     ("bridge_straystatus", "received_at", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("bridge_helpdeskreply", "came_at", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("bridge_helpdeskburst", "began_at", "TRUE", "EVENT_RETENTION_DAYS"),
     ("bridge_mismatch", "settled_at", "settled_at IS NOT NULL", "EVENT_RETENTION_DAYS"),
     (
         "channels_setup_handover",

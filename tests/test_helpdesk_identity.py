@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bridge import housekeeping
 from bridge.helpdesk import identity
 from bridge.models import Conversation, HelpdeskBurst, HelpdeskReply
 from channels_setup.providers.base_helpdesk import Commented, Said, TicketSeen
@@ -107,3 +109,13 @@ def test_without_a_stamp_an_equal_answer_much_later_is_a_new_one(conversation: C
     bare = Said(by_operator=True, text="да", chat_id=7)
 
     assert relayed(conversation, [(0.0, bare), (30.0, bare), (600.0, bare)], comments=False) == {"да": 2}
+
+
+def test_identities_are_kept_as_long_as_raw_events(conversation: Conversation) -> None:
+    long_ago, lately = timezone.now() - timedelta(days=400), timezone.now()
+    for number, at in enumerate((long_ago, lately)):
+        identity.new_from_chat(conversation, said(number, "да"), at=at, comments_come=False)
+
+    housekeeping.prune()
+
+    assert HelpdeskReply.objects.count() == HelpdeskBurst.objects.count() == 1
