@@ -454,6 +454,7 @@ class QuickAnswer(models.Model):
         _("text"),
         max_length=4096,
         help_text=_(
+            # xgettext:no-python-brace-format
             "Variables: {first name}, {client name}, {operator}, {request}, {channel}. What is not known is left out."
         ),
     )

@@ -30,8 +30,9 @@ def complaints() -> Iterator[str]:
     for entry in entries:
         if entry.fuzzy or not entry.translated():
             yield f"{PO.name}:{entry.linenum}: {'fuzzy' if entry.fuzzy else 'untranslated'}: {entry.msgid!r}"
-        # «One thing» may leave its number out, so the forms of a plural are not compared.
-        elif entry.msgstr and set(placeholders(entry.msgid)) != set(placeholders(entry.msgstr)):
+        # «One thing» may leave its number out, so the forms of a plural are not compared. What stands in braces for
+        # people to write has names in their own language ("xgettext:no-python-brace-format" in the source says so).
+        elif "no-python-brace-format" not in entry.flags and entry.msgstr and set(placeholders(entry.msgid)) != set(placeholders(entry.msgstr)):
             yield f"{PO.name}:{entry.linenum}: other placeholders than in {entry.msgid!r}"
     if texts(polib.mofile(str(MO))) != texts(entry for entry in entries if not entry.fuzzy):
         yield f"{MO.name} is not made of {PO.name}: `make messages`."
