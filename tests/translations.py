@@ -30,9 +30,8 @@ def complaints() -> Iterator[str]:
     for entry in entries:
         if entry.fuzzy or not entry.translated():
             yield f"{PO.name}:{entry.linenum}: {'fuzzy' if entry.fuzzy else 'untranslated'}: {entry.msgid!r}"
-        # «One thing» may leave its number out, so the forms of a plural are not compared. What stands in braces for
-        # people to write has names in their own language ("xgettext:no-python-brace-format" in the source says so).
-        elif "no-python-brace-format" not in entry.flags and entry.msgstr and set(placeholders(entry.msgid)) != set(placeholders(entry.msgstr)):
+        # «One thing» may leave its number out, so the forms of a plural are not compared.
+        elif entry.msgstr and not names_its_own(entry) and differ(entry):
             yield f"{PO.name}:{entry.linenum}: other placeholders than in {entry.msgid!r}"
     if texts(polib.mofile(str(MO))) != texts(entry for entry in entries if not entry.fuzzy):
         yield f"{MO.name} is not made of {PO.name}: `make messages`."
@@ -71,6 +70,15 @@ def gathered() -> list[Any]:
 
 def key(entry: Any) -> tuple[str, str, str]:
     return entry.msgctxt or "", entry.msgid, entry.msgid_plural or ""
+
+
+def names_its_own(entry: Any) -> bool:
+    """What stands in braces is for people to write, with names in their own language: the source marks such a text."""
+    return "no-python-brace-format" in entry.flags
+
+
+def differ(entry: Any) -> bool:
+    return set(placeholders(entry.msgid)) != set(placeholders(entry.msgstr))
 
 
 def placeholders(text: str) -> list[str]:
