@@ -1,0 +1,51 @@
+"""What the stations write down, by theme. The constraints here are the promises; the code only keeps them pleasant.
+
+Locks are always taken in this order: conversation, window, ticket, delivery, message. Everybody imports from here.
+"""
+
+from .contacts import Contact
+from .conversations import AT_WORK, Conversation, ConversationQuerySet, Ticket
+from .deliveries import Attempt, DeadLetter, Delivery, Replay, Ruling, new_delivery_key
+from .desk import ContactNote, Draft, ErasedMessage, Erasure, QuickAnswer, Upload
+from .destinations import Alert, Breaker, Mismatch, RateLimit
+from .events import Heartbeat, IdempotencyKey, WebhookEvent
+from .helpdesk import HelpdeskBurst, HelpdeskChat, HelpdeskLine, HelpdeskReply
+from .messages import Attachment, HeldReply, Message, StrayStatus
+from .windows import ServiceWindow, WindowWarning
+
+__all__ = [
+    "AT_WORK",
+    "Alert",
+    "Attachment",
+    "Attempt",
+    "Breaker",
+    "Contact",
+    "ContactNote",
+    "Conversation",
+    "ConversationQuerySet",
+    "DeadLetter",
+    "Delivery",
+    "Draft",
+    "ErasedMessage",
+    "Erasure",
+    "Heartbeat",
+    "HeldReply",
+    "HelpdeskBurst",
+    "HelpdeskChat",
+    "HelpdeskLine",
+    "HelpdeskReply",
+    "IdempotencyKey",
+    "Message",
+    "Mismatch",
+    "QuickAnswer",
+    "RateLimit",
+    "Replay",
+    "Ruling",
+    "ServiceWindow",
+    "StrayStatus",
+    "Ticket",
+    "Upload",
+    "WebhookEvent",
+    "WindowWarning",
+    "new_delivery_key",
+]

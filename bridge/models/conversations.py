@@ -1,0 +1,159 @@
+"""A contact's chat in one chat channel, and the requests in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup.codecs import chat_events
+from channels_setup.models import ApiChannel, ChatChannel
+
+from .contacts import Contact
+
+AT_WORK = (chat_events.OPEN, chat_events.NEW)  # statuses of a request that somebody must do something about
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def seen_by(self, user: Any) -> ConversationQuerySet:
+        """Those this user may see: admins all, operators the ones in their chat channels."""
+        return self.filter(chat_channel__in=ChatChannel.objects.all().seen_by(user))
+
+
+class Conversation(models.Model):
+    """One contact on one API channel in one chat channel. It lives for ever; requests come and go inside it."""
+
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.PROTECT, related_name="conversations")
+    # Neither needs an index of its own: conversations_newest and the uniqueness below begin with them.
+    chat_channel = models.ForeignKey(
+        ChatChannel, on_delete=models.PROTECT, related_name="conversations", db_index=False
+    )
+    contact = models.ForeignKey(Contact, on_delete=models.PROTECT, related_name="conversations", db_index=False)
+    assignee = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("assignee"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_index=False,  # conversations_of_assignee begins with it
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    # The last words and where the request stands, kept here so that a list of a million chats needs no join:
+    # the live request's status (``Ticket.Status``), else that of the one that ended last.
+    request_status = models.SmallIntegerField(null=True, editable=False)
+    last_message_at = models.DateTimeField(_("last message"), db_default=Now())
+    last_text = models.CharField(max_length=200, blank=True)
+    last_direction = models.CharField(max_length=10, blank=True)
+    unread = models.IntegerField(_("unread"), default=0)
+
+    objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("conversation")
+        verbose_name_plural = _("conversations")
+        constraints = [
+            models.UniqueConstraint(fields=["contact", "chat_channel"], name="one_conversation_per_contact_and_channel")
+        ]
+        indexes = [
+            models.Index(fields=["chat_channel", "-last_message_at", "-id"], name="conversations_newest"),
+            models.Index(fields=["-last_message_at", "-id"], name="conversations_newest_of_all"),
+            # The lists of the desk, each a short index of its own (see ``desk.listing``).
+            models.Index(
+                fields=["chat_channel", "-last_message_at", "-id"],
+                condition=Q(last_direction="inbound", request_status__in=AT_WORK),
+                name="conversations_waiting",
+            ),
+            models.Index(
+                fields=["chat_channel", "-last_message_at", "-id"],
+                condition=Q(assignee=None, request_status__in=AT_WORK),
+                name="conversations_unassigned",
+            ),
+            models.Index(
+                fields=["assignee", "-last_message_at", "-id"],
+                condition=Q(assignee__isnull=False),
+                include=["chat_channel", "request_status"],
+                name="conversations_of_assignee",
+            ),
+            models.Index(
+                fields=["chat_channel", "request_status", "-last_message_at", "-id"], name="conversations_by_status"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
+
+class Ticket(models.Model):
+    """One case inside a conversation (запрос). A closed one and a new message make the next."""
+
+    class Status(models.IntegerChoices):
+        OPEN = chat_events.OPEN, _("open")
+        SOLVED = chat_events.SOLVED, _("solved")
+        CLOSED = chat_events.CLOSED, _("closed")
+        DELETED = chat_events.DELETED, _("deleted")
+        ON_HOLD = chat_events.ON_HOLD, _("on hold")
+        PENDING = chat_events.PENDING, _("pending")
+        SPAM = chat_events.SPAM, _("spam")
+        NEW = chat_events.NEW, _("new")
+        MAILING = chat_events.MAILING, _("mailing")
+        MERGED = chat_events.MERGED, _("merged")
+
+    # A message after one of these makes a new ticket; a solved one is opened again.
+    ENDED = (Status.CLOSED, Status.DELETED, Status.SPAM, Status.MERGED)
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="tickets")
+    status = models.SmallIntegerField(_("status"), choices=Status.choices, default=Status.NEW)
+    subject = models.CharField(_("subject"), max_length=200, blank=True)
+    first_text = models.TextField(blank=True)  # the first message: what ``ticket.message`` carries in events
+    assignee = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("assignee"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_index=False,  # tickets_of_assignee begins with it
+    )
+    external_id = models.BigIntegerField(_("number in the helpdesk"), null=True)  # of an outside one
+    opened_at = models.DateTimeField(_("opened"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
+    first_answer_at = models.DateTimeField(_("first answer"), null=True, blank=True)
+    closed_at = models.DateTimeField(_("closed"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("request")
+        verbose_name_plural = _("requests")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["conversation"],
+                condition=~Q(
+                    status__in=[chat_events.CLOSED, chat_events.DELETED, chat_events.SPAM, chat_events.MERGED]
+                ),
+                name="one_live_ticket_per_conversation",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["-opened_at", "-id"], name="tickets_newest"),
+            models.Index(fields=["status", "-opened_at", "-id"], name="tickets_by_status"),
+            models.Index(
+                fields=["-opened_at", "-id"],
+                condition=~Q(
+                    status__in=[chat_events.CLOSED, chat_events.DELETED, chat_events.SPAM, chat_events.MERGED]
+                ),
+                name="tickets_live",
+            ),
+            models.Index(
+                fields=["assignee", "-opened_at", "-id"],
+                condition=Q(assignee__isnull=False),
+                name="tickets_of_assignee",
+            ),
+            models.Index(fields=["external_id"], condition=Q(external_id__isnull=False), name="tickets_by_external_id"),
+        ]
+
+    def __str__(self) -> str:
+        return f"№ {self.pk}"

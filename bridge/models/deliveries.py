@@ -1,0 +1,186 @@
+"""What goes out: one row for each thing handed to one destination, its tries, and what people decided about it."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup.models import ApiChannel, ChatChannel
+
+from .conversations import Conversation
+from .messages import Message
+
+
+def new_delivery_key() -> str:
+    return f"msg_{uuid.uuid4().hex}"
+
+
+class Delivery(models.Model):
+    """One thing to hand to one destination. Same key and same content at every try.
+
+    ``next_attempt_at`` is when it is due; while it is being sent it is the end of the lease, so that a claim whose
+    worker died becomes due by itself. ``lease_token`` fences: only who holds it may write the result.
+    """
+
+    class Kind(models.TextChoices):
+        MESSAGE = "message", _("message to the contact")
+        EVENT = "event", _("event for a watcher")
+        HELPDESK = "helpdesk", _("message to the helpdesk")
+        NOTE = "note", _("note to the helpdesk's operators")
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("waiting")
+        SENDING = "sending", _("being sent")
+        DELIVERED = "delivered", _("handed over")
+        UNKNOWN = "unknown", _("outcome unknown")
+        CANCELLED = "cancelled", _("cancelled")
+        DEAD = "dead", _("given up")
+
+    UNFINISHED = (State.PENDING, State.SENDING)
+
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
+    conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="deliveries")
+    message = models.ForeignKey(Message, null=True, on_delete=models.PROTECT, related_name="deliveries")
+    api_channel = models.ForeignKey(
+        ApiChannel, verbose_name=_("destination"), on_delete=models.PROTECT, related_name="deliveries"
+    )
+    # The helpdesk it goes to, where it goes to one; ``api_channel`` is then the conversation's.
+    chat_channel = models.ForeignKey(ChatChannel, null=True, on_delete=models.PROTECT, related_name="deliveries")
+    track = models.CharField(_("event"), max_length=60, blank=True)  # which tracked kinds it answers to
+    key = models.CharField(_("key"), max_length=40, unique=True, default=new_delivery_key, editable=False)
+    payload = models.JSONField(_("content"))
+    free_text = models.BooleanField(default=False)  # may go out only while the window is open
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.PENDING)
+    attempts = models.IntegerField(_("attempts"), default=0)
+    attempts_before = models.IntegerField(default=0)  # made before it was last sent again: the timetable starts anew
+    next_attempt_at = models.DateTimeField(_("next attempt"), db_default=Now())
+    lease_token = models.UUIDField(null=True, editable=False)
+    reason = models.CharField(_("reason"), max_length=40, blank=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    class Meta:
+        verbose_name = _("delivery")
+        verbose_name_plural = _("deliveries")
+        indexes = [
+            BrinIndex(fields=["created_at"], name="deliveries_by_time", autosummarize=True),
+            models.Index(
+                fields=["api_channel", "next_attempt_at", "id"],
+                condition=Q(state__in=["pending", "sending"], chat_channel__isnull=True),
+                name="deliveries_due",
+            ),
+            models.Index(
+                fields=["api_channel", "conversation", "kind", "id"],
+                condition=Q(state__in=["pending", "sending"]),
+                name="deliveries_in_line",
+            ),
+            models.Index(fields=["api_channel"], condition=Q(state="sending"), name="deliveries_in_flight"),
+            models.Index(
+                fields=["state", "-id"],
+                condition=Q(state__in=["dead", "unknown", "cancelled"]),
+                name="deliveries_not_made",
+            ),
+            models.Index(
+                fields=["chat_channel", "next_attempt_at", "id"],
+                condition=Q(state__in=["pending", "sending"], chat_channel__isnull=False),
+                name="deliveries_to_helpdesks",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class DeadLetter(Delivery):
+    """A delivery that did not get through, with a page of its own: given up, unknown or cancelled."""
+
+    STATES = (Delivery.State.DEAD, Delivery.State.UNKNOWN, Delivery.State.CANCELLED)
+
+    class Meta:
+        proxy = True
+        verbose_name = _("dead letter")
+        verbose_name_plural = _("dead letters")
+
+
+class Replay(models.Model):
+    """Many dead letters sent again or put aside at one word, in batches by a task; see ``replay_many``."""
+
+    class What(models.TextChoices):
+        AGAIN = "again", _("send again")
+        DISCARD = "discard", _("put aside")
+
+    what = models.CharField(_("what"), max_length=10, choices=What.choices)
+    chosen = models.JSONField(_("chosen"))  # the filter, as ``replay_many.Chosen`` reads it
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("by"), null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    total = models.IntegerField(_("of"))
+    done = models.IntegerField(_("done"), default=0)
+    left_out = models.JSONField(_("left out"), default=dict)  # code of the forecast -> how many
+    reached = models.BigIntegerField(default=0)  # deliveries up to this id have had their turn
+    last = models.BigIntegerField()  # the newest delivery that was there when it began
+    created_at = models.DateTimeField(_("begun"), auto_now_add=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    class Meta:
+        verbose_name = _("replay")
+        verbose_name_plural = _("replays")
+        indexes = [models.Index(fields=["id"], condition=Q(finished_at=None), name="replays_at_work")]
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
+
+class Ruling(models.Model):
+    """What a person decided about a delivery in trouble. Its tries up to ``attempts`` belong to the life before."""
+
+    class What(models.TextChoices):
+        AGAIN = "again", _("sent again")
+        DISCARD = "discard", _("put aside")
+        LEAVE = "leave", _("left as it is")
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="rulings")
+    what = models.CharField(_("what"), max_length=10, choices=What.choices)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("by"), null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    at = models.DateTimeField(_("when"), auto_now_add=True)
+    was_state = models.CharField(_("it was"), max_length=10, choices=Delivery.State.choices)
+    was_reason = models.CharField(_("reason"), max_length=40, blank=True)
+    attempts = models.IntegerField(_("attempts until then"))
+    replay = models.ForeignKey(Replay, null=True, on_delete=models.SET_NULL, related_name="rulings")
+
+    class Meta:
+        verbose_name = _("decision")
+        verbose_name_plural = _("decisions")
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.delivery_id} {self.what}"
+
+
+class Attempt(models.Model):
+    """One try of a delivery: when, how long, what came back (cut and redacted)."""
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="tries")
+    number = models.IntegerField(_("number"))
+    started_at = models.DateTimeField(_("started"))
+    duration_ms = models.IntegerField(_("took, ms"))
+    http_status = models.IntegerField(_("HTTP status"), null=True)
+    verdict = models.CharField(_("verdict"), max_length=10)
+    reason = models.CharField(_("reason"), max_length=40, blank=True)
+    answer = models.TextField(_("answer"), blank=True)
+
+    class Meta:
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.number}"

@@ -1,0 +1,141 @@
+"""What operators keep at the desk: drafts, notes, quick answers, files; and who was erased."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from channels_setup.models import ApiChannel, ChatChannel
+
+from .contacts import Contact
+from .conversations import Conversation
+from .messages import Message
+
+
+class Draft(models.Model):
+    """What an operator wrote and has not sent, or could not send (then ``reason`` says why)."""
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="drafts")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    text = models.TextField()
+    reason = models.CharField(max_length=40, blank=True)
+    details = models.JSONField(default=dict, blank=True)  # what the reason's sentence needs
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name = _("draft")
+        verbose_name_plural = _("drafts")
+        constraints = [models.UniqueConstraint(fields=["conversation", "user"], name="one_draft_per_operator")]
+
+    def __str__(self) -> str:
+        return f"{self.conversation_id}/{self.user_id}"
+
+
+class ContactNote(models.Model):
+    """What operators tell each other of a person; the person never sees it."""
+
+    contact = models.ForeignKey(Contact, on_delete=models.CASCADE, related_name="notes")
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("author"), null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    text = models.TextField(_("text"))
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("note")
+        verbose_name_plural = _("notes")
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
+
+class QuickAnswer(models.Model):
+    """A text that is said often; see ``quick_answers`` for its variables."""
+
+    name = models.CharField(pgettext_lazy("thing", "name"), max_length=80)
+    text = models.TextField(
+        _("text"),
+        max_length=4096,
+        help_text=_(
+            # xgettext:no-python-brace-format
+            "Variables: {first name}, {client name}, {operator}, {request}, {channel}. What is not known is left out."
+        ),
+    )
+    chat_channels = models.ManyToManyField(
+        ChatChannel, verbose_name=_("chat channels"), blank=True, related_name="+", help_text=_("None: all of them.")
+    )
+    is_used = models.BooleanField(_("in use"), default=True)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("quick answer")
+        verbose_name_plural = _("quick answers")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Upload(models.Model):
+    """A file that an operator gave (``uploads``): sent as a file, or handed out by a link that expires."""
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="uploads")
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("author"), null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    # The message with which it went as a file; one that is handed out by its link has none.
+    message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
+    file = models.FileField(upload_to="outbound/%Y/%m/%d/")
+    name = models.CharField(max_length=200)
+    mime = models.CharField(max_length=100)
+    size = models.BigIntegerField()
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    expires_at = models.DateTimeField(_("expires"))
+    downloads = models.IntegerField(_("downloads"), default=0)
+    downloaded_at = models.DateTimeField(_("last download"), null=True)
+
+    class Meta:
+        verbose_name = _("given file")
+        verbose_name_plural = _("given files")
+        indexes = [
+            models.Index(fields=["conversation", "-id"], name="uploads_of_conversation"),
+            models.Index(fields=["expires_at"], condition=Q(message=None), name="uploads_due"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Erasure(models.Model):
+    """The receipt of an erasure (``erasing``): who, when, and how many rows of what; nothing of the person."""
+
+    contact = models.ForeignKey(Contact, on_delete=models.PROTECT, related_name="erasures")
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("by"), null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    at = models.DateTimeField(_("at"), auto_now_add=True)
+    counts = models.JSONField(_("what went"), default=dict)
+
+    class Meta:
+        verbose_name = _("erasure")
+        verbose_name_plural = _("erasures")
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
+
+class ErasedMessage(models.Model):
+    """That a provider's message was erased: its fingerprint, so that a late redelivery does not bring it back."""
+
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="+")
+    fingerprint = models.BinaryField(max_length=32)
+
+    class Meta:
+        verbose_name = _("erased message")
+        verbose_name_plural = _("erased messages")
+        constraints = [models.UniqueConstraint(fields=["api_channel", "fingerprint"], name="one_erased_message")]
+
+    def __str__(self) -> str:
+        return f"{self.pk}"

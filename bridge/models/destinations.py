@@ -1,0 +1,131 @@
+"""How destinations are doing: down, at their limit, at odds with us, and what people are told of it."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup.models import ApiChannel
+
+from .conversations import Conversation
+from .deliveries import Delivery
+from .messages import Message
+
+
+class Breaker(models.Model):
+    """Whether a destination is down; see ``breaker``. A channel that never failed has no row."""
+
+    api_channel = models.OneToOneField(ApiChannel, primary_key=True, on_delete=models.CASCADE, related_name="breaker")
+    is_open = models.BooleanField(_("open"), default=False)
+    is_probing = models.BooleanField(default=False)
+    pause_seconds = models.IntegerField(_("pause, s"), default=0)
+    probe_at = models.DateTimeField(_("next probe"), null=True)
+    in_a_row = models.IntegerField(_("failures in a row"), default=0)
+    failing_since = models.DateTimeField(_("failing since"), null=True)
+    recent = models.JSONField(default=list)  # [[unix time, worked], ...] of the last minutes
+    rests_until = models.DateTimeField(_("rests until"), null=True)  # the other side asked for it, for all messages
+
+    class Meta:
+        verbose_name = _("breaker")
+        verbose_name_plural = _("breakers")
+
+    def __str__(self) -> str:
+        return f"{self.api_channel_id}: {'open' if self.is_open else 'shut'}"
+
+    @property
+    def is_troubled(self) -> bool:
+        return self.is_open or self.in_a_row > 0 or bool(self.recent)
+
+
+class RateLimit(models.Model):
+    """How far a limit of a channel is used up; see ``rates``. The account's, or one contact's."""
+
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="rate_limits")
+    key = models.CharField(max_length=200)
+    every = models.FloatField()  # seconds from call to call
+    burst = models.IntegerField()
+    whole_channel = models.BooleanField()
+    met_at = models.DateTimeField()  # when the calls made so far will have kept to the limit
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["api_channel", "key"], name="one_bucket_per_limit")]
+        indexes = [models.Index(fields=["met_at"], name="bucket_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.api_channel_id}/{self.key}"
+
+
+class Mismatch(models.Model):
+    """A message on which the two sides disagree, until they agree again; see ``reconciling``."""
+
+    class Kind(models.TextChoices):
+        NOT_OUT = "not_out", _("accepted, not gone out")
+        NO_DELIVERY = "no_delivery", _("accepted, nothing carries it")
+        SAID_SENT = "said_sent", _("counted as sent, its delivery did not get through")
+        UNCONFIRMED = "unconfirmed", _("sent, no status came back")
+        STRAY = "stray", _("a status whose message nobody knows")
+
+    kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
+    api_channel = models.ForeignKey(
+        ApiChannel, verbose_name=_("API channel"), on_delete=models.CASCADE, related_name="mismatches"
+    )
+    conversation = models.ForeignKey(Conversation, null=True, on_delete=models.CASCADE, related_name="+")
+    message = models.ForeignKey(Message, null=True, on_delete=models.CASCADE, related_name="+")
+    stray = models.BigIntegerField(null=True)  # the id of the status, which may be joined or pruned away
+    external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
+    since = models.DateTimeField(_("since"))
+    found_at = models.DateTimeField(_("found"), auto_now_add=True)
+    settled_at = models.DateTimeField(_("over"), null=True)
+
+    class Meta:
+        verbose_name = _("mismatch")
+        verbose_name_plural = _("mismatches")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "message", "stray"],
+                condition=Q(settled_at=None),
+                nulls_distinct=False,
+                name="one_open_mismatch",
+            )
+        ]
+        indexes = [models.Index(fields=["api_channel", "kind"], condition=Q(settled_at=None), name="mismatches_open")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.message_id or self.external_id}"
+
+
+class Alert(models.Model):
+    """Something an admin should know, until it is over. At most one of a kind stands open for one thing."""
+
+    class Kind(models.TextChoices):
+        BREAKER = "breaker", _("destination down")
+        STUCK = "stuck", _("message not getting through")
+        FAILING_LONG = "failing_long", _("destination down for days")
+        SWITCHED_OFF = "switched_off", _("channel paused by the portal")
+        UNCONFIRMED = "unconfirmed", _("messages without a status")
+        MISMATCH = "mismatch", _("the two sides disagree")
+        SILENT = "silent", _("no webhooks")
+
+    kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="alerts")
+    delivery = models.ForeignKey(Delivery, null=True, on_delete=models.CASCADE, related_name="+")
+    details = models.JSONField(default=dict)
+    raised_at = models.DateTimeField(_("since"), auto_now_add=True)
+    settled_at = models.DateTimeField(_("over"), null=True)
+
+    class Meta:
+        verbose_name = _("alert")
+        verbose_name_plural = _("alerts")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "api_channel", "delivery"],
+                condition=Q(settled_at=None),
+                nulls_distinct=False,
+                name="one_open_alert",
+            )
+        ]
+        indexes = [models.Index(fields=["-raised_at"], condition=Q(settled_at=None), name="alerts_open")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.api_channel_id}"

@@ -1,0 +1,84 @@
+"""What came in, as it came, and signs of life."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup.models import ApiChannel, ChatChannel
+
+
+class WebhookEvent(models.Model):
+    """A raw request, exactly as received (but for our own secret key, which is blotted out)."""
+
+    class State(models.TextChoices):
+        NEW = "new", _("waiting")
+        PROCESSED = "processed", _("processed")
+        FAILED = "failed", _("failed")
+
+    api_channel = models.ForeignKey(
+        ApiChannel, verbose_name=_("API channel"), null=True, on_delete=models.PROTECT, related_name="webhook_events"
+    )
+    chat_channel = models.ForeignKey(  # where the helpdesk sent it
+        ChatChannel, verbose_name=_("chat channel"), null=True, on_delete=models.PROTECT, related_name="webhook_events"
+    )
+    endpoint = models.CharField(_("endpoint"), max_length=60)
+    method = models.CharField(max_length=10, default="POST")
+    query_string = models.TextField(blank=True)
+    content_type = models.CharField(_("content type"), max_length=200, blank=True)
+    headers = models.JSONField(default=dict)
+    body = models.BinaryField()
+    received_at = models.DateTimeField(_("received"), auto_now_add=True)
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.NEW)
+    attempts = models.IntegerField(_("attempts"), default=0)
+    error = models.TextField(_("error"), blank=True)
+    traceback = models.TextField(blank=True)
+    processed_at = models.DateTimeField(_("processed"), null=True)
+
+    class Meta:
+        verbose_name = _("webhook event")
+        verbose_name_plural = _("webhook events")
+        indexes = [
+            models.Index(fields=["api_channel", "id"], condition=Q(state="new"), name="events_waiting"),
+            models.Index(fields=["chat_channel", "id"], condition=Q(state="new"), name="desk_events_waiting"),
+            models.Index(fields=["-id"], condition=Q(state="failed"), name="events_failed"),
+            models.Index(fields=["received_at"], name="events_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
+
+class IdempotencyKey(models.Model):
+    """A caller's Idempotency-Key with the answer it got, so that a repeat gets the same one."""
+
+    owner = models.CharField(max_length=60)
+    key = models.CharField(max_length=200)
+    fingerprint = models.BinaryField()  # of the request: the same key with another request is an error
+    status = models.IntegerField(null=True)
+    answer = models.JSONField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("idempotency key")
+        verbose_name_plural = _("idempotency keys")
+        constraints = [models.UniqueConstraint(fields=["owner", "key"], name="one_answer_per_idempotency_key")]
+        indexes = [models.Index(fields=["created_at"], name="idempotency_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.owner} {self.key}"
+
+
+class Heartbeat(models.Model):
+    """When a part last showed that it works: written by the work itself, not by the process being there."""
+
+    name = models.CharField(max_length=40, primary_key=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("heartbeat")
+        verbose_name_plural = _("heartbeats")
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,191 @@
+"""What was said, in either direction, and what becomes of it."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex, GinIndex
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup.models import ApiChannel
+
+from .. import reasons
+from ..words import message_words
+from .conversations import Conversation, Ticket
+
+
+class Message(models.Model):
+    """What was said. Notices are our own word to the operator; they never leave the portal."""
+
+    class Direction(models.TextChoices):
+        INBOUND = "inbound", _("from the client")
+        OUTBOUND = "outbound", _("to the client")
+        NOTICE = "notice", _("notice")
+
+    class Kind(models.TextChoices):
+        TEXT = "text", _("text")
+        TEMPLATE = "template", _("template")
+        FILE = "file", _("file")
+        NOTICE = "notice", _("notice")
+
+    class Status(models.TextChoices):
+        """Forward only, in the order of RANK; ``failed`` gives way to a later proof of delivery alone."""
+
+        RECEIVED = "received", _("received")
+        PENDING = "pending", _("waiting to be sent")
+        SENDING = "sending", _("being sent")
+        UNKNOWN = "unknown", _("may have been sent")
+        SENT = "sent", _("sent")
+        FAILED = "failed", _("not delivered")
+        DELIVERED = "delivered", _("delivered")
+        READ = "read", _("read")
+
+    RANK = {status: rank for rank, status in enumerate(Status.values)}
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="messages")
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.PROTECT, related_name="+")
+    ticket = models.ForeignKey(Ticket, null=True, on_delete=models.PROTECT, related_name="messages")
+    direction = models.CharField(_("direction"), max_length=10, choices=Direction.choices)
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices, default=Kind.TEXT)
+    text = models.TextField(_("text"), blank=True)
+    template = models.JSONField(_("template"), null=True)  # {"name", "language", "parameters": [...] or {...}}
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
+    provider_time = models.DateTimeField(_("provider's time"), null=True)
+    created_at = models.DateTimeField(_("stored"), auto_now_add=True)
+    status = models.CharField(_("status"), max_length=10, choices=Status.choices)
+    status_at = models.DateTimeField(_("status since"), null=True)
+    reason = models.CharField(_("reason"), max_length=40, blank=True)  # a code of ``reasons``
+    details = models.JSONField(default=dict, blank=True)  # what the reason's sentence needs; why it was decided so
+    quoted = models.ForeignKey(  # the message it answers, where we have it; its index is the partial one below
+        "self", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    reactions = models.JSONField(default=list, blank=True)  # [{"by": "client" or "us", "emoji": "👍"}]
+    shown = models.JSONField(default=dict, blank=True)  # what is more than text: see ``providers.base.Shown``
+
+    class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["api_channel", "external_id"],
+                condition=~Q(external_id=""),
+                name="one_message_per_external_id",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["conversation", "id"], name="messages_of_conversation"),
+            BrinIndex(fields=["created_at"], name="messages_by_time", autosummarize=True),
+            GinIndex(message_words(), name="messages_by_words"),
+            models.Index(
+                fields=["api_channel", "status", "id"],
+                condition=Q(status__in=["pending", "sending", "unknown", "failed"]),
+                name="messages_unsettled",
+            ),
+            models.Index(fields=["quoted"], condition=Q(quoted__isnull=False), name="messages_quoting"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
+
+    @property
+    def sentence(self) -> str:
+        """The notice or the failure in words, in the reader's language."""
+        if not self.reason:
+            return ""
+        said = reasons.sentence(self.reason, {"name": (self.template or {}).get("name", ""), **self.details})
+        return f"{said} {self.provider_words}".strip()
+
+    @property
+    def provider_words(self) -> str:
+        """Code and title of a failure as the provider put them, where our sentence does not hold them."""
+        code = str(self.details.get("code") or "")
+        if not code or self.reason == "provider_failed" or self.status != self.Status.FAILED:
+            return ""
+        return f"({' '.join(filter(None, [code, str(self.details.get('title') or '')]))})"
+
+
+class Attachment(models.Model):
+    """A file of a message: by link, stored here, or still to be fetched from the provider (``media``)."""
+
+    class State(models.TextChoices):
+        HERE = "here", _("here")
+        WAITING = "waiting", _("being fetched")
+        FAILED = "failed", _("could not be fetched")
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="attachments")
+    url = models.CharField(max_length=2000, blank=True)
+    file = models.FileField(upload_to="inbound/%Y/%m/%d/", blank=True)
+    name = models.CharField(max_length=200, blank=True)
+    mime = models.CharField(max_length=100, blank=True)
+    size = models.BigIntegerField(null=True)
+    external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
+    sha256 = models.CharField(max_length=64, blank=True)  # hex, as the provider says it
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.HERE)
+    error = models.CharField(_("error"), max_length=40, blank=True)  # a code of ``reasons``
+    tries = models.SmallIntegerField(default=0)
+    due_at = models.DateTimeField(null=True)  # of one that waits: when it is fetched next
+
+    class Meta:
+        verbose_name = _("file")
+        verbose_name_plural = _("files")
+        indexes = [models.Index(fields=["due_at"], condition=Q(state="waiting"), name="files_to_fetch")]
+
+    def __str__(self) -> str:
+        return self.name or self.url
+
+
+class StrayStatus(models.Model):
+    """A status whose message is not known yet: it waits to be joined, and is reported when it stays alone."""
+
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="+")
+    external_id = models.CharField(max_length=190)
+    status = models.CharField(max_length=10, choices=Message.Status.choices)
+    at = models.DateTimeField(null=True)
+    code = models.CharField(max_length=40, blank=True)
+    title = models.CharField(max_length=300, blank=True)
+    reason = models.CharField(max_length=40, blank=True)
+    details = models.CharField(max_length=500, blank=True)
+    received_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("status without a message")
+        verbose_name_plural = _("statuses without a message")
+        indexes = [models.Index(fields=["api_channel", "external_id"], name="stray_by_external_id")]
+
+    def __str__(self) -> str:
+        return f"{self.external_id} {self.status}"
+
+
+class HeldReply(models.Model):
+    """A reply that no template can say: it waits until the contact writes and the window is open again."""
+
+    class State(models.TextChoices):
+        HELD = "held", _("held")
+        RELEASED = "released", _("sent after all")
+        DROPPED = "dropped", _("dropped")
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="held_replies")
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("author"), null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    text = models.TextField(_("text"))
+    # The template that went out meanwhile («you have an answer»), and what the held text became in the end.
+    opener = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
+    message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.HELD)
+    created_at = models.DateTimeField(_("held since"), auto_now_add=True)
+    drop_at = models.DateTimeField(_("dropped at the latest"))
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    class Meta:
+        verbose_name = _("held reply")
+        verbose_name_plural = _("held replies")
+        indexes = [
+            models.Index(fields=["conversation", "id"], condition=Q(state="held"), name="held_of_conversation"),
+            models.Index(fields=["drop_at"], condition=Q(state="held"), name="held_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
