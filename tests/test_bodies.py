@@ -73,6 +73,11 @@ def test_nul_and_lone_surrogates_become_storable() -> None:
     assert decoded.values == {"text": "a\ufffdb\ufffdc🙌"}
 
 
+@pytest.mark.parametrize("body", [b"=x", b"0=x", b"0=x&1=y"])
+def test_a_form_is_an_object_whatever_its_names(body: bytes) -> None:
+    assert "x" in str(decode(body=body, content_type="application/x-www-form-urlencoded").values)
+
+
 @given(st.binary(max_size=300), st.sampled_from(["application/json", "application/x-www-form-urlencoded", "text/x"]))
 def test_no_body_does_worse_than_a_sentence(body: bytes, content_type: str) -> None:
     try:

@@ -618,7 +618,10 @@ def test_a_destination_has_at_most_so_many_calls_in_flight(
     assert outbox.claim(uuid.uuid4(), limit=50) == []
 
 
-def test_a_busy_destination_does_not_crowd_out_another(api_channel: ApiChannel, receiver: Receiver) -> None:
+def test_a_busy_destination_does_not_crowd_out_another(
+    api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "IN_FLIGHT", 6)
     other = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/other"), secret=True)
     for number in range(claims.IN_FLIGHT * 8):
         boris_answers(anna_writes(api_channel, who=f"client-{number}"))

@@ -247,7 +247,8 @@ def test_given_servers_are_used_and_none_is_started(tmp_path: Path) -> None:
 
 def test_a_caller_that_was_told_to_stop_is_noticed_by_its_lost_handler() -> None:
     """make keeps a SIGINT that was sent to it alone to itself; see supervisor.follow_parent."""
-    program = "import signal, sys; print(flush=True); sys.stdin.read(1); signal.signal(2, signal.SIG_DFL);"
+    program = "import signal, sys; signal.signal(2, signal.default_int_handler);"  # a shell's background has it ignored
+    program += "print(flush=True); sys.stdin.read(1); signal.signal(2, signal.SIG_DFL);"
     program += "print(flush=True); sys.stdin.read(1)"
     caller = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
     assert caller.stdin is not None and caller.stdout is not None

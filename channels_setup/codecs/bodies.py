@@ -142,7 +142,7 @@ def _nested(pairs: list[tuple[str, str]]) -> dict[str, Any]:
                 raise BadBody(_("The field “%(name)s” stands twice with different shapes.") % {"name": keys[0][:60]})
             place = inner
         place[keys[-1] or str(len(place))] = value
-    return cleaned(_lists(result))
+    return cleaned({key: _lists(item) for key, item in result.items()})  # the whole is an object, whatever its names
 
 
 def _lists(value: Any) -> Any:

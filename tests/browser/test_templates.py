@@ -143,7 +143,7 @@ def test_a_template_is_picked_by_keyboard_and_the_draft_stays(
 ) -> None:
     page.goto(f"/chats/{chat.pk}/")
     paste(page, "Это потом")
-    page.locator(".bar [data-pick]").press("Enter")
+    page.locator(".bar .pick-template").press("Enter")
     page.locator("[data-find]").fill("order")
     page.keyboard.press("Enter")
 

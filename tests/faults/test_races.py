@@ -294,21 +294,19 @@ def test_many_windows_run_out_at_once(api_channel: ApiChannel, size: Size, measu
     count = size(3_000, 100_000)
     lands_in = api_channel.lands_in
     assert lands_in
+    now = timezone.now()
+    contacts = Contact.objects.bulk_create(
+        [Contact(api_channel=api_channel, external_id=f"c{number}") for number in range(count)], batch_size=5_000
+    )
+    chats = Conversation.objects.bulk_create(
+        [Conversation(api_channel=api_channel, chat_channel=lands_in, contact=contact) for contact in contacts],
+        batch_size=5_000,
+    )
+    ServiceWindow.objects.bulk_create(
+        [ServiceWindow(conversation=chat, opened_at=now - timedelta(hours=24), expires_at=now) for chat in chats],
+        batch_size=5_000,
+    )
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO bridge_contact (api_channel_id, external_id, user_id, phone, name, email, created_at)"
-            " SELECT %s, 'c' || n, '', '', '', '', now() FROM generate_series(1, %s) n",
-            [api_channel.pk, count],
-        )
-        cursor.execute(
-            "INSERT INTO bridge_conversation (api_channel_id, chat_channel_id, contact_id, created_at, last_text,"
-            " last_direction, unread) SELECT api_channel_id, %s, id, now(), '', '', 0 FROM bridge_contact",
-            [lands_in.pk],
-        )
-        cursor.execute(
-            "INSERT INTO bridge_servicewindow (conversation_id, opened_at, expires_at, state)"
-            " SELECT id, now() - interval '24 hours', now(), 'open' FROM bridge_conversation"
-        )
         cursor.execute("ANALYZE bridge_servicewindow")
     slowest = 0.0
 
