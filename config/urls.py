@@ -87,5 +87,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", start.start, name="start"),
     path("handover/<str:token>/", handover, name="handover"),
     path("i18n/", include("django.conf.urls.i18n")),
+    path("admin/login/", login.AdminLogin.as_view()),
     path("admin/", admin.site.urls),
 ]

@@ -17,6 +17,7 @@ from django.test import Client
 from config import environment
 from config.local_secrets import fresh_secrets
 from config.management.commands import settings_page
+from tests.factories import boris
 from tests.guard import LeftLoopback
 
 PRODUCTION = fresh_secrets() | {
@@ -131,6 +132,19 @@ def test_a_sixth_wrong_password_locks_this_address_alone(client: Client, django_
 
     assert locked.status_code == 429
     assert elsewhere.status_code == 302
+
+
+@pytest.mark.django_db
+def test_the_admin_has_the_page_of_coming_in_that_all_have_and_lets_no_operator_in(client: Client) -> None:
+    user = boris()
+    user.set_password("right horse")
+    user.save()
+
+    page = client.get("/admin/login/?next=/admin/")
+    refused = client.post("/admin/login/?next=/admin/", {"username": "boris", "password": "right horse"})
+
+    assert "bridge/login.html" in [template.name for template in page.templates]
+    assert refused.status_code == 200 and "_auth_user_id" not in client.session
 
 
 @pytest.mark.django_db
