@@ -65,11 +65,15 @@ def _keyed(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> dict[str,
     if not keys:
         return {}
     mine = Delivery.objects.filter(key__in=keys, api_channel=api_channel, kind=Delivery.Kind.MESSAGE)
-    unsure = [Delivery.State.UNKNOWN, Delivery.State.PENDING]
-    mine.filter(state__in=unsure, attempts__gt=0).update(
-        state=Delivery.State.DELIVERED, finished_at=timezone.now(), reason=""
-    )
-    return {key: pk for key, pk in mine.values_list("key", "message_id") if pk is not None}
+    # Locked whatever their state: one that is being settled as unknown at this moment is waited for, and then seen.
+    rows = list(mine.select_for_update(no_key=True).order_by("pk").only("key", "message_id", "state", "attempts"))
+    unsure = (Delivery.State.UNKNOWN, Delivery.State.PENDING)
+    arrived = [row.pk for row in rows if row.state in unsure and row.attempts > 0]
+    if arrived:
+        Delivery.objects.filter(pk__in=arrived).update(
+            state=Delivery.State.DELIVERED, finished_at=timezone.now(), reason=""
+        )
+    return {row.key: row.message_id for row in rows if row.message_id is not None}
 
 
 def advance(message: Message, fact: StatusChanged) -> bool:
