@@ -23,13 +23,6 @@ pytestmark = pytest.mark.django_db
 ENGLISH = {"accept-language": "en"}
 
 
-@pytest.fixture(autouse=True)
-def in_english() -> Iterator[None]:
-    """The sentences are compared in the language they are written in."""
-    with translation.override("en"):
-        yield
-
-
 @pytest.fixture
 def twin() -> Iterator[UsedeskTwin]:
     with UsedeskTwin() as twin:
@@ -51,8 +44,9 @@ def checked(shop: Shop, monkeypatch: pytest.MonkeyPatch, *, wait: float = 15.0) 
     monkeypatch.setattr(checking, "sleep", look_and_pump)
     shop.chat_channel.refresh_from_db()
     found: dict[str, str] = {"ok": "", "warning": "", "error": ""}
-    for each in checking.dry_run(shop.chat_channel, wait=wait):
-        found[each.level] += f"{each.sentence} "
+    with translation.override("en"):
+        for each in checking.dry_run(shop.chat_channel, wait=wait):
+            found[each.level] += f"{each.sentence} "
     return found
 
 
