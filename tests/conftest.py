@@ -25,9 +25,24 @@ def pytest_unconfigure() -> None:
     servers_for_tests.leave()
 
 
+REAL_PROCESSES = {"page", "stack", "worker", "worker_process", "shop"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on real processes or a browser wait for other programs: once, on a machine out of breath, is no proof.
+
+    They have a second try, and the summary says which took it. All others have one.
+    """
+    for item in items:
+        if REAL_PROCESSES & set(getattr(item, "fixturenames", ())) or item.path.name == "test_stack.py":
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line for each reason of skipping, however many tests it keeps from running."""
     skipped = terminalreporter.stats.get("skipped", [])
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.line(f"needed a second try: {report.nodeid}")
     for reason, count in Counter(report.longrepr[2] for report in skipped).items():
         terminalreporter.line(f"skipped {count}: {reason.removeprefix('Skipped: ')}")
 
