@@ -297,7 +297,7 @@ def test_a_refused_reply_says_why_there_and_then(desk: Page, chat: Conversation)
 
     expect(desk.locator("#refusal")).to_contain_text("The 24-hour window is shut")
     expect(desk.locator("#text")).to_have_value("Опоздал")
-    assert Draft.objects.get().text == "Опоздал"
+    assert Draft.objects.get(conversation=chat).text == "Опоздал"
 
 
 def test_the_window_shuts_before_ones_eyes(desk: Page, chat: Conversation) -> None:

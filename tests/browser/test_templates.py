@@ -121,7 +121,7 @@ def test_pasted_text_is_recognised_changed_in_a_field_and_sent(
     expect(page.locator(".tp")).to_have_count(0)
     message = Message.objects.get(direction="outbound")
     assert message.template and message.template["parameters"] == ["Анна", "№ 42"]
-    assert not Draft.objects.exists()
+    assert not Draft.objects.filter(conversation=chat).exists()
 
 
 def test_a_near_miss_is_mended_by_one_click(page: Page, template: Template, chat: Conversation) -> None:
