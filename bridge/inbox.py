@@ -10,17 +10,17 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, transaction
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.one_at_a_time import Space, only_one
 from channels_setup.providers.base import (
     AccountNews,
     ContactChanged,
@@ -57,7 +57,7 @@ def drain() -> int:
     while time.monotonic() < until:
         before = taken
         for source, channel_id in _channels_with_events():
-            with _only_one(source, channel_id) as mine:
+            with only_one(SOURCES[source].lock, channel_id) as mine:
                 if mine and (events := claim(channel_id, source=source)):
                     SOURCES[source].process(channel_id, events)
                     taken += len(events)
@@ -75,20 +75,6 @@ def _channels_with_events() -> list[tuple[str, int]]:
         for source in SOURCES
         for channel_id in waiting.exclude(**{source: None}).values_list(source, flat=True).distinct()
     ]
-
-
-@contextmanager
-def _only_one(source: str, channel_id: int) -> Iterator[bool]:
-    """Hold the channel's advisory lock if nobody else does. It goes with the connection, so a dead worker frees it."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [SOURCES[source].lock_space, channel_id % 2**31])
-        mine = bool(cursor.fetchone()[0])
-    try:
-        yield mine
-    finally:
-        if mine:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [SOURCES[source].lock_space, channel_id % 2**31])
 
 
 def claim(channel_id: int, *, source: str = "api_channel") -> list[WebhookEvent]:
@@ -210,13 +196,13 @@ def reprocess(event_ids: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class Source:
-    """Where events come from: who works them off, and the first half of the advisory locks' numbers."""
+    """Where events come from: who works them off, and the lock under which they are."""
 
     process: Callable[[int, Sequence[WebhookEvent]], None]
-    lock_space: int
+    lock: Space
 
 
 SOURCES = {
-    "api_channel": Source(process, 7_201),
-    "chat_channel": Source(incoming.process, 7_204),  # an outside helpdesk
+    "api_channel": Source(process, Space.INBOX),
+    "chat_channel": Source(incoming.process, Space.HELPDESK_INBOX),  # an outside helpdesk
 }

@@ -20,11 +20,11 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from channels_setup import outgoing as outside
+from channels_setup.one_at_a_time import Space, give_back, take
 from channels_setup.providers.base import (
     PERMANENT,
     RETRY,
@@ -55,9 +55,6 @@ KEPT_ANSWER = 2_000  # characters of an answer that are kept with the attempt
 SUSPECTS_SECONDS = 5.0  # of a run, at most so long for suspects (and the call that is under way then)
 
 
-LOCK_SPACE = 7_202  # the first half of our advisory locks' numbers
-
-
 @contextmanager
 def place(worker: str) -> Iterator[bool]:
     """Whether one more run may start at this worker: at most all of its processes but one hand over at a time.
@@ -65,23 +62,17 @@ def place(worker: str) -> Iterator[bool]:
     So what comes in is worked off even while every call that goes out hangs until its deadline. The place is a lock
     of the database's session: a process that dies gives it back.
     """
-    number = next((number for number in _places(worker) if _lock("pg_try_advisory_lock", number)), None)
+    number = next((number for number in _places(worker) if take(Space.OUTBOX, number)), None)
     try:
         yield number is not None
     finally:
         if number is not None:
-            _lock("pg_advisory_unlock", number)
+            give_back(Space.OUTBOX, number)
 
 
 def _places(worker: str) -> list[int]:
     first = zlib.crc32(worker.encode()) % 2**30
     return [first + number for number in range(max(settings.WORKER_CONCURRENCY - 1, 1))]
-
-
-def _lock(function: str, number: int) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {function}(%s, %s)", [LOCK_SPACE, number])
-        return bool(cursor.fetchone()[0])
 
 
 # As read in this run, with the time of the channel's last failure then: after a failure they are read anew, so that

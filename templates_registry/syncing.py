@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.functional import Promise
@@ -23,6 +22,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from channels_setup import outgoing
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ApiChannel, ChannelState
+from channels_setup.one_at_a_time import Space, only_one
 from channels_setup.providers import messengers
 from channels_setup.providers.base import ACCEPTED, HttpAnswer, Json, TemplateChanged, TemplatePage
 
@@ -38,7 +38,6 @@ EVERY = timedelta(hours=1)
 AFTER_FAILURE = timedelta(minutes=10)
 MOST_PAGES, MOST_TEMPLATES = 400, 10_000
 PAGE_BYTES = 8 * 1024 * 1024
-LOCK_SPACE = 7_202  # the first half of our advisory locks' numbers
 
 FAILURES = {
     "not_let_in": gettext_lazy("The provider did not let us in. Check the key."),
@@ -93,7 +92,7 @@ def may_sync(api_channel: ApiChannel) -> bool:
 
 def sync(api_channel: ApiChannel) -> Result:
     """Fetch and take over. Never raises for what the provider does; the result says what happened."""
-    with _only_one(api_channel.pk) as mine:
+    with only_one(Space.TEMPLATES, api_channel.pk) as mine:
         if not mine:
             return Result(error=_("They are being fetched already."))
         try:
@@ -239,20 +238,6 @@ def _note_sync(api_channel: ApiChannel, *, error: str = "") -> None:
     now = timezone.now()
     told = {"next_sync_at": now + (AFTER_FAILURE if error else EVERY), "sync_error": error}
     Registry.objects.update_or_create(api_channel=api_channel, defaults=told if error else {**told, "synced_at": now})
-
-
-@contextmanager
-def _only_one(channel_id: int) -> Iterator[bool]:
-    """Hold the channel's advisory lock if nobody else does. It goes with the connection, so a dead worker frees it."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_SPACE, channel_id % 2**31])
-        mine = bool(cursor.fetchone()[0])
-    try:
-        yield mine
-    finally:
-        if mine:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_SPACE, channel_id % 2**31])
 
 
 # --- single changes, as the provider tells them ----------------------------------------------------------

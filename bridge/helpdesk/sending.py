@@ -28,6 +28,7 @@ from django.utils import timezone
 
 from channels_setup import outgoing as outside
 from channels_setup.models import ChatChannel
+from channels_setup.one_at_a_time import Space, give_back, take
 from channels_setup.providers import base_helpdesk as contract
 from channels_setup.providers.base import (
     ACCEPTED,
@@ -49,7 +50,6 @@ from . import mirroring
 
 logger = logging.getLogger(__name__)
 
-LOCK_SPACE = 7_203  # the first half of our advisory locks' numbers
 LEASE_SECONDS = 60
 IN_FLIGHT = 8  # calls to one account at once
 RUN_SECONDS = 20.0
@@ -155,7 +155,7 @@ def _lines() -> Iterator[list[Line]]:
     try:
         lines = []
         for number, chat_channels in sorted(accounts.items()):
-            if _lock("pg_try_advisory_lock", number):
+            if take(Space.HELPDESK, number):
                 held.append(number)
                 channels = {each.pk: (each.provider, each.desk_account()) for each in chat_channels}
                 every = max(provider.rate(account).every for provider, account in channels.values())
@@ -163,7 +163,7 @@ def _lines() -> Iterator[list[Line]]:
         yield lines
     finally:
         for number in held:
-            _lock("pg_advisory_unlock", number)
+            give_back(Space.HELPDESK, number)
 
 
 def _channels_due() -> list[ChatChannel]:
@@ -176,12 +176,6 @@ def _channels_due() -> list[ChatChannel]:
         Q(helpdesk_line=None) | Q(helpdesk_line__rests_until=None) | Q(helpdesk_line__rests_until__lte=now)
     )
     return [each for each in awake if not each.provider.built_in]
-
-
-def _lock(function: str, number: int) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {function}(%s, %s)", [LOCK_SPACE, number])
-        return bool(cursor.fetchone()[0])
 
 
 # --- claim -----------------------------------------------------------------------------------------------
