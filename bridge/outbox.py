@@ -39,8 +39,9 @@ from channels_setup.providers.base import (
     set_rate,
 )
 
-from . import doorbell, rates, reasons, recognising, results, windows
+from . import doorbell, rates, recognising, results, windows
 from .claims import claim
+from .kept_answers import kept_answer
 from .models import Delivery, Message
 from .results import Claimed, Tried
 
@@ -51,7 +52,6 @@ RUN_SECONDS = 20.0  # a task stops claiming after this and leaves the rest to th
 GATHER_SECONDS = 0.004  # results that come in so close together are written down in one transaction
 LOOK_SECONDS = 0.25  # while only slow calls are under way, look so often for what others are due
 LIMIT_SECONDS = 1.5  # a limit that frees a call so soon is waited for; else beat's sweep comes as soon
-KEPT_ANSWER = 2_000  # characters of an answer that are kept with the attempt
 SUSPECTS_SECONDS = 5.0  # of a run, at most so long for suspects (and the call that is under way then)
 
 
@@ -220,7 +220,7 @@ def attempt(claimed: Claimed, account: Account) -> Tried:
         started_at=started_at,
         duration_ms=int((time.monotonic() - started) * 1000),
         http_status=answer.status if answer else None,
-        answer=_redacted(answer, account) if answer else note,
+        answer=kept_answer(answer, account.all_secrets()) if answer else note,
     )
 
 
@@ -261,13 +261,6 @@ def _outgoing(delivery: Delivery) -> Outgoing:
     )
 
 
-def _redacted(answer: HttpAnswer, account: Account) -> str:
-    text = answer.body[: KEPT_ANSWER * 4].decode("utf-8", "replace").replace("\0", "\ufffd")
-    for secret in account.all_secrets():
-        text = text.replace(secret, "•" * 8)
-    return text[:KEPT_ANSWER]
-
-
 def oldest_due_age(*, now: datetime) -> float:
     """Seconds that the oldest due delivery has been waiting; 0 where none is.
 
@@ -292,8 +285,3 @@ def oldest_due_age(*, now: datetime) -> float:
         .first()
     )
     return (now - oldest).total_seconds() if oldest else 0.0
-
-
-def sentence(delivery: Delivery) -> str:
-    """Why a delivery stands where it stands, in words."""
-    return reasons.sentence(delivery.reason) if delivery.reason else ""

@@ -66,7 +66,7 @@ def _apply(chat_channel: ChatChannel, fact: DeskFact, event: WebhookEvent) -> st
 
 @transaction.atomic
 def _note_came(chat_channel: ChatChannel, fact: Came, event: WebhookEvent) -> None:
-    line, _made = HelpdeskLine.objects.select_for_update(no_key=True).get_or_create(chat_channel=chat_channel)
+    line = _line(chat_channel)
     line.seen.setdefault(fact.track, event.received_at.isoformat())
     line.last_event_at = event.received_at
     line.save(update_fields=["seen", "last_event_at"])

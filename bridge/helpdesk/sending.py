@@ -45,6 +45,7 @@ from channels_setup.providers.base import (
 from channels_setup.providers.base_helpdesk import Answered, DeskAccount, Helpdesk, Known, Telling
 
 from .. import conversations, doorbell, windows
+from ..kept_answers import kept_answer
 from ..models import Attachment, Attempt, Delivery, HelpdeskChat, HelpdeskLine
 from . import mirroring
 
@@ -55,7 +56,6 @@ IN_FLIGHT = 8  # calls to one account at once
 RUN_SECONDS = 20.0
 TICK_SECONDS = 0.25
 LOOK_AFTER = 30  # seconds for our own message to come back before anybody looks
-KEPT_ANSWER = 2_000
 LARGEST_UPLOAD = 20 * 1024 * 1024
 
 # Seconds after each failed try: five days in all. A helpdesk that is away over a weekend loses nothing.
@@ -180,6 +180,7 @@ def _channels_due() -> list[ChatChannel]:
 
 # --- claim -----------------------------------------------------------------------------------------------
 
+# The first of a line is asked for as in ``claims``, for the reason given there.
 CLAIM = """
 WITH due AS (
     SELECT d.id, d.state AS was FROM bridge_delivery d
@@ -187,10 +188,10 @@ WITH due AS (
     WHERE d.chat_channel_id = ANY(%(channels)s) AND d.state IN ('pending', 'sending')
       AND d.next_attempt_at <= clock_timestamp()
       AND (line.rests_until IS NULL OR line.rests_until <= clock_timestamp())
-      AND NOT EXISTS (
-          SELECT 1 FROM bridge_delivery older
-          WHERE older.api_channel_id = d.api_channel_id AND older.conversation_id = d.conversation_id
-            AND older.kind = d.kind AND older.id < d.id AND older.state IN ('pending', 'sending'))
+      AND d.id = (
+          SELECT min(ahead.id) FROM bridge_delivery ahead
+          WHERE ahead.api_channel_id = d.api_channel_id AND ahead.conversation_id = d.conversation_id
+            AND ahead.kind = d.kind AND ahead.state IN ('pending', 'sending'))
     ORDER BY d.next_attempt_at, d.id LIMIT %(limit)s
     FOR UPDATE OF d SKIP LOCKED
 )
@@ -298,7 +299,7 @@ def attempt(item: Item, pacer: Pacer) -> Tried:
         started_at=started_at,
         duration_ms=int((time.monotonic() - started) * 1000),
         http_status=answer.status if answer else None,
-        answer=_redacted(answer, item.account) if answer else note,
+        answer=kept_answer(answer, [item.account.secret]) if answer else note,
     )
 
 
@@ -319,11 +320,6 @@ def _told(item: Item, pacer: Pacer) -> tuple[Answered, HttpAnswer | None]:
     pacer.turn()
     answer = outside.send(request)
     return item.provider.read(item.telling, answer), answer
-
-
-def _redacted(answer: HttpAnswer, account: DeskAccount) -> str:
-    text = answer.body[: KEPT_ANSWER * 4].decode("utf-8", "replace").replace("\0", "\ufffd")
-    return (text.replace(account.secret, "•" * 8) if account.secret else text)[:KEPT_ANSWER]
 
 
 # --- what became of it -----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 
-from bridge import outbox, reasons, replay, replay_many
+from bridge import reasons, replay, replay_many
 from bridge.models import Delivery, Replay
 from bridge.replay import TROUBLE
 from bridge.replay_many import Chosen
@@ -88,7 +88,7 @@ class Command(BaseCommand):
                 "attempts": row.attempts,
                 "created_at": row.created_at.isoformat(timespec="seconds"),
                 "reason": row.reason,
-                "sentence": outbox.sentence(row),
+                "sentence": reasons.sentence(row.reason),
             }
             for row in rows
         ]
