@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef
@@ -153,7 +152,7 @@ def _admitted(claimed: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) 
     now = windows.database_now()
     texts = [item for item in claimed if item.delivery.free_text]
     shut = windows.shut_among({item.delivery.conversation_id for item in texts}, now=now) if texts else set()
-    templates = {item.delivery.pk: template for item in claimed if (template := _template_of(item.delivery))}
+    templates = {item.delivery.pk: template for item in claimed if (template := item.delivery.template)}
     asleep = recognising.not_sendable(templates.values())
     admitted = []
     for item in claimed:
@@ -186,12 +185,6 @@ def _rates(delivery: Delivery, accounts: Accounts) -> tuple[Rate, ...]:
     if delivery.kind == Delivery.Kind.EVENT:
         return set_rate(account)
     return delivery.api_channel.provider.rates(_outgoing(delivery), account)
-
-
-def _template_of(delivery: Delivery) -> dict[str, Any]:
-    """The template that a message delivery sends; empty for everything else."""
-    message = delivery.message if delivery.kind == Delivery.Kind.MESSAGE else None
-    return (message.template or {}) if message else {}
 
 
 # --- attempt ---------------------------------------------------------------------------------------------

@@ -47,11 +47,7 @@ def forecast(deliveries: Sequence[Delivery]) -> list[Forecast]:
     """
     texts = {delivery.conversation_id for delivery in deliveries if delivery.free_text}
     shut = windows.shut_among(texts, now=windows.database_now()) if texts else set()
-    templates = {
-        delivery.pk: delivery.message.template
-        for delivery in deliveries
-        if delivery.kind == Delivery.Kind.MESSAGE and delivery.message and delivery.message.template
-    }
+    templates = {delivery.pk: template for delivery in deliveries if (template := delivery.template)}
     asleep = recognising.not_sendable(templates.values())
     down = set(
         Breaker.objects.filter(

@@ -78,7 +78,7 @@ class UapiView(APIView):
 
     def answer(self, call: Call) -> Any:
         """The answer's body, or Error. Runs in the transaction that also stores the raw request."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no answer")
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Straight to the work on exact bytes: DRF's parsing would read the body before we do."""

@@ -22,6 +22,7 @@ from channels_setup.providers.base import Account, Refused
 
 from . import doorbell
 from .helpdesk import incoming
+from .models import WebhookEvent
 from .requests_in import TooLarge, blotted, event_row, exact_request
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,10 @@ class ProviderWebhook(APIView):
             return JsonResponse({"error": "Use POST."}, status=405)
         try:
             return receive(request, kind=kwargs["kind"], token=kwargs["token"])
+        except TooLarge:
+            return JsonResponse({"error": "The body is too large."}, status=413)
+        except Refused:
+            return JsonResponse({"error": "Not accepted."}, status=403)
         except DatabaseError:
             logger.exception("event not stored")
             return JsonResponse({"error": "Not stored. Please try again."}, status=503, headers={"Retry-After": "5"})
@@ -52,31 +57,22 @@ class ProviderWebhook(APIView):
 
 
 def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
-    """Store one event of the API channel whose path this is, and answer 200."""
+    """Store one event of the channel whose path this is, and answer 200. Raises TooLarge, Refused."""
     if kind in helpdesks():
         return receive_from_helpdesk(request, kind=kind, token=token)
-    provider = messengers().get(kind)
-    known = _at(kind, token) if provider else None
-    if provider is None or known is None:
-        return JsonResponse({"error": "No such webhook address."}, status=404)
+    known = _at(kind, token) if kind in messengers() else None
+    if known is None:
+        return _no_such_address()
     api_channel, account = known
-    try:
-        raw = exact_request(request)
-    except TooLarge:
-        return JsonResponse({"error": "The body is too large."}, status=413)
-    try:
-        if raw.method == "GET":
-            # Plain text, whatever it is: it was given by whoever asks, and must never be read as a page.
-            answer = HttpResponse(provider.handshake(raw, account), content_type="text/plain; charset=utf-8")
-            answer["X-Content-Type-Options"] = "nosniff"
-            api_channel.note_handshake()
-            return answer
-        provider.authenticate(raw, account)
-    except Refused:
-        return JsonResponse({"error": "Not accepted."}, status=403)
-    event_row(raw, api_channel=api_channel, endpoint="webhook").save(force_insert=True)  # one statement: it commits
-    doorbell.ring_after_commit(doorbell.INBOUND)
-    return JsonResponse({"status": "accepted"})
+    provider, raw = api_channel.provider, exact_request(request)
+    if raw.method == "GET":
+        # Plain text, whatever it is: it was given by whoever asks, and must never be read as a page.
+        answer = HttpResponse(provider.handshake(raw, account), content_type="text/plain; charset=utf-8")
+        answer["X-Content-Type-Options"] = "nosniff"
+        api_channel.note_handshake()
+        return answer
+    provider.authenticate(raw, account)
+    return _stored(event_row(raw, api_channel=api_channel, endpoint="webhook"))
 
 
 # A provider posts hundreds of events a second to one address: what stands behind it is not read anew for each.
@@ -101,18 +97,22 @@ def receive_from_helpdesk(request: HttpRequest, *, kind: str, token: str) -> Htt
     """Store one event of the outside helpdesk whose path this is. Whatever is authentic or harmless gets its 200."""
     chat_channel = ChatChannel.objects.filter(kind=kind).by_path_token(token)
     if chat_channel is None or chat_channel.provider.built_in:
-        return JsonResponse({"error": "No such webhook address."}, status=404)
-    try:
-        raw = exact_request(request)
-    except TooLarge:
-        return JsonResponse({"error": "The body is too large."}, status=413)
-    account = chat_channel.desk_account()
+        return _no_such_address()
+    raw, account = exact_request(request), chat_channel.desk_account()
     try:
         chat_channel.provider.authenticate(raw, account)
     except Refused:
         incoming.note_refused(chat_channel)
-        return JsonResponse({"error": "Not accepted."}, status=403)
-    # One statement, committed by itself. Older versions of a helpdesk send the key itself along.
-    event_row(blotted(raw, account.secret), chat_channel=chat_channel, endpoint="webhook").save(force_insert=True)
+        raise
+    # Older versions of a helpdesk send the key itself along.
+    return _stored(event_row(blotted(raw, account.secret), chat_channel=chat_channel, endpoint="webhook"))
+
+
+def _no_such_address() -> HttpResponse:
+    return JsonResponse({"error": "No such webhook address."}, status=404)
+
+
+def _stored(event: WebhookEvent) -> HttpResponse:
+    event.save(force_insert=True)  # one statement: it commits by itself
     doorbell.ring_after_commit(doorbell.INBOUND)
     return JsonResponse({"status": "accepted"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex
@@ -95,6 +96,12 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    @property
+    def template(self) -> dict[str, Any]:
+        """The template that it hands to a contact; empty for everything else."""
+        message = self.message if self.kind == self.Kind.MESSAGE else None
+        return (message.template or {}) if message else {}
 
 
 class DeadLetter(Delivery):

@@ -172,7 +172,7 @@ class Noticed:
 
 
 class Helpdesk(Provider):
-    """Where operators answer."""
+    """Where operators answer. One that is built in has none of the calls; every other kind overrides them."""
 
     built_in: ClassVar[bool] = False  # our own pages are the helpdesk: what is stored is shown, nothing to deliver
     settings: ClassVar[tuple[Setting, ...]] = ()
@@ -183,15 +183,15 @@ class Helpdesk(Provider):
 
     def parse(self, request: RawRequest, account: DeskAccount) -> list[DeskFact]:
         """The facts in a stored request. Raises BadBody when it says nothing we can read."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} is told nothing: what is stored is shown")
 
     def tell(self, telling: Telling, account: DeskAccount) -> HttpRequest | Outcome:
         """How to tell the helpdesk: a request to make, or the outcome where there is none to make."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} is told nothing: what is stored is shown")
 
     def read(self, telling: Telling, answer: HttpAnswer) -> Answered:
         """What the answer to ``tell`` means; a 200 may be a failure."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} is told nothing: what is stored is shown")
 
     def look(self, telling: Telling, account: DeskAccount) -> HttpRequest | None:
         """How to look whether a try of unknown outcome arrived; None where there is no way to see."""
@@ -207,8 +207,8 @@ class Helpdesk(Provider):
 
     def probe(self, account: DeskAccount) -> HttpRequest:
         """A call that changes nothing and shows whether we are let in."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} is told nothing: what is stored is shown")
 
     def read_probe(self, answer: HttpAnswer, account: DeskAccount) -> list[Noticed]:
         """What the answer to ``probe`` shows."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} is told nothing: what is stored is shown")
