@@ -6,13 +6,17 @@ from collections.abc import Iterator
 
 import django
 import pytest
+from django.test import TransactionTestCase
 
-from tests import servers_for_tests
+from tests import databases, servers_for_tests
 
 # Before Django reads its settings; xdist's processes inherit the environment.
 servers_for_tests.set_environment()
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+if servers_for_tests.held is not None:
+    databases.start_migrating()
 django.setup()
+TransactionTestCase._fixture_teardown = databases.empty
 
 from tests.receiver import Receiver  # noqa: E402
 from tests.twins.behaviour import Behaviour  # noqa: E402
@@ -45,6 +49,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(f"needed a second try: {report.nodeid}")
     for reason, count in Counter(report.longrepr[2] for report in skipped).items():
         terminalreporter.line(f"skipped {count}: {reason.removeprefix('Skipped: ')}")
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    databases.wait_until_migrated()
 
 
 @pytest.fixture

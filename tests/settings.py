@@ -2,6 +2,7 @@
 
 from config import settings as portal
 from config.settings import *  # noqa: F403
+from tests.databases import MIGRATED
 from tests.guard import stay_on_loopback
 from tests.servers_for_tests import own_valkey_database
 
@@ -10,3 +11,4 @@ REDIS_URL = own_valkey_database(portal.REDIS_URL)
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 RELAY_ALLOWED_PRIVATE_CIDRS = ["127.0.0.0/8"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+DATABASES["default"]["TEST"] = {"TEMPLATE": MIGRATED}  # noqa: F405
