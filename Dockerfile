@@ -13,4 +13,4 @@ USER okno
 VOLUME /data
 EXPOSE 8000
 
-CMD ["python", "-m", "granian", "--interface", "wsgi", "config.wsgi:application", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--blocking-threads", "4", "--backpressure", "64", "--blocking-threads-idle-timeout", "600", "--respawn-failed-workers", "--workers-kill-timeout", "5", "--no-ws", "--log-level", "warning"]
+CMD ["python", "-m", "config.web", "--host", "0.0.0.0", "--port", "8000", "--processes", "2"]

@@ -24,6 +24,7 @@ from . import doorbell
 from .helpdesk import incoming
 from .models import WebhookEvent
 from .requests_in import TooLarge, blotted, event_row, exact_request
+from .strangers import strangers
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +110,7 @@ def receive_from_helpdesk(request: HttpRequest, *, kind: str, token: str) -> Htt
 
 
 def _no_such_address() -> HttpResponse:
+    strangers.note()
     return JsonResponse({"error": "No such webhook address."}, status=404)
 
 

@@ -135,7 +135,7 @@ SETTINGS = (
     Setting("LANGUAGE", str, "ru", "The language where a browser asks for neither ru nor en."),
     Setting("TIME_ZONE", str, "Europe/Moscow", "The time zone of the pages."),
     Setting("WEB_PROCESSES", int, 2, "Web processes."),
-    Setting("WEB_THREADS", int, 4, "Threads in each web process, each with a database connection."),
+    Setting("WEB_THREADS", int, 4, "Requests that each web process works on at once, each with a database connection."),
     Setting("WORKERS", int, 1, "Celery workers that `make up` starts."),
     Setting("WORKER_CONCURRENCY", int, 4, "Processes in each Celery worker."),
     Setting("LOG_LEVEL", str, "INFO", "DEBUG, INFO, WARNING or ERROR."),

@@ -1,4 +1,4 @@
-"""What the keeper, the servers' users and the supervisor share: locks, state files, child processes.
+"""What the keeper, the servers' users and the supervisor share: locks, state files, sockets, child processes.
 
 Standard library only: the keeper is a small process that never loads Django.
 """
@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +20,8 @@ from typing import Any
 PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
 LEFTOVER_SECONDS = 20
+LISTEN_ON = "LISTEN_ON"  # to the web server: numbers of listening sockets, with commas
+BACKLOG = 1024
 LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -62,6 +65,20 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
     """Kill what a finished or stuck child left of its process group."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def listening(*, host: str, port: int, count: int) -> list[socket.socket]:
+    """Sockets on one port among which the kernel shares the callers; one for all where it would not."""
+    made = []
+    for _ in range(count if sys.platform == "linux" else 1):
+        one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        one.bind((host, port))
+        one.listen(BACKLOG)
+        made.append(one)
+    return made
 
 
 def write_json(path: Path, content: Any, *, mode: int = 0o644) -> None:

@@ -10,12 +10,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from config.processes import catches, die_with_parent, end_group, end_leftover, spawn, write_json
+from config.processes import LISTEN_ON, catches, die_with_parent, end_group, end_leftover, spawn, write_json
 from config.servers import PROJECT, Servers
 
 READY_SECONDS = 180
@@ -24,16 +24,8 @@ STOP_SECONDS = 10
 LOG_BYTES = 5_000_000
 
 
-def web_command(*, host: str, port: int, processes: int, threads: int) -> list[str]:
-    return [
-        *("python", "-m", "granian", "--interface", "wsgi", "config.wsgi:application"),
-        *("--host", host, "--port", str(port), "--workers", str(processes)),
-        # One process's threads share its interpreter; a few are enough to wait for commits side by side.
-        *("--blocking-threads", str(threads), "--backpressure", str(threads * 16)),
-        # A thread that ends takes its database connection with it.
-        *("--blocking-threads-idle-timeout", "600"),
-        *("--respawn-failed-workers", "--workers-kill-timeout", "5", "--no-ws", "--log-level", "warning"),
-    ]
+def web_command(*, host: str, port: int, processes: int) -> list[str]:
+    return ["python", "-m", "config.web", "--host", host, "--port", str(port), "--processes", str(processes)]
 
 
 def worker_command(*, queues: tuple[str, ...], concurrency: int, name: str = "worker") -> list[str]:
@@ -60,6 +52,7 @@ class Part:
     command: list[str]
     log: Path
     port: int | None = None
+    sockets: Sequence[socket.socket] = ()  # listening, and kept while the process is started again
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_again_at: float = 0.0
@@ -68,6 +61,7 @@ class Part:
     def start(self) -> None:
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
             self.log.rename(self.log.with_suffix(".log.1"))
+        numbers = [one.fileno() for one in self.sockets]
         with open(self.log, "ab") as log:
             self.process = spawn(
                 [sys.executable, *self.command[1:]],
@@ -76,6 +70,8 @@ class Part:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                pass_fds=numbers,
+                env=os.environ | {LISTEN_ON: ",".join(map(str, numbers))},
             )
         self.started_at = time.monotonic()
 
@@ -241,7 +237,7 @@ def end_leftovers(processes: list[dict[str, object]]) -> None:
     for process in processes:
         pid, name = process.get("pid"), str(process.get("name"))
         if isinstance(pid, int) and name not in ("postgres", "valkey"):
-            mark = "config.wsgi:application" if name == "web" else "config.celery"
+            mark = "config.web" if name == "web" else "config.celery"
             end_leftover(pid, marks=(mark,), stop_signal=signal.SIGTERM)
 
 

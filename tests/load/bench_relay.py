@@ -37,7 +37,7 @@ class Bench:
         from config.supervisor import web_command, worker_command
 
         self.folder, self.taker, self.port = folder, Taker(), free_port()
-        self.web = web_command(host="127.0.0.1", port=self.port, processes=2, threads=4)
+        self.web = web_command(host="127.0.0.1", port=self.port, processes=2)
         self.worker = worker_command(queues=("inbound", "outbound", "housekeeping"), concurrency=2)
         self.naive = [*worker_command(queues=("naive",), concurrency=2, name="naive")]
         self.naive[self.naive.index("config.celery")] = "tests.load.naive.tasks"

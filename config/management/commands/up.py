@@ -12,7 +12,7 @@ from config import launch
 from config.celery import QUEUES
 from config.environment import value
 from config.health import is_deaf
-from config.processes import locked, read_json, take_lock, write_json
+from config.processes import listening, locked, read_json, take_lock, write_json
 from config.supervisor import (
     Part,
     StackDoesNotStart,
@@ -86,14 +86,15 @@ def parts(data_dir: Path) -> list[Part]:
     workers: int = value("WORKERS")
     names = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
     port: int = value("PORT")
-    processes, threads, concurrency = (
-        value("WEB_PROCESSES"),
-        value("WEB_THREADS"),
-        value("WORKER_CONCURRENCY"),
-    )
-    web = web_command(host=value("HOST"), port=port, processes=processes, threads=threads)
+    host, processes, concurrency = value("HOST"), value("WEB_PROCESSES"), value("WORKER_CONCURRENCY")
     return [
-        Part(name="web", command=web, port=port, log=logs / "web.log"),
+        Part(
+            name="web",
+            command=web_command(host=host, port=port, processes=processes),
+            port=port,
+            sockets=listening(host=host, port=port, count=processes),
+            log=logs / "web.log",
+        ),
         *(
             Part(
                 name=name,
