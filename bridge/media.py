@@ -1,8 +1,9 @@
 """Clients' files that the provider keeps: fetched by a worker, checked, stored here.
 
 The provider gives an address for a few minutes, and keeps the file for some days: so each try asks anew, and the tries
-go on for hours. Rows are claimed like deliveries; the calls are made outside any transaction, by a few threads. The
-operator sees a placeholder until the file is here, and where it does not come, why, with a button to try again.
+go on for hours. Rows are claimed like deliveries, and a failure that comes after its lease changes nothing; the calls
+are made outside any transaction, by a few threads. The operator sees a placeholder until the file is here, and where
+it does not come, why, with a button to try again.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ def _claim() -> Sequence[Attachment]:
     now = windows.database_now()
     due = Attachment.objects.filter(state=Attachment.State.WAITING, due_at__lte=now).order_by("due_at")
     rows = list(due.select_for_update(of=("self",), skip_locked=True).select_related("message__api_channel")[:AT_ONCE])
+    for row in rows:
+        row.due_at = now + LEASE  # the end of the lease is also whose it is: no two claims have the same
     Attachment.objects.filter(pk__in=[row.pk for row in rows]).update(due_at=now + LEASE, tries=F("tries") + 1)
     return rows
 
@@ -149,8 +152,8 @@ def _settle(row: Attachment, result: Fetched | Failed) -> bool:
     else:
         wait = timedelta(seconds=TIMETABLE[tries - 1])
         changed = {"error": result.reason, "due_at": windows.database_now() + wait}
-    Attachment.objects.filter(pk=row.pk, state=Attachment.State.WAITING).update(**changed)
-    if result.reason in NOT_THE_FILES_FAULT:
+    mine = Attachment.objects.filter(pk=row.pk, state=Attachment.State.WAITING, due_at=row.due_at)
+    if mine.update(**changed) and result.reason in NOT_THE_FILES_FAULT:
         channel.failed(result.reason)
     return False
 

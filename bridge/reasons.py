@@ -484,6 +484,11 @@ CATALOGUE: Mapping[str, Reason] = {
         help=Help.AGAIN,
         admin_help=Help.CHANNEL,
     ),
+    "destination_rests": Reason(
+        kind=Class.FORECAST,
+        sentence=_("The destination asked for a pause: it would wait in line until the pause is over."),
+        help=Help.AGAIN,
+    ),
     # --- notices ---
     "contact_changed": Reason(
         kind=Class.NOTICE, sentence=_("The client's number or account has changed: %(before)s → %(after)s.")

@@ -20,7 +20,7 @@ from . import doorbell, reasons, recognising, windows
 from .models import Breaker, DeadLetter, Delivery, Message, Replay, Ruling
 
 TROUBLE = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
-WAITS = ("channel_paused", "breaker_open")  # it would go into line and stay there for a while
+WAITS = ("channel_paused", "breaker_open", "destination_rests")  # it would go into line and stay there for a while
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +46,15 @@ def forecast(deliveries: Sequence[Delivery]) -> list[Forecast]:
     The deliveries come with ``message`` and ``api_channel`` selected.
     """
     texts = {delivery.conversation_id for delivery in deliveries if delivery.free_text}
-    shut = windows.shut_among(texts, now=windows.database_now()) if texts else set()
+    now = windows.database_now()
+    shut = windows.shut_among(texts, now=now) if texts else set()
     templates = {delivery.pk: template for delivery in deliveries if (template := delivery.template)}
     asleep = recognising.not_sendable(templates.values())
-    down = set(
-        Breaker.objects.filter(
-            api_channel__in={delivery.api_channel_id for delivery in deliveries}, is_open=True
-        ).values_list("pk", flat=True)
-    )
+    breakers = Breaker.objects.in_bulk({delivery.api_channel_id for delivery in deliveries})
     found = []
     for delivery in deliveries:
         template = templates.get(delivery.pk) or {}
+        destination = breakers.get(delivery.api_channel_id)
         code = ""
         if delivery.free_text and delivery.conversation_id in shut:
             code = "window_shut_since"
@@ -66,8 +64,10 @@ def forecast(deliveries: Sequence[Delivery]) -> list[Forecast]:
             code = "may_be_second"
         elif delivery.api_channel.state == ChannelState.PAUSED:
             code = "channel_paused"
-        elif delivery.api_channel_id in down:
+        elif destination and destination.is_open:
             code = "breaker_open"
+        elif destination and destination.rests_until and destination.rests_until > now:
+            code = "destination_rests"
         found.append(Forecast(delivery=delivery, code=code, name=template.get("name", "")))
     return found
 

@@ -35,20 +35,20 @@ class Gate:
             connection.inc_thread_sharing()
             self.places.put(connection)
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if self.is_refused(environ["PATH_INFO"]):
+    def __call__(self, scope: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if self.is_refused(scope["PATH_INFO"]):
             start_response("404 Not Found", JSON)
             return [b'{"error": "No such webhook address."}']
-        body = self.whole_body(environ)
+        body = self.whole_body(scope)
         if body is None:
             start_response("413 Payload Too Large", JSON)
             return [b'{"error": "The request body is too large."}']
         with closing(body):
-            environ["wsgi.input"] = body
+            scope["wsgi.input"] = body
             place = self.places.get()
             connections["default"] = place
             try:
-                response: HttpResponseBase = self.application(environ, start_response)
+                response: HttpResponseBase = self.application(scope, start_response)
                 if response.streaming:
                     return _streamed(response)
                 with closing(response):
@@ -57,16 +57,16 @@ class Gate:
                 del connections["default"]
                 self.places.put(place)
 
-    def whole_body(self, environ: dict[str, Any]) -> IO[bytes] | None:
+    def whole_body(self, scope: dict[str, Any]) -> IO[bytes] | None:
         """All of it, counted while it comes; None where it is more than anybody here takes."""
-        declared = environ.get("CONTENT_LENGTH") or "0"
-        is_chunked = "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower()
+        declared = scope.get("CONTENT_LENGTH") or "0"
+        is_chunked = "chunked" in scope.get("HTTP_TRANSFER_ENCODING", "").lower()
         length = int(declared[:18]) if declared.isascii() and declared.isdigit() else 0
         if length > self.most_bytes:
             return None
         if not is_chunked and not length:
             return BytesIO()
-        source, body, total = environ["wsgi.input"], _room(length if not is_chunked else IN_MEMORY + 1), 0
+        source, body, total = scope["wsgi.input"], _room(length if not is_chunked else IN_MEMORY + 1), 0
         while (is_chunked or total < length) and (part := source.read(CHUNK)):
             total += len(part)
             if total > self.most_bytes:

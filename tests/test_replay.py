@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db.models import F
 from django.utils import timezone, translation
 
-from bridge import outbox, replay, replay_many
+from bridge import breaker, outbox, replay, replay_many
 from bridge.models import Attempt, Breaker, Delivery, Message, Replay, Ruling, ServiceWindow
 from bridge.replay_many import Chosen
 from channels_setup.models import ApiChannel
@@ -80,6 +80,17 @@ def test_a_destination_that_is_down_is_foretold_as_waiting(dead: Delivery, api_c
 
     assert foretold(dead) == "breaker_open"
     assert replay.forecast([dead])[0].goes_out
+
+
+def test_a_destination_that_asked_for_quiet_is_foretold_as_waiting_while_it_lasts(
+    dead: Delivery, api_channel: ApiChannel
+) -> None:
+    breaker.rest(api_channel.pk, seconds=60)
+    assert foretold(dead) == "destination_rests"
+    assert replay.forecast([dead])[0].goes_out
+
+    breaker.rest(api_channel.pk, seconds=-1)
+    assert foretold(dead) == ""
 
 
 def test_a_dry_run_changes_nothing_and_all_leaves_the_unknown_alone(dead: Delivery) -> None:
