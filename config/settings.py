@@ -120,6 +120,7 @@ LANGUAGE_CODE: str = value("LANGUAGE")
 LANGUAGES = [("ru", _("Russian")), ("en", _("English"))]
 LOCALE_PATHS = [BASE_DIR / "config" / "locale"]
 USE_I18N = True
+FORMAT_MODULE_PATH = ["config.formats"]
 USE_TZ = True
 TIME_ZONE: str = value("TIME_ZONE")
 

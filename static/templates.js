@@ -38,5 +38,8 @@
     byId("search-templates").focus();
   });
 
-  document.querySelector(".shelf-row[aria-current]")?.scrollIntoView({ block: "center" });
+  // The list alone: scrollIntoView would scroll the page as well.
+  const rows = byId("template-rows");
+  const chosen = rows.querySelector(".shelf-row[aria-current]");
+  if (chosen) rows.scrollTop += chosen.getBoundingClientRect().top - rows.getBoundingClientRect().top - rows.clientHeight / 2;
 })();

@@ -34,7 +34,7 @@ GROUPS: dict[str, Promise] = {
 ALL, WAITING, MINE, UNASSIGNED = "all", "waiting", "mine", "unassigned"
 TABS: dict[str, Promise] = {
     ALL: pgettext_lazy("chats", "All"),
-    WAITING: pgettext_lazy("chats", "Waiting for us"),
+    WAITING: pgettext_lazy("chats", "To answer"),
     MINE: pgettext_lazy("chats", "Mine"),
     UNASSIGNED: pgettext_lazy("chats", "Unassigned"),
 }

@@ -52,4 +52,4 @@ class Contact(models.Model):
     @property
     def initials(self) -> str:
         words = [word for word in self.name.split() if word[0].isalnum()]
-        return "".join(word[0] for word in words[:2]).upper() or "·"
+        return "".join(word[0] for word in words[:2]).upper() or self.phone[-2:] or "·"

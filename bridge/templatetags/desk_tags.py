@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from django import template
@@ -20,8 +21,12 @@ register.filter("around", around)
 
 
 @register.simple_tag
+@cache
 def icon(name: str, css: str = "") -> SafeString:
-    """A symbol of static/icons.svg, in the colour of the text around it; the words beside it carry the meaning."""
+    """A symbol of static/icons.svg, in the colour of the text around it; the words beside it carry the meaning.
+
+    Kept: a page has a hundred of them, of forty kinds, all written in our own pages.
+    """
     return format_html(
         '<svg class="icon {}" aria-hidden="true"><use href="{}#{}"></use></svg>', css, static("icons.svg"), name
     )
