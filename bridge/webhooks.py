@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import helpdesks, messengers
 from channels_setup.providers.base import Account, Refused
+from channels_setup.providers.base_helpdesk import DeskAccount
 
 from . import doorbell
 from .helpdesk import incoming
@@ -94,14 +95,36 @@ def _at(kind: str, token: str) -> tuple[ApiChannel, Account] | None:
     return api_channel, account
 
 
+_known_desks: dict[tuple[str, str], tuple[float, ChatChannel, DeskAccount]] = {}
+
+
+def _desk_at(kind: str, token: str) -> tuple[ChatChannel, DeskAccount] | None:
+    """The same for an outside helpdesk's chat channel."""
+    now = time.monotonic()
+    read_at, chat_channel, account = _known_desks.get((kind, token)) or (-1e9, None, None)
+    if chat_channel is None or account is None or now - read_at > REMEMBERED_SECONDS:
+        chat_channel = ChatChannel.objects.filter(kind=kind).by_path_token(token)
+        if chat_channel is None or chat_channel.provider.built_in:
+            _known_desks.pop((kind, token), None)
+            return None
+        account = chat_channel.desk_account()
+        _known_desks[kind, token] = now, chat_channel, account
+    return chat_channel, account
+
+
 def receive_from_helpdesk(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
     """Store one event of the outside helpdesk whose path this is. Whatever is authentic or harmless gets its 200."""
-    chat_channel = ChatChannel.objects.filter(kind=kind).by_path_token(token)
-    if chat_channel is None or chat_channel.provider.built_in:
+    known = _desk_at(kind, token)
+    if known is None:
         return _no_such_address()
-    raw, account = exact_request(request), chat_channel.desk_account()
+    (chat_channel, account), raw = known, exact_request(request)
     try:
-        chat_channel.provider.authenticate(raw, account)
+        try:
+            chat_channel.provider.authenticate(raw, account)
+        except Refused:  # it comes once: perhaps the key has been changed since we remembered it
+            _known_desks.pop((kind, token), None)
+            chat_channel, account = _desk_at(kind, token) or known
+            chat_channel.provider.authenticate(raw, account)
     except Refused:
         incoming.note_refused(chat_channel)
         raise

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from django.db import OperationalError, transaction
 from django.utils import timezone
@@ -26,36 +28,55 @@ from . import identity, mirroring, notes
 logger = logging.getLogger(__name__)
 
 
+@dataclass
+class Batch:
+    """Events of one chat channel, and what of its line is known: read once, what they show is written once."""
+
+    chat_channel: ChatChannel
+    line: HelpdeskLine
+    came: dict[str, datetime] = field(default_factory=dict)  # kind of event -> the first of these
+
+    def saw(self, track: str, at: datetime) -> None:
+        self.came.setdefault(track, at)
+
+    @property
+    def comments_come(self) -> bool:
+        return "comment" in self.line.seen or "comment" in self.came
+
+
 def process(chat_channel_id: int, events: Sequence[WebhookEvent]) -> None:
     chat_channel = ChatChannel.objects.get(pk=chat_channel_id)
     account = chat_channel.desk_account()
+    line, _made = HelpdeskLine.objects.get_or_create(chat_channel=chat_channel)
+    batch = Batch(chat_channel, line)
     for event in events:
         try:
             with transaction.atomic():
                 facts = chat_channel.provider.parse(raw_request(event), account)
-                remark = "".join(_apply(chat_channel, fact, event) for fact in facts)
+                remark = "".join(_apply(batch, fact, event) for fact in facts)
                 WebhookEvent.objects.filter(pk=event.pk).update(
                     state=WebhookEvent.State.PROCESSED, processed_at=timezone.now(), error=remark, traceback=""
                 )
         except OperationalError:
             logger.exception("event left for the next try", extra={"event": event.pk})
         except BadBody as problem:
-            _note_came(chat_channel, Came(track="unknown"), event)
+            batch.saw("unknown", event.received_at)
             fail_event(event, str(problem))
         except Exception as problem:
             fail_event(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
+    _note_came(batch, at=events[-1].received_at)
 
 
-def _apply(chat_channel: ChatChannel, fact: DeskFact, event: WebhookEvent) -> str:
+def _apply(batch: Batch, fact: DeskFact, event: WebhookEvent) -> str:
     """One fact; a remark for whoever looks at the event where nothing came of it."""
     if isinstance(fact, Came):
-        _note_came(chat_channel, fact, event)
+        batch.saw(fact.track, event.received_at)
         return ""
     if isinstance(fact, Said):
-        return _said(chat_channel, fact, event)
+        return _said(batch, fact, event)
     if isinstance(fact, Commented):
-        return _commented(chat_channel, fact, event)
-    link = _by_ticket(chat_channel, fact.ticket.id)
+        return _commented(batch.chat_channel, fact, event)
+    link = _by_ticket(batch.chat_channel, fact.ticket.id)
     if link is None:
         return _("Not a request of ours.")
     conversations.lock(link.conversation_id)
@@ -65,10 +86,10 @@ def _apply(chat_channel: ChatChannel, fact: DeskFact, event: WebhookEvent) -> st
 
 
 @transaction.atomic
-def _note_came(chat_channel: ChatChannel, fact: Came, event: WebhookEvent) -> None:
-    line = _line(chat_channel)
-    line.seen.setdefault(fact.track, event.received_at.isoformat())
-    line.last_event_at = event.received_at
+def _note_came(batch: Batch, *, at: datetime) -> None:
+    line = _line(batch.chat_channel)
+    line.seen = {track: first.isoformat() for track, first in batch.came.items()} | line.seen
+    line.last_event_at = at
     line.save(update_fields=["seen", "last_event_at"])
 
 
@@ -80,13 +101,17 @@ def note_refused(chat_channel: ChatChannel) -> None:
     line.save(update_fields=["seen"])
 
 
+def _line(chat_channel: ChatChannel) -> HelpdeskLine:
+    return HelpdeskLine.objects.select_for_update(no_key=True).get_or_create(chat_channel=chat_channel)[0]
+
+
 # --- chats -----------------------------------------------------------------------------------------------
 
 
-def _said(chat_channel: ChatChannel, said: Said, event: WebhookEvent) -> str:
-    if _is_test(chat_channel, said):
+def _said(batch: Batch, said: Said, event: WebhookEvent) -> str:
+    if _is_test(batch.line, said):
         return ""
-    link = _by_chat(chat_channel, said)
+    link = _by_chat(batch.chat_channel, said)
     if link is None:
         return _("Not a chat of ours.")
     conversation = conversations.lock(link.conversation_id)
@@ -97,27 +122,17 @@ def _said(chat_channel: ChatChannel, said: Said, event: WebhookEvent) -> str:
         mirroring.follow(link, said.ticket)
         return ""
     mirroring.learn(link, Known(ticket_id=said.ticket.id))
-    comments_come = "comment" in _line(chat_channel).seen
-    reply = identity.new_from_chat(conversation, said, at=event.received_at, comments_come=comments_come)
+    reply = identity.new_from_chat(conversation, said, at=event.received_at, comments_come=batch.comments_come)
     if reply is not None:
-        _relay(conversation, reply, said.text, said.files)
+        _relay(link, conversation, reply, text=said.text, files=said.files)
     mirroring.follow(link, said.ticket)
     return "" if reply is not None else _("Known already.")
 
 
-def _is_test(chat_channel: ChatChannel, said: Said) -> bool:
-    """The dry-run's own message came back: noted, and nothing else comes of it."""
-    line = _line(chat_channel)
-    token = line.test.get("token")
-    if token and token in said.text:
-        line.test["came_back"] = True
-        line.save(update_fields=["test"])
-        return True
-    return said.chat_id is not None and said.chat_id == line.test.get("chat_id")
-
-
-def _line(chat_channel: ChatChannel) -> HelpdeskLine:
-    return HelpdeskLine.objects.select_for_update(no_key=True).get_or_create(chat_channel=chat_channel)[0]
+def _is_test(line: HelpdeskLine, said: Said) -> bool:
+    """The dry-run's own message came back: it looks for it itself, and nothing else comes of it."""
+    token, chat_id = line.test.get("token"), line.test.get("chat_id")
+    return bool(token and token in said.text) or (said.chat_id is not None and said.chat_id == chat_id)
 
 
 def _by_chat(chat_channel: ChatChannel, said: Said) -> HelpdeskChat | None:
@@ -159,10 +174,11 @@ def _commented(chat_channel: ChatChannel, comment: Commented, event: WebhookEven
     if link is None:
         return _("Not a request of ours.")
     conversation = conversations.lock(link.conversation_id)
+    link.refresh_from_db()
     reply = identity.new_from_comment(conversation, comment, at=event.received_at)
     if reply is None:
         return _("Known already.")
-    _relay(conversation, reply, comment.text, comment.files)
+    _relay(link, conversation, reply, text=comment.text, files=comment.files)
     return ""
 
 
@@ -180,7 +196,9 @@ def _by_ticket(chat_channel: ChatChannel, number: int | None) -> HelpdeskChat | 
 # --- to the client ---------------------------------------------------------------------------------------
 
 
-def _relay(conversation: Conversation, reply: HelpdeskReply, text: str, files: Sequence[str]) -> None:
+def _relay(
+    link: HelpdeskChat, conversation: Conversation, reply: HelpdeskReply, *, text: str, files: Sequence[str]
+) -> None:
     """The operator's words on their way to the client, or back to the operator with the reason."""
     if files and conversation.chat_channel.options.get("links_for_files"):
         text = "\n".join([*([text] if text.strip() else []), *files])
@@ -195,7 +213,6 @@ def _relay(conversation: Conversation, reply: HelpdeskReply, text: str, files: S
         return
     notes.sent_as_template(conversation, handed.decision)
     HelpdeskReply.objects.filter(pk=reply.pk).update(message=handed.message)
-    operator = HelpdeskChat.objects.get(pk=conversation.pk).assignee
-    if operator:
-        details = handed.message.details | {"operator": operator}
+    if link.assignee:
+        details = handed.message.details | {"operator": link.assignee}
         Message.objects.filter(pk=handed.message.pk).update(details=details)

@@ -8,6 +8,11 @@ from .. import tickets
 from ..models import Conversation, HelpdeskChat, Ticket
 
 
+def is_news(link: HelpdeskChat, known: Known) -> bool:
+    told = {name: getattr(known, name) for name in ("chat_id", "client_id", "ticket_id")}
+    return any(value and value != getattr(link, name) for name, value in told.items())
+
+
 def learn(link: HelpdeskChat, known: Known) -> None:
     """Numbers that an answer or an event told us. What is known stays where nothing new was said."""
     changed = [

@@ -64,6 +64,7 @@ REFUSALS = 6  # tries of something that the helpdesk itself refuses, for reasons
 JITTER = 0.2
 FAILURES_TO_REST, FIRST_REST, LONGEST_REST = 3, 5, 300
 REST_UNTIL_MENDED = 600  # nothing is taken until an admin has been there; saving the settings ends it
+TOLD_PRECISION = timedelta(seconds=1)  # of «last taken» on the channel's page
 LINE_FAILURES = ("helpdesk_unreachable", "rate_limited", "outcome_unknown")
 
 
@@ -331,7 +332,7 @@ def record(tried: Tried, token: uuid.UUID) -> None:
     given = tried.item.delivery
     outcome = tried.answered.outcome
     link = HelpdeskChat.objects.filter(conversation=given.conversation_id).first()
-    if link is not None and outcome.verdict == ACCEPTED:
+    if link is not None and outcome.verdict == ACCEPTED and mirroring.is_news(link, tried.answered.known):
         conversations.lock(given.conversation_id)  # the first of the locks
         link.refresh_from_db()
         mirroring.learn(link, tried.answered.known)
@@ -388,8 +389,10 @@ def _is_worn_out(outcome: Outcome, tries: int) -> bool:
 
 def _note_line(chat_channel_id: int, outcome: Outcome) -> None:
     """A line that fails as a whole rests, longer each time; the first success ends it."""
-    line, _made = HelpdeskLine.objects.select_for_update(no_key=True).get_or_create(chat_channel_id=chat_channel_id)
     now = windows.database_now()
+    if outcome.verdict == ACCEPTED and _is_well(chat_channel_id, now=now):
+        return
+    line, _made = HelpdeskLine.objects.select_for_update(no_key=True).get_or_create(chat_channel_id=chat_channel_id)
     if outcome.verdict == ACCEPTED:
         line.in_a_row, line.rests_until, line.last_error, line.last_told_at = 0, None, "", now
     else:
@@ -400,7 +403,18 @@ def _note_line(chat_channel_id: int, outcome: Outcome) -> None:
         elif outcome.reason in LINE_FAILURES:
             line.in_a_row += 1
             line.rests_until = _rest(line, outcome, now=now)
-    line.save()
+    line.save(update_fields=["in_a_row", "rests_until", "last_error", "last_error_at", "last_told_at"])
+
+
+def _is_well(chat_channel_id: int, *, now: datetime) -> bool:
+    """Nothing to write of a line that was well, and was seen to be a moment ago."""
+    return HelpdeskLine.objects.filter(
+        chat_channel=chat_channel_id,
+        in_a_row=0,
+        rests_until=None,
+        last_error="",
+        last_told_at__gt=now - TOLD_PRECISION,
+    ).exists()
 
 
 def _rest(line: HelpdeskLine, outcome: Outcome, *, now: datetime) -> datetime | None:
