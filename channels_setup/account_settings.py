@@ -1,7 +1,7 @@
-"""What a provider has to be told of an account: read from a form or the command line, checked, kept.
+"""What an outside service has to be told of an account: read from a form or the command line, checked, kept.
 
-Each kind says what it needs (``provider.settings``). Plain values stand in ``ApiChannel.options``, secret ones are
-encrypted rows of ``Credential``, of which nobody sees more than the last digits again.
+Each kind says what it needs (``provider.settings``); messengers' channels and helpdesks' are alike in this. Plain
+values stand in ``options``, secret ones are encrypted, and nobody sees more of them than the last digits again.
 """
 
 from __future__ import annotations
@@ -12,73 +12,142 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
-from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
 
 from . import secrecy
-from .models import ApiChannel, ChannelState
+from .models import ApiChannel, ChannelState, ChatChannel
 from .outgoing import Forbidden, check_url
-from .providers.base import Setting
+from .providers.base import CHOICE, DECIMAL, NUMBER, SECRET, SWITCH, URL, Setting
 
 PREFIX = "account_"  # of the form's fields
 LONGEST = 2_000
+EMPTY = ("", None)
+
+Channel = ApiChannel | ChatChannel
 
 
-def checked(channel: ApiChannel, given: Mapping[str, str], *, complete: bool = False) -> dict[str, str]:
-    """The given values, cleaned. Raises ValidationError by name. ``complete``: what is required must be there."""
-    values: dict[str, str] = {}
+# --- the fields ------------------------------------------------------------------------------------------
+
+
+def form_fields(channel: Channel) -> dict[str, forms.Field]:
+    """A field for each setting. A secret one is empty, whatever is kept; left empty it stays."""
+    tails = channel.kept_secrets()
+    return {PREFIX + setting.name: _field(setting, channel, tails) for setting in channel.provider.settings}
+
+
+def _field(setting: Setting, channel: Channel, tails: Mapping[str, str]) -> forms.Field:
+    common: dict[str, Any] = {"label": setting.label, "help_text": setting.help, "required": setting.required}
+    if setting.kind == SECRET:
+        tail = tails.get(setting.name, "")
+        hint = _("Kept: •••• %(tail)s. Leave it empty to keep it.") % {"tail": tail} if setting.name in tails else ""
+        attrs = {"autocomplete": "new-password", "placeholder": hint}
+        widget = UnfoldAdminPasswordWidget(attrs=attrs, render_value=False)
+        return forms.CharField(**(common | {"required": False}), validators=[_is_whole, _is_ascii], widget=widget)
+    common["initial"] = channel.options.get(setting.name, setting.default)
+    if setting.kind == NUMBER:
+        return forms.IntegerField(**common, min_value=1, max_value=2**63 - 1, widget=UnfoldAdminIntegerFieldWidget())
+    if setting.kind == DECIMAL:
+        widget = UnfoldAdminDecimalFieldWidget(attrs={"step": "any"})
+        return forms.FloatField(**common, min_value=0.01, max_value=1_000, widget=widget)
+    if setting.kind == SWITCH:
+        return _Switch(**(common | {"required": False}), widget=UnfoldBooleanSwitchWidget())
+    if setting.kind == CHOICE:
+        wrong = _("Choose one of: %(choices)s.") % {"choices": ", ".join(dict(setting.choices))}
+        common |= {"required": False, "error_messages": {"invalid_choice": wrong}}
+        return forms.ChoiceField(**common, choices=setting.choices, widget=UnfoldAdminSelectWidget())
+    checks = [_is_whole, _may_be_called] if setting.kind == URL else [_is_whole]
+    return forms.CharField(**common, validators=checks, widget=UnfoldAdminTextInputWidget())
+
+
+class _Switch(forms.BooleanField):
+    """On and off in the words of a command line, too."""
+
+    def to_python(self, value: Any) -> bool:
+        return value.strip().lower() in ("1", "on", "true", "yes") if isinstance(value, str) else bool(value)
+
+
+def _is_whole(value: str) -> None:
+    if len(value) > LONGEST or not value.isprintable():
+        raise ValidationError(_("This cannot be right: check that it was copied whole, and nothing else with it."))
+
+
+def _is_ascii(value: str) -> None:
+    if not value.isascii():
+        raise ValidationError(_("This cannot be right: check that it was copied whole, and nothing else with it."))
+
+
+def _may_be_called(value: str) -> None:
+    try:
+        check_url(value)
+    except Forbidden as problem:
+        raise ValidationError(str(problem)) from problem
+
+
+# --- what was given --------------------------------------------------------------------------------------
+
+
+def from_form(cleaned: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(PREFIX): value for name, value in cleaned.items() if name.startswith(PREFIX)}
+
+
+def checked(channel: Channel, given: Mapping[str, str], *, complete: bool = False) -> dict[str, Any]:
+    """The given texts, cleaned. Raises ValidationError by name. ``complete``: what is required must be there."""
+    own = {setting.name: setting for setting in channel.provider.settings}
+    if unknown := sorted(given.keys() - own.keys()):
+        raise ValidationError(f"Unknown settings: {', '.join(unknown)}. Known: {', '.join(own)}.")
+    values: dict[str, Any] = {}
     errors: dict[str, Any] = {}
-    for setting in channel.provider.settings:
-        value = str(given.get(setting.name) or "").strip()
-        if not value:
-            if complete and setting.required:
+    for name, field in form_fields(channel).items():
+        setting = own[name.removeprefix(PREFIX)]
+        if text := str(given.get(setting.name) or "").strip():
+            try:
+                values[setting.name] = field.clean(text)
+            except ValidationError as problem:
+                errors[setting.name] = problem.messages
+    if complete:
+        for setting in missing(channel):
+            if setting.name not in values and setting.name not in errors:
                 errors[setting.name] = _("“%(name)s” is missing.") % {"name": setting.label}
-            continue
-        try:
-            values[setting.name] = _checked(setting, value)
-        except ValidationError as problem:
-            errors[setting.name] = problem.messages
     if errors:
         raise ValidationError(errors)
     return values
 
 
-def _checked(setting: Setting, value: str) -> str:
-    if len(value) > LONGEST or not value.isprintable() or (setting.secret and not value.isascii()):
-        raise ValidationError(_("This cannot be right: check that it was copied whole, and nothing else with it."))
-    if setting.choices and value not in dict(setting.choices):
-        raise ValidationError(_("Choose one of: %(choices)s.") % {"choices": ", ".join(dict(setting.choices))})
-    if setting.is_url:
-        try:
-            check_url(value)
-        except Forbidden as problem:
-            raise ValidationError(str(problem)) from problem
-    return value
-
-
-def take(channel: ApiChannel, values: Mapping[str, str]) -> list[str]:
-    """Keep checked values; the names of those that changed. One that mends a pause resumes the channel."""
-    changed: list[str] = []
-    mended: set[str] = set()
+def take(channel: Channel, values: Mapping[str, Any]) -> list[str]:
+    """Keep checked values; the names of those that changed. An emptied one goes back to its default, a secret stays."""
+    changed: list[Setting] = []
     for setting in channel.provider.settings:
-        value = values.get(setting.name, "")
-        if not value:
+        value = values.get(setting.name)
+        if setting.kind == SECRET:
+            is_new = value not in EMPTY and channel.keep_secret(setting.name, str(value))
+        elif setting.name not in values or (value in EMPTY and setting.name not in channel.options):
             continue
-        if setting.secret:
-            before = channel.credentials.filter(name=setting.name, expires_at=None).first()
-            is_new = channel.keep_credential(setting.name, value) != before
         else:
+            value = setting.default if value in EMPTY else value
             is_new = channel.options.get(setting.name) != value
             channel.options[setting.name] = value
         if is_new:
-            changed.append(setting.name)
-            mended.update(setting.mends)
-    ApiChannel.objects.filter(pk=channel.pk).update(options=channel.options)
+            changed.append(setting)
+    type(channel)._default_manager.filter(pk=channel.pk).update(options=channel.options)
+    if isinstance(channel, ApiChannel):
+        _go_on(channel, mended={reason for setting in changed for reason in setting.mends})
+    return [setting.name for setting in changed]
+
+
+def _go_on(channel: ApiChannel, *, mended: set[str]) -> None:
+    """What was mended resumes a paused channel; one that has all it needs is no draft any more."""
     if channel.state == ChannelState.PAUSED and channel.last_error in mended:
         channel.resume()
     if channel.state == ChannelState.DRAFT and not missing(channel):
         ApiChannel.objects.filter(pk=channel.pk, state=ChannelState.DRAFT).update(state=ChannelState.WAITING)
         channel.refresh_from_db(fields=["state"])
-    return changed
 
 
 def make_ours(channel: ApiChannel, *, given: Mapping[str, str]) -> None:
@@ -95,36 +164,10 @@ def made_by_us(channel: ApiChannel) -> dict[str, str]:
     return {row.name: row.reveal() for row in rows}
 
 
-def missing(channel: ApiChannel) -> list[Setting]:
+def missing(channel: Channel) -> list[Setting]:
     """What is required and not there yet."""
-    kept = {row.name for row in channel.credentials.filter(expires_at=None)} if channel.provider.settings else set()
-    kept |= {name for name, value in channel.options.items() if value}
-    return [setting for setting in channel.provider.settings if setting.required and setting.name not in kept]
-
-
-# --- the form --------------------------------------------------------------------------------------------
-
-
-def form_fields(channel: ApiChannel) -> dict[str, forms.Field]:
-    """A field for each setting. A secret one is empty, whatever is kept; left empty it stays."""
-    tails = {row.name: row.tail for row in channel.credentials.filter(expires_at=None)}
-    return {PREFIX + setting.name: _field(setting, channel, tails) for setting in channel.provider.settings}
-
-
-def _field(setting: Setting, channel: ApiChannel, tails: Mapping[str, str]) -> forms.Field:
-    common: dict[str, Any] = {"label": setting.label, "help_text": setting.help, "required": False}
-    if setting.secret:
-        is_kept = setting.name in tails
-        tail = tails.get(setting.name, "")
-        hint = _("Kept: •••• %(tail)s. Leave it empty to keep it.") % {"tail": tail} if is_kept else ""
-        attrs = {"autocomplete": "new-password", "placeholder": hint}
-        return forms.CharField(**common, widget=UnfoldAdminPasswordWidget(attrs=attrs, render_value=False))
-    value = channel.options.get(setting.name) or setting.default
-    if setting.choices:
-        return forms.ChoiceField(**common, choices=setting.choices, initial=value, widget=UnfoldAdminSelectWidget())
-    common["required"] = setting.required
-    return forms.CharField(**common, initial=value, max_length=LONGEST, widget=UnfoldAdminTextInputWidget())
-
-
-def from_form(cleaned: Mapping[str, Any]) -> dict[str, str]:
-    return {name.removeprefix(PREFIX): value for name, value in cleaned.items() if name.startswith(PREFIX)}
+    needed = [setting for setting in channel.provider.settings if setting.required]
+    kept = {name for name, value in channel.options.items() if value}
+    if any(setting.kind == SECRET for setting in needed):
+        kept |= channel.kept_secrets().keys()
+    return [setting for setting in needed if setting.name not in kept]

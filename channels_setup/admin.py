@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import FilteredSelectMultiple
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
@@ -116,16 +116,6 @@ class ApiChannelForm(forms.ModelForm):
                 "This API channel watches no chat channel, so messages would have nowhere to land. "
                 "Move at least one to the right."
             )
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        if self.instance.pk and self.instance.provider.settings:
-            try:
-                account_settings.checked(self.instance, account_settings.from_form(cleaned))
-            except ValidationError as problem:
-                for name, texts in problem.message_dict.items():
-                    self.add_error(account_settings.PREFIX + name, texts)
-        return cleaned
 
     def clean_redirect_url(self) -> str:
         return str(self.cleaned_data["redirect_url"]).strip()

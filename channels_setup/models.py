@@ -18,7 +18,7 @@ from . import secrecy
 from .hours import WorkingHours
 from .outgoing import Forbidden, check_url
 from .providers import default_helpdesk, helpdesks, messengers
-from .providers.base import Account, Messenger
+from .providers.base import SECRET, Account, Messenger
 from .providers.base_helpdesk import DeskAccount, Helpdesk
 
 HANDOVER_LIFE = timedelta(hours=24)
@@ -129,6 +129,20 @@ class ChatChannel(models.Model):
     def set_secret(self, value: str) -> None:
         """Keep the helpdesk's key, encrypted; empty forgets it. Not saved."""
         self.secret = secrecy.encrypt(value) if value else None
+
+    def kept_secrets(self) -> dict[str, str]:
+        """Name -> the last digits: an outside helpdesk has one key."""
+        if not self.secret:
+            return {}
+        tail = _tail(secrecy.decrypt(self.secret))
+        return {setting.name: tail for setting in self.provider.settings if setting.kind == SECRET}
+
+    def keep_secret(self, name: str, value: str) -> bool:
+        """Keep another key; whether it is another."""
+        is_new = value != self.desk_account().secret
+        self.set_secret(value)
+        ChatChannel.objects.filter(pk=self.pk).update(secret=self.secret)
+        return is_new
 
 
 class ChannelState(models.TextChoices):
@@ -280,7 +294,7 @@ class ApiChannel(models.Model):
         now = timezone.now()
         secrets = tuple(secret.reveal() for secret in self.secrets.all() if secret.is_valid(now))
         credentials: dict[str, tuple[str, ...]] = {}
-        if any(setting.secret for setting in self.provider.settings):
+        if any(setting.kind == SECRET for setting in self.provider.settings):
             for row in self.credentials.order_by("-id"):
                 if row.is_valid(now):
                     credentials[row.name] = (*credentials.get(row.name, ()), row.reveal())
@@ -398,12 +412,24 @@ class ApiChannel(models.Model):
         if current is not None and current.reveal() == value:
             return current
         self.credentials.filter(name=name, expires_at=None).update(expires_at=timezone.now() + overlap)
-        return Credential.objects.create(
-            api_channel=self, name=name, token=secrecy.encrypt(value), tail=value[-4:] if len(value) > 12 else ""
-        )
+        return Credential.objects.create(api_channel=self, name=name, token=secrecy.encrypt(value), tail=_tail(value))
+
+    def kept_secrets(self) -> dict[str, str]:
+        """Name -> the last digits of the newest."""
+        return {row.name: row.tail for row in self.credentials.filter(expires_at=None)}
+
+    def keep_secret(self, name: str, value: str) -> bool:
+        """Keep another key; whether it is another."""
+        before = self.credentials.filter(name=name, expires_at=None).first()
+        return self.keep_credential(name, value) != before
 
     def current_secret(self) -> Secret | None:
         return self.secrets.filter(expires_at=None).order_by("-id").first()
+
+
+def _tail(secret: str) -> str:
+    """So much of a key as may be shown to tell it from others."""
+    return secret[-4:] if len(secret) > 12 else ""
 
 
 def _new_app_id() -> int:

@@ -184,20 +184,20 @@ def test_vera_makes_the_channel_and_is_led_to_the_connection(client: Client) -> 
     assert chat_channel.kind == "usedesk"
     text = made.content.decode()
     assert chat_channel.webhook_url in text
-    assert 'name="helpdesk_base_url"' in text and 'name="helpdesk_secret_key"' in text
+    assert 'name="account_base_url"' in text and 'name="account_secret_key"' in text
 
 
 def form(twin: UsedeskTwin, **more: Any) -> dict[str, Any]:
     return {
         "name": "Юздеск",
         "company_id": COMPANY,
-        "helpdesk_base_url": twin.url,
-        "helpdesk_channel_id": "870",
-        "helpdesk_secret_key": twin.key,
-        "helpdesk_app_id": twin.app_id,
-        "helpdesk_calls_per_second": "3",
-        "helpdesk_language": "ru",
-        "helpdesk_files": "link",
+        "account_base_url": twin.url,
+        "account_channel_id": "870",
+        "account_secret_key": twin.key,
+        "account_app_id": twin.app_id,
+        "account_calls_per_second": "3",
+        "account_language": "ru",
+        "account_files": "link",
     } | more
 
 
@@ -207,7 +207,7 @@ def test_the_key_is_kept_encrypted_and_never_shown(client: Client, twin: Usedesk
 
     client.post(page_of(chat_channel), form(twin))
     shown = client.get(page_of(chat_channel)).content.decode()
-    client.post(page_of(chat_channel), form(twin, helpdesk_secret_key="", helpdesk_relay_rules="on"))
+    client.post(page_of(chat_channel), form(twin, account_secret_key="", account_relay_rules="on"))
 
     chat_channel.refresh_from_db()
     assert chat_channel.desk_account().secret == twin.key
@@ -219,10 +219,10 @@ def test_the_key_is_kept_encrypted_and_never_shown(client: Client, twin: Usedesk
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("helpdesk_base_url", "ftp://x"),
-        ("helpdesk_base_url", ""),
-        ("helpdesk_channel_id", "x"),
-        ("helpdesk_app_id", ""),
+        ("account_base_url", "ftp://x"),
+        ("account_base_url", ""),
+        ("account_channel_id", "x"),
+        ("account_app_id", ""),
     ],
 )
 def test_a_wrong_field_comes_back(client: Client, twin: UsedeskTwin, field: str, value: str) -> None:
@@ -259,7 +259,7 @@ def test_the_page_of_the_built_in_desk_is_as_before(client: Client) -> None:
 
     shown = client.get(page_of(chat_channel)).content.decode()
 
-    assert "helpdesk_base_url" not in shown and "Redirect URL" not in shown
+    assert "account_base_url" not in shown and "Redirect URL" not in shown
 
 
 # --- the command -----------------------------------------------------------------------------------------

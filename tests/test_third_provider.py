@@ -27,7 +27,7 @@ import json
 
 from ..codecs.bodies import BadBody
 from ..codecs.values import as_text, required_text
-from .base import ContactInfo, HttpRequest, MessageReceived, Messenger, Outcome, Refused, Setting
+from .base import SECRET, URL, ContactInfo, HttpRequest, MessageReceived, Messenger, Outcome, Refused, Setting
 
 
 class Pigeons(Messenger):
@@ -36,8 +36,8 @@ class Pigeons(Messenger):
     sends_templates = False
     signs_requests = True
     settings = (
-        Setting(name="loft_url", label="Address of the loft", is_url=True, required=True),
-        Setting(name="whistle", label="Whistle", secret=True, required=True),
+        Setting(name="loft_url", label="Address of the loft", kind=URL, required=True),
+        Setting(name="whistle", label="Whistle", kind=SECRET, required=True),
     )
 
     def authenticate(self, request, account):

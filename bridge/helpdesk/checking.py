@@ -10,8 +10,8 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
+from channels_setup import account_settings, secrecy
 from channels_setup import outgoing as outside
-from channels_setup import secrecy
 from channels_setup.models import ChatChannel
 from channels_setup.providers import base_helpdesk as contract
 from channels_setup.providers.base import ACCEPTED, ContactInfo, HttpAnswer, HttpRequest
@@ -29,8 +29,9 @@ OK, WARNING, ERROR = "ok", "warning", "error"
 
 def dry_run(chat_channel: ChatChannel, *, wait: float = WAIT_SECONDS) -> list[Noticed]:
     """Both legs, step by step; a step that fails ends it. A marked test chat appears in the helpdesk."""
-    if missing := _missing(chat_channel):
-        return [Noticed(level=ERROR, sentence=_("Not filled in: %(what)s.") % {"what": ", ".join(missing)})]
+    if missing := account_settings.missing(chat_channel):
+        what = ", ".join(str(setting.label) for setting in missing)
+        return [Noticed(level=ERROR, sentence=_("Not filled in: %(what)s.") % {"what": what})]
     account = chat_channel.desk_account()
     found = _let_in(chat_channel, account)
     if any(each.level == ERROR and each.stops for each in found):
@@ -44,15 +45,6 @@ def dry_run(chat_channel: ChatChannel, *, wait: float = WAIT_SECONDS) -> list[No
     if told.level == OK:
         found.append(_came_back(chat_channel, token, wait=wait))
     return [*found, *_boxes_found(chat_channel)]
-
-
-def _missing(chat_channel: ChatChannel) -> list[str]:
-    needed = [setting for setting in chat_channel.provider.settings if setting.required]
-    return [
-        str(setting.label)
-        for setting in needed
-        if not (chat_channel.secret if setting.kind == contract.SECRET else chat_channel.options.get(setting.name))
-    ]
 
 
 def _let_in(chat_channel: ChatChannel, account: DeskAccount) -> list[Noticed]:

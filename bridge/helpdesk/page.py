@@ -14,7 +14,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from channels_setup import helpdesk_form
+from channels_setup import account_settings
 from channels_setup.admin import ChatChannelAdmin
 from channels_setup.models import ChatChannel
 
@@ -37,20 +37,20 @@ class ChatChannelWithHelpdesk(ChatChannelAdmin):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is not None and not obj.provider.built_in:
-            kwargs["form"] = type("HelpdeskForm", (forms.ModelForm,), helpdesk_form.fields_of(obj.provider, obj))
+            kwargs["form"] = type("HelpdeskForm", (forms.ModelForm,), account_settings.form_fields(obj))
         return super().get_form(request, obj, change=change, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
         fieldsets = list(super().get_fieldsets(request, obj))
         if isinstance(obj, ChatChannel) and not obj.provider.built_in:
-            fields = tuple(helpdesk_form.PREFIX + setting.name for setting in obj.provider.settings)
+            fields = tuple(account_settings.PREFIX + setting.name for setting in obj.provider.settings)
             fieldsets.insert(1, (gettext_lazy("Connection to the helpdesk"), {"fields": fields}))
         return fieldsets
 
     def save_model(self, request: HttpRequest, obj: ChatChannel, form: Any, change: bool) -> None:
-        if change and not obj.provider.built_in:
-            helpdesk_form.keep(obj, form.cleaned_data)
         super().save_model(request, obj, form, change)
+        if change and not obj.provider.built_in:
+            account_settings.take(obj, account_settings.from_form(form.cleaned_data))
         sending.wake([obj.pk])
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:

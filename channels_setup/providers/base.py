@@ -114,21 +114,23 @@ class Account:
             yield from values
 
 
+TEXT, URL, NUMBER, DECIMAL, SWITCH, CHOICE, SECRET = "text", "url", "number", "decimal", "switch", "choice", "secret"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """Something a kind has to be told of an account: a field of the channel's form, an option of the command line.
 
-    A secret one is kept encrypted and never shown again; its former value stays valid for a day.
+    A secret is kept apart, encrypted, and never shown again.
     """
 
     name: str
     label: Text
+    kind: str = TEXT
     help: Text = ""
-    secret: bool = False
     required: bool = False
-    default: str = ""
+    default: Any = ""
     choices: tuple[tuple[str, Text], ...] = ()
-    is_url: bool = False
     made_by_us: bool = False  # we make one where none is given, and show it once for the provider's own form
     mends: tuple[str, ...] = ()  # reasons for which the channel was paused, and that a new value does away with
 
@@ -252,6 +254,7 @@ class Provider:
 
     kind: str = ""  # set from the file name
     label: ClassVar[Text] = ""
+    settings: ClassVar[tuple[Setting, ...]] = ()  # what it has to be told of an account
 
 
 class Messenger(Provider):
@@ -271,7 +274,6 @@ class Messenger(Provider):
     signs_requests: ClassVar[bool] = False  # ``authenticate`` needs the account's secrets
     marks_read: ClassVar[bool] = False  # ``mark_read``: the client sees that their message was read
     keeps_files: ClassVar[bool] = False  # a client's file is fetched by its id: ``file_place`` and ``file_request``
-    settings: ClassVar[tuple[Setting, ...]] = ()  # what it has to be told of an account
     needs_verification: ClassVar[bool] = False  # the company is verified first; the set-up guide: 2-3 weeks
     unknown_is_safe_to_repeat: ClassVar[bool] = True  # the receiver can tell a repeat by its key
 

@@ -14,22 +14,7 @@ from typing import Any, ClassVar
 from ..codecs.values import FileInfo
 from .base import ContactInfo, HttpAnswer, HttpRequest, Outcome, Provider, Rate, RawRequest, Text
 
-# --- the form --------------------------------------------------------------------------------------------
-
-TEXT, URL, NUMBER, DECIMAL, SWITCH, CHOICE, SECRET = "text", "url", "number", "decimal", "switch", "choice", "secret"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """A field of the chat channel's form that this kind needs. A secret is kept apart, encrypted, shown never."""
-
-    name: str
-    label: Text
-    kind: str = TEXT
-    help: Text = ""
-    default: Any = ""
-    required: bool = False
-    choices: tuple[tuple[str, Text], ...] = ()
+# --- its own settings page -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +160,6 @@ class Helpdesk(Provider):
     """Where operators answer. One that is built in has none of the calls; every other kind overrides them."""
 
     built_in: ClassVar[bool] = False  # our own pages are the helpdesk: what is stored is shown, nothing to deliver
-    settings: ClassVar[tuple[Setting, ...]] = ()
     boxes: ClassVar[tuple[Box, ...]] = ()
 
     def authenticate(self, request: RawRequest, account: DeskAccount) -> None:

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from bridge.helpdesk import checking, sending
 from bridge.models import HelpdeskLine
-from channels_setup import helpdesk_form
+from channels_setup import account_settings
 from channels_setup.management.commands.channel import find, sentences
 from channels_setup.models import ChatChannel
 from channels_setup.providers import helpdesks
@@ -79,11 +79,14 @@ class Command(BaseCommand):
         given = dict(pair.partition("=")[::2] for pair in options["set"])
         secret = options["secret_key"] or os.environ.get(KEY_VARIABLE, "")
         try:
-            helpdesk_form.configure(chat_channel, given | ({"secret_key": secret} if secret else {}))
             chat_channel.full_clean()
+            values = account_settings.checked(
+                chat_channel, given | ({"secret_key": secret} if secret else {}), complete=True
+            )
         except ValidationError as problem:
-            raise CommandError(sentences(problem)) from problem
+            raise CommandError(sentences(problem, named=str)) from problem
         chat_channel.save()
+        account_settings.take(chat_channel, values)
         sending.wake([chat_channel.pk])
 
     def _chat_channel(self, options: dict[str, Any]) -> ChatChannel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -141,11 +142,11 @@ def find(rows: models.QuerySet[Row], text: str) -> Row | None:
         raise CommandError(str(problem)) from problem
 
 
-def sentences(problem: ValidationError) -> str:
+def sentences(problem: ValidationError, *, named: Callable[[str], str] = flag) -> str:
     """What is wrong with what, a sentence each."""
     if not hasattr(problem, "error_dict"):
         return " ".join(problem.messages)
-    options = {name: f"{flag(name)}: " for name in problem.message_dict if name != "__all__"}
+    options = {name: f"{named(name)}: " for name in problem.message_dict if name != "__all__"}
     return " ".join(options.get(name, "") + " ".join(texts) for name, texts in problem.message_dict.items())
 
 
