@@ -25,6 +25,7 @@ from channels_setup.providers.base import (
 
 from . import conversations, windows
 from .contacts import LIMITS
+from .helpdesk import telling
 from .models import Contact, Conversation, Message
 
 MOST_FORMER = 20  # texts of a message that is edited again and again
@@ -125,6 +126,9 @@ def change_contact(api_channel: ApiChannel, fact: ContactChanged) -> Contact | N
         except IntegrityError:
             contact.refresh_from_db()
             return contact
+        told_of = Conversation.objects.filter(contact=contact, helpdesk_chat__isnull=False).order_by("pk")
+        for pk in told_of.values_list("pk", flat=True):
+            telling.card_changed(conversations.lock(pk))
     if changed or not any(told.values()):
         after = contact.phone or contact.external_id or contact.user_id
         _say(contact, fact, before=before, after=after)

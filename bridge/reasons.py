@@ -433,6 +433,13 @@ CATALOGUE: Mapping[str, Reason] = {
         kind=Class.RETRYABLE,
         sentence=_("The helpdesk cannot be reached or does not answer sensibly. We will try again."),
     ),
+    "helpdesk_maybe_twice": Reason(
+        kind=Class.SETTLED,
+        sentence=_(
+            "The answer to an earlier attempt was lost, and there was no way to see whether it arrived: "
+            "it may stand in the helpdesk twice."
+        ),
+    ),
     "helpdesk_refused": Reason(
         kind=Class.RETRYABLE,
         sentence=_("The helpdesk did not take it; what it said stands with the attempt. We will try a few more times."),

@@ -22,7 +22,7 @@ from . import (
     replay_many,
     silence,
 )
-from .helpdesk import sending
+from .helpdesk import people, sending
 
 
 @shared_task
@@ -92,6 +92,11 @@ def watch() -> int:
 @shared_task(expires=600)
 def mark_read(conversation_id: int) -> bool:
     return read_marks.tell(conversation_id)
+
+
+@shared_task(expires=600)
+def learn_people(chat_channel_id: int) -> int:
+    return people.learn(chat_channel_id)
 
 
 @shared_task

@@ -1,4 +1,6 @@
-"""Clients and operators of the public API: ``create/client``, ``update/client``, ``clients``, ``users``."""
+"""Clients and operators of the public API: ``create/client``, ``update/client``, ``client``, ``clients``,
+``users``.
+"""
 
 from __future__ import annotations
 
@@ -119,6 +121,25 @@ class Clients(Reading):
             }
             for contact in contacts
         ]
+
+
+class ReadClient(Reading):
+    """``client``: one card with everything on it."""
+
+    def answer(self, call: Call) -> dict[str, Any]:
+        contact = _client(call)
+        owned = Ticket.objects.filter(
+            conversation__contact=contact, conversation__chat_channel__in=call.api_channel.watched.all()
+        )
+        card = {
+            "id": contact.pk,
+            "name": contact.name,
+            "emails": [contact.email] if contact.email else [],
+            "phones": [{"phone": contact.phone, "type": "mobile"}] if contact.phone else [],
+            "messengers": [{"type": "whatsapp", "identity": contact.external_id}] if contact.external_id else [],
+            "tickets": list(owned.order_by("pk").values_list("pk", flat=True)),
+        }
+        return {"client": card}
 
 
 class Users(Reading):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.http import HttpResponse
 
 from .uapi import AddMessage, ChangeAssignee, Channels, SendMessage
-from .uapi_clients import Clients, CreateClient, UpdateClient, Users
+from .uapi_clients import Clients, CreateClient, ReadClient, UpdateClient, Users
 from .uapi_comments import CreateComment
 from .uapi_tickets import CreateTicket, ReadTicket, Tickets, UpdateTicket
 
@@ -22,6 +22,7 @@ METHODS: dict[str, Callable[..., HttpResponse]] = {
     "update/ticket": UpdateTicket.as_view(),
     "ticket": ReadTicket.as_view(),
     "tickets": Tickets.as_view(),
+    "client": ReadClient.as_view(),
     "clients": Clients.as_view(),
     "users": Users.as_view(),
     "channels": Channels.as_view(),

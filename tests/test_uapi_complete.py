@@ -273,23 +273,108 @@ def test_a_new_ticket_is_told_to_those_who_track_it(client: Client, key: str, ap
     assert (event.track, event.payload["event"]["ticket"]["id"]) == ("new_ticket", answer["ticket_id"])
 
 
-@pytest.mark.parametrize("encoding", ["form", "multipart", "query"])
-def test_every_encoding_is_taken(client: Client, key: str, told: dict[str, Any], encoding: str) -> None:
-    flat = {
-        "api_token": key,
-        "name": "Ольга",
-        "phone": "79995550011",
-        "messengers[0][type]": "whatsapp",
-        "messengers[0][identity]": "79995550011",
-    }
-    url = "/uapi/create/client"
-    if encoding == "form":
-        response = client.post(url, urlencode(flat), content_type="application/x-www-form-urlencoded")
-    else:
-        response = client.post(url, flat) if encoding == "multipart" else client.post(f"{url}?{urlencode(flat)}")
+# --- every method, in every encoding, in the documented shape --------------------------------------------
 
-    assert response.json()["status"] is True
-    assert Contact.objects.get(name="Ольга").external_id == "79995550011"
+STRINGS, SUCCESS = {"chat_id": str, "user_id": str, "url": str}, {"status": "success"}
+TICKET_ROW = {"id": int, "status_id": int, "subject": str, "client_id": int, "channel_id": int, "status": int}
+COMMENT = {"id": int, "message": str, "from": "client", "type": "public", "ticket_id": int, "files": list}
+MESSENGERS = {"messengers[0][type]": "whatsapp", "messengers[0][identity]": "79995550011"}
+
+# What is sent, flat as a form has it, and the shape of the answer: a type, a value, a part, or one such in a list.
+CALLS: dict[str, tuple[dict[str, Any], Any]] = {
+    "chat/addMessage": (
+        {"channel_id": "{channel}", "company_id": "{company}", "message[text]": "Да", "message[from][name]": "Ольга"},
+        {"chat_id": int, "company_id": int, "ticket_id": None, "channel_id": int, "client_id": int},
+    ),
+    "chat/sendMessage": ({"chat_id": "{chat}", "user_id": "{user}", "text": "Да"}, SUCCESS),
+    "chat/changeAssignee": ({"chat_id": "{chat}", "user_id": "{user}"}, STRINGS),
+    "create/comment": ({"ticket_id": "{ticket}", "message": "<p>Да</p>"}, {**SUCCESS, "comment_id": int}),
+    "create/client": ({"name": "Ольга", "phone": "79995550011", **MESSENGERS}, {"client_id": int, "status": True}),
+    "update/client": ({"client_id": "{client}", "name": "Анна Б."}, {"client_id": int, "status": True}),
+    "create/ticket": ({"subject": "Возврат", "client_name": "Ольга"}, {**SUCCESS, "ticket_id": int}),
+    "update/ticket": ({"ticket_id": "{ticket}", "status": "2"}, SUCCESS),
+    "ticket": ({"ticket_id": "{ticket}"}, {"ticket": {"id": int, "status_id": int}, "comments": [COMMENT]}),
+    "tickets": ({"fstatus": "1,8"}, [TICKET_ROW]),
+    "client": ({"client_id": "{client}"}, {"client": {"id": int, "name": "Анна", "phones": list, "tickets": [int]}}),
+    "clients": ({"query": "Анна"}, [{"id": int, "name": "Анна", "tickets": [int]}]),
+    "users": ({"query": "boris"}, [{"id": int, "name": "boris", "role": "employee", "groups": list}]),
+    "channels": ({"channel_type": "chat"}, [{"channel_id": int, "channel_name": str, "channel_type": "chat"}]),
+}
+READING = [method for method, (_flat, _shape) in CALLS.items() if "/" not in method]
+
+
+def test_every_method_has_its_shape_written_down_here() -> None:
+    assert CALLS.keys() == METHODS.keys()
+
+
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """``{"a[b]": 1}`` as JSON has it."""
+    made: dict[str, Any] = {}
+    for name, value in flat.items():
+        first, *rest = name.replace("]", "").split("[")
+        at: Any = made
+        for step, following in zip([first, *rest], [*rest, None], strict=True):
+            if following is None:
+                at[step] = value
+            else:
+                at = at.setdefault(step, {})
+    return {name: [value["0"]] if isinstance(value, dict) and "0" in value else value for name, value in made.items()}
+
+
+def fits(answer: Any, shape: Any) -> bool:
+    if isinstance(shape, type):
+        return type(answer) is shape
+    if isinstance(shape, list):
+        return isinstance(answer, list) and bool(answer) and all(fits(item, shape[0]) for item in answer)
+    if isinstance(shape, dict):
+        return isinstance(answer, dict) and all(name in answer and fits(answer[name], shape[name]) for name in shape)
+    return bool(answer == shape and type(answer) is type(shape))
+
+
+@pytest.mark.parametrize("encoding", ["json", "multipart", "form", "query", "get"])
+@pytest.mark.parametrize("method", CALLS)
+def test_every_method_takes_every_encoding_and_answers_in_its_shape(
+    client: Client, key: str, chat_channel: ChatChannel, told: dict[str, Any], method: str, encoding: str
+) -> None:
+    if encoding == "get" and method not in READING:
+        pytest.skip("only reading methods take a GET")
+    names = {"channel": told["channel_id"], "company": chat_channel.company_id, "chat": told["chat_id"]}
+    names |= {"user": boris(chat_channel).pk, "ticket": told["ticket_id"], "client": told["client_id"]}
+    flat, shape = CALLS[method]
+    sent = {"api_token": key} | {name: str(value).format(**names) for name, value in flat.items()}
+    url = f"/uapi/{method}"
+
+    if encoding == "json":
+        response = client.post(url, json.dumps(nested(sent)), content_type="application/json")
+    elif encoding == "form":
+        response = client.post(url, urlencode(sent), content_type="application/x-www-form-urlencoded")
+    elif encoding == "multipart":
+        response = client.post(url, sent)
+    else:
+        response = client.post(f"{url}?{urlencode(sent)}") if encoding == "query" else client.get(url, sent)
+
+    assert response.status_code == 200
+    assert fits(response.json(), shape), response.json()
+
+
+def test_one_client_is_shown_with_everything_and_nobody_elses(client: Client, key: str, told: dict[str, Any]) -> None:
+    Contact.objects.update(email="a@shop.example", phone="79211234567")
+    other = ContactFactory(name="Анна Чужая")
+
+    shown = call(client, "client", key, client_id=str(told["client_id"]))
+    refused = call(client, "client", key, client_id=other.pk)
+
+    assert shown == {
+        "client": {
+            "id": told["client_id"],
+            "name": "Анна",
+            "emails": ["a@shop.example"],
+            "phones": [{"phone": "79211234567", "type": "mobile"}],
+            "messengers": [{"type": "whatsapp", "identity": "79211234567"}],
+            "tickets": [told["ticket_id"]],
+        }
+    }
+    assert refused["code"] == 404
 
 
 @pytest.mark.parametrize("method", ["channels", "tickets", "clients", "users"])

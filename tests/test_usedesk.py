@@ -8,9 +8,12 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from bridge import closing, erasing
+from bridge import closing, corrections, erasing
+from bridge.desk import presentation
+from bridge.helpdesk import people
 from bridge.models import (
     Attempt,
+    Contact,
     Delivery,
     HelpdeskChat,
     HelpdeskLine,
@@ -20,6 +23,7 @@ from bridge.models import (
     Ticket,
     WebhookEvent,
 )
+from channels_setup.providers.base import ContactChanged, ContactInfo
 from tests.factories import TemplateFactory, vera
 from tests.twins.usedesk import CHANNEL, CLOSED, UsedeskTwin
 from tests.usedesk_shop import Shop
@@ -474,3 +478,76 @@ def test_a_person_erased_here_leaves_nothing_of_what_the_helpdesk_sent(shop: Sho
     assert not HelpdeskChat.objects.exists() and not HelpdeskReply.objects.exists()
     assert not any(bytes(event.body) for event in WebhookEvent.objects.exclude(chat_channel=None))
     assert all(delivery.payload == {} for delivery in Delivery.objects.all())
+
+
+# --- names and cards -------------------------------------------------------------------------------------
+
+
+def test_who_answers_there_is_shown_by_name_once_it_is_known(
+    shop: Shop, twin: UsedeskTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[tuple[str, int]] = []
+    monkeypatch.setattr(people.doorbell, "call_after_commit", lambda task, pk: called.append((task, pk)))
+    chat_id = shop.begin()
+    twin.assign(chat_id, 27)
+    shop.settle()
+    before = presentation.assignee_name(None, shop.conversation())
+
+    assert people.learn(shop.chat_channel.pk) == 1
+    assert people.learn(shop.chat_channel.pk) == 0  # everybody was asked for a moment ago
+    twin.say(chat_id, "Да")
+    shop.settle()
+
+    assert called == [("learn_people", shop.chat_channel.pk)]
+    assert "27" in before
+    assert presentation.assignee_name(None, shop.conversation()) == "Борис Белов (Usedesk)"
+    assert Message.objects.get(direction="outbound").details["operator"] == "Борис Белов"
+    assert [method for method, _body in twin.calls].count("users") == 1
+
+
+def test_names_that_cannot_be_had_leave_the_number(shop: Shop, twin: UsedeskTwin) -> None:
+    twin.assign(shop.begin(), 27)
+    shop.settle()
+    twin.faults.fail_500 = 1
+
+    assert people.learn(shop.chat_channel.pk) == 0
+    assert "27" in presentation.assignee_name(None, shop.conversation())
+
+
+def test_a_name_that_becomes_known_later_changes_the_card_once(shop: Shop, twin: UsedeskTwin) -> None:
+    event = {"type": "message", "id": "m1", "from": {"id": "anna", "name": ""}, "text": "раз"}
+    shop.provider_posts(event)
+    shop.settle()
+    before = dict(next(iter(twin.clients.values())))
+    shop.number = 1
+    for text in ("два", "три"):
+        shop.anna_writes(text)
+        shop.settle()
+
+    [card] = twin.clients.values()
+    assert before["name"] != "Анна"
+    assert (card["name"], card["phone"]) == ("Анна", "79211234567")
+    assert [method for method, _body in twin.calls].count("update/client") == 1
+    assert twin.texts() == ["раз", "два", "три"]
+
+
+def test_a_card_that_is_refused_holds_no_message_up(shop: Shop, twin: UsedeskTwin) -> None:
+    shop.begin("раз")
+    Contact.objects.update(name="Анна Новая")
+    HelpdeskChat.objects.update(client_id=1)  # which nobody knows there
+
+    shop.provider_posts({"type": "message", "id": "m9", "from": {"id": "anna"}, "text": "два"})
+    shop.settle()
+
+    assert Delivery.objects.filter(track="client").latest("pk").state == "dead"
+    assert "два" in twin.texts()
+
+
+def test_a_number_that_changed_is_told_without_a_message(shop: Shop, twin: UsedeskTwin) -> None:
+    shop.begin("раз")
+    told = ContactChanged(contact=ContactInfo(external_id="anna"), now=ContactInfo(phone="79995550011"))
+
+    corrections.change_contact(shop.channel, told)
+    shop.settle()
+
+    assert next(iter(twin.clients.values()))["phone"] == "79995550011"

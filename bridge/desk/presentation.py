@@ -173,11 +173,14 @@ def person_name(user: Any) -> str:
 
 
 def assignee_name(user: Any, conversation: Conversation) -> str:
-    """Who answers: one of ours, else the operator of an outside helpdesk by the number known of them."""
+    """Who answers: one of ours, else the operator of an outside helpdesk by name, or by number until that is known."""
     there = getattr(conversation, "helpdesk_chat", None)
     if user is not None or there is None or not there.assignee:
         return person_name(user)
     helpdesk = str(conversation.chat_channel.provider.label)
+    line = getattr(conversation.chat_channel, "helpdesk_line", None)
+    if line is not None and (name := line.people.get(there.assignee)):
+        return f"{name} ({helpdesk})"
     return _("%(helpdesk)s: operator %(number)s") % {"helpdesk": helpdesk, "number": there.assignee}
 
 

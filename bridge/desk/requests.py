@@ -123,7 +123,7 @@ def _found(wanted: Wanted, *, channels: list[ChatChannel], user: Any, now: datet
         found = found.filter(assignee=user.pk if wanted.assignee == ME else int(wanted.assignee))
     found = found.select_related(
         *("assignee", "conversation__contact", "conversation__chat_channel", "conversation__api_channel"),
-        "conversation__helpdesk_chat",
+        *("conversation__helpdesk_chat", "conversation__chat_channel__helpdesk_line"),
     )
     if wanted.sort == WINDOW:
         return _by_window(found, wanted, now=now)

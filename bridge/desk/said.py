@@ -76,7 +76,7 @@ class MessageView:
 
     @property
     def author(self) -> str:
-        return presentation.person_name(self.message.author)
+        return presentation.person_name(self.message.author) or str(self.message.details.get("operator", ""))
 
     @property
     def tick_icon(self) -> str:

@@ -23,7 +23,7 @@ from channels_setup.providers.base_helpdesk import Came, Commented, DeskFact, Kn
 from .. import conversations, relay
 from ..models import Conversation, Delivery, HelpdeskChat, HelpdeskLine, HelpdeskReply, Message, Ticket, WebhookEvent
 from ..requests_in import fail_event, raw_request
-from . import identity, mirroring, notes
+from . import identity, mirroring, notes, people
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,10 @@ class Batch:
 
     def saw(self, track: str, at: datetime) -> None:
         self.came.setdefault(track, at)
+
+    def name_of(self, assignee: str) -> str:
+        """Whose chat it is: as near to the author as an event tells."""
+        return str(self.line.people.get(assignee, assignee))
 
     @property
     def comments_come(self) -> bool:
@@ -75,13 +79,14 @@ def _apply(batch: Batch, fact: DeskFact, event: WebhookEvent) -> str:
     if isinstance(fact, Said):
         return _said(batch, fact, event)
     if isinstance(fact, Commented):
-        return _commented(batch.chat_channel, fact, event)
+        return _commented(batch, fact, event)
     link = _by_ticket(batch.chat_channel, fact.ticket.id)
     if link is None:
         return _("Not a request of ours.")
     conversations.lock(link.conversation_id)
     link.refresh_from_db()
     mirroring.follow(link, fact.ticket)
+    people.heard_of(batch.line, link.assignee)
     return ""
 
 
@@ -124,8 +129,9 @@ def _said(batch: Batch, said: Said, event: WebhookEvent) -> str:
     mirroring.learn(link, Known(ticket_id=said.ticket.id))
     reply = identity.new_from_chat(conversation, said, at=event.received_at, comments_come=batch.comments_come)
     if reply is not None:
-        _relay(link, conversation, reply, text=said.text, files=said.files)
+        _relay(reply, text=said.text, files=said.files, by=batch.name_of(link.assignee))
     mirroring.follow(link, said.ticket)
+    people.heard_of(batch.line, link.assignee)
     return "" if reply is not None else _("Known already.")
 
 
@@ -156,7 +162,7 @@ def _settle_echo(conversation: Conversation, said: Said) -> None:
     )
     if head is None or identity.words_of(str(head.payload.get("text", ""))) != identity.words_of(said.text):
         return
-    if head.state == Delivery.State.PENDING and head.reason == "outcome_unknown":
+    if head.state == Delivery.State.PENDING and (head.payload.get("unsure") or head.reason == "outcome_unknown"):
         head.state, head.finished_at, head.reason = Delivery.State.DELIVERED, timezone.now(), ""
         head.save(update_fields=["state", "finished_at", "reason"])
     elif head.state == Delivery.State.SENDING:
@@ -167,10 +173,10 @@ def _settle_echo(conversation: Conversation, said: Said) -> None:
 # --- comments --------------------------------------------------------------------------------------------
 
 
-def _commented(chat_channel: ChatChannel, comment: Commented, event: WebhookEvent) -> str:
-    if comment.by_rule and not chat_channel.options.get("relay_rules"):
+def _commented(batch: Batch, comment: Commented, event: WebhookEvent) -> str:
+    if comment.by_rule and not batch.chat_channel.options.get("relay_rules"):
         return _("A rule's message: this channel does not relay them.")
-    link = _by_ticket(chat_channel, comment.ticket_id)
+    link = _by_ticket(batch.chat_channel, comment.ticket_id)
     if link is None:
         return _("Not a request of ours.")
     conversation = conversations.lock(link.conversation_id)
@@ -178,7 +184,7 @@ def _commented(chat_channel: ChatChannel, comment: Commented, event: WebhookEven
     reply = identity.new_from_comment(conversation, comment, at=event.received_at)
     if reply is None:
         return _("Known already.")
-    _relay(link, conversation, reply, text=comment.text, files=comment.files)
+    _relay(reply, text=comment.text, files=comment.files, by=batch.name_of(link.assignee))
     return ""
 
 
@@ -196,10 +202,9 @@ def _by_ticket(chat_channel: ChatChannel, number: int | None) -> HelpdeskChat | 
 # --- to the client ---------------------------------------------------------------------------------------
 
 
-def _relay(
-    link: HelpdeskChat, conversation: Conversation, reply: HelpdeskReply, *, text: str, files: Sequence[str]
-) -> None:
+def _relay(reply: HelpdeskReply, *, text: str, files: Sequence[str], by: str) -> None:
     """The operator's words on their way to the client, or back to the operator with the reason."""
+    conversation = reply.conversation
     if files and conversation.chat_channel.options.get("links_for_files"):
         text = "\n".join([*([text] if text.strip() else []), *files])
         files = ()
@@ -213,6 +218,6 @@ def _relay(
         return
     notes.sent_as_template(conversation, handed.decision)
     HelpdeskReply.objects.filter(pk=reply.pk).update(message=handed.message)
-    if link.assignee:
-        details = handed.message.details | {"operator": link.assignee}
+    if by:
+        details = handed.message.details | {"operator": by}
         Message.objects.filter(pk=handed.message.pk).update(details=details)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -20,9 +22,9 @@ from channels_setup.models import ChatChannel
 
 from .. import reasons
 from ..models import Delivery, HelpdeskLine, WebhookEvent
-from . import checking, sending
+from . import checking, lines
 
-LEVELS = {"ok": messages.SUCCESS, "warning": messages.WARNING, "error": messages.ERROR}
+CHECKED = "helpdesk_checked"  # in the session: what the last dry-run has shown
 
 admin.site.unregister(ChatChannel)
 
@@ -51,7 +53,7 @@ class ChatChannelWithHelpdesk(ChatChannelAdmin):
         super().save_model(request, obj, form, change)
         if change and not obj.provider.built_in:
             account_settings.take(obj, account_settings.from_form(form.cleaned_data))
-        sending.wake([obj.pk])
+        lines.wake([obj.pk])
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         if obj.provider.built_in or "_popup" in request.POST:
@@ -68,6 +70,7 @@ class ChatChannelWithHelpdesk(ChatChannelAdmin):
         extra = dict(extra_context or {})
         if chat_channel is not None and self.has_view_permission(request, chat_channel):
             extra |= context(chat_channel) | {"may_change": self.has_change_permission(request, chat_channel)}
+            extra |= _checked(request, chat_channel)
         return super().change_view(request, object_id, form_url, extra)
 
     def get_urls(self) -> list[URLPattern]:
@@ -82,11 +85,19 @@ class ChatChannelWithHelpdesk(ChatChannelAdmin):
         if not self.has_change_permission(request, chat_channel):
             raise PermissionDenied
         if request.method == "POST":
-            for found in checking.dry_run(chat_channel):
-                messages.add_message(request, LEVELS[found.level], str(found.sentence))
+            found = [{"level": each.level, "sentence": str(each.sentence)} for each in checking.dry_run(chat_channel)]
+            request.session[CHECKED] = {"of": pk, "at": timezone.now().isoformat(), "found": found}
         elif request.method != "GET":
             return HttpResponseNotAllowed(["POST"])
         return redirect(reverse("admin:channels_setup_chatchannel_change", args=[pk]))
+
+
+def _checked(request: HttpRequest, chat_channel: ChatChannel) -> dict[str, Any]:
+    """What this admin's last dry-run has shown, and when."""
+    last = request.session.get(CHECKED) or {}
+    if last.get("of") != chat_channel.pk:
+        return {}
+    return {"checked": last["found"], "checked_at": datetime.fromisoformat(last["at"])}
 
 
 def context(chat_channel: ChatChannel) -> dict[str, Any]:
@@ -94,13 +105,18 @@ def context(chat_channel: ChatChannel) -> dict[str, Any]:
     if chat_channel.provider.built_in:
         return {}
     line = HelpdeskLine.objects.filter(chat_channel=chat_channel).first()
+    seen = line.seen if line else {}
+    boxes = checking.evidence(chat_channel)
     deliveries = Delivery.objects.filter(chat_channel=chat_channel)
     return {
         "helpdesk_channel": chat_channel,
         "line": line,
         "line_error": reasons.sentence(line.last_error, for_admin=True) if line and line.last_error else "",
-        "ping_at": (line.seen.get("ping") if line else None),
-        "boxes": checking.evidence(chat_channel),
+        "ping_at": seen.get("ping"),
+        "chat_seen": bool(seen.keys() & {"message", "new_chat", "resumed"}),
+        "is_complete": not account_settings.missing(chat_channel),
+        "boxes": boxes,
+        "boxes_done": all(each.first_at for each in boxes if each.box.wanted),
         "waiting": deliveries.filter(state__in=Delivery.UNFINISHED)[:1000].count(),
         "given_up": deliveries.filter(state=Delivery.State.DEAD)[:1000].count(),
         "last_events": list(WebhookEvent.objects.filter(chat_channel=chat_channel).order_by("-pk").defer("body")[:5]),

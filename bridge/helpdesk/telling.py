@@ -25,25 +25,49 @@ def deliveries_for(spoken: Sequence[Spoken]) -> list[Delivery]:
     ]
     if not outside:
         return []
-    begun = _begin({item.conversation.pk: item.conversation for item in outside})
+    links = _links({item.conversation.pk: item.conversation for item in outside})
     made: list[Delivery] = []
+    changed: set[int] = set()
     for item in outside:
-        if item.conversation.pk in begun:
-            begun.discard(item.conversation.pk)
+        pk = item.conversation.pk
+        if (card := _card(item.conversation)) != links[pk].card:
+            links[pk].card = card
+            changed.add(pk)
             made.append(_delivery(item.conversation, Delivery.Kind.HELPDESK, contract.CLIENT))
         made.append(_message(item))
+    HelpdeskChat.objects.bulk_update([links[pk] for pk in sorted(changed)], ["card"])
     return made
 
 
-def _begin(conversations: dict[int, Conversation]) -> set[int]:
-    """Remember these conversations as known to the helpdesk; the ids of those that were not. Their locks are held."""
-    known = set(HelpdeskChat.objects.filter(conversation__in=conversations).values_list("conversation_id", flat=True))
-    new = conversations.keys() - known
-    HelpdeskChat.objects.bulk_create(
-        [HelpdeskChat(conversation_id=pk, chat_channel_id=conversations[pk].chat_channel_id) for pk in sorted(new)],
-        ignore_conflicts=True,
-    )
-    return new
+def card_changed(conversation: Conversation) -> None:
+    """The client's card is another now, and nobody has said anything. The conversation's lock is held."""
+    link = HelpdeskChat.objects.filter(conversation=conversation).first()
+    if link is None or link.card == _card(conversation):
+        return
+    link.card = _card(conversation)
+    link.save(update_fields=["card"])
+    _delivery(conversation, Delivery.Kind.HELPDESK, contract.CLIENT).save(force_insert=True)
+    doorbell.ring_after_commit(doorbell.HELPDESK)
+
+
+def _links(conversations: dict[int, Conversation]) -> dict[int, HelpdeskChat]:
+    """These conversations as the helpdesk knows them, the new ones begun. Their locks are held."""
+    known = {link.pk: link for link in HelpdeskChat.objects.filter(conversation__in=conversations)}
+    for pk in sorted(conversations.keys() - known.keys()):
+        link = HelpdeskChat(conversation_id=pk, chat_channel_id=conversations[pk].chat_channel_id)
+        link.save(force_insert=True)
+        known[pk] = link
+    return known
+
+
+def _card(conversation: Conversation) -> dict[str, str]:
+    contact = conversation.contact
+    return {
+        "external_id": contact.external_id,
+        "phone": contact.phone,
+        "name": contact.name,
+        "email": contact.email,
+    }
 
 
 def _message(item: Spoken) -> Delivery:
@@ -71,7 +95,6 @@ def note(conversation: Conversation, text: str, *, message: Message | None = Non
 def _delivery(
     conversation: Conversation, kind: Delivery.Kind, what: str, *, message: Message | None = None, **payload: Any
 ) -> Delivery:
-    contact = conversation.contact
     return Delivery(
         kind=kind,
         conversation=conversation,
@@ -80,12 +103,7 @@ def _delivery(
         chat_channel_id=conversation.chat_channel_id,
         track=what,
         payload={
-            "contact": {
-                "external_id": contact.external_id,
-                "phone": contact.phone,
-                "name": contact.name,
-                "email": contact.email,
-            },
+            "contact": _card(conversation),
             **payload,
         },
     )

@@ -24,6 +24,7 @@ class HelpdeskChat(models.Model):
     ticket_id = models.BigIntegerField(null=True)  # the newest one's
     assignee = models.CharField(_("assignee there"), max_length=40, blank=True)
     updated = models.CharField(max_length=40, blank=True)  # the helpdesk's stamp of what we last followed
+    card = models.JSONField(default=dict)  # what it was last told of the client
 
     class Meta:
         verbose_name = _("chat in the helpdesk")
@@ -108,6 +109,8 @@ class HelpdeskLine(models.Model):
     in_a_row = models.IntegerField(_("failures in a row"), default=0)
     last_error = models.CharField(_("last error"), max_length=40, blank=True)
     last_error_at = models.DateTimeField(_("last error at"), null=True)
+    people = models.JSONField(default=dict)  # an operator's number there -> the name
+    people_asked_at = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name = _("line to the helpdesk")

@@ -85,3 +85,12 @@ def _file(item: Any) -> FileInfo:
     if not url.lower().startswith(("https://", "http://")) or len(url) > 2000:
         raise BadBody(_("Each file needs a “url” that begins with https://."))
     return FileInfo(url=url, name=as_text(item.get("name"))[:200], mime=as_text(item.get("mime"))[:100])
+
+
+def as_number(value: Any) -> int | None:
+    """An id of somebody else's: a number or a numeric string, never zero; None for anything else."""
+    text = as_text(value).strip()
+    if not (text.isascii() and text.isdigit() and len(text) <= 19):
+        return None
+    number = int(text)
+    return number if 0 < number <= LARGEST_ID else None

@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
+from ..codecs.desk_facts import Came, Commented, DeskFact, Said, TicketMoved, TicketSeen
 from ..codecs.values import FileInfo
 from .base import ContactInfo, HttpAnswer, HttpRequest, Outcome, Provider, Rate, RawRequest, Text
+
+__all__ = ["Came", "Commented", "DeskFact", "Said", "TicketMoved", "TicketSeen"]
 
 # --- its own settings page -------------------------------------------------------------------------------
 
@@ -78,6 +81,7 @@ class Telling:
     files: tuple[FileInfo, ...] = ()
     uploads: tuple[Upload, ...] = ()
     known: Known = Known()
+    repeats: int = 0  # so many equal messages stand right before it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,60 +92,14 @@ class Answered:
     known: Known = Known()
 
 
-# --- what comes in ---------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, kw_only=True)
-class TicketSeen:
-    """What an event says of a request. ``updated`` is the helpdesk's own stamp, to be compared as text."""
+class Seen:
+    """What a look shows of a try of unknown outcome. ``arrived`` is None where it cannot be told, or not yet:
+    ``then`` is where to look next."""
 
-    id: int | None = None
-    status: int | None = None
-    assignee: str = ""
-    tells_assignee: bool = False
-    updated: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Came:
-    """An event of this kind came: evidence that its box is ticked."""
-
-    track: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    """Somebody said something in a chat. ``state``: "", new, reopened or closed; ``event_id`` where events have ids."""
-
-    by_operator: bool
-    text: str
-    chat_id: int | None
-    client_id: int | None = None
-    files: tuple[str, ...] = ()
-    state: str = ""
-    ticket: TicketSeen = TicketSeen()
-    event_id: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Commented:
-    """An operator's public comment: the same reply may come as ``Said``, too. It knows its request, not its chat."""
-
-    comment_id: str
-    ticket_id: int
-    text: str
-    files: tuple[str, ...] = ()
-    by_rule: bool = False  # a rule or bot of the helpdesk wrote it: relayed only where the admin wants it
-
-
-@dataclass(frozen=True, kw_only=True)
-class TicketMoved:
-    """A request's status or assignee changed."""
-
-    ticket: TicketSeen
-
-
-DeskFact = Came | Said | Commented | TicketMoved
+    arrived: bool | None
+    known: Known = Known()
+    then: HttpRequest | None = None
 
 
 # --- looking ---------------------------------------------------------------------------------------------
@@ -181,9 +139,17 @@ class Helpdesk(Provider):
         """How to look whether a try of unknown outcome arrived; None where there is no way to see."""
         return None
 
-    def saw(self, telling: Telling, answer: HttpAnswer) -> bool | None:
-        """Whether it did, by the answer to ``look``; None where that cannot be told."""
+    def saw(self, telling: Telling, answer: HttpAnswer, account: DeskAccount) -> Seen:
+        """Whether it did, by the answer to ``look`` or to what it led to."""
+        return Seen(arrived=None)
+
+    def people(self, account: DeskAccount) -> HttpRequest | None:
+        """How to ask for the names of its operators; None where there is no way."""
         return None
+
+    def read_people(self, answer: HttpAnswer) -> Mapping[str, str]:
+        """Their names by their numbers, by the answer to ``people``."""
+        return {}
 
     def rate(self, account: DeskAccount) -> Rate:
         """How many calls the account may be made."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -19,9 +20,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from urllib3.filepost import encode_multipart_formdata
 
+from ..codecs import desk_answers, desk_calls, desk_events
 from ..codecs.bodies import BadBody, json_object
-from ..codecs.html_text import html_of, text_of
-from ..codecs.values import LARGEST_ID, as_text
+from ..codecs.html_text import html_of
+from ..codecs.values import as_number, as_text
 from . import base_helpdesk as contract
 from .base import (
     ACCEPTED,
@@ -48,23 +50,17 @@ from .base_helpdesk import (
     Answered,
     Box,
     Came,
-    Commented,
     DeskAccount,
     DeskFact,
     Helpdesk,
     Known,
     Noticed,
-    Said,
+    Seen,
     Telling,
-    TicketMoved,
-    TicketSeen,
 )
 
 CALLS_PER_SECOND = 5.0
 SKEW_NOTICED, SKEW_WRONG = 30, 300  # seconds between their clock and ours
-
-STATES = ("new", "reopened", "closed")
-TRACKS = {"new": "new_chat", "reopened": "resumed"}
 
 
 class Usedesk(Helpdesk):
@@ -150,7 +146,9 @@ class Usedesk(Helpdesk):
 
     def tell(self, telling: Telling, account: DeskAccount) -> HttpRequest | Outcome:
         if telling.what == contract.CLIENT:
-            return _call(account, "create/client", _client(telling))
+            client_id = telling.known.client_id
+            method = "update/client" if client_id else "create/client"
+            return _call(account, method, desk_calls.card(telling.contact, client_id=client_id))
         if telling.what == contract.NOTE:
             if telling.known.ticket_id is None:
                 return Outcome(verdict=RETRY, reason="request_unknown")
@@ -162,39 +160,63 @@ class Usedesk(Helpdesk):
 
     def read(self, telling: Telling, answer: HttpAnswer) -> Answered:
         failure, body = _judged(answer)
+        is_update = telling.what == contract.CLIENT and telling.known.client_id is not None
         if failure is not None:
+            if is_update and failure.reason == "helpdesk_refused":
+                failure = replace(failure, verdict=PERMANENT)  # a card is not worth holding messages up
             return Answered(outcome=failure)
-        known = Known(
-            chat_id=_number(body.get("chat_id")),
-            client_id=_number(body.get("client_id")),
-            ticket_id=_number(body.get("ticket_id")),
-        )
         is_comment = telling.what == contract.NOTE or bool(telling.uploads and telling.known.ticket_id)
-        if is_comment:
-            known = Known()
-        needed = {contract.CLIENT: known.client_id, contract.MESSAGE: known.chat_id}.get(telling.what)
-        if not is_comment and needed is None:
+        if is_comment or is_update:
+            return Answered(outcome=Outcome(verdict=ACCEPTED))
+        known = Known(
+            chat_id=as_number(body.get("chat_id")),
+            client_id=as_number(body.get("client_id")),
+            ticket_id=as_number(body.get("ticket_id")),
+        )
+        needed = known.client_id if telling.what == contract.CLIENT else known.chat_id
+        if needed is None:
             return Answered(outcome=Outcome(verdict=RETRY, reason="helpdesk_refused"))
         return Answered(outcome=Outcome(verdict=ACCEPTED), known=known)
 
     def look(self, telling: Telling, account: DeskAccount) -> HttpRequest | None:
-        """Both a client's message and a note stand among the comments of their request."""
-        if telling.known.ticket_id is None or telling.what == contract.CLIENT:
-            return None
-        return _call(account, "ticket", {"ticket_id": telling.known.ticket_id})
+        """A client is found by phone; messages and notes stand among the comments of the client's newest request."""
+        known = telling.known
+        if telling.what == contract.CLIENT:
+            phone = desk_calls.digits_of(telling.contact.phone)
+            if known.client_id or not phone:
+                return None
+            return _call(account, "clients", {"query": phone, "search_type": "full_match"})
+        if telling.what == contract.MESSAGE and known.client_id:
+            return _call(account, "tickets", {"client_id": known.client_id})
+        return _call(account, "ticket", {"ticket_id": known.ticket_id}) if known.ticket_id else None
 
-    def saw(self, telling: Telling, answer: HttpAnswer) -> bool | None:
-        """A note carries its own mark. A message has none, so only a text that stands there last and alone is it."""
+    def saw(self, telling: Telling, answer: HttpAnswer, account: DeskAccount) -> Seen:
+        if telling.what == contract.CLIENT:
+            rows = desk_answers.listed(answer.body, "clients") or []
+            client_id = desk_answers.client_with(rows, telling.contact.phone)
+            return Seen(arrived=client_id is not None, known=Known(client_id=client_id))
+        rows_of_tickets = desk_answers.listed(answer.body, "tickets")
+        if rows_of_tickets is not None:
+            can_be_told, ticket_id = desk_answers.newest_ticket(rows_of_tickets, telling.known.client_id)
+            then = _call(account, "ticket", {"ticket_id": ticket_id}) if ticket_id else None
+            return Seen(arrived=False if can_be_told and then is None else None, then=then)
         failure, body = _judged(answer)
-        comments = body.get("comments")
+        comments, ticket = body.get("comments"), body.get("ticket")
         if failure is not None or not isinstance(comments, list):
-            return None
-        shown = [item for item in comments if isinstance(item, dict)]
-        if telling.what == contract.NOTE:
-            return any(_mark(telling) in as_text(item.get("message")) for item in shown)
-        from_client = [item for item in shown if item.get("from") == "client"]
-        last = max(from_client, key=lambda item: _number(item.get("id")) or 0, default=None)
-        return last is not None and text_of(as_text(last.get("message"))) == text_of(_with_links(telling))
+            return Seen(arrived=None)
+        if telling.what == contract.NOTE:  # it carries its own mark
+            shown = [as_text(item.get("message")) for item in comments if isinstance(item, dict)]
+            return Seen(arrived=any(_mark(telling) in text for text in shown))
+        # A message has none: only as many equal texts in a row as were said, with this one, prove it.
+        times = desk_answers.times_said_last(comments, desk_calls.with_links(telling.text, telling.files))
+        ticket_id = as_number(ticket.get("id")) if isinstance(ticket, dict) else None
+        return Seen(arrived=times > telling.repeats, known=Known(ticket_id=ticket_id))
+
+    def people(self, account: DeskAccount) -> HttpRequest:
+        return _call(account, "users", {})
+
+    def read_people(self, answer: HttpAnswer) -> dict[str, str]:
+        return desk_answers.names(desk_answers.listed(answer.body, "users") or [])
 
     def rate(self, account: DeskAccount) -> Rate:
         per_second = account.options.get("calls_per_second") or CALLS_PER_SECOND
@@ -208,7 +230,7 @@ class Usedesk(Helpdesk):
             body = request.decoded()
         except BadBody:
             return
-        if not _is_event(body):
+        if not desk_events.is_event(body):
             return
         given = as_text(body.get("secret")).encode()
         accepted = [as_text(account.options.get("app_id")).encode(), account.secret.encode()]
@@ -218,18 +240,7 @@ class Usedesk(Helpdesk):
     def parse(self, request: RawRequest, account: DeskAccount) -> list[DeskFact]:
         if request.body.strip().strip(b'"').lower() == b"ping":
             return [Came(track="ping")]
-        body = request.decoded()
-        if not _is_event(body):
-            return [Came(track=_harmless(body))]
-        if isinstance(body.get("comment"), dict):
-            return list(_comment_facts(body["comment"], body))
-        if isinstance(body.get("trigger"), dict):
-            return list(_change_facts(body["trigger"], body))
-        if "chat_id" in body and "from" in body:
-            return list(_chat_facts(body, account))
-        if isinstance(body.get("ticket"), dict):
-            return [Came(track="new_ticket"), TicketMoved(ticket=_ticket(body["ticket"]))]
-        return [Came(track="rating" if "csi" in body else "unknown")]
+        return list(desk_events.facts_of(request.decoded(), channel_id=as_number(account.options.get("channel_id"))))
 
     # --- looking ---
 
@@ -272,45 +283,16 @@ def _call(account: DeskAccount, method: str, values: Mapping[str, Any]) -> HttpR
     )
 
 
-def _client(telling: Telling) -> Json:
-    """The card operators see. Phones are 10 to 15 digits there, or not given."""
-    contact = telling.contact
-    digits = "".join(character for character in contact.phone if character.isascii() and character.isdigit())
-    identity = contact.external_id or digits
-    return {
-        "name": contact.name or (f"+{digits}" if digits else identity),
-        "phone": digits if 10 <= len(digits) <= 15 else "",
-        "emails": [contact.email] if contact.email else "",
-        "messengers": [{"type": "whatsapp", "identity": identity}] if identity else "",
-    }
-
-
 def _message(telling: Telling, account: DeskAccount) -> Json:
-    known = telling.known
-    sender = {
-        "client_id": known.client_id,
-        "name": telling.contact.name,
-        "email": telling.contact.email,
-        "phone": telling.contact.phone,
-    }
-    message = {
-        "text": _with_links(telling),
-        "from": {name: value for name, value in sender.items() if value},
-        "id": telling.key,  # an extension that another portal knows, and Usedesk passes over
-        "timestamp": int(telling.at.timestamp()) if telling.at else None,
-    }
+    text = desk_calls.with_links(telling.text, telling.files)
     return {
         "company_id": account.company_id,
         "channel_id": account.options.get("channel_id"),
-        "chat_id": known.chat_id,
-        "message": {name: value for name, value in message.items() if value is not None},
+        "chat_id": telling.known.chat_id,
+        "message": desk_calls.message(
+            telling.contact, text, client_id=telling.known.client_id, key=telling.key, at=telling.at
+        ),
     }
-
-
-def _with_links(telling: Telling) -> str:
-    lines = [telling.text] if telling.text else []
-    lines += [f"{file.name}: {file.url}" if file.name else file.url for file in telling.files if file.url]
-    return "\n".join(lines) or "…"
 
 
 def _comment_with_files(account: DeskAccount, telling: Telling) -> HttpRequest:
@@ -367,146 +349,15 @@ def _judged(answer: HttpAnswer) -> tuple[Outcome | None, Json]:
 
 
 def _error(error: Any, code: Any, answer: HttpAnswer) -> Outcome:
-    """Their sentences are not documented: what they are about decides, and what is unclear is tried again."""
-    words = (error if isinstance(error, str) else json.dumps(error, ensure_ascii=False)).lower()
-    number = _number(code)
-    if number in (401, 403) or any(word in words for word in ("token", "токен", "unauthor", "access denied")):
-        return Outcome(verdict=PAUSE, reason="helpdesk_not_let_in")
-    if number == 429 or "too many" in words or "rate limit" in words:
+    """What is unclear is tried again."""
+    about = desk_answers.error_about(error, code)
+    if about == desk_answers.LIMIT:
         return Outcome(verdict=RETRY, reason="rate_limited", retry_after=retry_after_seconds(answer))
-    if "channel" in words and any(word in words for word in ("not found", "not a chat", "does not exist", "invalid")):
-        return Outcome(verdict=PAUSE, reason="helpdesk_wrong_channel")
-    if number is not None and number >= 500:
-        return Outcome(verdict=RETRY, reason="helpdesk_unreachable")
-    return Outcome(verdict=RETRY, reason="helpdesk_refused")
-
-
-def _number(value: Any) -> int | None:
-    """An id of theirs: a number or a numeric string, never zero."""
-    text = as_text(value).strip()
-    if not (text.isascii() and text.isdigit() and len(text) <= 19):
-        return None
-    number = int(text)
-    return number if 0 < number <= LARGEST_ID else None
-
-
-# --- events ----------------------------------------------------------------------------------------------
-
-
-def _is_event(body: Json) -> bool:
-    """Could we act upon it? Then it must prove where it comes from."""
-    return (
-        any(name in body for name in ("chat_id", "ticket", "comment", "trigger", "csi"))
-        and "message_status" not in body
-    )
-
-
-def _harmless(body: Json) -> str:
-    if "message_status" in body:
-        return "native_status"
-    words = {as_text(value).lower() for value in body.values()} | {name.lower() for name in body}
-    return "ping" if "ping" in words else "unknown"
-
-
-def _object(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _ticket(given: Any) -> TicketSeen:
-    ticket = _object(given)
-    assignee = as_text(ticket.get("assignee_id"))
-    return TicketSeen(
-        id=_number(ticket.get("id")),
-        status=_number(ticket.get("status_id")),
-        assignee="" if assignee == "0" else assignee[:40],
-        tells_assignee="assignee_id" in ticket,
-        updated=as_text(ticket.get("last_updated_at"))[:40],
-    )
-
-
-def _links(files: Any) -> tuple[str, ...]:
-    """Files as strings or as objects, whatever names them."""
-    found = []
-    for item in files if isinstance(files, list) else []:
-        fields = (
-            [item]
-            if isinstance(item, str)
-            else [item.get(name) for name in ("url", "file", "link")]
-            if isinstance(item, dict)
-            else []
-        )
-        link = next((text for text in map(as_text, fields) if text.lower().startswith(("https://", "http://"))), "")
-        found += [link[:2000]] if link else []
-    return tuple(found[:30])
-
-
-def _chat_facts(body: Json, account: DeskAccount) -> Iterator[DeskFact]:
-    state = as_text(body.get("state")).lower()
-    yield Came(track=TRACKS.get(state, "message"))
-    ticket = _object(body.get("ticket"))
-    channel = _number(ticket.get("channel_id"))
-    if channel is not None and channel != _number(account.options.get("channel_id")):
-        return
-    sender = as_text(body.get("from"))
-    if sender not in ("user", "client"):
-        return
-    text = as_text(body.get("text"))
-    links = _links(body.get("files")) or (() if text.strip() else _links(ticket.get("files")))
-    message_id = as_text(body.get("message_id"))
-    client = _object(body.get("client"))
-    yield Said(
-        by_operator=sender == "user",
-        text=text,
-        chat_id=_number(body.get("chat_id")),
-        client_id=_number(body.get("client_id")) or _number(client.get("id")),
-        files=links,
-        state=state if state in STATES else "",
-        ticket=_ticket(ticket),
-        event_id=message_id[:60],
-    )
-
-
-def _comment_facts(comment: Json, body: Json) -> Iterator[DeskFact]:
-    yield Came(track="comment")
-    ticket = _object(body.get("ticket"))
-    ticket_id, comment_id = _number(comment.get("ticket_id")) or _number(ticket.get("id")), _number(comment.get("id"))
-    is_answer = comment.get("from") in ("user", "trigger") and comment.get("type", "public") == "public"
-    if is_answer and ticket_id is not None and comment_id is not None:
-        yield Commented(
-            comment_id=str(comment_id),
-            ticket_id=ticket_id,
-            text=text_of(as_text(comment.get("message"))),
-            files=_links(comment.get("files")),
-            by_rule=comment.get("from") == "trigger",
-        )
-    if ticket:
-        yield TicketMoved(ticket=_ticket(ticket))
-
-
-def _change_facts(trigger: Json, body: Json) -> Iterator[DeskFact]:
-    yield Came(track="change")
-    ticket = _object(body.get("ticket"))
-    ticket_id = _number(trigger.get("ticket_id")) or _number(ticket.get("id"))
-    if ticket_id is None:
-        return
-    data = trigger.get("data")
-    changes = [item for item in (data if isinstance(data, list) else [data]) if isinstance(item, dict)]
-    targets = {as_text(item.get("target")): item.get("value") for item in changes}
-    status = _number(targets.get("status_id")) or _number(trigger.get("new_status"))
-    assignee = as_text(targets.get("assignee_id"))
-    if status is not None or "assignee_id" in targets:
-        yield TicketMoved(
-            ticket=TicketSeen(
-                id=ticket_id,
-                status=status,
-                assignee="" if assignee == "0" else assignee[:40],
-                tells_assignee="assignee_id" in targets,
-            )
-        )
-    for place, item in enumerate(changes):
-        if item.get("target") == "message_from_bot" and (text := text_of(as_text(item.get("value")))):
-            number = as_text(trigger.get("id"))[:30]
-            yield Commented(comment_id=f"rule-{number}-{place}", ticket_id=ticket_id, text=text, by_rule=True)
+    return {
+        desk_answers.KEY: Outcome(verdict=PAUSE, reason="helpdesk_not_let_in"),
+        desk_answers.CHANNEL: Outcome(verdict=PAUSE, reason="helpdesk_wrong_channel"),
+        desk_answers.DOWN: Outcome(verdict=RETRY, reason="helpdesk_unreachable"),
+    }.get(about, Outcome(verdict=RETRY, reason="helpdesk_refused"))
 
 
 # --- the dry-run -----------------------------------------------------------------------------------------
@@ -538,8 +389,8 @@ def _not_listed(answer: HttpAnswer) -> Noticed:
 
 
 def _own_channel(listed: list[Json], account: DeskAccount) -> Noticed:
-    wanted = _number(account.options.get("channel_id"))
-    own = next((item for item in listed if _number(item.get("channel_id")) == wanted), None)
+    wanted = as_number(account.options.get("channel_id"))
+    own = next((item for item in listed if as_number(item.get("channel_id")) == wanted), None)
     values = {"id": wanted, "kind": as_text((own or {}).get("channel_type"))}
     if own is None:
         chats = [as_text(item.get("channel_id")) for item in listed if item.get("channel_type") == "chat"]

@@ -43,6 +43,7 @@ class Faults:
     fail_500: int = 0
     throttle: int = 0  # 429 with Retry-After: 1
     lose_answer: int = 0  # taken, and the connection broken off before the answer
+    lose_method: str = "chat/addMessage"  # … of this method, too
     hang_seconds: float = 0.0
     share_500: float = 0.0
     share_lost_answer: float = 0.0
@@ -77,6 +78,7 @@ class UsedeskTwin:
         self.clock_off = 0.0  # seconds by which its clock is wrong
         self.echoes = True  # clients' messages raise events, too
         self.ticket_id_null = True
+        self.people = {27: "Борис Белов"}
         self.faults, self.random = Faults(), random.Random(seed)
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
@@ -180,11 +182,17 @@ class UsedeskTwin:
         answer = {
             "channels": self._channels,
             "create/client": self._create_client,
+            "update/client": self._update_client,
+            "clients": self._clients,
+            "tickets": self._tickets,
             "chat/addMessage": self._add_message,
             "chat/sendMessage": self._send_message,
             "create/comment": self._create_comment,
             "ticket": self._ticket,
-            "users": lambda body: [{"id": 27, "name": "Борис", "email": "", "role": "employee", "groups": []}],
+            "users": lambda body: [
+                {"id": number, "name": name, "email": "", "role": "employee", "groups": []}
+                for number, name in self.people.items()
+            ],
         }.get(method)
         if answer is None:
             return {"error": f"Method {method} not found", "code": 404}
@@ -204,6 +212,26 @@ class UsedeskTwin:
         number = self.number("client")
         self.clients[number] = {"id": number, **{name: body.get(name) for name in ("name", "phone", "messengers")}}
         return {"client_id": number, "status": True}
+
+    def _update_client(self, body: Json) -> Json:
+        client = self.clients.get(int(body.get("client_id") or 0))
+        if client is None:
+            return {"error": "Client not found", "code": 404}
+        client |= {name: body[name] for name in ("name", "phone", "emails") if name in body}
+        return {"client_id": client["id"], "status": True}
+
+    def _clients(self, body: Json) -> list[Json]:
+        query = str(body.get("query") or "")
+        return [
+            {"id": each["id"], "name": each.get("name"), "phone": each.get("phone"), "emails": None, "tickets": []}
+            for each in self.clients.values()
+            if not query or query in (str(each.get("phone")), str(each.get("name")))
+        ]
+
+    def _tickets(self, body: Json) -> list[Json]:
+        wanted = str(body.get("client_id") or "")
+        rows = [row for row in self.tickets.values() if not wanted or str(row["client_id"]) == wanted]
+        return sorted(rows, key=lambda row: -int(row["id"]))
 
     def _add_message(self, body: Json) -> Json:
         channel = next((each for each in self.channels if str(each["channel_id"]) == str(body.get("channel_id"))), None)
@@ -461,7 +489,7 @@ def _handler(twin: UsedeskTwin) -> type[BaseHTTPRequestHandler]:
                     setattr(faults, fault, getattr(faults, fault) - 1)
                 elif twin.random.random() < faults.share_500:
                     fault = "fail_500"
-                lost = faults.lose_answer > 0 and method == "chat/addMessage"
+                lost = faults.lose_answer > 0 and method in ("chat/addMessage", faults.lose_method)
                 faults.lose_answer -= int(lost)
                 lost = lost or twin.random.random() < faults.share_lost_answer
                 twin.changed.notify_all()

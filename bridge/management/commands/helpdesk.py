@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from bridge.helpdesk import checking, sending
+from bridge.helpdesk import checking, lines
 from bridge.models import HelpdeskLine
 from channels_setup import account_settings
 from channels_setup.management.commands.channel import find, sentences
@@ -87,7 +87,7 @@ class Command(BaseCommand):
             raise CommandError(sentences(problem, named=str)) from problem
         chat_channel.save()
         account_settings.take(chat_channel, values)
-        sending.wake([chat_channel.pk])
+        lines.wake([chat_channel.pk])
 
     def _chat_channel(self, options: dict[str, Any]) -> ChatChannel:
         chat_channel = find(ChatChannel.objects.all(), options["channel"])

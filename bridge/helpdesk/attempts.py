@@ -1,0 +1,167 @@
+"""One try towards an outside helpdesk: look whether an earlier one arrived, where that is open, and make the call."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from django.utils import timezone
+
+from channels_setup import outgoing as outside
+from channels_setup.providers import base_helpdesk as contract
+from channels_setup.providers.base import (
+    ACCEPTED,
+    PAUSE,
+    RETRY,
+    UNKNOWN,
+    ContactInfo,
+    FileInfo,
+    HttpAnswer,
+    HttpRequest,
+    Outcome,
+)
+from channels_setup.providers.base_helpdesk import Answered, DeskAccount, Helpdesk, Known, Seen, Telling
+
+from ..kept_answers import kept_answer
+from ..models import Attachment, Delivery, HelpdeskChat
+
+logger = logging.getLogger(__name__)
+
+MOST_REPEATS = 50  # equal messages in a row that are told apart
+LOOKS = 5  # tries after which a look that shows nothing, one way or the other, is given up
+LARGEST_UPLOAD = 20 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A claimed delivery with all that its thread needs. ``unsure``: an earlier try may have arrived."""
+
+    delivery: Delivery
+    provider: Helpdesk
+    account: DeskAccount
+    telling: Telling
+    unsure: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    item: Item
+    answered: Answered
+    unsure: bool  # it, or a try before it, may have arrived
+    started_at: datetime
+    duration_ms: int
+    http_status: int | None = None
+    answer: str = ""
+
+
+def telling_of(delivery: Delivery, account: DeskAccount, *, repeats: int = 0) -> Telling:
+    payload = delivery.payload
+    link = HelpdeskChat.objects.filter(conversation=delivery.conversation_id).first()
+    at = payload.get("at")
+    return Telling(
+        what=delivery.track,
+        key=delivery.key,
+        text=payload.get("text", ""),
+        contact=ContactInfo(**payload.get("contact", {})),
+        at=datetime.fromisoformat(at) if at else None,
+        external_id=payload.get("external_id", ""),
+        files=tuple(FileInfo(url=url) for url in payload.get("files", [])),
+        uploads=tuple(_uploads(delivery)) if account.options.get("files") == "comment" else (),
+        known=Known(chat_id=link.chat_id, client_id=link.client_id, ticket_id=link.ticket_id) if link else Known(),
+        repeats=repeats,
+    )
+
+
+def _uploads(delivery: Delivery) -> Iterator[contract.Upload]:
+    """The files themselves, where all of them are stored here and small enough; else they go by link."""
+    if delivery.message_id is None or not delivery.payload.get("files"):
+        return
+    attachments = list(Attachment.objects.filter(message=delivery.message_id).order_by("pk"))
+    if not all(each.file and each.file.size <= LARGEST_UPLOAD for each in attachments):
+        return
+    for each in attachments:
+        with each.file.open("rb") as stored:
+            yield contract.Upload(name=each.name, mime=each.mime, content=stored.read())
+
+
+def repeats_of(delivery: Delivery) -> int:
+    """How often what it says was said right before, so that a look can tell them apart by their number."""
+    before = Delivery.objects.filter(
+        conversation=delivery.conversation_id, kind=delivery.kind, track=delivery.track, pk__lt=delivery.pk
+    ).order_by("-pk")
+    words = [(row.payload.get("text"), row.payload.get("files")) for row in before.only("payload")[:MOST_REPEATS]]
+    own = (delivery.payload.get("text"), delivery.payload.get("files"))
+    return next((place for place, said in enumerate(words) if said != own), len(words))
+
+
+# --- the try ---------------------------------------------------------------------------------------------
+
+
+def attempt(item: Item, turn: Callable[[], None]) -> Tried:
+    """Look if need be, and make the call, in a thread: no database here, and nothing raised."""
+    started_at, started = timezone.now(), time.monotonic()
+    answer: HttpAnswer | None = None
+    note, unsure = "", item.unsure
+    try:
+        seen = _looked(item, turn) if unsure else None
+        if seen is not None and seen.arrived:
+            answered, unsure = Answered(outcome=Outcome(verdict=ACCEPTED), known=seen.known), False
+        elif seen is not None and seen.arrived is None and _tries(item) < LOOKS:
+            answered = Answered(outcome=Outcome(verdict=RETRY, reason="outcome_unknown"))
+        else:
+            saw_nothing = seen is not None and seen.arrived is False
+            answered, answer = _told(item, turn, may_be_twice=unsure and not saw_nothing)
+            unsure = False
+    except outside.Forbidden:
+        answered = Answered(outcome=Outcome(verdict=PAUSE, reason="helpdesk_wrong_address"))
+    except outside.NotSent:
+        answered = Answered(outcome=Outcome(verdict=RETRY, reason="helpdesk_unreachable"))
+    except outside.OutcomeUnknown:
+        answered, unsure = Answered(outcome=Outcome(verdict=UNKNOWN, reason="outcome_unknown")), True
+    except Exception:
+        logger.exception("attempt failed", extra={"delivery": item.delivery.pk})
+        answered = Answered(outcome=Outcome(verdict=RETRY, reason="internal_error"))
+        note = traceback.format_exc(limit=-3)
+    return Tried(
+        item=item,
+        answered=answered,
+        unsure=unsure,
+        started_at=started_at,
+        duration_ms=int((time.monotonic() - started) * 1000),
+        http_status=answer.status if answer else None,
+        answer=kept_answer(answer, [item.account.secret]) if answer else note,
+    )
+
+
+def _tries(item: Item) -> int:
+    return item.delivery.attempts - item.delivery.attempts_before
+
+
+def _looked(item: Item, turn: Callable[[], None]) -> Seen | None:
+    """Did a try before this one arrive? None where there is no way to look."""
+    request, seen = item.provider.look(item.telling, item.account), None
+    while request is not None:
+        turn()
+        try:
+            answer = outside.send(request, most_bytes=4 * 1024 * 1024)
+        except outside.OutcomeUnknown:
+            return Seen(arrived=None)
+        seen = item.provider.saw(item.telling, answer, item.account)
+        request = seen.then
+    return seen
+
+
+def _told(item: Item, turn: Callable[[], None], *, may_be_twice: bool) -> tuple[Answered, HttpAnswer | None]:
+    request = item.provider.tell(item.telling, item.account)
+    if not isinstance(request, HttpRequest):
+        return Answered(outcome=request), None
+    turn()
+    answer = outside.send(request)
+    answered = item.provider.read(item.telling, answer)
+    if may_be_twice and answered.outcome.verdict == ACCEPTED:
+        answered = replace(answered, outcome=replace(answered.outcome, reason="helpdesk_maybe_twice"))
+    return answered, answer

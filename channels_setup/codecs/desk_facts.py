@@ -1,0 +1,58 @@
+"""What an outside helpdesk says happened. Part of the contract in ``providers.base_helpdesk``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class TicketSeen:
+    """What an event says of a request. ``updated`` is the helpdesk's own stamp, to be compared as text."""
+
+    id: int | None = None
+    status: int | None = None
+    assignee: str = ""
+    tells_assignee: bool = False
+    updated: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Came:
+    """An event of this kind came: evidence that its box is ticked."""
+
+    track: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """Somebody said something in a chat. ``state``: "", new, reopened or closed; ``event_id`` where events have ids."""
+
+    by_operator: bool
+    text: str
+    chat_id: int | None
+    client_id: int | None = None
+    files: tuple[str, ...] = ()
+    state: str = ""
+    ticket: TicketSeen = TicketSeen()
+    event_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commented:
+    """An operator's public comment: the same reply may come as ``Said``, too. It knows its request, not its chat."""
+
+    comment_id: str
+    ticket_id: int
+    text: str
+    files: tuple[str, ...] = ()
+    by_rule: bool = False  # a rule or bot of the helpdesk wrote it: relayed only where the admin wants it
+
+
+@dataclass(frozen=True, kw_only=True)
+class TicketMoved:
+    """A request's status or assignee changed."""
+
+    ticket: TicketSeen
+
+
+DeskFact = Came | Said | Commented | TicketMoved

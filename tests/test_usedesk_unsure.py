@@ -1,0 +1,215 @@
+"""A try towards Usedesk whose answer was lost: looked for, told again where it is not there, and never blindly."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bridge import reasons
+from bridge.models import Attempt, Delivery
+from channels_setup.codecs import desk_answers
+from channels_setup.providers import base_helpdesk as contract
+from channels_setup.providers import helpdesks
+from channels_setup.providers.base import ContactInfo, HttpAnswer
+from channels_setup.providers.base_helpdesk import DeskAccount, Known, Telling
+from tests.twins.usedesk import CLOSED, UsedeskTwin
+from tests.usedesk_shop import Shop
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def twin() -> Iterator[UsedeskTwin]:
+    with UsedeskTwin() as twin:
+        twin.echoes = False  # nothing comes back: only a look can tell
+        yield twin
+
+
+@pytest.fixture
+def shop(twin: UsedeskTwin) -> Shop:
+    return Shop.of(twin)
+
+
+def count(twin: UsedeskTwin, method: str) -> int:
+    return [called for called, _body in twin.calls].count(method)
+
+
+def test_the_first_message_of_all_is_looked_for_by_its_client(shop: Shop, twin: UsedeskTwin) -> None:
+    twin.faults.lose_answer = 1
+
+    shop.anna_writes("раз")
+    shop.settle()
+    shop.hurry()
+    shop.anna_writes("два")
+    shop.settle()
+
+    assert twin.texts() == ["раз", "два"]
+    assert len(twin.chats) == len(twin.clients) == 1
+    assert count(twin, "tickets") == 1
+
+
+def test_a_first_message_that_is_not_there_is_told_again(shop: Shop, twin: UsedeskTwin) -> None:
+    shop.anna_writes("раз")
+    from bridge import inbox
+
+    inbox.drain()
+    Delivery.objects.filter(track="message").update(attempts=1, payload={"text": "раз", "unsure": True})
+    shop.settle()
+
+    assert twin.texts() == ["раз"]
+    assert count(twin, "tickets") == 1
+
+
+def test_a_client_whose_answer_was_lost_is_found_by_phone_and_not_made_twice(shop: Shop, twin: UsedeskTwin) -> None:
+    twin.faults.lose_method, twin.faults.lose_answer = "create/client", 1
+
+    shop.anna_writes("раз")
+    shop.settle()
+    shop.hurry()
+
+    assert len(twin.clients) == 1
+    assert twin.texts() == ["раз"]
+    assert shop.conversation().helpdesk_chat.client_id == next(iter(twin.clients))
+
+
+def test_a_message_that_opened_the_next_request_is_found_there(shop: Shop, twin: UsedeskTwin) -> None:
+    chat_id = shop.begin("раз")
+    twin.set_status(chat_id, CLOSED)
+    shop.settle()
+    twin.faults.lose_answer = 1
+
+    shop.anna_writes("снова")
+    shop.settle()
+    shop.hurry()
+
+    assert twin.texts() == ["раз", "снова"]
+    assert shop.conversation().helpdesk_chat.ticket_id == twin.chats[chat_id].ticket_id
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_equal_texts_are_told_apart_by_their_number(shop: Shop, twin: UsedeskTwin, arrived: bool) -> None:
+    shop.begin("?")
+    shop.anna_writes("да")
+    shop.settle()
+    twin.faults.lose_answer = int(arrived)
+    twin.faults.fail_500 = 0
+    shop.anna_writes("да")
+    if not arrived:
+        from bridge import inbox
+
+        inbox.drain()
+        last = Delivery.objects.filter(track="message").latest("pk")
+        Delivery.objects.filter(pk=last.pk).update(payload=last.payload | {"unsure": True})
+    shop.settle()
+    shop.hurry()
+
+    assert twin.texts() == ["?", "да", "да"]
+
+
+def test_a_look_that_fails_leaves_it_unsure(shop: Shop, twin: UsedeskTwin) -> None:
+    shop.begin("раз")
+    twin.faults.lose_answer = 1
+    shop.anna_writes("два")
+    shop.settle()
+    address = shop.chat_channel.options["base_url"]
+    shop.chat_channel.options["base_url"] = "http://127.0.0.1:9/uapi/"
+    shop.chat_channel.save()
+    shop.hurry()
+    between = Delivery.objects.filter(track="message").latest("pk")
+
+    shop.chat_channel.options["base_url"] = address
+    shop.chat_channel.save()
+    shop.hurry()
+
+    assert (between.reason, between.payload["unsure"]) == ("helpdesk_unreachable", True)
+    assert twin.texts() == ["раз", "два"]
+
+
+def test_where_there_is_no_way_to_see_it_is_told_again_and_the_page_says_so(shop: Shop, twin: UsedeskTwin) -> None:
+    shop.anna_writes("раз")
+    from bridge import inbox
+
+    inbox.drain()
+    Delivery.objects.filter(track="client").delete()  # given up: neither client nor request is known there
+    twin.faults.lose_answer = 1
+    shop.settle()
+    shop.hurry()
+
+    assert twin.texts() == ["раз", "раз"]
+    last = Attempt.objects.latest("pk")
+    assert (last.verdict, last.reason) == ("accepted", "helpdesk_maybe_twice")
+    assert "twice" in str(reasons.CATALOGUE[last.reason].sentence)
+
+
+def test_looks_that_show_nothing_are_given_up_in_the_end(
+    shop: Shop, twin: UsedeskTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.begin("раз")
+    monkeypatch.setattr(twin, "_tickets", lambda _body: [{"id": 1}])  # whose, it does not say
+    twin.faults.lose_answer = 1
+    shop.anna_writes("два")
+    shop.settle()
+    for _ in range(3):
+        shop.hurry()
+    before = twin.texts()
+    shop.hurry()
+
+    assert before == ["раз", "два"]
+    assert twin.texts() == ["раз", "два", "два"]
+    assert Attempt.objects.latest("pk").reason == "helpdesk_maybe_twice"
+
+
+# --- what a look shows -----------------------------------------------------------------------------------
+
+ACCOUNT = DeskAccount(id=1, name="", company_id=1, options={"base_url": "https://desk.example/uapi/"}, secret="s")
+ANNA = ContactInfo(phone="+7 921 1")
+TOLD = Telling(what=contract.MESSAGE, key="k", text="да", contact=ANNA, known=Known(client_id=5))
+
+
+def seen(body: Any, **more: Any) -> contract.Seen:
+    from dataclasses import replace
+
+    answer = HttpAnswer(status=200, headers={}, body=json.dumps(body).encode())
+    return helpdesks()["usedesk"].saw(replace(TOLD, **more), answer, ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("body", "arrived", "leads_on"),
+    [
+        ([], False, False),
+        ([{"id": 7, "client_id": 5}, {"id": "9", "client_id": "5"}], None, True),
+        ([{"id": 7, "client_id": 6}], None, False),  # the filter was not obeyed: nothing is known
+        ([{"id": 7}], None, False),
+        ({"error": "no"}, None, False),
+        ({"ticket": {"id": 9}, "comments": [{"id": 1, "from": "client", "message": "<p>да</p>"}]}, True, False),
+        ({"ticket": {"id": 9}, "comments": [{"id": 1, "from": "user", "message": "да"}]}, False, False),
+        ({"ticket": {"id": 9}, "comments": {}}, None, False),
+    ],
+)
+def test_what_a_look_shows(body: Any, arrived: bool | None, leads_on: bool) -> None:
+    found = seen(body)
+
+    assert found.arrived is arrived
+    assert (found.then is not None) == leads_on
+    assert not leads_on or b'"ticket_id": 9' in (found.then.body if found.then else b"")
+
+
+@pytest.mark.parametrize(
+    ("row", "is_it"),
+    [
+        ({"id": 3, "phone": "79211"}, True),
+        ({"id": 3, "phones": ["+7 (921) 1"]}, True),
+        ({"id": 3, "phones": [{"phone": "79211"}]}, True),
+        ({"id": 3, "phone": "792110"}, False),
+        ({"id": 3, "phone": None}, False),
+        ({"phone": "79211"}, False),
+    ],
+)
+def test_a_client_is_known_by_the_whole_phone(row: dict[str, Any], is_it: bool) -> None:
+    assert desk_answers.client_with([row], "+7 921 1") == (3 if is_it else None)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[[[", b"5", b'{"users": 5}', b'[5, null, {"id": "x"}]'])
+def test_names_that_are_not_there_are_none(body: bytes) -> None:
+    assert helpdesks()["usedesk"].read_people(HttpAnswer(status=200, headers={}, body=body)) == {}
