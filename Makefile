@@ -28,7 +28,7 @@ install:
 test: install
 	@$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 
-# Everything broken on purpose, at full length (an hour and more); SCALE=0.1 for a tenth of what takes long.
+# Everything broken on purpose, at full length (hours); SHORT=1: the longest shortened, about three quarters of an hour.
 faults: install
 	@$(RUN) -m tests.faults $(ARGS)
 

@@ -15,6 +15,7 @@ from tests.faults.stack import Stack
 
 FULL = os.environ.get("FAULTS") == "full"
 SCALE = float(os.environ.get("SCALE", "1"))
+SCALES: dict[str, float] = json.loads(os.environ.get("SCALES", "{}"))  # of single tests, by their number
 SEED = int(os.environ.get("SEED", "20261122"))
 # The product's is 60 s; a shorter one spares a run the waiting for what a dead worker held.
 LEASE = int(os.environ.get("FAULTS_LEASE", "60" if FULL else "3"))
@@ -27,11 +28,13 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def size(request: pytest.FixtureRequest) -> Callable[..., int]:
     """``size(short, full)``: the number for this run. ``fixed=True``: SCALE does not touch it."""
+    mark = request.node.get_closest_marker("fault")
+    scale = SCALES.get(mark.args[0], SCALE) if mark else SCALE
 
     def choose(short: int, full: int, *, fixed: bool = False) -> int:
         if not FULL:
             return short
-        chosen = full if fixed else max(short, round(full * SCALE))
+        chosen = full if fixed else max(short, round(full * scale))
         if chosen < full:
             request.node.user_properties.append(("scaled", f"{chosen} of {full}"))
         return min(chosen, full)

@@ -70,6 +70,7 @@ class FakeProvider:
         self.queues: list[queue.Queue[Post | None]] = [queue.Queue() for _ in range(senders)]
         self.give_up_at = float("inf")
         self.replies = 0
+        self.patience = PATIENCE
         print(f"seed {seed}")
 
     # --- what it sends ---
@@ -101,7 +102,7 @@ class FakeProvider:
     # --- how ---
 
     def once(self, post: Post) -> Answer:
-        answer = call(self.stack.port, post.path, post.body, post.headers)
+        answer = call(self.stack.port, post.path, post.body, post.headers, patience=self.patience)
         with self.lock:
             self.statuses[answer.status] += 1
             self.seconds.append(answer.seconds)

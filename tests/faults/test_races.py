@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import itertools
 import random
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
 
 import pytest
+from celery.schedules import schedule
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from bridge import conversations, housekeeping, inbox, outbox, relay, results, statuses, windows
-from bridge.models import Attempt, Contact, Conversation, Delivery, Message, ServiceWindow, WebhookEvent
+from bridge import conversations, housekeeping, inbox, outbox, reconciling, relay, results, statuses, windows
+from bridge.models import (
+    Alert,
+    Attempt,
+    Contact,
+    Conversation,
+    Delivery,
+    Message,
+    ServiceWindow,
+    StrayStatus,
+    WebhookEvent,
+)
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, Outcome, StatusChanged
+from config.celery import TIMETABLE
+from config.celery import app as celery
 from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory, boris
 from tests.faults.conftest import SEED
 from tests.receiver import Receiver
@@ -186,10 +200,11 @@ def test_ticks_never_fall_in_any_order(measured: Say) -> None:
 
 
 @pytest.mark.fault("B24", "a status before its message is joined; one that stays alone for 7 days is reported")
-def test_a_status_that_comes_first_is_joined(api_channel: ApiChannel, size: Size, measured: Say, missing: Say) -> None:
-    missing("an alert after 7 days (not built)")
+def test_a_status_that_comes_first_is_joined_and_one_that_stays_alone_is_told(
+    api_channel: ApiChannel, size: Size, measured: Say
+) -> None:
     count = size(10, 100)
-    for number in range(count):
+    for number in range(count + 1):
         statuses.change_statuses(api_channel, [StatusChanged(status="read", external_id=f"wamid.{number}")])
     chat = ConversationFactory(api_channel=api_channel)
     for number in range(count):
@@ -197,9 +212,16 @@ def test_a_status_that_comes_first_is_joined(api_channel: ApiChannel, size: Size
         with transaction.atomic():
             statuses.join_strays(api_channel.pk, [message])
     joined = Message.objects.filter(status="read").count()
+    told = []
+    for age in (timedelta(days=7) - timedelta(minutes=5), timedelta(days=7, minutes=5)):
+        StrayStatus.objects.update(received_at=timezone.now() - age)
+        reconciling.reconcile()
+        standing = Alert.objects.filter(kind=Alert.Kind.MISMATCH, api_channel=api_channel, settled_at=None)
+        told.append(list(standing.values_list("details__count", flat=True)))
 
-    measured(f"{joined} of {count} joined; one that stays alone is listed in the admin but raises no alert (not built)")
+    measured(f"{joined} of {count} joined; the one that stays alone: alerts {told[0]} before 7 days, {told[1]} after")
     assert joined == count
+    assert told == [[], [1]]
 
 
 @pytest.mark.fault(
@@ -287,10 +309,66 @@ def test_an_odd_clock_is_clamped_and_marked(api_channel: ApiChannel, measured: S
     assert [found[who][1] for who in ("future", "past", "soon")] == [True, True, False]
 
 
+# Zones and moments at which their clocks jump; TIME_ZONE is the pages' zone, TZ the host's.
+ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "UTC")
+JUMPS = (
+    datetime(2026, 3, 29, 1, tzinfo=UTC),  # Berlin, an hour is left out
+    datetime(2026, 10, 25, 1, tzinfo=UTC),  # Berlin, an hour comes twice
+    datetime(2026, 11, 1, 6, tzinfo=UTC),  # New York
+    datetime(2026, 10, 3, 15, 30, tzinfo=UTC),  # Lord Howe, half an hour
+)
+
+
+@pytest.mark.fault("B28", "DST and a change of the server's time zone: no job missed or doubled, windows of 24 hours")
+def test_clocks_that_jump_miss_and_double_nothing(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, size: Size, measured: Say
+) -> None:
+    jumps, around = JUMPS[: size(1, len(JUMPS), fixed=True)], timedelta(hours=size(1, 3, fixed=True))
+    clock = [datetime(2026, 1, 1, tzinfo=UTC)]
+    wrong, rings, ends = [], 0, set()
+    try:
+        for number, jump in enumerate(jumps):
+            settings.TIME_ZONE = ZONES[number]
+            entries = {name: schedules_of(name, clock) for name in TIMETABLE}
+            rang = {name: [jump - around] for name in TIMETABLE}
+            clock[0] = jump - around
+            while clock[0] < jump + around:
+                clock[0] += timedelta(seconds=10)
+                if clock[0].minute % 10 == clock[0].second == 0:  # somebody changes the host's zone, again and again
+                    monkeypatch.setenv("TZ", ZONES[(clock[0].hour * 6 + clock[0].minute // 10) % len(ZONES)])
+                    time.tzset()
+                for name, entry in entries.items():
+                    if entry.is_due(rang[name][-1]).is_due:
+                        rang[name].append(clock[0])
+            for name, times in rang.items():
+                every = max(TIMETABLE[name][1], 10)
+                gaps = [(after - before).total_seconds() for before, after in itertools.pairwise(times)]
+                wrong += [(name, gap) for gap in gaps if not every <= gap <= every + 10]
+                rings += len(gaps)
+            for wrote in (jump, jump - timedelta(hours=5), jump - timedelta(hours=23)):
+                ends.add(windows.expiry(wrote, now=jump) - wrote)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    measured(
+        f"{len(jumps)} jumps, the zone changed every ten minutes for {2 * around} around each: {rings} rings of"
+        f" {len(TIMETABLE)} jobs, {len(wrong)} early, late or doubled; a window lasts {', '.join(map(str, ends))}"
+    )
+    assert wrong == []
+    assert ends == {timedelta(hours=24)}
+    assert rings > 1_000
+
+
+def schedules_of(name: str, clock: list[datetime]) -> Any:
+    """Beat's own schedule of a job, under a clock of ours."""
+    entry = celery.conf.beat_schedule[name]
+    assert entry["schedule"] == TIMETABLE[name][1]
+    return schedule(entry["schedule"], nowfun=lambda: clock[0].astimezone(), app=celery)
+
+
 @pytest.mark.fault("B30", "100,000 windows due in one minute: shut in ≤ 60 s, no statement over 1 s")
 def test_many_windows_run_out_at_once(api_channel: ApiChannel, size: Size, measured: Say) -> None:
-    import time
-
     count = size(3_000, 100_000)
     lands_in = api_channel.lands_in
     assert lands_in
