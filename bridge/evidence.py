@@ -5,6 +5,7 @@ Every question here is answered from an index or from today's rows alone, howeve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -57,9 +58,9 @@ class Plot:
 def of(channel: ApiChannel) -> Evidence:
     now = timezone.now()
     midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
-    hours = _messages_by_hour(channel, midnight)
+    hours = messages_by_hour([channel.pk], midnight)[channel.pk]
     inbound, outbound = hours[Message.Direction.INBOUND], hours[Message.Direction.OUTBOUND]
-    attempts = _attempts_since(channel, midnight)
+    attempts = _attempts_since([channel.pk], midnight)
     firsts = attempts.filter(number=1, delivery__kind=Delivery.Kind.MESSAGE).aggregate(
         all=Count("pk"), taken=Count("pk", filter=Q(verdict=ACCEPTED))
     )
@@ -76,7 +77,9 @@ def of(channel: ApiChannel) -> Evidence:
         help=reasons.help_for(channel.last_error, for_admin=True),
         error_at=channel.last_error_at,
         alerts=[alerts.sentence(alert) for alert in standing_alerts().filter(api_channel=channel)],
-        plot=plot(inbound, outbound, _failures_by_hour(attempts), until=timezone.localtime(now).hour),
+        plot=plot(
+            inbound, outbound, failures_by_hour([channel.pk], midnight)[channel.pk], until=timezone.localtime(now).hour
+        ),
         last_events=list(WebhookEvent.objects.filter(api_channel=channel).order_by("-id").defer("body")[:5]),
     )
 
@@ -109,34 +112,39 @@ def first_id_since(model: type[models.Model], column: str, moment: datetime) -> 
     return low
 
 
-def _messages_by_hour(channel: ApiChannel, midnight: datetime) -> dict[str, list[int]]:
-    counts: dict[str, list[int]] = {direction: [0] * HOURS for direction in Message.Direction.values}
+def messages_by_hour(channels: Sequence[int], midnight: datetime) -> dict[int, dict[str, list[int]]]:
+    """Channel -> direction -> how many in each hour since ``midnight``; one question for all channels."""
+    counts: dict[int, dict[str, list[int]]] = {
+        pk: {direction: [0] * HOURS for direction in Message.Direction.values} for pk in channels
+    }
+    first = first_id_since(Message, "created_at", midnight)
     rows = (
-        Message.objects.filter(
-            api_channel=channel, pk__gte=first_id_since(Message, "created_at", midnight), created_at__gte=midnight
-        )
+        Message.objects.filter(api_channel__in=channels, pk__gte=first, created_at__gte=midnight)
         .order_by()
         .annotate(hour=ExtractHour("created_at"))
-        .values_list("direction", "hour")
+        .values_list("api_channel", "direction", "hour")
         .annotate(count=Count("pk"))
     )
-    for direction, hour, count in rows:
-        counts[direction][hour] += count
+    for channel, direction, hour, count in rows:
+        counts[channel][direction][hour] += count
     return counts
 
 
-def _attempts_since(channel: ApiChannel, moment: datetime) -> models.QuerySet[Attempt]:
+def failures_by_hour(channels: Sequence[int], midnight: datetime) -> dict[int, list[int]]:
+    """Channel -> failed tries in each hour since ``midnight``; one question for all channels."""
+    counts = {pk: [0] * HOURS for pk in channels}
+    failed = _attempts_since(channels, midnight).exclude(verdict=ACCEPTED).annotate(hour=ExtractHour("started_at"))
+    for channel, hour, count in failed.values_list("delivery__api_channel", "hour").annotate(count=Count("pk")):
+        counts[channel][hour] += count
+    return counts
+
+
+def _attempts_since(channels: Sequence[int], moment: datetime) -> models.QuerySet[Attempt]:
     return Attempt.objects.filter(
-        pk__gte=first_id_since(Attempt, "started_at", moment), started_at__gte=moment, delivery__api_channel=channel
+        pk__gte=first_id_since(Attempt, "started_at", moment),
+        started_at__gte=moment,
+        delivery__api_channel__in=channels,
     ).order_by()
-
-
-def _failures_by_hour(attempts: models.QuerySet[Attempt]) -> list[int]:
-    counts = [0] * HOURS
-    failed = attempts.exclude(verdict=ACCEPTED).annotate(hour=ExtractHour("started_at"))
-    for hour, count in failed.values_list("hour").annotate(count=Count("pk")):
-        counts[hour] += count
-    return counts
 
 
 class _Median(models.Aggregate):

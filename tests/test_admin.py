@@ -1,5 +1,6 @@
 """The admin and the start page: who gets in, what can be pressed, what is shown once, and that lists stay quick."""
 
+import html
 import json
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from bridge import alerts, evidence, housekeeping
+from bridge import alerts, evidence, housekeeping, reasons
 from bridge.models import Alert, Attempt, Conversation, Delivery, Message, WebhookEvent
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel, Handover
 from tests.factories import (
@@ -582,3 +583,36 @@ def test_contacts_of_the_cast_are_found_by_their_whole_phone(browser_of_vera: Cl
     ]
 
     assert [list(rows) for rows in found] == [[anna], []]
+
+
+def test_the_first_page_shows_every_channel_at_a_glance_what_fails_first(
+    browser_of_vera: Client,
+) -> None:
+    healthy = ApiChannelFactory.create(state=ChannelState.LIVE, name="Quiet one")
+    failing = ApiChannelFactory.create(state=ChannelState.FAILING, last_error="cannot_connect")
+
+    page = browser_of_vera.get(reverse("admin:index")).content.decode()
+
+    assert page.index(failing.name) < page.index(healthy.name)
+    assert reasons.sentence("cannot_connect", for_admin=True) in html.unescape(page)
+    assert page.count('class="plot"') == ApiChannel.objects.count()
+
+
+def test_the_first_page_asks_as_few_questions_for_ten_channels_as_for_one(browser_of_vera: Client) -> None:
+    def asked() -> int:
+        with CaptureQueriesContext(connection) as questions:
+            browser_of_vera.get(reverse("admin:index"))
+        return len(questions)
+
+    ApiChannelFactory.create()
+    before = asked()
+    ApiChannelFactory.create_batch(9)
+
+    assert asked() == before
+
+
+def test_the_first_page_shows_no_channels_to_those_who_may_not_see_them(client: Client) -> None:
+    ApiChannelFactory.create(name="Not for everybody")
+    client.force_login(UserFactory.create(is_staff=True))
+
+    assert "Not for everybody" not in client.get(reverse("admin:index")).content.decode()
