@@ -44,5 +44,5 @@ def take(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatChannel) 
     conversation.unread = 0
     conversation.save(update_fields=["last_message_at", "last_text", "last_direction", "unread"])
     windows.note_reply(conversation.pk, at=min(fact.at or now, now))
-    statuses.join_strays(api_channel.pk, [message])
+    statuses.join_strays(api_channel, [message])
     return message

@@ -214,7 +214,14 @@ def attempt(claimed: Claimed, account: Account) -> Tried:
         duration_ms=int((time.monotonic() - started) * 1000),
         http_status=answer.status if answer else None,
         answer=kept_answer(answer, account.all_secrets()) if answer else note,
+        pair=_pair(claimed.delivery, account) if outcome.backs_off is not None else (),
     )
+
+
+def _pair(delivery: Delivery, account: Account) -> tuple[Rate, ...]:
+    """The limits of this contact alone."""
+    limits = delivery.api_channel.provider.rates(_outgoing(delivery), account)
+    return tuple(rate for rate in limits if not rate.whole_channel)
 
 
 def _call(delivery: Delivery, account: Account) -> tuple[Outcome, HttpAnswer | None]:

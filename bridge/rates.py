@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
+from django.db.models.functions import Greatest
+from django.utils import timezone
 
 from channels_setup.providers.base import Rate
 
@@ -73,6 +75,14 @@ def must_wait(asked: Sequence[Asked], token: uuid.UUID) -> set[int]:
                 [list(waits), list(waits.values()), token],
             )
     return set(waits)
+
+
+def hold(channel_id: int, limits: Sequence[Rate], *, seconds: float) -> None:
+    """The other side says that these are used up: the next call under one goes in ``seconds``, and then one by one."""
+    for rate in sorted(limits, key=lambda rate: rate.key):
+        met_at = timezone.now() + timedelta(seconds=seconds + (rate.burst - 1) * rate.every)
+        rows = RateLimit.objects.filter(api_channel=channel_id, key=rate.key)
+        rows.update(met_at=Greatest("met_at", Value(met_at)))
 
 
 def _order(bucket: tuple[int, Rate]) -> tuple[int, str]:

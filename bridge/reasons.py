@@ -23,7 +23,9 @@ class Class(TextChoices):
     REFUSAL = "refusal", _("refused at once: the words stay with whoever wrote them")
     RETRYABLE = "retryable", _("tried again by the timetable")
     CONTACT = "contact", _("this contact alone waits, then it is tried again")
+    NUMBER = "number", _("everything on the number waits, then it goes on by itself")
     PAUSE = "pause", _("the channel is paused with everything kept, until an admin resumes it")
+    TEMPLATE = "template", _("not tried again, and the template waits until the provider lets it go on")
     PERMANENT = "permanent", _("not tried again by itself")
     UNKNOWN = "unknown", _("may have been sent: repeated or asked about, as the channel says")
     SETTLED = "settled", _("somebody decided: nothing more happens")
@@ -264,15 +266,15 @@ CATALOGUE: Mapping[str, Reason] = {
         sentence=_("WhatsApp has trouble of its own just now. We will try again."),
     ),
     "wa_calls_limit": Reason(
-        kind=Class.RETRYABLE,
+        kind=Class.NUMBER,
         sentence=_("The account has made too many calls to WhatsApp. Everything waits a few minutes, then goes on."),
     ),
     "wa_throughput": Reason(
-        kind=Class.RETRYABLE,
+        kind=Class.NUMBER,
         sentence=_("The number sends faster than WhatsApp allows. It goes on in a moment."),
     ),
     "wa_maintenance": Reason(
-        kind=Class.RETRYABLE,
+        kind=Class.NUMBER,
         sentence=_("WhatsApp is working on this number. It goes on in a minute or two."),
     ),
     "wa_flow_busy": Reason(
@@ -382,7 +384,7 @@ CATALOGUE: Mapping[str, Reason] = {
         help=Help.TEMPLATE,
     ),
     "wa_template_unknown": Reason(
-        kind=Class.PERMANENT,
+        kind=Class.TEMPLATE,
         sentence=_("WhatsApp does not know this template in this language, or has not approved it."),
         help=Help.TEMPLATE,
     ),
@@ -397,12 +399,12 @@ CATALOGUE: Mapping[str, Reason] = {
         help=Help.TEMPLATE,
     ),
     "wa_template_paused": Reason(
-        kind=Class.PERMANENT,
+        kind=Class.TEMPLATE,
         sentence=_("WhatsApp has paused this template because clients do not like it. Choose another."),
         help=Help.TEMPLATE,
     ),
     "wa_template_disabled": Reason(
-        kind=Class.PERMANENT,
+        kind=Class.TEMPLATE,
         sentence=_("WhatsApp has switched this template off for good. Choose another."),
         help=Help.TEMPLATE,
     ),

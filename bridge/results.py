@@ -17,10 +17,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from channels_setup.models import UnknownPolicy
-from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, Outcome
-from templates_registry import syncing
+from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, Outcome, Rate
 
-from . import alerts, breaker, conversations, statuses, windows
+from . import alerts, breaker, consequences, conversations, rates, statuses, windows
 from .models import Attempt, Delivery, Draft, Message
 
 # Seconds after each failed try. A contact's message is given up after the last, and never outlives its window.
@@ -32,8 +31,6 @@ SHORTEST_WHEN_OVERLOADED = 60.0  # 429, 502, 503, 504
 
 
 EMPTY: Mapping[str, str] = {}
-# The provider says of a template what our registry does not: its list is read again.
-TEMPLATE_IS_OTHERWISE = ("wa_template_unknown", "wa_template_values", "wa_template_paused", "wa_template_disabled")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +51,7 @@ class Tried:
     duration_ms: int
     http_status: int | None = None
     answer: str = ""
+    pair: tuple[Rate, ...] = ()  # the limits of this contact, where the outcome says that they are used up
 
 
 @transaction.atomic
@@ -149,7 +147,7 @@ def _accepted(items: Sequence[Tried]) -> None:
     for channel in {item.claimed.delivery.api_channel for item in items}:
         mine = [message for message in messages if message.api_channel_id == channel.pk]
         if mine and any(message.external_id for message in mine):
-            statuses.join_strays(channel.pk, mine)
+            statuses.join_strays(channel, mine)
         if channel.last_error or (mine and channel.first_outbound_at is None):
             channel.succeeded()
 
@@ -163,6 +161,9 @@ def _not_accepted(item: Tried, token: uuid.UUID) -> None:
         _pause(delivery, token, reason=outcome.reason)
         return
     seconds = retry_in(delivery, outcome, http_status=item.http_status)
+    if seconds is not None and outcome.backs_off is not None:
+        seconds = _backed_off(delivery, outcome)
+        rates.hold(delivery.api_channel_id, item.pair, seconds=seconds)
     if outcome.verdict == PERMANENT or seconds is None:
         reason = outcome.reason if outcome.verdict == PERMANENT else "gave_up"
         give_up(delivery, token, reason=reason, told=_told(outcome))
@@ -196,9 +197,7 @@ def _pause(delivery: Delivery, token: uuid.UUID, *, reason: str) -> None:
         reason=reason,
         lease_token=None,
     )
-    delivery.api_channel.failed(reason)
-    delivery.api_channel.pause()
-    alerts.raise_alert(alerts.Kind.SWITCHED_OFF, api_channel_id=delivery.api_channel_id, why_code=reason)
+    consequences.pause(delivery.api_channel, reason)
 
 
 def _timetable(delivery: Delivery) -> tuple[int, ...]:
@@ -224,6 +223,14 @@ def retry_in(delivery: Delivery, outcome: Outcome, *, http_status: int | None) -
     return seconds
 
 
+def _backed_off(delivery: Delivery, outcome: Outcome) -> float:
+    """1, 4, 16, 64 … seconds for a base of 4: the try of this moment is written down already."""
+    before = Attempt.objects.filter(delivery=delivery, reason=outcome.reason, number__gt=delivery.attempts_before)
+    times = max(before.count() - 1, 0)
+    seconds = max((outcome.backs_off or 1.0) ** min(times, 20), outcome.retry_after or 0.0)
+    return float(min(seconds, LONGEST_RETRY_AFTER))
+
+
 def _told(outcome: Outcome) -> dict[str, str]:
     """The provider's own words for a failure, to be shown beside our sentence."""
     told = {"code": outcome.code, "title": outcome.title, "details": outcome.details}
@@ -237,8 +244,7 @@ def give_up(delivery: Delivery, token: uuid.UUID, *, reason: str, told: Mapping[
     )
     if changed and delivery.kind == Delivery.Kind.MESSAGE and delivery.message is not None:
         _fail_message(delivery.message, reason, told)
-        if delivery.message.template and reason in TEMPLATE_IS_OTHERWISE:
-            syncing.soon(delivery.api_channel_id)
+        consequences.of_failure(delivery.api_channel, reason, template=delivery.message.template)
 
 
 @transaction.atomic

@@ -14,6 +14,7 @@ from django.utils import timezone
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import StatusChanged
 
+from . import consequences
 from .helpdesk import notes
 from .models import Delivery, Message, StrayStatus
 
@@ -33,6 +34,7 @@ def change_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> 
     by_id = {row.pk: row for row in rows}
     by_external = {row.external_id: row for row in by_id.values() if row.external_id}
     strays, changed = [], set()
+    failed: list[Message] = []
     for fact in facts:
         message = by_id.get(fact.message_id or keyed.get(fact.key, 0)) or by_external.get(fact.external_id)
         if message is None:
@@ -40,11 +42,13 @@ def change_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> 
             continue
         if advance(message, fact):
             changed.add(message.pk)
+            if fact.status == Message.Status.FAILED:
+                failed.append(message)
     if changed:
         Message.objects.bulk_update(
             [by_id[pk] for pk in sorted(changed)], ["status", "status_at", "reason", "details", "external_id"]
         )
-        notes.of_failures(by_id[pk] for pk in sorted(changed) if by_id[pk].status == Message.Status.FAILED)
+        _failed(api_channel, failed)
     StrayStatus.objects.bulk_create(strays)
 
 
@@ -93,6 +97,13 @@ def advance(message: Message, fact: StatusChanged) -> bool:
     return True
 
 
+def _failed(api_channel: ApiChannel, failed: Sequence[Message]) -> None:
+    """What a report of failure means beyond its message, and the word to operators elsewhere."""
+    notes.of_failures(message for message in failed if message.status == Message.Status.FAILED)
+    for message in failed:
+        consequences.of_failure(api_channel, message.reason, template=message.template, at=message.status_at)
+
+
 def _stray(api_channel: ApiChannel, fact: StatusChanged) -> StrayStatus:
     return StrayStatus(
         api_channel=api_channel,
@@ -106,14 +117,15 @@ def _stray(api_channel: ApiChannel, fact: StatusChanged) -> StrayStatus:
     )
 
 
-def join_strays(api_channel_id: int, messages: Iterable[Message]) -> None:
+def join_strays(api_channel: ApiChannel, messages: Iterable[Message]) -> None:
     """Apply the statuses that came before their messages. The messages' rows are locked by the caller."""
     by_external = {message.external_id: message for message in messages if message.external_id}
     strays = list(
         StrayStatus.objects.select_for_update(skip_locked=True, no_key=True).filter(
-            api_channel=api_channel_id, external_id__in=by_external
+            api_channel=api_channel, external_id__in=by_external
         )
     )
+    failed: list[Message] = []
     for stray in sorted(strays, key=lambda row: Message.RANK[row.status]):
         message = by_external[stray.external_id]
         fact = StatusChanged(
@@ -127,5 +139,8 @@ def join_strays(api_channel_id: int, messages: Iterable[Message]) -> None:
         )
         if advance(message, fact):
             message.save(update_fields=["status", "status_at", "reason", "details"])
+            if fact.status == Message.Status.FAILED:
+                failed.append(message)
+    _failed(api_channel, failed)
     if strays:
         StrayStatus.objects.filter(pk__in=[stray.pk for stray in strays]).delete()

@@ -27,7 +27,7 @@ from channels_setup.codecs.bodies import BadBody, decode
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, RawRequest
 
-from . import conversations, held, relay, tickets
+from . import conversations, erased, held, relay, tickets
 from .idempotency import Answer, KeyReused, once
 from .models import Contact, Conversation, WebhookEvent
 from .requests_in import MOST_BYTES, MOST_BYTES_WITH_FILES, TooLarge, blotted, event_row, exact_request
@@ -35,12 +35,13 @@ from .requests_in import MOST_BYTES, MOST_BYTES_WITH_FILES, TooLarge, blotted, e
 logger = logging.getLogger(__name__)
 
 # The numbers in "code". Stable; callers may rely on them.
-BAD_FIELD, BAD_TOKEN, NOT_ALLOWED, NOT_FOUND, KEY_REUSED, TOO_LARGE, NOT_SENT = (
+BAD_FIELD, BAD_TOKEN, NOT_ALLOWED, NOT_FOUND, KEY_REUSED, ERASED, TOO_LARGE, NOT_SENT = (
     400,
     401,
     403,
     404,
     409,
+    410,
     413,
     422,
 )
@@ -135,7 +136,9 @@ class UapiView(APIView):
         return Answer(status=200, body=body)
 
     def _keep_failed(self, call: Call, stored: RawRequest, error: Error) -> None:
-        """An authentic request that could not be used is shown to the admin, too."""
+        """An authentic request that could not be used is shown to the admin, too: but not an erased person's words."""
+        if error.code == ERASED:
+            return
         event = event_row(stored, api_channel=call.api_channel, endpoint=self._endpoint())
         # A reply that the rules hold back was understood: nothing for an admin to mend.
         understood = error.code == NOT_SENT
@@ -164,6 +167,8 @@ class AddMessage(UapiView):
         chat_channel = self._chat_channel(call)
         conversation = _conversation(call, chat_channel) if call.values.get("chat_id") not in (None, "") else None
         fact = _message_fact(message, has_files=bool(call.files))
+        if not erased.still_meant(call.api_channel, [fact]):
+            raise Error(ERASED, _("This message was erased at the person's wish. It is not taken again."))
         incoming = conversations.Incoming(
             fact=fact,
             chat_channel=conversation.chat_channel if conversation else chat_channel,

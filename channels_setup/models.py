@@ -225,6 +225,7 @@ class ApiChannel(models.Model):
         _("state"), max_length=20, choices=ChannelState.choices, default=ChannelState.DRAFT, editable=False
     )
     paused_from = models.CharField(max_length=20, blank=True, editable=False)  # the state to return to
+    resumed_at = models.DateTimeField(null=True, editable=False)  # failures of the time before say nothing new
     verifying_since = models.DateTimeField(_("sent for verification"), null=True, editable=False)
     on_unknown = models.CharField(
         _("when an outcome is unknown"),
@@ -383,7 +384,7 @@ class ApiChannel(models.Model):
 
     def resume(self) -> None:
         ApiChannel.objects.filter(pk=self.pk, state=ChannelState.PAUSED).update(
-            state=models.F("paused_from"), paused_from=""
+            state=models.F("paused_from"), paused_from="", resumed_at=timezone.now()
         )
         self.refresh_from_db()
 

@@ -240,6 +240,26 @@ def test_what_the_provider_delivers_again_brings_nobody_back(
     assert WebhookEvent.objects.filter(state="failed").count() == 0
 
 
+def test_a_program_that_repeats_an_erased_message_brings_nobody_back(
+    full: Conversation, client: Client, channel: ApiChannel
+) -> None:
+    call = {
+        "api_token": channel.issue_secret().reveal(),
+        "channel_id": full.chat_channel_id,
+        "message": {"id": "wamid.1", "text": WORDS, "from": {"client_id": PHONE, "name": NAME}},
+    }
+    erased(full)
+
+    again = client.post("/uapi/chat/addMessage", json.dumps(call), content_type="application/json").json()
+
+    assert (again["code"], "erased" in again["error"]) == (410, True)
+    for trace in (PHONE, NAME, "Лиговский"):
+        assert trace not in everything(), trace
+    call["message"] |= {"id": "wamid.2", "text": "Я снова здесь"}  # type: ignore[operator]  # a dict
+    fresh = client.post("/uapi/chat/addMessage", json.dumps(call), content_type="application/json").json()
+    assert Message.objects.get(pk=fresh["message_id"]).conversation_id != full.pk
+
+
 def test_others_in_the_same_channel_keep_everything(full: Conversation, client: Client, channel: ApiChannel) -> None:
     event = {"type": "message", "id": "igor.1", "from": {"id": "79210000001", "name": "Игорь"}, "text": "Счёт?"}
     client.post(channel.webhook_path, json.dumps(event), content_type="application/json")

@@ -12,10 +12,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django.live_server_helper import LiveServer
 
-from bridge import inbox, media, outbox, read_marks, relay
-from bridge.models import Attachment, Conversation, Delivery, Message, ServiceWindow
+from bridge import inbox, media, outbox, read_marks, relay, statuses
+from bridge.models import Alert, Attachment, Conversation, Delivery, Message, ServiceWindow
 from channels_setup import account_settings, checks
 from channels_setup.models import ApiChannel, ChannelState, Credential
+from channels_setup.providers.base import StatusChanged
 from templates_registry import syncing
 from templates_registry.models import Status, Template
 from tests.cloud_accounts import KIND, cloud_channel
@@ -150,6 +151,59 @@ def test_a_dead_token_pauses_with_all_held_and_a_new_one_resumes(meta: Meta, cha
     assert paused == (ChannelState.PAUSED, "wa_token")
     message.refresh_from_db()
     assert message.status == "delivered" and len(anna.received) == 1
+
+
+def test_a_lock_told_by_a_status_alone_pauses_until_it_is_mended(meta: Meta, channel: ApiChannel) -> None:
+    anna = meta.phone("447700900101")
+    anna.writes("?")
+    work(meta)
+    meta.behave(fail=131042, times=1)
+    first = answer("Да")
+    work(meta)
+    channel.refresh_from_db()
+    paused = (channel.state, channel.last_error)
+    second = answer("И ещё")
+    work(meta)
+    held = list(Delivery.objects.filter(message=second).values_list("state", "attempts"))
+
+    channel.resume()
+    # What happened before that says nothing new, however late it comes.
+    late = StatusChanged(
+        status="failed", key=Delivery.objects.get(message=second).key, at=first.created_at, reason="wa_account_setup"
+    )
+    statuses.change_statuses(channel, [late])
+    channel.refresh_from_db()
+
+    assert paused == (ChannelState.PAUSED, "wa_account_setup")
+    assert held == [("pending", 0)]
+    assert channel.state != ChannelState.PAUSED
+    assert Alert.objects.filter(kind=Alert.Kind.SWITCHED_OFF, details={"why_code": "wa_account_setup"}).exists()
+
+
+@pytest.mark.parametrize("told", ["answer", "status"])
+@pytest.mark.parametrize(("code", "becomes"), [(132015, Status.PAUSED), (132016, Status.DISABLED)])
+def test_a_template_that_meta_stopped_waits_however_it_is_told(
+    meta: Meta, channel: ApiChannel, told: str, code: int, becomes: str
+) -> None:
+    meta.phone("447700900101").writes("?")
+    work(meta)
+    meta.add_template("order_ready", language="ru")
+    syncing.sync(channel)
+    meta.behave(reject=code, tell=told, times=1)
+    template = Template.objects.get()
+    handed = relay.hand_in_template(
+        conversation_id=Conversation.objects.get().pk, template_id=template.pk, parameters=["Анна", "42"], author=vera()
+    )
+    work(meta)
+
+    assert handed.message is not None
+    handed.message.refresh_from_db()
+    template.refresh_from_db()
+    channel.refresh_from_db()
+    assert (handed.message.status, handed.message.details["code"]) == ("failed", str(code))
+    assert handed.message.external_id if told == "status" else not handed.message.external_id
+    assert template.status == becomes and channel.state != ChannelState.PAUSED
+    assert template.events.first().source == "provider"
 
 
 def test_one_clients_pair_limit_holds_up_nobody_else(meta: Meta, channel: ApiChannel) -> None:

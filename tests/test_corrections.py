@@ -255,6 +255,6 @@ def test_a_failure_before_its_message_keeps_its_reason(channel: ApiChannel) -> N
     )
     statuses.change_statuses(channel, [fact])
     message = MessageFactory(outbound=True, conversation__api_channel=channel, external_id="wamid.x")
-    statuses.join_strays(channel.pk, [message])
+    statuses.join_strays(channel, [message])
 
     assert (message.status, message.reason, message.details["details"]) == ("failed", "file_gone", "d")

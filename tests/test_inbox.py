@@ -326,7 +326,7 @@ def test_a_status_before_its_message_waits_for_it(phone: ApiChannel) -> None:
         conversation=ConversationFactory(api_channel=phone), outbound=True, status="sent", external_id="wamid.9"
     )
 
-    statuses.join_strays(phone.pk, [message])
+    statuses.join_strays(phone, [message])
 
     message.refresh_from_db()
     assert message.status == "read"

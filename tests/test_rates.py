@@ -130,6 +130,30 @@ def test_a_limit_of_one_contact_leaves_the_others_alone(
     assert Delivery.objects.filter(state="pending").count() == 2
 
 
+def test_one_who_was_sent_too_much_waits_four_times_as_long_at_each_refusal(
+    api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = type(api_channel.provider)
+    refused = Outcome(verdict=RETRY, reason="wa_pair_limit", backs_off=4, code="131056")
+    pair = Rate(key="to anna", every=6, burst=45)
+    monkeypatch.setattr(provider, "judge", lambda _self, _answer: refused)
+    monkeypatch.setattr(provider, "rates", lambda _self, _outgoing, _account: (pair,))
+    answers(chat_of(api_channel, "anna"))
+    waited = []
+
+    for _ in range(5):
+        Delivery.objects.update(next_attempt_at=timezone.now())
+        RateLimit.objects.update(met_at=timezone.now())
+        before = timezone.now()
+        outbox.drain()
+        waited.append(round((Delivery.objects.get().next_attempt_at - before).total_seconds()))
+        free_at = RateLimit.objects.get().met_at - timedelta(seconds=(pair.burst - 1) * pair.every)
+        assert abs((free_at - Delivery.objects.get().next_attempt_at).total_seconds()) < 2
+
+    assert [abs(got - due) <= 2 for got, due in zip(waited, (1, 4, 16, 64, 256), strict=True)] == [True] * 5, waited
+    assert waited[4] > waited[3] > waited[2] > waited[1]
+
+
 def test_what_must_go_together_is_drawn_together() -> None:
     api_channel = ApiChannelFactory()
     delivery = Delivery(pk=1, api_channel=api_channel)

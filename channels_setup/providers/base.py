@@ -197,6 +197,7 @@ class Outcome:
     external_id: str = ""
     retry_after: float | None = None  # seconds, as the other side asked
     whole_channel: bool = False  # a RETRY that concerns the account: everything on the channel waits so long
+    backs_off: float | None = None  # a RETRY of this contact alone: waits this to the power of how often it was so
     status: str = "sent"  # what an accepted message becomes
     code: str = ""  # the provider's own code, title and details of a failure: shown beside our sentence
     title: str = ""

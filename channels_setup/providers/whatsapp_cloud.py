@@ -352,6 +352,7 @@ def _judged_error(error: Mapping[str, Any], answer: HttpAnswer) -> Outcome:
         reason=meaning.reason,
         retry_after=waits if waits is not None else meaning.seconds,
         whole_channel=meaning.whole,
+        backs_off=meaning.backs_off,
         code=code,
         title=as_text(error.get("error_user_title") or error.get("message"))[:300],
         details=details[:500],

@@ -210,7 +210,7 @@ def test_a_status_that_comes_first_is_joined_and_one_that_stays_alone_is_told(
     for number in range(count):
         message = MessageFactory(conversation=chat, outbound=True, status="sent", external_id=f"wamid.{number}")
         with transaction.atomic():
-            statuses.join_strays(api_channel.pk, [message])
+            statuses.join_strays(api_channel, [message])
     joined = Message.objects.filter(status="read").count()
     told = []
     for age in (timedelta(days=7) - timedelta(minutes=5), timedelta(days=7, minutes=5)):

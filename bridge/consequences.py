@@ -1,0 +1,52 @@
+"""What a failure means beyond its own message: the channel pauses, or the template waits.
+
+A code comes with the answer to a call, or alone with a status, perhaps hours later. What follows is the same both ways;
+but what a status says of the time before an admin mended it, or before the template was approved again, is no news.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from channels_setup.models import ApiChannel
+from templates_registry import lifecycle, syncing
+from templates_registry.lifecycle import By, Source
+from templates_registry.models import Status, Template
+
+from . import alerts, reasons
+from .reasons import CATALOGUE, Class
+
+BECOMES = {"wa_template_paused": Status.PAUSED, "wa_template_disabled": Status.DISABLED}
+# The provider says of a template what our registry does not: its list is read again.
+IS_OTHERWISE = (*BECOMES, "wa_template_unknown", "wa_template_values")
+
+
+def of_failure(
+    channel: ApiChannel, reason: str, *, template: Mapping[str, Any] | None, at: datetime | None = None
+) -> None:
+    """A message failed for ``reason``; ``at``: when the provider says so, None for an answer of this moment."""
+    found = CATALOGUE.get(reason)
+    if found is not None and found.kind is Class.PAUSE:
+        pause(channel, reason, at=at)
+    if template and reason in IS_OTHERWISE:
+        _of_template(channel, reason, template.get("id"), at=at)
+
+
+def pause(channel: ApiChannel, reason: str, *, at: datetime | None = None) -> None:
+    """Nobody can be reached this way until an admin mends it: everything is kept, and somebody is told."""
+    if at is not None and channel.resumed_at is not None and at <= channel.resumed_at:
+        return
+    channel.failed(reason)
+    channel.pause()
+    alerts.raise_alert(alerts.Kind.SWITCHED_OFF, api_channel_id=channel.pk, why_code=reason)
+
+
+def _of_template(channel: ApiChannel, reason: str, template_id: object, *, at: datetime | None) -> None:
+    row = Template.objects.filter(pk=template_id, api_channel=channel).first() if template_id else None
+    is_news = row is not None and (at is None or row.approved_at is None or at > row.approved_at)
+    if row is not None and is_news and reason in BECOMES and row.status == Status.APPROVED:
+        by = By(source=Source.PROVIDER)
+        lifecycle.change_status(row, BECOMES[reason], by=by, reason=str(reasons.sentence(reason)))
+    syncing.soon(channel.pk)
