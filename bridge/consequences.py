@@ -43,7 +43,7 @@ def pause(channel: ApiChannel, reason: str, *, at: datetime | None = None) -> No
     alerts.raise_alert(alerts.Kind.SWITCHED_OFF, api_channel_id=channel.pk, why_code=reason)
 
 
-def _of_template(channel: ApiChannel, reason: str, template_id: object, *, at: datetime | None) -> None:
+def _of_template(channel: ApiChannel, reason: str, template_id: int | None, *, at: datetime | None) -> None:
     row = Template.objects.filter(pk=template_id, api_channel=channel).first() if template_id else None
     is_news = row is not None and (at is None or row.approved_at is None or at > row.approved_at)
     if row is not None and is_news and reason in BECOMES and row.status == Status.APPROVED:

@@ -28,6 +28,7 @@ from .models import (
     Delivery,
     Draft,
     Erasure,
+    GivenToProvider,
     HeldReply,
     HelpdeskBurst,
     HelpdeskChat,
@@ -131,6 +132,8 @@ def _files(chats: QuerySet[Conversation]) -> int:
     attachments = Attachment.objects.filter(message__conversation__in=chats)
     uploads = Upload.objects.filter(conversation__in=chats)
     paths = {path for rows in (attachments, uploads) for path in rows.values_list("file", flat=True) if path}
+    prints = {print_ for rows in (attachments, uploads) for print_ in rows.values_list("sha256", flat=True) if print_}
+    GivenToProvider.objects.filter(sha256__in=prints).delete()
     count = attachments.delete()[0] + uploads.delete()[0]
     transaction.on_commit(lambda: _from_disk(paths))
     return count

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import connection
 
-from . import rates, results, uploads, windows
+from . import giving, rates, results, uploads, windows
 from .models import Heartbeat
 
 PRUNE_BATCH = 1_000
@@ -73,7 +73,7 @@ def heartbeats() -> dict[str, float]:
 
 def prune() -> int:
     """Delete what is past its retention, in small batches by age; how many rows went."""
-    gone = uploads.prune()
+    gone = uploads.prune() + giving.prune()
     for table, column, condition, setting in RETENTION:
         before = windows.database_now() - timedelta(days=getattr(settings, setting))
         while deleted := _prune_batch(table, column, condition, before):

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 
 from django.conf import settings
@@ -38,8 +39,9 @@ from channels_setup.providers.base import (
     set_rate,
 )
 
-from . import doorbell, rates, recognising, results, windows
+from . import doorbell, giving, rates, recognising, results, windows
 from .claims import claim
+from .giving import Given
 from .kept_answers import kept_answer
 from .models import Delivery, Message
 from .results import Claimed, Tried
@@ -93,8 +95,11 @@ def drain() -> int:
     with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="outbox") as pool:
         while True:
             claimed = claim(token, limit=THREADS - len(running)) if time.monotonic() < until else []
-            for item in _admitted(claimed, token, accounts):
-                running.add(pool.submit(attempt, item, _account(accounts, item.delivery)))
+            admitted = _admitted(claimed, token, accounts)
+            given = giving.known(item.delivery for item in admitted)
+            for item in admitted:
+                file_id = given.get(item.delivery.pk, "")
+                running.add(pool.submit(attempt, item, _account(accounts, item.delivery), file_id=file_id))
             if not running:
                 if _waited_for_a_limit(until):
                     continue
@@ -190,13 +195,16 @@ def _rates(delivery: Delivery, accounts: Accounts) -> tuple[Rate, ...]:
 # --- attempt ---------------------------------------------------------------------------------------------
 
 
-def attempt(claimed: Claimed, account: Account) -> Tried:
-    """Make one call, in a thread: no database here, and nothing raised."""
+def attempt(claimed: Claimed, account: Account, *, file_id: str = "") -> Tried:
+    """Make one call, in a thread: no database here, and nothing raised. ``file_id``: of a file that they have."""
     started_at, started = timezone.now(), time.monotonic()
     answer: HttpAnswer | None = None
     note = ""
+    given: Given | None = None
     try:
-        outcome, answer = _call(claimed.delivery, account)
+        handed = _outgoing(claimed.delivery, file_id=file_id)
+        refused, handed, given = _with_file(claimed.delivery, handed, account)
+        outcome, answer = (refused, None) if refused else _call(claimed.delivery, handed, account)
     except outside.Forbidden:
         outcome = Outcome(verdict=RETRY, reason="forbidden")
     except outside.NotSent as problem:
@@ -214,6 +222,7 @@ def attempt(claimed: Claimed, account: Account) -> Tried:
         duration_ms=int((time.monotonic() - started) * 1000),
         http_status=answer.status if answer else None,
         answer=kept_answer(answer, account.all_secrets()) if answer else note,
+        given=given,
         pair=_pair(claimed.delivery, account) if outcome.backs_off is not None else (),
     )
 
@@ -224,9 +233,22 @@ def _pair(delivery: Delivery, account: Account) -> tuple[Rate, ...]:
     return tuple(rate for rate in limits if not rate.whole_channel)
 
 
-def _call(delivery: Delivery, account: Account) -> tuple[Outcome, HttpAnswer | None]:
+def _with_file(delivery: Delivery, handed: Outgoing, account: Account) -> tuple[Outcome | None, Outgoing, Given | None]:
+    """The file is given to the provider first, where it wants it so: why not, or what goes out then."""
     provider = delivery.api_channel.provider
-    handed = _outgoing(delivery)
+    file = next(iter(handed.files), None)
+    if delivery.kind == Delivery.Kind.EVENT or not provider.takes_uploads or file is None:
+        return None, handed, None
+    if not file.stored or file.external_id:
+        return None, handed, None
+    given = giving.give(file, provider, account)
+    if not isinstance(given, Given):
+        return given, handed, None
+    return None, replace(handed, files=(replace(file, external_id=given.external_id), *handed.files[1:])), given
+
+
+def _call(delivery: Delivery, handed: Outgoing, account: Account) -> tuple[Outcome, HttpAnswer | None]:
+    provider = delivery.api_channel.provider
     if delivery.kind == Delivery.Kind.EVENT:
         request: object = provider.event(handed, account)
     else:
@@ -240,8 +262,11 @@ def _call(delivery: Delivery, account: Account) -> tuple[Outcome, HttpAnswer | N
     return judge(answer), answer
 
 
-def _outgoing(delivery: Delivery) -> Outgoing:
+def _outgoing(delivery: Delivery, *, file_id: str = "") -> Outgoing:
     payload = delivery.payload
+    files = [FileInfo(**file) for file in payload.get("files", [])]
+    if file_id and files:
+        files[0] = replace(files[0], external_id=file_id)
     contact = payload.get("contact") or {}
     return Outgoing(
         key=delivery.key,
@@ -257,7 +282,7 @@ def _outgoing(delivery: Delivery) -> Outgoing:
             phone=contact.get("phone", ""),
             user_id=contact.get("user_id", ""),
         ),
-        files=tuple(FileInfo(**file) for file in payload.get("files", [])),
+        files=tuple(files),
     )
 
 

@@ -170,7 +170,12 @@ def _attached(message: Message, upload: Upload) -> Attachment:
     upload.message = message
     upload.save(update_fields=["message"])
     return Attachment.objects.create(
-        message=message, file=upload.file.name, name=upload.name, mime=upload.mime, size=upload.size
+        message=message,
+        file=upload.file.name,
+        name=upload.name,
+        mime=upload.mime,
+        size=upload.size,
+        sha256=upload.sha256,
     )
 
 

@@ -19,7 +19,8 @@ from django.utils import timezone
 from channels_setup.models import UnknownPolicy
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, Outcome, Rate
 
-from . import alerts, breaker, consequences, conversations, rates, statuses, windows
+from . import alerts, breaker, consequences, conversations, giving, rates, statuses, windows
+from .giving import Given
 from .models import Attempt, Delivery, Draft, Message
 
 # Seconds after each failed try. A contact's message is given up after the last, and never outlives its window.
@@ -51,6 +52,7 @@ class Tried:
     duration_ms: int
     http_status: int | None = None
     answer: str = ""
+    given: Given | None = None  # a file that the provider has now
     pair: tuple[Rate, ...] = ()  # the limits of this contact, where the outcome says that they are used up
 
 
@@ -66,6 +68,9 @@ def record(tried: Sequence[Tried], token: uuid.UUID) -> None:
     Attempt.objects.bulk_create(
         [_attempt_row(item, has_answer=item.claimed.delivery.pk not in erased) for item in tried]
     )
+    for item in tried:
+        if item.given is not None:
+            giving.remember(item.claimed.delivery.api_channel_id, item.given)
     _accepted([item for item in accepted if item.claimed.delivery.pk in delivered])
     for item in others:
         if item.claimed.delivery.pk in ours:
@@ -167,6 +172,7 @@ def _not_accepted(item: Tried, token: uuid.UUID) -> None:
     if outcome.verdict == PERMANENT or seconds is None:
         reason = outcome.reason if outcome.verdict == PERMANENT else "gave_up"
         give_up(delivery, token, reason=reason, told=_told(outcome))
+        giving.forget(delivery, outcome.reason)
         delivery.api_channel.failed(outcome.reason)
         return
     if outcome.whole_channel:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import StatusChanged
 
-from . import consequences
+from . import consequences, giving
 from .helpdesk import notes
 from .models import Delivery, Message, StrayStatus
 
@@ -101,6 +101,8 @@ def _failed(api_channel: ApiChannel, failed: Sequence[Message]) -> None:
     """What a report of failure means beyond its message, and the word to operators elsewhere."""
     notes.of_failures(message for message in failed if message.status == Message.Status.FAILED)
     for message in failed:
+        for delivery in Delivery.objects.filter(message=message) if message.reason in giving.NOT_TAKEN else ():
+            giving.forget(delivery, message.reason)
         consequences.of_failure(api_channel, message.reason, template=message.template, at=message.status_at)
 
 

@@ -95,7 +95,7 @@ def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
                     "user_id": item.conversation.contact.user_id,
                 },
                 "quoted_id": message.quoted.external_id if message.quoted else "",
-                "files": [{"url": file_link(one), "name": one.name, "mime": one.mime} for one in item.attachments],
+                "files": [_file(one) for one in item.attachments],
             },
             **_common(item, channel, "message"),
         )
@@ -131,6 +131,12 @@ def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
             },
             **_common(item, channel, "comment"),
         )
+
+
+def _file(attachment: Attachment) -> dict[str, str]:
+    """By its link; and where it lies with us, for a provider that is given the file itself."""
+    shown = {"url": file_link(attachment), "name": attachment.name, "mime": attachment.mime}
+    return shown | ({"stored": attachment.file.name, "sha256": attachment.sha256} if attachment.file else {})
 
 
 def _common(item: Spoken, channel: ApiChannel, track: str) -> dict[str, Any]:

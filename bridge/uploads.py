@@ -7,6 +7,7 @@ what it is.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -68,6 +69,9 @@ def keep(conversation: Conversation, given: UploadedFile, *, author: Any) -> Upl
     mime = checked_type(given, name)
     upload = Upload(conversation=conversation, author=author, name=name, mime=mime, size=given.size or 0)
     upload.expires_at = windows.database_now() + timedelta(days=settings.FILE_LINK_DAYS)
+    given.seek(0)
+    upload.sha256 = hashlib.file_digest(given, "sha256").hexdigest()  # type: ignore[arg-type]  # any binary file will do
+    given.seek(0)
     upload.file.save(f"file.{name.rpartition('.')[2].lower()}", given, save=False)
     try:
         upload.save()

@@ -257,7 +257,7 @@ class TemplateAdmin(ModelAdmin):
 
     def press(self, request: HttpRequest, slug: str, rows: QuerySet[Template]) -> HttpResponse | None:
         """Do it and say so, or ask first. ``sure`` in the POST: it has been asked."""
-        deed, templates = DEEDS[slug], list(rows[:MOST_AT_ONCE])
+        deed, templates = DEEDS[slug], list(rows.select_related("api_channel")[:MOST_AT_ONCE])
         reason = request.POST.get("reason", "").strip()[:1000]
         warned = deeds.warnings(deed, templates)
         if "sure" not in request.POST and (deed.sure or warned):
@@ -266,7 +266,10 @@ class TemplateAdmin(ModelAdmin):
         for template in done.done:
             self.log_change(request, template, f"{deed.label} {reason}".strip())
         if done.done:
-            self.message_user(request, f"{done.sentence} {deed.done}", messages.SUCCESS)
+            told = _("The provider has it; its verdict comes by itself.") if deed.slug == "submit" else ""
+            self.message_user(request, f"{done.sentence} {told if done.told else deed.done}".strip(), messages.SUCCESS)
+        for template, remark in done.remarks:
+            self.message_user(request, f"{template}: {remark}", messages.WARNING)
         for template, why in done.refused:
             self.message_user(request, f"{template}: {why}", messages.ERROR)
         return None

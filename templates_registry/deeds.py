@@ -1,12 +1,12 @@
 """What an admin does to templates by hand: send for approval, mark approved or rejected, pause, archive…
 
 For a provider without a list (its staff approve by message) this is how the registry learns; for one with a list it
-is a word that the next fetch confirms or corrects.
+is a word that the next fetch confirms or corrects. One that takes templates from us is told itself (``handing_in``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +14,14 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from . import lifecycle
+from . import handing_in, lifecycle
 from .components import Level
 from .graph import NotATemplate
 from .lifecycle import By, Source
 from .models import Status, Template
 from .validating import REVIEWERS_REJECT, validate
 
+MOST_CALLS = 20  # of one press of a button: each waits for the provider
 GONE = (Status.ARCHIVED, Status.DELETED)
 ALIVE = tuple(status for status in Status if status not in GONE)
 
@@ -37,6 +38,7 @@ class Deed:
     sure: str | Promise = ""
     asks_reason: bool = False
     main: bool = False
+    tell: Callable[..., str] | None = None  # where the provider takes templates from us, this is what is done there
 
 
 DEEDS = {
@@ -49,6 +51,7 @@ DEEDS = {
             where=(Status.DRAFT, Status.REJECTED),
             done=gettext_lazy("Noted. Hand the text to the provider; approval usually takes 1–2 days."),
             main=True,
+            tell=handing_in.submit,
         ),
         Deed(
             slug="approve",
@@ -91,6 +94,17 @@ DEEDS = {
             main=True,
         ),
         Deed(
+            slug="delete-there",
+            label=gettext_lazy("Delete at the provider…"),
+            to=Status.DELETED,
+            where=tuple(status for status in Status if status not in handing_in.GONE),
+            sure=gettext_lazy(
+                "The provider deletes it in this language, and nobody can send it any more. If it was approved, its "
+                "name cannot be used again for 30 days. Its texts and its history are kept here."
+            ),
+            tell=handing_in.delete,
+        ),
+        Deed(
             slug="delete",
             label=gettext_lazy("Delete…"),
             to=Status.DELETED,
@@ -110,6 +124,8 @@ class Done:
 
     done: list[Template] = field(default_factory=list)
     refused: list[tuple[Template, str]] = field(default_factory=list)
+    told: list[Template] = field(default_factory=list)  # of those done: at the provider, by us
+    remarks: list[tuple[Template, str]] = field(default_factory=list)
 
     @property
     def sentence(self) -> str:
@@ -119,7 +135,16 @@ class Done:
 
 def fitting(template: Template) -> list[Deed]:
     """The deeds that make sense for this template now."""
-    return [deed for deed in DEEDS.values() if template.status in deed.where]
+    return [deed for deed in DEEDS.values() if template.status in deed.where and _suits(deed, template)]
+
+
+def _suits(deed: Deed, template: Template) -> bool:
+    """Whether it is to be done here or at the provider, and by whose word."""
+    if not handing_in.may_manage(template.api_channel):
+        return deed.slug != "delete-there"
+    if deed.slug in ("approve", "reject"):
+        return False  # the provider says it itself
+    return deed.slug not in ("delete", "delete-there") or (deed.slug == "delete-there") == handing_in.is_there(template)
 
 
 def do(deed: Deed, templates: Iterable[Template], *, user: Any, reason: str = "") -> Done:
@@ -127,11 +152,28 @@ def do(deed: Deed, templates: Iterable[Template], *, user: Any, reason: str = ""
     for template in templates:
         if why := _refusal(deed, template):
             result.refused.append((template, why))
-            continue
-        to = deed.to or _before(template)
-        lifecycle.change_status(template, to, by=By(source=Source.HAND, user=user), reason=reason)
-        result.done.append(template)
+        elif deed.tell and handing_in.may_manage(template.api_channel):
+            _tell(deed.tell, template, result, user=user)
+        else:
+            to = deed.to or _before(template)
+            lifecycle.change_status(template, to, by=By(source=Source.HAND, user=user), reason=reason)
+            result.done.append(template)
     return result
+
+
+def _tell(tell: Callable[..., str], template: Template, result: Done, *, user: Any) -> None:
+    if len(result.told) + len(result.refused) >= MOST_CALLS:
+        result.refused.append((template, _("%d at a time can be dealt with at the provider.") % MOST_CALLS))
+        return
+    try:
+        remark = tell(template, user=user)
+    except handing_in.Refused as problem:
+        result.refused.append((template, problem.sentence))
+        return
+    result.done.append(template)
+    result.told.append(template)
+    if remark:
+        result.remarks.append((template, remark))
 
 
 def warnings(deed: Deed, templates: Iterable[Template]) -> list[tuple[Template, list[str]]]:
@@ -150,6 +192,8 @@ def warnings(deed: Deed, templates: Iterable[Template]) -> list[tuple[Template, 
 def _refusal(deed: Deed, template: Template) -> str:
     if template.status not in deed.where:
         return _("It is %(status)s, so this makes no sense.") % {"status": template.get_status_display()}
+    if not _suits(deed, template):
+        return _("This is not the way for a template of %(channel)s.") % {"channel": template.api_channel}
     if deed.to not in (Status.PENDING, Status.APPROVED):
         return ""
     try:
@@ -165,4 +209,6 @@ def _refusal(deed: Deed, template: Template) -> str:
 def _before(template: Template) -> str:
     event = template.events.filter(what="status", to_status=template.status).first()
     before = event.from_status if event else ""
+    if handing_in.may_manage(template.api_channel) and not template.external_id:
+        return Status.DRAFT  # the provider does not have it any more
     return before if before in ALIVE else Status.DRAFT

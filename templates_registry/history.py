@@ -53,6 +53,8 @@ def _text(version: TemplateVersion) -> str:
 def _sentence(event: TemplateEvent) -> str:
     if event.what == "text":
         return _("New text")
+    if event.what == TemplateEvent.EDITED:
+        return _("The provider was given the new text for the one that it had approved")
     if event.what == "category":
         return _("Category: %(change)s. The price of a message goes by the category, so it changes too.") % {
             "change": _in_words(event.reason, Category)

@@ -73,7 +73,7 @@ def change_text(template: Template, pattern: Pattern, *, by: By, approve_again: 
     locked.save(update_fields=["components", "parameter_format", "variables", "updated_at"])
     if text_changed:
         _keep_version(locked, by=by)
-        _note(locked, by=by, what="text", from_status=locked.status, to_status=locked.status)
+        note(locked, by=by, what="text", from_status=locked.status, to_status=locked.status)
         again = by.source in (Source.HAND, Source.IMPORT) if approve_again is None else approve_again
         if again and locked.status in JUDGED:
             change_status(locked, Status.DRAFT, by=by)
@@ -106,7 +106,7 @@ def change_status(template: Template, status: str, *, by: By, reason: str = "") 
         if newest is not None:
             TemplateVersion.objects.filter(pk=newest.pk).update(was_approved=True)
     locked.save(update_fields=["status", "reject_reason", "submitted_at", "approved_at", "updated_at"])
-    _note(locked, by=by, what="status", from_status=before, to_status=status, reason=reason)
+    note(locked, by=by, what="status", from_status=before, to_status=status, reason=reason)
     Registry.touch(locked.api_channel_id)
     template.refresh_from_db()
     return True
@@ -119,7 +119,7 @@ def change_category(template: Template, category: str, *, by: By) -> bool:
         return False
     before, template.category = template.category, category
     template.save(update_fields=["category", "updated_at"])
-    _note(template, by=by, what="category", to_status=template.status, reason=f"{before} → {category}")
+    note(template, by=by, what="category", to_status=template.status, reason=f"{before} → {category}")
     return True
 
 
@@ -130,7 +130,7 @@ def announce_category(template: Template, category: str, *, at: datetime | None,
     reason = f"{template.category} → {category}{when}"
     if template.category == category or template.events.filter(what="category_soon", reason=reason).exists():
         return False
-    _note(template, by=by, what="category_soon", to_status=template.status, reason=reason)
+    note(template, by=by, what="category_soon", to_status=template.status, reason=reason)
     return True
 
 
@@ -141,7 +141,7 @@ def change_quality(template: Template, quality: str, *, by: By) -> bool:
         return False
     before, template.quality = template.quality, quality
     template.save(update_fields=["quality", "updated_at"])
-    _note(template, by=by, what="quality", to_status=template.status, reason=f"{before} → {quality}")
+    note(template, by=by, what="quality", to_status=template.status, reason=f"{before} → {quality}")
     return True
 
 
@@ -174,7 +174,7 @@ def _version(template: Template, *, number: int, by: By) -> TemplateVersion:
     )
 
 
-def _note(template: Template, *, by: By, what: str, to_status: str, from_status: str = "", reason: str = "") -> None:
+def note(template: Template, *, by: By, what: str, to_status: str, from_status: str = "", reason: str = "") -> None:
     _event(template, by=by, what=what, to_status=to_status, from_status=from_status, reason=reason).save()
 
 

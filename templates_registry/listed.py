@@ -108,6 +108,7 @@ def new_row(listed: Listed, *, api_channel_id: int, external_id: str = "") -> Te
         quality=listed.quality or Quality.UNKNOWN,
         reject_reason=listed.reason if listed.status == Status.REJECTED else "",
         external_id=external_id,
+        provider_status=listed.status if external_id else "",
         tags=listed.tags or [],
     )
     template.take(listed.pattern)

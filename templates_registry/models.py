@@ -90,6 +90,8 @@ class Template(models.Model):
     variables = models.JSONField(_("variables"), default=list, blank=True)  # [{key, label, example, hint, default}]
     reject_reason = models.TextField(_("reason of the refusal"), blank=True)
     external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
+    # How what the provider has stands there, by its last word: a draft here may be approved there, in its former text.
+    provider_status = models.CharField(max_length=20, blank=True, editable=False)
     tags = ArrayField(
         models.CharField(max_length=40),
         verbose_name=_("tags"),
@@ -218,11 +220,13 @@ class TemplateEvent(models.Model):
         SYNC = "sync", _("synchronisation")
         IMPORT = "import", _("import")
 
+    EDITED = "edited"  # a ``what``: the provider was given another text for one that it had approved
+
     template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField(_("when"), auto_now_add=True)
     from_status = models.CharField(_("from"), max_length=20, choices=Status.choices, blank=True)
     to_status = models.CharField(_("to"), max_length=20, choices=Status.choices)
-    what = models.CharField(_("what"), max_length=20)  # status, text, category, quality
+    what = models.CharField(_("what"), max_length=20)  # status, text, category, quality, edited
     reason = models.TextField(_("why"), blank=True)
     source = models.CharField(_("source"), max_length=10, choices=Source.choices)
     author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")

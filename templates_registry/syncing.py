@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 EVERY = timedelta(hours=1)
 AFTER_FAILURE = timedelta(minutes=10)
+HANDED_IN = timedelta(minutes=15)  # after so long what we handed in stands in the list, or was not taken
 MOST_PAGES, MOST_TEMPLATES = 400, 10_000
 PAGE_BYTES = 8 * 1024 * 1024
 
@@ -192,20 +193,40 @@ def take_over(api_channel: ApiChannel, rows: list[Json]) -> Result:
             _take_one(template, one, result)
     result.new = len(lifecycle.create_many(list(new.values()), by=SYNC))
     for template in ours:
-        # Only the provider gives ids, so one without was never listed: it is a draft of ours, or from a file.
-        if template.external_id and template.pk not in seen:
-            gone = lifecycle.change_status(
-                template, Status.DELETED, by=SYNC, reason=_("The provider no longer lists it.")
-            )
-            result.gone += gone
+        if template.pk not in seen:
+            result.gone += _not_listed(template)
     return result
+
+
+def _not_listed(template: Template) -> bool:
+    """Only the provider gives ids, so one without was never listed: it is a draft of ours, or from a file."""
+    if template.external_id and template.status == Status.DRAFT:
+        # The text that the provider had is gone, and ours was never handed in: it will be a new one there.
+        Template.objects.filter(pk=template.pk).update(external_id="", provider_status="")
+        return False
+    if template.external_id:
+        return lifecycle.change_status(template, Status.DELETED, by=SYNC, reason=_("The provider no longer lists it."))
+    if _was_not_taken(template):
+        lifecycle.change_status(template, Status.DRAFT, by=SYNC, reason=_("The provider did not take it."))
+    return False
+
+
+def _was_not_taken(template: Template) -> bool:
+    """We handed it in, no answer came, and by now it would stand in the list."""
+    if template.status != Status.PENDING or not template.api_channel.provider.manages_templates:
+        return False
+    return template.submitted_at is not None and template.submitted_at < timezone.now() - HANDED_IN
 
 
 def _take_one(template: Template, one: Listed, result: Result) -> None:
     if one.external_id and template.external_id != one.external_id:
         Template.objects.filter(pk=template.pk).update(external_id=one.external_id)
         template.external_id = one.external_id
+    if template.provider_status != one.status:
+        Template.objects.filter(pk=template.pk).update(provider_status=one.status)
     if _ours_is_newer(template, one):
+        if one.status != Status.PENDING and _was_not_taken(template):
+            lifecycle.change_status(template, Status.DRAFT, by=SYNC, reason=_("The provider did not take it."))
         result.kept += 1
         return
     changed = lifecycle.is_reworded(template, one.pattern)
@@ -279,6 +300,9 @@ def _follow_one(template: Template, fact: TemplateChanged, status: str, *, by: B
         Template.objects.filter(pk=template.pk).update(external_id=fact.external_id)
         template.external_id = fact.external_id
     if status:
+        Template.objects.filter(pk=template.pk).update(provider_status=status)
+    # A draft of a text that the provider has is another text: what is said of the former one does not concern it.
+    if status and not (template.status == Status.DRAFT and template.provider_status):
         lifecycle.change_status(template, status, by=by, reason=fact.reason)
     if fact.quality in Quality.values:
         lifecycle.change_quality(template, fact.quality, by=by)

@@ -2,19 +2,31 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
-from bridge import inbox, media, outbox, read_marks, relay, statuses
-from bridge.models import Alert, Attachment, Conversation, Delivery, Message, ServiceWindow
-from channels_setup import account_settings, checks
+from bridge import inbox, media, outbox, read_marks, relay, statuses, uploads
+from bridge.models import (
+    Alert,
+    Attachment,
+    Conversation,
+    Delivery,
+    GivenToProvider,
+    Message,
+    ServiceWindow,
+    Upload,
+)
+from channels_setup import account_settings, checks, outgoing
 from channels_setup.models import ApiChannel, ChannelState, Credential
 from channels_setup.providers.base import StatusChanged
 from templates_registry import syncing
@@ -157,7 +169,7 @@ def test_a_lock_told_by_a_status_alone_pauses_until_it_is_mended(meta: Meta, cha
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)
-    meta.behave(fail=131042, times=1)
+    meta.behave(fail=131042, tell="status", times=1)
     first = answer("Да")
     work(meta)
     channel.refresh_from_db()
@@ -189,7 +201,7 @@ def test_a_template_that_meta_stopped_waits_however_it_is_told(
     work(meta)
     meta.add_template("order_ready", language="ru")
     syncing.sync(channel)
-    meta.behave(reject=code, tell=told, times=1)
+    meta.behave(fail=code, tell=told, times=1)
     template = Template.objects.get()
     handed = relay.hand_in_template(
         conversation_id=Conversation.objects.get().pk, template_id=template.pk, parameters=["Анна", "42"], author=vera()
@@ -413,8 +425,9 @@ def test_the_form_keeps_what_is_left_empty_and_replaces_what_is_given(
     assert account.options["phone_number_id"] == meta.phone_number_id
 
 
-def test_a_thousand_in_one_body_are_answered_at_once_and_all_taken(
-    meta: Meta, channel: ApiChannel, client: Client
+@pytest.mark.parametrize("count", [1, 1000])
+def test_however_many_are_in_a_body_it_is_stored_in_the_same_few_statements(
+    meta: Meta, channel: ApiChannel, client: Client, count: int
 ) -> None:
     items = [
         {
@@ -424,7 +437,7 @@ def test_a_thousand_in_one_body_are_answered_at_once_and_all_taken(
             "type": "text",
             "text": {"body": "?"},
         }
-        for number in range(1000)
+        for number in range(count)
     ]
     value = {"metadata": {"phone_number_id": meta.phone_number_id}, "messages": items}
     body = as_sent({"entry": [{"id": meta.waba_id, "changes": [{"field": "messages", "value": value}]}]})
@@ -434,5 +447,159 @@ def test_a_thousand_in_one_body_are_answered_at_once_and_all_taken(
     inbox.drain()
 
     assert answered.status_code == 200
-    assert len(asked) <= 6  # it is stored, whatever is in it
-    assert Message.objects.count() == 1000
+    assert len(asked) == 5, [row["sql"][:80] for row in asked]  # it is stored, whatever is in it
+    assert Message.objects.count() == count
+
+
+def test_a_thousand_are_worked_off_in_hardly_more_statements_than_a_hundred(
+    meta: Meta, channel: ApiChannel, client: Client
+) -> None:
+    def worked_off(count: int, first: int) -> int:
+        each = {"from": "447700900101", "timestamp": "1795334407", "type": "text", "text": {"body": "?"}}
+        items = [each | {"id": f"wamid.{first + number}"} for number in range(count)]
+        ticks = [{"id": f"wamid.out{item['id']}", "status": "read", "timestamp": "1795334407"} for item in items]
+        value = {"metadata": {"phone_number_id": meta.phone_number_id}, "messages": items, "statuses": ticks}
+        body = as_sent({"entry": [{"id": meta.waba_id, "changes": [{"field": "messages", "value": value}]}]})
+        headers = {"x-hub-signature-256": signature(body, APP_SECRET)}
+        answered = client.post(channel.webhook_path, body, content_type="application/json", headers=headers)
+        assert answered.status_code == 200
+        with CaptureQueriesContext(connection) as asked:
+            inbox.drain()
+        return len(asked)
+
+    worked_off(1, first=0)  # the chat is there
+    hundred, thousand = worked_off(100, first=1), worked_off(1000, first=101)
+
+    assert Message.objects.count() == 1101
+    assert thousand <= hundred + 20, (hundred, thousand)
+
+
+# --- files to the client ---------------------------------------------------------------------------------
+
+JPEG = b"\xff\xd8\xff boots"
+
+
+def given_file(channel: ApiChannel, name: str = "boots.jpg", content: bytes = JPEG) -> Upload:
+    conversation = Conversation.objects.get()
+    return uploads.keep(conversation, SimpleUploadedFile(name, content), author=boris(channel.lands_in))
+
+
+def uploaded(meta: Meta) -> int:
+    return len([called for called in meta.called if called.path.endswith("/media")])
+
+
+def sent_as(meta: Meta, kind: str) -> dict[str, Any]:
+    bodies = [called.json for called in meta.called if called.path.endswith("/messages")]
+    found: dict[str, Any] = next(body[kind] for body in bodies if body.get("type") == kind)
+    return found
+
+
+def test_a_file_is_given_to_meta_and_sent_by_its_id(meta: Meta, channel: ApiChannel) -> None:
+    anna = meta.phone("447700900101")
+    anna.writes("?")
+    work(meta)
+    message = answer("Вот такие", uploads=[given_file(channel)])
+    work(meta)
+
+    message.refresh_from_db()
+    [sent] = anna.received
+    assert (message.status, sent.kind, sent.body["image"]["caption"]) == ("delivered", "image", "Вот такие")
+    medium = meta.media.media[sent.body["image"]["id"]]
+    assert (medium.data, medium.mime, medium.name) == (JPEG, "image/jpeg", "boots.jpg")
+
+
+def test_the_same_file_is_given_once_for_as_long_as_meta_keeps_it(meta: Meta, channel: ApiChannel) -> None:
+    anna = meta.phone("447700900101")
+    anna.writes("?")
+    work(meta)
+    for _ in range(2):
+        answer("", uploads=[given_file(channel)])
+        work(meta)
+    once = uploaded(meta)
+    GivenToProvider.objects.update(expires_at=timezone.now())
+    answer("", uploads=[given_file(channel)])
+    work(meta)
+
+    assert (once, uploaded(meta)) == (1, 2)
+    assert [sent.kind for sent in anna.received] == ["image"] * 3
+    assert GivenToProvider.objects.get().expires_at > timezone.now() + timedelta(days=28)
+
+
+def test_by_link_meta_is_given_nothing(meta: Meta, channel: ApiChannel) -> None:
+    account_settings.take(channel, {"files_go": "link"})
+    anna = meta.phone("447700900101")
+    anna.writes("?")
+    work(meta)
+    answer("", uploads=[given_file(channel)])
+    work(meta)
+
+    assert uploaded(meta) == 0 and set(sent_as(meta, "image")) == {"link"}
+
+
+def test_a_message_that_failed_after_its_file_was_given_does_not_give_it_again(meta: Meta, channel: ApiChannel) -> None:
+    anna = meta.phone("447700900101")
+    anna.writes("?")
+    work(meta)
+    meta.behave(reject=131016, times=1)
+    answer("", uploads=[given_file(channel)])
+    work(meta)
+    waits = Delivery.objects.get().state
+    Delivery.objects.update(next_attempt_at=timezone.now())
+    work(meta)
+
+    assert (waits, uploaded(meta), len(anna.received)) == ("pending", 1, 1)
+
+
+def test_an_upload_that_breaks_off_has_sent_nothing_and_is_made_again(
+    meta: Meta, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = meta.phone("447700900101")
+    anna.writes("?")
+    work(meta)
+    real, times = outgoing.send, []
+
+    def breaks_off(request: Any, **more: Any) -> Any:
+        answered = real(request, **more)
+        if request.url.endswith("/media"):
+            times.append(1)
+            if len(times) == 1:
+                raise outgoing.OutcomeUnknown
+        return answered
+
+    monkeypatch.setattr(outgoing, "send", breaks_off)
+    message = answer("", uploads=[given_file(channel)])
+    work(meta)
+    message.refresh_from_db()
+    before = (Delivery.objects.get().state, Delivery.objects.get().reason)
+    Delivery.objects.update(next_attempt_at=timezone.now())
+    work(meta)
+
+    message.refresh_from_db()
+    assert before == ("pending", "destination_error")  # and not "may have been sent"
+    assert (message.status, len(anna.received)) == ("delivered", 1)
+
+
+def test_a_file_that_meta_refuses_fails_in_its_words_and_is_given_anew_the_next_time(
+    meta: Meta, channel: ApiChannel
+) -> None:
+    anna = meta.phone("447700900101")
+    anna.writes("?")
+    work(meta)
+    meta.behave(fail=131053, tell="status", times=1)
+    message = answer("", uploads=[given_file(channel)])
+    work(meta)
+    answer("", uploads=[given_file(channel)])
+    work(meta)
+
+    message.refresh_from_db()
+    assert (message.status, message.reason) == ("failed", "wa_file_of_ours")
+    assert uploaded(meta) == 2
+
+
+def test_what_meta_takes_no_upload_of_goes_by_its_link(meta: Meta, channel: ApiChannel) -> None:
+    meta.phone("447700900101").writes("?")
+    work(meta)
+    answer("", uploads=[given_file(channel, "price.csv", b"a;b")])
+    work(meta)
+
+    assert uploaded(meta) == 0 and "link" in sent_as(meta, "document")

@@ -6,7 +6,7 @@ Locks are always taken in this order: conversation, window, ticket, delivery, me
 from .contacts import Contact
 from .conversations import AT_WORK, Conversation, ConversationQuerySet, Ticket
 from .deliveries import Attempt, DeadLetter, Delivery, Replay, Ruling, new_delivery_key
-from .desk import ContactNote, Draft, ErasedMessage, Erasure, QuickAnswer, Upload
+from .desk import ContactNote, Draft, ErasedMessage, Erasure, GivenToProvider, QuickAnswer, Upload
 from .destinations import Alert, Breaker, Mismatch, RateLimit
 from .events import Heartbeat, IdempotencyKey, WebhookEvent
 from .helpdesk import HelpdeskBurst, HelpdeskChat, HelpdeskLine, HelpdeskReply
@@ -28,6 +28,7 @@ __all__ = [
     "Draft",
     "ErasedMessage",
     "Erasure",
+    "GivenToProvider",
     "Heartbeat",
     "HeldReply",
     "HelpdeskBurst",

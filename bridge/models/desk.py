@@ -91,6 +91,7 @@ class Upload(models.Model):
     name = models.CharField(max_length=200)
     mime = models.CharField(max_length=100)
     size = models.BigIntegerField()
+    sha256 = models.CharField(max_length=64, blank=True)  # hex
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     expires_at = models.DateTimeField(_("expires"))
     downloads = models.IntegerField(_("downloads"), default=0)
@@ -106,6 +107,24 @@ class Upload(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class GivenToProvider(models.Model):
+    """A file of ours that the provider has, and what it calls it (``giving``): sent again without being given again."""
+
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="+")
+    sha256 = models.CharField(max_length=64)  # hex
+    mime = models.CharField(max_length=100)
+    external_id = models.CharField(max_length=190)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("file given to the provider")
+        verbose_name_plural = _("files given to the provider")
+        constraints = [models.UniqueConstraint(fields=["api_channel", "sha256", "mime"], name="given_once")]
+
+    def __str__(self) -> str:
+        return f"{self.api_channel_id} {self.external_id}"
 
 
 class Erasure(models.Model):

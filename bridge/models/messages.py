@@ -121,7 +121,7 @@ class Attachment(models.Model):
     mime = models.CharField(max_length=100, blank=True)
     size = models.BigIntegerField(null=True)
     external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
-    sha256 = models.CharField(max_length=64, blank=True)  # hex, as the provider says it
+    sha256 = models.CharField(max_length=64, blank=True)  # hex: of a client's, as the provider says it
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.HERE)
     error = models.CharField(_("error"), max_length=40, blank=True)  # a code of ``reasons``
     tries = models.SmallIntegerField(default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,9 +11,16 @@ from .facts import ContactInfo
 from .values import FileInfo
 
 LONGEST_CAPTION = 1024
+_OFFICE = "application/vnd.openxmlformats-officedocument"
 IMAGES = ("image/jpeg", "image/png")
 SOUNDS = ("audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg")
 FILMS = ("video/mp4", "video/3gpp")
+PAPERS = (
+    *("text/plain", "application/pdf", "application/msword", "application/vnd.ms-excel"),
+    *("application/vnd.ms-powerpoint", f"{_OFFICE}.wordprocessingml.document", f"{_OFFICE}.spreadsheetml.sheet"),
+    f"{_OFFICE}.presentationml.presentation",
+)
+UPLOADABLE = frozenset((*IMAGES, *SOUNDS, *FILMS, *PAPERS))
 BY_ENDING = {
     **dict.fromkeys(("jpg", "jpeg"), "image/jpeg"),
     **{"png": "image/png", "mp4": "video/mp4", "3gp": "video/3gpp", "mp3": "audio/mpeg", "ogg": "audio/ogg"},
@@ -78,6 +86,18 @@ def _file(file: FileInfo, text: str) -> dict[str, Any]:
     if kind == "document" and file.name:
         sent["filename"] = file.name
     return {"type": kind, kind: sent}
+
+
+def upload_form(name: str, mime: str, content: bytes) -> tuple[str, bytes]:
+    """A file as ``multipart/form-data``: the content type with its boundary, and the body."""
+    boundary = f"okno-{uuid.uuid4().hex}"
+    quoted = re.sub(r'[\x00-\x1f"\\]', "_", name) or "file"
+    fields = (("messaging_product", "whatsapp"), ("type", mime))
+    parts = [f'--{boundary}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields]
+    head = f'Content-Disposition: form-data; name="file"; filename="{quoted}"\r\nContent-Type: {mime}'
+    parts.append(f"--{boundary}\r\n{head}\r\n\r\n")
+    body = b"".join(("".join(parts).encode(), content, f"\r\n--{boundary}--\r\n".encode()))
+    return f"multipart/form-data; boundary={boundary}", body
 
 
 def _mime_by_ending(file: FileInfo) -> str:

@@ -1,6 +1,6 @@
-"""Templates in the Graph API's shape: what its webhooks say of them.
+"""Templates in the Graph API's shape: what its webhooks say of them, and how one is handed in.
 
-Decided by what a body holds and not by its field's name: a rating has been seen under the name of a status.
+News are decided by what a body holds and not by its field's name: a rating has been seen under the name of a status.
 """
 
 from __future__ import annotations
@@ -59,3 +59,36 @@ def _why(value: Mapping[str, Any]) -> str:
         if isinstance(inner, dict):
             words += [one_line(inner.get(member), 500) for member in members]
     return " · ".join(filter(None, words))[:1000]
+
+
+# --- handed in -------------------------------------------------------------------------------------------
+
+MEDIA_HEADERS = ("IMAGE", "VIDEO", "DOCUMENT", "GIF")
+
+
+def submission(row: Mapping[str, Any], *, sample: str) -> dict[str, Any]:
+    """The body that creates a template."""
+    made = {name: row[name] for name in ("name", "language", "category", "parameter_format") if row.get(name)}
+    return {**made, "components": [_component(each, sample) for each in row["components"]]}
+
+
+def edit(row: Mapping[str, Any], *, sample: str) -> dict[str, Any]:
+    """The body that changes one: all its components anew; the category only while it is not approved."""
+    body: dict[str, Any] = {"components": [_component(each, sample) for each in row["components"]]}
+    return body if row.get("status") == "APPROVED" else {"category": row["category"], **body}
+
+
+def _component(component: Mapping[str, Any], sample: str) -> dict[str, Any]:
+    kind, form = one_line(component.get("type"), 40).upper(), one_line(component.get("format"), 40).upper()
+    if kind == "HEADER" and form in MEDIA_HEADERS:
+        # What the list gives as the example is a link for a while, and is not taken back.
+        return {"type": kind, "format": form, "example": {"header_handle": [sample]}}
+    if kind == "BUTTONS":
+        buttons = component.get("buttons") or ()
+        return {**component, "buttons": [_button(each) for each in buttons if isinstance(each, Mapping)]}
+    return dict(component)
+
+
+def _button(button: Mapping[str, Any]) -> dict[str, Any]:
+    """The words on a button that copies a code are the provider's own."""
+    return {name: value for name, value in button.items() if name != "text" or button.get("type") != "COPY_CODE"}

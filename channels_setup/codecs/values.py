@@ -25,6 +25,7 @@ class FileInfo:
     external_id: str = ""
     sha256: str = ""  # hex
     size: int | None = None
+    stored: str = ""  # of ours: where it lies in the storage
 
 
 def as_text(value: Any) -> str:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
 
@@ -174,6 +174,34 @@ class HttpAnswer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GivenFile:
+    """A file of ours on its way to the provider."""
+
+    name: str
+    mime: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemplateStanding:
+    """How a template that was just handed in stands at the provider; empty where the answer does not say."""
+
+    external_id: str = ""
+    status: str = ""
+    category: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditRules:
+    """What the provider lets one change in a template that it has. Statuses as in its list; None: no such limit."""
+
+    editable: tuple[str, ...] | None = None
+    approved_a_day: int | None = None
+    approved_a_month: int | None = None
+    approved_keeps_category: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class TemplatePage:
     """Some of an account's templates, each as in the Graph API's list. ``after`` leads on; empty on the last page."""
 
@@ -267,7 +295,11 @@ class Messenger(Provider):
     service_window: ClassVar[bool] = True  # free text only within 24 hours of the contact's last message
     sends_templates: ClassVar[bool] = True
     lists_templates: ClassVar[bool] = False  # ``fetch_templates``: the registry follows the provider's list
+    manages_templates: ClassVar[bool] = False  # ``submit_template``, ``delete_template``: no hand-over by message
+    edit_rules: ClassVar[EditRules] = EditRules()
     sends_files: ClassVar[bool] = False
+    takes_uploads: ClassVar[bool] = False  # ``upload``: a file of ours may be given to the provider beforehand
+    uploads_live: ClassVar[timedelta] = timedelta(0)  # so long a given file may be sent by its id
     reports_status: ClassVar[bool] = True
     fills_templates: ClassVar[bool] = False  # takes a template by name and values, not as its text
     needs_redirect_url: ClassVar[bool] = False  # messages go to the Redirect URL
@@ -328,6 +360,36 @@ class Messenger(Provider):
     def read_templates(self, answer: HttpAnswer) -> TemplatePage:
         """The page in a good answer to ``fetch_templates``; BadBody if it holds none. The default: the Graph API's."""
         return read_template_list(answer.body)
+
+    def upload_sample(self, file: GivenFile, account: Account) -> Generator[HttpRequest, HttpAnswer, str]:
+        """The calls that give the provider the sample of a header's file, each for a good answer; what to call it then.
+
+        Raises BadBody where an answer does not say what the next call needs.
+        """
+        raise NotImplementedError(f"{type(self).__name__} takes no samples")
+
+    def submit_template(self, row: Json, account: Account, *, sample: str = "") -> HttpRequest:
+        """How to hand a template in, a row as in the Graph API's list: with an ``id`` it is there and gets a new text.
+
+        ``status`` is how it stands there now, ``sample`` what ``upload_sample`` came to.
+        """
+        raise NotImplementedError(f"{type(self).__name__} takes no templates")
+
+    def read_submitted(self, answer: HttpAnswer) -> TemplateStanding:
+        """How it stands, by a good answer to ``submit_template``."""
+        raise NotImplementedError(f"{type(self).__name__} takes no templates")
+
+    def delete_template(self, row: Json, account: Account) -> HttpRequest:
+        """How to delete this one template, in this one language."""
+        raise NotImplementedError(f"{type(self).__name__} takes no templates")
+
+    def upload(self, file: GivenFile, account: Account) -> HttpRequest | None:
+        """How to give the provider a file that is then sent by its id; None where it should go by its link."""
+        raise NotImplementedError(f"{type(self).__name__} takes no uploads")
+
+    def read_upload(self, answer: HttpAnswer) -> str:
+        """The id, by a good answer to ``upload``. BadBody if the answer does not say it."""
+        raise NotImplementedError(f"{type(self).__name__} takes no uploads")
 
     def mark_read(self, external_id: str, account: Account) -> HttpRequest:
         """How to tell the client that their message was read."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
@@ -20,7 +22,8 @@ from ..codecs import graph_errors
 from ..codecs.bodies import BadBody, json_object
 from ..codecs.graph_account import findings, questions
 from ..codecs.graph_messages import hex_digest
-from ..codecs.graph_sending import NotSendable, message_body, read_body
+from ..codecs.graph_sending import UPLOADABLE, NotSendable, message_body, read_body, upload_form
+from ..codecs.graph_templates import edit, submission
 from ..codecs.graph_webhooks import Place, facts
 from ..codecs.values import as_text
 from .base import (
@@ -32,11 +35,14 @@ from .base import (
     UNKNOWN,
     URL,
     Account,
+    EditRules,
     Fact,
     FilePlace,
     Finding,
+    GivenFile,
     HttpAnswer,
     HttpRequest,
+    Json,
     Messenger,
     Outcome,
     Outgoing,
@@ -45,6 +51,7 @@ from .base import (
     Refused,
     Setting,
     TemplatePage,
+    TemplateStanding,
     judge_http,
     retry_after_seconds,
     set_rate,
@@ -59,6 +66,7 @@ TEMPLATE_FIELDS = (
     "id,name,language,status,category,sub_category,previous_category,parameter_format,components,"
     "quality_score,rejected_reason"
 )
+BY_UPLOAD, BY_LINK = "upload", "link"
 # To one contact a message each six seconds on average; up to 45 may be borrowed from the time to come.
 PAIR_SECONDS, PAIR_BURST = 6.0, 45
 
@@ -67,8 +75,17 @@ class WhatsAppCloud(Messenger):
     label = _("WhatsApp Cloud API (Meta, 360dialog, Gupshup)")
     signs_requests = True
     lists_templates = True
+    manages_templates = True
+    edit_rules = EditRules(
+        editable=("APPROVED", "REJECTED", "PAUSED"),
+        approved_a_day=1,
+        approved_a_month=10,
+        approved_keeps_category=True,
+    )
     fills_templates = True
     sends_files = True
+    takes_uploads = True
+    uploads_live = timedelta(days=29)  # a day less than they say
     keeps_files = True
     marks_read = True
     unknown_is_safe_to_repeat = False  # there is no key by which a repeat would be known; the status webhook settles it
@@ -142,6 +159,16 @@ class WhatsAppCloud(Messenger):
                 "What the number may send: 80; 20 where it is on a phone as well; 1000 once the provider raised it."
             ),
             default="80",
+        ),
+        Setting(
+            name="files_go",
+            label=_("Files to clients go"),
+            help=_(
+                "By upload: we give WhatsApp the file itself. By link: WhatsApp fetches it from this portal, whose "
+                "address must then be open to the internet."
+            ),
+            default=BY_UPLOAD,
+            choices=((BY_UPLOAD, _("by upload")), (BY_LINK, _("by link"))),
         ),
         Setting(
             name="media_hosts",
@@ -225,6 +252,23 @@ class WhatsAppCloud(Messenger):
 
     # --- files ---
 
+    def upload(self, file: GivenFile, account: Account) -> HttpRequest | None:
+        if _option(account, "files_go", BY_UPLOAD) != BY_UPLOAD or file.mime not in UPLOADABLE:
+            return None
+        content_type, body = upload_form(file.name, file.mime, file.content)
+        return HttpRequest(
+            method="POST",
+            url=f"{_base(account)}/{_of_number(account, 'media')}",
+            headers={**_headers(account), "content-type": content_type},
+            body=body,
+        )
+
+    def read_upload(self, answer: HttpAnswer) -> str:
+        external_id = as_text(json_object(answer.body).get("id"))[:190]
+        if not external_id:
+            raise BadBody(_("The provider does not say what it calls the file."))
+        return external_id
+
     def file_place(self, file_id: str, account: Account) -> HttpRequest:
         return _get(account, _path(account, quote(file_id, safe="")), {"phone_number_id": _number_id(account)})
 
@@ -266,6 +310,44 @@ class WhatsAppCloud(Messenger):
         ]
 
     # --- templates ---
+
+    def submit_template(self, row: Json, account: Account, *, sample: str = "") -> HttpRequest:
+        if row.get("id"):
+            return _post(account, _path(account, quote(str(row["id"]), safe="")), edit(row, sample=sample))
+        return _post(account, _of_account(account, "message_templates"), submission(row, sample=sample))
+
+    def read_submitted(self, answer: HttpAnswer) -> TemplateStanding:
+        """A new one's id, status and category, which may be another than was asked for; of an edit nothing."""
+        body = json_object(answer.body)
+        return TemplateStanding(
+            external_id=as_text(body.get("id"))[:190],
+            status=as_text(body.get("status")).upper()[:40],
+            category=as_text(body.get("category")).upper()[:40],
+        )
+
+    def delete_template(self, row: Json, account: Account) -> HttpRequest:
+        """By id *and* name: by its name alone all languages would go."""
+        asked = {"hsm_id": str(row["id"]), "name": str(row["name"])}
+        request = _get(account, _of_account(account, "message_templates"), asked)
+        return replace(request, method="DELETE")
+
+    def upload_sample(self, file: GivenFile, account: Account) -> Generator[HttpRequest, HttpAnswer, str]:
+        """A session for so many bytes, then the bytes: the Resumable Upload API of the app the token belongs to."""
+        told = {"file_name": file.name, "file_length": str(len(file.content)), "file_type": file.mime}
+        place = _path(account, "app/uploads") + "?" + urlencode(told)
+        session = as_text(json_object((yield _post(account, place, {})).body).get("id"))
+        if not session:
+            raise BadBody(_("The provider does not say where to put the sample file."))
+        request = HttpRequest(
+            method="POST",
+            url=f"{_base(account)}/{_path(account, quote(session, safe=':?=&'))}",
+            headers={**_headers(account), **_for_bytes(account), "file_offset": "0"},
+            body=file.content,
+        )
+        handle = as_text(json_object((yield request).body).get("h"))
+        if not handle:
+            raise BadBody(_("The provider does not say what it calls the sample file."))
+        return handle
 
     def fetch_templates(self, account: Account, *, after: str = "") -> HttpRequest | TemplatePage:
         asked = {"fields": TEMPLATE_FIELDS, "limit": "200", **({"after": after} if after else {})}
@@ -322,6 +404,13 @@ def _post(account: Account, path: str, body: Mapping[str, Any]) -> HttpRequest:
     )
 
 
+def _for_bytes(account: Account) -> dict[str, str]:
+    """Where bytes are put, Meta wants the token under another word."""
+    is_meta = _option(account, "auth_header", BEARER).lower() == BEARER
+    token = {BEARER: f"OAuth {account.credential('access_token')}"} if is_meta else {}
+    return {**token, "content-type": "application/octet-stream"}
+
+
 def _get(account: Account, path: str, asked: Mapping[str, str]) -> HttpRequest:
     query = urlencode({name: value for name, value in asked.items() if value})
     url = f"{_base(account)}/{path}" + (f"?{query}" if query else "")
@@ -342,7 +431,8 @@ def _message_id(body: Mapping[str, Any]) -> str:
 def _judged_error(error: Mapping[str, Any], answer: HttpAnswer) -> Outcome:
     data = error.get("error_data")
     code = as_text(error.get("code"))[:40]
-    details = as_text(data.get("details") if isinstance(data, dict) else "") or as_text(error.get("message"))
+    details = as_text(data.get("details") if isinstance(data, dict) else "")
+    details = details or as_text(error.get("error_user_msg")) or as_text(error.get("message"))
     meaning = graph_errors.meaning_of(code, details)
     if code not in graph_errors.CODES and (error.get("is_transient") is True or answer.status >= 500):
         meaning = graph_errors.CODES["2"]

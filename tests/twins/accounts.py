@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.twins.errors import GraphError
-from tests.twins.templates import Template
+from tests.twins.templates import MEDIA_HEADERS, Template
 
 if TYPE_CHECKING:
     from tests.twins.graph import Called
@@ -119,7 +119,16 @@ def subscription(meta: Meta, called: Called) -> Json:
     return {"success": True}
 
 
+def sample_is_known(meta: Meta, row: Json) -> None:
+    for component in row.get("components") or []:
+        if str(component.get("type")).upper() == "HEADER" and component.get("format") in MEDIA_HEADERS:
+            handles = (component.get("example") or {}).get("header_handle") or [""]
+            if handles[0] not in meta.media.samples:
+                raise GraphError(100, "The header's example is no handle of an uploaded file.", subcode=2388273)
+
+
 def create(meta: Meta, called: Called) -> Json:
+    sample_is_known(meta, called.json)
     template = meta.templates.add(called.json, status="PENDING", now=meta.now())
     match meta.switches.take("review"):
         case "approve":
@@ -139,6 +148,7 @@ def on_template(meta: Meta, called: Called, template: Template, edge: str) -> Js
             meta.review(template, "APPROVED", other_info={"title": "UNPAUSED", "description": "Unpaused."})
             return {"success": True}
         case "POST", "":
+            sample_is_known(meta, called.json)
             meta.templates.edit(template, called.json, now=meta.now())
             if (verdict := meta.switches.take("review")) != "wait":
                 meta.review(template, "APPROVED" if verdict == "approve" else "REJECTED")

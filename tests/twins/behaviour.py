@@ -36,6 +36,7 @@ class Behaviour:
     # media and templates
     media: str = "right"  # right, gone (404), wrong_bytes, short, html, 500, stranger (another host), redirect, slow
     review: str = "approve"  # approve, reject, wait
+    manage: str = "right"  # right, cut (a template was handed in or deleted, no answer), lost (it was not)
 
 
 CHOICES = {
@@ -43,6 +44,7 @@ CHOICES = {
     "answer": "right created 500 html half cut lost slow".split(),
     "tell": ["", "answer", "status", "both"],
     "media": "right gone wrong_bytes short html 500 stranger redirect slow".split(),
+    "manage": "right cut lost".split(),
     "review": "approve reject wait".split(),
 }
 

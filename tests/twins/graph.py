@@ -103,7 +103,7 @@ class GraphServer:
         given = called.headers.get(self.meta.auth_header.lower(), "")
         wanted = self.meta.access_token
         if self.meta.auth_header == "Authorization":
-            wanted = f"Bearer {wanted}"
+            wanted = f"{'OAuth' if called.path.startswith('upload:') else 'Bearer'} {wanted}"
         if given != wanted:
             raise GraphError(190, "Error validating access token: the token is missing, expired or revoked.")
 
@@ -112,13 +112,22 @@ class GraphServer:
         owner, _, edge = called.path.rpartition("/")
         if edge in ("messages", "media") and called.method == "POST" and owner in ("", meta.phone_number_id):
             return self._message(called) if edge == "messages" else self._upload(called)
+        if called.path == "app/uploads" and called.method == "POST":
+            return reply_with({"id": meta.media.open_session(called.query)})
+        if called.path.startswith("upload:") and called.method == "POST":
+            return reply_with({"h": meta.media.close_session(called)})
         medium = meta.media.media.get(called.path)
         if medium is not None and called.method == "GET":
             return reply_with(self._address(meta.media.find(medium.id, now=meta.now())))
         if medium is not None and called.method == "DELETE":
             del meta.media.media[medium.id]
             return reply_with({"success": True})
-        return reply_with(accounts.answer(meta, called))
+        how = "right" if called.method == "GET" else meta.switches.take("manage")
+        if how == "lost":
+            return Reply(cut_at=-1)
+        answer = reply_with(accounts.answer(meta, called))
+        answer.cut_at = -1 if how == "cut" else None
+        return answer
 
     def _message(self, called: Called) -> Reply:
         how = self.meta.switches.take("answer")

@@ -59,6 +59,8 @@ class MediaStore:
         self.media: dict[str, Medium] = {}
         self.addresses: dict[str, tuple[str, float]] = {}  # hash -> media id, until when
         self.next_id = 1_013_859_600_000_000
+        self.sessions: dict[str, int] = {}  # of the Resumable Upload API: how many bytes were announced
+        self.samples: dict[str, bytes] = {}  # handle -> what was put there, for the headers of templates
 
     def keep(self, data: bytes, *, mime: str, now: float, name: str = "", lives: float = UPLOADED_SECONDS) -> Medium:
         self.next_id += 1
@@ -78,6 +80,23 @@ class MediaStore:
         if len(form["file"]) > TAKEN[plain][1]:
             raise GraphError(131053, f"The file is larger than {TAKEN[plain][1]} bytes.")
         return self.keep(form["file"], mime=plain, now=now, name=name)
+
+    def open_session(self, query: dict[str, str]) -> str:
+        if query.get("file_type") not in (*TAKEN, "video/gif") or not query.get("file_length", "").isdigit():
+            raise GraphError(100, "file_length and file_type are required, of a type that may stand in a header.")
+        session = f"upload:MTphd{secrets.token_urlsafe(9)}"
+        self.sessions[session] = int(query["file_length"])
+        return f"{session}?sig=ARZ{secrets.token_urlsafe(6)}"
+
+    def close_session(self, called: Any) -> str:
+        length = self.sessions.pop(called.path, None)
+        if length is None or not called.query.get("sig") or called.headers.get("file_offset") != "0":
+            raise GraphError(100, "There is no such upload session.")
+        if len(called.body) != length:
+            raise GraphError(100, f"{length} bytes were announced, {len(called.body)} came.")
+        handle = f"4::aW1hZ2U=:ARb{secrets.token_urlsafe(9)}"
+        self.samples[handle] = called.body
+        return handle
 
     def find(self, media_id: str, *, now: float) -> Medium:
         medium = self.media.get(media_id)
