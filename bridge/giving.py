@@ -53,7 +53,7 @@ def _file(delivery: Delivery) -> Mapping[str, str] | None:
     """The file that lies with us, where the provider might be given it."""
     if delivery.kind != Delivery.Kind.MESSAGE or not delivery.api_channel.provider.takes_uploads:
         return None
-    first = next(iter(delivery.payload.get("files") or ()), {})
+    first: Mapping[str, str] = next(iter(delivery.payload.get("files") or ()), {})
     return first if first.get("stored") and first.get("sha256") else None
 
 

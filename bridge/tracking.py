@@ -136,7 +136,7 @@ def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
 def _file(attachment: Attachment) -> dict[str, str]:
     """By its link; and where it lies with us, for a provider that is given the file itself."""
     shown = {"url": file_link(attachment), "name": attachment.name, "mime": attachment.mime}
-    return shown | ({"stored": attachment.file.name, "sha256": attachment.sha256} if attachment.file else {})
+    return shown | ({"stored": str(attachment.file.name), "sha256": attachment.sha256} if attachment.file else {})
 
 
 def _common(item: Spoken, channel: ApiChannel, track: str) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def keep(conversation: Conversation, given: UploadedFile, *, author: Any) -> Upl
     upload = Upload(conversation=conversation, author=author, name=name, mime=mime, size=given.size or 0)
     upload.expires_at = windows.database_now() + timedelta(days=settings.FILE_LINK_DAYS)
     given.seek(0)
-    upload.sha256 = hashlib.file_digest(given, "sha256").hexdigest()  # type: ignore[arg-type]  # any binary file will do
+    upload.sha256 = hashlib.file_digest(given, "sha256").hexdigest()
     given.seek(0)
     upload.file.save(f"file.{name.rpartition('.')[2].lower()}", given, save=False)
     try:

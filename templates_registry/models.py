@@ -153,6 +153,12 @@ class Template(models.Model):
         self.__dict__.pop("pattern", None)
 
     @property
+    def former_there(self) -> str:
+        """How its former text stands at the provider, where ours is a newer one."""
+        word = self.provider_status if self.status == Status.DRAFT else ""
+        return str(Status(word).label) if word in Status.values else ""
+
+    @property
     def may_be_sent(self) -> bool:
         return self.status == Status.APPROVED
 

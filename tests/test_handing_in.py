@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -247,6 +248,7 @@ def test_a_verdict_that_is_here_before_the_answer_stands(
     real = outgoing.send
 
     def slow(request: Any, **more: Any) -> Any:
+        assert not connection.in_atomic_block  # the call is made outside of any transaction
         answer = real(request, **more)
         meta.quiet()
         inbox.drain()
@@ -300,10 +302,12 @@ def test_a_new_text_goes_to_the_same_template_without_its_category(
     reword(template)
     template.refresh_from_db()
     before = (template.status, template.provider_status)
+    page = admin.get(reverse("admin:templates_registry_template_change", args=[template.pk]))
     press(admin, "submit", template)
     news(meta, template)
 
     assert before == (Status.DRAFT, Status.APPROVED)
+    assert "its former text at the provider: approved" in page.content.decode()
     [called] = [called for called in meta.called if called.method == "POST"]
     assert called.path == template.external_id and set(called.json) == {"components"}
     assert theirs_of(meta, template).component("BODY")["text"] == NEW_BODY
