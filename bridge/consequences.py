@@ -36,17 +36,21 @@ def of_failure(
 
 def pause(channel: ApiChannel, reason: str, *, at: datetime | None = None) -> None:
     """Nobody can be reached this way until an admin mends it: everything is kept, and somebody is told."""
-    if at is not None and channel.resumed_at is not None and at <= channel.resumed_at:
+    if not _is_news(at, since=channel.resumed_at):
         return
     channel.failed(reason)
     channel.pause()
     alerts.raise_alert(alerts.Kind.SWITCHED_OFF, api_channel_id=channel.pk, why_code=reason)
 
 
+def _is_news(at: datetime | None, *, since: datetime | None) -> bool:
+    """Providers tell whole seconds: one of the same second counts."""
+    return at is None or since is None or at >= since.replace(microsecond=0)
+
+
 def _of_template(channel: ApiChannel, reason: str, template_id: int | None, *, at: datetime | None) -> None:
     row = Template.objects.filter(pk=template_id, api_channel=channel).first() if template_id else None
-    is_news = row is not None and (at is None or row.approved_at is None or at > row.approved_at)
-    if row is not None and is_news and reason in BECOMES and row.status == Status.APPROVED:
+    if row and reason in BECOMES and row.status == Status.APPROVED and _is_news(at, since=row.approved_at):
         by = By(source=Source.PROVIDER)
         lifecycle.change_status(row, BECOMES[reason], by=by, reason=str(reasons.sentence(reason)))
     syncing.soon(channel.pk)

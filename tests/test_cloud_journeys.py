@@ -181,7 +181,10 @@ def test_a_lock_told_by_a_status_alone_pauses_until_it_is_mended(meta: Meta, cha
     channel.resume()
     # What happened before that says nothing new, however late it comes.
     late = StatusChanged(
-        status="failed", key=Delivery.objects.get(message=second).key, at=first.created_at, reason="wa_account_setup"
+        status="failed",
+        key=Delivery.objects.get(message=second).key,
+        at=first.created_at - timedelta(minutes=1),
+        reason="wa_account_setup",
     )
     statuses.change_statuses(channel, [late])
     channel.refresh_from_db()

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("bridge", "0016_silence_alert"), ("channels_setup", "0008_resumed_at")]
+    dependencies = [("bridge", "0017_helpdesk_people_and_cards"), ("channels_setup", "0008_resumed_at")]
 
     operations = [
         migrations.AddField(
