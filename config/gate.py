@@ -88,4 +88,6 @@ def _streamed(response: HttpResponseBase) -> Iterator[bytes]:
         yield from response
     finally:
         response.close()
-        connections.close_all()
+        for connection in connections.all(initialized_only=True):
+            if not connection.allow_thread_sharing:  # no place's: this may run in any thread, wherever it is let go
+                connection.close()
