@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
             os.environ |= {"SCALE": "0.3", "SCALES": json.dumps(SHORT), "FAULTS_LEASE": "20"}
         environment = os.environ | {"FAULTS": "full", "FAULTS_REPORT": str(report)}
         load = os.getloadavg()[0]
-        command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "--reruns=0", *FILES]
+        command = [sys.executable, "-m", "pytest", "-p", "no:xdist", *FILES]
         command += ["--tb=short", "-rN", *arguments]
         code = run(command, environment, seconds=SHORT_SECONDS if is_short else None)
         lines = [json.loads(line) for line in report.read_text().splitlines()] if report.exists() else []
