@@ -25,8 +25,9 @@ install:
 		echo "$$key" > $(VENV)/.stamp; \
 	fi
 
+# Three processes on two cores: the tests on real processes mostly wait, and their files are the first to begin.
 test: install
-	@$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Everything broken on purpose, at full length (hours); SHORT=1: the longest shortened, about three quarters of an hour.
 faults: install

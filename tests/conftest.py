@@ -3,10 +3,13 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import django
 import pytest
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
+from django.utils import translation
+from hypothesis import settings as hypothesis_settings
 
 from tests import databases, servers_for_tests
 
@@ -14,10 +17,13 @@ from tests import databases, servers_for_tests
 servers_for_tests.set_environment()
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 if servers_for_tests.held is not None:
-    databases.start_migrating()
+    migrating = databases.start_migrating()
 django.setup()
 TransactionTestCase._fixture_teardown = databases.empty
 
+from channels_setup.models import ApiChannel  # noqa: E402
+from tests.factories import ApiChannelFactory, boris  # noqa: E402
+from tests.pages import signed_in  # noqa: E402
 from tests.receiver import Receiver  # noqa: E402
 from tests.twins.behaviour import Behaviour  # noqa: E402
 from tests.twins.meta import Meta  # noqa: E402
@@ -29,17 +35,26 @@ def pytest_unconfigure() -> None:
     servers_for_tests.leave()
 
 
-REAL_PROCESSES = {"page", "stack", "worker", "worker_process", "shop"}
+# `make faults` takes every property with many examples, `make test` with enough to notice a property that broke.
+hypothesis_settings.register_profile("short", max_examples=25, deadline=None)
+hypothesis_settings.register_profile("full", max_examples=500, deadline=None)
+hypothesis_settings.load_profile("full" if os.environ.get("FAULTS") == "full" else "short")
+
+REAL_PROCESSES = {"page", "context", "stack", "worker", "worker_process", "shop"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests on real processes or a browser wait for other programs: once, on a machine out of breath, is no proof.
 
     They have a second try, and the summary says which took it. All others have one, and `make faults`, which measures.
+    And their files begin first: the longest one at the end would leave the other processes idle.
     """
+    slow: Counter[Path] = Counter()
     for item in items if os.environ.get("FAULTS") != "full" else ():
         if REAL_PROCESSES & set(getattr(item, "fixturenames", ())) or item.path.name == "test_stack.py":
             item.add_marker(pytest.mark.flaky(reruns=1))
+            slow[item.path] += 1
+    items.sort(key=lambda item: -slow[item.path])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -77,6 +92,24 @@ def anna(meta: Meta) -> Phone:
     anna = meta.phone("447700900101", name="Анна")
     anna.wrote_at = meta.now()
     return anna
+
+
+@pytest.fixture
+def in_english() -> Iterator[None]:
+    with translation.override("en"):
+        yield
+
+
+@pytest.fixture
+def channel(db: None) -> ApiChannel:
+    """A live one whose chats land in a chat channel of its own."""
+    return ApiChannelFactory()
+
+
+@pytest.fixture
+def desk(channel: ApiChannel, client: Client) -> Client:
+    """Boris, who answers the channel's chats, before his desk."""
+    return signed_in(client, boris(channel.lands_in))
 
 
 @pytest.fixture(autouse=True)

@@ -48,17 +48,27 @@ def wait_until_migrated() -> None:
         subprocess.run(MIGRATE, check=True)
 
 
+def migrated_copy(name: str) -> str:
+    wait_until_migrated()
+    command(os.environ["DATABASE_URL"], f"CREATE DATABASE {name} TEMPLATE {MIGRATED}")
+    return name
+
+
+def command(address: str, *statements: str) -> None:
+    line = psycopg2.connect(address)
+    line.autocommit = True
+    with line.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+    line.close()
+
+
 def migrate() -> None:
     folder, address = Path(os.environ["DATA_DIR"]), os.environ["DATABASE_URL"]
     with locked(folder / "migrating"):
         if (folder / MIGRATED).exists():
             return
-        line = psycopg2.connect(address)
-        line.autocommit = True
-        with line.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE IF EXISTS {MIGRATED}")
-            cursor.execute(f"CREATE DATABASE {MIGRATED}")
-        line.close()
+        command(address, f"DROP DATABASE IF EXISTS {MIGRATED}", f"CREATE DATABASE {MIGRATED}")
         os.environ["DATABASE_URL"] = f"{address.rpartition('/')[0]}/{MIGRATED}"
         django.setup()
         call_command("migrate", verbosity=0)

@@ -231,6 +231,10 @@ def token_of(user: Any) -> dict[str, str]:
 
 
 def _person(name: str, role: Role, chat_channels: Iterable[ChatChannel] = ()) -> Any:
-    user = get_user_model().objects.filter(username=name).first() or UserFactory(username=name)
-    give_role(user, role=role, chat_channels=chat_channels)
+    user = get_user_model().objects.filter(username=name).first()
+    if user is None:
+        user = UserFactory(username=name)
+        give_role(user, role=role)
+    for chat_channel in chat_channels:
+        chat_channel.operators.add(user)
     return user

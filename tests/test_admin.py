@@ -11,7 +11,6 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -32,6 +31,7 @@ from tests.factories import (
     gleb,
     vera,
 )
+from tests.pages import questions
 
 pytestmark = pytest.mark.django_db
 HISTORY = (
@@ -400,11 +400,7 @@ def test_api_tokens_are_not_listed(browser_of_vera: Client) -> None:
 
 def queries_of(client: Client, address: str) -> list[str]:
     client.get(address)  # sessions, content types and permissions are warm afterwards
-    with CaptureQueriesContext(
-        connection,
-    ) as captured:
-        assert client.get(address).status_code == 200
-    return [query["sql"] for query in captured.captured_queries]
+    return questions(client, address)
 
 
 @pytest.mark.parametrize("model", HISTORY)

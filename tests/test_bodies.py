@@ -88,11 +88,12 @@ def test_no_body_does_worse_than_a_sentence(body: bytes, content_type: str) -> N
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
 )
 
 
-@given(st.dictionaries(st.text(), json_values))
+@given(st.dictionaries(st.text(), json_values, max_size=3))
 def test_what_decode_gives_can_be_stored_and_sent_on(values: dict[str, object]) -> None:
     try:
         decoded = decode(body=json.dumps(values).encode(), content_type="application/json").values

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -15,7 +14,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client, TestCase
-from django.utils import timezone, translation
+from django.utils import timezone
 
 from bridge import conversations, erasing, inbox, outbox, relay, results, uploads
 from bridge.models import (
@@ -33,16 +32,11 @@ from bridge.models import (
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ACCEPTED, Outcome
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb, vera
+from tests.pages import signed_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 PHONE, NAME, WORDS = "79215550104", "Анна Соколова", "Мой адрес: Лиговский, 7"
 SCRIPT = {"HX-Request": "true"}
-
-
-@pytest.fixture(autouse=True)
-def in_english() -> Iterator[None]:
-    with translation.override("en"):
-        yield
 
 
 @pytest.fixture
@@ -71,9 +65,7 @@ def chat(channel: ApiChannel, client: Client) -> Conversation:
 
 @pytest.fixture
 def desk(chat: Conversation, client: Client) -> Client:
-    client.force_login(boris(chat.chat_channel))
-    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
-    return client
+    return signed_in(client, boris(chat.chat_channel))
 
 
 # --- beside the chat -------------------------------------------------------------------------------------

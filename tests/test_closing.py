@@ -25,11 +25,6 @@ OFFICE = WorkingHours(start=time(9), end=time(18), weekends=False, zone=MOSCOW)
 MARK = timedelta(hours=1)
 
 
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory()
-
-
 def writes(channel: ApiChannel, name: str = "Анна", *, left: timedelta = timedelta(minutes=50)) -> Conversation:
     """Somebody wrote so long ago that this much is left of the window."""
     assert channel.lands_in

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db.models import F
 from django.test import Client
-from django.utils import translation
 
 from bridge import conversations, held
 from bridge.desk import known
@@ -23,21 +21,11 @@ from templates_registry.components import Place, Variable
 from templates_registry.lifecycle import By, Source
 from templates_registry.models import Status, Template, TemplateTags
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb, vera
+from tests.pages import signed_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 READY = "Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче."
 SCRIPT = {"HX-Request": "true"}
-
-
-@pytest.fixture(autouse=True)
-def in_english() -> Iterator[None]:
-    with translation.override("en"):
-        yield
-
-
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory()
 
 
 @pytest.fixture
@@ -63,9 +51,7 @@ def chat(channel: ApiChannel) -> Conversation:
 
 @pytest.fixture
 def desk(chat: Conversation, client: Client) -> Client:
-    client.force_login(boris(chat.chat_channel))
-    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
-    return client
+    return signed_in(client, boris(chat.chat_channel))
 
 
 def typed(desk: Client, chat: Conversation, text: str, **more: str) -> str:

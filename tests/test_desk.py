@@ -2,7 +2,6 @@
 
 import re
 import uuid
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +10,7 @@ from django.db import connection
 from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone, translation
+from django.utils import timezone
 
 from bridge import conversations, relay, replay, results, tickets
 from bridge.desk import listing, texts
@@ -19,21 +18,11 @@ from bridge.models import Attempt, Contact, Conversation, Delivery, Draft, Messa
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, ChatChannelFactory, UserFactory, boris, gleb, vera
+from tests.pages import questions, signed_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 
 SCRIPT = {"HX-Request": "true"}
-
-
-@pytest.fixture(autouse=True)
-def in_english() -> Iterator[None]:
-    with translation.override("en"):
-        yield
-
-
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory()
 
 
 @pytest.fixture
@@ -45,12 +34,6 @@ def chat(channel: ApiChannel) -> Conversation:
 def desk(chat: Conversation, client: Client) -> Client:
     """Boris, who answers the chats of Anna's channel, before his desk."""
     return signed_in(client, boris(chat.chat_channel))
-
-
-def signed_in(client: Client, user: Any) -> Client:
-    client.force_login(user)
-    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
-    return client
 
 
 def writes(channel: ApiChannel, name: str, text: str = "?", *, ago: timedelta = timedelta(0)) -> Conversation:
@@ -79,14 +62,6 @@ def answers(chat: Conversation, text: str = "Едет", **status: Any) -> Messag
 
 def names(response: Any) -> list[str]:
     return re.findall(r'<b class="cut">(.*?)</b>', response.content.decode())
-
-
-def queries(client: Client, address: str) -> int:
-    with CaptureQueriesContext(
-        connection,
-    ) as captured:
-        assert client.get(address).status_code == 200
-    return len(captured)
 
 
 # --- who may see what ------------------------------------------------------------------------------------
@@ -223,7 +198,7 @@ def test_a_thousand_chats_cost_the_queries_of_one(desk: Client, chat: Conversati
     addresses = ["/chats/", f"/chats/{chat.pk}/", "/requests/"]
     for address in addresses:
         desk.get(address)
-    few = [queries(desk, address) for address in addresses]
+    few = [len(questions(desk, address)) for address in addresses]
     for number in range(30):
         other = writes(channel, f"К{number}", ago=timedelta(hours=number))
         if number < 20:
@@ -231,7 +206,7 @@ def test_a_thousand_chats_cost_the_queries_of_one(desk: Client, chat: Conversati
     for number in range(30):
         answers(chat, f"Ответ {number}", status=Message.Status.FAILED if number % 2 else Message.Status.READ)
 
-    assert [queries(desk, address) for address in addresses] == few
+    assert [len(questions(desk, address)) for address in addresses] == few
     assert max(few) <= 28
 
 

@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone, translation
+from django.utils import timezone
 
 from bridge import conversations, relay, tickets
 from bridge.desk import listing, texts
@@ -19,27 +19,9 @@ from bridge.models import Contact, Conversation, ServiceWindow, Ticket
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, boris, gleb, vera
+from tests.pages import questions
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def in_english() -> Iterator[None]:
-    with translation.override("en"):
-        yield
-
-
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory()
-
-
-@pytest.fixture
-def desk(channel: ApiChannel, client: Client) -> Client:
-    """Boris before his desk."""
-    client.force_login(boris(channel.lands_in))
-    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
-    return client
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 
 
 def writes(
@@ -250,12 +232,9 @@ ADDRESSES = (
 )
 
 
-@pytest.mark.parametrize("address", ADDRESSES)
-def test_a_list_costs_as_many_questions_however_long_it_is(desk: Client, channel: ApiChannel, address: str) -> None:
-    def asked() -> int:
-        with CaptureQueriesContext(connection) as captured:
-            assert desk.get(address).status_code == 200
-        return len(captured)
+def test_a_list_costs_as_many_questions_however_long_it_is(desk: Client, channel: ApiChannel) -> None:
+    def asked() -> dict[str, int]:
+        return {address: len(questions(desk, address)) for address in ADDRESSES}
 
     made = [writes(channel, f"Клиент {n}", "Где сапоги?", phone=f"7921000{n:04}") for n in range(3)]
     tickets.assign(made[0].pk, user_id=boris().pk)
@@ -268,7 +247,7 @@ def test_a_list_costs_as_many_questions_however_long_it_is(desk: Client, channel
             tickets.assign(chat.pk, user_id=boris().pk)
 
     assert asked() == few
-    assert few <= 18
+    assert max(few.values()) <= 18
 
 
 def test_no_list_reads_a_whole_table(desk: Client, channel: ApiChannel) -> None:

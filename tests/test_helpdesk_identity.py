@@ -54,7 +54,7 @@ def relayed(
     return +out
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), words=honest)
 def test_doubled_delayed_and_reordered_events_go_out_as_often_as_they_were_said(
     conversation: Conversation, data: st.DataObject, words: list[tuple[int, str]]
@@ -72,7 +72,7 @@ def test_doubled_delayed_and_reordered_events_go_out_as_often_as_they_were_said(
     assert relayed(conversation, arrivals, comments=False) == Counter(text for _second, text in words)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), words=honest)
 def test_with_comments_any_doubling_is_told_from_honest_repeats(
     conversation: Conversation, data: st.DataObject, words: list[tuple[int, str]]

@@ -114,7 +114,7 @@ NOISE: list[tuple[str, str]] = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=4 * settings().max_examples)
 @given(templates_and_values(), st.sampled_from(NOISE), st.sampled_from(["", " ", "\n\u200b", "\ufeff"]))
 def test_what_is_rendered_and_roughened_comes_back_or_is_truly_ambiguous(
     made: tuple[list[Template], Template, dict[str, str], bool], noise: tuple[str, str], edge: str
@@ -149,7 +149,7 @@ def test_what_is_rendered_and_roughened_comes_back_or_is_truly_ambiguous(
         assert answer.parameters == values
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=4 * settings().max_examples)
 @given(templates_and_values(), st.lists(st.sampled_from([*"аб 1,-.«\n\t{}", "     ", "аб"]), max_size=14).map("".join))
 @example(([Template("t_0", "ru", "{{1}}а{{1}}")], Template("t_1", "ru", "а"), {}, True), "бабаа")
 def test_any_text_at_all_is_read_exactly_as_trying_everything_reads_it(
@@ -173,7 +173,7 @@ def test_any_text_at_all_is_read_exactly_as_trying_everything_reads_it(
         assert answer.outcome in (Outcome.NONE, Outcome.NEAR_MISS, Outcome.NOT_READY)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(st.text(max_size=60), st.data())
 def test_folding_keeps_every_place_of_the_original(raw: str, data: st.DataObject) -> None:
     text = normalise(raw)
@@ -187,7 +187,7 @@ def test_folding_keeps_every_place_of_the_original(raw: str, data: st.DataObject
         assert text.value(0, len(text.text)) in raw
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 @given(
     st.lists(st.sampled_from(["Ваш", "заказ", "{{1}}", "готов", ",", "№", "{{2}}", "!", "\n"]), max_size=9), st.text()
 )

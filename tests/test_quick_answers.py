@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from django.test import Client
-from django.utils import translation
 
 from bridge import quick_answers
 from bridge.models import Conversation, QuickAnswer, Ticket
 from tests.factories import ChatChannelFactory, ConversationFactory, TicketFactory, boris, gleb, vera
+from tests.pages import signed_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 SCRIPT = {"HX-Request": "true"}
-
-
-@pytest.fixture(autouse=True)
-def in_english() -> Iterator[None]:
-    with translation.override("en"):
-        yield
 
 
 @pytest.fixture
@@ -30,9 +22,7 @@ def chat() -> Conversation:
 
 @pytest.fixture
 def desk(chat: Conversation, client: Client) -> Client:
-    client.force_login(boris(chat.chat_channel))
-    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
-    return client
+    return signed_in(client, boris(chat.chat_channel))
 
 
 def listed(desk: Client, chat: Conversation, find: str = "") -> str:

@@ -9,16 +9,11 @@ from django.utils import timezone
 from bridge import reconciling
 from bridge.models import Alert, Delivery, Message, Mismatch, StrayStatus
 from channels_setup.models import ApiChannel
-from tests.factories import ApiChannelFactory, ConversationFactory, DeliveryFactory, MessageFactory
+from tests.factories import ConversationFactory, DeliveryFactory, MessageFactory
 
 pytestmark = pytest.mark.django_db
 
 LONG = timedelta(hours=7)  # longer than RECONCILE_HOURS
-
-
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory()
 
 
 def ours(channel: ApiChannel, *, ago: timedelta = LONG, **more: Any) -> Message:

@@ -24,6 +24,7 @@ from django.db import connection
 from config import supervisor
 from config.celery import QUEUES, TIMETABLE, VISIBILITY_TIMEOUT, app
 from config.processes import catches
+from tests.databases import migrated_copy
 from tests.servers_for_tests import own_valkey_database
 
 PROJECT = settings.BASE_DIR
@@ -92,8 +93,11 @@ class Stack:
         return pid
 
     def is_live(self) -> bool:
+        return self.answers("/health/live")
+
+    def answers(self, path: str) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/live", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -158,7 +162,8 @@ def test_a_command_beside_it_finds_its_servers_and_its_address(stack: Stack) -> 
 
 
 def test_ready_turns_green_when_beat_and_the_workers_have_shown_themselves(stack: Stack) -> None:
-    eventually(lambda: stack.manage("health").returncode == 0, seconds=60)
+    eventually(lambda: stack.answers("/health/ready"), seconds=60)
+    assert stack.manage("health").returncode == 0
 
 
 @pytest.mark.parametrize("name", ["web", "worker", "beat", "postgres", "valkey"])
@@ -230,9 +235,9 @@ def test_kill_9_of_up_leaves_nothing_behind_and_the_next_start_works(stack: Stac
 
 
 def test_given_servers_are_used_and_none_is_started(tmp_path: Path) -> None:
-    # The run's own servers, seen as somebody's: the database beside the tests' one, and a far Valkey database.
+    # The run's own servers, seen as somebody's: a database beside the tests' one, and a far Valkey database.
     given = connection.settings_dict
-    url = f"postgres://{given['USER']}:{given['PASSWORD']}@{given['HOST']}:{given['PORT']}/okno"
+    url = f"postgres://{given['USER']}:{given['PASSWORD']}@{given['HOST']}:{given['PORT']}/{migrated_copy('given')}"
     broker = own_valkey_database(settings.REDIS_URL).rpartition("/")[0] + "/60"
     stack = Stack(tmp_path / "var", DATABASE_URL=url, REDIS_URL=broker, WORKERS="2")
 

@@ -62,11 +62,6 @@ def lists(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listing]:
     yield Listing(monkeypatch, "sandbox")
 
 
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory()
-
-
 # --- the sandbox's own list ------------------------------------------------------------------------------
 
 

@@ -26,11 +26,6 @@ HAND = By(source=Source.HAND)
 
 
 @pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory()
-
-
-@pytest.fixture
 def template(channel: ApiChannel) -> Template:
     template: Template = TemplateFactory(
         api_channel=channel,

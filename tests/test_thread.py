@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
-from django.utils import timezone, translation
+from django.utils import timezone
 
 from bridge import conversations, reasons, relay, tickets
 from bridge.desk import thread, why
@@ -18,18 +17,7 @@ from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, TemplateFactory, boris
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def in_english() -> Iterator[None]:
-    with translation.override("en"):
-        yield
-
-
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 
 
 def anna_writes(channel: ApiChannel, text: str = "Где заказ?", *, written_ago: timedelta | None = None) -> Message:
@@ -41,13 +29,6 @@ def anna_writes(channel: ApiChannel, text: str = "Где заказ?", *, writte
 
 def close_live_request() -> None:
     tickets.set_ticket_status(Ticket.objects.latest("pk").pk, status=Ticket.Status.CLOSED)
-
-
-@pytest.fixture
-def desk(channel: ApiChannel, client: Client) -> Client:
-    client.force_login(boris(*channel.watched.all()))
-    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
-    return client
 
 
 def lines(chat: Conversation, **asked: Any) -> list[tuple[str, bool]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,35 +11,25 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models import F
 from django.test import Client, TestCase
-from django.utils import timezone, translation
+from django.utils import timezone
 
 from bridge import conversations, outbox, uploads
 from bridge.models import Conversation, Delivery, Message, ServiceWindow, Upload
 from channels_setup.models import ApiChannel
 from channels_setup.providers import sandbox
 from channels_setup.providers.base import ContactInfo, MessageReceived
-from tests.factories import ApiChannelFactory, boris, gleb, vera
+from tests.factories import boris, gleb, vera
+from tests.pages import signed_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 SCRIPT = {"HX-Request": "true"}
 PDF = b"%PDF-1.7 bill"
-
-
-@pytest.fixture(autouse=True)
-def in_english() -> Iterator[None]:
-    with translation.override("en"):
-        yield
 
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, settings: Any) -> Path:
     settings.MEDIA_ROOT = tmp_path
     return tmp_path
-
-
-@pytest.fixture
-def channel() -> ApiChannel:
-    return ApiChannelFactory()
 
 
 @pytest.fixture
@@ -52,9 +41,7 @@ def chat(channel: ApiChannel) -> Conversation:
 
 @pytest.fixture
 def desk(chat: Conversation, client: Client) -> Client:
-    client.force_login(boris(chat.chat_channel))
-    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
-    return client
+    return signed_in(client, boris(chat.chat_channel))
 
 
 @pytest.fixture

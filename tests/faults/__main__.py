@@ -43,6 +43,9 @@ def main(arguments: list[str]) -> int:
         command = [sys.executable, "-m", "pytest", "-p", "no:xdist", *FILES]
         command += ["--tb=short", "-rN", *arguments]
         code = run(command, environment, seconds=SHORT_SECONDS if is_short else None)
+        if not arguments and not is_short:  # every "whatever the text", with twenty times the examples of `make test`
+            properties = [sys.executable, "-m", "pytest", "-n", "2", "tests", "-m", "hypothesis", "--tb=short"]
+            code = run(properties, environment, seconds=None) or code
         lines = [json.loads(line) for line in report.read_text().splitlines()] if report.exists() else []
     lines.sort(key=lambda line: (line["number"][0], int(line["number"][1:])))
     table = "\n".join(rows(lines))
