@@ -63,6 +63,10 @@ class WindowView:
         }[self.state]
 
     @property
+    def iso(self) -> str:
+        return self.expires_at.isoformat() if self.expires_at else ""
+
+    @property
     def clock(self) -> str:
         """To the second; the script beside goes on counting."""
         if self.state != "open":

@@ -121,9 +121,9 @@ def _found(wanted: Wanted, *, channels: list[ChatChannel], user: Any, now: datet
         found = found.filter(assignee=None)
     elif wanted.assignee:
         found = found.filter(assignee=user.pk if wanted.assignee == ME else int(wanted.assignee))
-    found = found.select_related(
-        *("assignee", "conversation__contact", "conversation__chat_channel", "conversation__api_channel"),
-        *("conversation__helpdesk_chat", "conversation__chat_channel__helpdesk_line"),
+    # Of those that are few for all rows each is made once; joined, each row would have its own.
+    found = found.select_related("conversation__contact", "conversation__helpdesk_chat").prefetch_related(
+        "assignee", "conversation__api_channel", "conversation__chat_channel__helpdesk_line"
     )
     if wanted.sort == WINDOW:
         return _by_window(found, wanted, now=now)

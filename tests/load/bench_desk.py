@@ -21,7 +21,7 @@ import time
 from typing import Any
 
 TURNS = 15
-FIGURE = "≤ 50 ms"
+FIGURE = "≤ 50 ms"  # of the list and of one chat
 
 
 def measure(folder: str, *, profile: str = "") -> dict[str, list[float]]:
@@ -33,6 +33,9 @@ def measure(folder: str, *, profile: str = "") -> dict[str, list[float]]:
     import django
 
     django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
     from django.contrib.auth import get_user_model
     from django.test import Client
     from django.urls import reverse
@@ -120,7 +123,8 @@ def main() -> None:
     print(f"| page | {' | '.join(asked)} | speed left |\n|---|{'---|' * (len(asked) + 1)}")
     for page, first in results[0].items():
         cells = " | ".join(f"{row[page][0]:.0f} / {row[page][1]:.0f}, {row[page][2]:.0f}" for row in results)
-        print(f"| {page} ({FIGURE}) | {cells} | {first[0] / results[-1][page][0]:.2f} |")
+        figure = f" ({FIGURE})" if page.startswith(("the list", "one chat")) else ""
+        print(f"| {page}{figure} | {cells} | {first[0] / results[-1][page][0]:.2f} |")
 
 
 if __name__ == "__main__":
