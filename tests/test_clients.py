@@ -242,7 +242,8 @@ def test_a_program_that_repeats_an_erased_message_brings_nobody_back(
     }
     erased(full)
 
-    again = client.post("/uapi/chat/addMessage", json.dumps(call), content_type="application/json").json()
+    english = {"accept-language": "en"}
+    again = client.post("/uapi/chat/addMessage", json.dumps(call), "application/json", headers=english).json()
 
     assert (again["code"], "erased" in again["error"]) == (410, True)
     for trace in (PHONE, NAME, "Лиговский"):
