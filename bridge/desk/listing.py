@@ -223,13 +223,12 @@ def _group(
 def _rows(
     found: list[tuple[str, finding.Found]], wanted: Wanted, *, said: dict[int, int], now: datetime
 ) -> dict[int, Row]:
-    """What is shown of these chats, by id: a few queries."""
+    """What is shown of these chats, by id: two queries."""
     ids = [pk for _name, rows in found for pk, _value in rows]
     latest = ServiceWindow.objects.filter(conversation=OuterRef("pk")).order_by("-expires_at")
     conversations = (
         Conversation.objects.filter(pk__in=ids)
-        .select_related("contact")
-        .prefetch_related("assignee", "api_channel")  # few of them for all rows: each is made once
+        .select_related("contact", "assignee", "api_channel")
         .annotate(
             expires_at=Subquery(latest.values("expires_at")[:1]), warned_at=Subquery(latest.values("warned_at")[:1])
         )
