@@ -53,10 +53,10 @@ class Failpoints(AppConfig):
                 die()
             return claimed
 
-        def attempt_and_die(claimed: Any, account: Any) -> Any:
+        def attempt_and_die(claimed: Any, *args: Any, **kwargs: Any) -> Any:
             if POISON in str(claimed.delivery.payload):
                 die()
-            tried = attempt(claimed, account)
+            tried = attempt(claimed, *args, **kwargs)
             if claimed.delivery.attempts == 1 and tried.http_status == 200 and taken("after_200"):
                 die()
             return tried
