@@ -50,3 +50,8 @@ def new_path_token() -> str:
 def fingerprint(secret: str) -> bytes:
     """What a secret is looked up by. The secrets are 160 random bits, so an unsalted hash gives nothing away."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def tail(secret: str) -> str:
+    """So much of a key as may be shown to tell it from others."""
+    return secret[-4:] if len(secret) > 12 else ""

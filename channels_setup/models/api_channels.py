@@ -1,148 +1,32 @@
-"""Chat channels, API channels, their secrets, and the hand-over to the provider."""
+"""One messenger account at one provider: its settings, its state, its keys."""
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
-from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from . import secrecy
-from .hours import WorkingHours
-from .outgoing import Forbidden, check_url
-from .providers import default_helpdesk, helpdesks, messengers
-from .providers.base import SECRET, Account, Messenger
-from .providers.base_helpdesk import DeskAccount, Helpdesk
+from channels_setup import secrecy
+from channels_setup.outgoing import Forbidden, check_url
+from channels_setup.providers import messengers
+from channels_setup.providers.base import SECRET, Account, Messenger
 
-HANDOVER_LIFE = timedelta(hours=24)
+from .chat_channels import ChatChannel
+from .keys import Credential, Secret
+
 CREDENTIAL_OVERLAP = timedelta(hours=24)
-
-
-def helpdesk_choices() -> list[tuple[str, Any]]:
-    return [(kind, provider.label) for kind, provider in helpdesks().items()]
 
 
 def messenger_choices() -> list[tuple[str, Any]]:
     return [(kind, provider.label) for kind, provider in messengers().items()]
-
-
-def default_company_id() -> int:
-    return int(settings.COMPANY_ID)
-
-
-class ChatChannelQuerySet(models.QuerySet["ChatChannel"]):
-    def by_path_token(self, token: str) -> ChatChannel | None:
-        """The chat channel with this token in its webhook's path. A stranger's token may hold NUL."""
-        return self.filter(path_token=token).first() if token.isascii() and token.isprintable() else None
-
-    def seen_by(self, user: Any) -> ChatChannelQuerySet:
-        """Those whose chats this user may see: admins all, operators the ones they were given."""
-        if user.is_superuser or user.has_perm("channels_setup.change_apichannel"):
-            return self
-        return self.filter(operators=user)
-
-
-class ChatChannel(models.Model):
-    """Where chats land. Its number is the «id чата» that is handed to the provider."""
-
-    name = models.CharField(_("name"), max_length=200)
-    kind = models.CharField(_("helpdesk"), max_length=40, choices=helpdesk_choices, default=default_helpdesk)
-    company_id = models.BigIntegerField(_("company id"), default=default_company_id)
-    operators = models.ManyToManyField(
-        settings.AUTH_USER_MODEL,
-        verbose_name=_("operators"),
-        blank=True,
-        related_name="chat_channels",
-        help_text=_("Who sees and answers the chats of this channel. Admins see all."),
-    )
-    # Both or neither: without them somebody is always there.
-    work_from = models.TimeField(_("working hours from"), null=True, blank=True)
-    work_until = models.TimeField(
-        _("until"),
-        null=True,
-        blank=True,
-        help_text=_("Of windows that would close out of hours, operators are warned before the working day ends."),
-    )
-    work_weekends = models.BooleanField(_("on weekends too"), default=True)
-    options = models.JSONField(_("options"), default=dict, blank=True, editable=False)  # by ``provider.settings``
-    secret = models.BinaryField(null=True, editable=False)  # the helpdesk's key, encrypted
-    path_token = models.CharField(max_length=64, unique=True, editable=False, default=secrecy.new_path_token)
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
-
-    objects = ChatChannelQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("chat channel")
-        verbose_name_plural = _("chat channels")
-        ordering = ["id"]
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.pk})"
-
-    @property
-    def provider(self) -> Helpdesk:
-        return helpdesks()[self.kind]
-
-    @property
-    def hours(self) -> WorkingHours | None:
-        """None: somebody is always there."""
-        if self.work_from is None or self.work_until is None:
-            return None
-        return WorkingHours(
-            start=self.work_from,
-            end=self.work_until,
-            weekends=self.work_weekends,
-            zone=timezone.get_default_timezone(),
-        )
-
-    def clean(self) -> None:
-        if (self.work_from is None) != (self.work_until is None):
-            raise ValidationError({"work_until": _("Give both ends of the working hours, or neither.")})
-        if self.work_from and self.work_until and self.work_until <= self.work_from:
-            raise ValidationError({"work_until": _("The working day must end after it begins.")})
-
-    @property
-    def webhook_path(self) -> str:
-        return f"/webhooks/{self.kind}/{self.path_token}/"
-
-    @property
-    def webhook_url(self) -> str:
-        return settings.PUBLIC_URL.rstrip("/") + self.webhook_path
-
-    def desk_account(self) -> DeskAccount:
-        """What an outside helpdesk's provider sees of this channel, its key in clear."""
-        return DeskAccount(
-            id=self.pk,
-            name=self.name,
-            company_id=self.company_id,
-            options=self.options,
-            secret=secrecy.decrypt(self.secret) if self.secret else "",
-        )
-
-    def set_secret(self, value: str) -> None:
-        """Keep the helpdesk's key, encrypted; empty forgets it. Not saved."""
-        self.secret = secrecy.encrypt(value) if value else None
-
-    def kept_secrets(self) -> dict[str, str]:
-        """Name -> the last digits: an outside helpdesk has one key."""
-        if not self.secret:
-            return {}
-        tail = _tail(secrecy.decrypt(self.secret))
-        return {setting.name: tail for setting in self.provider.settings if setting.kind == SECRET}
-
-    def keep_secret(self, name: str, value: str) -> bool:
-        """Keep another key; whether it is another."""
-        is_new = value != self.desk_account().secret
-        self.set_secret(value)
-        ChatChannel.objects.filter(pk=self.pk).update(secret=self.secret)
-        return is_new
 
 
 class ChannelState(models.TextChoices):
@@ -373,7 +257,7 @@ class ApiChannel(models.Model):
             ApiChannel.objects.filter(pk=self.pk, state=ChannelState.PAUSED, paused_from__in=waiting).update(
                 paused_from=ChannelState.LIVE
             )
-            Handover.objects.filter(api_channel=self, first_event_at=None).update(first_event_at=now)
+            self.handovers.filter(first_event_at=None).update(first_event_at=now)
 
     def pause(self) -> None:
         """Hold everything that goes out; what comes in is still stored, and windows run on."""
@@ -413,7 +297,9 @@ class ApiChannel(models.Model):
         if current is not None and current.reveal() == value:
             return current
         self.credentials.filter(name=name, expires_at=None).update(expires_at=timezone.now() + overlap)
-        return Credential.objects.create(api_channel=self, name=name, token=secrecy.encrypt(value), tail=_tail(value))
+        return Credential.objects.create(
+            api_channel=self, name=name, token=secrecy.encrypt(value), tail=secrecy.tail(value)
+        )
 
     def kept_secrets(self) -> dict[str, str]:
         """Name -> the last digits of the newest."""
@@ -428,142 +314,5 @@ class ApiChannel(models.Model):
         return self.secrets.filter(expires_at=None).order_by("-id").first()
 
 
-def _tail(secret: str) -> str:
-    """So much of a key as may be shown to tell it from others."""
-    return secret[-4:] if len(secret) > 12 else ""
-
-
 def _new_app_id() -> int:
-    import secrets
-
     return 10_000 + secrets.randbelow(9_000_000)
-
-
-class Secret(models.Model):
-    """A secret key of an API channel. Encrypted; found by its hash; two are valid during a rotation."""
-
-    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="secrets")
-    token = models.BinaryField(editable=False)
-    digest = models.BinaryField(editable=False, unique=True)
-    tail = models.CharField(max_length=4, editable=False)  # the last four digits, to tell keys apart
-    created_at = models.DateTimeField(auto_now_add=True)
-    expires_at = models.DateTimeField(null=True)
-    shown_at = models.DateTimeField(null=True)  # shown in full right after it was made; afterwards only by "show"
-
-    class Meta:
-        verbose_name = _("secret key")
-        verbose_name_plural = _("secret keys")
-        constraints = [
-            models.UniqueConstraint(fields=["api_channel"], condition=Q(expires_at=None), name="one_current_secret")
-        ]
-
-    def __str__(self) -> str:
-        return f"…{self.tail}"
-
-    @classmethod
-    def make(cls, api_channel: ApiChannel) -> Secret:
-        value = secrecy.new_secret_key()
-        return cls.objects.create(
-            api_channel=api_channel,
-            token=secrecy.encrypt(value),
-            digest=secrecy.fingerprint(value),
-            tail=value[-4:],
-        )
-
-    def reveal(self) -> str:
-        return secrecy.decrypt(self.token)
-
-    def is_valid(self, now: datetime) -> bool:
-        return self.expires_at is None or self.expires_at > now
-
-
-class Credential(models.Model):
-    """A key that the provider gave us, or that we gave it, by its name among ``provider.settings``. Encrypted."""
-
-    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="credentials")
-    name = models.CharField(max_length=60)
-    token = models.BinaryField(editable=False)
-    tail = models.CharField(max_length=4, blank=True, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
-    expires_at = models.DateTimeField(null=True)
-
-    class Meta:
-        verbose_name = _("provider's key")
-        verbose_name_plural = _("providers' keys")
-        constraints = [
-            models.UniqueConstraint(
-                fields=["api_channel", "name"], condition=Q(expires_at=None), name="one_current_credential"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.name} …{self.tail}"
-
-    def reveal(self) -> str:
-        return secrecy.decrypt(self.token)
-
-    def is_valid(self, now: datetime) -> bool:
-        return self.expires_at is None or self.expires_at > now
-
-
-class Handover(models.Model):
-    """One hand-over page for the provider's staff: prepared → opened → confirmed → first event seen."""
-
-    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="handovers")
-    digest = models.BinaryField(unique=True, editable=False)  # of the token in the link
-    language = models.CharField(max_length=10, default="ru")
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
-    created_at = models.DateTimeField(_("prepared"), auto_now_add=True)
-    expires_at = models.DateTimeField(_("expires"))
-    opened_at = models.DateTimeField(_("opened"), null=True)
-    confirmed_at = models.DateTimeField(_("confirmed"), null=True)
-    first_event_at = models.DateTimeField(_("first event seen"), null=True)
-
-    class Meta:
-        verbose_name = _("hand-over")
-        verbose_name_plural = _("hand-overs")
-        ordering = ["-id"]
-
-    def __str__(self) -> str:
-        return f"{self.api_channel}: {self.stage}"
-
-    @classmethod
-    def prepare(cls, api_channel: ApiChannel, *, user: Any = None, language: str = "ru") -> tuple[Handover, str]:
-        """The hand-over and the token for its link; the token is kept nowhere. Earlier links that nobody opened end."""
-        now = timezone.now()
-        api_channel.handovers.filter(opened_at=None, expires_at__gt=now).update(expires_at=now)
-        token = secrecy.new_path_token()
-        handover = cls.objects.create(
-            api_channel=api_channel,
-            digest=secrecy.fingerprint(token),
-            created_by=user,
-            language=language,
-            expires_at=now + HANDOVER_LIFE,
-        )
-        ApiChannel.objects.filter(pk=api_channel.pk, state__in=[ChannelState.DRAFT, ChannelState.VERIFYING]).update(
-            state=ChannelState.WAITING
-        )
-        return handover, token
-
-    def open(self) -> bool:
-        """Use the link up. False where it was used or has expired: exactly one visitor wins."""
-        now = timezone.now()
-        return bool(Handover.objects.filter(pk=self.pk, opened_at=None, expires_at__gt=now).update(opened_at=now))
-
-    def confirm(self) -> bool:
-        """The provider's staff say that their side is set up. False where they said so before, or never looked."""
-        rows = Handover.objects.filter(pk=self.pk, confirmed_at=None, opened_at__isnull=False)
-        return bool(rows.update(confirmed_at=timezone.now()))
-
-    @classmethod
-    def by_token(cls, token: str) -> Handover | None:
-        """The hand-over that a link leads to. Constant time by construction: a hash look-up."""
-        return cls.objects.select_related("api_channel").filter(digest=secrecy.fingerprint(token)).first()
-
-    @property
-    def stage(self) -> str:
-        if self.first_event_at:
-            return "first_event"
-        if self.confirmed_at:
-            return "confirmed"
-        return "opened" if self.opened_at else "prepared"

@@ -1,0 +1,30 @@
+"""Chat channels, API channels, their keys, and the hand-over to the provider. Everybody imports from here."""
+
+from .api_channels import (
+    CREDENTIAL_OVERLAP,
+    ApiChannel,
+    ApiChannelQuerySet,
+    ChannelState,
+    UnknownPolicy,
+    messenger_choices,
+)
+from .chat_channels import ChatChannel, ChatChannelQuerySet, default_company_id, helpdesk_choices
+from .handovers import HANDOVER_LIFE, Handover
+from .keys import Credential, Secret
+
+__all__ = [
+    "CREDENTIAL_OVERLAP",
+    "HANDOVER_LIFE",
+    "ApiChannel",
+    "ApiChannelQuerySet",
+    "ChannelState",
+    "ChatChannel",
+    "ChatChannelQuerySet",
+    "Credential",
+    "Handover",
+    "Secret",
+    "UnknownPolicy",
+    "default_company_id",
+    "helpdesk_choices",
+    "messenger_choices",
+]

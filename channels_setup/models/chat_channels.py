@@ -1,0 +1,133 @@
+"""Where chats land: a channel of the built-in desk, or of an outside helpdesk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup import secrecy
+from channels_setup.hours import WorkingHours
+from channels_setup.providers import default_helpdesk, helpdesks
+from channels_setup.providers.base import SECRET
+from channels_setup.providers.base_helpdesk import DeskAccount, Helpdesk
+
+
+def helpdesk_choices() -> list[tuple[str, Any]]:
+    return [(kind, provider.label) for kind, provider in helpdesks().items()]
+
+
+def default_company_id() -> int:
+    return int(settings.COMPANY_ID)
+
+
+class ChatChannelQuerySet(models.QuerySet["ChatChannel"]):
+    def by_path_token(self, token: str) -> ChatChannel | None:
+        """The chat channel with this token in its webhook's path. A stranger's token may hold NUL."""
+        return self.filter(path_token=token).first() if token.isascii() and token.isprintable() else None
+
+    def seen_by(self, user: Any) -> ChatChannelQuerySet:
+        """Those whose chats this user may see: admins all, operators the ones they were given."""
+        if user.is_superuser or user.has_perm("channels_setup.change_apichannel"):
+            return self
+        return self.filter(operators=user)
+
+
+class ChatChannel(models.Model):
+    """Where chats land. Its number is the «id чата» that is handed to the provider."""
+
+    name = models.CharField(_("name"), max_length=200)
+    kind = models.CharField(_("helpdesk"), max_length=40, choices=helpdesk_choices, default=default_helpdesk)
+    company_id = models.BigIntegerField(_("company id"), default=default_company_id)
+    operators = models.ManyToManyField(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("operators"),
+        blank=True,
+        related_name="chat_channels",
+        help_text=_("Who sees and answers the chats of this channel. Admins see all."),
+    )
+    # Both or neither: without them somebody is always there.
+    work_from = models.TimeField(_("working hours from"), null=True, blank=True)
+    work_until = models.TimeField(
+        _("until"),
+        null=True,
+        blank=True,
+        help_text=_("Of windows that would close out of hours, operators are warned before the working day ends."),
+    )
+    work_weekends = models.BooleanField(_("on weekends too"), default=True)
+    options = models.JSONField(_("options"), default=dict, blank=True, editable=False)  # by ``provider.settings``
+    secret = models.BinaryField(null=True, editable=False)  # the helpdesk's key, encrypted
+    path_token = models.CharField(max_length=64, unique=True, editable=False, default=secrecy.new_path_token)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    objects = ChatChannelQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("chat channel")
+        verbose_name_plural = _("chat channels")
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.pk})"
+
+    @property
+    def provider(self) -> Helpdesk:
+        return helpdesks()[self.kind]
+
+    @property
+    def hours(self) -> WorkingHours | None:
+        """None: somebody is always there."""
+        if self.work_from is None or self.work_until is None:
+            return None
+        return WorkingHours(
+            start=self.work_from,
+            end=self.work_until,
+            weekends=self.work_weekends,
+            zone=timezone.get_default_timezone(),
+        )
+
+    def clean(self) -> None:
+        if (self.work_from is None) != (self.work_until is None):
+            raise ValidationError({"work_until": _("Give both ends of the working hours, or neither.")})
+        if self.work_from and self.work_until and self.work_until <= self.work_from:
+            raise ValidationError({"work_until": _("The working day must end after it begins.")})
+
+    @property
+    def webhook_path(self) -> str:
+        return f"/webhooks/{self.kind}/{self.path_token}/"
+
+    @property
+    def webhook_url(self) -> str:
+        return settings.PUBLIC_URL.rstrip("/") + self.webhook_path
+
+    def desk_account(self) -> DeskAccount:
+        """What an outside helpdesk's provider sees of this channel, its key in clear."""
+        return DeskAccount(
+            id=self.pk,
+            name=self.name,
+            company_id=self.company_id,
+            options=self.options,
+            secret=secrecy.decrypt(self.secret) if self.secret else "",
+        )
+
+    def set_secret(self, value: str) -> None:
+        """Keep the helpdesk's key, encrypted; empty forgets it. Not saved."""
+        self.secret = secrecy.encrypt(value) if value else None
+
+    def kept_secrets(self) -> dict[str, str]:
+        """Name -> the last digits: an outside helpdesk has one key."""
+        if not self.secret:
+            return {}
+        tail = secrecy.tail(secrecy.decrypt(self.secret))
+        return {setting.name: tail for setting in self.provider.settings if setting.kind == SECRET}
+
+    def keep_secret(self, name: str, value: str) -> bool:
+        """Keep another key; whether it is another."""
+        is_new = value != self.desk_account().secret
+        self.set_secret(value)
+        ChatChannel.objects.filter(pk=self.pk).update(secret=self.secret)
+        return is_new

@@ -1,0 +1,80 @@
+"""The hand-over of a channel to the provider's staff."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup import secrecy
+
+from .api_channels import ApiChannel, ChannelState
+
+HANDOVER_LIFE = timedelta(hours=24)
+
+
+class Handover(models.Model):
+    """One hand-over page for the provider's staff: prepared → opened → confirmed → first event seen."""
+
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="handovers")
+    digest = models.BinaryField(unique=True, editable=False)  # of the token in the link
+    language = models.CharField(max_length=10, default="ru")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(_("prepared"), auto_now_add=True)
+    expires_at = models.DateTimeField(_("expires"))
+    opened_at = models.DateTimeField(_("opened"), null=True)
+    confirmed_at = models.DateTimeField(_("confirmed"), null=True)
+    first_event_at = models.DateTimeField(_("first event seen"), null=True)
+
+    class Meta:
+        verbose_name = _("hand-over")
+        verbose_name_plural = _("hand-overs")
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.api_channel}: {self.stage}"
+
+    @classmethod
+    def prepare(cls, api_channel: ApiChannel, *, user: Any = None, language: str = "ru") -> tuple[Handover, str]:
+        """The hand-over and the token for its link; the token is kept nowhere. Earlier links that nobody opened end."""
+        now = timezone.now()
+        api_channel.handovers.filter(opened_at=None, expires_at__gt=now).update(expires_at=now)
+        token = secrecy.new_path_token()
+        handover = cls.objects.create(
+            api_channel=api_channel,
+            digest=secrecy.fingerprint(token),
+            created_by=user,
+            language=language,
+            expires_at=now + HANDOVER_LIFE,
+        )
+        ApiChannel.objects.filter(pk=api_channel.pk, state__in=[ChannelState.DRAFT, ChannelState.VERIFYING]).update(
+            state=ChannelState.WAITING
+        )
+        return handover, token
+
+    def open(self) -> bool:
+        """Use the link up. False where it was used or has expired: exactly one visitor wins."""
+        now = timezone.now()
+        return bool(Handover.objects.filter(pk=self.pk, opened_at=None, expires_at__gt=now).update(opened_at=now))
+
+    def confirm(self) -> bool:
+        """The provider's staff say that their side is set up. False where they said so before, or never looked."""
+        rows = Handover.objects.filter(pk=self.pk, confirmed_at=None, opened_at__isnull=False)
+        return bool(rows.update(confirmed_at=timezone.now()))
+
+    @classmethod
+    def by_token(cls, token: str) -> Handover | None:
+        """The hand-over that a link leads to. Constant time by construction: a hash look-up."""
+        return cls.objects.select_related("api_channel").filter(digest=secrecy.fingerprint(token)).first()
+
+    @property
+    def stage(self) -> str:
+        if self.first_event_at:
+            return "first_event"
+        if self.confirmed_at:
+            return "confirmed"
+        return "opened" if self.opened_at else "prepared"

@@ -1,0 +1,82 @@
+"""Keys, encrypted: those by which a provider is known to us, and those by which we are known to it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup import secrecy
+
+if TYPE_CHECKING:
+    from .api_channels import ApiChannel
+
+
+class Secret(models.Model):
+    """A secret key of an API channel. Encrypted; found by its hash; two are valid during a rotation."""
+
+    api_channel = models.ForeignKey("ApiChannel", on_delete=models.CASCADE, related_name="secrets")
+    token = models.BinaryField(editable=False)
+    digest = models.BinaryField(editable=False, unique=True)
+    tail = models.CharField(max_length=4, editable=False)  # the last four digits, to tell keys apart
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True)
+    shown_at = models.DateTimeField(null=True)  # shown in full right after it was made; afterwards only by "show"
+
+    class Meta:
+        verbose_name = _("secret key")
+        verbose_name_plural = _("secret keys")
+        constraints = [
+            models.UniqueConstraint(fields=["api_channel"], condition=Q(expires_at=None), name="one_current_secret")
+        ]
+
+    def __str__(self) -> str:
+        return f"…{self.tail}"
+
+    @classmethod
+    def make(cls, api_channel: ApiChannel) -> Secret:
+        value = secrecy.new_secret_key()
+        return cls.objects.create(
+            api_channel=api_channel,
+            token=secrecy.encrypt(value),
+            digest=secrecy.fingerprint(value),
+            tail=value[-4:],
+        )
+
+    def reveal(self) -> str:
+        return secrecy.decrypt(self.token)
+
+    def is_valid(self, now: datetime) -> bool:
+        return self.expires_at is None or self.expires_at > now
+
+
+class Credential(models.Model):
+    """A key that the provider gave us, or that we gave it, by its name among ``provider.settings``. Encrypted."""
+
+    api_channel = models.ForeignKey("ApiChannel", on_delete=models.CASCADE, related_name="credentials")
+    name = models.CharField(max_length=60)
+    token = models.BinaryField(editable=False)
+    tail = models.CharField(max_length=4, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("provider's key")
+        verbose_name_plural = _("providers' keys")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["api_channel", "name"], condition=Q(expires_at=None), name="one_current_credential"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} …{self.tail}"
+
+    def reveal(self) -> str:
+        return secrecy.decrypt(self.token)
+
+    def is_valid(self, now: datetime) -> bool:
+        return self.expires_at is None or self.expires_at > now
