@@ -46,7 +46,7 @@ class Shop:
     poster: int
     poster_path: str
     secret: str
-    log_sizes: tuple[tuple[str, int], ...]  # when it was made
+    log_sizes: tuple[tuple[int, int], ...]  # by inode, when it was made: a log that is full gets another name
 
 
 class Stack:
@@ -140,9 +140,14 @@ class Stack:
 
     def logs(self, *, since: Shop | None = None) -> dict[str, str]:
         """File -> its words, from the making of the shop on."""
-        files = [*(self.folder / "logs").glob("*.log*"), self.folder / "up.log"]
         begins = dict(since.log_sizes) if since else {}
-        return {file.name: file.read_bytes()[begins.get(file.name, 0) :].decode(errors="replace") for file in files}
+        return {
+            file.name: file.read_bytes()[begins.get(file.stat().st_ino, 0) :].decode(errors="replace")
+            for file in self._log_files()
+        }
+
+    def _log_files(self) -> list[Path]:
+        return [*(self.folder / "logs").glob("*.log*"), self.folder / "up.log"]
 
     # --- its database, past the gate ---
 
@@ -181,7 +186,7 @@ class Stack:
             poster=poster,
             poster_path=poster_path,
             secret=self.new_secret(poster),
-            log_sizes=tuple((name, len(text.encode())) for name, text in self.logs().items()),
+            log_sizes=tuple((file.stat().st_ino, file.stat().st_size) for file in self._log_files()),
         )
 
     def _channel(self, kind: str, redirect_url: str, chat_channel: int, **more: Any) -> tuple[int, str]:
