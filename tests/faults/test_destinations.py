@@ -70,6 +70,18 @@ def lags(stack: Stack, provider: FakeProvider, *, numbers: range) -> list[float]
     return sorted(found)
 
 
+def base_of(stack: Stack, other: FakeProvider, *, rate: int, clients: int, count: int) -> float:
+    """The neighbour's p95 while as much goes to a destination that is well."""
+    lags(stack, other, numbers=range(3))
+    well = FakeProvider(stack, stack.shop(), seed=other.seed + 100)
+    driven = {"count": rate * (count // 4 + 1), "rate": rate, "clients": clients, "reply_every": 0}
+    driving = threading.Thread(target=well.drive, kwargs=driven)
+    driving.start()
+    found = p95(lags(stack, other, numbers=range(10, 10 + count)))
+    driving.join()
+    return found
+
+
 def p95(found: list[float]) -> float:
     return found[min(int(len(found) * 0.95), len(found) - 1)]
 
@@ -93,8 +105,7 @@ def test_a_destination_that_is_down_is_left_alone_and_caught_up(
 ) -> None:
     down, rate = size(5, 3_600), 20
     provider, other = FakeProvider(stack, shop, seed=SEED + 31), FakeProvider(stack, neighbour, seed=SEED + 131)
-    lags(stack, other, numbers=range(3))
-    base = p95(lags(stack, other, numbers=range(10, 10 + (50 if FULL else 5))))
+    base = base_of(stack, other, rate=rate, clients=60, count=50 if FULL else 5)
     stack.receiver.behave(shop.path, status=500)
     began = time.time()
     driving = threading.Thread(
@@ -139,8 +150,7 @@ def test_a_destination_that_never_answers_holds_up_nobody_else(
 ) -> None:
     lasting, rate = size(3, 300), 10
     provider, other = FakeProvider(stack, shop, seed=SEED + 34), FakeProvider(stack, neighbour, seed=SEED + 134)
-    lags(stack, other, numbers=range(3))
-    base = p95(lags(stack, other, numbers=range(10, 10 + (50 if FULL else 10))))
+    base = base_of(stack, other, rate=rate, clients=10_000, count=50 if FULL else 10)
     stack.receiver.behave(shop.path, "hang")
     driving = threading.Thread(
         target=provider.drive, kwargs={"count": lasting * rate, "rate": rate, "clients": 10_000, "reply_every": 0}
