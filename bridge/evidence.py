@@ -60,7 +60,7 @@ def of(channel: ApiChannel) -> Evidence:
     midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
     hours = messages_by_hour([channel.pk], midnight)[channel.pk]
     inbound, outbound = hours[Message.Direction.INBOUND], hours[Message.Direction.OUTBOUND]
-    attempts = _attempts_since([channel.pk], midnight)
+    attempts = attempts_since([channel.pk], midnight)
     firsts = attempts.filter(number=1, delivery__kind=Delivery.Kind.MESSAGE).aggregate(
         all=Count("pk"), taken=Count("pk", filter=Q(verdict=ACCEPTED))
     )
@@ -78,7 +78,7 @@ def of(channel: ApiChannel) -> Evidence:
         error_at=channel.last_error_at,
         alerts=[alerts.sentence(alert) for alert in standing_alerts().filter(api_channel=channel)],
         plot=plot(
-            inbound, outbound, failures_by_hour([channel.pk], midnight)[channel.pk], until=timezone.localtime(now).hour
+            inbound, outbound, failures_by_hour([channel.pk], attempts)[channel.pk], until=timezone.localtime(now).hour
         ),
         last_events=list(WebhookEvent.objects.filter(api_channel=channel).order_by("-id").defer("body")[:5]),
     )
@@ -130,16 +130,16 @@ def messages_by_hour(channels: Sequence[int], midnight: datetime) -> dict[int, d
     return counts
 
 
-def failures_by_hour(channels: Sequence[int], midnight: datetime) -> dict[int, list[int]]:
-    """Channel -> failed tries in each hour since ``midnight``; one question for all channels."""
+def failures_by_hour(channels: Sequence[int], attempts: models.QuerySet[Attempt]) -> dict[int, list[int]]:
+    """Channel -> failed ones of these tries in each hour; one question for all channels."""
     counts = {pk: [0] * HOURS for pk in channels}
-    failed = _attempts_since(channels, midnight).exclude(verdict=ACCEPTED).annotate(hour=ExtractHour("started_at"))
+    failed = attempts.exclude(verdict=ACCEPTED).annotate(hour=ExtractHour("started_at"))
     for channel, hour, count in failed.values_list("delivery__api_channel", "hour").annotate(count=Count("pk")):
         counts[channel][hour] += count
     return counts
 
 
-def _attempts_since(channels: Sequence[int], moment: datetime) -> models.QuerySet[Attempt]:
+def attempts_since(channels: Sequence[int], moment: datetime) -> models.QuerySet[Attempt]:
     return Attempt.objects.filter(
         pk__gte=first_id_since(Attempt, "started_at", moment),
         started_at__gte=moment,

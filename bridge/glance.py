@@ -54,9 +54,10 @@ def glances() -> list[Glance]:
     channels = sorted(ApiChannel.objects.prefetch_related("watched").order_by("pk"), key=_order)[:MOST]
     ids = [channel.pk for channel in channels]
     messages = evidence.messages_by_hour(ids, begin)
-    failures = evidence.failures_by_hour(ids, begin)
+    failures = evidence.failures_by_hour(ids, evidence.attempts_since(ids, begin))
     waiting = _waiting(ids)
-    dead = dict(_counted(Delivery.objects.filter(state__in=evidence.TROUBLED), ids))
+    troubled = Delivery.objects.filter(state__in=evidence.TROUBLED, api_channel__in=ids).order_by()
+    dead = dict(troubled.values_list("api_channel").annotate(Count("pk")))
     shut = set(Breaker.objects.filter(api_channel__in=ids, is_open=True).values_list("api_channel", flat=True))
     found = []
     for channel in channels:
@@ -94,7 +95,3 @@ def _waiting(ids: Sequence[int]) -> dict[int, tuple[int, datetime]]:
     rows = Delivery.objects.filter(state__in=Delivery.UNFINISHED, api_channel__in=ids).order_by().values("api_channel")
     counted = rows.annotate(count=Count("pk"), since=Min("created_at"))
     return {row["api_channel"]: (row["count"], row["since"]) for row in counted}
-
-
-def _counted(rows: Any, ids: Sequence[int]) -> list[tuple[int, int]]:
-    return list(rows.filter(api_channel__in=ids).order_by().values_list("api_channel").annotate(Count("pk")))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -28,6 +29,7 @@ from .requests_in import TooLarge, blotted, event_row, exact_request
 from .strangers import strangers
 
 logger = logging.getLogger(__name__)
+Found = TypeVar("Found")
 
 REMEMBERED_SECONDS = 2.0  # so long a change of a channel's keys takes to reach every web process
 
@@ -62,7 +64,7 @@ def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
     """Store one event of the channel whose path this is, and answer 200. Raises TooLarge, Refused."""
     if kind in helpdesks():
         return receive_from_helpdesk(request, kind=kind, token=token)
-    known = _at(kind, token) if kind in messengers() else None
+    known = _api_channels.at(kind, token) if kind in messengers() else None
     if known is None:
         return _no_such_address()
     api_channel, account = known
@@ -77,44 +79,51 @@ def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
     return _stored(event_row(raw, api_channel=api_channel, endpoint="webhook"))
 
 
-# A provider posts hundreds of events a second to one address: what stands behind it is not read anew for each.
-_known: dict[tuple[str, str], tuple[float, ApiChannel, Account]] = {}
+class _Remembered(Generic[Found]):
+    """What stands behind each address, as it was REMEMBERED_SECONDS ago at most.
+
+    Hundreds of events a second are posted to one address: what stands behind it is not read anew for each.
+    """
+
+    def __init__(self, read: Callable[[str, str], Found | None]) -> None:
+        self.read = read
+        self.known: dict[tuple[str, str], tuple[float, Found]] = {}
+
+    def at(self, kind: str, token: str) -> Found | None:
+        now = time.monotonic()
+        read_at, found = self.known.get((kind, token)) or (-1e9, None)
+        if found is None or now - read_at > REMEMBERED_SECONDS:
+            found = self.read(kind, token)
+            if found is None:
+                self.forget(kind, token)
+            else:
+                self.known[kind, token] = now, found
+        return found
+
+    def forget(self, kind: str, token: str) -> None:
+        self.known.pop((kind, token), None)
 
 
-def _at(kind: str, token: str) -> tuple[ApiChannel, Account] | None:
-    """The API channel with this address, and its account: as they were REMEMBERED_SECONDS ago at most."""
-    now = time.monotonic()
-    read_at, api_channel, account = _known.get((kind, token)) or (-1e9, None, None)
-    if api_channel is None or account is None or now - read_at > REMEMBERED_SECONDS:
-        api_channel = ApiChannel.objects.filter(kind=kind).by_path_token(token)
-        if api_channel is None:
-            _known.pop((kind, token), None)
-            return None
-        account = api_channel.account() if api_channel.provider.signs_requests else api_channel.bare_account()
-        _known[kind, token] = now, api_channel, account
-    return api_channel, account
+def _api_channel(kind: str, token: str) -> tuple[ApiChannel, Account] | None:
+    channel = ApiChannel.objects.filter(kind=kind).by_path_token(token)
+    if channel is None:
+        return None
+    return channel, channel.account() if channel.provider.signs_requests else channel.bare_account()
 
 
-_known_desks: dict[tuple[str, str], tuple[float, ChatChannel, DeskAccount]] = {}
+def _chat_channel(kind: str, token: str) -> tuple[ChatChannel, DeskAccount] | None:
+    """An outside helpdesk's."""
+    channel = ChatChannel.objects.filter(kind=kind).by_path_token(token)
+    return None if channel is None or channel.provider.built_in else (channel, channel.desk_account())
 
 
-def _desk_at(kind: str, token: str) -> tuple[ChatChannel, DeskAccount] | None:
-    """The same for an outside helpdesk's chat channel."""
-    now = time.monotonic()
-    read_at, chat_channel, account = _known_desks.get((kind, token)) or (-1e9, None, None)
-    if chat_channel is None or account is None or now - read_at > REMEMBERED_SECONDS:
-        chat_channel = ChatChannel.objects.filter(kind=kind).by_path_token(token)
-        if chat_channel is None or chat_channel.provider.built_in:
-            _known_desks.pop((kind, token), None)
-            return None
-        account = chat_channel.desk_account()
-        _known_desks[kind, token] = now, chat_channel, account
-    return chat_channel, account
+_api_channels = _Remembered(_api_channel)
+_chat_channels = _Remembered(_chat_channel)
 
 
 def receive_from_helpdesk(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
     """Store one event of the outside helpdesk whose path this is. Whatever is authentic or harmless gets its 200."""
-    known = _desk_at(kind, token)
+    known = _chat_channels.at(kind, token)
     if known is None:
         return _no_such_address()
     (chat_channel, account), raw = known, exact_request(request)
@@ -122,8 +131,8 @@ def receive_from_helpdesk(request: HttpRequest, *, kind: str, token: str) -> Htt
         try:
             chat_channel.provider.authenticate(raw, account)
         except Refused:  # it comes once: perhaps the key has been changed since we remembered it
-            _known_desks.pop((kind, token), None)
-            chat_channel, account = _desk_at(kind, token) or known
+            _chat_channels.forget(kind, token)
+            chat_channel, account = _chat_channels.at(kind, token) or known
             chat_channel.provider.authenticate(raw, account)
     except Refused:
         incoming.note_refused(chat_channel)

@@ -15,15 +15,29 @@ if TYPE_CHECKING:
     from .api_channels import ApiChannel
 
 
-class Secret(models.Model):
+class Key(models.Model):
+    """What both sorts have: the key itself, encrypted, and how long it is one."""
+
+    token = models.BinaryField(editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True)
+
+    class Meta:
+        abstract = True
+
+    def reveal(self) -> str:
+        return secrecy.decrypt(self.token)
+
+    def is_valid(self, now: datetime) -> bool:
+        return self.expires_at is None or self.expires_at > now
+
+
+class Secret(Key):
     """A secret key of an API channel. Encrypted; found by its hash; two are valid during a rotation."""
 
     api_channel = models.ForeignKey("ApiChannel", on_delete=models.CASCADE, related_name="secrets")
-    token = models.BinaryField(editable=False)
     digest = models.BinaryField(editable=False, unique=True)
     tail = models.CharField(max_length=4, editable=False)  # the last four digits, to tell keys apart
-    created_at = models.DateTimeField(auto_now_add=True)
-    expires_at = models.DateTimeField(null=True)
     shown_at = models.DateTimeField(null=True)  # shown in full right after it was made; afterwards only by "show"
 
     class Meta:
@@ -46,22 +60,13 @@ class Secret(models.Model):
             tail=value[-4:],
         )
 
-    def reveal(self) -> str:
-        return secrecy.decrypt(self.token)
 
-    def is_valid(self, now: datetime) -> bool:
-        return self.expires_at is None or self.expires_at > now
-
-
-class Credential(models.Model):
+class Credential(Key):
     """A key that the provider gave us, or that we gave it, by its name among ``provider.settings``. Encrypted."""
 
     api_channel = models.ForeignKey("ApiChannel", on_delete=models.CASCADE, related_name="credentials")
     name = models.CharField(max_length=60)
-    token = models.BinaryField(editable=False)
     tail = models.CharField(max_length=4, blank=True, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
-    expires_at = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name = _("provider's key")
@@ -74,9 +79,3 @@ class Credential(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} …{self.tail}"
-
-    def reveal(self) -> str:
-        return secrecy.decrypt(self.token)
-
-    def is_valid(self, now: datetime) -> bool:
-        return self.expires_at is None or self.expires_at > now
