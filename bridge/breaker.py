@@ -30,7 +30,7 @@ PROBE = """
     WHERE is_open AND %(probes)s AND probe_at <= clock_timestamp() AND EXISTS (
         SELECT 1 FROM bridge_delivery d
         WHERE d.api_channel_id = bridge_breaker.api_channel_id AND d.chat_channel_id IS NULL
-          AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp())
+          AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= (SELECT clock_timestamp()))
     RETURNING api_channel_id
 """
 

@@ -23,7 +23,9 @@ DEATHS = 2  # tries that were cut off before a delivery is a suspect
 # Destination by destination, so that a long queue before one never hides what is due for another; each gives at most
 # its fair share of the places asked for, and one probe at a time while its breaker is open. The first of a line is the
 # minimum, not the one with "no older one": that is one look into the index, whatever the planner believes of a table
-# that has grown since it was last analysed (an anti-join read the whole backlog for each row).
+# that has grown since it was last analysed (an anti-join read the whole backlog for each row). The clock is asked once,
+# in a SELECT of its own: an index takes no bound that may change while it is read, and all that waits for its next try
+# hours from now would be read instead.
 CLAIM = f"""
 WITH probe AS ({breaker.PROBE}), destination AS (
     SELECT c.id, least(
@@ -41,12 +43,12 @@ WITH probe AS ({breaker.PROBE}), destination AS (
     WHERE c.state <> 'paused' AND EXISTS (
         SELECT 1 FROM bridge_delivery d
         WHERE d.api_channel_id = c.id AND d.chat_channel_id IS NULL
-          AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp())
+          AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= (SELECT clock_timestamp()))
 ), due AS (
     SELECT head.id, head.was FROM destination, LATERAL (
         SELECT d.id, d.state AS was FROM bridge_delivery d
         WHERE d.api_channel_id = destination.id AND d.chat_channel_id IS NULL
-          AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= clock_timestamp()
+          AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= (SELECT clock_timestamp())
           AND (d.state = 'sending' AND d.attempts - d.attempts_before >= %(deaths)s) = %(suspects)s
           AND d.id = (
               SELECT min(line.id) FROM bridge_delivery line

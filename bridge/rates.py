@@ -118,7 +118,7 @@ def next_free_in() -> float | None:
             WHERE r.whole_channel AND r.met_at > clock_timestamp() - interval '1 second' AND EXISTS (
                 SELECT 1 FROM bridge_delivery d
                 WHERE d.api_channel_id = r.api_channel_id AND d.chat_channel_id IS NULL AND d.state = 'pending'
-                  AND d.next_attempt_at <= clock_timestamp() + interval '1 second')
+                  AND d.next_attempt_at <= (SELECT clock_timestamp() + interval '1 second'))
             """
         )
         seconds: float | None = cursor.fetchone()[0]

@@ -165,8 +165,9 @@ def note_reply(conversation_id: int, *, at: datetime) -> None:
 def expire_batch(*, limit: int = BATCH) -> list[int]:
     """Shut up to ``limit`` windows that are due, the oldest first; the conversations concerned.
 
-    One short transaction by the database's clock over a partial index. Rows that another beat works on are
-    skipped, so two at once share the work and do nothing twice.
+    One short transaction by the database's clock over a partial index; the clock is asked in a SELECT of its own,
+    because an index takes no bound that may change while it is read. Rows that another beat works on are skipped, so
+    two at once share the work and do nothing twice.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
@@ -175,7 +176,7 @@ def expire_batch(*, limit: int = BATCH) -> list[int]:
             FROM bridge_conversation c
             WHERE c.id = w.conversation_id AND w.id IN (
                 SELECT id FROM bridge_servicewindow
-                WHERE state = 'open' AND expires_at <= clock_timestamp()
+                WHERE state = 'open' AND expires_at <= (SELECT clock_timestamp())
                 ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED
             ) RETURNING w.conversation_id
             """,

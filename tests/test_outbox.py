@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import re
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,9 +13,22 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bridge import claims, conversations, housekeeping, outbox, relay, replay, results, statuses, tickets, windows
+from bridge import (
+    claims,
+    conversations,
+    housekeeping,
+    outbox,
+    rates,
+    relay,
+    replay,
+    results,
+    statuses,
+    tickets,
+    windows,
+)
 from bridge.models import Alert, Attempt, Conversation, Delivery, Draft, Message, ServiceWindow
 from channels_setup.models import ApiChannel, ChannelState, UnknownPolicy
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
@@ -630,3 +644,22 @@ def test_a_busy_destination_does_not_crowd_out_another(
     claimed = outbox.claim(uuid.uuid4(), limit=claims.IN_FLIGHT * 2)
 
     assert other.pk in {item.delivery.api_channel_id for item in claimed if item.delivery.kind == "message"}
+
+
+def test_what_waits_for_its_next_try_is_not_read_by_every_claim(api_channel: ApiChannel) -> None:
+    """A hundred thousand that wait for tomorrow would be passed one by one, several times a second."""
+    boris_answers(anna_writes(api_channel))
+    with CaptureQueriesContext(connection) as captured:
+        rates.next_free_in()
+        claims.claim(uuid.uuid4(), limit=5)
+    asked = [query["sql"] for query in captured.captured_queries if "next_attempt_at <=" in query["sql"]]
+
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        for statement in asked:
+            cursor.execute(f"EXPLAIN {statement}")
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+
+            assert "Index Scan using deliveries_due" in plan, plan
+            assert not re.search(r"Filter: .*next_attempt_at <= ", plan), plan
+    assert len(asked) == 2

@@ -1,10 +1,12 @@
 """The 24-hour rule, to the second. Each row of the table is one story of a chat and how it ends."""
 
+import re
 from datetime import datetime, timedelta
 
 import pytest
 import time_machine
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from bridge import conversations, housekeeping, statuses, windows
 from bridge.models import Contact, Conversation, Message, ServiceWindow
@@ -251,17 +253,20 @@ def test_two_beats_at_once_shut_ten_thousand_windows_once_each() -> None:
     assert ServiceWindow.objects.filter(state="open").count() == 0
 
 
-def test_expiry_asks_the_partial_index_and_not_the_table(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
+def test_expiry_reads_what_is_due_and_not_all_that_is_open(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
+    """At a million open windows of which none is due, each tick of beat would read the whole index otherwise."""
     _windows_that_ran_out(api_channel, chat_channel, 1)
+    with CaptureQueriesContext(connection) as captured:
+        windows.expire_batch()
+    (statement,) = [query["sql"] for query in captured.captured_queries if "SKIP LOCKED" in query["sql"]]
+
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(
-            "EXPLAIN SELECT id FROM bridge_servicewindow WHERE state = 'open' AND expires_at <= now() "
-            "ORDER BY expires_at LIMIT 500 FOR UPDATE SKIP LOCKED"
-        )
+        # Among a handful of rows the planner may take any way; these leave it the index, if the index fits at all.
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off")
+        cursor.execute(f"EXPLAIN {statement}")
         plan = "\n".join(row[0] for row in cursor.fetchall())
 
-    assert "windows_due" in plan
+    assert re.search(r"Index Scan using windows_due .*\n\s+Index Cond: \(expires_at <= ", plan), plan
 
 
 def test_the_machine_s_clock_is_not_asked(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:

@@ -73,7 +73,7 @@ WITH due AS (
     SELECT d.id, d.state AS was FROM bridge_delivery d
     LEFT JOIN bridge_helpdeskline line ON line.chat_channel_id = d.chat_channel_id
     WHERE d.chat_channel_id = ANY(%(channels)s) AND d.state IN ('pending', 'sending')
-      AND d.next_attempt_at <= clock_timestamp()
+      AND d.next_attempt_at <= (SELECT clock_timestamp())
       AND (line.rests_until IS NULL OR line.rests_until <= clock_timestamp())
       AND d.id = (
           SELECT min(ahead.id) FROM bridge_delivery ahead
