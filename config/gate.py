@@ -28,6 +28,7 @@ BESIDES_FILES = 1024 * 1024  # what a form has besides its file
 class Gate:
     def __init__(self, application: Application, *, places: int, is_refused: Callable[[str], bool]) -> None:
         self.application, self.is_refused = application, is_refused
+        self.is_leaving = False  # each answer is then the last one on its connection
         self.most_bytes = settings.UPLOAD_LIMIT_MB * 1024 * 1024 + BESIDES_FILES
         self.places: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(places):
@@ -36,6 +37,8 @@ class Gate:
             self.places.put(connection)
 
     def __call__(self, scope: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if self.is_leaving:
+            start_response = _last(start_response)
         if self.is_refused(scope["PATH_INFO"]):
             start_response("404 Not Found", JSON)
             return [b'{"error": "No such webhook address."}']
@@ -75,6 +78,10 @@ class Gate:
             body.write(part)
         body.seek(0)
         return body
+
+
+def _last(start_response: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda status, headers, *more: start_response(status, [*headers, ("Connection", "close")], *more)
 
 
 def _room(length: int) -> IO[bytes]:

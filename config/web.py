@@ -6,13 +6,18 @@ Granian's own workers open a socket each, and what waits in its queue when the w
 are the parent's, or those of whoever started it (`manage.py up` names them in LISTEN_ON): one for each worker, so that
 the kernel shares the callers out, handed on from a worker to the next. Nobody is turned away by a restart: SIGHUP
 starts new workers one after the other before the old ones end, and what came while nobody listened waits its turn.
+A worker that is told to end first accepts nobody more and answers whoever it has, and only then goes.
 """
 
 import argparse
 import os
+import signal
 import socket
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from granian._granian import SocketHolder
@@ -21,12 +26,14 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
+from config.gate import Gate
 from config.processes import BACKLOG, LISTEN_ON, listening
 
 READERS = 512  # threads of a worker, most of which wait for bodies; config.gate says how many work
 CONNECTIONS = 2048  # of a worker, idle ones included
 HEADER_MS = 10_000
 START_SECONDS = 10.0  # a new worker has loaded the portal by then; the old one works until then
+LAST_SECONDS = 0.5  # so long a worker that ends waits for the requests of those whom it has accepted
 
 
 class Server(MPServer):
@@ -42,8 +49,34 @@ class Server(MPServer):
 
     def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> Any:  # type: ignore[override]  # as MPServer
         self._sso = self.sockets[idx % len(self.sockets)]
-        self._shd = SocketHolder(self._sso.fileno(), False, BACKLOG)  # type: ignore[assignment, call-arg]  # no stub
-        return super()._spawn_worker(idx, target, callback_loader)
+        number = self._sso.fileno()
+        self._shd = SocketHolder(number, False, BACKLOG)  # type: ignore[assignment, call-arg]  # no stub
+        return super()._spawn_worker(idx, target, partial(_load, callback_loader, number))
+
+
+def _load(load: Callable[[], Gate], number: int) -> Gate:
+    """In a worker, before it serves: the portal, and a thread that alone hears the signal to end."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    gate, before = load(), signal.getsignal(signal.SIGINT)
+    threading.Thread(target=_leave, args=(gate, number, before), daemon=True).start()
+    return gate
+
+
+def _leave(gate: Gate, number: int, before: object) -> None:
+    """Granian, when it ends, shuts the connections on which nothing was read yet: accepted, but the request still on
+    its way. So nobody more is accepted, and it is told to end when those requests have come.
+    """
+    signal.sigwait({signal.SIGTERM})
+    gate.is_leaving = True
+    with socket.socket() as nobodys:
+        nobodys.bind(("127.0.0.1", 0))
+        nobodys.listen()
+        nobodys.setblocking(False)
+        os.dup2(nobodys.fileno(), number)  # the next worker has the socket that was here
+    time.sleep(LAST_SECONDS)
+    while signal.getsignal(signal.SIGINT) is before:  # told while it was being started: granian does not listen yet
+        time.sleep(0.02)
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def main(arguments: Sequence[str]) -> None:

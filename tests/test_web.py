@@ -1,0 +1,95 @@
+"""The web server by itself, on sockets that are ours: whoever reached it gets his answer, also while it ends."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.conf import settings
+
+from config.processes import LISTEN_ON, listening
+from tests.test_stack import free_port
+
+ASK = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+CALLERS = 12
+
+Start = Callable[[], "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def sockets() -> Iterator[list[socket.socket]]:
+    made = listening(host="127.0.0.1", port=free_port(), count=2)
+    yield made
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def start(sockets: list[socket.socket]) -> Iterator[Start]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def begin() -> subprocess.Popen[bytes]:
+        numbers = [one.fileno() for one in sockets]
+        command = [sys.executable, "-m", "config.web", "--host", "127.0.0.1", "--port", str(port(sockets))]
+        started.append(
+            subprocess.Popen(
+                [*command, "--processes", "2"],
+                cwd=settings.BASE_DIR,
+                env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings", LISTEN_ON: ",".join(map(str, numbers))},
+                pass_fds=numbers,
+            )
+        )
+        return started[-1]
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def port(sockets: list[socket.socket]) -> int:
+    number: int = sockets[0].getsockname()[1]
+    return number
+
+
+def caller(sockets: list[socket.socket]) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port(sockets)), timeout=60)
+
+
+def answer(line: socket.socket) -> tuple[int, str | None]:
+    """The status, and what is said of the connection."""
+    said = http.client.HTTPResponse(line)
+    said.begin()
+    said.read()
+    return said.status, said.getheader("Connection")
+
+
+def ask(line: socket.socket) -> tuple[int, str | None]:
+    line.sendall(ASK)
+    return answer(line)
+
+
+def test_whoever_was_let_in_is_answered_by_a_server_that_ends(sockets: list[socket.socket], start: Start) -> None:
+    server = start()
+    steady = caller(sockets)
+    assert ask(steady) == (200, None)  # connections are kept
+    slow = [caller(sockets) for _ in range(CALLERS)]  # let in, and their requests are still on their way
+    assert [ask(line) for line in slow[::2]] == [(200, None)] * (CALLERS // 2)  # so the others have been let in, too
+
+    server.terminate()
+    time.sleep(0.15)
+    late = caller(sockets)
+    late.sendall(ASK)
+    said = [ask(line) for line in [steady, *slow]]
+
+    assert said == [(200, "close")] * (CALLERS + 1)
+    assert server.wait(30) == 0
+    start()
+    assert answer(late)[0] == 200  # whoever came too late has waited for the next one
