@@ -7,9 +7,10 @@ already, nothing is merged: the word goes to the one known by the provider's id.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from django.db.models import Q
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
 
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo
@@ -84,6 +85,34 @@ class _Book:
         if info.user_id and not contact.user_id and by_user is None:
             contact.user_id = info.user_id
             self.linked.add(id(contact))
+
+
+def reached(told: Mapping[int, ContactInfo]) -> None:
+    """By which ids the provider knows whom we have just written to, by conversation.
+
+    It may have rewritten the number, and will name the contact by its own when they answer. An id that is another
+    contact's already stays there.
+    """
+    told = {pk: info for pk, info in told.items() if info.external_id or info.user_id}
+    if not told:
+        return
+    rows = Contact.objects.filter(conversations__in=told).annotate(conversation_pk=F("conversations__pk"))
+    for contact in rows.filter(conversations__in=told).order_by("pk"):
+        info = told[contact.conversation_pk]  # type: ignore[attr-defined]  # annotated above
+        for name in ("external_id", "user_id"):
+            value = getattr(info, name)[: LIMITS[name]]
+            if value and value != getattr(contact, name) and (name == "external_id" or not contact.user_id):
+                _take_id(contact, name, value)
+
+
+def _take_id(contact: Contact, name: str, value: str) -> None:
+    taken = Contact.objects.filter(api_channel=contact.api_channel_id, **{name: value})
+    try:
+        with transaction.atomic():
+            if not taken.exists():
+                Contact.objects.filter(pk=contact.pk).update(**{name: value})
+    except IntegrityError:  # somebody else's of the same moment
+        return
 
 
 def _may_be(contact: Contact | None, info: ContactInfo) -> bool:

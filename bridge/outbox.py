@@ -258,7 +258,7 @@ def _call(delivery: Delivery, handed: Outgoing, account: Account) -> tuple[Outco
     if not request.url:  # type: ignore[attr-defined]  # anything else is an HttpRequest
         return Outcome(verdict=PERMANENT, reason="no_redirect_url"), None
     answer = outside.send(request)  # type: ignore[arg-type]  # as above
-    judge = provider.judge_event if delivery.kind == Delivery.Kind.EVENT else provider.judge
+    judge = provider.judge_event if delivery.kind == Delivery.Kind.EVENT else provider.judge_message
     return judge(answer), answer
 
 

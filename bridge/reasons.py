@@ -413,6 +413,14 @@ CATALOGUE: Mapping[str, Reason] = {
         sentence=_("The form in this template is blocked."),
         help=Help.TEMPLATE,
     ),
+    "wa_held": Reason(
+        kind=Class.NOTICE,
+        sentence=_("WhatsApp holds the message back while it looks at the template's quality: it may still fail."),
+    ),
+    "wa_unavailable": Reason(
+        kind=Class.NOTICE,
+        sentence=_("The client wrote something that WhatsApp does not pass on to us. Ask them to write it again."),
+    ),
     # --- files of clients ---
     "file_gone": Reason(
         kind=Class.PERMANENT,

@@ -19,7 +19,7 @@ from django.utils import timezone
 from channels_setup.models import UnknownPolicy
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, Outcome, Rate
 
-from . import alerts, breaker, consequences, conversations, giving, rates, statuses, windows
+from . import alerts, breaker, consequences, contacts, conversations, giving, rates, statuses, windows
 from .giving import Given
 from .models import Attempt, Delivery, Draft, Message
 
@@ -149,12 +149,24 @@ def _accepted(items: Sequence[Tried]) -> None:
             message.status, message.status_at, message.reason = outcome.status, now, ""
     if messages:
         Message.objects.bulk_update(messages, ["status", "status_at", "external_id", "reason"])
+        _learn_ids({message.conversation_id: by_message[message.pk] for message in messages})
     for channel in {item.claimed.delivery.api_channel for item in items}:
         mine = [message for message in messages if message.api_channel_id == channel.pk]
         if mine and any(message.external_id for message in mine):
             statuses.join_strays(channel, mine)
         if channel.last_error or (mine and channel.first_outbound_at is None):
             channel.succeeded()
+
+
+def _learn_ids(by_conversation: Mapping[int, Tried]) -> None:
+    """Where the provider names the contact otherwise than we did. After the commit: no contact is locked under it."""
+    told = {}
+    for pk, item in by_conversation.items():
+        contact, ours = item.outcome.contact, item.claimed.delivery.payload.get("contact") or {}
+        if any(value and value != ours.get(name) for name, value in vars(contact).items()):
+            told[pk] = contact
+    if told:
+        transaction.on_commit(lambda: contacts.reached(told), robust=True)
 
 
 def _not_accepted(item: Tried, token: uuid.UUID) -> None:

@@ -459,7 +459,8 @@ def error(code: Any, details: str = "", **more: Any) -> dict[str, Any]:
 
 
 def test_an_accepted_message_brings_its_id() -> None:
-    outcome = judged(200, {"messages": [{"id": "wamid.1", "message_status": "accepted"}]})
+    body = json.dumps({"messages": [{"id": "wamid.1", "message_status": "accepted"}]}).encode()
+    outcome = PROVIDER.judge_message(HttpAnswer(status=200, headers={}, body=body))
 
     assert (outcome.verdict, outcome.external_id) == ("accepted", "wamid.1")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from .bodies import BadBody, json_object
 from .graph_people import one_line
 from .values import as_text
 
-NUMBER, ACCOUNT, APPS = "number", "account", "apps"
+NUMBER, ACCOUNT, NUMBERS, APPS = "number", "account", "numbers", "apps"
 NUMBER_FIELDS = (
     "display_phone_number,verified_name,quality_rating,status,name_status,code_verification_status,platform_type,"
     "throughput,whatsapp_business_manager_messaging_limit"
@@ -28,6 +28,30 @@ LIMITS: Mapping[str, str | Promise] = {
     "TIER_100K": "100 000",
     "TIER_UNLIMITED": _("no limit"),
     "UNLIMITED": _("no limit"),
+}
+SPEEDS = {"STANDARD": 80, "HIGH": 1000}  # messages a second, in and out
+THROUGHPUT: Mapping[str, str | Promise] = {
+    "STANDARD": _("80 messages a second"),
+    "HIGH": _("1000 messages a second"),
+}
+# The provider's words of what has befallen the account, as an admin reads them. Others are shown as they are.
+WHAT_HAPPENED: Mapping[str, str | Promise] = {
+    "ACCOUNT_DELETED": _("The account was deleted."),
+    "ACCOUNT_OFFBOARDED": _("The account was taken off the Cloud API."),
+    "ACCOUNT_RECONNECTED": _("The account is connected again."),
+    "ACCOUNT_RESTRICTION": _("WhatsApp has restricted the account."),
+    "ACCOUNT_VIOLATION": _("WhatsApp says that the account has broken its rules."),
+    "DISABLE": _("The account is switched off."),
+    "SCHEDULE_FOR_DISABLE": _("The account will be switched off."),
+    "REINSTATE": _("The account may be used again."),
+    "RESTRICTED_BIZ_INITIATED_MESSAGING": _("No templates may be sent; answers within the window may."),
+    "RESTRICTED_CUSTOMER_INITIATED_MESSAGING": _("Nothing may be sent, not even answers within the window."),
+    "RESTRICTED_ADD_PHONE_NUMBER_ACTION": _("No number may be added."),
+    "PARTNER_REMOVED": _("A partner has lost its access to the account."),
+    "FLAGGED": _("The number's quality is low: it may be limited soon."),
+    "UNFLAGGED": _("The number's quality is no longer low."),
+    "ONBOARDING": _("The number was connected."),
+    "THROUGHPUT_UPGRADE": _("The number may send faster now."),
 }
 
 
@@ -47,12 +71,19 @@ def questions(*, number_id: str, account_id: str) -> dict[str, tuple[str, str]]:
         asked[NUMBER] = (number_id, NUMBER_FIELDS)
     if account_id:
         asked[ACCOUNT] = (account_id, "id,name,currency,account_review_status")
+        asked[NUMBERS] = (f"{account_id}/phone_numbers", "id")
         asked[APPS] = (f"{account_id}/subscribed_apps", "")
     return asked
 
 
-def findings(answers: Mapping[str, tuple[int, bytes] | None]) -> Iterator[Found]:
-    read = {NUMBER: _number, ACCOUNT: _account, APPS: _apps}
+def findings(answers: Mapping[str, tuple[int, bytes] | None], *, number_id: str, per_second: float) -> Iterator[Found]:
+    """``per_second``: what the channel's settings say that the number may send."""
+    read: dict[str, Callable[[Mapping[str, Any]], Iterator[Found]]] = {
+        NUMBER: lambda body: _number(body, per_second=per_second),
+        ACCOUNT: _account,
+        NUMBERS: lambda body: _numbers(body, number_id=number_id),
+        APPS: _apps,
+    }
     for name, answer in answers.items():
         if answer is None:
             yield Found(level="error", sentence=_("The provider cannot be reached, or did not answer in time."))
@@ -63,12 +94,14 @@ def findings(answers: Mapping[str, tuple[int, bytes] | None]) -> Iterator[Found]
         except BadBody:
             body = {}
         if status >= 300 or "error" in body or not body:
-            yield _refused(name, status, body)
+            yield from _refused(name, status, body)
         else:
             yield from read[name](body)
 
 
-def _refused(name: str, status: int, body: Mapping[str, Any]) -> Found:
+def _refused(name: str, status: int, body: Mapping[str, Any]) -> Iterator[Found]:
+    if name == NUMBERS:
+        return  # the account's own answer has said what is wrong; a twin may not list its numbers
     error = body.get("error")
     error = error if isinstance(error, dict) else {}
     code, words = as_text(error.get("code")), one_line(error.get("message"), 300)
@@ -83,10 +116,10 @@ def _refused(name: str, status: int, body: Mapping[str, Any]) -> Found:
         sentence = _("There is no such WhatsApp Business account for this access token. (%(words)s)")
     else:
         sentence = _("Whether webhooks are subscribed could not be seen. (%(words)s)")
-    return Found(level="error", sentence=str(sentence) % {"words": words or f"HTTP {status}"})
+    yield Found(level="error", sentence=str(sentence) % {"words": words or f"HTTP {status}"})
 
 
-def _number(body: Mapping[str, Any]) -> Iterator[Found]:
+def _number(body: Mapping[str, Any], *, per_second: float) -> Iterator[Found]:
     shown = one_line(body.get("display_phone_number"), 40)
     name = one_line(body.get("verified_name"), 100)
     quality = one_line(body.get("quality_rating"), 20).upper()
@@ -109,6 +142,7 @@ def _number(body: Mapping[str, Any]) -> Iterator[Found]:
     if limit:
         told = {"limit": LIMITS.get(limit, limit)}
         yield Found(level="ok", sentence=_("Clients written to first, in 24 hours, at most: %(limit)s.") % told)
+    yield from _speed(speed.upper(), per_second=per_second)
     if status and status not in ("CONNECTED", "ONLINE"):
         yield Found(
             level="error",
@@ -119,6 +153,28 @@ def _number(body: Mapping[str, Any]) -> Iterator[Found]:
         yield Found(level="warning", sentence=_("The display name is not approved: clients see the number alone."))
     if body.get("code_verification_status") not in (None, "", "VERIFIED"):
         yield Found(level="warning", sentence=_("The number's ownership has not been verified by code."))
+
+
+def _speed(level: str, *, per_second: float) -> Iterator[Found]:
+    """Only where the setting and the provider's word differ."""
+    allowed = SPEEDS.get(level)
+    told = {"allowed": allowed, "set": f"{per_second:g}"}
+    if allowed is not None and per_second > allowed:
+        sentence = _("The number may send %(allowed)d messages a second, and the settings say %(set)s: lower it.")
+        yield Found(level="warning", sentence=sentence % told)
+    elif allowed == SPEEDS["HIGH"] and per_second <= SPEEDS["STANDARD"]:
+        sentence = _("The number may send %(allowed)d messages a second; the settings say %(set)s.")
+        yield Found(level="ok", sentence=sentence % told)
+
+
+def _numbers(body: Mapping[str, Any], *, number_id: str) -> Iterator[Found]:
+    """Else its templates would be another account's, and that account's news would be taken for ours."""
+    rows, paging = body.get("data"), body.get("paging")
+    ids = {as_text(row.get("id")) for row in rows if isinstance(row, dict)} if isinstance(rows, list) else set()
+    is_all = not (isinstance(paging, dict) and paging.get("next"))
+    if ids and is_all and number_id not in ids:
+        sentence = _("The phone number ID belongs to another account than this WhatsApp Business account ID.")
+        yield Found(level="error", sentence=sentence)
 
 
 def _account(body: Mapping[str, Any]) -> Iterator[Found]:

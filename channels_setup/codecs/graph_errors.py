@@ -55,6 +55,7 @@ CODES: Mapping[str, Meaning] = {
     **_all((131050,), Meaning("permanent", "wa_marketing_stopped")),
     **_all((131052,), Meaning("permanent", "wa_file_of_client")),
     **_all((131053,), Meaning("permanent", "wa_file_of_ours")),
+    **_all((131060,), Meaning("permanent", "wa_unavailable")),
     **_all((131062,), Meaning("permanent", "wa_needs_phone")),
     **_all((131063,), Meaning("permanent", "wa_marketing_off")),
     # the template waits, or has to be mended

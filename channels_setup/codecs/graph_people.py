@@ -37,6 +37,7 @@ class Cards:
 
     by_wa_id: dict[str, dict[str, Any]] = field(default_factory=dict)
     by_user_id: dict[str, dict[str, Any]] = field(default_factory=dict)
+    only: dict[str, Any] = field(default_factory=dict)  # where there is one alone
 
     @classmethod
     def read(cls, contacts: Any) -> Self:
@@ -44,6 +45,7 @@ class Cards:
         return cls(
             by_wa_id={wa_id(card.get("wa_id")): card for card in cards if wa_id(card.get("wa_id"))},
             by_user_id={user_id(card.get("user_id")): card for card in cards if user_id(card.get("user_id"))},
+            only=cards[0] if len(cards) == 1 else {},
         )
 
     def person(self, phones: Iterable[Any], user_ids: Iterable[Any]) -> ContactInfo:
@@ -52,6 +54,8 @@ class Cards:
         phone_id = next(filter(None, map(wa_id, told)), "")
         business_id = next(filter(None, map(user_id, told)), "")
         card = self.by_wa_id.get(phone_id) or self.by_user_id.get(business_id) or {}
+        if not any(told):
+            card = self.only  # nobody is named, and there is one who could be meant
         phone_id = phone_id or wa_id(card.get("wa_id"))
         business_id = business_id or user_id(card.get("user_id"))
         profile = card.get("profile")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .facts import ContactInfo
-from .values import FileInfo
+from .graph_people import user_id, wa_id
+from .values import FileInfo, as_text
 
 LONGEST_CAPTION = 1024
+HELD = ("held_for_quality_assessment", "paused")
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 IMAGES = ("image/jpeg", "image/png")
 SOUNDS = ("audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg")
@@ -103,6 +106,30 @@ def upload_form(name: str, mime: str, content: bytes) -> tuple[str, bytes]:
 def _mime_by_ending(file: FileInfo) -> str:
     name = file.name or file.url.split("?")[0]
     return BY_ENDING.get(name.rsplit(".", 1)[-1].lower(), "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What the provider says of a message that it took: not that it arrived."""
+
+    external_id: str
+    contact: ContactInfo
+    is_held: bool  # its template's quality is looked at first; it may fail yet
+
+
+def read_taken(body: Mapping[str, Any]) -> Taken | None:
+    """None where the answer names no message. The contact's ids may be others than those we wrote to."""
+    message, contact = _first(body.get("messages")), _first(body.get("contacts"))
+    external_id = as_text(message.get("id"))[:190]
+    if not external_id:
+        return None
+    who = ContactInfo(external_id=wa_id(contact.get("wa_id")), user_id=user_id(contact.get("user_id")))
+    return Taken(external_id=external_id, contact=who, is_held=message.get("message_status") in HELD)
+
+
+def _first(items: Any) -> Mapping[str, Any]:
+    first = items[0] if isinstance(items, list) and items else None
+    return first if isinstance(first, dict) else {}
 
 
 def read_body(external_id: str) -> dict[str, str]:

@@ -58,7 +58,19 @@ def _why(value: Mapping[str, Any]) -> str:
         inner = value.get(name)
         if isinstance(inner, dict):
             words += [one_line(inner.get(member), 500) for member in members]
+    disabled = value.get("disable_info")
+    if isinstance(disabled, dict) and (date := disabled.get("disable_date")):
+        words.append(_day(date))
     return " · ".join(filter(None, words))[:1000]
+
+
+def _day(given: Any) -> str:
+    """Seconds as a day; an older form is text already."""
+    try:
+        at = as_time(given)
+    except BadBody:
+        at = None
+    return f"→ {at:%Y-%m-%d}" if at else one_line(given, 60)
 
 
 # --- handed in -------------------------------------------------------------------------------------------

@@ -89,10 +89,14 @@ def _messages(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     cards = Cards.read(value.get("contacts"))
     for item in _items(value, "messages"):
         yield from _one(item, lambda item: _message(item, cards))
+    beside = first_error(value)
+    used = False
     for item in _items(value, "statuses"):
+        if beside and isinstance(item, dict) and item.get("status") == "failed" and not first_error(item):
+            item, used = {**item, "errors": value["errors"]}, True
         yield from _one(item, _status)
-    if not value.get("messages") and not value.get("statuses"):
-        yield from _trouble(value)
+    if beside and not used:
+        yield _trouble(beside)
 
 
 def _items(value: Mapping[str, Any], name: str) -> list[Any]:
@@ -217,11 +221,10 @@ def _status(item: Mapping[str, Any]) -> Fact | None:
     )
 
 
-def _trouble(value: Mapping[str, Any]) -> Iterator[Fact]:
-    error = first_error(value)
-    if error:
-        words = " · ".join(filter(None, (error.get("title"), error.get("details"))))
-        yield AccountNews(what=error.get("code", ""), details=words, level="error")
+def _trouble(error: Mapping[str, str]) -> Fact:
+    """What stands beside messages and statuses, and belongs to none of them."""
+    words = " · ".join(filter(None, (error.get("title"), error.get("details"))))
+    return AccountNews(what=error.get("code", ""), details=words, level="error")
 
 
 # --- echoes, calls, people -------------------------------------------------------------------------------
@@ -283,6 +286,7 @@ def _preferences(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
 # --- the account -----------------------------------------------------------------------------------------
 
 BAD_NEWS = ("RESTRICT", "VIOLATION", "DISABLE", "DELETED", "REMOVED", "OFFBOARDED", "FLAGGED", "REJECTED", "CRITICAL")
+GOOD_NEWS = ("UNFLAGGED", "REINSTATE")
 INNER = ("alert_info", "ban_info", "violation_info", "disconnection_info", "volume_tier_info")
 
 
@@ -291,6 +295,7 @@ def _account(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     what = one_line(value.get("event") or value.get("decision") or alert.get("alert_type") or field, 60)
     words = [one_line(text, 300) for text in _words(value)]
     said = " ".join([what, *words]).upper()
+    is_bad = any(word in said for word in BAD_NEWS) and not any(word in said for word in GOOD_NEWS)
     limit = next(
         (
             one_line(value.get(name), 40)
@@ -302,7 +307,7 @@ def _account(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     yield AccountNews(
         what=what,
         details=" · ".join(words)[:1000],
-        level="error" if any(word in said for word in BAD_NEWS) else "ok",
+        level="error" if is_bad else "ok",
         limit=limit,
         quality={"FLAGGED": "RED", "UNFLAGGED": "GREEN"}.get(what, ""),
         at=_at(value),

@@ -227,6 +227,7 @@ class Outcome:
     whole_channel: bool = False  # a RETRY that concerns the account: everything on the channel waits so long
     backs_off: float | None = None  # a RETRY of this contact alone: waits this to the power of how often it was so
     status: str = "sent"  # what an accepted message becomes
+    contact: ContactInfo = field(default_factory=ContactInfo)  # the ids by which they know who gets it
     code: str = ""  # the provider's own code, title and details of a failure: shown beside our sentence
     title: str = ""
     details: str = ""
@@ -347,8 +348,12 @@ class Messenger(Provider):
         return set_rate(account)
 
     def judge(self, answer: HttpAnswer) -> Outcome:
-        """What an answer to ``message`` means. The default knows plain HTTP only."""
+        """What an answer means. The default knows plain HTTP only."""
         return judge_http(answer)
+
+    def judge_message(self, answer: HttpAnswer) -> Outcome:
+        """What an answer to ``message`` means, where it says more than that a call went well."""
+        return self.judge(answer)
 
     def fetch_templates(self, account: Account, *, after: str = "") -> HttpRequest | TemplatePage:
         """How to get one page of the account's templates: a request to make, or the page where there is none to make.

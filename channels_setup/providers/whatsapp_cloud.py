@@ -22,7 +22,7 @@ from ..codecs import graph_errors
 from ..codecs.bodies import BadBody, json_object
 from ..codecs.graph_account import findings, questions
 from ..codecs.graph_messages import hex_digest
-from ..codecs.graph_sending import UPLOADABLE, NotSendable, message_body, read_body, upload_form
+from ..codecs.graph_sending import UPLOADABLE, NotSendable, message_body, read_body, read_taken, upload_form
 from ..codecs.graph_templates import edit, submission
 from ..codecs.graph_webhooks import Place, facts
 from ..codecs.values import as_text
@@ -58,7 +58,8 @@ from .base import (
 )
 
 BASE_URL = "https://graph.facebook.com"
-FILE_HOSTS = "lookaside.fbsbx.com, graph.facebook.com"
+METAS_FILES = ("lookaside.fbsbx.com", "graph.facebook.com")
+FILE_HOSTS = ", ".join(METAS_FILES)
 VERSION = "v25.0"
 BEARER = "authorization"
 SIGNATURE = "x-hub-signature-256"
@@ -167,6 +168,7 @@ class WhatsAppCloud(Messenger):
                 "By upload: we give WhatsApp the file itself. By link: WhatsApp fetches it from this portal, whose "
                 "address must then be open to the internet."
             ),
+            kind=CHOICE,
             default=BY_UPLOAD,
             choices=((BY_UPLOAD, _("by upload")), (BY_LINK, _("by link"))),
         ),
@@ -245,10 +247,24 @@ class WhatsAppCloud(Messenger):
         if isinstance(error, dict):
             return _judged_error(error, answer)
         if 200 <= answer.status < 300:
-            return Outcome(verdict=ACCEPTED, external_id=_message_id(body))
+            return Outcome(verdict=ACCEPTED)
         if answer.status >= 500:
             return Outcome(verdict=UNKNOWN, reason="outcome_unknown")  # a page of a proxy: it may have been taken
         return judge_http(answer)
+
+    def judge_message(self, answer: HttpAnswer) -> Outcome:
+        """A good answer names the message; one that does not (a hotel's page, half a body) proves nothing."""
+        outcome = self.judge(answer)
+        if outcome.verdict != ACCEPTED:
+            return outcome
+        try:
+            taken = read_taken(json_object(answer.body))
+        except BadBody:
+            taken = None
+        if taken is None:
+            return Outcome(verdict=UNKNOWN, reason="outcome_unknown")
+        reason = "wa_held" if taken.is_held else ""
+        return replace(outcome, external_id=taken.external_id, contact=taken.contact, reason=reason)
 
     # --- files ---
 
@@ -287,6 +303,7 @@ class WhatsAppCloud(Messenger):
 
     def file_request(self, place: FilePlace, account: Account) -> HttpRequest:
         """Only from the provider's own hosts: whoever is asked gets the access token to see."""
+        place = replace(place, url=_rehosted(place.url, account))
         url, base = urlsplit(place.url), urlsplit(_base(account))
         hosts = {host.strip().lower() for host in _option(account, "media_hosts", FILE_HOSTS).split(",")}
         origin = f"{url.scheme}://{url.netloc}".lower()
@@ -305,7 +322,9 @@ class WhatsAppCloud(Messenger):
         return [
             Finding(level=found.level, sentence=found.sentence, facts=found.facts)
             for found in findings(
-                {name: (answer.status, answer.body) if answer else None for name, answer in answers.items()}
+                {name: (answer.status, answer.body) if answer else None for name, answer in answers.items()},
+                number_id=_number_id(account),
+                per_second=_per_second(account),
             )
         ]
 
@@ -422,10 +441,13 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _message_id(body: Mapping[str, Any]) -> str:
-    messages = body.get("messages")
-    first = messages[0] if isinstance(messages, list) and messages else None
-    return as_text(first.get("id"))[:190] if isinstance(first, dict) else ""
+def _rehosted(url: str, account: Account) -> str:
+    """A twin passes Meta's address on, where its own key is worth nothing: it serves the file at its own."""
+    parts, base = urlsplit(url), urlsplit(_base(account))
+    is_metas = parts.scheme == "https" and parts.netloc.lower() in METAS_FILES
+    if not is_metas or _option(account, "auth_header", BEARER).lower() == BEARER:
+        return url
+    return parts._replace(scheme=base.scheme, netloc=base.netloc).geturl()
 
 
 def _judged_error(error: Mapping[str, Any], answer: HttpAnswer) -> Outcome:

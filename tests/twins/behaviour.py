@@ -24,7 +24,9 @@ class Behaviour:
     retry_seconds: float = 0.2  # what was not answered 200 comes again after this, then after twice as long …
     retry_most_seconds: float = 60.0
     # answers to the portal's calls
-    answer: str = "right"  # right, created (201), 500, html, half, cut (taken, no answer), lost (not taken), slow
+    # right, created (201), 500, html, page (200, but no API: not taken), half, cut (taken, no answer), lost, slow
+    answer: str = "right"
+    held: bool = False  # taken, and held back for the template's quality
     slow_seconds: float = 20.0
     reject: int = 0  # refuse a send with this code
     reject_status: int = 0  # … under this HTTP status, whatever belongs to the code
@@ -41,7 +43,7 @@ class Behaviour:
 
 CHOICES = {
     "sign": "right wrong none sha1".split(),
-    "answer": "right created 500 html half cut lost slow".split(),
+    "answer": "right created 500 html page half cut lost slow".split(),
     "tell": ["", "answer", "status", "both"],
     "media": "right gone wrong_bytes short html 500 stranger redirect slow".split(),
     "manage": "right cut lost".split(),

@@ -135,6 +135,8 @@ class GraphServer:
             return Reply(cut_at=-1)
         if how == "500":
             raise GraphError(2, "Service temporarily unavailable", status=500)
+        if how == "page":
+            return Reply(body=b"<html>Welcome to the hotel</html>", headers={"Content-Type": "text/html"})
         answer = reply_with(self.meta.intake.take(called.json))
         if how == "slow":
             time.sleep(self.meta.switches.see("slow_seconds"))

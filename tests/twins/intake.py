@@ -55,7 +55,8 @@ class Intake:
         given = body.get("to") or body.get("recipient")
         who = {"wa_id": to.number} if "to" in body else {}
         who |= {"user_id": to.user_id} if phone else {}
-        message = {"id": sent.id} | ({"message_status": "accepted"} if kind == "template" else {})
+        held = "held_for_quality_assessment" if self.meta.switches.take("held") else "accepted"
+        message = {"id": sent.id} | ({"message_status": held} if kind == "template" else {})
         return {"messaging_product": "whatsapp", "contacts": [{"input": given} | who], "messages": [message]}
 
     def _mark_read(self, body: Json) -> Json:

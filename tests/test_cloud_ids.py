@@ -1,0 +1,94 @@
+"""By which ids Meta knows whom we write to, and answers of its that are none; over the twin."""
+
+import pytest
+
+from bridge import outbox, relay
+from bridge.models import Attempt, Contact, Conversation
+from channels_setup.models import ApiChannel
+from templates_registry import syncing
+from templates_registry.models import Template
+from tests.factories import vera
+from tests.test_cloud_journeys import answer, channel, meta, work
+from tests.twins.meta import Meta
+
+__all__ = ["channel", "meta"]  # fixtures
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def written_first(channel: ApiChannel, *, phone: str, external_id: str = "") -> Conversation:
+    """A chat that somebody of ours began: the client has not written, so a template opens it."""
+    contact = Contact.objects.create(api_channel=channel, phone=phone, external_id=external_id, name="Ana")
+    return Conversation.objects.create(
+        contact=contact, api_channel=channel, chat_channel=channel.watched.get(), last_text="", unread=0
+    )
+
+
+@pytest.mark.parametrize("external_id", ["", "5511987654321"])
+def test_who_is_known_there_by_another_number_answers_in_the_same_chat(
+    meta: Meta, channel: ApiChannel, external_id: str
+) -> None:
+    """Brazil's ninth digit: we write to one number, and the answer comes from another."""
+    ana = meta.phone("551187654321", name="Ana")
+    meta.add_template("hello", body="Ваш заказ готов, приходите.", language="ru")
+    assert syncing.sync(channel).error == ""
+    chat = written_first(channel, phone="+5511987654321", external_id=external_id)
+    handed = relay.hand_in_template(
+        conversation_id=chat.pk, template_id=Template.objects.get(name="hello").pk, parameters=[], author=vera()
+    )
+    assert handed.message is not None, handed.decision
+    work(meta)
+    ana.writes("Obrigada!")
+    work(meta)
+
+    assert [sent.text for sent in ana.received] == ["Ваш заказ готов, приходите."]
+    assert Conversation.objects.get().pk == chat.pk
+    contact = Contact.objects.get()
+    assert (contact.external_id, contact.user_id, contact.phone) == ("551187654321", ana.user_id, "+5511987654321")
+
+
+def test_an_id_that_is_another_clients_stays_there(meta: Meta, channel: ApiChannel) -> None:
+    ana = meta.phone("551187654321", name="Ana")
+    ana.writes("Oi")
+    work(meta)
+    meta.add_template("hello", body="Ваш заказ готов, приходите.", language="ru")
+    syncing.sync(channel)
+    chat = written_first(channel, phone="+5511987654321", external_id="5511987654321")
+    relay.hand_in_template(
+        conversation_id=chat.pk, template_id=Template.objects.get(name="hello").pk, parameters=[], author=vera()
+    )
+    work(meta)
+
+    assert sorted(Contact.objects.values_list("external_id", "user_id")) == [
+        ("551187654321", ana.user_id),
+        ("5511987654321", ""),
+    ]
+
+
+def test_a_template_that_is_held_back_says_so_with_its_attempt(meta: Meta, channel: ApiChannel) -> None:
+    meta.phone("447700900101").writes("?")
+    work(meta)
+    meta.add_template("hello", body="Ваш заказ готов, приходите.", language="ru")
+    syncing.sync(channel)
+    meta.behave(held=True, times=1)
+    relay.hand_in_template(
+        conversation_id=Conversation.objects.get().pk,
+        template_id=Template.objects.get().pk,
+        parameters=[],
+        author=vera(),
+    )
+    outbox.drain()
+
+    attempt = Attempt.objects.get()
+    assert (attempt.verdict, attempt.reason) == ("accepted", "wa_held")
+
+
+def test_a_proxys_200_is_no_tick_and_the_operator_is_asked(meta: Meta, channel: ApiChannel) -> None:
+    anna = meta.phone("447700900101")
+    anna.writes("?")
+    work(meta)
+    meta.behave(answer="page", times=1)
+    message = answer("Да")
+    work(meta)
+
+    message.refresh_from_db()
+    assert (message.status, message.external_id, anna.received) == ("unknown", "", [])

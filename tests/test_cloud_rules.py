@@ -1,0 +1,212 @@
+"""Small rules of WhatsApp Cloud's wire that no recording shows: each was once broken."""
+
+import json
+from typing import Any
+
+import pytest
+from django.utils import translation
+
+from channels_setup import account_card
+from channels_setup.codecs.graph_account import THROUGHPUT
+from channels_setup.providers import messengers
+from channels_setup.providers.base import (
+    CHOICE,
+    AccountNews,
+    ContactInfo,
+    Fact,
+    FilePlace,
+    HttpAnswer,
+    Outcome,
+    RawRequest,
+    StatusChanged,
+)
+from tests.cloud_accounts import KIND, cloud_account, cloud_channel
+from tests.cloud_corpus import PHONE_NUMBER_ID, WABA_ID
+
+PROVIDER: Any = messengers()[KIND]
+TWIN = {"base_url": "https://waba-v2.360dialog.io", "auth_header": "D360-API-KEY", "id_in_path": "no"}
+
+
+def facts_of(field: str, value: dict[str, Any]) -> list[Fact]:
+    body = {"object": "whatsapp_business_account", "entry": [{"id": WABA_ID, "changes": [{"field": field}]}]}
+    body["entry"][0]["changes"][0]["value"] = value  # type: ignore[index]  # as just built
+    request = RawRequest(
+        method="POST", query_string="", content_type="application/json", headers={}, body=json.dumps(body).encode()
+    )
+    found: list[Fact] = PROVIDER.parse(request, cloud_account())
+    return found
+
+
+def answered(status: int, body: Any) -> Outcome:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    outcome: Outcome = PROVIDER.judge_message(HttpAnswer(status=status, headers={}, body=raw))
+    return outcome
+
+
+# --- what comes in ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "level"),
+    [
+        ("phone_number_quality_update", {"event": "FLAGGED"}, "error"),
+        ("phone_number_quality_update", {"event": "UNFLAGGED", "current_limit": "TIER_2K"}, "ok"),
+        ("account_update", {"event": "DISABLED_UPDATE", "ban_info": {"waba_ban_state": "DISABLE"}}, "error"),
+        ("account_update", {"event": "DISABLED_UPDATE", "ban_info": {"waba_ban_state": "REINSTATE"}}, "ok"),
+        ("account_review_update", {"decision": "REJECTED"}, "error"),
+        ("account_review_update", {"decision": "APPROVED"}, "ok"),
+    ],
+)
+def test_good_news_of_the_account_are_not_shown_as_trouble(field: str, value: dict[str, Any], level: str) -> None:
+    [news] = facts_of(field, value)
+
+    assert isinstance(news, AccountNews)
+    assert news.level == level
+
+
+def messages_value(**more: Any) -> dict[str, Any]:
+    metadata = {"display_phone_number": "15550100801", "phone_number_id": PHONE_NUMBER_ID}
+    return {"messaging_product": "whatsapp", "metadata": metadata, **more}
+
+
+def test_errors_that_stand_beside_statuses_are_told_too() -> None:
+    error = {"code": 131031, "title": "Account locked", "error_data": {"details": "Your account has been locked."}}
+    status = {"id": "wamid.1", "status": "sent", "timestamp": "1790000000", "recipient_id": "447700900101"}
+
+    told = facts_of("messages", messages_value(statuses=[status], errors=[error]))
+
+    assert [type(fact) for fact in told] == [StatusChanged, AccountNews]
+    assert "Your account has been locked." in told[1].details  # type: ignore[union-attr]  # as just seen
+
+
+def test_a_failed_status_without_a_reason_of_its_own_takes_the_one_beside_it() -> None:
+    error = {"code": 131026, "title": "Message undeliverable"}
+    status = {"id": "wamid.1", "status": "failed", "timestamp": "1790000000", "recipient_id": "447700900101"}
+
+    [told] = facts_of("messages", messages_value(statuses=[status], errors=[error]))
+
+    assert isinstance(told, StatusChanged)
+    assert (told.code, told.reason) == ("131026", "wa_undeliverable")
+
+
+def test_who_wrote_is_read_from_the_only_card_where_the_message_does_not_say() -> None:
+    item = {"id": "wamid.1", "timestamp": "1790000000", "type": "text", "text": {"body": "Да"}}
+    card = {"profile": {"name": "Анна"}, "user_id": "GB.1234567890"}
+
+    [told] = facts_of("messages", messages_value(contacts=[card], messages=[item]))
+
+    assert told.contact == ContactInfo(user_id="GB.1234567890", name="Анна")  # type: ignore[union-attr]  # a message
+
+
+def test_when_a_template_will_be_switched_off_is_told() -> None:
+    known = {"message_template_id": 1, "message_template_name": "order", "message_template_language": "ru"}
+    [told] = facts_of(
+        "message_template_status_update",
+        known | {"event": "DISABLED", "reason": "NONE", "disable_info": {"disable_date": 1790000000}},
+    )
+
+    assert "2026-09-21" in told.reason  # type: ignore[union-attr]  # a template's news
+
+
+# --- what answers mean -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>Welcome to the hotel</html>", b'{"messages":[{"id":"wam', {}, {"messages": []}]
+)
+def test_a_200_without_the_messages_id_is_no_tick(body: Any) -> None:
+    assert answered(200, body).verdict == "unknown"
+
+
+def test_the_answer_says_by_which_ids_the_contact_is_known() -> None:
+    who = {"input": "+5511987654321", "wa_id": "551187654321", "user_id": "BR.1234567890"}
+
+    outcome = answered(200, {"contacts": [who], "messages": [{"id": "wamid.1"}]})
+
+    assert (outcome.contact.external_id, outcome.contact.user_id) == ("551187654321", "BR.1234567890")
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"), [("accepted", ""), ("held_for_quality_assessment", "wa_held"), ("paused", "wa_held")]
+)
+def test_a_message_that_they_hold_back_is_marked_as_such(word: str, reason: str) -> None:
+    outcome = answered(200, {"messages": [{"id": "wamid.1", "message_status": word}]})
+
+    assert (outcome.verdict, outcome.external_id, outcome.reason) == ("accepted", "wamid.1", reason)
+
+
+# --- files of a shape twin -------------------------------------------------------------------------------
+
+
+def test_a_twin_serves_files_itself_and_its_key_goes_to_nobody_else() -> None:
+    """360dialog names Meta's address; the file is fetched from the twin's own, with the same path and query."""
+    place = FilePlace(url="https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=1&ext=2&hash=x%2Fy")
+
+    request = PROVIDER.file_request(place, cloud_account(**TWIN))
+
+    assert request.url == "https://waba-v2.360dialog.io/whatsapp_business/attachments/?mid=1&ext=2&hash=x%2Fy"
+    assert "d360-api-key" in request.headers
+
+
+def test_at_meta_files_are_fetched_from_where_they_lie() -> None:
+    url = "https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=1"
+
+    assert PROVIDER.file_request(FilePlace(url=url), cloud_account()).url == url
+
+
+# --- the account -----------------------------------------------------------------------------------------
+
+
+def checked(number: dict[str, Any], numbers: list[str] | None = None, **options: str) -> list[Any]:
+    answers: dict[str, Any] = {"number": {"display_phone_number": "+1 555-010-0801", **number}}
+    if numbers is not None:
+        answers["numbers"] = {"data": [{"id": one} for one in numbers]}
+    made = {name: HttpAnswer(status=200, headers={}, body=json.dumps(body).encode()) for name, body in answers.items()}
+    with translation.override("en"):
+        return [(each.level, str(each.sentence)) for each in PROVIDER.findings(made, cloud_account(**options))]
+
+
+def test_a_limit_above_what_the_number_may_send_is_named() -> None:
+    told = checked({"throughput": {"level": "STANDARD"}}, messages_per_second="1000")
+
+    assert any(level == "warning" and "80" in words and "1000" in words for level, words in told)
+
+
+def test_a_number_that_was_raised_may_be_used_so() -> None:
+    told = checked({"throughput": {"level": "HIGH"}})
+
+    assert any(level == "ok" and "1000" in words and "80" in words for level, words in told)
+    assert not any("a second" in words for _level, words in checked({"throughput": {"level": "STANDARD"}}))
+
+
+def test_a_number_of_another_account_is_named() -> None:
+    asked = PROVIDER.questions(cloud_account())
+    assert asked["numbers"].url.startswith(f"https://graph.facebook.com/v25.0/{WABA_ID}/phone_numbers?")
+
+    told = checked({}, ["777"])
+
+    assert any(level == "error" and "belongs to another account" in words for level, words in told)
+    assert not any("another account" in words for _level, words in checked({}, ["777", PHONE_NUMBER_ID]))
+
+
+@pytest.mark.django_db
+def test_news_of_a_restriction_are_shown_in_words() -> None:
+    channel = cloud_channel()
+    raw = [{"restriction_type": "RESTRICTED_CUSTOMER_INITIATED_MESSAGING", "expiration": 1790000000}]
+    [news] = facts_of("account_update", {"event": "ACCOUNT_RESTRICTION", "restriction_info": raw})
+    told = {"what": news.what, "details": news.details, "level": news.level, "at": "2026-09-21T10:00:00+00:00"}  # type: ignore[union-attr]  # news
+    channel.remember(news=[told], throughput="STANDARD", quality="RED")
+
+    with translation.override("en"):
+        card = account_card.of(channel)
+        assert card is not None
+        shown = " ".join(str(word) for word in card.news[0].words)
+        rows = {str(name): str(value) for name, value in card.rows}
+
+    assert "not even answers" in shown
+    assert rows["Throughput"] == str(THROUGHPUT["STANDARD"])
+
+
+def test_what_may_be_chosen_is_chosen_from_a_list() -> None:
+    for setting in PROVIDER.settings:
+        assert (setting.kind == CHOICE) is bool(setting.choices), setting.name
