@@ -98,7 +98,7 @@ def reached(told: Mapping[int, ContactInfo]) -> None:
         return
     rows = Contact.objects.filter(conversations__in=told).annotate(conversation_pk=F("conversations__pk"))
     for contact in rows.filter(conversations__in=told).order_by("pk"):
-        info = told[contact.conversation_pk]  # type: ignore[attr-defined]  # annotated above
+        info = told[contact.conversation_pk]
         for name in ("external_id", "user_id"):
             value = getattr(info, name)[: LIMITS[name]]
             if value and value != getattr(contact, name) and (name == "external_id" or not contact.user_id):
