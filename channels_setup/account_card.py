@@ -10,7 +10,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from .codecs.graph_account import LIMITS, QUALITY, THROUGHPUT, WHAT_HAPPENED
+from .codecs.graph_account import LIMITS, QUALITY, STATUS, THROUGHPUT, WHAT_HAPPENED
 from .models import ApiChannel
 
 SHOWN = 5  # news
@@ -50,7 +50,12 @@ class Card:
 def of(channel: ApiChannel) -> Card | None:
     """None where nothing is known, or the provider has no account to speak of."""
     told = channel.standing
-    words: dict[str, Mapping[str, str | Promise]] = {"quality": QUALITY, "limit": LIMITS, "throughput": THROUGHPUT}
+    words: dict[str, Mapping[str, str | Promise]] = {
+        "quality": QUALITY,
+        "limit": LIMITS,
+        "throughput": THROUGHPUT,
+        "status": STATUS,
+    }
     rows = [(label, words.get(name, {}).get(told[name], told[name])) for name, label in LABELS if told.get(name)]
     news = [
         News(what=one["what"], details=one["details"], is_bad=one["level"] == "error", at=_time(one["at"]))

@@ -46,7 +46,8 @@ def _field(setting: Setting, channel: Channel, tails: Mapping[str, str]) -> form
     common: dict[str, Any] = {"label": setting.label, "help_text": setting.help, "required": setting.required}
     if setting.kind == SECRET:
         tail = tails.get(setting.name, "")
-        hint = _("Kept: •••• %(tail)s. Leave it empty to keep it.") % {"tail": tail} if setting.name in tails else ""
+        kept = _("Kept: •••• %(tail)s. Leave it empty to keep it.") if tail else _("Kept. Leave it empty to keep it.")
+        hint = kept % {"tail": tail} if setting.name in tails else ""
         attrs = {"autocomplete": "new-password", "placeholder": hint}
         widget = UnfoldAdminPasswordWidget(attrs=attrs, render_value=False)
         return forms.CharField(**(common | {"required": False}), validators=[_is_whole, _is_ascii], widget=widget)

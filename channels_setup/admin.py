@@ -178,10 +178,18 @@ class ApiChannelAdmin(ModelAdmin):
         """With a field for each thing that the provider has to be told of the account."""
         if obj is not None and obj.provider.settings:
             kwargs["form"] = type("ApiChannelForm", (ApiChannelForm,), account_settings.form_fields(obj))
-        return super().get_form(request, obj, change, **kwargs)
+        made = super().get_form(request, obj, change, **kwargs)
+        if obj is not None and not obj.provider.needs_redirect_url and "redirect_url" in made.base_fields:
+            made.base_fields["redirect_url"].help_text = _(
+                "Only for a program of your own that is to be told of events. Messages need none."
+            )
+        return made
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         found = list(super().get_fieldsets(request, obj))
+        if obj is not None and not obj.provider.unknown_is_safe_to_repeat:  # there is nothing to choose
+            title, options = found[0]
+            found[0] = (title, options | {"fields": tuple(name for name in options["fields"] if name != "on_unknown")})
         if obj is None or not obj.provider.settings or not self.has_change_permission(request, obj):
             return found
         names = tuple(account_settings.PREFIX + setting.name for setting in obj.provider.settings)

@@ -55,7 +55,9 @@ def steps(channel: ApiChannel) -> list[Step]:
             channel.first_outbound_at,
             _("First answer went out"),
             _("No answer has gone out yet"),
-            note=_("Answer in Chats: the provider takes the message at its address."),
+            note=_("Answer in Chats: the provider takes the message at its address.")
+            if channel.provider.needs_redirect_url
+            else _("Answer in Chats."),
         )
     )
     return _with_now(found)
@@ -76,7 +78,9 @@ def _watched(channel: ApiChannel) -> Step:
     return Step(
         title=_("Watches %(names)s")
         % {"names": ", ".join(_("“%(name)s”") % {"name": chat_channel.name} for chat_channel in watched)},
-        note=_("Chat id for the provider: %(ids)s")
+        note=""
+        if channel.provider.settings
+        else _("Chat id for the provider: %(ids)s")
         % {"ids": ", ".join(str(chat_channel.pk) for chat_channel in watched)},
         at=channel.created_at,
         state=DONE,

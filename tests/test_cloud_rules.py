@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 from django.utils import translation
 
 from channels_setup import account_card
@@ -22,6 +24,7 @@ from channels_setup.providers.base import (
 )
 from tests.cloud_accounts import KIND, cloud_account, cloud_channel
 from tests.cloud_corpus import PHONE_NUMBER_ID, WABA_ID
+from tests.factories import vera
 
 PROVIDER: Any = messengers()[KIND]
 TWIN = {"base_url": "https://waba-v2.360dialog.io", "auth_header": "D360-API-KEY", "id_in_path": "no"}
@@ -202,11 +205,53 @@ def test_news_of_a_restriction_are_shown_in_words() -> None:
         assert card is not None
         shown = " ".join(str(word) for word in card.news[0].words)
         rows = {str(name): str(value) for name, value in card.rows}
+        standard = str(THROUGHPUT["STANDARD"])
 
     assert "not even answers" in shown
-    assert rows["Throughput"] == str(THROUGHPUT["STANDARD"])
+    assert rows["Throughput"] == standard == "80 messages a second"
 
 
 def test_what_may_be_chosen_is_chosen_from_a_list() -> None:
     for setting in PROVIDER.settings:
         assert (setting.kind == CHOICE) is bool(setting.choices), setting.name
+
+
+# --- the channel's page ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(admin: Client) -> str:
+    channel = cloud_channel(settings={"access_token": "short"})
+    channel.remember(status="CONNECTED")
+    with translation.override("en"):
+        address = reverse("admin:channels_setup_apichannel_change", args=[channel.pk])
+        return admin.get(address, headers={"accept-language": "en"}).content.decode()
+
+
+@pytest.fixture
+def admin(client: Client) -> Client:
+    client.force_login(vera())
+    return client
+
+
+@pytest.mark.django_db
+def test_the_page_says_what_goes_into_metas_webhook_form_and_what_does_not(page: str) -> None:
+    form, own = page.index("For the provider's webhook form"), page.index("For your own programs")
+
+    assert "/webhooks/whatsapp_cloud/" in page[form:own]
+    assert all(name in page[form:own] for name in PROVIDER.subscribe_to)
+    assert "the provider needs neither" in page[own:]
+    assert "Chat id for the provider" not in page
+
+
+@pytest.mark.django_db
+def test_the_form_asks_for_nothing_that_would_change_nothing(page: str) -> None:
+    assert 'name="on_unknown"' not in page
+    assert "Messages need none." in page
+    assert "Kept. Leave it empty to keep it." in page
+    assert "••••." not in page and "•••• ." not in page
+
+
+@pytest.mark.django_db
+def test_the_numbers_state_is_said_in_words(page: str) -> None:
+    assert "CONNECTED" not in page and "connected" in page

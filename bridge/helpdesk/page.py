@@ -108,6 +108,7 @@ def context(chat_channel: ChatChannel) -> dict[str, Any]:
     seen = line.seen if line else {}
     boxes = checking.evidence(chat_channel)
     deliveries = Delivery.objects.filter(chat_channel=chat_channel)
+    events = list(WebhookEvent.objects.filter(chat_channel=chat_channel).order_by("-pk").defer("body")[:5])
     return {
         "helpdesk_channel": chat_channel,
         "line": line,
@@ -119,5 +120,6 @@ def context(chat_channel: ChatChannel) -> dict[str, Any]:
         "boxes_done": all(each.first_at for each in boxes if each.box.wanted),
         "waiting": deliveries.filter(state__in=Delivery.UNFINISHED)[:1000].count(),
         "given_up": deliveries.filter(state=Delivery.State.DEAD)[:1000].count(),
-        "last_events": list(WebhookEvent.objects.filter(chat_channel=chat_channel).order_by("-pk").defer("body")[:5]),
+        "last_events": events,
+        "comes_as_json": any("json" in event.content_type for event in events[:1]),
     }

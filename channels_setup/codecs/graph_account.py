@@ -34,6 +34,7 @@ THROUGHPUT: Mapping[str, str | Promise] = {
     "STANDARD": _("80 messages a second"),
     "HIGH": _("1000 messages a second"),
 }
+STATUS: Mapping[str, str | Promise] = {"CONNECTED": _("connected"), "ONLINE": _("connected")}
 # The provider's words of what has befallen the account, as an admin reads them. Others are shown as they are.
 WHAT_HAPPENED: Mapping[str, str | Promise] = {
     "ACCOUNT_DELETED": _("The account was deleted."),

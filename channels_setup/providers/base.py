@@ -309,6 +309,7 @@ class Messenger(Provider):
     marks_read: ClassVar[bool] = False  # ``mark_read``: the client sees that their message was read
     keeps_files: ClassVar[bool] = False  # a client's file is fetched by its id: ``file_place`` and ``file_request``
     needs_verification: ClassVar[bool] = False  # the company is verified first; the set-up guide: 2-3 weeks
+    subscribe_to: ClassVar[tuple[str, ...]] = ()  # what to tick in the provider's own webhook form, in its words
     unknown_is_safe_to_repeat: ClassVar[bool] = True  # the receiver can tell a repeat by its key
 
     # The provider's status words in ours. Translation is data, so that review is reading a table.

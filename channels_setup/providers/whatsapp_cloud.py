@@ -84,6 +84,11 @@ class WhatsAppCloud(Messenger):
         approved_keeps_category=True,
     )
     fills_templates = True
+    subscribe_to = (
+        *("messages", "message_template_status_update", "message_template_quality_update"),
+        *("message_template_components_update", "template_category_update"),
+        *("account_update", "account_alerts", "phone_number_quality_update"),
+    )
     sends_files = True
     takes_uploads = True
     uploads_live = timedelta(days=29)  # a day less than they say
