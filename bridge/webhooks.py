@@ -22,10 +22,10 @@ from channels_setup.providers import helpdesks, messengers
 from channels_setup.providers.base import Account, Refused
 from channels_setup.providers.base_helpdesk import DeskAccount
 
-from . import doorbell
 from .helpdesk import incoming
 from .models import WebhookEvent
 from .requests_in import TooLarge, blotted, event_row, exact_request
+from .storing import committer
 from .strangers import strangers
 
 logger = logging.getLogger(__name__)
@@ -147,6 +147,5 @@ def _no_such_address() -> HttpResponse:
 
 
 def _stored(event: WebhookEvent) -> HttpResponse:
-    event.save(force_insert=True)  # one statement: it commits by itself
-    doorbell.ring_after_commit(doorbell.INBOUND)
+    committer.store(event)
     return JsonResponse({"status": "accepted"})

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import Resolver404, resolve
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -13,6 +14,21 @@ ADMIN_POLICY = {
     "script-src": ["'self'", "'unsafe-eval'"],
     "style-src": ["'self'", "'unsafe-inline'"],
 }
+
+
+def machines(get_response: Handler) -> Handler:
+    """A webhook goes straight to its view: sessions, languages, content policies and the like are for browsers."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if not request.path_info.startswith("/webhooks/"):
+            return get_response(request)
+        try:
+            found = resolve(request.path_info)
+        except Resolver404:
+            return get_response(request)
+        return found.func(request, *found.args, **found.kwargs)
+
+    return middleware
 
 
 def alive(get_response: Handler) -> Handler:

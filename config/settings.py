@@ -64,6 +64,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "config.middleware.machines",
     "bridge.desk.polling.quick",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.middleware.too_large_is_413",

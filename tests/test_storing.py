@@ -1,0 +1,150 @@
+"""Events of many callers in one commit: all or nothing for nobody, and nobody waits for ever."""
+
+from collections.abc import Callable, Iterator
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+
+from bridge import storing
+from bridge.models import WebhookEvent
+from channels_setup.models import ApiChannel
+from tests.factories import ApiChannelFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def event(api_channel_id: int, body: str) -> WebhookEvent:
+    return WebhookEvent(api_channel_id=api_channel_id, endpoint="webhook", body=body.encode())
+
+
+class Callers:
+    """The first one's commit is held until ``let_go``; those that come meanwhile gather behind it."""
+
+    def __init__(self, committer: storing.Committer) -> None:
+        self.committer = committer
+        self.outcomes: dict[str, Exception | None] = {}
+        self.threads: list[Thread] = []
+
+    def call(self, row: WebhookEvent) -> None:
+        def work() -> None:
+            name = bytes(row.body).decode()
+            try:
+                self.committer.store(row)
+                self.outcomes[name] = None
+            except Exception as error:
+                self.outcomes[name] = error
+            finally:
+                connection.close()
+
+        behind = len(self.committer.waiting) + bool(self.threads)
+        self.threads.append(Thread(target=work))
+        self.threads[-1].start()
+        while len(self.committer.waiting) < behind and self.threads[-1].is_alive():
+            pass
+
+    def all_answered(self) -> None:
+        for thread in self.threads:
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Event, list[int]]]:
+    """Opens the way for the first commit; and how many rows each statement had."""
+    go, sizes = Event(), []
+    insert: Callable[[list[WebhookEvent]], None] = storing._insert
+
+    def slow(events: list[WebhookEvent]) -> None:
+        sizes.append(len(events))
+        if len(sizes) == 1:
+            assert go.wait(20)
+        insert(events)
+
+    monkeypatch.setattr(storing, "_insert", slow)
+    yield go, sizes
+    go.set()
+
+
+@pytest.fixture
+def api_channel() -> ApiChannel:
+    return ApiChannelFactory()
+
+
+def bodies() -> set[str]:
+    return {bytes(body).decode() for body in WebhookEvent.objects.values_list("body", flat=True)}
+
+
+def test_those_that_come_during_a_commit_share_the_next(api_channel: ApiChannel, held: Any) -> None:
+    go, sizes = held
+    callers = Callers(storing.Committer())
+    for name in ("first", "a", "b", "c"):
+        callers.call(event(api_channel.pk, name))
+
+    go.set()
+    callers.all_answered()
+
+    assert sizes == [1, 3]
+    assert callers.outcomes == dict.fromkeys(("first", "a", "b", "c"))
+    assert bodies() == {"first", "a", "b", "c"}
+
+
+def test_one_bad_row_spoils_it_for_nobody_else(api_channel: ApiChannel, held: Any) -> None:
+    go, sizes = held
+    callers = Callers(storing.Committer())
+    callers.call(event(api_channel.pk, "first"))
+    callers.call(event(api_channel.pk, "good"))
+    callers.call(event(api_channel.pk + 999, "of no channel"))
+    callers.call(event(api_channel.pk, "good too"))
+
+    go.set()
+    callers.all_answered()
+
+    assert {name for name, error in callers.outcomes.items() if error} == {"of no channel"}
+    assert bodies() == {"first", "good", "good too"}
+    assert sorted(sizes) == [1, 1, 1, 1, 3]
+
+
+def test_when_the_database_is_away_each_learns_of_it_and_the_next_is_stored(
+    api_channel: ApiChannel, held: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, _sizes = held
+    callers = Callers(storing.Committer())
+    for name in ("first", "a", "b"):
+        callers.call(event(api_channel.pk, name))
+    with monkeypatch.context() as away:
+        away.setattr(WebhookEvent.objects, "bulk_create", _no_connection)
+
+        go.set()
+        callers.all_answered()
+
+    assert {name: type(error) for name, error in callers.outcomes.items()} == {
+        "first": type(None),
+        "a": OperationalError,
+        "b": OperationalError,
+    }
+    callers.committer.store(event(api_channel.pk, "later"))
+    assert bodies() == {"first", "later"}
+
+
+def _no_connection(*_rows: object) -> None:
+    raise OperationalError("server closed the connection unexpectedly")
+
+
+def test_many_callers_at_once_are_all_stored(api_channel: ApiChannel) -> None:
+    committer = storing.Committer()
+
+    def call(number: int) -> None:
+        for turn in range(10):
+            committer.store(event(api_channel.pk, f"{number}-{turn}"))
+        connection.close()
+
+    threads = [Thread(target=call, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert len(bodies()) == WebhookEvent.objects.count() == 80
+    assert committer.waiting == [] and not committer.at_work
