@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from django.db import OperationalError, transaction
-from django.db.models import F
+from django.db.models import F, Value
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -70,11 +70,11 @@ def drain() -> int:
 
 def _channels_with_events() -> list[tuple[str, int]]:
     waiting = WebhookEvent.objects.filter(state=WebhookEvent.State.NEW).order_by()
-    return [
-        (source, channel_id)
-        for source in SOURCES
-        for channel_id in waiting.exclude(**{source: None}).values_list(source, flat=True).distinct()
-    ]
+    return list(
+        waiting.exclude(api_channel=None)
+        .values_list(Value("api_channel"), "api_channel")
+        .union(waiting.exclude(chat_channel=None).values_list(Value("chat_channel"), "chat_channel"))
+    )
 
 
 def claim(channel_id: int, *, source: str = "api_channel") -> list[WebhookEvent]:

@@ -17,7 +17,7 @@ import socket
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import IO, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -234,9 +234,29 @@ class _HttpsPool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
+    """requests' ground without its surface: the pools, and TLS checked as requests does.
+
+    A session would add cookies, redirects and the environment; and preparing a request anew, and dressing the answer,
+    cost as much as the call itself.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(pool_connections=32, pool_maxsize=4, max_retries=0)
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+
+    def line_to(self, url: str) -> tuple[Any, str]:
+        """The pool that an address belongs to, and the path as it goes over the wire."""
+        prepared = _prepared(url)
+        return self.get_connection_with_tls_context(prepared, verify=True, proxies={}), prepared.path_url
+
+
+@lru_cache(maxsize=1024)
+def _prepared(url: str) -> requests.PreparedRequest:
+    """An address quoted and put into ASCII as requests does it."""
+    return requests.Request(method="POST", url=url).prepare()
 
 
 _local = threading.local()
@@ -245,7 +265,7 @@ _local = threading.local()
 def _adapter() -> _Adapter:
     """One a thread: requests' connection pools are not promised to be safe across threads."""
     if not hasattr(_local, "adapter"):
-        _local.adapter = _Adapter(pool_connections=32, pool_maxsize=4, max_retries=0)
+        _local.adapter = _Adapter()
     adapter: _Adapter = _local.adapter
     return adapter
 
@@ -263,60 +283,65 @@ def send(
     piece, and the answer has none.
     """
     _parsed(request.url)
-    prepared = requests.Request(
-        method=request.method,
-        url=request.url,
-        data=request.body,
-        headers={"user-agent": "Okno", "accept-encoding": "identity", **request.headers},
-    ).prepare()
     state: dict[str, Any] = {"sent": False, "handle": None}
     _exchange.state = state
     deadlines.watch(state, seconds=seconds or DEADLINE_SECONDS)
     try:
-        # The adapter and not a session: no cookies, no redirects, no environment.
-        answer = _adapter().send(prepared, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), proxies={})
+        pool, path = _adapter().line_to(request.url)
+        answer = pool.urlopen(
+            request.method,
+            path,
+            body=request.body,
+            headers={"user-agent": "Okno", "accept-encoding": "identity", **request.headers},
+            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
+        )
         if state.get("cut"):
             raise OutcomeUnknown  # a head that broke off reads like a whole one
-        if answer.status_code < 200:
+        if answer.status < 200:
             # "102 Processing", "103 Early Hints": http.client takes them for the answer, and the real one follows.
-            answer.raw.close()
+            answer.close()
             raise OutcomeUnknown
         return HttpAnswer(
-            status=answer.status_code,
+            status=answer.status,
             headers={name.lower(): value for name, value in answer.headers.items()},
             body=_read(answer, most_bytes) if into is None else _copy(answer, most_bytes, into),
         )
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         if state["sent"]:
             raise OutcomeUnknown from error
-        raise NotSent("tls" if isinstance(error, requests.exceptions.SSLError) else "cannot_connect") from error
+        raise NotSent("tls" if isinstance(error, urllib3.exceptions.SSLError) else "cannot_connect") from error
     finally:
         deadlines.let_go(state)
 
 
-def _read(answer: requests.Response, most_bytes: int) -> bytes:
+def _read(answer: urllib3.BaseHTTPResponse, most_bytes: int) -> bytes:
     """The answer's first bytes, undecoded (no gzip bombs). A body that breaks off is as good as what came of it."""
     body = b""
     try:
-        body = answer.raw.read(most_bytes, decode_content=False)
+        body = answer.read(most_bytes, decode_content=False)
     except (urllib3.exceptions.HTTPError, OSError, ValueError):
-        answer.raw.close()
+        answer.close()
     if len(body) >= most_bytes:
-        answer.raw.close()
-    answer.raw.release_conn()
+        answer.close()
+    answer.release_conn()
     return body
 
 
-def _copy(answer: requests.Response, most_bytes: int, into: IO[bytes]) -> bytes:
+def _copy(answer: urllib3.BaseHTTPResponse, most_bytes: int, into: IO[bytes]) -> bytes:
     """As ``_read``, without holding it all: whoever wants the file knows how long it must be."""
     left = most_bytes
     try:
-        while left > 0 and (piece := answer.raw.read(min(left, 65_536), decode_content=False)):
+        while left > 0 and (piece := answer.read(min(left, 65_536), decode_content=False)):
             into.write(piece)
             left -= len(piece)
     except (urllib3.exceptions.HTTPError, OSError, ValueError):
-        answer.raw.close()
+        answer.close()
     if left <= 0:
-        answer.raw.close()
-    answer.raw.release_conn()
+        answer.close()
+    answer.release_conn()
     return b""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+from secrets import token_hex
 from typing import Any
 
 from django.conf import settings
@@ -19,7 +19,7 @@ from .messages import Message
 
 
 def new_delivery_key() -> str:
-    return f"msg_{uuid.uuid4().hex}"
+    return f"msg_{token_hex(16)}"
 
 
 class Delivery(models.Model):

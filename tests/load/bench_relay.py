@@ -40,8 +40,8 @@ class Bench:
 
         self.folder, self.taker, self.port = folder, Taker(), free_port()
         self.web = web_command(host="127.0.0.1", port=self.port, processes=2)
-        self.worker = worker_command(queues=("inbound", "outbound", "housekeeping"), concurrency=2)
-        self.naive = [*worker_command(queues=("naive",), concurrency=2, name="naive")]
+        self.worker = worker_command(queues=("inbound", "outbound", "housekeeping"), concurrency=4)
+        self.naive = [*worker_command(queues=("naive",), concurrency=4, name="naive")]
         self.naive[self.naive.index("config.celery")] = "tests.load.naive.tasks"
         self.phone = self.channel("sandbox", "")
         self.cloud = self.channel("whatsapp_cloud", "")
@@ -212,7 +212,7 @@ def main() -> None:
     size = parser.parse_args().size
     folder = Path(tempfile.mkdtemp(prefix="okno-load-"))
     os.environ |= {"DATA_DIR": str(folder), "DEMO": "0", "DJANGO_SETTINGS_MODULE": "tests.load.naive.settings"}
-    os.environ |= {"RELAY_ALLOWED_PRIVATE_CIDRS": "127.0.0.0/8", "WORKER_CONCURRENCY": "2"}
+    os.environ |= {"RELAY_ALLOWED_PRIVATE_CIDRS": "127.0.0.0/8", "WORKER_CONCURRENCY": "4"}
     from config import launch
 
     launch.prepare(["manage.py", "migrate"])
