@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.functional import Promise
@@ -104,6 +105,7 @@ def _has_just_been_resumed(row: Breaker) -> bool:
     return paused_by_us and row.api_channel.state != ChannelState.PAUSED
 
 
+@transaction.atomic
 def _switch_off(row: Breaker, *, now: datetime) -> None:
     row.api_channel.pause()
     Breaker.objects.filter(pk=row.pk).update(failing_since=now)

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from django.db import OperationalError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, Value
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 BATCH = 200
 RUN_SECONDS = 20.0  # a task longer than its time limit would be killed in the middle of a batch
 MOST_ATTEMPTS = 5
+# PostgreSQL's classes of errors that pass: deadlock, no room, lock held, shut down.
+PASSING = ("40", "53", "55", "57")
 
 
 def drain() -> int:
@@ -54,18 +56,42 @@ def drain() -> int:
     """
     until = time.monotonic() + RUN_SECONDS
     taken = 0
+    resting: set[tuple[str, int]] = set()  # where it came to nothing: once more in the next run
     while time.monotonic() < until:
         before = taken
         for source, channel_id in _channels_with_events():
+            if (source, channel_id) in resting:
+                continue
             with only_one(SOURCES[source].lock, channel_id) as mine:
                 if mine and (events := claim(channel_id, source=source)):
-                    SOURCES[source].process(channel_id, events)
+                    if not _processed(source, channel_id, events):
+                        resting.add((source, channel_id))
                     taken += len(events)
         # Once more after the lock is free: who was called for an event of the last moment found it taken and left.
         if taken == before:
             return taken
     doorbell.ring(doorbell.INBOUND)  # whoever comes next goes on
     return taken
+
+
+def _processed(source: str, channel_id: int, events: Sequence[WebhookEvent]) -> bool:
+    """False where the channel's turn ended before its events did: no other channel suffers for it, and nobody passes.
+
+    Where it was no event's fault the tries are given back: nothing fails because a disk was full for a minute.
+    """
+    try:
+        SOURCES[source].process(channel_id, events)
+        return True
+    except (OperationalError, InterfaceError) as problem:
+        logger.exception("events left for the next run", extra={source: channel_id})
+        blameless = str(getattr(problem.__cause__, "pgcode", None) or "").startswith(PASSING)
+    except Exception:  # the events' own are caught one by one: this is about the channel, perhaps its keys
+        logger.exception("channel's events not worked off", extra={source: channel_id})
+        blameless = True
+    if blameless:
+        waiting = WebhookEvent.objects.filter(pk__in=[event.pk for event in events], state=WebhookEvent.State.NEW)
+        waiting.update(attempts=F("attempts") - 1)
+    return False
 
 
 def _channels_with_events() -> list[tuple[str, int]]:
@@ -110,6 +136,8 @@ def process(channel_id: int, events: Sequence[WebhookEvent]) -> None:
         return
     try:
         _apply_all(api_channel, readable)
+    except (OperationalError, InterfaceError):
+        raise
     except Exception:
         logger.warning("batch failed, taking its events one at a time", extra={"channel": channel_id})
         for event, facts in readable:
@@ -131,8 +159,8 @@ def _apply_all(api_channel: ApiChannel, readable: Sequence[tuple[WebhookEvent, l
 def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) -> None:
     try:
         _apply_all(api_channel, [(event, facts)])
-    except OperationalError:
-        logger.exception("event left for the next try", extra={"event": event.pk})
+    except (OperationalError, InterfaceError):
+        raise  # those behind it do not pass
     except BadBody as problem:
         fail_event(event, str(problem))
     except Exception as problem:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +20,7 @@ from typing import IO
 
 from django.conf import settings
 from django.core.files import File
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import F
 
 from channels_setup import outgoing as outside
@@ -63,16 +63,33 @@ def fetch_due() -> int:
     until, came = time.monotonic() + RUN_SECONDS, 0
     with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="media") as pool:
         while time.monotonic() < until and (claimed := _claim()):
-            accounts = [row.message.api_channel.account() for row in claimed]
-            for row, result in zip(claimed, pool.map(_try, claimed, accounts), strict=True):
-                came += _settle(row, result)
+            for row, result in [(row, pool.submit(_try, row, account)) for row, account in _accounts(claimed)]:
+                came += _settle(row, result.result())
     return came
+
+
+def _accounts(claimed: Sequence[Attachment]) -> Iterator[tuple[Attachment, Account]]:
+    """With each file what its channel needs. One whose keys cannot be read keeps the others' files from nothing."""
+    for row in claimed:
+        try:
+            account = row.message.api_channel.account()
+        except DatabaseError:
+            raise
+        except Exception:
+            logger.exception("settings not read", extra={"channel": row.message.api_channel_id})
+            _settle(row, Failed("internal_error"))
+        else:
+            yield row, account
 
 
 @transaction.atomic
 def _claim() -> Sequence[Attachment]:
     now = windows.database_now()
-    due = Attachment.objects.filter(state=Attachment.State.WAITING, due_at__lte=now).order_by("due_at")
+    waiting = Attachment.objects.filter(state=Attachment.State.WAITING, due_at__lte=now)
+    # Tried more often than a failure is: workers died over it each time.
+    worn_out = waiting.filter(tries__gt=len(TIMETABLE))
+    worn_out.update(state=Attachment.State.FAILED, error="internal_error", due_at=None)
+    due = waiting.order_by("due_at")
     rows = list(due.select_for_update(of=("self",), skip_locked=True).select_related("message__api_channel")[:AT_ONCE])
     for row in rows:
         row.due_at = now + LEASE  # the end of the lease is also whose it is: no two claims have the same

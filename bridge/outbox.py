@@ -20,6 +20,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
@@ -111,7 +112,7 @@ def drain() -> int:
                 more, running = wait(running, timeout=GATHER_SECONDS)
                 done |= more
             if done:
-                results.record([future.result() for future in done], token)
+                results.write_down([future.result() for future in done], token)
             made += len(done)
 
 
@@ -129,7 +130,7 @@ def _try_suspects(token: uuid.UUID, accounts: Accounts) -> int:
     until, made = time.monotonic() + SUSPECTS_SECONDS, 0
     while time.monotonic() < until and (claimed := claim(token, limit=1, suspects=True)):
         for item in _admitted(claimed, token, accounts):
-            results.record([attempt(item, _account(accounts, item.delivery))], token)
+            results.write_down([attempt(item, _account(accounts, item.delivery))], token)
             made += 1
     return made
 
@@ -174,15 +175,32 @@ def _admitted(claimed: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) 
             results.give_up(delivery, token, reason="gave_up")
         else:
             admitted.append(item)
-    asked = [rates.Asked(delivery=item.delivery, rates=_rates(item.delivery, accounts)) for item in admitted]
-    if put_back := rates.must_wait(asked, token):
-        admitted = [item for item in admitted if item.delivery.pk not in put_back]
+    asked = _asked(admitted, token, accounts)
+    going = {item.delivery.pk for item in asked} - rates.must_wait(asked, token)
+    admitted = [item for item in admitted if item.delivery.pk in going]
     sending = [
         pk for item in admitted if item.delivery.kind == Delivery.Kind.MESSAGE and (pk := item.delivery.message_id)
     ]
     if sending:
         Message.objects.filter(pk__in=sending, status=Message.Status.PENDING).update(status=Message.Status.SENDING)
     return admitted
+
+
+def _asked(admitted: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) -> list[rates.Asked]:
+    """With each the limits under which it stands. One whose settings cannot be read is a failed try, and no other's."""
+    asked = []
+    for item in admitted:
+        try:
+            asked.append(rates.Asked(delivery=item.delivery, rates=_rates(item.delivery, accounts)))
+        except DatabaseError:
+            raise
+        except Exception:
+            logger.exception("settings not read", extra={"delivery": item.delivery.pk})
+            why, outcome = traceback.format_exc(limit=-3), Outcome(verdict=RETRY, reason="internal_error")
+            results.write_down(
+                [Tried(claimed=item, outcome=outcome, started_at=timezone.now(), duration_ms=0, answer=why)], token
+            )
+    return asked
 
 
 def _rates(delivery: Delivery, accounts: Accounts) -> tuple[Rate, ...]:
@@ -259,7 +277,11 @@ def _call(delivery: Delivery, handed: Outgoing, account: Account) -> tuple[Outco
         return Outcome(verdict=PERMANENT, reason="no_redirect_url"), None
     answer = outside.send(request)  # type: ignore[arg-type]  # as above
     judge = provider.judge_event if delivery.kind == Delivery.Kind.EVENT else provider.judge_message
-    return judge(answer), answer
+    try:
+        return judge(answer), answer
+    except Exception:  # it went out: what they did with it is what nobody knows
+        logger.exception("answer not judged", extra={"delivery": delivery.pk})
+        return Outcome(verdict=UNKNOWN, reason="outcome_unknown"), answer
 
 
 def _outgoing(delivery: Delivery, *, file_id: str = "") -> Outgoing:

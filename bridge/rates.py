@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Greatest
-from django.utils import timezone
 
 from channels_setup.providers.base import Rate
 
+from . import windows
 from .models import Delivery, RateLimit
 
 FORGOTTEN_AFTER = 60  # seconds without a call after which a bucket holds nobody back
@@ -79,8 +79,9 @@ def must_wait(asked: Sequence[Asked], token: uuid.UUID) -> set[int]:
 
 def hold(channel_id: int, limits: Sequence[Rate], *, seconds: float) -> None:
     """The other side says that these are used up: the next call under one goes in ``seconds``, and then one by one."""
+    now = windows.database_now()
     for rate in sorted(limits, key=lambda rate: rate.key):
-        met_at = timezone.now() + timedelta(seconds=seconds + (rate.burst - 1) * rate.every)
+        met_at = now + timedelta(seconds=seconds + (rate.burst - 1) * rate.every)
         rows = RateLimit.objects.filter(api_channel=channel_id, key=rate.key)
         rows.update(met_at=Greatest("met_at", Value(met_at)))
 

@@ -7,13 +7,15 @@ that lets nobody in is paused with everything kept.
 
 from __future__ import annotations
 
+import logging
 import random
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from channels_setup.models import UnknownPolicy
@@ -23,6 +25,8 @@ from . import alerts, breaker, consequences, contacts, conversations, giving, ra
 from .giving import Given
 from .models import Attempt, Delivery, Draft, Message
 
+logger = logging.getLogger(__name__)
+
 # Seconds after each failed try. A contact's message is given up after the last, and never outlives its window.
 MESSAGE_TIMETABLE = (5, 15, 60, 180, 600, 1_800, 3_600, 7_200, 14_400)
 EVENT_TIMETABLE = (5, 30, 120, 600, 1_800, 7_200, 18_000, 36_000, 50_400, 86_400)
@@ -30,6 +34,9 @@ JITTER = 0.2  # ±20 %
 LONGEST_RETRY_AFTER = 3_600.0
 SHORTEST_WHEN_OVERLOADED = 60.0  # 429, 502, 503, 504
 
+
+# So long after the database refused a result it is asked once more; all of it well within the lease.
+AGAIN_AFTER = (0.1, 0.5, 2.0, 5.0)
 
 EMPTY: Mapping[str, str] = {}
 
@@ -54,6 +61,45 @@ class Tried:
     answer: str = ""
     given: Given | None = None  # a file that the provider has now
     pair: tuple[Rate, ...] = ()  # the limits of this contact, where the outcome says that they are used up
+
+
+def write_down(tried: Sequence[Tried], token: uuid.UUID) -> None:
+    """``record``, in spite of what comes between: of a message whose result is lost nobody knows whether it went out.
+
+    A database that is away for a moment, or broke a deadlock at our cost, is asked again. What it never takes (an id
+    that another message has already) is written without the other side's words, and takes no other result with it.
+    """
+    try:
+        _insist(tried, token)
+    except (OperationalError, InterfaceError):
+        raise  # the lease will tell
+    except Exception:
+        logger.warning("results not written together, each by itself", extra={"count": len(tried)})
+        for item in tried:
+            _write_alone(item, token)
+
+
+def _write_alone(item: Tried, token: uuid.UUID) -> None:
+    bare = replace(item, answer="", given=None, outcome=replace(item.outcome, external_id="", title="", details=""))
+    for result in (item, bare):
+        try:
+            return _insist([result], token)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            logger.exception("result not written", extra={"delivery": item.claimed.delivery.pk})
+
+
+def _insist(tried: Sequence[Tried], token: uuid.UUID) -> None:
+    for seconds in AGAIN_AFTER:
+        try:
+            return record(tried, token)
+        except (OperationalError, InterfaceError) as problem:
+            logger.warning("results not written yet", extra={"error": type(problem).__name__})
+            if not connection.in_atomic_block:
+                connection.close_if_unusable_or_obsolete()
+            time.sleep(seconds)
+    record(tried, token)
 
 
 @transaction.atomic

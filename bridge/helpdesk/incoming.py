@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db import OperationalError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -53,6 +53,7 @@ def process(chat_channel_id: int, events: Sequence[WebhookEvent]) -> None:
     account = chat_channel.desk_account()
     line, _made = HelpdeskLine.objects.get_or_create(chat_channel=chat_channel)
     batch = Batch(chat_channel, line)
+    broken: Exception | None = None
     for event in events:
         try:
             with transaction.atomic():
@@ -61,14 +62,17 @@ def process(chat_channel_id: int, events: Sequence[WebhookEvent]) -> None:
                 WebhookEvent.objects.filter(pk=event.pk).update(
                     state=WebhookEvent.State.PROCESSED, processed_at=timezone.now(), error=remark, traceback=""
                 )
-        except OperationalError:
-            logger.exception("event left for the next try", extra={"event": event.pk})
+        except (OperationalError, InterfaceError) as problem:
+            broken = problem  # those behind it do not pass
+            break
         except BadBody as problem:
             batch.saw("unknown", event.received_at)
             fail_event(event, str(problem))
         except Exception as problem:
             fail_event(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
     _note_came(batch, at=events[-1].received_at)
+    if broken is not None:
+        raise broken
 
 
 def _apply(batch: Batch, fact: DeskFact, event: WebhookEvent) -> str:

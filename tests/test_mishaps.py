@@ -1,0 +1,229 @@
+"""What goes wrong in our own house costs nothing but itself: a result is written down, the others have their turn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import InterfaceError, OperationalError
+from django.test import Client
+from django.utils import timezone
+
+from bridge import housekeeping, inbox, media, outbox, rates, results
+from bridge.models import Alert, Attachment, Attempt, Delivery, Message, RateLimit, WebhookEvent
+from channels_setup.models import ApiChannel, Secret, UnknownPolicy
+from channels_setup.providers.base import ACCEPTED, HttpAnswer, Outcome, Rate
+from tests.factories import ApiChannelFactory, MessageFactory
+from tests.receiver import Receiver
+from tests.test_inbox import post, says
+from tests.test_outbox import anna_writes, boris_answers
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "AGAIN_AFTER", (0.0, 0.0))
+
+
+def channel_to(receiver: Receiver, path: str, **fields: Any) -> ApiChannel:
+    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url(path), secret=True, **fields)
+    ApiChannel.objects.update(track_message=False, track_new_chat=False, track_resumed=False)
+    channel.refresh_from_db()
+    return channel
+
+
+def spoil_the_secret(channel: ApiChannel) -> None:
+    """As if a key had gone from FIELD_KEYS too early."""
+    assert Secret.objects.filter(api_channel=channel).update(token=b"gAAAAAB-not-ours")
+
+
+def test_a_provider_that_gives_two_messages_one_id_costs_neither_of_them(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
+    replies = [boris_answers(anna_writes(channel, who=who)) for who in ("anna", "client-2", "client-3")]
+
+    def judge(_provider: Any, answer: HttpAnswer) -> Outcome:
+        return Outcome(verdict=ACCEPTED, external_id="wamid.always-the-same")
+
+    monkeypatch.setattr(type(channel.provider), "judge", judge)
+
+    assert outbox.drain() == 3
+
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
+    assert Attempt.objects.count() == len(receiver.requests) == 3
+    for reply in replies:
+        reply.refresh_from_db()
+    assert {reply.status for reply in replies} == {"sent"}
+    assert sorted(reply.external_id for reply in replies) == ["", "", "wamid.always-the-same"]
+
+
+def test_an_answer_that_we_cannot_judge_is_no_reason_to_send_again(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
+    boris_answers(anna_writes(channel))
+
+    def judge(_provider: Any, answer: HttpAnswer) -> Outcome:
+        raise KeyError(answer.status)
+
+    monkeypatch.setattr(type(channel.provider), "judge", judge)
+
+    outbox.drain()
+
+    assert (Delivery.objects.get().state, len(receiver.requests)) == ("unknown", 1)
+    assert Message.objects.get(direction="notice").reason == "may_have_been_sent"
+
+
+@pytest.mark.parametrize("problem", [OperationalError("deadlock detected"), InterfaceError("connection closed")])
+def test_a_result_is_written_down_though_the_database_refuses_it_at_first(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    channel = channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
+    reply = boris_answers(anna_writes(channel))
+    record, refusals = results.record, [problem, problem]
+
+    def refused_at_first(tried: Sequence[results.Tried], token: Any) -> None:
+        if refusals:
+            raise refusals.pop()
+        record(tried, token)
+
+    monkeypatch.setattr(results, "record", refused_at_first)
+
+    assert outbox.drain() == 1
+
+    reply.refresh_from_db()
+    assert (Delivery.objects.get().state, reply.status, len(receiver.requests)) == ("delivered", "sent", 1)
+
+
+def test_a_channel_whose_keys_cannot_be_read_keeps_no_other_from_sending(receiver: Receiver) -> None:
+    broken, well = channel_to(receiver, "/broken"), channel_to(receiver, "/well")
+    for channel in (broken, well):
+        boris_answers(anna_writes(channel, who=f"anna-{channel.pk}"))
+    spoil_the_secret(broken)
+
+    outbox.drain()
+
+    assert [request.path for request in receiver.requests] == ["/well"]
+    waiting = Delivery.objects.get(api_channel=broken)
+    assert (waiting.state, waiting.reason, waiting.attempts) == ("pending", "internal_error", 1)
+    assert waiting.next_attempt_at > timezone.now()
+    assert "FIELD_KEYS" in Attempt.objects.get(delivery=waiting).answer
+
+
+def test_a_channel_whose_keys_cannot_be_read_keeps_no_other_from_receiving(client: Client) -> None:
+    broken, well = ApiChannelFactory(secret=True), ApiChannelFactory()
+    post(client, broken, says("Сломан"))
+    post(client, well, says("Цел"))
+    spoil_the_secret(broken)
+
+    inbox.drain()
+
+    assert Message.objects.get(direction="inbound").text == "Цел"
+    waiting = WebhookEvent.objects.get(api_channel=broken)
+    assert (waiting.state, waiting.attempts) == ("new", 0)  # no fault of its own
+
+
+def test_a_channel_whose_keys_cannot_be_read_keeps_no_other_from_fetching_files(receiver: Receiver) -> None:
+    broken, well = ApiChannelFactory(kind="acebot", secret=True), ApiChannelFactory(kind="acebot", secret=True)
+    rows = [
+        Attachment.objects.create(
+            message=MessageFactory(conversation__api_channel=channel),
+            external_id=f"file-{channel.pk}",
+            state="waiting",
+            due_at=timezone.now(),
+        )
+        for channel in (broken, well)
+    ]
+    spoil_the_secret(broken)
+
+    media.fetch_due()
+
+    for row in rows:
+        row.refresh_from_db()
+    assert rows[0].error == "internal_error"
+    assert rows[1].tries == 1
+    assert rows[1].due_at
+    assert rows[1].due_at < timezone.now() + timedelta(seconds=60)  # judged, and not left to its lease
+
+
+def test_a_file_that_kills_its_worker_every_time_is_given_up() -> None:
+    message = MessageFactory(conversation__api_channel=ApiChannelFactory(kind="acebot"))
+    file = Attachment.objects.create(message=message, external_id="m1", state="waiting", due_at=timezone.now())
+    for _ in range(len(media.TIMETABLE) + 1):
+        assert len(media._claim()) == 1  # and the worker dies
+        Attachment.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+
+    assert media._claim() == []
+
+    file.refresh_from_db()
+    assert (file.state, file.due_at) == ("failed", None)
+    assert file.error
+
+
+def test_an_event_that_must_wait_lets_none_of_its_channel_pass(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    phone = ApiChannelFactory()
+    for number in range(3):
+        post(client, phone, says(f"{number}", number=number))
+    apply, calls = inbox.apply, []
+
+    def busy_at_first(channel: ApiChannel, facts: Any) -> None:
+        calls.append(len(facts))
+        if len(calls) <= 2:
+            raise OperationalError("deadlock detected")
+        apply(channel, facts)
+
+    monkeypatch.setattr(inbox, "apply", busy_at_first)
+
+    for _run in range(3):
+        inbox.drain()
+
+    assert list(Message.objects.order_by("pk").values_list("text", flat=True)) == ["0", "1", "2"]
+    assert set(WebhookEvent.objects.values_list("state", flat=True)) == {"processed"}
+
+
+def test_an_event_whose_connection_broke_is_not_failed_for_it(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    phone = ApiChannelFactory()
+    post(client, phone, says("?"))
+    apply, problems = inbox.apply, [InterfaceError("closed"), InterfaceError("closed")]
+
+    def broken_at_first(channel: ApiChannel, facts: Any) -> None:
+        if problems:
+            raise problems.pop()
+        apply(channel, facts)
+
+    monkeypatch.setattr(inbox, "apply", broken_at_first)
+
+    for _run in range(3):
+        inbox.drain()
+
+    assert WebhookEvent.objects.get().state == "processed"
+
+
+def test_a_limit_is_held_by_the_databases_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    channel, now = ApiChannelFactory(kind="acebot"), timezone.now()
+    rate = Rate(key="to:anna", every=6.0, burst=1, whole_channel=False)
+    RateLimit.objects.create(
+        api_channel=channel, key=rate.key, every=rate.every, burst=1, whole_channel=False, met_at=now
+    )
+    monkeypatch.setattr(timezone, "now", lambda: now - timedelta(minutes=10))  # this worker's clock is slow
+
+    rates.hold(channel.pk, [rate], seconds=30)
+
+    assert RateLimit.objects.get().met_at > now + timedelta(seconds=29)
+
+
+def test_what_an_alert_was_about_long_ago_is_not_kept_for_ever() -> None:
+    channel, long_ago = ApiChannelFactory(), timezone.now() - timedelta(days=400)
+    over = Alert.objects.create(kind=Alert.Kind.BREAKER, api_channel=channel, settled_at=long_ago)
+    standing = Alert.objects.create(kind=Alert.Kind.STUCK, api_channel=channel)
+    Alert.objects.update(raised_at=long_ago)
+
+    housekeeping.prune()
+
+    assert list(Alert.objects.all()) == [standing]
+    assert json.dumps(over.details) == "{}"
