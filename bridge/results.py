@@ -11,9 +11,10 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
@@ -70,7 +71,7 @@ def write_down(tried: Sequence[Tried], token: uuid.UUID) -> None:
     that another message has already) is written without the other side's words, and takes no other result with it.
     """
     try:
-        _insist(tried, token)
+        insist(lambda: record(tried, token))
     except (OperationalError, InterfaceError):
         raise  # the lease will tell
     except Exception:
@@ -83,23 +84,24 @@ def _write_alone(item: Tried, token: uuid.UUID) -> None:
     bare = replace(item, answer="", given=None, outcome=replace(item.outcome, external_id="", title="", details=""))
     for result in (item, bare):
         try:
-            return _insist([result], token)
+            return insist(partial(record, [result], token))
         except (OperationalError, InterfaceError):
             raise
         except Exception:
             logger.exception("result not written", extra={"delivery": item.claimed.delivery.pk})
 
 
-def _insist(tried: Sequence[Tried], token: uuid.UUID) -> None:
+def insist(write: Callable[[], None]) -> None:
+    """Again, where the database is away for a moment or broke a deadlock at our cost."""
     for seconds in AGAIN_AFTER:
         try:
-            return record(tried, token)
+            return write()
         except (OperationalError, InterfaceError) as problem:
             logger.warning("results not written yet", extra={"error": type(problem).__name__})
             if not connection.in_atomic_block:
                 connection.close_if_unusable_or_obsolete()
             time.sleep(seconds)
-    record(tried, token)
+    write()
 
 
 @transaction.atomic

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,13 +13,16 @@ from django.test import Client
 from django.utils import timezone
 
 from bridge import housekeeping, inbox, media, outbox, rates, results
+from bridge.helpdesk import sending
 from bridge.models import Alert, Attachment, Attempt, Delivery, Message, RateLimit, WebhookEvent
-from channels_setup.models import ApiChannel, Secret, UnknownPolicy
+from channels_setup.models import ApiChannel, ChatChannel, Secret, UnknownPolicy
 from channels_setup.providers.base import ACCEPTED, HttpAnswer, Outcome, Rate
 from tests.factories import ApiChannelFactory, MessageFactory
 from tests.receiver import Receiver
 from tests.test_inbox import post, says
 from tests.test_outbox import anna_writes, boris_answers
+from tests.twins.usedesk import UsedeskTwin
+from tests.usedesk_shop import Shop
 
 pytestmark = pytest.mark.django_db
 
@@ -227,3 +230,69 @@ def test_what_an_alert_was_about_long_ago_is_not_kept_for_ever() -> None:
 
     assert list(Alert.objects.all()) == [standing]
     assert json.dumps(over.details) == "{}"
+
+
+# --- an outside helpdesk ---
+
+
+@pytest.fixture
+def twin() -> Iterator[UsedeskTwin]:
+    with UsedeskTwin() as twin:
+        yield twin
+
+
+def test_what_was_told_to_a_helpdesk_is_written_down_though_the_database_refuses_it_at_first(
+    twin: UsedeskTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, record, refusals = Shop.of(twin), sending.record, [OperationalError("deadlock detected")]
+
+    def refused_at_first(tried: Any, token: Any) -> None:
+        if refusals:
+            raise refusals.pop()
+        record(tried, token)
+
+    monkeypatch.setattr(sending, "record", refused_at_first)
+    shop.anna_writes("раз")
+    shop.settle()
+
+    assert not refusals
+    assert set(Delivery.objects.filter(kind=Delivery.Kind.HELPDESK).values_list("state", flat=True)) == {"delivered"}
+    assert twin.texts() == ["раз"]
+
+
+def test_a_helpdesk_whose_key_cannot_be_read_keeps_no_other_from_being_told(twin: UsedeskTwin) -> None:
+    with UsedeskTwin() as other:
+        broken, well = Shop.of(other), Shop.of(twin)
+        for shop in (broken, well):
+            shop.anna_writes("раз", who=f"anna-{shop.channel.pk}")
+        ChatChannel.objects.filter(pk=broken.chat_channel.pk).update(secret=b"gAAAAAB-not-ours")
+
+        inbox.drain()
+        sending.drain()
+
+        assert (twin.texts(), other.texts()) == (["раз"], [])
+
+
+def test_a_helpdesks_answer_that_we_cannot_read_is_looked_for_and_not_told_again(
+    twin: UsedeskTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop.of(twin)
+    provider = type(shop.chat_channel.provider)
+    read, surprises = provider.read, []
+
+    def surprised(self: Any, telling: Any, answer: HttpAnswer) -> Any:
+        if surprises:
+            raise surprises.pop()
+        return read(self, telling, answer)
+
+    monkeypatch.setattr(provider, "read", surprised)
+    twin.echoes = False  # nothing comes back: only a look can tell
+    shop.anna_writes("раз")
+    shop.settle()
+    surprises.append(KeyError("chat"))
+    shop.anna_writes("два")
+    shop.settle()
+    shop.hurry()
+
+    assert not surprises
+    assert twin.texts() == ["раз", "два"]

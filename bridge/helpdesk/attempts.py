@@ -161,7 +161,11 @@ def _told(item: Item, turn: Callable[[], None], *, may_be_twice: bool) -> tuple[
         return Answered(outcome=request), None
     turn()
     answer = outside.send(request)
-    answered = item.provider.read(item.telling, answer)
+    try:
+        answered = item.provider.read(item.telling, answer)
+    except Exception:  # it went out: what they did with it is to be looked for
+        logger.exception("answer not read", extra={"delivery": item.delivery.pk})
+        raise outside.OutcomeUnknown from None
     if may_be_twice and answered.outcome.verdict == ACCEPTED:
         answered = replace(answered, outcome=replace(answered.outcome, reason="helpdesk_maybe_twice"))
     return answered, answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import zlib
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from django.db import DatabaseError
 from django.db.models import Q
 
 from channels_setup.models import ChatChannel
@@ -21,6 +23,8 @@ from channels_setup.providers.base_helpdesk import DeskAccount, Helpdesk
 from .. import doorbell, windows
 from ..models import Delivery, HelpdeskLine
 from .attempts import Tried
+
+logger = logging.getLogger(__name__)
 
 FAILURES_TO_REST, FIRST_REST, LONGEST_REST = 3, 5, 300
 REST_UNTIL_MENDED = 600  # nothing is taken until an admin has been there; saving the settings ends it
@@ -59,7 +63,13 @@ def open_lines() -> Iterator[list[Line]]:
     """The accounts with something due that nobody else is speaking with."""
     accounts: dict[int, list[ChatChannel]] = {}
     for chat_channel in _channels_due():
-        account = chat_channel.desk_account()
+        try:
+            account = chat_channel.desk_account()
+        except DatabaseError:
+            raise
+        except Exception:  # its keys cannot be read: it waits, and keeps no other from speaking
+            logger.exception("settings not read", extra={"chat_channel": chat_channel.pk})
+            continue
         spoken_to = f"{sorted(account.options.get(name, '') for name in ('base_url',))} {account.secret}"
         accounts.setdefault(zlib.crc32(spoken_to.encode()) % 2**31, []).append(chat_channel)
     held: list[int] = []

@@ -8,6 +8,7 @@ and a try of unknown outcome is looked for before it is made again.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 import uuid
@@ -15,15 +16,17 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, Outcome
 
-from .. import conversations, doorbell, windows
+from .. import conversations, doorbell, results, windows
 from ..models import Attempt, Delivery, HelpdeskChat
 from . import lines, mirroring
 from .attempts import Item, Tried, attempt, repeats_of, telling_of
 from .lines import Line
+
+logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 60
 IN_FLIGHT = 8  # calls to one account at once
@@ -56,7 +59,7 @@ def drain() -> int:
                 for line in open_lines:
                     line.running -= done
                 for future in done:
-                    record(future.result(), token)
+                    _write_down(future.result(), token)
                 made += len(done)
         for line in open_lines:
             line.pacer.rest()
@@ -120,6 +123,16 @@ def _item(delivery: Delivery, line: Line, *, interrupted: bool) -> Item:
 
 
 # --- what became of it -----------------------------------------------------------------------------------
+
+
+def _write_down(tried: Tried, token: uuid.UUID) -> None:
+    """``record``, in spite of what comes between; one that cannot be written takes no other result with it."""
+    try:
+        results.insist(lambda: record(tried, token))
+    except (OperationalError, InterfaceError):
+        raise  # the lease will tell
+    except Exception:
+        logger.exception("result not written", extra={"delivery": tried.item.delivery.pk})
 
 
 @transaction.atomic
