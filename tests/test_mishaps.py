@@ -53,7 +53,7 @@ def test_a_provider_that_gives_two_messages_one_id_costs_neither_of_them(
     def judge(_provider: Any, answer: HttpAnswer) -> Outcome:
         return Outcome(verdict=ACCEPTED, external_id="wamid.always-the-same")
 
-    monkeypatch.setattr(type(channel.provider), "judge", judge)
+    monkeypatch.setattr(type(channel.provider), "judge_message", judge)
 
     assert outbox.drain() == 3
 
@@ -74,7 +74,7 @@ def test_an_answer_that_we_cannot_judge_is_no_reason_to_send_again(
     def judge(_provider: Any, answer: HttpAnswer) -> Outcome:
         raise KeyError(answer.status)
 
-    monkeypatch.setattr(type(channel.provider), "judge", judge)
+    monkeypatch.setattr(type(channel.provider), "judge_message", judge)
 
     outbox.drain()
 
