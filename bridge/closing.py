@@ -96,11 +96,6 @@ def standing(user: Any, channels: Sequence[int], *, after: int) -> Standing:
     return Standing(last=last or after, warnings=list(rows[:BATCH]))
 
 
-def last_number() -> int:
-    """A page that opens now is told only of what comes after."""
-    return WindowWarning.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-
-
 def _due(minutes: int, *, now: datetime) -> dict[datetime, list[int]]:
     """Until when windows are due at this mark, and in which channels."""
     found: dict[datetime, list[int]] = defaultdict(list)

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -35,11 +34,10 @@ MOST_PHONES = 4  # beside an empty thread; the rest are found in the admin
 @vary_on_headers("HX-Request")
 def chats(request: HttpRequest) -> HttpResponse:
     """The desk without a chat: the list, and beside it what to do first."""
-    now = windows.database_now()
-    context = list_context(request, current=None, now=now) | {"phones": _phones(request)}
+    context = list_context(request, current=None)
     if request.headers.get("HX-Target") == "list":
         return render(request, "bridge/list.html", context)
-    return render(request, "bridge/chats.html", context)
+    return render(request, "bridge/chats.html", context | {"phones": _phones(request)})
 
 
 @login_required
@@ -75,9 +73,9 @@ def news(request: HttpRequest) -> HttpResponse:
             answer["warnings"] = warned.as_json(told, now=now)
     if request.GET.get("list") != listed or "warnings" in answer:  # the list marks what was warned of
         answer["pass"] = polling.new_pass(request, channels)
-        context = list_context(request, current=current, now=now, version=listed)
+        context = list_context(request, current=current, now=now)
         answer["list"] = {
-            "version": listed,
+            "version": context["list_version"],
             "rows": render_to_string("bridge/rows.html", context, request),
             "tabs": render_to_string("bridge/tabs.html", context, request),
             "waiting": context["counts"][listing.WAITING],
@@ -133,27 +131,31 @@ def mark_seen(conversation: Conversation) -> None:
         conversation.unread = 0
 
 
-def list_context(
-    request: HttpRequest, *, current: int | None, now: datetime, version: str | None = None
-) -> dict[str, Any]:
+def list_context(request: HttpRequest, *, current: int | None, now: datetime | None = None) -> dict[str, Any]:
     """What the list of chats needs."""
     wanted = listing.Wanted.of(request, current=current)
     seen = access.channels(request)
     channels = [channel.pk for channel in seen]
-    version = version or versions.of_list(channels)
-    counts = listing.counts(channels, user=request.user)
+    # Asked before the rows: what changes while we read is then drawn again, never missed.
+    standing = listing.standing(channels, user=request.user)
+    now = now or standing.now
     return {
         "wanted": wanted,
         "page": listing.page(wanted, channels=channels, user=request.user, now=now),
-        "counts": counts,
+        "counts": standing.counts,
         "tabs": [
-            {"key": key, "title": title, "count": counts.get(key, 0), "address": _query(wanted.kept | {"tab": key})}
+            {
+                "key": key,
+                "title": title,
+                "count": standing.counts.get(key, 0),
+                "address": listing.query_of(wanted.kept | {"tab": key}),
+            }
             for key, title in listing.TABS.items()
         ],
         "most_counted": listing.MOST_COUNTED,
         "choices": _choices(wanted, seen),
-        "list_version": version,
-        "last_warning": closing.last_number(),
+        "list_version": standing.version,
+        "last_warning": standing.last_warning,
         "desk_pass": polling.new_pass(request, channels),
         **_address(request),
         "section": "chats",
@@ -276,12 +278,7 @@ def _phones(request: HttpRequest) -> list[ApiChannel]:
 
 def _address(request: HttpRequest) -> dict[str, str]:
     """The list's filter, carried along by every link of the desk."""
-    return {"kept": _query(listing.Wanted.of(request).kept)}
-
-
-def _query(kept: dict[str, str]) -> str:
-    said = {key: value for key, value in kept.items() if (key, value) != ("tab", listing.ALL)}
-    return f"?{urlencode(said)}" if said else ""
+    return {"kept": listing.query_of(listing.Wanted.of(request).kept)}
 
 
 def _clock(now: datetime) -> dict[str, Any]:

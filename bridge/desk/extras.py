@@ -52,9 +52,19 @@ class Extras:
     says_it_all: bool = False  # the parts above say what the text says in words
     reactions: Sequence[tuple[str, bool]] = ()  # emoji, whether it is ours
 
+    @property
+    def has_parts(self) -> bool:
+        """Whether there is something besides text, tags and a quote."""
+        return bool(self.place or self.map or self.cards or self.pairs or self.advert or self.advert_title)
+
+
+NOTHING = Extras()
+
 
 def of(message: Message, *, now: datetime) -> Extras:
     shown = message.shown if isinstance(message.shown, dict) else {}
+    if not shown and not message.reactions and not message.quoted_id:
+        return NOTHING
     what = text_of(shown.get("what"))
     place = [text_of(shown.get(key)) for key in ("name", "address")] if what == "location" else []
     cards = [_card(one) for one in _rows(shown.get("cards"))] if what == "contacts" else []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -19,6 +19,8 @@ from bridge import words
 from bridge.models import AT_WORK, Contact, Message, Ticket
 from bridge.windows import LENGTH
 from channels_setup.models import ApiChannel
+
+from . import versions
 
 MOST_HITS = 1_000  # chats that a search goes on with: the newest ones
 # Words that everybody says are looked for among so many of the newest messages, and in all where that gives too few.
@@ -57,9 +59,6 @@ SELECT c.id, w.expires_at FROM bridge_servicewindow w JOIN bridge_conversation c
 WHERE w.state = 'open' AND c.chat_channel_id = ANY(%(channels)s) AND {conditions}
 ORDER BY w.expires_at, c.id LIMIT %(limit)s
 """
-COUNTS = """
-SELECT {} FROM (SELECT %(channels)s::bigint[] AS ids) mine
-"""
 COUNT_EACH = """
 (SELECT count(*) FROM (SELECT FROM unnest(mine.ids) AS channel(id) CROSS JOIN LATERAL (
     SELECT FROM bridge_conversation c WHERE c.chat_channel_id = channel.id AND {} LIMIT %(most)s) c LIMIT %(most)s) few)
@@ -67,6 +66,12 @@ COUNT_EACH = """
 COUNT_MINE = f"""
 (SELECT count(*) FROM (SELECT FROM bridge_conversation c
     WHERE {MINE_SQL} AND {AT_WORK_SQL} AND c.chat_channel_id = ANY(mine.ids) LIMIT %(most)s) few)
+"""
+
+STANDING = f"""
+SELECT clock_timestamp(), coalesce({versions.LIST}, 'none'), (SELECT coalesce(max(id), 0) FROM bridge_windowwarning),
+    {COUNT_EACH.format(WAITING_SQL)}, {COUNT_MINE}, {COUNT_EACH.format(UNASSIGNED_SQL)}
+FROM (SELECT %(channels)s::bigint[] AS ids) mine
 """
 
 OF_PEOPLE = """
@@ -78,7 +83,40 @@ SELECT c.id, max(found.id) FROM found JOIN bridge_conversation c ON c.id = found
 WHERE c.chat_channel_id = ANY(%s) GROUP BY c.id ORDER BY max(found.id) DESC LIMIT %s
 """
 
+SHOWN = """
+SELECT c.id, c.unread, c.last_direction, c.last_text, c.last_message_at, a.kind,
+       p.id, p.name, p.phone, p.external_id, p.user_id, p.erased_at,
+       coalesce(nullif(trim(concat(u.first_name, ' ', u.last_name)), ''), u.username, ''), w.expires_at, w.warned_at
+FROM bridge_conversation c
+JOIN bridge_contact p ON p.id = c.contact_id
+JOIN channels_setup_apichannel a ON a.id = c.api_channel_id
+LEFT JOIN auth_user u ON u.id = c.assignee_id
+LEFT JOIN LATERAL (SELECT expires_at, warned_at FROM bridge_servicewindow WHERE conversation_id = c.id
+                   ORDER BY expires_at DESC LIMIT 1) w ON TRUE
+WHERE c.id = ANY(%s)
+"""
+
 Found = list[tuple[int, datetime]]
+
+
+class Shown(NamedTuple):
+    """What a row shows of a chat, as the database brings it; from ``pk`` to ``erased_at`` it is the contact's."""
+
+    chat: int
+    unread: int
+    last_direction: str
+    last_text: str
+    last_message_at: datetime
+    kind: str  # of the API channel
+    pk: int
+    name: str
+    phone: str
+    external_id: str
+    user_id: str
+    erased_at: datetime | None
+    assignee: str
+    expires_at: datetime | None
+    warned_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +184,13 @@ def first_to_shut(
     return _rows(FIRST_TO_SHUT.format(conditions=" AND ".join(chosen)), values)
 
 
+def shown(chats: Sequence[int]) -> list[Shown]:
+    """What rows show of these chats, in no order; one query."""
+    with connection.cursor() as cursor:
+        cursor.execute(SHOWN, [list(chats)])
+        return [Shown(*row) for row in cursor.fetchall()]
+
+
 def stays_open(scope: Scope) -> str:
     return f"({STAYS_OPEN} OR {IS_FREE})" if scope.free else STAYS_OPEN
 
@@ -154,13 +199,13 @@ def is_shut(scope: Scope) -> str:
     return f"{IS_SHUT} AND NOT {IS_FREE}" if scope.free else IS_SHUT
 
 
-def counts(channels: Sequence[int], *, me: int, most: int) -> tuple[int, int, int]:
-    """Waiting for us, mine, unassigned: each counted to ``most`` and no further; one query."""
-    each = (COUNT_EACH.format(WAITING_SQL), COUNT_MINE, COUNT_EACH.format(UNASSIGNED_SQL))
+def standing(channels: Sequence[int], *, me: int, most: int) -> tuple[Any, ...]:
+    """The clock, the list's version, the last warning's number; then how many wait for us, are mine, are unassigned,
+    each counted to ``most`` and no further."""
     with connection.cursor() as cursor:
-        cursor.execute(COUNTS.format(", ".join(each)), {"channels": list(channels), "me": me, "most": most})
-        waiting, mine, unassigned = cursor.fetchone()
-    return waiting, mine, unassigned
+        cursor.execute(STANDING, {"channels": list(channels), "me": me, "most": most})
+        row: tuple[Any, ...] = cursor.fetchone()
+    return row
 
 
 def people(query: str, *, api_channels: Sequence[int]) -> list[QuerySet[Contact]]:

@@ -6,21 +6,23 @@ what the first one does. At most one query for each group, and a few for all row
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
-from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
-from bridge.models import Conversation, Message, ServiceWindow, Ticket
+from bridge.models import Message, Ticket
 from channels_setup.providers import messengers
 
 from . import finding, presentation
+from .addresses import numbered
 from .numbers import as_number
+from .rows import Row
 
 PAGE = 40
 MOST_COUNTED = 99  # a number beside a tab is not worth counting further
@@ -102,36 +104,6 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    conversation: Conversation
-    name: str
-    window: presentation.WindowView
-    moment: str
-    is_current: bool
-    said: Message | None = None  # what a search found in it
-    is_warned: bool = False
-
-    @property
-    def initials(self) -> str:
-        return self.conversation.contact.initials
-
-    @property
-    def unread_words(self) -> str:
-        return ngettext("%d unread", "%d unread", self.conversation.unread) % self.conversation.unread
-
-    @property
-    def last_is_ours(self) -> bool:
-        return self.conversation.last_direction == Message.Direction.OUTBOUND
-
-    @property
-    def version(self) -> str:
-        """Changes when the row must be drawn anew."""
-        row, window = self.conversation, self.window
-        parts = (row.last_message_at, row.unread, row.assignee_id, self.name, self.moment, self.is_warned)
-        return " ".join(map(str, (*parts, window.expires_at, window.level, self.is_current)))
-
-
-@dataclass(frozen=True, kw_only=True)
 class Group:
     key: str
     title: Promise | str
@@ -179,10 +151,25 @@ def page(wanted: Wanted, *, channels: Sequence[int], user: Any, now: datetime) -
     return Page(groups=groups, next_cursor=next_cursor)
 
 
-def counts(channels: Sequence[int], *, user: Any) -> dict[str, int]:
-    """The numbers beside the tabs, counted to MOST_COUNTED + 1 and no further."""
-    waiting, mine, unassigned = finding.counts(channels, me=user.pk, most=MOST_COUNTED + 1)
-    return {WAITING: waiting, MINE: mine, UNASSIGNED: unassigned}
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What a list says besides its rows."""
+
+    now: datetime
+    version: str
+    last_warning: int  # a page that opens now is told only of what comes after
+    counts: dict[str, int]  # beside the tabs, counted to MOST_COUNTED + 1 and no further
+
+
+def standing(channels: Sequence[int], *, user: Any) -> Standing:
+    """One query."""
+    now, version, last, *counts = finding.standing(channels, me=user.pk, most=MOST_COUNTED + 1)
+    return Standing(
+        now=now,
+        version=version,
+        last_warning=last,
+        counts=dict(zip((WAITING, MINE, UNASSIGNED), counts, strict=True)),
+    )
 
 
 def _groups(wanted: Wanted) -> list[str]:
@@ -223,38 +210,39 @@ def _group(
 def _rows(
     found: list[tuple[str, finding.Found]], wanted: Wanted, *, said: dict[int, int], now: datetime
 ) -> dict[int, Row]:
-    """What is shown of these chats, by id: two queries."""
+    """What is shown of these chats, by id: one query, and one for what a search found in them."""
     ids = [pk for _name, rows in found for pk, _value in rows]
-    latest = ServiceWindow.objects.filter(conversation=OuterRef("pk")).order_by("-expires_at")
-    conversations = (
-        Conversation.objects.filter(pk__in=ids)
-        .select_related("contact", "assignee", "api_channel")
-        .annotate(
-            expires_at=Subquery(latest.values("expires_at")[:1]), warned_at=Subquery(latest.values("warned_at")[:1])
-        )
-    )
     messages = {}
     if wanted.query:
         wanted_messages = [said[pk] for pk in ids if pk in said]
         messages = {row.conversation_id: row for row in Message.objects.filter(pk__in=wanted_messages)}
+    address = numbered("chat")
     return {
-        conversation.pk: _row(conversation, wanted, said=messages.get(conversation.pk), now=now)
-        for conversation in conversations
+        shown.chat: _row(shown, wanted, address=address, said=messages.get(shown.chat), now=now)
+        for shown in finding.shown(ids)
     }
 
 
-def _row(conversation: Conversation, wanted: Wanted, *, said: Message | None, now: datetime) -> Row:
-    expires_at: datetime | None = getattr(conversation, "expires_at", None)
-    window = presentation.window_of_row(conversation, expires_at, now=now)
+def _row(
+    shown: finding.Shown, wanted: Wanted, *, address: Callable[[int], str], said: Message | None, now: datetime
+) -> Row:
+    is_free = not messengers()[shown.kind].service_window
+    window = presentation.window_of_row(shown.expires_at, is_free=is_free, now=now)
     return Row(
-        conversation=conversation,
-        name=presentation.contact_name(conversation.contact),
+        shown=shown,
         window=window,
-        moment=presentation.short_moment(conversation.last_message_at, now=now),
-        is_current=conversation.pk == wanted.current,
+        moment="" if window.state == "open" else presentation.short_moment(shown.last_message_at, now=now),
+        address=address(shown.chat) + query_of(wanted.kept | ({"at": str(said.pk)} if said else {})),
+        is_current=shown.chat == wanted.current,
         said=said,
-        is_warned=window.state == "open" and getattr(conversation, "warned_at", None) is not None,
+        query=wanted.query,
     )
+
+
+def query_of(kept: dict[str, str]) -> str:
+    """The list's filter as the end of an address; nothing where it is as usual."""
+    said = {key: value for key, value in kept.items() if (key, value) != ("tab", ALL)}
+    return f"?{urlencode(said)}" if said else ""
 
 
 def _next(found: list[tuple[str, finding.Found]]) -> str:

@@ -6,19 +6,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import phonenumbers
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from bridge.models import Contact, Conversation
+from bridge.models import Conversation
+from bridge.models.contacts import letters
 from bridge.windows import LENGTH, WindowState, is_open
 
 SOON = timedelta(hours=4)  # amber below
 NOW = timedelta(hours=1)  # red below
 NBSP = "\u00a0"
+
+
+class Named(Protocol):
+    """A contact, or as much of one as a name needs."""
+
+    @property
+    def pk(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def phone(self) -> str: ...
+    @property
+    def external_id(self) -> str: ...
+    @property
+    def user_id(self) -> str: ...
+    @property
+    def erased_at(self) -> datetime | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +97,9 @@ def window_view(state: WindowState, *, now: datetime) -> WindowView:
     return WindowView(state=state.state, expires_at=state.expires_at, now=now)
 
 
-def window_of_row(conversation: Conversation, expires_at: datetime | None, *, now: datetime) -> WindowView:
-    """The same from an expiry that a query has already brought."""
-    if not conversation.api_channel.provider.service_window:
+def window_of_row(expires_at: datetime | None, *, is_free: bool, now: datetime) -> WindowView:
+    """The same from an expiry that a query has already brought. ``is_free``: the provider knows no such rule."""
+    if is_free:
         return WindowView(state="free", now=now)
     if expires_at is None:
         return WindowView(state="none", now=now)
@@ -148,14 +166,19 @@ def exactly(moment: datetime, *, now: datetime) -> str:
 
 
 def clock(moment: datetime) -> str:
-    return formats.time_format(timezone.localtime(moment), "H:i")
+    return f"{timezone.localtime(moment):%H:%M}"
 
 
-def contact_name(contact: Contact) -> str:
+def contact_name(contact: Named) -> str:
     """The name, else the phone as one reads it, else the provider's id."""
     if contact.erased_at:
         return pgettext("client", "Erased")
-    return contact.name or phone_words(contact.phone) or str(contact)
+    name = contact.name or phone_words(contact.phone) or contact.external_id or contact.user_id
+    return name or str(contact.pk)
+
+
+def contact_letters(contact: Named) -> str:
+    return letters(contact.name, contact.phone)
 
 
 def phone_words(phone: str) -> str:

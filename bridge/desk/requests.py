@@ -189,13 +189,14 @@ def _expiries(conversation_ids: list[int]) -> dict[int, Any]:
 
 def _row(ticket: Ticket, expires_at: datetime | None, *, now: datetime) -> Row:
     conversation: Conversation = ticket.conversation
+    is_free = not conversation.api_channel.provider.service_window
     return Row(
         ticket=ticket,
         name=presentation.contact_name(conversation.contact),
         assignee=presentation.assignee_name(ticket.assignee, conversation),
         opened=presentation.moment_words(ticket.opened_at, now=now),
         first_answer=presentation.moment_words(ticket.first_answer_at, now=now) if ticket.first_answer_at else "",
-        window=presentation.window_of_row(conversation, expires_at, now=now),
+        window=presentation.window_of_row(expires_at, is_free=is_free, now=now),
     )
 
 

@@ -74,13 +74,17 @@ class MessageView:
     def is_notice(self) -> bool:
         return self.message.direction == Message.Direction.NOTICE
 
-    @property
+    @cached_property
     def author(self) -> str:
         return presentation.person_name(self.message.author) or str(self.message.details.get("operator", ""))
 
     @property
     def tick_icon(self) -> str:
         return TICK_ICONS.get(Status(self.message.status), "clock")
+
+    @property
+    def status_words(self) -> str:
+        return str(Status(self.message.status).label)
 
     @property
     def at(self) -> str:
@@ -128,7 +132,7 @@ class MessageView:
         helps = reasons.help_for(self.message.reason)
         return [helps] if helps == Help.TEMPLATE else [Help.BOX]
 
-    @property
+    @cached_property
     def files(self) -> list[FileView]:
         return [_file(attachment) for attachment in self.message.attachments.all()]
 

@@ -51,5 +51,10 @@ class Contact(models.Model):
 
     @property
     def initials(self) -> str:
-        words = [word for word in self.name.split() if word[0].isalnum()]
-        return "".join(word[0] for word in words[:2]).upper() or self.phone[-2:] or "·"
+        return letters(self.name, self.phone)
+
+
+def letters(name: str, phone: str) -> str:
+    """What stands in a client's round picture."""
+    words = [word for word in name.split() if word[0].isalnum()]
+    return "".join(word[0] for word in words[:2]).upper() or phone[-2:] or "·"

@@ -2,51 +2,46 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from django import template
-from django.templatetags.static import static
 from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from bridge.desk.presentation import WindowView, initials, person_name
-from bridge.desk.texts import around, whatsapp_html
+from bridge.desk.addresses import numbered
+from bridge.desk.bubbles import Bubbles, Piece, line
+from bridge.desk.markup import icon
+from bridge.desk.presentation import initials, person_name
+from bridge.desk.texts import whatsapp_html
+from bridge.desk.thread import Item
 from bridge.models import Ticket
 
 register = template.Library()
 register.filter("whatsapp", whatsapp_html)
-register.filter("around", around)
+register.simple_tag(icon)
 
 
-@register.simple_tag
-@cache
-def icon(name: str, css: str = "") -> SafeString:
-    """A symbol of static/icons.svg, in the colour of the text around it; the words beside it carry the meaning.
-
-    Kept: a page has a hundred of them, of forty kinds, all written in our own pages.
-    """
-    return format_html(
-        '<svg class="icon {}" aria-hidden="true"><use href="{}#{}"></use></svg>', css, static("icons.svg"), name
-    )
+register.simple_tag(line)
 
 
-@register.simple_tag
-def ring(window: WindowView, letters: str) -> SafeString:
-    """A window's ring round somebody's letters. In Python and not as an included page: a list has forty of them."""
-    counts = ""
-    if window.state == "open" and window.expires_at:
-        counts = format_html(' data-expires-at="{}" data-shows="ring"', window.expires_at.isoformat())
-    return format_html(
-        '<span class="ring {}"{}><svg viewBox="0 0 40 40" aria-hidden="true"><circle cx="20" cy="20" r="18"/>'
-        '<circle class="left" cx="20" cy="20" r="18" pathLength="100" stroke-dasharray="{} 100"/></svg>'
-        '<i aria-hidden="true">{}</i></span>',
-        window.level,
-        counts,
-        window.percent,
-        letters,
-    )
+@register.simple_tag(takes_context=True)
+def message(context: template.RequestContext, item: Item) -> SafeString:
+    """A message of the thread that the context is about."""
+    if "bubbles" not in context.render_context:
+        conversation = context["conversation"]
+        context.render_context["bubbles"] = Bubbles(
+            client=context["name"], why=numbered("chat-why", conversation.pk), piece=_piece_of(context)
+        )
+    html: SafeString = context.render_context["bubbles"].html(item)
+    return html
+
+
+def _piece_of(context: template.RequestContext) -> Piece:
+    def piece(name: str, **more: Any) -> SafeString:
+        with context.push(**more):
+            return context.template.engine.get_template(name).render(context)
+
+    return piece
 
 
 @register.simple_tag

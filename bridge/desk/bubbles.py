@@ -1,0 +1,119 @@
+"""A message of the thread as HTML.
+
+What every message has is a format string and not a page: a thread has fifty of them. What few have (a quote, files,
+reactions, what went wrong) are pages that are drawn only where they are needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from .extras import Extras
+from .markup import fill, icon
+from .said import MessageView
+from .texts import whatsapp_html
+from .thread import Item
+
+MESSAGE = """
+<li class="msg{out}" id="m{pk}" {line} data-side="{side}">
+  <div class="bubble {status}"><span class="unseen">{who}:</span>
+    {above}{text}{former}
+    {meta}{reactions}
+  </div>{trouble}
+  <div class="why" id="why-{pk}"></div>
+</li>"""
+NOTICE = """
+<li class="said" {line}>{sentence} <time datetime="{moment}">{at}</time></li>"""
+META = (
+    '<a class="meta" href="{href}" data-why="why-{pk}" aria-expanded="false" aria-controls="why-{pk}" title="{title}">'
+    '{author}{written}<time datetime="{moment}">{at}</time>{end}</a>'
+)
+TICKS = '<span class="ticks {status}" title="{words}">{icon}<span class="unseen">{words}</span></span>'
+LINE = 'data-key="{key}" data-version="{version}"{of}{hidden}'
+OF, HIDDEN = ' data-of="{ticket}"', SafeString(" hidden")
+AUTHOR, UNSEEN = '<span class="cut">{words}</span>', '<span class="unseen">{words}</span>'
+WRITTEN = "<span>{words} ·</span>"
+TEXT = '<div class="text{css}" dir="auto">{html}</div>'
+
+Piece = Callable[..., SafeString]  # a page by its name, with what it needs besides the thread's own context
+
+
+def line(item: Item) -> SafeString:
+    """What the script that keeps a thread fresh must know of each of its lines."""
+    of = fill(OF, ticket=item.of) if item.of else ""
+    hidden = HIDDEN if item.of and item.is_folded else ""
+    return fill(LINE, key=item.key, version=item.version, of=of, hidden=hidden)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bubbles:
+    """Draws the messages of one chat."""
+
+    client: str  # by name
+    why: Callable[[int], str]  # the address of a message's why line
+    piece: Piece
+
+    def html(self, item: Item) -> SafeString:
+        view: Any = item.message
+        moment = timezone.localtime(view.message.created_at).isoformat()
+        if view.is_notice:
+            return fill(NOTICE, line=line(item), sentence=view.message.sentence, moment=moment, at=view.at)
+        message, extras = view.message, view.extras
+        return fill(
+            MESSAGE,
+            out=" out" if view.is_ours else "",
+            pk=message.pk,
+            line=line(item),
+            side=message.direction,
+            status=message.status,
+            who=(view.author or "Okno") if view.is_ours else self.client,
+            above=self._piece("above", view, needed=_has_above(view, extras)),
+            text=_text(view, extras),
+            former=self._piece("former", view, needed=extras.former),
+            meta=self._meta(view, moment=moment),
+            reactions=self._piece("reactions", view, needed=extras.reactions),
+            trouble=self._piece("trouble", view, needed=view.trouble),
+        )
+
+    def _piece(self, name: str, view: MessageView, *, needed: object) -> SafeString | str:
+        if not needed:
+            return ""
+        return self.piece(f"bridge/message_{name}.html", view=view, message=view.message, extras=view.extras)
+
+    def _meta(self, view: MessageView, *, moment: str) -> SafeString:
+        """Who wrote it and when, how it went; a click tells all of that."""
+        pk, how = view.message.pk, _("How this message went")
+        written = _("written %(at)s") % {"at": view.written_at} if view.written_at else ""
+        return fill(
+            META,
+            href=self.why(pk),
+            pk=pk,
+            title=how,
+            author=fill(AUTHOR, words=view.author) if view.is_ours and view.author else "",
+            written=fill(WRITTEN, words=written) if written else "",
+            moment=moment,
+            at=view.at,
+            end=_ticks(view) if view.is_ours else fill(UNSEEN, words=how),
+        )
+
+
+def _has_above(view: MessageView, extras: Extras) -> object:
+    return view.template_name or view.held_since or view.files or extras.quoted or extras.tags or extras.has_parts
+
+
+def _text(view: MessageView, extras: Extras) -> SafeString | str:
+    if not view.message.text or extras.says_it_all:
+        return ""
+    return fill(TEXT, css=" revoked" if extras.is_revoked else "", html=whatsapp_html(view.message.text))
+
+
+def _ticks(view: MessageView) -> SafeString:
+    name = view.tick_icon
+    drawn = icon(name) if name in ("tick", "ticks") else icon(name, "round")
+    return fill(TICKS, status=view.message.status, words=view.status_words, icon=drawn)
