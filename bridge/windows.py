@@ -26,6 +26,10 @@ BATCH = 500
 OVER = (chat_events.SOLVED, chat_events.CLOSED, chat_events.DELETED, chat_events.SPAM, chat_events.MERGED)
 MISSED = f"(c.last_direction = 'inbound' AND coalesce(c.request_status, 0) NOT IN {OVER})"
 
+LATEST = """
+SELECT opened_at, expires_at FROM bridge_servicewindow WHERE conversation_id = %s ORDER BY expires_at DESC LIMIT 1
+"""
+
 
 def expiry(written_at: datetime, *, now: datetime) -> datetime:
     """When the window of a message written at ``written_at`` (the provider's clock) shuts."""
@@ -69,15 +73,14 @@ def of(conversation: Conversation, *, now: datetime | None = None) -> WindowStat
     """The state of one conversation's window now."""
     if not conversation.api_channel.provider.service_window:
         return WindowState(applies=False, is_open=True)
-    window = conversation.windows.order_by("-expires_at").first()
-    if window is None:
+    with connection.cursor() as cursor:
+        cursor.execute(LATEST, [conversation.pk])
+        row = cursor.fetchone()
+    if row is None:
         return WindowState(applies=True, is_open=False)
-    return WindowState(
-        applies=True,
-        is_open=is_open(window.expires_at, now=now or database_now()),
-        opened_at=window.opened_at,
-        expires_at=window.expires_at,
-    )
+    opened_at, expires_at = row
+    shows_open = is_open(expires_at, now=now or database_now())
+    return WindowState(applies=True, is_open=shows_open, opened_at=opened_at, expires_at=expires_at)
 
 
 def shut_among(conversation_ids: Iterable[int], *, now: datetime) -> set[int]:

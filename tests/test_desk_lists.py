@@ -247,7 +247,7 @@ def test_a_list_costs_as_many_questions_however_long_it_is(desk: Client, channel
             tickets.assign(chat.pk, user_id=boris().pk)
 
     assert asked() == few
-    assert max(few.values()) <= 18
+    assert max(few.values()) <= 13
 
 
 def test_no_list_reads_a_whole_table(desk: Client, channel: ApiChannel) -> None:

@@ -28,7 +28,10 @@ def channel_ids(request: HttpRequest) -> list[int]:
 def conversation_or_404(request: HttpRequest, pk: int) -> Conversation:
     """The conversation with all that a page shows of it; somebody else's is as unknown as a missing one."""
     conversation = (
-        visible(request).filter(pk=pk).select_related("contact", "api_channel", "chat_channel", "assignee").first()
+        visible(request)
+        .filter(pk=pk)
+        .select_related("contact", "api_channel", "chat_channel", "assignee", "helpdesk_chat")
+        .first()
     )
     if conversation is None:
         raise Http404

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -61,6 +62,7 @@ class HeldView:
 @dataclass(frozen=True, kw_only=True)
 class MessageView:
     message: Message
+    attachments: Sequence[Attachment] = ()
     held_since: str = ""  # of a text that had been held until the client wrote
     delivery: Delivery | None  # of a message that is not settled
     may_write: bool  # free text may go out now
@@ -134,7 +136,7 @@ class MessageView:
 
     @cached_property
     def files(self) -> list[FileView]:
-        return [_file(attachment) for attachment in self.message.attachments.all()]
+        return [_file(attachment) for attachment in self.attachments]
 
     @cached_property
     def extras(self) -> extras.Extras:
@@ -146,7 +148,7 @@ class MessageView:
         parts: tuple[object, ...] = (message.status, message.reason, message.created_at.timestamp())
         if message.shown or message.reactions:
             parts += (zlib.crc32(repr((message.shown, message.reactions, message.text)).encode()),)
-        parts += tuple(one.state for one in message.attachments.all() if one.state != Attachment.State.HERE)
+        parts += tuple(one.state for one in self.attachments if one.state != Attachment.State.HERE)
         if delivery is not None:
             parts += (delivery.state, delivery.attempts, delivery.reason, self.may_write)
         return " ".join(map(str, parts))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Prefetch, Q
+from django.db.models import prefetch_related_objects
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -19,6 +20,18 @@ from .said import UNSETTLED, HeldView, MessageView
 PAGE = 50  # messages at a time
 AFTER = 20  # messages below the one that a page was opened at
 REQUESTS = 20  # earlier requests beside the thread
+
+# Plain SQL where Django would take longer to put the question together than PostgreSQL to answer it.
+OF_CHAT = "SELECT * FROM bridge_ticket WHERE conversation_id = %s ORDER BY id DESC LIMIT %s"
+MESSAGES = """
+SELECT * FROM bridge_message WHERE conversation_id = %(chat)s AND (%(before)s::bigint IS NULL OR id < %(before)s)
+ORDER BY id DESC LIMIT %(limit)s
+"""
+FILES = "SELECT * FROM bridge_attachment WHERE message_id = ANY(%s) ORDER BY id"
+HELD = """
+SELECT * FROM bridge_heldreply
+WHERE conversation_id = %(chat)s AND (state = 'held' OR message_id = ANY(%(ours)s::bigint[])) ORDER BY id
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +70,12 @@ def page(
     at: int | None = None,
 ) -> Page:
     """The newest messages, those before an id, or those around the message ``at``; a fixed number of queries."""
-    rows = Message.objects.filter(conversation=conversation)
     if at is not None:
         before = _end_of_page_at(conversation, at)
-    if before is not None:
-        rows = rows.filter(pk__lt=before)
-    rows = rows.select_related("author", "quoted", "quoted__author").prefetch_related(
-        Prefetch("attachments", queryset=Attachment.objects.order_by("pk"))
-    )
-    found = list(rows.order_by("-pk")[: PAGE + 1])
+    values = {"chat": conversation.pk, "before": before, "limit": PAGE + 1}
+    found = list(Message.objects.raw(MESSAGES, values))
     shown = found[:PAGE][::-1]
+    prefetch_related_objects(shown, "author", "quoted__author")
     held = _held(conversation, shown)
     unfolded = {message.ticket_id for message in shown if message.pk == at}
     lines = _Lines(tickets=tickets, unfolded=unfolded, now=now)
@@ -101,7 +110,7 @@ def _end_of_page_at(conversation: Conversation, at: int) -> int | None:
 
 def requests_of(conversation: Conversation) -> list[Ticket]:
     """The chat's requests, the newest first."""
-    return list(Ticket.objects.filter(conversation=conversation).order_by("-pk")[:REQUESTS])
+    return list(Ticket.objects.raw(OF_CHAT, [conversation.pk, REQUESTS]))
 
 
 def live_among(tickets: Sequence[Ticket]) -> Ticket | None:
@@ -115,8 +124,9 @@ def draft_of(conversation: Conversation, user: Any) -> Draft | None:
 def _held(conversation: Conversation, shown: Sequence[Message]) -> list[HeldReply]:
     """Those that wait, and those that became one of these messages."""
     ours = [message.pk for message in shown if message.direction == Message.Direction.OUTBOUND]
-    rows = HeldReply.objects.filter(Q(state=HeldReply.State.HELD) | Q(message__in=ours), conversation=conversation)
-    return list(rows.select_related("author").order_by("pk"))
+    held = list(HeldReply.objects.raw(HELD, {"chat": conversation.pk, "ours": ours}))
+    prefetch_related_objects(held, "author")
+    return held
 
 
 def _views(
@@ -125,10 +135,14 @@ def _views(
     unsettled = [message.pk for message in messages if message.status in UNSETTLED]
     deliveries = Delivery.objects.filter(message__in=unsettled, kind=Delivery.Kind.MESSAGE).order_by("pk")
     by_message = {delivery.message_id: delivery for delivery in deliveries} if unsettled else {}
+    files: dict[int, list[Attachment]] = defaultdict(list)
+    for attachment in Attachment.objects.raw(FILES, [[message.pk for message in messages]]):
+        files[attachment.message_id].append(attachment)
     since = {reply.message_id: presentation.moment_words(reply.created_at, now=now) for reply in held}
     return [
         MessageView(
             message=message,
+            attachments=files[message.pk],
             delivery=by_message.get(message.pk),
             held_since=since.get(message.pk, ""),
             may_write=may_write,
@@ -218,7 +232,7 @@ class _Lines:
             return
         words = _("Request № %(number)d: %(status)s") % {
             "number": ticket.pk,
-            "status": ticket.get_status_display(),
+            "status": ticket.status_words,
         }
         if ticket.closed_at:
             words += f" · {presentation.moment_words(ticket.closed_at, now=self.now)}"

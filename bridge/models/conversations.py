@@ -157,3 +157,8 @@ class Ticket(models.Model):
 
     def __str__(self) -> str:
         return f"№ {self.pk}"
+
+    @property
+    def status_words(self) -> str:
+        """``get_status_display``, which puts all the choices together anew at each call."""
+        return str(self.Status(self.status).label)

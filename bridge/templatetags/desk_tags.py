@@ -37,9 +37,12 @@ def message(context: template.RequestContext, item: Item) -> SafeString:
 
 
 def _piece_of(context: template.RequestContext) -> Piece:
+    assert context.template is not None
+    pages = context.template.engine
+
     def piece(name: str, **more: Any) -> SafeString:
         with context.push(**more):
-            return context.template.engine.get_template(name).render(context)
+            return pages.get_template(name).render(context)
 
     return piece
 
