@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import Resolver404, resolve
+from django.utils import translation
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -26,6 +28,7 @@ def machines(get_response: Handler) -> Handler:
             found = resolve(request.path_info)
         except Resolver404:
             return get_response(request)
+        translation.activate(settings.LANGUAGE_CODE)  # not that of whoever had this thread before
         return found.func(request, *found.args, **found.kwargs)
 
     return middleware
