@@ -2,8 +2,8 @@
 
     python -m tests.load.bench_waiting [--windows 1000000] [--deliveries 200000]
 
-Beat and the workers ask every few seconds what is due, and nearly always it is next to nothing of very much. The rows are
-made by the database itself; everything is measured through the functions that the tasks call.
+Beat and the workers ask every few seconds what is due, and nearly always it is next to nothing of very much. The rows
+are made by the database itself; everything is measured through the functions that the tasks call.
 """
 
 from __future__ import annotations
