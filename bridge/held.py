@@ -108,14 +108,21 @@ def _drop_batch() -> int:
     )
     rows = list(due)
     for held in rows:
-        _drop(held)
         conversation = Conversation.objects.get(pk=held.conversation_id)
-        conversations.notice(conversation, "held_dropped")
+        if _drop(held):
+            conversations.notice(conversation, "held_dropped")
+        else:
+            conversations.notice(conversation, "held_dropped_text", text=held.text)
     return len(rows)
 
 
-def _drop(held: HeldReply) -> None:
+def _drop(held: HeldReply) -> bool:
+    """Whether the text is a draft now: the author may be at another one, which must not be written over."""
     held.state, held.finished_at = HeldReply.State.DROPPED, timezone.now()
     held.save(update_fields=["state", "finished_at"])
-    if held.author_id and not Draft.objects.filter(conversation=held.conversation_id, user=held.author_id).exists():
-        Draft.objects.create(conversation_id=held.conversation_id, user_id=held.author_id, text=held.text)
+    if not held.author_id:
+        return False
+    _draft, made = Draft.objects.get_or_create(
+        conversation_id=held.conversation_id, user_id=held.author_id, defaults={"text": held.text}
+    )
+    return made

@@ -74,12 +74,12 @@ def heartbeats() -> dict[str, float]:
 
 def prune() -> int:
     """Delete what is past its retention, in small batches by age; how many rows went."""
-    gone = uploads.prune() + giving.prune()
+    gone = 0
     for table, column, condition, setting in RETENTION:
         before = windows.database_now() - timedelta(days=getattr(settings, setting))
         while deleted := _prune_batch(table, column, condition, before):
             gone += deleted
-    return gone + rates.forget(now=windows.database_now())
+    return gone + rates.forget(now=windows.database_now()) + giving.prune() + uploads.prune()
 
 
 def _prune_batch(table: str, column: str, condition: str, before: datetime) -> int:

@@ -123,6 +123,11 @@ CATALOGUE: Mapping[str, Reason] = {
         sentence=_("A held reply was dropped: the client has not written. Its text is kept as a draft."),
         help=Help.TEMPLATE,
     ),
+    "held_dropped_text": Reason(
+        kind=Class.NOTICE,
+        sentence=_("A held reply was dropped: the client has not written. It said: %(text)s"),
+        help=Help.TEMPLATE,
+    ),
     # --- what the other side said ---
     "rate_limited": Reason(kind=Class.RETRYABLE, sentence=_("The provider asks us to slow down. We will try again.")),
     "destination_error": Reason(

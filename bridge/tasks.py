@@ -85,8 +85,9 @@ def replay_waiting() -> int:
 
 @shared_task
 def watch() -> int:
+    standing = alerts.watch()
     silence.watch()
-    return alerts.watch()
+    return standing
 
 
 @shared_task(expires=600)

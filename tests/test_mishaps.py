@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError
 from django.test import Client
 from django.utils import timezone
 
-from bridge import housekeeping, inbox, media, outbox, rates, results
+from bridge import housekeeping, inbox, media, outbox, rates, results, uploads
 from bridge.helpdesk import sending
 from bridge.models import Alert, Attachment, Attempt, Delivery, Message, RateLimit, WebhookEvent
 from channels_setup.models import ApiChannel, ChatChannel, Secret, UnknownPolicy
@@ -230,6 +230,20 @@ def test_what_an_alert_was_about_long_ago_is_not_kept_for_ever() -> None:
 
     assert list(Alert.objects.all()) == [standing]
     assert json.dumps(over.details) == "{}"
+
+
+def test_old_rows_go_though_a_file_cannot_be_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = WebhookEvent.objects.create(api_channel=ApiChannelFactory(), endpoint="webhook", state="processed")
+    WebhookEvent.objects.update(received_at=timezone.now() - timedelta(days=400))
+
+    def no_such_disk() -> int:
+        raise OSError("read-only file system")
+
+    monkeypatch.setattr(uploads, "prune", no_such_disk)
+    with pytest.raises(OSError):
+        housekeeping.prune()
+
+    assert not WebhookEvent.objects.filter(pk=event.pk).exists()
 
 
 # --- an outside helpdesk ---

@@ -7,7 +7,7 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from bridge import conversations, held, outbox, relay
+from bridge import conversations, held, outbox, reasons, relay
 from bridge.models import Conversation, Delivery, Draft, HeldReply, Message, ServiceWindow
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
@@ -251,6 +251,21 @@ def test_a_held_reply_is_dropped_with_a_notice_and_becomes_a_draft(channel: ApiC
 
     assert Message.objects.get(direction="notice").reason == "held_dropped"
     assert Draft.objects.get().text == "Ответ"
+
+
+def test_a_dropped_reply_is_never_lost_to_a_draft_that_stands_in_its_place(
+    channel: ApiChannel, chat: Conversation
+) -> None:
+    template = approved(channel, "we_answered", "Мы ответили на ваш вопрос.")
+    hold(chat, "Ответ", template)
+    relay.save_draft(chat.pk, author=HeldReply.objects.get().author, text="Уже другое")
+    HeldReply.objects.update(drop_at=timezone.now())
+
+    held.drop_old()
+
+    notice = Message.objects.get(direction="notice")
+    assert Draft.objects.get().text == "Уже другое"
+    assert "Ответ" in reasons.sentence(notice.reason, notice.details)
 
 
 def test_a_reply_cannot_be_held_with_a_template_that_may_not_go_out(channel: ApiChannel, chat: Conversation) -> None:

@@ -1,5 +1,7 @@
 """Strangers who post to addresses that are nobody's, in a process of their own so that they cost the test nothing.
 
+It steps back (nice) before what it floods: it stands for other people's machines, which have processors of their own.
+
     python -m tests.faults.flood PORT RATE CONNECTIONS
 
 Runs until its standard input is shut, then prints its answers as JSON: status -> how many.
@@ -8,6 +10,7 @@ Runs until its standard input is shut, then prints its answers as JSON: status -
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import sys
@@ -19,6 +22,7 @@ REQUEST = b"POST /webhooks/sandbox/nobody-%d-%d/ HTTP/1.1\r\nHost: 127.0.0.1\r\n
 
 
 def main(port: int, rate: float, connections: int) -> None:
+    os.nice(10)
     over, lock, answers = Event(), Lock(), Counter[str]()
 
     def flood(number: int) -> None:

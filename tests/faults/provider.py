@@ -65,6 +65,7 @@ class FakeProvider:
         self.unsent: list[str] = []
         self.statuses: Counter[int] = Counter()
         self.seconds: list[float] = []
+        self.cut_off = 0  # calls that ended without an answer before our patience did
         self.chats: dict[str, int] = {}  # line -> chat id
         self.lock = threading.Lock()
         self.queues: list[queue.Queue[Post | None]] = [queue.Queue() for _ in range(senders)]
@@ -106,6 +107,7 @@ class FakeProvider:
         with self.lock:
             self.statuses[answer.status] += 1
             self.seconds.append(answer.seconds)
+            self.cut_off += answer.status == 0 and answer.seconds < self.patience - 0.5
         return answer
 
     def deliver(self, post: Post) -> bool:

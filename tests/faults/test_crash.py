@@ -421,10 +421,12 @@ def test_everything_may_be_restarted_at_any_time(stack: Stack, shop: Shop, size:
     ledger = check(stack, provider)
     measured(
         f"{times} restarts of worker, beat and web each{', 1 of the web by SIGHUP' if FULL else ''}:"
-        f" {provider.share_accepted:.2%} 2xx {dict(provider.statuses)}, longest answer {max(provider.seconds):.1f} s"
+        f" {provider.share_accepted:.2%} 2xx {dict(provider.statuses)}, {provider.cut_off} cut off, longest answer"
+        f" {max(provider.seconds):.1f} s"
         f" (callers wait while the web starts); {ledger.words}; drained in {drained:.0f} s"
     )
     assert not ledger.complaints
+    assert provider.cut_off == 0
     assert provider.share_accepted == 1
 
 
