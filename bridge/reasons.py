@@ -125,7 +125,9 @@ CATALOGUE: Mapping[str, Reason] = {
     ),
     "held_dropped_text": Reason(
         kind=Class.NOTICE,
-        sentence=_("A held reply was dropped: the client has not written. It said: %(text)s"),
+        sentence=_(
+            "A held reply was dropped: the client has not written. “%(text)s” stands here alone: you have another draft."
+        ),
         help=Help.TEMPLATE,
     ),
     # --- what the other side said ---
