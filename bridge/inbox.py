@@ -150,6 +150,9 @@ def _apply_all(api_channel: ApiChannel, readable: Sequence[tuple[WebhookEvent, l
     WebhookEvent.objects.filter(pk__in=[event.pk for event, _facts in readable]).update(
         state=WebhookEvent.State.PROCESSED, processed_at=timezone.now(), error="", traceback=""
     )
+    if nothing := [event.pk for event, facts in readable if not facts and event.body]:
+        remark = _("Nothing in it concerns this channel: another number or account, or news that we do not use.")
+        WebhookEvent.objects.filter(pk__in=nothing).update(error=remark)
     for event, facts in readable:
         if lost := [fact.why for fact in facts if isinstance(fact, ItemUnreadable)]:
             error = " ".join([_("%(count)d of its items could not be read.") % {"count": len(lost)}, *lost])

@@ -145,7 +145,7 @@ class ReadClient(Reading):
 class Users(Reading):
     """The operators of the watched chat channels, and the admins."""
 
-    def answer(self, call: Call) -> list[dict[str, Any]]:
+    def answer(self, call: Call) -> Any:
         people = get_user_model()._default_manager.filter(is_active=True)
         rows = people.filter(Q(chat_channels__in=call.api_channel.watched.all()) | Q(is_staff=True)).distinct()
         user_id = values.as_id(call.values.get("user_id"), "user_id")
@@ -158,6 +158,18 @@ class Users(Reading):
         if role in ("admin", "employee"):
             rows = rows.filter(is_staff=role == "admin")
         return [_user(user) for user in rows.order_by("pk")]
+
+
+class ReadUser(Users):
+    """``user``: one of them by ``user_id``."""
+
+    def answer(self, call: Call) -> Any:
+        if call.values.get("user_id") in (None, ""):
+            raise BadBody(_("“user_id” is missing."))
+        found = super().answer(call)
+        if not found:
+            raise Error(NOT_FOUND, _("There is no operator %(id)s.") % {"id": call.values["user_id"]})
+        return {"user": found[0]}
 
 
 def _user(user: Any) -> dict[str, Any]:

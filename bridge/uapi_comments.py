@@ -12,7 +12,7 @@ from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.html_text import text_of
 from channels_setup.providers.base import ContactInfo, MessageReceived
 
-from . import conversations, files, held, reasons, relay
+from . import conversations, files, held, reasons, relay, uploads
 from .models import Message, Ticket
 from .requests_in import MOST_BYTES_WITH_FILES
 from .uapi import NOT_FOUND, NOT_SENT, Call, Error, UapiView, _operator
@@ -66,10 +66,14 @@ class CreateComment(UapiView):
         return received.message
 
     def _reply(self, call: Call, ticket: Ticket, text: str) -> Message:
-        if call.files:
+        if call.files and not ticket.conversation.api_channel.provider.sends_files:
             raise Error(NOT_SENT, reasons.sentence("files_not_supported"), reason="files_not_supported")
         author = self._author(call, ticket)
-        handed = relay.hand_in(conversation_id=ticket.conversation_id, text=text, author=author)
+        try:
+            kept = [uploads.keep(ticket.conversation, file, author=author) for file in call.files]
+        except uploads.NotTaken as problem:
+            raise BadBody(str(problem)) from None
+        handed = relay.hand_in(conversation_id=ticket.conversation_id, text=text, author=author, uploads=kept)
         if handed.message is None:
             raise Error(NOT_SENT, handed.decision.sentence, reason=handed.decision.reason)
         return handed.message

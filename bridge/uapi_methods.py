@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.http import HttpResponse
 
 from .uapi import AddMessage, ChangeAssignee, Channels, SendMessage
-from .uapi_clients import Clients, CreateClient, ReadClient, UpdateClient, Users
+from .uapi_clients import Clients, CreateClient, ReadClient, ReadUser, UpdateClient, Users
 from .uapi_comments import CreateComment
 from .uapi_tickets import CreateTicket, ReadTicket, Tickets, UpdateTicket
 
@@ -24,6 +24,7 @@ METHODS: dict[str, Callable[..., HttpResponse]] = {
     "tickets": Tickets.as_view(),
     "client": ReadClient.as_view(),
     "clients": Clients.as_view(),
+    "user": ReadUser.as_view(),
     "users": Users.as_view(),
     "channels": Channels.as_view(),
 }

@@ -47,6 +47,7 @@ def two_columns(parent: Any, db_field: Any, request: HttpRequest, things: Any, *
 @admin.register(ChatChannel)
 class ChatChannelAdmin(ModelAdmin):
     list_display = ("number", "name", "kind", "company_id", "staff", "api_channels")
+    list_before_template = "channels_setup/add_channel.html"
     list_display_links = ("number", "name")
     search_fields = ("name", "id")
     readonly_fields = ("chat_id",)
@@ -127,6 +128,7 @@ class ApiChannelAdmin(ModelAdmin):
 
     form = ApiChannelForm
     list_display = ("name", "kind", "state_shown", "watches", "first_inbound_at", "first_outbound_at")
+    list_before_template = "channels_setup/add_channel.html"
     search_fields = ("name", "app_id")
     fieldsets = (
         (

@@ -184,6 +184,8 @@ class TemplateForm(forms.ModelForm):
 
     @cached_property
     def problems(self) -> list[Problem]:
+        if not self.is_bound and self.kept is None:
+            return []  # an empty form that nobody has begun
         return lint(self.pattern)
 
     @cached_property

@@ -32,7 +32,6 @@ from channels_setup.providers.base import (
     HttpAnswer,
     HttpRequest,
     Messenger,
-    Outcome,
     TemplateStanding,
 )
 
@@ -246,18 +245,8 @@ def _ask(provider: Messenger, request: HttpRequest) -> HttpAnswer:
     if outcome.verdict == UNKNOWN:
         raise Unsure
     if outcome.verdict != ACCEPTED:
-        raise Refused(_words(outcome, answer))
+        raise Refused(syncing.refusal(outcome, answer))
     return answer
-
-
-def _words(outcome: Outcome, answer: HttpAnswer) -> str:
-    title, details = outcome.title.strip().rstrip("."), outcome.details.strip()
-    said = details if not title or title in details else f"{title}: {details}".rstrip(": ")
-    if said:
-        code = f" ({outcome.code})" if outcome.code and outcome.code not in said else ""
-        return _("The provider says: %(words)s") % {"words": said[:500] + code}
-    known = syncing.FAILURES.get(outcome.reason)
-    return str(known or _("The provider refused (HTTP %(status)s).") % {"status": answer.status})
 
 
 # --- after -----------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.one_at_a_time import Space, only_one
 from channels_setup.providers import messengers
-from channels_setup.providers.base import ACCEPTED, HttpAnswer, Json, TemplateChanged, TemplatePage
+from channels_setup.providers.base import ACCEPTED, HttpAnswer, Json, Outcome, TemplateChanged, TemplatePage
 
 from . import lifecycle, listed
 from .lifecycle import By, Source
@@ -157,9 +157,19 @@ def _ask(api_channel: ApiChannel, request: outgoing.HttpRequest) -> TemplatePage
         raise FetchFailed(_("The provider did not answer in time.")) from problem
     outcome = api_channel.provider.judge(answer)
     if outcome.verdict != ACCEPTED:
-        said = FAILURES.get(outcome.reason) or _("The provider refused (HTTP %(status)s).") % {"status": answer.status}
-        raise FetchFailed(said)
+        raise FetchFailed(refusal(outcome, answer))
     return api_channel.provider.read_templates(answer)
+
+
+def refusal(outcome: Outcome, answer: HttpAnswer) -> str:
+    """Why they would not: in their words, where they used any."""
+    title, details = outcome.title.strip().rstrip("."), outcome.details.strip()
+    said = details if not title or title in details else f"{title}: {details}".rstrip(": ")
+    if said:
+        code = f" ({outcome.code})" if outcome.code and outcome.code not in said else ""
+        return _("The provider says: %(words)s") % {"words": said[:500] + code}
+    known = FAILURES.get(outcome.reason)
+    return str(known or _("The provider refused (HTTP %(status)s).") % {"status": answer.status})
 
 
 # --- take over -------------------------------------------------------------------------------------------

@@ -533,6 +533,15 @@ def lines(client: Client) -> list[tuple[str, str]]:
     return [(line.state, line.url) for line in client.get("/").context["lines"]]
 
 
+@pytest.mark.parametrize("where", ["apichannel", "chatchannel"])
+def test_a_channel_is_added_by_the_button_that_the_guide_names(browser_of_vera: Client, where: str) -> None:
+    """«Перейдите в раздел «Каналы» и нажмите кнопку «Добавить канал». Выберите «API»»."""
+    page = browser_of_vera.get(f"/admin/channels_setup/{where}/", headers={"accept-language": "ru"}).content.decode()
+    begin = page.index("add-channel")
+
+    assert page.index("/admin/channels_setup/apichannel/add/", begin) < page.index(">API<", begin)
+
+
 def test_the_check_list_begins_with_the_chat_channel(browser_of_vera: Client) -> None:
     assert lines(browser_of_vera)[0] == ("now", reverse("admin:channels_setup_chatchannel_add"))
 

@@ -18,6 +18,7 @@ from templates_registry import lifecycle, syncing
 from templates_registry.lifecycle import By, Source
 from templates_registry.models import Registry, Template, TemplateEvent
 from templates_registry.registry import recognise
+from tests.cloud_accounts import cloud_channel
 from tests.factories import ApiChannelFactory, TemplateFactory
 
 pytestmark = pytest.mark.django_db
@@ -271,6 +272,16 @@ def test_pages_are_fetched_over_http_until_there_is_no_next(
 
     assert result.new == 2
     assert provider.asked == ["https://graph.example/list?after=", "https://graph.example/list?after=MjQ="]
+
+
+def test_a_refusal_of_the_list_is_told_in_their_words(channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = cloud_channel()
+    error = {"message": "Error validating access token: Session has expired", "code": 190}
+    GraphLike(monkeypatch, [(401, {"error": error})])
+
+    result = syncing.sync(cloud)
+
+    assert "Session has expired" in result.error and "(190)" in result.error
 
 
 @pytest.mark.parametrize(

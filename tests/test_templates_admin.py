@@ -293,6 +293,12 @@ def test_what_the_provider_said_besides_goes_on_with_its_button(admin: Client, c
 # --- the preview -----------------------------------------------------------------------------------------
 
 
+def test_an_empty_form_finds_no_fault_before_anything_was_written(admin: Client, channel: ApiChannel) -> None:
+    page = admin.get(reverse("admin:templates_registry_template_add")).content.decode()
+
+    assert "problem error" not in page
+
+
 def test_the_preview_shows_the_unsaved_message_as_the_phone_will(admin: Client, channel: ApiChannel) -> None:
     body = "*Здравствуйте*, {{1}}! <script>alert(1)</script> Заказ {{2}} готов."
     answer = admin.post(PREVIEW, filled(channel, body=body, **{"variables-0-example": "{{2}}"})).content.decode()

@@ -5,12 +5,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
 from bridge.models import Attachment, Contact, Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
 from bridge.uapi_methods import METHODS
 from channels_setup.models import ApiChannel, ChatChannel
+from tests.cloud_accounts import cloud_channel
 from tests.factories import ApiChannelFactory, ChatChannelFactory, ContactFactory, boris, vera
 
 pytestmark = pytest.mark.django_db
@@ -106,11 +108,29 @@ def test_a_public_comment_obeys_the_window(client: Client, key: str, told: dict[
     assert not Message.objects.filter(direction="outbound").exists()
 
 
+def test_an_operators_file_goes_to_the_client_where_the_route_carries_files(
+    client: Client, key: str, chat_channel: ChatChannel, told: dict[str, Any]
+) -> None:
+    chat = Conversation.objects.get()
+    form = {"api_token": key, "ticket_id": told["ticket_id"], "message": "Вот счёт", "type": "public"}
+
+    def answered(name: str, content: bytes) -> Any:
+        upload = SimpleUploadedFile(name, content)
+        return client.post("/uapi/create/comment", {**form, "files[0]": upload}).json()
+
+    assert answered("счёт.pdf", b"%PDF-1.7")["reason"] == "files_not_supported"
+    cloud = cloud_channel(watched=chat_channel)
+    Conversation.objects.filter(pk=chat.pk).update(api_channel=cloud)
+    assert answered("счёт.exe", b"MZ")["code"] == 400
+    message = Message.objects.get(pk=answered("счёт.pdf", b"%PDF-1.7")["comment_id"])
+
+    assert (message.direction, message.text) == ("outbound", "Вот счёт")
+    assert Delivery.objects.get(message=message, kind="message").payload["files"][0]["name"] == "счёт.pdf"
+
+
 def test_a_public_comment_from_the_client_is_the_clients_message_with_its_files(
     client: Client, key: str, told: dict[str, Any]
 ) -> None:
-    from django.core.files.uploadedfile import SimpleUploadedFile
-
     form = {"api_token": key, "ticket_id": told["ticket_id"], "message": "Вот чек", "type": "public", "from": "client"}
     upload = SimpleUploadedFile("check.png", b"\x89PNG", "image/png")
 
@@ -297,6 +317,7 @@ CALLS: dict[str, tuple[dict[str, Any], Any]] = {
     "tickets": ({"fstatus": "1,8"}, [TICKET_ROW]),
     "client": ({"client_id": "{client}"}, {"client": {"id": int, "name": "Анна", "phones": list, "tickets": [int]}}),
     "clients": ({"query": "Анна"}, [{"id": int, "name": "Анна", "tickets": [int]}]),
+    "user": ({"user_id": "{user}"}, {"user": {"id": int, "name": "boris", "role": "employee"}}),
     "users": ({"query": "boris"}, [{"id": int, "name": "boris", "role": "employee", "groups": list}]),
     "channels": ({"channel_type": "chat"}, [{"channel_id": int, "channel_name": str, "channel_type": "chat"}]),
 }

@@ -199,6 +199,18 @@ def test_every_encoding_and_both_secrets_are_taken(shop: Shop, twin: UsedeskTwin
     assert not any(twin.key.encode() in bytes(event.body) for event in WebhookEvent.objects.all())
 
 
+def test_a_form_with_converted_characters_is_read_as_it_was_written(shop: Shop, twin: UsedeskTwin) -> None:
+    """«Отправлять в UTF-8» off: the event's characters come as HTML entities."""
+    chat_id = shop.begin()
+    twin.encoding = "entities"
+    said = 'Да & нет 🙌 <b> "42" https://shop.example/?a=1&copy=2'
+
+    twin.say(chat_id, said)
+    shop.settle()
+
+    assert shop.at_annas() == [said]
+
+
 def test_our_own_messages_that_come_back_are_dropped(shop: Shop, twin: UsedeskTwin) -> None:
     shop.begin("раз")
     shop.anna_writes("два")

@@ -349,6 +349,22 @@ def test_an_unreadable_item_is_told_with_its_event(client: Client) -> None:
     assert Message.objects.filter(text__startswith="целое").count() == 2
 
 
+@pytest.mark.django_db
+def test_an_event_that_is_all_about_another_number_says_so(client: Client) -> None:
+    channel = cloud_channel()
+    recording = next(recording for recording in corpus() if recording.name == "only_another_number")
+    headers = {"x-hub-signature-256": signed(recording.body, APP_SECRET)["X-Hub-Signature-256"]}
+
+    client.post(channel.webhook_path, recording.body, content_type="application/json", headers=headers)
+    with translation.override("en"):
+        inbox.drain()
+
+    event = WebhookEvent.objects.get()
+    assert event.state == "processed" and event.error.startswith("Nothing in it concerns this channel")
+    channel.refresh_from_db()
+    assert channel.first_inbound_at is None
+
+
 # --- what goes out ---------------------------------------------------------------------------------------
 
 

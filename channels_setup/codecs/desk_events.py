@@ -6,9 +6,12 @@ what is missing is missing. See docs/decisions.md for what is documented and wha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from html import unescape
 from typing import Any
 
+from .bodies import clean_text
 from .desk_facts import Came, Commented, DeskFact, Said, TicketMoved, TicketSeen
 from .html_text import text_of
 from .values import as_number, as_text
@@ -17,6 +20,25 @@ Json = dict[str, Any]
 
 STATES = ("new", "reopened", "closed")
 TRACKS = {"new": "new_chat", "reopened": "resumed"}
+
+
+# «Отправлять в UTF-8» off: a form's characters come as entities. Only these, and only whole: a link's "&copy=" stays.
+ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|amp|lt|gt|quot);")
+
+
+def is_converted(content_type: str) -> bool:
+    """A form that does not say it is UTF-8."""
+    kind, _semicolon, more = content_type.lower().partition(";")
+    return kind.strip() == "application/x-www-form-urlencoded" and "utf" not in more
+
+
+def converted_back(value: Any) -> Any:
+    """The same with the characters themselves, in texts that have none beyond ASCII."""
+    if isinstance(value, str):
+        return clean_text(ENTITY.sub(lambda found: unescape(found[0]), value)) if value.isascii() else value
+    if isinstance(value, dict):
+        return {name: converted_back(item) for name, item in value.items()}
+    return [converted_back(item) for item in value] if isinstance(value, list) else value
 
 
 def facts_of(body: Json, *, channel_id: int | None) -> Iterator[DeskFact]:

@@ -240,7 +240,10 @@ class Usedesk(Helpdesk):
     def parse(self, request: RawRequest, account: DeskAccount) -> list[DeskFact]:
         if request.body.strip().strip(b'"').lower() == b"ping":
             return [Came(track="ping")]
-        return list(desk_events.facts_of(request.decoded(), channel_id=as_number(account.options.get("channel_id"))))
+        body = request.decoded()
+        if desk_events.is_converted(request.content_type):
+            body = desk_events.converted_back(body)
+        return list(desk_events.facts_of(body, channel_id=as_number(account.options.get("channel_id"))))
 
     # --- looking ---
 

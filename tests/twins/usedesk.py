@@ -74,7 +74,7 @@ class UsedeskTwin:
         ]
         self.boxes = {"new_chat", "message", "resumed", "change"}
         self.secret_in_events = self.app_id  # older versions: the key
-        self.encoding = "json"  # or form
+        self.encoding = "json"  # or form; entities: a form with “UTF-8” off
         self.clock_off = 0.0  # seconds by which its clock is wrong
         self.echoes = True  # clients' messages raise events, too
         self.ticket_id_null = True
@@ -387,8 +387,11 @@ class UsedeskTwin:
         """Queue an event with whatever the faults do to it."""
         if not (self.webhook or self.poster) or self.random.random() < self.faults.share_dropped:
             return
-        if self.encoding == "form":
-            body, kind = urlencode(list(_flat(event))).encode(), "application/x-www-form-urlencoded"
+        if self.encoding in ("form", "entities"):
+            pairs = list(_flat(event))
+            if self.encoding == "entities":
+                pairs = [(name, _converted(text)) for name, text in pairs]
+            body, kind = urlencode(pairs).encode(), "application/x-www-form-urlencoded"
         else:
             body, kind = json.dumps(event, ensure_ascii=False).encode(), "application/json"
         late = self.random.uniform(0, self.faults.delay) if self.random.random() < self.faults.share_delayed else 0.0
@@ -529,6 +532,10 @@ def _handler(twin: UsedeskTwin) -> type[BaseHTTPRequestHandler]:
             """Silent."""
 
     return Handler
+
+
+def _converted(text: str) -> str:
+    return text.replace("&", "&amp;").encode("ascii", "xmlcharrefreplace").decode()
 
 
 def _decoded(raw: bytes, content_type: str) -> Json:
