@@ -125,7 +125,7 @@ CATALOGUE: Mapping[str, Reason] = {
     ),
     "held_dropped_text": Reason(
         kind=Class.NOTICE,
-        sentence=_("A held reply was dropped: the client has not written. It said “%(text)s”: you are at another draft."),
+        sentence=_("A held reply was dropped: the client has not written. It said “%(text)s”; you are at another."),
         help=Help.TEMPLATE,
     ),
     # --- what the other side said ---
