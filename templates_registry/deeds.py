@@ -130,6 +130,9 @@ class Done:
     @property
     def sentence(self) -> str:
         count = len(self.done)
+        if count == 1:
+            template = self.done[0]
+            return _("Done: %(name)s (%(language)s).") % {"name": template.name, "language": template.language}
         return ngettext("Done for %d template.", "Done for %d templates.", count) % count
 
 

@@ -519,3 +519,11 @@ def test_an_operator_is_given_tags_and_sees_what_has_them(admin: Client, channel
     assert set(Template.objects.all().seen_by(operator)) == {shop, plain}
     assert warehouse not in Template.objects.all().seen_by(operator)
     assert admin.get(reverse("admin:templates_registry_templatetags_changelist")).status_code == 200
+
+
+def test_a_templates_name_keeps_its_letters_at_the_head_of_its_page(admin: Client, channel: ApiChannel) -> None:
+    template = TemplateFactory(api_channel=channel, name="order_ready", language="ru")
+
+    page = admin.get(reverse("admin:templates_registry_template_change", args=[template.pk])).content.decode()
+
+    assert "order_ready · ru" in page and "Order_ready" not in page
