@@ -35,8 +35,8 @@ SENTENCES: Mapping[str, Promise] = {
         "No webhook has come to “%(channel)s” for %(hours)s hours, more than twice its longest quiet of late. "
         "Look whether the provider still knows our address."
     ),
-    Kind.MISMATCH: _("%(count)s messages on “%(channel)s” stand differently on the two sides."),
-    Kind.UNCONFIRMED: _("%(count)s messages on “%(channel)s” were taken but have had no status for %(hours)s hours."),
+    Kind.MISMATCH: _("Messages on “%(channel)s” stand differently on the two sides: %(count)s."),
+    Kind.UNCONFIRMED: _("Messages on “%(channel)s” were taken but have had no status for %(hours)s hours: %(count)s."),
 }
 
 STUCK_AT = 4  # failures of one message

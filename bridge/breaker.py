@@ -36,8 +36,11 @@ PROBE = """
 
 
 @transaction.atomic(savepoint=False)
-def note(results: Iterable[tuple[int, bool]]) -> None:
-    """Tries came back: (API channel, did the destination work?). Writes only where something is wrong or was."""
+def note(results: Iterable[tuple[int, bool]]) -> set[int]:
+    """Tries came back: (API channel, did the destination work?). Writes only where something is wrong or was.
+
+    The channels whose breaker opened with these.
+    """
     by_channel: dict[int, list[bool]] = {}
     for channel_id, worked in results:
         by_channel.setdefault(channel_id, []).append(worked)
@@ -46,8 +49,8 @@ def note(results: Iterable[tuple[int, bool]]) -> None:
         for row in Breaker.objects.select_for_update(no_key=True).filter(api_channel__in=by_channel).order_by("pk")
     }
     if not known and all(worked for worked_list in by_channel.values() for worked in worked_list):
-        return
-    now = windows.database_now()
+        return set()
+    now, opened = windows.database_now(), set()
     for channel_id, worked_list in sorted(by_channel.items()):
         row = known.get(channel_id)
         if row is None:
@@ -56,9 +59,13 @@ def note(results: Iterable[tuple[int, bool]]) -> None:
             row, _made = Breaker.objects.get_or_create(api_channel_id=channel_id)
         if not row.is_troubled and all(worked_list):
             continue
+        was_open = row.is_open
         for worked in worked_list:
             _count(row, worked, now=now)
         row.save()
+        if row.is_open and not was_open:
+            opened.add(channel_id)
+    return opened
 
 
 def rest(channel_id: int, *, seconds: float) -> None:

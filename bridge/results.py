@@ -123,7 +123,11 @@ def record(tried: Sequence[Tried], token: uuid.UUID) -> None:
     for item in others:
         if item.claimed.delivery.pk in ours:
             _not_accepted(item, token)
-    breaker.note((item.claimed.delivery.api_channel_id, _destination_worked(item.outcome)) for item in tried)
+    opened = breaker.note((item.claimed.delivery.api_channel_id, _destination_worked(item.outcome)) for item in tried)
+    for item in reversed(tried):
+        if item.claimed.delivery.api_channel_id in opened and not _destination_worked(item.outcome):
+            item.claimed.delivery.api_channel.failed(item.outcome.reason)
+            opened.remove(item.claimed.delivery.api_channel_id)
 
 
 def _delivered(ids: Sequence[int], token: uuid.UUID) -> set[int]:

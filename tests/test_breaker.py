@@ -51,6 +51,25 @@ def test_ten_failures_in_a_row_open_it_and_the_rest_waits_with_its_attempts(
     assert Delivery.objects.latest("pk").attempts == 0
 
 
+def test_a_channel_whose_breaker_opens_is_failing_though_no_message_has_failed_twice(
+    api_channel: ApiChannel, receiver: Receiver
+) -> None:
+    ApiChannel.objects.update(state=ChannelState.LIVE)
+
+    fail_in_a_row(api_channel, receiver)
+
+    api_channel.refresh_from_db()
+    assert (api_channel.state, api_channel.last_error) == (ChannelState.FAILING, "destination_error")
+
+    receiver.answer("/hook", status=200)
+    probe_is_due()
+    due_now()
+    outbox.drain()
+
+    api_channel.refresh_from_db()
+    assert (api_channel.state, api_channel.last_error) == (ChannelState.LIVE, "")
+
+
 def test_nine_failures_do_not(api_channel: ApiChannel, receiver: Receiver) -> None:
     fail_in_a_row(api_channel, receiver, 9)
 
