@@ -1,18 +1,27 @@
 """The ground the tests stand on: real PostgreSQL and Valkey of their own, and nothing beyond loopback."""
 
+import importlib
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import suppress
+from typing import Any
 
 import django
 import pytest
 from django.test import Client, TransactionTestCase
 from django.utils import translation
 from hypothesis import settings as hypothesis_settings
+from whitenoise.middleware import WhiteNoiseMiddleware
+from xdist.scheduler import LoadScopeScheduling
 
-from tests import databases, servers_for_tests
+from tests import databases, pages, servers_for_tests
 
+# Whoever has forbidden Python to keep what it has compiled would have every process of the suite, and there are
+# hundreds, compile the portal anew, and each of xdist's all the tests.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Before Django reads its settings; xdist's processes inherit the environment.
 servers_for_tests.set_environment()
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
@@ -20,6 +29,7 @@ if servers_for_tests.held is not None:
     migrating = databases.start_migrating()
 django.setup()
 TransactionTestCase._fixture_teardown = databases.empty
+WhiteNoiseMiddleware.add_files_from_finders = pages.static_files_listed_once(WhiteNoiseMiddleware)
 
 from channels_setup.models import ApiChannel  # noqa: E402
 from tests.factories import ApiChannelFactory, boris  # noqa: E402
@@ -29,6 +39,23 @@ from tests.twins.behaviour import Behaviour  # noqa: E402
 from tests.twins.meta import Meta  # noqa: E402
 from tests.twins.phones import Phone  # noqa: E402
 from tests.worker import Worker  # noqa: E402  # reads Django's settings
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["is_whole"] = not node.config.option.file_or_dir
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """On a fresh clone each of xdist's processes would rewrite the asserts of every file: they share the files out."""
+    worker = getattr(config, "workerinput", {})
+    if not worker.get("is_whole"):
+        return
+    root = config.rootpath
+    number, count = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+    for path in sorted((root / "tests").rglob("test_*.py"))[number::count]:
+        with suppress(Exception):  # the collection tells it, in its own words
+            importlib.import_module(".".join(path.relative_to(root).with_suffix("").parts))
 
 
 def pytest_unconfigure() -> None:
@@ -43,18 +70,37 @@ hypothesis_settings.load_profile("full" if os.environ.get("FAULTS") == "full" el
 REAL_PROCESSES = {"page", "context", "stack", "worker", "worker_process", "shop"}
 
 
+def unit(path: str) -> str:
+    """What one process takes as a whole: a file; and all the files of faults that break the same running portal.
+
+    Starting that portal is dear, and one that runs beside the other tests costs them a good part of a processor.
+    """
+    broken_on_purpose = path.startswith("tests/faults/") and not path.endswith(("races.py", "chain.py"))
+    return "tests/faults" if broken_on_purpose else path
+
+
+class ByUnits(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return unit(nodeid.split("::")[0])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByUnits | None:
+    return ByUnits(config, log) if config.option.dist == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests on real processes or a browser wait for other programs: once, on a machine out of breath, is no proof.
 
     They have a second try, and the summary says which took it. All others have one, and `make faults`, which measures.
     And their files begin first: the longest one at the end would leave the other processes idle.
     """
-    slow: Counter[Path] = Counter()
+    slow: Counter[str] = Counter()
     for item in items if os.environ.get("FAULTS") != "full" else ():
         if REAL_PROCESSES & set(getattr(item, "fixturenames", ())) or item.path.name == "test_stack.py":
             item.add_marker(pytest.mark.flaky(reruns=1))
-            slow[item.path] += 1
-    items.sort(key=lambda item: -slow[item.path])
+            slow[unit(item.nodeid.split("::")[0])] += 1
+    items.sort(key=lambda item: -slow[unit(item.nodeid.split("::")[0])])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

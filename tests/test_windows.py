@@ -12,6 +12,7 @@ from bridge import conversations, housekeeping, statuses, windows
 from bridge.models import Contact, Conversation, Message, ServiceWindow
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
+from tests.factories import copies
 
 H, M, S = 3600, 60, 1
 DAY = 24 * H
@@ -197,19 +198,16 @@ def test_a_provider_without_the_rule_is_always_open(
 
 
 def _windows_that_ran_out(api_channel: ApiChannel, chat_channel: ChatChannel, count: int) -> None:
-    contacts = Contact.objects.bulk_create(
-        [Contact(api_channel=api_channel, external_id=f"c{number}") for number in range(count)]
-    )
-    chats = Conversation.objects.bulk_create(
-        [Conversation(api_channel=api_channel, chat_channel=chat_channel, contact=contact) for contact in contacts]
-    )
+    contact = Contact.objects.create(api_channel=api_channel, external_id="first")
+    chat = Conversation.objects.create(api_channel=api_channel, chat_channel=chat_channel, contact=contact)
     now = windows.database_now()
-    ServiceWindow.objects.bulk_create(
-        [
-            ServiceWindow(conversation=chat, opened_at=now - timedelta(hours=25), expires_at=now - timedelta(hours=1))
-            for chat in chats
-        ]
+    window = ServiceWindow.objects.create(
+        conversation=chat, opened_at=now - timedelta(hours=25), expires_at=now - timedelta(hours=1)
     )
+    if more := count - 1:
+        first = copies(contact, more, external_id="'c' || n")
+        chats = copies(chat, more, contact_id=f"{first} + n")
+        copies(window, more, conversation_id=f"{chats} + n")
 
 
 def test_beat_shuts_what_is_due_and_nothing_else(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:

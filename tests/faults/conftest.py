@@ -21,10 +21,6 @@ SEED = int(os.environ.get("SEED", "20261122"))
 LEASE = int(os.environ.get("FAULTS_LEASE", "60" if FULL else "3"))
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "fault(number, figure): a test of the plan, and the figure to reach")
-
-
 @pytest.fixture
 def size(request: pytest.FixtureRequest) -> Callable[..., int]:
     """``size(short, full)``: the number for this run. ``fixed=True``: SCALE does not touch it."""
@@ -59,8 +55,9 @@ def missing(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return lambda text: request.node.user_properties.append(("missing", text))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
+    """One for all of them. It ends with the last: idle, it would still take its share of the processors."""
     started = Stack(FAULTS_LEASE=str(LEASE))
     yield started
     started.stop()
