@@ -11,6 +11,7 @@
   // The operator chose these: what one types meanwhile does not take them away.
   const stays = () => ["picker", "picked", "hold", "answers"].includes(kind());
   let closed = null; // the text for which the panel was shut by hand
+  let read = null; // the text that the panel speaks of
 
   const speak = () => {
     const words = place().querySelector(".tp-head p")?.textContent.trim();
@@ -22,6 +23,7 @@
   };
   const shut = () => { if (place()) place().replaceChildren(); };
   const inBox = (text) => {
+    if (text) read = text;
     if (!text || box().value === text) return;
     box().value = text;
     okno.composer.changed();
@@ -41,8 +43,16 @@
     if (!ok(answer) || !isLast() || form !== byId("composer") || stays() || box().value !== text) return;
     if (answer.status === 204) { shut(); return; }
     show(await answer.text());
+    read = text;
     okno.composer.say("");
   });
+
+  // Who typed on and sends before the panel has caught up means the words in the box, not those that the panel read.
+  const typedOn = () => kind() === "recognised" && box().value !== read;
+  const catchUp = async () => {
+    await recognising.now();
+    return kind() === "recognised" && !typedOn() && Boolean(go()) && !go().disabled;
+  };
 
   document.addEventListener("input", (event) => {
     if (event.target.id === "text") {
@@ -132,13 +142,19 @@
     }
   };
 
+  const sendWhatIsRead = async (button, otherwise = () => {}) => {
+    if (!typedOn()) send(button);
+    else if (await catchUp()) send(go());
+    else otherwise();
+  };
+
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("[data-pick], [data-open], [data-go], [data-answer], [data-close-panel]");
     if (!button || !byId("composer")?.contains(button) || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     if ("pick" in button.dataset) pick(button);
     else if ("open" in button.dataset) open(button);
-    else if ("go" in button.dataset) send(button);
+    else if ("go" in button.dataset) sendWhatIsRead(button);
     else if ("answer" in button.dataset) say(button.dataset.answer);
     else close();
   });
@@ -173,7 +189,7 @@
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && go() && (inPanel || event.target === box())) {
       event.preventDefault();
       event.stopPropagation();
-      send(go());
+      sendWhatIsRead(go(), () => byId("composer").requestSubmit());
     } else if (event.key === "Escape" && inPanel) close();
     else if (event.key === "Enter" && event.target.matches?.("[data-find]")) {
       event.preventDefault();

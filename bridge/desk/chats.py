@@ -13,6 +13,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
@@ -256,7 +257,7 @@ def _choices(wanted: listing.Wanted, channels: Sequence[ChatChannel]) -> list[di
     statuses: list[tuple[str, Any]] = [("", _("Any status")), (listing.LIVE, _("All that are not closed"))]
     statuses += [(str(value), label) for value, label in Ticket.Status.choices]
     found = [
-        ("sort", _("Order"), wanted.sort, list(listing.SORTS.items())),
+        ("sort", pgettext("of a list", "Order"), wanted.sort, list(listing.SORTS.items())),
         ("status", _("Status"), wanted.status, statuses),
         ("window", _("Window"), wanted.window, [("", _("Any window")), *listing.GROUPS.items()]),
     ]

@@ -24,8 +24,10 @@ ROW = """
 <li data-key="chat-{chat}" data-version="{version}">
 <a class="row {level}{unread}" href="{href}" data-chat="{chat}"{current}>
   {ring}
-  <div class="cut"><b class="cut">{name}</b><p class="cut">{words}</p></div>
-  <div class="row-end">{ends}{mark}</div>
+  <div class="cut">
+    <div class="line"><b class="cut">{name}</b>{ends}</div>
+    <div class="line"><p class="cut">{words}</p>{mark}</div>
+  </div>
 </a></li>"""
 RING = (
     '<span class="ring {level}"{counts}><svg viewBox="0 0 40 40" aria-hidden="true"><circle cx="20" cy="20" r="18"/>'

@@ -124,6 +124,34 @@ def test_pasted_text_is_recognised_changed_in_a_field_and_sent(
     assert not Draft.objects.filter(conversation=chat).exists()
 
 
+def test_who_types_on_and_sends_at_once_sends_what_stands_in_the_box(
+    page: Page, template: Template, chat: Conversation
+) -> None:
+    page.goto(f"/chats/{chat.pk}/")
+    paste(page, "Здравствуйте, Анна! Ваш заказ 55 готов к выдаче.")
+    expect(page.locator('.tp[data-kind="recognised"]')).to_be_visible()
+
+    paste(page, "Здравствуйте, Анна! Ваш заказ 56 готов к выдаче.")
+    page.keyboard.press("Control+Enter")
+
+    expect(page.locator(".msg.out .text")).to_have_text("Здравствуйте, Анна! Ваш заказ 56 готов к выдаче.")
+
+
+def test_words_that_are_no_longer_the_template_are_not_sent_as_it(
+    page: Page, template: Template, chat: Conversation
+) -> None:
+    page.goto(f"/chats/{chat.pk}/")
+    paste(page, "Здравствуйте, Анна! Ваш заказ 55 готов к выдаче.")
+    expect(page.locator('.tp[data-kind="recognised"]')).to_be_visible()
+
+    paste(page, "Заказ можно и обменять.")
+    page.keyboard.press("Control+Enter")
+
+    expect(page.locator("#refusal")).to_be_visible()
+    assert page.locator("#text").input_value() == "Заказ можно и обменять."
+    assert not Message.objects.filter(direction=Message.Direction.OUTBOUND).exists()
+
+
 def test_a_near_miss_is_mended_by_one_click(page: Page, template: Template, chat: Conversation) -> None:
     page.goto(f"/chats/{chat.pk}/")
     paste(page, "Здравствуйте, Анна! Ваш заказ № 42 готово к выдаче.")
