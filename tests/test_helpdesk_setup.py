@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import translation
 
-from bridge.helpdesk import checking
+from bridge.helpdesk import checking, incoming
 from bridge.models import Conversation, HelpdeskLine, WebhookEvent
 from channels_setup.models import ChatChannel
 from tests.factories import vera
@@ -140,6 +140,21 @@ def test_a_wrong_app_id_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) ->
 
     assert "neither the app ID nor the secret key" in found["error"]
     assert not WebhookEvent.objects.exists()
+
+
+def test_a_wrong_app_id_is_named_however_quick_the_event_is(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event may be here, and refused, before the call that raised it is answered."""
+    honest = checking._told
+
+    def told_and_refused(chat_channel: Any, *given: Any) -> Any:
+        incoming.note_refused(chat_channel)
+        return honest(chat_channel, *given)
+
+    monkeypatch.setattr(checking, "_told", told_and_refused)
+
+    found = checked(shop, monkeypatch, wait=0)
+
+    assert "neither the app ID nor the secret key" in found["error"]
 
 
 @pytest.mark.parametrize(("off", "level"), [(60, "warning"), (-4000, "error")])

@@ -40,10 +40,11 @@ def dry_run(chat_channel: ChatChannel, *, wait: float = WAIT_SECONDS) -> list[No
     token = f"okno-check-{secrecy.new_path_token()[:10]}"
     line.test = {"token": token, **{name: line.test.get(name) for name in ("chat_id", "client_id")}}
     line.save(update_fields=["test"])
+    begun = timezone.now()  # its event may be here before the call is answered
     told = _told(chat_channel, account, line, token)
     found.append(told)
     if told.level == OK:
-        found.append(_came_back(chat_channel, token, wait=wait))
+        found.append(_came_back(chat_channel, token, told_at=begun, wait=wait))
     return [*found, *_boxes_found(chat_channel)]
 
 
@@ -93,10 +94,9 @@ def _told(chat_channel: ChatChannel, account: DeskAccount, line: HelpdeskLine, t
     return Noticed(level=OK, sentence=sentence % {"id": answered.known.chat_id})
 
 
-def _came_back(chat_channel: ChatChannel, token: str, *, wait: float) -> Noticed:
+def _came_back(chat_channel: ChatChannel, token: str, *, told_at: datetime, wait: float) -> Noticed:
     """Seen in the stored events themselves, so that it does not matter how busy the workers are."""
     begun = monotonic()
-    started = timezone.now()
     rows = WebhookEvent.objects.filter(chat_channel=chat_channel)
     before = rows.order_by("-pk").values_list("pk", flat=True).first() or 0
     while monotonic() - begun < wait:
@@ -107,7 +107,7 @@ def _came_back(chat_channel: ChatChannel, token: str, *, wait: float) -> Noticed
         sleep(LOOK_SECONDS)
     line = HelpdeskLine.objects.get(chat_channel=chat_channel)
     refused = line.seen.get("refused", "")
-    if refused and datetime.fromisoformat(refused) >= started:
+    if refused and datetime.fromisoformat(refused) >= told_at:
         sentence = _("Its event came, but its secret is neither the app ID nor the secret key given here.")
         return Noticed(level=ERROR, sentence=sentence)
     if not line.last_event_at:
