@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -17,7 +19,8 @@ from bridge.helpdesk import sending
 from bridge.models import Alert, Attachment, Attempt, Delivery, Message, RateLimit, WebhookEvent
 from channels_setup.models import ApiChannel, ChatChannel, Secret, UnknownPolicy
 from channels_setup.providers.base import ACCEPTED, HttpAnswer, Outcome, Rate
-from tests.factories import ApiChannelFactory, MessageFactory
+from config.logs import formatter
+from tests.factories import ApiChannelFactory, ContactFactory, MessageFactory
 from tests.receiver import Receiver
 from tests.test_inbox import post, says
 from tests.test_outbox import anna_writes, boris_answers
@@ -244,6 +247,22 @@ def test_old_rows_go_though_a_file_cannot_be_taken_away(monkeypatch: pytest.Monk
         housekeeping.prune()
 
     assert not WebhookEvent.objects.filter(pk=event.pk).exists()
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_what_the_database_says_of_a_row_is_in_no_log(style: str) -> None:
+    contact = ContactFactory(external_id="79211234567")
+    try:
+        with transaction.atomic():
+            ContactFactory(api_channel=contact.api_channel, external_id=contact.external_id)
+    except IntegrityError:
+        record = logging.LogRecord("bridge", logging.ERROR, __file__, 1, "not stored", (), sys.exc_info())
+
+    line = formatter(style).format(record)
+
+    assert "IntegrityError" in line
+    assert "test_mishaps.py" in line
+    assert contact.external_id not in line
 
 
 # --- an outside helpdesk ---
