@@ -254,3 +254,14 @@ def test_a_quick_answer_by_the_keyboard_alone(desk: Page, chat: Conversation) ->
     desk.keyboard.press("ArrowDown")
     desk.keyboard.press("Enter")
     expect(desk.locator("#text")).to_have_value("Анна, мы на Лиговском, 50. 1/2\nРаботаем с 9 до 21.")
+
+
+def test_what_only_readers_hear_makes_the_page_no_longer(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
+    """Else a jump to an earlier message pushes the head of the page out of sight."""
+    for number in range(24):
+        writes(channel, f"Клиент {number}", "Сапоги ещё есть?")
+
+    open_chat(desk, chat)
+
+    expect(desk.locator("a.row")).to_have_count(25)
+    assert desk.evaluate("document.documentElement.scrollHeight <= innerHeight")
