@@ -33,7 +33,7 @@ READERS = 512  # threads of a worker, most of which wait for bodies; config.gate
 CONNECTIONS = 2048  # of a worker, idle ones included
 HEADER_MS = 10_000
 START_SECONDS = 10.0  # a new worker has loaded the portal by then; the old one works until then
-LAST_SECONDS = 0.5  # so long a worker that ends waits for the requests of those whom it has accepted
+LAST_SECONDS = 1.0  # so long a worker that ends waits for the requests of those whom it has accepted
 
 
 class Server(MPServer):
