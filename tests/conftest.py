@@ -97,7 +97,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     slow: Counter[str] = Counter()
     for item in items if os.environ.get("FAULTS") != "full" else ():
-        if REAL_PROCESSES & set(getattr(item, "fixturenames", ())) or item.path.name in ("test_stack.py", "test_web.py"):
+        of_its_own = item.path.name in ("test_stack.py", "test_web.py")
+        if of_its_own or REAL_PROCESSES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.flaky(reruns=1))
             slow[unit(item.nodeid.split("::")[0])] += 1
     items.sort(key=lambda item: -slow[unit(item.nodeid.split("::")[0])])
