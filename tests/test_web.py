@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.conf import settings
 
-from config.processes import LISTEN_ON, listening
+from config.processes import LISTEN_ON, end_group, listening, spawn
 from tests.test_stack import free_port
 
 ASK = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -38,8 +39,9 @@ def start(sockets: list[socket.socket]) -> Iterator[Start]:
         numbers = [one.fileno() for one in sockets]
         command = [sys.executable, "-m", "config.web", "--host", "127.0.0.1", "--port", str(port(sockets))]
         started.append(
-            subprocess.Popen(
+            spawn(
                 [*command, "--processes", "2"],
+                on_parent_death=signal.SIGKILL,
                 cwd=settings.BASE_DIR,
                 env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings", LISTEN_ON: ",".join(map(str, numbers))},
                 pass_fds=numbers,
@@ -49,9 +51,8 @@ def start(sockets: list[socket.socket]) -> Iterator[Start]:
 
     yield begin
     for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        end_group(process)  # its workers too: they would live on, and hold the run's output open
+        process.wait()
 
 
 def port(sockets: list[socket.socket]) -> int:
