@@ -85,9 +85,10 @@ def prune() -> int:
 def _prune_batch(table: str, column: str, condition: str, before: datetime) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
-            f"""DELETE FROM {table} WHERE id IN (
+            f"""WITH old AS MATERIALIZED (
                     SELECT id FROM {table} WHERE {column} < %s AND {condition}
-                    ORDER BY {column} LIMIT {PRUNE_BATCH} FOR UPDATE SKIP LOCKED)""",
+                    ORDER BY {column} LIMIT {PRUNE_BATCH} FOR UPDATE SKIP LOCKED)
+                DELETE FROM {table} USING old WHERE {table}.id = old.id""",
             [before],
         )
         return int(cursor.rowcount)

@@ -169,19 +169,22 @@ def expire_batch(*, limit: int = BATCH) -> list[int]:
     """Shut up to ``limit`` windows that are due, the oldest first; the conversations concerned.
 
     One short transaction by the database's clock over a partial index; the clock is asked in a SELECT of its own,
-    because an index takes no bound that may change while it is read. Rows that another beat works on are skipped, so
-    two at once share the work and do nothing twice.
+    because an index takes no bound that may change while it is read. What is due is found once, ahead of the update:
+    as a condition of it, it would be found anew for each row wherever PostgreSQL believes that there are few. Rows
+    that another beat works on are skipped, so two at once share the work and do nothing twice.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             f"""
-            UPDATE bridge_servicewindow w SET state = 'shut', missed = {MISSED}, assignee_id = c.assignee_id
-            FROM bridge_conversation c
-            WHERE c.id = w.conversation_id AND w.id IN (
+            WITH due AS MATERIALIZED (
                 SELECT id FROM bridge_servicewindow
                 WHERE state = 'open' AND expires_at <= (SELECT clock_timestamp())
                 ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED
-            ) RETURNING w.conversation_id
+            )
+            UPDATE bridge_servicewindow w SET state = 'shut', missed = {MISSED}, assignee_id = c.assignee_id
+            FROM due, bridge_conversation c
+            WHERE w.id = due.id AND c.id = w.conversation_id
+            RETURNING w.conversation_id
             """,
             [limit],
         )
