@@ -23,7 +23,7 @@ from bridge.models import Conversation, Ticket
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 
-from . import access, clients, listing, panels, polling, presence, presentation, thread, versions, warned, why
+from . import about, access, listing, panels, polling, presence, presentation, thread, versions, warned, why
 from .numbers import as_number
 
 MOST_PHONES = 4  # beside an empty thread; the rest are found in the admin
@@ -212,7 +212,7 @@ def chat_context(
         "recognises": panels.asks(conversation, state),
         "offers": panels.offers(request, conversation, state),
         "sending_key": secrets.token_urlsafe(12),
-        **clients.about(request, conversation, now=now),
+        **about.about(request, conversation, now=now),
         "uploads": uploads.unsent(conversation, author=request.user),
         "endings": ",".join(f".{ending}" for ending in uploads.KINDS),
         **_clock(now),
