@@ -17,7 +17,7 @@ from .models import Delivery, Message
 from .results import Claimed
 
 LEASE_SECONDS = 60  # longer than any call may last (outgoing.DEADLINE_SECONDS)
-IN_FLIGHT = 128  # calls to one destination at once, all workers together
+IN_FLIGHT = 64  # calls to one destination at once, all workers together
 DEATHS = 2  # tries that were cut off before a delivery is a suspect
 
 # Destination by destination, so that a long queue before one never hides what is due for another; each gives at most

@@ -49,7 +49,7 @@ from .results import Claimed, Tried
 
 logger = logging.getLogger(__name__)
 
-THREADS = 192  # calls at once of one worker process: more than one destination may have
+THREADS = 96  # calls at once of one worker process: more than one destination may have
 RUN_SECONDS = 20.0  # a task stops claiming after this and leaves the rest to the next
 GATHER_SECONDS = 0.004  # results that come in so close together are written down in one transaction
 LOOK_SECONDS = 0.25  # while only slow calls are under way, look so often for what others are due
