@@ -27,10 +27,10 @@ PROBE_SECONDS = 60  # a probe whose worker died is given up after this: as long 
 PROBE = """
     UPDATE bridge_breaker
     SET is_probing = TRUE, probe_at = clock_timestamp() + make_interval(secs => %(probe_seconds)s)
-    WHERE is_open AND %(probes)s AND probe_at <= clock_timestamp() AND EXISTS (
-        SELECT 1 FROM bridge_delivery d
+    WHERE is_open AND %(probes)s AND probe_at <= clock_timestamp() AND clock_timestamp() >= (
+        SELECT min(d.next_attempt_at) FROM bridge_delivery d
         WHERE d.api_channel_id = bridge_breaker.api_channel_id AND d.chat_channel_id IS NULL
-          AND d.state IN ('pending', 'sending') AND d.next_attempt_at <= (SELECT clock_timestamp()))
+          AND d.state IN ('pending', 'sending'))
     RETURNING api_channel_id
 """
 

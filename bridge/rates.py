@@ -116,10 +116,11 @@ def next_free_in() -> float | None:
                                       - clock_timestamp())::float8
             FROM bridge_ratelimit r
             -- One that came free a moment ago counts: the claim may have looked the moment before.
-            WHERE r.whole_channel AND r.met_at > clock_timestamp() - interval '1 second' AND EXISTS (
-                SELECT 1 FROM bridge_delivery d
-                WHERE d.api_channel_id = r.api_channel_id AND d.chat_channel_id IS NULL AND d.state = 'pending'
-                  AND d.next_attempt_at <= (SELECT clock_timestamp() + interval '1 second'))
+            WHERE r.whole_channel AND r.met_at > clock_timestamp() - interval '1 second'
+              AND clock_timestamp() + interval '1 second' >= (
+                SELECT min(d.next_attempt_at) FROM bridge_delivery d
+                WHERE d.api_channel_id = r.api_channel_id AND d.chat_channel_id IS NULL
+                  AND d.state IN ('pending', 'sending') AND d.state = 'pending')
             """
         )
         seconds: float | None = cursor.fetchone()[0]

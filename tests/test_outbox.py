@@ -671,11 +671,10 @@ def test_what_waits_for_its_next_try_is_not_read_by_every_claim(api_channel: Api
     with CaptureQueriesContext(connection) as captured:
         rates.next_free_in()
         claims.claim(uuid.uuid4(), limit=5)
-    asked = [query["sql"] for query in captured.captured_queries if "next_attempt_at <=" in query["sql"]]
+    asked = [query["sql"] for query in captured.captured_queries if "next_attempt_at" in query["sql"]]
 
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE bridge_delivery")
-        cursor.execute("SET LOCAL enable_seqscan = off")  # a table as small as this one may be read whole
         for statement in asked:
             cursor.execute(f"EXPLAIN ANALYZE {statement}")
             plan = "\n".join(row[0] for row in cursor.fetchall())
