@@ -77,7 +77,9 @@ app.conf.update(
     task_routes={f"bridge.tasks.{name}": {"queue": queue} for name, (queue, _) in TIMETABLE.items()},
     enable_utc=True,
     timezone="UTC",
-    beat_schedule_filename=str(settings.DATA_DIR / "beat-schedule"),
+    # In memory: beat's own file breaks where a SIGTERM comes while it is written, and all it would keep is when the
+    # hourly tasks last ran. They run at the start as well.
+    beat_scheduler="celery.beat:Scheduler",
     beat_schedule={
         name: {
             "task": f"bridge.tasks.{name}",
@@ -96,8 +98,8 @@ app.autodiscover_tasks(["bridge"])
 @beat_init.connect
 def ring_at_once(**_: Any) -> None:
     """Beat rings for the first time only after each interval; what waited while it was down need not wait longer."""
-    for name in ("heartbeat", "drain_inbox", "drain_outbox", "drain_helpdesk", "expire_windows"):
-        with suppress(Exception):  # a broker that is down will be rung later
+    with suppress(Exception):  # a broker that is down will be rung later
+        for name in TIMETABLE:
             app.send_task(f"bridge.tasks.{name}", retry=False)
 
 

@@ -46,7 +46,7 @@ class StackDoesNotStart(Exception):
 
 @dataclass
 class Part:
-    """One process of the portal; restarted when it dies, later and later when it keeps dying."""
+    """One process of the portal; restarted when it ends, later and later when it keeps dying."""
 
     name: str
     command: list[str]
@@ -82,10 +82,11 @@ class Part:
         """Take the dead process's children along, plan the next start, and say how it died."""
         assert self.process is not None
         end_group(self.process)
-        died_young = time.monotonic() - self.started_at < 10
+        lived, code = time.monotonic() - self.started_at, self.process.returncode
+        was_told = code in (0, -signal.SIGTERM)  # somebody restarts it, and callers wait
+        died_young = lived < (1 if was_told else 10)
         self.pause = min(max(self.pause * 2, 1.0), 15.0) if died_young else 0.0
         self.start_again_at = time.monotonic() + self.pause
-        code = self.process.returncode
         self.process = None
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 

@@ -414,6 +414,7 @@ def test_everything_may_be_restarted_at_any_time(stack: Stack, shop: Shop, size:
         eventually(lambda: call(stack.port, "/health/live", b"", patience=5).status, seconds=60)
     if FULL:
         time.sleep(3)
+        eventually(lambda: "web" in stack.pids(), seconds=60)
         os.kill(stack.pids()["web"], signal.SIGHUP)  # its processes one after the other, the old beside the new
     driving.join()
     drained = stack.quiesce(shop, seconds=LEASE + 60)
