@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connection
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HOW = "No Chromium here: `apt-get install chromium`, or let .ci/run do it; the browser tests need one."
@@ -24,6 +24,8 @@ FLAGS = [
     # about every request, and no page would find anything in its cache.)
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
+
+expect.set_options(timeout=15_000)  # as patient as the clicks are: others work on the same machine
 
 
 @pytest.fixture(scope="session")
