@@ -119,8 +119,7 @@ def next_free_in() -> float | None:
             WHERE r.whole_channel AND r.met_at > clock_timestamp() - interval '1 second'
               AND clock_timestamp() + interval '1 second' >= (
                 SELECT min(d.next_attempt_at) FROM bridge_delivery d
-                WHERE d.api_channel_id = r.api_channel_id AND d.chat_channel_id IS NULL
-                  AND d.state IN ('pending', 'sending') AND d.state = 'pending')
+                WHERE d.api_channel_id = r.api_channel_id AND d.chat_channel_id IS NULL AND d.state = 'pending')
             """
         )
         seconds: float | None = cursor.fetchone()[0]

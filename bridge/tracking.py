@@ -228,10 +228,6 @@ def _client(item: Spoken) -> dict[str, Any]:
     )
 
 
-def _ticket_event(ticket: Ticket, conversation: Conversation, channel: ApiChannel) -> dict[str, Any]:
-    return chat_events.ticket_event(app_id=str(channel.app_id), ticket=_ticket(ticket, conversation))
-
-
 def _ticket(ticket: Ticket, conversation: Conversation) -> dict[str, Any]:
     return chat_events.ticket_object(
         id=ticket.pk,

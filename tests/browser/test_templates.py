@@ -124,12 +124,17 @@ def test_pasted_text_is_recognised_changed_in_a_field_and_sent(
     assert not Draft.objects.filter(conversation=chat).exists()
 
 
-def test_who_types_on_and_sends_at_once_sends_what_stands_in_the_box(
-    page: Page, template: Template, chat: Conversation
-) -> None:
+def recognised_in(page: Page, chat: Conversation) -> None:
+    """The chat with a template's text in its box, which has been recognised."""
     page.goto(f"/chats/{chat.pk}/")
     paste(page, "Здравствуйте, Анна! Ваш заказ 55 готов к выдаче.")
     expect(page.locator('.tp[data-kind="recognised"]')).to_be_visible()
+
+
+def test_who_types_on_and_sends_at_once_sends_what_stands_in_the_box(
+    page: Page, template: Template, chat: Conversation
+) -> None:
+    recognised_in(page, chat)
 
     paste(page, "Здравствуйте, Анна! Ваш заказ 56 готов к выдаче.")
     page.keyboard.press("Control+Enter")
@@ -140,9 +145,7 @@ def test_who_types_on_and_sends_at_once_sends_what_stands_in_the_box(
 def test_words_that_are_no_longer_the_template_are_not_sent_as_it(
     page: Page, template: Template, chat: Conversation
 ) -> None:
-    page.goto(f"/chats/{chat.pk}/")
-    paste(page, "Здравствуйте, Анна! Ваш заказ 55 готов к выдаче.")
-    expect(page.locator('.tp[data-kind="recognised"]')).to_be_visible()
+    recognised_in(page, chat)
 
     paste(page, "Заказ можно и обменять.")
     page.keyboard.press("Control+Enter")
