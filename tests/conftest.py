@@ -108,9 +108,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line for each reason of skipping, however many tests it keeps from running."""
     skipped = terminalreporter.stats.get("skipped", [])
     for report in terminalreporter.stats.get("rerun", []):
-        terminalreporter.line(f"needed a second try: {report.nodeid}")
+        terminalreporter.line(f"needed a second try: {report.nodeid} ({report.when}): {why(report)}")
     for reason, count in Counter(report.longrepr[2] for report in skipped).items():
         terminalreporter.line(f"skipped {count}: {reason.removeprefix('Skipped: ')}")
+
+
+def why(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return " ".join(crash.message.split())[:400] if crash else str(report.longrepr)[-400:]
 
 
 @pytest.fixture(scope="session")

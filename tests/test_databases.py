@@ -1,0 +1,45 @@
+"""What a test has committed is gone before the next one begins."""
+
+import threading
+import time
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+
+from bridge.models import Draft
+from tests.databases import empty
+from tests.factories import ConversationFactory, UserFactory
+
+IS_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_request_that_outlives_its_test_does_not_keep_the_tables_full() -> None:
+    """A page that is closed sends what was typed last: its row and the emptying want each other's tables."""
+    author, chat = UserFactory(), ConversationFactory()
+    has_written = threading.Event()
+
+    def keep_the_draft() -> None:
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                Draft.objects.create(conversation=chat, user=author, text="Здрав")
+                has_written.set()
+                for _ in range(100):
+                    cursor.execute(IS_WAITING)
+                    if cursor.fetchone() != (0,):
+                        break
+                    time.sleep(0.02)
+                User.objects.select_for_update().get(pk=author.pk)
+        finally:
+            connection.close()
+
+    late = threading.Thread(target=keep_the_draft)
+    late.start()
+    has_written.wait(5)
+
+    empty()
+    late.join(5)
+
+    assert not User.objects.exists()
+    assert not Draft.objects.exists()
