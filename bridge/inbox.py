@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import F, Value
+from django.db.models import F, OuterRef, Subquery, Value
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -95,12 +95,16 @@ def _processed(source: str, channel_id: int, events: Sequence[WebhookEvent]) -> 
 
 
 def _channels_with_events() -> list[tuple[str, int]]:
-    waiting = WebhookEvent.objects.filter(state=WebhookEvent.State.NEW).order_by()
-    return list(
-        waiting.exclude(api_channel=None)
-        .values_list(Value("api_channel"), "api_channel")
-        .union(waiting.exclude(chat_channel=None).values_list(Value("chat_channel"), "chat_channel"))
+    """Whose event has waited longest comes first. One look into an index for each channel, however much waits."""
+    waiting = WebhookEvent.objects.filter(state=WebhookEvent.State.NEW).order_by("id").values("id")
+    of_providers, of_helpdesks = (
+        channels.objects.order_by()
+        .annotate(oldest=Subquery(waiting.filter(**{source: OuterRef("pk")})[:1]))
+        .filter(oldest__isnull=False)
+        .values_list(Value(source), "pk", "oldest")
+        for source, channels in (("api_channel", ApiChannel), ("chat_channel", ChatChannel))
     )
+    return [(source, pk) for source, pk, _oldest in of_providers.union(of_helpdesks, all=True).order_by("oldest")]
 
 
 def claim(channel_id: int, *, source: str = "api_channel") -> list[WebhookEvent]:

@@ -1,18 +1,20 @@
 """Stored events become facts, exactly once and in order; a bad one stays to be seen."""
 
 import json
+import re
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from bridge import conversations, inbox, statuses, webhooks
 from bridge.models import Conversation, Message, ServiceWindow, StrayStatus, WebhookEvent
 from bridge.requests_in import MOST_BYTES
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
-from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory
+from tests.factories import ApiChannelFactory, ChatChannelFactory, ConversationFactory, MessageFactory
 from tests.test_outbox import at_once
 
 pytestmark = pytest.mark.django_db
@@ -203,6 +205,23 @@ def test_channels_take_turns_and_a_long_run_is_handed_on(client: Client, monkeyp
 
     first, second = phones
     assert [row.api_channel_id for row in Message.objects.order_by("pk")] == [first.pk, second.pk] * 3
+
+
+def test_whose_event_waits_longest_is_first_and_a_long_queue_is_not_read_for_it(phone: ApiChannel) -> None:
+    other, outside = ApiChannelFactory(), ChatChannelFactory()
+    WebhookEvent.objects.bulk_create(WebhookEvent(api_channel=other, body=b"{}") for _number in range(3_000))
+    WebhookEvent.objects.create(chat_channel=outside, body=b"{}")
+    WebhookEvent.objects.create(api_channel=phone, body=b"{}")
+
+    with CaptureQueriesContext(connection) as captured:
+        waiting = inbox._channels_with_events()
+
+    assert waiting == [("api_channel", other.pk), ("chat_channel", outside.pk), ("api_channel", phone.pk)]
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE bridge_webhookevent")
+        cursor.execute(f"EXPLAIN ANALYZE {captured[0]['sql']}")
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert not re.search(r"rows=\d{3,}\.?\d* loops|Rows Removed by Filter: \d{3}", plan), plan
 
 
 def test_the_same_webhook_ten_times_is_one_message(client: Client, phone: ApiChannel) -> None:
