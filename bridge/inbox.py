@@ -52,24 +52,33 @@ PASSING = ("40", "53", "55", "57")
 def drain() -> int:
     """Process until nothing waits or the time is up; how many events were taken.
 
-    A batch of each channel in turn, so that a flood on one holds up no other.
+    A batch of each channel in turn, so that a flood on one holds up no other. The doorbell is answered only before
+    the last look: what is stored while somebody is at it need not call another, who would find the lock taken.
     """
     until = time.monotonic() + RUN_SECONDS
-    taken = 0
+    taken, has_answered = 0, False
     resting: set[tuple[str, int]] = set()  # where it came to nothing: once more in the next run
     while time.monotonic() < until:
-        before = taken
-        for source, channel_id in _channels_with_events():
-            if (source, channel_id) in resting:
-                continue
+        before, is_elsewhere = taken, False
+        waiting = [channel for channel in _channels_with_events() if channel not in resting]
+        if len(waiting) > 1:
+            doorbell.answered(doorbell.INBOUND)  # there is work for another
+        for source, channel_id in waiting:
             with only_one(SOURCES[source].lock, channel_id) as mine:
+                is_elsewhere |= not mine
                 if mine and (events := claim(channel_id, source=source)):
                     if not _processed(source, channel_id, events):
                         resting.add((source, channel_id))
                     taken += len(events)
         # Once more after the lock is free: who was called for an event of the last moment found it taken and left.
-        if taken == before:
+        if taken > before:
+            has_answered = False
+        elif is_elsewhere or has_answered:
             return taken
+        else:
+            doorbell.answered(doorbell.INBOUND)
+            has_answered = True
+    doorbell.answered(doorbell.INBOUND)
     doorbell.ring(doorbell.INBOUND)  # whoever comes next goes on
     return taken
 

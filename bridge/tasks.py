@@ -27,7 +27,6 @@ from .helpdesk import people, sending
 
 @shared_task
 def drain_inbox() -> int:
-    doorbell.answered(doorbell.INBOUND)
     housekeeping.beat_seldom("inbound")
     return inbox.drain()
 

@@ -9,10 +9,11 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from bridge import conversations, inbox, statuses, webhooks
+from bridge import conversations, doorbell, inbox, statuses, webhooks
 from bridge.models import Conversation, Message, ServiceWindow, StrayStatus, WebhookEvent
 from bridge.requests_in import MOST_BYTES
 from channels_setup.models import ApiChannel
+from channels_setup.one_at_a_time import Space
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
 from tests.factories import ApiChannelFactory, ChatChannelFactory, ConversationFactory, MessageFactory
 from tests.test_outbox import at_once
@@ -205,6 +206,33 @@ def test_channels_take_turns_and_a_long_run_is_handed_on(client: Client, monkeyp
 
     first, second = phones
     assert [row.api_channel_id for row in Message.objects.order_by("pk")] == [first.pk, second.pk] * 3
+
+
+def test_what_is_stored_while_a_worker_is_at_it_calls_no_other(
+    client: Client, phone: ApiChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten webhooks in a busy moment called ten tasks, nine of which found the channel taken."""
+    doorbell.answered(doorbell.INBOUND)
+    called: list[str] = []
+    monkeypatch.setattr(doorbell.current_app, "send_task", lambda name, *_more, **_options: called.append(name))
+    real = inbox.process
+
+    def process(channel_id: int, events: list[WebhookEvent]) -> None:
+        if WebhookEvent.objects.count() < 4:
+            store(WebhookEvent.objects.count())
+        real(channel_id, events)
+
+    def store(number: int) -> None:
+        WebhookEvent.objects.create(api_channel=phone, body=json.dumps(says("?", number=number)).encode())
+        doorbell.ring(doorbell.INBOUND)
+
+    monkeypatch.setitem(inbox.SOURCES, "api_channel", inbox.Source(process, Space.INBOX))
+    store(0)
+
+    assert inbox.drain() == 4
+    assert called == ["bridge.tasks.drain_inbox"]
+    store(9)
+    assert len(called) == 2
 
 
 def test_whose_event_waits_longest_is_first_and_a_long_queue_is_not_read_for_it(phone: ApiChannel) -> None:
