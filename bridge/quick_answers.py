@@ -34,8 +34,11 @@ NAMES: Mapping[str, str] = {
     "канал": "channel",
 }
 VARIABLE = re.compile(r"(?<!\{)\{([^{}\n]{1,40})\}(?!\})")
-# A value that is not known goes with the comma before it: «Здравствуйте, {имя}!» is then «Здравствуйте!».
-WITH_COMMA = re.compile(r",?[ \u00a0]?(?<!\{)\{([^{}\n]{1,40})\}(?!\})")
+# A value that is not known goes with its comma: «Здравствуйте, {имя}!» is then «Здравствуйте!», and
+# «{имя}, добрый день!» is «Добрый день!». A text from the database holds no NUL.
+HOLE = "\0"
+FIRST_HOLE = re.compile(rf"(^|[.!?…\n][ \u00a0]*){HOLE}[,:;]?[ \u00a0]*(\w?)")
+LATER_HOLE = re.compile(rf",?[ \u00a0]?{HOLE}")
 
 
 def unknown_variables(text: str) -> list[str]:
@@ -81,12 +84,16 @@ def filled(text: str, values: Mapping[str, str]) -> str:
 
     def value(match: re.Match[str]) -> str:
         meaning = _meaning(match[1])
-        if meaning is None:
-            return match[0]
-        before = match[0][: match[0].index("{")]
-        return before + values[meaning] if values.get(meaning) else ""
+        return match[0] if meaning is None else values.get(meaning) or HOLE
 
-    return WITH_COMMA.sub(value, text)
+    text = FIRST_HOLE.sub(lambda match: match[1] + match[2].upper(), VARIABLE.sub(value, text))
+    return LATER_HOLE.sub("", text)
+
+
+def left_out(text: str, values: Mapping[str, str]) -> list[str]:
+    """The variables of this text that the chat has no value for, as they are written."""
+    names = dict.fromkeys(VARIABLE.findall(text))
+    return [name for name in names if (meaning := _meaning(name)) is not None and not values.get(meaning)]
 
 
 def _meaning(name: str) -> str | None:

@@ -208,9 +208,12 @@
     if (part.querySelector("details[open]")) { waiting.set(id, html); return; }
     waiting.delete(id);
     if (part.dataset.drawn === html) return;
+    const focused = part.contains(document.activeElement) ? document.activeElement : null;
+    const goBack = [focused?.id, focused?.closest("[data-back]")?.dataset.back].filter(Boolean);
     part.innerHTML = html;
     part.dataset.drawn = html;
     window.htmx?.process(part);
+    goBack.map(byId).find(Boolean)?.focus({ preventScroll: true });
   };
   document.addEventListener("toggle", () => { for (const [id, html] of [...waiting]) swap(id, html); }, true);
 
@@ -346,12 +349,28 @@
   });
   document.addEventListener("htmx:afterRequest", (event) => {
     if (event.detail.requestConfig.verb !== "post") return;
-    for (const menu of document.querySelectorAll("details.menu[open], details.adds[open]")) menu.open = false;
+    for (const menu of document.querySelectorAll("details.menu[open], details.adds[open]")) shutMenu(menu);
     if (event.detail.xhr.status === 422) {
       const { sentence } = JSON.parse(event.detail.xhr.responseText);
       dispatchEvent(new CustomEvent("okno:refused", { detail: sentence }));
     }
     ask();
+  });
+
+  // Who works by keyboard goes on from the menu's own button, not from the top of the page.
+  const shutMenu = (menu) => {
+    const hasFocus = menu.contains(document.activeElement);
+    menu.open = false;
+    if (hasFocus) menu.querySelector("summary").focus({ preventScroll: true });
+  };
+  document.addEventListener("toggle", (event) => {
+    if (event.target.matches("details.adds[open]")) event.target.querySelector("input.input, textarea").focus();
+  }, true);
+  document.addEventListener("keydown", (event) => {
+    const adds = event.target.closest?.("details.adds[open]");
+    if (!adds) return;
+    if (event.key === "Escape") shutMenu(adds);
+    else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) adds.querySelector("form").requestSubmit();
   });
 
   // Bring one message before one's eyes and mark it for a moment; false where it is not on this page.

@@ -1,4 +1,4 @@
-// Requests: choosing many. Without this script the buttons are always there and work on what is ticked.
+// Filters that need no button, and requests chosen many at once. Without this script all the buttons are there.
 (() => {
   const form = document.getElementById("bulk"), bar = document.getElementById("bulk-bar");
   const filters = document.getElementById("filters");
@@ -43,7 +43,7 @@
     } else if (event.key === "x" && at >= 0) {
       boxes[at].checked = !boxes[at].checked;
       show();
-    } else if (event.key === "Escape" && !bar.hidden) {
+    } else if (event.key === "Escape" && !bar.hidden && !document.querySelector("details.menu[open]")) {
       for (const box of boxes) box.checked = false;
       show();
     }

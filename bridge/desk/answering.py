@@ -26,7 +26,14 @@ def answers(request: HttpRequest, pk: int) -> HttpResponse:
     values = quick_answers.values(conversation, user=request.user)
     rows = list(quick_answers.found(conversation, query)[: quick_answers.MOST])
     texts = {row.pk: quick_answers.filled(row.text, values) for row in rows}
-    found = [{"answer": row, "text": texts[row.pk]} for row in rows]
+    found = [
+        {
+            "answer": row,
+            "text": texts[row.pk],
+            "left_out": ", ".join(f"{{{name}}}" for name in quick_answers.left_out(row.text, values)),
+        }
+        for row in rows
+    ]
     context = {"answers": found, "query": query, "conversation": conversation}
     if actions.by_script(request):
         return render(request, "bridge/answers.html", context)

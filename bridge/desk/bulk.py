@@ -16,6 +16,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
@@ -56,10 +57,14 @@ def change(request: HttpRequest) -> HttpResponse:
     chosen = [pk for text in request.POST.getlist("ticket")[:MOST] if (pk := as_number(text)) is not None]
     found = list(_visible(request).filter(pk__in=chosen).order_by("pk"))
     if "assign" in request.POST:
-        field, value, changed = ASSIGNEE, *_assign(request, found)
+        field, value = ASSIGNEE, as_number(request.POST.get("assignee"))
+        already = sum(ticket.assignee_id == value for ticket in found)
+        changed = _assign(request, found, wanted=value)
     else:
-        field, value, changed = STATUS, *_move(request, found)
-    return _back(request, field=field, value=value, changed=changed, chosen=len(chosen))
+        field, value = STATUS, as_number(request.POST.get("status"))
+        already = sum(ticket.status == value for ticket in found)
+        changed = _move(request, found, wanted=value)
+    return _back(request, field=field, value=value, changed=changed, chosen=len(chosen), already=already)
 
 
 @login_required
@@ -74,7 +79,7 @@ def undo(request: HttpRequest) -> HttpResponse:
             now = ticket.status if note["field"] == STATUS else ticket.assignee_id
             if now == note["value"] and _set(ticket, note["field"], before[ticket.pk], by=request.user.pk):
                 changed.append((ticket.pk, None))
-    return _back(request, field="undo", value=None, changed=changed, chosen=len(changed))
+    return _back(request, field="undo", value=None, changed=changed, chosen=len(changed), already=0)
 
 
 def people(user: Any, channels: list[int]) -> list[dict[str, Any]]:
@@ -91,13 +96,40 @@ def done_before(request: HttpRequest) -> Done | None:
     note = _read(request, text)
     if note is None:
         return None
-    count, left = len(note["changed"]), note["chosen"] - len(note["changed"])
+    count = len(note["changed"])
     if note["field"] == "undo":
         return Done(sentence=ngettext("%d request is as it was.", "%d requests are as they were.", count) % count)
-    sentence = ngettext("%d request changed.", "%d requests changed.", count) % count
-    if left:
-        sentence += " " + ngettext("%d was left as it is.", "%d were left as they are.", left) % left
-    return Done(sentence=sentence, note=text if count else "")
+    return Done(sentence=" ".join(_sentences(note, count=count)), note=text if count else "")
+
+
+def _sentences(note: dict[str, Any], *, count: int) -> list[str]:
+    """What came of it; why some stayed as they are."""
+    already = note.get("already", 0)
+    left = note["chosen"] - count - already
+    sentences = [ngettext("%d request changed.", "%d requests changed.", count) % count] if count else []
+    if already and not count and not left:
+        sentences.append(_("Nothing to change: it was so already."))
+    elif already:
+        sentences.append(ngettext("%d was so already.", "%d were so already.", already) % already)
+    if left and note["field"] == ASSIGNEE:
+        sentences.append(
+            ngettext(
+                "%d cannot be given: it is closed, or this person does not answer in its channel.",
+                "%d cannot be given: they are closed, or this person does not answer in their channels.",
+                left,
+            )
+            % left
+        )
+    elif left:
+        sentences.append(
+            ngettext(
+                "%d was left as it is: its chat has a newer request.",
+                "%d were left as they are: their chats have newer requests.",
+                left,
+            )
+            % left
+        )
+    return sentences
 
 
 def _visible(request: HttpRequest) -> Any:
@@ -105,9 +137,8 @@ def _visible(request: HttpRequest) -> Any:
     return rows.select_related("conversation")
 
 
-def _assign(request: HttpRequest, found: list[Ticket]) -> tuple[int | None, list[tuple[int, int | None]]]:
+def _assign(request: HttpRequest, found: list[Ticket], *, wanted: int | None) -> list[tuple[int, int | None]]:
     """Live requests only, and only to somebody who answers in their channel."""
-    wanted = as_number(request.POST.get("assignee"))
     changed = []
     for ticket in found:
         if ticket.status in Ticket.ENDED or ticket.assignee_id == wanted:
@@ -117,19 +148,18 @@ def _assign(request: HttpRequest, found: list[Ticket]) -> tuple[int | None, list
         before = ticket.assignee_id
         if _set(ticket, ASSIGNEE, wanted, by=request.user.pk):
             changed.append((ticket.pk, before))
-    return wanted, changed
+    return changed
 
 
-def _move(request: HttpRequest, found: list[Ticket]) -> tuple[int | None, list[tuple[int, int | None]]]:
-    wanted = as_number(request.POST.get("status"))
+def _move(request: HttpRequest, found: list[Ticket], *, wanted: int | None) -> list[tuple[int, int | None]]:
     if wanted not in {int(status) for status, _words in MOVES}:
-        return None, []
+        return []
     changed: list[tuple[int, int | None]] = []
     for ticket in found:
         before = ticket.status
         if before != wanted and _set(ticket, STATUS, wanted, by=request.user.pk):
             changed.append((ticket.pk, before))
-    return wanted, changed
+    return changed
 
 
 def _set(ticket: Ticket, field: str, value: int | None, *, by: int | None) -> bool:
@@ -145,10 +175,17 @@ def _set(ticket: Ticket, field: str, value: int | None, *, by: int | None) -> bo
 
 
 def _back(
-    request: HttpRequest, *, field: str, value: int | None, changed: list[tuple[int, int | None]], chosen: int
+    request: HttpRequest,
+    *,
+    field: str,
+    value: int | None,
+    changed: list[tuple[int, int | None]],
+    chosen: int,
+    already: int,
 ) -> HttpResponse:
     """To the page of the table one came from, with what was done."""
-    note = {"user": request.user.pk, "field": field, "value": value, "changed": changed, "chosen": chosen}
+    note = {"user": request.user.pk, "field": field, "value": value, "changed": changed}
+    note |= {"chosen": chosen, "already": already}
     address = QueryDict(request.POST.get("back", "")[:500], mutable=True)  # its own page reads it with due mistrust
     address["done"] = signing.dumps(note, salt=SALT, compress=True)
     return redirect(f"{reverse('requests')}?{address.urlencode()}")

@@ -14,7 +14,7 @@ from django.db.models.functions import ExtractHour
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
@@ -114,7 +114,7 @@ def report(request: HttpRequest) -> HttpResponse:
         "by_operator": _by_operator(wanted),
         "bars": _bars(by_hour),
         "chart": {"width": CHART_WIDTH, "height": CHART_HEIGHT, "base": CHART_BASE, "label": CHART_BASE + 18},
-        "worst": max(by_hour, key=lambda hour: by_hour[hour]) if by_hour else None,
+        "worst": _worst(by_hour),
         "csv": f"{reverse('missed-windows-csv')}?days={wanted.days}"
         + (f"&channel={wanted.channel}" if wanted.channel else ""),
         "section": "windows",
@@ -155,6 +155,13 @@ def _by_operator(wanted: Wanted) -> list[Line]:
     return sorted(lines, key=lambda line: (-line.missed, line.name))
 
 
+def _worst(by_hour: dict[int, int]) -> int | None:
+    """The hour that stands out; none where two are as bad."""
+    most = max(by_hour.values(), default=0)
+    worst = [hour for hour, count in by_hour.items() if count == most]
+    return worst[0] if len(worst) == 1 else None
+
+
 def _bars(by_hour: dict[int, int]) -> list[Bar]:
     most = max(by_hour.values(), default=0)
     bars = []
@@ -173,7 +180,9 @@ class _Echo:
 
 
 def _csv_lines(wanted: Wanted, request: HttpRequest) -> Iterator[str]:
-    writer = csv.writer(_Echo(), lineterminator="\r\n")
+    # Excel takes the separator from the computer's language: a semicolon where the comma belongs to the fractions.
+    separator = ";" if formats.get_format("DECIMAL_SEPARATOR") == "," else ","
+    writer = csv.writer(_Echo(), delimiter=separator, lineterminator="\r\n")
     titles = (
         _("Channel"),
         _("Operator"),

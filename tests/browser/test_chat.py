@@ -115,6 +115,45 @@ def test_a_shut_window_offers_templates_and_keeps_what_was_typed(
 # --- reading ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("width", "most"), [(390, 4), (1024, 3)])
+def test_a_shut_window_is_told_briefly_and_each_offer_shows_its_language(
+    desk: Page, chat: Conversation, channel: ApiChannel, width: int, most: int
+) -> None:
+    for language in ("ru", "en"):
+        TemplateFactory(api_channel=channel, name="delivery_address_is_needed_again", language=language, body="Адрес?")
+    shut_in(-60)
+    desk.set_viewport_size({"width": width, "height": 800})
+    open_chat(desk, chat)
+
+    height = "box => box.getBoundingClientRect().height / parseFloat(getComputedStyle(box).lineHeight)"
+    assert desk.locator("#composer_gate .notice > span").evaluate(height) < most + 0.5
+    for language in desk.locator(".offer b > .faint").all():
+        inside = "word => word.getBoundingClientRect().right <= word.closest('.offer').getBoundingClientRect().right"
+        assert language.evaluate(inside)
+    expect(desk.locator(".offer b > .faint")).to_have_text(["en", "ru"])
+
+
+def test_the_client_pane_by_the_keyboard_alone(desk: Page, chat: Conversation) -> None:
+    open_chat(desk, chat)
+    desk.locator("#add-tag").focus()
+
+    for word in ("опт", "ВИП"):
+        desk.keyboard.press("Enter")
+        expect(desk.get_by_label("New tag")).to_be_focused()
+        desk.keyboard.type(word)
+        desk.keyboard.press("Enter")
+        expect(desk.locator(".tags .chip span", has_text=word)).to_be_visible(timeout=2 * SOON)
+        expect(desk.locator("#add-tag")).to_be_focused()
+
+    desk.locator("#add-note").focus()
+    desk.keyboard.press("Enter")
+    expect(desk.locator("[name=note]")).to_be_focused()
+    desk.keyboard.type("Звонить после шести")
+    desk.keyboard.press("Control+Enter")
+    expect(desk.locator(".note-of", has_text="Звонить после шести")).to_be_visible(timeout=2 * SOON)
+    expect(desk.locator("#add-note")).to_be_focused()
+
+
 def test_an_earlier_request_is_folded_and_opens_by_the_keyboard(
     desk: Page, chat: Conversation, channel: ApiChannel
 ) -> None:

@@ -148,6 +148,20 @@ def test_many_requests_are_closed_by_keyboard_and_taken_back(desk: Page, channel
     assert set(Ticket.objects.values_list("status", flat=True)) == {Ticket.Status.NEW}
 
 
+def test_escape_shuts_the_menu_and_keeps_what_was_chosen(desk: Page, chat: Conversation) -> None:
+    desk.goto("/requests/")
+    desk.locator("[name=ticket]").check()
+    desk.locator("#bulk-bar summary").click()
+    expect(desk.get_by_role("button", name="Put on hold")).to_be_visible()
+
+    desk.keyboard.press("Escape")
+
+    expect(desk.get_by_role("button", name="Put on hold")).to_be_hidden()
+    expect(desk.locator("#chosen")).to_have_text("1")
+    desk.keyboard.press("Escape")
+    expect(desk.locator("#bulk-bar")).to_be_hidden()
+
+
 def test_a_request_is_opened_from_the_table_at_its_place(desk: Page, chat: Conversation, channel: ApiChannel) -> None:
     Ticket.objects.update(status=Ticket.Status.CLOSED)
     for number in range(60):
