@@ -23,15 +23,21 @@ PROBE_SECONDS = 60  # a probe whose worker died is given up after this: as long 
 
 
 # API channels whose open breaker lets one waiting delivery through now, each to exactly one claim (``outbox``), of
-# which this is the first part. Nobody's where ``probes`` is false.
+# which this is the first part. Nobody's where ``probes`` is false. A row at which somebody else is, a claim or results
+# that are being written down, is passed over and never waited for: it is locked before its turn, and that ends in a
+# deadlock.
 PROBE = """
+    WITH ripe AS MATERIALIZED (
+        SELECT api_channel_id FROM bridge_breaker b
+        WHERE is_open AND %(probes)s AND probe_at <= clock_timestamp() AND clock_timestamp() >= (
+            SELECT min(d.next_attempt_at) FROM bridge_delivery d
+            WHERE d.api_channel_id = b.api_channel_id AND d.chat_channel_id IS NULL
+              AND d.state IN ('pending', 'sending'))
+        FOR NO KEY UPDATE OF b SKIP LOCKED)
     UPDATE bridge_breaker
     SET is_probing = TRUE, probe_at = clock_timestamp() + make_interval(secs => %(probe_seconds)s)
-    WHERE is_open AND %(probes)s AND probe_at <= clock_timestamp() AND clock_timestamp() >= (
-        SELECT min(d.next_attempt_at) FROM bridge_delivery d
-        WHERE d.api_channel_id = bridge_breaker.api_channel_id AND d.chat_channel_id IS NULL
-          AND d.state IN ('pending', 'sending'))
-    RETURNING api_channel_id
+    FROM ripe WHERE bridge_breaker.api_channel_id = ripe.api_channel_id
+    RETURNING bridge_breaker.api_channel_id
 """
 
 
@@ -44,10 +50,7 @@ def note(results: Iterable[tuple[int, bool]]) -> set[int]:
     by_channel: dict[int, list[bool]] = {}
     for channel_id, worked in results:
         by_channel.setdefault(channel_id, []).append(worked)
-    known = {
-        row.api_channel_id: row
-        for row in Breaker.objects.select_for_update(no_key=True).filter(api_channel__in=by_channel).order_by("pk")
-    }
+    known = {row.api_channel_id: row for row in locked(by_channel)}
     if not known and all(worked for worked_list in by_channel.values() for worked in worked_list):
         return set()
     now, opened = windows.database_now(), set()
@@ -56,7 +59,8 @@ def note(results: Iterable[tuple[int, bool]]) -> set[int]:
         if row is None:
             if all(worked_list):
                 continue
-            row, _made = Breaker.objects.get_or_create(api_channel_id=channel_id)
+            Breaker.objects.bulk_create([Breaker(api_channel_id=channel_id)], ignore_conflicts=True)
+            (row,) = locked([channel_id])  # ours, or another worker's of the same moment
         if not row.is_troubled and all(worked_list):
             continue
         was_open = row.is_open
@@ -66,6 +70,12 @@ def note(results: Iterable[tuple[int, bool]]) -> set[int]:
         if row.is_open and not was_open:
             opened.add(channel_id)
     return opened
+
+
+def locked(channel_ids: Iterable[int]) -> list[Breaker]:
+    """These channels' rows until the transaction ends. In one order for all, so that no two wait for each other."""
+    rows = Breaker.objects.select_for_update(no_key=True).filter(api_channel__in=set(channel_ids))
+    return list(rows.order_by("pk"))
 
 
 def rest(channel_id: int, *, seconds: float) -> None:

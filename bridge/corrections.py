@@ -23,7 +23,7 @@ from channels_setup.providers.base import (
     ReactionChanged,
 )
 
-from . import conversations, windows
+from . import conversations, held, windows
 from .contacts import LIMITS
 from .helpdesk import telling
 from .models import Contact, Conversation, Message
@@ -62,6 +62,7 @@ def _(fact: ReactionChanged, message: Message, conversation: Conversation) -> No
     if fact.emoji and not fact.by_us:  # the contact did something in the chat; taking it away again is nothing
         now = windows.database_now()
         windows.prolong({conversation.pk: (fact.at or now, message.pk)}, now=now)
+        held.release([conversation.pk])
 
 
 @_correct.register

@@ -9,7 +9,7 @@ import time
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 
 from . import giving, rates, results, uploads, windows
 from .models import Heartbeat
@@ -39,10 +39,18 @@ RETENTION = (
 def expire_windows() -> int:
     """Shut every window that is due, batch after batch, and take back what waited for them."""
     shut = 0
-    while conversation_ids := windows.expire_batch():
-        results.window_has_shut(conversation_ids)
-        shut += len(conversation_ids)
+    while batch := _expire_batch():
+        shut += batch
     return shut
+
+
+@transaction.atomic
+def _expire_batch() -> int:
+    """Both or neither: no kill between them keeps an operator from the word, and no client's new message comes between
+    them to have taken back what may go out again."""
+    conversation_ids = windows.expire_batch()
+    results.window_has_shut(conversation_ids)
+    return len(conversation_ids)
 
 
 def beat(name: str) -> None:

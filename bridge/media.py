@@ -91,9 +91,14 @@ def _claim() -> Sequence[Attachment]:
     worn_out.update(state=Attachment.State.FAILED, error="internal_error", due_at=None)
     due = waiting.order_by("due_at")
     rows = list(due.select_for_update(of=("self",), skip_locked=True).select_related("message__api_channel")[:AT_ONCE])
+    # Tried before, and no word of what became of it: a worker died over it, or over one beside it. It goes alone, so
+    # that it uses up nobody's tries but its own.
+    suspects = [row for row in rows if row.tries and not row.error]
+    rows = suspects[:1] or rows
     for row in rows:
         row.due_at = now + LEASE  # the end of the lease is also whose it is: no two claims have the same
-    Attachment.objects.filter(pk__in=[row.pk for row in rows]).update(due_at=now + LEASE, tries=F("tries") + 1)
+    claimed = Attachment.objects.filter(pk__in=[row.pk for row in rows])
+    claimed.update(due_at=now + LEASE, tries=F("tries") + 1, error="")
     return rows
 
 

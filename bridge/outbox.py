@@ -20,8 +20,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from django.conf import settings
-from django.db import DatabaseError
-from django.db.models import Exists, OuterRef
+from django.db import DatabaseError, Error
+from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
 from channels_setup import outgoing as outside
@@ -85,7 +85,8 @@ Accounts = dict[int, tuple[datetime | None, Account]]
 def drain() -> int:
     """Hand over until nothing is due or the time is up; how many tries were made.
 
-    A slow destination keeps its own calls waiting and nobody else's: as each call ends, more is claimed.
+    A slow destination keeps its own calls waiting and nobody else's: as each call ends, more is claimed. Where no more
+    can be claimed, the calls under way are waited for and written down before anybody hears of it.
     """
     token = uuid.uuid4()
     until = time.monotonic() + RUN_SECONDS
@@ -93,15 +94,18 @@ def drain() -> int:
     accounts: Accounts = {}
     made += _try_suspects(token, accounts)
     running: set[Future[Tried]] = set()
+    broken: Exception | None = None
     with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="outbox") as pool:
         while True:
-            claimed = claim(token, limit=THREADS - len(running)) if time.monotonic() < until else []
-            admitted = _admitted(claimed, token, accounts)
-            given = giving.known(item.delivery for item in admitted)
-            for item in admitted:
-                file_id = given.get(item.delivery.pk, "")
-                running.add(pool.submit(attempt, item, _account(accounts, item.delivery), file_id=file_id))
+            try:
+                if broken is None and time.monotonic() < until:
+                    for item, account, file_id in _ready(token, accounts, limit=THREADS - len(running)):
+                        running.add(pool.submit(attempt, item, account, file_id=file_id))
+            except Exception as problem:
+                broken = problem
             if not running:
+                if broken is not None:
+                    raise broken
                 if _waited_for_a_limit(until):
                     continue
                 if time.monotonic() >= until:
@@ -114,6 +118,33 @@ def drain() -> int:
             if done:
                 results.write_down([future.result() for future in done], token)
             made += len(done)
+
+
+def _ready(token: uuid.UUID, accounts: Accounts, *, limit: int) -> list[tuple[Claimed, Account, str]]:
+    """Claimed, admitted, and with all that the call needs."""
+    claimed = claim(token, limit=limit)
+    try:
+        admitted = _admitted(claimed, token, accounts)
+        given = giving.known(item.delivery for item in admitted)
+        return [(item, _account(accounts, item.delivery), given.get(item.delivery.pk, "")) for item in admitted]
+    except Exception:
+        _give_back(claimed, token)
+        raise
+
+
+def _give_back(claimed: Sequence[Claimed], token: uuid.UUID) -> None:
+    """Nothing was called for these: left to their lease, they would look as if it had been."""
+    untried = [item.delivery.pk for item in claimed if not item.interrupted]
+    ours = Delivery.objects.filter(pk__in=untried, lease_token=token, state=Delivery.State.SENDING)
+
+    def give_back() -> None:
+        now, attempts = windows.database_now(), F("attempts") - 1
+        ours.update(state=Delivery.State.PENDING, attempts=attempts, lease_token=None, next_attempt_at=now)
+
+    try:
+        results.insist(give_back)
+    except Error:
+        logger.warning("claim not given back", extra={"count": len(untried)})
 
 
 def _waited_for_a_limit(until: float) -> bool:

@@ -107,6 +107,7 @@ def insist(write: Callable[[], None]) -> None:
 @transaction.atomic
 def record(tried: Sequence[Tried], token: uuid.UUID) -> None:
     """Write down what became of these tries: only where the lease is still ours."""
+    tried = sorted(tried, key=lambda item: item.claimed.delivery.api_channel_id)  # the order in which rows are locked
     accepted = [item for item in tried if item.outcome.verdict == ACCEPTED]
     others = [item for item in tried if item.outcome.verdict != ACCEPTED]
     delivered = _delivered([item.claimed.delivery.pk for item in accepted], token) if accepted else set()
@@ -120,6 +121,8 @@ def record(tried: Sequence[Tried], token: uuid.UUID) -> None:
         if item.given is not None:
             giving.remember(item.claimed.delivery.api_channel_id, item.given)
     _accepted([item for item in accepted if item.claimed.delivery.pk in delivered])
+    if others:
+        breaker.locked(item.claimed.delivery.api_channel_id for item in tried)  # before one of them is told to rest
     for item in others:
         if item.claimed.delivery.pk in ours:
             _not_accepted(item, token)
@@ -202,7 +205,8 @@ def _accepted(items: Sequence[Tried]) -> None:
     if messages:
         Message.objects.bulk_update(messages, ["status", "status_at", "external_id", "reason"])
         _learn_ids({message.conversation_id: by_message[message.pk] for message in messages})
-    for channel in {item.claimed.delivery.api_channel for item in items}:
+    channels = {item.claimed.delivery.api_channel_id: item.claimed.delivery.api_channel for item in items}
+    for channel in channels.values():
         mine = [message for message in messages if message.api_channel_id == channel.pk]
         if mine and any(message.external_id for message in mine):
             statuses.join_strays(channel, mine)

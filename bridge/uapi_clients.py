@@ -108,8 +108,11 @@ class Clients(Reading):
             rows = rows.filter(found)
         contacts = page(call, time_range(call, rows, "created_at", "created").order_by("pk"))
         tickets: dict[int, list[int]] = {}
-        owned = Ticket.objects.filter(conversation__contact__in=[contact.pk for contact in contacts]).order_by("pk")
-        for contact_id, ticket_id in owned.values_list("conversation__contact_id", "pk"):
+        owned = Ticket.objects.filter(
+            conversation__contact__in=[contact.pk for contact in contacts],
+            conversation__chat_channel__in=call.api_channel.watched.all(),
+        )
+        for contact_id, ticket_id in owned.order_by("pk").values_list("conversation__contact_id", "pk"):
             tickets.setdefault(contact_id, []).append(ticket_id)
         return [
             {

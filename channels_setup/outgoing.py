@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ import requests
 import urllib3
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
-from requests.adapters import HTTPAdapter
+from requests.adapters import DEFAULT_CA_BUNDLE_PATH, HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -193,6 +194,9 @@ class _Guarded:
             # A second descriptor: TLS takes the first one over, and the watchdog must still be able to cut the line.
             self.handle = connection.dup()
             _exchange.state["handle"] = self.handle
+            if _exchange.state.get("cut"):  # the time was up before there was anything to cut
+                connection.close()
+                raise NotSent("cannot_connect")
             return connection
         raise NotSent("cannot_connect") from failure
 
@@ -244,7 +248,7 @@ class _Adapter(HTTPAdapter):
         super().__init__(pool_connections=32, pool_maxsize=4, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+        super().init_poolmanager(*args, ssl_context=authorities(), **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
     def line_to(self, url: str) -> tuple[Any, str]:
@@ -257,6 +261,15 @@ class _Adapter(HTTPAdapter):
 def _prepared(url: str) -> requests.PreparedRequest:
     """An address quoted and put into ASCII as requests does it."""
     return requests.Request(method="POST", url=url).prepare()
+
+
+@cache
+def authorities() -> ssl.SSLContext:
+    """Whom TLS believes: the machine's own list (with a company's own authority in it), and that of requests, for a
+    machine that has none. Read once a process: to read it for each connection costs more than the call."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
+    return context
 
 
 _local = threading.local()

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from bridge import inbox, statuses
-from bridge.models import Attachment, Contact, Conversation, Delivery, Message, ServiceWindow, StrayStatus
+from bridge.models import Attachment, Contact, Conversation, Delivery, HeldReply, Message, ServiceWindow, StrayStatus
 from channels_setup.codecs.values import FileInfo
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import (
@@ -21,7 +21,7 @@ from channels_setup.providers.base import (
     ReactionChanged,
     StatusChanged,
 )
-from tests.factories import ApiChannelFactory, DeliveryFactory, MessageFactory
+from tests.factories import ApiChannelFactory, DeliveryFactory, MessageFactory, boris
 
 pytestmark = pytest.mark.django_db
 
@@ -90,6 +90,36 @@ def test_a_reaction_prolongs_the_window_and_its_removal_does_not(channel: ApiCha
     apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="", at=taken))
 
     assert ServiceWindow.objects.get().expires_at == put + timedelta(hours=24)
+
+
+def test_a_reaction_that_opens_the_window_lets_out_what_waited_for_the_client(channel: ApiChannel) -> None:
+    apply(channel, wrote("wamid.1"))
+    chat = Conversation.objects.get()
+    ServiceWindow.objects.update(
+        state="shut", opened_at=now() - timedelta(hours=25), expires_at=now() - timedelta(hours=1)
+    )
+    HeldReply.objects.create(
+        conversation=chat, author=boris(chat.chat_channel), text="Сапоги пришли", drop_at=now() + timedelta(days=3)
+    )
+
+    apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="👍", external_id="wamid.2", at=now()))
+
+    assert Message.objects.get(direction="outbound").text == "Сапоги пришли"
+    assert HeldReply.objects.get().state == "released"
+
+
+def test_a_reaction_of_the_day_before_yesterday_lets_nothing_out(channel: ApiChannel) -> None:
+    apply(channel, wrote("wamid.1"))
+    chat = Conversation.objects.get()
+    ServiceWindow.objects.update(
+        state="shut", opened_at=now() - timedelta(hours=25), expires_at=now() - timedelta(hours=1)
+    )
+    HeldReply.objects.create(conversation=chat, text="Сапоги пришли", drop_at=now() + timedelta(days=3))
+
+    late = now() - timedelta(days=2)
+    apply(channel, ReactionChanged(contact=ANNA, target_id="wamid.1", emoji="👍", external_id="wamid.2", at=late))
+
+    assert HeldReply.objects.get().state == "held"
 
 
 def test_a_reaction_to_a_message_from_before_our_time_is_still_seen(channel: ApiChannel) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -251,6 +252,42 @@ def test_an_answer_that_never_comes_is_cut_at_the_deadline(
         outgoing.send(post(url))
 
     assert time.monotonic() - started < 8
+
+
+@pytest.mark.usefixtures("open_loopback")
+def test_a_name_that_is_found_only_when_the_time_is_up_is_not_called(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found_late(_host: str, _port: int) -> list[str]:
+        until = time.monotonic() + 30
+        while not outgoing._exchange.state.get("cut"):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        return ["127.0.0.1"]
+
+    monkeypatch.setattr(outgoing, "resolve", found_late)
+
+    with pytest.raises(outgoing.NotSent):
+        outgoing.send(post(receiver.url("/a")), seconds=0.3)
+
+    assert receiver.requests == []
+
+
+def test_certificates_are_checked_though_the_machine_keeps_none_of_the_authorities(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+    monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
+    monkeypatch.setattr(outgoing, "_local", threading.local())
+    outgoing.authorities.cache_clear()
+
+    pool, _path = outgoing._adapter().line_to("https://graph.facebook.com/v25.0/1/messages")
+
+    context = pool.conn_kw["ssl_context"]
+    outgoing.authorities.cache_clear()
+    assert len(context.get_ca_certs()) > 50
+    assert context.check_hostname
+    assert context.verify_mode == ssl.CERT_REQUIRED
 
 
 @pytest.mark.usefixtures("open_loopback")

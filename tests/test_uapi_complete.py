@@ -208,6 +208,20 @@ def test_clients_are_found_by_words_and_none_of_others_is_shown(client: Client, 
     assert exactly == []
 
 
+def test_a_clients_requests_in_channels_that_are_not_watched_are_nowhere_named(
+    client: Client, key: str, told: dict[str, Any], api_channel: ApiChannel
+) -> None:
+    elsewhere = Conversation.objects.create(
+        contact_id=told["client_id"], api_channel=api_channel, chat_channel=ChatChannelFactory()
+    )
+    Ticket.objects.create(conversation=elsewhere)
+
+    (listed,) = call(client, "clients", key, query="анн")
+    shown = call(client, "client", key, client_id=told["client_id"])
+
+    assert listed["tickets"] == shown["client"]["tickets"] == [told["ticket_id"]]
+
+
 def test_users_are_the_operators_of_the_channel_and_admins(client: Client, key: str, chat_channel: ChatChannel) -> None:
     operator, admin = boris(chat_channel), vera()
 

@@ -11,14 +11,18 @@ from __future__ import annotations
 import logging
 import random
 import time
+import traceback
 import uuid
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import Error, InterfaceError, OperationalError, connection, transaction
+from django.utils import timezone
 
-from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, Outcome
+from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, RETRY, UNKNOWN, Outcome
+from channels_setup.providers.base_helpdesk import Answered, Telling
 
 from .. import conversations, doorbell, results, windows
 from ..models import Attempt, Delivery, HelpdeskChat
@@ -46,12 +50,16 @@ def drain() -> int:
     with lines.open_lines() as open_lines:
         if not open_lines:
             return 0
+        broken: Exception | None = None  # nothing more can be claimed: what is under way is written down first
         with ThreadPoolExecutor(max_workers=IN_FLIGHT * len(open_lines), thread_name_prefix="helpdesk") as pool:
             while True:
-                if time.monotonic() < until:
-                    for line in open_lines:
-                        for item in claim(line, token, limit=IN_FLIGHT - len(line.running)):
-                            line.running.add(pool.submit(attempt, item, line.pacer.turn))
+                try:
+                    if broken is None and time.monotonic() < until:
+                        for line in open_lines:
+                            for item in claim(line, token, limit=IN_FLIGHT - len(line.running)):
+                                line.running.add(pool.submit(attempt, item, line.pacer.turn))
+                except Exception as problem:
+                    broken = problem
                 running = {future for line in open_lines for future in line.running}
                 if not running:
                     break
@@ -63,6 +71,8 @@ def drain() -> int:
                 made += len(done)
         for line in open_lines:
             line.pacer.rest()
+    if broken is not None:
+        raise broken
     if time.monotonic() >= until:
         doorbell.ring(doorbell.HELPDESK)
     return made
@@ -106,19 +116,32 @@ def claim(line: Line, token: uuid.UUID, *, limit: int) -> list[Item]:
         cursor.execute(CLAIM, values)
         was = dict(cursor.fetchall())
     rows = Delivery.objects.filter(pk__in=was).select_related("message").order_by("pk")
-    return [_item(row, line, interrupted=was[row.pk] == Delivery.State.SENDING) for row in rows]
+    items = []
+    for row in rows:
+        provider, account = line.channels[row.chat_channel_id or 0]
+        was_cut_off = was[row.pk] == Delivery.State.SENDING
+        unsure = was_cut_off or bool(row.payload.get("unsure")) or row.reason == "outcome_unknown"
+        bare = Telling(what=row.track, key=row.key)
+        item = Item(delivery=row, provider=provider, account=account, telling=bare, unsure=unsure)
+        try:
+            telling = telling_of(row, account, repeats=repeats_of(row) if unsure else 0)
+            items.append(replace(item, telling=telling))
+        except Error:
+            raise
+        except Exception:  # a file that is not on the disk any more: a failed try, and no other's
+            logger.exception("not ready to be told", extra={"delivery": row.pk})
+            _write_down(_not_ready(item), token)
+    return items
 
 
-def _item(delivery: Delivery, line: Line, *, interrupted: bool) -> Item:
-    assert delivery.chat_channel_id is not None
-    provider, account = line.channels[delivery.chat_channel_id]
-    unsure = interrupted or bool(delivery.payload.get("unsure")) or delivery.reason == "outcome_unknown"
-    return Item(
-        delivery=delivery,
-        provider=provider,
-        account=account,
-        telling=telling_of(delivery, account, repeats=repeats_of(delivery) if unsure else 0),
-        unsure=unsure,
+def _not_ready(item: Item) -> Tried:
+    return Tried(
+        item=item,
+        answered=Answered(outcome=Outcome(verdict=RETRY, reason="internal_error")),
+        unsure=item.unsure,
+        started_at=timezone.now(),
+        duration_ms=0,
+        answer=traceback.format_exc(limit=-3),
     )
 
 

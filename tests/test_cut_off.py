@@ -1,0 +1,311 @@
+"""What a kill, a broken connection, or a lock in another's hand cuts off costs nothing but itself."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from django.core.files.base import ContentFile
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
+
+from bridge import breaker, claims, giving, housekeeping, inbox, media, outbox, results, windows
+from bridge.helpdesk import sending
+from bridge.models import Attachment, Attempt, Breaker, Delivery, Draft, Message, ServiceWindow
+from channels_setup.models import UnknownPolicy
+from tests.factories import ApiChannelFactory, MessageFactory
+from tests.receiver import Receiver
+from tests.test_mishaps import channel_to
+from tests.test_outbox import anna_writes, boris_answers
+from tests.twins.usedesk import UsedeskTwin
+from tests.usedesk_shop import Shop
+
+pytestmark = pytest.mark.django_db
+
+BROKEN = OperationalError("deadlock detected")
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "AGAIN_AFTER", (0.0, 0.0))
+
+
+@pytest.fixture
+def twin() -> Iterator[UsedeskTwin]:
+    with UsedeskTwin() as twin:
+        yield twin
+
+
+# --- the database goes away in the middle of a run ---
+
+
+def test_calls_under_way_are_written_down_though_no_more_can_be_claimed(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
+    reply = boris_answers(anna_writes(channel))
+    claim, attempt, is_broken = outbox.claim, outbox.attempt, Event()
+
+    def broken_while_a_call_is_under_way(token: uuid.UUID, **more: Any) -> list[results.Claimed]:
+        if Delivery.objects.filter(state="sending").exists():
+            is_broken.set()
+            raise BROKEN
+        return claim(token, **more)
+
+    def slow(*given: Any, **more: Any) -> results.Tried:
+        assert is_broken.wait(30)
+        return attempt(*given, **more)
+
+    monkeypatch.setattr(outbox, "claim", broken_while_a_call_is_under_way)
+    monkeypatch.setattr(outbox, "attempt", slow)
+
+    with pytest.raises(OperationalError):
+        outbox.drain()
+
+    reply.refresh_from_db()
+    assert (Delivery.objects.get().state, reply.status) == ("delivered", "sent")
+    assert len(receiver.requests) == 1
+
+
+def test_what_was_claimed_and_never_called_does_not_look_as_if_it_had_been(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
+    reply = boris_answers(anna_writes(channel))
+    problems = [BROKEN]
+    known = giving.known
+
+    def broken_at_first(deliveries: Any) -> Any:
+        if problems:
+            raise problems.pop()
+        return known(deliveries)
+
+    monkeypatch.setattr(giving, "known", broken_at_first)
+
+    with pytest.raises(OperationalError):
+        outbox.drain()
+    assert Delivery.objects.values_list("state", "attempts").get() == ("pending", 0)
+    outbox.drain()
+
+    reply.refresh_from_db()
+    assert (reply.status, len(receiver.requests)) == ("sent", 1)
+    assert not Message.objects.filter(direction="notice").exists()
+
+
+def test_what_a_helpdesk_is_being_told_is_written_down_though_no_more_can_be_claimed(
+    twin: UsedeskTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, claim, attempt, is_broken = Shop.of(twin), sending.claim, sending.attempt, Event()
+    shop.anna_writes("раз")
+    inbox.drain()
+
+    def broken_while_a_call_is_under_way(*given: Any, **more: Any) -> list[Any]:
+        if Delivery.objects.filter(state="sending").exists():
+            is_broken.set()
+            raise BROKEN
+        return claim(*given, **more)
+
+    def slow(*given: Any) -> Any:
+        assert is_broken.wait(30)
+        return attempt(*given)
+
+    monkeypatch.setattr(sending, "claim", broken_while_a_call_is_under_way)
+    monkeypatch.setattr(sending, "attempt", slow)
+
+    with pytest.raises(OperationalError):
+        sending.drain()
+
+    assert Attempt.objects.values_list("verdict", flat=True).get() == "accepted"
+    assert not Delivery.objects.filter(state="sending").exists()
+
+
+# --- a file that is not there, a file that kills ---
+
+
+def test_a_file_that_is_not_on_the_disk_any_more_keeps_no_other_chat_from_the_helpdesk(twin: UsedeskTwin) -> None:
+    shop = Shop.of(twin, files="comment")
+    shop.begin()
+    shop.anna_writes("Вот чек")
+    inbox.drain()
+    told = Delivery.objects.filter(kind="helpdesk", state="pending").get()
+    row = Attachment(message=told.message, name="check.png")
+    row.file.save("check.png", ContentFile(b"..."))
+    row.save()
+    told.payload["files"] = ["https://portal.example/files/1"]
+    told.save()
+    row.file.storage.delete(str(row.file.name))
+    shop.anna_writes("А я другая", who="client-2")
+
+    shop.settle()
+
+    assert "А я другая" in twin.texts()
+    told.refresh_from_db()
+    assert (told.state, told.reason, told.attempts) == ("pending", "internal_error", 1)
+    assert told.next_attempt_at > timezone.now()
+
+
+def test_a_file_that_kills_its_worker_uses_up_no_tries_of_its_neighbours() -> None:
+    channel = ApiChannelFactory(kind="acebot")
+    files = [
+        Attachment.objects.create(
+            message=MessageFactory(conversation__api_channel=channel),
+            external_id=f"m{number}",
+            state="waiting",
+            due_at=timezone.now(),
+        )
+        for number in range(media.AT_ONCE)
+    ]
+    killer = files[1].pk
+
+    for _run in range(60):
+        claimed = media._claim()
+        if killer not in [row.pk for row in claimed]:
+            for row in claimed:
+                media._settle(row, media.Failed("file_gone", for_good=True))
+        # else the worker dies, and whatever it held waits for the end of its lease
+        Attachment.objects.filter(state="waiting").update(due_at=timezone.now() - timedelta(seconds=1))
+
+    rows = {row.pk: (row.state, row.error, row.tries) for row in Attachment.objects.all()}
+    assert rows.pop(killer)[:2] == ("failed", "internal_error")
+    assert set(rows.values()) == {("failed", "file_gone", 2)}
+
+
+def test_a_file_whose_try_failed_is_no_suspect(monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = ApiChannelFactory(kind="acebot")
+    for number in range(media.AT_ONCE):
+        message = MessageFactory(conversation__api_channel=channel)
+        Attachment.objects.create(message=message, external_id=f"m{number}", state="waiting", due_at=timezone.now())
+    for row in media._claim():
+        media._settle(row, media.Failed("destination_error"))
+    Attachment.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+
+    assert len(media._claim()) == media.AT_ONCE
+
+
+# --- a window runs out ---
+
+
+def test_a_kill_while_windows_are_shut_keeps_no_operator_from_the_notice(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = anna_writes(channel_to(receiver, "/hook"))
+    boris_answers(chat, "Сейчас посмотрю")
+    Delivery.objects.update(next_attempt_at=timezone.now() + timedelta(hours=4))  # its next try
+    ServiceWindow.objects.update(expires_at=timezone.now())
+    take_back, kills = results.window_has_shut, [SystemExit()]
+
+    def killed_at_first(conversation_ids: Sequence[int]) -> None:
+        if kills:
+            raise kills.pop()
+        take_back(conversation_ids)
+
+    monkeypatch.setattr(results, "window_has_shut", killed_at_first)
+
+    with pytest.raises(SystemExit):
+        housekeeping.expire_windows()
+    housekeeping.expire_windows()
+
+    assert Message.objects.get(direction="notice").details["why_code"] == "window_shut_before_sending"
+    assert Draft.objects.get().text == "Сейчас посмотрю"
+    assert not windows.of(chat).is_open
+
+
+# --- locks ---
+
+
+class Held:
+    """Rows locked by another session until the block ends."""
+
+    def __init__(self, work: Any) -> None:
+        self.work, self.is_held, self.let_go = work, Event(), Event()
+        self.thread = Thread(target=self._run)
+
+    def _run(self) -> None:
+        try:
+            with transaction.atomic():
+                self.work()
+                self.is_held.set()
+                self.let_go.wait(30)
+        finally:
+            connection.close()
+
+    def __enter__(self) -> None:
+        self.thread.start()
+        assert self.is_held.wait(30)
+
+    def __exit__(self, *_: object) -> None:
+        self.let_go.set()
+        self.thread.join(30)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_waits_for_no_breaker_that_another_worker_has_in_hand(receiver: Receiver) -> None:
+    busy, well = channel_to(receiver, "/busy"), channel_to(receiver, "/well")
+    for channel in (busy, well):
+        boris_answers(anna_writes(channel, who=f"anna-{channel.pk}"))
+        Breaker.objects.create(api_channel=channel, is_open=True, probe_at=timezone.now() - timedelta(seconds=1))
+
+    with Held(lambda: breaker.locked([busy.pk])), connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '2s'")
+        try:
+            claimed = claims.claim(uuid.uuid4(), limit=5)
+        finally:
+            cursor.execute("RESET lock_timeout")
+
+    assert [item.delivery.api_channel_id for item in claimed] == [well.pk]
+    assert [item.delivery.api_channel_id for item in claims.claim(uuid.uuid4(), limit=5)] == [busy.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_breakers_are_locked_in_one_order_whatever_came_back_first(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = channel_to(receiver, "/first"), channel_to(receiver, "/second")
+    for channel in (first, second):
+        receiver.answer(f"/{'first' if channel == first else 'second'}", status=500)
+        boris_answers(anna_writes(channel, who=f"anna-{channel.pk}"))
+        Breaker.objects.create(api_channel=channel)
+    token = uuid.uuid4()
+    tried = [
+        results.Tried(
+            claimed=item,
+            outcome=results.Outcome(verdict="retry", reason="rate_limited", whole_channel=True),
+            started_at=timezone.now(),
+            duration_ms=1,
+        )
+        for item in claims.claim(token, limit=5)
+    ]
+    waits = Event()
+
+    def record_the_wrong_way_round() -> None:
+        try:
+            waits.set()
+            results.record(list(reversed(tried)), token)
+        finally:
+            connection.close()
+
+    writer = Thread(target=record_the_wrong_way_round)
+    with Held(lambda: breaker.locked([first.pk])):
+        writer.start()
+        assert waits.wait(30)
+        until = timezone.now() + timedelta(seconds=30)
+        while not _somebody_waits_for_a_lock():
+            assert timezone.now() < until
+        with transaction.atomic():  # the second is still free: the one who waits has not taken it
+            assert Breaker.objects.select_for_update(nowait=True, no_key=True).get(api_channel=second)
+    writer.join(30)
+
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"pending"}
+
+
+def _somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+        )
+        return bool(cursor.fetchone()[0])
