@@ -35,6 +35,7 @@ from .models import (
     HelpdeskReply,
     IdempotencyKey,
     Message,
+    Mismatch,
     RateLimit,
     StrayStatus,
     Ticket,
@@ -67,10 +68,11 @@ def erase(contact_id: int, *, by: Any) -> list[Erasure]:
 @transaction.atomic
 def _erase(contact_id: int, *, by: Any) -> Erasure | None:
     chats = Conversation.objects.filter(contact=contact_id)
-    list(chats.select_for_update(no_key=True).order_by("pk").values_list("pk"))  # first of the locks
+    # A message that comes in takes the contact first, then the chat; in another order the two would end in a deadlock.
     contact = Contact.objects.select_for_update(no_key=True).get(pk=contact_id)
     if contact.erased_at:
         return None
+    list(chats.select_for_update(no_key=True).order_by("pk").values_list("pk"))
     ids = list(
         Message.objects.filter(conversation__in=chats).exclude(external_id="").values_list("external_id", flat=True)
     )
@@ -85,6 +87,7 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
         "held replies": _held(chats),
     }
     StrayStatus.objects.filter(api_channel=contact.api_channel_id, external_id__in=ids).delete()
+    Mismatch.objects.filter(conversation__in=chats).update(external_id="")
     Ticket.objects.filter(conversation__in=chats).update(subject="", first_text="")
     chats.update(last_text="")
     for in_helpdesk in (HelpdeskChat, HelpdeskReply, HelpdeskBurst):

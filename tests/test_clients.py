@@ -27,6 +27,7 @@ from bridge.models import (
     Erasure,
     HeldReply,
     Message,
+    Mismatch,
     WebhookEvent,
 )
 from channels_setup.models import ApiChannel
@@ -152,6 +153,14 @@ def full(chat: Conversation, client: Client, tmp_path: Path, settings: Any) -> C
         template={"name": "x", "parameters": [NAME]}, details={"title": PHONE}, shown={"former": [WORDS]}
     )
     conversations.notice(chat, "contact_changed", before=PHONE, after=PHONE)
+    Mismatch.objects.create(
+        kind="not_out",
+        api_channel=chat.api_channel,
+        conversation=chat,
+        message=sent,
+        external_id=f"wamid.{PHONE}",
+        since=timezone.now(),
+    )
     upload = uploads.keep(chat, SimpleUploadedFile(f"{NAME}.pdf", b"%PDF-1"), author=author)
     Message.objects.filter(direction="inbound").get().attachments.create(file=upload.file.name, name=NAME)
     client.force_login(author)

@@ -13,11 +13,21 @@ from django.core.files.base import ContentFile
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-from bridge import breaker, claims, giving, housekeeping, inbox, media, outbox, results, windows
+from bridge import breaker, claims, erasing, giving, housekeeping, inbox, media, outbox, results, windows
 from bridge.helpdesk import sending
-from bridge.models import Attachment, Attempt, Breaker, Delivery, Draft, Message, ServiceWindow
+from bridge.models import (
+    Attachment,
+    Attempt,
+    Breaker,
+    Contact,
+    Conversation,
+    Delivery,
+    Draft,
+    Message,
+    ServiceWindow,
+)
 from channels_setup.models import UnknownPolicy
-from tests.factories import ApiChannelFactory, MessageFactory
+from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory
 from tests.receiver import Receiver
 from tests.test_mishaps import channel_to
 from tests.test_outbox import anna_writes, boris_answers
@@ -300,6 +310,29 @@ def test_breakers_are_locked_in_one_order_whatever_came_back_first(
     writer.join(30)
 
     assert set(Delivery.objects.values_list("state", flat=True)) == {"pending"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_person_is_erased_in_the_order_of_locks_in_which_their_words_come_in() -> None:
+    chat = ConversationFactory()
+
+    def erase() -> None:
+        try:
+            erasing._erase(chat.contact_id, by=None)
+        finally:
+            connection.close()
+
+    eraser = Thread(target=erase)
+    with Held(lambda: Contact.objects.select_for_update(no_key=True).get(pk=chat.contact_id)):
+        eraser.start()
+        until = timezone.now() + timedelta(seconds=30)
+        while not _somebody_waits_for_a_lock():
+            assert timezone.now() < until
+        with transaction.atomic():  # the chat is still free: whoever has the contact may go on
+            assert Conversation.objects.select_for_update(nowait=True, no_key=True, of=("self",)).get(pk=chat.pk)
+    eraser.join(30)
+
+    assert Contact.objects.get(pk=chat.contact_id).erased_at
 
 
 def _somebody_waits_for_a_lock() -> bool:

@@ -10,7 +10,7 @@ from django.utils import translation
 
 from bridge import inbox
 from bridge.models import Message, WebhookEvent
-from channels_setup.codecs import graph_errors
+from channels_setup.codecs import graph_errors, graph_webhooks
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.values import FileInfo
 from channels_setup.providers import messengers
@@ -347,6 +347,49 @@ def test_an_unreadable_item_is_told_with_its_event(client: Client) -> None:
     event = WebhookEvent.objects.get()
     assert event.state == "processed" and event.error
     assert Message.objects.filter(text__startswith="целое").count() == 2
+
+
+def of_text_and_its_neighbour(neighbour: dict[str, Any]) -> bytes:
+    """A recorded text, and behind it in the same change another message."""
+    body = next(recording for recording in corpus() if recording.name == "text_plain").json
+    messages = body["entry"][0]["changes"][0]["value"]["messages"]
+    messages.append({**messages[0], "id": "wamid.neighbour", "type": "text", "text": None, **neighbour})
+    return cloud_corpus.as_sent(body)
+
+
+def post_signed(client: Client, body: bytes) -> None:
+    headers = {"x-hub-signature-256": signed(body, APP_SECRET)["X-Hub-Signature-256"]}
+    answer = client.post(cloud_channel().webhook_path, body, content_type="application/json", headers=headers)
+    assert answer.status_code == 200
+
+
+@pytest.mark.django_db
+def test_a_form_nested_a_thousand_deep_is_a_message_and_takes_no_other_with_it(client: Client) -> None:
+    nested = '{"a": ' + "[" * 900 + "]" * 900 + "}"
+    form = {"type": "nfm_reply", "nfm_reply": {"name": "flow", "body": "Sent", "response_json": nested}}
+
+    post_signed(client, of_text_and_its_neighbour({"type": "interactive", "interactive": form}))
+    inbox.drain()
+
+    assert list(Message.objects.order_by("pk").values_list("text", flat=True)) == ["Hello, are the boots in?", "Sent"]
+
+
+@pytest.mark.django_db
+def test_an_item_on_which_our_own_code_breaks_takes_no_other_with_it(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(item: Any) -> str:
+        if item["id"] == "wamid.neighbour":
+            raise KeyError("context")
+        return ""
+
+    monkeypatch.setattr(graph_webhooks, "quoted", breaks)
+
+    post_signed(client, of_text_and_its_neighbour({}))
+    inbox.drain()
+
+    assert Message.objects.get().text == "Hello, are the boots in?"
+    assert "KeyError" in WebhookEvent.objects.get().error
 
 
 @pytest.mark.django_db

@@ -54,4 +54,4 @@ def message_or_404(conversation: Conversation, message_id: int) -> Message:
 def may_answer(conversation: Conversation, user: Any) -> QuerySet[Any]:
     """Those to whom a chat may be given: the operators of its channel, and whoever is looking."""
     people = get_user_model()._default_manager.filter(is_active=True)
-    return people.filter(Q(chat_channels=conversation.chat_channel_id) | Q(pk=user.pk)).distinct()
+    return people.filter(Q(chat_channels=conversation.chat_channel_id) | Q(pk=user.pk)).distinct().order_by("pk")

@@ -252,10 +252,10 @@ def _interactive(body: Any) -> Content | None:
 def _form(reply: Any) -> Content:
     """A filled-in form (Flow). Its answers are JSON within a string, in the words of whoever made the form."""
     try:
-        answers = json.loads(as_text(reply.get("response_json")) or "{}", parse_int=str, parse_constant=str)
+        answers = cleaned(json.loads(as_text(reply.get("response_json")) or "{}", parse_int=str, parse_constant=str))
     except (ValueError, RecursionError):
         answers = {}
-    answers = cleaned(answers) if isinstance(answers, dict) else {}
+    answers = answers if isinstance(answers, dict) else {}
     fields = [[name, value] for name, value in _flat(answers) if name != "flow_token"][:MOST_FIELDS]
     title = as_text(reply.get("body"))[:1000]
     shown = {"what": "flow", "title": title, "id": one_line(reply.get("name"), 100), "fields": fields}

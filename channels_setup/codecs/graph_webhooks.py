@@ -6,6 +6,7 @@ or a type that we do not know is no error.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,6 +33,8 @@ from .graph_messages import Content, content, first_error, quoted
 from .graph_people import Cards, one_line, user_id, wa_id
 from .graph_templates import template_news
 from .values import as_text, as_time
+
+logger = logging.getLogger(__name__)
 
 STATUSES = {"sent": "sent", "delivered": "delivered", "read": "read", "played": "read", "failed": "failed"}
 MILLISECONDS = 10**11  # a stamp above this is no number of seconds
@@ -109,6 +112,9 @@ def _one(item: Any, read: Callable[[Mapping[str, Any]], Fact | None]) -> Iterato
         fact = read(item) if isinstance(item, dict) else ItemUnreadable(why=_("Not an object."))
     except BadBody as problem:
         fact = ItemUnreadable(why=str(problem))
+    except Exception as problem:  # a fault of ours: the others in its batch are not lost for it
+        logger.exception("item not read")
+        fact = ItemUnreadable(why=f"{type(problem).__name__}: {problem}"[:300])
     if fact is not None:
         yield fact
 
