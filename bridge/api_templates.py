@@ -147,19 +147,16 @@ def handed_in(
     """Hand in what a call to a chat's messages asks: a text, a template with values, or a text to be held."""
     words = asked.get("text", "")
     wanted = asked["hold"]["template"] if "hold" in asked else asked.get("template")
+    common = {"conversation_id": conversation.pk, "author": author, "replies_to": asked.get("replies_to")}
     if wanted is None:
-        return None, relay.hand_in(conversation_id=conversation.pk, text=words, author=author)
+        return None, relay.hand_in(text=words, **common)
     template = _meant(conversation, wanted, user=author)
     if template is None:
         return None, relay.HandedIn(decision=Decision(outcome=REFUSE, reason="template_unknown"))
     values = wanted.get("parameters", [])
     if "hold" not in asked:
-        return None, relay.hand_in_template(
-            conversation_id=conversation.pk, template_id=template.pk, parameters=values, author=author
-        )
-    return held.hold(
-        conversation_id=conversation.pk, text=words, template_id=template.pk, parameters=values, author=author
-    )
+        return None, relay.hand_in_template(template_id=template.pk, parameters=values, **common)
+    return held.hold(text=words, template_id=template.pk, parameters=values, **common)
 
 
 def _meant(conversation: Conversation, wanted: Mapping[str, Any], *, user: Any) -> Template | None:

@@ -23,10 +23,16 @@ BATCH = 200
 
 @transaction.atomic
 def hold(
-    *, conversation_id: int, text: str, author: Any, template_id: int, parameters: Any
+    *,
+    conversation_id: int,
+    text: str,
+    author: Any,
+    template_id: int,
+    parameters: Any,
+    replies_to: int | None = None,
 ) -> tuple[HeldReply | None, relay.HandedIn]:
     """Send the template and keep the text. Where it cannot go out nothing is held; the decision says why."""
-    if (decision := _not_to_be_held(conversation_id, text)) is not None:
+    if (decision := _not_to_be_held(conversation_id, text, replies_to)) is not None:
         return None, relay.HandedIn(decision=decision)
     handed = relay.hand_in_template(
         conversation_id=conversation_id, template_id=template_id, parameters=parameters, author=author
@@ -37,13 +43,14 @@ def hold(
         conversation_id=conversation_id,
         author=author,
         text=text,
+        quoted_id=replies_to,
         opener=handed.message,
         drop_at=windows.database_now() + timedelta(days=settings.HELD_REPLY_DAYS),
     )
     return held, handed
 
 
-def _not_to_be_held(conversation_id: int, text: str) -> Decision | None:
+def _not_to_be_held(conversation_id: int, text: str, replies_to: int | None) -> Decision | None:
     """Why there is no sense in holding this text: it could not go out later, or it can go out now."""
     conversation = conversations.lock(conversation_id)
     if not text.strip():
@@ -52,6 +59,8 @@ def _not_to_be_held(conversation_id: int, text: str) -> Decision | None:
         return Decision(outcome=REFUSE, reason="too_long", details={"length": len(text)})
     if windows.of(conversation, now=windows.database_now()).is_open:
         return Decision(outcome=REFUSE, reason="hold_not_needed")
+    if replies_to is not None and relay.quotable(conversation, replies_to) is None:
+        return Decision(outcome=REFUSE, reason="nothing_to_quote")
     return None
 
 
@@ -67,7 +76,11 @@ def release(conversation_ids: Iterable[int]) -> int:
     released = 0
     for held in waiting.order_by("pk"):
         handed = relay.hand_in(
-            conversation_id=held.conversation_id, text=held.text, author=held.author, ends_draft=False
+            conversation_id=held.conversation_id,
+            text=held.text,
+            author=held.author,
+            ends_draft=False,
+            replies_to=held.quoted_id,
         )
         if handed.message is None:
             continue  # the client's message was too old to open the window: it waits on

@@ -75,6 +75,10 @@ CATALOGUE: Mapping[str, Reason] = {
         sentence=_("The client has not written yet: only an approved template may go out."),
         help=Help.TEMPLATE,
     ),
+    "nothing_to_quote": Reason(
+        kind=Class.REFUSAL,
+        sentence=_("The message that this one replies to cannot be quoted here. Send the reply without the quote."),
+    ),
     "empty": Reason(kind=Class.REFUSAL, sentence=_("There is nothing to send: the text is empty.")),
     "person_erased": Reason(
         kind=Class.SETTLED, sentence=_("All that was known of this person has been erased: nothing goes out to them.")

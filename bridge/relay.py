@@ -64,6 +64,13 @@ def _ground(window: windows.WindowState) -> dict[str, Any]:
     return {"window": window.state, "expires_at": window.expires_at.isoformat() if window.expires_at else None}
 
 
+def quotable(conversation: Conversation, message_id: int | None) -> Message | None:
+    """The message of this chat that a reply may quote: one that the provider knows, where it shows quotes."""
+    if message_id is None or not conversation.api_channel.provider.quotes:
+        return None
+    return Message.objects.filter(pk=message_id, conversation=conversation).exclude(external_id="").first()
+
+
 @transaction.atomic
 def hand_in(
     *,
@@ -73,16 +80,19 @@ def hand_in(
     keep_draft: bool = False,
     ends_draft: bool = True,
     uploads: Sequence[Upload] = (),
+    replies_to: int | None = None,
 ) -> HandedIn:
     """An operator's reply. Goes out as text or template, or is refused with the reason and kept as a draft.
 
     ``ends_draft``: the words are those that the author was at; not so where they were written long ago.
     One file a message: the words go with the first one, or before it where they are too long for that.
+    ``replies_to``: the message that the first of ours quotes.
     Takes the conversation's lock, so that replies of two operators get one order.
     """
     conversation = conversations.lock(conversation_id)
     now = windows.database_now()
     decision = decide(conversation, text, window=windows.of(conversation, now=now), files=uploads)
+    decision, quoted = _quoting(conversation, decision, replies_to)
     if not decision.goes_out:
         if keep_draft and text.strip():
             save_draft(conversation.pk, author=author, text=text, decision=decision)
@@ -90,21 +100,38 @@ def hand_in(
     if decision.template:
         decision = replace(decision, ground=decision.ground | {"how": RECOGNISED})
     if not uploads:
-        return _say(conversation, decision, author=author, now=now, ends_draft=ends_draft)
+        return _say(conversation, decision, author=author, now=now, ends_draft=ends_draft, quoted=quoted)
     pieces: list[tuple[str, Upload | None]] = [("", upload) for upload in uploads]
     if len(text) > LONGEST_CAPTION:
         pieces.insert(0, (text, None))
     else:
         pieces[0] = (text, uploads[0])
     handed = [
-        _say(conversation, replace(decision, text=words), author=author, now=now, upload=upload)
-        for words, upload in pieces
+        _say(
+            conversation,
+            replace(decision, text=words),
+            author=author,
+            now=now,
+            upload=upload,
+            quoted=None if number else quoted,
+        )
+        for number, (words, upload) in enumerate(pieces)
     ]
     return handed[0]
 
 
+def _quoting(conversation: Conversation, decision: Decision, replies_to: int | None) -> tuple[Decision, Message | None]:
+    """Words that were meant as an answer to one message do not go out as an answer to none."""
+    if not decision.goes_out or replies_to is None:
+        return decision, None
+    quoted = quotable(conversation, replies_to)
+    return (decision if quoted else Decision(outcome=REFUSE, reason="nothing_to_quote")), quoted
+
+
 @transaction.atomic
-def hand_in_template(*, conversation_id: int, template_id: int, parameters: Any, author: Any) -> HandedIn:
+def hand_in_template(
+    *, conversation_id: int, template_id: int, parameters: Any, author: Any, replies_to: int | None = None
+) -> HandedIn:
     """A template that was chosen with its values, whatever the window: the same way out as a recognised one.
 
     ``parameters``: a list for numbered variables, an object for named ones, or an object by the variables' keys.
@@ -114,11 +141,12 @@ def hand_in_template(*, conversation_id: int, template_id: int, parameters: Any,
     if conversation.contact.erased_at:
         return HandedIn(decision=Decision(outcome=REFUSE, reason="person_erased"))
     decision = recognising.chosen(conversation, template_id=template_id, parameters=parameters)
+    decision, quoted = _quoting(conversation, decision, replies_to)
     if not decision.goes_out:
         return HandedIn(decision=decision)
     ground = _ground(windows.of(conversation, now=now)) | {"how": CHOSEN}
     decision = replace(decision, ground=ground)
-    return _say(conversation, decision, author=author, now=now)
+    return _say(conversation, decision, author=author, now=now, quoted=quoted)
 
 
 def _say(
@@ -129,6 +157,7 @@ def _say(
     now: datetime,
     ends_draft: bool = True,
     upload: Upload | None = None,
+    quoted: Message | None = None,
 ) -> HandedIn:
     ticket, is_new = _ticket_for_reply(conversation, decision.text, now=now)
     template = decision.template
@@ -144,6 +173,7 @@ def _say(
         author=author,
         status=Message.Status.PENDING,
         details=decision.ground,
+        quoted=quoted,
     )
     conversations.note_last_words(conversation, message, now=now)
     conversation.unread = 0

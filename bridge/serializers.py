@@ -93,13 +93,20 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
     text = serializers.SerializerMethodField()
     sentence = SentenceField()
     template = serializers.JSONField(read_only=True, allow_null=True)
+    replies_to = serializers.IntegerField(
+        source="quoted_id",
+        read_only=True,
+        allow_null=True,
+        help_text=_("The message that this one quotes."),
+    )
     files = FileSerializer(source="attachments", many=True, read_only=True)
 
     class Meta:
         model = Message
         fields: tuple[str, ...] = (
             *("id", "chat_id", "ticket_id", "api_channel", "direction", "kind", "text", "status", "status_at"),
-            *("external_id", "reason", "sentence", "template", "author", "created_at", "provider_time", "files"),
+            *("external_id", "reason", "sentence", "template", "author", "created_at"),
+            *("provider_time", "replies_to", "files"),
         )
         read_only_fields: tuple[str, ...] = fields
 

@@ -190,6 +190,12 @@ class NewMessageSerializer(serializers.Serializer[Any]):
     text = serializers.CharField(required=False, allow_blank=True, trim_whitespace=False, max_length=100_000)
     template = TemplateToSendSerializer(required=False)
     hold = HoldSerializer(required=False)
+    replies_to = serializers.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=2**63 - 1,
+        help_text=gettext_lazy("A message of this chat, to be quoted, where the provider shows quotes."),
+    )
 
     def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
         if "template" in asked and ("text" in asked or "hold" in asked):

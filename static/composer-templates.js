@@ -118,7 +118,7 @@
     filling.forget();
     try {
       await okno.composer.settle();
-      const address = button.getAttribute("formaction"), values = okno.valuesIn(place());
+      const address = button.getAttribute("formaction"), values = { ...okno.valuesIn(place()), ...okno.replying.to() };
       const key = okno.composer.keyFor(JSON.stringify([address, values, text]));
       const answer = await okno.tell(address, { ...values, kind: was, text, key });
       if (!ok(answer)) throw new Error(String(answer.status));
@@ -128,6 +128,7 @@
       if (form !== byId("composer")) return;
       if (sent) {
         shut();
+        okno.replying.end();
         if (was !== "picked") okno.composer.forget(text);
         box().focus();
       } else {

@@ -81,12 +81,12 @@
     button.disabled = true;
     try {
       await keeping; // an earlier draft must not land after the message that it became
-      const answer = await okno.tell(form.getAttribute("action"), okno.files.with({ text, key: keyFor([form.getAttribute("action"), text, ...okno.files.ids()].join()) }));
+      const answer = await okno.tell(form.getAttribute("action"), okno.files.with({ text, ...okno.replying.to(), key: keyFor(JSON.stringify([form.getAttribute("action"), text, okno.replying.to(), okno.files.ids()])) }));
       if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
       const { sent, sentence } = await answer.json();
       answered();
       say(sentence);
-      if (sent && form === composer()) { forget(text); okno.files.sent(); }
+      if (sent && form === composer()) { forget(text); okno.files.sent(); okno.replying.end(); }
       if (!sent) dispatchEvent(new Event("okno:unsent"));
     } catch {
       unkept = true;

@@ -169,6 +169,7 @@
       if (/^https?:/i.test(file.url)) Object.assign(link, { href: file.url, target: "_blank", rel: "noopener noreferrer" });
       item.append(link);
     }
+    if (message.quoted) item.append(element("span", "quote", message.quoted));
     const text = element("span", "text");
     text.append(...marked(message.text || ""));
     const meta = element("span", "meta");

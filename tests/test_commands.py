@@ -104,7 +104,7 @@ def test_channel_add_takes_an_existing_chat_channel_by_number_or_name(run_json: 
             "--redirect",
         ),
         (["--kind", "sandbox", "--name", "К", "--chat-channel", "М", "--track", "nonsense"], "nonsense"),
-        (["--kind", "sandbox", "--name", "К", "--chat-channel", "999"], "999"),
+        (["--kind", "sandbox", "--name", "К", "--chat-channel", "999999999"], "999999999"),
         (["--kind", "sandbox", "--name", "", "--chat-channel", "М"], "--name"),
         (["--kind", "sandbox", "--name", "К", "--chat-channel", ""], "--name"),
         (["--kind", "sandbox", "--name", "К", "--chat-channel", "Двойник"], "number"),

@@ -133,6 +133,19 @@ def test_anna_writes_boris_answers_and_the_ticks_move(shop: Shop, client: Any) -
     assert "Анна Петрова" in page
 
 
+def test_boris_answers_one_of_two_questions_and_anna_sees_which(shop: Shop) -> None:
+    first = shop.anna_writes("Сколько стоят сапоги?")
+    shop.anna_writes("И когда привезёте?")
+
+    handed = relay.hand_in(
+        conversation_id=shop.chat.pk, text="4 500 рублей", author=shop.operator, replies_to=first.pk
+    )
+
+    assert handed.message
+    becomes(handed.message, "delivered")
+    assert [sent.body["context"] for sent in shop.anna.received] == [{"message_id": first.external_id}]
+
+
 def test_the_window_is_shut_and_a_template_goes_out_filled(shop: Shop) -> None:
     shop.meta.add_template("order_ready", body="Здравствуйте, {{1}}! Ваш заказ {{2}} готов к выдаче.")
     syncing.sync(shop.channel)

@@ -18,6 +18,7 @@ from bridge import idempotency, media, relay, replay, tickets, uploads, windows
 from bridge.models import Conversation, Delivery, Ticket
 
 from . import access, chats, panels, said, uploading
+from .numbers import as_number
 
 FORM_KEY = re.compile(r"[\w-]{8,64}", re.ASCII)
 LONGEST_KEPT = 20_000  # characters of a draft; far beyond what may be sent, so that nothing typed is lost
@@ -29,6 +30,7 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
     """Hand a reply in. The relay decides; a refusal comes back here and now, with the text."""
     conversation = access.conversation_or_404(request, pk)
     text = text_in(request)
+    replies_to = replies_to_in(request)
     chosen = set(request.POST.getlist("upload"))
     names = [given.name for given in request.FILES.getlist("files")]
 
@@ -41,10 +43,11 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
             author=request.user,
             keep_draft=True,
             uploads=[upload for upload in waiting if str(upload.pk) in chosen or names],
+            replies_to=replies_to,
         )
 
     try:
-        told = once(request, conversation, text, sorted(chosen), names, work=work)
+        told = once(request, conversation, text, sorted(chosen), names, replies_to, work=work)
     except uploads.NotTaken as problem:
         told = {"sent": False, "sentence": str(problem)}
     if by_script(request):
@@ -84,7 +87,7 @@ def assign(request: HttpRequest, pk: int) -> HttpResponse:
     wanted = request.POST.get("user", "")
     user_id = None
     if wanted:
-        person = access.may_answer(conversation, request.user).filter(pk=chats.as_number(wanted) or 0).first()
+        person = access.may_answer(conversation, request.user).filter(pk=as_number(wanted) or 0).first()
         if person is None:
             return refused(request, conversation, _("This person does not answer chats of this channel."))
         user_id = person.pk
@@ -97,10 +100,8 @@ def assign(request: HttpRequest, pk: int) -> HttpResponse:
 def ticket_status(request: HttpRequest, pk: int) -> HttpResponse:
     """Close, solve, reopen… a request of this chat."""
     conversation = access.conversation_or_404(request, pk)
-    ticket = Ticket.objects.filter(
-        conversation=conversation, pk=chats.as_number(request.POST.get("ticket")) or 0
-    ).first()
-    status = chats.as_number(request.POST.get("status"))
+    ticket = Ticket.objects.filter(conversation=conversation, pk=as_number(request.POST.get("ticket")) or 0).first()
+    status = as_number(request.POST.get("status"))
     if ticket is None or status not in Ticket.Status.values:
         return refused(request, conversation, _("There is no such request in this chat."))
     try:
@@ -181,6 +182,12 @@ def once(
 def text_in(request: HttpRequest) -> str:
     """What was typed. A form posts CRLF for every line's end, and PostgreSQL takes no NUL."""
     return request.POST.get("text", "").replace("\r\n", "\n").replace("\0", "\ufffd")
+
+
+def replies_to_in(request: HttpRequest) -> int | None:
+    """The message that the words are meant to quote; what is no number quotes nothing that there is."""
+    said = request.POST.get("replies_to", "")
+    return (as_number(said) or 0) if said else None
 
 
 def by_script(request: HttpRequest) -> bool:

@@ -24,7 +24,7 @@ MESSAGE = """
 <li class="msg{out}" id="m{pk}" {line} data-side="{side}">
   <div class="bubble {status}"><span class="unseen">{who}:</span>
     {above}{text}{former}
-    {meta}{reactions}
+    {meta}{reactions}{reply}
   </div>{trouble}
   <div class="why" id="why-{pk}"></div>
 </li>"""
@@ -34,6 +34,7 @@ META = (
     '<a class="meta" href="{href}" data-why="why-{pk}" aria-expanded="false" aria-controls="why-{pk}" title="{title}">'
     '{author}{written}<time datetime="{moment}">{at}</time>{end}</a>'
 )
+REPLY = '<a class="reply" href="{href}" data-reply="{pk}" title="{words}" aria-label="{words}">{icon}</a>'
 TICKS = '<span class="ticks {status}" title="{words}">{icon}<span class="unseen">{words}</span></span>'
 LINE = 'data-key="{key}" data-version="{version}"{of}{hidden}'
 OF, HIDDEN = ' data-of="{ticket}"', SafeString(" hidden")
@@ -57,6 +58,7 @@ class Bubbles:
 
     client: str  # by name
     why: Callable[[int], str]  # the address of a message's why line
+    reply: Callable[[int], str] | None  # the address of a reply that quotes a message, where the provider shows quotes
     piece: Piece
 
     def html(self, item: Item) -> SafeString:
@@ -78,6 +80,7 @@ class Bubbles:
             former=self._piece("former", view, needed=extras.former),
             meta=self._meta(view, moment=moment),
             reactions=self._piece("reactions", view, needed=extras.reactions),
+            reply=self._reply(view, extras),
             trouble=self._piece("trouble", view, needed=view.trouble),
         )
 
@@ -85,6 +88,13 @@ class Bubbles:
         if not needed:
             return ""
         return self.piece(f"bridge/message_{name}.html", view=view, message=view.message, extras=view.extras)
+
+    def _reply(self, view: MessageView, extras: Extras) -> SafeString | str:
+        message = view.message
+        if self.reply is None or not message.external_id or extras.is_revoked:
+            return ""
+        words = _("Reply to this message")
+        return fill(REPLY, href=self.reply(message.pk), pk=message.pk, words=words, icon=icon("reply", "small"))
 
     def _meta(self, view: MessageView, *, moment: str) -> SafeString:
         """Who wrote it and when, how it went; a click tells all of that."""

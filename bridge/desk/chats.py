@@ -18,12 +18,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 from django.views.decorators.vary import vary_on_headers
 
-from bridge import closing, read_marks, reasons, uploads, windows
+from bridge import closing, read_marks, reasons, relay, uploads, windows
 from bridge.models import Conversation, Ticket
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 
-from . import about, access, listing, panels, polling, presence, presentation, thread, versions, warned, why
+from . import about, access, extras, listing, panels, polling, presence, presentation, thread, versions, warned, why
 from .numbers import as_number
 
 MOST_PHONES = 4  # beside an empty thread; the rest are found in the admin
@@ -212,11 +212,18 @@ def chat_context(
         "recognises": panels.asks(conversation, state),
         "offers": panels.offers(request, conversation, state),
         "sending_key": secrets.token_urlsafe(12),
+        "quotes": conversation.api_channel.provider.quotes,
+        "replying": extras.quote(relay.quotable(conversation, _replies_to(request))),
         **about.about(request, conversation, now=now),
         "uploads": uploads.unsent(conversation, author=request.user),
         "endings": ",".join(f".{ending}" for ending in uploads.KINDS),
         **_clock(now),
     }
+
+
+def _replies_to(request: HttpRequest) -> int | None:
+    """The message over the box that one is replying to: chosen without a script, or not sent."""
+    return as_number(request.POST.get("replies_to") or request.GET.get("replies_to"))
 
 
 def people(conversation: Conversation, user: Any) -> list[dict[str, Any]]:

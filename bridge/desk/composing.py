@@ -70,14 +70,18 @@ def send(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     """Send the template with these values. What stands in the box besides stays a draft."""
     conversation = access.conversation_or_404(request, pk)
     template = _template_or_404(request, conversation, template_id)
-    values = _values(request, template)
+    values, replies_to = _values(request, template), actions.replies_to_in(request)
 
     def work() -> relay.HandedIn:
         return relay.hand_in_template(
-            conversation_id=conversation.pk, template_id=template.pk, parameters=values, author=request.user
+            conversation_id=conversation.pk,
+            template_id=template.pk,
+            parameters=values,
+            author=request.user,
+            replies_to=replies_to,
         )
 
-    said = actions.once(request, conversation, "template", template.pk, values, work=work)
+    said = actions.once(request, conversation, "template", template.pk, values, replies_to, work=work)
     text = actions.text_in(request)
     if said["sent"] and request.POST.get("kind") != panels.RECOGNISED and text.strip():
         relay.save_draft(conversation.pk, author=request.user, text=text[: actions.LONGEST_KEPT])
@@ -91,6 +95,7 @@ def hold(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     conversation = access.conversation_or_404(request, pk)
     template = _template_or_404(request, conversation, template_id)
     text, values = actions.text_in(request), _values(request, template)
+    replies_to = actions.replies_to_in(request)
 
     def work() -> relay.HandedIn:
         return held.hold(
@@ -99,9 +104,10 @@ def hold(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
             author=request.user,
             template_id=template.pk,
             parameters=values,
+            replies_to=replies_to,
         )[1]
 
-    said = actions.once(request, conversation, "hold", text, template.pk, values, work=work)
+    said = actions.once(request, conversation, "hold", text, template.pk, values, replies_to, work=work)
     return _answered(request, conversation, template, said)
 
 

@@ -71,7 +71,7 @@ def of(message: Message, *, now: datetime) -> Extras:
     pairs = list(_pairs(what, shown))
     return Extras(
         tags=list(_tags(what, shown, now=now)),
-        quoted=_quoted(message.quoted) if message.quoted_id else None,
+        quoted=quote(message.quoted) if message.quoted_id else None,
         place=[line for line in place if line],
         map=web_address(shown.get("map")) if what == "location" else "",
         cards=cards,
@@ -134,7 +134,8 @@ def _card(card: Mapping[str, Any]) -> Card:
     return Card(name=text_of(card.get("name")), lines=[line for line in lines if line])
 
 
-def _quoted(message: Message | None) -> Quoted | None:
+def quote(message: Message | None) -> Quoted | None:
+    """A message as it is shown above one that answers it."""
     if message is None:
         return None
     words = " ".join(message.text.split()) or _("file")

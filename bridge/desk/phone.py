@@ -96,6 +96,7 @@ def _on_the_phone(conversation: Conversation, *, after: int, now: datetime) -> l
         Message.objects.filter(conversation=conversation, pk__gt=after)
         .exclude(direction=Message.Direction.NOTICE)
         .exclude(direction=Message.Direction.OUTBOUND, status__in=set(Message.Status) - set(ON_THE_PHONE))
+        .select_related("quoted")
         .prefetch_related("attachments")
         .order_by("-pk")
     )
@@ -109,6 +110,7 @@ def _shown(message: Message, *, now: datetime) -> dict[str, Any]:
         "mine": message.direction == Message.Direction.INBOUND,
         "kind": message.kind,
         "text": message.text,
+        "quoted": " ".join(message.quoted.text.split())[:120] if message.quoted else "",
         "status": message.status,
         "day": presentation.day_words(message.created_at, now=now),
         "time": presentation.clock(message.created_at),

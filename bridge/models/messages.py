@@ -171,6 +171,8 @@ class HeldReply(models.Model):
         settings.AUTH_USER_MODEL, verbose_name=_("author"), null=True, on_delete=models.SET_NULL, related_name="+"
     )
     text = models.TextField(_("text"))
+    # The message that it quotes.
+    quoted = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
     # The template that went out meanwhile («you have an answer»), and what the held text became in the end.
     opener = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
     message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")

@@ -29,8 +29,12 @@ def message(context: template.RequestContext, item: Item) -> SafeString:
     """A message of the thread that the context is about."""
     if "bubbles" not in context.render_context:
         conversation = context["conversation"]
+        address = reverse("chat", args=[conversation.pk])
         context.render_context["bubbles"] = Bubbles(
-            client=context["name"], why=numbered("chat-why", conversation.pk), piece=_piece_of(context)
+            client=context["name"],
+            why=numbered("chat-why", conversation.pk),
+            reply=(lambda pk: f"{address}?replies_to={pk}") if context["quotes"] else None,
+            piece=_piece_of(context),
         )
     html: SafeString = context.render_context["bubbles"].html(item)
     return html

@@ -180,6 +180,7 @@ class Sandbox(Messenger):
     label = _("Sandbox (a phone on a web page)")
     has_phone_page = True
     lists_templates = True
+    quotes = True
     status_example = {"type": "status", "message_id": 900001, "status": "delivered"}
 
     def parse(self, request: RawRequest, account: Account) -> list[Fact]:

@@ -89,6 +89,7 @@ class WhatsAppCloud(Messenger):
         *("message_template_components_update", "template_category_update"),
         *("account_update", "account_alerts", "phone_number_quality_update"),
     )
+    quotes = True
     sends_files = True
     takes_uploads = True
     uploads_live = timedelta(days=29)  # a day less than they say

@@ -267,6 +267,32 @@ def test_where_files_go_as_files_they_wait_beside_the_box_even_over_a_reload(
     assert Message.objects.latest("pk").kind == Message.Kind.FILE
 
 
+# --- a reply to one message ------------------------------------------------------------------------------------
+
+
+def test_a_reply_quotes_the_message_that_was_chosen_and_escape_lets_go_of_it(desk: Page, chat: Conversation) -> None:
+    Message.objects.filter(conversation=chat).update(external_id="m-1")
+    asked = Message.objects.get(conversation=chat)
+    open_chat(desk, chat)
+    reply = desk.get_by_role("link", name="Reply to this message")
+
+    reply.focus()
+    desk.keyboard.press("Enter")
+    expect(desk.locator("#replying .quoted")).to_have_text("Анна СоколоваГде мой заказ?")
+    expect(desk.locator("#text")).to_be_focused()
+    desk.keyboard.press("Escape")
+    expect(desk.locator("#replying")).to_be_hidden()
+
+    bubble(desk, "Где мой заказ?").hover()
+    reply.click()
+    desk.keyboard.type("В пути")
+    desk.keyboard.press("Control+Enter")
+
+    expect(bubble(desk, "В пути").locator(".quoted")).to_have_text("Анна СоколоваГде мой заказ?", timeout=2 * SOON)
+    expect(desk.locator("#replying")).to_be_hidden()
+    assert Message.objects.get(text="В пути").quoted == asked
+
+
 # --- quick answers ---------------------------------------------------------------------------------------
 
 

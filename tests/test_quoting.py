@@ -1,0 +1,190 @@
+"""A reply to one message shows that message above itself, where the provider shows quotes."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db.models import F
+from django.test import Client
+
+from bridge import held, relay
+from bridge.models import Conversation, Delivery, Draft, HeldReply, Message, ServiceWindow, Upload
+from channels_setup.models import ApiChannel
+from tests.factories import ApiChannelFactory, TemplateFactory, boris
+from tests.test_api_templates import Api
+from tests.test_desk import writes
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
+
+SCRIPT = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def api(channel: ApiChannel) -> Api:
+    return Api(boris(*channel.watched.all()))
+
+
+@pytest.fixture
+def asked(channel: ApiChannel) -> Message:
+    """The first of Anna's two questions; the provider knows it."""
+    chat = writes(channel, "Анна", "Сколько стоят сапоги?")
+    message = Message.objects.get(conversation=chat)
+    Message.objects.filter(pk=message.pk).update(external_id="wamid.1")
+    writes(channel, "Анна", "И когда привезёте?")
+    message.refresh_from_db()
+    return message
+
+
+def a_day_later() -> None:
+    day = timedelta(hours=25)
+    ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
+
+
+def sends(desk: Client, chat: Conversation, text: str, **more: Any) -> dict[str, Any]:
+    return dict(desk.post(f"/chats/{chat.pk}/send/", {"text": text, **more}, headers=SCRIPT).json())
+
+
+def test_a_reply_quotes_the_message_it_was_meant_for(desk: Client, asked: Message) -> None:
+    said = sends(desk, asked.conversation, "4 500 рублей", replies_to=asked.pk)
+
+    answer = Message.objects.get(direction="outbound")
+    assert said["sent"]
+    assert answer.quoted == asked
+    assert Delivery.objects.get(message=answer, kind="message").payload["quoted_id"] == "wamid.1"
+    assert f'data-at="m{asked.pk}"' in desk.get(f"/chats/{asked.conversation_id}/").content.decode()
+
+
+def test_only_what_can_be_quoted_has_the_button(desk: Client, asked: Message) -> None:
+    page = desk.get(f"/chats/{asked.conversation_id}/").content.decode()
+
+    assert re.findall(r'data-reply="(\d+)"', page) == [str(asked.pk)]
+    Message.objects.filter(pk=asked.pk).update(shown={"revoked_at": "2026-11-23T10:00:00+00:00"})
+    assert "data-reply=" not in desk.get(f"/chats/{asked.conversation_id}/").content.decode()
+
+
+def test_without_a_script_the_address_holds_the_quote_and_a_refusal_keeps_it(desk: Client, asked: Message) -> None:
+    address = f"/chats/{asked.conversation_id}/"
+    field = f'name="replies_to" value="{asked.pk}"'
+
+    assert field in desk.get(f"{address}?replies_to={asked.pk}").content.decode()
+    assert 'name="replies_to" value=""' in desk.get(address).content.decode()
+    refused = desk.post(f"{address}send/", {"text": "", "replies_to": asked.pk})
+    assert (refused.status_code, field in refused.content.decode()) == (422, True)
+    assert desk.post(f"{address}send/", {"text": "4 500", "replies_to": asked.pk}).status_code == 302
+    assert Message.objects.get(direction="outbound").quoted == asked
+
+
+@pytest.mark.parametrize("how", ["another chat's", "unknown to the provider", "no quotes there", "no such message"])
+def test_a_reply_that_cannot_quote_goes_nowhere_and_says_so(desk: Client, asked: Message, how: str) -> None:
+    chat, replies_to = asked.conversation, asked.pk
+    if how == "another chat's":
+        other = writes(chat.api_channel, "Игорь", "Чужое")
+        Message.objects.filter(conversation=other).update(external_id="wamid.2")
+        replies_to = Message.objects.get(conversation=other).pk
+    elif how == "unknown to the provider":
+        replies_to = Message.objects.get(text="И когда привезёте?").pk
+    elif how == "no quotes there":
+        ApiChannel.objects.update(kind="acebot")
+    else:
+        replies_to = 2**62
+
+    said = sends(desk, chat, "4 500 рублей", replies_to=replies_to)
+
+    assert not said["sent"] and "cannot be quoted" in said["sentence"]
+    assert not Message.objects.filter(direction="outbound").exists()
+    assert Draft.objects.get().text == "4 500 рублей"
+
+
+def test_a_template_quotes_too_and_a_held_text_does_when_it_goes(desk: Client, asked: Message) -> None:
+    chat = asked.conversation
+    a_day_later()
+    opener = TemplateFactory(api_channel=chat.api_channel, name="we_answered", body="Мы ответили. Напишите нам.")
+
+    desk.post(f"/chats/{chat.pk}/templates/{opener.pk}/send/", {"replies_to": asked.pk}, headers=SCRIPT)
+    assert Message.objects.get(direction="outbound").quoted == asked
+
+    desk.post(
+        f"/chats/{chat.pk}/templates/{opener.pk}/hold/",
+        {"text": "4 500 рублей", "replies_to": asked.pk},
+        headers=SCRIPT,
+    )
+    assert HeldReply.objects.get().opener != HeldReply.objects.get().message
+    writes(chat.api_channel, "Анна", "Да?")
+    held.release([chat.pk])
+    assert Message.objects.get(text="4 500 рублей").quoted == asked
+
+
+def test_nothing_is_held_that_could_not_quote(asked: Message) -> None:
+    chat = asked.conversation
+    a_day_later()
+    opener = TemplateFactory(api_channel=chat.api_channel, name="we_answered", body="Мы ответили. Напишите нам.")
+
+    reply, handed = held.hold(
+        conversation_id=chat.pk,
+        text="4 500 рублей",
+        author=boris(),
+        template_id=opener.pk,
+        parameters=[],
+        replies_to=2**62,
+    )
+
+    assert (reply, handed.message, handed.decision.reason) == (None, None, "nothing_to_quote")
+
+
+def test_of_several_files_the_first_one_quotes(asked: Message, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(asked.conversation.api_channel.provider), "sends_files", True)
+    uploads = [
+        Upload.objects.create(
+            conversation=asked.conversation,
+            file=f"{number}.pdf",
+            name=f"{number}.pdf",
+            mime="application/pdf",
+            size=1,
+            expires_at="2027-01-01T00:00:00+00:00",
+        )
+        for number in (1, 2)
+    ]
+
+    relay.hand_in(
+        conversation_id=asked.conversation_id, text="Счёт", author=boris(), uploads=uploads, replies_to=asked.pk
+    )
+
+    assert list(Message.objects.filter(direction="outbound").order_by("pk").values_list("quoted", flat=True)) == [
+        asked.pk,
+        None,
+    ]
+
+
+def test_programs_quote_by_the_messages_number(api: Api, asked: Message) -> None:
+    path = f"conversations/{asked.conversation_id}/messages"
+
+    answer = api.post(path, {"text": "4 500 рублей", "replies_to": asked.pk})
+
+    assert (answer.status_code, answer.json()["replies_to"]) == (201, asked.pk)
+    assert api.post(path, {"text": "?", "replies_to": 2**62}).json()["reason"] == "nothing_to_quote"
+    assert api.post(path, {"text": "?", "replies_to": "первое"}).status_code == 400
+
+
+def test_the_phone_shows_what_is_answered(client: Client, asked: Message) -> None:
+    answer = relay.hand_in(
+        conversation_id=asked.conversation_id, text="4 500", author=boris(), replies_to=asked.pk
+    ).message
+    assert answer
+    Message.objects.filter(pk=answer.pk).update(status="sent")
+    channel = asked.conversation.api_channel
+
+    shown = client.get(f"/phone/{channel.path_token}/messages", {"from": asked.conversation.contact.external_id}).json()
+
+    assert [(one["text"], one["quoted"]) for one in shown["messages"]][-1] == ("4 500", "Сколько стоят сапоги?")
+
+
+def test_a_kind_without_quotes_shows_no_button(client: Client) -> None:
+    channel = ApiChannelFactory(kind="acebot")
+    chat = writes(channel, "Анна", "Где?")
+    Message.objects.update(external_id="a-1")
+    client.force_login(boris(chat.chat_channel))
+
+    assert "data-reply=" not in client.get(f"/chats/{chat.pk}/").content.decode()
