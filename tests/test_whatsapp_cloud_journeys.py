@@ -137,9 +137,7 @@ def test_boris_answers_one_of_two_questions_and_anna_sees_which(shop: Shop) -> N
     first = shop.anna_writes("Сколько стоят сапоги?")
     shop.anna_writes("И когда привезёте?")
 
-    handed = relay.hand_in(
-        conversation_id=shop.chat.pk, text="4 500 рублей", author=shop.operator, replies_to=first.pk
-    )
+    handed = relay.hand_in(conversation_id=shop.chat.pk, text="4 500 рублей", author=shop.operator, replies_to=first.pk)
 
     assert handed.message
     becomes(handed.message, "delivered")
