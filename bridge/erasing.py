@@ -18,7 +18,7 @@ from django.core.files.storage import default_storage
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 
-from . import erased, inbox, windows
+from . import erased, inbox, tickets, windows
 from .models import (
     Attachment,
     Attempt,
@@ -37,6 +37,7 @@ from .models import (
     Message,
     Mismatch,
     RateLimit,
+    ServiceWindow,
     StrayStatus,
     Ticket,
     Upload,
@@ -89,7 +90,7 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
     StrayStatus.objects.filter(api_channel=contact.api_channel_id, external_id__in=ids).delete()
     Mismatch.objects.filter(conversation__in=chats).update(external_id="")
     Ticket.objects.filter(conversation__in=chats).update(subject="", first_text="")
-    chats.update(last_text="")
+    chats.update(last_text="", unread=0)
     for in_helpdesk in (HelpdeskChat, HelpdeskReply, HelpdeskBurst):
         in_helpdesk.objects.filter(conversation__in=chats).delete()
     _answers_to_programs(chats)
@@ -99,8 +100,20 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
     Contact.objects.filter(pk=contact.pk).update(
         external_id="", user_id="", phone="", name="", email="", tags=[], erased_at=windows.database_now()
     )
+    _nobody_left(chats, by=by)
     logger.info("person erased", extra={"contact": contact.pk, "by": getattr(by, "pk", None)})
     return Erasure.objects.create(contact=contact, by=by, counts=counts)
+
+
+def _nobody_left(chats: QuerySet[Conversation], *, by: Any) -> None:
+    """Nobody can be answered any more: no window counts down, none is missed, no request waits for us."""
+    now = windows.database_now()
+    ServiceWindow.objects.filter(conversation__in=chats, state=ServiceWindow.State.OPEN, opened_at__lt=now).update(
+        state=ServiceWindow.State.SHUT, expires_at=now, missed=False
+    )
+    live = Ticket.objects.filter(conversation__in=chats).exclude(status__in=Ticket.ENDED)
+    for ticket_id in list(live.order_by("pk").values_list("pk", flat=True)):
+        tickets.set_ticket_status(ticket_id, status=Ticket.Status.CLOSED, by=getattr(by, "pk", None))
 
 
 def traces(contact: Contact) -> list[str]:

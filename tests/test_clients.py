@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from datetime import timedelta
 from io import StringIO
@@ -16,7 +17,7 @@ from django.db import connection
 from django.test import Client, TestCase
 from django.utils import timezone
 
-from bridge import conversations, erasing, inbox, outbox, relay, results, uploads
+from bridge import closing, conversations, erasing, inbox, outbox, relay, results, tickets, uploads
 from bridge.models import (
     Attempt,
     Contact,
@@ -28,6 +29,8 @@ from bridge.models import (
     HeldReply,
     Message,
     Mismatch,
+    ServiceWindow,
+    Ticket,
     WebhookEvent,
 )
 from channels_setup.models import ApiChannel
@@ -216,6 +219,26 @@ def test_a_call_under_way_writes_nothing_of_them_back(full: Conversation) -> Non
     )
 
     assert PHONE not in everything()
+
+
+def test_an_erased_person_is_nobody_s_work_any_more(full: Conversation, client: Client) -> None:
+    ServiceWindow.objects.update(expires_at=timezone.now() + timedelta(minutes=10))
+    tickets.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.NEW)
+    Conversation.objects.update(last_direction="inbound", unread=3)
+
+    open_page = signed_in(client, boris(full.chat_channel)).get(f"/chats/{full.pk}/").content.decode()
+
+    erased(full)
+
+    full.refresh_from_db()
+    assert (full.request_status, full.unread) == (Ticket.Status.CLOSED, 0)
+    assert list(full.windows.values_list("state", "missed")) == [("shut", False)]
+    assert closing.warn() == 0
+    html = client.get(f"/chats/{full.pk}/").content.decode()
+    assert "there is nobody to write to" in html and 'id="add-note"' not in html
+    assert '<div class="text erased" dir="auto">The text was erased</div>' in html
+    versions = re.compile(r'<li class="msg[^>]* data-version="([^"]+)"')  # the open page draws each of them anew
+    assert not set(versions.findall(open_page)) & set(versions.findall(html)) and versions.findall(html)
 
 
 def test_a_second_erasure_does_nothing(full: Conversation) -> None:

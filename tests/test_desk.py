@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.db.models import F
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.views.defaults import server_error
 
 from bridge import conversations, relay, replay, results, tickets
-from bridge.desk import listing, texts
+from bridge.desk import listing, texts, versions
 from bridge.models import Attempt, Contact, Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
-from channels_setup.models import ApiChannel
+from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, ChatChannelFactory, UserFactory, boris, gleb, vera
 from tests.pages import questions, signed_in
@@ -714,3 +715,28 @@ def test_no_text_makes_the_marks_slow() -> None:
         texts.whatsapp_html(text)
 
     assert timezone.now() - started < timedelta(seconds=1)
+
+
+def test_what_went_wrong_is_said_in_the_portals_own_words(desk: Client) -> None:
+    nothing = desk.get("/no/such/page/")
+    strict = Client(enforce_csrf_checks=True, headers={"Accept-Language": "en"})
+    old = strict.post("/login/", {"username": "boris"})
+    with translation.override("en"):
+        stumbled = server_error(RequestFactory().get("/"))
+
+    assert (nothing.status_code, old.status_code, stumbled.status_code) == (404, 403, 500)
+    assert "To the chats" in nothing.content.decode()
+    assert "Nothing was changed" in old.content.decode()
+    assert "written in the log" in stumbled.content.decode()
+
+
+def test_a_paused_channel_says_so_before_and_after_one_writes(desk: Client, chat: Conversation) -> None:
+    before = versions.of_thread(chat.pk)
+    ApiChannel.objects.update(state=ChannelState.PAUSED)
+    assert versions.of_thread(chat.pk) != before  # whoever has the chat open sees it
+    message = relay.hand_in(conversation_id=chat.pk, text="Едет", author=boris()).message
+
+    assert message
+    assert "The channel is paused: what you send waits" in desk.get(f"/chats/{chat.pk}/").content.decode()
+    why = desk.get(f"/chats/{chat.pk}/messages/{message.pk}/why/", headers=SCRIPT).content.decode()
+    assert "The channel is paused: this waits" in why and "one after the other" not in why

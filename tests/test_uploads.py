@@ -102,7 +102,8 @@ def test_an_expired_link_says_so_and_gives_nothing(desk: Client, chat: Conversat
 def test_a_link_that_nobody_signed_leads_nowhere(desk: Client, chat: Conversation, made_up: str) -> None:
     give(desk, chat)
 
-    assert Client().get(f"/shared/{made_up}/").status_code == 404
+    page = Client(headers={"Accept-Language": "en"}).get(f"/shared/{made_up}/")
+    assert page.status_code == 404 and "ask there for a new one" in page.content.decode()
     assert Client().get(f"/shared/{made_up}/file").status_code == 404
 
 

@@ -60,6 +60,7 @@ class Bubbles:
     why: Callable[[int], str]  # the address of a message's why line
     reply: Callable[[int], str] | None  # the address of a reply that quotes a message, where the provider shows quotes
     piece: Piece
+    is_erased: bool = False  # the words of both sides went with the person
 
     def html(self, item: Item) -> SafeString:
         view: Any = item.message
@@ -76,12 +77,17 @@ class Bubbles:
             status=message.status,
             who=(view.author or "Okno") if view.is_ours else self.client,
             above=self._piece("above", view, needed=_has_above(view, extras)),
-            text=_text(view, extras),
+            text=_text(view, extras) or self._gone(view),
             former=self._piece("former", view, needed=extras.former),
             meta=self._meta(view, moment=moment),
             reactions=self._piece("reactions", view, needed=extras.reactions),
             reply=self._reply(view, extras),
             trouble=self._piece("trouble", view, needed=view.trouble),
+        )
+
+    def _gone(self, view: MessageView) -> SafeString | str:
+        return (
+            fill(TEXT, css=" erased", html=_("The text was erased")) if self.is_erased and not view.message.text else ""
         )
 
     def _piece(self, name: str, view: MessageView, *, needed: object) -> SafeString | str:

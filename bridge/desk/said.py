@@ -146,6 +146,8 @@ class MessageView:
     def version(self) -> str:
         message, delivery = self.message, self.delivery
         parts: tuple[object, ...] = (message.status, message.reason, message.created_at.timestamp())
+        if not message.text and not self.attachments:
+            parts += ("empty",)  # erased, perhaps while somebody looks at it
         if message.shown or message.reactions:
             parts += (zlib.crc32(repr((message.shown, message.reactions, message.text)).encode()),)
         parts += tuple(one.state for one in self.attachments if one.state != Attachment.State.HERE)

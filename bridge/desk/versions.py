@@ -50,7 +50,9 @@ SELECT left(md5(concat_ws('|',
      FROM bridge_heldreply WHERE conversation_id = %(chat)s AND state = 'held'),
     (SELECT string_agg(concat_ws(',', id, downloads), ';' ORDER BY id) FROM bridge_upload
      WHERE conversation_id = %(chat)s AND message_id IS NULL),
-    (SELECT concat_ws(',', c.assignee_id, p.name, p.phone, p.tags,
+    (SELECT concat_ws(',', c.assignee_id,
+                      (SELECT a.state = 'paused' FROM channels_setup_apichannel a WHERE a.id = c.api_channel_id),
+                      p.name, p.phone, p.tags,
                       (SELECT string_agg(n.id::text, ',' ORDER BY n.id) FROM bridge_contactnote n
                        WHERE n.contact_id = p.id))
      FROM bridge_conversation c JOIN bridge_contact p ON p.id = c.contact_id WHERE c.id = %(chat)s))), 16)

@@ -14,6 +14,7 @@ from django.utils.translation import pgettext
 
 from bridge import reasons, relay
 from bridge.models import Attempt, Delivery, Message, Ruling
+from channels_setup.models import ChannelState
 from channels_setup.providers.base import ACCEPTED, UNKNOWN
 
 from . import presentation, why_window
@@ -206,13 +207,16 @@ def _try(attempt: Attempt) -> Try:
 
 
 def _outcome(message: Message, delivery: Delivery | None, *, now: datetime) -> Iterator[str]:
-    if delivery is not None and delivery.state == Delivery.State.PENDING and delivery.attempts:
+    waits = message.status in (Status.PENDING, Status.SENDING)
+    if waits and message.api_channel.state == ChannelState.PAUSED:
+        yield _("The channel is paused: this waits, and goes out when an admin resumes it.")
+    elif delivery is not None and delivery.state == Delivery.State.PENDING and delivery.attempts:
         seconds = (delivery.next_attempt_at - now).total_seconds()
         if seconds > 0:
             yield _("Next attempt in %(span)s.") % {"span": presentation.duration(delivery.next_attempt_at - now)}
         else:
             yield _("The next attempt is due now.")
-    elif message.status in (Status.PENDING, Status.SENDING):
+    elif waits:
         yield _("Waiting for its turn: messages of one chat go out one after the other.")
     if message.status in (Status.FAILED, Status.UNKNOWN) and message.reason:
         yield message.sentence

@@ -35,6 +35,7 @@ def message(context: template.RequestContext, item: Item) -> SafeString:
             why=numbered("chat-why", conversation.pk),
             reply=(lambda pk: f"{address}?replies_to={pk}") if context["quotes"] else None,
             piece=_piece_of(context),
+            is_erased=conversation.contact.erased_at is not None,
         )
     html: SafeString = context.render_context["bubbles"].html(item)
     return html
