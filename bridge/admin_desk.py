@@ -6,8 +6,11 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
+
+from channels_setup.admin import two_columns
 
 from . import quick_answers
 from .admin_lists import HistoryAdmin, by_id, column
@@ -28,8 +31,10 @@ class QuickAnswerAdmin(ModelAdmin):
     list_display = ("name", "beginning", "is_used", "updated_at")
     search_fields = ("name", "text")
     list_filter = ("is_used", "chat_channels")
-    filter_horizontal = ("chat_channels",)
     ordering = ("name", "pk")
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return two_columns(super(), db_field, request, _("chat channels"), **kwargs)
 
     @admin.display(description=_("text"))
     def beginning(self, answer: QuickAnswer) -> str:

@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import helpdesks, messengers
-from channels_setup.providers.base import Account, Refused
+from channels_setup.providers.base import Account, RawRequest, Refused
 from channels_setup.providers.base_helpdesk import DeskAccount
 
 from .helpdesk import incoming
@@ -68,7 +68,18 @@ def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
     if known is None:
         return _no_such_address()
     api_channel, account = known
-    provider, raw = api_channel.provider, exact_request(request)
+    raw = exact_request(request)
+    try:
+        return _taken(raw, api_channel, account)
+    except Refused:
+        # An account whose secret or verify token was copied wrongly would seem silent.
+        if api_channel.provider.signs_requests:
+            api_channel.note_refused("handshake_refused_at" if raw.method == "GET" else "refused_at")
+        raise
+
+
+def _taken(raw: RawRequest, api_channel: ApiChannel, account: Account) -> HttpResponse:
+    provider = api_channel.provider
     if raw.method == "GET":
         # Plain text, whatever it is: it was given by whoever asks, and must never be read as a page.
         answer = HttpResponse(provider.handshake(raw, account), content_type="text/plain; charset=utf-8")
@@ -76,6 +87,7 @@ def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
         api_channel.note_handshake()
         return answer
     provider.authenticate(raw, account)
+    api_channel.note_let_in()
     return _stored(event_row(raw, api_channel=api_channel, endpoint="webhook"))
 
 

@@ -29,6 +29,7 @@ from .providers.base import CHOICE, DECIMAL, NUMBER, SECRET, SWITCH, URL, Settin
 PREFIX = "account_"  # of the form's fields
 LONGEST = 2_000
 EMPTY = ("", None)
+REFUSALS = ("refused_at", "handshake_refused_at")
 
 Channel = ApiChannel | ChatChannel
 
@@ -138,6 +139,8 @@ def take(channel: Channel, values: Mapping[str, Any]) -> list[str]:
             changed.append(setting)
     type(channel)._default_manager.filter(pk=channel.pk).update(options=channel.options)
     if isinstance(channel, ApiChannel):
+        if changed and any(channel.standing.get(name) for name in REFUSALS):
+            channel.remember(**dict.fromkeys(REFUSALS, ""))  # what comes next shows whether it is mended
         _go_on(channel, mended={reason for setting in changed for reason in setting.mends})
     return [setting.name for setting in changed]
 

@@ -44,6 +44,12 @@ def two_columns(parent: Any, db_field: Any, request: HttpRequest, things: Any, *
     return field
 
 
+def in_words(user: Any) -> str:
+    """A person as colleagues know them, and their login."""
+    name = user.get_full_name()
+    return f"{name} ({user.username})" if name else str(user.username)
+
+
 @admin.register(ChatChannel)
 class ChatChannelAdmin(ModelAdmin):
     list_display = ("number", "name", "kind", "company_id", "staff", "api_channels")
@@ -73,7 +79,9 @@ class ChatChannelAdmin(ModelAdmin):
         return (*self.readonly_fields, "kind") if obj else self.readonly_fields
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        return two_columns(super(), db_field, request, _("operators"), **kwargs)
+        field = two_columns(super(), db_field, request, _("operators"), **kwargs)
+        field.label_from_instance = in_words
+        return field
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """To the page with the number: it is what the provider needs."""
@@ -235,7 +243,10 @@ class ApiChannelAdmin(ModelAdmin):
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """To the page with the app ID and the key, whichever button was pressed: it is shown once."""
-        self.message_user(request, _("Saved. Copy the secret key now."))
+        made = account_settings.made_by_us(obj)
+        self.message_user(
+            request, _("Saved. Copy the verify token now.") if made else _("Saved. Copy the secret key now.")
+        )
         return redirect("admin:channels_setup_apichannel_change", obj.pk)
 
     def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:

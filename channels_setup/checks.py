@@ -138,7 +138,28 @@ def _asked(channel: ApiChannel) -> Sequence[Finding]:
     told = {name: value for finding in found for name, value in finding.facts.items()}
     if told:
         channel.remember(**told, checked_at=timezone.now().isoformat())
-    return [Finding(level=finding.level, sentence=str(finding.sentence)) for finding in found]
+    # One cause, such as a wrong token, is said once, however many questions failed by it.
+    said = dict.fromkeys((finding.level, str(finding.sentence)) for finding in found)
+    return [*(Finding(level=level, sentence=sentence) for level, sentence in said), *_webhooks(channel)]
+
+
+def _webhooks(channel: ApiChannel) -> Sequence[Finding]:
+    """What our own address has seen of the provider; the account's answers know nothing of it."""
+    told = channel.standing
+    if told.get("refused_at"):
+        sentence = _(
+            "Webhooks come, but their signature does not fit: the app secret is not that of the app that sends them."
+        )
+        return [Finding(level="error", sentence=sentence)]
+    if told.get("handshake_at") or channel.first_inbound_at:
+        return [Finding(level="ok", sentence=_("The provider has verified the webhook address."))]
+    if told.get("handshake_refused_at"):
+        sentence = _("The provider asked for the webhook address with another verify token: copy ours into its form.")
+        return [Finding(level="error", sentence=sentence)]
+    sentence = _(
+        "The webhook address has not been verified yet: write it and the verify token into the provider's webhook form."
+    )
+    return [Finding(level="warning", sentence=sentence)]
 
 
 def _knock(channel: ApiChannel) -> Sequence[Finding]:

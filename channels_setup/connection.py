@@ -123,13 +123,34 @@ def _account(channel: ApiChannel) -> list[Step]:
             _("The account has not been checked yet"),
             note=_("The button “Check the connection” asks the account who it is, and says what is missing."),
         ),
-        _fact(
+        _refused(channel)
+        or _fact(
             datetime.fromisoformat(handshake_at) if handshake_at else channel.first_inbound_at,
             _("The provider has verified the webhook address"),
             _("The webhook address has not been verified yet"),
             note=_("Write the address and the verify token into the provider's webhook form."),
         ),
     ]
+
+
+def _refused(channel: ApiChannel) -> Step | None:
+    """Where the provider calls our address and is not let in: what was copied wrongly."""
+    if at := channel.standing.get("refused_at"):
+        return Step(
+            title=_("Webhooks come, but are refused: their signature does not fit"),
+            note=_("The app secret in the form below is not that of the app that sends them."),
+            at=datetime.fromisoformat(at),
+            state=TROUBLE,
+        )
+    at = channel.standing.get("handshake_refused_at")
+    if at and not channel.standing.get("handshake_at") and not channel.first_inbound_at:
+        return Step(
+            title=_("The provider asked for the webhook address with another verify token"),
+            note=_("Copy ours into its webhook form; a new one can be made at any time."),
+            at=datetime.fromisoformat(at),
+            state=TROUBLE,
+        )
+    return None
 
 
 def _handed_over(channel: ApiChannel, handover: Handover | None) -> list[Step]:

@@ -392,6 +392,40 @@ def test_an_admin_cannot_become_a_superuser_nor_touch_one(browser_of_vera: Clien
     assert touched.status_code == 403 and password.status_code == 403
 
 
+def test_vera_adds_an_operator_with_their_channels_on_one_page_and_gives_others_later(browser_of_vera: Client) -> None:
+    shop, wholesale = ChatChannelFactory(), ChatChannelFactory()
+    words = {"username": "olga", "password1": "a-long-Word-17", "password2": "a-long-Word-17", "first_name": "Ольга"}
+
+    made = browser_of_vera.post(
+        reverse("admin:auth_user_add"), words | {"role": "operator", "chat_channels": [shop.pk]}
+    )
+
+    assert made.status_code == 302
+    olga = User.objects.get(username="olga")
+    assert (olga.is_staff, [group.name for group in olga.groups.all()]) == (False, ["Operator"])
+    assert list(olga.chat_channels.all()) == [shop] and olga.check_password("a-long-Word-17")
+    page = reverse("admin:auth_user_change", args=[olga.pk])
+    told = {"username": "olga", "first_name": "Ольга", "is_active": "on", "chat_channels": [wholesale.pk]}
+    assert browser_of_vera.post(page, told | {"role": "operator"}).status_code == 302
+    assert list(olga.chat_channels.all()) == [wholesale]
+    assert browser_of_vera.post(page, told | {"role": "admin"}).status_code == 302
+    olga.refresh_from_db()
+    assert (olga.is_staff, [group.name for group in olga.groups.all()]) == (True, ["Admin"])
+    assert "is_superuser" not in browser_of_vera.get(page).content.decode()
+
+
+def test_vera_may_look_at_a_superuser_and_a_superuser_at_everybody(client: Client, browser_of_vera: Client) -> None:
+    chief = UserFactory(username="chief", is_superuser=True, is_staff=True)
+    page = reverse("admin:auth_user_change", args=[chief.pk])
+    assert browser_of_vera.get(page).status_code == 200
+    client.force_login(chief)
+
+    answer = client.get(page)
+
+    assert answer.status_code == 200 and 'name="is_superuser"' in answer.content.decode()
+    assert client.get(reverse("admin:auth_user_changelist")).status_code == 200
+
+
 def test_api_tokens_are_not_listed(browser_of_vera: Client) -> None:
     assert browser_of_vera.get("/admin/authtoken/tokenproxy/").status_code == 404
 

@@ -1,6 +1,7 @@
 """Journeys over the twin of Meta: the account is real HTTP on both sides, the workers' turns are taken by hand."""
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
+from django.utils import timezone, translation
 from pytest_django.live_server_helper import LiveServer
 
 from bridge import inbox, media, outbox, read_marks, relay, statuses, uploads
@@ -290,7 +291,35 @@ def test_the_check_says_who_the_account_is_and_what_is_missing(meta: Meta, chann
     assert channel.standing["name"] == "Магазин сапог"
 
     meta.access_token = "another"
-    assert [finding.level for finding in checks.dry_run(channel)].count("error") >= 1
+    wrong = [finding.sentence for finding in checks.dry_run(channel) if finding.level == "error"]
+    assert len(wrong) == 1, "one cause is said once, however many questions fail by it"
+
+
+def test_a_wrong_app_secret_is_named_by_the_check_and_on_the_page_until_an_event_fits(
+    meta: Meta, channel: ApiChannel, client: Client
+) -> None:
+    client.force_login(vera())
+    page = f"/admin/channels_setup/apichannel/{channel.pk}/change/"
+    meta.postman.app_secret = "of another app"
+    meta.phone("447700900101").writes("Есть кто?")
+    until = time.monotonic() + 15
+    while "refused_at" not in ApiChannel.objects.get().standing and time.monotonic() < until:
+        time.sleep(0.05)
+
+    channel.refresh_from_db()
+    said = "their signature does not fit"
+    with translation.override("en"):
+        wrong = [finding.sentence for finding in checks.dry_run(channel) if finding.level == "error"]
+    assert len(wrong) == 1 and said in wrong[0]
+    assert said in client.get(page, headers={"accept-language": "en"}).content.decode()
+
+    meta.postman.app_secret = APP_SECRET
+    meta.phone("447700900101").writes("Есть кто?")
+    meta.quiet()
+
+    channel.refresh_from_db()
+    assert "error" not in [finding.level for finding in checks.dry_run(channel)]
+    assert said not in client.get(page, headers={"accept-language": "en"}).content.decode()
 
 
 def test_templates_are_followed_from_the_list_and_by_webhooks(meta: Meta, channel: ApiChannel) -> None:

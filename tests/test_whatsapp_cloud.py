@@ -10,6 +10,7 @@ from django.utils import translation
 
 from bridge import inbox
 from bridge.models import Message, WebhookEvent
+from channels_setup import account_settings, connection
 from channels_setup.codecs import graph_errors, graph_webhooks
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.values import FileInfo
@@ -316,6 +317,40 @@ def test_who_does_not_know_the_verify_token_gets_no_challenge(client: Client, to
 
     assert client.get(channel.webhook_path, asked).status_code == 403
     assert client.get(channel.webhook_path, asked | {"hub.mode": ""}).status_code == 403
+
+
+@pytest.mark.django_db
+def test_another_verify_token_is_told_until_the_address_is_verified(client: Client) -> None:
+    channel = cloud_channel()
+    asked = {"hub.mode": "subscribe", "hub.challenge": "1", "hub.verify_token": "another"}
+    assert [step.title for step in connection.steps(channel) if step.state == "trouble"] == []
+
+    client.get(channel.webhook_path, asked)
+
+    channel.refresh_from_db()
+    with translation.override("en"):
+        (step,) = [step for step in connection.steps(channel) if step.state == "trouble"]
+    assert "another verify token" in str(step.title)
+    client.get(channel.webhook_path, asked | {"hub.verify_token": VERIFY_TOKEN})
+    channel.refresh_from_db()
+    assert [step.title for step in connection.steps(channel) if step.state == "trouble"] == []
+
+
+@pytest.mark.django_db
+def test_refusals_are_written_down_once_a_minute_and_forgotten_with_the_next_setting(client: Client) -> None:
+    channel = cloud_channel()
+    for _time in range(3):
+        assert client.post(channel.webhook_path, b"{}", content_type="application/json").status_code == 403
+    channel.refresh_from_db()
+    first = channel.standing["refused_at"]
+    client.post(channel.webhook_path, b"{}", content_type="application/json")
+    channel.refresh_from_db()
+    assert channel.standing["refused_at"] == first
+
+    account_settings.take(channel, {"app_secret": "the right one at last"})
+
+    channel.refresh_from_db()
+    assert not channel.standing["refused_at"]
 
 
 @pytest.mark.django_db

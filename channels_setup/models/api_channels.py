@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -23,6 +23,7 @@ from .chat_channels import ChatChannel
 from .keys import Credential, Secret
 
 CREDENTIAL_OVERLAP = timedelta(hours=24)
+REFUSALS_NOTED_EVERY = timedelta(minutes=1)
 
 
 def messenger_choices() -> list[tuple[str, Any]]:
@@ -235,7 +236,21 @@ class ApiChannel(models.Model):
 
     def note_handshake(self) -> None:
         """The provider has made sure that the webhook address is ours."""
-        self.remember(handshake_at=timezone.now().isoformat())
+        self.remember(handshake_at=timezone.now().isoformat(), handshake_refused_at="")
+
+    def note_refused(self, name: str) -> None:
+        """Somebody who knows the address could not prove themselves: ``refused_at`` or ``handshake_refused_at``.
+
+        Written once a minute at most: the address may be called as often as anybody likes.
+        """
+        now, last = timezone.now(), self.standing.get(name)
+        if not last or now - datetime.fromisoformat(last) > REFUSALS_NOTED_EVERY:
+            self.remember(**{name: now.isoformat()})
+
+    def note_let_in(self) -> None:
+        """A signature fits (again): former refusals are over."""
+        if self.standing.get("refused_at"):
+            self.remember(refused_at="")
 
     def remember(self, **told: Any) -> None:
         """What the provider said of the account, for the channel's page."""
