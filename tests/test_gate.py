@@ -123,11 +123,12 @@ def test_who_reads_a_long_answer_slowly_takes_no_place(gate: Callable[..., Gate]
     one_place = gate(lambda environ: StreamingHttpResponse(iter([b"a", b"b"])))
 
     answer = in_a_thread(lambda: one_place({"PATH_INFO": "/", "wsgi.input": BytesIO()}, lambda *_: None))
-    first = next(iter(answer))
+    first = next(answer)
 
     assert first == b"a"
     assert one_place.places.qsize() == 1
     assert post(one_place, b"") == ("200", b"ab")
+    in_a_thread(answer.close)  # as the server does: let go here, it would ask for the connection of the tests before
 
 
 @pytest.mark.parametrize("size", [0, 1, IN_MEMORY, IN_MEMORY + 1, 3 * IN_MEMORY])

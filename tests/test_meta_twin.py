@@ -49,7 +49,7 @@ def test_what_is_not_answered_200_comes_again_byte_for_byte(meta: Meta, receiver
 
 
 def test_one_that_waits_for_its_retry_holds_up_nobody(meta: Meta, receiver: Receiver) -> None:
-    meta.behave(retry_seconds=0.8)
+    meta.behave(retry_seconds=1.5)
     receiver.answer("/hook", status=500, times=1)
 
     ids = [meta.phone(ANNA).writes("раз"), meta.phone(ANNA).writes("два")]

@@ -103,7 +103,7 @@ def test_who_waits_for_a_limit_holds_up_nobody_else(api_channel: ApiChannel, rec
     started = time.monotonic()
     outbox.drain()
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 9  # the limit's next call is ten seconds away
     assert [request.path for request in receiver.requests].count("/other") == 3
     assert [request.path for request in receiver.requests].count("/hook") == 1
     waiting = Delivery.objects.filter(api_channel=api_channel, state="pending")

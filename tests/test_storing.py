@@ -1,5 +1,6 @@
 """Events of many callers in one commit: all or nothing for nobody, and nobody waits for ever."""
 
+import time
 from collections.abc import Callable, Iterator
 from threading import Event, Thread
 from typing import Any
@@ -38,11 +39,17 @@ class Callers:
             finally:
                 connection.close()
 
-        behind = len(self.committer.waiting) + bool(self.threads)
+        is_first, behind = not self.threads, len(self.committer.waiting) + 1
         self.threads.append(Thread(target=work))
         self.threads[-1].start()
-        while len(self.committer.waiting) < behind and self.threads[-1].is_alive():
-            pass
+        while self.threads[-1].is_alive() and not self._is_in_line(behind, is_first=is_first):
+            time.sleep(0.001)
+
+    def _is_in_line(self, behind: int, *, is_first: bool) -> bool:
+        """Behind the others; the first one is at its commit, which nobody shares any more."""
+        if is_first:
+            return self.committer.at_work and not self.committer.waiting
+        return len(self.committer.waiting) >= behind
 
     def all_answered(self) -> None:
         for thread in self.threads:
