@@ -263,10 +263,19 @@ def _prepared(url: str) -> requests.PreparedRequest:
     return requests.Request(method="POST", url=url).prepare()
 
 
-@cache
 def authorities() -> ssl.SSLContext:
     """Whom TLS believes: the machine's own list (with a company's own authority in it), and that of requests, for a
-    machine that has none. Read once a process: to read it for each connection costs more than the call."""
+    machine that has none. Read once a process, also where many threads make their first call at once: it takes longer
+    than the call, and what a hundred of them would read together would outlast their leases."""
+    with _reading:
+        return _authorities()
+
+
+_reading = threading.Lock()
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
     return context

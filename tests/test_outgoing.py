@@ -273,18 +273,45 @@ def test_a_name_that_is_found_only_when_the_time_is_up_is_not_called(
     assert receiver.requests == []
 
 
+def test_authorities_are_read_once_by_threads_that_call_for_the_first_time_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker that has just started has twenty calls to make at once: each read them, longer than a lease lasts."""
+    together, read = threading.Barrier(8), []
+    real = ssl.create_default_context
+
+    def slowly() -> ssl.SSLContext:
+        read.append(1)
+        time.sleep(0.2)
+        return real()
+
+    def first_call() -> None:
+        together.wait(5)
+        outgoing.authorities()
+
+    monkeypatch.setattr(ssl, "create_default_context", slowly)
+    outgoing._authorities.cache_clear()
+    threads = [threading.Thread(target=first_call) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(read) == 1
+
+
 def test_certificates_are_checked_though_the_machine_keeps_none_of_the_authorities(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
     monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
     monkeypatch.setattr(outgoing, "_local", threading.local())
-    outgoing.authorities.cache_clear()
+    outgoing._authorities.cache_clear()
 
     pool, _path = outgoing._adapter().line_to("https://graph.facebook.com/v25.0/1/messages")
 
     context = pool.conn_kw["ssl_context"]
-    outgoing.authorities.cache_clear()
+    outgoing._authorities.cache_clear()
     assert len(context.get_ca_certs()) > 50
     assert context.check_hostname
     assert context.verify_mode == ssl.CERT_REQUIRED
