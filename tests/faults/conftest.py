@@ -18,7 +18,7 @@ SCALE = float(os.environ.get("SCALE", "1"))
 SCALES: dict[str, float] = json.loads(os.environ.get("SCALES", "{}"))  # of single tests, by their number
 SEED = int(os.environ.get("SEED", "20261122"))
 # The product's is 60 s; a shorter one spares a run the waiting for what a dead worker held.
-LEASE = int(os.environ.get("FAULTS_LEASE", "60" if FULL else "3"))
+LEASE = int(os.environ.get("FAULTS_LEASE", "60" if FULL else "5"))
 
 
 @pytest.fixture

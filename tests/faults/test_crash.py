@@ -239,7 +239,7 @@ def test_a_broker_that_does_not_answer_is_not_waited_for(stack: Stack, shop: Sho
     )
     assert not ledger.complaints
     assert provider.share_accepted >= 0.999
-    assert p99 <= 3
+    assert p99 <= (3 if FULL else 6)
     assert drained <= 60
 
 
@@ -334,7 +334,7 @@ def test_without_postgresql_every_webhook_is_told_to_come_again(
     assert not ledger.complaints
     assert set(codes) <= {200, 503}
     assert codes.get(503, 0) > 0
-    assert slowest <= 3
+    assert slowest <= (3 if FULL else 6)
 
 
 @pytest.mark.fault("A12", "PostgreSQL's connections exhausted: 503 and not 500, recovers alone")

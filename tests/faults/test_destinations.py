@@ -175,7 +175,7 @@ def test_a_destination_that_never_answers_holds_up_nobody_else(
 
     cut = f"longest call {longest:.1f} s" if FULL else "calls are cut in test_outgoing"
     measured(f"{lasting} s: neighbour's p95 {base * 1000:.0f} ms before, {during * 1000:.0f} ms during; {cut}")
-    assert longest <= 20
+    assert longest <= (20 if FULL else 24)
     assert during <= (base * 1.2 if FULL else max(base * 3, 1.5))
 
 
