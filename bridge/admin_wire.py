@@ -205,13 +205,13 @@ class EventFilter(ChoiceFilter):
 
 @admin.register(WebhookEvent)
 class WebhookEventAdmin(HistoryAdmin):
-    list_display = ("id", "received", "api_channel", "endpoint", "state_shown", "attempts", "error_cut")
+    list_display = ("id", "received", "channel", "endpoint", "state_shown", "attempts", "error_cut")
     list_display_links = ("id", "received")
-    list_select_related = ("api_channel",)
-    list_filter = (EventFilter, "api_channel")
+    list_select_related = ("api_channel", "chat_channel")
+    list_filter = (EventFilter, "api_channel", "chat_channel")
     search_help_text = _("An event's number")
     fields = (
-        *("api_channel", "endpoint", "received", "state_shown", "error", "attempts", "processed"),
+        *("channel", "endpoint", "received", "state_shown", "error", "attempts", "processed"),
         *("request_line", "header_lines", "body_shown", "trace"),
     )
     readonly_fields = fields
@@ -223,6 +223,11 @@ class WebhookEventAdmin(HistoryAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookEvent]:
         # Bodies may have megabytes each: a list does without.
         return super().get_queryset(request).defer("body", "traceback", "headers", "query_string")
+
+    @admin.display(description=_("channel"))
+    def channel(self, event: WebhookEvent) -> Any:
+        """Whose webhook it is: a provider's, or an outside helpdesk's."""
+        return event.api_channel or event.chat_channel
 
     def makes_sense(self, what: str, row: Any) -> bool:
         return row.state == WebhookEvent.State.FAILED and row.endpoint == "webhook"

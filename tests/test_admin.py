@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -323,6 +324,17 @@ def test_a_failed_event_is_processed_again_and_an_api_call_is_not(
 
     states = dict(WebhookEvent.objects.values_list("pk", "state"))
     assert states == {event.pk: "new", call.pk: "failed"}
+
+
+def test_an_outside_helpdesks_event_names_its_chat_channel(browser_of_vera: Client) -> None:
+    chat_channel = ChatChannelFactory(name="Usedesk на Лиговском")
+    event = WebhookEvent.objects.create(chat_channel=chat_channel, body=b"{}")
+
+    listed = browser_of_vera.get(reverse("admin:bridge_webhookevent_changelist")).content.decode()
+    page = browser_of_vera.get(reverse("admin:bridge_webhookevent_change", args=[event.pk])).content.decode()
+
+    assert re.search(r"field-channel[^>]*>\s*Usedesk на Лиговском", listed)
+    assert "Usedesk на Лиговском" in page
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe\x00", b"[" * 100_000, b"1" * 5_000, b'{"a": "\\ud800"}', b""])

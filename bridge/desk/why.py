@@ -156,15 +156,15 @@ def _ground(message: Message, *, now: datetime) -> Iterator[str]:
     expires_at = parse_datetime(str(message.details.get("expires_at") or ""))
     is_template = message.kind == Message.Kind.TEMPLATE
     if window == "free":
-        yield _("This provider knows no 24-hour window, so it went out as plain text.")
+        yield _("This provider knows no 24-hour window, so it goes out as plain text.")
     elif window == "open" and expires_at:
         words = {"until": presentation.exactly(expires_at, now=now)}
         if is_template:
-            yield _("The window was open until %(until)s; it went out as a template.") % words
+            yield _("The window was open until %(until)s; it goes out as a template.") % words
         else:
-            yield _("The window was open until %(until)s, so it went out as plain text.") % words
+            yield _("The window was open until %(until)s, so it goes out as plain text.") % words
     elif is_template:
-        yield _("The window was shut, so it went out as an approved template.")
+        yield _("The window was shut, so it goes out as an approved template.")
 
 
 def _how(message: Message) -> Iterator[str]:

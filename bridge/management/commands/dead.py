@@ -98,7 +98,7 @@ class Command(BaseCommand):
         for row in found:
             self.stdout.write(
                 f"{row['id']:>8}  {row['state']:8} {row['kind']:8} channel {row['api_channel']}  "
-                f"chat {row['chat_id']}  {row['created_at']}  {row['attempts']} tries  {row['sentence']}"
+                f"chat {row['chat_id']}  {row['created_at']}  tried {row['attempts']} ×  {row['sentence']}"
             )
 
     def foretell(self, chosen: Chosen) -> None:
