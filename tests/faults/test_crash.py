@@ -190,7 +190,7 @@ def test_a_message_that_kills_its_worker_is_given_up(stack: Stack, shop: Shop, s
 
 @pytest.mark.fault("A6", "FLUSHALL in the middle: 0 lost, drained ≤ 60 s after")
 def test_flushing_the_broker_loses_nothing(stack: Stack, shop: Shop, size: Size, measured: Say) -> None:
-    count, rate = size(40, 10_000), 100
+    count, rate = size(40, 10_000), 50 if FULL else 100
     provider = FakeProvider(stack, shop, seed=SEED + 6)
     timer = threading.Timer(count / rate / 2, stack.valkey.flushall)
     timer.start()
