@@ -30,7 +30,7 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
     """Hand a reply in. The relay decides; a refusal comes back here and now, with the text."""
     conversation = access.conversation_or_404(request, pk)
     text = text_in(request)
-    replies_to = replies_to_in(request)
+    replies_to = chats.replies_to(request)
     chosen = set(request.POST.getlist("upload"))
     names = [given.name for given in request.FILES.getlist("files")]
 
@@ -182,12 +182,6 @@ def once(
 def text_in(request: HttpRequest) -> str:
     """What was typed. A form posts CRLF for every line's end, and PostgreSQL takes no NUL."""
     return request.POST.get("text", "").replace("\r\n", "\n").replace("\0", "\ufffd")
-
-
-def replies_to_in(request: HttpRequest) -> int | None:
-    """The message that the words are meant to quote; what is no number quotes nothing that there is."""
-    said = request.POST.get("replies_to", "")
-    return (as_number(said) or 0) if said else None
 
 
 def by_script(request: HttpRequest) -> bool:

@@ -213,7 +213,7 @@ def chat_context(
         "offers": panels.offers(request, conversation, state),
         "sending_key": secrets.token_urlsafe(12),
         "quotes": conversation.api_channel.provider.quotes,
-        "replying": extras.quote(relay.quotable(conversation, _replies_to(request))),
+        "replying": extras.quote(relay.quotable(conversation, replies_to(request))),
         **about.about(request, conversation, now=now),
         "uploads": uploads.unsent(conversation, author=request.user),
         "endings": ",".join(f".{ending}" for ending in uploads.KINDS),
@@ -221,9 +221,13 @@ def chat_context(
     }
 
 
-def _replies_to(request: HttpRequest) -> int | None:
-    """The message over the box that one is replying to: chosen without a script, or not sent."""
-    return as_number(request.POST.get("replies_to") or request.GET.get("replies_to"))
+def replies_to(request: HttpRequest) -> int | None:
+    """The message over the box that the words are meant to quote, posted or, without a script, chosen by the address.
+
+    What is no number quotes nothing that there is.
+    """
+    said = request.POST.get("replies_to") or request.GET.get("replies_to")
+    return (as_number(said) or 0) if said else None
 
 
 def people(conversation: Conversation, user: Any) -> list[dict[str, Any]]:

@@ -70,7 +70,7 @@ def send(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     """Send the template with these values. What stands in the box besides stays a draft."""
     conversation = access.conversation_or_404(request, pk)
     template = _template_or_404(request, conversation, template_id)
-    values, replies_to = _values(request, template), actions.replies_to_in(request)
+    values, replies_to = _values(request, template), chats.replies_to(request)
 
     def work() -> relay.HandedIn:
         return relay.hand_in_template(
@@ -95,7 +95,7 @@ def hold(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     conversation = access.conversation_or_404(request, pk)
     template = _template_or_404(request, conversation, template_id)
     text, values = actions.text_in(request), _values(request, template)
-    replies_to = actions.replies_to_in(request)
+    replies_to = chats.replies_to(request)
 
     def work() -> relay.HandedIn:
         return held.hold(

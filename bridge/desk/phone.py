@@ -20,7 +20,7 @@ from bridge import windows
 from bridge.models import Attachment, Conversation, Message
 from channels_setup.models import ApiChannel
 
-from . import presentation
+from . import extras, presentation
 
 NEWEST = 80
 ON_THE_PHONE = (Message.Status.SENT, Message.Status.DELIVERED, Message.Status.READ)
@@ -96,7 +96,7 @@ def _on_the_phone(conversation: Conversation, *, after: int, now: datetime) -> l
         Message.objects.filter(conversation=conversation, pk__gt=after)
         .exclude(direction=Message.Direction.NOTICE)
         .exclude(direction=Message.Direction.OUTBOUND, status__in=set(Message.Status) - set(ON_THE_PHONE))
-        .select_related("quoted")
+        .select_related("quoted__author")
         .prefetch_related("attachments")
         .order_by("-pk")
     )
@@ -104,13 +104,14 @@ def _on_the_phone(conversation: Conversation, *, after: int, now: datetime) -> l
 
 
 def _shown(message: Message, *, now: datetime) -> dict[str, Any]:
+    quoted = extras.quote(message.quoted)
     return {
         "id": message.pk,
         "external_id": message.external_id,
         "mine": message.direction == Message.Direction.INBOUND,
         "kind": message.kind,
         "text": message.text,
-        "quoted": " ".join(message.quoted.text.split())[:120] if message.quoted else "",
+        "quoted": quoted.words if quoted else "",
         "status": message.status,
         "day": presentation.day_words(message.created_at, now=now),
         "time": presentation.clock(message.created_at),
