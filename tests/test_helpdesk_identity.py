@@ -87,6 +87,13 @@ def test_with_comments_any_doubling_is_told_from_honest_repeats(
     assert relayed(conversation, arrivals, comments=True) == Counter(text for _second, text in words)
 
 
+def test_a_doubled_chat_event_takes_no_other_replys_comment(conversation: Conversation) -> None:
+    first, second = (Commented(comment_id=number, ticket_id=1, text="нет") for number in "12")
+    arrivals = [(0.0, first), (1.0, said(1, "нет")), (1.1, second), (2.0, said(1, "нет")), (3.0, said(0, "нет"))]
+
+    assert relayed(conversation, arrivals, comments=True) == {"нет": 2}
+
+
 def test_two_honest_in_one_second_are_two_and_their_redelivery_none(conversation: Conversation) -> None:
     arrivals: list[tuple[float, Said | Commented]] = [(at, said(0, "да")) for at in (0.0, 0.4, 60.0, 60.1, 3600.0)]
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from bridge import closing, corrections, erasing
 from bridge.desk import presentation
-from bridge.helpdesk import people
+from bridge.helpdesk import notes, people
 from bridge.models import (
     Attempt,
     Contact,
@@ -118,6 +118,18 @@ def test_a_lost_answer_is_settled_by_the_event_that_comes_back(shop: Shop, twin:
 
     assert twin.texts() == ["раз", "два"]
     assert [method for method, _body in twin.calls].count("chat/addMessage") == 2
+
+
+def test_a_lost_answer_to_a_file_is_settled_by_the_event_with_its_link(shop: Shop, twin: UsedeskTwin) -> None:
+    shop.begin("раз")
+    twin.faults.lose_answer = 1
+
+    shop.anna_writes("", files=[{"url": "https://cdn.example/check.png"}])
+    shop.anna_writes("два")
+    shop.settle()
+
+    assert twin.texts() == ["раз", "https://cdn.example/check.png", "два"]
+    assert {method for method, _body in twin.calls} == {"create/client", "chat/addMessage"}  # nobody had to look
 
 
 def test_a_lost_answer_without_an_event_is_looked_for_before_it_is_told_again(shop: Shop, twin: UsedeskTwin) -> None:
@@ -252,6 +264,36 @@ def test_with_comments_ticked_an_answer_comes_twice_and_goes_out_once(shop: Shop
     shop.settle()
 
     assert shop.at_annas() == ["да", "да", "нет"]
+
+
+@pytest.mark.parametrize("text", ["Если a<b & c>d", "Жмите <Оформить> &amp; ждите", "1 &lt; 2", "<b>Да</b>"])
+@pytest.mark.parametrize("escapes", [True, False])
+def test_a_comments_html_is_the_same_answer_escaped_or_not(
+    shop: Shop, twin: UsedeskTwin, text: str, escapes: bool
+) -> None:
+    twin.boxes.add("comment")
+    twin.escapes = escapes
+
+    twin.say(shop.begin(), text)
+    shop.settle()
+
+    assert shop.at_annas() == [text]
+
+
+def test_a_file_that_only_the_comment_names_is_answered_with_the_notice_once(shop: Shop, twin: UsedeskTwin) -> None:
+    chat_id = shop.begin()
+    twin.say(chat_id, "Вот прайс")
+    shop.settle()
+
+    with twin.changed:
+        twin.boxes.add("comment")
+        ticket = twin.tickets[twin.chats[chat_id].ticket_id]
+        twin.faults.share_doubled, twin.faults.double_after = 1.0, 0.0
+        twin._comment(ticket, "Вот прайс", sender="user", kind="public", files=("https://cdn.example/price.pdf",))
+    shop.settle()
+
+    assert shop.at_annas() == ["Вот прайс"]
+    assert [note.count("https://cdn.example/price.pdf") for note in twin.notes()] == [1]
 
 
 def test_an_answer_written_in_tickets_comes_as_a_comment_alone(shop: Shop, twin: UsedeskTwin) -> None:
@@ -392,6 +434,21 @@ def test_a_message_that_was_not_delivered_is_told_once(shop: Shop, twin: Usedesk
 
     [note] = twin.notes()
     assert "not delivered" in note and "131026" in note and "Да" in note
+
+
+def test_a_window_that_whatsapp_says_is_shut_brings_the_templates_along(shop: Shop, twin: UsedeskTwin) -> None:
+    TemplateFactory(api_channel=shop.channel, name="order_ready")
+    chat_id = shop.begin()
+    twin.say(chat_id, "Да")
+    shop.settle()
+    message = Message.objects.get(direction="outbound")
+
+    message.status, message.reason = Message.Status.FAILED, "wa_window_shut"
+    notes.of_failures([message])
+    shop.settle()
+
+    [note] = twin.notes()
+    assert "not delivered" in note and "Здравствуйте, {{1}}! Ваш заказ {{2}} готов к выдаче." in note
 
 
 def test_a_window_that_is_closing_is_told_once(shop: Shop, twin: UsedeskTwin) -> None:

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import QuerySet
 
+from channels_setup.codecs.html_text import text_of
 from channels_setup.providers.base_helpdesk import Commented, Said
 
 from ..models import Conversation, HelpdeskBurst, HelpdeskReply
@@ -33,8 +34,11 @@ def content_of(said: Said) -> str:
 
 
 def words_of(text: str) -> str:
-    """A digest of the text without white space: a comment's HTML and a chat's text differ in that."""
-    return hashlib.sha256(re.sub(r"\s+", "", text).encode()).hexdigest()
+    """A digest that a reply's text has as a chat event and as a comment.
+
+    They differ in white space, and in what looks like markup where a comment's HTML did not escape it.
+    """
+    return hashlib.sha256(re.sub(r"\s+", "", text_of(text)).encode()).hexdigest()
 
 
 def new_from_chat(conversation: Conversation, said: Said, *, at: datetime, comments_come: bool) -> HelpdeskReply | None:
@@ -56,13 +60,13 @@ def new_from_chat(conversation: Conversation, said: Said, *, at: datetime, comme
         if said.event_id or said.ticket.updated or at - known.came_at <= STAMPLESS:
             return None
         content = _salted(content, at)
+    if number > 1 and comments_come:
+        return None  # and nothing is tied to it: a doubling would take another reply's comment
     words = words_of(said.text)
     from_comment = _unpaired(conversation, words, at=at).filter(content="").first()
     if from_comment is not None:
         from_comment.content, from_comment.ordinal = content, number
         from_comment.save(update_fields=["content", "ordinal"])
-        return None
-    if number > 1 and comments_come:
         return None
     return HelpdeskReply.objects.create(
         conversation=conversation, content=content, ordinal=number, words=words, came_at=at

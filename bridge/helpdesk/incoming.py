@@ -164,7 +164,7 @@ def _settle_echo(conversation: Conversation, said: Said) -> None:
         .order_by("pk")
         .first()
     )
-    if head is None or identity.words_of(str(head.payload.get("text", ""))) != identity.words_of(said.text):
+    if head is None or identity.words_of(_as_told(head)) != identity.words_of(said.text):
         return
     if head.state == Delivery.State.PENDING and (head.payload.get("unsure") or head.reason == "outcome_unknown"):
         head.state, head.finished_at, head.reason = Delivery.State.DELIVERED, timezone.now(), ""
@@ -172,6 +172,11 @@ def _settle_echo(conversation: Conversation, said: Said) -> None:
     elif head.state == Delivery.State.SENDING:
         head.payload["came_back"] = True
         head.save(update_fields=["payload"])
+
+
+def _as_told(delivery: Delivery) -> str:
+    """A message's words with the links to its files: as the helpdesk was told them, but for white space."""
+    return "\n".join([str(delivery.payload.get("text", "")), *delivery.payload.get("files", [])])
 
 
 # --- comments --------------------------------------------------------------------------------------------
@@ -186,9 +191,11 @@ def _commented(batch: Batch, comment: Commented, event: WebhookEvent) -> str:
     conversation = conversations.lock(link.conversation_id)
     link.refresh_from_db()
     reply = identity.new_from_comment(conversation, comment, at=event.received_at)
+    by = batch.name_of(link.assignee)
     if reply is None:
+        _files_besides(conversation, comment.files, by=by)
         return _("Known already.")
-    _relay(reply, text=comment.text, files=comment.files, by=batch.name_of(link.assignee))
+    _relay(reply, text=comment.text, files=comment.files, by=by)
     return ""
 
 
@@ -209,19 +216,36 @@ def _by_ticket(chat_channel: ChatChannel, number: int | None) -> HelpdeskChat | 
 def _relay(reply: HelpdeskReply, *, text: str, files: Sequence[str], by: str) -> None:
     """The operator's words on their way to the client, or back to the operator with the reason."""
     conversation = reply.conversation
+    message = _handed(conversation, _with_files(conversation, text, files), by=by)
+    if message is not None:
+        HelpdeskReply.objects.filter(pk=reply.pk).update(message=message)
+
+
+def _files_besides(conversation: Conversation, files: Sequence[str], *, by: str) -> None:
+    """Files of a reply that is known already: its chat event may have come without them."""
+    fresh = [link for link in files if not notes.has_heard_of(conversation, link)]
+    if fresh:
+        _handed(conversation, _with_files(conversation, "", fresh), by=by)
+
+
+def _with_files(conversation: Conversation, text: str, files: Sequence[str]) -> str:
+    """The text with the links, where the channel sends them; else the operator learns that the files stay behind."""
     if files and conversation.chat_channel.options.get("links_for_files"):
-        text = "\n".join([*([text] if text.strip() else []), *files])
-        files = ()
+        return "\n".join([*([text] if text.strip() else []), *files])
     if files:
         notes.files_stay_behind(conversation, files)
+    return text
+
+
+def _handed(conversation: Conversation, text: str, *, by: str) -> Message | None:
     if not text.strip():
-        return
+        return None
     handed = relay.hand_in(conversation_id=conversation.pk, text=text, author=None)
     if handed.message is None:
         notes.refused(conversation, handed.decision, text)
-        return
+        return None
     notes.sent_as_template(conversation, handed.decision)
-    HelpdeskReply.objects.filter(pk=reply.pk).update(message=handed.message)
     if by:
         details = handed.message.details | {"operator": by}
         Message.objects.filter(pk=handed.message.pk).update(details=details)
+    return handed.message

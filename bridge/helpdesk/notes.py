@@ -14,9 +14,9 @@ from django.utils.translation import gettext as _
 
 from templates_registry.models import Status, Template
 
-from .. import windows
+from .. import reasons, windows
 from ..decisions import Decision
-from ..models import Conversation, Message, ServiceWindow
+from ..models import Conversation, Delivery, Message, ServiceWindow
 from . import telling
 
 OFFERED = 3  # templates in one note
@@ -47,7 +47,7 @@ def sent_as_template(conversation: Conversation, decision: Decision) -> None:
 
 
 def _needs_template(reason: str) -> bool:
-    return reason in ("window_shut", "never_written") or reason.startswith("template_")
+    return reasons.help_for(reason) == reasons.Help.TEMPLATE
 
 
 def files_stay_behind(conversation: Conversation, files: Sequence[str]) -> None:
@@ -63,6 +63,13 @@ def files_stay_behind(conversation: Conversation, files: Sequence[str]) -> None:
         telling.note(conversation, "\n".join(parts))
 
 
+def has_heard_of(conversation: Conversation, link: str) -> bool:
+    """Whether a file's link has been named in a note, or has gone out to the client."""
+    told = Delivery.objects.filter(conversation=conversation, kind=Delivery.Kind.NOTE, payload__text__icontains=link)
+    sent = Message.objects.filter(conversation=conversation, direction="outbound", text__contains=link)
+    return told.exists() or sent.exists()
+
+
 def of_notice(notice: Message) -> None:
     """The portal's word in a chat, for those who read it elsewhere."""
     conversation = notice.conversation
@@ -73,7 +80,7 @@ def of_notice(notice: Message) -> None:
         about = Message.objects.filter(pk=notice.details.get("message_id") or 0, conversation=conversation).first()
         if about is not None:
             parts.append(_quoted(about.text))
-        if notice.details.get("why_code") == "window_shut_before_sending":
+        if _needs_template(str(notice.details.get("why_code", ""))):
             parts += _offers(conversation, None)
         telling.note(conversation, _joined(parts), message=notice)
 
@@ -86,7 +93,10 @@ def of_failures(messages: Iterable[Message]) -> None:
             continue
         with _in_their_language(conversation):
             why = _("A message was not delivered. %(why)s") % {"why": message.sentence}
-            telling.note(conversation, _joined([why, _quoted(message.text)]), message=message)
+            parts = [why, _quoted(message.text)]
+            if _needs_template(message.reason):
+                parts += _offers(conversation, None)
+            telling.note(conversation, _joined(parts), message=message)
 
 
 def of_closing(window_ids: Sequence[int]) -> None:

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from email import message_from_bytes
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -77,6 +78,7 @@ class UsedeskTwin:
         self.encoding = "json"  # or form; entities: a form with “UTF-8” off
         self.clock_off = 0.0  # seconds by which its clock is wrong
         self.echoes = True  # clients' messages raise events, too
+        self.escapes = True  # chats' words in its comments' HTML
         self.ticket_id_null = True
         self.people = {27: "Борис Белов"}
         self.faults, self.random = Faults(), random.Random(seed)
@@ -146,7 +148,7 @@ class UsedeskTwin:
             self._touch(ticket)
             if "message" in self.boxes:
                 self._event(self._chat_event(chat, "user", text, files=files))
-            self._comment(ticket, text, sender="user", kind="public")
+            self._comment(ticket, self._html(text), sender="user", kind="public")
 
     def rule_says(self, chat_id: int, text: str) -> None:
         """A rule or bot answers: a ticket change, and no chat event."""
@@ -258,7 +260,7 @@ class UsedeskTwin:
         chat.said.append(("client", message["text"]))
         ticket = self.tickets[chat.ticket_id]
         self._touch(ticket)
-        self._comment(ticket, message["text"], sender="client", kind="public")
+        self._comment(ticket, self._html(message["text"]), sender="client", kind="public")
         if self.echoes:
             event = self._chat_event(chat, "client", message["text"], state=state)
             boxes = {"message", {"new": "new_chat", "reopened": "resumed"}.get(state or "", "message")}
@@ -353,7 +355,10 @@ class UsedeskTwin:
             "state": state,
         }
 
-    def _comment(self, ticket: Json, text: str, *, sender: str, kind: str) -> int:
+    def _html(self, text: str) -> str:
+        return f"<p>{escape(text, quote=False) if self.escapes else text}</p>"
+
+    def _comment(self, ticket: Json, text: str, *, sender: str, kind: str, files: tuple[str, ...] = ()) -> int:
         number = self.number("comment")
         comment = {
             "id": number,
@@ -362,7 +367,7 @@ class UsedeskTwin:
             "type": kind,
             "user_id": 27 if sender == "user" else None,
             "ticket_id": ticket["id"],
-            "files": [],
+            "files": list(files),
         }
         self.comments.append(comment)
         if "comment" in self.boxes:
