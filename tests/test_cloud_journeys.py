@@ -20,6 +20,7 @@ from bridge import inbox, media, outbox, read_marks, relay, statuses, uploads
 from bridge.models import (
     Alert,
     Attachment,
+    Attempt,
     Conversation,
     Delivery,
     GivenToProvider,
@@ -232,9 +233,12 @@ def test_one_clients_pair_limit_holds_up_nobody_else(meta: Meta, channel: ApiCha
         relay.hand_in(conversation_id=conversation.pk, text="Да", author=vera())
     work(meta)
 
-    assert len(anna.received) + len(oleg.received) == 1
-    waiting = Delivery.objects.get(state=Delivery.State.PENDING)
-    assert waiting.reason == "wa_pair_limit"
+    # On a machine out of breath the rest of one second may be over before the other's message has gone.
+    assert [one for one in (anna, oleg) if one.received]
+    refused = Attempt.objects.get(reason="wa_pair_limit").delivery
+    (other,) = Delivery.objects.filter(kind=Delivery.Kind.MESSAGE).exclude(pk=refused.pk)
+    assert (other.state, other.attempts) == (Delivery.State.DELIVERED, 1)
+    assert refused.attempts > 1 or refused.reason == "wa_pair_limit"
 
 
 def test_a_picture_is_fetched_checked_and_shown(meta: Meta, channel: ApiChannel, client: Client) -> None:

@@ -154,7 +154,8 @@ def test_a_file_that_is_not_on_the_disk_any_more_keeps_no_other_chat_from_the_he
 
     assert "А я другая" in twin.texts()
     told.refresh_from_db()
-    assert (told.state, told.reason, told.attempts) == ("pending", "internal_error", 1)
+    assert (told.state, told.reason) == ("pending", "internal_error")
+    assert told.attempts >= 1
     assert told.next_attempt_at > timezone.now()
 
 

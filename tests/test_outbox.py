@@ -27,7 +27,6 @@ from bridge import (
     results,
     statuses,
     tickets,
-    windows,
 )
 from bridge.models import Alert, Attempt, Conversation, Delivery, Draft, Message, RateLimit, ServiceWindow
 from channels_setup.models import ApiChannel, ChannelState, UnknownPolicy
@@ -63,6 +62,13 @@ def boris_answers(chat: Conversation, text: str = "Да") -> Message:
 
 def due_now() -> None:
     Delivery.objects.filter(state="pending").update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+
+
+def waits(delivery: Delivery) -> float:
+    """Seconds from its last try to the next: not from now, for a machine out of breath may be late to ask."""
+    last = delivery.tries.order_by("number").last()
+    assert last is not None and delivery.next_attempt_at is not None
+    return (delivery.next_attempt_at - last.started_at).total_seconds()
 
 
 def test_an_answer_is_posted_as_a_chat_event_and_becomes_sent(api_channel: ApiChannel, receiver: Receiver) -> None:
@@ -135,15 +141,15 @@ def test_a_repeat_carries_the_same_key_and_the_same_body(api_channel: ApiChannel
 def test_a_failed_try_waits_as_the_timetable_says(api_channel: ApiChannel, receiver: Receiver) -> None:
     receiver.answer("/hook", status=500)
     boris_answers(anna_writes(api_channel))
-    waits = []
+    waited = []
 
     for _ in range(4):
         outbox.drain()
-        waits.append((Delivery.objects.get().next_attempt_at - windows.database_now()).total_seconds())
+        waited.append(waits(Delivery.objects.get()))
         due_now()
 
-    for waited, planned in zip(waits, results.MESSAGE_TIMETABLE, strict=False):
-        assert planned * 0.8 - 1 <= waited <= planned * 1.2
+    for seconds, planned in zip(waited, results.MESSAGE_TIMETABLE, strict=False):
+        assert planned * 0.8 <= seconds <= planned * 1.2 + 5  # and what the try itself and its writing down took
 
 
 @pytest.mark.parametrize(
@@ -191,7 +197,7 @@ def test_each_answer_lands_in_its_class(
     assert (delivery.state, delivery.reason) == (state, reason)
     assert [request.path for request in receiver.requests] == ["/hook"]
     if state == "pending":
-        assert (delivery.next_attempt_at - windows.database_now()).total_seconds() >= at_least
+        assert waits(delivery) >= at_least
 
 
 def test_a_dead_message_tells_the_operator_and_can_be_sent_again(api_channel: ApiChannel, receiver: Receiver) -> None:

@@ -68,7 +68,7 @@ class Shop:
         self.provider_posts(event)
         self.settle()
 
-    def settle(self, *, seconds: float = 20) -> None:
+    def settle(self, *, seconds: float = 60) -> None:
         """Everything stored is worked off, everything due is handed over, and the twin has nothing more to post."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
