@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from . import alerts, windows
 from .models import Alert, Breaker
@@ -50,9 +50,9 @@ def note(results: Iterable[tuple[int, bool]]) -> set[int]:
     by_channel: dict[int, list[bool]] = {}
     for channel_id, worked in results:
         by_channel.setdefault(channel_id, []).append(worked)
-    known = {row.api_channel_id: row for row in locked(by_channel)}
-    if not known and all(worked for worked_list in by_channel.values() for worked in worked_list):
+    if all(worked for worked_list in by_channel.values() for worked in worked_list) and not _any_known(by_channel):
         return set()
+    known = {row.api_channel_id: row for row in locked(by_channel)}
     now, opened = windows.database_now(), set()
     for channel_id, worked_list in sorted(by_channel.items()):
         row = known.get(channel_id)
@@ -70,6 +70,12 @@ def note(results: Iterable[tuple[int, bool]]) -> set[int]:
         if row.is_open and not was_open:
             opened.add(channel_id)
     return opened
+
+
+def _any_known(channel_ids: Iterable[int]) -> bool:
+    with connection.cursor() as cursor:  # plain SQL for the reason given in ``windows``: asked after every success
+        cursor.execute("SELECT 1 FROM bridge_breaker WHERE api_channel_id = ANY(%s) LIMIT 1", [list(channel_ids)])
+        return cursor.fetchone() is not None
 
 
 def locked(channel_ids: Iterable[int]) -> list[Breaker]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from django.db import connection
+
 from channels_setup.models import ApiChannel
 
 from . import breaker, rates
@@ -65,6 +67,21 @@ FROM due
 WHERE d.id = due.id
 RETURNING d.*, due.was
 """
+
+
+# The claim itself is a hundred times as dear, and suspects are rare.
+ANY_SUSPECT = """
+SELECT EXISTS (SELECT 1 FROM bridge_delivery
+               WHERE state = 'sending' AND chat_channel_id IS NULL AND next_attempt_at <= clock_timestamp()
+                 AND attempts - attempts_before >= %s)
+"""
+
+
+def any_suspect() -> bool:
+    """Whether there is a delivery over which workers died, and whose lease has run out. One look at what is leased."""
+    with connection.cursor() as cursor:
+        cursor.execute(ANY_SUSPECT, [DEATHS])
+        return bool(cursor.fetchone()[0])
 
 
 def claim(token: uuid.UUID, *, limit: int, suspects: bool = False) -> list[Claimed]:

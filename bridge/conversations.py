@@ -151,7 +151,13 @@ def messages_by_external_id(api_channel: ApiChannel, external_ids: Iterable[str]
     ids = set(external_ids) - {""}
     if not ids:
         return {}
-    rows = Message.objects.filter(api_channel=api_channel, external_id__in=ids).select_related("conversation")
+    with connection.cursor() as cursor:  # nearly always there is none: found out before the rows are asked for
+        cursor.execute(
+            "SELECT id FROM bridge_message WHERE api_channel_id = %s AND external_id = ANY(%s) AND external_id <> ''",
+            [api_channel.pk, list(ids)],
+        )
+        known = [row[0] for row in cursor.fetchall()]
+    rows = Message.objects.filter(pk__in=known).select_related("conversation") if known else ()
     return {row.external_id: row for row in rows}
 
 

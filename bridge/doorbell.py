@@ -1,7 +1,7 @@
 """Wakes the workers after a commit. Only a doorbell: PostgreSQL is the truth, and beat sweeps what was not heard.
 
 Many commits in a moment ring once: a key in Redis says that somebody has already been called, and the called
-task takes the key away before it looks (the inbox, where one is at it at a time, before it looks for the last time).
+task takes the key away before it looks for the last time.
 A broker in trouble is left alone for a few seconds, so that it costs a webhook nothing.
 """
 

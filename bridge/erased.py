@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
+from django.db import connection
+
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import Fact
 
@@ -31,8 +33,12 @@ def still_meant(api_channel: ApiChannel, facts: Sequence[Fact]) -> Sequence[Fact
     }
     if not prints:
         return facts
-    known = ErasedMessage.objects.filter(api_channel=api_channel, fingerprint__in=list(prints))
-    gone = {prints[bytes(row)] for row in known.values_list("fingerprint", flat=True)}
+    with connection.cursor() as cursor:  # plain SQL for the reason given in ``windows``: asked of every batch
+        cursor.execute(
+            "SELECT fingerprint FROM bridge_erasedmessage WHERE api_channel_id = %s AND fingerprint = ANY(%s)",
+            [api_channel.pk, list(prints)],
+        )
+        gone = {prints[bytes(row[0])] for row in cursor.fetchall()}
     if not gone:
         return facts
     return [fact for fact in facts if not {getattr(fact, "external_id", ""), getattr(fact, "target_id", "")} & gone]

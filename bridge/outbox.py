@@ -18,6 +18,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 
 from django.conf import settings
 from django.db import DatabaseError, Error
@@ -41,7 +42,7 @@ from channels_setup.providers.base import (
 )
 
 from . import doorbell, giving, rates, recognising, results, windows
-from .claims import claim
+from .claims import any_suspect, claim
 from .giving import Given
 from .kept_answers import kept_answer
 from .models import Delivery, Message
@@ -52,6 +53,7 @@ logger = logging.getLogger(__name__)
 THREADS = 96  # calls at once of one worker process: more than one destination may have
 RUN_SECONDS = 20.0  # a task stops claiming after this and leaves the rest to the next
 GATHER_SECONDS = 0.004  # results that come in so close together are written down in one transaction
+SOON_SECONDS = 0.05  # a call that takes longer is a slow one
 LOOK_SECONDS = 0.25  # while only slow calls are under way, look so often for what others are due
 LIMIT_SECONDS = 1.5  # a limit that frees a call so soon is waited for; else beat's sweep comes as soon
 SUSPECTS_SECONDS = 5.0  # of a run, at most so long for suspects (and the call that is under way then)
@@ -86,38 +88,57 @@ def drain() -> int:
     """Hand over until nothing is due or the time is up; how many tries were made.
 
     A slow destination keeps its own calls waiting and nobody else's: as each call ends, more is claimed. Where no more
-    can be claimed, the calls under way are waited for and written down before anybody hears of it.
+    can be claimed, the calls under way are waited for and written down before anybody hears of it. The doorbell is
+    answered only before one idles or leaves: what is committed while somebody is at it need not call another.
     """
     token = uuid.uuid4()
     until = time.monotonic() + RUN_SECONDS
-    made = 0
     accounts: Accounts = {}
-    made += _try_suspects(token, accounts)
+    made = _try_suspects(token, accounts)
     running: set[Future[Tried]] = set()
     broken: Exception | None = None
-    with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="outbox") as pool:
+    has_answered = False
+    try:
         while True:
             try:
                 if broken is None and time.monotonic() < until:
                     for item, account, file_id in _ready(token, accounts, limit=THREADS - len(running)):
-                        running.add(pool.submit(attempt, item, account, file_id=file_id))
+                        running.add(_threads().submit(attempt, item, account, file_id=file_id))
+                        has_answered = False
             except Exception as problem:
                 broken = problem
             if not running:
                 if broken is not None:
                     raise broken
+                if not has_answered:  # once more: what came meanwhile has called nobody
+                    doorbell.answered(doorbell.OUTBOUND)
+                    has_answered = True
+                    continue
                 if _waited_for_a_limit(until):
                     continue
                 if time.monotonic() >= until:
                     doorbell.ring(doorbell.OUTBOUND)  # whoever comes next goes on
                 return made
-            done, running = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+            done, running = wait(
+                running, timeout=LOOK_SECONDS if has_answered else SOON_SECONDS, return_when=FIRST_COMPLETED
+            )
             if done and running:
                 more, running = wait(running, timeout=GATHER_SECONDS)
                 done |= more
             if done:
                 results.write_down([future.result() for future in done], token)
+            elif not has_answered:  # only slow calls are under way: others may go ahead of them
+                doorbell.answered(doorbell.OUTBOUND)
+                has_answered = True
             made += len(done)
+    finally:
+        wait(running)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """This process's, for good: starting them anew for each run cost more than the calls."""
+    return ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="outbox")
 
 
 def _ready(token: uuid.UUID, accounts: Accounts, *, limit: int) -> list[tuple[Claimed, Account, str]]:
@@ -159,6 +180,8 @@ def _waited_for_a_limit(until: float) -> bool:
 def _try_suspects(token: uuid.UUID, accounts: Accounts) -> int:
     """One after another, with nothing else under way in this process that could die with it."""
     until, made = time.monotonic() + SUSPECTS_SECONDS, 0
+    if not any_suspect():
+        return 0
     while time.monotonic() < until and (claimed := claim(token, limit=1, suspects=True)):
         for item in _admitted(claimed, token, accounts):
             results.write_down([attempt(item, _account(accounts, item.delivery))], token)
@@ -186,9 +209,8 @@ def _admitted(claimed: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) 
     """
     if not claimed:
         return []
-    now = windows.database_now()
-    texts = [item for item in claimed if item.delivery.free_text]
-    shut = windows.shut_among({item.delivery.conversation_id for item in texts}, now=now) if texts else set()
+    texts = {item.delivery.conversation_id for item in claimed if item.delivery.free_text}
+    shut = windows.shut_among(texts, now=windows.database_now()) if texts else set()
     templates = {item.delivery.pk: template for item in claimed if (template := item.delivery.template)}
     asleep = recognising.not_sendable(templates.values())
     admitted = []

@@ -33,7 +33,6 @@ def drain_inbox() -> int:
 
 @shared_task(bind=True)
 def drain_outbox(self: Any) -> int:
-    doorbell.answered(doorbell.OUTBOUND)
     housekeeping.beat_seldom("outbound")
     with outbox.place(str(self.request.hostname)) as is_free:
         return outbox.drain() if is_free else 0

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import re
+import time
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,6 +20,7 @@ from django.utils import timezone
 from bridge import (
     claims,
     conversations,
+    doorbell,
     housekeeping,
     outbox,
     rates,
@@ -29,6 +31,7 @@ from bridge import (
     tickets,
 )
 from bridge.models import Alert, Attempt, Conversation, Delivery, Draft, Message, RateLimit, ServiceWindow
+from bridge.results import Tried
 from channels_setup.models import ApiChannel, ChannelState, UnknownPolicy
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
 from tests.factories import ApiChannelFactory, boris
@@ -676,6 +679,7 @@ def test_what_waits_for_its_next_try_is_not_read_by_every_claim(api_channel: Api
     )
     with CaptureQueriesContext(connection) as captured:
         rates.next_free_in()
+        claims.any_suspect()
         claims.claim(uuid.uuid4(), limit=5)
     asked = [query["sql"] for query in captured.captured_queries if "next_attempt_at" in query["sql"]]
 
@@ -686,4 +690,55 @@ def test_what_waits_for_its_next_try_is_not_read_by_every_claim(api_channel: Api
             plan = "\n".join(row[0] for row in cursor.fetchall())
 
             assert not re.search(r"Rows Removed by Filter: \d{3}", plan), plan
-    assert len(asked) == 2
+    assert len(asked) == 3
+
+
+def test_what_is_committed_while_somebody_hands_over_calls_no_other(
+    api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doorbell.answered(doorbell.OUTBOUND)
+    called: list[str] = []
+    monkeypatch.setattr(doorbell.current_app, "send_task", lambda name, *_more, **_options: called.append(name))
+    chats = [anna_writes(api_channel, who=f"anna{number}") for number in range(4)]
+    real = results.write_down
+
+    def write_down(*arguments: Any) -> None:
+        real(*arguments)
+        if chats:
+            answers(chats.pop())
+
+    def answers(chat: Conversation) -> None:
+        boris_answers(chat)
+        doorbell.ring(doorbell.OUTBOUND)  # a test's transaction never commits
+
+    monkeypatch.setattr(results, "write_down", write_down)
+    answers(chats.pop())
+
+    assert outbox.drain() == 4
+    assert called == ["bridge.tasks.drain_outbox"]
+    chats.append(anna_writes(api_channel, who="late"))
+    answers(chats.pop())
+    assert len(called) == 2
+
+
+def test_while_a_slow_call_is_under_way_whoever_comes_calls_another(
+    api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doorbell.answered(doorbell.OUTBOUND)
+    called: list[str] = []
+    monkeypatch.setattr(doorbell.current_app, "send_task", lambda name, *_more, **_options: called.append(name))
+    boris_answers(anna_writes(api_channel))
+    doorbell.ring(doorbell.OUTBOUND)
+    real = outbox.attempt
+
+    def attempt(*arguments: Any, **more: Any) -> Tried:
+        until = time.monotonic() + 30
+        while len(called) < 2 and time.monotonic() < until:
+            time.sleep(0.02)
+            doorbell.ring(doorbell.OUTBOUND)
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(outbox, "attempt", attempt)
+
+    assert outbox.drain() == 1
+    assert len(called) >= 2
