@@ -259,3 +259,10 @@ def _person(name: str, role: Role, chat_channels: Iterable[ChatChannel] = ()) ->
     for chat_channel in chat_channels:
         chat_channel.operators.add(user)
     return user
+
+
+def waits(delivery: Delivery) -> float:
+    """Seconds from its last try to the next: not from now, for a machine out of breath may be late to ask."""
+    last = delivery.tries.order_by("number").last()
+    assert last is not None and delivery.next_attempt_at is not None
+    return (delivery.next_attempt_at - last.started_at).total_seconds()

@@ -95,7 +95,7 @@ class Receiver:
             return self.always.get(path, Answer())
 
     def wait_for(
-        self, count: int = 1, *, seconds: float = 15, where: Callable[[Request], bool] = lambda request: True
+        self, count: int = 1, *, seconds: float = 60, where: Callable[[Request], bool] = lambda request: True
     ) -> list[Request]:
         """The requests that match, once there are `count` of them."""
 

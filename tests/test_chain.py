@@ -69,7 +69,7 @@ class Chain:
             rows = rows.filter(status__in=["sent", "delivered", "read"])
         return list(rows.order_by("pk").values_list("text", flat=True))
 
-    def settle(self, *, seconds: float = 60) -> None:
+    def settle(self, *, seconds: float = 240) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             inbox.drain(), sending.drain(), outbox.drain()

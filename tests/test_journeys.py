@@ -72,7 +72,7 @@ def answers(receiver: Receiver, count: int) -> list[str]:
     return [request.json["text"] for request in came]
 
 
-def eventually(question: Callable[[], Any], *, seconds: float = 10) -> None:
+def eventually(question: Callable[[], Any], *, seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not question():
         assert time.monotonic() < until, "it did not come true"

@@ -34,7 +34,7 @@ from bridge.models import Alert, Attempt, Conversation, Delivery, Draft, Message
 from bridge.results import Tried
 from channels_setup.models import ApiChannel, ChannelState, UnknownPolicy
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
-from tests.factories import ApiChannelFactory, boris
+from tests.factories import ApiChannelFactory, boris, waits
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.django_db
@@ -65,13 +65,6 @@ def boris_answers(chat: Conversation, text: str = "Да") -> Message:
 
 def due_now() -> None:
     Delivery.objects.filter(state="pending").update(next_attempt_at=timezone.now() - timedelta(seconds=1))
-
-
-def waits(delivery: Delivery) -> float:
-    """Seconds from its last try to the next: not from now, for a machine out of breath may be late to ask."""
-    last = delivery.tries.order_by("number").last()
-    assert last is not None and delivery.next_attempt_at is not None
-    return (delivery.next_attempt_at - last.started_at).total_seconds()
 
 
 def test_an_answer_is_posted_as_a_chat_event_and_becomes_sent(api_channel: ApiChannel, receiver: Receiver) -> None:
@@ -696,6 +689,8 @@ def test_what_waits_for_its_next_try_is_not_read_by_every_claim(api_channel: Api
 def test_what_is_committed_while_somebody_hands_over_calls_no_other(
     api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(doorbell, "RUNG_MS", 600_000)  # as if a call were never taken for lost
+    monkeypatch.setattr(outbox, "SOON_SECONDS", 60)  # nor one for slow
     doorbell.answered(doorbell.OUTBOUND)
     called: list[str] = []
     monkeypatch.setattr(doorbell.current_app, "send_task", lambda name, *_more, **_options: called.append(name))
@@ -724,6 +719,7 @@ def test_what_is_committed_while_somebody_hands_over_calls_no_other(
 def test_while_a_slow_call_is_under_way_whoever_comes_calls_another(
     api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(doorbell, "RUNG_MS", 600_000)  # as if a call were never taken for lost
     doorbell.answered(doorbell.OUTBOUND)
     called: list[str] = []
     monkeypatch.setattr(doorbell.current_app, "send_task", lambda name, *_more, **_options: called.append(name))

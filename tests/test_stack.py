@@ -32,7 +32,7 @@ PROJECT = settings.BASE_DIR
 SURROUNDINGS = ("DATABASE_URL", "REDIS_URL", "DATA_DIR", "DJANGO_SETTINGS_MODULE", "SECRET_KEY", "FIELD_KEYS")
 
 
-def eventually(condition: Callable[[], Any], *, seconds: float = 120) -> Any:
+def eventually(condition: Callable[[], Any], *, seconds: float = 300) -> Any:
     deadline = time.monotonic() + seconds
     while not (result := condition()):
         assert time.monotonic() < deadline, "It did not come true."

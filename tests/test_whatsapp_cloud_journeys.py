@@ -102,7 +102,7 @@ def shop(live_server: Any, worker: Worker) -> Iterator[Shop]:
         yield Shop(channel=channel, meta=meta, worker=worker, operator=boris(chat_channel))
 
 
-def once(question: Callable[[], Any], *, seconds: float = 15) -> Any:
+def once(question: Callable[[], Any], *, seconds: float = 60) -> Any:
     """The answer, as soon as it is true."""
     until = time.monotonic() + seconds
     while not (found := question()):

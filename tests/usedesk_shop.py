@@ -113,7 +113,7 @@ class Shop:
         ServiceWindow.objects.update(opened_at=timezone.now() - timezone.timedelta(hours=30), expires_at=timezone.now())
 
 
-def eventually(question: Callable[[], Any], *, seconds: float = 10) -> None:
+def eventually(question: Callable[[], Any], *, seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not question():
         assert time.monotonic() < until, "it did not come true"

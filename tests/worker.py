@@ -58,7 +58,7 @@ class Worker:
     def words(self) -> str:
         return self.log.read_text(errors="replace")[-5000:]
 
-    def settle(self, *, seconds: float = 30) -> None:
+    def settle(self, *, seconds: float = 90) -> None:
         """Wait until no task is queued or running and no statement is under way."""
         deadline = time.monotonic() + seconds
         quiet = 0

@@ -166,7 +166,7 @@ def fetched(link: str, kind: str) -> GraphError | None:
     if not link.startswith("http://"):
         return None
     try:
-        with urlopen(Request(link), timeout=5) as answer:
+        with urlopen(Request(link), timeout=30) as answer:
             return wrong_kind(answer.headers.get_content_type(), kind)
     except (OSError, ValueError):
         return GraphError(131053, "Downloading media from weblink failed.")

@@ -115,7 +115,7 @@ class Meta:
                 self.phones[number] = Phone(meta=self, number=number, name=name, user_id=user_id, **more)
             return self.phones[number]
 
-    def quiet(self, *, seconds: float = 15) -> None:
+    def quiet(self, *, seconds: float = 60) -> None:
         self.postman.quiet(seconds=seconds)
 
     def connect(self, url: str, *, verify_token: str | None = None) -> bool:

@@ -88,7 +88,7 @@ class Postman:
             heapq.heappush(self.waiting, (time.monotonic() + after, self.number, item))
             self.changed.notify_all()
 
-    def quiet(self, *, seconds: float = 15) -> None:
+    def quiet(self, *, seconds: float = 60) -> None:
         """Wait until everything was told and answered 200."""
         with self.changed:
             done = self.changed.wait_for(lambda: not self.waiting and not self.under_way, seconds)

@@ -122,7 +122,7 @@ class UsedeskTwin:
         self.next_id[of] += 1
         return self.next_id[of]
 
-    def wait_for(self, question: Any, *, seconds: float = 15) -> Any:
+    def wait_for(self, question: Any, *, seconds: float = 60) -> Any:
         """Wait until the question about the twin's own state is answered with something true."""
         with self.changed:
             assert self.changed.wait_for(lambda: bool(question()), timeout=seconds), "it did not come true"
