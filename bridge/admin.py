@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext, pgettext_lazy
 
+from channels_setup import channel_page
 from channels_setup.admin import ApiChannelAdmin
 from channels_setup.models import ApiChannel
 
 from . import (
     admin_desk,  # noqa: F401  # registered by being imported
+    breaker,
+    doorbell,
     evidence,
 )
 from .admin_dead import DeadLetterAdmin  # noqa: F401  # registered by being imported
@@ -47,11 +51,22 @@ admin.site.unregister(ApiChannel)
 __all__ = ["helpdesk_page"]  # registers the chat channel's page
 
 
+def try_now(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
+    count = breaker.hurry(channel.pk)
+    if not count:
+        messages.info(request, gettext("Nothing waits for another try."))
+        return
+    admin.log_change(request, channel, gettext("Another try was asked for at once."))
+    doorbell.ring_after_commit(doorbell.OUTBOUND)
+    messages.success(request, gettext("What waited is tried now, in its order. This page shows what comes of it."))
+
+
 @admin.register(ApiChannel)
 class ApiChannelWithEvidence(ApiChannelAdmin):
     """The lower floor's page, with what the bridge has seen of the channel."""
 
     evidence_template = "bridge/channel_evidence.html"
+    deeds: ClassVar = channel_page.DEEDS | {"try-now": try_now}
 
     def evidence(self, channel: ApiChannel) -> dict[str, Any]:
         undelivered = reverse("admin:bridge_deadletter_changelist")

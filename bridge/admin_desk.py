@@ -8,9 +8,9 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import ModelAdmin
 
 from channels_setup.admin import two_columns
+from channels_setup.histories import AdminWithHistory
 
 from . import quick_answers
 from .admin_lists import HistoryAdmin, by_id, column
@@ -26,7 +26,7 @@ class QuickAnswerForm(forms.ModelForm):
 
 
 @admin.register(QuickAnswer)
-class QuickAnswerAdmin(ModelAdmin):
+class QuickAnswerAdmin(AdminWithHistory):
     form = QuickAnswerForm
     list_display = ("name", "beginning", "is_used", "updated_at")
     search_fields = ("name", "text")

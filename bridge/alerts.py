@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.formats import localize
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -22,8 +23,8 @@ logger = logging.getLogger(__name__)
 Kind = Alert.Kind
 
 SENTENCES: Mapping[str, Promise] = {
-    Kind.BREAKER: _("“%(channel)s” cannot be reached. Messages wait; we look again every few minutes."),
-    Kind.STUCK: _("A message on “%(channel)s” has failed four times: %(why)s"),
+    Kind.BREAKER: _("“%(channel)s” takes no messages. They wait; we try again every few minutes. %(why)s"),
+    Kind.STUCK: _("A message on “%(channel)s” has failed four times. %(why)s"),
     Kind.FAILING_LONG: _(
         "“%(channel)s” has been failing for %(days)s days (%(percent)s %% of five). "
         "Then it is paused, with everything kept."
@@ -38,6 +39,9 @@ SENTENCES: Mapping[str, Promise] = {
     Kind.MISMATCH: _("Messages on “%(channel)s” stand differently on the two sides: %(count)s."),
     Kind.UNCONFIRMED: _("Messages on “%(channel)s” were taken but have had no status for %(hours)s hours: %(count)s."),
 }
+
+# Where the reason itself says what makes the channel go on.
+GOES_ON_BY_ITSELF = _("“%(channel)s” was paused by the portal: %(why)s Nothing is lost.")
 
 STUCK_AT = 4  # failures of one message
 SWITCHED_OFF_AFTER = timedelta(days=5)
@@ -130,5 +134,11 @@ def sentence(alert: Alert) -> str:
     """The alert in words, in the reader's language."""
     details = dict(alert.details)
     code = str(details.pop("why_code", ""))
+    if alert.kind == Kind.BREAKER and alert.settled_at is None:  # it opened for many tries; the last one says why
+        code = alert.api_channel.last_error
     why = reasons.sentence(code, for_admin=True) if code else ""
-    return str(SENTENCES[alert.kind]) % reasons.Gaps({"channel": alert.api_channel.name, "why": why, **details})
+    text = SENTENCES[alert.kind]
+    if alert.kind == Kind.SWITCHED_OFF and reasons.help_for(code, for_admin=True) == reasons.Help.CHANNEL:
+        text = GOES_ON_BY_ITSELF
+    shown = {name: localize(value) for name, value in details.items()}
+    return (str(text) % reasons.Gaps({"channel": alert.api_channel.name, "why": why, **shown})).strip()

@@ -13,12 +13,13 @@ from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 
-from . import alerts, windows
-from .models import Alert, Breaker
+from . import alerts, reasons, windows
+from .models import Alert, Breaker, Delivery
 
 IN_A_ROW = 10
 SHARE, AT_LEAST, WITHIN = 0.7, 10, timedelta(minutes=5)
 FIRST_PAUSE, LONGEST_PAUSE = 30, 600  # seconds
+MOST_HURRIED = 10_000  # of a longer queue the rest follows by its own timetable
 PROBE_SECONDS = 60  # a probe whose worker died is given up after this: as long as a lease
 
 
@@ -88,6 +89,23 @@ def rest(channel_id: int, *, seconds: float) -> None:
     """The other side asked for quiet on the whole channel: nothing goes out for so long."""
     until = windows.database_now() + timedelta(seconds=seconds)
     Breaker.objects.update_or_create(api_channel_id=channel_id, defaults={"rests_until": until})
+
+
+def hurry(channel_id: int) -> int:
+    """Somebody says that the destination is mended: its next tries, or the probe of an open breaker, are due now.
+
+    How many were waiting. Those that wait for their contact or their number keep their time.
+    """
+    waiting = Delivery.objects.filter(
+        api_channel=channel_id, chat_channel=None, state=Delivery.State.PENDING, reason__in=reasons.RETRYABLE
+    )
+    now = windows.database_now()
+    with transaction.atomic():
+        later = waiting.filter(next_attempt_at__gt=now).order_by("next_attempt_at")[:MOST_HURRIED]
+        ids = list(later.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
+        Delivery.objects.filter(pk__in=ids).update(next_attempt_at=now)
+    opened = Breaker.objects.filter(api_channel=channel_id, is_open=True, is_probing=False).update(probe_at=now)
+    return max(len(ids), opened)
 
 
 def _count(row: Breaker, worked: bool, *, now: datetime) -> None:

@@ -14,11 +14,11 @@ from django.db.models import Count, Min, Q
 from django.db.models.functions import ExtractHour
 from django.utils import timezone
 
-from channels_setup.models import ApiChannel
+from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers.base import ACCEPTED
 
 from . import alerts, reasons
-from .models import Alert, Attempt, Delivery, Message, WebhookEvent
+from .models import Alert, Attempt, Breaker, Delivery, Message, WebhookEvent
 
 MOST = 1_000  # counted no further than this: "1,000 or more" is as good
 SMALL = 50_000  # ids: a table below this is simply read
@@ -34,9 +34,12 @@ class Evidence:
     first_try_share: float | None  # percent of today's answers that were taken at once
     waiting: int
     waiting_since: datetime | None
+    retrying: int  # of those waiting: after a failed try, until the next
+    next_try: datetime | None
     dead: int
     median_ms: int | None
     error: str
+    is_error_told: bool  # one of the alerts says it already
     help: str  # the button that helps against it, of reasons.Help
     error_at: datetime | None
     alerts: list[str]
@@ -65,18 +68,25 @@ def of(channel: ApiChannel) -> Evidence:
         all=Count("pk"), taken=Count("pk", filter=Q(verdict=ACCEPTED))
     )
     unfinished = Delivery.objects.filter(api_channel=channel, state__in=Delivery.UNFINISHED)
+    retrying = unfinished.filter(
+        state=Delivery.State.PENDING, chat_channel=None, reason__in=reasons.RETRYABLE, next_attempt_at__gt=now
+    )
+    error, told = last_error(channel), [alerts.sentence(a) for a in standing_alerts().filter(api_channel=channel)]
     return Evidence(
         inbound=sum(inbound),
         outbound=sum(outbound),
         first_try_share=100 * firsts["taken"] / firsts["all"] if firsts["all"] else None,
         waiting=unfinished[:MOST].count(),
         waiting_since=unfinished.aggregate(since=Min("created_at"))["since"],
+        retrying=retrying[:MOST].count(),
+        next_try=_next_try(channel, retrying),
         dead=Delivery.objects.filter(api_channel=channel, state__in=TROUBLED)[:MOST].count(),
         median_ms=_median_ms(attempts.filter(started_at__gte=now - timedelta(hours=1))),
-        error=last_error(channel),
+        error=error,
+        is_error_told=any(error in sentence for sentence in told),
         help=reasons.help_for(channel.last_error, for_admin=True),
         error_at=channel.last_error_at,
-        alerts=[alerts.sentence(alert) for alert in standing_alerts().filter(api_channel=channel)],
+        alerts=told,
         plot=plot(
             inbound, outbound, failures_by_hour([channel.pk], attempts)[channel.pk], until=timezone.localtime(now).hour
         ),
@@ -84,8 +94,17 @@ def of(channel: ApiChannel) -> Evidence:
     )
 
 
+def _next_try(channel: ApiChannel, retrying: models.QuerySet[Delivery]) -> datetime | None:
+    """While the breaker is open nothing but its probe goes out."""
+    opened = Breaker.objects.filter(api_channel=channel, is_open=True).first()
+    found: datetime | None = retrying.aggregate(at=Min("next_attempt_at"))["at"]
+    return opened.probe_at if opened else found
+
+
 def standing_alerts() -> models.QuerySet[Alert]:
-    return Alert.objects.filter(settled_at=None).select_related("api_channel").order_by("-raised_at")
+    """Without those of a pause that somebody has ended: housekeeping settles them in its turn."""
+    is_over = Q(kind=Alert.Kind.SWITCHED_OFF) & ~Q(api_channel__state=ChannelState.PAUSED)
+    return Alert.objects.filter(settled_at=None).exclude(is_over).select_related("api_channel").order_by("-raised_at")
 
 
 def last_error(channel: ApiChannel) -> str:

@@ -560,6 +560,10 @@ def help_for(code: str, *, for_admin: bool = False) -> Help:
     return reason.admin_help if for_admin else reason.help
 
 
+# What waits for its destination to be well again, and for nothing else.
+RETRYABLE = tuple(code for code, reason in CATALOGUE.items() if reason.kind is Class.RETRYABLE)
+
+
 class Gaps(dict[str, Any]):
     """A value that nobody gave is left out of the sentence."""
 

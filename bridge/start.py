@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -12,17 +12,22 @@ from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from channels_setup import account_card
 from channels_setup.connection import DONE, LATER, NOW, TROUBLE
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
+from templates_registry import history
+from templates_registry.models import TemplateEvent
 
 from . import alerts, evidence, housekeeping
 from .models import Alert, Delivery, WebhookEvent
 
 STALE_SECONDS = 60  # a part that has not shown itself for so long is not at work
 MOST_ALERTS = 5
+PRICES_TOLD = timedelta(days=7)  # so long a change of a template's category is told of
 NAMES = 3  # as many names a line says; the rest as a number
 
 
@@ -196,15 +201,16 @@ def _page_about(alert: Alert) -> str:
 
 def warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
     """What an admin should know at once; each with the page where to look."""
-    found = [
-        {"sentence": alerts.sentence(alert), "url": _page_about(alert)}
-        for alert in evidence.standing_alerts()[:MOST_ALERTS]
-    ]
+    standing = list(evidence.standing_alerts()[:MOST_ALERTS])
+    found = [{"sentence": alerts.sentence(alert), "url": _page_about(alert)} for alert in standing]
     told = {warning["url"] for warning in found}
     for channel in channels:
-        if channel.state == ChannelState.FAILING and _page_of(channel.pk) not in told:
-            sentence = _("“%(name)s” is failing: %(why)s") % {"name": channel.name, "why": evidence.last_error(channel)}
+        why = evidence.last_error(channel)
+        is_told = any(alert.api_channel_id == channel.pk and why in alerts.sentence(alert) for alert in standing)
+        if channel.state == ChannelState.FAILING and not is_told and _page_of(channel.pk) not in told:
+            sentence = _("“%(name)s” is failing: %(why)s") % {"name": channel.name, "why": why}
             found.append({"sentence": sentence, "url": _page_of(channel.pk)})
+    found += [*_of_accounts(channels), *_of_prices()]
     dead = Delivery.objects.filter(state=Delivery.State.DEAD)[: evidence.MOST].count()
     if dead:
         sentence = ngettext("%d delivery was given up.", "%d deliveries were given up.", dead) % dead
@@ -229,3 +235,30 @@ def warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
         )
         found.append({"sentence": sentence % {"networks": listed}, "url": ""})
     return found
+
+
+def _of_accounts(channels: list[ApiChannel]) -> list[dict[str, str]]:
+    """What providers say of the accounts and their numbers, until somebody has looked."""
+    told = [(channel, news) for channel in channels if (news := account_card.trouble(channel))]
+    sentence = _("“%(name)s”: %(news)s Press “Check the connection” to see how the account stands.")
+    return [
+        {"sentence": sentence % {"name": channel.name, "news": news.sentence}, "url": _page_of(channel.pk)}
+        for channel, news in told
+    ]
+
+
+def _of_prices() -> list[dict[str, str]]:
+    since = timezone.now() - PRICES_TOLD
+    events = TemplateEvent.objects.filter(
+        pk__gte=evidence.first_id_since(TemplateEvent, "at", since), what__in=history.MOVES, at__gte=since
+    )
+    moved = history.moved(events.select_related("template"))
+    if len(moved) > NAMES:
+        sentence = ngettext(
+            "The provider has put %d template in another category, or will, which changes its price.",
+            "The provider has put %d templates in another category, or will, which changes their price.",
+            len(moved),
+        )
+        return [{"sentence": sentence % len(moved), "url": reverse("admin:templates_registry_template_changelist")}]
+    page = "admin:templates_registry_template_change"
+    return [{"sentence": sentence, "url": reverse(page, args=[each.pk])} for each, sentence in moved.items()]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
@@ -14,6 +15,9 @@ from .codecs.graph_account import LIMITS, QUALITY, STATUS, THROUGHPUT, WHAT_HAPP
 from .models import ApiChannel
 
 SHOWN = 5  # news
+LATE = timedelta(days=7)  # of so long ago are the news that are no news any more
+OVER = {"UNFLAGGED": "FLAGGED"}  # good news -> the bad ones that they end
+ALL_OVER = ("REINSTATE", "ACCOUNT_RECONNECTED")
 LABELS: tuple[tuple[str, str | Promise], ...] = (
     ("number", _("Number")),
     ("name", pgettext_lazy("of a number", "Shown to clients as")),
@@ -34,10 +38,18 @@ class News:
     at: datetime
 
     @property
+    def said(self) -> dict[str, None]:
+        return dict.fromkeys([self.what, *self.details.split(" · ")])
+
+    @property
     def words(self) -> list[str | Promise]:
         """What we have a sentence for; beside it the page shows what was said."""
-        said = [self.what, *self.details.split(" · ")]
-        return [WHAT_HAPPENED[word] for word in dict.fromkeys(said) if word in WHAT_HAPPENED]
+        return [WHAT_HAPPENED[word] for word in self.said if word in WHAT_HAPPENED]
+
+    @property
+    def sentence(self) -> str:
+        """Ours, else what was said."""
+        return " ".join(map(str, self.words)) or " · ".join(filter(None, self.said))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +69,32 @@ def of(channel: ApiChannel) -> Card | None:
         "status": STATUS,
     }
     rows = [(label, words.get(name, {}).get(told[name], told[name])) for name, label in LABELS if told.get(name)]
-    news = [
-        News(what=one["what"], details=one["details"], is_bad=one["level"] == "error", at=_time(one["at"]))
-        for one in told.get("news", [])[:SHOWN]
-    ]
+    news = _news(channel)[:SHOWN]
     if not rows and not news:
         return None
     return Card(rows=rows, news=news, checked_at=_time(told["checked_at"]) if told.get("checked_at") else None)
+
+
+def trouble(channel: ApiChannel) -> News | None:
+    """The newest bad news of late which no good news has ended, and after which nobody has asked the account."""
+    checked_at = channel.standing.get("checked_at")
+    since = max(timezone.now() - LATE, _time(checked_at)) if checked_at else timezone.now() - LATE
+    over: set[str] = set()
+    for news in _news(channel):
+        if not news.said.keys().isdisjoint(ALL_OVER):
+            return None
+        over |= {OVER[word] for word in news.said if word in OVER}
+        if news.is_bad and news.at > since and over.isdisjoint(news.said):
+            return news
+    return None
+
+
+def _news(channel: ApiChannel) -> list[News]:
+    """The newest first."""
+    return [
+        News(what=one["what"], details=one["details"], is_bad=one["level"] == "error", at=_time(one["at"]))
+        for one in channel.standing.get("news", [])
+    ]
 
 
 def _time(text: str) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -15,9 +15,9 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import ModelAdmin
 
 from . import account_settings, channel_page
+from .histories import AdminWithHistory
 from .models import ApiChannel, ChannelState, ChatChannel
 from .providers import messengers
 
@@ -51,7 +51,7 @@ def in_words(user: Any) -> str:
 
 
 @admin.register(ChatChannel)
-class ChatChannelAdmin(ModelAdmin):
+class ChatChannelAdmin(AdminWithHistory):
     list_display = ("number", "name", "kind", "company_id", "staff", "api_channels")
     list_before_template = "channels_setup/add_channel.html"
     list_display_links = ("number", "name")
@@ -131,7 +131,7 @@ class ApiChannelForm(forms.ModelForm):
 
 
 @admin.register(ApiChannel)
-class ApiChannelAdmin(ModelAdmin):
+class ApiChannelAdmin(AdminWithHistory):
     """The bridge adds what it has seen of a channel (``bridge.admin``)."""
 
     form = ApiChannelForm
@@ -163,6 +163,7 @@ class ApiChannelAdmin(ModelAdmin):
     )
     change_form_outer_before_template = "channels_setup/channel_page.html"
     evidence_template = ""
+    deeds: ClassVar[dict[str, channel_page.Deed]] = channel_page.DEEDS
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiChannel]:
         return super().get_queryset(request).prefetch_related("watched")
@@ -238,8 +239,8 @@ class ApiChannelAdmin(ModelAdmin):
             obj.issue_secret()
             account_settings.make_ours(obj, given={})
             request.session[channel_page.FRESH_KEY] = obj.pk
-        elif changed := account_settings.take(obj, account_settings.from_form(form.cleaned_data)):
-            self.log_change(request, obj, _("Account data changed: %(names)s.") % {"names": ", ".join(changed)})
+        else:
+            account_settings.take(obj, account_settings.from_form(form.cleaned_data))
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """To the page with the app ID and the key, whichever button was pressed: it is shown once."""
@@ -262,10 +263,10 @@ class ApiChannelAdmin(ModelAdmin):
         return [deed, *super().get_urls()]
 
     def do(self, request: HttpRequest, pk: int, what: str) -> HttpResponse:
-        """One of ``channel_page.DEEDS``. A GET (a reload of what was shown once) leads back to the page."""
+        """One of ``deeds``. A GET (a reload of what was shown once) leads back to the page."""
         page = reverse("admin:channels_setup_apichannel_change", args=[pk])
         channel = self.get_object(request, str(pk))
-        deed = channel_page.DEEDS.get(what)
+        deed = self.deeds.get(what)
         if channel is None or deed is None:
             raise Http404
         if not self.has_change_permission(request, channel):

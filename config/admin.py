@@ -19,6 +19,7 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget
 
+from channels_setup.histories import AdminWithHistory
 from channels_setup.models import ChatChannel
 from channels_setup.roles import Role, give_role
 
@@ -63,7 +64,7 @@ class NewPersonForm(RoleForm, UserCreationForm):
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin, ModelAdmin):
+class PersonAdmin(UserAdmin, AdminWithHistory):
     """An admin who is no superuser can neither become one here nor touch one."""
 
     form = PersonForm

@@ -18,9 +18,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from channels_setup.histories import AdminWithHistory
 from channels_setup.models import ApiChannel
 
 from . import deeds, exchange_pages, history, lifecycle, linting, syncing
@@ -58,7 +58,7 @@ class WhichFilter(admin.SimpleListFilter):
 
 
 @admin.register(Template)
-class TemplateAdmin(ModelAdmin):
+class TemplateAdmin(AdminWithHistory):
     form = TemplateForm
     fields = (
         *("api_channel", "name", "language", "category", "tags"),
@@ -321,7 +321,7 @@ class TagsForm(forms.ModelForm):
 
 
 @admin.register(TemplateTags)
-class TemplateTagsAdmin(ModelAdmin):
+class TemplateTagsAdmin(AdminWithHistory):
     """Operators without a row here see all templates of their channels."""
 
     form = TagsForm

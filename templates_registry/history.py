@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from .models import Category, Quality, Status, Template, TemplateEvent, Template
 from .wording import Piece, as_text, difference
 
 SHOWN = 40
+MOVES = ("category", "category_soon")  # the ``what`` of events that change a price
+PROVIDERS = (TemplateEvent.Source.PROVIDER, TemplateEvent.Source.SYNC)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,28 @@ def of(template: Template) -> list[Happening]:
             text = _between(versions[at + 1] if at + 1 < len(versions) else None, version)
         found.append(Happening(event, _sentence(event), version, text))
     return found
+
+
+def moved(events: Iterable[TemplateEvent]) -> dict[Template, str]:
+    """Templates that the provider has moved to another category, or will: what it says last of each, the newest first.
+
+    Not those that the admins have moved back or deleted since.
+    """
+    last: dict[Template, TemplateEvent] = {}
+    for event in sorted(events, key=lambda event: -event.pk):
+        last.setdefault(event.template, event)
+    return {
+        template: _moved(event)
+        for template, event in last.items()
+        if event.source in PROVIDERS and template.status != Status.DELETED
+    }
+
+
+def _moved(event: TemplateEvent) -> str:
+    told = {"template": event.template, "change": _in_words(event.reason, Category)}
+    if event.what == "category":
+        return _("The provider has put “%(template)s” in another category, which changes its price: %(change)s.") % told
+    return _("The provider will put “%(template)s” in another category, which changes its price: %(change)s.") % told
 
 
 def _between(old: TemplateVersion | None, new: TemplateVersion) -> tuple[Piece, ...]:

@@ -130,4 +130,6 @@ def sentence(code: str, details: Mapping[str, StrOrPromise | int] | None = None)
     text = SENTENCES.get(code)
     if text is None:
         return code
+    if code == "category_drift" and details:  # the details are the provider's words, as programs know them
+        details = {name: _(str(word)) for name, word in details.items()}
     return _fill_lazily(text, details) if details else text

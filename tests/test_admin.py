@@ -13,11 +13,14 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from bridge import alerts, evidence, housekeeping, reasons
 from bridge.models import Alert, Attempt, Conversation, Delivery, Message, WebhookEvent
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel, Handover
+from templates_registry import lifecycle
+from templates_registry.lifecycle import By, Source
+from templates_registry.models import TemplateEvent
 from tests.factories import (
     ApiChannelFactory,
     ChatChannelFactory,
@@ -26,6 +29,7 @@ from tests.factories import (
     DeliveryFactory,
     MessageFactory,
     ServiceWindowFactory,
+    TemplateFactory,
     TicketFactory,
     UserFactory,
     boris,
@@ -602,10 +606,129 @@ def test_the_start_page_says_what_is_wrong(browser_of_vera: Client, history: Con
     alerts.settle(Alert.Kind.BREAKER, api_channel_id=history.api_channel_id)
     page = browser_of_vera.get("/").content.decode()
 
-    assert "cannot be reached" in warned and "did not let us in" in page
+    assert "takes no messages" in warned and "did not let us in" in page
     assert "1 delivery was given up" in page and "1 event could not be read" in page
     assert "127.0.0.0/8" in page
     assert "Celery beat" not in page
+
+
+def warned(client: Client) -> list[str]:
+    return [warning["sentence"] for warning in client.get("/").context["warnings"]]
+
+
+def test_the_start_page_says_one_cause_once_and_why(browser_of_vera: Client) -> None:
+    channel = ApiChannelFactory(name="Shop", state=ChannelState.LIVE)
+    letter = DeliveryFactory(message=MessageFactory(conversation=ConversationFactory(api_channel=channel)))
+    channel.failed("destination_error")
+    alerts.raise_alert("stuck", api_channel_id=channel.pk, delivery_id=letter.pk, why_code="destination_error")
+
+    stuck = warned(browser_of_vera)
+    alerts.settle("stuck", api_channel_id=channel.pk, delivery_id=letter.pk)
+    alerts.raise_alert("breaker", api_channel_id=channel.pk)
+    down = warned(browser_of_vera)
+
+    assert [sentence for sentence in stuck if "Shop" in sentence] == [
+        "A message on “Shop” has failed four times. The provider answered with an error of its own. We will try again."
+    ]
+    assert [sentence.endswith("error of its own. We will try again.") for sentence in down if "Shop" in sentence] == [
+        True
+    ]
+
+
+def test_an_ended_pause_is_not_warned_of_until_housekeeping_comes_by(browser_of_vera: Client) -> None:
+    channel = ApiChannelFactory(name="Shop", state=ChannelState.LIVE)
+    channel.pause()
+    alerts.raise_alert("switched_off", api_channel_id=channel.pk, why_code="wa_token")
+
+    paused = warned(browser_of_vera)
+    channel.resume()
+
+    assert "resume it when" not in paused[0] and "resumes by itself" in paused[0]
+    assert not any("Shop" in sentence for sentence in warned(browser_of_vera))
+
+
+def test_the_start_page_tells_what_the_provider_says_of_the_account_until_somebody_looks(
+    browser_of_vera: Client,
+) -> None:
+    channel = ApiChannelFactory(name="Shop", state=ChannelState.LIVE)
+    now = timezone.now()
+
+    def news(*kinds: str, hours: float = 1) -> list[str]:
+        at = (now - timedelta(hours=hours)).isoformat()
+        bad = ("FLAGGED", "ACCOUNT_VIOLATION")
+        told = [{"what": k, "details": "", "level": "error" if k in bad else "ok", "at": at} for k in kinds]
+        channel.remember(news=told, checked_at="")
+        return [sentence for sentence in warned(browser_of_vera) if "Shop" in sentence]
+
+    assert ["quality is low" in sentence for sentence in news("FLAGGED")] == [True]
+    assert news("UNFLAGGED", "FLAGGED") == []
+    assert ["broken its rules" in sentence for sentence in news("UNFLAGGED", "ACCOUNT_VIOLATION")] == [True]
+    assert news("REINSTATE", "ACCOUNT_VIOLATION") == []
+    assert news("FLAGGED", hours=24 * 8) == []
+
+    assert news("FLAGGED")
+    channel.remember(checked_at=now.isoformat())
+    assert not any("Shop" in sentence for sentence in warned(browser_of_vera))
+
+
+def test_the_start_page_tells_of_prices_that_the_provider_changes(browser_of_vera: Client) -> None:
+    provider, hand = By(source=Source.PROVIDER), By(source=Source.HAND)
+    moved, soon, back, ours = (TemplateFactory(name=name, category="UTILITY") for name in ("one", "two", "back", "own"))
+    lifecycle.change_category(moved, "MARKETING", by=provider)
+    lifecycle.announce_category(soon, "MARKETING", at=None, by=provider)
+    lifecycle.change_category(back, "MARKETING", by=provider)
+    lifecycle.change_category(back, "UTILITY", by=hand)
+    lifecycle.change_category(ours, "MARKETING", by=hand)
+
+    told = [warning for warning in browser_of_vera.get("/").context["warnings"] if "template" in warning["url"]]
+    TemplateEvent.objects.update(at=timezone.now() - timedelta(days=8))
+    later = warned(browser_of_vera)
+
+    assert [warning["sentence"].split(",")[0] for warning in told] == [
+        "The provider will put “two · ru” in another category",
+        "The provider has put “one · ru” in another category",
+    ]
+    assert all("utility → marketing" in warning["sentence"] for warning in told)
+    assert browser_of_vera.get(told[0]["url"]).status_code == 200
+    assert not any("category" in sentence for sentence in later)
+
+
+def test_many_changed_prices_are_one_line(browser_of_vera: Client) -> None:
+    for template in TemplateFactory.create_batch(4, category="UTILITY"):
+        lifecycle.change_category(template, "MARKETING", by=By(source=Source.PROVIDER))
+
+    told = [sentence for sentence in warned(browser_of_vera) if "category" in sentence]
+
+    assert told == ["The provider has put 4 templates in another category, or will, which changes their price."]
+
+
+def test_what_waits_for_another_try_is_tried_at_the_press_of_a_button(browser_of_vera: Client) -> None:
+    channel = ApiChannelFactory(state=ChannelState.LIVE)
+    letter = DeliveryFactory(message=MessageFactory(conversation=ConversationFactory(api_channel=channel)))
+    later = timezone.now() + timedelta(hours=2)
+    Delivery.objects.update(state="pending", reason="destination_error", attempts=7, next_attempt_at=later)
+
+    page = browser_of_vera.get(page_of(channel)).content.decode()
+    press(browser_of_vera, channel, "try-now")
+    letter.refresh_from_db()
+    answered = press(browser_of_vera, channel, "try-now").content.decode()
+
+    assert "1 waits for another try" in page and f"{page_of(channel)[:-7]}do/try-now/" in page
+    assert letter.next_attempt_at <= timezone.now() and letter.attempts == 7
+    assert "Nothing waits for another try" in answered and "do/try-now/" not in answered
+
+
+def test_a_history_is_read_in_the_language_of_the_reader(browser_of_vera: Client) -> None:
+    channel = ApiChannelFactory(kind="acebot", state=ChannelState.LIVE)
+
+    answered = browser_of_vera.post(page_of(channel), filled(on_unknown="ask", calls_per_second="5"))
+    entry = LogEntry.objects.get()
+
+    assert answered.status_code == 302
+    with translation.override("en"):
+        assert "when an outcome is unknown" in entry.get_change_message()
+    with translation.override("ru"):
+        assert "исход неизвестен" in entry.get_change_message().lower()
 
 
 def test_the_phone_is_one_click_away(browser_of_vera: Client) -> None:

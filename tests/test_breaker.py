@@ -129,6 +129,29 @@ def test_another_destination_is_not_touched(api_channel: ApiChannel, receiver: R
     assert any(request.path == "/other" for request in receiver.requests)
 
 
+def test_the_word_of_an_admin_lets_the_probe_and_what_waits_for_it_out_at_once(
+    api_channel: ApiChannel, receiver: Receiver
+) -> None:
+    fail_in_a_row(api_channel, receiver)
+    receiver.answer("/hook", status=200)
+
+    counts = [breaker.hurry(api_channel.pk)]
+    outbox.drain()
+    counts.append(breaker.hurry(api_channel.pk))
+
+    assert counts == [10, 0]
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
+
+
+def test_what_waits_for_its_contact_or_its_number_is_not_hurried(api_channel: ApiChannel, receiver: Receiver) -> None:
+    fail_in_a_row(api_channel, receiver)
+    Delivery.objects.update(reason="wa_throughput", next_attempt_at=timezone.now() + timedelta(minutes=5))
+    Breaker.objects.update(is_open=False)
+
+    assert breaker.hurry(api_channel.pk) == 0
+    assert not Delivery.objects.filter(next_attempt_at__lte=timezone.now()).exists()
+
+
 def test_the_fourth_failure_of_one_message_raises_an_alert_until_it_gets_through(
     api_channel: ApiChannel, receiver: Receiver
 ) -> None:
@@ -163,6 +186,8 @@ def test_at_half_seventy_and_ninety_per_cent_of_five_days_an_alert_of_its_own(
     assert told == [[], [50], [50], [50, 70], [50, 70], [50, 70, 90], [50, 70, 90]]
     with translation.override("en"):
         assert "(90 % of five)" in alerts.sentence(Alert.objects.get(kind="failing_long", settled_at=None))
+    with translation.override("ru"):
+        assert "5,0 дн" in alerts.sentence(Alert.objects.get(kind="failing_long", details__percent=90))
     api_channel.refresh_from_db()
     assert api_channel.state != ChannelState.PAUSED
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.admin.models import LogEntry
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.db import connection
@@ -455,6 +456,7 @@ def test_the_form_keeps_what_is_left_empty_and_replaces_what_is_given(
     answered = client.post(url, posted)
 
     assert answered.status_code == 302, answered.context["errors"]
+    assert "Access token" in LogEntry.objects.get().change_message  # once, and no setting by its inner name
     account = ApiChannel.objects.get(pk=channel.pk).account()
     assert account.credential("access_token") == "EAAreplaced-0000000000"
     assert account.credentials["app_secret"] == (APP_SECRET,)

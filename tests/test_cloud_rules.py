@@ -67,6 +67,20 @@ def test_good_news_of_the_account_are_not_shown_as_trouble(field: str, value: di
     assert news.level == level
 
 
+def test_news_hold_no_empty_words_and_none_twice() -> None:
+    alert = {
+        "alert_type": "LIMIT_FAILED",
+        "alert_severity": "CRITICAL",
+        "alert_status": "ACTIVE",
+        "alert_description": "",
+    }
+
+    [news] = facts_of("account_alerts", {"entity_type": "WABA", "alert_info": alert})
+
+    assert isinstance(news, AccountNews)
+    assert (news.what, news.details) == ("LIMIT_FAILED", "CRITICAL · ACTIVE")
+
+
 def messages_value(**more: Any) -> dict[str, Any]:
     metadata = {"display_phone_number": "15550100801", "phone_number_id": PHONE_NUMBER_ID}
     return {"messaging_product": "whatsapp", "metadata": metadata, **more}

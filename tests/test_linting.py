@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.utils import translation
 
 from templates_registry.collisions import collisions
 from templates_registry.components import Template, Variable, described_as
@@ -28,8 +29,11 @@ def test_a_category_that_the_provider_changed_is_told_with_both_names() -> None:
     [problem] = lint(template(asked_category="UTILITY", category="MARKETING"))
 
     assert problem.code == "category_drift"
-    assert "utility" in str(problem.sentence)
-    assert "marketing" in str(problem.sentence)
+    with translation.override("ru"):
+        assert "«сервисный»" in str(problem.sentence) and "«рекламный»" in str(problem.sentence)
+    with translation.override("en"):
+        assert "“utility”" in str(problem.sentence)
+        assert "marketing" in str(problem.sentence)
 
 
 def test_a_template_of_hardly_any_words_is_said_to_catch_everything() -> None:

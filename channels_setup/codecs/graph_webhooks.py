@@ -299,9 +299,10 @@ INNER = ("alert_info", "ban_info", "violation_info", "disconnection_info", "volu
 def _account(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     alert = _body(value, "alert_info")
     what = one_line(value.get("event") or value.get("decision") or alert.get("alert_type") or field, 60)
-    words = [one_line(text, 300) for text in _words(value)]
-    said = " ".join([what, *words]).upper()
-    is_bad = any(word in said for word in BAD_NEWS) and not any(word in said for word in GOOD_NEWS)
+    said = dict.fromkeys(one_line(text, 300) for text in _words(value))
+    words = [text for text in said if text and text != what]
+    shout = " ".join([what, *words]).upper()
+    is_bad = any(word in shout for word in BAD_NEWS) and not any(word in shout for word in GOOD_NEWS)
     limit = next(
         (
             one_line(value.get(name), 40)
