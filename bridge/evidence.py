@@ -34,8 +34,7 @@ class Evidence:
     first_try_share: float | None  # percent of today's answers that were taken at once
     waiting: int
     waiting_since: datetime | None
-    retrying: int  # of those waiting: after a failed try, until the next
-    next_try: datetime | None
+    next_try: datetime | None  # after failed ones
     dead: int
     median_ms: int | None
     error: str
@@ -68,9 +67,6 @@ def of(channel: ApiChannel) -> Evidence:
         all=Count("pk"), taken=Count("pk", filter=Q(verdict=ACCEPTED))
     )
     unfinished = Delivery.objects.filter(api_channel=channel, state__in=Delivery.UNFINISHED)
-    retrying = unfinished.filter(
-        state=Delivery.State.PENDING, chat_channel=None, reason__in=reasons.RETRYABLE, next_attempt_at__gt=now
-    )
     error, told = last_error(channel), [alerts.sentence(a) for a in standing_alerts().filter(api_channel=channel)]
     return Evidence(
         inbound=sum(inbound),
@@ -78,8 +74,7 @@ def of(channel: ApiChannel) -> Evidence:
         first_try_share=100 * firsts["taken"] / firsts["all"] if firsts["all"] else None,
         waiting=unfinished[:MOST].count(),
         waiting_since=unfinished.aggregate(since=Min("created_at"))["since"],
-        retrying=retrying[:MOST].count(),
-        next_try=_next_try(channel, retrying),
+        next_try=_next_try(channel, now=now),
         dead=Delivery.objects.filter(api_channel=channel, state__in=TROUBLED)[:MOST].count(),
         median_ms=_median_ms(attempts.filter(started_at__gte=now - timedelta(hours=1))),
         error=error,
@@ -94,11 +89,15 @@ def of(channel: ApiChannel) -> Evidence:
     )
 
 
-def _next_try(channel: ApiChannel, retrying: models.QuerySet[Delivery]) -> datetime | None:
+def _next_try(channel: ApiChannel, *, now: datetime) -> datetime | None:
     """While the breaker is open nothing but its probe goes out."""
-    opened = Breaker.objects.filter(api_channel=channel, is_open=True).first()
-    found: datetime | None = retrying.aggregate(at=Min("next_attempt_at"))["at"]
-    return opened.probe_at if opened else found
+    if opened := Breaker.objects.filter(api_channel=channel, is_open=True).first():
+        return opened.probe_at
+    later = Delivery.objects.filter(
+        api_channel=channel, chat_channel=None, state=Delivery.State.PENDING, next_attempt_at__gt=now
+    )
+    first = later.filter(reason__in=reasons.RETRYABLE).order_by("next_attempt_at").first()
+    return first.next_attempt_at if first else None
 
 
 def standing_alerts() -> models.QuerySet[Alert]:

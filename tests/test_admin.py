@@ -713,7 +713,7 @@ def test_what_waits_for_another_try_is_tried_at_the_press_of_a_button(browser_of
     letter.refresh_from_db()
     answered = press(browser_of_vera, channel, "try-now").content.decode()
 
-    assert "1 waits for another try" in page and f"{page_of(channel)[:-7]}do/try-now/" in page
+    assert "After the failures, the next try is at" in page and f"{page_of(channel)[:-7]}do/try-now/" in page
     assert letter.next_attempt_at <= timezone.now() and letter.attempts == 7
     assert "Nothing waits for another try" in answered and "do/try-now/" not in answered
 
