@@ -20,7 +20,9 @@ from django.db.models import (
     Subquery,
     Value,
 )
+from django.http import HttpRequest, JsonResponse
 from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import BasePermission, IsAuthenticated
@@ -308,6 +310,13 @@ class ChatChannels(Rows):
 
     def get_queryset(self) -> QuerySet[ChatChannel]:
         return ChatChannel.objects.all().seen_by(self.request.user)
+
+
+@csrf_exempt
+def nothing_here(request: HttpRequest) -> JsonResponse:
+    """Any other address under ``/api/``: programs get a sentence, and no page."""
+    sentence = _("There is nothing at this address. All calls are described at /api/docs/.")
+    return JsonResponse({"error": sentence, "reason": "not_found"}, status=404)
 
 
 router = SimpleRouter()

@@ -9,7 +9,9 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import OperationalError
+from django.http import Http404
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import exceptions, mixins, status, viewsets
 from rest_framework.parsers import BaseParser
@@ -17,12 +19,13 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
+from rest_framework.settings import api_settings
 from rest_framework.views import exception_handler
 
 from channels_setup.codecs.bodies import BadBody, json_object
 
 from .api_lists import Filter, Filters, Pages
-from .idempotency import Answer, KeyReused, once
+from .idempotency import Answer, BadKey, KeyReused, once
 from .serializers import ErrorSerializer
 
 # --- errors ----------------------------------------------------------------------------------------------
@@ -36,6 +39,17 @@ class Refused(exceptions.APIException):
         self.status_code = status_code
 
 
+# Where the framework's own words do not say what to do.
+PLAINER = {
+    exceptions.UnsupportedMediaType: gettext_lazy(
+        "Send a JSON object, with the header Content-Type: application/json."
+    ),
+    exceptions.NotAuthenticated: gettext_lazy(
+        "A token is needed, in the header Authorization: Token … An admin gets one by manage.py token create."
+    ),
+}
+
+
 def as_sentence(problem: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's errors in one shape: ``{"error": sentence, "reason": code}``, and ``fields`` where fields are wrong."""
     if isinstance(problem, OperationalError):
@@ -46,10 +60,15 @@ def as_sentence(problem: Exception, context: dict[str, Any]) -> Response | None:
         return None
     if isinstance(problem, exceptions.ValidationError):
         fields = problem.detail if isinstance(problem.detail, dict) else {"": problem.detail}
-        lines = [f"{name}: {text}" if name else str(text) for name, texts in fields.items() for text in _flat(texts)]
+        whole = ("", api_settings.NON_FIELD_ERRORS_KEY)  # these sentences are about no single field
+        lines = [
+            str(text) if name in whole else f"{name}: {text}" for name, texts in fields.items() for text in _flat(texts)
+        ]
         response.data = {"error": " ".join(lines), "reason": "invalid", "fields": fields}
     elif isinstance(problem, exceptions.APIException):
-        response.data = {"error": str(problem.detail), "reason": str(problem.get_codes())}
+        response.data = {"error": str(PLAINER.get(type(problem), problem.detail)), "reason": str(problem.get_codes())}
+    elif isinstance(problem, Http404):
+        response.data = {"error": _("There is none with this number, or you may not see it."), "reason": "not_found"}
     else:
         response.data = {"error": response.data["detail"], "reason": response.data["detail"].code}
     return response
@@ -98,6 +117,8 @@ def repeatable(request: Request, asked: Any, work: Callable[[], tuple[int, Any]]
             request=fingerprint,
             work=answer,
         )
+    except BadKey as problem:
+        raise Refused(status_code=400, reason="invalid", sentence=str(problem)) from None
     except KeyReused as problem:
         raise Refused(status_code=409, reason="key_reused", sentence=str(problem)) from None
     return Response(given.body, status=given.status)
@@ -120,9 +141,17 @@ def writing(
     )
 
 
+READING = {
+    "list": "A page at a time, the newest first; `next` is the address of the next page, null after the last.",
+    "retrieve": "By its number. 404 where there is none, or where you may not see it.",
+}
+
+
 def described(**summaries: str) -> Callable[[Any], Any]:
     """The reading calls' names in the schema."""
-    return extend_schema_view(**{name: extend_schema(summary=text, description="") for name, text in summaries.items()})
+    return extend_schema_view(
+        **{name: extend_schema(summary=text, description=READING[name]) for name, text in summaries.items()}
+    )
 
 
 class Rows(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Any]):

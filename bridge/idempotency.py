@@ -21,6 +21,10 @@ class Answer:
     body: Any
 
 
+class BadKey(Exception):
+    """The key cannot be one. Its text is a sentence for the caller."""
+
+
 class KeyReused(Exception):
     """The key was used before for another request. Its text is a sentence for the caller."""
 
@@ -34,7 +38,7 @@ def once(*, owner: str, key: str, request: bytes, work: Callable[[], Answer]) ->
         with transaction.atomic():
             return work()
     if len(key) > LONGEST_KEY or not key.isprintable():
-        raise KeyReused(_("The Idempotency-Key must be printable text of at most 200 characters."))
+        raise BadKey(_("The Idempotency-Key must be printable text of at most 200 characters."))
     fingerprint = hashlib.sha256(request).digest()
     with transaction.atomic():
         if not _reserve(owner, key, fingerprint):

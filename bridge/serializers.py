@@ -232,6 +232,10 @@ class AssignmentSerializer(serializers.Serializer[Any]):
     user_id = serializers.PrimaryKeyRelatedField(
         queryset=get_user_model().objects.filter(is_active=True),
         allow_null=True,
+        error_messages={
+            "does_not_exist": _("There is no such user."),
+            "incorrect_type": _("Give the user's number, or null for nobody."),
+        },
         help_text=_("Who shall be responsible; null for nobody."),
     )
 

@@ -28,7 +28,7 @@ from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, RawRequest
 
 from . import conversations, erased, held, relay, tickets
-from .idempotency import Answer, KeyReused, once
+from .idempotency import Answer, BadKey, KeyReused, once
 from .models import Contact, Conversation, WebhookEvent
 from .requests_in import MOST_BYTES, MOST_BYTES_WITH_FILES, TooLarge, blotted, event_row, exact_request
 
@@ -117,7 +117,7 @@ class UapiView(APIView):
                 work=lambda: self._work(call, stored),
             )
             return self._json(result.body)
-        except BadBody as problem:
+        except (BadBody, BadKey) as problem:
             error = Error(BAD_FIELD, str(problem))
         except KeyReused as problem:
             error = Error(KEY_REUSED, str(problem))
@@ -151,6 +151,14 @@ class UapiView(APIView):
 
     def _json(self, body: Any) -> JsonResponse:
         return JsonResponse(body, safe=False, json_dumps_params={"ensure_ascii": False})
+
+
+class NoSuchMethod(UapiView):
+    """Whatever else is called under ``/uapi/``: its callers understand an error in this shape, and no page."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        sentence = _("There is no method “%(name)s” here.") % {"name": kwargs["name"][:60]}
+        return self._json(Error(NOT_FOUND, sentence).body())
 
 
 class AddMessage(UapiView):

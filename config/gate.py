@@ -45,7 +45,7 @@ class Gate:
         body = self.whole_body(scope)
         if body is None:
             start_response("413 Payload Too Large", JSON)
-            return [b'{"error": "The request body is too large."}']
+            return [b'{"error": "The request body is too large.", "reason": "too_large"}']
         with closing(body):
             scope["wsgi.input"] = body
             place = self.places.get()

@@ -62,7 +62,7 @@ def too_large_is_413(get_response: Handler) -> Handler:
 
 
 def too_large() -> JsonResponse:
-    return JsonResponse({"error": "The request body is too large."}, status=413)
+    return JsonResponse({"error": "The request body is too large.", "reason": "too_large"}, status=413)
 
 
 def admin_scripts(get_response: Handler) -> Handler:

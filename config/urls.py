@@ -5,7 +5,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from bridge import api, files, shared_files, start, uapi_methods, webhooks
+from bridge import api, files, shared_files, start, uapi, uapi_methods, webhooks
 from bridge.desk import (
     actions,
     answering,
@@ -29,6 +29,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("webhooks/<slug:kind>/<str:token>/", webhooks.ProviderWebhook.as_view(), name="webhook"),
     path("webhooks/<slug:kind>/<str:token>", webhooks.ProviderWebhook.as_view()),  # a redirect would lose the body
     *[re_path(rf"^uapi/{method}/?$", view, name=f"uapi-{method}") for method, view in uapi_methods.METHODS.items()],
+    path("uapi/<path:name>", uapi.NoSuchMethod.as_view()),
     path("api/v1/", include(api.router.urls)),
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path(
@@ -36,6 +37,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         SpectacularSwaggerSplitView.as_view(url_name="api-schema", template_name="bridge/api_docs.html"),
         name="api-docs",
     ),
+    re_path(r"^api/", api.nothing_here),
     path("health/ready", health.ready, name="health-ready"),
     path("metrics", metrics.metrics, name="metrics"),
     # files

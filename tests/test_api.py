@@ -527,10 +527,40 @@ def test_too_large_a_body_is_a_413(chat: Conversation) -> None:
     assert Api(vera()).post(f"conversations/{chat.pk}/messages", body).status_code == 413
 
 
-def test_another_encoding_than_json_is_a_415_with_a_sentence(chat: Conversation) -> None:
+def test_another_encoding_than_json_is_a_415_that_says_what_to_send(chat: Conversation) -> None:
     answer = Client().post(f"{API}/conversations/{chat.pk}/messages", {"text": "x"}, headers=token_of(vera()))
 
-    assert answer.status_code == 415 and answer.json()["error"]
+    assert answer.status_code == 415 and "Content-Type: application/json" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/", "/api/v1/nonsense", "/api/v1/messages/abc", "/api/v2/messages"])
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_an_address_that_is_none_is_a_sentence_and_no_page(client: Client, path: str, method: str) -> None:
+    answer = getattr(client, method)(path)
+
+    assert answer.status_code == 404
+    assert answer.json()["reason"] == "not_found" and "/api/docs/" in answer.json()["error"]
+
+
+def test_a_row_that_is_none_is_told_in_plain_words(chat: Conversation) -> None:
+    answer = Api(vera()).get("messages/999999999").json()
+
+    assert answer["reason"] == "not_found" and "Message" not in answer["error"]
+
+
+def test_a_key_that_cannot_be_one_is_a_400(chat: Conversation) -> None:
+    answer = Api(vera()).post(f"conversations/{chat.pk}/messages", {"text": "Да"}, key="k" * 201)
+
+    assert (answer.status_code, answer.json()["reason"]) == (400, "invalid")
+    assert "Idempotency-Key" in answer.json()["error"]
+
+
+def test_what_is_wrong_with_the_whole_names_no_field(chat: Conversation) -> None:
+    asked = {"text": "Да", "template": {"id": 1}}
+
+    answer = Api(vera()).post(f"conversations/{chat.pk}/messages", asked, **{"accept-language": "en"})
+
+    assert answer.json()["error"] == "Give a text or a template, not both."
 
 
 def test_a_chat_is_given_to_somebody_and_taken_from_him_again(chat: Conversation) -> None:
@@ -631,6 +661,13 @@ def test_the_schema_describes_every_call_without_a_warning(capsys: Any) -> None:
     assert "Warning" not in said.err + said.out and "Error" not in said.err + said.out
     assert len(schema["paths"]) == 21
     assert schema["components"]["schemas"]["PaginatedMessageList"]["required"] == ["next", "results"]
+
+
+def test_the_schema_says_nothing_of_how_the_code_is_made() -> None:
+    schema = SchemaGenerator().get_schema(request=None, public=True)
+    described = [call["description"] for path in schema["paths"].values() for call in path.values()]
+
+    assert not [text for text in described if "``" in text]
 
 
 def test_the_schema_and_its_viewer_are_served_from_here(client: Client) -> None:

@@ -171,12 +171,22 @@ def test_clocks_that_differ_are_named_and_stop_nothing(
 
 def test_a_box_that_is_evidently_not_ticked_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.twin.boxes = {"new_chat", "message"}
-    shop.begin()
-    for number in range(4):
-        shop.anna_writes(str(number))
-        shop.settle()
+    chat_id = shop.begin()
+    shop.twin.assign(chat_id, 27)
+    shop.twin.say(chat_id, "Да")
+    shop.settle()
 
     assert "Ticket change" in checked(shop, monkeypatch)["warning"]
+
+
+def test_chats_in_which_no_request_changed_say_nothing_of_the_box(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat_id = shop.begin()
+    for number in range(4):
+        shop.anna_writes(str(number))
+        shop.twin.say(chat_id, str(number))
+        shop.settle()
+
+    assert checked(shop, monkeypatch)["warning"] == ""
 
 
 # --- the form and its page -------------------------------------------------------------------------------

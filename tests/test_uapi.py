@@ -435,3 +435,9 @@ def test_channels_lists_the_watched_chat_channels(client: Client, key: str, chat
 
     assert answer == [{"channel_id": chat_channel.pk, "channel_name": chat_channel.name, "channel_type": "chat"}]
     assert client.get("/uapi/channels?api_token=nonsense").json()["code"] == 401
+
+
+def test_a_method_that_is_none_is_refused_in_the_callers_shape(client: Client) -> None:
+    answer = call(client, "create/tag", {"api_token": "x"}, **{"accept-language": "en"})
+
+    assert answer == {"error": "There is no method “create/tag” here.", "code": 404}

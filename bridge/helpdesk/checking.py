@@ -139,7 +139,7 @@ def _boxes_found(chat_channel: ChatChannel) -> list[Noticed]:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """One box: when its first event came; ``is_missed``: enough came without one of this kind."""
+    """One box: when its first event came; ``is_missed``: what came shows that it is not ticked."""
 
     box: Box
     first_at: datetime | None
@@ -164,7 +164,7 @@ def evidence(chat_channel: ChatChannel) -> list[Evidence]:
     for box in chat_channel.provider.boxes:
         first = seen.get(box.track)
         at = datetime.fromisoformat(first) if first else None
-        # The one box without which nothing works is missed at once; others only after a while.
-        missed = box.wanted and at is None and many and box.track in ("message", "change")
-        found.append(Evidence(box=box, first_at=at, is_missed=missed))
+        # A request that was ended or given to somebody should have raised its own event.
+        missed = {"message": many, "change": "moved" in seen}.get(box.track, False)
+        found.append(Evidence(box=box, first_at=at, is_missed=box.wanted and at is None and missed))
     return found

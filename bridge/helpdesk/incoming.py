@@ -128,15 +128,20 @@ def _said(batch: Batch, said: Said, event: WebhookEvent) -> str:
     if not said.by_operator:
         _settle_echo(conversation, said)
         mirroring.learn(link, Known(chat_id=said.chat_id, client_id=said.client_id))
-        mirroring.follow(link, said.ticket)
+        _follow(batch, link, said, event)
         return ""
     mirroring.learn(link, Known(ticket_id=said.ticket.id))
     reply = identity.new_from_chat(conversation, said, at=event.received_at, comments_come=batch.comments_come)
     if reply is not None:
         _relay(reply, text=said.text, files=said.files, by=batch.name_of(link.assignee))
-    mirroring.follow(link, said.ticket)
+    _follow(batch, link, said, event)
     people.heard_of(batch.line, link.assignee)
     return "" if reply is not None else _("Known already.")
+
+
+def _follow(batch: Batch, link: HelpdeskChat, said: Said, event: WebhookEvent) -> None:
+    if mirroring.follow(link, said.ticket):
+        batch.saw("moved", event.received_at)  # without a change event that is evidence of a box not ticked
 
 
 def _is_test(line: HelpdeskLine, said: Said) -> bool:

@@ -26,20 +26,27 @@ def learn(link: HelpdeskChat, known: Known) -> None:
         _follow_number(link, known.ticket_id, status=None)
 
 
-def follow(link: HelpdeskChat, seen: TicketSeen) -> None:
-    """What an event says of a request, unless we have followed a later word already."""
+def follow(link: HelpdeskChat, seen: TicketSeen) -> bool:
+    """What an event says of a request, unless we have followed a later word already.
+
+    Whether a request that we had followed before was ended, reopened or given to somebody without our knowing.
+    """
     if seen.id is None:
-        return
+        return False
     if seen.updated and link.updated and seen.updated < link.updated:
-        return
+        return False
+    was_followed, assignee_before = seen.id == link.ticket_id and bool(link.updated), link.assignee
     _follow_number(link, seen.id, status=seen.status)
     ticket = Ticket.objects.filter(conversation=link.conversation_id, external_id=seen.id).first()
+    is_moved = False
     if ticket is not None and seen.status in Ticket.Status.values and seen.status != ticket.status:
+        is_moved = (seen.status in Ticket.ENDED) != (ticket.status in Ticket.ENDED)
         _change(ticket, int(seen.status or 0))
     if seen.id == link.ticket_id:
         link.assignee = seen.assignee if seen.tells_assignee else link.assignee
         link.updated = max(seen.updated, link.updated)
         link.save(update_fields=["assignee", "updated"])
+    return was_followed and (is_moved or link.assignee != assignee_before)
 
 
 def _follow_number(link: HelpdeskChat, number: int, *, status: int | None) -> None:
