@@ -42,7 +42,7 @@ from channels_setup.providers.base import (
 )
 
 from . import doorbell, giving, rates, recognising, results, windows
-from .claims import any_suspect, claim
+from .claims import claim
 from .giving import Given
 from .kept_answers import kept_answer
 from .models import Delivery, Message
@@ -180,8 +180,6 @@ def _waited_for_a_limit(until: float) -> bool:
 def _try_suspects(token: uuid.UUID, accounts: Accounts) -> int:
     """One after another, with nothing else under way in this process that could die with it."""
     until, made = time.monotonic() + SUSPECTS_SECONDS, 0
-    if not any_suspect():
-        return 0
     while time.monotonic() < until and (claimed := claim(token, limit=1, suspects=True)):
         for item in _admitted(claimed, token, accounts):
             results.write_down([attempt(item, _account(accounts, item.delivery))], token)
