@@ -215,7 +215,10 @@ class WebhookEventAdmin(HistoryAdmin):
         *("request_line", "header_lines", "body_shown", "trace"),
     )
     readonly_fields = fields
-    buttons = {"process-again": (_("Process again"), "process_again")}
+    buttons = {
+        "process-again": (_("Process again"), "process_again"),
+        "leave": (_("Mark as dealt with"), "leave"),
+    }
 
     received = column("received_at", _("received"))
     processed = column("processed_at", _("processed"))
@@ -230,7 +233,7 @@ class WebhookEventAdmin(HistoryAdmin):
         return event.api_channel or event.chat_channel
 
     def makes_sense(self, what: str, row: Any) -> bool:
-        return row.state == WebhookEvent.State.FAILED and row.endpoint == "webhook"
+        return row.state == WebhookEvent.State.FAILED and (what == "leave" or row.endpoint == "webhook")
 
     def process_again(self, request: HttpRequest, rows: QuerySet[WebhookEvent]) -> tuple[int, str]:
         # A call of the API was answered there and then; only its caller can repeat it.
@@ -242,6 +245,14 @@ class WebhookEventAdmin(HistoryAdmin):
             )
         doorbell.ring_after_commit(doorbell.INBOUND)
         return messages.SUCCESS, ngettext("%d event is in line again.", "%d events are in line again.", count) % count
+
+    def leave(self, request: HttpRequest, rows: QuerySet[WebhookEvent]) -> tuple[int, str]:
+        failed = rows.filter(state=WebhookEvent.State.FAILED).order_by("pk")
+        count = inbox.leave(list(failed.values_list("pk", flat=True)[:MOST_AT_ONCE]))
+        if not count:
+            return messages.WARNING, _now("Only failed events can be marked as dealt with.")
+        sentence = ngettext("%d event is marked as dealt with.", "%d events are marked as dealt with.", count)
+        return messages.SUCCESS, sentence % count
 
     @admin.display(description=_("state"))
     def state_shown(self, event: WebhookEvent) -> SafeString:

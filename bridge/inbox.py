@@ -246,6 +246,12 @@ def reprocess(event_ids: Sequence[int]) -> int:
     return failed.update(state=WebhookEvent.State.NEW, attempts=0, error="", traceback="")
 
 
+def leave(event_ids: Sequence[int]) -> int:
+    """Failed events that nobody can or need make good: no longer warned of, kept with their error as long as others."""
+    failed = WebhookEvent.objects.filter(pk__in=event_ids, state=WebhookEvent.State.FAILED)
+    return failed.update(state=WebhookEvent.State.PROCESSED, processed_at=timezone.now())
+
+
 @dataclass(frozen=True)
 class Source:
     """Where events come from: who works them off, and the lock under which they are."""

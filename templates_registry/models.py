@@ -15,6 +15,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.models import ApiChannel, ChatChannel
@@ -257,7 +258,7 @@ class Registry(models.Model):
     version = models.BigIntegerField(default=1)
     synced_at = models.DateTimeField(_("last synchronised"), null=True)
     next_sync_at = models.DateTimeField(_("next synchronisation"), null=True)
-    sync_error = models.TextField(_("why the last one failed"), blank=True)
+    sync_error = models.TextField(_("why the last one failed"), blank=True)  # as the sources have it, where it is ours
 
     class Meta:
         verbose_name = _("registry")
@@ -265,6 +266,11 @@ class Registry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.api_channel}"
+
+    @property
+    def why_failed(self) -> str:
+        """In the reader's language, where it is a sentence of ours and not the provider's own words."""
+        return gettext(self.sync_error) if self.sync_error else ""
 
     @classmethod
     def touch(cls, api_channel_id: int) -> None:

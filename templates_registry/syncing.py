@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -51,11 +51,13 @@ FAILURES = {
 
 
 class FetchFailed(Exception):
-    """The list could not be fetched whole. ``sentence`` says why."""
+    """The list could not be fetched whole. ``sentence`` says why; ``kept`` is it as the sources have it."""
 
     def __init__(self, sentence: str | Promise) -> None:
         super().__init__(str(sentence))
         self.sentence = str(sentence)
+        with translation.override(None):
+            self.kept = str(sentence)
 
 
 @dataclass
@@ -101,7 +103,7 @@ def sync(api_channel: ApiChannel) -> Result:
         except IntegrityError:
             return Result(error=_("Somebody is making the same template by hand. Try again."))
         except FetchFailed as problem:
-            _note_sync(api_channel, error=problem.sentence)
+            _note_sync(api_channel, error=problem.kept)
             return Result(error=problem.sentence)
         _note_sync(api_channel)
         return result
@@ -143,7 +145,7 @@ def fetch(api_channel: ApiChannel) -> list[Json]:
         if after in seen or len(rows) > MOST_TEMPLATES:
             break
         seen.add(after)
-    raise FetchFailed(_("The provider's list has no end."))
+    raise FetchFailed(gettext_lazy("The provider's list has no end."))
 
 
 def _ask(api_channel: ApiChannel, request: outgoing.HttpRequest) -> TemplatePage:
@@ -154,7 +156,7 @@ def _ask(api_channel: ApiChannel, request: outgoing.HttpRequest) -> TemplatePage
     except outgoing.NotSent as problem:
         raise FetchFailed(FAILURES.get(problem.reason, problem.reason)) from problem
     except outgoing.OutcomeUnknown as problem:
-        raise FetchFailed(_("The provider did not answer in time.")) from problem
+        raise FetchFailed(gettext_lazy("The provider did not answer in time.")) from problem
     outcome = api_channel.provider.judge(answer)
     if outcome.verdict != ACCEPTED:
         raise FetchFailed(refusal(outcome, answer))

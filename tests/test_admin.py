@@ -330,6 +330,24 @@ def test_a_failed_event_is_processed_again_and_an_api_call_is_not(
     assert states == {event.pk: "new", call.pk: "failed"}
 
 
+def test_a_failed_event_that_nobody_can_make_good_is_left_with_its_error_and_warned_of_no_more(
+    browser_of_vera: Client, history: Conversation
+) -> None:
+    call = WebhookEvent.objects.create(
+        api_channel=history.api_channel, endpoint="addMessage", body=b"{}", state="failed", error="No such channel."
+    )
+    page = browser_of_vera.get(reverse("admin:bridge_webhookevent_change", args=[call.pk])).content.decode()
+
+    chosen = {"action": "leave", "_selected_action": list(WebhookEvent.objects.values_list("pk", flat=True))}
+    answered = browser_of_vera.post(reverse("admin:bridge_webhookevent_changelist"), chosen, follow=True)
+    call.refresh_from_db()
+
+    assert "Mark as dealt with" in page and "Process again" not in page
+    assert "2 events are marked as dealt with." in answered.content.decode()
+    assert (call.state, call.error) == ("processed", "No such channel.") and call.processed_at is not None
+    assert not any("could not be read" in sentence for sentence in warned(browser_of_vera))
+
+
 def test_an_outside_helpdesks_event_names_its_chat_channel(browser_of_vera: Client) -> None:
     chat_channel = ChatChannelFactory(name="Usedesk на Лиговском")
     event = WebhookEvent.objects.create(chat_channel=chat_channel, body=b"{}")

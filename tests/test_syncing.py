@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from bridge import inbox, tasks
 from bridge.models import WebhookEvent
@@ -307,7 +307,22 @@ def test_whatever_a_provider_answers_is_a_sentence(
     result = syncing.sync(channel)
 
     assert result.error.endswith(".")
-    assert Registry.objects.get().sync_error == result.error
+    assert Registry.objects.get().why_failed == result.error
+
+
+def test_why_a_fetch_failed_is_said_in_the_readers_language(
+    channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    GraphLike(monkeypatch, [outgoing.NotSent("cannot_connect"), outgoing.NotSent("cannot_connect")])
+
+    for language in ("ru", "en"):
+        with translation.override(language):
+            syncing.sync(channel)
+        registry = Registry.objects.get()
+        with translation.override("en"):
+            assert registry.why_failed == "The provider cannot be reached."
+        with translation.override("ru"):
+            assert "Провайдер" in registry.why_failed
 
 
 # --- when ------------------------------------------------------------------------------------------------
