@@ -113,8 +113,7 @@ def test_a_dead_delivery_is_sent_again_with_a_button(vera_page: Page) -> None:
     expect(vera_page.locator(".pill.pending")).to_be_visible()
 
 
-@pytest.mark.parametrize("width", [390, 1440])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1280, "light"), (1440, "dark")])
 def test_no_page_is_wider_than_the_screen(vera_page: Page, width: int, scheme: str) -> None:
     channel = ApiChannelFactory(
         kind="acebot",
