@@ -316,7 +316,8 @@ class ChatChannels(Rows):
 def nothing_here(request: HttpRequest) -> JsonResponse:
     """Any other address under ``/api/``: programs get a sentence, and no page."""
     sentence = _("There is nothing at this address. All calls are described at /api/docs/.")
-    return JsonResponse({"error": sentence, "reason": "not_found"}, status=404)
+    body = {"error": sentence, "reason": "not_found"}
+    return JsonResponse(body, status=404, json_dumps_params={"ensure_ascii": False})
 
 
 router = SimpleRouter()
