@@ -68,6 +68,7 @@ hypothesis_settings.register_profile("full", max_examples=500, deadline=None)
 hypothesis_settings.load_profile("full" if os.environ.get("FAULTS") == "full" else "short")
 
 REAL_PROCESSES = {"page", "context", "stack", "worker", "worker_process", "shop"}
+REAL_HTTP = {"live_server", "meta", "twin", "receiver"}  # a server in a thread, and the clock runs on meanwhile
 
 
 def unit(path: str) -> str:
@@ -90,16 +91,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByUnits | No
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on real processes or a browser wait for other programs: once, on a machine out of breath, is no proof.
+    """Tests on real processes, a browser or HTTP wait for others: once, on a machine out of breath, is no proof.
 
-    They have a second try, and the summary says which took it. All others have one, and `make faults`, which measures.
-    And their files begin first: the longest one at the end would leave the other processes idle.
+    They have a second try, and the summary says which took it and why. All others have one, and `make faults`, which
+    measures. And the files on real processes begin first: the longest at the end would leave the others idle.
     """
     slow: Counter[str] = Counter()
     for item in items if os.environ.get("FAULTS") != "full" else ():
         of_its_own = item.path.name in ("test_stack.py", "test_web.py")
-        if of_its_own or REAL_PROCESSES & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if of_its_own or (REAL_PROCESSES | REAL_HTTP) & fixtures:
             item.add_marker(pytest.mark.flaky(reruns=1))
+        if of_its_own or REAL_PROCESSES & fixtures:
             slow[unit(item.nodeid.split("::")[0])] += 1
     items.sort(key=lambda item: -slow[unit(item.nodeid.split("::")[0])])
 

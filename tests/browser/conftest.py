@@ -27,7 +27,7 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
 
-expect.set_options(timeout=15_000)  # as patient as the clicks are: others work on the same machine
+expect.set_options(timeout=30_000)  # as patient as the clicks are: others work on the same machine
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +49,7 @@ def browser() -> Iterator[Browser]:
 def context(browser: Browser, live_server: object) -> Iterator[BrowserContext]:
     """A fresh profile, in Russian, whose relative addresses are the live server's."""
     context = browser.new_context(base_url=str(live_server), locale="ru-RU", timezone_id="Europe/Moscow")
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     yield context
     context.close()
     wait_for_quiet()

@@ -72,7 +72,7 @@ def test_two_operators_in_one_chat_see_each_other_write(
     expect(desk.locator("#others.writing")).to_have_text("vera is writing here.", timeout=SOON)
     admin.close()
     elsewhere.close()
-    expect(desk.locator("#others")).to_be_hidden(timeout=30_000)
+    expect(desk.locator("#others")).to_be_hidden(timeout=60_000)
 
 
 def test_words_whose_answer_was_lost_are_posted_again_and_go_out_once(desk: Page, chat: Conversation) -> None:

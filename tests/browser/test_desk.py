@@ -22,7 +22,7 @@ from tests.worker import Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SOON = 6_000  # milliseconds; it is two seconds where nobody else keeps the processors busy
+SOON = 20_000  # milliseconds; it is two seconds where nobody else keeps the processors busy
 
 
 @pytest.fixture
