@@ -97,14 +97,14 @@ def drain() -> int:
     made = _try_suspects(token, accounts)
     running: set[Future[Tried]] = set()
     broken: Exception | None = None
-    has_answered = False
+    has_answered = is_slow = False
     try:
         while True:
             try:
                 if broken is None and time.monotonic() < until:
                     for item, account, file_id in _ready(token, accounts, limit=THREADS - len(running)):
                         running.add(_threads().submit(attempt, item, account, file_id=file_id))
-                        has_answered = False
+                        has_answered = is_slow = False
             except Exception as problem:
                 broken = problem
             if not running:
@@ -120,16 +120,16 @@ def drain() -> int:
                     doorbell.ring(doorbell.OUTBOUND)  # whoever comes next goes on
                 return made
             done, running = wait(
-                running, timeout=LOOK_SECONDS if has_answered else SOON_SECONDS, return_when=FIRST_COMPLETED
+                running, timeout=LOOK_SECONDS if is_slow else SOON_SECONDS, return_when=FIRST_COMPLETED
             )
             if done and running:
                 more, running = wait(running, timeout=GATHER_SECONDS)
                 done |= more
             if done:
                 results.write_down([future.result() for future in done], token)
-            elif not has_answered:  # only slow calls are under way: others may go ahead of them
-                doorbell.answered(doorbell.OUTBOUND)
-                has_answered = True
+            elif not is_slow:  # whoever comes now need not wait for these; and no result waits for the broker
+                _threads().submit(doorbell.answered, doorbell.OUTBOUND)
+                is_slow = True
             made += len(done)
     finally:
         wait(running)
@@ -138,7 +138,7 @@ def drain() -> int:
 @cache
 def _threads() -> ThreadPoolExecutor:
     """This process's, for good: starting them anew for each run cost more than the calls."""
-    return ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="outbox")
+    return ThreadPoolExecutor(max_workers=THREADS + 1, thread_name_prefix="outbox")  # and one for the doorbell
 
 
 def _ready(token: uuid.UUID, accounts: Accounts, *, limit: int) -> list[tuple[Claimed, Account, str]]:

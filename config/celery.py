@@ -12,6 +12,8 @@ from celery import Celery
 from celery.signals import beat_init, setup_logging, task_prerun
 from django.conf import settings
 
+from . import broker  # noqa: F401  # puts the transport right
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 # Longer than any task may run. The shortest among programs on one broker wins, so the broker is ours alone.
@@ -66,7 +68,8 @@ app.conf.update(
     task_soft_time_limit=50,
     task_time_limit=60,
     worker_prefetch_multiplier=1,
-    worker_cancel_long_running_tasks_on_connection_loss=True,
+    # A call that is cut off may be made once more. A task that the broker gives out again meanwhile does no harm.
+    worker_cancel_long_running_tasks_on_connection_loss=False,
     # For SIGQUIT. SIGTERM stays Celery's warm shutdown: this one sleeps its full time even when work is done.
     worker_soft_shutdown_timeout=20,
     worker_enable_soft_shutdown_on_idle=False,

@@ -358,7 +358,7 @@ def test_the_visibility_timeout_is_one_and_the_same_in_all_three_places_and_long
 def test_a_killed_worker_gives_its_task_back_and_takes_one_at_a_time() -> None:
     assert app.conf.task_acks_late and app.conf.task_reject_on_worker_lost
     assert app.conf.worker_prefetch_multiplier == 1
-    assert app.conf.worker_cancel_long_running_tasks_on_connection_loss
+    assert not app.conf.worker_cancel_long_running_tasks_on_connection_loss
     assert app.conf.task_ignore_result and app.conf.result_backend is None
 
 

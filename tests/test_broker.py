@@ -1,0 +1,32 @@
+"""What the worker takes from the broker, and gives back."""
+
+import pytest
+import redis
+from celery import current_app
+
+
+def test_a_place_is_given_back_though_the_broker_hangs_at_the_ack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each ack that came to nothing cost the worker a place, until it took no messages at all."""
+    with current_app.connection_for_read() as connection:
+        channel = connection.default_channel
+        channel.basic_qos(0, 2, False)
+        queue = connection.SimpleQueue("hanging", channel=channel)
+        for number in range(2):
+            queue.put(number)
+        held = [queue.get(timeout=10) for _ in range(2)]
+        assert not channel.qos.can_consume()
+
+        def hangs(*_arguments: object, **_options: object) -> None:
+            raise redis.exceptions.TimeoutError("Timeout reading from socket")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(redis.client.Pipeline, "execute", hangs)
+            for message, give_back in zip(held, (held[0].ack, held[1].reject), strict=True):
+                with pytest.raises(redis.exceptions.TimeoutError):
+                    give_back()
+                assert not message.acknowledged
+
+        assert channel.qos.can_consume()
+        channel.qos._flush()
+        queue.clear()
+        channel.client.delete(channel.unacked_key, channel.unacked_index_key)
