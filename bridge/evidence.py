@@ -54,7 +54,7 @@ class Plot:
     inbound_area: str
     outbound: str
     failures: list[tuple[float, float]]  # x, y of each hour's bar of failed attempts
-    peak: int
+    busiest: int  # messages in one hour
 
 
 def of(channel: ApiChannel) -> Evidence:
@@ -178,7 +178,8 @@ def _median_ms(attempts: models.QuerySet[Attempt]) -> int | None:
 
 def plot(inbound: list[int], outbound: list[int], failures: list[int], *, until: int) -> Plot:
     """The day as far as it has come: nothing is drawn for hours after ``until``."""
-    peak = max([*inbound, *outbound, 1])
+    busiest = max([*inbound, *outbound])
+    peak = max(busiest, 1)
     worst = max([*failures, 1])
     xs = [(hour + 0.5) * WIDTH / HOURS for hour in range(until + 1)]
     line = _path(xs, inbound, peak)
@@ -187,7 +188,7 @@ def plot(inbound: list[int], outbound: list[int], failures: list[int], *, until:
         inbound_area=f"{line} L{xs[-1]:g} {HEIGHT} L{xs[0]:g} {HEIGHT} Z",
         outbound=_path(xs, outbound, peak),
         failures=[(x, HEIGHT - 6 - 24 * count / worst) for x, count in zip(xs, failures, strict=False) if count],
-        peak=peak,
+        busiest=busiest,
     )
 
 

@@ -211,7 +211,7 @@ def _accepted(items: Sequence[Tried]) -> None:
         if mine and any(message.external_id for message in mine):
             statuses.join_strays(channel, mine)
         if channel.last_error or (mine and channel.first_outbound_at is None):
-            channel.succeeded()
+            channel.succeeded(with_answer=bool(mine))
 
 
 def _learn_ids(by_conversation: Mapping[int, Tried]) -> None:

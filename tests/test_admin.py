@@ -609,12 +609,20 @@ def test_the_check_list_is_done_by_evidence(browser_of_vera: Client) -> None:
     before = [state for state, _url in lines(browser_of_vera)]
 
     channel.note_inbound()
-    channel.succeeded()
+    channel.succeeded(with_answer=True)
     after = lines(browser_of_vera)
 
     assert before == ["done", "done", "now", "later", "later", "done"]
     assert {state for state, _url in after} == {"done"}
     assert all(browser_of_vera.get(url).status_code == 200 for _state, url in after)
+
+
+def test_a_day_without_messages_has_no_busiest_hour(browser_of_vera: Client, in_english: None) -> None:
+    page = reverse("admin:channels_setup_apichannel_change", args=[ApiChannelFactory().pk])
+    busy = reverse("admin:channels_setup_apichannel_change", args=[MessageFactory().api_channel_id])
+
+    assert "busiest hour" not in browser_of_vera.get(page).content.decode()
+    assert "busiest hour: 1" in browser_of_vera.get(busy).content.decode()
 
 
 def test_the_start_page_says_what_is_wrong(browser_of_vera: Client, history: Conversation) -> None:

@@ -259,3 +259,17 @@ def test_two_workers_get_one_probe_between_them(api_channel: ApiChannel) -> None
     assert outbox.claim(uuid.uuid4(), limit=5) == []
     Breaker.objects.update(probe_at=F("probe_at") - timedelta(seconds=breaker.PROBE_SECONDS + 1))
     assert len(outbox.claim(uuid.uuid4(), limit=5)) == 1
+
+
+def test_news_of_a_chat_that_got_through_are_no_first_answer(api_channel: ApiChannel, receiver: Receiver) -> None:
+    ApiChannel.objects.update(track_message=True, last_error="destination_error")
+    watching = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/watching"), secret=True)
+    watching.watched.set(api_channel.watched.all())
+    ApiChannel.objects.filter(pk=watching.pk).update(last_error="destination_error")
+
+    anna_writes(api_channel)
+    outbox.drain()
+
+    watching.refresh_from_db()
+    assert sorted(request.path for request in receiver.requests) == ["/hook", "/watching"]
+    assert (watching.last_error, watching.first_outbound_at) == ("", None)

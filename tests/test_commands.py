@@ -1,6 +1,7 @@
 """manage.py's commands: what they print, what they leave, and the sentences they refuse with."""
 
 import json
+import re
 import time
 from collections import Counter
 from datetime import timedelta
@@ -11,7 +12,7 @@ from cryptography.fernet import Fernet
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.management import CommandError, call_command
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from bridge import windows
 from bridge.models import Conversation, Delivery, Message, Ticket, WebhookEvent
@@ -382,3 +383,10 @@ def test_migrating_makes_both_groups_with_their_permissions() -> None:
     assert permissions["Operator"] == {
         f"view_{model}" for model in ("contact", "conversation", "delivery", "message", "servicewindow", "ticket")
     }
+
+
+def test_the_help_is_in_one_language(capsys: pytest.CaptureFixture[str]) -> None:
+    with translation.override("ru"), pytest.raises(SystemExit):
+        call_command("channel", "add", "--help")
+
+    assert not re.search("[а-яё]", capsys.readouterr().out)

@@ -292,10 +292,11 @@ class ApiChannel(models.Model):
         ApiChannel.objects.filter(pk=self.pk).update(last_error=reason[:40], last_error_at=timezone.now())
         ApiChannel.objects.filter(pk=self.pk, state=ChannelState.LIVE).update(state=ChannelState.FAILING)
 
-    def succeeded(self) -> None:
-        ApiChannel.objects.filter(pk=self.pk).update(
-            last_error="", first_outbound_at=models.functions.Coalesce("first_outbound_at", timezone.now())
-        )
+    def succeeded(self, *, with_answer: bool) -> None:
+        """A call was taken. ``with_answer``: it bore an operator's words, not only news of a chat."""
+        if with_answer:
+            ApiChannel.objects.filter(pk=self.pk, first_outbound_at=None).update(first_outbound_at=timezone.now())
+        ApiChannel.objects.filter(pk=self.pk).update(last_error="")
         ApiChannel.objects.filter(pk=self.pk, state=ChannelState.FAILING).update(state=ChannelState.LIVE)
 
     # --- secrets ---

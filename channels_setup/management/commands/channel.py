@@ -9,7 +9,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import models, transaction
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from channels_setup import account_settings
 from channels_setup.models import ApiChannel, ChatChannel
@@ -41,7 +41,8 @@ class Command(BaseCommand):
         parser.add_argument("--no-utf8", action="store_true", help="Convert characters instead of sending UTF-8.")
         parser.add_argument("--calls-per-second", type=float, help="At most so many calls a second.")
         for setting in {setting.name: setting for each in messengers().values() for setting in each.settings}.values():
-            parser.add_argument(flag(setting.name), dest=setting.name, help=str(setting.label))
+            with translation.override("en"):  # as the rest of the help is
+                parser.add_argument(flag(setting.name), dest=setting.name, help=str(setting.label))
         parser.add_argument("--track", help=f"Events to follow, by commas, of {','.join(ApiChannel.TRACKS)}.")
 
     def handle(self, *args: Any, action: str, output: str, **options: Any) -> None:
