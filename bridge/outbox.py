@@ -53,8 +53,7 @@ logger = logging.getLogger(__name__)
 THREADS = 96  # calls at once of one worker process: more than one destination may have
 RUN_SECONDS = 20.0  # a task stops claiming after this and leaves the rest to the next
 GATHER_SECONDS = 0.004  # results that come in so close together are written down in one transaction
-SOON_SECONDS = 0.05  # a call that takes longer is a slow one
-LOOK_SECONDS = 0.25  # while only slow calls are under way, look so often for what others are due
+LOOK_SECONDS = 0.05  # a call that takes longer is slow: while only such are under way, look so often for others' work
 LIMIT_SECONDS = 1.5  # a limit that frees a call so soon is waited for; else beat's sweep comes as soon
 SUSPECTS_SECONDS = 5.0  # of a run, at most so long for suspects (and the call that is under way then)
 
@@ -119,9 +118,7 @@ def drain() -> int:
                 if time.monotonic() >= until:
                     doorbell.ring(doorbell.OUTBOUND)  # whoever comes next goes on
                 return made
-            done, running = wait(
-                running, timeout=LOOK_SECONDS if is_slow else SOON_SECONDS, return_when=FIRST_COMPLETED
-            )
+            done, running = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
             if done and running:
                 more, running = wait(running, timeout=GATHER_SECONDS)
                 done |= more

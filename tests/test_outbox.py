@@ -690,7 +690,7 @@ def test_what_is_committed_while_somebody_hands_over_calls_no_other(
     api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doorbell, "RUNG_MS", 600_000)  # as if a call were never taken for lost
-    monkeypatch.setattr(outbox, "SOON_SECONDS", 60)  # nor one for slow
+    monkeypatch.setattr(outbox, "LOOK_SECONDS", 60)  # nor one for slow
     doorbell.answered(doorbell.OUTBOUND)
     called: list[str] = []
     monkeypatch.setattr(doorbell.current_app, "send_task", lambda name, *_more, **_options: called.append(name))
