@@ -31,6 +31,7 @@ django.setup()
 TransactionTestCase._fixture_teardown = databases.empty
 WhiteNoiseMiddleware.add_files_from_finders = pages.static_files_listed_once(WhiteNoiseMiddleware)
 
+from bridge import doorbell  # noqa: E402
 from channels_setup.models import ApiChannel  # noqa: E402
 from tests.factories import ApiChannelFactory, boris  # noqa: E402
 from tests.pages import signed_in  # noqa: E402
@@ -171,6 +172,17 @@ def desk(channel: ApiChannel, client: Client) -> Client:
 def webhooks_remember_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test changes on a channel counts for the next webhook."""
     monkeypatch.setattr("bridge.webhooks.REMEMBERED_SECONDS", -1.0)
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tasks that doorbells call: none yet, and no call is ever taken for lost."""
+    names: list[str] = []
+    monkeypatch.setattr(doorbell, "RUNG_MS", 600_000)
+    monkeypatch.setattr(doorbell.current_app, "send_task", lambda name, *_more, **_options: names.append(name))
+    for bell in doorbell.TASKS:
+        doorbell.answered(bell)
+    return names
 
 
 workers: list[Worker] = []

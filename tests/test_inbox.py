@@ -209,13 +209,9 @@ def test_channels_take_turns_and_a_long_run_is_handed_on(client: Client, monkeyp
 
 
 def test_what_is_stored_while_a_worker_is_at_it_calls_no_other(
-    client: Client, phone: ApiChannel, monkeypatch: pytest.MonkeyPatch
+    client: Client, phone: ApiChannel, called: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten webhooks in a busy moment called ten tasks, nine of which found the channel taken."""
-    monkeypatch.setattr(doorbell, "RUNG_MS", 600_000)  # as if a call were never taken for lost
-    doorbell.answered(doorbell.INBOUND)
-    called: list[str] = []
-    monkeypatch.setattr(doorbell.current_app, "send_task", lambda name, *_more, **_options: called.append(name))
     real = inbox.process
 
     def process(channel_id: int, events: list[WebhookEvent]) -> None:

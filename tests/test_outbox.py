@@ -687,13 +687,9 @@ def test_what_waits_for_its_next_try_is_not_read_by_every_claim(api_channel: Api
 
 
 def test_what_is_committed_while_somebody_hands_over_calls_no_other(
-    api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    api_channel: ApiChannel, receiver: Receiver, called: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doorbell, "RUNG_MS", 600_000)  # as if a call were never taken for lost
-    monkeypatch.setattr(outbox, "LOOK_SECONDS", 60)  # nor one for slow
-    doorbell.answered(doorbell.OUTBOUND)
-    called: list[str] = []
-    monkeypatch.setattr(doorbell.current_app, "send_task", lambda name, *_more, **_options: called.append(name))
+    monkeypatch.setattr(outbox, "LOOK_SECONDS", 60)  # no call is taken for a slow one
     chats = [anna_writes(api_channel, who=f"anna{number}") for number in range(4)]
     real = results.write_down
 
@@ -717,12 +713,8 @@ def test_what_is_committed_while_somebody_hands_over_calls_no_other(
 
 
 def test_while_a_slow_call_is_under_way_whoever_comes_calls_another(
-    api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    api_channel: ApiChannel, receiver: Receiver, called: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doorbell, "RUNG_MS", 600_000)  # as if a call were never taken for lost
-    doorbell.answered(doorbell.OUTBOUND)
-    called: list[str] = []
-    monkeypatch.setattr(doorbell.current_app, "send_task", lambda name, *_more, **_options: called.append(name))
     boris_answers(anna_writes(api_channel))
     doorbell.ring(doorbell.OUTBOUND)
     real = outbox.attempt
