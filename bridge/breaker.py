@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from . import alerts, reasons, windows
 from .models import Alert, Breaker, Delivery
@@ -91,17 +92,22 @@ def rest(channel_id: int, *, seconds: float) -> None:
     Breaker.objects.update_or_create(api_channel_id=channel_id, defaults={"rests_until": until})
 
 
+def waiting(channel_id: int, *, now: datetime) -> QuerySet[Delivery]:
+    """What waits for another try because the destination failed, the soonest first."""
+    failed = Delivery.objects.filter(
+        api_channel=channel_id, chat_channel=None, state=Delivery.State.PENDING, reason__in=reasons.RETRYABLE
+    )
+    return failed.filter(next_attempt_at__gt=now).order_by("next_attempt_at")
+
+
 def hurry(channel_id: int) -> int:
     """Somebody says that the destination is mended: its next tries, or the probe of an open breaker, are due now.
 
     How many were waiting. Those that wait for their contact or their number keep their time.
     """
-    waiting = Delivery.objects.filter(
-        api_channel=channel_id, chat_channel=None, state=Delivery.State.PENDING, reason__in=reasons.RETRYABLE
-    )
     now = windows.database_now()
     with transaction.atomic():
-        later = waiting.filter(next_attempt_at__gt=now).order_by("next_attempt_at")[:MOST_HURRIED]
+        later = waiting(channel_id, now=now)[:MOST_HURRIED]
         ids = list(later.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
         Delivery.objects.filter(pk__in=ids).update(next_attempt_at=now)
     opened = Breaker.objects.filter(api_channel=channel_id, is_open=True, is_probing=False).update(probe_at=now)

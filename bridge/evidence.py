@@ -17,7 +17,7 @@ from django.utils import timezone
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers.base import ACCEPTED
 
-from . import alerts, reasons
+from . import alerts, breaker, reasons
 from .models import Alert, Attempt, Breaker, Delivery, Message, WebhookEvent
 
 MOST = 1_000  # counted no further than this: "1,000 or more" is as good
@@ -93,10 +93,7 @@ def _next_try(channel: ApiChannel, *, now: datetime) -> datetime | None:
     """While the breaker is open nothing but its probe goes out."""
     if opened := Breaker.objects.filter(api_channel=channel, is_open=True).first():
         return opened.probe_at
-    later = Delivery.objects.filter(
-        api_channel=channel, chat_channel=None, state=Delivery.State.PENDING, next_attempt_at__gt=now
-    )
-    first = later.filter(reason__in=reasons.RETRYABLE).order_by("next_attempt_at").first()
+    first = breaker.waiting(channel.pk, now=now).first()
     return first.next_attempt_at if first else None
 
 
