@@ -155,7 +155,7 @@ class ConversationAdmin(HistoryAdmin):
         if not conversation.api_channel.provider.service_window or conversation.window_until is None:
             return "–"
         if conversation.window_until <= timezone.now():
-            return pill("shut", pgettext("window", "shut"))
+            return pill("closed", pgettext("window", "closed"))
         until = f"{timezone.localtime(conversation.window_until):%d.%m %H:%M}"
         return pill("open", _("until %(time)s") % {"time": until})
 
@@ -201,14 +201,14 @@ class WindowFilter(ChoiceFilter):
     title = _("which")
     parameter_name = "window"
     questions = {
-        "open": (_("Open now, the next to shut first"), lambda rows: rows.filter(state="open").order_by("expires_at")),
+        "open": (_("Open now, the next to close first"), lambda rows: rows.filter(state="open").order_by("expires_at")),
         "missed": (
             _("Missed in the last 7 days"),
             lambda rows: rows.filter(
                 # The id keeps the question to the last days' rows; see ``evidence.first_id_since``.
                 pk__gte=evidence.first_id_since(ServiceWindow, "opened_at", timezone.now() - timedelta(days=8)),
                 expires_at__gte=timezone.now() - timedelta(days=7),
-                state="shut",
+                state="closed",
                 first_reply_at=None,
             ),
         ),
@@ -236,7 +236,7 @@ class ServiceWindowAdmin(HistoryAdmin):
 
     @admin.display(description=_("state"))
     def state_shown(self, window: ServiceWindow) -> SafeString:
-        if window.state == ServiceWindow.State.SHUT and window.first_reply_at is None:
+        if window.state == ServiceWindow.State.CLOSED and window.first_reply_at is None:
             return pill("failed", _("missed"))
         return pill(window.state, window.get_state_display())
 

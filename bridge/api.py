@@ -80,7 +80,7 @@ def with_window(rows: QuerySet[Conversation], states: list[str]) -> QuerySet[Con
     applies = Q(api_channel__kind__in=[kind for kind, provider in messengers().items() if provider.service_window])
     conditions = {
         "open": applies & Q(is_open),
-        "shut": applies & Q(was_open) & ~Q(is_open),
+        "closed": applies & Q(was_open) & ~Q(is_open),
         "none": applies & ~Q(was_open),
         "free": ~applies,
     }
@@ -101,7 +101,7 @@ class Conversations(Rows):
         "assignee": Filter(read=number, by="assignee"),
         "external_id": Filter(read=text, by="contact__external_id", help="The contact's, at the provider."),
         "phone": Filter(read=text, by=by_phone, help="The contact's, digits only."),
-        "window": Filter(read=one_of("open", "shut", "none", "free"), by=with_window),
+        "window": Filter(read=one_of("open", "closed", "none", "free"), by=with_window),
         "since": SINCE,
         "until": UNTIL,
     }

@@ -109,7 +109,7 @@ def _nobody_left(chats: QuerySet[Conversation], *, by: Any) -> None:
     """Nobody can be answered any more: no window counts down, none is missed, no request waits for us."""
     now = windows.database_now()
     ServiceWindow.objects.filter(conversation__in=chats, state=ServiceWindow.State.OPEN, opened_at__lt=now).update(
-        state=ServiceWindow.State.SHUT, expires_at=now, missed=False
+        state=ServiceWindow.State.CLOSED, expires_at=now, missed=False
     )
     live = Ticket.objects.filter(conversation__in=chats).exclude(status__in=Ticket.ENDED)
     for ticket_id in list(live.order_by("pk").values_list("pk", flat=True)):

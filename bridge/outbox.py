@@ -216,7 +216,7 @@ def _admitted(claimed: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) 
         if item.interrupted and (too_late or not_sendable or not results.may_repeat(delivery)):
             results.settle_unknown(delivery, token)  # what may have been sent is not taken back
         elif too_late:
-            results.cancel(delivery.pk, token=token, reason="window_shut_before_sending")
+            results.cancel(delivery.pk, token=token, reason="window_closed_before_sending")
         elif not_sendable:
             results.cancel(delivery.pk, token=token, reason="template_not_sendable")
         elif item.interrupted and results.is_worn_out(delivery):

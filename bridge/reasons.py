@@ -58,15 +58,16 @@ class Reason:
 
 CATALOGUE: Mapping[str, Reason] = {
     # --- why a reply does not go out ---
-    "window_shut": Reason(
+    "window_closed": Reason(
         kind=Class.REFUSAL,
-        sentence=_("The 24-hour window is shut: only an approved template may go out now."),
+        sentence=_("The 24-hour window is closed: only an approved template may go out now."),
         help=Help.TEMPLATE,
     ),
-    "window_shut_before_sending": Reason(
+    "window_closed_before_sending": Reason(
         kind=Class.PERMANENT,
         sentence=_(
-            "The 24-hour window shut before the message could be sent. It did not go out; its text is kept as a draft."
+            "The 24-hour window closed before the message could be sent. "
+            "It did not go out; its text is kept as a draft."
         ),
         help=Help.TEMPLATE,
     ),
@@ -343,7 +344,7 @@ CATALOGUE: Mapping[str, Reason] = {
         sentence=_("The number is a test number and may write only to the phones on its list."),
         help=Help.BOX,
     ),
-    "wa_window_shut": Reason(
+    "wa_window_closed": Reason(
         kind=Class.PERMANENT,
         sentence=_("WhatsApp says that the client's 24 hours are over: only an approved template may go out."),
         help=Help.TEMPLATE,
@@ -488,9 +489,9 @@ CATALOGUE: Mapping[str, Reason] = {
     ),
     # --- what sending again would come to ---
     "would_go_out": Reason(kind=Class.FORECAST, sentence=_("It would go out now."), help=Help.AGAIN),
-    "window_shut_since": Reason(
+    "window_closed_since": Reason(
         kind=Class.FORECAST,
-        sentence=_("The window has shut since: it would come back. Choose a template instead."),
+        sentence=_("The window has closed since: it would come back. Choose a template instead."),
         help=Help.TEMPLATE,
     ),
     "may_be_second": Reason(
@@ -540,9 +541,23 @@ CATALOGUE: Mapping[str, Reason] = {
 }
 
 
+# Codes of releases before 0.1.0 that rows may still carry: written while the portal was being upgraded.
+RENAMED = {
+    "window_shut": "window_closed",
+    "window_shut_before_sending": "window_closed_before_sending",
+    "window_shut_since": "window_closed_since",
+    "wa_window_shut": "wa_window_closed",
+}
+
+
+def find(code: str) -> Reason | None:
+    """Return the reason of a code, also of a code by its former name; None if there is no such code."""
+    return CATALOGUE.get(RENAMED.get(code, code))
+
+
 def sentence(code: str, details: Mapping[str, Any] | None = None, *, for_admin: bool = False) -> str:
     """The sentence of a code in the active language; an unknown code is shown as it is."""
-    reason = CATALOGUE.get(code)
+    reason = find(code)
     if reason is None:
         return code
     text = str(reason.admin if for_admin and reason.admin is not None else reason.sentence)
@@ -554,7 +569,7 @@ def sentence(code: str, details: Mapping[str, Any] | None = None, *, for_admin: 
 
 def help_for(code: str, *, for_admin: bool = False) -> Help:
     """The button that helps against a code; Help.NONE where none does."""
-    reason = CATALOGUE.get(code)
+    reason = find(code)
     if reason is None:
         return Help.NONE
     return reason.admin_help if for_admin else reason.help

@@ -49,7 +49,7 @@ def decide(
         recognised = None if files else recognising.in_open_window(conversation, text)
         decision = recognised or Decision(outcome=TEXT, text=text)
     else:
-        reason = "window_shut" if window.expires_at or _has_written(conversation) else "never_written"
+        reason = "window_closed" if window.expires_at or _has_written(conversation) else "never_written"
         recognised = None if files else recognising.in_shut_window(conversation, text)
         decision = recognised or Decision(outcome=REFUSE, reason=reason)
     return replace(decision, ground=_ground(window))

@@ -57,7 +57,7 @@ def forecast(deliveries: Sequence[Delivery]) -> list[Forecast]:
         destination = breakers.get(delivery.api_channel_id)
         code = ""
         if delivery.free_text and delivery.conversation_id in shut:
-            code = "window_shut_since"
+            code = "window_closed_since"
         elif template.get("id") in asleep:
             code = "template_not_sendable"
         elif _may_have_been_sent(delivery):

@@ -1,6 +1,6 @@
 """Many dead letters at one word: all of a filter, since a time. Counted before, done in batches, each with its lineage.
 
-Only what would get on is sent again: what would come back (the window has shut since, the template sleeps) is left
+Only what would get on is sent again: what would come back (the window has closed since, the template sleeps) is left
 where it is and counted; what may have been sent already goes only where that was ticked. Judged batch by batch, at
 the moment it is done. A batch is one transaction with the replay's row locked: two workers share no batch, and a
 worker that dies leaves nothing half done.

@@ -388,7 +388,7 @@ def window_has_shut(conversation_ids: Iterable[int]) -> None:
         conversation__in=list(conversation_ids), free_text=True, state=Delivery.State.PENDING
     )
     for pk in waiting.order_by("pk").values_list("pk", flat=True):
-        cancel(pk, reason="window_shut_before_sending")
+        cancel(pk, reason="window_closed_before_sending")
 
 
 def may_repeat(delivery: Delivery) -> bool:

@@ -40,7 +40,7 @@ class ContactSerializer(serializers.ModelSerializer[Contact]):
 class WindowSerializer(serializers.Serializer[Any]):
     """The service window: may free text go out now, and until when."""
 
-    state = serializers.ChoiceField(choices=["open", "shut", "none", "free"])
+    state = serializers.ChoiceField(choices=["open", "closed", "none", "free"])
     expires_at = serializers.DateTimeField(allow_null=True)
 
 

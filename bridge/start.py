@@ -223,7 +223,7 @@ def warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
     if beats.get("beat", STALE_SECONDS + 1) > STALE_SECONDS:
         found.append(
             {
-                "sentence": _("The clock (Celery beat) does not run: windows do not shut and retries wait."),
+                "sentence": _("The clock (Celery beat) does not run: windows do not close and retries wait."),
                 "url": reverse("admin:bridge_heartbeat_changelist"),
             }
         )

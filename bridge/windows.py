@@ -1,7 +1,7 @@
 """The service window: the one place that knows the 24-hour rule.
 
 WhatsApp lets a business answer freely for 24 hours after the contact's last own message, by the provider's
-clock. At exactly 24 hours the window is shut. Only a contact's message moves it, never backwards; a stamp from
+clock. At exactly 24 hours the window is closed. Only a contact's message moves it, never backwards; a stamp from
 the future counts as now.
 """
 
@@ -66,7 +66,7 @@ class WindowState:
             return "free"
         if self.is_open:
             return "open"
-        return "shut" if self.expires_at else "none"
+        return "closed" if self.expires_at else "none"
 
 
 def of(conversation: Conversation, *, now: datetime | None = None) -> WindowState:
@@ -122,7 +122,7 @@ def prolong(written: Mapping[int, tuple[datetime, int]], *, now: datetime) -> No
         if until <= now:
             continue  # a late redelivery of an old message opens nothing
         if window is not None:
-            window.state = State.SHUT
+            window.state = State.CLOSED
             changed.append(window)
         new.append(
             ServiceWindow(
@@ -144,10 +144,10 @@ def _write(changed: list[ServiceWindow]) -> None:
         cursor.execute(
             f"""
             UPDATE bridge_servicewindow w SET expires_at = v.expires_at, state = v.state,
-                warned_at = CASE WHEN v.state = 'shut' THEN w.warned_at END,
-                warned_mark = CASE WHEN v.state = 'shut' THEN w.warned_mark END,
-                missed = CASE WHEN v.state = 'shut' THEN {MISSED} END,
-                assignee_id = CASE WHEN v.state = 'shut' THEN c.assignee_id END
+                warned_at = CASE WHEN v.state = 'closed' THEN w.warned_at END,
+                warned_mark = CASE WHEN v.state = 'closed' THEN w.warned_mark END,
+                missed = CASE WHEN v.state = 'closed' THEN {MISSED} END,
+                assignee_id = CASE WHEN v.state = 'closed' THEN c.assignee_id END
             FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[]) AS v(id, expires_at, state),
                 bridge_conversation c
             WHERE w.id = v.id AND c.id = w.conversation_id
@@ -181,7 +181,7 @@ def expire_batch(*, limit: int = BATCH) -> list[int]:
                 WHERE state = 'open' AND expires_at <= (SELECT clock_timestamp())
                 ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED
             )
-            UPDATE bridge_servicewindow w SET state = 'shut', missed = {MISSED}, assignee_id = c.assignee_id
+            UPDATE bridge_servicewindow w SET state = 'closed', missed = {MISSED}, assignee_id = c.assignee_id
             FROM due, bridge_conversation c
             WHERE w.id = due.id AND c.id = w.conversation_id
             RETURNING w.conversation_id

@@ -88,7 +88,7 @@ def pause(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> 
     messages.success(
         request,
         _(
-            "Paused. What comes in is stored, what goes out waits. Windows run on: a reply whose window shuts "
+            "Paused. What comes in is stored, what goes out waits. Windows run on: a reply whose window closes "
             "meanwhile comes back to its operator as a draft."
         ),
     )

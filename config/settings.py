@@ -213,7 +213,7 @@ SPECTACULAR_SETTINGS = {
         "MessageStatus": "bridge.models.Message.Status",
         "TemplateStatus": "templates_registry.models.Status",
         "HeldState": "bridge.models.HeldReply.State",
-        "WindowState": ["open", "shut", "none", "free"],
+        "WindowState": ["open", "closed", "none", "free"],
     },
 }
 IMPORT_EXPORT_ESCAPE_FORMULAE_ON_EXPORT = True

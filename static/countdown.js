@@ -2,13 +2,13 @@
 // a circle .left (its length), [data-words] (the words, or h:mm:ss where data-shows="clock"), and the colour's class.
 (() => {
   const HOUR = 3600e3;
-  const LEVELS = ["calm", "soon", "now", "shut"];
+  const LEVELS = ["calm", "soon", "now", "closed"];
   const MARKS = [[4 * HOUR, "hours_left"], [HOUR, "hour_left"], [HOUR / 4, "quarter_left"]];
   let offset = 0; // the database's clock minus this computer's
   let units = {};
 
   const setNow = (milliseconds) => { offset = milliseconds - Date.now(); };
-  const levelOf = (left) => (left <= 0 ? "shut" : left < HOUR ? "now" : left < 4 * HOUR ? "soon" : "calm");
+  const levelOf = (left) => (left <= 0 ? "closed" : left < HOUR ? "now" : left < 4 * HOUR ? "soon" : "calm");
   const two = (number) => String(number).padStart(2, "0");
   const parts = (left) => {
     const seconds = Math.floor(left / 1000);
@@ -33,12 +33,12 @@
     const ring = element.querySelector(".left");
     if (ring && ring.getAttribute("stroke-dasharray") !== share) ring.setAttribute("stroke-dasharray", share);
     const place = element.querySelector("[data-words]");
-    const text = left <= 0 ? units.shut : element.dataset.shows === "clock" ? clock(left) : words(left);
+    const text = left <= 0 ? units.closed : element.dataset.shows === "clock" ? clock(left) : words(left);
     if (place && place.textContent !== text) place.textContent = text;
     if ("gate" in element.dataset) announce(element, left);
     if (left <= 0) {
       element.removeAttribute("data-expires-at");
-      dispatchEvent(new CustomEvent("okno:shut", { detail: element }));
+      dispatchEvent(new CustomEvent("okno:closed", { detail: element }));
     }
   };
 
@@ -47,7 +47,7 @@
     const before = Number(element.dataset.leftBefore || left);
     element.dataset.leftBefore = left;
     const mark = MARKS.findLast(([at]) => before > at && left <= at);
-    if (left <= 0) say("is_shut");
+    if (left <= 0) say("is_closed");
     else if (mark) say(mark[1]);
   };
   const say = (key) => { document.getElementById("spoken").textContent = units[key]; };

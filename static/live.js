@@ -150,7 +150,7 @@
     const counted = () => Boolean(byId("composer_time").querySelector("[data-expires-at]"));
     const wasOpen = counted();
     swap("composer_time", news.composer_time);
-    if (wasOpen && !counted()) okno.say("is_shut");
+    if (wasOpen && !counted()) okno.say("is_closed");
     const messages = byId("messages");
     if (!("old" in messages.dataset)) drawMessages(messages, pieces(news.messages), news.earlier);
     dispatchEvent(new CustomEvent("okno:draft", { detail: news }));
@@ -420,10 +420,10 @@
     size.observe(scroll);
   };
 
-  addEventListener("okno:shut", (event) => {
+  addEventListener("okno:closed", (event) => {
     if ("gate" in event.detail.dataset) {
       event.detail.hidden = true;
-      document.querySelector("[data-when-shut]")?.removeAttribute("hidden");
+      document.querySelector("[data-when-closed]")?.removeAttribute("hidden");
     }
     ask();
   });

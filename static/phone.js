@@ -214,7 +214,7 @@
     const now = JSON.stringify([open, client().id]);
     if (now === drawnWindow) return;
     drawnWindow = now;
-    const sentence = { open: words.may_write, shut: words.only_template, none: words.not_open, free: words.no_limit }[open.state];
+    const sentence = { open: words.may_write, closed: words.only_template, none: words.not_open, free: words.no_limit }[open.state];
     const line = byId("window");
     line.replaceChildren(document.createTextNode(`${sentence} `));
     if (open.state !== "open") return;
@@ -259,7 +259,7 @@
     } catch { problem(words.not_posted); }
     setTimeout(look, 200);
   });
-  addEventListener("okno:shut", look);
+  addEventListener("okno:closed", look);
   addEventListener("focus", look);
   addEventListener("visibilitychange", look);
   drawPeople();

@@ -1,4 +1,4 @@
-"""Floor 2: what may be said after the window shuts. Approved texts, their variables, and the way back.
+"""Floor 2: what may be said after the window closes. Approved texts, their variables, and the way back.
 
     components   a template as the provider knows it: header, body, footer, buttons, variables
     validating   what is wrong with one, as sentences at the field

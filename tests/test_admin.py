@@ -531,7 +531,7 @@ def many(history: Conversation) -> None:
         MANY,
         **{"conversation_id": there, "message_id": f"{message} + n", "key": "'many-' || n", "state": "'delivered'"},
     )
-    copies(history.windows.get(), MANY, conversation_id=there, state="'shut'")
+    copies(history.windows.get(), MANY, conversation_id=there, state="'closed'")
     copies(history.tickets.get(), MANY, conversation_id=there, status="3")
     copies(WebhookEvent.objects.get(), MANY, state="'processed'")
     with connection.cursor() as cursor:

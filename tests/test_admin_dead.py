@@ -69,7 +69,7 @@ def test_the_list_says_why_and_what_sending_again_would_come_to_now(admin_client
 
     shown = html(admin_client, LIST)
 
-    for sentence in ("It would go out now.", "The window has shut since", "It may have been sent already"):
+    for sentence in ("It would go out now.", "The window has closed since", "It may have been sent already"):
         assert shown.count(sentence) == 1
     assert "An admin put it aside" not in listed(shown)
     assert "An admin put it aside" in listed(html(admin_client, LIST, which="cancelled"))
@@ -201,7 +201,7 @@ def test_one_delivery_has_its_forecast_its_lives_and_both_buttons(admin_client: 
     admin_client.post(f"{do}discard/")
 
     shown = html(admin_client, page)
-    assert "The window has shut since" in shown
+    assert "The window has closed since" in shown
     assert shown.index("sent again") < shown.rindex("put aside")
     assert [ruling.attempts for ruling in Ruling.objects.order_by("pk")] == [0, 3]
 

@@ -212,7 +212,7 @@ def test_a_closed_request_is_not_the_live_one(chat: Conversation) -> None:
 
 @pytest.mark.parametrize(
     ("left", "state"),
-    [(timedelta(hours=1), "open"), (timedelta(seconds=-1), "shut"), (None, "none")],
+    [(timedelta(hours=1), "open"), (timedelta(seconds=-1), "closed"), (None, "none")],
 )
 def test_the_windows_state_is_told_by_the_clock_and_filtered_by(left: timedelta | None, state: str) -> None:
     chat = ConversationFactory()
@@ -222,9 +222,9 @@ def test_the_windows_state_is_told_by_the_clock_and_filtered_by(left: timedelta 
 
     assert api.rows("conversations")[0]["window"]["state"] == state
     assert windows.of(chat).state == state
-    for other in ("open", "shut", "none", "free"):
+    for other in ("open", "closed", "none", "free"):
         assert api.ids("conversations", window=other) == ([chat.pk] if other == state else [])
-    assert api.ids("conversations", window="open,shut,none") == [chat.pk]
+    assert api.ids("conversations", window="open,closed,none") == [chat.pk]
 
 
 def test_a_provider_without_the_24_hour_rule_has_a_free_window(chat: Conversation, monkeypatch: Any) -> None:
@@ -232,7 +232,7 @@ def test_a_provider_without_the_24_hour_rule_has_a_free_window(chat: Conversatio
     api = Api(vera())
 
     assert api.rows("conversations", window="free")[0]["window"] == {"state": "free", "expires_at": None}
-    assert api.ids("conversations", window="open,shut,none") == []
+    assert api.ids("conversations", window="open,closed,none") == []
 
 
 def test_a_message_says_what_became_of_it(chat: Conversation) -> None:
@@ -466,7 +466,7 @@ def test_an_answer_repeated_under_its_key_goes_out_once(chat: Conversation) -> N
 @pytest.mark.parametrize(
     ("left", "text", "status", "reason"),
     [
-        (timedelta(seconds=-1), "Есть!", 409, "window_shut"),
+        (timedelta(seconds=-1), "Есть!", 409, "window_closed"),
         (None, "Есть!", 409, "never_written"),
         (timedelta(hours=1), " \n", 422, "empty"),
         (timedelta(hours=1), "я" * 4_097, 422, "too_long"),

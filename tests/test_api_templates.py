@@ -41,7 +41,7 @@ def anna_writes(channel: ApiChannel, message_id: str = "") -> Conversation:
 
 @pytest.fixture
 def shut(channel: ApiChannel) -> Conversation:
-    """A chat whose window is shut."""
+    """A chat whose window is closed."""
     chat, day = anna_writes(channel), timedelta(hours=25)
     ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
     return chat

@@ -147,7 +147,7 @@ def test_a_failure_by_status_is_told_the_same_way(meta: Meta, channel: ApiChanne
     work(meta)
 
     message.refresh_from_db()
-    assert (message.status, message.reason) == ("failed", "wa_window_shut")
+    assert (message.status, message.reason) == ("failed", "wa_window_closed")
 
 
 def test_a_dead_token_pauses_with_all_held_and_a_new_one_resumes(meta: Meta, channel: ApiChannel) -> None:

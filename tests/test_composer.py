@@ -43,7 +43,7 @@ def anna_writes(channel: ApiChannel, text: str = "Здравствуйте") -> 
 
 @pytest.fixture
 def chat(channel: ApiChannel) -> Conversation:
-    """Its window is shut."""
+    """Its window is closed."""
     chat, day = anna_writes(channel), timedelta(hours=25)
     ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
     return chat
@@ -406,7 +406,7 @@ def test_as_much_of_the_name_as_the_example_has(name: str, example: str, said: s
     assert known.name_like(name, example) == said
 
 
-# --- offered where the window is shut --------------------------------------------------------------------
+# --- offered where the window is closed --------------------------------------------------------------------
 
 
 def test_a_shut_window_offers_the_first_templates_at_once(desk: Client, chat: Conversation, template: Template) -> None:

@@ -96,7 +96,7 @@ def test_a_reaction_that_opens_the_window_lets_out_what_waited_for_the_client(ch
     apply(channel, wrote("wamid.1"))
     chat = Conversation.objects.get()
     ServiceWindow.objects.update(
-        state="shut", opened_at=now() - timedelta(hours=25), expires_at=now() - timedelta(hours=1)
+        state="closed", opened_at=now() - timedelta(hours=25), expires_at=now() - timedelta(hours=1)
     )
     HeldReply.objects.create(
         conversation=chat, author=boris(chat.chat_channel), text="Сапоги пришли", drop_at=now() + timedelta(days=3)
@@ -112,7 +112,7 @@ def test_a_reaction_of_the_day_before_yesterday_lets_nothing_out(channel: ApiCha
     apply(channel, wrote("wamid.1"))
     chat = Conversation.objects.get()
     ServiceWindow.objects.update(
-        state="shut", opened_at=now() - timedelta(hours=25), expires_at=now() - timedelta(hours=1)
+        state="closed", opened_at=now() - timedelta(hours=25), expires_at=now() - timedelta(hours=1)
     )
     HeldReply.objects.create(conversation=chat, text="Сапоги пришли", drop_at=now() + timedelta(days=3))
 

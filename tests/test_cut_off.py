@@ -220,7 +220,7 @@ def test_a_kill_while_windows_are_shut_keeps_no_operator_from_the_notice(
         housekeeping.expire_windows()
     housekeeping.expire_windows()
 
-    assert Message.objects.get(direction="notice").details["why_code"] == "window_shut_before_sending"
+    assert Message.objects.get(direction="notice").details["why_code"] == "window_closed_before_sending"
     assert Draft.objects.get().text == "Сейчас посмотрю"
     assert not windows.of(chat).is_open
 

@@ -137,9 +137,9 @@ def test_chats_are_grouped_by_what_their_window_allows(desk: Client, channel: Ap
 
     assert names(page) == ["Вот-вот", "Скоро", "Анна Соколова", "Поздно"]
     html = page.content.decode()
-    for words in ("Window closing soon", "Open", "Shut: template only", "29\u00a0min", "2\u00a0h 59\u00a0min"):
+    for words in ("Window closing soon", "Open", "Closed: template only", "29\u00a0min", "2\u00a0h 59\u00a0min"):
         assert words in html
-    assert 'class="ring now"' in html and 'class="ring soon"' in html and 'class="ring shut"' in html
+    assert 'class="ring now"' in html and 'class="ring soon"' in html and 'class="ring closed"' in html
 
 
 def test_tabs_narrow_the_list(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
@@ -302,7 +302,7 @@ def test_news_bring_the_shut_window(desk: Client, chat: Conversation) -> None:
     news = desk.get(f"/chats/news/?chat={chat.pk}&thread={first['thread']['version']}").json()
 
     assert "only an approved template may go out" in news["thread"]["composer_gate"]
-    assert 'class="pill shut"' in news["thread"]["chat_head"]
+    assert 'class="pill closed"' in news["thread"]["chat_head"]
 
 
 def test_a_closed_request_is_marked_where_the_next_begins(
@@ -407,12 +407,12 @@ def test_a_refused_answer_says_why_and_keeps_the_text(desk: Client, chat: Conver
     script = desk.post(f"/chats/{chat.pk}/send/", {"text": "Уже едет!"}, headers=SCRIPT).json()
 
     assert plain.status_code == 422
-    assert "The 24-hour window is shut" in plain.content.decode() and "Уже едет!</textarea>" in plain.content.decode()
-    assert script["sent"] is False and "The 24-hour window is shut" in script["sentence"]
+    assert "The 24-hour window is closed" in plain.content.decode() and "Уже едет!</textarea>" in plain.content.decode()
+    assert script["sent"] is False and "The 24-hour window is closed" in script["sentence"]
     assert Draft.objects.get().text == "Уже едет!"
     assert not Message.objects.filter(direction=Message.Direction.OUTBOUND).exists()
     later = desk.get(f"/chats/{chat.pk}/").content.decode()
-    assert "Уже едет!</textarea>" in later and "The 24-hour window is shut" in later
+    assert "Уже едет!</textarea>" in later and "The 24-hour window is closed" in later
 
 
 def test_an_empty_answer_is_refused_with_a_sentence(desk: Client, chat: Conversation) -> None:
@@ -534,7 +534,7 @@ def test_text_that_came_back_offers_a_template_until_the_window_is_open_again(
     message = answers(chat)
     day = timedelta(days=1)
     ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
-    results.cancel(Delivery.objects.get().pk, reason="window_shut_before_sending")
+    results.cancel(Delivery.objects.get().pk, reason="window_closed_before_sending")
     again = f"/chats/{chat.pk}/messages/{message.pk}/again/"
 
     html = desk.get(f"/chats/{chat.pk}/").content.decode()

@@ -143,7 +143,7 @@ def test_filters_narrow_by_channel_status_and_window(channel: ApiChannel, client
     assert found(status=int(Ticket.Status.SOLVED)) == {"Решена"}
     assert found(status="live") == {"Скоро", "Поздно", "Решена", "Другая"}
     assert found(window="closing") == {"Скоро"}
-    assert found(window="shut") == {"Поздно"}
+    assert found(window="closed") == {"Поздно"}
     assert found(window="open", status="live") == {"Решена", "Другая"}
     assert found(window="closing", sort="newest") == {"Скоро"}
     assert found(tab="waiting") == {"Скоро", "Поздно", "Другая"}

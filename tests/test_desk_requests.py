@@ -240,7 +240,10 @@ def test_a_client_who_writes_again_first_leaves_the_missed_one_in_the_ledger(cha
 
     writes(channel, "Анна", "Ну наконец-то")
 
-    assert list(chat.windows.order_by("expires_at").values_list("state", "missed")) == [("shut", True), ("open", None)]
+    assert list(chat.windows.order_by("expires_at").values_list("state", "missed")) == [
+        ("closed", True),
+        ("open", None),
+    ]
 
 
 def test_the_ledger_as_csv_carries_no_formula(ledger: None, desk: Client) -> None:
@@ -295,7 +298,7 @@ def test_demo_data_is_what_real_words_would_have_left(client: Client, capsys: py
         assert (chat.last_text, chat.last_direction) == (last.text, last.direction)
         assert chat.request_status == request_of(chat).status
         assert abs(chat.last_message_at - last.created_at) < timedelta(seconds=1)
-    assert {"open", "shut"} == set(ServiceWindow.objects.values_list("state", flat=True))
+    assert {"open", "closed"} == set(ServiceWindow.objects.values_list("state", flat=True))
     assert ServiceWindow.objects.filter(missed=True).exists()
     assert ChatChannel.objects.count() == 4 and ApiChannel.objects.filter(state="failing").count() == 1
     client.force_login(vera())

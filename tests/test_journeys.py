@@ -144,7 +144,7 @@ def test_after_the_window_free_text_comes_back_with_the_reason(shop: Shop, recei
 
     told = shop.boris_answers(chat_id, "Простите, что так долго")
 
-    assert told["reason"] == "window_shut"
+    assert told["reason"] == "window_closed"
     assert told["error"]
     worker.settle()
     assert all(request.json["from"] == "client" for request in receiver.requests)
@@ -157,7 +157,7 @@ def test_the_desk_keeps_a_refused_reply_as_a_draft(shop: Shop, client: Any) -> N
     relay.hand_in(conversation_id=chat_id, text="Простите, что так долго", author=shop.operator, keep_draft=True)
 
     draft = Draft.objects.get()
-    assert (draft.text, draft.reason) == ("Простите, что так долго", "window_shut")
+    assert (draft.text, draft.reason) == ("Простите, что так долго", "window_closed")
     client.force_login(shop.operator)
     assert "Простите, что так долго" in client.get(f"/chats/{chat_id}/").content.decode()
 
@@ -320,6 +320,6 @@ def test_from_the_phone_page_to_the_desk_and_back(live_server: Any, worker: Work
 
     requests.post(webhook, json={"type": "clock", "from": {"id": "anna"}, "hours": 25}, timeout=10)
     eventually(
-        lambda: relay.hand_in(conversation_id=chat.pk, text="?", author=operator).decision.reason == "window_shut"
+        lambda: relay.hand_in(conversation_id=chat.pk, text="?", author=operator).decision.reason == "window_closed"
     )
     assert housekeeping.expire_windows() == 1

@@ -313,7 +313,7 @@ def test_a_reply_does_not_outlive_its_window(api_channel: ApiChannel, receiver: 
 
     reply.refresh_from_db()
     assert receiver.requests == []
-    assert (reply.status, reply.reason) == ("failed", "window_shut_before_sending")
+    assert (reply.status, reply.reason) == ("failed", "window_closed_before_sending")
     assert Draft.objects.get().text == "Приезжайте завтра"
     assert Message.objects.get(direction="notice").reason == "not_delivered"
 

@@ -130,7 +130,7 @@ def test_what_the_phone_posts_is_what_the_portal_understands(client: Client, cha
     assert message.status == Message.Status.READ
     found = feed(client, channel, **{"from": "phone-1"})
     assert found["messages"][0]["external_id"] == "a-b-c"
-    assert found["window"]["state"] == "shut"
+    assert found["window"]["state"] == "closed"
 
 
 def test_the_phone_is_told_of_its_window(client: Client, channel: ApiChannel, chat: Conversation) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of an operator's words when the window is shut: template, reason, or a held reply."""
+"""What becomes of an operator's words when the window is closed: template, reason, or a held reply."""
 
 from datetime import timedelta
 from typing import Any
@@ -94,7 +94,7 @@ def test_a_template_does_not_open_the_window(channel: ApiChannel, chat: Conversa
     approved(channel)
     assert says(chat, "Здравствуйте, Анна! Ваш заказ 42 готов к выдаче.").message
 
-    assert says(chat, "И ещё кое-что").decision.reason == "window_shut"
+    assert says(chat, "И ещё кое-что").decision.reason == "window_closed"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_template_does_not_open_the_window(channel: ApiChannel, chat: Conversa
         ("Здравствуйте, Анна! Ваш заказ 42 готов к выдача.", "template_near_miss", "выдач"),
         ("Здравствуйте, {{1}}! Ваш заказ 42 готов к выдаче.", "template_not_ready", ""),
         ("Здравствуйте, Анна! Ваш заказ 4\t2 готов к выдаче.", "template_not_ready", ""),
-        ("Привет, как дела?", "window_shut", ""),
+        ("Привет, как дела?", "window_closed", ""),
     ],
 )
 def test_what_is_no_template_comes_back_with_the_reason_and_stays_a_draft(
@@ -295,4 +295,4 @@ def test_a_client_whose_only_message_came_a_week_late_has_written_all_the_same(c
     fact = MessageReceived(contact=ContactInfo(external_id="olga"), text="?", at=timezone.now() - timedelta(days=7))
     late = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=chat_channel)])[0]
 
-    assert says(late.conversation, "Ответ").decision.reason == "window_shut"
+    assert says(late.conversation, "Ответ").decision.reason == "window_closed"

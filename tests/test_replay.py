@@ -56,7 +56,7 @@ def test_a_window_that_shut_since_is_foretold_and_keeps_it_back(dead: Delivery, 
     ServiceWindow.objects.update(
         opened_at=F("opened_at") - timedelta(days=2), expires_at=F("expires_at") - timedelta(days=2)
     )
-    assert foretold(dead) == "window_shut_since"
+    assert foretold(dead) == "window_closed_since"
 
     replay.send_again(dead.pk)
     outbox.drain()
@@ -193,14 +193,14 @@ def test_all_of_a_filter_is_counted_before_and_what_would_come_back_is_left_wher
     made_dead(1, state="unknown", message__status="unknown")
 
     seen = replay_many.foresee(Chosen())
-    assert seen.counts == {"": 5, "window_shut_since": 3, "may_be_second": 1}
+    assert seen.counts == {"": 5, "window_closed_since": 3, "may_be_second": 1}
     assert (seen.goes(unknown_too=False), seen.goes(unknown_too=True), seen.is_all) == (5, 6, True)
 
     job = replay_many.begin(Chosen(), what=Replay.What.AGAIN, by=vera())
     assert replay_many.work() == 9
 
     job.refresh_from_db()
-    assert (job.total, job.done, job.left_out) == (9, 5, {"window_shut_since": 3, "may_be_second": 1})
+    assert (job.total, job.done, job.left_out) == (9, 5, {"window_closed_since": 3, "may_be_second": 1})
     assert job.finished_at is not None
     assert states() == {"pending": 5, "dead": 3, "unknown": 1}
     assert Ruling.objects.filter(replay=job, by=job.by).count() == 5

@@ -383,8 +383,8 @@ def test_after_the_window_the_caller_learns_why(client: Client, key: str, chat: 
 
     answer = call(client, "chat/sendMessage", body, **{"accept-language": "en"})
 
-    assert (answer["code"], answer["reason"]) == (422, "window_shut")
-    assert "24-hour window is shut" in answer["error"]
+    assert (answer["code"], answer["reason"]) == (422, "window_closed")
+    assert "24-hour window is closed" in answer["error"]
     assert not Message.objects.filter(direction="outbound").exists()
 
 

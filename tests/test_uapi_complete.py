@@ -104,7 +104,7 @@ def test_a_public_comment_obeys_the_window(client: Client, key: str, told: dict[
 
     answer = call(client, "create/comment", key, ticket_id=told["ticket_id"], message="Поздно", type="public")
 
-    assert (answer["code"], answer["reason"]) == (422, "window_shut")
+    assert (answer["code"], answer["reason"]) == (422, "window_closed")
     assert not Message.objects.filter(direction="outbound").exists()
 
 

@@ -216,7 +216,7 @@ def test_a_shut_window_keeps_the_file_beside_the_box(desk: Client, chat: Convers
 
     told = desk.post(f"/chats/{chat.pk}/send/", {"text": "", "upload": [Upload.objects.get().pk]}, headers=SCRIPT)
 
-    assert not told.json()["sent"] and "window is shut" in told.json()["sentence"]
+    assert not told.json()["sent"] and "window is closed" in told.json()["sentence"]
     assert Upload.objects.get().message is None
 
 

@@ -386,7 +386,7 @@ def test_a_shut_window_is_told_in_a_private_comment_with_templates_to_paste(shop
     shop.settle()
 
     [note] = twin.notes()
-    assert "Not sent to the client. The 24-hour window is shut" in note
+    assert "Not sent to the client. The 24-hour window is closed" in note
     assert "Простите, что так долго" in note
     assert "Здравствуйте, {{1}}! Ваш заказ {{2}} готов к выдаче." in note
     assert f"/templates/{template.pk}/" in note
@@ -443,7 +443,7 @@ def test_a_window_that_whatsapp_says_is_shut_brings_the_templates_along(shop: Sh
     shop.settle()
     message = Message.objects.get(direction="outbound")
 
-    message.status, message.reason = Message.Status.FAILED, "wa_window_shut"
+    message.status, message.reason = Message.Status.FAILED, "wa_window_closed"
     notes.of_failures([message])
     shop.settle()
 

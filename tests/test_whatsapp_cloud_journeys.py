@@ -153,7 +153,7 @@ def test_the_window_is_shut_and_a_template_goes_out_filled(shop: Shop) -> None:
     refused = relay.hand_in(conversation_id=shop.chat.pk, text="Простите, задержались", author=shop.operator)
     sent = shop.boris_sends(Template.objects.get(), "Анна", "№ 42")
 
-    assert refused.decision.reason == "window_shut"
+    assert refused.decision.reason == "window_closed"
     becomes(sent, "delivered")
     assert [got.text for got in shop.anna.received] == ["Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче."]
     assert shop.meta.sent[0].kind == "template"
@@ -424,7 +424,7 @@ def test_an_answer_from_the_shops_own_phone_is_ours_and_opens_no_window(shop: Sh
     assert not Delivery.objects.filter(message=echo).exists()
     assert shop.meta.sent == []
     refused = relay.hand_in(conversation_id=shop.chat.pk, text="?", author=shop.operator)
-    assert refused.decision.reason == "window_shut"
+    assert refused.decision.reason == "window_closed"
 
 
 def test_who_hides_the_number_is_answered_by_the_user_id_and_stays_one_contact(shop: Shop) -> None:

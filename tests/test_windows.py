@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime, timedelta
+from importlib import import_module
 
 import pytest
 import time_machine
@@ -24,23 +25,23 @@ STORIES: list[tuple[str, list[tuple[str, int] | tuple[str, int, int]], int, str,
     ("just written", [("client", 0)], 0, "open", DAY),
     ("one hour later", [("client", 0)], H, "open", DAY),
     ("a second before", [("client", 0)], DAY - 1, "open", DAY),
-    ("exactly 24 hours", [("client", 0)], DAY, "shut", DAY),
-    ("a second after", [("client", 0)], DAY + 1, "shut", DAY),
-    ("a week after", [("client", 0)], 7 * DAY, "shut", DAY),
+    ("exactly 24 hours", [("client", 0)], DAY, "closed", DAY),
+    ("a second after", [("client", 0)], DAY + 1, "closed", DAY),
+    ("a week after", [("client", 0)], 7 * DAY, "closed", DAY),
     ("a second message prolongs", [("client", 0), ("client", H)], DAY, "open", DAY + H),
     ("prolonged to the second", [("client", 0), ("client", H)], DAY + H - 1, "open", DAY + H),
-    ("prolonged and exactly over", [("client", 0), ("client", H)], DAY + H, "shut", DAY + H),
+    ("prolonged and exactly over", [("client", 0), ("client", H)], DAY + H, "closed", DAY + H),
     ("each message starts anew", [("client", t * H) for t in range(0, 48, 6)], 42 * H + DAY - 1, "open", 42 * H + DAY),
     ("written in the last second", [("client", 0), ("client", DAY - 1)], DAY, "open", 2 * DAY - 1),
     ("written at the very end", [("client", 0), ("client", DAY)], DAY, "open", 2 * DAY),
     ("written after the end", [("client", 0), ("client", DAY + H)], DAY + H, "open", 2 * DAY + H),
-    ("shut, reopened and shut", [("client", 0), ("client", 2 * DAY)], 3 * DAY, "shut", 3 * DAY),
+    ("shut, reopened and shut", [("client", 0), ("client", 2 * DAY)], 3 * DAY, "closed", 3 * DAY),
     ("our answer does not move it", [("client", 0), ("ours", H)], DAY - 1, "open", DAY),
-    ("our answer does not keep it open", [("client", 0), ("ours", DAY - 1)], DAY, "shut", DAY),
-    ("our many answers neither", [("client", 0), ("ours", H), ("ours", 20 * H), ("ours", 23 * H)], DAY, "shut", DAY),
+    ("our answer does not keep it open", [("client", 0), ("ours", DAY - 1)], DAY, "closed", DAY),
+    ("our many answers neither", [("client", 0), ("ours", H), ("ours", 20 * H), ("ours", 23 * H)], DAY, "closed", DAY),
     ("our first word opens nothing", [("ours", 0)], 0, "none", None),
-    ("a status does not move it", [("client", 0), ("ours", H), ("status", 23 * H)], DAY, "shut", DAY),
-    ("a status after the end opens nothing", [("client", 0), ("ours", H), ("status", DAY + H)], DAY + H, "shut", DAY),
+    ("a status does not move it", [("client", 0), ("ours", H), ("status", 23 * H)], DAY, "closed", DAY),
+    ("a status after the end opens nothing", [("client", 0), ("ours", H), ("status", DAY + H)], DAY + H, "closed", DAY),
     ("a status with no chat", [("status", 0)], 0, "none", None),
     ("arrived late, the sender's clock counts", [("client", 0, 5 * H)], 5 * H, "open", DAY),
     ("arrived 23 hours late", [("client", 0, 23 * H)], DAY - 1, "open", DAY),
@@ -64,12 +65,12 @@ STORIES: list[tuple[str, list[tuple[str, int] | tuple[str, int, int]], int, str,
     ),
     ("late but written inside the old window", [("client", 0), ("client", 23 * H, 25 * H)], 25 * H, "open", 47 * H),
     ("a stamp from the future counts as now", [("client", 5 * DAY, 0)], 0, "open", DAY),
-    ("a stamp from the future gives no extra day", [("client", 5 * DAY, 0)], DAY, "shut", DAY),
+    ("a stamp from the future gives no extra day", [("client", 5 * DAY, 0)], DAY, "closed", DAY),
     ("a future stamp does not shorten either", [("client", 0), ("client", 9 * DAY, H)], DAY, "open", DAY + H),
-    ("a minute ahead is clamped too", [("client", M, 0)], DAY, "shut", DAY),
+    ("a minute ahead is clamped too", [("client", M, 0)], DAY, "closed", DAY),
     ("a stamp of 1970 opens nothing", [("client", -10 * 365 * DAY, 0)], 0, "none", None),
     ("silence, then a new story", [("client", 0), ("client", 10 * DAY)], 10 * DAY + DAY - 1, "open", 11 * DAY),
-    ("two in one second", [("client", 0), ("client", 0)], DAY, "shut", DAY),
+    ("two in one second", [("client", 0), ("client", 0)], DAY, "closed", DAY),
 ]
 
 
@@ -179,8 +180,49 @@ def test_each_window_is_a_row_of_its_own(api_channel: ApiChannel, chat_channel: 
         _client_writes(api_channel, chat_channel, number, clock.now)
 
     rows = ServiceWindow.objects.order_by("opened_at")
-    assert [row.state for row in rows] == ["shut", "shut", "open"]
+    assert [row.state for row in rows] == ["closed", "closed", "open"]
     assert [row.expires_at - row.opened_at for row in rows] == [timedelta(hours=24)] * 3
+
+
+def test_a_window_that_the_release_before_closes_is_closed_by_the_new_word(
+    api_channel: ApiChannel, chat_channel: ChatChannel, clock: "Clock"
+) -> None:
+    _client_writes(api_channel, chat_channel, 1, clock.now)
+
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE bridge_servicewindow SET state = 'shut'")
+
+    assert ServiceWindow.objects.get().state == "closed"
+
+
+def test_the_migration_renames_states_and_codes_of_stored_rows(
+    api_channel: ApiChannel, chat_channel: ChatChannel, clock: "Clock"
+) -> None:
+    _client_writes(api_channel, chat_channel, 1, clock.now)
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE bridge_servicewindow DISABLE TRIGGER window_state_closed")
+        cursor.execute("UPDATE bridge_servicewindow SET state = 'shut'")
+        cursor.execute("ALTER TABLE bridge_servicewindow ENABLE TRIGGER window_state_closed")
+    message = Message.objects.get()
+    Message.objects.update(reason="window_shut_before_sending")
+    notice = Message.objects.create(
+        conversation=message.conversation,
+        api_channel=api_channel,
+        direction="notice",
+        status="received",
+        reason="not_delivered",
+        details={"why_code": "wa_window_shut", "count": 2},
+    )
+
+    with connection.schema_editor() as editor:
+        import_module("bridge.migrations.0020_window_state_closed").rename(None, editor)
+
+    message.refresh_from_db()
+    notice.refresh_from_db()
+    assert ServiceWindow.objects.get().state == "closed"
+    assert (message.reason, notice.reason) == ("window_closed_before_sending", "not_delivered")
+    assert notice.details == {"why_code": "wa_window_closed", "count": 2}
 
 
 def test_a_provider_without_the_rule_is_always_open(

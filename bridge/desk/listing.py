@@ -27,11 +27,11 @@ from .rows import Row
 PAGE = 40
 MOST_COUNTED = 99  # a number beside a tab is not worth counting further
 
-CLOSING, OPEN, SHUT, NEWEST = "closing", "open", "shut", "newest"
+CLOSING, OPEN, SHUT, NEWEST = "closing", "open", "closed", "newest"
 GROUPS: dict[str, Promise] = {
     CLOSING: pgettext_lazy("group of chats", "Window closing soon"),
     OPEN: pgettext_lazy("group of chats", "Open"),
-    SHUT: pgettext_lazy("group of chats", "Shut: template only"),
+    SHUT: pgettext_lazy("group of chats", "Closed: template only"),
 }
 ALL, WAITING, MINE, UNASSIGNED = "all", "waiting", "mine", "unassigned"
 TABS: dict[str, Promise] = {

@@ -90,7 +90,7 @@ class Wanted:
         return found.filter(conversation__chat_channel__in=self.channel_ids)
 
     def shut(self) -> QuerySet[ServiceWindow]:
-        found = ServiceWindow.objects.filter(state=ServiceWindow.State.SHUT, expires_at__gt=self.since)
+        found = ServiceWindow.objects.filter(state=ServiceWindow.State.CLOSED, expires_at__gt=self.since)
         return found.filter(conversation__chat_channel__in=self.channel_ids)
 
 

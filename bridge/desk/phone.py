@@ -41,7 +41,7 @@ def phone(request: HttpRequest, token: str) -> HttpResponse:
             "not_posted": _("The portal did not answer. The message was not sent; please try again."),
             "file": _("file"),
             "may_write": _("The operator may write freely for"),
-            "only_template": _("The window is shut: the operator may only send an approved template."),
+            "only_template": _("The window is closed: the operator may only send an approved template."),
             "not_open": _("Write something: that opens the window for 24 hours."),
             "no_limit": _("This provider knows no 24-hour window."),
         },

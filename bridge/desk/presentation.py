@@ -75,7 +75,7 @@ class WindowView:
         if self.state == "open":
             return duration(self.left)
         return {
-            "shut": pgettext("window", "shut"),
+            "closed": pgettext("window", "closed"),
             "none": pgettext("window", "not open yet"),
             "free": pgettext("window", "no limit"),
         }[self.state]
@@ -103,7 +103,7 @@ def window_of_row(expires_at: datetime | None, *, is_free: bool, now: datetime) 
         return WindowView(state="free", now=now)
     if expires_at is None:
         return WindowView(state="none", now=now)
-    return WindowView(state="open" if is_open(expires_at, now=now) else "shut", expires_at=expires_at, now=now)
+    return WindowView(state="open" if is_open(expires_at, now=now) else "closed", expires_at=expires_at, now=now)
 
 
 def duration_units() -> dict[str, str]:
@@ -112,11 +112,11 @@ def duration_units() -> dict[str, str]:
         "hours": pgettext("short for hours", "h"),
         "minutes": pgettext("short for minutes", "min"),
         "seconds": pgettext("short for seconds", "s"),
-        "shut": pgettext("window", "shut"),
+        "closed": pgettext("window", "closed"),
         "hours_left": _("The window closes in less than 4 hours."),
         "hour_left": _("The window closes in less than an hour."),
         "quarter_left": _("The window closes in less than 15 minutes."),
-        "is_shut": _("The window is shut: only an approved template may go out."),
+        "is_closed": _("The window is closed: only an approved template may go out."),
     }
 
 

@@ -182,7 +182,7 @@ def _rows(tickets: list[Ticket], *, now: datetime) -> list[Row]:
 
 
 def _expiries(conversation_ids: list[int]) -> dict[int, Any]:
-    """When each conversation's latest window shuts or shut: one query for the page."""
+    """When each conversation's latest window closes or closed: one query for the page."""
     latest = ServiceWindow.objects.filter(conversation__in=conversation_ids).order_by()
     return dict(latest.values_list("conversation").annotate(Max("expires_at")))
 

@@ -164,7 +164,7 @@ def _ground(message: Message, *, now: datetime) -> Iterator[str]:
         else:
             yield _("The window was open until %(until)s, so it goes out as plain text.") % words
     elif is_template:
-        yield _("The window was shut, so it goes out as an approved template.")
+        yield _("The window was closed, so it goes out as an approved template.")
 
 
 def _how(message: Message) -> Iterator[str]:

@@ -33,7 +33,7 @@ def refused(conversation: Conversation, decision: Decision, text: str) -> None:
 
 
 def sent_as_template(conversation: Conversation, decision: Decision) -> None:
-    """The window is shut and the pasted text was a template's: what went out, and with which values."""
+    """The window is closed and the pasted text was a template's: what went out, and with which values."""
     if decision.template is None:
         return
     with _in_their_language(conversation):
@@ -108,7 +108,7 @@ def of_closing(window_ids: Sequence[int]) -> None:
             minutes = max(1, round((window.expires_at - now).total_seconds() / 60))
             until = timezone.localtime(window.expires_at).strftime("%H:%M")
             sentence = _(
-                "The 24-hour window shuts at %(until)s, in %(minutes)d min, and the client has not been answered. "
+                "The 24-hour window closes at %(until)s, in %(minutes)d min, and the client has not been answered. "
                 "After that only an approved template may go out."
             )
             telling.note(window.conversation, sentence % {"until": until, "minutes": minutes})

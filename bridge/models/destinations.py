@@ -31,7 +31,7 @@ class Breaker(models.Model):
         verbose_name_plural = _("breakers")
 
     def __str__(self) -> str:
-        return f"{self.api_channel_id}: {'open' if self.is_open else 'shut'}"
+        return f"{self.api_channel_id}: {'open' if self.is_open else 'closed'}"
 
     @property
     def is_troubled(self) -> bool:

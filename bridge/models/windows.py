@@ -19,7 +19,7 @@ class ServiceWindow(models.Model):
 
     class State(models.TextChoices):
         OPEN = "open", pgettext_lazy("window", "open")
-        SHUT = "shut", pgettext_lazy("window", "shut")
+        CLOSED = "closed", pgettext_lazy("window", "closed")
 
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="windows")
     opened_at = models.DateTimeField(pgettext_lazy("window", "opened"))
@@ -47,7 +47,7 @@ class ServiceWindow(models.Model):
             models.Index(fields=["conversation", "-expires_at"], name="windows_of_conversation"),
             models.Index(fields=["expires_at"], condition=Q(missed=True), name="windows_missed"),
             models.Index(
-                fields=["expires_at"], condition=Q(state="shut"), include=["conversation"], name="windows_shut"
+                fields=["expires_at"], condition=Q(state="closed"), include=["conversation"], name="windows_closed"
             ),
         ]
 

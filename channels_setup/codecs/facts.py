@@ -170,7 +170,7 @@ class AccountNews:
 
 @dataclass(frozen=True, kw_only=True)
 class TimePassed:
-    """A training provider lets time pass for one contact, so that a newcomer sees the window shut."""
+    """A training provider lets time pass for one contact, so that a newcomer sees the window closed."""
 
     contact: ContactInfo
     seconds: int

@@ -50,7 +50,7 @@ CODES: Mapping[str, Meaning] = {
     **_all((130497,), Meaning("permanent", "wa_country")),
     **_all((131026,), Meaning("permanent", "wa_undeliverable")),
     **_all((131030,), Meaning("permanent", "wa_test_number")),
-    **_all((131047,), Meaning("permanent", "wa_window_shut")),
+    **_all((131047,), Meaning("permanent", "wa_window_closed")),
     **_all((131049,), Meaning("permanent", "wa_too_much_marketing")),
     **_all((131050,), Meaning("permanent", "wa_marketing_stopped")),
     **_all((131052,), Meaning("permanent", "wa_file_of_client")),

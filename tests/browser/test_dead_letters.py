@@ -113,7 +113,7 @@ def test_boris_decides_what_becomes_of_what_may_have_been_sent(context: BrowserC
 
 
 def test_a_text_that_came_back_leads_to_the_composers_templates(context: BrowserContext, live_server: object) -> None:
-    letter = dead(is_open=False, state="cancelled", reason="window_shut_before_sending")
+    letter = dead(is_open=False, state="cancelled", reason="window_closed_before_sending")
     page = page_of(context, live_server, boris(letter.conversation.chat_channel))
 
     page.goto(f"/chats/{letter.conversation_id}/")

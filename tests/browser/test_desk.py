@@ -148,11 +148,11 @@ def test_25_hours_later_the_desk_says_the_window_is_shut(
     phone.locator("#skip-time").click()
 
     expect(desk.locator("#composer_gate")).to_contain_text("only an approved template may go out", timeout=3 * SOON)
-    expect(desk.locator("#chat_head .pill.shut")).to_be_visible()
+    expect(desk.locator("#chat_head .pill.closed")).to_be_visible()
     now = timezone.now()
     with translation.override("en"):  # in the first hour of a day it is not yesterday
         expect(desk.locator("#messages .day")).to_have_text([day_words(now - timedelta(hours=25), now=now)])
-    expect(phone.locator("#window")).to_contain_text("The window is shut")
+    expect(phone.locator("#window")).to_contain_text("The window is closed")
 
 
 # --- reading ---------------------------------------------------------------------------------------------
@@ -298,7 +298,7 @@ def test_a_refused_reply_says_why_there_and_then(desk: Page, chat: Conversation)
     desk.fill("#text", "Опоздал")
     desk.get_by_role("button", name="Send", exact=True).click()
 
-    expect(desk.locator("#refusal")).to_contain_text("The 24-hour window is shut")
+    expect(desk.locator("#refusal")).to_contain_text("The 24-hour window is closed")
     expect(desk.locator("#text")).to_have_value("Опоздал")
     assert Draft.objects.get(conversation=chat).text == "Опоздал"
 
@@ -309,16 +309,16 @@ def test_the_window_shuts_before_ones_eyes(desk: Page, chat: Conversation) -> No
     expect(desk.locator("#composer_time .now [data-words]")).to_have_text(re.compile(r"0:00:0\d"))
 
     expect(desk.locator("#composer_gate")).to_contain_text("only an approved template", timeout=4_000 + 2 * SOON)
-    expect(desk.locator("#chat_head .pill.shut")).to_be_visible()
-    expect(desk.locator("#spoken")).to_contain_text("The window is shut")
+    expect(desk.locator("#chat_head .pill.closed")).to_be_visible()
+    expect(desk.locator("#spoken")).to_contain_text("The window is closed")
 
 
 def test_words_that_came_too_late_return_to_the_box(desk: Page, chat: Conversation) -> None:
     message = answers(chat, "Не успело")
     open_chat(desk, chat)
 
-    Draft.objects.create(conversation=chat, user=boris(), text="Не успело", reason="window_shut_before_sending")
-    Message.objects.filter(pk=message.pk).update(status=Message.Status.FAILED, reason="window_shut_before_sending")
+    Draft.objects.create(conversation=chat, user=boris(), text="Не успело", reason="window_closed_before_sending")
+    Message.objects.filter(pk=message.pk).update(status=Message.Status.FAILED, reason="window_closed_before_sending")
 
     expect(desk.locator("#text")).to_have_value("Не успело", timeout=2 * SOON)
     expect(desk.locator("#refusal")).to_contain_text("before the message could be sent")
@@ -437,7 +437,7 @@ def test_on_a_phone_one_pane_at_a_time(desk: Page, chat: Conversation) -> None:
     expect(desk.locator("#list")).to_be_hidden()
     desk.locator(".to-client").click()
     expect(desk.locator("#client")).to_be_visible()
-    desk.locator(".shut-client").click()
+    desk.locator(".close-client").click()
     expect(desk.locator("#client")).to_be_hidden()
     desk.locator(".back").click()
     expect(desk.locator("#list")).to_be_visible()

@@ -277,7 +277,7 @@ def test_a_reply_that_missed_its_window_is_not_sent_late(stack: Stack, shop: Sho
     )
     drafts = stack.one("SELECT count(*) FROM bridge_draft WHERE conversation_id = %s", [provider.chats["1"]])
 
-    measured(f"told {told:.1f} s after the window shut; {len(late)} sent late, {notices} notice, {drafts} draft")
+    measured(f"told {told:.1f} s after the window closed; {len(late)} sent late, {notices} notice, {drafts} draft")
     assert told <= 30
     assert not late
     assert notices == drafts == 1

@@ -5,7 +5,7 @@
         anna.writes("Здравствуйте!")               # a signed webhook is on its way
         meta.quiet()                               # … and was answered 200
         meta.behave(reject=131026, times=1)        # the next send is refused
-        meta.later(hours=25)                       # the twin's clock; the window is shut
+        meta.later(hours=25)                       # the twin's clock; the window is closed
         anna.received[-1].text                     # what the portal sent her
 
 The portal calls ``meta.url`` (the Graph API) and fetches files from ``meta.media_url``, another host. Its shape twins

@@ -59,7 +59,7 @@ Step = Client | Operator | Later | Closed
 
 CHATS: tuple[tuple[str, str, tuple[Step, ...]], ...] = (
     (
-        "Олег Кравцов",  # the window is shut
+        "Олег Кравцов",  # the window is closed
         "+79215550104",
         (
             Client("Добрый день! Можно вернуть кроссовки, если коробку уже выбросили?"),

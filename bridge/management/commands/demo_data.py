@@ -116,7 +116,7 @@ FROM plan p JOIN said m ON m.n = p.n ORDER BY p.last_at, p.n, m.k
 """
 WINDOWS = """
 SELECT win, chat, wrote_at, wrote_at + interval '1 day',
-    CASE WHEN wrote_at > now() - interval '1 day' THEN 'open' ELSE 'shut' END,
+    CASE WHEN wrote_at > now() - interval '1 day' THEN 'open' ELSE 'closed' END,
     CASE WHEN direction = 'outbound' THEN last_at END,
     CASE WHEN wrote_at <= now() - interval '1 day' THEN direction = 'inbound' AND missed < .3 END,
     CASE WHEN wrote_at <= now() - interval '1 day' THEN assignee END
