@@ -6,23 +6,42 @@ are as many as there are places, and each place has a database connection, which
 What is surely refused (``is_refused``) does not even wait for its body.
 """
 
+import json
 import queue
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from io import BytesIO
+from functools import lru_cache
+from io import SEEK_END, BytesIO
 from typing import IO, Any
 
 from django.conf import settings
 from django.db import connections
 from django.http import HttpResponseBase
+from django.utils.http import parse_header_parameters
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 IN_MEMORY = 256 * 1024  # what is larger waits in a temporary file
 CHUNK = 64 * 1024
 JSON = [("Content-Type", "application/json")]
+LONGEST_CONTENT_TYPE = 500  # characters
 BESIDES_FILES = 1024 * 1024  # what a form has besides its file
+
+
+class BadFraming(Exception):
+    """The request has no body that can be taken; nothing of it reaches a view."""
+
+    def __init__(self, status: str, reason: str, sentence: str) -> None:
+        self.status, self.reason, self.sentence = status, reason, sentence
+
+
+TOO_LARGE = BadFraming("413 Payload Too Large", "too_large", "The request body is too large.")
+CUT_OFF = BadFraming("400 Bad Request", "incomplete_body", "The request body ended before it was complete.")
+LENGTH_REQUIRED = BadFraming("411 Length Required", "length_required", "A form needs a Content-Length.")
+
+
+BAD_CONTENT_TYPE = BadFraming("400 Bad Request", "bad_content_type", "The Content-Type header cannot be read.")
 
 
 class Gate:
@@ -42,10 +61,13 @@ class Gate:
         if self.is_refused(scope["PATH_INFO"]):
             start_response("404 Not Found", JSON)
             return [b'{"error": "No such webhook address."}']
-        body = self.whole_body(scope)
-        if body is None:
-            start_response("413 Payload Too Large", JSON)
-            return [b'{"error": "The request body is too large.", "reason": "too_large"}']
+        try:
+            if not is_content_type(scope.get("CONTENT_TYPE", "")):
+                raise BAD_CONTENT_TYPE
+            body = self.whole_body(scope)
+        except BadFraming as refused:
+            start_response(refused.status, [*JSON, ("Connection", "close")])
+            return [json.dumps({"error": refused.sentence, "reason": refused.reason}).encode()]
         with closing(body):
             scope["wsgi.input"] = body
             place = self.places.get()
@@ -60,13 +82,18 @@ class Gate:
                 del connections["default"]
                 self.places.put(place)
 
-    def whole_body(self, scope: dict[str, Any]) -> IO[bytes] | None:
-        """All of it, counted while it comes; None where it is more than anybody here takes."""
+    def whole_body(self, scope: dict[str, Any]) -> IO[bytes]:
+        """Read the complete body. Raises BadFraming for one that is too large, cut off, or of unknown length.
+
+        The web server reports a broken connection or chunk as the end of the body, so completeness is checked here.
+        """
         declared = scope.get("CONTENT_LENGTH") or "0"
         is_chunked = "chunked" in scope.get("HTTP_TRANSFER_ENCODING", "").lower()
+        if is_chunked and scope.get("CONTENT_TYPE", "").lower().startswith("application/x-www-form-urlencoded"):
+            raise LENGTH_REQUIRED  # a form that was cut off looks like a shorter form
         length = int(declared[:18]) if declared.isascii() and declared.isdigit() else 0
         if length > self.most_bytes:
-            return None
+            raise TOO_LARGE
         if not is_chunked and not length:
             return BytesIO()
         source, body, total = scope["wsgi.input"], _room(length if not is_chunked else IN_MEMORY + 1), 0
@@ -74,10 +101,42 @@ class Gate:
             total += len(part)
             if total > self.most_bytes:
                 body.close()
-                return None
+                raise TOO_LARGE
             body.write(part)
+        if not (_is_complete(scope, body) if is_chunked else total == length):
+            body.close()
+            raise CUT_OFF
         body.seek(0)
         return body
+
+
+@lru_cache(maxsize=256)
+def is_content_type(header: str) -> bool:
+    """Return whether Django can read the header: it raises for some, outside of all handlers of errors."""
+    if len(header) > LONGEST_CONTENT_TYPE:
+        return False
+    try:
+        _media_type, parameters = parse_header_parameters(header)
+        "".encode(parameters.get("charset") or "utf-8")  # refuses codecs that are none of text
+    except (ValueError, LookupError, UnicodeError):
+        return False
+    return "\0" not in header
+
+
+def _is_complete(scope: dict[str, Any], body: IO[bytes]) -> bool:
+    """Return whether a chunked body shows that it is whole: JSON, or multipart with its closing boundary."""
+    media_type, parameters = parse_header_parameters(str(scope.get("CONTENT_TYPE", "")))
+    if media_type == "multipart/form-data":
+        closing = f"--{parameters.get('boundary', '')}--".encode()
+        body.seek(0, SEEK_END)
+        body.seek(max(0, body.tell() - len(closing) - 2))
+        return body.read().rstrip().endswith(closing)
+    body.seek(0)
+    try:
+        json.load(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _last(start_response: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 
 from granian._granian import SocketHolder
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
@@ -97,6 +97,7 @@ def main(arguments: Sequence[str]) -> None:
         workers=given.processes,
         blocking_threads=READERS,
         backpressure=CONNECTIONS,
+        http=HTTPModes.http1,  # an unfinished HTTP/2 stream on a closed connection keeps granian's reader spinning
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_MS),
         websockets=False,
         respawn_failed_workers=True,

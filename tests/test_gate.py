@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from django.core.handlers.wsgi import WSGIRequest
 from django.db import connection
 from django.http import HttpResponse, StreamingHttpResponse
 
@@ -134,7 +135,11 @@ def test_who_reads_a_long_answer_slowly_takes_no_place(gate: Callable[..., Gate]
 @pytest.mark.parametrize("size", [0, 1, IN_MEMORY, IN_MEMORY + 1, 3 * IN_MEMORY])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_the_body_is_handed_on_whole(gate: Callable[..., Gate], size: int, chunked: bool) -> None:
-    echo, body = gate(lambda environ: HttpResponse(environ["wsgi.input"].read())), b"x" * size
+    echo, body = (
+        gate(lambda environ: HttpResponse(environ["wsgi.input"].read())),
+        b"7" * min(size, 1) + b" " * (size - 1),
+    )
+    body = body or (b"0" if chunked else b"")
     how = {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": ""} if chunked else {}
 
     assert post(echo, body, **how) == ("200", body)
@@ -148,6 +153,78 @@ def test_a_body_that_is_larger_than_any_we_take_is_not_read_to_its_end(gate: Cal
     counted = post(echo, b"x" * 200_000, HTTP_TRANSFER_ENCODING="chunked", CONTENT_LENGTH="")
 
     assert said[0] == counted[0] == "413"
+
+
+FORM, PARTS = "application/x-www-form-urlencoded", "multipart/form-data; boundary=XX"
+CHUNKED = {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": ""}
+WHOLE_PARTS = b'--XX\r\nContent-Disposition: form-data; name="text"\r\n\r\nwords --\r\n--XX--\r\n'
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status"),
+    [
+        ("application/json", b'{"text": "words"}', "200"),
+        ("application/json", b'{"text": "wor', "400"),
+        ("application/json", b"", "400"),
+        ("", b'{"text": "words"}', "200"),
+        ("text/plain", b'{"text"', "400"),
+        (PARTS, WHOLE_PARTS, "200"),
+        *((PARTS, WHOLE_PARTS[:length], "400") for length in range(0, len(WHOLE_PARTS) - 2, 7)),
+        ("multipart/form-data", WHOLE_PARTS[:-10], "400"),
+        (FORM, b"text=words", "411"),
+        (FORM + "; charset=utf-8", b"text=words", "411"),
+    ],
+)
+def test_a_chunked_body_is_taken_only_where_it_shows_its_end(
+    gate: Callable[..., Gate], content_type: str, body: bytes, status: str
+) -> None:
+    views: list[bytes] = []
+
+    def view(environ: Any) -> HttpResponse:
+        views.append(environ["wsgi.input"].read())
+        return HttpResponse()
+
+    assert post(gate(view), body, CONTENT_TYPE=content_type, **CHUNKED)[0] == status
+    assert views == ([body] if status == "200" else [])
+
+
+@pytest.mark.parametrize("content_type", ["application/json", FORM, PARTS, ""])
+@pytest.mark.parametrize("missing", [1, 5, 4096])
+def test_a_body_shorter_than_declared_reaches_no_view(
+    gate: Callable[..., Gate], content_type: str, missing: int
+) -> None:
+    body = b'{"a": 1}'
+
+    said = post(gate(lambda environ: HttpResponse("seen")), body, length=len(body) + missing, CONTENT_TYPE=content_type)
+
+    assert (said[0], b"incomplete_body" in said[1]) == ("400", True)
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ("", "200"),
+        ("application/json", "200"),
+        ("application/json; charset=utf-8", "200"),
+        ("application/json; charset=windows-1251", "200"),
+        ("multipart/form-data; boundary=----x", "200"),
+        ("text/plain; charset=", "200"),
+        ("a/b; x*=nosuch''y", "400"),
+        ("a/b; x*=utf-8''%FF", "200"),
+        ("a/b; x*" + "9" * 400 + "=1", "200"),
+        ("a/b; x*" + "9" * 4999 + "=1", "400"),
+        *(
+            (f"application/x-www-form-urlencoded; charset={name}", "400")
+            for name in ("zlib", "undefined", "nonsense", "hex", "base64", "utf-8\0", "\0", "rot13")
+        ),
+    ],
+)
+def test_a_content_type_that_django_cannot_read_is_refused(gate: Callable[..., Gate], header: str, status: str) -> None:
+    def view(environ: Any) -> HttpResponse:
+        request = WSGIRequest(environ | {"REQUEST_METHOD": "POST"})
+        return HttpResponse(str(dict(request.POST)))
+
+    assert post(gate(view), b"a=1", CONTENT_TYPE=header)[0] == status
 
 
 @pytest.mark.django_db

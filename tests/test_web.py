@@ -95,3 +95,30 @@ def test_whoever_was_let_in_is_answered_by_a_server_that_ends(sockets: list[sock
     assert server.wait(30) == 0
     start()
     assert answer(late)[0] == 200  # whoever came too late has waited for the next one
+
+
+CUT_OFF = {
+    "length": b'POST /webhooks/x/y/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 20\r\n\r\n{"a": 1}',
+    "chunk": b'POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n{"a": 1',
+    "no last chunk": b'POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\n',
+    "chunk size": b'POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\nzz\r\n',
+    "form": b"POST /login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 20\r\n"
+    b"Content-Type: application/x-www-form-urlencoded\r\n\r\nusername=x",
+}
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+
+
+def test_cut_off_bodies_and_http2_are_refused(sockets: list[socket.socket], start: Start) -> None:
+    start()
+    statuses = {}
+    for name, request in CUT_OFF.items():
+        line = caller(sockets)
+        line.sendall(request)
+        line.shutdown(socket.SHUT_WR)
+        statuses[name] = answer(line)[0]
+    line = caller(sockets)
+    line.sendall(PREFACE)
+
+    assert statuses == dict.fromkeys(CUT_OFF, 400)
+    assert not line.recv(100).startswith(b"\0\0")  # no SETTINGS frame: HTTP/2 is not spoken
+    assert ask(caller(sockets))[0] == 200

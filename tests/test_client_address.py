@@ -1,0 +1,54 @@
+"""Who is locked out: the user name at the address that the shipped proxy saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from config import client_address
+from tests.factories import UserFactory
+
+PROXY = "172.18.0.5"
+# As Caddy 2 sends them: it replaces X-Forwarded-For unless trusted_proxies says otherwise.
+CADDY = {"HTTP_X_FORWARDED_PROTO": "https", "HTTP_X_FORWARDED_HOST": "okno.example", "REMOTE_ADDR": PROXY}
+
+
+@pytest.mark.parametrize(
+    ("behind_proxy", "forwarded", "address"),
+    [
+        (True, "203.0.113.7", "203.0.113.7"),
+        (True, "198.18.0.1, 203.0.113.7", "203.0.113.7"),
+        (True, "198.18.0.1,203.0.113.7 ", "203.0.113.7"),
+        (True, "2001:DB8::7", "2001:db8::7"),
+        (True, "[2001:db8::7]", "2001:db8::7"),
+        (True, "fe80::1%eth0", "fe80::1"),
+        (True, "unknown", PROXY),
+        (True, "203.0.113.7,", PROXY),
+        (True, "", PROXY),
+        (False, "203.0.113.7", PROXY),
+    ],
+)
+def test_address(settings: object, behind_proxy: bool, forwarded: str, address: str) -> None:
+    settings.BEHIND_PROXY = behind_proxy  # type: ignore[attr-defined]  # pytest-django's settings
+    assert client_address.from_meta({"REMOTE_ADDR": PROXY, "HTTP_X_FORWARDED_FOR": forwarded}) == address
+
+
+@pytest.mark.django_db
+def test_a_stranger_cannot_lock_a_person_out(client: Client, settings: object) -> None:
+    settings.BEHIND_PROXY = True  # type: ignore[attr-defined]
+    UserFactory(username="sam", password="right and long")
+    stranger = CADDY | {"HTTP_X_FORWARDED_FOR": "203.0.113.7"}
+    sam = CADDY | {"HTTP_X_FORWARDED_FOR": "198.51.100.9"}
+
+    for _ in range(5):
+        client.post("/login/", {"username": "sam", "password": "wrong"}, **stranger)
+
+    assert client.post("/login/", {"username": "sam", "password": "right and long"}, **stranger).status_code == 429
+    assert client.post("/login/", {"username": "sam", "password": "right and long"}, **sam).status_code == 302
+
+
+def test_the_shipped_proxy_drops_names_with_underscores() -> None:
+    assert "request_header -*_*" in (Path(settings.BASE_DIR) / "config/proxy/Caddyfile").read_text()
