@@ -11,6 +11,7 @@ from templates_registry.graph import NotATemplate
 from templates_registry.models import Status, Template
 from templates_registry.recognition import Outcome, Recognition
 from templates_registry.rendering import provider_components, render
+from templates_registry.unfilled import OPENING, has_places
 
 from .decisions import REFUSE, TEMPLATE, ChosenTemplate, Decision
 from .models import Conversation
@@ -29,23 +30,34 @@ def in_shut_window(conversation: Conversation, text: str) -> Decision | None:
     found = registry.recognise(conversation.api_channel, text)
     if found.outcome == Outcome.TEMPLATE:
         return _as_template(found)
-    if found.outcome == Outcome.NONE:
+    return None if found.outcome == Outcome.NONE else _refused(found)
+
+
+def in_open_window(conversation: Conversation, text: str) -> Decision | None:
+    """Where the channel wants it so, template text goes out as the template though free text would do.
+
+    A template's text with a place still to be filled in goes out as nothing at all.
+    """
+    channel = conversation.api_channel
+    may_hold_places = bool(OPENING.intersection(text))
+    if not channel.provider.sends_templates or not (channel.template_in_window or may_hold_places):
         return None
+    found = registry.recognise(channel, text)
+    if found.outcome == Outcome.TEMPLATE:
+        return _as_template(found) if channel.template_in_window else None
+    is_template = found.outcome in (Outcome.NOT_READY, Outcome.NEAR_MISS) and found.entry is not None
+    if may_hold_places and is_template and has_places(found.entry.template, text):  # type: ignore[union-attr]
+        return _refused(found)
+    return None
+
+
+def _refused(found: Recognition) -> Decision:
     return Decision(
         outcome=REFUSE,
         reason=REASONS[found.outcome],
         details={"why": str(found.sentence), "template_id": found.entry.ident if found.entry else None},
         recognition=found.as_json(),
     )
-
-
-def in_open_window(conversation: Conversation, text: str) -> Decision | None:
-    """Where the channel wants it so, template text goes out as the template though free text would do."""
-    channel = conversation.api_channel
-    if not channel.template_in_window or not channel.provider.sends_templates:
-        return None
-    found = registry.recognise(channel, text)
-    return _as_template(found) if found.outcome == Outcome.TEMPLATE else None
 
 
 def chosen(conversation: Conversation, *, template_id: int, parameters: Any) -> Decision:

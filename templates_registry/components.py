@@ -65,7 +65,7 @@ class Problem:
     field: str
     code: str
     level: Level = Level.ERROR
-    details: Mapping[str, str | int] = dataclasses.field(default_factory=dict, hash=False)
+    details: Mapping[str, StrOrPromise | int] = dataclasses.field(default_factory=dict, hash=False)
 
     @property
     def sentence(self) -> StrOrPromise:

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from . import sentences
 from .components import BODY_LIMIT, HEADER_LOCATION, HEADER_MEDIA, Hole, Place, Problem, Variable, key_of, split
@@ -23,20 +21,13 @@ from .graph import NotATemplate
 from .markup import to_html
 from .models import Template
 from .rendering import Rendering, render, with_defaults
+from .titles import title_of
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 PREFIX = "v."  # of a field's name in a form, before the variable's key
 LONGEST_VALUE = 4096
-
-NOT_IN_TEXT: Mapping[str, StrOrPromise] = {
-    HEADER_MEDIA: gettext_lazy("File above the text"),
-    "header.latitude": gettext_lazy("Latitude"),
-    "header.longitude": gettext_lazy("Longitude"),
-    "header.name": gettext_lazy("Name of the place"),
-    "header.address": gettext_lazy("Address of the place"),
-}
 
 BEGIN, END = "\ue000", "\ue001"  # private characters around a value while its text is being formatted
 TAG = re.compile(r"<[^>]*>")
@@ -46,24 +37,12 @@ TAG = re.compile(r"<[^>]*>")
 class Field:
     variable: Variable
     value: str
+    title: StrOrPromise
     problem: Problem | None = None
-    button: str = ""  # what stands on the button that the value is for
 
     @property
     def name(self) -> str:
         return PREFIX + self.variable.key
-
-    @property
-    def title(self) -> StrOrPromise:
-        """How people see it: its label, else what it is."""
-        variable = self.variable
-        if variable.label or variable.in_text:
-            return variable.title
-        if variable.place is Place.BUTTON:
-            return (
-                _("For the button “%(button)s”") % {"button": self.button} if self.button else _("Code of the coupon")
-            )
-        return NOT_IN_TEXT.get(variable.key, variable.title)
 
     @property
     def is_missing(self) -> bool:
@@ -136,14 +115,10 @@ class Filling:
                     variable=variable,
                     value=self.given.get(variable.key, ""),
                     problem=problems.get(f"variables.{variable.key}"),
-                    button=self._button_of(variable),
+                    title=title_of(self.pattern, variable),
                 )
             )
         return found
-
-    def _button_of(self, variable: Variable) -> str:
-        number = variable.key.removeprefix("button.")
-        return self.pattern.buttons[int(number)].text if variable.place is Place.BUTTON else ""
 
     @property
     def lengths(self) -> list[StrOrPromise]:

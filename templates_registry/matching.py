@@ -18,13 +18,14 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from templates_registry.beside import lay_beside, tokens_of
-from templates_registry.components import HOLE, Level, braced
+from templates_registry.components import HOLE, Level, Template, braced
 from templates_registry.nearest import Words
 from templates_registry.normalising import Normalised, normalise
 from templates_registry.patterns import Cuts, Meter, Pattern, TooMuch, name_of, patterns_of
 from templates_registry.recognition import Entry, Outcome, Rank, Recognition, about
 from templates_registry.rendering import render, value_problem, with_defaults
 from templates_registry.shelving import Probe, Shelf, shelve
+from templates_registry.unfilled import placeholder_in
 
 if TYPE_CHECKING:
     from templates_registry.recognition import Details
@@ -123,7 +124,7 @@ class Index:
         *_, pattern, cuts = min(found)
         entry = self._owners[pattern][0]
         code, details = _why_broken(entry, pattern, cuts, text)
-        values = _taken_over(_values(pattern, cuts, text))
+        values = _taken_over(entry.template, _values(pattern, cuts, text))
         present = self._present.get(entry.identity, entry)
         return about(Outcome.NOT_READY, code, present, details, parameters=values, retired=entry.previous)
 
@@ -166,7 +167,7 @@ class Index:
         if near is None:
             return Recognition(Outcome.NONE, "nothing_fits")
         entry = self._sendable[near.owner]
-        values = _taken_over(near.values)
+        values = _taken_over(entry.template, near.values)
         if not near.differences:
             title = entry.template.title_of(near.empty[0])
             return about(Outcome.NOT_READY, "empty", entry, {"title": title}, parameters=values)
@@ -186,7 +187,8 @@ def _ready(entry: Entry, values: Values) -> Recognition:
             return about(Outcome.NOT_READY, "not_carried", entry, details, parameters=full)
     for problem in render(template, full, text_only=entry.text_only).problems:
         if problem.level is Level.ERROR:
-            return about(Outcome.NOT_READY, problem.code, entry, dict(problem.details), parameters=full)
+            kept = _taken_over(template, full)
+            return about(Outcome.NOT_READY, problem.code, entry, dict(problem.details), parameters=kept)
     return about(Outcome.TEMPLATE, "recognised", entry, parameters=full)
 
 
@@ -217,6 +219,11 @@ def _values(pattern: Pattern, cuts: Cuts, text: Normalised) -> Values:
     return values
 
 
-def _taken_over(values: Values) -> Values:
+def _taken_over(template: Template, values: Values) -> Values:
     """What is worth keeping when the operator goes on in the form."""
-    return {key: value for key, value in values.items() if value.strip() and not HOLE.fullmatch(value.strip())}
+    return {key: value for key, value in values.items() if value.strip() and not _is_unfilled(template, key, value)}
+
+
+def _is_unfilled(template: Template, key: str, value: str) -> bool:
+    variable = template.variable(key)
+    return bool(placeholder_in(template, variable, value) if variable else HOLE.fullmatch(value.strip()))

@@ -36,6 +36,8 @@ from templates_registry.components import (
 )
 from templates_registry.markup import to_html
 from templates_registry.normalising import BLANKS, MOST_SPACES, NEWLINES, SEEN, SPACES, TAB
+from templates_registry.titles import title_of
+from templates_registry.unfilled import placeholder_in
 
 URL_LIMIT, CODE_LIMIT = 2000, 20
 ROW_OF_SPACES = re.compile(f"[{SPACES}]{{{MOST_SPACES + 1}}}")
@@ -165,9 +167,12 @@ def _value_problems(template: Template, values: Mapping[str, str], *, text_only:
         value = values.get(variable.key)
         if text_only and not variable.in_text and not value:
             continue
-        code = "missing" if value is None or value == "" else value_problem(value)
-        if code:
-            yield Problem(f"variables.{variable.key}", code, details={"title": variable.title})
+        title = title_of(template, variable)
+        if code := "missing" if value is None or value == "" else value_problem(value):
+            yield Problem(f"variables.{variable.key}", code, details={"title": title})
+        elif value and (placeholder := placeholder_in(template, variable, value)):
+            details = {"title": title, "placeholder": placeholder}
+            yield Problem(f"variables.{variable.key}", "placeholder", details=details)
     keys = {variable.key for variable in template.variables}
     # A quick reply may carry a payload of ours; nobody has to give one.
     keys |= {f"button.{index}" for index, b in enumerate(template.buttons) if b.kind == "QUICK_REPLY"}

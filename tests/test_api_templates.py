@@ -115,15 +115,15 @@ def test_a_preview_is_the_message_as_it_would_go_out(api: Api, channel: ApiChann
         buttons=[{"type": "QUICK_REPLY", "text": "Как добраться"}],
     )
 
-    told = preview(api, template, ["Анна <b>", "{{1}} и № 42"])
+    told = preview(api, template, ["Анна <b>", "[1] и № 42"])
 
-    assert told["body"] == "Здравствуйте, Анна <b>! Заказ {{1}} и № 42 *готов*."
+    assert told["body"] == "Здравствуйте, Анна <b>! Заказ [1] и № 42 *готов*."
     assert told["text"] == f"Заказ готов\n{told['body']}\nЕжедневно с 9 до 21"
-    assert told["html"] == "Здравствуйте, Анна &lt;b&gt;! Заказ {{1}} и № 42 <strong>готов</strong>."
+    assert told["html"] == "Здравствуйте, Анна &lt;b&gt;! Заказ [1] и № 42 <strong>готов</strong>."
     assert (told["header"], told["footer"]) == ("Заказ готов", "Ежедневно с 9 до 21")
     assert told["buttons"] == [{"kind": "QUICK_REPLY", "text": "Как добраться", "target": ""}]
     assert told["ready"] is True and told["problems"] == []
-    assert preview(api, template, {"1": "Анна <b>", "2": "{{1}} и № 42"}) == told
+    assert preview(api, template, {"1": "Анна <b>", "2": "[1] и № 42"}) == told
 
 
 def test_a_preview_says_what_is_missing_or_too_long(api: Api, template: Template) -> None:

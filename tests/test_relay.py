@@ -198,7 +198,7 @@ def test_a_chosen_template_goes_out_with_its_values(channel: ApiChannel, chat: C
             conversation_id=chat.pk, template_id=template.pk, parameters=parameters, author=author
         )
 
-    assert send(["{{2}}", "42"]).message.text == "Здравствуйте, {{2}}! Ваш заказ 42 готов к выдаче."  # type: ignore[union-attr]  # it went out
+    assert send(["[2] {1}", "42"]).message.text == "Здравствуйте, [2] {1}! Ваш заказ 42 готов к выдаче."  # type: ignore[union-attr]  # it went out
     assert send(["Анна"]).decision.reason == "template_values"
     assert send(["Анна", "a\nb"]).decision.reason == "template_values"
     assert send({"1": "Анна", "2": "7"}).decision.goes_out

@@ -1,0 +1,200 @@
+"""A label left where a value belongs never reaches a client: each kind of leftover, at each way in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db.models import F
+from django.test import Client
+
+from bridge import relay
+from bridge.models import Conversation, Message, ServiceWindow
+from channels_setup.models import ApiChannel
+from templates_registry.components import Button, Header, Variable
+from templates_registry.components import Template as Pattern
+from templates_registry.matching import Index
+from templates_registry.models import Template
+from templates_registry.recognition import Entry, Outcome
+from templates_registry.rendering import render
+from tests.factories import TemplateFactory, boris
+from tests.pages import signed_in
+from tests.test_api import Api
+from tests.test_composer import anna_writes
+from tests.test_uapi import call
+
+ORDER = Pattern(
+    "order",
+    "ru",
+    "По заказу {{1}} нам не хватает адреса, {{2}}.",
+    header=Header("IMAGE"),
+    buttons=(Button("URL", "Открыть", url="https://shop.example/{{1}}"),),
+    described=(Variable("1", label="Номер заказа"), Variable("2", label="Имя клиента")),
+)
+NAMED = Pattern("named", "en", "Order {{order_id}} is ready, {{first_name}}.")
+FILLED = {"1": "42", "2": "Анна", "header.media": "https://shop.example/a.png", "button.0": "42"}
+
+LEFT = [
+    "[Номер заказа]",
+    "Номер заказа",
+    "номер  заказа",
+    "Номер заказа:",
+    "«Номер заказа»",
+    "<Номер заказа>",
+    "{Номер заказа}",
+    "*[Номер заказа]*",
+    "[\u00a0Номер\u00a0заказа ]",
+    "№ [Номер заказа]",
+    "[Имя клиента]",
+    "№ 42 для [имя клиента]",
+    "{{1}}",
+    "{{ 1 }}",
+    "№ {{1}}",
+    "{{2}}",
+    "{{order_id}}",
+    "{{номер заказа}}",
+    "[1]",
+]
+FINE = ["42", "№ 42 [срочно]", "[срочно]", "{срочно}", "<42>", "Имя клиента", "1", "Номер заказа 42", "[42]"]
+
+
+def codes(pattern: Pattern, values: dict[str, str]) -> list[tuple[str, str]]:
+    return [(one.field, one.code) for one in render(pattern, values).problems]
+
+
+@pytest.mark.parametrize("value", LEFT)
+def test_what_stands_for_a_value_is_no_value(value: str) -> None:
+    rendering = render(ORDER, FILLED | {"1": value})
+
+    assert [(one.field, one.code) for one in rendering.problems] == [("variables.1", "placeholder")]
+    assert "Номер заказа" in str(rendering.problems[0].sentence)
+
+
+@pytest.mark.parametrize("value", FINE)
+def test_other_words_in_brackets_are_a_value(value: str) -> None:
+    assert codes(ORDER, FILLED | {"1": value}) == []
+
+
+@pytest.mark.parametrize("value", ["order_id", "Order_ID", "[order_id]", "{{order_id}}", "no. [first_name]"])
+def test_a_named_variables_name_is_a_label(value: str) -> None:
+    assert codes(NAMED, {"order_id": value, "first_name": "Anna"}) == [("variables.order_id", "placeholder")]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("button.0", "Для кнопки «Открыть»"),
+        ("button.0", "[For the button “Открыть”]"),
+        ("button.0", "button.0"),
+        ("button.0", "{{1}}"),
+        ("header.media", "Файл над текстом"),
+        ("header.media", "[File above the text]"),
+    ],
+)
+def test_titles_of_our_own_count_in_both_languages(key: str, value: str) -> None:
+    assert (f"variables.{key}", "placeholder") in codes(ORDER, FILLED | {key: value})
+
+
+@pytest.mark.parametrize("value", [one for one in LEFT if one != "[1]"])
+def test_a_paste_with_a_label_in_it_is_recognized_and_not_ready(value: str) -> None:
+    pattern = Pattern("order", "ru", ORDER.body, described=ORDER.described)
+
+    found = Index([Entry(pattern)]).recognise(f"По заказу {value} нам не хватает адреса, Анна.")
+
+    assert (found.outcome, found.code) == (Outcome.NOT_READY, "placeholder")
+    assert found.parameters.get("1") is None
+
+
+# --- every way in ----------------------------------------------------------------------------------------
+
+PASTE = "По заказу {} нам не хватает адреса, Анна."
+Sent = Callable[[str], tuple[int, str]]  # a value -> HTTP status, what was said
+
+
+@pytest.fixture
+def template(channel: ApiChannel) -> Template:
+    labels = [{"key": "1", "label": "Номер заказа"}, {"key": "2", "label": "Имя клиента"}]
+    made: Template = TemplateFactory(api_channel=channel, body=ORDER.body, variables=labels)
+    return made
+
+
+@pytest.fixture
+def chat(channel: ApiChannel, template: Template) -> Conversation:
+    chat, day = anna_writes(channel), timedelta(hours=25)
+    ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
+    return chat
+
+
+def ways_in(client: Client, chat: Conversation, template: Template) -> dict[str, Sent]:
+    operator = boris(chat.chat_channel)
+    api = Api(operator)
+    desk = signed_in(client, operator)
+    script = {"HX-Request": "true", "Accept": "application/json"}
+
+    def told(answer: Any) -> tuple[int, str]:
+        is_json = answer["Content-Type"].startswith("application/json")
+        return answer.status_code, str(answer.json()) if is_json else answer.content.decode()
+
+    def by_uapi(value: str) -> tuple[int, str]:
+        chat.api_channel.issue_secret()
+        secret = chat.api_channel.current_secret()
+        key = secret.reveal() if secret else ""
+        body = {"api_token": key, "chat_id": chat.pk, "user_id": operator.pk, "text": PASTE.format(value)}
+        answer = call(Client(), "chat/sendMessage", body)
+        return answer.get("code", 200), str(answer)
+
+    def by_helpdesk(value: str) -> tuple[int, str]:
+        handed = relay.hand_in(conversation_id=chat.pk, text=PASTE.format(value), author=None)
+        return 200 if handed.message else 422, handed.decision.sentence
+
+    by_desk, messages = f"/chats/{chat.pk}/templates/{template.pk}/send/", f"conversations/{chat.pk}/messages"
+    return {
+        "desk form": lambda value: told(
+            desk.post(by_desk, {"v.1": value, "v.2": "Анна", "key": value[:20]}, headers=script)
+        ),
+        "desk paste": lambda value: told(
+            desk.post(f"/chats/{chat.pk}/send/", {"text": PASTE.format(value), "key": value[:20]}, headers=script)
+        ),
+        "page of templates": lambda value: told(
+            desk.post(f"/templates/{template.pk}/send/", {"chat": chat.pk, "go": "1", "v.1": value, "v.2": "Анна"})
+        ),
+        "api values": lambda value: told(
+            api.post(messages, {"template": {"id": template.pk, "parameters": [value, "Анна"]}})
+        ),
+        "api paste": lambda value: told(api.post(messages, {"text": PASTE.format(value)})),
+        "uapi": by_uapi,
+        "helpdesk": by_helpdesk,
+    }
+
+
+WAYS = ("desk form", "desk paste", "page of templates", "api values", "api paste", "uapi", "helpdesk")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("way", WAYS)
+def test_no_way_in_lets_a_label_out(client: Client, chat: Conversation, template: Template, way: str) -> None:
+    send = ways_in(client, chat, template)[way]
+
+    for value in ("[Номер заказа]", "Номер заказа", "{{1}}", "№ [Имя клиента]"):
+        _status, said = send(value)
+        assert "Номер заказа" in said, (value, said)
+    assert not Message.objects.filter(direction="outbound").exists()
+
+    send("№ 42 [срочно]")
+    assert Message.objects.get(direction="outbound").text == PASTE.format("№ 42 [срочно]")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("text", [PASTE.format("[Номер заказа]"), "По заказу {{1}} нам не хватает адресов, Анна."])
+def test_in_an_open_window_a_templates_text_with_a_label_is_no_free_text(
+    channel: ApiChannel, template: Template, text: str
+) -> None:
+    chat = anna_writes(channel)
+
+    handed = relay.hand_in(conversation_id=chat.pk, text=text, author=None)
+
+    assert handed.message is None
+    assert handed.decision.reason in ("template_not_ready", "template_near_miss")
+    assert relay.hand_in(conversation_id=chat.pk, text="Вот [скидка] и {{1}}", author=None).message
