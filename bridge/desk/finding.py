@@ -213,7 +213,7 @@ def people(query: str, *, api_channels: Sequence[int]) -> list[QuerySet[Contact]
 
     Two questions and not one, because each has an index and "or" between them would have none.
     """
-    found = [Contact.objects.filter(api_channel__in=list(api_channels), external_id=query)]
+    found: list[QuerySet[Contact]] = [Contact.objects.filter(api_channel__in=list(api_channels), external_id=query)]
     asked = words.person(query)
     if asked is not None:
         found.append(Contact.objects.annotate(words=words.contact_words()).filter(words=asked))

@@ -3,7 +3,7 @@
 Locks are always taken in this order: conversation, window, ticket, delivery, message. Everybody imports from here.
 """
 
-from .contacts import Contact
+from .contacts import Contact, FormerId
 from .conversations import AT_WORK, Conversation, ConversationQuerySet, Ticket
 from .deliveries import Attempt, DeadLetter, Delivery, Replay, Ruling, new_delivery_key
 from .desk import ContactNote, Draft, ErasedMessage, Erasure, GivenToProvider, QuickAnswer, Upload
@@ -28,6 +28,7 @@ __all__ = [
     "Draft",
     "ErasedMessage",
     "Erasure",
+    "FormerId",
     "GivenToProvider",
     "Heartbeat",
     "HeldReply",
