@@ -20,11 +20,15 @@ from django.db import connections
 from django.http import HttpResponseBase
 from django.utils.http import parse_header_parameters
 
+from config import client_address
+from config.arrivals import Arrival, Arrivals, TooManyArrivals, TooSlow
+
 Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 IN_MEMORY = 256 * 1024  # what is larger waits in a temporary file
 CHUNK = 64 * 1024
 JSON = [("Content-Type", "application/json")]
+BEFORE_LOGIN = 64 * 1024  # bytes of a body from somebody who shows no session and no token
 LONGEST_CONTENT_TYPE = 500  # characters
 BESIDES_FILES = 1024 * 1024  # what a form has besides its file
 
@@ -32,8 +36,8 @@ BESIDES_FILES = 1024 * 1024  # what a form has besides its file
 class BadFraming(Exception):
     """The request has no body that can be taken; nothing of it reaches a view."""
 
-    def __init__(self, status: str, reason: str, sentence: str) -> None:
-        self.status, self.reason, self.sentence = status, reason, sentence
+    def __init__(self, status: str, reason: str, sentence: str, *headers: tuple[str, str]) -> None:
+        self.status, self.reason, self.sentence, self.headers = status, reason, sentence, headers
 
 
 TOO_LARGE = BadFraming("413 Payload Too Large", "too_large", "The request body is too large.")
@@ -41,12 +45,21 @@ CUT_OFF = BadFraming("400 Bad Request", "incomplete_body", "The request body end
 LENGTH_REQUIRED = BadFraming("411 Length Required", "length_required", "A form needs a Content-Length.")
 
 
+BUSY = BadFraming(
+    "503 Service Unavailable",
+    "too_many_unfinished",
+    "Too many unfinished requests. Try again.",
+    ("Retry-After", "5"),
+)
+TOO_LATE = BadFraming("408 Request Timeout", "too_slow", "The request body took too long to arrive.")
 BAD_CONTENT_TYPE = BadFraming("400 Bad Request", "bad_content_type", "The Content-Type header cannot be read.")
 
 
 class Gate:
     def __init__(self, application: Application, *, places: int, is_refused: Callable[[str], bool]) -> None:
         self.application, self.is_refused = application, is_refused
+        self.arrivals = Arrivals()
+        self.note_life: Callable[[], None] = lambda: None
         self.is_leaving = False  # each answer is then the last one on its connection
         self.most_bytes = settings.UPLOAD_LIMIT_MB * 1024 * 1024 + BESIDES_FILES
         self.places: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -56,6 +69,7 @@ class Gate:
             self.places.put(connection)
 
     def __call__(self, scope: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        self.note_life()
         if self.is_leaving:
             start_response = _last(start_response)
         if self.is_refused(scope["PATH_INFO"]):
@@ -66,7 +80,7 @@ class Gate:
                 raise BAD_CONTENT_TYPE
             body = self.whole_body(scope)
         except BadFraming as refused:
-            start_response(refused.status, [*JSON, ("Connection", "close")])
+            start_response(refused.status, [*JSON, *refused.headers, ("Connection", "close")])
             return [json.dumps({"error": refused.sentence, "reason": refused.reason}).encode()]
         with closing(body):
             scope["wsgi.input"] = body
@@ -92,22 +106,51 @@ class Gate:
         if is_chunked and scope.get("CONTENT_TYPE", "").lower().startswith("application/x-www-form-urlencoded"):
             raise LENGTH_REQUIRED  # a form that was cut off looks like a shorter form
         length = int(declared[:18]) if declared.isascii() and declared.isdigit() else 0
-        if length > self.most_bytes:
+        most = self.most_bytes if is_known_caller(scope) else BEFORE_LOGIN
+        if length > most:
             raise TOO_LARGE
         if not is_chunked and not length:
             return BytesIO()
-        source, body, total = scope["wsgi.input"], _room(length if not is_chunked else IN_MEMORY + 1), 0
-        while (is_chunked or total < length) and (part := source.read(CHUNK)):
-            total += len(part)
-            if total > self.most_bytes:
-                body.close()
-                raise TOO_LARGE
-            body.write(part)
-        if not (_is_complete(scope, body) if is_chunked else total == length):
+        body = _room(length if not is_chunked else IN_MEMORY + 1)
+        try:
+            with self.arrivals.arriving(client_address.from_meta(scope)) as arrival:
+                total = _read(scope["wsgi.input"], body, arrival, most=most, length=None if is_chunked else length)
+            if not (_is_complete(scope, body) if is_chunked else total == length):
+                raise CUT_OFF
+        except TooManyArrivals:
             body.close()
-            raise CUT_OFF
+            raise BUSY from None
+        except TooSlow:
+            body.close()
+            raise TOO_LATE from None
+        except BaseException:
+            body.close()
+            raise
         body.seek(0)
         return body
+
+
+def _read(source: Any, body: IO[bytes], arrival: Arrival, *, most: int, length: int | None) -> int:
+    """Copy the body up to its declared length, or to its end, and return the number of bytes."""
+    total = 0
+    while (length is None or total < length) and (part := source.read(CHUNK)):
+        total = arrival.add(len(part))
+        if total > most:
+            raise TOO_LARGE
+        body.write(part)
+    return total
+
+
+def is_known_caller(scope: dict[str, Any]) -> bool:
+    """Return whether the request may belong to somebody who has logged in, or to a program.
+
+    A guess from path and headers, before anything is verified: it only keeps large bodies off the log-in and the like.
+    """
+    return (
+        scope["PATH_INFO"].startswith(("/webhooks/", "/uapi/"))
+        or "HTTP_AUTHORIZATION" in scope
+        or settings.SESSION_COOKIE_NAME in scope.get("HTTP_COOKIE", "")
+    )
 
 
 @lru_cache(maxsize=256)

@@ -40,6 +40,13 @@ def catches(pid: int, signal_number: int) -> bool:
     return False
 
 
+def is_stopped(pid: int) -> bool:
+    """Return whether the process was stopped by a signal (state T; False where /proc does not say)."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
+    return False
+
+
 def spawn(
     command: list[str],
     *,

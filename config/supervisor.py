@@ -15,7 +15,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from config.processes import LISTEN_ON, catches, die_with_parent, end_group, end_leftover, spawn, write_json
+from config.processes import (
+    LISTEN_ON,
+    catches,
+    die_with_parent,
+    end_group,
+    end_leftover,
+    is_stopped,
+    spawn,
+    write_json,
+)
 from config.servers import PROJECT, Servers
 
 READY_SECONDS = 180
@@ -57,6 +66,7 @@ class Part:
     started_at: float = 0.0
     start_again_at: float = 0.0
     pause: float = 0.0
+    seen_stopped: int = 0  # times in a row
 
     def start(self) -> None:
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
@@ -137,6 +147,7 @@ class Supervisor:
                 self.tend_parts()
                 if ticks % 100 == 0:
                     self.tend_the_deaf()
+                    self.replace_stopped_web()
                 if ticks % 5 == 0:
                     self.tend_servers()
                     self.told_to_stop = self.told_to_stop or self.is_called_off()
@@ -181,6 +192,17 @@ class Supervisor:
             for part in workers:
                 part.stop()
                 part.started_at = time.monotonic()
+
+    def replace_stopped_web(self) -> None:
+        """Kill a web parent that is stopped (SIGSTOP), seen twice; `config.web_watch` looks after its workers."""
+        for part in self.parts:
+            if part.port is None or part.process is None:
+                continue
+            part.seen_stopped = part.seen_stopped + 1 if is_stopped(part.process.pid) else 0
+            if part.seen_stopped >= 2:
+                self.say(f"{part.name} is stopped; replacing it.")
+                part.seen_stopped = 0
+                end_group(part.process)
 
     def tend_servers(self) -> None:
         """Their keepers start them again; here it is said and written down."""

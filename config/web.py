@@ -26,10 +26,12 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
+from config import web_watch
+from config.arrivals import IN_ALL
 from config.gate import Gate
 from config.processes import BACKLOG, LISTEN_ON, listening
 
-READERS = 512  # threads of a worker, most of which wait for bodies; config.gate says how many work
+READERS = IN_ALL + 64  # threads of a worker, most of which wait for bodies; config.gate says how many work
 CONNECTIONS = 2048  # of a worker, idle ones included
 HEADER_MS = 10_000
 START_SECONDS = 10.0  # a new worker has loaded the portal by then; the old one works until then
@@ -40,6 +42,7 @@ class Server(MPServer):
     def __init__(self, *, sockets: Sequence[socket.socket], **options: Any) -> None:
         super().__init__("config.wsgi:application", **options)
         self.sockets = sockets
+        self.signs = web_watch.SignsOfLife(self.workers)
 
     def _init_shared_socket(self) -> None:
         """Nothing to open: they are open."""
@@ -51,13 +54,16 @@ class Server(MPServer):
         self._sso = self.sockets[idx % len(self.sockets)]
         number = self._sso.fileno()
         self._shd = SocketHolder(number, False, BACKLOG)  # type: ignore[assignment, call-arg]  # no stub
-        return super()._spawn_worker(idx, target, partial(_load, callback_loader, number))
+        return super()._spawn_worker(
+            idx, target, partial(_load, callback_loader, number, partial(self.signs.note, idx))
+        )
 
 
-def _load(load: Callable[[], Gate], number: int) -> Gate:
+def _load(load: Callable[[], Gate], number: int, note_life: Callable[[], None]) -> Gate:
     """In a worker, before it serves: the portal, and a thread that alone hears the signal to end."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     gate, before = load(), signal.getsignal(signal.SIGINT)
+    gate.note_life = note_life
     threading.Thread(target=_leave, args=(gate, number, before), daemon=True).start()
     return gate
 
@@ -89,7 +95,7 @@ def main(arguments: Sequence[str]) -> None:
         sockets = [socket.socket(fileno=int(number)) for number in numbers.split(",")]
     else:
         sockets = listening(host=given.host, port=given.port, count=given.processes)
-    Server(
+    server = Server(
         sockets=sockets,
         address=given.host,
         port=given.port,
@@ -104,7 +110,9 @@ def main(arguments: Sequence[str]) -> None:
         respawn_interval=START_SECONDS,
         workers_kill_timeout=10,
         log_level=LogLevels.error,
-    ).serve()
+    )
+    web_watch.start(workers=lambda: server.wrks, signs=server.signs, host=given.host, port=given.port)
+    server.serve()
 
 
 if __name__ == "__main__":

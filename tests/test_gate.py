@@ -15,7 +15,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 
 from bridge import strangers as module
 from bridge.strangers import FEW, Strangers
-from config.gate import IN_MEMORY, Gate
+from config.gate import BEFORE_LOGIN, IN_MEMORY, Gate
 from tests.factories import ApiChannelFactory
 
 PATIENCE = 20
@@ -50,7 +50,7 @@ def post(gate: Gate, body: Any, *, length: int | None = None, **environ: str) ->
     said: list[str] = []
     source = BytesIO(body) if isinstance(body, bytes) else body
     declared = len(body) if length is None else length
-    environ = {"PATH_INFO": "/", "CONTENT_LENGTH": str(declared)} | environ
+    environ = {"PATH_INFO": "/uapi/", "CONTENT_LENGTH": str(declared)} | environ
 
     def call() -> bytes:
         return b"".join(gate({**environ, "wsgi.input": source}, lambda status, headers: said.append(status)))
@@ -225,6 +225,69 @@ def test_a_content_type_that_django_cannot_read_is_refused(gate: Callable[..., G
         return HttpResponse(str(dict(request.POST)))
 
     assert post(gate(view), b"a=1", CONTENT_TYPE=header)[0] == status
+
+
+def echo(environ: Any) -> HttpResponse:
+    return HttpResponse(environ["wsgi.input"].read())
+
+
+def test_unfinished_bodies_of_one_address_leave_room_for_others(
+    gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("config.arrivals.PER_ADDRESS", 1)
+    one = gate(echo)
+    slow, answers = Dripping(), []
+    waiting = threading.Thread(target=lambda: answers.append(post(one, slow, length=2, REMOTE_ADDR="203.0.113.7")))
+    waiting.start()
+    assert slow.asked.wait(PATIENCE)
+
+    same = post(one, b"{}", REMOTE_ADDR="203.0.113.7")
+    other = post(one, b"{}", REMOTE_ADDR="198.51.100.9")
+    slow.end.set()
+    waiting.join(PATIENCE)
+
+    assert (same[0], other, answers) == ("503", ("200", b"{}"), [("200", b"{}")])
+    assert post(one, b"{}", REMOTE_ADDR="203.0.113.7")[0] == "200"
+    assert (one.arrivals.bodies_in_all, one.arrivals.bytes_in_all, one.arrivals.bodies) == (0, 0, {})
+
+
+def test_unfinished_bodies_are_limited_in_all(gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("config.arrivals.IN_ALL", 0)
+    assert post(gate(echo), b"{}")[0] == "503"
+    assert post(gate(echo), b"")[0] == "200"
+
+
+@pytest.mark.parametrize("limit", ["BYTES_IN_ALL", "BYTES_PER_ADDRESS"])
+def test_bytes_that_have_arrived_are_limited(
+    gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(f"config.arrivals.{limit}", 10)
+    one = gate(echo)
+
+    assert [post(one, b"x" * size)[0] for size in (10, 11, 10)] == ["200", "503", "200"]
+
+
+def test_a_body_that_drips_has_a_deadline(gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("config.arrivals.SECONDS", -1)
+    assert post(gate(echo), b"{}")[0] == "408"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/login/", {}, "413"),
+        ("/", {}, "413"),
+        ("/login/", {"HTTP_COOKIE": "sessionid=x"}, "200"),
+        ("/api/v1/messages/", {"HTTP_AUTHORIZATION": "Token x"}, "200"),
+        ("/uapi/chat/addMessage", {}, "200"),
+        ("/webhooks/acebot/x/", {}, "200"),
+    ],
+)
+def test_a_large_body_before_the_login_is_refused(
+    gate: Callable[..., Gate], path: str, headers: dict[str, str], status: str
+) -> None:
+    assert post(gate(echo), b"x" * (BEFORE_LOGIN + 1), PATH_INFO=path, **headers)[0] == status
+    assert post(gate(echo), b"x" * BEFORE_LOGIN, PATH_INFO=path, **headers)[0] == "200"
 
 
 @pytest.mark.django_db

@@ -1,12 +1,15 @@
 """A part of the portal that ends is started again: at once where somebody ended it, later and later where it dies."""
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from config.supervisor import Part
+from config.processes import is_stopped
+from config.supervisor import Part, Supervisor
 
 
 @pytest.fixture
@@ -43,3 +46,23 @@ def test_what_somebody_ended_is_started_again_at_once(ended: Callable[..., Part]
 
 def test_what_ends_as_soon_as_it_is_started_is_not_started_in_a_circle(ended: Callable[..., Part]) -> None:
     assert ended(0, lived=0.1).pause == 1
+
+
+def test_a_stopped_web_parent_is_replaced(tmp_path: Path) -> None:
+    command = ["python", "-c", "import time; time.sleep(600)"]
+    web = Part(name="web", command=command, log=tmp_path / "web.log", port=1)
+    said: list[str] = []
+    supervisor = Supervisor(data_dir=tmp_path, parts=[web], servers=None, say=said.append)
+    web.start()
+    assert web.process is not None
+    supervisor.replace_stopped_web()
+    os.kill(web.process.pid, signal.SIGSTOP)
+    while not is_stopped(web.process.pid):
+        time.sleep(0.01)
+
+    supervisor.replace_stopped_web()
+    assert not said
+    supervisor.replace_stopped_web()
+
+    assert web.process.wait(20) == -signal.SIGKILL
+    assert said == ["web is stopped; replacing it."]

@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.conf import settings
 
-from config.processes import LISTEN_ON, end_group, listening, spawn
+from config import web_watch
+from config.processes import LISTEN_ON, end_group, is_stopped, listening, spawn
+from tests.faults.stack import children
 from tests.test_stack import free_port
 
 ASK = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 CALLERS = 12
 
-Start = Callable[[], "subprocess.Popen[bytes]"]
+Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
@@ -35,9 +37,15 @@ def sockets() -> Iterator[list[socket.socket]]:
 def start(sockets: list[socket.socket]) -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
-    def begin() -> subprocess.Popen[bytes]:
+    def begin(first: str = "") -> subprocess.Popen[bytes]:
+        """Start it; `first` is Python that runs in the parent before."""
         numbers = [one.fileno() for one in sockets]
-        command = [sys.executable, "-m", "config.web", "--host", "127.0.0.1", "--port", str(port(sockets))]
+        module = (
+            ["-c", f"import sys; {first}; from config.web import main; main(sys.argv[1:])"]
+            if first
+            else ["-m", "config.web"]
+        )
+        command = [sys.executable, *module, "--host", "127.0.0.1", "--port", str(port(sockets))]
         started.append(
             spawn(
                 [*command, "--processes", "2"],
@@ -122,3 +130,30 @@ def test_cut_off_bodies_and_http2_are_refused(sockets: list[socket.socket], star
     assert statuses == dict.fromkeys(CUT_OFF, 400)
     assert not line.recv(100).startswith(b"\0\0")  # no SETTINGS frame: HTTP/2 is not spoken
     assert ask(caller(sockets))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("last", "birth", "is_hung"),
+    [(0.0, 0.0, False), (0.0, -31.0, False), (0.0, -61.0, False), (0.0, -91.0, True), (-29.0, -500.0, False)],
+)
+def test_a_worker_is_hung_when_nothing_reached_it_for_long(last: float, birth: float, is_hung: bool) -> None:
+    now = 1_000.0
+    assert web_watch.is_hung(last=last and now + last, birth=now + birth, now=now) is is_hung
+
+
+def test_a_stopped_worker_is_replaced(sockets: list[socket.socket], start: Start) -> None:
+    """By the parent's watch, hurried: what hangs is killed, and its socket's callers are answered by the next one."""
+    server = start("import config.web_watch as w; w.PROBE_SECONDS, w.HUNG_SECONDS, w.GRACE_SECONDS = 0.2, 3.0, 60.0")
+    for _ in range(CALLERS):  # both workers have answered
+        assert ask(caller(sockets))[0] == 200
+    hung = children(server.pid)[0]
+
+    os.kill(hung, signal.SIGSTOP)
+    while not is_stopped(hung):
+        time.sleep(0.01)
+    lines = [caller(sockets) for _ in range(CALLERS)]
+    for line in lines:
+        line.sendall(ASK)
+
+    assert [answer(line)[0] for line in lines] == [200] * CALLERS
+    assert hung not in children(server.pid)
