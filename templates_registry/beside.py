@@ -1,27 +1,25 @@
 """A pattern laid beside a text, word by word: so that one can say «утверждено: готов, у вас: готово».
 
-Equal words in equal order are found first (longest common subsequence, a few integer operations a word). What lies
-between two of them is a gap (``gaps``): there the variables take the words that are theirs, and what remains differs.
+The words are aligned first (``word_alignment``): the variables take the words that are theirs, what remains differs.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
 from templates_registry.components import braced
-from templates_registry.gaps import Token, lay_gap
 from templates_registry.normalising import Normalised
 from templates_registry.patterns import Pattern, name_of
+from templates_registry.word_alignment import Step, TextCosts, Token, align
 
 TOKEN = re.compile(r"\w+|[^\w\s]")
 MOST_TOKENS = 700
-CELLS = 1_500  # the work that the gaps of one pattern may take together
-
+STATES, STATES_A_TOKEN, MOST_STATES = 400, 30, 8_000  # to visit for one alignment
 
 SIGN = 0.25  # of a word
 
@@ -48,7 +46,13 @@ class Beside:
 def tokens_of(text: str) -> list[Token]:
     """Words and signs; of a text longer than any template, the beginning."""
     return [
-        Token(match[0], match.start(), match.end(), match.start() > 0 and text[match.start() - 1] not in " \n")
+        Token(
+            match[0],
+            match.start(),
+            match.end(),
+            glued=match.start() > 0 and text[match.start() - 1] not in " \n",
+            starts_line=match.start() > 0 and text[match.start() - 1] == "\n",
+        )
         for match in islice(TOKEN.finditer(text), MOST_TOKENS)
     ]
 
@@ -63,29 +67,41 @@ def words_of(pattern: Pattern) -> tuple[str, ...]:
     return tuple(words)
 
 
-def lay_beside(owner: int, pattern: Pattern, text: Normalised, tokens: Sequence[Token]) -> Beside:
+def lay_beside(
+    owner: int, pattern: Pattern, text: Normalised, tokens: Sequence[Token], costs: TextCosts | None = None
+) -> Beside:
     own = _pattern_tokens(pattern)
-    pairs = _common(words_of(pattern), tokens)
+    most_states = min(STATES + STATES_A_TOKEN * len(own), MOST_STATES)
+    steps = align(own, tokens, most_states=most_states, costs=costs)
     layer = _Layer(text, own, tokens)
-    row = column = 0
-    for row_end, column_end in pairs:
-        if row < row_end or column < column_end:
-            layer.gap(row, row_end, column, column_end)
-        layer.same(row_end, column_end)
-        row, column = row_end + 1, column_end + 1
-    layer.gap(row, len(own), column, len(tokens))
+    for step in _by_common_words(pattern, own, tokens) if steps is None else steps:
+        layer.take(step)
     layer.close()
     if not layer.differences and not layer.empty:
         layer.differences.append(Difference(_spelt(own), text.raw.strip()))  # it is only the spaces
     fixed = sum(weight(token.word) for token in own if not token.key) or 1
-    common = sum(weight(own[at].word) for at, _ in pairs)
     return Beside(
         owner=owner,
-        closeness=common / (fixed + layer.too_much / 2),
-        values=layer.values,
+        closeness=layer.common / (fixed + layer.too_much / 2),
+        values={key: value for key, value in layer.values.items() if key not in layer.uncertain},
         empty=tuple(layer.empty),
         differences=tuple(layer.differences),
     )
+
+
+def _by_common_words(pattern: Pattern, own: Sequence[Token], tokens: Sequence[Token]) -> Iterator[Step]:
+    """A rough alignment by the longest common subsequence, for texts too unlike their template; it tells no values."""
+    row = column = 0
+    for row_end, column_end in [*_common(words_of(pattern), tokens), (len(own), len(tokens))]:
+        for at in range(row, row_end):
+            is_value = bool(own[at].key) and column < column_end
+            yield Step(at, at + 1, column, column_end if is_value else column, is_certain=False)
+            column = column_end if is_value else column
+        for at in range(column, column_end):
+            yield Step(row_end, row_end, at, at + 1)
+        if row_end < len(own):
+            yield Step(row_end, row_end + 1, column_end, column_end + 1)
+        row, column = row_end + 1, column_end + 1
 
 
 def weight(word: str) -> float:
@@ -98,15 +114,28 @@ class _Layer:
     def __init__(self, text: Normalised, own: Sequence[Token], tokens: Sequence[Token]) -> None:
         self.text, self.own, self.tokens = text, own, tokens
         self.values: dict[str, str] = {}
+        self.uncertain: set[str] = set()
         self.empty: list[str] = []
         self.differences: list[Difference] = []
-        self.too_much = 0.0
-        self._cells = CELLS
+        self.common = self.too_much = 0.0
         self._approved: list[Token] = []
         self._yours: list[Token] = []
         self._before: tuple[int, int] | None = None  # the pair of equal words just passed
 
-    def same(self, row: int, column: int) -> None:
+    def take(self, step: Step) -> None:
+        own, words = self.own[step.row : step.row_end], self.tokens[step.column : step.column_end]
+        if own and own[0].key:
+            self.close()
+            self._value(own[0].key, words, is_certain=step.is_certain)
+        elif own and words and own[0].word == words[0].word:
+            self.common += weight(own[0].word)
+            self._same(step.row, step.column)
+        else:
+            self._approved += own
+            self._yours += words
+            self.too_much += 0 if own else sum(weight(word.word) for word in words)
+
+    def _same(self, row: int, column: int) -> None:
         self.close()
         if self._before == (row - 1, column - 1) and self.own[row].glued != self.tokens[column].glued:
             # The words agree and the space between them does not.
@@ -115,30 +144,17 @@ class _Layer:
             self.close()
         self._before = (row, column)
 
-    def gap(self, row: int, row_end: int, column: int, column_end: int) -> None:
-        own, words = self.own[row:row_end], self.tokens[column:column_end]
-        at = 0
-        for token, taken in lay_gap(own, words, self._cells):
-            mine = words[at : at + taken]
-            at += taken
-            if token and token.key:
-                self.close()
-                self._value(token.key, mine)
-            else:
-                self._approved += [token] if token else []
-                self._yours += mine
-                self.too_much += 0 if token else sum(weight(word.word) for word in mine)
-        self._cells -= len(own) * len(words)
-
     def close(self) -> None:
         """The difference collected so far is complete."""
         if self._approved or self._yours:
             self.differences.append(Difference(_spelt(self._approved), self._cut_out(self._yours)))
         self._approved, self._yours = [], []
 
-    def _value(self, key: str, words: Sequence[Token]) -> None:
+    def _value(self, key: str, words: Sequence[Token], *, is_certain: bool) -> None:
         if words:
-            self.values.setdefault(key, self._cut_out(words))
+            value = self._cut_out(words)
+            if not is_certain or self.values.setdefault(key, value) != value:
+                self.uncertain.add(key)
         elif key not in self.empty:
             self.empty.append(key)
 

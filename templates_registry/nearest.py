@@ -16,6 +16,7 @@ from operator import itemgetter
 from templates_registry.beside import Beside, lay_beside, places, rows, tokens_of, words_of
 from templates_registry.normalising import Normalised
 from templates_registry.patterns import Pattern
+from templates_registry.word_alignment import TextCosts
 
 WORD = re.compile(r"\w\w+")
 
@@ -50,8 +51,9 @@ class Words:
             for number, pattern in enumerate(self._patterns[owner]):
                 rank = _rank(words_of(pattern), len(tokens), where)
                 ranked += [(rank, -owner, -number)] if rank else []
+        costs = TextCosts(tokens) if ranked else None
         laid = [
-            lay_beside(-owner, self._patterns[-owner][-number], text, tokens)
+            lay_beside(-owner, self._patterns[-owner][-number], text, tokens, costs)
             for _, owner, number in heapq.nlargest(LAID_BESIDE, ranked)
         ]
         nearest = max(laid, key=lambda one: (one.closeness, -one.owner), default=None)
