@@ -64,7 +64,7 @@ def fetch_due() -> int:
     with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="media") as pool:
         while time.monotonic() < until and (claimed := _claim()):
             for row, result in [(row, pool.submit(_try, row, account)) for row, account in _accounts(claimed)]:
-                came += _settle(row, result.result())
+                came += _settle_alone(row, result.result())
     return came
 
 
@@ -161,6 +161,17 @@ def _check(content: IO[bytes], size: int, *, announced: int | None, digests: set
 
 
 # --- what became of it ------------------------------------------------------------------------------------
+
+
+def _settle_alone(row: Attachment, result: Fetched | Failed) -> bool:
+    """Record one result. A file that cannot be stored fails by itself and must not end the run of the others."""
+    try:
+        return _settle(row, result)
+    except DatabaseError:
+        raise
+    except Exception:
+        logger.exception("file not stored", extra={"attachment": row.pk})
+        return _settle(row, Failed("internal_error"))
 
 
 def _settle(row: Attachment, result: Fetched | Failed) -> bool:

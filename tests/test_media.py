@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.files.storage import FileSystemStorage
 from django.utils import timezone
 
 from bridge import media
@@ -57,3 +62,66 @@ def test_the_holders_own_failure_is_written_and_the_next_try_planned(waiting: At
     assert (waiting.state, waiting.error, waiting.tries) == ("waiting", "destination_error", 1)
     assert waiting.due_at
     assert waiting.due_at < timezone.now() + media.LEASE
+
+
+NAMES = [
+    "a." + "x" * 190,
+    "a." + "😀" * 45,
+    "😀" * 90,
+    "-rf",
+    "../../etc/passwd",
+    "a/b\\c",
+    ".",
+    "..",
+    "",
+    "\0",
+    "CON",
+    " ",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_senders_name_never_reaches_the_disk(waiting: Attachment, name: str, media_root: Path) -> None:
+    waiting.name = name.replace("\0", "")
+    content = BytesIO(b"words")
+
+    assert media._settle_alone(waiting, media.Fetched(content=content, size=5, mime="text/plain"))
+
+    (stored,) = [path for path in media_root.rglob("*") if path.is_file()]
+    assert re.fullmatch(r"[0-9a-f]{32}", stored.name)
+    assert (stored.stat().st_mode & 0o777, stored.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    waiting.refresh_from_db()
+    assert (waiting.state, media_root / waiting.file.name) == ("here", stored)
+
+
+def test_a_file_that_cannot_be_stored_stops_no_other(
+    waiting: Attachment, monkeypatch: pytest.MonkeyPatch, media_root: Path
+) -> None:
+    good = Attachment.objects.create(
+        message=waiting.message, external_id="m2", state="waiting", due_at=timezone.now(), name="good"
+    )
+    save = FileSystemStorage._save
+
+    def full_disk(storage: FileSystemStorage, name: str, content: Any) -> str:
+        if content.read() == b"bad":
+            raise OSError(28, "No space left on device")
+        content.seek(0)
+        return save(storage, name, content)
+
+    monkeypatch.setattr(FileSystemStorage, "_save", full_disk)
+    monkeypatch.setattr(
+        media,
+        "_try",
+        lambda row, account: media.Fetched(content=BytesIO(b"bad" if row == waiting else b"good"), size=4, mime=""),
+    )
+
+    assert media.fetch_due() == 1
+    waiting.refresh_from_db()
+    good.refresh_from_db()
+    assert (waiting.state, waiting.error, good.state) == ("waiting", "internal_error", "here")
+
+
+@pytest.fixture
+def media_root(settings: Any, tmp_path: Path) -> Path:
+    settings.MEDIA_ROOT = tmp_path
+    return tmp_path

@@ -10,6 +10,7 @@ from django.utils.translation import pgettext_lazy
 
 from channels_setup.models import ApiChannel, ChatChannel
 
+from . import file_names
 from .contacts import Contact
 from .conversations import Conversation
 from .messages import Message
@@ -87,7 +88,7 @@ class Upload(models.Model):
     )
     # The message with which it went as a file; one that is handed out by its link has none.
     message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
-    file = models.FileField(upload_to="outbound/%Y/%m/%d/")
+    file = models.FileField(upload_to=file_names.outbound)
     name = models.CharField(max_length=200)
     mime = models.CharField(max_length=100)
     size = models.BigIntegerField()

@@ -12,6 +12,7 @@ from channels_setup.models import ApiChannel
 
 from .. import reasons
 from ..words import message_words
+from . import file_names
 from .conversations import Conversation, Ticket
 
 
@@ -116,7 +117,7 @@ class Attachment(models.Model):
 
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="attachments")
     url = models.CharField(max_length=2000, blank=True)
-    file = models.FileField(upload_to="inbound/%Y/%m/%d/", blank=True)
+    file = models.FileField(upload_to=file_names.inbound, blank=True)
     name = models.CharField(max_length=200, blank=True)
     mime = models.CharField(max_length=100, blank=True)
     size = models.BigIntegerField(null=True)

@@ -82,7 +82,8 @@ class Command(BaseCommand):
 def parts(data_dir: Path) -> list[Part]:
     logs = data_dir / "logs"
     for folder in (logs, settings.MEDIA_ROOT):
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)  # clients' files, and what is said of them: nobody else on this machine reads them
     workers: int = value("WORKERS")
     names = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
     port: int = value("PORT")
