@@ -16,7 +16,7 @@ import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import IO, Any
@@ -46,7 +46,18 @@ NEVER = [
     ipaddress.ip_network(text)
     for text in (
         *("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32"),
-        *("0.0.0.0/8", "::/128", "224.0.0.0/4", "240.0.0.0/4", "ff00::/8"),
+        *("168.63.129.16/32", "0.0.0.0/8", "::/128", "224.0.0.0/4", "240.0.0.0/4", "ff00::/8"),
+    )
+]
+# IPv6 ranges that embed an IPv4 address, and the bit at which it begins.
+EMBEDDING = [
+    (ipaddress.IPv6Network(text), position)
+    for text, position in (
+        ("::/96", 96),  # IPv4-compatible
+        ("::ffff:0:0:0/96", 96),  # IPv4-translated
+        ("64:ff9b::/96", 96),  # NAT64, RFC 6052
+        ("64:ff9b:1::/48", 96),  # NAT64 for local use, with the length of prefix that is common
+        ("2002::/16", 16),  # 6to4
     )
 ]
 # Not public. ``ipaddress.is_global`` alone is no filter: on 3.11 it calls several of these global.
@@ -55,6 +66,7 @@ PRIVATE = [
     for text in (
         *("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24"),
         *("192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "::/96"),
+        *("::ffff:0:0:0/96",),
         *("64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
         *("5f00::/16", "fc00::/7", "fec0::/10"),
     )
@@ -90,12 +102,23 @@ def judge_address(text: str) -> Verdict:
     address: Address = ipaddress.ip_address(text.split("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
-    if any(address in network for network in NEVER if network.version == address.version):
+    if any(one in network for one in _all_forms(address) for network in NEVER if network.version == one.version):
         return Verdict(allowed=False)
     if any(address in network for network in _allowed_private() if network.version == address.version):
         return Verdict(allowed=True, listed_private=True)
     private = any(address in network for network in PRIVATE if network.version == address.version)
     return Verdict(allowed=not private and address.is_global)
+
+
+def _all_forms(address: Address) -> Iterator[Address]:
+    """Yield the address and each IPv4 address that an IPv6 one may lead to through a translator or tunnel."""
+    yield address
+    if isinstance(address, ipaddress.IPv6Address):
+        for network, position in EMBEDDING:
+            if address in network:
+                yield ipaddress.IPv4Address(int(address) >> (96 - position) & 0xFFFFFFFF)
+        if address.teredo:
+            yield from address.teredo
 
 
 def _allowed_private() -> list[Network]:
@@ -140,6 +163,8 @@ def _parsed(url: str) -> tuple[SplitResult, int]:
 
 def _judge_all(addresses: Iterable[str], *, scheme: str, port: int) -> None:
     verdicts = [judge_address(address) for address in addresses]
+    if any(verdict.listed_private for verdict in verdicts) and port in _own_ports():
+        raise Forbidden(_("Port %(port)s belongs to the portal's own database or broker.") % {"port": port})
     if not verdicts or not all(verdict.allowed for verdict in verdicts):
         raise Forbidden(
             _("The address is private: such addresses are refused unless RELAY_ALLOWED_PRIVATE_CIDRS lists them.")
@@ -154,9 +179,17 @@ def _judge_all(addresses: Iterable[str], *, scheme: str, port: int) -> None:
         raise Forbidden(_("Port %(port)s is not among the allowed ports.") % {"port": port})
 
 
+def _own_ports() -> set[int]:
+    """Return the ports of our PostgreSQL and Redis, which may lie in an allowed private range."""
+    return {int(settings.DATABASES["default"].get("PORT") or 5432), urlsplit(settings.REDIS_URL).port or 6379}
+
+
 def resolve(host: str, port: int) -> list[str]:
-    """Every address of a name, in the system's order. Tests replace this."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    """Return every address of a name, in the system's order. Raises OSError. Tests replace this."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # a label that is empty or longer than 63 bytes
+        raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 

@@ -19,7 +19,8 @@ HOSTILE = """
 192.0.0.192 192.0.2.1 192.88.99.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1
 255.255.255.255 ::1 :: ::127.0.0.1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:169.254.169.254 64:ff9b::7f00:1
 64:ff9b::a9fe:a9fe 64:ff9b:1::1 2002:7f00:1:: 2001::1 2001:db8::1 3fff::1 5f00::1 fc00::1 fd00:ec2::254 fe80::1
-fec0::1 ff02::1 100::1
+fec0::1 ff02::1 100::1 168.63.129.16 ::ffff:0:127.0.0.1 ::ffff:0:169.254.169.254 2002:a9fe:a9fe:: ::169.254.169.254
+64:ff9b:1::a9fe:a9fe 2001:0:5601:5601::1
 """.split()
 PUBLIC = ["93.184.216.34", "8.8.8.8", "2606:4700:4700::1111"]
 
@@ -152,6 +153,26 @@ def test_the_list_of_allowed_ranges_lets_in_exactly_those(settings: Any, resolve
         resolves_to(address)
         with pytest.raises(outgoing.Forbidden):
             outgoing.check_url("http://intranet:9000/hook")
+
+
+@pytest.mark.parametrize(
+    "address",
+    "169.254.169.254 168.63.129.16 100.100.100.200 ::ffff:169.254.169.254 ::ffff:0:169.254.169.254 ::169.254.169.254"
+    " 64:ff9b::a9fe:a9fe 64:ff9b:1::a9fe:a9fe 2002:a9fe:a9fe:: 2002:a83f:8110::1 fd00:ec2::254 ::"
+    " 2001:0:a9fe:a9fe:0:0:0:0".split(),
+)
+def test_metadata_is_out_of_reach_whatever_is_allowed(settings: Any, address: str) -> None:
+    settings.RELAY_ALLOWED_PRIVATE_CIDRS = ["0.0.0.0/0", "::/0"]
+    assert not outgoing.judge_address(address).allowed
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..b", ".example", "xn--" + "a" * 80, "ü" * 64, "a" * 300])
+def test_a_name_that_is_none_is_not_found(host: str) -> None:
+    """The resolver is the real one: these names fail before anything is asked."""
+    with pytest.raises((outgoing.Forbidden, outgoing.NotSent)):
+        outgoing.check_url(f"https://{host}/")
+    with pytest.raises((outgoing.Forbidden, outgoing.NotSent)):
+        outgoing.send(post(f"https://{host}/"))
 
 
 # --- on loopback, allowed --------------------------------------------------------------------------------
@@ -335,3 +356,11 @@ def test_a_body_that_drips_is_cut_and_the_status_counts(drip: Callable[[bytes, b
 def test_garbage_is_an_unknown_outcome_and_no_crash(drip: Callable[[bytes, bytes], str], garbage: bytes) -> None:
     with pytest.raises(outgoing.OutcomeUnknown):
         outgoing.send(post(drip(garbage, b"")))
+
+
+@pytest.mark.usefixtures("open_loopback")
+def test_our_own_servers_are_no_destination(settings: Any) -> None:
+    redis = settings.REDIS_URL.rpartition(":")[2].partition("/")[0]
+    for port in (settings.DATABASES["default"]["PORT"], redis):
+        with pytest.raises(outgoing.Forbidden):
+            outgoing.check_url(f"http://127.0.0.1:{port}/")
