@@ -23,6 +23,10 @@ from . import contacts, doorbell, files, tracking, windows
 from .helpdesk import notes, telling
 from .models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
 
+# Fields of a conversation that go together.
+LAST_WORDS = ("last_message_at", "last_text", "last_direction", "last_written_at")
+NEWS = ("unread", "change_after_answer")
+
 ODD_CLOCK = timedelta(days=30)  # a provider's stamp further off than this is shown as odd
 
 
@@ -296,9 +300,9 @@ def _last_words(messages: Sequence[Message], *, now: datetime) -> None:
             """
             UPDATE bridge_conversation c
             SET last_message_at = %s, last_text = v.text, last_direction = v.direction, unread = c.unread + v.unread,
-                request_status = v.status
-            FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[])
-                AS v(id, text, direction, unread, status)
+                request_status = v.status, last_written_at = v.written_at
+            FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[], %s::timestamptz[])
+                AS v(id, text, direction, unread, status, written_at)
             WHERE c.id = v.id
             """,
             [
@@ -308,6 +312,7 @@ def _last_words(messages: Sequence[Message], *, now: datetime) -> None:
                 [str(row.last_direction) for row in rows],
                 [unread[row.pk] for row in rows],
                 [row.request_status for row in rows],
+                [row.last_written_at for row in rows],
             ],
         )
 
@@ -318,6 +323,7 @@ def note_last_words(conversation: Conversation, message: Message, *, now: dateti
     conversation.last_message_at = now
     conversation.last_text = message.text[:200]
     conversation.last_direction = message.direction
+    conversation.last_written_at = message.provider_time if message.is_received_late else None
 
 
 # --- notices and time -----------------------------------------------------------------------------

@@ -41,8 +41,8 @@ def take(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatChannel) 
     if fact.quoted_id:
         conversations.link_quotes(api_channel, [(message, fact.quoted_id)])
     conversations.note_last_words(conversation, message, now=now)
-    conversation.unread = 0
-    conversation.save(update_fields=["last_message_at", "last_text", "last_direction", "unread"])
+    conversation.unread, conversation.change_after_answer = 0, ""
+    conversation.save(update_fields=[*conversations.LAST_WORDS, *conversations.NEWS])
     windows.note_reply(conversation.pk, at=min(fact.at or now, now))
     statuses.join_strays(api_channel, [message])
     return message

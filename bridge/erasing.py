@@ -90,7 +90,7 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
     StrayStatus.objects.filter(api_channel=contact.api_channel_id, external_id__in=ids).delete()
     Mismatch.objects.filter(conversation__in=chats).update(external_id="")
     Ticket.objects.filter(conversation__in=chats).update(subject="", first_text="")
-    chats.update(last_text="", unread=0)
+    chats.update(last_text="", unread=0, change_after_answer="")
     for in_helpdesk in (HelpdeskChat, HelpdeskReply, HelpdeskBurst):
         in_helpdesk.objects.filter(conversation__in=chats).delete()
     _answers_to_programs(chats)

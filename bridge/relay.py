@@ -49,15 +49,10 @@ def decide(
         recognised = None if files else recognising.in_open_window(conversation, text)
         decision = recognised or Decision(outcome=TEXT, text=text)
     else:
-        reason = "window_closed" if window.expires_at or _has_written(conversation) else "never_written"
+        reason = "window_closed" if window.expires_at else "never_written"
         recognised = None if files else recognising.in_shut_window(conversation, text)
         decision = recognised or Decision(outcome=REFUSE, reason=reason)
     return replace(decision, ground=_ground(window))
-
-
-def _has_written(conversation: Conversation) -> bool:
-    """A message that reached us more than a day late opened no window, but it was a message."""
-    return Message.objects.filter(conversation=conversation, direction=Message.Direction.INBOUND).exists()
 
 
 def _ground(window: windows.WindowState) -> dict[str, Any]:
@@ -176,8 +171,8 @@ def _say(
         quoted=quoted,
     )
     conversations.note_last_words(conversation, message, now=now)
-    conversation.unread = 0
-    conversation.save(update_fields=["last_message_at", "last_text", "last_direction", "unread", "request_status"])
+    conversation.unread, conversation.change_after_answer = 0, ""
+    conversation.save(update_fields=[*conversations.LAST_WORDS, *conversations.NEWS, "request_status"])
     windows.note_reply(conversation.pk, at=now)
     if template:
         lifecycle.note_use(template.id, user=author)

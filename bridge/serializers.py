@@ -99,6 +99,15 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
         allow_null=True,
         help_text=_("The message that this one quotes."),
     )
+    written_at = serializers.DateTimeField(
+        read_only=True,
+        help_text=_("When it was written: the provider's time where it was received late, else that of receipt."),
+    )
+    received_late = serializers.BooleanField(
+        source="is_received_late",
+        read_only=True,
+        help_text=_("It reached the portal minutes or days after it was written; created_at says when."),
+    )
     files = FileSerializer(source="attachments", many=True, read_only=True)
 
     class Meta:
@@ -106,7 +115,7 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
         fields: tuple[str, ...] = (
             *("id", "chat_id", "ticket_id", "api_channel", "direction", "kind", "text", "status", "status_at"),
             *("external_id", "reason", "sentence", "template", "author", "created_at"),
-            *("provider_time", "replies_to", "files"),
+            *("provider_time", "written_at", "received_late", "replies_to", "files"),
         )
         read_only_fields: tuple[str, ...] = fields
 

@@ -96,10 +96,11 @@ def shut_among(conversation_ids: Iterable[int], *, now: datetime) -> set[int]:
 
 
 def prolong(written: Mapping[int, tuple[datetime, int]], *, now: datetime) -> None:
-    """Contacts wrote: open or prolong their windows.
+    """Open or prolong the windows of contacts who wrote.
 
     ``written``: conversation id -> (time of the contact's newest message by the provider's clock, message id).
-    The caller holds the locks of these conversations.
+    The caller holds the locks of these conversations. Words that reach us after their 24 hours open nothing, but
+    they are on record as a window that has closed: see ``_record_closed``.
     """
     from .models import ServiceWindow
 
@@ -111,6 +112,7 @@ def prolong(written: Mapping[int, tuple[datetime, int]], *, now: datetime) -> No
         )
     }
     new, changed = [], []
+    late: dict[int, tuple[datetime, int]] = {}
     for conversation_id, (written_at, message_id) in written.items():
         until = expiry(written_at, now=now)
         window = open_windows.get(conversation_id)
@@ -120,7 +122,8 @@ def prolong(written: Mapping[int, tuple[datetime, int]], *, now: datetime) -> No
                 changed.append(window)
             continue
         if until <= now:
-            continue  # a late redelivery of an old message opens nothing
+            late[conversation_id] = (written_at, message_id)
+            continue
         if window is not None:
             window.state = State.CLOSED
             changed.append(window)
@@ -136,6 +139,46 @@ def prolong(written: Mapping[int, tuple[datetime, int]], *, now: datetime) -> No
         _write(changed)
     if new:
         ServiceWindow.objects.bulk_create(new)
+    if late:
+        _record_closed(late)
+
+
+def _record_closed(late: Mapping[int, tuple[datetime, int]]) -> None:
+    """Record the windows of messages that reached us after their 24 hours: closed, and missed.
+
+    So every screen and report says "closed" and not "never opened", and counts what nobody could answer. Where the
+    24 hours overlap with those of an earlier record, that record becomes longer instead.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH late AS (
+                SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::bigint[])
+                    AS late(conversation_id, opened_at, expires_at, message_id)
+            ), covered AS (
+                SELECT DISTINCT ON (late.conversation_id) w.id, late.*
+                FROM late JOIN bridge_servicewindow w ON w.conversation_id = late.conversation_id
+                WHERE w.opened_at <= late.expires_at AND w.expires_at >= late.opened_at
+                ORDER BY late.conversation_id, w.expires_at DESC
+            ), prolonged AS (
+                UPDATE bridge_servicewindow w
+                SET opened_at = least(w.opened_at, covered.opened_at),
+                    expires_at = greatest(w.expires_at, covered.expires_at)
+                FROM covered WHERE w.id = covered.id AND w.state = 'closed'
+            )
+            INSERT INTO bridge_servicewindow
+                (conversation_id, opened_at, expires_at, state, opened_by_id, missed, assignee_id)
+            SELECT c.id, late.opened_at, late.expires_at, 'closed', late.message_id, TRUE, c.assignee_id
+            FROM late JOIN bridge_conversation c ON c.id = late.conversation_id
+            WHERE NOT EXISTS (SELECT FROM covered WHERE covered.conversation_id = late.conversation_id)
+            """,
+            [
+                list(late),
+                [written_at for written_at, _message in late.values()],
+                [written_at + LENGTH for written_at, _message in late.values()],
+                [message_id for _written_at, message_id in late.values()],
+            ],
+        )
 
 
 def _write(changed: list[ServiceWindow]) -> None:

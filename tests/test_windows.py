@@ -46,8 +46,12 @@ STORIES: list[tuple[str, list[tuple[str, int] | tuple[str, int, int]], int, str,
     ("arrived late, the sender's clock counts", [("client", 0, 5 * H)], 5 * H, "open", DAY),
     ("arrived 23 hours late", [("client", 0, 23 * H)], DAY - 1, "open", DAY),
     ("arrived in the last second", [("client", 0, DAY - 1)], DAY - 1, "open", DAY),
-    ("arrived when it was already over", [("client", 0, DAY)], DAY, "none", None),
-    ("a retry six days late opens nothing", [("client", 0, 6 * DAY)], 6 * DAY, "none", None),
+    ("arrived when it was already over", [("client", 0, DAY)], DAY, "closed", DAY),
+    ("two of them, in the order written", [("client", 0, 2 * DAY), ("client", H, 2 * DAY)], 2 * DAY, "closed", DAY + H),
+    ("two of them, out of order", [("client", H, 2 * DAY), ("client", 0, 2 * DAY)], 2 * DAY, "closed", DAY + H),
+    ("one of a later day", [("client", 0, 9 * DAY), ("client", 3 * DAY, 9 * DAY)], 9 * DAY, "closed", 4 * DAY),
+    ("prolongs one that has closed since", [("client", 0), ("client", H, 2 * DAY)], 2 * DAY, "closed", DAY + H),
+    ("a retry six days late opens nothing", [("client", 0, 6 * DAY)], 6 * DAY, "closed", DAY),
     (
         "a six-day-old retry leaves an open one alone",
         [("client", 6 * DAY), ("client", 0, 6 * DAY + H)],
@@ -68,7 +72,7 @@ STORIES: list[tuple[str, list[tuple[str, int] | tuple[str, int, int]], int, str,
     ("a stamp from the future gives no extra day", [("client", 5 * DAY, 0)], DAY, "closed", DAY),
     ("a future stamp does not shorten either", [("client", 0), ("client", 9 * DAY, H)], DAY, "open", DAY + H),
     ("a minute ahead is clamped too", [("client", M, 0)], DAY, "closed", DAY),
-    ("a stamp of 1970 opens nothing", [("client", -10 * 365 * DAY, 0)], 0, "none", None),
+    ("a stamp of 1970 opens nothing", [("client", -10 * 365 * DAY, 0)], 0, "closed", -10 * 365 * DAY + DAY),
     ("silence, then a new story", [("client", 0), ("client", 10 * DAY)], 10 * DAY + DAY - 1, "open", 11 * DAY),
     ("two in one second", [("client", 0), ("client", 0)], DAY, "closed", DAY),
 ]
@@ -223,6 +227,30 @@ def test_the_migration_renames_states_and_codes_of_stored_rows(
     assert ServiceWindow.objects.get().state == "closed"
     assert (message.reason, notice.reason) == ("window_closed_before_sending", "not_delivered")
     assert notice.details == {"why_code": "wa_window_closed", "count": 2}
+
+
+@pytest.mark.parametrize(
+    ("written", "rows"),
+    [
+        ([0], [(0, DAY)]),
+        ([0, H], [(0, DAY + H)]),
+        ([H, 0], [(0, DAY + H)]),
+        ([0, 3 * DAY], [(0, DAY), (3 * DAY, 4 * DAY)]),
+        ([3 * DAY, 0], [(0, DAY), (3 * DAY, 4 * DAY)]),
+    ],
+)
+def test_messages_that_came_too_late_are_on_record_as_missed_windows(
+    api_channel: ApiChannel, chat_channel: ChatChannel, clock: Clock, written: list[int], rows: list[tuple[int, int]]
+) -> None:
+    clock.now = clock.at(9 * DAY)
+
+    for number, at in enumerate(written):
+        _client_writes(api_channel, chat_channel, number, clock.at(at))
+        _client_writes(api_channel, chat_channel, number, clock.at(at))  # the provider repeats its webhook
+
+    found = ServiceWindow.objects.order_by("opened_at")
+    assert [(row.opened_at, row.expires_at) for row in found] == [(clock.at(a), clock.at(b)) for a, b in rows]
+    assert all(row.missed and row.state == "closed" for row in found)
 
 
 def test_a_provider_without_the_rule_is_always_open(

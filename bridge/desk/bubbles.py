@@ -32,14 +32,15 @@ NOTICE = """
 <li class="said" {line}>{sentence} <time datetime="{moment}">{at}</time></li>"""
 META = (
     '<a class="meta" href="{href}" data-why="why-{pk}" aria-expanded="false" aria-controls="why-{pk}" title="{title}">'
-    '{author}{written}<time datetime="{moment}">{at}</time>{end}</a>'
+    '{author}<time datetime="{moment}"{received}>{at}</time>{late}{end}</a>'
 )
 REPLY = '<a class="reply" href="{href}" data-reply="{pk}" title="{words}" aria-label="{words}">{icon}</a>'
 TICKS = '<span class="ticks {status}" title="{words}">{icon}<span class="unseen">{words}</span></span>'
 LINE = 'data-key="{key}" data-version="{version}"{of}{hidden}'
 OF, HIDDEN = ' data-of="{ticket}"', SafeString(" hidden")
 AUTHOR, UNSEEN = '<span class="cut">{words}</span>', '<span class="unseen">{words}</span>'
-WRITTEN = "<span>{words} ·</span>"
+RECEIVED = ' title="{words}"'
+LATE = '<span class="late" title="{words}">{says}</span><span class="unseen">{words}</span>'
 TEXT = '<div class="text{css}" dir="auto">{html}</div>'
 
 Piece = Callable[..., SafeString]  # a page by its name, with what it needs besides the thread's own context
@@ -64,7 +65,7 @@ class Bubbles:
 
     def html(self, item: Item) -> SafeString:
         view: Any = item.message
-        moment = timezone.localtime(view.message.created_at).isoformat()
+        moment = timezone.localtime(view.message.written_at).isoformat()
         if view.is_notice:
             return fill(NOTICE, line=line(item), sentence=view.message.sentence, moment=moment, at=view.at)
         message, extras = view.message, view.extras
@@ -105,16 +106,17 @@ class Bubbles:
     def _meta(self, view: MessageView, *, moment: str) -> SafeString:
         """Who wrote it and when, how it went; a click tells all of that."""
         pk, how = view.message.pk, _("How this message went")
-        written = _("written %(at)s") % {"at": view.written_at} if view.written_at else ""
+        received = _("Received %(at)s") % {"at": view.received_at} if view.received_at else ""
         return fill(
             META,
             href=self.why(pk),
             pk=pk,
             title=how,
             author=fill(AUTHOR, words=view.author) if view.is_ours and view.author else "",
-            written=fill(WRITTEN, words=written) if written else "",
             moment=moment,
+            received=fill(RECEIVED, words=received) if received else "",
             at=view.at,
+            late=fill(LATE, words=received, says=_("received late")) if received else "",
             end=_ticks(view) if view.is_ours else fill(UNSEEN, words=how),
         )
 

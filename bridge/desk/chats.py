@@ -127,7 +127,7 @@ def why_line(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
 
 def mark_seen(conversation: Conversation) -> None:
     if conversation.unread:
-        Conversation.objects.filter(pk=conversation.pk).update(unread=0)
+        Conversation.objects.filter(pk=conversation.pk).update(unread=0, change_after_answer="")
         read_marks.seen(conversation)
         conversation.unread = 0
 

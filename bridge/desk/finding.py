@@ -84,8 +84,8 @@ WHERE c.chat_channel_id = ANY(%s) GROUP BY c.id ORDER BY max(found.id) DESC LIMI
 """
 
 SHOWN = """
-SELECT c.id, c.unread, c.last_direction, c.last_text, c.last_message_at, a.kind,
-       p.id, p.name, p.phone, p.external_id, p.user_id, p.erased_at,
+SELECT c.id, c.unread, c.change_after_answer, c.last_direction, c.last_text, c.last_message_at,
+       c.last_written_at, a.kind, p.id, p.name, p.phone, p.external_id, p.user_id, p.erased_at,
        coalesce(nullif(trim(concat(u.first_name, ' ', u.last_name)), ''), u.username, ''), w.expires_at, w.warned_at
 FROM bridge_conversation c
 JOIN bridge_contact p ON p.id = c.contact_id
@@ -104,9 +104,11 @@ class Shown(NamedTuple):
 
     chat: int
     unread: int
+    change_after_answer: str
     last_direction: str
     last_text: str
     last_message_at: datetime
+    last_written_at: datetime | None  # of one that was received late
     kind: str  # of the API channel
     pk: int
     name: str

@@ -227,11 +227,13 @@ def _row(
     shown: finding.Shown, wanted: Wanted, *, address: Callable[[int], str], said: Message | None, now: datetime
 ) -> Row:
     is_free = not messengers()[shown.kind].service_window
+    written_at = shown.last_written_at or shown.last_message_at
     window = presentation.window_of_row(shown.expires_at, is_free=is_free, now=now)
     return Row(
         shown=shown,
         window=window,
-        moment="" if window.state == "open" else presentation.short_moment(shown.last_message_at, now=now),
+        moment="" if window.state == "open" else presentation.short_moment(written_at, now=now),
+        received=presentation.moment_words(shown.last_message_at, now=now) if shown.last_written_at else "",
         address=address(shown.chat) + query_of(wanted.kept | ({"at": str(said.pk)} if said else {})),
         is_current=shown.chat == wanted.current,
         said=said,

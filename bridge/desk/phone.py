@@ -113,8 +113,8 @@ def _shown(message: Message, *, now: datetime) -> dict[str, Any]:
         "text": message.text,
         "quoted": quoted.words if quoted else "",
         "status": message.status,
-        "day": presentation.day_words(message.created_at, now=now),
-        "time": presentation.clock(message.created_at),
+        "day": presentation.day_words(message.written_at, now=now),
+        "time": presentation.clock(message.written_at),
         "files": [_file(attachment) for attachment in message.attachments.all()],
     }
 

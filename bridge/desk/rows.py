@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from bridge.models import Message
+from bridge.models import ChangeAfterAnswer, Message
 
 from . import presentation
 from .finding import Shown
@@ -46,7 +46,9 @@ FACE = (
 CURRENT = SafeString(' aria-current="page"')
 FOUND = '<span class="unseen">{title} </span>{words}'
 OURS = '<span class="faint">{title}</span> {words}'
-SAID_AT = '<span class="ends">{moment}</span>'
+SAID_AT = '<span class="ends"{title}>{moment}{late}</span>'
+TITLE, UNSEEN = ' title="{words}"', '<span class="unseen"> {words}</span>'
+CHANGED = '<span class="changed">{words}</span>'
 WARNED = '{icon}<span class="unseen">{words} </span>'
 UNREAD = '<span class="badge" aria-label="{label}">{number}</span>'
 
@@ -56,6 +58,7 @@ class Row:
     shown: Shown
     window: presentation.WindowView
     moment: str  # of the last word, where no time that is left is shown in its place
+    received: str = ""  # when a last word reached us that was received late
     address: str
     is_current: bool
     said: Message | None = None  # what a search found in it
@@ -78,7 +81,7 @@ class Row:
         """Changes when the row must be drawn anew."""
         shown, window = self.shown, self.window
         parts = (shown.last_message_at, shown.unread, shown.assignee, self.name, self.moment, self.is_warned)
-        return " ".join(map(str, (*parts, window.expires_at, window.level, self.is_current)))
+        return " ".join(map(str, (*parts, shown.change_after_answer, window.expires_at, window.level, self.is_current)))
 
     @property
     def html(self) -> SafeString:
@@ -113,6 +116,8 @@ class Row:
         """The last words of the chat, or those that a search found."""
         if self.said is not None:
             return fill(FOUND, title=_("Found:"), words=around(self.said.text, self.query))
+        if self.shown.change_after_answer and self.shown.unread:
+            return fill(CHANGED, words=ChangeAfterAnswer(self.shown.change_after_answer).label)
         words = self.shown.last_text or "…"
         if self.shown.last_direction != Message.Direction.OUTBOUND:
             return words
@@ -122,7 +127,13 @@ class Row:
     def _ends(self) -> SafeString:
         """What is left of the window, else when the last word was said."""
         if not self.is_open:
-            return fill(SAID_AT, moment=self.moment)
+            received = _("received late, %(at)s") % {"at": self.received} if self.received else ""
+            return fill(
+                SAID_AT,
+                moment=self.moment,
+                title=fill(TITLE, words=received) if received else "",
+                late=fill(UNSEEN, words=received) if received else "",
+            )
         warned: SafeString | str = ""
         if self.is_warned:
             warned = fill(WARNED, icon=icon("bell", "tiny"), words=_("You have been warned."))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from bridge import reasons
@@ -16,8 +17,6 @@ from bridge.models import Attachment, Delivery, HeldReply, Message
 from bridge.reasons import Help
 
 from . import extras, presentation
-
-LATE = timedelta(minutes=1)  # a message that came this long after it was written says so
 
 Status = Message.Status
 UNSETTLED = (Status.PENDING, Status.SENDING, Status.UNKNOWN, Status.FAILED)
@@ -90,16 +89,16 @@ class MessageView:
 
     @property
     def at(self) -> str:
-        return presentation.clock(self.message.created_at)
+        """When it was written; with the day where it reached us on another one."""
+        at, received = self.message.written_at, self.message.created_at
+        if timezone.localtime(at).date() == timezone.localtime(received).date():
+            return presentation.clock(at)
+        return presentation.moment_words(at, now=self.now)
 
     @property
-    def written_at(self) -> str:
-        """When the client wrote it, where it reached us late; the window goes by that time."""
-        message = self.message
-        at = message.provider_time
-        if at is None or message.details.get("odd_clock") or abs(message.created_at - at) < LATE:
-            return ""
-        return presentation.moment_words(at, now=self.now)
+    def received_at(self) -> str:
+        """When a message reached us that was received late; the window goes by the time when it was written."""
+        return presentation.moment_words(self.message.created_at, now=self.now) if self.message.is_received_late else ""
 
     @property
     def template_name(self) -> str:

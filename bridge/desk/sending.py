@@ -93,7 +93,7 @@ def _row(conversation: Conversation, *, now: Any) -> dict[str, Any]:
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),
         "phone": presentation.phone_words(conversation.contact.phone),
-        "at": presentation.short_moment(conversation.last_message_at, now=now),
+        "at": presentation.short_moment(conversation.last_written_at or conversation.last_message_at, now=now),
     }
 
 

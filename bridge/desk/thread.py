@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from django.db.models import prefetch_related_objects
@@ -75,6 +76,8 @@ def page(
     values = {"chat": conversation.pk, "before": before, "limit": PAGE + 1}
     found = list(Message.objects.raw(MESSAGES, values))
     shown = found[:PAGE][::-1]
+    oldest = shown[0].pk if shown else None
+    shown = _in_written_order(shown)
     prefetch_related_objects(shown, "author", "quoted__author")
     held = _held(conversation, shown)
     unfolded = {message.ticket_id for message in shown if message.pk == at}
@@ -85,10 +88,29 @@ def page(
         items += [Item(key=f"held-{reply.pk}", held=HeldView(reply=reply, now=now)) for reply in waiting]
     return Page(
         items=items,
-        earlier=shown[0].pk if len(found) > PAGE else None,
+        earlier=oldest if len(found) > PAGE else None,
         is_newest=before is None,
         at=at if any(message.pk == at for message in shown) else None,
     )
+
+
+def _in_written_order(messages: Sequence[Message]) -> list[Message]:
+    """Put a client's messages that nothing of ours stands between into the order in which they were written.
+
+    A message that reached us late stays below the answers that were given without it.
+    """
+    ordered: list[Message] = []
+    for _group, run in groupby(messages, key=lambda one: (one.direction, one.ticket_id)):
+        rows = list(run)
+        is_clients = rows[0].direction == Message.Direction.INBOUND
+        ordered += sorted(rows, key=_written) if is_clients else rows
+    return ordered
+
+
+def _written(message: Message) -> datetime:
+    """By the provider's clock to the second, also where a message was not late enough to be marked."""
+    at = message.provider_time
+    return message.created_at if at is None or message.details.get("odd_clock") else min(at, message.created_at)
 
 
 def place_of(conversation: Conversation, asked: str) -> int | None:

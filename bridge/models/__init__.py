@@ -4,13 +4,13 @@ Locks are always taken in this order: conversation, window, ticket, delivery, me
 """
 
 from .contacts import Contact, FormerId
-from .conversations import AT_WORK, Conversation, ConversationQuerySet, Ticket
+from .conversations import AT_WORK, ChangeAfterAnswer, Conversation, ConversationQuerySet, Ticket
 from .deliveries import Attempt, DeadLetter, Delivery, Replay, Ruling, new_delivery_key
 from .desk import ContactNote, Draft, ErasedMessage, Erasure, GivenToProvider, QuickAnswer, Upload
 from .destinations import Alert, Breaker, Mismatch, RateLimit
 from .events import Heartbeat, IdempotencyKey, WebhookEvent
 from .helpdesk import HelpdeskBurst, HelpdeskChat, HelpdeskLine, HelpdeskReply
-from .messages import Attachment, HeldReply, Message, StrayStatus
+from .messages import Attachment, HeldReply, Message, PendingCorrection, StrayStatus
 from .windows import ServiceWindow, WindowWarning
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Attachment",
     "Attempt",
     "Breaker",
+    "ChangeAfterAnswer",
     "Contact",
     "ContactNote",
     "Conversation",
@@ -39,6 +40,7 @@ __all__ = [
     "IdempotencyKey",
     "Message",
     "Mismatch",
+    "PendingCorrection",
     "QuickAnswer",
     "RateLimit",
     "Replay",

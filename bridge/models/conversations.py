@@ -24,6 +24,14 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         return self.filter(chat_channel__in=ChatChannel.objects.all().seen_by(user))
 
 
+class ChangeAfterAnswer(models.TextChoices):
+    """What a client did to an earlier message after our answer."""
+
+    EDITED = "edited", _("Edited after your answer")
+    DELETED = "deleted", _("Deleted after your answer")
+    REACTED = "reacted", _("Reacted after your answer")
+
+
 class Conversation(models.Model):
     """One contact on one API channel in one chat channel. It lives for ever; requests come and go inside it."""
 
@@ -49,7 +57,13 @@ class Conversation(models.Model):
     last_message_at = models.DateTimeField(_("last message"), db_default=Now())
     last_text = models.CharField(max_length=200, blank=True)
     last_direction = models.CharField(max_length=10, blank=True)
+    # When the last message was written, where it was received late; null otherwise.
+    last_written_at = models.DateTimeField(null=True, editable=False)
     unread = models.IntegerField(_("unread"), default=0)
+    # What the client did to an earlier message after we had answered; empty once the chat has been read.
+    change_after_answer = models.CharField(
+        max_length=10, choices=ChangeAfterAnswer.choices, blank=True, default="", db_default="", editable=False
+    )
 
     objects = ConversationQuerySet.as_manager()
 

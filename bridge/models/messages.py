@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex, GinIndex
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.models import ApiChannel
@@ -14,6 +17,8 @@ from .. import reasons
 from ..words import message_words
 from . import file_names
 from .conversations import Conversation, Ticket
+
+RECEIVED_LATE = timedelta(minutes=3)  # a message that reached us so long after it was written says so
 
 
 class Message(models.Model):
@@ -91,6 +96,20 @@ class Message(models.Model):
         return f"{self.pk}"
 
     @property
+    def is_received_late(self) -> bool:
+        """Whether it reached us so long after it was written that readers must be told.
+
+        A stamp too odd to be believed does not count.
+        """
+        at = self.provider_time
+        return at is not None and not self.details.get("odd_clock") and self.created_at - at >= RECEIVED_LATE
+
+    @property
+    def written_at(self) -> datetime:
+        """The time to show: the provider's for a message that was received late, else that of receipt."""
+        return self.provider_time if self.provider_time is not None and self.is_received_late else self.created_at
+
+    @property
     def sentence(self) -> str:
         """The notice or the failure in words, in the reader's language."""
         if not self.reason:
@@ -157,6 +176,43 @@ class StrayStatus(models.Model):
 
     def __str__(self) -> str:
         return f"{self.external_id} {self.status}"
+
+
+class PendingCorrection(models.Model):
+    """A reaction, edit or deletion whose message is not here yet: it waits, and is applied when the message comes.
+
+    One that waits for long is shown as what it is (``line``); it is still applied if the message comes after all.
+    """
+
+    class Kind(models.TextChoices):
+        REACTION = "reaction", _("reaction")
+        EDIT = "edit", _("edit")
+        REVOKE = "revoke", _("deletion")
+
+    api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="+")
+    target_id = models.CharField(_("provider's id"), max_length=190)  # of the message that it is about
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
+    by_us = models.BooleanField(_("from the phone app"))
+    contact = models.JSONField(default=dict)  # ``ContactInfo``
+    text = models.TextField(_("text"), blank=True)  # the new text, or the emoji
+    external_id = models.CharField(max_length=190, blank=True)  # of the correction itself
+    at = models.DateTimeField(_("provider's time"), null=True)
+    received_at = models.DateTimeField(_("received"), db_default=Now())
+    is_shown = models.BooleanField(default=False, db_default=False)  # nothing more to show while it waits
+    line = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
+
+    class Meta:
+        verbose_name = _("correction without a message")
+        verbose_name_plural = _("corrections without a message")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["api_channel", "target_id", "kind", "by_us", "external_id"], name="one_pending_correction"
+            )
+        ]
+        indexes = [models.Index(fields=["received_at"], name="pending_corrections_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.target_id}"
 
 
 class HeldReply(models.Model):

@@ -1,0 +1,201 @@
+"""Webhooks that come late: the time when the client wrote, the word "closed", and the same on every screen."""
+
+from datetime import datetime, timedelta
+from importlib import import_module
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from bridge import conversations, inbox, windows
+from bridge.desk import thread
+from bridge.models import Conversation, Message, ServiceWindow
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import ContactInfo, EchoSeen, MessageEdited, MessageReceived, ReactionChanged
+from tests.factories import ApiChannelFactory, boris, token_of, vera
+from tests.pages import signed_in
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
+
+ANNA = ContactInfo(external_id="79210000000", phone="+79210000000", name="Анна")
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.fixture
+def channel() -> ApiChannel:
+    return ApiChannelFactory()
+
+
+def comes(channel: ApiChannel, *late: timedelta, texts: str = "abcdef") -> Conversation:
+    """Anna's messages come now, each written so long ago."""
+    facts = [
+        MessageReceived(contact=ANNA, text=text, external_id=f"wamid.{text}", at=timezone.now() - ago)
+        for text, ago in zip(texts, late, strict=False)
+    ]
+    inbox.apply(channel, facts)
+    return Conversation.objects.get()
+
+
+def html(client: Client, address: str) -> str:
+    answer = client.get(address)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def clock(moment: datetime) -> str:
+    return f"{timezone.localtime(moment):%H:%M}"
+
+
+@pytest.mark.parametrize(
+    ("late", "is_late"),
+    [(timedelta(0), False), (2 * MINUTE, False), (4 * MINUTE, True), (3 * HOUR, True), (6 * DAY, True)],
+    ids=["now", "two minutes", "four minutes", "hours", "days"],
+)
+def test_a_late_message_shows_when_it_was_written_and_that_it_was_received_late(
+    channel: ApiChannel, client: Client, late: timedelta, is_late: bool
+) -> None:
+    chat = comes(channel, late)
+    message = Message.objects.get()
+    assert message.provider_time
+    api = Client().get(f"/api/v1/messages/{message.pk}/", headers=token_of(vera())).json()
+    page = html(signed_in(client, boris(chat.chat_channel)), f"/chats/{chat.pk}/")
+
+    assert api["received_late"] is is_late
+    shown = message.provider_time if is_late else message.created_at
+    assert datetime.fromisoformat(api["written_at"]) == shown
+    assert ("received late" in page) is is_late
+    assert f'<time datetime="{timezone.localtime(shown).isoformat()}"' in page
+    if is_late:
+        assert f"Received today, {clock(message.created_at)}" in page
+
+
+def test_an_impossible_stamp_is_no_time_to_show(channel: ApiChannel, client: Client) -> None:
+    chat = comes(channel, 3650 * DAY)
+    page = html(signed_in(client, boris(chat.chat_channel)), f"/chats/{chat.pk}/")
+
+    assert not Message.objects.get().is_received_late
+    assert "received late" not in page
+
+
+def test_an_echo_that_comes_late_says_so_too(channel: ApiChannel) -> None:
+    comes(channel, timedelta(0))
+    inbox.apply(channel, [EchoSeen(contact=ANNA, text="Да", external_id="wamid.e", at=timezone.now() - HOUR)])
+
+    assert Message.objects.get(direction="outbound").is_received_late
+
+
+@pytest.mark.parametrize(
+    ("late", "order"),
+    [
+        ((timedelta(0), 3 * DAY), "ba"),
+        ((3 * DAY, HOUR, 2 * DAY), "acb"),
+        ((2 * timedelta(seconds=1), 5 * timedelta(seconds=1)), "ba"),
+    ],
+)
+def test_what_nothing_of_ours_stands_between_is_read_in_the_order_it_was_written(
+    channel: ApiChannel, late: tuple[timedelta, ...], order: str
+) -> None:
+    chat = comes(channel, *late)
+    page = thread.page(chat, tickets=thread.requests_of(chat), before=None, may_write=True, now=windows.database_now())
+
+    assert "".join(item.message.message.text for item in page.items if item.message) == order
+
+
+def test_a_late_message_stays_below_the_answer_that_was_given_without_it(channel: ApiChannel) -> None:
+    chat = comes(channel, timedelta(0))
+    inbox.apply(channel, [EchoSeen(contact=ANNA, text="!", external_id="wamid.e", at=timezone.now())])
+    comes(channel, 2 * DAY, texts="b")
+    page = thread.page(chat, tickets=thread.requests_of(chat), before=None, may_write=True, now=windows.database_now())
+
+    assert "".join(item.message.message.text for item in page.items if item.message) == "a!b"
+
+
+# --- a chat whose only message came too late -------------------------------------------------------------
+
+
+@pytest.fixture
+def too_late(channel: ApiChannel) -> Conversation:
+    return comes(channel, DAY + MINUTE)
+
+
+def test_the_window_is_closed_in_the_api_and_for_a_reply(too_late: Conversation) -> None:
+    headers = token_of(vera())
+    row = Client().get(f"/api/v1/conversations/{too_late.pk}/", headers=headers).json()
+    found = {
+        state: Client().get("/api/v1/conversations/", {"window": state}, headers=headers).json()["results"]
+        for state in ("open", "closed", "none", "free")
+    }
+    refused = Client().post(
+        f"/api/v1/conversations/{too_late.pk}/messages/",
+        {"text": "?"},
+        content_type="application/json",
+        headers=headers,
+    )
+
+    written_at = Message.objects.get().provider_time
+    assert written_at
+    assert row["window"]["state"] == "closed"
+    assert datetime.fromisoformat(row["window"]["expires_at"]) == written_at + DAY
+    assert {state: len(rows) for state, rows in found.items()} == {"open": 0, "closed": 1, "none": 0, "free": 0}
+    assert refused.json()["reason"] == "window_closed"
+
+
+@pytest.mark.parametrize(
+    "address", ["/chats/{pk}/", "/chats/?window=closed", "/chats/", "/windows/", "/admin/bridge/conversation/"]
+)
+def test_every_screen_says_closed_and_none_that_the_client_has_not_written(
+    too_late: Conversation, client: Client, address: str
+) -> None:
+    page = html(signed_in(client, vera()), address.format(pk=too_late.pk))
+
+    assert "closed" in page.lower()
+    assert "has not written yet" not in page and "not open yet" not in page
+
+
+def test_the_list_shows_when_the_words_were_written(channel: ApiChannel, client: Client) -> None:
+    chat = comes(channel, 3 * DAY)
+    page = html(signed_in(client, boris(chat.chat_channel)), "/chats/")
+
+    assert f'<span class="ends" title="received late, today, {clock(Message.objects.get().created_at)}">' in page
+    comes(channel, timedelta(0), texts="b")
+    assert Conversation.objects.get().last_written_at is None
+
+
+def test_it_is_a_missed_window(too_late: Conversation) -> None:
+    window = ServiceWindow.objects.get()
+
+    assert (window.state, window.missed, window.conversation) == ("closed", True, too_late)
+
+
+def test_the_training_phone_says_closed_too(channel: ApiChannel, client: Client) -> None:
+    comes(channel, 2 * DAY)
+    found = client.get(f"{channel.phone_page_path}messages", {"from": ANNA.external_id}).json()
+    written_at = Message.objects.get().provider_time
+
+    assert found["window"]["state"] == "closed"
+    assert written_at and found["messages"][0]["time"] == clock(written_at)
+
+
+def test_a_late_reaction_or_edit_records_a_closed_window_as_well(channel: ApiChannel) -> None:
+    at = timezone.now() - 3 * DAY
+    for fact in (
+        MessageEdited(contact=ANNA, target_id="wamid.x", text="?", external_id="wamid.1", at=at),
+        ReactionChanged(contact=ANNA, target_id="wamid.x", emoji="👍", external_id="wamid.2", at=at + HOUR),
+    ):
+        inbox.apply(channel, [fact])
+
+    assert windows.of(Conversation.objects.get()).state == "closed"
+
+
+def test_the_migration_gives_windows_to_chats_of_the_release_before(too_late: Conversation) -> None:
+    ServiceWindow.objects.all().delete()
+    migration = import_module("bridge.migrations.0026_windows_of_late_messages")
+    with connection.schema_editor() as editor:
+        migration.record(None, editor)
+        migration.record(None, editor)
+
+    window = ServiceWindow.objects.get()
+    assert (window.state, window.missed, window.opened_at) == ("closed", True, Message.objects.get().provider_time)
+    conversations.lock(too_late.pk)
+    assert windows.of(too_late).state == "closed"
