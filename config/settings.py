@@ -68,7 +68,7 @@ MIDDLEWARE = [
     "bridge.desk.polling.quick",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.middleware.too_large_is_413",
-    "django_structlog.middlewares.RequestMiddleware",
+    "config.request_log.RequestLog",
     "csp.middleware.CSPMiddleware",
     "config.middleware.admin_scripts",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -226,7 +226,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"()": "config.logs.formatter", "style": value("LOG_FORMAT")}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "filters": {"routes": {"()": "config.request_log.RoutesForPaths"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["routes"]}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         "django.server": {"handlers": [], "propagate": True},

@@ -1,0 +1,53 @@
+"""Requests in the log: method and route pattern. Paths and query strings hold tokens, keys and phones."""
+
+import logging
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import Resolver404, resolve
+from django_structlog.middlewares import RequestMiddleware
+
+
+class Route:
+    """The route of a request, found only when a log line is really written."""
+
+    def __init__(self, request: HttpRequest, *, method: str = "") -> None:
+        self.request, self.method = request, method
+
+    def __str__(self) -> str:
+        return f"{self.method} {route_pattern(self.request.path_info)}".strip()
+
+    __repr__ = __str__
+
+
+def route_pattern(path: str) -> str:
+    """Return the URL pattern that the path matches, e.g. /webhooks/<slug:kind>/<str:token>/."""
+    try:
+        return f"/{resolve(path).route}"
+    except Resolver404:
+        return "(no such route)"
+
+
+class RequestLog(RequestMiddleware):
+    @staticmethod
+    def format_request(request: HttpRequest) -> Any:
+        return Route(request, method=request.method or "")
+
+
+class RoutesForPaths(logging.Filter):
+    """Django's own loggers put the path into the text: write its route there instead."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        request = getattr(record, "request", None)
+        if isinstance(request, HttpRequest) and isinstance(record.args, tuple):
+            paths = (request.path, request.path_info, request.get_full_path())
+            record.args = tuple(Route(request) if part in paths else part for part in record.args)
+        elif record.name == "django.server" and record.args and isinstance(record.args, tuple):
+            record.args = (_first_line(str(record.args[0])), *record.args[1:])
+        return True
+
+
+def _first_line(text: str) -> str:
+    """Rewrite `GET /path?query HTTP/1.1` of the development server."""
+    method, _, rest = text.partition(" ")
+    return f"{method} {route_pattern(rest.partition(' ')[0].partition('?')[0])}"
