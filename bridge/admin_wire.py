@@ -13,9 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, RETRY, UNKNOWN
@@ -150,7 +149,7 @@ class DeliveryAdmin(HistoryAdmin):
         stuck = rows.filter(state__in=(*evidence.TROUBLED, Delivery.State.CANCELLED)).order_by("pk")
         count = replay.send_again(*stuck.values_list("pk", flat=True)[:MOST_AT_ONCE], by=request.user)
         if not count:
-            return messages.WARNING, _now("Only what was given up, cancelled or is unknown can be sent again.")
+            return messages.WARNING, gettext("Only what was given up, cancelled or is unknown can be sent again.")
         sentence = ngettext("%d delivery is in line again.", "%d deliveries are in line again.", count)
         return messages.SUCCESS, sentence % count
 
@@ -158,7 +157,7 @@ class DeliveryAdmin(HistoryAdmin):
         stuck = rows.filter(state__in=replay.TROUBLE).order_by("pk")
         count = replay.discard(*stuck.values_list("pk", flat=True)[:MOST_AT_ONCE], by=request.user)
         if not count:
-            return messages.WARNING, _now("Only what was given up or is unknown can be put aside.")
+            return messages.WARNING, gettext("Only what was given up or is unknown can be put aside.")
         return messages.SUCCESS, ngettext("%d delivery put aside.", "%d deliveries put aside.", count) % count
 
     @admin.display(description=_("sent again now"))
@@ -199,7 +198,9 @@ class EventFilter(ChoiceFilter):
     parameter_name = "state"
     questions = {
         "failed": (_("Failed"), lambda rows: rows.filter(state=WebhookEvent.State.FAILED)),
+        "unrouted": (_("Not routed"), lambda rows: rows.filter(state=WebhookEvent.State.UNROUTED)),
         "new": (_("Waiting"), lambda rows: rows.filter(state=WebhookEvent.State.NEW)),
+        "groups": (_("From WhatsApp groups"), lambda rows: rows.filter(note=WebhookEvent.Note.GROUP)),
     }
 
 
@@ -211,8 +212,8 @@ class WebhookEventAdmin(HistoryAdmin):
     list_filter = (EventFilter, "api_channel", "chat_channel")
     search_help_text = _("An event's number")
     fields = (
-        *("channel", "endpoint", "received", "state_shown", "error", "attempts", "processed"),
-        *("request_line", "header_lines", "body_shown", "trace"),
+        *("channel", "endpoint", "received", "state_shown", "note_shown", "error", "attempts", "processed"),
+        *("came_in", "request_line", "header_lines", "body_shown", "trace"),
     )
     readonly_fields = fields
     buttons = {
@@ -233,30 +234,41 @@ class WebhookEventAdmin(HistoryAdmin):
         return event.api_channel or event.chat_channel
 
     def makes_sense(self, what: str, row: Any) -> bool:
-        return row.state == WebhookEvent.State.FAILED and (what == "leave" or row.endpoint == "webhook")
+        return row.state in WebhookEvent.STUCK and (what == "leave" or row.endpoint == "webhook")
 
     def process_again(self, request: HttpRequest, rows: QuerySet[WebhookEvent]) -> tuple[int, str]:
         # A call of the API was answered there and then; only its caller can repeat it.
-        failed = rows.filter(endpoint="webhook", state=WebhookEvent.State.FAILED).order_by("pk")
+        failed = rows.filter(endpoint="webhook", state__in=WebhookEvent.STUCK).order_by("pk")
         count = inbox.reprocess(list(failed.values_list("pk", flat=True)[:MOST_AT_ONCE]))
         if not count:
-            return messages.WARNING, _now(
-                "Only failed events of a provider's webhook can be processed again; API calls are for their callers."
+            return messages.WARNING, gettext(
+                "Only failed or unrouted events of a provider's webhook can be processed again; API calls are for "
+                "their callers."
             )
         doorbell.ring_after_commit(doorbell.INBOUND)
         return messages.SUCCESS, ngettext("%d event is in line again.", "%d events are in line again.", count) % count
 
     def leave(self, request: HttpRequest, rows: QuerySet[WebhookEvent]) -> tuple[int, str]:
-        failed = rows.filter(state=WebhookEvent.State.FAILED).order_by("pk")
+        failed = rows.filter(state__in=WebhookEvent.STUCK).order_by("pk")
         count = inbox.leave(list(failed.values_list("pk", flat=True)[:MOST_AT_ONCE]))
         if not count:
-            return messages.WARNING, _now("Only failed events can be marked as dealt with.")
+            return messages.WARNING, gettext("Only failed or unrouted events can be marked as dealt with.")
         sentence = ngettext("%d event is marked as dealt with.", "%d events are marked as dealt with.", count)
         return messages.SUCCESS, sentence % count
 
     @admin.display(description=_("state"))
     def state_shown(self, event: WebhookEvent) -> SafeString:
         return pill(event.state, event.get_state_display())
+
+    @admin.display(description=_("note"))
+    def note_shown(self, event: WebhookEvent) -> str:
+        return event.get_note_display() or "–"
+
+    @admin.display(description=_("came in"))
+    def came_in(self, event: WebhookEvent) -> SafeString | str:
+        """The event whose items these are, while it is kept."""
+        whole = WebhookEvent.objects.filter(pk=event.routed_from).first() if event.routed_from else None
+        return link_to(whole) if whole else "–"
 
     @admin.display(description=_("error"))
     def error_cut(self, event: WebhookEvent) -> str:
@@ -322,6 +334,10 @@ class AlertAdmin(HistoryAdmin):
                 address,
                 alert.api_channel_id,
                 Mismatch._meta.verbose_name_plural,
+            )
+        if alert.kind in (Alert.Kind.UNROUTED, Alert.Kind.GROUPS):
+            return format_html(
+                '<a class="to" href="{}">{}</a>', alerts.events_page(alert), WebhookEvent._meta.verbose_name_plural
             )
         return link_to(alert.api_channel, (helps if helps == Help.RESUME else Help.CHANNEL).label)
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import localize
 from django.utils.functional import Promise
@@ -37,6 +38,14 @@ SENTENCES: Mapping[str, Promise] = {
         "Look whether the provider still knows our address."
     ),
     Kind.MISMATCH: _("Messages on “%(channel)s” stand differently on the two sides: %(count)s."),
+    Kind.UNROUTED: _(
+        "Webhooks that came to “%(channel)s” are for another number or account (%(ids)s) and could not be handed over: "
+        "%(count)s. %(why)s"
+    ),
+    Kind.GROUPS: _(
+        "Messages from WhatsApp groups come to “%(channel)s”: %(count)s so far. Groups are not supported: "
+        "these messages open no chat and no window."
+    ),
     Kind.UNCONFIRMED: _("Messages on “%(channel)s” were taken but have had no status for %(hours)s hours: %(count)s."),
 }
 
@@ -128,6 +137,13 @@ def _stuck_no_more() -> None:
     Alert.objects.filter(kind=Kind.STUCK, settled_at=None).exclude(delivery__state__in=Delivery.UNFINISHED).update(
         settled_at=timezone.now()
     )
+
+
+def events_page(alert: Alert) -> str:
+    """Where the events are listed of which the alert tells."""
+    which = "unrouted" if alert.kind == Kind.UNROUTED else "groups"
+    page = reverse("admin:bridge_webhookevent_changelist")
+    return f"{page}?state={which}&api_channel__id__exact={alert.api_channel_id}"
 
 
 def sentence(alert: Alert) -> str:

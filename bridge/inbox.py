@@ -27,15 +27,28 @@ from channels_setup.providers.base import (
     Correction,
     EchoSeen,
     Fact,
-    ItemUnreadable,
+    GroupActivity,
     MessageReceived,
+    SampleReceived,
     StatusChanged,
     TemplateChanged,
     TimePassed,
 )
 from templates_registry import syncing
 
-from . import account_news, conversations, corrections, doorbell, echoes, erased, held, statuses
+from . import (
+    account_news,
+    conversations,
+    corrections,
+    doorbell,
+    echoes,
+    erased,
+    event_notes,
+    held,
+    not_supported,
+    routing,
+    statuses,
+)
 from .helpdesk import incoming
 from .models import WebhookEvent
 from .requests_in import fail_event, raw_request
@@ -148,7 +161,11 @@ def process(channel_id: int, events: Sequence[WebhookEvent]) -> None:
     readable: list[tuple[WebhookEvent, list[Fact]]] = []
     for event in events:
         try:
-            readable.append((event, api_channel.provider.parse(raw_request(event), account)))
+            facts = api_channel.provider.parse(raw_request(event), account)
+            if routing.route(api_channel, event, account):
+                readable.append((event, facts))
+        except (OperationalError, InterfaceError):
+            raise
         except BadBody as problem:
             fail_event(event, str(problem))
         except Exception as problem:
@@ -171,13 +188,7 @@ def _apply_all(api_channel: ApiChannel, readable: Sequence[tuple[WebhookEvent, l
     WebhookEvent.objects.filter(pk__in=[event.pk for event, _facts in readable]).update(
         state=WebhookEvent.State.PROCESSED, processed_at=timezone.now(), error="", traceback=""
     )
-    if nothing := [event.pk for event, facts in readable if not facts and event.body]:
-        remark = _("Nothing in it concerns this channel: another number or account, or news that we do not use.")
-        WebhookEvent.objects.filter(pk__in=nothing).update(error=remark)
-    for event, facts in readable:
-        if lost := [fact.why for fact in facts if isinstance(fact, ItemUnreadable)]:
-            error = " ".join([_("%(count)d of its items could not be read.") % {"count": len(lost)}, *lost])
-            WebhookEvent.objects.filter(pk=event.pk).update(error=error.replace("\0", "\ufffd")[:2000])
+    event_notes.write(readable)
 
 
 def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) -> None:
@@ -230,7 +241,8 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
         elif isinstance(fact, AccountNews):
             account_news.take(api_channel, fact)
     hand_on()
-    if facts:
+    not_supported.note(api_channel, facts)
+    if any(not isinstance(fact, GroupActivity | SampleReceived) for fact in facts):
         api_channel.note_inbound()
 
 
@@ -241,15 +253,21 @@ def _somewhere(lands_in: ChatChannel | None) -> ChatChannel:
 
 
 def reprocess(event_ids: Sequence[int]) -> int:
-    """Put failed events back in line; how many. A call that was answered with an error is not ours to make again."""
-    failed = WebhookEvent.objects.filter(pk__in=event_ids, state=WebhookEvent.State.FAILED, endpoint="webhook")
-    return failed.update(state=WebhookEvent.State.NEW, attempts=0, error="", traceback="")
+    """Put failed and unrouted events back in line; how many.
+
+    A call that was answered with an error is not ours to make again.
+    """
+    stuck = WebhookEvent.objects.filter(pk__in=event_ids, state__in=WebhookEvent.STUCK, endpoint="webhook")
+    return stuck.update(state=WebhookEvent.State.NEW, attempts=0, error="", traceback="")
 
 
 def leave(event_ids: Sequence[int]) -> int:
-    """Failed events that nobody can or need make good: no longer warned of, kept with their error as long as others."""
-    failed = WebhookEvent.objects.filter(pk__in=event_ids, state=WebhookEvent.State.FAILED)
-    return failed.update(state=WebhookEvent.State.PROCESSED, processed_at=timezone.now())
+    """Stop warning of events that nobody can or need make good. They are kept with their error as long as others."""
+    stuck = WebhookEvent.objects.filter(pk__in=event_ids, state__in=WebhookEvent.STUCK)
+    channels = list(stuck.filter(state=WebhookEvent.State.UNROUTED).values_list("api_channel", flat=True).distinct())
+    count = stuck.update(state=WebhookEvent.State.PROCESSED, processed_at=timezone.now())
+    routing.settle_alerts(channels)
+    return count
 
 
 @dataclass(frozen=True)

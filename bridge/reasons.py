@@ -531,6 +531,24 @@ CATALOGUE: Mapping[str, Reason] = {
     ),
     "not_delivered": Reason(kind=Class.NOTICE, sentence=_("A message was not delivered. %(why)s")),
     "note": Reason(kind=Class.NOTICE, sentence=_("A note for operators. %(text)s")),
+    # --- webhooks that no channel could be found for ---
+    "unrouted_unknown": Reason(
+        kind=Class.NOTICE,
+        sentence=_(
+            "No API channel has this number or account. Add it, or correct its ID, and process the events again."
+        ),
+    ),
+    "unrouted_secret": Reason(
+        kind=Class.NOTICE,
+        sentence=_(
+            "The API channel with this number or account has another app secret than the webhook was signed with. "
+            "Enter the same one there and process the events again."
+        ),
+    ),
+    "unrouted_unproven": Reason(
+        kind=Class.NOTICE,
+        sentence=_("It was received before this version, so it is not known which app secret it was signed with."),
+    ),
     "may_have_been_sent": Reason(
         kind=Class.NOTICE,
         sentence=_(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest
 from django.utils import timezone
 
+from channels_setup import secrecy
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import RawRequest
 
@@ -56,9 +57,17 @@ def _chunks(stream: object, *, limit: int) -> list[bytes]:
 
 
 def event_row(
-    raw: RawRequest, *, endpoint: str, api_channel: ApiChannel | None = None, chat_channel: ChatChannel | None = None
+    raw: RawRequest,
+    *,
+    endpoint: str,
+    api_channel: ApiChannel | None = None,
+    chat_channel: ChatChannel | None = None,
+    proof: str | None = "",
 ) -> WebhookEvent:
-    """The unsaved raw event. Headers are cut to those worth keeping, so that no credential is stored with them."""
+    """The unsaved raw event. Headers are cut to those worth keeping, so that no credential is stored with them.
+
+    ``proof``: the credential that proved the request, of which a fingerprint is kept.
+    """
     return WebhookEvent(
         api_channel=api_channel,
         chat_channel=chat_channel,
@@ -68,6 +77,7 @@ def event_row(
         content_type=_storable(raw.content_type)[:200],
         headers={name: _storable(raw.headers[name])[:300] for name in KEPT_HEADERS if name in raw.headers},
         body=raw.body,
+        proof=secrecy.fingerprint(proof) if proof else None,
     )
 
 

@@ -194,6 +194,8 @@ def _page_about(alert: Alert) -> str:
     """Where what the alert tells of is listed, else its channel."""
     if alert.kind in (Alert.Kind.MISMATCH, Alert.Kind.UNCONFIRMED):
         return reverse("admin:bridge_mismatch_changelist") + f"?api_channel__id__exact={alert.api_channel_id}"
+    if alert.kind in (Alert.Kind.UNROUTED, Alert.Kind.GROUPS):
+        return alerts.events_page(alert)
     if alert.delivery_id:
         return reverse("admin:bridge_delivery_change", args=[alert.delivery_id])
     return _page_of(alert.api_channel_id)

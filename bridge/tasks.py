@@ -16,10 +16,12 @@ from . import (
     housekeeping,
     inbox,
     media,
+    not_supported,
     outbox,
     read_marks,
     reconciling,
     replay_many,
+    routing,
     silence,
 )
 from .helpdesk import people, sending
@@ -84,6 +86,8 @@ def replay_waiting() -> int:
 @shared_task
 def watch() -> int:
     standing = alerts.watch()
+    not_supported.settle_alerts()
+    routing.settle_alerts()
     silence.watch()
     return standing
 

@@ -86,9 +86,9 @@ def _taken(raw: RawRequest, api_channel: ApiChannel, account: Account) -> HttpRe
         answer["X-Content-Type-Options"] = "nosniff"
         api_channel.note_handshake()
         return answer
-    provider.authenticate(raw, account)
+    proof = provider.authenticate(raw, account)
     api_channel.note_let_in()
-    return _stored(event_row(raw, api_channel=api_channel, endpoint="webhook"))
+    return _stored(event_row(raw, api_channel=api_channel, endpoint="webhook", proof=proof))
 
 
 class _Remembered(Generic[Found]):

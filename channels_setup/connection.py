@@ -42,6 +42,15 @@ def steps(channel: ApiChannel) -> list[Step]:
         found.extend(_account(channel))
     elif handover is not None or not channel.provider.has_phone_page:
         found.extend(_handed_over(channel, handover))
+    if sample_at := channel.standing.get("sample_at"):
+        found.append(
+            Step(
+                title=_("A test webhook came in: %(name)s") % {"name": channel.standing.get("sample", "")},
+                note=_("Sent by the button “Test” on the provider's page. It opens no chat."),
+                at=datetime.fromisoformat(sample_at),
+                state=DONE,
+            )
+        )
     found.append(
         _fact(
             channel.first_inbound_at,

@@ -36,7 +36,7 @@ class Portal(Collector):
         age = outbox.oldest_due_age(now=windows.database_now())
         yield GaugeMetricFamily("okno_oldest_due_delivery_seconds", "How long the oldest due one waits.", value=age)
         events = GaugeMetricFamily("okno_webhook_events", "Raw events by state.", labels=["state"])
-        for event_state in (WebhookEvent.State.NEW, WebhookEvent.State.FAILED):
+        for event_state in (WebhookEvent.State.NEW, *WebhookEvent.STUCK):
             events.add_metric([event_state], WebhookEvent.objects.filter(state=event_state).count())
         yield events
         mismatches = GaugeMetricFamily("okno_mismatches", "Messages the two sides disagree on.", labels=["kind"])

@@ -9,7 +9,7 @@ import pytest
 from tests.cloud_corpus import FOLDER, Recording, beside_a_broken_one, corpus, reserialised, tampered
 from tests.twins.wire import as_sent, signature
 
-KINDS = set("message reaction edit revoke echo status contact call template account trouble".split())
+KINDS = set("message reaction edit revoke echo status contact call template account trouble group".split())
 WORDS = {
     *"kind id wa_id user_id phone name username shows length at opens_window file place reply_to of emoji".split(),
     *"forwarded ad code title details unsupported status key category reads_as repeat change new_wa_id".split(),

@@ -106,6 +106,8 @@ class Alert(models.Model):
         UNCONFIRMED = "unconfirmed", _("messages without a status")
         MISMATCH = "mismatch", _("the two sides disagree")
         SILENT = "silent", _("no webhooks")
+        UNROUTED = "unrouted", _("webhooks for an unknown number")
+        GROUPS = "groups", _("messages from groups")
 
     kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="alerts")

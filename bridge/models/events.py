@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.models import ApiChannel, ChatChannel
 
 
 class WebhookEvent(models.Model):
-    """A raw request, exactly as received (but for our own secret key, which is blotted out)."""
+    """A raw request, exactly as received (but for our own secret key, which is blotted out).
+
+    Or the items of one that were for another channel than its address says: then ``routed_from`` has its number.
+    """
 
     class State(models.TextChoices):
         NEW = "new", _("waiting")
         PROCESSED = "processed", _("processed")
         FAILED = "failed", _("failed")
+        UNROUTED = "unrouted", _("not routed")
+
+    class Note(models.TextChoices):
+        """What an admin may look for among events that were processed."""
+
+        NONE = "", ""
+        GROUP = "group", _("WhatsApp group, not supported")
+        ROUTED = "routed", _("handed over to another channel")
+        SAMPLE = "sample", _("test from the provider's page")
 
     api_channel = models.ForeignKey(
         ApiChannel, verbose_name=_("API channel"), null=True, on_delete=models.PROTECT, related_name="webhook_events"
@@ -29,12 +42,16 @@ class WebhookEvent(models.Model):
     content_type = models.CharField(_("content type"), max_length=200, blank=True)
     headers = models.JSONField(default=dict)
     body = models.BinaryField()
-    received_at = models.DateTimeField(_("received"), auto_now_add=True)
+    received_at = models.DateTimeField(_("received"), default=timezone.now, editable=False)
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.NEW)
     attempts = models.IntegerField(_("attempts"), default=0)
     error = models.TextField(_("error"), blank=True)
     traceback = models.TextField(blank=True)
     processed_at = models.DateTimeField(_("processed"), null=True)
+    note = models.CharField(_("note"), max_length=10, choices=Note.choices, blank=True, default="", db_default="")
+    proof = models.BinaryField(null=True)  # fingerprint of the credential that proved it: see ``routing``
+    routed_at = models.DateTimeField(null=True)  # its items for other channels were handed over, or put aside
+    routed_from = models.BigIntegerField(null=True)  # the event in which the items came
 
     class Meta:
         verbose_name = _("webhook event")
@@ -44,7 +61,11 @@ class WebhookEvent(models.Model):
             models.Index(fields=["chat_channel", "id"], condition=Q(state="new"), name="desk_events_waiting"),
             models.Index(fields=["-id"], condition=Q(state="failed"), name="events_failed"),
             models.Index(fields=["received_at"], name="events_by_age"),
+            models.Index(fields=["-id"], condition=Q(state="unrouted"), name="events_unrouted"),
+            models.Index(fields=["-id"], condition=Q(note="group"), name="events_of_groups"),
         ]
+
+    STUCK = (State.FAILED, State.UNROUTED)  # until somebody has them processed again, or marks them as dealt with
 
     def __str__(self) -> str:
         return f"{self.pk}"

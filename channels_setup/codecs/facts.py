@@ -176,6 +176,24 @@ class TimePassed:
     seconds: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class GroupActivity:
+    """Something happened in a WhatsApp group: shown to an admin as received and not supported.
+
+    ``what`` is message, status, or the provider's own name of the update.
+    """
+
+    what: str
+    group_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleReceived:
+    """A sample webhook from the test button on the provider's pages. ``what`` is its name of the update."""
+
+    what: str
+
+
 Correction = ReactionChanged | MessageEdited | MessageRevoked
 Fact = (
     MessageReceived
@@ -186,5 +204,7 @@ Fact = (
     | TemplateChanged
     | AccountNews
     | TimePassed
+    | GroupActivity
+    | SampleReceived
     | ItemUnreadable
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -22,15 +21,18 @@ from .facts import (
     ContactInfo,
     EchoSeen,
     Fact,
+    GroupActivity,
     ItemUnreadable,
     MessageEdited,
     MessageReceived,
     MessageRevoked,
     ReactionChanged,
+    SampleReceived,
     StatusChanged,
 )
 from .graph_messages import Content, content, first_error, quoted
 from .graph_people import Cards, one_line, user_id, wa_id
+from .graph_routing import GROUP_FIELDS, Place, group_of, is_ours, is_sample
 from .graph_templates import template_news
 from .values import as_text, as_time
 
@@ -38,14 +40,6 @@ logger = logging.getLogger(__name__)
 
 STATUSES = {"sent": "sent", "delivered": "delivered", "read": "read", "played": "read", "failed": "failed"}
 MILLISECONDS = 10**11  # a stamp above this is no number of seconds
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Which account and number a body must be about to be ours. Empty: not known, so everything is."""
-
-    account_id: str = ""
-    number_id: str = ""
 
 
 def facts(body: Mapping[str, Any], place: Place) -> list[Fact]:
@@ -63,9 +57,14 @@ def facts(body: Mapping[str, Any], place: Place) -> list[Fact]:
 
 def _change(entry: Mapping[str, Any], change: Any, place: Place) -> Iterator[Fact]:
     value = change.get("value") if isinstance(change, dict) else None
-    if not isinstance(value, dict) or not _is_ours(entry, value, place):
+    if not isinstance(value, dict):
         return
     field = as_text(change.get("field"))
+    if is_sample(entry, value, place):
+        yield SampleReceived(what=field[:60])
+        return
+    if not is_ours(entry, field, value, place):
+        return
     read = FIELDS.get(field)
     if read is None:
         return
@@ -75,14 +74,13 @@ def _change(entry: Mapping[str, Any], change: Any, place: Place) -> Iterator[Fac
         yield ItemUnreadable(why=str(problem))
 
 
-def _is_ours(entry: Mapping[str, Any], value: Mapping[str, Any], place: Place) -> bool:
-    """What bears a number's id goes by that, all else by the account's."""
-    metadata = value.get("metadata")
-    number = as_text(metadata.get("phone_number_id")) if isinstance(metadata, dict) else ""
-    if number and place.number_id:
-        return number == place.number_id
-    account = as_text(entry.get("id"))
-    return not (account and place.account_id) or account == place.account_id
+def says_something(field: str, value: Mapping[str, Any]) -> bool:
+    """Whether anything is read from a change, whoever it is for."""
+    read = FIELDS.get(field)
+    try:
+        return read is not None and any(True for _fact in read(field, value))
+    except BadBody:
+        return True
 
 
 # --- messages and statuses -------------------------------------------------------------------------------
@@ -108,6 +106,9 @@ def _items(value: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _one(item: Any, read: Callable[[Mapping[str, Any]], Fact | None]) -> Iterator[Fact]:
+    if isinstance(item, dict) and (group_id := group_of(item)):
+        yield GroupActivity(what="status" if "status" in item else "message", group_id=group_id)
+        return
     try:
         fact = read(item) if isinstance(item, dict) else ItemUnreadable(why=_("Not an object."))
     except BadBody as problem:
@@ -289,6 +290,13 @@ def _preferences(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
             yield ContactChanged(contact=contact, reason=reason, at=_at(item), external_id=news)
 
 
+def _groups(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
+    """What happens to groups themselves: made, joined, renamed, suspended."""
+    items = [item for item in _items(value, "groups") if isinstance(item, dict)]
+    for item in items or [{}]:
+        yield GroupActivity(what=field, group_id=as_text(item.get("group_id"))[:190])
+
+
 # --- the account -----------------------------------------------------------------------------------------
 
 BAD_NEWS = ("RESTRICT", "VIOLATION", "DISABLE", "DELETED", "REMOVED", "OFFBOARDED", "FLAGGED", "REJECTED", "CRITICAL")
@@ -349,6 +357,7 @@ FIELDS: Mapping[str, Callable[[str, Mapping[str, Any]], Iterator[Fact]]] = {
     "calls": _calls,
     "user_id_update": _user_ids,
     "user_preferences": _preferences,
+    **dict.fromkeys(GROUP_FIELDS, _groups),
     **dict.fromkeys(ACCOUNT_FIELDS, _account),
     **dict.fromkeys(TEMPLATE_FIELDS, template_news),
 }

@@ -171,6 +171,11 @@ class ApiChannel(models.Model):
         return f"/phone/{self.path_token}/" if self.provider.has_phone_page else ""
 
     @property
+    def number(self) -> str:
+        """The phone number that the provider showed at the last check, digits only; empty before."""
+        return "".join(digit for digit in str(self.standing.get("number") or "") if digit in "0123456789")
+
+    @property
     def lands_in(self) -> ChatChannel | None:
         """The chat channel for messages whose provider does not name one: the first watched."""
         return self.watched.order_by("id").first()
@@ -197,6 +202,7 @@ class ApiChannel(models.Model):
             send_utf8=self.send_utf8,
             options=self.options,
             calls_per_second=self.calls_per_second,
+            number=self.number,
         )
 
     def clean(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -28,11 +28,13 @@ from ..codecs.facts import (  # the vocabulary of what comes in: part of the con
     Correction,
     EchoSeen,
     Fact,
+    GroupActivity,
     ItemUnreadable,
     MessageEdited,
     MessageReceived,
     MessageRevoked,
     ReactionChanged,
+    SampleReceived,
     Shown,
     StatusChanged,
     TemplateChanged,
@@ -48,11 +50,13 @@ __all__ = [
     "EchoSeen",
     "Fact",
     "FileInfo",
+    "GroupActivity",
     "ItemUnreadable",
     "MessageEdited",
     "MessageReceived",
     "MessageRevoked",
     "ReactionChanged",
+    "SampleReceived",
     "Shown",
     "StatusChanged",
     "TemplateChanged",
@@ -85,6 +89,23 @@ class Refused(Exception):
     """The request does not prove that it comes from the provider. Nothing is stored."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class MisroutedItem:
+    """An item of a webhook that concerns other channels than the one whose address it came to.
+
+    ``address`` holds the settings by which those channels are found, such as ``{"phone_number_id": "109…"}``;
+    ``number`` narrows them to the one with this phone number (digits), where it is known.
+    ``for_all``: it concerns every channel that is found, not one alone.
+    ``is_optional``: the channel itself has seen to it, so nothing is lost if no other is found.
+    """
+
+    address: Mapping[str, str]
+    content: Json
+    number: str = ""
+    for_all: bool = False
+    is_optional: bool = False
+
+
 # --- what goes out ---------------------------------------------------------------------------------------
 
 
@@ -101,6 +122,7 @@ class Account:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     credentials: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # valid ones, newest first
+    number: str = ""  # the account's own phone number, digits only, where a check has shown it
     calls_per_second: float | None = None
 
     def credential(self, name: str) -> str:
@@ -247,6 +269,11 @@ class Rate:
     whole_channel: bool = False
 
 
+def proof(name: str, value: str) -> str:
+    """A credential as ``authenticate`` returns it: known by its name among the settings, and by its value."""
+    return f"{name} {value}"
+
+
 def set_rate(account: Account) -> tuple[Rate, ...]:
     """The limit that the admin set for all calls of the channel, if any."""
     if not account.calls_per_second:
@@ -311,6 +338,7 @@ class Messenger(Provider):
     keeps_files: ClassVar[bool] = False  # a client's file is fetched by its id: ``file_place`` and ``file_request``
     needs_verification: ClassVar[bool] = False  # the company is verified first; the set-up guide: 2-3 weeks
     subscribe_to: ClassVar[tuple[str, ...]] = ()  # what to tick in the provider's own webhook form, in its words
+    shares_address: ClassVar[bool] = False  # one webhook address may get several accounts' items: ``misrouted``
     unknown_is_safe_to_repeat: ClassVar[bool] = True  # the receiver can tell a repeat by its key
 
     # The provider's status words in ours. Translation is data, so that review is reading a table.
@@ -325,13 +353,24 @@ class Messenger(Provider):
     # side. None where the provider's own format needs no telling.
     status_example: ClassVar[Mapping[str, Any] | None] = None
 
-    def authenticate(self, request: RawRequest, account: Account) -> None:
+    def authenticate(self, request: RawRequest, account: Account) -> str:
         """Raise Refused unless the request is the provider's. The path token was already compared.
 
-        A kind that signs its requests overrides this. Without a signature the unguessable path is the proof.
+        A kind that signs its requests overrides this and returns the credential that proved the request (see
+        ``proof``); items for other channels are handed over only to those that hold the same one.
+        Without a signature the unguessable path is the proof.
         """
         if request.method != "POST":
             raise Refused
+        return ""
+
+    def misrouted(self, request: RawRequest, account: Account) -> list[MisroutedItem]:
+        """Items of a readable request that concern other channels of this kind. Asked where ``shares_address``."""
+        return []
+
+    def pack(self, items: Sequence[MisroutedItem]) -> bytes:
+        """A body that holds these items and nothing else."""
+        raise NotImplementedError(f"{type(self).__name__} routes nothing")
 
     def handshake(self, request: RawRequest, account: Account) -> str:
         """What to answer to a GET with which the provider makes sure that the address is ours. Raises Refused."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -22,9 +22,10 @@ from ..codecs import graph_errors
 from ..codecs.bodies import BadBody, json_object
 from ..codecs.graph_account import findings, questions
 from ..codecs.graph_messages import hex_digest
+from ..codecs.graph_routing import Place, misrouted, pack
 from ..codecs.graph_sending import UPLOADABLE, NotSendable, message_body, read_body, read_taken, upload_form
 from ..codecs.graph_templates import edit, submission
-from ..codecs.graph_webhooks import Place, facts
+from ..codecs.graph_webhooks import facts, says_something
 from ..codecs.values import as_text
 from .base import (
     ACCEPTED,
@@ -44,6 +45,7 @@ from .base import (
     HttpRequest,
     Json,
     Messenger,
+    MisroutedItem,
     Outcome,
     Outgoing,
     Rate,
@@ -53,6 +55,7 @@ from .base import (
     TemplatePage,
     TemplateStanding,
     judge_http,
+    proof,
     retry_after_seconds,
     set_rate,
 )
@@ -75,6 +78,7 @@ PAIR_SECONDS, PAIR_BURST = 6.0, 45
 class WhatsAppCloud(Messenger):
     label = _("WhatsApp Cloud API (Meta, 360dialog, Gupshup)")
     signs_requests = True
+    shares_address = True
     lists_templates = True
     manages_templates = True
     edit_rules = EditRules(
@@ -198,7 +202,7 @@ class WhatsAppCloud(Messenger):
             raise Refused
         return asked.get("hub.challenge", "")[:200]
 
-    def authenticate(self, request: RawRequest, account: Account) -> None:
+    def authenticate(self, request: RawRequest, account: Account) -> str:
         """HMAC-SHA256 over the very bytes, keyed with the app secret; several secrets may be valid."""
         if request.method != "POST":
             raise Refused
@@ -208,12 +212,26 @@ class WhatsAppCloud(Messenger):
         for secret in account.credentials.get("app_secret", ()):
             right = "sha256=" + hmac.new(secret.encode(), request.body, hashlib.sha256).hexdigest()
             if secret and hmac.compare_digest(right.encode(), _bytes(given.lower())):
-                return
+                return proof("app_secret", secret)
         raise Refused
 
     def parse(self, request: RawRequest, account: Account) -> list[Fact]:
-        place = Place(account_id=_option(account, "waba_id"), number_id=_option(account, "phone_number_id"))
-        return facts(json_object(request.body), place)
+        return facts(json_object(request.body), _place(account))
+
+    def misrouted(self, request: RawRequest, account: Account) -> list[MisroutedItem]:
+        return [
+            MisroutedItem(
+                address={"phone_number_id": item.number_id} if item.number_id else {"waba_id": item.account_id},
+                content=item.entry,
+                number=item.number,
+                for_all=not item.number_id,
+                is_optional=item.is_optional,
+            )
+            for item in misrouted(json.loads(request.body.decode("utf-8-sig")), _place(account), matters=says_something)
+        ]
+
+    def pack(self, items: Sequence[MisroutedItem]) -> bytes:
+        return pack([item.content for item in items])
 
     # --- what goes out ---
 
@@ -384,6 +402,12 @@ class WhatsAppCloud(Messenger):
 
 def _option(account: Account, name: str, default: str = "") -> str:
     return str(account.options.get(name) or default)
+
+
+def _place(account: Account) -> Place:
+    return Place(
+        account_id=_option(account, "waba_id"), number_id=_option(account, "phone_number_id"), number=account.number
+    )
 
 
 def _number_id(account: Account) -> str:

@@ -21,9 +21,9 @@ class Command(BaseCommand):
         listing.add_argument("--state", choices=WebhookEvent.State.values, default=WebhookEvent.State.FAILED)
         listing.add_argument("--limit", type=int, default=100)
         listing.add_argument("--output", choices=["text", "json"], default="text")
-        reprocess = actions.add_parser("reprocess", help="Put failed events back in line.")
+        reprocess = actions.add_parser("reprocess", help="Put failed and unrouted events back in line.")
         reprocess.add_argument("id", nargs="*", type=int)
-        reprocess.add_argument("--all", action="store_true", help="Every failed one (or of --channel).")
+        reprocess.add_argument("--all", action="store_true", help="Every failed and unrouted one (or of --channel).")
         for action in (listing, reprocess):
             action.add_argument("--channel", type=int, help="Only of this API channel, by its number.")
 
@@ -63,7 +63,7 @@ class Command(BaseCommand):
         if everything == bool(ids):
             raise CommandError("Name the events by their numbers, or say --all.")
         if everything:
-            ids = list(rows.filter(state=WebhookEvent.State.FAILED).values_list("pk", flat=True))
+            ids = list(rows.filter(state__in=WebhookEvent.STUCK).values_list("pk", flat=True))
         done = inbox.reprocess(ids)
         doorbell.ring(doorbell.INBOUND)
         self.stdout.write(f"{done} put back in line.")
