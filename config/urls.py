@@ -13,7 +13,6 @@ from bridge.desk import (
     chats,
     clients,
     composing,
-    login,
     missed,
     phone,
     requests,
@@ -21,7 +20,7 @@ from bridge.desk import (
     uploading,
 )
 from channels_setup.views import handover
-from config import health, metrics
+from config import health, login, metrics
 from templates_registry import views as registry
 
 urlpatterns: list[URLPattern | URLResolver] = [
