@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.core.files.uploadedfile import UploadedFile
@@ -21,6 +21,7 @@ from channels_setup.providers.base import MessageReceived, TimePassed
 
 from . import contacts, doorbell, files, tracking, windows
 from .helpdesk import notes, telling
+from .merging import lookup
 from .models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
 
 # Fields of a conversation that go together.
@@ -57,10 +58,11 @@ def receive(api_channel: ApiChannel, incoming: Sequence[Incoming]) -> list[Recei
     writers = contacts.of(api_channel, [(item.fact.contact, item.contact) for item in incoming])
     places = [(writer, item.chat_channel) for writer, item in zip(writers, incoming, strict=True)]
     conversations, opened = conversations_at(api_channel, places)
+    known = messages_by_external_id(api_channel, (item.fact.external_id for item in incoming))
+    incoming = [replace(item, contact=writer) for item, writer in zip(incoming, writers, strict=True)]
     keyed = [
         (item, conversations[writer.pk, item.chat_channel.pk]) for writer, item in zip(writers, incoming, strict=True)
     ]
-    known = messages_by_external_id(api_channel, (item.fact.external_id for item in incoming))
     fresh: list[tuple[Incoming, Conversation]] = []
     seen: set[str] = set()
     for item, conversation in keyed:
@@ -103,19 +105,31 @@ def _is_first(message: Message) -> bool:
 def conversations_at(
     api_channel: ApiChannel, places: Iterable[tuple[Contact, ChatChannel]]
 ) -> tuple[dict[tuple[int, int], Conversation], set[int]]:
-    """Locked conversations by (contact, chat channel), and the ids of those that this call opened."""
-    known = {(contact.pk, chat_channel.pk): (contact, chat_channel) for contact, chat_channel in places}
+    """Locked conversations by (contact, chat channel), and the ids of those that this call opened.
+
+    A contact that was merged into another is in the conversation of that one.
+    """
+    places = list(places)
+    owners = lookup.owners(contact for contact, _chat_channel in places)
+    known = {
+        (contact.owner_id, chat_channel.pk): (owners[contact.owner_id], chat_channel)
+        for contact, chat_channel in places
+    }
     found = _lock_conversations(known.keys())
     missing = sorted(known.keys() - found.keys())
     opened: set[int] = set()
     if missing:
-        Conversation.objects.bulk_create(
+        made = Conversation.objects.bulk_create(
             [
                 Conversation(api_channel=api_channel, contact_id=contact_id, chat_channel_id=chat_channel_id)
                 for contact_id, chat_channel_id in missing
             ],
             ignore_conflicts=True,
         )
+        if lookup.merged_meanwhile(row.contact_id for row in made):
+            lookup.drop_empty(missing)
+            fresh = Contact.objects.in_bulk({contact.pk for contact, _chat_channel in places})
+            return conversations_at(api_channel, [(fresh[contact.pk], channel) for contact, channel in places])
         found = _lock_conversations(known.keys())
         # Ours or somebody else's of the same moment? The one with no message yet is new to whoever holds its lock.
         candidates = [found[pair].pk for pair in missing]
@@ -126,7 +140,7 @@ def conversations_at(
         if pair in known:
             conversation.contact, conversation.chat_channel = known[pair]
             conversation.api_channel = api_channel
-    return found, opened
+    return {(contact.pk, channel.pk): found[contact.owner_id, channel.pk] for contact, channel in places}, opened
 
 
 def _lock_conversations(pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], Conversation]:
@@ -139,12 +153,15 @@ def _lock_conversations(pairs: Collection[tuple[int, int]]) -> dict[tuple[int, i
 
 
 def lock(conversation_id: int) -> Conversation:
-    """One conversation, locked until the transaction ends: the first of the locks."""
-    return (
-        Conversation.objects.select_for_update(of=("self",), no_key=True)
-        .select_related("contact", "chat_channel", "api_channel")
-        .get(pk=conversation_id)
+    """One conversation, locked until the transaction ends: the first of the locks.
+
+    One that was merged into another meanwhile gives that one.
+    """
+    rows = Conversation.objects.select_for_update(of=("self",), no_key=True).select_related(
+        "contact", "chat_channel", "api_channel"
     )
+    found = rows.filter(pk=conversation_id).first()
+    return found or rows.get(pk=lookup.current_conversation(conversation_id) or 0)
 
 
 # --- tickets and messages --------------------------------------------------------------------------------
@@ -179,6 +196,7 @@ def _store(
         [
             Message(
                 conversation=conversation,
+                merged_contact=item.contact if item.contact and item.contact.pk != conversation.contact_id else None,
                 api_channel=api_channel,
                 ticket=tickets[conversation.pk],
                 direction=Message.Direction.INBOUND,
@@ -276,14 +294,20 @@ def _attach(pairs: Sequence[tuple[Message, Incoming]]) -> dict[int, list[str]]:
     return links
 
 
-def _newest(pairs: Sequence[tuple[Message, Incoming]], *, now: datetime) -> dict[int, tuple[datetime, int]]:
-    newest: dict[int, tuple[datetime, int]] = {}
+def _newest(pairs: Sequence[tuple[Message, Incoming]], *, now: datetime) -> list[windows.Written]:
+    """The newest message of each contact in each conversation."""
+    newest: dict[windows.Line, windows.Written] = {}
     for message, item in pairs:
-        written_at = item.fact.at or now
-        before = newest.get(message.conversation_id)
-        if before is None or written_at > before[0]:
-            newest[message.conversation_id] = (written_at, message.pk)
-    return newest
+        line = message.conversation_id, message.merged_contact_id
+        written = windows.Written(
+            conversation_id=message.conversation_id,
+            at=item.fact.at or now,
+            message_id=message.pk,
+            merged_contact_id=message.merged_contact_id,
+        )
+        if line not in newest or written.at > newest[line].at:
+            newest[line] = written
+    return list(newest.values())
 
 
 def _last_words(messages: Sequence[Message], *, now: datetime) -> None:
@@ -348,8 +372,9 @@ def notice(conversation: Conversation, reason: str, **details: object) -> Messag
 def let_time_pass(api_channel: ApiChannel, fact: TimePassed) -> None:
     """Move one contact's conversations into the past: the training phone's "let 25 hours pass"."""
     by = timedelta(seconds=fact.seconds)
+    contacts_meant = Contact.objects.filter(api_channel=api_channel, external_id=fact.contact.external_id)
     conversations = Conversation.objects.select_for_update(no_key=True).filter(
-        api_channel=api_channel, contact__external_id=fact.contact.external_id
+        contact__in=[contact.owner_id for contact in contacts_meant]
     )
     for conversation in conversations.order_by("pk"):
         ServiceWindow.objects.filter(conversation=conversation).update(

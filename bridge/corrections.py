@@ -61,7 +61,13 @@ def _(fact: ReactionChanged, message: Message, conversation: Conversation) -> No
     message.save(update_fields=["reactions", "shown"])
     if fact.emoji and not fact.by_us:  # the contact did something in the chat; taking it away again is nothing
         now = windows.database_now()
-        windows.prolong({conversation.pk: (fact.at or now, message.pk)}, now=now)
+        written = windows.Written(
+            conversation_id=conversation.pk,
+            at=fact.at or now,
+            message_id=message.pk,
+            merged_contact_id=message.merged_contact_id,
+        )
+        windows.prolong([written], now=now)
         held.release([conversation.pk])
 
 

@@ -26,6 +26,7 @@ def take(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatChannel) 
     now = windows.database_now()
     message = Message.objects.create(
         conversation=conversation,
+        merged_contact=contact if contact.pk != conversation.contact_id else None,
         api_channel=api_channel,
         ticket=tickets.live_ticket(conversation),
         direction=Message.Direction.OUTBOUND,

@@ -204,14 +204,14 @@ def _admitted(claimed: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) 
     """
     if not claimed:
         return []
-    texts = {item.delivery.conversation_id for item in claimed if item.delivery.free_text}
+    texts = {results.line_of(item.delivery) for item in claimed if item.delivery.free_text}
     shut = windows.shut_among(texts, now=windows.database_now()) if texts else set()
     templates = {item.delivery.pk: template for item in claimed if (template := item.delivery.template)}
     asleep = recognising.not_sendable(templates.values())
     admitted = []
     for item in claimed:
         delivery = item.delivery
-        too_late = delivery.free_text and delivery.conversation_id in shut
+        too_late = delivery.free_text and results.line_of(delivery) in shut
         not_sendable = templates.get(delivery.pk, {}).get("id") in asleep
         if item.interrupted and (too_late or not_sendable or not results.may_repeat(delivery)):
             results.settle_unknown(delivery, token)  # what may have been sent is not taken back

@@ -159,6 +159,7 @@ def _say(
     kind = Message.Kind.TEMPLATE if template else Message.Kind.TEXT
     message = Message.objects.create(
         conversation=conversation,
+        merged_contact_id=windows.addressee(conversation),
         api_channel=conversation.api_channel,
         ticket=ticket,
         direction=Message.Direction.OUTBOUND,

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from channels_setup.models import ChannelState
 
-from . import doorbell, reasons, recognising, windows
+from . import doorbell, reasons, recognising, results, windows
 from .models import Breaker, DeadLetter, Delivery, Message, Replay, Ruling
 
 TROUBLE = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
@@ -45,7 +45,7 @@ def forecast(deliveries: Sequence[Delivery]) -> list[Forecast]:
 
     The deliveries come with ``message`` and ``api_channel`` selected.
     """
-    texts = {delivery.conversation_id for delivery in deliveries if delivery.free_text}
+    texts = {results.line_of(delivery) for delivery in deliveries if delivery.free_text}
     now = windows.database_now()
     shut = windows.shut_among(texts, now=now) if texts else set()
     templates = {delivery.pk: template for delivery in deliveries if (template := delivery.template)}
@@ -56,7 +56,7 @@ def forecast(deliveries: Sequence[Delivery]) -> list[Forecast]:
         template = templates.get(delivery.pk) or {}
         destination = breakers.get(delivery.api_channel_id)
         code = ""
-        if delivery.free_text and delivery.conversation_id in shut:
+        if delivery.free_text and results.line_of(delivery) in shut:
             code = "window_closed_since"
         elif template.get("id") in asleep:
             code = "template_not_sendable"

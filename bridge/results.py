@@ -391,6 +391,11 @@ def window_has_shut(conversation_ids: Iterable[int]) -> None:
         cancel(pk, reason="window_closed_before_sending")
 
 
+def line_of(delivery: Delivery) -> windows.Line:
+    """To which number a message goes: a conversation of merged contacts has one for each."""
+    return delivery.conversation_id, delivery.message.merged_contact_id if delivery.message else None
+
+
 def may_repeat(delivery: Delivery) -> bool:
     """May a try whose outcome nobody knows be made again? Events always: receivers know them by their key."""
     if delivery.kind == Delivery.Kind.EVENT:

@@ -18,7 +18,7 @@ from channels_setup.codecs import chat_events
 from channels_setup.models import ApiChannel
 
 from .files import signed_link
-from .models import Attachment, Conversation, Delivery, Message, Ticket
+from .models import Attachment, Contact, Conversation, Delivery, Message, Ticket
 
 PLATFORM = "whatsapp"
 
@@ -34,6 +34,11 @@ class Spoken:
     new_ticket: bool = False
     files: Sequence[str] = ()
     attachments: Sequence[Attachment] = ()  # of an operator's message: what is sent as a file
+
+    @property
+    def contact(self) -> Contact:
+        """Whose ids it came from or goes to: a merged contact's, or the conversation's own."""
+        return self.message.merged_contact or self.conversation.contact
 
     @property
     def links(self) -> list[str]:
@@ -90,9 +95,9 @@ def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
                 "template": _extension(message),
                 "components": (message.template or {}).get("components", []),
                 "contact": {
-                    "external_id": item.conversation.contact.external_id,
-                    "phone": item.conversation.contact.phone,
-                    "user_id": item.conversation.contact.user_id,
+                    "external_id": item.contact.external_id,
+                    "phone": item.contact.phone,
+                    "user_id": item.contact.user_id,
                 },
                 "quoted_id": message.quoted.external_id if message.quoted else "",
                 "files": [_file(one) for one in item.attachments],
@@ -218,13 +223,14 @@ def _extension(message: Message) -> dict[str, Any] | None:
 
 
 def _client(item: Spoken) -> dict[str, Any]:
+    """One client for all that were merged; the numbers are those that this message is about."""
     contact = item.conversation.contact
     return chat_events.client_object(
         id=contact.pk,
         name=contact.name,
         email=contact.email,
-        phone=contact.phone,
-        external_id=contact.external_id,
+        phone=item.contact.phone,
+        external_id=item.contact.external_id,
     )
 
 

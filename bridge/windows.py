@@ -7,7 +7,8 @@ the future counts as now.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -25,6 +26,9 @@ BATCH = 500
 # A window is missed when it shuts on a client's unanswered words, and nobody has closed or solved the request.
 OVER = (chat_events.SOLVED, chat_events.CLOSED, chat_events.DELETED, chat_events.SPAM, chat_events.MERGED)
 MISSED = f"(c.last_direction = 'inbound' AND coalesce(c.request_status, 0) NOT IN {OVER})"
+
+# A conversation's line to one number: its id, and the merged contact's (None: the conversation's own contact).
+Line = tuple[int, int | None]
 
 LATEST = """
 SELECT opened_at, expires_at FROM bridge_servicewindow WHERE conversation_id = %s ORDER BY expires_at DESC LIMIT 1
@@ -83,67 +87,89 @@ def of(conversation: Conversation, *, now: datetime | None = None) -> WindowStat
     return WindowState(applies=True, is_open=shows_open, opened_at=opened_at, expires_at=expires_at)
 
 
-def shut_among(conversation_ids: Iterable[int], *, now: datetime) -> set[int]:
-    """Of these conversations, those whose window is not open: the set form of ``of``, for the outbox."""
+def shut_among(lines: Iterable[Line], *, now: datetime) -> set[Line]:
+    """Of these lines to contacts, those whose window is not open: the set form of ``of``, for the outbox."""
     from .models import ServiceWindow
 
-    ids = set(conversation_ids)
-    latest: dict[int, datetime] = {}
-    rows = ServiceWindow.objects.filter(conversation__in=ids).values_list("conversation_id", "expires_at")
-    for conversation_id, expires_at in rows:
-        latest[conversation_id] = max(expires_at, latest.get(conversation_id, expires_at))
-    return {pk for pk in ids if not is_open(latest.get(pk), now=now)}
+    asked = set(lines)
+    latest: dict[Line, datetime] = {}
+    rows = ServiceWindow.objects.filter(conversation__in={conversation_id for conversation_id, _contact in asked})
+    for conversation_id, merged_id, expires_at in rows.values_list(
+        "conversation_id", "merged_contact_id", "expires_at"
+    ):
+        line = conversation_id, merged_id
+        latest[line] = max(expires_at, latest.get(line, expires_at))
+    return {line for line in asked if not is_open(latest.get(line), now=now)}
 
 
-def prolong(written: Mapping[int, tuple[datetime, int]], *, now: datetime) -> None:
-    """Open or prolong the windows of contacts who wrote.
+def addressee(conversation: Conversation) -> int | None:
+    """The merged contact to whom an answer goes: the one whose window ends last. None: the chat's own contact."""
+    from .models import ServiceWindow
 
-    ``written``: conversation id -> (time of the contact's newest message by the provider's clock, message id).
-    The caller holds the locks of these conversations. Words that reach us after their 24 hours open nothing, but
-    they are on record as a window that has closed: see ``_record_closed``.
+    if not conversation.contact.has_merged:
+        return None
+    rows = ServiceWindow.objects.filter(conversation=conversation).order_by("-expires_at", "-pk")
+    return rows.values_list("merged_contact_id", flat=True).first()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A contact's newest message in a conversation: when it was written, by the provider's clock."""
+
+    conversation_id: int
+    at: datetime
+    message_id: int
+    merged_contact_id: int | None = None  # of a contact that was merged into the conversation's own
+
+
+def prolong(written: Iterable[Written], *, now: datetime) -> None:
+    """Open or prolong the windows of contacts who wrote. The caller holds the locks of these conversations.
+
+    Words that reach us after their 24 hours open nothing, but they are on record as a window that has closed: see
+    ``_record_closed``.
     """
     from .models import ServiceWindow
 
     State = ServiceWindow.State
+    items = list(written)
+    writers = Counter(item.conversation_id for item in items)
     open_windows = {
         window.conversation_id: window
         for window in ServiceWindow.objects.select_for_update(no_key=True).filter(
-            conversation__in=written, state=State.OPEN
+            conversation__in=writers, state=State.OPEN
         )
     }
-    new, changed = [], []
-    late: dict[int, tuple[datetime, int]] = {}
-    for conversation_id, (written_at, message_id) in written.items():
-        until = expiry(written_at, now=now)
-        window = open_windows.get(conversation_id)
-        if window is not None and min(written_at, now) < window.expires_at:
+    new, changed, of_several = [], [], []
+    late: list[Written] = []
+    for item in items:
+        until = expiry(item.at, now=now)
+        window = open_windows.get(item.conversation_id)
+        if writers[item.conversation_id] > 1 or (window and window.merged_contact_id != item.merged_contact_id):
+            of_several.append(item)
+            continue
+        if window is not None and min(item.at, now) < window.expires_at:
             if until > window.expires_at:
                 window.expires_at = until
                 changed.append(window)
             continue
         if until <= now:
-            late[conversation_id] = (written_at, message_id)
+            late.append(item)
             continue
         if window is not None:
             window.state = State.CLOSED
             changed.append(window)
-        new.append(
-            ServiceWindow(
-                conversation_id=conversation_id,
-                opened_at=min(written_at, now),
-                expires_at=until,
-                opened_by_id=message_id,
-            )
-        )
+        new.append(_window(item, until=until, now=now))
     if changed:
         _write(changed)
     if new:
         ServiceWindow.objects.bulk_create(new)
     if late:
         _record_closed(late)
+    for item in sorted(of_several, key=lambda item: item.at):
+        _prolong_one_of_several(item, now=now)
 
 
-def _record_closed(late: Mapping[int, tuple[datetime, int]]) -> None:
+def _record_closed(late: Sequence[Written]) -> None:
     """Record the windows of messages that reached us after their 24 hours: closed, and missed.
 
     So every screen and report says "closed" and not "never opened", and counts what nobody could answer. Where the
@@ -153,11 +179,12 @@ def _record_closed(late: Mapping[int, tuple[datetime, int]]) -> None:
         cursor.execute(
             """
             WITH late AS (
-                SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::bigint[])
-                    AS late(conversation_id, opened_at, expires_at, message_id)
+                SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::bigint[])
+                    AS late(conversation_id, merged_contact_id, opened_at, expires_at, message_id)
             ), covered AS (
                 SELECT DISTINCT ON (late.conversation_id) w.id, late.*
                 FROM late JOIN bridge_servicewindow w ON w.conversation_id = late.conversation_id
+                    AND w.merged_contact_id IS NOT DISTINCT FROM late.merged_contact_id
                 WHERE w.opened_at <= late.expires_at AND w.expires_at >= late.opened_at
                 ORDER BY late.conversation_id, w.expires_at DESC
             ), prolonged AS (
@@ -167,17 +194,86 @@ def _record_closed(late: Mapping[int, tuple[datetime, int]]) -> None:
                 FROM covered WHERE w.id = covered.id AND w.state = 'closed'
             )
             INSERT INTO bridge_servicewindow
-                (conversation_id, opened_at, expires_at, state, opened_by_id, missed, assignee_id)
-            SELECT c.id, late.opened_at, late.expires_at, 'closed', late.message_id, TRUE, c.assignee_id
+                (conversation_id, merged_contact_id, opened_at, expires_at, state, opened_by_id, missed, assignee_id)
+            SELECT c.id, late.merged_contact_id, late.opened_at, late.expires_at, 'closed', late.message_id, TRUE,
+                c.assignee_id
             FROM late JOIN bridge_conversation c ON c.id = late.conversation_id
             WHERE NOT EXISTS (SELECT FROM covered WHERE covered.conversation_id = late.conversation_id)
             """,
             [
-                list(late),
-                [written_at for written_at, _message in late.values()],
-                [written_at + LENGTH for written_at, _message in late.values()],
-                [message_id for _written_at, message_id in late.values()],
+                [item.conversation_id for item in late],
+                [item.merged_contact_id for item in late],
+                [item.at for item in late],
+                [item.at + LENGTH for item in late],
+                [item.message_id for item in late],
             ],
+        )
+
+
+def _window(item: Written, *, until: datetime, now: datetime) -> ServiceWindow:
+    from .models import ServiceWindow
+
+    return ServiceWindow(
+        conversation_id=item.conversation_id,
+        merged_contact_id=item.merged_contact_id,
+        opened_at=min(item.at, now),
+        expires_at=until,
+        opened_by_id=item.message_id,
+    )
+
+
+def _prolong_one_of_several(item: Written, *, now: datetime) -> None:
+    """Open or prolong the window of one of several merged contacts; the one that ends last is the open one."""
+    from .models import ServiceWindow
+
+    until = expiry(item.at, now=now)
+    if until <= now:
+        _record_closed([item])
+        return
+    own = (
+        ServiceWindow.objects.select_for_update(no_key=True)
+        .filter(conversation=item.conversation_id, merged_contact=item.merged_contact_id, expires_at__gt=now)
+        .first()
+    )
+    if own is None:
+        own = _window(item, until=until, now=now)
+        own.state, own.missed = ServiceWindow.State.CLOSED, False
+        own.save(force_insert=True)
+    elif until > own.expires_at:
+        own.expires_at, own.warned_at, own.warned_mark = until, None, None
+        own.save(update_fields=["expires_at", "warned_at", "warned_mark"])
+    open_the_last(item.conversation_id, now=now)
+
+
+def close_all(conversation_id: int, *, now: datetime) -> None:
+    """Close the open window of a conversation for the time of a move. ``open_the_last`` opens what has not expired."""
+    _close_but(conversation_id, None, now=now)
+
+
+def open_the_last(conversation_id: int, *, now: datetime) -> None:
+    """Of a conversation's windows, one for each merged contact, open the one that ends last and close the others."""
+    from .models import ServiceWindow
+
+    unexpired = ServiceWindow.objects.filter(conversation=conversation_id, expires_at__gt=now)
+    last = unexpired.order_by("-expires_at", "-pk").values_list("pk", flat=True).first()
+    _close_but(conversation_id, last, now=now)
+    ServiceWindow.objects.filter(pk=last or 0, state=ServiceWindow.State.CLOSED).update(
+        state=ServiceWindow.State.OPEN, missed=None, assignee=None
+    )
+
+
+def _close_but(conversation_id: int, kept: int | None, *, now: datetime) -> None:
+    """Close the open windows but one. One that has time left is not missed: the person can still be answered."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            UPDATE bridge_servicewindow w
+            SET state = 'closed', missed = w.expires_at <= %s AND {MISSED}, assignee_id = c.assignee_id
+            FROM bridge_conversation c
+            WHERE c.id = w.conversation_id AND w.conversation_id = %s AND w.state = 'open'
+              AND w.id IS DISTINCT FROM %s
+            """,
+            [now, conversation_id, kept],
         )
 
 

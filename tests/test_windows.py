@@ -136,7 +136,9 @@ def test_the_window_follows_the_contact_alone(
     seen = windows.of(conversation)
     assert seen.state == state
     assert seen.expires_at == (clock.at(shuts) if shuts is not None else None)
-    assert (conversation.pk in windows.shut_among([conversation.pk], now=clock.now)) is (state != "open")
+    assert ((conversation.pk, None) in windows.shut_among([(conversation.pk, None)], now=clock.now)) is (
+        state != "open"
+    )
 
 
 def _client_writes(api_channel: ApiChannel, chat_channel: ChatChannel, number: int, at: datetime) -> None:

@@ -10,6 +10,7 @@ from .desk import ContactNote, Draft, ErasedMessage, Erasure, GivenToProvider, Q
 from .destinations import Alert, Breaker, Mismatch, RateLimit
 from .events import Heartbeat, IdempotencyKey, WebhookEvent
 from .helpdesk import HelpdeskBurst, HelpdeskChat, HelpdeskLine, HelpdeskReply
+from .merges import ContactMerge, MergedConversation
 from .messages import Attachment, HeldReply, Message, PendingCorrection, StrayStatus
 from .windows import ServiceWindow, WindowWarning
 
@@ -21,6 +22,7 @@ __all__ = [
     "Breaker",
     "ChangeAfterAnswer",
     "Contact",
+    "ContactMerge",
     "ContactNote",
     "Conversation",
     "ConversationQuerySet",
@@ -38,6 +40,7 @@ __all__ = [
     "HelpdeskLine",
     "HelpdeskReply",
     "IdempotencyKey",
+    "MergedConversation",
     "Message",
     "Mismatch",
     "PendingCorrection",

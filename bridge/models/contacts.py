@@ -73,6 +73,16 @@ class Contact(models.Model):
     created_at = models.DateTimeField(_("first seen"), auto_now_add=True)
     tags = models.JSONField(_("tags"), default=list, blank=True)  # words that operators put on this person
     erased_at = models.DateTimeField(_("erased"), null=True)
+    # Merged by a person (``bridge.merging``): this contact keeps its ids and leads to the other, which has the chats.
+    merged_into = models.ForeignKey(
+        "self",
+        verbose_name=_("merged into"),
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="merged",
+        db_index=False,
+    )
+    has_merged = models.BooleanField(db_default=False, default=False)  # other contacts lead to this one
 
     username = models.CharField(_("user name"), max_length=100, blank=True, db_default="")  # at the provider
     # A name that a person set is never replaced by a profile name.
@@ -103,7 +113,10 @@ class Contact(models.Model):
     class Meta:
         verbose_name = _("contact")
         verbose_name_plural = _("contacts")
-        permissions = [("erase_contact", _("Can erase a person and all that is known of them"))]
+        permissions = [
+            ("erase_contact", _("Can erase a person and all that is known of them")),
+            ("merge_contact", _("Can merge contacts")),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["api_channel", "external_id"],
@@ -124,6 +137,7 @@ class Contact(models.Model):
                 fields=["address_key", "api_channel"], condition=~Q(address_key=""), name="contacts_by_address_key"
             ),
             models.Index(fields=["moved_to"], condition=Q(moved_to__isnull=False), name="contacts_moved"),
+            models.Index(fields=["merged_into"], condition=Q(merged_into__isnull=False), name="contacts_merged"),
             GinIndex(contact_words(), name="contacts_by_words"),
         ]
 
@@ -145,6 +159,11 @@ class Contact(models.Model):
     def shown_name(self) -> str:
         """The name, unless it would leave the screen empty."""
         return self.name if is_visible(self.name) else ""
+
+    @property
+    def owner_id(self) -> int:
+        """The contact that has the chats: this one, or the one it was merged into."""
+        return self.merged_into_id or self.pk
 
     @property
     def initials(self) -> str:

@@ -16,6 +16,7 @@ from channels_setup.models import ApiChannel
 from .. import reasons
 from ..words import message_words
 from . import file_names
+from .contacts import Contact
 from .conversations import Conversation, Ticket
 
 RECEIVED_LATE = timedelta(minutes=3)  # a message that reached us so long after it was written says so
@@ -51,6 +52,10 @@ class Message(models.Model):
 
     conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="messages")
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.PROTECT, related_name="+")
+    # The merged contact that it came from or goes to; null: the conversation's own contact.
+    merged_contact = models.ForeignKey(
+        Contact, null=True, on_delete=models.PROTECT, related_name="+", db_index=False, editable=False
+    )
     ticket = models.ForeignKey(Ticket, null=True, on_delete=models.PROTECT, related_name="messages")
     direction = models.CharField(_("direction"), max_length=10, choices=Direction.choices)
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices, default=Kind.TEXT)

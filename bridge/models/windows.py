@@ -11,6 +11,7 @@ from django.utils.translation import pgettext_lazy
 
 from channels_setup.models import ChatChannel
 
+from .contacts import Contact
 from .conversations import Conversation
 
 
@@ -22,6 +23,11 @@ class ServiceWindow(models.Model):
         CLOSED = "closed", pgettext_lazy("window", "closed")
 
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="windows")
+    # A window belongs to one number: that of a merged contact, or null for the conversation's own contact. Of several
+    # the one that ends last is open, and answers go to its contact; the others are closed, whatever they still have.
+    merged_contact = models.ForeignKey(
+        Contact, null=True, on_delete=models.PROTECT, related_name="+", db_index=False, editable=False
+    )
     opened_at = models.DateTimeField(pgettext_lazy("window", "opened"))
     expires_at = models.DateTimeField(_("expires"))
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.OPEN)

@@ -1,0 +1,204 @@
+"""Merge one contact into another.
+
+The merged contact keeps its ids and leads to the other (``Contact.merged_into``), which has the chats from now on: what
+its number writes lands there, and an answer goes to the number that wrote last. In each chat channel the rows of the
+merged contact's conversation move to the other's and the emptied conversation is deleted; ``MergedConversation`` leads
+callers from its number, and holds what the undo needs.
+
+Locks: contacts, conversations, windows, requests, deliveries, messages, as everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from .. import tickets, windows
+from ..models import (
+    AT_WORK,
+    Contact,
+    ContactMerge,
+    Conversation,
+    Delivery,
+    Draft,
+    HelpdeskChat,
+    MergedConversation,
+    Message,
+    Ticket,
+)
+from . import rows, rules
+
+# What a list shows of a conversation, and who answers: put together on a merge, restored on its undo.
+SHOWN = ("assignee_id", "request_status", "last_message_at", "last_text", "last_direction", "unread")
+
+
+@transaction.atomic
+def merge(source_id: int, target_id: int, *, by: Any) -> ContactMerge:
+    """Merge ``source`` into ``target``. Raises ``rules.Refused`` with a sentence."""
+    contacts = lock_contacts(source_id, target_id)
+    source, target = contacts[source_id], contacts[target_id]
+    if problem := rules.problem_with(source, target):
+        raise rules.Refused(problem)
+    chats = lock_conversations(rules.chats_of(source, target).values_list("pk", flat=True))
+    now = windows.database_now()
+    preview = rules.preview(source, target)
+    made = ContactMerge.objects.create(
+        source=source, target=target, by=by, at=now, counts=_counts(preview), before=_before(source, target)
+    )
+    own = {chat.chat_channel_id: chat for chat in chats if chat.contact_id == target.pk}
+    for chat in chats:
+        if chat.contact_id == source.pk:
+            _fold(made, chat, own.get(chat.chat_channel_id), source=source, target=target, now=now)
+    followers = list(Contact.objects.filter(merged_into=source.pk).values_list("pk", flat=True))
+    made.before |= {"followers": followers}
+    Contact.objects.filter(pk__in=[source.pk, *followers]).update(merged_into=target)
+    Contact.objects.filter(pk=source.pk).update(has_merged=False)
+    changed = rules.kept_fields(source, target) | {"tags": [*target.tags, *preview.tags]}
+    Contact.objects.filter(pk=target.pk).update(has_merged=True, **changed)
+    made.before |= {"after": changed}
+    made.save(update_fields=["before"])
+    return made
+
+
+def lock_contacts(*pks: int) -> dict[int, Contact]:
+    """The contacts, locked in one order for all, ahead of their conversations."""
+    rows_of = Contact.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk")
+    found = {contact.pk: contact for contact in rows_of}
+    if len(found) < len(set(pks)):
+        raise rules.Refused(_("Not found, or you do not have access."))
+    return found
+
+
+def lock_conversations(pks: Collection[int]) -> list[Conversation]:
+    """The conversations, locked against everything, with nothing of them on its way at this moment."""
+    chats = list(Conversation.objects.select_for_update().filter(pk__in=list(pks)).order_by("pk"))
+    waiting = Delivery.objects.select_for_update(no_key=True).filter(
+        conversation__in=chats, state__in=Delivery.UNFINISHED
+    )
+    if any(state == Delivery.State.SENDING for state in waiting.order_by("pk").values_list("state", flat=True)):
+        raise rules.Refused(_("A message of this client is being sent at this moment. Try again in a few seconds."))
+    return chats
+
+
+def _counts(preview: rules.Preview) -> dict[str, int]:
+    counts = {"chats": len(preview.chats), "notes": preview.notes}
+    for name in ("messages", "requests", "windows", "deliveries", "held", "drafts"):
+        counts[name] = sum(getattr(part, name) for part in preview.chats)
+    return counts
+
+
+def _before(source: Contact, target: Contact) -> dict[str, Any]:
+    return {
+        "target": {name: getattr(target, name) for name in ("name", "email", "tags")},
+        "source_had_merged": source.has_merged,
+    }
+
+
+def _fold(
+    made: ContactMerge,
+    old: Conversation,
+    into: Conversation | None,
+    *,
+    source: Contact,
+    target: Contact,
+    now: datetime,
+) -> None:
+    """Move everything of a conversation into the other contact's, and delete it."""
+    before: dict[str, Any] = {"made": into is None}
+    if into is None:
+        into = Conversation.objects.create(
+            contact=target, api_channel=old.api_channel, chat_channel=old.chat_channel, last_message_at=now
+        )
+        Conversation.objects.filter(pk=into.pk).update(created_at=old.created_at)
+        into.last_message_at = old.last_message_at
+    before["into"] = {name: rows.as_json(into)[name] for name in SHOWN}
+    row = rows.as_json(old)
+    before["requests"] = _one_request_at_work(old, into, by=made.by)
+    windows.close_all(old.pk, now=now)
+    before["drafts"] = _join_drafts(old, into)
+    helpdesk, alias = _join_helpdesk(old, into)
+    before["helpdesk"] = helpdesk
+    moved = rows.move(old.pk, into.pk, contact_id=source.pk)
+    windows.open_the_last(into.pk, now=now)
+    rows.copy_form_keys(old.pk, into.pk)
+    before["assignees"] = _show(into, old)
+    before["after"] = {name: rows.as_json(into)[name] for name in SHOWN}
+    Conversation.objects.filter(pk=old.pk).delete()
+    MergedConversation.objects.create(
+        merge=made, old_id=row["id"], conversation=into, row=row, rows=moved, before=before, helpdesk_chat_id=alias
+    )
+
+
+def _one_request_at_work(old: Conversation, into: Conversation, *, by: Any) -> list[dict[str, Any]]:
+    """A conversation has one live request: of two the one at work goes on, the other is marked as merged."""
+    live = {chat.pk: tickets.live_ticket(chat) for chat in (old, into)}
+    mine, theirs = live[into.pk], live[old.pk]
+    if mine is None or theirs is None:
+        return []
+    ends = mine if theirs.status in AT_WORK and mine.status not in AT_WORK else theirs
+    stored = rows.as_json(ends)
+    tickets.set_ticket_status(ends.pk, status=Ticket.Status.MERGED, by=getattr(by, "pk", None))
+    return [{name: stored[name] for name in ("id", "conversation_id", "status", "closed_at")}]
+
+
+def _join_drafts(old: Conversation, into: Conversation) -> list[dict[str, Any]]:
+    """An operator has one draft in a conversation: two texts become one, none is lost."""
+    stored = []
+    own = {draft.user_id: draft for draft in Draft.objects.select_for_update().filter(conversation=into)}
+    for draft in Draft.objects.select_for_update().filter(conversation=old).order_by("pk"):
+        kept = own.get(draft.user_id)
+        entry: dict[str, Any] = {"draft": rows.as_json(draft)}
+        if kept is None:
+            Draft.objects.filter(pk=draft.pk).update(conversation=into)
+        else:
+            joined = f"{kept.text}\n\n{draft.text}"
+            entry |= {"kept": rows.as_json(kept), "joined": joined}
+            draft.delete()
+            Draft.objects.filter(pk=kept.pk).update(text=joined, reason="", details={})
+        stored.append(entry)
+    return stored
+
+
+def _join_helpdesk(old: Conversation, into: Conversation) -> tuple[dict[str, Any], int | None]:
+    """The chat in an outside helpdesk: the one of the conversation that stays, else the other's.
+
+    What is stored of the other's, and its number, under which its operators' replies still find their way.
+    """
+    link = HelpdeskChat.objects.filter(conversation=old).first()
+    if link is None:
+        return {}, None
+    stored = rows.as_json(link)
+    if HelpdeskChat.objects.filter(conversation=into).exists():
+        link.delete()
+        return {"link": stored}, link.chat_id
+    HelpdeskChat.objects.filter(conversation=old).update(conversation=into)
+    return {"moved": stored}, None
+
+
+def _show(into: Conversation, old: Conversation) -> list[list[Any]]:
+    """What lists show of the two together. Requests that changed hands for it: number, before, after."""
+    changed: list[list[Any]] = []
+    if old.last_message_at > into.last_message_at or not into.last_direction:
+        into.last_message_at = old.last_message_at
+        into.last_text, into.last_direction = old.last_text, old.last_direction
+    into.unread += old.unread
+    into.assignee_id = into.assignee_id or old.assignee_id
+    live = tickets.live_ticket(into)
+    if live is not None:
+        into.request_status = live.status
+        if live.assignee_id != into.assignee_id:
+            changed.append([live.pk, live.assignee_id, into.assignee_id])
+            Ticket.objects.filter(pk=live.pk).update(assignee=into.assignee_id)
+    elif into.request_status is None:
+        into.request_status = old.request_status
+    into.save(update_fields=[name.removesuffix("_id") for name in SHOWN])
+    return changed
+
+
+def newest_word(chat: Conversation) -> Message | None:
+    said = Message.objects.filter(conversation=chat).exclude(direction=Message.Direction.NOTICE)
+    return said.order_by("-pk").first()

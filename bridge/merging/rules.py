@@ -1,0 +1,151 @@
+"""Whether two contacts can be merged, and what a merge would move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Count, Q
+from django.utils.translation import gettext as _
+
+from .. import windows
+from ..models import (
+    Contact,
+    ContactNote,
+    Conversation,
+    Delivery,
+    Draft,
+    HeldReply,
+    HelpdeskChat,
+    Message,
+    ServiceWindow,
+    Ticket,
+)
+from . import lookup
+
+PERMISSION = "bridge.merge_contact"
+
+
+class Refused(Exception):
+    """The merge or its undo cannot be done. The text is a sentence for the person who asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatPart:
+    """What one chat channel has of the contact that is merged."""
+
+    chat: Conversation
+    into: Conversation | None  # None: the other has no chat there yet
+    messages: int
+    requests: int
+    windows: int
+    deliveries: int  # not sent yet
+    held: int
+    drafts: int
+    clashes: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """Shown before a merge. ``problem``: why it cannot be done."""
+
+    source: Contact
+    target: Contact
+    problem: str = ""
+    chats: Sequence[ChatPart] = ()
+    notes: int = 0
+    tags: Sequence[str] = ()
+    keeps: dict[str, str] = field(default_factory=dict)
+
+
+def problem_with(source: Contact, target: Contact) -> str:
+    """Why these two cannot be merged, in a sentence; empty where they can."""
+    if source.pk == target.pk:
+        return _("This is the same client. Choose another one.")
+    if source.erased_at or target.erased_at:
+        return _("One of the two has been erased.")
+    if source.merged_into_id or target.merged_into_id:
+        return _("One of the two has been merged already.")
+    if source.api_channel_id != target.api_channel_id:
+        return _(
+            "These two write on different API channels. A chat belongs to one channel, so they cannot share a chat."
+        )
+    return ""
+
+
+def chats_of(*contacts: Contact) -> Any:
+    return Conversation.objects.filter(contact__in=[contact.pk for contact in contacts])
+
+
+def preview(source: Contact, target: Contact) -> Preview:
+    """What would move and what clashes. Nothing is written."""
+    if problem := problem_with(source, target):
+        return Preview(source=source, target=target, problem=problem)
+    own = {chat.chat_channel_id: chat for chat in chats_of(target)}
+    chats = chats_of(source).select_related("chat_channel", "api_channel").order_by("pk")
+    return Preview(
+        source=source,
+        target=target,
+        chats=[_part(chat, own.get(chat.chat_channel_id)) for chat in chats],
+        notes=ContactNote.objects.filter(contact__in=lookup.people(source)).count(),
+        tags=[tag for tag in source.tags if tag not in target.tags],
+        keeps=kept_fields(source, target),
+    )
+
+
+def kept_fields(source: Contact, target: Contact) -> dict[str, str]:
+    """Name and e-mail of the merged contact: the other's, or the first one's where the other has none."""
+    return {name: getattr(target, name) or getattr(source, name) for name in ("name", "email")}
+
+
+def _part(chat: Conversation, into: Conversation | None) -> ChatPart:
+    said = Message.objects.filter(conversation=chat).exclude(direction=Message.Direction.NOTICE)
+    counts = Ticket.objects.filter(conversation=chat).aggregate(
+        all=Count("pk"), live=Count("pk", filter=~Q(status__in=Ticket.ENDED))
+    )
+    return ChatPart(
+        chat=chat,
+        into=into,
+        messages=said.count(),
+        requests=counts["all"],
+        windows=ServiceWindow.objects.filter(conversation=chat).count(),
+        deliveries=Delivery.objects.filter(conversation=chat, state__in=Delivery.UNFINISHED).count(),
+        held=HeldReply.objects.filter(conversation=chat, state=HeldReply.State.HELD).count(),
+        drafts=Draft.objects.filter(conversation=chat).count(),
+        clashes=list(_clashes(chat, into, has_live=counts["live"] > 0)) if into else [],
+    )
+
+
+def _clashes(chat: Conversation, into: Conversation, *, has_live: bool) -> Any:
+    now = windows.database_now()
+    if has_live and Ticket.objects.filter(conversation=into).exclude(status__in=Ticket.ENDED).exists():
+        yield _("Both have a request at work. One goes on, the other is marked as merged.")
+    if len(_open(chat, now=now)) + len(_open(into, now=now)) > 1:
+        yield _("Both windows are open. Answers go to the number that wrote last.")
+    authors = Draft.objects.filter(conversation=into).values("user")
+    if Draft.objects.filter(conversation=chat, user__in=authors).exists():
+        yield _("Both have a draft of the same operator. The two texts are put together.")
+    if HelpdeskChat.objects.filter(conversation__in=[chat, into], chat_id__isnull=False).count() > 1:
+        yield _("Both have a chat in the outside helpdesk. What the client writes goes on in the one that stays.")
+
+
+def _open(chat: Conversation, *, now: Any) -> list[int]:
+    return list(ServiceWindow.objects.filter(conversation=chat, expires_at__gt=now).values_list("pk", flat=True))
+
+
+def suggested(contact: Contact, *, seen: Any) -> list[Contact]:
+    """Contacts that look like the same person: the same phone, e-mail or id. ``seen``: chats the person may see."""
+    same = Q()
+    digits = contact.phone.lstrip("+")
+    if digits:
+        same |= Q(phone__in=[digits, f"+{digits}"]) | Q(external_id=digits)
+    if contact.email:
+        same |= Q(email__iexact=contact.email)
+    for name in ("external_id", "user_id"):
+        if value := getattr(contact, name):
+            same |= Q(**{name: value})
+    if not same:
+        return []
+    rows = Contact.objects.filter(same, erased_at=None, merged_into=None).exclude(pk=contact.pk)
+    return list(rows.filter(pk__in=seen.values("contact")).select_related("api_channel").order_by("pk")[:10])

@@ -1,0 +1,240 @@
+"""Undo a merge within a day.
+
+What moved moves back by the ids that were written down. What came since goes where it belongs: a message by the number
+that it came from or went to, with everything that hangs on it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+
+from .. import tickets, windows
+from ..models import (
+    Contact,
+    ContactMerge,
+    Conversation,
+    Delivery,
+    Draft,
+    HelpdeskChat,
+    MergedConversation,
+    Message,
+    Ticket,
+    Upload,
+)
+from . import merge, rows, rules
+
+UNDO_WITHIN = timedelta(hours=24)
+
+
+def problem_with(made: ContactMerge, *, now: datetime) -> str:
+    """Why this merge cannot be undone, in a sentence; empty where it can."""
+    if made.undone_at:
+        return _("This merge has been undone already.")
+    if now - made.at > UNDO_WITHIN:
+        return _("A merge can be undone for 24 hours. This one is older.")
+    if made.source.erased_at or made.target.erased_at:
+        return _("This person has been erased since, so there is nothing to undo.")
+    if made.target.merged_into_id:
+        return _("This client has been merged into another one since. Undo that merge first.")
+    return ""
+
+
+@transaction.atomic
+def undo(merge_id: int, *, by: Any) -> ContactMerge:
+    """Make two contacts of one again. Raises ``rules.Refused`` with a sentence."""
+    found = ContactMerge.objects.get(pk=merge_id)
+    merge.lock_contacts(found.source_id, found.target_id)
+    made = ContactMerge.objects.select_for_update(of=("self",)).select_related("source", "target").get(pk=merge_id)
+    now = windows.database_now()
+    if problem := problem_with(made, now=now):
+        raise rules.Refused(problem)
+    people = [made.source_id, *made.before.get("followers", [])]
+    merge.lock_conversations(rules.chats_of(made.target).values_list("pk", flat=True))
+    for part in made.conversations.select_related("conversation").order_by("pk"):
+        _unfold(part, people=people, now=now)
+    for chat in _begun_since(made.target, people):
+        _split(chat, made.source, people=people, now=now)
+    _restore_contacts(made, people)
+    made.undone_at, made.undone_by = now, by
+    made.save(update_fields=["undone_at", "undone_by"])
+    return made
+
+
+def _unfold(part: MergedConversation, *, people: list[int], now: datetime) -> None:
+    """Bring back one conversation from the one that it was merged into."""
+    into = part.conversation
+    old: Conversation = rows.insert(Conversation, part.row)
+    _move_back(into, old, part.rows, people=people, now=now)
+    _restore_requests(part.before["requests"])
+    for pk, was, became in part.before["assignees"]:
+        Ticket.objects.filter(pk=pk, assignee=became).update(assignee=was)
+    give_requests(old, into)
+    _restore_drafts(part.before["drafts"], old, into)
+    _restore_helpdesk(part.before["helpdesk"], old, into)
+    rows.copy_form_keys(into.pk, old.pk)
+    _show(part, old, into)
+    part.delete()
+    if part.before["made"] and _is_empty(into):
+        Draft.objects.filter(conversation=into).update(conversation=old)
+        HelpdeskChat.objects.filter(conversation=into).delete()
+        into.delete()
+
+
+def _begun_since(target: Contact, people: list[int]) -> QuerySet[Conversation]:
+    """Chats that the merged number began after the merge, where neither of the two had one."""
+    begun = Message.objects.filter(conversation__contact=target, merged_contact__in=people).values("conversation")
+    return Conversation.objects.filter(pk__in=begun).order_by("pk")
+
+
+def _split(chat: Conversation, source: Contact, *, people: list[int], now: datetime) -> None:
+    """Give the merged contact a chat of its own for what came from its number since."""
+    others = Message.objects.filter(conversation=chat).exclude(direction=Message.Direction.NOTICE)
+    if not others.exclude(merged_contact__in=people).exists():
+        Conversation.objects.filter(pk=chat.pk).update(contact=source)
+        for model in rows.MARKED:
+            marked: Any = model._default_manager.filter(conversation=chat, merged_contact=source)
+            marked.update(merged_contact=None)
+        return
+    own = Conversation.objects.create(
+        contact=source, api_channel=chat.api_channel, chat_channel=chat.chat_channel, assignee_id=chat.assignee_id
+    )
+    unread = _unread_ids(chat)
+    _move_back(chat, own, {}, people=people, now=now)
+    give_requests(own, chat)
+    for one in (own, chat):
+        _recount(one, unread=unread)
+
+
+def _move_back(into: Conversation, old: Conversation, moved: rows.Ids, *, people: list[int], now: datetime) -> None:
+    windows.close_all(into.pk, now=now)
+    rows.move_back(into.pk, old.pk, moved, contact_ids=people)
+    for chat in (old, into):
+        windows.open_the_last(chat.pk, now=now)
+
+
+# --- requests --------------------------------------------------------------------------------------------
+
+
+def _restore_requests(stored: list[dict[str, Any]]) -> None:
+    """A request that the merge ended lives again, unless somebody has changed it since."""
+    for was in stored:
+        ticket = Ticket.objects.select_related("conversation").filter(pk=was["id"]).first()
+        if ticket is None or ticket.status != Ticket.Status.MERGED or tickets.live_ticket(ticket.conversation):
+            continue
+        tickets.set_ticket_status(ticket.pk, status=was["status"])
+        closed_at = parse_datetime(was["closed_at"]) if was["closed_at"] else None
+        Ticket.objects.filter(pk=ticket.pk).update(closed_at=closed_at)
+
+
+def give_requests(*chats: Conversation) -> None:
+    """A message stands in a request of its own conversation: in the live one, or in a new one."""
+    for chat in chats:
+        strays = Message.objects.filter(conversation=chat, ticket__isnull=False).exclude(ticket__conversation=chat)
+        first = strays.order_by("pk").first()
+        if first is None:
+            continue
+        ticket = tickets.live_ticket(chat) or Ticket.objects.create(
+            conversation=chat,
+            status=first.ticket.status if first.ticket else Ticket.Status.OPEN,
+            assignee_id=chat.assignee_id,
+            subject=first.text.split("\n")[0][:80],
+            first_text=first.text,
+        )
+        strays.update(ticket=ticket)
+
+
+# --- drafts, the helpdesk's chat -------------------------------------------------------------------------
+
+
+def _restore_drafts(stored: list[dict[str, Any]], old: Conversation, into: Conversation) -> None:
+    """A draft that nobody has touched since is divided again. One that was written on or sent stays as it is."""
+    for entry in stored:
+        was = entry["draft"]
+        here = Draft.objects.filter(conversation=into, user=was["user_id"]).first()
+        expected = entry.get("joined", was["text"])
+        if here is None or here.text != expected:
+            continue
+        if "kept" not in entry:
+            Draft.objects.filter(pk=here.pk).update(conversation=old)
+            continue
+        kept = rows.from_json(Draft, entry["kept"])
+        names = ("text", "reason", "details", "updated_at")
+        Draft.objects.filter(pk=here.pk).update(**{name: kept[name] for name in names})
+        rows.insert(Draft, was)
+
+
+def _restore_helpdesk(stored: dict[str, Any], old: Conversation, into: Conversation) -> None:
+    if "link" in stored:
+        rows.insert(HelpdeskChat, stored["link"])
+    elif "moved" in stored:
+        HelpdeskChat.objects.filter(conversation=into, chat_id=stored["moved"]["chat_id"]).update(conversation=old)
+
+
+# --- what lists show -------------------------------------------------------------------------------------
+
+
+def _show(part: MergedConversation, old: Conversation, into: Conversation) -> None:
+    """As it was, where nothing has happened since; else counted anew."""
+    into.refresh_from_db()
+    after = {name: rows.as_json(into)[name] for name in merge.SHOWN}
+    live = {chat.pk: tickets.live_ticket(chat) for chat in (old, into)}
+    if after | {"request_status": None} == part.before["after"] | {"request_status": None}:
+        was = rows.from_json(Conversation, part.before["into"])
+        Conversation.objects.filter(pk=into.pk).update(**was)
+        return
+    unread = _unread_ids(into, and_moved_to=old)
+    for chat in (old, into):
+        _recount(chat, unread=unread, live=live[chat.pk])
+
+
+def _unread_ids(chat: Conversation, *, and_moved_to: Conversation | None = None) -> list[int]:
+    """The messages that are unread: so many of the newest from the client."""
+    chats = [chat, and_moved_to] if and_moved_to else [chat]
+    said = Message.objects.filter(conversation__in=chats, direction=Message.Direction.INBOUND)
+    return list(said.order_by("-pk").values_list("pk", flat=True)[: max(chat.unread, 0)])
+
+
+def _recount(chat: Conversation, *, unread: list[int], live: Ticket | None = None) -> None:
+    changed: dict[str, Any] = {
+        "unread": Message.objects.filter(conversation=chat, pk__in=unread).count(),
+    }
+    if (word := merge.newest_word(chat)) is not None:
+        changed |= {
+            "last_message_at": word.created_at,
+            "last_text": word.text[:200],
+            "last_direction": word.direction,
+        }
+    live = live or tickets.live_ticket(chat)
+    last = live or Ticket.objects.filter(conversation=chat).order_by("-pk").first()
+    changed["request_status"] = last.status if last else None
+    Conversation.objects.filter(pk=chat.pk).update(**changed)
+
+
+def _is_empty(chat: Conversation) -> bool:
+    """Whether a conversation that the merge had to begin has nothing in it."""
+    tables: Any = (Message, Ticket, Delivery, Upload)
+    return not any(model.objects.filter(conversation=chat).exists() for model in tables)
+
+
+# --- contacts --------------------------------------------------------------------------------------------
+
+
+def _restore_contacts(made: ContactMerge, people: list[int]) -> None:
+    """Name, e-mail and tags as they were, where nobody has changed them since."""
+    followers = people[1:]
+    Contact.objects.filter(pk=made.source_id).update(
+        merged_into=None, has_merged=made.before.get("source_had_merged", bool(followers))
+    )
+    Contact.objects.filter(pk__in=followers).update(merged_into=made.source_id)
+    target, after, before = made.target, made.before["after"], made.before["target"]
+    changed: dict[str, Any] = {
+        name: before[name] for name in before if getattr(target, name) == after[name] and before[name] != after[name]
+    }
+    changed["has_merged"] = Contact.objects.filter(merged_into=target.pk).exists()
+    Contact.objects.filter(pk=target.pk).update(**changed)

@@ -1,0 +1,387 @@
+"""Two contacts that are one person: merged, written to, and made two again."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from bridge import conversations, held, outbox, relay, tickets, windows
+from bridge.merging import lookup, rows, rules
+from bridge.merging.merge import merge
+from bridge.merging.undo import undo
+from bridge.models import (
+    Contact,
+    ContactMerge,
+    ContactNote,
+    Conversation,
+    Delivery,
+    Draft,
+    HeldReply,
+    HelpdeskChat,
+    Message,
+    ServiceWindow,
+    Ticket,
+)
+from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.providers.base import ContactInfo, MessageReceived
+from tests.factories import ApiChannelFactory, ChatChannelFactory, boris, vera
+
+ANNA, ANYA = "79215550104", "4915112345678"
+NAMES = {ANNA: "Анна", ANYA: "Anna S."}
+STATUS = Ticket.Status
+
+
+@pytest.fixture
+def channel(db: None) -> ApiChannel:
+    return ApiChannelFactory()
+
+
+def writes(
+    channel: ApiChannel, who: str, text: str, *, hours: float = 0, chat_channel: ChatChannel | None = None
+) -> Message:
+    """A client's message that was written so many hours ago, and came at once."""
+    fact = MessageReceived(
+        contact=ContactInfo(external_id=who, phone=f"+{who}", name=NAMES.get(who, who)),
+        text=text,
+        external_id=f"{who} {text}",
+        at=timezone.now() - timedelta(hours=hours),
+    )
+    place = chat_channel or channel.lands_in
+    assert place is not None
+    received = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=place)])[0]
+    held.release([received.conversation.pk])
+    return received.message
+
+
+def contact(who: str) -> Contact:
+    return Contact.objects.get(external_id=who)
+
+
+def chat_of(who: str) -> Conversation:
+    return Conversation.objects.get(contact__external_id=who)
+
+
+def answers(chat: Conversation, text: str) -> relay.HandedIn:
+    return relay.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel))
+
+
+def recipients() -> list[str]:
+    """Whom the queued messages would go to, in their order."""
+    waiting = Delivery.objects.filter(kind=Delivery.Kind.MESSAGE, state=Delivery.State.PENDING).order_by("pk")
+    return [row.payload["contact"]["external_id"] for row in waiting]
+
+
+# What a merge and its undo leave behind, and stamps that may move.
+LEAVES = {"bridge_contactmerge", "bridge_mergedconversation", "bridge_idempotencykey"}
+STAMPS = "#- '{updated_at}'"
+
+
+def everything() -> dict[str, list[str]]:
+    found = {}
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names():
+            if table.startswith("bridge_") and table not in LEAVES:
+                cursor.execute(f"SELECT (to_jsonb(t) {STAMPS})::text AS row FROM {table} t ORDER BY row")
+                found[table] = [row[0] for row in cursor.fetchall()]
+    return found
+
+
+# --- the matrix ------------------------------------------------------------------------------------------
+
+REQUESTS = {"none": None, "live": STATUS.OPEN, "solved": STATUS.SOLVED, "closed": STATUS.CLOSED}
+
+
+def person(channel: ApiChannel, who: str, *, request: str, window: str, queued: bool, desk: str) -> None:
+    """A client with a history: words of both sides, a request, a window, what waits to be sent."""
+    hours = 1.0 if window == "open" else 30.0
+    writes(channel, who, "Здравствуйте", hours=hours + 2)
+    writes(channel, who, "Есть вопрос", hours=hours)
+    chat = chat_of(who)
+    if queued and window == "open":
+        answers(chat, f"Ответ для {who}")
+        Draft.objects.create(conversation=chat, user=boris(), text=f"Черновик для {who}")
+    if queued and window != "open":
+        HeldReply.objects.create(
+            conversation=chat, author=boris(chat.chat_channel), text="Позже", drop_at=timezone.now() + timedelta(days=2)
+        )
+    ticket = Ticket.objects.get(conversation=chat)
+    if request == "none":
+        Message.objects.filter(conversation=chat).update(ticket=None)
+        ticket.delete()
+        Conversation.objects.filter(pk=chat.pk).update(request_status=None)
+    else:
+        tickets.set_ticket_status(ticket.pk, status=REQUESTS[request] or 0)
+    if desk == "outside":
+        HelpdeskChat.objects.update_or_create(
+            conversation=chat,
+            defaults={"chat_channel": chat.chat_channel, "chat_id": 5000 + chat.pk, "client_id": 7000 + chat.pk},
+        )
+    return chat
+
+
+CASES = [
+    pytest.param(requests, states, queued, desk, id=f"{'-'.join(requests)} {'-'.join(states)} {queued} {desk}")
+    for number, (requests, states, queued, desk) in enumerate(
+        itertools.product(
+            itertools.product(["live", "closed"], ["live", "closed"]),
+            itertools.product(["open", "closed"], ["open", "closed"]),
+            [True, False],
+            ["desk", "outside"],
+        )
+    )
+    if desk == "desk" or number % 3 == 0
+] + [
+    pytest.param(requests, ("open", "open"), True, "desk", id=f"{'-'.join(requests)}")
+    for requests in [("solved", "live"), ("live", "solved"), ("none", "live"), ("live", "none"), ("none", "none")]
+]
+
+
+@pytest.mark.parametrize(("requests", "states", "queued", "desk"), CASES)
+def test_a_merge_keeps_everything_in_order_and_its_undo_restores_it(
+    channel: ApiChannel, requests: tuple[str, str], states: tuple[str, str], queued: bool, desk: str
+) -> None:
+    for who, request, window in zip((ANNA, ANYA), requests, states, strict=True):
+        person(channel, who, request=request, window=window, queued=queued, desk=desk)
+    ContactNote.objects.create(contact=contact(ANYA), author=vera(), text="Забирает сама")
+    Contact.objects.filter(external_id=ANYA).update(tags=["постоянный"], email="anna@example.com")
+    before, words = everything(), list(Message.objects.order_by("pk").values_list("text", flat=True))
+    queue, old = recipients(), chat_of(ANYA).pk
+
+    made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+
+    chat = Conversation.objects.get()
+    assert chat.contact == contact(ANNA)
+    assert list(Message.objects.filter(conversation=chat).order_by("pk").values_list("text", flat=True)) == words
+    assert conversations.lock(old) == chat
+    live = Ticket.objects.filter(conversation=chat).exclude(status__in=Ticket.ENDED)
+    assert live.count() == (1 if {"live", "solved"} & set(requests) else 0)
+    open_windows = ServiceWindow.objects.filter(conversation=chat, state="open")
+    assert open_windows.count() == (1 if "open" in states else 0)
+    assert recipients() == queue
+    assert chat.unread == sum(row.unread for row in Conversation.objects.all())
+
+    undo(made.pk, by=vera())
+
+    after = everything()
+    assert after == before
+    assert ContactMerge.objects.get().undone_by == vera()
+
+
+@pytest.mark.parametrize("last", [ANNA, ANYA])
+@pytest.mark.parametrize("states", [("open", "open"), ("open", "closed"), ("closed", "open")])
+def test_an_answer_goes_to_the_number_that_wrote_last(channel: ApiChannel, states: tuple[str, str], last: str) -> None:
+    for who, window in zip((ANNA, ANYA), states, strict=True):
+        writes(channel, who, "Первое", hours=3 if window == "open" else 30)
+    merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+
+    said = writes(channel, last, "Последнее", hours=0.5)
+    chat = Conversation.objects.get()
+    assert said.conversation == chat and windows.of(chat).is_open
+    sent = answers(chat, "Ответ").message
+
+    assert recipients() == [last]
+    assert sent is not None and (sent.merged_contact or chat.contact) == contact(last)
+    other = ANNA if last == ANYA else ANYA
+    writes(channel, other, "И я", hours=0.1)
+    answers(chat, "Второй ответ")
+    assert recipients() == [last, other]
+    assert ServiceWindow.objects.filter(conversation=chat, state="open").count() == 1
+
+
+def test_words_that_come_late_do_not_turn_answers_to_another_number(channel: ApiChannel) -> None:
+    writes(channel, ANNA, "Сейчас", hours=1)
+    writes(channel, ANYA, "Давно", hours=40)
+    merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+
+    writes(channel, ANYA, "Опоздало", hours=5)
+    answers(chat_of(ANNA), "Ответ")
+
+    assert recipients() == [ANNA]
+
+
+def test_what_waits_for_a_number_goes_out_within_that_number_s_window(channel: ApiChannel) -> None:
+    """The window of the other number lets nothing through to this one."""
+    writes(channel, ANYA, "Первое", hours=23)
+    answers(chat_of(ANYA), "Ответ на старый номер")
+    writes(channel, ANNA, "Второе", hours=1)
+    merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    ServiceWindow.objects.filter(merged_contact=contact(ANYA)).update(expires_at=timezone.now() - timedelta(seconds=1))
+
+    outbox.drain()
+
+    delivery = Delivery.objects.get(kind="message")
+    assert (delivery.state, delivery.reason) == ("cancelled", "window_closed_before_sending")
+
+
+@pytest.mark.parametrize("last", [ANNA, ANYA])
+def test_what_came_after_a_merge_goes_where_it_belongs_when_it_is_undone(channel: ApiChannel, last: str) -> None:
+    writes(channel, ANNA, "Первое Анны", hours=4)
+    writes(channel, ANYA, "Первое второй", hours=3)
+    old = chat_of(ANYA).pk
+    made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    writes(channel, ANYA, "Второе второй", hours=1)
+    writes(channel, last, "Последнее", hours=0.5)
+    answers(chat_of(ANNA), "Ответ")
+
+    undo(made.pk, by=vera())
+
+    first, second = chat_of(ANNA), chat_of(ANYA)
+    assert second.pk == old
+    said = {
+        chat: list(Message.objects.filter(conversation=chat).order_by("pk").values_list("text", flat=True))
+        for chat in (first, second)
+    }
+    mine = first if last == ANNA else second
+    assert said[mine][-2:] == ["Последнее", "Ответ"]
+    assert said[first][0] == "Первое Анны" and said[second][:2] == ["Первое второй", "Второе второй"]
+    for chat in (first, second):
+        assert not Message.objects.filter(conversation=chat).exclude(ticket__conversation=chat).exists()
+        assert not Delivery.objects.filter(conversation=chat).exclude(message__conversation=chat).exists()
+        assert Ticket.objects.filter(conversation=chat).exclude(status__in=Ticket.ENDED).count() == 1
+        assert ServiceWindow.objects.filter(conversation=chat, state="open").count() == 1
+    assert recipients() == [last]
+    assert writes(channel, ANYA, "Снова", hours=0).conversation == second
+
+
+def test_chats_in_other_channels_move_too_and_new_ones_are_divided(channel: ApiChannel) -> None:
+    second, third = ChatChannelFactory(), ChatChannelFactory()
+    channel.watched.add(second, third)
+    writes(channel, ANNA, "В первом", hours=2)
+    writes(channel, ANYA, "Во втором", hours=2, chat_channel=second)
+    before = everything()
+
+    made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+
+    assert set(Conversation.objects.values_list("contact__external_id", flat=True)) == {ANNA}
+    undo(made.pk, by=vera())
+    assert everything() == before
+
+    made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    writes(channel, ANYA, "В третьем", chat_channel=third)
+    writes(channel, ANNA, "И во втором", chat_channel=second)
+    writes(channel, ANYA, "И в первом", chat_channel=channel.lands_in)
+    undo(made.pk, by=vera())
+    told = {
+        (row.conversation.contact.external_id, row.conversation.chat_channel_id): row.text
+        for row in Message.objects.select_related("conversation__contact").order_by("pk")
+    }
+    first = channel.lands_in
+    assert first is not None
+    assert told == {
+        (ANNA, first.pk): "В первом",
+        (ANYA, second.pk): "Во втором",
+        (ANYA, third.pk): "В третьем",
+        (ANNA, second.pk): "И во втором",
+        (ANYA, first.pk): "И в первом",
+    }
+
+
+def test_three_become_one_and_are_made_three_again_from_the_last(channel: ApiChannel) -> None:
+    third = "15550001111"
+    for who in (ANNA, ANYA, third):
+        writes(channel, who, f"Пишет {who}", hours=2)
+    first_chat = chat_of(third).pk
+    before = everything()
+
+    inner = merge(contact(third).pk, contact(ANYA).pk, by=vera())
+    outer = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+
+    assert writes(channel, third, "Ещё", hours=1).conversation.contact == contact(ANNA)
+    assert conversations.lock(first_chat).contact == contact(ANNA)
+    assert [one.external_id for one in lookup.people(contact(ANNA))] == [ANNA, ANYA, third]
+    with pytest.raises(rules.Refused):
+        undo(inner.pk, by=vera())
+    Message.objects.filter(text="Ещё").delete()
+    Conversation.objects.update(unread=3)
+
+    undo(outer.pk, by=vera())
+    undo(inner.pk, by=vera())
+
+    same = set(before) - {"bridge_conversation", "bridge_servicewindow"}
+    assert {name: everything()[name] for name in same} == {name: before[name] for name in same}
+
+
+# --- what is refused -------------------------------------------------------------------------------------
+
+
+def test_who_cannot_be_merged_is_told_why(channel: ApiChannel) -> None:
+    writes(channel, ANNA, "Раз")
+    writes(channel, ANYA, "Два")
+    elsewhere = writes(ApiChannelFactory(), "79990001122", "Три").conversation.contact
+    mine, theirs = contact(ANNA), contact(ANYA)
+    for source, target in [(mine, mine), (elsewhere, mine)]:
+        with pytest.raises(rules.Refused):
+            merge(source.pk, target.pk, by=vera())
+    merge(theirs.pk, mine.pk, by=vera())
+    for source, target in [(theirs, mine), (mine, theirs)]:
+        with pytest.raises(rules.Refused):
+            merge(source.pk, target.pk, by=vera())
+    assert ContactMerge.objects.count() == 1
+
+
+def test_nothing_is_merged_while_a_message_is_being_sent(channel: ApiChannel) -> None:
+    writes(channel, ANNA, "Раз")
+    writes(channel, ANYA, "Два")
+    answers(chat_of(ANYA), "Ответ")
+    Delivery.objects.update(state=Delivery.State.SENDING)
+
+    with pytest.raises(rules.Refused):
+        merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+
+    assert Conversation.objects.count() == 2
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_merge_is_undone_once_and_within_a_day(channel: ApiChannel, late: bool) -> None:
+    writes(channel, ANNA, "Раз")
+    writes(channel, ANYA, "Два")
+    made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    if late:
+        ContactMerge.objects.update(at=timezone.now() - timedelta(hours=24, seconds=1))
+    else:
+        undo(made.pk, by=vera())
+
+    with pytest.raises(rules.Refused):
+        undo(made.pk, by=vera())
+
+    assert Conversation.objects.count() == (1 if late else 2)
+
+
+def test_a_draft_that_was_written_on_is_not_divided(channel: ApiChannel) -> None:
+    for who in (ANNA, ANYA):
+        writes(channel, who, "Раз")
+        Draft.objects.create(conversation=chat_of(who), user=boris(), text=f"Для {who}")
+    made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    assert Draft.objects.get().text == f"Для {ANNA}\n\nДля {ANYA}"
+    Draft.objects.update(text="Новый текст")
+
+    undo(made.pk, by=vera())
+
+    assert [(row.conversation, row.text) for row in Draft.objects.all()] == [(chat_of(ANNA), "Новый текст")]
+
+
+def test_every_table_with_a_unique_rule_on_conversations_has_a_rule_for_merging() -> None:
+    """A table that comes later is moved by itself, unless two conversations' rows could clash in it."""
+    for model, name in rows.plain_tables():
+        unique = [one for one in model._meta.total_unique_constraints if name in one.fields]
+        field: Any = model._meta.get_field(name)
+        assert not unique and not field.unique, model
+
+
+def test_a_name_set_since_the_merge_stays_when_it_is_undone(channel: ApiChannel) -> None:
+    writes(channel, ANNA, "Раз")
+    writes(channel, ANYA, "Два")
+    Contact.objects.filter(external_id=ANYA).update(tags=["опт"], email="anya@example.com")
+    made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    assert (contact(ANNA).tags, contact(ANNA).email) == (["опт"], "anya@example.com")
+    Contact.objects.filter(external_id=ANNA).update(email="new@example.com")
+
+    undo(made.pk, by=vera())
+
+    assert (contact(ANNA).tags, contact(ANNA).email) == ([], "new@example.com")
+    assert (contact(ANYA).tags, contact(ANYA).email) == (["опт"], "anya@example.com")
