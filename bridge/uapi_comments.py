@@ -20,6 +20,13 @@ from .uapi import NOT_FOUND, NOT_SENT, Call, Error, UapiView, _operator
 LONGEST = 64 * 1024  # bytes of HTML, as the helpdesk documents
 
 
+def html_message(call: Call) -> str:
+    html = values.as_text(call.values.get("message"))
+    if len(html.encode()) > LONGEST:
+        raise BadBody(_("“message” is longer than 64 KB."))
+    return html
+
+
 class CreateComment(UapiView):
     """Private unless it says otherwise. A public one from an operator obeys the window exactly as the desk does."""
 
@@ -27,9 +34,7 @@ class CreateComment(UapiView):
 
     def answer(self, call: Call) -> dict[str, Any]:
         ticket = ticket_of(call)
-        html = values.as_text(call.values.get("message"))
-        if len(html.encode()) > LONGEST:
-            raise BadBody(_("“message” is longer than 64 KB."))
+        html = html_message(call)
         text = text_of(html)
         if not text and not call.files:
             raise BadBody(_("“message” is missing."))

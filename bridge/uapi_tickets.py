@@ -18,7 +18,7 @@ from . import conversations, doorbell, tickets, tracking
 from .models import Attachment, Contact, Conversation, Delivery, Message, Ticket
 from .uapi import BAD_FIELD, NOT_ALLOWED, NOT_FOUND, Call, Error, UapiView
 from .uapi_clients import _phone, contacts_of
-from .uapi_comments import note, ticket_of
+from .uapi_comments import html_message, note, ticket_of
 from .uapi_reading import Reading, numbers, page, time_range
 
 
@@ -30,7 +30,7 @@ class CreateTicket(UapiView):
 
     def answer(self, call: Call) -> dict[str, Any]:
         chat_channel = _chat_channel(call)
-        text = text_of(values.as_text(call.values.get("message")))
+        text = text_of(html_message(call))
         subject = values.as_text(call.values.get("subject")).strip()[:200]
         if not text and not subject:
             raise BadBody(_("“message” is missing."))

@@ -138,30 +138,6 @@
     return svg;
   };
 
-  // WhatsApp's marks, built as nodes: nothing anybody writes can become markup.
-  const MARKS = [["*", "strong"], ["_", "em"], ["~", "s"]];
-  const marked = (text) => {
-    const code = text.match(/```([\s\S]+?)```/);
-    if (code) return around(text, code, element("code", "", code[1].trim()));
-    const link = text.match(/https?:\/\/[^\s<>"']{3,}[^\s<>"'.,;:!?)]/i);
-    if (link) {
-      const anchor = element("a", "", link[0]);
-      Object.assign(anchor, { href: link[0], target: "_blank", rel: "noopener noreferrer" });
-      return around(text, link, anchor);
-    }
-    for (const [mark, tag] of MARKS) {
-      const found = text.match(new RegExp(`(?<![\\w${mark}])\\${mark}(?=\\S)([^\\n${mark}]+?)(?<=\\S)\\${mark}(?![\\w${mark}])`));
-      if (found) {
-        const inner = element(tag);
-        inner.append(...marked(found[1]));
-        return around(text, found, inner);
-      }
-    }
-    return text ? [document.createTextNode(text)] : [];
-  };
-  const around = (text, found, node) =>
-    [...marked(text.slice(0, found.index)), node, ...marked(text.slice(found.index + found[0].length))];
-
   const bubble = (message) => {
     const item = element("div", `bub ${message.mine ? "mine" : "theirs"}`);
     for (const file of message.files || []) {
@@ -170,8 +146,9 @@
       item.append(link);
     }
     if (message.quoted) item.append(element("span", "quote", message.quoted));
-    const text = element("span", "text");
-    text.append(...marked(message.text || ""));
+    const text = element("div", "text");
+    if (message.html) text.innerHTML = message.html; // escaped and marked up by the server
+    else text.textContent = message.text || "";
     const meta = element("span", "meta");
     meta.append(element("time", "", message.time));
     if (message.mine) {

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
+from channels_setup.codecs.whatsapp_markup import to_html
+
 from . import sentences
 from .components import BODY_LIMIT, HEADER_LOCATION, HEADER_MEDIA, Hole, Place, Problem, Variable, key_of, split
 from .components import Template as Pattern
 from .graph import NotATemplate
-from .markup import to_html
 from .models import Template
 from .rendering import Rendering, render, with_defaults
 from .titles import title_of

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from django.utils.safestring import SafeString
 
+from channels_setup.codecs.whatsapp_markup import to_html
 from templates_registry.components import (
     BODY_LIMIT,
     HEADER_LIMIT,
@@ -34,7 +35,6 @@ from templates_registry.components import (
     names_in,
     split,
 )
-from templates_registry.markup import to_html
 from templates_registry.normalising import BLANKS, MOST_SPACES, NEWLINES, SEEN, SPACES, TAB
 from templates_registry.titles import title_of
 from templates_registry.unfilled import placeholder_in

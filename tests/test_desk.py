@@ -1,7 +1,6 @@
 """The desk: Chats and Requests, for those who may see them, and what one does there."""
 
 import re
-import time
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -15,7 +14,7 @@ from django.utils import timezone, translation
 from django.views.defaults import server_error
 
 from bridge import conversations, relay, replay, results, tickets
-from bridge.desk import listing, texts, versions
+from bridge.desk import listing, versions
 from bridge.models import Attempt, Contact, Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers.base import ContactInfo, MessageReceived
@@ -688,34 +687,6 @@ def test_a_clients_words_never_become_markup(desk: Client, channel: ApiChannel) 
     for address in ("/chats/", f"/chats/{chat.pk}/", "/requests/"):
         html = desk.get(address).content.decode()
         assert "<script>alert" not in html and "<img src=x" not in html
-
-
-@pytest.mark.parametrize(
-    ("text", "html"),
-    [
-        ("*жирно* и _косо_ и ~мимо~", "<strong>жирно</strong> и <em>косо</em> и <s>мимо</s>"),
-        ("2*3*4 и snake_case_name", "2*3*4 и snake_case_name"),
-        ("* не список *", "* не список *"),
-        ("```a *b* c```", "<code>a *b* c</code>"),
-        ("<b>", "&lt;b&gt;"),
-        (
-            "см. https://example.com/a_b_c?x=1&y=2.",
-            'см. <a href="https://example.com/a_b_c?x=1&amp;y=2" target="_blank" rel="noopener noreferrer nofollow">'
-            "https://example.com/a_b_c?x=1&amp;y=2</a>.",
-        ),
-        ("javascript:alert(1)", "javascript:alert(1)"),
-    ],
-)
-def test_text_is_shown_as_whatsapp_shows_it(text: str, html: str) -> None:
-    assert texts.whatsapp_html(text) == html
-
-
-def test_no_text_makes_the_marks_slow() -> None:
-    started = time.thread_time()  # of this thread: the machine may be busy
-    for text in ("*" * 4096, "*a" * 2000, "https://" * 500, "_ " * 2000 + "a_" * 1000, "```" * 1300):
-        texts.whatsapp_html(text)
-
-    assert time.thread_time() - started < 1
 
 
 def test_what_went_wrong_is_said_in_the_portals_own_words(desk: Client) -> None:

@@ -1,34 +1,176 @@
-"""HTML of comments as plain text."""
+"""HTML of comments as WhatsApp text and back: every word survives, in time that grows with the length alone."""
+
+from __future__ import annotations
+
+import re
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from channels_setup.codecs.html_text import html_of, text_of
+from channels_setup.codecs.html_text import LONGEST, html_of, text_of, visible_words
+from channels_setup.codecs.whatsapp_markup import spans
 
 
 @pytest.mark.parametrize(
     ("html", "text"),
     [
         ("<p>Да</p>", "Да"),
-        ("Да &amp; нет", "Да & нет"),
-        ("5 < 6 и 7 > 3", "5 < 6 и 7 > 3"),
+        ("", ""),
+        # lines
         ("<div>раз</div><div>два</div>", "раз\nдва"),
         ("раз<br/>два<br>три", "раз\nдва\nтри"),
         ("<p>раз</p>\n<p>два</p>", "раз\nдва"),
-        ("<ul><li>чай</li><li>кофе</li></ul>", "• чай\n• кофе"),
-        ('<a href="https://x.example/a">тут</a>', "тут https://x.example/a"),
-        ('<a href="https://x.example/a">https://x.example/a</a>', "https://x.example/a"),
-        ('<a href="javascript:alert(1)">тут</a>', "тут"),
-        ('<img src="https://x.example/a.png">', "https://x.example/a.png"),
-        ("<style>p{}</style><script>1</script><p>Да</p>", "Да"),
-        ("<p>не&nbsp;разрывать</p>", "не разрывать"),
+        ("<p>раз</p><p><br></p><p>два</p>", "раз\n\nдва"),
         ("<p>не закрыт", "не закрыт"),
-        ("", ""),
+        ("<p>раз<p>два", "раз\nдва"),
+        ("раз\nдва <b>три</b>", "раз\nдва *три*"),
+        ("<p>раз\nдва</p>", "раз два"),
+        ("<p>не&nbsp;разрывать</p>", "не разрывать"),
+        ("<p>&nbsp;&nbsp;отступ</p>", "отступ"),
+        ("<p>раз</p><p>&nbsp;&nbsp;отступ</p>", "раз\n  отступ"),
+        # entities and what is no tag
+        ("Да &amp; нет", "Да & нет"),
+        ("&amp;lt;b&amp;gt; <i></i>", "&lt;b&gt;"),
+        ("5 < 6 и 7 > 3", "5 < 6 и 7 > 3"),
+        ("Пишите <anna@shop.example>, <Имя>", "Пишите <anna@shop.example>, <Имя>"),
+        ("https://x.example/?a=1&copy=2", "https://x.example/?a=1&copy=2"),
+        ("<style>p{}</style><script>1</script><p>Да</p><!-- нет -->", "Да"),
+        ('<p style="display:none">нет</p><p>да</p>', "да"),
+        # lists
+        ("<ul><li>чай</li><li>кофе</li></ul>", "• чай\n• кофе"),
+        ("<ol><li>раз</li><li>два</li></ol>", "1. раз\n2. два"),
+        ('<ol start="3"><li>раз<br>ещё</li><li value="7"><p>два</p></li></ol>', "3. раз\n   ещё\n7. два"),
+        ('<ol type="a"><li>раз</li><li>два</li></ol>', "a. раз\nb. два"),
+        (
+            "<ol><li>раз</li><li>два<ul><li>а</li><li>б</li></ul></li><li>три</li></ol>",
+            "1. раз\n2. два\n   • а\n   • б\n3. три",
+        ),
+        ("Список:<ul><li>чай<li>кофе</ul>всё", "Список:\n• чай\n• кофе\nвсё"),
+        # formatting
+        ("<p><b>Важно:</b> <em>не</em> <s>это</s>, <code>x = 1</code></p>", "*Важно:* _не_ ~это~, `x = 1`"),
+        ("<strong><i>оба</i></strong>", "*_оба_*"),
+        ("<b>Привет </b>мир", "*Привет* мир"),
+        ("<b>При</b>вет", "Привет"),
+        ("<b>раз<br>два</b>", "*раз*\n*два*"),
+        ("<b>a*b</b> и (*) <b>x</b>", "a*b и (*) x"),
+        ("<b> </b>x", "x"),
+        ('<span style="font-weight: 700; font-style: italic">ж</span>', "*_ж_*"),
+        ('<b style="font-weight:normal">обычный</b>', "обычный"),
+        ("<h2>Тема</h2>текст", "*Тема*\nтекст"),
+        ("<pre>a\n  b</pre>после", "```a\n  b```\nпосле"),
+        ("<blockquote>раз<br>два</blockquote><p>ответ</p>", "> раз\n> два\nответ"),
+        ("<table><tr><td>1</td><td><p>2</p></td></tr><tr><td>3</td><td>4</td></tr></table>", "1 | 2\n3 | 4"),
+        # links
+        ('<a href="https://x.example/a">тут</a>', "тут (https://x.example/a)"),
+        ('<a href="https://x.example/a">https://x.example/a</a>', "https://x.example/a"),
+        ('<a href="https://x.example/a/">x.example/a</a>', "https://x.example/a/"),
+        ('<a href="https://x.example/?a=1&amp;b=2">тут</a>', "тут (https://x.example/?a=1&b=2)"),
+        ('<a href="https://x.example/a" title="Каталог">тут</a>', "тут (Каталог: https://x.example/a)"),
+        ('<a href="https://x.example/a"></a>', "https://x.example/a"),
+        ('<a href="https://x.example/a"><b>тут</b></a>', "*тут* (https://x.example/a)"),
+        ('<a href="//x.example/a">тут</a>', "тут (https://x.example/a)"),
+        ('Звоните: <a href="tel:+79991234567">нам</a>', "Звоните: нам: +79991234567"),
+        ('<a href="tel:+79991234567">8 (999) 123-45-67</a>', "8 (999) 123-45-67"),
+        ('<a href="mailto:a@b.example?subject=1">почта</a>', "почта: a@b.example"),
+        ('<a href="mailto:a@b.example">a@b.example</a>', "a@b.example"),
+        ('<a href="javascript:alert(1)">тут</a>, <a href="#x">там</a>', "тут, там"),
+        # pictures
+        ('<img src="https://x.example/a.png">', "https://x.example/a.png"),
+        ('<img src="https://x.example/a.png" alt="Схема">', "Схема (https://x.example/a.png)"),
+        ('Да <img class="emoji" alt="😀" src="https://x.example/1.png">', "Да 😀"),
+        ('Да <img alt="👍🏽" src="https://x.example/1.png">', "Да 👍🏽"),
+        ('<p>Да</p><img src="https://x.example/t.gif" width="1" height="1">', "Да"),
+        ('<p>Да</p><img src="data:image/png;base64,AAAA" alt="фото">', "Да\nфото"),
     ],
 )
 def test_what_a_reader_sees(html: str, text: str) -> None:
     assert text_of(html) == text
 
 
-@pytest.mark.parametrize("text", ["Да", "раз\nдва", '5 < 6 & 7 > 3 «ок» "да"', "<b>не жирно</b>"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Да",
+        "раз\nдва",
+        '5 < 6 & 7 > 3 «ок» "да"',
+        "<b>не жирно</b>",
+        "*ж* _к_ ~з~ `c`",
+        "2*3*4",
+        "- a\n1. b\n> c",
+        "a  b\n  c",
+    ],
+)
 def test_there_and_back(text: str) -> None:
     assert text_of(html_of(text)) == text
+
+
+@given(st.text(alphabet="абв *_~`<>&\"'/\n\t•.->1\xa0=;", max_size=60))
+def test_a_clients_words_and_lines_come_back(text: str) -> None:
+    back = text_of(html_of(text))
+
+    assert re.sub(r"[\s*_~`]", "", back) == re.sub(r"[\s*_~`]", "", text)
+    lines = [line for line in text.split("\n") if line.strip("` \t\xa0")]
+    if "`" not in text:
+        assert [line.split() for line in back.split("\n") if line.strip()] == [line.split() for line in lines]
+
+
+INLINE = st.sampled_from(["b", "i", "s", "code", "strong", "em", "span", "u"])
+BLOCK = st.sampled_from(["p", "div", "li", "blockquote", "h3", "pre", "td"])
+LEAF = st.text(alphabet="абв *_~`.1 ", min_size=1, max_size=8)
+HTML = st.recursive(
+    LEAF,
+    lambda inner: (
+        st.tuples(INLINE | BLOCK, st.lists(inner, max_size=3)).map(
+            lambda one: f"<{one[0]}>{''.join(one[1])}</{one[0]}>"
+        )
+        | st.lists(inner, max_size=4).map("".join)
+        | inner.map(lambda one: f"<ul>{one}</ul>")
+    ),
+    max_leaves=12,
+)
+
+
+@given(HTML)
+def test_no_word_of_a_comment_is_lost_or_formatted_by_accident(html: str) -> None:
+    words = re.findall(r"[абв]", re.sub(r"<[^>]*>", " ", html))
+    text = text_of(html)
+
+    assert re.findall(r"[абв]", text) == words
+    assert re.findall(r"[абв]", visible_words(html)) == words
+    if not set("*_~`") & set(re.sub(r"<[^>]*>", "", html)) and not re.search(r"<(b|i|s|code|strong|em|h3|pre)>", html):
+        assert all(not signs for line in text.split("\n") for _words, signs in spans(line))
+
+
+def test_words_to_compare_have_none_of_our_signs() -> None:
+    html = '<p><b>Важно</b></p><ol><li><a href="https://x.example">тут</a></li></ol>'
+
+    assert visible_words(html) == "Важно\nтут"
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        *("< ", "<a ", "<b>", '<a "', "<a '", '<a="', "<x", "<!--", "<!x", "<?", "&", "&#9", "<script>", "<title>"),
+        *("<ol><li>", "<ul>", "<blockquote>", "</b>", "<b></i>", "<td>", "<q>", "<pre>\n", "<br>", "*_~`"),
+        *("<a href=https://y>x", "<b>x</b> ", "<b>*</b>", "<i>x<b>y", "<p style='text-decoration:", "<span style=x>"),
+    ],
+)
+def test_time_grows_with_the_length_alone(unit: str) -> None:
+    html = (unit * LONGEST)[:LONGEST]
+    begun = time.thread_time()
+    text_of(html)
+
+    assert time.thread_time() - begun < 0.8  # a fifth of a second on an idle machine
+
+
+def test_more_than_the_limit_is_cut_and_pictures_do_not_count() -> None:
+    picture = f'<img src="data:image/png;base64,{"A" * 2 * LONGEST}">'
+
+    assert text_of(f"<p>до</p>{picture}<p>после</p>") == "до\nпосле"
+    assert len(text_of("<p>слово</p>" * LONGEST)) < LONGEST
+
+
+def test_a_number_of_thousands_of_digits_is_no_character() -> None:
+    assert text_of(f"<p>&#{'9' * 6000};</p>") == "\ufffd"

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from templates_registry.components import Button, Format, Header, NotATemplate, Template, Variable
-from templates_registry.markup import to_html
 from templates_registry.normalising import normalise
 from templates_registry.rendering import percent_encoded, provider_components, render, value_problem
 
@@ -230,95 +226,3 @@ def test_a_quick_reply_may_carry_a_payload_of_ours() -> None:
 def test_the_end_of_a_link_is_encoded_once() -> None:
     assert percent_encoded("заказ 1/2?a=б") == "%D0%B7%D0%B0%D0%BA%D0%B0%D0%B7%201/2?a=%D0%B1"
     assert percent_encoded("a%20b 100%") == "a%20b%20100%25"
-
-
-# formatting
-
-
-@pytest.mark.parametrize(
-    ("text", "html"),
-    [
-        ("*готов*", "<strong>готов</strong>"),
-        ("_готов_ и ~собран~", "<em>готов</em> и <s>собран</s>"),
-        ("*_готов_*!", "<strong><em>готов</em></strong>!"),
-        ("*_готов*_", "<strong>_готов</strong>_"),
-        ("```код *не жирный*```", "<code>код *не жирный*</code>"),
-        ("```две\nстроки```", "<code>две<br>строки</code>"),
-        ("```не закрыто *а*", "```не закрыто <strong>а</strong>"),
-        ("2*3*4 и snake_case_name", "2*3*4 и snake_case_name"),
-        ("* не жирный *", "* не жирный *"),
-        ("*не\nжирный*", "*не<br>жирный*"),
-        ("** и __", "** и __"),
-        ("цена: *100 ₽*, скидка", "цена: <strong>100 ₽</strong>, скидка"),
-        ("a\r\nb", "a<br>b"),
-        ("5 < 6 & 7", "5 &lt; 6 &amp; 7"),
-    ],
-)
-def test_formatting_is_shown_as_on_the_phone(text: str, html: str) -> None:
-    assert to_html(text) == html
-
-
-def test_a_link_can_be_pressed_and_keeps_its_underscores() -> None:
-    html = to_html("Смотрите https://shop.example/a_b_c?x=1&y=2. Ждём!")
-
-    assert '<a href="https://shop.example/a_b_c?x=1&amp;y=2" ' in html
-    assert html.endswith("</a>. Ждём!")
-
-
-def test_a_bold_link_is_bold_and_ends_before_the_sign() -> None:
-    assert to_html("*https://shop.example/a*").startswith('<strong><a href="https://shop.example/a" ')
-
-
-ALLOWED = re.compile(
-    r"<(/?(strong|em|s|code)|br|/a|a href=\"https?://[^\"<>]*\" target=\"_blank\" "
-    r"rel=\"noopener noreferrer nofollow\")>"
-)
-nasty = st.text(alphabet="*_~`<>&\"'/ \nаb1:.", max_size=60) | st.lists(
-    st.sampled_from(
-        [
-            "<script>alert(1)</script>",
-            "javascript:alert(1)",
-            "https://a.example/\"onmouseover='x'",
-            "http://a",
-            "*",
-            "_",
-            "```",
-            "<img src=x onerror=alert(1)>",
-            "&lt;",
-            " ",
-            "\n",
-        ]
-    ),
-    max_size=12,
-).map("".join)
-
-
-@given(nasty)
-def test_nothing_but_our_own_elements_ever_comes_out(text: str) -> None:
-    html = to_html(text)
-
-    assert "<" not in ALLOWED.sub("", html)
-    assert ">" not in ALLOWED.sub("", html)
-
-
-@given(nasty)
-def test_elements_are_closed_in_the_order_in_which_they_were_opened(text: str) -> None:
-    opened: list[str] = []
-    for close, name in re.findall(r"<(/?)(strong|em|s|code|a)\b", to_html(text)):
-        if close:
-            assert opened.pop() == name
-        else:
-            opened.append(name)
-
-    assert opened == []
-
-
-def test_formatting_takes_no_longer_than_the_text_is_long() -> None:
-    def cost(text: str) -> float:
-        begun = time.thread_time()
-        to_html(text)
-        return time.thread_time() - begun
-
-    for unit in ("*", "*а ", "*а* ", "_*~", "```", "http://"):
-        short, long = min(cost(unit * 500) for _ in range(3)), min(cost(unit * 4000) for _ in range(3))
-        assert long < 40 * short + 0.005, unit

@@ -68,8 +68,8 @@ def test_a_comment_is_private_unless_it_says_otherwise_and_goes_nowhere(
 
     note = Message.objects.get(pk=answer["comment_id"])
     assert answer == {"status": "success", "comment_id": note.pk}
-    assert (note.direction, note.text, note.ticket_id) == ("notice", "Анна & Ко", told["ticket_id"])
-    assert "Анна & Ко" in note.sentence
+    assert (note.direction, note.text, note.ticket_id) == ("notice", "Анна & *Ко*", told["ticket_id"])
+    assert "Анна & *Ко*" in note.sentence
     assert Delivery.objects.count() == before
 
 

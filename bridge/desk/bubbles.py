@@ -14,10 +14,11 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from channels_setup.codecs.whatsapp_markup import to_html
+
 from .extras import Extras
 from .markup import fill, icon
 from .said import MessageView
-from .texts import whatsapp_html
 from .thread import Item
 
 MESSAGE = """
@@ -67,7 +68,9 @@ class Bubbles:
         view: Any = item.message
         moment = timezone.localtime(view.message.written_at).isoformat()
         if view.is_notice:
-            return fill(NOTICE, line=line(item), sentence=view.message.sentence, moment=moment, at=view.at)
+            words = view.message.sentence
+            sentence = to_html(words) if view.message.reason == "note" else words
+            return fill(NOTICE, line=line(item), sentence=sentence, moment=moment, at=view.at)
         message, extras = view.message, view.extras
         return fill(
             MESSAGE,
@@ -128,7 +131,7 @@ def _has_above(view: MessageView, extras: Extras) -> object:
 def _text(view: MessageView, extras: Extras) -> SafeString | str:
     if not view.message.text or extras.says_it_all:
         return ""
-    return fill(TEXT, css=" revoked" if extras.is_revoked else "", html=whatsapp_html(view.message.text))
+    return fill(TEXT, css=" revoked" if extras.is_revoked else "", html=to_html(view.message.text))
 
 
 def _ticks(view: MessageView) -> SafeString:

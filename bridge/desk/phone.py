@@ -18,6 +18,7 @@ from django.views.decorators.http import require_GET
 
 from bridge import windows
 from bridge.models import Attachment, Conversation, Message
+from channels_setup.codecs.whatsapp_markup import to_html
 from channels_setup.models import ApiChannel
 
 from . import extras, presentation
@@ -111,6 +112,7 @@ def _shown(message: Message, *, now: datetime) -> dict[str, Any]:
         "mine": message.direction == Message.Direction.INBOUND,
         "kind": message.kind,
         "text": message.text,
+        "html": to_html(message.text),
         "quoted": quoted.words if quoted else "",
         "status": message.status,
         "day": presentation.day_words(message.written_at, now=now),

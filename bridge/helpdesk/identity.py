@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import QuerySet
 
-from channels_setup.codecs.html_text import text_of
+from channels_setup.codecs.html_text import visible_words
 from channels_setup.providers.base_helpdesk import Commented, Said
 
 from ..models import Conversation, HelpdeskBurst, HelpdeskReply
@@ -36,9 +36,9 @@ def content_of(said: Said) -> str:
 def words_of(text: str) -> str:
     """A digest that a reply's text has as a chat event and as a comment.
 
-    They differ in white space, and in what looks like markup where a comment's HTML did not escape it.
+    They differ in white space, in formatting, and in what looks like markup where a comment's HTML did not escape it.
     """
-    return hashlib.sha256(re.sub(r"\s+", "", text_of(text)).encode()).hexdigest()
+    return hashlib.sha256(re.sub(r"[\s*_~`]+", "", visible_words(text)).encode()).hexdigest()
 
 
 def new_from_chat(conversation: Conversation, said: Said, *, at: datetime, comments_come: bool) -> HelpdeskReply | None:
@@ -77,7 +77,7 @@ def new_from_comment(conversation: Conversation, comment: Commented, *, at: date
     """The same for a comment, whose id decides."""
     if HelpdeskReply.objects.filter(conversation=conversation, comment_id=comment.comment_id).exists():
         return None
-    words = words_of(comment.text)
+    words = words_of(comment.visible or comment.text)
     from_chat = _unpaired(conversation, words, at=at).filter(comment_id="").exclude(content="").first()
     if from_chat is not None:
         from_chat.comment_id = comment.comment_id

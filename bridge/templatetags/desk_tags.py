@@ -12,12 +12,12 @@ from bridge.desk.addresses import numbered
 from bridge.desk.bubbles import Bubbles, Piece, line
 from bridge.desk.markup import icon
 from bridge.desk.presentation import initials, person_name
-from bridge.desk.texts import whatsapp_html
 from bridge.desk.thread import Item
 from bridge.models import Ticket
+from channels_setup.codecs.whatsapp_markup import to_html
 
 register = template.Library()
-register.filter("whatsapp", whatsapp_html)
+register.filter("whatsapp", to_html)
 register.simple_tag(icon)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .desk_calls import digits_of
-from .html_text import text_of
+from .html_text import html_of, visible_words
 from .values import as_number, as_text
 
 Json = dict[str, Any]
@@ -66,9 +66,9 @@ def newest_ticket(rows: list[Json], client_id: int | None) -> tuple[bool, int | 
 def times_said_last(comments: Iterable[Any], text: str) -> int:
     """How often the client's last words in a request are this text, one after the other."""
     from_client = [row for row in comments if isinstance(row, dict) and row.get("from") == "client"]
-    count = 0
+    count, words = 0, visible_words(html_of(text))
     for row in sorted(from_client, key=lambda row: as_number(row.get("id")) or 0, reverse=True):
-        if text_of(as_text(row.get("message"))) != text_of(text):
+        if visible_words(as_text(row.get("message"))) != words:
             break
         count += 1
     return count

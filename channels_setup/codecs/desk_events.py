@@ -13,7 +13,7 @@ from typing import Any
 
 from .bodies import clean_text
 from .desk_facts import Came, Commented, DeskFact, Said, TicketMoved, TicketSeen
-from .html_text import text_of
+from .html_text import text_of, visible_words
 from .values import as_number, as_text
 
 Json = dict[str, Any]
@@ -143,6 +143,7 @@ def _comment_facts(comment: Json, body: Json) -> Iterator[DeskFact]:
             comment_id=str(comment_id),
             ticket_id=ticket_id,
             text=text_of(as_text(comment.get("message"))),
+            visible=visible_words(as_text(comment.get("message"))),
             files=_links(comment.get("files")),
             by_rule=comment.get("from") == "trigger",
         )
@@ -173,4 +174,10 @@ def _change_facts(trigger: Json, body: Json) -> Iterator[DeskFact]:
     for place, item in enumerate(changes):
         if item.get("target") == "message_from_bot" and (text := text_of(as_text(item.get("value")))):
             number = as_text(trigger.get("id"))[:30]
-            yield Commented(comment_id=f"rule-{number}-{place}", ticket_id=ticket_id, text=text, by_rule=True)
+            yield Commented(
+                comment_id=f"rule-{number}-{place}",
+                ticket_id=ticket_id,
+                text=text,
+                visible=visible_words(as_text(item.get("value"))),
+                by_rule=True,
+            )

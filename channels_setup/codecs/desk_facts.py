@@ -44,6 +44,7 @@ class Commented:
     comment_id: str
     ticket_id: int
     text: str
+    visible: str = ""  # the words without what the format adds, to compare them with the same reply as ``Said``
     files: tuple[str, ...] = ()
     by_rule: bool = False  # a rule or bot of the helpdesk wrote it: relayed only where the admin wants it
 

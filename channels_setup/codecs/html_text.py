@@ -1,72 +1,48 @@
-"""Comments are HTML, chats are plain text: from one to the other and back, losing nothing that a reader would miss."""
+"""Comments are HTML, chats are WhatsApp text: from one to the other and back, without losing a reader's words.
+
+From HTML: bold, italic, struck and code words get WhatsApp's signs where these will render, else they stay plain;
+lists keep bullets and numbers, quotes their "> ", links their address, emoji pictures their emoji.
+"""
 
 from __future__ import annotations
 
 import re
-from html import escape, unescape
-from html.parser import HTMLParser
 
-BLOCKS = frozenset(
-    ("p", "div", "li", "ul", "ol", "tr", "table", "blockquote", "pre", "h1", "h2", "h3", "h4", "h5", "h6")
-)
-HIDDEN = frozenset(("script", "style", "head", "title", "template"))
-_TAG = re.compile(r"<\s*/?\s*[a-zA-Z!][^<>]*>")
+from .html_reader import Reader
+from .html_tokens import has_tags, plain
+from .whatsapp_markup import CODE, MONO, inline_html
 
-
-class _Reader(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self.links: list[tuple[str, int]] = []  # (address, where its text begins)
-        self.hidden = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in HIDDEN:
-            self.hidden += 1
-        elif tag == "br":
-            self.parts.append("\n")
-        elif tag in BLOCKS:
-            self._new_line()
-            if tag == "li":
-                self.parts.append("• ")
-        elif tag == "a":
-            self.links.append((dict(attrs).get("href") or "", len(self.parts)))
-        elif tag == "img" and (address := dict(attrs).get("src") or "").lower().startswith(("https://", "http://")):
-            self.parts.append(address)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in HIDDEN:
-            self.hidden = max(0, self.hidden - 1)
-        elif tag in BLOCKS:
-            self._new_line()
-        elif tag == "a" and self.links:
-            address, begin = self.links.pop()
-            shown = "".join(self.parts[begin:]).strip()
-            if address.lower().startswith(("https://", "http://")) and address not in shown:
-                self.parts.append(f" {address}" if shown else address)
-
-    def handle_data(self, data: str) -> None:
-        words = re.sub(r"[ \t\r\n]+", " ", data)
-        between_blocks = words == " " and (not self.parts or self.parts[-1].endswith("\n"))
-        if not self.hidden and not between_blocks:
-            self.parts.append(words)
-
-    def _new_line(self) -> None:
-        if self.parts and not self.parts[-1].endswith("\n"):
-            self.parts.append("\n")
+LONGEST = 64 * 1024  # characters of HTML that are read; a caller that can refuse does so before
+TAGS = {"*": "b", "_": "i", "~": "s", CODE: "code", MONO: "pre"}
+_DATA = re.compile(r"data:[\w/+.-]{1,80};base64,[A-Za-z0-9+/=\s%]*+", re.IGNORECASE)
 
 
 def text_of(html: str) -> str:
-    """What a reader of the HTML sees, as plain text; a text without any tag only has its entities resolved."""
-    if not _TAG.search(html):
-        return unescape(html).strip()
-    reader = _Reader()
-    reader.feed(html)
-    reader.close()
-    lines = "".join(reader.parts).replace("\xa0", " ").split("\n")
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(line.strip() for line in lines)).strip()
+    """Return the HTML as WhatsApp text; of a text without any tag only the entities are resolved."""
+    html = _cut(html)
+    if not has_tags(html):
+        return plain(html).strip()
+    return Reader(html).text()
+
+
+def visible_words(html: str) -> str:
+    """Return what a reader sees, without the signs, numbers and addresses that ``text_of`` adds: to compare texts."""
+    html = _cut(html)
+    if not has_tags(html):
+        return plain(html).strip()
+    return Reader(html, is_bare=True).text()
 
 
 def html_of(text: str) -> str:
-    """Plain text as the HTML of a comment: escaped, lines kept."""
-    return "<p>" + escape(text, quote=False).replace("\n", "<br>") + "</p>"
+    """Return WhatsApp text as the HTML of a comment: escaped, lines and spaces kept, its formatting as elements."""
+    html = inline_html(text, TAGS)
+    html = html.replace("\t", "\xa0\xa0\xa0 ")
+    html = re.sub(r"(?<=\n)  *|^  *|  +", lambda spaces: "\xa0" * len(spaces[0]), html)
+    return "<p>" + html.replace("\xa0", "&nbsp;").replace("\n", "<br>") + "</p>"
+
+
+def _cut(html: str) -> str:
+    """Pictures within the HTML count for nothing; of the rest, the beginning."""
+    if len(html) > LONGEST:
+        html = _DATA.sub("", html)
+    return html if len(html) <= LONGEST else html[:LONGEST].rsplit("<", 1)[0] + "…"

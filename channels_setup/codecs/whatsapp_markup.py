@@ -1,0 +1,236 @@
+"""WhatsApp's formatting as safe HTML, for every page that shows a message or a template.
+
+*bold*, _italic_, ~struck~, `code` and ```mono```; lines that begin with "- ", "* ", "1. " or "> " are lists and quotes;
+web addresses, e-mail addresses and phone numbers are links. One pass from left to right: a sign opens where a word
+begins and closes where one ends, on the same line, as on the phone. Everything else is escaped, so nothing but the
+elements named here can come out. Time grows with the length of the text alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from html import escape
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+from django.utils.safestring import SafeString
+
+MONO, CODE = "```", "`"
+ELEMENTS = {"*": "strong", "_": "em", "~": "s"}
+
+LINK = re.compile(
+    r"(?P<web>https?://[^\s<>\"'`]+)"
+    r"|(?<![\w.+@-])(?P<mail>[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8})(?![\w@-])"
+    r"|(?<![\w+.,:/#№-])(?P<phone>\+?\d[\d ()\u00a0-]{6,22}\d)(?![\w-]|[.,:/]\d)",
+    re.IGNORECASE,
+)
+AFTER_LINK = frozenset(".,;:!?…'»”*_~")
+CLOSING = {")": "(", "]": "[", "}": "{"}
+BLOCK = re.compile(
+    r"(?P<bullet>(?:-|\*(?!.* \*$)) +(?=\S))|(?P<number>(?P<value>\d{1,4})\. +(?=\S))|(?P<quote>> ?(?=\S))"
+)
+
+
+class Token(NamedTuple):
+    kind: str  # text, open, close, code, web, mail or phone
+    text: str  # of open and close: the sign
+
+
+def to_html(text: str) -> SafeString:
+    """Return the text as the phone shows it."""
+    html: list[str] = []
+    for is_mono, piece in _pieces(_with_plain_line_ends(text)):
+        if is_mono:
+            html.append("<code>" + escape(piece).replace("\n", "<br>") + "</code>")
+        else:
+            html.append(_lines_html(piece.split("\n")))
+    return SafeString("".join(html))
+
+
+def inline_html(text: str, elements: Mapping[str, str]) -> str:
+    """Return the text with formatted words as the given elements, and lines, links and lists as typed."""
+    html: list[str] = []
+    for is_mono, piece in _pieces(_with_plain_line_ends(text)):
+        if is_mono:
+            html.append(f"<{elements[MONO]}>{escape(piece, quote=False)}</{elements[MONO]}>")
+            continue
+        for token in _tokens(piece.split("\n"), links=False):
+            if token.kind in ("open", "close"):
+                html.append(f"<{'/' * (token.kind == 'close')}{elements[token.text]}>")
+            elif token.kind == "code":
+                html.append(f"<{elements[CODE]}>{escape(token.text, quote=False)}</{elements[CODE]}>")
+            else:
+                html.append(escape(token.text, quote=False))
+    return "".join(html)
+
+
+def spans(line: str) -> list[tuple[str, frozenset[str]]]:
+    """Return the words of a line with the signs under which they stand; neighbors under the same signs are joined."""
+    found: list[tuple[str, frozenset[str]]] = []
+    signs: frozenset[str] = frozenset()
+    for token in tokens(line):
+        if token.kind == "open":
+            signs |= {token.text}
+        elif token.kind == "close":
+            signs -= {token.text}
+        else:
+            found.append((token.text, signs | {CODE} if token.kind == "code" else signs))
+    return [("".join(text for text, _ in group), own) for own, group in groupby(found, key=itemgetter(1))]
+
+
+def tokens(line: str, *, links: bool = True) -> list[Token]:
+    """Split one line into text, links, and signs that open and close."""
+    found: list[Token] = []
+    opened: list[tuple[str, int, int]] = []  # sign, where in found, where in the line
+    addresses = {match.start(): match for match in LINK.finditer(line)} if links or "://" in line else {}
+    at = begin = 0
+    last_code = line.rfind(CODE)
+    while at < len(line):
+        sign, token, end = line[at], None, at + 1
+        if at in addresses and (address := _address(addresses[at])) and (links or address.kind == "web"):
+            token, end = address, at + len(address.text)
+        elif sign == CODE and at < last_code and (close := line.find(CODE, at + 1)) > at + 1:
+            if line[at + 1 : close].strip():
+                token, end = Token("code", line[at + 1 : close]), close + 1
+        elif sign in ELEMENTS:
+            token = _sign_token(line, at, opened, found)
+        if token is not None:
+            if begin < at:
+                found.append(Token("text", line[begin:at]))
+            if token.kind == "close":
+                _close(token.text, opened, found)
+            elif token.kind == "open":
+                opened.append((sign, len(found), at))
+                token = Token("text", sign)  # until it is closed
+            found.append(token)
+            begin = end
+        at = end
+    if begin < len(line):
+        found.append(Token("text", line[begin:]))
+    return found
+
+
+def _sign_token(line: str, at: int, opened: list[tuple[str, int, int]], found: list[Token]) -> Token | None:
+    sign = line[at]
+    place = next((place for other, _, place in opened if other == sign), None)
+    if place is not None:
+        closes = not line[at - 1].isspace() and (at + 1 == len(line) or not line[at + 1].isalnum())
+        return Token("close", sign) if closes and place != at - 1 else None
+    opens = (at == 0 or not line[at - 1].isalnum()) and at + 1 < len(line) and not line[at + 1].isspace()
+    return Token("open", sign) if opens else None
+
+
+def _close(sign: str, opened: list[tuple[str, int, int]], found: list[Token]) -> None:
+    """Mark what this sign opened, and forget what was opened inside and never closed."""
+    number = next(number for number, (other, _, _) in enumerate(opened) if other == sign)
+    found[opened[number][1]] = Token("open", sign)
+    del opened[number:]
+
+
+def _address(match: re.Match[str]) -> Token | None:
+    kind = str(match.lastgroup)
+    text = match[0]
+    if kind == "web":
+        text = trimmed(text)
+        return Token(kind, text) if len(text) > text.index("://") + 3 else None
+    if kind == "phone":
+        digits = sum(character.isdigit() for character in text)
+        is_long_enough = 8 <= digits <= 15 if text[0] == "+" else digits == 11 and text[0] in "78"
+        return Token(kind, text) if is_long_enough and text.count("(") == text.count(")") else None
+    return Token(kind, text.rstrip("-"))
+
+
+def trimmed(address: str) -> str:
+    """The web address without the signs that belong to the sentence around it."""
+    end = len(address)
+    counts = {sign: address.count(sign) for pair in CLOSING.items() for sign in pair}
+    while end:
+        last = address[end - 1]
+        if last in CLOSING and counts[last] > counts[CLOSING[last]]:
+            counts[last] -= 1
+        elif last not in AFTER_LINK:
+            break
+        end -= 1
+    return address[:end]
+
+
+# --- blocks ----------------------------------------------------------------------------------------------
+
+
+def _with_plain_line_ends(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _pieces(text: str) -> Iterator[tuple[bool, str]]:
+    """The text in turn outside and inside of ```; a sign that is not closed, or holds nothing, is text."""
+    pieces = text.split(MONO)
+    plain = [pieces[0]]
+    for index, piece in enumerate(pieces[1:], 1):
+        is_mono = index % 2 == 1 and index < len(pieces) - 1 and piece.strip()
+        if is_mono:
+            yield False, "".join(plain)
+            plain = []
+            yield True, piece.strip("\n")
+        elif index % 2 == 1:
+            plain += [MONO, piece] if index == len(pieces) - 1 else [MONO, piece, MONO]
+        else:
+            plain.append(piece)
+    yield False, "".join(plain)
+
+
+def _tokens(lines: list[str], *, links: bool) -> Iterator[Token]:
+    for number, line in enumerate(lines):
+        if number:
+            yield Token("text", "\n")
+        yield from tokens(line, links=links)
+
+
+def _lines_html(lines: list[str]) -> str:
+    html: list[str] = []
+    within = ""
+    for number, line in enumerate(lines):
+        match = BLOCK.match(line)
+        kind = "ul" if match and match["bullet"] else "ol" if match and match["number"] else "quote" if match else ""
+        if within and kind != within:
+            html.append(CLOSE[within])
+        elif (number and not within and not kind) or within == "quote":
+            html.append("<br>")
+        if kind and kind != within:
+            html.append(OPEN[kind])
+        rest = _line_html(line[match.end() :] if match else line)
+        if kind == "ol" and match:
+            rest = f'<li value="{int(match["value"])}">{rest}</li>'
+        elif kind == "ul":
+            rest = f"<li>{rest}</li>"
+        html.append(rest)
+        within = kind
+    if within:
+        html.append(CLOSE[within])
+    return "".join(html)
+
+
+OPEN = {"ul": "<ul>", "ol": "<ol>", "quote": "<blockquote>"}
+CLOSE = {"ul": "</ul>", "ol": "</ol>", "quote": "</blockquote>"}
+
+
+def _line_html(line: str) -> str:
+    return "".join(map(_token_html, tokens(line)))
+
+
+def _token_html(token: Token) -> str:
+    kind, text = token
+    if kind in ("open", "close"):
+        return f"<{'/' * (kind == 'close')}{ELEMENTS[text]}>"
+    shown = escape(text)
+    if kind == "code":
+        return f"<code>{shown}</code>"
+    if kind == "web":
+        return f'<a href="{shown}" target="_blank" rel="noopener noreferrer nofollow">{shown}</a>'
+    if kind == "mail":
+        return f'<a href="mailto:{shown}">{shown}</a>'
+    if kind == "phone":
+        digits = "".join(character for character in text if character.isdigit())
+        return f'<a href="tel:{"+" * (text[0] == "+")}{digits}">{shown}</a>'
+    return shown
