@@ -30,12 +30,17 @@ def hold(
     template_id: int,
     parameters: Any,
     replies_to: int | None = None,
+    form_key: str = "",
 ) -> tuple[HeldReply | None, relay.HandedIn]:
     """Send the template and keep the text. Where it cannot go out nothing is held; the decision says why."""
     if (decision := _not_to_be_held(conversation_id, text, replies_to)) is not None:
         return None, relay.HandedIn(decision=decision)
     handed = relay.hand_in_template(
-        conversation_id=conversation_id, template_id=template_id, parameters=parameters, author=author
+        conversation_id=conversation_id,
+        template_id=template_id,
+        parameters=parameters,
+        author=author,
+        form_key=form_key,
     )
     if handed.message is None:
         return None, handed

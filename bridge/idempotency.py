@@ -29,10 +29,17 @@ class KeyReused(Exception):
     """The key was used before for another request. Its text is a sentence for the caller."""
 
 
-def once(*, owner: str, key: str, request: bytes, work: Callable[[], Answer]) -> Answer:
+def _keeps(answer: Answer) -> bool:
+    return answer.status < 500
+
+
+def once(
+    *, owner: str, key: str, request: bytes, work: Callable[[], Answer], keeps: Callable[[Answer], bool] = _keeps
+) -> Answer:
     """Run ``work`` in a transaction with its answer kept under (owner, key), or give the kept answer.
 
-    A second call at the same moment waits for the first on the unique index. An answer of 5xx is not kept.
+    A second call at the same moment waits for the first on the unique index. An answer that ``keeps`` declines
+    (5xx unless told otherwise) leaves the key unused.
     """
     if not key:
         with transaction.atomic():
@@ -47,7 +54,7 @@ def once(*, owner: str, key: str, request: bytes, work: Callable[[], Answer]) ->
                 raise KeyReused(_("This Idempotency-Key was used for another request."))
             return Answer(status=kept.status or 200, body=kept.answer)
         answer = work()
-        if answer.status < 500:
+        if keeps(answer):
             IdempotencyKey.objects.filter(owner=owner, key=key).update(status=answer.status, answer=answer.body)
         else:
             IdempotencyKey.objects.filter(owner=owner, key=key).delete()

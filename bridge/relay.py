@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from templates_registry import lifecycle
 
@@ -76,12 +77,14 @@ def hand_in(
     ends_draft: bool = True,
     uploads: Sequence[Upload] = (),
     replies_to: int | None = None,
+    form_key: str = "",
 ) -> HandedIn:
     """An operator's reply. Goes out as text or template, or is refused with the reason and kept as a draft.
 
     ``ends_draft``: the words are those that the author was at; not so where they were written long ago.
     One file a message: the words go with the first one, or before it where they are too long for that.
-    ``replies_to``: the message that the first of ours quotes.
+    ``replies_to``: the message that the first of ours quotes. ``form_key``: the key of the draft that this is; the
+    message keeps it, and a newer draft of the author stays as it is.
     Takes the conversation's lock, so that replies of two operators get one order.
     """
     conversation = conversations.lock(conversation_id)
@@ -90,12 +93,14 @@ def hand_in(
     decision, quoted = _quoting(conversation, decision, replies_to)
     if not decision.goes_out:
         if keep_draft and text.strip():
-            save_draft(conversation.pk, author=author, text=text, decision=decision)
+            _keep_refused(conversation.pk, author=author, text=text, decision=decision, key=form_key)
         return HandedIn(decision=decision)
     if decision.template:
         decision = replace(decision, ground=decision.ground | {"how": RECOGNISED})
     if not uploads:
-        return _say(conversation, decision, author=author, now=now, ends_draft=ends_draft, quoted=quoted)
+        return _say(
+            conversation, decision, author=author, now=now, ends_draft=ends_draft, quoted=quoted, form_key=form_key
+        )
     pieces: list[tuple[str, Upload | None]] = [("", upload) for upload in uploads]
     if len(text) > LONGEST_CAPTION:
         pieces.insert(0, (text, None))
@@ -109,6 +114,7 @@ def hand_in(
             now=now,
             upload=upload,
             quoted=None if number else quoted,
+            form_key="" if number else form_key,
         )
         for number, (words, upload) in enumerate(pieces)
     ]
@@ -125,7 +131,13 @@ def _quoting(conversation: Conversation, decision: Decision, replies_to: int | N
 
 @transaction.atomic
 def hand_in_template(
-    *, conversation_id: int, template_id: int, parameters: Any, author: Any, replies_to: int | None = None
+    *,
+    conversation_id: int,
+    template_id: int,
+    parameters: Any,
+    author: Any,
+    replies_to: int | None = None,
+    form_key: str = "",
 ) -> HandedIn:
     """A template that was chosen with its values, whatever the window: the same way out as a recognised one.
 
@@ -141,7 +153,7 @@ def hand_in_template(
         return HandedIn(decision=decision)
     ground = _ground(windows.of(conversation, now=now)) | {"how": CHOSEN}
     decision = replace(decision, ground=ground)
-    return _say(conversation, decision, author=author, now=now, quoted=quoted)
+    return _say(conversation, decision, author=author, now=now, quoted=quoted, form_key=form_key)
 
 
 def _say(
@@ -153,6 +165,7 @@ def _say(
     ends_draft: bool = True,
     upload: Upload | None = None,
     quoted: Message | None = None,
+    form_key: str = "",
 ) -> HandedIn:
     ticket, is_new = _ticket_for_reply(conversation, decision.text, now=now)
     template = decision.template
@@ -170,6 +183,7 @@ def _say(
         status=Message.Status.PENDING,
         details=decision.ground,
         quoted=quoted,
+        form_key=form_key,
     )
     conversations.note_last_words(conversation, message, now=now)
     conversation.unread, conversation.change_after_answer = 0, ""
@@ -186,7 +200,7 @@ def _say(
     )
     Delivery.objects.bulk_create(tracking.deliveries_for([spoken]))
     if ends_draft:
-        Draft.objects.filter(conversation=conversation, user=author).delete()
+        _drafts_under(conversation.pk, author, form_key).delete()
     doorbell.ring_after_commit(doorbell.OUTBOUND)
     return HandedIn(decision=decision, message=message, ticket=ticket)
 
@@ -226,14 +240,48 @@ def _ticket_for_reply(conversation: Conversation, text: str, *, now: datetime) -
     return ticket, False
 
 
-def save_draft(conversation_id: int, *, author: Any, text: str, decision: Decision | None = None) -> None:
-    """Keep what an operator wrote in a chat, with the reason where it was refused; empty text forgets it."""
+def save_draft(
+    conversation_id: int,
+    *,
+    author: Any,
+    text: str,
+    decision: Decision | None = None,
+    key: str = "",
+    written_at: datetime | None = None,
+) -> bool:
+    """Keep an operator's unsent text in a chat, with the reason where it was refused. Empty text deletes the draft.
+
+    Returns False where the stored draft is newer than ``written_at``: a late request of another tab changes nothing.
+    """
+    rows = Draft.objects.filter(conversation=conversation_id, user=author)
     if not text:
-        Draft.objects.filter(conversation=conversation_id, user=author).delete()
-        return
+        rows = rows.filter(key__in=["", key]) if key else rows
+        return bool(rows.exclude(written_at__gt=written_at).delete()[0] if written_at else rows.delete()[0])
     reason, details = (decision.reason, decision.details) if decision else ("", {})
-    Draft.objects.update_or_create(
-        conversation_id=conversation_id,
-        user=author,
-        defaults={"text": text, "reason": reason, "details": details},
-    )
+    values = {"text": text, "reason": reason, "details": details, "key": key, "written_at": written_at}
+    with transaction.atomic():
+        draft, is_new = Draft.objects.select_for_update(no_key=True).get_or_create(
+            conversation_id=conversation_id, user=author, defaults=values
+        )
+        if is_new:
+            return True
+        if written_at and draft.written_at and draft.written_at > written_at:
+            return False
+        for name, value in values.items():
+            setattr(draft, name, value)
+        draft.save(update_fields=[*values, "updated_at"])
+        return True
+
+
+def _keep_refused(conversation_id: int, *, author: Any, text: str, decision: Decision, key: str) -> None:
+    """Make refused text a draft again, before what its author has begun to write since."""
+    newer = Draft.objects.filter(conversation=conversation_id, user=author).exclude(key__in=["", key]).first()
+    if key and newer is not None:
+        text = f"{text}\n{newer.text}"
+    save_draft(conversation_id, author=author, text=text, decision=decision, key=key)
+
+
+def _drafts_under(conversation_id: int, author: Any, key: str) -> QuerySet[Draft]:
+    """The draft that was just sent. With a key, a draft with another key is a newer one and is left out."""
+    rows = Draft.objects.filter(conversation=conversation_id, user=author)
+    return rows.filter(key__in=["", key]) if key else rows

@@ -13,6 +13,7 @@ from bridge.desk import (
     chats,
     clients,
     composing,
+    forms,
     missed,
     phone,
     requests,
@@ -47,6 +48,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # people: the desk
     path("chats/", chats.chats, name="chats"),
     path("chats/news/", chats.news, name="chats-news"),
+    path("chats/session/", forms.session, name="chats-session"),
     path("chats/<int:pk>/", chats.chat, name="chat"),
     path("chats/<int:pk>/send/", actions.send, name="chat-send"),
     path("chats/<int:pk>/files/", uploading.upload, name="chat-upload"),

@@ -110,37 +110,29 @@
   };
 
   // --- sending -------------------------------------------------------------------------------------------------------
-  const send = async (button) => {
+  const send = (button) => {
     if (button.disabled) return;
-    const text = box().value, was = kind(), form = byId("composer");
-    button.disabled = true;
+    const was = kind(), text = box().value, values = okno.valuesIn(place());
+    const panel = place().querySelector("[data-panel]").dataset.panel;
+    const words = was === "recognised" ? text : place().querySelector(".wa-body")?.textContent.trim() || "";
+    const what = { address: button.getAttribute("formaction"), text: words };
     recognising.forget();
     filling.forget();
-    try {
-      await okno.composer.settle();
-      const address = button.getAttribute("formaction"), values = { ...okno.valuesIn(place()), ...okno.replying.to() };
-      const key = okno.composer.keyFor(JSON.stringify([address, values, text]));
-      const answer = await okno.tell(address, { ...values, kind: was, text, key });
-      if (!ok(answer)) throw new Error(String(answer.status));
-      const { sent, sentence } = await answer.json();
-      okno.composer.answered();
-      okno.composer.say(sentence);
-      if (form !== byId("composer")) return;
-      if (sent) {
-        shut();
-        okno.replying.end();
-        if (was !== "picked") okno.composer.forget(text);
-        box().focus();
-      } else {
-        filling.now();
-      }
-    } catch {
-      okno.composer.say(form.dataset.failed);
-    } finally {
-      button.disabled = false;
-      if (was === "picked") okno.composer.changed();
-      dispatchEvent(new Event("okno:ask"));
+    if (was === "picked") { // the box keeps its own words
+      okno.composer.keep();
+      what.values = [...Object.entries(values), ["kind", was]];
+      okno.composer.send(what, { key: okno.newKey(), returns: () => reopen(panel, values, was) });
+    } else {
+      what.values = [...Object.entries(values), ["kind", was], ["text", text]];
+      okno.composer.send({ ...what, box: text }, { returns: () => { if (was === "hold") reopen(panel, values, was); } });
     }
+    shut();
+  };
+
+  // A template that was refused: its fields come back as they were.
+  const reopen = async (panel, values, was) => {
+    const answer = await okno.tell(panel, { ...values, kind: was });
+    if (ok(answer) && place()) show(await answer.text());
   };
 
   const sendWhatIsRead = async (button, otherwise = () => {}) => {
@@ -170,10 +162,7 @@
   // A quick answer goes where the caret is.
   const say = (words) => {
     shut();
-    const field = box(), at = field.selectionEnd;
-    field.focus();
-    field.setRangeText(words, field.selectionStart, at, "end");
-    field.dispatchEvent(new Event("input", { bubbles: true }));
+    okno.insert(words);
   };
 
   // `/` where a line begins opens them: there it begins no word.
@@ -185,13 +174,23 @@
     pick(document.querySelector("[data-answers]"));
   });
 
+  // Ctrl+Enter sends what has the focus: a field, its template; the box, the words in it. Those are a template too
+  // where the panel says so; a template that was picked beside them is not meant.
+  const ctrlEnter = (event, inPanel) => {
+    const isField = inPanel && event.target.matches("textarea, select, input");
+    const isBox = event.target === box() && kind() === "recognised" && go();
+    if (!isField && !isBox) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (event.repeat || event.isComposing || event.target.closest("[inert]")) return;
+    if (isBox) sendWhatIsRead(go(), () => byId("composer").requestSubmit());
+    else if (go() && !event.target.matches("[data-find]")) sendWhatIsRead(go());
+  };
+
   document.addEventListener("keydown", (event) => {
     const inPanel = place()?.contains(event.target);
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && go() && (inPanel || event.target === box())) {
-      event.preventDefault();
-      event.stopPropagation();
-      sendWhatIsRead(go(), () => byId("composer").requestSubmit());
-    } else if (event.key === "Escape" && inPanel) close();
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) ctrlEnter(event, inPanel);
+    else if (event.key === "Escape" && inPanel) close();
     else if (event.key === "Enter" && event.target.matches?.("[data-find]")) {
       event.preventDefault();
       place().querySelector(".tp-pick")?.click();
@@ -216,7 +215,11 @@
     recognising.forget();
     if (box()?.value.trim() && !shown()) { wasSent = !byId("refusal").hidden; recognising.now(); }
   };
-  document.addEventListener("htmx:afterSwap", opened);
+  addEventListener("okno:opened", opened);
+  addEventListener("okno:emptied", () => {
+    recognising.forget();
+    if (!stays()) shut();
+  });
   addEventListener("okno:draft", () => {
     const now = Boolean(document.querySelector("[data-recognises]"));
     if (now === asks) return;

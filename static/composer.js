@@ -1,123 +1,189 @@
 // The box one writes in: Ctrl+Enter, a draft that survives anything, and a refusal that comes back at once.
 (() => {
   const KEEP_AFTER = 700; // milliseconds after the last key
-  const composer = () => document.getElementById("composer");
-  const box = () => document.getElementById("text");
   const WRITES = 4000; // milliseconds after the last key: so long others see that one is writing
-  let timer, keeping = Promise.resolve(), unkept = false, typedAt = -WRITES;
+  const AGAIN = 1500; // milliseconds: a second press of the keys that have just sent the words says nothing
+  const byId = (id) => document.getElementById(id);
+  const composer = () => byId("composer");
+  const box = () => byId("text");
+  const chatOf = (form) => form.elements.for_chat.value;
+  let form = null; // the one that the following is about
+  let key = ""; // under which its draft is sent, once, from whichever tab
+  let isTouched = false, isUnkept = false, writtenAt = 0;
+  let timer, keeping = Promise.resolve(), typedAt = -WRITES, sentAt = -AGAIN;
 
   const say = (sentence) => {
-    const place = document.getElementById("refusal");
+    const place = byId("refusal");
     if (!place) return;
     place.querySelector("span").textContent = sentence;
     place.hidden = !sentence;
   };
 
   // --- the draft ---------------------------------------------------------------------------------------------
-  const keep = () => {
+  // A chat was opened: its text is the server's, or this browser's copy where that is newer.
+  const adopt = () => {
+    if (form === composer()) return;
     clearTimeout(timer);
-    if (!unkept || !composer()) return keeping;
-    unkept = false;
-    const address = composer().dataset.draft, text = box().value;
-    keeping = keeping.then(() => okno.tell(address, { text })).catch(() => { unkept = true; });
-    return keeping;
-  };
-  const keepAtOnce = () => { // the page goes away: a beacon outlives it
-    if (!unkept || !composer()) return;
-    unkept = false;
-    const body = new FormData();
-    body.set("text", box().value);
-    body.set("csrfmiddlewaretoken", composer().querySelector("[name=csrfmiddlewaretoken]").value);
-    navigator.sendBeacon(composer().dataset.draft, body);
+    form = composer();
+    isTouched = isUnkept = false;
+    typedAt = -WRITES;
+    if (!form) return;
+    key = form.elements.key.value;
+    writtenAt = Number(form.elements.key.dataset.at || 0);
+    const copy = okno.kept.read("draft", chatOf(form));
+    if (!copy) return;
+    if (copy.at < writtenAt) { okno.kept.remove("draft", chatOf(form)); return; }
+    box().value = copy.text;
+    [key, writtenAt, isTouched, isUnkept] = [copy.key, copy.at, true, true];
+    noticeSent();
+    keepSoon();
   };
 
-  document.addEventListener("input", (event) => {
-    if (event.target.id !== "text") return;
-    unkept = true;
-    typedAt = performance.now();
+  const keepSoon = () => {
     clearTimeout(timer);
     timer = setTimeout(keep, KEEP_AFTER);
+  };
+  // Give the draft to the server, one request after another. What did not arrive is sent when the line is back.
+  const keep = () => {
+    clearTimeout(timer);
+    if (!isUnkept || !form) return keeping;
+    isUnkept = false;
+    const mine = form, at = writtenAt, chat = chatOf(form);
+    const values = { text: box().value, once: key, written_at: at, for_chat: chat };
+    keeping = keeping.then(async () => {
+      const answer = await okno.tell(mine.dataset.draft, values);
+      if (answer.status === 409 && (await answer.json()).reason === "draft_sent") {
+        if (mine === form && key === values.once) sentElsewhere();
+      } else if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+      else if (okno.kept.read("draft", chat)?.at === at) okno.kept.remove("draft", chat);
+    }).catch(() => { if (mine === form) isUnkept = true; });
+    return keeping;
+  };
+  const keepCopy = () => {
+    writtenAt = Math.round(Math.max(okno.now(), writtenAt + 1));
+    okno.kept.write("draft", chatOf(form), { text: box().value, key, at: writtenAt });
+  };
+
+  // For everything that puts words into the box, keys among it.
+  const changed = () => {
+    isTouched = isUnkept = true;
+    keepCopy();
+    keepSoon();
+  };
+  document.addEventListener("input", (event) => {
+    if (event.target.id !== "text") return;
+    typedAt = performance.now();
+    changed();
   });
-  addEventListener("pagehide", keepAtOnce);
-  document.addEventListener("htmx:beforeSwap", (event) => {
-    if (event.detail.target?.id === "chat") { clearTimeout(timer); keepAtOnce(); }
+  addEventListener("okno:connected", () => { if (performance.now() - typedAt > KEEP_AFTER) keep(); });
+  addEventListener("online", () => keep());
+  addEventListener("pagehide", () => { // a beacon outlives the page
+    if (!isUnkept || !form || okno.isLocked()) return;
+    const body = new FormData();
+    const values = { text: box().value, once: key, written_at: writtenAt, for_chat: chatOf(form), for_user: okno.user, csrfmiddlewaretoken: okno.token() };
+    for (const [name, value] of Object.entries(values)) body.set(name, value);
+    navigator.sendBeacon(form.dataset.draft, body);
   });
+
+  // --- the same draft elsewhere ------------------------------------------------------------------------------
+  // A draft that was sent from another tab or device leaves this box, unless somebody has written on here.
+  const plain = (words) => words.replace(/[\s*_~`]+/g, "");
+  const sentBubble = () => byId("messages")?.querySelector(`[data-form="${CSS.escape(key)}"]`);
+  const noticeSent = () => { if (form && key && sentBubble()) sentElsewhere(); };
+  const sentElsewhere = () => {
+    const words = sentBubble()?.querySelector(".text")?.textContent;
+    const isSame = !isTouched || (words !== undefined && plain(words) === plain(box().value));
+    key = okno.newKey();
+    if (!box().value.trim()) return;
+    if (isSame) {
+      empty();
+      say("");
+    } else {
+      say(form.dataset.sentElsewhere);
+      changed();
+    }
+  };
+  const empty = () => {
+    clearTimeout(timer);
+    box().value = "";
+    isTouched = isUnkept = false;
+    okno.kept.remove("draft", chatOf(form));
+    dispatchEvent(new Event("okno:emptied"));
+  };
 
   // Words that did not get out came back as a draft on the server: show them where they were written.
-  addEventListener("okno:draft", (event) => {
-    const { draft, refusal } = event.detail;
+  addEventListener("okno:draft", ({ detail: { draft, draft_key: itsKey, draft_at: at, refusal } }) => {
+    if (!form || form !== composer()) return;
+    noticeSent();
     if (refusal) say(refusal);
-    if (draft && !unkept && box() && !box().value.trim()) box().value = draft;
+    if (!draft || box().value.trim() || isUnkept || at < writtenAt || okno.sending.has(itsKey)) return;
+    box().value = draft;
+    [key, writtenAt, isTouched] = [itsKey, at, false];
   });
   addEventListener("okno:refused", (event) => say(event.detail));
-
-  // Words go out once however often they are posted: the same words keep their key until the portal has answered.
-  let key = "", keyOf = null;
-  const keyFor = (words) => {
-    if (keyOf !== words) {
-      keyOf = words;
-      key = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-    }
-    return key;
-  };
-  const answered = () => { keyOf = null; };
-  const writes = () => performance.now() - typedAt < WRITES && Boolean(box()?.value.trim());
+  addEventListener("okno:opened", adopt);
+  addEventListener("okno:locked", () => { clearTimeout(timer); isUnkept = false; });
 
   // --- sending --------------------------------------------------------------------------------------------------
   document.addEventListener("keydown", (event) => {
-    if (event.target.id === "text" && event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-      event.preventDefault();
-      if (!composer().querySelector(".bar button.main").disabled) composer().requestSubmit();
-    }
+    if (event.target.id !== "text" || event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    if (!event.repeat && !event.isComposing) composer().requestSubmit();
   });
 
-  document.addEventListener("submit", async (event) => {
+  document.addEventListener("submit", (event) => {
     if (event.target.id !== "composer") return;
     event.preventDefault();
-    if (okno.files.going()) return;
-    const form = event.target, button = form.querySelector(".bar button.main"), text = box().value;
-    clearTimeout(timer);
-    unkept = false;
-    button.disabled = true;
-    try {
-      await keeping; // an earlier draft must not land after the message that it became
-      const answer = await okno.tell(form.getAttribute("action"), okno.files.with({ text, ...okno.replying.to(), key: keyFor(JSON.stringify([form.getAttribute("action"), text, okno.replying.to(), okno.files.ids()])) }));
-      if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
-      const { sent, sentence } = await answer.json();
-      answered();
-      say(sentence);
-      if (sent && form === composer()) { forget(text); okno.files.sent(); okno.replying.end(); }
-      if (!sent) dispatchEvent(new Event("okno:unsent"));
-    } catch {
-      unkept = true;
-      say(form.dataset.failed);
-    } finally {
-      button.disabled = false;
-      box()?.focus();
-      dispatchEvent(new Event("okno:ask"));
-    }
+    if (event.target !== form || form.closest("[inert]") || okno.files.going()) return;
+    const text = box().value, uploads = okno.files.ids();
+    if (!text.trim() && !uploads.length && performance.now() - sentAt < AGAIN) return;
+    const files = okno.files.names(), values = [["text", text], ...uploads.map((id) => ["upload", id])];
+    send({ address: form.getAttribute("action"), values, text, files, box: text });
   });
 
-  // Who went on typing while the message was on its way keeps what is new.
-  const forget = (text) => {
-    const rest = box().value.startsWith(text) ? box().value.slice(text.length) : box().value;
-    box().value = rest.trim() ? rest.trimStart() : "";
-    unkept = Boolean(box().value);
-    if (unkept) timer = setTimeout(keep, KEEP_AFTER);
+  // Post words under the draft's key; the box is free for the next ones at once. `key`: of words that are no draft.
+  const send = (what, { returns, key: ownKey } = {}) => {
+    const [sendsDraft, sendsFiles] = [!ownKey, what.files?.length];
+    const record = {
+      files: [], ...what, key: ownKey || key, chat: chatOf(form), at: Math.round(okno.now()),
+      values: [...what.values, ...Object.entries(okno.replying.to()), ["once", ownKey || key], ["for_chat", chatOf(form)]],
+    };
+    say("");
+    sentAt = performance.now();
+    const quotes = okno.replying.take(), chips = sendsFiles ? okno.files.take() : [];
+    const done = okno.sending.send(record, { before: keeping, returns: (told) => { quotes(); okno.files.give(chips); returns?.(told); } });
+    if (sendsDraft) {
+      key = okno.newKey();
+      empty();
+    }
+    box().focus();
+    return done;
   };
 
-  // For composer-templates.js: what was put into the box is kept like what is typed; nothing is kept after sending.
-  const changed = () => {
-    unkept = Boolean(box().value);
-    clearTimeout(timer);
-    timer = setTimeout(keep, KEEP_AFTER);
+  // Words that were refused, or that somebody wants to change, go before what has been written since.
+  const takeBack = (record, { reason, sentence = "" }) => {
+    const words = record.box || "", isHere = form && record.chat === chatOf(form);
+    if (!isHere) {
+      const copy = okno.kept.read("draft", record.chat);
+      const text = [words, copy?.text].filter(Boolean).join("\n");
+      if (text) okno.kept.write("draft", record.chat, { text, key: okno.newKey(), at: Math.round(okno.now()) });
+      return;
+    }
+    const bubble = byId("messages")?.querySelector(`[data-form="${CSS.escape(record.key)}"] .text`);
+    if (reason === "draft_sent" && bubble && plain(bubble.textContent) === plain(words)) return;
+    say(sentence);
+    if (words) {
+      key = reason === "draft_sent" || box().value.trim() ? okno.newKey() : record.key;
+      box().value = [words, box().value].filter((one) => one.trim()).join("\n");
+      changed();
+    }
+    if (sentence && !reason) dispatchEvent(new Event("okno:unsent"));
   };
-  const settle = () => {
-    clearTimeout(timer);
-    unkept = false;
-    return keeping;
-  };
-  window.okno = Object.assign(window.okno || {}, { composer: { say, changed, settle, forget, keyFor, answered, writes } });
+
+  const writes = () => performance.now() - typedAt < WRITES && Boolean(box()?.value.trim());
+  const leave = () => { if (form) keep(); };
+  window.okno = Object.assign(window.okno || {}, { composer: { say, changed, keep, leave, send, takeBack, writes } });
+  adopt();
 
   // A message that may only go out as a template leads to the composer's own picker.
   document.addEventListener("click", (event) => {
@@ -127,12 +193,11 @@
     picker.click();
     picker.scrollIntoView({ block: "nearest" });
   });
-
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-to-box]");
     if (!button || !box()) return;
-    box().value = [box().value, button.dataset.toBox].filter(Boolean).join("\n");
-    box().dispatchEvent(new Event("input", { bubbles: true }));
-    box().focus();
+    // The same failed message taken up by two people goes out once more, not twice.
+    if (!box().value.trim() && button.dataset.key) key = button.dataset.key;
+    okno.insert(button.dataset.toBox, { atEnd: true, apart: "\n" });
   });
 })();

@@ -8,9 +8,10 @@
   const going = () => Boolean(byId("uploads")?.querySelector(".going:not(.failed)"));
   let line = Promise.resolve();
 
-  // What is posted beside the text: one `upload` for each chip.
-  const withIds = (values) => [...Object.entries(values), ...ids().map((id) => ["upload", id])];
-  const sent = () => byId("uploads").replaceChildren();
+  const names = () => chips().map((chip) => chip.querySelector("b").textContent);
+  // What goes with words that are being sent leaves the box, and comes back where they are refused.
+  const takeAway = () => chips().map((chip) => { chip.remove(); return chip; });
+  const give = (back) => { byId("uploads")?.prepend(...back); };
 
   const take = (files) => {
     for (const file of files) {
@@ -22,15 +23,21 @@
     }
   };
 
-  const post = (file, chip, form) =>
+  const post = (file, chip, form, { isRepeated = false } = {}) =>
     new Promise((done) => {
       const call = new XMLHttpRequest(), body = new FormData();
       body.set("file", file);
-      body.set("csrfmiddlewaretoken", form.querySelector("[name=csrfmiddlewaretoken]").value);
+      body.set("csrfmiddlewaretoken", okno.token());
+      body.set("for_chat", form.elements.for_chat.value);
+      body.set("for_user", okno.user);
       call.upload.addEventListener("progress", (event) => {
         if (event.lengthComputable) chip.querySelector("progress").value = (100 * event.loaded) / event.total;
       });
-      call.addEventListener("loadend", () => { finish(call, chip, form); done(); });
+      call.addEventListener("loadend", async () => {
+        if (call.status === 403 && !isRepeated && (await okno.renew())) await post(file, chip, form, { isRepeated: true });
+        else finish(call, chip, form);
+        done();
+      });
       chip.querySelector("[data-give-up]").addEventListener("click", () => { call.abort(); chip.remove(); });
       call.open("POST", form.dataset.upload);
       call.setRequestHeader("HX-Request", "true");
@@ -39,8 +46,9 @@
     });
 
   const finish = (call, chip, form) => {
-    if (!chip.isConnected || form !== composer()) return;
     const answer = call.response || {};
+    if (call.status === 409) okno.conflict(JSON.stringify(answer));
+    if (!chip.isConnected || form !== composer()) return;
     if (call.status === 201 && answer.chip) {
       const holder = document.createElement("template");
       holder.innerHTML = answer.chip;
@@ -55,13 +63,8 @@
   };
 
   const intoText = (words) => {
-    const box = byId("text"), at = box.selectionEnd;
-    const before = box.value.slice(0, at), after = box.value.slice(at);
-    const parts = [before && !before.endsWith("\n") ? `${before}\n` : before, words, after && !after.startsWith("\n") ? `\n${after}` : after];
-    box.value = parts.join("");
-    box.selectionStart = box.selectionEnd = parts[0].length + words.length;
-    box.dispatchEvent(new Event("input", { bubbles: true }));
-    box.focus();
+    byId("text").selectionStart = byId("text").selectionEnd; // a link takes no selected words away
+    okno.insert(words, { apart: "\n" });
   };
 
   document.addEventListener("change", (event) => {
@@ -103,5 +106,5 @@
     } else if (event.target.closest?.(".failed [data-give-up]")) event.target.closest("li").remove();
   });
 
-  window.okno = Object.assign(window.okno || {}, { files: { ids, going, with: withIds, sent } });
+  window.okno = Object.assign(window.okno || {}, { files: { ids, names, going, take: takeAway, give } });
 })();

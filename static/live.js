@@ -9,6 +9,7 @@
 
   // --- asking --------------------------------------------------------------------------------------------
   const ask = async () => {
+    if (okno.isLocked()) return;
     if (busy) { again = true; return; }
     clearTimeout(timer);
     busy = true;
@@ -17,6 +18,7 @@
       await fetchNews();
       failures = 0;
       byId("offline").hidden = true;
+      dispatchEvent(new Event("okno:connected"));
     } catch (problem) {
       failures += 1;
       if (problem.signedOut || failures > 2) lost(Boolean(problem.signedOut));
@@ -38,6 +40,7 @@
     const list = byId("list"), chat = byId("chat");
     const asked = new URLSearchParams(list.dataset.kept);
     asked.set("list", list.dataset.version);
+    asked.set("for_user", okno.user);
     if (okno.warnings) asked.set("warned", okno.warnings.last());
     if (chat.dataset.chat) {
       asked.set("chat", chat.dataset.chat);
@@ -50,6 +53,7 @@
     const answer = await fetch(`${desk.dataset.news}?${asked}`, { headers });
     if (answer.redirected) throw Object.assign(new Error("signed out"), { signedOut: true });
     if (answer.status === 204) return;
+    if (answer.status === 409) okno.conflict(await answer.text());
     if (!answer.ok) throw new Error(String(answer.status));
     const news = await answer.json();
     okno.setNow(news.now);
@@ -57,7 +61,7 @@
     // While we asked, a search or another chat may have been opened: then this answer is about something gone.
     if (news.list && list === byId("list")) drawList(list, news.list);
     if (news.thread && chat === byId("chat")) drawThread(chat, news.thread);
-    if (news.unread && chat === byId("chat") && !document.hidden) tell(chat.dataset.seen, {}).catch(() => {});
+    if (news.unread && chat === byId("chat") && !chat.inert && !document.hidden) read(chat);
     if (news.others && chat === byId("chat")) drawOthers(news.others);
     if (news.warnings) okno.warnings?.show(news.warnings);
     okno.tick();
@@ -137,6 +141,7 @@
     const before = rows.scrollTop;
     patch(rows, fresh, { isAll: true });
     rows.scrollTop = before;
+    dispatchEvent(new Event("okno:listed"));
     byId("tabs").innerHTML = news.tabs;
     window.htmx?.process(byId("tabs"));
     countWaiting();
@@ -153,6 +158,7 @@
     if (wasOpen && !counted()) okno.say("is_closed");
     const messages = byId("messages");
     if (!("old" in messages.dataset)) drawMessages(messages, pieces(news.messages), news.earlier);
+    dispatchEvent(new Event("okno:drawn"));
     dispatchEvent(new CustomEvent("okno:draft", { detail: news }));
   };
 
@@ -248,12 +254,7 @@
     openWhy(link, place);
   };
 
-  // --- talking to the server -------------------------------------------------------------------------------
-  const tell = (address, values) => {
-    const body = new URLSearchParams(values);
-    body.set("csrfmiddlewaretoken", document.querySelector("[name=csrfmiddlewaretoken]").value);
-    return fetch(address, { method: "POST", body, headers: { "HX-Request": "true" } });
-  };
+  const read = (chat) => okno.tell(chat.dataset.seen, { for_chat: chat.dataset.chat }).catch(() => {});
 
   // --- what people do -------------------------------------------------------------------------------------
   document.addEventListener("click", async (event) => {
@@ -265,11 +266,6 @@
         place.replaceChildren();
         why.setAttribute("aria-expanded", "false");
       } else openWhy(why, place);
-    }
-    const row = event.target.closest("[data-chat].row");
-    if (row) {
-      for (const other of document.querySelectorAll(".row[aria-current]")) other.removeAttribute("aria-current");
-      row.setAttribute("aria-current", "page");
     }
     const older = event.target.closest("[data-more]");
     if (older) { event.preventDefault(); olderChats(older); }
@@ -318,6 +314,7 @@
       window.htmx?.process(node);
     }
     watchEnd();
+    dispatchEvent(new Event("okno:listed"));
   };
 
   const earlierMessages = async (link) => {
@@ -342,20 +339,27 @@
     }
   });
 
-  document.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.target.id === "chat" || byId("chat") !== shownChat) opened();
+  document.addEventListener("htmx:afterSwap", () => {
     countWaiting();
     okno.tick();
   });
   document.addEventListener("htmx:afterRequest", (event) => {
-    if (event.detail.requestConfig.verb !== "post") return;
-    for (const menu of document.querySelectorAll("details.menu[open], details.adds[open]")) shutMenu(menu);
-    if (event.detail.xhr.status === 422) {
-      const { sentence } = JSON.parse(event.detail.xhr.responseText);
-      dispatchEvent(new CustomEvent("okno:refused", { detail: sentence }));
-    }
+    const { xhr, requestConfig } = event.detail;
+    if (requestConfig.verb !== "post") return;
+    const isSignedOut = xhr.responseURL && new URL(xhr.responseURL).pathname !== new URL(requestConfig.path, location).pathname;
+    const isDone = xhr.status >= 200 && xhr.status < 300 && !isSignedOut;
+    if (isSignedOut) lost(true);
+    if (isDone) for (const menu of document.querySelectorAll("details.menu[open], details.adds[open]")) shutMenu(menu);
+    else dispatchEvent(new CustomEvent("okno:refused", { detail: sentenceOf(xhr) }));
     ask();
   });
+  const sentenceOf = (xhr) => {
+    try {
+      return JSON.parse(xhr.responseText).sentence || "";
+    } catch {
+      return byId("composer")?.dataset.failed || "";
+    }
+  };
 
   // Who works by keyboard goes on from the menu's own button, not from the top of the page.
   const shutMenu = (menu) => {
@@ -370,7 +374,10 @@
     const adds = event.target.closest?.("details.adds[open]");
     if (!adds) return;
     if (event.key === "Escape") shutMenu(adds);
-    else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) adds.querySelector("form").requestSubmit();
+    else if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.form) {
+      event.preventDefault();
+      event.target.form.requestSubmit();
+    }
   });
 
   // Bring one message before one's eyes and mark it for a moment; false where it is not on this page.
@@ -384,21 +391,21 @@
     return true;
   };
 
-  let shownChat = null;
-  const opened = () => {
-    shownChat = byId("chat");
+  const opened = ({ mayFocus = true } = {}) => {
+    const chat = byId("chat");
     waiting.clear();
-    desk.classList.toggle("has-chat", Boolean(shownChat.dataset.chat));
-    const scroll = byId("scroll");
-    if (scroll) place(scroll);
-    if (matchMedia("(min-width: 761px)").matches) byId("text")?.focus({ preventScroll: true });
+    desk.classList.toggle("has-chat", Boolean(chat.dataset.chat));
+    dispatchEvent(new Event("okno:opened"));
+    settle();
+    if (mayFocus && matchMedia("(min-width: 761px)").matches) byId("text")?.focus({ preventScroll: true });
+    if (Number(chat.dataset.unread) && !document.hidden) read(chat);
+    okno.tick();
     ask();
   };
   const place = (scroll) => {
     const messages = byId("messages");
     if (!show(messages.dataset.at) && !("old" in messages.dataset)) toEnd(scroll);
   };
-  // Until htmx has settled what it swapped, the new chat wears the classes of the old one and may be of any height.
   let settled = null;
   const settle = () => {
     const scroll = byId("scroll");
@@ -407,7 +414,6 @@
     place(scroll);
     stayAtEnd(scroll);
   };
-  document.addEventListener("htmx:afterSettle", settle);
   // Pictures load after the text, and the box below grows as one types: who was at the thread's end stays there.
   const stayAtEnd = (scroll) => {
     let atEnd = isAtEnd(scroll);
@@ -417,6 +423,7 @@
     }, { passive: true });
     const size = new ResizeObserver(() => { if (atEnd && scroll.isConnected) scroll.scrollTop = scroll.scrollHeight; });
     size.observe(byId("messages"));
+    size.observe(byId("sending"));
     size.observe(scroll);
   };
 
@@ -430,8 +437,8 @@
   addEventListener("okno:ask", ask);
   addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });
   addEventListener("online", ask);
-  window.okno = Object.assign(window.okno || {}, { tell });
+  addEventListener("okno:signed-out", () => lost(true));
+  window.okno = Object.assign(window.okno || {}, { opened, toEnd: () => toEnd(byId("scroll")) });
   opened();
-  settle();
   countWaiting();
 })();

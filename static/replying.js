@@ -12,6 +12,18 @@
     strip().hidden = true;
   };
 
+  // Take the quote away with words that are being sent. Returns what brings it back where they are refused.
+  const take = () => {
+    const was = strip(), value = field()?.value, quoted = was?.querySelector(".quoted").cloneNode(true);
+    end();
+    return () => {
+      if (!value || strip() !== was || field().value) return;
+      was.querySelector(".quoted").replaceWith(quoted);
+      field().value = value;
+      was.hidden = false;
+    };
+  };
+
   const begin = (link) => {
     const message = link.closest(".msg"), bubble = message.querySelector(".bubble");
     const who = bubble.querySelector(".unseen").textContent.replace(/:$/, "");
@@ -38,5 +50,5 @@
     if (event.key === "Escape" && event.target.id === "text") end();
   });
 
-  window.okno = Object.assign(window.okno || {}, { replying: { to, end } });
+  window.okno = Object.assign(window.okno || {}, { replying: { to, end, take } });
 })();

@@ -225,9 +225,11 @@ def test_somebody_elses_file_is_not_sent(desk: Client, chat: Conversation, carri
     admin.force_login(vera())
     give(admin, chat)
 
-    desk.post(f"/chats/{chat.pk}/send/", {"text": "Вот", "upload": [Upload.objects.get().pk]}, headers=SCRIPT)
+    form = {"text": "Вот", "upload": [Upload.objects.get().pk]}
+    told = desk.post(f"/chats/{chat.pk}/send/", form, headers=SCRIPT).json()
 
-    assert not Message.objects.get(text="Вот").attachments.exists()
+    assert told["sent"] is False and "no longer here" in told["sentence"]
+    assert not Message.objects.filter(text="Вот").exists()
 
 
 def test_a_plain_form_brings_its_files_along(desk: Client, chat: Conversation) -> None:

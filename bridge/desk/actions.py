@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from collections.abc import Callable
-from typing import Any
+from datetime import UTC, datetime
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
 
-from bridge import idempotency, media, relay, replay, tickets, uploads, windows
+from bridge import media, relay, replay, tickets, uploads, windows
 from bridge.models import Conversation, Delivery, Ticket
 
-from . import access, chats, panels, said, uploading
+from . import access, chats, forms, panels, said, uploading
 from .numbers import as_number
 
-FORM_KEY = re.compile(r"[\w-]{8,64}", re.ASCII)
 LONGEST_KEPT = 20_000  # characters of a draft; far beyond what may be sent, so that nothing typed is lost
 
 
-@login_required
-@require_POST
+@forms.writes
 def send(request: HttpRequest, pk: int) -> HttpResponse:
     """Hand a reply in. The relay decides; a refusal comes back here and now, with the text."""
     conversation = access.conversation_or_404(request, pk)
@@ -34,9 +26,13 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
     chosen = set(request.POST.getlist("upload"))
     names = [given.name for given in request.FILES.getlist("files")]
 
-    def work() -> relay.HandedIn:
-        lines = uploading.taken(request, conversation)
+    def work(form_key: str) -> relay.HandedIn:
         waiting = uploads.unsent(conversation, author=request.user)
+        if not chosen <= {str(upload.pk) for upload in waiting}:
+            raise uploads.NotTaken(_("A file of this reply is no longer here. Attach it again, then send."))
+        lines = uploading.taken(request, conversation)
+        if names:
+            waiting = uploads.unsent(conversation, author=request.user)
         return relay.hand_in(
             conversation_id=conversation.pk,
             text="\n".join(filter(None, (text, *lines))),
@@ -44,10 +40,11 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
             keep_draft=True,
             uploads=[upload for upload in waiting if str(upload.pk) in chosen or names],
             replies_to=replies_to,
+            form_key=form_key,
         )
 
     try:
-        told = once(request, conversation, text, sorted(chosen), names, replies_to, work=work)
+        told = forms.once(request, conversation, text, sorted(chosen), names, replies_to, work=work)
     except uploads.NotTaken as problem:
         told = {"sent": False, "sentence": str(problem)}
     if by_script(request):
@@ -62,25 +59,38 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "bridge/chats.html", context, status=422)
 
 
-@login_required
-@require_POST
+@forms.writes
 def draft(request: HttpRequest, pk: int) -> HttpResponse:
-    """Keep what is in the box, for this operator in this chat."""
+    """Keep what is in the box, for this operator in this chat. 409 where the draft has been sent meanwhile."""
     conversation = access.conversation_or_404(request, pk)
-    relay.save_draft(conversation.pk, author=request.user, text=text_in(request)[:LONGEST_KEPT])
+    key = forms.key_in(request, "once")
+    if forms.was_sent(conversation, key):
+        return JsonResponse(forms.already_sent(), status=409)
+    relay.save_draft(
+        conversation.pk,
+        author=request.user,
+        text=text_in(request)[:LONGEST_KEPT],
+        key=key,
+        written_at=_written_at(request),
+    )
     return HttpResponse(status=204)
 
 
-@login_required
-@require_POST
+def _written_at(request: HttpRequest) -> datetime | None:
+    """When the browser saw the last keystroke, by the database's clock; never in the future."""
+    said = as_number(request.POST.get("written_at"))
+    now = windows.database_now()
+    return min(now, datetime.fromtimestamp(said / 1000, UTC)) if said and said < 10**14 else None
+
+
+@forms.writes
 def seen(request: HttpRequest, pk: int) -> HttpResponse:
     """The chat is open before somebody's eyes: what just came in is read."""
     chats.mark_seen(access.conversation_or_404(request, pk))
     return HttpResponse(status=204)
 
 
-@login_required
-@require_POST
+@forms.writes
 def assign(request: HttpRequest, pk: int) -> HttpResponse:
     """Give the chat to somebody who may answer it, or to nobody."""
     conversation = access.conversation_or_404(request, pk)
@@ -95,8 +105,7 @@ def assign(request: HttpRequest, pk: int) -> HttpResponse:
     return done(request, conversation)
 
 
-@login_required
-@require_POST
+@forms.writes
 def ticket_status(request: HttpRequest, pk: int) -> HttpResponse:
     """Close, solve, reopen… a request of this chat."""
     conversation = access.conversation_or_404(request, pk)
@@ -115,8 +124,7 @@ def ticket_status(request: HttpRequest, pk: int) -> HttpResponse:
     return done(request, conversation)
 
 
-@login_required
-@require_POST
+@forms.writes
 def send_again(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
     """Queue a message that did not go out, or may not have, once more; the window is looked at again."""
     conversation = access.conversation_or_404(request, pk)
@@ -131,8 +139,7 @@ def send_again(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
     return done(request, conversation)
 
 
-@login_required
-@require_POST
+@forms.writes
 def leave(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
     """A message that may have been sent is left as it is: nobody is asked again."""
     conversation = access.conversation_or_404(request, pk)
@@ -145,38 +152,13 @@ def leave(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
     return done(request, conversation)
 
 
-@login_required
-@require_POST
+@forms.writes
 def fetch_file(request: HttpRequest, pk: int, file_id: int) -> HttpResponse:
     """Ask the provider once more for a client's file that did not come."""
     conversation = access.conversation_or_404(request, pk)
     if not media.fetch_again(file_id, conversation_id=conversation.pk):
         return refused(request, conversation, _("This file is being fetched already."))
     return done(request, conversation)
-
-
-def once(
-    request: HttpRequest, conversation: Conversation, *content: Any, work: Callable[[], relay.HandedIn]
-) -> dict[str, Any]:
-    """Hand in what this form says, once: a double click or a repeated POST under its key gets the first answer.
-
-    The same key with other words is another message: somebody went back in the browser and wrote on.
-    """
-    key = request.POST.get("key", "")
-    posted = json.dumps(content, ensure_ascii=False)
-    digest = hashlib.sha256(posted.encode()).hexdigest()[:16]
-
-    def answer() -> idempotency.Answer:
-        handed = work()
-        return idempotency.Answer(200, {"sent": handed.message is not None, "sentence": handed.decision.sentence})
-
-    answered = idempotency.once(
-        owner=f"chat {conversation.pk}/{request.user.pk}",
-        key=f"{key} {digest}" if FORM_KEY.fullmatch(key) else "",
-        request=posted.encode(),
-        work=answer,
-    )
-    return dict(answered.body)
 
 
 def text_in(request: HttpRequest) -> str:

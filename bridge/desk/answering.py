@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET
 
 from bridge import quick_answers, windows
 
-from . import access, actions, chats
+from . import access, actions, chats, thread
 from .numbers import as_number
 
 LONGEST_QUERY = 80
@@ -40,6 +40,8 @@ def answers(request: HttpRequest, pk: int) -> HttpResponse:
     now = windows.database_now()
     taken = as_number(request.GET.get("take"))
     text = texts.get(taken) if taken is not None else None
+    if text is not None and (draft := thread.draft_of(conversation, request.user)):
+        text = f"{draft.text} {text}"
     page = chats.chat_context(request, conversation, now=now, text=text)
     page |= chats.list_context(request, current=conversation.pk, now=now)
     return render(request, "bridge/chats.html", page | (context if text is None else {}))

@@ -22,7 +22,7 @@ from .said import MessageView
 from .thread import Item
 
 MESSAGE = """
-<li class="msg{out}" id="m{pk}" {line} data-side="{side}">
+<li class="msg{out}" id="m{pk}" {line} data-side="{side}"{form}>
   <div class="bubble {status}"><span class="unseen">{who}:</span>
     {above}{text}{former}
     {meta}{reactions}{reply}
@@ -38,6 +38,7 @@ META = (
 REPLY = '<a class="reply" href="{href}" data-reply="{pk}" title="{words}" aria-label="{words}">{icon}</a>'
 TICKS = '<span class="ticks {status}" title="{words}">{icon}<span class="unseen">{words}</span></span>'
 LINE = 'data-key="{key}" data-version="{version}"{of}{hidden}'
+FORM = ' data-form="{key}"'  # the draft that it was: every tab that still shows that draft learns of it
 OF, HIDDEN = ' data-of="{ticket}"', SafeString(" hidden")
 AUTHOR, UNSEEN = '<span class="cut">{words}</span>', '<span class="unseen">{words}</span>'
 RECEIVED = ' title="{words}"'
@@ -78,6 +79,7 @@ class Bubbles:
             pk=message.pk,
             line=line(item),
             side=message.direction,
+            form=fill(FORM, key=message.form_key) if message.form_key else "",
             status=message.status,
             who=(view.author or "Okno") if view.is_ours else self.client,
             above=self._piece("above", view, needed=_has_above(view, extras)),

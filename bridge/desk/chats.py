@@ -23,7 +23,21 @@ from bridge.models import Conversation, Ticket
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 
-from . import about, access, extras, listing, panels, polling, presence, presentation, thread, versions, warned, why
+from . import (
+    about,
+    access,
+    extras,
+    forms,
+    listing,
+    panels,
+    polling,
+    presence,
+    presentation,
+    thread,
+    versions,
+    warned,
+    why,
+)
 from .numbers import as_number
 
 MOST_PHONES = 4  # beside an empty thread; the rest are found in the admin
@@ -46,12 +60,17 @@ def chats(request: HttpRequest) -> HttpResponse:
 @never_cache
 @vary_on_headers("HX-Request")
 def chat(request: HttpRequest, pk: int) -> HttpResponse:
-    """The desk with one chat. Opening is reading: what was unread no longer is, as in any mail program."""
+    """The desk with one chat. A page that opens is read.
+
+    A part that a script asked for is not: another click may overtake it. The script says ``seen`` when it is shown.
+    """
     conversation = access.conversation_or_404(request, pk)
-    mark_seen(conversation)
+    is_part = request.headers.get("HX-Target") == "chat"
+    if not is_part:
+        mark_seen(conversation)
     now = windows.database_now()
     context = chat_context(request, conversation, now=now)
-    if request.headers.get("HX-Target") == "chat":
+    if is_part:
         return render(request, "bridge/chat.html", context | _address(request) | {"is_part": True})
     return render(request, "bridge/chats.html", context | list_context(request, current=pk, now=now))
 
@@ -61,6 +80,8 @@ def chat(request: HttpRequest, pk: int) -> HttpResponse:
 @never_cache
 def news(request: HttpRequest) -> HttpResponse:
     """What changed since the versions in the address; 204 where nothing did (see ``versions``)."""
+    if refusal := forms.conflict(request):
+        return refusal
     now = windows.database_now()
     answer: dict[str, Any] = {}
     channels = access.channel_ids(request)
@@ -97,6 +118,8 @@ def news(request: HttpRequest) -> HttpResponse:
             answer["thread"] = {
                 "version": version,
                 "draft": context["draft"].text if context["draft"] else "",
+                "draft_key": context["sending_key"],
+                "draft_at": context["draft"].written_ms if context["draft"] else 0,
                 "refusal": context["refusal"],
                 "earlier": context["earlier"],
                 **{
@@ -211,7 +234,7 @@ def chat_context(
         "sends_templates": conversation.api_channel.provider.sends_templates,
         "recognises": panels.asks(conversation, state),
         "offers": panels.offers(request, conversation, state),
-        "sending_key": secrets.token_urlsafe(12),
+        "sending_key": draft.form_key if draft else secrets.token_urlsafe(12),
         "quotes": conversation.api_channel.provider.quotes,
         "replying": extras.quote(relay.quotable(conversation, replies_to(request))),
         **about.about(request, conversation, now=now),

@@ -8,20 +8,19 @@ from django.contrib.auth.decorators import login_required, permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from bridge import erasing
 from bridge.models import Contact, ContactNote
 
-from . import access, actions, presentation
+from . import access, actions, forms, presentation
 from .numbers import as_number
 
 LONGEST_NOTE = 2_000
 TAGS, LONGEST_TAG = 20, 40
 
 
-@login_required
-@require_POST
+@forms.writes
 def add_note(request: HttpRequest, pk: int) -> HttpResponse:
     conversation = access.conversation_or_404(request, pk)
     text = request.POST.get("note", "").replace("\0", "").strip()[:LONGEST_NOTE]
@@ -31,8 +30,7 @@ def add_note(request: HttpRequest, pk: int) -> HttpResponse:
     return actions.done(request, conversation)
 
 
-@login_required
-@require_POST
+@forms.writes
 def drop_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:
     """One's own; somebody else's word stays."""
     conversation = access.conversation_or_404(request, pk)
@@ -41,8 +39,7 @@ def drop_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:
     return actions.done(request, conversation)
 
 
-@login_required
-@require_POST
+@forms.writes
 def tag(request: HttpRequest, pk: int) -> HttpResponse:
     """Put a tag on the person (``add``), or take one off (``drop``)."""
     conversation = access.conversation_or_404(request, pk)
@@ -63,6 +60,8 @@ def tag(request: HttpRequest, pk: int) -> HttpResponse:
 @never_cache
 def erase(request: HttpRequest, pk: int) -> HttpResponse:
     """Look once more at who and where; then erase. There is no way back."""
+    if refusal := forms.conflict(request, chat=pk):
+        return refusal
     conversation = access.conversation_or_404(request, pk)
     is_sure = request.method == "POST" and as_number(request.POST.get("sure")) == conversation.contact_id
     if is_sure:

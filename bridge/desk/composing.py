@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from bridge import held, relay, windows
 from bridge.models import Conversation
@@ -21,11 +21,10 @@ from templates_registry import choosing
 from templates_registry.filling import values_in
 from templates_registry.models import Template
 
-from . import access, actions, chats, panels
+from . import access, actions, chats, forms, panels
 
 
-@login_required
-@require_POST
+@forms.writes
 def recognise(request: HttpRequest, pk: int) -> HttpResponse:
     """What the registry says of the text in the box; 204 where there is nothing to say."""
     conversation = access.conversation_or_404(request, pk)
@@ -49,8 +48,7 @@ def picker(request: HttpRequest, pk: int) -> HttpResponse:
     return _shown(request, conversation, found)
 
 
-@login_required
-@require_POST
+@forms.writes
 def panel(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     """One template with its fields and its preview. ``open``: it has just been chosen, so known values go in."""
     conversation = access.conversation_or_404(request, pk)
@@ -64,32 +62,36 @@ def panel(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     return _shown(request, conversation, panels.picked(conversation, template, values, kind=kind))
 
 
-@login_required
-@require_POST
+@forms.writes
 def send(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
-    """Send the template with these values. What stands in the box besides stays a draft."""
+    """Send the template with these values. Other text in the box stays a draft."""
     conversation = access.conversation_or_404(request, pk)
     template = _template_or_404(request, conversation, template_id)
     values, replies_to = _values(request, template), chats.replies_to(request)
 
-    def work() -> relay.HandedIn:
+    def work(form_key: str) -> relay.HandedIn:
         return relay.hand_in_template(
             conversation_id=conversation.pk,
             template_id=template.pk,
             parameters=values,
             author=request.user,
             replies_to=replies_to,
+            form_key=form_key,
         )
 
-    said = actions.once(request, conversation, "template", template.pk, values, replies_to, work=work)
+    said = forms.once(request, conversation, "template", template.pk, values, replies_to, work=work)
     text = actions.text_in(request)
-    if said["sent"] and request.POST.get("kind") != panels.RECOGNISED and text.strip():
+    if (
+        not forms.key_in(request, "once")
+        and said["sent"]
+        and request.POST.get("kind") != panels.RECOGNISED
+        and text.strip()
+    ):
         relay.save_draft(conversation.pk, author=request.user, text=text[: actions.LONGEST_KEPT])
     return _answered(request, conversation, template, said)
 
 
-@login_required
-@require_POST
+@forms.writes
 def hold(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     """Send the template in place of the text, and the text when the client writes."""
     conversation = access.conversation_or_404(request, pk)
@@ -97,7 +99,7 @@ def hold(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     text, values = actions.text_in(request), _values(request, template)
     replies_to = chats.replies_to(request)
 
-    def work() -> relay.HandedIn:
+    def work(form_key: str) -> relay.HandedIn:
         return held.hold(
             conversation_id=conversation.pk,
             text=text,
@@ -105,14 +107,14 @@ def hold(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
             template_id=template.pk,
             parameters=values,
             replies_to=replies_to,
+            form_key=form_key,
         )[1]
 
-    said = actions.once(request, conversation, "hold", text, template.pk, values, replies_to, work=work)
+    said = forms.once(request, conversation, "hold", text, template.pk, values, replies_to, work=work)
     return _answered(request, conversation, template, said)
 
 
-@login_required
-@require_POST
+@forms.writes
 def take_back(request: HttpRequest, pk: int, held_id: int) -> HttpResponse:
     """Do not send a held text after all; it becomes a draft again."""
     conversation = access.conversation_or_404(request, pk)

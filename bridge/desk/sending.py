@@ -20,7 +20,7 @@ from bridge.models import Conversation
 from templates_registry.filling import PREFIX, filling, values_in
 from templates_registry.models import Template
 
-from . import access, actions, chats, finding, panels, presentation
+from . import access, chats, finding, forms, panels, presentation
 
 SHOWN = 12
 
@@ -35,6 +35,8 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
     )
     if template is None or not template.api_channel.provider.sends_templates:
         raise Http404
+    if refusal := forms.conflict(request):
+        return refusal
     values = values_in(request.POST)
     chosen = chats.as_number(request.POST.get("chat"))
     if chosen is None:
@@ -44,17 +46,18 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
         raise Http404
     sentence = ""
     if request.POST.get("go"):
-        said = actions.once(
+        said = forms.once(
             request,
             conversation,
             "template",
             template.pk,
             values,
-            work=lambda: relay.hand_in_template(
+            work=lambda form_key: relay.hand_in_template(
                 conversation_id=conversation.pk,
                 template_id=template.pk,
                 parameters={key: value for key, value in values.items() if value},
                 author=request.user,
+                form_key=form_key,
             ),
         )
         if said["sent"]:

@@ -140,7 +140,11 @@ def live_among(tickets: Sequence[Ticket]) -> Ticket | None:
 
 
 def draft_of(conversation: Conversation, user: Any) -> Draft | None:
-    return Draft.objects.filter(conversation=conversation, user=user).first()
+    """What this operator has not sent. A copy that a slow tab stored after it was sent does not count."""
+    draft = Draft.objects.filter(conversation=conversation, user=user).first()
+    if draft and draft.key and Message.objects.filter(conversation=conversation, form_key=draft.key).exists():
+        return None
+    return draft
 
 
 def _held(conversation: Conversation, shown: Sequence[Message]) -> list[HeldReply]:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
 
 from bridge import uploads
 from bridge.models import Conversation, Upload
 
-from . import access
+from . import access, forms
 
 MOST = 10  # beside one reply
 
 
-@login_required
-@require_POST
+@forms.writes
 def upload(request: HttpRequest, pk: int) -> HttpResponse:
     """Take one file. Where the route carries files it stands beside the box; elsewhere its link goes into the text."""
     conversation = access.conversation_or_404(request, pk)
@@ -38,8 +35,7 @@ def upload(request: HttpRequest, pk: int) -> HttpResponse:
     return JsonResponse({"text": line_for(kept)}, status=201)
 
 
-@login_required
-@require_POST
+@forms.writes
 def drop(request: HttpRequest, pk: int, upload_id: int) -> HttpResponse:
     """Take a file that has not been sent away again; the operator's own alone."""
     conversation = access.conversation_or_404(request, pk)

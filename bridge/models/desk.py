@@ -24,6 +24,8 @@ class Draft(models.Model):
     text = models.TextField()
     reason = models.CharField(max_length=40, blank=True)
     details = models.JSONField(default=dict, blank=True)  # what the reason's sentence needs
+    key = models.CharField(max_length=64, blank=True, default="", db_default="")  # becomes ``Message.form_key``
+    written_at = models.DateTimeField(null=True)  # when the browser saw the last keystroke; newer text wins
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -33,6 +35,15 @@ class Draft(models.Model):
 
     def __str__(self) -> str:
         return f"{self.conversation_id}/{self.user_id}"
+
+    @property
+    def form_key(self) -> str:
+        """The key under which this draft is sent. Drafts that the portal wrote itself get a derived one."""
+        return self.key or f"draft-{self.pk}-{int(self.updated_at.timestamp() * 1000)}"
+
+    @property
+    def written_ms(self) -> int:
+        return int((self.written_at or self.updated_at).timestamp() * 1000)
 
 
 class ContactNote(models.Model):

@@ -74,6 +74,8 @@ class Message(models.Model):
     )
     reactions = models.JSONField(default=list, blank=True)  # [{"by": "client" or "us", "emoji": "👍"}]
     shown = models.JSONField(default=dict, blank=True)  # what is more than text: see ``providers.base.Shown``
+    # The key of the desk's draft or form that became this message. A draft is sent once, from however many tabs.
+    form_key = models.CharField(max_length=64, blank=True, default="", db_default="")
 
     class Meta:
         verbose_name = _("message")
@@ -83,7 +85,10 @@ class Message(models.Model):
                 fields=["api_channel", "external_id"],
                 condition=~Q(external_id=""),
                 name="one_message_per_external_id",
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["conversation", "form_key"], condition=~Q(form_key=""), name="one_message_per_form_key"
+            ),
         ]
         indexes = [
             models.Index(fields=["conversation", "id"], name="messages_of_conversation"),

@@ -329,13 +329,13 @@ def test_the_portal_gone_for_a_while_loses_nothing(desk: Page, chat: Conversatio
     desk.route("**/chats/**", lambda route: route.abort())
     desk.fill("#text", "Держитесь")
     desk.keyboard.press("Control+Enter")
-    expect(desk.locator("#refusal")).to_contain_text("Your text is still here")
-    expect(desk.locator("#text")).to_have_value("Держитесь")
+    unsent = desk.locator("#sending > li", has_text="Держитесь")
+    expect(unsent).to_contain_text("Not sent: no connection to the server.")
     expect(desk.locator("#offline")).to_be_visible(timeout=15_000)
 
     desk.unroute("**/chats/**")
     expect(desk.locator("#offline")).to_be_hidden(timeout=20_000)
-    desk.keyboard.press("Control+Enter")
+    unsent.get_by_role("button", name="Try again").click()
 
     expect(bubble(desk, "Держитесь")).to_be_visible(timeout=2 * SOON)
 

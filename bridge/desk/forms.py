@@ -1,0 +1,125 @@
+"""Forms of a chat: which chat and which user they were made for, and the key under which they are sent once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.middleware.csrf import get_token
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from bridge import idempotency, relay
+from bridge.models import Conversation, Message
+
+from . import presentation
+from .numbers import as_number
+
+FOR_CHAT, FOR_USER = "for_chat", "for_user"  # hidden fields of every form of a chat
+OTHER_CHAT, OTHER_USER, DRAFT_SENT = "other_chat", "other_user", "draft_sent"  # reasons of a 409
+FORM_KEY = re.compile(r"[\w-]{8,64}", re.ASCII)
+
+View = Callable[..., HttpResponseBase]
+
+
+def writes(view: View) -> View:
+    """Guard a view that changes something in a chat.
+
+    Requires a signed-in user and POST. Refuses a form that was made for another user or another chat: a tab may be
+    older than the session, and a slow tab may still show the chat before.
+    """
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return conflict(request, chat=kwargs.get("pk")) or view(request, *args, **kwargs)
+
+    return login_required(require_POST(guarded))
+
+
+def conflict(request: HttpRequest, *, chat: int | None = None) -> HttpResponse | None:
+    """Return a 409 where the form was made for somebody else or for another chat, else None."""
+    values = request.POST if request.method == "POST" else request.GET
+    if FOR_USER in values and as_number(values[FOR_USER]) != request.user.pk:
+        return _refused(request, OTHER_USER, other_user_sentence(request))
+    if chat is not None and FOR_CHAT in values and as_number(values[FOR_CHAT]) != chat:
+        return _refused(
+            request,
+            OTHER_CHAT,
+            _("This was written in another chat, so nothing was sent. Open that chat and try again."),
+        )
+    return None
+
+
+def other_user_sentence(request: HttpRequest) -> str:
+    name = presentation.person_name(request.user)
+    return _("You are signed in as %(name)s now. Reload the page to go on.") % {"name": name}
+
+
+def _refused(request: HttpRequest, reason: str, sentence: str) -> HttpResponse:
+    """The posted text is not shown: another person may sit here now."""
+    if "HX-Request" in request.headers:
+        return JsonResponse({"reason": reason, "sentence": sentence}, status=409)
+    return render(request, "bridge/conflict.html", {"sentence": sentence}, status=409)
+
+
+@login_required
+@require_GET
+@never_cache
+def session(request: HttpRequest) -> HttpResponse:
+    """Say who is signed in, and hand out a CSRF token that fits. For pages that are older than the session."""
+    return JsonResponse(
+        {"user": request.user.pk, "name": presentation.person_name(request.user), "token": get_token(request)}
+    )
+
+
+def once(
+    request: HttpRequest, conversation: Conversation, *content: Any, work: Callable[[str], relay.HandedIn]
+) -> dict[str, Any]:
+    """Submit a form once. A repeated POST under its key gets the first answer.
+
+    A script posts ``once``, the key of the draft: whoever sends that draft, from whichever tab, it becomes one
+    message, and other text under its key is refused. A plain form posts ``key``: the same key with other text is
+    another message, because somebody went back in the browser and wrote on. Refused text leaves its key unused.
+    """
+    posted = json.dumps(content, ensure_ascii=False).encode()
+    draft_key = key_in(request, "once")
+
+    def answer() -> idempotency.Answer:
+        if draft_key and was_sent(conversation, draft_key):
+            return idempotency.Answer(409, already_sent())
+        handed = work(draft_key)
+        sent = handed.message is not None
+        return idempotency.Answer(200 if sent else 422, {"sent": sent, "sentence": handed.decision.sentence})
+
+    owner, key = f"chat {conversation.pk}/", draft_key
+    if not key and (plain := key_in(request, "key")):
+        owner, key = f"{owner}{request.user.pk}", f"{plain} {hashlib.sha256(posted).hexdigest()[:16]}"
+    try:
+        answered = idempotency.once(
+            owner=owner, key=key, request=posted, work=answer, keeps=lambda given: given.status == 200
+        )
+    except idempotency.KeyReused:
+        return already_sent()
+    return dict(answered.body)
+
+
+def key_in(request: HttpRequest, name: str) -> str:
+    key = request.POST.get(name, "")
+    return key if FORM_KEY.fullmatch(key) else ""
+
+
+def was_sent(conversation: Conversation, key: str) -> bool:
+    """Whether the draft with this key has become a message."""
+    return bool(key) and Message.objects.filter(conversation=conversation, form_key=key).exists()
+
+
+def already_sent() -> dict[str, Any]:
+    return {"sent": False, "reason": DRAFT_SENT, "sentence": _("This draft was sent from another tab.")}

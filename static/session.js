@@ -1,0 +1,85 @@
+// Whom this page was made for, and requests that survive a new session: a page may be older than its sign-in.
+(() => {
+  const desk = document.getElementById("desk");
+  if (!desk) return;
+  const COOKIE = "csrftoken=";
+  const user = desk.dataset.user;
+  const byId = (id) => document.getElementById(id);
+  let handedOut = ""; // a token from the server, where the browser has no cookie
+
+  const token = () => {
+    const cookie = document.cookie.split("; ").find((one) => one.startsWith(COOKIE));
+    return cookie?.slice(COOKIE.length) || handedOut || document.querySelector("[name=csrfmiddlewaretoken]").value;
+  };
+
+  // Another user signed in in this browser: nothing of this page may be seen or sent any more.
+  const lockOut = (sentence) => {
+    if (isLocked()) return;
+    dispatchEvent(new Event("okno:locked")); // what was typed goes into its author's local copy
+    desk.inert = true;
+    for (const field of desk.querySelectorAll("textarea, input")) field.value = "";
+    document.title = "Okno";
+    byId("other-user").querySelector("p").textContent = sentence;
+    byId("other-user").hidden = false;
+    byId("other-user").querySelector("button").focus();
+  };
+  const isLocked = () => desk.inert;
+
+  // After a 403 the token may be the one of an earlier sign-in. Returns whether the request may be repeated.
+  const renew = async () => {
+    try {
+      const answer = await fetch(desk.dataset.session, { headers: { "HX-Request": "true" } });
+      if (!answer.ok || answer.redirected) return false;
+      handedOut = (await answer.json()).token;
+      return true;
+    } catch {
+      return false;
+    }
+  };
+
+  // Lock the page where the answer says that it belongs to somebody else. Returns what a 409 says.
+  const conflict = (text) => {
+    let told = {};
+    try { told = JSON.parse(text); } catch { /* not one of ours */ }
+    if (told.reason === "other_user") lockOut(told.sentence);
+    return told;
+  };
+
+  // POST as the user this page was made for, in the chat the words were typed in. A refused token is renewed and the
+  // request repeated once: nothing was done under it.
+  const tell = async (address, values, { signal } = {}) => {
+    const body = new URLSearchParams(values);
+    body.set("for_user", user);
+    if (!body.has("for_chat") && byId("chat").dataset.chat) body.set("for_chat", byId("chat").dataset.chat);
+    for (let isRepeated = false; ; isRepeated = true) {
+      body.set("csrfmiddlewaretoken", token());
+      const answer = await fetch(address, { method: "POST", body, signal, headers: { "HX-Request": "true" } });
+      if (answer.status === 403 && !isRepeated && (await renew())) continue;
+      if (answer.status === 409) conflict(await answer.clone().text());
+      return answer;
+    }
+  };
+
+  // Forms that htmx or the browser itself sends.
+  document.addEventListener("htmx:configRequest", (event) => {
+    if (event.detail.verb === "post") event.detail.parameters.csrfmiddlewaretoken = token();
+  });
+  document.addEventListener("submit", (event) => {
+    const field = event.target.elements?.csrfmiddlewaretoken;
+    if (field) field.value = token();
+  }, true);
+  const repeated = new WeakSet();
+  document.addEventListener("htmx:afterRequest", async (event) => {
+    const { xhr, elt, requestConfig } = event.detail;
+    if (requestConfig.verb !== "post") return;
+    if (xhr.status === 409) conflict(xhr.responseText);
+    if (xhr.status !== 403) { repeated.delete(elt); return; }
+    if (repeated.has(elt)) return;
+    repeated.add(elt);
+    if (await renew()) elt.requestSubmit(requestConfig.triggeringEvent?.submitter);
+  });
+
+  document.addEventListener("click", (event) => { if (event.target.closest("[data-reload]")) location.reload(); });
+
+  window.okno = Object.assign(window.okno || {}, { user, token, renew, tell, lockOut, isLocked, conflict });
+})();
