@@ -74,6 +74,8 @@ class Templates(Rows):
         asked = ValuesSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         text_only = not template.api_channel.provider.fills_templates
+        if template.missing:
+            raise Refused(status_code=422, reason="template_not_fillable", sentence=str(template.cannot_be_sent))
         try:
             rendering = render(template.pattern, asked.validated_data.get("parameters", []), text_only=text_only)
         except NotATemplate as problem:
@@ -117,13 +119,21 @@ def _preview(rendering: Rendering) -> dict[str, Any]:
         "header": rendering.header,
         "body": rendering.body,
         "footer": rendering.footer,
-        "buttons": [{"kind": one.kind, "text": one.text, "target": one.target} for one in rendering.buttons],
+        "media": rendering.media,
+        "filename": rendering.filename,
+        "offer": rendering.offer,
+        "cards": [{"media": card.media, "body": card.body, "buttons": _buttons(card)} for card in rendering.cards],
+        "buttons": _buttons(rendering),
         "html": str(rendering.body_html),
         "ready": rendering.ready,
         "problems": [
             {"field": one.field, "code": one.code, "sentence": str(one.sentence)} for one in rendering.problems
         ],
     }
+
+
+def _buttons(rendering: Rendering) -> list[dict[str, str]]:
+    return [{"kind": one.kind, "text": one.text, "target": one.target} for one in rendering.buttons]
 
 
 def _recognition(found: Recognition) -> dict[str, Any]:

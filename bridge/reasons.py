@@ -112,6 +112,11 @@ CATALOGUE: Mapping[str, Reason] = {
         sentence=_("The template “%(name)s” may not be sent now: it is no longer approved."),
         help=Help.TEMPLATE,
     ),
+    "template_not_fillable": Reason(
+        kind=Class.REFUSAL,
+        sentence=_("The template “%(name)s” cannot be sent from Okno: %(why)s."),
+        help=Help.TEMPLATE,
+    ),
     "template_unknown": Reason(
         kind=Class.REFUSAL, sentence=_("There is no such template on this channel."), help=Help.TEMPLATE
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from templates_registry import registry
+from templates_registry import registry, sendability
 from templates_registry.components import Template as Pattern
 from templates_registry.graph import NotATemplate
 from templates_registry.models import Status, Template
@@ -65,11 +65,14 @@ def chosen(conversation: Conversation, *, template_id: int, parameters: Any) -> 
     channel = conversation.api_channel
     if not channel.provider.sends_templates:
         return Decision(outcome=REFUSE, reason="templates_not_supported")
-    template = Template.objects.filter(pk=template_id, api_channel=channel).first()
+    template = Template.objects.select_related("api_channel").filter(pk=template_id, api_channel=channel).first()
     if template is None:
         return Decision(outcome=REFUSE, reason="template_unknown")
-    if not template.may_be_sent:
+    if template.status != Status.APPROVED:
         return Decision(outcome=REFUSE, reason="template_not_sendable", details={"name": template.name})
+    if missing := template.missing:
+        details = {"name": template.name, "why": str(sendability.parts(missing))}
+        return Decision(outcome=REFUSE, reason="template_not_fillable", details=details)
     try:
         return filled(template.pk, template.pattern, parameters, text_only=not channel.provider.fills_templates)
     except NotATemplate as problem:

@@ -9,9 +9,12 @@ from django.utils.translation import gettext_lazy
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from templates_registry.components import Template as Pattern
+from templates_registry.components import Variable
 from templates_registry.graph import NotATemplate
 from templates_registry.models import Template
 from templates_registry.recognition import Outcome
+from templates_registry.titles import title_of
 
 from .models import HeldReply
 from .serializers import MessageSerializer
@@ -23,7 +26,16 @@ class VariableSerializer(serializers.Serializer[Any]):
     example = serializers.CharField()
     hint = serializers.CharField()
     default = serializers.CharField()  # what is taken where nobody gives a value
-    place = serializers.CharField(help_text=gettext_lazy("header, body or button."))
+    place = serializers.CharField(help_text=gettext_lazy("header, body, button, offer or card."))
+    title = serializers.CharField(help_text=gettext_lazy("How people see it, in the caller's language."))
+    kind = serializers.CharField(help_text=gettext_lazy("What the value must look like: text, media, moment…"))
+    required = serializers.BooleanField()  # type: ignore[assignment]  # as ``label`` above
+
+
+class MissingPartSerializer(serializers.Serializer[Any]):
+    field = serializers.CharField()
+    code = serializers.CharField(help_text=gettext_lazy("A stable code."))
+    sentence = serializers.CharField(help_text=gettext_lazy("A sentence in the caller's language."))
 
 
 class TemplateSerializer(serializers.ModelSerializer[Template]):
@@ -31,12 +43,30 @@ class TemplateSerializer(serializers.ModelSerializer[Template]):
 
     channel = serializers.IntegerField(source="api_channel_id", read_only=True)
     variables = serializers.SerializerMethodField(help_text=gettext_lazy("In the order in which values are listed."))
+    sendable = serializers.BooleanField(
+        source="may_be_sent",
+        read_only=True,
+        help_text=gettext_lazy("Approved, and with no part that cannot be filled."),
+    )
+    missing = serializers.SerializerMethodField(
+        help_text=gettext_lazy("The parts that Okno cannot fill. A template with any of them is not sent.")
+    )
 
     class Meta:
         model = Template
         fields: tuple[str, ...] = (
             *("id", "channel", "name", "language", "category", "status", "quality", "parameter_format"),
-            *("components", "variables", "reject_reason", "tags", "external_id", "last_used_at", "times_used"),
+            *(
+                "components",
+                "variables",
+                "sendable",
+                "missing",
+                "reject_reason",
+                "tags",
+                "external_id",
+                "last_used_at",
+                "times_used",
+            ),
             *("approved_at", "created_at", "updated_at"),
         )
         read_only_fields: tuple[str, ...] = fields
@@ -44,9 +74,24 @@ class TemplateSerializer(serializers.ModelSerializer[Template]):
     @extend_schema_field(VariableSerializer(many=True))
     def get_variables(self, template: Template) -> list[Any]:
         try:
-            return list(VariableSerializer(template.pattern.variables, many=True).data)
+            pattern = template.pattern
         except NotATemplate:
             return []
+        return [_described(pattern, variable) for variable in pattern.variables]
+
+    @extend_schema_field(MissingPartSerializer(many=True))
+    def get_missing(self, template: Template) -> list[Any]:
+        return [{"field": one.field, "code": one.code, "sentence": str(one.sentence)} for one in template.missing]
+
+
+def _described(pattern: Pattern, variable: Variable) -> dict[str, Any]:
+    names = ("key", "label", "example", "hint", "default")
+    return {name: getattr(variable, name) for name in names} | {
+        "place": variable.place.value,
+        "title": str(title_of(pattern, variable)),
+        "kind": variable.kind.value,
+        "required": variable.is_required,
+    }
 
 
 @extend_schema_field(
@@ -77,11 +122,21 @@ class ProblemSerializer(serializers.Serializer[Any]):
     sentence = serializers.CharField(help_text=gettext_lazy("A sentence in the caller's language."))
 
 
+class CardSerializer(serializers.Serializer[Any]):
+    media = serializers.CharField(help_text=gettext_lazy("The header's file or product, as it was given."))
+    body = serializers.CharField()
+    buttons = ButtonSerializer(many=True)
+
+
 class PreviewSerializer(serializers.Serializer[Any]):
     text = serializers.CharField(help_text=gettext_lazy("Header, body and footer, as operators paste them."))
     header = serializers.CharField()
     body = serializers.CharField()
     footer = serializers.CharField()
+    media = serializers.CharField(help_text=gettext_lazy("The header's file or product, as it was given."))
+    filename = serializers.CharField(help_text=gettext_lazy("The name under which a document arrives."))
+    offer = serializers.CharField(help_text=gettext_lazy("The words of a limited-time offer, and until when."))
+    cards = CardSerializer(many=True)
     buttons = ButtonSerializer(many=True)
     html = serializers.CharField(help_text=gettext_lazy("The body as the phone shows it; safe to put into a page."))
     ready = serializers.BooleanField(help_text=gettext_lazy("Whether it may go out as it is."))

@@ -35,7 +35,7 @@
   // A field has one line: Enter goes on to the next one. What was pasted with line breaks keeps them, to be seen.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !event.target.matches?.('textarea[name^="v."]')) return;
-    if (event.ctrlKey || event.metaKey) return;
+    if (event.ctrlKey || event.metaKey || event.target.hasAttribute("data-lines")) return;
     event.preventDefault();
     const fields = [...event.target.closest(".values").querySelectorAll("textarea")];
     const next = fields[fields.indexOf(event.target) + 1];

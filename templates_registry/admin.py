@@ -300,7 +300,9 @@ def _back(ids: list[int]) -> str:
 
 
 def status_pill(template: Template) -> SafeString:
-    return format_html('<span class="pill t-{}">{}</span>', template.status, template.get_status_display())
+    pill = format_html('<span class="pill t-{}">{}</span>', template.status, template.get_status_display())
+    why = template.cannot_be_sent
+    return format_html('{} <small class="words">{}</small>', pill, why) if why else pill
 
 
 class TagsForm(forms.ModelForm):

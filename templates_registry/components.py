@@ -4,31 +4,37 @@ Numbered and named variables are one model: a variable has a key, and values tra
 
     a body's ``{{1}}`` is ``1``; a header's ``{{1}}``, which is another variable, is ``header.1``;
     ``{{first_name}}`` is ``first_name`` wherever it stands;
-    a header's picture, video or document is ``header.media``; a header's place is four: ``header.latitude`` …;
-    what the second button needs (the end of its link, a coupon code) is ``button.1``.
+    all others are listed in ``slots``: ``header.media``, ``button.1``, ``offer.expires``, ``card.0.header.media`` …
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from templates_registry import sentences
+from templates_registry import authentication, sentences
+from templates_registry.placeholders import HOLE as HOLE
+from templates_registry.placeholders import Hole as Hole
+from templates_registry.placeholders import Place as Place
+from templates_registry.placeholders import braced as braced
+from templates_registry.placeholders import in_order as in_order
+from templates_registry.placeholders import is_number as is_number
+from templates_registry.placeholders import key_of as key_of
+from templates_registry.placeholders import names_in as names_in
+from templates_registry.placeholders import split as split
+from templates_registry.slots import CODE, ValueKind, slots_of, unasked_slots_of
+from templates_registry.slots import HEADER_LOCATION as HEADER_LOCATION
+from templates_registry.slots import HEADER_MEDIA as HEADER_MEDIA
+from templates_registry.slots import LOCATION as LOCATION
+from templates_registry.slots import MEDIA as MEDIA
+from templates_registry.slots import TEXT as TEXT
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
-
-HOLE = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
-
-TEXT, LOCATION = "TEXT", "LOCATION"
-MEDIA = ("IMAGE", "VIDEO", "DOCUMENT", "GIF")
-HEADER_MEDIA = "header.media"
-HEADER_LOCATION = ("header.latitude", "header.longitude", "header.name", "header.address")
 
 HEADER_LIMIT, BODY_LIMIT, FOOTER_LIMIT = 60, 1024, 60
 
@@ -45,12 +51,6 @@ class NotATemplate(ValueError):
 class Format(StrEnum):
     NUMBERED = "POSITIONAL"
     NAMED = "NAMED"
-
-
-class Place(StrEnum):
-    HEADER = "header"
-    BODY = "body"
-    BUTTON = "button"
 
 
 class Level(StrEnum):
@@ -73,13 +73,6 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Hole:
-    """The place of a variable in a text."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class Variable:
     key: str
     place: Place = Place.BODY
@@ -88,6 +81,8 @@ class Variable:
     hint: str = ""
     # Taken where nobody gives a value: a header's usual picture, say, which a pasted text cannot carry.
     default: str = ""
+    kind: ValueKind = ValueKind.TEXT
+    is_required: bool = True
 
     @property
     def name(self) -> str:
@@ -102,7 +97,7 @@ class Variable:
     @property
     def in_text(self) -> bool:
         """Whether a pasted text carries its value."""
-        return self.place is not Place.BUTTON and self.key not in (HEADER_MEDIA, *HEADER_LOCATION)
+        return self.place in (Place.HEADER, Place.BODY) and self.kind in (ValueKind.TEXT, ValueKind.CODE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +105,16 @@ class Header:
     kind: str = TEXT
     text: str = ""
     handle: str = ""  # the provider's sample of a media header: a temporary link, never to be sent
+    extra: str = ""  # whatever else the provider said of it, as JSON, as in Button
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A limited-time offer. ``has_expiration``: the message says until when."""
+
+    text: str = ""
+    has_expiration: bool = False
+    extra: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +127,13 @@ class Button:
     extra: str = ""  # whatever else the provider said of it, as JSON: kept and given back untouched
 
     @property
+    def is_otp(self) -> bool:
+        """Whether it takes the code of an authentication template: handed in as OTP, listed as a link of WhatsApp's."""
+        return self.kind == "OTP" or (self.kind == "URL" and authentication.is_code_link(self.url))
+
+    @property
     def takes_value(self) -> bool:
-        return self.kind == "COPY_CODE" or (self.kind == "URL" and bool(HOLE.search(self.url)))
+        return self.kind == "COPY_CODE" or (self.kind == "URL" and bool(HOLE.search(self.url)) and not self.is_otp)
 
 
 @dataclass(frozen=True)
@@ -141,6 +151,15 @@ class Template:
     described: tuple[Variable, ...] = field(default=(), repr=False)
     asked_category: str = ""  # what was asked for, where the provider then chose another
     others: tuple[str, ...] = field(default=(), repr=False)  # components unknown to us, as JSON, kept untouched
+    offer: Offer | None = None
+    cards: tuple[Template, ...] = ()  # of a carousel; each has only header, body and buttons
+    # WhatsApp words the body or footer of an authentication template itself: ours is what it says, never handed in.
+    has_standard_body: bool = False
+    has_standard_footer: bool = False
+    body_extra: str = field(default="", repr=False)
+    footer_extra: str = field(default="", repr=False)
+    extra: str = field(default="", repr=False)  # of a card, besides its components
+    order: tuple[str, ...] = field(default=(), repr=False, compare=False)  # of the components, as they were read
 
     @property
     def key(self) -> tuple[str, str]:
@@ -152,13 +171,31 @@ class Template:
 
     @cached_property
     def variables(self) -> tuple[Variable, ...]:
-        """Each variable once: the header's, the body's (numbered ones in their order), then the buttons'."""
+        """Each variable once: the header's, the body's (numbered ones in their order), then the buttons' and so on."""
         described = {variable.key: variable for variable in self.described}
-        found: dict[str, Variable] = {}
-        for key, place in self._needed():
-            if key not in found:
-                found[key] = replace(described.get(key, Variable(key)), place=place)
-        return tuple(found.values())
+        return tuple(
+            replace(
+                described.get(slot.key, Variable(slot.key)),
+                place=slot.place,
+                kind=slot.kind,
+                is_required=slot.is_required,
+            )
+            for slot in slots_of(self)
+        )
+
+    @cached_property
+    def unasked(self) -> tuple[Variable, ...]:
+        """Values that are taken, but have a usual one of their own: a button's payload, a flow's token."""
+        slots = unasked_slots_of(self)
+        return tuple(Variable(slot.key, slot.place, kind=slot.kind, is_required=False) for slot in slots)
+
+    @cached_property
+    def code_key(self) -> str:
+        """The variable that holds an authentication code; empty if the template sends none."""
+        if not (self.has_standard_body or any(button.is_otp for button in self.buttons)):
+            return ""
+        names = in_order(names_in(self.body))
+        return key_of(names[0], Place.BODY) if names else CODE
 
     def variable(self, key: str) -> Variable | None:
         return next((variable for variable in self.variables if variable.key == key), None)
@@ -187,17 +224,6 @@ class Template:
             raise NotATemplate("values_shape")
         return {key: _as_text(value) for key, value in pairs if value is not None}
 
-    def _needed(self) -> Iterator[tuple[str, Place]]:
-        if self.header and self.header.kind in MEDIA:
-            yield HEADER_MEDIA, Place.HEADER
-        elif self.header and self.header.kind == LOCATION:
-            yield from ((key, Place.HEADER) for key in HEADER_LOCATION)
-        for place, text in ((Place.HEADER, self.header_text), (Place.BODY, self.body)):
-            yield from ((key_of(name, place), place) for name in in_order(names_in(text)))
-        for index, button in enumerate(self.buttons):
-            if button.takes_value:
-                yield f"button.{index}", Place.BUTTON
-
 
 def _as_text(value: object) -> str:
     if isinstance(value, str):
@@ -223,30 +249,3 @@ def described_as(template: Template, variables: Sequence[Variable]) -> Template:
             )
         )
     return replace(template, described=tuple(merged))
-
-
-def split(text: str) -> tuple[str | Hole, ...]:
-    """Fixed parts and holes in turn, beginning and ending with a fixed part (which may be empty)."""
-    return tuple(Hole(piece) if index % 2 else piece for index, piece in enumerate(HOLE.split(text)))
-
-
-def names_in(text: str) -> list[str]:
-    """The variables' names in order of appearance, each once."""
-    return list(dict.fromkeys(HOLE.findall(text)))
-
-
-def in_order(names: list[str]) -> list[str]:
-    """Numbered ones by number: ``{{2}} {{1}}`` has the values of 1 and 2, in this order."""
-    return sorted(names, key=int) if all(is_number(name) for name in names) else names
-
-
-def is_number(name: str) -> bool:
-    return name.isascii() and name.isdigit() and len(name) < 6
-
-
-def key_of(name: str, place: Place) -> str:
-    return f"header.{name}" if place is Place.HEADER and is_number(name) else name
-
-
-def braced(name: str) -> str:
-    return "{{" + name + "}}"

@@ -23,9 +23,11 @@ from openpyxl.utils.exceptions import InvalidFileException
 from channels_setup.codecs.bodies import BadBody, clean_text, json_object
 
 from .components import TEXT, Button
-from .graph import NotATemplate, write
+from .components import Template as Pattern
+from .graph import NotATemplate, read, write
 from .listed import Unreadable
 from .models import Template
+from .wording import wording
 
 MOST_BYTES = 16 * 1024 * 1024
 MOST_UNPACKED = 64 * 1024 * 1024  # of an XLSX, which is a zip
@@ -33,7 +35,7 @@ MOST_ROWS = 10_000
 
 # What a table's reader may change. The rest of COLUMNS is for people to look at.
 READ = ("name", "language", "category", "status", "header_kind", "header", "body", "footer", "buttons", "variables")
-COLUMNS = ("channel", *READ, "tags", "quality", "rejected_reason", "times_used", "last_used")
+COLUMNS = ("channel", *READ, "tags", "quality", "rejected_reason", "times_used", "last_used", "components")
 WORDED = ("header_kind", "header", "body", "footer", "buttons")
 
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -79,10 +81,10 @@ def as_row(template: Template) -> dict[str, Any]:
 
 def as_cells(template: Template) -> dict[str, str]:
     try:
-        worded = _worded(template)
+        worded = _worded(template.pattern)
     except NotATemplate:
         worded = dict.fromkeys(WORDED, "")
-    return {
+    cells = {
         "channel": template.api_channel.name,
         "name": template.name,
         "language": template.language,
@@ -96,10 +98,19 @@ def as_cells(template: Template) -> dict[str, str]:
         "times_used": str(template.times_used),
         "last_used": template.last_used_at.isoformat(timespec="seconds") if template.last_used_at else "",
     }
+    return cells | {"components": _beyond_the_columns(template, cells)}
 
 
-def _worded(template: Template) -> dict[str, str]:
-    pattern = template.pattern
+def _beyond_the_columns(template: Template, cells: dict[str, str]) -> str:
+    """The components as JSON where the columns cannot say all of it: cards, offers, codes…"""
+    row = as_row(template)
+    with suppress(NotATemplate):
+        if wording(read(row)) == wording(read(_from_cells(0, cells).data)):
+            return ""
+    return json.dumps(row["components"], ensure_ascii=False)
+
+
+def _worded(pattern: Pattern) -> dict[str, str]:
     return {
         "header_kind": pattern.header.kind if pattern.header else "",
         "header": pattern.header_text,
@@ -255,6 +266,25 @@ def _as_cell(value: object) -> str:
 
 def _from_cells(number: int, cells: dict[str, str]) -> Row:
     """A line of a table in the Graph API's shape."""
+    if said := cells.get("components", "").strip():
+        return _from_components(number, cells, said)
+    return Row(number, data=_data(cells, _components_in(cells)), cells=cells)
+
+
+def _from_components(number: int, cells: dict[str, str], said: str) -> Row:
+    """A line that says its components as JSON besides: good as long as the other columns say the same."""
+    try:
+        data = _data(cells, json.loads(said))
+        worded = _worded(read(data))
+    except (ValueError, RecursionError):  # NotATemplate is one
+        return Row(number, data=_data(cells, []), problem=_("The column “components” is not a list of components."))
+    if any(cells[name] != _as_cell(escaped(worded[name])) for name in WORDED if name in cells):
+        problem = _("The texts differ from the column “components”. Change such a template in a JSON file.")
+        return Row(number, data=data, problem=problem)
+    return Row(number, data=data, cells=cells)
+
+
+def _components_in(cells: dict[str, str]) -> list[dict[str, Any]]:
     components: list[dict[str, Any]] = [{"type": "BODY", "text": cells.get("body", "")}]
     kind = cells.get("header_kind", "").strip().upper() or (TEXT if cells.get("header") else "")
     if kind:
@@ -264,6 +294,10 @@ def _from_cells(number: int, cells: dict[str, str]) -> Row:
         components.append({"type": "FOOTER", "text": footer})
     if buttons := [_button(line) for line in cells.get("buttons", "").split("\n") if line.strip()]:
         components.append({"type": "BUTTONS", "buttons": buttons})
+    return components
+
+
+def _data(cells: dict[str, str], components: object) -> dict[str, Any]:
     data: dict[str, Any] = {
         **{name: cells.get(name, "").strip() for name in ("name", "language", "category", "status", "channel")},
         "components": components,
@@ -273,7 +307,7 @@ def _from_cells(number: int, cells: dict[str, str]) -> Row:
         data["tags"] = [tag.strip() for tag in cells["tags"].split(",") if tag.strip()]
     if cells.get("rejected_reason"):
         data["rejected_reason"] = cells["rejected_reason"]
-    return Row(number, data=data, cells=cells)
+    return data
 
 
 def _button(line: str) -> dict[str, Any]:
@@ -310,5 +344,5 @@ def keeps_wording(row: Row, template: Template) -> bool:
     """Whether a table's line says just what this template says, as far as a table can say it."""
     if row.cells is None:
         return False
-    worded = _worded(template)
+    worded = _worded(template.pattern)
     return all(row.cells[name] == _as_cell(escaped(worded[name])) for name in WORDED if name in row.cells)

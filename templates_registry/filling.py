@@ -13,22 +13,35 @@ from typing import TYPE_CHECKING
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext_lazy as _
 
 from channels_setup.codecs.whatsapp_markup import to_html
 
 from . import sentences
-from .components import BODY_LIMIT, HEADER_LOCATION, HEADER_MEDIA, Hole, Place, Problem, Variable, key_of, split
+from .components import BODY_LIMIT, HEADER_LOCATION, Hole, Place, Problem, Variable, key_of, split
 from .components import Template as Pattern
 from .graph import NotATemplate
 from .models import Template
 from .rendering import Rendering, render, with_defaults
+from .slots import ValueKind
 from .titles import title_of
+from .value_checks import MULTILINE
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 PREFIX = "v."  # of a field's name in a form, before the variable's key
 LONGEST_VALUE = 4096
+
+NOTES: Mapping[ValueKind, StrOrPromise] = {
+    ValueKind.MEDIA: _("A link to the file, beginning with https://"),
+    ValueKind.FILENAME: _("The name that the phone shows, such as “Invoice 5.pdf”"),
+    ValueKind.LATITUDE: _("A number from −90 to 90, such as 59.9343"),
+    ValueKind.LONGITUDE: _("A number from −180 to 180, such as 30.3351"),
+    ValueKind.SECTIONS: _("A section a line: “Boots: SKU-1, SKU-2”"),
+    ValueKind.MOMENT: _("Date and time, such as 2026-12-31 18:00"),
+    ValueKind.CATALOG: _("The catalog's number at Meta"),
+}
 
 BEGIN, END = "\ue000", "\ue001"  # private characters around a value while its text is being formatted
 TAG = re.compile(r"<[^>]*>")
@@ -66,8 +79,17 @@ class Field:
         return bool(self.code) and not self.is_missing
 
     @property
-    def is_link(self) -> bool:
-        return self.variable.key == HEADER_MEDIA
+    def note(self) -> StrOrPromise:
+        """How the value is written, where that does not go without saying."""
+        return NOTES.get(self.variable.kind, "")
+
+    @property
+    def is_multiline(self) -> bool:
+        return self.variable.kind in MULTILINE
+
+    @property
+    def is_optional(self) -> bool:
+        return not self.variable.is_required
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +169,16 @@ class Filling:
         """What the header shows instead of text: IMAGE, VIDEO, DOCUMENT, LOCATION; empty for text or none."""
         header = self.pattern.header
         return "" if header is None or self.pattern.header_text else header.kind
+
+    @property
+    def card_media(self) -> list[str]:
+        """The same of each card."""
+        return [card.header.kind if card.header else "" for card in self.pattern.cards]
+
+    @property
+    def cards(self) -> list[tuple[str, Rendering]]:
+        """What each card's header shows, and the card with its values."""
+        return list(zip(self.card_media, self.rendering.cards, strict=True))
 
     @property
     def place(self) -> list[str]:

@@ -6,7 +6,7 @@ show the message and its problems while one types.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,8 +18,6 @@ from django.utils.translation import gettext as _
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from .components import (
-    HEADER_LOCATION,
-    HEADER_MEDIA,
     LOCATION,
     TEXT,
     Button,
@@ -37,6 +35,8 @@ from .listed import LONGEST_TAG
 from .models import Category, Template
 from .posted import buttons_in, pattern_from
 from .rendering import Rendering, render
+from .slots import ValueKind
+from .titles import title_of
 from .validating import BUTTONS_LIMIT
 
 FIRST_LANGUAGES = ("ru", "en", "en_US")
@@ -48,6 +48,7 @@ HEADER_KINDS = (
     ("DOCUMENT", gettext_lazy("document")),
     (LOCATION, gettext_lazy("place on the map")),
 )
+OTHER_HEADERS = {"PRODUCT": gettext_lazy("product"), "GIF": gettext_lazy("animated picture (GIF)")}
 BUTTON_KINDS = (
     ("", gettext_lazy("no button")),
     ("QUICK_REPLY", gettext_lazy("quick reply")),
@@ -138,6 +139,10 @@ class TemplateForm(forms.ModelForm):
         language.choices = _languages(self.instance.language)
         if self.instance.category and self.instance.category not in Category.values:
             category.choices = [*Category.choices, (self.instance.category, self.instance.category)]
+        header = self.kept.header.kind if self.kept and self.kept.header else ""
+        header_kind = self.fields["header_kind"]
+        if isinstance(header_kind, forms.ChoiceField) and header not in dict(HEADER_KINDS):
+            header_kind.choices = [*HEADER_KINDS, (header, OTHER_HEADERS.get(header, header))]
         if self.is_handed_in:
             for name in ("api_channel", "name", "language"):
                 self.fields[name].disabled = True
@@ -257,21 +262,14 @@ def _field_of(problem: Problem) -> str:
 
 def where(variable: Variable, pattern: Pattern) -> str:
     """Which place in the message a variable fills."""
-    key = variable.key
-    if key == HEADER_MEDIA:
-        return _("the header's file (its link)")
-    if key in HEADER_LOCATION:
-        titles = (_("latitude"), _("longitude"), _("name of the place"), _("address"))
-        return dict(zip(HEADER_LOCATION, titles, strict=True))[key]
-    if variable.place is Place.BUTTON:
-        index = int(key.removeprefix("button."))
-        button = pattern.buttons[index]
-        if button.kind == "COPY_CODE":
-            return _("the code of button %(number)s") % {"number": index + 1}
+    if variable.kind is ValueKind.LINK_END and variable.place is Place.BUTTON:
+        button = pattern.buttons[int(variable.key.removeprefix("button."))]
         return _("the end of the link “%(text)s”") % {"text": button.text}
-    if variable.place is Place.HEADER:
+    if variable.place is Place.HEADER and variable.in_text:
         return _("%(name)s in the header") % {"name": braced(variable.name)}
-    return braced(variable.name)
+    if variable.in_text and variable.kind is ValueKind.TEXT:
+        return braced(variable.name)
+    return str(title_of(pattern, replace(variable, label="")))
 
 
 def place_of(field: str) -> str:

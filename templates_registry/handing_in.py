@@ -36,9 +36,11 @@ from channels_setup.providers.base import (
 )
 
 from . import graph, lifecycle, syncing
-from .components import HEADER_MEDIA, MEDIA, Level
+from .components import Level
 from .lifecycle import By, Source
 from .models import Status, Template, TemplateEvent
+from .slots import ValueKind
+from .titles import title_of
 from .validating import validate
 
 SAMPLE_BYTES = 16 * 1024 * 1024
@@ -63,7 +65,7 @@ class _Begun:
     """The template as it goes out, and how it was before."""
 
     row: dict[str, Any]
-    link: str
+    links: dict[str, str]  # to the samples of files, by the variables' keys
     status: str
     reason: str
     submitted_at: datetime | None
@@ -119,9 +121,9 @@ def _begin(template: Template, to: str, *, by: By, check: Callable[[Template], N
     check(locked)
     pattern = locked.pattern
     row = graph.write(pattern) | {"id": locked.external_id, "status": locked.provider_status.upper()}
-    link = next((v.example or v.default for v in pattern.variables if v.key == HEADER_MEDIA), "")
+    links = {v.key: v.example or v.default for v in pattern.variables if v.kind is ValueKind.MEDIA}
     begun = _Begun(
-        row=row, link=link, status=locked.status, reason=locked.reject_reason, submitted_at=locked.submitted_at
+        row=row, links=links, status=locked.status, reason=locked.reject_reason, submitted_at=locked.submitted_at
     )
     lifecycle.change_status(locked, to, by=by)
     template.refresh_from_db()
@@ -134,10 +136,10 @@ def _may_be_submitted(template: Template) -> None:
     pattern = template.pattern
     problems = validate(pattern)
     wrong = [str(one.sentence) for one in problems if one.level is Level.ERROR or one.code == "example_missing"]
-    header = pattern.header
-    variables = {v.key: v.example or v.default for v in pattern.variables}
-    if header and header.kind in MEDIA and not variables.get(HEADER_MEDIA):
-        wrong.append(_("Give the header's file an example: a link to a sample, which the reviewers will look at."))
+    for variable in pattern.variables:
+        if variable.kind is ValueKind.MEDIA and not (variable.example or variable.default):
+            sentence = _("Give “%(title)s” an example: a link to a sample, which the reviewers will look at.")
+            wrong.append(sentence % {"title": title_of(pattern, variable)})
     if wrong:
         raise Refused(" ".join(wrong))
     if template.external_id:
@@ -187,9 +189,8 @@ def _may_be_deleted(template: Template) -> None:
 
 def _hand_in(channel: ApiChannel, begun: _Begun) -> TemplateStanding:
     provider, account = channel.provider, channel.account()
-    forms = [each.get("format") for each in begun.row["components"] if each.get("type") == "HEADER"]
-    sample = _sample(provider, account, begun.link) if set(forms) & set(MEDIA) else ""
-    answer = _ask(provider, provider.submit_template(begun.row, account, sample=sample))
+    samples = {key: _sample(provider, account, link) for key, link in begun.links.items()}
+    answer = _ask(provider, provider.submit_template(begun.row, account, samples=samples))
     try:
         return provider.read_submitted(answer)
     except BadBody as problem:

@@ -218,8 +218,9 @@ def _with_extras(pattern: Pattern, old: Pattern) -> Pattern:
     buttons = tuple(kept.get(exchange.button_line(button), button) for button in pattern.buttons)
     header = pattern.header
     if header and old.header and header.kind == old.header.kind:
-        header = replace(header, handle=old.header.handle)
-    return replace(pattern, header=header, buttons=buttons, others=old.others)
+        header = replace(header, handle=old.header.handle, extra=old.header.extra)
+    kept_parts = {name: getattr(old, name) for name in ("others", "offer", "cards", "body_extra", "order")}
+    return replace(pattern, header=header, buttons=buttons, **kept_parts)
 
 
 def _label_changes(old: Sequence[Variable], new: Sequence[Variable]) -> list[tuple[str, str, str]]:

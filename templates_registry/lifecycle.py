@@ -44,6 +44,7 @@ def create_many(templates: Sequence[Template], *, by: By, reason: str = "") -> l
     """The same for a whole list in a handful of statements: an account may bring thousands."""
     now = timezone.now()
     for template in templates:
+        template.note_missing_parts()
         if template.status == Status.PENDING:
             template.submitted_at = template.submitted_at or now
         if template.status == Status.APPROVED:

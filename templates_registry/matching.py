@@ -25,6 +25,7 @@ from templates_registry.patterns import Cuts, Meter, Pattern, TooMuch, name_of, 
 from templates_registry.recognition import Entry, Outcome, Rank, Recognition, about
 from templates_registry.rendering import render, value_problem, with_defaults
 from templates_registry.shelving import Probe, Shelf, shelve
+from templates_registry.titles import title_of
 from templates_registry.unfilled import placeholder_in
 
 if TYPE_CHECKING:
@@ -182,8 +183,8 @@ def _ready(entry: Entry, values: Values) -> Recognition:
     template = entry.template
     full = with_defaults(template, values)
     for variable in template.variables:
-        if variable.key not in full and (variable.in_text or not entry.text_only):
-            details: Details = {"title": variable.title}
+        if variable.key not in full and variable.is_required and (variable.in_text or not entry.text_only):
+            details: Details = {"title": title_of(template, variable)}
             return about(Outcome.NOT_READY, "not_carried", entry, details, parameters=full)
     for problem in render(template, full, text_only=entry.text_only).problems:
         if problem.level is Level.ERROR:

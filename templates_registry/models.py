@@ -7,9 +7,9 @@ the components in the shape of the Graph API and gives them as ``pattern``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -19,10 +19,14 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.providers import messengers
 
-from . import graph
+from . import graph, sendability
+from .components import Problem, Variable, described_as
 from .components import Template as Pattern
-from .components import Variable, described_as
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 class Status(models.TextChoices):
@@ -57,8 +61,16 @@ class Quality(models.TextChoices):
 
 class TemplateQuerySet(models.QuerySet["Template"]):
     def sendable(self) -> TemplateQuerySet:
-        """Only approved ones may go out."""
-        return self.filter(status=Status.APPROVED)
+        """Approved ones that Okno can fill; those alone are offered and go out."""
+        return self.filter(status=Status.APPROVED).fillable()
+
+    def fillable(self) -> TemplateQuerySet:
+        """Those with no part that cannot be filled; a provider that takes the text alone needs only that."""
+        kinds = [kind for kind, provider in messengers().items() if not provider.fills_templates]
+        lacks_text = Q()
+        for code in sendability.NEEDED_AS_TEXT:
+            lacks_text |= Q(missing_parts__contains=[{"code": code}])
+        return self.filter(Q(missing_parts=[]) | (Q(api_channel__kind__in=kinds) & ~lacks_text))
 
     def standing(self) -> TemplateQuerySet:
         """Those that still exist at the provider or may come to."""
@@ -89,6 +101,8 @@ class Template(models.Model):
     parameter_format = models.CharField(max_length=20, default="POSITIONAL")
     components = models.JSONField(_("components"), default=list)  # as in the Graph API
     variables = models.JSONField(_("variables"), default=list, blank=True)  # [{key, label, example, hint, default}]
+    # Parts of the components that Okno cannot fill, as ``sendability`` names them. Kept, so that lists leave them out.
+    missing_parts = models.JSONField(default=list, db_default=[], blank=True, editable=False)
     reject_reason = models.TextField(_("reason of the refusal"), blank=True)
     external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
     # How what the provider has stands there, by its last word: a draft here may be approved there, in its former text.
@@ -127,6 +141,14 @@ class Template(models.Model):
     def __str__(self) -> str:
         return f"{self.name} · {self.language}"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        fields = kwargs.get("update_fields")
+        if fields is None or "components" in fields:
+            self.note_missing_parts()
+            if fields is not None:
+                kwargs["update_fields"] = {*fields, "missing_parts"}
+        super().save(*args, **kwargs)
+
     @cached_property
     def pattern(self) -> Pattern:
         """The text with its variables, as the pure modules see it. Raises graph.NotATemplate on broken components."""
@@ -145,6 +167,10 @@ class Template(models.Model):
             "components": self.components,
         }
 
+    def note_missing_parts(self) -> None:
+        """Follow the components. ``save`` does it; whoever writes rows in bulk has to call it."""
+        self.missing_parts = sendability.missing_in(self.as_graph())
+
     def take(self, pattern: Pattern) -> None:
         """Set the text from a pattern; not saved. Whoever saves asks ``lifecycle`` to keep the former one."""
         written = graph.write(pattern)
@@ -160,8 +186,21 @@ class Template(models.Model):
         return str(Status(word).label) if word in Status.values else ""
 
     @property
+    def missing(self) -> list[Problem]:
+        """The parts for want of which it cannot be sent over its channel."""
+        found = sendability.from_rows(self.missing_parts)
+        if self.api_channel.provider.fills_templates:
+            return found
+        return [part for part in found if part.code in sendability.NEEDED_AS_TEXT]
+
+    @property
+    def cannot_be_sent(self) -> StrOrPromise:
+        """“Cannot be sent from Okno: …”; empty where nothing is missing."""
+        return sendability.sentence(self.missing)
+
+    @property
     def may_be_sent(self) -> bool:
-        return self.status == Status.APPROVED
+        return self.status == Status.APPROVED and not self.missing
 
 
 def described(rows: Iterable[dict[str, Any]]) -> list[Variable]:
@@ -184,7 +223,9 @@ def described(rows: Iterable[dict[str, Any]]) -> list[Variable]:
 
 
 def plain_variables(variables: Sequence[Variable]) -> list[dict[str, str]]:
-    return [{name: value for name, value in asdict(variable).items() if name != "place"} for variable in variables]
+    """What we say of variables; the rest follows from the components."""
+    names = ("key", "label", "example", "hint", "default")
+    return [{name: getattr(variable, name) for name in names} for variable in variables]
 
 
 def with_variables(pattern: Pattern, rows: Iterable[dict[str, Any]]) -> Pattern:

@@ -31,22 +31,39 @@ def pattern_from(data: Mapping[str, Any], *, kept: Pattern | None) -> Pattern:
         language=told["language"] or (kept.language if kept else ""),
         category=told["category"] or (kept.category if kept else ""),
         header=header,
-        body=body.strip("\n"),
+        body=body.strip("\n") if not (kept and kept.has_standard_body) else kept.body,
         footer=told["footer"].strip(),
         buttons=tuple(buttons[:BUTTONS_LIMIT]),
         format=Format.NAMED if any(not is_number(name) for name in names) else Format.NUMBERED,
         described=tuple(variables.values()),
         asked_category=kept.asked_category if kept and told["category"] in ("", kept.category) else "",
-        others=kept.others if kept else (),
+        **_kept_parts(kept, footer=told["footer"].strip()),
     )
+
+
+def _kept_parts(kept: Pattern | None, *, footer: str) -> dict[str, Any]:
+    """What the form does not show goes on with the template as it is."""
+    if kept is None:
+        return {}
+    has_kept_footer = footer == kept.footer
+    return {
+        "others": kept.others,
+        "offer": kept.offer,
+        "cards": kept.cards,
+        "has_standard_body": kept.has_standard_body,
+        "has_standard_footer": kept.has_standard_footer and has_kept_footer,
+        "body_extra": kept.body_extra,
+        "footer_extra": kept.footer_extra if has_kept_footer else "",
+        "order": kept.order,
+    }
 
 
 def _header(kind: str, text: str, kept: Pattern | None) -> Header | None:
     if not kind:
         return None
     former = kept.header if kept else None
-    handle = former.handle if former and former.kind == kind else ""
-    return Header(kind=kind, text=text if kind == TEXT else "", handle=handle)
+    same = former if former and former.kind == kind else Header(kind=kind)
+    return Header(kind=kind, text=text if kind == TEXT else "", handle=same.handle, extra=same.extra)
 
 
 def buttons_in(data: Mapping[str, Any]) -> Iterator[tuple[Button, str]]:

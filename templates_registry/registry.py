@@ -9,16 +9,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.models import ApiChannel
 
+from . import sendability
 from .graph import NotATemplate
 from .lifecycle import is_reworded
 from .matching import Index
 from .models import Registry, Status, Template, TemplateVersion
 from .recognition import Entry, Recognition
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +65,18 @@ def index_of(api_channel: ApiChannel) -> Index:
         return index
 
 
+def _asleep(template: Template) -> StrOrPromise:
+    """Why it cannot be sent now; empty if it can."""
+    if template.status != Status.APPROVED:
+        return ASLEEP.get(Status(template.status), "")
+    return sendability.parts(template.missing) if template.missing else ""
+
+
 def _entries(api_channel: ApiChannel) -> Iterator[Entry]:
     # What buttons and pictures need cannot be pasted. A provider that takes a template's text alone adds them itself.
     text_only = not api_channel.provider.fills_templates
     templates = Template.objects.filter(api_channel=api_channel).exclude(status=Status.DELETED)
+    templates = templates.select_related("api_channel")
     for template in templates.iterator():
         try:
             if not template.pattern.body:
@@ -71,7 +84,7 @@ def _entries(api_channel: ApiChannel) -> Iterator[Entry]:
             yield Entry(
                 template.pattern,
                 ident=template.pk,
-                asleep=ASLEEP.get(Status(template.status), "") if template.status != Status.APPROVED else "",
+                asleep=_asleep(template),
                 text_only=text_only,
             )
         except NotATemplate:

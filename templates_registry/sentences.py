@@ -82,8 +82,40 @@ SENTENCES: Mapping[str, StrOrPromise] = {
     "placeholder": _("“%(title)s” is not filled in: %(placeholder)s still stands in the text."),
     "values_differ": _("“%(title)s” stands in the text more than once, and not with the same value."),
     "rendered_too_long": _("With these values it has %(length)s characters; at most %(limit)s can be sent."),
+    "card_too_long": _(
+        "With these values the text of card %(card)s has %(length)s characters; at most %(limit)s can be sent."
+    ),
     "link_too_long": _("With this value the button's link has %(length)s characters; at most %(limit)s are allowed."),
     "code_too_long": _("The code has %(length)s characters; at most %(limit)s are allowed."),
+    "value_too_long": _("“%(title)s” has %(length)s characters; at most %(limit)s are allowed."),
+    "media_value": _(
+        "“%(title)s” is neither a link nor a media ID. Give a link that begins with https://, or the number under "
+        "which WhatsApp has the file."
+    ),
+    "filename_value": _("“%(title)s” cannot hold slashes. Give only the file's name, such as “Invoice 5.pdf”."),
+    "filename_missing": _("Fill in “%(title)s”: the link does not say it, and the phone would show “Untitled”."),
+    "latitude_value": _("“%(title)s” is a number from −90 to 90 with a point, such as 59.9343."),
+    "longitude_value": _("“%(title)s” is a number from −180 to 180 with a point, such as 30.3351."),
+    "code_value": _("“%(title)s” cannot hold spaces."),
+    "product_value": _("“%(title)s” is the product's ID in the catalog and cannot hold spaces."),
+    "catalog_value": _("“%(title)s” is the catalog's number at Meta: digits only."),
+    "sections_value": _("Write “%(title)s” one section a line, such as “Boots: SKU-1, SKU-2”."),
+    "sections_many": _("“%(title)s” may hold at most %(sections)s sections and %(products)s products."),
+    "sections_title": _("“%(title)s”: with several sections each needs a title, such as “Boots: SKU-1, SKU-2”."),
+    "sections_title_long": _("“%(title)s”: a section's title has at most %(limit)s characters, this one %(length)s."),
+    "moment_value": _("“%(title)s” is a date and time, such as 2026-12-31 18:00."),
+    "moment_past": _("“%(title)s” is in the past."),
+    "flow_data_value": _('“%(title)s” is a JSON object, such as {"order": "42"}.'),
+    # what Okno cannot fill
+    "part_text": _("its text is not known yet"),
+    "part_unreadable": _("its components cannot be read"),
+    "part_header": _("a header of the kind %(kind)s cannot be filled in"),
+    "part_button": _("button %(number)s of the kind %(kind)s cannot be filled in"),
+    "part_component": _("the component %(kind)s cannot be filled in"),
+    "part_card": _("card %(card)s has no content"),
+    "part_header_of_card": _("card %(card)s: a header of the kind %(kind)s cannot be filled in"),
+    "part_button_of_card": _("card %(card)s: button %(number)s of the kind %(kind)s cannot be filled in"),
+    "part_component_of_card": _("card %(card)s: the component %(kind)s cannot be filled in"),
     # recognition
     "recognised": _("This is the template “%(name)s” (%(language)s)."),
     "several_templates": _("This text fits several templates: %(names)s. Choose the one you mean."),

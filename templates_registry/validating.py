@@ -31,7 +31,9 @@ from templates_registry.components import (
 )
 from templates_registry.languages import LANGUAGES
 from templates_registry.normalising import NEWLINES
-from templates_registry.rendering import CODE_LIMIT, URL_LIMIT, render
+from templates_registry.rendering import render
+from templates_registry.slots import PRODUCT, ValueKind
+from templates_registry.value_checks import COUPON_LIMIT, URL_LIMIT
 
 NAME_LIMIT, BUTTONS_LIMIT, BUTTON_TEXT_LIMIT, PHONE_LIMIT = 512, 10, 25, 20
 BUTTONS_OF_KIND = {"QUICK_REPLY": 10, "URL": 2, "PHONE_NUMBER": 1, "COPY_CODE": 1}
@@ -51,6 +53,8 @@ REVIEWERS_REJECT = frozenset(
     }
 )
 WARNINGS = REVIEWERS_REJECT | {"language_unknown", "category_unknown"}
+
+WITHOUT_EXAMPLE = (ValueKind.CODE, ValueKind.SECTIONS)  # the provider takes none
 
 NAME = re.compile(r"[a-z0-9_]+")
 VARIABLE_NAME = re.compile(r"[a-z_][a-z0-9_]*")
@@ -96,7 +100,7 @@ def _header(template: Template) -> Iterator[Problem]:
         return
     if header.kind == LOCATION and template.category not in ("", "UTILITY", "MARKETING"):
         yield problem("header", "header_location")
-    if header.kind not in (TEXT, LOCATION, *MEDIA):
+    if header.kind not in (TEXT, LOCATION, PRODUCT, *MEDIA):
         yield problem("header", "header_kind", kind=header.kind)
     if header.kind != TEXT:
         return
@@ -119,6 +123,8 @@ def _body(template: Template) -> Iterator[Problem]:
         return
     yield from _length("body", body, BODY_LIMIT)
     yield from _braces("body", body)
+    if template.has_standard_body:
+        return
     pieces = split(body)
     holes = [piece for piece in pieces if isinstance(piece, Hole)]
     if not holes:
@@ -179,7 +185,7 @@ def _button(field: str, button: Button) -> Iterator[Problem]:
             yield problem(f"{field}.phone_number", "phone_missing")
         yield from _length(f"{field}.phone_number", button.phone_number, PHONE_LIMIT)
     elif button.kind == "COPY_CODE":
-        yield from _length(f"{field}.example", button.example, CODE_LIMIT)
+        yield from _length(f"{field}.example", button.example, COUPON_LIMIT)
 
 
 def _variables(template: Template) -> Iterator[Problem]:
@@ -197,7 +203,8 @@ def _variables(template: Template) -> Iterator[Problem]:
         if missing:
             yield problem(field, "not_sequential", missing=braced(str(missing)))
     for variable in template.variables:
-        needs_example = variable.in_text or variable.place is Place.BUTTON
+        needs_example = variable.in_text or (variable.place is Place.BUTTON and variable.is_required)
+        needs_example = needs_example and variable.kind not in WITHOUT_EXAMPLE
         if needs_example and not variable.example:
             yield problem(f"variables.{variable.key}.example", "example_missing", title=variable.title)
     examples = {v.key: v.example for v in template.variables if v.example}

@@ -38,6 +38,10 @@ def wording(template: Template) -> Hashable:
         template.footer,
         tuple(_button(button) for button in template.buttons),
         tuple(_without_examples(other) for other in template.others),
+        template.offer,
+        template.body_extra,
+        template.footer_extra,
+        tuple(wording(card) for card in template.cards),
     )
 
 
@@ -46,9 +50,10 @@ def as_text(template: Template) -> str:
     lines = []
     if template.header:
         lines.append(template.header_text if template.header.kind == TEXT else f"[{template.header.kind}]")
-    lines += [template.body, template.footer]
+    lines += [template.offer.text if template.offer else "", template.body, template.footer]
     for button in template.buttons:
         lines.append(" ".join(filter(None, (f"[{button.text or button.kind}]", button.url, button.phone_number))))
+    lines += [as_text(card) for card in template.cards]
     return "\n".join(line for line in lines if line)
 
 

@@ -5,6 +5,7 @@ News are decided by what a body holds and not by its field's name: a rating has 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -75,32 +76,63 @@ def _day(given: Any) -> str:
 
 # --- handed in -------------------------------------------------------------------------------------------
 
+CODE_LINK = re.compile(r"whatsapp\.com/otp/.*[?&]otp_type=([a-z_]+)", re.IGNORECASE)
 MEDIA_HEADERS = ("IMAGE", "VIDEO", "DOCUMENT", "GIF")
 
 
-def submission(row: Mapping[str, Any], *, sample: str) -> dict[str, Any]:
-    """The body that creates a template."""
+def submission(row: Mapping[str, Any], *, samples: Mapping[str, str]) -> dict[str, Any]:
+    """The body that creates a template. ``samples``: handles of sample files, by the keys of their variables."""
     made = {name: row[name] for name in ("name", "language", "category", "parameter_format") if row.get(name)}
-    return {**made, "components": [_component(each, sample) for each in row["components"]]}
+    return {**made, "components": _components(row, samples)}
 
 
-def edit(row: Mapping[str, Any], *, sample: str) -> dict[str, Any]:
+def edit(row: Mapping[str, Any], *, samples: Mapping[str, str]) -> dict[str, Any]:
     """The body that changes one: all its components anew; the category only while it is not approved."""
-    body: dict[str, Any] = {"components": [_component(each, sample) for each in row["components"]]}
+    body: dict[str, Any] = {"components": _components(row, samples)}
     return body if row.get("status") == "APPROVED" else {"category": row["category"], **body}
 
 
-def _component(component: Mapping[str, Any], sample: str) -> dict[str, Any]:
+def _components(row: Mapping[str, Any], samples: Mapping[str, str]) -> list[dict[str, Any]]:
+    components = [_component(each, samples) for each in row["components"]]
+    return [_for_code(each) for each in components] if row.get("category") == "AUTHENTICATION" else components
+
+
+def _component(component: Mapping[str, Any], samples: Mapping[str, str], prefix: str = "") -> dict[str, Any]:
     kind, form = one_line(component.get("type"), 40).upper(), one_line(component.get("format"), 40).upper()
     if kind == "HEADER" and form in MEDIA_HEADERS:
         # What the list gives as the example is a link for a while, and is not taken back.
+        sample = samples.get(f"{prefix}header.media", "")
         return {"type": kind, "format": form, "example": {"header_handle": [sample]}}
     if kind == "BUTTONS":
         buttons = component.get("buttons") or ()
         return {**component, "buttons": [_button(each) for each in buttons if isinstance(each, Mapping)]}
+    if kind == "CAROUSEL":
+        cards = component.get("cards") or ()
+        return {**component, "cards": [_card(each, samples, number) for number, each in enumerate(cards)]}
     return dict(component)
+
+
+def _card(card: Mapping[str, Any], samples: Mapping[str, str], number: int) -> dict[str, Any]:
+    components = card.get("components") or ()
+    return {**card, "components": [_component(each, samples, f"card.{number}.") for each in components]}
 
 
 def _button(button: Mapping[str, Any]) -> dict[str, Any]:
     """The words on a button that copies a code are the provider's own."""
     return {name: value for name, value in button.items() if name != "text" or button.get("type") != "COPY_CODE"}
+
+
+def _for_code(component: Mapping[str, Any]) -> dict[str, Any]:
+    """Text and link of an authentication template are the provider's: listed, and not taken back."""
+    if component["type"] == "BUTTONS":
+        return {**component, "buttons": [_code_button(each) for each in component["buttons"]]}
+    own_words = component["type"] == "FOOTER" and "code_expiration_minutes" not in component
+    return {name: value for name, value in component.items() if own_words or name not in ("text", "example")}
+
+
+def _code_button(button: Mapping[str, Any]) -> dict[str, Any]:
+    kind = CODE_LINK.search(one_line(button.get("url"), 2000))
+    if button.get("type") != "URL" or kind is None:
+        return dict(button)
+    kept = {name: value for name, value in button.items() if name not in ("type", "url", "example")}
+    return {"type": "OTP", "otp_type": kind[1].upper(), **kept}

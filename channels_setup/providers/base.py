@@ -414,10 +414,11 @@ class Messenger(Provider):
         """
         raise NotImplementedError(f"{type(self).__name__} takes no samples")
 
-    def submit_template(self, row: Json, account: Account, *, sample: str = "") -> HttpRequest:
+    def submit_template(self, row: Json, account: Account, *, samples: Mapping[str, str]) -> HttpRequest:
         """How to hand a template in, a row as in the Graph API's list: with an ``id`` it is there and gets a new text.
 
-        ``status`` is how it stands there now, ``sample`` what ``upload_sample`` came to.
+        ``status`` is how it stands there now, ``samples`` what ``upload_sample`` came to, by ``header.media`` and
+        ``card.0.header.media``.
         """
         raise NotImplementedError(f"{type(self).__name__} takes no templates")
 

@@ -354,10 +354,10 @@ class WhatsAppCloud(Messenger):
 
     # --- templates ---
 
-    def submit_template(self, row: Json, account: Account, *, sample: str = "") -> HttpRequest:
+    def submit_template(self, row: Json, account: Account, *, samples: Mapping[str, str]) -> HttpRequest:
         if row.get("id"):
-            return _post(account, _path(account, quote(str(row["id"]), safe="")), edit(row, sample=sample))
-        return _post(account, _of_account(account, "message_templates"), submission(row, sample=sample))
+            return _post(account, _path(account, quote(str(row["id"]), safe="")), edit(row, samples=samples))
+        return _post(account, _of_account(account, "message_templates"), submission(row, samples=samples))
 
     def read_submitted(self, answer: HttpAnswer) -> TemplateStanding:
         """A new one's id, status and category, which may be another than was asked for; of an edit nothing."""

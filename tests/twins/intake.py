@@ -8,7 +8,7 @@ from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
 
-from tests.twins import rules, templates
+from tests.twins import rules, template_sends, templates
 from tests.twins.errors import TOLD_LATER, GraphError
 from tests.twins.media import TAKEN
 from tests.twins.phones import Phone, Sent, new_id
@@ -125,7 +125,7 @@ class Intake:
         raise GraphError(132001, f"template name ({name}) does not exist in {language}")
 
     def _template_text(self, sent: Json) -> str:
-        return templates.fill(self._template(sent), sent.get("components") or [])
+        return template_sends.fill(self._template(sent), sent.get("components") or [], now=self.meta.now())
 
     def _media_refusal(self, content: Json, kind: str) -> GraphError | None:
         if media_id := content.get("id"):

@@ -1,4 +1,4 @@
-"""The account's templates: list, create, edit, delete, and what a send of one must bring."""
+"""The account's templates: list, create, edit, delete. What a send of one must bring: see ``template_sends``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from tests.twins.errors import GraphError
 Json = dict[str, Any]
 HOLE = re.compile(r"\{\{\s*([a-z0-9_]+)\s*\}\}")
 NAME = re.compile(r"[a-z0-9_]{1,512}")
-BAD_VALUE = re.compile(r"[\n\r\t]| {5}")
-BAD_VALUE_WORDS = "Param text cannot have new-line/tab characters or more than 4 consecutive spaces"
 MEDIA_HEADERS = ("IMAGE", "VIDEO", "DOCUMENT", "GIF")
+CREATABLE = {"HEADER", "BODY", "FOOTER", "BUTTONS", "LIMITED_TIME_OFFER", "CAROUSEL", "CALL_PERMISSION_REQUEST"}
 EDITABLE = ("APPROVED", "REJECTED", "PAUSED")
 BLOCKED_SECONDS = 30 * 86_400
 
@@ -67,7 +66,7 @@ class TemplateStore:
             name=row["name"],
             language=row["language"],
             category=row["category"],
-            components=row["components"],
+            components=as_listed(row),
             parameter_format=str(row.get("parameter_format") or "POSITIONAL").upper(),
             status=status,
         )
@@ -86,7 +85,8 @@ class TemplateStore:
             raise GraphError(100, "A template can be edited ten times in 30 days.")
         check_new(template.row() | change)
         template.edits.append(now)
-        template.components = change.get("components", template.components)
+        if "components" in change:
+            template.components = as_listed(template.row() | change)
         template.category = change.get("category", template.category)
         template.status = "PENDING"
 
@@ -142,19 +142,116 @@ def check_new(row: Json) -> None:
         raise GraphError(100, "Param name must be lower-case letters, digits and underscores")
     if row["category"] not in ("MARKETING", "UTILITY", "AUTHENTICATION"):
         raise GraphError(100, "Param category must be one of {MARKETING, UTILITY, AUTHENTICATION}")
-    bodies = [each for each in row["components"] if str(each.get("type")).upper() == "BODY"]
-    if len(bodies) != 1:
+    kinds = [kind_of(each) for each in row["components"]]
+    if kinds.count("BODY") != 1:
         raise GraphError(100, "A template has one BODY")
+    if unknown := set(kinds) - CREATABLE:
+        raise GraphError(100, f"Param components[type] must not be {sorted(unknown)[0]}")
+    named = str(row.get("parameter_format")).upper() == "NAMED"
+    check_components(row["components"], named=named, body_limit=600 if "LIMITED_TIME_OFFER" in kinds else 1024)
     for component in row["components"]:
-        kind = str(component.get("type")).upper()
+        if kind_of(component) == "CAROUSEL":
+            check_cards(row, component, named=named)
+        if kind_of(component) == "LIMITED_TIME_OFFER":
+            check_offer(row, component)
+    check_codes(row)
+
+
+def check_components(components: list[Json], *, named: bool, body_limit: int) -> None:
+    for component in components:
+        kind = kind_of(component)
         if kind in ("HEADER", "BODY", "FOOTER") and component.get("text") is not None:
-            most = {"HEADER": 60, "BODY": 1024, "FOOTER": 60}[kind]
-            check_text(component, kind, most=most, named=str(row.get("parameter_format")).upper() == "NAMED")
+            most = {"HEADER": 60, "BODY": body_limit, "FOOTER": 60}[kind]
+            check_text(component, kind, most=most, named=named)
+        if kind == "HEADER" and component.get("format") in MEDIA_HEADERS and not handle_of(component):
+            raise GraphError(100, "The HEADER component is missing its sample", subcode=2388273)
         if kind == "BUTTONS" and len(component.get("buttons") or []) > 10:
             raise GraphError(100, "At most 10 buttons")
         for button in component.get("buttons") or []:
             if len(str(button.get("text") or "")) > 25:
                 raise GraphError(100, "A button's text has at most 25 characters")
+            if HOLE.search(str(button.get("url") or "")) and not button.get("example"):
+                raise GraphError(100, "A button's link with a variable needs an example")
+
+
+def check_cards(row: Json, carousel: Json, *, named: bool) -> None:
+    cards = carousel.get("cards")
+    if row["category"] != "MARKETING" or not isinstance(cards, list) or not 2 <= len(cards) <= 10:
+        raise GraphError(100, "A carousel is for marketing and has from 2 to 10 cards", subcode=2388155)
+    shapes = {tuple(shape_of(card.get("components") or [])) for card in cards}
+    if len(shapes) != 1 or not any(part.startswith("HEADER") for part in next(iter(shapes))):
+        raise GraphError(100, "All cards must have the same components, a header among them", subcode=2388156)
+    for card in cards:
+        check_components(card["components"], named=named, body_limit=160)
+
+
+def shape_of(components: list[Json]) -> list[str]:
+    found = []
+    for each in components:
+        buttons = ",".join(str(button.get("type")).upper() for button in each.get("buttons") or [])
+        found.append(f"{kind_of(each)} {str(each.get('format') or '').upper()} {buttons}")
+    return sorted(found)
+
+
+def check_offer(row: Json, component: Json) -> None:
+    offer = component.get("limited_time_offer") or {}
+    if row["category"] != "MARKETING" or not 0 < len(str(offer.get("text") or "")) <= 16:
+        raise GraphError(100, "A limited-time offer is for marketing, and its text has at most 16 characters")
+    if "FOOTER" in [kind_of(each) for each in row["components"]]:
+        raise GraphError(100, "A limited-time offer has no footer")
+
+
+def check_codes(row: Json) -> None:
+    """Codes go out by authentication templates alone, whose text is Meta's."""
+    buttons = [button for each in row["components"] for button in each.get("buttons") or []]
+    is_for_codes = any(str(button.get("type")).upper() == "OTP" for button in buttons)
+    [body] = [each for each in row["components"] if kind_of(each) == "BODY"]
+    if is_for_codes != (row["category"] == "AUTHENTICATION"):
+        raise GraphError(100, "An authentication template has a button for its code, and no other has one")
+    if is_for_codes and body.get("text"):
+        raise GraphError(100, "The text of an authentication template cannot be changed")
+    if not is_for_codes and not body.get("text"):
+        raise GraphError(100, "The BODY has no text")
+    for button in buttons:
+        kind = str(button.get("otp_type")).upper()
+        if is_for_codes and kind not in ("COPY_CODE", "ONE_TAP", "ZERO_TAP"):
+            raise GraphError(100, "Param otp_type must be one of {COPY_CODE, ONE_TAP, ZERO_TAP}")
+        if kind == "ZERO_TAP" and button.get("zero_tap_terms_accepted") is not True:
+            raise GraphError(100, "The terms of zero-tap have to be accepted")
+
+
+def as_listed(row: Json) -> list[Json]:
+    """How the list shows what was handed in: of authentication templates Meta fills in text, footer and link."""
+    if row["category"] != "AUTHENTICATION":
+        return list(row["components"])
+    found = []
+    for each in row["components"]:
+        kind, shown = kind_of(each), dict(each)
+        if kind == "BODY":
+            advice = " For your security, do not share this code." if each.get("add_security_recommendation") else ""
+            shown["text"] = f"*{{{{1}}}}* is your verification code.{advice}"
+            shown["example"] = {"body_text": [["123456"]]}
+        elif kind == "FOOTER" and each.get("code_expiration_minutes"):
+            shown["text"] = f"This code expires in {each['code_expiration_minutes']} minutes."
+        elif kind == "BUTTONS":
+            shown["buttons"] = [code_button(button) for button in each["buttons"]]
+        found.append(shown)
+    return found
+
+
+def code_button(button: Json) -> Json:
+    link = f"https://www.whatsapp.com/otp/code/?otp_type={str(button['otp_type']).upper()}&code=otp{{{{1}}}}"
+    words = button.get("text") or "Copy code"
+    return {"type": "URL", "text": words, "url": link, "example": [link.replace("{{1}}", "123456")]}
+
+
+def kind_of(component: Json) -> str:
+    return str(component.get("type")).upper()
+
+
+def handle_of(component: Json) -> str:
+    handles = (component.get("example") or {}).get("header_handle") or []
+    return str(handles[0]) if handles else ""
 
 
 def check_text(component: Json, kind: str, *, most: int, named: bool) -> None:
@@ -167,106 +264,3 @@ def check_text(component: Json, kind: str, *, most: int, named: bool) -> None:
         raise GraphError(100, "Variables must be numbered from 1 without gaps")
     if names and not component.get("example"):
         raise GraphError(100, f"The {kind} component is missing its example", subcode=2388043)
-
-
-# --- a send ----------------------------------------------------------------------------------------------
-
-
-def fill(template: Template, sent: list[Json]) -> str:
-    """The text that the contact sees, header to buttons; GraphError where the parameters do not fit."""
-    if template.status in ("PAUSED", "DISABLED"):
-        raise GraphError(132015 if template.status == "PAUSED" else 132016, f"Template is {template.status.lower()}")
-    if template.status != "APPROVED":
-        raise GraphError(132001, f"template name ({template.name}) is {template.status} in {template.language}")
-    parts = {str(each.get("type")).lower(): each for each in sent if str(each.get("type")).lower() != "button"}
-    if unknown := set(parts) - {"header", "body"}:
-        raise GraphError(132018, f"components: unexpected type {sorted(unknown)[0]}")
-    shown = [header(template, parts.get("header", {}).get("parameters") or [])]
-    body = texts(template, template.component("BODY"), parts.get("body", {}).get("parameters") or [], "body")
-    if len(body) > 1024:
-        raise GraphError(132005, f"body: translated text too long: {len(body)} characters, the most is 1024")
-    shown += [body, template.component("FOOTER").get("text", "")]
-    shown += buttons(template, [each for each in sent if str(each.get("type")).lower() == "button"])
-    return "\n".join(line for line in shown if line)
-
-
-def header(template: Template, parameters: list[Json]) -> str:
-    wanted = template.component("HEADER")
-    kind = wanted.get("format")
-    if kind in (*MEDIA_HEADERS, "LOCATION"):
-        if len(parameters) != 1:
-            raise GraphError(132012, f"header: Format mismatch, expected {kind}, received UNKNOWN")
-        told = str(parameters[0].get("type")).upper()
-        if told != ("VIDEO" if kind == "GIF" else kind) or not isinstance(parameters[0].get(told.lower()), dict):
-            raise GraphError(132012, f"header: Format mismatch, expected {kind}, received {told}")
-        return f"[{kind}]"
-    return texts(template, wanted, parameters, "header")
-
-
-def texts(template: Template, component: Json, parameters: list[Json], place: str) -> str:
-    text = component.get("text", "")
-    names = list(dict.fromkeys(HOLE.findall(text)))
-    if len(parameters) != len(names):
-        details = f"{place}: number of localizable_params ({len(parameters)}) does not match the expected number"
-        raise GraphError(132000, f"{details} of params ({len(names)})")
-    values: dict[str, str] = {}
-    for number, parameter in enumerate(parameters):
-        name = parameter.get("parameter_name") if template.parameter_format == "NAMED" else names[number]
-        if name not in names:
-            raise GraphError(132012, f"{place}: Parameter name is missing or unknown: {name}")
-        values[str(name)] = value_of(parameter, place)
-    if set(values) != set(names):
-        raise GraphError(132012, f"{place}: a parameter is given twice")
-    return HOLE.sub(lambda hole: values[hole[1]], text)
-
-
-def value_of(parameter: Json, place: str) -> str:
-    kind = parameter.get("type")
-    if kind in ("currency", "date_time"):
-        value = (parameter.get(kind) or {}).get("fallback_value")
-    elif kind == "text":
-        value = parameter.get("text")
-    else:
-        raise GraphError(132012, f"{place}: Format mismatch, expected TEXT, received {kind}")
-    if not isinstance(value, str) or not value.strip():
-        raise GraphError(131008, f"{place}: Parameter of type text is missing text value")
-    if BAD_VALUE.search(value):
-        raise GraphError(132018, f"{place}: {BAD_VALUE_WORDS}")
-    return value
-
-
-def buttons(template: Template, sent: list[Json]) -> list[str]:
-    rows = template.component("BUTTONS").get("buttons") or []
-    given: dict[int, Json] = {}
-    for each in sent:
-        index = each.get("index")
-        if not isinstance(index, str | int) or not str(index).isdigit() or int(index) >= len(rows):
-            raise GraphError(132018, f"buttons: there is no button at index {index}")
-        given[int(index)] = each
-    return [button(row, given.get(index), index) for index, row in enumerate(rows)]
-
-
-SUB_TYPES = {"URL": "url", "QUICK_REPLY": "quick_reply", "COPY_CODE": "copy_code", "FLOW": "flow", "CATALOG": "catalog"}
-
-
-def button(row: Json, sent: Json | None, index: int) -> str:
-    kind, words = str(row.get("type")), f"[{row.get('text') or row.get('type')}]"
-    needs = kind == "COPY_CODE" or (kind == "URL" and bool(HOLE.search(row.get("url", ""))))
-    if sent is None:
-        if needs:
-            raise GraphError(131008, f"buttons: Button at index {index} of type {kind.title()} requires a parameter")
-        return words
-    if sent.get("sub_type") != SUB_TYPES.get(kind):
-        raise GraphError(132018, f"buttons: Button at index {index} is {kind}, not {sent.get('sub_type')}")
-    parameters = sent.get("parameters") or []
-    if kind == "URL" and not needs:
-        raise GraphError(132018, f"buttons: Button at index {index} of type Url takes no parameter")
-    if len(parameters) != 1:
-        raise GraphError(132018, f"buttons: Button at index {index} takes one parameter")
-    wanted = {"URL": "text", "QUICK_REPLY": "payload", "COPY_CODE": "coupon_code", "FLOW": "action"}.get(kind, "action")
-    value = parameters[0].get(wanted)
-    if parameters[0].get("type") != wanted or not value:
-        raise GraphError(132012, f"buttons: Button at index {index} wants a parameter of type {wanted}")
-    if kind == "URL":
-        return f"{words}({HOLE.sub(lambda hole: str(value), row['url'])})"
-    return f"{words}({value})" if kind == "COPY_CODE" else words

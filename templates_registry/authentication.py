@@ -1,0 +1,63 @@
+"""The texts that WhatsApp gives to authentication templates, which have none of their own.
+
+The exact words are WhatsApp's and may change; these are close to them, so that the chat and the preview show a message
+and not an empty one. A language that is not listed is shown in English.
+"""
+
+from __future__ import annotations
+
+import re
+
+CODE_LINK = re.compile(r"https?://(?:www\.)?whatsapp\.com/otp/", re.IGNORECASE)
+
+# Language → the code, the security advice, how long the code holds.
+TEXTS = {
+    "en": (
+        "*{{1}}* is your verification code.",
+        "For your security, do not share this code.",
+        "This code expires in %(minutes)s minutes.",
+    ),
+    "ru": (
+        "Ваш код подтверждения: *{{1}}*.",
+        "В целях безопасности никому не сообщайте этот код.",
+        "Код действует %(minutes)s мин.",
+    ),
+    "es": (
+        "Tu código de verificación es *{{1}}*.",
+        "Por tu seguridad, no lo compartas.",
+        "Este código caduca en %(minutes)s minutos.",
+    ),
+    "pt": (
+        "Seu código de verificação é *{{1}}*.",
+        "Para sua segurança, não compartilhe este código.",
+        "Este código expira em %(minutes)s minutos.",
+    ),
+    "de": (
+        "*{{1}}* ist dein Verifizierungscode.",
+        "Teile diesen Code zu deiner Sicherheit nicht.",
+        "Dieser Code läuft in %(minutes)s Minuten ab.",
+    ),
+    "fr": (
+        "Votre code de vérification est *{{1}}*.",
+        "Pour votre sécurité, ne le partagez pas.",
+        "Ce code expire dans %(minutes)s minutes.",
+    ),
+}
+
+
+def is_code_link(url: str) -> bool:
+    """Whether a button's link is the one that WhatsApp gives to a button for a code."""
+    return bool(CODE_LINK.match(url))
+
+
+def body(language: str, *, with_advice: bool) -> str:
+    text, advice, _expiry = _texts(language)
+    return f"{text} {advice}" if with_advice else text
+
+
+def footer(language: str, minutes: object) -> str:
+    return _texts(language)[2] % {"minutes": minutes}
+
+
+def _texts(language: str) -> tuple[str, str, str]:
+    return TEXTS.get(language.replace("-", "_").split("_")[0].lower(), TEXTS["en"])

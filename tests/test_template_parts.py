@@ -1,0 +1,431 @@
+"""Every component of a template × everything that concerns it: read, asked for, checked, sent, handed in, kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge import relay
+from bridge.models import Conversation, Message
+from channels_setup.codecs import graph_templates
+from channels_setup.models import ApiChannel
+from templates_registry import exchange, graph, importing, lifecycle, listed, registry
+from templates_registry.components import Template as Pattern
+from templates_registry.lifecycle import By, Source
+from templates_registry.models import Template
+from templates_registry.recognition import Outcome
+from templates_registry.rendering import provider_components, render
+from templates_registry.sendability import missing_parts
+from templates_registry.wording import wording
+from tests.factories import ApiChannelFactory, ConversationFactory, boris, vera
+from tests.pages import signed_in
+from tests.template_shapes import SHAPES, UNFILLABLE, Shape
+from tests.test_api import Api
+from tests.twins import template_sends
+from tests.twins import templates as theirs
+from tests.twins.errors import GraphError
+
+NOW = 1_790_000_000.0
+every_shape = pytest.mark.parametrize("name", SHAPES)
+
+
+def pattern_of(name: str) -> Pattern:
+    return graph.read(SHAPES[name].row(name.replace(" ", "_").replace("-", "_")))
+
+
+def at_meta(shape: Shape, name: str) -> theirs.Template:
+    """The template as it stands at Meta once it is approved."""
+    row = shape.row(name)
+    return theirs.Template(
+        id="1",
+        name=name,
+        language="ru",
+        category=shape.category,
+        components=theirs.as_listed(row) if "otp" in name and name != "otp as listed" else row["components"],
+        parameter_format=row["parameter_format"],
+        status="APPROVED",
+    )
+
+
+def refusal(template: theirs.Template, sent: list[Any]) -> int:
+    try:
+        template_sends.fill(template, sent, now=NOW)
+    except GraphError as error:
+        return error.code
+    return 0
+
+
+@every_shape
+def test_all_that_is_needed_is_asked_for(name: str) -> None:
+    shape, pattern = SHAPES[name], pattern_of(name)
+
+    assert missing_parts(pattern) == []
+    assert {v.key for v in pattern.variables if v.is_required} == set(shape.values)
+    accepted = {v.key for v in (*pattern.variables, *pattern.unasked) if not v.is_required}
+    assert set(shape.optional) <= accepted
+    assert pattern.body.strip()
+
+
+@every_shape
+def test_meta_takes_what_we_send(name: str) -> None:
+    shape, pattern = SHAPES[name], pattern_of(name)
+
+    for values in (shape.values, shape.values | shape.optional):
+        assert render(pattern, values).ready
+        sent = json.loads(json.dumps(provider_components(pattern, values)))
+        assert refusal(at_meta(shape, name), sent) == 0
+
+
+@every_shape
+def test_what_is_missing_is_named_here_and_refused_there(name: str) -> None:
+    shape, pattern = SHAPES[name], pattern_of(name)
+
+    for key in shape.values:
+        values = {each: value for each, value in shape.values.items() if each != key}
+        problems = render(pattern, values).problems
+        assert [(one.field, one.code) for one in problems] == [(f"variables.{key}", "missing")]
+        assert str(problems[0].sentence)
+        assert refusal(at_meta(shape, name), provider_components(pattern, values)) in (131008, 132000, 132012, 132018)
+    assert refusal(at_meta(shape, name), []) == shape.refused_without
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "code"),
+    [
+        (name, key, value, code)
+        for name, shape in SHAPES.items()
+        for key, cases in shape.wrong.items()
+        for value, code in cases
+    ],
+)
+def test_a_wrong_value_is_named_at_its_field(name: str, key: str, value: str, code: str) -> None:
+    shape = SHAPES[name]
+
+    problems = render(pattern_of(name), shape.values | {key: value}).problems
+
+    assert [(one.field, one.code) for one in problems] == [(f"variables.{key}", code)]
+    assert "%(" not in str(problems[0].sentence)
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({}, "Счёт-5.pdf"),
+        ({"header.filename": " Счёт.pdf "}, "Счёт.pdf"),
+        ({"header.media": "https://shop.example/%D0%A1%D1%87%D1%91%D1%82.pdf?x=1"}, "Счёт.pdf"),
+        ({"header.media": "1013859600000001", "header.filename": "Счёт.pdf"}, "Счёт.pdf"),
+    ],
+)
+def test_a_document_arrives_under_its_name(values: dict[str, str], name: str) -> None:
+    shape, pattern = SHAPES["document"], pattern_of("document")
+
+    sent = provider_components(pattern, shape.values | values)
+
+    assert sent[0]["parameters"][0]["document"]["filename"] == name
+    assert f"[DOCUMENT {name}]" in template_sends.fill(at_meta(shape, "document"), sent, now=NOW)
+
+
+@pytest.mark.parametrize("media", ["1013859600000001", "https://shop.example/", "https://shop.example"])
+def test_a_document_whose_name_nobody_says_needs_one(media: str) -> None:
+    problems = render(pattern_of("document"), {"1": "42", "header.media": media}).problems
+
+    assert [(one.field, one.code) for one in problems] == [("variables.header.filename", "filename_missing")]
+
+
+def test_all_that_goes_with_a_code_is_the_same_code() -> None:
+    for name in ("otp copy code", "otp one tap", "otp zero tap", "otp as listed"):
+        body, button = provider_components(pattern_of(name), ["482913"])
+
+        assert body == {"type": "body", "parameters": [{"type": "text", "text": "482913"}]}
+        assert button == {"type": "button", "sub_type": "url", "index": "0", "parameters": body["parameters"]}
+
+
+@pytest.mark.parametrize(("language", "begin"), [("ru", "Ваш код"), ("en_US", "*{{1}}* is"), ("xx", "*{{1}}* is")])
+def test_an_authentication_template_is_shown_with_whatsapps_own_text(language: str, begin: str) -> None:
+    pattern = graph.read(SHAPES["otp copy code"].row("otp") | {"language": language})
+
+    assert pattern.body.startswith(begin) and pattern.footer
+    assert "482913" in render(pattern, ["482913"]).text
+
+
+def test_each_card_says_which_one_was_pressed() -> None:
+    shape = SHAPES["media carousel"]
+
+    carousel = provider_components(pattern_of("media carousel"), shape.values)[-1]
+
+    assert [each["card_index"] for each in carousel["cards"]] == [0, 1]
+    kinds = [each.get("sub_type") or each["type"] for each in carousel["cards"][0]["components"]]
+    assert kinds == ["header", "body", "quick_reply", "url"]
+    assert carousel["cards"][1]["components"][0]["parameters"][0]["image"] == {"id": "1013859600000001"}
+
+
+def test_sections_may_be_given_as_meta_has_them() -> None:
+    pattern = pattern_of("multi-product")
+    rows = [{"title": "Сапоги", "product_items": [{"product_retailer_id": "SKU-1"}]}]
+
+    [button] = provider_components(pattern, {"button.0": json.dumps(rows)})
+
+    action = {"thumbnail_product_retailer_id": "SKU-1", "sections": rows}
+    assert button["parameters"] == [{"type": "action", "action": action}]
+
+
+def test_names_may_be_given_in_small_letters() -> None:
+    row = json.loads(json.dumps(SHAPES["offer"].row("offer")))
+    for component in row["components"]:
+        component["type"] = component["type"].lower()
+        component["format"] = component.get("format", "").lower()
+        for button in component.get("buttons", ()):
+            button["type"] = button["type"].lower()
+
+    assert {v.key for v in graph.read(row).variables} == set(SHAPES["offer"].values)
+
+
+# --- round trips -----------------------------------------------------------------------------------------
+
+
+@every_shape
+def test_what_is_read_is_written_back_the_same(name: str) -> None:
+    row = SHAPES[name].row("t")
+
+    assert graph.write(graph.read(row)) == row
+
+
+some_components = st.sampled_from([shape.components for shape in SHAPES.values()])
+
+
+@given(st.data())
+def test_any_mix_of_components_is_written_back_the_same(data: st.DataObject) -> None:
+    """One component of each kind from anywhere, in any order, with fields that we do not know."""
+    pool = [each for shape in SHAPES.values() if not shape.named for each in shape.components]
+    kinds = data.draw(st.permutations(sorted({each["type"] for each in pool})))
+    chosen = [data.draw(st.sampled_from([each for each in pool if each["type"] == kind])) for kind in kinds]
+    more = data.draw(st.dictionaries(st.sampled_from(["id", "label", "x"]), st.integers(), max_size=2))
+    row = SHAPES["text"].row("t") | {"category": "MARKETING"}
+    row["components"] = [each | more if each["type"] in ("BODY", "HEADER", "FOOTER") else each for each in chosen]
+
+    read = graph.read(row)
+
+    assert graph.write(read) == row
+    assert graph.read(graph.write(read)) == read
+
+
+@every_shape
+def test_meta_takes_what_is_handed_in(name: str) -> None:
+    pattern = pattern_of(name)
+    samples = {v.key: f"4::{v.key}" for v in pattern.variables if v.kind.value == "media"}
+
+    body = graph_templates.submission(graph.write(pattern), samples=samples)
+
+    theirs.check_new(body)
+    carousel = theirs.kind_of(body["components"][-1]) == "CAROUSEL"
+    if samples and carousel:
+        handles = [theirs.handle_of(each["components"][0]) for each in body["components"][-1]["cards"]]
+        assert handles == ["4::card.0.header.media", "4::card.1.header.media"]
+
+
+@pytest.mark.parametrize("kind", ["COPY_CODE", "ONE_TAP", "ZERO_TAP"])
+def test_a_listed_authentication_template_can_be_handed_in_again(kind: str) -> None:
+    shape = SHAPES[f"otp {kind.lower().replace('_', ' ')}"]
+    listed_row = shape.row("otp") | {"components": theirs.as_listed(shape.row("otp"))}
+
+    body = graph_templates.submission(graph.write(graph.read(listed_row)), samples={})
+
+    [button] = body["components"][-1]["buttons"]
+    assert (button["type"], button["otp_type"]) == ("OTP", kind)
+    assert "text" not in body["components"][0]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("form", ["json", "csv", "xlsx"])
+def test_every_template_survives_export_and_import(form: str) -> None:
+    here, there = ApiChannelFactory(kind="whatsapp_cloud"), ApiChannelFactory(kind="whatsapp_cloud")
+    made = [stored(here, name) for name in SHAPES]
+
+    rows = exchange.read_file(exchange.export(made, form=form))
+    plan = importing.plan(rows, api_channel=there)
+    importing.carry_out(plan, by=By(source=Source.IMPORT))
+
+    for template in made:
+        copy = Template.objects.get(api_channel=there, name=template.name)
+        assert wording(copy.pattern) == wording(template.pattern), template.name
+        if form == "json":
+            assert copy.components == template.components, template.name
+        assert copy.missing_parts == []
+
+
+# --- at every way in -------------------------------------------------------------------------------------
+
+
+def slug(name: str) -> str:
+    return name.replace(" ", "_").replace("-", "_")
+
+
+def stored(channel: ApiChannel, name: str, components: list[Any] | None = None) -> Template:
+    row = SHAPES[name].row(slug(name)) if components is None else SHAPES["text"].row(slug(name))
+    row |= {"status": "APPROVED"} | ({"components": components} if components is not None else {})
+    new = listed.new_row(listed.read(row), api_channel_id=channel.pk)
+    return lifecycle.create(new, by=By(source=Source.SYNC))
+
+
+@pytest.fixture
+def channel(db: None) -> ApiChannel:
+    return ApiChannelFactory(kind="whatsapp_cloud")
+
+
+@pytest.fixture
+def chat(channel: ApiChannel) -> Conversation:
+    return ConversationFactory(api_channel=channel)
+
+
+@every_shape
+def test_the_api_says_what_to_fill_and_sends_it(chat: Conversation, name: str) -> None:
+    api, shape = Api(boris(chat.chat_channel)), SHAPES[name]
+    template = stored(chat.api_channel, name)
+
+    row = api.get(f"templates/{template.pk}").json()
+    assert (row["sendable"], row["missing"]) == (True, [])
+    assert {one["key"] for one in row["variables"] if one["required"]} == set(shape.values)
+    assert all(one["title"] and one["kind"] for one in row["variables"])
+
+    shown = api.post(f"templates/{template.pk}/preview", {"parameters": shape.values}).json()
+    assert shown["ready"] and shown["body"] and not shown["problems"]
+    assert len(shown["cards"]) == sum(
+        key.endswith(("header.media", "header.product")) for key in shape.values if "card" in key
+    )
+    if shape.values:
+        missing = api.post(f"templates/{template.pk}/preview", {"parameters": {}}).json()
+        assert {one["field"] for one in missing["problems"]} == {f"variables.{key}" for key in shape.values}
+
+    messages = f"conversations/{chat.pk}/messages"
+    sent = api.post(messages, {"template": {"id": template.pk, "parameters": shape.values}})
+    assert sent.status_code == 201, sent.content
+    message = Message.objects.get(direction="outbound")
+    assert message.text and message.template
+    assert refusal(at_meta(shape, name), message.template["components"]) == 0
+
+
+@every_shape
+def test_the_desk_asks_for_everything_and_sends_it(chat: Conversation, client: Client, name: str) -> None:
+    desk, shape = signed_in(client, boris(chat.chat_channel)), SHAPES[name]
+    template = stored(chat.api_channel, name)
+    script, page = {"HX-Request": "true"}, f"/chats/{chat.pk}/templates/{template.pk}/"
+
+    panel = desk.post(page, {"open": "picked"}, headers=script).content.decode()
+    for key in shape.values:
+        assert f'name="v.{key}"' in panel
+    assert ("disabled" in panel) == bool(shape.values)
+
+    fields = {f"v.{key}": value for key, value in shape.values.items()}
+    filled = desk.post(page, fields, headers=script).content.decode()
+    assert "disabled" not in filled
+    desk.post(f"{page}send/", fields | {"key": "k"}, headers=script)
+    message = Message.objects.get(direction="outbound")
+    assert message.template and refusal(at_meta(shape, name), message.template["components"]) == 0
+
+
+@every_shape
+def test_a_paste_is_taken_where_it_carries_everything(chat: Conversation, name: str) -> None:
+    shape, template = SHAPES[name], stored(chat.api_channel, name)
+    text = render(template.pattern, shape.values).text
+
+    found = registry.recognise(chat.api_channel, text)
+    handed = relay.hand_in(conversation_id=chat.pk, text=text, author=None)
+
+    complete = shape.pastable or name == "header text"
+    assert (found.outcome is Outcome.TEMPLATE) == complete, found.sentence
+    assert bool(handed.message) == complete
+    if handed.message and handed.message.template:
+        assert refusal(at_meta(shape, name), handed.message.template["components"]) == 0
+    else:
+        assert (handed.decision.reason, found.code) == ("template_not_ready", "not_carried")
+
+
+@every_shape
+def test_the_admins_form_keeps_every_part(channel: ApiChannel, client: Client, name: str) -> None:
+    template = stored(channel, name)
+    admin, url = signed_in(client, vera()), reverse("admin:templates_registry_template_change", args=[template.pk])
+
+    page = admin.get(url)
+    form = page.context["adminform"].form
+    posted: dict[str, Any] = {row: form[row].value() for row in form.fields if form[row].value() is not None}
+    posted["tags"] = ""
+    for row in form.button_rows():
+        for part in ("kind", "text", "url", "phone_number"):
+            posted[f"buttons-{row.index}-{part}"] = getattr(row.button, part)
+        posted[f"buttons-{row.index}-origin"] = row.origin
+    for each in form.variable_rows():
+        for part in ("key", "label", "example", "hint", "default"):
+            posted[f"variables-{each.index}-{part}"] = getattr(each.variable, part)
+    answer = admin.post(url, posted)
+
+    assert answer.status_code == 302, answer.context and answer.context["adminform"].form.errors
+    template.refresh_from_db()
+    assert template.components == SHAPES[name].components
+    assert template.status == "approved"
+
+
+# --- what cannot be filled -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", UNFILLABLE)
+def test_what_cannot_be_filled_is_named_and_offered_nowhere(
+    chat: Conversation, client: Client, name: str, in_english: None
+) -> None:
+    components, word = UNFILLABLE[name]
+    template = stored(chat.api_channel, f"unfillable {name}", components)
+    operator = boris(chat.chat_channel)
+    api, desk, admin = Api(operator), signed_in(client, operator), signed_in(Client(), vera())
+
+    row = api.get(f"templates/{template.pk}", **{"accept-language": "en"}).json()
+    assert row["sendable"] is False
+    assert [word in one["sentence"] for one in row["missing"]] == [True]
+    preview = api.post(f"templates/{template.pk}/preview", {"parameters": {}})
+    assert preview.json()["reason"] == "template_not_fillable"
+    sent = api.post(f"conversations/{chat.pk}/messages", {"template": {"id": template.pk, "parameters": ["42"]}})
+    assert (sent.status_code, sent.json()["reason"]) == (409, "template_not_fillable")
+    assert word in sent.json()["error"]
+
+    assert (
+        template.name not in desk.get(f"/chats/{chat.pk}/templates/", headers={"HX-Request": "true"}).content.decode()
+    )
+    assert template.name not in desk.get(f"/chats/{chat.pk}/").content.decode()
+    shelf = desk.get(f"/templates/{template.pk}/").content.decode()
+    assert "Cannot be sent from Okno" in shelf and word in shelf and "Send in chat" not in shelf
+    assert desk.get(f"/templates/{template.pk}/send/").status_code == 404
+    page = admin.get(reverse("admin:templates_registry_template_change", args=[template.pk])).content.decode()
+    assert "Cannot be sent from Okno" in page and word in page
+    assert word in admin.get(reverse("admin:templates_registry_template_changelist")).content.decode()
+
+    text = str(components[0].get("text") or components[1].get("text")).replace("{{1}}", "42")
+    handed = relay.hand_in(conversation_id=chat.pk, text=text, author=None)
+    assert handed.message is None and word in handed.decision.sentence
+    assert not Message.objects.filter(direction="outbound").exists()
+
+
+def test_a_template_of_which_only_the_name_is_known_cannot_be_sent(channel: ApiChannel) -> None:
+    template = stored(channel, "unheard", [])
+
+    assert [part.code for part in template.missing] == ["part_text"]
+    assert not Template.objects.all().sendable().exists()
+
+
+def test_a_provider_that_takes_the_text_needs_only_that(db: None) -> None:
+    template = stored(ApiChannelFactory(), "button", UNFILLABLE["button"][0])
+
+    assert template.may_be_sent and list(Template.objects.all().sendable()) == [template]
+
+
+def test_a_new_text_from_the_provider_settles_what_is_missing(channel: ApiChannel) -> None:
+    template = stored(channel, "button", UNFILLABLE["button"][0])
+    assert not Template.objects.all().sendable().exists()
+
+    lifecycle.change_text(template, replace(pattern_of("text"), name=template.name), by=By(source=Source.SYNC))
+
+    assert Template.objects.all().sendable().exists()
