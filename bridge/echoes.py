@@ -1,28 +1,36 @@
-"""What we wrote in the account's own app (a phone): shown in the chat as ours.
+"""Answers written in the account's own phone app, shown in the chat as ours.
 
-It opens no window and is handed to nobody: it has been sent. A reply it is all the same, so the window is no longer
-a missed one and nothing stands unread.
+An echo opens no window and is sent to nobody: it has been sent. It is a reply all the same, so the window is no longer
+a missed one and nothing stays unread, unless the client has written since.
 """
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from django.db import transaction
 
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import EchoSeen
 
-from . import contacts, conversations, files, statuses, tickets, windows
-from .models import Message
+from . import contacts, conversations, files, statuses, tickets, tracking, windows
+from .helpdesk import correction_notes
+from .models import Conversation, Message
+
+MISSING = "missing"  # ``shown["original"]`` of a message that an edit stands in for
 
 
 @transaction.atomic
-def take(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatChannel) -> Message | None:
-    """Store one echo; None where the message is known (sent from here, or seen before)."""
+def take(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatChannel) -> Message:
+    """Store one echo; return its message, which may be known: sent from here, or seen before."""
     [contact] = contacts.of(api_channel, [(fact.contact, None)])
     found, _opened = conversations.conversations_at(api_channel, [(contact, chat_channel)])
     conversation = found[contact.pk, chat_channel.pk]
-    if conversations.messages_by_external_id(api_channel, [fact.external_id]):
-        return None
+    known = conversations.messages_by_external_id(api_channel, [fact.external_id]).get(fact.external_id)
+    if known is not None:
+        if known.shown.get("original") == MISSING:
+            _count_as_answer(conversation, known, at=fact.at)
+        return known
     now = windows.database_now()
     message = Message.objects.create(
         conversation=conversation,
@@ -38,12 +46,23 @@ def take(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatChannel) 
         status_at=fact.at or now,
         shown={**fact.shown, "from_phone": True},
     )
-    files.attach([(message, fact.files)])
+    attachments = files.attach([(message, fact.files)])
     if fact.quoted_id:
         conversations.link_quotes(api_channel, [(message, fact.quoted_id)])
+    if fact.shown.get("original") != MISSING:
+        _count_as_answer(conversation, message, at=fact.at)
+    statuses.join_strays(api_channel, [message])
+    correction_notes.of_echo(message, [tracking.file_link(one) for one in attachments])
+    return message
+
+
+def _count_as_answer(conversation: Conversation, message: Message, *, at: datetime | None) -> None:
+    """Note the chat as answered, unless the client wrote after this."""
+    inbound = Message.objects.filter(conversation=conversation, direction=Message.Direction.INBOUND)
+    if at is not None and inbound.filter(provider_time__gt=at).exists():
+        return
+    now = windows.database_now()
     conversations.note_last_words(conversation, message, now=now)
     conversation.unread, conversation.change_after_answer = 0, ""
     conversation.save(update_fields=[*conversations.LAST_WORDS, *conversations.NEWS])
-    windows.note_reply(conversation.pk, at=min(fact.at or now, now))
-    statuses.join_strays(api_channel, [message])
-    return message
+    windows.note_reply(conversation.pk, at=min(at or now, now))

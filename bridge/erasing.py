@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
+from functools import reduce
+from operator import or_
 from typing import Any
 from urllib.parse import quote
 
@@ -36,6 +38,7 @@ from .models import (
     IdempotencyKey,
     Message,
     Mismatch,
+    PendingCorrection,
     RateLimit,
     ServiceWindow,
     StrayStatus,
@@ -88,6 +91,7 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
         "held replies": _held(chats),
     }
     StrayStatus.objects.filter(api_channel=contact.api_channel_id, external_id__in=ids).delete()
+    PendingCorrection.objects.filter(_is_theirs(contact), api_channel=contact.api_channel_id).delete()
     Mismatch.objects.filter(conversation__in=chats).update(external_id="")
     Ticket.objects.filter(conversation__in=chats).update(subject="", first_text="")
     chats.update(last_text="", unread=0, change_after_answer="")
@@ -103,6 +107,12 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
     _nobody_left(chats, by=by)
     logger.info("person erased", extra={"contact": contact.pk, "by": getattr(by, "pk", None)})
     return Erasure.objects.create(contact=contact, by=by, counts=counts)
+
+
+def _is_theirs(contact: Contact) -> Q:
+    """Corrections that wait for a message name their contact as the provider does."""
+    ids = {"external_id": contact.external_id, "user_id": contact.user_id}
+    return reduce(or_, (Q(**{f"contact__{name}": value}) for name, value in ids.items() if value), Q(pk__in=[]))
 
 
 def _nobody_left(chats: QuerySet[Conversation], *, by: Any) -> None:

@@ -46,6 +46,7 @@ from . import (
     event_notes,
     held,
     not_supported,
+    pending_corrections,
     routing,
     statuses,
 )
@@ -213,10 +214,19 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
         if messages:
             received = conversations.receive(api_channel, messages)
             held.release(item.conversation.pk for item in received if item.is_new)
+            for item, stored in zip(messages, received, strict=True):
+                if not stored.is_new:
+                    pending_corrections.message_came(api_channel, item.fact, stored.message)
+            pending_corrections.join(api_channel, (stored.message.external_id for stored in received if stored.is_new))
             messages.clear()
         if ticks:
             statuses.change_statuses(api_channel, ticks)
             ticks.clear()
+
+    def take_echo(fact: EchoSeen) -> None:
+        echo = echoes.take(api_channel, fact, chat_channel=_somewhere(lands_in))
+        pending_corrections.message_came(api_channel, fact, echo)
+        pending_corrections.join(api_channel, [echo.external_id])
 
     for fact in facts:
         if isinstance(fact, MessageReceived):
@@ -225,11 +235,14 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
             ticks.append(fact)
         elif isinstance(fact, EchoSeen):
             hand_on()
-            echoes.take(api_channel, fact, chat_channel=_somewhere(lands_in))
+            take_echo(fact)
         elif isinstance(fact, Correction):
             hand_on()  # what it is about may be among them
-            for message in corrections.apply(api_channel, fact):
-                messages.append(conversations.Incoming(fact=message, chat_channel=_somewhere(lands_in)))
+            for stand_in in pending_corrections.apply(api_channel, fact):
+                if isinstance(stand_in, EchoSeen):
+                    take_echo(stand_in)
+                else:
+                    messages.append(conversations.Incoming(fact=stand_in, chat_channel=_somewhere(lands_in)))
         elif isinstance(fact, ContactChanged):
             hand_on()
             corrections.change_contact(api_channel, fact)

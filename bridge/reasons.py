@@ -534,6 +534,12 @@ CATALOGUE: Mapping[str, Reason] = {
     "marketing_resumed": Reason(
         kind=Class.NOTICE, sentence=_("The client wants marketing messages from the business again.")
     ),
+    "deleted_unseen": Reason(
+        kind=Class.NOTICE, sentence=_("The client deleted a message that had not reached the portal.")
+    ),
+    "deleted_by_us_unseen": Reason(
+        kind=Class.NOTICE, sentence=_("A reply that is not in the portal was deleted in the phone app.")
+    ),
     "not_delivered": Reason(kind=Class.NOTICE, sentence=_("A message was not delivered. %(why)s")),
     "note": Reason(kind=Class.NOTICE, sentence=_("A note for operators. %(text)s")),
     # --- webhooks that no channel could be found for ---

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -54,13 +56,17 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
     status = serializers.IntegerField(
         source="ticket_status", read_only=True, allow_null=True, help_text=_("The live request's status, by number.")
     )
+    change_after_answer = serializers.CharField(
+        read_only=True,
+        help_text=_("What the client did to an earlier message after your answer: edited, deleted or reacted."),
+    )
     window = serializers.SerializerMethodField()
 
     class Meta:
         model = Conversation
         fields: tuple[str, ...] = (
             *("id", "chat_id", "api_channel", "chat_channel", "contact", "assignee", "ticket_id", "status"),
-            *("last_message_at", "unread", "window", "created_at"),
+            *("last_message_at", "unread", "change_after_answer", "window", "created_at"),
         )
         read_only_fields: tuple[str, ...] = fields
 
@@ -83,6 +89,11 @@ class FileSerializer(serializers.ModelSerializer[Attachment]):
 
     def get_url(self, attachment: Attachment) -> str:
         return tracking.file_link(attachment)
+
+
+class ReactionSerializer(serializers.Serializer[Any]):
+    by = serializers.ChoiceField(choices=["client", "us"])
+    emoji = serializers.CharField()
 
 
 class MessageSerializer(serializers.ModelSerializer[Message]):
@@ -108,6 +119,9 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
         read_only=True,
         help_text=_("It reached the portal minutes or days after it was written; created_at says when."),
     )
+    edited_at = serializers.SerializerMethodField()
+    deleted_at = serializers.SerializerMethodField(help_text=_("Its writer deleted it; the text stays on record."))
+    reactions = ReactionSerializer(many=True, read_only=True)
     files = FileSerializer(source="attachments", many=True, read_only=True)
 
     class Meta:
@@ -115,9 +129,16 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
         fields: tuple[str, ...] = (
             *("id", "chat_id", "ticket_id", "api_channel", "direction", "kind", "text", "status", "status_at"),
             *("external_id", "reason", "sentence", "template", "author", "created_at"),
-            *("provider_time", "written_at", "received_late", "replies_to", "files"),
+            *("provider_time", "written_at", "received_late", "edited_at", "deleted_at", "reactions"),
+            *("replies_to", "files"),
         )
         read_only_fields: tuple[str, ...] = fields
+
+    def get_edited_at(self, message: Message) -> datetime | None:
+        return parse_datetime(str(message.shown.get("edited_at") or ""))
+
+    def get_deleted_at(self, message: Message) -> datetime | None:
+        return parse_datetime(str(message.shown.get("revoked_at") or ""))
 
     def get_text(self, message: Message) -> str:
         return message.sentence if message.direction == Message.Direction.NOTICE else message.text

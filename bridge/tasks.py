@@ -18,6 +18,7 @@ from . import (
     media,
     not_supported,
     outbox,
+    pending_corrections,
     read_marks,
     reconciling,
     replay_many,
@@ -61,6 +62,11 @@ def expire_windows() -> int:
 @shared_task
 def warn_of_closing() -> int:
     return closing.warn()
+
+
+@shared_task
+def settle_corrections() -> int:
+    return pending_corrections.sweep()
 
 
 @shared_task

@@ -118,7 +118,7 @@ class Written:
 
     conversation_id: int
     at: datetime
-    message_id: int
+    message_id: int | None
     merged_contact_id: int | None = None  # of a contact that was merged into the conversation's own
 
 

@@ -35,6 +35,7 @@ TIMETABLE: dict[str, tuple[str, float]] = {
     "drain_helpdesk": ("outbound", 2),
     "expire_windows": ("housekeeping", 5),
     "warn_of_closing": ("housekeeping", 20),
+    "settle_corrections": ("housekeeping", 15),
     "heartbeat": ("housekeeping", 10),
     "drop_held_replies": ("housekeeping", 60),
     "sync_templates": ("housekeeping", 60),  # each channel hourly, by Registry.next_sync_at

@@ -122,15 +122,6 @@ def test_a_reaction_of_the_day_before_yesterday_lets_nothing_out(channel: ApiCha
     assert HeldReply.objects.get().state == "held"
 
 
-def test_a_reaction_to_a_message_from_before_our_time_is_still_seen(channel: ApiChannel) -> None:
-    reaction = ReactionChanged(contact=ANNA, target_id="wamid.old", emoji="👍", external_id="wamid.9", at=now())
-    apply(channel, reaction)
-    apply(channel, reaction)
-
-    message = Message.objects.get()
-    assert (message.text, message.shown) == ("👍", {"what": "reaction", "emoji": "👍"})
-
-
 def test_an_edit_changes_the_text_and_keeps_the_former(channel: ApiChannel) -> None:
     apply(channel, wrote(text="Сапоги 38"))
     edit = MessageEdited(contact=ANNA, target_id="wamid.1", text="Сапоги 39", external_id="wamid.2", at=now())

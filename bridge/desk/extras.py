@@ -107,10 +107,16 @@ def _tags(what: str, shown: Mapping[str, Any], *, now: datetime) -> Iterable[str
         yield _("Voice message")
     if shown.get("product"):
         yield _("Asks about a product")
-    if edited := _moment(shown.get("edited_at")):
-        yield _("Edited, %(at)s") % {"at": presentation.moment_words(edited, now=now)}
-    if revoked := _moment(shown.get("revoked_at")):
-        yield _("Taken back, %(at)s") % {"at": presentation.moment_words(revoked, now=now)}
+    if what == "reaction":
+        yield _("Reaction to a message that is not here")
+    edited, revoked = _moment(shown.get("edited_at")), _moment(shown.get("revoked_at"))
+    is_after = bool(shown.get("after_answer"))
+    if edited:
+        words = _("Edited after your answer, %(at)s") if is_after and not revoked else _("Edited, %(at)s")
+        yield words % {"at": presentation.moment_words(edited, now=now)}
+    if revoked:
+        words = _("Deleted after your answer, %(at)s") if is_after else _("Deleted, %(at)s")
+        yield words % {"at": presentation.moment_words(revoked, now=now)}
 
 
 def _pairs(what: str, shown: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from django.db.models.functions import Now
+
 from channels_setup.providers.base_helpdesk import Known, TicketSeen
 
 from .. import tickets
-from ..models import Conversation, HelpdeskChat, Ticket
+from ..models import Conversation, Delivery, HelpdeskChat, Ticket
 
 
 def is_news(link: HelpdeskChat, known: Known) -> bool:
@@ -66,6 +68,13 @@ def _follow_number(link: HelpdeskChat, number: int, *, status: int | None) -> No
     link.ticket_id = number
     link.assignee, link.updated = "", ""
     link.save(update_fields=["ticket_id", "assignee", "updated"])
+    # Notes that had no request to stand in can be told now.
+    Delivery.objects.filter(
+        conversation=conversation,
+        kind=Delivery.Kind.NOTE,
+        state=Delivery.State.PENDING,
+        reason="request_unknown",
+    ).update(next_attempt_at=Now())
 
 
 def _change(ticket: Ticket, status: int) -> None:

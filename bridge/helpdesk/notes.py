@@ -25,25 +25,25 @@ LONGEST_QUOTE = 1_000
 
 def refused(conversation: Conversation, decision: Decision, text: str) -> None:
     """A reply did not go out: why, what it said, and what can go out instead."""
-    with _in_their_language(conversation):
-        parts = [_("Not sent to the client. %(why)s") % {"why": decision.sentence}, _quoted(text)]
+    with in_their_language(conversation):
+        parts = [_("Not sent to the client. %(why)s") % {"why": decision.sentence}, quoted(text)]
         if _needs_template(decision.reason):
             parts += _offers(conversation, decision)
-        telling.note(conversation, _joined(parts))
+        telling.note(conversation, joined(parts))
 
 
 def sent_as_template(conversation: Conversation, decision: Decision) -> None:
     """The window is closed and the pasted text was a template's: what went out, and with which values."""
     if decision.template is None:
         return
-    with _in_their_language(conversation):
+    with in_their_language(conversation):
         values = decision.template.parameters
         named = values.items() if isinstance(values, dict) else enumerate(values, start=1)
         head = _("Sent to the client as the template “%(name)s” (%(language)s).") % {
             "name": decision.template.name,
             "language": decision.template.language,
         }
-        telling.note(conversation, _joined([head, "\n".join(f"{name}: {value}" for name, value in named)]))
+        telling.note(conversation, joined([head, "\n".join(f"{name}: {value}" for name, value in named)]))
 
 
 def _needs_template(reason: str) -> bool:
@@ -51,7 +51,7 @@ def _needs_template(reason: str) -> bool:
 
 
 def files_stay_behind(conversation: Conversation, files: Sequence[str]) -> None:
-    with _in_their_language(conversation):
+    with in_their_language(conversation):
         count = len(files)
         parts = [
             _("The file was not sent to the client: this route carries no files.")
@@ -75,14 +75,14 @@ def of_notice(notice: Message) -> None:
     conversation = notice.conversation
     if conversation.chat_channel.provider.built_in or notice.reason == "note":
         return
-    with _in_their_language(conversation):
+    with in_their_language(conversation):
         parts = [notice.sentence]
         about = Message.objects.filter(pk=notice.details.get("message_id") or 0, conversation=conversation).first()
         if about is not None:
-            parts.append(_quoted(about.text))
+            parts.append(quoted(about.text))
         if _needs_template(str(notice.details.get("why_code", ""))):
             parts += _offers(conversation, None)
-        telling.note(conversation, _joined(parts), message=notice)
+        telling.note(conversation, joined(parts), message=notice)
 
 
 def of_failures(messages: Iterable[Message]) -> None:
@@ -91,12 +91,12 @@ def of_failures(messages: Iterable[Message]) -> None:
         conversation = Conversation.objects.select_related("chat_channel", "contact").get(pk=message.conversation_id)
         if conversation.chat_channel.provider.built_in:
             continue
-        with _in_their_language(conversation):
+        with in_their_language(conversation):
             why = _("A message was not delivered. %(why)s") % {"why": message.sentence}
-            parts = [why, _quoted(message.text)]
+            parts = [why, quoted(message.text)]
             if _needs_template(message.reason):
                 parts += _offers(conversation, None)
-            telling.note(conversation, _joined(parts), message=message)
+            telling.note(conversation, joined(parts), message=message)
 
 
 def of_closing(window_ids: Sequence[int]) -> None:
@@ -104,7 +104,7 @@ def of_closing(window_ids: Sequence[int]) -> None:
     rows = ServiceWindow.objects.filter(pk__in=window_ids, conversation__helpdesk_chat__isnull=False)
     now = windows.database_now()
     for window in rows.select_related("conversation__chat_channel", "conversation__contact").order_by("expires_at"):
-        with _in_their_language(window.conversation):
+        with in_their_language(window.conversation):
             minutes = max(1, round((window.expires_at - now).total_seconds() / 60))
             until = timezone.localtime(window.expires_at).strftime("%H:%M")
             sentence = _(
@@ -142,15 +142,15 @@ def _text_of(template: Template) -> str:
     return "\n".join(text for text in texts if text)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     shown = text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…"
     return "\n".join(f"> {line}" for line in shown.split("\n")) if shown.strip() else ""
 
 
-def _joined(parts: Sequence[str]) -> str:
+def joined(parts: Sequence[str]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _in_their_language(conversation: Conversation) -> translation.override:
+def in_their_language(conversation: Conversation) -> translation.override:
     language = conversation.chat_channel.options.get("language") or settings.LANGUAGE_CODE
     return translation.override(language)

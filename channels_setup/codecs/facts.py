@@ -28,11 +28,12 @@ class ContactInfo:
 #   button, list, flow   title, description, id; a flow's answers as fields: [[name, value]]
 #   sticker, voice       the file says the rest
 #   call                 the contact rang
-#   reaction  emoji, to a message that we do not have
+#   reaction  emoji, to a message that we do not have and that did not come
 #   unsupported          kind, code: the provider itself says that it cannot be shown
 #   unreadable           we could not read it; the stored event has it
 # Beside any of them: forwarded (often: true when many times), product {catalog, product}, ad {headline, body, url},
-# from_phone (ours, written in the phone's own app), edited_at, former [earlier texts], revoked_at.
+# from_phone (ours, written in the phone's own app), edited_at, former [earlier texts], revoked_at, after_answer
+# (edited or deleted after we had answered), original ("missing": an edit stands in for a message that has not come).
 # ``text`` says all of it as well as words can, for those who see nothing else.
 Shown = Mapping[str, Any]
 
@@ -77,21 +78,25 @@ class ReactionChanged:
 
 @dataclass(frozen=True, kw_only=True)
 class MessageEdited:
-    """A message was given another text by whoever wrote it."""
+    """A message was given another text by its writer: the contact, or us in the account's own app."""
 
     contact: ContactInfo
     target_id: str
     text: str
     external_id: str = ""  # of the edit itself
     at: datetime | None = None
+    by_us: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class MessageRevoked:
-    """A message was taken back by whoever wrote it."""
+    """A message was deleted for everyone by its writer: the contact, or us in the account's own app."""
 
     target_id: str
+    contact: ContactInfo = ContactInfo()
+    external_id: str = ""  # of the deletion itself
     at: datetime | None = None
+    by_us: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

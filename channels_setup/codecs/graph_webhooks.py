@@ -174,11 +174,18 @@ def _edit(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fact | 
         text=said.text,
         external_id=as_text(item.get("id"))[:190],
         at=_at(item),
+        by_us=by_us,
     )
 
 
 def _revoke(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fact | None:
-    return MessageRevoked(target_id=as_text(_body(item, "revoke").get("original_message_id"))[:190], at=_at(item))
+    return MessageRevoked(
+        contact=contact,
+        target_id=as_text(_body(item, "revoke").get("original_message_id"))[:190],
+        external_id=as_text(item.get("id"))[:190],
+        at=_at(item),
+        by_us=by_us,
+    )
 
 
 CORRECTIONS: Mapping[str, Callable[[Mapping[str, Any], ContactInfo, bool], Fact | None]] = {

@@ -1,0 +1,361 @@
+"""Edit, deletion and reaction, in every order that the world knows.
+
+By the client or from our phone app; before, after or without the original; before or after our answer; with the
+built-in desk or an outside helpdesk. Webhooks as Meta posts them, each of them twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import time_machine
+from django.test import Client
+from django.utils import timezone
+
+from bridge import erasing, inbox, pending_corrections, tickets, windows
+from bridge.models import Contact, Conversation, Delivery, Message, PendingCorrection, ServiceWindow, Ticket
+from channels_setup.codecs import graph_webhooks
+from channels_setup.models import ApiChannel, ChatChannel
+from tests.factories import ApiChannelFactory, boris, token_of, vera
+from tests.pages import signed_in
+from tests.twins.usedesk import UsedeskTwin
+from tests.usedesk_shop import Shop, outside_channel
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
+
+ANNA, SHOP = "79210000000", "74950000000"
+WAS, NOW, EMOJI = "две пары", "три пары", "👍"
+MINUTE = timedelta(minutes=1)
+
+
+def body(item: dict[str, Any], *, by_us: bool) -> dict[str, Any]:
+    """A webhook of the Graph API with one message, or one echo of the phone app."""
+    sides = {"from": SHOP, "to": ANNA} if by_us else {"from": ANNA}
+    field, name = ("smb_message_echoes", "message_echoes") if by_us else ("messages", "messages")
+    value = {
+        "messaging_product": "whatsapp",
+        "metadata": {"display_phone_number": SHOP, "phone_number_id": "1"},
+        "contacts": [{"profile": {"name": "Анна"}, "wa_id": ANNA}],
+        name: [{**sides, **item}],
+    }
+    return {
+        "object": "whatsapp_business_account",
+        "entry": [{"id": "2", "changes": [{"field": field, "value": value}]}],
+    }
+
+
+def stamp(at: datetime) -> str:
+    return str(int(at.timestamp()))
+
+
+def text(external_id: str, said: str, at: datetime) -> dict[str, Any]:
+    return {"id": external_id, "timestamp": stamp(at), "type": "text", "text": {"body": said}}
+
+
+def correction(kind: str, target: str, at: datetime, *, said: str = NOW, number: str = "1") -> dict[str, Any]:
+    inner: dict[str, Any] = {
+        "edit": {"original_message_id": target, "message": {"type": "text", "text": {"body": said}}},
+        "revoke": {"original_message_id": target},
+        "reaction": {"message_id": target, "emoji": said if kind == "reaction" and said != NOW else EMOJI},
+    }[kind]
+    return {"id": f"wamid.{kind}{number}", "timestamp": stamp(at), "type": kind, kind: inner}
+
+
+def posts(channel: ApiChannel, item: dict[str, Any], *, by_us: bool = False, times: int = 2) -> None:
+    for _ in range(times):
+        inbox.apply(channel, graph_webhooks.facts(body(item, by_us=by_us), graph_webhooks.Place()))
+
+
+@pytest.fixture
+def twin() -> Iterator[UsedeskTwin]:
+    with UsedeskTwin() as twin:
+        yield twin
+
+
+def channel_at(helpdesk: str) -> ApiChannel:
+    """A channel whose chats land in our own desk, or in a helpdesk that nobody calls here."""
+    nowhere: Any = SimpleNamespace(url="http://127.0.0.1:9/uapi/", app_id="1", key="k")
+    return ApiChannelFactory(watched=outside_channel(nowhere)) if helpdesk == "usedesk" else ApiChannelFactory()
+
+
+def told(kind: str) -> list[str]:
+    """What an outside helpdesk is told of the correction: messages and private comments."""
+    marks = {"edit": NOW, "revoke": "deleted", "reaction": EMOJI}
+    texts = Delivery.objects.filter(kind__in=["helpdesk", "note"]).values_list("payload__text", flat=True)
+    return [words for words in texts if words and marks[kind] in words]
+
+
+@pytest.mark.parametrize("helpdesk", ["desk", "usedesk"])
+@pytest.mark.parametrize("answer", ["answered before", "answered after", "not answered"])
+@pytest.mark.parametrize("original", ["after", "before", "without"])
+@pytest.mark.parametrize("by_us", [False, True], ids=["client", "phone"])
+@pytest.mark.parametrize("kind", ["edit", "revoke", "reaction"])
+def test_a_correction(kind: str, by_us: bool, original: str, answer: str, helpdesk: str) -> None:
+    channel = channel_at(helpdesk)
+    began = timezone.now() - 10 * MINUTE
+    posts(channel, text("wamid.0", "Здравствуйте", began))
+    chat = Conversation.objects.get()
+    Conversation.objects.update(unread=0)
+    target = text("wamid.t", WAS, began + MINUTE)
+    change = correction(kind, "wamid.t", began + 3 * MINUTE)
+    ours = text("wamid.a", "Хорошо", began + 2 * MINUTE)
+
+    if original == "after":
+        posts(channel, target, by_us=by_us)
+    if answer == "answered before":
+        posts(channel, ours, by_us=True)
+        Conversation.objects.update(unread=0)
+    ends_before = ServiceWindow.objects.get().expires_at
+    unread_before = Conversation.objects.get().unread
+    posts(channel, change, by_us=by_us)
+    if original == "before":
+        posts(channel, target, by_us=by_us)
+    seen = Conversation.objects.get()
+    if answer == "answered after":
+        posts(channel, {**ours, "timestamp": stamp(began + 4 * MINUTE)}, by_us=True)
+    with time_machine.travel(timezone.now() + 2 * MINUTE):
+        PendingCorrection.objects.update(received_at=timezone.now() - 5 * MINUTE)
+        pending_corrections.sweep()
+        pending_corrections.sweep()
+
+    # One message with what the correction made of it, on the right side.
+    side = "outbound" if by_us else "inbound"
+    message = Message.objects.filter(external_id="wamid.t").first()
+    if original == "without":
+        if kind == "edit":
+            assert message and (message.direction, message.text) == (side, NOW)
+        elif kind == "reaction":
+            assert Message.objects.get(text=EMOJI).direction == side
+        else:
+            assert Message.objects.get(direction="notice").reason == (
+                "deleted_by_us_unseen" if by_us else "deleted_unseen"
+            )
+    else:
+        assert message and message.direction == side
+        assert message.text == (NOW if kind == "edit" else WAS)
+        assert message.shown.get("former", []) == ([WAS] if kind == "edit" else [])
+        assert ("revoked_at" in message.shown) is (kind == "revoke")
+        by = "us" if by_us else "client"
+        assert message.reactions == ([{"by": by, "emoji": EMOJI}] if kind == "reaction" else [])
+        assert Message.objects.filter(text__in=[WAS, NOW, EMOJI]).count() == 1
+        assert not PendingCorrection.objects.exists()
+
+    # Nothing of ours is the client's; no correction opens a request.
+    assert Ticket.objects.count() == 1
+    if by_us:
+        assert seen.unread <= unread_before and not seen.change_after_answer
+        assert ServiceWindow.objects.get().expires_at == ends_before
+
+    # After our answer the chat is unread, with a mark; else it is not marked.
+    comes_after_answer = not by_us and original == "after" and answer == "answered before"
+    kinds = {"edit": "edited", "revoke": "deleted", "reaction": "reacted"}
+    assert seen.change_after_answer == (kinds[kind] if comes_after_answer else "")
+    if comes_after_answer:
+        assert seen.unread == 1
+        assert message and message.shown.get("after_answer", False) is (kind != "reaction")
+    assert windows.of(chat).is_open
+
+    # An outside helpdesk hears of it once.
+    assert len(told(kind)) == (1 if helpdesk == "usedesk" else 0), told(kind)
+
+
+@pytest.mark.parametrize("helpdesk", ["desk", "usedesk"])
+def test_an_answer_from_the_phone_reaches_the_helpdesk_once(helpdesk: str) -> None:
+    channel = channel_at(helpdesk)
+    posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
+    posts(channel, text("wamid.a", "Есть!", timezone.now()), by_us=True)
+
+    notes = Delivery.objects.filter(kind="note").values_list("payload__text", flat=True)
+    assert list(notes) == (["Answered in the phone app:\n\n> Есть!"] if helpdesk == "usedesk" else [])
+
+
+def test_corrections_and_phone_answers_stand_in_usedesk_as_private_comments(twin: UsedeskTwin) -> None:
+    shop = Shop.of(twin)
+    shop.begin("Две пары")
+    channel = shop.channel
+    external_id = Message.objects.get().external_id
+    shop.conversation()
+    fact = graph_webhooks.facts
+    anna = Contact.objects.get()
+    Contact.objects.filter(pk=anna.pk).update(external_id=ANNA)
+    for item, by_us in (
+        (correction("edit", external_id, timezone.now()), False),
+        (correction("reaction", external_id, timezone.now()), False),
+        (text("wamid.a", "Ответ с телефона", timezone.now()), True),
+    ):
+        for _ in range(2):
+            inbox.apply(channel, fact(body(item, by_us=by_us), graph_webhooks.Place()))
+    shop.settle()
+
+    edited, reacted, answered = twin.notes()
+    assert "The client edited a message" in edited and "Две пары" in edited and NOW in edited
+    assert EMOJI in reacted and "Ответ с телефона" in answered
+    assert twin.texts() == ["Две пары"] and shop.at_annas() == ["Ответ с телефона"]
+
+
+def test_a_note_that_had_no_request_is_told_when_there_is_one(twin: UsedeskTwin) -> None:
+    shop = Shop.of(twin)
+    posts(shop.channel, text("wamid.a", "Мы первые", timezone.now()), by_us=True)
+    Contact.objects.update(external_id="anna")
+    shop.settle()
+    assert twin.notes() == []
+
+    shop.begin("Здравствуйте")
+    shop.settle()
+
+    assert len(twin.notes()) == 1 and "Мы первые" in twin.notes()[0]
+
+
+# --- what more can come in between ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def channel() -> ApiChannel:
+    return ApiChannelFactory()
+
+
+def test_several_edits_before_their_message_end_with_the_newest(channel: ApiChannel) -> None:
+    at = timezone.now() - 10 * MINUTE
+    posts(channel, correction("edit", "wamid.t", at + 2 * MINUTE, said="третий", number="2"))
+    posts(channel, correction("edit", "wamid.t", at + MINUTE, said="второй", number="1"))
+    posts(channel, text("wamid.t", "первый", at))
+
+    message = Message.objects.get()
+    assert (message.text, message.shown["former"], message.provider_time) == (
+        "третий",
+        ["первый"],
+        at.replace(microsecond=0),
+    )
+
+
+def test_a_reaction_to_a_message_that_is_not_here_opens_no_request(channel: ApiChannel) -> None:
+    posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
+    chat, ticket = Conversation.objects.get(), Ticket.objects.get()
+    tickets.set_ticket_status(ticket.pk, status=Ticket.Status.CLOSED)
+    Conversation.objects.update(unread=0)
+    posts(channel, correction("reaction", "wamid.old", timezone.now()))
+    PendingCorrection.objects.update(received_at=timezone.now() - 2 * MINUTE)
+    pending_corrections.sweep()
+    posts(channel, correction("reaction", "wamid.old", timezone.now()))
+    pending_corrections.sweep()
+
+    chat.refresh_from_db()
+    assert Ticket.objects.count() == 1 and chat.unread == 0 and chat.last_text == "Здравствуйте"
+    assert Message.objects.get(text=EMOJI).ticket is None
+
+
+def test_a_stranger_s_reaction_is_seen_and_can_be_answered(channel: ApiChannel, client: Client) -> None:
+    posts(channel, correction("reaction", "wamid.old", timezone.now()))
+    assert not Conversation.objects.exists()
+    PendingCorrection.objects.update(received_at=timezone.now() - 2 * MINUTE)
+    pending_corrections.sweep()
+
+    chat = Conversation.objects.get()
+    assert windows.of(chat).is_open and not Ticket.objects.exists()
+    page = signed_in(client, boris(chat.chat_channel)).get(f"/chats/{chat.pk}/").content.decode()
+    assert "Reaction to a message that is not here" in page
+
+
+def test_a_reaction_shown_by_itself_moves_to_its_message_when_that_comes_after_all(channel: ApiChannel) -> None:
+    posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
+    posts(channel, correction("reaction", "wamid.t", timezone.now()))
+    PendingCorrection.objects.update(received_at=timezone.now() - 2 * MINUTE)
+    pending_corrections.sweep()
+    posts(channel, text("wamid.t", WAS, timezone.now() - MINUTE))
+
+    assert not Message.objects.filter(text=EMOJI).exists() and not PendingCorrection.objects.exists()
+    assert Message.objects.get(text=WAS).reactions == [{"by": "client", "emoji": EMOJI}]
+
+
+def test_a_reaction_to_our_message_whose_id_comes_later_waits_for_it(channel: ApiChannel) -> None:
+    posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
+    chat = Conversation.objects.get()
+    ours = Message.objects.create(
+        conversation=chat, api_channel=channel, direction="outbound", status="sending", text="Да"
+    )
+    posts(channel, correction("reaction", "wamid.ours", timezone.now()))
+    posts(channel, correction("edit", "wamid.ours", timezone.now()), by_us=True)
+    assert Message.objects.count() == 2
+    Message.objects.filter(pk=ours.pk).update(external_id="wamid.ours", status="sent")
+    pending_corrections.sweep()
+
+    ours.refresh_from_db()
+    assert (ours.text, ours.reactions) == (NOW, [{"by": "client", "emoji": EMOJI}])
+    assert not PendingCorrection.objects.exists()
+
+
+@pytest.mark.parametrize("by_us", [False, True])
+def test_nobody_edits_or_deletes_the_other_side_s_message(channel: ApiChannel, by_us: bool) -> None:
+    posts(channel, text("wamid.t", WAS, timezone.now()), by_us=not by_us)
+    for kind in ("edit", "revoke"):
+        posts(channel, correction(kind, "wamid.t", timezone.now()), by_us=by_us)
+
+    message = Message.objects.get()
+    assert message.text == WAS and "revoked_at" not in message.shown
+
+
+def test_an_echo_older_than_the_client_s_newest_words_answers_nothing(channel: ApiChannel) -> None:
+    posts(channel, text("wamid.1", "Ещё вопрос", timezone.now()))
+    posts(channel, text("wamid.a", "Да", timezone.now() - MINUTE), by_us=True)
+
+    chat = Conversation.objects.get()
+    assert (chat.unread, chat.last_direction, chat.last_text) == (1, "inbound", "Ещё вопрос")
+    assert ServiceWindow.objects.get().first_reply_at is None
+
+
+def test_a_chat_whose_window_a_reaction_opened_is_among_the_open_ones(channel: ApiChannel, client: Client) -> None:
+    long_ago = timezone.now() - timedelta(days=3)
+    posts(channel, text("wamid.t", WAS, long_ago))
+    Conversation.objects.update(last_message_at=long_ago)
+    posts(channel, correction("reaction", "wamid.t", timezone.now()))
+
+    chat = Conversation.objects.get()
+    page = signed_in(client, boris(chat.chat_channel)).get("/chats/?window=open").content.decode()
+    assert f'data-chat="{chat.pk}"' in page
+
+
+def test_the_list_and_the_thread_mark_what_came_after_our_answer(channel: ApiChannel, client: Client) -> None:
+    posts(channel, text("wamid.t", WAS, timezone.now() - 3 * MINUTE))
+    posts(channel, text("wamid.a", "Хорошо", timezone.now() - 2 * MINUTE), by_us=True)
+    posts(channel, correction("edit", "wamid.t", timezone.now()))
+    chat = Conversation.objects.get()
+    desk = signed_in(client, boris(chat.chat_channel))
+    api = Client().get(f"/api/v1/conversations/{chat.pk}/", headers=token_of(vera())).json()
+
+    assert '<span class="changed">Edited after your answer</span>' in desk.get("/chats/").content.decode()
+    assert (api["unread"], api["change_after_answer"]) == (1, "edited")
+    assert "Edited after your answer, today" in desk.get(f"/chats/{chat.pk}/").content.decode()
+    chat.refresh_from_db()
+    assert (chat.unread, chat.change_after_answer) == (0, "")
+    rows = Client().get("/api/v1/messages/", headers=token_of(vera())).json()["results"]
+    assert [bool(row["edited_at"]) for row in rows if row["text"] == NOW] == [True]
+
+
+def test_an_erased_person_s_corrections_wait_for_nothing(channel: ApiChannel) -> None:
+    posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
+    posts(channel, correction("revoke", "wamid.later", timezone.now()))
+    erasing.erase(Contact.objects.get().pk, by=vera())
+
+    assert not PendingCorrection.objects.exists()
+
+
+def test_corrections_that_nothing_came_for_are_forgotten(channel: ApiChannel) -> None:
+    posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
+    posts(channel, correction("revoke", "wamid.later", timezone.now()))
+    PendingCorrection.objects.update(received_at=timezone.now() - timedelta(days=9))
+    pending_corrections.sweep()
+
+    assert not PendingCorrection.objects.exists()
+
+
+def test_a_channel_that_watches_nothing_still_takes_corrections_of_what_it_has(channel: ApiChannel) -> None:
+    posts(channel, text("wamid.t", WAS, timezone.now()))
+    channel.watched.clear()
+    posts(ApiChannel.objects.get(), correction("edit", "wamid.t", timezone.now()))
+
+    assert Message.objects.get().text == NOW
+    assert ChatChannel.objects.exists()
