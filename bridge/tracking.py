@@ -1,8 +1,10 @@
 """Who is told of what: the events that API channels track, and the content of each delivery.
 
 A conversation belongs to one API channel, which gets the operator's *messages*. Every API channel that watches the
-chat channel gets *events* of the kinds it tracks, as the helpdesk's public documentation describes them. The
-content is written down once, when the delivery is made: every try carries the same.
+chat channel gets *events* of the kinds it tracks, as the helpdesk's public documentation describes them. The wire says
+which is which (``chat_events.marked``), and a kind whose receivers would deliver a copy gets none of operators' replies
+unless the channel asks for them. The content is written down once, when the delivery is made: every try carries the
+same.
 """
 
 from __future__ import annotations
@@ -85,12 +87,13 @@ def _with_owner(watching: list[ApiChannel], item: Spoken) -> list[ApiChannel]:
 def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
     message = item.message
     outbound = message.direction == Message.Direction.OUTBOUND
+    may_see = not outbound or _may_see_replies(channel, item.conversation)
     if outbound and channel.pk == item.conversation.api_channel_id:
         yield Delivery(
             kind=Delivery.Kind.MESSAGE,
             free_text=message.kind != Message.Kind.TEMPLATE and channel.provider.service_window,
             payload={
-                "event": _chat_event(item, channel),
+                "event": _marked(_chat_event(item, channel), item.conversation, channel, delivery=True),
                 "text": message.text,
                 "template": _extension(message),
                 "components": (message.template or {}).get("components", []),
@@ -104,38 +107,58 @@ def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
             },
             **_common(item, channel, "message"),
         )
-    elif channel.redirect_url and (kinds := item.kinds & set(channel.tracked)):
+    elif channel.redirect_url and may_see and (kinds := item.kinds & set(channel.tracked)):
         yield Delivery(
             kind=Delivery.Kind.EVENT,
-            payload={"event": _chat_event(item, channel)},
+            payload={"event": _marked(_chat_event(item, channel), item.conversation, channel)},
             **_common(item, channel, ",".join(sorted(kinds))),
         )
     if channel.redirect_url and item.new_ticket and channel.track_new_ticket:
         yield Delivery(
             kind=Delivery.Kind.EVENT,
             payload={
-                "event": chat_events.ticket_event(
-                    app_id=str(channel.app_id), ticket=_ticket(item.ticket, item.conversation)
+                "event": _marked(
+                    chat_events.ticket_event(
+                        app_id=str(channel.app_id), ticket=_ticket(item.ticket, item.conversation)
+                    ),
+                    item.conversation,
+                    channel,
                 )
             },
             **_common(item, channel, "new_ticket"),
         )
-    if channel.redirect_url and outbound and channel.track_comment:
+    if channel.redirect_url and outbound and may_see and channel.track_comment:
         yield Delivery(
             kind=Delivery.Kind.EVENT,
             payload={
-                "event": chat_events.comment_event(
-                    app_id=str(channel.app_id),
-                    comment_id=message.pk,
-                    html="<p>" + escape(message.text, quote=False).replace("\n", "<br>") + "</p>",
-                    sender="user",
-                    user_id=message.author_id,
-                    ticket=_ticket(item.ticket, item.conversation),
-                    files=item.links,
+                "event": _marked(
+                    chat_events.comment_event(
+                        app_id=str(channel.app_id),
+                        comment_id=message.pk,
+                        html="<p>" + escape(message.text, quote=False).replace("\n", "<br>") + "</p>",
+                        sender="user",
+                        user_id=message.author_id,
+                        ticket=_ticket(item.ticket, item.conversation),
+                        files=item.links,
+                    ),
+                    item.conversation,
+                    channel,
                 )
             },
             **_common(item, channel, "comment"),
         )
+
+
+def _may_see_replies(channel: ApiChannel, conversation: Conversation) -> bool:
+    """A watcher whose program would hand a copy to its own client sees operators' replies only if it asked for them."""
+    is_owner = channel.pk == conversation.api_channel_id
+    return is_owner or channel.copy_replies or not channel.provider.delivers_copies
+
+
+def _marked(
+    event: dict[str, Any], conversation: Conversation, channel: ApiChannel, *, delivery: bool = False
+) -> dict[str, Any]:
+    return chat_events.marked(event, delivery=delivery, copy=channel.pk != conversation.api_channel_id)
 
 
 def _file(attachment: Attachment) -> dict[str, str]:
@@ -165,14 +188,18 @@ def ticket_changed(
             api_channel=channel,
             track="change",
             payload={
-                "event": chat_events.change_event(
-                    app_id=str(channel.app_id),
-                    change_id=change_id,
-                    ticket_id=ticket.pk,
-                    user_id=user_id,
-                    target=target,
-                    value=value,
-                    old_value=old_value,
+                "event": _marked(
+                    chat_events.change_event(
+                        app_id=str(channel.app_id),
+                        change_id=change_id,
+                        ticket_id=ticket.pk,
+                        user_id=user_id,
+                        target=target,
+                        value=value,
+                        old_value=old_value,
+                    ),
+                    conversation,
+                    channel,
                 )
             },
         )
@@ -192,7 +219,11 @@ def ticket_opened(ticket: Ticket) -> list[Delivery]:
             api_channel=channel,
             track="new_ticket",
             payload={
-                "event": chat_events.ticket_event(app_id=str(channel.app_id), ticket=_ticket(ticket, conversation))
+                "event": _marked(
+                    chat_events.ticket_event(app_id=str(channel.app_id), ticket=_ticket(ticket, conversation)),
+                    conversation,
+                    channel,
+                )
             },
         )
         for channel in watchers_of([conversation.chat_channel_id]).get(conversation.chat_channel_id, [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.widgets import FilteredSelectMultiple
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Model, QuerySet
@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from . import account_settings, channel_page
+from . import account_settings, channel_page, set_up_warnings
 from .histories import AdminWithHistory
 from .models import ApiChannel, ChannelState, ChatChannel
 from .providers import messengers
@@ -88,7 +88,16 @@ class ChatChannelAdmin(AdminWithHistory):
         if "_addanother" in request.POST or "_popup" in request.POST:
             return super().response_add(request, obj, post_url_continue)
         self.message_user(request, _("Saved. Its chat id is %(id)d: the provider needs it.") % {"id": obj.pk})
+        self.warn(request, obj)
         return redirect("admin:channels_setup_chatchannel_change", obj.pk)
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        self.warn(request, obj)
+        return super().response_change(request, obj)
+
+    def warn(self, request: HttpRequest, chat_channel: ChatChannel) -> None:
+        for sentence in set_up_warnings.of_chat_channel(chat_channel):
+            self.message_user(request, sentence, messages.WARNING)
 
     @admin.display(description=_("chat id"), ordering="id")
     def number(self, chat_channel: ChatChannel) -> int:
@@ -114,7 +123,7 @@ class ApiChannelForm(forms.ModelForm):
             *("name", "kind", "redirect_url", "send_json", "send_utf8", "on_unknown", "template_in_window"),
             *("calls_per_second", "watched"),
             *("track_new_ticket", "track_comment", "track_change", "track_rating"),
-            *("track_new_chat", "track_message", "track_resumed"),
+            *("track_new_chat", "track_message", "track_resumed", "copy_replies"),
         )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -159,7 +168,7 @@ class ApiChannelAdmin(AdminWithHistory):
             _("Tracking requests"),
             {"fields": (("track_new_ticket", "track_comment"), ("track_change", "track_rating"))},
         ),
-        (_("Tracking chats"), {"fields": (("track_new_chat", "track_message", "track_resumed"),)}),
+        (_("Tracking chats"), {"fields": (("track_new_chat", "track_message", "track_resumed"), "copy_replies")}),
     )
     change_form_outer_before_template = "channels_setup/channel_page.html"
     evidence_template = ""
@@ -173,12 +182,20 @@ class ApiChannelAdmin(AdminWithHistory):
         return ("kind",) if obj else ()
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """The newcomer's only chat channel, or the one they have just made, is the one they mean."""
-        newest = ChatChannel.objects.order_by("-id").values_list("pk", flat=True).first()
-        return {"watched": [newest] if newest else [], **super().get_changeform_initial_data(request)}
+        """The newcomer's only chat channel is the one they mean; where there is a choice, nothing is chosen."""
+        found = list(ChatChannel.objects.all()[:2])
+        only = found[0] if len(found) == 1 and not found[0].watchers.exists() else None
+        chosen = {"watched": [only.pk]} if only else {f"track_{kind}": False for kind in ApiChannel.TRACKS}
+        return {**chosen, **super().get_changeform_initial_data(request)}
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        return two_columns(super(), db_field, request, _("chat channels"), **kwargs)
+        """Each chat channel with the API channels that watch it already, before it is chosen a second time."""
+        kwargs["queryset"] = ChatChannel.objects.prefetch_related("watchers")
+        field = two_columns(super(), db_field, request, _("chat channels"), **kwargs)
+        match = request.resolver_match
+        own = match.kwargs.get("object_id") if match else None
+        field.label_from_instance = lambda chat_channel: set_up_warnings.label(chat_channel, own)
+        return field
 
     def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "kind":
@@ -198,6 +215,12 @@ class ApiChannelAdmin(AdminWithHistory):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         found = list(super().get_fieldsets(request, obj))
+        if obj is None or not obj.provider.delivers_copies:  # nothing is kept back from its watchers
+            title, options = found[-1]
+            found[-1] = (
+                title,
+                options | {"fields": tuple(name for name in options["fields"] if name != "copy_replies")},
+            )
         if obj is not None and not obj.provider.unknown_is_safe_to_repeat:  # there is nothing to choose
             title, options = found[0]
             found[0] = (title, options | {"fields": tuple(name for name in options["fields"] if name != "on_unknown")})
@@ -248,11 +271,17 @@ class ApiChannelAdmin(AdminWithHistory):
         self.message_user(
             request, _("Saved. Copy the verify token now.") if made else _("Saved. Copy the secret key now.")
         )
+        self.warn(request, obj)
         return redirect("admin:channels_setup_apichannel_change", obj.pk)
 
     def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
         self.message_user(request, _("Saved."))
+        self.warn(request, obj)
         return redirect("admin:channels_setup_apichannel_change", obj.pk)
+
+    def warn(self, request: HttpRequest, channel: ApiChannel) -> None:
+        for sentence in set_up_warnings.of_api_channel(channel):
+            self.message_user(request, sentence, messages.WARNING)
 
     # --- the buttons ---
 

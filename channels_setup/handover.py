@@ -68,7 +68,7 @@ def _key_for(handover: Handover) -> str:
 
 def example_event(channel: ApiChannel, chat_channel: ChatChannel) -> dict[str, Any]:
     """An operator's answer, as it will come to the Redirect URL."""
-    return chat_events.chat_event(
+    event = chat_events.chat_event(
         app_id=str(channel.app_id),
         chat_id=EXAMPLE_CHAT,
         sender="user",
@@ -93,6 +93,7 @@ def example_event(channel: ApiChannel, chat_channel: ChatChannel) -> dict[str, A
         message_id=EXAMPLE_MESSAGE,
         platform="whatsapp",
     )
+    return chat_events.marked(event, delivery=True, copy=False)
 
 
 def example_request(channel: ApiChannel, event: dict[str, Any]) -> HttpRequest:

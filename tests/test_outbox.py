@@ -457,7 +457,11 @@ def test_a_watcher_gets_copies_of_what_it_tracks(
     api_channel: ApiChannel, receiver: Receiver, ticked: set[str], wanted: list[tuple[str, str, str | None]]
 ) -> None:
     watcher = ApiChannelFactory(
-        kind="acebot", redirect_url=receiver.url("/copy"), watched=list(api_channel.watched.all()), secret=True
+        kind="acebot",
+        redirect_url=receiver.url("/copy"),
+        watched=list(api_channel.watched.all()),
+        secret=True,
+        copy_replies=True,
     )
     flags = {f"track_{name}": f"track_{name}" in ticked for name in ApiChannel.TRACKS}
     ApiChannel.objects.filter(pk=watcher.pk).update(**flags)

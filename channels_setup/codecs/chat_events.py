@@ -1,8 +1,8 @@
 """The helpdesk's public events, as posted to an API channel's Redirect URL.
 
 Shapes: the helpdesk's public documentation of chat and ticket webhooks. One body serves "new chat", "every
-message" and "chat resumed". Extensions of ours, ignored by others: ``message_id``, ``template`` and, in
-headers, the Standard Webhooks signature.
+message" and "chat resumed". Extensions of ours, ignored by others: ``message_id``, ``template``, the two
+marks of ``marked`` and, in headers, the Standard Webhooks signature.
 """
 
 from __future__ import annotations
@@ -18,6 +18,15 @@ OPEN, SOLVED, CLOSED, DELETED, ON_HOLD, PENDING, SPAM, NEW, MAILING, MERGED = ra
 def wire_time(at: datetime | None) -> str | None:
     """ "YYYY-MM-DD HH:MM:SS", without a zone, as the helpdesk writes it; ours is UTC."""
     return at.strftime("%Y-%m-%d %H:%M:%S") if at else None
+
+
+def marked(event: dict[str, Any], *, delivery: bool, copy: bool) -> dict[str, Any]:
+    """The event with what its receiver is to do with it.
+
+    ``delivery``: this is the one request that hands the message to the client. Every other event is for information.
+    ``copy``: the chat belongs to another API channel, and the receiver only watches it.
+    """
+    return event | {"delivery": delivery, "copy": copy}
 
 
 def chat_event(

@@ -97,6 +97,16 @@ class ApiChannel(models.Model):
     track_message = models.BooleanField(_("All chat messages"), default=True)
     track_resumed = models.BooleanField(_("Chat resumed"), default=True)
 
+    copy_replies = models.BooleanField(
+        _("Also copy operators' replies"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "In chats of other API channels that this one only watches. For a program that follows chats, such as a "
+            "CRM. Leave it off if the Redirect URL delivers messages to clients: it might send each reply a second "
+            "time."
+        ),
+    )
     template_in_window = models.BooleanField(
         _("Recognise templates in an open window"),
         default=False,

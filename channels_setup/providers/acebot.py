@@ -35,6 +35,7 @@ from .base import (
 class Acebot(Messenger):
     label = "Acebot (WhatsApp Business)"
     needs_redirect_url = True
+    delivers_copies = True  # messages and copies come to one address, in one shape
     needs_verification = True
     status_example = {
         "message_id": 900001,

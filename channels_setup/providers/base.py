@@ -332,6 +332,9 @@ class Messenger(Provider):
     quotes: ClassVar[bool] = False  # a message of ours may show above itself the one that it answers
     fills_templates: ClassVar[bool] = False  # takes a template by name and values, not as its text
     needs_redirect_url: ClassVar[bool] = False  # messages go to the Redirect URL
+    delivers_copies: ClassVar[bool] = (
+        False  # its receiver may hand any reply that it sees to the client: none to watchers
+    )
     has_phone_page: ClassVar[bool] = False  # a training phone on a web page
     signs_requests: ClassVar[bool] = False  # ``authenticate`` needs the account's secrets
     marks_read: ClassVar[bool] = False  # ``mark_read``: the client sees that their message was read

@@ -11,7 +11,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import models, transaction
 from django.utils import timezone, translation
 
-from channels_setup import account_settings
+from channels_setup import account_settings, set_up_warnings
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 from channels_setup.setting_up import Ambiguous, Row, add_api_channel, named
@@ -39,6 +39,9 @@ class Command(BaseCommand):
         parser.add_argument("--redirect-url", default="", help="The provider's webhook.")
         parser.add_argument("--form", action="store_true", help="Send the body as a form instead of JSON.")
         parser.add_argument("--no-utf8", action="store_true", help="Convert characters instead of sending UTF-8.")
+        parser.add_argument(
+            "--copy-replies", action="store_true", help="Also copy operators' replies in chats of other API channels."
+        )
         parser.add_argument("--calls-per-second", type=float, help="At most so many calls a second.")
         for setting in {setting.name: setting for each in messengers().values() for setting in each.settings}.values():
             with translation.override("en"):  # as the rest of the help is
@@ -66,11 +69,14 @@ class Command(BaseCommand):
                 send_json=not options["form"],
                 send_utf8=not options["no_utf8"],
                 calls_per_second=options["calls_per_second"],
+                copy_replies=options["copy_replies"],
                 settings=self._settings(options),
                 tracks=None if tracks is None else [word.strip() for word in tracks.split(",") if word.strip()],
             )
         except ValidationError as problem:
             raise CommandError(sentences(problem)) from problem
+        for sentence in set_up_warnings.of_api_channel(api_channel):
+            self.stderr.write(self.style.WARNING(sentence))
         secret = api_channel.current_secret()
         assert secret is not None
         secret.shown_at = timezone.now()
