@@ -34,10 +34,11 @@ from rest_framework.serializers import BaseSerializer
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.providers import messengers
 
-from . import api_templates, relay, replay, serializers, tickets, windows
+from . import api_contacts, api_templates, relay, replay, serializers, tickets, windows
 from .api_lists import SINCE, UNTIL, Filter, number, one_of, text
 from .api_manners import Refused, Rows, described, repeatable, writing
 from .decisions import Decision
+from .merging import lookup
 from .models import Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
 from .template_serializers import NewMessageSerializer, SentMessageSerializer
 
@@ -118,6 +119,13 @@ class Conversations(Rows):
                 ticket_status=Subquery(live.values("status")[:1]),
             )
         )
+
+    def get_object(self) -> Conversation:
+        """A conversation that was merged gives the one that it was merged into."""
+        if (current := lookup.current_conversation(int(self.kwargs["pk"][:18]))) is not None:
+            self.kwargs["pk"] = str(current)
+        found: Conversation = super().get_object()
+        return found
 
     def get_serializer_context(self) -> dict[str, Any]:
         return {**super().get_serializer_context(), "now": windows.database_now()}
@@ -323,6 +331,7 @@ def nothing_here(request: HttpRequest) -> JsonResponse:
 router = SimpleRouter()
 router.trailing_slash = "/?"  # callers of the helpdesk's API are used to both
 router.register("conversations", Conversations, "api-conversation")
+router.register("contacts", api_contacts.Contacts, "api-contact")
 router.register("messages", Messages, "api-message")
 router.register("deliveries", Deliveries, "api-delivery")
 router.register("webhook-events", WebhookEvents, "api-webhook-event")

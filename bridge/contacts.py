@@ -130,7 +130,8 @@ def _learn(told: Iterable[tuple[Contact, ContactInfo]], *, linked: set[int]) -> 
     for contact, info in told:
         if id(contact) in linked:
             changed[contact.pk] = contact
-        if info.name and info.name[:200] != contact.name:
+        is_set = contact.name_source == Contact.NameSource.PERSON
+        if info.name and info.name[:200] != contact.name and not is_set:
             contact.name = info.name[:200]
             changed[contact.pk] = contact
         for field in ("phone", "email"):

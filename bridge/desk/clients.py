@@ -1,8 +1,6 @@
-"""What operators do about the client beside the chat: notes and tags, and erasing a person altogether."""
+"""What operators do about the client beside the chat: tags, and erasing a person altogether."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from django.contrib.auth.decorators import login_required, permission_required
 from django.http import HttpRequest, HttpResponse
@@ -11,32 +9,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from bridge import erasing
-from bridge.models import Contact, ContactNote
+from bridge.models import Contact
 
 from . import access, actions, forms, presentation
 from .numbers import as_number
 
-LONGEST_NOTE = 2_000
 TAGS, LONGEST_TAG = 20, 40
-
-
-@forms.writes
-def add_note(request: HttpRequest, pk: int) -> HttpResponse:
-    conversation = access.conversation_or_404(request, pk)
-    text = request.POST.get("note", "").replace("\0", "").strip()[:LONGEST_NOTE]
-    if text and not conversation.contact.erased_at:
-        user: Any = request.user
-        ContactNote.objects.create(contact=conversation.contact, author=user, text=text)
-    return actions.done(request, conversation)
-
-
-@forms.writes
-def drop_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:
-    """One's own; somebody else's word stays."""
-    conversation = access.conversation_or_404(request, pk)
-    user: Any = request.user
-    ContactNote.objects.filter(pk=note_id, contact=conversation.contact, author=user).delete()
-    return actions.done(request, conversation)
 
 
 @forms.writes

@@ -52,9 +52,10 @@ SELECT left(md5(concat_ws('|',
      WHERE conversation_id = %(chat)s AND message_id IS NULL),
     (SELECT concat_ws(',', c.assignee_id,
                       (SELECT a.state = 'paused' FROM channels_setup_apichannel a WHERE a.id = c.api_channel_id),
-                      p.name, p.phone, p.tags,
-                      (SELECT string_agg(n.id::text, ',' ORDER BY n.id) FROM bridge_contactnote n
-                       WHERE n.contact_id = p.id))
+                      p.name, p.phone, p.email, p.tags, p.has_merged,
+                      (SELECT string_agg(concat_ws(',', n.id, n.edited_at), ';' ORDER BY n.id)
+                       FROM bridge_contactnote n WHERE n.contact_id = p.id),
+                      (SELECT max(h.id) FROM bridge_contactchange h WHERE h.contact_id = p.id))
      FROM bridge_conversation c JOIN bridge_contact p ON p.id = c.contact_id WHERE c.id = %(chat)s))), 16)
 )"""
 

@@ -164,8 +164,7 @@ def _restore_drafts(stored: list[dict[str, Any]], old: Conversation, into: Conve
             Draft.objects.filter(pk=here.pk).update(conversation=old)
             continue
         kept = rows.from_json(Draft, entry["kept"])
-        names = ("text", "reason", "details", "updated_at")
-        Draft.objects.filter(pk=here.pk).update(**{name: kept[name] for name in names})
+        Draft.objects.filter(pk=here.pk).update(**{name: kept[name] for name in kept if name != "id"})
         rows.insert(Draft, was)
 
 

@@ -3,6 +3,7 @@
 Locks are always taken in this order: conversation, window, ticket, delivery, message. Everybody imports from here.
 """
 
+from .contact_changes import ContactChange
 from .contacts import Contact, FormerId
 from .conversations import AT_WORK, ChangeAfterAnswer, Conversation, ConversationQuerySet, Ticket
 from .deliveries import Attempt, DeadLetter, Delivery, Replay, Ruling, new_delivery_key
@@ -22,6 +23,7 @@ __all__ = [
     "Breaker",
     "ChangeAfterAnswer",
     "Contact",
+    "ContactChange",
     "ContactMerge",
     "ContactNote",
     "Conversation",

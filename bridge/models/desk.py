@@ -55,6 +55,7 @@ class ContactNote(models.Model):
     )
     text = models.TextField(_("text"))
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    edited_at = models.DateTimeField(_("edited"), null=True)
 
     class Meta:
         verbose_name = _("note")

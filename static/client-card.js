@@ -1,0 +1,53 @@
+// The client's card and notes are edited beside the chat: what is wrong is said under its field, and nothing typed is lost.
+(() => {
+  const showErrors = (form, fields) => {
+    for (const place of form.querySelectorAll("[data-wrong]")) {
+      const sentence = fields[place.dataset.wrong] || "";
+      place.textContent = sentence;
+      place.hidden = !sentence;
+      const input = form.querySelector(`[name="${place.dataset.wrong}"]`);
+      if (input) input.toggleAttribute("aria-invalid", Boolean(sentence));
+    }
+    form.querySelector("[aria-invalid]")?.focus();
+  };
+
+  const save = async (form) => {
+    if ("busy" in form.dataset) return;
+    form.dataset.busy = "";
+    try {
+      const answer = await okno.tell(form.action, new URLSearchParams(new FormData(form)));
+      if (answer.status === 422) { showErrors(form, (await answer.json()).fields); return; }
+      if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+      showErrors(form, {});
+      const details = form.closest("details");
+      details.open = false;
+      details.querySelector("summary").focus({ preventScroll: true });
+      dispatchEvent(new Event("okno:ask"));
+    } catch {
+      showErrors(form, { "": form.dataset.failed || document.getElementById("composer")?.dataset.failed || "…" });
+    } finally {
+      delete form.dataset.busy;
+    }
+  };
+
+  document.addEventListener("submit", (event) => {
+    const form = event.target.closest("details [data-card-form]");
+    if (!form) return;
+    event.preventDefault();
+    save(form);
+  });
+  document.addEventListener("toggle", (event) => {
+    if (event.target.matches("details.edits[open]")) event.target.querySelector(".input")?.focus();
+  }, true);
+  document.addEventListener("keydown", (event) => {
+    const details = event.target.closest?.("details.edits[open]");
+    if (!details) return;
+    if (event.key === "Escape") {
+      details.open = false;
+      details.querySelector("summary").focus({ preventScroll: true });
+    } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      details.querySelector("form").requestSubmit();
+    }
+  });
+})();
