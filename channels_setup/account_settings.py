@@ -7,6 +7,7 @@ values stand in ``options``, secret ones are encrypted, and nobody sees more of 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from django import forms
@@ -23,7 +24,7 @@ from unfold.widgets import (
 
 from . import secrecy
 from .models import ApiChannel, ChannelState, ChatChannel
-from .outgoing import Forbidden, check_url
+from .outgoing import Forbidden, warning_for
 from .providers.base import CHOICE, DECIMAL, NUMBER, SECRET, SWITCH, URL, Setting
 
 PREFIX = "account_"  # of the form's fields
@@ -87,7 +88,7 @@ def _is_ascii(value: str) -> None:
 
 def _may_be_called(value: str) -> None:
     try:
-        check_url(value)
+        warning_for(value)
     except Forbidden as problem:
         raise ValidationError(str(problem)) from problem
 
@@ -120,6 +121,16 @@ def checked(channel: Channel, given: Mapping[str, str], *, complete: bool = Fals
     if errors:
         raise ValidationError(errors)
     return values
+
+
+def address_warnings(channel: Channel) -> list[str]:
+    """Return a sentence for each saved address that cannot be called now because its name is not found."""
+    addresses = [str(channel.options.get(each.name) or "") for each in channel.provider.settings if each.kind == URL]
+    found: list[str] = []
+    for address in [getattr(channel, "redirect_url", ""), *addresses]:
+        with suppress(Forbidden):  # refused when it is saved, and at every call
+            found.append(warning_for(address) if address else "")
+    return [sentence for sentence in dict.fromkeys(found) if sentence]
 
 
 def take(channel: Channel, values: Mapping[str, Any]) -> list[str]:

@@ -264,6 +264,8 @@ class ApiChannelAdmin(AdminWithHistory):
             request.session[channel_page.FRESH_KEY] = obj.pk
         else:
             account_settings.take(obj, account_settings.from_form(form.cleaned_data))
+        for sentence in account_settings.address_warnings(obj):
+            self.message_user(request, sentence, messages.WARNING)
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """To the page with the app ID and the key, whichever button was pressed: it is shown once."""

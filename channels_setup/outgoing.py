@@ -77,6 +77,10 @@ class Forbidden(Exception):
     """The call may not be made. Its text is a sentence for the admin."""
 
 
+class NameNotFound(Forbidden):
+    """The name in the address cannot be found now. It may be tomorrow."""
+
+
 class NotSent(Exception):
     """The connection never came about: nothing was delivered. ``reason`` is a code of the catalogue."""
 
@@ -133,15 +137,39 @@ def _networks(texts: tuple[str, ...]) -> list[Network]:
 def check_url(url: str) -> None:
     """Refuse a Redirect URL with a sentence, or say nothing. Resolves the name; raises Forbidden.
 
-    Checked when it is saved and again, on the connected address, at every call.
+    Checked when it is saved and again, on the connected address, at every call. A name that cannot be found raises
+    NameNotFound: that may pass, so it is no reason against saving.
     """
     parts, port = _parsed(url)
     assert parts.hostname is not None
     try:
         addresses = resolve(parts.hostname, port)
     except OSError:
-        raise Forbidden(_("The name “%(host)s” cannot be found.") % {"host": parts.hostname}) from None
+        _judge_unresolved(parts, port)
+        raise NameNotFound(_("The name “%(host)s” cannot be found.") % {"host": parts.hostname}) from None
     _judge_all(addresses, scheme=parts.scheme, port=port)
+
+
+def warning_for(url: str) -> str:
+    """Return the sentence to show when an address is saved that cannot be called now; empty if it can.
+
+    Raises Forbidden for an address that may never be called.
+    """
+    try:
+        check_url(url)
+    except NameNotFound as problem:
+        return _("%(problem)s It was saved; nothing can be sent there until the name is found.") % {"problem": problem}
+    return ""
+
+
+def _judge_unresolved(parts: SplitResult, port: int) -> None:
+    """Refuse what would be refused wherever the name leads."""
+    try:
+        str(parts.hostname).encode("idna")
+    except UnicodeError:
+        raise Forbidden(_("This is not a web address.")) from None
+    if not _allowed_private():
+        _judge_public(parts.scheme, port)
 
 
 def _parsed(url: str) -> tuple[SplitResult, int]:
@@ -171,6 +199,10 @@ def _judge_all(addresses: Iterable[str], *, scheme: str, port: int) -> None:
         )
     if all(verdict.listed_private for verdict in verdicts):
         return
+    _judge_public(scheme, port)
+
+
+def _judge_public(scheme: str, port: int) -> None:
     if scheme != "https":
         raise Forbidden(
             _("The address must begin with https://: without it, clients' messages could be read on the way.")

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
@@ -53,6 +53,8 @@ class ChatChannelWithHelpdesk(ChatChannelAdmin):
         super().save_model(request, obj, form, change)
         if change and not obj.provider.built_in:
             account_settings.take(obj, account_settings.from_form(form.cleaned_data))
+            for sentence in account_settings.address_warnings(obj):
+                self.message_user(request, sentence, messages.WARNING)
         lines.wake([obj.pk])
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup import secrecy
-from channels_setup.outgoing import Forbidden, check_url
+from channels_setup.outgoing import Forbidden, warning_for
 from channels_setup.providers import messengers
 from channels_setup.providers.base import SECRET, Account, Messenger
 
@@ -219,7 +219,7 @@ class ApiChannel(models.Model):
         errors: dict[str, Any] = {}
         if self.redirect_url:
             try:
-                check_url(self.redirect_url)
+                warning_for(self.redirect_url)
             except Forbidden as problem:
                 errors["redirect_url"] = str(problem)
         elif self._is_at_work() and self.provider.needs_redirect_url:

@@ -87,6 +87,8 @@ class Command(BaseCommand):
             raise CommandError(sentences(problem, named=str)) from problem
         chat_channel.save()
         account_settings.take(chat_channel, values)
+        for sentence in account_settings.address_warnings(chat_channel):
+            self.stderr.write(self.style.WARNING(sentence))
         lines.wake([chat_channel.pk])
 
     def _chat_channel(self, options: dict[str, Any]) -> ChatChannel:

@@ -81,6 +81,8 @@ class Command(BaseCommand):
         assert secret is not None
         secret.shown_at = timezone.now()
         secret.save(update_fields=["shown_at"])
+        for sentence in account_settings.address_warnings(api_channel):
+            self.stderr.write(self.style.WARNING(sentence))
         made = account_settings.made_by_us(api_channel) if not options.get("verify_token") else {}
         return {
             "api_channel": api_channel.pk,
