@@ -9,12 +9,12 @@ from typing import Any
 from django.http import HttpRequest
 
 from bridge import erasing, uploads
-from bridge.merging import lookup
+from bridge.merging import lookup, rules
 from bridge.models import ContactNote, Conversation, Message, Upload
 from templates_registry.graph import NotATemplate
 from templates_registry.models import Template
 
-from . import client_editing, presentation
+from . import client_card, merges, presentation
 
 NOTES = 20
 FILES = 10
@@ -71,10 +71,13 @@ def about(request: HttpRequest, conversation: Conversation, *, now: datetime) ->
             )
             for upload in files
         ],
-        "card_fields": client_editing.form_of(conversation),
-        "writes_to": client_editing.writes_to(conversation),
-        "changes": client_editing.history(conversation, ids, now=now),
+        "card_fields": client_card.form_of(conversation),
+        "writes_to": client_card.writes_to(conversation),
+        "changes": client_card.history(conversation, ids, now=now),
         "template_values": template_values(conversation),
+        "answers_to": merges.answers_to(conversation),
+        "merged": merges.merged_into(conversation, user=user, now=now),
+        "may_merge": user.has_perm(rules.PERMISSION) and contact.erased_at is None,
         "may_erase": user.has_perm(erasing.PERMISSION) and contact.erased_at is None,
     }
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from bridge.models import Message
 
-from . import presentation
+from . import merges, presentation
 
 MOST = 30  # cards, lines or fields of one message
 QUOTED = 120  # characters of a quoted text
@@ -63,14 +63,14 @@ NOTHING = Extras()
 
 def of(message: Message, *, now: datetime) -> Extras:
     shown = message.shown if isinstance(message.shown, dict) else {}
-    if not shown and not message.reactions and not message.quoted_id:
+    if not shown and not message.reactions and not message.quoted_id and not message.merged_contact_id:
         return NOTHING
     what = text_of(shown.get("what"))
     place = [text_of(shown.get(key)) for key in ("name", "address")] if what == "location" else []
     cards = [_card(one) for one in _rows(shown.get("cards"))] if what == "contacts" else []
     pairs = list(_pairs(what, shown))
     return Extras(
-        tags=list(_tags(what, shown, now=now)),
+        tags=[*_number(message), *_tags(what, shown, now=now)],
         quoted=quote(message.quoted) if message.quoted_id else None,
         place=[line for line in place if line],
         map=web_address(shown.get("map")) if what == "location" else "",
@@ -87,6 +87,14 @@ def of(message: Message, *, now: datetime) -> Extras:
             if text_of(one.get("emoji"))
         ],
     )
+
+
+def _number(message: Message) -> Iterable[str]:
+    """The number of a merged client that it came from or went to; the chat's own number needs no words."""
+    if message.merged_contact is not None:
+        number = merges.number_of(message.merged_contact)
+        is_ours = message.direction == Message.Direction.OUTBOUND
+        yield (_("To %(number)s") if is_ours else _("From %(number)s")) % {"number": number}
 
 
 def _tags(what: str, shown: Mapping[str, Any], *, now: datetime) -> Iterable[str]:

@@ -78,7 +78,8 @@ def page(
     shown = found[:PAGE][::-1]
     oldest = shown[0].pk if shown else None
     shown = _in_written_order(shown)
-    prefetch_related_objects(shown, "author", "quoted__author")
+    merged = ["merged_contact"] if any(message.merged_contact_id for message in shown) else []
+    prefetch_related_objects(shown, "author", "quoted__author", *merged)
     held = _held(conversation, shown)
     unfolded = {message.ticket_id for message in shown if message.pk == at}
     lines = _Lines(tickets=tickets, unfolded=unfolded, now=now)

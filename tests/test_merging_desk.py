@@ -1,0 +1,134 @@
+"""Merging clients in the desk: who may, what is shown before, and the way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from bridge import relay
+from bridge.merging.merge import merge
+from bridge.models import Contact, ContactMerge, Conversation, Message
+from channels_setup.models import ApiChannel
+from tests.factories import ApiChannelFactory, ChatChannelFactory, boris, vera
+from tests.pages import signed_in
+from tests.test_merging import ANNA, ANYA, chat_of, contact, writes
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
+SCRIPT = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def chat(channel: ApiChannel) -> Conversation:
+    writes(channel, ANYA, "Hallo", hours=2)
+    return writes(channel, ANNA, "Здравствуйте", hours=1).conversation
+
+
+def may_merge(*chat_channels: Any) -> Any:
+    user = boris(*chat_channels)
+    user.user_permissions.add(Permission.objects.get(codename="merge_contact"))
+    return user
+
+
+def address(chat: Conversation) -> str:
+    return f"/chats/{chat.pk}/client/merge/"
+
+
+def test_two_clients_are_found_looked_at_merged_and_made_two_again(client: Client, chat: Conversation) -> None:
+    desk = signed_in(client, may_merge(chat.chat_channel))
+    Contact.objects.filter(external_id=ANYA).update(email="anna@example.com", tags=["опт"])
+    Contact.objects.filter(external_id=ANNA).update(email="Anna@example.com")
+    other, old = contact(ANYA), chat_of(ANYA).pk
+    page = desk.get(f"/chats/{chat.pk}/").content.decode()
+    assert address(chat) in page
+
+    choice = desk.get(address(chat)).content.decode()
+    found = desk.get(address(chat), {"q": "4915112"}).content.decode()
+    preview = desk.get(address(chat), {"with": other.pk}).content.decode()
+    unsure = desk.post(address(chat), {"with": other.pk})
+    merged = desk.post(address(chat), {"with": other.pk, "sure": other.pk})
+
+    assert "Possible duplicates" in choice and f"?with={other.pk}" in choice
+    assert f"?with={other.pk}" in found
+    for words in ("Both have a request at work", "Both windows are open", "1 message", "опт"):
+        assert words in preview, words
+    assert unsure.status_code == 422 and "Tick the box first" in unsure.content.decode()
+    assert merged.status_code == 302 and merged["Location"].startswith(f"/chats/{chat.pk}/")
+    html = desk.get(f"/chats/{old}/").content.decode()  # the old address leads on
+    for words in ("Hallo", "Здравствуйте", "From +49 1511 2345678", "Answers go to +7 921 555-01-04", "Undo the merge"):
+        assert words in html, words
+
+    made = ContactMerge.objects.get()
+    undone = desk.post(f"/chats/{chat.pk}/client/merges/{made.pk}/undo/")
+    assert undone.status_code == 302
+    assert Message.objects.get(text="Hallo").conversation_id == old
+    assert desk.get(f"/chats/{old}/").status_code == 200
+
+
+def test_the_other_client_may_be_the_one_that_stays(client: Client, chat: Conversation) -> None:
+    desk = signed_in(client, may_merge(chat.chat_channel))
+    other = contact(ANYA)
+
+    answer = desk.post(address(chat), {"with": other.pk, "sure": other.pk, "keep": "other"})
+
+    assert answer["Location"].startswith(f"/chats/{Conversation.objects.get().pk}/")
+    assert Conversation.objects.get().contact == other
+
+
+def test_who_lacks_the_right_or_the_sight_merges_nothing(client: Client, chat: Conversation) -> None:
+    other = contact(ANYA)
+    client.force_login(boris(chat.chat_channel))
+    assert client.get(address(chat)).status_code == 403
+    assert address(chat) not in client.get(f"/chats/{chat.pk}/").content.decode()
+
+    hidden = ChatChannelFactory()
+    chat.api_channel.watched.add(hidden)
+    writes(chat.api_channel, ANYA, "В другом канале", chat_channel=hidden)
+    desk = signed_in(client, may_merge(chat.chat_channel))
+    answer = desk.post(address(chat), {"with": other.pk, "sure": other.pk})
+    assert answer.status_code == 422 and "ask an admin" in answer.content.decode().lower()
+    unseen = writes(ApiChannelFactory(), "79990001122", "Чужой").conversation.contact_id
+    assert desk.get(address(chat), {"with": unseen}).status_code == 404
+    for odd in ("", "x", "0", "9" * 30):
+        assert desk.get(address(chat), {"with": odd}).status_code == 404
+    assert not ContactMerge.objects.exists()
+
+    made = merge(other.pk, chat.contact_id, by=vera())
+    plain = signed_in(client, vera())
+    boris().user_permissions.clear()
+    client.force_login(boris())
+    refused = client.post(f"/chats/{chat.pk}/client/merges/{made.pk}/undo/", headers=SCRIPT)
+    assert refused.status_code == 422 and "right" in refused.json()["sentence"]
+    assert plain is client
+
+
+def test_an_open_page_of_the_merged_chat_goes_on_working(client: Client, chat: Conversation) -> None:
+    """Words typed in the old tab go to the same person, in the chat that is left."""
+    old = chat_of(ANYA)
+    desk = signed_in(client, boris(chat.chat_channel))
+    merge(contact(ANYA).pk, chat.contact_id, by=vera())
+
+    sent = desk.post(f"/chats/{old.pk}/send/", {"text": "Ответ", "key": "abcdefgh1234"}, headers=SCRIPT)
+    again = desk.post(f"/chats/{old.pk}/send/", {"text": "Ответ", "key": "abcdefgh1234"}, headers=SCRIPT)
+    news = desk.get(f"/chats/news/?chat={old.pk}")
+
+    assert sent.status_code == again.status_code == 200 and sent.json()["sent"]
+    assert [row.conversation_id for row in Message.objects.filter(direction="outbound")] == [chat.pk]
+    assert news.status_code == 200 and "Hallo" in news.json()["thread"]["messages"]
+
+
+def test_a_merged_chat_costs_no_queries_for_each_of_its_messages(
+    client: Client, chat: Conversation, django_assert_max_num_queries: Any
+) -> None:
+    desk = signed_in(client, boris(chat.chat_channel))
+    merge(contact(ANYA).pk, chat.contact_id, by=vera())
+    for number in range(20):
+        writes(chat.api_channel, ANYA, f"Слово {number}")
+    relay.hand_in(conversation_id=chat.pk, text="Ответ", author=boris())
+
+    with django_assert_max_num_queries(34):
+        html = desk.get(f"/chats/{chat.pk}/").content.decode()
+
+    assert html.count("From +49 1511 2345678") == 21 and "To +49 1511 2345678" in html
