@@ -42,6 +42,7 @@ from .models import (
     RateLimit,
     ServiceWindow,
     StrayStatus,
+    TemplateLink,
     Ticket,
     Upload,
 )
@@ -95,7 +96,7 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
     Mismatch.objects.filter(conversation__in=chats).update(external_id="")
     Ticket.objects.filter(conversation__in=chats).update(subject="", first_text="")
     chats.update(last_text="", unread=0, change_after_answer="")
-    for in_helpdesk in (HelpdeskChat, HelpdeskReply, HelpdeskBurst):
+    for in_helpdesk in (HelpdeskChat, HelpdeskReply, HelpdeskBurst, TemplateLink):
         in_helpdesk.objects.filter(conversation__in=chats).delete()
     _answers_to_programs(chats)
     for trace in traces(contact):

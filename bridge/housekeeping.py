@@ -25,6 +25,7 @@ RETENTION = (
     ("bridge_straystatus", "received_at", "TRUE", "EVENT_RETENTION_DAYS"),
     ("bridge_helpdeskreply", "came_at", "TRUE", "EVENT_RETENTION_DAYS"),
     ("bridge_helpdeskburst", "began_at", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("bridge_templatelink", "expires_at", "TRUE", "EVENT_RETENTION_DAYS"),
     ("bridge_alert", "settled_at", "settled_at IS NOT NULL", "EVENT_RETENTION_DAYS"),
     ("bridge_mismatch", "settled_at", "settled_at IS NOT NULL", "EVENT_RETENTION_DAYS"),
     (

@@ -5,7 +5,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from bridge import api, files, shared_files, start, uapi, uapi_methods, webhooks
+from bridge import api, files, shared_files, start, template_link_page, uapi, uapi_methods, webhooks
 from bridge.desk import (
     actions,
     answering,
@@ -47,6 +47,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("files/shared/<str:signature>/", files.signed_file, name="signed-file"),
     path("shared/<str:signature>/", shared_files.page, name="shared"),
     path("shared/<str:signature>/file", shared_files.download, name="shared-file"),
+    path("send/<str:signature>/", template_link_page.page, name="template-link"),
     # people: the desk
     path("chats/", chats.chats, name="chats"),
     path("chats/news/", chats.news, name="chats-news"),

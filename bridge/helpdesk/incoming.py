@@ -245,7 +245,8 @@ def _with_files(conversation: Conversation, text: str, files: Sequence[str]) -> 
 def _handed(conversation: Conversation, text: str, *, by: str) -> Message | None:
     if not text.strip():
         return None
-    handed = relay.hand_in(conversation_id=conversation.pk, text=text, author=None)
+    with notes.in_their_language(conversation):  # the reason is told to them
+        handed = relay.hand_in(conversation_id=conversation.pk, text=text, author=None)
     if handed.message is None:
         notes.refused(conversation, handed.decision, text)
         return None

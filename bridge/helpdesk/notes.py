@@ -8,18 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from django.conf import settings
-from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
-
-from templates_registry.models import Status, Template
 
 from .. import reasons, windows
 from ..decisions import Decision
 from ..models import Conversation, Delivery, Message, ServiceWindow
-from . import telling
+from . import offers, telling, template_links
 
-OFFERED = 3  # templates in one note
 LONGEST_QUOTE = 1_000
 
 
@@ -28,8 +24,9 @@ def refused(conversation: Conversation, decision: Decision, text: str) -> None:
     with in_their_language(conversation):
         parts = [_("Not sent to the client. %(why)s") % {"why": decision.sentence}, quoted(text)]
         if _needs_template(decision.reason):
-            parts += _offers(conversation, decision)
-        telling.note(conversation, joined(parts))
+            _with_offers(conversation, parts, decision, text)
+        else:
+            telling.note(conversation, joined(parts))
 
 
 def sent_as_template(conversation: Conversation, decision: Decision) -> None:
@@ -81,8 +78,9 @@ def of_notice(notice: Message) -> None:
         if about is not None:
             parts.append(quoted(about.text))
         if _needs_template(str(notice.details.get("why_code", ""))):
-            parts += _offers(conversation, None)
-        telling.note(conversation, joined(parts), message=notice)
+            _with_offers(conversation, parts, None, message=notice)
+        else:
+            telling.note(conversation, joined(parts), message=notice)
 
 
 def of_failures(messages: Iterable[Message]) -> None:
@@ -95,8 +93,9 @@ def of_failures(messages: Iterable[Message]) -> None:
             why = _("A message was not delivered. %(why)s") % {"why": message.sentence}
             parts = [why, quoted(message.text)]
             if _needs_template(message.reason):
-                parts += _offers(conversation, None)
-            telling.note(conversation, joined(parts), message=message)
+                _with_offers(conversation, parts, None, message=message)
+            else:
+                telling.note(conversation, joined(parts), message=message)
 
 
 def of_closing(window_ids: Sequence[int]) -> None:
@@ -114,32 +113,20 @@ def of_closing(window_ids: Sequence[int]) -> None:
             telling.note(window.conversation, sentence % {"until": until, "minutes": minutes})
 
 
-# --- what can go out instead -----------------------------------------------------------------------------
+# --- how a note is written -------------------------------------------------------------------------------
 
 
-def _offers(conversation: Conversation, decision: Decision | None) -> list[str]:
-    """The fitting template's text, ready to paste; else the ones that may be sent, and where to see them."""
-    meant = (decision.details.get("template_id") if decision else None) or 0
-    rows = Template.objects.filter(api_channel=conversation.api_channel_id, status=Status.APPROVED)
-    fitting = rows.filter(pk=meant).first()
-    offered = [fitting] if fitting else list(rows.order_by("name", "pk")[:OFFERED])
-    if not offered:
-        return [_("There is no approved template on this channel yet.")]
-    head = (
-        _("To paste, with the values filled in:") if fitting else _("Templates that may go out, to paste and fill in:")
-    )
-    return [head, *(_offer(template) for template in offered)]
-
-
-def _offer(template: Template) -> str:
-    address = settings.PUBLIC_URL.rstrip("/") + reverse("template", args=[template.pk])
-    return f"{_text_of(template)}\n({template.name}, {template.language}: {address})"
-
-
-def _text_of(template: Template) -> str:
-    """What an operator pastes: header, body and footer, the holes still to be filled."""
-    texts = [str(component.get("text", "")) for component in template.components if component.get("type") != "BUTTONS"]
-    return "\n".join(text for text in texts if text)
+def _with_offers(
+    conversation: Conversation,
+    parts: Sequence[str],
+    decision: Decision | None,
+    text: str = "",
+    message: Message | None = None,
+) -> None:
+    """A note that says what can go out instead."""
+    offered = offers.offers_for(conversation, decision, text)
+    note = telling.note(conversation, joined([*parts, *offered.lines]), message=message)
+    template_links.bind(offered.links, note)
 
 
 def quoted(text: str) -> str:

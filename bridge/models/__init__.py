@@ -10,7 +10,7 @@ from .deliveries import Attempt, DeadLetter, Delivery, Replay, Ruling, new_deliv
 from .desk import ContactNote, Draft, ErasedMessage, Erasure, GivenToProvider, QuickAnswer, Upload
 from .destinations import Alert, Breaker, Mismatch, RateLimit
 from .events import Heartbeat, IdempotencyKey, WebhookEvent
-from .helpdesk import HelpdeskBurst, HelpdeskChat, HelpdeskLine, HelpdeskReply
+from .helpdesk import HelpdeskBurst, HelpdeskChat, HelpdeskLine, HelpdeskReply, TemplateLink
 from .merges import ContactMerge, MergedConversation
 from .messages import Attachment, HeldReply, Message, PendingCorrection, StrayStatus
 from .windows import ServiceWindow, WindowWarning
@@ -52,6 +52,7 @@ __all__ = [
     "Ruling",
     "ServiceWindow",
     "StrayStatus",
+    "TemplateLink",
     "Ticket",
     "Upload",
     "WebhookEvent",

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from channels_setup.models import ChatChannel
 
 from .conversations import Conversation
+from .deliveries import Delivery
 from .messages import Message
 
 
@@ -118,3 +119,27 @@ class HelpdeskLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.chat_channel_id}"
+
+
+class TemplateLink(models.Model):
+    """A link in a note to an outside helpdesk: choose one template, fill it in and send it in one chat, once.
+
+    ``choices``: [{"template": id, "values": {key: value}}], what its note is about; empty: any template of the channel.
+    """
+
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="+")
+    note = models.ForeignKey(Delivery, null=True, on_delete=models.SET_NULL, related_name="+")
+    choices = models.JSONField(default=list)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(db_index=True)
+    used_at = models.DateTimeField(null=True)
+    message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+")
+    calls = models.IntegerField(default=0)  # since ``calls_since``, for the limit
+    calls_since = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("link to send a template")
+        verbose_name_plural = _("links to send a template")
+
+    def __str__(self) -> str:
+        return f"{self.pk}"

@@ -1,0 +1,297 @@
+"""What an outside helpdesk's operator is told to paste goes out when pasted; else a link leads to where it is sent."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone, translation
+
+from bridge import erasing, housekeeping, relay, uploads
+from bridge.helpdesk import incoming, template_links
+from bridge.models import Conversation, Delivery, Message, TemplateLink
+from channels_setup.models import ChatChannel
+from templates_registry.models import Status, Template
+from templates_registry.pasting import can_be_pasted, text_to_paste
+from tests.factories import ApiChannelFactory, ConversationFactory, TemplateFactory, vera
+from tests.template_shapes import SHAPES, UNFILLABLE
+from tests.test_template_parts import at_meta, refusal, stored
+
+pytestmark = pytest.mark.django_db
+LINK = {"type": "URL", "text": "Открыть", "url": "https://x.example/{{1}}", "example": ["https://x.example/1"]}
+SCRIPT = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def chat() -> Conversation:
+    outside = ChatChannel.objects.create(name="Юздеск", kind="usedesk", options={"language": "en"})
+    made: Conversation = ConversationFactory(
+        api_channel=ApiChannelFactory(kind="whatsapp_cloud", watched=outside), name="Анна Петрова"
+    )
+    return made
+
+
+def refused(chat: Conversation, text: str) -> str:
+    """The note on a text that an operator over there sent, and that could not go out."""
+    assert incoming._handed(chat, text, by="") is None
+    return str(Delivery.objects.filter(kind=Delivery.Kind.NOTE).latest("pk").payload["text"])
+
+
+def link_in(note: str) -> str:
+    [found] = re.findall(r"https?://[^/\s]+(/send/\S+)", note)
+    return str(found)
+
+
+def sent() -> list[str]:
+    return list(Message.objects.filter(direction="outbound").order_by("pk").values_list("text", flat=True))
+
+
+# --- what may be pasted ----------------------------------------------------------------------------------
+
+
+def carried_by_a_paste(name: str) -> bool:
+    return SHAPES[name].pastable or name == "header text"
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_only_what_a_paste_completes_is_offered_to_be_pasted(chat: Conversation, name: str) -> None:
+    template = stored(chat.api_channel, name)
+    complete = carried_by_a_paste(name)
+
+    note = refused(chat, "Простите за ожидание")
+
+    assert can_be_pasted(template) == complete
+    assert (text_to_paste(template.pattern) in note) == complete
+    assert "/send/" in note and "/templates/" not in note
+    if complete:
+        filled = re.sub(r"\{\{\w+\}\}", "4829", text_to_paste(template.pattern))
+        assert relay.hand_in(conversation_id=chat.pk, text=filled, author=None).message
+
+
+def test_a_label_stands_where_the_value_belongs_and_is_not_sent_as_one(chat: Conversation) -> None:
+    TemplateFactory(api_channel=chat.api_channel, variables=[{"key": "1", "label": "Имя"}, {"key": "2"}])
+
+    note = refused(chat, "Простите")
+
+    assert "Здравствуйте, [Имя]! Ваш заказ {{2}} готов к выдаче." in note
+    assert "is not filled in" in refused(chat, "Здравствуйте, [Имя]! Ваш заказ 42 готов к выдаче.")
+
+
+def test_a_template_that_cannot_be_filled_is_not_offered(chat: Conversation) -> None:
+    stored(chat.api_channel, "button", UNFILLABLE["button"][0])
+
+    note = refused(chat, "Простите")
+
+    assert "/send/" not in note and "no approved template" in note
+
+
+# --- behind the link -------------------------------------------------------------------------------------
+
+
+def test_of_two_languages_with_one_text_the_operator_chooses(chat: Conversation, client: Client) -> None:
+    for language in ("en", "en_US"):
+        TemplateFactory(
+            api_channel=chat.api_channel, name="hi", language=language, body="Hi {{1}}, welcome.", examples=("Ann",)
+        )
+    note = refused(chat, "Hi Anna, welcome.")
+    url = link_in(note)
+
+    listing = client.get(url).content.decode()
+    assert listing.count("Hi Anna, welcome.") == 2 and "en_US" in listing
+    choices = re.findall(r'href="(\?choice=\d+)"', listing)
+    page = client.get(url + choices[1]).content.decode()
+    assert ">\nAnna</textarea>" in page and "en_US" in page
+
+    done = client.post(url + choices[1], {"v.1": "Anna", "go": "1"})
+
+    assert "Hi Anna, welcome." in done.content.decode()
+    message = Message.objects.get(direction="outbound")
+    assert message.template and message.template["language"] == "en_US" and message.conversation_id == chat.pk
+    told = str(Delivery.objects.filter(kind=Delivery.Kind.NOTE).latest("pk").payload["text"])
+    assert "Sent to the client as the template “hi” (en_US)" in told
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, shape in SHAPES.items() if not (shape.pastable or name == "header text")]
+)
+def test_what_a_paste_lacks_is_given_on_the_page(chat: Conversation, client: Client, name: str) -> None:
+    shape, template = SHAPES[name], stored(chat.api_channel, name)
+    values = {key: value for key, value in shape.values.items() if key in ("1",)}
+    url = link_in(refused(chat, template.pattern.body.replace("{{1}}", "42")))
+
+    page = client.get(url).content.decode()
+    for key in shape.values:
+        assert f'name="v.{key}"' in page
+    for value in values.values():
+        assert f">\n{value}</textarea>" in page
+    incomplete = client.post(url, {f"v.{key}": value for key, value in values.items()} | {"go": "1"})
+    assert incomplete.status_code == 422 and sent() == []
+
+    client.post(url, {f"v.{key}": value for key, value in shape.values.items()} | {"go": "1"})
+
+    message = Message.objects.get(direction="outbound")
+    assert message.template
+    assert refusal(at_meta(shape, name), message.template["components"]) == 0
+
+
+def test_the_page_shows_the_message_while_one_types(chat: Conversation, client: Client) -> None:
+    TemplateFactory(api_channel=chat.api_channel, buttons=[LINK])
+    url = link_in(refused(chat, "Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче."))
+
+    part = client.post(url, {"v.1": "Мария", "v.2": "№ 43"}, headers=SCRIPT).content.decode()
+
+    assert "Здравствуйте, Мария! Ваш заказ № 43 готов" in part and "<html" not in part
+    assert sent() == []
+
+
+def test_any_template_of_the_channel_may_be_chosen_where_none_was_meant(chat: Conversation, client: Client) -> None:
+    TemplateFactory(api_channel=chat.api_channel, name="ours", body="Готово!", examples=())
+    TemplateFactory(api_channel=chat.api_channel, name="paused", status=Status.PAUSED)
+    other: Template = TemplateFactory(api_channel=ApiChannelFactory(kind="whatsapp_cloud"), name="theirs")
+    stored(chat.api_channel, "unfillable", UNFILLABLE["component"][0])
+    TemplateFactory(api_channel=chat.api_channel, name="second", body="Ждём вас!", examples=())
+    url = link_in(refused(chat, "Простите"))
+
+    listing = client.get(url).content.decode()
+
+    assert "ours" in listing and "second" in listing
+    assert not any(name in listing for name in ("paused", "theirs", "unfillable"))
+    client.post(f"{url}?choice={other.pk}", {"go": "1", "v.1": "a", "v.2": "b"})
+    assert sent() == []
+
+
+def test_a_name_that_is_known_is_filled_in(chat: Conversation, client: Client) -> None:
+    labels = [{"key": "1", "label": "Имя клиента", "example": "Мария"}]
+    TemplateFactory(api_channel=chat.api_channel, body="Здравствуйте, {{1}}!", buttons=[LINK], variables=labels)
+
+    page = client.get(link_in(refused(chat, "Простите"))).content.decode()
+
+    assert ">\nАнна</textarea>" in page
+
+
+def test_it_is_sent_once_however_often_it_is_asked_for(chat: Conversation, client: Client) -> None:
+    TemplateFactory(api_channel=chat.api_channel, body="Готово!", examples=())
+    url = link_in(refused(chat, "Простите"))
+
+    for _ in range(3):
+        assert "Готово!" in client.post(url, {"go": "1"}).content.decode()
+    assert "cannot be used again" in client.get(url, headers={"Accept-Language": "en"}).content.decode()
+
+    assert sent() == ["Готово!"]
+    assert Delivery.objects.filter(kind=Delivery.Kind.NOTE).count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_presses_at_once_are_one_message(chat: Conversation) -> None:
+    TemplateFactory(api_channel=chat.api_channel, body="Готово!", examples=())
+    url = link_in(refused(chat, "Простите"))
+
+    def press(_number: int) -> int:
+        try:
+            return int(Client().post(url, {"go": "1"}).status_code)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(press, range(4))) == [200] * 4
+
+    assert sent() == ["Готово!"]
+
+
+# --- whom it lets in -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def link(chat: Conversation) -> TemplateLink:
+    TemplateFactory(api_channel=chat.api_channel, body="Готово!", examples=())
+    refused(chat, "Простите")
+    return TemplateLink.objects.get()
+
+
+def path(link: TemplateLink) -> str:
+    return "/send/" + template_links.address(link).partition("/send/")[2]
+
+
+def test_a_link_is_bound_to_its_chat_and_its_note(link: TemplateLink, chat: Conversation) -> None:
+    assert link.conversation == chat and link.note is not None
+    assert path(link) in link.note.payload["text"]
+
+
+@pytest.mark.parametrize("change", ["1", "x", ":"])
+def test_a_forged_link_is_nothing(link: TemplateLink, client: Client, change: str) -> None:
+    assert client.get(path(link).rstrip("/") + change + "/").status_code == 404
+    assert client.get(f"/send/{link.pk}/").status_code == 404
+    assert client.get("/send/%00:%00/").status_code == 404
+
+
+def test_a_files_signature_opens_no_template(link: TemplateLink, client: Client) -> None:
+    assert client.get(f"/send/{uploads._signer.sign(str(link.pk))}/").status_code == 404
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "This link has expired"), ("ru", "Срок действия ссылки истёк")])
+def test_an_expired_link_says_so(link: TemplateLink, client: Client, language: str, words: str) -> None:
+    TemplateLink.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+
+    page = client.post(path(link), {"go": "1"}, headers={"Accept-Language": language})
+
+    assert page.status_code == 410 and words in page.content.decode()
+    assert sent() == []
+
+
+def test_a_link_is_called_so_often_and_no_more(link: TemplateLink, client: Client) -> None:
+    TemplateLink.objects.update(calls=template_links.CALLS_A_MINUTE, calls_since=timezone.now())
+    assert client.post(path(link), {"go": "1"}).status_code == 429
+    assert sent() == []
+
+    TemplateLink.objects.update(calls_since=timezone.now() - timedelta(minutes=2))
+    assert client.get(path(link)).status_code == 200
+
+
+def test_a_template_that_was_paused_meanwhile_is_not_sent(link: TemplateLink, client: Client) -> None:
+    Template.objects.update(status=Status.PAUSED)
+
+    assert client.post(path(link), {"go": "1"}).status_code == 410
+    assert sent() == []
+
+
+def test_the_page_is_for_nobody_else(link: TemplateLink, client: Client) -> None:
+    page = client.get(path(link))
+
+    assert page["X-Robots-Tag"] == "noindex, nofollow"
+    assert "no-store" in page["Cache-Control"] or "no-cache" in page["Cache-Control"]
+    strict = Client(enforce_csrf_checks=True)
+    assert strict.post(path(link), {"go": "1"}).status_code == 403
+    assert sent() == []
+
+
+def test_links_of_an_erased_person_are_gone(link: TemplateLink, chat: Conversation, client: Client) -> None:
+    url = path(link)
+
+    erasing.erase(chat.contact_id, by=vera())
+
+    assert client.get(url).status_code == 404
+
+
+def test_old_links_are_tidied_away(link: TemplateLink, settings: Any) -> None:
+    old = timezone.now() - timedelta(days=settings.EVENT_RETENTION_DAYS + 1)
+    TemplateLink.objects.update(expires_at=old)
+
+    housekeeping.prune()
+
+    assert not TemplateLink.objects.exists()
+
+
+def test_the_note_is_in_the_operators_language(chat: Conversation) -> None:
+    chat.chat_channel.options = {"language": "ru"}
+    chat.chat_channel.save()
+    TemplateFactory(api_channel=chat.api_channel, buttons=[LINK])
+
+    with translation.override("en"):
+        note = refused(chat, "Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче.")
+
+    assert "Заполните" in note
