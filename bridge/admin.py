@@ -14,13 +14,14 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup import channel_page
 from channels_setup.admin import ApiChannelAdmin
+from channels_setup.codecs.whatsapp_markup import to_html
 from channels_setup.models import ApiChannel
 
 from . import (
@@ -282,7 +283,7 @@ class MessageAdmin(HistoryAdmin):
     search_help_text = _("A message's or a chat's number, or the provider's whole id")
     chat_channel_path = "conversation__chat_channel"
     fields = (
-        *("chat", "direction", "kind", "text", "template_shown", "status_shown", "changed", "why"),
+        *("chat", "direction", "kind", "words_shown", "template_shown", "status_shown", "changed", "why"),
         *("writer", "channel", "request_shown", "external_id", "clock", "stored"),
     )
     readonly_fields = fields
@@ -301,8 +302,17 @@ class MessageAdmin(HistoryAdmin):
 
     @admin.display(description=_("text"))
     def said(self, message: Message) -> str:
-        text = message.text or message.sentence
+        text = message.localized_text or message.sentence
         return text if len(text) <= 80 else f"{text[:79]}…"
+
+    @admin.display(description=_("text"))
+    def words_shown(self, message: Message) -> SafeString | str:
+        """As the desk shows it."""
+        return (
+            format_html('<div class="text" dir="auto">{}</div>', to_html(message.localized_text))
+            if message.localized_text
+            else "–"
+        )
 
     @admin.display(description=_("status"))
     def status_shown(self, message: Message) -> SafeString:

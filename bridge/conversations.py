@@ -19,7 +19,7 @@ from django.utils import timezone
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import MessageReceived, TimePassed
 
-from . import contacts, doorbell, files, tracking, windows
+from . import contacts, doorbell, files, message_words, tracking, windows
 from .helpdesk import notes, telling
 from .merging import lookup
 from .models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
@@ -214,7 +214,8 @@ def _store(
     pairs = list(zip(messages, (item for item, _conversation in fresh), strict=True))
     link_quotes(api_channel, [(message, item.fact.quoted_id) for message, item in pairs if item.fact.quoted_id])
     links = _attach(pairs)
-    windows.prolong(_newest(pairs, now=now), now=now)
+    if written := _newest(pairs, now=now):
+        windows.prolong(written, now=now)
     _last_words(messages, now=now)
     spoken = []
     for message in messages:
@@ -298,6 +299,8 @@ def _newest(pairs: Sequence[tuple[Message, Incoming]], *, now: datetime) -> list
     """The newest message of each contact in each conversation."""
     newest: dict[windows.Line, windows.Written] = {}
     for message, item in pairs:
+        if not item.fact.opens_window:
+            continue
         line = message.conversation_id, message.merged_contact_id
         written = windows.Written(
             conversation_id=message.conversation_id,
@@ -345,7 +348,7 @@ def note_last_words(conversation: Conversation, message: Message, *, now: dateti
     if message.ticket is not None:
         conversation.request_status = message.ticket.status
     conversation.last_message_at = now
-    conversation.last_text = message.text[:200]
+    conversation.last_text = message_words.preview(message.text, message.shown)[:200]
     conversation.last_direction = message.direction
     conversation.last_written_at = message.provider_time if message.is_received_late else None
 

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from channels_setup.codecs.whatsapp_markup import to_html
 from channels_setup.models import ApiChannel, ChatChannel
 
 from . import reasons, tracking, windows
@@ -101,7 +102,13 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
 
     chat_id = serializers.IntegerField(source="conversation_id", read_only=True)
     ticket_id = serializers.IntegerField(read_only=True, allow_null=True)
-    text = serializers.SerializerMethodField()
+    text = serializers.SerializerMethodField(
+        help_text=_("The same whatever Accept-Language says; where the portal adds words, in its own language.")
+    )
+    localized_text = serializers.CharField(
+        read_only=True, help_text=_("The text with the portal's words in your language.")
+    )
+    html = serializers.SerializerMethodField(help_text=_("The words as WhatsApp shows them, as safe HTML."))
     sentence = SentenceField()
     template = serializers.JSONField(read_only=True, allow_null=True)
     replies_to = serializers.IntegerField(
@@ -127,7 +134,8 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
     class Meta:
         model = Message
         fields: tuple[str, ...] = (
-            *("id", "chat_id", "ticket_id", "api_channel", "direction", "kind", "text", "status", "status_at"),
+            *("id", "chat_id", "ticket_id", "api_channel", "direction", "kind", "text", "localized_text", "html"),
+            *("status", "status_at"),
             *("external_id", "reason", "sentence", "template", "author", "created_at"),
             *("provider_time", "written_at", "received_late", "edited_at", "deleted_at", "reactions"),
             *("replies_to", "files"),
@@ -142,6 +150,10 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
 
     def get_text(self, message: Message) -> str:
         return message.sentence if message.direction == Message.Direction.NOTICE else message.text
+
+    @extend_schema_field(serializers.CharField())
+    def get_html(self, message: Message) -> str:
+        return str(to_html(message.localized_text))
 
 
 class AttemptSerializer(serializers.ModelSerializer[Attempt]):

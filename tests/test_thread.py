@@ -207,7 +207,9 @@ def test_a_place_cards_an_order_and_what_was_taken_back(desk: Client, channel: A
     html = desk.get(f"/chats/{Conversation.objects.get().pk}/").content.decode()
 
     assert 'href="https://maps.example/?q=1,2"' in html and "Лиговский, 50" in html
-    assert "Пётр" in html and "Курьеры" in html and "Сапоги × 2" in html and "4500 RUB" in html
+    assert (
+        "Пётр" in html and "Курьеры" in html and "Сапоги × 2" in html and "4,500\xa0₽" in html and "9,000\xa0₽" in html
+    )
     assert "Deleted, today" in html and 'class="text revoked"' in html and "Forwarded many times" in html
 
 

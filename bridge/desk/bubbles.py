@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from channels_setup.codecs.message_words import own_words
 from channels_setup.codecs.whatsapp_markup import to_html
 
 from .extras import Extras
@@ -93,7 +94,9 @@ class Bubbles:
 
     def _gone(self, view: MessageView) -> SafeString | str:
         return (
-            fill(TEXT, css=" erased", html=_("The text was erased")) if self.is_erased and not view.message.text else ""
+            fill(TEXT, css=" erased", html=_("The text was erased"))
+            if self.is_erased and not view.message.localized_text
+            else ""
         )
 
     def _piece(self, name: str, view: MessageView, *, needed: object) -> SafeString | str:
@@ -131,9 +134,11 @@ def _has_above(view: MessageView, extras: Extras) -> object:
 
 
 def _text(view: MessageView, extras: Extras) -> SafeString | str:
-    if not view.message.text or extras.says_it_all:
+    message = view.message
+    words = own_words(message.text, message.shown) if message.shown else message.text
+    if not words or extras.says_it_all:
         return ""
-    return fill(TEXT, css=" revoked" if extras.is_revoked else "", html=to_html(view.message.text))
+    return fill(TEXT, css=" revoked" if extras.is_revoked else "", html=to_html(words))
 
 
 def _ticks(view: MessageView) -> SafeString:

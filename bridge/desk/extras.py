@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.utils.dateparse import parse_datetime
+from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from bridge.models import Message
+from channels_setup.codecs.message_words import order_lines
 
 from . import merges, presentation
 
-MOST = 30  # cards, lines or fields of one message
+MOST = 100  # cards, lines or fields of one message
 QUOTED = 120  # characters of a quoted text
 
 
@@ -47,6 +49,7 @@ class Extras:
     pairs: Sequence[tuple[str, str]] = ()
     advert: str = ""
     advert_title: str = ""
+    advert_body: str = ""
     former: Sequence[str] = ()
     is_revoked: bool = False
     says_it_all: bool = False  # the parts above say what the text says in words
@@ -78,6 +81,7 @@ def of(message: Message, *, now: datetime) -> Extras:
         pairs=pairs,
         advert=web_address(_inner(shown, "ad").get("url")),
         advert_title=text_of(_inner(shown, "ad").get("headline")) or text_of(_inner(shown, "ad").get("body")),
+        advert_body=text_of(_inner(shown, "ad").get("body")) if _inner(shown, "ad").get("headline") else "",
         former=[text_of(one) for one in shown.get("former") or [] if text_of(one)],
         is_revoked="revoked_at" in shown,
         says_it_all=bool(cards or (what == "location" and (any(place) or shown.get("map")))),
@@ -130,9 +134,7 @@ def _tags(what: str, shown: Mapping[str, Any], *, now: datetime) -> Iterable[str
 def _pairs(what: str, shown: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """A table of two columns: an order's lines, a form's answers."""
     if what == "order":
-        for line in _rows(shown.get("lines")):
-            price = " ".join(filter(None, (text_of(line.get("price")), text_of(line.get("currency")))))
-            yield f"{text_of(line.get('product'))} × {text_of(line.get('quantity'))}", price
+        yield from order_lines(shown)
     elif what == "flow":
         fields = shown.get("fields")
         for field in fields[:MOST] if isinstance(fields, list) else []:
@@ -142,17 +144,27 @@ def _pairs(what: str, shown: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 
 def _card(card: Mapping[str, Any]) -> Card:
     lines = [text_of(card.get("org"))]
-    for key in ("phones", "emails"):
+    for key in ("phones", "emails", "addresses", "urls"):
         found = card.get(key)
         lines += [text_of(one) for one in found[:MOST]] if isinstance(found, list) else []
+    birthday = text_of(card.get("birthday"))
+    lines.append(_("Birthday: %(day)s") % {"day": _day_words(birthday)} if birthday else "")
     return Card(name=text_of(card.get("name")), lines=[line for line in lines if line])
+
+
+def _day_words(text: str) -> str:
+    try:
+        day = parse_date(text)
+    except ValueError:
+        day = None
+    return date_format(day, "DATE_FORMAT") if day else text
 
 
 def quote(message: Message | None) -> Quoted | None:
     """A message as it is shown above one that answers it."""
     if message is None:
         return None
-    words = " ".join(message.text.split()) or _("file")
+    words = " ".join(message.localized_text.split()) or _("file")
     is_ours = message.direction == Message.Direction.OUTBOUND
     return Quoted(
         pk=message.pk,
@@ -164,7 +176,7 @@ def quote(message: Message | None) -> Quoted | None:
 
 def text_of(value: Any) -> str:
     """A scalar from outside as text; nothing else is shown."""
-    return str(value)[:500] if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    return str(value)[:1000] if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
 
 
 def web_address(value: Any) -> str:

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from bridge.message_words import preview_words
 from bridge.models import ChangeAfterAnswer, Message
 
 from . import presentation
@@ -118,7 +119,7 @@ class Row:
             return fill(FOUND, title=_("Found:"), words=around(self.said.text, self.query))
         if self.shown.change_after_answer and self.shown.unread:
             return fill(CHANGED, words=ChangeAfterAnswer(self.shown.change_after_answer).label)
-        words = self.shown.last_text or "…"
+        words = preview_words(self.shown.last_text) or "…"
         if self.shown.last_direction != Message.Direction.OUTBOUND:
             return words
         return fill(OURS, title=_("We:"), words=words)

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from bridge import closing
+from bridge.message_words import preview_words
 from bridge.models import WindowWarning
 
 from . import presentation
@@ -30,7 +31,7 @@ def _item(warning: WindowWarning, *, now: datetime) -> dict[str, Any]:
     return {
         "chat": conversation.pk,
         "title": _("%(name)s: the window closes in %(left)s") % {"name": name, "left": left},
-        "text": conversation.last_text,
+        "text": preview_words(conversation.last_text),
         "url": reverse("chat", args=[conversation.pk]),
         "level": "now" if warning.expires_at - now < presentation.NOW else "soon",
     }

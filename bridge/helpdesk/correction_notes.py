@@ -26,7 +26,7 @@ def of_correction(fact: Correction, message: Message, conversation: Conversation
 
 
 def _words(fact: Correction, message: Message, before: str) -> Sequence[str]:
-    said = quoted(message.text or _("file"))
+    said = quoted(message.localized_text or _("file"))
     if isinstance(fact, MessageEdited):
         head = (
             _("A reply was edited in the phone app. It said:")
@@ -74,7 +74,7 @@ def of_echo(message: Message, links: Sequence[str]) -> None:
     with in_their_language(conversation):
         is_edit = bool(message.shown.get("edited_at"))
         head = _("A reply was edited in the phone app. Now it says:") if is_edit else _("Answered in the phone app:")
-        telling.note(conversation, joined([head, quoted(message.text), *links]), message=message)
+        telling.note(conversation, joined([head, quoted(message.localized_text), *links]), message=message)
 
 
 def of_files(message: Message, links: Sequence[str]) -> None:
@@ -83,4 +83,4 @@ def of_files(message: Message, links: Sequence[str]) -> None:
     if conversation.chat_channel.provider.built_in:
         return
     with in_their_language(conversation):
-        telling.note(conversation, joined([_("The files of this message:"), quoted(message.text), *links]))
+        telling.note(conversation, joined([_("The files of this message:"), quoted(message.localized_text), *links]))

@@ -76,7 +76,7 @@ def of_notice(notice: Message) -> None:
         parts = [notice.sentence]
         about = Message.objects.filter(pk=notice.details.get("message_id") or 0, conversation=conversation).first()
         if about is not None:
-            parts.append(quoted(about.text))
+            parts.append(quoted(about.localized_text))
         if _needs_template(str(notice.details.get("why_code", ""))):
             _with_offers(conversation, parts, None, message=notice)
         else:
@@ -91,7 +91,7 @@ def of_failures(messages: Iterable[Message]) -> None:
             continue
         with in_their_language(conversation):
             why = _("A message was not delivered. %(why)s") % {"why": message.sentence}
-            parts = [why, quoted(message.text)]
+            parts = [why, quoted(message.localized_text)]
             if _needs_template(message.reason):
                 _with_offers(conversation, parts, None, message=message)
             else:

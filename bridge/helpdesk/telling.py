@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.conf import settings
+from django.utils import translation
+
+from channels_setup.codecs import message_words
 from channels_setup.providers import base_helpdesk as contract
 
 from .. import doorbell
@@ -77,11 +81,21 @@ def _message(item: Spoken) -> Delivery:
         Delivery.Kind.HELPDESK,
         contract.MESSAGE,
         message=message,
-        text=message.text,
+        text=_in_their_words(item),
         at=(message.provider_time or message.created_at).isoformat(),
         external_id=message.external_id,
         files=list(item.files),
     )
+
+
+def _in_their_words(item: Spoken) -> str:
+    """The message in the language of the channel's operators, with the advertisement that it came from."""
+    message, options = item.message, item.conversation.chat_channel.options
+    with translation.override(options.get("language") or settings.LANGUAGE_CODE):
+        is_said = message.shown.get("what") == "welcome"
+        return "\n".join(
+            filter(None, (message.localized_text, "" if is_said else message_words.ad_line(message.shown)))
+        )
 
 
 def note(conversation: Conversation, text: str, *, message: Message | None = None) -> Delivery:

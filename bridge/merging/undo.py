@@ -15,6 +15,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
 from .. import tickets, windows
+from ..message_words import preview
 from ..models import (
     Contact,
     ContactMerge,
@@ -206,7 +207,7 @@ def _recount(chat: Conversation, *, unread: list[int], live: Ticket | None = Non
     if (word := merge.newest_word(chat)) is not None:
         changed |= {
             "last_message_at": word.created_at,
-            "last_text": word.text[:200],
+            "last_text": preview(word.text, word.shown)[:200],
             "last_direction": word.direction,
         }
     live = live or tickets.live_ticket(chat)

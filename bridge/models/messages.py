@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from channels_setup.codecs.message_words import words as localized_words
 from channels_setup.models import ApiChannel
 
 from .. import reasons
@@ -118,6 +119,11 @@ class Message(models.Model):
     def written_at(self) -> datetime:
         """The time to show: the provider's for a message that was received late, else that of receipt."""
         return self.provider_time if self.provider_time is not None and self.is_received_late else self.created_at
+
+    @property
+    def localized_text(self) -> str:
+        """All that was said, in the reader's language: the text, and what ``shown`` adds in codes."""
+        return localized_words(self.text, self.shown) if isinstance(self.shown, dict) else self.text
 
     @property
     def sentence(self) -> str:

@@ -23,18 +23,21 @@ class ContactInfo:
 
 # What a message is besides its text, as plain JSON. ``what`` says which keys there are:
 #   location  latitude, longitude, name, address, map (a link)
-#   contacts  cards: [{name, phones: [..], emails: [..], org}]
+#   contacts  cards: [{name, phones: [..], emails: [..], addresses: [..], urls: [..], org, birthday}]
 #   order     lines: [{product, quantity, price, currency}], catalog
-#   button, list, flow   title, description, id; a flow's answers as fields: [[name, value]]
+#   button, list, flow   title, description, id; a flow's answers as fields: [[name, value]], a value may have lines
 #   sticker, voice       the file says the rest
 #   call                 the contact rang
+#   welcome              the contact opened the chat and has not written
 #   reaction  emoji, to a message that we do not have and that did not come
 #   unsupported          kind, code: the provider itself says that it cannot be shown
-#   unreadable           we could not read it; the stored event has it
+#   unreadable           kind: its content did not come, or we could not read it; the stored event has it
+#   empty                a text without text
 # Beside any of them: forwarded (often: true when many times), product {catalog, product}, ad {headline, body, url},
 # from_phone (ours, written in the phone's own app), edited_at, former [earlier texts], revoked_at, after_answer
 # (edited or deleted after we had answered), original ("missing": an edit stands in for a message that has not come).
-# ``text`` says all of it as well as words can, for those who see nothing else.
+# ``own`` is the contact's own part of the text, where the portal adds to it. ``text`` says all of it as well as words
+# can, in the portal's language; ``message_words`` says it in the reader's.
 Shown = Mapping[str, Any]
 
 
@@ -49,6 +52,7 @@ class MessageReceived:
     files: tuple[FileInfo, ...] = ()
     quoted_id: str = ""  # the provider's id of the message it answers
     shown: Shown = field(default_factory=dict)
+    opens_window: bool = True  # the provider lets us write freely after it
 
 
 @dataclass(frozen=True, kw_only=True)

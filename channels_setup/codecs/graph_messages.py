@@ -10,14 +10,13 @@ import binascii
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.utils.translation import gettext as _
-
 from .bodies import cleaned
-from .graph_people import one_line
+from .graph_people import one_line, several_lines
+from .message_words import words
 from .values import FileInfo, as_text
 
 Item = Mapping[str, Any]
@@ -29,7 +28,7 @@ NOT_A_NAME = re.compile(r'[\x00-\x1f\x7f"<>:|?*\u202a-\u202e\u2066-\u2069]')
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """``text`` says all of it as well as words can; ``shown`` is described in ``facts``."""
+    """``text`` says all of it as well as words can, in the portal's language; ``shown`` is described in ``facts``."""
 
     text: str = ""
     shown: dict[str, Any] = field(default_factory=dict)
@@ -44,13 +43,15 @@ def content(item: Item) -> Content:
     found = read(body) if read is not None and _fits(kind, body) else None
     if found is None:
         found = _unsupported(item, kind)
-    beside = _beside(item)
-    return Content(
-        text=_with_lines(found.text, beside.pop("_lines", ())), shown={**found.shown, **beside}, files=found.files
-    )
+    shown = {**found.shown, **_beside(item)}
+    if "product" in shown:
+        shown.setdefault("own", found.text)
+    return Content(text=words(found.text, shown, plain_amounts=True)[:LONGEST_TEXT], shown=shown, files=found.files)
 
 
 def _fits(kind: str, body: Any) -> bool:
+    if kind == "request_welcome":
+        return True  # it has no body
     return isinstance(body, list) if kind == "contacts" else isinstance(body, dict)
 
 
@@ -75,7 +76,7 @@ def first_error(item: Item) -> dict[str, str]:
     return {name: value for name, value in told.items() if value}
 
 
-def _with_lines(text: str, lines: Any) -> str:
+def _with_lines(text: str, lines: Iterable[str]) -> str:
     return "\n".join(filter(None, [text, *lines]))[:LONGEST_TEXT]
 
 
@@ -94,7 +95,6 @@ def _beside(item: Item) -> dict[str, Any]:
         if isinstance(product, dict):
             name = one_line(product.get("product_retailer_id"), 100)
             found["product"] = {"product": name, "catalog": one_line(product.get("catalog_id"), 100)}
-            found["_lines"] = [_("About the product %(product)s") % {"product": name}] if name else []
     if isinstance(referral, dict):
         names = {"headline": "headline", "body": "body", "url": "source_url", "source": "source_type"}
         told = {ours: one_line(referral.get(theirs), 500) for ours, theirs in names.items()}
@@ -135,7 +135,7 @@ def _media(kind: str) -> Callable[[Any], Content | None]:
 def file_name(value: Any) -> str:
     """A name without a path, controls or quotes: it is the sender's own word."""
     last = re.split(r"[\\/]", as_text(value))[-1]
-    return NOT_A_NAME.sub("", last).strip(" .")[:200]
+    return NOT_A_NAME.sub("", one_line(last, 400)).strip(" .")[:200]
 
 
 def _extension(mime: str) -> str:
@@ -191,21 +191,36 @@ def _cards(body: Any) -> Content | None:
     cards = [_card(card) for card in body[:MOST_CARDS] if isinstance(card, dict)]
     if not cards:
         return None
-    lines = [" · ".join(filter(None, [card["name"], *card["phones"], *card["emails"], card["org"]])) for card in cards]
+    lines = [" · ".join(filter(None, (card["name"], *card_lines(card)))) for card in cards]
     return Content(text=_with_lines("", lines), shown={"what": "contacts", "cards": cards})
+
+
+def card_lines(card: Mapping[str, Any]) -> list[str]:
+    """All that a contact card holds besides its name, a line each."""
+    parts = ("phones", "emails", "addresses", "urls")
+    return [line for line in (card["org"], *(one for part in parts for one in card[part]), card["birthday"]) if line]
 
 
 def _card(card: dict[str, Any]) -> dict[str, Any]:
     name, org = card.get("name"), card.get("org")
     name = name if isinstance(name, dict) else {}
     org = org if isinstance(org, dict) else {}
-    parts = [one_line(name.get(part), 100) for part in ("first_name", "last_name")]
+    parts = [one_line(name.get(part), 100) for part in ("prefix", "first_name", "middle_name", "last_name", "suffix")]
     return {
         "name": one_line(name.get("formatted_name"), 200) or " ".join(filter(None, parts)),
         "phones": [one_line(phone.get("phone") or phone.get("wa_id"), 40) for phone in _objects(card.get("phones"))],
         "emails": [one_line(email.get("email"), 200) for email in _objects(card.get("emails"))],
-        "org": " · ".join(filter(None, (one_line(org.get(part), 200) for part in ("company", "title")))),
+        "org": " · ".join(filter(None, (one_line(org.get(part), 200) for part in ("company", "department", "title")))),
+        "addresses": [text for text in map(_address, _objects(card.get("addresses"))) if text],
+        "urls": [one_line(url.get("url"), 500) for url in _objects(card.get("urls"))],
+        "birthday": one_line(card.get("birthday"), 40),
     }
+
+
+def _address(address: dict[str, Any]) -> str:
+    country = "country" if as_text(address.get("country")) else "country_code"
+    parts = (one_line(address.get(part), 200) for part in ("street", "city", "state", "zip", country))
+    return ", ".join(filter(None, parts))
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
@@ -214,9 +229,9 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 
 def _order(body: Any) -> Content | None:
     lines = [_order_line(item) for item in _objects_of(body.get("product_items"))]
-    words = ["{product} × {quantity} · {price} {currency}".format(**line).strip(" ·") for line in lines[:MOST_LINES]]
-    shown = {"what": "order", "lines": lines[:MOST_LINES], "catalog": one_line(body.get("catalog_id"), 100)}
-    return Content(text=_with_lines(as_text(body.get("text"))[:4096] or _("Order"), words), shown=shown)
+    own = as_text(body.get("text"))[:4096]
+    shown = {"what": "order", "lines": lines[:MOST_LINES], "catalog": one_line(body.get("catalog_id"), 100), "own": own}
+    return Content(text=own, shown=shown)
 
 
 def _objects_of(value: Any) -> list[dict[str, Any]]:
@@ -258,8 +273,8 @@ def _form(reply: Any) -> Content:
     answers = answers if isinstance(answers, dict) else {}
     fields = [[name, value] for name, value in _flat(answers) if name != "flow_token"][:MOST_FIELDS]
     title = as_text(reply.get("body"))[:1000]
-    shown = {"what": "flow", "title": title, "id": one_line(reply.get("name"), 100), "fields": fields}
-    return Content(text=_with_lines(title or _("A form"), [f"{name}: {value}" for name, value in fields]), shown=shown)
+    shown = {"what": "flow", "title": title, "id": one_line(reply.get("name"), 100), "fields": fields, "own": title}
+    return Content(text=title, shown=shown)
 
 
 def _flat(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
@@ -270,11 +285,16 @@ def _flat(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, str
         for inner in value:
             yield from _flat(inner, name, depth + 1)
     elif value is not None and value != "":
-        yield one_line(name, 300), one_line(str(value), 1000)
+        yield one_line(name, 300), several_lines(str(value), 1000)
 
 
 def _call(body: Any) -> Content | None:
-    return Content(text=_("The client called"), shown={"what": "call"})
+    return Content(shown={"what": "call"})
+
+
+def _welcome(body: Any) -> Content | None:
+    """The client opened the chat for the first time: no word of theirs."""
+    return Content(shown={"what": "welcome"})
 
 
 def _unsupported(item: Item, kind: str) -> Content:
@@ -283,14 +303,8 @@ def _unsupported(item: Item, kind: str) -> Content:
     inner = as_text(told.get("type")) if isinstance(told, dict) else ""
     name = one_line(inner or kind, 60)
     if error or kind in ("unsupported", "unknown") or kind not in READERS:
-        shown: dict[str, Any] = {"what": "unsupported", "kind": name, **error}
-        text = _("[A message that WhatsApp does not pass on: %(kind)s]") % {"kind": name or "?"}
-        return Content(text=_with_lines(text, [error.get("details") or error.get("title", "")]), shown=shown)
-    if kind == "text":
-        return Content(text=_("[An empty message]"))
-    return Content(
-        text=_("[A message without its content: %(kind)s]") % {"kind": name}, shown={"what": "unreadable", "kind": name}
-    )
+        return Content(shown={"what": "unsupported", "kind": name, **error})
+    return Content(shown={"what": "empty"} if kind == "text" else {"what": "unreadable", "kind": name})
 
 
 READERS: Mapping[str, Callable[[Any], Content | None]] = {
@@ -302,4 +316,5 @@ READERS: Mapping[str, Callable[[Any], Content | None]] = {
     "button": _button,
     "order": _order,
     "call": _call,
+    "request_welcome": _welcome,
 }

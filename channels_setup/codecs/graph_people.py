@@ -12,8 +12,9 @@ from .values import as_text
 
 USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}", re.ASCII)
 WA_ID = re.compile(r"[0-9]{5,20}", re.ASCII)
-# What would turn a list of names into something else: controls, and marks that set the direction of what follows.
-UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+# Line ends and tabs become a space in one line; other controls, and marks that set the direction of what follows, go.
+BREAKS = re.compile(r"[ \t\xa0]*[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029]+[\s\x1c-\x1f\x85]*")
+UNSEEN = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
 def wa_id(value: Any) -> str:
@@ -28,7 +29,14 @@ def user_id(value: Any) -> str:
 
 
 def one_line(value: Any, limit: int) -> str:
-    return UNSEEN.sub("", as_text(value)).strip()[:limit]
+    """The text in one line: where a line ended, a space stands."""
+    return BREAKS.sub(" ", UNSEEN.sub("", as_text(value))).strip()[:limit]
+
+
+def several_lines(value: Any, limit: int) -> str:
+    """The text with its line ends, all of one kind."""
+    text = re.sub(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]", "\n", UNSEEN.sub("", as_text(value)))
+    return text.strip()[:limit]
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,7 @@ def _message(item: Mapping[str, Any], cards: Cards) -> Fact | None:
         files=said.files,
         quoted_id=quoted(item),
         shown=said.shown,
+        opens_window=said.shown.get("what") != "welcome",
     )
 
 

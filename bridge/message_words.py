@@ -1,0 +1,37 @@
+"""A message's words in the reader's language, and the short form that lists of chats show.
+
+A list keeps its last words in one column. For a message without words of the client's it keeps a code there, behind a
+character of Unicode's private area, and puts it into words when it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from channels_setup.codecs import message_words
+from channels_setup.codecs.values import as_text
+
+CODE = "\ue000"  # then what, and behind a colon the kind
+WITHOUT_WORDS = message_words.WITHOUT_WORDS
+
+
+def preview(text: str, shown: Any) -> str:
+    """Return what a list keeps of a message: its first words, or a code."""
+    shown = shown if isinstance(shown, Mapping) else {}
+    what = as_text(shown.get("what"))
+    if what in WITHOUT_WORDS and "edited_at" not in shown:
+        return f"{CODE}{what}:{as_text(shown.get('kind'))}"
+    if what in ("order", "flow") and "edited_at" not in shown and not as_text(shown.get("own", text)):
+        return f"{CODE}{what}:"
+    return text.replace(CODE, "")
+
+
+def preview_words(kept: str) -> str:
+    """Return what a list keeps, in the active language."""
+    if not kept.startswith(CODE):
+        return kept
+    what, _colon, kind = kept.removeprefix(CODE).partition(":")
+    if what in ("order", "flow"):
+        return message_words.words("", {"what": what, "own": ""})
+    return message_words.words("", {"what": what, "kind": kind}).split("\n")[0] if what in WITHOUT_WORDS else ""
