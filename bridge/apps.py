@@ -6,3 +6,8 @@ class BridgeConfig(AppConfig):
     name = "bridge"
     verbose_name = _("Conversations")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from . import assignment_signals
+
+        assignment_signals.connect()

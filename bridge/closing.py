@@ -4,6 +4,8 @@ Beat rings; the work is one statement for each mark, claimed row by row (a row t
 the table takes a window, its end and a mark only once). The nearest mark goes first and silences the wider ones, so
 that after an hour of standing still a window with ten minutes left is spoken of once, and not three times.
 
+A warning is for the assignee if they can answer now, else for all operators of the channel.
+
 Out of working hours nobody is there to be told. So a mark that would fall behind the end of the day is taken
 before it: in the last half an hour all are due that would become so until the next morning.
 """
@@ -24,7 +26,7 @@ from channels_setup.hours import WorkingHours
 from channels_setup.models import ChatChannel
 from channels_setup.providers import messengers
 
-from . import windows
+from . import assignments, windows
 from .helpdesk import notes
 from .models import ServiceWindow, WindowWarning
 
@@ -33,7 +35,8 @@ BATCH = 500
 
 CLAIM = f"""
 WITH due AS (
-    SELECT w.id, w.expires_at, c.chat_channel_id, c.assignee_id
+    SELECT w.id, w.expires_at, c.chat_channel_id,
+        CASE WHEN {assignments.ASSIGNEE_CAN_ANSWER} THEN c.assignee_id END AS assignee_id
     FROM bridge_servicewindow w
     JOIN bridge_conversation c ON c.id = w.conversation_id
     JOIN channels_setup_apichannel a ON a.id = c.api_channel_id

@@ -534,6 +534,9 @@ CATALOGUE: Mapping[str, Reason] = {
     "marketing_resumed": Reason(
         kind=Class.NOTICE, sentence=_("The client wants marketing messages from the business again.")
     ),
+    "assignee_left": Reason(
+        kind=Class.NOTICE, sentence=_("%(name)s can no longer answer in this chat. It is unassigned now.")
+    ),
     "deleted_unseen": Reason(
         kind=Class.NOTICE, sentence=_("The client deleted a message that had not reached the portal.")
     ),

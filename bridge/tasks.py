@@ -10,6 +10,7 @@ from templates_registry import syncing
 
 from . import (
     alerts,
+    assignments,
     closing,
     doorbell,
     held,
@@ -62,6 +63,11 @@ def expire_windows() -> int:
 @shared_task
 def warn_of_closing() -> int:
     return closing.warn()
+
+
+@shared_task
+def release_assignments() -> int:
+    return assignments.release()
 
 
 @shared_task

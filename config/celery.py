@@ -36,6 +36,7 @@ TIMETABLE: dict[str, tuple[str, float]] = {
     "expire_windows": ("housekeeping", 5),
     "warn_of_closing": ("housekeeping", 20),
     "settle_corrections": ("housekeeping", 15),
+    "release_assignments": ("housekeeping", 60),
     "heartbeat": ("housekeeping", 10),
     "drop_held_replies": ("housekeeping", 60),
     "sync_templates": ("housekeeping", 60),  # each channel hourly, by Registry.next_sync_at

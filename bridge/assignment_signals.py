@@ -1,0 +1,49 @@
+"""Signals after which somebody may no longer be able to answer their chats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.db.models.signals import m2m_changed, post_save, pre_delete
+
+from channels_setup.models import ChatChannel
+
+from . import assignments
+
+OF_USER = {"is_active", "is_superuser"}
+
+
+def connect() -> None:
+    user = get_user_model()
+    post_save.connect(user_saved, sender=user, dispatch_uid="assignments.user_saved")
+    pre_delete.connect(user_deleted, sender=user, dispatch_uid="assignments.user_deleted")
+    pre_delete.connect(group_deleted, sender=Group, dispatch_uid="assignments.group_deleted")
+    for relation in (
+        ChatChannel.operators.through,
+        user.groups.through,
+        user.user_permissions.through,
+        Group.permissions.through,
+    ):
+        m2m_changed.connect(links_changed, sender=relation, dispatch_uid=f"assignments.{relation.__name__}")
+
+
+def user_saved(created: bool, update_fields: Iterable[str] | None, raw: bool = False, **_: Any) -> None:
+    if not created and not raw and (update_fields is None or OF_USER & set(update_fields)):
+        assignments.release_soon()
+
+
+def user_deleted(instance: Any, **_: Any) -> None:
+    """Before the database empties the assignee: afterwards nobody would know which chats to tell of."""
+    assignments.release_all_of(instance)
+
+
+def group_deleted(**_: Any) -> None:
+    assignments.release_soon()
+
+
+def links_changed(action: str, **_: Any) -> None:
+    if action in ("post_remove", "post_clear"):
+        assignments.release_soon()

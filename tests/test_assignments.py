@@ -1,0 +1,228 @@
+"""Whoever can no longer answer loses their chats, by whatever path; warnings go to somebody who can act."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from bridge import assignments, closing, conversations, tickets
+from bridge.models import Conversation, Delivery, Message, ServiceWindow, Ticket, WindowWarning
+from channels_setup.models import ApiChannel, ChannelState, ChatChannel
+from channels_setup.providers.base import ContactInfo, MessageReceived
+from channels_setup.roles import Role, give_role
+from tests.factories import ApiChannelFactory, UserFactory, boris, vera
+from tests.pages import signed_in
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
+
+User = get_user_model()
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tasks that were called after a commit; a call of ours is made at once."""
+    made: list[str] = []
+
+    def call(task: str, *arguments: int) -> None:
+        made.append(task)
+        if task == "release_assignments":
+            assignments.release()
+
+    monkeypatch.setattr("bridge.doorbell.call_after_commit", call)
+    return made
+
+
+@pytest.fixture
+def shop() -> ChatChannel:
+    made: ChatChannel = ApiChannelFactory().watched.get()
+    return made
+
+
+def chat_of(shop: ChatChannel, user: Any, name: str = "anna") -> Conversation:
+    """A client who wrote 23 hours and 50 minutes ago; their chat is ``user``'s."""
+    channel = ApiChannel.objects.get(watched=shop)
+    fact = MessageReceived(contact=ContactInfo(external_id=name), text="?", external_id=name)
+    chat = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=shop)])[0].conversation
+    ago = timezone.now() - timedelta(hours=23, minutes=50)
+    ServiceWindow.objects.filter(conversation=chat).update(opened_at=ago, expires_at=ago + timedelta(hours=24))
+    tickets.assign(chat.pk, user_id=user.pk)
+    return chat
+
+
+def deactivates_in_the_admin(user: Any, shop: ChatChannel) -> None:
+    address = f"/admin/auth/user/{user.pk}/change/"
+    form = signed_in(Client(), vera()).get(address).context["adminform"].form
+    data = {name: value for name, value in form.initial.items() if value not in (None, False) and name != "password"}
+    data |= {"is_active": "", "chat_channels": [shop.pk], "role": "operator"}
+    data.pop("is_active")
+    data = {
+        name: [getattr(one, "pk", one) for one in value] if isinstance(value, list) else value
+        for name, value in data.items()
+    }
+    answer = signed_in(Client(), vera()).post(address, data)
+    assert answer.status_code == 302, answer.context["adminform"].form.errors
+
+
+PATHS: dict[str, Callable[[Any, ChatChannel], Any]] = {
+    "deactivated": lambda user, shop: (setattr(user, "is_active", False), user.save()),
+    "deactivated in the admin": deactivates_in_the_admin,
+    "deactivated in bulk": lambda user, shop: User.objects.filter(pk=user.pk).update(is_active=False),
+    "taken from the channel": lambda user, shop: shop.operators.remove(user),
+    "channel's operators replaced": lambda user, shop: shop.operators.set([]),
+    "channel taken from the user": lambda user, shop: user.chat_channels.clear(),
+    "by SQL": lambda user, shop: connection.cursor().execute(
+        "DELETE FROM channels_setup_chatchannel_operators WHERE user_id = %s", [user.pk]
+    ),
+    "deleted": lambda user, shop: user.delete(),
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_who_can_no_longer_answer_loses_the_chat(path: str, shop: ChatChannel, calls: list[str]) -> None:
+    user, other = boris(shop), UserFactory(username="zoya")
+    give_role(other, role=Role.OPERATOR, chat_channels=[])
+    mine, theirs = chat_of(shop, user), chat_of(shop, vera(), name="gleb")
+
+    PATHS[path](user, shop)
+    assignments.release()  # beat, for what no signal tells
+
+    mine.refresh_from_db()
+    theirs.refresh_from_db()
+    assert mine.assignee is None and theirs.assignee is not None
+    assert Ticket.objects.get(conversation=mine).assignee is None
+    notice = Message.objects.get(direction="notice")
+    assert notice.conversation == mine
+    assert notice.sentence == "boris can no longer answer in this chat. It is unassigned now."
+    assert assignments.release() == 0
+    if path not in ("deactivated in bulk", "by SQL", "deleted"):
+        assert "release_assignments" in calls
+
+
+@pytest.mark.parametrize("path", ["groups cleared", "group deleted", "demoted", "no superuser any more"])
+def test_an_admin_who_loses_the_role_loses_chats_of_other_channels(
+    path: str, shop: ChatChannel, calls: list[str]
+) -> None:
+    admin = UserFactory(username="olga", is_superuser=path.startswith("no superuser"))
+    if not admin.is_superuser:
+        give_role(admin, role=Role.ADMIN)
+    chat = chat_of(shop, admin)
+    assert assignments.release() == 0
+
+    if path == "groups cleared":
+        admin.groups.clear()
+    elif path == "group deleted":
+        Group.objects.get(name=Role.ADMIN.label).delete()
+        assignments.release()  # the signal comes before the deletion
+    elif path == "demoted":
+        give_role(admin, role=Role.OPERATOR, chat_channels=[])
+    else:
+        admin.is_superuser = False
+        admin.save()
+
+    chat.refresh_from_db()
+    assert chat.assignee is None and "release_assignments" in calls
+
+
+def test_logging_in_asks_nothing(shop: ChatChannel, calls: list[str]) -> None:
+    user = boris(shop)
+    calls.clear()
+    user.last_login = timezone.now()
+    user.save(update_fields=["last_login"])
+
+    assert calls == []
+
+
+def test_those_who_track_changes_are_told(shop: ChatChannel, calls: list[str]) -> None:
+    ApiChannelFactory(
+        kind="acebot",
+        redirect_url="http://127.0.0.1:9/",
+        state=ChannelState.LIVE,
+        watched=shop,
+        track_change=True,
+        secret=True,
+    )
+    fact = MessageReceived(contact=ContactInfo(external_id="anna"), text="?", external_id="1")
+    channel = ApiChannel.objects.get(kind="sandbox")
+    chat = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=shop)])[0].conversation
+    user = boris(shop)
+    tickets.assign(chat.pk, user_id=user.pk)
+    Delivery.objects.all().delete()
+    shop.operators.remove(user)
+
+    event = Delivery.objects.get(track="change").payload["event"]
+    assert event["trigger"]["data"] == [{"target": "assignee_id", "value": None, "old_value": user.pk}]
+
+
+def test_a_chat_without_a_live_request_is_unassigned_without_a_line(shop: ChatChannel, calls: list[str]) -> None:
+    user = boris(shop)
+    chat = chat_of(shop, user)
+    tickets.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED)
+    shop.operators.remove(user)
+
+    chat.refresh_from_db()
+    assert chat.assignee is None and not Message.objects.filter(direction="notice").exists()
+    assert Ticket.objects.get().assignee == user  # who answered it stays on record
+
+
+def test_an_operator_keeps_the_chats_of_channels_that_are_left(shop: ChatChannel, calls: list[str]) -> None:
+    other: ChatChannel = ApiChannelFactory().watched.get()
+    user = boris(shop)
+    other.operators.add(user)
+    lost, kept = chat_of(shop, user), chat_of(other, user)
+    shop.operators.remove(user)
+
+    lost.refresh_from_db()
+    kept.refresh_from_db()
+    assert (lost.assignee, kept.assignee) == (None, user)
+
+
+# --- warnings of closing windows -----------------------------------------------------------------------------
+
+
+def told(user: Any, shop: ChatChannel) -> int:
+    return len(closing.standing(user, [shop.pk], after=0).warnings)
+
+
+@pytest.mark.parametrize("state", ["can answer", "deactivated", "lost the channel"])
+def test_a_closing_window_is_told_to_the_assignee_or_to_all(shop: ChatChannel, state: str) -> None:
+    user, colleague = boris(shop), UserFactory(username="zoya")
+    give_role(colleague, role=Role.OPERATOR, chat_channels=[shop])
+    chat_of(shop, user)
+    if state == "deactivated":
+        User.objects.filter(pk=user.pk).update(is_active=False)
+    elif state == "lost the channel":
+        ChatChannel.operators.through.objects.filter(user=user).delete()
+
+    assert closing.warn() == 1
+
+    assert WindowWarning.objects.get().assignee == (user if state == "can answer" else None)
+    assert told(colleague, shop) == (0 if state == "can answer" else 1)
+
+
+def test_a_warning_that_only_the_one_who_left_has_seen_is_given_to_all(shop: ChatChannel, calls: list[str]) -> None:
+    user, colleague = boris(shop), UserFactory(username="zoya")
+    give_role(colleague, role=Role.OPERATOR, chat_channels=[shop])
+    chat_of(shop, user)
+    closing.warn()
+    assert told(colleague, shop) == 0
+
+    user.is_active = False
+    user.save()
+    closing.warn()
+
+    assert told(colleague, shop) == 1
+
+
+def test_the_command_that_makes_users_releases_nobody(shop: ChatChannel, calls: list[str]) -> None:
+    chat = chat_of(shop, boris(shop))
+    call_command("user", "add", "nina", "--role", "operator", "--chat-channel", str(shop.pk))
+
+    chat.refresh_from_db()
+    assert chat.assignee is not None
