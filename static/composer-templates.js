@@ -184,7 +184,13 @@
     event.stopPropagation();
     if (event.repeat || event.isComposing || event.target.closest("[inert]")) return;
     if (isBox) sendWhatIsRead(go(), () => byId("composer").requestSubmit());
-    else if (go() && !event.target.matches("[data-find]")) sendWhatIsRead(go());
+    else if (go() && !event.target.matches("[data-find]")) sendFilled();
+  };
+  // The keys may be faster than the server, which says whether every field is right.
+  const sendFilled = async () => {
+    const panel = shown();
+    if (go().disabled) await filling.now();
+    if (panel === shown() && go() && !go().disabled) sendWhatIsRead(go());
   };
 
   document.addEventListener("keydown", (event) => {

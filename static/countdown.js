@@ -4,10 +4,16 @@
   const HOUR = 3600e3;
   const LEVELS = ["calm", "soon", "now", "closed"];
   const MARKS = [[4 * HOUR, "hours_left"], [HOUR, "hour_left"], [HOUR / 4, "quarter_left"]];
-  let offset = 0; // the database's clock minus this computer's
+  const MINUTE = 60e3;
+  let offset = null; // the database's clock minus this computer's
   let units = {};
 
-  const setNow = (milliseconds) => { offset = milliseconds - Date.now(); };
+  // `arrived`: when the answer came that said so. An answer is always late, so the largest difference is the best one;
+  // not after this computer's clock was set.
+  const setNow = (milliseconds, arrived = Date.now()) => {
+    const found = milliseconds - arrived;
+    if (offset === null || found > offset || offset - found > MINUTE) offset = found;
+  };
   const levelOf = (left) => (left <= 0 ? "closed" : left < HOUR ? "now" : left < 4 * HOUR ? "soon" : "calm");
   const two = (number) => String(number).padStart(2, "0");
   const parts = (left) => {
@@ -56,7 +62,8 @@
 
   units = JSON.parse(document.getElementById("units")?.textContent || "{}");
   const desk = document.querySelector("[data-now]");
-  if (desk) setNow(Number(desk.dataset.now));
+  const loaded = performance.getEntriesByType("navigation")[0];
+  if (desk) setNow(Number(desk.dataset.now), performance.timeOrigin + (loaded?.responseStart || performance.now()));
   setInterval(tick, 1000);
   tick();
   window.okno = Object.assign(window.okno || {}, { setNow, tick, say, now: () => Date.now() + offset });

@@ -57,7 +57,11 @@
     const now = async () => {
       clearTimeout(timer);
       const mine = ++number;
-      await ask(() => mine === number);
+      try {
+        await ask(() => mine === number);
+      } catch (problem) { // without a connection the next key asks again
+        if (!/fetch|network|load failed/i.test(problem.message)) throw problem;
+      }
     };
     return { soon: (pause = PAUSE) => { clearTimeout(timer); timer = setTimeout(now, pause); }, now, forget: () => { clearTimeout(timer); number += 1; } };
   };

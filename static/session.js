@@ -76,7 +76,9 @@
     if (xhr.status !== 403) { repeated.delete(elt); return; }
     if (repeated.has(elt)) return;
     repeated.add(elt);
+    event.stopImmediatePropagation(); // nobody else hears of it unless it fails again
     if (await renew()) elt.requestSubmit(requestConfig.triggeringEvent?.submitter);
+    else dispatchEvent(new CustomEvent("okno:refused", { detail: byId("composer")?.dataset.failed || "" }));
   });
 
   document.addEventListener("click", (event) => { if (event.target.closest("[data-reload]")) location.reload(); });
