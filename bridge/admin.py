@@ -26,9 +26,11 @@ from channels_setup.models import ApiChannel
 
 from . import (
     admin_desk,  # noqa: F401  # registered by being imported
+    admin_ticket_fields,  # noqa: F401  # registered by being imported
     breaker,
     doorbell,
     evidence,
+    ticket_properties,
 )
 from .admin_dead import DeadLetterAdmin  # noqa: F401  # registered by being imported
 from .admin_lists import (
@@ -186,7 +188,10 @@ class TicketAdmin(HistoryAdmin):
     searches = (by_id("conversation_id"),)
     search_help_text = _("A request's or a chat's number")
     chat_channel_path = "conversation__chat_channel"
-    fields = readonly_fields = ("chat", "status", "subject", "assignee", "opened", "answered", "closed", "changed")
+    fields = readonly_fields = (
+        *("chat", "status", "subject", "assignee", "priority", "type", "tags", "additional_id", "additional_fields"),
+        *("opened", "answered", "closed", "changed"),
+    )
 
     opened = column("opened_at", _("opened"))
     answered = column("first_answer_at", _("first answer"))
@@ -196,6 +201,11 @@ class TicketAdmin(HistoryAdmin):
     @admin.display(description=_("chat"))
     def chat(self, ticket: Ticket) -> SafeString:
         return chat_link(ticket.conversation)
+
+    @admin.display(description=_("additional fields"))
+    def additional_fields(self, ticket: Ticket) -> str:
+        fields = ticket_properties.fields_of([ticket])[ticket.pk]
+        return "; ".join(f"{field['name']}: {field['value']}" for field in fields) or "–"
 
 
 class WindowFilter(ChoiceFilter):

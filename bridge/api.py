@@ -109,7 +109,7 @@ class Conversations(Rows):
 
     def get_queryset(self) -> QuerySet[Conversation]:
         latest = ServiceWindow.objects.filter(conversation=OuterRef("pk")).order_by("-expires_at")
-        live = Ticket.objects.filter(conversation=OuterRef("pk")).exclude(status__in=Ticket.ENDED)
+        live = Ticket.objects.filter(conversation=OuterRef("pk")).exclude(status__in=Ticket.ENDED).order_by("-pk")
         return (
             Conversation.objects.filter(chat_channel__in=channels_of(self.request.user))
             .select_related("contact", "api_channel")

@@ -43,12 +43,16 @@ class Received:
 
 @dataclass(frozen=True, kw_only=True)
 class Incoming:
-    """A contact's message with the chat channel it lands in; ``contact`` where the caller has already found it."""
+    """A contact's message with the chat channel it lands in; ``contact`` where the caller has already found it.
+
+    ``ticket_id``: a live request of the chat that it belongs to, where it is not the current one.
+    """
 
     fact: MessageReceived
     chat_channel: ChatChannel
     contact: Contact | None = None
     uploads: tuple[UploadedFile, ...] = ()
+    ticket_id: int | None = None
 
 
 @transaction.atomic(savepoint=False)
@@ -216,6 +220,7 @@ def _store(
     links = _attach(pairs)
     if written := _newest(pairs, now=now):
         windows.prolong(written, now=now)
+    stamps = {message.pk: tracking.next_stamp(message.conversation, now=now) for message in messages}
     _last_words(messages, now=now)
     spoken = []
     for message in messages:
@@ -227,6 +232,7 @@ def _store(
                 ticket=tickets[pk],
                 state=states.pop(pk, None),
                 new_ticket=pk in new_tickets,
+                stamp=stamps[message.pk],
                 files=links.get(message.pk, ()),
             )
         )
@@ -247,8 +253,10 @@ def _tickets(
     for item, conversation in fresh:
         first_texts.setdefault(conversation.pk, item.fact.text)
         conversations[conversation.pk] = conversation
-    live = Ticket.objects.filter(conversation__in=conversations).exclude(status__in=Ticket.ENDED)
-    tickets = {ticket.conversation_id: ticket for ticket in live}
+    named = {item.ticket_id for item, _conversation in fresh if item.ticket_id is not None}
+    live = Ticket.objects.filter(conversation__in=conversations).exclude(status__in=Ticket.ENDED).order_by("pk")
+    tickets = {ticket.conversation_id: ticket for ticket in live}  # the newest is the current one
+    tickets |= {ticket.conversation_id: ticket for ticket in live if ticket.pk in named}
     reopened = [ticket for ticket in tickets.values() if ticket.status == Ticket.Status.SOLVED]
     for ticket in reopened:
         ticket.status, ticket.closed_at, ticket.updated_at = Ticket.Status.OPEN, None, timezone.now()
@@ -327,9 +335,10 @@ def _last_words(messages: Sequence[Message], *, now: datetime) -> None:
             """
             UPDATE bridge_conversation c
             SET last_message_at = %s, last_text = v.text, last_direction = v.direction, unread = c.unread + v.unread,
-                request_status = v.status, last_written_at = v.written_at
-            FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[], %s::timestamptz[])
-                AS v(id, text, direction, unread, status, written_at)
+                request_status = v.status, last_written_at = v.written_at, event_stamp = v.stamp
+            FROM unnest(
+                %s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[], %s::timestamptz[], %s::timestamptz[]
+            ) AS v(id, text, direction, unread, status, written_at, stamp)
             WHERE c.id = v.id
             """,
             [
@@ -340,6 +349,7 @@ def _last_words(messages: Sequence[Message], *, now: datetime) -> None:
                 [unread[row.pk] for row in rows],
                 [row.request_status for row in rows],
                 [row.last_written_at for row in rows],
+                [row.event_stamp for row in rows],
             ],
         )
 

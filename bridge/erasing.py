@@ -94,7 +94,9 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
     StrayStatus.objects.filter(api_channel=contact.api_channel_id, external_id__in=ids).delete()
     PendingCorrection.objects.filter(_is_theirs(contact), api_channel=contact.api_channel_id).delete()
     Mismatch.objects.filter(conversation__in=chats).update(external_id="")
-    Ticket.objects.filter(conversation__in=chats).update(subject="", first_text="")
+    Ticket.objects.filter(conversation__in=chats).update(
+        subject="", first_text="", additional_id="", tags=[], custom_fields={}
+    )
     chats.update(last_text="", unread=0, change_after_answer="")
     for in_helpdesk in (HelpdeskChat, HelpdeskReply, HelpdeskBurst, TemplateLink):
         in_helpdesk.objects.filter(conversation__in=chats).delete()
@@ -103,7 +105,7 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
         RateLimit.objects.filter(api_channel=contact.api_channel_id, key__endswith=f" {trace}").delete()
     _admin_log(contact, chats)
     Contact.objects.filter(pk=contact.pk).update(
-        external_id="", user_id="", phone="", name="", email="", tags=[], erased_at=windows.database_now()
+        external_id="", user_id="", phone="", name="", email="", tags=[], card={}, erased_at=windows.database_now()
     )
     _nobody_left(chats, by=by)
     logger.info("person erased", extra={"contact": contact.pk, "by": getattr(by, "pk", None)})

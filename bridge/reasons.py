@@ -544,6 +544,9 @@ CATALOGUE: Mapping[str, Reason] = {
         kind=Class.NOTICE, sentence=_("A reply that is not in the portal was deleted in the phone app.")
     ),
     "not_delivered": Reason(kind=Class.NOTICE, sentence=_("A message was not delivered. %(why)s")),
+    "program_reply_refused": Reason(
+        kind=Class.NOTICE, sentence=_("A program's message was not sent to the client: “%(text)s”. %(why)s")
+    ),
     "note": Reason(kind=Class.NOTICE, sentence=_("A note for operators. %(text)s")),
     # --- webhooks that no channel could be found for ---
     "unrouted_unknown": Reason(

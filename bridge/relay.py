@@ -6,7 +6,7 @@ The window is decided here and once more right before the call (``outbox``), bot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -78,6 +78,8 @@ def hand_in(
     uploads: Sequence[Upload] = (),
     replies_to: int | None = None,
     form_key: str = "",
+    ticket: Ticket | None = None,
+    marks: Mapping[str, Any] | None = None,
 ) -> HandedIn:
     """An operator's reply. Goes out as text or template, or is refused with the reason and kept as a draft.
 
@@ -85,6 +87,7 @@ def hand_in(
     One file a message: the words go with the first one, or before it where they are too long for that.
     ``replies_to``: the message that the first of ours quotes. ``form_key``: the key of the draft that this is; the
     message keeps it, and a newer draft of the author stays as it is.
+    ``ticket``: the request it belongs to, where it is not the current one. ``marks`` are kept with it.
     Takes the conversation's lock, so that replies of two operators get one order.
     """
     conversation = conversations.lock(conversation_id)
@@ -97,9 +100,18 @@ def hand_in(
         return HandedIn(decision=decision)
     if decision.template:
         decision = replace(decision, ground=decision.ground | {"how": RECOGNISED})
+    if marks:
+        decision = replace(decision, ground=decision.ground | dict(marks))
     if not uploads:
         return _say(
-            conversation, decision, author=author, now=now, ends_draft=ends_draft, quoted=quoted, form_key=form_key
+            conversation,
+            decision,
+            author=author,
+            now=now,
+            ends_draft=ends_draft,
+            quoted=quoted,
+            form_key=form_key,
+            ticket=ticket,
         )
     pieces: list[tuple[str, Upload | None]] = [("", upload) for upload in uploads]
     if len(text) > LONGEST_CAPTION:
@@ -115,6 +127,7 @@ def hand_in(
             upload=upload,
             quoted=None if number else quoted,
             form_key="" if number else form_key,
+            ticket=ticket,
         )
         for number, (words, upload) in enumerate(pieces)
     ]
@@ -166,8 +179,10 @@ def _say(
     upload: Upload | None = None,
     quoted: Message | None = None,
     form_key: str = "",
+    ticket: Ticket | None = None,
 ) -> HandedIn:
-    ticket, is_new = _ticket_for_reply(conversation, decision.text, now=now)
+    is_named = ticket is not None
+    ticket, is_new = _ticket_for_reply(conversation, decision.text, now=now, wanted=ticket)
     template = decision.template
     kind = Message.Kind.TEMPLATE if template else Message.Kind.TEXT
     message = Message.objects.create(
@@ -187,7 +202,10 @@ def _say(
     )
     conversations.note_last_words(conversation, message, now=now)
     conversation.unread, conversation.change_after_answer = 0, ""
-    conversation.save(update_fields=[*conversations.LAST_WORDS, *conversations.NEWS, "request_status"])
+    if (current := tickets.live_ticket(conversation) if is_named else None) is not None:
+        conversation.request_status = current.status
+    stamp = tracking.next_stamp(conversation, now=now)
+    conversation.save(update_fields=[*conversations.LAST_WORDS, *conversations.NEWS, "request_status", "event_stamp"])
     windows.note_reply(conversation.pk, at=now)
     if template:
         lifecycle.note_use(template.id, user=author)
@@ -196,6 +214,7 @@ def _say(
         conversation=conversation,
         ticket=ticket,
         new_ticket=is_new,
+        stamp=stamp,
         attachments=(_attached(message, upload),) if upload else (),
     )
     Delivery.objects.bulk_create(tracking.deliveries_for([spoken]))
@@ -219,9 +238,11 @@ def _attached(message: Message, upload: Upload) -> Attachment:
     )
 
 
-def _ticket_for_reply(conversation: Conversation, text: str, *, now: datetime) -> tuple[Ticket, bool]:
+def _ticket_for_reply(
+    conversation: Conversation, text: str, *, now: datetime, wanted: Ticket | None = None
+) -> tuple[Ticket, bool]:
     """The live request, marked as answered; a new one when we write first after the last was closed."""
-    ticket = tickets.live_ticket(conversation)
+    ticket = wanted or tickets.live_ticket(conversation)
     if ticket is None:
         ticket = Ticket.objects.create(
             conversation=conversation,

@@ -262,6 +262,9 @@ class WholeApiChannelSerializer(ApiChannelSerializer):
             "redirect_url",
             "send_json",
             "send_utf8",
+            "send_multipart",
+            "first_message_in_ticket",
+            "exact_updated_at",
             "on_unknown",
         )
         read_only_fields: tuple[str, ...] = fields

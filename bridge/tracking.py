@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 
 from channels_setup.codecs import chat_events
+from channels_setup.codecs.html_text import html_of
 from channels_setup.models import ApiChannel
 
+from . import ticket_properties
 from .files import signed_link
 from .models import Attachment, Contact, Conversation, Delivery, Message, Ticket
 
@@ -27,13 +29,17 @@ PLATFORM = "whatsapp"
 
 @dataclass(frozen=True, kw_only=True)
 class Spoken:
-    """A message with what its events need to know. ``state``: None, "new" or "reopened"."""
+    """A message with what its events need to know. ``state``: None, "new" or "reopened".
+
+    ``stamp``: ``last_updated_at`` of its events; see ``next_stamp``.
+    """
 
     message: Message
     conversation: Conversation
     ticket: Ticket
     state: str | None = None
     new_ticket: bool = False
+    stamp: datetime | None = None
     files: Sequence[str] = ()
     attachments: Sequence[Attachment] = ()  # of an operator's message: what is sent as a file
 
@@ -55,6 +61,19 @@ class Spoken:
         if self.state == "reopened":
             kinds.add("resumed")
         return kinds
+
+
+def next_stamp(conversation: Conversation, *, now: datetime) -> datetime:
+    """Return ``last_updated_at`` for the next event of a chat: now, but a second after the one before at least.
+
+    Receivers take events for one and the same whose content and stamp are equal, and the stamp has whole seconds.
+    The caller holds the chat's lock and saves ``event_stamp``.
+    """
+    stamp = now.replace(microsecond=0)
+    if conversation.event_stamp is not None:
+        stamp = max(stamp, conversation.event_stamp + timedelta(seconds=1))
+    conversation.event_stamp = stamp
+    return stamp
 
 
 def watchers_of(chat_channel_ids: Iterable[int]) -> dict[int, list[ApiChannel]]:
@@ -116,35 +135,14 @@ def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
     if channel.redirect_url and item.new_ticket and channel.track_new_ticket:
         yield Delivery(
             kind=Delivery.Kind.EVENT,
-            payload={
-                "event": _marked(
-                    chat_events.ticket_event(
-                        app_id=str(channel.app_id), ticket=_ticket(item.ticket, item.conversation)
-                    ),
-                    item.conversation,
-                    channel,
-                )
-            },
+            payload={"event": _new_ticket_event(item.ticket, item.conversation, channel, stamp=item.stamp)},
             **_common(item, channel, "new_ticket"),
         )
-    if channel.redirect_url and outbound and may_see and channel.track_comment:
+    if channel.redirect_url and channel.track_comment and may_see:
+        comment = comment_of(message, item.ticket, is_first=item.new_ticket, files=item.links)
         yield Delivery(
             kind=Delivery.Kind.EVENT,
-            payload={
-                "event": _marked(
-                    chat_events.comment_event(
-                        app_id=str(channel.app_id),
-                        comment_id=message.pk,
-                        html="<p>" + escape(message.text, quote=False).replace("\n", "<br>") + "</p>",
-                        sender="user",
-                        user_id=message.author_id,
-                        ticket=_ticket(item.ticket, item.conversation),
-                        files=item.links,
-                    ),
-                    item.conversation,
-                    channel,
-                )
-            },
+            payload={"event": _comment_event(comment, item.ticket, item.conversation, channel, about=item.contact)},
             **_common(item, channel, "comment"),
         )
 
@@ -159,6 +157,77 @@ def _marked(
     event: dict[str, Any], conversation: Conversation, channel: ApiChannel, *, delivery: bool = False
 ) -> dict[str, Any]:
     return chat_events.marked(event, delivery=delivery, copy=channel.pk != conversation.api_channel_id)
+
+
+def comment_of(message: Message, ticket: Ticket, *, is_first: bool, files: Sequence[str] = ()) -> dict[str, Any]:
+    """A message or a note as a comment of its request: in events, and in answers of the public API."""
+    is_client = message.direction == Message.Direction.INBOUND
+    is_note = message.direction == Message.Direction.NOTICE
+    sender = "client" if is_client else message.details.get("from") or "user"
+    return chat_events.comment_object(
+        id=message.pk,
+        html=html_of(message.text or message.sentence),
+        sender=sender,
+        type=message.details.get("type") or "private" if is_note else "public",
+        user_id=message.author_id,
+        client_id=ticket.conversation.contact_id if sender == "client" else None,
+        ticket_id=ticket.pk,
+        is_first=is_first,
+        delivered=message.status in (Message.Status.DELIVERED, Message.Status.READ),
+        read=message.status == Message.Status.READ,
+        published_at=message.created_at,
+        files=files,
+    )
+
+
+def comment_made(message: Message, ticket: Ticket) -> list[Delivery]:
+    """Unsaved deliveries of a "new comment" event for everybody who tracks it: of a note among operators."""
+    is_first = not Message.objects.filter(ticket=ticket, pk__lt=message.pk).exists()
+    links = [file_link(file) for file in message.attachments.order_by("pk")]
+    comment = comment_of(message, ticket, is_first=is_first, files=links)
+    conversation = ticket.conversation
+    return [
+        Delivery(
+            kind=Delivery.Kind.EVENT,
+            conversation=conversation,
+            message=message,
+            api_channel=channel,
+            track="comment",
+            payload={"event": _comment_event(comment, ticket, conversation, channel)},
+        )
+        for channel in watchers_of([conversation.chat_channel_id]).get(conversation.chat_channel_id, [])
+        if channel.redirect_url and channel.track_comment and _may_see_replies(channel, conversation)
+    ]
+
+
+def _comment_event(
+    comment: dict[str, Any],
+    ticket: Ticket,
+    conversation: Conversation,
+    channel: ApiChannel,
+    *,
+    about: Contact | None = None,
+) -> dict[str, Any]:
+    event = chat_events.comment_event(
+        app_id=str(channel.app_id),
+        comment=comment,
+        client=_client(conversation, about=about),
+        assignee_id=ticket.assignee_id,
+        custom_fields=ticket_properties.fields_of([ticket])[ticket.pk],
+    )
+    return _marked(event, conversation, channel)
+
+
+def _new_ticket_event(
+    ticket: Ticket, conversation: Conversation, channel: ApiChannel, *, stamp: datetime | None = None
+) -> dict[str, Any]:
+    event = chat_events.ticket_event(
+        app_id=str(channel.app_id),
+        ticket=_ticket(ticket, conversation, stamp=None if channel.exact_updated_at else stamp),
+        client=_client(conversation),
+        custom_fields=ticket_properties.fields_of([ticket])[ticket.pk],
+    )
+    return _marked(event, conversation, channel)
 
 
 def _file(attachment: Attachment) -> dict[str, str]:
@@ -177,34 +246,39 @@ def _common(item: Spoken, channel: ApiChannel, track: str) -> dict[str, Any]:
 
 
 def ticket_changed(
-    ticket: Ticket, *, target: str, value: Any, old_value: Any, user_id: int | None, change_id: int
+    ticket: Ticket, *, changes: list[dict[str, Any]], user_id: int | None, change_id: int
 ) -> list[Delivery]:
     """Saved deliveries of a "request changed" event for everybody who tracks it."""
     conversation = ticket.conversation
+    channels = [
+        channel
+        for channel in watchers_of([conversation.chat_channel_id]).get(conversation.chat_channel_id, [])
+        if channel.redirect_url and channel.track_change
+    ]
+    if not channels:
+        return []
+    event = chat_events.change_event(
+        app_id="",
+        change_id=change_id,
+        ticket_id=ticket.pk,
+        user_id=user_id,
+        changes=changes,
+        status=ticket.status,
+        changed_at=ticket.updated_at,
+        company_id=conversation.chat_channel.company_id,
+        client=_client(conversation),
+        assignee_id=ticket.assignee_id,
+        custom_fields=ticket_properties.fields_of([ticket])[ticket.pk],
+    )
     made = [
         Delivery(
             kind=Delivery.Kind.EVENT,
             conversation=conversation,
             api_channel=channel,
             track="change",
-            payload={
-                "event": _marked(
-                    chat_events.change_event(
-                        app_id=str(channel.app_id),
-                        change_id=change_id,
-                        ticket_id=ticket.pk,
-                        user_id=user_id,
-                        target=target,
-                        value=value,
-                        old_value=old_value,
-                    ),
-                    conversation,
-                    channel,
-                )
-            },
+            payload={"event": _marked(event | {"secret": str(channel.app_id)}, conversation, channel)},
         )
-        for channel in watchers_of([conversation.chat_channel_id]).get(conversation.chat_channel_id, [])
-        if channel.redirect_url and channel.track_change
+        for channel in channels
     ]
     return Delivery.objects.bulk_create(made)
 
@@ -218,13 +292,7 @@ def ticket_opened(ticket: Ticket) -> list[Delivery]:
             conversation=conversation,
             api_channel=channel,
             track="new_ticket",
-            payload={
-                "event": _marked(
-                    chat_events.ticket_event(app_id=str(channel.app_id), ticket=_ticket(ticket, conversation)),
-                    conversation,
-                    channel,
-                )
-            },
+            payload={"event": _new_ticket_event(ticket, conversation, channel)},
         )
         for channel in watchers_of([conversation.chat_channel_id]).get(conversation.chat_channel_id, [])
         if channel.redirect_url and channel.track_new_ticket
@@ -238,8 +306,8 @@ def _chat_event(item: Spoken, channel: ApiChannel) -> dict[str, Any]:
         chat_id=conversation.pk,
         sender="user" if message.direction == Message.Direction.OUTBOUND else "client",
         text=message.text,
-        client=_client(item),
-        ticket=_ticket(item.ticket, item.conversation),
+        client=_client(conversation, about=item.contact),
+        ticket=_ticket_now(item, channel),
         state=item.state,
         files=item.links,
         message_id=message.pk,
@@ -253,32 +321,46 @@ def _extension(message: Message) -> dict[str, Any] | None:
     return {key: message.template[key] for key in ("name", "language", "parameters")} if message.template else None
 
 
-def _client(item: Spoken) -> dict[str, Any]:
-    """One client for all that were merged; the numbers are those that this message is about."""
-    contact = item.conversation.contact
+def _client(conversation: Conversation, *, about: Contact | None = None) -> dict[str, Any]:
+    """One client for all that were merged. ``about``: the one whose numbers these are, where a message says it."""
+    contact = conversation.contact
+    about = about or contact
     return chat_events.client_object(
         id=contact.pk,
         name=contact.name,
         email=contact.email,
-        phone=item.contact.phone,
-        external_id=item.contact.external_id,
+        phone=about.phone,
+        external_id=about.external_id,
     )
 
 
-def _ticket(ticket: Ticket, conversation: Conversation) -> dict[str, Any]:
+def _ticket_now(item: Spoken, channel: ApiChannel) -> dict[str, Any]:
+    """The request as a chat event carries it: with this message's words and files, unless the channel asks for the
+    request's first ones."""
+    stamp = None if channel.exact_updated_at else item.stamp
+    ticket = _ticket(item.ticket, item.conversation, stamp=stamp)
+    return ticket if channel.first_message_in_ticket else ticket | {"message": item.message.text, "files": item.links}
+
+
+def _ticket(ticket: Ticket, conversation: Conversation, *, stamp: datetime | None = None) -> dict[str, Any]:
     return chat_events.ticket_object(
         id=ticket.pk,
         status_id=ticket.status,
         subject=ticket.subject,
         client_id=conversation.contact_id,
         assignee_id=ticket.assignee_id,
-        updated_at=ticket.updated_at,
+        updated_at=stamp or ticket.updated_at,
         published_at=ticket.opened_at,
         channel_id=conversation.chat_channel_id,
         email=conversation.contact.email,
         company_id=conversation.chat_channel.company_id,
         message=ticket.first_text,
         files=[],
+        group=conversation.chat_channel_id if ticket.assigned_to_group else None,
+        additional_id=ticket.additional_id,
+        priority=ticket.priority,
+        type=ticket.type,
+        tags=ticket.tags,
     )
 
 

@@ -9,8 +9,10 @@ clock that the service window goes by, an ``Idempotency-Key`` header makes every
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -31,6 +33,7 @@ from . import conversations, erased, held, relay, tickets
 from .idempotency import Answer, BadKey, KeyReused, once
 from .models import Contact, Conversation, WebhookEvent
 from .requests_in import MOST_BYTES, MOST_BYTES_WITH_FILES, TooLarge, blotted, event_row, exact_request
+from .uapi_parameters import Parameters, takes
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +79,7 @@ class UapiView(APIView):
     methods: tuple[str, ...] = ("POST",)
     limit = MOST_BYTES
     writes = True
+    parameters = Parameters()
 
     def answer(self, call: Call) -> Any:
         """The answer's body, or Error. Runs in the transaction that also stores the raw request."""
@@ -116,7 +120,7 @@ class UapiView(APIView):
                 request=f"{type(self).__name__}\n{stored.query_string}\n".encode() + stored.body,
                 work=lambda: self._work(call, stored),
             )
-            return self._json(result.body)
+            return self._json(result.body, ignored=self.parameters.ignored(call.values))
         except (BadBody, BadKey) as problem:
             error = Error(BAD_FIELD, str(problem))
         except KeyReused as problem:
@@ -128,7 +132,10 @@ class UapiView(APIView):
         return self._json(error.body())
 
     def _work(self, call: Call, stored: RawRequest) -> Answer:
+        self.parameters.check(call.values, has_files=bool(call.files))
         body = self.answer(call)
+        if isinstance(body, dict) and (ignored := self.parameters.ignored(call.values)):
+            body = body | {"ignored": ignored}
         if self.writes:
             event = event_row(stored, api_channel=call.api_channel, endpoint=self._endpoint())
             event.state, event.processed_at = WebhookEvent.State.PROCESSED, timezone.now()
@@ -149,8 +156,9 @@ class UapiView(APIView):
     def _endpoint(self) -> str:
         return type(self).__name__[0].lower() + type(self).__name__[1:]
 
-    def _json(self, body: Any) -> JsonResponse:
-        return JsonResponse(body, safe=False, json_dumps_params={"ensure_ascii": False})
+    def _json(self, body: Any, *, ignored: Sequence[str] = ()) -> JsonResponse:
+        headers = {"Okno-Ignored": quote(", ".join(ignored), safe=", ")} if ignored else {}
+        return JsonResponse(body, safe=False, json_dumps_params={"ensure_ascii": False}, headers=headers)
 
 
 class NoSuchMethod(UapiView):
@@ -165,6 +173,7 @@ class AddMessage(UapiView):
     """``chat/addMessage``: a message from the client; opens the chat when there is none."""
 
     limit = MOST_BYTES_WITH_FILES
+    parameters = takes("company_id", "channel_id", "chat_id", "message", files=True)
 
     def answer(self, call: Call) -> dict[str, Any]:
         message = call.values.get("message")
@@ -277,6 +286,8 @@ def _phone(text: str) -> str:
 class SendMessage(UapiView):
     """``chat/sendMessage``: a message from an operator. It obeys the service window exactly as the desk does."""
 
+    parameters = takes("chat_id", "user_id", "text")
+
     def answer(self, call: Call) -> dict[str, Any]:
         conversation = _conversation(call)
         user = _operator(call, conversation)
@@ -307,6 +318,8 @@ def _operator(call: Call, conversation: Conversation) -> Any:
 class ChangeAssignee(UapiView):
     """``chat/changeAssignee``: make an operator responsible for a chat."""
 
+    parameters = takes("chat_id", "user_id")
+
     def answer(self, call: Call) -> dict[str, Any]:
         conversation = _conversation(call)
         user = _operator(call, conversation)
@@ -324,6 +337,7 @@ class Channels(UapiView):
 
     methods = ("GET", "POST")
     writes = False
+    parameters = takes("channel_type")
 
     def answer(self, call: Call) -> list[dict[str, Any]]:
         wanted = values.as_text(call.values.get("channel_type"))

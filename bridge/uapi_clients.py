@@ -1,27 +1,36 @@
-"""Clients and operators of the public API: ``create/client``, ``update/client``, ``client``, ``clients``,
-``users``.
-"""
+"""Clients of the public API: ``create/client``, ``update/client``, ``client``, ``clients``."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 
+from . import uapi_cards
 from .models import Contact, Ticket
 from .uapi import NOT_FOUND, Call, Error, UapiView
+from .uapi_parameters import NO_MERGING, NO_PICTURES, as_choice, is_given, takes
 from .uapi_reading import Reading, page, time_range
+
+PARAMETERS = takes(
+    *("client_id", "name", "phone"),
+    *uapi_cards.IN_CLIENTS,
+    refused={"merge_id": NO_MERGING, "avatar": NO_PICTURES},
+)
 
 
 class CreateClient(UapiView):
     """A client with phone and messenger identity. One whose identity is known keeps its number."""
 
+    parameters = PARAMETERS
+
     def answer(self, call: Call) -> dict[str, Any]:
+        if is_given(call.values.get("client_id")):
+            return _update(call)  # a public client library updates by this method
         told = _told(call)
         if not any(told.values()):
             raise BadBody(_("A client needs a name, a phone, an email or a messenger."))
@@ -30,21 +39,27 @@ class CreateClient(UapiView):
             Contact.objects.filter(api_channel=call.api_channel, external_id=identity).first() if identity else None
         )
         contact = contact or Contact(api_channel=call.api_channel, external_id=identity)
-        _write(contact, told)
+        _write(contact, told, call)
         return {"client_id": contact.pk, "status": True}
 
 
 class UpdateClient(UapiView):
     """What is given is changed, everything else stays."""
 
+    parameters = PARAMETERS
+
     def answer(self, call: Call) -> dict[str, Any]:
-        contact = _client(call)
-        told = _told(call)
-        taken = Contact.objects.filter(api_channel=contact.api_channel, external_id=told["external_id"])
-        if contact.external_id or (told["external_id"] and taken.exists()):
-            told["external_id"] = ""  # where the client is reached never changes by a card
-        _write(contact, told)
-        return {"client_id": contact.pk, "status": True}
+        return _update(call)
+
+
+def _update(call: Call) -> dict[str, Any]:
+    contact = _client(call)
+    told = _told(call)
+    taken = Contact.objects.filter(api_channel=contact.api_channel, external_id=told["external_id"])
+    if contact.external_id or (told["external_id"] and taken.exists()):
+        told["external_id"] = ""  # where the client is reached never changes by a card
+    _write(contact, told, call)
+    return {"client_id": contact.pk, "status": True}
 
 
 def _told(call: Call) -> dict[str, str]:
@@ -69,11 +84,13 @@ def _phone(text: str) -> str:
     return digits
 
 
-def _write(contact: Contact, told: dict[str, str]) -> None:
+def _write(contact: Contact, told: dict[str, str], call: Call) -> None:
     for field, text in told.items():
         if text:
             setattr(contact, field, text)
+    uapi_cards.write(contact, call, names=uapi_cards.IN_CLIENTS)
     contact.save()
+    uapi_cards.write_note(contact, call)
 
 
 def contacts_of(call: Call) -> QuerySet[Contact]:
@@ -97,11 +114,14 @@ def _client(call: Call) -> Contact:
 class Clients(Reading):
     """By name, email or phone; a hundred at a time."""
 
+    parameters = takes("query", "search_type", "offset", "created_after", "created_before")
+
     def answer(self, call: Call) -> list[dict[str, Any]]:
         rows = contacts_of(call)
         query = values.as_text(call.values.get("query")).strip()
+        how = as_choice(call.values.get("search_type"), "search_type", ["partial_match", "full_match"])
         if query:
-            how = "iexact" if values.as_text(call.values.get("search_type")) == "full_match" else "icontains"
+            how = "iexact" if how == "full_match" else "icontains"
             found = Q()
             for field in ("name", "email", "phone", "external_id"):
                 found |= Q(**{f"{field}__{how}": query})
@@ -129,6 +149,8 @@ class Clients(Reading):
 class ReadClient(Reading):
     """``client``: one card with everything on it."""
 
+    parameters = takes("client_id")
+
     def answer(self, call: Call) -> dict[str, Any]:
         contact = _client(call)
         owned = Ticket.objects.filter(
@@ -137,53 +159,17 @@ class ReadClient(Reading):
         card = {
             "id": contact.pk,
             "name": contact.name,
-            "emails": [contact.email] if contact.email else [],
+            "emails": _all(contact.card.get("emails", []), contact.email),
             "phones": [{"phone": contact.phone, "type": "mobile"}] if contact.phone else [],
-            "messengers": [{"type": "whatsapp", "identity": contact.external_id}] if contact.external_id else [],
+            "messengers": _all(
+                contact.card.get("messengers", []),
+                {"type": "whatsapp", "identity": contact.external_id} if contact.external_id else None,
+            ),
             "tickets": list(owned.order_by("pk").values_list("pk", flat=True)),
         }
-        return {"client": card}
+        return {"client": card | uapi_cards.shown(contact)}
 
 
-class Users(Reading):
-    """The operators of the watched chat channels, and the admins."""
-
-    def answer(self, call: Call) -> Any:
-        people = get_user_model()._default_manager.filter(is_active=True)
-        rows = people.filter(Q(chat_channels__in=call.api_channel.watched.all()) | Q(is_staff=True)).distinct()
-        user_id = values.as_id(call.values.get("user_id"), "user_id")
-        if user_id is not None:
-            rows = rows.filter(pk=user_id)
-        if query := values.as_text(call.values.get("query")).strip():
-            by_name = Q(first_name__icontains=query) | Q(last_name__icontains=query) | Q(username__icontains=query)
-            rows = rows.filter(by_name | Q(email__icontains=query))
-        role = values.as_text(call.values.get("user_type"))
-        if role in ("admin", "employee"):
-            rows = rows.filter(is_staff=role == "admin")
-        return [_user(user) for user in rows.order_by("pk")]
-
-
-class ReadUser(Users):
-    """``user``: one of them by ``user_id``."""
-
-    def answer(self, call: Call) -> Any:
-        if call.values.get("user_id") in (None, ""):
-            raise BadBody(_("“user_id” is missing."))
-        found = super().answer(call)
-        if not found:
-            raise Error(NOT_FOUND, _("There is no operator %(id)s.") % {"id": call.values["user_id"]})
-        return {"user": found[0]}
-
-
-def _user(user: Any) -> dict[str, Any]:
-    return {
-        "id": user.pk,
-        "name": user.get_full_name() or user.get_username(),
-        "email": user.email,
-        "position": "",
-        "role": "admin" if user.is_staff else "employee",
-        "phone": None,
-        "chat_online_status": 0,
-        "online_status": 0,
-        "groups": [],
-    }
+def _all(more: list[Any], first: Any) -> list[Any]:
+    """Return the one that we use, then the others that the caller told."""
+    return [*([first] if first else []), *(item for item in more if item != first)]

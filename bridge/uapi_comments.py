@@ -1,10 +1,12 @@
-"""``create/comment``: a note for the operators, a reply to the client, or the client's own words, by request."""
+"""``create/comment``: a note for the operators, a reply to the client, or the client's own words, by request.
+
+``from=trigger`` is a reply or a note that a rule or a bot wrote: like an operator's, without an author.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
 from django.utils.translation import gettext as _
 
 from channels_setup.codecs import values
@@ -12,83 +14,111 @@ from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.html_text import text_of
 from channels_setup.providers.base import ContactInfo, MessageReceived
 
-from . import conversations, files, held, reasons, relay, uploads
-from .models import Message, Ticket
+from . import conversations, doorbell, files, held, reasons, relay, tickets, tracking, uploads
+from .models import Conversation, Delivery, Message, Ticket
 from .requests_in import MOST_BYTES_WITH_FILES
 from .uapi import NOT_FOUND, NOT_SENT, Call, Error, UapiView, _operator
+from .uapi_parameters import NO_COPIES, as_choice, as_flag, takes
 
 LONGEST = 64 * 1024  # bytes of HTML, as the helpdesk documents
-
-
-def html_message(call: Call) -> str:
-    html = values.as_text(call.values.get("message"))
-    if len(html.encode()) > LONGEST:
-        raise BadBody(_("“message” is longer than 64 KB."))
-    return html
+CLIENT, USER, TRIGGER = "client", "user", "trigger"
 
 
 class CreateComment(UapiView):
     """Private unless it says otherwise. A public one from an operator obeys the window exactly as the desk does."""
 
     limit = MOST_BYTES_WITH_FILES
+    parameters = takes(
+        *("ticket_id", "message", "type", "from", "user_id", "private_comment", "files", "trigger_id"),
+        refused={"cc": NO_COPIES, "bcc": NO_COPIES},
+        files=True,
+    )
 
     def answer(self, call: Call) -> dict[str, Any]:
         ticket = ticket_of(call)
-        html = html_message(call)
-        text = text_of(html)
-        if not text and not call.files:
+        text = message_of(call)
+        links = values.as_files(call.values.get("files"), "files")
+        if not text and not call.files and not links:
             raise BadBody(_("“message” is missing."))
-        kind = values.as_text(call.values.get("type")) or "private"
-        sender = values.as_text(call.values.get("from")) or "user"
-        if kind not in ("public", "private"):
-            raise BadBody(_("“type” must be public or private."))
-        if sender not in ("user", "client"):
-            raise BadBody(_("“from” must be user or client."))
-        if kind == "private":
-            made = self._note(call, ticket, text)
-        elif sender == "client":
-            made = self._from_client(call, ticket, text)
+        kind = as_choice(call.values.get("type"), "type", ["public", "private"]) or "private"
+        sender = as_choice(call.values.get("from"), "from", [USER, CLIENT, TRIGGER]) or USER
+        author = author_of(call, ticket.conversation)
+        if kind == "private" or as_flag(call.values.get("private_comment"), "private_comment"):
+            made = note(ticket, text, author=author, sender=sender, trigger_id=trigger_of(call))
+            attach(made, call, links)
+            tell_comment(made, ticket)
+        elif sender == CLIENT:
+            made = self._from_client(call, ticket, text, links)
         else:
-            made = self._reply(call, ticket, text)
+            made = reply(call, ticket, text, author=author, by_rule=sender == TRIGGER)
         return {"status": "success", "comment_id": made.pk}
 
-    @transaction.atomic
-    def _note(self, call: Call, ticket: Ticket, text: str) -> Message:
-        made = note(ticket, text, author=self._author(call, ticket))
-        files.store(made, call.files)
-        return made
-
-    def _from_client(self, call: Call, ticket: Ticket, text: str) -> Message:
-        """A client's message like any other: it lands in the chat's live request."""
+    def _from_client(self, call: Call, ticket: Ticket, text: str, links: tuple[values.FileInfo, ...]) -> Message:
+        """A client's message like any other. A request that is over is not revived: it lands in the current one."""
         conversation = ticket.conversation
         contact = conversation.contact
-        fact = MessageReceived(contact=ContactInfo(external_id=contact.external_id), text=text)
+        fact = MessageReceived(contact=ContactInfo(external_id=contact.external_id), text=text, files=links)
         incoming = conversations.Incoming(
-            fact=fact, chat_channel=conversation.chat_channel, contact=contact, uploads=call.files
+            fact=fact, chat_channel=conversation.chat_channel, contact=contact, uploads=call.files, ticket_id=ticket.pk
         )
         received = conversations.receive(conversation.api_channel, [incoming])[0]
+        current = tickets.live_ticket(conversation)
+        if current is not None and current.pk != received.message.ticket_id:
+            tickets.note_status(conversation.pk, current.status)
         held.release([conversation.pk])
         return received.message
 
-    def _reply(self, call: Call, ticket: Ticket, text: str) -> Message:
-        if call.files and not ticket.conversation.api_channel.provider.sends_files:
-            raise Error(NOT_SENT, reasons.sentence("files_not_supported"), reason="files_not_supported")
-        author = self._author(call, ticket)
-        try:
-            kept = [uploads.keep(ticket.conversation, file, author=author) for file in call.files]
-        except uploads.NotTaken as problem:
-            raise BadBody(str(problem)) from None
-        handed = relay.hand_in(conversation_id=ticket.conversation_id, text=text, author=author, uploads=kept)
-        if handed.message is None:
-            raise Error(NOT_SENT, handed.decision.sentence, reason=handed.decision.reason)
-        return handed.message
 
-    def _author(self, call: Call, ticket: Ticket) -> Any:
-        return _operator(call, ticket.conversation) if call.values.get("user_id") not in (None, "") else None
+def reply(call: Call, ticket: Ticket, text: str, *, author: Any, by_rule: bool = False) -> Message:
+    """Submit a reply to the client in this request. Raises Error with the reason where it does not go out."""
+    submitted = submit(call, ticket, text, author=author, by_rule=by_rule)
+    if submitted.message is None:
+        raise Error(NOT_SENT, submitted.decision.sentence, reason=submitted.decision.reason)
+    return submitted.message
 
 
-def note(ticket: Ticket, text: str, *, author: Any = None) -> Message:
-    """A word among operators, in the chat of this request. It never leaves the portal."""
+def submit(call: Call, ticket: Ticket, text: str, *, author: Any, by_rule: bool) -> relay.HandedIn:
+    """The same, with the relay's decision as it is. Files that cannot go out are refused at once."""
+    conversation = ticket.conversation
+    if call.files and not conversation.api_channel.provider.sends_files:
+        raise Error(NOT_SENT, reasons.sentence("files_not_supported"), reason="files_not_supported")
+    if call.values.get("files") not in (None, "", []):
+        raise BadBody(_("Files for the client must be sent as multipart/form-data, not as links."))
+    try:
+        kept = [uploads.keep(conversation, file, author=author) for file in call.files]
+    except uploads.NotTaken as problem:
+        raise BadBody(str(problem)) from None
+    marks = {"from": TRIGGER, "trigger_id": trigger_of(call)} if by_rule else None
+    return relay.hand_in(
+        conversation_id=conversation.pk, text=text, author=author, uploads=kept, ticket=ticket, marks=marks
+    )
+
+
+def message_of(call: Call) -> str:
+    """Return the words of ``message``, which is HTML."""
+    html = values.as_text(call.values.get("message"))
+    if len(html.encode()) > LONGEST:
+        raise BadBody(_("“message” is longer than 64 KB."))
+    return text_of(html)
+
+
+def author_of(call: Call, conversation: Conversation) -> Any:
+    return _operator(call, conversation) if call.values.get("user_id") not in (None, "") else None
+
+
+def trigger_of(call: Call) -> int | None:
+    """The number of the caller's rule, kept with what it wrote."""
+    return values.as_id(call.values.get("trigger_id"), "trigger_id")
+
+
+def note(
+    ticket: Ticket, text: str, *, author: Any = None, sender: str = USER, public: bool = False, **more: Any
+) -> Message:
+    """Write a word among operators, in the chat of this request. It never leaves the portal.
+
+    ``sender`` and ``public``: what a caller said of it, and gets back with the request.
+    """
+    told = {"from": sender, "type": "public" if public else "private", **more}
     return Message.objects.create(
         conversation=ticket.conversation,
         api_channel_id=ticket.conversation.api_channel_id,
@@ -99,8 +129,20 @@ def note(ticket: Ticket, text: str, *, author: Any = None) -> Message:
         author=author,
         text=text,
         reason="note",
-        details={"text": text},
+        details={"text": text, **{name: value for name, value in told.items() if value is not None}},
     )
+
+
+def attach(message: Message, call: Call, links: tuple[values.FileInfo, ...]) -> None:
+    """Keep the files of a note with it."""
+    files.attach([(message, links)])
+    files.store(message, call.files)
+
+
+def tell_comment(message: Message, ticket: Ticket) -> None:
+    """Queue the comment events of a note."""
+    if Delivery.objects.bulk_create(tracking.comment_made(message, ticket)):
+        doorbell.ring_after_commit(doorbell.OUTBOUND)
 
 
 def ticket_of(call: Call) -> Ticket:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from django.http import HttpResponse
 
 from .uapi import AddMessage, ChangeAssignee, Channels, SendMessage
-from .uapi_clients import Clients, CreateClient, ReadClient, ReadUser, UpdateClient, Users
+from .uapi_clients import Clients, CreateClient, ReadClient, UpdateClient
 from .uapi_comments import CreateComment
-from .uapi_tickets import CreateTicket, ReadTicket, Tickets, UpdateTicket
+from .uapi_people import Groups, ManagedByAdmins, ReadUser, Users
+from .uapi_ticket_lists import ReadTicket, Tags, TicketFields, Tickets
+from .uapi_tickets import CreateTicket, CreateTicketAsync, UpdateTicket
 
 METHODS: dict[str, Callable[..., HttpResponse]] = {
     "chat/addMessage": AddMessage.as_view(),
@@ -18,13 +20,20 @@ METHODS: dict[str, Callable[..., HttpResponse]] = {
     "create/comment": CreateComment.as_view(),
     "create/client": CreateClient.as_view(),
     "create/ticket": CreateTicket.as_view(),
+    "create/ticket/async": CreateTicketAsync.as_view(),
+    "create/user": ManagedByAdmins.as_view(),
     "update/client": UpdateClient.as_view(),
     "update/ticket": UpdateTicket.as_view(),
+    "update/user": ManagedByAdmins.as_view(),
+    "delete/user": ManagedByAdmins.as_view(),
     "ticket": ReadTicket.as_view(),
+    "ticket/fields": TicketFields.as_view(),
     "tickets": Tickets.as_view(),
+    "tags": Tags.as_view(),
     "client": ReadClient.as_view(),
     "clients": Clients.as_view(),
     "user": ReadUser.as_view(),
     "users": Users.as_view(),
+    "groups": Groups.as_view(),
     "channels": Channels.as_view(),
 }

@@ -1,67 +1,109 @@
-"""Requests of the public API: ``create/ticket``, ``update/ticket``, ``ticket``, ``tickets``."""
+"""Requests of the public API, written: ``create/ticket``, ``create/ticket/async``, ``update/ticket``."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import OuterRef, Prefetch, Subquery
 from django.utils.translation import gettext as _
 
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
-from channels_setup.codecs.chat_events import wire_time
-from channels_setup.codecs.html_text import html_of, text_of
 from channels_setup.models import ChatChannel
 
-from . import conversations, doorbell, tickets, tracking
-from .models import Attachment, Contact, Conversation, Delivery, Message, Ticket
-from .uapi import BAD_FIELD, NOT_ALLOWED, NOT_FOUND, Call, Error, UapiView
+from . import conversations, tickets, uapi_cards, uapi_properties
+from .models import Contact, Conversation, Ticket
+from .requests_in import MOST_BYTES_WITH_FILES
+from .uapi import BAD_FIELD, ERASED, NOT_ALLOWED, NOT_FOUND, Call, Error, UapiView
 from .uapi_clients import _phone, contacts_of
-from .uapi_comments import html_message, note, ticket_of
-from .uapi_reading import Reading, numbers, page, time_range
+from .uapi_comments import (
+    CLIENT,
+    TRIGGER,
+    USER,
+    attach,
+    author_of,
+    message_of,
+    note,
+    submit,
+    tell_comment,
+    ticket_of,
+    trigger_of,
+)
+from .uapi_parameters import NO_COPIES, NO_LISTS, OTHER_CLIENT, as_choice, as_flag, is_given, is_null, takes
+
+NEW_CLIENT = "new_client"
+DELIVERED, NOT_DELIVERED = "delivered", "not delivered"  # ``message_status``, as the helpdesk says it
+KEEP = object()
 
 
 class CreateTicket(UapiView):
-    """A request in the client's chat. Its message is a note: the client has not written, so no window opens.
+    """A request of its own in the client's chat, beside those that are live there.
 
-    A chat has one live request: where there is one already, the note goes into it and its number is the answer.
+    ``from=user`` and ``from=trigger`` send the message to the client, if the window or a template allows; the answer
+    says in ``message_status`` whether. Otherwise it is a note: the client has not written, so no window opens.
     """
+
+    limit = MOST_BYTES_WITH_FILES
+    parameters = takes(
+        *("message", "client_id", "client_name", "client_email", "client_phone", "channel_id", "private_comment"),
+        *("status", "status_id", "assignee_id", "group_id", "from", "user_id", "trigger_id", "files"),
+        *uapi_properties.NAMES,
+        *uapi_cards.IN_TICKETS,
+        refused={"lists": NO_LISTS, "list": NO_LISTS, "cc": NO_COPIES, "bcc": NO_COPIES},
+        files=True,
+    )
 
     def answer(self, call: Call) -> dict[str, Any]:
         chat_channel = _chat_channel(call)
-        text = text_of(html_message(call))
-        subject = values.as_text(call.values.get("subject")).strip()[:200]
-        if not text and not subject:
+        text = message_of(call)
+        wanted = uapi_properties.wanted(call)
+        links = values.as_files(call.values.get("files"), "files")
+        if not text and not wanted.get("subject"):
             raise BadBody(_("“message” is missing."))
         status = _status(call)
+        sender = as_choice(call.values.get("from"), "from", [USER, CLIENT, TRIGGER]) or CLIENT
+        is_private = as_flag(call.values.get("private_comment"), "private_comment")
+        to_group = uapi_properties.group(call, chat_channel.pk)
         contact = _contact(call)
         found, _made = Conversation.objects.get_or_create(
             contact=contact, chat_channel=chat_channel, defaults={"api_channel": contact.api_channel}
         )
         conversation = conversations.lock(found.pk)
-        ticket = tickets.live_ticket(conversation)
-        if ticket is None:
-            ticket = _open(conversation, subject=subject, text=text)
-            if status is not None:
-                tickets.set_ticket_status(ticket.pk, status=status)
-        if text:
-            note(ticket, text)
-        _assign(call, ticket)
-        return {"status": "success", "ticket_id": ticket.pk}
+        author = author_of(call, conversation)
+        assignee = _assignee(call, conversation)
+        if assignee is KEEP:
+            assignee = None if to_group else conversation.assignee_id
+        subject = wanted.get("subject") or text.split("\n")[0][:80]
+        ticket = tickets.open_ticket(
+            conversation,
+            text=text or subject,
+            status=status,
+            wanted=wanted | {"subject": subject},
+            assignee_id=assignee,
+            to_group=bool(to_group),
+        )
+        answer = {"status": "success", "ticket_id": ticket.pk, "message_status": DELIVERED}
+        if not text and not call.files and not links:
+            return answer
+        if sender != CLIENT and not is_private:
+            return answer | self._to_client(call, ticket, text, author=author, by_rule=sender == TRIGGER)
+        trigger_id = trigger_of(call)
+        made = note(ticket, text, author=author, sender=sender, public=not is_private, trigger_id=trigger_id)
+        attach(made, call, links)
+        tell_comment(made, ticket)
+        return answer | {"comment_id": made.pk}
 
-
-def _open(conversation: Conversation, *, subject: str, text: str) -> Ticket:
-    ticket = Ticket.objects.create(
-        conversation=conversation,
-        assignee_id=conversation.assignee_id,
-        subject=subject or text.split("\n")[0][:80],
-        first_text=text or subject,
-    )
-    tickets.note_status(conversation.pk, ticket.status)
-    if Delivery.objects.bulk_create(tracking.ticket_opened(ticket)):
-        doorbell.ring_after_commit(doorbell.OUTBOUND)
-    return ticket
+    def _to_client(self, call: Call, ticket: Ticket, text: str, *, author: Any, by_rule: bool) -> dict[str, Any]:
+        submitted = submit(call, ticket, text, author=author, by_rule=by_rule)
+        if submitted.message is not None:
+            return {"comment_id": submitted.message.pk}
+        decision = submitted.decision
+        conversations.notice(
+            ticket.conversation,
+            "program_reply_refused",
+            **{**decision.details, "text": text, "why_code": decision.reason},
+        )
+        return {"message_status": NOT_DELIVERED, "reason": decision.reason, "message_error": decision.sentence}
 
 
 def _chat_channel(call: Call) -> ChatChannel:
@@ -75,158 +117,105 @@ def _chat_channel(call: Call) -> ChatChannel:
 
 
 def _contact(call: Call) -> Contact:
-    """The client meant: by number, by phone, or a new one."""
-    client_id = values.as_id(call.values.get("client_id"), "client_id")
+    """Return the client meant: by number, by phone, by e-mail, or a new one.
+
+    A phone that is a client's here means that client, also with ``new_client``: one WhatsApp number is one client.
+    """
+    given = call.values.get("client_id")
+    is_new = isinstance(given, str) and given.strip().lower() == NEW_CLIENT
+    client_id = None if is_new or is_null(given) else values.as_id(given, "client_id")
     if client_id is not None:
         contact = contacts_of(call).filter(pk=client_id).first()
         if contact is None:
             raise Error(NOT_FOUND, _("There is no client %(id)s on this API channel.") % {"id": client_id})
-        return contact
+    else:
+        contact = _known(call, is_new=is_new)
+    if contact is not None and contact.erased_at:
+        raise Error(ERASED, _("This person was erased at their wish. Nothing can be kept of them again."))
+    if contact is None:
+        contact = Contact(
+            api_channel=call.api_channel,
+            phone=_phone(values.as_text(call.values.get("client_phone"))),
+            name=values.as_text(call.values.get("client_name")).strip()[:200],
+            email=values.as_text(call.values.get("client_email")).strip()[:200],
+        )
+    uapi_cards.write(contact, call, names=uapi_cards.IN_TICKETS)
+    contact.save()
+    return contact
+
+
+def _known(call: Call, *, is_new: bool) -> Contact | None:
     phone = _phone(values.as_text(call.values.get("client_phone")))
-    known = contacts_of(call).filter(phone__in=[phone, f"+{phone}"]).order_by("pk").first() if phone else None
-    if known is not None:
-        return known
-    return Contact.objects.create(
-        api_channel=call.api_channel,
-        phone=phone,
-        name=values.as_text(call.values.get("client_name")).strip()[:200],
-        email=values.as_text(call.values.get("client_email")).strip()[:200],
-    )
+    if phone:
+        return contacts_of(call).filter(phone__in=[phone, f"+{phone}"]).order_by("pk").first()
+    email = values.as_text(call.values.get("client_email")).strip()
+    if email and not is_new:
+        return contacts_of(call).filter(email__iexact=email).order_by("pk").first()
+    return None
+
+
+class CreateTicketAsync(CreateTicket):
+    """The same, done at once: the answer holds the number at once, too."""
 
 
 class UpdateTicket(UapiView):
-    """Status, assignee and subject. What the built-in desk does not have (tags, priority, type) is passed over."""
+    """Change what is given, leave everything else. ``tag`` adds tags; ``tags``, a list of ours, replaces them all.
+
+    ``silent`` has nothing to switch off: an update never changes a status by itself here.
+    """
+
+    parameters = takes(
+        *("ticket_id", "status", "status_id", "assignee_id", "group_id", "user_id", "client_id"),
+        *uapi_properties.NAMES,
+        refused={"lists": NO_LISTS, "list": NO_LISTS},
+        no_effect="silent",
+    )
 
     def answer(self, call: Call) -> dict[str, Any]:
         ticket = ticket_of(call)
         status = _status(call)
+        wanted = uapi_properties.wanted(call)
+        to_group = uapi_properties.group(call, ticket.conversation.chat_channel_id)
+        client_id = call.values.get("client_id")
+        if is_given(client_id) and values.as_id(client_id, "client_id") != ticket.conversation.contact_id:
+            raise BadBody(str(OTHER_CLIENT) % {"name": "client_id"})
+        conversations.lock(ticket.conversation_id)
+        by = getattr(author_of(call, ticket.conversation), "pk", None)
+        assignee = _assignee(call, ticket.conversation)
+        if assignee is KEEP and to_group is True:
+            assignee = None  # the group is responsible, and nobody in it yet
+        if assignee is not KEEP or to_group is not None:
+            user_id = ticket.assignee_id if assignee is KEEP else assignee
+            tickets.assign_ticket(ticket.pk, user_id=user_id, to_group=to_group, by=by)
+        tickets.set_properties(ticket.pk, wanted, by=by)
         if status is not None:
             try:
-                tickets.set_ticket_status(ticket.pk, status=status)
+                tickets.set_ticket_status(ticket.pk, status=status, by=by)
             except ValueError:
                 sentence = _("Another request of this chat is open: an earlier one cannot be reopened beside it.")
                 raise Error(BAD_FIELD, sentence) from None
-        _assign(call, ticket)
-        if subject := values.as_text(call.values.get("subject")).strip():
-            Ticket.objects.filter(pk=ticket.pk).update(subject=subject[:200])
         return {"status": "success"}
 
 
 def _status(call: Call) -> int | None:
-    status = values.as_id(call.values.get("status"), "status")
+    """``status``; some callers write ``status_id``, as answers and events do."""
+    given = call.values.get("status")
+    name = "status" if given not in (None, "") else "status_id"
+    status = values.as_id(call.values.get(name), name)
     if status is not None and status not in Ticket.Status.values:
-        raise BadBody(_("“status” must be a number from 1 to 10."))
+        raise BadBody(_("“%(name)s” must be a number from 1 to 10.") % {"name": name})
     return status
 
 
-def _assign(call: Call, ticket: Ticket) -> None:
-    """Whoever is to answer; 0 or nothing in the field for nobody."""
-    if "assignee_id" not in call.values:
-        return
-    user_id = values.as_id(call.values["assignee_id"], "assignee_id") or None
-    if user_id is not None:
-        user = get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()
-        if user is None or not Conversation.objects.filter(pk=ticket.conversation_id).seen_by(user).exists():
-            raise Error(NOT_FOUND, _("There is no operator %(id)s for this chat.") % {"id": user_id})
-    tickets.assign(ticket.conversation_id, user_id=user_id)
-
-
-# --- reading ---------------------------------------------------------------------------------------------
-
-
-class ReadTicket(Reading):
-    """``ticket``: one request with everything that was said in it."""
-
-    def answer(self, call: Call) -> dict[str, Any]:
-        ticket = ticket_of(call)
-        files = Prefetch("attachments", queryset=Attachment.objects.order_by("pk"))
-        rows = Message.objects.filter(ticket=ticket).order_by("pk").prefetch_related(files)
-        comments = [_comment(message, ticket, is_first=not place) for place, message in enumerate(rows)]
-        return {"ticket": _whole(ticket), "comments": comments, "tags": [], "history": []}
-
-
-class Tickets(Reading):
-    """``tickets``: by channel, status, assignee, words and time; a hundred at a time, the newest first."""
-
-    def answer(self, call: Call) -> list[dict[str, Any]]:
-        rows = Ticket.objects.filter(conversation__chat_channel__in=call.api_channel.watched.all())
-        for name, field in (
-            ("fchannel", "conversation__chat_channel__in"),
-            ("fstatus", "status__in"),
-            ("client_id", "conversation__contact__in"),
-        ):
-            if wanted := numbers(call.values.get(name), name):
-                rows = rows.filter(**{field: wanted})
-        assigned = call.values.get("fassigned")
-        assigned = assigned.get("assignee_id") if isinstance(assigned, dict) else assigned
-        if assigned == "unassigned":
-            rows = rows.filter(assignee=None)
-        elif wanted := numbers(assigned, "fassigned"):
-            rows = rows.filter(assignee__in=wanted)
-        if query := values.as_text(call.values.get("query")).strip():
-            rows = rows.filter(subject__icontains=query)
-        rows = time_range(call, rows, "opened_at", "created")
-        rows = time_range(call, rows, "updated_at", "updated")
-        last = Message.objects.filter(ticket=OuterRef("pk")).order_by("-pk").values("text")[:1]
-        rows = rows.annotate(last_text=Subquery(last)).select_related("conversation__contact")
-        return [_row(ticket) for ticket in page(call, rows.order_by("-pk"))]
-
-
-def _common(ticket: Ticket) -> dict[str, Any]:
-    conversation = ticket.conversation
-    return {
-        "id": ticket.pk,
-        "status_id": ticket.status,
-        "subject": ticket.subject,
-        "priority": "medium",
-        "type": "question",
-        "client_id": conversation.contact_id,
-        "client_name": conversation.contact.name,
-        "assignee_id": ticket.assignee_id,
-        "group": None,
-        "channel_id": conversation.chat_channel_id,
-        "last_updated_at": wire_time(ticket.updated_at),
-    }
-
-
-def _whole(ticket: Ticket) -> dict[str, Any]:
-    return _common(ticket) | {
-        "chat_id": ticket.conversation_id,
-        "email": ticket.conversation.contact.email or None,
-        "published_at": wire_time(ticket.opened_at),
-        "company_id": ticket.conversation.chat_channel.company_id,
-        "additional_id": None,
-    }
-
-
-def _row(ticket: Any) -> dict[str, Any]:
-    return _common(ticket) | {
-        "status": ticket.status,
-        "created_at": wire_time(ticket.opened_at),
-        "channel_email": None,
-        "ticket_fields": [],
-        "tags": [],
-        "last_comment": ticket.last_text or "",
-        "remind_at": None,
-    }
-
-
-def _comment(message: Message, ticket: Ticket, *, is_first: bool) -> dict[str, Any]:
-    is_client = message.direction == Message.Direction.INBOUND
-    is_note = message.direction == Message.Direction.NOTICE
-    contact = ticket.conversation.contact
-    return {
-        "id": message.pk,
-        "message": html_of(message.text or message.sentence),
-        "from": "client" if is_client else "user",
-        "type": "private" if is_note else "public",
-        "user_id": message.author_id,
-        "client_id": contact.pk if is_client else None,
-        "client_name": contact.name if is_client else None,
-        "ticket_id": ticket.pk,
-        "is_first": int(is_first),
-        "delivered": int(message.status in (Message.Status.DELIVERED, Message.Status.READ)),
-        "readed": int(message.status == Message.Status.READ),
-        "published_at": wire_time(message.created_at),
-        "files": [{"name": file.name, "file": tracking.file_link(file)} for file in message.attachments.all()],
-    }
+def _assignee(call: Call, conversation: Conversation) -> Any:
+    """The operator's number; None for nobody: "null", null or 0; KEEP where nothing is said."""
+    given = call.values.get("assignee_id", "")
+    if given == "":
+        return KEEP
+    if is_null(given):
+        return None
+    user_id = values.as_id(given, "assignee_id") or 0
+    user = get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()
+    if user is None or not Conversation.objects.filter(pk=conversation.pk).seen_by(user).exists():
+        raise Error(NOT_FOUND, _("There is no operator %(id)s for this chat.") % {"id": user_id})
+    return user_id

@@ -120,7 +120,8 @@ class ApiChannelForm(forms.ModelForm):
     class Meta:
         model = ApiChannel
         fields = (
-            *("name", "kind", "redirect_url", "send_json", "send_utf8", "on_unknown", "template_in_window"),
+            *("name", "kind", "redirect_url", "send_json", "send_utf8", "send_multipart"),
+            *("on_unknown", "template_in_window", "first_message_in_ticket", "exact_updated_at"),
             *("calls_per_second", "watched"),
             *("track_new_ticket", "track_comment", "track_change", "track_rating"),
             *("track_new_chat", "track_message", "track_resumed", "copy_replies"),
@@ -169,6 +170,14 @@ class ApiChannelAdmin(AdminWithHistory):
             {"fields": (("track_new_ticket", "track_comment"), ("track_change", "track_rating"))},
         ),
         (_("Tracking chats"), {"fields": (("track_new_chat", "track_message", "track_resumed"), "copy_replies")}),
+        (
+            _("Compatibility of events"),
+            {
+                "classes": ("collapse",),
+                "fields": ("send_multipart", "first_message_in_ticket", "exact_updated_at"),
+                "description": _("Only for receivers that need it: their programmer says so."),
+            },
+        ),
     )
     change_form_outer_before_template = "channels_setup/channel_page.html"
     evidence_template = ""

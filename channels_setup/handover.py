@@ -68,11 +68,12 @@ def _key_for(handover: Handover) -> str:
 
 def example_event(channel: ApiChannel, chat_channel: ChatChannel) -> dict[str, Any]:
     """An operator's answer, as it will come to the Redirect URL."""
+    text = "Здравствуйте, Анна! Заказ готов: 12 & 14 ноября с 10 до 20."
     event = chat_events.chat_event(
         app_id=str(channel.app_id),
         chat_id=EXAMPLE_CHAT,
         sender="user",
-        text="Здравствуйте, Анна! Заказ готов: 12 & 14 ноября с 10 до 20.",
+        text=text,
         client=chat_events.client_object(
             id=EXAMPLE_CLIENT, name="Анна", email="", phone="79210000000", external_id="79210000000"
         ),
@@ -87,7 +88,7 @@ def example_event(channel: ApiChannel, chat_channel: ChatChannel) -> dict[str, A
             channel_id=chat_channel.pk,
             email="",
             company_id=chat_channel.company_id,
-            message="Где мой заказ?",
+            message="Где мой заказ?" if channel.first_message_in_ticket else text,
         ),
         state=None,
         message_id=EXAMPLE_MESSAGE,

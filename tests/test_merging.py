@@ -385,3 +385,17 @@ def test_a_name_set_since_the_merge_stays_when_it_is_undone(channel: ApiChannel)
 
     assert (contact(ANNA).tags, contact(ANNA).email) == ([], "new@example.com")
     assert (contact(ANYA).tags, contact(ANYA).email) == (["опт"], "anya@example.com")
+
+
+def test_requests_beside_each_other_survive_a_merge_and_its_undo(channel: ApiChannel) -> None:
+    chats = [writes(channel, who, "?").conversation for who in (ANNA, ANYA)]
+    for chat in chats:
+        tickets.open_ticket(conversations.lock(chat.pk), text="Второй", wanted={}, assignee_id=None)
+    before = {ticket.pk: (ticket.conversation_id, ticket.status) for ticket in Ticket.objects.all()}
+
+    made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    live = Ticket.objects.exclude(status__in=Ticket.ENDED)
+    assert live.count() == 3 and live.values("conversation").distinct().count() == 1
+    undo(made.pk, by=vera())
+
+    assert {ticket.pk: (ticket.conversation_id, ticket.status) for ticket in Ticket.objects.all()} == before

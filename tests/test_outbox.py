@@ -80,7 +80,7 @@ def test_an_answer_is_posted_as_a_chat_event_and_becomes_sent(api_channel: ApiCh
     assert (event["from"], event["chat_id"], event["message_id"]) == ("user", chat.pk, reply.pk)
     assert event["secret"] == str(api_channel.app_id)
     assert event["client"]["id"] == event["client_id"] == chat.contact_id
-    assert event["ticket"]["message"] == "Заказ готов?"
+    assert event["ticket"]["message"] == "Да, готов 🙌"
     assert event["ticket"]["channel_id"] == chat.chat_channel_id
     reply.refresh_from_db()
     assert reply.status == "sent"
@@ -489,7 +489,9 @@ def test_request_events_have_the_documented_shapes(api_channel: ApiChannel, rece
     outbox.drain()
 
     bodies = [request.json for request in receiver.requests]
-    new, comment, change = (next(body for body in bodies if name in body) for name in ("ticket", "comment", "trigger"))
+    new, change = (next(body for body in bodies if name in body) for name in ("ticket", "trigger"))
+    said, comment = (body for body in bodies if "comment" in body)
+    assert (said["comment"]["from"], said["comment"]["message"]) == ("client", "<p>раз</p>")
     assert new["ticket"]["id"] == ticket.pk
     assert comment["comment"]["message"] == "<p>&lt;b&gt;Да&lt;/b&gt;<br>приехал</p>"
     assert (comment["comment"]["from"], comment["comment"]["ticket_id"]) == ("user", ticket.pk)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -189,13 +189,15 @@ class _Lines:
     current: int | None = None  # the request of the line before
     day: Any = None
     by_id: dict[int, Ticket] = field(init=False)
+    keys: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.by_id = {ticket.pk: ticket for ticket in self.tickets}
 
     def of(self, views: Sequence[MessageView], *, is_newest: bool) -> Iterator[Item]:
         for view in views:
-            yield from self._before(view)
+            for item in self._before(view):
+                yield self._with_own_key(item, view)
             folds = self._folds(self.current)
             yield Item(
                 key=f"m{view.message.pk}",
@@ -206,6 +208,13 @@ class _Lines:
             )
         if is_newest and self.current is not None:
             yield from self._ended()
+
+    def _with_own_key(self, item: Item, view: MessageView) -> Item:
+        """The messages of two live requests may alternate: then each begins, and ends, more than once."""
+        if item.key in self.keys:
+            item = replace(item, key=f"{item.key}-{view.message.pk}")
+        self.keys.add(item.key)
+        return item
 
     def _before(self, view: MessageView) -> Iterator[Item]:
         """The end of the request before, the beginning of the next one, a new day."""

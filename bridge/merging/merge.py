@@ -118,6 +118,7 @@ def _fold(
     before["into"] = {name: rows.as_json(into)[name] for name in SHOWN}
     row = rows.as_json(old)
     before["requests"] = _one_request_at_work(old, into, by=made.by)
+    before["parallel"] = _others_beside(old, into)
     windows.close_all(old.pk, now=now)
     before["drafts"] = _join_drafts(old, into)
     helpdesk, alias = _join_helpdesk(old, into)
@@ -143,6 +144,16 @@ def _one_request_at_work(old: Conversation, into: Conversation, *, by: Any) -> l
     stored = rows.as_json(ends)
     tickets.set_ticket_status(ends.pk, status=Ticket.Status.MERGED, by=getattr(by, "pk", None))
     return [{name: stored[name] for name in ("id", "conversation_id", "status", "closed_at")}]
+
+
+def _others_beside(old: Conversation, into: Conversation) -> list[int]:
+    """Keep live what programs opened besides in either chat. Return the requests that are marked for it."""
+    live = Ticket.objects.filter(parallel=False).exclude(status__in=Ticket.ENDED)
+    if not live.filter(conversation=into).exists():
+        return []
+    changed = list(live.filter(conversation=old).values_list("pk", flat=True))
+    Ticket.objects.filter(pk__in=changed).update(parallel=True)
+    return changed
 
 
 def _join_drafts(old: Conversation, into: Conversation) -> list[dict[str, Any]]:

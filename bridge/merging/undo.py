@@ -73,6 +73,7 @@ def _unfold(part: MergedConversation, *, people: list[int], now: datetime) -> No
     old: Conversation = rows.insert(Conversation, part.row)
     _move_back(into, old, part.rows, people=people, now=now)
     _restore_requests(part.before["requests"])
+    _restore_parallel(part.before.get("parallel", []))
     for pk, was, became in part.before["assignees"]:
         Ticket.objects.filter(pk=pk, assignee=became).update(assignee=was)
     give_requests(old, into)
@@ -126,11 +127,22 @@ def _restore_requests(stored: list[dict[str, Any]]) -> None:
     """A request that the merge ended lives again, unless somebody has changed it since."""
     for was in stored:
         ticket = Ticket.objects.select_related("conversation").filter(pk=was["id"]).first()
-        if ticket is None or ticket.status != Ticket.Status.MERGED or tickets.live_ticket(ticket.conversation):
+        if ticket is None or ticket.status != Ticket.Status.MERGED:
             continue
-        tickets.set_ticket_status(ticket.pk, status=was["status"])
+        live = tickets.live_ticket(ticket.conversation)
+        if live is not None and live.pk > ticket.pk:
+            continue  # a newer one; an older one was live beside it before the merge
+        tickets.set_ticket_status(ticket.pk, status=was["status"], beside=True)
         closed_at = parse_datetime(was["closed_at"]) if was["closed_at"] else None
         Ticket.objects.filter(pk=ticket.pk).update(closed_at=closed_at)
+
+
+def _restore_parallel(stored: list[int]) -> None:
+    """Requests that the merge marked as standing beside another one: as they were, where nothing came in between."""
+    for ticket in Ticket.objects.filter(pk__in=stored, parallel=True):
+        own = Ticket.objects.filter(conversation=ticket.conversation_id, parallel=False)
+        if not own.exclude(status__in=Ticket.ENDED).exists():
+            Ticket.objects.filter(pk=ticket.pk).update(parallel=False)
 
 
 def give_requests(*chats: Conversation) -> None:

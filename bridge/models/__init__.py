@@ -13,6 +13,7 @@ from .events import Heartbeat, IdempotencyKey, WebhookEvent
 from .helpdesk import HelpdeskBurst, HelpdeskChat, HelpdeskLine, HelpdeskReply, TemplateLink
 from .merges import ContactMerge, MergedConversation
 from .messages import Attachment, HeldReply, Message, PendingCorrection, StrayStatus
+from .ticket_fields import TicketField, TicketTag
 from .windows import ServiceWindow, WindowWarning
 
 __all__ = [
@@ -54,6 +55,8 @@ __all__ = [
     "StrayStatus",
     "TemplateLink",
     "Ticket",
+    "TicketField",
+    "TicketTag",
     "Upload",
     "WebhookEvent",
     "WindowWarning",

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
@@ -72,6 +72,7 @@ class Contact(models.Model):
     user_id = models.CharField(_("id with this business"), max_length=160, blank=True)
     created_at = models.DateTimeField(_("first seen"), auto_now_add=True)
     tags = models.JSONField(_("tags"), default=list, blank=True)  # words that operators put on this person
+    card = models.JSONField(default=dict, blank=True, db_default=Value({}, output_field=models.JSONField()))
     erased_at = models.DateTimeField(_("erased"), null=True)
     # Merged by a person (``bridge.merging``): this contact keeps its ids and leads to the other, which has the chats.
     merged_into = models.ForeignKey(

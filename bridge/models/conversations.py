@@ -5,16 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from channels_setup.codecs import chat_events
 from channels_setup.models import ApiChannel, ChatChannel
 
 from .contacts import Contact
 
+OVER = [chat_events.CLOSED, chat_events.DELETED, chat_events.SPAM, chat_events.MERGED]  # ``Ticket.ENDED``
+NO_TAGS = Value([], output_field=ArrayField(models.CharField(max_length=255)))
+NO_FIELDS = Value({}, output_field=models.JSONField())
 AT_WORK = (chat_events.OPEN, chat_events.NEW)  # statuses of a request that somebody must do something about
 
 
@@ -56,6 +62,7 @@ class Conversation(models.Model):
     request_status = models.SmallIntegerField(null=True, editable=False)
     last_message_at = models.DateTimeField(_("last message"), db_default=Now())
     last_text = models.CharField(max_length=200, blank=True)
+    event_stamp = models.DateTimeField(null=True, editable=False)  # ``last_updated_at`` of the last event
     last_direction = models.CharField(max_length=10, blank=True)
     # When the last message was written, where it was received late; null otherwise.
     last_written_at = models.DateTimeField(null=True, editable=False)
@@ -103,7 +110,11 @@ class Conversation(models.Model):
 
 
 class Ticket(models.Model):
-    """One case inside a conversation (запрос). A closed one and a new message make the next."""
+    """One case inside a conversation (запрос). A closed one and a new message make the next.
+
+    Messages make one live request a chat. Programs may ask for more: then the newest live one is the current one,
+    into which messages go, and the others wait in the list of requests until they are current or closed.
+    """
 
     class Status(models.IntegerChoices):
         OPEN = chat_events.OPEN, _("open")
@@ -117,12 +128,24 @@ class Ticket(models.Model):
         MAILING = chat_events.MAILING, _("mailing")
         MERGED = chat_events.MERGED, _("merged")
 
+    class Priority(models.TextChoices):
+        LOW = "low", pgettext_lazy("priority", "low")
+        MEDIUM = "medium", pgettext_lazy("priority", "medium")
+        URGENT = "urgent", pgettext_lazy("priority", "urgent")
+        EXTREME = "extreme", pgettext_lazy("priority", "extreme")
+
+    class Type(models.TextChoices):
+        QUESTION = "question", _("question")
+        TASK = "task", pgettext_lazy("request", "task")
+        PROBLEM = "problem", _("problem")
+        INCIDENT = "incident", _("incident")
+
     # A message after one of these makes a new ticket; a solved one is opened again.
     ENDED = (Status.CLOSED, Status.DELETED, Status.SPAM, Status.MERGED)
 
     conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="tickets")
     status = models.SmallIntegerField(_("status"), choices=Status.choices, default=Status.NEW)
-    subject = models.CharField(_("subject"), max_length=200, blank=True)
+    subject = models.CharField(_("subject"), max_length=255, blank=True)
     first_text = models.TextField(blank=True)  # the first message: what ``ticket.message`` carries in events
     assignee = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -134,6 +157,22 @@ class Ticket(models.Model):
         db_index=False,  # tickets_of_assignee begins with it
     )
     external_id = models.BigIntegerField(_("number in the helpdesk"), null=True)  # of an outside one
+    # What programs set through the public API; see docs/decisions.md, 2026-11-28.
+    additional_id = models.CharField(_("additional id"), max_length=255, blank=True, default="", db_default="")
+    priority = models.CharField(
+        _("priority"), max_length=10, choices=Priority.choices, default=Priority.MEDIUM, db_default=Priority.MEDIUM
+    )
+    type = models.CharField(
+        _("type"), max_length=10, choices=Type.choices, default=Type.QUESTION, db_default=Type.QUESTION
+    )
+    tags = ArrayField(
+        models.CharField(max_length=255), verbose_name=_("tags"), blank=True, default=list, db_default=NO_TAGS
+    )
+    custom_fields = models.JSONField(default=dict, blank=True, db_default=NO_FIELDS)  # {id of a TicketField: value}
+    assigned_to_group = models.BooleanField(default=False, db_default=False)  # to all operators of the chat channel
+    parallel = models.BooleanField(
+        default=False, db_default=False
+    )  # made on request while another one of the chat was live
     opened_at = models.DateTimeField(_("opened"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
     first_answer_at = models.DateTimeField(_("first answer"), null=True, blank=True)
@@ -145,10 +184,8 @@ class Ticket(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["conversation"],
-                condition=~Q(
-                    status__in=[chat_events.CLOSED, chat_events.DELETED, chat_events.SPAM, chat_events.MERGED]
-                ),
-                name="one_live_ticket_per_conversation",
+                condition=~Q(status__in=OVER) & Q(parallel=False),
+                name="one_live_ticket_of_messages_per_chat",
             )
         ]
         indexes = [
@@ -156,11 +193,13 @@ class Ticket(models.Model):
             models.Index(fields=["status", "-opened_at", "-id"], name="tickets_by_status"),
             models.Index(
                 fields=["-opened_at", "-id"],
-                condition=~Q(
-                    status__in=[chat_events.CLOSED, chat_events.DELETED, chat_events.SPAM, chat_events.MERGED]
-                ),
+                condition=~Q(status__in=OVER),
                 name="tickets_live",
             ),
+            models.Index(
+                fields=["conversation", "-id"], condition=~Q(status__in=OVER), name="tickets_live_of_conversation"
+            ),
+            GinIndex(fields=["tags"], condition=~Q(tags=[]), name="tickets_by_tag"),
             models.Index(
                 fields=["assignee", "-opened_at", "-id"],
                 condition=Q(assignee__isnull=False),

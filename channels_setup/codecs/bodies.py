@@ -1,12 +1,13 @@
 """Request bodies, both ways.
 
 In: the four encodings that clients of the helpdesk's public API really use (JSON, multipart, form with PHP
-bracket names, everything in the query string) become one object. Out: an event as JSON or as a form, with the
-text as it is or converted, as the API channel's two flags say.
+bracket names, everything in the query string) become one object. Out: an event as JSON, as a form or as
+multipart/form-data, with the text as it is or converted, as the API channel's flags say.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -169,7 +170,7 @@ def _multipart(body: bytes, content_type: str) -> tuple[list[tuple[str, str]], t
 # --- out -------------------------------------------------------------------------------------------------
 
 
-def encode(event: Mapping[str, Any], *, as_json: bool, utf8: bool) -> tuple[str, bytes]:
+def encode(event: Mapping[str, Any], *, as_json: bool, utf8: bool, multipart: bool = False) -> tuple[str, bytes]:
     """(Content-Type, bytes) of an event. The same event gives the same bytes at every try.
 
     The conversion with UTF-8 off is not documented by the helpdesk; receivers in the wild understand JSON
@@ -179,8 +180,30 @@ def encode(event: Mapping[str, Any], *, as_json: bool, utf8: bool) -> tuple[str,
         text = json.dumps(event, ensure_ascii=not utf8, separators=(",", ":"))
         return "application/json; charset=utf-8" if utf8 else "application/json", text.encode()
     pairs = [(name, value if utf8 else _entities(value)) for name, value in flat_pairs(event)]
+    if multipart:
+        return _as_multipart(pairs, utf8=utf8)
     media_type = "application/x-www-form-urlencoded"
     return f"{media_type}; charset=utf-8" if utf8 else media_type, urlencode(pairs).encode()
+
+
+def _as_multipart(pairs: list[tuple[str, str]], *, utf8: bool) -> tuple[str, bytes]:
+    """The form as multipart/form-data. The boundary follows from the content, so every try has the same bytes.
+
+    Converted characters are announced as US-ASCII: another portal turns them back.
+    """
+    digest = hashlib.sha256(json.dumps(pairs, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
+    boundary = f"okno-{digest[:40]}"
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n{value}\r\n'
+        for name, value in pairs
+    ]
+    charset = "" if utf8 else "charset=us-ascii; "
+    return f"multipart/form-data; {charset}boundary={boundary}", "".join([*parts, f"--{boundary}--\r\n"]).encode()
+
+
+def _quoted(name: str) -> str:
+    """A field's name as browsers write it into the header."""
+    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def flat_pairs(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -63,13 +63,15 @@ def chat_event(
 
 
 def client_object(*, id: int, name: str, email: str, phone: str, external_id: str) -> dict[str, Any]:
+    """A client as events carry it. Phones are digits there, as everywhere in the public API."""
+    digits = phone.removeprefix("+")
     return {
         "id": id,
         "name": name,
         "avatar": "",
         "note": "",
         "emails": [{"email": email, "client_id": id}] if email else [],
-        "phones": [{"phone": phone, "type": "mobile", "client_id": id}] if phone else [],
+        "phones": [{"phone": digits, "type": "mobile", "client_id": id}] if digits else [],
         "additional_ids": [{"value": external_id, "client_id": id}] if external_id else [],
     }
 
@@ -88,52 +90,99 @@ def ticket_object(
     company_id: int,
     message: str,
     files: Sequence[str] = (),
+    group: int | None = None,
+    additional_id: str = "",
+    priority: str = "medium",
+    type: str = "question",
+    tags: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """``message`` is the FIRST message of the ticket, never the current text."""
+    """``message`` and ``files``: the current ones, or the request's first, as the API channel is set.
+
+    ``priority``, ``type`` and ``tags`` are extensions of ours.
+    """
     return {
         "id": id,
         "status_id": status_id,
         "subject": subject,
         "client_id": client_id,
         "assignee_id": assignee_id,
-        "group": None,
+        "group": group,
         "last_updated_at": wire_time(updated_at),
         "published_at": wire_time(published_at),
         "channel_id": channel_id,
         "email": email,
         "company_id": company_id,
-        "additional_id": None,
+        "additional_id": additional_id or None,
+        "priority": priority,
+        "type": type,
+        "tags": list(tags),
         "message": message,
         "files": list(files),
     }
 
 
-def ticket_event(*, app_id: str, ticket: dict[str, Any]) -> dict[str, Any]:
-    return {"secret": app_id, "ticket": ticket}
+def ticket_event(
+    *, app_id: str, ticket: dict[str, Any], client: dict[str, Any], custom_fields: Sequence[Any]
+) -> dict[str, Any]:
+    """A new request. Its additional fields stand in both places where receivers look for them."""
+    fields = list(custom_fields)
+    return {
+        "secret": app_id,
+        "ticket": ticket | {"custom_fields": fields},
+        "client": client,
+        "custom_fields": fields,
+        "custom_blocks": [],
+    }
+
+
+def comment_object(
+    *,
+    id: int,
+    html: str,
+    sender: str,
+    type: str,
+    user_id: int | None,
+    client_id: int | None,
+    ticket_id: int,
+    is_first: bool,
+    delivered: bool,
+    read: bool,
+    published_at: datetime | None,
+    files: Sequence[str] = (),
+) -> dict[str, Any]:
+    """``sender`` is "user", "client" or "trigger"; ``type`` "public" or "private"."""
+    return {
+        "id": id,
+        "message": html,
+        "from": sender,
+        "type": type,
+        "user_id": user_id,
+        "client_id": client_id,
+        "ticket_id": ticket_id,
+        "is_first": int(is_first),
+        "delivered": int(delivered),
+        "readed": int(read),
+        "published_at": wire_time(published_at),
+        "file": None,
+        "files": list(files),
+    }
 
 
 def comment_event(
     *,
     app_id: str,
-    comment_id: int,
-    html: str,
-    sender: str,
-    user_id: int | None,
-    ticket: dict[str, Any],
-    files: Sequence[str],
+    comment: dict[str, Any],
+    client: dict[str, Any],
+    assignee_id: int | None,
+    custom_fields: Sequence[Any],
 ) -> dict[str, Any]:
+    """A new comment. It has no ``ticket``: receivers take whatever has one for a new request."""
     return {
         "secret": app_id,
-        "comment": {
-            "id": comment_id,
-            "message": html,
-            "from": sender,
-            "type": "public",
-            "user_id": user_id,
-            "ticket_id": ticket["id"],
-            "files": list(files),
-        },
-        "ticket": ticket,
+        "comment": comment,
+        "client": client,
+        "assignee_id": assignee_id,
+        "custom_fields": list(custom_fields),
     }
 
 
@@ -143,16 +192,32 @@ def change_event(
     change_id: int,
     ticket_id: int,
     user_id: int | None,
-    target: str,
-    value: Any,
-    old_value: Any,
+    changes: Sequence[dict[str, Any]],
+    status: int,
+    changed_at: datetime | None,
+    company_id: int,
+    client: dict[str, Any],
+    assignee_id: int | None,
+    custom_fields: Sequence[Any],
 ) -> dict[str, Any]:
-    trigger: dict[str, Any] = {
+    """A changed request. ``changes``: {target, value, old_value} each; ``status`` is the one it has now."""
+    moved = next((change for change in changes if change["target"] == "status_id"), None)
+    trigger = {
         "id": change_id,
-        "ticket_id": ticket_id,
+        "trigger_id": None,
         "user_id": user_id,
-        "data": [{"target": target, "value": value, "old_value": old_value}],
+        "ticket_id": ticket_id,
+        "data": list(changes),
+        "changed_at": wire_time(changed_at),
+        "old_status": moved["old_value"] if moved else status,
+        "new_status": moved["value"] if moved else status,
+        "company_id": company_id,
     }
-    if target == "status_id":
-        trigger |= {"old_status": old_value, "new_status": value}
-    return {"secret": app_id, "trigger": trigger}
+    return {
+        "secret": app_id,
+        "trigger": trigger,
+        "client": client,
+        "assignee_id": assignee_id,
+        "custom_fields": list(custom_fields),
+        "custom_blocks": [],
+    }

@@ -27,8 +27,10 @@ ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|amp|lt|gt|quot);")
 
 
 def is_converted(content_type: str) -> bool:
-    """A form that does not say it is UTF-8."""
+    """A form that does not say it is UTF-8; a multipart one that says it is not."""
     kind, _semicolon, more = content_type.lower().partition(";")
+    if kind.strip() == "multipart/form-data":
+        return "us-ascii" in more
     return kind.strip() == "application/x-www-form-urlencoded" and "utf" not in more
 
 

@@ -119,6 +119,7 @@ class Account:
     redirect_url: str = ""
     send_json: bool = True
     send_utf8: bool = True
+    send_multipart: bool = False  # a form, where ``send_json`` is off
     secrets: tuple[str, ...] = field(default=(), repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     credentials: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # valid ones, newest first
@@ -534,7 +535,9 @@ def post_event(outgoing: Outgoing, account: Account) -> HttpRequest:
     ``webhook-id`` is stable over retries. The signature is HMAC-SHA256 over ``id.timestamp.body``, keyed with the
     bytes of the secret key as shown to the admin; during a rotation every valid key signs.
     """
-    content_type, body = encode(outgoing.event, as_json=account.send_json, utf8=account.send_utf8)
+    content_type, body = encode(
+        outgoing.event, as_json=account.send_json, utf8=account.send_utf8, multipart=account.send_multipart
+    )
     timestamp = str(int(outgoing.at.timestamp()))
     signed = f"{outgoing.key}.{timestamp}.".encode() + body
     return HttpRequest(

@@ -38,6 +38,7 @@ class Command(BaseCommand):
         parser.add_argument("--company-id", type=int, help="Of a new chat channel.")
         parser.add_argument("--redirect-url", default="", help="The provider's webhook.")
         parser.add_argument("--form", action="store_true", help="Send the body as a form instead of JSON.")
+        parser.add_argument("--multipart", action="store_true", help="Send the body as multipart/form-data.")
         parser.add_argument("--no-utf8", action="store_true", help="Convert characters instead of sending UTF-8.")
         parser.add_argument(
             "--copy-replies", action="store_true", help="Also copy operators' replies in chats of other API channels."
@@ -66,7 +67,8 @@ class Command(BaseCommand):
                 kind=options["kind"],
                 name=options["name"],
                 redirect_url=options["redirect_url"],
-                send_json=not options["form"],
+                send_json=not (options["form"] or options["multipart"]),
+                send_multipart=options["multipart"],
                 send_utf8=not options["no_utf8"],
                 calls_per_second=options["calls_per_second"],
                 copy_replies=options["copy_replies"],

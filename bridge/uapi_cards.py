@@ -1,0 +1,89 @@
+"""What callers of the public API tell of a client beyond name, phone and e-mail: kept as told, given back as told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from channels_setup.codecs import values
+from channels_setup.codecs.bodies import BadBody
+
+from .models import Contact, ContactNote
+from .uapi import Call
+from .uapi_parameters import as_choice, as_flag, is_given
+
+ADDRESS = {"country": "client_country", "city": "client_city", "address": "client_address"}
+TEXTS = ("position", "company_name", "phone_type")
+LISTS = ("emails", "messengers", "social_networks", "addresses", "sites")
+# Parameters of ``create/ticket``, and of ``create/client`` and ``update/client``.
+IN_TICKETS = ("company_name", "phone_type", "new_address", *ADDRESS.values())
+IN_CLIENTS = (*IN_TICKETS, *LISTS, "position", "status", "note", "is_new_note")
+LONGEST_TEXT, LONGEST_NOTE, MOST_ITEMS, LONGEST_ITEM = 255, 10_000, 50, 2_000
+
+
+def write(contact: Contact, call: Call, *, names: tuple[str, ...]) -> None:
+    """Put what the caller told onto the card, unsaved. Raises BadBody."""
+    card = dict(contact.card)
+    for name in TEXTS:
+        if name in names and (text := _text(call, name)):
+            card[name] = text
+    if "status" in names and (status := as_choice(call.values.get("status"), "status", ["vip", "spammer", "usual"])):
+        card["status"] = status
+    for name in LISTS:
+        if name in names and (items := _items(call.values.get(name), name)):
+            card[name] = items
+    if address := {field: text for field, name in ADDRESS.items() if (text := _text(call, name))}:
+        before = card.get("addresses", [])
+        is_new = as_flag(call.values.get("new_address"), "new_address")
+        card["addresses"] = [*before, address][-MOST_ITEMS:] if is_new else [*before[:-1], address]
+    contact.card = card
+
+
+def write_note(contact: Contact, call: Call) -> None:
+    """``note`` replaces the last note that a program wrote; with ``is_new_note`` it is added to the others."""
+    text = _text(call, "note", longest=LONGEST_NOTE)
+    if not text:
+        return
+    written = ContactNote.objects.filter(contact=contact, author=None).order_by("-pk")
+    last = None if as_flag(call.values.get("is_new_note"), "is_new_note") else written.first()
+    if last is None:
+        last = ContactNote(contact=contact)
+    last.text = text
+    last.save()
+
+
+def shown(contact: Contact) -> dict[str, Any]:
+    """The card as ``client`` answers it, without the fields that have columns of their own."""
+    notes = contact.notes.filter(author=None).order_by("-pk").values_list("text", flat=True)
+    card = contact.card
+    return {
+        "note": notes.first() or "",
+        "position": card.get("position", ""),
+        "company_name": card.get("company_name", ""),
+        "status": card.get("status", "usual"),
+        **{name: card.get(name, []) for name in ("social_networks", "addresses", "sites")},
+    }
+
+
+def _text(call: Call, name: str, *, longest: int = LONGEST_TEXT) -> str:
+    value = call.values.get(name)
+    if not is_given(value):
+        return ""
+    if isinstance(value, bool | dict | list):
+        raise BadBody(_("“%(name)s” must be text.") % {"name": name})
+    text = values.as_text(value).strip()
+    if len(text) > longest:
+        raise BadBody(_("“%(name)s” must have at most %(most)d characters.") % {"name": name, "most": longest})
+    return text
+
+
+def _items(value: Any, name: str) -> list[Any]:
+    """A list of texts or flat objects; a text alone is a list of one."""
+    if not is_given(value):
+        return []
+    items = value if isinstance(value, list) else [value]
+    items = [item for item in items if is_given(item)]
+    if len(items) > MOST_ITEMS or any(len(str(item)) > LONGEST_ITEM for item in items):
+        raise BadBody(_("“%(name)s” is too long.") % {"name": name})
+    return items

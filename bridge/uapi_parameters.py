@@ -1,0 +1,90 @@
+"""Parameters of the public API: which ones a method acts on, and what becomes of the others.
+
+A parameter that the helpdesk documents and this portal cannot act on is refused with a sentence, never dropped. One
+that nobody documents is passed over, as the helpdesk does, and named in the answer as ``ignored``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from channels_setup.codecs.bodies import BadBody
+
+LONGEST_NAME, MOST_NAMES = 60, 50
+
+NO_COPIES = gettext_lazy("“%(name)s” is not supported: messages here go to WhatsApp, which has no copies.")
+NO_LISTS = gettext_lazy("“%(name)s” is not supported: additional fields are texts or checkboxes here, without lists.")
+NO_MERGING = gettext_lazy("“%(name)s” is not supported: only a person may merge clients, in the desk.")
+NO_PICTURES = gettext_lazy("“%(name)s” is not supported: clients have no pictures here.")
+OTHER_CLIENT = gettext_lazy("“%(name)s” cannot be changed: a request stays with the client of its chat.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """``used``: acted on. ``without_effect``: documented, and rightly without effect here. ``refused``: by name."""
+
+    used: frozenset[str] = frozenset()
+    without_effect: frozenset[str] = frozenset()
+    refused: Mapping[str, Promise] = field(default_factory=dict)
+    files: bool = False
+
+    def check(self, values: Mapping[str, Any], *, has_files: bool) -> None:
+        """Raise BadBody for a parameter that cannot be acted on. An empty one asks for nothing."""
+        for name, sentence in self.refused.items():
+            if is_given(values.get(name)):
+                raise BadBody(str(sentence) % {"name": name})
+        if has_files and not self.files:
+            raise BadBody(_("This method takes no files."))
+
+    def ignored(self, values: Mapping[str, Any]) -> list[str]:
+        """Return the names that nobody documents."""
+        known = self.used | self.without_effect | self.refused.keys() | {"api_token"}
+        names = sorted(name[:LONGEST_NAME] for name in values if name not in known)
+        return names[:MOST_NAMES]
+
+
+def takes(*used: str, refused: Mapping[str, Promise] | None = None, no_effect: str = "", files: bool = False) -> Any:
+    """Return the parameters of a method; ``no_effect``: names by spaces."""
+    return Parameters(
+        used=frozenset(used), without_effect=frozenset(no_effect.split()), refused=refused or {}, files=files
+    )
+
+
+def is_given(value: Any) -> bool:
+    """Whether a parameter asks for something. Forms send empty texts, and “false” for an unticked box."""
+    if isinstance(value, str):
+        return value.strip().lower() not in ("", "null", "false")
+    return value not in (None, False, [], {})
+
+
+def is_null(value: Any) -> bool:
+    """Whether a value says “nobody” or “nothing”: null, the text "null", zero."""
+    return value is None or (isinstance(value, str | int) and str(value).strip().lower() in ("null", "0"))
+
+
+def as_flag(value: Any, name: str) -> bool:
+    """Read true or false as JSON and forms say it; absent is false. Raises BadBody."""
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    word = str(value).strip().lower() if isinstance(value, str | int) else "?"
+    if word in ("", "0", "false", "no", "off", "null"):
+        return False
+    if word in ("1", "true", "yes", "on"):
+        return True
+    raise BadBody(_("“%(name)s” must be true or false.") % {"name": name})
+
+
+def as_choice(value: Any, name: str, choices: list[str]) -> str | None:
+    """Read one of the choices, whatever its case; None where absent. Raises BadBody."""
+    if not is_given(value):
+        return None
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word not in choices:
+        raise BadBody(_("“%(name)s” must be one of: %(choices)s.") % {"name": name, "choices": ", ".join(choices)})
+    return word

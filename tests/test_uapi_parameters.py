@@ -1,0 +1,643 @@
+"""No parameter of the public API is taken with "success" and dropped: acted on, given back, or refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from bridge.models import Attachment, Contact, ContactNote, Conversation, Delivery, Message, Ticket, TicketField
+from bridge.uapi_methods import METHODS
+from bridge.uapi_parameters import Parameters
+from channels_setup.models import ApiChannel, ChatChannel
+from tests.factories import ApiChannelFactory, ChatChannelFactory, ContactFactory, boris, gleb, vera
+from tests.uapi_calls import ENCODINGS, call, post
+
+pytestmark = pytest.mark.django_db
+
+
+class Shop:
+    """One API channel with its key, one chat channel, an operator, and Anna's live request."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.chat_channel: ChatChannel = ChatChannelFactory()
+        self.channel: ApiChannel = ApiChannelFactory(
+            kind="acebot", redirect_url="http://127.0.0.1:9/hook", watched=self.chat_channel, secret=True
+        )
+        self.key = self.channel.current_secret().reveal()
+        self.operator = boris(self.chat_channel)
+        self.order = TicketField.objects.create(name="Номер заказа")
+        self.paid = TicketField.objects.create(name="Оплачен", kind=TicketField.Kind.CHECKBOX)
+        sender = {"client_id": "79211234567", "name": "Анна"}
+        told = self("chat/addMessage", channel_id=self.chat_channel.pk, message={"text": "Где заказ?", "from": sender})
+        self.client_id, self.chat_id = told["client_id"], told["chat_id"]
+        self.ticket_id = Ticket.objects.get().pk
+
+    def __call__(self, method: str, *, encoding: str = "json", **body: Any) -> Any:
+        return call(self.client, method, {"api_token": self.key, **body}, encoding)
+
+    def ticket(self, ticket_id: int) -> Any:
+        shown = self("ticket", ticket_id=ticket_id)
+        [listed] = [row for row in self("tickets") if row["id"] == ticket_id]
+        return shown, listed
+
+
+@pytest.fixture
+def shop(client: Client) -> Shop:
+    return Shop(client)
+
+
+def parameters_of(method: str) -> Parameters:
+    found: Parameters = METHODS[method].view_class.parameters  # type: ignore[attr-defined]
+    return found
+
+
+# What the helpdesk documents for each method, and what public client libraries send besides.
+DOCUMENTED = {
+    "create/ticket": "subject message client_name client_email client_id company_name private_comment additional_id "
+    "type priority status tag assignee_id group_id client_phone channel_id files field_id field_value from user_id "
+    "trigger_id client_country client_city client_address new_address phone_type lists cc bcc tags custom_fields",
+    "update/ticket": "ticket_id subject client_id group_id assignee_id user_id tag priority status silent type "
+    "field_id field_value lists list status_id",
+    "create/comment": "ticket_id message cc bcc user_id type files from trigger_id private_comment",
+    "create/client": "name emails messengers note is_new_note phone avatar status position merge_id client_country "
+    "client_city client_address new_address phone_type social_networks addresses sites client_id",
+    "update/client": "client_id name emails messengers note is_new_note phone avatar status position merge_id",
+    "ticket": "ticket_id accessible_for_agent_id properties",
+    "tickets": "fchannel fassigned fgroup fstatus ftype fpriority accessible_for_agent_id offset tag created_after "
+    "created_before updated_after updated_before query client_id fields sort order properties",
+    "clients": "created_after created_before offset query search_type",
+    "client": "client_id",
+    "users": "user_type group_id query user_id",
+    "user": "user_id",
+    "tags": "offset query",
+    "channels": "channel_type",
+    "chat/addMessage": "company_id channel_id chat_id message",
+    "chat/sendMessage": "chat_id user_id text",
+    "chat/changeAssignee": "chat_id user_id",
+}
+
+
+@pytest.mark.parametrize("method", DOCUMENTED)
+def test_what_becomes_of_each_documented_parameter_is_decided(method: str) -> None:
+    assert parameters_of(method).ignored(dict.fromkeys(DOCUMENTED[method].split(), "1")) == []
+
+
+# --- properties of a request -----------------------------------------------------------------------------
+
+
+def properties(shop: Shop) -> dict[str, Any]:
+    return {
+        "subject": "Возврат",
+        "additional_id": "CRM-17",
+        "priority": "urgent",
+        "type": "problem",
+        "tag": "возврат, vip",
+        "field_id": f"{shop.order.pk};{shop.paid.pk}",
+        "field_value": "А-17;true",
+        "group_id": str(shop.chat_channel.pk),
+    }
+
+
+def which_request(shop: Shop, method: str) -> dict[str, Any]:
+    """A new one of Anna's, or the one she has."""
+    is_new = method == "create/ticket"
+    return {"client_id": shop.client_id, "message": "?"} if is_new else {"ticket_id": shop.ticket_id}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("method", ["create/ticket", "update/ticket"])
+def test_properties_are_stored_and_given_back(shop: Shop, method: str, encoding: str) -> None:
+    which = which_request(shop, method)
+
+    answer = shop(method, encoding=encoding, **which, **properties(shop))
+
+    assert answer["status"] == "success", answer
+    shown, listed = shop.ticket(answer.get("ticket_id", shop.ticket_id))
+    for row in (shown["ticket"], listed):
+        assert {name: row[name] for name in ("subject", "additional_id", "priority", "type", "group")} == {
+            "subject": "Возврат",
+            "additional_id": "CRM-17",
+            "priority": "urgent",
+            "type": "problem",
+            "group": shop.chat_channel.pk,
+        }
+    assert shown["tags"] == ["возврат", "vip"] and listed["tags"] == [{"name": "возврат"}, {"name": "vip"}]
+    fields = {shop.order.pk: "А-17", shop.paid.pk: "true"}
+    assert {field["ticket_field_id"]: field["value"] for field in shown["custom_fields"]} == fields
+    assert {field["id"]: field["value"] for field in listed["ticket_fields"]} == fields
+    assert {tag["name"]: tag["ticket_count"] for tag in shop("tags")} == {"возврат": 1, "vip": 1}
+
+
+@pytest.mark.parametrize("method", ["create/ticket", "update/ticket"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"priority": "highest"},
+        {"priority": 3},
+        {"type": "bug"},
+        {"type": True},
+        {"status": 77},
+        {"status": "closed"},
+        {"status_id": 0},
+        {"subject": "я" * 256},
+        {"additional_id": "1" * 256},
+        {"additional_id": ["1"]},
+        {"tag": "я" * 256},
+        {"tag": {"a": 1}},
+        {"tag": ",".join(map(str, range(200)))},
+        {"group_id": 999_999},
+        {"group_id": "sales"},
+        {"assignee_id": 999_999},
+        {"assignee_id": "nobody"},
+        {"assignee_id": -1},
+        {"user_id": 999_999},
+        {"field_value": "А-17"},
+        {"field_id": "1;2", "field_value": "а"},
+        {"field_id": 999_999, "field_value": "а"},
+        {"custom_fields": "а"},
+        {"custom_fields": {"Нет такого": "а"}},
+        {"lists": [{"id": 1, "value": "2"}]},
+        {"priority": "\0"},
+        {"field_id": "²", "field_value": "1"},
+    ],
+    ids=str,
+)
+def test_a_value_that_cannot_be_kept_is_refused_and_nothing_is_written(
+    shop: Shop, method: str, wrong: dict[str, Any]
+) -> None:
+    which = which_request(shop, method)
+    before = Ticket.objects.values().get()
+
+    answer = shop(method, **which, **wrong)
+
+    assert answer["code"] in (400, 404) and answer["error"], answer
+    assert Ticket.objects.values().get() == before
+
+
+def test_a_value_of_a_field_fits_its_kind(shop: Shop) -> None:
+    def set_to(field: TicketField, value: Any) -> Any:
+        shop("update/ticket", ticket_id=shop.ticket_id, field_id=field.pk, field_value=value)
+        return Ticket.objects.get().custom_fields.get(str(field.pk))
+
+    assert [set_to(shop.paid, value) for value in (True, "false", 1, "0")] == ["true", "false", "true", "false"]
+    assert [set_to(shop.order, value) for value in ("a; b", 17, "", "x", None)] == ["a; b", "17", None, "x", None]
+    assert shop("update/ticket", ticket_id=shop.ticket_id, field_id=shop.paid.pk, field_value="да")["code"] == 400
+    assert shop("update/ticket", ticket_id=shop.ticket_id, field_id=shop.order.pk, field_value="я" * 256)["code"] == 400
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"custom_fields": {"Номер заказа": "А-17"}},
+        {"custom_fields": json.dumps({"Номер заказа": "А-17"})},
+        {"custom_fields": [{"name": "Номер заказа", "value": "А-17"}]},
+    ],
+    ids=str,
+)
+def test_custom_fields_come_as_an_object_a_list_or_json_text(shop: Shop, asked: dict[str, Any]) -> None:
+    shop("update/ticket", ticket_id=shop.ticket_id, **asked)
+
+    assert Ticket.objects.get().custom_fields == {str(shop.order.pk): "А-17"}
+
+
+def test_tag_adds_and_tags_replaces(shop: Shop) -> None:
+    def tags(**asked: Any) -> list[str]:
+        assert shop("update/ticket", ticket_id=shop.ticket_id, **asked) == {"status": "success"}
+        return Ticket.objects.get().tags
+
+    assert tags(tag="a, b") == ["a", "b"]
+    assert tags(tag="B,  c") == ["a", "b", "c"]
+    assert tags(tag="") == tags(tags="") == tags(tag=None) == ["a", "b", "c"]
+    assert tags(tags='["d"]', tag="e") == ["d", "e"]
+    assert tags(tags=[]) == []
+    assert Contact.objects.get().tags == []  # those are the operators' words on the person
+
+
+# --- documented words in place of numbers ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_new_client_makes_one(shop: Shop, encoding: str) -> None:
+    asked = {"client_id": "new_client", "client_name": "Ольга", "client_phone": "79995550011", "message": "?"}
+
+    answer = shop("create/ticket", encoding=encoding, **asked)
+
+    contact = Ticket.objects.get(pk=answer["ticket_id"]).conversation.contact
+    assert (contact.name, contact.phone, contact.pk != shop.client_id) == ("Ольга", "79995550011", True)
+
+
+def test_new_client_with_a_known_phone_is_that_client(shop: Shop) -> None:
+    asked = {"client_id": "new_client", "client_phone": "79995550011", "message": "?"}
+
+    numbers = {shop("create/ticket", **asked)["ticket_id"] for _ in range(2)}
+
+    assert len(numbers) == 2 and Contact.objects.filter(phone="79995550011").count() == 1
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("nobody", ["null", "NULL", "0"])
+def test_null_takes_the_assignee_off(shop: Shop, nobody: str, encoding: str) -> None:
+    shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=shop.operator.pk)
+
+    assert shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=nobody, encoding=encoding)["status"] == "success"
+
+    assert Ticket.objects.get().assignee is None and Conversation.objects.get().assignee is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_kept"), [({"assignee_id": None}, False), ({"assignee_id": 0}, False), ({"assignee_id": ""}, True)]
+)
+def test_json_null_takes_the_assignee_off_and_an_empty_field_does_not(
+    shop: Shop, asked: dict[str, Any], is_kept: bool
+) -> None:
+    shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=str(shop.operator.pk))
+
+    shop("update/ticket", ticket_id=shop.ticket_id, **asked)
+
+    assert bool(Ticket.objects.get().assignee) is is_kept
+
+
+def test_a_group_is_the_operators_of_the_chat_channel(shop: Shop) -> None:
+    own = shop.chat_channel.pk
+    shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=shop.operator.pk)
+
+    shop("update/ticket", ticket_id=shop.ticket_id, group_id=own)
+    handed_over = shop.ticket(shop.ticket_id)[1]
+    shop("update/ticket", ticket_id=shop.ticket_id, group_id=own, assignee_id=shop.operator.pk)
+    inside = shop.ticket(shop.ticket_id)[1]
+    shop("update/ticket", ticket_id=shop.ticket_id, group_id="null", assignee_id="null")
+    nobodys = shop.ticket(shop.ticket_id)[1]
+
+    told = [(row["group"], row["assignee_id"]) for row in (handed_over, inside, nobodys)]
+    assert told == [(own, None), (own, shop.operator.pk), (None, None)]
+    [group] = shop("groups")
+    assert (group["id"], [user["id"] for user in group["users"]]) == (own, [shop.operator.pk])
+    assert [user["id"] for user in shop("users", group_id=own)] == [shop.operator.pk]
+
+
+@pytest.mark.parametrize("name", ["status", "status_id"])
+def test_a_status_is_taken_under_both_names(shop: Shop, name: str) -> None:
+    shop("update/ticket", ticket_id=shop.ticket_id, **{name: "6"})
+
+    assert Ticket.objects.get().status == 6
+
+
+# --- what is not supported, not documented, or not asked for ---------------------------------------------
+
+REFUSED = [(method, name) for method in METHODS for name in parameters_of(method).refused]
+
+
+@pytest.mark.parametrize(("method", "name"), REFUSED)
+def test_a_documented_parameter_that_is_not_supported_is_refused_by_name(shop: Shop, method: str, name: str) -> None:
+    answer = shop(method, ticket_id=shop.ticket_id, message="?", **{"name": "Ольга", name: "1"})
+
+    assert answer["code"] == 400 and name in answer["error"]
+
+
+@pytest.mark.parametrize("empty", ["", None, "null", "false", [], {}])
+def test_an_empty_one_asks_for_nothing(shop: Shop, empty: Any) -> None:
+    asked = dict.fromkeys(("cc", "bcc", "lists", "company_name", "tag", "priority", "type", "field_id"), empty)
+
+    assert shop("create/ticket", client_id=shop.client_id, message="?", **asked)["status"] == "success"
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_an_unknown_parameter_breaks_nothing_and_is_named(shop: Shop, encoding: str) -> None:
+    asked = {"api_token": shop.key, "ticket_id": shop.ticket_id, "message": "?", "category_lid": "5", "цвет": "1"}
+
+    response = post(shop.client, "create/comment", asked, encoding)
+
+    assert response.json()["status"] == "success"
+    assert response.json()["ignored"] == ["category_lid", "цвет"]
+    assert response.headers["Okno-Ignored"].startswith("category_lid, %")
+
+
+def test_a_list_names_unknown_filters_in_a_header(shop: Shop) -> None:
+    response = post(shop.client, "tickets", {"api_token": shop.key, "fstatuss": "1"})
+
+    assert isinstance(response.json(), list)
+    assert response.headers["Okno-Ignored"] == "fstatuss"
+
+
+@pytest.mark.parametrize("method", ["chat/sendMessage", "update/ticket", "create/client", "tickets"])
+def test_a_method_without_files_refuses_them(shop: Shop, method: str) -> None:
+    body = {"api_token": shop.key, "ticket_id": shop.ticket_id, "name": "?", "files[0]": SimpleUploadedFile("a", b"a")}
+
+    assert shop.client.post(f"/uapi/{method}", body).json()["code"] == 400
+
+
+def test_files_of_a_new_request_are_kept_with_its_message(shop: Shop) -> None:
+    body = {"api_token": shop.key, "client_id": shop.client_id, "message": "Вот чек"}
+
+    answer = shop.client.post(
+        "/uapi/create/ticket", {**body, "files[0]": SimpleUploadedFile("check.png", b"\x89PNG", "image/png")}
+    ).json()
+
+    [comment] = shop.ticket(answer["ticket_id"])[0]["comments"]
+    assert [file["name"] for file in comment["files"]] == ["check.png"]
+    assert Attachment.objects.get().message_id == answer["comment_id"]
+
+
+def test_a_request_stays_with_its_client(shop: Shop) -> None:
+    other = ContactFactory(api_channel=shop.channel)
+
+    own = shop("update/ticket", ticket_id=shop.ticket_id, client_id=str(shop.client_id))
+    others = shop("update/ticket", ticket_id=shop.ticket_id, client_id=other.pk)
+
+    assert own == {"status": "success"} and others["code"] == 400
+
+
+def test_an_operator_who_may_not_see_the_chat_changes_nothing(shop: Shop) -> None:
+    stranger = gleb()
+
+    assert shop("update/ticket", ticket_id=shop.ticket_id, user_id=stranger.pk, priority="low")["code"] == 404
+    assert shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=stranger.pk)["code"] == 404
+
+
+# --- whose words they are --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sender", [None, "client"])
+@pytest.mark.parametrize("is_private", [False, True])
+def test_a_request_from_the_client_is_a_note_and_opens_no_window(
+    shop: Shop, sender: str | None, is_private: bool
+) -> None:
+    answer = shop(
+        "create/ticket", client_name="Ольга", message="Не работает", **{"from": sender, "private_comment": is_private}
+    )
+
+    [comment] = shop.ticket(answer["ticket_id"])[0]["comments"]
+    assert (comment["from"], comment["type"]) == ("client", "private" if is_private else "public")
+    assert answer["message_status"] == "delivered"
+    assert not Message.objects.filter(ticket=answer["ticket_id"]).exclude(direction="notice").exists()
+
+
+@pytest.mark.parametrize("sender", ["user", "trigger"])
+def test_a_request_from_an_operator_or_a_rule_writes_to_the_client(shop: Shop, sender: str) -> None:
+    asked = {"client_id": shop.client_id, "message": "<p>Ваш заказ готов</p>", "from": sender, "trigger_id": 5}
+
+    answer = shop("create/ticket", **asked, user_id=shop.operator.pk)
+
+    message = Message.objects.get(direction="outbound")
+    assert answer["message_status"] == "delivered"
+    assert (message.text, message.ticket_id, message.author) == (
+        "Ваш заказ готов",
+        answer["ticket_id"],
+        shop.operator,
+    )
+    assert Delivery.objects.get(message=message, kind="message").payload["text"] == "Ваш заказ готов"
+    [comment] = shop.ticket(answer["ticket_id"])[0]["comments"]
+    assert (comment["from"], comment["type"]) == (sender, "public")
+
+
+def test_words_that_may_not_go_out_are_said_to_be_not_delivered_and_shown_to_operators(shop: Shop) -> None:
+    answer = shop("create/ticket", client_phone="79995550011", message="Заказ готов", **{"from": "user"})
+
+    assert (answer["status"], answer["message_status"]) == ("success", "not delivered")
+    assert answer["reason"] == "never_written" and answer["message_error"]
+    [notice] = Message.objects.filter(conversation__contact__phone="79995550011")
+    assert "Заказ готов" in notice.sentence and answer["message_error"] in notice.sentence
+
+
+def test_a_private_comment_of_an_operator_goes_nowhere(shop: Shop) -> None:
+    before = Delivery.objects.count()
+
+    answer = shop("create/ticket", client_id=shop.client_id, message="?", **{"from": "user", "private_comment": "true"})
+
+    assert answer["message_status"] == "delivered" and Delivery.objects.count() == before
+    assert shop.ticket(answer["ticket_id"])[0]["comments"][0]["type"] == "private"
+
+
+@pytest.mark.parametrize(("kind", "direction"), [("public", "outbound"), ("private", "notice")])
+def test_a_rules_comment_is_told_as_a_rules(shop: Shop, kind: str, direction: str) -> None:
+    asked = {"ticket_id": shop.ticket_id, "message": "Мы ответим утром", "type": kind, "trigger_id": 5}
+
+    answer = shop("create/comment", **asked, **{"from": "trigger"})
+
+    message = Message.objects.get(pk=answer["comment_id"])
+    assert (message.direction, message.details["from"], message.details["trigger_id"]) == (direction, "trigger", 5)
+    comment = shop.ticket(shop.ticket_id)[0]["comments"][-1]
+    assert (comment["from"], comment["type"]) == ("trigger", kind)
+
+
+def test_private_comment_wins_over_a_public_type(shop: Shop) -> None:
+    shop("create/comment", ticket_id=shop.ticket_id, message="?", type="public", private_comment=True)
+
+    assert not Message.objects.filter(direction="outbound").exists()
+
+
+# --- several live requests of one chat -------------------------------------------------------------------
+
+
+def test_the_newest_live_request_is_the_current_one(shop: Shop) -> None:
+    made = [shop("create/ticket", client_id=shop.client_id, message=text)["ticket_id"] for text in ("раз", "два")]
+    message = {"text": "Ещё", "from": {"client_id": "79211234567"}}
+
+    def lands_in() -> int:
+        return int(shop("chat/addMessage", channel_id=shop.chat_channel.pk, message=message)["ticket_id"])
+
+    landed = [lands_in()]
+    for ticket_id in reversed(made):
+        shop("update/ticket", ticket_id=ticket_id, status=3)
+        landed.append(lands_in())
+    shop("update/ticket", ticket_id=shop.ticket_id, status=3)
+    landed.append(lands_in())
+
+    assert landed[:3] == [made[1], made[0], shop.ticket_id]
+    assert landed[3] > max(made)
+    assert Conversation.objects.get().request_status == Ticket.objects.get(pk=landed[3]).status
+
+
+def test_a_comment_belongs_to_the_request_that_it_names(shop: Shop) -> None:
+    newer = shop("create/ticket", client_id=shop.client_id, message="?", status=6)["ticket_id"]
+
+    for sender in ("user", "client"):
+        shop("create/comment", ticket_id=shop.ticket_id, message="Да", type="public", **{"from": sender})
+
+    assert Message.objects.filter(ticket=shop.ticket_id, text="Да").count() == 2
+    assert not Message.objects.filter(ticket=newer, text="Да").exists()
+    assert Conversation.objects.get().request_status == 6  # the current one's
+
+
+def test_an_assignee_of_another_request_is_not_the_chats(shop: Shop) -> None:
+    newer = shop("create/ticket", client_id=shop.client_id, message="?")["ticket_id"]
+
+    shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=shop.operator.pk)
+    assert Conversation.objects.get().assignee is None
+    shop("update/ticket", ticket_id=newer, assignee_id=shop.operator.pk)
+
+    assert Conversation.objects.get().assignee == shop.operator
+
+
+def test_all_live_requests_are_on_screen(shop: Shop) -> None:
+    newer = shop("create/ticket", client_id=shop.client_id, subject="Возврат", message="?")["ticket_id"]
+    shop("create/comment", ticket_id=shop.ticket_id, message="Первый", type="public")
+    shop("create/comment", ticket_id=newer, message="Второй", type="public")
+    shop("create/comment", ticket_id=shop.ticket_id, message="Третий", type="public")
+    shop.client.force_login(shop.operator)
+
+    page = shop.client.get(f"/chats/{shop.chat_id}/").content.decode()
+
+    assert f"№ {newer}" in page and f"№ {shop.ticket_id}" in page
+    keys = [part.split('"')[0] for part in page.split('data-key="')[1:]]
+    assert len(keys) == len(set(keys))
+
+
+# --- filters ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(shop: Shop) -> tuple[Shop, dict[int, str]]:
+    """Anna's request, and two more with properties."""
+    shop("update/ticket", ticket_id=shop.ticket_id, assignee_id=shop.operator.pk)
+    own = {"client_name": "Ольга", "message": "?"}
+    urgent = shop("create/ticket", **own, subject="a", priority="urgent", tag="vip, долг", status=6, type="task")
+    grouped = shop(
+        *("create/ticket",), **own, subject="b", tag="vip", group_id=shop.chat_channel.pk, field_id=shop.order.pk,
+        field_value="А-17",
+    )  # fmt: skip
+    names = {shop.ticket_id: "anna", urgent["ticket_id"]: "urgent", grouped["ticket_id"]: "grouped"}
+    return shop, names
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({}, "grouped urgent anna"),
+        ({"fpriority": "urgent"}, "urgent"),
+        ({"fpriority": "low,medium"}, "grouped anna"),
+        ({"ftype": "task"}, "urgent"),
+        ({"ftype": ["question", "task"]}, "grouped urgent anna"),
+        ({"fstatus": "6"}, "urgent"),
+        ({"fstatus": ["6", 8]}, "grouped urgent anna"),
+        ({"tag": "vip"}, "grouped urgent"),
+        ({"tag": "vip, долг"}, "urgent"),
+        ({"tag": "нет"}, ""),
+        ({"fgroup": "{group}"}, "grouped"),
+        ({"fassigned": "unassigned"}, "grouped urgent"),
+        ({"fassigned": "{user}"}, "anna"),
+        ({"fassigned": {"assignee_id": "{user}"}}, "anna"),
+        ({"fassigned": {"group_id": "{group}"}}, "grouped"),
+        ({"fassigned": {"assignee_id": "unassinged", "group_id": "unassigned"}}, "urgent"),
+        ({"fassigned": "{group}_{user}"}, ""),
+        ({"fassigned": [{"assignee_id": "{user}"}, {"group_id": "{group}"}]}, "grouped anna"),
+        ({"fields": [{"id": "{order}", "value": "А-17"}]}, "grouped"),
+        ({"fields": [{"id": "{order}", "value": "not_empty"}]}, "grouped"),
+        ({"fields": '[{"id": "{order}", "value": "empty"}]'}, "urgent anna"),
+        ({"client_id": "{client}"}, "anna"),
+        ({"accessible_for_agent_id": "{user}"}, "grouped urgent anna"),
+        ({"query": "a"}, "urgent"),
+        ({"sort": "id", "order": "asc"}, "anna urgent grouped"),
+        ({"sort": "status_id"}, "grouped anna urgent"),
+        ({"created_before": "2020-01-01"}, ""),
+        ({"updated_after": "2020-01-01 00:00"}, "grouped urgent anna"),
+        ({"fgroup": "", "fpriority": "", "tag": "", "fields": "", "sort": "", "fassigned": ""}, "grouped urgent anna"),
+    ],
+    ids=str,
+)
+def test_requests_are_filtered(three: tuple[Shop, dict[int, str]], asked: dict[str, Any], found: str) -> None:
+    shop, names = three
+    values = {"{user}": shop.operator.pk, "{group}": shop.chat_channel.pk}
+    values |= {"{order}": shop.order.pk, "{client}": shop.client_id}
+    text = json.dumps(asked)
+    for name, value in values.items():
+        text = text.replace(name, str(value))
+
+    assert " ".join(names[row["id"]] for row in shop("tickets", **json.loads(text))) == found
+
+
+@pytest.mark.parametrize(
+    ("method", "wrong"),
+    [
+        ("tickets", {"fpriority": "high"}),
+        ("tickets", {"ftype": "bug"}),
+        ("tickets", {"fstatus": "open"}),
+        ("tickets", {"fassigned": "me"}),
+        ("tickets", {"fassigned": {"x": 1}}),
+        ("tickets", {"fgroup": "sales"}),
+        ("tickets", {"sort": "price"}),
+        ("tickets", {"order": "down"}),
+        ("tickets", {"fields": "x"}),
+        ("tickets", {"fields": [{"value": "1"}]}),
+        ("tickets", {"offset": "-1"}),
+        ("tickets", {"created_after": "yesterday"}),
+        ("tickets", {"accessible_for_agent_id": "999999"}),
+        ("ticket", {"accessible_for_agent_id": "999999"}),
+        ("clients", {"search_type": "fuzzy"}),
+        ("users", {"user_type": "boss"}),
+        ("users", {"group_id": "x"}),
+        ("tags", {"offset": "x"}),
+    ],
+    ids=str,
+)
+def test_a_filter_that_cannot_be_read_is_refused(shop: Shop, method: str, wrong: dict[str, Any]) -> None:
+    answer = shop(method, ticket_id=shop.ticket_id, **wrong)
+
+    assert isinstance(answer, dict) and answer["code"] in (400, 404), answer
+
+
+def test_users_of_a_role_that_nobody_has_are_none(shop: Shop) -> None:
+    vera()
+
+    assert shop("users", user_type="support") == []
+    assert [user["role"] for user in shop("users", user_type="admin")] == ["admin"]
+
+
+# --- clients ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_everything_told_of_a_client_is_given_back(shop: Shop, encoding: str) -> None:
+    told = {
+        "name": "Ольга",
+        "phone": "79995550011",
+        "position": "директор",
+        "note": "Звонить утром",
+        "company_name": "Ромашка",
+        "status": "vip",
+        "emails[0]": "o@shop.example",
+        "sites[0]": "https://shop.example",
+        "client_city": "Тверь",
+    }
+
+    answer = shop("create/client", encoding=encoding, **told)
+
+    card = shop("client", client_id=answer["client_id"])["client"]
+    assert {name: card[name] for name in ("name", "position", "note", "company_name", "status", "emails", "sites")} == {
+        "name": "Ольга",
+        "position": "директор",
+        "note": "Звонить утром",
+        "company_name": "Ромашка",
+        "status": "vip",
+        "emails": ["o@shop.example"],
+        "sites": ["https://shop.example"],
+    }
+    assert card["addresses"] == [{"city": "Тверь"}]
+
+
+def test_a_second_email_is_not_lost(shop: Shop) -> None:
+    answer = shop("create/client", name="Ольга", emails=["a@shop.example", "b@shop.example"])
+
+    assert shop("client", client_id=answer["client_id"])["client"]["emails"] == ["a@shop.example", "b@shop.example"]
+
+
+def test_a_note_is_replaced_or_added(shop: Shop) -> None:
+    asked = {"client_id": shop.client_id}
+    ContactNote.objects.create(contact_id=shop.client_id, author=shop.operator, text="от Бориса")
+
+    for note, is_new in (("раз", ""), ("два", "false"), ("три", "true")):
+        shop("update/client", **asked, note=note, is_new_note=is_new)
+
+    assert list(ContactNote.objects.order_by("pk").values_list("text", flat=True)) == ["от Бориса", "два", "три"]
+
+
+def test_create_client_with_a_number_updates_that_client(shop: Shop) -> None:
+    answer = shop("create/client", client_id=shop.client_id, position="директор")
+
+    assert answer == {"client_id": shop.client_id, "status": True}
+    assert Contact.objects.get().card["position"] == "директор"
