@@ -152,8 +152,8 @@ class DeadLetterAdmin(HistoryAdmin):
 
     @admin.display(description=_("why"))
     def why(self, letter: Delivery) -> SafeString | str:
-        name = ((letter.message.template if letter.message else None) or {}).get("name", "")
-        sentence = reasons.sentence(letter.reason, {"name": name}, for_admin=True) or "–"
+        values = letter.message.reason_values if letter.message else None
+        sentence = reasons.sentence(letter.reason, values, for_admin=True) or "–"
         return format_html(
             "<span class='words'>{} {}</span>", sentence, help_link(letter.reason, letter.api_channel) or ""
         )

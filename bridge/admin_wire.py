@@ -170,8 +170,12 @@ class DeliveryAdmin(HistoryAdmin):
 
     @admin.display(description=_("why"))
     def why(self, delivery: Delivery) -> str:
-        name = ((delivery.message.template if delivery.message else None) or {}).get("name", "")
-        return reasons.sentence(delivery.reason, {"name": name}, for_admin=True) or "–"
+        return (
+            reasons.sentence(
+                delivery.reason, delivery.message.reason_values if delivery.message else None, for_admin=True
+            )
+            or "–"
+        )
 
     @admin.display(description=_("next attempt"))
     def due(self, delivery: Delivery) -> Any:

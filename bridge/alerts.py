@@ -152,7 +152,7 @@ def sentence(alert: Alert) -> str:
     code = str(details.pop("why_code", ""))
     if alert.kind == Kind.BREAKER and alert.settled_at is None:  # it opened for many tries; the last one says why
         code = alert.api_channel.last_error
-    why = reasons.sentence(code, for_admin=True) if code else ""
+    why = reasons.sentence(code, details, for_admin=True) if code else ""
     text = SENTENCES[alert.kind]
     if alert.kind == Kind.SWITCHED_OFF and reasons.help_for(code, for_admin=True) == reasons.Help.CHANNEL:
         text = GOES_ON_BY_ITSELF

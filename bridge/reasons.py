@@ -7,6 +7,7 @@ code used anywhere stands here and that none stands here unused; ``manage.py out
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,13 +48,17 @@ class Help(TextChoices):
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """``admin`` and ``admin_help`` where an admin reads another sentence or has another button."""
+    """``admin`` and ``admin_help`` where an admin reads another sentence or has another button.
+
+    ``without`` is the sentence where none of its values is known; see ``sentence``.
+    """
 
     kind: Class
     sentence: Promise
     help: Help = Help.NONE
     admin: Promise | None = None
     admin_help: Help = Help.NONE
+    without: Promise | None = None
 
 
 CATALOGUE: Mapping[str, Reason] = {
@@ -110,11 +115,13 @@ CATALOGUE: Mapping[str, Reason] = {
     "template_not_sendable": Reason(
         kind=Class.PERMANENT,
         sentence=_("The template “%(name)s” may not be sent now: it is no longer approved."),
+        without=_("The template may not be sent now: it is no longer approved."),
         help=Help.TEMPLATE,
     ),
     "template_not_fillable": Reason(
         kind=Class.REFUSAL,
         sentence=_("The template “%(name)s” cannot be sent from Okno: %(why)s."),
+        without=_("This template cannot be sent from Okno."),
         help=Help.TEMPLATE,
     ),
     "template_unknown": Reason(
@@ -136,6 +143,7 @@ CATALOGUE: Mapping[str, Reason] = {
     "held_dropped_text": Reason(
         kind=Class.NOTICE,
         sentence=_("A held reply was dropped: the client has not written. It said “%(text)s”; you are at another."),
+        without=_("A held reply was dropped: the client has not written."),
         help=Help.TEMPLATE,
     ),
     # --- what the other side said ---
@@ -210,7 +218,8 @@ CATALOGUE: Mapping[str, Reason] = {
     ),
     "provider_failed": Reason(
         kind=Class.PERMANENT,
-        sentence=_("WhatsApp could not deliver the message: %(title)s (%(code)s)"),
+        sentence=_("WhatsApp could not deliver the message: %(said)s"),
+        without=_("WhatsApp could not deliver the message and gave no reason."),
         help=Help.BOX,
     ),
     "no_redirect_url": Reason(
@@ -523,7 +532,9 @@ CATALOGUE: Mapping[str, Reason] = {
     ),
     # --- notices ---
     "contact_changed": Reason(
-        kind=Class.NOTICE, sentence=_("The client's number or account has changed: %(before)s → %(after)s.")
+        kind=Class.NOTICE,
+        sentence=_("The client's number or account has changed: %(before)s → %(after)s."),
+        without=_("The client's number or account has changed."),
     ),
     "contact_device_changed": Reason(
         kind=Class.NOTICE, sentence=_("The client has registered WhatsApp anew, perhaps on another phone.")
@@ -591,15 +602,37 @@ def find(code: str) -> Reason | None:
 
 
 def sentence(code: str, details: Mapping[str, Any] | None = None, *, for_admin: bool = False) -> str:
-    """The sentence of a code in the active language; an unknown code is shown as it is."""
+    """Return the sentence of a code in the active language.
+
+    No value is left blank: where none is known there is another sentence, where one of several is not, a dash. A code
+    that is not in the catalogue is told in the provider's words, or as it is.
+    """
+    values = {name: value for name, value in (details or {}).items() if str(value).strip()}
+    values["said"] = provider_words(values)
     reason = find(code)
     if reason is None:
-        return code
+        return sentence("provider_failed", values) if values["said"] else code
     text = str(reason.admin if for_admin and reason.admin is not None else reason.sentence)
-    values = dict(details or {})
     if "why_code" in values:
         values["why"] = sentence(str(values.pop("why_code")), values, for_admin=for_admin)
-    return (text % Gaps(values)).strip() if "%(" in text else text
+    names = PLACEHOLDER.findall(text)
+    if not names:
+        return text
+    if reason.without is not None and not any(values.get(name) for name in names):
+        return str(reason.without)
+    blank = "" if reason.without is None else "—"
+    return (text % {name: values.get(name) or blank for name in names}).strip()
+
+
+def provider_words(details: Mapping[str, Any]) -> str:
+    """Return what the provider said of a failure: its words and its code, as far as they are known."""
+    code = str(details.get("code") or "").strip()
+    words = REPEATED_CODE.sub("", str(details.get("title") or details.get("details") or "")).strip()
+    return f"{words} ({code})" if words and code else words or code
+
+
+PLACEHOLDER = re.compile(r"%\((\w+)\)s")
+REPEATED_CODE = re.compile(r"^\(#\d+\)\s*")  # Meta begins its titles with the code
 
 
 def help_for(code: str, *, for_admin: bool = False) -> Help:

@@ -379,7 +379,8 @@ def _fail_message(message: Message, reason: str, told: Mapping[str, str] = EMPTY
     )
     if failed:
         name = (message.template or {}).get("name", "")
-        conversations.notice(message.conversation, "not_delivered", why_code=reason, name=name, message_id=message.pk)
+        values = {**told, "name": name, "message_id": message.pk}
+        conversations.notice(message.conversation, "not_delivered", why_code=reason, **values)
 
 
 def window_has_shut(conversation_ids: Iterable[int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex, GinIndex
@@ -126,11 +127,16 @@ class Message(models.Model):
         return localized_words(self.text, self.shown) if isinstance(self.shown, dict) else self.text
 
     @property
+    def reason_values(self) -> dict[str, Any]:
+        """What the sentence of its reason, or of its delivery's, may need."""
+        return {"name": (self.template or {}).get("name", ""), **self.details}
+
+    @property
     def sentence(self) -> str:
         """The notice or the failure in words, in the reader's language."""
         if not self.reason:
             return ""
-        said = reasons.sentence(self.reason, {"name": (self.template or {}).get("name", ""), **self.details})
+        said = reasons.sentence(self.reason, self.reason_values)
         return f"{said} {self.provider_words}".strip()
 
     @property
@@ -139,7 +145,8 @@ class Message(models.Model):
         code = str(self.details.get("code") or "")
         if not code or self.reason == "provider_failed" or self.status != self.Status.FAILED:
             return ""
-        return f"({' '.join(filter(None, [code, str(self.details.get('title') or '')]))})"
+        title = reasons.REPEATED_CODE.sub("", str(self.details.get("title") or ""))
+        return f"({' '.join(filter(None, [code, title]))})"
 
 
 class Attachment(models.Model):

@@ -1,0 +1,83 @@
+"""A sentence never has a blank where a value should be, and a notice carries its values."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any
+
+import pytest
+from django.utils import translation
+
+from bridge import conversations, reasons, results
+from bridge.models import Message
+from bridge.reasons import CATALOGUE, PLACEHOLDER, Class
+from tests.factories import ConversationFactory, MessageFactory
+
+BLANK = re.compile(r"\(\s*\)|“\s*”|«\s*»|:\s*[.:;]|:\s*$|→\s*\.|:\s*→|\s\.|  |%\(|None")
+VALUES = {
+    **{"why": "Because.", "name": "order_ready", "text": "Готово", "before": "+1", "after": "+2"},
+    **{"code": "131999", "title": "(#131999) Something went wrong", "said": "x"},
+}
+
+
+def subsets(names: list[str]) -> list[dict[str, Any]]:
+    chosen = itertools.chain.from_iterable(itertools.combinations(names, size) for size in range(len(names) + 1))
+    return [{name: VALUES.get(name, "?") for name in each} for each in chosen]
+
+
+@pytest.mark.parametrize("code", CATALOGUE)
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_no_sentence_has_a_blank_whatever_is_known(code: str, language: str) -> None:
+    names = PLACEHOLDER.findall(f"{CATALOGUE[code].sentence}{CATALOGUE[code].admin or ''}")
+    known = ["code", "title"] if "said" in names else names
+    for details, for_admin in itertools.product([None, *subsets(known)], [True, False]):
+        with translation.override(language):
+            said = reasons.sentence(code, details, for_admin=for_admin)
+            blank = reasons.sentence(code, dict.fromkeys(details or (), " "), for_admin=for_admin)
+        assert said and not BLANK.search(said), said
+        assert blank and not BLANK.search(blank), blank
+
+
+@pytest.mark.parametrize(
+    ("details", "said"),
+    [
+        ({"code": "400", "title": "This version is not supported."}, "This version is not supported. (400)"),
+        ({"code": "131999", "title": "(#131999) Something"}, "Something (131999)"),
+        ({"code": "131999"}, "131999"),
+        ({"title": "Something"}, "Something"),
+        ({"code": "1", "details": "Only details"}, "Only details (1)"),
+    ],
+)
+def test_a_failure_of_an_unknown_code_is_told_in_the_providers_words(details: dict[str, str], said: str) -> None:
+    with translation.override("en"):
+        assert reasons.sentence("provider_failed", details) == f"WhatsApp could not deliver the message: {said}"
+        assert reasons.sentence("a_code_of_tomorrow", details) == f"WhatsApp could not deliver the message: {said}"
+        assert reasons.sentence("a_code_of_tomorrow") == "a_code_of_tomorrow"
+
+
+@pytest.mark.django_db
+def test_the_notice_of_every_failure_says_what_the_message_says() -> None:
+    conversation = ConversationFactory()
+    told = {"code": "131999", "title": "Something went wrong", "details": "More"}
+    for code, reason in CATALOGUE.items():
+        if reason.kind is Class.NOTICE:
+            continue
+        message = MessageFactory(conversation=conversation, direction="outbound", status="pending")
+        results._fail_message(message, code, told)
+        notice = Message.objects.filter(reason="not_delivered").latest("pk")
+        message.refresh_from_db()
+        with translation.override("en"):
+            why = reasons.sentence(code, message.reason_values)
+            assert notice.sentence == f"A message was not delivered. {why}"
+            assert not BLANK.search(notice.sentence), notice.sentence
+            assert "Something went wrong" in message.sentence
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("code", [code for code, reason in CATALOGUE.items() if reason.kind is Class.NOTICE])
+def test_every_notice_without_its_values_is_a_whole_sentence(code: str) -> None:
+    made = conversations.notice(ConversationFactory(), code)
+
+    with translation.override("en"):
+        assert made.sentence and not BLANK.search(made.sentence)
