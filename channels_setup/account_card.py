@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from .codecs.graph_account import LIMITS, QUALITY, STATUS, THROUGHPUT, WHAT_HAPPENED
+from .codecs.graph_pathless import SENDING
 from .models import ApiChannel
 
 SHOWN = 5  # news
@@ -23,6 +24,7 @@ LABELS: tuple[tuple[str, str | Promise], ...] = (
     ("name", pgettext_lazy("of a number", "Shown to clients as")),
     ("account", _("Account")),
     ("quality", _("Quality")),
+    ("health", _("Sending messages")),
     ("limit", _("Clients written to first, in 24 hours")),
     ("throughput", _("Throughput")),
     ("status", pgettext_lazy("of a number", "Status")),
@@ -67,6 +69,7 @@ def of(channel: ApiChannel) -> Card | None:
         "limit": LIMITS,
         "throughput": THROUGHPUT,
         "status": STATUS,
+        "health": SENDING,
     }
     rows = [(label, words.get(name, {}).get(told[name], told[name])) for name, label in LABELS if told.get(name)]
     news = _news(channel)[:SHOWN]

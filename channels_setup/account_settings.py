@@ -6,8 +6,9 @@ values stand in ``options``, secret ones are encrypted, and nobody sees more of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from django import forms
@@ -52,7 +53,8 @@ def _field(setting: Setting, channel: Channel, tails: Mapping[str, str]) -> form
         hint = kept % {"tail": tail} if setting.name in tails else ""
         attrs = {"autocomplete": "new-password", "placeholder": hint}
         widget = UnfoldAdminPasswordWidget(attrs=attrs, render_value=False)
-        return forms.CharField(**(common | {"required": False}), validators=[_is_whole, _is_ascii], widget=widget)
+        common |= {"required": False, "min_length": setting.at_least or None}
+        return forms.CharField(**common, validators=[_is_whole, _is_ascii], widget=widget)
     common["initial"] = channel.options.get(setting.name, setting.default)
     if setting.kind == NUMBER:
         return forms.IntegerField(**common, min_value=1, max_value=2**63 - 1, widget=UnfoldAdminIntegerFieldWidget())
@@ -115,8 +117,8 @@ def checked(channel: Channel, given: Mapping[str, str], *, complete: bool = Fals
             except ValidationError as problem:
                 errors[setting.name] = problem.messages
     if complete:
-        for setting in missing(channel):
-            if setting.name not in values and setting.name not in errors:
+        for setting in missing(channel, given=values):
+            if setting.name not in errors:
                 errors[setting.name] = _("“%(name)s” is missing.") % {"name": setting.label}
     if errors:
         raise ValidationError(errors)
@@ -179,10 +181,26 @@ def made_by_us(channel: ApiChannel) -> dict[str, str]:
     return {row.name: row.reveal() for row in rows}
 
 
-def missing(channel: Channel) -> list[Setting]:
-    """What is required and not there yet."""
-    needed = [setting for setting in channel.provider.settings if setting.required]
+def make_webhook_secret(channel: ApiChannel) -> str:
+    """Make the secret that the provider is to show in its header; the former one works for a day."""
+    value = secrecy.new_path_token()
+    channel.keep_credential(channel.provider.webhook_secret, value)
+    if channel.standing.get("refused_at"):
+        channel.remember(refused_at="")
+    _go_on(channel, mended=set())
+    return value
+
+
+def missing(channel: Channel, *, given: Container[str] = ()) -> list[Setting]:
+    """What is required and neither kept nor ``given``. Of settings of which one is enough: a setting named for all."""
+    needed = [setting for setting in channel.provider.settings if setting.required or setting.any_of]
     kept = {name for name, value in channel.options.items() if value}
     if any(setting.kind == SECRET for setting in needed):
         kept |= channel.kept_secrets().keys()
-    return [setting for setting in needed if setting.name not in kept]
+    is_there = {setting.name: setting.name in kept or setting.name in given for setting in needed}
+    found = [setting for setting in needed if setting.required and not is_there[setting.name]]
+    for group in dict.fromkeys(setting.any_of for setting in needed if setting.any_of):
+        either = [setting for setting in needed if setting.any_of == group]
+        if not any(is_there[setting.name] for setting in either):
+            found.append(replace(either[0], label=" / ".join(str(setting.label) for setting in either)))
+    return found

@@ -49,6 +49,7 @@ def context(request: HttpRequest, channel: ApiChannel) -> dict[str, Any]:
         "chat_channels": list(channel.watched.all()),
         "handover": channel.handovers.first(),
         "states": ChannelState,
+        "webhook_secret_tail": channel.kept_secrets().get(channel.provider.webhook_secret),
         "may_prepare": channel.watched.exists() and bool(secrets),
     }
 
@@ -186,6 +187,29 @@ def new_made(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) 
     )
 
 
+@transaction.atomic
+def new_webhook_secret(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> HttpResponse | None:
+    """Make the secret for the header of unsigned webhooks, and show it once; the former one works for a day."""
+    header = channel.provider.webhook_header
+    if not header:
+        return None
+    value = account_settings.make_webhook_secret(channel)
+    admin.log_change(request, channel, _("Webhook secret made."))
+    return _shown_once(
+        admin,
+        request,
+        channel,
+        title=_("Webhook secret"),
+        value=value,
+        notes=[
+            _("Header: %(header)s") % {"header": header},
+            _("Enter header and secret in the provider's webhook settings, beside this address: %(url)s")
+            % {"url": channel.webhook_url},
+            _("It is not shown again. A former one works for 24 more hours."),
+        ],
+    )
+
+
 DEEDS: dict[str, Deed] = {
     "sent-for-verification": send_for_verification,
     "verified": verified,
@@ -197,6 +221,7 @@ DEEDS: dict[str, Deed] = {
     "hand-over": prepare_handover,
     "check": check,
     "new-verify-token": new_made,
+    "new-webhook-secret": new_webhook_secret,
 }
 
 

@@ -137,7 +137,7 @@ def _account(channel: ApiChannel) -> list[Step]:
             datetime.fromisoformat(handshake_at) if handshake_at else channel.first_inbound_at,
             _("The provider has verified the webhook address"),
             _("The webhook address has not been verified yet"),
-            note=_("Write the address and the verify token into the provider's webhook form."),
+            note=_("Write the address and the verify token, or the secret header, into the provider's webhook form."),
         ),
     ]
 
@@ -147,7 +147,10 @@ def _refused(channel: ApiChannel) -> Step | None:
     if at := channel.standing.get("refused_at"):
         return Step(
             title=_("Webhooks come, but are refused: their signature does not fit"),
-            note=_("The app secret in the form below is not that of the app that sends them."),
+            note=_(
+                "The app secret in the form below is not that of the app that sends them, or the provider shows "
+                "another webhook secret."
+            ),
             at=datetime.fromisoformat(at),
             state=TROUBLE,
         )

@@ -20,6 +20,7 @@ import openpyxl
 from django.utils.translation import gettext as _
 from openpyxl.utils.exceptions import InvalidFileException
 
+from channels_setup.codecs import graph_pathless
 from channels_setup.codecs.bodies import BadBody, clean_text, json_object
 
 from .components import TEXT, Button
@@ -192,11 +193,14 @@ def _from_json(data: bytes) -> list[Row]:
     if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[":
         data = b'{"data":' + data.lstrip(b"\xef\xbb\xbf") + b"}"
     try:
-        listed = json_object(data).get("data")
+        body = json_object(data)
     except BadBody as problem:
         raise Unreadable(str(problem)) from problem
+    listed = graph_pathless.template_rows(body)
+    listed = body.get("data") if listed is None else listed
     if not isinstance(listed, list):
-        raise Unreadable(_("A list of templates under “data” is expected, as the Graph API gives it."))
+        sentence = _("A list of templates is expected under “data”, as the Graph API gives it, or “waba_templates”.")
+        raise Unreadable(sentence)
     return [
         Row(number, data=row) if isinstance(row, dict) else Row(number, problem=_("This is not a template."))
         for number, row in enumerate(listed, 1)

@@ -527,7 +527,7 @@ def test_the_call_is_addressed_and_proven_as_the_account_says() -> None:
     made = PROVIDER.message(outgoing(), twin)
     assert made.url == "https://waba-v2.360dialog.io/messages"
     assert made.headers["d360-api-key"] == ACCESS_TOKEN and "authorization" not in made.headers
-    assert PROVIDER.fetch_templates(twin).url.startswith("https://waba-v2.360dialog.io/message_templates?")
+    assert PROVIDER.fetch_templates(twin).url.startswith("https://waba-v2.360dialog.io/v1/configs/templates?")
 
 
 def test_a_message_is_marked_as_read() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,9 +77,23 @@ def questions(*, number_id: str, account_id: str) -> dict[str, tuple[str, str]]:
     return asked
 
 
-def findings(answers: Mapping[str, tuple[int, bytes] | None], *, number_id: str, per_second: float) -> Iterator[Found]:
-    """``per_second``: what the channel's settings say that the number may send."""
-    read: dict[str, Callable[[Mapping[str, Any]], Iterator[Found]]] = {
+Reader = Callable[[Mapping[str, Any]], Iterator[Found]]
+
+
+def findings(
+    answers: Mapping[str, tuple[int, bytes] | None],
+    *,
+    number_id: str,
+    per_second: float,
+    more: Mapping[str, Reader] | None = None,
+    optional: Container[str] = (),
+) -> Iterator[Found]:
+    """``per_second``: what the channel's settings say that the number may send.
+
+    ``more``: readers of further answers. ``optional``: answers that a provider may not have, which is no trouble.
+    """
+    read: dict[str, Reader] = {
+        **(more or {}),
         NUMBER: lambda body: _number(body, per_second=per_second),
         ACCOUNT: _account,
         NUMBERS: lambda body: _numbers(body, number_id=number_id),
@@ -94,6 +108,8 @@ def findings(answers: Mapping[str, tuple[int, bytes] | None], *, number_id: str,
             body = json_object(raw)
         except BadBody:
             body = {}
+        if name in optional and (status >= 300 or not body):
+            continue
         if status >= 300 or "error" in body or not body:
             yield from _refused(name, status, body)
         else:
@@ -111,6 +127,10 @@ def _refused(name: str, status: int, body: Mapping[str, Any]) -> Iterator[Found]
         sentence = _("The access token is not valid or has run out: make a new one and enter it. (%(words)s)")
     elif reason == "wa_permission" or status == 403:
         sentence = _("The access token may not see this account: it needs both WhatsApp permissions. (%(words)s)")
+    elif name not in (NUMBER, ACCOUNT, APPS) and status == 404:
+        told = _("The provider does not show how the number stands: ask its support. (%(words)s)")
+        yield Found(level="warning", sentence=str(told) % {"words": words or f"HTTP {status}"})
+        return
     elif name == NUMBER:
         sentence = _("There is no such phone number ID for this access token. (%(words)s)")
     elif name == ACCOUNT:
@@ -118,6 +138,11 @@ def _refused(name: str, status: int, body: Mapping[str, Any]) -> Iterator[Found]
     else:
         sentence = _("Whether webhooks are subscribed could not be seen. (%(words)s)")
     yield Found(level="error", sentence=str(sentence) % {"words": words or f"HTTP {status}"})
+
+
+def number_facts(body: Mapping[str, Any]) -> Iterator[Found]:
+    """What the answer about a number says of it, without its speed."""
+    yield from _number(body, per_second=0)
 
 
 def _number(body: Mapping[str, Any], *, per_second: float) -> Iterator[Found]:

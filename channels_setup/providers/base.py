@@ -155,6 +155,8 @@ class Setting:
     default: Any = ""
     choices: tuple[tuple[str, Text], ...] = ()
     made_by_us: bool = False  # we make one where none is given, and show it once for the provider's own form
+    any_of: str = ""  # one setting of all that have this word is required
+    at_least: int = 0  # characters: a secret that proves a caller must not be guessed
     mends: tuple[str, ...] = ()  # reasons for which the channel was paused, and that a new value does away with
 
 
@@ -342,6 +344,8 @@ class Messenger(Provider):
     keeps_files: ClassVar[bool] = False  # a client's file is fetched by its id: ``file_place`` and ``file_request``
     needs_verification: ClassVar[bool] = False  # the company is verified first; the set-up guide: 2-3 weeks
     subscribe_to: ClassVar[tuple[str, ...]] = ()  # what to tick in the provider's own webhook form, in its words
+    webhook_secret: ClassVar[str] = ""  # the setting with a secret that the provider shows in ``webhook_header``
+    webhook_header: ClassVar[str] = ""
     shares_address: ClassVar[bool] = False  # one webhook address may get several accounts' items: ``misrouted``
     unknown_is_safe_to_repeat: ClassVar[bool] = True  # the receiver can tell a repeat by its key
 

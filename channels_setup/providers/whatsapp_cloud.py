@@ -18,14 +18,14 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from django.utils.translation import gettext_lazy as _
 
-from ..codecs import graph_errors
+from ..codecs import graph_errors, graph_pathless
 from ..codecs.bodies import BadBody, json_object
 from ..codecs.graph_account import findings, questions
 from ..codecs.graph_messages import hex_digest
 from ..codecs.graph_routing import Place, misrouted, pack
 from ..codecs.graph_sending import UPLOADABLE, NotSendable, message_body, read_body, read_taken, upload_form
 from ..codecs.graph_templates import edit, submission
-from ..codecs.graph_webhooks import facts, says_something
+from ..codecs.graph_webhooks import FIELDS, facts, says_something
 from ..codecs.values import as_text
 from .base import (
     ACCEPTED,
@@ -66,6 +66,7 @@ FILE_HOSTS = ", ".join(METAS_FILES)
 VERSION = "v25.0"
 BEARER = "authorization"
 SIGNATURE = "x-hub-signature-256"
+WEBHOOK_HEADER = "x-okno-webhook-secret"
 TEMPLATE_FIELDS = (
     "id,name,language,status,category,sub_category,previous_category,parameter_format,components,"
     "quality_score,rejected_reason"
@@ -88,11 +89,9 @@ class WhatsAppCloud(Messenger):
         approved_keeps_category=True,
     )
     fills_templates = True
-    subscribe_to = (
-        *("messages", "message_template_status_update", "message_template_quality_update"),
-        *("message_template_components_update", "template_category_update"),
-        *("account_update", "account_alerts", "phone_number_quality_update"),
-    )
+    subscribe_to = tuple(FIELDS)
+    webhook_secret = "webhook_secret"
+    webhook_header = WEBHOOK_HEADER
     quotes = True
     sends_files = True
     takes_uploads = True
@@ -126,7 +125,18 @@ class WhatsAppCloud(Messenger):
             label=_("App secret"),
             help=_("App dashboard → App settings → Basic. It proves that a webhook comes from Meta."),
             kind=SECRET,
-            required=True,
+            any_of="proof",
+        ),
+        Setting(
+            name="webhook_secret",
+            label=_("Webhook secret"),
+            help=_(
+                "In place of the app secret, if the provider does not sign webhooks, such as 360dialog for direct "
+                "customers. It sends this secret in the header X-Okno-Webhook-Secret. A button on this page makes one."
+            ),
+            kind=SECRET,
+            any_of="proof",
+            at_least=16,
         ),
         Setting(
             name="verify_token",
@@ -203,9 +213,16 @@ class WhatsAppCloud(Messenger):
         return asked.get("hub.challenge", "")[:200]
 
     def authenticate(self, request: RawRequest, account: Account) -> str:
-        """HMAC-SHA256 over the very bytes, keyed with the app secret; several secrets may be valid."""
+        """A secret of ours in its header, or HMAC-SHA256 over the very bytes, keyed with the app secret.
+
+        Several of each may be valid while one replaces another.
+        """
         if request.method != "POST":
             raise Refused
+        shown = request.headers.get(WEBHOOK_HEADER, "")
+        for secret in account.credentials.get("webhook_secret", ()):
+            if secret and hmac.compare_digest(secret.encode(), _bytes(shown)):
+                return proof("webhook_secret", secret)
         header = _option(account, "signature_header", SIGNATURE).lower()
         given = request.headers.get(header, "").strip()
         given = given if given.startswith("sha256=") or header == SIGNATURE else f"sha256={given}"
@@ -340,6 +357,8 @@ class WhatsAppCloud(Messenger):
 
     def questions(self, account: Account) -> Mapping[str, HttpRequest]:
         paths = questions(number_id=_number_id(account), account_id=_option(account, "waba_id"))
+        if not _has_ids_in_path(account):
+            paths = graph_pathless.questions()
         return {name: _get(account, _path(account, path), {"fields": fields}) for name, (path, fields) in paths.items()}
 
     def findings(self, answers: Mapping[str, HttpAnswer | None], account: Account) -> list[Finding]:
@@ -349,6 +368,8 @@ class WhatsAppCloud(Messenger):
                 {name: (answer.status, answer.body) if answer else None for name, answer in answers.items()},
                 number_id=_number_id(account),
                 per_second=_per_second(account),
+                more=graph_pathless.readers(number_id=_number_id(account), account_id=_option(account, "waba_id")),
+                optional=(graph_pathless.WEBHOOK,),
             )
         ]
 
@@ -357,13 +378,14 @@ class WhatsAppCloud(Messenger):
     def submit_template(self, row: Json, account: Account, *, samples: Mapping[str, str]) -> HttpRequest:
         if row.get("id"):
             return _post(account, _path(account, quote(str(row["id"]), safe="")), edit(row, samples=samples))
-        return _post(account, _of_account(account, "message_templates"), submission(row, samples=samples))
+        path = _of_account(account, "message_templates") if _has_ids_in_path(account) else graph_pathless.TEMPLATES_PATH
+        return _post(account, path, submission(row, samples=samples))
 
     def read_submitted(self, answer: HttpAnswer) -> TemplateStanding:
         """A new one's id, status and category, which may be another than was asked for; of an edit nothing."""
         body = json_object(answer.body)
         return TemplateStanding(
-            external_id=as_text(body.get("id"))[:190],
+            external_id=as_text(graph_pathless.template_row(body).get("id"))[:190],
             status=as_text(body.get("status")).upper()[:40],
             category=as_text(body.get("category")).upper()[:40],
         )
@@ -393,8 +415,19 @@ class WhatsAppCloud(Messenger):
         return handle
 
     def fetch_templates(self, account: Account, *, after: str = "") -> HttpRequest | TemplatePage:
+        if not _has_ids_in_path(account):
+            page = {"limit": str(graph_pathless.PAGE), "offset": after or "0"}
+            return _get(account, graph_pathless.TEMPLATES_PATH, page)
         asked = {"fields": TEMPLATE_FIELDS, "limit": "200", **({"after": after} if after else {})}
         return _get(account, _of_account(account, "message_templates"), asked)
+
+    def read_templates(self, answer: HttpAnswer) -> TemplatePage:
+        """The Graph API's list, or 360dialog's."""
+        body = json_object(answer.body)
+        rows = graph_pathless.template_rows(body)
+        if rows is None:
+            return super().read_templates(answer)
+        return TemplatePage(rows=tuple(rows), after=graph_pathless.next_offset(body))
 
 
 # --- calls -----------------------------------------------------------------------------------------------
@@ -425,18 +458,22 @@ def _base(account: Account) -> str:
     return _option(account, "base_url", BASE_URL).rstrip("/")
 
 
+def _has_ids_in_path(account: Account) -> bool:
+    return _option(account, "id_in_path", "yes") != "no"
+
+
 def _path(account: Account, path: str) -> str:
     version = _option(account, "api_version", VERSION).strip("/")
-    return f"{version}/{path}" if _option(account, "id_in_path", "yes") != "no" else path
+    return f"{version}/{path}" if _has_ids_in_path(account) else path
 
 
 def _of_number(account: Account, what: str) -> str:
-    return _path(account, f"{_number_id(account)}/{what}") if _option(account, "id_in_path", "yes") != "no" else what
+    return _path(account, f"{_number_id(account)}/{what}") if _has_ids_in_path(account) else what
 
 
 def _of_account(account: Account, what: str) -> str:
     waba = _option(account, "waba_id")
-    return _path(account, f"{waba}/{what}") if _option(account, "id_in_path", "yes") != "no" else what
+    return _path(account, f"{waba}/{what}") if _has_ids_in_path(account) else what
 
 
 def _headers(account: Account) -> dict[str, str]:
