@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 
-from bridge import housekeeping, outbox, windows
+from bridge import housekeeping, outbox, windows, write_probe
 from config.supervisor import DEAF_SECONDS
 
 # Seconds after which a silent part is taken for dead: three rings of beat, several turns of a worker.
@@ -25,13 +25,18 @@ def ready(request: HttpRequest) -> JsonResponse:
 def look_at_parts() -> dict[str, dict[str, Any]]:
     """Part -> {"state": "ok" | "red", and what was measured or went wrong}."""
     parts = {"database": asked(ask_database), "broker": asked(ask_broker)}
+    measured_parts = [*LONGEST_SILENCE, "oldest_due_delivery"]
     if parts["database"]["state"] == "red":
         unknown = {"state": "red", "error": "unknown without the database"}
-        return parts | dict.fromkeys([*LONGEST_SILENCE, "oldest_due_delivery"], unknown)
-    silence = housekeeping.heartbeats()
+        return parts | dict.fromkeys(["writes", *measured_parts], unknown)
+    parts["writes"] = asked(write_probe.check)
+    try:
+        silence = housekeeping.heartbeats()
+        delay = outbox.oldest_due_age(now=windows.database_now())
+    except DatabaseError as error:  # a table is missing, or may not be read
+        return parts | {name: {"state": "red", "error": type(error).__name__} for name in measured_parts}
     for name, longest in LONGEST_SILENCE.items():
         parts[name] = measured("seconds_ago", silence.get(name), longest)
-    delay = outbox.oldest_due_age(now=windows.database_now())
     return parts | {"oldest_due_delivery": measured("seconds", delay, LONGEST_DELAY)}
 
 
@@ -48,6 +53,8 @@ def is_deaf() -> bool:
 def asked(question: Callable[[], None]) -> dict[str, Any]:
     try:
         question()
+    except write_probe.CannotWrite as error:
+        return {"state": "red", "error": str(error)}
     except (DatabaseError, redis.RedisError) as error:
         return {"state": "red", "error": type(error).__name__}  # its text may name hosts and users
     return {"state": "ok"}

@@ -10,7 +10,7 @@ import redis
 from django.db import OperationalError
 from django.utils import timezone
 
-from bridge import housekeeping, outbox, windows
+from bridge import housekeeping, outbox, windows, write_probe
 from bridge.models import Heartbeat
 from channels_setup.models import ChannelState
 from tests.factories import (
@@ -26,6 +26,11 @@ from tests.factories import (
 pytestmark = pytest.mark.django_db
 
 PARTS = ("beat", "inbound", "outbound")
+
+
+@pytest.fixture(autouse=True)
+def probe_again() -> None:
+    write_probe.forget()
 
 
 @pytest.fixture

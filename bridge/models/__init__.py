@@ -9,7 +9,7 @@ from .conversations import AT_WORK, ChangeAfterAnswer, Conversation, Conversatio
 from .deliveries import Attempt, DeadLetter, Delivery, Replay, Ruling, new_delivery_key
 from .desk import ContactNote, Draft, ErasedMessage, Erasure, GivenToProvider, QuickAnswer, Upload
 from .destinations import Alert, Breaker, Mismatch, RateLimit
-from .events import Heartbeat, IdempotencyKey, WebhookEvent
+from .events import Heartbeat, IdempotencyKey, WebhookEvent, WriteProbe
 from .helpdesk import HelpdeskBurst, HelpdeskChat, HelpdeskLine, HelpdeskReply, TemplateLink
 from .merges import ContactMerge, MergedConversation
 from .messages import Attachment, HeldReply, Message, PendingCorrection, StrayStatus
@@ -60,5 +60,6 @@ __all__ = [
     "Upload",
     "WebhookEvent",
     "WindowWarning",
+    "WriteProbe",
     "new_delivery_key",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -103,3 +104,17 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class WriteProbe(models.Model):
+    """Rows that /health/ready writes to see whether the database takes any (``write_probe``). Nobody reads them."""
+
+    at = models.DateTimeField(db_default=Now())
+    filler = models.TextField()
+
+    class Meta:
+        verbose_name = _("write probe")
+        verbose_name_plural = _("write probes")
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
