@@ -92,6 +92,8 @@ class TemplateAdmin(AdminWithHistory):
             words = Truncator(template.pattern.body).chars(70)
         except NotATemplate as problem:
             words = str(problem.sentence)
+        if template.cannot_be_sent:
+            words = str(template.cannot_be_sent)
         return format_html('<span class="template-name">{}</span><small class="words">{}</small>', template.name, words)
 
     @admin.display(description=_("status"), ordering="status")
@@ -300,9 +302,7 @@ def _back(ids: list[int]) -> str:
 
 
 def status_pill(template: Template) -> SafeString:
-    pill = format_html('<span class="pill t-{}">{}</span>', template.status, template.get_status_display())
-    why = template.cannot_be_sent
-    return format_html('{} <small class="words">{}</small>', pill, why) if why else pill
+    return format_html('<span class="pill t-{}">{}</span>', template.status, template.get_status_display())
 
 
 class TagsForm(forms.ModelForm):

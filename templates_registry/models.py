@@ -200,7 +200,7 @@ class Template(models.Model):
 
     @property
     def may_be_sent(self) -> bool:
-        return self.status == Status.APPROVED and not self.missing
+        return self.status == Status.APPROVED and self.api_channel.provider.sends_templates and not self.missing
 
 
 def described(rows: Iterable[dict[str, Any]]) -> list[Variable]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 
 from templates_registry.components import Template, Variable, is_number
 from templates_registry.normalising import fold
@@ -72,7 +71,6 @@ def _is_bracketed(value: str) -> bool:
     return bool(BRACKETED.fullmatch(value.strip()))
 
 
-@lru_cache(maxsize=20_000)
 def _bare(text: str) -> str:
     """Without brackets and signs around it, in small letters."""
     return fold(text).strip(AROUND).rstrip(BEHIND).strip(AROUND).casefold()

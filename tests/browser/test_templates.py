@@ -77,11 +77,11 @@ def test_the_message_follows_what_one_types(page: Page, template: Template) -> N
     page.locator("#search-templates").fill("выдаче")
     page.get_by_role("link", name="order_ready").click()
 
-    page.get_by_label("Имя клиента").fill("{{2}} *Анна*")
+    page.get_by_label("Имя клиента").fill("[2] *Анна*")
     page.get_by_label("Номер заказа").fill("№ 42\tсрочно")
 
     bubble = page.locator(".wa-bubble")
-    expect(bubble).to_contain_text("Здравствуйте, {{2}} Анна! Ваш заказ № 42")
+    expect(bubble).to_contain_text("Здравствуйте, [2] Анна! Ваш заказ № 42")
     expect(bubble.locator("strong")).to_have_text("Анна")
     expect(page.locator(".wa-button")).to_have_text("Как добраться")
     expect(page.locator(".wrong")).to_contain_text("tab")
