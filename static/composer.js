@@ -30,13 +30,25 @@
     if (!form) return;
     key = form.elements.key.value;
     writtenAt = Number(form.elements.key.dataset.at || 0);
+    count();
+    if (form.querySelector("[data-erased]")) for (const kind of ["draft", "note", "sending"]) okno.kept.remove(kind, chatOf(form));
     const copy = okno.kept.read("draft", chatOf(form));
     if (!copy) return;
     if (copy.at < writtenAt) { okno.kept.remove("draft", chatOf(form)); return; }
     box().value = copy.text;
     [key, writtenAt, isTouched, isUnkept] = [copy.key, copy.at, true, true];
+    count();
     noticeSent();
     keepSoon();
+  };
+
+  // Near the longest text that may be sent, how long this one is.
+  const count = () => {
+    const place = byId("count"), most = Number(place.dataset.most), { length } = [...box().value];
+    place.hidden = length < most * 0.9;
+    place.classList.toggle("over", length > most);
+    const number = (n) => n.toLocaleString(document.documentElement.lang);
+    place.textContent = length > most ? place.dataset.over.replace("{n}", number(length - most)) : `${number(length)} / ${number(most)}`;
   };
 
   const keepSoon = () => {
@@ -67,12 +79,14 @@
   // For everything that puts words into the box, keys among it.
   const changed = () => {
     isTouched = isUnkept = true;
+    count();
     keepCopy();
     keepSoon();
   };
   document.addEventListener("input", (event) => {
     if (event.target.id !== "text") return;
     typedAt = performance.now();
+    say(""); // it was about other words
     changed();
   });
   addEventListener("okno:connected", () => { if (performance.now() - typedAt > KEEP_AFTER) keep(); });
@@ -106,6 +120,7 @@
   const empty = () => {
     clearTimeout(timer);
     box().value = "";
+    count();
     isTouched = isUnkept = false;
     okno.kept.remove("draft", chatOf(form));
     dispatchEvent(new Event("okno:emptied"));
@@ -169,9 +184,9 @@
       if (text) okno.kept.write("draft", record.chat, { text, key: okno.newKey(), at: Math.round(okno.now()) });
       return;
     }
+    say(sentence);
     const bubble = byId("messages")?.querySelector(`[data-form="${CSS.escape(record.key)}"] .text`);
     if (reason === "draft_sent" && bubble && plain(bubble.textContent) === plain(words)) return;
-    say(sentence);
     if (words) {
       key = reason === "draft_sent" || box().value.trim() ? okno.newKey() : record.key;
       box().value = [words, box().value].filter((one) => one.trim()).join("\n");

@@ -4,7 +4,7 @@
   const desk = document.getElementById("desk");
   if (!desk) return;
   const PATIENCE = 30_000; // milliseconds
-  const SHOWN_FOR = 12_000; // milliseconds: the sentence about a chat that did not open
+  const SHOWN_FOR = 12_000; // milliseconds: the sentence about what went wrong with another chat
   const byId = (id) => document.getElementById(id);
   const list = () => byId("list");
   let attempt = null; // the opening under way: {chat, abort, hadFocus}
@@ -52,9 +52,9 @@
     isGoingBack = true;
     history.go(place - number);
   };
-  const sayNotOpened = (name) => {
-    const note = byId("not-opened"), words = note.querySelector("span");
-    words.textContent = name ? note.dataset.named.replace("{name}", name) : note.dataset.plain;
+  const say = (what, name) => {
+    const note = byId("not-opened");
+    note.querySelector("span").textContent = note.dataset[what].replace("{name}", name);
     note.hidden = false;
     clearTimeout(timer);
     timer = setTimeout(() => { note.hidden = true; }, SHOWN_FOR);
@@ -94,7 +94,7 @@
       if (attempt !== mine) return;
       giveUp(mine);
       if (problem.isSignedOut) dispatchEvent(new Event("okno:signed-out"));
-      else sayNotOpened(name);
+      else say(name ? "named" : "plain", name);
     } finally {
       clearTimeout(patience);
     }
@@ -150,4 +150,5 @@
   document.addEventListener("htmx:afterSwap", highlight);
   addEventListener("okno:listed", highlight);
   highlight();
+  window.okno = Object.assign(window.okno || {}, { opening: { say } });
 })();

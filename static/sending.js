@@ -28,6 +28,9 @@
   const bubbleOf = (key) => place()?.querySelector(`[data-sending="${CSS.escape(key)}"]`);
   const isShownByServer = (key) => Boolean(byId("messages")?.querySelector(`[data-form="${CSS.escape(key)}"]`));
 
+  const timeOf = (at) =>
+    new Date(at).toLocaleTimeString("ru", { hour: "2-digit", minute: "2-digit", timeZone: place().dataset.zone });
+
   const draw = (record) => {
     if (record.chat !== here() || !place()) return;
     let bubble = bubbleOf(record.key);
@@ -36,7 +39,7 @@
       bubble.dataset.sending = record.key;
       bubble.querySelector(".text").textContent = record.text;
       bubble.querySelector(".text").hidden = !record.text;
-      bubble.querySelector("time").textContent = new Date(record.at).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit", hour12: false });
+      bubble.querySelector("time").textContent = timeOf(record.at);
       for (const name of record.files) {
         const file = bubble.querySelector("template").content.firstElementChild.cloneNode(true);
         file.querySelector("b").textContent = name;
@@ -113,11 +116,13 @@
       record.failed = problem.isSignedOut ? desk.dataset.signedOut : desk.dataset.unreached;
       keep(record);
       draw(record);
+      if (record.chat !== here()) okno.opening.say("unsent", nameOf(record.chat));
       return { sent: false };
     } finally {
       dispatchEvent(new Event("okno:ask"));
     }
   };
+  const nameOf = (chat) => document.querySelector(`.row[data-chat="${CSS.escape(chat)}"] b`)?.textContent || `№ ${chat}`;
   const sent = (record) => {
     forget(record);
     posting.delete(record.key);

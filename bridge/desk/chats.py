@@ -229,6 +229,7 @@ def chat_context(
         "assignee_name": presentation.assignee_name(conversation.assignee, conversation),
         "people": people(conversation, request.user),
         "draft": draft,
+        "longest_text": relay.LONGEST_TEXT,
         "text": text if text is not None else (draft.text if draft else ""),
         "refusal": refusal,
         "sends_templates": conversation.api_channel.provider.sends_templates,

@@ -222,6 +222,20 @@ def test_back_and_forward_move_everything_together(desk: Page, chats: list[Conve
     expect_shown(desk, kim)
 
 
+def test_back_to_the_desk_without_a_chat(desk: Page, chats: list[Conversation]) -> None:
+    desk.goto("/chats/")
+    row(desk, chats[1]).click()
+    expect_shown(desk, chats[1])
+
+    desk.evaluate("history.back()")
+
+    expect(desk.locator("#chat.nobody")).to_be_visible()
+    expect(desk.locator(".row[aria-current]")).to_have_count(0)
+    assert desk.url.endswith("/chats/") and not desk.locator(".desk.has-chat").count()
+    desk.evaluate("history.forward()")
+    expect_shown(desk, chats[1])
+
+
 def test_a_poll_of_the_chat_before_moves_no_highlight(desk: Page, chats: list[Conversation]) -> None:
     _anna, kim, *_, mey = chats
     held = Held(desk, "**/chats/news/*")

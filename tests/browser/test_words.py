@@ -483,6 +483,41 @@ def test_words_refused_in_a_chat_one_has_left_wait_there(desk: Page, chat: Conve
     expect(desk.locator("#text")).to_have_value("Опоздало")
 
 
+def test_a_message_that_fails_after_one_has_left_the_chat_says_so(
+    desk: Page, chat: Conversation, channel: ApiChannel
+) -> None:
+    other = writes(channel, "Игорь Панин", "Счёт?")
+    held = Held(desk, SENDS)
+    type_in(desk, "Важное")
+    desk.keyboard.press("Control+Enter")
+    held.wait()
+    desk.locator(f'.row[data-chat="{other.pk}"]').click()
+    expect(desk.locator("#chat_head h2")).to_have_text("Игорь Панин")
+
+    held.fail()
+
+    expect(desk.locator("#not-opened")).to_have_text(
+        "A message to Анна Соколова was not sent. Open the chat to try again."
+    )
+    desk.locator(f'.row[data-chat="{chat.pk}"]').click()
+    expect(unsent(desk, "Важное").get_by_role("button", name="Try again")).to_be_visible()
+
+
+def test_too_long_is_said_before_it_is_sent_and_a_refusal_goes_with_its_words(desk: Page, chat: Conversation) -> None:
+    desk.fill("#text", "я" * 4000)
+    expect(desk.locator("#count")).to_have_text("4,000 / 4,096")
+    desk.fill("#text", "я" * 5000)
+    expect(desk.locator("#count.over")).to_have_text("too long by 904")
+
+    desk.locator("#text").press("Control+Enter")
+    expect(desk.locator("#refusal")).to_contain_text("4,096")
+    expect(desk.locator("#text")).to_have_value("я" * 5000)
+    desk.fill("#text", "я")
+
+    expect(desk.locator("#refusal")).to_be_hidden()
+    expect(desk.locator("#count")).to_be_hidden()
+
+
 def test_a_template_on_its_way_is_a_bubble_too_and_comes_back_with_its_fields(
     desk: Page, chat: Conversation, channel: ApiChannel
 ) -> None:
