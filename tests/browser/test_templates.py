@@ -101,7 +101,7 @@ def test_from_the_template_to_a_chat(page: Page, template: Template, chat: Conve
     expect(page.locator(".wa-bubble")).to_contain_text("Здравствуйте, Анна! Ваш заказ № 42 готов")
     page.locator("[data-go]").click()
 
-    expect(page.locator(".msg.out .text")).to_have_text("Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче.")
+    expect(page.locator("#messages .msg.out .text")).to_have_text("Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче.")
 
 
 def test_pasted_text_is_recognised_changed_in_a_field_and_sent(
@@ -116,7 +116,7 @@ def test_pasted_text_is_recognised_changed_in_a_field_and_sent(
     expect(page.locator(".sheet-bubble mark").last).to_have_text("№ 42")
     page.keyboard.press("Control+Enter")
 
-    expect(page.locator(".msg.out .text")).to_have_text("Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче.")
+    expect(page.locator("#messages .msg.out .text")).to_have_text("Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче.")
     expect(page.locator("#text")).to_have_value("")
     expect(page.locator(".tp")).to_have_count(0)
     message = Message.objects.get(direction="outbound")
@@ -139,7 +139,7 @@ def test_who_types_on_and_sends_at_once_sends_what_stands_in_the_box(
     paste(page, "Здравствуйте, Анна! Ваш заказ 56 готов к выдаче.")
     page.keyboard.press("Control+Enter")
 
-    expect(page.locator(".msg.out .text")).to_have_text("Здравствуйте, Анна! Ваш заказ 56 готов к выдаче.")
+    expect(page.locator("#messages .msg.out .text")).to_have_text("Здравствуйте, Анна! Ваш заказ 56 готов к выдаче.")
 
 
 def test_words_that_are_no_longer_the_template_are_not_sent_as_it(
@@ -167,7 +167,7 @@ def test_a_near_miss_is_mended_by_one_click(page: Page, template: Template, chat
     expect(page.locator(".tp.good")).to_be_visible()
     expect(page.locator("#text")).to_have_value("Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче.")
     page.locator("[data-go]").click()
-    expect(page.locator(".msg.out .text")).to_have_count(1)
+    expect(page.locator("#messages .msg.out .text")).to_have_count(1)
 
 
 def test_a_template_is_picked_by_keyboard_and_the_draft_stays(
@@ -185,7 +185,7 @@ def test_a_template_is_picked_by_keyboard_and_the_draft_stays(
     expect(page.locator("[data-go]")).to_be_enabled()
     page.keyboard.press("Control+Enter")
 
-    expect(page.locator(".msg.out .text")).to_have_count(1)
+    expect(page.locator("#messages .msg.out .text")).to_have_count(1)
     expect(page.locator("#text")).to_have_value("Это потом")
 
 
