@@ -38,6 +38,7 @@ from .admin_lists import (
     HistoryAdmin,
     HistoryInline,
     by_id,
+    by_number,
     by_text,
     chat_link,
     column,
@@ -82,14 +83,18 @@ class ApiChannelWithEvidence(ApiChannelAdmin):
 
 @admin.register(Contact)
 class ContactAdmin(HistoryAdmin):
-    list_display = ("id", "name", "phone", "external_id", "channel", "since")
-    list_display_links = ("id", "name")
+    list_display = ("id", "called", "phone", "external_id", "channel", "since")
+    list_display_links = ("id", "called")
     list_select_related = ("api_channel",)
     list_filter = ("api_channel",)
-    searches = (by_id(), by_text("phone"), by_text("external_id"))
+    searches = (by_id(), by_text("phone"), by_text("external_id"), by_text("user_id"), by_number())
     search_help_text = _("A whole phone, provider's id or number")
-    fields = readonly_fields = ("name", "phone", "email", "external_id", "channel", "since", "elsewhere")
+    fields = readonly_fields = (
+        *("called", "name_source", "phone", "email", "external_id", "user_id", "username", "caller_id"),
+        *("channel", "since", "moved_to", "elsewhere"),
+    )
 
+    called = column("shown_name", pgettext_lazy("person", "name"))
     channel = column("api_channel", _("API channel"))
     since = column("created_at", _("first seen"))
 
@@ -103,7 +108,7 @@ class ContactAdmin(HistoryAdmin):
 
 def by_contact(term: str) -> Q:
     """The term is a client's whole phone or provider's id. Asked for beforehand: an OR over a join has no index."""
-    known = Contact.objects.filter(by_text("phone")(term) | by_text("external_id")(term))
+    known = Contact.objects.filter(by_text("phone")(term) | by_text("external_id")(term) | by_number()(term))
     return Q(contact__in=list(known.order_by().values_list("pk", flat=True)[:100]))
 
 

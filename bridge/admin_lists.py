@@ -22,6 +22,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.paginator import InfinitePaginator
 
+from channels_setup.codecs.phone_numbers import search_keys
 from channels_setup.codecs.values import LARGEST_ID
 from channels_setup.models import ApiChannel, ChatChannel
 
@@ -57,6 +58,16 @@ def by_text(field: str) -> Search:
 
     def search(term: str) -> Q:
         return Q(**{"api_channel__in": list(ApiChannel.objects.values_list("pk", flat=True)), field: term})
+
+    return search
+
+
+def by_number(path: str = "") -> Search:
+    """The term is a phone number in any spelling."""
+
+    def search(term: str) -> Q:
+        keys = search_keys(term)
+        return Q(**{f"{path}phone_key__in": keys}) | Q(**{f"{path}address_key__in": keys})
 
     return search
 

@@ -31,6 +31,7 @@ from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 from rest_framework.serializers import BaseSerializer
 
+from channels_setup.codecs.phone_numbers import phone_key, search_keys
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.providers import messengers
 
@@ -39,9 +40,10 @@ from .api_lists import SINCE, UNTIL, Filter, number, one_of, text
 from .api_manners import Refused, Rows, described, repeatable, writing
 from .decisions import Decision
 from .merging import lookup
-from .models import Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
+from .models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
 from .template_serializers import NewMessageSerializer, SentMessageSerializer
 
+MOST_WITH_PHONE = 1_000  # contacts with one number, on all channels together
 # Refused because of what was asked: 422. Everything else is refused because of how things stand now: 409.
 BAD_TEXT = ("empty", "too_long", "files_not_supported", "template_unknown", "template_values")
 
@@ -68,9 +70,10 @@ def channels_of(user: Any) -> list[int]:
 
 
 def by_phone(rows: QuerySet[Conversation], phone: str) -> QuerySet[Conversation]:
-    """With or without its plus, which is a space where it was not escaped in the address."""
+    """In any spelling; a plus that was not escaped in the address is a space."""
     digits = phone.strip().removeprefix("+")
-    return rows.filter(contact__phone__in=[digits, f"+{digits}"])
+    found = Contact.objects.with_phone(search_keys(phone) or [phone_key(phone)]).order_by().values_list("pk", flat=True)
+    return rows.filter(Q(contact__phone__in=[digits, f"+{digits}"]) | Q(contact__in=list(found[:MOST_WITH_PHONE])))
 
 
 def with_window(rows: QuerySet[Conversation], states: list[str]) -> QuerySet[Conversation]:
@@ -101,7 +104,7 @@ class Conversations(Rows):
         "chat_channel": Filter(read=number, by="chat_channel"),
         "assignee": Filter(read=number, by="assignee"),
         "external_id": Filter(read=text, by="contact__external_id", help="The contact's, at the provider."),
-        "phone": Filter(read=text, by=by_phone, help="The contact's, digits only."),
+        "phone": Filter(read=text, by=by_phone, help="The contact's, in any spelling."),
         "window": Filter(read=one_of("open", "closed", "none", "free"), by=with_window),
         "since": SINCE,
         "until": UNTIL,

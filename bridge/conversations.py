@@ -19,10 +19,11 @@ from django.utils import timezone
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import MessageReceived, TimePassed
 
-from . import contacts, doorbell, files, message_words, tracking, windows
-from .helpdesk import notes, telling
+from . import contact_links, contacts, doorbell, files, message_words, tracking, windows
+from .helpdesk import telling
 from .merging import lookup
 from .models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
+from .notices import notice as notice
 
 # Fields of a conversation that go together.
 LAST_WORDS = ("last_message_at", "last_text", "last_direction", "last_written_at")
@@ -59,7 +60,9 @@ class Incoming:
 def receive(api_channel: ApiChannel, incoming: Sequence[Incoming]) -> list[Received]:
     """Store contacts' messages, keep their windows, queue the events. One result for each, in their order."""
     now = windows.database_now()
-    writers = contacts.of(api_channel, [(item.fact.contact, item.contact) for item in incoming])
+    told = [contacts.Told(info=item.fact.contact, contact=item.contact, at=item.fact.at) for item in incoming]
+    resolved = contacts.resolve(api_channel, told)
+    writers = resolved.contacts
     places = [(writer, item.chat_channel) for writer, item in zip(writers, incoming, strict=True)]
     conversations, opened = conversations_at(api_channel, places)
     known = messages_by_external_id(api_channel, (item.fact.external_id for item in incoming))
@@ -95,6 +98,7 @@ def receive(api_channel: ApiChannel, incoming: Sequence[Incoming]) -> list[Recei
                 opened_chat=conversation.pk in opened if is_new else _is_first(message),
             )
         )
+    contact_links.announce(resolved.changes)
     return results
 
 
@@ -363,22 +367,7 @@ def note_last_words(conversation: Conversation, message: Message, *, now: dateti
     conversation.last_written_at = message.provider_time if message.is_received_late else None
 
 
-# --- notices and time -----------------------------------------------------------------------------
-
-
-def notice(conversation: Conversation, reason: str, **details: object) -> Message:
-    """Our own word to the operator, in the chat it concerns."""
-    made = Message.objects.create(
-        conversation=conversation,
-        api_channel_id=conversation.api_channel_id,
-        direction=Message.Direction.NOTICE,
-        kind=Message.Kind.NOTICE,
-        status=Message.Status.RECEIVED,
-        reason=reason,
-        details=details,
-    )
-    notes.of_notice(made)
-    return made
+# --- time -----------------------------------------------------------------------------
 
 
 @transaction.atomic

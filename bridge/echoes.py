@@ -13,7 +13,7 @@ from django.db import transaction
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import EchoSeen
 
-from . import contacts, conversations, files, statuses, tickets, tracking, windows
+from . import contact_links, contacts, conversations, files, statuses, tickets, tracking, windows
 from .helpdesk import correction_notes
 from .models import Conversation, Message
 
@@ -23,9 +23,11 @@ MISSING = "missing"  # ``shown["original"]`` of a message that an edit stands in
 @transaction.atomic
 def take(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatChannel) -> Message:
     """Store one echo; return its message, which may be known: sent from here, or seen before."""
-    [contact] = contacts.of(api_channel, [(fact.contact, None)])
+    resolved = contacts.resolve(api_channel, [contacts.Told(info=fact.contact, at=fact.at, by_contact=False)])
+    contact = resolved.contacts[0]
     found, _opened = conversations.conversations_at(api_channel, [(contact, chat_channel)])
     conversation = found[contact.pk, chat_channel.pk]
+    contact_links.announce(resolved.changes)
     known = conversations.messages_by_external_id(api_channel, [fact.external_id]).get(fact.external_id)
     if known is not None:
         if known.shown.get("original") == MISSING:

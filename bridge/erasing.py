@@ -30,6 +30,7 @@ from .models import (
     Delivery,
     Draft,
     Erasure,
+    FormerId,
     GivenToProvider,
     HeldReply,
     HelpdeskBurst,
@@ -54,12 +55,17 @@ PERMISSION = "bridge.erase_contact"
 
 
 def same_person(contact: Contact) -> list[Contact]:
-    """The contact, and those of other API channels with the same phone."""
+    """The contact, those of other API channels with the same phone, and those under which the person wrote before."""
     digits = contact.phone.lstrip("+")
     known = Q(pk=contact.pk)
     if len(digits) >= SHORT:
         known |= Q(phone__in=[digits, f"+{digits}"])
-    return list(Contact.objects.filter(known).order_by("pk"))
+        if key := contact.phone_key:
+            known |= Q(phone_key=key)
+    found = {one.pk: one for one in Contact.objects.filter(known)}
+    while moved := Contact.objects.filter(moved_to__in=found).exclude(pk__in=found):
+        found |= {one.pk: one for one in moved}
+    return [found[pk] for pk in sorted(found)]
 
 
 def erase(contact_id: int, *, by: Any) -> list[Erasure]:
@@ -105,8 +111,20 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
         RateLimit.objects.filter(api_channel=contact.api_channel_id, key__endswith=f" {trace}").delete()
     _admin_log(contact, chats)
     Contact.objects.filter(pk=contact.pk).update(
-        external_id="", user_id="", phone="", name="", email="", tags=[], card={}, erased_at=windows.database_now()
+        external_id="",
+        user_id="",
+        caller_id="",
+        username="",
+        phone="",
+        name="",
+        name_source=Contact.NameSource.PROFILE,
+        number_issued=False,
+        email="",
+        tags=[],
+        card={},
+        erased_at=windows.database_now(),
     )
+    FormerId.objects.filter(contact=contact).delete()
     _nobody_left(chats, by=by)
     logger.info("person erased", extra={"contact": contact.pk, "by": getattr(by, "pk", None)})
     return Erasure.objects.create(contact=contact, by=by, counts=counts)
@@ -132,7 +150,12 @@ def _nobody_left(chats: QuerySet[Conversation], *, by: Any) -> None:
 def traces(contact: Contact) -> list[str]:
     """By what a person is found in what came from outside."""
     return [
-        trace for trace in (contact.external_id, contact.user_id, contact.phone.lstrip("+"), contact.email) if trace
+        trace
+        for trace in (
+            *(contact.external_id, contact.user_id, contact.caller_id, contact.username),
+            *(contact.phone.lstrip("+"), contact.email, *contact.former_ids.values_list("value", flat=True)),
+        )
+        if trace
     ]
 
 

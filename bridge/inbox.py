@@ -39,12 +39,12 @@ from templates_registry import syncing
 from . import (
     account_news,
     conversations,
-    corrections,
     doorbell,
     echoes,
     erased,
     event_notes,
     held,
+    identity_changes,
     not_supported,
     pending_corrections,
     routing,
@@ -245,7 +245,7 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
                     messages.append(conversations.Incoming(fact=stand_in, chat_channel=_somewhere(lands_in)))
         elif isinstance(fact, ContactChanged):
             hand_on()
-            corrections.change_contact(api_channel, fact)
+            identity_changes.apply(api_channel, fact)
         elif isinstance(fact, TimePassed):
             hand_on()
             conversations.let_time_pass(api_channel, fact)

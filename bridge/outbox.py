@@ -41,7 +41,7 @@ from channels_setup.providers.base import (
     set_rate,
 )
 
-from . import doorbell, giving, rates, recognising, results, windows
+from . import addresses, doorbell, giving, rates, recognising, results, windows
 from .claims import claim
 from .giving import Given
 from .kept_answers import kept_answer
@@ -200,7 +200,8 @@ def _account(accounts: Accounts, delivery: Delivery) -> Account:
 def _admitted(claimed: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) -> list[Claimed]:
     """Those that may go out now.
 
-    The second look at the window, at the template, at tries that were cut off, and last at the channel's limits.
+    The second look at the window, at the contact's number, at the template, at tries that were cut off, and last at
+    the channel's limits.
     """
     if not claimed:
         return []
@@ -208,15 +209,19 @@ def _admitted(claimed: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) 
     shut = windows.shut_among(texts, now=windows.database_now()) if texts else set()
     templates = {item.delivery.pk: template for item in claimed if (template := item.delivery.template)}
     asleep = recognising.not_sendable(templates.values())
+    moved = addresses.refresh([item.delivery for item in claimed])
     admitted = []
     for item in claimed:
         delivery = item.delivery
         too_late = delivery.free_text and results.line_of(delivery) in shut
         not_sendable = templates.get(delivery.pk, {}).get("id") in asleep
-        if item.interrupted and (too_late or not_sendable or not results.may_repeat(delivery)):
+        has_moved = delivery.pk in moved
+        if item.interrupted and (too_late or not_sendable or has_moved or not results.may_repeat(delivery)):
             results.settle_unknown(delivery, token)  # what may have been sent is not taken back
         elif too_late:
             results.cancel(delivery.pk, token=token, reason="window_closed_before_sending")
+        elif has_moved:
+            results.cancel(delivery.pk, token=token, reason="contact_moved_before_sending")
         elif not_sendable:
             results.cancel(delivery.pk, token=token, reason="template_not_sendable")
         elif item.interrupted and results.is_worn_out(delivery):

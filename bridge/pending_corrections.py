@@ -224,9 +224,7 @@ def _conversation_of(
 
     The second value is the contact's id if the conversation is that of another contact, into whom it was merged.
     """
-    mine = Contact.objects.filter(api_channel=api_channel, erased_at=None)
-    contact = mine.filter(external_id=info.external_id).first() if info.external_id else None
-    contact = contact or (mine.filter(user_id=info.user_id).first() if info.user_id else None)
+    contact = contacts.known(api_channel, info)
     if contact is not None:
         found = Conversation.objects.filter(contact=contact.owner_id, api_channel=api_channel)
         pk = found.order_by("-last_message_at").values_list("pk", flat=True).first()
@@ -235,7 +233,7 @@ def _conversation_of(
     place = api_channel.lands_in
     if not begin or place is None or not (info.external_id or info.user_id):
         return None, None
-    [made] = contacts.of(api_channel, [(info, None)])
+    [made] = contacts.resolve(api_channel, [contacts.Told(info=info)]).contacts
     begun, _opened = conversations.conversations_at(api_channel, [(made, place)])
     return _with_merged(begun[made.pk, place.pk], made)
 

@@ -68,7 +68,7 @@ def found(conversation: Conversation, query: str = "") -> QuerySet[QuickAnswer]:
 
 def values(conversation: Conversation, *, user: Any) -> dict[str, str]:
     """What the variables stand for in this chat."""
-    name = " ".join(conversation.contact.name.split())
+    name = " ".join(conversation.contact.shown_name.split())
     ticket = tickets.live_ticket(conversation)
     return {
         "first_name": name.split(" ")[0],

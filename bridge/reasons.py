@@ -86,6 +86,17 @@ CATALOGUE: Mapping[str, Reason] = {
         sentence=_("The message that this one replies to cannot be quoted here. Send the reply without the quote."),
     ),
     "empty": Reason(kind=Class.REFUSAL, sentence=_("There is nothing to send: the text is empty.")),
+    "contact_moved": Reason(
+        kind=Class.REFUSAL,
+        sentence=_("Not sent: the client now writes as %(after)s. Continue in their other chat (No. %(chat)s)."),
+    ),
+    "contact_moved_before_sending": Reason(
+        kind=Class.PERMANENT,
+        sentence=_(
+            "The client moved to another number or account before the message could be sent. It did not go out; "
+            "its text is kept as a draft. Continue in the client's other chat."
+        ),
+    ),
     "person_erased": Reason(
         kind=Class.SETTLED, sentence=_("All that was known of this person has been erased: nothing goes out to them.")
     ),
@@ -535,6 +546,30 @@ CATALOGUE: Mapping[str, Reason] = {
         kind=Class.NOTICE,
         sentence=_("The client's number or account has changed: %(before)s → %(after)s."),
         without=_("The client's number or account has changed."),
+    ),
+    "contact_user_id_changed": Reason(
+        kind=Class.NOTICE,
+        sentence=_(
+            "WhatsApp now gives the number %(before)s another user ID (%(after)s). The number may belong to another "
+            "person now: make sure before you write about earlier matters."
+        ),
+    ),
+    "contact_moved_away": Reason(
+        kind=Class.NOTICE,
+        sentence=_("The client now writes as %(after)s. Continue in their other chat (No. %(chat)s)."),
+    ),
+    "contact_moved_here": Reason(
+        kind=Class.NOTICE,
+        sentence=_("This client also wrote as %(before)s. Their earlier messages are in another chat (No. %(chat)s)."),
+    ),
+    "contact_number_passed_on": Reason(
+        kind=Class.NOTICE, sentence=_("The number %(number)s belongs to another client now.")
+    ),
+    "contact_number_reused": Reason(
+        kind=Class.NOTICE,
+        sentence=_(
+            "The number %(number)s was another client's before (chat No. %(chat)s). It may be another person now."
+        ),
     ),
     "contact_device_changed": Reason(
         kind=Class.NOTICE, sentence=_("The client has registered WhatsApp anew, perhaps on another phone.")

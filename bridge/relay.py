@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 
 from templates_registry import lifecycle
 
-from . import conversations, doorbell, recognising, tickets, tracking, windows
+from . import contact_links, conversations, doorbell, recognising, tickets, tracking, windows
 from .decisions import REFUSE, TEXT, Decision
 from .models import Attachment, Conversation, Delivery, Draft, Message, Ticket, Upload
 
@@ -38,8 +38,8 @@ def decide(
     conversation: Conversation, text: str, *, window: windows.WindowState, files: Sequence[Any] = ()
 ) -> Decision:
     """The decision alone, from what is stored; nothing is written. See ``hand_in``."""
-    if conversation.contact.erased_at:
-        return Decision(outcome=REFUSE, reason="person_erased")
+    if (unreachable := _unreachable(conversation)) is not None:
+        return unreachable
     if not text.strip() and not files:
         return Decision(outcome=REFUSE, reason="empty")
     if len(text) > LONGEST_TEXT:
@@ -54,6 +54,19 @@ def decide(
         recognised = None if files else recognising.in_shut_window(conversation, text)
         decision = recognised or Decision(outcome=REFUSE, reason=reason)
     return replace(decision, ground=_ground(window))
+
+
+def _unreachable(conversation: Conversation) -> Decision | None:
+    """Refuse where nobody is at the other end: an erased person, or a number that its owner gave up."""
+    contact = conversation.contact
+    if contact.erased_at:
+        return Decision(outcome=REFUSE, reason="person_erased")
+    present = contact_links.left_for(conversation)
+    if present is None:
+        return None
+    chats = contact_links.chats_of(present, beside=conversation)
+    details = {"after": contact_links.shown_id(present), "chat": chats[0] if chats else "—"}
+    return Decision(outcome=REFUSE, reason="contact_moved", details=details)
 
 
 def _ground(window: windows.WindowState) -> dict[str, Any]:
@@ -158,8 +171,8 @@ def hand_in_template(
     """
     conversation = conversations.lock(conversation_id)
     now = windows.database_now()
-    if conversation.contact.erased_at:
-        return HandedIn(decision=Decision(outcome=REFUSE, reason="person_erased"))
+    if (unreachable := _unreachable(conversation)) is not None:
+        return HandedIn(decision=unreachable)
     decision = recognising.chosen(conversation, template_id=template_id, parameters=parameters)
     decision, quoted = _quoting(conversation, decision, replies_to)
     if not decision.goes_out:

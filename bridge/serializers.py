@@ -37,7 +37,7 @@ class SentenceField(serializers.CharField):
 class ContactSerializer(serializers.ModelSerializer[Contact]):
     class Meta:
         model = Contact
-        fields = ("id", "name", "phone", "external_id")
+        fields = ("id", "name", "phone", "external_id", "user_id", "username", "caller_id")
 
 
 class WindowSerializer(serializers.Serializer[Any]):

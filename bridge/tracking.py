@@ -117,6 +117,7 @@ def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
                 "template": _extension(message),
                 "components": (message.template or {}).get("components", []),
                 "contact": {
+                    "id": item.contact.pk,
                     "external_id": item.contact.external_id,
                     "phone": item.contact.phone,
                     "user_id": item.contact.user_id,
@@ -327,10 +328,11 @@ def _client(conversation: Conversation, *, about: Contact | None = None) -> dict
     about = about or contact
     return chat_events.client_object(
         id=contact.pk,
-        name=contact.name,
+        name=contact.shown_name,
         email=contact.email,
         phone=about.phone,
         external_id=about.external_id,
+        caller_id=about.caller_id,
     )
 
 

@@ -33,32 +33,16 @@ from . import conversations, erased, held, relay, tickets
 from .idempotency import Answer, BadKey, KeyReused, once
 from .models import Contact, Conversation, WebhookEvent
 from .requests_in import MOST_BYTES, MOST_BYTES_WITH_FILES, TooLarge, blotted, event_row, exact_request
+from .uapi_errors import BAD_FIELD, BAD_TOKEN, ERASED, KEY_REUSED, NOT_ALLOWED, NOT_FOUND, NOT_SENT, TOO_LARGE, Error
+from .uapi_identity import client_of, sender_info
 from .uapi_parameters import Parameters, takes
 
 logger = logging.getLogger(__name__)
 
-# The numbers in "code". Stable; callers may rely on them.
-BAD_FIELD, BAD_TOKEN, NOT_ALLOWED, NOT_FOUND, KEY_REUSED, ERASED, TOO_LARGE, NOT_SENT = (
-    400,
-    401,
-    403,
-    404,
-    409,
-    410,
-    413,
-    422,
-)
-
-
-class Error(Exception):
-    """A sentence for the caller, with its number; ``extra`` is merged into the answer."""
-
-    def __init__(self, code: int, sentence: str, **extra: Any) -> None:
-        super().__init__(sentence)
-        self.code, self.sentence, self.extra = code, sentence, extra
-
-    def body(self) -> dict[str, Any]:
-        return {"error": self.sentence, "code": self.code, **self.extra}
+__all__ = [
+    *("BAD_FIELD", "BAD_TOKEN", "ERASED", "KEY_REUSED", "NOT_ALLOWED", "NOT_FOUND", "NOT_SENT", "TOO_LARGE", "Error"),
+    *("AddMessage", "Call", "ChangeAssignee", "Channels", "NoSuchMethod", "SendMessage", "UapiView"),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,19 +167,20 @@ class AddMessage(UapiView):
             raise BadBody(_("“message” is missing."))
         chat_channel = self._chat_channel(call)
         conversation = _conversation(call, chat_channel) if call.values.get("chat_id") not in (None, "") else None
-        fact = _message_fact(message, has_files=bool(call.files))
+        fact = _message_fact(call.api_channel, message, has_files=bool(call.files))
         if not erased.still_meant(call.api_channel, [fact]):
             raise Error(ERASED, _("This message was erased at the person's wish. It is not taken again."))
         incoming = conversations.Incoming(
             fact=fact,
             chat_channel=conversation.chat_channel if conversation else chat_channel,
-            contact=conversation.contact if conversation else _contact(call.api_channel, fact.contact),
+            contact=conversation.contact if conversation else _our_client(call, message, fact),
             uploads=call.files,
         )
         received = conversations.receive(call.api_channel, [incoming])[0]
         if received.is_new:
             held.release([received.conversation.pk])
         call.api_channel.note_inbound()
+        _note_issued(received.conversation.contact, fact.contact)
         return {
             "chat_id": received.conversation.pk,
             "company_id": chat_channel.company_id,
@@ -239,21 +224,18 @@ def _conversation(call: Call, chat_channel: ChatChannel | None = None) -> Conver
     return chat
 
 
-def _contact(api_channel: ApiChannel, info: ContactInfo) -> Contact | None:
-    """The contact that the caller means: by their own id for it, by ours, or by phone; None for a new one."""
-    known = Contact.objects.filter(api_channel=api_channel)
-    if info.external_id:
-        by_theirs = known.filter(external_id=info.external_id).first()
-        if by_theirs or not (info.external_id.isascii() and info.external_id.isdigit()):
-            return by_theirs
-        number = int(info.external_id[:19])
-        return known.filter(pk=number).first() if number <= values.LARGEST_ID else None
-    if info.phone:
-        return known.filter(phone=info.phone).order_by("pk").first()
-    return None
+def _our_client(call: Call, message: dict[str, Any], fact: MessageReceived) -> Contact | None:
+    sender = message.get("from")
+    return client_of(call.api_channel, sender if isinstance(sender, dict) else {}, fact.contact)
 
 
-def _message_fact(message: dict[str, Any], *, has_files: bool) -> MessageReceived:
+def _note_issued(contact: Contact, info: ContactInfo) -> None:
+    """A caller that gave no id of its own can only name the client by the number in our answer."""
+    if not (info.caller_id or contact.caller_id or contact.external_id or contact.number_issued):
+        Contact.objects.filter(pk=contact.pk).update(number_issued=True)
+
+
+def _message_fact(api_channel: ApiChannel, message: dict[str, Any], *, has_files: bool) -> MessageReceived:
     sender = message.get("from") or {}
     if not isinstance(sender, dict):
         raise BadBody(_("“message.from” must be an object."))
@@ -264,23 +246,12 @@ def _message_fact(message: dict[str, Any], *, has_files: bool) -> MessageReceive
     if not values.as_text(text).strip() and not attached and not has_files:
         raise BadBody(_("“message.text” is missing."))
     return MessageReceived(
-        contact=ContactInfo(
-            external_id=values.as_text(sender.get("client_id")).strip()[:190],
-            phone=_phone(values.as_text(sender.get("phone"))),
-            name=values.as_text(sender.get("name")).strip()[:200],
-            email=values.as_text(sender.get("email")).strip()[:200],
-        ),
+        contact=sender_info(api_channel, sender),
         text=values.as_text(text),
         external_id=values.as_text(message.get("id")).strip()[:190],
         at=values.as_time(message.get("timestamp"), "message.timestamp"),
         files=attached,
     )
-
-
-def _phone(text: str) -> str:
-    """Digits only, with a plus where there was one: the same phone always looks the same."""
-    digits = "".join(character for character in text if character.isascii() and character.isdigit())[:15]
-    return f"+{digits}" if digits and text.strip().startswith("+") else digits
 
 
 class SendMessage(UapiView):

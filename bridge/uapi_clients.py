@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
+from channels_setup.codecs.phone_numbers import id_key, is_number, phone_key, search_keys, wire_digits
+from channels_setup.codecs.visible_names import is_proper_name, visible_name
+from channels_setup.providers.base import ContactInfo
 
-from . import uapi_cards
-from .models import Contact, Ticket
+from . import contacts, uapi_cards
+from .models import Contact, ContactQuerySet, Ticket
 from .uapi import NOT_FOUND, Call, Error, UapiView
+from .uapi_identity import names_agree, plain_id
 from .uapi_parameters import NO_MERGING, NO_PICTURES, as_choice, is_given, takes
 from .uapi_reading import Reading, page, time_range
 
@@ -34,13 +38,20 @@ class CreateClient(UapiView):
         told = _told(call)
         if not any(told.values()):
             raise BadBody(_("A client needs a name, a phone, an email or a messenger."))
-        identity = told["external_id"]
-        contact = (
-            Contact.objects.filter(api_channel=call.api_channel, external_id=identity).first() if identity else None
-        )
-        contact = contact or Contact(api_channel=call.api_channel, external_id=identity)
+        info = ContactInfo(external_id=told["external_id"], phone=told["phone"])
+        contact = contacts.known(call.api_channel, info) if told["external_id"] or told["phone"] else None
+        if contact is not None and not told["external_id"] and _is_another(contact, told["name"]):
+            contact = None  # two persons with one phone, such as a family
+        if contact is None:
+            contact = Contact(api_channel=call.api_channel)
+        contact.number_issued = True
         _write(contact, told, call)
         return {"client_id": contact.pk, "status": True}
+
+
+def _is_another(contact: Contact, name: str) -> bool:
+    """Tell whether a person named this contact otherwise."""
+    return contact.name_source == Contact.NameSource.PERSON and not names_agree(contact.name, name)
 
 
 class UpdateClient(UapiView):
@@ -55,9 +66,13 @@ class UpdateClient(UapiView):
 def _update(call: Call) -> dict[str, Any]:
     contact = _client(call)
     told = _told(call)
-    taken = Contact.objects.filter(api_channel=contact.api_channel, external_id=told["external_id"])
-    if contact.external_id or (told["external_id"] and taken.exists()):
-        told["external_id"] = ""  # where the client is reached never changes by a card
+    identity = told["external_id"]
+    if identity and identity != contact.external_id:
+        if contact.external_id and id_key(identity) != contact.address_key:
+            raise BadBody(_("The messenger of client %(id)s cannot be changed here.") % {"id": contact.pk})
+        other = contacts.known(contact.api_channel, ContactInfo(external_id=identity))
+        if other is not None and other.pk != contact.pk:
+            raise BadBody(_("This messenger belongs to client %(id)s.") % {"id": other.pk})
     _write(contact, told, call)
     return {"client_id": contact.pk, "status": True}
 
@@ -67,10 +82,12 @@ def _told(call: Call) -> dict[str, str]:
     emails = [emails] if isinstance(emails, str) else emails if isinstance(emails, list) else []
     messengers = messengers if isinstance(messengers, list) else []
     identities = [
-        values.as_text(item.get("identity") or item.get("uid")).strip() for item in messengers if isinstance(item, dict)
+        plain_id(values.as_text(item.get("identity") or item.get("uid")))
+        for item in messengers
+        if isinstance(item, dict) and values.as_text(item.get("type")).strip().lower() in ("", "whatsapp")
     ]
     return {
-        "name": values.as_text(call.values.get("name")).strip()[:200],
+        "name": visible_name(values.as_text(call.values.get("name"))),
         "phone": _phone(values.as_text(call.values.get("phone"))),
         "email": next((values.as_text(email).strip()[:200] for email in emails if email), ""),
         "external_id": next((identity for identity in identities if identity), "")[:190],
@@ -85,15 +102,22 @@ def _phone(text: str) -> str:
 
 
 def _write(contact: Contact, told: dict[str, str], call: Call) -> None:
-    for field, text in told.items():
-        if text:
+    """Put on the card what was given. The name counts as set by a person, so profile names no longer replace it."""
+    external_id = contact.external_id or told["external_id"]  # where a client is reached never changes by a card
+    for field, text in (told | {"external_id": external_id}).items():
+        if text and field != "name":
             setattr(contact, field, text)
+    contact.set_keys()
+    name = told["name"]
+    own_number = is_number(name) and phone_key(name) in (contact.phone_key, contact.address_key)
+    if name and not own_number and (name != contact.name or is_proper_name(name)):
+        contact.name, contact.name_source = name, Contact.NameSource.PERSON
     uapi_cards.write(contact, call, names=uapi_cards.IN_CLIENTS)
     contact.save()
     uapi_cards.write_note(contact, call)
 
 
-def contacts_of(call: Call) -> QuerySet[Contact]:
+def contacts_of(call: Call) -> ContactQuerySet:
     """The clients of this API channel, and those who write in the chat channels that it watches."""
     watched = call.api_channel.watched.values_list("pk", flat=True)
     return Contact.objects.filter(
@@ -123,13 +147,13 @@ class Clients(Reading):
         if query:
             how = "iexact" if how == "full_match" else "icontains"
             found = Q()
-            for field in ("name", "email", "phone", "external_id"):
+            for field in ("name", "email", "phone", "external_id", "caller_id", "username", "user_id"):
                 found |= Q(**{f"{field}__{how}": query})
-            rows = rows.filter(found)
-        contacts = page(call, time_range(call, rows, "created_at", "created").order_by("pk"))
+            rows = rows.filter(found | Q(pk__in=contacts_of(call).with_phone(search_keys(query)).values("pk")))
+        found_rows = page(call, time_range(call, rows, "created_at", "created").order_by("pk"))
         tickets: dict[int, list[int]] = {}
         owned = Ticket.objects.filter(
-            conversation__contact__in=[contact.pk for contact in contacts],
+            conversation__contact__in=[contact.pk for contact in found_rows],
             conversation__chat_channel__in=call.api_channel.watched.all(),
         )
         for contact_id, ticket_id in owned.order_by("pk").values_list("conversation__contact_id", "pk"):
@@ -139,10 +163,10 @@ class Clients(Reading):
                 "id": contact.pk,
                 "name": contact.name,
                 "emails": contact.email or None,
-                "phone": contact.phone or None,
+                "phone": wire_digits(contact.phone) or None,
                 "tickets": tickets.get(contact.pk, []),
             }
-            for contact in contacts
+            for contact in found_rows
         ]
 
 
@@ -160,7 +184,7 @@ class ReadClient(Reading):
             "id": contact.pk,
             "name": contact.name,
             "emails": _all(contact.card.get("emails", []), contact.email),
-            "phones": [{"phone": contact.phone, "type": "mobile"}] if contact.phone else [],
+            "phones": [{"phone": wire_digits(contact.phone), "type": "mobile"}] if contact.phone else [],
             "messengers": _all(
                 contact.card.get("messengers", []),
                 {"type": "whatsapp", "identity": contact.external_id} if contact.external_id else None,

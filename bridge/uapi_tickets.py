@@ -9,9 +9,12 @@ from django.utils.translation import gettext as _
 
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
+from channels_setup.codecs.phone_numbers import phone_key
+from channels_setup.codecs.visible_names import visible_name
 from channels_setup.models import ChatChannel
+from channels_setup.providers.base import ContactInfo
 
-from . import conversations, tickets, uapi_cards, uapi_properties
+from . import contacts, conversations, tickets, uapi_cards, uapi_properties
 from .models import Contact, Conversation, Ticket
 from .requests_in import MOST_BYTES_WITH_FILES
 from .uapi import BAD_FIELD, ERASED, NOT_ALLOWED, NOT_FOUND, Call, Error, UapiView
@@ -136,8 +139,9 @@ def _contact(call: Call) -> Contact:
         contact = Contact(
             api_channel=call.api_channel,
             phone=_phone(values.as_text(call.values.get("client_phone"))),
-            name=values.as_text(call.values.get("client_name")).strip()[:200],
+            name=visible_name(values.as_text(call.values.get("client_name"))),
             email=values.as_text(call.values.get("client_email")).strip()[:200],
+            number_issued=True,
         )
     uapi_cards.write(contact, call, names=uapi_cards.IN_TICKETS)
     contact.save()
@@ -147,7 +151,9 @@ def _contact(call: Call) -> Contact:
 def _known(call: Call, *, is_new: bool) -> Contact | None:
     phone = _phone(values.as_text(call.values.get("client_phone")))
     if phone:
-        return contacts_of(call).filter(phone__in=[phone, f"+{phone}"]).order_by("pk").first()
+        found = contacts.known(call.api_channel, ContactInfo(phone=phone))
+        others = contacts_of(call).with_phone([phone_key(phone)]).filter(moved_to=None)
+        return found or others.order_by("pk").first()
     email = values.as_text(call.values.get("client_email")).strip()
     if email and not is_new:
         return contacts_of(call).filter(email__iexact=email).order_by("pk").first()

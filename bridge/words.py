@@ -39,8 +39,17 @@ def person(query: str) -> SearchQuery | None:
     digits = "".join(character for character in query if character.isdigit())
     is_number = bool(digits) and not any(character.isalpha() for character in query)
     if is_number:
-        return _all_of([digits[:LONGEST_NUMBER]] if len(digits) >= SHORTEST_NUMBER else [], config="simple")
+        return _number(digits) if len(digits) >= SHORTEST_NUMBER else None
     return _all_of(_words(query), config="simple")
+
+
+def _number(digits: str) -> SearchQuery:
+    """The beginning of a number; a Russian one may begin with 8 where 7 is stored."""
+    beginnings = (
+        [digits] if not digits.startswith("8") or len(digits) == SHORTEST_NUMBER else [digits, f"7{digits[1:]}"]
+    )
+    asked = " | ".join(f"'{one[:LONGEST_NUMBER]}':*" for one in beginnings)
+    return SearchQuery(asked, config="simple", search_type="raw")
 
 
 def said(query: str) -> SearchQuery | None:

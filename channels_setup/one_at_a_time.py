@@ -18,6 +18,7 @@ class Space(IntEnum):
     HELPDESK = 7_203  # an account at an outside helpdesk
     HELPDESK_INBOX = 7_204  # a chat channel's events
     TEMPLATES = 7_205  # an API channel's list of templates
+    CONTACTS = 7_206  # contacts that are being made on an API channel
 
 
 def take(space: Space, number: int) -> bool:

@@ -195,6 +195,9 @@ def test_a_conversation_says_who_where_and_until_when(chat: Conversation) -> Non
         "name": "Анна Петрова",
         "phone": chat.contact.phone,
         "external_id": chat.contact.external_id,
+        "user_id": "",
+        "username": "",
+        "caller_id": "",
     }
     assert (row["ticket_id"], row["status"]) == (ticket.pk, Ticket.Status.NEW)
     assert row["window"]["state"] == "open"

@@ -210,11 +210,12 @@ def test_ids_that_point_at_two_contacts_are_never_merged(channel: ApiChannel) ->
     assert Message.objects.get(external_id="wamid.3").conversation.contact.external_id == "79210000000"
 
 
-def test_an_id_that_belongs_to_another_number_makes_a_contact_without_it(channel: ApiChannel) -> None:
+def test_a_user_id_with_another_number_is_the_same_person_with_a_new_number(channel: ApiChannel) -> None:
     apply(channel, wrote("wamid.1", contact=ContactInfo(external_id="1", user_id=ANNAS_USER_ID)))
     apply(channel, wrote("wamid.2", contact=ContactInfo(external_id="2", user_id=ANNAS_USER_ID)))
 
-    assert dict(Contact.objects.values_list("external_id", "user_id")) == {"1": ANNAS_USER_ID, "2": ""}
+    assert dict(Contact.objects.values_list("external_id", "user_id")) == {"2": ANNAS_USER_ID}
+    assert Message.objects.get(direction="notice").reason == "contact_changed"
 
 
 def test_a_changed_number_moves_the_contact_and_is_told_once(channel: ApiChannel) -> None:
@@ -231,11 +232,14 @@ def test_a_changed_number_moves_the_contact_and_is_told_once(channel: ApiChannel
     assert "+79210000000" in notice.sentence and "+79219999999" in notice.sentence
 
 
-def test_a_number_that_another_contact_has_is_left_to_them(channel: ApiChannel) -> None:
+def test_a_number_that_another_contact_has_stays_theirs_and_both_chats_say_so(channel: ApiChannel) -> None:
     apply(channel, wrote("wamid.1"), wrote("wamid.2", contact=ContactInfo(external_id="79219999999")))
     apply(channel, ContactChanged(contact=ANNA, now=ContactInfo(external_id="79219999999")))
 
-    assert set(Contact.objects.values_list("external_id", flat=True)) == {"79210000000", "79219999999"}
+    former, present = Contact.objects.order_by("pk")
+    assert (former.external_id, former.moved_to, present.external_id) == ("", present, "79219999999")
+    notices = Message.objects.filter(direction="notice").order_by("conversation__contact")
+    assert [notice.reason for notice in notices] == ["contact_moved_away", "contact_moved_here"]
 
 
 # --- statuses by the key that went out -------------------------------------------------------------------

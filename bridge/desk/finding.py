@@ -18,6 +18,7 @@ from django.db.models import QuerySet
 from bridge import words
 from bridge.models import AT_WORK, Contact, Message, Ticket
 from bridge.windows import LENGTH
+from channels_setup.codecs.phone_numbers import search_keys
 from channels_setup.models import ApiChannel
 
 from . import versions
@@ -211,11 +212,14 @@ def standing(channels: Sequence[int], *, me: int, most: int) -> tuple[Any, ...]:
 
 
 def people(query: str, *, api_channels: Sequence[int]) -> list[QuerySet[Contact]]:
-    """People by the beginnings of their names' words or digits of the phone, and by the provider's id.
+    """People by the beginnings of their names' words or digits of the phone, by the provider's id, by a whole number.
 
-    Two questions and not one, because each has an index and "or" between them would have none.
+    Several questions and not one, because each has an index and "or" between them would have none.
     """
     found: list[QuerySet[Contact]] = [Contact.objects.filter(api_channel__in=list(api_channels), external_id=query)]
+    if keys := search_keys(query):
+        mine = Contact.objects.filter(api_channel__in=list(api_channels))
+        found += [mine.filter(phone_key__in=keys), mine.filter(address_key__in=keys)]
     asked = words.person(query)
     if asked is not None:
         found.append(Contact.objects.annotate(words=words.contact_words()).filter(words=asked))

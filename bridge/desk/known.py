@@ -34,7 +34,7 @@ def values(conversation: Conversation, pattern: Pattern) -> dict[str, str]:
         if not variable.in_text:
             continue
         if means_a_name(variable):
-            found[variable.key] = name_like(conversation.contact.name, variable.example)
+            found[variable.key] = name_like(conversation.contact.shown_name, variable.example)
         elif ticket is not None and REQUEST.search(_said(variable)):
             sign = "№ " if variable.example.startswith("№") else ""
             found[variable.key] = f"{sign}{ticket.pk}"

@@ -202,7 +202,7 @@ def _csv_lines(wanted: Wanted, request: HttpRequest) -> Iterator[str]:
             (
                 escaped(conversation.chat_channel.name),
                 escaped(presentation.person_name(window.assignee)),
-                escaped(conversation.contact.name),
+                escaped(conversation.contact.shown_name),
                 escaped(conversation.contact.phone),
                 f"{closed - windows.LENGTH:%Y-%m-%d %H:%M}",
                 f"{closed:%Y-%m-%d %H:%M}",

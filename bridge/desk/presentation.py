@@ -16,6 +16,7 @@ from django.utils.translation import pgettext
 from bridge.models import Conversation
 from bridge.models.contacts import letters
 from bridge.windows import LENGTH, WindowState, is_open
+from channels_setup.codecs.visible_names import is_visible
 
 SOON = timedelta(hours=4)  # amber below
 NOW = timedelta(hours=1)  # red below
@@ -170,10 +171,11 @@ def clock(moment: datetime) -> str:
 
 
 def contact_name(contact: Named) -> str:
-    """The name, else the phone as one reads it, else the provider's id."""
+    """The name, else the phone as one reads it, else an ID. A name that would leave the screen empty is none."""
     if contact.erased_at:
         return pgettext("client", "Erased")
-    name = contact.name or phone_words(contact.phone) or contact.external_id or contact.user_id
+    name = contact.name if is_visible(contact.name) else ""
+    name = name or phone_words(contact.phone) or phone_words(contact.external_id) or contact.user_id
     return name or str(contact.pk)
 
 

@@ -53,6 +53,7 @@ SELECT left(md5(concat_ws('|',
     (SELECT concat_ws(',', c.assignee_id,
                       (SELECT a.state = 'paused' FROM channels_setup_apichannel a WHERE a.id = c.api_channel_id),
                       p.name, p.phone, p.email, p.tags, p.has_merged,
+                      p.moved_to_id, p.external_id, p.user_id, p.username,
                       (SELECT string_agg(concat_ws(',', n.id, n.edited_at), ';' ORDER BY n.id)
                        FROM bridge_contactnote n WHERE n.contact_id = p.id),
                       (SELECT max(h.id) FROM bridge_contactchange h WHERE h.contact_id = p.id))

@@ -69,7 +69,7 @@ def _card(conversation: Conversation) -> dict[str, str]:
     return {
         "external_id": contact.external_id,
         "phone": contact.phone,
-        "name": contact.name,
+        "name": contact.shown_name,
         "email": contact.email,
     }
 

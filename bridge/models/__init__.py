@@ -4,7 +4,7 @@ Locks are always taken in this order: conversation, window, ticket, delivery, me
 """
 
 from .contact_changes import ContactChange
-from .contacts import Contact, FormerId
+from .contacts import Contact, ContactQuerySet, FormerId
 from .conversations import AT_WORK, ChangeAfterAnswer, Conversation, ConversationQuerySet, Ticket
 from .deliveries import Attempt, DeadLetter, Delivery, Replay, Ruling, new_delivery_key
 from .desk import ContactNote, Draft, ErasedMessage, Erasure, GivenToProvider, QuickAnswer, Upload
@@ -27,6 +27,7 @@ __all__ = [
     "ContactChange",
     "ContactMerge",
     "ContactNote",
+    "ContactQuerySet",
     "Conversation",
     "ConversationQuerySet",
     "DeadLetter",

@@ -8,12 +8,13 @@ from django import template
 from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import SafeString
 
+from bridge import contact_links
 from bridge.desk.addresses import numbered
 from bridge.desk.bubbles import Bubbles, Piece, line
 from bridge.desk.markup import icon
-from bridge.desk.presentation import initials, person_name
+from bridge.desk.presentation import initials, person_name, phone_words
 from bridge.desk.thread import Item
-from bridge.models import Ticket
+from bridge.models import Conversation, Ticket
 from channels_setup.codecs.whatsapp_markup import to_html
 
 register = template.Library()
@@ -50,6 +51,17 @@ def _piece_of(context: template.RequestContext) -> Piece:
             return pages.get_template(name).render(context)
 
     return piece
+
+
+@register.simple_tag
+def moved_to(conversation: Conversation) -> dict[str, Any] | None:
+    """Under which number the client writes now, and in which chat; None while this contact is in use."""
+    present = contact_links.left_for(conversation)
+    if present is None:
+        return None
+    chats = contact_links.chats_of(present, beside=conversation)
+    after = phone_words(present.phone) or contact_links.shown_id(present)
+    return {"after": after, "chat": chats[0] if chats else None}
 
 
 @register.simple_tag

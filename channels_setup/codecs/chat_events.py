@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from .phone_numbers import wire_digits
+
 # Ticket statuses as the helpdesk numbers them.
 OPEN, SOLVED, CLOSED, DELETED, ON_HOLD, PENDING, SPAM, NEW, MAILING, MERGED = range(1, 11)
 
@@ -62,17 +64,19 @@ def chat_event(
     return event
 
 
-def client_object(*, id: int, name: str, email: str, phone: str, external_id: str) -> dict[str, Any]:
+def client_object(
+    *, id: int, name: str, email: str, phone: str, external_id: str, caller_id: str = ""
+) -> dict[str, Any]:
     """A client as events carry it. Phones are digits there, as everywhere in the public API."""
-    digits = phone.removeprefix("+")
+    phone = wire_digits(phone)
     return {
         "id": id,
         "name": name,
         "avatar": "",
         "note": "",
         "emails": [{"email": email, "client_id": id}] if email else [],
-        "phones": [{"phone": digits, "type": "mobile", "client_id": id}] if digits else [],
-        "additional_ids": [{"value": external_id, "client_id": id}] if external_id else [],
+        "phones": [{"phone": phone, "type": "mobile", "client_id": id}] if phone else [],
+        "additional_ids": [{"value": value, "client_id": id} for value in (external_id, caller_id) if value],
     }
 
 

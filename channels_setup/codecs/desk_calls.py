@@ -31,7 +31,14 @@ def card(contact: ContactInfo, *, client_id: int | None = None) -> Json:
 
 def message(contact: ContactInfo, text: str, *, client_id: int | None, key: str, at: datetime | None) -> Json:
     """``id`` and ``timestamp`` are extensions that another portal knows, and Usedesk passes over."""
-    sender = {"client_id": client_id, "name": contact.name, "email": contact.email, "phone": contact.phone}
+    # Another Okno takes its own number only where it is named as such; others ignore the field.
+    sender = {
+        "client_id": client_id,
+        "okno_client_id": client_id,
+        "name": contact.name,
+        "email": contact.email,
+        "phone": contact.phone,
+    }
     fields = {
         "text": text,
         "from": {name: value for name, value in sender.items() if value},

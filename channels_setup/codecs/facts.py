@@ -19,6 +19,8 @@ class ContactInfo:
     name: str = ""
     email: str = ""
     user_id: str = ""  # the id the contact has with this business alone, where the provider has such ids
+    caller_id: str = ""  # the id in the system of a program that calls our API
+    username: str = ""  # the public name at the provider, where there are such
 
 
 # What a message is besides its text, as plain JSON. ``what`` says which keys there are:

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from .facts import ContactInfo
 from .values import as_text
+from .visible_names import visible_name
 
 USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}", re.ASCII)
 WA_ID = re.compile(r"[0-9]{5,20}", re.ASCII)
@@ -72,5 +73,6 @@ class Cards:
             external_id=phone_id,
             user_id=business_id,
             phone=f"+{phone_id}" if phone_id else "",
-            name=one_line(profile.get("name"), 200) or one_line(profile.get("username"), 200),
+            name=visible_name(as_text(profile.get("name"))) or visible_name(as_text(profile.get("username"))),
+            username=visible_name(as_text(profile.get("username")), 100),
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 from .facts import ContactInfo
 from .graph_people import user_id, wa_id
+from .phone_numbers import wire_digits
 from .values import FileInfo, as_text
 
 LONGEST_CAPTION = 1024
@@ -69,12 +70,16 @@ def message_body(
 
 
 def _recipient(contact: ContactInfo) -> dict[str, str]:
-    """With a plus, always: without it the provider puts the country of our own number in front."""
-    digits = re.sub(r"[^0-9]", "", contact.external_id or contact.phone)
-    if digits:
-        return {"to": f"+{digits}"}
+    """With a plus, always: without it the provider puts the country of our own number in front.
+
+    A phone that only stands on the card comes last: somebody else may have that number by now.
+    """
+    if number := wa_id(contact.external_id):
+        return {"to": f"+{number}"}
     if contact.user_id:
         return {"recipient": contact.user_id}
+    if digits := re.sub(r"[^0-9]", "", wire_digits(contact.phone)):
+        return {"to": f"+{digits}"}
     raise NotSendable("wa_no_address")
 
 

@@ -30,6 +30,7 @@ from .facts import (
     SampleReceived,
     StatusChanged,
 )
+from .graph_changes import contact_change
 from .graph_messages import Content, content, first_error, quoted
 from .graph_people import Cards, one_line, user_id, wa_id
 from .graph_routing import GROUP_FIELDS, Place, group_of, is_ours, is_sample
@@ -125,10 +126,12 @@ def _message(item: Mapping[str, Any], cards: Cards) -> Fact | None:
     external_id, at, kind = as_text(item.get("id"))[:190], _at(item), as_text(item.get("type"))
     if not external_id:
         return ItemUnreadable(why=_("A message without an id."))
+    if kind == "system" and (change := contact_change(item, cards, at=at)) is not None:
+        return change
     if not contact.external_id and not contact.user_id:
         return ItemUnreadable(why=_("A message that does not say who wrote it."))
     if kind == "system":
-        return _system(item, contact)
+        return None
     if kind in CORRECTIONS:
         return CORRECTIONS[kind](item, contact, False)
     said = content(item)
@@ -201,21 +204,6 @@ def _body(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _system(item: Mapping[str, Any], contact: ContactInfo) -> Fact | None:
-    """The contact has another number, id or phone. Nobody wrote."""
-    body = _body(item, "system")
-    kind = as_text(body.get("type"))
-    new_phone, new_user = wa_id(body.get("wa_id")), user_id(body.get("user_id"))
-    phone = f"+{new_phone}" if new_phone else ""
-    now = ContactInfo(external_id=new_phone, phone=phone, user_id=new_user)
-    external_id, at = as_text(item.get("id"))[:190], _at(item)
-    if new_phone or new_user:
-        return ContactChanged(contact=contact, now=now, external_id=external_id, at=at)
-    if "identity" in kind or isinstance(item.get("identity"), dict):
-        return ContactChanged(contact=contact, external_id=external_id, at=at, reason="contact_device_changed")
-    return None
-
-
 def _status(item: Mapping[str, Any]) -> Fact | None:
     """A word that we do not know (and "deleted", "warning") says nothing of the delivery."""
     status, external_id = STATUSES.get(as_text(item.get("status")).lower()), as_text(item.get("id"))[:190]
@@ -282,9 +270,12 @@ def _user_ids(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     for item in _items(value, "user_id_update"):
         told = _body(item, "user_id") if isinstance(item, dict) else {}
         before, after = user_id(told.get("previous")), user_id(told.get("current"))
-        if after and (before or wa_id(item.get("wa_id"))):
-            contact = ContactInfo(external_id=wa_id(item.get("wa_id")), user_id=before)
-            yield ContactChanged(contact=contact, now=ContactInfo(user_id=after), at=_at(item))
+        number = wa_id(item.get("wa_id")) if isinstance(item, dict) else ""
+        if after and (before or number):
+            contact = ContactInfo(external_id=number, user_id=before)
+            phone = f"+{number}" if number else ""
+            now = ContactInfo(external_id=number, phone=phone, user_id=after)
+            yield ContactChanged(contact=contact, now=now, at=_at(item))
 
 
 def _preferences(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:

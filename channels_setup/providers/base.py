@@ -332,6 +332,7 @@ class Messenger(Provider):
     takes_uploads: ClassVar[bool] = False  # ``upload``: a file of ours may be given to the provider beforehand
     uploads_live: ClassVar[timedelta] = timedelta(0)  # so long a given file may be sent by its id
     reports_status: ClassVar[bool] = True
+    ids_are_phone_numbers: ClassVar[bool] = False  # a contact's ``external_id`` is the phone that it is reached at
     quotes: ClassVar[bool] = False  # a message of ours may show above itself the one that it answers
     fills_templates: ClassVar[bool] = False  # takes a template by name and values, not as its text
     needs_redirect_url: ClassVar[bool] = False  # messages go to the Redirect URL

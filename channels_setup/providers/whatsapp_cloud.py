@@ -93,6 +93,7 @@ class WhatsAppCloud(Messenger):
     webhook_secret = "webhook_secret"
     webhook_header = WEBHOOK_HEADER
     quotes = True
+    ids_are_phone_numbers = True
     sends_files = True
     takes_uploads = True
     uploads_live = timedelta(days=29)  # a day less than they say
@@ -274,7 +275,7 @@ class WhatsAppCloud(Messenger):
         contact = outgoing.contact
         per_second = _per_second(account)
         number = Rate(key="number", every=1 / per_second, burst=max(1, int(per_second)), whole_channel=True)
-        pair = contact.external_id or contact.phone or contact.user_id
+        pair = contact.external_id or contact.user_id or contact.phone
         to_one = (Rate(key=f"to {pair}"[:100], every=PAIR_SECONDS, burst=PAIR_BURST),) if pair else ()
         return (*set_rate(account), number, *to_one)
 

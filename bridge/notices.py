@@ -1,0 +1,21 @@
+"""Notices: the portal's own messages to operators."""
+
+from __future__ import annotations
+
+from .helpdesk import notes
+from .models import Conversation, Message
+
+
+def notice(conversation: Conversation, reason: str, **details: object) -> Message:
+    """Write a notice to the operators into the chat that it concerns."""
+    made = Message.objects.create(
+        conversation=conversation,
+        api_channel_id=conversation.api_channel_id,
+        direction=Message.Direction.NOTICE,
+        kind=Message.Kind.NOTICE,
+        status=Message.Status.RECEIVED,
+        reason=reason,
+        details=details,
+    )
+    notes.of_notice(made)
+    return made

@@ -1,0 +1,561 @@
+"""One person, one chat; two persons, two chats: numbers, user ids and names, whoever tells of them in what order."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from bridge import inbox, outbox, relay
+from bridge.desk import finding, presentation
+from bridge.models import Contact, Conversation, Delivery, Draft, Message
+from channels_setup.codecs import graph_webhooks
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import ContactChanged, ContactInfo, EchoSeen, Fact, MessageReceived
+from tests.factories import ApiChannelFactory, ContactFactory, ConversationFactory, boris
+
+pytestmark = pytest.mark.django_db
+
+N1, N2, N3 = "447700900101", "447700900111", "447700900121"
+U1, U2 = "GB.13491208655302741918", "GB.93491208655302741999"
+VARIANTS = {
+    "Brazil": ("553188887777", "5531988887777"),
+    "Mexico": ("5215512345678", "525512345678"),
+    "Argentina": ("5491123456789", "541123456789"),
+    "Benin": ("22997123456", "2290197123456"),
+}
+STRANGERS = {
+    "Brazilian landline": ("553132217777", "5531932217777"),
+    "neighbors": ("5215512345678", "5215512345679"),
+    "Vietnam and Moscow": ("84951234567", "74951234567"),
+}
+
+
+@pytest.fixture
+def channel() -> Any:
+    """Where the provider's ids are phone numbers."""
+    return ApiChannelFactory(kind="whatsapp_cloud")
+
+
+def apply(channel: ApiChannel, *facts: Fact) -> None:
+    inbox.apply(channel, facts)
+
+
+_ids = (f"wamid.{number}" for number in itertools.count())
+
+
+def who(number: str = "", user_id: str = "", name: str = "") -> ContactInfo:
+    return ContactInfo(external_id=number, phone=f"+{number}" if number else "", user_id=user_id, name=name)
+
+
+def wrote(number: str = "", user_id: str = "", *, name: str = "", at: datetime | None = None) -> MessageReceived:
+    return MessageReceived(
+        contact=who(number, user_id, name), text="?", external_id=next(_ids), at=at or timezone.now()
+    )
+
+
+def answered(number: str = "", user_id: str = "") -> EchoSeen:
+    return EchoSeen(contact=who(number, user_id), text="!", external_id=next(_ids), at=timezone.now())
+
+
+def chats() -> int:
+    return Conversation.objects.count()
+
+
+def notices() -> list[str]:
+    return list(Message.objects.filter(direction="notice").order_by("pk").values_list("reason", flat=True))
+
+
+# --- spellings of one number -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("country", VARIANTS)
+@pytest.mark.parametrize("turned", [False, True], ids=["as sent", "turned"])
+@pytest.mark.parametrize("first", [wrote, answered])
+@pytest.mark.parametrize("second", [wrote, answered])
+def test_national_variants_of_a_number_are_one_chat(
+    channel: ApiChannel, country: str, turned: bool, first: Any, second: Any
+) -> None:
+    one, other = reversed(VARIANTS[country]) if turned else VARIANTS[country]
+
+    apply(channel, first(one))
+    apply(channel, second(other))
+
+    assert (Contact.objects.count(), chats()) == (1, 1)
+    assert Message.objects.count() == 2
+    last = other if second is wrote else one  # the provider's own form, once they have written
+    assert Contact.objects.get().external_id == last
+
+
+@pytest.mark.parametrize("country", VARIANTS)
+def test_variants_within_one_batch_are_one_chat(channel: ApiChannel, country: str) -> None:
+    one, other = VARIANTS[country]
+
+    apply(channel, wrote(one), wrote(other), wrote(one))
+
+    assert (Contact.objects.count(), chats()) == (1, 1)
+
+
+@pytest.mark.parametrize("pair", STRANGERS)
+@pytest.mark.parametrize("kind", ["whatsapp_cloud", "sandbox", "acebot"])
+def test_numbers_of_two_persons_are_two_chats(pair: str, kind: str) -> None:
+    channel = ApiChannelFactory(kind=kind)
+    one, other = STRANGERS[pair]
+
+    apply(channel, wrote(one), wrote(other))
+    apply(channel, answered(one), answered(other))
+
+    assert (Contact.objects.count(), chats()) == (2, 2)
+
+
+def test_a_variant_that_the_provider_puts_in_place_of_ours_is_found_again(channel: ApiChannel) -> None:
+    """We wrote to the one, the client answers from the other, and the shop's phone goes on with the first."""
+    ConversationFactory(api_channel=channel, contact__phone="+5531988887777", contact__external_id="")
+
+    apply(channel, wrote("553188887777"), answered("5531988887777"))
+
+    assert chats() == 1
+    assert Contact.objects.get().external_id == "553188887777"
+
+
+def test_a_number_with_and_without_its_plus_is_one_chat() -> None:
+    channel = ApiChannelFactory(kind="sandbox")
+
+    apply(channel, wrote("79215550104"), wrote("+79215550104"))
+
+    assert chats() == 1
+
+
+@pytest.mark.parametrize("number", ["15551234567", "client-1", "42"])
+def test_a_test_number_that_is_none_still_works(number: str) -> None:
+    channel = ApiChannelFactory(kind="sandbox")
+
+    apply(channel, wrote(number), wrote(number), wrote(f"{number}0"))
+
+    assert chats() == 2
+
+
+def test_opaque_ids_with_one_phone_are_two_persons() -> None:
+    """A family: the provider tells them apart, so do we."""
+    channel = ApiChannelFactory(kind="sandbox")
+    anna, igor = (ContactInfo(external_id=name, phone="+79215550104") for name in ("anna", "igor"))
+
+    for contact in (anna, igor, anna):
+        apply(channel, MessageReceived(contact=contact, text="?", external_id=next(_ids)))
+
+    assert chats() == 2
+
+
+def test_a_phone_that_somebody_typed_does_not_catch_its_owners_messages(channel: ApiChannel) -> None:
+    """Anna's card has Boris's number by mistake: his words do not land in her chat."""
+    apply(channel, wrote(N1))
+    apply(channel, wrote(user_id=U1))
+    Contact.objects.get(external_id=N1).save()
+    for contact in Contact.objects.all():
+        contact.phone = f"+{N2}"
+        contact.save()
+
+    apply(channel, wrote(N2))
+
+    assert chats() == 3
+
+
+@pytest.mark.parametrize("phone", ["+7 921 555-01-04", "8 (921) 555-01-04", "79215550104"])
+def test_a_client_with_a_phone_only_is_found_by_their_first_message(channel: ApiChannel, phone: str) -> None:
+    chat = ConversationFactory(api_channel=channel, contact__phone=phone, contact__external_id="")
+
+    apply(channel, wrote("79215550104"))
+
+    assert Message.objects.get().conversation_id == chat.pk
+
+
+@pytest.mark.parametrize(
+    ("stored", "query"),
+    [
+        ("+79215550104", "8 921 555-01-04"),
+        ("+79215550104", "8921555"),
+        ("+79215550104", "555-01-04"),
+        ("89215550104", "+7 921 555 01 04"),
+        ("553188887777", "+55 31 98888-7777"),
+        ("5531988887777", "553188887777"),
+        ("5531988887777", "(31) 8888-7777"),
+        ("525512345678", "+52 1 55 1234 5678"),
+        ("5491123456789", "11 15 2345-6789"),
+    ],
+)
+def test_a_search_finds_every_spelling(stored: str, query: str) -> None:
+    chat = ConversationFactory(contact__phone=stored)
+    by_address = ConversationFactory(contact__phone="", contact__external_id=stored.lstrip("+"))
+    ConversationFactory()
+
+    named, _said = finding.hits([chat.chat_channel_id, by_address.chat_channel_id], query)
+
+    assert chat.pk in named
+    if not query.startswith(("8921", "555")):  # a part of a number is looked for on the card alone
+        assert by_address.pk in named
+
+
+def test_known_writers_are_found_by_their_ids_alone(channel: ApiChannel, django_assert_max_num_queries: Any) -> None:
+    apply(channel, wrote(N1, U1), wrote(N2))
+    with connection.execute_wrapper(_no_advisory_lock):
+        apply(channel, wrote(N1, U1), wrote(N2), wrote(N1), wrote(user_id=U1))
+
+    assert chats() == 2
+
+
+def _no_advisory_lock(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    assert "advisory" not in sql
+    return execute(sql, params, many, context)
+
+
+# --- a number and a user id ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["number", "user id", "both"])))
+def test_one_chat_in_the_end_in_whatever_order_ids_come(channel: ApiChannel, order: tuple[str, ...]) -> None:
+    facts = {"number": (N1, ""), "user id": ("", U1), "both": (N1, U1)}
+    for what in order:
+        apply(channel, wrote(*facts[what]))
+    live = Message.objects.order_by("-pk").exclude(direction="notice").filter(conversation__contact__moved_to=None)
+    chat = live.values_list("conversation_id", flat=True)[0]
+
+    for what in (*order, *order):
+        apply(channel, wrote(*facts[what]))
+
+    after = Message.objects.filter(direction="inbound").order_by("-pk")[:6]
+    assert {message.conversation_id for message in after} == {chat}
+    assert chats() == Contact.objects.count() <= 2
+    assert len(notices()) in (0, 2)  # told once in both chats, where there are two
+
+
+def test_a_chat_that_was_left_takes_no_answer_and_says_where_to_go(channel: ApiChannel) -> None:
+    apply(channel, wrote(N1), wrote(user_id=U1))
+    left, live = Conversation.objects.order_by("-contact__user_id")
+    queued = relay.hand_in(conversation_id=left.pk, text="Да", author=boris()).message
+    assert queued is not None
+
+    apply(channel, wrote(N1, U1))
+    refused = relay.hand_in(conversation_id=left.pk, text="Ещё", author=boris())
+    outbox.drain()
+
+    assert refused.decision.reason == "contact_moved"
+    assert f"No. {live.pk}" in refused.decision.sentence or f"№ {live.pk}" in refused.decision.sentence
+    delivery = Delivery.objects.get(message=queued)
+    assert (delivery.state, delivery.reason) == (Delivery.State.CANCELLED, "contact_moved_before_sending")
+    assert Draft.objects.get(conversation=left).text == "Да"
+    assert relay.hand_in(conversation_id=live.pk, text="Да", author=boris()).decision.goes_out
+
+
+def test_a_number_that_came_with_another_persons_user_id_goes_to_that_person(channel: ApiChannel) -> None:
+    """Anna gave her number up; Igor, whom we know, has it now."""
+    apply(channel, wrote(N1, U1, name="Анна"), wrote(N2, U2, name="Игорь"))
+
+    apply(channel, wrote(N1, U2, name="Игорь"))
+
+    last = Message.objects.filter(direction="inbound").latest("pk")
+    assert last.conversation.contact.user_id == U2
+    assert dict(Contact.objects.values_list("user_id", "external_id")) == {U1: "", U2: N1}
+    assert sorted(notices()) == ["contact_changed", "contact_number_passed_on"]
+
+
+def test_another_user_id_under_a_known_number_is_marked(channel: ApiChannel) -> None:
+    apply(channel, wrote(N1, U1), wrote(N1, U2), wrote(user_id=U2), wrote(user_id=U1))
+
+    assert chats() == 1
+    assert notices() == ["contact_user_id_changed"]
+
+
+# --- changes that the provider tells ---------------------------------------------------------------------
+
+
+def system(kind: str, body: dict[str, Any], **item: Any) -> dict[str, Any]:
+    stamp = str(int(timezone.now().timestamp()))
+    return {"id": next(_ids), "timestamp": stamp, "type": "system", "system": {"type": kind, **body}, **item}
+
+
+SENTENCE = {"body": f"User Anna changed from {N1} to {N2}"}
+NUMBER_CHANGES = {
+    "today": system("user_changed_number", SENTENCE | {"wa_id": N2}, **{"from": N1}),
+    "with user ids": system("user_changed_number", {"wa_id": N2, "user_id": U2}, **{"from": N1, "from_user_id": U1}),
+    "without from, by user id": system("user_changed_number", {"wa_id": N2, "user_id": U2}, from_user_id=U1),
+    "without from, previous id": system("user_changed_number", {"wa_id": N2, "user_id": U2, "previous_user_id": U1}),
+    "without from, sentence": system("user_changed_number", SENTENCE | {"wa_id": N2}),
+    "sentence alone": system("user_changed_number", SENTENCE),
+    "new_wa_id": system("user_changed_number", {"new_wa_id": N2}, **{"from": N1}),
+    "both wa ids": system("user_changed_number", {"wa_id": N1, "new_wa_id": N2}),
+    "old, customer": system("customer_changed_number", {"customer": N1, "wa_id": N2}),
+    "old, customer and from": system("customer_changed_number", {"customer": N1, "wa_id": N2}, **{"from": N1}),
+    "old, new_wa_id": system("customer_changed_number", {"customer": N1, "new_wa_id": N2}, **{"from": N1}),
+    "old, one level deeper": system(
+        "customer_changed_number", {"customer_changed_number": {"old_wa_id": N1, "new_wa_id": N2}}
+    ),
+    "user id in from": system("user_changed_number", {"wa_id": N2, "user_id": U2}, **{"from": U1}),
+}
+USER_ID_CHANGES = {
+    "today": system("user_changed_user_id", {"user_id": U2}, **{"from": N1, "from_user_id": U1}),
+    "without from": system("user_changed_user_id", {"user_id": U2, "previous_user_id": U1}),
+    "by from_user_id": system("user_changed_user_id", {"user_id": U2}, from_user_id=U1),
+    "sentence": system("user_changed_user_id", {"body": f"User anna changed from {U1} to {U2}", "user_id": U2}),
+    "sentence alone": system("user_changed_user_id", {"body": f"User anna changed from {U1} to {U2}."}),
+    "new id in from_user_id": system("user_changed_user_id", {"user_id": U2, "previous_user_id": U1}, from_user_id=U2),
+}
+
+
+def facts_of(item: dict[str, Any], field: str = "messages", part: str = "messages") -> list[Fact]:
+    change = {"field": field, "value": {"messaging_product": "whatsapp", part: [item]}}
+    return graph_webhooks.facts({"entry": [{"id": "1", "changes": [change]}]}, graph_webhooks.Place())
+
+
+@pytest.mark.parametrize("shape", NUMBER_CHANGES)
+def test_a_new_number_keeps_the_chat(channel: ApiChannel, shape: str) -> None:
+    apply(channel, wrote(N1, U1))
+    for _twice in range(2):
+        apply(channel, *facts_of(NUMBER_CHANGES[shape]))
+
+    apply(channel, wrote(N2), answered(N2))
+
+    assert chats() == 1
+    contact = Contact.objects.get()
+    assert (contact.external_id, contact.phone) == (N2, f"+{N2}")
+    assert notices() == ["contact_changed"]
+    notice = Message.objects.get(direction="notice")
+    assert f"+{N1}" in notice.sentence and f"+{N2}" in notice.sentence
+
+
+@pytest.mark.parametrize("shape", NUMBER_CHANGES)
+def test_a_new_number_that_is_a_contact_already_is_marked_in_both_chats(channel: ApiChannel, shape: str) -> None:
+    apply(channel, wrote(N1, U1), wrote(N2))
+    left, live = Conversation.objects.order_by("pk")
+    for _twice in range(2):
+        apply(channel, *facts_of(NUMBER_CHANGES[shape]))
+
+    apply(channel, wrote(N2))
+
+    assert sorted(notices()) == ["contact_moved_away", "contact_moved_here"]
+    assert Message.objects.filter(direction="inbound").latest("pk").conversation_id == live.pk
+    refused = relay.hand_in(conversation_id=left.pk, text="Да", author=boris()).decision
+    assert refused.reason == "contact_moved" and str(live.pk) in refused.sentence
+
+
+@pytest.mark.parametrize("shape", USER_ID_CHANGES)
+@pytest.mark.parametrize("known", ["user id", "both"])
+@pytest.mark.parametrize("after", ["user id", "both", "number"])
+def test_a_new_user_id_keeps_the_chat(channel: ApiChannel, shape: str, known: str, after: str) -> None:
+    apply(channel, wrote(N1 if known == "both" else "", U1))
+    apply(channel, *facts_of(USER_ID_CHANGES[shape]))
+    if known == "user id" and after == "number":
+        return  # nobody said whose number that is
+
+    apply(channel, wrote({"user id": "", "both": N1, "number": N1}[after], "" if after == "number" else U2))
+
+    assert chats() == 1
+    assert notices() == ["contact_changed"]
+
+
+@pytest.mark.parametrize("shape", USER_ID_CHANGES)
+def test_news_of_a_user_id_that_wrote_already_link_both_chats(channel: ApiChannel, shape: str) -> None:
+    apply(channel, wrote(user_id=U1), wrote(user_id=U2))
+    apply(channel, *facts_of(USER_ID_CHANGES[shape]))
+    apply(channel, wrote(user_id=U2), wrote(user_id=U1))
+
+    assert chats() == 2
+    assert sorted(notices()) == ["contact_moved_away", "contact_moved_here"]
+    last = Message.objects.filter(direction="inbound").order_by("-pk")[:2]
+    assert {message.conversation.contact.user_id for message in last} == {U2}
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"user_id": {"previous": U1, "current": U2}},
+        {"user_id": {"previous": U1, "current": U2}, "wa_id": N1},
+        {"user_id": {"previous": "", "current": U2}, "wa_id": N1},
+        {"user_id": {"previous": U1, "current": U2}, "wa_id": N2},
+    ],
+)
+def test_the_user_id_webhook_keeps_the_chat(channel: ApiChannel, update: dict[str, Any]) -> None:
+    apply(channel, wrote(N1, U1))
+    item = update | {"timestamp": str(int(timezone.now().timestamp()))}
+    apply(channel, *facts_of(item, field="user_id_update", part="user_id_update"))
+
+    apply(channel, wrote(user_id=U2))
+
+    assert chats() == 1
+    assert notices() == ["contact_changed"]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        system("customer_identity_changed", {"identity": "hash"}, **{"from": N1}),
+        system("customer_identity_changed", {"identity": "hash", "customer": N1}),
+        system("customer_identity_changed", {"identity": "hash", "wa_id": N1}),
+        system("customer_identity_changed", {"identity": "hash", "customer": N1, "wa_id": N1}, **{"from": N1}),
+        system("user_identity_changed", {"identity": "hash"}, from_user_id=U1),
+    ],
+)
+def test_another_device_is_told_and_changes_nothing(channel: ApiChannel, item: dict[str, Any]) -> None:
+    apply(channel, wrote(N1, U1))
+    apply(channel, *facts_of(item))
+
+    assert notices() == ["contact_device_changed"]
+    assert list(Contact.objects.values_list("external_id", "user_id")) == [(N1, U1)]
+
+
+def test_a_number_that_was_given_up_is_not_written_to(channel: ApiChannel) -> None:
+    """Only the user id is known after the change: an answer goes there, although the card still has the phone."""
+    apply(channel, wrote(N1, U1))
+    chat = Conversation.objects.get()
+    queued = relay.hand_in(conversation_id=chat.pk, text="Да", author=boris()).message
+    apply(channel, *facts_of(USER_ID_CHANGES["today"]))
+
+    claimed = outbox._admitted(outbox.claim(_token := uuid.uuid4(), limit=5), _token, {})
+
+    (item,) = [one for one in claimed if one.delivery.message_id == (queued.pk if queued else 0)]
+    contact = item.delivery.payload["contact"]
+    assert (contact["external_id"], contact["user_id"]) == ("", U2)
+
+
+def test_what_was_queued_goes_to_the_new_number(channel: ApiChannel) -> None:
+    apply(channel, wrote(N1))
+    relay.hand_in(conversation_id=Conversation.objects.get().pk, text="Да", author=boris())
+    apply(channel, *facts_of(NUMBER_CHANGES["today"]))
+
+    (item,) = outbox._admitted(outbox.claim(_token := uuid.uuid4(), limit=5), _token, {})
+
+    assert item.delivery.payload["contact"]["external_id"] == N2
+
+
+def test_late_words_from_a_number_that_was_given_up_join_the_chat(channel: ApiChannel) -> None:
+    before = timezone.now() - timedelta(hours=1)
+    apply(channel, wrote(N1))
+    apply(channel, ContactChanged(contact=who(N1), now=who(N2), at=timezone.now()))
+
+    apply(channel, wrote(N1, at=before))
+
+    assert chats() == 1
+    assert Contact.objects.get().external_id == N2
+
+
+def test_whoever_has_a_number_that_was_given_up_is_somebody_else(channel: ApiChannel) -> None:
+    apply(channel, wrote(N1))
+    apply(channel, ContactChanged(contact=who(N1), now=who(N2), at=timezone.now() - timedelta(days=90)))
+
+    apply(channel, wrote(N1))
+
+    assert chats() == 2
+    assert notices() == ["contact_changed", "contact_number_reused"]
+
+
+def test_a_person_who_goes_back_to_the_old_contact_is_followed(channel: ApiChannel) -> None:
+    apply(channel, wrote(N1), wrote(N2))
+    apply(channel, ContactChanged(contact=who(N1), now=who(N2)))
+    apply(channel, ContactChanged(contact=who(N2), now=who(N3)))
+    apply(channel, wrote(N3))
+
+    assert chats() == 2
+    assert Contact.objects.get(external_id=N3).moved_to is None
+
+
+# --- names -----------------------------------------------------------------------------------------------
+
+
+PERSON, PROFILE = Contact.NameSource.PERSON, Contact.NameSource.PROFILE
+
+
+@pytest.mark.parametrize(
+    ("source", "before", "told", "after"),
+    [
+        (PROFILE, "", "Анна", "Анна"),
+        (PROFILE, "Анна", "Аня", "Аня"),
+        (PROFILE, "Анна", "79215550104", "Анна"),
+        (PROFILE, "Анна", "+7 921 555-01-04", "Анна"),
+        (PROFILE, "Анна", "112233", "Анна"),
+        (PROFILE, "Анна", "", "Анна"),
+        (PROFILE, "Анна", "\u3164", "Анна"),
+        (PROFILE, "", "79215550104", ""),
+        (PROFILE, "", "\u2800\u2800", ""),
+        (PROFILE, "\u3164", "Анна", "Анна"),
+        (PROFILE, "112233", "Анна", "Анна"),
+        (PROFILE, "", "Анна\nПетрова", "Анна Петрова"),
+        (PROFILE, "", "Анна\t\tПетрова\r\n", "Анна Петрова"),
+        (PERSON, "ООО «Ромашка»", "🌸Lёlik🌸", "ООО «Ромашка»"),
+        (PERSON, "ООО «Ромашка»", "79215550104", "ООО «Ромашка»"),
+    ],
+)
+def test_whose_name_counts(source: str, before: str, told: str, after: str) -> None:
+    channel = ApiChannelFactory()
+    ContactFactory(
+        api_channel=channel, external_id="79215550104", phone="+79215550104", name=before, name_source=source
+    )
+
+    apply(channel, wrote("79215550104", name=told))
+
+    assert Contact.objects.get().name == after
+
+
+@pytest.mark.parametrize("name", ["", "\u3164", "\u2800", "\u200b\u200d", "\u0301", " \t"])
+def test_a_name_that_shows_nothing_is_the_number_on_screen(name: str) -> None:
+    contact = ContactFactory(name=name, phone="+79215550104")
+
+    assert presentation.contact_name(contact) == "+7 921 555-01-04"
+    assert str(contact) == "+79215550104"
+    assert presentation.contact_letters(contact) == "04"
+
+
+def test_a_profile_without_a_visible_name_goes_by_its_user_name() -> None:
+    card = {"wa_id": N1, "profile": {"name": "\u3164", "username": "anna.p"}}
+    value = {"contacts": [card], "messages": [{"from": N1, "id": "wamid.x", "type": "text", "text": {"body": "?"}}]}
+    (fact,) = graph_webhooks.facts(
+        {"entry": [{"changes": [{"field": "messages", "value": value}]}]}, graph_webhooks.Place()
+    )
+
+    assert isinstance(fact, MessageReceived)
+    assert (fact.contact.name, fact.contact.username) == ("anna.p", "anna.p")
+
+
+# --- rows from before ------------------------------------------------------------------------------------
+
+
+def test_rows_from_before_get_keys_and_ids_in_their_namespace() -> None:
+    cloud, acebot = ApiChannelFactory(kind="whatsapp_cloud"), ApiChannelFactory(kind="acebot")
+    at_meta = {"external_id": "553188887777", "phone": "+553188887777"}
+    learned = {"external_id": "447700900101", "phone": "", "user_id": U1}
+    rewritten = {"external_id": "553188887777", "phone": "+5531988887777"}
+    of_a_program = [
+        {"external_id": "42", "phone": "+79215550104"},
+        {"external_id": "79215550199", "phone": "+79215550104"},
+        {"external_id": "crm-7", "phone": ""},
+    ]
+    kept = [ContactFactory(api_channel=ApiChannelFactory(kind="whatsapp_cloud"), **row) for row in (at_meta, learned)]
+    kept.append(ContactFactory(api_channel=cloud, **rewritten))
+    moved = [ContactFactory(api_channel=cloud, **row) for row in of_a_program]
+    kept.append(ContactFactory(api_channel=acebot, external_id="42", phone="+79215550104"))
+    issued = ContactFactory(api_channel=acebot, external_id="", phone="+79215550107")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE bridge_contact SET phone_key = '', address_key = '', number_issued = FALSE")
+
+    for _twice in range(2):
+        importlib.import_module("bridge.migrations.0022_contact_identity_filled").fill(None, SchemaEditor())
+
+    for contact in kept:
+        before = contact.external_id
+        contact.refresh_from_db()
+        assert (contact.external_id, contact.caller_id, contact.number_issued) == (before, "", False)
+    assert kept[0].phone_key == kept[0].address_key == "5531988887777"
+    for contact in moved:
+        before = contact.external_id
+        contact.refresh_from_db()
+        assert (contact.external_id, contact.caller_id, contact.address_key) == ("", before, "")
+    issued.refresh_from_db()
+    assert issued.number_issued and issued.phone_key == "79215550107"
+
+
+class SchemaEditor:
+    connection = connection

@@ -1,0 +1,327 @@
+"""Whom a call of the public API means: its ids, our numbers and phones never stand for each other by chance."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from bridge import inbox
+from bridge.models import Contact, Conversation, Message
+from bridge.uapi_identity import names_agree
+from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.providers.base import ContactInfo, MessageReceived
+from tests.factories import ApiChannelFactory, ChatChannelFactory
+from tests.test_uapi_complete import call
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
+KINDS = ("acebot", "whatsapp_cloud", "sandbox")
+ANNA, BORIS = "79215550104", "79215550105"
+
+
+class Caller:
+    """A program with one key."""
+
+    def __init__(self, client: Client, channel: ApiChannel) -> None:
+        self.client, self.channel = client, channel
+        self.chat_channel: ChatChannel = channel.watched.get()
+        self.key = channel.issue_secret().reveal()
+
+    def __call__(self, method: str, **values: Any) -> Any:
+        return call(self.client, method, self.key, **values)
+
+    def says(self, text: str = "?", *, chat_id: int | None = None, **sender: Any) -> dict[str, Any]:
+        """Add a message; the whole answer, an error included."""
+        more = {"chat_id": chat_id} if chat_id else {}
+        body = {"channel_id": self.chat_channel.pk, "message": {"text": text, "from": sender}, **more}
+        answer: dict[str, Any] = self("chat/addMessage", **body)
+        return answer
+
+    def client_of(self, **sender: Any) -> int:
+        return int(self.says(**sender)["client_id"])
+
+
+@pytest.fixture(params=KINDS)
+def program(request: Any, client: Client) -> Caller:
+    channel = ApiChannelFactory(
+        kind=request.param, redirect_url="http://127.0.0.1:9/hook", watched=ChatChannelFactory(), secret=True
+    )
+    return Caller(client, channel)
+
+
+# --- one number, one client ------------------------------------------------------------------------------
+
+SAME_NUMBER = [
+    {"client_id": ANNA},
+    {"client_id": int(ANNA)},
+    {"client_id": f"+{ANNA}"},
+    {"client_id": "", "phone": ANNA},
+    {"phone": f"+{ANNA}"},
+    {"phone": "8 921 555-01-04"},
+    {"phone": "+7 (921) 555-01-04"},
+    {"client_id": ANNA, "phone": f"+{ANNA}"},
+    {"client_id": f"+{ANNA}", "phone": ANNA},
+]
+
+
+@pytest.mark.parametrize("first", SAME_NUMBER, ids=str)
+def test_one_number_is_one_client_however_it_is_given(program: Caller, first: dict[str, Any]) -> None:
+    known = program.client_of(**first)
+
+    assert {program.client_of(**sender) for sender in SAME_NUMBER} == {known}
+    assert Conversation.objects.count() == 1
+
+
+@pytest.mark.parametrize(("one", "other"), [("553188887777", "5531988887777"), ("5215512345678", "525512345678")])
+def test_national_variants_are_one_client(program: Caller, one: str, other: str) -> None:
+    known = program.client_of(phone=one)
+
+    assert program.client_of(phone=f"+{other}") == program.client_of(client_id=other) == known
+    assert program("create/client", name="", phone=other)["client_id"] == known
+    assert [row["id"] for row in program("clients", query=other)] == [known]
+    ticket = program("create/ticket", message="?", client_phone=other)["ticket_id"]
+    assert program("ticket", ticket_id=ticket)["ticket"]["client_id"] == known
+
+
+def test_a_number_that_writes_by_whatsapp_is_the_client_that_the_program_made(client: Client) -> None:
+    program = Caller(client, ApiChannelFactory(kind="whatsapp_cloud", secret=True))
+    made = program("create/client", name="Ольга", phone="553188887777")["client_id"]
+
+    contact = ContactInfo(external_id="5531988887777", phone="+5531988887777", name="🌸")
+    inbox.apply(program.channel, [MessageReceived(contact=contact, text="Oi", external_id="wamid.1")])
+
+    assert Message.objects.get().conversation.contact_id == made
+    assert Contact.objects.get().name == "Ольга"
+
+
+# --- numbers of two worlds -------------------------------------------------------------------------------
+
+ANNAS = {
+    "with an id of the caller's": {"client_id": "crm-anna", "name": "Анна"},
+    "with a number as her id": {"client_id": ANNA, "name": "Анна"},
+    "with id and phone": {"client_id": "crm-anna", "phone": ANNA, "name": "Анна"},
+    "with a phone": {"phone": ANNA, "name": "Анна"},
+    "with an e-mail": {"email": "anna@shop.example", "name": "Анна"},
+    "with a name": {"name": "Анна"},
+}
+BORISES = {
+    "name": {"name": "Борис"},
+    "name and phone": {"name": "Борис", "phone": BORIS},
+    "phone": {"phone": BORIS},
+    "e-mail": {"email": "boris@shop.example", "name": "Борис"},
+}
+
+
+@pytest.mark.parametrize("anna", ANNAS)
+@pytest.mark.parametrize("boris", BORISES)
+def test_an_id_of_the_callers_that_equals_our_number_is_another_client(program: Caller, anna: str, boris: str) -> None:
+    annas = program.client_of(**ANNAS[anna])
+
+    boriss = program.client_of(client_id=annas, **BORISES[boris])
+    again = program.client_of(client_id=annas, **BORISES[boris])
+
+    assert boriss == again != annas
+    contact = Contact.objects.get(pk=annas)
+    assert (contact.name, Conversation.objects.count()) == ("Анна", 2)
+    assert Message.objects.filter(conversation__contact=contact).count() == 1
+
+
+@pytest.mark.parametrize("boris", BORISES)
+def test_nor_is_it_one_that_create_client_gave_out(program: Caller, boris: str) -> None:
+    annas = program("create/client", name="Анна", phone=ANNA, emails=["anna@shop.example"])["client_id"]
+
+    assert program.client_of(client_id=annas, **BORISES[boris]) != annas
+
+
+def test_our_number_with_neither_name_nor_phone_is_not_taken_from_a_client_that_writes_by_whatsapp(
+    client: Client,
+) -> None:
+    program = Caller(client, ApiChannelFactory(kind="whatsapp_cloud", secret=True))
+    contact = ContactInfo(external_id=ANNA, phone=f"+{ANNA}", name="Анна")
+    inbox.apply(program.channel, [MessageReceived(contact=contact, text="?", external_id="wamid.1")])
+    annas = Contact.objects.get().pk
+
+    assert program.client_of(client_id=annas) != annas
+
+
+def test_an_id_of_the_callers_is_never_a_number_at_whatsapp(client: Client) -> None:
+    """A program's client 42 is not reached at +42."""
+    program = Caller(client, ApiChannelFactory(kind="whatsapp_cloud", secret=True))
+
+    contact = Contact.objects.get(pk=program.client_of(client_id="42", name="Борис"))
+
+    assert (contact.external_id, contact.caller_id, contact.phone) == ("", "42", "")
+    assert program.client_of(client_id=42) == contact.pk
+
+
+def test_another_programs_client_is_not_ours(client: Client) -> None:
+    one, other = (
+        Caller(client, ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/", secret=True)) for _ in "12"
+    )
+    annas = one.client_of(client_id="7", phone=ANNA, name="Анна")
+
+    assert other.client_of(client_id="7", phone=ANNA, name="Анна") != annas
+    assert other.client_of(client_id=annas, phone=ANNA) != annas
+    assert other.says(okno_client_id=annas)["code"] == 404
+    for method in ("client", "update/client", "create/ticket"):
+        assert other(method, client_id=annas, message="?", name="x")["code"] == 404
+
+
+# --- the ways in which our number counts -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("anna", ANNAS)
+def test_our_number_counts_where_it_is_named_as_ours(program: Caller, anna: str) -> None:
+    annas = program.client_of(**ANNAS[anna])
+    program.client_of(client_id=annas, name="Борис")  # a namesake of the number
+
+    assert program.client_of(okno_client_id=annas) == annas
+    assert program.client_of(okno_client_id=str(annas), name="Анна Петрова") == annas
+
+
+@pytest.mark.parametrize("anna", ["with id and phone", "with a phone", "with a number as her id"])
+def test_our_number_counts_with_the_clients_phone(program: Caller, anna: str) -> None:
+    annas = program.client_of(**ANNAS[anna])
+    program.client_of(client_id=annas, name="Борис")
+
+    assert program.client_of(client_id=annas, phone="8 921 555-01-04", name="Аня") == annas
+
+
+def test_our_number_counts_with_the_clients_email(program: Caller) -> None:
+    annas = program.client_of(email="anna@shop.example", client_id="crm-anna")
+
+    assert program.client_of(client_id=annas, email="Anna@Shop.example") == annas
+
+
+def test_the_number_that_create_client_gave_counts(program: Caller) -> None:
+    made = program("create/client", name="Анна")["client_id"]
+
+    told = program.says(client_id=made)
+    assert told["client_id"] == made
+    assert program.client_of(client_id=str(made), name="Анна Петрова") == made
+    assert program.client_of(client_id=made, phone=ANNA) != made  # a phone that nobody knows of her
+
+
+def test_the_number_in_our_answer_counts_where_the_caller_has_no_other(program: Caller) -> None:
+    annas = program.client_of(name="Анна")
+
+    assert program.client_of(client_id=annas) == program.client_of(client_id=annas, name="Анна") == annas
+    known = program.says(okno_client_id=annas, client_id="crm-anna")["client_id"]
+    assert program.client_of(client_id="crm-anna") == known == annas
+    assert program.client_of(client_id=annas) != annas  # the caller has ids of its own now
+
+
+def test_a_chat_id_decides(program: Caller) -> None:
+    told = program.says(client_id="crm-anna", name="Анна")
+
+    again = program.says(chat_id=told["chat_id"], client_id="crm-boris")
+
+    assert (again["chat_id"], again["client_id"]) == (told["chat_id"], told["client_id"])
+
+
+def test_two_numbers_that_mean_two_clients_are_refused(program: Caller) -> None:
+    annas = program.client_of(client_id="crm-anna")
+    program.client_of(client_id="crm-boris")
+
+    refused = program.says(okno_client_id=annas, client_id="crm-boris")
+
+    assert refused["code"] == 400 and "okno_client_id" in refused["error"]
+    assert program.says(okno_client_id=10**9)["code"] == 404
+    assert program.says(okno_client_id="x")["code"] == 400
+
+
+def test_where_our_number_is_documented_it_is_taken(program: Caller) -> None:
+    annas = program.client_of(client_id="crm-anna", name="Анна")
+
+    assert program("client", client_id=annas)["client"]["id"] == annas
+    assert program("update/client", client_id=annas, name="Анна П.")["client_id"] == annas
+    ticket = program("create/ticket", client_id=annas, message="?")["ticket_id"]
+    assert program("ticket", ticket_id=ticket)["ticket"]["client_id"] == annas
+
+
+# --- cards -----------------------------------------------------------------------------------------------
+
+
+def test_a_name_that_staff_set_stays(program: Caller) -> None:
+    annas = program.client_of(client_id="crm-anna", name="🌸Lёlik🌸")
+    program("update/client", client_id=annas, name="Ольга Петрова, ООО «Ромашка»")
+
+    program.says(client_id="crm-anna", name="🌸Lёlik🌸")
+    program.says(client_id="crm-anna", name=ANNA)
+
+    assert program("client", client_id=annas)["client"]["name"] == "Ольга Петрова, ООО «Ромашка»"
+
+
+def test_create_client_makes_no_second_client_of_one_number_and_none_of_a_family(program: Caller) -> None:
+    anna = program("create/client", name="Анна", phone=ANNA)["client_id"]
+
+    assert program("create/client", name="Анна", phone=ANNA)["client_id"] == anna
+    assert program("create/client", name="Борис", phone=ANNA)["client_id"] != anna
+
+
+def test_an_id_in_another_messenger_is_no_address(program: Caller) -> None:
+    telegram = [{"type": "telegram", "uid": BORIS}]
+
+    made = program("create/client", name="Анна", messengers=telegram)["client_id"]
+
+    assert Contact.objects.get(pk=made).external_id == ""
+    assert program.client_of(client_id=BORIS, name="Борис") != made
+
+
+def test_a_messenger_of_another_client_is_refused(program: Caller) -> None:
+    anna, boris = (
+        program("create/client", name=name, messengers=[{"type": "whatsapp", "identity": number}])["client_id"]
+        for name, number in (("Анна", ANNA), ("Борис", BORIS))
+    )
+    plain = program("create/client", name="Вера")["client_id"]
+
+    for client_id in (anna, plain):
+        answer = program("update/client", client_id=client_id, messengers=[{"type": "whatsapp", "identity": BORIS}])
+        assert answer["code"] == 400
+    answer = program("update/client", client_id=boris, messengers=[{"type": "whatsapp", "identity": f"+{BORIS}"}])
+    assert answer == {"client_id": boris, "status": True}
+
+
+def test_phones_look_the_same_in_cards_and_lists(program: Caller) -> None:
+    annas = program.client_of(client_id="crm-anna", phone="+7 921 555-01-04")
+
+    assert [row["phone"] for row in program("clients", query="8 921 555 01 04")] == [ANNA]
+    assert program("client", client_id=annas)["client"]["phones"] == [{"phone": ANNA, "type": "mobile"}]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "agree"),
+    [
+        ("Анна", "анна петрова", True),
+        ("", "Борис", True),
+        ("Анна", "\u3164", True),
+        ("Анна", "Борис", False),
+        ("Анна Петрова", "Анна Смирнова", False),
+    ],
+)
+def test_names_of_one_person_agree(one: str, other: str, agree: bool) -> None:
+    assert names_agree(one, other) is names_agree(other, one) is agree
+
+
+# --- at once ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", ["acebot", "whatsapp_cloud"])
+def test_two_spellings_at_once_make_one_client(client: Client, kind: str) -> None:
+    program = Caller(client, ApiChannelFactory(kind=kind, redirect_url="http://127.0.0.1:9/", secret=True))
+    spellings = ["553188887777", "5531988887777", "+55 31 98888-7777", "+553188887777"]
+
+    def say(phone: str) -> int:
+        try:
+            return Caller.client_of(program, phone=phone)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(say, spellings * 2))
+
+    assert len(set(found)) == Contact.objects.count() == 1
