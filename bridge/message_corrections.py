@@ -17,7 +17,7 @@ from django.utils import timezone
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import Correction, MessageEdited, MessageRevoked, ReactionChanged
 
-from . import conversations, held, windows
+from . import conversations, held, message_words, windows
 from .helpdesk import correction_notes
 from .models import ChangeAfterAnswer, Conversation, Message
 
@@ -99,7 +99,7 @@ def _(fact: MessageEdited, message: Message, conversation: Conversation) -> Chan
         return None
     before = message.text
     former = [*message.shown.get("former", []), before][-MOST_FORMER:]
-    if conversation.last_text == before[:200]:
+    if conversation.last_text == message_words.preview(before, message.shown)[:200]:
         Conversation.objects.filter(pk=conversation.pk).update(last_text=fact.text[:200])
     message.text = fact.text
     message.shown = message.shown | {"former": former, "edited_at": stamp(fact.at)}

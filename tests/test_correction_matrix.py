@@ -359,3 +359,27 @@ def test_a_channel_that_watches_nothing_still_takes_corrections_of_what_it_has(c
 
     assert Message.objects.get().text == NOW
     assert ChatChannel.objects.exists()
+
+
+def test_the_training_phone_carries_corrections_and_echoes_too(channel: ApiChannel) -> None:
+    def posted(*events: dict[str, Any]) -> None:
+        answer = Client().post(channel.webhook_path, {"events": list(events)}, content_type="application/json")
+        assert answer.status_code == 200
+        inbox.drain()
+
+    anna = {"id": "anna"}
+    posted({"type": "message", "id": "m1", "from": anna, "text": WAS})
+    posted({"type": "echo", "id": "e1", "to": anna, "text": "Есть"})
+    posted(
+        {"type": "edit", "id": "c1", "of": "m1", "from": anna, "text": NOW},
+        {"type": "edit", "id": "c2", "of": "e1", "to": anna, "text": "Есть две"},
+        {"type": "reaction", "id": "c3", "of": "e1", "from": anna, "emoji": EMOJI},
+        {"type": "revoke", "id": "c4", "of": "m1", "from": anna},
+    )
+
+    client_s, ours = Message.objects.order_by("pk")
+    assert (client_s.text, client_s.direction, "revoked_at" in client_s.shown) == (NOW, "inbound", True)
+    assert (ours.text, ours.direction) == ("Есть две", "outbound")
+    assert ours.reactions == [{"by": "client", "emoji": EMOJI}]
+    chat = Conversation.objects.get()
+    assert (chat.unread, chat.change_after_answer) == (3, "deleted")

@@ -5,6 +5,10 @@ was delivered. An event is one of
 
     {"type": "message", "id": "…", "from": {"id": "…", "name": "…", "phone": "…"}, "text": "…", "timestamp": 1700000000}
     {"type": "status", "message_id": 123, "status": "delivered|read|failed"}
+    {"type": "echo", "id": "…", "to": {"id": "…"}, "text": "…"}   an answer from the shop's own phone
+    {"type": "edit", "id": "…", "of": "<the message's id>", "from": {"id": "…"}, "text": "…"}
+    {"type": "revoke", "id": "…", "of": "…", "from": {"id": "…"}}
+    {"type": "reaction", "id": "…", "of": "…", "from": {"id": "…"}, "emoji": "👍"}
     {"type": "clock", "from": {"id": "…"}, "hours": 25}
     {"type": "template", "name": "…", "language": "ru", "status": "paused", "reason": "…"}   (or "id": "sandbox-…")
 
@@ -23,14 +27,18 @@ from .base import (
     ACCEPTED,
     Account,
     ContactInfo,
+    EchoSeen,
     Fact,
     HttpRequest,
     Json,
+    MessageEdited,
     MessageReceived,
+    MessageRevoked,
     Messenger,
     Outcome,
     Outgoing,
     RawRequest,
+    ReactionChanged,
     StatusChanged,
     TemplateChanged,
     TemplatePage,
@@ -213,10 +221,36 @@ class Sandbox(Messenger):
             return TimePassed(contact=self._contact(item), seconds=int(hours * 3600))
         if kind == "template":
             return self._template(item)
-        raise BadBody(_("“type” must be message, status, clock or template."))
+        if kind == "echo":
+            said = self._message(item)
+            return EchoSeen(
+                contact=said.contact,
+                text=said.text,
+                external_id=required_text(said.external_id, "id"),
+                at=said.at,
+                files=said.files,
+            )
+        if kind in ("edit", "revoke", "reaction"):
+            return self._correction(str(kind), item)
+        raise BadBody(_("“type” must be message, echo, edit, revoke, reaction, status, clock or template."))
+
+    def _correction(self, kind: str, item: dict[str, Any]) -> Fact:
+        """With ``to`` in place of ``from`` it was made on the shop's own phone."""
+        common: dict[str, Any] = {
+            "contact": self._contact(item),
+            "target_id": required_text(item.get("of"), "of")[:190],
+            "external_id": as_text(item.get("id"))[:190],
+            "at": as_time(item.get("timestamp")),
+            "by_us": "from" not in item,
+        }
+        if kind == "edit":
+            return MessageEdited(text=required_text(item.get("text"), "text"), **common)
+        if kind == "revoke":
+            return MessageRevoked(**common)
+        return ReactionChanged(emoji=as_text(item.get("emoji"))[:40], **common)
 
     def _contact(self, item: dict[str, Any]) -> ContactInfo:
-        sender = item.get("from")
+        sender = item.get("from", item.get("to"))
         if not isinstance(sender, dict):
             raise BadBody(_("“from” must say who writes."))
         return ContactInfo(
