@@ -34,7 +34,7 @@ def number(text: str) -> int:
         value = as_id(text)
     except BadBody:
         value = None
-    if value is None:
+    if not value:  # no row has the number 0
         raise BadValue(_("must be a whole number."))
     return value
 
@@ -89,7 +89,7 @@ class Filter:
 
     def described(self, name: str) -> dict[str, Any]:
         """The parameter for the OpenAPI schema."""
-        schema: dict[str, Any] = {"type": "string"}
+        schema: dict[str, Any] = {"type": "string", "minLength": 1}
         if self.read is number:
             schema = {"type": "integer"}
         elif self.read is moment:
@@ -105,16 +105,19 @@ UNTIL = Filter(read=moment, by="created_at__lt", help="Stored before this time."
 
 
 class Filters(BaseFilterBackend):
-    """The ``filters`` of a view, by their names. What is not known is ignored; what cannot be read is a 400."""
+    """The ``filters`` of a view, by their names. What is not known is ignored; what cannot be read, or is empty, is
+    a 400."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         for name, filter_ in view.filters.items():
-            value = request.query_params.get(name, "")
-            if value:
+            value = request.query_params.get(name)
+            if value is not None:
                 queryset = filter_.apply(queryset, self._read(name, filter_, value))
         return queryset
 
     def _read(self, name: str, filter_: Filter, value: str) -> Any:
+        if not value:
+            raise exceptions.ValidationError({name: [_("must not be empty.")]})
         try:
             return filter_.read(value)
         except BadValue as problem:
@@ -144,15 +147,15 @@ class Pages(CursorPagination):
         return super().paginate_queryset(queryset, request, view)
 
     def get_page_size(self, request: Request) -> int:
-        given = request.query_params.get(self.page_size_query_param, "")
-        if not given:
+        given = request.query_params.get(self.page_size_query_param)
+        if given is None:
             return self.page_size
-        if not (given.isascii() and given.isdigit()) or not int(given[:9]):
+        if not (given.isascii() and given.isdigit()) or not 1 <= int(given[:9]) <= self.max_page_size:
             raise exceptions.ValidationError({self.page_size_query_param: [_("must be a number from 1 to 200.")]})
-        return min(int(given[:9]), self.max_page_size)
+        return int(given)
 
     def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
-        given = request.query_params.get("ordering") or self.ordering
+        given = request.query_params.get("ordering", self.ordering)
         if given not in self.orderings:
             raise exceptions.ValidationError({"ordering": [_("must be one of: %(choices)s.") % {"choices": "id, -id"}]})
         return (given,)

@@ -143,7 +143,9 @@ class PreviewSerializer(serializers.Serializer[Any]):
     problems = ProblemSerializer(many=True)
 
 
-@extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string"}]})
+@extend_schema_field(
+    {"oneOf": [{"type": "integer", "minimum": 1}, {"type": "string", "minLength": 1, "maxLength": 200}]}
+)
 class ChannelField(serializers.Field[Any, Any, Any, Any]):
     """An API channel's number or name."""
 

@@ -75,7 +75,7 @@ def fields_of(tickets: Sequence[Ticket]) -> dict[int, list[dict[str, Any]]]:
     names = dict(TicketField.objects.filter(pk__in=numbers).values_list("pk", "name")) if numbers else {}
     return {
         ticket.pk: [
-            {"id": int(number), "name": names[int(number)], "value": value}
+            {"id": int(number), "ticket_field_id": int(number), "name": names[int(number)], "value": value}
             for number, value in sorted(ticket.custom_fields.items(), key=lambda item: int(item[0]))
             if int(number) in names
         ]

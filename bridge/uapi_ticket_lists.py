@@ -13,7 +13,7 @@ from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.chat_events import wire_time
 
-from . import ticket_properties, tracking
+from . import ticket_properties, tracking, words
 from .models import Attachment, Conversation, Message, Ticket, TicketField, TicketTag
 from .tickets import group_of
 from .uapi import NOT_FOUND, Call, Error
@@ -35,6 +35,7 @@ SORTS = {
     "published_at": "opened_at",
 }
 NOBODY = ("unassigned", "unassinged")  # the second stands in a public client library
+MOST_FOUND = 5_000  # messages that a search looks into
 EMPTY, NOT_EMPTY = "empty", "not_empty"
 
 
@@ -64,9 +65,7 @@ class ReadTicket(Reading):
             "ticket": _whole(ticket) | ({"rights": "write"} if agent else {}),
             "comments": comments,
             "tags": ticket.tags,
-            "custom_fields": [
-                {"id": field["id"], "ticket_id": ticket.pk, "ticket_field_id": field["id"], **field} for field in fields
-            ],
+            "custom_fields": [{**field, "ticket_id": ticket.pk} for field in fields],
             "changes": [],
             "history": [],
         }
@@ -105,7 +104,7 @@ class Tickets(Reading):
         if agent is not None:
             rows = rows.filter(conversation__in=Conversation.objects.all().seen_by(agent))
         if query := values.as_text(call.values.get("query")).strip():
-            rows = rows.filter(subject__icontains=query)
+            rows = rows.filter(Q(subject__icontains=query) | Q(pk__in=_with_words(query)))
         rows = time_range(call, rows, "opened_at", "created")
         rows = time_range(call, rows, "updated_at", "updated")
         last = Message.objects.filter(ticket=OuterRef("pk")).order_by("-pk").values("text")[:1]
@@ -164,6 +163,15 @@ class TicketFields(Reading):
             }
             for field in TicketField.objects.all()
         ]
+
+
+def _with_words(query: str) -> QuerySet[Any, Any]:
+    """Return the numbers of requests in which somebody wrote these words."""
+    asked = words.said(query)
+    if asked is None:
+        return Message.objects.none().values("ticket")
+    said = Message.objects.alias(words=words.message_words()).filter(words=asked, ticket__isnull=False)
+    return said.values("ticket")[:MOST_FOUND]
 
 
 # --- filters ---------------------------------------------------------------------------------------------

@@ -359,8 +359,10 @@ def test_since_and_until_take_iso_times_and_unix_seconds(chat: Conversation) -> 
         *({"direction": value} for value in ("sideways", "inbound,", "\0")),
         *({"external_id": value} for value in ("\0", "x" * 500)),
         *({"cursor": value} for value in ("x", "cD1hYmM=", "я", "cD0xJTI3", b64encode(b"p=" + b"9" * 30).decode())),
-        *({"page_size": value} for value in ("0", "-5", "ten", "\0")),
-        {"ordering": "text"},
+        *({"page_size": value} for value in ("0", "-5", "ten", "\0", "201", "9" * 30, "")),
+        *({"ordering": value} for value in ("text", "")),
+        *({name: ""} for name in ("chat_id", "since", "until", "direction", "external_id")),
+        {"chat_id": "0"},
     ],
 )
 def test_a_value_that_cannot_be_read_is_a_400_with_a_sentence(query: dict[str, str]) -> None:
@@ -401,7 +403,8 @@ def test_a_page_has_at_most_200_rows() -> None:
     chat = ConversationFactory()
     Message.objects.bulk_create(MessageFactory.build_batch(205, conversation=chat, api_channel=chat.api_channel))
 
-    assert len(Api(vera()).rows("messages", page_size=100_000)) == 200
+    assert len(Api(vera()).rows("messages", page_size=200)) == 200
+    assert Api(vera()).get("messages", page_size=201).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -664,6 +667,18 @@ def test_the_schema_describes_every_call_without_a_warning(capsys: Any) -> None:
     assert "Warning" not in said.err + said.out and "Error" not in said.err + said.out
     assert len(schema["paths"]) == 26
     assert schema["components"]["schemas"]["PaginatedMessageList"]["required"] == ["next", "results"]
+
+
+def test_the_schema_tells_every_refusal_and_the_range_of_every_number() -> None:
+    schema = SchemaGenerator().get_schema(request=None, public=True)
+
+    for path, calls in schema["paths"].items():
+        for method, call in calls.items():
+            wanted = {"401"} | ({"400"} if method == "get" else set()) | ({"404"} if "{" in path else set())
+            assert wanted <= call["responses"].keys() | ({"404"} if method != "get" else set()), (method, path)
+            for parameter in call.get("parameters", []):
+                if parameter["schema"].get("type") == "integer":
+                    assert "minimum" in parameter["schema"] or "enum" in parameter["schema"], (path, parameter)
 
 
 def test_the_schema_says_nothing_of_how_the_code_is_made() -> None:

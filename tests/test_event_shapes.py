@@ -157,7 +157,9 @@ def test_a_change_tells_all_that_one_call_changed(client: Client, channel: ApiCh
     ]
     assert assigned["data"][0]["target"] == "assignee_id"
     assert solved["company_id"] == channel.lands_in.company_id and solved["changed_at"]
-    assert events(of="change")[-1]["custom_fields"] == [{"id": field.pk, "name": "Номер заказа", "value": "А"}]
+    assert events(of="change")[-1]["custom_fields"] == [
+        {"id": field.pk, "ticket_field_id": field.pk, "name": "Номер заказа", "value": "А"}
+    ]
 
 
 def test_nothing_changed_is_no_event(client: Client, channel: ApiChannel) -> None:
@@ -176,7 +178,7 @@ def test_a_new_request_names_its_client_and_fields_in_both_places(client: Client
     call(client, "create/ticket", own | {"field_id": field.pk, "field_value": "А", "additional_id": "CRM-1"})
 
     [body] = events(of="new_ticket")
-    fields = [{"id": field.pk, "name": "Номер заказа", "value": "А"}]
+    fields = [{"id": field.pk, "ticket_field_id": field.pk, "name": "Номер заказа", "value": "А"}]
     assert body["custom_fields"] == body["ticket"]["custom_fields"] == fields
     assert body["ticket"]["additional_id"] == "CRM-1"
     assert body["client"]["phones"][0]["phone"] == "79210000001"

@@ -532,6 +532,7 @@ def three(shop: Shop) -> tuple[Shop, dict[int, str]]:
         ({"client_id": "{client}"}, "anna"),
         ({"accessible_for_agent_id": "{user}"}, "grouped urgent anna"),
         ({"query": "a"}, "urgent"),
+        ({"query": "где заказы"}, "anna"),
         ({"sort": "id", "order": "asc"}, "anna urgent grouped"),
         ({"sort": "status_id"}, "grouped anna urgent"),
         ({"created_before": "2020-01-01"}, ""),
