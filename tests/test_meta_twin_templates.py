@@ -219,3 +219,175 @@ def test_what_meta_does_to_a_template_is_told(meta: Meta, receiver: Receiver) ->
     assert told["message_template_components_update"]["message_template_element"] == "Совсем другой текст."
     assert told["message_template_quality_update"]["new_quality_score"] == "RED"
     assert all(isinstance(request.json["entry"][0]["time"], int) for request in receiver.requests)
+
+
+# --- every component: what Meta refuses, and with which code ----------------------------------------------
+
+LATER = 2_000_000_000_000
+CARD = [
+    {"type": "HEADER", "format": "IMAGE", "example": {"header_handle": ["4::a"]}},
+    {"type": "BODY", "text": "Сапоги."},
+]
+PARTS: dict[str, tuple[str, list[dict[str, Any]]]] = {
+    "papers": (
+        "UTILITY",
+        [
+            {"type": "HEADER", "format": "DOCUMENT", "example": {"header_handle": ["4::a"]}},
+            {"type": "BODY", "text": "Счёт."},
+        ],
+    ),
+    "place": ("UTILITY", [{"type": "HEADER", "format": "LOCATION"}, {"type": "BODY", "text": "Мы здесь."}]),
+    "code": (
+        "AUTHENTICATION",
+        [{"type": "BODY"}, {"type": "BUTTONS", "buttons": [{"type": "OTP", "otp_type": "COPY_CODE"}]}],
+    ),
+    "coupon": (
+        "MARKETING",
+        [{"type": "BODY", "text": "Ура."}, {"type": "BUTTONS", "buttons": [{"type": "COPY_CODE", "example": "A"}]}],
+    ),
+    "flow": (
+        "UTILITY",
+        [{"type": "BODY", "text": "Форма."}, {"type": "BUTTONS", "buttons": [{"type": "FLOW", "text": "Да"}]}],
+    ),
+    "products": (
+        "MARKETING",
+        [{"type": "BODY", "text": "Товары."}, {"type": "BUTTONS", "buttons": [{"type": "MPM", "text": "Да"}]}],
+    ),
+    "product": (
+        "MARKETING",
+        [
+            {"type": "HEADER", "format": "PRODUCT"},
+            {"type": "BODY", "text": "Товар."},
+            {"type": "BUTTONS", "buttons": [{"type": "SPM", "text": "Да"}]},
+        ],
+    ),
+    "offer": (
+        "MARKETING",
+        [
+            {"type": "LIMITED_TIME_OFFER", "limited_time_offer": {"text": "Скидка", "has_expiration": True}},
+            {"type": "BODY", "text": "До конца."},
+        ],
+    ),
+    "cards": (
+        "MARKETING",
+        [
+            {"type": "BODY", "text": "Смотрите."},
+            {"type": "CAROUSEL", "cards": [{"components": CARD}, {"components": CARD}]},
+        ],
+    ),
+}
+
+
+def head(kind: str, **content: Any) -> dict[str, Any]:
+    return {"type": "header", "parameters": [{"type": kind, kind: content}]}
+
+
+def pressed(sub_type: str, kind: str, value: Any) -> dict[str, Any]:
+    return {"type": "button", "sub_type": sub_type, "index": "0", "parameters": [{"type": kind, kind: value}]}
+
+
+def until(value: Any) -> dict[str, Any]:
+    parameter = {"type": "limited_time_offer", "limited_time_offer": {"expiration_time_ms": value}}
+    return {"type": "limited_time_offer", "parameters": [parameter]}
+
+
+def cards(*contents: Any) -> dict[str, Any]:
+    return {"type": "carousel", "cards": [{"card_index": at, "components": each} for at, each in enumerate(contents)]}
+
+
+PHOTO = head("image", link="https://x.example/a.jpg")
+POINT = {"latitude": "59.9", "longitude": "30.3", "name": "Магазин", "address": "Невский, 1"}
+SECTION = {"title": "Сапоги", "product_items": [{"product_retailer_id": "SKU-1"}]}
+LIST = {"thumbnail_product_retailer_id": "SKU-1", "sections": [SECTION]}
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "expected"),
+    [
+        ("papers", [head("document", link="https://x.example/a.pdf", filename="Счёт.pdf")], 0),
+        ("papers", [], 132012),
+        ("papers", [PHOTO], 132012),
+        ("papers", [head("document", id="1", link="https://x.example/a.pdf")], 131008),
+        ("papers", [head("document", id="значение")], 131009),
+        ("papers", [head("document", link="ftp://x.example/a.pdf")], 131009),
+        ("papers", [head("document", link="https://x.example/a.pdf", caption="x")], 132018),
+        ("place", [head("location", **POINT)], 0),
+        ("place", [], 132012),
+        ("place", [head("location", **POINT | {"latitude": "91"})], 131009),
+        ("place", [head("location", **POINT | {"longitude": "там"})], 131009),
+        ("place", [head("location", **POINT | {"address": ""})], 131008),
+        ("code", [body_of("4829"), url_button("4829")], 0),
+        ("code", [], 132000),
+        ("code", [body_of("4829")], 131008),
+        ("code", [body_of("4829"), url_button("1111")], 132018),
+        ("code", [body_of("4" * 16), url_button("4" * 16)], 131009),
+        ("coupon", [pressed("copy_code", "coupon_code", "SALE")], 0),
+        ("coupon", [], 131008),
+        ("coupon", [pressed("copy_code", "text", "SALE")], 132012),
+        ("coupon", [pressed("copy_code", "coupon_code", "S" * 21)], 131009),
+        ("flow", [pressed("flow", "action", {"flow_token": "unused"})], 0),
+        ("flow", [], 131009),
+        ("flow", [pressed("flow", "action", {"flow_token": ""})], 131008),
+        ("flow", [pressed("flow", "payload", "x")], 132012),
+        ("products", [pressed("mpm", "action", LIST)], 0),
+        ("products", [], 131008),
+        ("products", [pressed("mpm", "action", {"sections": [SECTION]})], 131008),
+        ("products", [pressed("mpm", "action", LIST | {"sections": []})], 131008),
+        ("products", [pressed("mpm", "action", LIST | {"sections": [SECTION] * 11})], 131009),
+        ("products", [pressed("mpm", "action", LIST | {"sections": [SECTION, SECTION | {"title": ""}]})], 131008),
+        ("product", [head("product", product_retailer_id="SKU-1", catalog_id="1")], 0),
+        ("product", [], 132012),
+        ("product", [head("product", product_retailer_id="SKU-1")], 131008),
+        ("offer", [until(LATER)], 0),
+        ("offer", [], 131008),
+        ("offer", [until(1_000_000_000_000)], 131009),
+        ("offer", [until("завтра")], 131009),
+        ("offer", [{"type": "limited_time_offer", "parameters": [{"type": "text", "text": "x"}]}], 132012),
+        ("cards", [cards([PHOTO], [PHOTO])], 0),
+        ("cards", [], 132012),
+        ("cards", [cards([PHOTO])], 132018),
+        ("cards", [cards([PHOTO], [])], 132012),
+        ("cards", [cards([PHOTO], [PHOTO, body_of("лишнее")])], 132000),
+        ("cards", [cards([PHOTO], [PHOTO]), until(LATER)], 132018),
+    ],
+)
+def test_each_component_wants_its_own(
+    meta: Meta, anna: Phone, name: str, sent: list[dict[str, Any]], expected: int
+) -> None:
+    category, components = PARTS[name]
+    meta.add_template(name, components=components, category=category)
+
+    answer = send(meta, **template(*sent, name=name))
+
+    assert (code(answer) if expected else answer.status_code) == (expected or 200), answer.json()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"category": "UTILITY"},
+        {"components": [{"type": "BODY", "text": "x"}, {"type": "CAROUSEL", "cards": [{"components": CARD}]}]},
+        {
+            "components": [
+                {"type": "BODY", "text": "x"},
+                {"type": "CAROUSEL", "cards": [{"components": CARD}, {"components": CARD[:1]}]},
+            ]
+        },
+        {"components": [{"type": "BODY", "text": "x"}, {"type": "POLL"}]},
+    ],
+)
+def test_a_carousel_of_another_shape_is_not_taken_for_review(meta: Meta, change: dict[str, Any]) -> None:
+    row = {"name": "cards", "language": "ru", "category": "MARKETING", "components": PARTS["cards"][1]}
+
+    answer = call(meta, f"{meta.waba_id}/message_templates", row | change)
+
+    assert code(answer) == 100
+
+
+def test_an_authentication_template_is_listed_with_metas_text_and_link(meta: Meta) -> None:
+    meta.add_template("code", components=PARTS["code"][1], category="AUTHENTICATION")
+
+    [row] = get(meta, f"{meta.waba_id}/message_templates").json()["data"]
+
+    assert row["components"][0]["text"] == "*{{1}}* is your verification code."
+    assert row["components"][1]["buttons"][0]["type"] == "URL"

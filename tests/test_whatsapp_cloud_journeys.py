@@ -21,6 +21,7 @@ from channels_setup.setting_up import add_api_channel
 from templates_registry import syncing
 from templates_registry.models import Status, Template
 from tests.factories import ChatChannelFactory, boris, vera
+from tests.template_shapes import SHAPES
 from tests.twins.behaviour import Behaviour
 from tests.twins.meta import Meta
 from tests.twins.phones import Phone
@@ -493,3 +494,23 @@ def test_vera_checks_the_account(shop: Shop, client: Any) -> None:
 
     assert shop.meta.access_token not in page
     assert shop.meta.postman.app_secret not in page
+
+
+def test_templates_of_every_kind_come_from_the_list_and_arrive_complete(shop: Shop) -> None:
+    listed = {name: shape for name, shape in SHAPES.items() if name != "otp as listed"}  # so are the other three
+    for name, shape in listed.items():
+        row = shape.row(name.replace(" ", "_").replace("-", "_"))
+        shop.meta.add_template(row.pop("name"), **row)
+    syncing.sync(shop.channel)
+    shop.anna_writes("Здравствуйте")
+
+    for name, shape in listed.items():
+        template = Template.objects.get(name=name.replace(" ", "_").replace("-", "_"))
+        handed = relay.hand_in_template(
+            conversation_id=shop.chat.pk, template_id=template.pk, parameters=shape.values, author=shop.operator
+        )
+        assert handed.message, (name, handed.decision.sentence)
+
+    once(lambda: len(shop.anna.received) == len(listed))
+    assert not Message.objects.filter(direction="outbound", status="failed").exists()
+    assert any("[DOCUMENT Счёт-5.pdf]" in one.text for one in shop.anna.received)

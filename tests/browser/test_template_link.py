@@ -1,0 +1,39 @@
+"""The page behind a link in a helpdesk's note, on a phone and on a desk: chosen, filled in, seen, sent once."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from bridge.helpdesk import template_links
+from bridge.models import Message
+from channels_setup.models import ChatChannel
+from tests.factories import ApiChannelFactory, ConversationFactory
+from tests.template_shapes import SHAPES
+from tests.test_template_parts import stored
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_a_carousel_is_filled_in_and_sent_without_signing_in(page: Page, width: int) -> None:
+    outside = ChatChannel.objects.create(name="Юздеск", kind="usedesk", options={"language": "en"})
+    chat = ConversationFactory(api_channel=ApiChannelFactory(kind="whatsapp_cloud", watched=outside))
+    for name in ("media carousel", "text"):
+        stored(chat.api_channel, name)
+    link = template_links.make(chat)
+    page.context.clear_cookies()
+    page.set_viewport_size({"width": width, "height": 800})
+
+    page.goto("/send/" + template_links.address(link).partition("/send/")[2])
+    page.get_by_role("link", name="media_carousel").click()
+    for key, value in SHAPES["media carousel"].values.items():
+        page.locator(f'textarea[name="v.{key}"]').fill(value)
+
+    expect(page.locator(".wa-card").first).to_contain_text("Сапоги 38.")
+    expect(page.locator(".wa-bubble")).to_contain_text("Заказ 42 готов.")
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    page.locator("[data-go]").click()
+    expect(page.get_by_role("status")).to_contain_text("Заказ 42 готов.")
+    page.reload()
+    assert Message.objects.filter(direction="outbound").count() == 1
