@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.db.models import OuterRef, Q, QuerySet, Subquery
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -48,6 +49,7 @@ from .admin_lists import (
 )
 from .admin_wire import raw
 from .helpdesk import page as helpdesk_page
+from .merging import rules as merge_rules
 from .models import Attachment, Contact, Conversation, Delivery, HeldReply, Message, ServiceWindow, Ticket
 
 admin.site.unregister(ApiChannel)
@@ -91,12 +93,27 @@ class ContactAdmin(HistoryAdmin):
     search_help_text = _("A whole phone, provider's id or number")
     fields = readonly_fields = (
         *("called", "name_source", "phone", "email", "external_id", "user_id", "username", "caller_id"),
-        *("channel", "since", "moved_to", "elsewhere"),
+        *("channel", "since", "moved_to", "merged_into", "elsewhere"),
     )
 
     called = column("shown_name", pgettext_lazy("person", "name"))
     channel = column("api_channel", _("API channel"))
     since = column("created_at", _("first seen"))
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        if not request.user.has_perm(merge_rules.PERMISSION):
+            return {}
+        return {"merge_two": (type(self).merge_two, "merge_two", gettext("Merge the two chosen contacts…"))}
+
+    def merge_two(self, request: HttpRequest, rows: QuerySet[Contact]) -> HttpResponse | None:
+        """On to the preview in the desk."""
+        chosen = list(rows.order_by("pk")[:3])
+        chat = Conversation.objects.filter(contact=chosen[0]).order_by("pk").first() if len(chosen) == 2 else None
+        if chat is None:
+            sentence = gettext("Choose two contacts, each with a chat.")
+            self.message_user(request, sentence, messages.ERROR)
+            return None
+        return redirect(f"{reverse('chat-client-merge', args=[chat.pk])}?with={chosen[1].pk}")
 
     def seen_by(self, rows: QuerySet[Contact], user: Any) -> QuerySet[Contact]:
         return rows.filter(pk__in=Conversation.objects.all().seen_by(user).values("contact"))

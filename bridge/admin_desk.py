@@ -14,7 +14,7 @@ from channels_setup.histories import AdminWithHistory
 
 from . import quick_answers
 from .admin_lists import HistoryAdmin, by_id, column
-from .models import Erasure, QuickAnswer
+from .models import ContactMerge, Erasure, QuickAnswer
 
 
 class QuickAnswerForm(forms.ModelForm):
@@ -60,3 +60,27 @@ class ErasureAdmin(HistoryAdmin):
     def what(self, erasure: Erasure) -> str:
         counts: dict[str, Any] = erasure.counts
         return ", ".join(f"{name}: {count}" for name, count in counts.items())
+
+
+@admin.register(ContactMerge)
+class ContactMergeAdmin(HistoryAdmin):
+    list_display = ("id", "when", "by", "who", "into", "what", "undone", "undone_by")
+    list_select_related = ("by", "undone_by", "source", "target")
+    searches = (by_id("source_id", "target_id"),)
+    search_help_text = _("A merge's or a contact's number")
+    fields = readonly_fields = ("when", "by", "who", "into", "what", "undone", "undone_by")
+
+    when = column("at", _("at"))
+    undone = column("undone_at", _("undone at"))
+
+    @admin.display(description=_("merged contact"))
+    def who(self, merge: ContactMerge) -> str:
+        return f"№ {merge.source_id}: {merge.source}"
+
+    @admin.display(description=_("merged into"))
+    def into(self, merge: ContactMerge) -> str:
+        return f"№ {merge.target_id}: {merge.target}"
+
+    @admin.display(description=_("what moved"))
+    def what(self, merge: ContactMerge) -> str:
+        return ", ".join(f"{name}: {count}" for name, count in merge.counts.items() if count)

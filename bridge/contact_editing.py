@@ -88,6 +88,23 @@ def edit(
     return list(changed)
 
 
+def card_of(contact: Contact) -> dict[str, str]:
+    return {name: getattr(contact, name) for name in FIELDS}
+
+
+def record_program(contact: Contact, before: Mapping[str, str], *, api_channel: ApiChannel) -> None:
+    """Put on record what a program of an API channel has just written on a card."""
+    by = Editor(source=ContactChange.Source.PROGRAM, api_channel=api_channel)
+    changed = {name: value for name, value in card_of(contact).items() if value != before[name]}
+    for name, value in changed.items():
+        by.record(contact, name, before[name], value)
+    if changed:
+        wanted = dict(changed)
+        for name in changed:
+            setattr(contact, name, before[name])
+        _write(contact, wanted)
+
+
 def _write(contact: Contact, changed: Mapping[str, str]) -> None:
     fields = list(changed)
     if "phone" in changed and (address := _address(contact)):

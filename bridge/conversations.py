@@ -143,6 +143,11 @@ def conversations_at(
         candidates = [found[pair].pk for pair in missing]
         begun = Message.objects.filter(conversation__in=candidates).values_list("conversation_id", flat=True)
         opened = set(candidates) - set(begun)
+    if any(contact.merged_into_id for contact, _chat_channel in places):
+        # Undone while we waited for the lock? From here on it waits for us.
+        fresh = Contact.objects.in_bulk({contact.pk for contact, _chat_channel in places})
+        if any(fresh[contact.pk].owner_id != contact.owner_id for contact, _chat_channel in places):
+            return conversations_at(api_channel, [(fresh[contact.pk], channel) for contact, channel in places])
     for pair, conversation in found.items():
         # At hand already: joining them costs more than the look-up itself.
         if pair in known:

@@ -21,10 +21,13 @@ from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 
 from . import erased, inbox, tickets, windows
+from .merging import lookup
 from .models import (
     Attachment,
     Attempt,
     Contact,
+    ContactChange,
+    ContactMerge,
     ContactNote,
     Conversation,
     Delivery,
@@ -37,6 +40,7 @@ from .models import (
     HelpdeskChat,
     HelpdeskReply,
     IdempotencyKey,
+    MergedConversation,
     Message,
     Mismatch,
     PendingCorrection,
@@ -55,16 +59,21 @@ PERMISSION = "bridge.erase_contact"
 
 
 def same_person(contact: Contact) -> list[Contact]:
-    """The contact, those of other API channels with the same phone, and those under which the person wrote before."""
-    digits = contact.phone.lstrip("+")
-    known = Q(pk=contact.pk)
-    if len(digits) >= SHORT:
-        known |= Q(phone__in=[digits, f"+{digits}"])
-        if key := contact.phone_key:
-            known |= Q(phone_key=key)
-    found = {one.pk: one for one in Contact.objects.filter(known)}
-    while moved := Contact.objects.filter(moved_to__in=found).exclude(pk__in=found):
-        found |= {one.pk: one for one in moved}
+    """The contact with all that were merged with it, those of other API channels with the same phone, and those under
+    which the person wrote before."""
+    found = {one.pk: one for one in lookup.people(lookup.owner(contact))}
+    before: set[int] = set()
+    while found.keys() - before:
+        fresh = [one for pk, one in found.items() if pk not in before]
+        before = set(found)
+        same = Q(moved_to__in=before)
+        for one in fresh:
+            digits = one.phone.lstrip("+")
+            if len(digits) >= SHORT:
+                same |= Q(phone__in=[digits, f"+{digits}"])
+                same |= Q(phone_key=one.phone_key) if one.phone_key else Q()
+        for one in Contact.objects.filter(same).exclude(pk__in=before):
+            found |= {each.pk: each for each in lookup.people(lookup.owner(one))}
     return [found[pk] for pk in sorted(found)]
 
 
@@ -94,6 +103,7 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
         "files": _files(chats),
         "messages": _messages(chats),
         "notes": ContactNote.objects.filter(contact=contact).delete()[0],
+        "changes": ContactChange.objects.filter(contact=contact).delete()[0],
         "drafts": Draft.objects.filter(conversation__in=chats).delete()[0],
         "held replies": _held(chats),
     }
@@ -107,6 +117,7 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
     for in_helpdesk in (HelpdeskChat, HelpdeskReply, HelpdeskBurst, TemplateLink):
         in_helpdesk.objects.filter(conversation__in=chats).delete()
     _answers_to_programs(chats)
+    _merges(contact)
     for trace in traces(contact):
         RateLimit.objects.filter(api_channel=contact.api_channel_id, key__endswith=f" {trace}").delete()
     _admin_log(contact, chats)
@@ -136,10 +147,18 @@ def _is_theirs(contact: Contact) -> Q:
     return reduce(or_, (Q(**{f"contact__{name}": value}) for name, value in ids.items() if value), Q(pk__in=[]))
 
 
+def _merges(contact: Contact) -> None:
+    """What a merge kept for its undo names the person; an erased one is not divided any more."""
+    merges = ContactMerge.objects.filter(Q(source=contact) | Q(target=contact))
+    MergedConversation.objects.filter(merge__in=merges).update(row={}, rows={}, before={}, helpdesk_chat_id=None)
+    merges.update(before={})
+
+
 def _nobody_left(chats: QuerySet[Conversation], *, by: Any) -> None:
     """Nobody can be answered any more: no window counts down, none is missed, no request waits for us."""
     now = windows.database_now()
-    ServiceWindow.objects.filter(conversation__in=chats, state=ServiceWindow.State.OPEN, opened_at__lt=now).update(
+    unexpired = Q(state=ServiceWindow.State.OPEN) | Q(expires_at__gt=now)
+    ServiceWindow.objects.filter(unexpired, conversation__in=chats, opened_at__lt=now).update(
         state=ServiceWindow.State.CLOSED, expires_at=now, missed=False
     )
     live = Ticket.objects.filter(conversation__in=chats).exclude(status__in=Ticket.ENDED)

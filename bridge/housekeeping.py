@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from . import giving, rates, results, uploads, windows
+from .merging import undo
 from .models import Heartbeat
 
 PRUNE_BATCH = 1_000
@@ -88,7 +89,7 @@ def prune() -> int:
         before = windows.database_now() - timedelta(days=getattr(settings, setting))
         while deleted := _prune_batch(table, column, condition, before):
             gone += deleted
-    return gone + rates.forget(now=windows.database_now()) + giving.prune() + uploads.prune()
+    return gone + rates.forget(now=windows.database_now()) + giving.prune() + uploads.prune() + undo.forget()
 
 
 def _prune_batch(table: str, column: str, condition: str, before: datetime) -> int:

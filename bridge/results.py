@@ -204,7 +204,9 @@ def _accepted(items: Sequence[Tried]) -> None:
             message.status, message.status_at, message.reason = outcome.status, now, ""
     if messages:
         Message.objects.bulk_update(messages, ["status", "status_at", "external_id", "reason"])
-        _learn_ids({message.conversation_id: by_message[message.pk] for message in messages})
+        # A merged contact has written, so its ids are known; those of the chat's own contact are another person's.
+        own = [message for message in messages if message.merged_contact_id is None]
+        _learn_ids({message.conversation_id: by_message[message.pk] for message in own})
     channels = {item.claimed.delivery.api_channel_id: item.claimed.delivery.api_channel for item in items}
     for channel in channels.values():
         mine = [message for message in messages if message.api_channel_id == channel.pk]

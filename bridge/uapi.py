@@ -31,6 +31,7 @@ from channels_setup.providers.base import ContactInfo, MessageReceived, RawReque
 
 from . import conversations, erased, held, relay, tickets
 from .idempotency import Answer, BadKey, KeyReused, once
+from .merging import lookup
 from .models import Contact, Conversation, WebhookEvent
 from .requests_in import MOST_BYTES, MOST_BYTES_WITH_FILES, TooLarge, blotted, event_row, exact_request
 from .uapi_errors import BAD_FIELD, BAD_TOKEN, ERASED, KEY_REUSED, NOT_ALLOWED, NOT_FOUND, NOT_SENT, TOO_LARGE, Error
@@ -213,6 +214,7 @@ def _conversation(call: Call, chat_channel: ChatChannel | None = None) -> Conver
     chat_id = values.as_id(call.values.get("chat_id"), "chat_id")
     if chat_id is None:
         raise BadBody(_("“chat_id” is missing."))
+    chat_id = lookup.current_conversation(chat_id) or chat_id
     chats = Conversation.objects.filter(pk=chat_id).select_related("contact", "chat_channel", "api_channel")
     if chat_channel is not None:
         chats = chats.filter(chat_channel=chat_channel, api_channel=call.api_channel)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 
-from .models import Contact, ContactNote
+from .contact_editing import Editor
+from .models import Contact, ContactChange, ContactNote
 from .uapi import Call
 from .uapi_parameters import as_choice, as_flag, is_given
 
@@ -48,9 +50,12 @@ def write_note(contact: Contact, call: Call) -> None:
     written = ContactNote.objects.filter(contact=contact, author=None).order_by("-pk")
     last = None if as_flag(call.values.get("is_new_note"), "is_new_note") else written.first()
     if last is None:
-        last = ContactNote(contact=contact)
-    last.text = text
-    last.save()
+        ContactNote.objects.create(contact=contact, text=text)
+    elif last.text != text:
+        by = Editor(source=ContactChange.Source.PROGRAM, api_channel=call.api_channel)
+        by.record(contact, ContactChange.Field.NOTE, last.text, text, last)
+        last.text, last.edited_at = text, timezone.now()
+        last.save(update_fields=["text", "edited_at"])
 
 
 def shown(contact: Contact) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from channels_setup.codecs.phone_numbers import id_key, is_number, phone_key, se
 from channels_setup.codecs.visible_names import is_proper_name, visible_name
 from channels_setup.providers.base import ContactInfo
 
-from . import contacts, uapi_cards
+from . import contact_editing, contacts, uapi_cards
+from .merging import lookup
 from .models import Contact, ContactQuerySet, Ticket
 from .uapi import NOT_FOUND, Call, Error, UapiView
 from .uapi_identity import names_agree, plain_id
@@ -73,7 +74,9 @@ def _update(call: Call) -> dict[str, Any]:
         other = contacts.known(contact.api_channel, ContactInfo(external_id=identity))
         if other is not None and other.pk != contact.pk:
             raise BadBody(_("This messenger belongs to client %(id)s.") % {"id": other.pk})
+    before = contact_editing.card_of(contact)
     _write(contact, told, call)
+    contact_editing.record_program(contact, before, api_channel=call.api_channel)
     return {"client_id": contact.pk, "status": True}
 
 
@@ -132,7 +135,7 @@ def _client(call: Call) -> Contact:
     contact = contacts_of(call).filter(pk=client_id).first()
     if contact is None:
         raise Error(NOT_FOUND, _("There is no client %(id)s on this API channel.") % {"id": client_id})
-    return contact
+    return lookup.owner(contact)
 
 
 class Clients(Reading):
@@ -141,7 +144,7 @@ class Clients(Reading):
     parameters = takes("query", "search_type", "offset", "created_after", "created_before")
 
     def answer(self, call: Call) -> list[dict[str, Any]]:
-        rows = contacts_of(call)
+        rows = contacts_of(call).filter(merged_into=None)
         query = values.as_text(call.values.get("query")).strip()
         how = as_choice(call.values.get("search_type"), "search_type", ["partial_match", "full_match"])
         if query:

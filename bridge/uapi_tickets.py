@@ -15,6 +15,7 @@ from channels_setup.models import ChatChannel
 from channels_setup.providers.base import ContactInfo
 
 from . import contacts, conversations, tickets, uapi_cards, uapi_properties
+from .merging import lookup
 from .models import Contact, Conversation, Ticket
 from .requests_in import MOST_BYTES_WITH_FILES
 from .uapi import BAD_FIELD, ERASED, NOT_ALLOWED, NOT_FOUND, Call, Error, UapiView
@@ -67,7 +68,7 @@ class CreateTicket(UapiView):
         sender = as_choice(call.values.get("from"), "from", [USER, CLIENT, TRIGGER]) or CLIENT
         is_private = as_flag(call.values.get("private_comment"), "private_comment")
         to_group = uapi_properties.group(call, chat_channel.pk)
-        contact = _contact(call)
+        contact = lookup.owner(_contact(call))
         found, _made = Conversation.objects.get_or_create(
             contact=contact, chat_channel=chat_channel, defaults={"api_channel": contact.api_channel}
         )

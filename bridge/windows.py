@@ -87,6 +87,17 @@ def of(conversation: Conversation, *, now: datetime | None = None) -> WindowStat
     return WindowState(applies=True, is_open=shows_open, opened_at=opened_at, expires_at=expires_at)
 
 
+def of_line(conversation: Conversation, merged_contact_id: int | None, *, now: datetime) -> WindowState:
+    """The window of one number in a conversation of merged contacts."""
+    from .models import ServiceWindow
+
+    if not conversation.contact.has_merged or not conversation.api_channel.provider.service_window:
+        return of(conversation, now=now)
+    own = ServiceWindow.objects.filter(conversation=conversation, merged_contact=merged_contact_id)
+    expires_at = own.order_by("-expires_at").values_list("expires_at", flat=True).first()
+    return WindowState(applies=True, is_open=is_open(expires_at, now=now), expires_at=expires_at)
+
+
 def shut_among(lines: Iterable[Line], *, now: datetime) -> set[Line]:
     """Of these lines to contacts, those whose window is not open: the set form of ``of``, for the outbox."""
     from .models import ServiceWindow

@@ -244,3 +244,22 @@ def test_programs_keep_notes_by_the_api(client: Client, chat: Conversation) -> N
     assert (made.status_code, changed.status_code, others.status_code) == (201, 200, 400)
     assert [row["text"] for row in call(client, "GET", f"{chat.contact_id}/notes/").json()] == ["Опт"]
     assert call(client, "PATCH", f"{chat.contact_id}/notes/{note + 1}/", {"text": "x"}).status_code == 404
+
+
+def test_a_program_of_the_channel_writes_the_same_history(
+    channel: ApiChannel, client: Client, chat: Conversation
+) -> None:
+    key = channel.issue_secret().reveal()
+    body = {"api_token": key, "client_id": chat.contact_id, "name": "Анна С.", "phone": "79998887766"}
+
+    answer = client.post("/uapi/update/client", json.dumps(body), content_type="application/json").json()
+
+    assert answer == {"client_id": chat.contact_id, "status": True}
+    rows = ContactChange.objects.order_by("field")
+    assert [(row.field, row.source, row.api_channel) for row in rows] == [
+        ("name", "program", channel),
+        ("phone", "program", channel),
+    ]
+    contact = Contact.objects.get(pk=chat.contact_id)
+    assert (contact.external_id, contact.name_source) == (ANNA, "person")
+    assert channel.name in signed_in(client, boris(chat.chat_channel)).get(f"/chats/{chat.pk}/").content.decode()

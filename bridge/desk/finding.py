@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 from django.db.models import QuerySet
+from django.db.models.functions import Coalesce
 
 from bridge import words
 from bridge.models import AT_WORK, Contact, Message, Ticket
@@ -76,7 +77,7 @@ FROM (SELECT %(channels)s::bigint[] AS ids) mine
 """
 
 OF_PEOPLE = """
-SELECT c.id, c.last_message_at FROM found JOIN bridge_conversation c ON c.contact_id = found.id
+SELECT c.id, c.last_message_at FROM found JOIN bridge_conversation c ON c.contact_id = found.owner
 WHERE c.chat_channel_id = ANY(%s) ORDER BY c.last_message_at DESC LIMIT %s
 """
 OF_WORDS = """
@@ -226,11 +227,16 @@ def people(query: str, *, api_channels: Sequence[int]) -> list[QuerySet[Contact]
     return found
 
 
+def owners_of(found: QuerySet[Contact]) -> QuerySet[Any, Any]:
+    """The contacts that have the chats of these: a merged one is found in the chats of the other, as ``owner``."""
+    return found.order_by().annotate(owner=Coalesce("merged_into", "pk")).values("owner")
+
+
 def hits(channels: Sequence[int], query: str) -> tuple[set[int], dict[int, int]]:
     """The chats a search finds: by the person, and by what was said (chat -> its newest such message)."""
     named: set[int] = set()
     for found in people(query, api_channels=list(ApiChannel.objects.values_list("pk", flat=True))):
-        named.update(pk for pk, _moment in _among(found.order_by().values("id"), OF_PEOPLE, channels))
+        named.update(pk for pk, _moment in _among(owners_of(found), OF_PEOPLE, channels))
     asked = words.said(query)
     if asked is None:
         return named, {}

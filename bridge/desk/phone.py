@@ -17,7 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from bridge import windows
-from bridge.models import Attachment, Conversation, Message
+from bridge.models import Attachment, Contact, Conversation, Message
 from channels_setup.codecs.whatsapp_markup import to_html
 from channels_setup.models import ApiChannel
 
@@ -60,23 +60,25 @@ def messages(request: HttpRequest, token: str) -> HttpResponse:
     """
     channel = _channel_or_404(token)
     sender = request.GET.get("from", "")[:190].replace("\0", "")
+    client = Contact.objects.filter(api_channel=channel, external_id=sender).first() if sender else None
     conversation = (
-        Conversation.objects.filter(api_channel=channel, contact__external_id=sender)
+        Conversation.objects.filter(contact=client.owner_id)
         .select_related("api_channel", "contact")
         .order_by("-last_message_at")
         .first()
-        if sender
+        if client
         else None
     )
     now = windows.database_now()
     answer: dict[str, Any] = {"now": int(now.timestamp() * 1000), "messages": [], "window": {"state": "none"}}
-    if conversation is not None:
-        window = windows.of(conversation, now=now)
+    if client is not None and conversation is not None:
+        line = client.pk if client.merged_into_id else None  # of a merged client, only what is this number's
+        window = windows.of_line(conversation, line, now=now)
         answer["window"] = {
             "state": window.state,
             "expires_at": window.expires_at.isoformat() if window.expires_at else None,
         }
-        answer["messages"] = _on_the_phone(conversation, after=_after(request), now=now)
+        answer["messages"] = _on_the_phone(conversation, line=line, after=_after(request), now=now)
     return JsonResponse(answer)
 
 
@@ -92,9 +94,9 @@ def _after(request: HttpRequest) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
-def _on_the_phone(conversation: Conversation, *, after: int, now: datetime) -> list[dict[str, Any]]:
+def _on_the_phone(conversation: Conversation, *, line: int | None, after: int, now: datetime) -> list[dict[str, Any]]:
     rows = (
-        Message.objects.filter(conversation=conversation, pk__gt=after)
+        Message.objects.filter(conversation=conversation, merged_contact=line, pk__gt=after)
         .exclude(direction=Message.Direction.NOTICE)
         .exclude(direction=Message.Direction.OUTBOUND, status__in=set(Message.Status) - set(ON_THE_PHONE))
         .select_related("quoted__author")

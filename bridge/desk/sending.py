@@ -74,7 +74,7 @@ def _chats_to_choose(request: HttpRequest, template: Template, values: dict[str,
     rows = _chats_of(request, template)
     if query:
         named = finding.people(query, api_channels=[template.api_channel_id])
-        rows = rows.filter(reduce(or_, (Q(contact__in=found.values("pk")) for found in named)))
+        rows = rows.filter(reduce(or_, (Q(contact__in=finding.owners_of(found)) for found in named)))
     context = {
         "section": "templates",
         "template": template,

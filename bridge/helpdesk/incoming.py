@@ -21,7 +21,17 @@ from channels_setup.models import ChatChannel
 from channels_setup.providers.base_helpdesk import Came, Commented, DeskFact, Known, Said
 
 from .. import conversations, relay
-from ..models import Conversation, Delivery, HelpdeskChat, HelpdeskLine, HelpdeskReply, Message, Ticket, WebhookEvent
+from ..models import (
+    Conversation,
+    Delivery,
+    HelpdeskChat,
+    HelpdeskLine,
+    HelpdeskReply,
+    MergedConversation,
+    Message,
+    Ticket,
+    WebhookEvent,
+)
 from ..requests_in import fail_event, raw_request
 from . import identity, mirroring, notes, people
 
@@ -122,7 +132,7 @@ def _said(batch: Batch, said: Said, event: WebhookEvent) -> str:
         return ""
     link = _by_chat(batch.chat_channel, said)
     if link is None:
-        return _("Not a chat of ours.")
+        return _in_merged_chat(batch, said, event)
     conversation = conversations.lock(link.conversation_id)
     link.refresh_from_db()
     if not said.by_operator:
@@ -137,6 +147,26 @@ def _said(batch: Batch, said: Said, event: WebhookEvent) -> str:
     _follow(batch, link, said, event)
     people.heard_of(batch.line, link.assignee)
     return "" if reply is not None else _("Known already.")
+
+
+def _in_merged_chat(batch: Batch, said: Said, event: WebhookEvent) -> str:
+    """An operator answers in the helpdesk's chat of a client who was merged into another: the words go to the client.
+
+    The request that goes on is that of the other chat, so this one's status and numbers are not followed.
+    """
+    merged = MergedConversation.objects.filter(
+        conversation__chat_channel=batch.chat_channel, helpdesk_chat_id=said.chat_id, helpdesk_chat_id__isnull=False
+    ).first()
+    if merged is None:
+        return _("Not a chat of ours.")
+    if not said.by_operator:
+        return ""
+    conversation = conversations.lock(merged.conversation_id)
+    reply = identity.new_from_chat(conversation, said, at=event.received_at, comments_come=batch.comments_come)
+    if reply is None:
+        return _("Known already.")
+    _relay(reply, text=said.text, files=said.files, by="")
+    return ""
 
 
 def _follow(batch: Batch, link: HelpdeskChat, said: Said, event: WebhookEvent) -> None:

@@ -55,6 +55,8 @@ def _follow_number(link: HelpdeskChat, number: int, *, status: int | None) -> No
     """A request's number there belongs to our live one; a higher number is the next request of the chat."""
     if link.ticket_id is not None and number <= link.ticket_id:
         return
+    if Ticket.objects.filter(conversation=link.conversation_id, external_id=number).exists():
+        return  # a request that came with a merged client: the one that goes on is the other chat's
     conversation = Conversation.objects.select_related("contact", "chat_channel").get(pk=link.conversation_id)
     live = tickets.live_ticket(conversation)
     if live is not None and live.external_id is not None:

@@ -67,6 +67,12 @@ def undo(merge_id: int, *, by: Any) -> ContactMerge:
     return made
 
 
+def forget() -> int:
+    """Delete what merges keep for their undo, once they cannot be undone any more; how many conversations."""
+    over = MergedConversation.objects.filter(merge__at__lt=windows.database_now() - UNDO_WITHIN).exclude(row={})
+    return over.update(row={}, rows={}, before={})
+
+
 def _unfold(part: MergedConversation, *, people: list[int], now: datetime) -> None:
     """Bring back one conversation from the one that it was merged into."""
     into = part.conversation

@@ -1,0 +1,257 @@
+"""A merged person elsewhere: at the same moment, erased, searched, in an outside helpdesk, on the training phone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from bridge import conversations, erasing, housekeeping, relay
+from bridge.merging import rules
+from bridge.merging.merge import merge
+from bridge.merging.undo import undo
+from bridge.models import (
+    Contact,
+    ContactMerge,
+    ContactNote,
+    Conversation,
+    Delivery,
+    HelpdeskChat,
+    MergedConversation,
+    Message,
+    Ticket,
+)
+from channels_setup.models import ApiChannel
+from tests.factories import ApiChannelFactory, boris, token_of, vera
+from tests.pages import signed_in
+from tests.test_clients import everything
+from tests.test_merging import ANNA, ANYA, chat_of, contact, writes
+from tests.test_outbox import at_once
+from tests.twins.usedesk import UsedeskTwin
+from tests.usedesk_shop import Shop
+
+ROUNDS = 6
+
+
+def merged(channel: ApiChannel) -> ContactMerge:
+    writes(channel, ANNA, "Здравствуйте", hours=2)
+    writes(channel, ANYA, "Hallo", hours=1)
+    return merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+
+
+# --- at the same moment ----------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_comes_while_two_are_merged_lands_in_the_chat_that_stays() -> None:
+    vera()
+    for number in range(ROUNDS):
+        channel = ApiChannelFactory()
+        writes(channel, ANNA, "Раз")
+        writes(channel, ANYA, "Два")
+        mine = Contact.objects.get(external_id=ANNA, api_channel=channel)
+        theirs = Contact.objects.get(external_id=ANYA, api_channel=channel)
+
+        at_once(
+            lambda c=channel: writes(c, ANYA, "Во время слияния"),
+            lambda a=theirs.pk, b=mine.pk: merge(a, b, by=None),
+            lambda c=channel: writes(c, ANNA, "И это"),
+        )
+
+        chat = Conversation.objects.get(api_channel=channel)
+        assert chat.contact == mine
+        assert Message.objects.filter(conversation=chat).count() == 4, number
+        assert chat.windows.filter(state="open").count() == 1
+        assert Ticket.objects.filter(conversation=chat).exclude(status__in=Ticket.ENDED).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_merges_at_once_one_is_done() -> None:
+    channel = ApiChannelFactory()
+    for who in (ANNA, ANYA):
+        writes(channel, who, "Раз")
+
+    def attempt(source: int, target: int) -> str:
+        try:
+            merge(source, target, by=None)
+            return "done"
+        except rules.Refused:
+            return "refused"
+
+    one, other = contact(ANNA).pk, contact(ANYA).pk
+    told = at_once(lambda: attempt(one, other), lambda: attempt(other, one), lambda: attempt(one, other))
+
+    assert sorted(told) == ["done", "refused", "refused"]
+    assert ContactMerge.objects.count() == 1 and Conversation.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_comes_while_a_merge_is_undone_belongs_to_its_number() -> None:
+    for _ in range(ROUNDS):
+        channel = ApiChannelFactory()
+        writes(channel, ANNA, "Раз")
+        writes(channel, ANYA, "Два")
+        mine = Contact.objects.get(external_id=ANNA, api_channel=channel)
+        theirs = Contact.objects.get(external_id=ANYA, api_channel=channel)
+        made = merge(theirs.pk, mine.pk, by=None)
+
+        at_once(
+            lambda c=channel: writes(c, ANYA, "Во время отмены"),
+            lambda pk=made.pk: undo(pk, by=None),
+            lambda c=channel: writes(c, ANNA, "И это"),
+        )
+
+        for who, texts in ((mine, ["Раз", "И это"]), (theirs, ["Два", "Во время отмены"])):
+            said = Message.objects.filter(conversation__contact=who).order_by("pk")
+            assert list(said.values_list("text", flat=True)) == texts
+            assert not said.exclude(ticket__conversation__contact=who).exists()
+
+
+# --- erased, pruned --------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("by_merged", [True, False])
+def test_erasing_a_merged_person_erases_both(channel: ApiChannel, by_merged: bool) -> None:
+    made = merged(channel)
+    relay.hand_in(conversation_id=chat_of(ANNA).pk, text="Секретный ответ", author=boris())
+    ContactNote.objects.create(contact=contact(ANYA), author=boris(), text="Секретная заметка")
+    traces = (ANNA, ANYA, "Hallo", "Секретн", "Anna S.")
+    assert all(trace in everything() for trace in traces)
+
+    erasing.erase(made.source_id if by_merged else made.target_id, by=vera())
+
+    left = everything()
+    assert [trace for trace in traces if trace in left] == []
+    with pytest.raises(rules.Refused):
+        undo(made.pk, by=vera())
+
+
+@pytest.mark.django_db
+def test_what_the_undo_needs_is_kept_for_a_day(channel: ApiChannel) -> None:
+    made = merged(channel)
+    housekeeping.prune()
+    assert MergedConversation.objects.get().row
+
+    ContactMerge.objects.update(at=made.at.replace(year=made.at.year - 1))
+    housekeeping.prune()
+
+    assert MergedConversation.objects.get().row == {}
+    assert conversations.lock(MergedConversation.objects.get().old_id).contact == contact(ANNA)
+
+
+# --- found and seen --------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_the_chat_is_found_by_either_number_and_its_former_number(channel: ApiChannel, client: Client) -> None:
+    made = merged(channel)
+    chat, old = chat_of(ANNA), MergedConversation.objects.get().old_id
+    desk = signed_in(client, boris(chat.chat_channel))
+
+    for query in ("4915112", "79215", "Anna"):
+        assert f"/chats/{chat.pk}/" in desk.get("/chats/", {"q": query}).content.decode(), query
+    headers = token_of(boris())
+    by_api = client.get(f"/api/v1/conversations/{old}/", headers=headers).json()
+    person = client.get(f"/api/v1/contacts/{made.source_id}/", headers=headers).json()
+    listed = client.get("/api/v1/contacts/?phone=%2B4915112345678", headers=headers).json()["results"]
+    assert by_api["id"] == chat.pk
+    assert person["id"] == made.target_id and [one["external_id"] for one in person["merged"]] == [ANYA]
+    assert [row["id"] for row in listed] == [made.target_id]
+
+
+@pytest.mark.django_db
+def test_each_phone_shows_what_was_said_to_its_number(channel: ApiChannel, client: Client) -> None:
+    merged(channel)
+    path = reverse("phone-messages", args=[channel.webhook_path.rstrip("/").split("/")[-1]])
+
+    seen = {who: client.get(path, {"from": who}).json() for who in (ANNA, ANYA)}
+
+    assert {who: [one["text"] for one in told["messages"]] for who, told in seen.items()} == {
+        ANNA: ["Здравствуйте"],
+        ANYA: ["Hallo"],
+    }
+    assert all(told["window"]["state"] == "open" for told in seen.values())
+
+
+@pytest.mark.django_db
+def test_two_contacts_are_merged_from_the_admin(channel: ApiChannel, client: Client) -> None:
+    writes(channel, ANNA, "Раз")
+    writes(channel, ANYA, "Два")
+    chosen = sorted([contact(ANNA).pk, contact(ANYA).pk])
+    client.force_login(vera())
+
+    go_on = client.post(reverse("admin:bridge_contact_changelist"), {"action": "merge_two", "_selected_action": chosen})
+
+    assert go_on.status_code == 302 and go_on["Location"].endswith(f"/client/merge/?with={chosen[1]}")
+    assert client.get(go_on["Location"]).status_code == 200
+    merge(chosen[1], chosen[0], by=vera())
+    assert client.get(reverse("admin:bridge_contactmerge_changelist")).status_code == 200
+
+
+# --- programs and helpdesks ------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_program_that_knows_the_former_numbers_reaches_the_person(channel: ApiChannel, client: Client) -> None:
+    made = merged(channel)
+    chat, old = chat_of(ANNA), MergedConversation.objects.get().old_id
+    key = channel.issue_secret().reveal()
+    user = boris(chat.chat_channel)
+
+    def call(method: str, **values: Any) -> Any:
+        body = json.dumps({"api_token": key, **values})
+        return client.post(f"/uapi/{method}", body, content_type="application/json").json()
+
+    sent = call("chat/sendMessage", chat_id=old, user_id=user.pk, text="Ответ")
+    said = call(
+        "chat/addMessage",
+        channel_id=chat.chat_channel_id,
+        chat_id=old,
+        message={"id": "m9", "text": "Ещё", "from": {"name": "Anna"}},
+    )
+    ticket = call("create/ticket", client_id=made.source_id, message="Заметка", subject="Заметка")
+    card = call("client", client_id=made.source_id)
+    listed = call("clients")
+
+    assert sent["chat_id"] == said["chat_id"] == chat.pk, (sent, said)
+    assert Ticket.objects.get(pk=ticket["ticket_id"]).conversation == chat
+    assert card["client"]["id"] == made.target_id
+    assert [one["id"] for one in listed] == [made.target_id]
+    assert Conversation.objects.count() == 1
+
+
+@pytest.fixture
+def twin() -> Iterator[UsedeskTwin]:
+    with UsedeskTwin() as running:
+        yield running
+
+
+@pytest.mark.django_db
+def test_an_operator_of_a_helpdesk_answers_a_merged_client_from_either_chat(twin: UsedeskTwin) -> None:
+    shop = Shop.of(twin)
+    for who, phone in (("anna", "+79211234567"), ("anya", "+4915112345678")):
+        shop.anna_writes(f"Пишет {who}", who=who, **{"from": {"id": who, "name": who, "phone": phone}})
+    shop.settle()
+    numbers = dict(HelpdeskChat.objects.values_list("conversation__contact__external_id", "chat_id"))
+    first, second = numbers["anna"], numbers["anya"]
+
+    made = merge(contact("anya").pk, contact("anna").pk, by=None)
+    twin.say(second, "Ответ из второго чата")
+    shop.settle()
+    shop.anna_writes("Снова", who="anya", **{"from": {"id": "anya", "name": "anya", "phone": "+4915112345678"}})
+    shop.settle()
+    twin.say(first, "Ответ из первого чата")
+    shop.settle()
+
+    assert shop.at_annas() == ["Ответ из второго чата", "Ответ из первого чата"]
+    told = Delivery.objects.filter(kind="message").order_by("pk")
+    assert [row.payload["contact"]["external_id"] for row in told][-1] == "anya"
+    undo(made.pk, by=None)
+    twin.say(second, "После отмены")
+    shop.settle()
+    assert Message.objects.get(text="После отмены").conversation.contact == contact("anya")
