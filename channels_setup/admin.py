@@ -140,6 +140,11 @@ class ApiChannelForm(forms.ModelForm):
         return str(self.cleaned_data["redirect_url"]).strip()
 
 
+def _without(fieldset: Any, name: str) -> Any:
+    title, options = fieldset
+    return title, options | {"fields": tuple(field for field in options["fields"] if field != name)}
+
+
 @admin.register(ApiChannel)
 class ApiChannelAdmin(AdminWithHistory):
     """The bridge adds what it has seen of a channel (``bridge.admin``)."""
@@ -225,14 +230,9 @@ class ApiChannelAdmin(AdminWithHistory):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         found = list(super().get_fieldsets(request, obj))
         if obj is None or not obj.provider.delivers_copies:  # nothing is kept back from its watchers
-            title, options = found[-1]
-            found[-1] = (
-                title,
-                options | {"fields": tuple(name for name in options["fields"] if name != "copy_replies")},
-            )
+            found = [_without(fieldset, "copy_replies") for fieldset in found]
         if obj is not None and not obj.provider.unknown_is_safe_to_repeat:  # there is nothing to choose
-            title, options = found[0]
-            found[0] = (title, options | {"fields": tuple(name for name in options["fields"] if name != "on_unknown")})
+            found = [_without(fieldset, "on_unknown") for fieldset in found]
         if obj is None or not obj.provider.settings or not self.has_change_permission(request, obj):
             return found
         names = tuple(account_settings.PREFIX + setting.name for setting in obj.provider.settings)

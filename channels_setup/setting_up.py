@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
+from django.utils.translation import gettext as _
 
 from . import account_settings
 from .models import ApiChannel, ChannelState, ChatChannel
@@ -24,8 +26,15 @@ def named(rows: models.QuerySet[Row], text: str) -> Row | None:
         return rows.filter(pk=text).first()
     found = list(rows.filter(name=text)[:2])
     if len(found) > 1:
-        raise Ambiguous(f"Several have the name “{text}”: give the number.")
+        raise Ambiguous(_("Several are named “%(name)s”: give the number.") % {"name": text})
     return found[0] if found else None
+
+
+def words_for(rows: models.QuerySet[Row]) -> dict[int, str]:
+    """For each row the word by which ``named`` finds it: its name, or its number where the name says too little."""
+    names: dict[int, str] = dict(rows.order_by("pk").values_list("pk", "name"))
+    count = Counter(names.values())
+    return {pk: name if name and count[name] == 1 and not name.isdigit() else str(pk) for pk, name in names.items()}
 
 
 @transaction.atomic

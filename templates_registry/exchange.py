@@ -22,6 +22,8 @@ from openpyxl.utils.exceptions import InvalidFileException
 
 from channels_setup.codecs import graph_pathless
 from channels_setup.codecs.bodies import BadBody, clean_text, json_object
+from channels_setup.models import ApiChannel
+from channels_setup.setting_up import words_for
 
 from .components import TEXT, Button
 from .components import Template as Pattern
@@ -62,10 +64,13 @@ class Row:
 
 
 def export(templates: Iterable[Template], *, form: str) -> bytes:
-    """``form``: json, csv or xlsx."""
+    """``form``: json, csv or xlsx. An API channel whose name another one has goes by its number."""
+    channels = words_for(ApiChannel.objects.all())
     if form == "json":
-        return (json.dumps({"data": [as_row(one) for one in templates]}, ensure_ascii=False, indent=2) + "\n").encode()
-    table = [COLUMNS, *([escaped(cells[name]) for name in COLUMNS] for cells in map(as_cells, templates))]
+        rows = [as_row(one) | {"channel": channels[one.api_channel_id]} for one in templates]
+        return (json.dumps({"data": rows}, ensure_ascii=False, indent=2) + "\n").encode()
+    cells_of_all = (as_cells(one) | {"channel": channels[one.api_channel_id]} for one in templates)
+    table = [COLUMNS, *([escaped(cells[name]) for name in COLUMNS] for cells in cells_of_all)]
     return _csv(table) if form == "csv" else _xlsx(table)
 
 

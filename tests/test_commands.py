@@ -108,7 +108,7 @@ def test_channel_add_takes_an_existing_chat_channel_by_number_or_name(run_json: 
         (["--kind", "sandbox", "--name", "К", "--chat-channel", "999999999"], "999999999"),
         (["--kind", "sandbox", "--name", "", "--chat-channel", "М"], "--name"),
         (["--kind", "sandbox", "--name", "К", "--chat-channel", ""], "--name"),
-        (["--kind", "sandbox", "--name", "К", "--chat-channel", "Двойник"], "number"),
+        (["--kind", "sandbox", "--name", "К", "--chat-channel", "Двойник"], "«Двойник»"),
     ],
 )
 def test_a_refused_channel_leaves_nothing_behind_and_says_why(run: Any, words: list[str], sentence: str) -> None:

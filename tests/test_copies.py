@@ -85,6 +85,7 @@ def test_only_the_owner_gets_messages_to_deliver_and_every_event_says_what_it_is
         "resumed": 1,
         "new_ticket": 2,
         "change": 2,
+        "comment": 2,
     }.get(track, 0)
 
 
@@ -240,6 +241,7 @@ def test_the_setting_is_shown_where_copies_are_kept_back(admin: Client, kind: st
     page = admin.get(reverse("admin:channels_setup_apichannel_change", args=[channel.pk])).content.decode()
 
     assert ('name="copy_replies"' in page) is messengers()[kind].delivers_copies
+    assert 'name="copy_replies"' not in admin.get(reverse(ADD)).content.decode()
 
 
 def test_boris_answers_over_the_channel_that_the_client_wrote_to() -> None:

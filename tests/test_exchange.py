@@ -371,3 +371,16 @@ def test_lint_ends_with_1_when_there_are_errors_and_not_for_warnings(channel: Ap
 def test_sync_fetches_from_the_command_line(channel: ApiChannel) -> None:
     assert "WhatsApp" in run("sync")
     assert Template.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("form", ["json", "csv", "xlsx"])
+@pytest.mark.parametrize("names", [("WhatsApp", "WhatsApp"), ("12", "Shop"), ("Shop", "Office")])
+def test_an_export_of_channels_with_any_names_is_read_back(form: str, names: tuple[str, str]) -> None:
+    for name in names:
+        TemplateFactory(api_channel=ApiChannelFactory(name=name))
+
+    data = exchange.export(Template.objects.order_by("pk"), form=form)
+    plan = importing.plan(exchange.read_file(data))
+
+    assert [item.kind for item in plan.items] == [importing.Kind.SAME, importing.Kind.SAME]
