@@ -70,6 +70,8 @@ def words(text: str, shown: Shown, *, plain_amounts: bool = False) -> str:
 def own_words(text: str, shown: Shown) -> str:
     """The words to show beside tables and cards that say the rest."""
     what = as_text(shown.get("what"))
+    if what == "welcome":
+        return words(text, {"what": what})
     if what not in ("order", "flow") or "edited_at" in shown:
         return words(text, shown)
     if "own" in shown:
