@@ -290,7 +290,11 @@ def test_a_closed_request_and_a_new_message_make_a_new_request_in_the_same_chat(
 
 def test_only_the_owner_delivers_and_the_other_gets_a_copy(shop: Shop, receiver: Receiver) -> None:
     ApiChannelFactory(
-        kind="acebot", redirect_url=receiver.url("/crm"), watched=list(shop.channel.watched.all()), secret=True
+        kind="acebot",
+        redirect_url=receiver.url("/crm"),
+        watched=list(shop.channel.watched.all()),
+        secret=True,
+        copy_replies=True,
     )
     chat_id = shop.anna_writes("?")["chat_id"]
     shop.boris_answers(chat_id, "Да")
@@ -299,8 +303,10 @@ def test_only_the_owner_delivers_and_the_other_gets_a_copy(shop: Shop, receiver:
     kinds = sorted(Delivery.objects.values_list("kind", flat=True))
     assert kinds == ["event", "event", "event", "message"]
     for path in ("/hook", "/crm"):
-        texts = {request.json["text"] for request in receiver.requests if request.path == path}
-        assert texts == {"?", "Да"}
+        bodies = [request.json for request in receiver.requests if request.path == path]
+        assert {body["text"] for body in bodies} == {"?", "Да"}
+        assert {body["delivery"] for body in bodies if body["from"] == "user"} == {path == "/hook"}
+        assert {body["copy"] for body in bodies} == {path == "/crm"}
 
 
 def test_from_the_phone_page_to_the_desk_and_back(live_server: Any, worker: Worker) -> None:
