@@ -642,3 +642,17 @@ def test_create_client_with_a_number_updates_that_client(shop: Shop) -> None:
 
     assert answer == {"client_id": shop.client_id, "status": True}
     assert Contact.objects.get().card["position"] == "директор"
+
+
+def test_operators_see_what_a_program_set(shop: Shop) -> None:
+    shop("update/ticket", ticket_id=shop.ticket_id, priority="urgent", type="problem", tag="<b>vip")
+    shop.client.force_login(shop.operator)
+
+    page = shop.client.get(f"/chats/{shop.chat_id}/", headers={"accept-language": "en"}).content.decode()
+
+    marks = page.split('<p class="marks">')[1].split("</p>")[0]
+    assert [part.split("</span>")[0] for part in marks.split('<span class="chip">')[1:]] == [
+        "urgent",
+        "problem",
+        "&lt;b&gt;vip",
+    ]

@@ -44,7 +44,7 @@ SELECT left(md5(concat_ws('|',
      WHERE r.status IN ('pending', 'sending', 'unknown', 'failed')),
     (SELECT concat_ws(',', max(expires_at), max(expires_at) > clock_timestamp())
      FROM bridge_servicewindow WHERE conversation_id = %(chat)s),
-    (SELECT string_agg(concat_ws(',', id, status, assignee_id), ';' ORDER BY id)
+    (SELECT string_agg(concat_ws(',', id, status, assignee_id, subject, priority, type, tags), ';' ORDER BY id)
      FROM bridge_ticket WHERE conversation_id = %(chat)s),
     (SELECT string_agg(id::text, ',' ORDER BY id)
      FROM bridge_heldreply WHERE conversation_id = %(chat)s AND state = 'held'),

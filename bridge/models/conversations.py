@@ -212,6 +212,14 @@ class Ticket(models.Model):
         return f"№ {self.pk}"
 
     @property
+    def marks(self) -> list[str]:
+        """What programs set and operators should see: another priority or type than usual, and the tags."""
+        marks = [] if self.priority == self.Priority.MEDIUM else [str(self.Priority(self.priority).label)]
+        if self.type != self.Type.QUESTION:
+            marks.append(str(self.Type(self.type).label))
+        return [*marks, *self.tags]
+
+    @property
     def status_words(self) -> str:
         """``get_status_display``, which puts all the choices together anew at each call."""
         return str(self.Status(self.status).label)
