@@ -56,6 +56,8 @@ class ReadTicket(Reading):
             tracking.comment_of(message, ticket, is_first=not place)
             | {
                 "client_name": contact.name if message.direction == Message.Direction.INBOUND else None,
+                "cc": [],
+                "bcc": [],
                 "files": [{"name": file.name, "file": tracking.file_link(file)} for file in message.attachments.all()],
             }
             for place, message in enumerate(rows)

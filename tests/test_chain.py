@@ -14,7 +14,7 @@ from django.utils import timezone
 from bridge import inbox, outbox, relay, tickets
 from bridge.helpdesk import sending
 from bridge.models import Conversation, Delivery, HelpdeskChat, HelpdeskLine, Message, Ticket, WebhookEvent
-from channels_setup.models import ChatChannel
+from channels_setup.models import ApiChannel, ChatChannel
 from tests.factories import ApiChannelFactory, ChatChannelFactory, TemplateFactory, boris
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -176,3 +176,19 @@ def test_a_request_closed_at_a_is_closed_at_b_and_a_shut_window_at_b_is_told_at_
     assert "Not sent to the client" in note.text and "{{1}}" in note.text
     assert chain.seen(chain.at_b(), "outbound") == []
     assert Ticket.objects.get(conversation=chain.at_b()).status == Ticket.Status.CLOSED
+
+
+@pytest.mark.parametrize(("multipart", "utf8"), [(True, False), (True, True), (False, False)])
+def test_forms_pass_like_json(chain: Chain, multipart: bool, utf8: bool) -> None:
+    ApiChannel.objects.filter(pk=chain.a.pk).update(
+        send_json=False, send_multipart=multipart, send_utf8=utf8, track_comment=True
+    )
+    chain.anna_writes("Ёлка & «🙌»?")
+    chain.settle()
+    for text in ("да & «нет» 🙌", "да", "да"):
+        chain.boris_answers(text)
+    chain.settle()
+
+    assert chain.seen(chain.at_a(), "inbound") == ["Ёлка & «🙌»?"]
+    assert chain.seen(chain.at_b(), "outbound") == ["да & «нет» 🙌", "да", "да"]
+    assert not WebhookEvent.objects.filter(state="failed").exists()
