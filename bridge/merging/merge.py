@@ -93,7 +93,7 @@ def _counts(preview: rules.Preview) -> dict[str, int]:
 
 def _before(source: Contact, target: Contact) -> dict[str, Any]:
     return {
-        "target": {name: getattr(target, name) for name in ("name", "email", "tags")},
+        "target": {name: getattr(target, name) for name in ("name", "name_source", "email", "tags")},
         "source_had_merged": source.has_merged,
     }
 

@@ -96,7 +96,8 @@ def preview(source: Contact, target: Contact) -> Preview:
 
 def kept_fields(source: Contact, target: Contact) -> dict[str, str]:
     """Name and e-mail of the merged contact: the other's, or the first one's where the other has none."""
-    return {name: getattr(target, name) or getattr(source, name) for name in ("name", "email")}
+    named = target if target.name else source
+    return {"name": named.name, "name_source": named.name_source, "email": target.email or source.email}
 
 
 def _part(chat: Conversation, into: Conversation | None) -> ChatPart:
