@@ -26,21 +26,21 @@ def apply(api_channel: ApiChannel, fact: ContactChanged) -> Contact | None:
     before = _find(api_channel, fact.contact)
     if not (fact.now.external_id or fact.now.user_id):
         if before is not None:
-            shown = contact_links.shown_id(before)
-            contact_links.announce(
-                [
-                    Change(
-                        contact=before,
-                        reason=fact.reason,
-                        details={"before": shown, "after": shown},
-                        news=fact.external_id,
-                    )
-                ]
-            )
+            contact_links.announce([_same_ids(before, fact)])
         return before
     contact, changes = _changed(api_channel, fact, before)
     contact_links.announce(changes)
     return contact
+
+
+def _same_ids(contact: Contact, fact: ContactChanged) -> Change:
+    """News that leave the ids as they are: another phone on the card, another device, a wish about marketing."""
+    before = contact_links.shown_id(contact)
+    if fact.now.phone:
+        contact.phone = fact.now.phone[: contacts.LIMITS["phone"]]
+        contact.save(update_fields=["phone"])
+    details = {"before": before, "after": contact_links.shown_id(contact)}
+    return Change(contact=contact, reason=fact.reason, details=details, news=fact.external_id)
 
 
 def _changed(

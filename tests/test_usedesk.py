@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from bridge import closing, corrections, erasing
+from bridge import closing, erasing, identity_changes
 from bridge.desk import presentation
 from bridge.helpdesk import notes, people
 from bridge.models import (
@@ -616,7 +616,7 @@ def test_a_number_that_changed_is_told_without_a_message(shop: Shop, twin: Usede
     shop.begin("раз")
     told = ContactChanged(contact=ContactInfo(external_id="anna"), now=ContactInfo(phone="79995550011"))
 
-    corrections.change_contact(shop.channel, told)
+    identity_changes.apply(shop.channel, told)
     shop.settle()
 
     assert next(iter(twin.clients.values()))["phone"] == "79995550011"
