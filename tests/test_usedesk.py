@@ -614,7 +614,11 @@ def test_a_card_that_is_refused_holds_no_message_up(shop: Shop, twin: UsedeskTwi
 
 def test_a_number_that_changed_is_told_without_a_message(shop: Shop, twin: UsedeskTwin) -> None:
     shop.begin("раз")
-    told = ContactChanged(contact=ContactInfo(external_id="anna"), now=ContactInfo(phone="79995550011"))
+    contact = Contact.objects.get()
+    contact.external_id = "79211234567"
+    contact.save()
+    before, now = ContactInfo(external_id="79211234567"), ContactInfo(external_id="79995550011")
+    told = ContactChanged(contact=before, now=now)
 
     identity_changes.apply(shop.channel, told)
     shop.settle()
