@@ -96,6 +96,7 @@ CATALOGUE: Mapping[str, Reason] = {
             "The client moved to another number or account before the message could be sent. It did not go out; "
             "its text is kept as a draft. Continue in the client's other chat."
         ),
+        help=Help.BOX,
     ),
     "person_erased": Reason(
         kind=Class.SETTLED, sentence=_("All that was known of this person has been erased: nothing goes out to them.")
