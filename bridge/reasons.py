@@ -89,6 +89,7 @@ CATALOGUE: Mapping[str, Reason] = {
     "contact_moved": Reason(
         kind=Class.REFUSAL,
         sentence=_("Not sent: the client now writes as %(after)s. Continue in their other chat (No. %(chat)s)."),
+        without=_("Not sent: the client now writes from another number or account. Continue in their other chat."),
     ),
     "contact_moved_before_sending": Reason(
         kind=Class.PERMANENT,
@@ -554,23 +555,29 @@ CATALOGUE: Mapping[str, Reason] = {
             "WhatsApp now gives the number %(before)s another user ID (%(after)s). The number may belong to another "
             "person now: make sure before you write about earlier matters."
         ),
+        without=_("WhatsApp gives the client's number another user ID. The number may belong to another person now."),
     ),
     "contact_moved_away": Reason(
         kind=Class.NOTICE,
         sentence=_("The client now writes as %(after)s. Continue in their other chat (No. %(chat)s)."),
+        without=_("The client now writes from another number or account. Continue in their other chat."),
     ),
     "contact_moved_here": Reason(
         kind=Class.NOTICE,
         sentence=_("This client also wrote as %(before)s. Their earlier messages are in another chat (No. %(chat)s)."),
+        without=_("This client also wrote from another number or account. Their earlier messages are in another chat."),
     ),
     "contact_number_passed_on": Reason(
-        kind=Class.NOTICE, sentence=_("The number %(number)s belongs to another client now.")
+        kind=Class.NOTICE,
+        sentence=_("The number %(number)s belongs to another client now."),
+        without=_("The client's number belongs to another client now."),
     ),
     "contact_number_reused": Reason(
         kind=Class.NOTICE,
         sentence=_(
             "The number %(number)s was another client's before (chat No. %(chat)s). It may be another person now."
         ),
+        without=_("The number was another client's before. It may be another person now."),
     ),
     "contact_device_changed": Reason(
         kind=Class.NOTICE, sentence=_("The client has registered WhatsApp anew, perhaps on another phone.")
@@ -592,7 +599,9 @@ CATALOGUE: Mapping[str, Reason] = {
     ),
     "not_delivered": Reason(kind=Class.NOTICE, sentence=_("A message was not delivered. %(why)s")),
     "program_reply_refused": Reason(
-        kind=Class.NOTICE, sentence=_("A program's message was not sent to the client: “%(text)s”. %(why)s")
+        kind=Class.NOTICE,
+        sentence=_("A program's message was not sent to the client: “%(text)s”. %(why)s"),
+        without=_("A program's message was not sent to the client."),
     ),
     "note": Reason(kind=Class.NOTICE, sentence=_("A note for operators. %(text)s")),
     # --- webhooks that no channel could be found for ---
