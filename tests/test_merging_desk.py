@@ -9,6 +9,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from bridge import relay
+from bridge.merging import rules
 from bridge.merging.merge import merge
 from bridge.models import Contact, ContactMerge, Conversation, Message
 from channels_setup.models import ApiChannel
@@ -132,3 +133,37 @@ def test_a_merged_chat_costs_no_queries_for_each_of_its_messages(
         html = desk.get(f"/chats/{chat.pk}/").content.decode()
 
     assert html.count("From +49 1511 2345678") == 21 and "To +49 1511 2345678" in html
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_suggested"),
+    [
+        ({"phone": "+5531987654321"}, {"phone": "55 31 8765-4321"}, True),
+        ({"phone": "89215550199"}, {"phone": "+7 921 555-01-99"}, True),
+        ({"external_id": "5215512345678"}, {"phone": "+52 55 1234 5678"}, True),
+        ({"email": "anna@example.com"}, {"email": "Anna@Example.com"}, True),
+        ({"phone": "+79215550199"}, {"phone": "+79215550198"}, False),
+        ({"phone": ""}, {"phone": ""}, False),
+        ({"email": ""}, {"email": ""}, False),
+    ],
+)
+def test_who_looks_like_the_same_person_is_suggested(
+    chat: Conversation, one: dict[str, str], other: dict[str, str], is_suggested: bool
+) -> None:
+    anna, anya = contact(ANNA), contact(ANYA)
+    for person, changes in ((anna, one), (anya, other)):
+        Contact.objects.filter(pk=person.pk).update(**{"phone": "", **changes})
+    anna.refresh_from_db()
+
+    found = rules.suggested(anna, seen=Conversation.objects.all())
+
+    assert found == ([anya] if is_suggested else [])
+
+
+def test_where_a_client_moved_to_is_suggested_both_ways(chat: Conversation) -> None:
+    anna, anya = contact(ANNA), contact(ANYA)
+    Contact.objects.filter(pk=anya.pk).update(moved_to=anna)
+    anya.refresh_from_db()
+
+    assert rules.suggested(anna, seen=Conversation.objects.all()) == [anya]
+    assert rules.suggested(anya, seen=Conversation.objects.all()) == [anna]

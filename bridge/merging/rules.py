@@ -136,17 +136,19 @@ def _open(chat: Conversation, *, now: Any) -> list[int]:
 
 
 def suggested(contact: Contact, *, seen: Any) -> list[Contact]:
-    """Contacts that look like the same person: the same phone, e-mail or id. ``seen``: chats the person may see."""
-    same = Q()
-    digits = contact.phone.lstrip("+")
-    if digits:
-        same |= Q(phone__in=[digits, f"+{digits}"]) | Q(external_id=digits)
+    """Return up to ten contacts that look like the same person. ``seen``: chats the person may see.
+
+    They share a phone number in any spelling, an e-mail or an id, or one of them moved to the other.
+    """
+    same = Q(moved_to=contact.pk)
+    if contact.moved_to_id:
+        same |= Q(pk=contact.moved_to_id)
+    if keys := {contact.phone_key, contact.address_key} - {""}:
+        same |= Q(phone_key__in=keys) | Q(address_key__in=keys)
     if contact.email:
         same |= Q(email__iexact=contact.email)
     for name in ("external_id", "user_id"):
         if value := getattr(contact, name):
             same |= Q(**{name: value})
-    if not same:
-        return []
     rows = Contact.objects.filter(same, erased_at=None, merged_into=None).exclude(pk=contact.pk)
     return list(rows.filter(pk__in=seen.values("contact")).select_related("api_channel").order_by("pk")[:10])
