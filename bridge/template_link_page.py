@@ -45,20 +45,32 @@ def page(request: HttpRequest, signature: str) -> HttpResponse:
         sentence = _("What it offered may not be sent any more. Send your text from the helpdesk again.")
         return _said(request, {"heading": _("There is no template to send"), "sentence": sentence}, status=410)
     wanted = request.GET.get("choice", "")
-    chosen = next((one for one in choices if one.key == wanted), choices[0] if len(choices) == 1 else None)
+    only = choices[0] if len(choices) == 1 and not wanted else None
+    chosen = next((one for one in choices if one.key == wanted), only)
+    if chosen is None and wanted and request.method == "POST":
+        sentence = _("Nothing was sent. Open the link from the helpdesk again and choose another template.")
+        return _said(request, {"heading": _("This template is no longer available"), "sentence": sentence}, status=410)
     if chosen is None:
-        return _list(request, link, choices)
+        return _list(request, link, choices, is_gone=bool(wanted))
     return _form(request, link, chosen, is_only=len(choices) == 1)
 
 
-def _list(request: HttpRequest, link: TemplateLink, choices: list[template_links.Choice]) -> HttpResponse:
+def _list(
+    request: HttpRequest, link: TemplateLink, choices: list[template_links.Choice], *, is_gone: bool
+) -> HttpResponse:
     query = request.GET.get("q", "").strip()[:LONGEST_QUERY]
     rows = []
     for one in choices:
         filled = filling(one.template, one.values)
         if filled and query.casefold() in f"{one.template.name} {filled.rendering.text}".casefold():
             rows.append({"key": one.key, "template": one.template, "filling": filled})
-    context = {"link": link, "rows": rows, "query": query, "has_search": len(choices) > SEARCHED}
+    context = {
+        "link": link,
+        "rows": rows,
+        "query": query,
+        "has_search": len(choices) > SEARCHED,
+        "is_gone": is_gone,
+    }
     return _unlisted(render(request, "bridge/template_link_list.html", context))
 
 

@@ -259,6 +259,24 @@ def test_a_template_that_was_paused_meanwhile_is_not_sent(link: TemplateLink, cl
     assert sent() == []
 
 
+@pytest.mark.parametrize("offered", [1, 2])
+def test_a_choice_that_is_gone_sends_no_other_template(chat: Conversation, client: Client, offered: int) -> None:
+    gone: Template = TemplateFactory(api_channel=chat.api_channel, name="gone", body="Готово!", examples=())
+    for number in range(offered):
+        TemplateFactory(api_channel=chat.api_channel, name=f"left_{number}", body=f"Ждём {number}!", examples=())
+    url = link_in(refused(chat, "Простите"))
+    Template.objects.filter(pk=gone.pk).update(status=Status.PAUSED)
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+
+    posted = client.post(f"{url}?choice={gone.pk}", {"go": "1"})
+    listing = client.get(f"{url}?choice={gone.pk}")
+
+    assert posted.status_code == 410 and "Nothing was sent." in posted.content.decode()
+    assert sent() == []
+    assert listing.status_code == 200 and "no longer available" in listing.content.decode()
+    assert "left_0" in listing.content.decode() and 'name="go"' not in listing.content.decode()
+
+
 def test_the_page_is_for_nobody_else(link: TemplateLink, client: Client) -> None:
     page = client.get(path(link))
 
