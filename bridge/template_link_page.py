@@ -10,17 +10,17 @@ from typing import Any
 
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from templates_registry.filling import filling, values_in
 
-from . import relay, windows
+from . import conversations, relay, windows
 from .desk import known
 from .helpdesk import notes, template_links
-from .models import TemplateLink
+from .models import Conversation, TemplateLink
 
 SEARCHED = 8  # with more templates than this the page has a search field
 LONGEST_QUERY = 80
@@ -81,8 +81,7 @@ def _form(request: HttpRequest, link: TemplateLink, choice: template_links.Choic
         if request.POST.get("go"):
             sentence = _send_once(link, choice, values)
             if not sentence:
-                link.refresh_from_db()
-                return _sent(request, link)
+                return _sent(request, get_object_or_404(TemplateLink.objects.select_related("message"), pk=link.pk))
     else:
         values = known.values(link.conversation, choice.template.pattern) | values
     filled = filling(choice.template, values)
@@ -103,12 +102,23 @@ def _form(request: HttpRequest, link: TemplateLink, choice: template_links.Choic
 
 @transaction.atomic
 def _send_once(link: TemplateLink, choice: template_links.Choice, values: Mapping[str, str]) -> str:
-    """Send the template, once however often it is asked for; a sentence where it did not go out."""
-    locked = TemplateLink.objects.select_for_update(of=("self",)).get(pk=link.pk)
+    """Send the template, once however often it is asked for; a sentence where it did not go out.
+
+    The conversation is locked before the link, as a merge and an erasure do; another order could deadlock with them.
+    """
+    try:
+        conversation: Conversation | None = conversations.lock(link.conversation_id)
+    except Conversation.DoesNotExist:  # made by a merge that was undone meanwhile
+        conversation = None
+    locked = TemplateLink.objects.select_for_update(of=("self",)).filter(pk=link.pk).first()
+    if locked is None:
+        raise Http404
     if locked.used_at is not None:
         return ""
+    if conversation is None or locked.conversation_id != conversation.pk:
+        return _("This chat was just moved by a merge or its undo. Nothing was sent. Try again.")
     handed = relay.hand_in_template(
-        conversation_id=locked.conversation_id,
+        conversation_id=conversation.pk,
         template_id=choice.template.pk,
         parameters={key: value for key, value in values.items() if value},
         author=None,

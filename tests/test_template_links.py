@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone, translation
 
-from bridge import erasing, housekeeping, relay, uploads
+from bridge import conversations, erasing, housekeeping, relay, uploads
 from bridge.helpdesk import incoming, template_links
 from bridge.models import Conversation, Delivery, Message, TemplateLink
 from channels_setup.models import ChatChannel
@@ -201,6 +202,62 @@ def test_two_presses_at_once_are_one_message(chat: Conversation) -> None:
         assert list(pool.map(press, range(4))) == [200] * 4
 
     assert sent() == ["Готово!"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_erasure_at_the_same_moment_neither_deadlocks_nor_breaks_the_page(chat: Conversation) -> None:
+    TemplateFactory(api_channel=chat.api_channel, body="Готово!", examples=())
+    url = link_in(refused(chat, "Простите"))
+
+    def press() -> int:
+        try:
+            return int(Client().post(url, {"go": "1"}).status_code)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            conversations.lock(chat.pk)  # as a merge and an erasure do
+            pressed = pool.submit(press)
+            wait_for_a_lock()
+            TemplateLink.objects.filter(conversation=chat).delete()
+        assert pressed.result() == 404
+
+    assert sent() == []
+
+
+def wait_for_a_lock() -> None:
+    """Return once another connection waits for a row that this one holds."""
+    with connection.cursor() as cursor:
+        for _try in range(200):
+            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))")
+            if cursor.fetchone():
+                return
+            time.sleep(0.05)
+    raise AssertionError("nobody waits")
+
+
+def test_a_link_that_moves_while_it_is_used_sends_nothing_in_the_former_chat(
+    chat: Conversation, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    TemplateFactory(api_channel=chat.api_channel, body="Готово!", examples=())
+    url = link_in(refused(chat, "Простите"))
+    other = ConversationFactory(api_channel=chat.api_channel)
+    lock = conversations.lock
+
+    def moved_meanwhile(pk: int) -> Conversation:
+        TemplateLink.objects.filter(conversation=chat).update(conversation=other)
+        return lock(pk)
+
+    monkeypatch.setattr(conversations, "lock", moved_meanwhile)
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+
+    refusal_page = client.post(url, {"go": "1"})
+    assert refusal_page.status_code == 422 and "Nothing was sent. Try again." in refusal_page.content.decode()
+    assert sent() == []
+
+    assert client.post(url, {"go": "1"}).status_code == 200
+    assert Message.objects.get(direction="outbound").conversation_id == other.pk
 
 
 # --- whom it lets in -------------------------------------------------------------------------------------
