@@ -18,7 +18,7 @@ from bridge.models import Contact, Conversation, Delivery, Draft, Message
 from channels_setup.codecs import graph_webhooks
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactChanged, ContactInfo, EchoSeen, Fact, MessageReceived
-from tests.factories import ApiChannelFactory, ContactFactory, ConversationFactory, boris
+from tests.factories import ApiChannelFactory, ChatChannelFactory, ContactFactory, ConversationFactory, boris
 
 pytestmark = pytest.mark.django_db
 
@@ -555,6 +555,37 @@ def test_rows_from_before_get_keys_and_ids_in_their_namespace() -> None:
         assert (contact.external_id, contact.caller_id, contact.address_key) == ("", before, "")
     issued.refresh_from_db()
     assert issued.number_issued and issued.phone_key == "79215550107"
+
+
+@pytest.mark.parametrize("phone", ["", "376312345", "+376312345"])
+def test_a_short_number_from_before_stays_a_number_at_whatsapp(phone: str) -> None:
+    contact = ContactFactory(api_channel=ApiChannelFactory(kind="whatsapp_cloud"), external_id="376312345", phone=phone)
+
+    importlib.import_module("bridge.migrations.0022_contact_identity_filled").fill(None, SchemaEditor())
+
+    contact.refresh_from_db()
+    assert (contact.external_id, contact.caller_id) == ("376312345", "")
+
+
+@pytest.mark.parametrize(
+    ("direction", "message_id", "is_kept"),
+    [("inbound", "wamid.1", True), ("inbound", "", False), ("outbound", "wamid.1", False)],
+)
+def test_a_client_who_wrote_from_whatsapp_keeps_the_number_under_another_phone(
+    direction: str, message_id: str, is_kept: bool
+) -> None:
+    channel = ApiChannelFactory(kind="whatsapp_cloud", watched=ChatChannelFactory())
+    contact = ContactFactory(api_channel=channel, external_id="79215550199", phone="+79215550104")
+    chat = Conversation.objects.create(contact=contact, api_channel=channel, chat_channel=channel.watched.get())
+    Message.objects.create(
+        conversation=chat, api_channel=channel, direction=direction, external_id=message_id, status="received"
+    )
+
+    importlib.import_module("bridge.migrations.0022_contact_identity_filled").fill(None, SchemaEditor())
+
+    contact.refresh_from_db()
+    assert contact.external_id == ("79215550199" if is_kept else "")
+    assert contact.caller_id == ("" if is_kept else "79215550199")
 
 
 class SchemaEditor:
