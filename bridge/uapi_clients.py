@@ -16,7 +16,7 @@ from channels_setup.providers.base import ContactInfo
 from . import contact_editing, contacts, uapi_cards
 from .merging import lookup
 from .models import Contact, ContactQuerySet, Ticket
-from .uapi import NOT_FOUND, Call, Error, UapiView
+from .uapi import ERASED, NOT_FOUND, Call, Error, UapiView
 from .uapi_identity import names_agree, plain_id
 from .uapi_parameters import NO_MERGING, NO_PICTURES, as_choice, is_given, takes
 from .uapi_reading import Reading, page, time_range
@@ -45,6 +45,11 @@ class CreateClient(UapiView):
             contact = None  # two persons with one phone, such as a family
         if contact is None:
             contact = Contact(api_channel=call.api_channel)
+        else:
+            found, contact = contact, locked(contact)
+            if found.pk != contact.pk:  # the ids of a merged contact stay with it
+                is_theirs = phone_key(told["phone"]) in (found.phone_key, found.address_key)
+                told |= {"external_id": "", "phone": "" if is_theirs else told["phone"]}
         contact.number_issued = True
         _write(contact, told, call)
         return {"client_id": contact.pk, "status": True}
@@ -68,10 +73,12 @@ def _update(call: Call) -> dict[str, Any]:
     contact = _client(call)
     told = _told(call)
     identity = told["external_id"]
+    is_new = bool(identity) and identity != contact.external_id
+    other = contacts.known(contact.api_channel, ContactInfo(external_id=identity)) if is_new else None
+    contact = locked(contact)
     if identity and identity != contact.external_id:
         if contact.external_id and id_key(identity) != contact.address_key:
             raise BadBody(_("The messenger of client %(id)s cannot be changed here.") % {"id": contact.pk})
-        other = contacts.known(contact.api_channel, ContactInfo(external_id=identity))
         if other is not None and other.pk != contact.pk:
             raise BadBody(_("This messenger belongs to client %(id)s.") % {"id": other.pk})
     before = contact_editing.card_of(contact)
@@ -105,19 +112,38 @@ def _phone(text: str) -> str:
 
 
 def _write(contact: Contact, told: dict[str, str], call: Call) -> None:
-    """Put on the card what was given. The name counts as set by a person, so profile names no longer replace it."""
-    external_id = contact.external_id or told["external_id"]  # where a client is reached never changes by a card
-    for field, text in (told | {"external_id": external_id}).items():
-        if text and field != "name":
+    """Put on the card what was given. The name counts as set by a person, so profile names no longer replace it.
+
+    A contact that exists must be locked.
+    """
+    fields = ["card", "number_issued", "name", "name_source"]
+    for field, text in told.items():
+        # where a client is reached never changes by a card
+        if text and field != "name" and not (field == "external_id" and contact.external_id):
             setattr(contact, field, text)
+            fields.append(field)
     contact.set_keys()
     name = told["name"]
     own_number = is_number(name) and phone_key(name) in (contact.phone_key, contact.address_key)
     if name and not own_number and (name != contact.name or is_proper_name(name)):
         contact.name, contact.name_source = name, Contact.NameSource.PERSON
     uapi_cards.write(contact, call, names=uapi_cards.IN_CLIENTS)
-    contact.save()
+    contact.save(update_fields=fields if contact.pk else None)
     uapi_cards.write_note(contact, call)
+
+
+def locked(contact: Contact) -> Contact:
+    """Return the contact as it is now, or the one it was merged into, locked until the transaction ends.
+
+    Raises Error for a person who was erased.
+    """
+    rows = Contact.objects.select_for_update(no_key=True)
+    found = rows.get(pk=lookup.owner(contact).pk)
+    while found.merged_into_id is not None:  # merged meanwhile
+        found = rows.get(pk=found.merged_into_id)
+    if found.erased_at:
+        raise Error(ERASED, _("This person was erased at their wish. Nothing can be kept of them again."))
+    return found
 
 
 def contacts_of(call: Call) -> ContactQuerySet:

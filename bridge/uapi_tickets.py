@@ -15,11 +15,10 @@ from channels_setup.models import ChatChannel
 from channels_setup.providers.base import ContactInfo
 
 from . import contacts, conversations, tickets, uapi_cards, uapi_properties
-from .merging import lookup
 from .models import Contact, Conversation, Ticket
 from .requests_in import MOST_BYTES_WITH_FILES
-from .uapi import BAD_FIELD, ERASED, NOT_ALLOWED, NOT_FOUND, Call, Error, UapiView
-from .uapi_clients import _phone, contacts_of
+from .uapi import BAD_FIELD, NOT_ALLOWED, NOT_FOUND, Call, Error, UapiView
+from .uapi_clients import _phone, contacts_of, locked
 from .uapi_comments import (
     CLIENT,
     TRIGGER,
@@ -68,7 +67,7 @@ class CreateTicket(UapiView):
         sender = as_choice(call.values.get("from"), "from", [USER, CLIENT, TRIGGER]) or CLIENT
         is_private = as_flag(call.values.get("private_comment"), "private_comment")
         to_group = uapi_properties.group(call, chat_channel.pk)
-        contact = lookup.owner(_contact(call))
+        contact = _contact(call)
         found, _made = Conversation.objects.get_or_create(
             contact=contact, chat_channel=chat_channel, defaults={"api_channel": contact.api_channel}
         )
@@ -134,9 +133,9 @@ def _contact(call: Call) -> Contact:
             raise Error(NOT_FOUND, _("There is no client %(id)s on this API channel.") % {"id": client_id})
     else:
         contact = _known(call, is_new=is_new)
-    if contact is not None and contact.erased_at:
-        raise Error(ERASED, _("This person was erased at their wish. Nothing can be kept of them again."))
-    if contact is None:
+    if contact is not None:
+        contact = locked(contact)
+    else:
         contact = Contact(
             api_channel=call.api_channel,
             phone=_phone(values.as_text(call.values.get("client_phone"))),
@@ -145,7 +144,7 @@ def _contact(call: Call) -> Contact:
             number_issued=True,
         )
     uapi_cards.write(contact, call, names=uapi_cards.IN_TICKETS)
-    contact.save()
+    contact.save(update_fields=["card"] if contact.pk else None)
     return contact
 
 

@@ -9,6 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
+from bridge import contacts
 from bridge.models import (
     Attachment,
     Contact,
@@ -447,3 +448,56 @@ def test_one_client_is_shown_with_everything_and_nobody_elses(client: Client, ke
 @pytest.mark.parametrize("method", ["channels", "tickets", "clients", "users"])
 def test_reading_methods_take_the_token_in_the_query(client: Client, key: str, method: str) -> None:
     assert isinstance(client.get(f"/uapi/{method}", {"api_token": key}).json(), list)
+
+
+# --- changes between reading and writing -----------------------------------------------------------------
+
+
+def _change_after_reading(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    known = contacts.known
+
+    def slow(*args: Any) -> Contact | None:
+        found = known(*args)
+        if found is not None:
+            Contact.objects.filter(pk=found.pk).update(**changes)
+        return found
+
+    monkeypatch.setattr(contacts, "known", slow)
+
+
+@pytest.mark.parametrize(
+    ("method", "body"),
+    [
+        ("create/client", {"phone": "79215550104", "email": "a@example.com", "company_name": "Okno"}),
+        ("create/ticket", {"client_phone": "79215550104", "company_name": "Okno", "message": "?"}),
+    ],
+)
+def test_a_merge_of_the_same_moment_is_kept_and_the_card_goes_to_the_owner(
+    monkeypatch: pytest.MonkeyPatch, client: Client, key: str, api_channel: ApiChannel, method: str, body: Any
+) -> None:
+    merged = ContactFactory(api_channel=api_channel, external_id="79215550104", phone="79215550104")
+    owner = ContactFactory(api_channel=api_channel, external_id="79215550105", phone="79215550105")
+    _change_after_reading(monkeypatch, merged_into=owner)
+
+    call(client, method, key, **body)
+
+    merged.refresh_from_db()
+    owner.refresh_from_db()
+    assert merged.merged_into_id == owner.pk and merged.card == {}
+    assert (owner.card["company_name"], owner.phone) == ("Okno", "79215550105")
+
+
+@pytest.mark.parametrize(
+    ("method", "body"),
+    [
+        ("create/client", {"phone": "79215550104", "name": "Анна"}),
+        ("create/ticket", {"client_phone": "79215550104", "company_name": "Okno", "message": "?"}),
+    ],
+)
+def test_an_erasure_of_the_same_moment_refuses_the_call(
+    monkeypatch: pytest.MonkeyPatch, client: Client, key: str, api_channel: ApiChannel, method: str, body: Any
+) -> None:
+    ContactFactory(api_channel=api_channel, external_id="79215550104", phone="79215550104")
+    _change_after_reading(monkeypatch, erased_at=timezone.now(), name="", phone="")
+
+    assert call(client, method, key, **body)["code"] == 410
