@@ -107,6 +107,8 @@ class Gate:
             raise LENGTH_REQUIRED  # a form that was cut off looks like a shorter form
         length = int(declared[:18]) if declared.isascii() and declared.isdigit() else 0
         most = self.most_bytes if is_known_caller(scope) else BEFORE_LOGIN
+        if scope["PATH_INFO"].startswith("/webhooks/"):
+            most = min(most, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)  # files come there as links
         if length > most:
             raise TOO_LARGE
         if not is_chunked and not length:

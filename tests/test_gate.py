@@ -272,6 +272,15 @@ def test_a_body_that_drips_has_a_deadline(gate: Callable[..., Gate], monkeypatch
     assert post(gate(echo), b"{}")[0] == "408"
 
 
+def test_a_webhook_brings_no_files_so_its_limit_is_lower(gate: Callable[..., Gate], settings: Any) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
+    one, path = gate(echo), {"PATH_INFO": "/webhooks/x/y/"}
+
+    assert [post(one, b"1" * size, **path)[0] for size in (10, 11)] == ["200", "413"]
+    assert post(one, b"1" * 11, **path, **CHUNKED)[0] == "413"
+    assert post(one, b"1" * 11)[0] == "200"
+
+
 @pytest.mark.parametrize(
     ("path", "headers", "status"),
     [
