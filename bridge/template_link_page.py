@@ -131,7 +131,8 @@ def _send_once(link: TemplateLink, choice: template_links.Choice, values: Mappin
 
 
 def _sent(request: HttpRequest, link: TemplateLink) -> HttpResponse:
-    text = link.message.text if link.message else ""
+    """Say that the template was sent, with its text until the link expires."""
+    text = link.message.text if link.message and not template_links.is_over(link) else ""
     sentence = _("The template is on its way to the client. This link cannot be used again.")
     return _said(request, {"heading": _("Sent"), "sentence": sentence, "text": text, "is_good": True})
 

@@ -300,6 +300,18 @@ def test_an_expired_link_says_so(link: TemplateLink, client: Client, language: s
     assert sent() == []
 
 
+def test_a_used_link_that_has_expired_shows_no_text(link: TemplateLink, client: Client) -> None:
+    client.post(path(link), {"go": "1"})
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
+    assert "Готово!" in client.get(path(link)).content.decode()
+
+    TemplateLink.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+
+    page = client.get(path(link))
+    assert page.status_code == 200 and "cannot be used again" in page.content.decode()
+    assert "Готово!" not in page.content.decode()
+
+
 def test_a_link_is_called_so_often_and_no_more(link: TemplateLink, client: Client) -> None:
     TemplateLink.objects.update(calls=template_links.CALLS_A_MINUTE, calls_since=timezone.now())
     assert client.post(path(link), {"go": "1"}).status_code == 429
