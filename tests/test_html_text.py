@@ -165,6 +165,36 @@ def test_time_grows_with_the_length_alone(unit: str) -> None:
     assert time.thread_time() - begun < 0.8  # a fifth of a second on an idle machine
 
 
+@pytest.mark.parametrize("address", ["//a", "#"])
+@pytest.mark.parametrize("title", ["", " title=t"])
+@pytest.mark.parametrize(
+    "tags",
+    [
+        ("a href",),
+        ("video src",),
+        ("audio src",),
+        ("iframe src",),
+        ("a href", "video src", "audio src", "iframe src"),
+    ],
+)
+def test_links_that_are_never_closed_do_not_read_all_lines_each(
+    tags: tuple[str, ...], title: str, address: str
+) -> None:
+    links = "".join(f"<{tag}={address}{title}>" for tag in tags)
+    half = LONGEST // 2
+    html = links * (half // len(links)) + "x<br>" * (half // 5)
+    begun = time.process_time()
+    text_of(html)
+    text_of(f"{links}{'x<br>' * (LONGEST // 5 - 50)}")
+
+    assert time.process_time() - begun < 2  # a quarter of a second on an idle machine
+
+
+def test_a_link_within_a_video_keeps_both_addresses() -> None:
+    assert text_of('<video src="//a"><a href="//b">y</a><br>x</video>') == "y (https://b)\nx (https://a)"
+    assert text_of('<video src="//a">x<video src="//b">y') == "x (https://a)y (https://b)"
+
+
 def test_more_than_the_limit_is_cut_and_pictures_do_not_count() -> None:
     picture = f'<img src="data:image/png;base64,{"A" * 2 * LONGEST}">'
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from urllib.parse import unquote
 
@@ -21,6 +21,7 @@ BLOCKS = frozenset(
 HIDDEN = frozenset(("script", "style", "head", "title", "template", "noscript", "svg", "object"))
 VOID = frozenset("area base br col embed frame hr img input link meta param source track wbr".split())
 LISTS = frozenset(("ul", "ol", "menu", "dir"))
+LINKS = frozenset(("a", "video", "audio", "iframe"))
 SIGNS = {
     **dict.fromkeys(("b", "strong", "h1", "h2", "h3", "h4", "h5", "h6"), "*"),
     **dict.fromkeys(("i", "em"), "_"),
@@ -144,9 +145,8 @@ class Reader:
             return
         style = attributes.get("style", "")[:1000]
         opened = Open(name, self.signs, is_hidden=name in HIDDEN or bool(style and HIDES.search(style)))
-        if name == "a" and self.counts["a"]:
-            self._end("a")
-        if name in ("a", "video", "audio", "iframe"):
+        if name in LINKS:
+            self._end(name)  # at most one of each is open, so that closing them reads each line four times at most
             opened.address = attributes.get("href" if name == "a" else "src", "").strip()
             opened.title = attributes.get("title", "").strip()
             opened.begin = self._place()
@@ -256,10 +256,11 @@ class Reader:
 
     def _link(self, link: Open) -> None:
         target, joint = _target(link.address)
+        if not link.title and (not target or self.is_bare):
+            return
         row, column = link.begin
         runs = self.lines[row].runs[column:] if row < len(self.lines) else []
-        for line in self.lines[row + 1 :]:
-            runs = [*runs, *line.runs]
+        runs += chain.from_iterable(line.runs for line in self.lines[row + 1 :])
         shown = "".join(text for text, _ in runs).strip()
         if not shown and link.title:
             self._add(link.title)
