@@ -152,8 +152,12 @@ def _known(call: Call, *, is_new: bool) -> Contact | None:
     phone = _phone(values.as_text(call.values.get("client_phone")))
     if phone:
         found = contacts.known(call.api_channel, ContactInfo(phone=phone))
-        others = contacts_of(call).with_phone([phone_key(phone)]).filter(moved_to=None)
-        return found or others.order_by("pk").first()
+        if found is not None:
+            return found
+        key = phone_key(phone)
+        others = contacts_of(call).with_phone([key]).filter(moved_to=None).select_related("api_channel").order_by("pk")
+        # a phone that only stands on the card is not where messages would go
+        return next((one for one in others if contacts.number_key(one.api_channel, one) == key), None)
     email = values.as_text(call.values.get("client_email")).strip()
     if email and not is_new:
         return contacts_of(call).filter(email__iexact=email).order_by("pk").first()

@@ -501,3 +501,16 @@ def test_an_erasure_of_the_same_moment_refuses_the_call(
     _change_after_reading(monkeypatch, erased_at=timezone.now(), name="", phone="")
 
     assert call(client, method, key, **body)["code"] == 410
+
+
+def test_a_phone_on_the_card_of_a_client_with_another_number_is_not_that_client(
+    client: Client, chat_channel: ChatChannel
+) -> None:
+    api_channel = ApiChannelFactory(kind="whatsapp_cloud", watched=chat_channel, secret=True)
+    other = ContactFactory(api_channel=api_channel, external_id="79215550105", phone="79215550104")
+
+    secret = api_channel.current_secret().reveal()
+    answer = call(client, "create/ticket", secret, message="?", client_phone="79215550104")
+
+    contact = Ticket.objects.get(pk=answer["ticket_id"]).conversation.contact
+    assert contact != other and contact.phone == "79215550104"
