@@ -195,6 +195,24 @@ def test_a_link_within_a_video_keeps_both_addresses() -> None:
     assert text_of('<video src="//a">x<video src="//b">y') == "x (https://a)y (https://b)"
 
 
+@pytest.mark.parametrize("end", ["<>", ">", "", "'>", '">', "<b>"])
+@pytest.mark.parametrize("name", ["a", "/a", "x", "o:p"])
+@pytest.mark.parametrize("quotes", ["\"'", "'\""])
+def test_a_tag_with_tags_in_its_quotes_is_not_read_again_from_each(quotes: str, name: str, end: str) -> None:
+    outer, inner = quotes
+    unit = f"={outer}<{name}={inner}{outer}{inner}"
+    html = f"<{name}{unit * (LONGEST // len(unit) - 2)}{end}"
+    begun = time.process_time()
+    text_of(html)
+
+    assert time.process_time() - begun < 2  # a few hundredths of a second on an idle machine
+
+
+def test_tags_after_one_that_never_ends_are_read() -> None:
+    assert text_of('<a href="<b>" <b>жирно</b>') == '<a href="*" жирно*'
+    assert text_of('<x y="<z>"> <a href="https://x.example/?a>b">тут</a>') == '<x y="<z>"> тут (https://x.example/?a>b)'
+
+
 def test_more_than_the_limit_is_cut_and_pictures_do_not_count() -> None:
     picture = f'<img src="data:image/png;base64,{"A" * 2 * LONGEST}">'
 

@@ -1,8 +1,8 @@
 """HTML split into tags and text, in time that grows with its length alone.
 
 The standard library's parser takes minutes for 64 KB of "<". Here a tag ends at its ">"; where a quote in it is never
-closed, quotes are no longer looked at, so nothing is read twice. What is no element of HTML, as in "<anna@example.com>"
-or "5 < 6", is text: nothing that somebody wrote vanishes.
+closed, or a tag with a "<" in quotes never ends, quotes are no longer looked at, so nothing is read twice. What is no
+element of HTML, as in "<anna@example.com>" or "5 < 6", is text: nothing that somebody wrote vanishes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ RAW = frozenset(("script", "style", "title", "textarea"))  # no tags within
 LONGEST_ATTRIBUTES = 20  # more of one tag are not read
 
 LONGEST_ENTITY = 34
-_QUOTED_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:-]*+)((?:[^<>\"'=]++|=\s*+(?:\"[^\"]*+\"|'[^']*+')?|[\"'])*+)>")
+_NAME = re.compile(r"</?([a-zA-Z][a-zA-Z0-9:-]*+)")
+_QUOTED_PART = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:-]*+)((?:[^<>\"'=]++|=\s*+(?:\"[^\"]*+\"|'[^']*+')?|[\"'])*+)")
+_QUOTED_TAG = re.compile(f"{_QUOTED_PART.pattern}>")
 _PLAIN_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:-]*+)([^<>]*+)>")
 _ATTRIBUTE = re.compile(r"([a-zA-Z][\w:.-]{0,40})(?:\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\s\"'>]++)))?+")
 _BOGUS = re.compile(r"<(?:!(?:doctype\b|\[)|\?(?:xml|php)\b)[^>]*+>", re.IGNORECASE)
@@ -66,16 +68,20 @@ def tokens(html: str) -> Iterator[Tag | str]:
             yield from _text(html[begin:at])
             at = begin = end + 3
             continue
-        match = _BOGUS.match(html, at) if html[at + 1] in "!?" else tag_at.match(html, at)
-        if match is None and tag_at is _QUOTED_TAG and _PLAIN_TAG.match(html, at):
+        is_bogus = html[at + 1] in "!?"
+        if not is_bogus and not ((name_at := _NAME.match(html, at)) and _is_element(name_at[1])):
+            at += 1
+            continue
+        match = (_BOGUS if is_bogus else tag_at).match(html, at)
+        if match is None and not is_bogus and tag_at is _QUOTED_TAG and _misleads(html, at):
             tag_at = _PLAIN_TAG
             continue
-        if match is None or (html[at + 1] not in "!?" and not _is_element(match[2])):
+        if match is None:
             at += 1
             continue
         yield from _text(html[begin:at])
         at = begin = match.end()
-        if html[match.start() + 1] in "!?":
+        if is_bogus:
             continue
         name = match[2].lower()
         yield Tag(name, {} if match[1] else _attributes(match[3]), is_end=bool(match[1]))
@@ -84,6 +90,12 @@ def tokens(html: str) -> Iterator[Tag | str]:
             yield from _text(html[begin:at])
             begin = at
     yield from _text(html[begin:])
+
+
+def _misleads(html: str, at: int) -> bool:
+    """Return whether the quotes of a tag that never ends hide its ">" or the next "<"."""
+    part = _QUOTED_PART.match(html, at)
+    return bool(_PLAIN_TAG.match(html, at)) or (part is not None and 0 <= html.find("<", at + 1) < part.end())
 
 
 def _is_element(name: str) -> bool:
