@@ -66,7 +66,7 @@ def client_of(api_channel: ApiChannel, sender: dict[str, Any], info: ContactInfo
     if not (info.caller_id.isascii() and info.caller_id.isdigit() and int(info.caller_id[:19]) <= values.LARGEST_ID):
         return None
     ours = known.filter(pk=int(info.caller_id[:19])).first()
-    if ours is None or not _is_vouched_for(ours, info):
+    if ours is None or info.caller_id != str(ours.pk) or not _is_vouched_for(ours, info):
         return None
     theirs = contacts.known_by_caller(api_channel, info.caller_id)
     if theirs is None or theirs.pk == ours.pk or _is_proven(ours, info):

@@ -136,6 +136,14 @@ def test_nor_is_it_one_that_create_client_gave_out(program: Caller, boris: str) 
     assert program.client_of(client_id=annas, **BORISES[boris]) != annas
 
 
+def test_digits_that_are_not_our_number_as_we_write_it_are_the_callers_own(program: Caller) -> None:
+    made = program("create/client", name="Анна")["client_id"]
+
+    for client_id in (f"00{made}", f"{made:019}5"):
+        assert program.client_of(client_id=client_id, name="") != made
+    assert program.client_of(client_id=made, name="") == made
+
+
 def test_our_number_with_neither_name_nor_phone_is_not_taken_from_a_client_that_writes_by_whatsapp(
     client: Client,
 ) -> None:
