@@ -51,7 +51,12 @@ class CreateClient(UapiView):
                 is_theirs = phone_key(told["phone"]) in (found.phone_key, found.address_key)
                 told |= {"external_id": "", "phone": "" if is_theirs else told["phone"]}
         contact.number_issued = True
+        if _is_another(contact, told["name"]):
+            told["name"] = ""  # a name that a person set stays
+        before = contact_editing.card_of(contact) if contact.pk else None
         _write(contact, told, call)
+        if before is not None:
+            contact_editing.record_program(contact, before, api_channel=call.api_channel)
         return {"client_id": contact.pk, "status": True}
 
 

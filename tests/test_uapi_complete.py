@@ -514,3 +514,18 @@ def test_a_phone_on_the_card_of_a_client_with_another_number_is_not_that_client(
 
     contact = Ticket.objects.get(pk=answer["ticket_id"]).conversation.contact
     assert contact != other and contact.phone == "79215550104"
+
+
+def test_create_client_records_what_it_changes_and_leaves_a_persons_name(
+    client: Client, key: str, api_channel: ApiChannel
+) -> None:
+    contact = ContactFactory(
+        api_channel=api_channel, external_id="79215550104", phone="79215550104", name="Анна", name_source="person"
+    )
+    messenger = {"type": "whatsapp", "identity": "79215550104"}
+
+    call(client, "create/client", key, name="Борис", emails=["b@example.com"], messengers=[messenger])
+
+    contact.refresh_from_db()
+    assert (contact.name, contact.email) == ("Анна", "b@example.com")
+    assert [(one.field, one.new) for one in contact.changes.all()] == [("email", "b@example.com")]
