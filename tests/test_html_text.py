@@ -162,7 +162,7 @@ def test_time_grows_with_the_length_alone(unit: str) -> None:
     begun = time.thread_time()
     text_of(html)
 
-    assert time.thread_time() - begun < 0.8  # a fifth of a second on an idle machine
+    assert time.thread_time() - begun < 4  # a fifth of a second on an idle machine; minutes where it is quadratic
 
 
 @pytest.mark.parametrize("address", ["//a", "#"])
