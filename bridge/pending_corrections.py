@@ -6,11 +6,13 @@ become one message. Reactions and deletions wait for their message. One that wai
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import (
@@ -26,6 +28,8 @@ from channels_setup.providers.base import (
 from . import contacts, conversations, echoes, files, message_corrections, tickets, tracking, windows
 from .helpdesk import correction_notes
 from .models import Contact, Conversation, Message, PendingCorrection
+
+logger = logging.getLogger(__name__)
 
 Kind = PendingCorrection.Kind
 SHOWN_AFTER = timedelta(minutes=1)
@@ -164,13 +168,22 @@ def sweep() -> int:
     now = windows.database_now()
     PendingCorrection.objects.filter(received_at__lt=now - KEPT_FOR).delete()
     done = 0
-    for row in list(PendingCorrection.objects.select_related("api_channel").order_by("received_at")[:BATCH]):
-        with transaction.atomic():
-            if _join(row):
-                done += 1
-            elif not row.is_shown and row.received_at < now - SHOWN_AFTER:
-                done += _show(row)
+    rows = PendingCorrection.objects.select_related("api_channel").order_by("received_at")
+    here = Message.objects.filter(api_channel=OuterRef("api_channel"), external_id=OuterRef("target_id"))
+    arrived = rows.filter(Exists(here.exclude(external_id="")), is_shown=True)  # our own message, told its id late
+    for row in [*rows.filter(is_shown=False)[:BATCH], *arrived[:BATCH]]:
+        try:
+            done += _sweep_one(row, now)
+        except Exception:
+            logger.exception("waiting correction not worked off", extra={"correction": row.pk})
     return done
+
+
+@transaction.atomic
+def _sweep_one(row: PendingCorrection, now: datetime) -> bool:
+    if _join(row):
+        return True
+    return not row.is_shown and row.received_at < now - SHOWN_AFTER and _show(row)
 
 
 def _show(row: PendingCorrection) -> bool:

@@ -352,6 +352,25 @@ def test_corrections_that_nothing_came_for_are_forgotten(channel: ApiChannel) ->
     assert not PendingCorrection.objects.exists()
 
 
+def test_neither_shown_corrections_nor_a_broken_one_hold_up_new_ones(
+    channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending_corrections, "BATCH", 2)
+    posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
+    for name in ("one", "two"):
+        posts(channel, correction("reaction", f"wamid.{name}", timezone.now(), number=name))
+    PendingCorrection.objects.update(received_at=timezone.now() - 5 * MINUTE, is_shown=True)
+    posts(channel, correction("reaction", "wamid.broken", timezone.now(), number="broken"))
+    broken = PendingCorrection.objects.filter(target_id="wamid.broken")
+    broken.update(received_at=timezone.now() - 4 * MINUTE, contact={"no such field": 1})
+    posts(channel, correction("reaction", "wamid.new", timezone.now(), number="new"))
+    new = PendingCorrection.objects.filter(target_id="wamid.new")
+    new.update(received_at=timezone.now() - 3 * MINUTE)
+
+    assert pending_corrections.sweep() == 1
+    assert new.get().is_shown and not broken.get().is_shown
+
+
 def test_a_channel_that_watches_nothing_still_takes_corrections_of_what_it_has(channel: ApiChannel) -> None:
     posts(channel, text("wamid.t", WAS, timezone.now()))
     channel.watched.clear()
