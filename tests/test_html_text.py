@@ -187,7 +187,7 @@ def test_links_that_are_never_closed_do_not_read_all_lines_each(
     text_of(html)
     text_of(f"{links}{'x<br>' * (LONGEST // 5 - 50)}")
 
-    assert time.process_time() - begun < 2  # a quarter of a second on an idle machine
+    assert time.process_time() - begun < 5  # a quarter of a second on an idle machine
 
 
 def test_a_link_within_a_video_keeps_both_addresses() -> None:
@@ -205,7 +205,7 @@ def test_a_tag_with_tags_in_its_quotes_is_not_read_again_from_each(quotes: str, 
     begun = time.process_time()
     text_of(html)
 
-    assert time.process_time() - begun < 2  # a few hundredths of a second on an idle machine
+    assert time.process_time() - begun < 5  # a few hundredths of a second on an idle machine
 
 
 def test_tags_after_one_that_never_ends_are_read() -> None:

