@@ -120,7 +120,7 @@ class UapiView(APIView):
         self.parameters.check(call.values, has_files=bool(call.files))
         body = self.answer(call)
         if isinstance(body, dict) and (ignored := self.parameters.ignored(call.values)):
-            body = body | {"ignored": ignored}
+            body = body | {"ignored": sorted({*body.get("ignored", []), *ignored})}
         if self.writes:
             event = event_row(stored, api_channel=call.api_channel, endpoint=self._endpoint())
             event.state, event.processed_at = WebhookEvent.State.PROCESSED, timezone.now()

@@ -18,7 +18,7 @@ from . import conversations, doorbell, files, held, reasons, relay, tickets, tra
 from .models import Conversation, Delivery, Message, Ticket
 from .requests_in import MOST_BYTES_WITH_FILES
 from .uapi import NOT_FOUND, NOT_SENT, Call, Error, UapiView, _operator
-from .uapi_parameters import NO_COPIES, as_choice, as_flag, takes
+from .uapi_parameters import NO_COPIES, as_choice, as_flag, is_given, takes
 
 LONGEST = 64 * 1024  # bytes of HTML, as the helpdesk documents
 CLIENT, USER, TRIGGER = "client", "user", "trigger"
@@ -96,7 +96,10 @@ def submit(call: Call, ticket: Ticket, text: str, *, author: Any, by_rule: bool)
 
 def message_of(call: Call) -> str:
     """Return the words of ``message``, which is HTML."""
-    html = values.as_text(call.values.get("message"))
+    given = call.values.get("message")
+    if isinstance(given, bool | dict | list) and is_given(given):
+        raise BadBody(_("“%(name)s” must be text.") % {"name": "message"})
+    html = values.as_text(given)
     if len(html.encode()) > LONGEST:
         raise BadBody(_("“message” is longer than 64 KB."))
     return text_of(html)

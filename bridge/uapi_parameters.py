@@ -25,6 +25,9 @@ NO_PICTURES = gettext_lazy("“%(name)s” is not supported: clients have no pic
 OTHER_CLIENT = gettext_lazy("“%(name)s” cannot be changed: a request stays with the client of its chat.")
 
 
+TEXTS = frozenset({"subject", "client_name", "client_email", "client_phone", "name", "phone"})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
     """``used``: acted on. ``without_effect``: documented, and rightly without effect here. ``refused``: by name."""
@@ -39,6 +42,9 @@ class Parameters:
         for name, sentence in self.refused.items():
             if is_given(values.get(name)):
                 raise BadBody(str(sentence) % {"name": name})
+        for name in sorted(self.used & TEXTS):
+            if isinstance(values.get(name), bool | dict | list) and is_given(values[name]):
+                raise BadBody(_("“%(name)s” must be text.") % {"name": name})
         if has_files and not self.files:
             raise BadBody(_("This method takes no files."))
 

@@ -14,7 +14,7 @@ from channels_setup.codecs.visible_names import visible_name
 from channels_setup.models import ChatChannel
 from channels_setup.providers.base import ContactInfo
 
-from . import contacts, conversations, tickets, uapi_cards, uapi_properties
+from . import contact_editing, contacts, conversations, tickets, uapi_cards, uapi_properties
 from .models import Contact, Conversation, Ticket
 from .requests_in import MOST_BYTES_WITH_FILES
 from .uapi import BAD_FIELD, NOT_ALLOWED, NOT_FOUND, Call, Error, UapiView
@@ -67,7 +67,7 @@ class CreateTicket(UapiView):
         sender = as_choice(call.values.get("from"), "from", [USER, CLIENT, TRIGGER]) or CLIENT
         is_private = as_flag(call.values.get("private_comment"), "private_comment")
         to_group = uapi_properties.group(call, chat_channel.pk)
-        contact = _contact(call)
+        contact, unused = _contact(call)
         found, _made = Conversation.objects.get_or_create(
             contact=contact, chat_channel=chat_channel, defaults={"api_channel": contact.api_channel}
         )
@@ -86,6 +86,8 @@ class CreateTicket(UapiView):
             to_group=bool(to_group),
         )
         answer = {"status": "success", "ticket_id": ticket.pk, "message_status": DELIVERED}
+        if unused:
+            answer["ignored"] = unused
         if not text and not call.files and not links:
             return answer
         if sender != CLIENT and not is_private:
@@ -119,8 +121,8 @@ def _chat_channel(call: Call) -> ChatChannel:
     return channel
 
 
-def _contact(call: Call) -> Contact:
-    """Return the client meant: by number, by phone, by e-mail, or a new one.
+def _contact(call: Call) -> tuple[Contact, list[str]]:
+    """Return the client meant (by number, by phone, by e-mail, or a new one), and which parameters were not used.
 
     A phone that is a client's here means that client, also with ``new_client``: one WhatsApp number is one client.
     """
@@ -133,19 +135,43 @@ def _contact(call: Call) -> Contact:
             raise Error(NOT_FOUND, _("There is no client %(id)s on this API channel.") % {"id": client_id})
     else:
         contact = _known(call, is_new=is_new)
-    if contact is not None:
-        contact = locked(contact)
-    else:
-        contact = Contact(
-            api_channel=call.api_channel,
-            phone=_phone(values.as_text(call.values.get("client_phone"))),
-            name=visible_name(values.as_text(call.values.get("client_name"))),
-            email=values.as_text(call.values.get("client_email")).strip()[:200],
-            number_issued=True,
-        )
+    told = {
+        "name": visible_name(values.as_text(call.values.get("client_name"))),
+        "email": values.as_text(call.values.get("client_email")).strip()[:200],
+        "phone": _phone(values.as_text(call.values.get("client_phone"))),
+    }
+    if contact is None:
+        contact = Contact(api_channel=call.api_channel, number_issued=True, **told)
+        uapi_cards.write(contact, call, names=uapi_cards.IN_TICKETS)
+        contact.save()
+        return contact, []
+    contact = locked(contact)
+    before = contact_editing.card_of(contact)
+    filled, unused = _fill(contact, told)
     uapi_cards.write(contact, call, names=uapi_cards.IN_TICKETS)
-    contact.save(update_fields=["card"] if contact.pk else None)
-    return contact
+    contact.save(update_fields=["card", *filled])
+    if filled:
+        contact_editing.record_program(contact, before, api_channel=call.api_channel)
+    return contact, unused
+
+
+def _fill(contact: Contact, told: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Fill what the card lacks; return the fields filled, and the parameters that say something else than the card."""
+    filled, unused = [], []
+    for field, text in told.items():
+        known = getattr(contact, field)
+        if text and not known:
+            setattr(contact, field, text)
+            filled.append(field)
+        elif text and not _agrees(contact, field, text):
+            unused.append(f"client_{field}")
+    return filled, unused
+
+
+def _agrees(contact: Contact, field: str, text: str) -> bool:
+    if field == "phone":
+        return phone_key(text) in (contact.phone_key, contact.address_key)
+    return str(getattr(contact, field)).casefold() == text.casefold()
 
 
 def _known(call: Call, *, is_new: bool) -> Contact | None:

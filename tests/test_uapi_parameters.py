@@ -656,3 +656,34 @@ def test_operators_see_what_a_program_set(shop: Shop) -> None:
         "problem",
         "&lt;b&gt;vip",
     ]
+
+
+def test_what_a_call_says_of_a_known_client_is_kept_or_named(shop: Shop) -> None:
+    first = shop("create/ticket", subject="1", message="x", client_phone="79215550177")
+    filled = shop(
+        "create/ticket",
+        subject="2",
+        message="x",
+        client_phone="79215550177",
+        client_name="Ольга",
+        client_email="o@x.ru",
+    )
+    other = shop(
+        "create/ticket", subject="3", message="x", client_phone="79215550177", client_name="Пётр", client_email="o@x.ru"
+    )
+
+    contact = Contact.objects.get(phone="79215550177")
+    assert "ignored" not in first | filled
+    assert other["ignored"] == ["client_name"]
+    assert (contact.name, contact.email) == ("Ольга", "o@x.ru")
+
+
+@pytest.mark.parametrize("name", ["message", "subject", "client_name", "client_email", "client_phone"])
+@pytest.mark.parametrize("value", [["79215550177"], {"a": 1}, True])
+def test_a_text_of_another_kind_is_refused(shop: Shop, name: str, value: Any) -> None:
+    asked = {"subject": "s", "message": "m", "client_phone": "79215550177", name: value}
+
+    answer = shop("create/ticket", **asked)
+
+    assert (answer["code"], name in answer["error"]) == (400, True)
+    assert not Contact.objects.filter(phone="79215550177").exists()
