@@ -16,7 +16,7 @@ ADDRESSES = "SELECT id, external_id, user_id, phone, moved_to_id IS NOT NULL FRO
 def refresh(deliveries: Sequence[Delivery]) -> set[int]:
     """Put the contacts' present ids into claimed messages; return those whose contact has no address any more.
 
-    Such a contact gave its number up and writes under another one: nothing may go to whoever has the number now.
+    Such a contact writes from another number now. Its former number may belong to a stranger, so nothing is sent there.
     """
     wanted: dict[int, list[Delivery]] = {}
     for delivery in deliveries:

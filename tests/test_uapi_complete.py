@@ -25,6 +25,7 @@ from bridge.uapi_methods import METHODS
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.cloud_accounts import cloud_channel
 from tests.factories import ApiChannelFactory, ChatChannelFactory, ContactFactory, boris, vera
+from tests.uapi_calls import nested
 
 pytestmark = pytest.mark.django_db
 
@@ -364,20 +365,6 @@ READING = [method for method in CALLS if "/" not in method or method == "ticket/
 
 def test_every_method_has_its_shape_written_down_here() -> None:
     assert CALLS.keys() == METHODS.keys()
-
-
-def nested(flat: dict[str, Any]) -> dict[str, Any]:
-    """``{"a[b]": 1}`` as JSON has it."""
-    made: dict[str, Any] = {}
-    for name, value in flat.items():
-        first, *rest = name.replace("]", "").split("[")
-        at: Any = made
-        for step, following in zip([first, *rest], [*rest, None], strict=True):
-            if following is None:
-                at[step] = value
-            else:
-                at = at.setdefault(step, {})
-    return {name: [value["0"]] if isinstance(value, dict) and "0" in value else value for name, value in made.items()}
 
 
 def fits(answer: Any, shape: Any) -> bool:
