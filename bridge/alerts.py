@@ -14,6 +14,7 @@ from django.utils.formats import localize
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from channels_setup.failing_items import FailingItems
 from channels_setup.models import ChannelState
 
 from . import reasons, windows
@@ -22,6 +23,7 @@ from .models import Alert, Breaker, Delivery
 logger = logging.getLogger(__name__)
 
 Kind = Alert.Kind
+FAILING_BREAKERS = FailingItems("channels that fail for days")
 
 SENTENCES: Mapping[str, Promise] = {
     Kind.BREAKER: _("“%(channel)s” takes no messages. They wait; we try again every few minutes. %(why)s"),
@@ -94,22 +96,31 @@ def _failing_for_days() -> None:
     troubled = Breaker.objects.filter(failing_since__lte=now - earliest).select_related("api_channel")
     failing = set()
     for row in troubled:
-        assert row.failing_since is not None
-        lasting = now - row.failing_since
-        if _has_just_been_resumed(row):
-            Breaker.objects.filter(pk=row.pk).update(failing_since=now)
-        elif lasting >= SWITCHED_OFF_AFTER:
-            _switch_off(row, now=now)
-        else:
-            failing.add(row.pk)
-            percent = next(each for each in NOTICED_AT if lasting >= SWITCHED_OFF_AFTER * each / 100)
-            _note_failing(row.pk, percent=percent, days=round(lasting / timedelta(days=1), 1))
+        failing.add(row.pk)
+        with FAILING_BREAKERS.isolate(row.pk):
+            if not _judge_failing(row, now=now):
+                failing.remove(row.pk)
     for alert in Alert.objects.filter(kind=Kind.FAILING_LONG, settled_at=None).exclude(api_channel__in=failing):
         settle(Kind.FAILING_LONG, api_channel_id=alert.api_channel_id)
     for alert in Alert.objects.filter(kind=Kind.SWITCHED_OFF, settled_at=None).exclude(
         api_channel__state=ChannelState.PAUSED
     ):
         settle(Kind.SWITCHED_OFF, api_channel_id=alert.api_channel_id)
+
+
+def _judge_failing(row: Breaker, *, now: datetime) -> bool:
+    """Note or switch off a channel that fails for days; return whether it goes on failing."""
+    assert row.failing_since is not None
+    lasting = now - row.failing_since
+    if _has_just_been_resumed(row):
+        Breaker.objects.filter(pk=row.pk).update(failing_since=now)
+        return False
+    if lasting >= SWITCHED_OFF_AFTER:
+        _switch_off(row, now=now)
+        return False
+    percent = next(each for each in NOTICED_AT if lasting >= SWITCHED_OFF_AFTER * each / 100)
+    _note_failing(row.pk, percent=percent, days=round(lasting / timedelta(days=1), 1))
+    return True
 
 
 def _has_just_been_resumed(row: Breaker) -> bool:

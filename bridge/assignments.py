@@ -10,10 +10,13 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from channels_setup.failing_items import FailingItems
+
 from . import conversations, doorbell, tickets
 from .models import Conversation, ServiceWindow, Ticket, WindowWarning
 
 BATCH = 200
+RELEASING = FailingItems("release_assignments")
 
 # Whether the user ``u`` sees the chats of all channels; the same as ``ChatChannelQuerySet.seen_by`` asks.
 SEES_ALL = """(u.is_superuser OR EXISTS (
@@ -44,6 +47,7 @@ CROSS JOIN LATERAL (
     SELECT id FROM bridge_conversation
     WHERE assignee_id = u.id AND NOT (u.is_active AND chat_channel_id = ANY (ARRAY(
         SELECT chatchannel_id FROM channels_setup_chatchannel_operators WHERE user_id = u.id)))
+      AND NOT id = ANY (%s)
     LIMIT {BATCH}
 ) c
 WHERE NOT (u.is_active AND {SEES_ALL})
@@ -55,16 +59,20 @@ def release() -> int:
     """Unassign every chat whose assignee can no longer answer in it; how many."""
     released = 0
     while found := _lost():
-        done = sum(release_chat(pk) for pk in found)
+        done = 0
+        for pk in found:
+            with RELEASING.isolate(pk):
+                done += release_chat(pk)
         released += done
-        if done < len(found):  # somebody else is at it, or gave one back meanwhile
+        failed = sum(map(RELEASING.is_resting, found))
+        if done + failed < len(found):  # somebody else is at it, or gave one back meanwhile
             return released
     return released
 
 
 def _lost() -> list[int]:
     with connection.cursor() as cursor:
-        cursor.execute(LOST)
+        cursor.execute(LOST, [RELEASING.resting()])
         return sorted(row[0] for row in cursor.fetchall())
 
 

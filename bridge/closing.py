@@ -22,6 +22,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Q
 
+from channels_setup.failing_items import FailingItems
 from channels_setup.hours import WorkingHours
 from channels_setup.models import ChatChannel
 from channels_setup.providers import messengers
@@ -32,6 +33,8 @@ from .models import ServiceWindow, WindowWarning
 
 BEFORE_THE_DAY_ENDS = timedelta(minutes=30)
 BATCH = 500
+CHANNELS = FailingItems("closing reminders: channels")
+CLAIMS = FailingItems("closing reminders: claims")
 
 CLAIM = f"""
 WITH due AS (
@@ -70,10 +73,17 @@ def warn(*, now: datetime | None = None) -> int:
     for minutes in sorted(minutes for minutes in settings.WINDOW_WARNING_MINUTES if minutes > 0):
         for until, channels in _due(minutes, now=now).items():
             values = {"now": now, "until": until, "channels": channels, "mark": minutes, "free": free}
-            claimed = BATCH
-            while claimed == BATCH:
-                claimed = _claim(values)
-                warned += claimed
+            with CLAIMS.isolate((minutes, *channels)):
+                warned += _claim_all(values)
+    return warned
+
+
+def _claim_all(values: dict[str, Any]) -> int:
+    warned = 0
+    claimed = BATCH
+    while claimed == BATCH:
+        claimed = _claim(values)
+        warned += claimed
     return warned
 
 
@@ -103,9 +113,10 @@ def _due(minutes: int, *, now: datetime) -> dict[datetime, list[int]]:
     """Until when windows are due at this mark, and in which channels."""
     found: dict[datetime, list[int]] = defaultdict(list)
     for channel in ChatChannel.objects.all():
-        until = reached(channel.hours, timedelta(minutes=minutes), now=now)
-        if until is not None:
-            found[until].append(channel.pk)
+        with CHANNELS.isolate(channel.pk):
+            until = reached(channel.hours, timedelta(minutes=minutes), now=now)
+            if until is not None:
+                found[until].append(channel.pk)
     return found
 
 

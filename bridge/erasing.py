@@ -20,6 +20,8 @@ from django.core.files.storage import default_storage
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 
+from channels_setup.failing_items import FailingItems
+
 from . import erased, inbox, tickets, windows
 from .merging import lookup
 from .models import (
@@ -53,6 +55,7 @@ from .models import (
 )
 
 logger = logging.getLogger(__name__)
+ERASED_FILES = FailingItems("files of erased contacts")
 
 SHORT = 6  # an id shorter than this is looked for in quotes, or it would be found everywhere
 PERMISSION = "bridge.erase_contact"
@@ -212,7 +215,8 @@ def _files(chats: QuerySet[Conversation]) -> int:
 
 def _from_disk(paths: Iterable[str]) -> None:
     for path in paths:
-        default_storage.delete(path)
+        with ERASED_FILES.isolate(path):
+            default_storage.delete(path)
 
 
 def _held(chats: QuerySet[Conversation]) -> int:

@@ -14,11 +14,14 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
+from channels_setup.failing_items import FailingItems
+
 from . import conversations, relay, windows
 from .decisions import REFUSE, Decision
 from .models import Conversation, Draft, HeldReply
 
 BATCH = 200
+DROPPING = FailingItems("drop_held_replies")
 
 
 @transaction.atomic
@@ -127,16 +130,22 @@ def _drop_batch() -> int:
     due = (
         HeldReply.objects.select_for_update(skip_locked=True, no_key=True)
         .filter(state=HeldReply.State.HELD, drop_at__lte=windows.database_now())
+        .exclude(pk__in=DROPPING.resting())
         .order_by("drop_at")[:BATCH]
     )
     rows = list(due)
     for held in rows:
-        conversation = Conversation.objects.get(pk=held.conversation_id)
-        if _drop(held):
-            conversations.notice(conversation, "held_dropped")
-        else:
-            conversations.notice(conversation, "held_dropped_text", text=held.text)
+        with DROPPING.isolate(held.pk), transaction.atomic():
+            _drop_with_notice(held)
     return len(rows)
+
+
+def _drop_with_notice(held: HeldReply) -> None:
+    conversation = Conversation.objects.get(pk=held.conversation_id)
+    if _drop(held):
+        conversations.notice(conversation, "held_dropped")
+    else:
+        conversations.notice(conversation, "held_dropped_text", text=held.text)
 
 
 def _drop(held: HeldReply) -> bool:

@@ -6,16 +6,20 @@ Everything here may run twice at once and at any time: the work is claimed row b
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import connection, transaction
+
+from channels_setup.failing_items import FailingItems
 
 from . import giving, rates, results, uploads, windows
 from .merging import undo
 from .models import Heartbeat
 
 PRUNE_BATCH = 1_000
+PRUNING = FailingItems("prune")
 
 # Table, its age column, what may go, the setting with its days.
 RETENTION = (
@@ -86,10 +90,26 @@ def prune() -> int:
     """Delete what is past its retention, in small batches by age; how many rows went."""
     gone = 0
     for table, column, condition, setting in RETENTION:
-        before = windows.database_now() - timedelta(days=getattr(settings, setting))
-        while deleted := _prune_batch(table, column, condition, before):
-            gone += deleted
-    return gone + rates.forget(now=windows.database_now()) + giving.prune() + uploads.prune() + undo.forget()
+        with PRUNING.isolate(table):
+            gone += _prune_table(table, column, condition, days=getattr(settings, setting))
+    others: Mapping[str, Callable[[], int]] = {
+        "rate limits": lambda: rates.forget(now=windows.database_now()),
+        "provider uploads": giving.prune,
+        "uploads": uploads.prune,
+        "merges": undo.forget,
+    }
+    for name, prune_them in others.items():
+        with PRUNING.isolate(name):
+            gone += prune_them()
+    return gone
+
+
+def _prune_table(table: str, column: str, condition: str, *, days: int) -> int:
+    before = windows.database_now() - timedelta(days=days)
+    gone = 0
+    while deleted := _prune_batch(table, column, condition, before):
+        gone += deleted
+    return gone
 
 
 def _prune_batch(table: str, column: str, condition: str, before: datetime) -> int:

@@ -81,6 +81,7 @@ def _places(worker: str) -> list[int]:
 # As read in this run, with the time of the channel's last failure then: after a failure they are read anew, so that
 # what an admin has mended (a token that ran out) is not tried with the old settings once more.
 Accounts = dict[int, tuple[datetime | None, Account]]
+Ready = tuple[Claimed, Account, str]  # with the provider's id of a file that it has
 
 
 def drain() -> int:
@@ -138,16 +139,50 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=THREADS + 1, thread_name_prefix="outbox")  # and one for the doorbell
 
 
-def _ready(token: uuid.UUID, accounts: Accounts, *, limit: int) -> list[tuple[Claimed, Account, str]]:
+def _ready(token: uuid.UUID, accounts: Accounts, *, limit: int) -> list[Ready]:
     """Claimed, admitted, and with all that the call needs."""
     claimed = claim(token, limit=limit)
     try:
-        admitted = _admitted(claimed, token, accounts)
-        given = giving.known(item.delivery for item in admitted)
-        return [(item, _account(accounts, item.delivery), given.get(item.delivery.pk, "")) for item in admitted]
+        try:
+            return _prepared(claimed, token, accounts)
+        except Error:
+            raise
+        except Exception:
+            logger.warning("claim not prepared together, each by itself", extra={"count": len(claimed)})
+        return [ready for item in claimed for ready in _prepared_alone(item, token, accounts)]
     except Exception:
         _give_back(claimed, token)
         raise
+
+
+def _prepared(claimed: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) -> list[Ready]:
+    admitted = _admitted(claimed, token, accounts)
+    given = giving.known(item.delivery for item in admitted)
+    return [(item, _account(accounts, item.delivery), given.get(item.delivery.pk, "")) for item in admitted]
+
+
+def _prepared_alone(item: Claimed, token: uuid.UUID, accounts: Accounts) -> list[Ready]:
+    """Prepare one delivery; one that cannot be prepared is a failed try, and no other's."""
+    ours = Delivery.objects.filter(pk=item.delivery.pk, lease_token=token, state=Delivery.State.SENDING)
+    if not ours.exists():  # settled, or put back, before another one of the claim failed
+        return []
+    try:
+        return _prepared([item], token, accounts)
+    except Error:
+        raise
+    except Exception:
+        _note_unprepared(item, token)
+        return []
+
+
+def _note_unprepared(item: Claimed, token: uuid.UUID) -> None:
+    logger.exception("delivery not prepared", extra={"delivery": item.delivery.pk})
+    why, outcome = traceback.format_exc(limit=-3), Outcome(verdict=RETRY, reason="internal_error")
+    if item.interrupted and not results.may_repeat(item.delivery):
+        outcome = Outcome(verdict=UNKNOWN, reason="outcome_unknown")  # the try before may have sent it
+    results.write_down(
+        [Tried(claimed=item, outcome=outcome, started_at=timezone.now(), duration_ms=0, answer=why)], token
+    )
 
 
 def _give_back(claimed: Sequence[Claimed], token: uuid.UUID) -> None:
@@ -178,8 +213,8 @@ def _try_suspects(token: uuid.UUID, accounts: Accounts) -> int:
     """One after another, with nothing else under way in this process that could die with it."""
     until, made = time.monotonic() + SUSPECTS_SECONDS, 0
     while time.monotonic() < until and (claimed := claim(token, limit=1, suspects=True)):
-        for item in _admitted(claimed, token, accounts):
-            results.write_down([attempt(item, _account(accounts, item.delivery))], token)
+        for item, account, file_id in [each for one in claimed for each in _prepared_alone(one, token, accounts)]:
+            results.write_down([attempt(item, account, file_id=file_id)], token)
             made += 1
     return made
 
@@ -248,11 +283,7 @@ def _asked(admitted: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) ->
         except DatabaseError:
             raise
         except Exception:
-            logger.exception("settings not read", extra={"delivery": item.delivery.pk})
-            why, outcome = traceback.format_exc(limit=-3), Outcome(verdict=RETRY, reason="internal_error")
-            results.write_down(
-                [Tried(claimed=item, outcome=outcome, started_at=timezone.now(), duration_ms=0, answer=why)], token
-            )
+            _note_unprepared(item, token)
     return asked
 
 

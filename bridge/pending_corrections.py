@@ -6,14 +6,14 @@ become one message. Reactions and deletions wait for their message. One that wai
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
+from channels_setup.failing_items import FailingItems
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import (
     ContactInfo,
@@ -29,12 +29,11 @@ from . import contacts, conversations, echoes, files, message_corrections, ticke
 from .helpdesk import correction_notes
 from .models import Contact, Conversation, Message, PendingCorrection
 
-logger = logging.getLogger(__name__)
-
 Kind = PendingCorrection.Kind
 SHOWN_AFTER = timedelta(minutes=1)
 KEPT_FOR = timedelta(days=8)  # providers repeat webhooks for a week
 BATCH = 200
+FAILING = FailingItems("pending_corrections")
 
 
 @transaction.atomic
@@ -168,14 +167,18 @@ def sweep() -> int:
     now = windows.database_now()
     PendingCorrection.objects.filter(received_at__lt=now - KEPT_FOR).delete()
     done = 0
-    rows = PendingCorrection.objects.select_related("api_channel").order_by("received_at")
+    rows = (
+        PendingCorrection.objects.select_related("api_channel")
+        .order_by("received_at")
+        .exclude(pk__in=FAILING.resting())
+    )
     here = Message.objects.filter(api_channel=OuterRef("api_channel"), external_id=OuterRef("target_id"))
-    arrived = rows.filter(Exists(here.exclude(external_id="")), is_shown=True)  # our own message, told its id late
-    for row in [*rows.filter(is_shown=False)[:BATCH], *arrived[:BATCH]]:
-        try:
+    is_here = Q(Exists(here.exclude(external_id="")))
+    to_show = rows.filter(is_here | Q(received_at__lt=now - SHOWN_AFTER), is_shown=False)
+    arrived = rows.filter(is_here, is_shown=True)  # our own message, told its id late
+    for row in [*to_show[:BATCH], *arrived[:BATCH]]:
+        with FAILING.isolate(row.pk):
             done += _sweep_one(row, now)
-        except Exception:
-            logger.exception("waiting correction not worked off", extra={"correction": row.pk})
     return done
 
 

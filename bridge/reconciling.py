@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from channels_setup.failing_items import FailingItems
 from channels_setup.models import ApiChannel, ChannelState
 
 from . import alerts, windows
@@ -26,6 +27,7 @@ AT_ONCE = timedelta(minutes=10)  # what one transaction writes must be seen whol
 STRAY_AFTER = timedelta(days=7)
 MOST = 1_000  # new ones of a kind in one run; the next run goes on
 
+STEPS = FailingItems("reconcile")
 Kind = Mismatch.Kind
 Status = Message.Status
 ARRIVED = (Status.DELIVERED, Status.READ)
@@ -34,11 +36,14 @@ ARRIVED = (Status.DELIVERED, Status.READ)
 def reconcile() -> int:
     """Look at both sides, settle what agrees, note what does not; how many mismatches stand."""
     now = windows.database_now()
-    _take_proof()
+    with STEPS.isolate("proof"):
+        _take_proof()
     for kind, found in _questions(now).items():
-        _settle_messages(kind, found.filter(created_at__gte=now - REMEMBERED))
-        _note_messages(kind, found.filter(created_at__gte=now - LOOKED_BACK))
-    _strays(now)
+        with STEPS.isolate(kind):
+            _settle_messages(kind, found.filter(created_at__gte=now - REMEMBERED))
+            _note_messages(kind, found.filter(created_at__gte=now - LOOKED_BACK))
+    with STEPS.isolate("strays"):
+        _strays(now)
     _tell()
     return Mismatch.objects.filter(settled_at=None).count()
 
@@ -133,7 +138,8 @@ def _tell() -> None:
         rows = Mismatch.objects.filter(which, settled_at=None).order_by()
         counts = dict(rows.values_list("api_channel").annotate(Count("pk")))
         for channel_id in ApiChannel.objects.values_list("pk", flat=True):
-            if count := counts.get(channel_id):
-                alerts.raise_alert(alert, api_channel_id=channel_id, count=count, hours=settings.RECONCILE_HOURS)
-            else:
-                alerts.settle(alert, api_channel_id=channel_id)
+            with STEPS.isolate((alert, channel_id)):
+                if count := counts.get(channel_id):
+                    alerts.raise_alert(alert, api_channel_id=channel_id, count=count, hours=settings.RECONCILE_HOURS)
+                else:
+                    alerts.settle(alert, api_channel_id=channel_id)

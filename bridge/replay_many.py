@@ -19,12 +19,15 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from channels_setup.failing_items import FailingItems
+
 from . import replay
 from .models import DeadLetter, Delivery, Replay
 
 BATCH = 200
 COUNTED = 10_000  # a forecast looks at no more: beyond that it says so
 RUN_SECONDS = 20.0
+JOBS = FailingItems("bulk resend")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,20 +109,28 @@ def work(*, seconds: float = RUN_SECONDS, only: int | None = None) -> int:
     """Batch after batch until nothing is left or the time is up; how many deliveries had their turn."""
     until, done = time.monotonic() + seconds, 0
     while time.monotonic() < until:
-        had = _batch(only)
+        had = _batch(only) if only is not None else _batch_of_any()
         if had is None:
             break
         done += had
     return done
 
 
+def _batch_of_any() -> int | None:
+    """One batch of the oldest unfinished replay that works and that nobody else is at; None where there is none."""
+    waiting = Replay.objects.filter(finished_at=None).exclude(pk__in=JOBS.resting()).order_by("pk")
+    for pk in list(waiting.values_list("pk", flat=True)):
+        with JOBS.isolate(pk):
+            if (had := _batch(pk)) is not None:
+                return had
+    return None
+
+
 @transaction.atomic
-def _batch(only: int | None) -> int | None:
-    """One batch of the oldest unfinished replay that nobody else is at; None where there is none."""
+def _batch(job_id: int) -> int | None:
+    """One batch of this replay; None where it is finished or somebody else is at it."""
     waiting = Replay.objects.select_for_update(skip_locked=True, no_key=True).filter(finished_at=None)
-    if only is not None:
-        waiting = waiting.filter(pk=only)
-    job = waiting.order_by("pk").first()
+    job = waiting.filter(pk=job_id).first()
     if job is None:
         return None
     chosen = Chosen.of(job.chosen)

@@ -19,6 +19,7 @@ from functools import partial
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
+from channels_setup.failing_items import FailingItems
 from channels_setup.models import UnknownPolicy
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, Outcome, Rate
 
@@ -27,6 +28,7 @@ from .giving import Given
 from .models import Attempt, Delivery, Draft, Message
 
 logger = logging.getLogger(__name__)
+CANCELING = FailingItems("cancel after the window closed")
 
 # Seconds after each failed try. A contact's message is given up after the last, and never outlives its window.
 MESSAGE_TIMETABLE = (5, 15, 60, 180, 600, 1_800, 3_600, 7_200, 14_400)
@@ -391,7 +393,8 @@ def window_has_shut(conversation_ids: Iterable[int]) -> None:
         conversation__in=list(conversation_ids), free_text=True, state=Delivery.State.PENDING
     )
     for pk in waiting.order_by("pk").values_list("pk", flat=True):
-        cancel(pk, reason="window_closed_before_sending")
+        with CANCELING.isolate(pk), transaction.atomic():  # one that fails is looked at again before it is sent
+            cancel(pk, reason="window_closed_before_sending")
 
 
 def line_of(delivery: Delivery) -> windows.Line:

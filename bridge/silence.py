@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from channels_setup.failing_items import FailingItems
 from channels_setup.models import ApiChannel, ChannelState
 
 from . import alerts, windows
@@ -17,20 +18,26 @@ from .models import WebhookEvent
 DAYS = 14  # of the rhythm
 AT_LEAST_DAYS = 3  # before that there is no rhythm to speak of
 SHORTEST = timedelta(hours=1)  # a quiet shorter than twice this is none
+CHANNELS = FailingItems("webhook inactivity")
 KEY = "rhythm"  # in ``ApiChannel.standing``: {"last": time, "quiets": {day: seconds}}
 
 
 def watch() -> None:
     now = windows.database_now()
     for channel in ApiChannel.objects.exclude(first_inbound_at=None):
-        if channel.provider.has_phone_page:
-            continue
-        rhythm = _follow(channel, now=now)
-        if is_odd(rhythm, now=now) and channel.state != ChannelState.PAUSED:
-            hours = round((now - datetime.fromisoformat(rhythm["last"])) / timedelta(hours=1))
-            alerts.raise_alert(alerts.Kind.SILENT, api_channel_id=channel.pk, hours=hours)
-        else:
-            alerts.settle(alerts.Kind.SILENT, api_channel_id=channel.pk)
+        with CHANNELS.isolate(channel.pk):
+            _watch_channel(channel, now=now)
+
+
+def _watch_channel(channel: ApiChannel, *, now: datetime) -> None:
+    if channel.provider.has_phone_page:
+        return
+    rhythm = _follow(channel, now=now)
+    if is_odd(rhythm, now=now) and channel.state != ChannelState.PAUSED:
+        hours = round((now - datetime.fromisoformat(rhythm["last"])) / timedelta(hours=1))
+        alerts.raise_alert(alerts.Kind.SILENT, api_channel_id=channel.pk, hours=hours)
+    else:
+        alerts.settle(alerts.Kind.SILENT, api_channel_id=channel.pk)
 
 
 def _follow(channel: ApiChannel, *, now: datetime) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from celery import shared_task
 
+from channels_setup.failing_items import FailingItems
 from templates_registry import syncing
 
 from . import (
@@ -27,6 +28,8 @@ from . import (
     silence,
 )
 from .helpdesk import people, sending
+
+WATCHES = FailingItems("watch")
 
 
 @shared_task
@@ -97,10 +100,15 @@ def replay_waiting() -> int:
 
 @shared_task
 def watch() -> int:
-    standing = alerts.watch()
-    not_supported.settle_alerts()
-    routing.settle_alerts()
-    silence.watch()
+    standing = 0
+    with WATCHES.isolate("alerts"):
+        standing = alerts.watch()
+    with WATCHES.isolate("groups"):
+        not_supported.settle_alerts()
+    with WATCHES.isolate("unrouted"):
+        routing.settle_alerts()
+    with WATCHES.isolate("silence"):
+        silence.watch()
     return standing
 
 

@@ -20,11 +20,14 @@ from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from channels_setup.failing_items import FailingItems
+
 from . import windows
 from .models import Conversation, Upload
 
 HEAD = 4_096  # bytes that are looked at
 PRUNE_BATCH = 200
+PRUNING = FailingItems("prune uploads")
 
 _signer = Signer(salt="okno.uploads")
 
@@ -143,8 +146,10 @@ def drop(upload: Upload) -> None:
 def prune() -> int:
     """Take away what was never sent and whose link has expired; how many."""
     gone = 0
-    while rows := list(Upload.objects.filter(message=None, expires_at__lte=windows.database_now())[:PRUNE_BATCH]):
+    expired = Upload.objects.filter(message=None, expires_at__lte=windows.database_now()).order_by("pk")
+    while rows := list(expired.exclude(pk__in=PRUNING.resting())[:PRUNE_BATCH]):
         for upload in rows:
-            drop(upload)
-        gone += len(rows)
+            with PRUNING.isolate(upload.pk):
+                drop(upload)
+                gone += 1
     return gone

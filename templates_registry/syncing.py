@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from channels_setup import outgoing
 from channels_setup.codecs.bodies import BadBody
+from channels_setup.failing_items import FailingItems
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.one_at_a_time import Space, only_one
 from channels_setup.providers import messengers
@@ -34,6 +35,7 @@ from .wording import wording
 
 logger = logging.getLogger(__name__)
 
+CHANNELS = FailingItems("sync_templates")
 EVERY = timedelta(hours=1)
 AFTER_FAILURE = timedelta(minutes=10)
 HANDED_IN = timedelta(minutes=15)  # after so long what we handed in stands in the list, or was not taken
@@ -119,11 +121,12 @@ def sync_due() -> int:
     done = 0
     for api_channel in due.exclude(state=ChannelState.PAUSED).order_by("registry__next_sync_at", "pk"):
         # Taken off the list first: one that breaks this run off does not keep the others waiting next time.
-        Registry.objects.update_or_create(api_channel=api_channel, defaults={"next_sync_at": now + AFTER_FAILURE})
-        result = sync(api_channel)
-        done += 1
-        if result.error:
-            logger.warning("templates not fetched", extra={"channel": api_channel.pk})
+        with CHANNELS.isolate(api_channel.pk):
+            Registry.objects.update_or_create(api_channel=api_channel, defaults={"next_sync_at": now + AFTER_FAILURE})
+            result = sync(api_channel)
+            done += 1
+            if result.error:
+                logger.warning("templates not fetched", extra={"channel": api_channel.pk})
     return done
 
 

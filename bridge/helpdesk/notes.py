@@ -8,13 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
+
+from channels_setup.failing_items import FailingItems
 
 from .. import reasons, windows
 from ..decisions import Decision
 from ..models import Conversation, Delivery, Message, ServiceWindow
 from . import offers, telling, template_links
+
+CLOSING = FailingItems("notes of closing windows")
 
 LONGEST_QUOTE = 1_000
 
@@ -103,7 +108,7 @@ def of_closing(window_ids: Sequence[int]) -> None:
     rows = ServiceWindow.objects.filter(pk__in=window_ids, conversation__helpdesk_chat__isnull=False)
     now = windows.database_now()
     for window in rows.select_related("conversation__chat_channel", "conversation__contact").order_by("expires_at"):
-        with in_their_language(window.conversation):
+        with CLOSING.isolate(window.pk), transaction.atomic(), in_their_language(window.conversation):
             minutes = max(1, round((window.expires_at - now).total_seconds() / 60))
             until = timezone.localtime(window.expires_at).strftime("%H:%M")
             sentence = _(

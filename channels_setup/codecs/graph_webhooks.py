@@ -73,6 +73,9 @@ def _change(entry: Mapping[str, Any], change: Any, place: Place) -> Iterator[Fac
         yield from read(field, value)
     except BadBody as problem:
         yield ItemUnreadable(why=str(problem))
+    except Exception as problem:  # a fault of ours: the other changes of the body are not lost for it
+        logger.exception("change not read")
+        yield ItemUnreadable(why=f"{type(problem).__name__}: {problem}"[:300])
 
 
 def says_something(field: str, value: Mapping[str, Any]) -> bool:

@@ -79,6 +79,7 @@ class Reader:
         self.is_bare = is_bare
         self.lines = [Line()]
         self.open: list[Open] = []
+        self.items_and_lists: list[str] = []  # names of those that are open
         self.counts: Counter[str] = Counter()
         self.lists: list[List] = []
         self.signs: frozenset[str] = frozenset()
@@ -168,6 +169,8 @@ class Reader:
 
     def _push(self, opened: Open) -> None:
         self.open.append(opened)
+        if opened.name == "li" or opened.name in LISTS:
+            self.items_and_lists.append(opened.name)
         self.counts[opened.name] += 1
         self.hidden += opened.is_hidden
         self.pre += opened.name == "pre"
@@ -176,6 +179,8 @@ class Reader:
         last = self.open.pop()
         name = last.name
         self.counts[name] -= 1
+        if name == "li" or name in LISTS:
+            self.items_and_lists.pop()
         was_hidden = self.hidden
         self.hidden -= last.is_hidden
         self.pre -= name == "pre"
@@ -215,8 +220,7 @@ class Reader:
             self.lists.append(List(name, number, step, attributes.get("type", "1").strip()))
 
     def _is_open_item(self) -> bool:
-        last = next((opened.name for opened in reversed(self.open) if opened.name == "li" or opened.name in LISTS), "")
-        return last == "li"
+        return self.items_and_lists[-1:] == ["li"]
 
     def _item(self, attributes: dict[str, str]) -> None:
         self._new_line()

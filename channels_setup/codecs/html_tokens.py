@@ -59,10 +59,11 @@ def tokens(html: str) -> Iterator[Tag | str]:
     """Yield tags, and text whose entities are not resolved yet."""
     at = begin = 0
     last_end = html.rfind(">")
+    last_comment_end = html.rfind("-->")
     tag_at = _QUOTED_TAG
     while 0 <= (at := html.find("<", at)) < last_end:
         if html.startswith("<!--", at):
-            end = html.find("-->", at + 4)
+            end = html.find("-->", at + 4) if at + 4 <= last_comment_end else -1
             if end < 0:
                 end = html.find(">", at) - 2
             yield from _text(html[begin:at])

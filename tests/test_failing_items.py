@@ -1,0 +1,312 @@
+"""One bad row, file, channel or event never stops the others, in any loop over them."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import count
+from typing import Any, NamedTuple
+
+import pytest
+from celery.exceptions import SoftTimeLimitExceeded
+from django.core.files.base import ContentFile
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
+
+from bridge import (
+    addresses,
+    alerts,
+    assignments,
+    closing,
+    erasing,
+    giving,
+    held,
+    housekeeping,
+    outbox,
+    pending_corrections,
+    reconciling,
+    replay_many,
+    silence,
+    tasks,
+    uploads,
+)
+from bridge.models import Breaker, Conversation, Delivery, HeldReply, Message, PendingCorrection, Replay, Upload
+from channels_setup import failing_items
+from channels_setup.codecs import graph_webhooks
+from channels_setup.failing_items import BACK_OFF, FailingItems
+from channels_setup.models import ApiChannel, UnknownPolicy
+from templates_registry import syncing
+from tests.factories import (
+    ApiChannelFactory,
+    ConversationFactory,
+    DeliveryFactory,
+    ServiceWindowFactory,
+    UserFactory,
+)
+
+EARLIER = timedelta(minutes=5)
+
+
+class Loop(NamedTuple):
+    make: Callable[[], object]  # two items that are due
+    run: Callable[[], object]
+    step: str  # what is done with one item: "module:function"
+    item: Callable[..., object] | None = None  # the item among the step's arguments; None: each call is one
+    limit: str = ""  # the loop's batch size, set to 1
+    backs_off: bool = True  # else each run tries all items
+
+
+def two_corrections() -> None:
+    channel = ApiChannelFactory()
+    for name in ("one", "two"):
+        row = {"target_id": name, "kind": "revoke", "by_us": False, "contact": {"external_id": name}}
+        PendingCorrection.objects.create(api_channel=channel, received_at=timezone.now() - EARLIER, **row)
+
+
+def two_held_replies() -> None:
+    for text in ("one", "two"):
+        HeldReply.objects.create(conversation=ConversationFactory(), text=text, drop_at=timezone.now() - EARLIER)
+
+
+def two_lost_chats() -> None:
+    for conversation in ConversationFactory.create_batch(2):
+        Conversation.objects.filter(pk=conversation.pk).update(assignee=UserFactory(is_active=False))
+
+
+def two_uploads() -> None:
+    conversation = ConversationFactory()
+    for name in ("one", "two"):
+        upload = Upload(conversation=conversation, name=name, mime="text/plain", size=1, expires_at=timezone.now())
+        upload.file.save("file.txt", ContentFile(b"x"), save=True)
+
+
+def two_bulk_resends() -> None:
+    for delivery in DeliveryFactory.create_batch(2, state="dead", reason="gave_up"):
+        replay_many.begin(replay_many.Chosen(ids=(delivery.pk,)), what=Replay.What.DISCARD, by=None)
+
+
+def two_channels() -> None:
+    ApiChannelFactory.create_batch(2, kind="acebot", first_inbound_at=timezone.now())
+
+
+def two_listing_channels() -> None:
+    ApiChannelFactory.create_batch(2)
+
+
+def two_failing_channels() -> None:
+    for channel in ApiChannelFactory.create_batch(2):
+        Breaker.objects.create(api_channel=channel, failing_since=timezone.now() - timedelta(days=3))
+
+
+def two_expired_windows() -> None:
+    for delivery in DeliveryFactory.create_batch(2, next_attempt_at=timezone.now()):
+        ServiceWindowFactory(conversation=delivery.conversation, left=-EARLIER)
+
+
+LOOPS = {
+    "waiting corrections": Loop(
+        two_corrections,
+        pending_corrections.sweep,
+        "bridge.pending_corrections:_sweep_one",
+        lambda row, _now: row.pk,
+        "bridge.pending_corrections:BATCH",
+    ),
+    "held replies": Loop(
+        two_held_replies, held.drop_old, "bridge.held:_drop_with_notice", lambda row: row.pk, "bridge.held:BATCH"
+    ),
+    "chats of people who left": Loop(
+        two_lost_chats, assignments.release, "bridge.assignments:release_chat", lambda pk: pk
+    ),
+    "expired uploads": Loop(
+        two_uploads, uploads.prune, "bridge.uploads:drop", lambda row: row.pk, "bridge.uploads:PRUNE_BATCH"
+    ),
+    "bulk resends": Loop(two_bulk_resends, replay_many.work, "bridge.replay_many:_batch", lambda pk: pk),
+    "expired windows": Loop(
+        two_expired_windows, housekeeping.expire_windows, "bridge.results:cancel", lambda pk, **_: pk
+    ),
+    "retention": Loop(
+        lambda: None, housekeeping.prune, "bridge.housekeeping:_prune_table", lambda table, *_, **__: table, "", False
+    ),
+    "watches": Loop(lambda: None, tasks.watch, "bridge.alerts:watch", None, "", False),
+    "webhook inactivity": Loop(
+        two_channels, silence.watch, "bridge.silence:_follow", lambda row, **_: row.pk, "", False
+    ),
+    "channels that fail for days": Loop(
+        two_failing_channels, alerts.watch, "bridge.alerts:_note_failing", lambda pk, **_: pk, "", False
+    ),
+    "closing reminders": Loop(two_channels, closing.warn, "bridge.closing:reached", None, "", False),
+    "reconciliation": Loop(
+        lambda: None, reconciling.reconcile, "bridge.reconciling:_note_messages", lambda kind, _rows: kind, "", False
+    ),
+    "template lists": Loop(
+        two_listing_channels, syncing.sync_due, "templates_registry.syncing:sync", lambda row: row.pk, "", False
+    ),
+}
+
+
+def at(place: str) -> tuple[Any, str]:
+    module, name = place.split(":")
+    return importlib.import_module(module), name
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS)
+@pytest.mark.parametrize("breaks", ["in Python", "in the database"])
+def test_an_item_that_fails_stops_no_other_and_is_not_tried_first_again(
+    loop: Loop, breaks: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop.make()
+    owner, name = at(loop.step)
+    step, calls, seen, done = getattr(owner, name), count(), [], []
+
+    def breaks_at_the_first(*args: Any, **kwargs: Any) -> Any:
+        item = loop.item(*args, **kwargs) if loop.item else next(calls)
+        seen.append(item)
+        if item != seen[0]:
+            done.append(item)
+            return step(*args, **kwargs)
+        if breaks == "in Python":
+            raise KeyError("field")
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT 1 / 0")
+
+    monkeypatch.setattr(owner, name, breaks_at_the_first)
+    if loop.limit:
+        monkeypatch.setattr(*at(loop.limit), 1)
+    with caplog.at_level(logging.ERROR):
+        loop.run()
+        loop.run()
+
+    if name != "watch":  # there is one of a kind
+        assert set(done) - {seen[0]}
+    assert [record.message for record in caplog.records].count("item failed") >= 1
+    if loop.backs_off:
+        assert seen.count(seen[0]) == 1
+
+
+@pytest.mark.django_db
+def test_the_other_watches_are_kept_when_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched: list[str] = []
+
+    def fails() -> int:
+        raise KeyError("field")
+
+    monkeypatch.setattr(alerts, "watch", fails)
+    monkeypatch.setattr(silence, "watch", lambda: watched.append("silence"))
+
+    assert tasks.watch() == 0
+    assert watched == ["silence"]
+
+
+def test_a_file_that_cannot_be_deleted_leaves_no_other_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone: list[str] = []
+
+    def delete(path: str) -> None:
+        if path == "one":
+            raise PermissionError
+        gone.append(path)
+
+    monkeypatch.setattr(erasing.default_storage, "delete", delete)
+    erasing._from_disk(["one", "two"])
+
+    assert gone == ["two"]
+
+
+def test_a_change_of_a_webhook_that_breaks_our_code_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(field: str, value: Any) -> Any:
+        raise KeyError(field)
+
+    monkeypatch.setattr(graph_webhooks, "FIELDS", {**graph_webhooks.FIELDS, "calls": breaks})
+    message = {"from": "79210000000", "id": "wamid.1", "type": "text", "text": {"body": "Ау?"}}
+    changes = [{"field": "calls", "value": {}}, {"field": "messages", "value": {"messages": [message]}}]
+
+    found = graph_webhooks.facts({"entry": [{"id": "2", "changes": changes}]}, graph_webhooks.Place())
+
+    assert [type(fact).__name__ for fact in found] == ["ItemUnreadable", "MessageReceived"]
+
+
+# --- deliveries ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize("step", [(addresses, "refresh"), (giving, "known")], ids=["addresses", "files"])
+def test_a_delivery_that_cannot_be_prepared_is_a_failed_try_and_no_others(
+    step: tuple[Any, str], interrupted: bool, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ApiChannel.objects.update(on_unknown=UnknownPolicy.ASK)
+    made = []
+    for _number in range(3):
+        chat = ConversationFactory(api_channel=channel)
+        ServiceWindowFactory(conversation=chat)
+        made.append(DeliveryFactory(message__conversation=chat, next_attempt_at=timezone.now() - EARLIER))
+    broken = made[0].pk
+    if interrupted:
+        Delivery.objects.filter(pk=broken).update(state="sending", attempts=1)
+    prepare = getattr(*step)
+
+    def breaks(given: Any) -> Any:
+        rows = [getattr(item, "delivery", item) for item in given]
+        if any(row.pk == broken for row in rows):
+            raise KeyError("field")
+        return prepare(rows)
+
+    monkeypatch.setattr(*step, breaks)
+    outbox.drain()
+
+    row = Delivery.objects.get(pk=broken)
+    good = Delivery.objects.exclude(pk=broken)
+    assert {one.state for one in good} == {"delivered"} and {one.attempts for one in good} == {1}
+    if interrupted:  # the try before may have sent it
+        assert (row.state, row.reason) == ("unknown", "outcome_unknown")
+        assert Message.objects.get(pk=row.message_id).status == "unknown"
+    else:
+        assert (row.state, row.reason, row.attempts) == ("pending", "internal_error", 1)
+        assert row.next_attempt_at is not None and row.next_attempt_at > timezone.now()
+
+
+# --- the back-off itself ---------------------------------------------------------------------------------
+
+
+def test_each_failure_waits_longer_and_a_success_forgets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(failing_items.time, "monotonic", lambda: now)
+    failing = FailingItems("test")
+
+    def fail() -> None:
+        with failing.isolate(7):
+            raise KeyError
+
+    for wait in (*BACK_OFF, BACK_OFF[-1]):
+        fail()
+        now += wait - 1
+        assert failing.resting() == [7] and failing.is_resting(7)
+        now += 1
+        assert failing.resting() == [] and not failing.is_resting(7)
+    with failing.isolate(7):
+        pass
+    fail()
+    now += BACK_OFF[0]
+
+    assert failing.resting() == []
+
+
+def test_only_so_many_failures_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failing_items, "MOST_REMEMBERED", 3)
+    failing = FailingItems("test")
+    for item in range(5):
+        with failing.isolate(item):
+            raise KeyError
+
+    assert failing.resting() == [2, 3, 4]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("problem", [MemoryError(), SoftTimeLimitExceeded(), OperationalError("gone")])
+def test_what_concerns_all_items_ends_the_loop(problem: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "is_usable", lambda: False)
+
+    with pytest.raises(type(problem)), FailingItems("test").isolate(7):
+        raise problem
