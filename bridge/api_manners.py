@@ -45,7 +45,7 @@ PLAINER = {
         "Send a JSON object, with the header Content-Type: application/json."
     ),
     exceptions.NotAuthenticated: gettext_lazy(
-        "A token is needed, in the header Authorization: Token … An admin gets one by manage.py token create."
+        "A token is needed, in the header Authorization: Token … An admin makes one under API tokens."
     ),
 }
 

@@ -233,8 +233,10 @@ def _shown_once(
         "opts": admin.model._meta,
         "title": title,
         "subtitle": None,
-        "channel": channel,
+        "subject": channel.name,
         "value": value,
         "notes": notes,
+        "back": reverse("admin:channels_setup_apichannel_change", args=[channel.pk]),
+        "back_label": _("Back to the channel"),
     }
     return TemplateResponse(request, "channels_setup/shown_once.html", page)

@@ -14,7 +14,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
-from rest_framework.authtoken.models import TokenProxy
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget
@@ -22,11 +21,11 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from channels_setup.histories import AdminWithHistory
 from channels_setup.models import ChatChannel
 from channels_setup.roles import Role, give_role
+from config import token_admin  # noqa: F401  # registers its pages
 
 ROLES = {Role.OPERATOR: pgettext_lazy("a role", "Operator"), Role.ADMIN: pgettext_lazy("a role", "Admin")}
 
-for model in (User, Group, TokenProxy):
-    # Tokens would be listed in clear: ``manage.py token create`` shows one once, and that is all.
+for model in (User, Group):
     try:
         admin.site.unregister(model)
     except NotRegistered:

@@ -1,17 +1,22 @@
 from typing import Any
 
 from django.apps import AppConfig, apps
-from django.db.models.signals import post_migrate
+from django.conf import settings
+from django.db.models.signals import post_migrate, post_save
 
 
 class Config(AppConfig):
     name = "config"
     verbose_name = "Okno"
 
+    default_auto_field = "django.db.models.BigAutoField"
+
     def ready(self) -> None:
         # Loads the Celery app in every process, so that a task's delay() finds the right broker.
         from config import celery  # noqa: F401
+        from config.api_tokens import revoke_tokens_of_inactive
 
+        post_save.connect(revoke_tokens_of_inactive, sender=settings.AUTH_USER_MODEL, dispatch_uid="revoke_api_tokens")
         # After the last app of ours: by then every permission that the groups hold exists.
         post_migrate.connect(make_groups, sender=apps.get_app_config("bridge"))
 

@@ -11,13 +11,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
-from rest_framework.authentication import TokenAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from bridge import housekeeping, outbox, windows
 from bridge.models import Delivery, Mismatch, ServiceWindow, WebhookEvent
 from channels_setup.models import ApiChannel
+from config.api_tokens import ApiTokenAuthentication
 
 
 class Portal(Collector):
@@ -73,7 +73,7 @@ def is_from_this_machine(request: HttpRequest) -> bool:
 
 def is_staff_token(request: HttpRequest) -> bool:
     try:
-        found = TokenAuthentication().authenticate(Request(request))
+        found = ApiTokenAuthentication().authenticate(Request(request))
     except AuthenticationFailed:
         return False
     return found is not None and bool(found[0].is_staff)

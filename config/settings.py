@@ -51,7 +51,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "rest_framework",
-    "rest_framework.authtoken",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "axes",
@@ -183,7 +182,7 @@ CONTENT_SECURITY_POLICY: dict[str, Any] = {
 # --- the API ----------------------------------------------------------------------------------------------
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework.authentication.TokenAuthentication",
+        "config.api_tokens.ApiTokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -192,8 +191,9 @@ REST_FRAMEWORK: dict[str, Any] = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Okno",
-    "DESCRIPTION": "What the portal knows, for programs. `manage.py token create NAME` prints a token for the header "
-    "`Authorization: Token …`; a program may do what that user may. Lists come newest first, `next` leads on. "
+    "DESCRIPTION": "What the portal knows, for programs. A token, made under API tokens in the admin or by "
+    "`manage.py token create USER`, goes into the header `Authorization: Token …`; a program may do what the token's "
+    "user may. Lists come newest first, `next` leads on. "
     'Errors are `{"error": sentence, "reason": code}`.',
     "VERSION": "1",
     "SCHEMA_PATH_PREFIX": "/api/v1",

@@ -131,6 +131,7 @@ UNFOLD: dict[str, Any] = {
                     _item(_("Heartbeats"), "monitor_heart", "bridge.heartbeat"),
                     _item(_("Users"), "person", "auth.user"),
                     _item(_("Groups"), "group", "auth.group"),
+                    _item(_("API tokens"), "key", "config.apitoken"),
                 ],
             },
         ],

@@ -15,11 +15,11 @@ import factory
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.utils import timezone
-from rest_framework.authtoken.models import Token
 
 from bridge.models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.roles import Role, give_role
+from config.models import ApiToken
 from templates_registry import lifecycle
 from templates_registry.models import Status, Template
 
@@ -248,7 +248,7 @@ def gleb() -> Any:
 
 def token_of(user: Any) -> dict[str, str]:
     """The header with which a program calls the API for this user: ``client.get(url, headers=token_of(boris()))``."""
-    return {"authorization": f"Token {Token.objects.get_or_create(user=user)[0].key}"}
+    return {"authorization": f"Token {ApiToken.issue(user, name='test')[1]}"}
 
 
 def _person(name: str, role: Role, chat_channels: Iterable[ChatChannel] = ()) -> Any:

@@ -460,10 +460,6 @@ def test_vera_may_look_at_a_superuser_and_a_superuser_at_everybody(client: Clien
     assert client.get(reverse("admin:auth_user_changelist")).status_code == 200
 
 
-def test_api_tokens_are_not_listed(browser_of_vera: Client) -> None:
-    assert browser_of_vera.get("/admin/authtoken/tokenproxy/").status_code == 404
-
-
 # --- quick with ten million rows --------------------------------------------------------------------------
 
 

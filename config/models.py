@@ -1,0 +1,98 @@
+"""API tokens: credentials of programs that call ``/api/v1/`` in a user's name."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup import secrecy
+
+TOKEN_START = "okno_"  # lets secret scanners recognize a token that was committed by mistake
+PREFIX_LENGTH = len(TOKEN_START) + 6
+USE_NOTED_EVERY = timedelta(minutes=1)
+
+
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    def active(self, now: datetime) -> ApiTokenQuerySet:
+        """Return tokens that are neither revoked nor expired. Whether their user is active is not asked."""
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
+
+    def by_token(self, token: str) -> ApiToken | None:
+        """Find the row of a token, valid or not. Constant time by construction: a look-up by hash."""
+        return self.filter(digest=secrecy.fingerprint(token)).select_related("user").first()
+
+    def revoke(self) -> int:
+        """Revoke these tokens for good and return how many were still in force."""
+        return self.filter(revoked_at=None).update(revoked_at=timezone.now())
+
+
+class ApiToken(models.Model):
+    """A program's credential. Only its hash is stored, so that a stolen dump of the database opens nothing."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.CASCADE, related_name="api_tokens"
+    )
+    name = models.CharField(
+        _("name"), max_length=100, help_text=_("The program that uses the token, for example “CRM” or “Prometheus”.")
+    )
+    prefix = models.CharField(_("begins with"), max_length=16, editable=False)
+    digest = models.BinaryField(unique=True, editable=False)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
+    expires_at = models.DateTimeField(
+        _("valid until"), null=True, blank=True, help_text=_("Leave empty for a token without an end date.")
+    )
+    revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)
+
+    objects = ApiTokenQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("API token")
+        verbose_name_plural = _("API tokens")
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    @classmethod
+    def issue(cls, user: Any, *, name: str, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
+        """Create a token and return it with its text. The text is stored nowhere: show it now or never."""
+        text = f"{TOKEN_START}{secrets.token_hex(24)}"
+        row = cls.objects.create(
+            user=user, name=name, prefix=prefix_of(text), digest=secrecy.fingerprint(text), expires_at=expires_at
+        )
+        return row, text
+
+    @property
+    def state(self) -> str:
+        """Return active, expired, revoked or off (its user is switched off)."""
+        if self.revoked_at is not None:
+            return "revoked"
+        if not self.user.is_active:
+            return "off"
+        return "expired" if self.is_expired(timezone.now()) else "active"
+
+    def is_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
+
+    def note_use(self, now: datetime) -> None:
+        """Record the time of use, at most once a minute. A request never waits for another one that does the same."""
+        if self.last_used_at is not None and now - self.last_used_at < USE_NOTED_EVERY:
+            return
+        stale = Q(last_used_at=None) | Q(last_used_at__lte=now - USE_NOTED_EVERY)
+        with transaction.atomic():
+            free = ApiToken.objects.filter(stale, pk=self.pk).select_for_update(skip_locked=True, no_key=True)
+            ApiToken.objects.filter(pk__in=free.values("pk")).update(last_used_at=now)
+        self.last_used_at = now
+
+
+def prefix_of(token: str) -> str:
+    """Return the shown beginning of a token: enough to recognize it, too little to guess the rest."""
+    return token[:PREFIX_LENGTH]
