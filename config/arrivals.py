@@ -8,10 +8,14 @@ from contextlib import contextmanager
 
 MEGABYTE = 1024 * 1024
 IN_ALL = 448  # bodies of one web process; each holds a reader thread
+FEW = 8  # bodies of one address that are admitted even then
+RESERVE = 64  # bodies admitted beyond IN_ALL, of addresses that have only a few
 PER_ADDRESS = 128  # of them from one client address
 BYTES_IN_ALL = 512 * MEGABYTE  # of one web process, in memory and in temporary files
 BYTES_PER_ADDRESS = 128 * MEGABYTE
 SECONDS = 60.0  # for one body; the proxy of docker-compose.yml allows as much
+CROWDED = IN_ALL // 2  # from so many bodies on, a body has CROWDED_SECONDS
+CROWDED_SECONDS = 10.0
 
 
 class TooManyArrivals(Exception):
@@ -19,7 +23,7 @@ class TooManyArrivals(Exception):
 
 
 class TooSlow(Exception):
-    """The body has taken longer than SECONDS."""
+    """The body has taken longer than it may."""
 
 
 class Arrivals:
@@ -29,43 +33,63 @@ class Arrivals:
         self.lock = threading.Lock()
         self.bodies: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
-        self.bodies_in_all = self.bytes_in_all = 0
+        self.bytes_in_all = 0
+        self.unfinished: set[Arrival] = set()
 
     @contextmanager
-    def arriving(self, address: str) -> Iterator["Arrival"]:
-        """Admit one body for the length of the block. Raises TooManyArrivals."""
+    def arriving(self, address: str, *, peer: str = "") -> Iterator["Arrival"]:
+        """Admit one body for the length of the block. Raises TooManyArrivals.
+
+        `peer` is the other end of the connection: the proxy, where there is one.
+        """
         with self.lock:
-            if self.bodies_in_all >= IN_ALL or self.bodies[address] >= PER_ADDRESS:
+            if not self._has_room(address):
                 raise TooManyArrivals
             self.bodies[address] += 1
-            self.bodies_in_all += 1
-        arrival = Arrival(self, address)
+            arrival = Arrival(self, address, peer)
+            self.unfinished.add(arrival)
         try:
             yield arrival
         finally:
             with self.lock:
-                self._release(address, arrival.total)
+                self._release(arrival)
 
-    def _release(self, address: str, total: int) -> None:
-        self.bodies_in_all -= 1
-        self.bytes_in_all -= total
+    def _has_room(self, address: str) -> bool:
+        count, of_address = len(self.unfinished), self.bodies[address]
+        return of_address < PER_ADDRESS and (count < IN_ALL or (of_address < FEW and count < IN_ALL + RESERVE))
+
+    def _release(self, arrival: "Arrival") -> None:
+        address = arrival.address
+        self.unfinished.discard(arrival)
+        self.bytes_in_all -= arrival.total
         self.bodies[address] -= 1
-        self.bytes[address] -= total
+        self.bytes[address] -= arrival.total
         if not self.bodies[address]:
             del self.bodies[address], self.bytes[address]
+
+    def expire(self) -> tuple[set[str], float]:
+        """Mark the bodies that have taken too long. Returns their peers, and the seconds a body has now."""
+        if not self.unfinished:
+            return set(), SECONDS
+        now = time.monotonic()
+        with self.lock:
+            seconds = SECONDS if len(self.unfinished) < CROWDED else min(SECONDS, CROWDED_SECONDS)
+            late = [arrival for arrival in self.unfinished if now - arrival.started_at >= seconds]
+            for arrival in late:
+                arrival.is_late = True
+        return {arrival.peer for arrival in late}, seconds
 
 
 class Arrival:
     """One body on its way."""
 
-    def __init__(self, arrivals: Arrivals, address: str) -> None:
-        self.arrivals, self.address, self.total = arrivals, address, 0
-        self.deadline = time.monotonic() + SECONDS
+    def __init__(self, arrivals: Arrivals, address: str, peer: str) -> None:
+        self.arrivals, self.address, self.peer, self.total = arrivals, address, peer, 0
+        self.started_at = time.monotonic()
+        self.is_late = False
 
     def add(self, size: int) -> int:
-        """Count `size` more bytes and return the total. Raises TooManyArrivals and TooSlow."""
-        if time.monotonic() > self.deadline:
-            raise TooSlow
+        """Count `size` more bytes and return the total. Raises TooManyArrivals."""
         with self.arrivals.lock:
             if (
                 self.arrivals.bytes_in_all + size > BYTES_IN_ALL
@@ -76,3 +100,8 @@ class Arrival:
             self.arrivals.bytes[self.address] += size
             self.total += size
         return self.total
+
+    def check_deadline(self) -> None:
+        """Raise TooSlow if the body is late."""
+        if self.is_late or time.monotonic() - self.started_at > SECONDS:
+            raise TooSlow

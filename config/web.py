@@ -26,12 +26,12 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
-from config import web_watch
-from config.arrivals import IN_ALL
+from config import late_bodies, web_watch
+from config.arrivals import IN_ALL, RESERVE
 from config.gate import Gate
 from config.processes import BACKLOG, LISTEN_ON, listening
 
-READERS = IN_ALL + 64  # threads of a worker, most of which wait for bodies; config.gate says how many work
+READERS = IN_ALL + RESERVE + 64  # threads of a worker, most of which wait for bodies; config.gate says how many work
 CONNECTIONS = 2048  # of a worker, idle ones included
 HEADER_MS = 10_000
 START_SECONDS = 10.0  # a new worker has loaded the portal by then; the old one works until then
@@ -64,6 +64,8 @@ def _load(load: Callable[[], Gate], number: int, note_life: Callable[[], None]) 
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     gate, before = load(), signal.getsignal(signal.SIGINT)
     gate.note_life = note_life
+    with socket.socket(fileno=os.dup(number)) as listener:
+        late_bodies.start(gate.arrivals, port=listener.getsockname()[1])
     threading.Thread(target=_leave, args=(gate, number, before), daemon=True).start()
     return gate
 

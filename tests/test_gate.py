@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from io import BytesIO
 from typing import Any
 
@@ -15,6 +17,8 @@ from django.http import HttpResponse, StreamingHttpResponse
 
 from bridge import strangers as module
 from bridge.strangers import FEW, Strangers
+from config import late_bodies
+from config.arrivals import Arrivals, TooManyArrivals, TooSlow
 from config.gate import BEFORE_LOGIN, IN_MEMORY, Gate
 from tests.factories import ApiChannelFactory
 
@@ -132,19 +136,23 @@ def test_who_reads_a_long_answer_slowly_takes_no_place(gate: Callable[..., Gate]
     in_a_thread(answer.close)  # as the server does: let go here, it would ask for the connection of the tests before
 
 
-@pytest.mark.parametrize("size", [0, 1, IN_MEMORY, IN_MEMORY + 1, 3 * IN_MEMORY])
+@pytest.fixture
+def behind_proxy(settings: Any) -> None:
+    settings.BEHIND_PROXY = True
+
+
+@pytest.mark.usefixtures("behind_proxy")
+@pytest.mark.parametrize("size", [0, 2, IN_MEMORY, IN_MEMORY + 1, 3 * IN_MEMORY])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_the_body_is_handed_on_whole(gate: Callable[..., Gate], size: int, chunked: bool) -> None:
-    echo, body = (
-        gate(lambda environ: HttpResponse(environ["wsgi.input"].read())),
-        b"7" * min(size, 1) + b" " * (size - 1),
-    )
-    body = body or (b"0" if chunked else b"")
+    echo, body = gate(lambda environ: HttpResponse(environ["wsgi.input"].read())), b"[]" + b" " * (size - 2)
+    body = body if size or chunked else b""
     how = {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": ""} if chunked else {}
 
     assert post(echo, body, **how) == ("200", body)
 
 
+@pytest.mark.usefixtures("behind_proxy")
 def test_a_body_that_is_larger_than_any_we_take_is_not_read_to_its_end(gate: Callable[..., Gate]) -> None:
     echo = gate(lambda environ: HttpResponse(environ["wsgi.input"].read()))
     echo.most_bytes = 100_000
@@ -160,10 +168,14 @@ CHUNKED = {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": ""}
 WHOLE_PARTS = b'--XX\r\nContent-Disposition: form-data; name="text"\r\n\r\nwords --\r\n--XX--\r\n'
 
 
+@pytest.mark.usefixtures("behind_proxy")
 @pytest.mark.parametrize(
     ("content_type", "body", "status"),
     [
         ("application/json", b'{"text": "words"}', "200"),
+        ("application/json", b"12", "400"),
+        ("application/json", b"1.5", "400"),
+        ("application/json", b"true", "200"),
         ("application/json", b'{"text": "wor', "400"),
         ("application/json", b"", "400"),
         ("", b'{"text": "words"}', "200"),
@@ -186,6 +198,13 @@ def test_a_chunked_body_is_taken_only_where_it_shows_its_end(
 
     assert post(gate(view), body, CONTENT_TYPE=content_type, **CHUNKED)[0] == status
     assert views == ([body] if status == "200" else [])
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"), [("application/json", b"{}"), ("", b"[]"), (FORM, b"a=1"), (PARTS, WHOLE_PARTS)]
+)
+def test_without_a_proxy_no_chunked_body_is_taken(gate: Callable[..., Gate], content_type: str, body: bytes) -> None:
+    assert post(gate(echo), body, CONTENT_TYPE=content_type, **CHUNKED)[0] == "411"
 
 
 @pytest.mark.parametrize("content_type", ["application/json", FORM, PARTS, ""])
@@ -248,13 +267,52 @@ def test_unfinished_bodies_of_one_address_leave_room_for_others(
 
     assert (same[0], other, answers) == ("503", ("200", b"{}"), [("200", b"{}")])
     assert post(one, b"{}", REMOTE_ADDR="203.0.113.7")[0] == "200"
-    assert (one.arrivals.bodies_in_all, one.arrivals.bytes_in_all, one.arrivals.bodies) == (0, 0, {})
+    assert (one.arrivals.unfinished, one.arrivals.bytes_in_all, one.arrivals.bodies) == (set(), 0, {})
 
 
 def test_unfinished_bodies_are_limited_in_all(gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("config.arrivals.IN_ALL", 0)
+    monkeypatch.setattr("config.arrivals.RESERVE", 0)
     assert post(gate(echo), b"{}")[0] == "503"
     assert post(gate(echo), b"")[0] == "200"
+
+
+def test_an_address_with_few_unfinished_bodies_gets_in_when_all_room_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {"IN_ALL": 4, "FEW": 1, "RESERVE": 2, "PER_ADDRESS": 3}.items():
+        monkeypatch.setattr(f"config.arrivals.{name}", value)
+    arrivals, admitted = Arrivals(), []
+    with ExitStack() as stack:
+        for address in "aaaabbccdde":
+            with suppress(TooManyArrivals):
+                stack.enter_context(arrivals.arriving(address))
+                admitted.append(address)
+
+    assert "".join(admitted) == "aaab" + "cd"  # then the reserve is full, too
+    assert (arrivals.unfinished, arrivals.bodies) == (set(), {})
+
+
+def test_a_body_has_less_time_in_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_000.0]
+    monkeypatch.setattr("config.arrivals.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("config.arrivals.CROWDED", 2)
+    arrivals = Arrivals()
+    with arrivals.arriving("a", peer="proxy") as first:
+        now[0] += 30
+        alone = arrivals.expire()
+        with arrivals.arriving("b", peer="other") as second:
+            crowded = arrivals.expire()
+        now[0] += 30
+        late = arrivals.expire()
+        with pytest.raises(TooSlow):
+            first.check_deadline()
+    second.check_deadline()
+
+    assert alone == (set(), 60.0)
+    assert crowded == ({"proxy"}, 10.0)
+    assert late == ({"proxy"}, 60.0)
+    assert arrivals.expire() == (set(), 60.0)
 
 
 @pytest.mark.parametrize("limit", ["BYTES_IN_ALL", "BYTES_PER_ADDRESS"])
@@ -272,11 +330,44 @@ def test_a_body_that_drips_has_a_deadline(gate: Callable[..., Gate], monkeypatch
     assert post(gate(echo), b"{}")[0] == "408"
 
 
+def test_the_connections_of_late_bodies_end_and_no_others() -> None:
+    """`seconds=0`: none has had an answer for so long."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        other = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = listener.getsockname()[1]
+
+        def connected(source: str, to: socket.socket) -> socket.socket:
+            caller = socket.create_connection(to.getsockname(), source_address=(source, 0))
+            stack.enter_context(caller)
+            accepted = stack.enter_context(to.accept()[0])
+            accepted.setblocking(False)
+            return accepted
+
+        late, of_another, of_our_own_call = (
+            connected("127.0.0.2", listener),
+            connected("127.0.0.3", listener),
+            connected("127.0.0.2", other),
+        )
+
+        ended = [
+            late_bodies.end_unanswered({"127.0.0.2"}, port=port, seconds=60),
+            late_bodies.end_unanswered({"127.0.0.2"}, port=port, seconds=0),
+        ]
+
+        assert ended == [0, 1]
+        assert late.recv(1) == b""
+        for kept in (of_another, of_our_own_call):
+            with pytest.raises(BlockingIOError):
+                kept.recv(1)
+
+
 def test_a_webhook_brings_no_files_so_its_limit_is_lower(gate: Callable[..., Gate], settings: Any) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
     one, path = gate(echo), {"PATH_INFO": "/webhooks/x/y/"}
 
     assert [post(one, b"1" * size, **path)[0] for size in (10, 11)] == ["200", "413"]
+    settings.BEHIND_PROXY = True
     assert post(one, b"1" * 11, **path, **CHUNKED)[0] == "413"
     assert post(one, b"1" * 11)[0] == "200"
 

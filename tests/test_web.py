@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 from django.conf import settings
 
 from config import web_watch
 from config.processes import LISTEN_ON, end_group, is_stopped, listening, spawn
+from tests.faults import h2c, truncation
 from tests.faults.stack import children
 from tests.test_stack import free_port
 
@@ -105,31 +107,64 @@ def test_whoever_was_let_in_is_answered_by_a_server_that_ends(sockets: list[sock
     assert answer(late)[0] == 200  # whoever came too late has waited for the next one
 
 
-CUT_OFF = {
-    "length": b'POST /webhooks/x/y/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 20\r\n\r\n{"a": 1}',
-    "chunk": b'POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n{"a": 1',
-    "no last chunk": b'POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\n',
-    "chunk size": b'POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\nzz\r\n',
-    "form": b"POST /login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 20\r\n"
-    b"Content-Type: application/x-www-form-urlencoded\r\n\r\nusername=x",
-}
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
-
-
 def test_cut_off_bodies_and_http2_are_refused(sockets: list[socket.socket], start: Start) -> None:
     start()
-    statuses = {}
-    for name, request in CUT_OFF.items():
-        line = caller(sockets)
-        line.sendall(request)
-        line.shutdown(socket.SHUT_WR)
-        statuses[name] = answer(line)[0]
+    bodies = {
+        "application/json": b'{"a": 1}',
+        "application/x-www-form-urlencoded": b"username=x",
+        "multipart/form-data; boundary=XX": b'--XX\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--XX--\r\n',
+    }
+    whole = {
+        kind: truncation.send(port(sockets), truncation.Request(path="/nothing/", content_type=kind, body=body))
+        for kind, body in bodies.items()
+    }
+    taken = {
+        (form, kind): status
+        for form in truncation.FORMS
+        for kind, body in bodies.items()
+        if (
+            status := truncation.send(
+                port(sockets), truncation.Request(path="/nothing/", content_type=kind, body=body), form
+            )
+        )
+        not in truncation.REFUSED
+    }
     line = caller(sockets)
-    line.sendall(PREFACE)
+    line.sendall(h2c.PREFACE)
 
-    assert statuses == dict.fromkeys(CUT_OFF, 400)
+    assert whole == dict.fromkeys(bodies, 404)  # an answer of Django
+    assert taken == {}
     assert not line.recv(100).startswith(b"\0\0")  # no SETTINGS frame: HTTP/2 is not spoken
     assert ask(caller(sockets))[0] == 200
+
+
+HEAD = b"POST /webhooks/x/y/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n"
+SLOW = {  # what comes with the head, what drips after it
+    "silent": (b"\r\n{", b""),
+    "drip": (b"\r\n{", b" "),
+    "continue": (b"Expect: 100-continue\r\n\r\n", b""),
+}
+
+
+def test_a_sender_that_does_not_finish_is_ended(sockets: list[socket.socket], start: Start) -> None:
+    start("import config.arrivals as a; a.SECONDS = 1.0")
+    lines = {name: caller(sockets) for name in SLOW}
+    for name, line in lines.items():
+        line.sendall(HEAD + SLOW[name][0])
+    said = dict.fromkeys(lines, b"")
+    open_lines = dict(lines)
+    while open_lines:
+        for name, line in list(open_lines.items()):
+            with suppress(OSError):
+                line.sendall(SLOW[name][1])
+            line.settimeout(0.05)
+            with suppress(TimeoutError):
+                part = line.recv(1_000)
+                said[name] += part
+                if not part:
+                    del open_lines[name]
+
+    assert {name: b" 408 " in words for name, words in said.items()} == dict.fromkeys(SLOW, True)
 
 
 @pytest.mark.parametrize(
