@@ -591,6 +591,11 @@ CATALOGUE: Mapping[str, Reason] = {
     "assignee_left": Reason(
         kind=Class.NOTICE, sentence=_("%(name)s can no longer answer in this chat. It is unassigned now.")
     ),
+    "request_assignee_left": Reason(
+        kind=Class.NOTICE,
+        sentence=_("%(name)s can no longer answer in this chat. Request № %(number)s is unassigned now."),
+        without=_("A request is unassigned now: its assignee can no longer answer in this chat."),
+    ),
     "deleted_unseen": Reason(
         kind=Class.NOTICE, sentence=_("The client deleted a message that had not reached the portal.")
     ),

@@ -18,19 +18,17 @@ from .models import Conversation, Delivery, Ticket
 
 @transaction.atomic
 def assign(conversation_id: int, *, user_id: int | None, by: int | None = None) -> Conversation:
-    """Make somebody responsible for a chat and its current request."""
+    """Make somebody responsible for a chat and its current request.
+
+    Unassigning a chat leaves a current request of another person alone: the chat becomes theirs.
+    """
     conversation = lock(conversation_id)
-    before = conversation.assignee_id
-    if before == user_id:
-        return conversation
-    conversation.assignee_id = user_id
-    conversation.save(update_fields=["assignee"])
     ticket = live_ticket(conversation)
-    if ticket is not None:
-        ticket.assignee_id, ticket.assigned_to_group = user_id, False
-        ticket.save(update_fields=["assignee", "assigned_to_group", "updated_at"])
-        _changed(ticket, [_change("assignee_id", user_id, before)], user_id=by)
-    return conversation
+    if ticket is not None and user_id is None and ticket.assignee_id != conversation.assignee_id:
+        user_id = ticket.assignee_id
+    if ticket is not None and ticket.assignee_id != user_id:
+        assign_ticket(ticket.pk, user_id=user_id, to_group=False, by=by)
+    return _follow(conversation, user_id)
 
 
 @transaction.atomic
@@ -52,9 +50,8 @@ def assign_ticket(
     if group_of(ticket) != group_before:
         changes.append(_change("group", group_of(ticket), group_before))
     current = live_ticket(conversation)
-    if (current is None or current.pk == ticket.pk) and conversation.assignee_id != user_id:
-        conversation.assignee_id = user_id
-        conversation.save(update_fields=["assignee"])
+    if current is None or current.pk == ticket.pk:
+        _follow(conversation, user_id)
     if changes:
         ticket.save(update_fields=["assignee", "assigned_to_group", "updated_at"])
         _changed(ticket, changes, user_id=by)
@@ -65,25 +62,33 @@ def assign_ticket(
 def set_ticket_status(ticket_id: int, *, status: int, by: int | None = None, beside: bool = False) -> Ticket:
     """Change a request's status; a closed one makes the contact's next message a new request.
 
-    Raises ValueError when the request would come to life beside another live one, unless ``beside`` allows it.
+    The chat's assignee becomes that of the request that is current afterwards. A request that comes to life alone
+    goes to the chat's assignee, like a new one. Raises ValueError when it would come to life beside another live
+    one, unless ``beside`` allows it.
     """
     ticket = _get(ticket_id)
-    lock(ticket.conversation_id)
-    ticket.refresh_from_db(fields=["status", "closed_at", "parallel"])
+    conversation = lock(ticket.conversation_id)
+    ticket.refresh_from_db(fields=["status", "closed_at", "parallel", "assignee", "assigned_to_group"])
     before = ticket.status
     if before == status:
         return ticket
+    changes = [_change("status_id", status, before)]
     revives = before in Ticket.ENDED and status not in Ticket.ENDED
-    if revives and live_ticket(ticket.conversation) is not None:
+    if revives and live_ticket(conversation) is not None:
         if not beside:
             raise ValueError("another request of this chat is live")
         ticket.parallel = True
+    elif revives and not beside and ticket.assignee_id != conversation.assignee_id:
+        changes.append(_change("assignee_id", conversation.assignee_id, ticket.assignee_id))
+        ticket.assignee_id, ticket.assigned_to_group = conversation.assignee_id, False
     ticket.status = status
     ticket.closed_at = _closed_at(status)
-    ticket.save(update_fields=["status", "closed_at", "parallel", "updated_at"])
-    live = live_ticket(ticket.conversation)
-    note_status(ticket.conversation_id, live.status if live else status)
-    _changed(ticket, [_change("status_id", status, before)], user_id=by)
+    ticket.save(update_fields=["status", "closed_at", "parallel", "assignee", "assigned_to_group", "updated_at"])
+    live = live_ticket(conversation)
+    if live is not None:
+        _follow(conversation, live.assignee_id)
+    note_status(conversation.pk, live.status if live else status)
+    _changed(ticket, changes, user_id=by)
     return ticket
 
 
@@ -124,12 +129,18 @@ def open_ticket(
     ticket.save(force_insert=True)
     if status not in Ticket.ENDED:
         note_status(conversation.pk, status)
-        if conversation.assignee_id != assignee_id:
-            conversation.assignee_id = assignee_id
-            conversation.save(update_fields=["assignee"])
+        _follow(conversation, assignee_id)
     if Delivery.objects.bulk_create(tracking.ticket_opened(ticket)):
         doorbell.ring_after_commit(doorbell.OUTBOUND)
     return ticket
+
+
+def _follow(conversation: Conversation, user_id: int | None) -> Conversation:
+    """Make the assignee of the current request the chat's. The caller holds the chat's lock."""
+    if conversation.assignee_id != user_id:
+        conversation.assignee_id = user_id
+        conversation.save(update_fields=["assignee"])
+    return conversation
 
 
 def note_status(conversation_id: int, status: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -181,6 +181,139 @@ def test_an_operator_keeps_the_chats_of_channels_that_are_left(shop: ChatChannel
     lost.refresh_from_db()
     kept.refresh_from_db()
     assert (lost.assignee, kept.assignee) == (None, user)
+
+
+# --- several live requests in a chat -------------------------------------------------------------------------
+
+
+def open_another(chat: Conversation, user: Any) -> Ticket:
+    """A program opens a newer request in the chat, which is the current one from now on."""
+    with transaction.atomic():
+        return tickets.open_ticket(conversations.lock(chat.pk), text="!", wanted={}, assignee_id=user and user.pk)
+
+
+@pytest.fixture
+def zoya(shop: ChatChannel) -> Any:
+    user = UserFactory(username="zoya")
+    give_role(user, role=Role.OPERATOR, chat_channels=[shop])
+    return user
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("whose_chat", ["an admin", "nobody"])
+def test_every_live_request_of_somebody_who_left_is_unassigned(
+    path: str, whose_chat: str, shop: ChatChannel, calls: list[str]
+) -> None:
+    user, other = boris(shop), vera() if whose_chat == "an admin" else None
+    chat = chat_of(shop, user)
+    earlier = Ticket.objects.get()
+    current = open_another(chat, other)
+
+    PATHS[path](user, shop)
+    assignments.release()
+
+    for row in (chat, earlier, current):
+        row.refresh_from_db()
+    assert earlier.assignee is None
+    assert chat.assignee == current.assignee == other
+    [notice] = Message.objects.filter(direction="notice")
+    assert notice.sentence == f"boris can no longer answer in this chat. Request № {earlier.pk} is unassigned now."
+    assert assignments.release() == 0
+
+
+@pytest.mark.parametrize("left", ["earlier", "current", "both"])
+def test_a_request_of_somebody_who_can_answer_stays_theirs(
+    left: str, shop: ChatChannel, calls: list[str], zoya: Any
+) -> None:
+    user = boris(shop)
+    owners = {name: user if left in (name, "both") else zoya for name in ("earlier", "current")}
+    chat = chat_of(shop, owners["earlier"])
+    rows = {"earlier": Ticket.objects.get(), "current": open_another(chat, owners["current"])}
+
+    shop.operators.remove(user)
+
+    for name, row in rows.items():
+        row.refresh_from_db()
+        assert row.assignee == (None if left in (name, "both") else zoya)
+    chat.refresh_from_db()
+    assert chat.assignee == rows["current"].assignee
+    assert Message.objects.filter(direction="notice").count() == (2 if left == "both" else 1)
+
+
+def test_a_chat_that_shows_somebody_else_than_its_request_follows_the_request(
+    shop: ChatChannel, calls: list[str], zoya: Any
+) -> None:
+    """Rows as earlier versions left them."""
+    user = boris(shop)
+    chat = chat_of(shop, user)
+    Ticket.objects.update(assignee=zoya)
+
+    shop.operators.remove(user)
+
+    chat.refresh_from_db()
+    assert chat.assignee == zoya == Ticket.objects.get().assignee
+    assert not Message.objects.filter(direction="notice").exists()
+
+
+@pytest.mark.parametrize("ended", Ticket.ENDED)
+def test_the_chat_goes_to_the_assignee_of_the_request_that_is_current_next(
+    ended: int, shop: ChatChannel, calls: list[str], zoya: Any
+) -> None:
+    user = boris(shop)
+    chat = chat_of(shop, user)
+    current = open_another(chat, zoya)
+    chat.refresh_from_db()
+    assert chat.assignee == zoya
+
+    tickets.set_ticket_status(current.pk, status=ended)
+
+    chat.refresh_from_db()
+    assert chat.assignee == user and chat.request_status == Ticket.Status.NEW
+
+
+def test_a_request_that_is_reopened_goes_to_the_chats_assignee(shop: ChatChannel, calls: list[str], zoya: Any) -> None:
+    user = boris(shop)
+    chat = chat_of(shop, user)
+    ticket = Ticket.objects.get()
+    tickets.set_ticket_status(ticket.pk, status=Ticket.Status.CLOSED)
+    tickets.assign(chat.pk, user_id=zoya.pk)
+
+    tickets.set_ticket_status(ticket.pk, status=Ticket.Status.OPEN)
+
+    chat.refresh_from_db()
+    ticket.refresh_from_db()
+    assert chat.assignee == ticket.assignee == zoya
+
+
+def test_the_table_of_requests_assigns_the_chosen_request_and_not_the_current_one(
+    shop: ChatChannel, calls: list[str], zoya: Any
+) -> None:
+    user = boris(shop)
+    chat = chat_of(shop, user)
+    earlier, current = Ticket.objects.get(), open_another(chat, zoya)
+    client = signed_in(Client(), user)
+
+    answer = client.post("/requests/change/", {"assign": "", "assignee": user.pk, "ticket": [current.pk]})
+    assert answer.status_code == 302
+    answer = client.post("/requests/change/", {"assign": "", "assignee": zoya.pk, "ticket": [earlier.pk]})
+
+    assert answer.status_code == 302
+    earlier.refresh_from_db()
+    current.refresh_from_db()
+    chat.refresh_from_db()
+    assert (earlier.assignee, current.assignee, chat.assignee) == (zoya, user, user)
+
+
+@pytest.mark.parametrize("nobody", ["0", "x", "-1", "9" * 30, "²"])
+def test_an_assignee_that_is_no_number_changes_nothing(nobody: str, shop: ChatChannel, calls: list[str]) -> None:
+    user = boris(shop)
+    chat_of(shop, user)
+
+    signed_in(Client(), user).post(
+        "/requests/change/", {"assign": "", "assignee": nobody, "ticket": [Ticket.objects.get().pk]}
+    )
+
+    assert Ticket.objects.get().assignee == user
 
 
 # --- warnings of closing windows -----------------------------------------------------------------------------

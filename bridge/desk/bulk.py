@@ -57,7 +57,8 @@ def change(request: HttpRequest) -> HttpResponse:
     chosen = [pk for text in request.POST.getlist("ticket")[:MOST] if (pk := as_number(text)) is not None]
     found = list(_visible(request).filter(pk__in=chosen).order_by("pk"))
     if "assign" in request.POST:
-        field, value = ASSIGNEE, as_number(request.POST.get("assignee"))
+        given = request.POST.get("assignee", "")
+        field, value = ASSIGNEE, (as_number(given) or 0) if given else None  # 0 is nobody's number
         already = sum(ticket.assignee_id == value for ticket in found)
         changed = _assign(request, found, wanted=value)
     else:
@@ -165,7 +166,7 @@ def _move(request: HttpRequest, found: list[Ticket], *, wanted: int | None) -> l
 def _set(ticket: Ticket, field: str, value: int | None, *, by: int | None) -> bool:
     """Whether it could be: a request cannot come to life beside another one of its chat."""
     if field == ASSIGNEE:
-        tickets.assign(ticket.conversation_id, user_id=value, by=by)
+        tickets.assign_ticket(ticket.pk, user_id=value, to_group=False, by=by)
         return True
     try:
         tickets.set_ticket_status(ticket.pk, status=value or Status.OPEN, by=by)

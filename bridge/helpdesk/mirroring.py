@@ -63,7 +63,7 @@ def _follow_number(link: HelpdeskChat, number: int, *, status: int | None) -> No
         _change(live, Ticket.Status.CLOSED)
         live = None
     if live is None and status not in Ticket.ENDED:
-        live = Ticket.objects.create(conversation=conversation)
+        live = Ticket.objects.create(conversation=conversation, assignee_id=conversation.assignee_id)
     if live is not None:
         live.external_id = number
         live.save(update_fields=["external_id"])

@@ -205,6 +205,11 @@ class Ticket(models.Model):
                 condition=Q(assignee__isnull=False),
                 name="tickets_of_assignee",
             ),
+            models.Index(
+                fields=["assignee"],
+                condition=Q(assignee__isnull=False) & ~Q(status__in=OVER),
+                name="tickets_live_of_assignee",
+            ),
             models.Index(fields=["external_id"], condition=Q(external_id__isnull=False), name="tickets_by_external_id"),
         ]
 
