@@ -7,7 +7,7 @@ WORKDIR /okno
 COPY requirements.txt .
 RUN pip install --disable-pip-version-check --require-hashes -r requirements.txt && python -m compileall -q /usr/local/lib/python3.11
 
-RUN useradd --system --uid 1000 --no-create-home okno && install -d -o okno -g okno /data
+RUN useradd --system --uid 1000 --no-create-home okno && install -d -m 0700 -o okno -g okno /data
 COPY . .
 USER okno
 VOLUME /data

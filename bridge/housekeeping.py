@@ -23,6 +23,9 @@ PRUNING = FailingItems("prune")
 
 # Table, its age column, what may go, the setting with its days.
 RETENTION = (
+    ("axes_accessattempt", "attempt_time", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("axes_accessfailurelog", "attempt_time", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("axes_accesslog", "attempt_time", "TRUE", "EVENT_RETENTION_DAYS"),
     ("bridge_webhookevent", "received_at", "state <> 'new'", "EVENT_RETENTION_DAYS"),
     ("bridge_attempt", "started_at", "TRUE", "EVENT_RETENTION_DAYS"),
     ("bridge_idempotencykey", "created_at", "TRUE", "EVENT_RETENTION_DAYS"),
@@ -93,6 +96,7 @@ def prune() -> int:
         with PRUNING.isolate(table):
             gone += _prune_table(table, column, condition, days=getattr(settings, setting))
     others: Mapping[str, Callable[[], int]] = {
+        "sessions": _prune_sessions,
         "rate limits": lambda: rates.forget(now=windows.database_now()),
         "provider uploads": giving.prune,
         "uploads": uploads.prune,
@@ -112,13 +116,21 @@ def _prune_table(table: str, column: str, condition: str, *, days: int) -> int:
     return gone
 
 
-def _prune_batch(table: str, column: str, condition: str, before: datetime) -> int:
+def _prune_sessions() -> int:
+    """Delete expired sessions, in batches."""
+    gone = 0
+    while deleted := _prune_batch("django_session", "expire_date", "TRUE", windows.database_now(), key="session_key"):
+        gone += deleted
+    return gone
+
+
+def _prune_batch(table: str, column: str, condition: str, before: datetime, *, key: str = "id") -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""WITH old AS MATERIALIZED (
-                    SELECT id FROM {table} WHERE {column} < %s AND {condition}
+                    SELECT {key} FROM {table} WHERE {column} < %s AND {condition}
                     ORDER BY {column} LIMIT {PRUNE_BATCH} FOR UPDATE SKIP LOCKED)
-                DELETE FROM {table} USING old WHERE {table}.id = old.id""",
+                DELETE FROM {table} USING old WHERE {table}.{key} = old.{key}""",
             [before],
         )
         return int(cursor.rowcount)

@@ -9,10 +9,11 @@ from contextlib import suppress
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, setup_logging, task_prerun
+from celery.signals import beat_init, celeryd_init, setup_logging, task_prerun
 from django.conf import settings
 
 from . import broker  # noqa: F401  # puts the transport right
+from .private_files import make_private, set_umask
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -98,6 +99,13 @@ app.conf.update(
     CELERY_DB_REUSE_MAX=1_000_000_000,
 )
 app.autodiscover_tasks(["bridge"])
+
+
+@celeryd_init.connect
+def keep_files_private(**_: Any) -> None:
+    """Before the worker forks: its processes inherit it."""
+    set_umask()
+    make_private(settings.DATA_DIR)
 
 
 @beat_init.connect

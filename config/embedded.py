@@ -62,7 +62,10 @@ class Postgres:
         fresh = self.folder / "fresh"
         shutil.rmtree(fresh, ignore_errors=True)
         password_file = self.folder / "password"
+        password_file.touch(mode=0o600)
         password_file.write_text(self.password)
+        if not os.getuid():
+            os.chown(password_file, self.folder.stat().st_uid, -1)  # initdb may run as nobody
         command = [
             str(self.binaries / "initdb"),
             "-D",
@@ -175,6 +178,7 @@ def ordinary_user(folder: Path) -> "partial[None]":
         subprocess.run(probe, preexec_fn=enter_user_namespace, check=True)
         return partial(enter_user_namespace)
     os.chown(folder, NOBODY, NOBODY)
+    folder.parent.chmod(folder.parent.stat().st_mode | 0o011)  # through, but not to be listed
     return partial(become_nobody)
 
 

@@ -90,7 +90,12 @@ SETTINGS = (
         "",
         "The portal's address for the outside, https://… in production. Empty: http://127.0.0.1:PORT.",
     ),
-    Setting("ALLOWED_HOSTS", words, [], "Host names to answer to, besides this machine and the one in PUBLIC_URL."),
+    Setting(
+        "ALLOWED_HOSTS",
+        words,
+        [],
+        "Host names to answer to, besides the one in PUBLIC_URL and, without https, this machine's.",
+    ),
     Setting(
         "BEHIND_PROXY",
         truth,

@@ -27,7 +27,8 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
 IN_MEMORY = 256 * 1024  # what is larger waits in a temporary file
 CHUNK = 64 * 1024
-JSON = [("Content-Type", "application/json")]
+JSON = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+UNNAMED = ("Server", "")  # else granian names itself
 BEFORE_LOGIN = 64 * 1024  # bytes of a body from somebody who shows no session and no token
 LONGEST_CONTENT_TYPE = 500  # characters
 BESIDES_FILES = 1024 * 1024  # what a form has besides its file
@@ -72,8 +73,7 @@ class Gate:
 
     def __call__(self, scope: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         self.note_life()
-        if self.is_leaving:
-            start_response = _last(start_response)
+        start_response = _with(start_response, UNNAMED, *([("Connection", "close")] if self.is_leaving else []))
         if self.is_refused(scope["PATH_INFO"]):
             start_response("404 Not Found", JSON)
             return [b'{"error": "No such webhook address."}']
@@ -194,8 +194,8 @@ def _is_complete(scope: dict[str, Any], body: IO[bytes]) -> bool:
     return not isinstance(found, int | float) or isinstance(found, bool)  # 12 may be the beginning of 123
 
 
-def _last(start_response: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda status, headers, *more: start_response(status, [*headers, ("Connection", "close")], *more)
+def _with(start_response: Callable[..., Any], *added: tuple[str, str]) -> Callable[..., Any]:
+    return lambda status, headers, *more: start_response(status, [*headers, *added], *more)
 
 
 def _room(length: int) -> IO[bytes]:

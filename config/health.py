@@ -9,6 +9,7 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 
 from bridge import housekeeping, outbox, windows, write_probe
+from config import metrics
 from config.supervisor import DEAF_SECONDS
 
 # Seconds after which a silent part is taken for dead: three rings of beat, several turns of a worker.
@@ -17,9 +18,18 @@ LONGEST_DELAY = 300
 
 
 def ready(request: HttpRequest) -> JsonResponse:
+    """View: details are for this machine and for staff tokens, as in /metrics; others learn the sum alone."""
     parts = look_at_parts()
     is_red = any(part["state"] == "red" for part in parts.values())
-    return JsonResponse({"status": "red" if is_red else "ok", "parts": parts}, status=503 if is_red else 200)
+    details = {"parts": parts} if may_see_details(request) else {}
+    return JsonResponse({"status": "red" if is_red else "ok", **details}, status=503 if is_red else 200)
+
+
+def may_see_details(request: HttpRequest) -> bool:
+    try:
+        return metrics.is_from_this_machine(request) or metrics.is_staff_token(request)
+    except DatabaseError:
+        return False  # nobody's token can be looked up
 
 
 def look_at_parts() -> dict[str, dict[str, Any]]:

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from config.embedded import HOST, KINDS, Postgres, Valkey
+from config.private_files import set_umask
 from config.processes import end_group, read_json, spawn, take_lock, write_json
 
 START_SECONDS = 300  # after a crash the log of changes is read again first
@@ -122,6 +123,7 @@ def main(arguments: list[str]) -> None:
     kind, folder = arguments[0], Path(arguments[1])
     if take_lock(folder / "keeper", wait=False) is None:
         raise SystemExit(f"A keeper for {folder} runs already.")
+    set_umask()
     password = sys.stdin.readline().strip()
     server = KINDS[kind](folder=folder, password=password, throwaway="--throwaway" in arguments)
     keeper = Keeper(server=server, folder=folder)

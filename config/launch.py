@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from config.local_secrets import fresh_secrets, local_secrets
+from config.private_files import make_private, set_umask
 from config.processes import is_locked, locked, read_json, write_json
 from config.servers import PROJECT, Servers, ServersDoNotStart, attach
 
@@ -25,6 +26,8 @@ NEED_NOTHING = {
     "settings_page",
     "version",
 }
+# Commands that write sources, which others may read.
+WRITE_SOURCES = {"makemigrations", "outcomes_page"}
 # Commands that have a word of their own on migrations.
 MIGRATE_THEMSELVES = {
     "up",
@@ -66,6 +69,9 @@ def prepare(arguments: list[str]) -> None:
         set_missing({name: fresh_secrets()[name] for name in ENVIRONMENT_SECRETS})
         set_missing({"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"})
         return
+    if command not in WRITE_SOURCES:
+        set_umask()
+    make_private(data_dir)
     wanted = tuple(kind for name, kind in KINDS.items() if not is_given(name))
     if wanted or command in {"up", "demo"} or not (is_given("SECRET_KEY") and is_given("FIELD_KEYS")):
         known = local_secrets(data_dir)

@@ -12,13 +12,13 @@ from config.processes import locked, read_json, write_json
 
 
 def local_secrets(data_dir: Path) -> dict[str, str]:
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = data_dir / "secrets.json"
     with locked(data_dir / ".secrets.lock"):
         known: dict[str, str] = read_json(path)
         wanted = fresh_secrets() | known
         if wanted != known:
-            write_json(path, wanted, mode=0o600)
+            write_json(path, wanted)
     return wanted
 
 

@@ -18,11 +18,17 @@ ADMIN_POLICY = {
 }
 
 
+MACHINE_ROUTES = ("/webhooks/", "/health/ready", "/metrics")
+
+
 def machines(get_response: Handler) -> Handler:
-    """A webhook goes straight to its view: sessions, languages, content policies and the like are for browsers."""
+    """Send machines straight to their views: sessions, languages, content policies and the like are for browsers.
+
+    Monitoring calls by bare address, as the host's name is not its business (ALLOWED_HOSTS).
+    """
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if not request.path_info.startswith("/webhooks/"):
+        if not request.path_info.startswith(MACHINE_ROUTES):
             return get_response(request)
         try:
             found = resolve(request.path_info)

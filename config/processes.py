@@ -88,7 +88,7 @@ def listening(*, host: str, port: int, count: int) -> list[socket.socket]:
     return made
 
 
-def write_json(path: Path, content: Any, *, mode: int = 0o644) -> None:
+def write_json(path: Path, content: Any, *, mode: int = 0o600) -> None:
     """Write a file so that a reader sees the old or the new content, never half of it."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from config.embedded import HOST, Postgres
 from config.local_secrets import local_secrets
+from config.private_files import private_opener
 from config.processes import is_locked, locked, read_json, take_lock
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -71,7 +72,7 @@ class Servers:
             if is_locked(folder / "keeper"):
                 return None
             command = [sys.executable, "-m", "config.keeper", kind, str(folder)]
-            with open(folder / "keeper.log", "wb") as log:
+            with open(folder / "keeper.log", "wb", opener=private_opener) as log:
                 process = subprocess.Popen(
                     command + (["--throwaway"] if self.throwaway else []),
                     cwd=PROJECT,
@@ -130,7 +131,7 @@ class Servers:
 
 
 def attach(*, data_dir: Path, kinds: tuple[str, ...], throwaway: bool = False) -> Servers:
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     servers = Servers(data_dir=data_dir, kinds=kinds, throwaway=throwaway)
     servers.ensure()
     return servers

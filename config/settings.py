@@ -20,7 +20,10 @@ FIELD_KEYS: list[str] = value("FIELD_KEYS")
 PUBLIC_URL: str = (value("PUBLIC_URL") or f"http://127.0.0.1:{value('PORT')}").rstrip("/")
 PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or "127.0.0.1"
 IS_HTTPS = PUBLIC_URL.startswith("https://")
-ALLOWED_HOSTS = [*value("ALLOWED_HOSTS"), PUBLIC_HOST, "127.0.0.1", "localhost", "[::1]"]
+# By its own address this machine is for trials. In production only the machine routes answer there, and those ask no
+# host (config.middleware.machines).
+LOOPBACK_HOSTS = () if IS_HTTPS and not DEBUG else ("127.0.0.1", "localhost", "[::1]")
+ALLOWED_HOSTS = [*value("ALLOWED_HOSTS"), PUBLIC_HOST, *LOOPBACK_HOSTS]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
 # --- what we may do ---------------------------------------------------------------------------------------
@@ -62,6 +65,7 @@ INSTALLED_APPS = [
     "bridge",
 ]
 MIDDLEWARE = [
+    "config.response_headers.default_headers",
     "django.middleware.security.SecurityMiddleware",
     "config.middleware.machines",
     "bridge.desk.polling.quick",
@@ -145,7 +149,7 @@ AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "config.permis
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
-]
+] + [{"NAME": f"config.password_rules.{name}"} for name in ("NeedsLetters", "NoRepeatedWord")]
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/login/"
@@ -160,6 +164,13 @@ BEHIND_PROXY: bool = value("BEHIND_PROXY")
 AXES_CLIENT_IP_CALLABLE = "config.client_address.from_request"
 
 SESSION_COOKIE_HTTPONLY = True
+if IS_HTTPS:  # a browser takes such a cookie only from this very host, never from a neighbor below the same domain
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME, LANGUAGE_COOKIE_NAME = (
+        "__Host-sessionid",
+        "__Host-csrftoken",
+        "__Host-django_language",
+    )
+LANGUAGE_COOKIE_SECURE = IS_HTTPS
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = IS_HTTPS
 SECURE_HSTS_SECONDS = 31536000 if IS_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_HTTPS

@@ -2,14 +2,14 @@
 (() => {
   const desk = document.getElementById("desk");
   if (!desk) return;
-  const COOKIE = "csrftoken=";
+  const COOKIE = /^(?:__Host-)?csrftoken=/; // with https it has the prefix
   const user = desk.dataset.user;
   const byId = (id) => document.getElementById(id);
   let handedOut = ""; // a token from the server, where the browser has no cookie
 
   const token = () => {
-    const cookie = document.cookie.split("; ").find((one) => one.startsWith(COOKIE));
-    return cookie?.slice(COOKIE.length) || handedOut || document.querySelector("[name=csrfmiddlewaretoken]").value;
+    const cookie = document.cookie.split("; ").find((one) => COOKIE.test(one));
+    return cookie?.replace(COOKIE, "") || handedOut || document.querySelector("[name=csrfmiddlewaretoken]").value;
   };
 
   // Another user signed in in this browser: nothing of this page may be seen or sent any more.

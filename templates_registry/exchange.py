@@ -41,7 +41,8 @@ READ = ("name", "language", "category", "status", "header_kind", "header", "body
 COLUMNS = ("channel", *READ, "tags", "quality", "rejected_reason", "times_used", "last_used", "components")
 WORDED = ("header_kind", "header", "body", "footer", "buttons")
 
-FORMULA = re.compile(r"'*[=+\-@\t\r]")
+# Blanks in front are passed over by some programs, full-width signs are signs in Japanese and Chinese ones.
+FORMULA = re.compile(r"'*(?:[\t\r\n]|\s*[=+\-@＝＋－＠﹦﹢﹣﹫])")
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 CONTENT_TYPES = {
     "json": "application/json",

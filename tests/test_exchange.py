@@ -92,11 +92,25 @@ def test_a_registry_moves_to_another_channel_whole(channel: ApiChannel, form: st
 NASTY = ["=1+1", "+7921", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''=1", "'тест", "\0=1", '=HYPERLINK("http://x")']
 
 
+def is_formula(cell: str) -> bool:
+    """As the most eager of spreadsheets takes it: blanks are passed over, wide signs count."""
+    return cell[:1] in tuple("\t\r\n\0") or cell.lstrip()[:1] in tuple("=+-@＝＋－＠﹦﹢﹣﹫")
+
+
+@pytest.mark.parametrize("sign", "=+-@＝＋－＠﹦﹢﹣﹫")
+@pytest.mark.parametrize("front", ["", " ", "\n", "\t", "\u3000", "\u00a0", "\r\n", "'", "''"])
+def test_a_sign_behind_any_blank_is_no_formula_and_comes_back(front: str, sign: str) -> None:
+    cell = exchange.escaped(f"{front}{sign}1+1")
+
+    assert cell[0] == "'" and not is_formula(cell)
+    assert exchange.unescaped(cell) == f"{front}{sign}1+1"
+
+
 @pytest.mark.parametrize("text", NASTY)
 def test_no_cell_begins_like_a_formula_and_each_comes_back(text: str) -> None:
     cell = exchange.escaped(text)
 
-    assert cell[:1] not in "=+-@\t\r\0"
+    assert not is_formula(cell)
     assert exchange.unescaped(cell) == text.replace("\0", "")
 
 
@@ -104,7 +118,7 @@ def test_no_cell_begins_like_a_formula_and_each_comes_back(text: str) -> None:
 def test_escaping_any_text_gives_it_back(text: str) -> None:
     cell = exchange.escaped(text)
 
-    assert cell[:1] == "" or cell[0] not in "=+-@\t\r\0"
+    assert not is_formula(cell)
     assert exchange.unescaped(cell) == exchange.UNPRINTABLE.sub("", text)
 
 

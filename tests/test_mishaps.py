@@ -10,6 +10,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from django.contrib.sessions.models import Session
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.test import Client
 from django.utils import timezone
@@ -233,6 +235,24 @@ def test_what_an_alert_was_about_long_ago_is_not_kept_for_ever() -> None:
 
     assert list(Alert.objects.all()) == [standing]
     assert json.dumps(over.details) == "{}"
+
+
+def test_sign_ins_and_sessions_are_not_kept_for_ever(client: Client) -> None:
+    for days in (1, 400):
+        when = timezone.now() - timedelta(days=days)
+        for model in (AccessAttempt, AccessFailureLog, AccessLog):
+            more = {"failures_since_start": 1} if model is AccessAttempt else {}
+            row = model.objects.create(username=f"{days} days", ip_address="203.0.113.7", user_agent="x", **more)
+            model.objects.filter(pk=row.pk).update(attempt_time=when)
+    for name, seconds in (("over", -1), ("good", 60)):
+        until = timezone.now() + timedelta(seconds=seconds)
+        Session.objects.create(session_key=name, session_data="", expire_date=until)
+
+    housekeeping.prune()
+
+    kept = [model.objects.values_list("username", flat=True) for model in (AccessAttempt, AccessFailureLog, AccessLog)]
+    assert [list(names) for names in kept] == [["1 days"]] * 3
+    assert list(Session.objects.values_list("session_key", flat=True)) == ["good"]
 
 
 def test_old_rows_go_though_a_file_cannot_be_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:

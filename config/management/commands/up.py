@@ -36,7 +36,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         is_called_off = follow_parent() if options["die_with_parent"] else lambda: False
         data_dir: Path = settings.DATA_DIR
-        data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if take_lock(data_dir / ".up.lock", wait=False) is None:
             raise CommandError(
                 f"The portal runs already on {data_dir} (stack.json there lists its processes). "

@@ -1,0 +1,96 @@
+"""What every response says besides its body: not to be stored, which features pages use, and nothing of the server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from config import response_headers
+from tests.factories import boris, token_of, vera
+from tests.pages import signed_in
+from tests.test_settings import in_production
+
+pytestmark = pytest.mark.django_db
+
+ANYBODYS = (
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    "/login/",
+    "/api/v1/conversations/",
+    "/api/nothing/",
+    "/uapi/users",
+    "/uapi/nothing",
+    "/webhooks/sandbox/nobodys/",
+    "/handover/nothing/",
+    "/shared/nothing/",
+    "/files/1/",
+    "/no-such-page/",
+)
+PEOPLES = (
+    "/",
+    "/chats/",
+    "/requests/",
+    "/windows/",
+    "/windows/missed.csv",
+    "/templates/",
+    "/api/schema/",
+    "/api/docs/",
+)
+ADMINS = ("/admin/", "/admin/jsi18n/", "/admin/auth/user/", "/admin/templates_registry/template/export/")
+
+
+@pytest.mark.parametrize("path", ANYBODYS)
+def test_nothing_of_a_stranger_is_stored(client: Client, path: str) -> None:
+    assert_headers(client.get(path))
+
+
+def test_nothing_of_a_person_is_stored(client: Client) -> None:
+    signed_in(client, vera())
+
+    for path in (*PEOPLES, *ADMINS):
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        assert_headers(answer)
+
+
+def test_nothing_of_a_program_is_stored(client: Client) -> None:
+    assert_headers(client.get("/api/v1/conversations/", headers=token_of(boris())))
+
+
+def assert_headers(answer: Any) -> None:
+    assert "no-store" in answer["Cache-Control"], answer.request["PATH_INFO"]
+    assert answer["Permissions-Policy"] == response_headers.PERMISSIONS_POLICY
+
+
+def test_static_files_may_be_kept(client: Client) -> None:
+    assert "no-store" not in client.get("/static/okno.css")["Cache-Control"]
+
+
+def test_cookies_belong_to_this_host_alone_with_https(settings: Any) -> None:
+    names = in_production("[s.SESSION_COOKIE_NAME, s.CSRF_COOKIE_NAME, s.LANGUAGE_COOKIE_NAME]")
+
+    assert all(name.startswith("__Host-") for name in names)
+    assert in_production("[s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE, s.LANGUAGE_COOKIE_SECURE]") == [True] * 3
+    for name in ("SESSION", "CSRF", "LANGUAGE"):  # or a browser takes no cookie with such a name
+        assert (getattr(settings, f"{name}_COOKIE_DOMAIN"), getattr(settings, f"{name}_COOKIE_PATH")) == (None, "/")
+
+
+def test_production_answers_to_its_own_name_only_and_to_monitoring_by_any(client: Client, settings: Any) -> None:
+    assert in_production("s.ALLOWED_HOSTS") == ["okno.example"]
+    settings.ALLOWED_HOSTS = ["okno.example"]
+
+    found = {
+        path: client.get(path, headers={"host": "127.0.0.1:8000"}).status_code
+        for path in ("/health/live", "/health/ready", "/metrics", "/login/", "/api/v1/conversations/")
+    }
+
+    assert found == {
+        "/health/live": 200,
+        "/health/ready": 503,  # no worker in this test
+        "/metrics": 200,
+        "/login/": 400,
+        "/api/v1/conversations/": 400,
+    }
