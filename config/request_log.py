@@ -3,9 +3,12 @@
 import logging
 from typing import Any
 
+import structlog
 from django.http import HttpRequest
 from django.urls import Resolver404, resolve
 from django_structlog.middlewares import RequestMiddleware
+
+from config import client_address
 
 
 class Route:
@@ -29,6 +32,11 @@ def route_pattern(path: str) -> str:
 
 
 class RequestLog(RequestMiddleware):
+    @classmethod
+    def bind_ip(cls, request: HttpRequest) -> None:
+        """Log the address that also decides about lock-out; headers of the client cannot change it."""
+        structlog.contextvars.bind_contextvars(ip=client_address.from_request(request))
+
     @staticmethod
     def format_request(request: HttpRequest) -> Any:
         return Route(request, method=request.method or "")

@@ -99,7 +99,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     slow: Counter[str] = Counter()
     for item in items if os.environ.get("FAULTS") != "full" else ():
-        of_its_own = item.path.name in ("test_stack.py", "test_web.py")
+        of_its_own = item.path.name in ("test_stack.py", "test_web.py", "test_proxy.py")
         fixtures = set(getattr(item, "fixturenames", ()))
         if of_its_own or (REAL_PROCESSES | REAL_HTTP) & fixtures:
             item.add_marker(pytest.mark.flaky(reruns=1))

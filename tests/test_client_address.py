@@ -12,7 +12,8 @@ from config import client_address
 from tests.factories import UserFactory
 
 PROXY = "172.18.0.5"
-# As Caddy 2 sends them: it replaces X-Forwarded-For unless trusted_proxies says otherwise.
+# As recorded from Caddy 2.6.2 with the shipped Caddyfile (tests/test_proxy.py runs the real one where it is installed):
+# X-Forwarded-For and X-Forwarded-Proto of the client are replaced, names with underscores are gone, Forwarded is not.
 CADDY = {"HTTP_X_FORWARDED_PROTO": "https", "HTTP_X_FORWARDED_HOST": "okno.example", "REMOTE_ADDR": PROXY}
 
 

@@ -58,6 +58,22 @@ def test_no_secret_of_an_address_is_logged(log: io.StringIO, method: str, addres
     assert written or address.startswith("/webhooks/")  # webhooks skip the request log
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("log", ["json"], indirect=True)
+@pytest.mark.parametrize(("is_behind_proxy", "address"), [(True, "203.0.113.7"), (False, "127.0.0.1")])
+def test_headers_of_the_client_do_not_change_the_logged_address(
+    log: io.StringIO, settings: Any, is_behind_proxy: bool, address: str
+) -> None:
+    settings.BEHIND_PROXY = is_behind_proxy
+    spoofed = {"HTTP_FORWARDED": "for=198.18.0.9", "HTTP_X_REAL_IP": "198.18.0.9", "HTTP_CLIENT_IP": "198.18.0.9"}
+
+    Client().get("/login/", HTTP_X_FORWARDED_FOR="198.18.0.9, 203.0.113.7", **spoofed)
+
+    written = log.getvalue()
+    assert f'"ip": "{address}"' in written
+    assert "198.18.0.9" not in written
+
+
 @pytest.mark.parametrize(
     ("path", "route"),
     [
