@@ -47,16 +47,16 @@ class ApiTokenAdmin(AdminWithHistory):
     """The token's text is in the answer to the form that creates it, and nowhere else."""
 
     form = ApiTokenForm
-    list_display = ("name", "beginning", "user", "state", "created_at", "last_used_at", "expires_at")
+    list_display = ("name", "beginning", "user", "state_shown", "created_at", "last_used_at", "expires_at")
     list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
     list_select_related = ("user",)
     search_fields = ("name", "prefix", "user__username")
     add_fieldsets = ((None, {"fields": ("user", "name", "expires_at")}),)
     fieldsets = (
-        (None, {"fields": ("name", "beginning", "user", "state")}),
+        (None, {"fields": ("name", "beginning", "user", "state_shown")}),
         (None, {"fields": ("created_at", "last_used_at", "expires_at", "revoked_at")}),
     )
-    readonly_fields = ("beginning", "state", "created_at", "last_used_at", "revoked_at")
+    readonly_fields = ("beginning", "state_shown", "created_at", "last_used_at", "revoked_at")
     change_form_outer_before_template = "channels_setup/api_token.html"
     actions = ("revoke_selected",)
 
@@ -169,9 +169,5 @@ class ApiTokenAdmin(AdminWithHistory):
         return format_html("<code>{}…</code>", token.prefix)
 
     @admin.display(description=_("state"))
-    def state(self, token: ApiToken) -> SafeString:
-        state = "off" if not token.user.is_active else ""
-        state = state or (
-            "revoked" if token.revoked_at else "expired" if token.is_expired(timezone.now()) else "active"
-        )
-        return format_html('<span class="pill {}">{}</span>', *STATES[state])
+    def state_shown(self, token: ApiToken) -> SafeString:
+        return format_html('<span class="pill {}">{}</span>', *STATES[token.state])

@@ -89,14 +89,12 @@ class Command(BaseCommand):
 
 def as_row(token: ApiToken) -> dict[str, Any]:
     """Describe a token by everything that may be shown of it."""
-    now = timezone.now()
-    state = "revoked" if token.revoked_at else "expired" if token.is_expired(now) else "active"
     times = {name: getattr(token, f"{name}_at") for name in ("created", "last_used", "expires", "revoked")}
     return {
         "id": token.pk,
         "prefix": token.prefix,
         "user": token.user.get_username(),
         "name": token.name,
-        "state": state if token.user.is_active else "user switched off",
+        "state": token.state,
         **{name: time.isoformat(timespec="seconds") if time else None for name, time in times.items()},
     }
