@@ -1,14 +1,19 @@
 """Webhook addresses that are nobody's, refused for next to nothing.
 
-The first few of a second are looked up like any other, so that a new channel is known at once. A flood of them is
-answered from a list of all addresses, read anew once a second: no database, no place, no body read.
+The first few of a second are looked up like any other. In a flood only addresses that may be somebody's are: those that
+carry this portal's mark, and those of before the mark, from a list that is read once a second. The rest is answered
+without database, place or body. A new address carries the mark, so every process knows it at once.
 """
 
 from __future__ import annotations
 
 import time
 
-from channels_setup.models import ApiChannel, ChatChannel
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from channels_setup import secrecy
+from channels_setup.models import WebhookAddress
 
 PREFIX = "/webhooks/"
 FEW = 20  # in a second and process: looked up one by one
@@ -20,14 +25,15 @@ class Strangers:
 
     def __init__(self) -> None:
         self.second, self.seen = 0, 0
-        self.addresses: frozenset[str] | None = None
+        self.addresses: frozenset[tuple[str, bytes]] | None = None
         self.read_at = self.let_through_at = float("-inf")
 
     def is_refused(self, path: str) -> bool:
         """Whether this is surely nobody's webhook. Where it may be somebody's it must be looked up."""
         if not path.startswith(PREFIX) or self.addresses is None or not self._too_many():
             return False
-        if path.rstrip("/") in self.addresses:
+        kind, _slash, token = path.removeprefix(PREFIX).rstrip("/").partition("/")
+        if secrecy.is_marked(token) or (kind, secrecy.fingerprint(token)) in self.addresses:
             return False
         now = time.monotonic()
         if now - max(self.read_at, self.let_through_at) > FRESH_SECONDS:
@@ -51,6 +57,8 @@ class Strangers:
 strangers = Strangers()
 
 
-def _all_addresses() -> frozenset[str]:
-    rows = [model.objects.values_list("kind", "path_token") for model in (ApiChannel, ChatChannel)]
-    return frozenset(f"{PREFIX}{kind}/{token}" for found in rows for kind, token in found)
+def _all_addresses() -> frozenset[tuple[str, bytes]]:
+    """Return kind and fingerprint of every address in force."""
+    rows = WebhookAddress.objects.all().valid(timezone.now())
+    found = rows.values_list(Coalesce("api_channel__kind", "chat_channel__kind"), "digest")
+    return frozenset((kind, bytes(digest)) for kind, digest in found)

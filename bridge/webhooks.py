@@ -13,11 +13,12 @@ from typing import Any, Generic, TypeVar
 
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.models import ApiChannel, ChatChannel, WebhookAddress
 from channels_setup.providers import helpdesks, messengers
 from channels_setup.providers.base import Account, RawRequest, Refused
 from channels_setup.providers.base_helpdesk import DeskAccount
@@ -45,19 +46,29 @@ class ProviderWebhook(APIView):
         """Straight to the work: DRF's negotiation and parsing would read the body before we do."""
         if request.method not in ("POST", "GET"):
             return JsonResponse({"error": "Use POST."}, status=405)
-        try:
-            return receive(request, kind=kwargs["kind"], token=kwargs["token"])
-        except TooLarge:
-            return JsonResponse({"error": "The body is too large."}, status=413)
-        except Refused:
-            return JsonResponse({"error": "Not accepted."}, status=403)
-        except DatabaseError:
-            logger.exception("event not stored")
-            return JsonResponse({"error": "Not stored. Please try again."}, status=503, headers={"Retry-After": "5"})
+        return answered(lambda: receive(request, kind=kwargs["kind"], token=kwargs["token"]))
 
     def post(self, request: Request, kind: str, token: str) -> Response:
         """Documented for the schema; ``dispatch`` answers."""
         return Response()
+
+
+def receive_from_phone(request: HttpRequest, api_channel: ApiChannel) -> HttpResponse:
+    """Store one event of a training phone, whose page is open to this user only: the session proves it."""
+    return answered(lambda: _stored(event_row(exact_request(request), api_channel=api_channel, endpoint="webhook")))
+
+
+def answered(receive: Callable[[], HttpResponse]) -> HttpResponse:
+    """Receive one event and turn what stands against it into its answer."""
+    try:
+        return receive()
+    except TooLarge:
+        return JsonResponse({"error": "The body is too large."}, status=413)
+    except Refused:
+        return JsonResponse({"error": "Not accepted."}, status=403)
+    except DatabaseError:
+        logger.exception("event not stored")
+        return JsonResponse({"error": "Not stored. Please try again."}, status=503, headers={"Retry-After": "5"})
 
 
 def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
@@ -67,10 +78,10 @@ def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
     known = _api_channels.at(kind, token) if kind in messengers() else None
     if known is None:
         return _no_such_address()
-    api_channel, account = known
+    address, api_channel, account = known
     raw = exact_request(request)
     try:
-        return _taken(raw, api_channel, account)
+        return _taken(raw, address, api_channel, account)
     except Refused:
         # An account whose secret or verify token was copied wrongly would seem silent.
         if api_channel.provider.signs_requests:
@@ -78,16 +89,18 @@ def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
         raise
 
 
-def _taken(raw: RawRequest, api_channel: ApiChannel, account: Account) -> HttpResponse:
+def _taken(raw: RawRequest, address: WebhookAddress, api_channel: ApiChannel, account: Account) -> HttpResponse:
     provider = api_channel.provider
     if raw.method == "GET":
         # Plain text, whatever it is: it was given by whoever asks, and must never be read as a page.
         answer = HttpResponse(provider.handshake(raw, account), content_type="text/plain; charset=utf-8")
         answer["X-Content-Type-Options"] = "nosniff"
         api_channel.note_handshake()
+        address.note_use(timezone.now())
         return answer
     proof = provider.authenticate(raw, account)
     api_channel.note_let_in()
+    address.note_use(timezone.now())
     return _stored(event_row(raw, api_channel=api_channel, endpoint="webhook", proof=proof))
 
 
@@ -116,17 +129,21 @@ class _Remembered(Generic[Found]):
         self.known.pop((kind, token), None)
 
 
-def _api_channel(kind: str, token: str) -> tuple[ApiChannel, Account] | None:
-    channel = ApiChannel.objects.filter(kind=kind).by_path_token(token)
-    if channel is None:
+def _api_channel(kind: str, token: str) -> tuple[WebhookAddress, ApiChannel, Account] | None:
+    address = WebhookAddress.objects.all().at(kind, token)
+    channel = address.api_channel if address else None
+    if address is None or channel is None:
         return None
-    return channel, channel.account() if channel.provider.signs_requests else channel.bare_account()
+    return address, channel, channel.account() if channel.provider.signs_requests else channel.bare_account()
 
 
-def _chat_channel(kind: str, token: str) -> tuple[ChatChannel, DeskAccount] | None:
+def _chat_channel(kind: str, token: str) -> tuple[WebhookAddress, ChatChannel, DeskAccount] | None:
     """An outside helpdesk's."""
-    channel = ChatChannel.objects.filter(kind=kind).by_path_token(token)
-    return None if channel is None or channel.provider.built_in else (channel, channel.desk_account())
+    address = WebhookAddress.objects.all().at(kind, token)
+    channel = address.chat_channel if address else None
+    if address is None or channel is None or channel.provider.built_in:
+        return None
+    return address, channel, channel.desk_account()
 
 
 _api_channels = _Remembered(_api_channel)
@@ -138,17 +155,18 @@ def receive_from_helpdesk(request: HttpRequest, *, kind: str, token: str) -> Htt
     known = _chat_channels.at(kind, token)
     if known is None:
         return _no_such_address()
-    (chat_channel, account), raw = known, exact_request(request)
+    (address, chat_channel, account), raw = known, exact_request(request)
     try:
         try:
             chat_channel.provider.authenticate(raw, account)
         except Refused:  # it comes once: perhaps the key has been changed since we remembered it
             _chat_channels.forget(kind, token)
-            chat_channel, account = _chat_channels.at(kind, token) or known
+            address, chat_channel, account = _chat_channels.at(kind, token) or known
             chat_channel.provider.authenticate(raw, account)
     except Refused:
         incoming.note_refused(chat_channel)
         raise
+    address.note_use(timezone.now())
     # Older versions of a helpdesk send the key itself along.
     return _stored(event_row(blotted(raw, account.secret), chat_channel=chat_channel, endpoint="webhook"))
 

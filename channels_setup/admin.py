@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from django import forms
@@ -11,12 +13,12 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from . import account_settings, channel_page, set_up_warnings
+from . import account_settings, address_actions, channel_page, set_up_warnings
 from .histories import AdminWithHistory
 from .models import ApiChannel, ChannelState, ChatChannel
 from .providers import messengers
@@ -48,6 +50,21 @@ def in_words(user: Any) -> str:
     """A person as colleagues know them, and their login."""
     name = user.get_full_name()
     return f"{name} ({user.username})" if name else str(user.username)
+
+
+def press(page: AdminWithHistory, actions: Mapping[str, Any], request: HttpRequest, pk: int, what: str) -> HttpResponse:
+    """Do what a button of a channel's page says. A GET (a reload of what was shown once) leads back to the page."""
+    channel, action = page.get_object(request, str(pk)), actions.get(what)
+    if channel is None or action is None:
+        raise Http404
+    if not page.has_change_permission(request, channel):
+        raise PermissionDenied
+    back = redirect(f"admin:{page.opts.app_label}_{page.opts.model_name}_change", pk)
+    if request.method == "GET":
+        return back
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    return action(page, request, channel) or back
 
 
 @admin.register(ChatChannel)
@@ -94,6 +111,12 @@ class ChatChannelAdmin(AdminWithHistory):
     def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
         self.warn(request, obj)
         return super().response_change(request, obj)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the buttons for the webhook address, which outside helpdesks call."""
+        do = partial(press, self, address_actions.ACTIONS)
+        action = path("<int:pk>/do/<slug:what>/", self.admin_site.admin_view(do), name="channels_setup_chatchannel_do")
+        return [action, *super().get_urls()]
 
     def warn(self, request: HttpRequest, chat_channel: ChatChannel) -> None:
         for sentence in set_up_warnings.of_chat_channel(chat_channel):
@@ -303,19 +326,8 @@ class ApiChannelAdmin(AdminWithHistory):
         return [deed, *super().get_urls()]
 
     def do(self, request: HttpRequest, pk: int, what: str) -> HttpResponse:
-        """One of ``deeds``. A GET (a reload of what was shown once) leads back to the page."""
-        page = reverse("admin:channels_setup_apichannel_change", args=[pk])
-        channel = self.get_object(request, str(pk))
-        deed = self.deeds.get(what)
-        if channel is None or deed is None:
-            raise Http404
-        if not self.has_change_permission(request, channel):
-            raise PermissionDenied
-        if request.method == "GET":
-            return redirect(page)
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        return deed(self, request, channel) or redirect(page)
+        """View: one of ``deeds``."""
+        return press(self, self.deeds, request, pk, what)
 
     # --- the list ---
 

@@ -14,14 +14,14 @@ from django.conf import settings
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from . import account_card, account_settings, checks, connection
+from . import account_card, account_settings, address_actions, checks, connection
 from .models import ApiChannel, ChannelState, Handover, Secret
+from .shown_once import shown_once
 
 if TYPE_CHECKING:
     from .admin import ApiChannelAdmin
@@ -38,10 +38,12 @@ def context(request: HttpRequest, channel: ApiChannel) -> dict[str, Any]:
     secrets = [secret for secret in channel.secrets.order_by("-id") if secret.is_valid(now)]
     fresh_key = claim_fresh_key(request, channel)
     return {
+        **address_actions.context(channel),
         "channel": channel,
         "steps": connection.steps(channel),
         "keys": secrets,
         "fresh_key": fresh_key,
+        "fresh_address": channel.webhook_url if fresh_key and len(secrets) == 1 else "",
         "fresh_made": account_settings.made_by_us(channel) if fresh_key else {},
         "has_account": bool(channel.provider.settings),
         "account": account_card.of(channel),
@@ -110,7 +112,7 @@ def show_key(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) 
         return None
     admin.log_change(request, channel, _("Secret key …%(tail)s shown.") % {"tail": secret.tail})
     Secret.objects.filter(pk=secret.pk, shown_at=None).update(shown_at=timezone.now())
-    return _shown_once(
+    return shown_once(
         admin,
         request,
         channel,
@@ -145,7 +147,7 @@ def prepare_handover(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiC
         return None
     handover, token = Handover.prepare(channel, user=request.user, language=(get_language() or "ru")[:2])
     admin.log_change(request, channel, _("Hand-over link prepared."))
-    return _shown_once(
+    return shown_once(
         admin,
         request,
         channel,
@@ -174,7 +176,7 @@ def new_made(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) 
     if not made:
         return None
     admin.log_change(request, channel, _("Verify token made anew."))
-    return _shown_once(
+    return shown_once(
         admin,
         request,
         channel,
@@ -195,7 +197,7 @@ def new_webhook_secret(admin: ApiChannelAdmin, request: HttpRequest, channel: Ap
         return None
     value = account_settings.make_webhook_secret(channel)
     admin.log_change(request, channel, _("Webhook secret made."))
-    return _shown_once(
+    return shown_once(
         admin,
         request,
         channel,
@@ -222,21 +224,5 @@ DEEDS: dict[str, Deed] = {
     "check": check,
     "new-verify-token": new_made,
     "new-webhook-secret": new_webhook_secret,
+    **address_actions.ACTIONS,
 }
-
-
-def _shown_once(
-    admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel, *, title: str, value: str, notes: list[str]
-) -> HttpResponse:
-    page = {
-        **admin.admin_site.each_context(request),
-        "opts": admin.model._meta,
-        "title": title,
-        "subtitle": None,
-        "subject": channel.name,
-        "value": value,
-        "notes": notes,
-        "back": reverse("admin:channels_setup_apichannel_change", args=[channel.pk]),
-        "back_label": _("Back to the channel"),
-    }
-    return TemplateResponse(request, "channels_setup/shown_once.html", page)

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets as random
+from base64 import urlsafe_b64encode
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.crypto import salted_hmac
+
+MARK_LENGTH = 8
 
 
 def _fernet() -> MultiFernet:
@@ -45,6 +49,26 @@ def new_secret_key() -> str:
 def new_path_token() -> str:
     """An unguessable part of a URL."""
     return random.token_urlsafe(24)
+
+
+def new_webhook_token() -> str:
+    """An unguessable part of a webhook address that proves by itself that this portal made it."""
+    random_part = new_path_token()
+    return random_part + _mark(random_part)
+
+
+def is_marked(token: str) -> bool:
+    """Whether this portal made a webhook token, without asking the database. Older tokens carry no mark.
+
+    For turning a flood of made-up addresses away cheaply; whether the address is in force only the database knows.
+    """
+    random_part, mark = token[:-MARK_LENGTH], token[-MARK_LENGTH:]
+    return token.isascii() and random.compare_digest(mark, _mark(random_part))
+
+
+def _mark(random_part: str) -> str:
+    digest = salted_hmac("webhook address", random_part, algorithm="sha256").digest()
+    return urlsafe_b64encode(digest)[:MARK_LENGTH].decode()
 
 
 def fingerprint(secret: str) -> bytes:

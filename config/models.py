@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup import secrecy
+from channels_setup.models.keys import TracksUse
 
 TOKEN_START = "okno_"  # lets secret scanners recognize a token that was committed by mistake
 PREFIX_LENGTH = len(TOKEN_START) + 6
-USE_NOTED_EVERY = timedelta(minutes=1)
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
@@ -33,7 +33,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
         return self.filter(revoked_at=None).update(revoked_at=timezone.now())
 
 
-class ApiToken(models.Model):
+class ApiToken(TracksUse):
     """A program's credential. Only its hash is stored, so that a stolen dump of the database opens nothing."""
 
     user = models.ForeignKey(
@@ -45,7 +45,6 @@ class ApiToken(models.Model):
     prefix = models.CharField(_("begins with"), max_length=16, editable=False)
     digest = models.BinaryField(unique=True, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
-    last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
     expires_at = models.DateTimeField(
         _("valid until"), null=True, blank=True, help_text=_("Leave empty for a token without an end date.")
     )
@@ -81,16 +80,6 @@ class ApiToken(models.Model):
 
     def is_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
-
-    def note_use(self, now: datetime) -> None:
-        """Record the time of use, at most once a minute. A request never waits for another one that does the same."""
-        if self.last_used_at is not None and now - self.last_used_at < USE_NOTED_EVERY:
-            return
-        stale = Q(last_used_at=None) | Q(last_used_at__lte=now - USE_NOTED_EVERY)
-        with transaction.atomic():
-            free = ApiToken.objects.filter(stale, pk=self.pk).select_for_update(skip_locked=True, no_key=True)
-            ApiToken.objects.filter(pk__in=free.values("pk")).update(last_used_at=now)
-        self.last_used_at = now
 
 
 def prefix_of(token: str) -> str:

@@ -88,8 +88,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("templates/<int:pk>/", registry.template, name="template"),
     path("templates/<int:pk>/favourite/", registry.favourite, name="template-favourite"),
     path("templates/<int:pk>/send/", sending.send, name="template-send"),
-    path("phone/<str:token>/", phone.phone, name="phone"),
-    path("phone/<str:token>/messages", phone.messages, name="phone-messages"),
+    path("phone/<int:pk>/", phone.phone, name="phone"),
+    path("phone/<int:pk>/messages", phone.messages, name="phone-messages"),
+    path("phone/<int:pk>/post", phone.post, name="phone-post"),
     # people: coming in
     path("login/", login.Login.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),

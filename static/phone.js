@@ -1,4 +1,4 @@
-// The training phone: posts what the client types to the provider's webhook, shows what was handed over to them.
+// The training phone: posts what the client types, shows what was handed over to them.
 (() => {
   const phone = document.getElementById("phone");
   if (!phone) return;
@@ -51,11 +51,15 @@
     byId("words").focus();
   };
 
-  // --- what goes out: the provider's own webhook ----------------------------------------------------------------
+  // --- what goes out: stored as a webhook of the provider ----------------------------------------------------------------
+  const csrfToken = () => {
+    const cookie = document.cookie.split("; ").find((one) => one.startsWith("csrftoken="));
+    return cookie?.split("=")[1] || document.querySelector("[name=csrfmiddlewaretoken]").value;
+  };
   const post = async (events) => {
-    const answer = await fetch(phone.dataset.webhook, {
+    const answer = await fetch(phone.dataset.post, {
       method: "POST",
-      headers: { "Content-Type": "application/json" },
+      headers: { "Content-Type": "application/json", "X-CSRFToken": csrfToken() },
       body: JSON.stringify({ events }),
     });
     if (!answer.ok) throw new Error(String(answer.status));

@@ -17,10 +17,11 @@ from django.http import HttpResponse, StreamingHttpResponse
 
 from bridge import strangers as module
 from bridge.strangers import FEW, Strangers
+from channels_setup import secrecy
 from config import late_bodies
 from config.arrivals import Arrivals, TooManyArrivals, TooSlow
 from config.gate import BEFORE_LOGIN, IN_MEMORY, Gate
-from tests.factories import ApiChannelFactory
+from tests.factories import ApiChannelFactory, ChatChannelFactory
 
 PATIENCE = 20
 
@@ -395,6 +396,7 @@ def test_a_flood_of_strangers_is_refused_without_the_database(
     client: Any, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
     phone, seen = ApiChannelFactory(), Strangers()
+    own = phone.webhook_path
     monkeypatch.setattr("bridge.webhooks.strangers", seen)
     monkeypatch.setattr(module.time, "monotonic", lambda: 1_000.5)
     path = "/webhooks/sandbox/nobody/"
@@ -406,22 +408,42 @@ def test_a_flood_of_strangers_is_refused_without_the_database(
     with django_assert_num_queries(0):
         assert seen.is_refused(path)
         assert seen.is_refused("/webhooks/sandbox/")
-        assert not seen.is_refused(phone.webhook_path)
-        assert not seen.is_refused(phone.webhook_path.rstrip("/"))
+        assert not seen.is_refused(own)
+        assert not seen.is_refused(own.rstrip("/"))
         assert not seen.is_refused("/health/live")
 
 
 @pytest.mark.django_db
-def test_a_channel_that_is_made_in_a_flood_is_known_a_second_later(
-    client: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("make", [ApiChannelFactory, lambda: ChatChannelFactory(kind="usedesk")], ids=["api", "chat"])
+def test_a_channel_that_is_made_in_a_flood_is_known_at_once(
+    client: Any, monkeypatch: pytest.MonkeyPatch, make: Any, django_assert_num_queries: Any
 ) -> None:
+    seen = Strangers()
+    monkeypatch.setattr("bridge.webhooks.strangers", seen)
+    monkeypatch.setattr(module.time, "monotonic", lambda: 1_000.5)
+    for _ in range(FEW + 1):
+        client.post("/webhooks/sandbox/nobody/", b"{}", content_type="application/json")
+
+    channel = make()
+    first = channel.webhook_path
+    channel.new_address()
+    paths = [first, channel.webhook_path, channel.webhook_path.rstrip("/")]
+
+    with django_assert_num_queries(0):
+        assert [seen.is_refused(path) for path in paths] == [False] * 3
+        assert seen.is_refused(first[:-3] + "xx/")
+
+
+@pytest.mark.django_db
+def test_an_address_of_before_the_mark_is_known_a_second_later(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     now, seen = [1_000.5], Strangers()
     monkeypatch.setattr("bridge.webhooks.strangers", seen)
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     path = "/webhooks/sandbox/nobody/"
     for _ in range(FEW + 1):
         client.post(path, b"{}", content_type="application/json")
-    phone = ApiChannelFactory()
+    phone, token = ApiChannelFactory(), secrecy.new_path_token()
+    phone.addresses.update(token=secrecy.encrypt(token), digest=secrecy.fingerprint(token))
     assert seen.is_refused(phone.webhook_path)
 
     now[0] += 1.1
@@ -431,6 +453,7 @@ def test_a_channel_that_is_made_in_a_flood_is_known_a_second_later(
         client.post(path, b"{}", content_type="application/json")
     assert seen.is_refused(path)
     assert not seen.is_refused(phone.webhook_path)
+    assert seen.is_refused(phone.webhook_path.replace("sandbox", "acebot"))
 
 
 @pytest.mark.django_db

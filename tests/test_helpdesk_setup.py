@@ -209,6 +209,8 @@ def test_vera_makes_the_channel_and_is_led_to_the_connection(client: Client) -> 
     assert chat_channel.kind == "usedesk"
     text = made.content.decode()
     assert chat_channel.webhook_url in text
+    page = f"/admin/channels_setup/chatchannel/{chat_channel.pk}/change/"
+    assert chat_channel.path_token not in client.get(page).content.decode()  # from now on only where it is asked for
     assert 'name="account_base_url"' in text and 'name="account_secret_key"' in text
 
 

@@ -170,6 +170,7 @@ def test_it_is_a_missed_window(too_late: Conversation) -> None:
 
 def test_the_training_phone_says_closed_too(channel: ApiChannel, client: Client) -> None:
     comes(channel, 2 * DAY)
+    client.force_login(vera())
     found = client.get(f"{channel.phone_page_path}messages", {"from": ANNA.external_id}).json()
     written_at = Message.objects.get().provider_time
 

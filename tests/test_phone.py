@@ -1,4 +1,4 @@
-"""The training phone: what was handed over, to whoever holds its address, and nothing else."""
+"""The training phone: what was handed over, to users who may see the channel's chats, and nothing else."""
 
 import json
 from datetime import timedelta
@@ -9,10 +9,10 @@ from django.test import Client
 from django.utils import timezone
 
 from bridge import conversations, inbox, outbox, relay
-from bridge.models import Conversation, Message
+from bridge.models import Conversation, Message, WebhookEvent
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
-from tests.factories import ApiChannelFactory, boris
+from tests.factories import ApiChannelFactory, boris, gleb, vera
 
 pytestmark = pytest.mark.django_db
 
@@ -43,6 +43,7 @@ def answers(chat: Conversation, text: str) -> Message:
 
 
 def feed(client: Client, channel: ApiChannel, **asked: Any) -> dict[str, Any]:
+    client.force_login(boris(channel.lands_in))
     answer = client.get(f"{channel.phone_page_path}messages", asked)
     assert answer.status_code == 200
     found: dict[str, Any] = answer.json()
@@ -53,21 +54,67 @@ def texts(found: dict[str, Any]) -> list[str]:
     return [message["text"] for message in found["messages"]]
 
 
-def test_the_phone_opens_without_a_login_by_its_address_alone(client: Client, channel: ApiChannel) -> None:
-    page = client.get(channel.phone_page_path)
+@pytest.mark.parametrize(("who", "status"), [("vera", 200), ("boris", 200), ("gleb", 404), ("nobody", 403)])
+def test_the_phone_is_for_those_who_see_the_channels_chats(
+    client: Client, channel: ApiChannel, who: str, status: int
+) -> None:
+    path, other = channel.phone_page_path, ApiChannelFactory()
+    people = {"vera": vera, "boris": lambda: boris(channel.lands_in, other.lands_in, channel.lands_in), "gleb": gleb}
+    if who in people:
+        client.force_login(people[who]())
 
-    assert page.status_code == 200
-    assert channel.webhook_path in page.content.decode()
-    assert client.get("/phone/wrong/").status_code == 404
-    assert client.get("/phone/wrong/messages?from=anna").status_code == 404
+    page = client.get(path)
+
+    assert page.status_code == (302 if who == "nobody" else status)
+    assert client.get(f"{path}messages?from=anna").status_code == status
+    posted = client.post(f"{path}post", message_from("anna"), content_type="application/json")
+    assert posted.status_code == status
+    assert WebhookEvent.objects.filter(api_channel=channel).exists() == (status == 200)
+
+
+@pytest.mark.parametrize("pk", ["wrong", "0", "9" * 30, "9" * 4400])
+def test_there_is_no_phone_elsewhere(client: Client, pk: str) -> None:
+    client.force_login(vera())
+
+    for path in (f"/phone/{pk}/", f"/phone/{pk}/messages?from=anna"):
+        assert client.get(path).status_code == 404
+    assert client.post(f"/phone/{pk}/post", b"{}", content_type="application/json").status_code == 404
+
+
+def test_the_webhook_address_is_on_no_page_of_operators(client: Client, channel: ApiChannel) -> None:
+    client.force_login(boris(channel.lands_in))
+
+    page = client.get(channel.phone_page_path).content.decode()
+
+    assert channel.path_token not in page and "/webhooks/" not in page
+
+
+def test_the_phone_posts_with_a_csrf_token_only(channel: ApiChannel) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(boris(channel.lands_in))
+    path, body = f"{channel.phone_page_path}post", message_from("anna")
+    client.get(channel.phone_page_path)
+    token = client.cookies["csrftoken"].value
+
+    assert client.post(path, body, content_type="application/json").status_code == 403
+    sent = client.post(path, body, content_type="application/json", headers={"x-csrftoken": token})
+    assert sent.status_code == 200
+    assert client.post(path, b"x" * 4_194_305, "application/json", headers={"x-csrftoken": token}).status_code == 413
+    assert client.get(path).status_code == 405
+
+
+def message_from(sender: str) -> bytes:
+    event = {"type": "message", "id": "1", "from": {"id": sender}, "text": "Здравствуйте"}
+    return json.dumps({"events": [event]}).encode()
 
 
 def test_only_a_provider_with_a_phone_has_one(client: Client) -> None:
+    client.force_login(vera())
     other = ApiChannelFactory(kind="acebot", redirect_url="https://example.com/hook")
 
     assert other.phone_page_path == ""
-    assert client.get(f"/phone/{other.path_token}/").status_code == 404
-    assert client.get(f"/phone/{other.path_token}/messages?from=anna").status_code == 404
+    assert client.get(f"/phone/{other.pk}/").status_code == 404
+    assert client.get(f"/phone/{other.pk}/messages?from=anna").status_code == 404
 
 
 def test_an_answer_is_on_the_phone_once_it_was_handed_over(
@@ -114,7 +161,7 @@ def test_after_gives_what_came_later(client: Client, channel: ApiChannel, chat: 
 
 
 def test_what_the_phone_posts_is_what_the_portal_understands(client: Client, channel: ApiChannel) -> None:
-    """The events as static/phone.js writes them, through the webhook it writes them to."""
+    """The events as static/phone.js writes them, through the address it posts them to."""
     sender = {"id": "phone-1", "name": "Анна", "phone": "79000001234"}
     now = int(timezone.now().timestamp())
     post(client, channel, {"type": "message", "id": "a-b-c", "from": sender, "text": "Добрый день", "timestamp": now})
@@ -142,6 +189,9 @@ def test_the_phone_is_told_of_its_window(client: Client, channel: ApiChannel, ch
 
 
 def post(client: Client, channel: ApiChannel, *events: dict[str, Any]) -> None:
-    answer = client.post(channel.webhook_path, json.dumps({"events": events}), content_type="application/json")
+    client.force_login(boris(channel.lands_in))
+    answer = client.post(
+        f"{channel.phone_page_path}post", json.dumps({"events": events}), content_type="application/json"
+    )
     assert answer.status_code == 200
     inbox.drain()

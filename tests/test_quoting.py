@@ -13,7 +13,7 @@ from django.test import Client
 from bridge import held, relay
 from bridge.models import Conversation, Delivery, Draft, HeldReply, Message, ServiceWindow, Upload
 from channels_setup.models import ApiChannel
-from tests.factories import ApiChannelFactory, TemplateFactory, boris
+from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
 from tests.test_api_templates import Api
 from tests.test_desk import writes
 
@@ -175,8 +175,9 @@ def test_the_phone_shows_what_is_answered(client: Client, asked: Message) -> Non
     assert answer
     Message.objects.filter(pk=answer.pk).update(status="sent")
     channel = asked.conversation.api_channel
+    client.force_login(vera())
 
-    shown = client.get(f"/phone/{channel.path_token}/messages", {"from": asked.conversation.contact.external_id}).json()
+    shown = client.get(f"{channel.phone_page_path}messages", {"from": asked.conversation.contact.external_id}).json()
 
     assert [(one["text"], one["quoted"]) for one in shown["messages"]][-1] == ("4 500", "Сколько стоят сапоги?")
 

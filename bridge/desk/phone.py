@@ -1,8 +1,7 @@
-"""The training phone: a page that plays the client. What it types goes to the provider's real webhook address.
+"""Training phone: a page that plays the client, for users who may see the channel's chats.
 
-No login: the address itself is the key, and whoever has it may already write in any client's name through the
-webhook it belongs to. That is right for a provider made for training and for no other, so the page asks the
-provider whether it has one.
+What it types is stored as if it had come to the channel's webhook address. The address itself is a secret of admins and
+never on this page. Only a provider made for training has a phone.
 """
 
 from __future__ import annotations
@@ -10,16 +9,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
 
-from bridge import windows
+from bridge import webhooks, windows
 from bridge.models import Attachment, Contact, Conversation, Message
 from channels_setup.codecs.whatsapp_markup import to_html
-from channels_setup.models import ApiChannel
+from channels_setup.models import ApiChannel, ChatChannel
 
 from . import extras, presentation
 
@@ -29,9 +30,10 @@ ON_THE_PHONE = (Message.Status.SENT, Message.Status.DELIVERED, Message.Status.RE
 
 @require_GET
 @never_cache
-def phone(request: HttpRequest, token: str) -> HttpResponse:
+@login_required
+def phone(request: HttpRequest, pk: int) -> HttpResponse:
     """The page itself; everything on it is fetched and posted by its script."""
-    channel = _channel_or_404(token)
+    channel = _channel_or_404(request, pk)
     context = {
         "channel": channel,
         "units": presentation.duration_units(),
@@ -52,13 +54,13 @@ def phone(request: HttpRequest, token: str) -> HttpResponse:
 
 @require_GET
 @never_cache
-def messages(request: HttpRequest, token: str) -> HttpResponse:
+def messages(request: HttpRequest, pk: int) -> HttpResponse:
     """What is on the phone of the client ``from``: their own words, and what was handed over to them.
 
     ``after``: only messages with a greater id. The page itself asks without it, since a message that was long on
     its way may come after younger ones.
     """
-    channel = _channel_or_404(token)
+    channel = _channel_or_404(request, pk)
     sender = request.GET.get("from", "")[:190].replace("\0", "")
     client = Contact.objects.filter(api_channel=channel, external_id=sender).first() if sender else None
     conversation = (
@@ -82,8 +84,21 @@ def messages(request: HttpRequest, token: str) -> HttpResponse:
     return JsonResponse(answer)
 
 
-def _channel_or_404(token: str) -> ApiChannel:
-    channel = ApiChannel.objects.all().by_path_token(token)
+@require_POST
+@never_cache
+def post(request: HttpRequest, pk: int) -> HttpResponse:
+    """Store what the page's client does, as the provider's webhook does."""
+    return webhooks.receive_from_phone(request, _channel_or_404(request, pk))
+
+
+def _channel_or_404(request: HttpRequest, pk: int) -> ApiChannel:
+    """Return the channel if this user may see chats of it. Scripts get a 403 where nobody is signed in."""
+    if not request.user.is_authenticated:
+        raise PermissionDenied
+    rows = ApiChannel.objects.filter(pk=pk)
+    if not request.user.has_perm("channels_setup.change_apichannel"):
+        rows = rows.filter(watched__in=ChatChannel.objects.all().seen_by(request.user))
+    channel = rows.first()
     if channel is None or not channel.provider.has_phone_page:
         raise Http404
     return channel

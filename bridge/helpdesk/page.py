@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from channels_setup import account_settings
+from channels_setup import account_settings, address_actions
 from channels_setup.admin import ChatChannelAdmin
 from channels_setup.models import ChatChannel
 
@@ -61,6 +61,7 @@ class ChatChannelWithHelpdesk(ChatChannelAdmin):
         if obj.provider.built_in or "_popup" in request.POST:
             return super().response_add(request, obj, post_url_continue)
         self.message_user(request, _("Saved. Next: the connection to the helpdesk, below."))
+        address_actions.show_next_time(request, obj)
         return redirect("admin:channels_setup_chatchannel_change", obj.pk)
 
     # --- the page ---
@@ -73,6 +74,7 @@ class ChatChannelWithHelpdesk(ChatChannelAdmin):
         if chat_channel is not None and self.has_view_permission(request, chat_channel):
             extra |= context(chat_channel) | {"may_change": self.has_change_permission(request, chat_channel)}
             extra |= _checked(request, chat_channel)
+            extra |= {"fresh_address": address_actions.claim_fresh(request, chat_channel)}
         return super().change_view(request, object_id, form_url, extra)
 
     def get_urls(self) -> list[URLPattern]:
@@ -112,6 +114,7 @@ def context(chat_channel: ChatChannel) -> dict[str, Any]:
     deliveries = Delivery.objects.filter(chat_channel=chat_channel)
     events = list(WebhookEvent.objects.filter(chat_channel=chat_channel).order_by("-pk").defer("body")[:5])
     return {
+        **address_actions.context(chat_channel),
         "helpdesk_channel": chat_channel,
         "line": line,
         "line_error": reasons.sentence(line.last_error, for_admin=True) if line and line.last_error else "",

@@ -11,8 +11,10 @@ from .api_channels import (
 from .chat_channels import ChatChannel, ChatChannelQuerySet, default_company_id, helpdesk_choices
 from .handovers import HANDOVER_LIFE, Handover
 from .keys import Credential, Secret
+from .webhook_addresses import ADDRESS_OVERLAP, WebhookAddress
 
 __all__ = [
+    "ADDRESS_OVERLAP",
     "CREDENTIAL_OVERLAP",
     "HANDOVER_LIFE",
     "ApiChannel",
@@ -24,6 +26,7 @@ __all__ = [
     "Handover",
     "Secret",
     "UnknownPolicy",
+    "WebhookAddress",
     "default_company_id",
     "helpdesk_choices",
     "messenger_choices",

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
@@ -21,6 +20,7 @@ from channels_setup.providers.base import SECRET, Account, Messenger
 
 from .chat_channels import ChatChannel
 from .keys import Credential, Secret
+from .webhook_addresses import HasWebhookAddress
 
 CREDENTIAL_OVERLAP = timedelta(hours=24)
 REFUSALS_NOTED_EVERY = timedelta(minutes=1)
@@ -52,12 +52,8 @@ class ApiChannelQuerySet(models.QuerySet["ApiChannel"]):
         found = Secret.objects.filter(digest=secrecy.fingerprint(secret)).select_related("api_channel").first()
         return found.api_channel if found and found.is_valid(timezone.now()) else None
 
-    def by_path_token(self, token: str) -> ApiChannel | None:
-        """The API channel with this token in its paths. A stranger's token may hold what PostgreSQL cannot (NUL)."""
-        return self.filter(path_token=token).first() if token.isascii() and token.isprintable() else None
 
-
-class ApiChannel(models.Model):
+class ApiChannel(HasWebhookAddress):
     """One messenger account at one provider, as set up in the four blocks of the set-up guide."""
 
     # The channel itself
@@ -135,7 +131,6 @@ class ApiChannel(models.Model):
         help_text=_("Send pasted template text as the template even while free text is allowed. Off: as plain text."),
     )
     app_id = models.BigIntegerField(_("app ID"), unique=True, editable=False)
-    path_token = models.CharField(max_length=64, unique=True, editable=False, default=secrecy.new_path_token)
     options = models.JSONField(_("options"), default=dict, blank=True, editable=False)  # by ``provider.settings``
     standing = models.JSONField(default=dict, blank=True, editable=False)  # what the provider said of the account
     state = models.CharField(
@@ -191,16 +186,8 @@ class ApiChannel(models.Model):
         return [kind for kind in self.TRACKS if getattr(self, f"track_{kind}")]
 
     @property
-    def webhook_path(self) -> str:
-        return f"/webhooks/{self.kind}/{self.path_token}/"
-
-    @property
-    def webhook_url(self) -> str:
-        return settings.PUBLIC_URL.rstrip("/") + self.webhook_path
-
-    @property
     def phone_page_path(self) -> str:
-        return f"/phone/{self.path_token}/" if self.provider.has_phone_page else ""
+        return f"/phone/{self.pk}/" if self.provider.has_phone_page else ""
 
     @property
     def number(self) -> str:

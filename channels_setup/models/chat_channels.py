@@ -16,6 +16,8 @@ from channels_setup.providers import default_helpdesk, helpdesks
 from channels_setup.providers.base import SECRET
 from channels_setup.providers.base_helpdesk import DeskAccount, Helpdesk
 
+from .webhook_addresses import HasWebhookAddress
+
 
 def helpdesk_choices() -> list[tuple[str, Any]]:
     return [(kind, provider.label) for kind, provider in helpdesks().items()]
@@ -26,10 +28,6 @@ def default_company_id() -> int:
 
 
 class ChatChannelQuerySet(models.QuerySet["ChatChannel"]):
-    def by_path_token(self, token: str) -> ChatChannel | None:
-        """The chat channel with this token in its webhook's path. A stranger's token may hold NUL."""
-        return self.filter(path_token=token).first() if token.isascii() and token.isprintable() else None
-
     def seen_by(self, user: Any) -> ChatChannelQuerySet:
         """Those whose chats this user may see: admins all, operators the ones they were given."""
         if user.is_superuser or user.has_perm("channels_setup.change_apichannel"):
@@ -37,7 +35,7 @@ class ChatChannelQuerySet(models.QuerySet["ChatChannel"]):
         return self.filter(operators=user)
 
 
-class ChatChannel(models.Model):
+class ChatChannel(HasWebhookAddress):
     """Where chats land. Its number is the «id чата» that is handed to the provider."""
 
     name = models.CharField(_("name"), max_length=200)
@@ -61,7 +59,6 @@ class ChatChannel(models.Model):
     work_weekends = models.BooleanField(_("on weekends too"), default=True)
     options = models.JSONField(_("options"), default=dict, blank=True, editable=False)  # by ``provider.settings``
     secret = models.BinaryField(null=True, editable=False)  # the helpdesk's key, encrypted
-    path_token = models.CharField(max_length=64, unique=True, editable=False, default=secrecy.new_path_token)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     objects = ChatChannelQuerySet.as_manager()
@@ -95,14 +92,6 @@ class ChatChannel(models.Model):
             raise ValidationError({"work_until": _("Give both ends of the working hours, or neither.")})
         if self.work_from and self.work_until and self.work_until <= self.work_from:
             raise ValidationError({"work_until": _("The working day must end after it begins.")})
-
-    @property
-    def webhook_path(self) -> str:
-        return f"/webhooks/{self.kind}/{self.path_token}/"
-
-    @property
-    def webhook_url(self) -> str:
-        return settings.PUBLIC_URL.rstrip("/") + self.webhook_path
 
     def desk_account(self) -> DeskAccount:
         """What an outside helpdesk's provider sees of this channel, its key in clear."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
@@ -13,6 +13,9 @@ from channels_setup import secrecy
 
 if TYPE_CHECKING:
     from .api_channels import ApiChannel
+
+
+USE_NOTED_EVERY = timedelta(minutes=1)
 
 
 class Key(models.Model):
@@ -30,6 +33,26 @@ class Key(models.Model):
 
     def is_valid(self, now: datetime) -> bool:
         return self.expires_at is None or self.expires_at > now
+
+
+class TracksUse(models.Model):
+    """A credential that knows when it was last used."""
+
+    last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+    def note_use(self, now: datetime) -> None:
+        """Record the time of use, at most once a minute. A request never waits for another one that does the same."""
+        if self.last_used_at is not None and now - self.last_used_at < USE_NOTED_EVERY:
+            return
+        stale = Q(last_used_at=None) | Q(last_used_at__lte=now - USE_NOTED_EVERY)
+        rows = type(self)._default_manager
+        with transaction.atomic():
+            free = rows.filter(stale, pk=self.pk).select_for_update(skip_locked=True, no_key=True)
+            rows.filter(pk__in=free.values("pk")).update(last_used_at=now)
+        self.last_used_at = now
 
 
 class Secret(Key):

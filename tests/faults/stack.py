@@ -190,11 +190,16 @@ class Stack:
         )
 
     def _channel(self, kind: str, redirect_url: str, chat_channel: int, **more: Any) -> tuple[int, str]:
-        token = secrecy.new_path_token()
+        token = secrecy.new_webhook_token()
         app_id = 10_000 + secrets.randbelow(9_000_000)
-        row = ApiChannel(kind=kind, redirect_url=redirect_url, app_id=app_id, path_token=token, state="live", **more)
+        row = ApiChannel(kind=kind, redirect_url=redirect_url, app_id=app_id, state="live", **more)
         row.name = f"{kind} {token[:6]}"
         pk = self.insert(row)
+        self.rows(
+            "INSERT INTO channels_setup_webhookaddress (api_channel_id, token, digest, tail, created_at)"
+            " VALUES (%s, %s, %s, %s, now())",
+            [pk, secrecy.encrypt(token), secrecy.fingerprint(token), secrecy.tail(token)],
+        )
         self.rows(
             "INSERT INTO channels_setup_apichannel_watched (apichannel_id, chatchannel_id) VALUES (%s, %s)",
             [pk, chat_channel],

@@ -13,7 +13,14 @@ from django.db import transaction
 from bridge.helpdesk import checking, lines
 from bridge.models import HelpdeskLine
 from channels_setup import account_settings
-from channels_setup.management.commands.channel import find, sentences
+from channels_setup.management.commands.channel import (
+    ADDRESS_ACTIONS,
+    addresses,
+    end_old_address,
+    find,
+    new_address,
+    sentences,
+)
 from channels_setup.models import ChatChannel
 from channels_setup.providers import helpdesks
 
@@ -33,7 +40,8 @@ class Command(BaseCommand):
         change = actions.add_parser("change", help="Change settings; those not named stay.")
         check = actions.add_parser("check", help="The dry-run of both legs; ends with 1 where something is wrong.")
         check.add_argument("--wait", type=float, default=checking.WAIT_SECONDS, help="Seconds for the event to come.")
-        for action in (change, check, actions.add_parser("show", help="Settings and evidence.")):
+        more = [actions.add_parser(word, help=text) for word, text in ADDRESS_ACTIONS.items()]
+        for action in (change, check, actions.add_parser("show", help="Settings and evidence."), *more):
             action.add_argument("channel", help="The chat channel's number or name.")
         for action in (add, change):
             action.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="A setting.")
@@ -44,7 +52,7 @@ class Command(BaseCommand):
             action.add_argument("--output", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, action: str, output: str, **options: Any) -> None:
-        answer = getattr(self, f"do_{action}")(options)
+        answer = getattr(self, f"do_{action.replace('-', '_')}")(options)
         if output == "json":
             self.stdout.write(json.dumps(answer, ensure_ascii=False))
         elif isinstance(answer, list):
@@ -60,7 +68,7 @@ class Command(BaseCommand):
     def do_add(self, options: dict[str, Any]) -> dict[str, Any]:
         chat_channel = ChatChannel(kind=options["kind"], name=options["name"], company_id=options["company_id"])
         self._configure(chat_channel, options)
-        return as_row(chat_channel)
+        return {**as_row(chat_channel), "webhook_url": chat_channel.webhook_url}
 
     @transaction.atomic
     def do_change(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -70,6 +78,12 @@ class Command(BaseCommand):
 
     def do_show(self, options: dict[str, Any]) -> dict[str, Any]:
         return as_row(self._chat_channel(options))
+
+    def do_new_address(self, options: dict[str, Any]) -> dict[str, Any]:
+        return new_address(self._chat_channel(options))
+
+    def do_end_old_address(self, options: dict[str, Any]) -> dict[str, Any]:
+        return end_old_address(self._chat_channel(options))
 
     def do_check(self, options: dict[str, Any]) -> list[dict[str, Any]]:
         found = checking.dry_run(self._chat_channel(options), wait=options["wait"])
@@ -99,14 +113,14 @@ class Command(BaseCommand):
 
 
 def as_row(chat_channel: ChatChannel) -> dict[str, Any]:
-    """What may be shown. The webhook's address is for the helpdesk's settings page; the key is not here."""
+    """What may be shown: neither the key nor the webhook's address."""
     line = HelpdeskLine.objects.filter(chat_channel=chat_channel).first()
     return {
         "chat_channel_id": chat_channel.pk,
         "name": chat_channel.name,
         "kind": chat_channel.kind,
         "company_id": chat_channel.company_id,
-        "webhook_url": chat_channel.webhook_url,
+        "addresses": addresses(chat_channel),
         **chat_channel.options,
         "events_seen": sorted(line.seen) if line else [],
         "last_event_at": line.last_event_at.isoformat() if line and line.last_event_at else None,

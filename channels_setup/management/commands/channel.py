@@ -16,6 +16,12 @@ from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 from channels_setup.setting_up import Ambiguous, Row, add_api_channel, named
 
+ADDRESS_ACTIONS = {
+    "new-address": "Issue another webhook address and print it. The one before works for seven more days.",
+    "end-old-address": "Refuse calls to the former webhook address from now on.",
+}
+TELLING = ("chat_channel_id", "last_used_at", "expires_at")
+
 
 class Command(BaseCommand):
     help = "Add, list, show, pause and resume channels. Only `add` ever prints a secret key, once."
@@ -24,8 +30,9 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True)
         self._add_arguments(actions.add_parser("add", help="Make an API channel and, where needed, its chat channel."))
         actions.add_parser("list", help="All API channels.")
-        for word in ("show", "pause", "resume"):
-            actions.add_parser(word).add_argument("channel", help="The API channel's number or name.")
+        for word in ("show", "pause", "resume", *ADDRESS_ACTIONS):
+            made = actions.add_parser(word, help=ADDRESS_ACTIONS.get(word))
+            made.add_argument("channel", help="The API channel's number or name.")
         for action in actions.choices.values():
             action.add_argument("--output", choices=["text", "json"], default="text")
 
@@ -50,7 +57,7 @@ class Command(BaseCommand):
         parser.add_argument("--track", help=f"Events to follow, by commas, of {','.join(ApiChannel.TRACKS)}.")
 
     def handle(self, *args: Any, action: str, output: str, **options: Any) -> None:
-        answer = getattr(self, f"do_{action}")(options)
+        answer = getattr(self, f"do_{action.replace('-', '_')}")(options)
         if output == "json":
             self.stdout.write(json.dumps(answer, ensure_ascii=False))
             return
@@ -135,11 +142,42 @@ class Command(BaseCommand):
         api_channel.resume()  # what was held goes out at beat's next sweep
         return as_row(api_channel)
 
+    def do_new_address(self, options: dict[str, Any]) -> dict[str, Any]:
+        return new_address(self._api_channel(options))
+
+    def do_end_old_address(self, options: dict[str, Any]) -> dict[str, Any]:
+        return end_old_address(self._api_channel(options))
+
     def _api_channel(self, options: dict[str, Any]) -> ApiChannel:
         api_channel = find(ApiChannel.objects.all(), options["channel"])
         if api_channel is None:
             raise CommandError(f"There is no API channel “{options['channel']}”. See: manage.py channel list")
         return api_channel
+
+
+def new_address(channel: ApiChannel | ChatChannel) -> dict[str, Any]:
+    """Issue another webhook address and return it in clear, with the time until which the old one works."""
+    if channel.new_address() is None:
+        raise CommandError("Two addresses work already. End the old one first: end-old-address.")
+    return {"webhook_url": channel.webhook_url, "addresses": addresses(channel)}
+
+
+def end_old_address(channel: ApiChannel | ChatChannel) -> dict[str, Any]:
+    if not channel.end_old_address():
+        raise CommandError("There is no old address that still works.")
+    return {"addresses": addresses(channel)}
+
+
+def addresses(channel: ApiChannel | ChatChannel) -> list[dict[str, Any]]:
+    """Describe the webhook addresses that work by what may be shown of them."""
+    return [
+        {
+            "name": f"/webhooks/{channel.kind}/••••{row.tail}/",
+            "last_used_at": row.last_used_at.isoformat() if row.last_used_at else None,
+            "expires_at": row.expires_at.isoformat() if row.expires_at else None,
+        }
+        for row in channel.valid_addresses()
+    ]
 
 
 def flag(name: str) -> str:
@@ -162,7 +200,7 @@ def sentences(problem: ValidationError, *, named: Callable[[str], str] = flag) -
 
 
 def as_row(api_channel: ApiChannel) -> dict[str, Any]:
-    """What may be shown of an API channel at any time. The webhook's path is a secret too, so it is not here."""
+    """What may be shown of an API channel at any time. Webhook addresses are secrets too: their ends are here."""
     times = {name: getattr(api_channel, name) for name in ("first_inbound_at", "first_outbound_at", "last_error_at")}
     return {
         "api_channel": api_channel.pk,
@@ -176,6 +214,7 @@ def as_row(api_channel: ApiChannel) -> dict[str, Any]:
             {"chat_channel_id": chat_channel.pk, "name": chat_channel.name, "company_id": chat_channel.company_id}
             for chat_channel in api_channel.watched.all()
         ],
+        "addresses": addresses(api_channel),
         "last_error": api_channel.last_error,
         **{name: time.isoformat() if time else None for name, time in times.items()},
     }
@@ -189,5 +228,5 @@ def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_plain(item) for item in value)
     if isinstance(value, dict):
-        return f"{value['name']} ({value['chat_channel_id']})"
+        return f"{value['name']} ({', '.join(str(each) for name, each in value.items() if name in TELLING and each)})"
     return str(value)

@@ -9,7 +9,7 @@ from django.core.management import BaseCommand, CommandError
 from django.db import transaction
 
 from channels_setup import secrecy
-from channels_setup.models import ChatChannel, Credential, Secret
+from channels_setup.models import ChatChannel, Credential, Secret, WebhookAddress
 
 BATCH = 200
 
@@ -19,7 +19,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         done, stuck = 0, []
-        for model in (Secret, Credential):
+        for model in (Secret, Credential, WebhookAddress):
             last = 0
             while batch := list(model.objects.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]):
                 stuck += self._rotate(model, batch)
@@ -35,7 +35,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{done} secrets are encrypted with the first of FIELD_KEYS; the others may go.")
 
     @transaction.atomic
-    def _rotate(self, model: type[Secret] | type[Credential], batch: list[int]) -> list[str]:
+    def _rotate(self, model: type[Secret] | type[Credential] | type[WebhookAddress], batch: list[int]) -> list[str]:
         stuck = []
         for secret in model.objects.select_for_update().filter(pk__in=batch).order_by("pk"):
             try:
