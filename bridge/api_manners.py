@@ -41,6 +41,7 @@ class Refused(exceptions.APIException):
 
 # Where the framework's own words do not say what to do.
 PLAINER = {
+    exceptions.Throttled: gettext_lazy("Too many calls with this token. Try again later."),
     exceptions.UnsupportedMediaType: gettext_lazy(
         "Send a JSON object, with the header Content-Type: application/json."
     ),

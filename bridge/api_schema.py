@@ -10,6 +10,7 @@ ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 REFUSALS = {
     "400": "A parameter or a field cannot be read.",
     "401": "The token is missing or wrong.",
+    "429": "Too many calls with this token, or with a wrong one. Retry-After says when the next may come.",
     "404": "Not found, or you do not have access.",
 }
 
@@ -18,7 +19,7 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
     """Postprocessing hook of drf-spectacular: refusals of reading calls, and the range of numbers."""
     for path, calls in result["paths"].items():
         for method, call in calls.items():
-            codes = ["401"] if method != "get" else ["400", "401", *(["404"] if "{" in path else [])]
+            codes = ["401", "429"] if method != "get" else ["400", "401", "429", *(["404"] if "{" in path else [])]
             for code in codes:
                 call["responses"].setdefault(code, {"content": ERROR, "description": REFUSALS[code]})
             for parameter in call.get("parameters", []):

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from channels_setup.codecs.values import FileInfo
 
-from . import doorbell
+from . import doorbell, file_room
 from .models import Attachment, Conversation, Message
 from .uploads import TYPES
 
@@ -53,8 +53,9 @@ def attach(given: Iterable[tuple[Message, Sequence[FileInfo]]]) -> list[Attachme
 
 
 def store(message: Message, files: Sequence[UploadedFile]) -> list[Attachment]:
-    """Uploaded files as attachments of a saved message."""
+    """Store uploaded files as attachments of a saved message. Raises file_room.NoRoom."""
     stored = []
+    file_room.check_disk(sum(upload.size or 0 for upload in files))
     for upload in files:
         attachment = Attachment(
             message=message,

@@ -27,7 +27,7 @@ from channels_setup import outgoing as outside
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.providers.base import ACCEPTED, PERMANENT, Account, Messenger
 
-from . import doorbell, windows
+from . import doorbell, file_room, windows
 from .models import Attachment
 
 logger = logging.getLogger(__name__)
@@ -122,6 +122,8 @@ def _try(row: Attachment, account: Account) -> Fetched | Failed:
 
 
 def _fetch(row: Attachment, account: Account, provider: Messenger) -> Fetched:
+    if file_room.is_short(row.size or 0):
+        raise Failed("no_disk_space")
     answer = outside.send(provider.file_place(row.external_id, account))
     outcome = provider.judge(answer)
     if answer.status == 404 or outcome.verdict == PERMANENT:

@@ -475,6 +475,10 @@ CATALOGUE: Mapping[str, Reason] = {
     "file_misplaced": Reason(
         kind=Class.RETRYABLE, sentence=_("The file lies in a place that is not the provider's, so we did not fetch it.")
     ),
+    "no_disk_space": Reason(
+        kind=Class.RETRYABLE,
+        sentence=_("The portal's disk is almost full, so the file was not fetched. An admin has to make room."),
+    ),
     # --- what an outside helpdesk said, or did not ---
     "helpdesk_unreachable": Reason(
         kind=Class.RETRYABLE,

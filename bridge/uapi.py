@@ -29,12 +29,23 @@ from channels_setup.codecs.bodies import BadBody, decode
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, RawRequest
 
-from . import conversations, erased, held, relay, tickets
+from . import call_limits, conversations, erased, file_room, held, relay, tickets
 from .idempotency import Answer, BadKey, KeyReused, once
 from .merging import lookup
 from .models import Contact, Conversation, WebhookEvent
 from .requests_in import MOST_BYTES, MOST_BYTES_WITH_FILES, TooLarge, blotted, event_row, exact_request
-from .uapi_errors import BAD_FIELD, BAD_TOKEN, ERASED, KEY_REUSED, NOT_ALLOWED, NOT_FOUND, NOT_SENT, TOO_LARGE, Error
+from .uapi_errors import (
+    BAD_FIELD,
+    BAD_TOKEN,
+    ERASED,
+    KEY_REUSED,
+    NOT_ALLOWED,
+    NOT_FOUND,
+    NOT_SENT,
+    TOO_LARGE,
+    TOO_MANY,
+    Error,
+)
 from .uapi_identity import client_of, sender_info
 from .uapi_parameters import Parameters, takes
 
@@ -81,6 +92,11 @@ class UapiView(APIView):
             return self._handle(exact_request(request, limit=self.limit))
         except TooLarge:
             return JsonResponse(Error(TOO_LARGE, _("The body is too large.")).body(), status=413)
+        except call_limits.TooManyCalls as problem:
+            error = Error(TOO_MANY, _("Too many calls with this key. Try again later."))
+            return JsonResponse(error.body(), status=429, headers={"Retry-After": str(problem.wait)})
+        except file_room.NoRoom as problem:
+            return JsonResponse({"error": str(problem), "code": 503}, status=503, headers={"Retry-After": "60"})
         except (DatabaseError, OSError):  # a full disk, too: a file could not be stored
             logger.exception("call not stored")
             sentence = _("Not stored. Please try again.")
@@ -95,7 +111,10 @@ class UapiView(APIView):
         token = values.as_text(decoded.values.get("api_token"))
         api_channel = ApiChannel.objects.all().by_secret(token)
         if api_channel is None:
-            return self._json(Error(BAD_TOKEN, _("The api_token is missing or wrong.")).body())
+            refused = self._json(Error(BAD_TOKEN, _("The api_token is missing or wrong.")).body())
+            refused.is_token_refused = True  # type: ignore[attr-defined]  # for config.wrong_tokens
+            return refused
+        call_limits.calls.count(f"api_channel:{api_channel.pk}")
         stored = blotted(raw, token)
         call = Call(api_channel=api_channel, values=decoded.values, files=decoded.files)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 # The numbers in "code". Stable; callers may rely on them.
-BAD_FIELD, BAD_TOKEN, NOT_ALLOWED, NOT_FOUND, KEY_REUSED, ERASED, TOO_LARGE, NOT_SENT = (
+BAD_FIELD, BAD_TOKEN, NOT_ALLOWED, NOT_FOUND, KEY_REUSED, ERASED, TOO_LARGE, NOT_SENT, TOO_MANY = (
     400,
     401,
     403,
@@ -14,6 +14,7 @@ BAD_FIELD, BAD_TOKEN, NOT_ALLOWED, NOT_FOUND, KEY_REUSED, ERASED, TOO_LARGE, NOT
     410,
     413,
     422,
+    429,
 )
 
 

@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 
 from channels_setup.failing_items import FailingItems
 
-from . import windows
+from . import file_room, windows
 from .models import Conversation, Upload
 
 HEAD = 4_096  # bytes that are looked at
@@ -70,6 +70,11 @@ def keep(conversation: Conversation, given: UploadedFile, *, author: Any) -> Upl
     """Look at a file and keep it for this chat."""
     name = clean_name(given.name or "")
     mime = checked_type(given, name)
+    try:
+        file_room.check_disk(given.size or 0)
+        file_room.check_quota(conversation, given.size or 0, author=author)
+    except (file_room.NoRoom, file_room.QuotaUsedUp) as problem:
+        raise NotTaken(str(problem)) from None
     upload = Upload(conversation=conversation, author=author, name=name, mime=mime, size=given.size or 0)
     upload.expires_at = windows.database_now() + timedelta(days=settings.FILE_LINK_DAYS)
     given.seek(0)

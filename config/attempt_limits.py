@@ -4,11 +4,22 @@ In memory on purpose: a flood must not cost a database or broker call per attemp
 is that many times higher, which still ends a flood.
 """
 
+import ipaddress
 import threading
 import time
 from collections.abc import Callable
 
 MOST_ADDRESSES = 10_000  # remembered at once; a flood from more than these is for the lane of the log-in to bound
+
+
+def _caller(address: str) -> str:
+    """Return the address; of IPv6 its /64 network, all of which belongs to one subscriber."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.IPv6Network((address.partition("%")[0], 64), strict=False))
+    except ValueError:
+        return address
 
 
 class AttemptLimit:
@@ -21,12 +32,12 @@ class AttemptLimit:
 
     def wait_seconds(self, address: str) -> int:
         """Return how long the address must wait, 0 when it may try."""
-        ends, failures = self.windows.get(address, (0.0, 0))
+        ends, failures = self.windows.get(_caller(address), (0.0, 0))
         left = ends - self.clock()
         return int(left) + 1 if left > 0 and failures >= self.most else 0
 
     def note_failure(self, address: str) -> None:
-        now = self.clock()
+        address, now = _caller(address), self.clock()
         with self.lock:
             ends, failures = self.windows.pop(address, (0.0, 0))
             if ends <= now:

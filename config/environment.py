@@ -135,6 +135,32 @@ SETTINGS = (
         100,
         "The largest file of a client that is fetched from the provider, in megabytes.",
     ),
+    Setting(
+        "UPLOAD_OPERATOR_DAY_MB",
+        int,
+        1000,
+        "Megabytes of files that one operator may give to clients in 24 hours. 0: no limit.",
+    ),
+    Setting(
+        "UPLOAD_CHAT_DAY_MB",
+        int,
+        500,
+        "Megabytes of files that operators may give in a chat in 24 hours. 0: no limit.",
+    ),
+    Setting(
+        "DISK_FLOOR_MB",
+        int,
+        1024,
+        "Megabytes that stay free on the disk of DATA_DIR: below that no files are taken or fetched, "
+        "and `/health/ready` is red. 0: no floor.",
+    ),
+    Setting(
+        "API_CALLS_PER_MINUTE",
+        int,
+        12000,
+        "Calls of `/uapi` and `/api/v1` that one key may make in a minute to each web process; more get 429. "
+        "0: no limit.",
+    ),
     Setting("FILE_LINK_DAYS", int, 14, "How long the link to a file that an operator gave works."),
     Setting("EVENT_RETENTION_DAYS", int, 30, "How long processed raw events and attempts are kept."),
     Setting("LANGUAGE", str, "ru", "The language where a browser asks for neither ru nor en."),

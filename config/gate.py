@@ -30,6 +30,7 @@ CHUNK = 64 * 1024
 JSON = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
 UNNAMED = ("Server", "")  # else granian names itself
 BEFORE_LOGIN = 64 * 1024  # bytes of a body from somebody who shows no session and no token
+BROWSER_REPORTS = "/csp-report/"  # small, though browsers send their cookies along
 LONGEST_CONTENT_TYPE = 500  # characters
 BESIDES_FILES = 1024 * 1024  # what a form has besides its file
 
@@ -153,8 +154,9 @@ def is_known_caller(scope: dict[str, Any]) -> bool:
 
     A guess from path and headers, before anything is verified: it only keeps large bodies off the log-in and the like.
     """
-    return (
-        scope["PATH_INFO"].startswith(("/webhooks/", "/uapi/"))
+    path = scope["PATH_INFO"]
+    return path != BROWSER_REPORTS and (
+        path.startswith(("/webhooks/", "/uapi/"))
         or "HTTP_AUTHORIZATION" in scope
         or settings.SESSION_COOKIE_NAME in scope.get("HTTP_COOKIE", "")
     )

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 
-from bridge import housekeeping, outbox, windows, write_probe
+from bridge import file_room, housekeeping, outbox, windows, write_probe
 from config import metrics
 from config.supervisor import DEAF_SECONDS
 
@@ -22,7 +22,9 @@ def ready(request: HttpRequest) -> JsonResponse:
     parts = look_at_parts()
     is_red = any(part["state"] == "red" for part in parts.values())
     details = {"parts": parts} if may_see_details(request) else {}
-    return JsonResponse({"status": "red" if is_red else "ok", **details}, status=503 if is_red else 200)
+    response = JsonResponse({"status": "red" if is_red else "ok", **details}, status=503 if is_red else 200)
+    response.is_token_refused = not details and "HTTP_AUTHORIZATION" in request.META  # type: ignore[attr-defined]
+    return response
 
 
 def may_see_details(request: HttpRequest) -> bool:
@@ -34,7 +36,7 @@ def may_see_details(request: HttpRequest) -> bool:
 
 def look_at_parts() -> dict[str, dict[str, Any]]:
     """Part -> {"state": "ok" | "red", and what was measured or went wrong}."""
-    parts = {"database": asked(ask_database), "broker": asked(ask_broker)}
+    parts = {"database": asked(ask_database), "broker": asked(ask_broker), "disk": look_at_disk()}
     measured_parts = [*LONGEST_SILENCE, "oldest_due_delivery"]
     if parts["database"]["state"] == "red":
         unknown = {"state": "red", "error": "unknown without the database"}
@@ -48,6 +50,11 @@ def look_at_parts() -> dict[str, dict[str, Any]]:
     for name, longest in LONGEST_SILENCE.items():
         parts[name] = measured("seconds_ago", silence.get(name), longest)
     return parts | {"oldest_due_delivery": measured("seconds", delay, LONGEST_DELAY)}
+
+
+def look_at_disk() -> dict[str, Any]:
+    """Red while files are refused for want of room."""
+    return {"state": "red" if file_room.is_short() else "ok", "free_mb": file_room.free_bytes() // file_room.MEGABYTE}
 
 
 def is_deaf() -> bool:

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from bridge import housekeeping, outbox, windows
+from bridge import file_room, housekeeping, outbox, windows
 from bridge.models import Delivery, Mismatch, ServiceWindow, WebhookEvent
 from channels_setup.models import ApiChannel
 from config.api_tokens import ApiTokenAuthentication
@@ -46,6 +46,7 @@ class Portal(Collector):
         yield mismatches
         still_open = ServiceWindow.objects.filter(state=ServiceWindow.State.OPEN).count()
         yield GaugeMetricFamily("okno_open_windows", "Service windows that are open.", value=still_open)
+        yield GaugeMetricFamily("okno_disk_free_bytes", "On the disk of the files.", value=file_room.free_bytes())
         channels = GaugeMetricFamily("okno_api_channels", "API channels by state.", labels=["state"])
         for state, number in ApiChannel.objects.order_by().values_list("state").annotate(Count("pk")):
             channels.add_metric([state], number)
@@ -55,7 +56,9 @@ class Portal(Collector):
 def metrics(request: HttpRequest) -> HttpResponse:
     """View: for a scraper on this machine, or one with a staff user's API token."""
     if not (is_from_this_machine(request) or is_staff_token(request)):
-        return HttpResponse("Only from this machine, or with an admin's API token.\n", status=403)
+        refused = HttpResponse("Only from this machine, or with an admin's API token.\n", status=403)
+        refused.is_token_refused = "HTTP_AUTHORIZATION" in request.META  # type: ignore[attr-defined]
+        return refused
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Portal())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

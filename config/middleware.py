@@ -18,7 +18,7 @@ ADMIN_POLICY = {
 }
 
 
-MACHINE_ROUTES = ("/webhooks/", "/health/ready", "/metrics")
+MACHINE_ROUTES = ("/webhooks/", "/health/ready", "/metrics", "/csp-report/")
 
 
 def machines(get_response: Handler) -> Handler:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
+from config import csp_reports
+
 Handler = Callable[[HttpRequest], HttpResponse]
 
 UNUSED_FEATURES = (
@@ -20,6 +22,8 @@ def default_headers(get_response: Handler) -> Handler:
         response = get_response(request)
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
+        if "report-to csp" in response.headers.get("Content-Security-Policy", ""):
+            response.headers["Reporting-Endpoints"] = f'csp="{csp_reports.PATH}"'
         return response
 
     return middleware

@@ -37,6 +37,10 @@ RECONCILE_HOURS: int = value("RECONCILE_HOURS")
 EVENT_RETENTION_DAYS: int = value("EVENT_RETENTION_DAYS")
 UPLOAD_LIMIT_MB: int = value("UPLOAD_LIMIT_MB")
 CLIENT_FILE_LIMIT_MB: int = value("CLIENT_FILE_LIMIT_MB")
+UPLOAD_OPERATOR_DAY_MB: int = value("UPLOAD_OPERATOR_DAY_MB")
+UPLOAD_CHAT_DAY_MB: int = value("UPLOAD_CHAT_DAY_MB")
+DISK_FLOOR_MB: int = value("DISK_FLOOR_MB")
+API_CALLS_PER_MINUTE: int = value("API_CALLS_PER_MINUTE")
 FILE_LINK_DAYS: int = value("FILE_LINK_DAYS")
 DEMO_PASSWORDS = {"admin": value("DEMO_ADMIN_PASSWORD"), "operator": value("DEMO_OPERATOR_PASSWORD")}
 
@@ -66,6 +70,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "config.response_headers.default_headers",
+    "config.wrong_tokens.limit_wrong_tokens",
     "django.middleware.security.SecurityMiddleware",
     "config.middleware.machines",
     "bridge.desk.polling.quick",
@@ -187,6 +192,8 @@ CONTENT_SECURITY_POLICY: dict[str, Any] = {
         "base-uri": ["'none'"],
         "frame-ancestors": ["'none'"],
         "form-action": ["'self'"],
+        "report-uri": "/csp-report/",
+        "report-to": "csp",
     }
 }
 
@@ -197,6 +204,7 @@ REST_FRAMEWORK: dict[str, Any] = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": ["bridge.call_limits.PerKey"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }

@@ -23,7 +23,7 @@ from bridge.desk import (
     uploading,
 )
 from channels_setup.views import handover
-from config import health, login, metrics
+from config import csp_reports, health, login, metrics
 from templates_registry import views as registry
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -41,6 +41,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     re_path(r"^api/", api.nothing_here),
     path("health/ready", health.ready, name="health-ready"),
+    path("csp-report/", csp_reports.receive, name="csp-report"),
     path("metrics", metrics.metrics, name="metrics"),
     # files
     path("files/<int:pk>/", files.chat_file, name="file"),

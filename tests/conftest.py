@@ -33,6 +33,7 @@ WhiteNoiseMiddleware.add_files_from_finders = pages.static_files_listed_once(Whi
 
 from bridge import doorbell  # noqa: E402
 from channels_setup.models import ApiChannel  # noqa: E402
+from config.attempt_limits import AttemptLimit  # noqa: E402
 from tests.factories import ApiChannelFactory, boris  # noqa: E402
 from tests.pages import signed_in  # noqa: E402
 from tests.receiver import Receiver  # noqa: E402
@@ -172,6 +173,12 @@ def desk(channel: ApiChannel, client: Client) -> Client:
 def webhooks_remember_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test changes on a channel counts for the next webhook."""
     monkeypatch.setattr("bridge.webhooks.REMEMBERED_SECONDS", -1.0)
+
+
+@pytest.fixture(autouse=True)
+def wrong_tokens_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tests of a process come from one address, and many of them have wrong tokens."""
+    monkeypatch.setattr("config.wrong_tokens.WRONG", AttemptLimit(most=1_000_000, seconds=60))
 
 
 @pytest.fixture

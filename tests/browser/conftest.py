@@ -50,9 +50,17 @@ def context(browser: Browser, live_server: object) -> Iterator[BrowserContext]:
     """A fresh profile, in Russian, whose relative addresses are the live server's."""
     context = browser.new_context(base_url=str(live_server), locale="ru-RU", timezone_id="Europe/Moscow")
     context.set_default_timeout(30_000)
+    broken: list[str] = []
+    context.on("console", lambda told: broken.append(told.text) if is_policy_complaint(told.text) else None)
     yield context
     context.close()
     wait_for_quiet()
+    assert broken == [], "no page of any test may break its content security policy"
+
+
+def is_policy_complaint(text: str) -> bool:
+    """Return whether Chromium says so of a content security or permissions policy, one that it cannot read included."""
+    return any(words in text for words in ("Content Security Policy", "Content-Security-Policy", "Permissions-Policy"))
 
 
 @pytest.fixture

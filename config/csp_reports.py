@@ -1,0 +1,96 @@
+"""Reports of browsers whose pages broke the content security policy, written to the log.
+
+Anybody may send one, so a report is untrusted text: it is small, few are taken from an address, and only its route,
+directive and the kind or host of what was blocked reach the log. Paths may hold tokens.
+"""
+
+import json
+import logging
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from config import client_address
+from config.attempt_limits import AttemptLimit
+from config.request_log import route_pattern
+
+PATH = "/csp-report/"
+MOST_BYTES = 16 * 1024
+MOST_REPORTS = 5  # of one call
+REPORTS = AttemptLimit(most=20, seconds=60)  # calls of one address and web process
+
+DIRECTIVE = re.compile(r"[a-z-]{1,40}")
+KEYWORD = re.compile(r"[a-z-]{1,20}")  # inline, eval, data, …
+HOST = re.compile(r"[a-z0-9.:\[\]-]{1,100}", re.IGNORECASE)
+
+logger = logging.getLogger(__name__)
+
+
+@csrf_exempt
+def receive(request: HttpRequest) -> HttpResponse:
+    """View: reports of `report-uri` (one object) and of `report-to` (a list)."""
+    if request.method != "POST":
+        return _refused(405, "method_not_allowed", "Use POST.", {"Allow": "POST"})
+    address = client_address.from_request(request)
+    if wait := REPORTS.wait_seconds(address):
+        return _refused(429, "too_many_reports", "Too many reports.", {"Retry-After": str(wait)})
+    REPORTS.note_failure(address)
+    body = request.read(MOST_BYTES + 1)
+    if len(body) > MOST_BYTES:
+        return _refused(413, "too_large", "The request body is too large.")
+    try:
+        reports = reports_in(json.loads(body))
+    except (ValueError, RecursionError):
+        return _refused(400, "invalid", "This is not a report of a browser.")
+    for report in reports[:MOST_REPORTS]:
+        logger.warning("content security policy broken: %s on %s, blocked %s", *summary(report))
+    return HttpResponse(status=204)
+
+
+def reports_in(content: Any) -> list[dict[str, Any]]:
+    """Return the reports of a policy broken, in whichever of the two shapes. Raises ValueError."""
+    if isinstance(content, dict) and isinstance(report := content.get("csp-report"), dict):
+        return [report]
+    if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+        raise ValueError("neither of the two shapes")
+    bodies = [item.get("body") for item in content if item.get("type") == "csp-violation"]
+    return [body for body in bodies if isinstance(body, dict)]
+
+
+def summary(report: dict[str, Any]) -> tuple[str, str, str]:
+    """Return the directive, the route of the page, and what was blocked: a keyword, or scheme and host."""
+    directive = _text(report, "effectiveDirective", "effective-directive", "violated-directive").partition(" ")[0]
+    blocked = _text(report, "blockedURL", "blocked-uri")
+    return (
+        directive if DIRECTIVE.fullmatch(directive) else "(unknown)",
+        _route(_text(report, "documentURL", "document-uri")),
+        blocked if KEYWORD.fullmatch(blocked) else _origin(blocked),
+    )
+
+
+def _text(report: dict[str, Any], *names: str) -> str:
+    found = next((report[name] for name in names if name in report), "")
+    return found if isinstance(found, str) else ""
+
+
+def _route(url: str) -> str:
+    try:
+        return route_pattern(urlsplit(url).path)
+    except ValueError:
+        return "(no such route)"
+
+
+def _origin(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "(unknown)"
+    return f"{parts.scheme}://{host}" if parts.scheme and HOST.fullmatch(host) else "(unknown)"
+
+
+def _refused(status: int, reason: str, sentence: str, headers: dict[str, str] | None = None) -> JsonResponse:
+    return JsonResponse({"error": sentence, "reason": reason}, status=status, headers=headers)

@@ -1,0 +1,45 @@
+"""Limit of wrong API tokens and keys by client address: a flood of guesses gets 429.
+
+Only the refusals count, and only they are refused: a right key from the same address (an office, a NAT) goes on.
+"""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext as _
+
+from config import client_address
+from config.attempt_limits import AttemptLimit
+
+Handler = Callable[[HttpRequest], HttpResponse]
+
+MOST = 30  # in a minute, of one address and web process
+WRONG = AttemptLimit(most=MOST, seconds=60)
+
+
+def limit_wrong_tokens(get_response: Handler) -> Handler:
+    """Middleware: count the refusals of an address, and answer 429 in their place when there are too many."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if not is_refusal(request, response):
+            return response
+        address = client_address.from_request(request)
+        wait = WRONG.wait_seconds(address)
+        WRONG.note_failure(address)
+        return too_many(wait) if wait else response
+
+    return middleware
+
+
+def is_refusal(request: HttpRequest, response: HttpResponse) -> bool:
+    """Return whether a key or token was given and is nobody's. `/uapi` says so with status 200, so it leaves a mark."""
+    if request.path_info.startswith("/api/"):
+        return response.status_code == 401 and "HTTP_AUTHORIZATION" in request.META
+    return bool(getattr(response, "is_token_refused", False))
+
+
+def too_many(wait: int) -> JsonResponse:
+    sentence = _("Too many calls with a wrong token from this address. Try again later.")
+    body = {"error": sentence, "reason": "too_many_wrong_tokens", "code": 429}
+    return JsonResponse(body, status=429, headers={"Retry-After": str(wait)}, json_dumps_params={"ensure_ascii": False})

@@ -1,0 +1,149 @@
+"""Files never fill the disk: quotas of operators and chats, and room that stays free."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.utils import timezone
+
+from bridge import file_room, files, media, uploads
+from bridge.models import Attachment, Upload
+from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory, boris, vera
+from tests.uapi_calls import post
+
+pytestmark = pytest.mark.django_db
+
+MEGABYTE = file_room.MEGABYTE
+
+
+@pytest.fixture(autouse=True)
+def own_folder(settings: Any, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    settings.UPLOAD_OPERATOR_DAY_MB, settings.UPLOAD_CHAT_DAY_MB = 3, 2
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Any:
+    """Sets how many megabytes are free; ten have to stay so."""
+    settings.DISK_FLOOR_MB = 10
+
+    def megabytes(number: float) -> None:
+        monkeypatch.setattr(file_room, "free_bytes", lambda: int(number * MEGABYTE))
+
+    return megabytes
+
+
+def text_file(megabytes: float) -> SimpleUploadedFile:
+    return SimpleUploadedFile("words.txt", b"x" * int(megabytes * MEGABYTE))
+
+
+def stored(folder: Path) -> int:
+    return sum(1 for path in folder.rglob("*") if path.is_file())
+
+
+def test_an_operator_has_a_quota_over_all_chats(in_english: None) -> None:
+    first, second = ConversationFactory(), ConversationFactory()
+    uploads.keep(first, text_file(1.5), author=boris())
+    uploads.keep(second, text_file(1.5), author=boris())
+
+    with pytest.raises(uploads.NotTaken, match=r"exceeds your limit of 3\.0.MB"):
+        uploads.keep(ConversationFactory(), text_file(0.1), author=boris())
+
+    uploads.keep(ConversationFactory(), text_file(0.1), author=vera())
+
+
+def test_a_chat_has_a_quota_over_all_operators(in_english: None, tmp_path: Path) -> None:
+    chat = ConversationFactory()
+    uploads.keep(chat, text_file(1.5), author=boris())
+
+    with pytest.raises(uploads.NotTaken, match=r"exceeds the limit of 2\.0.MB of attached files in this chat"):
+        uploads.keep(chat, text_file(0.6), author=vera())
+
+    assert stored(tmp_path) == 1
+    uploads.keep(chat, text_file(0.5), author=vera())  # exactly the rest
+
+
+def test_the_quota_is_of_a_day_and_of_what_is_there() -> None:
+    chat = ConversationFactory()
+    old = uploads.keep(chat, text_file(1.5), author=boris())
+    Upload.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(hours=25))
+    taken_back = uploads.keep(chat, text_file(1.5), author=boris())
+    uploads.drop(taken_back)
+
+    uploads.keep(chat, text_file(2), author=boris())
+
+
+def test_no_quota_where_the_setting_is_0(settings: Any) -> None:
+    settings.UPLOAD_OPERATOR_DAY_MB = settings.UPLOAD_CHAT_DAY_MB = 0
+
+    uploads.keep(ConversationFactory(), text_file(4), author=boris())
+
+
+def test_the_desk_says_so(desk: Client, channel: Any, in_english: None) -> None:
+    chat = ConversationFactory(api_channel=channel, chat_channel=channel.lands_in)
+
+    answers = [desk.post(f"/chats/{chat.pk}/files/", {"file": text_file(1.5)}) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [201, 422]
+    assert answers[1].json()["sentence"]
+
+
+@pytest.mark.parametrize(("megabytes", "is_taken"), [(11.1, True), (10.9, False), (9, False), (0, False)])
+def test_what_has_to_stay_free_stays_free(free: Any, tmp_path: Path, megabytes: float, is_taken: bool) -> None:
+    free(megabytes)
+    chat = ConversationFactory()
+    with suppress(uploads.NotTaken):
+        uploads.keep(chat, text_file(1), author=boris())
+
+    assert stored(tmp_path) == Upload.objects.count() == is_taken
+
+
+def test_files_of_programs_are_refused_with_a_sentence_and_a_time(client: Client, free: Any, tmp_path: Path) -> None:
+    channel = ApiChannelFactory(secret=True)
+    free(10)
+    flat = {
+        "api_token": channel.current_secret().reveal(),
+        "channel_id": channel.lands_in.pk,
+        "message[text]": "see",
+        "message[from][name]": "Anna",
+        "file": SimpleUploadedFile("a.txt", b"words"),
+    }
+
+    answer = post(client, "chat/addMessage", flat, "multipart")
+
+    assert answer.status_code == 503 and int(answer["Retry-After"]) > 0
+    assert answer.json()["code"] == 503 and "диск" in answer.json()["error"]
+    assert stored(tmp_path) == 0
+
+
+def test_a_clients_file_waits_at_the_provider(free: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    free(9)
+    row = Attachment.objects.create(
+        message=MessageFactory(), name="a.jpg", external_id="77", state=Attachment.State.WAITING, due_at=timezone.now()
+    )
+    monkeypatch.setattr(media.outside, "send", lambda *_, **__: pytest.fail("called"))
+
+    media.fetch_due()
+
+    row.refresh_from_db()
+    assert (row.state, row.error) == (Attachment.State.WAITING, "no_disk_space")
+
+
+def test_health_is_red_before_the_disk_is_full(client: Client, free: Any) -> None:
+    free(9)
+    assert client.get("/health/ready").json()["parts"]["disk"] == {"state": "red", "free_mb": 9}
+    free(11)
+    assert client.get("/health/ready").json()["parts"]["disk"] == {"state": "ok", "free_mb": 11}
+
+
+def test_a_folder_that_is_not_there_yet_is_measured_by_the_one_above(settings: Any, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path / "not" / "yet"
+
+    assert file_room.free_bytes() > 0
+    assert files.file_room is file_room
