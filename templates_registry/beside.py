@@ -92,7 +92,7 @@ def lay_beside(
 def _by_common_words(pattern: Pattern, own: Sequence[Token], tokens: Sequence[Token]) -> Iterator[Step]:
     """A rough alignment by the longest common subsequence, for texts too unlike their template; it tells no values."""
     row = column = 0
-    for row_end, column_end in [*_common(words_of(pattern), tokens), (len(own), len(tokens))]:
+    for row_end, column_end in [*common(words_of(pattern), [token.word for token in tokens]), (len(own), len(tokens))]:
         for at in range(row, row_end):
             is_value = bool(own[at].key) and column < column_end
             yield Step(at, at + 1, column, column_end if is_value else column, is_certain=False)
@@ -185,11 +185,11 @@ def _spelt(tokens: Sequence[Token]) -> str:
     )
 
 
-def places(tokens: Sequence[Token]) -> dict[str, int]:
+def places(words: Sequence[str]) -> dict[str, int]:
     """Where each word stands, a bit a place."""
     found: dict[str, int] = defaultdict(int)
-    for index, token in enumerate(tokens):
-        found[token.word] |= 1 << index
+    for index, word in enumerate(words):
+        found[word] |= 1 << index
     return found
 
 
@@ -205,11 +205,11 @@ def rows(words: Sequence[str], size: int, places: Mapping[str, int]) -> list[int
     return table
 
 
-def _common(words: Sequence[str], tokens: Sequence[Token]) -> list[tuple[int, int]]:
-    """Equal words in equal order, as many as can be: pairs of places in the pattern and in the text."""
-    table = rows(words, len(tokens), places(tokens))
+def common(words: Sequence[str], others: Sequence[str]) -> list[tuple[int, int]]:
+    """Equal words in equal order, as many as can be: pairs of places in the two."""
+    table = rows(words, len(others), places(others))
     pairs = []
-    row, column = len(table), len(tokens)
+    row, column = len(table), len(others)
     while row and column:
         if table[row - 1] >> (column - 1) & 1:
             column -= 1

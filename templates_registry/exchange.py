@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import re
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,13 +17,13 @@ from typing import Any
 
 import openpyxl
 from django.utils.translation import gettext as _
-from openpyxl.utils.exceptions import InvalidFileException
 
 from channels_setup.codecs import graph_pathless
 from channels_setup.codecs.bodies import BadBody, clean_text, json_object
 from channels_setup.models import ApiChannel
 from channels_setup.setting_up import words_for
 
+from . import spreadsheets
 from .components import TEXT, Button
 from .components import Template as Pattern
 from .graph import NotATemplate, read, write
@@ -33,8 +32,10 @@ from .models import Template
 from .wording import wording
 
 MOST_BYTES = 16 * 1024 * 1024
-MOST_UNPACKED = 64 * 1024 * 1024  # of an XLSX, which is a zip
 MOST_ROWS = 10_000
+VALUES_A_ROW = 200  # of JSON; a template of ten cards takes some 150
+MOST_LINES = 100_000  # of a CSV file, with blank ones
+MOST_DELIMITERS = 2_000_000  # of a CSV file, with those inside of texts
 
 # What a table's reader may change. The rest of COLUMNS is for people to look at.
 READ = ("name", "language", "category", "status", "header_kind", "header", "body", "footer", "buttons", "variables")
@@ -175,7 +176,7 @@ def _line(*parts: str) -> str:
 # --- in --------------------------------------------------------------------------------------------------
 
 
-def read_file(data: bytes) -> list[Row]:
+def read_file(data: bytes, *, most_rows: int = MOST_ROWS) -> list[Row]:
     """The rows of a file, whichever of the three it is. Raises Unreadable if it cannot be read as a whole."""
     if len(data) > MOST_BYTES:
         raise Unreadable(_("The file is larger than %(limit)s MB.") % {"limit": MOST_BYTES // 2**20})
@@ -183,23 +184,23 @@ def read_file(data: bytes) -> list[Row]:
     if not begin:
         raise Unreadable(_("The file is empty."))
     if data[:4] == b"PK\x03\x04":
-        rows = _from_table(_sheet(data))
+        rows = _from_table(spreadsheets.read_rows(data, most_rows=most_rows + 2), most_rows=most_rows)
     elif begin in (b"{", b"["):
-        rows = _from_json(data)
+        rows = _from_json(data, most_rows=most_rows)
     else:
-        rows = _from_table(_csv_lines(data))
+        rows = _from_table(_csv_lines(data), most_rows=most_rows)
     if not rows:
         raise Unreadable(_("There are no templates in the file."))
-    if len(rows) > MOST_ROWS:
-        raise Unreadable(_("There are more than %(limit)s templates in the file.") % {"limit": MOST_ROWS})
+    if len(rows) > most_rows:
+        raise Unreadable(_("There are more than %(limit)s templates in the file.") % {"limit": most_rows})
     return rows
 
 
-def _from_json(data: bytes) -> list[Row]:
+def _from_json(data: bytes, *, most_rows: int) -> list[Row]:
     if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[":
         data = b'{"data":' + data.lstrip(b"\xef\xbb\xbf") + b"}"
     try:
-        body = json_object(data)
+        body = json_object(data, most_values=VALUES_A_ROW * most_rows)
     except BadBody as problem:
         raise Unreadable(str(problem)) from problem
     listed = graph_pathless.template_rows(body)
@@ -213,45 +214,29 @@ def _from_json(data: bytes) -> list[Row]:
     ]
 
 
-def _csv_lines(data: bytes) -> Iterator[Sequence[Any]]:
+def _csv_lines(data: bytes) -> Iterator[Sequence[str]]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("cp1251", "replace")  # Excel's «CSV» on a Russian Windows
     head = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=head.count)
+    if text.count(delimiter) > MOST_DELIMITERS:
+        raise Unreadable(_("The table is too large."))
     try:
-        yield from csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        for number, line in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)):
+            if number >= MOST_LINES:
+                raise Unreadable(_("The table is too large."))
+            yield line
     except csv.Error as problem:
         raise Unreadable(_("The file is not a table: %(why)s.") % {"why": problem}) from problem
 
 
-def _sheet(data: bytes) -> Iterator[Sequence[Any]]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as packed:
-            if sum(entry.file_size for entry in packed.infolist()) > MOST_UNPACKED:
-                raise Unreadable(_("The table is too large."))
-        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        yield from book.worksheets[0].iter_rows(values_only=True, max_col=40, max_row=MOST_ROWS + 2)
-    except Unreadable:
-        raise
-    except (
-        InvalidFileException,
-        zipfile.BadZipFile,
-        KeyError,
-        ValueError,
-        IndexError,
-        OSError,
-        SyntaxError,
-    ) as problem:
-        raise Unreadable(_("The file is not a table that we can read.")) from problem
-
-
-def _from_table(lines: Iterable[Sequence[Any]]) -> list[Row]:
+def _from_table(lines: Iterable[Sequence[str]], *, most_rows: int) -> list[Row]:
     titles: list[str] = []
     rows: list[Row] = []
     for line in lines:
-        cells = [_as_cell(value) for value in line]
+        cells = [_as_cell(value) for value in line[: spreadsheets.MOST_COLUMNS]]
         if not any(cells):
             continue
         if not titles:
@@ -260,18 +245,14 @@ def _from_table(lines: Iterable[Sequence[Any]]) -> list[Row]:
             if missing:
                 raise Unreadable(_("The table has no column “%(name)s”.") % {"name": missing[0]})
             continue
-        if len(rows) > MOST_ROWS:
+        if len(rows) > most_rows:
             break
         rows.append(_from_cells(len(rows) + 1, dict(zip(titles, cells, strict=False))))
     return rows
 
 
-def _as_cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return unescaped(clean_text(str(value)).replace("\r\n", "\n").replace("_x000D_", ""))
+def _as_cell(value: str) -> str:
+    return unescaped(clean_text(value).replace("\r\n", "\n").replace("_x000D_", ""))
 
 
 def _from_cells(number: int, cells: dict[str, str]) -> Row:
@@ -337,17 +318,17 @@ def _variable(line: str) -> dict[str, str]:
 
 
 def _parts(line: str) -> list[str]:
-    parts = [""]
+    parts: list[list[str]] = [[]]
     characters = iter(line)
     for character in characters:
         if character == "\\":
             following = next(characters, "\\")
-            parts[-1] += "\n" if following == "n" else following
+            parts[-1].append("\n" if following == "n" else following)
         elif character == "|":
-            parts.append("")
+            parts.append([])
         else:
-            parts[-1] += character
-    return [part.strip() for part in parts]
+            parts[-1].append(character)
+    return ["".join(part).strip() for part in parts]
 
 
 def keeps_wording(row: Row, template: Template) -> bool:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SALT = "templates_registry.import"
 SHOWN_FOR = 12 * 3600  # seconds in which what was shown may be written
 MOST_CARRIED = 3 * 1024 * 1024  # a form may be 4 MB
+MOST_READ, MOST_ROWS = 4 * 1024 * 1024, 1_000  # of a file: others wait meanwhile
 SHOWN = 200  # items of each kind
 
 
@@ -78,11 +79,21 @@ def importing_page(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         channel = form.cleaned_data["api_channel"]
         try:
-            rows = exchange.read_file(form.cleaned_data["file"].read(exchange.MOST_BYTES + 1))
+            rows = _rows_of(form.cleaned_data["file"].read(MOST_READ + 1))
             return _show(admin, request, rows, channel)
         except Unreadable as problem:
             form.add_error("file", str(problem.sentence))
     return _page(admin, request, form=form)
+
+
+def _rows_of(data: bytes) -> list[Row]:
+    if len(data) > MOST_READ:
+        raise _too_large()
+    return exchange.read_file(data, most_rows=MOST_ROWS)
+
+
+def _too_large() -> Unreadable:
+    return Unreadable(_("The file is too large for a page. Use the command line: manage.py templates import."))
 
 
 def _show(admin: TemplateAdmin, request: HttpRequest, rows: list[Row], channel: ApiChannel | None) -> HttpResponse:
@@ -98,7 +109,7 @@ def _show(admin: TemplateAdmin, request: HttpRequest, rows: list[Row], channel: 
         compress=True,
     )
     if len(carried) > MOST_CARRIED:
-        raise Unreadable(_("The file is too large for a page. Use the command line: manage.py templates import."))
+        raise _too_large()
     return _page(admin, request, plan=plan, channel=channel, carried=carried)
 
 

@@ -45,7 +45,7 @@ class Words:
 
     def closest(self, text: Normalised) -> Beside | None:
         tokens = tokens_of(text.text)
-        where = places(tokens)
+        where = places([token.word for token in tokens])
         ranked = []
         for owner in self._pointed_out(text.text):
             for number, pattern in enumerate(self._patterns[owner]):

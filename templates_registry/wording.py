@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable, Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
+from templates_registry.beside import common
 from templates_registry.components import TEXT, Button, Template
 
 TOKEN = re.compile(r"\w+|\s|[^\w\s]")
 MOST_TOKENS = 4_000  # beyond, old and new are shown whole
+MOST_PAIRS = 10_000  # of equal tokens; beyond, SequenceMatcher would take seconds
 
 SAME, GONE, NEW = "same", "gone", "new"
 
@@ -61,14 +64,37 @@ def difference(old: str, new: str) -> tuple[Piece, ...]:
     """The way from one text to the other; a single "same" piece where there is none."""
     before, after = TOKEN.findall(old), TOKEN.findall(new)
     if len(before) + len(after) > MOST_TOKENS:
-        return tuple(_pieces(((GONE, old), (NEW, new)) if old != new else ((SAME, old),)))
+        return without_comparing(old, new)
     steps: list[tuple[str, str]] = []
-    for tag, i, j, k, m in SequenceMatcher(a=before, b=after, autojunk=False).get_opcodes():
-        if tag == "equal":
-            steps.append((SAME, "".join(before[i:j])))
-        else:
-            steps += [(GONE, "".join(before[i:j])), (NEW, "".join(after[k:m]))]
-    return tuple(_pieces(_joined(steps)))
+    i = k = 0
+    for j, m, size in _equal_blocks(before, after):
+        steps += [(GONE, "".join(before[i:j])), (NEW, "".join(after[k:m])), (SAME, "".join(before[j : j + size]))]
+        i, k = j + size, m + size
+    return tuple(_pieces(_joined([step for step in steps if step[1]])))
+
+
+def without_comparing(old: str, new: str) -> tuple[Piece, ...]:
+    """Return both texts whole."""
+    return tuple(_pieces(((GONE, old), (NEW, new)) if old != new else ((SAME, old),)))
+
+
+def _equal_blocks(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Return where equal tokens stand in a row, and how many; at last both ends with none.
+
+    Long blocks read best. Finding them takes a time that grows with the cube of equal tokens, so where there are too
+    many of these the longest common subsequence has to do.
+    """
+    shorter = min(len(before), len(after))
+    head = next((at for at in range(shorter) if before[at] != after[at]), shorter)
+    tail = next((at for at in range(shorter - head) if before[-1 - at] != after[-1 - at]), shorter - head)
+    one, other = before[head : len(before) - tail], after[head : len(after) - tail]
+    counts = Counter(other)
+    if sum(counts[token] for token in one) > MOST_PAIRS:
+        inner: Sequence[tuple[int, int, int]] = [(i, k, 1) for i, k in common(one, other)]
+    else:
+        inner = SequenceMatcher(a=one, b=other, autojunk=False).get_matching_blocks()
+    blocks = [(0, 0, head), *((head + i, head + k, size) for i, k, size in inner)]
+    return [*blocks, (len(before) - tail, len(after) - tail, tail)]
 
 
 def _joined(steps: list[tuple[str, str]]) -> list[tuple[str, str]]:

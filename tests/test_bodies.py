@@ -1,5 +1,6 @@
 """Bodies in four encodings come to one object, and hostile ones to a sentence."""
 
+import contextlib
 import html
 import json
 from urllib.parse import parse_qsl
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from channels_setup.codecs import bodies
 from channels_setup.codecs.bodies import BadBody, decode, encode, flat_pairs
+from tests.work import cost
 
 EVENT = {
     "chat_id": 700100,
@@ -166,3 +169,56 @@ def test_any_text_survives_all_four_ways(text: str) -> None:
 
 def test_flat_pairs_leave_out_an_empty_list() -> None:
     assert list(flat_pairs({"files": [], "a": False})) == [("a", "0")]
+
+
+@pytest.mark.parametrize(
+    ("begin", "unit", "end"),
+    [
+        ('{"a": [', "0,", "0]}"),
+        ('{"a": [', "1e5,", "0]}"),
+        ('{"a": [', "[],", "0]}"),
+        ('{"a": [', "{},", "0]}"),
+        ('{"a": [', '{"a":[{"b":0}]},', "0]}"),
+        ('{"a": [', '"\\u0000",', "0]}"),
+        ('{"a": "', "\\u0000", '"}'),
+        ('{"a": "', "\\ud83d\\ude00", '"}'),
+        ('{"a": "', "9" * 400 + "x", '"}'),
+        ('{"a": [', "9" * 400 + ",", "0]}"),
+        ('{"a": ', "[", "0}"),
+        ('{"a": ', '{"a":', "0}"),
+        ('{"a": "', "ж", '"}'),
+        ('{"a": "', ",", '"}'),
+        ("", "{", ""),
+        ("", '{"a', ""),
+        ('{"a": ', "9", "}"),
+    ],
+)
+def test_json_of_the_largest_body_is_read_or_refused_in_bounded_work(begin: str, unit: str, end: str) -> None:
+    size = 4 * 1024 * 1024 // len(unit.encode())
+    body = (begin + unit * size + end).encode()
+    few = begin + unit * min(size, bodies.MOST_VALUES // max(1, unit.count(",") + unit.count("{") + unit.count("[")))
+    few = few[: len(few) - len(unit) * 4] + end
+
+    def read(data: bytes) -> None:
+        with contextlib.suppress(BadBody):
+            bodies.json_object(data)
+
+    assert cost(lambda: read(body), enough=30) <= 30
+    assert cost(lambda: read(few.encode()), enough=30) <= 30
+
+
+def test_json_with_more_values_than_any_caller_needs_is_refused() -> None:
+    with pytest.raises(BadBody):
+        bodies.json_object(b'{"a": [' + b"0," * bodies.MOST_VALUES + b"0]}")
+    assert len(bodies.json_object(b'{"a": [' + b"0," * (bodies.MOST_VALUES // 2) + b"0]}")["a"]) > 1_000
+
+
+@pytest.mark.parametrize("depth", [1, 30, 31, 32, 33, 100, 100_000])
+def test_nesting_is_counted_to_the_limit(depth: int) -> None:
+    """The object, its lists, and the number in the innermost: 32 levels below the object."""
+    body = b'{"a": ' + b"[" * (depth - 1) + b"0" + b"]" * (depth - 1) + b"}"
+    if depth <= bodies.DEEPEST:
+        bodies.json_object(body)
+    else:
+        with pytest.raises(BadBody):
+            bodies.json_object(body)

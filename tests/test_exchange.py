@@ -1,5 +1,6 @@
 """Templates in and out as files: the same comes back, nothing is written unseen, and no cell is a formula."""
 
+import contextlib
 import csv
 import io
 import json
@@ -14,13 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels_setup.models import ApiChannel
-from templates_registry import exchange, importing, syncing
+from templates_registry import exchange, importing, spreadsheets, syncing, wording
 from templates_registry.exchange import Row
 from templates_registry.importing import Kind, Plan
 from templates_registry.lifecycle import By, Source
 from templates_registry.listed import Unreadable
 from templates_registry.models import Template, TemplateEvent, TemplateVersion
+from templates_registry.wording import difference
 from tests.factories import ApiChannelFactory, TemplateFactory
+from tests.work import cost
 
 FILE = By(source=Source.IMPORT)
 FORMS = list(exchange.CONTENT_TYPES)
@@ -164,7 +167,7 @@ def test_what_a_table_does_not_show_is_kept_when_another_cell_changes(channel: A
 def _bomb() -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as book:
-        book.writestr("xl/worksheets/sheet1.xml", b"0" * (exchange.MOST_UNPACKED + 1))
+        book.writestr("xl/worksheets/sheet1.xml", b"0" * (spreadsheets.MOST_UNPACKED + 1))
     return packed.getvalue()
 
 
@@ -398,3 +401,47 @@ def test_an_export_of_channels_with_any_names_is_read_back(form: str, names: tup
     plan = importing.plan(exchange.read_file(data))
 
     assert [item.kind for item in plan.items] == [importing.Kind.SAME, importing.Kind.SAME]
+
+
+# --- what a file may cost --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: "name,language,body\n" + "\n" * 5_000_000,
+        lambda: "name,language,body\n" + "," * 5_000_000,
+        lambda: "name,language,body,buttons\na,ru,b," + "URL | " * 20_000,
+        lambda: 'name,language,body,variables\na,ru,b,"' + "\\n\n" * 20_000 + '"',
+        lambda: '{"data": [' + "0," * 2_000_000 + "0]}",
+        lambda: '{"data": [{"components": ' + "[" * 30 + "]" * 30 + "}" + ",{}" * 1_000_000 + "]}",
+    ],
+    ids=["lines", "columns", "a button", "variables", "numbers", "objects"],
+)
+def test_a_file_that_says_little_at_great_length_costs_little(made: Any) -> None:
+    data = made().encode()
+
+    def read() -> None:
+        with contextlib.suppress(Unreadable):
+            exchange.read_file(data, most_rows=1_000)
+
+    assert cost(read, enough=40) <= 40
+
+
+@pytest.mark.parametrize("unit", ["a ", "a b ", "a\n", "Ваш заказ готов. ", ". "])
+def test_two_texts_of_equal_words_are_compared_in_time_that_does_not_explode(unit: str) -> None:
+    old, new = (unit * 2_000)[:1_000] + "x", "y" + (unit[::-1] * 2_000)[:1_000]
+
+    assert cost(lambda: difference(old, new), enough=20) <= 20
+    assert "".join(piece.text for piece in difference(old, new) if piece.kind != "new") == old
+    assert "".join(piece.text for piece in difference(old, new) if piece.kind != "gone") == new
+
+
+@given(st.text("ab. \n", max_size=40), st.text("ab. \n", max_size=40), st.sampled_from([0, 10_000]))
+def test_pieces_of_a_difference_make_up_both_texts(old: str, new: str, most: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(wording, "MOST_PAIRS", most)
+        pieces = difference(old, new)
+
+    assert "".join(piece.text for piece in pieces if piece.kind != "new") == old
+    assert "".join(piece.text for piece in pieces if piece.kind != "gone") == new

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from django.utils.translation import gettext_lazy as _
 
 MOST_DIGITS = 400  # a number in JSON longer than this is no number of ours
+MOST_VALUES = 200_000  # in JSON: each costs a microsecond to read and check
 MOST_FIELDS = 1_000
 DEEPEST = 32
 
@@ -55,10 +57,21 @@ def decode(*, body: bytes, content_type: str, query_string: str = "") -> Decoded
     return Decoded(values=values, files=files)
 
 
-def json_object(body: bytes) -> dict[str, Any]:
+_LONG_NUMBER = re.compile(rf"(?<![0-9])[0-9]{{{MOST_DIGITS + 1}}}")
+_LARGE_FLOAT = re.compile(r"[0-9][eE]|(?<![0-9])[0-9]{300}")
+_UNSTORABLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+
+
+def json_object(body: bytes, *, most_values: int = MOST_VALUES) -> dict[str, Any]:
     """A JSON object from bytes, or BadBody: never a RecursionError, a digit bomb or a value PostgreSQL refuses."""
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > most_values:  # those inside of texts, too
+        raise BadBody(_("The JSON has too many values."))
+    text = _utf8(body)
+    # Calls for each number cost more than all the rest: they are made where a number may be too large.
+    parse_int = _whole_number if _LONG_NUMBER.search(text) else None
+    parse_float = _finite_number if _LARGE_FLOAT.search(text) else None
     try:
-        value = json.loads(_utf8(body), parse_int=_whole_number, parse_constant=_no_constant)
+        value = json.loads(text, parse_int=parse_int, parse_float=parse_float, parse_constant=_no_constant)
         _check_depth(value)
     except RecursionError:
         raise BadBody(_("The JSON is nested too deeply.")) from None
@@ -68,7 +81,7 @@ def json_object(body: bytes) -> dict[str, Any]:
         raise BadBody(_("The body is not valid JSON.")) from None
     if not isinstance(value, dict):
         raise BadBody(_("The JSON must be an object."))
-    return cleaned(value)
+    return cleaned(value) if _UNSTORABLE.search(text) else value
 
 
 def cleaned(value: Any) -> Any:
@@ -101,18 +114,30 @@ def _whole_number(digits: str) -> int:
     return int(digits)
 
 
+def _finite_number(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise BadBody(_("A number in the JSON is too large."))
+    return number
+
+
 def _no_constant(name: str) -> None:
     raise BadBody(_("%(name)s is not a JSON number.") % {"name": name})
 
 
-def _check_depth(value: Any, depth: int = 0) -> None:
-    if depth > DEEPEST:
-        raise BadBody(_("The JSON is nested too deeply."))
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        raise BadBody(_("A number in the JSON is too large."))
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for child in children:
-        _check_depth(child, depth + 1)
+def _check_depth(value: Any) -> None:
+    """Refuse what is nested deeper than DEEPEST: level by level, without recursion."""
+    level = [value]
+    for _depth in range(DEEPEST + 1):
+        level = [
+            child
+            for one in level
+            if isinstance(one, dict | list)
+            for child in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return
+    raise BadBody(_("The JSON is nested too deeply."))
 
 
 def form_values(encoded: str) -> dict[str, Any]:

@@ -503,9 +503,12 @@ def judge_http(answer: HttpAnswer) -> Outcome:
     return Outcome(verdict=PERMANENT, reason="rejected")
 
 
+LISTED_VALUES = 1_000_000  # of one page of a provider's list
+
+
 def read_template_list(body: bytes) -> TemplatePage:
     """``{"data": [...], "paging": {"cursors": {"after": …}, "next": …}}``: there is more as long as there is a next."""
-    answer = json_object(body)
+    answer = json_object(body, most_values=LISTED_VALUES)
     rows, paging = answer.get("data"), answer.get("paging") or {}
     if not isinstance(rows, list) or not isinstance(paging, dict):
         raise BadBody(_("The provider's answer is not a list of templates."))

@@ -1,0 +1,175 @@
+"""XLSX files from anywhere: what people's programs write is read, what would take long is refused before it does."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+
+import pytest
+
+from templates_registry import exchange, spreadsheets
+from templates_registry.listed import Unreadable
+from tests.work import calls, cost
+
+HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
+MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+TITLES = "<row><c t='inlineStr'><is><t>name</t></is></c></row>"
+
+
+def relations(*rows: tuple[str, str, str]) -> str:
+    inner = "".join(f'<Relationship Id="{one}" Type="{OFFICE}/{kind}" Target="{to}"/>' for one, kind, to in rows)
+    return f"{HEAD}<Relationships>{inner}</Relationships>"
+
+
+def book(sheet: str, *, strings: str = "", parts: dict[str, str | bytes] | None = None) -> bytes:
+    """An XLSX with this content of its first sheet's ``sheetData``."""
+    related = [("rId1", "worksheet", "worksheets/sheet1.xml"), ("rId2", "sharedStrings", "sharedStrings.xml")]
+    content: dict[str, str | bytes] = {
+        "_rels/.rels": relations(("rId1", "officeDocument", "xl/workbook.xml")),
+        "xl/workbook.xml": f'{HEAD}<workbook xmlns="{MAIN}" xmlns:r="{OFFICE}"><sheets>'
+        '<sheet name="templates" sheetId="1" r:id="rId1"/></sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": relations(*related[: 1 + bool(strings)]),
+        "xl/worksheets/sheet1.xml": f'{HEAD}<worksheet xmlns="{MAIN}"><sheetData>{sheet}</sheetData></worksheet>',
+    }
+    if strings:
+        content["xl/sharedStrings.xml"] = f'{HEAD}<sst xmlns="{MAIN}">{strings}</sst>'
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in (content | (parts or {})).items():
+            archive.writestr(name, text)
+    return packed.getvalue()
+
+
+def read(data: bytes) -> list[list[str]]:
+    return spreadsheets.read_rows(data, most_rows=exchange.MOST_ROWS)
+
+
+@pytest.mark.parametrize(
+    ("sheet", "strings", "rows"),
+    [
+        ("<row r='1'><c r='A1' t='s'><v>1</v></c></row>", "<si><t>a</t></si><si><t>b</t></si>", [["b"]]),
+        ("<row><c t='s'><v>0</v></c></row>", "<si><r><t>bo</t></r><r><rPr><b/></rPr><t>ld</t></r></si>", [["bold"]]),
+        ("<row><c t='s'><v>0</v></c></row>", "<si><t>漢字</t><rPh sb='0'><t>kana</t></rPh></si>", [["漢字"]]),
+        ("<row><c t='inlineStr'><is><t xml:space='preserve'> a\nb </t></is></c></row>", "", [[" a\nb "]]),
+        (
+            "<row><c><v>7</v></c><c><v>7.0</v></c><c><v>7.5</v></c><c t='b'><v>1</v></c></row>",
+            "",
+            [["7", "7", "7.5", "1"]],
+        ),
+        ("<row><c><f>1+1</f><v>2</v></c><c t='str'><f>A1</f><v>x</v></c></row>", "", [["2", "x"]]),
+        ("<row><c r='C1'><v>3</v></c><c r='B1'><v>2</v></c></row>", "", [["", "2", "3"]]),
+        ("<row/><row r='900000'><c r='A900000'><v>1</v></c></row><row><c/></row>", "", [["1"]]),
+        ("<row><c><v>1e999</v></c><c><v>nan</v></c><c><v>99999999999999999999</v></c></row>", "", None),
+        ("<x:row xmlns:x='y'><x:c><x:v>1</x:v></x:c></x:row>", "", [["1"]]),
+        ("<row><c r='ZZZ1'><v>1</v></c><c r='A1'><v>2</v></c></row>", "", [["2"]]),
+        ("", "", []),
+    ],
+)
+def test_what_programs_write_is_read(sheet: str, strings: str, rows: list[list[str]] | None) -> None:
+    found = read(book(sheet, strings=strings))
+
+    assert found == rows if rows is not None else found
+
+
+def test_parts_are_found_wherever_they_are() -> None:
+    parts: dict[str, str | bytes] = {
+        "_rels/.rels": relations(("r1", "officeDocument", "/book/main.xml")),
+        "book/main.xml": f"<workbook xmlns:r='{OFFICE}'><sheet r:id='r2'/><sheet r:id='r1'/></workbook>",
+        "book/_rels/main.xml.rels": relations(
+            ("r1", "worksheet", "worksheets/second.xml"), ("r2", "worksheet", "/xl/worksheets/sheet1.xml")
+        ),
+    }
+
+    assert read(book("<row><c><v>1</v></c></row>", parts=parts)) == [["1"]]
+
+
+def _flipped(data: bytes) -> bytes:
+    at = data.index(b"sheet1.xml") + 60
+    return data[:at] + bytes(byte ^ 0xFF for byte in data[at : at + 40]) + data[at + 40 :]
+
+
+def _marked(offset: int, value: int) -> Callable[[bytes], bytes]:
+    """Change a byte of each part's local header and of its entry in the list of parts."""
+
+    def mark(data: bytes) -> bytes:
+        changed = bytearray(data)
+        for signature, at in ((b"PK\x03\x04", offset), (b"PK\x01\x02", offset + 2)):
+            begin = changed.find(signature)
+            while begin >= 0:
+                changed[begin + at] = value
+                begin = changed.find(signature, begin + 1)
+        return bytes(changed)
+
+    return mark
+
+
+ROW = "<row><c t='inlineStr'><is><t>word word word</t></is></c></row>" * 50
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut off": lambda data: data[: len(data) // 2],
+    "flipped bytes": _flipped,
+    "encrypted": _marked(6, 1),
+    "unknown method": _marked(8, 98),
+    "no end": lambda data: data.replace(b"PK\x05\x06", b"PK\x05\x07"),
+    "64-bit end": lambda data: data.replace(b"PK\x05\x06", b"PK\x06\x07" + b"\0" * 16 + b"PK\x05\x06"),
+}
+MALFORMED = {
+    "no sheet data": {"xl/worksheets/sheet1.xml": "word"},
+    "not closed": {"xl/worksheets/sheet1.xml": "<worksheet><sheetData><row>"},
+    "entities": {"xl/worksheets/sheet1.xml": '<!DOCTYPE x [<!ENTITY a "b">]><worksheet>&a;</worksheet>'},
+    "no workbook": {"xl/workbook.xml": ""},
+    "unknown encoding": {"xl/worksheets/sheet1.xml": '<?xml version="1.0" encoding="klingon"?><worksheet/>'},
+    "no such sheet": {"xl/_rels/workbook.xml.rels": relations(("rId1", "worksheet", "worksheets/other.xml"))},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_file_gets_a_sentence(damage: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(Unreadable):
+        read(damage(book(ROW)))
+
+
+@pytest.mark.parametrize("parts", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_part_gets_a_sentence(parts: dict[str, str | bytes]) -> None:
+    with pytest.raises(Unreadable):
+        read(book(ROW, parts=parts))
+
+
+@pytest.mark.parametrize("index", ["1", "-1", "x", "9" * 5_000, "²"])
+def test_a_shared_string_that_is_not_there_gets_a_sentence(index: str) -> None:
+    with pytest.raises(Unreadable):
+        read(book(f"<row><c t='s'><v>{index}</v></c></row>", strings="<si><t>a</t></si>"))
+
+
+WORD = "<row><c t='s'><v>0</v></c></row>"
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "millions of shared strings": lambda: book(WORD, strings="<si/>" * 2_500_000),
+    "a sheet of 40 MB": lambda: book(" " * 40_000_000),
+    "millions of cells": lambda: book("<row>" + "<c/>" * 3_000_000 + "</row>"),
+    "thousands of sheets": lambda: book(ROW, parts={"xl/workbook.xml": "<workbook>" + "<sheet/>" * 50_000}),
+    "thousands of relationships": lambda: book(ROW, parts={"_rels/.rels": "<x>" + "<Relationship/>" * 30_000}),
+    "thousands of parts": lambda: book(ROW, parts={f"xl/{number}": "" for number in range(6_000)}),
+    "a shared string in every cell": lambda: book(WORD * 9_000, strings=f"<si><t>{'a' * 32_000}</t></si>"),
+    "a cell longer than in Excel": lambda: book(WORD, strings=f"<si><t>{'a' * 32_768}</t></si>"),
+    "elements in elements": lambda: book("<c>" * 3_000_000),
+}
+
+
+@pytest.mark.parametrize("made", HOSTILE.values(), ids=HOSTILE)
+def test_a_file_that_would_take_long_is_refused_after_bounded_work(made: Callable[[], bytes]) -> None:
+    data = made()
+
+    def attempt() -> None:
+        with pytest.raises(Unreadable):
+            read(data)
+
+    assert cost(attempt, enough=20) <= 20  # a fifth of a second on an idle machine
+
+
+def test_rows_and_columns_beyond_the_limit_cost_nothing() -> None:
+    wide = "".join(f"<c r='{letter}1'><v>1</v></c>" for letter in ("A", "XFD"))
+    data = book("<dimension ref='A1:XFD1048576'/>" + f"<row r='1048576'>{wide}</row>" * 10)
+
+    assert read(data) == [["1"]] * 10
+    assert calls(lambda: spreadsheets.read_rows(book(WORD * 1_000, strings="<si><t>a</t></si>"), most_rows=10)) < 2_000
