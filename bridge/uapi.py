@@ -46,8 +46,8 @@ from .uapi_errors import (
     TOO_MANY,
     Error,
 )
-from .uapi_identity import client_of, sender_info
-from .uapi_parameters import Parameters, takes
+from .uapi_identity import LONGEST_ID, client_of, sender_info, unused_of
+from .uapi_parameters import Parameters, as_plain_text, is_given, takes
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +201,8 @@ class AddMessage(UapiView):
             held.release([received.conversation.pk])
         call.api_channel.note_inbound()
         _note_issued(received.conversation.contact, fact.contact)
-        return {
+        unused = unused_of(message.get("from"))
+        return ({"ignored": unused} if unused else {}) | {
             "chat_id": received.conversation.pk,
             "company_id": chat_channel.company_id,
             "ticket_id": None if received.opened_chat else received.message.ticket_id,
@@ -257,11 +258,11 @@ def _note_issued(contact: Contact, info: ContactInfo) -> None:
 
 
 def _message_fact(api_channel: ApiChannel, message: dict[str, Any], *, has_files: bool) -> MessageReceived:
-    sender = message.get("from") or {}
+    sender = message.get("from") if is_given(message.get("from")) else {}
     if not isinstance(sender, dict):
         raise BadBody(_("“message.from” must be an object."))
     text = message.get("text")
-    if text is not None and not isinstance(text, str | int | float):
+    if text is not None and (isinstance(text, bool) or not isinstance(text, str | int | float)):
         raise BadBody(_("“message.text” must be text."))
     attached = values.as_files(message.get("files"), "message.files")
     if not values.as_text(text).strip() and not attached and not has_files:
@@ -269,7 +270,7 @@ def _message_fact(api_channel: ApiChannel, message: dict[str, Any], *, has_files
     return MessageReceived(
         contact=sender_info(api_channel, sender),
         text=values.as_text(text),
-        external_id=values.as_text(message.get("id")).strip()[:190],
+        external_id=as_plain_text(message.get("id"), "message.id", longest=LONGEST_ID),
         at=values.as_time(message.get("timestamp"), "message.timestamp"),
         files=attached,
     )

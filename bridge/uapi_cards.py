@@ -7,16 +7,18 @@ from typing import Any
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 
 from .contact_editing import Editor
 from .models import Contact, ContactChange, ContactNote
 from .uapi import Call
-from .uapi_parameters import as_choice, as_flag, is_given
+from .uapi_identity import LONGEST_ID
+from .uapi_parameters import LONGEST_PERSON, as_choice, as_flag, as_plain_text, is_given
+from .uapi_properties import from_json
 
 ADDRESS = {"country": "client_country", "city": "client_city", "address": "client_address"}
 TEXTS = ("position", "company_name", "phone_type")
+LISTS_OF_TEXTS = ("emails", "sites")
 LISTS = ("emails", "messengers", "social_networks", "addresses", "sites")
 # Parameters of ``create/ticket``, and of ``create/client`` and ``update/client``.
 IN_TICKETS = ("company_name", "phone_type", "new_address", *ADDRESS.values())
@@ -33,8 +35,8 @@ def write(contact: Contact, call: Call, *, names: tuple[str, ...]) -> None:
     if "status" in names and (status := as_choice(call.values.get("status"), "status", ["vip", "spammer", "usual"])):
         card["status"] = status
     for name in LISTS:
-        if name in names and (items := _items(call.values.get(name), name)):
-            card[name] = items
+        if name in names and (found := items(call, name)):
+            card[name] = found
     if address := {field: text for field, name in ADDRESS.items() if (text := _text(call, name))}:
         before = card.get("addresses", [])
         is_new = as_flag(call.values.get("new_address"), "new_address")
@@ -72,23 +74,43 @@ def shown(contact: Contact) -> dict[str, Any]:
 
 
 def _text(call: Call, name: str, *, longest: int = LONGEST_TEXT) -> str:
-    value = call.values.get(name)
-    if not is_given(value):
-        return ""
-    if isinstance(value, bool | dict | list):
-        raise BadBody(_("“%(name)s” must be text.") % {"name": name})
-    text = values.as_text(value).strip()
-    if len(text) > longest:
-        raise BadBody(_("“%(name)s” must have at most %(most)d characters.") % {"name": name, "most": longest})
-    return text
+    return as_plain_text(call.values.get(name), name, longest=longest)
 
 
-def _items(value: Any, name: str) -> list[Any]:
-    """A list of texts or flat objects; a text alone is a list of one."""
+def items(call: Call, name: str) -> list[Any]:
+    """Read a list of texts or flat objects; one alone is a list of one. Raises BadBody for what is neither."""
+    value = from_json(call.values.get(name))
     if not is_given(value):
         return []
-    items = value if isinstance(value, list) else [value]
-    items = [item for item in items if is_given(item)]
-    if len(items) > MOST_ITEMS or any(len(str(item)) > LONGEST_ITEM for item in items):
+    found = [item for item in (value if isinstance(value, list) else [value]) if is_given(item)]
+    if len(found) > MOST_ITEMS or any(len(str(item)) > LONGEST_ITEM for item in found):
         raise BadBody(_("“%(name)s” is too long.") % {"name": name})
-    return items
+    return [_item(item, name) for item in found]
+
+
+def _item(item: Any, name: str) -> Any:
+    if name in LISTS_OF_TEXTS:
+        if isinstance(item, bool | dict | list):
+            raise BadBody(_("“%(name)s” must be a list of texts.") % {"name": name})
+        return as_plain_text(item, name, longest=LONGEST_PERSON if name == "emails" else None)
+    if name == "messengers":
+        return _messenger(item)
+    if isinstance(item, bool | list) or (isinstance(item, dict) and not _is_flat(item)):
+        raise BadBody(_("“%(name)s” must be a list of texts or of objects with texts.") % {"name": name})
+    return item
+
+
+def _messenger(item: Any) -> Any:
+    if not isinstance(item, dict) or not _is_flat(item) or not identity_of(item):
+        raise BadBody(_("“messengers” must be a list of objects with “type” and “identity”."))
+    return item
+
+
+def identity_of(messenger: dict[str, Any]) -> str:
+    """Return the id in a messenger; some callers write ``uid``. Raises BadBody for one that cannot be kept."""
+    name = "identity" if is_given(messenger.get("identity")) else "uid"
+    return as_plain_text(messenger.get(name), f"messengers.{name}", longest=LONGEST_ID)
+
+
+def _is_flat(item: dict[str, Any]) -> bool:
+    return not any(isinstance(value, bool | dict | list) and is_given(value) for value in item.values())

@@ -18,7 +18,7 @@ from .merging import lookup
 from .models import Contact, ContactQuerySet, Ticket
 from .uapi import ERASED, NOT_FOUND, Call, Error, UapiView
 from .uapi_identity import names_agree, plain_id
-from .uapi_parameters import NO_MERGING, NO_PICTURES, as_choice, is_given, takes
+from .uapi_parameters import NO_MERGING, NO_PICTURES, as_choice, is_given, is_null, takes
 from .uapi_reading import Reading, page, time_range
 
 PARAMETERS = takes(
@@ -34,7 +34,7 @@ class CreateClient(UapiView):
     parameters = PARAMETERS
 
     def answer(self, call: Call) -> dict[str, Any]:
-        if is_given(call.values.get("client_id")):
+        if is_given(call.values.get("client_id")) and not is_null(call.values["client_id"]):
             return _update(call)  # a public client library updates by this method
         told = _told(call)
         if not any(told.values()):
@@ -51,13 +51,19 @@ class CreateClient(UapiView):
                 is_theirs = phone_key(told["phone"]) in (found.phone_key, found.address_key)
                 told |= {"external_id": "", "phone": "" if is_theirs else told["phone"]}
         contact.number_issued = True
+        unused = []
         if _is_another(contact, told["name"]):
-            told["name"] = ""  # a name that a person set stays
+            told["name"], unused = "", ["name"]  # a name that a person set stays
         before = contact_editing.card_of(contact) if contact.pk else None
-        _write(contact, told, call)
+        unused += _write(contact, told, call)
         if before is not None:
             contact_editing.record_program(contact, before, api_channel=call.api_channel)
-        return {"client_id": contact.pk, "status": True}
+        return _answer(contact, unused)
+
+
+def _answer(contact: Contact, unused: list[str]) -> dict[str, Any]:
+    """The answer of both methods. ``ignored`` names what was given and not kept."""
+    return {"client_id": contact.pk, "status": True} | ({"ignored": unused} if unused else {})
 
 
 def _is_another(contact: Contact, name: str) -> bool:
@@ -87,25 +93,22 @@ def _update(call: Call) -> dict[str, Any]:
         if other is not None and other.pk != contact.pk:
             raise BadBody(_("This messenger belongs to client %(id)s.") % {"id": other.pk})
     before = contact_editing.card_of(contact)
-    _write(contact, told, call)
+    unused = _write(contact, told, call)
     contact_editing.record_program(contact, before, api_channel=call.api_channel)
-    return {"client_id": contact.pk, "status": True}
+    return _answer(contact, unused)
 
 
 def _told(call: Call) -> dict[str, str]:
-    emails, messengers = call.values.get("emails"), call.values.get("messengers")
-    emails = [emails] if isinstance(emails, str) else emails if isinstance(emails, list) else []
-    messengers = messengers if isinstance(messengers, list) else []
     identities = [
-        plain_id(values.as_text(item.get("identity") or item.get("uid")))
-        for item in messengers
-        if isinstance(item, dict) and values.as_text(item.get("type")).strip().lower() in ("", "whatsapp")
+        plain_id(uapi_cards.identity_of(item))
+        for item in uapi_cards.items(call, "messengers")
+        if values.as_text(item.get("type")).strip().lower() in ("", "whatsapp")
     ]
     return {
         "name": visible_name(values.as_text(call.values.get("name"))),
         "phone": _phone(values.as_text(call.values.get("phone"))),
-        "email": next((values.as_text(email).strip()[:200] for email in emails if email), ""),
-        "external_id": next((identity for identity in identities if identity), "")[:190],
+        "email": next(iter(uapi_cards.items(call, "emails")), ""),
+        "external_id": next(iter(identities), ""),
     }
 
 
@@ -116,10 +119,10 @@ def _phone(text: str) -> str:
     return digits
 
 
-def _write(contact: Contact, told: dict[str, str], call: Call) -> None:
+def _write(contact: Contact, told: dict[str, str], call: Call) -> list[str]:
     """Put on the card what was given. The name counts as set by a person, so profile names no longer replace it.
 
-    A contact that exists must be locked.
+    A contact that exists must be locked. Returns the parameters that were not kept.
     """
     fields = ["card", "number_issued", "name", "name_source"]
     for field, text in told.items():
@@ -132,9 +135,11 @@ def _write(contact: Contact, told: dict[str, str], call: Call) -> None:
     own_number = is_number(name) and phone_key(name) in (contact.phone_key, contact.address_key)
     if name and not own_number and (name != contact.name or is_proper_name(name)):
         contact.name, contact.name_source = name, Contact.NameSource.PERSON
+    unused = ["name"] if name and name != contact.name else []
     uapi_cards.write(contact, call, names=uapi_cards.IN_CLIENTS)
     contact.save(update_fields=fields if contact.pk else None)
     uapi_cards.write_note(contact, call)
+    return unused
 
 
 def locked(contact: Contact) -> Contact:

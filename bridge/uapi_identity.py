@@ -20,6 +20,9 @@ from channels_setup.providers.base import ContactInfo
 from . import contacts
 from .models import Contact
 from .uapi_errors import BAD_FIELD, NOT_FOUND, Error
+from .uapi_parameters import LONGEST_PERSON, as_plain_text
+
+LONGEST_ID, LONGEST_PHONE = 190, 15
 
 
 def sender_info(api_channel: ApiChannel, sender: dict[str, Any]) -> ContactInfo:
@@ -27,8 +30,9 @@ def sender_info(api_channel: ApiChannel, sender: dict[str, Any]) -> ContactInfo:
 
     Where the caller is the provider, its id is how the contact is reached; where WhatsApp numbers are, it is not.
     """
-    client_id = plain_id(values.as_text(sender.get("client_id")))
-    phone = plain_phone(values.as_text(sender.get("phone")))
+    client_id = plain_id(as_plain_text(sender.get("client_id"), "message.from.client_id", longest=LONGEST_ID))
+    phone = plain_phone(as_plain_text(sender.get("phone"), "message.from.phone"))
+    email = as_plain_text(sender.get("email"), "message.from.email")
     is_address = not api_channel.provider.ids_are_phone_numbers
     if not is_address and not phone and id_key(client_id):
         phone = f"+{wire_digits(client_id)}"
@@ -36,20 +40,31 @@ def sender_info(api_channel: ApiChannel, sender: dict[str, Any]) -> ContactInfo:
         external_id=client_id if is_address else "",
         caller_id=client_id,
         phone=phone,
-        name=values.as_text(sender.get("name")).strip()[:200],
-        email=values.as_text(sender.get("email")).strip()[:200],
+        name=as_plain_text(sender.get("name"), "message.from.name")[:LONGEST_PERSON],
+        email=email if len(email) <= LONGEST_PERSON else "",
     )
+
+
+def unused_of(sender: dict[str, Any] | None) -> list[str]:
+    """Return the parameters of a sender that cannot be kept whole: a phone that is none, a long name or e-mail.
+
+    The client's words are worth more than these, so the call goes through and its answer names them.
+    """
+    told = {name: values.as_text(sender.get(name)).strip() for name in ("name", "email", "phone")} if sender else {}
+    unused = [f"message.from.{name}" for name in ("name", "email") if len(told.get(name, "")) > LONGEST_PERSON]
+    return unused + (["message.from.phone"] if told.get("phone") and not plain_phone(told["phone"]) else [])
 
 
 def plain_id(text: str) -> str:
     """An id as it is kept; a phone number is the same with and without its plus."""
-    text = text.strip()[:190]
+    text = text.strip()[:LONGEST_ID]
     return text[1:] if text.startswith("+") and text[1:].isdecimal() else text
 
 
 def plain_phone(text: str) -> str:
-    """Digits only, with a plus where there was one: the same phone always looks the same."""
-    digits = "".join(character for character in text if character.isascii() and character.isdigit())[:15]
+    """Digits only, with a plus where there was one: the same phone always looks the same. "" for more than 15."""
+    digits = "".join(character for character in text if character.isascii() and character.isdigit())
+    digits = digits if len(digits) <= LONGEST_PHONE else ""
     return f"+{digits}" if digits and text.strip().startswith("+") else digits
 
 

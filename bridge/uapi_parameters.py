@@ -14,7 +14,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
+from channels_setup.codecs.visible_names import visible_name
 
 LONGEST_NAME, MOST_NAMES = 60, 50
 
@@ -25,7 +27,19 @@ NO_PICTURES = gettext_lazy("“%(name)s” is not supported: clients have no pic
 OTHER_CLIENT = gettext_lazy("“%(name)s” cannot be changed: a request stays with the client of its chat.")
 
 
-TEXTS = frozenset({"subject", "client_name", "client_email", "client_phone", "name", "phone"})
+LONGEST_PERSON = 200  # name, e-mail: as long as the columns
+
+# Parameters that are one text in every method that takes them, and how long it may be. None: judged by the method.
+TEXTS: Mapping[str, int | None] = {
+    **dict.fromkeys(("client_name", "client_email", "name"), LONGEST_PERSON),
+    **dict.fromkeys(("subject", "client_phone", "phone", "query", "channel_type"), None),
+    **dict.fromkeys(("created_after", "created_before", "updated_after", "updated_before"), None),
+}
+NAMES = frozenset({"client_name", "name"})
+FLAGS = frozenset({"private_comment", "is_new_note", "new_address"})
+IDS = frozenset(
+    {"ticket_id", "chat_id", "channel_id", "company_id", "user_id", "trigger_id", "accessible_for_agent_id", "offset"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,21 +51,26 @@ class Parameters:
     refused: Mapping[str, Promise] = field(default_factory=dict)
     files: bool = False
 
-    def check(self, values: Mapping[str, Any], *, has_files: bool) -> None:
+    def check(self, given: Mapping[str, Any], *, has_files: bool) -> None:
         """Raise BadBody for a parameter that cannot be acted on. An empty one asks for nothing."""
         for name, sentence in self.refused.items():
-            if is_given(values.get(name)):
+            if is_given(given.get(name)):
                 raise BadBody(str(sentence) % {"name": name})
-        for name in sorted(self.used & TEXTS):
-            if isinstance(values.get(name), bool | dict | list) and is_given(values[name]):
-                raise BadBody(_("“%(name)s” must be text.") % {"name": name})
+        for name in sorted(self.used & TEXTS.keys()):
+            text = as_plain_text(given.get(name), name, longest=TEXTS[name])
+            if name in NAMES and text and not visible_name(text):
+                raise BadBody(_("“%(name)s” has nothing that can be seen.") % {"name": name})
+        for name in sorted(self.used & FLAGS):
+            as_flag(given.get(name), name)
+        for name in sorted(self.used & IDS):
+            values.as_id(given.get(name), name)
         if has_files and not self.files:
             raise BadBody(_("This method takes no files."))
 
-    def ignored(self, values: Mapping[str, Any]) -> list[str]:
+    def ignored(self, given: Mapping[str, Any]) -> list[str]:
         """Return the names that nobody documents."""
         known = self.used | self.without_effect | self.refused.keys() | {"api_token"}
-        names = sorted(name[:LONGEST_NAME] for name in values if name not in known)
+        names = sorted(name[:LONGEST_NAME] for name in given if name not in known)
         return names[:MOST_NAMES]
 
 
@@ -66,12 +85,22 @@ def is_given(value: Any) -> bool:
     """Whether a parameter asks for something. Forms send empty texts, and “false” for an unticked box."""
     if isinstance(value, str):
         return value.strip().lower() not in ("", "null", "false")
-    return value not in (None, False, [], {})
+    return not (value is None or value is False or value in ([], {}))  # 0 is a value, though it equals False
 
 
 def is_null(value: Any) -> bool:
     """Whether a value says “nobody” or “nothing”: null, the text "null", zero."""
     return value is None or (isinstance(value, str | int) and str(value).strip().lower() in ("null", "0"))
+
+
+def as_plain_text(value: Any, name: str, *, longest: int | None = None) -> str:
+    """Read one text or number as text; "" where empty. Raises BadBody for another kind and for what is too long."""
+    if isinstance(value, bool | dict | list) and is_given(value):
+        raise BadBody(_("“%(name)s” must be text.") % {"name": name})
+    text = values.as_text(value).strip()
+    if longest is not None and len(text) > longest:
+        raise BadBody(_("“%(name)s” must have at most %(most)d characters.") % {"name": name, "most": longest})
+    return text
 
 
 def as_flag(value: Any, name: str) -> bool:

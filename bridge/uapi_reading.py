@@ -54,6 +54,8 @@ def _moment(value: Any, name: str) -> datetime | None:
 
 def numbers(value: Any, name: str) -> list[int]:
     """Ids by commas, as a list, or one alone."""
-    items = value if isinstance(value, list) else values.as_text(value).split(",")
-    found = [values.as_id(values.as_text(item).strip(), name) for item in items]
+    if value is False or value == {}:
+        return []
+    items = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
+    found = [values.as_id(item.strip() if isinstance(item, str) else item, name) for item in items]
     return [number for number in found if number is not None]

@@ -18,7 +18,7 @@ from .models import Attachment, Conversation, Message, Ticket, TicketField, Tick
 from .tickets import group_of
 from .uapi import NOT_FOUND, Call, Error
 from .uapi_comments import ticket_of
-from .uapi_parameters import as_choice, is_given
+from .uapi_parameters import as_choice, as_plain_text, is_given
 from .uapi_parameters import takes as takes_parameters
 from .uapi_properties import from_json
 from .uapi_properties import tags as read_tags
@@ -96,7 +96,7 @@ class Tickets(Reading):
             ("ftype", "type__in", Ticket.Type.values),
             ("fpriority", "priority__in", Ticket.Priority.values),
         ):
-            if words := _words(call.values.get(name)):
+            if words := _words(call.values.get(name), name):
                 rows = rows.filter(**{column: [as_choice(word, name, choices) for word in words]})
         rows = _responsible(call, rows)
         for tag in read_tags(call.values.get("tag"), "tag"):
@@ -179,9 +179,9 @@ def _with_words(query: str) -> QuerySet[Any, Any]:
 # --- filters ---------------------------------------------------------------------------------------------
 
 
-def _words(value: Any) -> list[str]:
-    items = value if isinstance(value, list) else values.as_text(value).split(",")
-    return [text for item in items if (text := values.as_text(item).strip()) and is_given(text)]
+def _words(value: Any, name: str) -> list[str]:
+    items = value if isinstance(value, list) else as_plain_text(value, name).split(",")
+    return [text for item in items if (text := as_plain_text(item, name)) and is_given(text)]
 
 
 def _agent(call: Call) -> Any:
@@ -242,7 +242,7 @@ def _with_fields(call: Call, rows: QuerySet[Ticket]) -> QuerySet[Ticket]:
         if not isinstance(item, dict) or not is_given(item.get("id")):
             raise BadBody(_("“fields” must be a list of objects with “id” and “value”."))
         number = values.as_id(item["id"], "fields.id")
-        value = values.as_text(item.get("value")).strip()
+        value = as_plain_text(item.get("value"), "fields.value")
         has_one = Q(custom_fields__has_key=str(number))
         if value in ("", EMPTY):
             rows = rows.exclude(has_one)

@@ -221,6 +221,7 @@ class UpdateTicket(UapiView):
         if assignee is KEEP and to_group is True:
             assignee = None  # the group is responsible, and nobody in it yet
         if assignee is not KEEP or to_group is not None:
+            ticket.refresh_from_db(fields=["assignee"])  # as it is under the lock
             user_id = ticket.assignee_id if assignee is KEEP else assignee
             tickets.assign_ticket(ticket.pk, user_id=user_id, to_group=to_group, by=by)
         tickets.set_properties(ticket.pk, wanted, by=by)

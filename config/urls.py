@@ -20,6 +20,7 @@ from bridge.desk import (
     phone,
     requests,
     sending,
+    template_testing,
     uploading,
 )
 from channels_setup.views import handover
@@ -89,6 +90,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("templates/<int:pk>/", registry.template, name="template"),
     path("templates/<int:pk>/favourite/", registry.favourite, name="template-favourite"),
     path("templates/<int:pk>/send/", sending.send, name="template-send"),
+    path("templates/<int:pk>/test/", template_testing.test, name="template-test"),
     path("phone/<int:pk>/", phone.phone, name="phone"),
     path("phone/<int:pk>/messages", phone.messages, name="phone-messages"),
     path("phone/<int:pk>/post", phone.post, name="phone-post"),

@@ -138,6 +138,7 @@ class TemplateAdmin(AdminWithHistory):
                 "pill": status_pill(template),
                 "happenings": history.of(template),
                 "deeds": deeds.fitting(template) if self.has_change_permission(request, template) else [],
+                "may_test": template.status == Status.APPROVED and self.has_change_permission(request, template),
                 "readable": TemplateForm(instance=template),
             }
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})

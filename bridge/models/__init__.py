@@ -13,6 +13,7 @@ from .events import Heartbeat, IdempotencyKey, WebhookEvent, WriteProbe
 from .helpdesk import HelpdeskBurst, HelpdeskChat, HelpdeskLine, HelpdeskReply, TemplateLink
 from .merges import ContactMerge, MergedConversation
 from .messages import Attachment, HeldReply, Message, PendingCorrection, StrayStatus
+from .template_tests import TemplateTest
 from .ticket_fields import TicketField, TicketTag
 from .windows import ServiceWindow, WindowWarning
 
@@ -55,6 +56,7 @@ __all__ = [
     "ServiceWindow",
     "StrayStatus",
     "TemplateLink",
+    "TemplateTest",
     "Ticket",
     "TicketField",
     "TicketTag",

@@ -1,0 +1,138 @@
+"""An admin sends a template to a number of their own, through the ordinary outbox."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+
+from bridge import erasing, template_tests
+from bridge.models import Contact, Conversation, Delivery, Message, TemplateTest, Ticket
+from channels_setup.models import ApiChannel, ChannelState
+from templates_registry.models import Status, Template
+from tests.factories import ApiChannelFactory, ConversationFactory, TemplateFactory, boris, vera
+from tests.pages import signed_in
+
+pytestmark = pytest.mark.django_db
+
+NUMBER = "+7 921 555-01-77"
+VALUES = {"v.1": "Вера", "v.2": "№ 7"}
+
+
+@pytest.fixture
+def template() -> Template:
+    made: Template = TemplateFactory(api_channel=ApiChannelFactory(kind="whatsapp_cloud", state=ChannelState.LIVE))
+    return made
+
+
+@pytest.fixture
+def admin(client: Client) -> Client:
+    return signed_in(client, vera())
+
+
+def address(template: Template) -> str:
+    return f"/templates/{template.pk}/test/"
+
+
+def confirmed(admin: Client, template: Template, **more: str) -> dict[str, str]:
+    """The fields of the confirmation page."""
+    page = admin.post(address(template), {"number": NUMBER, **VALUES, "check": "1"} | more)
+    assert page.status_code == 200, page.content.decode()
+    form = page.content.decode().split("<form", 1)[1]
+    fields = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', form)
+    return {name: value for name, value in fields if name != "csrfmiddlewaretoken"} | {"go": "1"}
+
+
+def test_it_goes_out_once_and_its_fate_is_shown_where_it_was_sent(admin: Client, template: Template) -> None:
+    assert address(template) in admin.get(f"/admin/templates_registry/template/{template.pk}/change/").content.decode()
+    form = confirmed(admin, template)
+    assert not Message.objects.exists()
+
+    for _twice in range(2):
+        assert admin.post(address(template), form).status_code == 302
+
+    message = Message.objects.get(direction="outbound")
+    assert message.text == "Здравствуйте, Вера! Ваш заказ № 7 готов к выдаче."
+    assert Delivery.objects.get(message=message, kind="message").api_channel == template.api_channel
+    assert message.conversation.contact.external_id == "79215550177"
+    assert Ticket.objects.get().status == Ticket.Status.CLOSED  # nobody has to work on it
+    assert LogEntry.objects.get().object_id == str(template.pk)
+    assert "5550177" not in LogEntry.objects.get().change_message
+
+    Message.objects.update(status="failed", reason="wa_template_paused")
+    page = admin.get(address(template)).content.decode()
+    assert "not delivered" in page and "WhatsApp has paused this template" in page
+
+
+def test_a_number_that_has_a_chat_here_is_named_and_its_request_stays_open(admin: Client, template: Template) -> None:
+    contact = Contact.objects.create(api_channel=template.api_channel, external_id="79215550177", name="Анна")
+    chat = Conversation.objects.create(
+        contact=contact, api_channel=template.api_channel, chat_channel=template.api_channel.lands_in
+    )
+    Ticket.objects.create(conversation=chat)
+
+    page = admin.post(address(template), {"number": NUMBER, **VALUES, "check": "1"}).content.decode()
+    admin.post(address(template), confirmed(admin, template))
+
+    assert "Анна" in page
+    assert Message.objects.get().conversation == chat and Ticket.objects.get().status == Ticket.Status.OPEN
+
+
+def draft(template: Template) -> None:
+    Template.objects.update(status=Status.DRAFT)
+
+
+def paused(template: Template) -> None:
+    ApiChannel.objects.update(state=ChannelState.PAUSED)
+
+
+def erased(template: Template) -> None:
+    erasing.erase(Contact.objects.get().pk, by=None)
+
+
+REFUSED = {draft: "Only an approved template", paused: "sends nothing now", erased: "was erased"}
+
+
+@pytest.mark.parametrize("happens", REFUSED)
+def test_what_changed_since_the_confirmation_refuses_it(admin: Client, template: Template, happens: Any) -> None:
+    ConversationFactory(api_channel=template.api_channel, contact__external_id="79215550177")
+    form = confirmed(admin, template)
+    happens(template)
+
+    answer = admin.post(address(template), form)
+
+    assert answer.status_code == 422 and REFUSED[happens] in answer.content.decode()
+    assert not Message.objects.filter(direction="outbound").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"number": "921"}, {"number": "Вера"}, {"number": "٧٩٢١٥٥٥٠١٧٧"}, {"number": "+7" + "9" * 38}, {"v.1": ""}],
+)
+def test_what_cannot_be_sent_is_refused_before_it_is_asked_for(
+    admin: Client, template: Template, wrong: dict[str, str]
+) -> None:
+    page = admin.post(address(template), {"number": NUMBER, **VALUES, "check": "1"} | wrong)
+
+    assert page.status_code == 422 and 'role="alert"' in page.content.decode()
+    assert not Contact.objects.exists()
+
+
+def test_an_admin_has_a_limit(admin: Client, template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template_tests, "MOST_AN_HOUR", 1)
+    admin.post(address(template), confirmed(admin, template))
+
+    answer = admin.post(address(template), confirmed(admin, template))
+
+    assert answer.status_code == 422 and "1 an hour" in answer.content.decode()
+    assert TemplateTest.objects.count() == 1
+
+
+def test_operators_have_no_test_messages(client: Client, template: Template) -> None:
+    signed_in(client, boris(template.api_channel.lands_in))
+
+    assert client.get(address(template)).status_code == 403
+    assert client.post(address(template), {"number": NUMBER, "go": "1"}).status_code == 403

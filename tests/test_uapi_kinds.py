@@ -1,0 +1,213 @@
+"""No value of the public API is silently dropped, cut or read as something else: every parameter × every wrong kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bridge import conversations
+from bridge.models import Contact, ContactNote, Message, Ticket
+from bridge.uapi_methods import METHODS
+from tests.test_uapi_parameters import Shop, parameters_of, shop
+
+__all__ = ["shop"]
+
+pytestmark = pytest.mark.django_db
+
+FLAGS = {"private_comment", "is_new_note", "new_address"}
+OBJECT, NESTED = {"x": {"y": [1]}}, [[["x"]]]
+WRONG = {"true": True, "an object": OBJECT, "a nested list": NESTED}
+OTHER_WORDS = {"custom_fields": ["поля"], "field_id": ["поля"], "files": ["файлу"]}
+
+
+def enough(method: str, shop: Shop) -> dict[str, Any]:
+    """Parameters with which the method succeeds."""
+    sender = {"client_id": "79211234567"}
+    found: dict[str, dict[str, Any]] = {
+        "chat/addMessage": {"channel_id": shop.chat_channel.pk, "message": {"text": "?", "from": sender}},
+        "chat/sendMessage": {"chat_id": shop.chat_id, "user_id": shop.operator.pk, "text": "?"},
+        "chat/changeAssignee": {"chat_id": shop.chat_id, "user_id": shop.operator.pk},
+        "create/comment": {"ticket_id": shop.ticket_id, "message": "?"},
+        "create/ticket": {"message": "?", "client_id": shop.client_id},
+        "create/ticket/async": {"message": "?", "client_id": shop.client_id},
+        "create/client": {"name": "Ольга"},
+        "update/client": {"client_id": shop.client_id},
+        "update/ticket": {"ticket_id": shop.ticket_id},
+        "ticket": {"ticket_id": shop.ticket_id},
+        "client": {"client_id": shop.client_id},
+        "user": {"user_id": shop.operator.pk},
+    }
+    return found.get(method, {})
+
+
+def partner(name: str, shop: Shop) -> dict[str, Any]:
+    """A parameter without which this one says nothing."""
+    return {"field_value": {"field_id": shop.order.pk}, "field_id": {"field_value": "1"}}.get(name, {})
+
+
+# One method of those that share their parameters.
+CALLED = {id(parameters_of(method)): method for method in METHODS if parameters_of(method).used}
+
+
+@pytest.mark.parametrize("method", CALLED.values())
+def test_a_value_of_another_kind_is_refused_by_name(shop: Shop, method: str) -> None:
+    passed = []
+    for name in sorted(parameters_of(method).used):
+        for kind, value in WRONG.items():
+            if name in FLAGS and value is True:
+                continue
+            answer = shop(method, **enough(method, shop) | partner(name, shop) | {name: value})
+            if not isinstance(answer, dict) or "error" not in answer:
+                passed.append(f"{name}: {kind}")
+            elif not any(word in answer["error"] for word in (name, *OTHER_WORDS.get(name, ()))):
+                passed.append(f"{name}: {kind}: {answer['error']}")
+
+    assert not passed, passed
+    assert not ContactNote.objects.exists() and Ticket.objects.count() == 1 and Contact.objects.count() == 1
+    answer = shop(method, **enough(method, shop))
+    assert isinstance(answer, list) or "error" not in answer, answer
+
+
+FROM = {"client_id": "79211234567"}
+
+
+REFUSED: list[tuple[str, dict[str, Any]]] = [
+    *[("update/ticket", {name: 0}) for name in ("priority", "type", "status", "client_id", "field_id")],
+    *[("create/ticket", {name: "x" * 201}) for name in ("client_name", "client_email")],
+    ("create/ticket", {"client_name": "\u3164"}),
+    *[("create/client", {"name": name}) for name in ("я" * 201, "\u200b", ["Ольга"])],
+    *[("create/client", {"emails": emails}) for emails in ({"a": "b@c"}, [["b@c"]], [{"email": "b@c"}], "x" * 201)],
+    *[("update/client", {"sites": sites}) for sites in ([True], [{"url": "x"}])],
+    ("create/client", {"messengers": "79990001122"}),
+    ("create/client", {"messengers": ["79990001122"]}),
+    ("create/client", {"messengers": [{"type": "whatsapp"}]}),
+    ("create/client", {"messengers": [{"type": ["whatsapp"], "identity": "79990001122"}]}),
+    ("create/client", {"messengers": [{"type": "whatsapp", "identity": ["79990001122"]}]}),
+    ("create/client", {"messengers": [{"type": "whatsapp", "identity": "7" * 191}]}),
+    ("create/client", {"social_networks": [{"x": [1]}]}),
+    ("create/client", {"addresses": [[1]]}),
+    ("tickets", {"fields": 0}),
+    ("tickets", {"fields": [{"id": 1, "value": ["x"]}]}),
+    ("tickets", {"fstatus": [[1]]}),
+    *[
+        ("chat/addMessage", {"message": {"text": "?", "from": FROM | wrong}})
+        for wrong in (
+            {"client_id": ["1"]},
+            {"client_id": "7" * 191},
+            {"name": {"a": 1}},
+            {"email": [1]},
+            {"phone": ["79211234567"]},
+            {"okno_client_id": [1]},
+        )
+    ],
+    *[
+        ("chat/addMessage", {"message": {"text": "?", "from": FROM} | wrong})
+        for wrong in (
+            {"text": True, "files": ["http://127.0.0.1:9/a"]},
+            {"id": ["1"]},
+            {"id": "1" * 191},
+            {"from": 7},
+            {"timestamp": [1]},
+        )
+    ],
+]
+
+
+def test_what_cannot_be_kept_as_it_is_is_refused(shop: Shop) -> None:
+    messages, people = Message.objects.count(), list(Contact.objects.values())
+
+    for method, asked in REFUSED:
+        answer = shop(method, **enough(method, shop) | asked)
+
+        assert isinstance(answer, dict) and answer.get("code") in (400, 404), (method, asked, answer)
+    assert Message.objects.count() == messages and list(Contact.objects.values()) == people
+
+
+def test_two_messages_whose_long_ids_begin_alike_are_two(shop: Shop) -> None:
+    for end in "ab":
+        shop(
+            "chat/addMessage",
+            channel_id=shop.chat_channel.pk,
+            message={"text": end, "id": "1" * 189 + end, "from": FROM},
+        )
+
+    assert Message.objects.filter(direction="inbound").count() == 3
+
+
+def test_a_senders_phone_that_is_none_is_named_and_the_words_are_kept(shop: Shop) -> None:
+    for number, phone in enumerate(["не указан", "8 921 123-45-67 доб. 12345", "٧٩٢١"]):
+        message = {"text": phone, "from": {"client_id": f"crm-{number}", "phone": phone}}
+
+        answer = shop("chat/addMessage", channel_id=shop.chat_channel.pk, message=message)
+
+        assert answer["ignored"] == ["message.from.phone"]
+        assert Contact.objects.get(pk=answer["client_id"]).phone == "" and Message.objects.filter(text=phone).exists()
+
+
+def test_a_long_name_or_email_of_a_sender_is_named_and_the_words_are_kept(shop: Shop) -> None:
+    sender = {"client_id": "crm-1", "name": "я" * 201, "email": "x" * 201}
+
+    answer = shop("chat/addMessage", channel_id=shop.chat_channel.pk, message={"text": "Добрый день", "from": sender})
+
+    assert sorted(answer["ignored"]) == ["message.from.email", "message.from.name"]
+    contact = Contact.objects.get(pk=answer["client_id"])
+    assert (contact.name, contact.email) == ("я" * 200, "")
+
+
+def test_create_client_for_no_number_makes_a_client(shop: Shop) -> None:
+    nobody = (0, "0", None, "null", "", False)
+    answers = [shop("create/client", client_id=number, name="Ольга") for number in nobody]
+
+    assert len({shop.client_id, *(answer["client_id"] for answer in answers)}) == len(nobody) + 1
+
+
+def test_a_text_that_reads_as_nothing_elsewhere_is_kept(shop: Shop) -> None:
+    shop("update/client", client_id=shop.client_id, company_name="Null", position=0, note="false", sites=["0"])
+
+    card = shop("client", client_id=shop.client_id)["client"]
+    assert {name: card[name] for name in ("company_name", "position", "note", "sites")} == {
+        "company_name": "Null",
+        "position": "0",
+        "note": "false",
+        "sites": ["0"],
+    }
+
+
+def test_one_messenger_alone_and_lists_in_json_text_are_taken(shop: Shop) -> None:
+    answer = shop(
+        "create/client",
+        encoding="form",
+        emails='["o@shop.example"]',
+        messengers='{"type": "whatsapp", "identity": "79990001122"}',
+    )
+
+    contact = Contact.objects.get(pk=answer["client_id"])
+    assert (contact.email, contact.external_id) == ("o@shop.example", "79990001122")
+
+
+def test_a_name_that_is_not_taken_is_named(shop: Shop) -> None:
+    told = {"phone": "79995550011"}
+    shop("create/client", **told, name="Ольга")
+    Contact.objects.filter(phone="79995550011").update(external_id="79995550011")
+
+    answer = shop("create/client", **told, name="+7 999 555-00-11", messengers=[{"identity": "79995550011"}])
+
+    assert answer["ignored"] == ["name"] and Contact.objects.get(pk=answer["client_id"]).name == "Ольга"
+
+
+def test_taking_the_group_off_leaves_who_was_made_responsible_meanwhile(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop("update/ticket", ticket_id=shop.ticket_id, group_id=shop.chat_channel.pk)
+    lock = conversations.lock
+
+    def wait(chat_id: int) -> Any:
+        """Somebody takes the request while the call waits for the lock."""
+        Ticket.objects.update(assignee=shop.operator)
+        return lock(chat_id)
+
+    monkeypatch.setattr(conversations, "lock", wait)
+    shop("update/ticket", ticket_id=shop.ticket_id, group_id="null")
+
+    assert Ticket.objects.get().assignee == shop.operator
