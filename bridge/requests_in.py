@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.http import HttpRequest
 from django.utils import timezone
 
-from channels_setup import secrecy
+from channels_setup import known_secrets, secrecy
+from channels_setup.codecs.redaction import redact_text
+from channels_setup.codecs.request_redaction import redact_body, redact_query
+from channels_setup.codecs.secret_search import is_distinct
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import RawRequest
 
@@ -63,11 +68,19 @@ def event_row(
     api_channel: ApiChannel | None = None,
     chat_channel: ChatChannel | None = None,
     proof: str | None = "",
+    secrets: Iterable[str] = (),
 ) -> WebhookEvent:
-    """The unsaved raw event. Headers are cut to those worth keeping, so that no credential is stored with them.
+    """The unsaved raw event, without secrets. Of the headers only those worth keeping are stored.
 
-    ``proof``: the credential that proved the request, of which a fingerprint is kept.
+    ``proof``: the credential that proved the request, of which a fingerprint is kept. ``secrets``: those of the
+    caller that are known already.
     """
+    raw = redacted(
+        raw,
+        secrets=secrets,
+        api_channel=api_channel.pk if api_channel else None,
+        chat_channel=chat_channel.pk if chat_channel else None,
+    )
     return WebhookEvent(
         api_channel=api_channel,
         chat_channel=chat_channel,
@@ -85,8 +98,27 @@ def _storable(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
+def redacted(
+    raw: RawRequest, *, secrets: Iterable[str] = (), api_channel: int | None = None, chat_channel: int | None = None
+) -> RawRequest:
+    """The same request with secrets overwritten: this installation's by value, others by their field's name."""
+    known = known_secrets.current()
+    own = {*filter(is_distinct, secrets), *known.of(api_channel=api_channel, chat_channel=chat_channel)}
+    return RawRequest(
+        method=raw.method,
+        query_string=redact_query(raw.query_string, own, tokens=known.words),
+        content_type=redact_text(raw.content_type, own, tokens=known.words),
+        headers={
+            name: redact_text(value, own, tokens=known.words)
+            for name, value in raw.headers.items()
+            if name in KEPT_HEADERS
+        },
+        body=redact_body(raw.body, raw.content_type, own, tokens=known.words),
+    )
+
+
 def blotted(raw: RawRequest, secret: str) -> RawRequest:
-    """The same request with our secret key blotted out: it must not stand in clear in the database."""
+    """The same request without the key that proved it, so that a repeat with a new key is the same request."""
     stars = "*" * len(secret)
     return RawRequest(
         method=raw.method,

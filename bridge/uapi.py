@@ -115,14 +115,14 @@ class UapiView(APIView):
             refused.is_token_refused = True  # type: ignore[attr-defined]  # for config.wrong_tokens
             return refused
         call_limits.calls.count(f"api_channel:{api_channel.pk}")
-        stored = blotted(raw, token)
+        without_key = blotted(raw, token)
         call = Call(api_channel=api_channel, values=decoded.values, files=decoded.files)
         try:
             result = once(
                 owner=f"api_channel:{api_channel.pk}",
                 key=raw.headers.get("idempotency-key", "") if self.writes else "",
-                request=f"{type(self).__name__}\n{stored.query_string}\n".encode() + stored.body,
-                work=lambda: self._work(call, stored),
+                request=f"{type(self).__name__}\n{without_key.query_string}\n".encode() + without_key.body,
+                work=lambda: self._work(call, without_key, token),
             )
             return self._json(result.body, ignored=self.parameters.ignored(call.values))
         except (BadBody, BadKey) as problem:
@@ -132,25 +132,25 @@ class UapiView(APIView):
         except Error as problem:
             error = problem
         if self.writes:
-            self._keep_failed(call, stored, error)
+            self._keep_failed(call, without_key, token, error)
         return self._json(error.body())
 
-    def _work(self, call: Call, stored: RawRequest) -> Answer:
+    def _work(self, call: Call, raw: RawRequest, token: str) -> Answer:
         self.parameters.check(call.values, has_files=bool(call.files))
         body = self.answer(call)
         if isinstance(body, dict) and (ignored := self.parameters.ignored(call.values)):
             body = body | {"ignored": sorted({*body.get("ignored", []), *ignored})}
         if self.writes:
-            event = event_row(stored, api_channel=call.api_channel, endpoint=self._endpoint())
+            event = event_row(raw, api_channel=call.api_channel, endpoint=self._endpoint(), secrets=[token])
             event.state, event.processed_at = WebhookEvent.State.PROCESSED, timezone.now()
             event.save(force_insert=True)
         return Answer(status=200, body=body)
 
-    def _keep_failed(self, call: Call, stored: RawRequest, error: Error) -> None:
+    def _keep_failed(self, call: Call, raw: RawRequest, token: str, error: Error) -> None:
         """An authentic request that could not be used is shown to the admin, too: but not an erased person's words."""
         if error.code == ERASED:
             return
-        event = event_row(stored, api_channel=call.api_channel, endpoint=self._endpoint())
+        event = event_row(raw, api_channel=call.api_channel, endpoint=self._endpoint(), secrets=[token])
         # A reply that the rules hold back was understood: nothing for an admin to mend.
         understood = error.code == NOT_SENT
         event.state = WebhookEvent.State.PROCESSED if understood else WebhookEvent.State.FAILED

@@ -25,7 +25,7 @@ from channels_setup.providers.base_helpdesk import DeskAccount
 
 from .helpdesk import incoming
 from .models import WebhookEvent
-from .requests_in import TooLarge, blotted, event_row, exact_request
+from .requests_in import TooLarge, event_row, exact_request
 from .storing import committer
 from .strangers import strangers
 
@@ -101,7 +101,8 @@ def _taken(raw: RawRequest, address: WebhookAddress, api_channel: ApiChannel, ac
     proof = provider.authenticate(raw, account)
     api_channel.note_let_in()
     address.note_use(timezone.now())
-    return _stored(event_row(raw, api_channel=api_channel, endpoint="webhook", proof=proof))
+    secrets = account.all_secrets()
+    return _stored(event_row(raw, api_channel=api_channel, endpoint="webhook", proof=proof, secrets=secrets))
 
 
 class _Remembered(Generic[Found]):
@@ -168,7 +169,7 @@ def receive_from_helpdesk(request: HttpRequest, *, kind: str, token: str) -> Htt
         raise
     address.note_use(timezone.now())
     # Older versions of a helpdesk send the key itself along.
-    return _stored(event_row(blotted(raw, account.secret), chat_channel=chat_channel, endpoint="webhook"))
+    return _stored(event_row(raw, chat_channel=chat_channel, endpoint="webhook", secrets=[account.secret]))
 
 
 def _no_such_address() -> HttpResponse:

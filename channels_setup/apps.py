@@ -8,4 +8,11 @@ class ChannelsSetupConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401  # registers the system checks
+        from django.db.models.signals import post_delete, post_save
+
+        from . import checks, known_secrets  # noqa: F401  # checks: registers the system checks
+        from .models import ChatChannel, Credential, Secret, WebhookAddress
+
+        for signal in (post_save, post_delete):
+            for model in (Secret, Credential, ChatChannel, WebhookAddress):
+                signal.connect(known_secrets.forget, sender=model, dispatch_uid=f"known_secrets {model.__name__}")

@@ -31,6 +31,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from . import deadlines
+from .codecs.request_redaction import redact_echo
 from .providers.base import HttpAnswer, HttpRequest
 
 CONNECT_SECONDS = 3.0
@@ -396,7 +397,7 @@ def send(
         return HttpAnswer(
             status=answer.status,
             headers={name.lower(): value for name, value in answer.headers.items()},
-            body=_read(answer, most_bytes) if into is None else _copy(answer, most_bytes, into),
+            body=_without_echo(request, _read(answer, most_bytes)) if into is None else _copy(answer, most_bytes, into),
         )
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         if state["sent"]:
@@ -404,6 +405,11 @@ def send(
         raise NotSent("tls" if isinstance(error, urllib3.exceptions.SSLError) else "cannot_connect") from error
     finally:
         deadlines.let_go(state)
+
+
+def _without_echo(request: HttpRequest, body: bytes) -> bytes:
+    """Overwrite the request's own credentials in its answer: some APIs repeat the request in their errors."""
+    return redact_echo(body, url=request.url, headers=request.headers, sent=request.body)
 
 
 def _read(answer: urllib3.BaseHTTPResponse, most_bytes: int) -> bytes:

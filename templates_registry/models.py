@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
+from channels_setup.redacted_fields import RedactedTextField
 
 from . import graph, sendability
 from .components import Problem, Variable, described_as
@@ -103,7 +104,7 @@ class Template(models.Model):
     variables = models.JSONField(_("variables"), default=list, blank=True)  # [{key, label, example, hint, default}]
     # Parts of the components that Okno cannot fill, as ``sendability`` names them. Kept, so that lists leave them out.
     missing_parts = models.JSONField(default=list, db_default=[], blank=True, editable=False)
-    reject_reason = models.TextField(_("reason of the refusal"), blank=True)
+    reject_reason = RedactedTextField(_("reason of the refusal"), blank=True)
     external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
     # How what the provider has stands there, by its last word: a draft here may be approved there, in its former text.
     provider_status = models.CharField(max_length=20, blank=True, editable=False)
@@ -275,7 +276,7 @@ class TemplateEvent(models.Model):
     from_status = models.CharField(_("from"), max_length=20, choices=Status.choices, blank=True)
     to_status = models.CharField(_("to"), max_length=20, choices=Status.choices)
     what = models.CharField(_("what"), max_length=20)  # status, text, category, quality, edited
-    reason = models.TextField(_("why"), blank=True)
+    reason = RedactedTextField(_("why"), blank=True)
     source = models.CharField(_("source"), max_length=10, choices=Source.choices)
     author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
 
@@ -299,7 +300,7 @@ class Registry(models.Model):
     version = models.BigIntegerField(default=1)
     synced_at = models.DateTimeField(_("last synchronised"), null=True)
     next_sync_at = models.DateTimeField(_("next synchronisation"), null=True)
-    sync_error = models.TextField(_("why the last one failed"), blank=True)  # as the sources have it, where it is ours
+    sync_error = RedactedTextField(_("why the last one failed"), blank=True)  # as the sources have it, where it is ours
 
     class Meta:
         verbose_name = _("registry")

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from bridge import conversations, doorbell, inbox, statuses, webhooks
 from bridge.models import Conversation, Message, ServiceWindow, StrayStatus, WebhookEvent
 from bridge.requests_in import MOST_BYTES
+from channels_setup import known_secrets
 from channels_setup.models import ApiChannel
 from channels_setup.one_at_a_time import Space
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
@@ -40,6 +41,7 @@ def test_the_account_behind_an_address_is_read_once_in_two_seconds(
 ) -> None:
     monkeypatch.setattr(webhooks, "REMEMBERED_SECONDS", 2.0)
     path = ApiChannelFactory(kind="sandbox").webhook_path
+    known_secrets.current()
 
     with django_assert_num_queries(5):  # three of them note, once a minute, that the address was used
         client.post(path, b"{}", content_type="application/json")

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.redacted_fields import RedactedTextField
 
 from .conversations import Conversation
 from .messages import Message
@@ -182,7 +183,7 @@ class Attempt(models.Model):
     http_status = models.IntegerField(_("HTTP status"), null=True)
     verdict = models.CharField(_("verdict"), max_length=10)
     reason = models.CharField(_("reason"), max_length=40, blank=True)
-    answer = models.TextField(_("answer"), blank=True)
+    answer = RedactedTextField(_("answer"), blank=True)
 
     class Meta:
         verbose_name = _("attempt")

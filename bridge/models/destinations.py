@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.models import ApiChannel
+from channels_setup.redacted_fields import RedactedJSONField
 
 from .conversations import Conversation
 from .deliveries import Delivery
@@ -112,7 +113,7 @@ class Alert(models.Model):
     kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="alerts")
     delivery = models.ForeignKey(Delivery, null=True, on_delete=models.CASCADE, related_name="+")
-    details = models.JSONField(default=dict)
+    details = RedactedJSONField(default=dict)
     raised_at = models.DateTimeField(_("since"), auto_now_add=True)
     settled_at = models.DateTimeField(_("over"), null=True)
 

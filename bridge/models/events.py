@@ -9,10 +9,11 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.redacted_fields import RedactedTextField
 
 
 class WebhookEvent(models.Model):
-    """A raw request, exactly as received (but for our own secret key, which is blotted out).
+    """A raw request, as received, with secrets overwritten (see ``requests_in``).
 
     Or the items of one that were for another channel than its address says: then ``routed_from`` has its number.
     """
@@ -46,8 +47,8 @@ class WebhookEvent(models.Model):
     received_at = models.DateTimeField(_("received"), default=timezone.now, editable=False)
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.NEW)
     attempts = models.IntegerField(_("attempts"), default=0)
-    error = models.TextField(_("error"), blank=True)
-    traceback = models.TextField(blank=True)
+    error = RedactedTextField(_("error"), blank=True)
+    traceback = RedactedTextField(blank=True)
     processed_at = models.DateTimeField(_("processed"), null=True)
     note = models.CharField(_("note"), max_length=10, choices=Note.choices, blank=True, default="", db_default="")
     proof = models.BinaryField(null=True)  # fingerprint of the credential that proved it: see ``routing``

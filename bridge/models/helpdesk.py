@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.models import ChatChannel
+from channels_setup.redacted_fields import RedactedJSONField
 
 from .conversations import Conversation
 from .deliveries import Delivery
@@ -110,7 +111,7 @@ class HelpdeskLine(models.Model):
     in_a_row = models.IntegerField(_("failures in a row"), default=0)
     last_error = models.CharField(_("last error"), max_length=40, blank=True)
     last_error_at = models.DateTimeField(_("last error at"), null=True)
-    people = models.JSONField(default=dict)  # an operator's number there -> the name
+    people = RedactedJSONField(default=dict)  # an operator's number there -> the name
     people_asked_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from channels_setup.codecs.message_words import words as localized_words
 from channels_setup.models import ApiChannel
+from channels_setup.redacted_fields import MixedJSONField, RedactedCharField
 
 from .. import reasons
 from ..words import message_words
@@ -70,7 +71,7 @@ class Message(models.Model):
     status = models.CharField(_("status"), max_length=10, choices=Status.choices)
     status_at = models.DateTimeField(_("status since"), null=True)
     reason = models.CharField(_("reason"), max_length=40, blank=True)  # a code of ``reasons``
-    details = models.JSONField(default=dict, blank=True)  # what the reason's sentence needs; why it was decided so
+    details = MixedJSONField(default=dict, blank=True)  # what the reason's sentence needs; why it was decided so
     quoted = models.ForeignKey(  # the message it answers, where we have it; its index is the partial one below
         "self", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
@@ -187,9 +188,9 @@ class StrayStatus(models.Model):
     status = models.CharField(max_length=10, choices=Message.Status.choices)
     at = models.DateTimeField(null=True)
     code = models.CharField(max_length=40, blank=True)
-    title = models.CharField(max_length=300, blank=True)
+    title = RedactedCharField(max_length=300, blank=True)
     reason = models.CharField(max_length=40, blank=True)
-    details = models.CharField(max_length=500, blank=True)
+    details = RedactedCharField(max_length=500, blank=True)
     received_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

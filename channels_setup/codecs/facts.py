@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from .redaction import redact_fields
 from .values import FileInfo
 
 
@@ -125,6 +126,9 @@ class ItemUnreadable:
 
     why: str
 
+    def __post_init__(self) -> None:
+        redact_fields(self, "why")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StatusChanged:
@@ -142,6 +146,9 @@ class StatusChanged:
     title: str = ""
     reason: str = ""
     details: str = ""
+
+    def __post_init__(self) -> None:
+        redact_fields(self, "code", "title", "details")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +170,9 @@ class TemplateChanged:
     next_category_at: datetime | None = None
     reread: bool = False
 
+    def __post_init__(self) -> None:
+        redact_fields(self, "reason")
+
 
 @dataclass(frozen=True, kw_only=True)
 class AccountNews:
@@ -177,6 +187,9 @@ class AccountNews:
     quality: str = ""
     limit: str = ""
     at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        redact_fields(self, "what", "details", "quality", "limit")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from channels_setup import secrecy
 from channels_setup.outgoing import Forbidden, warning_for
 from channels_setup.providers import messengers
 from channels_setup.providers.base import SECRET, Account, Messenger
+from channels_setup.redacted_fields import RedactedJSONField
 
 from .chat_channels import ChatChannel
 from .keys import Credential, Secret
@@ -132,7 +133,7 @@ class ApiChannel(HasWebhookAddress):
     )
     app_id = models.BigIntegerField(_("app ID"), unique=True, editable=False)
     options = models.JSONField(_("options"), default=dict, blank=True, editable=False)  # by ``provider.settings``
-    standing = models.JSONField(default=dict, blank=True, editable=False)  # what the provider said of the account
+    standing = RedactedJSONField(default=dict, blank=True, editable=False)  # what the provider said of the account
     state = models.CharField(
         _("state"), max_length=20, choices=ChannelState.choices, default=ChannelState.DRAFT, editable=False
     )

@@ -10,7 +10,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup import secrecy
+from channels_setup import known_secrets, secrecy
 from channels_setup.hours import WorkingHours
 from channels_setup.providers import default_helpdesk, helpdesks
 from channels_setup.providers.base import SECRET
@@ -119,4 +119,5 @@ class ChatChannel(HasWebhookAddress):
         is_new = value != self.desk_account().secret
         self.set_secret(value)
         ChatChannel.objects.filter(pk=self.pk).update(secret=self.secret)
+        known_secrets.forget()
         return is_new

@@ -40,6 +40,7 @@ from ..codecs.facts import (  # the vocabulary of what comes in: part of the con
     TemplateChanged,
     TimePassed,
 )
+from ..codecs.redaction import redact_fields
 from ..codecs.values import FileInfo, as_text
 
 __all__ = [
@@ -257,6 +258,9 @@ class Outcome:
     title: str = ""
     details: str = ""
 
+    def __post_init__(self) -> None:
+        redact_fields(self, "code", "title", "details")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
@@ -304,6 +308,9 @@ class Finding:
     level: str
     sentence: Text
     facts: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        redact_fields(self, "sentence", "facts")
 
 
 # --- the contract ----------------------------------------------------------------------------------------

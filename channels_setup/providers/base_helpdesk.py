@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from ..codecs.desk_facts import Came, Commented, DeskFact, Said, TicketMoved, TicketSeen
+from ..codecs.redaction import redact_fields
 from ..codecs.values import FileInfo
 from .base import ContactInfo, HttpAnswer, HttpRequest, Outcome, Provider, Rate, RawRequest, Text
 
@@ -112,6 +113,9 @@ class Noticed:
     level: str
     sentence: Text
     stops: bool = True  # an error after which looking further makes no sense
+
+    def __post_init__(self) -> None:
+        redact_fields(self, "sentence")
 
 
 class Helpdesk(Provider):

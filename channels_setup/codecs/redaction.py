@@ -1,0 +1,150 @@
+"""Redaction of what others say: provider errors, answers, tracebacks. Known secrets by value, others by their name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from .secret_names import is_secret_name, looks_like_key, may_be_secret_name
+from .secret_search import Layer, Span, layers, spans
+
+MASK = "•" * 8
+
+_NAME = re.compile(
+    rb"(?<![A-Za-z0-9_.\-])([A-Za-z0-9_.\-]{1,80})(?:\[\])?([\"']?[ \t]{0,4}(?:=>|[:=])[ \t+]{0,4})", re.IGNORECASE
+)
+_VALUE = re.compile(
+    rb"\"([^\"\r\n]{1,2000})|'([^'\r\n]{1,2000})|((?:(?:bearer|basic|token|oauth|digest)[ \t+]{1,4})?"
+    rb"[^\s\"'&,;<>{}\[\]()]{1,4000})",
+    re.IGNORECASE,
+)
+_SCHEME = re.compile(
+    rb"(?<![A-Za-z0-9])(bearer|basic|token|oauth|digest|apikey)(?:[ \t+]{1,4}|:[ \t]{0,4})"
+    rb"([A-Za-z0-9._~+/=|\-]{6,4000})",
+    re.IGNORECASE,
+)
+_SHAPES = (
+    re.compile(rb"(?<![A-Za-z0-9])(EAA[A-Za-z0-9]{16,2000})"),  # Meta's access tokens
+    re.compile(rb"(?<![A-Za-z0-9])(eyJ[A-Za-z0-9_\-]{8,2000}\.[A-Za-z0-9_\-]{4,4000}\.?[A-Za-z0-9_\-]{0,2000})"),  # JWT
+    re.compile(rb"://[^\s/:@?#]{0,200}:([^\s/@?#]{1,200})@"),  # user:password@host
+)
+_ORDINARY = frozenset((b"true", b"false", b"null", b"none", b"undefined", b"missing", b"required", b"invalid"))
+_WORD = re.compile(rb"[A-Za-z]{1,12}[.!?]?\Z")
+
+
+def redact_text(text: str, secrets: Iterable[str] = (), *, tokens: Collection[bytes] = ()) -> str:
+    """Return the text with every secret masked: ``secrets`` by value, in any spelling, and others by their name.
+
+    ``tokens``: see ``secret_search.spans``.
+    """
+    if not text:
+        return text
+    data = text.encode("utf-8", "surrogatepass")
+    return _replaced(data, [*spans(data, secrets, tokens=tokens), *named_spans(data)], text)
+
+
+def redact_values(text: str, secrets: Iterable[str] = (), *, tokens: Collection[bytes] = ()) -> str:
+    """Mask known secrets alone: for texts that may hold words of clients or operators."""
+    data = text.encode("utf-8", "surrogatepass")
+    return _replaced(data, spans(data, secrets, tokens=tokens), text)
+
+
+def redact_json(
+    value: Any, secrets: Collection[str] = (), *, tokens: Collection[bytes] = (), name: str = "", by_name: bool = True
+) -> Any:
+    """Redact every text in a JSON value, and values that stand under a secret's name.
+
+    Without ``by_name`` known secrets alone.
+    """
+    if isinstance(value, str):
+        if not by_name:
+            return redact_values(value, secrets, tokens=tokens)
+        is_named = is_secret_name(name) or (may_be_secret_name(name) and looks_like_key(value))
+        return MASK if is_named and value else redact_text(value, secrets, tokens=tokens)
+    if isinstance(value, dict):
+        return {
+            key: redact_json(
+                item, secrets, tokens=tokens, name=name if is_secret_name(name) else str(key), by_name=by_name
+            )
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [redact_json(item, secrets, tokens=tokens, name=name, by_name=by_name) for item in value]
+    return value
+
+
+def _replaced(data: bytes, found: list[Span], text: str) -> str:
+    if not found:
+        return text
+    pieces, done = [], 0
+    for start, end in _merged(found):
+        pieces.append(data[done:start])
+        pieces.append(MASK.encode())
+        done = end
+    return b"".join([*pieces, data[done:]]).decode("utf-8", "replace")
+
+
+def _merged(found: Iterable[Span]) -> list[Span]:
+    merged: list[Span] = []
+    for start, end in sorted(found):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def named_spans(data: bytes) -> list[Span]:
+    """Return the values that are named as secrets (``authorization: …``) or look like one (``Bearer …``)."""
+    return [span for layer in layers(data) for span in _named_in(layer)]
+
+
+def _named_in(layer: Layer) -> Iterator[Span]:
+    data = layer.data
+    done = 0
+    for name in _NAME.finditer(data):
+        if name.start() < done or not _is_name(name[1].decode()):
+            continue
+        value = _VALUE.match(data, name.end())
+        if value is None:
+            continue
+        group = next(number for number in (1, 2, 3) if value[number])
+        if _is_secret(name[1].decode(), name[2], value[group], is_quoted=group != 3):
+            yield layer.original(*value.span(group))
+            done = value.end()
+    for match in _SCHEME.finditer(layer.data):
+        if _is_credential(match[1].lower(), match[2]):
+            yield layer.original(*match.span(2))
+    for shape in _SHAPES:
+        for match in shape.finditer(layer.data):
+            yield layer.original(*match.span(1))
+
+
+def _is_name(name: str) -> bool:
+    return is_secret_name(name) or may_be_secret_name(name)
+
+
+def _is_secret(name: str, separator: bytes, value: bytes, *, is_quoted: bool) -> bool:
+    if value.lower() in _ORDINARY:
+        return False
+    if is_secret_name(name):
+        is_prose = not is_quoted and b":" in separator and b'"' not in separator and b"'" not in separator
+        return not (is_prose and _WORD.match(value))  # "Password: must be longer"
+    return may_be_secret_name(name) and looks_like_key(value.decode("utf-8", "replace"))
+
+
+def _is_credential(scheme: bytes, value: bytes) -> bool:
+    if scheme in (b"bearer", b"oauth"):
+        return any(48 <= byte <= 57 for byte in value) or len(value) >= 16
+    return looks_like_key(value.decode())
+
+
+def redact_fields(said: Any, *names: str) -> None:
+    """Redact these texts of a frozen dataclass while it is made: for what a provider says of itself."""
+    for name in names:
+        value = getattr(said, name)
+        if value and isinstance(value, str | Mapping):
+            # Never longer: what was cut to fit a column still fits.
+            clean = redact_text(value)[: len(value)] if isinstance(value, str) else redact_json(dict(value))
+            object.__setattr__(said, name, clean)

@@ -1,0 +1,221 @@
+"""Redaction of raw requests: by field name where the body is read, by value everywhere.
+
+Client words stay as they are: a text that contains "password" is no field of that name. What is left can still be
+parsed, so a stored request can be processed again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from urllib.parse import quote_plus, unquote_plus, urlsplit
+
+from .secret_names import is_secret_name, looks_like_key, may_be_secret_name
+from .secret_search import masked, spans
+
+LARGE = 64 * 1024  # the content of a larger file is not searched
+DEEPEST = 3  # JSON in a string in JSON …
+
+Edit = tuple[int, int, bytes]
+
+# A string that does not end is one token up to the end: linear in any text.
+_JSON = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[{}\[\]:,]|[^\s"{}\[\]:,]+', re.DOTALL)
+_PAIR = re.compile(rb"(?:\A|(?<=&))([^&=]*)=([^&]*)")
+_PART_NAME = re.compile(rb"(?:^|[;\s])name\*?=(?:\"((?:[^\"\\\r\n]|\\.)*)\"|([^;\r\n]*))", re.IGNORECASE)
+_BOUNDARY = re.compile(r"boundary=\"?([^\";,]{1,200})", re.IGNORECASE)
+
+
+def redact_body(body: bytes, content_type: str, secrets: Collection[str], *, tokens: Collection[bytes] = ()) -> bytes:
+    """Return the body with secrets overwritten, whichever encoding it came in."""
+    media_type = content_type.split(";")[0].strip().lower()
+    boundary = _boundary(body, content_type) if media_type == "multipart/form-data" else b""
+    if boundary:
+        parts = body.split(boundary)
+        return boundary.join(_redact_part(part, secrets, tokens) for part in parts)
+    return _redact_piece(body, secrets, tokens)
+
+
+def redact_query(query: str, secrets: Collection[str], *, tokens: Collection[bytes] = ()) -> str:
+    data = query.encode("utf-8", "surrogatepass")
+    data = _applied(data, _form_edits(data))
+    return masked(data, spans(data, secrets, tokens=tokens)).decode("utf-8", "replace")
+
+
+def redact_echo(body: bytes, *, url: str, headers: Mapping[str, str], sent: bytes) -> bytes:
+    """Overwrite in an answer every credential that the request to it bore."""
+    if not body:
+        return body
+    return masked(body, spans(body, credentials(url=url, headers=headers, sent=sent)))
+
+
+def credentials(*, url: str, headers: Mapping[str, str], sent: bytes) -> set[str]:
+    """Return the secrets that a request of ours bears in its headers, its query and its body, by their names."""
+    found = {_without_scheme(value) for name, value in headers.items() if _is_header_of_secret(name)}
+    query = urlsplit(url).query.encode()
+    found |= {_unquoted(query[start:end]) for start, end, _new in _form_edits(query)}
+    if len(sent) <= LARGE:  # a file has none
+        found |= {_unquoted(sent[start:end]) for start, end, _new in _named_edits(sent)}
+    return {secret for secret in found if secret}
+
+
+def _is_header_of_secret(name: str) -> bool:
+    return is_secret_name(name) or (may_be_secret_name(name) or name.lower().endswith(("-key", "-token", "-secret")))
+
+
+def _without_scheme(value: str) -> str:
+    return value.strip().rpartition(" ")[2]
+
+
+def _unquoted(value: bytes) -> str:
+    return unquote_plus(value.decode("utf-8", "replace"))
+
+
+def _redact_piece(data: bytes, secrets: Collection[str], tokens: Collection[bytes]) -> bytes:
+    data = _applied(data, _named_edits(data))
+    return masked(data, spans(data, secrets, tokens=tokens))
+
+
+def _named_edits(data: bytes, depth: int = 0) -> Iterator[Edit]:
+    start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if start in (b"{", b"[", b'"'):
+        return _json_edits(data, depth)
+    return _form_edits(data, depth)
+
+
+def _applied(data: bytes, edits: Iterator[Edit]) -> bytes:
+    pieces, done = [], 0
+    for start, end, new in edits:
+        pieces += [data[done:start], new]
+        done = end
+    return b"".join([*pieces, data[done:]]) if done else data
+
+
+# --- JSON ------------------------------------------------------------------------------------------------
+
+
+def _json_edits(data: bytes, depth: int = 0) -> Iterator[Edit]:
+    """Yield replacements for values under a secret's name, at any depth of objects, lists and JSON in strings."""
+    name = ""
+    last: re.Match[bytes] | None = None  # a string that may turn out to be a name
+    is_value = False
+    level = 0
+    secret_since: int | None = None  # everything deeper than this level is a secret's value
+    for token in _JSON.finditer(data):
+        first = token.group()[:1]
+        if first == b":" and last is not None:
+            name, last, is_value = _string(last.group()), None, True
+            continue
+        if last is not None:
+            yield from _value_edits(last, "", depth, is_inside=secret_since is not None)
+            last = None
+        if first in (b"{", b"["):
+            if secret_since is None and is_value and is_secret_name(name):
+                secret_since = level
+            level += 1
+            is_value = False
+        elif first in (b"}", b"]"):
+            level -= 1
+            if secret_since is not None and level <= secret_since:
+                secret_since = None
+            is_value = False
+        elif is_value:
+            yield from _value_edits(token, name, depth, is_inside=secret_since is not None)
+            is_value = False
+        elif first == b'"':
+            last = token
+        elif first not in (b",", b":"):
+            yield from _value_edits(token, "", depth, is_inside=secret_since is not None)
+    if last is not None:
+        yield from _value_edits(last, "", depth, is_inside=secret_since is not None)
+
+
+def _value_edits(token: re.Match[bytes], name: str, depth: int, *, is_inside: bool) -> Iterator[Edit]:
+    text, (start, end) = token.group(), token.span()
+    is_string = text[:1] == b'"'
+    inner_end = end - 1 if is_string and len(text) > 1 and text.endswith(b'"') else end
+    if is_inside or _is_named(name, text.strip(b'"')):
+        if is_string and inner_end > start + 1:
+            yield start + 1, inner_end, b"*" * (inner_end - start - 1)
+        elif not is_string and text not in (b"true", b"false", b"null"):
+            yield start, end, b'"' + b"*" * max(1, len(text) - 2) + b'"'
+    elif is_string and depth < DEEPEST and (b"{" in text or b"[" in text or b"\\u00" in text):
+        plain = _string(text)
+        if plain.lstrip()[:1] in ("{", "["):
+            old = plain.encode("utf-8", "surrogatepass")
+            new = _applied(old, _json_edits(old, depth + 1))
+            if new != old:
+                yield start, end, json.dumps(new.decode("utf-8", "surrogatepass")).encode()
+
+
+def _string(token: bytes) -> str:
+    """Return the text of a JSON string, or what stands there where it is none."""
+    try:
+        return str(json.loads(token, strict=False))
+    except ValueError:
+        return token.strip(b'"').decode("utf-8", "replace")
+
+
+def _is_named(name: str, value: bytes) -> bool:
+    if not name:
+        return False
+    if is_secret_name(name):
+        return True
+    # "key" is left alone: deliveries are named by theirs.
+    return name.lower() in ("token", "auth") and looks_like_key(value.decode("utf-8", "replace"))
+
+
+# --- forms -----------------------------------------------------------------------------------------------
+
+
+def _form_edits(data: bytes, depth: int = 0) -> Iterator[Edit]:
+    for pair in _PAIR.finditer(data):
+        if not pair[2]:
+            continue
+        start, end = pair.span(2)
+        name = unquote_plus(pair[1].decode("utf-8", "replace"))
+        if is_named_field(name, pair[2]):
+            yield start, end, b"*" * (end - start)
+        elif depth < DEEPEST and pair[2].lstrip(b"+ ").upper().startswith((b"%7B", b"%5B", b"{", b"[")):
+            old = unquote_plus(pair[2].decode("utf-8", "replace")).encode("utf-8", "replace")
+            new = _applied(old, _json_edits(old, depth + 1))
+            if new != old:
+                yield start, end, quote_plus(new).encode()
+
+
+def is_named_field(name: str, value: bytes = b"") -> bool:
+    """Whether a form field holds a secret. PHP's bracket names: any of the parts."""
+    parts = [part.rstrip("]") for part in name.split("[")] if len(name) <= 400 else [name]
+    return any(_is_named(part.strip(), value) for part in parts)
+
+
+def _boundary(body: bytes, content_type: str) -> bytes:
+    said = _BOUNDARY.search(content_type)
+    if said:
+        return b"--" + said[1].strip().encode("latin-1", "replace")
+    return body.split(b"\r\n", 1)[0].strip() if body.startswith(b"--") else b""
+
+
+def _redact_part(part: bytes, secrets: Collection[str], tokens: Collection[bytes]) -> bytes:
+    head, separator, content = part.partition(b"\r\n\r\n")
+    if not separator:
+        return masked(part, spans(part, secrets, tokens=tokens))
+    named = _PART_NAME.search(head)
+    raw = (named[1] or named[2] or b"") if named else b""
+    name = unquote_plus(raw.decode("utf-8", "replace").rpartition("''")[2])
+    is_file = b"filename" in head.lower()
+    value = content.rstrip(b"\r\n")
+    if name and not is_file and is_named_field(name, value):
+        stars = b"" if b"base64" in head.lower() else b"*" * len(value)  # stars are no base64
+        return head + separator + stars + content[len(value) :]
+    head = masked(head, spans(head, secrets, tokens=tokens))
+    if is_file and len(content) > LARGE:
+        return head + separator + content
+    return head + separator + _redact_content(content, secrets, tokens)
+
+
+def _redact_content(content: bytes, secrets: Collection[str], tokens: Collection[bytes]) -> bytes:
+    """A field's text is no form: its words may hold any ``name=value``."""
+    if content.lstrip()[:1] in (b"{", b"["):
+        content = _applied(content, _json_edits(content))
+    return masked(content, spans(content, secrets, tokens=tokens))

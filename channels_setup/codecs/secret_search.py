@@ -1,0 +1,194 @@
+"""Search for known secrets in bytes, in every spelling that text formats give them."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
+
+SHORTEST = 6  # a shorter secret is an ordinary word: replacing it everywhere would garble texts
+SHORTEST_CORE = 10  # characters of base64 that belong to the secret alone
+MOST_ESCAPES = 20_000  # decoded in one layer, so that a body made of escapes costs a bounded time
+DEEPEST = 4  # layers of escaping: JSON in a string in a form in a query
+
+Span = tuple[int, int]
+
+# Escapes of ASCII characters alone: nearly all secrets are ASCII, and a Russian text in \u04xx must cost no decoding.
+_ESCAPE = re.compile(
+    rb"\\+u(00[2-7][0-9a-fA-F])|\\+x([2-7][0-9a-fA-F])|%([2-7][0-9a-fA-F])"
+    rb"|(&#[xX]0{0,5}[2-7][0-9a-fA-F];?|&#0{0,5}(?:3[2-9]|[4-9]\d|1[01]\d|12[0-7]);?|&[a-zA-Z]{2,8};)"
+    rb"|\\+([\"'/\\])"
+)
+_ANY_ESCAPE = re.compile(
+    rb"\\+u([0-9a-fA-F]{4})|\\+x([0-9a-fA-F]{2})|%([0-9a-fA-F]{2})|(&#[xX][0-9a-fA-F]{1,7};?|&#\d{1,7};?|&[a-zA-Z]{2,8};)"
+    rb"|\\+([\"'/\\])"
+)
+_TOKEN = re.compile(rb"[a-z0-9_-]{%d,}" % SHORTEST)
+_PART = re.compile(rb"[a-z0-9]{%d,}" % SHORTEST)
+_BASE64 = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/-_=")
+
+
+def is_distinct(secret: str) -> bool:
+    """Whether a secret can be told from the words of clients: some people take a plain word for a verify token."""
+    return len(secret) >= SHORTEST and (not secret.isalpha() or len(secret) >= 12)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The data with some escapes decoded, and where each part of it stands in the original."""
+
+    data: bytes
+    inner: Layer | None = None
+    starts: list[int] = field(default_factory=list)  # of each segment, in ``data``
+    sources: list[Span] = field(default_factory=list)  # of each segment, in ``inner.data``
+    literal: list[bool] = field(default_factory=list)
+
+    def original(self, start: int, end: int) -> Span:
+        """Return the span of the original that reads as ``data[start:end]``."""
+        if self.inner is None:
+            return start, end
+        first, last = bisect_right(self.starts, start) - 1, bisect_right(self.starts, end - 1) - 1
+        begin, finish = self.sources[first][0], self.sources[last][1]
+        if self.literal[first]:
+            begin += start - self.starts[first]
+        if self.literal[last]:
+            finish = self.sources[last][0] + end - self.starts[last]
+        return self.inner.original(begin, finish)
+
+
+def layers(data: bytes, *, ascii_only: bool = True) -> Iterator[Layer]:
+    """Yield the data as it is, then with one more layer of escapes decoded each time."""
+    layer = Layer(data)
+    yield layer
+    for _depth in range(DEEPEST):
+        decoded = _decoded(layer, _ESCAPE if ascii_only else _ANY_ESCAPE)
+        if decoded is None:
+            return
+        layer = decoded
+        yield layer
+
+
+def _decoded(layer: Layer, escape: re.Pattern[bytes]) -> Layer | None:
+    pieces: list[bytes] = []
+    made = Layer(b"", inner=layer)
+    size = done = 0
+    for match in islice(escape.finditer(layer.data), MOST_ESCAPES):
+        plain = _character(match)
+        if plain is None:
+            continue
+        for piece, source, literal in (
+            (layer.data[done : match.start()], (done, match.start()), True),
+            (plain, match.span(), False),
+        ):
+            if piece:
+                made.starts.append(size)
+                made.sources.append(source)
+                made.literal.append(literal)
+                pieces.append(piece)
+                size += len(piece)
+        done = match.end()
+    if not done:
+        return None
+    rest = layer.data[done:]
+    if rest:
+        made.starts.append(size)
+        made.sources.append((done, len(layer.data)))
+        made.literal.append(True)
+        pieces.append(rest)
+    return Layer(b"".join(pieces), layer, made.starts, made.sources, made.literal)
+
+
+def _character(match: re.Match[bytes]) -> bytes | None:
+    if match[1]:
+        return chr(int(match[1], 16)).encode("utf-8", "surrogatepass")
+    if byte := match[2] or match[3]:
+        return bytes([int(byte, 16)])
+    if match[4]:
+        text = html.unescape(match[4].decode())
+        return text.encode("utf-8", "surrogatepass") if len(text) == 1 else None
+    return match[5]
+
+
+def spans(data: bytes, secrets: Iterable[str], *, tokens: Collection[bytes] = ()) -> list[Span]:
+    """Return where the secrets stand, in any spelling.
+
+    ``tokens``: further secrets (lower case), found where they stand as whole words; there may be very many of them.
+    """
+    looked_for = list(secrets)
+    needles = [needle for secret in looked_for for needle in _needles(secret)]
+    if not needles and not tokens:
+        return []
+    found: list[Span] = []
+    for layer in layers(data, ascii_only=all(secret.isascii() for secret in looked_for)):
+        lowered = layer.data.lower()
+        for needle in needles:
+            found += [layer.original(*span) for span in needle.find(lowered, layer.data)]
+        if tokens:
+            found += [layer.original(*span) for span in _words(lowered, tokens)]
+    return found
+
+
+def _words(lowered: bytes, tokens: Collection[bytes]) -> Iterator[Span]:
+    for run in _TOKEN.finditer(lowered):
+        if run.group() in tokens:
+            yield run.span()
+        elif b"-" in run.group() or b"_" in run.group():  # "id-<key>"
+            yield from (part.span() for part in _PART.finditer(lowered, *run.span()) if part.group() in tokens)
+
+
+@dataclass(frozen=True)
+class _Needle:
+    text: bytes  # in lower case
+    is_base64: bool = False
+    may_be_cut: bool = False  # the text may end in the middle of it
+
+    def find(self, lowered: bytes, data: bytes) -> Iterator[Span]:
+        at = lowered.find(self.text)
+        while at >= 0:
+            end = at + len(self.text)
+            yield _run(data, at, end) if self.is_base64 else (at, end)
+            at = lowered.find(self.text, end)
+        if self.may_be_cut:
+            for length in range(min(len(self.text) - 1, len(lowered)), 7, -1):
+                if lowered.endswith(self.text[:length]):
+                    yield len(lowered) - length, len(lowered)
+                    break
+
+
+def _run(data: bytes, start: int, end: int) -> Span:
+    """The whole base64 text around a part of it, within reason."""
+    first, last = max(0, start - 200), min(len(data), end + 200)
+    while start > first and data[start - 1] in _BASE64:
+        start -= 1
+    while end < last and data[end] in _BASE64:
+        end += 1
+    return start, end
+
+
+@lru_cache(maxsize=2048)
+def _needles(secret: str) -> tuple[_Needle, ...]:
+    if len(secret) < SHORTEST:
+        return ()
+    plain = secret.encode("utf-8", "surrogatepass")
+    texts = {plain, plain.hex().encode(), plain.replace(b" ", b"+")}
+    found = [_Needle(text.lower(), may_be_cut=text == plain) for text in texts]
+    for shift, first in ((0, 0), (1, 2), (2, 3)):
+        whole = (shift + len(plain)) * 8 // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            core = encode(b"\0" * shift + plain)[first:whole].lower()
+            if len(core) >= SHORTEST_CORE:
+                found.append(_Needle(core, is_base64=True))
+    return tuple(dict.fromkeys(found))
+
+
+def masked(data: bytes, places: Iterable[Span], *, with_: bytes = b"*") -> bytes:
+    """Return the data of the same length with these places overwritten."""
+    changed = bytearray(data)
+    for start, end in places:
+        changed[start:end] = with_ * (end - start)
+    return bytes(changed)

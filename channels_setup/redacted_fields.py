@@ -1,0 +1,51 @@
+"""Model fields for words of providers, helpdesks and receivers: redacted on every way into the database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+from . import known_secrets
+
+
+class _Redacted:
+    """Mixin. Migrations see the plain field: the column is the same."""
+
+    plain: type[models.Field[Any, Any]]
+
+    def deconstruct(self) -> Any:
+        name, _path, args, kwargs = super().deconstruct()  # type: ignore[misc]  # a Field's
+        return name, f"django.db.models.{self.plain.__name__}", args, kwargs
+
+
+class RedactedTextField(_Redacted, models.TextField):
+    plain = models.TextField
+
+    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+        return super().get_db_prep_save(known_secrets.redact(value) if isinstance(value, str) else value, connection)
+
+
+class RedactedCharField(_Redacted, models.CharField):
+    plain = models.CharField
+
+    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+        if isinstance(value, str):
+            value = known_secrets.redact(value)[: max(self.max_length or 0, len(value))]
+        return super().get_db_prep_save(value, connection)
+
+
+class RedactedJSONField(_Redacted, models.JSONField):
+    plain = models.JSONField
+    by_name = True
+
+    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+        if isinstance(value, dict | list | str):
+            value = known_secrets.redact_tree(value, by_name=self.by_name)
+        return super().get_db_prep_save(value, connection)
+
+
+class MixedJSONField(RedactedJSONField):
+    """Provider words next to those of clients and operators: only known keys are masked."""
+
+    by_name = False

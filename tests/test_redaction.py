@@ -1,0 +1,322 @@
+"""Secrets in what others say and send: found in every spelling, by value and by name, and nothing else changed."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import time
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from channels_setup.codecs.bodies import decode, form_values, json_object
+from channels_setup.codecs.redaction import MASK, redact_json, redact_text
+from channels_setup.codecs.request_redaction import credentials, redact_body, redact_echo, redact_query
+from channels_setup.codecs.secret_search import is_distinct, spans
+
+SECRETS = ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b", "EAAGm0PX4ZCps", "p&ss/w=rd+§ 7", "Ab-c_9.f~x|Z"]
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "plain": lambda text: text,
+    "upper case": lambda text: text.upper() if text.isalnum() and text.islower() else text,
+    "percent": lambda text: quote(text, safe=""),
+    "percent of every character": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    "percent in upper case": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+    "form": quote_plus,
+    "percent twice": lambda text: quote(quote(text, safe=""), safe=""),
+    "JSON": lambda text: json.dumps(text)[1:-1],
+    "JSON escapes": lambda text: "".join(f"\\u{ord(character):04x}" for character in text),
+    "JSON escapes in upper case": lambda text: "".join(f"\\u{ord(character):04X}" for character in text),
+    "JSON in JSON": lambda text: json.dumps(json.dumps(text)[1:-1])[1:-1],
+    "escapes in JSON in JSON": lambda text: json.dumps("".join(f"\\u{ord(each):04x}" for each in text))[1:-1],
+    "HTML": html.escape,
+    "HTML numbers": lambda text: "".join(f"&#{ord(character)};" for character in text),
+    "HTML hex": lambda text: "".join(f"&#x{ord(character):X};" for character in text),
+    "hex": lambda text: text.encode().hex(),
+    "hex in upper case": lambda text: text.encode().hex().upper(),
+    "base64 of user:pass": lambda text: base64.b64encode(f"user:{text}".encode()).decode(),
+    "base64 of u:pass": lambda text: base64.b64encode(f"u:{text}".encode()).decode(),
+    "base64 of us:pass": lambda text: base64.urlsafe_b64encode(f"us:{text}".encode()).decode(),
+    "base64, percent": lambda text: quote(base64.b64encode(f"user:{text}".encode()).decode(), safe=""),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_known_secret_is_masked_in_every_spelling(spelling: str) -> None:
+    for secret in SECRETS:
+        spelled = SPELLINGS[spelling](secret)
+
+        clean = redact_text(f"Echo of your request <{spelled}> (end)", [secret])
+
+        assert clean == f"Echo of your request <{MASK}> (end)"
+
+
+@pytest.mark.parametrize("spelling", ["plain", "percent", "JSON escapes", "HTML numbers"])
+def test_another_channels_secret_is_masked_as_a_word(spelling: str) -> None:
+    tokens = {SECRETS[0].encode()}
+
+    assert redact_text(f"x={SPELLINGS[spelling](SECRETS[0])};", tokens=tokens) == f"x={MASK};"
+
+
+def test_a_secret_cut_off_by_the_end_is_masked() -> None:
+    assert redact_text(f"Error: {SECRETS[0][:20]}", [SECRETS[0]]) == f"Error: {MASK}"
+
+
+NAMED = [
+    ("authorization: Bearer abc123def", "abc123def"),
+    ("Authorization=Basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
+    ('{"authorization":"Bearer zz yy"}', "zz yy"),
+    ("{'access_token': 'qq12'}", "qq12"),
+    ('\\"api_token\\":\\"qq12\\"', "qq12"),
+    ("authorization%3A%20Bearer%20zzz111", "zzz111"),
+    ("https://graph.example/v1/me?access_token=short1&x=1", "short1"),
+    ("D360-API-KEY: k1k2k3", "k1k2k3"),
+    ("app_secret=&quot;qwe123&quot;", "qwe123"),
+    ("password => hunter2", "hunter2"),
+    ("hub.verify_token=okno-42", "okno-42"),
+    ("key=0123456789abcdef", "0123456789abcdef"),
+    ("Error validating access token EAAGm0PX4ZCpsBAKZ", "EAAGm0PX4ZCpsBAKZ"),
+    ("bad token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.sig_nature", "eyJhbGciOiJIUzI1NiJ9"),
+    ("redis://:hunter2@10.0.0.1/0 refused", "hunter2"),
+    ("https://user:hunter2@host/ refused", "hunter2"),
+    ("Set-Cookie: sessionid=abc123; Path=/", "abc123"),
+    ("bearer+abcdef123456", "abcdef123456"),
+]
+
+
+@pytest.mark.parametrize(("said", "secret"), NAMED)
+def test_a_named_secret_that_nobody_knows_is_masked(said: str, secret: str) -> None:
+    clean = redact_text(said)
+
+    assert secret not in clean
+    assert MASK in clean
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Password: must be longer",
+        "The access token is not valid or has run out: make a new one.",
+        "Invalid OAuth access token signature.",
+        "(#100) Invalid parameter: template name does not exist in en_US",
+        "The key is missing",
+        "token expired",
+        "Ключ не подошёл: access_token required",
+        "code: 131047, see https://developers.facebook.com/docs/errors?x=1",
+        "100 % \\u0441 %D1%81 &amp; &laquo;ёлки&raquo;",
+    ],
+)
+def test_ordinary_words_of_a_provider_stay(said: str) -> None:
+    assert redact_text(said, [SECRETS[0]]) == said
+
+
+def test_a_json_tree_is_redacted_by_name_and_by_value() -> None:
+    tree = {
+        "a": [f"x {SECRETS[0]}", 5, None],
+        "authorization": ["Bearer q"],
+        "token": "no",
+        "app_secret": {"v": "q"},
+    }
+
+    assert redact_json(tree, [SECRETS[0]]) == {
+        "a": [f"x {MASK}", 5, None],
+        "authorization": [MASK],
+        "token": "no",
+        "app_secret": {"v": MASK},
+    }
+
+
+# --- raw requests ----------------------------------------------------------------------------------------
+
+TEXT = "My password: qwerty, the api_token=… and “Authorization: Bearer x1” are secret"
+WORDS = {"text": TEXT, "n": 12.50, "e": "é😀"}
+
+
+def test_json_fields_are_redacted_by_name_at_any_depth_and_can_still_be_read() -> None:
+    inner = json.dumps({"app_secret": "deep1", "list": [json.dumps({"verify_token": "deeper2"})]})
+    body = json.dumps(
+        {
+            "message": WORDS,
+            "api_token": "plain1",
+            "PASSWORD": 4242424,
+            "Authorization": ["Bearer two", {"x": "three"}],
+            "inner": inner,
+            "after": "kept",
+            "secret": "",
+            "is_password": True,
+        }
+    ).replace('"PASSWORD"', '"\\u0050ASSWORD"')
+
+    clean = redact_body(body.encode(), "application/json", [])
+
+    for secret in ("plain1", "4242424", "two", "three", "deep1", "deeper2"):
+        assert secret not in clean.decode()
+    read = json_object(clean)
+    assert read["message"] == WORDS
+    assert read["after"] == "kept"
+    assert read["is_password"] is True
+    assert json.loads(read["inner"])["app_secret"] == "*****"
+
+
+def form(**fields: str) -> bytes:
+    return "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in fields.items()).encode()
+
+
+def multipart(fields: dict[str, str], extra: str = "") -> bytes:
+    parts = [
+        f'--b1\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    ]
+    return "".join([*parts, "--b1--\r\n"]).encode()
+
+
+FIELDS = {
+    "api_token": "plain1",
+    "message[text]": TEXT,
+    "message[password]": "plain2",
+    "app_secret[]": "plain3",
+    "payload": json.dumps({"access_token": "plain4", "text": TEXT}),
+}
+
+
+@pytest.mark.parametrize("encoding", ["form", "multipart", "query"])
+def test_form_fields_are_redacted_by_name_and_can_still_be_read(encoding: str) -> None:
+    if encoding == "multipart":
+        content_type = 'multipart/form-data; boundary="b1"'
+        clean = redact_body(multipart(FIELDS), content_type, [])
+        read = decode(body=clean, content_type=content_type).values
+    elif encoding == "form":
+        clean = redact_body(form(**FIELDS), "application/x-www-form-urlencoded", [])
+        read = form_values(clean.decode())
+    else:
+        clean = redact_query(form(**FIELDS).decode(), []).encode()
+        read = form_values(clean.decode())
+
+    assert b"plain" not in clean
+    assert read["message"]["text"] == TEXT
+    assert json.loads(read["payload"])["text"] == TEXT
+
+
+def test_names_in_other_spellings_are_names() -> None:
+    assert redact_query("api%5Ftoken=abc&x=1", []) == "api%5Ftoken=***&x=1"
+    assert b"abc" not in redact_body(b'{"api\\u005ftoken": "abc"}', "text/plain", [])
+    assert b"abc" not in redact_body(b"api_token=abc", "application/json", [])
+    assert b"abc" not in redact_body(multipart({"API-Token": "abc"}, "; x=1"), "multipart/form-data; boundary=b1", [])
+    encoded = multipart({"password": "YWJj"}).replace(
+        b"\r\n\r\nYWJj", b"\r\nContent-Transfer-Encoding: base64\r\n\r\nYWJj"
+    )
+    assert b"YWJj" not in redact_body(encoded, "multipart/form-data; boundary=b1", [])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"api_token": "abc',
+        b'{"api_token": ["abc", {"x": "abc"',
+        b'{"x": 1} {"api_token": "abc"}',
+        b'[{"api_token": "abc"}]',
+        b'"{\\"api_token\\": \\"abc\\"}"',
+        b'\xef\xbb\xbf{"api_token": "abc"}',
+        b'--b1\r\nContent-Disposition: form-data; name="api_token"\r\n\r\nabc',
+    ],
+)
+def test_broken_bodies_are_redacted_too(body: bytes) -> None:
+    content_type = "multipart/form-data" if body.startswith(b"--") else "application/json"
+
+    assert b"abc" not in redact_body(body, content_type, [])
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("encoding", ["json", "form", "multipart", "query"])
+def test_a_known_secret_is_overwritten_in_any_field(encoding: str, spelling: str) -> None:
+    secret = SECRETS[0]
+    spelled = SPELLINGS[spelling](secret)
+    if encoding == "json":
+        body = b'{"note": "' + spelled.replace('"', "").encode() + b'"}'
+        clean = redact_body(body, "application/json", [secret])
+        assert json_object(clean)["note"].strip("*") == ""
+    elif encoding == "multipart":
+        clean = redact_body(multipart({"note": spelled}), "multipart/form-data; boundary=b1", [secret])
+        assert clean.split(b"\r\n\r\n")[1].split(b"\r\n")[0].strip(b"*") == b""
+    else:
+        whole = form(note=spelled)
+        clean = (
+            redact_query(whole.decode(), [secret]).encode()
+            if encoding == "query"
+            else redact_body(whole, "application/x-www-form-urlencoded", [secret])
+        )
+        assert clean.partition(b"=")[2].strip(b"*") in (b"", b"%3D%3D", b"%3D")
+
+
+def test_a_request_without_secrets_stays_as_it_is() -> None:
+    bodies = [json.dumps(WORDS).encode(), json.dumps(WORDS, ensure_ascii=False).encode(), form(text=TEXT)]
+    for body in bodies:
+        assert redact_body(body, "application/json", [SECRETS[0]], tokens={b"0123456789abcdef"}) is body or (
+            redact_body(body, "application/json", [SECRETS[0]]) == body
+        )
+
+
+def test_file_contents_stay() -> None:
+    content = bytes(range(256)) * 300
+    body = b'--b1\r\nContent-Disposition: form-data; name="f"; filename="a.bin"\r\n\r\n' + content + b"\r\n--b1--\r\n"
+
+    assert redact_body(body, "multipart/form-data; boundary=b1", SECRETS, tokens={b"abcdef"}) == body
+
+
+# --- answers that repeat the request ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "headers", "sent"),
+    [
+        ("https://x/", {"authorization": "Bearer hidden-1"}, b""),
+        ("https://x/", {"D360-API-KEY": "hidden-1"}, b""),
+        ("https://x/?access_token=hidden-1", {}, b""),
+        ("https://x/", {}, b'{"api_token": "hidden-1", "text": "Hello"}'),
+        ("https://x/", {}, b"api_token=hidden%2D1&text=Hello"),
+    ],
+)
+def test_an_echo_of_the_request_loses_its_credentials(url: str, headers: dict[str, str], sent: bytes) -> None:
+    assert credentials(url=url, headers=headers, sent=sent) == {"hidden-1"}
+
+    clean = redact_echo(b'{"error": "You sent hidden\\u002d1: Hello"}', url=url, headers=headers, sent=sent)
+
+    assert json_object(clean)["error"].startswith("You sent *")
+    assert clean.endswith(b': Hello"}')
+
+
+def test_plain_words_are_no_secrets_to_look_for() -> None:
+    assert not is_distinct("hello")
+    assert not is_distinct("password")
+    assert is_distinct("hunter2")
+    assert spans(b"say hi", ["hi"]) == []
+
+
+LARGEST = 100_000
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["a_", '"', '\\"', "{", '{"a":', "&", "a=&", "[", "%41", "\\u0041", "&#65;", "&am", "Bearer ", "key:", "://a:"],
+)
+def test_no_text_takes_more_than_linear_time(piece: str, cpu_seconds: Callable[[Callable[[], object]], float]) -> None:
+    """A quadratic search would take 50 times longer for 50 times the length."""
+    short, long = (piece * (size // len(piece)) for size in (LARGEST // 50, LARGEST))
+
+    def read(text: str) -> Callable[[], object]:
+        data = text.encode()
+        return lambda: (redact_text(text, SECRETS[:1]), redact_body(data, "application/json", SECRETS[:1]))
+
+    assert cpu_seconds(read(long)) < 400 * max(cpu_seconds(read(short)), 0.002)
+
+
+@pytest.fixture
+def cpu_seconds() -> Callable[[Callable[[], object]], float]:
+    def measured(work: Callable[[], object]) -> float:
+        begun = time.process_time()
+        work()
+        return time.process_time() - begun
+
+    return measured

@@ -1,0 +1,245 @@
+"""Whatever door a secret comes in by, no row holds it in clear, and what was stored can still be processed."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from bridge import account_news, inbox, statuses
+from bridge.models import Alert, Attempt, Delivery, Message, WebhookEvent
+from bridge.requests_in import fail_event
+from channels_setup import known_secrets, outgoing
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import AccountNews, HttpAnswer, HttpRequest, Outcome, StatusChanged, TemplateChanged
+from templates_registry import syncing
+from templates_registry.models import Registry, Template
+from tests.cloud_accounts import ACCESS_TOKEN, APP_SECRET, cloud_channel, proof
+from tests.factories import ApiChannelFactory, ChatChannelFactory, DeliveryFactory, TemplateFactory
+from tests.receiver import Receiver
+from tests.test_redaction import SPELLINGS
+
+pytestmark = pytest.mark.django_db
+
+STRANGE = "Bearer zq81-unknown-to-us-4417"  # of somebody else: known by its name alone
+
+
+@pytest.fixture
+def acebot() -> ApiChannel:
+    return ApiChannelFactory(kind="acebot", redirect_url="http://127.0.0.1:9/hook", secret=True)
+
+
+def key_of(channel: ApiChannel) -> str:
+    secret = channel.current_secret()
+    assert secret is not None
+    return secret.reveal()
+
+
+def dump() -> str:
+    """Every row of every table as text, bytes as what they spell."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
+        texts = []
+        for (table,) in cursor.fetchall():
+            cursor.execute(f'SELECT * FROM "{table}"')  # a name from the catalogue
+            for row in cursor.fetchall():
+                texts += [as_text(cell) for cell in row]
+    return "\n".join(texts)
+
+
+def as_text(cell: Any) -> str:
+    return bytes(cell).decode("latin-1") if isinstance(cell, memoryview | bytes) else str(cell)
+
+
+def post(path: str, body: Any, content_type: str = "application/json", query: str = "", **headers: str) -> int:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    response = Client().generic("POST", path + query, data, content_type=content_type, headers=headers)
+    return int(response.status_code)
+
+
+# --- raw events ------------------------------------------------------------------------------------------
+
+
+def test_addmessage_stores_no_key_however_it_was_written(acebot: ApiChannel) -> None:
+    key, other = key_of(acebot), key_of(ApiChannelFactory(secret=True))
+    chat_channel = acebot.watched.get()
+    escaped = "".join(f"\\u{ord(character):04x}" for character in key)
+    message = json.dumps({"text": "My password: qwerty and api_token=…"})
+    rest = f'"channel_id": {chat_channel.pk}, "message": {message}'
+    calls = [
+        (f'{{"api_token": "{escaped}", {rest}}}'.encode(), "application/json", ""),
+        (f'{{"api_token": "{key}", {rest}}}'.encode(), "application/json", f"?api_token={other}&x={other}"),
+        (f'{{"api_token": "{key}", "note": "{other}", {rest}}}'.encode(), "application/json", ""),
+        (
+            f"api_token={''.join(f'%{byte:02x}' for byte in key.encode())}&channel_id={chat_channel.pk}"
+            "&message[text]=My+password%3A+qwerty+and+api_token%3D%E2%80%A6".encode(),
+            "application/x-www-form-urlencoded",
+            "",
+        ),
+    ]
+    for body, content_type, query in calls:
+        assert post("/uapi/chat/addMessage", body, content_type, query, x_request_id=f"id-{other}") == 200
+
+    assert Message.objects.filter(text="My password: qwerty and api_token=…").count() == len(calls)
+    assert WebhookEvent.objects.count() == len(calls)
+    stored = dump().lower()
+    for secret in (key, escaped, other):
+        assert secret not in stored
+    assert [each for each in SPELLINGS if SPELLINGS[each](key).lower() in stored] == []
+
+
+def test_a_repeat_with_an_idempotency_key_is_known_after_a_rotation(acebot: ApiChannel) -> None:
+    old = key_of(acebot)
+    body = {"api_token": old, "channel_id": acebot.watched.get().pk, "message": {"text": "Hi"}}
+    assert post("/uapi/chat/addMessage", body, idempotency_key="k1") == 200
+    new = acebot.issue_secret(overlap=timedelta(hours=1)).reveal()
+
+    assert post("/uapi/chat/addMessage", body | {"api_token": new}, idempotency_key="k1") == 200
+
+    assert Message.objects.count() == 1
+
+
+def test_a_call_that_went_to_the_wrong_address_is_stored_without_its_key(acebot: ApiChannel) -> None:
+    key, address = key_of(ApiChannelFactory(secret=True)), acebot.webhook_url
+    body = {
+        "seen_at": address,
+        "api_token": key,
+        "app_secret": "not-known-77",
+        "channel_id": 1,
+        "message": {"text": "Hi"},
+    }
+
+    assert post(acebot.webhook_path, body, query="?password=hunter2") == 200
+
+    stored = dump()
+    assert WebhookEvent.objects.count() == 1
+    for secret in (key, "not-known-77", "hunter2", acebot.path_token):
+        assert secret not in stored
+
+
+def test_a_provider_that_sends_our_secrets_along(acebot: ApiChannel) -> None:
+    cloud_channel()
+    body = {"chat_id": 5, "text": f"see {ACCESS_TOKEN}", "client": {"note": json.dumps({"x": APP_SECRET})}}
+
+    assert post(acebot.webhook_path, body) == 200
+
+    assert ACCESS_TOKEN not in dump()
+    assert APP_SECRET not in dump()
+
+
+def test_a_signed_webhook_with_secrets_in_it_is_processed() -> None:
+    channel = cloud_channel()
+    said = f"authorization: {STRANGE}; token {ACCESS_TOKEN}"
+    value = {
+        "messaging_product": "whatsapp",
+        "metadata": {"phone_number_id": channel.options["phone_number_id"]},
+        "contacts": [{"wa_id": "447700900101", "profile": {"name": "Anna"}}],
+        "messages": [
+            {
+                "from": "447700900101",
+                "id": "wamid.1",
+                "timestamp": str(int(timezone.now().timestamp())),
+                "type": "text",
+                "text": {"body": "My password is qwerty; secret: none"},
+            }
+        ],
+        "access_token": "sent-along-1",
+    }
+    status = {"id": "wamid.9", "status": "failed", "recipient_id": "1", "timestamp": "1780000000"} | {
+        "errors": [{"code": 131000, "title": "Error", "error_data": {"details": said}}]
+    }
+    changes = [{"field": "messages", "value": value | {"statuses": [status]}}]
+    entry = {"id": channel.options["waba_id"], "changes": changes}
+    body = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
+
+    assert post(channel.webhook_path, body, **proof(body)) == 200
+    inbox.drain()
+
+    assert WebhookEvent.objects.get().state == WebhookEvent.State.PROCESSED
+    assert Message.objects.get().text == "My password is qwerty; secret: none"
+    stored = dump()
+    for secret in (ACCESS_TOKEN, "sent-along-1"):
+        assert secret not in stored
+
+
+# --- what others say -------------------------------------------------------------------------------------
+
+
+def test_every_place_that_keeps_words_of_others_masks_secrets(acebot: ApiChannel) -> None:
+    key = key_of(acebot)
+    channel = cloud_channel()
+    words = f"Bad request: authorization: {STRANGE} and {key} and https://x/?access_token=short-1"
+    event = WebhookEvent.objects.create(api_channel=acebot, endpoint="webhook", body=b"{}")
+    delivery: Delivery = DeliveryFactory(api_channel=acebot)
+
+    account_news.take(channel, AccountNews(what="ACCOUNT_RESTRICTION", details=words))
+    channel.remember(name=words, authorization="short-1")
+    syncing._note_sync(channel, error=words)
+    template: Template = TemplateFactory(api_channel=channel, external_id="t1")
+    syncing.follow(channel, TemplateChanged(status="REJECTED", external_id="t1", reason=words))
+    Template.objects.filter(pk=template.pk).update(reject_reason=words)
+    fail_event(event, words, trace=f"Traceback\n{words}")
+    Attempt.objects.bulk_create(
+        [Attempt(delivery=delivery, number=1, started_at=timezone.now(), duration_ms=1, verdict="retry", answer=words)]
+    )
+    Alert.objects.create(kind=Alert.Kind.BREAKER, api_channel=acebot, details={"why": words, "api_token": "short-1"})
+    Message.objects.filter(pk=delivery.message_id).update(details={"why": f"{key} said"})
+    fact = StatusChanged(status="failed", external_id="wamid.77", code="1", title=words[:300], details=words)
+    statuses.change_statuses(channel, [fact])
+
+    stored = dump()
+    for secret in (STRANGE.split()[1], key, "short-1"):
+        assert secret not in stored
+    assert "Bad request" in stored
+
+
+def test_outcomes_hold_no_secret_from_the_moment_they_are_made() -> None:
+    outcome = Outcome(verdict="retry", title=f"authorization: {STRANGE}", details="access_token=short-1")
+
+    assert STRANGE.split()[1] not in repr(outcome)
+    assert "short-1" not in repr(outcome)
+
+
+def test_an_answer_that_repeats_the_request_is_read_without_its_key(receiver: Receiver) -> None:
+    receiver.answer("/hook", status=400, body=b'{"error": "authorization: Bearer hidden\\u002d1"}')
+    headers = {"authorization": "Bearer hidden-1"}
+
+    answer = outgoing.send(HttpRequest(method="POST", url=receiver.url("/hook"), headers=headers, body=b"{}"))
+
+    assert b"hidden" not in answer.body
+    assert b'"error": "authorization' in answer.body
+
+
+def test_an_api_that_repeats_the_request_leaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = cloud_channel()
+    echo = json.dumps({"error": {"code": 100, "message": f"Bad request: authorization: Bearer {ACCESS_TOKEN}"}})
+    monkeypatch.setattr(
+        outgoing, "send", lambda request, **more: HttpAnswer(status=400, headers={}, body=echo.encode())
+    )
+
+    syncing.sync(channel)
+
+    error = Registry.objects.get(api_channel=channel).sync_error
+    assert "Bad request" in error
+    assert ACCESS_TOKEN not in error
+
+
+def test_known_secrets_follow_changes() -> None:
+    channel = ApiChannelFactory(secret=True)
+    old = key_of(channel)
+    assert old.encode() in known_secrets.current().words
+    new = channel.issue_secret().reveal()
+    helpdesk = ChatChannelFactory()
+    helpdesk.keep_secret("secret_key", "Desk.key/2026")
+
+    known = known_secrets.current()
+
+    assert {old.encode(), new.encode()} <= known.words
+    assert "Desk.key/2026" in known.others
+    channel.secrets.all().delete()
+    assert new.encode() not in known_secrets.current().words
