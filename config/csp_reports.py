@@ -93,4 +93,6 @@ def _origin(url: str) -> str:
 
 
 def _refused(status: int, reason: str, sentence: str, headers: dict[str, str] | None = None) -> JsonResponse:
-    return JsonResponse({"error": sentence, "reason": reason}, status=status, headers=headers)
+    response = JsonResponse({"error": sentence, "reason": reason}, status=status, headers=headers)
+    response._has_been_logged = True  # type: ignore[attr-defined]  # Django would write a line for each of a flood
+    return response

@@ -3,6 +3,7 @@
 Only the refusals count, and only they are refused: a right key from the same address (an office, a NAT) goes on.
 """
 
+import logging
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -10,6 +11,8 @@ from django.utils.translation import gettext as _
 
 from config import client_address
 from config.attempt_limits import AttemptLimit
+
+logger = logging.getLogger(__name__)
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -25,9 +28,12 @@ def limit_wrong_tokens(get_response: Handler) -> Handler:
         if not is_refusal(request, response):
             return response
         address = client_address.from_request(request)
-        wait = WRONG.wait_seconds(address)
+        if wait := WRONG.wait_seconds(address):
+            return too_many(wait)
         WRONG.note_failure(address)
-        return too_many(wait) if wait else response
+        if WRONG.wait_seconds(address):
+            logger.warning("many wrong tokens from %s: further ones get 429", address)
+        return response
 
     return middleware
 
@@ -42,4 +48,7 @@ def is_refusal(request: HttpRequest, response: HttpResponse) -> bool:
 def too_many(wait: int) -> JsonResponse:
     sentence = _("Too many calls with a wrong token from this address. Try again later.")
     body = {"error": sentence, "reason": "too_many_wrong_tokens", "code": 429}
-    return JsonResponse(body, status=429, headers={"Retry-After": str(wait)}, json_dumps_params={"ensure_ascii": False})
+    headers = {"Retry-After": str(wait)}
+    response = JsonResponse(body, status=429, headers=headers, json_dumps_params={"ensure_ascii": False})
+    response._has_been_logged = True  # type: ignore[attr-defined]  # Django would write a line for each of a flood
+    return response

@@ -14,7 +14,7 @@ from config.attempt_limits import AttemptLimit
 from tests.factories import vera
 from tests.pages import signed_in
 
-PAGE = "https://okno.example/phone/a-secret-token/?phone=79210000000#x"
+PAGE = "https://okno.example/handover/a-secret-token/?phone=79210000000#x"
 OLD = {"document-uri": PAGE, "effective-directive": "script-src-elem", "blocked-uri": "inline"}
 NEW = {"documentURL": PAGE, "effectiveDirective": "script-src-elem", "blockedURL": "inline"}
 
@@ -48,7 +48,7 @@ def test_each_shape_is_logged_by_its_route_alone(
         assert send(content, kind).status_code == 204
 
     assert [record.getMessage() for record in caplog.records] == [
-        "content security policy broken: script-src-elem on /phone/<str:token>/, blocked inline"
+        "content security policy broken: script-src-elem on /handover/<str:token>/, blocked inline"
     ]
 
 

@@ -263,8 +263,7 @@ def test_old_rows_go_though_a_file_cannot_be_taken_away(monkeypatch: pytest.Monk
         raise OSError("read-only file system")
 
     monkeypatch.setattr(uploads, "prune", no_such_disk)
-    with pytest.raises(OSError):
-        housekeeping.prune()
+    housekeeping.prune()
 
     assert not WebhookEvent.objects.filter(pk=event.pk).exists()
 

@@ -79,6 +79,15 @@ def test_a_flood_is_told_to_wait(client: Client, call: Any) -> None:
     assert call(client, REMOTE_ADDR="198.51.100.1").status_code != 429  # somebody else's first
 
 
+def test_a_flood_is_one_line_in_the_log(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(20):
+        wrong_form(client)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "many wrong tokens from 127.0.0.1: further ones get 429"
+    ]
+
+
 def test_guesses_of_one_ipv6_network_are_one_callers(client: Client) -> None:
     statuses = [wrong_api(client, REMOTE_ADDR=f"2001:db8::{number}:1").status_code for number in range(1, 6)]
 

@@ -1,10 +1,26 @@
-"""What the browser of the tests may reach."""
+"""What the browser of the tests may reach, and what it complains of."""
 
 import pytest
-from playwright.sync_api import Error, Page
+from playwright.sync_api import Browser, Error, Page
+
+from tests.browser.conftest import is_policy_complaint
 
 
 @pytest.mark.parametrize("address", ["https://example.com/", "http://10.0.0.1/", "http://[2001:db8::1]/"])
 def test_nobody_beyond_loopback_has_an_address(page: Page, address: str, transactional_db: None) -> None:
     with pytest.raises(Error, match="ERR_NAME_NOT_RESOLVED"):
         page.goto(address)
+
+
+def test_a_page_that_breaks_its_policy_is_noticed(browser: Browser, live_server: object) -> None:
+    """In a context of its own: the usual one fails its test then."""
+    context = browser.new_context(base_url=str(live_server))
+    page, complaints = context.new_page(), []
+    page.on("console", lambda told: complaints.append(is_policy_complaint(told.text)))
+    page.goto("/login/")
+
+    page.evaluate("() => { const it = document.createElement('script'); it.text = 'let x'; document.body.append(it) }")
+    page.wait_for_timeout(1)  # lets what came meanwhile be read
+
+    assert complaints == [True]
+    context.close()
