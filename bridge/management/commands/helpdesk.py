@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -23,6 +22,8 @@ from channels_setup.management.commands.channel import (
 )
 from channels_setup.models import ChatChannel
 from channels_setup.providers import helpdesks
+from channels_setup.providers.base import SECRET
+from channels_setup.secret_options import add_secret_option, flag, given_secret
 
 KEY_VARIABLE = "HELPDESK_SECRET_KEY"
 
@@ -45,9 +46,7 @@ class Command(BaseCommand):
             action.add_argument("channel", help="The chat channel's number or name.")
         for action in (add, change):
             action.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="A setting.")
-            action.add_argument(
-                "--secret-key", help=f"Better given in the environment as {KEY_VARIABLE}: others see a command line."
-            )
+            add_secret_option(action, "secret_key", variable=KEY_VARIABLE, help_text="The helpdesk's key.")
         for action in actions.choices.values():
             action.add_argument("--output", choices=["text", "json"], default="text")
 
@@ -91,7 +90,10 @@ class Command(BaseCommand):
 
     def _configure(self, chat_channel: ChatChannel, options: dict[str, Any]) -> None:
         given = dict(pair.partition("=")[::2] for pair in options["set"])
-        secret = options["secret_key"] or os.environ.get(KEY_VARIABLE, "")
+        if secret_names := [each.name for each in chat_channel.provider.settings if each.kind == SECRET]:
+            for name in given.keys() & set(secret_names):
+                raise CommandError(f"Not by --set: give {flag(name)}-file or the variable {KEY_VARIABLE}.")
+        secret = given_secret(self, options, "secret_key", variable=KEY_VARIABLE)
         try:
             chat_channel.full_clean()
             values = account_settings.checked(

@@ -14,6 +14,8 @@ from django.utils import timezone, translation
 from channels_setup import account_settings, set_up_warnings
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
+from channels_setup.providers.base import SECRET
+from channels_setup.secret_options import add_secret_option, flag, given_secret
 from channels_setup.setting_up import Ambiguous, Row, add_api_channel, named
 
 ADDRESS_ACTIONS = {
@@ -53,7 +55,11 @@ class Command(BaseCommand):
         parser.add_argument("--calls-per-second", type=float, help="At most so many calls a second.")
         for setting in {setting.name: setting for each in messengers().values() for setting in each.settings}.values():
             with translation.override("en"):  # as the rest of the help is
-                parser.add_argument(flag(setting.name), dest=setting.name, help=str(setting.label))
+                label = str(setting.label)
+            if setting.kind == SECRET:
+                add_secret_option(parser, setting.name, variable=variable(setting.name), help_text=f"{label}.")
+            else:
+                parser.add_argument(flag(setting.name), dest=setting.name, help=label)
         parser.add_argument("--track", help=f"Events to follow, by commas, of {','.join(ApiChannel.TRACKS)}.")
 
     def handle(self, *args: Any, action: str, output: str, **options: Any) -> None:
@@ -105,10 +111,14 @@ class Command(BaseCommand):
 
     def _settings(self, options: dict[str, Any]) -> dict[str, str] | None:
         """What this kind has to be told, of what was given. What belongs to another kind is a mistake."""
-        own = {setting.name for setting in messengers()[options["kind"]].settings}
-        others = {setting.name for each in messengers().values() for setting in each.settings} - own
-        if strangers := sorted(name for name in others if options.get(name) is not None):
+        own = {setting.name: setting for setting in messengers()[options["kind"]].settings}
+        others = {setting.name for each in messengers().values() for setting in each.settings} - own.keys()
+        options_of_others = {*others, *(f"{name}_file" for name in others)}
+        if strangers := sorted(name for name in options_of_others if options.get(name) is not None):
             raise CommandError(f"Not for {options['kind']}: {', '.join(flag(name) for name in strangers)}")
+        for name, setting in own.items():
+            if setting.kind == SECRET:
+                options[name] = given_secret(self, options, name, variable=variable(name)) or None
         return {name: options[name] for name in own if options.get(name) is not None} if own else None
 
     def _chat_channel(self, text: str, *, company_id: int | None) -> ChatChannel:
@@ -180,8 +190,9 @@ def addresses(channel: ApiChannel | ChatChannel) -> list[dict[str, Any]]:
     ]
 
 
-def flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def variable(name: str) -> str:
+    """Return the environment variable of a secret setting, e.g. CHANNEL_ACCESS_TOKEN."""
+    return f"CHANNEL_{name.upper()}"
 
 
 def find(rows: models.QuerySet[Row], text: str) -> Row | None:

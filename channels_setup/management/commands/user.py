@@ -14,11 +14,14 @@ from django.db import transaction
 
 from channels_setup.models import ChatChannel
 from channels_setup.roles import Role, give_role
+from channels_setup.secret_options import add_secret_option, given_secret
 from channels_setup.setting_up import Ambiguous, named
+
+PASSWORD_VARIABLE = "USER_PASSWORD"
 
 
 class Command(BaseCommand):
-    help = "Add users in their role. The password is printed once."
+    help = "Add users in their role. A password that was made up is printed, once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
@@ -31,21 +34,22 @@ class Command(BaseCommand):
             default=[],
             help="Number or name of a chat channel whose chats an operator answers. May be given several times.",
         )
-        add.add_argument("--password", help="Made up where not given.")
+        add_secret_option(add, "password", variable=PASSWORD_VARIABLE, help_text="Made up where not given.")
         add.add_argument("--output", choices=["text", "json"], default="text")
 
     @transaction.atomic
     def handle(self, *args: Any, output: str, **options: Any) -> None:
         chat_channels = [self._chat_channel(text) for text in options["chat_channel"]]
-        password = options["password"] or secrets.token_urlsafe(12)
+        given = given_secret(self, options, "password", variable=PASSWORD_VARIABLE)
+        password = given or secrets.token_urlsafe(12)
         user = self._user(options["name"], password=password)
         give_role(user, role=Role(options["role"]), chat_channels=chat_channels)
         if options["role"] == Role.OPERATOR and not chat_channels:
             self.stderr.write("This operator sees no chats yet: no --chat-channel was given.")
         if output == "json":
-            self.stdout.write(json.dumps({"user_id": user.pk, "password": password}))
+            self.stdout.write(json.dumps({"user_id": user.pk} | ({} if given else {"password": password})))
         else:
-            self.stdout.write(f"user_id   {user.pk}\npassword  {password}")
+            self.stdout.write(f"user_id   {user.pk}" + ("" if given else f"\npassword  {password}"))
 
     def _user(self, name: str, *, password: str) -> Any:
         user = get_user_model()(username=name)
