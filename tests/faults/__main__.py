@@ -27,7 +27,9 @@ SHORT = {
     **{"A8": 0.25, "A15": 0.15, "B18": 0.2, "C31": 0.02, "U1": 0.2},
 }
 # What takes longest comes last, should the run be cut off.
-FILES = [f"tests/faults/test_{name}.py" for name in ("senders", "races", "crash", "destinations", "meta", "chain")]
+FILES = [
+    f"tests/faults/test_{name}.py" for name in ("senders", "framing", "races", "crash", "destinations", "meta", "chain")
+]
 CUT = 124
 SHORT_SECONDS = 44 * 60  # then it is cut off, and the page says so
 

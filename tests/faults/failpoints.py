@@ -7,6 +7,7 @@ the lease, so that a short run need not wait a minute for what a dead worker hel
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class Failpoints(AppConfig):
     label = "faults"
 
     def ready(self) -> None:
-        from bridge import claims, doorbell, outbox
+        from bridge import claims, doorbell, outbox, strangers
 
         if lease := os.environ.get("FAULTS_LEASE"):
             claims.LEASE_SECONDS = int(lease)
@@ -67,6 +68,14 @@ class Failpoints(AppConfig):
             if not taken("doorbell_lost"):
                 ring(bell)
 
+        is_refused = strangers.Strangers.is_refused
+
+        def spin_or_answer(self: Any, path: str) -> bool:
+            if taken("web_spins"):
+                re.match(r"(a+)+$", "a" * 60 + "b")  # for years, and no other thread of the process runs meanwhile
+            return is_refused(self, path)
+
+        strangers.Strangers.is_refused = spin_or_answer  # type: ignore[method-assign]
         outbox.claim = claim_and_die
         outbox.attempt = attempt_and_die
         doorbell.ring = ring_or_not
