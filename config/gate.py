@@ -10,7 +10,7 @@ import json
 import queue
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import lru_cache
 from io import SEEK_END, BytesIO
 from typing import IO, Any
@@ -20,8 +20,9 @@ from django.db import connections
 from django.http import HttpResponseBase
 from django.utils.http import parse_header_parameters
 
-from config import client_address
+from config import client_address, known_device
 from config.arrivals import Arrival, Arrivals, TooManyArrivals, TooSlow
+from config.lanes import Lane, LaneFull
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
@@ -32,6 +33,7 @@ UNNAMED = ("Server", "")  # else granian names itself
 BEFORE_LOGIN = 64 * 1024  # bytes of a body from somebody who shows no session and no token
 BROWSER_REPORTS = "/csp-report/"  # small, though browsers send their cookies along
 LONGEST_CONTENT_TYPE = 500  # characters
+LOG_IN = ("/login/", "/admin/login/")
 BESIDES_FILES = 1024 * 1024  # what a form has besides its file
 
 
@@ -55,6 +57,9 @@ BUSY = BadFraming(
     "Too many unfinished requests. Try again.",
     ("Retry-After", "5"),
 )
+LANE_FULL = BadFraming(
+    "503 Service Unavailable", "too_many_sign_ins", "Too many people are signing in. Try again.", ("Retry-After", "5")
+)
 TOO_LATE = BadFraming("408 Request Timeout", "too_slow", "The request body took too long to arrive.")
 BAD_CONTENT_TYPE = BadFraming("400 Bad Request", "bad_content_type", "The Content-Type header cannot be read.")
 
@@ -63,6 +68,9 @@ class Gate:
     def __init__(self, application: Application, *, places: int, is_refused: Callable[[str], bool]) -> None:
         self.application, self.is_refused = application, is_refused
         self.arrivals = Arrivals()
+        # Checking a password takes a third of a second of a processor. Most places stay free for webhooks, and people
+        # on devices known to us do not queue with a flood of strangers.
+        self.log_ins, self.log_ins_of_known = Lane(width=1, queue=32), Lane(width=1, queue=32)
         self.note_life: Callable[[], None] = lambda: None
         self.is_leaving = False  # each answer is then the last one on its connection
         self.most_bytes = settings.UPLOAD_LIMIT_MB * 1024 * 1024 + BESIDES_FILES
@@ -83,21 +91,33 @@ class Gate:
                 raise BAD_CONTENT_TYPE
             body = self.whole_body(scope)
         except BadFraming as refused:
-            start_response(refused.status, [*JSON, *refused.headers, ("Connection", "close")])
-            return [json.dumps({"error": refused.sentence, "reason": refused.reason}).encode()]
+            return _refuse(refused, start_response)
         with closing(body):
             scope["wsgi.input"] = body
-            place = self.places.get()
-            connections["default"] = place
             try:
-                response: HttpResponseBase = self.application(scope, start_response)
-                if response.streaming:
-                    return _streamed(response)
-                with closing(response):
-                    return [b"".join(response)]
-            finally:
-                del connections["default"]
-                self.places.put(place)
+                with self.lane(scope):
+                    return self.work(scope, start_response)
+            except LaneFull:
+                return _refuse(LANE_FULL, start_response)
+
+    def work(self, scope: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        place = self.places.get()
+        connections["default"] = place
+        try:
+            response: HttpResponseBase = self.application(scope, start_response)
+            if response.streaming:
+                return _streamed(response)
+            with closing(response):
+                return [b"".join(response)]
+        finally:
+            del connections["default"]
+            self.places.put(place)
+
+    def lane(self, scope: dict[str, Any]) -> AbstractContextManager[None]:
+        if scope.get("REQUEST_METHOD") != "POST" or not scope["PATH_INFO"].startswith(LOG_IN):
+            return nullcontext()
+        is_known = known_device.is_known(scope.get("HTTP_COOKIE", ""))
+        return (self.log_ins_of_known if is_known else self.log_ins).turn()
 
     def whole_body(self, scope: dict[str, Any]) -> IO[bytes]:
         """Read the complete body. Raises BadFraming for one that is too large, cut off, or of unknown length.
@@ -135,6 +155,11 @@ class Gate:
             raise
         body.seek(0)
         return body
+
+
+def _refuse(refused: BadFraming, start_response: Callable[..., Any]) -> list[bytes]:
+    start_response(refused.status, [*JSON, *refused.headers, ("Connection", "close")])
+    return [json.dumps({"error": refused.sentence, "reason": refused.reason}).encode()]
 
 
 def _read(source: Any, body: IO[bytes], arrival: Arrival, *, most: int, length: int | None) -> int:

@@ -10,13 +10,14 @@ from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from config import client_address
+from config import client_address, known_device
 from config.attempt_limits import AttemptLimit
 
 # Of one address and web process. An office behind one address mistypes now and then; a flood is over at once.
 FAILURES = AttemptLimit(most=30, seconds=300)
+DEVICE_FAILURES = AttemptLimit(most=5, seconds=900)  # of one known device, as django-axes has it for an address
 # Checking a password costs a third of a second of a processor. So many requests of a web process do that or wait for
-# it; the other places stay free for webhooks.
+# it; the other places stay free for webhooks. `config.gate` has them wait before they take a place.
 LANE = threading.BoundedSemaphore(2)
 HASHING = threading.Lock()
 BUSY_SECONDS = 2
@@ -27,18 +28,23 @@ class Login(LoginView):
     redirect_authenticated_user = True
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        address = client_address.from_request(request)
-        if wait := FAILURES.wait_seconds(address):
+        username = request.POST.get("username", "")
+        device = known_device.device_of(request, username=username)
+        limit, key = (DEVICE_FAILURES, device) if device else (FAILURES, client_address.from_request(request))
+        if wait := limit.wait_seconds(key):
             return too_many(request, wait)
         if not LANE.acquire(blocking=False):
             return too_many(request, BUSY_SECONDS)
+        request.is_known_device = bool(device)  # type: ignore[attr-defined]  # for `is_known_device`
         try:
             with HASHING:
                 response = super().post(request, *args, **kwargs)
         finally:
             LANE.release()
         if response.status_code != 302:
-            FAILURES.note_failure(address)
+            limit.note_failure(key)
+        elif request.user.is_authenticated:
+            known_device.remember(request, response, username=request.user.get_username())
         return response
 
 
@@ -47,6 +53,11 @@ class AdminLogin(Login):
 
     authentication_form = AdminAuthenticationForm
     redirect_authenticated_user = False  # an operator sent here by the admin would go round in circles
+
+
+def is_known_device(request: HttpRequest, _credentials: dict[str, Any] | None = None) -> bool:
+    """Return whether django-axes lets the attempt pass: what others at the same address did does not count for it."""
+    return getattr(request, "is_known_device", False)
 
 
 def too_many(request: HttpRequest, wait: int) -> HttpResponse:

@@ -166,6 +166,7 @@ AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_TEMPLATE = "bridge/locked.html"
 AXES_VERBOSE = False
 BEHIND_PROXY: bool = value("BEHIND_PROXY")
+AXES_WHITELIST_CALLABLE = "config.login.is_known_device"
 AXES_CLIENT_IP_CALLABLE = "config.client_address.from_request"
 
 SESSION_COOKIE_HTTPONLY = True

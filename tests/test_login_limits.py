@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from typing import Any
 
 import pytest
+from django.core import signing
+from django.http import HttpResponse
 from django.test import Client
 
-from config import attempt_limits, login
+from config import attempt_limits, known_device, login
 from config.attempt_limits import AttemptLimit
+from config.gate import Gate
+from config.lanes import Lane, LaneFull
 from tests.factories import PASSWORD, UserFactory
 
 
@@ -86,3 +92,116 @@ def test_failures_of_threads_are_all_counted() -> None:
         thread.join()
 
     assert limit.wait_seconds("a")
+
+
+# --- a device on which the person has signed in before ---
+
+
+NAT = "203.0.113.7"
+
+
+@pytest.fixture
+def sams_browser(db: None, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """Sam has signed in on it. Then a stranger behind the same address has locked Sam's name and the address."""
+    monkeypatch.setattr(login, "DEVICE_FAILURES", AttemptLimit(most=5, seconds=900))
+    UserFactory(username="sam")
+    browser = Client(REMOTE_ADDR=NAT)
+    assert browser.post("/login/", {"username": "sam", "password": PASSWORD}).status_code == 302
+    browser.post("/logout/")
+    monkeypatch.setattr(login, "FAILURES", AttemptLimit(most=6, seconds=300))
+    assert [sign_in("sam", "wrong", NAT).status_code for _ in range(6)][-1] == 429
+    assert sign_in("sam", PASSWORD, NAT).status_code == 429
+    return browser
+
+
+@pytest.mark.parametrize("path", ["/login/", "/admin/login/"])
+def test_a_stranger_at_the_same_address_locks_no_known_device(sams_browser: Client, path: str) -> None:
+    """The admin's door does not open to an operator, but it must check the password."""
+    answer = sams_browser.post(path, {"username": "sam", "password": PASSWORD})
+
+    assert answer.status_code == (302 if path == "/login/" else 200)
+
+
+def test_a_known_device_has_five_failures_of_its_own(sams_browser: Client) -> None:
+    wrong = [sams_browser.post("/login/", {"username": "sam", "password": "wrong"}).status_code for _ in range(6)]
+    right = sams_browser.post("/login/", {"username": "sam", "password": PASSWORD})
+
+    assert wrong == [200] * 5 + [429]
+    assert right.status_code == 429
+
+
+@pytest.mark.parametrize("change", ["another user", "forged", "nonsense", "not a pair"])
+def test_the_proof_of_another_device_opens_no_lock(sams_browser: Client, change: str) -> None:
+    name = "sam"
+    if change == "another user":
+        UserFactory(username="eve")
+        name = "eve"
+        for _ in range(5):
+            sign_in("eve", "wrong", NAT)
+    else:
+        value = sams_browser.cookies[known_device.COOKIE].value
+        forged = {"forged": value[:-1] + ("A" if value[-1] != "A" else "B"), "nonsense": "é;\0"}
+        sams_browser.cookies[known_device.COOKIE] = forged.get(change, signing.dumps(5, salt=known_device.SALT))
+
+    assert sams_browser.post("/login/", {"username": name, "password": PASSWORD}).status_code == 429
+
+
+def test_the_proof_is_for_the_server_alone(sams_browser: Client) -> None:
+    cookie = sams_browser.cookies[known_device.COOKIE]
+
+    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
+    assert "sam" not in cookie.value
+
+
+# --- the lane in which log-ins wait ---
+
+
+def test_a_lane_has_turns_and_an_end() -> None:
+    lane = Lane(width=1, queue=1)
+    with lane.turn():
+        waiting = threading.Thread(target=lambda: lane.turn().__enter__())
+        waiting.start()
+        while lane.admitted._value:
+            waiting.join(0.001)
+        with pytest.raises(LaneFull), lane.turn():
+            pass
+        assert waiting.is_alive()
+    waiting.join(20)
+    assert not waiting.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "has_cookie", "lane"),
+    [
+        ("POST", "/login/", False, "log_ins"),
+        ("POST", "/login/", True, "log_ins_of_known"),
+        ("POST", "/admin/login/", False, "log_ins"),
+        ("GET", "/login/", False, None),
+        ("POST", "/webhooks/acebot/x/", False, None),
+    ],
+)
+def test_log_ins_wait_before_they_take_a_place(method: str, path: str, has_cookie: bool, lane: str | None) -> None:
+    def application(_environ: Any, start: Any) -> Any:
+        seen.append([name for name in ("log_ins", "log_ins_of_known") if not getattr(gate, name).working._value])
+        response = HttpResponse()
+        start("200 OK", [])
+        return response
+
+    seen: list[list[str]] = []
+    gate = Gate(application, places=1, is_refused=lambda _path: False)
+    cookie = f"{known_device.COOKIE}={signing.dumps(['d', 'f'], salt=known_device.SALT)}" if has_cookie else "a=b"
+    scope = {"REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_COOKIE": cookie, "wsgi.input": BytesIO()}
+
+    with ThreadPoolExecutor(1) as thread:  # the gate changes the thread's database connection
+        thread.submit(lambda: gate(scope, lambda *_: None)).result(20)
+    for name in ("log_ins", "log_ins_of_known"):
+        monopolized = getattr(gate, name)
+        monopolized.admitted = threading.BoundedSemaphore(1)
+        monopolized.admitted.acquire()
+    statuses: list[str] = []
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: gate(scope, lambda status, _headers: statuses.append(status))).result(20)
+    gate.places.get().close()
+
+    assert seen[0] == ([lane] if lane else [])
+    assert statuses[0][:3] == ("503" if lane else "200")

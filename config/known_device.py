@@ -1,0 +1,59 @@
+"""Devices on which a user has signed in before: no stranger's failed attempts count against them."""
+
+import secrets
+from http.cookies import CookieError, SimpleCookie
+
+from django.conf import settings
+from django.core import signing
+from django.http import HttpRequest, HttpResponse
+from django.utils.crypto import constant_time_compare, salted_hmac
+
+COOKIE = "okno_device"
+DAYS = 180
+SALT = "okno.known_device"
+
+
+def remember(request: HttpRequest, response: HttpResponse, *, username: str) -> None:
+    """Give the browser the proof that this user signed in on it. It opens nothing by itself."""
+    device = device_id(request.COOKIES.get(COOKIE, "")) or secrets.token_hex(16)
+    response.set_cookie(
+        COOKIE,
+        signing.dumps([device, _fingerprint(username)], salt=SALT),
+        max_age=DAYS * 24 * 3600,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def device_of(request: HttpRequest, *, username: str) -> str:
+    """Return the device's ID if this user was the last to sign in on it, else an empty string."""
+    device, fingerprint = _read(request.COOKIES.get(COOKIE, ""))
+    return device if constant_time_compare(fingerprint, _fingerprint(username)) else ""
+
+
+def device_id(cookie: str) -> str:
+    return _read(cookie)[0]
+
+
+def is_known(cookie_header: str) -> bool:
+    """Return whether the header of a request holds the proof, of whichever user."""
+    if COOKIE not in cookie_header:
+        return False
+    try:
+        found = SimpleCookie(cookie_header).get(COOKIE)
+    except CookieError:
+        return False
+    return found is not None and bool(device_id(found.value))
+
+
+def _read(cookie: str) -> tuple[str, str]:
+    try:
+        device, fingerprint = signing.loads(cookie, salt=SALT, max_age=DAYS * 24 * 3600)
+    except (signing.BadSignature, ValueError, TypeError):
+        return "", ""
+    return str(device), str(fingerprint)
+
+
+def _fingerprint(username: str) -> str:
+    return salted_hmac(SALT, username).hexdigest()[:32]
