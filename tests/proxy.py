@@ -13,7 +13,6 @@ from pathlib import Path
 from django.conf import settings
 
 from config.processes import spawn
-from tests.test_stack import free_port
 
 CADDY = shutil.which("caddy")
 CADDYFILE = Path(settings.BASE_DIR) / "config/proxy/Caddyfile"
@@ -47,10 +46,10 @@ def start(folder: Path, *, port: int, web: int) -> subprocess.Popen[bytes]:
 
 
 def _caddyfile(web: int) -> str:
-    """Return the shipped file on loopback, with two replicas: our web, and one that is gone."""
+    """Return the shipped file, with the address of our web and on loopback only."""
     text = CADDYFILE.read_text()
     before, _, rest = text.partition("\t\tdynamic a web 8000 {")
-    text = f"{before}\t\tto 127.0.0.1:{free_port()} 127.0.0.1:{web}\n{rest.partition('}')[2].lstrip()}"
+    text = f"{before}\t\tto 127.0.0.1:{web}\n{rest.partition('}')[2].lstrip()}"
     text = text.replace("{\n\tservers {", "{\n\tadmin off\n\tservers {", 1)
     text = text.replace("{$PUBLIC_URL} {", "{$PUBLIC_URL} {\n\tbind 127.0.0.1", 1)
     return text.replace("request_buffers 5MB", OLD_BUFFERS) if _is_old() else text
