@@ -84,7 +84,7 @@ def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
         return _taken(raw, address, api_channel, account)
     except Refused:
         # An account whose secret or verify token was copied wrongly would seem silent.
-        if api_channel.provider.signs_requests:
+        if api_channel.proves_itself:
             api_channel.note_refused("handshake_refused_at" if raw.method == "GET" else "refused_at")
         raise
 
@@ -135,7 +135,7 @@ def _api_channel(kind: str, token: str) -> tuple[WebhookAddress, ApiChannel, Acc
     channel = address.api_channel if address else None
     if address is None or channel is None:
         return None
-    return address, channel, channel.account() if channel.provider.signs_requests else channel.bare_account()
+    return address, channel, channel.account() if channel.proves_itself else channel.bare_account()
 
 
 def _chat_channel(kind: str, token: str) -> tuple[WebhookAddress, ChatChannel, DeskAccount] | None:

@@ -145,7 +145,7 @@ class ApiChannelForm(forms.ModelForm):
         fields = (
             *("name", "kind", "redirect_url", "send_json", "send_utf8", "send_multipart"),
             *("on_unknown", "template_in_window", "first_message_in_ticket", "exact_updated_at"),
-            *("calls_per_second", "watched"),
+            *("webhook_needs_key", "calls_per_second", "watched"),
             *("track_new_ticket", "track_comment", "track_change", "track_rating"),
             *("track_new_chat", "track_message", "track_resumed", "copy_replies"),
         )
@@ -182,7 +182,7 @@ class ApiChannelAdmin(AdminWithHistory):
             {
                 "fields": (
                     *("name", "kind", "redirect_url", "send_json", "send_utf8", "on_unknown", "template_in_window"),
-                    "calls_per_second",
+                    *("webhook_needs_key", "calls_per_second"),
                 )
             },
         ),
@@ -254,6 +254,8 @@ class ApiChannelAdmin(AdminWithHistory):
         found = list(super().get_fieldsets(request, obj))
         if obj is None or not obj.provider.delivers_copies:  # nothing is kept back from its watchers
             found = [_without(fieldset, "copy_replies") for fieldset in found]
+        if obj is None or not obj.provider.may_send_key:  # a new channel's provider cannot send it yet
+            found = [_without(fieldset, "webhook_needs_key") for fieldset in found]
         if obj is not None and not obj.provider.unknown_is_safe_to_repeat:  # there is nothing to choose
             found = [_without(fieldset, "on_unknown") for fieldset in found]
         if obj is None or not obj.provider.settings or not self.has_change_permission(request, obj):

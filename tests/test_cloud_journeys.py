@@ -480,8 +480,9 @@ def test_however_many_are_in_a_body_it_is_stored_in_the_same_few_statements(
     value = {"metadata": {"phone_number_id": meta.phone_number_id}, "messages": items}
     body = as_sent({"entry": [{"id": meta.waba_id, "changes": [{"field": "messages", "value": value}]}]})
     headers = {"x-hub-signature-256": signature(body, APP_SECRET)}
+    path = channel.webhook_path
     with CaptureQueriesContext(connection) as asked:
-        answered = client.post(channel.webhook_path, body, content_type="application/json", headers=headers)
+        answered = client.post(path, body, content_type="application/json", headers=headers)
     inbox.drain()
 
     assert answered.status_code == 200

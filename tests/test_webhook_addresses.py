@@ -191,10 +191,10 @@ def test_a_call_that_proves_nothing_is_no_use(client: Client, kind: str) -> None
 def test_where_a_kind_can_prove_itself_the_address_is_not_enough(client: Client) -> None:
     """A new kind must sign its requests or be named here, with the reason."""
     no_other_proof = {
-        "acebot": "its staff set up statuses by hand; they change the state of messages and nothing else",
         "sandbox": "for training: it has no account anywhere",
     }
-    assert {kind for kind, provider in messengers().items() if not provider.signs_requests} == set(no_other_proof)
+    others = {kind for kind, each in messengers().items() if not (each.signs_requests or each.may_send_key)}
+    assert others == set(no_other_proof)
     event = b'{"trigger":"message","secret":"wrong","message":{"id":1,"chat_id":5,"text":"x","from":"user"}}'
     for kind in [kind for kind, provider in helpdesks().items() if not provider.built_in]:
         channel = ChatChannelFactory(kind=kind)
@@ -205,6 +205,41 @@ def test_where_a_kind_can_prove_itself_the_address_is_not_enough(client: Client)
                 answer = client.post(channel.webhook_path, body, content_type="application/json")
                 assert answer.status_code == 403, body
     assert not WebhookEvent.objects.exists()
+
+
+@pytest.mark.parametrize("kind", [kind for kind, provider in messengers().items() if provider.may_send_key])
+def test_a_channel_may_ask_for_its_secret_key(client: Client, kind: str) -> None:
+    channel, other = ApiChannelFactory(kind=kind, secret=True), ApiChannelFactory(kind=kind, secret=True)
+    path, body = channel.webhook_path, b'{"message_id": 1, "status": "read"}'
+    old, foreign = channel.current_secret().reveal(), other.current_secret().reveal()
+    new = channel.issue_secret(overlap=timedelta(hours=1)).reveal()
+    send: Any = lambda **headers: client.post(path, body, content_type="application/json", headers=headers).status_code  # noqa: E731
+    assert send() == 200
+
+    type(channel).objects.update(webhook_needs_key=True)
+
+    assert [send(authorization=f"{word} {key}") for word in ("Bearer", "Token") for key in (old, new)] == [200] * 4
+    wrong = (
+        "",
+        "Bearer",
+        "Bearer ",
+        f"Bearer {foreign}",
+        f"Bearer {new}x",
+        f"Bearer {new[:-1]}",
+        "Bearer \xff\x00",
+        new,
+    )
+    assert [send(authorization=header) for header in wrong] == [403] * len(wrong) and send() == 403
+    channel.secrets.exclude(expires_at=None).update(expires_at=timezone.now())
+    assert [send(authorization=f"Bearer {key}") for key in (old, new)] == [403, 200]
+    assert all("authorization" not in event.headers for event in WebhookEvent.objects.all())
+
+
+@pytest.mark.parametrize("kind", messengers())
+def test_no_other_kind_is_asked_for_a_key_that_it_cannot_send(kind: str) -> None:
+    channel = ApiChannelFactory(kind=kind, webhook_needs_key=True)
+
+    assert channel.account().webhook_needs_key == channel.provider.may_send_key
 
 
 # --- the pages -------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
                 ('token', models.BinaryField()),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('expires_at', models.DateTimeField(null=True)),
-                ('last_used_at', models.DateTimeField(editable=False, null=True, verbose_name='last used')),
+                ('last_used_at', models.DateTimeField(editable=False, null=True, verbose_name='last use')),
                 ('digest', models.BinaryField(unique=True)),
                 ('tail', models.CharField(editable=False, max_length=4)),
                 ('api_channel', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='addresses', to='channels_setup.apichannel')),

@@ -131,6 +131,15 @@ class ApiChannel(HasWebhookAddress):
         default=False,
         help_text=_("Send pasted template text as the template even while free text is allowed. Off: as plain text."),
     )
+    webhook_needs_key = models.BooleanField(
+        _("Statuses need the secret key"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "The provider sends “Authorization: Bearer” with the secret key to the webhook address; calls without it "
+            "are refused. Off: the address alone is enough. Switch it on once the provider sends the key."
+        ),
+    )
     app_id = models.BigIntegerField(_("app ID"), unique=True, editable=False)
     options = models.JSONField(_("options"), default=dict, blank=True, editable=False)  # by ``provider.settings``
     standing = RedactedJSONField(default=dict, blank=True, editable=False)  # what the provider said of the account
@@ -187,6 +196,16 @@ class ApiChannel(HasWebhookAddress):
         return [kind for kind in self.TRACKS if getattr(self, f"track_{kind}")]
 
     @property
+    def needs_key(self) -> bool:
+        """Whether calls to the webhook address must carry the secret key: only kinds that can send it are asked."""
+        return self.webhook_needs_key and self.provider.may_send_key
+
+    @property
+    def proves_itself(self) -> bool:
+        """Whether something besides the webhook address shows that a request is the provider's."""
+        return self.provider.signs_requests or self.needs_key
+
+    @property
     def phone_page_path(self) -> str:
         return f"/phone/{self.pk}/" if self.provider.has_phone_page else ""
 
@@ -222,6 +241,7 @@ class ApiChannel(HasWebhookAddress):
             send_utf8=self.send_utf8,
             send_multipart=self.send_multipart,
             options=self.options,
+            webhook_needs_key=self.needs_key,
             calls_per_second=self.calls_per_second,
             number=self.number,
         )

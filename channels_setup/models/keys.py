@@ -38,7 +38,7 @@ class Key(models.Model):
 class TracksUse(models.Model):
     """A credential that knows when it was last used."""
 
-    last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
+    last_used_at = models.DateTimeField(_("last use"), null=True, editable=False)
 
     class Meta:
         abstract = True

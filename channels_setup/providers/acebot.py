@@ -37,6 +37,7 @@ class Acebot(Messenger):
     needs_redirect_url = True
     delivers_copies = True  # messages and copies come to one address, in one shape
     needs_verification = True
+    may_send_key = True
     status_example = {
         "message_id": 900001,
         "status": "failed",

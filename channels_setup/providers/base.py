@@ -124,6 +124,7 @@ class Account:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     credentials: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)  # valid ones, newest first
+    webhook_needs_key: bool = False  # calls to the webhook address must carry one of ``secrets``
     number: str = ""  # the account's own phone number, digits only, where a check has shown it
     calls_per_second: float | None = None
 
@@ -351,6 +352,7 @@ class Messenger(Provider):
     marks_read: ClassVar[bool] = False  # ``mark_read``: the client sees that their message was read
     keeps_files: ClassVar[bool] = False  # a client's file is fetched by its id: ``file_place`` and ``file_request``
     needs_verification: ClassVar[bool] = False  # the company is verified first; the set-up guide: 2-3 weeks
+    may_send_key: ClassVar[bool] = False  # does not sign, but can send the channel's secret key with its requests
     subscribe_to: ClassVar[tuple[str, ...]] = ()  # what to tick in the provider's own webhook form, in its words
     webhook_secret: ClassVar[str] = ""  # the setting with a secret that the provider shows in ``webhook_header``
     webhook_header: ClassVar[str] = ""
@@ -374,11 +376,17 @@ class Messenger(Provider):
 
         A kind that signs its requests overrides this and returns the credential that proved the request (see
         ``proof``); items for other channels are handed over only to those that hold the same one.
-        Without a signature the unguessable path is the proof.
+        Without a signature the unguessable path is the proof, and the secret key where the channel asks for it.
         """
         if request.method != "POST":
             raise Refused
-        return ""
+        if not account.webhook_needs_key:
+            return ""
+        _word, _blank, given = request.headers.get("authorization", "").strip().partition(" ")
+        for secret in account.secrets:
+            if secret and hmac.compare_digest(secret.encode(), given.strip().encode("utf-8", "surrogatepass")):
+                return ""
+        raise Refused
 
     def misrouted(self, request: RawRequest, account: Account) -> list[MisroutedItem]:
         """Items of a readable request that concern other channels of this kind. Asked where ``shares_address``."""

@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
                     "created_at",
                     models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name="created"),
                 ),
-                ("last_used_at", models.DateTimeField(editable=False, null=True, verbose_name="last used")),
+                ("last_used_at", models.DateTimeField(editable=False, null=True, verbose_name="last use")),
                 (
                     "expires_at",
                     models.DateTimeField(
