@@ -194,7 +194,8 @@ CONTENT_SECURITY_POLICY: dict[str, Any] = {
         "frame-ancestors": ["'none'"],
         "form-action": ["'self'"],
         "report-uri": "/csp-report/",
-        "report-to": "csp",
+        # Browsers that know it pass over report-uri, and use it on encrypted pages only.
+        **({"report-to": "csp"} if IS_HTTPS else {}),
     }
 }
 

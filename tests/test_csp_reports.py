@@ -13,6 +13,7 @@ from config import csp_reports, gate
 from config.attempt_limits import AttemptLimit
 from tests.factories import vera
 from tests.pages import signed_in
+from tests.test_settings import in_production
 
 PAGE = "https://okno.example/handover/a-secret-token/?phone=79210000000#x"
 OLD = {"document-uri": PAGE, "effective-directive": "script-src-elem", "blocked-uri": "inline"}
@@ -121,14 +122,20 @@ def test_it_takes_reports_by_post_only_and_asks_no_database(client: Client) -> N
 
 
 @pytest.mark.django_db
-def test_every_page_says_where_to_report(client: Client) -> None:
+@pytest.mark.parametrize("with_https", [False, True])
+def test_every_page_says_where_to_report(client: Client, settings: Any, with_https: bool) -> None:
+    directives = settings.CONTENT_SECURITY_POLICY["DIRECTIVES"] | ({"report-to": "csp"} if with_https else {})
+    settings.CONTENT_SECURITY_POLICY = {"DIRECTIVES": directives}
     signed_in(client, vera())
 
     for path in ("/login/", "/chats/", "/admin/"):
         answer = client.get(path, follow=True)
-        policy = answer["Content-Security-Policy"]
-        assert "report-uri /csp-report/" in policy and "report-to csp" in policy, path
-        assert answer["Reporting-Endpoints"] == 'csp="/csp-report/"'
+        assert "report-uri /csp-report/" in answer["Content-Security-Policy"], path
+        assert answer.get("Reporting-Endpoints") == ('csp="/csp-report/"' if with_https else None), path
+
+
+def test_production_has_the_newer_way_besides() -> None:
+    assert in_production("s.CONTENT_SECURITY_POLICY['DIRECTIVES']['report-to']") == "csp"
 
 
 def test_a_session_cookie_allows_no_larger_report() -> None:

@@ -1,5 +1,7 @@
 """What the browser of the tests may reach, and what it complains of."""
 
+import time
+
 import pytest
 from playwright.sync_api import Browser, Error, Page
 
@@ -12,7 +14,9 @@ def test_nobody_beyond_loopback_has_an_address(page: Page, address: str, transac
         page.goto(address)
 
 
-def test_a_page_that_breaks_its_policy_is_noticed(browser: Browser, live_server: object) -> None:
+def test_a_page_that_breaks_its_policy_is_noticed_and_reported(
+    browser: Browser, live_server: object, caplog: pytest.LogCaptureFixture
+) -> None:
     """In a context of its own: the usual one fails its test then."""
     context = browser.new_context(base_url=str(live_server))
     page, complaints = context.new_page(), []
@@ -20,7 +24,11 @@ def test_a_page_that_breaks_its_policy_is_noticed(browser: Browser, live_server:
     page.goto("/login/")
 
     page.evaluate("() => { const it = document.createElement('script'); it.text = 'let x'; document.body.append(it) }")
-    page.wait_for_timeout(1)  # lets what came meanwhile be read
 
+    until = time.monotonic() + 60
+    while not (reports := [one for one in caplog.records if one.name == "config.csp_reports"]):
+        assert time.monotonic() < until
+        page.wait_for_timeout(50)
+    assert reports[0].getMessage().endswith("script-src-elem on /login/, blocked inline")
     assert complaints == [True]
     context.close()
