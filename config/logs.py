@@ -1,11 +1,12 @@
 """One line a log record, as text for people or JSON for machines, with the request's or task's id on it."""
 
 import logging
-import traceback
 from typing import TextIO
 
 import structlog
 from structlog.typing import ExcInfo, Processor
+
+from .log_redaction import redact_line, render_trace
 
 SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -27,7 +28,8 @@ def formatter(style: str) -> logging.Formatter:
         foreign_pre_chain=SHARED,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *([structlog.processors.ExceptionRenderer(_trace)] if as_json else []),
+            redact_line,
+            *([structlog.processors.ExceptionRenderer(render_trace)] if as_json else []),
             structlog.processors.JSONRenderer(ensure_ascii=False)
             if as_json
             else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=_print_trace),
@@ -35,11 +37,5 @@ def formatter(style: str) -> logging.Formatter:
     )
 
 
-def _trace(exc_info: ExcInfo) -> str:
-    """Without PostgreSQL's DETAIL: it quotes the row, with the client's phone and words in it."""
-    parts = traceback.format_exception(*exc_info)
-    return "".join(part.partition("\nDETAIL:")[0].rstrip("\n") + "\n" for part in parts)
-
-
 def _print_trace(sio: TextIO, exc_info: ExcInfo) -> None:
-    sio.write("\n" + _trace(exc_info))
+    sio.write("\n" + render_trace(exc_info))

@@ -248,11 +248,19 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"()": "config.logs.formatter", "style": value("LOG_FORMAT")}},
-    "filters": {"routes": {"()": "config.request_log.RoutesForPaths"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["routes"]}},
+    "filters": {
+        "routes": {"()": "config.request_log.RoutesForPaths"},
+        "plain": {"()": "config.log_redaction.PlainArguments"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["routes", "plain"]}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         "django.server": {"handlers": [], "propagate": True},
+        # At DEBUG these write SQL with its values, addresses with their queries, and templates' variables.
+        **{
+            name: {"level": "INFO" if LOG_LEVEL == "DEBUG" else LOG_LEVEL}
+            for name in ("django.db.backends", "django.template", "urllib3")
+        },
         # A line for each request and each ring of the doorbell is for whoever asks for DEBUG.
         **{
             name: {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"}
