@@ -24,6 +24,7 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 
+from channels_setup.codecs import values
 from channels_setup.models import ApiChannel
 
 from . import reasons, replay, replay_many
@@ -313,14 +314,9 @@ def _chosen(request: HttpRequest) -> Chosen:
 
 
 def _moment(text: str) -> str:
-    """What a date-and-time field holds, with the zone of the pages; empty where it is none."""
-    try:
-        at = parse_datetime(text)
-    except ValueError:
-        return ""
-    if at is None:
-        return ""
-    return (timezone.make_aware(at) if timezone.is_naive(at) else at).isoformat()
+    """Return the time in a date-and-time field, which is in the zone of the pages, as UTC; empty where it is none."""
+    at = values.moment(text, zone=timezone.get_current_timezone())
+    return "" if at is None else at.isoformat()
 
 
 def _local(text: str) -> Any:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
 from rest_framework import exceptions
 from rest_framework.filters import BaseFilterBackend
@@ -19,8 +20,11 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.values import LARGEST_ID, as_id, as_time
+
+SECONDS = re.compile(r"[0-9]{9,12}(\.[0-9]{1,9})?")  # since 1970
 
 # --- filters ---------------------------------------------------------------------------------------------
 
@@ -48,19 +52,17 @@ def text(value: str) -> str:
 def moment(value: str) -> datetime:
     """ISO 8601 (without an offset: the portal's time zone) or Unix seconds."""
     plain = value.strip()
-    try:
-        if plain.replace(".", "", 1).isdigit() and len(plain) > 8:
+    found = None
+    if SECONDS.fullmatch(plain):
+        with suppress(BadBody):
             found = as_time(plain)
-        else:
-            # A plus sign that was not escaped in the address arrives as a space.
-            found = parse_datetime(plain if "T" not in plain else plain.replace(" ", "+"))
-            if found is None and (day := parse_date(plain)):
-                found = datetime(day.year, day.month, day.day)
-        if found is None:
-            raise ValueError
-        return (found if timezone.is_aware(found) else timezone.make_aware(found)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise BadValue(_("must be a time such as 2026-01-31T12:00:00+03:00.")) from None
+    else:
+        # A plus sign that was not escaped in the address arrives as a space.
+        text = plain if "T" not in plain else plain.replace(" ", "+")
+        found = values.moment(text, zone=timezone.get_current_timezone())
+    if found is None:
+        raise BadValue(_("must be a time such as 2026-01-31T12:00:00+03:00."))
+    return found
 
 
 def one_of(*choices: str) -> Callable[[str], list[str]]:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.files.uploadedfile import UploadedFile
-from django.db import DatabaseError
+from django.db import DatabaseError, DataError
 from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
@@ -97,6 +97,9 @@ class UapiView(APIView):
             return JsonResponse(error.body(), status=429, headers={"Retry-After": str(problem.wait)})
         except file_room.NoRoom as problem:
             return JsonResponse({"error": str(problem), "code": 503}, status=503, headers={"Retry-After": "60"})
+        except DataError:
+            logger.exception("value not storable")
+            return self._json(Error(BAD_FIELD, _("A value in the call cannot be stored.")).body())
         except (DatabaseError, OSError):  # a full disk, too: a file could not be stored
             logger.exception("call not stored")
             sentence = _("Not stored. Please try again.")

@@ -45,11 +45,10 @@ def _moment(value: Any, name: str) -> datetime | None:
     text = values.as_text(value).strip()
     if not text:
         return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadBody(_("“%(name)s” must be a time such as 2026-11-25 00:00.") % {"name": name}) from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    at = values.moment(text, zone=UTC)
+    if at is None:
+        raise BadBody(_("“%(name)s” must be a time such as 2026-11-25 00:00.") % {"name": name})
+    return at
 
 
 def numbers(value: Any, name: str) -> list[int]:

@@ -11,6 +11,7 @@ from django.db import models, transaction
 from django.utils.translation import gettext as _
 
 from . import account_settings
+from .codecs.values import whole_number
 from .models import ApiChannel, ChannelState, ChatChannel
 
 Row = TypeVar("Row", bound=models.Model)
@@ -22,8 +23,8 @@ class Ambiguous(LookupError):
 
 def named(rows: models.QuerySet[Row], text: str) -> Row | None:
     """The row with this number or this name."""
-    if text.isascii() and text.isdigit():
-        return rows.filter(pk=text).first()
+    if (number := whole_number(text)) is not None:
+        return rows.filter(pk=number).first()
     found = list(rows.filter(name=text)[:2])
     if len(found) > 1:
         raise Ambiguous(_("Several are named “%(name)s”: give the number.") % {"name": text})

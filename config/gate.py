@@ -6,6 +6,7 @@ are as many as there are places, and each place has a database connection, which
 What is surely refused (``is_refused``) does not even wait for its body.
 """
 
+import codecs
 import json
 import queue
 import tempfile
@@ -34,6 +35,8 @@ BEFORE_LOGIN = 64 * 1024  # bytes of a body from somebody who shows no session a
 BROWSER_REPORTS = "/csp-report/"  # small, though browsers send their cookies along
 LONGEST_CONTENT_TYPE = 500  # characters
 LOG_IN = ("/login/", "/admin/login/")
+# What programs declare. Django would decode addresses and forms by any codec of Python, some of which always raise.
+CHARSETS = frozenset({"utf-8", "utf-8-sig", "ascii", "iso8859-1", "iso8859-15", "cp1251", "cp1252", "koi8-r"})
 BESIDES_FILES = 1024 * 1024  # what a form has besides its file
 
 
@@ -194,10 +197,10 @@ def is_content_type(header: str) -> bool:
         return False
     try:
         _media_type, parameters = parse_header_parameters(header)
-        "".encode(parameters.get("charset") or "utf-8")  # refuses codecs that are none of text
-    except (ValueError, LookupError, UnicodeError):
+        charset = codecs.lookup(parameters.get("charset") or "utf-8").name
+    except (ValueError, LookupError):
         return False
-    return "\0" not in header
+    return charset in CHARSETS and "\0" not in header
 
 
 def _shows_its_end(scope: dict[str, Any]) -> bool:

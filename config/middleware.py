@@ -1,12 +1,20 @@
 """Small things between the web server and the views."""
 
+import logging
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.db import DataError
+from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.urls import Resolver404, resolve
 from django.utils import translation
+from django.views import defaults
+
+from channels_setup.codecs.bodies import clean_text
+
+logger = logging.getLogger(__name__)
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -69,6 +77,55 @@ def too_large_is_413(get_response: Handler) -> Handler:
 
 def too_large() -> JsonResponse:
     return JsonResponse({"error": "The request body is too large.", "reason": "too_large"}, status=413)
+
+
+def clean_parameters(get_response: Handler) -> Handler:
+    """Replace NUL in what pages read from addresses and forms: PostgreSQL stores none, and a search for one raises.
+
+    Programs' endpoints, which need no CSRF token, read exact bytes and have readers of their own.
+    """
+
+    def process_view(request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
+        if getattr(view, "csrf_exempt", False):
+            return
+        if "%00" in request.META.get("QUERY_STRING", "") or "\0" in request.META.get("QUERY_STRING", ""):
+            request.GET = _without_nul(request.GET)  # type: ignore[assignment]  # immutable in the stubs
+        if request.method == "POST" and any("\0" in text for _name, texts in request.POST.lists() for text in texts):
+            request.POST = _without_nul(request.POST)  # type: ignore[assignment]  # as above
+
+    def process_exception(request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """The last resort: a value that PostgreSQL refuses. The admin's lists take any look-up of a field (__year)."""
+        is_admin_list = isinstance(exception, OverflowError) and request.path_info.startswith("/admin/")
+        if not (isinstance(exception, DataError) or is_admin_list):
+            return None
+        logger.warning("value refused by the database")
+        return bad_request(request, exception)
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        return get_response(request)
+
+    middleware.process_exception = process_exception  # type: ignore[attr-defined]  # Django looks for it there
+    middleware.process_view = process_view  # type: ignore[attr-defined]  # Django looks for it there
+    return middleware
+
+
+def _without_nul(given: QueryDict) -> QueryDict:
+    cleaned = QueryDict(mutable=True)
+    for name, texts in given.lists():
+        cleaned.setlist(clean_text(name), [clean_text(str(text)) for text in texts])
+    cleaned._mutable = False
+    return cleaned
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer what Django refuses before any view (host, framing of a form): in JSON where programs call."""
+    if isinstance(exception, RequestDataTooBig):
+        return too_large()
+    if not request.path_info.startswith(("/api/", "/uapi/", "/webhooks/")):
+        return defaults.bad_request(request, exception)
+    sentence = "The request cannot be read."
+    code: dict[str, Any] = {"code": 400} if request.path_info.startswith("/uapi/") else {"reason": "bad_request"}
+    return JsonResponse({"error": sentence, **code}, status=400)
 
 
 def admin_scripts(get_response: Handler) -> Handler:

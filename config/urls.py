@@ -27,6 +27,8 @@ from channels_setup.views import handover
 from config import csp_reports, health, login, metrics
 from templates_registry import views as registry
 
+handler400 = "config.middleware.bad_request"
+
 urlpatterns: list[URLPattern | URLResolver] = [
     # machines
     path("webhooks/<slug:kind>/<str:token>/", webhooks.ProviderWebhook.as_view(), name="webhook"),

@@ -2,7 +2,7 @@
 
 import os
 
-from django.core.wsgi import get_wsgi_application
+import django as framework
 
 from config.environment import value
 from config.gate import Gate
@@ -10,7 +10,11 @@ from config.private_files import make_private, set_umask
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 set_umask()
-django = get_wsgi_application()
+framework.setup(set_prefix=False)
+
+from config.requests import Handler  # noqa: E402  # settings, which Django must have loaded
+
+django = Handler()
 
 from django.conf import settings  # noqa: E402
 

@@ -20,6 +20,7 @@ from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from channels_setup.codecs.values import whole_number
 from channels_setup.histories import AdminWithHistory
 from channels_setup.models import ApiChannel
 
@@ -254,7 +255,8 @@ class TemplateAdmin(AdminWithHistory):
             raise Http404
         if not self.has_change_permission(request):
             raise PermissionDenied
-        ids = [int(pk) for pk in request.POST.getlist("template")[:MOST_AT_ONCE] if pk.isascii() and pk.isdigit()]
+        chosen = request.POST.getlist("template")[:MOST_AT_ONCE]
+        ids = [number for pk in chosen if (number := whole_number(pk)) is not None]
         rows = self.get_queryset(request).filter(pk__in=ids)
         return self.press(request, slug, rows) or redirect(_back(ids))
 

@@ -25,6 +25,8 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import get_language, pgettext_lazy
 
+from channels_setup.codecs.values import whole_number
+
 from . import past
 from .components import Hole, braced, split
 from .components import Template as Pattern
@@ -64,10 +66,9 @@ class Wanted:
     @classmethod
     def of(cls, asked: Mapping[str, str]) -> Wanted:
         """From an address; what cannot be read is not asked."""
-        channel = asked.get("channel", "")
         return cls(
             query=asked.get("q", "").replace("\0", "").strip()[:LONGEST_QUERY],
-            channel=int(channel) if channel.isascii() and channel.isdigit() and len(channel) < 19 else None,
+            channel=whole_number(asked.get("channel")),
             status=asked.get("status", "") if asked.get("status") in Status.values else "",
             language=asked.get("language", "").replace("\0", "")[:20],
             category=asked.get("category", "") if asked.get("category") in Category.values else "",

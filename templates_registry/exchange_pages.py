@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSelectWidget
 
+from channels_setup.codecs.values import whole_number
 from channels_setup.models import ApiChannel
 
 from . import exchange, importing
@@ -61,9 +62,8 @@ def export(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
     form = request.GET.get("form", "json")
     form = form if form in exchange.CONTENT_TYPES else "json"
     rows = Template.objects.exclude(status="deleted").select_related("api_channel")
-    channel = request.GET.get("channel", "")
-    if channel.isascii() and channel.isdigit():
-        rows = rows.filter(api_channel=int(channel))
+    if (channel := whole_number(request.GET.get("channel"))) is not None:
+        rows = rows.filter(api_channel=channel)
     data = exchange.export(rows.order_by("api_channel_id", "name", "language"), form=form)
     name = f"templates-{timezone.localdate():%Y-%m-%d}.{form}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}

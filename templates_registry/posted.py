@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from channels_setup.codecs.values import whole_number
+
 from .components import TEXT, Button, Format, Header, Variable, is_number, names_in
 from .components import Template as Pattern
 from .validating import BUTTONS_LIMIT
@@ -82,9 +84,10 @@ def buttons_in(data: Mapping[str, Any]) -> Iterator[tuple[Button, str]]:
 
 def _with_extra(button: Button, origin: str, kept: Pattern | None) -> Button:
     """What the provider said of this button besides goes on with it."""
-    if kept is None or not origin.isdigit() or int(origin) >= len(kept.buttons):
+    place = whole_number(origin)
+    if kept is None or place is None or place >= len(kept.buttons):
         return button
-    former = kept.buttons[int(origin)]
+    former = kept.buttons[place]
     return replace(button, extra=former.extra) if former.kind == button.kind else button
 
 

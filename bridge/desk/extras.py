@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.dateparse import parse_date
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from bridge.models import Message
 from channels_setup.codecs.message_words import order_lines
+from channels_setup.codecs.values import moment
 
 from . import merges, presentation
 
@@ -194,8 +195,4 @@ def _inner(shown: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _moment(value: Any) -> datetime | None:
-    try:
-        found = parse_datetime(text_of(value))
-    except ValueError:
-        return None
-    return found if found is not None and found.tzinfo is not None else None
+    return moment(text_of(value))

@@ -17,6 +17,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from bridge.models import Message, Ticket
+from channels_setup.codecs.values import moment
 from channels_setup.providers import messengers
 
 from . import finding, presentation
@@ -257,14 +258,10 @@ def _cursor(text: str) -> tuple[str, datetime, int] | None:
     """The cursor in an address; None (the first page) where it is none of ours."""
     group, _tilde, rest = text.partition("~")
     value, _tilde, pk = rest.rpartition("~")
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
+    at, number = moment(value), as_number(pk)
+    if group not in (*GROUPS, NEWEST) or at is None or number is None:
         return None
-    number = as_number(pk)
-    if group not in (*GROUPS, NEWEST) or moment.tzinfo is None or number is None:
-        return None
-    return group, moment, number
+    return group, at, number
 
 
 def _one_of(known: dict[str, Promise], asked: str | None, otherwise: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from channels_setup.codecs.values import whole_number
+
 
 def as_number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
+    return whole_number(text)

@@ -23,6 +23,7 @@ from channels_setup.codecs.whatsapp_markup import to_html
 from channels_setup.models import ApiChannel, ChatChannel
 
 from . import extras, presentation
+from .numbers import as_number
 
 NEWEST = 80
 ON_THE_PHONE = (Message.Status.SENT, Message.Status.DELIVERED, Message.Status.READ)
@@ -105,8 +106,7 @@ def _channel_or_404(request: HttpRequest, pk: int) -> ApiChannel:
 
 
 def _after(request: HttpRequest) -> int:
-    text = request.GET.get("after", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+    return as_number(request.GET.get("after")) or 0
 
 
 def _on_the_phone(conversation: Conversation, *, line: int | None, after: int, now: datetime) -> list[dict[str, Any]]:

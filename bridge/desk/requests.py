@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET
 
 from bridge import windows
 from bridge.models import Conversation, ServiceWindow, Ticket
+from channels_setup.codecs.values import moment
 from channels_setup.models import ChatChannel
 from channels_setup.providers import messengers
 
@@ -204,8 +205,5 @@ def _cursor(text: str) -> tuple[datetime, int] | None:
     """The last row of the page before; None (the first page) where it is none of ours."""
     moment_text, _tilde, number = text.rpartition("~")
     pk = as_number(number)
-    try:
-        moment = datetime.fromisoformat(moment_text)
-    except ValueError:
-        return None
-    return (moment, pk) if moment.tzinfo is not None and pk is not None else None
+    at = moment(moment_text)
+    return (at, pk) if at is not None and pk is not None else None

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from bridge.models import Attachment, Conversation, Delivery, Draft, HeldReply, Message, Ticket
 
 from . import presentation
+from .numbers import as_number
 from .said import UNSETTLED, HeldView, MessageView
 
 PAGE = 50  # messages at a time
@@ -118,7 +119,7 @@ def place_of(conversation: Conversation, asked: str) -> int | None:
     """The message that an address means: its id, or ``r12`` for where the request № 12 begins."""
     rows = Message.objects.filter(conversation=conversation)
     number = asked.removeprefix("r")
-    if not (number.isascii() and number.isdigit() and len(number) < 19):
+    if as_number(number) is None:
         return None
     rows = rows.filter(pk=int(number)) if number == asked else rows.filter(ticket=int(number))
     return rows.order_by("pk").values_list("pk", flat=True).first()

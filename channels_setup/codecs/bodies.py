@@ -185,11 +185,18 @@ def _multipart(body: bytes, content_type: str) -> tuple[list[tuple[str, str]], t
     handlers = [MemoryFileUploadHandler(), TemporaryFileUploadHandler()]
     try:
         posted, uploaded = MultiPartParser(meta, BytesIO(body), handlers, "utf-8").parse()
-    except (MultiPartParserError, SuspiciousOperation, UnicodeError, ValueError):
+    except (MultiPartParserError, SuspiciousOperation, LookupError, UnicodeError, ValueError):
         raise BadBody(_("The multipart body cannot be read.")) from None
     pairs = [(name, text) for name, values in posted.lists() for text in values]
-    files = tuple(file for _name, many in uploaded.lists() for file in many)
+    files = tuple(_storable(file) for _name, many in uploaded.lists() for file in many)
     return pairs, files
+
+
+def _storable(file: UploadedFile) -> UploadedFile:
+    """The file with a name and a type that PostgreSQL can hold."""
+    file.name = clean_text(file.name or "")
+    file.content_type = clean_text(file.content_type or "")
+    return file
 
 
 # --- out -------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
@@ -13,6 +13,10 @@ from .bodies import BadBody
 
 LARGEST_ID = 2**63 - 1  # bigint
 MOST_FILES = 30
+LONGEST_TIME = 64  # characters
+# A day from the ends of the calendar: every time zone can show such a moment.
+EARLIEST = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
+LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,16 +48,46 @@ def required_text(value: Any, name: str) -> str:
     return text
 
 
+def whole_number(text: str | None, *, largest: int = LARGEST_ID) -> int | None:
+    """Return a number written in ASCII digits alone; None for any other text and for what is larger.
+
+    ``str.isdigit`` is no check: "²" passes it, and ``int`` refuses that, as it refuses 4,400 digits.
+    """
+    if not text or len(text) > 19 or not (text.isascii() and text.isdigit()):
+        return None
+    number = int(text)
+    return number if number <= largest else None
+
+
+def moment(text: str | None, *, zone: tzinfo | None = None) -> datetime | None:
+    """Return an ISO 8601 date or time in UTC; None for any other text and for one that is in no year of UTC.
+
+    ``zone``: that of a text without an offset, which is refused without it. A time within a day of the calendar's ends
+    becomes that day, because not every time zone can show it.
+    """
+    if not text or len(text) > LONGEST_TIME or not text.isascii():
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is None:
+            if zone is None:
+                return None
+            at = at.replace(tzinfo=zone)
+        return min(max(at.astimezone(UTC), EARLIEST), LATEST)
+    except (ValueError, OverflowError):
+        return None
+
+
 def as_id(value: Any, name: str = "id") -> int | None:
     """An id given as a number or a numeric string; None where absent. Refuses what is no id of ours."""
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise BadBody(_("“%(name)s” must be a whole number.") % {"name": name})
-    text = str(value).strip()
-    if not (text.isascii() and text.isdigit() and len(text) <= 19) or int(text) > LARGEST_ID:
+    number = value if isinstance(value, int) else whole_number(value.strip())
+    if number is None or not 0 <= number <= LARGEST_ID:
         raise BadBody(_("“%(name)s” must be a whole number.") % {"name": name})
-    return int(text)
+    return number
 
 
 def as_time(value: Any, name: str = "timestamp") -> datetime | None:
@@ -64,7 +98,7 @@ def as_time(value: Any, name: str = "timestamp") -> datetime | None:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError
         seconds = float(value)
-        if not math.isfinite(seconds) or not 0 <= seconds < 253402300800:  # the year 9999
+        if not math.isfinite(seconds) or not 0 <= seconds <= LATEST.timestamp():
             raise ValueError
         return datetime.fromtimestamp(seconds, tz=UTC)
     except (ValueError, OverflowError, OSError):
@@ -90,8 +124,4 @@ def _file(item: Any) -> FileInfo:
 
 def as_number(value: Any) -> int | None:
     """An id of somebody else's: a number or a numeric string, never zero; None for anything else."""
-    text = as_text(value).strip()
-    if not (text.isascii() and text.isdigit() and len(text) <= 19):
-        return None
-    number = int(text)
-    return number if 0 < number <= LARGEST_ID else None
+    return whole_number(as_text(value).strip()) or None

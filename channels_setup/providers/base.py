@@ -545,7 +545,7 @@ def retry_after_seconds(answer: HttpAnswer) -> float | None:
         return float(value[:9])
     try:
         until = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if until.tzinfo is None:
         return None
