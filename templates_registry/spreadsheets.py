@@ -8,6 +8,7 @@ parsed once as a whole: Expat takes quadratic time for a long token that comes i
 from __future__ import annotations
 
 import io
+import lzma
 import posixpath
 import re
 import struct
@@ -56,7 +57,7 @@ def read_rows(data: bytes, *, most_rows: int) -> list[list[str]]:
         raise
     except (
         *(zipfile.BadZipFile, zlib.error, expat.ExpatError, struct.error, OSError, EOFError),
-        *(LookupError, ValueError, RuntimeError, NotImplementedError, OverflowError),
+        *(LookupError, ValueError, RuntimeError, NotImplementedError, OverflowError, lzma.LZMAError),
     ) as problem:
         raise Unreadable(_("The file is not a table that we can read.")) from problem
 
@@ -115,7 +116,10 @@ def _places(package: _Package) -> tuple[str, str]:
     sheets.parse(package.unpack(workbook, MOST_INDEX))
     ids = (value for sheet in sheets.found for key, value in sheet.items() if key.endswith(":id"))
     strings = next((target for _id, kind, target in related if kind == "sharedStrings"), "")
-    return next(by_id[one] for one in ids if "worksheets" in by_id.get(one, "")), strings
+    first = next((by_id[one] for one in ids if "worksheets" in by_id.get(one, "")), "")
+    if not first:
+        raise Unreadable(_("The file is not a table that we can read."))
+    return first, strings
 
 
 def _relations(package: _Package, name: str, folder: str) -> list[tuple[str, str, str]]:

@@ -78,8 +78,8 @@ def make() -> Scene:
             "/shared/" + uploads.link(upload).partition("/shared/")[2],
             "/send/" + template_links.address(template_links.make(conversation)).partition("/send/")[2],
             f"/handover/{token}/",
-            f"/phone/{channel.path_token}/",
-            f"/phone/{channel.path_token}/messages",
+            f"/phone/{channel.pk}/",
+            f"/phone/{channel.pk}/messages",
         ],
         webhooks={
             "sandbox": channel.webhook_path,

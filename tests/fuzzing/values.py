@@ -1,4 +1,4 @@
-"""Hostile values by kind. A value found by fuzzing that has a new mechanism is added here, and to tests/test_hostile_input.py."""
+"""Hostile values by kind. A value found by fuzzing that has a new mechanism is added here."""
 
 from __future__ import annotations
 
