@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
 REQUIREMENTS := requirements.txt tests/requirements.txt
 
-.PHONY: up install test faults check demo-data messages requirements
+.PHONY: up install test faults check audit demo-data messages requirements
 .DEFAULT_GOAL := up
 
 up: install
@@ -43,6 +43,10 @@ check: install
 		$(MANAGE) check --deploy --fail-level WARNING
 	@$(RUN) -m tests.translations
 
+# Security rules, secrets, licenses; known vulnerabilities and the SBOM (build/audit/), where a package index is reached.
+audit: install
+	@$(RUN) -m tests.audit
+
 # Much believable data, for measuring: SIZE chats of ten messages each. Into a data folder of its own, or an empty one.
 SIZE ?= 10000
 demo-data: install
@@ -55,3 +59,4 @@ messages: install
 requirements:
 	uv pip compile -q --upgrade --generate-hashes --python-version 3.11 --no-emit-index-url --no-header config/requirements.in -o requirements.txt
 	uv pip compile -q --upgrade --generate-hashes --python-version 3.11 --no-emit-index-url --no-header tests/requirements.in -o tests/requirements.txt
+	uv pip compile -q --upgrade --generate-hashes --python-version 3.11 --no-emit-index-url --no-header tests/audit/requirements.in -o tests/audit/requirements.txt

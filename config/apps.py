@@ -13,7 +13,8 @@ class Config(AppConfig):
 
     def ready(self) -> None:
         # Loads the Celery app in every process, so that a task's delay() finds the right broker.
-        from config import celery  # noqa: F401
+        # The checks register themselves.
+        from config import celery, route_access  # noqa: F401
         from config.api_tokens import revoke_tokens_of_inactive
 
         post_save.connect(revoke_tokens_of_inactive, sender=settings.AUTH_USER_MODEL, dispatch_uid="revoke_api_tokens")

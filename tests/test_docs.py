@@ -276,3 +276,10 @@ def test_nowhere_is_it_said_that_answers_in_the_window_cost_nothing() -> None:
 
     assert len(looked_at) > 60
     assert [path.name for path in looked_at if said.search(path.read_text())] == []
+
+
+def test_the_security_page_names_tests_that_exist() -> None:
+    named = set(re.findall(r"`((?:tests|config)/[\w/.]+)`", (PROJECT / "docs/security.md").read_text()))
+
+    assert len(named) > 20
+    assert [path for path in sorted(named) if not (PROJECT / path).exists()] == []

@@ -13,7 +13,14 @@ from bridge.merging import rules
 from bridge.merging.merge import merge
 from bridge.models import Contact, ContactMerge, Conversation, Message
 from channels_setup.models import ApiChannel
-from tests.factories import ApiChannelFactory, ChatChannelFactory, boris, vera
+from tests.factories import (
+    ApiChannelFactory,
+    ChatChannelFactory,
+    ConversationFactory,
+    MessageFactory,
+    boris,
+    vera,
+)
 from tests.pages import signed_in
 from tests.test_merging import ANNA, ANYA, chat_of, contact, writes
 
@@ -167,3 +174,15 @@ def test_where_a_client_moved_to_is_suggested_both_ways(chat: Conversation) -> N
 
     assert rules.suggested(anna, seen=Conversation.objects.all()) == [anya]
     assert rules.suggested(anya, seen=Conversation.objects.all()) == [anna]
+
+
+def test_the_preview_says_nothing_of_chats_out_of_sight(client: Client, chat: Conversation) -> None:
+    desk = signed_in(client, may_merge(chat.chat_channel))
+    other, hidden = contact(ANYA), ChatChannelFactory(name="Hidden shop")
+    out_of_sight = ConversationFactory(contact=other, api_channel=other.api_channel, chat_channel=hidden)
+    MessageFactory.create_batch(3, conversation=out_of_sight)
+
+    page = desk.get(address(chat), {"with": other.pk}).content.decode()
+
+    assert "channels that you do not see" in page
+    assert "Hidden shop" not in page and "3 messages" not in page

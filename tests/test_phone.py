@@ -12,7 +12,15 @@ from bridge import conversations, inbox, outbox, relay
 from bridge.models import Conversation, Message, WebhookEvent
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
-from tests.factories import ApiChannelFactory, boris, gleb, vera
+from tests.factories import (
+    ApiChannelFactory,
+    ChatChannelFactory,
+    ConversationFactory,
+    MessageFactory,
+    boris,
+    gleb,
+    vera,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -195,3 +203,15 @@ def post(client: Client, channel: ApiChannel, *events: dict[str, Any]) -> None:
     )
     assert answer.status_code == 200
     inbox.drain()
+
+
+def test_the_phone_shows_no_chat_of_a_channel_that_its_user_does_not_see(client: Client, channel: ApiChannel) -> None:
+    """Two chat channels may share one API channel."""
+    other = ChatChannelFactory()
+    other.watchers.add(channel)
+    chat = ConversationFactory(api_channel=channel, chat_channel=other)
+    MessageFactory(conversation=chat, text="for others")
+
+    found = feed(client, channel, **{"from": chat.contact.external_id})
+
+    assert found["messages"] == [] and found["window"] == {"state": "none"}

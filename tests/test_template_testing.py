@@ -7,13 +7,21 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
 from django.test import Client
 
 from bridge import erasing, template_tests
 from bridge.models import Contact, Conversation, Delivery, Message, TemplateTest, Ticket
 from channels_setup.models import ApiChannel, ChannelState
 from templates_registry.models import Status, Template
-from tests.factories import ApiChannelFactory, ConversationFactory, TemplateFactory, boris, vera
+from tests.factories import (
+    ApiChannelFactory,
+    ChatChannelFactory,
+    ConversationFactory,
+    TemplateFactory,
+    boris,
+    vera,
+)
 from tests.pages import signed_in
 
 pytestmark = pytest.mark.django_db
@@ -136,3 +144,10 @@ def test_operators_have_no_test_messages(client: Client, template: Template) -> 
 
     assert client.get(address(template)).status_code == 403
     assert client.post(address(template), {"number": NUMBER, "go": "1"}).status_code == 403
+
+
+def test_the_permission_alone_opens_no_template_of_another_channel(client: Client, template: Template) -> None:
+    operator = boris(ChatChannelFactory())
+    operator.user_permissions.add(Permission.objects.get(codename="change_template"))
+
+    assert signed_in(client, operator).get(address(template)).status_code == 404

@@ -126,7 +126,10 @@ def _preview(
     problem: str,
     keeps_other: bool,
 ) -> HttpResponse:
-    preview = rules.preview(source, target)
+    if _sees_all(request, source, target):
+        preview = rules.preview(source, target)
+    else:  # it would name the channels and count the chats that this person does not see
+        preview = rules.Preview(source=source, target=target, problem=_out_of_sight())
     context = {
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),

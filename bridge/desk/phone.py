@@ -66,6 +66,7 @@ def messages(request: HttpRequest, pk: int) -> HttpResponse:
     client = Contact.objects.filter(api_channel=channel, external_id=sender).first() if sender else None
     conversation = (
         Conversation.objects.filter(contact=client.owner_id)
+        .seen_by(request.user)
         .select_related("api_channel", "contact")
         .order_by("-last_message_at")
         .first()

@@ -28,7 +28,7 @@ LONGEST_NUMBER = 40
 @never_cache
 def test(request: HttpRequest, pk: int) -> HttpResponse:
     """Three steps on one address: the form, ``check`` asks for confirmation, ``go`` sends."""
-    template = get_object_or_404(Template.objects.select_related("api_channel"), pk=pk)
+    template = get_object_or_404(Template.objects.all().seen_by(request.user).select_related("api_channel"), pk=pk)
     if refused := forms.conflict(request):
         return refused
     values, number = values_in(request.POST), request.POST.get("number", "").strip()[:LONGEST_NUMBER]

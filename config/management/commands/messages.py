@@ -8,7 +8,7 @@ from django.core.management.utils import find_command
 LANGUAGE = "ru"  # the sources are English
 OPTIONS: dict[str, Any] = {
     "locale": [LANGUAGE],
-    "ignore_patterns": [".venv/*", "var/*", "tests/*", "static/*"],
+    "ignore_patterns": [".venv/*", "var/*", "build/*", "tests/*", "static/*"],
     "no_obsolete": True,
     "no_wrap": True,
     "add_location": "file",
@@ -24,4 +24,4 @@ class Command(BaseCommand):
         if find_command("xgettext") is None:
             raise CommandError("xgettext is missing: `apt-get install gettext`.")
         call_command("makemessages", **OPTIONS)
-        call_command("compilemessages", locale=[LANGUAGE], ignore_patterns=[".venv/*", "var/*"], verbosity=0)
+        call_command("compilemessages", locale=[LANGUAGE], ignore_patterns=[".venv/*", "var/*", "build/*"], verbosity=0)

@@ -1,0 +1,221 @@
+"""Who may use each route, in one table.
+
+A route that is missing here is an error of ``manage.py check``. ``tests/test_route_access.py`` asks every route as
+every role and compares the answers with this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, register
+from django.urls import get_resolver
+
+
+class Audience(StrEnum):
+    ANYONE = "anyone"
+    LINK = "whoever has the secret or the signature in the address"
+    API_KEY = "programs with the secret key of an API channel, within that channel"
+    API_USERS = "signed-in users and API tokens, within their chat channels"
+    API_ADMINS = "admins, with a session or an API token"
+    USERS = "signed-in users, within their chat channels"
+    PERMITTED = "signed-in users with a permission of its own, within their chat channels"
+    SCRAPERS = "programs on this machine, and API tokens of staff"
+    STAFF = "staff; the page shows nothing of any chat"
+    ADMINS = "staff with the permission for the model"
+    SUPERUSERS = "superusers"
+
+
+A = Audience
+APP_INDEX = "admin/^(?P<app_label>"  # the rest of this pattern lists the apps, in no fixed order
+
+ROUTES: dict[str, Audience] = {
+    # Webhooks, and the public API for programs
+    "webhooks/<slug:kind>/<str:token>/": A.LINK,
+    "webhooks/<slug:kind>/<str:token>": A.LINK,
+    **{
+        rf"^uapi/{method}/?$": A.API_KEY
+        for method in (
+            *("chat/addMessage", "chat/sendMessage", "chat/changeAssignee"),
+            *("create/comment", "create/client", "create/ticket", "create/ticket/async", "create/user"),
+            *("update/client", "update/ticket", "update/user", "delete/user"),
+            *("ticket", "ticket/fields", "tickets", "tags", "client", "clients", "user", "users", "groups", "channels"),
+        )
+    },
+    "uapi/<path:name>": A.ANYONE,  # no such method
+    # The REST API
+    "api/v1/^conversations/?$": A.API_USERS,
+    "api/v1/^conversations/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
+    "api/v1/^conversations/(?P<pk>[0-9]{1,19})/assign/?$": A.API_USERS,
+    "api/v1/^conversations/(?P<pk>[0-9]{1,19})/messages/?$": A.API_USERS,
+    "api/v1/^contacts/?$": A.API_USERS,
+    "api/v1/^contacts/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
+    "api/v1/^contacts/(?P<pk>[0-9]{1,19})/changes/?$": A.API_USERS,
+    "api/v1/^contacts/(?P<pk>[0-9]{1,19})/notes/(?P<note_id>[0-9]{1,18})/?$": A.API_USERS,
+    "api/v1/^contacts/(?P<pk>[0-9]{1,19})/notes/?$": A.API_USERS,
+    "api/v1/^messages/?$": A.API_USERS,
+    "api/v1/^messages/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
+    "api/v1/^deliveries/?$": A.API_USERS,
+    "api/v1/^deliveries/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
+    "api/v1/^deliveries/(?P<pk>[0-9]{1,19})/retry/?$": A.API_USERS,
+    "api/v1/^webhook-events/?$": A.API_ADMINS,
+    "api/v1/^webhook-events/(?P<pk>[0-9]{1,19})/?$": A.API_ADMINS,
+    "api/v1/^channels/?$": A.API_USERS,
+    "api/v1/^channels/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
+    "api/v1/^chat-channels/?$": A.API_USERS,
+    "api/v1/^chat-channels/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
+    "api/v1/^templates/?$": A.API_USERS,
+    "api/v1/^templates/recognise/?$": A.API_USERS,
+    "api/v1/^templates/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
+    "api/v1/^templates/(?P<pk>[0-9]{1,19})/preview/?$": A.API_USERS,
+    "api/v1/^held-replies/?$": A.API_USERS,
+    "api/v1/^held-replies/(?P<pk>[0-9]{1,19})/?$": A.API_USERS,
+    "api/schema/": A.ANYONE,
+    "api/docs/": A.ANYONE,
+    "^api/": A.ANYONE,  # nothing at this address
+    # Monitoring
+    "health/ready": A.ANYONE,
+    "metrics": A.SCRAPERS,
+    "csp-report/": A.ANYONE,
+    # Files and links
+    "files/<int:pk>/": A.USERS,
+    "files/shared/<str:signature>/": A.LINK,
+    "shared/<str:signature>/": A.LINK,
+    "shared/<str:signature>/file": A.LINK,
+    "send/<str:signature>/": A.LINK,
+    "handover/<str:token>/": A.LINK,
+    # The desk
+    "chats/": A.USERS,
+    "chats/news/": A.USERS,
+    "chats/session/": A.USERS,
+    "chats/<int:pk>/": A.USERS,
+    "chats/<int:pk>/send/": A.USERS,
+    "chats/<int:pk>/files/": A.USERS,
+    "chats/<int:pk>/files/<int:upload_id>/drop/": A.USERS,
+    "chats/<int:pk>/answers/": A.USERS,
+    "chats/<int:pk>/client/edit/": A.USERS,
+    "chats/<int:pk>/client/merge/": A.PERMITTED,
+    "chats/<int:pk>/client/merges/<int:merge_id>/undo/": A.PERMITTED,
+    "chats/<int:pk>/client/notes/": A.USERS,
+    "chats/<int:pk>/client/notes/<int:note_id>/edit/": A.USERS,
+    "chats/<int:pk>/client/notes/<int:note_id>/drop/": A.USERS,
+    "chats/<int:pk>/client/tags/": A.USERS,
+    "chats/<int:pk>/client/erase/": A.PERMITTED,
+    "chats/<int:pk>/draft/": A.USERS,
+    "chats/<int:pk>/seen/": A.USERS,
+    "chats/<int:pk>/assign/": A.USERS,
+    "chats/<int:pk>/request/": A.USERS,
+    "chats/<int:pk>/messages/<int:message_id>/why/": A.USERS,
+    "chats/<int:pk>/messages/<int:message_id>/again/": A.USERS,
+    "chats/<int:pk>/files/<int:file_id>/fetch/": A.USERS,
+    "chats/<int:pk>/messages/<int:message_id>/leave/": A.USERS,
+    "chats/<int:pk>/templates/": A.USERS,
+    "chats/<int:pk>/templates/recognise/": A.USERS,
+    "chats/<int:pk>/templates/<int:template_id>/": A.USERS,
+    "chats/<int:pk>/templates/<int:template_id>/send/": A.USERS,
+    "chats/<int:pk>/templates/<int:template_id>/hold/": A.USERS,
+    "chats/<int:pk>/held/<int:held_id>/back/": A.USERS,
+    "requests/": A.USERS,
+    "requests/change/": A.USERS,
+    "requests/undo/": A.USERS,
+    "windows/": A.USERS,
+    "windows/missed.csv": A.USERS,
+    "templates/": A.USERS,
+    "templates/<int:pk>/": A.USERS,
+    "templates/<int:pk>/favourite/": A.USERS,
+    "templates/<int:pk>/send/": A.USERS,
+    "templates/<int:pk>/test/": A.PERMITTED,
+    "phone/<int:pk>/": A.USERS,  # of a provider made for training
+    "phone/<int:pk>/messages": A.USERS,
+    "phone/<int:pk>/post": A.USERS,
+    "": A.USERS,
+    # Signing in and out, language
+    "login/": A.ANYONE,
+    "logout/": A.ANYONE,
+    "i18n/setlang/": A.ANYONE,
+    "admin/login/": A.ANYONE,
+    # The admin
+    "admin/": A.STAFF,
+    "admin/search/": A.STAFF,
+    "admin/logout/": A.ANYONE,
+    "admin/password_change/": A.STAFF,
+    "admin/password_change/done/": A.STAFF,
+    "admin/autocomplete/": A.ADMINS,
+    "admin/jsi18n/": A.STAFF,
+    "admin/r/<path:content_type_id>/<path:object_id>/": A.STAFF,
+    APP_INDEX: A.ADMINS,
+    "admin/(?P<url>.*)$": A.STAFF,  # no such page
+}
+
+# The admin's pages of each model: the six that Django makes, and those of the portal.
+MODEL_PAGES = ("", "add/", *(f"<path:object_id>/{page}" for page in ("history/", "delete/", "change/", "")))
+DO = "<int:pk>/do/<slug:what>/"
+ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
+    "auth/user": (A.ADMINS, ("<id>/password/",)),
+    "auth/group": (A.ADMINS, ()),
+    "axes/accessattempt": (A.SUPERUSERS, ()),
+    "axes/accesslog": (A.SUPERUSERS, ()),
+    "axes/accessfailurelog": (A.SUPERUSERS, ()),
+    "bridge/alert": (A.ADMINS, (DO,)),
+    "bridge/contact": (A.ADMINS, (DO,)),
+    "bridge/contactmerge": (A.ADMINS, (DO,)),
+    "bridge/conversation": (A.ADMINS, (DO,)),
+    "bridge/deadletter": (A.ADMINS, (DO, "many/<slug:what>/", "replays/<int:pk>/")),
+    "bridge/delivery": (A.ADMINS, (DO,)),
+    "bridge/erasure": (A.ADMINS, (DO,)),
+    "bridge/heartbeat": (A.ADMINS, (DO,)),
+    "bridge/heldreply": (A.ADMINS, (DO,)),
+    "bridge/message": (A.ADMINS, (DO,)),
+    "bridge/mismatch": (A.ADMINS, (DO,)),
+    "bridge/quickanswer": (A.ADMINS, ()),
+    "bridge/servicewindow": (A.ADMINS, (DO,)),
+    "bridge/straystatus": (A.ADMINS, (DO,)),
+    "bridge/ticket": (A.ADMINS, (DO,)),
+    "bridge/ticketfield": (A.ADMINS, ()),
+    "bridge/webhookevent": (A.ADMINS, (DO,)),
+    "channels_setup/apichannel": (A.ADMINS, (DO,)),
+    "channels_setup/chatchannel": (A.ADMINS, (DO, "<int:pk>/check/")),
+    "config/apitoken": (A.ADMINS, ("<int:pk>/revoke/",)),
+    "templates_registry/template": (
+        A.ADMINS,
+        ("preview/", "sync/", "export/", "import/", "deed/<slug:slug>/"),
+    ),
+    "templates_registry/templatetags": (A.ADMINS, ()),
+}
+ROUTES |= {
+    f"admin/{model}/{page}": audience
+    for model, (audience, own_pages) in ADMIN_MODELS.items()
+    for page in (*MODEL_PAGES, *own_pages)
+}
+
+
+def key_of(route: str) -> str:
+    """Return the key in ROUTES of a route as the resolver writes it."""
+    return APP_INDEX if route.startswith(APP_INDEX) else route
+
+
+def audience_of(route: str) -> Audience | None:
+    return ROUTES.get(key_of(route))
+
+
+def all_routes(resolver: Any = None, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every route of the resolver with its URL pattern."""
+    for pattern in (resolver or get_resolver()).url_patterns:
+        route = f"{prefix}{pattern.pattern}"
+        if hasattr(pattern, "url_patterns"):
+            yield from all_routes(pattern, route)
+        else:
+            yield route, pattern
+
+
+@register("urls")
+def check_declared(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:
+    """Report every route that does not declare who may use it."""
+    hint = "Add it to ROUTES or ADMIN_MODELS in config/route_access.py."
+    return [
+        Error(f"The route “{route}” does not declare who may use it.", hint=hint, id="okno.E001")
+        for route, _pattern in all_routes()
+        if audience_of(route) is None
+    ]

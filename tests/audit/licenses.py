@@ -1,0 +1,74 @@
+"""Licenses of all pinned packages, from the metadata of what is installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .exceptions import Finding
+
+CHECK = "licenses"
+# Permissive: use, change and distribute, with a notice at most.
+ALLOWED = {
+    *(
+        "MIT",
+        "MIT-0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "Apache-2.0",
+        "PSF-2.0",
+        "ISC",
+        "PostgreSQL",
+        "0BSD",
+        "Unlicense",
+    ),
+    *(
+        "MIT License",
+        "BSD License",
+        "Apache Software License",
+        "Python Software Foundation License",
+        "ISC License (ISCL)",
+    ),
+    *("The Unlicense (Unlicense)", "BSD 3-Clause"),
+}
+PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==", re.MULTILINE)
+
+
+def pinned(*requirements: Path) -> list[str]:
+    return sorted({name for path in requirements for name in PIN.findall(path.read_text())})
+
+
+def license_of(package: str) -> str:
+    """The license as the package declares it: an expression, classifiers or free text. "" where it says nothing."""
+    metadata: Any = importlib.metadata.metadata(package)
+    if expression := metadata.get("License-Expression"):
+        return str(expression)
+    classified = [
+        line.split(" :: ")[-1] for line in metadata.get_all("Classifier", []) if line.startswith("License ::")
+    ]
+    return " OR ".join(classified) or str(metadata.get("License") or "").strip().split("\n")[0]
+
+
+def is_allowed(declared: str) -> bool:
+    """One side of an OR is enough; of an AND all sides count."""
+    text = declared.replace("(", " ").replace(")", " ") if " AND " in declared or " OR " in declared else declared
+    choices = [[part.strip() for part in choice.split(" AND ")] for choice in text.split(" OR ")]
+    return any(all(part in ALLOWED for part in choice) for choice in choices)
+
+
+def findings(packages: Iterable[str]) -> list[Finding]:
+    found = []
+    for package in packages:
+        try:
+            declared = license_of(package)
+        except importlib.metadata.PackageNotFoundError:
+            message = "is pinned and not installed, so its license is not known"
+            found.append(Finding(check=CHECK, about=package, where=package, message=message))
+            continue
+        if not is_allowed(declared):
+            message = f"license {declared or 'not declared'} is not on the list"
+            found.append(Finding(check=CHECK, about=package, where=package, message=message))
+    return found

@@ -1,0 +1,538 @@
+"""Every route as every role: who gets in, who is refused, and that no other channel's row is read or changed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.db import transaction
+from django.template.response import SimpleTemplateResponse
+from django.test import Client
+from django.utils import timezone
+
+from bridge.models import Heartbeat, TicketField
+from channels_setup import address_actions
+from channels_setup.models import ApiChannel
+from config import route_access
+from config.models import ApiToken
+from config.route_access import Audience
+from templates_registry.deeds import DEEDS
+from templates_registry.models import Template, TemplateTags
+from tests.channel_worlds import CANARIES, PHONE, TEXT, WORD, Snapshot, World, make_world
+from tests.factories import UserFactory, token_of, vera
+
+pytestmark = pytest.mark.django_db
+
+A = Audience
+STRANGERS = ["anonymous", "bad token", "staff", "staff token"]
+FOREIGN = ["foreign", "foreign token", "neighbor"]  # the neighbor's chat channel has the same API channel
+OWN = ["own", "own token"]
+ADMINS = ["admin", "admin token", "superuser", "superuser token"]
+TOKENS = {"bad token", "staff token", "foreign token", "own token", "admin token", "superuser token"}
+SIGNED_IN = {"foreign", "neighbor", "own", "admin", "superuser", "staff"}
+
+# Who gets in where, for rows that they may see. ``staff`` has no permission and no chat channel.
+ALLOWED: dict[Audience, set[str]] = {
+    A.ANYONE: {*STRANGERS, *FOREIGN, *OWN, *ADMINS},
+    A.LINK: {*STRANGERS, *FOREIGN, *OWN, *ADMINS},
+    A.API_KEY: set(),  # the key decides: tests/test_api_key_access.py
+    A.API_USERS: {*FOREIGN, *OWN, *ADMINS, "staff", "staff token"},
+    A.API_ADMINS: {*ADMINS},
+    A.USERS: SIGNED_IN,
+    A.PERMITTED: {"admin", "superuser"},
+    A.SCRAPERS: {"staff token", "admin token", "superuser token"},
+    A.STAFF: {"staff", "admin", "superuser"},
+    A.ADMINS: {"admin", "superuser"},
+    A.SUPERUSERS: {"superuser"},
+}
+# Whose path names a row of channel A. Those who do not see the channel get the answer for a row that does not exist.
+SCOPED = {A.API_USERS, A.USERS, A.PERMITTED}
+METHODS = ("POST", "GET")
+READING, WRITING = ("GET",), ("POST", "PATCH", "DELETE")
+# Pages of people that read ids or words from the query.
+SEARCHED = {
+    *("", "chats/", "chats/news/", "requests/", "windows/", "windows/missed.csv", "templates/"),
+    *("chats/<int:pk>/", "chats/<int:pk>/answers/", "chats/<int:pk>/templates/", "chats/<int:pk>/client/merge/"),
+}
+API_METHODS = ("POST", "PATCH", "PUT", "DELETE", "GET")
+# Nobody gets anywhere: no such address, or back to the sign-in.
+NOWHERE = {"^api/", "uapi/<path:name>", "admin/(?P<url>.*)$", "admin/r/<path:content_type_id>/<path:object_id>/"}
+NOWHERE |= {"logout/", "admin/logout/"}
+# What all operators of one API channel share.
+SHARED = ("api/v1/^channels", "api/v1/^templates", "templates/", "phone/")
+# Refused with a sentence in the chat.
+REFUSED_IN_CHAT = {"chats/<int:pk>/client/merges/<int:merge_id>/undo/"}
+# Pages that the admin closes for models whose rows nobody adds, deletes or edits by hand.
+MAY_BE_CLOSED = ("/add/", "/delete/", "/history/", "admin/autocomplete/", "/check/")
+NO_BUTTON = "nothing"  # the model's rows have none to press
+
+ROW_OF_PARAMETER = {
+    "note_id": "contactnote",
+    "upload_id": "upload",
+    "merge_id": "contactmerge",
+    "message_id": "message",
+    "file_id": "attachment",
+    "template_id": "template",
+    "held_id": "heldreply",
+    "id": "user",
+}
+ROW_OF_ROUTE = {
+    "api/v1/^conversations": "conversation",
+    "api/v1/^contacts": "contact",
+    "api/v1/^messages": "message",
+    "api/v1/^deliveries": "delivery",
+    "api/v1/^webhook-events": "webhookevent",
+    "api/v1/^channels": "apichannel",
+    "api/v1/^chat-channels": "chatchannel",
+    "api/v1/^templates": "template",
+    "api/v1/^held-replies": "heldreply",
+    "files/": "attachment",
+    "chats/": "conversation",
+    "templates/": "template",
+    "admin/bridge/deadletter/replays/": "replay",
+    "admin/r/": "message",
+    "phone/": "apichannel",
+}
+SECRET_OF_ROUTE = {
+    "webhooks/": "path_token",
+    "files/shared/": "file",
+    "shared/": "shared",
+    "send/": "template_link",
+    "handover/": "handover",
+}
+WORDS = {"kind": "sandbox", "content_type_id": "1", "name": "nothing", "url": "nothing", "app_label": "bridge"}
+PARAMETER = re.compile(r"\(\?P<(\w+)>[^)]*\)|<(?:\w+:)?(\w+)>")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """One route of the resolver with its declared audience."""
+
+    route: str
+    audience: Audience
+    view: Any
+
+    @property
+    def parameters(self) -> list[str]:
+        return [first or second for first, second in PARAMETER.findall(self.route)]
+
+    @property
+    def names_a_row(self) -> bool:
+        return any(name == "pk" or name in ROW_OF_PARAMETER for name in self.parameters)
+
+    @property
+    def is_api(self) -> bool:
+        return self.route.startswith("api/v1/")
+
+    @property
+    def is_page_of_django(self) -> bool:
+        """One of the six pages that Django makes for each model of the admin."""
+        page = "/".join(self.route.split("/")[3:])
+        return self.route.startswith("admin/") and page in route_access.MODEL_PAGES
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return API_METHODS if self.is_api else METHODS
+
+    def path(self, world: World, *, inner: World | None = None) -> str:
+        """The address of the world's rows; ``inner``: those after the first are another world's."""
+        first = iter([world])
+        filled = PARAMETER.sub(lambda found: self._value(found[1] or found[2], next(first, inner or world)), self.route)
+        return "/" + filled.replace("/?$", "/").replace("^", "").replace("$", "")
+
+    def _value(self, name: str, world: World) -> str:
+        if name in WORDS:
+            return WORDS[name]
+        if name in ("token", "signature"):
+            return world.secrets[next(key for start, key in SECRET_OF_ROUTE.items() if self.route.startswith(start))]
+        if name == "what" or name == "slug":
+            return next(iter(self._buttons()), NO_BUTTON)
+        row = ROW_OF_PARAMETER.get(name) or next(
+            (row for start, row in ROW_OF_ROUTE.items() if self.route.startswith(start)), self.route.split("/")[2:3][0]
+        )
+        return str(world[row].pk)
+
+    def _buttons(self) -> Any:
+        if "/many/" in self.route:
+            return ["again"]
+        if "/deed/" in self.route:
+            return DEEDS
+        if "/chatchannel/" in self.route:
+            return address_actions.ACTIONS
+        model_admin = next(one for model, one in admin.site._registry.items() if model._meta.label_lower == self._label)
+        return getattr(model_admin, "buttons", None) or getattr(model_admin, "deeds", ())
+
+    @property
+    def _label(self) -> str:
+        return ".".join(self.route.split("/")[1:3])
+
+
+def all_routes() -> list[Route]:
+    found = []
+    for route, pattern in route_access.all_routes():
+        audience = route_access.audience_of(route)
+        assert audience is not None, f"{route}: declare who may use it in config/route_access.py"
+        if route_access.key_of(route) == route_access.APP_INDEX:
+            route = "admin/<app_label>/"
+        found.append(Route(route=route, audience=audience, view=pattern.callback))
+    return found
+
+
+def test_every_route_declares_its_audience() -> None:
+    assert route_access.check_declared(None) == []
+    known = {route_access.key_of(route) for route, _pattern in route_access.all_routes()}
+    assert sorted(set(route_access.ROUTES) - known) == []
+
+
+def test_a_route_without_a_declaration_is_an_error(settings: Any) -> None:
+    settings.ROOT_URLCONF = "tests.urls_undeclared"
+
+    assert [error.id for error in route_access.check_declared(None)] == ["okno.E001"]
+
+
+# --- the worlds and those who ask --------------------------------------------------------------------------
+
+
+@dataclass
+class Stage:
+    """Channel A, which all ask for; the foreign operator's own channel; and what A looked like before."""
+
+    a: World
+    b: World
+    before: Snapshot
+
+
+@pytest.fixture
+def stage() -> Stage:
+    a = make_world("a", text=TEXT, phone=PHONE)
+    a.rows |= _shared_rows(a)
+    before = Snapshot()
+    return Stage(a=a, b=make_world("b"), before=before)
+
+
+def _shared_rows(a: World) -> dict[str, Any]:
+    now = timezone.now()
+    attempt = {"username": "x", "ip_address": "198.51.100.7", "path_info": "/login/"}
+    return {
+        "user": a.operator,
+        "group": Group.objects.get(name="Admin"),
+        "heartbeat": Heartbeat.objects.create(name="beat", at=now),
+        "ticketfield": TicketField.objects.create(name="Size"),
+        "templatetags": TemplateTags.objects.create(user=a.operator, tags=[]),
+        "apitoken": ApiToken.issue(a.operator, name="x")[0],
+        "accessattempt": AccessAttempt.objects.create(**attempt, failures_since_start=1),
+        "accesslog": AccessLog.objects.create(**attempt),
+        "accessfailurelog": AccessFailureLog.objects.create(**attempt),
+    }
+
+
+class Asker:
+    """One role's client, and the headers of its token."""
+
+    def __init__(self, role: str, stage: Stage) -> None:
+        self.role = role
+        # A foreign address, so that /metrics does not take it for a program on this machine.
+        self.client = Client(raise_request_exception=False, REMOTE_ADDR="198.51.100.9", HTTP_ACCEPT_LANGUAGE="en")
+        self.user = self._user(stage)
+        if role in SIGNED_IN:
+            self.client.force_login(self.user)
+        headers = token_of(self.user) if self.user and role.endswith("token") else {}
+        if role == "neighbor":  # as the script of the desk asks: parts of pages
+            headers = {"hx-request": "true"}
+        self.headers = {"authorization": "Token " + "0" * 40} if role == "bad token" else headers
+
+    def _user(self, stage: Stage) -> Any:
+        match self.role.removesuffix(" token"):
+            case "own":
+                return stage.a.operator
+            case "foreign" | "neighbor":
+                return stage.b.operator
+            case "admin":
+                return vera()
+            case "superuser":
+                return UserFactory(username="root", is_staff=True, is_superuser=True)
+            case "staff":
+                return UserFactory(username="staff", is_staff=True)
+            case _:
+                return None
+
+    def ask(self, method: str, path: str, *, body: Any = None, as_json: bool = False) -> Any:
+        kind = {"content_type": "application/json"} if as_json and method != "GET" else {}
+        data = json.dumps(body or {}) if kind else body
+        return getattr(self.client, method.lower())(path, data, headers=self.headers, **kind)
+
+    def methods_for(self, route: Route) -> tuple[str, ...]:
+        """Fewer where the first method shows what the second would: rights are looked at before the method."""
+        if self.role in TOKENS and not route.is_api and route.audience not in (A.ANYONE, A.API_KEY, A.LINK):
+            return READING
+        return READING if route.is_page_of_django else route.methods
+
+
+def text_of(response: Any) -> str:
+    content = b"".join(response.streaming_content) if response.streaming else response.content
+    return content.decode(errors="replace") + " ".join(f"{value}" for value in response.headers.values())
+
+
+def is_refused(response: Any) -> bool:
+    return response.status_code in (401, 403, 404, 405) or "/login/" in response.headers.get("Location", "")
+
+
+def leads_elsewhere(response: Any) -> bool:
+    """The admin leads from a row that it does not show to its index, or to the page that refuses."""
+    leads_to = response.headers.get("Location", "")
+    return leads_to == "/admin/" or leads_to.endswith("/change/")
+
+
+# --- requests ----------------------------------------------------------------------------------------------
+
+
+def form_of(a: World) -> dict[str, Any]:
+    """Every field that a form of the desk or the admin has, with the ids of channel A."""
+    return {
+        "text": WORD,
+        "upload": [a["upload"].pk],
+        "replies_to": a["message"].pk,
+        "user": a.operator.pk,
+        "ticket": [a["ticket"].pk],
+        "status": 3,
+        "assignee": a.operator.pk,
+        "with": a["contact"].pk,
+        "sure": a["contact"].pk,
+        "note": "x",
+        "add": "x",
+        "name": "x",
+        "chat": a["conversation"].pk,
+        "find": WORD,
+        "template": [a["template"].pk],
+        "channel": a.api_channel.pk,
+        "reason": "x",
+        "on": "1",
+        "open": "1",
+        "choice": "0",
+        "_selected_action": [a["ticket"].pk],
+        "post": "yes",
+        "language": "en",
+        "username": "x",
+        "password": "x",
+    }
+
+
+def json_bodies(a: World) -> list[dict[str, Any]]:
+    return [
+        {"text": WORD},
+        {"text": WORD, "replies_to": a["message"].pk},
+        {"template": {"id": a["template"].pk, "parameters": ["1"]}},
+        {"text": WORD, "hold": {"template": {"id": a["template"].pk, "parameters": ["1"]}}},
+        {"user_id": a.operator.pk},
+        {"channel": a.api_channel.pk, "text": f"{WORD} is ready."},
+        {"name": "x"},
+        {"parameters": ["1"]},
+    ]
+
+
+def queries(route: Route, a: World) -> Iterator[dict[str, Any]]:
+    """Every parameter that a list takes, with channel A's value; one at a time, since they narrow each other."""
+    rows = {
+        **dict.fromkeys(("chat", "chat_id"), a["conversation"].pk),
+        **dict.fromkeys(("channel", "chat_channel"), a.chat_channel.pk),
+        "api_channel": a.api_channel.pk,
+        "assignee": a.operator.pk,
+        "ticket_id": a["ticket"].pk,
+        "message_id": a["message"].pk,
+        **dict.fromkeys(("at", "before", "replies_to"), a["message"].pk),
+        "with": a["contact"].pk,
+        "take": a["quickanswer"].pk,
+        **dict.fromkeys(("q", "find", "search"), WORD),
+        "phone": "8" + PHONE[2:],
+        "list": "none",
+    }
+    known = getattr(getattr(route.view, "cls", None), "filters", None)
+    if known is None:  # a page of people: what narrows it goes alone, ids that only point go together
+        alone = ({name: rows[name] for name in names} for names in (("q", "find"), ("channel",), ("assignee",)))
+        yield from (
+            *alone,
+            {name: rows[name] for name in ("chat", "at", "before", "replies_to", "with", "take", "list")},
+        )
+    else:
+        yield from ({name: rows[name]} for name in known if name in rows)
+
+
+def bodies(route: Route, a: World) -> list[Any]:
+    if route.is_api:
+        return json_bodies(a)
+    bulk = (
+        [form_of(a) | {"assign": "1", "go": "1"}]
+        if route.route in ("requests/change/", "templates/<int:pk>/send/")
+        else []
+    )
+    return [form_of(a), *bulk]
+
+
+ROUTES = sorted(all_routes(), key=lambda route: "logout" in route.route)  # the session ends there
+
+
+@pytest.fixture(autouse=True)
+def without_limits_and_log(settings: Any) -> Iterator[None]:
+    """Thousands of refusals are expected; writing each of them down costs as much as asking."""
+    settings.API_CALLS_PER_MINUTE = 0
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def rendering_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Admins see everything, so the pages of the admin need not be drawn to see whether they get in."""
+    monkeypatch.setattr(SimpleTemplateResponse, "rendered_content", "")
+
+
+def judge(route: Route, role: str, method: str, path: str, response: Any) -> list[str]:
+    """Say what is wrong with one answer."""
+    asked = f"{role}: {method} {path} → {response.status_code}"
+    problems = []
+    if response.status_code >= 500 and route.route != "health/ready":
+        problems.append(f"{asked}: an error of ours")
+    if role in (*STRANGERS, *FOREIGN) and any(canary in text_of(response) for canary in CANARIES):
+        problems.append(f"{asked}: holds words of another channel")
+    if route.audience is A.API_KEY:
+        refused = response.status_code == 405 or response.json().get("code") in (400, 401)
+        return problems if refused else [*problems, f"{asked}: no key was asked for"]
+    is_told = response.status_code == 422 and route.route in REFUSED_IN_CHAT
+    is_out = is_refused(response) or is_told or (response.status_code == 302 and leads_elsewhere(response))
+    if role not in ALLOWED[route.audience] and not is_out:
+        problems.append(f"{asked}: must be refused")
+    return problems
+
+
+def ask_all(
+    asker: Asker, route: Route, path: str, world: World, *, methods: tuple[str, ...] = ()
+) -> tuple[list[str], bool]:
+    """Ask with every method and body. Return what is wrong, and whether any method let the asker in."""
+    problems, is_in = [], False
+    for method in methods or asker.methods_for(route):
+        for body in bodies(route, world) if method in ("POST", "PATCH") else [None]:
+            response = asker.ask(method, path, body=body, as_json=route.is_api)
+            problems += judge(route, asker.role, method, path, response)
+            is_in = is_in or not is_refused(response)
+            if response.status_code == 405:
+                break
+    return problems, is_in
+
+
+def ask_until_in(asker: Asker, route: Route, world: World) -> tuple[list[str], bool]:
+    """Ask with one method and body after another until one lets the asker in. Nothing that is done stays."""
+    problems, path = [], route.path(world)
+    for method in reversed(asker.methods_for(route)):
+        for body in bodies(route, world) if method in ("POST", "PATCH") else [None]:
+            with transaction.atomic():
+                response = asker.ask(method, path, body=body, as_json=route.is_api)
+                transaction.set_rollback(True)
+            problems += judge(route, asker.role, method, path, response)
+            if not is_refused(response):
+                return problems, True
+    return problems, False
+
+
+@pytest.mark.parametrize("role", STRANGERS)
+def test_strangers_are_refused_everywhere_but_in_public(role: str, stage: Stage) -> None:
+    asker, problems = Asker(role, stage), []
+    for route in ROUTES:
+        if route.audience is A.LINK:
+            continue
+        found, is_in = ask_all(asker, route, route.path(stage.a), stage.a)
+        problems += found
+        is_wrong = role == "bad token" and route.route.startswith("api/")  # a wrong token is worse than none
+        if route.audience is A.ANYONE and not is_in and route.route not in NOWHERE and not is_wrong:
+            problems.append(f"{role}: {route.route} is for anyone")
+        if route.audience in SCOPED and route.names_a_row and is_in:
+            problems.append(f"{role}: {route.route} is no row of theirs")
+
+    assert not problems, "\n".join(problems)
+    assert stage.before.changes() == []
+
+
+@pytest.mark.parametrize("role", ["foreign", "foreign token"])
+def test_an_operator_of_another_channel_finds_and_changes_nothing(role: str, stage: Stage) -> None:
+    routes = [route for route in ROUTES if route.audience is not A.LINK and "logout" not in route.route]
+    problems = ask_as_another(Asker(role, stage), routes, stage)
+
+    assert not problems, "\n".join(problems)
+    assert stage.before.changes() == []
+
+
+def test_an_operator_of_another_chat_channel_of_the_same_number_finds_and_changes_nothing() -> None:
+    a = make_world("a", text=TEXT, phone=PHONE, shared_text="shared")
+    before = Snapshot(shared=(ApiChannel, Template))
+    stage = Stage(a=a, b=make_world("neighbor", api_channel=a.api_channel), before=before)
+    before.retake()
+    routes = [route for route in ROUTES if route.audience in SCOPED and not route.route.startswith(SHARED)]
+    problems = ask_as_another(Asker("neighbor", stage), routes, stage)
+
+    assert not problems, "\n".join(problems)
+    assert before.changes() == []
+
+
+def ask_as_another(asker: Asker, routes: list[Route], stage: Stage) -> list[str]:
+    role, problems = asker.role, []
+    for route in routes:
+        found, is_in = ask_all(asker, route, route.path(stage.a), stage.a)
+        problems += found
+        if route.audience in SCOPED and route.names_a_row and is_in:
+            problems.append(f"{role}: {route.route} answers for a row of another channel")
+        is_asked_by_token = route.is_api and role in SIGNED_IN  # the same rows by the same views
+        if route.names_a_row and role in ALLOWED[route.audience] and not is_asked_by_token:
+            # Their own row in the path, and channel A's ids in the body, or behind the first id of the path.
+            paths = {route.path(stage.b), route.path(stage.b, inner=stage.a)}
+            for path in paths:
+                problems += ask_all(asker, route, path, stage.a, methods=WRITING)[0]
+            problems += ask_all(asker, route, max(paths), stage.a, methods=READING)[0]
+    for route in routes:
+        is_list = route.is_api and not route.names_a_row
+        if role in ALLOWED[route.audience] & (TOKENS if is_list else SIGNED_IN) and (
+            route.route in SEARCHED or is_list
+        ):
+            path = route.path(stage.b)
+            for query in ({}, *queries(route, stage.a)):
+                problems += judge(route, role, "GET", f"{path} {query}", asker.ask("GET", path, body=query))
+    return problems
+
+
+@pytest.mark.parametrize("role", [*OWN, *ADMINS])
+def test_those_for_whom_a_route_is_get_in(role: str, stage: Stage, rendering_skipped: None) -> None:
+    asker, problems = Asker(role, stage), []
+    for route in ROUTES:
+        if route.is_page_of_django and role not in ("admin", "own") and route.audience is not A.SUPERUSERS:
+            continue  # Django's own pages: there a superuser is an admin, and a token is nobody
+        found, is_in = ask_until_in(asker, route, stage.a)
+        problems += found
+        may_be_closed = route.route in NOWHERE or any(end in route.route for end in MAY_BE_CLOSED)
+        may_be_closed = may_be_closed or route.path(stage.a).endswith(f"/{NO_BUTTON}/")
+        if role in ALLOWED[route.audience] and not is_in and not may_be_closed:
+            problems.append(f"{role}: {route.route} does not let them in")
+
+    assert not problems, "\n".join(problems)
+
+
+def test_a_link_without_its_secret_leads_nowhere(stage: Stage) -> None:
+    asker, problems = Asker("anonymous", stage), []
+    for route in ROUTES:
+        if route.audience is A.LINK:
+            path = route.path(stage.a)
+            secret = path.strip("/").split("/")[-1 if route.route.endswith((">", ">/")) else -2]
+            for wrong in ("wrong", secret[:-1], secret.swapcase(), stage.b.secrets["api_key"]):
+                for method in METHODS:
+                    response = asker.ask(method, path.replace(secret, wrong), body={"text": WORD})
+                    problems += judge(route, "anonymous", method, path, response)
+                    problems += [] if is_refused(response) else [f"{method} {path}: got in"]
+            problems += [] if ask_until_in(asker, route, stage.a)[1] else [f"{path}: did not get in"]
+
+    assert not problems, "\n".join(problems)
+    assert stage.before.changes() == []
