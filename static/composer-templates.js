@@ -30,6 +30,11 @@
   };
   const followed = () => inBox(place().querySelector('[data-part="text"]')?.textContent || "");
   const ok = (answer) => answer.ok && !answer.redirected;
+  // Whether the chat of now is still open and takes words: an answer may come when another one is shown.
+  const stillHere = () => {
+    const form = byId("composer");
+    return () => Boolean(form) && form === byId("composer") && !form.closest("[inert]");
+  };
 
   // --- what is being typed -------------------------------------------------------------------------------------
   let wasSent = false;
@@ -40,9 +45,10 @@
     const text = box().value;
     if (!document.querySelector("[data-recognises]") || !text.trim() || (text === closed && !sent)) { shut(); return; }
     const answer = await okno.tell(form.dataset.recognise, { text, sent: sent ? "1" : "" });
+    const html = await answer.text();
     if (!ok(answer) || !isLast() || form !== byId("composer") || stays() || box().value !== text) return;
     if (answer.status === 204) { shut(); return; }
-    show(await answer.text());
+    show(html);
     read = text;
     okno.composer.say("");
   });
@@ -70,9 +76,10 @@
   const filling = okno.asker(async (isLast) => {
     const address = place().querySelector("[data-panel]")?.dataset.panel;
     if (!address) return;
+    const panel = shown();
     const answer = await okno.tell(address, { ...okno.valuesIn(place()), kind: kind() });
-    if (!ok(answer) || !isLast() || !shown()) return;
     const html = await answer.text();
+    if (!ok(answer) || !isLast() || !panel || panel !== shown()) return;
     okno.takeParts(place(), html);
     shown().className = new DOMParser().parseFromString(html, "text/html").querySelector(".tp").className;
     if (kind() === "recognised") followed();
@@ -84,14 +91,17 @@
     if (!find) return;
     const query = new URLSearchParams({ find: find.value, hold: place().querySelector("[name=hold]") ? "1" : "" });
     const answer = await fetch(`${find.dataset.from || byId("composer").dataset.templates}?${query}`, { headers: { "HX-Request": "true" } });
-    if (ok(answer) && isLast() && shown()) okno.takeParts(place(), await answer.text());
+    const html = await answer.text();
+    if (ok(answer) && isLast() && find.isConnected) okno.takeParts(place(), html);
   });
 
   const pick = async (link) => {
     recognising.forget();
+    const isHere = stillHere();
     const answer = await fetch(link.href, { headers: { "HX-Request": "true" } });
-    if (!ok(answer) || !place()) return;
-    show(await answer.text());
+    const html = await answer.text();
+    if (!ok(answer) || !isHere()) return;
+    show(html);
     okno.composer.say("");
     place().querySelector("[data-find]")?.focus();
   };
@@ -101,9 +111,11 @@
     const values = { open: "1", kind: button.dataset.open };
     for (const field of place().querySelectorAll('input[name^="v."]')) values[field.name] = field.value;
     if (button.name === "choice") values.choice = button.value;
+    const isHere = stillHere();
     const answer = await okno.tell(button.getAttribute("formaction"), values);
-    if (!ok(answer) || !place()) return;
-    show(await answer.text());
+    const html = await answer.text();
+    if (!ok(answer) || !isHere()) return;
+    show(html);
     if (kind() === "recognised") followed();
     const fields = [...place().querySelectorAll("textarea")];
     (fields.find((field) => !field.value) || (go()?.disabled ? fields[0] : go()))?.focus();
@@ -131,13 +143,18 @@
 
   // A template that was refused: its fields come back as they were.
   const reopen = async (panel, values, was) => {
+    const isHere = stillHere();
     const answer = await okno.tell(panel, { ...values, kind: was });
-    if (ok(answer) && place()) show(await answer.text());
+    const html = await answer.text();
+    if (ok(answer) && isHere()) show(html);
   };
 
   const sendWhatIsRead = async (button, otherwise = () => {}) => {
-    if (!typedOn()) send(button);
-    else if (await catchUp()) send(go());
+    if (!typedOn()) { send(button); return; }
+    const isHere = stillHere();
+    const isRead = await catchUp();
+    if (!isHere()) return; // the words stay the draft of the chat they were written in
+    if (isRead) send(go());
     else otherwise();
   };
 
@@ -218,7 +235,7 @@
     chat = byId("chat");
     closed = null;
     asks = Boolean(document.querySelector("[data-recognises]"));
-    recognising.forget();
+    for (const asked of [recognising, filling, finding]) asked.forget();
     if (box()?.value.trim() && !shown()) { wasSent = !byId("refusal").hidden; recognising.now(); }
   };
   addEventListener("okno:opened", opened);

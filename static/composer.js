@@ -134,6 +134,7 @@
     if (!draft || box().value.trim() || isUnkept || at < writtenAt || okno.sending.has(itsKey)) return;
     box().value = draft;
     [key, writtenAt, isTouched] = [itsKey, at, false];
+    count();
   });
   addEventListener("okno:refused", (event) => say(event.detail));
   addEventListener("okno:opened", adopt);
@@ -188,7 +189,8 @@
     const bubble = byId("messages")?.querySelector(`[data-form="${CSS.escape(record.key)}"] .text`);
     if (reason === "draft_sent" && bubble && plain(bubble.textContent) === plain(words)) return;
     if (words) {
-      key = reason === "draft_sent" || box().value.trim() ? okno.newKey() : record.key;
+      // Under their own key: where they went out after all, they do not go out once more with what was added.
+      key = reason === "draft_sent" ? okno.newKey() : record.key;
       box().value = [words, box().value].filter((one) => one.trim()).join("\n");
       changed();
     }

@@ -239,9 +239,10 @@
   // --- why lines: a click on a message's time opens how it went -------------------------------------------
   const openWhy = async (link, place) => {
     const answer = await fetch(link.href, { headers: { "HX-Request": "true" } });
-    if (!answer.ok || answer.redirected) return;
+    const html = await answer.text();
+    if (!answer.ok || answer.redirected || !place.isConnected) return;
     const wasAtEnd = isAtEnd(byId("scroll"));
-    place.innerHTML = await answer.text();
+    place.innerHTML = html;
     link.setAttribute("aria-expanded", "true");
     if (wasAtEnd) toEnd(byId("scroll"));
   };
@@ -318,9 +319,11 @@
   };
 
   const earlierMessages = async (link) => {
-    const found = await page(link.href);
     const messages = byId("messages"), scroll = byId("scroll");
-    const fresh = [...found.getElementById("messages").children];
+    const found = await page(link.href);
+    const older = found.getElementById("messages");
+    if (!older || messages !== byId("messages")) return; // signed out, or another chat is open by now
+    const fresh = [...older.children];
     const below = scroll.scrollHeight - scroll.scrollTop;
     const heads = new Set(fresh.filter((node) => node.matches(".day, .fold")).map((node) => node.dataset.key));
     fresh.forEach(foldIn);

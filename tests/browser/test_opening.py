@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect
 from bridge.models import Conversation, Message
 from channels_setup.models import ApiChannel
 from tests.browser.holding import Held, fails, slow_down
-from tests.browser.test_desk import bubble, eventually, open_chat, sign_in, writes
+from tests.browser.test_desk import answers, bubble, eventually, open_chat, sign_in, writes
 from tests.factories import ApiChannelFactory, boris
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -265,4 +265,24 @@ def test_a_phone_goes_back_to_the_list(desk: Page, chats: list[Conversation]) ->
     expect(row(desk, chats[1])).to_be_hidden()
     desk.get_by_role("button", name="Back to the list").click()
     expect(row(desk, chats[1])).to_be_visible()
+    held.end()
+
+
+def test_earlier_messages_that_come_late_stand_in_no_other_chat(desk: Page, chats: list[Conversation]) -> None:
+    anna, kim, *_ = chats
+    for number in range(60):
+        answers(anna, f"Сообщение {number}.", status=Message.Status.READ)
+    open_chat(desk, anna)
+    held = Held(desk, f"**/chats/{anna.pk}/?before=*")
+    desk.locator("#earlier").click()
+    held.wait()
+
+    row(desk, kim).click()
+    expect_shown(desk, kim)
+    with desk.expect_response(f"**/chats/{anna.pk}/?before=*") as answered:
+        held.release()
+    answered.value.finished()
+    desk.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    assert desk.locator("#messages").get_by_text("Это Анна Соколова").count() == 0
     held.end()

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db.models import F
 from django.test import Client
 from playwright.sync_api import BrowserContext, Page, expect
@@ -16,6 +17,7 @@ from bridge.models import Conversation, Draft, HeldReply, Message, ServiceWindow
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from templates_registry.models import Template
+from tests.browser.holding import Held
 from tests.factories import ApiChannelFactory, TemplateFactory, boris
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -213,3 +215,71 @@ def test_nothing_runs_over_the_edge(page: Page, template: Template, chat: Conver
     for address in ("/templates/", f"/templates/{template.pk}/", f"/chats/{chat.pk}/templates/"):
         page.goto(address)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+# --- an answer that comes when another chat is open ---------------------------------------------------------
+
+
+@pytest.fixture
+def other(channel: ApiChannel, chat: Conversation) -> Conversation:
+    """Boris Kim's chat; its window is open."""
+    fact = MessageReceived(contact=ContactInfo(external_id="kim", name="Борис Ким"), text="Добрый день")
+    made = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=channel.lands_in)])
+    return made[0].conversation
+
+
+def move_to(page: Page, chat: Conversation) -> None:
+    page.locator(f'.row[data-chat="{chat.pk}"]').click()
+    expect(page.locator("#composer [name=for_chat]")).to_have_value(str(chat.pk))
+
+
+FOR_ANNA = "Здравствуйте, Анна! Ваш заказ № 7 готов к выдаче."
+FOR_KIM = "Здравствуйте, Борис! Ваш заказ № 8 готов к выдаче."
+
+
+def test_a_late_answer_about_fields_changes_no_words_in_another_chat(
+    page: Page, template: Template, chat: Conversation, other: Conversation
+) -> None:
+    day = timedelta(hours=25)
+    theirs = ServiceWindow.objects.filter(conversation=other)
+    theirs.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
+    Draft.objects.create(conversation=other, user=get_user_model().objects.get(), text=FOR_KIM)
+    page.goto(f"/chats/{chat.pk}/")
+    paste(page, FOR_ANNA)
+    field = page.locator("#template_panel textarea").nth(1)
+    expect(field).to_have_value("№ 7")
+    held = Held(page, f"**/chats/{chat.pk}/templates/*/")
+    field.fill("№ 777")
+    held.wait()
+
+    move_to(page, other)
+    expect(page.locator("#template_panel textarea").nth(1)).to_have_value("№ 8")
+    with page.expect_response(f"**/chats/{chat.pk}/templates/*/"):
+        held.release()
+    page.evaluate("() => new Promise((done) => setTimeout(done, 50))")
+
+    expect(page.locator("#text")).to_have_value(FOR_KIM)
+    held.end()
+
+
+def test_keys_pressed_in_one_chat_send_no_words_of_another(
+    page: Page, template: Template, chat: Conversation, other: Conversation
+) -> None:
+    Draft.objects.create(conversation=other, user=get_user_model().objects.get(), text="Ещё не дописа")
+    page.goto(f"/chats/{chat.pk}/")
+    paste(page, FOR_ANNA)
+    expect(page.locator("#template_panel textarea").nth(1)).to_have_value("№ 7")
+    held = Held(page, f"**/chats/{chat.pk}/templates/recognise/")
+    page.locator("#text").press_sequentially(" Ждём")
+    page.locator("#text").press("Control+Enter")
+    held.wait()
+
+    move_to(page, other)
+    expect(page.locator("#text")).to_have_value("Ещё не дописа")
+    while held.routes:
+        held.release()
+    page.evaluate("() => new Promise((done) => setTimeout(done, 200))")
+
+    expect(page.locator("#text")).to_have_value("Ещё не дописа")
+    assert not Message.objects.filter(direction="outbound").exists()
+    held.end()
