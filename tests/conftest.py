@@ -29,6 +29,7 @@ if servers_for_tests.held is not None:
     migrating = databases.start_migrating()
 django.setup()
 TransactionTestCase._fixture_teardown = databases.empty
+Client.post = pages.with_fields_of_the_desk(Client.post)  # type: ignore[method-assign]
 WhiteNoiseMiddleware.add_files_from_finders = pages.static_files_listed_once(WhiteNoiseMiddleware)
 
 from bridge import doorbell  # noqa: E402

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -125,8 +126,23 @@ def test_every_form_of_the_page_carries_both(desk: Client, chat: Conversation) -
         assert f'name="for_chat" value="{chat.pk}"' in form and f'name="for_user" value="{boris().pk}"' in form
 
 
-def test_a_form_that_says_neither_is_taken(desk: Client, chat: Conversation) -> None:
-    assert desk.post(f"/chats/{chat.pk}/send/", {"text": "Едет"}).status_code == 302
+@pytest.mark.parametrize("carried", [(), ("for_user",), ("for_chat",)], ids=["neither", "user", "chat"])
+def test_a_form_of_an_old_page_changes_nothing_and_its_words_can_be_copied(
+    desk: Client, chat: Conversation, carried: tuple[str, ...]
+) -> None:
+    get_user_model().objects.filter(pk=boris().pk).update(is_superuser=True)  # may erase people, too
+    both = {"for_user": boris().pk, "for_chat": chat.pk}
+    form = {"text": "Едет <b>", "note": "Едет", "add": "едет"} | {name: both[name] for name in carried}
+    kind = "application/x-www-form-urlencoded"
+
+    for name in sorted(set(of_chats()) - READ_ONLY):
+        address = of_chats()[name].replace("<int:pk>", str(chat.pk))
+        page = desk.generic("POST", address, urlencode(form), content_type=kind)
+        told = desk.generic("POST", address, urlencode(form), content_type=kind, headers=SCRIPT)
+
+        assert (name, page.status_code, told.status_code) == (name, 409, 409)
+        assert "Едет &lt;b&gt;</textarea>" in page.content.decode() and told.json()["reason"] == "old_page"
+    assert not sent() and not Draft.objects.exists() and not ContactNote.objects.exists()
 
 
 def test_the_poll_of_another_users_page_is_refused(desk: Client, chat: Conversation) -> None:

@@ -24,7 +24,8 @@ from . import presentation
 from .numbers import as_number
 
 FOR_CHAT, FOR_USER = "for_chat", "for_user"  # hidden fields of every form of a chat
-OTHER_CHAT, OTHER_USER, DRAFT_SENT = "other_chat", "other_user", "draft_sent"  # reasons of a 409
+OTHER_CHAT, OTHER_USER, DRAFT_SENT, OLD_PAGE = "other_chat", "other_user", "draft_sent", "old_page"  # reasons of a 409
+LONGEST_SHOWN = 10_000  # characters of the words that an old page posted
 FORM_KEY = re.compile(r"[\w-]{8,64}", re.ASCII)
 
 View = Callable[..., HttpResponseBase]
@@ -45,7 +46,10 @@ def writes(view: View) -> View:
 
 
 def conflict(request: HttpRequest, *, chat: int | None = None) -> HttpResponse | None:
-    """Return a 409 where the form was made for somebody else or for another chat, else None."""
+    """Return a 409 where the form was made for somebody else, for another chat, or before forms said which.
+
+    A form of a chat that says nothing comes from a page that was open during an update.
+    """
     values = request.POST if request.method == "POST" else request.GET
     if FOR_USER in values and as_number(values[FOR_USER]) != request.user.pk:
         return _refused(request, OTHER_USER, other_user_sentence(request))
@@ -55,6 +59,13 @@ def conflict(request: HttpRequest, *, chat: int | None = None) -> HttpResponse |
             OTHER_CHAT,
             _("This was written in another chat, so nothing was sent. Open that chat and try again."),
         )
+    if chat is not None and request.method == "POST" and not (FOR_USER in values and FOR_CHAT in values):
+        return _refused(
+            request,
+            OLD_PAGE,
+            _("This page is older than the portal, so nothing was sent. Copy your text, reload the page, try again."),
+            words=request.POST.get("text") or request.POST.get("note") or "",
+        )
     return None
 
 
@@ -63,11 +74,12 @@ def other_user_sentence(request: HttpRequest) -> str:
     return _("You are signed in as %(name)s now. Reload the page to go on.") % {"name": name}
 
 
-def _refused(request: HttpRequest, reason: str, sentence: str) -> HttpResponse:
-    """The posted text is not shown: another person may sit here now."""
+def _refused(request: HttpRequest, reason: str, sentence: str, *, words: str = "") -> HttpResponse:
+    """``words``: the posted text, to be copied. Never for another user's form: another person may sit here now."""
     if "HX-Request" in request.headers:
         return JsonResponse({"reason": reason, "sentence": sentence}, status=409)
-    return render(request, "bridge/conflict.html", {"sentence": sentence}, status=409)
+    context = {"sentence": sentence, "words": words[:LONGEST_SHOWN]}
+    return render(request, "bridge/conflict.html", context, status=409)
 
 
 @login_required
