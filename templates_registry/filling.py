@@ -44,7 +44,7 @@ NOTES: Mapping[ValueKind, StrOrPromise] = {
 }
 
 BEGIN, END = "\ue000", "\ue001"  # private characters around a value while its text is being formatted
-TAG = re.compile(r"<[^>]*>")
+TAG = re.compile(r"<[^<>]*>")
 
 
 @dataclass(frozen=True, kw_only=True)

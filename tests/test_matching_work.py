@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from functools import partial
-from types import FrameType
 
 import pytest
 
@@ -15,26 +12,11 @@ from templates_registry.patterns import Meter
 from templates_registry.recognition import Entry, Outcome
 from templates_registry.rendering import render
 from tests.load.bench_matching import adversarial_registries, everyday, registry, worst
+from tests.work import calls
 
 
 def _entry(body: str) -> Entry:
     return Entry(Template("t", "ru", body))
-
-
-def calls(action: Callable[[], object]) -> int:
-    """Every call of a function, of Python's own too: what time depends on, and the same on every machine."""
-    count = 0
-
-    def seen(_frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(seen)
-    try:
-        action()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from html import unescape
 
 import pytest
@@ -106,15 +105,3 @@ def test_no_word_is_lost(text: str) -> None:
     shown = unescape(re.sub(r"<(?!br)[^>]*>", "", to_html(text)).replace("<br>", " "))
 
     assert re.findall(r"[аб]", shown) == re.findall(r"[аб]", text)
-
-
-@pytest.mark.parametrize(
-    "unit",
-    ["*", "*а ", "*а* ", "_*~", "```", "`", "`а", "http://", "https://((", "a@", "a.", "+7 ", "7 ", "- ", "> \n", "<"],
-)
-def test_time_grows_with_the_length_alone(unit: str) -> None:
-    text = (unit * 16_000)[:16_000]
-    begun = time.thread_time()
-    to_html(text)
-
-    assert time.thread_time() - begun < 4

@@ -26,6 +26,7 @@ from django.utils.translation import gettext_lazy as _
 MOST_DIGITS = 400  # a number in JSON longer than this is no number of ours
 MOST_VALUES = 200_000  # in JSON: each costs a microsecond to read and check
 MOST_FIELDS = 1_000
+MOST_ESCAPES = 400_000  # such as %D0 in a form; two for each Russian letter
 DEEPEST = 32
 
 
@@ -141,6 +142,8 @@ def _check_depth(value: Any) -> None:
 
 
 def form_values(encoded: str) -> dict[str, Any]:
+    if encoded.count("%") > MOST_ESCAPES:
+        raise BadBody(_("The form is too long. Send files and long texts as JSON or multipart/form-data."))
     try:
         pairs = parse_qsl(encoded, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
     except UnicodeDecodeError:

@@ -14,7 +14,7 @@ from .visible_names import visible_name
 USER_ID = re.compile(r"[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}", re.ASCII)
 WA_ID = re.compile(r"[0-9]{5,20}", re.ASCII)
 # Line ends and tabs become a space in one line; other controls, and marks that set the direction of what follows, go.
-BREAKS = re.compile(r"[ \t\xa0]*[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029]+[\s\x1c-\x1f\x85]*")
+BREAKS = re.compile(r"[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029][\s\x1c-\x1f\x85]*+")
 UNSEEN = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
@@ -31,7 +31,9 @@ def user_id(value: Any) -> str:
 
 def one_line(value: Any, limit: int) -> str:
     """The text in one line: where a line ended, a space stands."""
-    return BREAKS.sub(" ", UNSEEN.sub("", as_text(value))).strip()[:limit]
+    pieces = BREAKS.split(UNSEEN.sub("", as_text(value)))
+    before = [piece.rstrip(" \xa0") for piece in pieces[:-1]]
+    return " ".join([*before, pieces[-1]]).strip()[:limit]
 
 
 def several_lines(value: Any, limit: int) -> str:
