@@ -28,11 +28,13 @@ OTHER_CLIENT = gettext_lazy("“%(name)s” cannot be changed: a request stays w
 
 
 LONGEST_PERSON = 200  # name, e-mail: as long as the columns
+LONGEST_QUERY = 200
 
 # Parameters that are one text in every method that takes them, and how long it may be. None: judged by the method.
 TEXTS: Mapping[str, int | None] = {
     **dict.fromkeys(("client_name", "client_email", "name"), LONGEST_PERSON),
-    **dict.fromkeys(("subject", "client_phone", "phone", "query", "channel_type"), None),
+    "query": LONGEST_QUERY,
+    **dict.fromkeys(("subject", "client_phone", "phone", "channel_type"), None),
     **dict.fromkeys(("created_after", "created_before", "updated_after", "updated_before"), None),
 }
 NAMES = frozenset({"client_name", "name"})

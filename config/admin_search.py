@@ -1,0 +1,30 @@
+"""Length limit of the admin's searches: each word of a query is one more condition on every searched field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib.admin.views.autocomplete import AutocompleteJsonView
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList, ChangeListSearchForm
+from django.http import HttpRequest
+
+LONGEST_QUERY = 100
+
+
+class ShortSearchForm(ChangeListSearchForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields[SEARCH_VAR] = forms.CharField(required=False, strip=False, max_length=LONGEST_QUERY)
+
+
+def limit_searches() -> None:
+    """Limit the search field of all lists, with a message, and the term of autocompletion."""
+    ChangeList.search_form_class = ShortSearchForm
+    process_request = AutocompleteJsonView.process_request
+
+    def process_short_request(self: AutocompleteJsonView, request: HttpRequest) -> Any:
+        term, *rest = process_request(self, request)
+        return (term[:LONGEST_QUERY], *rest)
+
+    setattr(AutocompleteJsonView, "process_request", process_short_request)  # noqa: B010  # mypy refuses the assignment
