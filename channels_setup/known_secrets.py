@@ -8,7 +8,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
+from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error
 from django.db.models import F, Value
@@ -65,7 +67,7 @@ class _Cache:
             opened[token] = value
             if is_distinct(value):
                 by_channel[kind, channel] = (*by_channel.get((kind, channel), ()), value)
-        values = {value for value in opened.values() if is_distinct(value)}
+        values = {value for value in (*opened.values(), *_of_settings()) if is_distinct(value)}
         self.known = KnownSecrets(
             words=frozenset(value.lower().encode() for value in values if _WORD.match(value)),
             others=tuple(value for value in values if not _WORD.match(value)),
@@ -75,6 +77,12 @@ class _Cache:
 
     def forget(self, **kwargs: Any) -> None:
         self.read_at = -1e9
+
+
+def _of_settings() -> list[str]:
+    """The portal's own keys and passwords: an error of the database or the broker may quote its address."""
+    password = str(settings.DATABASES["default"].get("PASSWORD") or "")
+    return [settings.SECRET_KEY, *settings.FIELD_KEYS, password, urlsplit(settings.REDIS_URL).password or ""]
 
 
 def _rows() -> list[tuple[str, int, bytes]]:
