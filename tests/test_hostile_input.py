@@ -1,6 +1,6 @@
 """Input that once ended in a 5xx, or would have: every value of a kind at every place that reads the kind.
 
-The fuzzer (tests/fuzzing) finds such values; each one found becomes a row here.
+The fuzzer (tests/faults/test_input.py) finds such values; each one found becomes a row here.
 """
 
 from __future__ import annotations

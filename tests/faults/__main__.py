@@ -24,12 +24,12 @@ SHORT = {
     **dict.fromkeys(("A1", "A9", "A14", "B19", "B22", "B24", "C39", "C40", "D41", "D45", "D46"), 1.0),
     **dict.fromkeys(("A6", "B25", "B30"), 0.5),
     **dict.fromkeys(("A7", "A11", "B29", "C34"), 0.1),
-    **{"A8": 0.25, "A15": 0.15, "B18": 0.2, "C31": 0.02, "U1": 0.2},
+    **{"A8": 0.25, "A15": 0.15, "B18": 0.2, "C31": 0.02, "U1": 0.2, "U2": 0.2},
 }
 # What takes longest comes last, should the run be cut off.
 FILES = [
     f"tests/faults/test_{name}.py"
-    for name in ("senders", "framing", "login_flood", "races", "crash", "destinations", "meta", "chain")
+    for name in ("senders", "input", "framing", "login_flood", "races", "crash", "destinations", "meta", "chain")
 ]
 CUT = 124
 SHORT_SECONDS = 44 * 60  # then it is cut off, and the page says so
