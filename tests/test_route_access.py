@@ -445,8 +445,8 @@ def ask_until_in(asker: Asker, route: Route, world: World) -> tuple[list[str], b
 def test_strangers_are_refused_everywhere_but_in_public(role: str, stage: Stage) -> None:
     asker, problems = Asker(role, stage), []
     for route in ROUTES:
-        if route.audience is A.LINK:
-            continue
+        if route.audience is A.LINK or (role in TOKENS and route.is_page_of_django):
+            continue  # a token is nobody on the admin's pages, which the anonymous role asks for
         found, is_in = ask_all(asker, route, route.path(stage.a), stage.a)
         problems += found
         is_wrong = role == "bad token" and route.route.startswith("api/")  # a wrong token is worse than none
@@ -462,6 +462,7 @@ def test_strangers_are_refused_everywhere_but_in_public(role: str, stage: Stage)
 @pytest.mark.parametrize("role", ["foreign", "foreign token"])
 def test_an_operator_of_another_channel_finds_and_changes_nothing(role: str, stage: Stage) -> None:
     routes = [route for route in ROUTES if route.audience is not A.LINK and "logout" not in route.route]
+    routes = [route for route in routes if role not in TOKENS or not route.is_page_of_django]
     problems = ask_as_another(Asker(role, stage), routes, stage)
 
     assert not problems, "\n".join(problems)
