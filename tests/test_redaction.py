@@ -83,6 +83,7 @@ NAMED = [
     ("https://user:hunter2@host/ refused", "hunter2"),
     ("Set-Cookie: sessionid=abc123; Path=/", "abc123"),
     ("bearer+abcdef123456", "abcdef123456"),
+    ("seen okno_0123456789abcdef0123456789abcdef0123456789abcdef here", "0123456789abcdef01"),
 ]
 
 
