@@ -286,7 +286,6 @@ def test_a_user_with_tokens_can_be_deleted_in_the_admin(browser_of_vera: Client,
     [
         {"name": ""},
         {"name": "x" * 101},
-        {"name": "\0"},
         {"user": "x"},
         {"user": "9" * 4000},
         {"expires_at_0": "2020-01-01", "expires_at_1": "00:00"},
@@ -296,7 +295,7 @@ def test_a_user_with_tokens_can_be_deleted_in_the_admin(browser_of_vera: Client,
 def test_a_wrong_form_makes_no_token(browser_of_vera: Client, more: dict[str, str]) -> None:
     answer = create_in_admin(browser_of_vera, boris(), **more)
 
-    assert answer.status_code == 400 if "\0" in more.get("name", "") else answer.context["errors"]
+    assert answer.status_code == 200 and answer.context["errors"]
     assert not ApiToken.objects.exists()
 
 
