@@ -23,16 +23,16 @@ RELEASING = FailingItems("release_assignments")
 SEES_ALL = """(u.is_superuser OR EXISTS (
     SELECT FROM auth_permission p JOIN django_content_type t ON t.id = p.content_type_id
     WHERE t.app_label = 'channels_setup' AND p.codename = 'change_apichannel' AND p.id IN (
-        SELECT permission_id FROM auth_user_user_permissions WHERE user_id = u.id
+        SELECT permission_id FROM accounts_user_user_permissions WHERE user_id = u.id
         UNION ALL
-        SELECT held.permission_id FROM auth_user_groups mine
+        SELECT held.permission_id FROM accounts_user_groups mine
         JOIN auth_group_permissions held USING (group_id) WHERE mine.user_id = u.id)))"""
 
 
 def can_answer(person: str) -> str:
     """Return the SQL condition that a user can answer in the conversation ``c`` now. ``person``: SQL of their id."""
     return f"""EXISTS (
-    SELECT FROM auth_user u WHERE u.id = {person} AND u.is_active AND ({SEES_ALL} OR EXISTS (
+    SELECT FROM accounts_user u WHERE u.id = {person} AND u.is_active AND ({SEES_ALL} OR EXISTS (
         SELECT FROM channels_setup_chatchannel_operators o
         WHERE o.user_id = u.id AND o.chatchannel_id = c.chat_channel_id)))"""
 
@@ -48,7 +48,7 @@ WITH RECURSIVE people AS (
     SELECT (SELECT min(assignee_id) FROM bridge_conversation WHERE assignee_id > people.id)
     FROM people WHERE people.id IS NOT NULL
 )
-SELECT c.id FROM people JOIN auth_user u ON u.id = people.id
+SELECT c.id FROM people JOIN accounts_user u ON u.id = people.id
 CROSS JOIN LATERAL (
     SELECT id FROM bridge_conversation
     WHERE assignee_id = u.id AND NOT (u.is_active AND chat_channel_id = ANY (ARRAY(
@@ -62,7 +62,7 @@ LIMIT {BATCH}
 
 # Chats with live requests of users who can no longer answer in them. Each user's live requests have an index.
 LOST_REQUESTS = f"""
-SELECT DISTINCT t.conversation_id FROM auth_user u
+SELECT DISTINCT t.conversation_id FROM accounts_user u
 CROSS JOIN LATERAL (
     SELECT t.conversation_id FROM bridge_ticket t JOIN bridge_conversation c ON c.id = t.conversation_id
     WHERE t.assignee_id = u.id AND t.status NOT IN ({", ".join(str(int(status)) for status in Ticket.ENDED)})

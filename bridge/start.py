@@ -161,7 +161,7 @@ def _operators() -> Line:
     return Line(
         title=ngettext("%d operator", "%d operators", count) % count,
         note=_("Every chat channel has somebody who answers."),
-        url=reverse("admin:auth_user_changelist"),
+        url=reverse("admin:accounts_user_changelist"),
         state=DONE,
     )
 

@@ -39,7 +39,12 @@ class Users(Reading):
         if group_id is not None:
             rows = rows.filter(chat_channels__in=call.api_channel.watched.filter(pk=group_id))
         if query := values.as_text(call.values.get("query")).strip():
-            by_name = Q(first_name__icontains=query) | Q(last_name__icontains=query) | Q(username__icontains=query)
+            by_name = (
+                Q(display_name__icontains=query)
+                | Q(first_name__icontains=query)
+                | Q(last_name__icontains=query)
+                | Q(username__icontains=query)
+            )
             rows = rows.filter(by_name | Q(email__icontains=query))
         role = as_choice(call.values.get("user_type"), "user_type", ROLES)
         if role is not None:

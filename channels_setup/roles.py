@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from .models import ChatChannel
 
-ADMIN_APPS = ("channels_setup", "templates_registry", "bridge", "auth", "config")
+ADMIN_APPS = ("channels_setup", "templates_registry", "bridge", "accounts", "auth")
 OPERATOR_VIEWS = ("contact", "conversation", "delivery", "message", "servicewindow", "ticket")
 
 

@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.admin.widgets import FilteredSelectMultiple
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
@@ -22,10 +22,11 @@ from channels_setup.histories import AdminWithHistory
 from channels_setup.models import ChatChannel
 from channels_setup.roles import Role, give_role
 from config import token_admin  # noqa: F401  # registers its pages
+from config.accounts.models import User
 
 ROLES = {Role.OPERATOR: pgettext_lazy("a role", "Operator"), Role.ADMIN: pgettext_lazy("a role", "Admin")}
 
-for model in (User, Group):
+for model in (Group,):
     try:
         admin.site.unregister(model)
     except NotRegistered:
@@ -51,6 +52,9 @@ class RoleForm(forms.Form):
 
 
 class PersonForm(RoleForm, UserChangeForm):
+    class Meta(UserChangeForm.Meta):
+        model = User
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "role" in self.fields and self.instance.pk:  # who may only look has no such fields
@@ -61,6 +65,9 @@ class PersonForm(RoleForm, UserChangeForm):
 class NewPersonForm(RoleForm, UserCreationForm):
     usable_password = None  # there is no other way in
 
+    class Meta(UserCreationForm.Meta):
+        model = User
+
 
 @admin.register(User)
 class PersonAdmin(UserAdmin, AdminWithHistory):
@@ -69,16 +76,17 @@ class PersonAdmin(UserAdmin, AdminWithHistory):
     form = PersonForm
     add_form = NewPersonForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "first_name", "last_name", "role", "works_in", "is_active", "last_login")
+    list_display = ("username", "full_name", "role", "works_in", "is_active", "last_login")
     list_filter = ("is_active", "is_staff")
     fieldsets = (
         (None, {"fields": ("username", "password")}),
-        (_("Who it is"), {"fields": ("first_name", "last_name", "email")}),
+        (_("Who it is"), {"fields": ("first_name", "last_name", "display_name", "email")}),
+        (_("Preferences"), {"fields": ("language", "time_zone")}),
         (_("What they may do"), {"fields": ("role", "chat_channels", "is_active")}),
     )
     add_fieldsets = (
         (None, {"fields": ("username", "password1", "password2")}),
-        (_("Who it is"), {"fields": ("first_name", "last_name", "email")}),
+        (_("Who it is"), {"fields": ("first_name", "last_name", "display_name", "email")}),
         (_("What they may do"), {"fields": ("role", "chat_channels")}),
     )
     rare_fieldset = (_("Beyond the role"), {"fields": ("is_superuser", "groups", "user_permissions")})
@@ -105,6 +113,10 @@ class PersonAdmin(UserAdmin, AdminWithHistory):
         if role := form.cleaned_data.get("role"):
             give_role(form.instance, role=Role(role))
             form.instance.chat_channels.set(form.cleaned_data["chat_channels"])
+
+    @admin.display(description=_("name"), ordering="first_name")
+    def full_name(self, user: User) -> str:
+        return user.get_full_name() or "–"
 
     @admin.display(description=_("role"))
     def role(self, user: User) -> Any:

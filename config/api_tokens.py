@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from rest_framework.authentication import TokenAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 
-from config.models import ApiToken
+from config.accounts.models import ApiToken
 
 
 class ApiTokenAuthentication(TokenAuthentication):

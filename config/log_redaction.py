@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from billiard.einfo import ExceptionWithTraceback
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from structlog.typing import EventDict, ExcInfo
@@ -20,6 +21,7 @@ _PLAIN = (OSError, ImproperlyConfigured, ImportError, NameError, AttributeError,
 
 def exception_text(error: BaseException) -> str:
     """Return the type, and the text where it cannot hold words of clients: ``int("…")`` quotes its argument."""
+    error = unwrapped(error)
     name = type(error).__name__
     if settings.DEBUG:
         return f"{name}: {error}"
@@ -36,12 +38,18 @@ def exception_text(error: BaseException) -> str:
     return name
 
 
+def unwrapped(error: BaseException) -> BaseException:
+    """Return the exception inside the wrapper that Celery puts around exceptions of its child processes."""
+    return error.exc if isinstance(error, ExceptionWithTraceback) else error
+
+
 def render_trace(exc_info: ExcInfo) -> str:
     """Render a traceback: every frame, and of each exception in the chain what ``exception_text`` lets through."""
     return "\n".join(_chain(exc_info[1], frozenset())) + "\n"
 
 
 def _chain(error: BaseException, seen: frozenset[int]) -> Iterator[str]:
+    error = unwrapped(error)
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None and id(cause) not in seen:
         yield from _chain(cause, seen | {id(error)})

@@ -10,7 +10,7 @@ from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from config import client_address, known_device
+from config import client_address, known_device, language
 from config.attempt_limits import AttemptLimit
 
 # Of one address and web process. An office behind one address mistypes now and then; a flood is over at once.
@@ -45,6 +45,7 @@ class Login(LoginView):
             limit.note_failure(key)
         elif request.user.is_authenticated:
             known_device.remember(request, response, username=request.user.get_username())
+            language.restore(request, response)
         return response
 
 

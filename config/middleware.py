@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Callable
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import DataError
 from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.urls import Resolver404, resolve
-from django.utils import translation
+from django.utils import timezone, translation
 from django.views import defaults
 
 from channels_setup.codecs.bodies import clean_text
@@ -136,5 +137,20 @@ def admin_scripts(get_response: Handler) -> Handler:
         if request.path.startswith("/admin/"):
             response._csp_update = ADMIN_POLICY  # type: ignore[attr-defined]  # as csp's decorator does
         return response
+
+    return middleware
+
+
+def user_time_zone(get_response: Handler) -> Handler:
+    """Show times in the signed-in user's own time zone, where one is set."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        name = request.user.time_zone if request.user.is_authenticated else ""
+        try:
+            zone = ZoneInfo(name) if name else None
+        except (ZoneInfoNotFoundError, ValueError):  # a zone that an update of the IANA database has removed
+            zone = None
+        with timezone.override(zone):
+            return get_response(request)
 
     return middleware

@@ -9,9 +9,9 @@ from django.db import connection
 
 ALL_OF_USER = """
 SELECT t.app_label || '.' || p.codename FROM auth_permission p JOIN django_content_type t ON t.id = p.content_type_id
-WHERE p.id IN (SELECT permission_id FROM auth_user_user_permissions WHERE user_id = %(user)s
+WHERE p.id IN (SELECT permission_id FROM accounts_user_user_permissions WHERE user_id = %(user)s
                UNION ALL
-               SELECT of_group.permission_id FROM auth_user_groups mine
+               SELECT of_group.permission_id FROM accounts_user_groups mine
                JOIN auth_group_permissions of_group USING (group_id) WHERE mine.user_id = %(user)s)
 """
 

@@ -153,7 +153,7 @@ ROUTES: dict[str, Audience] = {
 MODEL_PAGES = ("", "add/", *(f"<path:object_id>/{page}" for page in ("history/", "delete/", "change/", "")))
 DO = "<int:pk>/do/<slug:what>/"
 ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
-    "auth/user": (A.ADMINS, ("<id>/password/",)),
+    "accounts/user": (A.ADMINS, ("<id>/password/",)),
     "auth/group": (A.ADMINS, ()),
     "axes/accessattempt": (A.SUPERUSERS, ()),
     "axes/accesslog": (A.SUPERUSERS, ()),
@@ -177,7 +177,7 @@ ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
     "bridge/webhookevent": (A.ADMINS, (DO,)),
     "channels_setup/apichannel": (A.ADMINS, (DO,)),
     "channels_setup/chatchannel": (A.ADMINS, (DO, "<int:pk>/check/")),
-    "config/apitoken": (A.ADMINS, ("<int:pk>/revoke/",)),
+    "accounts/apitoken": (A.ADMINS, ("<int:pk>/revoke/",)),
     "templates_registry/template": (
         A.ADMINS,
         ("preview/", "sync/", "export/", "import/", "deed/<slug:slug>/"),

@@ -20,7 +20,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.histories import AdminWithHistory
-from config.models import ApiToken
+from config.accounts.models import ApiToken
 
 STATES = {
     "active": ("live", _("active")),
@@ -69,12 +69,12 @@ class ApiTokenAdmin(AdminWithHistory):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Tokens go with their user only: a revoked one stays as evidence."""
         match = request.resolver_match
-        if match and (match.url_name or "").startswith("config_apitoken"):
+        if match and (match.url_name or "").startswith("accounts_apitoken"):
             return False
         return super().has_delete_permission(request, obj)
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.has_perm("config.change_apitoken"))
+        return bool(request.user.has_perm("accounts.change_apitoken"))
 
     def may_revoke(self, request: HttpRequest, token: ApiToken) -> bool:
         """An admin who is no superuser cannot touch a superuser's tokens."""
@@ -115,7 +115,7 @@ class ApiTokenAdmin(AdminWithHistory):
                 gettext("The program sends it in this header: Authorization: Token …"),
                 gettext("It may do everything that the user “%(user)s” may.") % {"user": obj.user.get_username()},
             ],
-            "back": reverse("admin:config_apitoken_changelist"),
+            "back": reverse("admin:accounts_apitoken_changelist"),
             "back_label": gettext("Back to the list"),
         }
         return TemplateResponse(request, "channels_setup/shown_once.html", page)
@@ -135,7 +135,7 @@ class ApiTokenAdmin(AdminWithHistory):
         return super().change_view(request, object_id, form_url, extra)
 
     def get_urls(self) -> list[URLPattern]:
-        revoke = path("<int:pk>/revoke/", self.admin_site.admin_view(self.revoke), name="config_apitoken_revoke")
+        revoke = path("<int:pk>/revoke/", self.admin_site.admin_view(self.revoke), name="accounts_apitoken_revoke")
         return [revoke, *super().get_urls()]
 
     def revoke(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -148,7 +148,7 @@ class ApiTokenAdmin(AdminWithHistory):
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         self._revoke(request, [token])
-        return redirect("admin:config_apitoken_change", pk)
+        return redirect("admin:accounts_apitoken_change", pk)
 
     @admin.action(description=_("Revoke the selected tokens"), permissions=["revoke"])
     def revoke_selected(self, request: HttpRequest, rows: QuerySet[ApiToken]) -> None:

@@ -129,9 +129,9 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _item(_("Alerts"), "notifications", "bridge.alert"),
                     _item(_("Heartbeats"), "monitor_heart", "bridge.heartbeat"),
-                    _item(_("Users"), "person", "auth.user"),
+                    _item(_("Users"), "person", "accounts.user"),
                     _item(_("Groups"), "group", "auth.group"),
-                    _item(_("API tokens"), "key", "config.apitoken"),
+                    _item(_("API tokens"), "key", "accounts.apitoken"),
                 ],
             },
         ],

@@ -25,6 +25,7 @@ from bridge.desk import (
 )
 from channels_setup.views import handover
 from config import csp_reports, health, login, metrics
+from config.language import set_language
 from templates_registry import views as registry
 
 handler400 = "config.middleware.bad_request"
@@ -102,7 +103,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # people
     path("", start.start, name="start"),
     path("handover/<str:token>/", handover, name="handover"),
-    path("i18n/", include("django.conf.urls.i18n")),
+    path("i18n/setlang/", set_language, name="set_language"),
     path("admin/login/", login.AdminLogin.as_view()),
     path("admin/", admin.site.urls),
 ]

@@ -19,7 +19,7 @@ from django.utils import timezone
 from bridge.models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.roles import Role, give_role
-from config.models import ApiToken
+from config.accounts.models import ApiToken
 from templates_registry import lifecycle
 from templates_registry.models import Status, Template
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
@@ -18,6 +17,7 @@ from django.utils import timezone, translation
 from bridge import alerts, evidence, housekeeping, reasons
 from bridge.models import Alert, Attempt, Conversation, Delivery, Message, WebhookEvent
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel, Handover
+from config.accounts.models import User
 from templates_registry import lifecycle
 from templates_registry.lifecycle import By, Source
 from templates_registry.models import TemplateEvent
@@ -406,7 +406,7 @@ def test_an_operator_who_is_staff_presses_nothing_and_sees_no_channel_settings(h
         press(client, channel, "hand-over"),
         client.post(reverse("admin:bridge_delivery_do", args=[delivery.pk, "send-again"])),
         client.get(reverse("admin:bridge_webhookevent_changelist")),
-        client.get(reverse("admin:auth_user_changelist")),
+        client.get(reverse("admin:accounts_user_changelist")),
     ]
 
     assert [answer.status_code for answer in answers] == [403] * 6
@@ -418,8 +418,8 @@ def test_an_admin_cannot_become_a_superuser_nor_touch_one(browser_of_vera: Clien
     chief = UserFactory(username="chief", is_superuser=True, is_staff=True)
     me = User.objects.get(username="vera")
 
-    page = browser_of_vera.get(reverse("admin:auth_user_change", args=[me.pk])).content.decode()
-    touched = browser_of_vera.post(reverse("admin:auth_user_change", args=[chief.pk]), {"username": "taken"})
+    page = browser_of_vera.get(reverse("admin:accounts_user_change", args=[me.pk])).content.decode()
+    touched = browser_of_vera.post(reverse("admin:accounts_user_change", args=[chief.pk]), {"username": "taken"})
     password = browser_of_vera.get(reverse("admin:auth_user_password_change", args=[chief.pk]))
 
     assert 'name="is_superuser"' not in page and 'name="user_permissions"' not in page
@@ -431,14 +431,14 @@ def test_vera_adds_an_operator_with_their_channels_on_one_page_and_gives_others_
     words = {"username": "olga", "password1": "a-long-Word-17", "password2": "a-long-Word-17", "first_name": "Ольга"}
 
     made = browser_of_vera.post(
-        reverse("admin:auth_user_add"), words | {"role": "operator", "chat_channels": [shop.pk]}
+        reverse("admin:accounts_user_add"), words | {"role": "operator", "chat_channels": [shop.pk]}
     )
 
     assert made.status_code == 302
     olga = User.objects.get(username="olga")
     assert (olga.is_staff, [group.name for group in olga.groups.all()]) == (False, ["Operator"])
     assert list(olga.chat_channels.all()) == [shop] and olga.check_password("a-long-Word-17")
-    page = reverse("admin:auth_user_change", args=[olga.pk])
+    page = reverse("admin:accounts_user_change", args=[olga.pk])
     told = {"username": "olga", "first_name": "Ольга", "is_active": "on", "chat_channels": [wholesale.pk]}
     assert browser_of_vera.post(page, told | {"role": "operator"}).status_code == 302
     assert list(olga.chat_channels.all()) == [wholesale]
@@ -450,14 +450,14 @@ def test_vera_adds_an_operator_with_their_channels_on_one_page_and_gives_others_
 
 def test_vera_may_look_at_a_superuser_and_a_superuser_at_everybody(client: Client, browser_of_vera: Client) -> None:
     chief = UserFactory(username="chief", is_superuser=True, is_staff=True)
-    page = reverse("admin:auth_user_change", args=[chief.pk])
+    page = reverse("admin:accounts_user_change", args=[chief.pk])
     assert browser_of_vera.get(page).status_code == 200
     client.force_login(chief)
 
     answer = client.get(page)
 
     assert answer.status_code == 200 and 'name="is_superuser"' in answer.content.decode()
-    assert client.get(reverse("admin:auth_user_changelist")).status_code == 200
+    assert client.get(reverse("admin:accounts_user_changelist")).status_code == 200
 
 
 # --- quick with ten million rows --------------------------------------------------------------------------

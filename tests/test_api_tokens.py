@@ -1,7 +1,6 @@
 """API tokens: hashed, shown once, several per user, ended with their user, revoked and expired; old ones go on."""
 
 import hashlib
-import importlib
 import json
 from datetime import timedelta
 from io import StringIO
@@ -9,7 +8,6 @@ from typing import Any
 
 import psycopg2
 import pytest
-from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
@@ -18,11 +16,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from config.models import ApiToken
+from config.accounts.models import ApiToken
 from tests.factories import UserFactory, boris, vera
 
 pytestmark = pytest.mark.django_db
-COPY = importlib.import_module("config.migrations.0002_hash_existing_tokens")
 
 
 @pytest.fixture
@@ -52,7 +49,7 @@ def test_only_the_hash_is_stored_and_several_tokens_work(client: Client) -> None
     assert text != other and len(text) >= 40 and text.startswith(first.prefix)
     assert bytes(first.digest) == hashlib.sha256(text.encode()).digest()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT t::text FROM config_apitoken t")
+        cursor.execute("SELECT t::text FROM accounts_apitoken t")
         stored = str(cursor.fetchall())
     secret = text.removeprefix(first.prefix)
     assert secret not in stored and text not in f"{first!r} {first}"
@@ -133,7 +130,7 @@ def test_noting_use_waits_for_no_lock(client: Client) -> None:
     known = connection.get_connection_params()
     other = psycopg2.connect(**{name: known[name] for name in known if name not in ("cursor_factory", "options")})
     try:
-        other.cursor().execute("SELECT 1 FROM config_apitoken WHERE id = %s FOR UPDATE", [token.pk])
+        other.cursor().execute("SELECT 1 FROM accounts_apitoken WHERE id = %s FOR UPDATE", [token.pk])
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '100ms'")
         assert call(client, text).status_code == 200
@@ -147,33 +144,6 @@ def test_noting_use_waits_for_no_lock(client: Client) -> None:
 
 
 # --- tokens of before ------------------------------------------------------------------------------------
-
-
-def test_tokens_of_before_are_hashed_and_go_on_working(client: Client) -> None:
-    users, keys = [vera(), boris()], ["0123456789abcdef" * 2 + "01234567", "f" * 40]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE TABLE authtoken_token (key varchar(40) PRIMARY KEY, created timestamptz NOT NULL,"
-            " user_id int UNIQUE NOT NULL REFERENCES auth_user (id) DEFERRABLE INITIALLY DEFERRED)"
-        )
-        for user, key in zip(users, keys, strict=True):
-            cursor.execute("INSERT INTO authtoken_token VALUES (%s, now(), %s)", [key, user.pk])
-
-    with connection.schema_editor(atomic=False) as editor:
-        COPY.copy_tokens(apps, editor)
-        COPY.copy_tokens(apps, editor)  # a migration that was cut off runs again
-
-    assert {token.user: token.prefix for token in ApiToken.objects.all()} == {
-        user: key[:6] for user, key in zip(users, keys, strict=True)
-    }
-    assert [call(client, key).status_code for key in keys] == [200, 200]
-
-
-def test_a_new_installation_has_nothing_to_copy() -> None:
-    with connection.schema_editor(atomic=False) as editor:
-        COPY.copy_tokens(apps, editor)
-
-    assert not ApiToken.objects.exists()
 
 
 # --- command line ----------------------------------------------------------------------------------------
@@ -228,7 +198,7 @@ def test_a_wrong_command_is_a_sentence(words: tuple[str, ...]) -> None:
 
 
 def create_in_admin(client: Client, person: Any, **more: str) -> Any:
-    return client.post(reverse("admin:config_apitoken_add"), {"user": person.pk, "name": "CRM", **more})
+    return client.post(reverse("admin:accounts_apitoken_add"), {"user": person.pk, "name": "CRM", **more})
 
 
 def test_the_admin_shows_a_new_token_once_and_nowhere_else(browser_of_vera: Client, client: Client) -> None:
@@ -240,17 +210,17 @@ def test_the_admin_shows_a_new_token_once_and_nowhere_else(browser_of_vera: Clie
     assert "no-store" in answer["Cache-Control"] and call(client, text).status_code == 200
     secret = text.removeprefix(token.prefix)
     pages = [
-        reverse("admin:config_apitoken_changelist"),
-        reverse("admin:config_apitoken_change", args=[token.pk]),
-        reverse("admin:config_apitoken_history", args=[token.pk]),
-        reverse("admin:auth_user_change", args=[token.user_id]),
-        reverse("admin:auth_user_delete", args=[token.user_id]),
+        reverse("admin:accounts_apitoken_changelist"),
+        reverse("admin:accounts_apitoken_change", args=[token.pk]),
+        reverse("admin:accounts_apitoken_history", args=[token.pk]),
+        reverse("admin:accounts_user_change", args=[token.user_id]),
+        reverse("admin:accounts_user_delete", args=[token.user_id]),
         reverse("admin:index"),
     ]
     shown = {page: browser_of_vera.get(page) for page in pages}
     assert {page: found.status_code for page, found in shown.items()} == dict.fromkeys(pages, 200)
     bulk = {"action": "delete_selected", "_selected_action": [token.user_id]}
-    deletion = browser_of_vera.post(reverse("admin:auth_user_changelist"), bulk)
+    deletion = browser_of_vera.post(reverse("admin:accounts_user_changelist"), bulk)
     for found in (*shown.values(), deletion):
         assert secret not in found.content.decode() and bytes(token.digest).hex() not in found.content.decode()
     assert token.prefix in deletion.content.decode()
@@ -260,23 +230,23 @@ def test_the_admin_shows_a_new_token_once_and_nowhere_else(browser_of_vera: Clie
 
 def test_the_admin_revokes_one_token_and_several(browser_of_vera: Client, client: Client) -> None:
     made = [ApiToken.issue(boris(), name=f"CRM {number}") for number in range(3)]
-    page = reverse("admin:config_apitoken_revoke", args=[made[0][0].pk])
+    page = reverse("admin:accounts_apitoken_revoke", args=[made[0][0].pk])
 
     assert browser_of_vera.get(page).status_code == 405
     assert browser_of_vera.post(page).status_code == 302
     chosen = {"action": "revoke_selected", "_selected_action": [made[1][0].pk]}
-    assert browser_of_vera.post(reverse("admin:config_apitoken_changelist"), chosen).status_code == 302
+    assert browser_of_vera.post(reverse("admin:accounts_apitoken_changelist"), chosen).status_code == 302
 
     assert [call(client, text).status_code for _token, text in made] == [401, 401, 200]
     assert LogEntry.objects.filter(change_message__contains="Revoked").count() == 2
-    assert browser_of_vera.get(reverse("admin:config_apitoken_delete", args=[made[2][0].pk])).status_code == 403
+    assert browser_of_vera.get(reverse("admin:accounts_apitoken_delete", args=[made[2][0].pk])).status_code == 403
 
 
 def test_a_user_with_tokens_can_be_deleted_in_the_admin(browser_of_vera: Client, client: Client) -> None:
     user = UserFactory()
     _token, text = ApiToken.issue(user, name="CRM")
 
-    browser_of_vera.post(reverse("admin:auth_user_delete", args=[user.pk]), {"post": "yes"})
+    browser_of_vera.post(reverse("admin:accounts_user_delete", args=[user.pk]), {"post": "yes"})
 
     assert call(client, text).status_code == 401 and not ApiToken.objects.exists()
 
@@ -304,9 +274,9 @@ def test_an_admin_gets_no_superusers_token(browser_of_vera: Client) -> None:
     roots, _text = ApiToken.issue(root, name="backup")
 
     create_in_admin(browser_of_vera, root)
-    refused = browser_of_vera.post(reverse("admin:config_apitoken_revoke", args=[roots.pk]))
+    refused = browser_of_vera.post(reverse("admin:accounts_apitoken_revoke", args=[roots.pk]))
     chosen = {"action": "revoke_selected", "_selected_action": [roots.pk]}
-    browser_of_vera.post(reverse("admin:config_apitoken_changelist"), chosen)
+    browser_of_vera.post(reverse("admin:accounts_apitoken_changelist"), chosen)
 
     assert refused.status_code == 403
     assert list(ApiToken.objects.active(timezone.now())) == [roots]
@@ -318,5 +288,5 @@ def test_who_is_no_admin_sees_no_tokens() -> None:
     client.force_login(boris())
 
     for name, args in (("changelist", []), ("add", []), ("change", [token.pk]), ("revoke", [token.pk])):
-        assert client.post(reverse(f"admin:config_apitoken_{name}", args=args)).status_code in (302, 403)
+        assert client.post(reverse(f"admin:accounts_apitoken_{name}", args=args)).status_code in (302, 403)
     assert ApiToken.objects.active(timezone.now()).get() == token

@@ -57,7 +57,7 @@ def chat_of(shop: ChatChannel, user: Any, name: str = "anna") -> Conversation:
 
 
 def deactivates_in_the_admin(user: Any, shop: ChatChannel) -> None:
-    address = f"/admin/auth/user/{user.pk}/change/"
+    address = f"/admin/accounts/user/{user.pk}/change/"
     form = signed_in(Client(), vera()).get(address).context["adminform"].form
     data = {name: value for name, value in form.initial.items() if value not in (None, False) and name != "password"}
     data |= {"is_active": "", "chat_channels": [shop.pk], "role": "operator"}

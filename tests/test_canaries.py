@@ -27,7 +27,7 @@ from channels_setup.models import ApiChannel, Handover
 from channels_setup.providers.base import AccountNews, StatusChanged, TemplateChanged
 from config.log_redaction import PlainArguments
 from config.logs import formatter
-from config.models import ApiToken
+from config.accounts.models import ApiToken
 from config.request_log import RoutesForPaths
 from templates_registry import syncing
 from tests import routes

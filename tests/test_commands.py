@@ -177,7 +177,7 @@ def test_user_add_makes_an_admin_who_sees_all_chat_channels(run_json: Any) -> No
     assert "password" not in made and user.check_password("korabl-i-more-7")
     assert user.is_staff and not user.is_superuser
     assert ChatChannel.objects.all().seen_by(user).count() == 1
-    for permission in ("channels_setup.change_apichannel", "bridge.view_webhookevent", "auth.add_user"):
+    for permission in ("channels_setup.change_apichannel", "bridge.view_webhookevent", "accounts.add_user"):
         assert user.has_perm(permission)
 
 

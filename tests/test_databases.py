@@ -4,10 +4,10 @@ import threading
 import time
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 from bridge.models import Draft
+from config.accounts.models import User
 from tests.databases import empty
 from tests.factories import ConversationFactory, UserFactory
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
+from billiard.einfo import ExceptionInfo
+from billiard.exceptions import WorkerLostError
 from celery.app import trace
 from django.db import connection, transaction
 from django.test import override_settings
@@ -182,3 +184,16 @@ def test_exceptions_of_the_machine_keep_their_text() -> None:
 
     assert error is not None
     assert exception_text(error) == "ConnectionRefusedError: [Errno 111] Connection refused"
+
+
+def test_a_lost_worker_is_logged_by_its_name(log: io.StringIO) -> None:
+    """Celery logs exceptions of its child processes inside a wrapper of billiard's."""
+    try:
+        raise WorkerLostError(f"Worker exited prematurely: signal 9 (SIGKILL) {BOTH}")
+    except WorkerLostError:
+        wrapped = ExceptionInfo()
+
+    logging.getLogger("celery.app.trace").error("Task handler raised error", exc_info=wrapped.exc_info)
+
+    assert "WorkerLostError" in log.getvalue()
+    assert "ExceptionWithTraceback" not in log.getvalue() and CANARY not in log.getvalue()

@@ -39,7 +39,7 @@ PEOPLES = (
     "/api/schema/",
     "/api/docs/",
 )
-ADMINS = ("/admin/", "/admin/jsi18n/", "/admin/auth/user/", "/admin/templates_registry/template/export/")
+ADMINS = ("/admin/", "/admin/jsi18n/", "/admin/accounts/user/", "/admin/templates_registry/template/export/")
 
 
 @pytest.mark.parametrize("path", ANYBODYS)

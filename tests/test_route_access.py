@@ -22,7 +22,7 @@ from bridge.models import Heartbeat, TicketField
 from channels_setup import address_actions
 from channels_setup.models import ApiChannel
 from config import route_access
-from config.models import ApiToken
+from config.accounts.models import ApiToken
 from config.route_access import Audience
 from templates_registry.deeds import DEEDS
 from templates_registry.models import Template, TemplateTags

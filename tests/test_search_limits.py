@@ -75,7 +75,7 @@ def test_lists_of_the_admin(client: Client, chat: int) -> None:
 
 
 def test_a_query_that_is_too_long_for_a_list_gets_a_sentence(client: Client) -> None:
-    page = signed_in(client, vera()).get(reverse("admin:auth_user_changelist"), {"q": "a " * 51})
+    page = signed_in(client, vera()).get(reverse("admin:accounts_user_changelist"), {"q": "a " * 51})
 
     assert "at most 100 characters" in page.content.decode()
 

@@ -213,7 +213,7 @@ def test_sigterm_stops_every_process_quickly_and_cleanly(stack: Stack) -> None:
 
 def test_a_lone_command_starts_the_servers_and_stops_them_after_itself(stack: Stack) -> None:
     shown = stack.manage(
-        "shell", "-v", "0", "-c", "from django.contrib.auth.models import User; print(User.objects.count())"
+        "shell", "-v", "0", "-c", "from config.accounts.models import User; print(User.objects.count())"
     )
 
     assert shown.stdout.strip().isdigit(), shown.stderr

@@ -88,11 +88,12 @@ WHERE c.chat_channel_id = ANY(%s) GROUP BY c.id ORDER BY max(found.id) DESC LIMI
 SHOWN = """
 SELECT c.id, c.unread, c.change_after_answer, c.last_direction, c.last_text, c.last_message_at,
        c.last_written_at, a.kind, p.id, p.name, p.phone, p.external_id, p.user_id, p.erased_at,
-       coalesce(nullif(trim(concat(u.first_name, ' ', u.last_name)), ''), u.username, ''), w.expires_at, w.warned_at
+       coalesce(nullif(u.display_name, ''), nullif(trim(concat(u.first_name, ' ', u.last_name)), ''), u.username, ''),
+       w.expires_at, w.warned_at
 FROM bridge_conversation c
 JOIN bridge_contact p ON p.id = c.contact_id
 JOIN channels_setup_apichannel a ON a.id = c.api_channel_id
-LEFT JOIN auth_user u ON u.id = c.assignee_id
+LEFT JOIN accounts_user u ON u.id = c.assignee_id
 LEFT JOIN LATERAL (SELECT expires_at, warned_at FROM bridge_servicewindow WHERE conversation_id = c.id
                    ORDER BY expires_at DESC LIMIT 1) w ON TRUE
 WHERE c.id = ANY(%s)

@@ -78,7 +78,7 @@ class Stack:
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
         self.operator = self.rows(
-            "INSERT INTO auth_user (password, is_superuser, username, first_name, last_name, email, is_staff,"
+            "INSERT INTO accounts_user (password, is_superuser, username, first_name, last_name, email, is_staff,"
             " is_active, date_joined) VALUES ('!', TRUE, 'boris', '', '', '', FALSE, TRUE, now()) RETURNING id"
         )[0][0]
 

@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from config.models import ApiToken
+from config.accounts.models import ApiToken
 
 LONGEST_DAYS = 3650
 

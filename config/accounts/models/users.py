@@ -1,0 +1,67 @@
+"""Users of the portal: operators, admins and owners of API tokens."""
+
+from __future__ import annotations
+
+from functools import cache
+from zoneinfo import available_timezones
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
+
+
+def validate_time_zone(name: str) -> None:
+    """Raise ``ValidationError`` if the IANA database does not have this time zone."""
+    if name not in _time_zones():
+        raise ValidationError(_("There is no time zone “%(name)s”. Example: Europe/Moscow."), params={"name": name})
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+class User(AbstractUser):
+    """A person who signs in. Empty preferences follow the portal's settings."""
+
+    display_name = models.CharField(
+        _("display name"),
+        max_length=100,
+        blank=True,
+        db_default="",
+        help_text=_("Shown to colleagues and clients instead of first and last name."),
+    )
+    language = models.CharField(
+        _("language"),
+        max_length=10,
+        blank=True,
+        db_default="",
+        choices=settings.LANGUAGES,
+        help_text=_("Empty: the language of the browser."),
+    )
+    time_zone = models.CharField(
+        _("time zone"),
+        max_length=64,
+        blank=True,
+        db_default="",
+        validators=[validate_time_zone],
+        help_text=_("Times are shown in this zone, for example Europe/Moscow. Empty: the portal's time zone."),
+    )
+
+    class Meta(AbstractUser.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                Lower("email"),
+                condition=~Q(email=""),
+                name="unique_email_where_given",
+                violation_error_message=_("Another user has this e-mail address."),
+            )
+        ]
+
+    def get_full_name(self) -> str:
+        """The display name, or else first and last name; empty if there is none."""
+        return self.display_name or super().get_full_name()
