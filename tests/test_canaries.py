@@ -25,9 +25,9 @@ from channels_setup import account_settings
 from channels_setup.codecs.secret_search import spans
 from channels_setup.models import ApiChannel, Handover
 from channels_setup.providers.base import AccountNews, StatusChanged, TemplateChanged
+from config.accounts.models import ApiToken
 from config.log_redaction import PlainArguments
 from config.logs import formatter
-from config.accounts.models import ApiToken
 from config.request_log import RoutesForPaths
 from templates_registry import syncing
 from tests import routes

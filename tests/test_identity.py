@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import uuid
 from datetime import datetime, timedelta
@@ -18,7 +17,7 @@ from bridge.models import Contact, Conversation, Delivery, Draft, Message
 from channels_setup.codecs import graph_webhooks
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactChanged, ContactInfo, EchoSeen, Fact, MessageReceived
-from tests.factories import ApiChannelFactory, ChatChannelFactory, ContactFactory, ConversationFactory, boris
+from tests.factories import ApiChannelFactory, ContactFactory, ConversationFactory, boris
 
 pytestmark = pytest.mark.django_db
 
@@ -521,71 +520,6 @@ def test_a_profile_without_a_visible_name_goes_by_its_user_name() -> None:
 
 
 # --- rows from before ------------------------------------------------------------------------------------
-
-
-def test_rows_from_before_get_keys_and_ids_in_their_namespace() -> None:
-    cloud, acebot = ApiChannelFactory(kind="whatsapp_cloud"), ApiChannelFactory(kind="acebot")
-    at_meta = {"external_id": "553188887777", "phone": "+553188887777"}
-    learned = {"external_id": "447700900101", "phone": "", "user_id": U1}
-    rewritten = {"external_id": "553188887777", "phone": "+5531988887777"}
-    of_a_program = [
-        {"external_id": "42", "phone": "+79215550104"},
-        {"external_id": "79215550199", "phone": "+79215550104"},
-        {"external_id": "crm-7", "phone": ""},
-    ]
-    kept = [ContactFactory(api_channel=ApiChannelFactory(kind="whatsapp_cloud"), **row) for row in (at_meta, learned)]
-    kept.append(ContactFactory(api_channel=cloud, **rewritten))
-    moved = [ContactFactory(api_channel=cloud, **row) for row in of_a_program]
-    kept.append(ContactFactory(api_channel=acebot, external_id="42", phone="+79215550104"))
-    issued = ContactFactory(api_channel=acebot, external_id="", phone="+79215550107")
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE bridge_contact SET phone_key = '', address_key = '', number_issued = FALSE")
-
-    for _twice in range(2):
-        importlib.import_module("bridge.migrations.0022_contact_identity_filled").fill(None, SchemaEditor())
-
-    for contact in kept:
-        before = contact.external_id
-        contact.refresh_from_db()
-        assert (contact.external_id, contact.caller_id, contact.number_issued) == (before, "", False)
-    assert kept[0].phone_key == kept[0].address_key == "5531988887777"
-    for contact in moved:
-        before = contact.external_id
-        contact.refresh_from_db()
-        assert (contact.external_id, contact.caller_id, contact.address_key) == ("", before, "")
-    issued.refresh_from_db()
-    assert issued.number_issued and issued.phone_key == "79215550107"
-
-
-@pytest.mark.parametrize("phone", ["", "376312345", "+376312345"])
-def test_a_short_number_from_before_stays_a_number_at_whatsapp(phone: str) -> None:
-    contact = ContactFactory(api_channel=ApiChannelFactory(kind="whatsapp_cloud"), external_id="376312345", phone=phone)
-
-    importlib.import_module("bridge.migrations.0022_contact_identity_filled").fill(None, SchemaEditor())
-
-    contact.refresh_from_db()
-    assert (contact.external_id, contact.caller_id) == ("376312345", "")
-
-
-@pytest.mark.parametrize(
-    ("direction", "message_id", "is_kept"),
-    [("inbound", "wamid.1", True), ("inbound", "", False), ("outbound", "wamid.1", False)],
-)
-def test_a_client_who_wrote_from_whatsapp_keeps_the_number_under_another_phone(
-    direction: str, message_id: str, is_kept: bool
-) -> None:
-    channel = ApiChannelFactory(kind="whatsapp_cloud", watched=ChatChannelFactory())
-    contact = ContactFactory(api_channel=channel, external_id="79215550199", phone="+79215550104")
-    chat = Conversation.objects.create(contact=contact, api_channel=channel, chat_channel=channel.watched.get())
-    Message.objects.create(
-        conversation=chat, api_channel=channel, direction=direction, external_id=message_id, status="received"
-    )
-
-    importlib.import_module("bridge.migrations.0022_contact_identity_filled").fill(None, SchemaEditor())
-
-    contact.refresh_from_db()
-    assert contact.external_id == ("79215550199" if is_kept else "")
-    assert contact.caller_id == ("" if is_kept else "79215550199")
 
 
 class SchemaEditor:

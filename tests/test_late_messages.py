@@ -1,14 +1,12 @@
 """Webhooks that come late: the time when the client wrote, the word "closed", and the same on every screen."""
 
 from datetime import datetime, timedelta
-from importlib import import_module
 
 import pytest
-from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from bridge import conversations, inbox, windows
+from bridge import inbox, windows
 from bridge.desk import thread
 from bridge.models import Conversation, Message, ServiceWindow
 from channels_setup.models import ApiChannel
@@ -187,16 +185,3 @@ def test_a_late_reaction_or_edit_records_a_closed_window_as_well(channel: ApiCha
         inbox.apply(channel, [fact])
 
     assert windows.of(Conversation.objects.get()).state == "closed"
-
-
-def test_the_migration_gives_windows_to_chats_of_the_release_before(too_late: Conversation) -> None:
-    ServiceWindow.objects.all().delete()
-    migration = import_module("bridge.migrations.0026_windows_of_late_messages")
-    with connection.schema_editor() as editor:
-        migration.record(None, editor)
-        migration.record(None, editor)
-
-    window = ServiceWindow.objects.get()
-    assert (window.state, window.missed, window.opened_at) == ("closed", True, Message.objects.get().provider_time)
-    conversations.lock(too_late.pk)
-    assert windows.of(too_late).state == "closed"

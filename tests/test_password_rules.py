@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from config.accounts.models import User
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
+
+from config.accounts.models import User
 
 GUESSED = (
     "12345678901",

@@ -1,13 +1,11 @@
 """Webhook addresses: hashed, encrypted, shown on request, replaced with overlap, not enough where there is proof."""
 
-import importlib
 import json
 from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
-from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
@@ -23,7 +21,6 @@ from channels_setup.providers import helpdesks, messengers
 from tests.factories import ApiChannelFactory, ChatChannelFactory, boris, gleb, vera
 
 pytestmark = pytest.mark.django_db
-FILL = importlib.import_module("channels_setup.migrations.0012_webhook_addresses_filled")
 
 
 def api() -> Any:
@@ -92,25 +89,6 @@ def test_an_address_belongs_to_exactly_one_channel() -> None:
     for name, channel in both.items():
         with pytest.raises(IntegrityError), transaction.atomic():
             WebhookAddress.objects.create(token=b"", digest=b"y", tail="", **{name: channel})
-
-
-def test_the_addresses_of_before_go_on_working(client: Client) -> None:
-    channels = [api(), outside()]
-    tokens = [secrecy.new_path_token() for _ in channels]
-    WebhookAddress.objects.all().delete()
-
-    class Before:
-        """The channels as the migration finds them, with their column."""
-
-        def get_model(self, app: str, name: str) -> Any:
-            model = apps.get_model(app, name)
-            return model if name == "WebhookAddress" else _Rows(model, dict(zip(channels, tokens, strict=True)))
-
-    for _ in range(2):  # a run that was cut off is repeated
-        FILL.keep_addresses(Before(), None)
-
-    assert [channel.path_token for channel in channels] == tokens
-    assert [ping(client, channel.webhook_path) for channel in channels] == [200, 200]
 
 
 class _Rows:

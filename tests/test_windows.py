@@ -2,7 +2,6 @@
 
 import re
 from datetime import datetime, timedelta
-from importlib import import_module
 
 import pytest
 import time_machine
@@ -188,47 +187,6 @@ def test_each_window_is_a_row_of_its_own(api_channel: ApiChannel, chat_channel: 
     rows = ServiceWindow.objects.order_by("opened_at")
     assert [row.state for row in rows] == ["closed", "closed", "open"]
     assert [row.expires_at - row.opened_at for row in rows] == [timedelta(hours=24)] * 3
-
-
-def test_a_window_that_the_release_before_closes_is_closed_by_the_new_word(
-    api_channel: ApiChannel, chat_channel: ChatChannel, clock: "Clock"
-) -> None:
-    _client_writes(api_channel, chat_channel, 1, clock.now)
-
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE bridge_servicewindow SET state = 'shut'")
-
-    assert ServiceWindow.objects.get().state == "closed"
-
-
-def test_the_migration_renames_states_and_codes_of_stored_rows(
-    api_channel: ApiChannel, chat_channel: ChatChannel, clock: "Clock"
-) -> None:
-    _client_writes(api_channel, chat_channel, 1, clock.now)
-    with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute("ALTER TABLE bridge_servicewindow DISABLE TRIGGER window_state_closed")
-        cursor.execute("UPDATE bridge_servicewindow SET state = 'shut'")
-        cursor.execute("ALTER TABLE bridge_servicewindow ENABLE TRIGGER window_state_closed")
-    message = Message.objects.get()
-    Message.objects.update(reason="window_shut_before_sending")
-    notice = Message.objects.create(
-        conversation=message.conversation,
-        api_channel=api_channel,
-        direction="notice",
-        status="received",
-        reason="not_delivered",
-        details={"why_code": "wa_window_shut", "count": 2},
-    )
-
-    with connection.schema_editor() as editor:
-        import_module("bridge.migrations.0020_window_state_closed").rename(None, editor)
-
-    message.refresh_from_db()
-    notice.refresh_from_db()
-    assert ServiceWindow.objects.get().state == "closed"
-    assert (message.reason, notice.reason) == ("window_closed_before_sending", "not_delivered")
-    assert notice.details == {"why_code": "wa_window_closed", "count": 2}
 
 
 @pytest.mark.parametrize(
