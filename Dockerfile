@@ -14,4 +14,4 @@ USER okno
 VOLUME /data
 EXPOSE 8000
 
-CMD ["python", "-m", "config.web", "--host", "0.0.0.0", "--port", "8000", "--processes", "2"]
+CMD ["python", "-m", "config.serving.server", "--host", "0.0.0.0", "--port", "8000", "--processes", "2"]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line; see config/launch.py for what is made ready first."""
+"""Django's command line; see config/devstack/launch.py for what is made ready first."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ def main() -> None:
         from django.core.management import execute_from_command_line
     except ImportError:
         sys.exit("Django is not in this Python: run `make install`, then `.venv/bin/python manage.py …`.")
-    from config.launch import prepare
+    from config.devstack.launch import prepare
 
     prepare(sys.argv)
     execute_from_command_line(sys.argv)

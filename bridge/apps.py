@@ -8,6 +8,6 @@ class BridgeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import assignment_signals
+        from .conversations import assignment_signals
 
         assignment_signals.connect()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import reasons
+from . import outcomes
 
 TEXT, TEMPLATE, REFUSE = "text", "template", "refuse"
 
@@ -53,4 +53,4 @@ class Decision:
 
     @property
     def sentence(self) -> str:
-        return reasons.sentence(self.reason, self.details) if self.reason else ""
+        return outcomes.sentence(self.reason, self.details) if self.reason else ""

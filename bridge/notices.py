@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .helpdesk import notes
+from .fanout import operator_notes
 from .models import Conversation, Message
 
 
@@ -17,5 +17,5 @@ def notice(conversation: Conversation, reason: str, **details: object) -> Messag
         reason=reason,
         details=details,
     )
-    notes.of_notice(made)
+    operator_notes.of_notice(made)
     return made

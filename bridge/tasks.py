@@ -7,27 +7,17 @@ from typing import Any
 from celery import shared_task
 
 from channels_setup.failing_items import FailingItems
-from templates_registry import syncing
+from templates_registry.provider import provider_sync
 
-from . import (
-    alerts,
-    assignments,
-    closing,
-    doorbell,
-    held,
-    housekeeping,
-    inbox,
-    media,
-    not_supported,
-    outbox,
-    pending_corrections,
-    read_marks,
-    reconciling,
-    replay_many,
-    routing,
-    silence,
-)
-from .helpdesk import people, sending
+from . import wakeups
+from .channel_health import alerts, webhook_silence
+from .conversations import assignments, closing_reminders, read_receipts
+from .files import inbound_downloads
+from .helpdesk import operators, sending
+from .inbox import pending_corrections, processing, routing, unsupported
+from .maintenance import housekeeping, reconciliation
+from .outbox import bulk_resend, dispatcher
+from .relay import held_replies
 
 WATCHES = FailingItems("watch")
 
@@ -35,27 +25,27 @@ WATCHES = FailingItems("watch")
 @shared_task
 def drain_inbox() -> int:
     housekeeping.beat_seldom("inbound")
-    return inbox.drain()
+    return processing.drain()
 
 
 @shared_task(bind=True)
 def drain_outbox(self: Any) -> int:
     housekeeping.beat_seldom("outbound")
-    with outbox.place(str(self.request.hostname)) as is_free:
-        return outbox.drain() if is_free else 0
+    with dispatcher.place(str(self.request.hostname)) as is_free:
+        return dispatcher.drain() if is_free else 0
 
 
 @shared_task(bind=True)
 def drain_helpdesk(self: Any) -> int:
-    doorbell.answered(doorbell.HELPDESK)
-    with outbox.place(str(self.request.hostname)) as is_free:
+    wakeups.answered(wakeups.HELPDESK)
+    with dispatcher.place(str(self.request.hostname)) as is_free:
         return sending.drain() if is_free else 0
 
 
 @shared_task
 def fetch_files() -> int:
-    doorbell.answered(doorbell.FILES)
-    return media.fetch_due()
+    wakeups.answered(wakeups.FILES)
+    return inbound_downloads.fetch_due()
 
 
 @shared_task
@@ -65,7 +55,7 @@ def expire_windows() -> int:
 
 @shared_task
 def warn_of_closing() -> int:
-    return closing.warn()
+    return closing_reminders.warn()
 
 
 @shared_task
@@ -85,17 +75,17 @@ def heartbeat() -> None:
 
 @shared_task
 def drop_held_replies() -> int:
-    return held.drop_old()
+    return held_replies.drop_old()
 
 
 @shared_task
 def sync_templates() -> int:
-    return syncing.sync_due()
+    return provider_sync.sync_due()
 
 
 @shared_task
 def replay_waiting() -> int:
-    return replay_many.work()
+    return bulk_resend.work()
 
 
 @shared_task
@@ -104,27 +94,27 @@ def watch() -> int:
     with WATCHES.isolate("alerts"):
         standing = alerts.watch()
     with WATCHES.isolate("groups"):
-        not_supported.settle_alerts()
+        unsupported.settle_alerts()
     with WATCHES.isolate("unrouted"):
         routing.settle_alerts()
     with WATCHES.isolate("silence"):
-        silence.watch()
+        webhook_silence.watch()
     return standing
 
 
 @shared_task(expires=600)
 def mark_read(conversation_id: int) -> bool:
-    return read_marks.tell(conversation_id)
+    return read_receipts.tell(conversation_id)
 
 
 @shared_task(expires=600)
 def learn_people(chat_channel_id: int) -> int:
-    return people.learn(chat_channel_id)
+    return operators.learn(chat_channel_id)
 
 
 @shared_task
 def reconcile() -> int:
-    return reconciling.reconcile()
+    return reconciliation.reconcile()
 
 
 @shared_task

@@ -23,9 +23,9 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from . import secrecy
+from . import encryption
+from .http_client import Forbidden, warning_for
 from .models import ApiChannel, ChannelState, ChatChannel
-from .outgoing import Forbidden, warning_for
 from .providers.base import CHOICE, DECIMAL, NUMBER, SECRET, SWITCH, URL, Setting
 
 PREFIX = "account_"  # of the form's fields
@@ -171,7 +171,7 @@ def make_ours(channel: ApiChannel, *, given: Mapping[str, str]) -> None:
     """Make what we are to make ourselves, where nobody gave one."""
     for setting in channel.provider.settings:
         if setting.made_by_us and not given.get(setting.name):
-            channel.keep_credential(setting.name, secrecy.new_path_token())
+            channel.keep_credential(setting.name, encryption.new_path_token())
 
 
 def made_by_us(channel: ApiChannel) -> dict[str, str]:
@@ -183,7 +183,7 @@ def made_by_us(channel: ApiChannel) -> dict[str, str]:
 
 def make_webhook_secret(channel: ApiChannel) -> str:
     """Make the secret that the provider is to show in its header; the former one works for a day."""
-    value = secrecy.new_path_token()
+    value = encryption.new_path_token()
     channel.keep_credential(channel.provider.webhook_secret, value)
     if channel.standing.get("refused_at"):
         channel.remember(refused_at="")

@@ -10,8 +10,13 @@ class ChannelsSetupConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models.signals import post_delete, post_save
 
-        from . import checks, known_secrets  # noqa: F401  # checks: registers the system checks
-        from .models import ChatChannel, Credential, Secret, WebhookAddress
+        from .models import (
+            ChatChannel,
+            Credential,
+            Secret,
+            WebhookAddress,
+            known_secrets,  # checks: registers the system checks
+        )
 
         for signal in (post_save, post_delete):
             for model in (Secret, Credential, ChatChannel, WebhookAddress):

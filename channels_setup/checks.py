@@ -14,7 +14,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from . import account_settings, outgoing, secrecy
+from . import account_settings, encryption, http_client
 from .models import ApiChannel, ChannelState
 from .providers.base import ACCEPTED, HttpAnswer, HttpRequest, Outgoing
 
@@ -129,10 +129,10 @@ def _asked(channel: ApiChannel) -> Sequence[Finding]:
     answers: dict[str, HttpAnswer | None] = {}
     for name, request in channel.provider.questions(account).items():
         try:
-            answers[name] = outgoing.send(request)
-        except outgoing.Forbidden as problem:
+            answers[name] = http_client.send(request)
+        except http_client.Forbidden as problem:
             return [Finding(level="error", sentence=str(problem))]
-        except (outgoing.NotSent, outgoing.OutcomeUnknown):
+        except (http_client.NotSent, http_client.OutcomeUnknown):
             answers[name] = None
     found = channel.provider.findings(answers, account)
     told = {name: value for finding in found for name, value in finding.facts.items()}
@@ -170,12 +170,12 @@ def _knock(channel: ApiChannel) -> Sequence[Finding]:
         return []
     started = time.monotonic()
     try:
-        answer = outgoing.send(ping(channel))
-    except outgoing.Forbidden as problem:
+        answer = http_client.send(ping(channel))
+    except http_client.Forbidden as problem:
         return [Finding(level="error", sentence=str(problem))]
-    except outgoing.NotSent:
+    except http_client.NotSent:
         return [Finding(level="error", sentence=_("The Redirect URL cannot be reached."))]
-    except outgoing.OutcomeUnknown:
+    except http_client.OutcomeUnknown:
         return [Finding(level="error", sentence=_("The Redirect URL took the call and did not answer in time."))]
     took = int((time.monotonic() - started) * 1000)
     return [_judged(channel, answer, took)]
@@ -184,7 +184,7 @@ def _knock(channel: ApiChannel) -> Sequence[Finding]:
 def ping(channel: ApiChannel) -> HttpRequest:
     """The call that ``dry_run`` makes: in the channel's own encoding, signed like an event."""
     event = {"ping": "ping"}
-    knock = Outgoing(key=f"ping_{secrecy.new_path_token()}", attempt=1, at=timezone.now(), event=event)
+    knock = Outgoing(key=f"ping_{encryption.new_path_token()}", attempt=1, at=timezone.now(), event=event)
     return channel.provider.event(knock, channel.account())
 
 

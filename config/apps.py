@@ -16,7 +16,8 @@ class Config(AppConfig):
         # The checks register themselves.
         from config import celery, route_access  # noqa: F401
         from config.admin_search import limit_searches
-        from config.api_tokens import revoke_tokens_of_inactive
+
+        from .accounts.authentication import revoke_tokens_of_inactive
 
         post_save.connect(revoke_tokens_of_inactive, sender=settings.AUTH_USER_MODEL, dispatch_uid="revoke_api_tokens")
         limit_searches()

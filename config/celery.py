@@ -12,8 +12,8 @@ from celery import Celery
 from celery.signals import beat_init, celeryd_init, setup_logging, task_prerun
 from django.conf import settings
 
-from . import broker  # noqa: F401  # puts the transport right
 from .private_files import make_private, set_umask
+from .serving import redis_transport  # noqa: F401  # puts the transport right
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 

@@ -8,9 +8,13 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 
-from bridge import file_room, housekeeping, outbox, windows, write_probe
+from bridge import service_window
+from bridge.files import storage_limits
+from bridge.maintenance import housekeeping, write_probe
+from bridge.outbox import dispatcher
 from config import metrics
-from config.supervisor import DEAF_SECONDS
+
+from .devstack.supervisor import DEAF_SECONDS
 
 # Seconds after which a silent part is taken for dead: three rings of beat, several turns of a worker.
 LONGEST_SILENCE = {"beat": 30, "inbound": 60, "outbound": 60}
@@ -44,7 +48,7 @@ def look_at_parts() -> dict[str, dict[str, Any]]:
     parts["writes"] = asked(write_probe.check)
     try:
         silence = housekeeping.heartbeats()
-        delay = outbox.oldest_due_age(now=windows.database_now())
+        delay = dispatcher.oldest_due_age(now=service_window.database_now())
     except DatabaseError as error:  # a table is missing, or may not be read
         return parts | {name: {"state": "red", "error": type(error).__name__} for name in measured_parts}
     for name, longest in LONGEST_SILENCE.items():
@@ -54,7 +58,10 @@ def look_at_parts() -> dict[str, dict[str, Any]]:
 
 def look_at_disk() -> dict[str, Any]:
     """Red while files are refused for want of room."""
-    return {"state": "red" if file_room.is_short() else "ok", "free_mb": file_room.free_bytes() // file_room.MEGABYTE}
+    return {
+        "state": "red" if storage_limits.is_short() else "ok",
+        "free_mb": storage_limits.free_bytes() // storage_limits.MEGABYTE,
+    }
 
 
 def is_deaf() -> bool:

@@ -64,7 +64,7 @@ def _chain(error: BaseException, seen: frozenset[int]) -> Iterator[str]:
 def redact_line(logger: Any, method: str, event: EventDict) -> EventDict:
     """Mask secrets and phones in every text of a log line. Asks no database."""
     from channels_setup.codecs.redaction import redact_text
-    from channels_setup.known_secrets import cached
+    from channels_setup.models.known_secrets import cached
 
     known = cached()
     for name, value in event.items():

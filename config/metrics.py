@@ -14,10 +14,14 @@ from prometheus_client.registry import Collector
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from bridge import file_room, housekeeping, outbox, windows
+from bridge import service_window
+from bridge.files import storage_limits
+from bridge.maintenance import housekeeping
 from bridge.models import Delivery, Mismatch, ServiceWindow, WebhookEvent
+from bridge.outbox import dispatcher
 from channels_setup.models import ApiChannel
-from config.api_tokens import ApiTokenAuthentication
+
+from .accounts.authentication import ApiTokenAuthentication
 
 
 class Portal(Collector):
@@ -33,7 +37,7 @@ class Portal(Collector):
         for state in states:
             deliveries.add_metric([state], Delivery.objects.filter(state=state).count())
         yield deliveries
-        age = outbox.oldest_due_age(now=windows.database_now())
+        age = dispatcher.oldest_due_age(now=service_window.database_now())
         yield GaugeMetricFamily("okno_oldest_due_delivery_seconds", "How long the oldest due one waits.", value=age)
         events = GaugeMetricFamily("okno_webhook_events", "Raw events by state.", labels=["state"])
         for event_state in (WebhookEvent.State.NEW, *WebhookEvent.STUCK):
@@ -46,7 +50,7 @@ class Portal(Collector):
         yield mismatches
         still_open = ServiceWindow.objects.filter(state=ServiceWindow.State.OPEN).count()
         yield GaugeMetricFamily("okno_open_windows", "Service windows that are open.", value=still_open)
-        yield GaugeMetricFamily("okno_disk_free_bytes", "On the disk of the files.", value=file_room.free_bytes())
+        yield GaugeMetricFamily("okno_disk_free_bytes", "On the disk of the files.", value=storage_limits.free_bytes())
         channels = GaugeMetricFamily("okno_api_channels", "API channels by state.", labels=["state"])
         for state, number in ApiChannel.objects.order_by().values_list("state").annotate(Count("pk")):
             channels.add_metric([state], number)

@@ -52,7 +52,7 @@ def _is_shared(data_dir: Path) -> bool:
 
 
 def _has_server_of_another_user(data_dir: Path) -> bool:
-    """Return whether PostgreSQL runs as "nobody" here (config.embedded): it must get through to its own folder."""
+    """Return whether PostgreSQL runs as "nobody" here (see embedded_servers) and must reach its own folder."""
     folder = data_dir / "postgres"
     return folder.is_dir() and folder.stat().st_uid != data_dir.stat().st_uid
 

@@ -71,10 +71,10 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "config.response_headers.default_headers",
-    "config.wrong_tokens.limit_wrong_tokens",
+    "config.accounts.wrong_tokens.limit_wrong_tokens",
     "django.middleware.security.SecurityMiddleware",
     "config.middleware.machines",
-    "bridge.desk.polling.quick",
+    "bridge.desk.live.polling.quick",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.middleware.too_large_is_413",
     "config.request_log.RequestLog",
@@ -95,12 +95,11 @@ MIDDLEWARE = [
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-# HTML lies in <app>/pages, because "template" is a word of our trade.
 OUR_APPS = ("channels_setup", "templates_registry", "bridge")
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / app / "pages" for app in OUR_APPS],
+        "DIRS": [BASE_DIR / app / "templates" for app in OUR_APPS],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -154,11 +153,11 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 
 # --- who may come in --------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "config.permissions.Permissions"]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "config.accounts.permissions.Permissions"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
-] + [{"NAME": f"config.password_rules.{name}"} for name in ("NeedsLetters", "NoRepeatedWord")]
+] + [{"NAME": f"config.accounts.password_rules.{name}"} for name in ("NeedsLetters", "NoRepeatedWord")]
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/login/"
@@ -170,7 +169,7 @@ AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_TEMPLATE = "bridge/locked.html"
 AXES_VERBOSE = False
 BEHIND_PROXY: bool = value("BEHIND_PROXY")
-AXES_WHITELIST_CALLABLE = "config.login.is_known_device"
+AXES_WHITELIST_CALLABLE = "config.accounts.login.is_known_device"
 AXES_CLIENT_IP_CALLABLE = "config.client_address.from_request"
 
 SESSION_COOKIE_HTTPONLY = True
@@ -206,7 +205,7 @@ CONTENT_SECURITY_POLICY: dict[str, Any] = {
 # --- the API ----------------------------------------------------------------------------------------------
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "config.api_tokens.ApiTokenAuthentication",
+        "config.accounts.authentication.ApiTokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -223,7 +222,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
-    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "bridge.api_schema.complete"],
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "bridge.api.schema.complete"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

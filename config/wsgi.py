@@ -1,12 +1,13 @@
-"""The web application, as config.web loads it: Django behind a gate."""
+"""The web application, as config.serving.server loads it: Django behind a gate."""
 
 import os
 
 import django as framework
 
 from config.environment import value
-from config.gate import Gate
 from config.private_files import make_private, set_umask
+
+from .serving.body_buffer import Gate
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 set_umask()
@@ -18,7 +19,7 @@ django = Handler()
 
 from django.conf import settings  # noqa: E402
 
-from bridge.strangers import strangers  # noqa: E402  # models, which Django must have loaded
+from bridge.intake.flood_guard import strangers  # noqa: E402  # models, which Django must have loaded
 
 make_private(settings.DATA_DIR)
 application = Gate(django, places=value("WEB_THREADS"), is_refused=strangers.is_refused)

@@ -8,9 +8,9 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from .graph import NotATemplate
+from .content.graph_format import NotATemplate
+from .matching.text_diff import Piece, as_text, difference
 from .models import Category, Quality, Status, Template, TemplateEvent, TemplateVersion
-from .wording import Piece, as_text, difference
 
 SHOWN = 40
 MOVES = ("category", "category_soon")  # the ``what`` of events that change a price

@@ -11,10 +11,10 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from .components import Template as Pattern
-from .graph import NotATemplate
+from .content.components import Template as Pattern
+from .content.graph_format import NotATemplate
+from .matching.text_diff import wording
 from .models import Registry, Status, Template, TemplateEvent, TemplateUse, TemplateVersion, plain_variables
-from .wording import wording
 
 Source = TemplateEvent.Source
 BATCH = 500  # rows a statement

@@ -10,9 +10,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from templates_registry.collisions import Collision, collisions
-from templates_registry.components import Hole, Level, Problem, Template, braced, split
-from templates_registry.validating import validate
+from .content.components import Hole, Level, Problem, Template, braced, split
+from .content.validation import validate
+from .matching.collisions import Collision, collisions
 
 NAMED_AT_MOST = 3  # of the templates with which a collision is unlikely
 FEW_LETTERS = 10

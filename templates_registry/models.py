@@ -19,12 +19,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.models.redacted_fields import RedactedTextField
 from channels_setup.providers import messengers
-from channels_setup.redacted_fields import RedactedTextField
 
-from . import graph, sendability
-from .components import Problem, Variable, described_as
-from .components import Template as Pattern
+from .content import graph_format, sendability
+from .content.components import Problem, Variable, described_as
+from .content.components import Template as Pattern
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -153,7 +153,7 @@ class Template(models.Model):
     @cached_property
     def pattern(self) -> Pattern:
         """The text with its variables, as the pure modules see it. Raises graph.NotATemplate on broken components."""
-        read = graph.read(self.as_graph(), described=described(self.variables))
+        read = graph_format.read(self.as_graph(), described=described(self.variables))
         return replace(read, asked_category=self.asked_category)
 
     def as_graph(self) -> dict[str, Any]:
@@ -174,7 +174,7 @@ class Template(models.Model):
 
     def take(self, pattern: Pattern) -> None:
         """Set the text from a pattern; not saved. Whoever saves asks ``lifecycle`` to keep the former one."""
-        written = graph.write(pattern)
+        written = graph_format.write(pattern)
         self.components = written["components"]
         self.parameter_format = written.get("parameter_format", "POSITIONAL")
         self.variables = plain_variables(pattern.variables)
@@ -257,7 +257,7 @@ class TemplateVersion(models.Model):
     @property
     def pattern(self) -> Pattern:
         row = self.template.as_graph() | {"parameter_format": self.parameter_format, "components": self.components}
-        return graph.read(row, described=described(self.variables))
+        return graph_format.read(row, described=described(self.variables))
 
 
 class TemplateEvent(models.Model):

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from channels_setup.models import ApiChannel
 
-from . import choosing, filling, lifecycle, past
+from . import lifecycle, preview, selection, timeline
 from .models import Category, Status, Template
 
 PAGE = 60
@@ -37,7 +37,7 @@ def templates(request: HttpRequest) -> HttpResponse:
 def template(request: HttpRequest, pk: int) -> HttpResponse:
     """One template. Values come by POST, so that no log ever holds them; a script gets what they change."""
     found = template_or_404(request, pk)
-    values = filling.values_in(request.POST)
+    values = preview.values_in(request.POST)
     context = template_context(request, found, values)
     if request.method == "POST" and "HX-Request" in request.headers:
         return render(request, "templates_registry/shelf/filled.html", context)
@@ -58,7 +58,7 @@ def favourite(request: HttpRequest, pk: int) -> HttpResponse:
 def template_or_404(request: HttpRequest, pk: int) -> Any:
     """Among those its reader may see; somebody else's is as unknown as a missing one."""
     rows = Template.objects.all().seen_by(request.user).exclude(status=Status.DELETED)
-    found = choosing.in_order(rows, user=request.user).filter(pk=pk).first()
+    found = selection.in_order(rows, user=request.user).filter(pk=pk).first()
     if found is None:
         raise Http404
     return found
@@ -66,14 +66,14 @@ def template_or_404(request: HttpRequest, pk: int) -> Any:
 
 def list_context(request: HttpRequest, *, current: Template | None) -> dict[str, Any]:
     seen = Template.objects.all().seen_by(request.user)
-    wanted = choosing.Wanted.of(request.GET)
+    wanted = selection.Wanted.of(request.GET)
     room = _room(request)
-    rows = list(choosing.in_order(choosing.wanted_among(seen, wanted), user=request.user)[: room + 1])
+    rows = list(selection.in_order(selection.wanted_among(seen, wanted), user=request.user)[: room + 1])
     standing = seen.exclude(status=Status.DELETED).order_by()
     return {
         "section": "templates",
         "wanted": wanted,
-        "groups": list(choosing.grouped(rows[:room])),
+        "groups": list(selection.grouped(rows[:room])),
         "count": min(len(rows), room),
         "more": f"{_kept(request) or '?'}&shown={room + PAGE}" if len(rows) > room else "",
         "current": current,
@@ -88,9 +88,9 @@ def list_context(request: HttpRequest, *, current: Template | None) -> dict[str,
 def template_context(request: HttpRequest, found: Template, values: dict[str, str]) -> dict[str, Any]:
     return {
         "template": found,
-        "level": past.level_of(found.status),
-        "filling": filling.filling(found, values),
-        "history": past.lines(found),
+        "level": timeline.level_of(found.status),
+        "filling": preview.filling(found, values),
+        "history": timeline.lines(found),
         "admin_address": _admin_address(request, found),
     }
 

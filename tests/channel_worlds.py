@@ -17,8 +17,8 @@ from django.core.files.base import ContentFile
 from django.db.models import Model, Q
 from django.utils import timezone
 
-from bridge import files, uploads
-from bridge.helpdesk import template_links
+from bridge.fanout import template_links
+from bridge.files import attachment_files, uploads
 from bridge.merging.merge import merge
 from bridge.models import (
     Alert,
@@ -195,7 +195,7 @@ def _add_secrets(world: World) -> None:
         "desk_path_token": world.chat_channel.path_token,
         "app_id": str(world.api_channel.app_id),
         "handover": token,
-        "file": files.signed_link(world["attachment"]).split("/")[-2],
+        "file": attachment_files.signed_link(world["attachment"]).split("/")[-2],
         "shared": uploads.link(world["upload"]).split("/")[-2],
         "template_link": template_links.address(link).split("/")[-2],
     }

@@ -32,7 +32,7 @@ TransactionTestCase._fixture_teardown = databases.empty
 Client.post = pages.with_fields_of_the_desk(Client.post)  # type: ignore[method-assign]
 WhiteNoiseMiddleware.add_files_from_finders = pages.static_files_listed_once(WhiteNoiseMiddleware)
 
-from bridge import doorbell  # noqa: E402
+from bridge import wakeups  # noqa: E402
 from channels_setup.models import ApiChannel  # noqa: E402
 from config.attempt_limits import AttemptLimit  # noqa: E402
 from tests.factories import ApiChannelFactory, boris  # noqa: E402
@@ -173,23 +173,23 @@ def desk(channel: ApiChannel, client: Client) -> Client:
 @pytest.fixture(autouse=True)
 def webhooks_remember_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test changes on a channel counts for the next webhook."""
-    monkeypatch.setattr("bridge.webhooks.REMEMBERED_SECONDS", -1.0)
+    monkeypatch.setattr("bridge.intake.webhooks.REMEMBERED_SECONDS", -1.0)
 
 
 @pytest.fixture(autouse=True)
 def wrong_tokens_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """All tests of a process come from one address, and many of them have wrong tokens."""
-    monkeypatch.setattr("config.wrong_tokens.WRONG", AttemptLimit(most=1_000_000, seconds=60))
+    monkeypatch.setattr("config.accounts.wrong_tokens.WRONG", AttemptLimit(most=1_000_000, seconds=60))
 
 
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The tasks that doorbells call: none yet, and no call is ever taken for lost."""
     names: list[str] = []
-    monkeypatch.setattr(doorbell, "RUNG_MS", 600_000)
-    monkeypatch.setattr(doorbell.current_app, "send_task", lambda name, *_more, **_options: names.append(name))
-    for bell in doorbell.TASKS:
-        doorbell.answered(bell)
+    monkeypatch.setattr(wakeups, "RUNG_MS", 600_000)
+    monkeypatch.setattr(wakeups.current_app, "send_task", lambda name, *_more, **_options: names.append(name))
+    for bell in wakeups.TASKS:
+        wakeups.answered(bell)
     return names
 
 

@@ -17,7 +17,7 @@ import psycopg2
 from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
 
-from config.processes import locked, spawn
+from config.devstack.processes import locked, spawn
 
 MIGRATED = "migrated"
 MIGRATE = [sys.executable, "-m", "tests.databases"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from config.processes import spawn
+from config.devstack.processes import spawn
 
 CADDY = shutil.which("caddy")
 CADDYFILE = Path(settings.BASE_DIR) / "config/proxy/Caddyfile"

@@ -2,8 +2,8 @@
 
 So the suite runs beside `make up`, as root and as an ordinary user, and never against a server of yours:
 DATABASE_URL and REDIS_URL of the caller are put aside. The pytest that the user started holds the servers;
-xdist's processes inherit their addresses. A killed run's servers stop by themselves (see config.keeper) and
-its folder is swept by the next run.
+xdist's processes inherit their addresses. A killed run's servers stop by themselves (see
+config.devstack.server_daemon) and its folder is swept by the next run.
 """
 
 import os
@@ -13,9 +13,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from config.local_secrets import fresh_secrets
-from config.processes import is_locked
-from config.servers import Servers, attach
+from config.devstack.local_secrets import fresh_secrets
+from config.devstack.processes import is_locked
+from config.devstack.servers import Servers, attach
 
 PREFIX = "okno-tests-"
 MARK = "OKNO_TEST_SERVERS"

@@ -1,6 +1,6 @@
 """What mypy's Django plugin reads: the settings without any server behind them."""
 
-from config.launch import prepare
+from config.devstack.launch import prepare
 
 prepare(["manage.py", "check"])
 

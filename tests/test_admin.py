@@ -14,7 +14,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from bridge import alerts, evidence, housekeeping, reasons
+from bridge import outcomes
+from bridge.admin import channel_stats
+from bridge.channel_health import alerts
+from bridge.maintenance import housekeeping
 from bridge.models import Alert, Attempt, Conversation, Delivery, Message, WebhookEvent
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel, Handover
 from config.accounts.models import User
@@ -559,11 +562,11 @@ def test_today_is_found_by_halving_the_ids(history: Conversation) -> None:
     border = ids[len(ids) // 2]
     Message.objects.filter(pk__lt=border).update(created_at=midnight - timedelta(days=1))
 
-    original, evidence.SMALL = evidence.SMALL, 10
+    original, channel_stats.SMALL = channel_stats.SMALL, 10
     try:
-        found = evidence.first_id_since(Message, "created_at", midnight)
+        found = channel_stats.first_id_since(Message, "created_at", midnight)
     finally:
-        evidence.SMALL = original
+        channel_stats.SMALL = original
 
     assert found == border
 
@@ -779,7 +782,7 @@ def test_the_first_page_shows_every_channel_at_a_glance_what_fails_first(
     page = browser_of_vera.get(reverse("admin:index")).content.decode()
 
     assert page.index(failing.name) < page.index(healthy.name)
-    assert reasons.sentence("cannot_connect", for_admin=True) in html.unescape(page)
+    assert outcomes.sentence("cannot_connect", for_admin=True) in html.unescape(page)
     assert page.count('class="plot"') == ApiChannel.objects.count()
 
 

@@ -9,8 +9,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bridge import alerts, reconciling, replay_many
+from bridge.channel_health import alerts
+from bridge.maintenance import reconciliation
 from bridge.models import Alert, Breaker, Delivery, Mismatch, Replay, Ruling, ServiceWindow
+from bridge.outbox import bulk_resend
 from channels_setup.models import ApiChannel
 from tests.factories import (
     ApiChannelFactory,
@@ -175,15 +177,15 @@ def test_what_may_have_been_sent_needs_its_own_yes(admin_client: Client, channel
 def test_a_long_one_shows_how_far_it_is_and_goes_on_by_itself(
     admin_client: Client, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.admin_dead.AT_ONCE_SECONDS", 0.0)
-    monkeypatch.setattr(replay_many, "BATCH", 1)
+    monkeypatch.setattr("bridge.admin.dead_letters.AT_ONCE_SECONDS", 0.0)
+    monkeypatch.setattr(bulk_resend, "BATCH", 1)
     dead(channel), dead(channel)
 
     response = admin_client.post(AGAIN, follow=True)
     shown = response.content.decode()
     assert 'http-equiv="refresh"' in shown and "of 2; it goes on by itself" in shown
     assert "0 of 2 done" in html(admin_client, LIST)
-    replay_many.work()
+    bulk_resend.work()
 
     shown = html(admin_client, f"{LIST}replays/{Replay.objects.get().pk}/")
     assert 'http-equiv="refresh"' not in shown and "<b>2</b>" in shown
@@ -231,7 +233,7 @@ def test_mismatches_are_listed_with_what_helps_and_lead_from_the_start_page(
 ) -> None:
     message = MessageFactory(conversation=ConversationFactory(api_channel=channel), outbound=True, status="sent")
     DeliveryFactory(message=message, state="dead")
-    reconciling.reconcile()
+    reconciliation.reconcile()
     mismatch = Mismatch.objects.get()
 
     start = html(admin_client, "/")

@@ -15,7 +15,8 @@ from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 
-from bridge import conversations, windows
+from bridge import service_window
+from bridge.conversations import receiving
 from bridge.models import Attachment, Attempt, Conversation, Delivery, Draft, Message, Ticket, WebhookEvent
 from channels_setup.models import ChannelState
 from tests.factories import (
@@ -224,7 +225,7 @@ def test_the_windows_state_is_told_by_the_clock_and_filtered_by(left: timedelta 
     api = Api(vera())
 
     assert api.rows("conversations")[0]["window"]["state"] == state
-    assert windows.of(chat).state == state
+    assert service_window.of(chat).state == state
     for other in ("open", "closed", "none", "free"):
         assert api.ids("conversations", window=other) == ([chat.pk] if other == state else [])
     assert api.ids("conversations", window="open,closed,none") == [chat.pk]
@@ -255,7 +256,7 @@ def test_a_message_says_what_became_of_it(chat: Conversation) -> None:
 
 
 def test_a_notice_is_a_sentence_in_the_readers_language(chat: Conversation) -> None:
-    conversations.notice(chat, "not_delivered", why_code="gave_up")
+    receiving.notice(chat, "not_delivered", why_code="gave_up")
 
     english = Api(vera()).client.get(
         f"{API}/messages", {"direction": "notice"}, headers=token_of(vera()) | {"accept-language": "en"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from bridge.uapi_methods import METHODS
+from bridge.uapi.methods import METHODS
 from channels_setup.providers import helpdesks
 from tests.channel_worlds import CANARY, PHONE, TEXT, WORD, Snapshot, World, make_world
 from tests.factories import token_of

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from django.db.models import F
 
-from bridge import conversations, held
+from bridge.conversations import receiving
 from bridge.models import Conversation, Draft, HeldReply, Message, ServiceWindow
+from bridge.relay import held_replies
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from templates_registry.models import Status, Template, TemplateTags
@@ -35,7 +36,7 @@ def anna_writes(channel: ApiChannel, message_id: str = "") -> Conversation:
     fact = MessageReceived(
         contact=ContactInfo(external_id="79211234567", name="Анна"), external_id=message_id, text="Здравствуйте"
     )
-    made = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=channel.lands_in)])
+    made = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=channel.lands_in)])
     return made[0].conversation
 
 
@@ -276,7 +277,7 @@ def test_a_text_is_held_and_follows_when_the_client_writes(
     assert (row["text"], row["opener_id"]) == ("Сапоги есть, отложили", answer.json()["id"])
 
     anna_writes(channel, "wamid.2")
-    held.release([shut.pk])
+    held_replies.release([shut.pk])
 
     row = api.get(f"held-replies/{row['id']}").json()
     assert row["state"] == "released"

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from bridge import assignments, closing, conversations, tickets
+from bridge.conversations import assignments, closing_reminders, receiving, tickets
 from bridge.models import Conversation, Delivery, Message, ServiceWindow, Ticket, WindowWarning
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
@@ -35,7 +35,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         if task == "release_assignments":
             assignments.release()
 
-    monkeypatch.setattr("bridge.doorbell.call_after_commit", call)
+    monkeypatch.setattr("bridge.wakeups.call_after_commit", call)
     return made
 
 
@@ -49,7 +49,7 @@ def chat_of(shop: ChatChannel, user: Any, name: str = "anna") -> Conversation:
     """A client who wrote 23 hours and 50 minutes ago; their chat is ``user``'s."""
     channel = ApiChannel.objects.get(watched=shop)
     fact = MessageReceived(contact=ContactInfo(external_id=name), text="?", external_id=name)
-    chat = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=shop)])[0].conversation
+    chat = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=shop)])[0].conversation
     ago = timezone.now() - timedelta(hours=23, minutes=50)
     ServiceWindow.objects.filter(conversation=chat).update(opened_at=ago, expires_at=ago + timedelta(hours=24))
     tickets.assign(chat.pk, user_id=user.pk)
@@ -150,7 +150,7 @@ def test_those_who_track_changes_are_told(shop: ChatChannel, calls: list[str]) -
     )
     fact = MessageReceived(contact=ContactInfo(external_id="anna"), text="?", external_id="1")
     channel = ApiChannel.objects.get(kind="sandbox")
-    chat = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=shop)])[0].conversation
+    chat = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=shop)])[0].conversation
     user = boris(shop)
     tickets.assign(chat.pk, user_id=user.pk)
     Delivery.objects.all().delete()
@@ -189,7 +189,7 @@ def test_an_operator_keeps_the_chats_of_channels_that_are_left(shop: ChatChannel
 def open_another(chat: Conversation, user: Any) -> Ticket:
     """A program opens a newer request in the chat, which is the current one from now on."""
     with transaction.atomic():
-        return tickets.open_ticket(conversations.lock(chat.pk), text="!", wanted={}, assignee_id=user and user.pk)
+        return tickets.open_ticket(receiving.lock(chat.pk), text="!", wanted={}, assignee_id=user and user.pk)
 
 
 @pytest.fixture
@@ -320,7 +320,7 @@ def test_an_assignee_that_is_no_number_changes_nothing(nobody: str, shop: ChatCh
 
 
 def told(user: Any, shop: ChatChannel) -> int:
-    return len(closing.standing(user, [shop.pk], after=0).warnings)
+    return len(closing_reminders.standing(user, [shop.pk], after=0).warnings)
 
 
 @pytest.mark.parametrize("state", ["can answer", "deactivated", "lost the channel"])
@@ -333,7 +333,7 @@ def test_a_closing_window_is_told_to_the_assignee_or_to_all(shop: ChatChannel, s
     elif state == "lost the channel":
         ChatChannel.operators.through.objects.filter(user=user).delete()
 
-    assert closing.warn() == 1
+    assert closing_reminders.warn() == 1
 
     assert WindowWarning.objects.get().assignee == (user if state == "can answer" else None)
     assert told(colleague, shop) == (0 if state == "can answer" else 1)
@@ -343,12 +343,12 @@ def test_a_warning_that_only_the_one_who_left_has_seen_is_given_to_all(shop: Cha
     user, colleague = boris(shop), UserFactory(username="zoya")
     give_role(colleague, role=Role.OPERATOR, chat_channels=[shop])
     chat_of(shop, user)
-    closing.warn()
+    closing_reminders.warn()
     assert told(colleague, shop) == 0
 
     user.is_active = False
     user.save()
-    closing.warn()
+    closing_reminders.warn()
 
     assert told(colleague, shop) == 1
 

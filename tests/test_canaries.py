@@ -18,9 +18,10 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from bridge import account_news, inbox, statuses
+from bridge.conversations import message_statuses
+from bridge.inbox import account_updates, processing
 from bridge.models import Alert, Attempt, Conversation, Delivery
-from bridge.requests_in import fail_event
+from bridge.raw_requests import fail_event
 from channels_setup import account_settings
 from channels_setup.codecs.secret_search import spans
 from channels_setup.models import ApiChannel, Handover
@@ -29,7 +30,7 @@ from config.accounts.models import ApiToken
 from config.log_redaction import PlainArguments
 from config.logs import formatter
 from config.request_log import RoutesForPaths
-from templates_registry import syncing
+from templates_registry.provider import provider_sync
 from tests import routes
 from tests.cloud_accounts import ACCESS_TOKEN, APP_SECRET, VERIFY_TOKEN, cloud_channel, proof
 from tests.factories import (
@@ -123,7 +124,7 @@ def every_door(secrets: dict[str, str]) -> None:
     entry = {"id": cloud.options["waba_id"], "changes": [{"field": "messages", "value": value}]}
     raw = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
     post(cloud.webhook_path, raw, **proof(raw))
-    inbox.drain()
+    processing.drain()
     say(words, cloud=cloud, acebot=acebot)
 
 
@@ -137,16 +138,16 @@ def may_be_known_to_a_provider(name: str) -> bool:
 
 def say(words: str, *, cloud: ApiChannel, acebot: ApiChannel) -> None:
     """What a provider says, in every place that keeps it."""
-    account_news.take(cloud, AccountNews(what="ACCOUNT_RESTRICTION", details=words, level="error"))
+    account_updates.take(cloud, AccountNews(what="ACCOUNT_RESTRICTION", details=words, level="error"))
     cloud.remember(name=words, subscribed=words, quality=words)
-    syncing._note_sync(cloud, error=words)
+    provider_sync._note_sync(cloud, error=words)
     template = TemplateFactory(api_channel=cloud, external_id="t1")
-    syncing.follow(cloud, TemplateChanged(status="REJECTED", external_id=template.external_id, reason=words))
+    provider_sync.follow(cloud, TemplateChanged(status="REJECTED", external_id=template.external_id, reason=words))
     delivery: Delivery = DeliveryFactory(api_channel=acebot, state=Delivery.State.DEAD, reason="gave_up")
     told = {"started_at": timezone.now(), "duration_ms": 1, "verdict": "retry", "answer": words}
     Attempt.objects.bulk_create([Attempt(delivery=delivery, number=1, **told)])
     Alert.objects.create(kind=Alert.Kind.BREAKER, api_channel=acebot, details={"why": words})
-    statuses.change_statuses(cloud, [StatusChanged(status="failed", external_id="x", title=words[:300])])
+    message_statuses.change_statuses(cloud, [StatusChanged(status="failed", external_id="x", title=words[:300])])
     event = acebot.webhook_events.first()
     assert event is not None
     fail_event(event, words, trace=f"Traceback\n{words}")

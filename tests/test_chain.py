@@ -11,9 +11,12 @@ import pytest
 import requests
 from django.utils import timezone
 
-from bridge import inbox, outbox, relay, tickets
+from bridge.conversations import tickets
 from bridge.helpdesk import sending
+from bridge.inbox import processing
 from bridge.models import Conversation, Delivery, HelpdeskChat, HelpdeskLine, Message, Ticket, WebhookEvent
+from bridge.outbox import dispatcher
+from bridge.relay import submission
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.factories import ApiChannelFactory, ChatChannelFactory, TemplateFactory, boris
 
@@ -55,7 +58,7 @@ class Chain:
         assert requests.post(self.address + self.b.webhook_path, json=event, timeout=20).status_code == 200
 
     def boris_answers(self, text: str) -> Any:
-        return relay.hand_in(conversation_id=self.at_a().pk, text=text, author=self.operator)
+        return submission.hand_in(conversation_id=self.at_a().pk, text=text, author=self.operator)
 
     def at_a(self) -> Conversation:
         return Conversation.objects.get(chat_channel=self.desk)
@@ -72,7 +75,7 @@ class Chain:
     def settle(self, *, seconds: float = 240) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            inbox.drain(), sending.drain(), outbox.drain()
+            processing.drain(), sending.drain(), dispatcher.drain()
             # What waits for a later try is due now: the timetables have tests of their own.
             HelpdeskLine.objects.update(rests_until=None)
             unfinished = Delivery.objects.filter(state__in=Delivery.UNFINISHED)
@@ -118,15 +121,15 @@ def test_equal_answers_stay_as_many_and_a_phone_is_on_the_card(chain: Chain) -> 
 
 
 def test_what_is_delivered_twice_is_taken_once_on_both_sides(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    from channels_setup import outgoing
+    from channels_setup import http_client
 
-    honest = outgoing.send
+    honest = http_client.send
 
     def doubled(request: Any, **more: Any) -> Any:
         honest(request, **more)
         return honest(request, **more)
 
-    monkeypatch.setattr(outgoing, "send", doubled)
+    monkeypatch.setattr(http_client, "send", doubled)
     chain.anna_writes("раз")
     chain.anna_writes("два")
     chain.settle()
@@ -138,18 +141,18 @@ def test_what_is_delivered_twice_is_taken_once_on_both_sides(chain: Chain, monke
 
 
 def test_a_lost_answer_makes_no_second_message(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    from channels_setup import outgoing
+    from channels_setup import http_client
 
-    honest, lost = outgoing.send, []
+    honest, lost = http_client.send, []
 
     def losing(request: Any, **more: Any) -> Any:
         answer = honest(request, **more)
         if b"chat/addMessage" in request.url.encode() and len(lost) < 2:
             lost.append(request.url)
-            raise outgoing.OutcomeUnknown
+            raise http_client.OutcomeUnknown
         return answer
 
-    monkeypatch.setattr(outgoing, "send", losing)
+    monkeypatch.setattr(http_client, "send", losing)
     for text in ("раз", "два", "три"):
         chain.anna_writes(text)
         chain.settle()

@@ -9,8 +9,8 @@ from django.core.exceptions import ValidationError
 from django.test import override_settings
 from django.utils import timezone, translation
 
-from channels_setup import checks, connection
-from channels_setup.admin import ApiChannelForm
+from channels_setup import checks, onboarding
+from channels_setup.admin.channels import ApiChannelForm
 from channels_setup.models import ApiChannel, ChannelState, Handover
 from tests.factories import ApiChannelFactory, ChatChannelFactory, boris
 from tests.receiver import Receiver
@@ -83,7 +83,7 @@ def test_loopback_is_private_too_unless_it_is_listed() -> None:
 
 
 def test_plain_http_to_a_public_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("channels_setup.outgoing.resolve", lambda host, port: ["93.184.215.14"])
+    monkeypatch.setattr("channels_setup.http_client.resolve", lambda host, port: ["93.184.215.14"])
 
     filled = form(redirect_url="http://hooks.example/acebot")
 
@@ -179,7 +179,7 @@ def test_a_key_is_forty_hex_digits_and_stands_nowhere_in_clear() -> None:
 
 def told(channel: ApiChannel) -> list[tuple[str, str]]:
     channel.refresh_from_db()
-    return [(step.state, str(step.title)) for step in connection.steps(channel)]
+    return [(step.state, str(step.title)) for step in onboarding.steps(channel)]
 
 
 def test_the_steps_say_what_to_do_now() -> None:

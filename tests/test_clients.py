@@ -17,7 +17,10 @@ from django.db import connection
 from django.test import Client, TestCase
 from django.utils import timezone
 
-from bridge import closing, conversations, erasing, inbox, outbox, relay, results, tickets, uploads
+from bridge.conversations import closing_reminders, receiving, tickets
+from bridge.files import uploads
+from bridge.inbox import processing
+from bridge.maintenance import erasure
 from bridge.models import (
     Attempt,
     Contact,
@@ -33,6 +36,8 @@ from bridge.models import (
     Ticket,
     WebhookEvent,
 )
+from bridge.outbox import dispatcher, results
+from bridge.relay import submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ACCEPTED, Outcome
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb, vera
@@ -58,7 +63,7 @@ def anna_writes(client: Client, channel: ApiChannel, number: int = 1, text: str 
     }
     answer = client.post(channel.webhook_path, json.dumps(event), content_type="application/json")
     assert answer.status_code == 200
-    inbox.drain()
+    processing.drain()
 
 
 @pytest.fixture
@@ -105,7 +110,7 @@ def test_the_pane_shows_the_values_said_in_templates(desk: Client, chat: Convers
     variables = [{"key": "1", "label": "Имя клиента"}, {"key": "2", "label": "Номер заказа"}]
     template = TemplateFactory(api_channel=chat.api_channel, variables=variables)
     for number in ("№ 42", "№ 43"):
-        relay.hand_in_template(
+        submission.hand_in_template(
             conversation_id=chat.pk, template_id=template.pk, parameters=["Анна", number], author=boris()
         )
 
@@ -143,7 +148,7 @@ def full(chat: Conversation, client: Client, tmp_path: Path, settings: Any) -> C
     """Anna in every place that knows of her."""
     settings.MEDIA_ROOT = tmp_path
     author = boris(chat.chat_channel)
-    sent = relay.hand_in(conversation_id=chat.pk, text=f"Едем на {WORDS}", author=author).message
+    sent = submission.hand_in(conversation_id=chat.pk, text=f"Едем на {WORDS}", author=author).message
     delivery = Delivery.objects.get(message=sent, kind="message")
     Attempt.objects.create(
         delivery=delivery, number=1, started_at=timezone.now(), duration_ms=5, verdict="retry", answer=f"to {PHONE}"
@@ -155,7 +160,7 @@ def full(chat: Conversation, client: Client, tmp_path: Path, settings: Any) -> C
     Message.objects.filter(pk=sent.pk if sent else 0).update(
         template={"name": "x", "parameters": [NAME]}, details={"title": PHONE}, shown={"former": [WORDS]}
     )
-    conversations.notice(chat, "contact_changed", before=PHONE, after=PHONE)
+    receiving.notice(chat, "contact_changed", before=PHONE, after=PHONE)
     Mismatch.objects.create(
         kind="not_out",
         api_channel=chat.api_channel,
@@ -173,7 +178,7 @@ def full(chat: Conversation, client: Client, tmp_path: Path, settings: Any) -> C
 
 def erased(chat: Conversation) -> list[Erasure]:
     with TestCase.captureOnCommitCallbacks(execute=True):
-        return erasing.erase(chat.contact_id, by=vera())
+        return erasure.erase(chat.contact_id, by=vera())
 
 
 def test_nothing_of_an_erased_person_is_left_anywhere(full: Conversation, tmp_path: Path) -> None:
@@ -191,15 +196,15 @@ def test_nothing_of_an_erased_person_is_left_anywhere(full: Conversation, tmp_pa
 def test_what_was_queued_for_an_erased_person_is_not_sent(full: Conversation) -> None:
     erased(full)
 
-    assert outbox.drain() == 0
+    assert dispatcher.drain() == 0
     assert set(Delivery.objects.values_list("state", flat=True)) == {Delivery.State.CANCELLED}
-    again = relay.hand_in(conversation_id=full.pk, text="Ещё", author=boris())
+    again = submission.hand_in(conversation_id=full.pk, text="Ещё", author=boris())
     assert again.decision.reason == "person_erased" and again.message is None
 
 
 def test_a_call_under_way_writes_nothing_of_them_back(full: Conversation) -> None:
     Delivery.objects.update(next_attempt_at=timezone.now())
-    claimed = outbox.claim(token := uuid.uuid4(), limit=5)
+    claimed = dispatcher.claim(token := uuid.uuid4(), limit=5)
     assert claimed
 
     erased(full)
@@ -233,7 +238,7 @@ def test_an_erased_person_is_nobody_s_work_any_more(full: Conversation, client: 
     full.refresh_from_db()
     assert (full.request_status, full.unread) == (Ticket.Status.CLOSED, 0)
     assert list(full.windows.values_list("state", "missed")) == [("closed", False)]
-    assert closing.warn() == 0
+    assert closing_reminders.warn() == 0
     html = client.get(f"/chats/{full.pk}/").content.decode()
     assert "there is nobody to write to" in html and 'id="add-note"' not in html
     assert '<div class="text erased" dir="auto">The text was erased</div>' in html
@@ -288,7 +293,7 @@ def test_a_program_that_repeats_an_erased_message_brings_nobody_back(
 def test_others_in_the_same_channel_keep_everything(full: Conversation, client: Client, channel: ApiChannel) -> None:
     event = {"type": "message", "id": "igor.1", "from": {"id": "79210000001", "name": "Игорь"}, "text": "Счёт?"}
     client.post(channel.webhook_path, json.dumps(event), content_type="application/json")
-    inbox.drain()
+    processing.drain()
 
     erased(full)
 

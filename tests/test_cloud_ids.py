@@ -2,11 +2,12 @@
 
 import pytest
 
-from bridge import outbox, relay
 from bridge.models import Attempt, Contact, Conversation
+from bridge.outbox import dispatcher
+from bridge.relay import submission
 from channels_setup.models import ApiChannel
-from templates_registry import syncing
 from templates_registry.models import Template
+from templates_registry.provider import provider_sync
 from tests.factories import vera
 from tests.test_cloud_journeys import answer, channel, meta, work
 from tests.twins.meta import Meta
@@ -30,9 +31,9 @@ def test_who_is_known_there_by_another_number_answers_in_the_same_chat(
     """Brazil's ninth digit: we write to one number, and the answer comes from another."""
     ana = meta.phone("551187654321", name="Ana")
     meta.add_template("hello", body="Ваш заказ готов, приходите.", language="ru")
-    assert syncing.sync(channel).error == ""
+    assert provider_sync.sync(channel).error == ""
     chat = written_first(channel, phone="+5511987654321", external_id=external_id)
-    handed = relay.hand_in_template(
+    handed = submission.hand_in_template(
         conversation_id=chat.pk, template_id=Template.objects.get(name="hello").pk, parameters=[], author=vera()
     )
     assert handed.message is not None, handed.decision
@@ -51,9 +52,9 @@ def test_an_id_that_is_another_clients_stays_there(meta: Meta, channel: ApiChann
     ana.writes("Oi")
     work(meta)
     meta.add_template("hello", body="Ваш заказ готов, приходите.", language="ru")
-    syncing.sync(channel)
+    provider_sync.sync(channel)
     chat = written_first(channel, phone="+5511987654321", external_id="5511987654321")
-    relay.hand_in_template(
+    submission.hand_in_template(
         conversation_id=chat.pk, template_id=Template.objects.get(name="hello").pk, parameters=[], author=vera()
     )
     work(meta)
@@ -68,15 +69,15 @@ def test_a_template_that_is_held_back_says_so_with_its_attempt(meta: Meta, chann
     meta.phone("447700900101").writes("?")
     work(meta)
     meta.add_template("hello", body="Ваш заказ готов, приходите.", language="ru")
-    syncing.sync(channel)
+    provider_sync.sync(channel)
     meta.behave(held=True, times=1)
-    relay.hand_in_template(
+    submission.hand_in_template(
         conversation_id=Conversation.objects.get().pk,
         template_id=Template.objects.get().pk,
         parameters=[],
         author=vera(),
     )
-    outbox.drain()
+    dispatcher.drain()
 
     attempt = Attempt.objects.get()
     assert (attempt.verdict, attempt.reason) == ("accepted", "wa_held")

@@ -17,7 +17,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 from pytest_django.live_server_helper import LiveServer
 
-from bridge import inbox, media, outbox, read_marks, relay, statuses, uploads
+from bridge.conversations import message_statuses, read_receipts
+from bridge.files import inbound_downloads, uploads
+from bridge.inbox import processing
 from bridge.models import (
     Alert,
     Attachment,
@@ -29,11 +31,13 @@ from bridge.models import (
     ServiceWindow,
     Upload,
 )
-from channels_setup import account_settings, checks, outgoing
+from bridge.outbox import dispatcher
+from bridge.relay import submission
+from channels_setup import account_settings, checks, http_client
 from channels_setup.models import ApiChannel, ChannelState, Credential
 from channels_setup.providers.base import StatusChanged
-from templates_registry import syncing
 from templates_registry.models import Status, Template
+from templates_registry.provider import provider_sync
 from tests.cloud_accounts import KIND, cloud_channel
 from tests.factories import boris, vera
 from tests.twins.meta import Meta
@@ -60,14 +64,14 @@ def channel(meta: Meta, live_server: LiveServer) -> ApiChannel:
 def work(meta: Meta) -> None:
     """All that the workers would do now."""
     meta.quiet()
-    inbox.drain()
-    outbox.drain()
+    processing.drain()
+    dispatcher.drain()
     meta.quiet()
-    inbox.drain()
+    processing.drain()
 
 
 def answer(text: str, **more: Any) -> Message:
-    handed = relay.hand_in(conversation_id=Conversation.objects.get().pk, text=text, author=vera(), **more)
+    handed = submission.hand_in(conversation_id=Conversation.objects.get().pk, text=text, author=vera(), **more)
     assert handed.message is not None, handed.decision
     return handed.message
 
@@ -116,7 +120,7 @@ def test_an_unknown_outcome_is_settled_by_its_status_and_not_sent_twice(meta: Me
     work(meta)
     meta.behave(answer="cut", times=1)
     message = answer("Да")
-    outbox.drain()
+    dispatcher.drain()
     message.refresh_from_db()
     before = message.status
     work(meta)
@@ -189,7 +193,7 @@ def test_a_lock_told_by_a_status_alone_pauses_until_it_is_mended(meta: Meta, cha
         at=first.created_at - timedelta(minutes=1),
         reason="wa_account_setup",
     )
-    statuses.change_statuses(channel, [late])
+    message_statuses.change_statuses(channel, [late])
     channel.refresh_from_db()
 
     assert paused == (ChannelState.PAUSED, "wa_account_setup")
@@ -206,10 +210,10 @@ def test_a_template_that_meta_stopped_waits_however_it_is_told(
     meta.phone("447700900101").writes("?")
     work(meta)
     meta.add_template("order_ready", language="ru")
-    syncing.sync(channel)
+    provider_sync.sync(channel)
     meta.behave(fail=code, tell=told, times=1)
     template = Template.objects.get()
-    handed = relay.hand_in_template(
+    handed = submission.hand_in_template(
         conversation_id=Conversation.objects.get().pk, template_id=template.pk, parameters=["Анна", "42"], author=vera()
     )
     work(meta)
@@ -231,7 +235,7 @@ def test_one_clients_pair_limit_holds_up_nobody_else(meta: Meta, channel: ApiCha
     work(meta)
     meta.behave(reject=131056, times=1)
     for conversation in Conversation.objects.order_by("pk"):
-        relay.hand_in(conversation_id=conversation.pk, text="Да", author=vera())
+        submission.hand_in(conversation_id=conversation.pk, text="Да", author=vera())
     work(meta)
 
     # On a machine out of breath the rest of one second may be over before the other's message has gone.
@@ -247,7 +251,7 @@ def test_a_picture_is_fetched_checked_and_shown(meta: Meta, channel: ApiChannel,
     anna.sends_image(b"\xff\xd8\xff picture", caption="Вот такие")
     work(meta)
     assert Attachment.objects.get().state == "waiting"
-    assert media.fetch_due() == 1
+    assert inbound_downloads.fetch_due() == 1
 
     attachment = Attachment.objects.get()
     assert (attachment.state, attachment.mime) == ("here", "image/jpeg")
@@ -272,7 +276,7 @@ def test_a_file_that_does_not_come_leaves_a_placeholder(
     meta.behave(media=behaviour)
     meta.phone("447700900101").sends_image(b"\xff\xd8\xff picture")
     work(meta)
-    media.fetch_due()
+    inbound_downloads.fetch_due()
 
     attachment = Attachment.objects.get()
     assert (attachment.state, attachment.error, attachment.file.name) == (state, error, "")
@@ -280,12 +284,12 @@ def test_a_file_that_does_not_come_leaves_a_placeholder(
     page = client.get(f"/chats/{Conversation.objects.get().pk}/").content.decode()
     assert attachment.name in page
     Attachment.objects.update(due_at="2020-01-01T00:00Z", tries=50)
-    media.fetch_due()
+    inbound_downloads.fetch_due()
     assert Attachment.objects.get().state == "failed"
     meta.behave(media="right")
     again = client.post(f"/chats/{Conversation.objects.get().pk}/files/{attachment.pk}/fetch/")
     assert again.status_code in (200, 204, 302)
-    assert media.fetch_due() == 1
+    assert inbound_downloads.fetch_due() == 1
 
 
 def test_the_check_says_who_the_account_is_and_what_is_missing(meta: Meta, channel: ApiChannel) -> None:
@@ -329,7 +333,7 @@ def test_a_wrong_app_secret_is_named_by_the_check_and_on_the_page_until_an_event
 
 def test_templates_are_followed_from_the_list_and_by_webhooks(meta: Meta, channel: ApiChannel) -> None:
     theirs = meta.add_template("order_ready", language="ru")
-    assert syncing.sync(channel).new == 1
+    assert provider_sync.sync(channel).new == 1
     template = Template.objects.get()
     meta.review(theirs, "PAUSED", reason="NONE")
     meta.grade(theirs, "RED")
@@ -346,10 +350,10 @@ def test_a_template_goes_out_with_its_values_after_the_window(meta: Meta, channe
     anna.writes("?")
     work(meta)
     meta.add_template("order_ready", language="ru")
-    syncing.sync(channel)
+    provider_sync.sync(channel)
     meta.later(hours=25)
     ServiceWindow.objects.all().delete()
-    handed = relay.hand_in_template(
+    handed = submission.hand_in_template(
         conversation_id=Conversation.objects.get().pk,
         template_id=Template.objects.get().pk,
         parameters=["Анна", "№ 42"],
@@ -425,7 +429,7 @@ def test_anna_sees_that_her_words_were_read(meta: Meta, channel: ApiChannel, cli
     first = meta.phone("447700900101").writes("Здравствуйте")
     work(meta)
 
-    assert read_marks.tell(Conversation.objects.get().pk)
+    assert read_receipts.tell(Conversation.objects.get().pk)
     assert meta.marked_read == [first]
 
 
@@ -483,7 +487,7 @@ def test_however_many_are_in_a_body_it_is_stored_in_the_same_few_statements(
     path = channel.webhook_path
     with CaptureQueriesContext(connection) as asked:
         answered = client.post(path, body, content_type="application/json", headers=headers)
-    inbox.drain()
+    processing.drain()
 
     assert answered.status_code == 200
     assert len(asked) == 4, [row["sql"][:80] for row in asked]  # it is stored, whatever is in it
@@ -503,7 +507,7 @@ def test_a_thousand_are_worked_off_in_hardly_more_statements_than_a_hundred(
         answered = client.post(channel.webhook_path, body, content_type="application/json", headers=headers)
         assert answered.status_code == 200
         with CaptureQueriesContext(connection) as asked:
-            inbox.drain()
+            processing.drain()
         return len(asked)
 
     worked_off(1, first=0)  # the chat is there
@@ -595,17 +599,17 @@ def test_an_upload_that_breaks_off_has_sent_nothing_and_is_made_again(
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)
-    real, times = outgoing.send, []
+    real, times = http_client.send, []
 
     def breaks_off(request: Any, **more: Any) -> Any:
         answered = real(request, **more)
         if request.url.endswith("/media"):
             times.append(1)
             if len(times) == 1:
-                raise outgoing.OutcomeUnknown
+                raise http_client.OutcomeUnknown
         return answered
 
-    monkeypatch.setattr(outgoing, "send", breaks_off)
+    monkeypatch.setattr(http_client, "send", breaks_off)
     message = answer("", uploads=[given_file(channel)])
     work(meta)
     message.refresh_from_db()

@@ -8,8 +8,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import translation
 
-from channels_setup import account_card
-from channels_setup.codecs.graph_account import THROUGHPUT
+from channels_setup.admin import account_status
 from channels_setup.providers import messengers
 from channels_setup.providers.base import (
     CHOICE,
@@ -22,6 +21,7 @@ from channels_setup.providers.base import (
     RawRequest,
     StatusChanged,
 )
+from channels_setup.providers.whatsapp_cloud.graph_account import THROUGHPUT
 from tests.cloud_accounts import KIND, cloud_account, cloud_channel
 from tests.cloud_corpus import PHONE_NUMBER_ID, WABA_ID
 from tests.factories import vera
@@ -215,7 +215,7 @@ def test_news_of_a_restriction_are_shown_in_words() -> None:
     channel.remember(news=[told], throughput="STANDARD", quality="RED")
 
     with translation.override("en"):
-        card = account_card.of(channel)
+        card = account_status.of(channel)
         assert card is not None
         shown = " ".join(str(word) for word in card.news[0].words)
         rows = {str(name): str(value) for name, value in card.rows}

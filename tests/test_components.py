@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from templates_registry import graph
-from templates_registry.components import Format, Header, Hole, NotATemplate, Place, Template, Variable, split
+from templates_registry.content import graph_format
+from templates_registry.content.components import Format, Header, Hole, NotATemplate, Place, Template, Variable, split
 from templates_registry.linting import lint
 
 ORDER_READY: dict[str, Any] = {
@@ -58,11 +58,11 @@ NAMED: dict[str, Any] = {
 
 @pytest.mark.parametrize("row", [ORDER_READY, NAMED], ids=["numbered", "named"])
 def test_what_is_read_is_written_back_the_same(row: dict[str, object]) -> None:
-    assert graph.write(graph.read(row)) == row
+    assert graph_format.write(graph_format.read(row)) == row
 
 
 def test_numbered_variables_of_header_and_body_are_different_ones() -> None:
-    found = graph.read(ORDER_READY)
+    found = graph_format.read(ORDER_READY)
 
     assert [variable.key for variable in found.variables] == ["header.1", "1", "2", "button.0"]
     assert [variable.place for variable in found.variables] == [
@@ -88,7 +88,7 @@ def test_numbered_values_are_listed_by_number_and_not_by_place() -> None:
 
 
 def test_named_values_travel_by_name() -> None:
-    found = graph.read(NAMED)
+    found = graph_format.read(NAMED)
 
     assert found.format is Format.NAMED
     assert found.arrange({"order_id": "42", "first_name": "Anna"}) == {"first_name": "Anna", "order_id": "42"}
@@ -107,7 +107,7 @@ def test_numbers_become_text_and_other_things_are_refused_as_values() -> None:
 def test_labels_and_hints_of_ours_outlive_a_new_text_from_the_provider() -> None:
     ours = Variable("1", label="Имя клиента", hint="Как обращаемся в чате")
 
-    found = graph.read(ORDER_READY, described=[ours])
+    found = graph_format.read(ORDER_READY, described=[ours])
 
     assert found.title_of("1") == "Имя клиента"
     assert found.variable("1") == replace(ours, example="Анна")
@@ -118,7 +118,7 @@ def test_what_we_do_not_know_is_kept_and_given_back() -> None:
     flow = {"type": "FLOW", "text": "Заполнить", "flow_id": "77", "navigate_screen": "ONE"}
     row = NAMED | {"components": [*NAMED["components"], {"type": "BUTTONS", "buttons": [flow]}, carousel]}
 
-    assert graph.write(graph.read(row)) == row
+    assert graph_format.write(graph_format.read(row)) == row
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_what_we_do_not_know_is_kept_and_given_back() -> None:
 )
 def test_what_is_no_template_is_said_to_be_none(broken: object) -> None:
     with pytest.raises(NotATemplate) as caught:
-        graph.read(broken)
+        graph_format.read(broken)
 
     assert str(caught.value.sentence)
 
@@ -165,12 +165,12 @@ component = st.fixed_dictionaries(
 @given(st.fixed_dictionaries({"components": st.lists(component, max_size=4)}) | json_values)
 def test_nothing_that_comes_in_is_more_than_refused(row: object) -> None:
     try:
-        found = graph.read(row)
+        found = graph_format.read(row)
     except NotATemplate:
         return
 
     assert all(str(problem.sentence) for problem in lint(found))
-    assert graph.read(graph.write(found)).variables == found.variables
+    assert graph_format.read(graph_format.write(found)).variables == found.variables
 
 
 def test_a_text_is_split_into_fixed_parts_and_holes() -> None:

@@ -11,13 +11,14 @@ import pytest
 from django.db.models import F
 from django.test import Client
 
-from bridge import conversations, held
-from bridge.desk import known
+from bridge.conversations import receiving
+from bridge.desk.composer import prefill
 from bridge.models import Conversation, Draft, HeldReply, Message, ServiceWindow
+from bridge.relay import held_replies
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from templates_registry import lifecycle
-from templates_registry.components import Place, Variable
+from templates_registry.content.components import Place, Variable
 from templates_registry.lifecycle import By, Source
 from templates_registry.models import Status, Template, TemplateTags
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb, vera
@@ -37,7 +38,7 @@ def template(channel: ApiChannel) -> Template:
 
 def anna_writes(channel: ApiChannel, text: str = "Здравствуйте") -> Conversation:
     fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна Соколова"), text=text)
-    made = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=channel.lands_in)])
+    made = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=channel.lands_in)])
     return made[0].conversation
 
 
@@ -316,7 +317,7 @@ def test_a_held_text_is_shown_and_follows_when_the_client_writes(
     version = re.search(r'data-version="([^"]+)" data-seen', shown(desk, chat))
 
     anna_writes(channel, "Что у вас?")
-    held.release([chat.pk])
+    held_replies.release([chat.pk])
 
     page = shown(desk, chat)
     assert "Held until the client writes" not in page
@@ -349,7 +350,7 @@ def test_a_held_text_of_one_chat_is_not_reached_through_another(
 ) -> None:
     holds(desk, chat, opener)
     fact = MessageReceived(contact=ContactInfo(external_id="igor", name="Игорь"), text="?")
-    made = conversations.receive(chat.api_channel, [conversations.Incoming(fact=fact, chat_channel=chat.chat_channel)])
+    made = receiving.receive(chat.api_channel, [receiving.Incoming(fact=fact, chat_channel=chat.chat_channel)])
     other = made[0].conversation
 
     number = HeldReply.objects.get().pk
@@ -390,7 +391,7 @@ def test_admins_look_at_held_texts_and_change_none(desk: Client, chat: Conversat
     ],
 )
 def test_what_means_a_clients_name(variable: Variable, is_name: bool) -> None:
-    assert known.means_a_name(variable) is is_name
+    assert prefill.means_a_name(variable) is is_name
 
 
 @pytest.mark.parametrize(
@@ -403,7 +404,7 @@ def test_what_means_a_clients_name(variable: Variable, is_name: bool) -> None:
     ],
 )
 def test_as_much_of_the_name_as_the_example_has(name: str, example: str, said: str) -> None:
-    assert known.name_like(name, example) == said
+    assert prefill.name_like(name, example) == said
 
 
 # --- offered where the window is closed --------------------------------------------------------------------

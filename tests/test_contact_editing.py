@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from bridge import contact_editing
-from bridge.contact_editing import Editor, NotValid
+from bridge.conversations import contact_editing
+from bridge.conversations.contact_editing import Editor, NotValid
 from bridge.models import Contact, ContactChange, ContactNote, Conversation, Delivery
 from channels_setup.models import ApiChannel
 from tests.factories import ContactFactory, ConversationFactory, boris, gleb, token_of, vera
@@ -110,13 +110,13 @@ def test_a_name_that_a_person_set_stays_when_the_client_writes_again(channel: Ap
 def test_an_edited_phone_never_turns_messages_to_another_number(
     channel: ApiChannel, chat: Conversation, by_phone_alone: bool
 ) -> None:
-    from bridge import relay
+    from bridge.relay import submission
 
     if by_phone_alone:
         Contact.objects.filter(pk=chat.contact_id).update(external_id="")
 
     edited(chat, phone="+7 999 888-77-66")
-    relay.hand_in(conversation_id=chat.pk, text="Ответ", author=boris(chat.chat_channel))
+    submission.hand_in(conversation_id=chat.pk, text="Ответ", author=boris(chat.chat_channel))
 
     told = Delivery.objects.get(kind="message").payload["contact"]
     assert told["external_id"] == ANNA

@@ -8,9 +8,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from bridge import conversations, outbox, relay, tickets, tracking
+from bridge.conversations import receiving, tickets
+from bridge.fanout import subscribers
 from bridge.models import Conversation, Delivery, Ticket
-from channels_setup import set_up_warnings
+from bridge.outbox import dispatcher
+from bridge.relay import submission
+from channels_setup.admin import save_warnings
 from channels_setup.handover import example_event
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
@@ -38,8 +41,8 @@ def a_whole_story(owner: ApiChannel, chat_channel: ChatChannel) -> None:
     anna = ContactInfo(external_id="anna", name="Анна")
     for number, words in enumerate(("Здравствуйте", "Вы тут?")):
         fact = MessageReceived(contact=anna, text=words, external_id=f"m{number}")
-        [received] = conversations.receive(owner, [conversations.Incoming(fact=fact, chat_channel=chat_channel)])
-        said = relay.hand_in(conversation_id=received.conversation.pk, text=f"Ответ {number}", author=vera())
+        [received] = receiving.receive(owner, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])
+        said = submission.hand_in(conversation_id=received.conversation.pk, text=f"Ответ {number}", author=vera())
         assert said.message is not None
         ticket = tickets.live_ticket(received.conversation)
         assert ticket is not None
@@ -103,7 +106,7 @@ def test_the_marks_go_over_the_wire(receiver: Receiver, as_json: bool) -> None:
     for channel, path in ((owner, "/owner"), (watcher, "/watcher")):
         ApiChannel.objects.filter(pk=channel.pk).update(redirect_url=receiver.url(path))
     a_whole_story(ApiChannel.objects.get(pk=owner.pk), chat_channel)
-    while outbox.drain():
+    while dispatcher.drain():
         pass
 
     seen: dict[tuple[str, str], set[tuple[Any, Any]]] = {}
@@ -124,7 +127,7 @@ def test_a_request_that_no_message_opened_is_marked_too() -> None:
     watcher = watching("acebot", chat_channel, tracks=["new_ticket"])
     a_whole_story(owner, chat_channel)
 
-    opened = tracking.ticket_opened(Ticket.objects.latest("pk"))
+    opened = subscribers.ticket_opened(Ticket.objects.latest("pk"))
 
     assert {(row.api_channel_id, row.payload["event"]["copy"]) for row in opened} == {
         (owner.pk, False),
@@ -231,7 +234,7 @@ def test_a_lone_channel_is_warned_of_nothing(channel: ApiChannel) -> None:
     chat_channel = channel.lands_in
     assert chat_channel is not None
 
-    assert set_up_warnings.of_api_channel(channel) == set_up_warnings.of_chat_channel(chat_channel) == []
+    assert save_warnings.of_api_channel(channel) == save_warnings.of_chat_channel(chat_channel) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

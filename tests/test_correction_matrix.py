@@ -16,10 +16,13 @@ import time_machine
 from django.test import Client
 from django.utils import timezone
 
-from bridge import erasing, inbox, pending_corrections, tickets, windows
+from bridge import service_window
+from bridge.conversations import tickets
+from bridge.inbox import pending_corrections, processing
+from bridge.maintenance import erasure
 from bridge.models import Contact, Conversation, Delivery, Message, PendingCorrection, ServiceWindow, Ticket
-from channels_setup.codecs import graph_webhooks
 from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.providers.whatsapp_cloud import graph_webhooks
 from tests.factories import ApiChannelFactory, boris, token_of, vera
 from tests.pages import signed_in
 from tests.twins.usedesk import UsedeskTwin
@@ -67,7 +70,7 @@ def correction(kind: str, target: str, at: datetime, *, said: str = NOW, number:
 
 def posts(channel: ApiChannel, item: dict[str, Any], *, by_us: bool = False, times: int = 2) -> None:
     for _ in range(times):
-        inbox.apply(channel, graph_webhooks.facts(body(item, by_us=by_us), graph_webhooks.Place()))
+        processing.apply(channel, graph_webhooks.facts(body(item, by_us=by_us), graph_webhooks.Place()))
 
 
 @pytest.fixture
@@ -157,7 +160,7 @@ def test_a_correction(kind: str, by_us: bool, original: str, answer: str, helpde
     if comes_after_answer:
         assert seen.unread == 1
         assert message and message.shown.get("after_answer", False) is (kind != "reaction")
-    assert windows.of(chat).is_open
+    assert service_window.of(chat).is_open
 
     # An outside helpdesk hears of it once.
     assert len(told(kind)) == (1 if helpdesk == "usedesk" else 0), told(kind)
@@ -188,7 +191,7 @@ def test_corrections_and_phone_answers_stand_in_usedesk_as_private_comments(twin
         (text("wamid.a", "Ответ с телефона", timezone.now()), True),
     ):
         for _ in range(2):
-            inbox.apply(channel, fact(body(item, by_us=by_us), graph_webhooks.Place()))
+            processing.apply(channel, fact(body(item, by_us=by_us), graph_webhooks.Place()))
     shop.settle()
 
     edited, reacted, answered = twin.notes()
@@ -255,7 +258,7 @@ def test_a_stranger_s_reaction_is_seen_and_can_be_answered(channel: ApiChannel, 
     pending_corrections.sweep()
 
     chat = Conversation.objects.get()
-    assert windows.of(chat).is_open and not Ticket.objects.exists()
+    assert service_window.of(chat).is_open and not Ticket.objects.exists()
     page = signed_in(client, boris(chat.chat_channel)).get(f"/chats/{chat.pk}/").content.decode()
     assert "Reaction to a message that is not here" in page
 
@@ -338,7 +341,7 @@ def test_the_list_and_the_thread_mark_what_came_after_our_answer(channel: ApiCha
 def test_an_erased_person_s_corrections_wait_for_nothing(channel: ApiChannel) -> None:
     posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
     posts(channel, correction("revoke", "wamid.later", timezone.now()))
-    erasing.erase(Contact.objects.get().pk, by=vera())
+    erasure.erase(Contact.objects.get().pk, by=vera())
 
     assert not PendingCorrection.objects.exists()
 
@@ -384,7 +387,7 @@ def test_the_training_phone_carries_corrections_and_echoes_too(channel: ApiChann
     def posted(*events: dict[str, Any]) -> None:
         answer = Client().post(channel.webhook_path, {"events": list(events)}, content_type="application/json")
         assert answer.status_code == 200
-        inbox.drain()
+        processing.drain()
 
     anna = {"id": "anna"}
     posted({"type": "message", "id": "m1", "from": anna, "text": WAS})

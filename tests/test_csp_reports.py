@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from config import csp_reports, gate
+from config import csp_reports
 from config.attempt_limits import AttemptLimit
+from config.serving import body_buffer
 from tests.factories import vera
 from tests.pages import signed_in
 from tests.test_settings import in_production
@@ -141,4 +142,4 @@ def test_production_has_the_newer_way_besides() -> None:
 def test_a_session_cookie_allows_no_larger_report() -> None:
     scope = {"PATH_INFO": csp_reports.PATH, "HTTP_COOKIE": "sessionid=x", "HTTP_AUTHORIZATION": "Token x"}
 
-    assert not gate.is_known_caller(scope)
+    assert not body_buffer.is_known_caller(scope)

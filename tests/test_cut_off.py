@@ -13,8 +13,12 @@ from django.core.files.base import ContentFile
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-from bridge import breaker, claims, erasing, giving, housekeeping, inbox, media, outbox, results, windows
+from bridge import service_window
+from bridge.channel_health import circuit_breaker
+from bridge.files import inbound_downloads, provider_uploads
 from bridge.helpdesk import sending
+from bridge.inbox import processing
+from bridge.maintenance import erasure, housekeeping
 from bridge.models import (
     Attachment,
     Attempt,
@@ -26,6 +30,7 @@ from bridge.models import (
     Message,
     ServiceWindow,
 )
+from bridge.outbox import claims, dispatcher, results
 from channels_setup.models import UnknownPolicy
 from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory
 from tests.receiver import Receiver
@@ -58,7 +63,7 @@ def test_calls_under_way_are_written_down_though_no_more_can_be_claimed(
 ) -> None:
     channel = channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
     reply = boris_answers(anna_writes(channel))
-    claim, attempt, is_broken = outbox.claim, outbox.attempt, Event()
+    claim, attempt, is_broken = dispatcher.claim, dispatcher.attempt, Event()
 
     def broken_while_a_call_is_under_way(token: uuid.UUID, **more: Any) -> list[results.Claimed]:
         if Delivery.objects.filter(state="sending").exists():
@@ -70,11 +75,11 @@ def test_calls_under_way_are_written_down_though_no_more_can_be_claimed(
         assert is_broken.wait(30)
         return attempt(*given, **more)
 
-    monkeypatch.setattr(outbox, "claim", broken_while_a_call_is_under_way)
-    monkeypatch.setattr(outbox, "attempt", slow)
+    monkeypatch.setattr(dispatcher, "claim", broken_while_a_call_is_under_way)
+    monkeypatch.setattr(dispatcher, "attempt", slow)
 
     with pytest.raises(OperationalError):
-        outbox.drain()
+        dispatcher.drain()
 
     reply.refresh_from_db()
     assert (Delivery.objects.get().state, reply.status) == ("delivered", "sent")
@@ -87,19 +92,19 @@ def test_what_was_claimed_and_never_called_does_not_look_as_if_it_had_been(
     channel = channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
     reply = boris_answers(anna_writes(channel))
     problems = [BROKEN]
-    known = giving.known
+    known = provider_uploads.known
 
     def broken_at_first(deliveries: Any) -> Any:
         if problems:
             raise problems.pop()
         return known(deliveries)
 
-    monkeypatch.setattr(giving, "known", broken_at_first)
+    monkeypatch.setattr(provider_uploads, "known", broken_at_first)
 
     with pytest.raises(OperationalError):
-        outbox.drain()
+        dispatcher.drain()
     assert Delivery.objects.values_list("state", "attempts").get() == ("pending", 0)
-    outbox.drain()
+    dispatcher.drain()
 
     reply.refresh_from_db()
     assert (reply.status, len(receiver.requests)) == ("sent", 1)
@@ -111,7 +116,7 @@ def test_what_a_helpdesk_is_being_told_is_written_down_though_no_more_can_be_cla
 ) -> None:
     shop, claim, attempt, is_broken = Shop.of(twin), sending.claim, sending.attempt, Event()
     shop.anna_writes("раз")
-    inbox.drain()
+    processing.drain()
 
     def broken_while_a_call_is_under_way(*given: Any, **more: Any) -> list[Any]:
         if Delivery.objects.filter(state="sending").exists():
@@ -140,7 +145,7 @@ def test_a_file_that_is_not_on_the_disk_any_more_keeps_no_other_chat_from_the_he
     shop = Shop.of(twin, files="comment")
     shop.begin()
     shop.anna_writes("Вот чек")
-    inbox.drain()
+    processing.drain()
     told = Delivery.objects.filter(kind="helpdesk", state="pending").get()
     row = Attachment(message=told.message, name="check.png")
     row.file.save("check.png", ContentFile(b"..."))
@@ -168,15 +173,15 @@ def test_a_file_that_kills_its_worker_uses_up_no_tries_of_its_neighbours() -> No
             state="waiting",
             due_at=timezone.now(),
         )
-        for number in range(media.AT_ONCE)
+        for number in range(inbound_downloads.AT_ONCE)
     ]
     killer = files[1].pk
 
     for _run in range(60):
-        claimed = media._claim()
+        claimed = inbound_downloads._claim()
         if killer not in [row.pk for row in claimed]:
             for row in claimed:
-                media._settle(row, media.Failed("file_gone", for_good=True))
+                inbound_downloads._settle(row, inbound_downloads.Failed("file_gone", for_good=True))
         # else the worker dies, and whatever it held waits for the end of its lease
         Attachment.objects.filter(state="waiting").update(due_at=timezone.now() - timedelta(seconds=1))
 
@@ -187,14 +192,14 @@ def test_a_file_that_kills_its_worker_uses_up_no_tries_of_its_neighbours() -> No
 
 def test_a_file_whose_try_failed_is_no_suspect(monkeypatch: pytest.MonkeyPatch) -> None:
     channel = ApiChannelFactory(kind="acebot")
-    for number in range(media.AT_ONCE):
+    for number in range(inbound_downloads.AT_ONCE):
         message = MessageFactory(conversation__api_channel=channel)
         Attachment.objects.create(message=message, external_id=f"m{number}", state="waiting", due_at=timezone.now())
-    for row in media._claim():
-        media._settle(row, media.Failed("destination_error"))
+    for row in inbound_downloads._claim():
+        inbound_downloads._settle(row, inbound_downloads.Failed("destination_error"))
     Attachment.objects.update(due_at=timezone.now() - timedelta(seconds=1))
 
-    assert len(media._claim()) == media.AT_ONCE
+    assert len(inbound_downloads._claim()) == inbound_downloads.AT_ONCE
 
 
 # --- a window runs out ---
@@ -222,7 +227,7 @@ def test_a_kill_while_windows_are_shut_keeps_no_operator_from_the_notice(
 
     assert Message.objects.get(direction="notice").details["why_code"] == "window_closed_before_sending"
     assert Draft.objects.get().text == "Сейчас посмотрю"
-    assert not windows.of(chat).is_open
+    assert not service_window.of(chat).is_open
 
 
 # --- locks ---
@@ -260,7 +265,7 @@ def test_a_claim_waits_for_no_breaker_that_another_worker_has_in_hand(receiver: 
         boris_answers(anna_writes(channel, who=f"anna-{channel.pk}"))
         Breaker.objects.create(api_channel=channel, is_open=True, probe_at=timezone.now() - timedelta(seconds=1))
 
-    with Held(lambda: breaker.locked([busy.pk])), connection.cursor() as cursor:
+    with Held(lambda: circuit_breaker.locked([busy.pk])), connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '2s'")
         try:
             claimed = claims.claim(uuid.uuid4(), limit=5)
@@ -300,7 +305,7 @@ def test_breakers_are_locked_in_one_order_whatever_came_back_first(
             connection.close()
 
     writer = Thread(target=record_the_wrong_way_round)
-    with Held(lambda: breaker.locked([first.pk])):
+    with Held(lambda: circuit_breaker.locked([first.pk])):
         writer.start()
         assert waits.wait(30)
         until = timezone.now() + timedelta(seconds=30)
@@ -319,7 +324,7 @@ def test_a_person_is_erased_in_the_order_of_locks_in_which_their_words_come_in()
 
     def erase() -> None:
         try:
-            erasing._erase(chat.contact_id, by=None)
+            erasure._erase(chat.contact_id, by=None)
         finally:
             connection.close()
 

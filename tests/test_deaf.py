@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from bridge.models import Heartbeat
 from config import health
-from config.supervisor import DEAF_SECONDS, Part, Supervisor
+from config.devstack.supervisor import DEAF_SECONDS, Part, Supervisor
 
 
 @pytest.fixture

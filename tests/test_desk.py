@@ -13,9 +13,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 from django.views.defaults import server_error
 
-from bridge import conversations, relay, replay, results, tickets
-from bridge.desk import listing, versions
+from bridge.conversations import receiving, tickets
+from bridge.desk.chat_list import listing
+from bridge.desk.live import versions
 from bridge.models import Attempt, Contact, Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
+from bridge.outbox import resend, results
+from bridge.relay import submission
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, ChatChannelFactory, UserFactory, boris, gleb, vera
@@ -42,7 +45,7 @@ def writes(channel: ApiChannel, name: str, text: str = "?", *, ago: timedelta = 
     chat_channel = channel.lands_in
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=name, name=name, phone="79210000000"), text=text)
-    stored = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=chat_channel)])[0]
+    stored = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])[0]
     if ago:
         moved = stored.conversation.pk
         ServiceWindow.objects.filter(conversation=moved).update(
@@ -54,7 +57,7 @@ def writes(channel: ApiChannel, name: str, text: str = "?", *, ago: timedelta = 
 
 
 def answers(chat: Conversation, text: str = "Едет", **status: Any) -> Message:
-    message = relay.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
+    message = submission.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
     assert message
     Message.objects.filter(pk=message.pk).update(**status)
     message.refresh_from_db()
@@ -552,7 +555,7 @@ def test_the_why_line_tells_a_messages_lives_apart(desk: Client, chat: Conversat
             delivery=delivery, number=number, started_at=timezone.now(), duration_ms=9, verdict="retry"
         )
         Delivery.objects.update(state=Delivery.State.DEAD, attempts=number)
-        replay.send_again(delivery.pk, by=boris(chat.chat_channel))
+        resend.send_again(delivery.pk, by=boris(chat.chat_channel))
 
     html = desk.get(f"/chats/{chat.pk}/messages/{message.pk}/why/").content.decode()
 
@@ -631,7 +634,7 @@ def test_requests_are_filtered_by_status_and_channel(desk: Client, chat: Convers
 
 
 def test_requests_page_by_keyset(desk: Client, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.desk.requests.PAGE", 2)
+    monkeypatch.setattr("bridge.desk.views.requests.PAGE", 2)
     for number in range(4):
         writes(channel, f"К{number}", f"Тема {number}.")
 
@@ -706,7 +709,7 @@ def test_a_paused_channel_says_so_before_and_after_one_writes(desk: Client, chat
     before = versions.of_thread(chat.pk)
     ApiChannel.objects.update(state=ChannelState.PAUSED)
     assert versions.of_thread(chat.pk) != before  # whoever has the chat open sees it
-    message = relay.hand_in(conversation_id=chat.pk, text="Едет", author=boris()).message
+    message = submission.hand_in(conversation_id=chat.pk, text="Едет", author=boris()).message
 
     assert message
     assert "The channel is paused: what you send waits" in desk.get(f"/chats/{chat.pk}/").content.decode()

@@ -17,7 +17,6 @@ from django.test import Client
 from django.urls import URLPattern
 from django.utils import timezone
 
-from bridge import relay
 from bridge.models import (
     ContactNote,
     Conversation,
@@ -28,6 +27,7 @@ from bridge.models import (
     QuickAnswer,
     ServiceWindow,
 )
+from bridge.relay import submission
 from channels_setup.models import ApiChannel
 from config.urls import urlpatterns
 from templates_registry.models import Template
@@ -346,7 +346,7 @@ def test_page_and_poll_say_the_drafts_key_and_the_key_of_what_was_sent(desk: Cli
 
 def test_a_quick_answer_without_a_script_keeps_the_draft(desk: Client, chat: Conversation) -> None:
     answer = QuickAnswer.objects.create(name="часы", text="Работаем с 9 до 21.")
-    relay.save_draft(chat.pk, author=boris(), text="Добрый день!")
+    submission.save_draft(chat.pk, author=boris(), text="Добрый день!")
 
     page = desk.get(f"/chats/{chat.pk}/answers/?take={answer.pk}").content.decode()
 

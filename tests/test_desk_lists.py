@@ -13,9 +13,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bridge import conversations, relay, tickets
-from bridge.desk import listing, texts
+from bridge.conversations import receiving, tickets
+from bridge.desk.chat_list import listing, search_excerpts
 from bridge.models import Contact, Conversation, ServiceWindow, Ticket
+from bridge.relay import submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, boris, gleb, vera
@@ -30,9 +31,7 @@ def writes(
     chat_channel = channel.lands_in
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=name, name=name, phone=phone), text=text)
-    chat = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=chat_channel)])[
-        0
-    ].conversation
+    chat = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])[0].conversation
     if ago:
         ServiceWindow.objects.filter(conversation=chat).update(
             opened_at=F("opened_at") - ago, expires_at=F("expires_at") - ago
@@ -103,9 +102,12 @@ def test_what_was_said_is_shown_marked_and_opens_at_its_place(desk: Client, chan
 
 
 def test_what_is_shown_of_a_hit_is_safe_and_short() -> None:
-    assert texts.around("<script>" + "слово " * 40 + "ключ" + " конец" * 40, "ключи").count("<mark>ключ</mark>") == 1
-    assert "<script>" not in texts.around("<script>ключ", "ключ")
-    assert len(texts.around("много " * 500 + "слов", "слов")) < 200
+    assert (
+        search_excerpts.around("<script>" + "слово " * 40 + "ключ" + " конец" * 40, "ключи").count("<mark>ключ</mark>")
+        == 1
+    )
+    assert "<script>" not in search_excerpts.around("<script>ключ", "ключ")
+    assert len(search_excerpts.around("много " * 500 + "слов", "слов")) < 200
 
 
 def test_a_search_stays_in_ones_own_channels(desk: Client, channel: ApiChannel) -> None:
@@ -204,7 +206,7 @@ def test_a_chat_says_where_its_request_stands_however_it_came_there(channel: Api
         return chat.request_status
 
     assert status() == Ticket.Status.NEW
-    relay.hand_in(conversation_id=chat.pk, text="Едет", author=boris(channel.lands_in))
+    submission.hand_in(conversation_id=chat.pk, text="Едет", author=boris(channel.lands_in))
     assert status() == Ticket.Status.OPEN
     tickets.set_ticket_status(ticket.pk, status=Ticket.Status.SOLVED)
     assert status() == Ticket.Status.SOLVED

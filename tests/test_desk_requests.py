@@ -13,9 +13,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bridge import housekeeping, relay, tickets
-from bridge.desk import requests
+from bridge.conversations import tickets
+from bridge.desk.views import requests
+from bridge.maintenance import housekeeping
 from bridge.models import Conversation, Message, ServiceWindow, Ticket
+from bridge.relay import submission
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.factories import ApiChannelFactory, UserFactory, boris, gleb, vera
 from tests.pages import questions
@@ -213,7 +215,7 @@ def ledger(desk: Client, channel: ApiChannel) -> None:
     tickets.assign(missed.pk, user_id=boris().pk)
     writes(channel, "=cmd|'/c calc'!A1", ago=timedelta(hours=26), phone="+79210000001")
     answered = writes(channel, "Отвеченная")
-    relay.hand_in(conversation_id=answered.pk, text="Едет", author=boris())
+    submission.hand_in(conversation_id=answered.pk, text="Едет", author=boris())
     closed = writes(channel, "Закрытая")
     tickets.set_ticket_status(request_of(closed).pk, status=Status.CLOSED)
     late = timezone.now() - timedelta(hours=1)

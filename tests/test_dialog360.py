@@ -10,16 +10,17 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from bridge import inbox
+from bridge.inbox import processing
 from bridge.models import Message, WebhookEvent
-from channels_setup import account_settings, checks, connection
-from channels_setup.codecs.graph_webhooks import FIELDS
+from channels_setup import account_settings, checks, onboarding
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers import messengers
 from channels_setup.providers.base import HttpAnswer, HttpRequest
-from templates_registry import exchange, importing, syncing
+from channels_setup.providers.whatsapp_cloud.graph_webhooks import FIELDS
 from templates_registry.lifecycle import By, Source
 from templates_registry.models import Template
+from templates_registry.provider import provider_sync
+from templates_registry.transfer import file_formats, import_plan
 from tests.cloud_accounts import APP_SECRET, KIND, cloud_account, proof
 from tests.cloud_corpus import PHONE_NUMBER_ID, WABA_ID
 from tests.factories import ApiChannelFactory, vera
@@ -103,7 +104,7 @@ def test_a_signature_is_enough_where_both_are_kept(client: Client) -> None:
 def test_the_secret_is_kept_nowhere_with_the_event(client: Client) -> None:
     channel = d360(webhook_secret=SECRET)
     assert post(client, channel, {HEADER: SECRET}) == 200
-    inbox.drain()
+    processing.drain()
 
     event = WebhookEvent.objects.get()
     assert SECRET not in f"{event.headers} {event.query_string} {event.error} {bytes(event.body).decode()}"
@@ -122,13 +123,13 @@ def test_numbers_that_share_the_header_share_the_address(client: Client) -> None
     stranger = d360(webhook_secret=SECRET + "!", phone_number_id="109000000000804")
     for number in ("109000000000803", "109000000000804"):
         assert post(client, first, {HEADER: SECRET}, text(number, number=number)) == 200
-    inbox.drain()
+    processing.drain()
 
     assert [row.api_channel for row in Message.objects.all()] == [second]
     assert WebhookEvent.objects.get(state="unrouted").api_channel == first
     account_settings.take(stranger, {"webhook_secret": SECRET})
-    inbox.reprocess([WebhookEvent.objects.get(state="unrouted").pk])
-    inbox.drain()
+    processing.reprocess([WebhookEvent.objects.get(state="unrouted").pk])
+    processing.drain()
     assert Message.objects.get(api_channel=stranger).text == "109000000000804"
 
 
@@ -188,7 +189,7 @@ def test_a_wrong_header_is_seen_on_the_page(client: Client) -> None:
 
     channel.refresh_from_db()
     with translation.override("en"):
-        notes = [str(step.note) for step in connection.steps(channel)]
+        notes = [str(step.note) for step in onboarding.steps(channel)]
     assert any("another webhook secret" in note for note in notes)
 
 
@@ -294,7 +295,7 @@ def test_its_list_of_templates_is_followed_page_by_page(receiver: Receiver) -> N
         receiver.answer("/v1/configs/templates", body=body, times=1)
     channel = d360(receiver.url(""), webhook_secret=SECRET)
 
-    result = syncing.sync(channel)
+    result = provider_sync.sync(channel)
 
     assert (result.error, result.new) == ("", 5)
     assert [request.path.split("offset=")[1] for request in receiver.requests] == ["0", "2", "4"]
@@ -325,8 +326,8 @@ def test_its_export_is_imported() -> None:
     channel = d360(webhook_secret=SECRET)
     data = json.dumps({"count": 2, "total": 2, "waba_templates": [row(1), row(2, status="rejected")]}).encode()
 
-    plan = importing.plan(exchange.read_file(data), api_channel=channel)
-    importing.carry_out(plan, by=By(source=Source.IMPORT))
+    plan = import_plan.plan(file_formats.read_file(data), api_channel=channel)
+    import_plan.carry_out(plan, by=By(source=Source.IMPORT))
 
     assert sorted(Template.objects.values_list("name", "status")) == [("order_1", "approved"), ("order_2", "rejected")]
 

@@ -272,7 +272,7 @@ def test_the_two_provider_pages_say_the_same() -> None:
 def test_nowhere_is_it_said_that_answers_in_the_window_cost_nothing() -> None:
     """WhatsApp charges for them since October 2026."""
     said = re.compile(r"бесплатн|free of charge|\bfor free\b|at no (?:cost|charge)", re.IGNORECASE)
-    looked_at = [*PAGES, *PROJECT.glob("*/locale/**/*.po"), *PROJECT.glob("*/pages/**/*.html")]
+    looked_at = [*PAGES, *PROJECT.glob("*/locale/**/*.po"), *PROJECT.glob("*/templates/**/*.html")]
 
     assert len(looked_at) > 60
     assert [path.name for path in looked_at if said.search(path.read_text())] == []

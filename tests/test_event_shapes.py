@@ -11,13 +11,15 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
-from bridge import conversations, relay, tickets, tracking
+from bridge.conversations import receiving, tickets
+from bridge.fanout import subscribers
 from bridge.models import Conversation, Delivery, Message, Ticket, TicketField
+from bridge.relay import submission
 from channels_setup.codecs.bodies import decode, encode
-from channels_setup.codecs.desk_events import converted_back, facts_of, is_converted
 from channels_setup.codecs.desk_facts import Came, Commented, Said, TicketMoved
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, FileInfo, MessageReceived
+from channels_setup.providers.usedesk.events import converted_back, facts_of, is_converted
 from tests.factories import ApiChannelFactory, boris
 from tests.uapi_calls import call
 
@@ -68,13 +70,11 @@ def anna_writes(channel: ApiChannel, text: str = "Где заказ?", *, files:
     fact = MessageReceived(contact=ContactInfo(external_id="anna", phone="+79211234567"), text=text, files=files)
     chat_channel = channel.lands_in
     assert chat_channel
-    return conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=chat_channel)])[
-        0
-    ].conversation
+    return receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])[0].conversation
 
 
 def boris_answers(chat: Conversation, text: str = "Да") -> Message:
-    message = relay.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
+    message = submission.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
     assert message is not None
     return message
 
@@ -220,7 +220,7 @@ def test_equal_messages_of_one_second_differ_in_their_stamp(
     ApiChannel.objects.update(exact_updated_at=is_exact)
     at = timezone.now().replace(microsecond=0)
     monkeypatch.setattr(timezone, "now", lambda: at)  # ``updated_at`` of a request
-    monkeypatch.setattr("bridge.windows.database_now", lambda: at)
+    monkeypatch.setattr("bridge.service_window.database_now", lambda: at)
     chat = anna_writes(channel, "?")
     for _ in range(3):
         boris_answers(chat, "да")
@@ -235,22 +235,22 @@ def test_equal_messages_of_one_second_differ_in_their_stamp(
 def test_a_batch_of_one_chat_has_a_stamp_each(channel: ApiChannel) -> None:
     contact = ContactInfo(external_id="anna")
     batch = [
-        conversations.Incoming(fact=MessageReceived(contact=contact, text="да"), chat_channel=channel.lands_in)
+        receiving.Incoming(fact=MessageReceived(contact=contact, text="да"), chat_channel=channel.lands_in)
         for _ in range(4)
     ]
 
-    conversations.receive(channel, batch)
+    receiving.receive(channel, batch)
 
     stamps = [body["ticket"]["last_updated_at"] for body in events(of="chat")]
     assert len(set(stamps)) == 4 and stamps == sorted(stamps)
-    assert tracking.chat_events.wire_time(Conversation.objects.get().event_stamp) == stamps[-1]
+    assert subscribers.chat_events.wire_time(Conversation.objects.get().event_stamp) == stamps[-1]
 
 
 def test_a_stamp_comes_back_to_the_clock_after_a_rush() -> None:
     chat = Conversation(event_stamp=datetime(2026, 11, 28, 12, 0, 9, tzinfo=UTC))
     rush, later = datetime(2026, 11, 28, 12, 0, 3, 5, tzinfo=UTC), datetime(2026, 11, 28, 12, 1, 0, 7, tzinfo=UTC)
 
-    told = [tracking.next_stamp(chat, now=now) for now in (rush, rush, later)]
+    told = [subscribers.next_stamp(chat, now=now) for now in (rush, rush, later)]
 
     assert [stamp.strftime("%M:%S.%f") for stamp in told] == ["00:10.000000", "00:11.000000", "01:00.000000"]
 

@@ -15,29 +15,20 @@ from django.core.files.base import ContentFile
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-from bridge import (
-    addresses,
-    alerts,
-    assignments,
-    closing,
-    erasing,
-    giving,
-    held,
-    housekeeping,
-    outbox,
-    pending_corrections,
-    reconciling,
-    replay_many,
-    silence,
-    tasks,
-    uploads,
-)
+from bridge import tasks
+from bridge.channel_health import alerts, webhook_silence
+from bridge.conversations import assignments, closing_reminders
+from bridge.files import provider_uploads, uploads
+from bridge.inbox import pending_corrections
+from bridge.maintenance import erasure, housekeeping, reconciliation
 from bridge.models import Breaker, Conversation, Delivery, HeldReply, Message, PendingCorrection, Replay, Upload
+from bridge.outbox import bulk_resend, dispatcher, recipient_addresses
+from bridge.relay import held_replies
 from channels_setup import failing_items
-from channels_setup.codecs import graph_webhooks
 from channels_setup.failing_items import BACK_OFF, FailingItems
 from channels_setup.models import ApiChannel, UnknownPolicy
-from templates_registry import syncing
+from channels_setup.providers.whatsapp_cloud import graph_webhooks
+from templates_registry.provider import provider_sync
 from tests.factories import (
     ApiChannelFactory,
     ConversationFactory,
@@ -84,7 +75,7 @@ def two_uploads() -> None:
 
 def two_bulk_resends() -> None:
     for delivery in DeliveryFactory.create_batch(2, state="dead", reason="gave_up"):
-        replay_many.begin(replay_many.Chosen(ids=(delivery.pk,)), what=Replay.What.DISCARD, by=None)
+        bulk_resend.begin(bulk_resend.Chosen(ids=(delivery.pk,)), what=Replay.What.DISCARD, by=None)
 
 
 def two_channels() -> None:
@@ -109,39 +100,65 @@ LOOPS = {
     "waiting corrections": Loop(
         two_corrections,
         pending_corrections.sweep,
-        "bridge.pending_corrections:_sweep_one",
+        "bridge.inbox.pending_corrections:_sweep_one",
         lambda row, _now: row.pk,
-        "bridge.pending_corrections:BATCH",
+        "bridge.inbox.pending_corrections:BATCH",
     ),
     "held replies": Loop(
-        two_held_replies, held.drop_old, "bridge.held:_drop_with_notice", lambda row: row.pk, "bridge.held:BATCH"
+        two_held_replies,
+        held_replies.drop_old,
+        "bridge.relay.held_replies:_drop_with_notice",
+        lambda row: row.pk,
+        "bridge.relay.held_replies:BATCH",
     ),
     "chats of people who left": Loop(
-        two_lost_chats, assignments.release, "bridge.assignments:release_chat", lambda pk: pk
+        two_lost_chats, assignments.release, "bridge.conversations.assignments:release_chat", lambda pk: pk
     ),
     "expired uploads": Loop(
-        two_uploads, uploads.prune, "bridge.uploads:drop", lambda row: row.pk, "bridge.uploads:PRUNE_BATCH"
+        two_uploads, uploads.prune, "bridge.files.uploads:drop", lambda row: row.pk, "bridge.files.uploads:PRUNE_BATCH"
     ),
-    "bulk resends": Loop(two_bulk_resends, replay_many.work, "bridge.replay_many:_batch", lambda pk: pk),
+    "bulk resends": Loop(two_bulk_resends, bulk_resend.work, "bridge.outbox.bulk_resend:_batch", lambda pk: pk),
     "expired windows": Loop(
-        two_expired_windows, housekeeping.expire_windows, "bridge.results:cancel", lambda pk, **_: pk
+        two_expired_windows, housekeeping.expire_windows, "bridge.outbox.results:cancel", lambda pk, **_: pk
     ),
     "retention": Loop(
-        lambda: None, housekeeping.prune, "bridge.housekeeping:_prune_table", lambda table, *_, **__: table, "", False
+        lambda: None,
+        housekeeping.prune,
+        "bridge.maintenance.housekeeping:_prune_table",
+        lambda table, *_, **__: table,
+        "",
+        False,
     ),
-    "watches": Loop(lambda: None, tasks.watch, "bridge.alerts:watch", None, "", False),
+    "watches": Loop(lambda: None, tasks.watch, "bridge.channel_health.alerts:watch", None, "", False),
     "webhook inactivity": Loop(
-        two_channels, silence.watch, "bridge.silence:_follow", lambda row, **_: row.pk, "", False
+        two_channels,
+        webhook_silence.watch,
+        "bridge.channel_health.webhook_silence:_follow",
+        lambda row, **_: row.pk,
+        "",
+        False,
     ),
     "channels that fail for days": Loop(
-        two_failing_channels, alerts.watch, "bridge.alerts:_note_failing", lambda pk, **_: pk, "", False
+        two_failing_channels, alerts.watch, "bridge.channel_health.alerts:_note_failing", lambda pk, **_: pk, "", False
     ),
-    "closing reminders": Loop(two_channels, closing.warn, "bridge.closing:reached", None, "", False),
+    "closing reminders": Loop(
+        two_channels, closing_reminders.warn, "bridge.conversations.closing_reminders:reached", None, "", False
+    ),
     "reconciliation": Loop(
-        lambda: None, reconciling.reconcile, "bridge.reconciling:_note_messages", lambda kind, _rows: kind, "", False
+        lambda: None,
+        reconciliation.reconcile,
+        "bridge.maintenance.reconciliation:_note_messages",
+        lambda kind, _rows: kind,
+        "",
+        False,
     ),
     "template lists": Loop(
-        two_listing_channels, syncing.sync_due, "templates_registry.syncing:sync", lambda row: row.pk, "", False
+        two_listing_channels,
+        provider_sync.sync_due,
+        "templates_registry.provider.provider_sync:sync",
+        lambda row: row.pk,
+        "",
+        False,
     ),
 }
 
@@ -194,7 +211,7 @@ def test_the_other_watches_are_kept_when_one_fails(monkeypatch: pytest.MonkeyPat
         raise KeyError("field")
 
     monkeypatch.setattr(alerts, "watch", fails)
-    monkeypatch.setattr(silence, "watch", lambda: watched.append("silence"))
+    monkeypatch.setattr(webhook_silence, "watch", lambda: watched.append("silence"))
 
     assert tasks.watch() == 0
     assert watched == ["silence"]
@@ -208,8 +225,8 @@ def test_a_file_that_cannot_be_deleted_leaves_no_other_on_the_disk(monkeypatch: 
             raise PermissionError
         gone.append(path)
 
-    monkeypatch.setattr(erasing.default_storage, "delete", delete)
-    erasing._from_disk(["one", "two"])
+    monkeypatch.setattr(erasure.default_storage, "delete", delete)
+    erasure._from_disk(["one", "two"])
 
     assert gone == ["two"]
 
@@ -232,7 +249,9 @@ def test_a_change_of_a_webhook_that_breaks_our_code_takes_no_other_with_it(monke
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("interrupted", [False, True])
-@pytest.mark.parametrize("step", [(addresses, "refresh"), (giving, "known")], ids=["addresses", "files"])
+@pytest.mark.parametrize(
+    "step", [(recipient_addresses, "refresh"), (provider_uploads, "known")], ids=["addresses", "files"]
+)
 def test_a_delivery_that_cannot_be_prepared_is_a_failed_try_and_no_others(
     step: tuple[Any, str], interrupted: bool, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,7 +273,7 @@ def test_a_delivery_that_cannot_be_prepared_is_a_failed_try_and_no_others(
         return prepare(rows)
 
     monkeypatch.setattr(*step, breaks)
-    outbox.drain()
+    dispatcher.drain()
 
     row = Delivery.objects.get(pk=broken)
     good = Delivery.objects.exclude(pk=broken)

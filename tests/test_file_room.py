@@ -12,14 +12,14 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
-from bridge import file_room, files, media, uploads
+from bridge.files import attachment_files, inbound_downloads, storage_limits, uploads
 from bridge.models import Attachment, Upload
 from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory, boris, vera
 from tests.uapi_calls import post
 
 pytestmark = pytest.mark.django_db
 
-MEGABYTE = file_room.MEGABYTE
+MEGABYTE = storage_limits.MEGABYTE
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def free(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Any:
     settings.DISK_FLOOR_MB = 10
 
     def megabytes(number: float) -> None:
-        monkeypatch.setattr(file_room, "free_bytes", lambda: int(number * MEGABYTE))
+        monkeypatch.setattr(storage_limits, "free_bytes", lambda: int(number * MEGABYTE))
 
     return megabytes
 
@@ -127,9 +127,9 @@ def test_a_clients_file_waits_at_the_provider(free: Any, monkeypatch: pytest.Mon
     row = Attachment.objects.create(
         message=MessageFactory(), name="a.jpg", external_id="77", state=Attachment.State.WAITING, due_at=timezone.now()
     )
-    monkeypatch.setattr(media.outside, "send", lambda *_, **__: pytest.fail("called"))
+    monkeypatch.setattr(inbound_downloads.outside, "send", lambda *_, **__: pytest.fail("called"))
 
-    media.fetch_due()
+    inbound_downloads.fetch_due()
 
     row.refresh_from_db()
     assert (row.state, row.error) == (Attachment.State.WAITING, "no_disk_space")
@@ -145,5 +145,5 @@ def test_health_is_red_before_the_disk_is_full(client: Client, free: Any) -> Non
 def test_a_folder_that_is_not_there_yet_is_measured_by_the_one_above(settings: Any, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path / "not" / "yet"
 
-    assert file_room.free_bytes() > 0
-    assert files.file_room is file_room
+    assert storage_limits.free_bytes() > 0
+    assert attachment_files.storage_limits is storage_limits

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.urls import get_resolver
 
-from config.gate import Gate
+from config.serving.body_buffer import Gate
 from tests import routes
 
 BODIES = {

@@ -15,12 +15,12 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.db import connection
 from django.http import HttpResponse, StreamingHttpResponse
 
-from bridge import strangers as module
-from bridge.strangers import FEW, Strangers
-from channels_setup import secrecy
-from config import late_bodies
-from config.arrivals import Arrivals, TooManyArrivals, TooSlow
-from config.gate import BEFORE_LOGIN, IN_MEMORY, Gate
+from bridge.intake import flood_guard as module
+from bridge.intake.flood_guard import FEW, Strangers
+from channels_setup import encryption
+from config.serving import late_bodies
+from config.serving.arrival_limits import Arrivals, TooManyArrivals, TooSlow
+from config.serving.body_buffer import BEFORE_LOGIN, IN_MEMORY, Gate
 from tests.factories import ApiChannelFactory, ChatChannelFactory
 
 PATIENCE = 20
@@ -254,7 +254,7 @@ def echo(environ: Any) -> HttpResponse:
 def test_unfinished_bodies_of_one_address_leave_room_for_others(
     gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("config.arrivals.PER_ADDRESS", 1)
+    monkeypatch.setattr("config.serving.arrival_limits.PER_ADDRESS", 1)
     one = gate(echo)
     slow, answers = Dripping(), []
     waiting = threading.Thread(target=lambda: answers.append(post(one, slow, length=2, REMOTE_ADDR="203.0.113.7")))
@@ -272,8 +272,8 @@ def test_unfinished_bodies_of_one_address_leave_room_for_others(
 
 
 def test_unfinished_bodies_are_limited_in_all(gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("config.arrivals.IN_ALL", 0)
-    monkeypatch.setattr("config.arrivals.RESERVE", 0)
+    monkeypatch.setattr("config.serving.arrival_limits.IN_ALL", 0)
+    monkeypatch.setattr("config.serving.arrival_limits.RESERVE", 0)
     assert post(gate(echo), b"{}")[0] == "503"
     assert post(gate(echo), b"")[0] == "200"
 
@@ -282,7 +282,7 @@ def test_an_address_with_few_unfinished_bodies_gets_in_when_all_room_is_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in {"IN_ALL": 4, "FEW": 1, "RESERVE": 2, "PER_ADDRESS": 3}.items():
-        monkeypatch.setattr(f"config.arrivals.{name}", value)
+        monkeypatch.setattr(f"config.serving.arrival_limits.{name}", value)
     arrivals, admitted = Arrivals(), []
     with ExitStack() as stack:
         for address in "aaaabbccdde":
@@ -296,8 +296,8 @@ def test_an_address_with_few_unfinished_bodies_gets_in_when_all_room_is_taken(
 
 def test_a_body_has_less_time_in_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_000.0]
-    monkeypatch.setattr("config.arrivals.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("config.arrivals.CROWDED", 2)
+    monkeypatch.setattr("config.serving.arrival_limits.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("config.serving.arrival_limits.CROWDED", 2)
     arrivals = Arrivals()
     with arrivals.arriving("a", peer="proxy") as first:
         now[0] += 30
@@ -320,14 +320,14 @@ def test_a_body_has_less_time_in_a_crowd(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_bytes_that_have_arrived_are_limited(
     gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(f"config.arrivals.{limit}", 10)
+    monkeypatch.setattr(f"config.serving.arrival_limits.{limit}", 10)
     one = gate(echo)
 
     assert [post(one, b"x" * size)[0] for size in (10, 11, 10)] == ["200", "503", "200"]
 
 
 def test_a_body_that_drips_has_a_deadline(gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("config.arrivals.SECONDS", -1)
+    monkeypatch.setattr("config.serving.arrival_limits.SECONDS", -1)
     assert post(gate(echo), b"{}")[0] == "408"
 
 
@@ -397,7 +397,7 @@ def test_a_flood_of_strangers_is_refused_without_the_database(
 ) -> None:
     phone, seen = ApiChannelFactory(), Strangers()
     own = phone.webhook_path
-    monkeypatch.setattr("bridge.webhooks.strangers", seen)
+    monkeypatch.setattr("bridge.intake.webhooks.flood_guard", seen)
     monkeypatch.setattr(module.time, "monotonic", lambda: 1_000.5)
     path = "/webhooks/sandbox/nobody/"
 
@@ -419,7 +419,7 @@ def test_a_channel_that_is_made_in_a_flood_is_known_at_once(
     client: Any, monkeypatch: pytest.MonkeyPatch, make: Any, django_assert_num_queries: Any
 ) -> None:
     seen = Strangers()
-    monkeypatch.setattr("bridge.webhooks.strangers", seen)
+    monkeypatch.setattr("bridge.intake.webhooks.flood_guard", seen)
     monkeypatch.setattr(module.time, "monotonic", lambda: 1_000.5)
     for _ in range(FEW + 1):
         client.post("/webhooks/sandbox/nobody/", b"{}", content_type="application/json")
@@ -437,13 +437,13 @@ def test_a_channel_that_is_made_in_a_flood_is_known_at_once(
 @pytest.mark.django_db
 def test_an_address_of_before_the_mark_is_known_a_second_later(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     now, seen = [1_000.5], Strangers()
-    monkeypatch.setattr("bridge.webhooks.strangers", seen)
+    monkeypatch.setattr("bridge.intake.webhooks.flood_guard", seen)
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     path = "/webhooks/sandbox/nobody/"
     for _ in range(FEW + 1):
         client.post(path, b"{}", content_type="application/json")
-    phone, token = ApiChannelFactory(), secrecy.new_path_token()
-    phone.addresses.update(token=secrecy.encrypt(token), digest=secrecy.fingerprint(token))
+    phone, token = ApiChannelFactory(), encryption.new_path_token()
+    phone.addresses.update(token=encryption.encrypt(token), digest=encryption.fingerprint(token))
     assert seen.is_refused(phone.webhook_path)
 
     now[0] += 1.1
@@ -459,7 +459,7 @@ def test_an_address_of_before_the_mark_is_known_a_second_later(client: Any, monk
 @pytest.mark.django_db
 def test_a_few_strangers_are_looked_up_one_by_one(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = Strangers()
-    monkeypatch.setattr("bridge.webhooks.strangers", seen)
+    monkeypatch.setattr("bridge.intake.webhooks.flood_guard", seen)
     for _ in range(FEW):
         client.post("/webhooks/sandbox/nobody/", b"{}", content_type="application/json")
 

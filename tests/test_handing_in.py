@@ -13,12 +13,13 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
-from bridge import inbox
-from channels_setup import outgoing
+from bridge.inbox import processing
+from channels_setup import http_client
 from channels_setup.models import ApiChannel
-from templates_registry import lifecycle, syncing
+from templates_registry import lifecycle
 from templates_registry.lifecycle import By, Source
 from templates_registry.models import Status, Template, TemplateEvent
+from templates_registry.provider import provider_sync
 from tests.cloud_accounts import cloud_channel
 from tests.factories import ApiChannelFactory, TemplateFactory, vera
 from tests.twins.meta import Meta
@@ -75,7 +76,7 @@ def buttons(admin: Client, template: Template) -> list[str]:
 
 def news(meta: Meta, *templates: Template) -> None:
     meta.quiet()
-    inbox.drain()
+    processing.drain()
     for one in templates:
         one.refresh_from_db()
 
@@ -91,7 +92,7 @@ def theirs_of(meta: Meta, template: Template) -> Theirs:
 def approved(meta: Meta, channel: ApiChannel, **more: Any) -> Template:
     """One that they have and have approved."""
     meta.add_template("order_ready", **more)
-    assert syncing.sync(channel).new == 1
+    assert provider_sync.sync(channel).new == 1
     return Template.objects.get()
 
 
@@ -168,7 +169,7 @@ def test_a_picture_in_the_header_is_fetched_from_its_link_and_given_as_a_sample(
     meta.access_token, token = "", meta.access_token
     template = draft(channel, header={"format": "IMAGE"})
     Template.objects.update(variables=[*template.variables, {"key": "header.media", "example": link}])
-    real = outgoing.send
+    real = http_client.send
 
     def with_key(request: Any, **more: Any) -> Any:  # … the API does
         if "/whatsapp_business/" not in request.url:
@@ -176,7 +177,7 @@ def test_a_picture_in_the_header_is_fetched_from_its_link_and_given_as_a_sample(
         return real(request, **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(outgoing, "send", with_key)
+        patch.setattr(http_client, "send", with_key)
         said = press(admin, "submit", template)
 
     assert template.status == Status.PENDING, said
@@ -245,16 +246,16 @@ def test_another_category_than_was_asked_for_is_told_with_its_price(
 def test_a_verdict_that_is_here_before_the_answer_stands(
     meta: Meta, channel: ApiChannel, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = outgoing.send
+    real = http_client.send
 
     def slow(request: Any, **more: Any) -> Any:
         assert not connection.in_atomic_block  # the call is made outside of any transaction
         answer = real(request, **more)
         meta.quiet()
-        inbox.drain()
+        processing.drain()
         return answer
 
-    monkeypatch.setattr(outgoing, "send", slow)
+    monkeypatch.setattr(http_client, "send", slow)
     template = draft(channel)
     press(admin, "submit", template)
 
@@ -270,11 +271,11 @@ def test_without_an_answer_their_list_says_what_came_of_it(
     said = press(admin, "submit", template)
     unsure = template.status
     again = press(admin, "submit", template)
-    syncing.sync(channel)  # a moment later nothing is concluded from its absence
+    provider_sync.sync(channel)  # a moment later nothing is concluded from its absence
     template.refresh_from_db()
     after_a_moment = template.status
     Template.objects.filter(status=Status.PENDING).update(submitted_at=timezone.now() - timedelta(hours=1))
-    syncing.sync(channel)
+    provider_sync.sync(channel)
     template.refresh_from_db()
 
     assert "may have been handed in or not" in said and unsure == Status.PENDING
@@ -393,11 +394,11 @@ def test_a_rejected_one_is_mended_and_handed_in_again(meta: Meta, channel: ApiCh
 def test_one_is_deleted_by_its_id_and_its_other_languages_stay(meta: Meta, channel: ApiChannel, admin: Client) -> None:
     meta.add_template("order_ready", language="ru")
     meta.add_template("order_ready", language="en_US", body="Hello, {{1}}! Your order {{2}} is ready.")
-    syncing.sync(channel)
+    provider_sync.sync(channel)
     template, other = Template.objects.get(language="ru"), Template.objects.get(language="en_US")
     shown = buttons(admin, template)
     press(admin, "delete-there", template)
-    syncing.sync(channel)
+    provider_sync.sync(channel)
     other.refresh_from_db()
 
     assert "delete-there" in shown and "delete" not in shown and "approve" not in shown
@@ -425,7 +426,7 @@ def test_a_deletion_without_an_answer_is_settled_by_their_list(
     meta.behave(manage=how, times=1)
     said = press(admin, "delete-there", template)
     meanwhile = template.may_be_sent
-    syncing.sync(channel)
+    provider_sync.sync(channel)
     template.refresh_from_db()
 
     assert "may be deleted or not" in said and not meanwhile

@@ -10,8 +10,10 @@ import redis
 from django.db import OperationalError
 from django.utils import timezone
 
-from bridge import housekeeping, outbox, windows, write_probe
+from bridge import service_window
+from bridge.maintenance import housekeeping, write_probe
 from bridge.models import Heartbeat
+from bridge.outbox import dispatcher
 from channels_setup.models import ChannelState
 from tests.factories import (
     ApiChannelFactory,
@@ -92,7 +94,7 @@ def test_a_delivery_that_may_wait_is_not_red(all_is_well: None, ready: Any) -> N
     behind = MessageFactory(conversation=tried_again_later.conversation, outbound=True)
     DeliveryFactory(message=behind, next_attempt_at=long_ago)
 
-    assert outbox.oldest_due_age(now=windows.database_now()) == 0
+    assert dispatcher.oldest_due_age(now=service_window.database_now()) == 0
     assert ready() == (200, set())
 
 

@@ -9,8 +9,8 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge import housekeeping
 from bridge.helpdesk import identity
+from bridge.maintenance import housekeeping
 from bridge.models import Conversation, HelpdeskBurst, HelpdeskReply
 from channels_setup.providers.base_helpdesk import Commented, Said, TicketSeen
 from tests.factories import ConversationFactory

@@ -18,15 +18,15 @@ from django.http.multipartparser import MultiPartParserError
 from django.test import Client
 from django.urls import reverse
 
-from channels_setup import outgoing, setting_up
+from channels_setup import http_client, provisioning
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import HttpAnswer, retry_after_seconds
-from config.gate import is_content_type
 from config.requests import Request
-from templates_registry import exchange
-from templates_registry.listed import Unreadable
+from config.serving.body_buffer import is_content_type
+from templates_registry.provider.provider_template import Unreadable
+from templates_registry.transfer import file_formats
 from tests.factories import ApiChannelFactory, ConversationFactory, TemplateFactory, UserFactory
 from tests.fuzzing.values import DIGITS, NUMBERS, TABLE, TEXTS, TIMES, packed
 from tests.pages import signed_in
@@ -88,7 +88,7 @@ def test_a_retry_after_of_a_provider_is_read_or_ignored(date: str) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", [DIGITS, "²", "9" * 19, "9" * 30])
 def test_a_channel_named_by_odd_digits_is_not_found(name: str) -> None:
-    assert setting_up.named(ApiChannel.objects.all(), name) is None
+    assert provisioning.named(ApiChannel.objects.all(), name) is None
 
 
 # --- heads of requests and of parts ----------------------------------------------------------------------
@@ -223,7 +223,7 @@ def test_a_value_that_the_database_refuses_is_the_callers_error(
     """Whatever reader is forgotten: "try again" would be wrong, for the same call fails again."""
     from django.db import DataError
 
-    from bridge.uapi import Channels
+    from bridge.uapi.base import Channels
 
     def answer(_self: Any, _call: Any) -> Any:
         raise DataError
@@ -376,7 +376,7 @@ def test_a_damaged_table_is_read_or_refused_with_a_sentence(form: str) -> None:
     }
     for what, data in (broken_tables() if form == "damaged" else flipped).items():
         try:
-            exchange.read_file(data)
+            file_formats.read_file(data)
         except Unreadable as problem:
             assert str(problem.sentence), what
 
@@ -395,8 +395,8 @@ ADDRESSES = (
 
 @pytest.mark.parametrize("url", ADDRESSES)
 def test_an_odd_address_is_refused_with_a_sentence(url: str) -> None:
-    with pytest.raises(outgoing.Forbidden) as refused:
-        outgoing.check_url(url)
+    with pytest.raises(http_client.Forbidden) as refused:
+        http_client.check_url(url)
     assert str(refused.value)
-    with pytest.raises((outgoing.Forbidden, outgoing.NotSent)):
-        outgoing.send(outgoing.HttpRequest(method="POST", url=url, headers={}, body=b""))
+    with pytest.raises((http_client.Forbidden, http_client.NotSent)):
+        http_client.send(http_client.HttpRequest(method="POST", url=url, headers={}, body=b""))

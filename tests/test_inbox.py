@@ -9,12 +9,14 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from bridge import conversations, doorbell, inbox, statuses, webhooks
+from bridge import wakeups
+from bridge.conversations import message_statuses, receiving
+from bridge.inbox import processing
+from bridge.intake import webhooks
 from bridge.models import Conversation, Message, ServiceWindow, StrayStatus, WebhookEvent
-from bridge.requests_in import MOST_BYTES
-from channels_setup import known_secrets
-from channels_setup.models import ApiChannel
-from channels_setup.one_at_a_time import Space
+from bridge.raw_requests import MOST_BYTES
+from channels_setup.advisory_locks import Space
+from channels_setup.models import ApiChannel, known_secrets
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
 from tests.factories import ApiChannelFactory, ChatChannelFactory, ConversationFactory, MessageFactory
 from tests.test_outbox import at_once
@@ -59,7 +61,7 @@ def test_an_event_is_stored_as_it_came_answered_and_worked_off_later(client: Cli
     assert (bytes(event.body), event.state) == (raw, "new")
     assert not Message.objects.exists()
 
-    assert inbox.drain() == 1
+    assert processing.drain() == 1
     assert Message.objects.get().text == "Привет"
     event.refresh_from_db()
     assert event.state == "processed"
@@ -122,7 +124,7 @@ def test_a_commit_that_fails_is_503_so_that_the_provider_tries_again(
 def test_a_body_that_cannot_be_read_is_kept_and_shown_as_failed(client: Client, phone: ApiChannel, raw: bytes) -> None:
     assert post(client, phone, raw).status_code == 200
 
-    inbox.drain()
+    processing.drain()
 
     event = WebhookEvent.objects.get()
     assert event.state == "failed"
@@ -135,7 +137,7 @@ def test_a_body_that_cannot_be_read_is_kept_and_shown_as_failed(client: Client, 
 def test_nul_and_lone_surrogates_reach_the_chat_as_replacement_marks(client: Client, phone: ApiChannel) -> None:
     post(client, phone, rb'{"type":"message","id":"1\u0000","from":{"id":"a\ud800"},"text":"x\u0000\ud800y"}')
 
-    inbox.drain()
+    processing.drain()
 
     assert Message.objects.get().text == "x\ufffd\ufffdy"
 
@@ -145,7 +147,7 @@ def test_one_bad_event_never_takes_the_good_ones_with_it(client: Client, phone: 
     post(client, phone, b"broken")
     post(client, phone, says("два", number=2))
 
-    inbox.drain()
+    processing.drain()
 
     assert [row.text for row in Message.objects.order_by("pk")] == ["раз", "два"]
     assert WebhookEvent.objects.filter(state="failed").count() == 1
@@ -154,26 +156,26 @@ def test_one_bad_event_never_takes_the_good_ones_with_it(client: Client, phone: 
 def test_an_event_that_breaks_the_database_work_is_found_out_alone(
     client: Client, phone: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    receive = conversations.receive
+    receive = receiving.receive
 
     def fragile(api_channel: ApiChannel, incoming: Any) -> Any:
         if any(item.fact.text == "бомба" for item in incoming):
             raise ZeroDivisionError
         return receive(api_channel, incoming)
 
-    monkeypatch.setattr(conversations, "receive", fragile)
+    monkeypatch.setattr(receiving, "receive", fragile)
     for number, text in enumerate(["раз", "бомба", "два"]):
         post(client, phone, says(text, number=number))
 
-    inbox.drain()
+    processing.drain()
 
     assert [row.text for row in Message.objects.order_by("pk")] == ["раз", "два"]
     failed = WebhookEvent.objects.get(state="failed")
     assert "ZeroDivisionError" in failed.traceback
 
-    monkeypatch.setattr(conversations, "receive", receive)
-    assert inbox.reprocess([failed.pk]) == 1
-    inbox.drain()
+    monkeypatch.setattr(receiving, "receive", receive)
+    assert processing.reprocess([failed.pk]) == 1
+    processing.drain()
     assert Message.objects.count() == 3
 
 
@@ -181,30 +183,30 @@ def test_an_event_that_kills_its_worker_every_time_ends_as_failed(client: Client
     post(client, phone, says("убийца", number=1))
     post(client, phone, says("жив", number=2))
     WebhookEvent.objects.filter(pk=min(WebhookEvent.objects.values_list("pk", flat=True))).update(
-        attempts=inbox.MOST_ATTEMPTS
+        attempts=processing.MOST_ATTEMPTS
     )
 
-    inbox.drain()
+    processing.drain()
 
     assert [row.text for row in Message.objects.all()] == ["жив"]
     assert WebhookEvent.objects.filter(state="failed").count() == 1
 
 
 def test_channels_take_turns_and_a_long_run_is_handed_on(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox, "BATCH", 1)
+    monkeypatch.setattr(processing, "BATCH", 1)
     rung: list[str] = []
     phones = [ApiChannelFactory(), ApiChannelFactory()]
     for number in range(3):
         for phone in phones:
             post(client, phone, says("?", number=number, who=f"anna{phone.pk}"))
 
-    monkeypatch.setattr(inbox, "RUN_SECONDS", 0)
-    monkeypatch.setattr(inbox.doorbell, "ring", rung.append)
-    assert inbox.drain() == 0
+    monkeypatch.setattr(processing, "RUN_SECONDS", 0)
+    monkeypatch.setattr(processing.wakeups, "ring", rung.append)
+    assert processing.drain() == 0
     assert rung == ["inbound"]
     monkeypatch.undo()
-    monkeypatch.setattr(inbox, "BATCH", 1)
-    assert inbox.drain() == 6
+    monkeypatch.setattr(processing, "BATCH", 1)
+    assert processing.drain() == 6
 
     first, second = phones
     assert [row.api_channel_id for row in Message.objects.order_by("pk")] == [first.pk, second.pk] * 3
@@ -214,7 +216,7 @@ def test_what_is_stored_while_a_worker_is_at_it_calls_no_other(
     client: Client, phone: ApiChannel, called: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten webhooks in a busy moment called ten tasks, nine of which found the channel taken."""
-    real = inbox.process
+    real = processing.process
 
     def process(channel_id: int, events: list[WebhookEvent]) -> None:
         if WebhookEvent.objects.count() < 4:
@@ -223,12 +225,12 @@ def test_what_is_stored_while_a_worker_is_at_it_calls_no_other(
 
     def store(number: int) -> None:
         WebhookEvent.objects.create(api_channel=phone, body=json.dumps(says("?", number=number)).encode())
-        doorbell.ring(doorbell.INBOUND)
+        wakeups.ring(wakeups.INBOUND)
 
-    monkeypatch.setitem(inbox.SOURCES, "api_channel", inbox.Source(process, Space.INBOX))
+    monkeypatch.setitem(processing.SOURCES, "api_channel", processing.Source(process, Space.INBOX))
     store(0)
 
-    assert inbox.drain() == 4
+    assert processing.drain() == 4
     assert called == ["bridge.tasks.drain_inbox"]
     store(9)
     assert len(called) == 2
@@ -241,7 +243,7 @@ def test_whose_event_waits_longest_is_first_and_a_long_queue_is_not_read_for_it(
     WebhookEvent.objects.create(api_channel=phone, body=b"{}")
 
     with CaptureQueriesContext(connection) as captured:
-        waiting = inbox._channels_with_events()
+        waiting = processing._channels_with_events()
 
     assert waiting == [("api_channel", other.pk), ("chat_channel", outside.pk), ("api_channel", phone.pk)]
     with connection.cursor() as cursor:
@@ -254,9 +256,9 @@ def test_whose_event_waits_longest_is_first_and_a_long_queue_is_not_read_for_it(
 def test_the_same_webhook_ten_times_is_one_message(client: Client, phone: ApiChannel) -> None:
     for _ in range(10):
         post(client, phone, says("раз", number=1))
-    inbox.drain()
+    processing.drain()
     post(client, phone, says("раз", number=1))
-    inbox.drain()
+    processing.drain()
 
     assert Message.objects.count() == 1
     assert Conversation.objects.get().unread == 1
@@ -264,7 +266,7 @@ def test_the_same_webhook_ten_times_is_one_message(client: Client, phone: ApiCha
 
 def test_an_album_from_a_new_contact_opens_one_chat_and_one_window(client: Client, phone: ApiChannel) -> None:
     post(client, phone, {"events": [says(f"снимок {number}", number=number) for number in range(10)]})
-    inbox.drain()
+    processing.drain()
 
     assert Conversation.objects.count() == ServiceWindow.objects.count() == 1
     assert [row.text for row in Message.objects.order_by("pk")] == [f"снимок {number}" for number in range(10)]
@@ -276,7 +278,7 @@ def test_many_events_ask_the_database_few_questions(
     for who in range(30):
         post(client, phone, says("?", who=f"client{who}"))
     with django_assert_max_num_queries(45):
-        inbox.drain()
+        processing.drain()
 
     assert Conversation.objects.count() == 30
 
@@ -287,8 +289,8 @@ def test_two_workers_take_each_event_once_and_in_order(client: Client) -> None:
     for number in range(60):
         post(client, phone, says(str(number), number=number))
 
-    at_once(inbox.drain, inbox.drain)
-    inbox.drain()
+    at_once(processing.drain, processing.drain)
+    processing.drain()
 
     assert [row.text for row in Message.objects.order_by("pk")] == [str(number) for number in range(60)]
     assert set(WebhookEvent.objects.values_list("attempts", flat=True)) == {1}
@@ -302,7 +304,7 @@ def test_an_album_in_parallel_from_a_new_contact_opens_one_chat() -> None:
 
     def write(number: int) -> None:
         fact = MessageReceived(contact=ContactInfo(external_id="anna"), text=str(number), external_id=str(number))
-        conversations.receive(phone, [conversations.Incoming(fact=fact, chat_channel=chat_channel)])
+        receiving.receive(phone, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])
 
     at_once(*[lambda number=number: write(number) for number in range(8)])
 
@@ -332,7 +334,7 @@ def test_ticks_only_move_forward(phone: ApiChannel, order: list[str], final: str
     message = MessageFactory(conversation=chat, outbound=True, status="pending")
 
     for word in order:
-        statuses.change_statuses(phone, [StatusChanged(status=word, message_id=message.pk)])
+        message_statuses.change_statuses(phone, [StatusChanged(status=word, message_id=message.pk)])
 
     message.refresh_from_db()
     assert message.status == final
@@ -349,7 +351,7 @@ def test_the_status_callback_moves_the_tick_and_says_why_it_failed(client: Clien
     }
 
     assert post(client, channel, body).status_code == 200
-    inbox.drain()
+    processing.drain()
 
     message.refresh_from_db()
     assert (message.status, message.reason) == ("failed", "provider_failed")
@@ -360,19 +362,19 @@ def test_a_status_cannot_touch_another_channels_message(client: Client, phone: A
     theirs = MessageFactory(outbound=True, status="sent")
 
     post(client, phone, {"type": "status", "message_id": theirs.pk, "status": "read"})
-    inbox.drain()
+    processing.drain()
 
     theirs.refresh_from_db()
     assert theirs.status == "sent"
 
 
 def test_a_status_before_its_message_waits_for_it(phone: ApiChannel) -> None:
-    statuses.change_statuses(phone, [StatusChanged(status="read", external_id="wamid.9")])
+    message_statuses.change_statuses(phone, [StatusChanged(status="read", external_id="wamid.9")])
     message = MessageFactory(
         conversation=ConversationFactory(api_channel=phone), outbound=True, status="sent", external_id="wamid.9"
     )
 
-    statuses.join_strays(phone, [message])
+    message_statuses.join_strays(phone, [message])
 
     message.refresh_from_db()
     assert message.status == "read"
@@ -385,7 +387,7 @@ def test_a_status_for_a_message_we_never_had_is_kept_for_an_admin_to_see(client:
     known = {"type": "status", "message_id": message.pk, "status": "delivered"}
 
     post(client, phone, {"events": [unknown, known]})
-    inbox.drain()
+    processing.drain()
 
     message.refresh_from_db()
     assert message.status == "delivered"

@@ -14,10 +14,11 @@ import requests
 from django.db.models import F
 from django.utils import timezone
 
-from bridge import housekeeping, relay
+from bridge.maintenance import housekeeping
 from bridge.models import Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
+from bridge.relay import submission
 from bridge.tasks import drain_outbox
-from bridge.uapi import NOT_SENT
+from bridge.uapi.base import NOT_SENT
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, TemplateFactory, boris
 from tests.receiver import Receiver
@@ -154,7 +155,7 @@ def test_the_desk_keeps_a_refused_reply_as_a_draft(shop: Shop, client: Any) -> N
     chat_id = shop.anna_writes("?")["chat_id"]
     a_day_later(chat_id)
 
-    relay.hand_in(conversation_id=chat_id, text="Простите, что так долго", author=shop.operator, keep_draft=True)
+    submission.hand_in(conversation_id=chat_id, text="Простите, что так долго", author=shop.operator, keep_draft=True)
 
     draft = Draft.objects.get()
     assert (draft.text, draft.reason) == ("Простите, что так долго", "window_closed")
@@ -274,7 +275,7 @@ def test_provider_down_then_up_gets_everything_once_and_in_order(
 
 
 def test_a_closed_request_and_a_new_message_make_a_new_request_in_the_same_chat(shop: Shop, receiver: Receiver) -> None:
-    from bridge import tickets
+    from bridge.conversations import tickets
 
     first = shop.anna_writes("раз")
     tickets.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED, by=shop.operator.pk)
@@ -318,7 +319,7 @@ def test_from_the_phone_page_to_the_desk_and_back(live_server: Any, worker: Work
     assert requests.post(webhook, json=event, timeout=10).json() == {"status": "accepted"}
     eventually(lambda: Conversation.objects.exists())
     chat = Conversation.objects.get()
-    message = relay.hand_in(conversation_id=chat.pk, text="Есть!", author=operator).message
+    message = submission.hand_in(conversation_id=chat.pk, text="Есть!", author=operator).message
     assert message
     eventually(lambda: status_of(message.pk) == "sent")
     requests.post(webhook, json={"type": "status", "message_id": message.pk, "status": "read"}, timeout=10)
@@ -326,6 +327,8 @@ def test_from_the_phone_page_to_the_desk_and_back(live_server: Any, worker: Work
 
     requests.post(webhook, json={"type": "clock", "from": {"id": "anna"}, "hours": 25}, timeout=10)
     eventually(
-        lambda: relay.hand_in(conversation_id=chat.pk, text="?", author=operator).decision.reason == "window_closed"
+        lambda: (
+            submission.hand_in(conversation_id=chat.pk, text="?", author=operator).decision.reason == "window_closed"
+        )
     )
     assert housekeeping.expire_windows() == 1

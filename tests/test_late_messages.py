@@ -6,8 +6,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from bridge import inbox, windows
-from bridge.desk import thread
+from bridge import service_window
+from bridge.desk.thread import messages
+from bridge.inbox import processing
 from bridge.models import Conversation, Message, ServiceWindow
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, EchoSeen, MessageEdited, MessageReceived, ReactionChanged
@@ -31,7 +32,7 @@ def comes(channel: ApiChannel, *late: timedelta, texts: str = "abcdef") -> Conve
         MessageReceived(contact=ANNA, text=text, external_id=f"wamid.{text}", at=timezone.now() - ago)
         for text, ago in zip(texts, late, strict=False)
     ]
-    inbox.apply(channel, facts)
+    processing.apply(channel, facts)
     return Conversation.objects.get()
 
 
@@ -78,7 +79,7 @@ def test_an_impossible_stamp_is_no_time_to_show(channel: ApiChannel, client: Cli
 
 def test_an_echo_that_comes_late_says_so_too(channel: ApiChannel) -> None:
     comes(channel, timedelta(0))
-    inbox.apply(channel, [EchoSeen(contact=ANNA, text="Да", external_id="wamid.e", at=timezone.now() - HOUR)])
+    processing.apply(channel, [EchoSeen(contact=ANNA, text="Да", external_id="wamid.e", at=timezone.now() - HOUR)])
 
     assert Message.objects.get(direction="outbound").is_received_late
 
@@ -95,16 +96,20 @@ def test_what_nothing_of_ours_stands_between_is_read_in_the_order_it_was_written
     channel: ApiChannel, late: tuple[timedelta, ...], order: str
 ) -> None:
     chat = comes(channel, *late)
-    page = thread.page(chat, tickets=thread.requests_of(chat), before=None, may_write=True, now=windows.database_now())
+    page = messages.page(
+        chat, tickets=messages.requests_of(chat), before=None, may_write=True, now=service_window.database_now()
+    )
 
     assert "".join(item.message.message.text for item in page.items if item.message) == order
 
 
 def test_a_late_message_stays_below_the_answer_that_was_given_without_it(channel: ApiChannel) -> None:
     chat = comes(channel, timedelta(0))
-    inbox.apply(channel, [EchoSeen(contact=ANNA, text="!", external_id="wamid.e", at=timezone.now())])
+    processing.apply(channel, [EchoSeen(contact=ANNA, text="!", external_id="wamid.e", at=timezone.now())])
     comes(channel, 2 * DAY, texts="b")
-    page = thread.page(chat, tickets=thread.requests_of(chat), before=None, may_write=True, now=windows.database_now())
+    page = messages.page(
+        chat, tickets=messages.requests_of(chat), before=None, may_write=True, now=service_window.database_now()
+    )
 
     assert "".join(item.message.message.text for item in page.items if item.message) == "a!b"
 
@@ -182,6 +187,6 @@ def test_a_late_reaction_or_edit_records_a_closed_window_as_well(channel: ApiCha
         MessageEdited(contact=ANNA, target_id="wamid.x", text="?", external_id="wamid.1", at=at),
         ReactionChanged(contact=ANNA, target_id="wamid.x", emoji="👍", external_id="wamid.2", at=at + HOUR),
     ):
-        inbox.apply(channel, [fact])
+        processing.apply(channel, [fact])
 
-    assert windows.of(Conversation.objects.get()).state == "closed"
+    assert service_window.of(Conversation.objects.get()).state == "closed"

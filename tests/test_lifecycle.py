@@ -5,15 +5,17 @@ from typing import Any
 
 import pytest
 
-from bridge import outbox, relay
 from bridge.models import Draft
-from templates_registry import deeds, lifecycle
-from templates_registry.components import Variable
-from templates_registry.deeds import DEEDS
+from bridge.outbox import dispatcher
+from bridge.relay import submission
+from templates_registry import lifecycle
+from templates_registry.admin import actions
+from templates_registry.admin.actions import DEEDS
+from templates_registry.content.components import Variable
+from templates_registry.index_cache import recognise
 from templates_registry.lifecycle import By, Source
+from templates_registry.matching.text_diff import as_text, difference, wording
 from templates_registry.models import Registry, Status, Template
-from templates_registry.registry import recognise
-from templates_registry.wording import as_text, difference, wording
 from tests.factories import ConversationFactory, TemplateFactory, boris, vera
 
 pytestmark = pytest.mark.django_db
@@ -157,7 +159,7 @@ def test_examples_are_no_part_of_the_wording_and_buttons_are() -> None:
 def test_a_deed_moves_a_template(status: str, slug: str, becomes: str) -> None:
     template = TemplateFactory(status=status)
 
-    done = deeds.do(DEEDS[slug], [template], user=vera(), reason="Потому")
+    done = actions.do(DEEDS[slug], [template], user=vera(), reason="Потому")
 
     template.refresh_from_db()
     assert (template.status, len(done.done)) == (becomes, 1)
@@ -167,9 +169,9 @@ def test_a_deed_moves_a_template(status: str, slug: str, becomes: str) -> None:
 @pytest.mark.parametrize("status", ["approved", "paused", "draft"])
 def test_what_was_archived_comes_back_as_what_it_was(status: str) -> None:
     template = TemplateFactory(status=status)
-    deeds.do(DEEDS["archive"], [template], user=None)
+    actions.do(DEEDS["archive"], [template], user=None)
 
-    deeds.do(DEEDS["restore"], [template], user=None)
+    actions.do(DEEDS["restore"], [template], user=None)
 
     template.refresh_from_db()
     assert template.status == status
@@ -178,7 +180,7 @@ def test_what_was_archived_comes_back_as_what_it_was(status: str) -> None:
 def test_a_deed_that_makes_no_sense_is_refused_and_the_others_are_done() -> None:
     sensible, senseless = TemplateFactory(status="pending"), TemplateFactory(status="deleted")
 
-    done = deeds.do(DEEDS["approve"], [senseless, sensible], user=None)
+    done = actions.do(DEEDS["approve"], [senseless, sensible], user=None)
 
     assert (done.done, [template for template, _why in done.refused]) == ([sensible], [senseless])
 
@@ -186,7 +188,7 @@ def test_a_deed_that_makes_no_sense_is_refused_and_the_others_are_done() -> None
 def test_what_cannot_be_right_is_not_sent_for_approval() -> None:
     template = TemplateFactory(status="draft", body="Раз {{1}} и сразу три {{3}}, вот так.")
 
-    done = deeds.do(DEEDS["submit"], [template], user=None)
+    done = actions.do(DEEDS["submit"], [template], user=None)
 
     assert "{{2}}" in done.refused[0][1]
     template.refresh_from_db()
@@ -201,13 +203,13 @@ def test_what_waits_to_be_sent_with_a_template_that_is_no_longer_approved_stops_
     conversation = ConversationFactory()
     template = TemplateFactory(api_channel=conversation.api_channel)
     operator = boris(conversation.chat_channel)
-    handed = relay.hand_in_template(
+    handed = submission.hand_in_template(
         conversation_id=conversation.pk, template_id=template.pk, parameters=["Анна", "№ 42"], author=operator
     )
     assert handed.message is not None
 
     lifecycle.change_status(template, status, by=HAND)
-    outbox.drain()
+    dispatcher.drain()
 
     message: Any = handed.message
     message.refresh_from_db()

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from django.utils import translation
 
-from templates_registry.collisions import collisions
-from templates_registry.components import Template, Variable, described_as
+from templates_registry.content.components import Template, Variable, described_as
 from templates_registry.linting import lint, lint_registry
+from templates_registry.matching.collisions import collisions
 
 
 def template(body: str = "Ваш заказ {{1}} готов к выдаче.", **fields: Any) -> Template:

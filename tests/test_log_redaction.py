@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.test import override_settings
 
 from bridge.models import Contact
-from channels_setup import known_secrets
+from channels_setup.models import known_secrets
 from config.log_redaction import PlainArguments, exception_text
 from config.logs import formatter
 from config.request_log import RoutesForPaths

@@ -13,10 +13,11 @@ from django.core import signing
 from django.http import HttpResponse
 from django.test import Client
 
-from config import attempt_limits, known_device, login
+from config import attempt_limits
+from config.accounts import known_device, login
 from config.attempt_limits import AttemptLimit
-from config.gate import Gate
-from config.lanes import Lane, LaneFull
+from config.serving.body_buffer import Gate
+from config.serving.lanes import Lane, LaneFull
 from tests.factories import PASSWORD, UserFactory
 
 
@@ -57,7 +58,7 @@ def test_the_lane_holds_two_and_refuses_the_third_at_once(path: str) -> None:
 
 @pytest.mark.django_db
 def test_a_login_that_breaks_leaves_the_lane(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("config.login.LoginView.post", lambda *_args, **_more: 1 / 0)
+    monkeypatch.setattr("config.accounts.login.LoginView.post", lambda *_args, **_more: 1 / 0)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
             sign_in("sam", "x", "198.51.100.9")

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from templates_registry.beside import Difference
-from templates_registry.components import Button, Format, Header, Template, Variable
-from templates_registry.matching import Index
-from templates_registry.normalising import fold
-from templates_registry.recognition import Entry, Outcome, Recognition
-from templates_registry.rendering import render
+from templates_registry.content.components import Button, Format, Header, Template, Variable
+from templates_registry.content.normalization import fold
+from templates_registry.content.rendering import render
+from templates_registry.matching.explain import Difference
+from templates_registry.matching.matcher import Index
+from templates_registry.matching.result import Entry, Outcome, Recognition
 
 
 def template(body: str, name: str = "order_ready", language: str = "ru", **fields: Any) -> Template:

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from templates_registry.components import Header, Hole, Place, Template, key_of, split
-from templates_registry.matching import Index
-from templates_registry.normalising import Normalised, fold, normalise
-from templates_registry.recognition import Entry, Outcome
-from templates_registry.rendering import value_problem
+from templates_registry.content.components import Header, Hole, Place, Template, key_of, split
+from templates_registry.content.normalization import Normalised, fold, normalise
+from templates_registry.content.rendering import value_problem
+from templates_registry.matching.matcher import Index
+from templates_registry.matching.result import Entry, Outcome
 
 
 def pieces(text: str, place: Place) -> tuple[list[str], list[str]]:

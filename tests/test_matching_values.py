@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
-from templates_registry.components import Hole, Template, split
-from templates_registry.matching import Index
-from templates_registry.recognition import Entry, Outcome
+from templates_registry.content.components import Hole, Template, split
+from templates_registry.matching.matcher import Index
+from templates_registry.matching.result import Entry, Outcome
 
 TEMPLATES = [
     "Здравствуйте! Ваш заказ {{1}} готов к выдаче.",

@@ -6,11 +6,11 @@ from functools import partial
 
 import pytest
 
-from templates_registry.components import Template
-from templates_registry.matching import STEPS, Index
-from templates_registry.patterns import Meter
-from templates_registry.recognition import Entry, Outcome
-from templates_registry.rendering import render
+from templates_registry.content.components import Template
+from templates_registry.content.rendering import render
+from templates_registry.matching.matcher import STEPS, Index
+from templates_registry.matching.patterns import Meter
+from templates_registry.matching.result import Entry, Outcome
 from tests.load.bench_matching import adversarial_registries, everyday, registry, worst
 from tests.work import calls
 

@@ -10,8 +10,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from bridge import conversations, held, outbox, relay, tickets, windows
-from bridge.merging import lookup, rows, rules
+from bridge import service_window
+from bridge.conversations import merge_lookup, receiving, tickets
+from bridge.merging import rows, rules
 from bridge.merging.merge import merge
 from bridge.merging.undo import undo
 from bridge.models import (
@@ -27,6 +28,8 @@ from bridge.models import (
     ServiceWindow,
     Ticket,
 )
+from bridge.outbox import dispatcher
+from bridge.relay import held_replies, submission
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, ChatChannelFactory, boris, vera
@@ -53,8 +56,8 @@ def writes(
     )
     place = chat_channel or channel.lands_in
     assert place is not None
-    received = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=place)])[0]
-    held.release([received.conversation.pk])
+    received = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=place)])[0]
+    held_replies.release([received.conversation.pk])
     return received.message
 
 
@@ -66,8 +69,8 @@ def chat_of(who: str) -> Conversation:
     return Conversation.objects.get(contact__external_id=who)
 
 
-def answers(chat: Conversation, text: str) -> relay.HandedIn:
-    return relay.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel))
+def answers(chat: Conversation, text: str) -> submission.HandedIn:
+    return submission.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel))
 
 
 def recipients() -> list[str]:
@@ -157,7 +160,7 @@ def test_a_merge_keeps_everything_in_order_and_its_undo_restores_it(
     chat = Conversation.objects.get()
     assert chat.contact == contact(ANNA)
     assert list(Message.objects.filter(conversation=chat).order_by("pk").values_list("text", flat=True)) == words
-    assert conversations.lock(old) == chat
+    assert receiving.lock(old) == chat
     live = Ticket.objects.filter(conversation=chat).exclude(status__in=Ticket.ENDED)
     assert live.count() == (1 if {"live", "solved"} & set(requests) else 0)
     open_windows = ServiceWindow.objects.filter(conversation=chat, state="open")
@@ -181,7 +184,7 @@ def test_an_answer_goes_to_the_number_that_wrote_last(channel: ApiChannel, state
 
     said = writes(channel, last, "Последнее", hours=0.5)
     chat = Conversation.objects.get()
-    assert said.conversation == chat and windows.of(chat).is_open
+    assert said.conversation == chat and service_window.of(chat).is_open
     sent = answers(chat, "Ответ").message
 
     assert recipients() == [last]
@@ -212,7 +215,7 @@ def test_what_waits_for_a_number_goes_out_within_that_number_s_window(channel: A
     merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
     ServiceWindow.objects.filter(merged_contact=contact(ANYA)).update(expires_at=timezone.now() - timedelta(seconds=1))
 
-    outbox.drain()
+    dispatcher.drain()
 
     delivery = Delivery.objects.get(kind="message")
     assert (delivery.state, delivery.reason) == ("cancelled", "window_closed_before_sending")
@@ -292,8 +295,8 @@ def test_three_become_one_and_are_made_three_again_from_the_last(channel: ApiCha
     outer = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
 
     assert writes(channel, third, "Ещё", hours=1).conversation.contact == contact(ANNA)
-    assert conversations.lock(first_chat).contact == contact(ANNA)
-    assert [one.external_id for one in lookup.people(contact(ANNA))] == [ANNA, ANYA, third]
+    assert receiving.lock(first_chat).contact == contact(ANNA)
+    assert [one.external_id for one in merge_lookup.people(contact(ANNA))] == [ANNA, ANYA, third]
     with pytest.raises(rules.Refused):
         undo(inner.pk, by=vera())
     Message.objects.filter(text="Ещё").delete()
@@ -390,7 +393,7 @@ def test_a_name_set_since_the_merge_stays_when_it_is_undone(channel: ApiChannel)
 def test_requests_beside_each_other_survive_a_merge_and_its_undo(channel: ApiChannel) -> None:
     chats = [writes(channel, who, "?").conversation for who in (ANNA, ANYA)]
     for chat in chats:
-        tickets.open_ticket(conversations.lock(chat.pk), text="Второй", wanted={}, assignee_id=None)
+        tickets.open_ticket(receiving.lock(chat.pk), text="Второй", wanted={}, assignee_id=None)
     before = {ticket.pk: (ticket.conversation_id, ticket.status) for ticket in Ticket.objects.all()}
 
     made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())

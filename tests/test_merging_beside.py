@@ -10,7 +10,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from bridge import conversations, erasing, housekeeping, relay
+from bridge.conversations import receiving
+from bridge.maintenance import erasure, housekeeping
 from bridge.merging import rules
 from bridge.merging.merge import merge
 from bridge.merging.undo import undo
@@ -25,6 +26,7 @@ from bridge.models import (
     Message,
     Ticket,
 )
+from bridge.relay import submission
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, boris, token_of, vera
 from tests.pages import signed_in
@@ -118,12 +120,12 @@ def test_what_comes_while_a_merge_is_undone_belongs_to_its_number() -> None:
 @pytest.mark.parametrize("by_merged", [True, False])
 def test_erasing_a_merged_person_erases_both(channel: ApiChannel, by_merged: bool) -> None:
     made = merged(channel)
-    relay.hand_in(conversation_id=chat_of(ANNA).pk, text="Секретный ответ", author=boris())
+    submission.hand_in(conversation_id=chat_of(ANNA).pk, text="Секретный ответ", author=boris())
     ContactNote.objects.create(contact=contact(ANYA), author=boris(), text="Секретная заметка")
     traces = (ANNA, ANYA, "Hallo", "Секретн", "Anna S.")
     assert all(trace in everything() for trace in traces)
 
-    erasing.erase(made.source_id if by_merged else made.target_id, by=vera())
+    erasure.erase(made.source_id if by_merged else made.target_id, by=vera())
 
     left = everything()
     assert [trace for trace in traces if trace in left] == []
@@ -141,7 +143,7 @@ def test_what_the_undo_needs_is_kept_for_a_day(channel: ApiChannel) -> None:
     housekeeping.prune()
 
     assert MergedConversation.objects.get().row == {}
-    assert conversations.lock(MergedConversation.objects.get().old_id).contact == contact(ANNA)
+    assert receiving.lock(MergedConversation.objects.get().old_id).contact == contact(ANNA)
 
 
 # --- found and seen --------------------------------------------------------------------------------------

@@ -10,14 +10,15 @@ import pytest
 from django.test import Client
 from django.utils import translation
 
-from bridge import inbox, message_words
+from bridge import message_text
+from bridge.inbox import processing
 from bridge.models import Message, ServiceWindow
-from channels_setup.codecs.graph_messages import content
-from channels_setup.codecs.graph_people import one_line, several_lines
 from channels_setup.codecs.message_words import MISSING, UNSUPPORTED, ad_line, amount, own_words, words
 from channels_setup.codecs.whatsapp_markup import to_html
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
+from channels_setup.providers.whatsapp_cloud.graph_messages import content
+from channels_setup.providers.whatsapp_cloud.graph_people import one_line, several_lines
 from tests.factories import token_of, vera
 from tests.pages import signed_in
 
@@ -38,7 +39,7 @@ SHOWN: list[dict[str, Any]] = [
 @pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: "-".join(map(str, shown.values()))[:40])
 def test_every_code_is_a_sentence_in_both_languages(shown: dict[str, Any]) -> None:
     with translation.override("en"):
-        english, first = words("", shown), message_words.preview_words(message_words.preview("", shown))
+        english, first = words("", shown), message_text.preview_words(message_text.preview("", shown))
     with translation.override("ru"):
         russian = words("", shown)
 
@@ -201,7 +202,7 @@ def receive(channel: ApiChannel, item: dict[str, Any], **fields: Any) -> Message
     fact = MessageReceived(
         contact=contact, external_id="1", text=said.text, shown=said.shown, files=said.files, **fields
     )
-    inbox.apply(channel, [fact])
+    processing.apply(channel, [fact])
     return Message.objects.get(external_id="1")
 
 

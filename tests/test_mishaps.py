@@ -16,9 +16,13 @@ from django.db import IntegrityError, InterfaceError, OperationalError, transact
 from django.test import Client
 from django.utils import timezone
 
-from bridge import housekeeping, inbox, media, outbox, rates, results, uploads
+from bridge.channel_health import rate_limits
+from bridge.files import inbound_downloads, uploads
 from bridge.helpdesk import sending
+from bridge.inbox import processing
+from bridge.maintenance import housekeeping
 from bridge.models import Alert, Attachment, Attempt, Delivery, Message, RateLimit, WebhookEvent
+from bridge.outbox import dispatcher, results
 from channels_setup.models import ApiChannel, ChatChannel, Secret, UnknownPolicy
 from channels_setup.providers.base import ACCEPTED, HttpAnswer, Outcome, Rate
 from config.logs import formatter
@@ -60,7 +64,7 @@ def test_a_provider_that_gives_two_messages_one_id_costs_neither_of_them(
 
     monkeypatch.setattr(type(channel.provider), "judge_message", judge)
 
-    assert outbox.drain() == 3
+    assert dispatcher.drain() == 3
 
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
     assert Attempt.objects.count() == len(receiver.requests) == 3
@@ -81,7 +85,7 @@ def test_an_answer_that_we_cannot_judge_is_no_reason_to_send_again(
 
     monkeypatch.setattr(type(channel.provider), "judge_message", judge)
 
-    outbox.drain()
+    dispatcher.drain()
 
     assert (Delivery.objects.get().state, len(receiver.requests)) == ("unknown", 1)
     assert Message.objects.get(direction="notice").reason == "may_have_been_sent"
@@ -102,7 +106,7 @@ def test_a_result_is_written_down_though_the_database_refuses_it_at_first(
 
     monkeypatch.setattr(results, "record", refused_at_first)
 
-    assert outbox.drain() == 1
+    assert dispatcher.drain() == 1
 
     reply.refresh_from_db()
     assert (Delivery.objects.get().state, reply.status, len(receiver.requests)) == ("delivered", "sent", 1)
@@ -114,7 +118,7 @@ def test_a_channel_whose_keys_cannot_be_read_keeps_no_other_from_sending(receive
         boris_answers(anna_writes(channel, who=f"anna-{channel.pk}"))
     spoil_the_secret(broken)
 
-    outbox.drain()
+    dispatcher.drain()
 
     assert [request.path for request in receiver.requests] == ["/well"]
     waiting = Delivery.objects.get(api_channel=broken)
@@ -129,7 +133,7 @@ def test_a_channel_whose_keys_cannot_be_read_keeps_no_other_from_receiving(clien
     post(client, well, says("Цел"))
     spoil_the_secret(broken)
 
-    inbox.drain()
+    processing.drain()
 
     assert Message.objects.get(direction="inbound").text == "Цел"
     waiting = WebhookEvent.objects.get(api_channel=broken)
@@ -149,7 +153,7 @@ def test_a_channel_whose_keys_cannot_be_read_keeps_no_other_from_fetching_files(
     ]
     spoil_the_secret(broken)
 
-    media.fetch_due()
+    inbound_downloads.fetch_due()
 
     for row in rows:
         row.refresh_from_db()
@@ -162,11 +166,11 @@ def test_a_channel_whose_keys_cannot_be_read_keeps_no_other_from_fetching_files(
 def test_a_file_that_kills_its_worker_every_time_is_given_up() -> None:
     message = MessageFactory(conversation__api_channel=ApiChannelFactory(kind="acebot"))
     file = Attachment.objects.create(message=message, external_id="m1", state="waiting", due_at=timezone.now())
-    for _ in range(len(media.TIMETABLE) + 1):
-        assert len(media._claim()) == 1  # and the worker dies
+    for _ in range(len(inbound_downloads.TIMETABLE) + 1):
+        assert len(inbound_downloads._claim()) == 1  # and the worker dies
         Attachment.objects.update(due_at=timezone.now() - timedelta(seconds=1))
 
-    assert media._claim() == []
+    assert inbound_downloads._claim() == []
 
     file.refresh_from_db()
     assert (file.state, file.due_at) == ("failed", None)
@@ -177,7 +181,7 @@ def test_an_event_that_must_wait_lets_none_of_its_channel_pass(client: Client, m
     phone = ApiChannelFactory()
     for number in range(3):
         post(client, phone, says(f"{number}", number=number))
-    apply, calls = inbox.apply, []
+    apply, calls = processing.apply, []
 
     def busy_at_first(channel: ApiChannel, facts: Any) -> None:
         calls.append(len(facts))
@@ -185,10 +189,10 @@ def test_an_event_that_must_wait_lets_none_of_its_channel_pass(client: Client, m
             raise OperationalError("deadlock detected")
         apply(channel, facts)
 
-    monkeypatch.setattr(inbox, "apply", busy_at_first)
+    monkeypatch.setattr(processing, "apply", busy_at_first)
 
     for _run in range(3):
-        inbox.drain()
+        processing.drain()
 
     assert list(Message.objects.order_by("pk").values_list("text", flat=True)) == ["0", "1", "2"]
     assert set(WebhookEvent.objects.values_list("state", flat=True)) == {"processed"}
@@ -197,17 +201,17 @@ def test_an_event_that_must_wait_lets_none_of_its_channel_pass(client: Client, m
 def test_an_event_whose_connection_broke_is_not_failed_for_it(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     phone = ApiChannelFactory()
     post(client, phone, says("?"))
-    apply, problems = inbox.apply, [InterfaceError("closed"), InterfaceError("closed")]
+    apply, problems = processing.apply, [InterfaceError("closed"), InterfaceError("closed")]
 
     def broken_at_first(channel: ApiChannel, facts: Any) -> None:
         if problems:
             raise problems.pop()
         apply(channel, facts)
 
-    monkeypatch.setattr(inbox, "apply", broken_at_first)
+    monkeypatch.setattr(processing, "apply", broken_at_first)
 
     for _run in range(3):
-        inbox.drain()
+        processing.drain()
 
     assert WebhookEvent.objects.get().state == "processed"
 
@@ -220,7 +224,7 @@ def test_a_limit_is_held_by_the_databases_clock(monkeypatch: pytest.MonkeyPatch)
     )
     monkeypatch.setattr(timezone, "now", lambda: now - timedelta(minutes=10))  # this worker's clock is slow
 
-    rates.hold(channel.pk, [rate], seconds=30)
+    rate_limits.hold(channel.pk, [rate], seconds=30)
 
     assert RateLimit.objects.get().met_at > now + timedelta(seconds=29)
 
@@ -319,7 +323,7 @@ def test_a_helpdesk_whose_key_cannot_be_read_keeps_no_other_from_being_told(twin
             shop.anna_writes("раз", who=f"anna-{shop.channel.pk}")
         ChatChannel.objects.filter(pk=broken.chat_channel.pk).update(secret=b"gAAAAAB-not-ours")
 
-        inbox.drain()
+        processing.drain()
         sending.drain()
 
         assert (twin.texts(), other.texts()) == (["раз"], [])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from channels_setup import outgoing
+from channels_setup import http_client
 from channels_setup.providers.base import HttpRequest
 from tests.receiver import Receiver
 
@@ -35,7 +35,7 @@ def closed(settings: Any) -> None:
 @pytest.fixture
 def resolves_to(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def set_answers(*addresses: str) -> None:
-        monkeypatch.setattr(outgoing, "resolve", lambda host, port: list(addresses))
+        monkeypatch.setattr(http_client, "resolve", lambda host, port: list(addresses))
 
     return set_answers
 
@@ -63,10 +63,10 @@ def test_an_address_inside_is_refused_at_save_and_at_every_send(
 ) -> None:
     resolves_to(address)
 
-    with pytest.raises(outgoing.Forbidden):
-        outgoing.check_url("https://hooks.example/x")
-    with pytest.raises(outgoing.Forbidden):
-        outgoing.send(post("https://hooks.example/x"))
+    with pytest.raises(http_client.Forbidden):
+        http_client.check_url("https://hooks.example/x")
+    with pytest.raises(http_client.Forbidden):
+        http_client.send(post("https://hooks.example/x"))
     assert connections == []
 
 
@@ -76,9 +76,9 @@ def test_a_public_address_is_called_and_exactly_that_one(
 ) -> None:
     resolves_to(address)
 
-    outgoing.check_url("https://hooks.example/x")
-    with pytest.raises(outgoing.NotSent):
-        outgoing.send(post("https://hooks.example/x"))
+    http_client.check_url("https://hooks.example/x")
+    with pytest.raises(http_client.NotSent):
+        http_client.send(post("https://hooks.example/x"))
     assert connections == [(address, 443)]
 
 
@@ -87,8 +87,8 @@ def test_a_name_with_one_bad_address_among_good_ones_is_refused(
 ) -> None:
     resolves_to("93.184.216.34", "127.0.0.1")
 
-    with pytest.raises(outgoing.Forbidden):
-        outgoing.send(post("https://hooks.example/x"))
+    with pytest.raises(http_client.Forbidden):
+        http_client.send(post("https://hooks.example/x"))
     assert connections == []
 
 
@@ -96,11 +96,11 @@ def test_a_name_that_changes_between_check_and_connection_gains_nothing(
     monkeypatch: pytest.MonkeyPatch, connections: list[tuple[str, int]]
 ) -> None:
     answers = iter(["93.184.216.34", "127.0.0.1"] * 20)
-    monkeypatch.setattr(outgoing, "resolve", lambda host, port: [next(answers)])
+    monkeypatch.setattr(http_client, "resolve", lambda host, port: [next(answers)])
 
     for _ in range(20):
-        with pytest.raises((outgoing.Forbidden, outgoing.NotSent)):
-            outgoing.send(post("https://hooks.example/x"))
+        with pytest.raises((http_client.Forbidden, http_client.NotSent)):
+            http_client.send(post("https://hooks.example/x"))
     assert {address for address, _port in connections} == {"93.184.216.34"}
 
 
@@ -130,29 +130,29 @@ def test_an_address_that_is_no_safe_web_address_gets_a_sentence(
 ) -> None:
     resolves_to("93.184.216.34")
 
-    with pytest.raises(outgoing.Forbidden) as problem:
-        outgoing.check_url(url)
+    with pytest.raises(http_client.Forbidden) as problem:
+        http_client.check_url(url)
     assert str(problem.value).endswith(".")
-    with pytest.raises(outgoing.Forbidden):
-        outgoing.send(post(url))
+    with pytest.raises(http_client.Forbidden):
+        http_client.send(post(url))
     assert connections == []
 
 
 @pytest.mark.parametrize("text", ["127.1", "2130706433", "0x7f.1", "0177.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
 def test_other_spellings_of_loopback_are_judged_by_where_they_lead(text: str) -> None:
-    with pytest.raises(outgoing.Forbidden):
-        outgoing.check_url(f"https://{text}/")
+    with pytest.raises(http_client.Forbidden):
+        http_client.check_url(f"https://{text}/")
 
 
 def test_the_list_of_allowed_ranges_lets_in_exactly_those(settings: Any, resolves_to: Callable[..., None]) -> None:
     settings.RELAY_ALLOWED_PRIVATE_CIDRS = ["10.1.0.0/16", "169.254.0.0/16"]
 
     resolves_to("10.1.2.3")
-    outgoing.check_url("http://intranet:9000/hook")
+    http_client.check_url("http://intranet:9000/hook")
     for address in ("10.2.0.1", "127.0.0.1", "169.254.169.254"):
         resolves_to(address)
-        with pytest.raises(outgoing.Forbidden):
-            outgoing.check_url("http://intranet:9000/hook")
+        with pytest.raises(http_client.Forbidden):
+            http_client.check_url("http://intranet:9000/hook")
 
 
 @pytest.mark.parametrize(
@@ -163,16 +163,16 @@ def test_the_list_of_allowed_ranges_lets_in_exactly_those(settings: Any, resolve
 )
 def test_metadata_is_out_of_reach_whatever_is_allowed(settings: Any, address: str) -> None:
     settings.RELAY_ALLOWED_PRIVATE_CIDRS = ["0.0.0.0/0", "::/0"]
-    assert not outgoing.judge_address(address).allowed
+    assert not http_client.judge_address(address).allowed
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..b", ".example", "xn--" + "a" * 80, "ü" * 64, "a" * 300])
 def test_a_name_that_is_none_is_not_found(host: str) -> None:
     """The resolver is the real one: these names fail before anything is asked."""
-    with pytest.raises((outgoing.Forbidden, outgoing.NotSent)):
-        outgoing.check_url(f"https://{host}/")
-    with pytest.raises((outgoing.Forbidden, outgoing.NotSent)):
-        outgoing.send(post(f"https://{host}/"))
+    with pytest.raises((http_client.Forbidden, http_client.NotSent)):
+        http_client.check_url(f"https://{host}/")
+    with pytest.raises((http_client.Forbidden, http_client.NotSent)):
+        http_client.send(post(f"https://{host}/"))
 
 
 # --- on loopback, allowed --------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def open_loopback(settings: Any) -> None:
 def test_a_redirect_is_an_answer_and_not_an_order(receiver: Receiver) -> None:
     receiver.answer("/a", status=307, headers={"Location": receiver.url("/secret")})
 
-    answer = outgoing.send(post(receiver.url("/a")))
+    answer = http_client.send(post(receiver.url("/a")))
 
     assert answer.status == 307
     assert [request.path for request in receiver.requests] == ["/a"]
@@ -198,7 +198,7 @@ def test_the_environment_s_proxies_are_not_used(receiver: Receiver, monkeypatch:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
 
-    assert outgoing.send(post(receiver.url("/a"))).status == 200
+    assert http_client.send(post(receiver.url("/a"))).status == 200
 
 
 @pytest.mark.usefixtures("open_loopback")
@@ -207,15 +207,15 @@ def test_an_answer_is_cut_and_never_unpacked(receiver: Receiver) -> None:
     receiver.answer("/bomb", body=bomb, headers={"Content-Encoding": "gzip"})
     receiver.answer("/fat", body=b"x" * 5_000_000)
 
-    assert outgoing.send(post(receiver.url("/bomb"))).body == bomb[: outgoing.ANSWER_CAP_BYTES]
-    assert len(outgoing.send(post(receiver.url("/fat"))).body) == outgoing.ANSWER_CAP_BYTES
-    assert outgoing.send(post(receiver.url("/next"))).status == 200
+    assert http_client.send(post(receiver.url("/bomb"))).body == bomb[: http_client.ANSWER_CAP_BYTES]
+    assert len(http_client.send(post(receiver.url("/fat"))).body) == http_client.ANSWER_CAP_BYTES
+    assert http_client.send(post(receiver.url("/next"))).status == 200
 
 
 @pytest.mark.usefixtures("open_loopback")
 def test_a_connection_is_used_again(receiver: Receiver) -> None:
     for _ in range(5):
-        outgoing.send(post(receiver.url("/a")))
+        http_client.send(post(receiver.url("/a")))
 
     assert len({request.headers["host"] for request in receiver.requests}) == 1
     assert len(receiver.requests) == 5
@@ -224,7 +224,7 @@ def test_a_connection_is_used_again(receiver: Receiver) -> None:
 @pytest.fixture
 def drip(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes, bytes], str]]:
     """A server that sends ``first`` at once and then ``again`` every 50 ms for ever; its URL."""
-    monkeypatch.setattr(outgoing, "DEADLINE_SECONDS", 2.0)
+    monkeypatch.setattr(http_client, "DEADLINE_SECONDS", 2.0)
     stop = threading.Event()
     listeners: list[socket.socket] = []
 
@@ -269,8 +269,8 @@ def test_an_answer_that_never_comes_is_cut_at_the_deadline(
     url = drip(first, again)
     started = time.monotonic()
 
-    with pytest.raises(outgoing.OutcomeUnknown):
-        outgoing.send(post(url))
+    with pytest.raises(http_client.OutcomeUnknown):
+        http_client.send(post(url))
 
     assert time.monotonic() - started < 8
 
@@ -281,15 +281,15 @@ def test_a_name_that_is_found_only_when_the_time_is_up_is_not_called(
 ) -> None:
     def found_late(_host: str, _port: int) -> list[str]:
         until = time.monotonic() + 30
-        while not outgoing._exchange.state.get("cut"):
+        while not http_client._exchange.state.get("cut"):
             assert time.monotonic() < until
             time.sleep(0.01)
         return ["127.0.0.1"]
 
-    monkeypatch.setattr(outgoing, "resolve", found_late)
+    monkeypatch.setattr(http_client, "resolve", found_late)
 
-    with pytest.raises(outgoing.NotSent):
-        outgoing.send(post(receiver.url("/a")), seconds=0.3)
+    with pytest.raises(http_client.NotSent):
+        http_client.send(post(receiver.url("/a")), seconds=0.3)
 
     assert receiver.requests == []
 
@@ -308,10 +308,10 @@ def test_authorities_are_read_once_by_threads_that_call_for_the_first_time_toget
 
     def first_call() -> None:
         together.wait(5)
-        outgoing.authorities()
+        http_client.authorities()
 
     monkeypatch.setattr(ssl, "create_default_context", slowly)
-    outgoing._authorities.cache_clear()
+    http_client._authorities.cache_clear()
     threads = [threading.Thread(target=first_call) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -326,13 +326,13 @@ def test_certificates_are_checked_though_the_machine_keeps_none_of_the_authoriti
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
     monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
-    monkeypatch.setattr(outgoing, "_local", threading.local())
-    outgoing._authorities.cache_clear()
+    monkeypatch.setattr(http_client, "_local", threading.local())
+    http_client._authorities.cache_clear()
 
-    pool, _path = outgoing._adapter().line_to("https://graph.facebook.com/v25.0/1/messages")
+    pool, _path = http_client._adapter().line_to("https://graph.facebook.com/v25.0/1/messages")
 
     context = pool.conn_kw["ssl_context"]
-    outgoing._authorities.cache_clear()
+    http_client._authorities.cache_clear()
     assert len(context.get_ca_certs()) > 50
     assert context.check_hostname
     assert context.verify_mode == ssl.CERT_REQUIRED
@@ -342,7 +342,7 @@ def test_certificates_are_checked_though_the_machine_keeps_none_of_the_authoriti
 def test_a_body_that_drips_is_cut_and_the_status_counts(drip: Callable[[bytes, bytes], str]) -> None:
     url = drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x")
 
-    answer = outgoing.send(post(url))
+    answer = http_client.send(post(url))
 
     assert answer.status == 200
     assert len(answer.body) < 1000
@@ -354,13 +354,13 @@ def test_a_body_that_drips_is_cut_and_the_status_counts(drip: Callable[[bytes, b
     [b"HTTP/1.1 103 Early Hints\r\n\r\n", b"nonsense\r\n\r\n", b"HTTP/1.1 999999 X\r\n\r\n", b"\x16\x03\x01" * 50],
 )
 def test_garbage_is_an_unknown_outcome_and_no_crash(drip: Callable[[bytes, bytes], str], garbage: bytes) -> None:
-    with pytest.raises(outgoing.OutcomeUnknown):
-        outgoing.send(post(drip(garbage, b"")))
+    with pytest.raises(http_client.OutcomeUnknown):
+        http_client.send(post(drip(garbage, b"")))
 
 
 @pytest.mark.usefixtures("open_loopback")
 def test_our_own_servers_are_no_destination(settings: Any) -> None:
     redis = settings.REDIS_URL.rpartition(":")[2].partition("/")[0]
     for port in (settings.DATABASES["default"]["PORT"], redis):
-        with pytest.raises(outgoing.Forbidden):
-            outgoing.check_url(f"http://127.0.0.1:{port}/")
+        with pytest.raises(http_client.Forbidden):
+            http_client.check_url(f"http://127.0.0.1:{port}/")

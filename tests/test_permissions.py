@@ -7,7 +7,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import Group, Permission
 
-from config.permissions import Permissions
+from config.accounts.permissions import Permissions
 
 pytestmark = pytest.mark.django_db
 

@@ -8,8 +8,11 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from bridge import conversations, inbox, outbox, relay
+from bridge.conversations import receiving
+from bridge.inbox import processing
 from bridge.models import Conversation, Message, WebhookEvent
+from bridge.outbox import dispatcher
+from bridge.relay import submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import (
@@ -39,13 +42,11 @@ def writes(channel: ApiChannel, sender: str, text: str) -> Conversation:
     chat_channel = channel.lands_in
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=sender, name=sender), text=text)
-    return conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=chat_channel)])[
-        0
-    ].conversation
+    return receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])[0].conversation
 
 
 def answers(chat: Conversation, text: str) -> Message:
-    message = relay.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
+    message = submission.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
     assert message
     return message
 
@@ -131,7 +132,7 @@ def test_an_answer_is_on_the_phone_once_it_was_handed_over(
     answers(chat, "Добрый день!")
     before = feed(client, channel, **{"from": "anna"})
 
-    outbox.drain()
+    dispatcher.drain()
 
     assert texts(before) == ["Здравствуйте"]
     after = feed(client, channel, **{"from": "anna"})
@@ -145,7 +146,7 @@ def test_a_failed_message_and_a_notice_are_not_on_the_phone(
 ) -> None:
     message = answers(chat, "Не дойдёт")
     Message.objects.filter(pk=message.pk).update(status=Message.Status.FAILED)
-    conversations.notice(chat, "not_delivered", why_code="gave_up")
+    receiving.notice(chat, "not_delivered", why_code="gave_up")
 
     assert texts(feed(client, channel, **{"from": "anna"})) == ["Здравствуйте"]
 
@@ -175,7 +176,7 @@ def test_what_the_phone_posts_is_what_the_portal_understands(client: Client, cha
     post(client, channel, {"type": "message", "id": "a-b-c", "from": sender, "text": "Добрый день", "timestamp": now})
     chat = Conversation.objects.get(contact__external_id="phone-1")
     message = answers(chat, "Здравствуйте!")
-    outbox.drain()
+    dispatcher.drain()
 
     post(client, channel, {"type": "status", "message_id": message.pk, "status": "delivered", "timestamp": now})
     post(client, channel, {"type": "status", "message_id": message.pk, "status": "read", "timestamp": now})
@@ -202,7 +203,7 @@ def post(client: Client, channel: ApiChannel, *events: dict[str, Any]) -> None:
         f"{channel.phone_page_path}post", json.dumps({"events": events}), content_type="application/json"
     )
     assert answer.status_code == 200
-    inbox.drain()
+    processing.drain()
 
 
 def test_the_phone_shows_no_chat_of_a_channel_that_its_user_does_not_see(client: Client, channel: ApiChannel) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from bridge.desk import presence
+from bridge.desk.live import presence
 from bridge.models import Conversation
 from tests.factories import ConversationFactory, boris, gleb, vera
 

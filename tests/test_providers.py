@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from bridge import inbox
+from bridge.inbox import processing
 from bridge.models import WebhookEvent
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.chat_events import chat_event, client_object, ticket_object
@@ -190,7 +190,7 @@ def test_a_recording_through_the_door_is_stored_raw_and_processed(client: Client
     channel, body = channel_of(kind), path.read_bytes()
 
     response = client.post(channel.webhook_path, body, content_type="application/json", headers=proof(kind, body))
-    inbox.drain()
+    processing.drain()
 
     assert response.status_code == 200
     event = WebhookEvent.objects.get(routed_from=None)

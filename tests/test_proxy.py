@@ -18,7 +18,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from config.processes import LISTEN_ON, end_group, listening, spawn
+from config.devstack.processes import LISTEN_ON, end_group, listening, spawn
 from tests import proxy
 from tests.factories import PASSWORD, UserFactory
 from tests.faults import truncation
@@ -40,7 +40,17 @@ def port(tmp_path: Path, db: None) -> Iterator[int]:
     database = f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{connection.settings_dict['NAME']}"
     environment = {"DJANGO_SETTINGS_MODULE": "tests.settings", "DATABASE_URL": database, "BEHIND_PROXY": "yes"}
     server = spawn(
-        [sys.executable, "-m", "config.web", "--host", "127.0.0.1", "--port", str(number), "--processes", "1"],
+        [
+            sys.executable,
+            "-m",
+            "config.serving.server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(number),
+            "--processes",
+            "1",
+        ],
         on_parent_death=signal.SIGKILL,
         cwd=settings.BASE_DIR,
         env=os.environ | environment | {LISTEN_ON: str(web.fileno())},

@@ -10,8 +10,11 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from bridge import conversations, outbox, rates, relay
+from bridge.channel_health import rate_limits
+from bridge.conversations import receiving
 from bridge.models import Breaker, Conversation, Delivery, RateLimit
+from bridge.outbox import dispatcher
+from bridge.relay import submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import (
     RETRY,
@@ -45,12 +48,12 @@ def chat_of(api_channel: ApiChannel, who: str = "anna") -> Conversation:
     chat_channel = api_channel.lands_in
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=who), text="?")
-    received = conversations.receive(api_channel, [conversations.Incoming(fact=fact, chat_channel=chat_channel)])
+    received = receiving.receive(api_channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])
     return received[0].conversation
 
 
 def answers(chat: Conversation, text: str = "Да") -> None:
-    assert relay.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
+    assert submission.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
 
 
 def limit(api_channel: ApiChannel, calls_per_second: float) -> None:
@@ -63,7 +66,7 @@ def test_a_channel_keeps_to_its_calls_a_second(api_channel: ApiChannel, receiver
         answers(chat_of(api_channel, f"client {number}"))
 
     while Delivery.objects.filter(state="pending").exists():  # a run has its time, however slow the machine is
-        outbox.drain()
+        dispatcher.drain()
 
     times = [request.at for request in receiver.requests]
     assert len(times) == 12
@@ -80,7 +83,7 @@ def test_two_workers_share_one_limit(receiver: Receiver) -> None:
 
     def work() -> None:
         while Delivery.objects.filter(state="pending").exists():
-            outbox.drain()
+            dispatcher.drain()
         connection.close()
 
     workers = [Thread(target=work) for _ in range(2)]
@@ -103,7 +106,7 @@ def test_who_waits_for_a_limit_holds_up_nobody_else(api_channel: ApiChannel, rec
         answers(chat_of(other, f"client {number}"))
 
     started = time.monotonic()
-    outbox.drain()
+    dispatcher.drain()
 
     assert time.monotonic() - started < 9  # the limit's next call is ten seconds away
     assert [request.path for request in receiver.requests].count("/other") == 3
@@ -111,7 +114,7 @@ def test_who_waits_for_a_limit_holds_up_nobody_else(api_channel: ApiChannel, rec
     waiting = Delivery.objects.filter(api_channel=api_channel, state="pending")
     assert [delivery.attempts for delivery in waiting] == [0, 0]
     assert all(delivery.lease_token is None for delivery in waiting)
-    assert outbox.oldest_due_age(now=timezone.now() + timedelta(seconds=20)) == 0
+    assert dispatcher.oldest_due_age(now=timezone.now() + timedelta(seconds=20)) == 0
 
 
 def test_a_limit_of_one_contact_leaves_the_others_alone(
@@ -126,7 +129,7 @@ def test_a_limit_of_one_contact_leaves_the_others_alone(
         answers(anna, f"Анне {number}")
     answers(ivan, "Ивану")
 
-    outbox.drain()
+    dispatcher.drain()
 
     assert sorted(request.json["text"] for request in receiver.requests) == ["Анне 0", "Анне 1", "Ивану"]
     assert Delivery.objects.filter(state="pending").count() == 2
@@ -146,7 +149,7 @@ def test_one_who_was_sent_too_much_waits_four_times_as_long_at_each_refusal(
     for _ in range(5):
         Delivery.objects.update(next_attempt_at=timezone.now())
         RateLimit.objects.update(met_at=timezone.now())
-        outbox.drain()
+        dispatcher.drain()
         waited.append(waits(Delivery.objects.get()))
         free_at = RateLimit.objects.get().met_at - timedelta(seconds=(pair.burst - 1) * pair.every)
         assert abs((free_at - Delivery.objects.get().next_attempt_at).total_seconds()) < 5
@@ -158,13 +161,13 @@ def test_what_must_go_together_is_drawn_together() -> None:
     api_channel = ApiChannelFactory()
     delivery = Delivery(pk=1, api_channel=api_channel)
     narrow, wide = Rate(key="narrow", every=10), Rate(key="wide", every=10, burst=5)
-    asked = [rates.Asked(delivery=delivery, rates=(narrow, wide))]
+    asked = [rate_limits.Asked(delivery=delivery, rates=(narrow, wide))]
 
-    assert rates.must_wait(asked, uuid.uuid4()) == set()
-    assert rates.must_wait(asked, uuid.uuid4()) == {1}
+    assert rate_limits.must_wait(asked, uuid.uuid4()) == set()
+    assert rate_limits.must_wait(asked, uuid.uuid4()) == {1}
 
     # The second one drew from neither.
-    assert rates.must_wait([rates.Asked(delivery=delivery, rates=(wide,))], uuid.uuid4()) == set()
+    assert rate_limits.must_wait([rate_limits.Asked(delivery=delivery, rates=(wide,))], uuid.uuid4()) == set()
     met_at = RateLimit.objects.get(key="wide").met_at
     assert 15 < (met_at - timezone.now()).total_seconds() <= 20
 
@@ -181,16 +184,16 @@ def test_a_provider_that_asks_for_quiet_gets_it_on_the_whole_channel(
     api_channel: ApiChannel, receiver: Receiver
 ) -> None:
     answers(chat_of(api_channel, "anna"))
-    outbox.drain()
+    dispatcher.drain()
     answers(chat_of(api_channel, "ivan"))
 
-    outbox.drain()
+    dispatcher.drain()
 
     assert len(receiver.requests) == 1
     assert Breaker.objects.get().rests_until > timezone.now() + timedelta(seconds=45)
-    assert outbox.oldest_due_age(now=timezone.now() + timedelta(seconds=30)) == 0
+    assert dispatcher.oldest_due_age(now=timezone.now() + timedelta(seconds=30)) == 0
     Breaker.objects.update(rests_until=timezone.now())
-    outbox.drain()
+    dispatcher.drain()
     assert len(receiver.requests) == 2  # Ivan's: Anna's keeps to its own timetable
 
 
@@ -206,6 +209,6 @@ def test_buckets_nobody_uses_are_dropped(api_channel: ApiChannel) -> None:
             met_at=now - timedelta(hours=age),
         )
 
-    assert rates.forget(now=now) == 1
+    assert rate_limits.forget(now=now) == 1
 
     assert RateLimit.objects.get().key == "new"

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from django.utils import translation
 
-from bridge import conversations, reasons, results
+from bridge import outcomes
+from bridge.conversations import receiving
 from bridge.models import Message
-from bridge.reasons import CATALOGUE, PLACEHOLDER, Class
+from bridge.outbox import results
+from bridge.outcomes import CATALOGUE, PLACEHOLDER, Class
 from tests.factories import ConversationFactory, MessageFactory
 
 BLANK = re.compile(r"\(\s*\)|“\s*”|«\s*»|:\s*[.:;]|:\s*$|→\s*\.|:\s*→|\s\.|  |%\(|None")
@@ -33,8 +35,8 @@ def test_no_sentence_has_a_blank_whatever_is_known(code: str, language: str) -> 
     known = ["code", "title"] if "said" in names else names
     for details, for_admin in itertools.product([None, *subsets(known)], [True, False]):
         with translation.override(language):
-            said = reasons.sentence(code, details, for_admin=for_admin)
-            blank = reasons.sentence(code, dict.fromkeys(details or (), " "), for_admin=for_admin)
+            said = outcomes.sentence(code, details, for_admin=for_admin)
+            blank = outcomes.sentence(code, dict.fromkeys(details or (), " "), for_admin=for_admin)
         assert said and not BLANK.search(said), said
         assert blank and not BLANK.search(blank), blank
 
@@ -51,9 +53,9 @@ def test_no_sentence_has_a_blank_whatever_is_known(code: str, language: str) -> 
 )
 def test_a_failure_of_an_unknown_code_is_told_in_the_providers_words(details: dict[str, str], said: str) -> None:
     with translation.override("en"):
-        assert reasons.sentence("provider_failed", details) == f"WhatsApp could not deliver the message: {said}"
-        assert reasons.sentence("a_code_of_tomorrow", details) == f"WhatsApp could not deliver the message: {said}"
-        assert reasons.sentence("a_code_of_tomorrow") == "a_code_of_tomorrow"
+        assert outcomes.sentence("provider_failed", details) == f"WhatsApp could not deliver the message: {said}"
+        assert outcomes.sentence("a_code_of_tomorrow", details) == f"WhatsApp could not deliver the message: {said}"
+        assert outcomes.sentence("a_code_of_tomorrow") == "a_code_of_tomorrow"
 
 
 @pytest.mark.django_db
@@ -68,7 +70,7 @@ def test_the_notice_of_every_failure_says_what_the_message_says() -> None:
         notice = Message.objects.filter(reason="not_delivered").latest("pk")
         message.refresh_from_db()
         with translation.override("en"):
-            why = reasons.sentence(code, message.reason_values)
+            why = outcomes.sentence(code, message.reason_values)
             assert notice.sentence == f"A message was not delivered. {why}"
             assert not BLANK.search(notice.sentence), notice.sentence
             assert "Something went wrong" in message.sentence
@@ -77,7 +79,7 @@ def test_the_notice_of_every_failure_says_what_the_message_says() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("code", [code for code, reason in CATALOGUE.items() if reason.kind is Class.NOTICE])
 def test_every_notice_without_its_values_is_a_whole_sentence(code: str) -> None:
-    made = conversations.notice(ConversationFactory(), code)
+    made = receiving.notice(ConversationFactory(), code)
 
     with translation.override("en"):
         assert made.sentence and not BLANK.search(made.sentence)

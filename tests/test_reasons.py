@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from django.utils import translation
 
-from bridge import reasons
+from bridge import outcomes
 from bridge.management.commands import outcomes_page
-from bridge.reasons import CATALOGUE, Class, Help
+from bridge.outcomes import CATALOGUE, Class, Help
 
 ROOT = Path(__file__).resolve().parent.parent
 CATALOGUE_FILE = ROOT / "bridge" / "reasons.py"
@@ -80,8 +80,8 @@ def test_every_reason_has_its_class_a_sentence_and_a_button_where_somebody_can_h
     reason = CATALOGUE[code]
 
     with translation.override("en"):
-        assert reasons.sentence(code).endswith((".", "()"))
-        assert reasons.sentence(code, for_admin=True)
+        assert outcomes.sentence(code).endswith((".", "()"))
+        assert outcomes.sentence(code, for_admin=True)
     if reason.kind in (Class.PERMANENT, Class.UNKNOWN, Class.PAUSE):
         assert reason.help or reason.admin_help
     assert Help.RESUME not in (reason.help,) and Help.CHANNEL not in (reason.help,)
@@ -89,9 +89,9 @@ def test_every_reason_has_its_class_a_sentence_and_a_button_where_somebody_can_h
 
 def test_an_admin_reads_what_an_admin_can_do() -> None:
     with translation.override("en"):
-        assert "Redirect URL" not in reasons.sentence("gone")
-        assert "Redirect URL" in reasons.sentence("gone", for_admin=True)
-        told = reasons.sentence("not_delivered", {"why_code": "gone"}, for_admin=True)
+        assert "Redirect URL" not in outcomes.sentence("gone")
+        assert "Redirect URL" in outcomes.sentence("gone", for_admin=True)
+        told = outcomes.sentence("not_delivered", {"why_code": "gone"}, for_admin=True)
     assert "Redirect URL" in told
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from bridge import reconciling
+from bridge.maintenance import reconciliation
 from bridge.models import Alert, Delivery, Message, Mismatch, StrayStatus
 from channels_setup.models import ApiChannel
 from tests.factories import ConversationFactory, DeliveryFactory, MessageFactory
@@ -25,7 +25,7 @@ def ours(channel: ApiChannel, *, ago: timedelta = LONG, **more: Any) -> Message:
 
 
 def found() -> set[tuple[str, int | None]]:
-    reconciling.reconcile()
+    reconciliation.reconcile()
     return set(Mismatch.objects.filter(settled_at=None).values_list("kind", "message"))
 
 
@@ -115,7 +115,7 @@ def test_a_status_that_waited_a_week_for_its_message_is_shown_until_it_is_joined
 def test_a_run_notes_no_more_than_its_measure_and_the_next_goes_on(
     channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciling, "MOST", 2)
+    monkeypatch.setattr(reconciliation, "MOST", 2)
     for _ in range(3):
         DeliveryFactory(message=ours(channel, status="pending"))
 

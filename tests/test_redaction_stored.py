@@ -11,14 +11,15 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from bridge import account_news, inbox, statuses
+from bridge.conversations import message_statuses
+from bridge.inbox import account_updates, processing
 from bridge.models import Alert, Attempt, Delivery, Message, WebhookEvent
-from bridge.requests_in import fail_event
-from channels_setup import known_secrets, outgoing
-from channels_setup.models import ApiChannel
+from bridge.raw_requests import fail_event
+from channels_setup import http_client
+from channels_setup.models import ApiChannel, known_secrets
 from channels_setup.providers.base import AccountNews, HttpAnswer, HttpRequest, Outcome, StatusChanged, TemplateChanged
-from templates_registry import syncing
 from templates_registry.models import Registry, Template
+from templates_registry.provider import provider_sync
 from tests.cloud_accounts import ACCESS_TOKEN, APP_SECRET, cloud_channel, proof
 from tests.factories import ApiChannelFactory, ChatChannelFactory, DeliveryFactory, TemplateFactory
 from tests.receiver import Receiver
@@ -158,7 +159,7 @@ def test_a_signed_webhook_with_secrets_in_it_is_processed() -> None:
     body = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
 
     assert post(channel.webhook_path, body, **proof(body)) == 200
-    inbox.drain()
+    processing.drain()
 
     assert WebhookEvent.objects.get().state == WebhookEvent.State.PROCESSED
     assert Message.objects.get().text == "My password is qwerty; secret: none"
@@ -177,11 +178,11 @@ def test_every_place_that_keeps_words_of_others_masks_secrets(acebot: ApiChannel
     event = WebhookEvent.objects.create(api_channel=acebot, endpoint="webhook", body=b"{}")
     delivery: Delivery = DeliveryFactory(api_channel=acebot)
 
-    account_news.take(channel, AccountNews(what="ACCOUNT_RESTRICTION", details=words))
+    account_updates.take(channel, AccountNews(what="ACCOUNT_RESTRICTION", details=words))
     channel.remember(name=words, authorization="short-1")
-    syncing._note_sync(channel, error=words)
+    provider_sync._note_sync(channel, error=words)
     template: Template = TemplateFactory(api_channel=channel, external_id="t1")
-    syncing.follow(channel, TemplateChanged(status="REJECTED", external_id="t1", reason=words))
+    provider_sync.follow(channel, TemplateChanged(status="REJECTED", external_id="t1", reason=words))
     Template.objects.filter(pk=template.pk).update(reject_reason=words)
     fail_event(event, words, trace=f"Traceback\n{words}")
     Attempt.objects.bulk_create(
@@ -190,7 +191,7 @@ def test_every_place_that_keeps_words_of_others_masks_secrets(acebot: ApiChannel
     Alert.objects.create(kind=Alert.Kind.BREAKER, api_channel=acebot, details={"why": words, "api_token": "short-1"})
     Message.objects.filter(pk=delivery.message_id).update(details={"why": f"{key} said"})
     fact = StatusChanged(status="failed", external_id="wamid.77", code="1", title=words[:300], details=words)
-    statuses.change_statuses(channel, [fact])
+    message_statuses.change_statuses(channel, [fact])
 
     stored = dump()
     for secret in (STRANGE.split()[1], key, "short-1"):
@@ -209,7 +210,7 @@ def test_an_answer_that_repeats_the_request_is_read_without_its_key(receiver: Re
     receiver.answer("/hook", status=400, body=b'{"error": "authorization: Bearer hidden\\u002d1"}')
     headers = {"authorization": "Bearer hidden-1"}
 
-    answer = outgoing.send(HttpRequest(method="POST", url=receiver.url("/hook"), headers=headers, body=b"{}"))
+    answer = http_client.send(HttpRequest(method="POST", url=receiver.url("/hook"), headers=headers, body=b"{}"))
 
     assert b"hidden" not in answer.body
     assert b'"error": "authorization' in answer.body
@@ -219,10 +220,10 @@ def test_an_api_that_repeats_the_request_leaks_nothing(monkeypatch: pytest.Monke
     channel = cloud_channel()
     echo = json.dumps({"error": {"code": 100, "message": f"Bad request: authorization: Bearer {ACCESS_TOKEN}"}})
     monkeypatch.setattr(
-        outgoing, "send", lambda request, **more: HttpAnswer(status=400, headers={}, body=echo.encode())
+        http_client, "send", lambda request, **more: HttpAnswer(status=400, headers={}, body=echo.encode())
     )
 
-    syncing.sync(channel)
+    provider_sync.sync(channel)
 
     error = Registry.objects.get(api_channel=channel).sync_error
     assert "Bad request" in error

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from templates_registry.components import Button, Format, Header, NotATemplate, Template, Variable
-from templates_registry.normalising import normalise
-from templates_registry.rendering import percent_encoded, provider_components, render, value_problem
+from templates_registry.content.components import Button, Format, Header, NotATemplate, Template, Variable
+from templates_registry.content.normalization import normalise
+from templates_registry.content.rendering import percent_encoded, provider_components, render, value_problem
 
 GREETING = Template(
     name="order_ready",

@@ -8,9 +8,10 @@ from django.core.management import CommandError, call_command
 from django.db.models import F
 from django.utils import timezone, translation
 
-from bridge import breaker, outbox, replay, replay_many
+from bridge.channel_health import circuit_breaker
 from bridge.models import Attempt, Breaker, Delivery, Message, Replay, Ruling, ServiceWindow
-from bridge.replay_many import Chosen
+from bridge.outbox import bulk_resend, dispatcher, resend
+from bridge.outbox.bulk_resend import Chosen
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, DeliveryFactory, ServiceWindowFactory, boris, vera
 from tests.receiver import Receiver
@@ -31,20 +32,20 @@ def api_channel(receiver: Receiver) -> ApiChannel:
 def dead(api_channel: ApiChannel, receiver: Receiver) -> Delivery:
     receiver.answer("/hook", status=422, times=1)
     boris_answers(anna_writes(api_channel))
-    outbox.drain()
+    dispatcher.drain()
     return Delivery.objects.select_related("message", "api_channel").get()
 
 
 def foretold(delivery: Delivery) -> str:
     delivery.refresh_from_db()
-    return replay.forecast([delivery])[0].code
+    return resend.forecast([delivery])[0].code
 
 
 def test_the_forecast_is_what_then_happens(dead: Delivery, receiver: Receiver) -> None:
     assert foretold(dead) == ""
 
-    replay.send_again(dead.pk)
-    outbox.drain()
+    resend.send_again(dead.pk)
+    dispatcher.drain()
 
     dead.refresh_from_db()
     assert dead.state == "delivered"
@@ -58,8 +59,8 @@ def test_a_window_that_shut_since_is_foretold_and_keeps_it_back(dead: Delivery, 
     )
     assert foretold(dead) == "window_closed_since"
 
-    replay.send_again(dead.pk)
-    outbox.drain()
+    resend.send_again(dead.pk)
+    dispatcher.drain()
 
     dead.refresh_from_db()
     assert dead.state == "cancelled"
@@ -79,17 +80,17 @@ def test_a_destination_that_is_down_is_foretold_as_waiting(dead: Delivery, api_c
     Breaker.objects.create(api_channel=api_channel, is_open=True)
 
     assert foretold(dead) == "breaker_open"
-    assert replay.forecast([dead])[0].goes_out
+    assert resend.forecast([dead])[0].goes_out
 
 
 def test_a_destination_that_asked_for_quiet_is_foretold_as_waiting_while_it_lasts(
     dead: Delivery, api_channel: ApiChannel
 ) -> None:
-    breaker.rest(api_channel.pk, seconds=60)
+    circuit_breaker.rest(api_channel.pk, seconds=60)
     assert foretold(dead) == "destination_rests"
-    assert replay.forecast([dead])[0].goes_out
+    assert resend.forecast([dead])[0].goes_out
 
-    breaker.rest(api_channel.pk, seconds=-1)
+    circuit_breaker.rest(api_channel.pk, seconds=-1)
     assert foretold(dead) == ""
 
 
@@ -120,9 +121,9 @@ def test_since_bounds_what_is_sent_again(dead: Delivery) -> None:
 def test_the_timetable_starts_anew(dead: Delivery, receiver: Receiver) -> None:
     Delivery.objects.update(attempts=9)
     receiver.answer("/hook", status=500)
-    replay.send_again(dead.pk)
+    resend.send_again(dead.pk)
 
-    outbox.drain()
+    dispatcher.drain()
 
     dead.refresh_from_db()
     assert (dead.state, dead.attempts) == ("pending", 10)
@@ -135,9 +136,9 @@ def test_each_decision_is_written_down_with_who_took_it_and_how_it_stood(dead: D
     receiver.answer("/hook", status=422)
     Vera = vera()
 
-    replay.send_again(dead.pk, by=Vera)
-    outbox.drain()
-    replay.discard(dead.pk, by=Vera)
+    resend.send_again(dead.pk, by=Vera)
+    dispatcher.drain()
+    resend.discard(dead.pk, by=Vera)
 
     rulings = list(Ruling.objects.order_by("pk"))
     assert [(r.what, r.by, r.was_state, r.was_reason, r.attempts) for r in rulings] == [
@@ -150,9 +151,9 @@ def test_each_decision_is_written_down_with_who_took_it_and_how_it_stood(dead: D
 def test_what_is_on_its_way_or_done_is_nobodys_to_decide() -> None:
     on_its_way, done = DeliveryFactory(state="sending"), DeliveryFactory(state="delivered")
 
-    assert replay.send_again(on_its_way.pk, done.pk) == 0
-    assert replay.discard(on_its_way.pk, done.pk) == 0
-    assert replay.leave(on_its_way.pk, done.pk, by=None) == 0
+    assert resend.send_again(on_its_way.pk, done.pk) == 0
+    assert resend.discard(on_its_way.pk, done.pk) == 0
+    assert resend.leave(on_its_way.pk, done.pk, by=None) == 0
     assert not Ruling.objects.exists()
 
 
@@ -160,7 +161,7 @@ def test_what_was_left_as_it_is_still_may_have_been_sent() -> None:
     unknown = DeliveryFactory(state="unknown", reason="outcome_unknown", message__status="unknown")
     ServiceWindowFactory(conversation=unknown.conversation)
 
-    assert replay.leave(unknown.pk, by=boris()) == 1
+    assert resend.leave(unknown.pk, by=boris()) == 1
 
     message = Message.objects.get(pk=unknown.message_id)
     assert (message.status, message.reason) == ("unknown", "left_be")
@@ -187,17 +188,17 @@ def states() -> dict[str, int]:
 def test_all_of_a_filter_is_counted_before_and_what_would_come_back_is_left_where_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(replay_many, "BATCH", 2)
+    monkeypatch.setattr(bulk_resend, "BATCH", 2)
     made_dead(5)
     made_dead(3, is_open=False)
     made_dead(1, state="unknown", message__status="unknown")
 
-    seen = replay_many.foresee(Chosen())
+    seen = bulk_resend.foresee(Chosen())
     assert seen.counts == {"": 5, "window_closed_since": 3, "may_be_second": 1}
     assert (seen.goes(unknown_too=False), seen.goes(unknown_too=True), seen.is_all) == (5, 6, True)
 
-    job = replay_many.begin(Chosen(), what=Replay.What.AGAIN, by=vera())
-    assert replay_many.work() == 9
+    job = bulk_resend.begin(Chosen(), what=Replay.What.AGAIN, by=vera())
+    assert bulk_resend.work() == 9
 
     job.refresh_from_db()
     assert (job.total, job.done, job.left_out) == (9, 5, {"window_closed_since": 3, "may_be_second": 1})
@@ -209,8 +210,8 @@ def test_all_of_a_filter_is_counted_before_and_what_would_come_back_is_left_wher
 def test_what_may_have_been_sent_goes_only_where_that_was_ticked() -> None:
     made_dead(1, state="unknown", message__status="unknown")
 
-    replay_many.begin(Chosen(unknown_too=True), what=Replay.What.AGAIN, by=None)
-    replay_many.work()
+    bulk_resend.begin(Chosen(unknown_too=True), what=Replay.What.AGAIN, by=None)
+    bulk_resend.work()
 
     assert states() == {"pending": 1}
 
@@ -224,10 +225,10 @@ def test_a_filter_means_its_channel_its_reason_and_its_time_and_nothing_that_fai
     since = (timezone.now() - timedelta(days=1)).isoformat()
 
     chosen = Chosen(api_channel=meant.api_channel_id, reason="gave_up", since=since)
-    job = replay_many.begin(chosen, what=Replay.What.DISCARD, by=None)
+    job = bulk_resend.begin(chosen, what=Replay.What.DISCARD, by=None)
     later = made_dead(1)[0]
     Delivery.objects.filter(pk=later.pk).update(api_channel=meant.api_channel)
-    replay_many.work()
+    bulk_resend.work()
 
     assert job.total == 1
     assert list(Delivery.objects.filter(state="cancelled")) == [meant]
@@ -235,11 +236,11 @@ def test_a_filter_means_its_channel_its_reason_and_its_time_and_nothing_that_fai
 
 
 def test_a_worker_that_dies_in_a_batch_leaves_it_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay_many, "BATCH", 2)
+    monkeypatch.setattr(bulk_resend, "BATCH", 2)
     made_dead(5)
-    job = replay_many.begin(Chosen(), what=Replay.What.AGAIN, by=None)
-    replay_many.work(seconds=0.0)
-    send_again = replay.send_again
+    job = bulk_resend.begin(Chosen(), what=Replay.What.AGAIN, by=None)
+    bulk_resend.work(seconds=0.0)
+    send_again = resend.send_again
     calls: list[int] = []
 
     def dies_at_the_second(*pks: int, **more: object) -> int:
@@ -248,13 +249,13 @@ def test_a_worker_that_dies_in_a_batch_leaves_it_to_the_next(monkeypatch: pytest
             raise MemoryError
         return send_again(*pks, **more)  # type: ignore[arg-type]  # handed on as it came
 
-    monkeypatch.setattr(replay, "send_again", dies_at_the_second)
+    monkeypatch.setattr(resend, "send_again", dies_at_the_second)
     with pytest.raises(MemoryError):
-        replay_many.work()
+        bulk_resend.work()
     job.refresh_from_db()
     assert (job.done, states()) == (2, {"pending": 2, "dead": 3})
 
-    replay_many.work()
+    bulk_resend.work()
 
     job.refresh_from_db()
     assert (job.done, states()) == (5, {"pending": 5})

@@ -19,12 +19,12 @@ from django.test import Client
 from django.utils import timezone
 
 from bridge.models import Heartbeat, TicketField
-from channels_setup import address_actions
+from channels_setup.admin import address_actions
 from channels_setup.models import ApiChannel
 from config import route_access
 from config.accounts.models import ApiToken
 from config.route_access import Audience
-from templates_registry.deeds import DEEDS
+from templates_registry.admin.actions import DEEDS
 from templates_registry.models import Template, TemplateTags
 from tests.channel_worlds import CANARIES, PHONE, TEXT, WORD, Snapshot, World, make_world
 from tests.factories import UserFactory, token_of, vera

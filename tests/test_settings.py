@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
 from config import environment
-from config.local_secrets import fresh_secrets
+from config.devstack.local_secrets import fresh_secrets
 from config.management.commands import settings_page
 from tests.factories import boris
 from tests.guard import LeftLoopback

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from templates_registry import exchange, spreadsheets
-from templates_registry.listed import Unreadable
+from templates_registry.provider.provider_template import Unreadable
+from templates_registry.transfer import file_formats, spreadsheets
 from tests.work import calls, cost
 
 HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
@@ -43,7 +43,7 @@ def book(sheet: str, *, strings: str = "", parts: dict[str, str | bytes] | None 
 
 
 def read(data: bytes) -> list[list[str]]:
-    return spreadsheets.read_rows(data, most_rows=exchange.MOST_ROWS)
+    return spreadsheets.read_rows(data, most_rows=file_formats.MOST_ROWS)
 
 
 @pytest.mark.parametrize(

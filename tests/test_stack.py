@@ -21,9 +21,9 @@ import yaml
 from django.conf import settings
 from django.db import connection
 
-from config import supervisor
 from config.celery import QUEUES, TIMETABLE, VISIBILITY_TIMEOUT, app
-from config.processes import catches
+from config.devstack import supervisor
+from config.devstack.processes import catches
 from tests.databases import migrated_copy
 from tests.servers_for_tests import own_valkey_database
 

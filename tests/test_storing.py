@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 
-from bridge import storing
+from bridge.intake import group_commit
 from bridge.models import WebhookEvent
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory
@@ -23,7 +23,7 @@ def event(api_channel_id: int, body: str) -> WebhookEvent:
 class Callers:
     """The first one's commit is held until ``let_go``; those that come meanwhile gather behind it."""
 
-    def __init__(self, committer: storing.Committer) -> None:
+    def __init__(self, committer: group_commit.Committer) -> None:
         self.committer = committer
         self.outcomes: dict[str, Exception | None] = {}
         self.threads: list[Thread] = []
@@ -61,7 +61,7 @@ class Callers:
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Event, list[int]]]:
     """Opens the way for the first commit; and how many rows each statement had."""
     go, sizes = Event(), []
-    insert: Callable[[list[WebhookEvent]], None] = storing._insert
+    insert: Callable[[list[WebhookEvent]], None] = group_commit._insert
 
     def slow(events: list[WebhookEvent]) -> None:
         sizes.append(len(events))
@@ -69,7 +69,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Event, list[int]]]:
             assert go.wait(20)
         insert(events)
 
-    monkeypatch.setattr(storing, "_insert", slow)
+    monkeypatch.setattr(group_commit, "_insert", slow)
     yield go, sizes
     go.set()
 
@@ -85,7 +85,7 @@ def bodies() -> set[str]:
 
 def test_those_that_come_during_a_commit_share_the_next(api_channel: ApiChannel, held: Any) -> None:
     go, sizes = held
-    callers = Callers(storing.Committer())
+    callers = Callers(group_commit.Committer())
     for name in ("first", "a", "b", "c"):
         callers.call(event(api_channel.pk, name))
 
@@ -99,7 +99,7 @@ def test_those_that_come_during_a_commit_share_the_next(api_channel: ApiChannel,
 
 def test_one_bad_row_spoils_it_for_nobody_else(api_channel: ApiChannel, held: Any) -> None:
     go, sizes = held
-    callers = Callers(storing.Committer())
+    callers = Callers(group_commit.Committer())
     callers.call(event(api_channel.pk, "first"))
     callers.call(event(api_channel.pk, "good"))
     callers.call(event(api_channel.pk + 999, "of no channel"))
@@ -117,7 +117,7 @@ def test_when_the_database_is_away_each_learns_of_it_and_the_next_is_stored(
     api_channel: ApiChannel, held: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go, _sizes = held
-    callers = Callers(storing.Committer())
+    callers = Callers(group_commit.Committer())
     for name in ("first", "a", "b"):
         callers.call(event(api_channel.pk, name))
     with monkeypatch.context() as away:
@@ -140,7 +140,7 @@ def _no_connection(*_rows: object) -> None:
 
 
 def test_many_callers_at_once_are_all_stored(api_channel: ApiChannel) -> None:
-    committer = storing.Committer()
+    committer = group_commit.Committer()
 
     def call(number: int) -> None:
         for turn in range(10):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from config.processes import is_stopped
-from config.supervisor import Part, Supervisor
+from config.devstack.processes import is_stopped
+from config.devstack.supervisor import Part, Supervisor
 
 
 @pytest.fixture

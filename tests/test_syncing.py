@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 from django.utils import timezone, translation
 
-from bridge import inbox, tasks
+from bridge import tasks
+from bridge.inbox import processing
 from bridge.models import WebhookEvent
-from channels_setup import outgoing
+from channels_setup import http_client
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers import messengers
 from channels_setup.providers.base import HttpAnswer, HttpRequest, TemplatePage
-from templates_registry import lifecycle, syncing
+from templates_registry import lifecycle
+from templates_registry.index_cache import recognise
 from templates_registry.lifecycle import By, Source
 from templates_registry.models import Registry, Template, TemplateEvent
-from templates_registry.registry import recognise
+from templates_registry.provider import provider_sync
 from tests.cloud_accounts import cloud_channel
 from tests.factories import ApiChannelFactory, TemplateFactory
 
@@ -67,7 +69,7 @@ def lists(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listing]:
 
 
 def test_the_sandbox_lists_templates_that_can_be_recognised_at_once(channel: ApiChannel) -> None:
-    result = syncing.sync(channel)
+    result = provider_sync.sync(channel)
 
     assert result.new == result.listed == Template.objects.count() > 5
     assert {"ru", "en"} == set(Template.objects.values_list("language", flat=True))
@@ -78,10 +80,10 @@ def test_the_sandbox_lists_templates_that_can_be_recognised_at_once(channel: Api
 
 
 def test_a_second_fetch_changes_nothing(channel: ApiChannel) -> None:
-    syncing.sync(channel)
+    provider_sync.sync(channel)
     events, version = TemplateEvent.objects.count(), Registry.objects.get().version
 
-    again = syncing.sync(channel)
+    again = provider_sync.sync(channel)
 
     assert (again.new, again.changed, again.gone) == (0, 0, 0)
     assert (TemplateEvent.objects.count(), Registry.objects.get().version) == (events, version)
@@ -92,32 +94,32 @@ def test_a_second_fetch_changes_nothing(channel: ApiChannel) -> None:
 
 def test_a_page_that_fails_leaves_everything_as_it_was(channel: ApiChannel, lists: Listing) -> None:
     lists([row("a")], [row("b")])
-    syncing.sync(channel)
+    provider_sync.sync(channel)
 
-    lists([row("a", "Совсем другой текст без всего."), row("c")], syncing.FetchFailed("Сеть пропала."))
-    result = syncing.sync(channel)
+    lists([row("a", "Совсем другой текст без всего."), row("c")], provider_sync.FetchFailed("Сеть пропала."))
+    result = provider_sync.sync(channel)
 
     assert "Сеть пропала." in result.sentence
     assert set(Template.objects.values_list("name", "status")) == {("a", "approved"), ("b", "approved")}
     registry = Registry.objects.get()
     assert registry.sync_error == "Сеть пропала."
-    assert registry.synced_at < timezone.now() < registry.next_sync_at < timezone.now() + syncing.EVERY
+    assert registry.synced_at < timezone.now() < registry.next_sync_at < timezone.now() + provider_sync.EVERY
 
 
 def test_a_list_without_end_is_given_up(channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> None:
     page = TemplatePage(rows=(row(),), after="again")
     monkeypatch.setattr(messengers()["sandbox"], "fetch_templates", lambda account, after="": page)
 
-    assert syncing.sync(channel).error
+    assert provider_sync.sync(channel).error
     assert not Template.objects.exists()
 
 
 def test_a_good_fetch_forgets_the_error_and_is_due_again_in_an_hour(channel: ApiChannel, lists: Listing) -> None:
-    lists(syncing.FetchFailed("Ой."))
-    syncing.sync(channel)
+    lists(provider_sync.FetchFailed("Ой."))
+    provider_sync.sync(channel)
 
     lists([row()])
-    syncing.sync(channel)
+    provider_sync.sync(channel)
 
     registry = Registry.objects.get()
     assert registry.sync_error == "" and registry.synced_at is not None
@@ -126,11 +128,11 @@ def test_a_good_fetch_forgets_the_error_and_is_due_again_in_an_hour(channel: Api
 
 def test_one_unreadable_template_never_takes_the_good_ones_with_it(channel: ApiChannel, lists: Listing) -> None:
     lists([row("a"), row("b")])
-    syncing.sync(channel)
+    provider_sync.sync(channel)
 
     twice = [{"type": "BODY", "text": "а"}, {"type": "BODY", "text": "б"}]
     lists(["что это?", row("a", components=twice), row("b", status="PAUSED"), row("x" * 513)])
-    result = syncing.sync(channel)
+    result = provider_sync.sync(channel)
 
     assert len(result.unreadable) == 3
     assert set(Template.objects.values_list("name", "status")) == {("a", "approved"), ("b", "paused")}
@@ -143,11 +145,11 @@ def test_what_is_no_longer_listed_is_deleted_and_comes_back_when_listed_again(
     channel: ApiChannel, lists: Listing
 ) -> None:
     lists([row("a"), row("b")])
-    syncing.sync(channel)
+    provider_sync.sync(channel)
     draft = TemplateFactory(api_channel=channel, status="draft")
 
     lists([row("a")])
-    syncing.sync(channel)
+    provider_sync.sync(channel)
 
     gone = Template.objects.get(name="b")
     event = gone.events.first()
@@ -156,7 +158,7 @@ def test_what_is_no_longer_listed_is_deleted_and_comes_back_when_listed_again(
     assert draft.status == "draft"
 
     lists([row("a"), row("b")])
-    syncing.sync(channel)
+    provider_sync.sync(channel)
 
     gone.refresh_from_db()
     assert gone.status == "approved"
@@ -164,10 +166,10 @@ def test_what_is_no_longer_listed_is_deleted_and_comes_back_when_listed_again(
 
 def test_a_changed_text_is_a_version_and_stays_approved_with_our_labels(channel: ApiChannel, lists: Listing) -> None:
     lists([row(body="Ваш заказ {{1}} собран.", variables=[{"key": "1", "label": "Номер заказа"}])])
-    syncing.sync(channel)
+    provider_sync.sync(channel)
 
     lists([row(body="Ваш заказ {{1}} готов.")])
-    result = syncing.sync(channel)
+    result = provider_sync.sync(channel)
 
     template = Template.objects.get()
     assert (result.changed, template.status, template.versions.count()) == (1, "approved", 2)
@@ -178,11 +180,11 @@ def test_a_changed_text_is_a_version_and_stays_approved_with_our_labels(channel:
 
 def test_status_category_quality_and_reason_are_events(channel: ApiChannel, lists: Listing) -> None:
     lists([row()])
-    syncing.sync(channel)
+    provider_sync.sync(channel)
 
     told = {"status": "REJECTED", "rejected_reason": "PROMOTIONAL", "category": "MARKETING"}
     lists([row(**told, quality_score={"score": "RED"})])
-    syncing.sync(channel)
+    provider_sync.sync(channel)
 
     template = Template.objects.get()
     assert (template.status, template.reject_reason) == ("rejected", "PROMOTIONAL")
@@ -197,7 +199,7 @@ def test_a_status_that_we_do_not_know_is_never_sendable(
 ) -> None:
     lists([row(status=word)])
 
-    syncing.sync(channel)
+    provider_sync.sync(channel)
 
     assert Template.objects.get().status == status
     assert not Template.objects.sendable()
@@ -209,27 +211,27 @@ def test_a_links_new_sample_is_no_new_text(channel: ApiChannel, lists: Listing) 
         return row(components=[header, {"type": "BODY", "text": "Ваш заказ готов."}])
 
     lists([with_picture("https://cdn.example/1?oh=a")])
-    syncing.sync(channel)
+    provider_sync.sync(channel)
     lists([with_picture("https://cdn.example/1?oh=b")])
 
-    assert syncing.sync(channel).changed == 0
+    assert provider_sync.sync(channel).changed == 0
     assert Template.objects.get().versions.count() == 1
 
 
 def test_a_text_rewritten_here_is_not_overwritten_by_the_old_one(channel: ApiChannel, lists: Listing) -> None:
     lists([row(body="Ваш заказ {{1}} собран.")])
-    syncing.sync(channel)
+    provider_sync.sync(channel)
     template = Template.objects.get()
     new = TemplateFactory.build(api_channel=channel, body="Ваш заказ {{1}} готов к выдаче.", examples=["№ 42"])
     lifecycle.change_text(template, new.pattern, by=HAND)
 
-    result = syncing.sync(channel)
+    result = provider_sync.sync(channel)
 
     template.refresh_from_db()
     assert (result.kept, template.status, template.pattern.body) == (1, "draft", "Ваш заказ {{1}} готов к выдаче.")
 
     lists([row(body="Ваш заказ {{1}} готов к выдаче.")])
-    syncing.sync(channel)
+    provider_sync.sync(channel)
 
     template.refresh_from_db()
     assert template.status == "approved"
@@ -245,7 +247,7 @@ class GraphLike:
         self.asked: list[str] = []
         self.answers = iter(answers)
         monkeypatch.setattr(messengers()["sandbox"], "fetch_templates", self.fetch)
-        monkeypatch.setattr(outgoing, "send", self.send)
+        monkeypatch.setattr(http_client, "send", self.send)
 
     def fetch(self, account: Any, *, after: str = "") -> HttpRequest:
         return HttpRequest(method="GET", url=f"https://graph.example/list?after={after}", headers={}, body=b"")
@@ -268,7 +270,7 @@ def test_pages_are_fetched_over_http_until_there_is_no_next(
     last = {"data": [row("b")], "paging": {"cursors": {"after": "NDg="}}}
     provider = GraphLike(monkeypatch, [(200, first), (200, last)])
 
-    result = syncing.sync(channel)
+    result = provider_sync.sync(channel)
 
     assert result.new == 2
     assert provider.asked == ["https://graph.example/list?after=", "https://graph.example/list?after=MjQ="]
@@ -279,7 +281,7 @@ def test_a_refusal_of_the_list_is_told_in_their_words(channel: ApiChannel, monke
     error = {"message": "Error validating access token: Session has expired", "code": 190}
     GraphLike(monkeypatch, [(401, {"error": error})])
 
-    result = syncing.sync(cloud)
+    result = provider_sync.sync(cloud)
 
     assert "Session has expired" in result.error and "(190)" in result.error
 
@@ -294,9 +296,9 @@ def test_a_refusal_of_the_list_is_told_in_their_words(channel: ApiChannel, monke
         (200, b"<html>"),
         (200, {"data": {}}),
         (200, {"data": [], "paging": {"next": "…"}}),
-        outgoing.NotSent("cannot_connect"),
-        outgoing.OutcomeUnknown(),
-        outgoing.Forbidden("Нельзя."),
+        http_client.NotSent("cannot_connect"),
+        http_client.OutcomeUnknown(),
+        http_client.Forbidden("Нельзя."),
     ],
 )
 def test_whatever_a_provider_answers_is_a_sentence(
@@ -304,7 +306,7 @@ def test_whatever_a_provider_answers_is_a_sentence(
 ) -> None:
     GraphLike(monkeypatch, [answer])
 
-    result = syncing.sync(channel)
+    result = provider_sync.sync(channel)
 
     assert result.error.endswith(".")
     assert Registry.objects.get().why_failed == result.error
@@ -313,11 +315,11 @@ def test_whatever_a_provider_answers_is_a_sentence(
 def test_why_a_fetch_failed_is_said_in_the_readers_language(
     channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    GraphLike(monkeypatch, [outgoing.NotSent("cannot_connect"), outgoing.NotSent("cannot_connect")])
+    GraphLike(monkeypatch, [http_client.NotSent("cannot_connect"), http_client.NotSent("cannot_connect")])
 
     for language in ("ru", "en"):
         with translation.override(language):
-            syncing.sync(channel)
+            provider_sync.sync(channel)
         registry = Registry.objects.get()
         with translation.override("en"):
             assert registry.why_failed == "The provider cannot be reached."
@@ -349,7 +351,7 @@ def tell(channel: ApiChannel, **event: Any) -> WebhookEvent:
     stored = WebhookEvent.objects.create(
         api_channel=channel, endpoint="webhook", method="POST", content_type="application/json", body=body
     )
-    inbox.drain()
+    processing.drain()
     stored.refresh_from_db()
     return stored
 

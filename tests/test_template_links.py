@@ -13,12 +13,16 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone, translation
 
-from bridge import conversations, erasing, housekeeping, relay, uploads
-from bridge.helpdesk import incoming, template_links
+from bridge.conversations import receiving
+from bridge.fanout import template_links
+from bridge.files import uploads
+from bridge.helpdesk import incoming
+from bridge.maintenance import erasure, housekeeping
 from bridge.models import Conversation, Delivery, Message, TemplateLink
+from bridge.relay import submission
 from channels_setup.models import ChatChannel
 from templates_registry.models import Status, Template
-from templates_registry.pasting import can_be_pasted, text_to_paste
+from templates_registry.pasteable import can_be_pasted, text_to_paste
 from tests.factories import ApiChannelFactory, ConversationFactory, TemplateFactory, vera
 from tests.template_shapes import SHAPES, UNFILLABLE
 from tests.test_template_parts import at_meta, refusal, stored
@@ -71,7 +75,7 @@ def test_only_what_a_paste_completes_is_offered_to_be_pasted(chat: Conversation,
     assert "/send/" in note and "/templates/" not in note
     if complete:
         filled = re.sub(r"\{\{\w+\}\}", "4829", text_to_paste(template.pattern))
-        assert relay.hand_in(conversation_id=chat.pk, text=filled, author=None).message
+        assert submission.hand_in(conversation_id=chat.pk, text=filled, author=None).message
 
 
 def test_a_label_stands_where_the_value_belongs_and_is_not_sent_as_one(chat: Conversation) -> None:
@@ -217,7 +221,7 @@ def test_an_erasure_at_the_same_moment_neither_deadlocks_nor_breaks_the_page(cha
 
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
-            conversations.lock(chat.pk)  # as a merge and an erasure do
+            receiving.lock(chat.pk)  # as a merge and an erasure do
             pressed = pool.submit(press)
             wait_for_a_lock()
             TemplateLink.objects.filter(conversation=chat).delete()
@@ -243,13 +247,13 @@ def test_a_link_that_moves_while_it_is_used_sends_nothing_in_the_former_chat(
     TemplateFactory(api_channel=chat.api_channel, body="Готово!", examples=())
     url = link_in(refused(chat, "Простите"))
     other = ConversationFactory(api_channel=chat.api_channel)
-    lock = conversations.lock
+    lock = receiving.lock
 
     def moved_meanwhile(pk: int) -> Conversation:
         TemplateLink.objects.filter(conversation=chat).update(conversation=other)
         return lock(pk)
 
-    monkeypatch.setattr(conversations, "lock", moved_meanwhile)
+    monkeypatch.setattr(receiving, "lock", moved_meanwhile)
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
 
     refusal_page = client.post(url, {"go": "1"})
@@ -359,7 +363,7 @@ def test_the_page_is_for_nobody_else(link: TemplateLink, client: Client) -> None
 def test_links_of_an_erased_person_are_gone(link: TemplateLink, chat: Conversation, client: Client) -> None:
     url = path(link)
 
-    erasing.erase(chat.contact_id, by=vera())
+    erasure.erase(chat.contact_id, by=vera())
 
     assert client.get(url).status_code == 404
 

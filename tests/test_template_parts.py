@@ -12,18 +12,21 @@ from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import relay
 from bridge.models import Conversation, Message
-from channels_setup.codecs import graph_templates
+from bridge.relay import submission
 from channels_setup.models import ApiChannel
-from templates_registry import exchange, graph, importing, lifecycle, listed, registry
-from templates_registry.components import Template as Pattern
+from channels_setup.providers.whatsapp_cloud import graph_templates
+from templates_registry import index_cache, lifecycle
+from templates_registry.content import graph_format
+from templates_registry.content.components import Template as Pattern
+from templates_registry.content.rendering import provider_components, render
+from templates_registry.content.sendability import missing_parts
 from templates_registry.lifecycle import By, Source
+from templates_registry.matching.result import Outcome
+from templates_registry.matching.text_diff import wording
 from templates_registry.models import Template
-from templates_registry.recognition import Outcome
-from templates_registry.rendering import provider_components, render
-from templates_registry.sendability import missing_parts
-from templates_registry.wording import wording
+from templates_registry.provider import provider_template
+from templates_registry.transfer import file_formats, import_plan
 from tests.factories import ApiChannelFactory, ConversationFactory, boris, vera
 from tests.pages import signed_in
 from tests.template_shapes import SHAPES, UNFILLABLE, Shape
@@ -37,7 +40,7 @@ every_shape = pytest.mark.parametrize("name", SHAPES)
 
 
 def pattern_of(name: str) -> Pattern:
-    return graph.read(SHAPES[name].row(name.replace(" ", "_").replace("-", "_")))
+    return graph_format.read(SHAPES[name].row(name.replace(" ", "_").replace("-", "_")))
 
 
 def at_meta(shape: Shape, name: str) -> theirs.Template:
@@ -149,7 +152,7 @@ def test_all_that_goes_with_a_code_is_the_same_code() -> None:
 
 @pytest.mark.parametrize(("language", "begin"), [("ru", "Ваш код"), ("en_US", "*{{1}}* is"), ("xx", "*{{1}}* is")])
 def test_an_authentication_template_is_shown_with_whatsapps_own_text(language: str, begin: str) -> None:
-    pattern = graph.read(SHAPES["otp copy code"].row("otp") | {"language": language})
+    pattern = graph_format.read(SHAPES["otp copy code"].row("otp") | {"language": language})
 
     assert pattern.body.startswith(begin) and pattern.footer
     assert "482913" in render(pattern, ["482913"]).text
@@ -184,7 +187,7 @@ def test_names_may_be_given_in_small_letters() -> None:
         for button in component.get("buttons", ()):
             button["type"] = button["type"].lower()
 
-    assert {v.key for v in graph.read(row).variables} == set(SHAPES["offer"].values)
+    assert {v.key for v in graph_format.read(row).variables} == set(SHAPES["offer"].values)
 
 
 # --- round trips -----------------------------------------------------------------------------------------
@@ -194,7 +197,7 @@ def test_names_may_be_given_in_small_letters() -> None:
 def test_what_is_read_is_written_back_the_same(name: str) -> None:
     row = SHAPES[name].row("t")
 
-    assert graph.write(graph.read(row)) == row
+    assert graph_format.write(graph_format.read(row)) == row
 
 
 some_components = st.sampled_from([shape.components for shape in SHAPES.values()])
@@ -210,10 +213,10 @@ def test_any_mix_of_components_is_written_back_the_same(data: st.DataObject) -> 
     row = SHAPES["text"].row("t") | {"category": "MARKETING"}
     row["components"] = [each | more if each["type"] in ("BODY", "HEADER", "FOOTER") else each for each in chosen]
 
-    read = graph.read(row)
+    read = graph_format.read(row)
 
-    assert graph.write(read) == row
-    assert graph.read(graph.write(read)) == read
+    assert graph_format.write(read) == row
+    assert graph_format.read(graph_format.write(read)) == read
 
 
 @every_shape
@@ -221,7 +224,7 @@ def test_meta_takes_what_is_handed_in(name: str) -> None:
     pattern = pattern_of(name)
     samples = {v.key: f"4::{v.key}" for v in pattern.variables if v.kind.value == "media"}
 
-    body = graph_templates.submission(graph.write(pattern), samples=samples)
+    body = graph_templates.submission(graph_format.write(pattern), samples=samples)
 
     theirs.check_new(body)
     carousel = theirs.kind_of(body["components"][-1]) == "CAROUSEL"
@@ -235,7 +238,7 @@ def test_a_listed_authentication_template_can_be_handed_in_again(kind: str) -> N
     shape = SHAPES[f"otp {kind.lower().replace('_', ' ')}"]
     listed_row = shape.row("otp") | {"components": theirs.as_listed(shape.row("otp"))}
 
-    body = graph_templates.submission(graph.write(graph.read(listed_row)), samples={})
+    body = graph_templates.submission(graph_format.write(graph_format.read(listed_row)), samples={})
 
     [button] = body["components"][-1]["buttons"]
     assert (button["type"], button["otp_type"]) == ("OTP", kind)
@@ -248,9 +251,9 @@ def test_every_template_survives_export_and_import(form: str) -> None:
     here, there = ApiChannelFactory(kind="whatsapp_cloud"), ApiChannelFactory(kind="whatsapp_cloud")
     made = [stored(here, name) for name in SHAPES]
 
-    rows = exchange.read_file(exchange.export(made, form=form))
-    plan = importing.plan(rows, api_channel=there)
-    importing.carry_out(plan, by=By(source=Source.IMPORT))
+    rows = file_formats.read_file(file_formats.export(made, form=form))
+    plan = import_plan.plan(rows, api_channel=there)
+    import_plan.carry_out(plan, by=By(source=Source.IMPORT))
 
     for template in made:
         copy = Template.objects.get(api_channel=there, name=template.name)
@@ -270,7 +273,7 @@ def slug(name: str) -> str:
 def stored(channel: ApiChannel, name: str, components: list[Any] | None = None) -> Template:
     row = SHAPES[name].row(slug(name)) if components is None else SHAPES["text"].row(slug(name))
     row |= {"status": "APPROVED"} | ({"components": components} if components is not None else {})
-    new = listed.new_row(listed.read(row), api_channel_id=channel.pk)
+    new = provider_template.new_row(provider_template.read(row), api_channel_id=channel.pk)
     return lifecycle.create(new, by=By(source=Source.SYNC))
 
 
@@ -335,8 +338,8 @@ def test_a_paste_is_taken_where_it_carries_everything(chat: Conversation, name: 
     shape, template = SHAPES[name], stored(chat.api_channel, name)
     text = render(template.pattern, shape.values).text
 
-    found = registry.recognise(chat.api_channel, text)
-    handed = relay.hand_in(conversation_id=chat.pk, text=text, author=None)
+    found = index_cache.recognise(chat.api_channel, text)
+    handed = submission.hand_in(conversation_id=chat.pk, text=text, author=None)
 
     complete = shape.pastable or name == "header text"
     assert (found.outcome is Outcome.TEMPLATE) == complete, found.sentence
@@ -404,7 +407,7 @@ def test_what_cannot_be_filled_is_named_and_offered_nowhere(
     assert word in admin.get(reverse("admin:templates_registry_template_changelist")).content.decode()
 
     text = str(components[0].get("text") or components[1].get("text")).replace("{{1}}", "42")
-    handed = relay.hand_in(conversation_id=chat.pk, text=text, author=None)
+    handed = submission.hand_in(conversation_id=chat.pk, text=text, author=None)
     assert handed.message is None and word in handed.decision.sentence
     assert not Message.objects.filter(direction="outbound").exists()
 

@@ -10,8 +10,9 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from bridge import erasing, template_tests
+from bridge.maintenance import erasure
 from bridge.models import Contact, Conversation, Delivery, Message, TemplateTest, Ticket
+from bridge.relay import template_tests
 from channels_setup.models import ApiChannel, ChannelState
 from templates_registry.models import Status, Template
 from tests.factories import (
@@ -98,7 +99,7 @@ def paused(template: Template) -> None:
 
 
 def erased(template: Template) -> None:
-    erasing.erase(Contact.objects.get().pk, by=None)
+    erasure.erase(Contact.objects.get().pk, by=None)
 
 
 REFUSED = {draft: "Only an approved template", paused: "sends nothing now", erased: "was erased"}

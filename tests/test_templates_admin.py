@@ -9,8 +9,8 @@ from django.test import Client
 from django.urls import reverse
 
 from channels_setup.models import ApiChannel
-from templates_registry import syncing
 from templates_registry.models import Template, TemplateTags
+from templates_registry.provider import provider_sync
 from tests.factories import ApiChannelFactory, TemplateFactory, UserFactory, boris, gleb, vera
 
 pytestmark = pytest.mark.django_db
@@ -237,7 +237,7 @@ def test_what_is_unwise_is_said_with_a_link_after_saving(admin: Client, channel:
 
 
 def test_saving_without_a_change_leaves_an_approved_template_as_it_is(admin: Client, channel: ApiChannel) -> None:
-    syncing.sync(channel)
+    provider_sync.sync(channel)
     for template in Template.objects.all():
         before = template.components, template.status, template.versions.count(), template.events.count()
 

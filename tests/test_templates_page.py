@@ -14,11 +14,11 @@ from django.utils import timezone
 from bridge.models import Message
 from channels_setup.models import ApiChannel
 from templates_registry import lifecycle
-from templates_registry.components import Template as Pattern
-from templates_registry.filling import Filling, marked, values_in
+from templates_registry.content.components import Template as Pattern
 from templates_registry.lifecycle import By, Source
 from templates_registry.models import Status, Template, TemplateEvent, TemplateUse
-from templates_registry.past import span_words
+from templates_registry.preview import Filling, marked, values_in
+from templates_registry.timeline import span_words
 from tests.factories import ApiChannelFactory, ConversationFactory, TemplateFactory, TicketFactory, boris, gleb, vera
 
 pytestmark = pytest.mark.django_db

@@ -12,8 +12,10 @@ from django.conf import settings
 from django.core.management import call_command
 from django.test import Client
 
-from bridge import inbox, outbox, relay
+from bridge.inbox import processing
 from bridge.models import Conversation, Message
+from bridge.outbox import dispatcher
+from bridge.relay import submission
 from channels_setup import providers
 from channels_setup.models import ApiChannel
 from tests.factories import boris, vera
@@ -109,9 +111,9 @@ def test_one_new_file_is_a_provider(
             channel.webhook_path, note, content_type="application/json", headers={"x-whistle": whistle}
         )
         assert answer.status_code == status
-    inbox.drain()
-    relay.hand_in(conversation_id=Conversation.objects.get().pk, text="Да 🙌", author=vera())
-    outbox.drain()
+    processing.drain()
+    submission.hand_in(conversation_id=Conversation.objects.get().pk, text="Да 🙌", author=vera())
+    dispatcher.drain()
 
     [sent] = receiver.requests
     assert (sent.path, sent.json["to"], sent.json["note"]) == ("/loft", "Анна", "Да 🙌")

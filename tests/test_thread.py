@@ -10,9 +10,11 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from bridge import conversations, reasons, relay, tickets
-from bridge.desk import thread, why
+from bridge import outcomes
+from bridge.conversations import receiving, tickets
+from bridge.desk.thread import delivery_trail, messages
 from bridge.models import Attempt, Conversation, Delivery, Message, Ticket
+from bridge.relay import submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, TemplateFactory, boris
@@ -23,7 +25,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 def anna_writes(channel: ApiChannel, text: str = "Где заказ?", *, written_ago: timedelta | None = None) -> Message:
     at = timezone.now() - written_ago if written_ago is not None else None
     fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна"), text=text, at=at)
-    made = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=channel.lands_in)])
+    made = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=channel.lands_in)])
     return made[0].message
 
 
@@ -33,9 +35,9 @@ def close_live_request() -> None:
 
 def lines(chat: Conversation, **asked: Any) -> list[tuple[str, bool]]:
     """Key and whether it is folded away, of each line."""
-    found = thread.page(
+    found = messages.page(
         chat,
-        tickets=thread.requests_of(chat),
+        tickets=messages.requests_of(chat),
         before=asked.pop("before", None),
         may_write=True,
         now=timezone.now(),
@@ -82,7 +84,7 @@ def test_a_page_opens_at_a_message_far_above(desk: Client, channel: ApiChannel) 
     first = anna_writes(channel, "Самое начало")
     chat = first.conversation
     for number in range(80):
-        relay.hand_in(conversation_id=chat.pk, text=f"Ответ {number}.", author=boris())
+        submission.hand_in(conversation_id=chat.pk, text=f"Ответ {number}.", author=boris())
 
     by_message = desk.get(f"/chats/{chat.pk}/?at={first.pk}").content.decode()
     by_request = desk.get(f"/chats/{chat.pk}/?at=r{first.ticket_id}").content.decode()
@@ -105,15 +107,15 @@ def test_a_message_of_another_chat_is_no_place_in_this_one(channel: ApiChannel) 
     chat = anna_writes(channel).conversation
     elsewhere = anna_writes(ApiChannelFactory())
 
-    assert thread.place_of(chat, str(elsewhere.pk)) is None
-    assert thread.place_of(chat, f"r{elsewhere.ticket_id}") is None
+    assert messages.place_of(chat, str(elsewhere.pk)) is None
+    assert messages.place_of(chat, f"r{elsewhere.ticket_id}") is None
 
 
 # --- how a message went ----------------------------------------------------------------------------------
 
 
 def said(message: Message) -> str:
-    found = why.line(message, now=timezone.now())
+    found = delivery_trail.line(message, now=timezone.now())
     return " ".join([*found.ground, *found.outcome, *(f"{one.name}: {one.sentence}" for one in found.told)])
 
 
@@ -142,7 +144,7 @@ def test_who_watches_is_told_and_the_line_says_how_it_went(channel: ApiChannel) 
     assert "CRM: not told yet; next attempt in 3\u00a0min" in said(message)
     Delivery.objects.update(state=Delivery.State.DELIVERED, finished_at=timezone.now())
 
-    line = why.line(message, now=timezone.now())
+    line = delivery_trail.line(message, now=timezone.now())
     assert [station.state for station in line.stations] == ["passed"] * 4
     assert "CRM: told, today" in said(message) and "answer 503 in 1.2" in line.told[0].tries[0].sentence
 
@@ -151,10 +153,10 @@ def test_a_template_says_how_it_was_found_and_with_which_values(channel: ApiChan
     chat = anna_writes(channel, written_ago=timedelta(hours=30)).conversation
     template = TemplateFactory(api_channel=channel, name="order_ready")
 
-    pasted = relay.hand_in(
+    pasted = submission.hand_in(
         conversation_id=chat.pk, text="Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче.", author=boris()
     ).message
-    picked = relay.hand_in_template(
+    picked = submission.hand_in_template(
         conversation_id=chat.pk, template_id=template.pk, parameters=["Анна", "№ 43"], author=boris()
     ).message
 
@@ -164,7 +166,7 @@ def test_a_template_says_how_it_was_found_and_with_which_values(channel: ApiChan
 
 def test_the_line_opens_for_both_sides_and_not_for_notices(desk: Client, channel: ApiChannel) -> None:
     message = anna_writes(channel)
-    notice = conversations.notice(message.conversation, "held_dropped")
+    notice = receiving.notice(message.conversation, "held_dropped")
     address = f"/chats/{message.conversation_id}/messages/{{}}/why/"
 
     piece = desk.get(address.format(message.pk), headers={"HX-Request": "true"}).content.decode()
@@ -180,7 +182,7 @@ def test_the_line_opens_for_both_sides_and_not_for_notices(desk: Client, channel
 def test_a_quote_reactions_and_an_edit_are_shown_and_come_with_the_news(desk: Client, channel: ApiChannel) -> None:
     asked = anna_writes(channel, "Есть 38-й размер?")
     chat = asked.conversation
-    answer = relay.hand_in(conversation_id=chat.pk, text="Есть", author=boris()).message
+    answer = submission.hand_in(conversation_id=chat.pk, text="Есть", author=boris()).message
     assert answer
     known = desk.get(f"/chats/news/?chat={chat.pk}").json()["thread"]["version"]
 
@@ -241,4 +243,4 @@ def test_a_file_that_is_not_here_says_why(desk: Client, channel: ApiChannel) -> 
 
     html = desk.get(f"/chats/{message.conversation_id}/").content.decode()
 
-    assert "being fetched from the provider" in html and "чек.pdf" in html and reasons.sentence("rejected") in html
+    assert "being fetched from the provider" in html and "чек.pdf" in html and outcomes.sentence("rejected") in html

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from bridge.models import Attachment, Contact, Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
-from bridge.requests_in import MOST_BYTES_WITH_FILES
+from bridge.raw_requests import MOST_BYTES_WITH_FILES
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from tests.factories import ApiChannelFactory, ChatChannelFactory, boris, gleb
 
@@ -301,12 +301,12 @@ def test_a_commit_that_fails_is_503(
 ) -> None:
     from django.db import OperationalError
 
-    from bridge import conversations
+    from bridge.conversations import receiving
 
     def broken(*args: Any, **kwargs: Any) -> None:
         raise OperationalError("the server closed the connection")
 
-    monkeypatch.setattr(conversations, "receive", broken)
+    monkeypatch.setattr(receiving, "receive", broken)
 
     response = client.post(
         "/uapi/chat/addMessage", json.dumps(message(key, chat_channel)), content_type="application/json"

@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
-from bridge import contacts
+from bridge.conversations import contacts
 from bridge.models import (
     Attachment,
     Contact,
@@ -21,7 +21,7 @@ from bridge.models import (
     TicketField,
     WebhookEvent,
 )
-from bridge.uapi_methods import METHODS
+from bridge.uapi.methods import METHODS
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.cloud_accounts import cloud_channel
 from tests.factories import ApiChannelFactory, ChatChannelFactory, ContactFactory, boris, vera

@@ -9,9 +9,9 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from bridge import inbox
+from bridge.inbox import processing
 from bridge.models import Contact, Conversation, Message
-from bridge.uapi_identity import names_agree
+from bridge.uapi.identity import names_agree
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, ChatChannelFactory
@@ -91,7 +91,7 @@ def test_a_number_that_writes_by_whatsapp_is_the_client_that_the_program_made(cl
     made = program("create/client", name="Ольга", phone="553188887777")["client_id"]
 
     contact = ContactInfo(external_id="5531988887777", phone="+5531988887777", name="🌸")
-    inbox.apply(program.channel, [MessageReceived(contact=contact, text="Oi", external_id="wamid.1")])
+    processing.apply(program.channel, [MessageReceived(contact=contact, text="Oi", external_id="wamid.1")])
 
     assert Message.objects.get().conversation.contact_id == made
     assert Contact.objects.get().name == "Ольга"
@@ -149,7 +149,7 @@ def test_our_number_with_neither_name_nor_phone_is_not_taken_from_a_client_that_
 ) -> None:
     program = Caller(client, ApiChannelFactory(kind="whatsapp_cloud", secret=True))
     contact = ContactInfo(external_id=ANNA, phone=f"+{ANNA}", name="Анна")
-    inbox.apply(program.channel, [MessageReceived(contact=contact, text="?", external_id="wamid.1")])
+    processing.apply(program.channel, [MessageReceived(contact=contact, text="?", external_id="wamid.1")])
     annas = Contact.objects.get().pk
 
     assert program.client_of(client_id=annas) != annas

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bridge import conversations
+from bridge.conversations import receiving
 from bridge.models import Contact, ContactNote, Message, Ticket
-from bridge.uapi_methods import METHODS
+from bridge.uapi.methods import METHODS
 from tests.test_uapi_parameters import Shop, parameters_of, shop
 
 __all__ = ["shop"]
@@ -200,14 +200,14 @@ def test_taking_the_group_off_leaves_who_was_made_responsible_meanwhile(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop("update/ticket", ticket_id=shop.ticket_id, group_id=shop.chat_channel.pk)
-    lock = conversations.lock
+    lock = receiving.lock
 
     def wait(chat_id: int) -> Any:
         """Somebody takes the request while the call waits for the lock."""
         Ticket.objects.update(assignee=shop.operator)
         return lock(chat_id)
 
-    monkeypatch.setattr(conversations, "lock", wait)
+    monkeypatch.setattr(receiving, "lock", wait)
     shop("update/ticket", ticket_id=shop.ticket_id, group_id="null")
 
     assert Ticket.objects.get().assignee == shop.operator

@@ -10,8 +10,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from bridge.models import Attachment, Contact, ContactNote, Conversation, Delivery, Message, Ticket, TicketField
-from bridge.uapi_methods import METHODS
-from bridge.uapi_parameters import Parameters
+from bridge.uapi.methods import METHODS
+from bridge.uapi.parameters import Parameters
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.factories import ApiChannelFactory, ChatChannelFactory, ContactFactory, boris, gleb, vera
 from tests.uapi_calls import ENCODINGS, call, post

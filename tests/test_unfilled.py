@@ -10,15 +10,15 @@ import pytest
 from django.db.models import F
 from django.test import Client
 
-from bridge import relay
 from bridge.models import Conversation, Message, ServiceWindow
+from bridge.relay import submission
 from channels_setup.models import ApiChannel
-from templates_registry.components import Button, Header, Variable
-from templates_registry.components import Template as Pattern
-from templates_registry.matching import Index
+from templates_registry.content.components import Button, Header, Variable
+from templates_registry.content.components import Template as Pattern
+from templates_registry.content.rendering import render
+from templates_registry.matching.matcher import Index
+from templates_registry.matching.result import Entry, Outcome
 from templates_registry.models import Template
-from templates_registry.recognition import Entry, Outcome
-from templates_registry.rendering import render
 from tests.factories import TemplateFactory, boris
 from tests.pages import signed_in
 from tests.test_api import Api
@@ -146,7 +146,7 @@ def ways_in(client: Client, chat: Conversation, template: Template) -> dict[str,
         return answer.get("code", 200), str(answer)
 
     def by_helpdesk(value: str) -> tuple[int, str]:
-        handed = relay.hand_in(conversation_id=chat.pk, text=PASTE.format(value), author=None)
+        handed = submission.hand_in(conversation_id=chat.pk, text=PASTE.format(value), author=None)
         return 200 if handed.message else 422, handed.decision.sentence
 
     by_desk, messages = f"/chats/{chat.pk}/templates/{template.pk}/send/", f"conversations/{chat.pk}/messages"
@@ -193,8 +193,8 @@ def test_in_an_open_window_a_templates_text_with_a_label_is_no_free_text(
 ) -> None:
     chat = anna_writes(channel)
 
-    handed = relay.hand_in(conversation_id=chat.pk, text=text, author=None)
+    handed = submission.hand_in(conversation_id=chat.pk, text=text, author=None)
 
     assert handed.message is None
     assert handed.decision.reason in ("template_not_ready", "template_near_miss")
-    assert relay.hand_in(conversation_id=chat.pk, text="Вот [скидка] и {{1}}", author=None).message
+    assert submission.hand_in(conversation_id=chat.pk, text="Вот [скидка] и {{1}}", author=None).message

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 
-from channels_setup import outgoing
+from channels_setup import http_client
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.providers.base import HttpRequest
 from tests.factories import ApiChannelFactory, vera
@@ -30,7 +30,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
             raise OSError("not found")
         return known[host]
 
-    monkeypatch.setattr(outgoing, "resolve", resolve)
+    monkeypatch.setattr(http_client, "resolve", resolve)
     return known
 
 
@@ -93,14 +93,14 @@ def test_an_address_that_may_never_be_called_is_refused(names: dict[str, list[st
 def test_where_nothing_private_is_allowed_scheme_and_port_are_checked_without_the_name(
     names: dict[str, list[str]], url: str
 ) -> None:
-    with pytest.raises(outgoing.Forbidden) as problem:
-        outgoing.warning_for(url)
-    assert not isinstance(problem.value, outgoing.NameNotFound)
+    with pytest.raises(http_client.Forbidden) as problem:
+        http_client.warning_for(url)
+    assert not isinstance(problem.value, http_client.NameNotFound)
 
 
 def test_the_call_itself_fails(names: dict[str, list[str]]) -> None:
-    with pytest.raises(outgoing.NotSent):
-        outgoing.send(HttpRequest(method="POST", url=HOOK, headers={}, body=b"{}"))
+    with pytest.raises(http_client.NotSent):
+        http_client.send(HttpRequest(method="POST", url=HOOK, headers={}, body=b"{}"))
 
 
 def test_the_command_of_the_readme_works_and_warns(names: dict[str, list[str]]) -> None:

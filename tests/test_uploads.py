@@ -13,8 +13,10 @@ from django.db.models import F
 from django.test import Client, TestCase
 from django.utils import timezone
 
-from bridge import conversations, outbox, uploads
+from bridge.conversations import receiving
+from bridge.files import uploads
 from bridge.models import Conversation, Delivery, Message, ServiceWindow, Upload
+from bridge.outbox import dispatcher
 from channels_setup.models import ApiChannel
 from channels_setup.providers import sandbox
 from channels_setup.providers.base import ContactInfo, MessageReceived
@@ -35,7 +37,7 @@ def own_folder(tmp_path: Path, settings: Any) -> Path:
 @pytest.fixture
 def chat(channel: ApiChannel) -> Conversation:
     fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна"), text="Пришлите счёт")
-    made = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=channel.lands_in)])
+    made = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=channel.lands_in)])
     return made[0].conversation
 
 
@@ -189,7 +191,7 @@ def test_where_the_route_carries_files_they_go_as_files(
     with_words, alone = Message.objects.filter(direction="outbound").order_by("pk")
     assert (with_words.text, with_words.kind, alone.text, alone.kind) == ("Вот счёт и план", "text", "", "file")
     assert [message.attachments.get().name for message in (with_words, alone)] == ["счёт.pdf", "план.pdf"]
-    outgoing = [outbox._outgoing(delivery) for delivery in Delivery.objects.filter(kind="message").order_by("pk")]
+    outgoing = [dispatcher._outgoing(delivery) for delivery in Delivery.objects.filter(kind="message").order_by("pk")]
     assert [(one.files[0].name, one.files[0].mime) for one in outgoing] == [
         ("счёт.pdf", "application/pdf"),
         ("план.pdf", "application/pdf"),

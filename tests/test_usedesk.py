@@ -8,9 +8,11 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from bridge import closing, erasing, identity_changes
+from bridge.conversations import closing_reminders, identity_changes
 from bridge.desk import presentation
-from bridge.helpdesk import notes, people
+from bridge.fanout import operator_notes
+from bridge.helpdesk import operators
+from bridge.maintenance import erasure
 from bridge.models import (
     Attempt,
     Contact,
@@ -150,9 +152,9 @@ def test_a_try_that_never_arrived_is_told_again(shop: Shop, twin: UsedeskTwin) -
     shop.anna_writes("два")
     waiting = Delivery.objects.filter(kind="helpdesk").latest("pk") if Delivery.objects.exists() else None
     assert waiting is not None
-    from bridge import inbox
+    from bridge.inbox import processing
 
-    inbox.drain()
+    processing.drain()
     Delivery.objects.filter(kind="helpdesk", state="pending").update(attempts=1, reason="outcome_unknown")
 
     shop.settle()
@@ -444,7 +446,7 @@ def test_a_window_that_whatsapp_says_is_shut_brings_the_templates_along(shop: Sh
     message = Message.objects.get(direction="outbound")
 
     message.status, message.reason = Message.Status.FAILED, "wa_window_closed"
-    notes.of_failures([message])
+    operator_notes.of_failures([message])
     shop.settle()
 
     [note] = twin.notes()
@@ -455,8 +457,8 @@ def test_a_window_that_is_closing_is_told_once(shop: Shop, twin: UsedeskTwin) ->
     shop.begin()
     ServiceWindow.objects.update(expires_at=timezone.now() + timedelta(minutes=40))
 
-    assert closing.warn() == 1
-    assert closing.warn() == 0
+    assert closing_reminders.warn() == 1
+    assert closing_reminders.warn() == 0
     shop.settle()
 
     [note] = twin.notes()
@@ -468,7 +470,7 @@ def test_an_answered_window_closes_without_a_word(shop: Shop, twin: UsedeskTwin)
     shop.settle()
     ServiceWindow.objects.update(expires_at=timezone.now() + timedelta(minutes=40))
 
-    assert closing.warn() == 0
+    assert closing_reminders.warn() == 0
 
 
 def test_notes_are_in_the_operators_language(twin: UsedeskTwin) -> None:
@@ -542,7 +544,7 @@ def test_a_person_erased_here_leaves_nothing_of_what_the_helpdesk_sent(shop: Sho
     twin.say(chat_id, "Да, Анна")
     shop.settle()
 
-    erasing.erase(shop.contact().pk, by=None)
+    erasure.erase(shop.contact().pk, by=None)
 
     assert not HelpdeskChat.objects.exists() and not HelpdeskReply.objects.exists()
     assert not any(bytes(event.body) for event in WebhookEvent.objects.exclude(chat_channel=None))
@@ -556,14 +558,14 @@ def test_who_answers_there_is_shown_by_name_once_it_is_known(
     shop: Shop, twin: UsedeskTwin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[tuple[str, int]] = []
-    monkeypatch.setattr(people.doorbell, "call_after_commit", lambda task, pk: called.append((task, pk)))
+    monkeypatch.setattr(operators.wakeups, "call_after_commit", lambda task, pk: called.append((task, pk)))
     chat_id = shop.begin()
     twin.assign(chat_id, 27)
     shop.settle()
     before = presentation.assignee_name(None, shop.conversation())
 
-    assert people.learn(shop.chat_channel.pk) == 1
-    assert people.learn(shop.chat_channel.pk) == 0  # everybody was asked for a moment ago
+    assert operators.learn(shop.chat_channel.pk) == 1
+    assert operators.learn(shop.chat_channel.pk) == 0  # everybody was asked for a moment ago
     twin.say(chat_id, "Да")
     shop.settle()
 
@@ -579,7 +581,7 @@ def test_names_that_cannot_be_had_leave_the_number(shop: Shop, twin: UsedeskTwin
     shop.settle()
     twin.faults.fail_500 = 1
 
-    assert people.learn(shop.chat_channel.pk) == 0
+    assert operators.learn(shop.chat_channel.pk) == 0
     assert "27" in presentation.assignee_name(None, shop.conversation())
 
 

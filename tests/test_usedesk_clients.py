@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from bridge import relay
 from bridge.models import Contact, ContactNote, Conversation, Delivery, Message, Ticket, TicketField
+from bridge.relay import submission
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, ChatChannelFactory, boris
 from tests.uapi_calls import call
@@ -294,7 +294,7 @@ def test_a_bot_that_reads_ticket_message_answers_the_current_words(world: World)
 
 def test_a_bridge_that_folds_equal_events_delivers_two_equal_replies(world: World) -> None:
     for _ in range(2):
-        relay.hand_in(conversation_id=world.chat_id, text="да", author=world.operator)
+        submission.hand_in(conversation_id=world.chat_id, text="да", author=world.operator)
 
     keys = {
         json.dumps(

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from django.utils import translation
 
-from bridge import reasons
+from bridge import outcomes
 from bridge.models import Attempt, Delivery
-from channels_setup.codecs import desk_answers
 from channels_setup.providers import base_helpdesk as contract
 from channels_setup.providers import helpdesks
 from channels_setup.providers.base import ContactInfo, HttpAnswer
 from channels_setup.providers.base_helpdesk import DeskAccount, Known, Telling
+from channels_setup.providers.usedesk import answers
 from tests.twins.usedesk import CLOSED, UsedeskTwin
 from tests.usedesk_shop import Shop
 
@@ -52,9 +52,9 @@ def test_the_first_message_of_all_is_looked_for_by_its_client(shop: Shop, twin: 
 
 def test_a_first_message_that_is_not_there_is_told_again(shop: Shop, twin: UsedeskTwin) -> None:
     shop.anna_writes("раз")
-    from bridge import inbox
+    from bridge.inbox import processing
 
-    inbox.drain()
+    processing.drain()
     Delivery.objects.filter(track="message").update(attempts=1, payload={"text": "раз", "unsure": True})
     shop.settle()
 
@@ -97,9 +97,9 @@ def test_equal_texts_are_told_apart_by_their_number(shop: Shop, twin: UsedeskTwi
     twin.faults.fail_500 = 0
     shop.anna_writes("да")
     if not arrived:
-        from bridge import inbox
+        from bridge.inbox import processing
 
-        inbox.drain()
+        processing.drain()
         last = Delivery.objects.filter(track="message").latest("pk")
         Delivery.objects.filter(pk=last.pk).update(payload=last.payload | {"unsure": True})
     shop.settle()
@@ -129,9 +129,9 @@ def test_a_look_that_fails_leaves_it_unsure(shop: Shop, twin: UsedeskTwin) -> No
 
 def test_where_there_is_no_way_to_see_it_is_told_again_and_the_page_says_so(shop: Shop, twin: UsedeskTwin) -> None:
     shop.anna_writes("раз")
-    from bridge import inbox
+    from bridge.inbox import processing
 
-    inbox.drain()
+    processing.drain()
     Delivery.objects.filter(track="client").delete()  # given up: neither client nor request is known there
     twin.faults.lose_answer = 1
     shop.settle()
@@ -141,7 +141,7 @@ def test_where_there_is_no_way_to_see_it_is_told_again_and_the_page_says_so(shop
     last = Attempt.objects.latest("pk")
     assert (last.verdict, last.reason) == ("accepted", "helpdesk_maybe_twice")
     with translation.override("en"):
-        assert "twice" in reasons.sentence(last.reason)
+        assert "twice" in outcomes.sentence(last.reason)
 
 
 def test_looks_that_show_nothing_are_given_up_in_the_end(
@@ -209,7 +209,7 @@ def test_what_a_look_shows(body: Any, arrived: bool | None, leads_on: bool) -> N
     ],
 )
 def test_a_client_is_known_by_the_whole_phone(row: dict[str, Any], is_it: bool) -> None:
-    assert desk_answers.client_with([row], "+7 921 1") == (3 if is_it else None)
+    assert answers.client_with([row], "+7 921 1") == (3 if is_it else None)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[[[", b"5", b'{"users": 5}', b'[5, null, {"id": "x"}]'])

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from templates_registry.components import Button, Header, Level, Template, Variable, described_as
-from templates_registry.validating import REVIEWERS_REJECT, validate
+from templates_registry.content.components import Button, Header, Level, Template, Variable, described_as
+from templates_registry.content.validation import REVIEWERS_REJECT, validate
 
 BUTTON = Button("QUICK_REPLY", "Отложить")
 LINK = Button("URL", "Открыть", url="https://shop.example/")

@@ -15,8 +15,8 @@ from contextlib import suppress
 import pytest
 from django.conf import settings
 
-from config import web_watch
-from config.processes import LISTEN_ON, end_group, is_stopped, listening, spawn
+from config.devstack.processes import LISTEN_ON, end_group, is_stopped, listening, spawn
+from config.serving import worker_watch
 from tests.faults import h2c, truncation
 from tests.faults.stack import children
 from tests.test_stack import free_port
@@ -43,9 +43,9 @@ def start(sockets: list[socket.socket]) -> Iterator[Start]:
         """Start it; `first` is Python that runs in the parent before."""
         numbers = [one.fileno() for one in sockets]
         module = (
-            ["-c", f"import sys; {first}; from config.web import main; main(sys.argv[1:])"]
+            ["-c", f"import sys; {first}; from config.serving.server import main; main(sys.argv[1:])"]
             if first
-            else ["-m", "config.web"]
+            else ["-m", "config.serving.server"]
         )
         command = [sys.executable, *module, "--host", "127.0.0.1", "--port", str(port(sockets))]
         started.append(
@@ -147,7 +147,7 @@ SLOW = {  # what comes with the head, what drips after it
 
 
 def test_a_sender_that_does_not_finish_is_ended(sockets: list[socket.socket], start: Start) -> None:
-    start("import config.arrivals as a; a.SECONDS = 1.0")
+    start("import config.serving.arrival_limits as a; a.SECONDS = 1.0")
     lines = {name: caller(sockets) for name in SLOW}
     for name, line in lines.items():
         line.sendall(HEAD + SLOW[name][0])
@@ -173,12 +173,14 @@ def test_a_sender_that_does_not_finish_is_ended(sockets: list[socket.socket], st
 )
 def test_a_worker_is_hung_when_nothing_reached_it_for_long(last: float, birth: float, is_hung: bool) -> None:
     now = 1_000.0
-    assert web_watch.is_hung(last=last and now + last, birth=now + birth, now=now) is is_hung
+    assert worker_watch.is_hung(last=last and now + last, birth=now + birth, now=now) is is_hung
 
 
 def test_a_stopped_worker_is_replaced(sockets: list[socket.socket], start: Start) -> None:
     """By the parent's watch, hurried: what hangs is killed, and its socket's callers are answered by the next one."""
-    server = start("import config.web_watch as w; w.PROBE_SECONDS, w.HUNG_SECONDS, w.GRACE_SECONDS = 0.2, 3.0, 60.0")
+    server = start(
+        "import config.serving.worker_watch as w; w.PROBE_SECONDS, w.HUNG_SECONDS, w.GRACE_SECONDS = 0.2, 3.0, 60.0"
+    )
     for _ in range(CALLERS):  # both workers have answered
         assert ask(caller(sockets))[0] == 200
     hung = children(server.pid)[0]

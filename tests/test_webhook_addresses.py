@@ -13,9 +13,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from bridge import webhooks
+from bridge.intake import webhooks
 from bridge.models import WebhookEvent
-from channels_setup import secrecy
+from channels_setup import encryption
 from channels_setup.models import ADDRESS_OVERLAP, WebhookAddress
 from channels_setup.providers import helpdesks, messengers
 from tests.factories import ApiChannelFactory, ChatChannelFactory, boris, gleb, vera
@@ -71,14 +71,14 @@ def test_no_address_is_in_clear_in_the_database(make: Any) -> None:
             cursor.execute(f"SELECT t::text FROM {table} t")
             assert token not in str(cursor.fetchall())
     assert token not in f"{channel!r} {channel} {channel.addresses.get()!r} {channel.addresses.get()}"
-    assert len(token) >= 32 and secrecy.is_marked(token)
+    assert len(token) >= 32 and encryption.is_marked(token)
 
 
 def test_a_made_up_token_has_no_mark() -> None:
-    real = secrecy.new_webhook_token()
+    real = encryption.new_webhook_token()
 
     for token in (real[:-1], real + "x", real.swapcase(), "é" * 40, "", "x", "\0", "\ud800" * 40, real[8:], "x" * 9999):
-        assert not secrecy.is_marked(token), token
+        assert not encryption.is_marked(token), token
 
 
 def test_an_address_belongs_to_exactly_one_channel() -> None:

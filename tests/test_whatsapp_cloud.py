@@ -8,10 +8,9 @@ import pytest
 from django.test import Client
 from django.utils import translation
 
-from bridge import inbox
+from bridge.inbox import processing
 from bridge.models import Message, WebhookEvent
-from channels_setup import account_settings, connection
-from channels_setup.codecs import graph_errors, graph_webhooks
+from channels_setup import account_settings, onboarding
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.values import FileInfo
 from channels_setup.providers import messengers
@@ -35,6 +34,7 @@ from channels_setup.providers.base import (
     StatusChanged,
     TemplateChanged,
 )
+from channels_setup.providers.whatsapp_cloud import graph_errors, graph_webhooks
 from tests import cloud_corpus
 from tests.cloud_accounts import ACCESS_TOKEN, APP_SECRET, KIND, VERIFY_TOKEN, cloud_account, cloud_channel
 from tests.cloud_corpus import Recording, beside_a_broken_one, corpus, reserialised, signed, tampered
@@ -260,7 +260,7 @@ def test_all_recordings_twice_through_the_door_are_stored_raw_and_processed_once
             headers = {"x-hub-signature-256": signed(recording.body, APP_SECRET)["X-Hub-Signature-256"]}
             answer = client.post(channel.webhook_path, recording.body, content_type="application/json", headers=headers)
             assert answer.status_code == 200, recording.name
-        inbox.drain()
+        processing.drain()
 
     came = WebhookEvent.objects.filter(routed_from=None)
     assert came.count() == 2 * len(corpus())
@@ -329,17 +329,17 @@ def test_who_does_not_know_the_verify_token_gets_no_challenge(client: Client, to
 def test_another_verify_token_is_told_until_the_address_is_verified(client: Client) -> None:
     channel = cloud_channel()
     asked = {"hub.mode": "subscribe", "hub.challenge": "1", "hub.verify_token": "another"}
-    assert [step.title for step in connection.steps(channel) if step.state == "trouble"] == []
+    assert [step.title for step in onboarding.steps(channel) if step.state == "trouble"] == []
 
     client.get(channel.webhook_path, asked)
 
     channel.refresh_from_db()
     with translation.override("en"):
-        (step,) = [step for step in connection.steps(channel) if step.state == "trouble"]
+        (step,) = [step for step in onboarding.steps(channel) if step.state == "trouble"]
     assert "another verify token" in str(step.title)
     client.get(channel.webhook_path, asked | {"hub.verify_token": VERIFY_TOKEN})
     channel.refresh_from_db()
-    assert [step.title for step in connection.steps(channel) if step.state == "trouble"] == []
+    assert [step.title for step in onboarding.steps(channel) if step.state == "trouble"] == []
 
 
 @pytest.mark.django_db
@@ -370,7 +370,7 @@ def test_a_body_of_three_megabytes_is_taken(client: Client) -> None:
     headers = {"x-hub-signature-256": signed(large, APP_SECRET)["X-Hub-Signature-256"]}
 
     answer = client.post(channel.webhook_path, large, content_type="application/json", headers=headers)
-    inbox.drain()
+    processing.drain()
 
     assert answer.status_code == 200
     assert Message.objects.get().text == "Hello, are the boots in?"
@@ -383,7 +383,7 @@ def test_an_unreadable_item_is_told_with_its_event(client: Client) -> None:
     headers = {"x-hub-signature-256": signed(recording.body, APP_SECRET)["X-Hub-Signature-256"]}
 
     client.post(channel.webhook_path, recording.body, content_type="application/json", headers=headers)
-    inbox.drain()
+    processing.drain()
 
     event = WebhookEvent.objects.get()
     assert event.state == "processed" and event.error
@@ -410,7 +410,7 @@ def test_a_form_nested_a_thousand_deep_is_a_message_and_takes_no_other_with_it(c
     form = {"type": "nfm_reply", "nfm_reply": {"name": "flow", "body": "Sent", "response_json": nested}}
 
     post_signed(client, of_text_and_its_neighbour({"type": "interactive", "interactive": form}))
-    inbox.drain()
+    processing.drain()
 
     assert list(Message.objects.order_by("pk").values_list("text", flat=True)) == ["Hello, are the boots in?", "Sent"]
 
@@ -427,7 +427,7 @@ def test_an_item_on_which_our_own_code_breaks_takes_no_other_with_it(
     monkeypatch.setattr(graph_webhooks, "quoted", breaks)
 
     post_signed(client, of_text_and_its_neighbour({}))
-    inbox.drain()
+    processing.drain()
 
     assert Message.objects.get().text == "Hello, are the boots in?"
     assert "KeyError" in WebhookEvent.objects.get().error
@@ -441,7 +441,7 @@ def test_an_event_that_is_all_news_that_we_do_not_use_says_so(client: Client) ->
 
     client.post(channel.webhook_path, recording.body, content_type="application/json", headers=headers)
     with translation.override("en"):
-        inbox.drain()
+        processing.drain()
 
     event = WebhookEvent.objects.get()
     assert event.state == "processed" and event.error.startswith("Nothing in it concerns this channel")

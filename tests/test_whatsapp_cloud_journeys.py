@@ -13,13 +13,13 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from bridge import relay
 from bridge.models import Attachment, Conversation, Delivery, Message, RateLimit, ServiceWindow, WebhookEvent
+from bridge.relay import submission
 from bridge.tasks import drain_outbox
 from channels_setup.models import ApiChannel
-from channels_setup.setting_up import add_api_channel
-from templates_registry import syncing
+from channels_setup.provisioning import add_api_channel
 from templates_registry.models import Status, Template
+from templates_registry.provider import provider_sync
 from tests.factories import ChatChannelFactory, boris, vera
 from tests.template_shapes import SHAPES
 from tests.twins.behaviour import Behaviour
@@ -49,12 +49,12 @@ class Shop:
         return once(lambda: Message.objects.filter(external_id=wamid).first())
 
     def boris_answers(self, text: str) -> Message:
-        handed_in = relay.hand_in(conversation_id=self.chat.pk, text=text, author=self.operator, keep_draft=True)
+        handed_in = submission.hand_in(conversation_id=self.chat.pk, text=text, author=self.operator, keep_draft=True)
         assert handed_in.message, handed_in.decision.reason
         return handed_in.message
 
     def boris_sends(self, template: Template, *values: str) -> Message:
-        handed_in = relay.hand_in_template(
+        handed_in = submission.hand_in_template(
             conversation_id=self.chat.pk, template_id=template.pk, parameters=list(values), author=self.operator
         )
         assert handed_in.message, handed_in.decision.reason
@@ -138,7 +138,9 @@ def test_boris_answers_one_of_two_questions_and_anna_sees_which(shop: Shop) -> N
     first = shop.anna_writes("Сколько стоят сапоги?")
     shop.anna_writes("И когда привезёте?")
 
-    handed = relay.hand_in(conversation_id=shop.chat.pk, text="4 500 рублей", author=shop.operator, replies_to=first.pk)
+    handed = submission.hand_in(
+        conversation_id=shop.chat.pk, text="4 500 рублей", author=shop.operator, replies_to=first.pk
+    )
 
     assert handed.message
     becomes(handed.message, "delivered")
@@ -147,11 +149,11 @@ def test_boris_answers_one_of_two_questions_and_anna_sees_which(shop: Shop) -> N
 
 def test_the_window_is_shut_and_a_template_goes_out_filled(shop: Shop) -> None:
     shop.meta.add_template("order_ready", body="Здравствуйте, {{1}}! Ваш заказ {{2}} готов к выдаче.")
-    syncing.sync(shop.channel)
+    provider_sync.sync(shop.channel)
     shop.anna_writes("Когда?")
     shop.a_day_later()
 
-    refused = relay.hand_in(conversation_id=shop.chat.pk, text="Простите, задержались", author=shop.operator)
+    refused = submission.hand_in(conversation_id=shop.chat.pk, text="Простите, задержались", author=shop.operator)
     sent = shop.boris_sends(Template.objects.get(), "Анна", "№ 42")
 
     assert refused.decision.reason == "window_closed"
@@ -173,11 +175,11 @@ def test_buttons_and_header_of_a_template_are_filled_as_meta_wants_them(shop: Sh
         },
     ]
     shop.meta.add_template("rich", components=components)
-    syncing.sync(shop.channel)
+    provider_sync.sync(shop.channel)
     shop.anna_writes("?")
     template = Template.objects.get()
 
-    handed_in = relay.hand_in_template(
+    handed_in = submission.hand_in_template(
         conversation_id=shop.chat.pk,
         template_id=template.pk,
         parameters={"header.1": "№ 42", "1": "Анна", "button.0": "a42"},
@@ -231,7 +233,7 @@ def test_one_contacts_limit_holds_up_that_contact_alone(shop: Shop) -> None:
     shop.anna_writes("?")
     annas = shop.chat
     shop.meta.behave(reject=131056)
-    waits = relay.hand_in(conversation_id=annas.pk, text="Анне", author=shop.operator).message
+    waits = submission.hand_in(conversation_id=annas.pk, text="Анне", author=shop.operator).message
     assert waits
     mine = Delivery.objects.filter(message=waits, attempts__gt=0, state="pending")
     # It would go on in a second, and then in four: held here for as long as the test looks.
@@ -240,7 +242,7 @@ def test_one_contacts_limit_holds_up_that_contact_alone(shop: Shop) -> None:
 
     oleg.writes("А мне?")
     olegs = once(lambda: Conversation.objects.exclude(pk=annas.pk).first())
-    goes = relay.hand_in(conversation_id=olegs.pk, text="Олегу", author=shop.operator).message
+    goes = submission.hand_in(conversation_id=olegs.pk, text="Олегу", author=shop.operator).message
     assert goes
 
     becomes(goes, "delivered")
@@ -424,7 +426,7 @@ def test_an_answer_from_the_shops_own_phone_is_ours_and_opens_no_window(shop: Sh
     assert (echo.direction, echo.text) == (Message.Direction.OUTBOUND, "Ответил с телефона")
     assert not Delivery.objects.filter(message=echo).exists()
     assert shop.meta.sent == []
-    refused = relay.hand_in(conversation_id=shop.chat.pk, text="?", author=shop.operator)
+    refused = submission.hand_in(conversation_id=shop.chat.pk, text="?", author=shop.operator)
     assert refused.decision.reason == "window_closed"
 
 
@@ -476,7 +478,7 @@ def test_templates_follow_metas_list_and_its_word(shop: Shop) -> None:
     row = shop.meta.add_template("autumn", body="Осень, {{1}}, пришла.")
     for number in range(3):
         shop.meta.add_template(f"other_{number}", body="Да.")
-    syncing.sync(shop.channel)
+    provider_sync.sync(shop.channel)
     assert Template.objects.count() == 4
 
     shop.meta.review(row, "PAUSED", other_info={"title": "FIRST_PAUSE", "description": "Paused for 3 hours."})
@@ -501,12 +503,12 @@ def test_templates_of_every_kind_come_from_the_list_and_arrive_complete(shop: Sh
     for name, shape in listed.items():
         row = shape.row(name.replace(" ", "_").replace("-", "_"))
         shop.meta.add_template(row.pop("name"), **row)
-    syncing.sync(shop.channel)
+    provider_sync.sync(shop.channel)
     shop.anna_writes("Здравствуйте")
 
     for name, shape in listed.items():
         template = Template.objects.get(name=name.replace(" ", "_").replace("-", "_"))
-        handed = relay.hand_in_template(
+        handed = submission.hand_in_template(
             conversation_id=shop.chat.pk, template_id=template.pk, parameters=shape.values, author=shop.operator
         )
         assert handed.message, (name, handed.decision.sentence)

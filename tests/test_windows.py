@@ -8,7 +8,9 @@ import time_machine
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from bridge import conversations, housekeeping, statuses, windows
+from bridge import service_window
+from bridge.conversations import message_statuses, receiving
+from bridge.maintenance import housekeeping
 from bridge.models import Contact, Conversation, Message, ServiceWindow
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
@@ -93,7 +95,7 @@ def api_channel(chat_channel: ChatChannel) -> ApiChannel:
 def clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
     """The database's clock, moved by the test: the one seam through which every window rule asks for the time."""
     clock = Clock()
-    monkeypatch.setattr(windows, "database_now", lambda: clock.now)
+    monkeypatch.setattr(service_window, "database_now", lambda: clock.now)
     return clock
 
 
@@ -129,20 +131,20 @@ def test_the_window_follows_the_contact_alone(
             _we_write(conversation, number)
         else:
             status = StatusChanged(status="delivered", external_id=f"ours-{number - 1}", at=clock.now)
-            statuses.change_statuses(api_channel, [status])
+            message_statuses.change_statuses(api_channel, [status])
 
     clock.now = clock.at(look)
-    seen = windows.of(conversation)
+    seen = service_window.of(conversation)
     assert seen.state == state
     assert seen.expires_at == (clock.at(shuts) if shuts is not None else None)
-    assert ((conversation.pk, None) in windows.shut_among([(conversation.pk, None)], now=clock.now)) is (
+    assert ((conversation.pk, None) in service_window.shut_among([(conversation.pk, None)], now=clock.now)) is (
         state != "open"
     )
 
 
 def _client_writes(api_channel: ApiChannel, chat_channel: ChatChannel, number: int, at: datetime) -> None:
     fact = MessageReceived(contact=ContactInfo(external_id="anna"), text="?", external_id=f"in-{number}", at=at)
-    conversations.receive(api_channel, [conversations.Incoming(fact=fact, chat_channel=chat_channel)])
+    receiving.receive(api_channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])
 
 
 def _we_write(conversation: Conversation, number: int) -> None:
@@ -162,10 +164,10 @@ def test_one_batch_with_old_and_new_messages_goes_by_the_newest(
     texts = [("a", 3 * H), ("b", H), ("c", 2 * H)]
     clock.now = clock.at(4 * H)
 
-    conversations.receive(
+    receiving.receive(
         api_channel,
         [
-            conversations.Incoming(
+            receiving.Incoming(
                 fact=MessageReceived(
                     contact=ContactInfo(external_id="anna"), text=text, external_id=text, at=clock.at(seconds)
                 ),
@@ -220,8 +222,8 @@ def test_a_provider_without_the_rule_is_always_open(
     contact = Contact.objects.create(api_channel=api_channel)
     conversation = Conversation.objects.create(api_channel=api_channel, chat_channel=chat_channel, contact=contact)
 
-    assert windows.of(conversation).is_open
-    assert windows.of(conversation).state == "free"
+    assert service_window.of(conversation).is_open
+    assert service_window.of(conversation).state == "free"
 
 
 # --- expiry by beat --------------------------------------------------------------------------------------
@@ -230,7 +232,7 @@ def test_a_provider_without_the_rule_is_always_open(
 def _windows_that_ran_out(api_channel: ApiChannel, chat_channel: ChatChannel, count: int) -> None:
     contact = Contact.objects.create(api_channel=api_channel, external_id="first")
     chat = Conversation.objects.create(api_channel=api_channel, chat_channel=chat_channel, contact=contact)
-    now = windows.database_now()
+    now = service_window.database_now()
     window = ServiceWindow.objects.create(
         conversation=chat, opened_at=now - timedelta(hours=25), expires_at=now - timedelta(hours=1)
     )
@@ -242,7 +244,7 @@ def _windows_that_ran_out(api_channel: ApiChannel, chat_channel: ChatChannel, co
 
 def test_beat_shuts_what_is_due_and_nothing_else(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
     _windows_that_ran_out(api_channel, chat_channel, 3)
-    _client_writes(api_channel, chat_channel, 1, windows.database_now())
+    _client_writes(api_channel, chat_channel, 1, service_window.database_now())
 
     shut = housekeeping.expire_windows()
 
@@ -252,9 +254,9 @@ def test_beat_shuts_what_is_due_and_nothing_else(api_channel: ApiChannel, chat_c
 
 
 def test_a_beat_that_was_down_for_days_catches_up(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
-    _windows_that_ran_out(api_channel, chat_channel, windows.BATCH + 20)
+    _windows_that_ran_out(api_channel, chat_channel, service_window.BATCH + 20)
 
-    assert housekeeping.expire_windows() == windows.BATCH + 20
+    assert housekeeping.expire_windows() == service_window.BATCH + 20
 
 
 @pytest.mark.django_db(transaction=True)
@@ -296,7 +298,7 @@ def test_expiry_is_quick_also_where_the_statistics_say_that_there_is_nothing() -
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = '15s'")  # a batch takes some hundredths of a second, or a minute
         try:
-            assert len(windows.expire_batch()) == windows.BATCH
+            assert len(service_window.expire_batch()) == service_window.BATCH
         finally:
             cursor.execute("RESET statement_timeout")
             ServiceWindow.objects.all().delete()
@@ -307,7 +309,7 @@ def test_expiry_reads_what_is_due_and_not_all_that_is_open(api_channel: ApiChann
     """At a million open windows of which none is due, each tick of beat would read the whole index otherwise."""
     _windows_that_ran_out(api_channel, chat_channel, 1)
     with CaptureQueriesContext(connection) as captured:
-        windows.expire_batch()
+        service_window.expire_batch()
     (statement,) = [query["sql"] for query in captured.captured_queries if "SKIP LOCKED" in query["sql"]]
 
     with connection.cursor() as cursor:
@@ -321,9 +323,9 @@ def test_expiry_reads_what_is_due_and_not_all_that_is_open(api_channel: ApiChann
 
 def test_the_machine_s_clock_is_not_asked(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
     """A web server ten minutes ahead and a worker ten behind decide alike: both ask the database."""
-    truth = windows.database_now()
+    truth = service_window.database_now()
     with time_machine.travel(truth + timedelta(hours=30), tick=False):
         _client_writes(api_channel, chat_channel, 1, truth - timedelta(hours=1))
         conversation = Conversation.objects.get()
 
-        assert windows.of(conversation).is_open
+        assert service_window.of(conversation).is_open

@@ -14,15 +14,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bridge import quick_answers, uploads, words
-from bridge.desk import known, texts
+from bridge.desk import canned_responses
+from bridge.desk.chat_list import search_excerpts
+from bridge.desk.composer import prefill
+from bridge.files import uploads
+from bridge.models import search
 from channels_setup.codecs import (
     bodies,
-    desk_events,
-    graph_changes,
-    graph_people,
-    graph_templates,
-    graph_webhooks,
     html_text,
     message_words,
     phone_numbers,
@@ -31,7 +29,10 @@ from channels_setup.codecs import (
     whatsapp_markup,
 )
 from channels_setup.codecs.bodies import BadBody
-from templates_registry import authentication, filling, linting, normalising, placeholders, unfilled, value_checks
+from channels_setup.providers.usedesk import events
+from channels_setup.providers.whatsapp_cloud import graph_changes, graph_people, graph_templates, graph_webhooks
+from templates_registry import linting, preview
+from templates_registry.content import authentication, normalization, placeholders, unfilled, value_checks
 from tests.work import cost, lines
 
 MEGABYTE = 1024 * 1024
@@ -97,7 +98,7 @@ PARSERS = {
     "comment as HTML": Parser(html_text.html_of, 16_000, (*MARKS, " ", "\n", "a ")),
     "markup": Parser(whatsapp_markup.to_html, 16_000, (*MARKS, *WORDS, "+7 ", "7 ", "(9", "<")),
     "pictures in HTML": Parser(html_text.text_of, 4 * MEGABYTE, ("data:a/b;base64,A", "data:", "data:" + "a" * 80)),
-    "entities": Parser(lambda text: desk_events.ENTITY.sub("", text), MEGABYTE, ("&", "&#", "&#9", "&#x", "&am")),
+    "entities": Parser(lambda text: events.ENTITY.sub("", text), MEGABYTE, ("&", "&#", "&#9", "&#x", "&am")),
     "phone": Parser(phone_numbers.phone_key, 100_000, (*NUMBERS, *SPACES)),
     "id as a phone": Parser(phone_numbers.id_key, 100_000, (*NUMBERS, *SPACES)),
     "phone on the wire": Parser(phone_numbers.wire_digits, 100_000, (*NUMBERS, *SPACES)),
@@ -135,25 +136,25 @@ PARSERS = {
         4_096,
         ("changed from ", "changed from a to ", "changed from a", "changed from aa to"),
     ),
-    "folding": Parser(normalising.normalise, 16_000, (*SPACES, *WORDS, *BRACKETS)),
+    "folding": Parser(normalization.normalise, 16_000, (*SPACES, *WORDS, *BRACKETS)),
     "places to fill": Parser(
         lambda text: [unfilled.BRACKETED.findall(text), unfilled.BRACES.findall(text)], 4_096, BRACKETS
     ),
     "placeholders": Parser(placeholders.HOLE.findall, 32_768, BRACKETS),
-    "quick reply": Parser(quick_answers.unknown_variables, 65_536, BRACKETS),
+    "quick reply": Parser(canned_responses.unknown_variables, 65_536, BRACKETS),
     "quick reply without a name": Parser(
-        lambda text: quick_answers.FIRST_HOLE.sub("x", quick_answers.LATER_HOLE.sub("x", text)),
+        lambda text: canned_responses.FIRST_HOLE.sub("x", canned_responses.LATER_HOLE.sub("x", text)),
         4_096,
         ("\0", " ", ". ", "\n ", ", \0", "\xa0", ".\0"),
     ),
     "letters of a template": Parser(lambda text: linting.LETTER.search(text), 65_536, ("_", "1", "\u0301")),
     "value": Parser(lambda text: value_checks.ROW_OF_SPACES.search(text), 65_536, (*SPACES, "  a", "    a")),
-    "tags in a template": Parser(lambda text: filling.TAG.sub("", text), 32_768, ("<", "<a", "<>", "< >")),
+    "tags in a template": Parser(lambda text: preview.TAG.sub("", text), 32_768, ("<", "<a", "<>", "< >")),
     "upload's name": Parser(uploads.clean_name, 100_000, (*SPACES, *WORDS, "/", "\\", ".")),
-    "words found": Parser(lambda text: texts.around(text, "a b ж ( * 1"), 65_536, (*SPACES, *WORDS, *MARKS)),
-    "words searched": Parser(words._words, 100_000, (*SPACES, *WORDS)),
+    "words found": Parser(lambda text: search_excerpts.around(text, "a b ж ( * 1"), 65_536, (*SPACES, *WORDS, *MARKS)),
+    "words searched": Parser(search._words, 100_000, (*SPACES, *WORDS)),
     "name of a variable": Parser(
-        lambda text: [known.NAME.search(text), known.NOT_A_PERSON.search(text), known.REQUEST.search(text)],
+        lambda text: [prefill.NAME.search(text), prefill.NOT_A_PERSON.search(text), prefill.REQUEST.search(text)],
         4_096,
         ("client", "cas", "имен", "first_", " "),
     ),

@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 from django.db import connection, transaction
 
-from bridge import housekeeping, write_probe
+from bridge.maintenance import housekeeping, write_probe
 from bridge.models import WriteProbe
 
 pytestmark = pytest.mark.django_db

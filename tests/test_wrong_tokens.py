@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from bridge import call_limits
-from config import wrong_tokens
+from config.accounts import wrong_tokens
 from config.attempt_limits import AttemptLimit
 from tests.factories import ApiChannelFactory, boris, token_of, vera
 from tests.uapi_calls import post

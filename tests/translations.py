@@ -92,7 +92,7 @@ def texts(entries: Any) -> dict[tuple[str, str, str], Any]:
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    from config.launch import prepare
+    from config.devstack.launch import prepare
 
     prepare(["manage.py", "check"])
     found = list(complaints())

@@ -12,9 +12,10 @@ from django.db.models import Exists, OuterRef
 from django.test import Client
 from django.utils import timezone
 
-from bridge import inbox, outbox
 from bridge.helpdesk import sending
+from bridge.inbox import processing
 from bridge.models import Contact, Conversation, Delivery, HelpdeskLine, Message, ServiceWindow, WebhookEvent
+from bridge.outbox import dispatcher
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.factories import ApiChannelFactory
 from tests.twins.usedesk import CHANNEL, COMPANY, UsedeskTwin
@@ -73,7 +74,7 @@ class Shop:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self.twin.pump()
-            inbox.drain(), outbox.drain(), sending.drain()
+            processing.drain(), dispatcher.drain(), sending.drain()
             waiting = WebhookEvent.objects.filter(state="new").exists()
             older = Delivery.objects.filter(
                 conversation=OuterRef("conversation"), kind=OuterRef("kind"), pk__lt=OuterRef("pk")

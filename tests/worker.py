@@ -13,8 +13,8 @@ from django.conf import settings
 from django.db import connection
 
 from config.celery import QUEUES
-from config.processes import end_group, spawn
-from config.supervisor import worker_command
+from config.devstack.processes import end_group, spawn
+from config.devstack.supervisor import worker_command
 
 START_SECONDS = 60
 APPLICATION_NAME = "okno-test-worker"

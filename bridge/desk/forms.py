@@ -17,11 +17,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from bridge import idempotency, relay
+from bridge import idempotency
 from bridge.models import Conversation, Message
+from bridge.relay import submission
 
 from . import presentation
-from .numbers import as_number
+from .parameters import as_number
 
 FOR_CHAT, FOR_USER = "for_chat", "for_user"  # hidden fields of every form of a chat
 OTHER_CHAT, OTHER_USER, DRAFT_SENT, OLD_PAGE = "other_chat", "other_user", "draft_sent", "old_page"  # reasons of a 409
@@ -93,7 +94,7 @@ def session(request: HttpRequest) -> HttpResponse:
 
 
 def once(
-    request: HttpRequest, conversation: Conversation, *content: Any, work: Callable[[str], relay.HandedIn]
+    request: HttpRequest, conversation: Conversation, *content: Any, work: Callable[[str], submission.HandedIn]
 ) -> dict[str, Any]:
     """Submit a form once. A repeated POST under its key gets the first answer.
 

@@ -15,7 +15,7 @@ from django.utils.translation import pgettext
 
 from bridge.models import Conversation
 from bridge.models.contacts import letters
-from bridge.windows import LENGTH, WindowState, is_open
+from bridge.service_window import LENGTH, WindowState, is_open
 from channels_setup.codecs.visible_names import is_visible
 
 SOON = timedelta(hours=4)  # amber below

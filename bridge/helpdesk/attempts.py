@@ -11,7 +11,8 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from channels_setup import outgoing as outside
+from bridge.outbox.response_excerpt import kept_answer
+from channels_setup import http_client as outside
 from channels_setup.providers import base_helpdesk as contract
 from channels_setup.providers.base import (
     ACCEPTED,
@@ -26,7 +27,6 @@ from channels_setup.providers.base import (
 )
 from channels_setup.providers.base_helpdesk import Answered, DeskAccount, Helpdesk, Known, Seen, Telling
 
-from ..kept_answers import kept_answer
 from ..models import Attachment, Delivery, HelpdeskChat
 
 logger = logging.getLogger(__name__)

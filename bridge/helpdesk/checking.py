@@ -10,14 +10,14 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
-from channels_setup import account_settings, secrecy
-from channels_setup import outgoing as outside
+from bridge import outcomes
+from channels_setup import account_settings, encryption
+from channels_setup import http_client as outside
 from channels_setup.models import ChatChannel
 from channels_setup.providers import base_helpdesk as contract
 from channels_setup.providers.base import ACCEPTED, ContactInfo, HttpAnswer, HttpRequest
 from channels_setup.providers.base_helpdesk import Box, DeskAccount, Known, Noticed, Telling
 
-from .. import reasons
 from ..models import HelpdeskLine, WebhookEvent
 
 WAIT_SECONDS = 8.0  # for the test message's event to come back
@@ -37,7 +37,7 @@ def dry_run(chat_channel: ChatChannel, *, wait: float = WAIT_SECONDS) -> list[No
     if any(each.level == ERROR and each.stops for each in found):
         return found
     line, _made = HelpdeskLine.objects.get_or_create(chat_channel=chat_channel)
-    token = f"okno-check-{secrecy.new_path_token()[:10]}"
+    token = f"okno-check-{encryption.new_path_token()[:10]}"
     line.test = {"token": token, **{name: line.test.get(name) for name in ("chat_id", "client_id")}}
     line.save(update_fields=["test"])
     begun = timezone.now()  # its event may be here before the call is answered
@@ -84,7 +84,7 @@ def _told(chat_channel: ChatChannel, account: DeskAccount, line: HelpdeskLine, t
         return answer
     answered = chat_channel.provider.read(telling, answer)
     if answered.outcome.verdict != ACCEPTED:
-        why = reasons.sentence(answered.outcome.reason)
+        why = outcomes.sentence(answered.outcome.reason)
         line.test |= {"chat_id": None, "client_id": None}
         line.save(update_fields=["test"])
         return Noticed(level=ERROR, sentence=_("The test message was not taken. %(why)s") % {"why": why})

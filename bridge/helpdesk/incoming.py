@@ -16,11 +16,14 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from bridge.conversations import receiving
+from bridge.fanout import operator_notes
+from bridge.raw_requests import fail_event, raw_request
+from bridge.relay import submission
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ChatChannel
 from channels_setup.providers.base_helpdesk import Came, Commented, DeskFact, Known, Said
 
-from .. import conversations, relay
 from ..models import (
     Conversation,
     Delivery,
@@ -32,8 +35,7 @@ from ..models import (
     Ticket,
     WebhookEvent,
 )
-from ..requests_in import fail_event, raw_request
-from . import identity, mirroring, notes, people
+from . import identity, mirroring, operators
 
 logger = logging.getLogger(__name__)
 
@@ -97,10 +99,10 @@ def _apply(batch: Batch, fact: DeskFact, event: WebhookEvent) -> str:
     link = _by_ticket(batch.chat_channel, fact.ticket.id)
     if link is None:
         return _("Not a request of ours.")
-    conversations.lock(link.conversation_id)
+    receiving.lock(link.conversation_id)
     link.refresh_from_db()
     mirroring.follow(link, fact.ticket)
-    people.heard_of(batch.line, link.assignee)
+    operators.heard_of(batch.line, link.assignee)
     return ""
 
 
@@ -133,7 +135,7 @@ def _said(batch: Batch, said: Said, event: WebhookEvent) -> str:
     link = _by_chat(batch.chat_channel, said)
     if link is None:
         return _in_merged_chat(batch, said, event)
-    conversation = conversations.lock(link.conversation_id)
+    conversation = receiving.lock(link.conversation_id)
     link.refresh_from_db()
     if not said.by_operator:
         _settle_echo(conversation, said)
@@ -145,7 +147,7 @@ def _said(batch: Batch, said: Said, event: WebhookEvent) -> str:
     if reply is not None:
         _relay(reply, text=said.text, files=said.files, by=batch.name_of(link.assignee))
     _follow(batch, link, said, event)
-    people.heard_of(batch.line, link.assignee)
+    operators.heard_of(batch.line, link.assignee)
     return "" if reply is not None else _("Known already.")
 
 
@@ -161,7 +163,7 @@ def _in_merged_chat(batch: Batch, said: Said, event: WebhookEvent) -> str:
         return _("Not a chat of ours.")
     if not said.by_operator:
         return ""
-    conversation = conversations.lock(merged.conversation_id)
+    conversation = receiving.lock(merged.conversation_id)
     reply = identity.new_from_chat(conversation, said, at=event.received_at, comments_come=batch.comments_come)
     if reply is None:
         return _("Known already.")
@@ -223,7 +225,7 @@ def _commented(batch: Batch, comment: Commented, event: WebhookEvent) -> str:
     link = _by_ticket(batch.chat_channel, comment.ticket_id)
     if link is None:
         return _("Not a request of ours.")
-    conversation = conversations.lock(link.conversation_id)
+    conversation = receiving.lock(link.conversation_id)
     link.refresh_from_db()
     reply = identity.new_from_comment(conversation, comment, at=event.received_at)
     by = batch.name_of(link.assignee)
@@ -258,7 +260,7 @@ def _relay(reply: HelpdeskReply, *, text: str, files: Sequence[str], by: str) ->
 
 def _files_besides(conversation: Conversation, files: Sequence[str], *, by: str) -> None:
     """Files of a reply that is known already: its chat event may have come without them."""
-    fresh = [link for link in files if not notes.has_heard_of(conversation, link)]
+    fresh = [link for link in files if not operator_notes.has_heard_of(conversation, link)]
     if fresh:
         _handed(conversation, _with_files(conversation, "", fresh), by=by)
 
@@ -268,19 +270,19 @@ def _with_files(conversation: Conversation, text: str, files: Sequence[str]) -> 
     if files and conversation.chat_channel.options.get("links_for_files"):
         return "\n".join([*([text] if text.strip() else []), *files])
     if files:
-        notes.files_stay_behind(conversation, files)
+        operator_notes.files_stay_behind(conversation, files)
     return text
 
 
 def _handed(conversation: Conversation, text: str, *, by: str) -> Message | None:
     if not text.strip():
         return None
-    with notes.in_their_language(conversation):  # the reason is told to them
-        handed = relay.hand_in(conversation_id=conversation.pk, text=text, author=None)
+    with operator_notes.in_their_language(conversation):  # the reason is told to them
+        handed = submission.hand_in(conversation_id=conversation.pk, text=text, author=None)
     if handed.message is None:
-        notes.refused(conversation, handed.decision, text)
+        operator_notes.refused(conversation, handed.decision, text)
         return None
-    notes.sent_as_template(conversation, handed.decision)
+    operator_notes.sent_as_template(conversation, handed.decision)
     if by:
         details = handed.message.details | {"operator": by}
         Message.objects.filter(pk=handed.message.pk).update(details=details)

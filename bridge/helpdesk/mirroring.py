@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.db.models.functions import Now
 
+from bridge.conversations import tickets
 from channels_setup.providers.base_helpdesk import Known, TicketSeen
 
-from .. import tickets
 from ..models import Conversation, Delivery, HelpdeskChat, Ticket
 
 

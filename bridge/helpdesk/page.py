@@ -16,13 +16,14 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from channels_setup import account_settings, address_actions
-from channels_setup.admin import ChatChannelAdmin
+from bridge import outcomes
+from channels_setup import account_settings
+from channels_setup.admin import address_actions
+from channels_setup.admin.channels import ChatChannelAdmin
 from channels_setup.models import ChatChannel
 
-from .. import reasons
 from ..models import Delivery, HelpdeskLine, WebhookEvent
-from . import checking, lines
+from . import checking, connections
 
 CHECKED = "helpdesk_checked"  # in the session: what the last dry-run has shown
 
@@ -55,7 +56,7 @@ class ChatChannelWithHelpdesk(ChatChannelAdmin):
             account_settings.take(obj, account_settings.from_form(form.cleaned_data))
             for sentence in account_settings.address_warnings(obj):
                 self.message_user(request, sentence, messages.WARNING)
-        lines.wake([obj.pk])
+        connections.wake([obj.pk])
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         if obj.provider.built_in or "_popup" in request.POST:
@@ -117,7 +118,7 @@ def context(chat_channel: ChatChannel) -> dict[str, Any]:
         **address_actions.context(chat_channel),
         "helpdesk_channel": chat_channel,
         "line": line,
-        "line_error": reasons.sentence(line.last_error, for_admin=True) if line and line.last_error else "",
+        "line_error": outcomes.sentence(line.last_error, for_admin=True) if line and line.last_error else "",
         "ping_at": seen.get("ping"),
         "chat_seen": bool(seen.keys() & {"message", "new_chat", "resumed"}),
         "is_complete": not account_settings.missing(chat_channel),

@@ -21,14 +21,16 @@ from typing import Any
 from django.db import Error, InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
+from bridge import service_window, wakeups
+from bridge.conversations import receiving
+from bridge.outbox import results
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, RETRY, UNKNOWN, Outcome
 from channels_setup.providers.base_helpdesk import Answered, Telling
 
-from .. import conversations, doorbell, results, windows
 from ..models import Attempt, Delivery, HelpdeskChat
-from . import lines, mirroring
+from . import connections, mirroring
 from .attempts import Item, Tried, attempt, repeats_of, telling_of
-from .lines import Line
+from .connections import Line
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ JITTER = 0.2
 def drain() -> int:
     """Tell until nothing is due or the time is up; how many tries were made."""
     token, until, made = uuid.uuid4(), time.monotonic() + RUN_SECONDS, 0
-    with lines.open_lines() as open_lines:
+    with connections.open_lines() as open_lines:
         if not open_lines:
             return 0
         broken: Exception | None = None  # nothing more can be claimed: what is under way is written down first
@@ -74,7 +76,7 @@ def drain() -> int:
     if broken is not None:
         raise broken
     if time.monotonic() >= until:
-        doorbell.ring(doorbell.HELPDESK)
+        wakeups.ring(wakeups.HELPDESK)
     return made
 
 
@@ -165,7 +167,7 @@ def record(tried: Tried, token: uuid.UUID) -> None:
     outcome = tried.answered.outcome
     link = HelpdeskChat.objects.filter(conversation=given.conversation_id).first()
     if link is not None and outcome.verdict == ACCEPTED and mirroring.is_news(link, tried.answered.known):
-        conversations.lock(given.conversation_id)  # the first of the locks
+        receiving.lock(given.conversation_id)  # the first of the locks
         link.refresh_from_db()
         mirroring.learn(link, tried.answered.known)
     delivery = (
@@ -188,11 +190,11 @@ def record(tried: Tried, token: uuid.UUID) -> None:
             outcome = Outcome(verdict=ACCEPTED)
         delivery.payload |= {"unsure": tried.unsure}
         _settle(delivery, outcome, link=link)
-    lines.note(given.chat_channel_id or 0, outcome)
+    connections.note(given.chat_channel_id or 0, outcome)
 
 
 def _settle(delivery: Delivery, outcome: Outcome, *, link: HelpdeskChat | None) -> None:
-    now = windows.database_now()
+    now = service_window.database_now()
     delivery.lease_token, delivery.reason = None, outcome.reason
     tries = delivery.attempts - delivery.attempts_before
     if outcome.verdict == ACCEPTED:

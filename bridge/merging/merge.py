@@ -17,7 +17,9 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from .. import tickets, windows
+from bridge import service_window
+from bridge.conversations import tickets
+
 from ..models import (
     AT_WORK,
     Contact,
@@ -44,7 +46,7 @@ def merge(source_id: int, target_id: int, *, by: Any) -> ContactMerge:
     if problem := rules.problem_with(source, target):
         raise rules.Refused(problem)
     chats = lock_conversations(rules.chats_of(source, target).values_list("pk", flat=True))
-    now = windows.database_now()
+    now = service_window.database_now()
     preview = rules.preview(source, target)
     made = ContactMerge.objects.create(
         source=source, target=target, by=by, at=now, counts=_counts(preview), before=_before(source, target)
@@ -119,12 +121,12 @@ def _fold(
     row = rows.as_json(old)
     before["requests"] = _one_request_at_work(old, into, by=made.by)
     before["parallel"] = _others_beside(old, into)
-    windows.close_all(old.pk, now=now)
+    service_window.close_all(old.pk, now=now)
     before["drafts"] = _join_drafts(old, into)
     helpdesk, alias = _join_helpdesk(old, into)
     before["helpdesk"] = helpdesk
     moved = rows.move(old.pk, into.pk, contact_id=source.pk)
-    windows.open_the_last(into.pk, now=now)
+    service_window.open_the_last(into.pk, now=now)
     rows.copy_form_keys(old.pk, into.pk)
     before["assignees"] = _show(into, old)
     before["after"] = {name: rows.as_json(into)[name] for name in SHOWN}

@@ -9,7 +9,9 @@ from typing import Any
 from django.db.models import Count, Q
 from django.utils.translation import gettext as _
 
-from .. import windows
+from bridge import service_window
+from bridge.conversations import merge_lookup
+
 from ..models import (
     Contact,
     ContactNote,
@@ -22,7 +24,6 @@ from ..models import (
     ServiceWindow,
     Ticket,
 )
-from . import lookup
 
 PERMISSION = "bridge.merge_contact"
 
@@ -88,7 +89,7 @@ def preview(source: Contact, target: Contact) -> Preview:
         source=source,
         target=target,
         chats=[_part(chat, own.get(chat.chat_channel_id)) for chat in chats],
-        notes=ContactNote.objects.filter(contact__in=lookup.people(source)).count(),
+        notes=ContactNote.objects.filter(contact__in=merge_lookup.people(source)).count(),
         tags=[tag for tag in source.tags if tag not in target.tags],
         keeps=kept_fields(source, target),
     )
@@ -119,7 +120,7 @@ def _part(chat: Conversation, into: Conversation | None) -> ChatPart:
 
 
 def _clashes(chat: Conversation, into: Conversation, *, has_live: bool) -> Any:
-    now = windows.database_now()
+    now = service_window.database_now()
     if has_live and Ticket.objects.filter(conversation=into).exclude(status__in=Ticket.ENDED).exists():
         yield _("Both have a request at work. One goes on, the other is marked as merged.")
     if len(_open(chat, now=now)) + len(_open(into, now=now)) > 1:

@@ -14,8 +14,10 @@ from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
-from .. import tickets, windows
-from ..message_words import preview
+from bridge import service_window
+from bridge.conversations import tickets
+from bridge.message_text import preview
+
 from ..models import (
     Contact,
     ContactMerge,
@@ -52,7 +54,7 @@ def undo(merge_id: int, *, by: Any) -> ContactMerge:
     found = ContactMerge.objects.get(pk=merge_id)
     merge.lock_contacts(found.source_id, found.target_id)
     made = ContactMerge.objects.select_for_update(of=("self",)).select_related("source", "target").get(pk=merge_id)
-    now = windows.database_now()
+    now = service_window.database_now()
     if problem := problem_with(made, now=now):
         raise rules.Refused(problem)
     people = [made.source_id, *made.before.get("followers", [])]
@@ -69,7 +71,7 @@ def undo(merge_id: int, *, by: Any) -> ContactMerge:
 
 def forget() -> int:
     """Delete what merges keep for their undo, once they cannot be undone any more; how many conversations."""
-    over = MergedConversation.objects.filter(merge__at__lt=windows.database_now() - UNDO_WITHIN).exclude(row={})
+    over = MergedConversation.objects.filter(merge__at__lt=service_window.database_now() - UNDO_WITHIN).exclude(row={})
     return over.update(row={}, rows={}, before={})
 
 
@@ -120,10 +122,10 @@ def _split(chat: Conversation, source: Contact, *, people: list[int], now: datet
 
 
 def _move_back(into: Conversation, old: Conversation, moved: rows.Ids, *, people: list[int], now: datetime) -> None:
-    windows.close_all(into.pk, now=now)
+    service_window.close_all(into.pk, now=now)
     rows.move_back(into.pk, old.pk, moved, contact_ids=people)
     for chat in (old, into):
-        windows.open_the_last(chat.pk, now=now)
+        service_window.open_the_last(chat.pk, now=now)
 
 
 # --- requests --------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from channels_setup.codecs.phone_numbers import KEY_LENGTH, id_key, phone_key
 from channels_setup.codecs.visible_names import is_visible
 from channels_setup.models import ApiChannel
 
-from ..words import contact_words
+from .search import contact_words
 
 KEYS = {"phone": "phone_key", "external_id": "address_key"}  # field → the key that follows from it
 

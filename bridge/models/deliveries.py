@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.models import ApiChannel, ChatChannel
-from channels_setup.redacted_fields import RedactedTextField
+from channels_setup.models.redacted_fields import RedactedTextField
 
 from .conversations import Conversation
 from .messages import Message

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.models import ApiChannel, ChatChannel
-from channels_setup.redacted_fields import RedactedTextField
+from channels_setup.models.redacted_fields import RedactedTextField
 
 
 class WebhookEvent(models.Model):

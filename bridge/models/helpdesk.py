@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.models import ChatChannel
-from channels_setup.redacted_fields import RedactedJSONField
+from channels_setup.models.redacted_fields import RedactedJSONField
 
 from .conversations import Conversation
 from .deliveries import Delivery

@@ -12,15 +12,15 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from bridge import outcomes
 from channels_setup.codecs.message_words import words as localized_words
 from channels_setup.models import ApiChannel
-from channels_setup.redacted_fields import MixedJSONField, RedactedCharField
+from channels_setup.models.redacted_fields import MixedJSONField, RedactedCharField
 
-from .. import reasons
-from ..words import message_words
 from . import file_names
 from .contacts import Contact
 from .conversations import Conversation, Ticket
+from .search import message_words
 
 RECEIVED_LATE = timedelta(minutes=3)  # a message that reached us so long after it was written says so
 
@@ -137,7 +137,7 @@ class Message(models.Model):
         """The notice or the failure in words, in the reader's language."""
         if not self.reason:
             return ""
-        said = reasons.sentence(self.reason, self.reason_values)
+        said = outcomes.sentence(self.reason, self.reason_values)
         return f"{said} {self.provider_words}".strip()
 
     @property
@@ -146,7 +146,7 @@ class Message(models.Model):
         code = str(self.details.get("code") or "")
         if not code or self.reason == "provider_failed" or self.status != self.Status.FAILED:
             return ""
-        title = reasons.REPEATED_CODE.sub("", str(self.details.get("title") or ""))
+        title = outcomes.REPEATED_CODE.sub("", str(self.details.get("title") or ""))
         return f"({' '.join(filter(None, [code, title]))})"
 
 

@@ -8,12 +8,12 @@ from django import template
 from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import SafeString
 
-from bridge import contact_links
-from bridge.desk.addresses import numbered
-from bridge.desk.bubbles import Bubbles, Piece, line
-from bridge.desk.markup import icon
+from bridge.conversations import contact_links
+from bridge.desk.html import icon
 from bridge.desk.presentation import initials, person_name, phone_words
-from bridge.desk.thread import Item
+from bridge.desk.thread.bubbles import Bubbles, Piece, line
+from bridge.desk.thread.messages import Item
+from bridge.desk.urls import numbered
 from bridge.models import Conversation, Ticket
 from channels_setup.codecs.whatsapp_markup import to_html
 

@@ -110,7 +110,7 @@ class MessageRevoked:
 class ContactChanged:
     """The contact has another number or id now, or another device. ``now`` holds what has changed alone.
 
-    ``reason`` is a code with a sentence in ``bridge.reasons``: the notice in the contact's chats.
+    ``reason`` is a code with a sentence in ``bridge.outcomes``: the notice in the contact's chats.
     """
 
     contact: ContactInfo
@@ -134,7 +134,7 @@ class ItemUnreadable:
 class StatusChanged:
     """What became of a message of ours: known by our own id, the provider's, or the key of the delivery.
 
-    A failure may come with ``reason``, a code of ``bridge.reasons``, and with the provider's ``details``.
+    A failure may come with ``reason``, a code of ``bridge.outcomes``, and with the provider's ``details``.
     """
 
     status: str

@@ -13,14 +13,14 @@ from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup import secrecy
-from channels_setup.outgoing import Forbidden, warning_for
+from channels_setup import encryption
+from channels_setup.http_client import Forbidden, warning_for
 from channels_setup.providers import messengers
 from channels_setup.providers.base import SECRET, Account, Messenger
-from channels_setup.redacted_fields import RedactedJSONField
 
 from .chat_channels import ChatChannel
 from .keys import Credential, Secret
+from .redacted_fields import RedactedJSONField
 from .webhook_addresses import HasWebhookAddress
 
 CREDENTIAL_OVERLAP = timedelta(hours=24)
@@ -50,7 +50,7 @@ class ApiChannelQuerySet(models.QuerySet["ApiChannel"]):
         """The API channel whose valid secret key this is, or None. Constant time by construction: a hash look-up."""
         if not secret:
             return None
-        found = Secret.objects.filter(digest=secrecy.fingerprint(secret)).select_related("api_channel").first()
+        found = Secret.objects.filter(digest=encryption.fingerprint(secret)).select_related("api_channel").first()
         return found.api_channel if found and found.is_valid(timezone.now()) else None
 
 
@@ -361,7 +361,7 @@ class ApiChannel(HasWebhookAddress):
             return current
         self.credentials.filter(name=name, expires_at=None).update(expires_at=timezone.now() + overlap)
         return Credential.objects.create(
-            api_channel=self, name=name, token=secrecy.encrypt(value), tail=secrecy.tail(value)
+            api_channel=self, name=name, token=encryption.encrypt(value), tail=encryption.tail(value)
         )
 
     def kept_secrets(self) -> dict[str, str]:

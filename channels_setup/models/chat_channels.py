@@ -10,12 +10,13 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup import known_secrets, secrecy
-from channels_setup.hours import WorkingHours
+from channels_setup import encryption
 from channels_setup.providers import default_helpdesk, helpdesks
 from channels_setup.providers.base import SECRET
 from channels_setup.providers.base_helpdesk import DeskAccount, Helpdesk
+from channels_setup.working_hours import WorkingHours
 
+from . import known_secrets
 from .webhook_addresses import HasWebhookAddress
 
 
@@ -100,18 +101,18 @@ class ChatChannel(HasWebhookAddress):
             name=self.name,
             company_id=self.company_id,
             options=self.options,
-            secret=secrecy.decrypt(self.secret) if self.secret else "",
+            secret=encryption.decrypt(self.secret) if self.secret else "",
         )
 
     def set_secret(self, value: str) -> None:
         """Keep the helpdesk's key, encrypted; empty forgets it. Not saved."""
-        self.secret = secrecy.encrypt(value) if value else None
+        self.secret = encryption.encrypt(value) if value else None
 
     def kept_secrets(self) -> dict[str, str]:
         """Name -> the last digits: an outside helpdesk has one key."""
         if not self.secret:
             return {}
-        tail = secrecy.tail(secrecy.decrypt(self.secret))
+        tail = encryption.tail(encryption.decrypt(self.secret))
         return {setting.name: tail for setting in self.provider.settings if setting.kind == SECRET}
 
     def keep_secret(self, name: str, value: str) -> bool:

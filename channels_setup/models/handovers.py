@@ -10,7 +10,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup import secrecy
+from channels_setup import encryption
 
 from .api_channels import ApiChannel, ChannelState
 
@@ -43,10 +43,10 @@ class Handover(models.Model):
         """The hand-over and the token for its link; the token is kept nowhere. Earlier links that nobody opened end."""
         now = timezone.now()
         api_channel.handovers.filter(opened_at=None, expires_at__gt=now).update(expires_at=now)
-        token = secrecy.new_path_token()
+        token = encryption.new_path_token()
         handover = cls.objects.create(
             api_channel=api_channel,
-            digest=secrecy.fingerprint(token),
+            digest=encryption.fingerprint(token),
             created_by=user,
             language=language,
             expires_at=now + HANDOVER_LIFE,
@@ -69,7 +69,7 @@ class Handover(models.Model):
     @classmethod
     def by_token(cls, token: str) -> Handover | None:
         """The hand-over that a link leads to. Constant time by construction: a hash look-up."""
-        return cls.objects.select_related("api_channel").filter(digest=secrecy.fingerprint(token)).first()
+        return cls.objects.select_related("api_channel").filter(digest=encryption.fingerprint(token)).first()
 
     @property
     def stage(self) -> str:

@@ -9,7 +9,7 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup import secrecy
+from channels_setup import encryption
 
 if TYPE_CHECKING:
     from .api_channels import ApiChannel
@@ -29,7 +29,7 @@ class Key(models.Model):
         abstract = True
 
     def reveal(self) -> str:
-        return secrecy.decrypt(self.token)
+        return encryption.decrypt(self.token)
 
     def is_valid(self, now: datetime) -> bool:
         return self.expires_at is None or self.expires_at > now
@@ -75,11 +75,11 @@ class Secret(Key):
 
     @classmethod
     def make(cls, api_channel: ApiChannel) -> Secret:
-        value = secrecy.new_secret_key()
+        value = encryption.new_secret_key()
         return cls.objects.create(
             api_channel=api_channel,
-            token=secrecy.encrypt(value),
-            digest=secrecy.fingerprint(value),
+            token=encryption.encrypt(value),
+            digest=encryption.fingerprint(value),
             tail=value[-4:],
         )
 

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup import secrecy
+from channels_setup import encryption
 
 from .keys import Key, TracksUse
 
@@ -29,7 +29,7 @@ class WebhookAddressQuerySet(models.QuerySet["WebhookAddress"]):
         """Find the valid address ``/webhooks/<kind>/<token>/``. Constant time by construction: a look-up by hash."""
         owner = Q(api_channel__kind=kind) | Q(chat_channel__kind=kind)
         rows = self.valid(timezone.now()).select_related("api_channel", "chat_channel")
-        return rows.filter(owner, digest=secrecy.fingerprint(token)).first()
+        return rows.filter(owner, digest=encryption.fingerprint(token)).first()
 
 
 class WebhookAddress(Key, TracksUse):
@@ -79,9 +79,9 @@ class HasWebhookAddress(models.Model):
                 self._add_address()
 
     def _add_address(self) -> WebhookAddress:
-        token = secrecy.new_webhook_token()
+        token = encryption.new_webhook_token()
         return self.addresses.create(
-            token=secrecy.encrypt(token), digest=secrecy.fingerprint(token), tail=secrecy.tail(token)
+            token=encryption.encrypt(token), digest=encryption.fingerprint(token), tail=encryption.tail(token)
         )
 
     @transaction.atomic

@@ -245,7 +245,7 @@ UNKNOWN = "unknown"  # nobody can say whether it was taken
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One try, judged. ``reason`` is a stable code with a sentence in ``bridge.reasons``."""
+    """One try, judged. ``reason`` is a stable code with a sentence in ``bridge.outcomes``."""
 
     verdict: str
     reason: str = ""

@@ -14,7 +14,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from playwright.sync_api import BrowserContext, Page, expect
 
-from bridge import tickets, uploads
+from bridge.conversations import tickets
+from bridge.files import uploads
 from bridge.models import Contact, ContactNote, Conversation, Message, QuickAnswer, Ticket
 from channels_setup.models import ApiChannel
 from templates_registry.models import Template

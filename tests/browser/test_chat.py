@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from bridge import tickets
-from bridge.desk import presence
+from bridge.conversations import tickets
+from bridge.desk.live import presence
 from bridge.models import Conversation, Message, QuickAnswer, ServiceWindow, Ticket, Upload
 from channels_setup.models import ApiChannel
 from channels_setup.providers import sandbox

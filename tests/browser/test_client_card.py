@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from playwright.sync_api import BrowserContext, Page, expect
 
-from bridge.desk import presence
+from bridge.desk.live import presence
 from bridge.models import Contact, ContactMerge, Conversation
 from channels_setup.models import ApiChannel
 from tests.browser.test_desk import sign_in

@@ -12,9 +12,10 @@ from django.test import Client
 from django.utils import timezone, translation
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, expect
 
-from bridge import conversations, relay
+from bridge.conversations import receiving
 from bridge.desk.presentation import day_words
 from bridge.models import Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
+from bridge.relay import submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, boris
@@ -71,13 +72,11 @@ def writes(channel: ApiChannel, name: str, text: str) -> Conversation:
     chat_channel = channel.lands_in
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=name, name=name), text=text)
-    return conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=chat_channel)])[
-        0
-    ].conversation
+    return receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])[0].conversation
 
 
 def answers(chat: Conversation, text: str, **status: Any) -> Message:
-    message = relay.hand_in(conversation_id=chat.pk, text=text, author=boris()).message
+    message = submission.hand_in(conversation_id=chat.pk, text=text, author=boris()).message
     assert message
     Message.objects.filter(pk=message.pk).update(**status)
     return message

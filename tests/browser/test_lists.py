@@ -8,7 +8,8 @@ import pytest
 from django.db.models import F
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
-from bridge import closing, housekeeping
+from bridge.conversations import closing_reminders
+from bridge.maintenance import housekeeping
 from bridge.models import Conversation, ServiceWindow, Ticket
 from channels_setup.models import ApiChannel
 from tests.browser.test_desk import SOON, bubble, shut_in, sign_in, writes
@@ -113,14 +114,14 @@ def test_a_closing_window_is_told_in_the_page_and_by_the_browser(
     desk.locator("#allow-notices").click()
     expect(desk.locator("#allow-notices")).to_be_hidden()
 
-    closing.warn()
+    closing_reminders.warn()
 
     toast = desk.locator(".toast")
     expect(toast).to_contain_text("Анна Соколова: the window closes in", timeout=2 * SOON)
     expect(desk.locator(".row .icon.tiny")).to_be_visible()
     (told,) = desk.evaluate("window.told")
     assert told[1:] == ["Где мой заказ?", f"okno-window-{chat.pk}"]
-    closing.warn()
+    closing_reminders.warn()
     for _ in range(3):  # the first may have been asked before, and the third is asked when the second is worked off
         with desk.expect_response(lambda answer: "/chats/news/" in answer.url):
             pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from bridge.helpdesk import template_links
+from bridge.fanout import template_links
 from bridge.models import Message
 from channels_setup.models import ChatChannel
 from tests.factories import ApiChannelFactory, ConversationFactory

@@ -12,7 +12,7 @@ from django.db.models import F
 from django.test import Client
 from playwright.sync_api import BrowserContext, Page, expect
 
-from bridge import conversations
+from bridge.conversations import receiving
 from bridge.models import Conversation, Draft, HeldReply, Message, ServiceWindow
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
@@ -44,7 +44,7 @@ def template(channel: ApiChannel) -> Template:
 def chat(channel: ApiChannel) -> Conversation:
     """Anna's chat, its window shut."""
     fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна Соколова"), text="Где заказ?")
-    made = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=channel.lands_in)])
+    made = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=channel.lands_in)])
     day = timedelta(hours=25)
     ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
     return made[0].conversation
@@ -224,7 +224,7 @@ def test_nothing_runs_over_the_edge(page: Page, template: Template, chat: Conver
 def other(channel: ApiChannel, chat: Conversation) -> Conversation:
     """Boris Kim's chat; its window is open."""
     fact = MessageReceived(contact=ContactInfo(external_id="kim", name="Борис Ким"), text="Добрый день")
-    made = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=channel.lands_in)])
+    made = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=channel.lands_in)])
     return made[0].conversation
 
 

@@ -9,8 +9,9 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import BrowserContext, Page, expect
 
-from bridge import conversations, relay
+from bridge.conversations import receiving
 from bridge.models import Attachment, Contact, ContactNote, Conversation, Draft, HeldReply, Message, QuickAnswer, Ticket
+from bridge.relay import submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.browser.test_desk import SOON, shut_in, sign_in
@@ -41,7 +42,7 @@ def comes(channel: ApiChannel, number: int, words: str) -> Message:
     fact = MessageReceived(
         contact=ContactInfo(external_id=f"{number}", name=words[:200], phone=f"7921{number:07d}"), text=words
     )
-    made = conversations.receive(channel, [conversations.Incoming(fact=fact, chat_channel=channel.lands_in)])
+    made = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=channel.lands_in)])
     return made[0].message
 
 
@@ -97,7 +98,7 @@ def test_one_chat_full_of_it_runs_nothing(page: Page, context: BrowserContext, w
 
 def fill(chat: Conversation, author: Any, first: Message) -> None:
     for number, words in enumerate(CORPUS):
-        said = relay.hand_in(conversation_id=chat.pk, text=words, author=author).message
+        said = submission.hand_in(conversation_id=chat.pk, text=words, author=author).message
         assert said
         Attachment.objects.create(message=said, name=words[:200], url=words[:2000], mime="image/png")
         shown = {

@@ -42,11 +42,13 @@ class Failpoints(AppConfig):
     label = "faults"
 
     def ready(self) -> None:
-        from bridge import claims, doorbell, outbox, strangers
+        from bridge import wakeups
+        from bridge.intake import flood_guard
+        from bridge.outbox import claims, dispatcher
 
         if lease := os.environ.get("FAULTS_LEASE"):
             claims.LEASE_SECONDS = int(lease)
-        claim, attempt, ring = outbox.claim, outbox.attempt, doorbell.ring
+        claim, attempt, ring = dispatcher.claim, dispatcher.attempt, wakeups.ring
 
         def claim_and_die(*args: Any, **kwargs: Any) -> Any:
             claimed = claim(*args, **kwargs)
@@ -68,14 +70,14 @@ class Failpoints(AppConfig):
             if not taken("doorbell_lost"):
                 ring(bell)
 
-        is_refused = strangers.Strangers.is_refused
+        is_refused = flood_guard.Strangers.is_refused
 
         def spin_or_answer(self: Any, path: str) -> bool:
             if taken("web_spins"):
                 re.match(r"(a+)+$", "a" * 60 + "b")  # for years, and no other thread of the process runs meanwhile
             return is_refused(self, path)
 
-        strangers.Strangers.is_refused = spin_or_answer  # type: ignore[method-assign]
-        outbox.claim = claim_and_die
-        outbox.attempt = attempt_and_die
-        doorbell.ring = ring_or_not
+        flood_guard.Strangers.is_refused = spin_or_answer  # type: ignore[method-assign]
+        dispatcher.claim = claim_and_die
+        dispatcher.attempt = attempt_and_die
+        wakeups.ring = ring_or_not

@@ -23,9 +23,9 @@ import redis
 from django.conf import settings
 from django.db import connection, models
 
-from channels_setup import secrecy
+from channels_setup import encryption
 from channels_setup.models import ApiChannel, ChatChannel
-from config.servers import attach
+from config.devstack.servers import attach
 from tests.faults import failpoints
 from tests.faults.gate import TcpGate
 from tests.faults.receiver import HostileReceiver
@@ -190,7 +190,7 @@ class Stack:
         )
 
     def _channel(self, kind: str, redirect_url: str, chat_channel: int, **more: Any) -> tuple[int, str]:
-        token = secrecy.new_webhook_token()
+        token = encryption.new_webhook_token()
         app_id = 10_000 + secrets.randbelow(9_000_000)
         row = ApiChannel(kind=kind, redirect_url=redirect_url, app_id=app_id, state="live", **more)
         row.name = f"{kind} {token[:6]}"
@@ -198,7 +198,7 @@ class Stack:
         self.rows(
             "INSERT INTO channels_setup_webhookaddress (api_channel_id, token, digest, tail, created_at)"
             " VALUES (%s, %s, %s, %s, now())",
-            [pk, secrecy.encrypt(token), secrecy.fingerprint(token), secrecy.tail(token)],
+            [pk, encryption.encrypt(token), encryption.fingerprint(token), encryption.tail(token)],
         )
         self.rows(
             "INSERT INTO channels_setup_apichannel_watched (apichannel_id, chatchannel_id) VALUES (%s, %s)",
@@ -208,7 +208,7 @@ class Stack:
 
     def new_secret(self, api_channel: int, *, old_until: str = "now()") -> str:
         """As ``ApiChannel.issue_secret``: the one before ends at ``old_until`` (SQL)."""
-        value = secrecy.new_secret_key()
+        value = encryption.new_secret_key()
         self.rows(
             f"UPDATE channels_setup_secret SET expires_at = {old_until} WHERE api_channel_id = %s"
             " AND expires_at IS NULL",
@@ -217,7 +217,7 @@ class Stack:
         self.rows(
             "INSERT INTO channels_setup_secret (api_channel_id, token, digest, tail, created_at)"
             " VALUES (%s, %s, %s, %s, now())",
-            [api_channel, secrecy.encrypt(value), secrecy.fingerprint(value), value[-4:]],
+            [api_channel, encryption.encrypt(value), encryption.fingerprint(value), value[-4:]],
         )
         return value
 

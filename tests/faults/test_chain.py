@@ -18,16 +18,18 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from bridge import inbox, outbox, relay
 from bridge.helpdesk import sending
+from bridge.inbox import processing
 from bridge.models import Conversation, Delivery, HelpdeskLine, WebhookEvent
-from channels_setup import outgoing
+from bridge.outbox import dispatcher
+from bridge.relay import submission
+from channels_setup import http_client
 from channels_setup.providers.base import HttpAnswer, HttpRequest
 from tests.faults.conftest import SEED
 from tests.test_chain import Chain
 
 CONTACTS = 10
-STATIONS = (inbox.drain, sending.drain, outbox.drain)
+STATIONS = (processing.drain, sending.drain, dispatcher.drain)
 LOOK_SECONDS = 0.2
 SHARE = 0.06  # of each kind of fault, of all calls
 
@@ -45,12 +47,12 @@ class BrokenLine:
             kind = ("not sent", "answer lost", "doubled", "500", "")[min(int(drawn / SHARE), 4)]
             self.done[kind or "honest"] += 1
         if kind == "not sent":
-            raise outgoing.NotSent("cannot_connect")
+            raise http_client.NotSent("cannot_connect")
         if kind == "500":
             return HttpAnswer(status=500, headers={}, body=b"Server Error")
         answer = self.honest(request, **more)
         if kind == "answer lost":
-            raise outgoing.OutcomeUnknown
+            raise http_client.OutcomeUnknown
         return self.honest(request, **more) if kind == "doubled" else answer
 
 
@@ -98,12 +100,12 @@ def test_two_portals_pass_everything_once_and_in_order_whatever_the_line_does(
     measured: Callable[[str], None],
 ) -> None:
     # As in production: what stands behind an address is not read anew for each webhook.
-    monkeypatch.setattr("bridge.webhooks.REMEMBERED_SECONDS", 2.0)
+    monkeypatch.setattr("bridge.intake.webhooks.REMEMBERED_SECONDS", 2.0)
     chain, began = BusyChain(live_server.url), time.monotonic()
     each = size(2, 1000 // CONTACTS)
     who = [f"anna-{number}" for number in range(CONTACTS)]
-    line = BrokenLine(outgoing.send, SEED)
-    monkeypatch.setattr(outgoing, "send", line)
+    line = BrokenLine(http_client.send, SEED)
+    monkeypatch.setattr(http_client, "send", line)
     asked: dict[str, list[str]] = {name: [] for name in who}
     answered: dict[str, list[str]] = {name: [] for name in who}
 
@@ -116,7 +118,7 @@ def test_two_portals_pass_everything_once_and_in_order_whatever_the_line_does(
         for chat in Conversation.objects.filter(chat_channel=chain.desk).select_related("contact"):
             name = chat.contact.external_id
             answered[name].append(f"{name} получает {number}")
-            assert relay.hand_in(conversation_id=chat.pk, text=answered[name][-1], author=chain.operator).message
+            assert submission.hand_in(conversation_id=chat.pk, text=answered[name][-1], author=chain.operator).message
         if number % 20 == 19:
             chain.settle(seconds=600)
     chain.settle(seconds=600)

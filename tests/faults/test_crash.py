@@ -16,7 +16,7 @@ import psycopg2
 import pytest
 from django.conf import settings
 
-from config.supervisor import beat_command
+from config.devstack.supervisor import beat_command
 from tests.faults import failpoints
 from tests.faults.conftest import FULL, LEASE, SCALE, SEED
 from tests.faults.ledger import check

@@ -21,9 +21,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from django.utils import timezone
 
-from bridge import alerts, outbox, windows
+from bridge import service_window
+from bridge.channel_health import alerts
 from bridge.models import Alert, Attempt, Breaker, Delivery
-from channels_setup import outgoing
+from bridge.outbox import dispatcher
+from channels_setup import http_client
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers.base import HttpRequest
 from tests.factories import ApiChannelFactory
@@ -233,7 +235,7 @@ def test_a_key_is_changed_under_way(stack: Stack, shop: Shop, size: Size, measur
     time.sleep(count / rate / 3)
     old = shop.secret
     new = stack.new_secret(shop.poster, old_until="now() + interval '24 hours'")
-    time.sleep(outbox.RUN_SECONDS + 5 if FULL else count / rate / 3)
+    time.sleep(dispatcher.RUN_SECONDS + 5 if FULL else count / rate / 3)
     known[:] = [new, *([] if FULL else [old])]  # a drain reads the keys once in RUN_SECONDS
     driving.join()
     stack.quiesce(shop, seconds=LEASE + 60)
@@ -308,11 +310,13 @@ def test_each_answer_lands_in_its_class(api_channel: ApiChannel, receiver: Recei
         headers = headers | ({"Location": receiver.url("/elsewhere")} if status in (301, 307) else {})
         receiver.answer("/hook", status=status, headers=headers, body=b"" if status == 204 else b"{}", times=1)
         delivery = Delivery.objects.get(message=boris_answers(anna_writes(api_channel, who=f"c{number}")))
-        outbox.drain()
+        dispatcher.drain()
         delivery.refresh_from_db()
         api_channel.refresh_from_db()
         found = "paused" if api_channel.state == ChannelState.PAUSED else delivery.state
-        waits = (delivery.next_attempt_at - windows.database_now()).total_seconds() if found == "pending" else 0.0
+        waits = (
+            (delivery.next_attempt_at - service_window.database_now()).total_seconds() if found == "pending" else 0.0
+        )
         if found != wanted or not seconds * 0.8 <= waits + 1 or (headers.get("Retry-After") and waits > 144):
             wrong.append((status, headers, found, waits))
         Delivery.objects.filter(state="pending").update(state="cancelled")
@@ -397,10 +401,10 @@ def test_garbage_is_classed_and_tls_is_never_bypassed(
 ) -> None:
     def send(url: str) -> str:
         try:
-            return str(outgoing.send(HttpRequest(method="POST", url=url, headers={}, body=b"secret words")).status)
-        except outgoing.OutcomeUnknown:
+            return str(http_client.send(HttpRequest(method="POST", url=url, headers={}, body=b"secret words")).status)
+        except http_client.OutcomeUnknown:
             return "unknown"
-        except outgoing.NotSent as problem:
+        except http_client.NotSent as problem:
             return problem.reason
 
     found = {name: send(raw_server(answer)) for name, answer in GARBAGE.items()}
@@ -425,20 +429,22 @@ def test_garbage_is_classed_and_tls_is_never_bypassed(
 def test_an_answer_at_the_limit(
     api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, measured: Say
 ) -> None:
-    limit = outgoing.READ_SECONDS if FULL else 1.0
-    monkeypatch.setattr(outgoing, "READ_SECONDS", limit)
+    limit = http_client.READ_SECONDS if FULL else 1.0
+    monkeypatch.setattr(http_client, "READ_SECONDS", limit)
     keys = []
     for number, delay in enumerate((limit - (0.1 if FULL else 0.4), limit + (0.1 if FULL else 0.8))):
         receiver.answer("/hook", delay=delay, times=1)
         delivery = Delivery.objects.get(message=boris_answers(anna_writes(api_channel, who=f"c{number}")))
-        outbox.drain()
+        dispatcher.drain()
         Delivery.objects.filter(state="pending").update(next_attempt_at=timezone.now() - timedelta(seconds=1))
-        outbox.drain()
+        dispatcher.drain()
         delivery.refresh_from_db()
         assert delivery.state == "delivered"
         keys.append([got.headers["webhook-id"] for got in receiver.requests].count(delivery.key))
 
-    measured(f"our limit is {outgoing.READ_SECONDS:.0f} s without a byte (20 s in all): calls {keys[0]} and {keys[1]}")
+    measured(
+        f"our limit is {http_client.READ_SECONDS:.0f} s without a byte (20 s in all): calls {keys[0]} and {keys[1]}"
+    )
     assert keys == [1, 2]
 
 
@@ -449,12 +455,12 @@ def test_five_days_of_failure(api_channel: ApiChannel, receiver: Receiver, measu
     receiver.answer("/hook", status=500)
     boris_answers(anna_writes(api_channel))
     for _ in range(4):
-        outbox.drain()
+        dispatcher.drain()
         Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
     stuck = Alert.objects.filter(kind=Alert.Kind.STUCK).count()
     seen = []
     for days in (2.4, 2.5, 3.5, 4.5, 5.0, 5.1):
-        Breaker.objects.update(failing_since=windows.database_now() - timedelta(days=days, seconds=1))
+        Breaker.objects.update(failing_since=service_window.database_now() - timedelta(days=days, seconds=1))
         alerts.watch()
         api_channel.refresh_from_db()
         seen.append((Alert.objects.filter(kind=Alert.Kind.FAILING_LONG).count(), api_channel.state))
@@ -463,7 +469,7 @@ def test_five_days_of_failure(api_channel: ApiChannel, receiver: Receiver, measu
     api_channel.resume()
     Breaker.objects.all().delete()
     Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
-    outbox.drain()
+    dispatcher.drain()
 
     done = Delivery.objects.get().state
     measured(f"{stuck} alert at the 4th failure; told at 50, 70 and 90 %; {off} switching off; then {done}")

@@ -48,8 +48,8 @@ def counts(stack: Stack) -> dict[str, int]:
 
 def add_superuser(stack: Stack, name: str) -> None:
     stack.rows(
-        "INSERT INTO accounts_user (password, is_superuser, username, first_name, last_name, email, is_staff, is_active,"
-        " date_joined) VALUES (%s, TRUE, %s, '', '', '', TRUE, TRUE, now())",
+        "INSERT INTO accounts_user (password, is_superuser, username, first_name, last_name, email, is_staff,"
+        " is_active, date_joined) VALUES (%s, TRUE, %s, '', '', '', TRUE, TRUE, now())",
         [PBKDF2PasswordHasher().encode("right and long", "salt"), name],
     )
 

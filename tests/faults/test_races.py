@@ -18,7 +18,10 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from bridge import conversations, housekeeping, inbox, outbox, reconciling, relay, results, statuses, windows
+from bridge import service_window
+from bridge.conversations import message_statuses, receiving
+from bridge.inbox import processing
+from bridge.maintenance import housekeeping, reconciliation
 from bridge.models import (
     Alert,
     Attempt,
@@ -30,6 +33,8 @@ from bridge.models import (
     StrayStatus,
     WebhookEvent,
 )
+from bridge.outbox import dispatcher, results
+from bridge.relay import submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, Outcome, StatusChanged
 from config.celery import TIMETABLE
@@ -104,14 +109,14 @@ def test_one_row_is_claimed_by_one_worker(
     for _ in range(rounds):
         Delivery.objects.update(state="pending", lease_token=None, next_attempt_at=timezone.now() - timedelta(hours=1))
         tokens = [uuid.uuid4() for _ in range(workers)]
-        found = team.each(*[lambda token=token: len(outbox.claim(token, limit=5)) for token in tokens])
+        found = team.each(*[lambda token=token: len(dispatcher.claim(token, limit=5)) for token in tokens])
         claims.append(sum(found))
         assert Delivery.objects.get().lease_token in tokens
     results.give_up(delivery, Delivery.objects.get().lease_token, reason="gave_up")  # type: ignore[arg-type]  # is set
     for number in range(rows):
         boris_answers(anna_writes(api_channel, who=f"client-{number}"), str(number))
     while Delivery.objects.filter(state="pending").exists():
-        team.each(*[outbox.drain] * workers)
+        team.each(*[dispatcher.drain] * workers)
 
     keys = [request.headers["webhook-id"] for request in receiver.requests]
     measured(
@@ -127,9 +132,9 @@ def test_a_late_result_is_refused(api_channel: ApiChannel, size: Size, measured:
     for number in range(rounds):
         delivery = a_reply(api_channel, who=f"client-{number}")
         dead = uuid.uuid4()
-        (stale,) = outbox.claim(dead, limit=1)
+        (stale,) = dispatcher.claim(dead, limit=1)
         Delivery.objects.filter(pk=delivery.pk).update(next_attempt_at=timezone.now() - timedelta(seconds=1))
-        assert outbox.drain() == 1
+        assert dispatcher.drain() == 1
         late = results.Tried(
             claimed=stale,
             outcome=Outcome(verdict="permanent", reason="rejected"),
@@ -153,7 +158,7 @@ def test_a_message_is_known_for_ever(client: Any, size: Size, measured: Say) -> 
         Message.objects.update(created_at=F("created_at") - by)
         housekeeping.prune()
         client.post(phone.webhook_path, body, content_type="application/json")
-        inbox.drain()
+        processing.drain()
 
     measured(f"sent 4 times, the last after 69 days and a prune: {Message.objects.count()} message")
     assert Message.objects.count() == 1
@@ -170,7 +175,7 @@ def test_an_album_from_a_new_contact_opens_one_chat(hands: Any, size: Size, meas
     assert lands_in
 
     def write(who: str, number: int) -> None:
-        conversations.receive(phone, [conversations.Incoming(fact=says(number, who=who), chat_channel=lands_in)])
+        receiving.receive(phone, [receiving.Incoming(fact=says(number, who=who), chat_channel=lands_in)])
 
     for album in range(albums):
         team.each(*[lambda number=number, who=f"c{album}": write(who, number) for number in range(10)])
@@ -189,7 +194,7 @@ def test_ticks_never_fall_in_any_order(measured: Say) -> None:
         for order in itertools.permutations(["sent", "delivered", "read", "failed"], count):
             message, before = MessageFactory(conversation=chat, outbound=True, status="pending"), 0
             for word in order:
-                statuses.change_statuses(phone, [StatusChanged(status=word, message_id=message.pk)])
+                message_statuses.change_statuses(phone, [StatusChanged(status=word, message_id=message.pk)])
                 message.refresh_from_db()
                 assert Message.RANK[message.status] >= before, order
                 before = Message.RANK[message.status]
@@ -205,17 +210,17 @@ def test_a_status_that_comes_first_is_joined_and_one_that_stays_alone_is_told(
 ) -> None:
     count = size(10, 100)
     for number in range(count + 1):
-        statuses.change_statuses(api_channel, [StatusChanged(status="read", external_id=f"wamid.{number}")])
+        message_statuses.change_statuses(api_channel, [StatusChanged(status="read", external_id=f"wamid.{number}")])
     chat = ConversationFactory(api_channel=api_channel)
     for number in range(count):
         message = MessageFactory(conversation=chat, outbound=True, status="sent", external_id=f"wamid.{number}")
         with transaction.atomic():
-            statuses.join_strays(api_channel, [message])
+            message_statuses.join_strays(api_channel, [message])
     joined = Message.objects.filter(status="read").count()
     told = []
     for age in (timedelta(days=7) - timedelta(minutes=5), timedelta(days=7, minutes=5)):
         StrayStatus.objects.update(received_at=timezone.now() - age)
-        reconciling.reconcile()
+        reconciliation.reconcile()
         standing = Alert.objects.filter(kind=Alert.Kind.MISMATCH, api_channel=api_channel, settled_at=None)
         told.append(list(standing.values_list("details__count", flat=True)))
 
@@ -230,9 +235,12 @@ def test_a_status_that_comes_first_is_joined_and_one_that_stays_alone_is_told(
 def test_the_edge_of_the_window(
     api_channel: ApiChannel, receiver: Receiver, hands: Any, size: Size, measured: Say
 ) -> None:
-    now = windows.database_now()
+    now = service_window.database_now()
     day, second = timedelta(hours=24), timedelta(seconds=1)
-    edge = [windows.is_open(windows.expiry(now - day + by, now=now), now=now) for by in (second, second * 0, -second)]
+    edge = [
+        service_window.is_open(service_window.expiry(now - day + by, now=now), now=now)
+        for by in (second, second * 0, -second)
+    ]
     assert edge == [True, False, False]
     races, team, late = size(25, 1_000), hands(3), 0
     chance, author = random.Random(SEED), boris(api_channel.lands_in)
@@ -243,13 +251,13 @@ def test_the_edge_of_the_window(
     for number in range(races):
         who = f"c{number}"
         chat = anna_writes(api_channel, who=who)
-        ends = windows.database_now() + timedelta(milliseconds=chance.randint(2, 12))
+        ends = service_window.database_now() + timedelta(milliseconds=chance.randint(2, 12))
         ServiceWindow.objects.filter(conversation=chat).update(opened_at=ends - day, expires_at=ends)
 
         def write(who: str = who, ends: Any = ends) -> None:
             _wait_until(ends)
-            incoming = conversations.Incoming(fact=says(1, who=who), chat_channel=lands_in)
-            conversations.receive(api_channel, [incoming])
+            incoming = receiving.Incoming(fact=says(1, who=who), chat_channel=lands_in)
+            receiving.receive(api_channel, [incoming])
 
         def expire(ends: Any = ends) -> None:
             _wait_until(ends)
@@ -259,11 +267,11 @@ def test_the_edge_of_the_window(
 
         def reply(chat: Conversation = chat, at: Any = early) -> Any:
             _wait_until(at)
-            return relay.hand_in(conversation_id=chat.pk, text="Да", author=author).decision.reason
+            return submission.hand_in(conversation_id=chat.pk, text="Да", author=author).decision.reason
 
         team.each(write, expire, reply)
-        outbox.drain()
-        assert windows.of(chat).is_open, f"race {number}: the client wrote and the window is closed"
+        dispatcher.drain()
+        assert service_window.of(chat).is_open, f"race {number}: the client wrote and the window is closed"
         for tried in Attempt.objects.filter(delivery__conversation=chat, delivery__free_text=True):
             covering = ServiceWindow.objects.filter(
                 conversation=chat, opened_at__lte=tried.started_at, expires_at__gt=tried.started_at
@@ -284,7 +292,7 @@ def _wait_until(moment: Any) -> None:
     "B27", "clocks: a provider's stamp in the future or in 1970 is clamped and marked; windows go by the database"
 )
 def test_an_odd_clock_is_clamped_and_marked(api_channel: ApiChannel, measured: Say) -> None:
-    now = windows.database_now()
+    now = service_window.database_now()
     stamps = {
         "future": now + timedelta(days=365),
         "past": now - timedelta(days=365 * 50),
@@ -293,13 +301,13 @@ def test_an_odd_clock_is_clamped_and_marked(api_channel: ApiChannel, measured: S
     lands_in = api_channel.lands_in
     assert lands_in
     for who, at in stamps.items():
-        incoming = conversations.Incoming(fact=says(1, who=who, at=at), chat_channel=lands_in)
-        conversations.receive(api_channel, [incoming])
+        incoming = receiving.Incoming(fact=says(1, who=who, at=at), chat_channel=lands_in)
+        receiving.receive(api_channel, [incoming])
     found = {
-        message.external_id.split("-")[0]: (windows.of(message.conversation).expires_at, bool(message.details))
+        message.external_id.split("-")[0]: (service_window.of(message.conversation).expires_at, bool(message.details))
         for message in Message.objects.all()
     }
-    latest = windows.database_now() + timedelta(hours=24)
+    latest = service_window.database_now() + timedelta(hours=24)
 
     measured(
         "future and +10 min count as now, 1970 opens nothing, the first two are marked; a skewed host: test_windows"
@@ -347,7 +355,7 @@ def test_clocks_that_jump_miss_and_double_nothing(
                 wrong += [(name, gap) for gap in gaps if not every <= gap <= every + 10]
                 rings += len(gaps)
             for wrote in (jump, jump - timedelta(hours=5), jump - timedelta(hours=23)):
-                ends.add(windows.expiry(wrote, now=jump) - wrote)
+                ends.add(service_window.expiry(wrote, now=jump) - wrote)
     finally:
         monkeypatch.undo()
         time.tzset()

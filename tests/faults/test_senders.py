@@ -18,7 +18,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from bridge.requests_in import MOST_BYTES
+from bridge.raw_requests import MOST_BYTES
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory
 from tests.faults.conftest import FULL, SEED

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from django.apps import apps
 from hypothesis import strategies as st
 
-from bridge.uapi_methods import METHODS
+from bridge.uapi.methods import METHODS
 from tests.cloud_accounts import APP_SECRET
 from tests.cloud_corpus import signed
 from tests.fuzzing import values

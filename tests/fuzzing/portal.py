@@ -1,4 +1,4 @@
-"""The portal in-process: the checks of config.gate, then Django as config.wsgi has it, on the test's own connection."""
+"""The portal in-process: the checks of config.serving.body_buffer, then Django, on the test's own connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.signals import got_request_exception, request_finished, request_started
 from django.db import close_old_connections, transaction
 
-from config.gate import BadFraming, Gate, is_content_type
+from config.serving.body_buffer import BadFraming, Gate, is_content_type
 
 
 @dataclass

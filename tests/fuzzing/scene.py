@@ -11,10 +11,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
-from bridge import conversations, relay, uploads
-from bridge.files import signed_link
-from bridge.helpdesk import template_links
+from bridge.conversations import receiving
+from bridge.fanout import template_links
+from bridge.files import uploads
+from bridge.files.attachment_files import signed_link
 from bridge.models import Attachment, Conversation, Delivery, Message, Mismatch, QuickAnswer, WebhookEvent
+from bridge.relay import submission
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.models.handovers import Handover
 from channels_setup.providers.base import ContactInfo, MessageReceived
@@ -99,8 +101,8 @@ def _session(user: Any) -> str:
 def _chat(channel: ApiChannel, who: str) -> Conversation:
     info = ContactInfo(external_id=who, phone=f"+7921123456{len(who)}", name=who.title())
     fact = MessageReceived(contact=info, text="Здравствуйте!", external_id=f"m-{who}", at=timezone.now())
-    incoming = conversations.Incoming(fact=fact, chat_channel=channel.lands_in, contact=None)
-    return conversations.receive(channel, [incoming])[0].conversation
+    incoming = receiving.Incoming(fact=fact, chat_channel=channel.lands_in, contact=None)
+    return receiving.receive(channel, [incoming])[0].conversation
 
 
 def _rows(conversation: Conversation, operator: Any) -> dict[str, int]:
@@ -110,7 +112,7 @@ def _rows(conversation: Conversation, operator: Any) -> dict[str, int]:
     attachment.file.save("a.png", SimpleUploadedFile("a.png", b"abc"))
     sent = MessageFactory(conversation=conversation, outbound=True, status="failed", author=operator)
     delivery = DeliveryFactory(message=sent, state=Delivery.State.DEAD, reason="cannot_connect")
-    relay.save_draft(conversation.pk, author=operator, text="Сейчас посмотрю")
+    submission.save_draft(conversation.pk, author=operator, text="Сейчас посмотрю")
     QuickAnswer.objects.create(name="Привет", text="Здравствуйте!")
     event = WebhookEvent.objects.create(
         api_channel=channel, endpoint="webhook", method="POST", body=b"{}", state="failed"

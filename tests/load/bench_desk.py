@@ -27,7 +27,7 @@ FIGURE = "≤ 50 ms"  # of the list and of one chat
 def measure(folder: str, *, profile: str = "") -> dict[str, list[float]]:
     """Page -> median milliseconds by the clock, of the processor, and the number of questions."""
     os.environ |= {"DATA_DIR": folder, "DEMO": "0", "DEBUG": "no", "DJANGO_SETTINGS_MODULE": "config.settings"}
-    from config import launch
+    from config.devstack import launch
 
     launch.prepare(["manage.py", "shell"])
     import django

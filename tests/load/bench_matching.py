@@ -15,10 +15,10 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from templates_registry.components import Header, Template
-from templates_registry.matching import Index
-from templates_registry.recognition import Entry
-from templates_registry.rendering import render
+from templates_registry.content.components import Header, Template
+from templates_registry.content.rendering import render
+from templates_registry.matching.matcher import Index
+from templates_registry.matching.result import Entry
 
 MEDIAN, WORST = 2.0, 20.0  # milliseconds
 

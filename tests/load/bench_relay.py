@@ -36,7 +36,7 @@ def free_port() -> int:
 class Bench:
     def __init__(self, folder: Path) -> None:
         from channels_setup import account_settings
-        from config.supervisor import web_command, worker_command
+        from config.devstack.supervisor import web_command, worker_command
 
         self.folder, self.taker, self.port = folder, Taker(), free_port()
         self.web = web_command(host="127.0.0.1", port=self.port, processes=2)
@@ -50,7 +50,7 @@ class Bench:
 
     def channel(self, kind: str, redirect_url: str, *, watches: Any = None) -> Any:
         from channels_setup.models import ApiChannel, ChannelState, ChatChannel
-        from channels_setup.setting_up import add_api_channel
+        from channels_setup.provisioning import add_api_channel
 
         chat_channel = watches.lands_in if watches else ChatChannel.objects.create(name=f"{kind} {time.time()}")
         made: ApiChannel = add_api_channel(
@@ -143,12 +143,12 @@ def inbox(bench: Bench) -> None:
         cursor.execute("ANALYZE")
     before = Message.objects.count()
     with bench.running(bench.worker):
-        from bridge import doorbell
+        from bridge import wakeups
 
         started = time.monotonic()
-        doorbell.ring(doorbell.INBOUND)
+        wakeups.ring(wakeups.INBOUND)
         while left():
-            doorbell.ring(doorbell.INBOUND)
+            wakeups.ring(wakeups.INBOUND)
             time.sleep(0.05)
         took = time.monotonic() - started
     stored = Message.objects.count() - before
@@ -188,13 +188,13 @@ def slow_destination(bench: Bench, size: int) -> None:
         bench.post(phone.webhook_path, count=size)
     bench.taker.take()
     with bench.running(bench.worker):
-        from bridge import doorbell
+        from bridge import wakeups
 
         started = time.monotonic()
-        doorbell.ring(doorbell.INBOUND)
+        wakeups.ring(wakeups.INBOUND)
         while bench.taker.count() < size:
-            doorbell.ring(doorbell.INBOUND)
-            doorbell.ring(doorbell.OUTBOUND)
+            wakeups.ring(wakeups.INBOUND)
+            wakeups.ring(wakeups.OUTBOUND)
             assert time.monotonic() - started < 600
             time.sleep(0.05)
         times = sorted(arrived for arrived, _sent in bench.taker.take())
@@ -213,7 +213,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="okno-load-"))
     os.environ |= {"DATA_DIR": str(folder), "DEMO": "0", "DJANGO_SETTINGS_MODULE": "tests.load.naive.settings"}
     os.environ |= {"RELAY_ALLOWED_PRIVATE_CIDRS": "127.0.0.0/8", "WORKER_CONCURRENCY": "4"}
-    from config import launch
+    from config.devstack import launch
 
     launch.prepare(["manage.py", "migrate"])
     import django

@@ -58,10 +58,12 @@ def median_ms(work: Callable[[], object]) -> float:
 def measure(*, windows: int, deliveries: int) -> None:
     from django.db import connection
 
-    from bridge import claims, housekeeping, rates
-    from bridge import windows as station
+    from bridge import service_window as station
+    from bridge.channel_health import rate_limits
+    from bridge.maintenance import housekeeping
+    from bridge.outbox import claims
     from channels_setup.models import ApiChannel, ChannelState, ChatChannel
-    from channels_setup.setting_up import add_api_channel
+    from channels_setup.provisioning import add_api_channel
 
     shop = ChatChannel.objects.create(name="Shop")
     channel = add_api_channel(chat_channel=shop, kind="sandbox", name="WhatsApp", redirect_url="")
@@ -76,7 +78,7 @@ def measure(*, windows: int, deliveries: int) -> None:
     def claim() -> None:
         claims.claim(uuid.uuid4(), limit=100)
 
-    few = median_ms(station.expire_batch), median_ms(claim), median_ms(rates.next_free_in)
+    few = median_ms(station.expire_batch), median_ms(claim), median_ms(rate_limits.next_free_in)
     run(CHATS)
     run(WINDOWS)
     idle = median_ms(station.expire_batch)
@@ -84,7 +86,7 @@ def measure(*, windows: int, deliveries: int) -> None:
     run(DELIVERIES)
     name = f"a claim that finds nothing, {deliveries:,} waiting for later"
     say(name, f"{median_ms(claim):.2f} ms (with none: {few[1]:.2f} ms)", "≤ 1.2 × that with none")
-    say("the same for limits", f"{median_ms(rates.next_free_in):.2f} ms (with none: {few[2]:.2f} ms)", "≤ 1.2 ×")
+    say("the same for limits", f"{median_ms(rate_limits.next_free_in):.2f} ms (with none: {few[2]:.2f} ms)", "≤ 1.2 ×")
     run(RUN_OUT)
     longest, started, shut = 0.0, time.perf_counter(), 0
     while True:
@@ -111,7 +113,7 @@ def main() -> None:
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="okno-waiting-"))
     os.environ |= {"DATA_DIR": str(folder), "DEMO": "0", "DJANGO_SETTINGS_MODULE": "config.settings"}
-    from config import launch
+    from config.devstack import launch
 
     launch.prepare(["manage.py", "migrate"])
     import django

@@ -9,10 +9,11 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 
-from bridge import reasons, replay, replay_many
+from bridge import outcomes
 from bridge.models import Delivery, Replay
-from bridge.replay import TROUBLE
-from bridge.replay_many import Chosen
+from bridge.outbox import bulk_resend, resend
+from bridge.outbox.bulk_resend import Chosen
+from bridge.outbox.resend import TROUBLE
 
 
 class Command(BaseCommand):
@@ -61,18 +62,18 @@ class Command(BaseCommand):
 
     def do_all(self, chosen: Chosen, *, what: str) -> None:
         """As the page does it: what would come back, or may have been sent, is left where it is and counted."""
-        job = replay_many.begin(chosen, what=what, by=None)
+        job = bulk_resend.begin(chosen, what=what, by=None)
         while not job.finished_at:
-            replay_many.work(only=job.pk)
+            bulk_resend.work(only=job.pk)
             job.refresh_from_db()
         self.stdout.write(f"{job.done} {'queued again' if what == Replay.What.AGAIN else 'put aside'}.")
         for code, count in job.left_out.items():
-            self.stdout.write(f"{count} left where they are: {reasons.sentence(code)}")
+            self.stdout.write(f"{count} left where they are: {outcomes.sentence(code)}")
 
     def do_some(self, chosen: Chosen, *, action: str, asked: int) -> None:
         """Those named by their numbers: somebody looked at them, so they are not judged once more."""
         pks = list(chosen.rows().values_list("pk", flat=True))
-        done = replay.send_again(*pks) if action == "retry" else replay.discard(*pks)
+        done = resend.send_again(*pks) if action == "retry" else resend.discard(*pks)
         self.stdout.write(f"{done} {'queued again' if action == 'retry' else 'put aside'}.")
         if done < asked:
             raise CommandError("The others are not in trouble, or do not exist.")
@@ -88,7 +89,7 @@ class Command(BaseCommand):
                 "attempts": row.attempts,
                 "created_at": row.created_at.isoformat(timespec="seconds"),
                 "reason": row.reason,
-                "sentence": reasons.sentence(row.reason),
+                "sentence": outcomes.sentence(row.reason),
             }
             for row in rows
         ]
@@ -102,5 +103,5 @@ class Command(BaseCommand):
             )
 
     def foretell(self, chosen: Chosen) -> None:
-        for judged in replay.forecast(list(chosen.rows())):
+        for judged in resend.forecast(list(chosen.rows())):
             self.stdout.write(f"{judged.delivery.pk:>8}  {judged.sentence}")

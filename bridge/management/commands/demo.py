@@ -15,14 +15,18 @@ from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError
 from django.db import transaction
 
-from bridge import housekeeping, inbox, outbox, relay, tickets
+from bridge.conversations import tickets
+from bridge.inbox import processing
+from bridge.maintenance import housekeeping
 from bridge.models import Conversation, Message, Ticket
+from bridge.outbox import dispatcher
+from bridge.relay import submission
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged, TimePassed
+from channels_setup.provisioning import add_api_channel
 from channels_setup.roles import Role, give_role
-from channels_setup.setting_up import add_api_channel
-from templates_registry import syncing
+from templates_registry.provider import provider_sync
 
 SHOP = "Магазин на Лиговском"
 PHONE = "Телефон для тренировки"
@@ -126,7 +130,7 @@ class Command(BaseCommand):
         chat_channel = ChatChannel.objects.filter(name=SHOP).first() or ChatChannel.objects.create(name=SHOP)
         chat_channel.operators.add(boris)
         api_channel = phone_in(chat_channel)
-        syncing.sync(api_channel)
+        provider_sync.sync(api_channel)
         played = sum(play(api_channel, boris, number=number) for number in range(len(CHATS)))
         housekeeping.expire_windows()
         self.stdout.write(f"The demo is loaded: vera (admin), boris (operator), “{SHOP}”, {played} new chats.")
@@ -176,14 +180,14 @@ def play(api_channel: ApiChannel, operator: Any, *, number: int) -> bool:
 
 @transaction.atomic
 def hear(api_channel: ApiChannel, fact: MessageReceived | StatusChanged | TimePassed) -> None:
-    inbox.apply(api_channel, [fact])
+    processing.apply(api_channel, [fact])
 
 
 def answer(chat: Conversation, step: Operator, operator: Any) -> None:
     tickets.assign(chat.pk, user_id=operator.pk, by=operator.pk)
-    handed = relay.hand_in(conversation_id=chat.pk, text=step.text, author=operator)
+    handed = submission.hand_in(conversation_id=chat.pk, text=step.text, author=operator)
     assert handed.message is not None
-    outbox.drain()
+    dispatcher.drain()
     for status in ticks(step.status):
         hear(chat.api_channel, StatusChanged(message_id=handed.message.pk, status=status))
 

@@ -13,12 +13,12 @@ from django.contrib.auth import get_user_model
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import connection, models, transaction
 
-from bridge import alerts
+from bridge.channel_health import alerts
 from bridge.models import Alert, Breaker, Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.providers import messengers
+from channels_setup.provisioning import add_api_channel
 from channels_setup.roles import Role, give_role
-from channels_setup.setting_up import add_api_channel
 
 BATCH = 10_000
 # Name, and which share of the chats is in it. The last one's provider fails.

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 
-from bridge import erasing
+from bridge.maintenance import erasure
 from bridge.models import Contact
 
 
@@ -21,7 +21,7 @@ class Command(BaseCommand):
         found = Contact.objects.filter(pk=contact).first()
         if found is None:
             raise CommandError(f"There is no contact № {contact}.")
-        people = [one for one in erasing.same_person(found) if not one.erased_at]
+        people = [one for one in erasure.same_person(found) if not one.erased_at]
         if not people:
             self.stdout.write(f"contact № {contact} is erased already")
             return
@@ -29,6 +29,6 @@ class Command(BaseCommand):
             for one in people:
                 self.stdout.write(f"would erase contact № {one.pk} of {one.api_channel.name}; add --yes")
             return
-        for receipt in erasing.erase(contact, by=None):
+        for receipt in erasure.erase(contact, by=None):
             counts = ", ".join(f"{name}: {count}" for name, count in receipt.counts.items())
             self.stdout.write(f"erased contact № {receipt.contact_id} ({counts})")

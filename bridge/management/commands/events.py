@@ -8,7 +8,8 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
 
-from bridge import doorbell, inbox
+from bridge import wakeups
+from bridge.inbox import processing
 from bridge.models import WebhookEvent
 
 
@@ -64,8 +65,8 @@ class Command(BaseCommand):
             raise CommandError("Name the events by their numbers, or say --all.")
         if everything:
             ids = list(rows.filter(state__in=WebhookEvent.STUCK).values_list("pk", flat=True))
-        done = inbox.reprocess(ids)
-        doorbell.ring(doorbell.INBOUND)
+        done = processing.reprocess(ids)
+        wakeups.ring(wakeups.INBOUND)
         self.stdout.write(f"{done} put back in line.")
         if not everything and done < len(set(ids)):
             raise CommandError("The others have not failed, do not exist, or were calls whose caller has its answer.")

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from bridge.helpdesk import checking, lines
+from bridge.helpdesk import checking, connections
 from bridge.models import HelpdeskLine
 from channels_setup import account_settings
 from channels_setup.management.commands.channel import (
@@ -105,7 +105,7 @@ class Command(BaseCommand):
         account_settings.take(chat_channel, values)
         for sentence in account_settings.address_warnings(chat_channel):
             self.stderr.write(self.style.WARNING(sentence))
-        lines.wake([chat_channel.pk])
+        connections.wake([chat_channel.pk])
 
     def _chat_channel(self, options: dict[str, Any]) -> ChatChannel:
         chat_channel = find(ChatChannel.objects.all(), options["channel"])

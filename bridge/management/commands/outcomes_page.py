@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management import BaseCommand
 from django.utils import translation
 
-from bridge.reasons import CATALOGUE, Class, Help, Reason
+from bridge.outcomes import CATALOGUE, Class, Help, Reason
 
 PAGE = settings.BASE_DIR / "docs" / "outcomes.md"
 HEAD = """# Outcomes
@@ -18,7 +18,7 @@ Every outcome that is not the usual one has a code: API answers carry it as `rea
 attempts keep it, and it never changes its meaning. Pages show its sentence in the reader's language, with the button
 that helps. An admin reads another sentence where there is something else for an admin to do.
 
-This page is written by `manage.py outcomes_page` from `bridge/reasons.py`.
+This page is written by `manage.py outcomes_page` from `bridge/outcomes.py`.
 """
 
 

@@ -11,12 +11,13 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import models, transaction
 from django.utils import timezone, translation
 
-from channels_setup import account_settings, set_up_warnings
+from channels_setup import account_settings
+from channels_setup.admin import save_warnings
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 from channels_setup.providers.base import SECRET
+from channels_setup.provisioning import Ambiguous, Row, add_api_channel, named
 from channels_setup.secret_options import add_secret_option, flag, given_secret
-from channels_setup.setting_up import Ambiguous, Row, add_api_channel, named
 
 ADDRESS_ACTIONS = {
     "new-address": "Issue another webhook address and print it. The one before works for seven more days.",
@@ -90,7 +91,7 @@ class Command(BaseCommand):
             )
         except ValidationError as problem:
             raise CommandError(sentences(problem)) from problem
-        for sentence in set_up_warnings.of_api_channel(api_channel):
+        for sentence in save_warnings.of_api_channel(api_channel):
             self.stderr.write(self.style.WARNING(sentence))
         secret = api_channel.current_secret()
         assert secret is not None

@@ -8,7 +8,7 @@ from cryptography.fernet import InvalidToken
 from django.core.management import BaseCommand, CommandError
 from django.db import transaction
 
-from channels_setup import secrecy
+from channels_setup import encryption
 from channels_setup.models import ChatChannel, Credential, Secret, WebhookAddress
 
 BATCH = 200
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         stuck = []
         for secret in model.objects.select_for_update().filter(pk__in=batch).order_by("pk"):
             try:
-                secret.token = secrecy.re_encrypt(secret.token)
+                secret.token = encryption.re_encrypt(secret.token)
             except InvalidToken:
                 stuck.append(str(secret.pk) if model is Secret else f"{secret.pk} ({model._meta.verbose_name})")
             else:
@@ -52,7 +52,7 @@ class Command(BaseCommand):
         if chat_channel.secret is None:
             return []
         try:
-            chat_channel.secret = secrecy.re_encrypt(chat_channel.secret)
+            chat_channel.secret = encryption.re_encrypt(chat_channel.secret)
         except InvalidToken:
             return [f"helpdesk of chat channel {pk}"]
         chat_channel.save(update_fields=["secret"])

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup import secrecy
+from channels_setup import encryption
 from channels_setup.models.keys import TracksUse
 
 TOKEN_START = "okno_"  # lets secret scanners recognize a token that was committed by mistake
@@ -26,7 +26,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
 
     def by_token(self, token: str) -> ApiToken | None:
         """Find the row of a token, valid or not. Constant time by construction: a look-up by hash."""
-        return self.filter(digest=secrecy.fingerprint(token)).select_related("user").first()
+        return self.filter(digest=encryption.fingerprint(token)).select_related("user").first()
 
     def revoke(self) -> int:
         """Revoke these tokens for good and return how many were still in force."""
@@ -65,7 +65,7 @@ class ApiToken(TracksUse):
         """Create a token and return it with its text. The text is stored nowhere: show it now or never."""
         text = f"{TOKEN_START}{secrets.token_hex(24)}"
         row = cls.objects.create(
-            user=user, name=name, prefix=prefix_of(text), digest=secrecy.fingerprint(text), expires_at=expires_at
+            user=user, name=name, prefix=prefix_of(text), digest=encryption.fingerprint(text), expires_at=expires_at
         )
         return row, text
 

@@ -8,12 +8,10 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser, call_command
 from django.db import connection
 
-from config import launch
 from config.celery import QUEUES
-from config.environment import value
-from config.health import is_deaf
-from config.processes import listening, locked, read_json, take_lock, write_json
-from config.supervisor import (
+from config.devstack import launch
+from config.devstack.processes import listening, locked, read_json, take_lock, write_json
+from config.devstack.supervisor import (
     Part,
     StackDoesNotStart,
     Supervisor,
@@ -24,6 +22,8 @@ from config.supervisor import (
     web_command,
     worker_command,
 )
+from config.environment import value
+from config.health import is_deaf
 
 
 class Command(BaseCommand):

@@ -10,16 +10,17 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 
 from channels_setup.models import ApiChannel
-from channels_setup.setting_up import Ambiguous, named
-from templates_registry import exchange, importing, syncing
-from templates_registry.components import Level, Problem
-from templates_registry.components import Template as Pattern
-from templates_registry.graph import NotATemplate
-from templates_registry.importing import Item, Kind, Plan
+from channels_setup.provisioning import Ambiguous, named
+from templates_registry.content.components import Level, Problem
+from templates_registry.content.components import Template as Pattern
+from templates_registry.content.graph_format import NotATemplate
 from templates_registry.lifecycle import By, Source
 from templates_registry.linting import lint_registry
-from templates_registry.listed import Unreadable
 from templates_registry.models import Template
+from templates_registry.provider import provider_sync
+from templates_registry.provider.provider_template import Unreadable
+from templates_registry.transfer import file_formats, import_plan
+from templates_registry.transfer.import_plan import Item, Kind, Plan
 
 SIGNS = {"same": "{}", "gone": "[-{}-]", "new": "{{+{}+}}"}
 
@@ -34,7 +35,7 @@ class Command(BaseCommand):
         incoming.add_argument("--dry-run", action="store_true", help="Show what would change, and write nothing.")
         outgoing = actions.add_parser("export", help="Write all templates but the deleted ones.")
         outgoing.add_argument("file", nargs="?", default="-", help="- (or nothing) for stdout.")
-        outgoing.add_argument("--format", choices=list(exchange.CONTENT_TYPES), default="json")
+        outgoing.add_argument("--format", choices=list(file_formats.CONTENT_TYPES), default="json")
         actions.add_parser("lint", help="Problems of all templates. Exit code 1 if one of them is an error.")
         actions.add_parser("sync", help="Fetch the provider's list, where the provider has one.")
         for name, action in actions.choices.items():
@@ -62,13 +63,13 @@ class Command(BaseCommand):
     def do_import(self, channel: ApiChannel | None, options: dict[str, Any]) -> None:
         try:
             data = sys.stdin.buffer.read() if options["file"] == "-" else Path(options["file"]).read_bytes()
-            plan = importing.plan(exchange.read_file(data), api_channel=channel)
+            plan = import_plan.plan(file_formats.read_file(data), api_channel=channel)
         except OSError as problem:
             raise CommandError(f"The file cannot be read: {problem.strerror}.") from problem
         except Unreadable as problem:
             raise CommandError(str(problem.sentence)) from problem
         if not options["dry_run"]:
-            plan = importing.carry_out(plan, by=By(source=Source.IMPORT))
+            plan = import_plan.carry_out(plan, by=By(source=Source.IMPORT))
         self._show(plan, options)
         if plan.counts["refused"]:
             sys.exit(1)
@@ -98,7 +99,7 @@ class Command(BaseCommand):
     # --- export ---
 
     def do_export(self, channel: ApiChannel | None, options: dict[str, Any]) -> None:
-        data = exchange.export(_templates(channel).select_related("api_channel"), form=options["format"])
+        data = file_formats.export(_templates(channel).select_related("api_channel"), form=options["format"])
         if options["file"] == "-":
             if options["format"] == "xlsx" and sys.stdout.isatty():
                 raise CommandError("Give a file to write to.")
@@ -147,10 +148,10 @@ class Command(BaseCommand):
         return rows
 
     def do_sync(self, channel: ApiChannel | None, options: dict[str, Any]) -> None:
-        if channel is not None and not syncing.may_sync(channel):
+        if channel is not None and not provider_sync.may_sync(channel):
             raise CommandError("This provider has no list of templates to fetch.")
-        channels = [channel] if channel else [one for one in ApiChannel.objects.all() if syncing.may_sync(one)]
-        results = [(one, syncing.sync(one)) for one in channels]
+        channels = [channel] if channel else [one for one in ApiChannel.objects.all() if provider_sync.may_sync(one)]
+        results = [(one, provider_sync.sync(one)) for one in channels]
         if options["output"] == "json":
             answers = [
                 {"channel": one.pk, "error": result.error, "sentence": result.sentence} for one, result in results

@@ -1,0 +1,99 @@
+"""The admin's first page: every API channel as a small picture of the last 24 hours, what is in trouble first.
+
+Few questions for all channels together, each answered by the last day's rows or by those that are unfinished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Min
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from bridge.models import Breaker, Delivery, Message
+from channels_setup.models import ApiChannel, ChannelState
+
+from . import channel_stats, start_page
+
+MOST = 24  # channels; a portal with more of them has a list
+PERMISSION = "channels_setup.view_apichannel"
+IN_ORDER: list[str] = [ChannelState.FAILING, ChannelState.PAUSED, ChannelState.LIVE]  # any other state comes after
+
+
+@dataclass(frozen=True, kw_only=True)
+class Glance:
+    channel: ApiChannel
+    url: str
+    inbound: int
+    outbound: int
+    waiting: int
+    waiting_since: datetime | None
+    dead: int
+    error: str
+    is_shut: bool  # nothing is sent but a probe now and then
+    plot: channel_stats.Plot
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """What the page needs beside Django's own (Unfold's DASHBOARD_CALLBACK)."""
+    if request.user.has_perm(PERMISSION):
+        context["warnings"] = start_page.warnings([])
+        context["glances"] = glances()
+        context["has_more"] = ApiChannel.objects.count() > MOST
+    return context
+
+
+def glances() -> list[Glance]:
+    now = timezone.localtime()
+    begin = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=channel_stats.HOURS - 1)
+    channels = sorted(ApiChannel.objects.prefetch_related("watched").order_by("pk"), key=_order)[:MOST]
+    ids = [channel.pk for channel in channels]
+    messages = channel_stats.messages_by_hour(ids, begin)
+    failures = channel_stats.failures_by_hour(ids, channel_stats.attempts_since(ids, begin))
+    waiting = _waiting(ids)
+    troubled = Delivery.objects.filter(state__in=channel_stats.TROUBLED, api_channel__in=ids).order_by()
+    dead = dict(troubled.values_list("api_channel").annotate(Count("pk")))
+    shut = set(Breaker.objects.filter(api_channel__in=ids, is_open=True).values_list("api_channel", flat=True))
+    found = []
+    for channel in channels:
+        inbound = _since(begin, messages[channel.pk][Message.Direction.INBOUND])
+        outbound = _since(begin, messages[channel.pk][Message.Direction.OUTBOUND])
+        count, since = waiting.get(channel.pk, (0, None))
+        found.append(
+            Glance(
+                channel=channel,
+                url=reverse("admin:channels_setup_apichannel_change", args=[channel.pk]),
+                inbound=sum(inbound),
+                outbound=sum(outbound),
+                waiting=count,
+                waiting_since=since,
+                dead=dead.get(channel.pk, 0),
+                error=channel_stats.last_error(channel),
+                is_shut=channel.pk in shut,
+                plot=channel_stats.plot(
+                    inbound, outbound, _since(begin, failures[channel.pk]), until=channel_stats.HOURS - 1
+                ),
+            )
+        )
+    return found
+
+
+def _since(begin: datetime, by_hour: list[int]) -> list[int]:
+    """Counts by the hour of the day, turned so that the first is that of ``begin``."""
+    return by_hour[begin.hour :] + by_hour[: begin.hour]
+
+
+def _order(channel: ApiChannel) -> int:
+    return IN_ORDER.index(channel.state) if channel.state in IN_ORDER else len(IN_ORDER)
+
+
+def _waiting(ids: Sequence[int]) -> dict[int, tuple[int, datetime]]:
+    """How many deliveries are unfinished, and since when the oldest waits."""
+    rows = Delivery.objects.filter(state__in=Delivery.UNFINISHED, api_channel__in=ids).order_by().values("api_channel")
+    counted = rows.annotate(count=Count("pk"), since=Min("created_at"))
+    return {row["api_channel"]: (row["count"], row["since"]) for row in counted}

@@ -1,0 +1,402 @@
+"""What was said, to look at: chats, requests, windows, messages, contacts.
+
+What was sent is in ``admin_wire``, which is imported here and so registered too.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, pgettext, pgettext_lazy
+from django.utils.translation import gettext_lazy as _
+
+from bridge import ticket_properties, wakeups
+from bridge.channel_health import circuit_breaker
+from bridge.helpdesk import page as helpdesk_page
+from bridge.merging import rules as merge_rules
+from bridge.models import Attachment, Contact, Conversation, Delivery, HeldReply, Message, ServiceWindow, Ticket
+from channels_setup.admin import channel_page
+from channels_setup.admin.channels import ApiChannelAdmin
+from channels_setup.codecs.whatsapp_markup import to_html
+from channels_setup.models import ApiChannel
+
+from . import channel_stats
+from .base import (
+    ChoiceFilter,
+    HistoryAdmin,
+    HistoryInline,
+    by_id,
+    by_number,
+    by_text,
+    chat_link,
+    column,
+    itself,
+    link_to,
+    pill,
+)
+from .dead_letters import DeadLetterAdmin  # noqa: F401  # registered by being imported
+from .deliveries import raw
+
+admin.site.unregister(ApiChannel)
+
+__all__ = ["helpdesk_page"]  # registers the chat channel's page
+
+
+def try_now(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
+    count = circuit_breaker.hurry(channel.pk)
+    if not count:
+        messages.info(request, gettext("Nothing waits for another try."))
+        return
+    admin.log_change(request, channel, gettext("Another try was asked for at once."))
+    wakeups.ring_after_commit(wakeups.OUTBOUND)
+    messages.success(request, gettext("What waited is tried now, in its order. This page shows what comes of it."))
+
+
+@admin.register(ApiChannel)
+class ApiChannelWithEvidence(ApiChannelAdmin):
+    """The lower floor's page, with what the bridge has seen of the channel."""
+
+    evidence_template = "bridge/channel_evidence.html"
+    deeds: ClassVar = channel_page.DEEDS | {"try-now": try_now}
+
+    def evidence(self, channel: ApiChannel) -> dict[str, Any]:
+        undelivered = reverse("admin:bridge_deadletter_changelist")
+        return {
+            **super().evidence(channel),
+            "evidence": channel_stats.of(channel),
+            "undelivered_url": f"{undelivered}?api_channel__id__exact={channel.pk}",
+        }
+
+
+@admin.register(Contact)
+class ContactAdmin(HistoryAdmin):
+    list_display = ("id", "called", "phone", "external_id", "channel", "since")
+    list_display_links = ("id", "called")
+    list_select_related = ("api_channel",)
+    list_filter = ("api_channel",)
+    searches = (by_id(), by_text("phone"), by_text("external_id"), by_text("user_id"), by_number())
+    search_help_text = _("A whole phone, provider's id or number")
+    fields = readonly_fields = (
+        *("called", "name_source", "phone", "email", "external_id", "user_id", "username", "caller_id"),
+        *("channel", "since", "moved_to", "merged_into", "elsewhere"),
+    )
+
+    called = column("shown_name", pgettext_lazy("person", "name"))
+    channel = column("api_channel", _("API channel"))
+    since = column("created_at", _("first seen"))
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        if not request.user.has_perm(merge_rules.PERMISSION):
+            return {}
+        return {"merge_two": (type(self).merge_two, "merge_two", gettext("Merge the two chosen contacts…"))}
+
+    def merge_two(self, request: HttpRequest, rows: QuerySet[Contact]) -> HttpResponse | None:
+        """On to the preview in the desk."""
+        chosen = list(rows.order_by("pk")[:3])
+        chat = Conversation.objects.filter(contact=chosen[0]).order_by("pk").first() if len(chosen) == 2 else None
+        if chat is None:
+            sentence = gettext("Choose two contacts, each with a chat.")
+            self.message_user(request, sentence, messages.ERROR)
+            return None
+        return redirect(f"{reverse('chat-client-merge', args=[chat.pk])}?with={chosen[1].pk}")
+
+    def seen_by(self, rows: QuerySet[Contact], user: Any) -> QuerySet[Contact]:
+        return rows.filter(pk__in=Conversation.objects.all().seen_by(user).values("contact"))
+
+    @admin.display(description=_("chats"))
+    def elsewhere(self, contact: Contact) -> SafeString:
+        return format_html_join(", ", "{}", ((chat_link(chat),) for chat in contact.conversations.all()[:20]))
+
+
+def by_contact(term: str) -> Q:
+    """The term is a client's whole phone or provider's id. Asked for beforehand: an OR over a join has no index."""
+    known = Contact.objects.filter(by_text("phone")(term) | by_text("external_id")(term) | by_number()(term))
+    return Q(contact__in=list(known.order_by().values_list("pk", flat=True)[:100]))
+
+
+class WindowInline(HistoryInline):
+    model = ServiceWindow
+    fields = readonly_fields = ("opened", "expires", "state", "replied")
+    ordering = ("-expires_at",)
+
+    opened = column("opened_at", pgettext_lazy("window", "opened"))
+    expires = column("expires_at", _("expires"))
+    replied = column("first_reply_at", _("first reply"))
+
+
+class TicketInline(HistoryInline):
+    model = Ticket
+    fields = readonly_fields = ("number", "subject", "status", "assignee", "opened", "answered", "closed")
+    ordering = ("-id",)
+
+    number = itself(_("number"))
+    opened = column("opened_at", _("opened"))
+    answered = column("first_answer_at", _("first answer"))
+    closed = column("closed_at", _("closed"))
+
+
+@admin.register(Conversation)
+class ConversationAdmin(HistoryAdmin):
+    list_display = ("id", "who", "channel", "lands_in", "window", "words", "last_at")
+    list_display_links = ("id", "who")
+    list_select_related = ("contact", "api_channel", "chat_channel")
+    list_filter = ("chat_channel", "api_channel")
+    ordering = ("-last_message_at", "-id")
+    searches = (by_id("contact_id"), by_contact)
+    search_help_text = _("A chat's number, or a client's whole phone or provider's id")
+    chat_channel_path = "chat_channel"
+    fields = ("who", "channel", "lands_in", "assignee", "since", "last_at", "unread", "elsewhere")
+    readonly_fields = fields
+    inlines = (TicketInline, WindowInline)
+
+    who = column("contact", _("client"))
+    channel = column("api_channel", _("API channel"))
+    lands_in = column("chat_channel", _("chat channel"))
+    words = column("last_text", _("last words"))
+    last_at = column("last_message_at", _("last message"))
+    since = column("created_at", _("created"))
+
+    def get_queryset(self, request: Any) -> QuerySet[Conversation]:
+        latest = ServiceWindow.objects.filter(conversation=OuterRef("pk")).order_by("-expires_at")
+        return super().get_queryset(request).annotate(window_until=Subquery(latest.values("expires_at")[:1]))
+
+    @admin.display(description=_("service window"))
+    def window(self, conversation: Any) -> SafeString | str:
+        if not conversation.api_channel.provider.service_window or conversation.window_until is None:
+            return "–"
+        if conversation.window_until <= timezone.now():
+            return pill("closed", pgettext("window", "closed"))
+        until = f"{timezone.localtime(conversation.window_until):%d.%m %H:%M}"
+        return pill("open", _("until %(time)s") % {"time": until})
+
+    @admin.display(description=_("more"))
+    def elsewhere(self, conversation: Conversation) -> SafeString:
+        lists = (("bridge_message", _("Messages")), ("bridge_delivery", _("Deliveries")))
+        return format_html_join(
+            " · ",
+            '<a class="to" href="{}?conversation__id__exact={}">{}</a>',
+            ((reverse(f"admin:{name}_changelist"), conversation.pk, label) for name, label in lists),
+        )
+
+
+class LiveFilter(ChoiceFilter):
+    title = _("which")
+    parameter_name = "live"
+    questions = {"yes": (_("Only live requests"), lambda rows: rows.exclude(status__in=Ticket.ENDED))}
+
+
+@admin.register(Ticket)
+class TicketAdmin(HistoryAdmin):
+    list_display = ("id", "subject", "status", "chat", "assignee", "opened", "answered", "closed")
+    list_display_links = ("id", "subject")
+    list_select_related = ("conversation__contact", "assignee")
+    list_filter = (LiveFilter,)
+    ordering = ("-opened_at", "-id")
+    searches = (by_id("conversation_id"),)
+    search_help_text = _("A request's or a chat's number")
+    chat_channel_path = "conversation__chat_channel"
+    fields = readonly_fields = (
+        *("chat", "status", "subject", "assignee", "priority", "type", "tags", "additional_id", "additional_fields"),
+        *("opened", "answered", "closed", "changed"),
+    )
+
+    opened = column("opened_at", _("opened"))
+    answered = column("first_answer_at", _("first answer"))
+    closed = column("closed_at", _("closed"))
+    changed = column("updated_at", _("changed"))
+
+    @admin.display(description=_("chat"))
+    def chat(self, ticket: Ticket) -> SafeString:
+        return chat_link(ticket.conversation)
+
+    @admin.display(description=_("additional fields"))
+    def additional_fields(self, ticket: Ticket) -> str:
+        fields = ticket_properties.fields_of([ticket])[ticket.pk]
+        return "; ".join(f"{field['name']}: {field['value']}" for field in fields) or "–"
+
+
+class WindowFilter(ChoiceFilter):
+    title = _("which")
+    parameter_name = "window"
+    questions = {
+        "open": (_("Open now, the next to close first"), lambda rows: rows.filter(state="open").order_by("expires_at")),
+        "missed": (
+            _("Missed in the last 7 days"),
+            lambda rows: rows.filter(
+                # The id keeps the question to the last days' rows; see ``evidence.first_id_since``.
+                pk__gte=channel_stats.first_id_since(ServiceWindow, "opened_at", timezone.now() - timedelta(days=8)),
+                expires_at__gte=timezone.now() - timedelta(days=7),
+                state="closed",
+                first_reply_at=None,
+            ),
+        ),
+    }
+
+
+@admin.register(ServiceWindow)
+class ServiceWindowAdmin(HistoryAdmin):
+    list_display = ("id", "chat", "opened", "expires", "state_shown", "replied")
+    list_select_related = ("conversation__contact",)
+    list_filter = (WindowFilter,)
+    searches = (by_id("conversation_id"),)
+    search_help_text = _("A chat's number")
+    chat_channel_path = "conversation__chat_channel"
+    fields = readonly_fields = ("chat", "opened", "expires", "state_shown", "replied", "warned")
+
+    opened = column("opened_at", pgettext_lazy("window", "opened"))
+    expires = column("expires_at", _("expires"))
+    replied = column("first_reply_at", _("first reply"))
+    warned = column("warned_at", _("warned"))
+
+    @admin.display(description=_("chat"))
+    def chat(self, window: ServiceWindow) -> SafeString:
+        return chat_link(window.conversation)
+
+    @admin.display(description=_("state"))
+    def state_shown(self, window: ServiceWindow) -> SafeString:
+        if window.state == ServiceWindow.State.CLOSED and window.first_reply_at is None:
+            return pill("failed", _("missed"))
+        return pill(window.state, window.get_state_display())
+
+
+class UnsettledFilter(ChoiceFilter):
+    title = _("which")
+    parameter_name = "which"
+    questions = {
+        "failed": (_("Not delivered"), lambda rows: rows.filter(status="failed")),
+        "waiting": (_("Not out yet"), lambda rows: rows.filter(status__in=["pending", "sending"])),
+        "unknown": (_("May have been sent"), lambda rows: rows.filter(status="unknown")),
+    }
+
+
+class AttachmentInline(HistoryInline):
+    model = Attachment
+    ordering = ("id",)
+    fields = readonly_fields = ("called", "type", "bytes", "address")
+
+    called = column("name", _("name"))
+    type = column("mime", _("type"))
+    bytes = column("size", _("bytes"))
+    address = column("url", _("address"))
+
+
+class DeliveryInline(HistoryInline):
+    model = Delivery
+    fields = readonly_fields = ("number", "kind", "api_channel", "state", "attempts", "since", "finished")
+    ordering = ("id",)
+
+    number = itself(_("number"))
+    since = column("created_at", _("created"))
+    finished = column("finished_at", _("finished"))
+
+
+@admin.register(Message)
+class MessageAdmin(HistoryAdmin):
+    list_display = ("id", "stored", "direction", "said", "status_shown", "channel", "chat")
+    list_display_links = ("id", "stored")
+    list_select_related = ("api_channel", "conversation__contact")
+    list_filter = (UnsettledFilter, "api_channel")
+    searches = (by_id("conversation_id"), by_text("external_id"))
+    search_help_text = _("A message's or a chat's number, or the provider's whole id")
+    chat_channel_path = "conversation__chat_channel"
+    fields = (
+        *("chat", "direction", "kind", "words_shown", "template_shown", "status_shown", "changed", "why"),
+        *("writer", "channel", "request_shown", "external_id", "clock", "stored"),
+    )
+    readonly_fields = fields
+    inlines = (AttachmentInline, DeliveryInline)
+
+    stored = column("created_at", _("stored"))
+    clock = column("provider_time", _("provider's time"))
+    changed = column("status_at", _("status since"))
+    channel = column("api_channel", _("API channel"))
+    writer = column("author", _("author"))
+    request_shown = column("ticket", _("request"))
+
+    @admin.display(description=_("template"))
+    def template_shown(self, message: Message) -> SafeString | str:
+        return raw(json.dumps(message.template, ensure_ascii=False, indent=2)) if message.template else "–"
+
+    @admin.display(description=_("text"))
+    def said(self, message: Message) -> str:
+        text = message.localized_text or message.sentence
+        return text if len(text) <= 80 else f"{text[:79]}…"
+
+    @admin.display(description=_("text"))
+    def words_shown(self, message: Message) -> SafeString | str:
+        """As the desk shows it."""
+        return (
+            format_html('<div class="text" dir="auto">{}</div>', to_html(message.localized_text))
+            if message.localized_text
+            else "–"
+        )
+
+    @admin.display(description=_("status"))
+    def status_shown(self, message: Message) -> SafeString:
+        return pill(message.status, message.get_status_display())
+
+    @admin.display(description=_("why"))
+    def why(self, message: Message) -> str:
+        return message.sentence or "–"
+
+    @admin.display(description=_("chat"))
+    def chat(self, message: Message) -> SafeString:
+        return chat_link(message.conversation)
+
+
+class HeldFilter(ChoiceFilter):
+    title = _("state")
+    parameter_name = "state"
+    questions = {
+        "held": (_("Waiting"), lambda rows: rows.filter(state=HeldReply.State.HELD)),
+        "released": (_("Sent after all"), lambda rows: rows.filter(state=HeldReply.State.RELEASED)),
+        "dropped": (_("Dropped"), lambda rows: rows.filter(state=HeldReply.State.DROPPED)),
+    }
+
+
+@admin.register(HeldReply)
+class HeldReplyAdmin(HistoryAdmin):
+    list_display = ("id", "since", "said", "state_shown", "until", "writer", "chat")
+    list_display_links = ("id", "since")
+    list_select_related = ("author", "conversation__contact")
+    list_filter = (HeldFilter,)
+    searches = (by_id("conversation_id"),)
+    search_help_text = _("A held reply's or a chat's number")
+    chat_channel_path = "conversation__chat_channel"
+    fields = ("chat", "writer", "text", "state_shown", "since", "until", "finished", "went_out", "became")
+    readonly_fields = fields
+
+    since = column("created_at", _("held since"))
+    until = column("drop_at", _("dropped at the latest"))
+    finished = column("finished_at", _("finished"))
+    writer = column("author", _("author"))
+
+    @admin.display(description=_("text"))
+    def said(self, reply: HeldReply) -> str:
+        return reply.text if len(reply.text) <= 80 else f"{reply.text[:79]}…"
+
+    @admin.display(description=_("state"))
+    def state_shown(self, reply: HeldReply) -> SafeString:
+        return pill(reply.state, reply.get_state_display())
+
+    @admin.display(description=_("chat"))
+    def chat(self, reply: HeldReply) -> SafeString:
+        return chat_link(reply.conversation)
+
+    @admin.display(description=_("template that went out"))
+    def went_out(self, reply: HeldReply) -> SafeString | str:
+        return link_to(reply.opener)
+
+    @admin.display(description=_("message it became"))
+    def became(self, reply: HeldReply) -> SafeString | str:
+        return link_to(reply.message)

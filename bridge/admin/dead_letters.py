@@ -1,0 +1,394 @@
+"""Dead letters: what did not get through, what would come of sending it again now, and the word for many at once.
+
+For admins. An operator decides in the chat, under the message. The page of one delivery is ``admin_wire``'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Min, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.translation import gettext_lazy as _
+
+from bridge import outcomes
+from bridge.models import DeadLetter, Delivery, Mismatch, Replay
+from bridge.outbox import bulk_resend, resend
+from bridge.outbox.bulk_resend import Chosen
+from bridge.outcomes import Help
+from channels_setup.codecs import values
+from channels_setup.models import ApiChannel
+
+from .base import ChoiceFilter, HistoryAdmin, chat_link, column, link_to, moment, number_in, pill, sees_all
+
+GROUPS = 12  # channel, reason and state together, the most frequent first
+AT_ONCE_SECONDS = 1.5  # what can be done in so long is done before the page comes back; the rest by a task
+SHOWN = 60  # characters of a message in the list
+
+
+def help_link(code: str, channel: ApiChannel) -> SafeString | str:
+    """The admin's button against a reason, where it is on another page."""
+    helps = outcomes.help_for(code, for_admin=True)
+    if helps not in (Help.CHANNEL, Help.RESUME):
+        return ""
+    return link_to(channel, helps.label)
+
+
+class WhichFilter(ChoiceFilter):
+    title = _("which")
+    parameter_name = "which"
+    questions = {
+        "dead": (_("Given up"), lambda rows: rows.filter(state=Delivery.State.DEAD)),
+        "unknown": (_("May have been sent"), lambda rows: rows.filter(state=Delivery.State.UNKNOWN)),
+        "cancelled": (_("Cancelled or put aside"), lambda rows: rows.filter(state=Delivery.State.CANCELLED)),
+    }
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        first, *others = super().choices(changelist)
+        yield {**first, "display": _("Given up or unknown")}
+        yield from others
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        rows = super().queryset(request, queryset)
+        return rows if self.value() in self.questions else rows.filter(state__in=resend.TROUBLE)
+
+
+class ReasonFilter(admin.SimpleListFilter):
+    title = _("reason")
+    parameter_name = "reason"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        found = Delivery.objects.filter(state__in=DeadLetter.STATES).exclude(reason="")
+        codes = found.order_by("reason").values_list("reason", flat=True).distinct()
+        return [(code, outcomes.sentence(code, for_admin=True)) for code in codes]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(reason=self.value()) if self.value() else queryset
+
+
+class AgeFilter(ChoiceFilter):
+    title = _("age")
+    parameter_name = "age"
+    questions = {
+        "day": (_("The last 24 hours"), lambda rows: rows.filter(created_at__gte=timezone.now() - timedelta(days=1))),
+        "week": (_("The last 7 days"), lambda rows: rows.filter(created_at__gte=timezone.now() - timedelta(days=7))),
+        "older": (_("Older than 7 days"), lambda rows: rows.filter(created_at__lt=timezone.now() - timedelta(days=7))),
+    }
+
+
+AGES = {"day": timedelta(days=1), "week": timedelta(days=7), "older": timedelta(days=7)}
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(HistoryAdmin):
+    list_display = ("number", "made", "said", "state_shown", "why", "would", "channel")
+    list_display_links = None
+    list_select_related = ("api_channel", "message", "conversation__contact")
+    list_filter = (WhichFilter, ReasonFilter, AgeFilter, "api_channel")
+    list_before_template = "bridge/dead_top.html"
+    search_help_text = _("The number of a delivery, chat or message, or a whole key (webhook-id)")
+
+    channel = column("api_channel", _("destination"))
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("bridge.view_delivery")) and sees_all(request.user)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).filter(state__in=DeadLetter.STATES).defer("payload")
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The page's forecasts are made together."""
+        changelist = super().get_changelist_instance(request)
+        changelist.result_list = list(changelist.result_list)
+        for judged in resend.forecast(changelist.result_list):
+            judged.delivery.judged = judged  # type: ignore[attr-defined]  # carried to the column ``would``
+        return changelist
+
+    def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        return redirect("admin:bridge_delivery_change", object_id)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        query = _as_chosen(request)
+        extra = {
+            "groups": _groups(),
+            "at_work": Replay.objects.filter(finished_at=None).select_related("by")[:5],
+            "many_query": urlencode(query),
+            **(extra_context or {}),
+        }
+        return super().changelist_view(request, extra)
+
+    # --- columns ---
+
+    @admin.display(description=_("number"))
+    def number(self, letter: Delivery) -> SafeString:
+        address = reverse("admin:bridge_delivery_change", args=[letter.pk])
+        return format_html('<a class="to" href="{}">{}</a>', address, letter.pk)
+
+    @admin.display(description=_("created"))
+    def made(self, letter: Delivery) -> SafeString:
+        return format_html("{}<small class='words'>{}</small>", moment(letter.created_at), timesince(letter.created_at))
+
+    @admin.display(description=_("message"))
+    def said(self, letter: Delivery) -> SafeString:
+        message = letter.message if letter.kind == Delivery.Kind.MESSAGE else None
+        text = message.text if message else str(letter.get_kind_display())
+        cut = text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+        return format_html("<span class='words'>{}<br>{}</span>", cut, chat_link(letter.conversation))
+
+    @admin.display(description=_("state"))
+    def state_shown(self, letter: Delivery) -> SafeString:
+        return pill(letter.state, letter.get_state_display())
+
+    @admin.display(description=_("why"))
+    def why(self, letter: Delivery) -> SafeString | str:
+        values = letter.message.reason_values if letter.message else None
+        sentence = outcomes.sentence(letter.reason, values, for_admin=True) or "–"
+        return format_html(
+            "<span class='words'>{} {}</span>", sentence, help_link(letter.reason, letter.api_channel) or ""
+        )
+
+    @admin.display(description=_("sent again now"))
+    def would(self, letter: Any) -> SafeString:
+        judged: resend.Forecast = letter.judged
+        css = "good" if not judged.code else "wait" if judged.goes_out else "back"
+        return format_html("<span class='words forecast {}'>{}</span>", css, judged.sentence)
+
+    # --- many ---
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """On what was ticked: first the forecast of all, then the word."""
+        if not self.may_press(request):
+            return {}
+        labels = {"again": _("Send again…"), "discard": _("Put aside…")}
+        return {what: (_to_many(what), what, label) for what, label in labels.items()}
+
+    def get_urls(self) -> list[URLPattern]:
+        many = self.admin_site.admin_view(self.many)
+        progress = self.admin_site.admin_view(self.progress)
+        return [
+            path("many/<slug:what>/", many, name="bridge_deadletter_many"),
+            path("replays/<int:pk>/", progress, name="bridge_deadletter_progress"),
+            *super().get_urls(),
+        ]
+
+    def many(self, request: HttpRequest, what: str) -> HttpResponse:
+        """A GET counts what the word would come to now; the POST says it."""
+        if what not in Replay.What.values:
+            raise Http404
+        if not self.may_press(request):
+            raise PermissionDenied
+        chosen = _chosen(request)
+        if request.method == "POST":
+            job = bulk_resend.begin(chosen, what=what, by=request.user)
+            bulk_resend.work(seconds=AT_ONCE_SECONDS, only=job.pk)
+            return redirect("admin:bridge_deadletter_progress", job.pk)
+        foreseen = bulk_resend.foresee(chosen)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Send again") if what == Replay.What.AGAIN else _("Put aside"),
+            "what": what,
+            "chosen": chosen,
+            "foreseen": foreseen,
+            "lines": _foretold(foreseen, unknown_too=chosen.unknown_too),
+            "goes": foreseen.looked_at
+            if what == Replay.What.DISCARD
+            else foreseen.goes(unknown_too=chosen.unknown_too),
+            "may_be_second": foreseen.counts.get("may_be_second", 0),
+            "channel": ApiChannel.objects.filter(pk=chosen.api_channel).first() if chosen.api_channel else None,
+            "reason": outcomes.sentence(chosen.reason, for_admin=True) if chosen.reason else "",
+            "since": _local(chosen.since),
+            "until": _local(chosen.until),
+            "states": [Delivery.State(state).label for state in chosen.states],
+            "kept": _as_chosen(request),
+            "back": reverse("admin:bridge_deadletter_changelist"),
+        }
+        return TemplateResponse(request, "bridge/dead_many.html", context)
+
+    def progress(self, request: HttpRequest, pk: int) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        job = Replay.objects.filter(pk=pk).select_related("by").first()
+        if job is None:
+            raise Http404
+        left_out = [(outcomes.sentence(code, for_admin=True), count) for code, count in job.left_out.items()]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": job.get_what_display(),
+            "job": job,
+            "left_out": left_out,
+            "had": job.done + sum(job.left_out.values()),
+            "back": reverse("admin:bridge_deadletter_changelist"),
+        }
+        return TemplateResponse(request, "bridge/dead_progress.html", context)
+
+
+def _to_many(what: str) -> Callable[..., HttpResponse]:
+    def action(model_admin: DeadLetterAdmin, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse:
+        ids = ",".join(map(str, rows.order_by("pk").values_list("pk", flat=True)))
+        address = reverse("admin:bridge_deadletter_many", args=[what])
+        return redirect(f"{address}?{urlencode({'ids': ids})}")
+
+    return action
+
+
+def _groups() -> list[dict[str, Any]]:
+    """What is in trouble, by channel, reason and state, with the oldest of each."""
+    rows = (
+        Delivery.objects.filter(state__in=resend.TROUBLE)
+        .order_by()
+        .values("api_channel", "api_channel__name", "reason", "state")
+        .annotate(count=Count("pk"), oldest=Min("created_at"))
+        .order_by("-count")[:GROUPS]
+    )
+    return [
+        {
+            "channel": row["api_channel__name"],
+            "sentence": outcomes.sentence(row["reason"], for_admin=True),
+            "state": row["state"],
+            "state_words": Delivery.State(row["state"]).label,
+            "count": row["count"],
+            "oldest": timesince(row["oldest"]),
+            "query": urlencode(
+                {"api_channel__id__exact": row["api_channel"], "reason": row["reason"], "which": row["state"]}
+            ),
+        }
+        for row in rows
+    ]
+
+
+def _foretold(foreseen: bulk_resend.Foreseen, *, unknown_too: bool) -> list[dict[str, Any]]:
+    lines = []
+    for code, count in sorted(foreseen.counts.items(), key=lambda pair: -pair[1]):
+        waits = code in resend.WAITS
+        goes = not code or waits or (code == "may_be_second" and unknown_too)
+        lines.append(
+            {
+                "count": count,
+                "sentence": outcomes.sentence(code or "would_go_out"),
+                "css": "wait" if waits else "good" if goes else "back",
+                "stays": not goes,
+            }
+        )
+    return lines
+
+
+# --- what is meant, in an address ------------------------------------------------------------------------
+
+
+def _as_chosen(request: HttpRequest) -> dict[str, str]:
+    """The filter of the list, as the page for many carries it on."""
+    names = ("which", "reason", "age", "api_channel__id__exact", "ids")
+    return {name: request.GET[name] for name in names if request.GET.get(name)}
+
+
+def _chosen(request: HttpRequest) -> Chosen:
+    asked = request.GET
+    which, age = asked.get("which", ""), asked.get("age", "")
+    ids = [number for term in asked.get("ids", "").split(",") if (number := number_in(term)) is not None]
+    since, until = _moment(asked.get("since", "")), ""
+    if not since and age in AGES:
+        edge = (timezone.now() - AGES[age]).isoformat()
+        since, until = ("", edge) if age == "older" else (edge, "")
+    states: tuple[str, ...] = (which,) if which in WhichFilter.questions else resend.TROUBLE
+    return Chosen(
+        states=DeadLetter.STATES if ids else states,
+        api_channel=number_in(asked.get("api_channel__id__exact", "")),
+        reason=asked.get("reason", ""),
+        since=since,
+        until=until,
+        ids=tuple(ids) if "ids" in asked else None,
+        unknown_too=bool(asked.get("unknown_too")),
+    )
+
+
+def _moment(text: str) -> str:
+    """Return the time in a date-and-time field, which is in the zone of the pages, as UTC; empty where it is none."""
+    at = values.moment(text, zone=timezone.get_current_timezone())
+    return "" if at is None else at.isoformat()
+
+
+def _local(text: str) -> Any:
+    return parse_datetime(text) if text else None
+
+
+# --- where the two sides disagree ------------------------------------------------------------------------
+
+
+class StandingFilter(ChoiceFilter):
+    title = _("which")
+    parameter_name = "over"
+    questions = {"yes": (_("Over"), lambda rows: rows.exclude(settled_at=None))}
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        first, *others = super().choices(changelist)
+        yield {**first, "display": _("Standing")}
+        yield from others
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() in self.questions:
+            return super().queryset(request, queryset)
+        return queryset.filter(settled_at=None)
+
+
+class KindFilter(ChoiceFilter):
+    title = _("kind")
+    parameter_name = "kind"
+    questions = {
+        kind.value: (kind.label, lambda rows, kind=kind: rows.filter(kind=kind))  # type: ignore[misc]  # its default
+        for kind in Mismatch.Kind
+    }
+
+
+@admin.register(Mismatch)
+class MismatchAdmin(HistoryAdmin):
+    list_display = ("id", "began", "words", "channel", "chat", "message_shown", "wire_id", "over")
+    list_select_related = ("api_channel", "conversation__contact", "message")
+    list_filter = (StandingFilter, KindFilter, "api_channel")
+    search_fields = ()
+    fields = ("began", "words", "what_helps", "channel", "chat", "message_shown", "wire_id", "found", "over")
+    readonly_fields = fields
+
+    channel = column("api_channel", _("API channel"))
+    began = column("since", _("since"))
+    found = column("found_at", _("found"))
+    over = column("settled_at", _("over"))
+    wire_id = column("external_id", _("provider's id"))
+
+    @admin.display(description=_("what disagrees"))
+    def words(self, mismatch: Mismatch) -> SafeString:
+        css = "sent" if mismatch.settled_at else "unknown"
+        return pill(css, mismatch.get_kind_display())
+
+    @admin.display(description=_("what helps"))
+    def what_helps(self, mismatch: Mismatch) -> str:
+        return str(HELPS[Mismatch.Kind(mismatch.kind)])
+
+    @admin.display(description=_("chat"))
+    def chat(self, mismatch: Mismatch) -> SafeString | str:
+        return chat_link(mismatch.conversation) if mismatch.conversation else "–"
+
+    @admin.display(description=_("message"))
+    def message_shown(self, mismatch: Mismatch) -> SafeString | str:
+        return link_to(mismatch.message)
+
+
+HELPS = {
+    Mismatch.Kind.NOT_OUT: _("Look at its delivery: what the destination answered, and when the next try is."),
+    Mismatch.Kind.NO_DELIVERY: _("It was written down but nothing sends it. Ask the operator to write it once more."),
+    Mismatch.Kind.SAID_SENT: _("The operator sees it as sent. Look at the delivery and send it again if it is needed."),
+    Mismatch.Kind.UNCONFIRMED: _("Ask the provider by its id of the message whether it arrived."),
+    Mismatch.Kind.STRAY: _("Another program may be sending from the same number: ask the provider by its id."),
+}

@@ -1,0 +1,1 @@
+"""The portal's own API, ``/api/v1/``."""

@@ -1,0 +1,174 @@
+"""What every call of ``/api/v1/`` has in common: errors as sentences, bodies read with care, safe repeats."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.db import OperationalError
+from django.http import Http404
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
+from rest_framework import exceptions, mixins, status, viewsets
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.settings import api_settings
+from rest_framework.views import exception_handler
+
+from bridge.idempotency import Answer, BadKey, KeyReused, once
+from channels_setup.codecs.bodies import BadBody, json_object
+
+from .filtering import Filter, Filters, Pages
+from .serializers import ErrorSerializer
+
+# --- errors ----------------------------------------------------------------------------------------------
+
+
+class Refused(exceptions.APIException):
+    """A call that cannot be done, with its sentence and a stable code for programs."""
+
+    def __init__(self, *, status_code: int, reason: str, sentence: str) -> None:
+        super().__init__(sentence, reason)
+        self.status_code = status_code
+
+
+# Where the framework's own words do not say what to do.
+PLAINER = {
+    exceptions.Throttled: gettext_lazy("Too many calls with this token. Try again later."),
+    exceptions.UnsupportedMediaType: gettext_lazy(
+        "Send a JSON object, with the header Content-Type: application/json."
+    ),
+    exceptions.NotAuthenticated: gettext_lazy(
+        "A token is needed, in the header Authorization: Token … An admin makes one under API tokens."
+    ),
+}
+
+
+def as_sentence(problem: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's errors in one shape: ``{"error": sentence, "reason": code}``, and ``fields`` where fields are wrong."""
+    if isinstance(problem, OperationalError):
+        body = {"error": _("Not stored. Please try again."), "reason": "try_again"}
+        return Response(body, status=status.HTTP_503_SERVICE_UNAVAILABLE, headers={"Retry-After": "5"})
+    response = exception_handler(problem, context)
+    if response is None:
+        return None
+    if isinstance(problem, exceptions.ValidationError):
+        fields = problem.detail if isinstance(problem.detail, dict) else {"": problem.detail}
+        whole = ("", api_settings.NON_FIELD_ERRORS_KEY)  # these sentences are about no single field
+        lines = [
+            str(text) if name in whole else f"{name}: {text}" for name, texts in fields.items() for text in _flat(texts)
+        ]
+        response.data = {"error": " ".join(lines), "reason": "invalid", "fields": fields}
+    elif isinstance(problem, exceptions.APIException):
+        response.data = {"error": str(PLAINER.get(type(problem), problem.detail)), "reason": str(problem.get_codes())}
+    elif isinstance(problem, Http404):
+        response.data = {"error": _("There is none with this number, or you may not see it."), "reason": "not_found"}
+    else:
+        response.data = {"error": response.data["detail"], "reason": response.data["detail"].code}
+    return response
+
+
+def _flat(texts: Any) -> Iterable[Any]:
+    if isinstance(texts, Mapping):
+        return [text for inner in texts.values() for text in _flat(inner)]
+    return texts if isinstance(texts, list | tuple) else [texts]
+
+
+class SafeJson(BaseParser):
+    """JSON objects, read with the same care as a webhook's: no digit bombs, no endless nesting, a limit in bytes."""
+
+    media_type = "application/json"
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> dict[str, Any]:
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = stream.read(limit + 1)
+        if len(body) > limit:
+            raise RequestDataTooBig
+        try:
+            return json_object(body)
+        except BadBody as problem:
+            raise exceptions.ParseError(str(problem)) from None
+
+
+# --- writing ---------------------------------------------------------------------------------------------
+
+
+def repeatable(request: Request, asked: Any, work: Callable[[], tuple[int, Any]]) -> Response:
+    """Do ``work`` once for each Idempotency-Key of this user and keep its answer. A refusal is not kept.
+
+    ``asked``: what the call says, for telling a repeat from another call under the same key.
+    """
+
+    def answer() -> Answer:
+        status_code, data = work()
+        return Answer(status=status_code, body=json.loads(JSONRenderer().render(data)))
+
+    fingerprint = f"{request.method} {request.path.rstrip('/')}\n{json.dumps(asked, sort_keys=True)}".encode()
+    try:
+        given = once(
+            owner=f"user:{request.user.pk}",
+            key=request.headers.get("idempotency-key", ""),
+            request=fingerprint,
+            work=answer,
+        )
+    except BadKey as problem:
+        raise Refused(status_code=400, reason="invalid", sentence=str(problem)) from None
+    except KeyReused as problem:
+        raise Refused(status_code=409, reason="key_reused", sentence=str(problem)) from None
+    return Response(given.body, status=given.status)
+
+
+# --- views and their description -------------------------------------------------------------------------
+
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key", location=OpenApiParameter.HEADER, description="Makes the call safe to repeat: it is done once."
+)
+
+
+def writing(
+    *, summary: str, answer: type[BaseSerializer[Any]], asked: Any = None, status: int = 200
+) -> Callable[[Any], Any]:
+    """How a writing call is described in the schema."""
+    refusals = {code: OpenApiResponse(ErrorSerializer) for code in (400, 404, 409, 422)}
+    return extend_schema(
+        summary=summary, request=asked, responses={status: answer, **refusals}, parameters=[IDEMPOTENCY_KEY]
+    )
+
+
+READING = {
+    "list": "A page at a time, the newest first; `next` is the address of the next page, null after the last.",
+    "retrieve": "By its number. 404 where there is none, or where you may not see it.",
+}
+
+
+def described(**summaries: str) -> Callable[[Any], Any]:
+    """The reading calls' names in the schema."""
+    return extend_schema_view(
+        **{name: extend_schema(summary=text, description=READING[name]) for name, text in summaries.items()}
+    )
+
+
+class Rows(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Any]):
+    """One kind of row: a list with ``filters``, and single rows by id."""
+
+    filters: dict[str, Filter] = {}
+    lookup_value_regex = "[0-9]{1,19}"
+    filter_backends = (Filters,)
+    pagination_class = Pages
+    parser_classes = (SafeJson,)
+    whole_serializer_class: type[BaseSerializer[Any]] | None = None  # for a single row, where it tells more
+
+    def get_serializer_class(self) -> type[BaseSerializer[Any]]:
+        if self.action == "retrieve" and self.whole_serializer_class:
+            return self.whole_serializer_class
+        return super().get_serializer_class()
+
+    def get_exception_handler(self) -> Callable[..., Response | None]:
+        return as_sentence

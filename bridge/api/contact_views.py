@@ -1,0 +1,219 @@
+"""Contacts of ``/api/v1/``: found by phone or name, edited with a history, and the operators' notes on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Prefetch, Q, QuerySet
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from bridge.conversations import contact_editing, merge_lookup
+from bridge.conversations.contact_editing import Editor, NotValid
+from bridge.models import Contact, ContactChange, ContactNote, Conversation, search
+from channels_setup.codecs.phone_numbers import search_keys
+from channels_setup.models import ChatChannel
+
+from .base import IDEMPOTENCY_KEY, Refused, Rows, described, repeatable, writing
+from .filtering import SINCE, UNTIL, Filter, number, text
+from .serializers import ErrorSerializer
+
+MOST_CHANGES = 100
+REFUSALS = {code: OpenApiResponse(ErrorSerializer) for code in (400, 404, 409)}
+
+
+class WholeContactSerializer(serializers.ModelSerializer[Contact]):
+    """A contact with its chats. ``merged``: contacts that a person merged into this one, with their numbers."""
+
+    chats = serializers.SerializerMethodField()
+    merged = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Contact
+        fields: tuple[str, ...] = (
+            *("id", "api_channel", "name", "name_source", "phone", "email", "external_id", "user_id", "username"),
+            *("tags", "chats", "merged", "created_at", "erased_at"),
+        )
+        read_only_fields: tuple[str, ...] = fields
+
+    def get_chats(self, contact: Contact) -> list[int]:
+        return [chat.pk for chat in contact.shown_chats]  # type: ignore[attr-defined]  # prefetched by the view
+
+    def get_merged(self, contact: Contact) -> list[dict[str, Any]]:
+        names = ("id", "name", "phone", "external_id", "user_id")
+        return [{name: getattr(one, name) for name in names} for one in contact.merged.all()]
+
+
+class ContactValuesSerializer(serializers.Serializer[Any]):
+    """What to change; what is left out stays. An empty text empties the field."""
+
+    name = serializers.CharField(required=False, allow_blank=True, max_length=1_000)
+    phone = serializers.CharField(required=False, allow_blank=True, max_length=100)
+    email = serializers.CharField(required=False, allow_blank=True, max_length=1_000)
+
+
+class ContactChangeSerializer(serializers.ModelSerializer[ContactChange]):
+    """One change. ``by``: the user; null where a program of the API channel made it."""
+
+    class Meta:
+        model = ContactChange
+        fields = ("id", "field", "old", "new", "note", "by", "api_channel", "source", "at")
+        read_only_fields = fields
+
+
+class NoteTextSerializer(serializers.Serializer[Any]):
+    text = serializers.CharField(max_length=10_000)
+
+
+class NoteSerializer(serializers.ModelSerializer[ContactNote]):
+    class Meta:
+        model = ContactNote
+        fields = ("id", "text", "author", "created_at", "edited_at")
+        read_only_fields = fields
+
+
+def by_phone(rows: QuerySet[Contact], phone: str) -> QuerySet[Contact]:
+    """In any spelling, also the merged contacts' numbers."""
+    known: Any = Contact.objects
+    found = known.with_phone(search_keys(phone)).values_list("pk", "merged_into")
+    return rows.filter(pk__in={merged_into or pk for pk, merged_into in found})
+
+
+def by_words(rows: QuerySet[Contact], query: str) -> QuerySet[Contact]:
+    """The beginnings of the name's words, or digits of the phone."""
+    asked = search.person(query)
+    if asked is None:
+        return rows.none()
+    found = Contact.objects.annotate(words=search.contact_words()).filter(words=asked)
+    return rows.filter(Q(pk__in=found.values("pk")) | Q(pk__in=found.values("merged_into")))
+
+
+@described(list="Contacts", retrieve="One contact")
+class Contacts(Rows):
+    queryset = Contact.objects.all()
+    serializer_class = WholeContactSerializer
+    filters = {
+        "api_channel": Filter(read=number, by="api_channel"),
+        "phone": Filter(read=text, by=by_phone, help="In any spelling."),
+        "search": Filter(read=text, by=by_words, help="Words of the name, or digits of the phone."),
+        "email": Filter(read=text, by="email__iexact"),
+        "external_id": Filter(read=text, by="external_id", help="The provider's id."),
+        "since": SINCE,
+        "until": UNTIL,
+    }
+
+    def get_queryset(self) -> QuerySet[Contact]:
+        seen = list(ChatChannel.objects.all().seen_by(self.request.user).order_by().values_list("pk", flat=True))
+        chats = Conversation.objects.filter(chat_channel__in=seen)
+        rows = Contact.objects.filter(pk__in=chats.values("contact"))
+        shown = Prefetch("conversations", chats.order_by("pk"), to_attr="shown_chats")
+        return rows.prefetch_related(shown, Prefetch("merged", Contact.objects.order_by("pk")))
+
+    def get_object(self) -> Contact:
+        """A merged contact gives the one that it was merged into."""
+        merged = Contact.objects.filter(pk=int(self.kwargs["pk"][:18]), merged_into__isnull=False).first()
+        if merged is not None:
+            self.kwargs["pk"] = str(merged.owner_id)
+        found: Contact = super().get_object()
+        return found
+
+    @writing(summary="Change a contact", asked=ContactValuesSerializer, answer=WholeContactSerializer)
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Name, phone and e-mail, each change on record. The phone is normalized; messages still go to the provider's
+        id. A name that is set here is not replaced by the client's profile name."""
+        contact = self.get_object()
+        asked = ContactValuesSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        values = asked.validated_data
+
+        def work() -> tuple[int, Any]:
+            _valid(lambda: contact_editing.edit(contact.pk, values, by=_editor(request)))
+            return 200, WholeContactSerializer(self.get_queryset().get(pk=contact.pk)).data
+
+        return repeatable(request, values, work)
+
+    @extend_schema(
+        summary="Changes of a contact",
+        description="The last 100, the newest first: what was changed, from what to what, by whom and when.",
+        responses=ContactChangeSerializer(many=True),
+    )
+    @action(detail=True, methods=["get"], filter_backends=[], pagination_class=None)
+    def changes(self, request: Request, pk: str) -> Response:
+        people = [one.pk for one in merge_lookup.people(self.get_object())]
+        rows = ContactChange.objects.filter(contact__in=people).order_by("-pk")[:MOST_CHANGES]
+        return Response(ContactChangeSerializer(rows, many=True).data)
+
+    @extend_schema(
+        methods=["get"],
+        summary="Notes on a contact",
+        description="What operators tell each other. The client never sees them.",
+        responses=NoteSerializer(many=True),
+    )
+    @extend_schema(
+        methods=["post"],
+        summary="Add a note to a contact",
+        description="What operators tell each other. The client never sees it.",
+        request=NoteTextSerializer,
+        responses={201: NoteSerializer, **REFUSALS},
+        parameters=[IDEMPOTENCY_KEY],
+    )
+    @action(detail=True, methods=["get", "post"], filter_backends=[], pagination_class=None)
+    def notes(self, request: Request, pk: str) -> Response:
+        contact = self.get_object()
+        if request.method == "GET":
+            rows = ContactNote.objects.filter(contact__in=[one.pk for one in merge_lookup.people(contact)])
+            return Response(NoteSerializer(rows.order_by("-pk"), many=True).data)
+        asked = _text(request)
+
+        def work() -> tuple[int, Any]:
+            if contact.erased_at:
+                raise Refused(status_code=409, reason="person_erased", sentence=_("This person has been erased."))
+            words_of: list[str] = []
+            _valid(lambda: words_of.append(contact_editing.note_text(asked)))
+            user: Any = request.user
+            note = ContactNote.objects.create(contact=contact, author=user, text=words_of[0])
+            return 201, NoteSerializer(note).data
+
+        return repeatable(request, asked, work)
+
+    @writing(summary="Change a note", asked=NoteTextSerializer, answer=NoteSerializer)
+    @action(detail=True, methods=["patch"], url_path=r"notes/(?P<note_id>[0-9]{1,18})")
+    def note(self, request: Request, pk: str, note_id: str) -> Response:
+        """One's own note. Its former words stay in the changes of the contact."""
+        people = [one.pk for one in merge_lookup.people(self.get_object())]
+        if not ContactNote.objects.filter(pk=note_id, contact__in=people).exists():
+            raise NotFound
+        asked = _text(request)
+
+        def work() -> tuple[int, Any]:
+            changed: list[ContactNote] = []
+            _valid(
+                lambda: changed.append(
+                    contact_editing.edit_note(int(note_id), asked, contact_ids=people, by=_editor(request))
+                )
+            )
+            return 200, NoteSerializer(changed[0]).data
+
+        return repeatable(request, asked, work)
+
+
+def _editor(request: Request) -> Editor:
+    return Editor(source=ContactChange.Source.API, user=request.user)
+
+
+def _text(request: Request) -> str:
+    asked = NoteTextSerializer(data=request.data)
+    asked.is_valid(raise_exception=True)
+    return str(asked.validated_data["text"])
+
+
+def _valid(work: Any) -> None:
+    try:
+        work()
+    except NotValid as problem:
+        raise ValidationError({name or "contact": [sentence] for name, sentence in problem.fields.items()}) from None

@@ -1,0 +1,291 @@
+"""What the API says of a row. Fields are added, never renamed: programs depend on them."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from bridge import outcomes, service_window
+from bridge.fanout import subscribers
+from bridge.models import Attachment, Attempt, Contact, Conversation, Delivery, Message, WebhookEvent
+from channels_setup.codecs.whatsapp_markup import to_html
+from channels_setup.models import ApiChannel, ChatChannel
+
+PREVIEW_BYTES = 2_000
+BODY_BYTES = 64 * 1024
+
+
+class SentenceField(serializers.CharField):
+    """The sentence that belongs to the row's ``reason``, in the reader's language."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(read_only=True, source="*", **kwargs)
+
+    def to_representation(self, row: Any) -> str:
+        if isinstance(row, Message):
+            return row.sentence
+        return outcomes.sentence(row.reason) if row.reason else ""
+
+
+class ContactSerializer(serializers.ModelSerializer[Contact]):
+    class Meta:
+        model = Contact
+        fields = ("id", "name", "phone", "external_id", "user_id", "username", "caller_id")
+
+
+class WindowSerializer(serializers.Serializer[Any]):
+    """The service window: may free text go out now, and until when."""
+
+    state = serializers.ChoiceField(choices=["open", "closed", "none", "free"])
+    expires_at = serializers.DateTimeField(allow_null=True)
+
+
+class ConversationSerializer(serializers.ModelSerializer[Conversation]):
+    """Needs the rows as ``api.conversations`` fetches them, and ``now`` in the context."""
+
+    chat_id = serializers.IntegerField(source="id", read_only=True)
+    contact = ContactSerializer(read_only=True)
+    assignee = serializers.IntegerField(source="assignee_id", read_only=True, allow_null=True)
+    ticket_id = serializers.IntegerField(read_only=True, allow_null=True, help_text=_("The live request."))
+    status = serializers.IntegerField(
+        source="ticket_status", read_only=True, allow_null=True, help_text=_("The live request's status, by number.")
+    )
+    change_after_answer = serializers.CharField(
+        read_only=True,
+        help_text=_("What the client did to an earlier message after your answer: edited, deleted or reacted."),
+    )
+    window = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Conversation
+        fields: tuple[str, ...] = (
+            *("id", "chat_id", "api_channel", "chat_channel", "contact", "assignee", "ticket_id", "status"),
+            *("last_message_at", "unread", "change_after_answer", "window", "created_at"),
+        )
+        read_only_fields: tuple[str, ...] = fields
+
+    @extend_schema_field(WindowSerializer)
+    def get_window(self, row: Any) -> dict[str, Any]:
+        if not row.api_channel.provider.service_window:
+            state = service_window.WindowState(applies=False, is_open=True)
+        else:
+            is_open = service_window.is_open(row.window_expires_at, now=self.context["now"])
+            state = service_window.WindowState(applies=True, is_open=is_open, expires_at=row.window_expires_at)
+        return dict(WindowSerializer(state).data)
+
+
+class FileSerializer(serializers.ModelSerializer[Attachment]):
+    url = serializers.SerializerMethodField(help_text=_("Needs no login; ours expire after a week."))
+
+    class Meta:
+        model = Attachment
+        fields = ("id", "name", "mime", "size", "url")
+
+    def get_url(self, attachment: Attachment) -> str:
+        return subscribers.file_link(attachment)
+
+
+class ReactionSerializer(serializers.Serializer[Any]):
+    by = serializers.ChoiceField(choices=["client", "us"])
+    emoji = serializers.CharField()
+
+
+class MessageSerializer(serializers.ModelSerializer[Message]):
+    """A notice's text is its sentence in the reader's language."""
+
+    chat_id = serializers.IntegerField(source="conversation_id", read_only=True)
+    ticket_id = serializers.IntegerField(read_only=True, allow_null=True)
+    text = serializers.SerializerMethodField(
+        help_text=_("The same whatever Accept-Language says; where the portal adds words, in its own language.")
+    )
+    localized_text = serializers.CharField(
+        read_only=True, help_text=_("The text with the portal's words in your language.")
+    )
+    html = serializers.SerializerMethodField(help_text=_("The words as WhatsApp shows them, as safe HTML."))
+    sentence = SentenceField()
+    template = serializers.JSONField(read_only=True, allow_null=True)
+    replies_to = serializers.IntegerField(
+        source="quoted_id",
+        read_only=True,
+        allow_null=True,
+        help_text=_("The message that this one quotes."),
+    )
+    written_at = serializers.DateTimeField(
+        read_only=True,
+        help_text=_("When it was written: the provider's time where it was received late, else that of receipt."),
+    )
+    received_late = serializers.BooleanField(
+        source="is_received_late",
+        read_only=True,
+        help_text=_("It reached the portal minutes or days after it was written; created_at says when."),
+    )
+    edited_at = serializers.SerializerMethodField()
+    deleted_at = serializers.SerializerMethodField(help_text=_("Its writer deleted it; the text stays on record."))
+    reactions = ReactionSerializer(many=True, read_only=True)
+    files = FileSerializer(source="attachments", many=True, read_only=True)
+
+    class Meta:
+        model = Message
+        fields: tuple[str, ...] = (
+            *("id", "chat_id", "ticket_id", "api_channel", "direction", "kind", "text", "localized_text", "html"),
+            *("status", "status_at"),
+            *("external_id", "reason", "sentence", "template", "author", "created_at"),
+            *("provider_time", "written_at", "received_late", "edited_at", "deleted_at", "reactions"),
+            *("replies_to", "files"),
+        )
+        read_only_fields: tuple[str, ...] = fields
+
+    def get_edited_at(self, message: Message) -> datetime | None:
+        return parse_datetime(str(message.shown.get("edited_at") or ""))
+
+    def get_deleted_at(self, message: Message) -> datetime | None:
+        return parse_datetime(str(message.shown.get("revoked_at") or ""))
+
+    def get_text(self, message: Message) -> str:
+        return message.sentence if message.direction == Message.Direction.NOTICE else message.text
+
+    @extend_schema_field(serializers.CharField())
+    def get_html(self, message: Message) -> str:
+        return str(to_html(message.localized_text))
+
+
+class AttemptSerializer(serializers.ModelSerializer[Attempt]):
+    sentence = SentenceField()
+
+    class Meta:
+        model = Attempt
+        fields = ("number", "started_at", "duration_ms", "http_status", "verdict", "reason", "sentence", "answer")
+
+
+class DeliverySerializer(serializers.ModelSerializer[Delivery]):
+    chat_id = serializers.IntegerField(source="conversation_id", read_only=True)
+    message_id = serializers.IntegerField(read_only=True, allow_null=True)
+    next_attempt_at = serializers.SerializerMethodField(help_text=_("Null where there will be none."))
+    sentence = SentenceField()
+
+    class Meta:
+        model = Delivery
+        fields: tuple[str, ...] = (
+            *("id", "key", "kind", "chat_id", "message_id", "api_channel", "track", "state", "attempts"),
+            *("next_attempt_at", "reason", "sentence", "created_at", "finished_at"),
+        )
+        read_only_fields: tuple[str, ...] = fields
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_next_attempt_at(self, delivery: Delivery) -> str | None:
+        if delivery.state not in Delivery.UNFINISHED:
+            return None
+        return serializers.DateTimeField().to_representation(delivery.next_attempt_at)
+
+
+class DeliveryWithTriesSerializer(DeliverySerializer):
+    tries = AttemptSerializer(many=True, read_only=True)
+
+    class Meta(DeliverySerializer.Meta):
+        fields: tuple[str, ...] = (*DeliverySerializer.Meta.fields, "tries")
+        read_only_fields: tuple[str, ...] = fields
+
+
+class WebhookEventSerializer(serializers.ModelSerializer[WebhookEvent]):
+    """Needs ``head`` and ``size`` annotated: a page of bodies could be hundreds of megabytes."""
+
+    preview = serializers.SerializerMethodField(help_text=_("The beginning of the body as text."))
+    size = serializers.IntegerField(read_only=True, help_text=_("Bytes of the body."))
+
+    class Meta:
+        model = WebhookEvent
+        fields: tuple[str, ...] = (
+            *("id", "api_channel", "endpoint", "method", "content_type", "received_at", "state", "attempts"),
+            *("error", "processed_at", "size", "preview"),
+        )
+        read_only_fields: tuple[str, ...] = fields
+
+    def get_preview(self, event: Any) -> str:
+        return bytes(event.head)[:PREVIEW_BYTES].decode("utf-8", "replace").replace("\0", "\ufffd")
+
+
+class WholeWebhookEventSerializer(WebhookEventSerializer):
+    headers = serializers.JSONField(read_only=True)
+    body_base64 = serializers.SerializerMethodField(help_text=_("The body's first 64 KB."))
+
+    class Meta(WebhookEventSerializer.Meta):
+        fields: tuple[str, ...] = (
+            *WebhookEventSerializer.Meta.fields,
+            "query_string",
+            "headers",
+            "traceback",
+            "body_base64",
+        )
+        read_only_fields: tuple[str, ...] = fields
+
+    def get_body_base64(self, event: Any) -> str:
+        return b64encode(bytes(event.head)).decode("ascii")
+
+
+class ChatChannelSerializer(serializers.ModelSerializer[ChatChannel]):
+    class Meta:
+        model = ChatChannel
+        fields = ("id", "name", "kind", "company_id", "created_at")
+        read_only_fields: tuple[str, ...] = fields
+
+
+class ApiChannelSerializer(serializers.ModelSerializer[ApiChannel]):
+    """An API channel without its secrets; the webhook's path and, for operators, the Redirect URL are such, too."""
+
+    tracked = serializers.ListField(child=serializers.CharField(), read_only=True)
+    chat_channels = ChatChannelSerializer(source="shown_chat_channels", many=True, read_only=True)
+    sentence = serializers.SerializerMethodField(help_text=_("The last error in words."))
+
+    class Meta:
+        model = ApiChannel
+        fields: tuple[str, ...] = (
+            *("id", "name", "kind", "app_id", "state", "tracked", "chat_channels", "last_error", "sentence"),
+            *("last_error_at", "first_inbound_at", "first_outbound_at", "created_at"),
+        )
+        read_only_fields: tuple[str, ...] = fields
+
+    def get_sentence(self, channel: ApiChannel) -> str:
+        return outcomes.sentence(channel.last_error) if channel.last_error else ""
+
+
+class WholeApiChannelSerializer(ApiChannelSerializer):
+    class Meta(ApiChannelSerializer.Meta):
+        fields: tuple[str, ...] = (
+            *ApiChannelSerializer.Meta.fields,
+            "redirect_url",
+            "send_json",
+            "send_utf8",
+            "send_multipart",
+            "first_message_in_ticket",
+            "exact_updated_at",
+            "on_unknown",
+        )
+        read_only_fields: tuple[str, ...] = fields
+
+
+# --- what callers say ------------------------------------------------------------------------------------
+
+
+class AssignmentSerializer(serializers.Serializer[Any]):
+    user_id = serializers.PrimaryKeyRelatedField(
+        queryset=get_user_model().objects.filter(is_active=True),
+        allow_null=True,
+        error_messages={
+            "does_not_exist": _("There is no such user."),
+            "incorrect_type": _("Give the user's number, or null for nobody."),
+        },
+        help_text=_("Who shall be responsible; null for nobody."),
+    )
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    error = serializers.CharField(help_text=_("A sentence in the caller's language."))
+    reason = serializers.CharField(help_text=_("A stable code."))
+    fields = serializers.DictField(required=False, help_text=_("What is wrong with which field."))  # type: ignore[assignment]  # our word

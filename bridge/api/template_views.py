@@ -1,0 +1,209 @@
+"""Templates and held replies of ``/api/v1/``. What is sent goes by the chat's messages, see ``handed_in``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from bridge.decisions import REFUSE, Decision
+from bridge.models import Conversation, HeldReply
+from bridge.relay import held_replies, submission
+from channels_setup.codecs.values import LARGEST_ID
+from channels_setup.models import ApiChannel, ChatChannel
+from templates_registry import index_cache, selection
+from templates_registry.content.components import Format
+from templates_registry.content.graph_format import NotATemplate
+from templates_registry.content.rendering import Rendering, render
+from templates_registry.matching.result import Outcome, Recognition
+from templates_registry.models import Category, Status, Template
+
+from .base import Refused, Rows, described, repeatable, writing
+from .filtering import SINCE, UNTIL, Filter, number, one_of, text
+from .serializers import ErrorSerializer
+from .template_serializers import (
+    HeldReplySerializer,
+    PreviewSerializer,
+    RecognitionSerializer,
+    TemplateSerializer,
+    TextToRecogniseSerializer,
+    ValuesSerializer,
+)
+
+REFUSALS = {code: OpenApiResponse(ErrorSerializer) for code in (400, 404, 422)}
+
+
+# --- templates -------------------------------------------------------------------------------------------
+
+
+@described(list="Templates", retrieve="One template")
+class Templates(Rows):
+    queryset = Template.objects.all()
+    serializer_class = TemplateSerializer
+    filters = {
+        "channel": Filter(read=number, by="api_channel", help="The API channel's number."),
+        "status": Filter(read=one_of(*Status.values), by="status__in", help="Deleted ones only where asked for."),
+        "language": Filter(read=text, by="language"),
+        "category": Filter(read=one_of(*Category.values), by="category__in"),
+        "name": Filter(read=text, by="name"),
+        "search": Filter(read=text, by=selection.found_by, help="Words of the name or the text."),
+        "since": SINCE,
+        "until": UNTIL,
+    }
+
+    def get_queryset(self) -> QuerySet[Template]:
+        rows = Template.objects.all().seen_by(self.request.user).select_related("api_channel")
+        if Status.DELETED in self.request.query_params.get("status", ""):
+            return rows
+        return rows.exclude(status=Status.DELETED)
+
+    @extend_schema(
+        summary="Fill a template in", request=ValuesSerializer, responses={200: PreviewSerializer, **REFUSALS}
+    )
+    @action(detail=True, methods=["post"])
+    def preview(self, request: Request, pk: str) -> Response:
+        """The message as it would go out, and what is missing or too long. Nothing is sent."""
+        template = self.get_object()
+        asked = ValuesSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        text_only = not template.api_channel.provider.fills_templates
+        if template.missing:
+            raise Refused(status_code=422, reason="template_not_fillable", sentence=str(template.cannot_be_sent))
+        try:
+            rendering = render(template.pattern, asked.validated_data.get("parameters", []), text_only=text_only)
+        except NotATemplate as problem:
+            raise Refused(status_code=422, reason="template_values", sentence=str(problem.sentence)) from None
+        return Response(PreviewSerializer(_preview(rendering)).data)
+
+    @extend_schema(
+        summary="Recognise pasted text",
+        request=TextToRecogniseSerializer,
+        responses={200: RecognitionSerializer, **REFUSALS},
+    )
+    @action(detail=False, methods=["post"])
+    def recognise(self, request: Request) -> Response:
+        """Which template of the channel a text is, and with which values. Nothing is sent."""
+        asked = TextToRecogniseSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        channel = channel_of(request.user, asked.validated_data["channel"])
+        return Response(_recognition(index_cache.recognise(channel, asked.validated_data["text"])))
+
+
+def channel_of(user: Any, wanted: int | str) -> ApiChannel:
+    """An API channel by number or by name, among those this user's chats or rights reach."""
+    rows = ApiChannel.objects.all()
+    if not user.has_perm("channels_setup.change_apichannel"):
+        rows = rows.filter(watched__in=ChatChannel.objects.all().seen_by(user)).distinct()
+    by = Q(name=wanted)
+    if isinstance(wanted, int) or (wanted.isascii() and wanted.isdigit() and len(wanted) < 19):
+        by = Q(pk=int(wanted)) if int(wanted) <= LARGEST_ID else Q(pk__in=[])
+    found = list(rows.filter(by)[:2])
+    if len(found) > 1:
+        sentence = _("More than one channel has this name: give its number.")
+        raise Refused(status_code=422, reason="channel_ambiguous", sentence=sentence)
+    if not found:
+        raise NotFound(_("There is no such API channel."))
+    return found[0]
+
+
+def _preview(rendering: Rendering) -> dict[str, Any]:
+    return {
+        "text": rendering.text,
+        "header": rendering.header,
+        "body": rendering.body,
+        "footer": rendering.footer,
+        "media": rendering.media,
+        "filename": rendering.filename,
+        "offer": rendering.offer,
+        "cards": [{"media": card.media, "body": card.body, "buttons": _buttons(card)} for card in rendering.cards],
+        "buttons": _buttons(rendering),
+        "html": str(rendering.body_html),
+        "ready": rendering.ready,
+        "problems": [
+            {"field": one.field, "code": one.code, "sentence": str(one.sentence)} for one in rendering.problems
+        ],
+    }
+
+
+def _buttons(rendering: Rendering) -> list[dict[str, str]]:
+    return [{"kind": one.kind, "text": one.text, "target": one.target} for one in rendering.buttons]
+
+
+def _recognition(found: Recognition) -> dict[str, Any]:
+    answer = found.as_json()
+    names = ("outcome", "template", "parameters", "candidates", "difference", "reason")
+    told = {name: answer[name] for name in names}
+    template = found.entry.template if found.entry else None
+    if template is not None and template.format is Format.NUMBERED and found.outcome != Outcome.TEMPLATE:
+        # Each value in its place, though some could not be told.
+        values = [found.parameters.get(variable.key) for variable in template.variables]
+        told["parameters"] = values if any(value is not None for value in values) else []
+    return told
+
+
+# --- sending ---------------------------------------------------------------------------------------------
+
+
+def handed_in(
+    conversation: Conversation, asked: Mapping[str, Any], *, author: Any
+) -> tuple[HeldReply | None, submission.HandedIn]:
+    """Hand in what a call to a chat's messages asks: a text, a template with values, or a text to be held."""
+    words = asked.get("text", "")
+    wanted = asked["hold"]["template"] if "hold" in asked else asked.get("template")
+    common = {"conversation_id": conversation.pk, "author": author, "replies_to": asked.get("replies_to")}
+    if wanted is None:
+        return None, submission.hand_in(text=words, **common)
+    template = _meant(conversation, wanted, user=author)
+    if template is None:
+        return None, submission.HandedIn(decision=Decision(outcome=REFUSE, reason="template_unknown"))
+    values = wanted.get("parameters", [])
+    if "hold" not in asked:
+        return None, submission.hand_in_template(template_id=template.pk, parameters=values, **common)
+    return held_replies.hold(text=words, template_id=template.pk, parameters=values, **common)
+
+
+def _meant(conversation: Conversation, wanted: Mapping[str, Any], *, user: Any) -> Template | None:
+    rows = Template.objects.all().seen_by(user).filter(api_channel=conversation.api_channel)
+    if "id" in wanted:
+        return rows.filter(pk=wanted["id"]).first()
+    return rows.filter(name=wanted["name"], language=wanted["language"]).first()
+
+
+# --- held replies ----------------------------------------------------------------------------------------
+
+
+@described(list="Held replies", retrieve="One held reply")
+class HeldReplies(Rows):
+    queryset = HeldReply.objects.all()
+    serializer_class = HeldReplySerializer
+    filters = {
+        "chat_id": Filter(read=number, by="conversation"),
+        "state": Filter(read=one_of(*HeldReply.State.values), by="state__in"),
+        "since": SINCE,
+        "until": UNTIL,
+    }
+
+    def get_queryset(self) -> QuerySet[HeldReply]:
+        seen = list(ChatChannel.objects.all().seen_by(self.request.user).order_by().values_list("pk", flat=True))
+        return HeldReply.objects.filter(conversation__chat_channel__in=seen)
+
+    @writing(summary="Take a held reply back", answer=HeldReplySerializer)
+    def destroy(self, request: Request, pk: str) -> Response:
+        """It will not be sent; its text becomes a draft of its author, unless they have one in that chat."""
+        reply = self.get_object()
+
+        def work() -> tuple[int, Any]:
+            if not held_replies.take_back(reply.pk, conversations_seen=[reply.conversation_id]):
+                sentence = _("This text is no longer held: it has been sent or dropped.")
+                raise Refused(status_code=409, reason="not_held", sentence=sentence)
+            reply.refresh_from_db()
+            return 200, HeldReplySerializer(reply).data
+
+        return repeatable(request, None, work)

@@ -1,0 +1,347 @@
+"""``/api/v1/``: what the portal knows, for programs. ``Authorization: Token …``, or a session with its CSRF token.
+
+Every list is scoped to what its user may see, so a foreign id is a 404 like one that does not exist.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import (
+    BinaryField,
+    Exists,
+    F,
+    Func,
+    IntegerField,
+    OuterRef,
+    Prefetch,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+)
+from django.http import HttpRequest, JsonResponse
+from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
+from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.routers import SimpleRouter
+from rest_framework.serializers import BaseSerializer
+
+from bridge import service_window
+from bridge.conversations import merge_lookup, tickets
+from bridge.decisions import Decision
+from bridge.models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
+from bridge.outbox import resend
+from bridge.relay import submission
+from channels_setup.codecs.phone_numbers import phone_key, search_keys
+from channels_setup.models import ApiChannel, ChannelState, ChatChannel
+from channels_setup.providers import messengers
+
+from . import contact_views, serializers, template_views
+from .base import Refused, Rows, described, repeatable, writing
+from .filtering import SINCE, UNTIL, Filter, number, one_of, text
+from .template_serializers import NewMessageSerializer, SentMessageSerializer
+
+MOST_WITH_PHONE = 1_000  # contacts with one number, on all channels together
+# Refused because of what was asked: 422. Everything else is refused because of how things stand now: 409.
+BAD_TEXT = ("empty", "too_long", "files_not_supported", "template_unknown", "template_values")
+
+
+class NotSent(Refused):
+    """The relay's refusal."""
+
+    def __init__(self, decision: Decision) -> None:
+        status_code = 422 if decision.reason in BAD_TEXT else 409
+        super().__init__(status_code=status_code, reason=decision.reason, sentence=decision.sentence)
+        self.decision = decision
+
+
+# --- conversations ---------------------------------------------------------------------------------------
+
+
+def channels_of(user: Any) -> list[int]:
+    """The numbers of the chat channels whose chats this user may see.
+
+    As numbers, and not as a query in the query: PostgreSQL plans a page by how common they are. For an operator with
+    a small channel beside a busy one that was ten times quicker.
+    """
+    return list(ChatChannel.objects.all().seen_by(user).order_by().values_list("pk", flat=True))
+
+
+def by_phone(rows: QuerySet[Conversation], phone: str) -> QuerySet[Conversation]:
+    """In any spelling; a plus that was not escaped in the address is a space."""
+    digits = phone.strip().removeprefix("+")
+    found = Contact.objects.with_phone(search_keys(phone) or [phone_key(phone)]).order_by().values_list("pk", flat=True)
+    return rows.filter(Q(contact__phone__in=[digits, f"+{digits}"]) | Q(contact__in=list(found[:MOST_WITH_PHONE])))
+
+
+def with_window(rows: QuerySet[Conversation], states: list[str]) -> QuerySet[Conversation]:
+    """Conversations whose window is in one of these states now; the states are those of ``windows.WindowState``."""
+    now = service_window.database_now()
+    is_open = Exists(ServiceWindow.objects.filter(conversation=OuterRef("pk"), state="open", expires_at__gt=now))
+    was_open = Exists(ServiceWindow.objects.filter(conversation=OuterRef("pk")))
+    applies = Q(api_channel__kind__in=[kind for kind, provider in messengers().items() if provider.service_window])
+    conditions = {
+        "open": applies & Q(is_open),
+        "closed": applies & Q(was_open) & ~Q(is_open),
+        "none": applies & ~Q(was_open),
+        "free": ~applies,
+    }
+    wanted = Q()
+    for state in states:
+        wanted |= conditions[state]
+    return rows.filter(wanted)
+
+
+@described(list="Chats", retrieve="One chat")
+class Conversations(Rows):
+    queryset = Conversation.objects.all()
+    serializer_class = serializers.ConversationSerializer
+    filters = {
+        "chat_id": Filter(read=number, by="pk"),
+        "api_channel": Filter(read=number, by="api_channel"),
+        "chat_channel": Filter(read=number, by="chat_channel"),
+        "assignee": Filter(read=number, by="assignee"),
+        "external_id": Filter(read=text, by="contact__external_id", help="The contact's, at the provider."),
+        "phone": Filter(read=text, by=by_phone, help="The contact's, in any spelling."),
+        "window": Filter(read=one_of("open", "closed", "none", "free"), by=with_window),
+        "since": SINCE,
+        "until": UNTIL,
+    }
+
+    def get_queryset(self) -> QuerySet[Conversation]:
+        latest = ServiceWindow.objects.filter(conversation=OuterRef("pk")).order_by("-expires_at")
+        live = Ticket.objects.filter(conversation=OuterRef("pk")).exclude(status__in=Ticket.ENDED).order_by("-pk")
+        return (
+            Conversation.objects.filter(chat_channel__in=channels_of(self.request.user))
+            .select_related("contact", "api_channel")
+            .annotate(
+                window_expires_at=Subquery(latest.values("expires_at")[:1]),
+                ticket_id=Subquery(live.values("pk")[:1]),
+                ticket_status=Subquery(live.values("status")[:1]),
+            )
+        )
+
+    def get_object(self) -> Conversation:
+        """A conversation that was merged gives the one that it was merged into."""
+        if (current := merge_lookup.current_conversation(int(self.kwargs["pk"][:18]))) is not None:
+            self.kwargs["pk"] = str(current)
+        found: Conversation = super().get_object()
+        return found
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "now": service_window.database_now()}
+
+    @writing(
+        summary="Answer in a chat",
+        asked=NewMessageSerializer,
+        answer=SentMessageSerializer,
+        status=201,
+    )
+    @action(detail=True, methods=["post"])
+    def messages(self, request: Request, pk: str) -> Response:
+        """Obeys the service window exactly as the desk does: a refusal says why, nothing goes out, and the text is kept
+        as the user's draft in this chat."""
+        conversation = self.get_object()
+        asked = NewMessageSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        said = asked.validated_data
+        words = said.get("text", "")
+
+        def work() -> tuple[int, Any]:
+            reply, handed = template_views.handed_in(conversation, said, author=request.user)
+            if handed.message is None:
+                raise NotSent(handed.decision)
+            return 201, SentMessageSerializer(handed.message, context={"held": reply}).data
+
+        try:
+            return repeatable(request, words if list(said) == ["text"] else said, work)
+        except NotSent as refusal:
+            # Here and not in the work, whose transaction the refusal has undone.
+            if words.strip():
+                submission.save_draft(conversation.pk, author=request.user, text=words, decision=refusal.decision)
+            raise
+
+    @writing(
+        summary="Give a chat to somebody",
+        asked=serializers.AssignmentSerializer,
+        answer=serializers.ConversationSerializer,
+    )
+    @action(detail=True, methods=["post"])
+    def assign(self, request: Request, pk: str) -> Response:
+        """Make somebody responsible for a chat and its live request, or nobody."""
+        conversation = self.get_object()
+        asked = serializers.AssignmentSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        user = asked.validated_data["user_id"]
+        if user is not None and not Conversation.objects.filter(pk=conversation.pk).seen_by(user).exists():
+            raise ValidationError({"user_id": [_("This operator does not see this chat.")]})
+
+        def work() -> tuple[int, Any]:
+            tickets.assign(conversation.pk, user_id=user and user.pk, by=request.user.pk)
+            return 200, self.get_serializer(self.get_queryset().get(pk=conversation.pk)).data
+
+        return repeatable(request, user and user.pk, work)
+
+
+# --- messages and deliveries -----------------------------------------------------------------------------
+
+
+def by_external_id(rows: QuerySet[Message], external_id: str) -> QuerySet[Message]:
+    """By the unique index, which begins with the API channel."""
+    return rows.filter(api_channel__in=ApiChannel.objects.values("pk"), external_id=external_id)
+
+
+@described(list="Messages", retrieve="One message")
+class Messages(Rows):
+    queryset = Message.objects.all()
+    serializer_class = serializers.MessageSerializer
+    filters = {
+        "chat_id": Filter(read=number, by="conversation"),
+        "ticket_id": Filter(read=number, by="ticket"),
+        "api_channel": Filter(read=number, by="api_channel"),
+        "chat_channel": Filter(read=number, by="conversation__chat_channel"),
+        "direction": Filter(read=one_of(*Message.Direction.values), by="direction__in"),
+        "kind": Filter(read=one_of(*Message.Kind.values), by="kind__in"),
+        "status": Filter(read=one_of(*Message.Status.values), by="status__in"),
+        "external_id": Filter(read=text, by=by_external_id, help="The provider's id of the message."),
+        "since": SINCE,
+        "until": UNTIL,
+    }
+
+    def get_queryset(self) -> QuerySet[Message]:
+        seen = channels_of(self.request.user)
+        return Message.objects.filter(conversation__chat_channel__in=seen).prefetch_related("attachments")
+
+
+@described(list="Deliveries", retrieve="One delivery with its tries")
+class Deliveries(Rows):
+    queryset = Delivery.objects.all()
+    serializer_class = serializers.DeliverySerializer
+    whole_serializer_class = serializers.DeliveryWithTriesSerializer
+    filters = {
+        "chat_id": Filter(read=number, by="conversation"),
+        "message_id": Filter(read=number, by="message"),
+        "api_channel": Filter(read=number, by="api_channel", help="The destination."),
+        "chat_channel": Filter(read=number, by="conversation__chat_channel"),
+        "kind": Filter(read=one_of(*Delivery.Kind.values), by="kind__in"),
+        "state": Filter(read=one_of(*Delivery.State.values), by="state__in"),
+        "key": Filter(read=text, by="key"),
+        "since": SINCE,
+        "until": UNTIL,
+    }
+
+    def get_queryset(self) -> QuerySet[Delivery]:
+        seen = channels_of(self.request.user)
+        rows = Delivery.objects.filter(conversation__chat_channel__in=seen).defer("payload")
+        return rows.prefetch_related("tries") if self.action in ("retrieve", "retry") else rows
+
+    @writing(summary="Send again", answer=serializers.DeliveryWithTriesSerializer)
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """Send a delivery again that was given up, cancelled, or whose outcome is unknown: same key, same content."""
+        delivery = self.get_object()
+
+        def work() -> tuple[int, Any]:
+            if not resend.send_again(delivery.pk, by=request.user):
+                sentence = _("This delivery is under way or done, so there is nothing to send again.")
+                raise Refused(status_code=409, reason="not_to_be_sent_again", sentence=sentence)
+            return 200, serializers.DeliveryWithTriesSerializer(self.get_queryset().get(pk=delivery.pk)).data
+
+        return repeatable(request, None, work)
+
+
+# --- raw events ------------------------------------------------------------------------------------------
+
+
+class MaySeeEvents(BasePermission):
+    """Raw events hold whatever anybody sent: for admins."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return bool(request.user and request.user.has_perm("bridge.view_webhookevent"))
+
+
+@described(list="Raw events, for admins", retrieve="One raw event")
+class WebhookEvents(Rows):
+    queryset = WebhookEvent.objects.all()
+    serializer_class = serializers.WebhookEventSerializer
+    whole_serializer_class = serializers.WholeWebhookEventSerializer
+    permission_classes = (IsAuthenticated, MaySeeEvents)
+    filters = {
+        "api_channel": Filter(read=number, by="api_channel"),
+        "state": Filter(read=one_of(*WebhookEvent.State.values), by="state__in"),
+        "endpoint": Filter(read=text, by="endpoint"),
+        "since": Filter(read=SINCE.read, by="received_at__gte", help=SINCE.help),
+        "until": Filter(read=UNTIL.read, by="received_at__lt", help=UNTIL.help),
+    }
+
+    def get_queryset(self) -> QuerySet[WebhookEvent]:
+        cut = serializers.BODY_BYTES if self.action == "retrieve" else serializers.PREVIEW_BYTES
+        return WebhookEvent.objects.defer("body", "traceback").annotate(
+            head=Func(F("body"), Value(1), Value(cut), function="substring", output_field=BinaryField()),
+            size=Func(F("body"), function="octet_length", output_field=IntegerField()),
+        )
+
+
+# --- channels --------------------------------------------------------------------------------------------
+
+
+@described(list="API channels with the chat channels they watch", retrieve="One API channel")
+class Channels(Rows):
+    queryset = ApiChannel.objects.all()
+    serializer_class = serializers.ApiChannelSerializer
+    filters = {
+        "kind": Filter(read=text, by="kind"),
+        "state": Filter(read=one_of(*ChannelState.values), by="state__in"),
+        "chat_channel": Filter(read=number, by="watched"),
+        "since": SINCE,
+        "until": UNTIL,
+    }
+
+    def get_serializer_class(self) -> type[BaseSerializer[Any]]:
+        if self.request is not None and self.request.user.has_perm("channels_setup.change_apichannel"):
+            return serializers.WholeApiChannelSerializer
+        return serializers.ApiChannelSerializer
+
+    def get_queryset(self) -> QuerySet[ApiChannel]:
+        user = self.request.user
+        seen = ChatChannel.objects.all().seen_by(user)
+        rows = ApiChannel.objects.prefetch_related(Prefetch("watched", seen, to_attr="shown_chat_channels"))
+        if user.has_perm("channels_setup.change_apichannel"):
+            return rows
+        return rows.filter(pk__in=ApiChannel.watched.through.objects.filter(chatchannel__in=seen).values("apichannel"))
+
+
+@described(list="Chat channels", retrieve="One chat channel")
+class ChatChannels(Rows):
+    queryset = ChatChannel.objects.all()
+    serializer_class = serializers.ChatChannelSerializer
+    filters = {"kind": Filter(read=text, by="kind"), "api_channel": Filter(read=number, by="watchers")}
+
+    def get_queryset(self) -> QuerySet[ChatChannel]:
+        return ChatChannel.objects.all().seen_by(self.request.user)
+
+
+@csrf_exempt
+def nothing_here(request: HttpRequest) -> JsonResponse:
+    """Any other address under ``/api/``: programs get a sentence, and no page."""
+    sentence = _("There is nothing at this address. All calls are described at /api/docs/.")
+    body = {"error": sentence, "reason": "not_found"}
+    return JsonResponse(body, status=404, json_dumps_params={"ensure_ascii": False})
+
+
+router = SimpleRouter()
+router.trailing_slash = "/?"  # callers of the helpdesk's API are used to both
+router.register("conversations", Conversations, "api-conversation")
+router.register("contacts", contact_views.Contacts, "api-contact")
+router.register("messages", Messages, "api-message")
+router.register("deliveries", Deliveries, "api-delivery")
+router.register("webhook-events", WebhookEvents, "api-webhook-event")
+router.register("channels", Channels, "api-channel")
+router.register("chat-channels", ChatChannels, "api-chat-channel")
+router.register("templates", template_views.Templates, "api-template")
+router.register("held-replies", template_views.HeldReplies, "api-held-reply")

@@ -1,0 +1,1 @@
+"""Alerts, circuit breaker, rate limits and webhook inactivity per channel."""

@@ -1,0 +1,58 @@
+"""What a failure means beyond its own message: the channel pauses, or the template waits.
+
+A code comes with the answer to a call, or alone with a status, perhaps hours later. What follows is the same both ways;
+but what a status says of the time before an admin mended it, or before the template was approved again, is no news.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from bridge import outcomes
+from bridge.outcomes import CATALOGUE, Class
+from channels_setup.models import ApiChannel
+from templates_registry import lifecycle
+from templates_registry.lifecycle import By, Source
+from templates_registry.models import Status, Template
+from templates_registry.provider import provider_sync
+
+from . import alerts
+
+BECOMES = {"wa_template_paused": Status.PAUSED, "wa_template_disabled": Status.DISABLED}
+# The provider says of a template what our registry does not: its list is read again.
+IS_OTHERWISE = (*BECOMES, "wa_template_unknown", "wa_template_values")
+
+
+def of_failure(
+    channel: ApiChannel, reason: str, *, template: Mapping[str, Any] | None, at: datetime | None = None
+) -> None:
+    """A message failed for ``reason``; ``at``: when the provider says so, None for an answer of this moment."""
+    found = CATALOGUE.get(reason)
+    if found is not None and found.kind is Class.PAUSE:
+        pause(channel, reason, at=at)
+    if template and reason in IS_OTHERWISE:
+        _of_template(channel, reason, template.get("id"), at=at)
+
+
+def pause(channel: ApiChannel, reason: str, *, at: datetime | None = None) -> None:
+    """Nobody can be reached this way until an admin mends it: everything is kept, and somebody is told."""
+    if not _is_news(at, since=channel.resumed_at):
+        return
+    channel.failed(reason)
+    channel.pause()
+    alerts.raise_alert(alerts.Kind.SWITCHED_OFF, api_channel_id=channel.pk, why_code=reason)
+
+
+def _is_news(at: datetime | None, *, since: datetime | None) -> bool:
+    """Providers tell whole seconds: one of the same second counts."""
+    return at is None or since is None or at >= since.replace(microsecond=0)
+
+
+def _of_template(channel: ApiChannel, reason: str, template_id: int | None, *, at: datetime | None) -> None:
+    row = Template.objects.filter(pk=template_id, api_channel=channel).first() if template_id else None
+    if row and reason in BECOMES and row.status == Status.APPROVED and _is_news(at, since=row.approved_at):
+        by = By(source=Source.PROVIDER)
+        lifecycle.change_status(row, BECOMES[reason], by=by, reason=str(outcomes.sentence(reason)))
+    provider_sync.soon(channel.pk)

@@ -1,0 +1,68 @@
+"""Webhooks that have stopped coming, by the channel's own rhythm: nobody can ask the provider for those it kept back.
+
+Looked at every few minutes: when the newest event came, and how long the longest quiet of each of the last days was.
+A quiet more than twice as long as any of them is worth an admin's look.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge import service_window
+from bridge.models import WebhookEvent
+from channels_setup.failing_items import FailingItems
+from channels_setup.models import ApiChannel, ChannelState
+
+from . import alerts
+
+DAYS = 14  # of the rhythm
+AT_LEAST_DAYS = 3  # before that there is no rhythm to speak of
+SHORTEST = timedelta(hours=1)  # a quiet shorter than twice this is none
+CHANNELS = FailingItems("webhook inactivity")
+KEY = "rhythm"  # in ``ApiChannel.standing``: {"last": time, "quiets": {day: seconds}}
+
+
+def watch() -> None:
+    now = service_window.database_now()
+    for channel in ApiChannel.objects.exclude(first_inbound_at=None):
+        with CHANNELS.isolate(channel.pk):
+            _watch_channel(channel, now=now)
+
+
+def _watch_channel(channel: ApiChannel, *, now: datetime) -> None:
+    if channel.provider.has_phone_page:
+        return
+    rhythm = _follow(channel, now=now)
+    if is_odd(rhythm, now=now) and channel.state != ChannelState.PAUSED:
+        hours = round((now - datetime.fromisoformat(rhythm["last"])) / timedelta(hours=1))
+        alerts.raise_alert(alerts.Kind.SILENT, api_channel_id=channel.pk, hours=hours)
+    else:
+        alerts.settle(alerts.Kind.SILENT, api_channel_id=channel.pk)
+
+
+def _follow(channel: ApiChannel, *, now: datetime) -> dict[str, Any]:
+    """Bring the rhythm up to date: one look at the newest event."""
+    newest = (
+        WebhookEvent.objects.filter(api_channel=channel).order_by("-pk").values_list("received_at", flat=True).first()
+    )
+    rhythm: dict[str, Any] = channel.standing.get(KEY) or {"last": None, "quiets": {}}
+    if newest is None or rhythm["last"] == newest.isoformat():
+        return rhythm
+    quiets: dict[str, float] = dict(rhythm["quiets"])
+    day = newest.date().isoformat()
+    if rhythm["last"]:
+        quiet = (newest - datetime.fromisoformat(rhythm["last"])).total_seconds()
+        quiets[day] = max(quiets.get(day, 0), quiet)
+    kept = dict(sorted(quiets.items())[-DAYS:])
+    rhythm = {"last": newest.isoformat(), "quiets": kept}
+    channel.remember(**{KEY: rhythm})
+    return rhythm
+
+
+def is_odd(rhythm: dict[str, Any], *, now: datetime) -> bool:
+    """Has it been quiet for more than twice as long as ever in the days we know?"""
+    if not rhythm["last"] or len(rhythm["quiets"]) < AT_LEAST_DAYS:
+        return False
+    longest = max(timedelta(seconds=max(rhythm["quiets"].values())), SHORTEST)
+    return now - datetime.fromisoformat(rhythm["last"]) > 2 * longest

@@ -1,0 +1,1 @@
+"""Step 3: contacts, conversations, requests, messages and their statuses."""

@@ -1,0 +1,245 @@
+"""Edit what is known of a contact: name, phone, e-mail and notes, each change on record.
+
+What the provider reaches the contact by never changes here. Where that is the phone itself, the provider's id is set
+to the phone that was in use, and the new phone is for the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import phonenumbers
+from django.core.exceptions import ValidationError
+from django.core.validators import EmailValidator
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from bridge import service_window
+from bridge.fanout import helpdesk_messages
+from bridge.models import Contact, ContactChange, ContactNote, Conversation, Message
+from channels_setup.codecs.phone_numbers import UNVERIFIED, phone_key, wire_digits
+from channels_setup.codecs.visible_names import visible_name
+from channels_setup.models import ApiChannel
+
+from . import receiving
+
+FIELDS = ("name", "phone", "email")
+LONGEST_NAME, LONGEST_EMAIL, LONGEST_NOTE = 200, 200, 2_000
+check_email = EmailValidator()
+
+
+class NotValid(Exception):
+    """Values that cannot be stored: a sentence for each field."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__(" ".join(fields.values()))
+        self.fields = dict(fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Editor:
+    """Who makes a change: a person, or a program of an API channel."""
+
+    source: str
+    user: Any = None
+    api_channel: ApiChannel | None = None
+
+    def record(self, contact: Contact, field: str, old: str, new: str, note: ContactNote | None = None) -> None:
+        ContactChange.objects.create(
+            contact=contact,
+            field=field,
+            old=old,
+            new=new,
+            note=note,
+            by=self.user,
+            api_channel=self.api_channel,
+            source=self.source,
+        )
+
+
+# --- the card --------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def edit(
+    contact_id: int, values: Mapping[str, str], *, by: Editor, shown: Mapping[str, str] | None = None
+) -> list[str]:
+    """Change the given fields; the names of those that changed. Raises ``NotValid``.
+
+    ``shown``: the values that the person saw. A field that somebody else has changed meanwhile is not overwritten.
+    """
+    told = checked(values)
+    contact = Contact.objects.select_for_update(no_key=True).get(pk=contact_id)
+    if contact.erased_at:
+        raise NotValid({"": _("This person has been erased.")})
+    changed = {name: value for name, value in told.items() if not _is_same(name, getattr(contact, name), value)}
+    overtaken = {
+        name: _("Somebody has changed this meanwhile: it is now “%(value)s”.") % {"value": getattr(contact, name)}
+        for name in changed
+        if shown is not None and name in shown and shown[name] != getattr(contact, name)
+    }
+    if overtaken:
+        raise NotValid(overtaken)
+    for name, value in changed.items():
+        by.record(contact, name, getattr(contact, name), value)
+    if changed:
+        _write(contact, changed)
+    return list(changed)
+
+
+def card_of(contact: Contact) -> dict[str, str]:
+    return {name: getattr(contact, name) for name in FIELDS}
+
+
+def record_program(contact: Contact, before: Mapping[str, str], *, api_channel: ApiChannel) -> None:
+    """Put on record what a program of an API channel has just written on a card."""
+    by = Editor(source=ContactChange.Source.PROGRAM, api_channel=api_channel)
+    changed = {name: value for name, value in card_of(contact).items() if value != before[name]}
+    for name, value in changed.items():
+        by.record(contact, name, before[name], value)
+    if changed:
+        wanted = dict(changed)
+        for name in changed:
+            setattr(contact, name, before[name])
+        _write(contact, wanted)
+
+
+def _write(contact: Contact, changed: Mapping[str, str]) -> None:
+    fields = list(changed)
+    if "phone" in changed and (address := _address(contact)):
+        contact.external_id = address
+        fields.append("external_id")
+    for name, value in changed.items():
+        setattr(contact, name, value)
+    if "name" in changed:
+        contact.name_source = Contact.NameSource.PERSON if contact.name else Contact.NameSource.PROFILE
+        fields.append("name_source")
+    contact.save(update_fields=fields)
+    told = Conversation.objects.filter(contact=contact, helpdesk_chat__isnull=False).order_by("pk")
+    for pk in told.values_list("pk", flat=True):
+        helpdesk_messages.card_changed(receiving.lock(pk))
+
+
+def _address(contact: Contact) -> str:
+    """The phone as the provider's id, where the contact has been written to or has written by the phone alone."""
+    if contact.external_id or contact.user_id or not contact.phone:
+        return ""
+    address = wire_digits(contact.phone)[:190]
+    if Contact.objects.filter(api_channel=contact.api_channel_id, external_id=address).exists():
+        return ""
+    return address if Message.objects.filter(conversation__contact=contact).exists() else ""
+
+
+def _is_same(name: str, stored: str, told: str) -> bool:
+    """A phone in another spelling is the same phone."""
+    if name == "phone" and stored and told:
+        return phone_key(stored) == phone_key(told)
+    return stored == told
+
+
+def checked(values: Mapping[str, str]) -> dict[str, str]:
+    """The values as they are stored. Raises ``NotValid`` with a sentence for each field that cannot be."""
+    told, wrong = {}, {}
+    for name, read in READ.items():
+        if name not in values:
+            continue
+        try:
+            told[name] = read(values[name])
+        except ValueError as problem:
+            wrong[name] = str(problem)
+    if wrong:
+        raise NotValid(wrong)
+    return told
+
+
+def _name(text: str) -> str:
+    name = visible_name(text, limit=len(text))
+    if text.strip() and not name:
+        raise ValueError(_("This name would not show on a screen. Give it visible characters."))
+    if len(name) > LONGEST_NAME:
+        raise ValueError(_("The name may have at most %(count)d characters.") % {"count": LONGEST_NAME})
+    return name
+
+
+def _phone(text: str) -> str:
+    text = text.strip()
+    if not text:
+        return ""
+    sentence = _("This is not a phone number. Give it with the country code, such as +7 921 555-01-04.")
+    if len(text) > 40 or any(sign.isalpha() for sign in text):
+        raise ValueError(sentence)
+    key = phone_key(text)
+    if key and not key.startswith(UNVERIFIED):
+        return f"+{wire_digits(text)}"
+    # Numbering plans are changed more often than they are read: with its plus a possible number will do.
+    try:
+        number = phonenumbers.parse(text)
+    except phonenumbers.NumberParseException:
+        raise ValueError(sentence) from None
+    if not phonenumbers.is_possible_number(number):
+        raise ValueError(sentence)
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _email(text: str) -> str:
+    text = text.strip()
+    if not text:
+        return ""
+    if len(text) > LONGEST_EMAIL:
+        raise ValueError(_("The e-mail address may have at most %(count)d characters.") % {"count": LONGEST_EMAIL})
+    try:
+        check_email(text)
+    except ValidationError:
+        raise ValueError(_("This is not an e-mail address. It looks like name@example.com.")) from None
+    return text
+
+
+READ: dict[str, Callable[[str], str]] = {"name": _name, "phone": _phone, "email": _email}
+
+
+def differs_from_address(contact: Contact) -> bool:
+    """Whether messages go to another number than the phone on the card."""
+    return bool(contact.address_key and contact.phone_key and contact.address_key != contact.phone_key)
+
+
+# --- notes -----------------------------------------------------------------------------------------------
+
+
+def note_text(text: str) -> str:
+    """A note as it is stored. Raises ``NotValid``."""
+    text = text.replace("\r\n", "\n").replace("\0", "").strip()
+    if not text:
+        raise NotValid({"text": _("A note needs words.")})
+    if len(text) > LONGEST_NOTE:
+        raise NotValid({"text": _("A note may have at most %(count)d characters.") % {"count": LONGEST_NOTE}})
+    return text
+
+
+@transaction.atomic
+def edit_note(note_id: int, text: str, *, contact_ids: list[int], by: Editor) -> ContactNote:
+    """Change one's own note. Raises ``NotValid`` where it is somebody else's or gone."""
+    words = note_text(text)
+    note = _own_note(note_id, contact_ids=contact_ids, by=by)
+    if note.text != words:
+        by.record(note.contact, ContactChange.Field.NOTE, note.text, words, note)
+        note.text, note.edited_at = words, service_window.database_now()
+        note.save(update_fields=["text", "edited_at"])
+    return note
+
+
+@transaction.atomic
+def drop_note(note_id: int, *, contact_ids: list[int], by: Editor) -> None:
+    """Delete one's own note. Its words stay in the history."""
+    note = _own_note(note_id, contact_ids=contact_ids, by=by)
+    by.record(note.contact, ContactChange.Field.NOTE, note.text, "")
+    note.delete()
+
+
+def _own_note(note_id: int, *, contact_ids: list[int], by: Editor) -> ContactNote:
+    rows = ContactNote.objects.select_for_update(no_key=True, of=("self",)).select_related("contact")
+    note = rows.filter(pk=note_id, contact__in=contact_ids, contact__erased_at=None, author=by.user).first()
+    if note is None or by.user is None:
+        raise NotValid({"text": _("Only its author can change a note.")})
+    return note

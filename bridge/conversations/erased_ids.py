@@ -1,0 +1,43 @@
+"""What is remembered of erased messages: a fingerprint each, so that a late redelivery does not bring a person back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from django.db import connection
+
+from bridge.models import ErasedMessage
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import Fact
+
+
+def fingerprint(external_id: str) -> bytes:
+    """An id may hold the phone within it (WhatsApp's do), so it is not kept as it is."""
+    return hashlib.sha256(f"okno.erased {external_id}".encode()).digest()
+
+
+def remember(api_channel_id: int, external_ids: Iterable[str]) -> None:
+    rows = [ErasedMessage(api_channel_id=api_channel_id, fingerprint=fingerprint(one)) for one in external_ids]
+    ErasedMessage.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1_000)
+
+
+def still_meant(api_channel: ApiChannel, facts: Sequence[Fact]) -> Sequence[Fact]:
+    """The facts without those of erased messages, or about them."""
+    prints = {
+        fingerprint(external_id): external_id
+        for fact in facts
+        for name in ("external_id", "target_id")
+        if (external_id := getattr(fact, name, ""))
+    }
+    if not prints:
+        return facts
+    with connection.cursor() as cursor:  # plain SQL for the reason given in ``windows``: asked of every batch
+        cursor.execute(
+            "SELECT fingerprint FROM bridge_erasedmessage WHERE api_channel_id = %s AND fingerprint = ANY(%s)",
+            [api_channel.pk, list(prints)],
+        )
+        gone = {prints[bytes(row[0])] for row in cursor.fetchall()}
+    if not gone:
+        return facts
+    return [fact for fact in facts if not {getattr(fact, "external_id", ""), getattr(fact, "target_id", "")} & gone]

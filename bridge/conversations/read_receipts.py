@@ -1,0 +1,37 @@
+"""The client sees that their words were read (two blue ticks), where the provider tells it.
+
+A courtesy: it is asked for when an operator has the chat before their eyes, tried once, and never stands in the way.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from bridge import wakeups
+from bridge.models import Conversation, Message
+from channels_setup import http_client
+from channels_setup.providers.base import ACCEPTED
+
+logger = logging.getLogger(__name__)
+
+
+def seen(conversation: Conversation) -> None:
+    """An operator has read what stood unread here."""
+    if conversation.api_channel.provider.marks_read:
+        wakeups.call_after_commit("mark_read", conversation.pk)
+
+
+def tell(conversation_id: int) -> bool:
+    """Mark the newest message of the client's, and with it all before; whether the provider took it."""
+    conversation = Conversation.objects.select_related("api_channel").get(pk=conversation_id)
+    provider = conversation.api_channel.provider
+    said = Message.objects.filter(conversation=conversation_id, direction=Message.Direction.INBOUND)
+    external_id = said.exclude(external_id="").order_by("-pk").values_list("external_id", flat=True).first()
+    if not external_id or not provider.marks_read:
+        return False
+    try:
+        answer = http_client.send(provider.mark_read(external_id, conversation.api_channel.account()))
+    except (http_client.Forbidden, http_client.NotSent, http_client.OutcomeUnknown) as problem:
+        logger.info("not marked as read", extra={"chat": conversation_id, "error": type(problem).__name__})
+        return False
+    return provider.judge(answer).verdict == ACCEPTED

@@ -1,0 +1,399 @@
+"""Station 3: contact, conversation, request, message; the service window opens or is prolonged.
+
+``receive`` takes many messages of one API channel at once and asks the database a fixed number of questions,
+however many they are. The same message (by the provider's id) is stored once, ever.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from django.core.files.uploadedfile import UploadedFile
+from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from bridge import message_text, service_window, wakeups
+from bridge.fanout import helpdesk_messages, subscribers
+from bridge.files import attachment_files
+from bridge.models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
+from bridge.notices import notice as notice
+from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.providers.base import MessageReceived, TimePassed
+
+from . import contact_links, contacts, merge_lookup
+
+# Fields of a conversation that go together.
+LAST_WORDS = ("last_message_at", "last_text", "last_direction", "last_written_at")
+NEWS = ("unread", "change_after_answer")
+
+ODD_CLOCK = timedelta(days=30)  # a provider's stamp further off than this is shown as odd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """What became of one message: its row, and whether it was new (a repeat gives the row of the first time)."""
+
+    message: Message
+    conversation: Conversation
+    is_new: bool
+    opened_chat: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incoming:
+    """A contact's message with the chat channel it lands in; ``contact`` where the caller has already found it.
+
+    ``ticket_id``: a live request of the chat that it belongs to, where it is not the current one.
+    """
+
+    fact: MessageReceived
+    chat_channel: ChatChannel
+    contact: Contact | None = None
+    uploads: tuple[UploadedFile, ...] = ()
+    ticket_id: int | None = None
+
+
+@transaction.atomic(savepoint=False)
+def receive(api_channel: ApiChannel, incoming: Sequence[Incoming]) -> list[Received]:
+    """Store contacts' messages, keep their windows, queue the events. One result for each, in their order."""
+    now = service_window.database_now()
+    told = [contacts.Told(info=item.fact.contact, contact=item.contact, at=item.fact.at) for item in incoming]
+    resolved = contacts.resolve(api_channel, told)
+    writers = resolved.contacts
+    places = [(writer, item.chat_channel) for writer, item in zip(writers, incoming, strict=True)]
+    conversations, opened = conversations_at(api_channel, places)
+    known = messages_by_external_id(api_channel, (item.fact.external_id for item in incoming))
+    incoming = [replace(item, contact=writer) for item, writer in zip(incoming, writers, strict=True)]
+    keyed = [
+        (item, conversations[writer.pk, item.chat_channel.pk]) for writer, item in zip(writers, incoming, strict=True)
+    ]
+    fresh: list[tuple[Incoming, Conversation]] = []
+    seen: set[str] = set()
+    for item, conversation in keyed:
+        external_id = item.fact.external_id
+        if external_id and (external_id in known or external_id in seen):
+            continue
+        seen.add(external_id)
+        fresh.append((item, conversation))
+    stored = _store(api_channel, fresh, opened=opened, now=now)
+    by_external = {message.external_id: message for message in stored if message.external_id} | known
+    remaining = iter(stored)
+    new_ids = {message.pk for message in stored}
+    results = []
+    reported: set[int] = set()
+    for item, conversation in keyed:
+        message = by_external[item.fact.external_id] if item.fact.external_id else None
+        if message is None:
+            message = next(m for m in remaining if not m.external_id)
+        is_new = message.pk in new_ids and message.pk not in reported
+        reported.add(message.pk)
+        results.append(
+            Received(
+                message=message,
+                conversation=conversation if is_new else message.conversation,
+                is_new=is_new,
+                opened_chat=conversation.pk in opened if is_new else _is_first(message),
+            )
+        )
+    contact_links.announce(resolved.changes)
+    return results
+
+
+def _is_first(message: Message) -> bool:
+    """A repeat of the message that opened the chat gets the answer of the first time."""
+    return not Message.objects.filter(conversation=message.conversation_id, pk__lt=message.pk).exists()
+
+
+# --- contacts and conversations --------------------------------------------------------------------------
+
+
+def conversations_at(
+    api_channel: ApiChannel, places: Iterable[tuple[Contact, ChatChannel]]
+) -> tuple[dict[tuple[int, int], Conversation], set[int]]:
+    """Locked conversations by (contact, chat channel), and the ids of those that this call opened.
+
+    A contact that was merged into another is in the conversation of that one.
+    """
+    places = list(places)
+    owners = merge_lookup.owners(contact for contact, _chat_channel in places)
+    known = {
+        (contact.owner_id, chat_channel.pk): (owners[contact.owner_id], chat_channel)
+        for contact, chat_channel in places
+    }
+    found = _lock_conversations(known.keys())
+    missing = sorted(known.keys() - found.keys())
+    opened: set[int] = set()
+    if missing:
+        made = Conversation.objects.bulk_create(
+            [
+                Conversation(api_channel=api_channel, contact_id=contact_id, chat_channel_id=chat_channel_id)
+                for contact_id, chat_channel_id in missing
+            ],
+            ignore_conflicts=True,
+        )
+        if merge_lookup.merged_meanwhile(row.contact_id for row in made):
+            merge_lookup.drop_empty(missing)
+            fresh = Contact.objects.in_bulk({contact.pk for contact, _chat_channel in places})
+            return conversations_at(api_channel, [(fresh[contact.pk], channel) for contact, channel in places])
+        found = _lock_conversations(known.keys())
+        # Ours or somebody else's of the same moment? The one with no message yet is new to whoever holds its lock.
+        candidates = [found[pair].pk for pair in missing]
+        begun = Message.objects.filter(conversation__in=candidates).values_list("conversation_id", flat=True)
+        opened = set(candidates) - set(begun)
+    if any(contact.merged_into_id for contact, _chat_channel in places):
+        # Undone while we waited for the lock? From here on it waits for us.
+        fresh = Contact.objects.in_bulk({contact.pk for contact, _chat_channel in places})
+        if any(fresh[contact.pk].owner_id != contact.owner_id for contact, _chat_channel in places):
+            return conversations_at(api_channel, [(fresh[contact.pk], channel) for contact, channel in places])
+    for pair, conversation in found.items():
+        # At hand already: joining them costs more than the look-up itself.
+        if pair in known:
+            conversation.contact, conversation.chat_channel = known[pair]
+            conversation.api_channel = api_channel
+    return {(contact.pk, channel.pk): found[contact.owner_id, channel.pk] for contact, channel in places}, opened
+
+
+def _lock_conversations(pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], Conversation]:
+    rows = (
+        Conversation.objects.select_for_update(no_key=True)
+        .filter(contact__in={pair[0] for pair in pairs}, chat_channel__in={pair[1] for pair in pairs})
+        .order_by("pk")  # one order for all, so that two batches never wait for each other
+    )
+    return {(row.contact_id, row.chat_channel_id): row for row in rows}
+
+
+def lock(conversation_id: int) -> Conversation:
+    """One conversation, locked until the transaction ends: the first of the locks.
+
+    One that was merged into another meanwhile gives that one.
+    """
+    rows = Conversation.objects.select_for_update(of=("self",), no_key=True).select_related(
+        "contact", "chat_channel", "api_channel"
+    )
+    found = rows.filter(pk=conversation_id).first()
+    return found or rows.get(pk=merge_lookup.current_conversation(conversation_id) or 0)
+
+
+# --- tickets and messages --------------------------------------------------------------------------------
+
+
+def messages_by_external_id(api_channel: ApiChannel, external_ids: Iterable[str]) -> dict[str, Message]:
+    """Messages that were stored before, by the provider's id."""
+    ids = set(external_ids) - {""}
+    if not ids:
+        return {}
+    with connection.cursor() as cursor:  # nearly always there is none: found out before the rows are asked for
+        cursor.execute(
+            "SELECT id FROM bridge_message WHERE api_channel_id = %s AND external_id = ANY(%s) AND external_id <> ''",
+            [api_channel.pk, list(ids)],
+        )
+        known = [row[0] for row in cursor.fetchall()]
+    rows = Message.objects.filter(pk__in=known).select_related("conversation") if known else ()
+    return {row.external_id: row for row in rows}
+
+
+def _store(
+    api_channel: ApiChannel,
+    fresh: Sequence[tuple[Incoming, Conversation]],
+    *,
+    opened: set[int],
+    now: datetime,
+) -> list[Message]:
+    if not fresh:
+        return []
+    tickets, states, new_tickets = _tickets(fresh, opened=opened)
+    messages = Message.objects.bulk_create(
+        [
+            Message(
+                conversation=conversation,
+                merged_contact=item.contact if item.contact and item.contact.pk != conversation.contact_id else None,
+                api_channel=api_channel,
+                ticket=tickets[conversation.pk],
+                direction=Message.Direction.INBOUND,
+                kind=Message.Kind.TEXT if item.fact.text else Message.Kind.FILE,
+                text=item.fact.text,
+                external_id=item.fact.external_id,
+                provider_time=item.fact.at,
+                status=Message.Status.RECEIVED,
+                details={"odd_clock": True} if item.fact.at and abs(now - item.fact.at) > ODD_CLOCK else {},
+                shown=dict(item.fact.shown),
+            )
+            for item, conversation in fresh
+        ]
+    )
+    pairs = list(zip(messages, (item for item, _conversation in fresh), strict=True))
+    link_quotes(api_channel, [(message, item.fact.quoted_id) for message, item in pairs if item.fact.quoted_id])
+    links = _attach(pairs)
+    if written := _newest(pairs, now=now):
+        service_window.prolong(written, now=now)
+    stamps = {message.pk: subscribers.next_stamp(message.conversation, now=now) for message in messages}
+    _last_words(messages, now=now)
+    spoken = []
+    for message in messages:
+        pk = message.conversation_id
+        spoken.append(
+            subscribers.Spoken(
+                message=message,
+                conversation=message.conversation,
+                ticket=tickets[pk],
+                state=states.pop(pk, None),
+                new_ticket=pk in new_tickets,
+                stamp=stamps[message.pk],
+                files=links.get(message.pk, ()),
+            )
+        )
+        new_tickets.discard(pk)
+    if Delivery.objects.bulk_create(subscribers.deliveries_for(spoken)):
+        wakeups.ring_after_commit(wakeups.OUTBOUND)
+    if Delivery.objects.bulk_create(helpdesk_messages.deliveries_for(spoken)):
+        wakeups.ring_after_commit(wakeups.HELPDESK)
+    return messages
+
+
+def _tickets(
+    fresh: Sequence[tuple[Incoming, Conversation]], *, opened: set[int]
+) -> tuple[dict[int, Ticket], dict[int, str], set[int]]:
+    """The live ticket of each conversation; what the first event says of the chat; conversations with a new ticket."""
+    first_texts: dict[int, str] = {}
+    conversations: dict[int, Conversation] = {}
+    for item, conversation in fresh:
+        first_texts.setdefault(conversation.pk, item.fact.text)
+        conversations[conversation.pk] = conversation
+    named = {item.ticket_id for item, _conversation in fresh if item.ticket_id is not None}
+    live = Ticket.objects.filter(conversation__in=conversations).exclude(status__in=Ticket.ENDED).order_by("pk")
+    tickets = {ticket.conversation_id: ticket for ticket in live}  # the newest is the current one
+    tickets |= {ticket.conversation_id: ticket for ticket in live if ticket.pk in named}
+    reopened = [ticket for ticket in tickets.values() if ticket.status == Ticket.Status.SOLVED]
+    for ticket in reopened:
+        ticket.status, ticket.closed_at, ticket.updated_at = Ticket.Status.OPEN, None, timezone.now()
+    if reopened:
+        Ticket.objects.bulk_update(reopened, ["status", "closed_at", "updated_at"])
+    created = Ticket.objects.bulk_create(
+        [
+            Ticket(
+                conversation=conversation,
+                assignee_id=conversation.assignee_id,
+                subject=first_texts[pk].split("\n")[0][:80],
+                first_text=first_texts[pk],
+            )
+            for pk, conversation in sorted(conversations.items())
+            if pk not in tickets
+        ]
+    )
+    tickets |= {ticket.conversation_id: ticket for ticket in created}
+    resumed = {ticket.conversation_id for ticket in [*created, *reopened]}
+    states = {pk: "new" if pk in opened else "reopened" for pk in resumed | opened}
+    return tickets, states, {ticket.conversation_id for ticket in created}
+
+
+def link_quotes(api_channel: ApiChannel, answers: Sequence[tuple[Message, str]]) -> None:
+    """Which message each of these stored ones answers, where we have that one."""
+    quoted = messages_by_external_id(api_channel, (external_id for _message, external_id in answers))
+    linked = []
+    for message, external_id in answers:
+        target = quoted.get(external_id)
+        if target is not None and target.conversation_id == message.conversation_id and target.pk != message.pk:
+            message.quoted = target
+            linked.append(message)
+    if linked:
+        Message.objects.bulk_update(linked, ["quoted"])
+
+
+def _attach(pairs: Sequence[tuple[Message, Incoming]]) -> dict[int, list[str]]:
+    attachments = attachment_files.attach((message, item.fact.files) for message, item in pairs)
+    for message, item in pairs:
+        attachments += attachment_files.store(message, item.uploads)
+    links: dict[int, list[str]] = {}
+    for attachment in attachments:
+        links.setdefault(attachment.message_id, []).append(subscribers.file_link(attachment))
+    return links
+
+
+def _newest(pairs: Sequence[tuple[Message, Incoming]], *, now: datetime) -> list[service_window.Written]:
+    """The newest message of each contact in each conversation."""
+    newest: dict[service_window.Line, service_window.Written] = {}
+    for message, item in pairs:
+        if not item.fact.opens_window:
+            continue
+        line = message.conversation_id, message.merged_contact_id
+        written = service_window.Written(
+            conversation_id=message.conversation_id,
+            at=item.fact.at or now,
+            message_id=message.pk,
+            merged_contact_id=message.merged_contact_id,
+        )
+        if line not in newest or written.at > newest[line].at:
+            newest[line] = written
+    return list(newest.values())
+
+
+def _last_words(messages: Sequence[Message], *, now: datetime) -> None:
+    touched: dict[int, Conversation] = {}
+    unread: Counter[int] = Counter()
+    for message in messages:
+        conversation = message.conversation
+        note_last_words(conversation, message, now=now)
+        unread[conversation.pk] += 1
+        touched[conversation.pk] = conversation
+    rows = [touched[pk] for pk in sorted(touched)]
+    with connection.cursor() as cursor:  # plain SQL for the reason given in ``windows``
+        cursor.execute(
+            """
+            UPDATE bridge_conversation c
+            SET last_message_at = %s, last_text = v.text, last_direction = v.direction, unread = c.unread + v.unread,
+                request_status = v.status, last_written_at = v.written_at, event_stamp = v.stamp
+            FROM unnest(
+                %s::bigint[], %s::text[], %s::text[], %s::int[], %s::int[], %s::timestamptz[], %s::timestamptz[]
+            ) AS v(id, text, direction, unread, status, written_at, stamp)
+            WHERE c.id = v.id
+            """,
+            [
+                now,
+                [row.pk for row in rows],
+                [row.last_text for row in rows],
+                [str(row.last_direction) for row in rows],
+                [unread[row.pk] for row in rows],
+                [row.request_status for row in rows],
+                [row.last_written_at for row in rows],
+                [row.event_stamp for row in rows],
+            ],
+        )
+
+
+def note_last_words(conversation: Conversation, message: Message, *, now: datetime) -> None:
+    if message.ticket is not None:
+        conversation.request_status = message.ticket.status
+    conversation.last_message_at = now
+    conversation.last_text = message_text.preview(message.text, message.shown)[:200]
+    conversation.last_direction = message.direction
+    conversation.last_written_at = message.provider_time if message.is_received_late else None
+
+
+# --- time -----------------------------------------------------------------------------
+
+
+@transaction.atomic
+def let_time_pass(api_channel: ApiChannel, fact: TimePassed) -> None:
+    """Move one contact's conversations into the past: the training phone's "let 25 hours pass"."""
+    by = timedelta(seconds=fact.seconds)
+    contacts_meant = Contact.objects.filter(api_channel=api_channel, external_id=fact.contact.external_id)
+    conversations = Conversation.objects.select_for_update(no_key=True).filter(
+        contact__in=[contact.owner_id for contact in contacts_meant]
+    )
+    for conversation in conversations.order_by("pk"):
+        ServiceWindow.objects.filter(conversation=conversation).update(
+            opened_at=F("opened_at") - by, expires_at=F("expires_at") - by
+        )
+        Message.objects.filter(conversation=conversation).update(
+            created_at=F("created_at") - by,
+            provider_time=F("provider_time") - by,
+            status_at=F("status_at") - by,
+        )
+        Ticket.objects.filter(conversation=conversation).update(
+            opened_at=F("opened_at") - by, first_answer_at=F("first_answer_at") - by, closed_at=F("closed_at") - by
+        )
+        Conversation.objects.filter(pk=conversation.pk).update(last_message_at=F("last_message_at") - by)

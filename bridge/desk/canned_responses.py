@@ -1,0 +1,100 @@
+"""Quick answers: texts that are said often, with variables that the chat fills in.
+
+A variable stands in single braces, under its English or its Russian name: «Здравствуйте, {имя}!».
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
+
+from bridge.conversations import tickets
+from bridge.models import Conversation, QuickAnswer
+
+MOST = 40  # in one list
+
+# What a variable may be called -> what it means.
+NAMES: Mapping[str, str] = {
+    "first name": "first_name",
+    "имя": "first_name",
+    "client": "client",
+    "client name": "client",
+    "клиент": "client",
+    "имя клиента": "client",
+    "operator": "operator",
+    "оператор": "operator",
+    "request": "request",
+    "запрос": "request",
+    "номер запроса": "request",
+    "channel": "channel",
+    "канал": "channel",
+}
+VARIABLE = re.compile(r"(?<!\{)\{([^{}\n]{1,40})\}(?!\})")
+# A value that is not known goes with its comma: «Здравствуйте, {имя}!» is then «Здравствуйте!», and
+# «{имя}, добрый день!» is «Добрый день!». A text from the database holds no NUL.
+HOLE = "\0"
+FIRST_HOLE = re.compile(rf"(^|[.!?…\n][ \u00a0]*){HOLE}[,:;]?[ \u00a0]*(\w?)")
+LATER_HOLE = re.compile(rf",?[ \u00a0]?{HOLE}")
+
+
+def unknown_variables(text: str) -> list[str]:
+    return [name for name in VARIABLE.findall(text) if _meaning(name) is None]
+
+
+def problem(text: str) -> str:
+    """What is wrong with a quick answer's text, in a sentence; empty where nothing is."""
+    unknown = unknown_variables(text)
+    if not unknown:
+        return ""
+    return _("There is no variable {%(unknown)s}. There are: %(known)s.") % {
+        "unknown": unknown[0],
+        "known": ", ".join(f"{{{name}}}" for name in NAMES),
+    }
+
+
+def found(conversation: Conversation, query: str = "") -> QuerySet[QuickAnswer]:
+    """Those of this chat's channel and those of all; every word stands in the name or in the text."""
+    rows = QuickAnswer.objects.filter(
+        Q(chat_channels=conversation.chat_channel_id) | Q(chat_channels=None), is_used=True
+    )
+    for word in query.split():
+        rows = rows.filter(Q(name__icontains=word) | Q(text__icontains=word))
+    return rows.distinct().order_by("name", "pk")
+
+
+def values(conversation: Conversation, *, user: Any) -> dict[str, str]:
+    """What the variables stand for in this chat."""
+    name = " ".join(conversation.contact.shown_name.split())
+    ticket = tickets.live_ticket(conversation)
+    return {
+        "first_name": name.split(" ")[0],
+        "client": name,
+        "operator": user.get_full_name() or user.get_username(),
+        "request": f"№ {ticket.pk}" if ticket else "",
+        "channel": conversation.chat_channel.name,
+    }
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """The text with its variables filled in; a value is never looked at for variables again."""
+
+    def value(match: re.Match[str]) -> str:
+        meaning = _meaning(match[1])
+        return match[0] if meaning is None else values.get(meaning) or HOLE
+
+    text = FIRST_HOLE.sub(lambda match: match[1] + match[2].upper(), VARIABLE.sub(value, text))
+    return LATER_HOLE.sub("", text)
+
+
+def left_out(text: str, values: Mapping[str, str]) -> list[str]:
+    """The variables of this text that the chat has no value for, as they are written."""
+    names = dict.fromkeys(VARIABLE.findall(text))
+    return [name for name in names if (meaning := _meaning(name)) is not None and not values.get(meaning)]
+
+
+def _meaning(name: str) -> str | None:
+    return NAMES.get(" ".join(name.casefold().split()))

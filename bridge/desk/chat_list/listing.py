@@ -1,0 +1,269 @@
+"""The list of chats: what its address asks for, in groups by what the window allows, a page at a time.
+
+Pages go by keyset: the cursor names the last row's group, sort value and id, so that the thousandth page costs
+what the first one does. At most one query for each group, and a few for all rows together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy, pgettext_lazy
+
+from bridge.desk import presentation
+from bridge.desk.parameters import as_number
+from bridge.desk.urls import numbered
+from bridge.models import Message, Ticket
+from channels_setup.codecs.values import moment
+from channels_setup.providers import messengers
+
+from . import finding
+from .rows import Row
+
+PAGE = 40
+MOST_COUNTED = 99  # a number beside a tab is not worth counting further
+
+CLOSING, OPEN, SHUT, NEWEST = "closing", "open", "closed", "newest"
+GROUPS: dict[str, Promise] = {
+    CLOSING: pgettext_lazy("group of chats", "Window closing soon"),
+    OPEN: pgettext_lazy("group of chats", "Open"),
+    SHUT: pgettext_lazy("group of chats", "Closed: template only"),
+}
+ALL, WAITING, MINE, UNASSIGNED = "all", "waiting", "mine", "unassigned"
+TABS: dict[str, Promise] = {
+    ALL: pgettext_lazy("chats", "All"),
+    WAITING: pgettext_lazy("chats", "To answer"),
+    MINE: pgettext_lazy("chats", "Mine"),
+    UNASSIGNED: pgettext_lazy("chats", "Unassigned"),
+}
+OF_TAB = {WAITING: finding.WAITING_SQL, MINE: finding.MINE_SQL, UNASSIGNED: finding.UNASSIGNED_SQL}
+LEFT = "left"
+SORTS: dict[str, Promise] = {
+    CLOSING: gettext_lazy("Closing windows, then the newest"),
+    LEFT: gettext_lazy("The least time left first"),
+    NEWEST: gettext_lazy("The newest first"),
+}
+LIVE = "live"  # a status of its own: all that is not over
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the list shows, as its address says."""
+
+    tab: str = ALL
+    query: str = ""
+    channel: int | None = None
+    status: str = ""
+    window: str = ""
+    sort: str = CLOSING
+    cursor: tuple[str, datetime, int] | None = None  # group, sort value, id of the last row of the page before
+    current: int | None = None  # the chat that is open beside it
+
+    @classmethod
+    def of(cls, request: HttpRequest, *, current: int | None = None) -> Wanted:
+        asked = request.GET
+        status = asked.get("status", "")
+        return cls(
+            tab=_one_of(TABS, asked.get("tab"), ALL),
+            query=asked.get("q", "").replace("\0", "").strip()[:80],
+            channel=as_number(asked.get("channel")),
+            status=status if status == LIVE or as_number(status) in Ticket.Status.values else "",
+            window=_one_of(GROUPS, asked.get("window"), ""),
+            sort=_one_of(SORTS, asked.get("sort"), CLOSING),
+            cursor=_cursor(asked.get("after", "")),
+            current=current,
+        )
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """What every link of the desk carries along; nothing where it is as usual."""
+        said = {
+            "tab": "" if self.tab == ALL else self.tab,
+            "q": self.query,
+            "channel": str(self.channel or ""),
+            "status": self.status,
+            "window": self.window,
+            "sort": "" if self.sort == CLOSING else self.sort,
+        }
+        return {key: value for key, value in said.items() if value}
+
+    @property
+    def filters(self) -> int:
+        """How many of the filters are set, beside the tab and the search."""
+        return sum(key in self.kept for key in ("channel", "status", "window", "sort"))
+
+    @property
+    def statuses(self) -> list[int]:
+        if self.status == LIVE:
+            return [int(status) for status in finding.LIVE]
+        return [int(self.status)] if self.status else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    key: str
+    title: Promise | str
+    rows: list[Row]
+    has_title: bool  # not on a page that goes on with the group of the page before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    groups: list[Group]
+    next_cursor: str
+
+    @property
+    def rows(self) -> Iterator[Row]:
+        return (row for group in self.groups for row in group.rows)
+
+
+def page(wanted: Wanted, *, channels: Sequence[int], user: Any, now: datetime) -> Page:
+    """One page of the list."""
+    people, said = finding.hits(channels, wanted.query) if wanted.query else (set(), {})
+    scope = _scope(wanted, channels=channels, user=user, now=now, hits=[*people | said.keys()])
+    names = _groups(wanted)
+    first = names.index(wanted.cursor[0]) if wanted.cursor and wanted.cursor[0] in names else 0
+    found: list[tuple[str, finding.Found]] = []
+    room, next_cursor = PAGE, ""
+    for name in names[first:]:
+        after = wanted.cursor[1:] if wanted.cursor and wanted.cursor[0] == name else None
+        rows = _group(scope, name, wanted, after=after, limit=room + 1)
+        if shown := rows[:room]:
+            found.append((name, shown))
+        room -= len(shown)
+        if len(rows) > len(shown) or (not room and name != names[-1]):
+            next_cursor = _next(found)
+            break
+    drawn = _rows(found, wanted, said={pk: said[pk] for pk in said.keys() - people}, now=now)
+    groups = [
+        Group(
+            key=name,
+            title=GROUPS.get(name, ""),
+            rows=[drawn[pk] for pk, _value in rows if pk in drawn],
+            has_title=name in GROUPS and not (wanted.cursor and wanted.cursor[0] == name),
+        )
+        for name, rows in found
+    ]
+    return Page(groups=groups, next_cursor=next_cursor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What a list says besides its rows."""
+
+    now: datetime
+    version: str
+    last_warning: int  # a page that opens now is told only of what comes after
+    counts: dict[str, int]  # beside the tabs, counted to MOST_COUNTED + 1 and no further
+
+
+def standing(channels: Sequence[int], *, user: Any) -> Standing:
+    """One query."""
+    now, version, last, *counts = finding.standing(channels, me=user.pk, most=MOST_COUNTED + 1)
+    return Standing(
+        now=now,
+        version=version,
+        last_warning=last,
+        counts=dict(zip((WAITING, MINE, UNASSIGNED), counts, strict=True)),
+    )
+
+
+def _groups(wanted: Wanted) -> list[str]:
+    """The groups of this list in their order; a search and "the newest first" have but one."""
+    if wanted.query or wanted.sort == NEWEST:
+        return [NEWEST]
+    return [name for name in GROUPS if wanted.window in ("", name)]
+
+
+def _scope(wanted: Wanted, *, channels: Sequence[int], user: Any, now: datetime, hits: list[int]) -> finding.Scope:
+    chosen = [pk for pk in channels if wanted.channel in (None, pk)]
+    return finding.Scope(
+        channels=chosen,
+        me=user.pk,
+        now=now,
+        soon=now + presentation.SOON,
+        free=[kind for kind, provider in messengers().items() if not provider.service_window],
+        conditions=[OF_TAB[wanted.tab]] if wanted.tab in OF_TAB else [],
+        statuses=wanted.statuses,
+        hits=hits if wanted.query else None,
+    )
+
+
+def _group(
+    scope: finding.Scope, name: str, wanted: Wanted, *, after: tuple[datetime, int] | None, limit: int
+) -> finding.Found:
+    by_window = {CLOSING: finding.CLOSES, OPEN: finding.stays_open(scope), SHUT: finding.is_shut(scope)}
+    if name == NEWEST:
+        conditions = [by_window[wanted.window]] if wanted.window else []
+        return finding.newest(scope, *conditions, after=after, limit=limit)
+    if name == CLOSING:
+        return finding.first_to_shut(scope, since=scope.now, until=scope.soon, after=after, limit=limit)
+    if name == OPEN and wanted.sort == LEFT and not scope.free:
+        return finding.first_to_shut(scope, since=scope.soon, until=None, after=after, limit=limit)
+    return finding.newest(scope, by_window[name], after=after, limit=limit)
+
+
+def _rows(
+    found: list[tuple[str, finding.Found]], wanted: Wanted, *, said: dict[int, int], now: datetime
+) -> dict[int, Row]:
+    """What is shown of these chats, by id: one query, and one for what a search found in them."""
+    ids = [pk for _name, rows in found for pk, _value in rows]
+    messages = {}
+    if wanted.query:
+        wanted_messages = [said[pk] for pk in ids if pk in said]
+        messages = {row.conversation_id: row for row in Message.objects.filter(pk__in=wanted_messages)}
+    address = numbered("chat")
+    return {
+        shown.chat: _row(shown, wanted, address=address, said=messages.get(shown.chat), now=now)
+        for shown in finding.shown(ids)
+    }
+
+
+def _row(
+    shown: finding.Shown, wanted: Wanted, *, address: Callable[[int], str], said: Message | None, now: datetime
+) -> Row:
+    is_free = not messengers()[shown.kind].service_window
+    written_at = shown.last_written_at or shown.last_message_at
+    window = presentation.window_of_row(shown.expires_at, is_free=is_free, now=now)
+    return Row(
+        shown=shown,
+        window=window,
+        moment="" if window.state == "open" else presentation.short_moment(written_at, now=now),
+        received=presentation.moment_words(shown.last_message_at, now=now) if shown.last_written_at else "",
+        address=address(shown.chat) + query_of(wanted.kept | ({"at": str(said.pk)} if said else {})),
+        is_current=shown.chat == wanted.current,
+        said=said,
+        query=wanted.query,
+    )
+
+
+def query_of(kept: dict[str, str]) -> str:
+    """The list's filter as the end of an address; nothing where it is as usual."""
+    said = {key: value for key, value in kept.items() if (key, value) != ("tab", ALL)}
+    return f"?{urlencode(said)}" if said else ""
+
+
+def _next(found: list[tuple[str, finding.Found]]) -> str:
+    group, rows = found[-1]
+    pk, value = rows[-1]
+    return f"{group}~{value.isoformat()}~{pk}"
+
+
+def _cursor(text: str) -> tuple[str, datetime, int] | None:
+    """The cursor in an address; None (the first page) where it is none of ours."""
+    group, _tilde, rest = text.partition("~")
+    value, _tilde, pk = rest.rpartition("~")
+    at, number = moment(value), as_number(pk)
+    if group not in (*GROUPS, NEWEST) or at is None or number is None:
+        return None
+    return group, at, number
+
+
+def _one_of(known: dict[str, Promise], asked: str | None, otherwise: str) -> str:
+    return asked if asked in known else otherwise

@@ -1,0 +1,157 @@
+"""A line of the list of chats, and its HTML.
+
+The HTML is one format string and not a page: forty of them stand in every list, and drawn by Django's pages they took
+more of the processor than all questions to the database together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from bridge.desk import presentation
+from bridge.desk.html import fill, icon
+from bridge.message_text import preview_words
+from bridge.models import ChangeAfterAnswer, Message
+
+from .finding import Shown
+from .search_excerpts import around
+
+ROW = """
+<li data-key="chat-{chat}" data-version="{version}">
+<a class="row {level}{unread}" href="{href}" data-chat="{chat}"{current}>
+  {ring}
+  <div class="cut">
+    <div class="line"><b class="cut">{name}</b>{ends}</div>
+    <div class="line"><p class="cut">{words}</p>{mark}</div>
+  </div>
+</a></li>"""
+RING = (
+    '<span class="ring {level}"{counts}><svg viewBox="0 0 40 40" aria-hidden="true"><circle cx="20" cy="20" r="18"/>'
+    '<circle class="left" cx="20" cy="20" r="18" pathLength="100" stroke-dasharray="{percent} 100"/></svg>'
+    '<i aria-hidden="true">{letters}</i></span>'
+)
+COUNTS = ' data-expires-at="{until}" data-shows="ring"'
+ENDS = (
+    '<span class="ends {level}" data-expires-at="{until}" data-shows="words">{warned}'
+    '<span class="unseen">{title} </span><span data-words>{words}</span></span>'
+)
+FACE = (
+    '<span class="face mini" title="{name}"><span aria-hidden="true">{letters}</span>'
+    '<span class="unseen">{name}</span></span>'
+)
+CURRENT = SafeString(' aria-current="page"')
+FOUND = '<span class="unseen">{title} </span>{words}'
+OURS = '<span class="faint">{title}</span> {words}'
+SAID_AT = '<span class="ends"{title}>{moment}{late}</span>'
+TITLE, UNSEEN = ' title="{words}"', '<span class="unseen"> {words}</span>'
+CHANGED = '<span class="changed">{words}</span>'
+WARNED = '{icon}<span class="unseen">{words} </span>'
+UNREAD = '<span class="badge" aria-label="{label}">{number}</span>'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    shown: Shown
+    window: presentation.WindowView
+    moment: str  # of the last word, where no time that is left is shown in its place
+    received: str = ""  # when a last word reached us that was received late
+    address: str
+    is_current: bool
+    said: Message | None = None  # what a search found in it
+    query: str = ""
+
+    @cached_property
+    def name(self) -> str:
+        return presentation.contact_name(self.shown)
+
+    @property
+    def is_open(self) -> bool:
+        return self.window.state == "open"
+
+    @property
+    def is_warned(self) -> bool:
+        return self.is_open and self.shown.warned_at is not None
+
+    @property
+    def version(self) -> str:
+        """Changes when the row must be drawn anew."""
+        shown, window = self.shown, self.window
+        parts = (shown.last_message_at, shown.unread, shown.assignee, self.name, self.moment, self.is_warned)
+        return " ".join(map(str, (*parts, shown.change_after_answer, window.expires_at, window.level, self.is_current)))
+
+    @property
+    def html(self) -> SafeString:
+        return fill(
+            ROW,
+            chat=self.shown.chat,
+            version=self.version,
+            level=self.window.level,
+            unread=" unread" if self.shown.unread else "",
+            href=self.address,
+            current=CURRENT if self.is_current else "",
+            ring=self._ring,
+            name=self.name,
+            words=self._words,
+            ends=self._ends,
+            mark=self._mark,
+        )
+
+    @property
+    def _ring(self) -> SafeString:
+        """The window's ring round the client's letters."""
+        return fill(
+            RING,
+            level=self.window.level,
+            counts=fill(COUNTS, until=self.window.iso) if self.is_open else "",
+            percent=self.window.percent,
+            letters=presentation.contact_letters(self.shown),
+        )
+
+    @property
+    def _words(self) -> SafeString | str:
+        """The last words of the chat, or those that a search found."""
+        if self.said is not None:
+            return fill(FOUND, title=_("Found:"), words=around(self.said.text, self.query))
+        if self.shown.change_after_answer and self.shown.unread:
+            return fill(CHANGED, words=ChangeAfterAnswer(self.shown.change_after_answer).label)
+        words = preview_words(self.shown.last_text) or "…"
+        if self.shown.last_direction != Message.Direction.OUTBOUND:
+            return words
+        return fill(OURS, title=_("We:"), words=words)
+
+    @property
+    def _ends(self) -> SafeString:
+        """What is left of the window, else when the last word was said."""
+        if not self.is_open:
+            received = _("received late, %(at)s") % {"at": self.received} if self.received else ""
+            return fill(
+                SAID_AT,
+                moment=self.moment,
+                title=fill(TITLE, words=received) if received else "",
+                late=fill(UNSEEN, words=received) if received else "",
+            )
+        warned: SafeString | str = ""
+        if self.is_warned:
+            warned = fill(WARNED, icon=icon("bell", "tiny"), words=_("You have been warned."))
+        return fill(
+            ENDS,
+            level=self.window.level,
+            until=self.window.iso,
+            warned=warned,
+            title=_("Window:"),
+            words=self.window.words,
+        )
+
+    @property
+    def _mark(self) -> SafeString | str:
+        """How much is unread, else who answers."""
+        unread, assignee = self.shown.unread, self.shown.assignee
+        if unread:
+            label = ngettext("%d unread", "%d unread", unread) % unread
+            return fill(UNREAD, label=label, number=unread)
+        return fill(FACE, name=assignee, letters=presentation.initials(assignee)) if assignee else ""

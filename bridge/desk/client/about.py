@@ -1,0 +1,107 @@
+"""The client beside the chat: what the pane shows besides the contact itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpRequest
+
+from bridge.conversations import merge_lookup
+from bridge.desk import presentation
+from bridge.files import uploads
+from bridge.maintenance import erasure
+from bridge.merging import rules
+from bridge.models import ContactNote, Conversation, Message, Upload
+from templates_registry.content.graph_format import NotATemplate
+from templates_registry.models import Template
+
+from . import card, merges
+
+NOTES = 20
+FILES = 10
+VALUES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    pk: int
+    text: str
+    author: str
+    at: str
+    is_mine: bool
+    is_edited: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenFile:
+    upload: Upload
+    link: str
+    until: str
+    is_over: bool
+
+
+def about(request: HttpRequest, conversation: Conversation, *, now: datetime) -> dict[str, Any]:
+    """For the pane's page; a fixed number of queries."""
+    user: Any = request.user
+    contact = conversation.contact
+    people = merge_lookup.people(contact)
+    ids = [person.pk for person in people]
+    notes = ContactNote.objects.filter(contact__in=ids).select_related("author").order_by("-pk")[:NOTES]
+    files = Upload.objects.filter(conversation=conversation, message=None).order_by("-pk")[:FILES]
+    carries_files = conversation.api_channel.provider.sends_files
+    return {
+        "notes": [
+            Note(
+                pk=note.pk,
+                text=note.text,
+                author=presentation.person_name(note.author),
+                at=presentation.moment_words(note.created_at, now=now),
+                is_mine=note.author_id == user.pk,
+                is_edited=note.edited_at is not None,
+            )
+            for note in notes
+        ],
+        "given_files": []
+        if carries_files
+        else [
+            GivenFile(
+                upload=upload,
+                link=uploads.link(upload),
+                until=presentation.day_words(upload.expires_at, now=now),
+                is_over=upload.expires_at <= now,
+            )
+            for upload in files
+        ],
+        "card_fields": card.form_of(conversation),
+        "writes_to": card.writes_to(conversation),
+        "changes": card.history(conversation, ids, now=now),
+        "template_values": template_values(conversation),
+        "answers_to": merges.answers_to(conversation),
+        "merged": merges.merged_into(conversation, user=user, now=now),
+        "may_merge": user.has_perm(rules.PERMISSION) and contact.erased_at is None,
+        "may_erase": user.has_perm(erasure.PERMISSION) and contact.erased_at is None,
+    }
+
+
+def template_values(conversation: Conversation) -> dict[str, str]:
+    """What the last template messages said for their variables, under the titles of these; the newest counts."""
+    sent = Message.objects.filter(conversation=conversation, kind=Message.Kind.TEMPLATE, template__isnull=False)
+    rows: list[Any] = list(sent.order_by("-pk").values_list("template", flat=True)[:5])
+    known = Template.objects.in_bulk({row["id"] for row in rows if row.get("id")}) if rows else {}
+    found: dict[str, str] = {}
+    for row in rows:
+        given = row.get("parameters") or []
+        pairs = given.items() if isinstance(given, dict) else ((str(n), value) for n, value in enumerate(given, 1))
+        template = known.get(row.get("id") or 0)
+        for key, value in pairs:
+            found.setdefault(_title(template, key), str(value))
+    return dict(list(found.items())[:VALUES])
+
+
+def _title(template: Template | None, key: str) -> str:
+    try:
+        return str(template.pattern.title_of(key)) if template else key
+    except NotATemplate:
+        return key

@@ -1,0 +1,87 @@
+"""What the client's pane shows for editing: the form, the number that messages go to, and the history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from bridge.conversations import contact_editing
+from bridge.desk import presentation
+from bridge.models import ContactChange, Conversation
+
+MOST_CHANGES = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One field of the form, with its label, what it holds and what is wrong with it."""
+
+    name: str
+    label: str
+    kind: str
+    value: str
+    shown: str  # as the person saw it when the form was opened
+    complete: str
+    limit: int
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A line of the history."""
+
+    title: str
+    old: str
+    new: str
+    who: str
+    at: str
+
+
+def form_of(
+    conversation: Conversation, values: Mapping[str, str] | None = None, errors: Mapping[str, str] | None = None
+) -> list[Field]:
+    contact = conversation.contact
+    values, errors = values or {}, errors or {}
+    rows = (
+        ("name", pgettext("person", "Name"), "text", contact.name, contact_editing.LONGEST_NAME),
+        ("phone", _("Phone"), "tel", contact.phone, 40),
+        ("email", _("E-mail"), "email", contact.email, contact_editing.LONGEST_EMAIL),
+    )
+    return [
+        Field(
+            name=name,
+            label=label,
+            kind=kind,
+            value=values.get(name, stored),
+            shown=values.get(f"was_{name}", stored),
+            complete="off",
+            limit=limit,
+            error=errors.get(name, ""),
+        )
+        for name, label, kind, stored, limit in rows
+    ]
+
+
+def history(conversation: Conversation, contact_ids: list[int], *, now: datetime) -> list[Change]:
+    """The last changes, the newest first."""
+    rows = ContactChange.objects.filter(contact__in=contact_ids).select_related("by", "api_channel")
+    return [
+        Change(
+            title=str(row.get_field_display()),
+            old=row.old,
+            new=row.new,
+            who=presentation.person_name(row.by) or (row.api_channel.name if row.api_channel else ""),
+            at=presentation.moment_words(row.at, now=now),
+        )
+        for row in rows.order_by("-pk")[:MOST_CHANGES]
+    ]
+
+
+def writes_to(conversation: Conversation) -> str:
+    """The number that messages go to, where it is not the phone on the card."""
+    contact = conversation.contact
+    return presentation.phone_words(contact.external_id) if contact_editing.differs_from_address(contact) else ""

@@ -1,0 +1,61 @@
+"""Merged clients as the desk shows them: who they are, and to which number an answer goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bridge import service_window
+from bridge.conversations import merge_lookup
+from bridge.desk import presentation
+from bridge.merging import rules
+from bridge.merging.undo import problem_with
+from bridge.models import Contact, ContactMerge, Conversation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    """A client that was merged into the one beside the chat."""
+
+    name: str
+    number: str
+    merge: int | None  # that can still be undone
+    who: str
+    at: str
+
+
+def merged_into(conversation: Conversation, *, user: Any, now: datetime) -> list[Merged]:
+    """The clients that were merged into this one; for the pane."""
+    contact = conversation.contact
+    if not contact.has_merged:
+        return []
+    merges = ContactMerge.objects.filter(target=contact.pk, undone_at=None).select_related("by", "source", "target")
+    made = {one.source_id: one for one in merges}
+    found = []
+    for person in merge_lookup.people(contact)[1:]:
+        one = made.get(person.pk)
+        may_undo = one is not None and user.has_perm(rules.PERMISSION) and not problem_with(one, now=now)
+        found.append(
+            Merged(
+                name=presentation.contact_name(person),
+                number=number_of(person),
+                merge=one.pk if one and may_undo else None,
+                who=presentation.person_name(one.by) if one else "",
+                at=presentation.moment_words(one.at, now=now) if one else "",
+            )
+        )
+    return found
+
+
+def answers_to(conversation: Conversation) -> str:
+    """The number to which an answer goes now, where several clients were merged."""
+    if not conversation.contact.has_merged:
+        return ""
+    merged = service_window.addressee(conversation)
+    contact = Contact.objects.get(pk=merged) if merged else conversation.contact
+    return number_of(contact) or presentation.contact_name(contact)
+
+
+def number_of(contact: Contact) -> str:
+    return presentation.phone_words(contact.external_id or contact.phone) or contact.user_id

@@ -1,0 +1,1 @@
+"""The panel above the composer, and values filled in from the chat."""

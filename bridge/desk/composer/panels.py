@@ -1,0 +1,187 @@
+"""The panel over the box one writes in: what the registry says of the text, or the template that was picked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from bridge import service_window
+from bridge.models import Conversation
+from templates_registry import index_cache, selection
+from templates_registry.matching.explain import Difference
+from templates_registry.matching.matcher import Index
+from templates_registry.matching.result import Entry, Outcome, Recognition
+from templates_registry.models import Template, TemplateQuerySet
+from templates_registry.preview import LONGEST_VALUE, Filling, filling
+
+from . import prefill
+
+PICKER_ROWS = 40
+OFFERS = 3  # templates that a shut window offers at once, before anybody asks for the list
+SHORTEST = 4  # characters; shorter text is not worth asking about while somebody types
+
+# RECOGNISED: the box holds the template's text, and the two follow each other. PICKED: the box keeps its own text.
+RECOGNISED, PICKED, HOLD = "recognised", "picked", "hold"
+PICKER, NEAR, AMBIGUOUS, SAYS = "picker", "near", "ambiguous", "says"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A template to choose with the values already told, as JSON for its button."""
+
+    template: Template
+    words: str
+    values: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    kind: str
+    say: str = ""
+    template: Template | None = None
+    filling: Filling | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+    difference: tuple[Difference, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    groups: list[selection.Group] = field(default_factory=list)
+    query: str = ""
+    may_hold: bool = False
+    is_hold: bool = False  # of a picker: the template is for holding the text
+
+    @property
+    def css(self) -> str:
+        if self.kind == RECOGNISED:
+            return "good" if self.filling and self.filling.ready else "warn"
+        return "warn" if self.kind in (NEAR, AMBIGUOUS, SAYS) else ""
+
+    @property
+    def text(self) -> str:
+        """What the box holds while it follows the fields."""
+        return self.filling.rendering.text if self.filling and self.kind == RECOGNISED else ""
+
+
+def pickable(request: HttpRequest, conversation: Conversation) -> TemplateQuerySet:
+    """What this operator may send in this chat."""
+    rows = Template.objects.all().seen_by(request.user).sendable().filter(api_channel=conversation.api_channel)
+    return rows if conversation.api_channel.provider.sends_templates else rows.none()
+
+
+def asks(conversation: Conversation, window: service_window.WindowState) -> bool:
+    """Whether text of this chat may go out as a template, so that it is worth asking the registry."""
+    channel = conversation.api_channel
+    return channel.provider.sends_templates and (not window.is_open or channel.template_in_window)
+
+
+def picker(request: HttpRequest, conversation: Conversation, *, query: str, is_hold: bool) -> Panel:
+    rows = selection.found_by(pickable(request, conversation), query)
+    found = selection.in_order(rows, user=request.user)[:PICKER_ROWS]
+    return Panel(kind=PICKER, groups=list(selection.grouped(found)), query=query, is_hold=is_hold)
+
+
+def offers(request: HttpRequest, conversation: Conversation, window: service_window.WindowState) -> list[selection.Row]:
+    """Where only a template may go out: the first ones that this operator would look for."""
+    if window.is_open:
+        return []
+    rows: Any = selection.in_order(pickable(request, conversation), user=request.user)[:OFFERS]
+    return [selection.Row(template=row, is_favourite=row.is_favourite) for row in rows]
+
+
+def picked(conversation: Conversation, template: Template, values: Mapping[str, str], *, kind: str) -> Panel:
+    """A template with its fields. Known values are put in by whoever opens it, once."""
+    filled = filling(template, values)
+    if filled is None:
+        return Panel(kind=SAYS, say=_("This template's text cannot be read. An admin can look at it."))
+    return Panel(kind=kind, template=template, filling=filled)
+
+
+def opening_values(conversation: Conversation, template: Template, told: Mapping[str, str]) -> dict[str, str]:
+    """What is known of the chat, and over it what has been told already."""
+    filled = filling(template, told)
+    if filled is None:
+        return {}
+    return prefill.values(conversation, filled.pattern) | {key: value for key, value in filled.given.items() if value}
+
+
+def of_text(
+    conversation: Conversation, text: str, *, user: Any, window: service_window.WindowState, was_sent: bool
+) -> Panel | None:
+    """What the registry says of this text; None where there is nothing to say. ``was_sent``: it came back refused."""
+    if not asks(conversation, window) or len(text.strip()) < SHORTEST:
+        return None
+    found = index_cache.recognise(conversation.api_channel, text)
+    if window.is_open and found.outcome != Outcome.TEMPLATE:
+        return None  # it goes out as plain text, whatever it is like
+    if found.outcome == Outcome.NONE:
+        if not was_sent:
+            return None
+        return Panel(kind=SAYS, say=_("%(why)s Choose one, or hold the text.") % {"why": found.sentence}, may_hold=True)
+    if found.outcome == Outcome.AMBIGUOUS:
+        return _ambiguous(found, text, user=user)
+    template = _template_of(found.entry, user=user)
+    if template is None:
+        return None
+    if found.outcome == Outcome.NEAR_MISS:
+        return Panel(
+            kind=NEAR,
+            say=str(found.sentence) if found.retired else "",
+            template=template,
+            values=found.parameters,
+            difference=found.difference,
+            may_hold=not found.retired,
+        )
+    if not template.may_be_sent:
+        return Panel(kind=SAYS, say=str(found.sentence), may_hold=True)
+    return _recognised(conversation, template, found)
+
+
+def _recognised(conversation: Conversation, template: Template, found: Recognition) -> Panel:
+    """Exactly one template; where values are missing, with what is known of the chat."""
+    if found.outcome == Outcome.TEMPLATE:
+        return picked(conversation, template, found.parameters, kind=RECOGNISED)
+    values = opening_values(conversation, template, found.parameters)
+    filled = filling(template, values)
+    return Panel(kind=RECOGNISED, say=str(found.sentence), template=template, filling=filled)
+
+
+def _ambiguous(found: Recognition, text: str, *, user: Any) -> Panel:
+    choices = []
+    for entry in found.candidates:
+        template = _template_of(entry, user=user)
+        if template is None:
+            continue
+        readings = found.readings or (Index([entry]).recognise(text).parameters,)
+        choices += [_choice(template, entry, values) for values in readings]
+    return Panel(kind=AMBIGUOUS, say=str(found.sentence), choices=tuple(choices))
+
+
+def _choice(template: Template, entry: Entry, values: dict[str, str]) -> Choice:
+    words = ", ".join(
+        pgettext("a variable and its value", "%(title)s: %(value)s")
+        % {"title": entry.template.title_of(key), "value": value}
+        for key, value in values.items()
+    )
+    return Choice(template=template, words=words, values=json.dumps(values, ensure_ascii=False))
+
+
+def told_by(choice: str) -> dict[str, str]:
+    """The values of a ``Choice``'s button, back from the form."""
+    try:
+        told = json.loads(choice) if len(choice) < 8 * LONGEST_VALUE else {}
+    except ValueError:
+        return {}
+    if not isinstance(told, dict):
+        return {}
+    return {str(key): value.replace("\0", "") for key, value in told.items() if isinstance(value, str)}
+
+
+def _template_of(entry: Entry | None, *, user: Any) -> Template | None:
+    """The row, if this operator may see it."""
+    if entry is None or not isinstance(entry.ident, int):
+        return None
+    return Template.objects.all().seen_by(user).select_related("api_channel").filter(pk=entry.ident).first()

@@ -1,0 +1,62 @@
+"""What a chat already knows of a template's variables: the client's name, the request's number."""
+
+from __future__ import annotations
+
+import re
+
+from bridge.conversations import tickets
+from bridge.models import Conversation
+from templates_registry.content.components import Template as Pattern
+from templates_registry.content.components import Variable
+
+# Whole words or their beginnings in a variable's name, label or hint. They are matched, never shown.
+NAME = re.compile(
+    r"\b(?:имя|имени|имен[аи]\b|фио|name|first_?name|client|customer|клиент|покупател|контакт)", re.IGNORECASE
+)
+NOT_A_PERSON = re.compile(
+    r"магазин|компани|товар|product|shop|company|store|order|заказ|менеджер|manager|operator|оператор"
+    r"|номер|number|телефон|phone|город|city|адрес|address",
+    re.IGNORECASE,
+)
+REQUEST = re.compile(r"\b(?:запрос|обращени|тикет|ticket|request|case_?(?:id|number))", re.IGNORECASE)
+# Where nobody labelled a variable its example speaks, if it is one of the names that examples use.
+EXAMPLE_NAMES = frozenset(
+    "анна иван мария пётр петр ольга елена сергей алексей дмитрий наталья екатерина игорь "
+    "anna john jane maria peter alex pablo kate mary ivan".split()
+)
+
+
+def values(conversation: Conversation, pattern: Pattern) -> dict[str, str]:
+    """By the variables' keys; only what is known for certain to be meant."""
+    ticket = tickets.live_ticket(conversation)
+    found = {}
+    for variable in pattern.variables:
+        if not variable.in_text:
+            continue
+        if means_a_name(variable):
+            found[variable.key] = name_like(conversation.contact.shown_name, variable.example)
+        elif ticket is not None and REQUEST.search(_said(variable)):
+            sign = "№ " if variable.example.startswith("№") else ""
+            found[variable.key] = f"{sign}{ticket.pk}"
+    return {key: value for key, value in found.items() if value}
+
+
+def means_a_name(variable: Variable) -> bool:
+    said = _said(variable)
+    if said:
+        return bool(NAME.search(said)) and not NOT_A_PERSON.search(said)
+    words = variable.example.split()
+    return bool(words) and words[0].strip(".,!").casefold() in EXAMPLE_NAMES
+
+
+def name_like(name: str, example: str) -> str:
+    """As many words of the name as the example has: «Анна» for «Анна Соколова» where the example is «Мария»."""
+    words = " ".join(name.split()).split(" ")
+    wanted = len(example.split()) or len(words)
+    return " ".join(words[:wanted])
+
+
+def _said(variable: Variable) -> str:
+    """What is said of a variable; a number says nothing."""
+    name = "" if variable.name.isdigit() else variable.name
+    return " ".join(filter(None, (name, variable.label, variable.hint)))

@@ -1,0 +1,1 @@
+"""What keeps an open page current: polling, presence, closing warnings."""

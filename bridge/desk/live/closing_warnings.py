@@ -1,0 +1,36 @@
+"""Warnings of closing windows, as the open desk shows them: at its edge, and as the browser's own notices."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from bridge.conversations import closing_reminders
+from bridge.desk import presentation
+from bridge.message_text import preview_words
+from bridge.models import WindowWarning
+
+SHOWN = 4  # more at once nobody reads; the rest is a number
+
+
+def as_json(standing: closing_reminders.Standing, *, now: datetime) -> dict[str, Any]:
+    shown, more = standing.warnings[:SHOWN], len(standing.warnings) - SHOWN
+    rest = ngettext("%d more window closes soon.", "%d more windows close soon.", more) % more if more > 0 else ""
+    return {"last": standing.last, "items": [_item(warning, now=now) for warning in shown], "rest": rest}
+
+
+def _item(warning: WindowWarning, *, now: datetime) -> dict[str, Any]:
+    conversation = warning.window.conversation
+    name = presentation.contact_name(conversation.contact)
+    left = presentation.duration(warning.expires_at - now)
+    return {
+        "chat": conversation.pk,
+        "title": _("%(name)s: the window closes in %(left)s") % {"name": name, "left": left},
+        "text": preview_words(conversation.last_text),
+        "url": reverse("chat", args=[conversation.pk]),
+        "level": "now" if warning.expires_at - now < presentation.NOW else "soon",
+    }

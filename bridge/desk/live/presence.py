@@ -1,0 +1,98 @@
+"""Who else has a chat open, and who is writing in it: short-lived marks in Valkey, left and read by the poll itself.
+
+Nothing depends on them: whatever the store does, the desk works on and merely shows nobody. They cost the database
+nothing, and are gone by themselves when a page is shut, a laptop sleeps or a network breaks.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from bridge.desk import presentation
+
+logger = logging.getLogger(__name__)
+
+HERE_SECONDS = 8.0  # a desk in sight asks every second and a half; a slow one is not gone at once
+KEPT_SECONDS = 60
+QUIET_SECONDS = 5.0  # how long a store in trouble is left alone
+
+_quiet_until = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Others:
+    """Everybody but the reader: those who write, and those who only look."""
+
+    writing: list[str]
+    looking: list[str]
+
+    @property
+    def version(self) -> str:
+        return f"{zlib.crc32(repr(self).encode()):x}" if self.writing or self.looking else ""
+
+    @property
+    def sentence(self) -> str:
+        if self.writing:
+            if len(self.writing) == 1:
+                return _("%(name)s is writing here.") % {"name": self.writing[0]}
+            return _("%(names)s are writing here.") % {"names": ", ".join(self.writing)}
+        if len(self.looking) == 1:
+            return _("%(name)s has this chat open too.") % {"name": self.looking[0]}
+        if self.looking:
+            return _("%(names)s have this chat open too.") % {"names": ", ".join(self.looking)}
+        return ""
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        return {"version": self.version, "sentence": self.sentence, "writing": bool(self.writing)}
+
+
+NOBODY = Others(writing=[], looking=[])
+
+
+def look_round(conversation_id: int, *, user: Any, writes: bool, is_here: bool) -> Others:
+    """Leave the reader's own mark where they are before the page, and say who else has left one lately."""
+    global _quiet_until
+    if time.monotonic() < _quiet_until:
+        return NOBODY
+    key = f"okno:here:{conversation_id}"
+    now = time.time()
+    try:
+        with _redis().pipeline(transaction=False) as pipe:
+            if is_here:
+                mark = {"name": presentation.person_name(user), "writes": writes, "until": now + HERE_SECONDS}
+                pipe.hset(key, str(user.pk), json.dumps(mark))
+                pipe.expire(key, KEPT_SECONDS)
+            pipe.hgetall(key)
+            found: Mapping[bytes, bytes] = pipe.execute()[-1]
+    except redis.RedisError as error:
+        _quiet_until = time.monotonic() + QUIET_SECONDS
+        logger.warning("presence not known", extra={"error": type(error).__name__})
+        return NOBODY
+    return _others(found, own=str(user.pk).encode(), now=now)
+
+
+def _others(found: Mapping[bytes, bytes], *, own: bytes, now: float) -> Others:
+    writing: list[str] = []
+    looking: list[str] = []
+    for pk, text in sorted(found.items()):
+        mark = json.loads(text)
+        if pk != own and mark["until"] > now:
+            (writing if mark["writes"] else looking).append(str(mark["name"]))
+    return Others(writing=writing, looking=looking)
+
+
+@cache
+def _redis() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=0.2, socket_timeout=0.2)

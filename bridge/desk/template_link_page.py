@@ -1,0 +1,148 @@
+"""The page behind a link in a note: choose a template, fill it in, send it. No sign-in; the link is the key.
+
+Values come by POST, so that no log ever holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from bridge import service_window
+from bridge.conversations import receiving
+from bridge.fanout import operator_notes, template_links
+from bridge.models import Conversation, TemplateLink
+from bridge.relay import submission
+from templates_registry.preview import filling, values_in
+
+from .composer import prefill
+
+SEARCHED = 8  # with more templates than this the page has a search field
+LONGEST_QUERY = 80
+
+
+@require_http_methods(["GET", "POST"])
+@never_cache
+def page(request: HttpRequest, signature: str) -> HttpResponse:
+    link = template_links.by_signature(signature)
+    if link is None:
+        raise Http404
+    if not template_links.may_be_called(link):
+        said = {"heading": _("Too many requests"), "sentence": _("Wait a minute and try again.")}
+        return _said(request, said, status=429)
+    if link.used_at is not None:
+        return _sent(request, link)
+    if template_links.is_over(link):
+        sentence = _("Send your text from the helpdesk again: the note that comes back has a new link.")
+        return _said(request, {"heading": _("This link has expired"), "sentence": sentence}, status=410)
+    choices = template_links.choices_of(link)
+    if not choices:
+        sentence = _("What it offered may not be sent any more. Send your text from the helpdesk again.")
+        return _said(request, {"heading": _("There is no template to send"), "sentence": sentence}, status=410)
+    wanted = request.GET.get("choice", "")
+    only = choices[0] if len(choices) == 1 and not wanted else None
+    chosen = next((one for one in choices if one.key == wanted), only)
+    if chosen is None and wanted and request.method == "POST":
+        sentence = _("Nothing was sent. Open the link from the helpdesk again and choose another template.")
+        return _said(request, {"heading": _("This template is no longer available"), "sentence": sentence}, status=410)
+    if chosen is None:
+        return _list(request, link, choices, is_gone=bool(wanted))
+    return _form(request, link, chosen, is_only=len(choices) == 1)
+
+
+def _list(
+    request: HttpRequest, link: TemplateLink, choices: list[template_links.Choice], *, is_gone: bool
+) -> HttpResponse:
+    query = request.GET.get("q", "").strip()[:LONGEST_QUERY]
+    rows = []
+    for one in choices:
+        filled = filling(one.template, one.values)
+        if filled and query.casefold() in f"{one.template.name} {filled.rendering.text}".casefold():
+            rows.append({"key": one.key, "template": one.template, "filling": filled})
+    context = {
+        "link": link,
+        "rows": rows,
+        "query": query,
+        "has_search": len(choices) > SEARCHED,
+        "is_gone": is_gone,
+    }
+    return _unlisted(render(request, "bridge/template_link_list.html", context))
+
+
+def _form(request: HttpRequest, link: TemplateLink, choice: template_links.Choice, *, is_only: bool) -> HttpResponse:
+    values, sentence = dict(choice.values), ""
+    if request.method == "POST":
+        values = values_in(request.POST)
+        if request.POST.get("go"):
+            sentence = _send_once(link, choice, values)
+            if not sentence:
+                return _sent(request, get_object_or_404(TemplateLink.objects.select_related("message"), pk=link.pk))
+    else:
+        values = prefill.values(link.conversation, choice.template.pattern) | values
+    filled = filling(choice.template, values)
+    if filled is None:
+        raise Http404
+    context: dict[str, Any] = {
+        "link": link,
+        "template": choice.template,
+        "choice": choice,
+        "filling": filled,
+        "sentence": sentence,
+        "is_only": is_only,
+    }
+    if "HX-Request" in request.headers:
+        return render(request, "templates_registry/shelf/filled_part.html", context)
+    return _unlisted(render(request, "bridge/template_link.html", context, status=422 if sentence else 200))
+
+
+@transaction.atomic
+def _send_once(link: TemplateLink, choice: template_links.Choice, values: Mapping[str, str]) -> str:
+    """Send the template, once however often it is asked for; a sentence where it did not go out.
+
+    The conversation is locked before the link, as a merge and an erasure do; another order could deadlock with them.
+    """
+    try:
+        conversation: Conversation | None = receiving.lock(link.conversation_id)
+    except Conversation.DoesNotExist:  # made by a merge that was undone meanwhile
+        conversation = None
+    locked = TemplateLink.objects.select_for_update(of=("self",)).filter(pk=link.pk).first()
+    if locked is None:
+        raise Http404
+    if locked.used_at is not None:
+        return ""
+    if conversation is None or locked.conversation_id != conversation.pk:
+        return _("This chat was just moved by a merge or its undo. Nothing was sent. Try again.")
+    handed = submission.hand_in_template(
+        conversation_id=conversation.pk,
+        template_id=choice.template.pk,
+        parameters={key: value for key, value in values.items() if value},
+        author=None,
+    )
+    if handed.message is None:
+        return handed.decision.sentence
+    TemplateLink.objects.filter(pk=locked.pk).update(used_at=service_window.database_now(), message=handed.message)
+    operator_notes.sent_as_template(handed.message.conversation, handed.decision)
+    return ""
+
+
+def _sent(request: HttpRequest, link: TemplateLink) -> HttpResponse:
+    """Say that the template was sent, with its text until the link expires."""
+    text = link.message.text if link.message and not template_links.is_over(link) else ""
+    sentence = _("The template is on its way to the client. This link cannot be used again.")
+    return _said(request, {"heading": _("Sent"), "sentence": sentence, "text": text, "is_good": True})
+
+
+def _said(request: HttpRequest, said: dict[str, Any], *, status: int = 200) -> HttpResponse:
+    return _unlisted(render(request, "bridge/template_link_said.html", said, status=status))
+
+
+def _unlisted(response: HttpResponse) -> HttpResponse:
+    response["X-Robots-Tag"] = "noindex, nofollow"
+    return response

@@ -1,0 +1,1 @@
+"""One chat as it is read: messages, their state and their trail."""

@@ -1,0 +1,147 @@
+"""A message of the thread as HTML.
+
+What every message has is a format string and not a page: a thread has fifty of them. What few have (a quote, files,
+reactions, what went wrong) are pages that are drawn only where they are needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from bridge.desk.html import fill, icon
+from channels_setup.codecs.message_words import own_words
+from channels_setup.codecs.whatsapp_markup import to_html
+
+from .extras import Extras
+from .message_view import MessageView
+from .messages import Item
+
+MESSAGE = """
+<li class="msg{out}" id="m{pk}" {line} data-side="{side}"{form}>
+  <div class="bubble {status}"><span class="unseen">{who}:</span>
+    {above}{text}{former}
+    {meta}{reactions}{reply}
+  </div>{trouble}
+  <div class="why" id="why-{pk}"></div>
+</li>"""
+NOTICE = """
+<li class="said" {line}>{sentence} <time datetime="{moment}">{at}</time></li>"""
+META = (
+    '<a class="meta" href="{href}" data-why="why-{pk}" aria-expanded="false" aria-controls="why-{pk}" title="{title}">'
+    '{author}<time datetime="{moment}"{received}>{at}</time>{late}{end}</a>'
+)
+REPLY = '<a class="reply" href="{href}" data-reply="{pk}" title="{words}" aria-label="{words}">{icon}</a>'
+TICKS = '<span class="ticks {status}" title="{words}">{icon}<span class="unseen">{words}</span></span>'
+LINE = 'data-key="{key}" data-version="{version}"{of}{hidden}'
+FORM = ' data-form="{key}"'  # the draft that it was: every tab that still shows that draft learns of it
+OF, HIDDEN = ' data-of="{ticket}"', SafeString(" hidden")
+AUTHOR, UNSEEN = '<span class="cut">{words}</span>', '<span class="unseen">{words}</span>'
+RECEIVED = ' title="{words}"'
+LATE = '<span class="late" title="{words}">{says}</span><span class="unseen">{words}</span>'
+TEXT = '<div class="text{css}" dir="auto">{html}</div>'
+
+Piece = Callable[..., SafeString]  # a page by its name, with what it needs besides the thread's own context
+
+
+def line(item: Item) -> SafeString:
+    """What the script that keeps a thread fresh must know of each of its lines."""
+    of = fill(OF, ticket=item.of) if item.of else ""
+    hidden = HIDDEN if item.of and item.is_folded else ""
+    return fill(LINE, key=item.key, version=item.version, of=of, hidden=hidden)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bubbles:
+    """Draws the messages of one chat."""
+
+    client: str  # by name
+    why: Callable[[int], str]  # the address of a message's why line
+    reply: Callable[[int], str] | None  # the address of a reply that quotes a message, where the provider shows quotes
+    piece: Piece
+    is_erased: bool = False  # the words of both sides went with the person
+
+    def html(self, item: Item) -> SafeString:
+        view: Any = item.message
+        moment = timezone.localtime(view.message.written_at).isoformat()
+        if view.is_notice:
+            words = view.message.sentence
+            sentence = to_html(words) if view.message.reason == "note" else words
+            return fill(NOTICE, line=line(item), sentence=sentence, moment=moment, at=view.at)
+        message, extras = view.message, view.extras
+        return fill(
+            MESSAGE,
+            out=" out" if view.is_ours else "",
+            pk=message.pk,
+            line=line(item),
+            side=message.direction,
+            form=fill(FORM, key=message.form_key) if message.form_key else "",
+            status=message.status,
+            who=(view.author or "Okno") if view.is_ours else self.client,
+            above=self._piece("above", view, needed=_has_above(view, extras)),
+            text=_text(view, extras) or self._gone(view),
+            former=self._piece("former", view, needed=extras.former),
+            meta=self._meta(view, moment=moment),
+            reactions=self._piece("reactions", view, needed=extras.reactions),
+            reply=self._reply(view, extras),
+            trouble=self._piece("trouble", view, needed=view.trouble),
+        )
+
+    def _gone(self, view: MessageView) -> SafeString | str:
+        return (
+            fill(TEXT, css=" erased", html=_("The text was erased"))
+            if self.is_erased and not view.message.localized_text
+            else ""
+        )
+
+    def _piece(self, name: str, view: MessageView, *, needed: object) -> SafeString | str:
+        if not needed:
+            return ""
+        return self.piece(f"bridge/message_{name}.html", view=view, message=view.message, extras=view.extras)
+
+    def _reply(self, view: MessageView, extras: Extras) -> SafeString | str:
+        message = view.message
+        if self.reply is None or not message.external_id or extras.is_revoked:
+            return ""
+        words = _("Reply to this message")
+        return fill(REPLY, href=self.reply(message.pk), pk=message.pk, words=words, icon=icon("reply", "small"))
+
+    def _meta(self, view: MessageView, *, moment: str) -> SafeString:
+        """Who wrote it and when, how it went; a click tells all of that."""
+        pk, how = view.message.pk, _("How this message went")
+        received = _("Received %(at)s") % {"at": view.received_at} if view.received_at else ""
+        return fill(
+            META,
+            href=self.why(pk),
+            pk=pk,
+            title=how,
+            author=fill(AUTHOR, words=view.author) if view.is_ours and view.author else "",
+            moment=moment,
+            received=fill(RECEIVED, words=received) if received else "",
+            at=view.at,
+            late=fill(LATE, words=received, says=_("received late")) if received else "",
+            end=_ticks(view) if view.is_ours else fill(UNSEEN, words=how),
+        )
+
+
+def _has_above(view: MessageView, extras: Extras) -> object:
+    return view.template_name or view.held_since or view.files or extras.quoted or extras.tags or extras.has_parts
+
+
+def _text(view: MessageView, extras: Extras) -> SafeString | str:
+    message = view.message
+    words = own_words(message.text, message.shown) if message.shown else message.text
+    if not words or extras.says_it_all:
+        return ""
+    return fill(TEXT, css=" revoked" if extras.is_revoked else "", html=to_html(words))
+
+
+def _ticks(view: MessageView) -> SafeString:
+    name = view.tick_icon
+    drawn = icon(name) if name in ("tick", "ticks") else icon(name, "round")
+    return fill(TICKS, status=view.message.status, words=view.status_words, icon=drawn)

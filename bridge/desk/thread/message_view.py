@@ -1,0 +1,170 @@
+"""One message as the thread shows it: who said it, when, with which files, and how it went."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from bridge import outcomes
+from bridge.desk import presentation
+from bridge.files.attachment_files import INLINE_TYPES
+from bridge.models import Attachment, Delivery, HeldReply, Message
+from bridge.outcomes import Help
+
+from . import extras
+
+Status = Message.Status
+UNSETTLED = (Status.PENDING, Status.SENDING, Status.UNKNOWN, Status.FAILED)
+LEAVE = "leave"  # of what may have been sent: that is good enough
+RESENDABLE = (Delivery.State.DEAD, Delivery.State.UNKNOWN, Delivery.State.CANCELLED)
+TICK_ICONS = {
+    Status.PENDING: "clock",
+    Status.SENDING: "clock",
+    Status.UNKNOWN: "question",
+    Status.SENT: "tick",
+    Status.FAILED: "alert",
+    Status.DELIVERED: "ticks",
+    Status.READ: "ticks",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileView:
+    name: str
+    href: str
+    is_picture: bool
+    says: str = ""  # in place of a file that is not here
+    again: int | None = None  # one that did not come: it can be asked for once more
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldView:
+    """A reply that waits for the client to write."""
+
+    reply: HeldReply
+    now: datetime
+
+    @property
+    def author(self) -> str:
+        return presentation.person_name(self.reply.author)
+
+    @property
+    def until(self) -> str:
+        return presentation.moment_words(self.reply.drop_at, now=self.now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageView:
+    message: Message
+    attachments: Sequence[Attachment] = ()
+    held_since: str = ""  # of a text that had been held until the client wrote
+    delivery: Delivery | None  # of a message that is not settled
+    may_write: bool  # free text may go out now
+    now: datetime
+
+    @property
+    def is_ours(self) -> bool:
+        return self.message.direction == Message.Direction.OUTBOUND
+
+    @property
+    def is_notice(self) -> bool:
+        return self.message.direction == Message.Direction.NOTICE
+
+    @cached_property
+    def author(self) -> str:
+        return presentation.person_name(self.message.author) or str(self.message.details.get("operator", ""))
+
+    @property
+    def tick_icon(self) -> str:
+        return TICK_ICONS.get(Status(self.message.status), "clock")
+
+    @property
+    def status_words(self) -> str:
+        return str(Status(self.message.status).label)
+
+    @property
+    def at(self) -> str:
+        """When it was written; with the day where it reached us on another one."""
+        at, received = self.message.written_at, self.message.created_at
+        if timezone.localtime(at).date() == timezone.localtime(received).date():
+            return presentation.clock(at)
+        return presentation.moment_words(at, now=self.now)
+
+    @property
+    def received_at(self) -> str:
+        """When a message reached us that was received late; the window goes by the time when it was written."""
+        return presentation.moment_words(self.message.created_at, now=self.now) if self.message.is_received_late else ""
+
+    @property
+    def template_name(self) -> str:
+        return str((self.message.template or {}).get("name", ""))
+
+    @property
+    def trouble(self) -> str:
+        """The sentence under a message that is not where it should be."""
+        if self.message.status in (Status.FAILED, Status.UNKNOWN):
+            return self.message.sentence
+        if self.delivery is not None and self.delivery.reason and self.delivery.state == Delivery.State.PENDING:
+            return outcomes.sentence(self.delivery.reason)
+        return ""
+
+    @property
+    def waits(self) -> bool:
+        return self.message.status not in (Status.FAILED,)
+
+    @property
+    def buttons(self) -> list[str]:
+        """What helps, of reasons.Help: what may go out again can be sent again, for the rest the catalogue knows."""
+        delivery = self.delivery
+        if delivery is not None and delivery.state in RESENDABLE:
+            if delivery.free_text and not self.may_write:
+                return [Help.TEMPLATE]
+            if delivery.state == Delivery.State.UNKNOWN:
+                return [Help.AGAIN, LEAVE]
+            if delivery.reason != "template_not_sendable":
+                return [Help.AGAIN]
+        if self.message.status != Status.FAILED:
+            return []
+        helps = outcomes.help_for(self.message.reason)
+        return [helps] if helps == Help.TEMPLATE else [Help.BOX]
+
+    @cached_property
+    def files(self) -> list[FileView]:
+        return [_file(attachment) for attachment in self.attachments]
+
+    @cached_property
+    def extras(self) -> extras.Extras:
+        return extras.of(self.message, now=self.now)
+
+    @property
+    def version(self) -> str:
+        message, delivery = self.message, self.delivery
+        parts: tuple[object, ...] = (message.status, message.reason, message.created_at.timestamp())
+        if not message.text and not self.attachments:
+            parts += ("empty",)  # erased, perhaps while somebody looks at it
+        if message.shown or message.reactions:
+            parts += (zlib.crc32(repr((message.shown, message.reactions, message.text)).encode()),)
+        parts += tuple(one.state for one in self.attachments if one.state != Attachment.State.HERE)
+        if delivery is not None:
+            parts += (delivery.state, delivery.attempts, delivery.reason, self.may_write)
+        return " ".join(map(str, parts))
+
+
+def _file(attachment: Attachment) -> FileView:
+    """A stored file is ours to show; a foreign address is only ever a link, and only a web one."""
+    name = attachment.name or attachment.url.rsplit("/", 1)[-1][:80] or _("file")
+    if attachment.file:
+        return FileView(name=name, href=f"/files/{attachment.pk}/", is_picture=attachment.mime in INLINE_TYPES)
+    if attachment.state == Attachment.State.WAITING:
+        return FileView(name=name, href="", is_picture=False, says=_("being fetched from the provider"))
+    if attachment.state == Attachment.State.FAILED:
+        says = outcomes.sentence(attachment.error) if attachment.error else _("could not be fetched from the provider")
+        return FileView(name=name, href="", is_picture=False, says=says, again=attachment.pk)
+    is_web = attachment.url.lower().startswith(("https://", "http://"))
+    return FileView(name=name, href=attachment.url if is_web else "", is_picture=False)

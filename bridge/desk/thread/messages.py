@@ -1,0 +1,283 @@
+"""One chat as it is read: days divided, requests marked where one ends and the next begins, earlier ones folded."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from django.db.models import prefetch_related_objects
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from bridge.desk import presentation
+from bridge.desk.parameters import as_number
+from bridge.models import Attachment, Conversation, Delivery, Draft, HeldReply, Message, Ticket
+
+from .message_view import UNSETTLED, HeldView, MessageView
+
+PAGE = 50  # messages at a time
+AFTER = 20  # messages below the one that a page was opened at
+REQUESTS = 20  # earlier requests beside the thread
+
+# Plain SQL where Django would take longer to put the question together than PostgreSQL to answer it.
+OF_CHAT = "SELECT * FROM bridge_ticket WHERE conversation_id = %s ORDER BY id DESC LIMIT %s"
+MESSAGES = """
+SELECT * FROM bridge_message WHERE conversation_id = %(chat)s AND (%(before)s::bigint IS NULL OR id < %(before)s)
+ORDER BY id DESC LIMIT %(limit)s
+"""
+FILES = "SELECT * FROM bridge_attachment WHERE message_id = ANY(%s) ORDER BY id"
+HELD = """
+SELECT * FROM bridge_heldreply
+WHERE conversation_id = %(chat)s AND (state = 'held' OR message_id = ANY(%(ours)s::bigint[])) ORDER BY id
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One line of the thread: a day, a mark between requests, a fold, or a message."""
+
+    key: str  # the same line at every drawing
+    version: str = ""  # another one: draw it anew
+    words: str = ""  # of a day, a mark or a fold
+    message: MessageView | None = None
+    held: HeldView | None = None
+    fold: Ticket | None = None  # this line opens and shuts an earlier request
+    of: int | None = None  # the earlier request to whose fold this line belongs
+    is_folded: bool = False
+
+    @property
+    def is_day(self) -> bool:
+        return self.key.startswith("day")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    items: list[Item]
+    earlier: int | None  # messages before this id are on the page before; None: this is the beginning
+    is_newest: bool
+    at: int | None = None  # the message at which it was opened
+
+
+def page(
+    conversation: Conversation,
+    *,
+    tickets: Sequence[Ticket],
+    before: int | None,
+    may_write: bool,
+    now: datetime,
+    at: int | None = None,
+) -> Page:
+    """The newest messages, those before an id, or those around the message ``at``; a fixed number of queries."""
+    if at is not None:
+        before = _end_of_page_at(conversation, at)
+    values = {"chat": conversation.pk, "before": before, "limit": PAGE + 1}
+    found = list(Message.objects.raw(MESSAGES, values))
+    shown = found[:PAGE][::-1]
+    oldest = shown[0].pk if shown else None
+    shown = _in_written_order(shown)
+    merged = ["merged_contact"] if any(message.merged_contact_id for message in shown) else []
+    prefetch_related_objects(shown, "author", "quoted__author", *merged)
+    held = _held(conversation, shown)
+    unfolded = {message.ticket_id for message in shown if message.pk == at}
+    lines = _Lines(tickets=tickets, unfolded=unfolded, now=now)
+    items = list(lines.of(_views(shown, held=held, may_write=may_write, now=now), is_newest=before is None))
+    if before is None:
+        waiting = (reply for reply in held if reply.state == HeldReply.State.HELD)
+        items += [Item(key=f"held-{reply.pk}", held=HeldView(reply=reply, now=now)) for reply in waiting]
+    return Page(
+        items=items,
+        earlier=oldest if len(found) > PAGE else None,
+        is_newest=before is None,
+        at=at if any(message.pk == at for message in shown) else None,
+    )
+
+
+def _in_written_order(messages: Sequence[Message]) -> list[Message]:
+    """Put a client's messages that nothing of ours stands between into the order in which they were written.
+
+    A message that reached us late stays below the answers that were given without it.
+    """
+    ordered: list[Message] = []
+    for _group, run in groupby(messages, key=lambda one: (one.direction, one.ticket_id)):
+        rows = list(run)
+        is_clients = rows[0].direction == Message.Direction.INBOUND
+        ordered += sorted(rows, key=_written) if is_clients else rows
+    return ordered
+
+
+def _written(message: Message) -> datetime:
+    """By the provider's clock to the second, also where a message was not late enough to be marked."""
+    at = message.provider_time
+    return message.created_at if at is None or message.details.get("odd_clock") else min(at, message.created_at)
+
+
+def place_of(conversation: Conversation, asked: str) -> int | None:
+    """The message that an address means: its id, or ``r12`` for where the request № 12 begins."""
+    rows = Message.objects.filter(conversation=conversation)
+    number = asked.removeprefix("r")
+    if as_number(number) is None:
+        return None
+    rows = rows.filter(pk=int(number)) if number == asked else rows.filter(ticket=int(number))
+    return rows.order_by("pk").values_list("pk", flat=True).first()
+
+
+def _end_of_page_at(conversation: Conversation, at: int) -> int | None:
+    """The id before which the page ends that shows ``at`` with some of what follows; None: the newest page does."""
+    following = Message.objects.filter(conversation=conversation, pk__gt=at).order_by("pk").values_list("pk", flat=True)
+    ids = list(following[: AFTER + 1])
+    return ids[-1] if len(ids) > AFTER else None
+
+
+def requests_of(conversation: Conversation) -> list[Ticket]:
+    """The chat's requests, the newest first."""
+    return list(Ticket.objects.raw(OF_CHAT, [conversation.pk, REQUESTS]))
+
+
+def live_among(tickets: Sequence[Ticket]) -> Ticket | None:
+    return next((ticket for ticket in tickets if ticket.status not in Ticket.ENDED), None)
+
+
+def draft_of(conversation: Conversation, user: Any) -> Draft | None:
+    """What this operator has not sent. A copy that a slow tab stored after it was sent does not count."""
+    draft = Draft.objects.filter(conversation=conversation, user=user).first()
+    if draft and draft.key and Message.objects.filter(conversation=conversation, form_key=draft.key).exists():
+        return None
+    return draft
+
+
+def _held(conversation: Conversation, shown: Sequence[Message]) -> list[HeldReply]:
+    """Those that wait, and those that became one of these messages."""
+    ours = [message.pk for message in shown if message.direction == Message.Direction.OUTBOUND]
+    held = list(HeldReply.objects.raw(HELD, {"chat": conversation.pk, "ours": ours}))
+    prefetch_related_objects(held, "author")
+    return held
+
+
+def _views(
+    messages: Sequence[Message], *, held: Sequence[HeldReply], may_write: bool, now: datetime
+) -> list[MessageView]:
+    unsettled = [message.pk for message in messages if message.status in UNSETTLED]
+    deliveries = Delivery.objects.filter(message__in=unsettled, kind=Delivery.Kind.MESSAGE).order_by("pk")
+    by_message = {delivery.message_id: delivery for delivery in deliveries} if unsettled else {}
+    files: dict[int, list[Attachment]] = defaultdict(list)
+    for attachment in Attachment.objects.raw(FILES, [[message.pk for message in messages]]):
+        files[attachment.message_id].append(attachment)
+    since = {reply.message_id: presentation.moment_words(reply.created_at, now=now) for reply in held}
+    return [
+        MessageView(
+            message=message,
+            attachments=files[message.pk],
+            delivery=by_message.get(message.pk),
+            held_since=since.get(message.pk, ""),
+            may_write=may_write,
+            now=now,
+        )
+        for message in messages
+    ]
+
+
+@dataclass(kw_only=True)
+class _Lines:
+    """Messages with what stands between them. Requests that are over are folded, but for the newest one."""
+
+    tickets: Sequence[Ticket]
+    unfolded: set[int | None]
+    now: datetime
+    current: int | None = None  # the request of the line before
+    day: Any = None
+    by_id: dict[int, Ticket] = field(init=False)
+    keys: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.by_id = {ticket.pk: ticket for ticket in self.tickets}
+
+    def of(self, views: Sequence[MessageView], *, is_newest: bool) -> Iterator[Item]:
+        for view in views:
+            for item in self._before(view):
+                yield self._with_own_key(item, view)
+            folds = self._folds(self.current)
+            yield Item(
+                key=f"m{view.message.pk}",
+                version=view.version,
+                message=view,
+                of=self.current if folds else None,
+                is_folded=folds and self.current not in self.unfolded,
+            )
+        if is_newest and self.current is not None:
+            yield from self._ended()
+
+    def _with_own_key(self, item: Item, view: MessageView) -> Item:
+        """The messages of two live requests may alternate: then each begins, and ends, more than once."""
+        if item.key in self.keys:
+            item = replace(item, key=f"{item.key}-{view.message.pk}")
+        self.keys.add(item.key)
+        return item
+
+    def _before(self, view: MessageView) -> Iterator[Item]:
+        """The end of the request before, the beginning of the next one, a new day."""
+        message = view.message
+        is_next = message.ticket_id is not None and message.ticket_id != self.current
+        was = self.current
+        if is_next and was is not None:
+            yield from self._ended()
+        if is_next:
+            self.current = message.ticket_id
+            if self._folds(self.current):
+                yield self._fold(self.by_id[message.ticket_id or 0])
+                self.day = None
+            elif self._folds(was):
+                self.day = None  # the day's line may lie in the fold
+        local = timezone.localtime(message.created_at).date()
+        if local != self.day:
+            self.day = local
+            words = presentation.day_words(message.created_at, now=self.now)
+            within = self.current if self._folds(self.current) else None
+            apart = f"-{self.current}" if within or self._folds(was) else ""
+            yield Item(
+                key=f"day-{local.isoformat()}{apart}",
+                version=words,
+                words=words,
+                of=within,
+                is_folded=within is not None and within not in self.unfolded,
+            )
+        if is_next and was is not None and not self._folds(self.current):
+            begun = _("Request № %(number)d") % {"number": message.ticket_id}
+            yield Item(key=f"begun-{message.ticket_id}", words=begun)
+
+    def _folds(self, ticket_id: int | None) -> bool:
+        """Whether a request may be folded: it is over, and there is a newer one."""
+        ticket = self.by_id.get(ticket_id or 0)
+        return ticket is not None and ticket.status in Ticket.ENDED and ticket.pk != self.tickets[0].pk
+
+    def _fold(self, ticket: Ticket) -> Item:
+        return Item(
+            key=f"fold-{ticket.pk}",
+            version=f"{ticket.status} {ticket.subject}",
+            words=presentation.day_words(ticket.opened_at, now=self.now),
+            fold=ticket,
+            is_folded=ticket.pk not in self.unfolded,
+        )
+
+    def _ended(self) -> Iterator[Item]:
+        """The mark where a request was closed, solved…; nothing while it lives."""
+        ticket = self.by_id.get(self.current or 0)
+        if ticket is None or (ticket.status not in Ticket.ENDED and ticket.status != Ticket.Status.SOLVED):
+            return
+        words = _("Request № %(number)d: %(status)s") % {
+            "number": ticket.pk,
+            "status": ticket.status_words,
+        }
+        if ticket.closed_at:
+            words += f" · {presentation.moment_words(ticket.closed_at, now=self.now)}"
+        folds = self._folds(ticket.pk)
+        yield Item(
+            key=f"ended-{ticket.pk}",
+            version=f"{ticket.status} {ticket.closed_at}",
+            words=words,
+            of=ticket.pk if folds else None,
+            is_folded=folds and ticket.pk not in self.unfolded,
+        )

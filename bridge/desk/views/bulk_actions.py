@@ -1,0 +1,199 @@
+"""Many requests at once: given to somebody, closed, moved to a status; and taken back again.
+
+Each request changes in its own short transaction, by the same functions as a single one, so that those who track
+changes hear of every one. What was changed travels in a signed note in the address: it is what "undo" works from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.decorators import login_required
+from django.core import signing
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_POST
+
+from bridge.conversations import tickets
+from bridge.desk import access, presentation
+from bridge.desk.parameters import as_number
+from bridge.models import Ticket
+
+MOST = 200  # as many as a page may ever hold
+SALT = "bridge.desk.views.bulk_actions"
+UNDO_FOR = 15 * 60  # seconds
+STATUS, ASSIGNEE = "status", "assignee"
+
+Status = Ticket.Status
+MOVES = (
+    (Status.CLOSED, gettext_lazy("Close")),
+    (Status.SOLVED, gettext_lazy("Mark as solved")),
+    (Status.OPEN, gettext_lazy("Reopen")),
+    (Status.PENDING, gettext_lazy("Wait for the client")),
+    (Status.ON_HOLD, gettext_lazy("Put on hold")),
+    (Status.SPAM, gettext_lazy("Spam")),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What was done last, in a sentence; ``note`` undoes it, unless it is empty."""
+
+    sentence: str
+    note: str = ""
+
+
+@login_required
+@require_POST
+def change(request: HttpRequest) -> HttpResponse:
+    """The chosen requests: ``assignee`` or ``status`` for all of them."""
+    chosen = [pk for text in request.POST.getlist("ticket")[:MOST] if (pk := as_number(text)) is not None]
+    found = list(_visible(request).filter(pk__in=chosen).order_by("pk"))
+    if "assign" in request.POST:
+        given = request.POST.get("assignee", "")
+        field, value = ASSIGNEE, (as_number(given) or 0) if given else None  # 0 is nobody's number
+        already = sum(ticket.assignee_id == value for ticket in found)
+        changed = _assign(request, found, wanted=value)
+    else:
+        field, value = STATUS, as_number(request.POST.get("status"))
+        already = sum(ticket.status == value for ticket in found)
+        changed = _move(request, found, wanted=value)
+    return _back(request, field=field, value=value, changed=changed, chosen=len(chosen), already=already)
+
+
+@login_required
+@require_POST
+def undo(request: HttpRequest) -> HttpResponse:
+    """Back to what it was, where nobody has changed it again since."""
+    note = _read(request, request.POST.get("note", ""))
+    changed: list[tuple[int, int | None]] = []
+    if note is not None:
+        before = dict(map(tuple, note["changed"]))
+        for ticket in _visible(request).filter(pk__in=before).order_by("pk"):
+            now = ticket.status if note["field"] == STATUS else ticket.assignee_id
+            if now == note["value"] and _set(ticket, note["field"], before[ticket.pk], by=request.user.pk):
+                changed.append((ticket.pk, None))
+    return _back(request, field="undo", value=None, changed=changed, chosen=len(changed), already=0)
+
+
+def people(user: Any, channels: list[int]) -> list[dict[str, Any]]:
+    """Those to whom requests of these channels may be given, oneself first."""
+    found = get_user_model()._default_manager.filter(is_active=True)
+    found = found.filter(Q(chat_channels__in=channels) | Q(pk=user.pk)).distinct().order_by("pk")
+    named = [{"pk": each.pk, "name": presentation.person_name(each), "is_me": each.pk == user.pk} for each in found]
+    return sorted(named, key=lambda person: not person["is_me"])
+
+
+def done_before(request: HttpRequest) -> Done | None:
+    """What the change that led here did."""
+    text = request.GET.get("done", "")
+    note = _read(request, text)
+    if note is None:
+        return None
+    count = len(note["changed"])
+    if note["field"] == "undo":
+        return Done(sentence=ngettext("%d request is as it was.", "%d requests are as they were.", count) % count)
+    return Done(sentence=" ".join(_sentences(note, count=count)), note=text if count else "")
+
+
+def _sentences(note: dict[str, Any], *, count: int) -> list[str]:
+    """What came of it; why some stayed as they are."""
+    already = note.get("already", 0)
+    left = note["chosen"] - count - already
+    sentences = [ngettext("%d request changed.", "%d requests changed.", count) % count] if count else []
+    if already and not count and not left:
+        sentences.append(_("Nothing to change: it was so already."))
+    elif already:
+        sentences.append(ngettext("%d was so already.", "%d were so already.", already) % already)
+    if left and note["field"] == ASSIGNEE:
+        sentences.append(
+            ngettext(
+                "%d cannot be given: it is closed, or this person does not answer in its channel.",
+                "%d cannot be given: they are closed, or this person does not answer in their channels.",
+                left,
+            )
+            % left
+        )
+    elif left:
+        sentences.append(
+            ngettext(
+                "%d was left as it is: its chat has a newer request.",
+                "%d were left as they are: their chats have newer requests.",
+                left,
+            )
+            % left
+        )
+    return sentences
+
+
+def _visible(request: HttpRequest) -> Any:
+    rows = Ticket.objects.filter(conversation__chat_channel__in=access.channel_ids(request))
+    return rows.select_related("conversation")
+
+
+def _assign(request: HttpRequest, found: list[Ticket], *, wanted: int | None) -> list[tuple[int, int | None]]:
+    """Live requests only, and only to somebody who answers in their channel."""
+    changed = []
+    for ticket in found:
+        if ticket.status in Ticket.ENDED or ticket.assignee_id == wanted:
+            continue
+        if wanted is not None and not access.may_answer(ticket.conversation, request.user).filter(pk=wanted).exists():
+            continue
+        before = ticket.assignee_id
+        if _set(ticket, ASSIGNEE, wanted, by=request.user.pk):
+            changed.append((ticket.pk, before))
+    return changed
+
+
+def _move(request: HttpRequest, found: list[Ticket], *, wanted: int | None) -> list[tuple[int, int | None]]:
+    if wanted not in {int(status) for status, _words in MOVES}:
+        return []
+    changed: list[tuple[int, int | None]] = []
+    for ticket in found:
+        before = ticket.status
+        if before != wanted and _set(ticket, STATUS, wanted, by=request.user.pk):
+            changed.append((ticket.pk, before))
+    return changed
+
+
+def _set(ticket: Ticket, field: str, value: int | None, *, by: int | None) -> bool:
+    """Whether it could be: a request cannot come to life beside another one of its chat."""
+    if field == ASSIGNEE:
+        tickets.assign_ticket(ticket.pk, user_id=value, to_group=False, by=by)
+        return True
+    try:
+        tickets.set_ticket_status(ticket.pk, status=value or Status.OPEN, by=by)
+    except ValueError:
+        return False
+    return True
+
+
+def _back(
+    request: HttpRequest,
+    *,
+    field: str,
+    value: int | None,
+    changed: list[tuple[int, int | None]],
+    chosen: int,
+    already: int,
+) -> HttpResponse:
+    """To the page of the table one came from, with what was done."""
+    note = {"user": request.user.pk, "field": field, "value": value, "changed": changed}
+    note |= {"chosen": chosen, "already": already}
+    address = QueryDict(request.POST.get("back", "")[:500], mutable=True)  # its own page reads it with due mistrust
+    address["done"] = signing.dumps(note, salt=SALT, compress=True)
+    return redirect(f"{reverse('requests')}?{address.urlencode()}")
+
+
+def _read(request: HttpRequest, text: str) -> dict[str, Any] | None:
+    try:
+        note: dict[str, Any] = signing.loads(text, salt=SALT, max_age=UNDO_FOR)
+    except signing.BadSignature:
+        return None
+    return note if note["user"] == request.user.pk else None

@@ -1,0 +1,59 @@
+"""What operators do about the client beside the chat: tags, and erasing a person altogether."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required, permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from bridge.desk import access, forms, presentation
+from bridge.desk.parameters import as_number
+from bridge.maintenance import erasure
+from bridge.models import Contact
+
+from . import chat_actions
+
+TAGS, LONGEST_TAG = 20, 40
+
+
+@forms.writes
+def tag(request: HttpRequest, pk: int) -> HttpResponse:
+    """Put a tag on the person (``add``), or take one off (``drop``)."""
+    conversation = access.conversation_or_404(request, pk)
+    added = " ".join(request.POST.get("add", "").replace("\0", "").split())[:LONGEST_TAG]
+    dropped = request.POST.get("drop", "")
+    contact = conversation.contact
+    tags = [one for one in contact.tags if one != dropped]
+    if added and added.casefold() not in {one.casefold() for one in tags} and len(tags) < TAGS:
+        tags.append(added)
+    if contact.erased_at is None:
+        Contact.objects.filter(pk=contact.pk).update(tags=tags)
+    return chat_actions.done(request, conversation)
+
+
+@login_required
+@permission_required(erasure.PERMISSION, raise_exception=True)
+@require_http_methods(["GET", "POST"])
+@never_cache
+def erase(request: HttpRequest, pk: int) -> HttpResponse:
+    """Look once more at who and where; then erase. There is no way back."""
+    if refusal := forms.conflict(request, chat=pk):
+        return refusal
+    conversation = access.conversation_or_404(request, pk)
+    is_sure = request.method == "POST" and as_number(request.POST.get("sure")) == conversation.contact_id
+    if is_sure:
+        erasure.erase(conversation.contact_id, by=request.user)
+        return chat_actions.back(request, conversation)
+    people = erasure.same_person(conversation.contact)
+    context = {
+        "conversation": conversation,
+        "name": presentation.contact_name(conversation.contact),
+        "phone": presentation.phone_words(conversation.contact.phone),
+        "people": people,
+        "section": "chats",
+        "is_erased": conversation.contact.erased_at is not None,
+        "was_not_sure": request.method == "POST",
+    }
+    return render(request, "bridge/erase.html", context, status=422 if request.method == "POST" else 200)

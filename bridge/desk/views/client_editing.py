@@ -1,0 +1,120 @@
+"""The client's card and notes, edited beside the chat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from bridge.conversations import contact_editing, merge_lookup
+from bridge.conversations.contact_editing import Editor, NotValid
+from bridge.desk import access, forms, presentation
+from bridge.desk.client import card
+from bridge.models import ContactChange, ContactNote, Conversation
+
+from . import chat_actions
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+@never_cache
+def edit(request: HttpRequest, pk: int) -> HttpResponse:
+    """Name, phone and e-mail. Without a script the form is a page of its own."""
+    if refusal := forms.conflict(request, chat=pk):
+        return refusal
+    conversation = access.conversation_or_404(request, pk)
+    if request.method == "GET":
+        return _page(request, conversation, card.form_of(conversation))
+    posted = {name: request.POST.get(name, "") for name in contact_editing.FIELDS if name in request.POST}
+    shown = {name: request.POST[f"was_{name}"] for name in posted if f"was_{name}" in request.POST}
+    try:
+        contact_editing.edit(conversation.contact_id, posted, by=_editor(request), shown=shown)
+    except NotValid as problem:
+        if chat_actions.by_script(request):
+            return _refused(problem)
+        values = posted | {f"was_{name}": value for name, value in shown.items()}
+        return _page(request, conversation, card.form_of(conversation, values, problem.fields), problem=problem)
+    return chat_actions.done(request, conversation)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+@never_cache
+def edit_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:
+    """One's own note, in other words."""
+    if refusal := forms.conflict(request, chat=pk):
+        return refusal
+    conversation = access.conversation_or_404(request, pk)
+    people = [person.pk for person in merge_lookup.people(conversation.contact)]
+    user: Any = request.user
+    if request.method == "GET":
+        note = ContactNote.objects.filter(pk=note_id, contact__in=people, author=user).first()
+        return _page(request, conversation, None, note_id=note_id, note=note.text if note else "")
+    text = request.POST.get("text", "")
+    try:
+        contact_editing.edit_note(note_id, text, contact_ids=people, by=_editor(request))
+    except NotValid as problem:
+        if chat_actions.by_script(request):
+            return _refused(problem)
+        return _page(request, conversation, None, note_id=note_id, note=text, problem=problem)
+    return chat_actions.done(request, conversation)
+
+
+@forms.writes
+def add_note(request: HttpRequest, pk: int) -> HttpResponse:
+    conversation = access.conversation_or_404(request, pk)
+    user: Any = request.user
+    if conversation.contact.erased_at:
+        return chat_actions.done(request, conversation)
+    try:
+        text = contact_editing.note_text(request.POST.get("note", ""))
+    except NotValid as problem:
+        return chat_actions.refused(request, conversation, str(problem))
+    ContactNote.objects.create(contact=conversation.contact, author=user, text=text)
+    return chat_actions.done(request, conversation)
+
+
+@forms.writes
+def drop_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:
+    """One's own; somebody else's word stays."""
+    conversation = access.conversation_or_404(request, pk)
+    people = [person.pk for person in merge_lookup.people(conversation.contact)]
+    try:
+        contact_editing.drop_note(note_id, contact_ids=people, by=_editor(request))
+    except NotValid as problem:
+        return chat_actions.refused(request, conversation, str(problem))
+    return chat_actions.done(request, conversation)
+
+
+def _editor(request: HttpRequest) -> Editor:
+    return Editor(source=ContactChange.Source.OPERATOR, user=request.user)
+
+
+def _refused(problem: NotValid) -> HttpResponse:
+    return JsonResponse({"sentence": str(problem), "fields": problem.fields}, status=422)
+
+
+def _page(
+    request: HttpRequest,
+    conversation: Conversation,
+    fields: list[card.Field] | None,
+    *,
+    note_id: int = 0,
+    note: str = "",
+    problem: NotValid | None = None,
+) -> HttpResponse:
+    context = {
+        "conversation": conversation,
+        "name": presentation.contact_name(conversation.contact),
+        "card_fields": fields,
+        "writes_to": card.writes_to(conversation),
+        "note_id": note_id,
+        "note": note,
+        "problem": "" if problem is None else problem.fields.get("", "") or problem.fields.get("text", ""),
+        "section": "chats",
+    }
+    return render(request, "bridge/client_edit.html", context, status=422 if problem else 200)

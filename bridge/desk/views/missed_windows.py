@@ -1,0 +1,211 @@
+"""Missed windows: those that closed on a client's unanswered words. By channel, by operator, by the hour of the day."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.decorators import login_required
+from django.db.models import Count, QuerySet
+from django.db.models.functions import ExtractHour
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import formats, timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from bridge import service_window
+from bridge.desk import access, presentation
+from bridge.desk.parameters import as_number
+from bridge.models import ServiceWindow
+from channels_setup.models import ChatChannel
+from templates_registry.transfer.file_formats import escaped
+
+PERIODS = (7, 30, 90)  # days
+USUAL = 30
+CHART_WIDTH, CHART_HEIGHT, CHART_BASE = 744, 190, 160
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One row of a table: a channel, or an operator."""
+
+    name: str
+    missed: int
+    shut: int | None = None
+
+    @property
+    def share(self) -> str:
+        return f"{100 * self.missed / self.shut:.0f}\u00a0%" if self.shut else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """One hour of the chart, in its own units."""
+
+    hour: int
+    count: int
+    x: int
+    y: float
+    height: float
+
+    @property
+    def middle(self) -> int:
+        return self.x + 11
+
+    @property
+    def words(self) -> str:
+        return f"{self.hour:02}:00–{self.hour:02}:59"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    days: int
+    channel: int | None
+    since: datetime
+    channels: list[ChatChannel]  # those seen
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Wanted:
+        days = as_number(request.GET.get("days"))
+        if days not in PERIODS:
+            days = USUAL
+        since = service_window.database_now() - timedelta(days=days)
+        channel = as_number(request.GET.get("channel"))
+        return cls(days=days, channel=channel, since=since, channels=access.channels(request))
+
+    @property
+    def channel_ids(self) -> list[int]:
+        return [channel.pk for channel in self.channels if self.channel in (None, channel.pk)]
+
+    def rows(self) -> QuerySet[ServiceWindow]:
+        found = ServiceWindow.objects.filter(missed=True, expires_at__gt=self.since)
+        return found.filter(conversation__chat_channel__in=self.channel_ids)
+
+    def shut(self) -> QuerySet[ServiceWindow]:
+        found = ServiceWindow.objects.filter(state=ServiceWindow.State.CLOSED, expires_at__gt=self.since)
+        return found.filter(conversation__chat_channel__in=self.channel_ids)
+
+
+@login_required
+@require_GET
+@never_cache
+def report(request: HttpRequest) -> HttpResponse:
+    wanted = Wanted.of(request)
+    by_channel = _by_channel(wanted)
+    by_hour = dict(
+        wanted.rows().annotate(hour=ExtractHour("expires_at")).values_list("hour").annotate(Count("pk")).order_by()
+    )
+    missed, shut = sum(line.missed for line in by_channel), sum(line.shut or 0 for line in by_channel)
+    context = {
+        "wanted": wanted,
+        "periods": [(days, ngettext("%d day", "%d days", days) % days) for days in PERIODS],
+        "missed": missed,
+        "shut": shut,
+        "share": Line(name="", missed=missed, shut=shut).share,
+        "by_channel": by_channel,
+        "by_operator": _by_operator(wanted),
+        "bars": _bars(by_hour),
+        "chart": {"width": CHART_WIDTH, "height": CHART_HEIGHT, "base": CHART_BASE, "label": CHART_BASE + 18},
+        "worst": _worst(by_hour),
+        "csv": f"{reverse('missed-windows-csv')}?days={wanted.days}"
+        + (f"&channel={wanted.channel}" if wanted.channel else ""),
+        "section": "windows",
+    }
+    return render(request, "bridge/missed.html", context)
+
+
+@login_required
+@require_GET
+@never_cache
+def as_csv(request: HttpRequest) -> StreamingHttpResponse:
+    """One line for each missed window, as many as there are: written while it is read."""
+    wanted = Wanted.of(request)
+    response = StreamingHttpResponse(_csv_lines(wanted, request), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="missed-windows-{wanted.days}d.csv"'
+    return response
+
+
+def _by_channel(wanted: Wanted) -> list[Line]:
+    """The channel with the most missed first."""
+
+    def counted(rows: QuerySet[ServiceWindow]) -> dict[int, int]:
+        return dict(rows.values_list("conversation__chat_channel").annotate(Count("pk")).order_by())
+
+    missed, shut = counted(wanted.rows()), counted(wanted.shut())
+    names = {channel.pk: channel.name for channel in wanted.channels}
+    lines = [Line(name=names[pk], missed=missed.get(pk, 0), shut=count) for pk, count in shut.items()]
+    return sorted(lines, key=lambda line: (-line.missed, line.name))
+
+
+def _by_operator(wanted: Wanted) -> list[Line]:
+    counted = dict(wanted.rows().values_list("assignee").annotate(Count("pk")).order_by())
+    people = get_user_model()._default_manager.in_bulk([pk for pk in counted if pk is not None])
+    lines = [
+        Line(name=presentation.person_name(people.get(pk)) or _("Nobody’s"), missed=count)
+        for pk, count in counted.items()
+    ]
+    return sorted(lines, key=lambda line: (-line.missed, line.name))
+
+
+def _worst(by_hour: dict[int, int]) -> int | None:
+    """The hour that stands out; none where two are as bad."""
+    most = max(by_hour.values(), default=0)
+    worst = [hour for hour, count in by_hour.items() if count == most]
+    return worst[0] if len(worst) == 1 else None
+
+
+def _bars(by_hour: dict[int, int]) -> list[Bar]:
+    most = max(by_hour.values(), default=0)
+    bars = []
+    for hour in range(24):
+        count = by_hour.get(hour, 0)
+        height = max(round((CHART_BASE - 24) * count / most, 1), 2) if count else 0
+        bars.append(Bar(hour=hour, count=count, x=hour * 31 + 4, y=CHART_BASE - height, height=height))
+    return bars
+
+
+class _Echo:
+    """A file that hands back what is written to it."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _csv_lines(wanted: Wanted, request: HttpRequest) -> Iterator[str]:
+    # Excel takes the separator from the computer's language: a semicolon where the comma belongs to the fractions.
+    separator = ";" if formats.get_format("DECIMAL_SEPARATOR") == "," else ","
+    writer = csv.writer(_Echo(), delimiter=separator, lineterminator="\r\n")
+    titles = (
+        _("Channel"),
+        _("Operator"),
+        _("Client"),
+        _("Phone"),
+        _("Client wrote"),
+        _("Closed"),
+        _("Hour"),
+        _("Chat"),
+    )
+    yield "\ufeff" + writer.writerow(titles)  # the mark by which Excel knows UTF-8
+    rows = wanted.rows().select_related("assignee", "conversation__contact", "conversation__chat_channel")
+    for window in rows.order_by("expires_at", "pk").iterator(chunk_size=1000):
+        conversation = window.conversation
+        closed = timezone.localtime(window.expires_at)
+        yield writer.writerow(
+            (
+                escaped(conversation.chat_channel.name),
+                escaped(presentation.person_name(window.assignee)),
+                escaped(conversation.contact.shown_name),
+                escaped(conversation.contact.phone),
+                f"{closed - service_window.LENGTH:%Y-%m-%d %H:%M}",
+                f"{closed:%Y-%m-%d %H:%M}",
+                closed.hour,
+                request.build_absolute_uri(reverse("chat", args=[conversation.pk])),
+            )
+        )

@@ -1,0 +1,210 @@
+"""The page Requests: every case in a table; a row opens its chat at its place. What is done to many is in ``bulk``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import F, Max, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from bridge import service_window
+from bridge.desk import access, presentation
+from bridge.desk.parameters import as_number
+from bridge.models import Conversation, ServiceWindow, Ticket
+from channels_setup.codecs.values import moment
+from channels_setup.models import ChatChannel
+from channels_setup.providers import messengers
+
+from . import bulk_actions
+
+PAGE = 50
+LIVE = "live"  # a status of its own: all that is not over
+ME, NOBODY = "me", "none"
+NEWEST, OLDEST, WINDOW = "newest", "oldest", "window"  # orders; the last one shows open windows only
+SORTS = (NEWEST, OLDEST, WINDOW)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the table shows, as its address says."""
+
+    status: str = ""
+    channel: int | None = None
+    assignee: str = ""
+    sort: str = NEWEST
+    cursor: tuple[datetime, int] | None = None
+
+    @classmethod
+    def of(cls, asked: QueryDict) -> Wanted:
+        status, assignee, sort = asked.get("status", ""), asked.get("assignee", ""), asked.get("sort", "")
+        return cls(
+            status=status if status == LIVE or as_number(status) in Ticket.Status.values else "",
+            channel=as_number(asked.get("channel")),
+            assignee=assignee if assignee in (ME, NOBODY) or as_number(assignee) else "",
+            sort=sort if sort in SORTS else NEWEST,
+            cursor=_cursor(asked.get("after", "")),
+        )
+
+    @property
+    def kept(self) -> dict[str, str]:
+        said = {
+            "status": self.status,
+            "channel": str(self.channel or ""),
+            "assignee": self.assignee,
+            "sort": "" if self.sort == NEWEST else self.sort,
+        }
+        return {key: value for key, value in said.items() if value}
+
+    @property
+    def address(self) -> str:
+        """This very page of the table, to come back to."""
+        after = {"after": f"{self.cursor[0].isoformat()}~{self.cursor[1]}"} if self.cursor else {}
+        return urlencode(self.kept | after)
+
+    def sorted_by(self, sort: str) -> str:
+        return "?" + urlencode(replace(self, sort=sort, cursor=None).kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    ticket: Ticket
+    name: str
+    assignee: str
+    opened: str
+    first_answer: str
+    window: presentation.WindowView
+
+
+@login_required
+@require_GET
+@never_cache
+def requests(request: HttpRequest) -> HttpResponse:
+    now = service_window.database_now()
+    wanted = Wanted.of(request.GET)
+    channels = access.channels(request)
+    tickets = list(_found(wanted, channels=channels, user=request.user, now=now)[: PAGE + 1])
+    next_page = ""
+    if len(tickets) > PAGE:
+        last = tickets[PAGE - 1]
+        value = getattr(last, "closes_at", last.opened_at)
+        next_page = "?" + replace(wanted, cursor=(value, last.pk)).address
+    people = bulk_actions.people(request.user, [channel.pk for channel in channels])
+    context = {
+        "wanted": wanted,
+        "rows": _rows(tickets[:PAGE], now=now),
+        "next_page": next_page,
+        "choices": _choices(wanted, channels, people),
+        "columns": _columns(wanted),
+        "people": people,
+        "moves": bulk_actions.MOVES,
+        "done": bulk_actions.done_before(request),
+        "section": "requests",
+    }
+    return render(request, "bridge/requests.html", context)
+
+
+def _found(wanted: Wanted, *, channels: list[ChatChannel], user: Any, now: datetime) -> QuerySet[Ticket]:
+    """Those asked for, in their order. The channels go in as numbers: PostgreSQL plans by how common they are."""
+    chosen = [channel.pk for channel in channels if wanted.channel in (None, channel.pk)]
+    found = Ticket.objects.filter(conversation__chat_channel__in=chosen)
+    if wanted.status == LIVE:
+        found = found.exclude(status__in=Ticket.ENDED)
+    elif wanted.status:
+        found = found.filter(status=int(wanted.status))
+    if wanted.assignee == NOBODY:
+        found = found.filter(assignee=None)
+    elif wanted.assignee:
+        found = found.filter(assignee=user.pk if wanted.assignee == ME else int(wanted.assignee))
+    # Of those that are few for all rows each is made once; joined, each row would have its own.
+    found = found.select_related("conversation__contact", "conversation__helpdesk_chat").prefetch_related(
+        "assignee", "conversation__api_channel", "conversation__chat_channel__helpdesk_line"
+    )
+    if wanted.sort == WINDOW:
+        return _by_window(found, wanted, now=now)
+    if wanted.cursor:
+        moment, pk = wanted.cursor
+        # The first bound is what lets the index begin at the right place; the second settles equal times.
+        if wanted.sort == NEWEST:
+            found = found.filter(opened_at__lte=moment).filter(Q(opened_at__lt=moment) | Q(pk__lt=pk))
+        else:
+            found = found.filter(opened_at__gte=moment).filter(Q(opened_at__gt=moment) | Q(pk__gt=pk))
+    return found.order_by("opened_at", "pk") if wanted.sort == OLDEST else found.order_by("-opened_at", "-pk")
+
+
+def _by_window(found: QuerySet[Ticket], wanted: Wanted, *, now: datetime) -> QuerySet[Ticket]:
+    """Live requests whose window is open, the one that closes first on top."""
+    free = [kind for kind, provider in messengers().items() if not provider.service_window]
+    found = found.exclude(status__in=Ticket.ENDED).exclude(conversation__api_channel__kind__in=free)
+    found = found.filter(
+        conversation__windows__state=ServiceWindow.State.OPEN, conversation__windows__expires_at__gt=now
+    ).annotate(closes_at=F("conversation__windows__expires_at"))
+    if wanted.cursor:
+        moment, pk = wanted.cursor
+        found = found.filter(closes_at__gte=moment).filter(Q(closes_at__gt=moment) | Q(pk__gt=pk))
+    return found.order_by("closes_at", "pk")
+
+
+def _choices(wanted: Wanted, channels: list[ChatChannel], people: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The filters, each a field with what may be chosen in it."""
+    statuses: list[tuple[str, Any]] = [("", _("Any status")), (LIVE, _("All that are not closed"))]
+    statuses += [(str(value), label) for value, label in Ticket.Status.choices]
+    assignees = [("", _("Anybody’s")), (ME, _("Mine")), (NOBODY, _("Nobody’s"))]
+    assignees += [(str(person["pk"]), person["name"]) for person in people if not person["is_me"]]
+    found = [
+        {"name": "status", "title": _("Status"), "chosen": wanted.status, "options": statuses},
+        {"name": "assignee", "title": _("Assignee"), "chosen": wanted.assignee, "options": assignees},
+    ]
+    if len(channels) > 1:
+        named = [("", _("All channels")), *((str(channel.pk), channel.name) for channel in channels)]
+        found.append({"name": "channel", "title": _("Channel"), "chosen": str(wanted.channel or ""), "options": named})
+    return found
+
+
+def _columns(wanted: Wanted) -> dict[str, dict[str, str]]:
+    """The two columns that sort: where a click leads, and how they stand now."""
+    opened = OLDEST if wanted.sort == NEWEST else NEWEST
+    order = {NEWEST: "descending", OLDEST: "ascending"}.get(wanted.sort, "none")
+    return {
+        "opened": {"address": wanted.sorted_by(opened), "order": order},
+        "window": {"address": wanted.sorted_by(WINDOW), "order": "ascending" if wanted.sort == WINDOW else "none"},
+    }
+
+
+def _rows(tickets: list[Ticket], *, now: datetime) -> list[Row]:
+    expiries = _expiries([ticket.conversation_id for ticket in tickets])
+    return [_row(ticket, expiries.get(ticket.conversation_id), now=now) for ticket in tickets]
+
+
+def _expiries(conversation_ids: list[int]) -> dict[int, Any]:
+    """When each conversation's latest window closes or closed: one query for the page."""
+    latest = ServiceWindow.objects.filter(conversation__in=conversation_ids).order_by()
+    return dict(latest.values_list("conversation").annotate(Max("expires_at")))
+
+
+def _row(ticket: Ticket, expires_at: datetime | None, *, now: datetime) -> Row:
+    conversation: Conversation = ticket.conversation
+    is_free = not conversation.api_channel.provider.service_window
+    return Row(
+        ticket=ticket,
+        name=presentation.contact_name(conversation.contact),
+        assignee=presentation.assignee_name(ticket.assignee, conversation),
+        opened=presentation.moment_words(ticket.opened_at, now=now),
+        first_answer=presentation.moment_words(ticket.first_answer_at, now=now) if ticket.first_answer_at else "",
+        window=presentation.window_of_row(expires_at, is_free=is_free, now=now),
+    )
+
+
+def _cursor(text: str) -> tuple[datetime, int] | None:
+    """The last row of the page before; None (the first page) where it is none of ours."""
+    moment_text, _tilde, number = text.rpartition("~")
+    pk = as_number(number)
+    at = moment(moment_text)
+    return (at, pk) if at is not None and pk is not None else None

@@ -1,0 +1,120 @@
+"""«Send in chat…»: from a template to one of the chats of its channel. Find the chat, look once more, send."""
+
+from __future__ import annotations
+
+import secrets
+from functools import reduce
+from operator import or_
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from bridge import service_window
+from bridge.desk import access, forms, presentation
+from bridge.desk.chat_list import finding
+from bridge.desk.composer import panels
+from bridge.models import Conversation
+from bridge.relay import submission
+from templates_registry.models import Template
+from templates_registry.preview import PREFIX, filling, values_in
+
+from . import chats
+
+SHOWN = 12
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+@never_cache
+def send(request: HttpRequest, pk: int) -> HttpResponse:
+    """Three steps on one address, all by POST because of the values: ``find``, then ``chat``, then ``go``."""
+    template = (
+        Template.objects.all().seen_by(request.user).sendable().filter(pk=pk).select_related("api_channel").first()
+    )
+    if template is None or not template.api_channel.provider.sends_templates:
+        raise Http404
+    if refusal := forms.conflict(request):
+        return refusal
+    values = values_in(request.POST)
+    chosen = chats.as_number(request.POST.get("chat"))
+    if chosen is None:
+        return _chats_to_choose(request, template, values)
+    conversation = access.conversation_or_404(request, chosen)
+    if conversation.api_channel_id != template.api_channel_id:
+        raise Http404
+    sentence = ""
+    if request.POST.get("go"):
+        said = forms.once(
+            request,
+            conversation,
+            "template",
+            template.pk,
+            values,
+            work=lambda form_key: submission.hand_in_template(
+                conversation_id=conversation.pk,
+                template_id=template.pk,
+                parameters={key: value for key, value in values.items() if value},
+                author=request.user,
+                form_key=form_key,
+            ),
+        )
+        if said["sent"]:
+            return redirect(reverse("chat", args=[conversation.pk]))
+        sentence = said["sentence"]
+    elif request.POST.get("open"):
+        values = panels.opening_values(conversation, template, values)
+    return _last_look(request, template, conversation, values, sentence=sentence)
+
+
+def _chats_to_choose(request: HttpRequest, template: Template, values: dict[str, str]) -> HttpResponse:
+    query = request.POST.get("find", "").replace("\0", "").strip()[:80]
+    now = service_window.database_now()
+    rows = _chats_of(request, template)
+    if query:
+        named = finding.people(query, api_channels=[template.api_channel_id])
+        rows = rows.filter(reduce(or_, (Q(contact__in=finding.owners_of(found)) for found in named)))
+    context = {
+        "section": "templates",
+        "template": template,
+        "kept_values": {PREFIX + key: value for key, value in values.items()},
+        "query": query,
+        "rows": [_row(conversation, now=now) for conversation in rows.order_by("-last_message_at", "-pk")[:SHOWN]],
+    }
+    page = "bridge/template_chats_list.html" if "HX-Request" in request.headers else "bridge/template_chats.html"
+    return render(request, page, context)
+
+
+def _chats_of(request: HttpRequest, template: Template) -> QuerySet[Conversation]:
+    rows = access.visible(request).filter(api_channel=template.api_channel)
+    return rows.select_related("contact", "api_channel", "chat_channel")
+
+
+def _row(conversation: Conversation, *, now: Any) -> dict[str, Any]:
+    return {
+        "conversation": conversation,
+        "name": presentation.contact_name(conversation.contact),
+        "phone": presentation.phone_words(conversation.contact.phone),
+        "at": presentation.short_moment(conversation.last_written_at or conversation.last_message_at, now=now),
+    }
+
+
+def _last_look(
+    request: HttpRequest, template: Template, conversation: Conversation, values: dict[str, str], *, sentence: str
+) -> HttpResponse:
+    context = {
+        "section": "templates",
+        "template": template,
+        "filling": filling(template, values),
+        "to": _row(conversation, now=service_window.database_now()),
+        "sentence": sentence,
+        "sending_key": secrets.token_urlsafe(12),
+    }
+    if "HX-Request" in request.headers:
+        return render(request, "templates_registry/shelf/filled_part.html", context)
+    return render(request, "bridge/template_send.html", context, status=422 if sentence else 200)

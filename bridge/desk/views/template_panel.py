@@ -1,0 +1,173 @@
+"""Templates where one writes: recognised while one types, picked, filled in, sent; or the text is held.
+
+Values and texts come by POST, so that no log ever holds them. A script gets the panel alone; without one the whole
+page comes back with the panel in it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from bridge import service_window
+from bridge.desk import access, forms
+from bridge.desk.composer import panels
+from bridge.models import Conversation
+from bridge.relay import held_replies, submission
+from templates_registry import selection
+from templates_registry.models import Template
+from templates_registry.preview import values_in
+
+from . import chat_actions, chats
+
+
+@forms.writes
+def recognise(request: HttpRequest, pk: int) -> HttpResponse:
+    """What the registry says of the text in the box; 204 where there is nothing to say."""
+    conversation = access.conversation_or_404(request, pk)
+    window = service_window.of(conversation, now=service_window.database_now())
+    was_sent = request.POST.get("sent") == "1"
+    text = chat_actions.text_in(request)
+    found = panels.of_text(conversation, text, user=request.user, window=window, was_sent=was_sent)
+    if found is None:
+        return HttpResponse(status=204)
+    return _shown(request, conversation, found)
+
+
+@login_required
+@require_GET
+@never_cache
+def picker(request: HttpRequest, pk: int) -> HttpResponse:
+    """The templates that may be sent in this chat, those one likes and used lately first."""
+    conversation = access.conversation_or_404(request, pk)
+    query = request.GET.get("find", "").replace("\0", "").strip()[: selection.LONGEST_QUERY]
+    found = panels.picker(request, conversation, query=query, is_hold=request.GET.get("hold") == "1")
+    return _shown(request, conversation, found)
+
+
+@forms.writes
+def panel(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
+    """One template with its fields and its preview. ``open``: it has just been chosen, so known values go in."""
+    conversation = access.conversation_or_404(request, pk)
+    template = _template_or_404(request, conversation, template_id)
+    values = values_in(request.POST) | panels.told_by(request.POST.get("choice", ""))
+    if request.POST.get("open"):
+        values = panels.opening_values(conversation, template, values)
+    usual = panels.RECOGNISED if request.POST.get("choice") else request.POST.get("open", "")
+    kind = request.POST.get("kind", usual)
+    kind = kind if kind in (panels.RECOGNISED, panels.HOLD) else panels.PICKED
+    return _shown(request, conversation, panels.picked(conversation, template, values, kind=kind))
+
+
+@forms.writes
+def send(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
+    """Send the template with these values. Other text in the box stays a draft."""
+    conversation = access.conversation_or_404(request, pk)
+    template = _template_or_404(request, conversation, template_id)
+    values, replies_to = _values(request, template), chats.replies_to(request)
+
+    def work(form_key: str) -> submission.HandedIn:
+        return submission.hand_in_template(
+            conversation_id=conversation.pk,
+            template_id=template.pk,
+            parameters=values,
+            author=request.user,
+            replies_to=replies_to,
+            form_key=form_key,
+        )
+
+    said = forms.once(request, conversation, "template", template.pk, values, replies_to, work=work)
+    text = chat_actions.text_in(request)
+    if (
+        not forms.key_in(request, "once")
+        and said["sent"]
+        and request.POST.get("kind") != panels.RECOGNISED
+        and text.strip()
+    ):
+        submission.save_draft(conversation.pk, author=request.user, text=text[: chat_actions.LONGEST_KEPT])
+    return _answered(request, conversation, template, said)
+
+
+@forms.writes
+def hold(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
+    """Send the template in place of the text, and the text when the client writes."""
+    conversation = access.conversation_or_404(request, pk)
+    template = _template_or_404(request, conversation, template_id)
+    text, values = chat_actions.text_in(request), _values(request, template)
+    replies_to = chats.replies_to(request)
+
+    def work(form_key: str) -> submission.HandedIn:
+        return held_replies.hold(
+            conversation_id=conversation.pk,
+            text=text,
+            author=request.user,
+            template_id=template.pk,
+            parameters=values,
+            replies_to=replies_to,
+            form_key=form_key,
+        )[1]
+
+    said = forms.once(request, conversation, "hold", text, template.pk, values, replies_to, work=work)
+    return _answered(request, conversation, template, said)
+
+
+@forms.writes
+def take_back(request: HttpRequest, pk: int, held_id: int) -> HttpResponse:
+    """Do not send a held text after all; it becomes a draft again."""
+    conversation = access.conversation_or_404(request, pk)
+    if not held_replies.take_back(held_id, conversations_seen=[conversation.pk]):
+        return chat_actions.refused(
+            request, conversation, _("This text is no longer held: it has been sent or dropped.")
+        )
+    return chat_actions.done(request, conversation)
+
+
+def _values(request: HttpRequest, template: Template) -> dict[str, str]:
+    """By key; what belongs to no variable is left aside, and an empty field is no value."""
+    keys = {variable.key for variable in template.pattern.variables}
+    return {key: value for key, value in values_in(request.POST).items() if key in keys and value}
+
+
+def _template_or_404(request: HttpRequest, conversation: Conversation, template_id: int) -> Template:
+    template = (
+        Template.objects.all()
+        .seen_by(request.user)
+        .filter(pk=template_id, api_channel=conversation.api_channel)
+        .select_related("api_channel")
+        .first()
+    )
+    if template is None:
+        raise Http404
+    return template
+
+
+def _answered(
+    request: HttpRequest, conversation: Conversation, template: Template, said: dict[str, Any]
+) -> HttpResponse:
+    if chat_actions.by_script(request):
+        return JsonResponse(said)
+    if said["sent"]:
+        return chat_actions.back(request, conversation)
+    kind = request.POST.get("kind", panels.PICKED)
+    found = panels.picked(conversation, template, values_in(request.POST), kind=kind)
+    return _page(request, conversation, found, refusal=said["sentence"])
+
+
+def _shown(request: HttpRequest, conversation: Conversation, found: panels.Panel) -> HttpResponse:
+    if chat_actions.by_script(request):
+        return render(request, "bridge/template_panel.html", {"panel": found, "conversation": conversation})
+    return _page(request, conversation, found)
+
+
+def _page(request: HttpRequest, conversation: Conversation, found: panels.Panel, *, refusal: str = "") -> HttpResponse:
+    now = service_window.database_now()
+    text = found.text or (chat_actions.text_in(request) if request.method == "POST" else None)
+    context = chats.chat_context(request, conversation, now=now, refusal=refusal, text=text)
+    context |= chats.list_context(request, current=conversation.pk, now=now)
+    return render(request, "bridge/chats.html", context | {"panel": found}, status=422 if refusal else 200)

@@ -1,0 +1,100 @@
+"""A template's test message: fill it in, name a number of one's own, confirm, and see what became of it."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django.contrib.auth.decorators import login_required, permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from bridge import idempotency
+from bridge.desk import forms, presentation
+from bridge.desk.parameters import as_number
+from bridge.models import Message, TemplateTest
+from bridge.relay import template_tests
+from templates_registry.models import Template
+from templates_registry.preview import PREFIX, filling, values_in
+
+LONGEST_NUMBER = 40
+
+
+@login_required
+@permission_required("templates_registry.change_template", raise_exception=True)
+@require_http_methods(["GET", "POST"])
+@never_cache
+def test(request: HttpRequest, pk: int) -> HttpResponse:
+    """Three steps on one address: the form, ``check`` asks for confirmation, ``go`` sends."""
+    template = get_object_or_404(Template.objects.all().seen_by(request.user).select_related("api_channel"), pk=pk)
+    if refused := forms.conflict(request):
+        return refused
+    values, number = values_in(request.POST), request.POST.get("number", "").strip()[:LONGEST_NUMBER]
+    sentence = template_tests.refusal(template)
+    if request.method == "POST" and "HX-Request" not in request.headers and not sentence:
+        try:
+            if request.POST.get("go"):
+                _send_once(request, template, number, values)
+                return redirect(request.path)
+            if request.POST.get("check"):
+                return _confirm(request, template, number, values)
+        except template_tests.NotSent as problem:
+            sentence = str(problem)
+    context = _context(template, number, values) | {
+        "sentence": sentence,
+        "may_send": not template_tests.refusal(template),
+        "tests": [_row(one) for one in template_tests.latest(template)],
+    }
+    if "HX-Request" in request.headers:
+        return render(request, "templates_registry/shelf/filled_part.html", context)
+    return render(request, "bridge/template_test.html", context, status=422 if request.method == "POST" else 200)
+
+
+def _confirm(request: HttpRequest, template: Template, number: str, values: dict[str, str]) -> HttpResponse:
+    """Show what would be sent to whom. Raises NotSent."""
+    to = template_tests.recipient(template, number)
+    template_tests.check_values(template, values)
+    context = _context(template, to.number, values) | {
+        "shown_number": presentation.phone_words(to.number),
+        "contact": to.contact,
+        "name": presentation.contact_name(to.contact) if to.contact else "",
+        "kept_values": {PREFIX + key: value for key, value in values.items()},
+        "sending_key": secrets.token_urlsafe(12),
+    }
+    return render(request, "bridge/template_test_confirm.html", context)
+
+
+def _send_once(request: HttpRequest, template: Template, number: str, values: dict[str, str]) -> None:
+    """Send it, once however often the form is posted. Raises NotSent."""
+
+    def work() -> idempotency.Answer:
+        seen = as_number(request.POST.get("contact"))
+        message = template_tests.send(template, number, values, user=request.user, seen=seen)
+        return idempotency.Answer(200, {"message": message.pk})
+
+    posted = f"{number}\n{sorted(values.items())}".encode()
+    key = forms.key_in(request, "key")
+    try:
+        idempotency.once(owner=f"template test {template.pk}/{request.user.pk}", key=key, request=posted, work=work)
+    except idempotency.KeyReused as problem:
+        raise template_tests.NotSent(str(problem)) from None
+
+
+def _context(template: Template, number: str, values: dict[str, str]) -> dict[str, Any]:
+    return {"section": "templates", "template": template, "filling": filling(template, values), "number": number}
+
+
+def _row(one: TemplateTest) -> dict[str, Any]:
+    message = one.message
+    status = Message.Status(message.status)
+    return {
+        "test": one,
+        "to": presentation.contact_name(message.conversation.contact),
+        "status": status.label,
+        "is_bad": status in (Message.Status.FAILED, Message.Status.UNKNOWN),
+        "is_waiting": status in (Message.Status.PENDING, Message.Status.SENDING),
+        "sentence": message.sentence if message.reason else "",
+        "by": presentation.person_name(one.author) if one.author else "",
+    }

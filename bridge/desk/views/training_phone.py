@@ -1,0 +1,144 @@
+"""Training phone: a page that plays the client, for users who may see the channel's chats.
+
+What it types is stored as if it had come to the channel's webhook address. The address itself is a secret of admins and
+never on this page. Only a provider made for training has a phone.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from bridge import service_window
+from bridge.desk import presentation
+from bridge.desk.parameters import as_number
+from bridge.desk.thread import extras
+from bridge.intake import webhooks
+from bridge.models import Attachment, Contact, Conversation, Message
+from channels_setup.codecs.whatsapp_markup import to_html
+from channels_setup.models import ApiChannel, ChatChannel
+
+NEWEST = 80
+ON_THE_PHONE = (Message.Status.SENT, Message.Status.DELIVERED, Message.Status.READ)
+
+
+@require_GET
+@never_cache
+@login_required
+def phone(request: HttpRequest, pk: int) -> HttpResponse:
+    """The page itself; everything on it is fetched and posted by its script."""
+    channel = _channel_or_404(request, pk)
+    context = {
+        "channel": channel,
+        "units": presentation.duration_units(),
+        "words": {
+            "names": [_("Anna Sokolova"), _("Igor Panin"), _("Maria Guseva"), _("Oleg Lapin")],
+            "new_client": _("Client %(number)s"),
+            "today": _("today"),
+            "not_posted": _("The portal did not answer. The message was not sent; please try again."),
+            "file": _("file"),
+            "may_write": _("The operator may write freely for"),
+            "only_template": _("The window is closed: the operator may only send an approved template."),
+            "not_open": _("Write something: that opens the window for 24 hours."),
+            "no_limit": _("This provider knows no 24-hour window."),
+        },
+    }
+    return render(request, "bridge/phone.html", context)
+
+
+@require_GET
+@never_cache
+def messages(request: HttpRequest, pk: int) -> HttpResponse:
+    """What is on the phone of the client ``from``: their own words, and what was handed over to them.
+
+    ``after``: only messages with a greater id. The page itself asks without it, since a message that was long on
+    its way may come after younger ones.
+    """
+    channel = _channel_or_404(request, pk)
+    sender = request.GET.get("from", "")[:190].replace("\0", "")
+    client = Contact.objects.filter(api_channel=channel, external_id=sender).first() if sender else None
+    conversation = (
+        Conversation.objects.filter(contact=client.owner_id)
+        .seen_by(request.user)
+        .select_related("api_channel", "contact")
+        .order_by("-last_message_at")
+        .first()
+        if client
+        else None
+    )
+    now = service_window.database_now()
+    answer: dict[str, Any] = {"now": int(now.timestamp() * 1000), "messages": [], "window": {"state": "none"}}
+    if client is not None and conversation is not None:
+        line = client.pk if client.merged_into_id else None  # of a merged client, only what is this number's
+        window = service_window.of_line(conversation, line, now=now)
+        answer["window"] = {
+            "state": window.state,
+            "expires_at": window.expires_at.isoformat() if window.expires_at else None,
+        }
+        answer["messages"] = _on_the_phone(conversation, line=line, after=_after(request), now=now)
+    return JsonResponse(answer)
+
+
+@require_POST
+@never_cache
+def post(request: HttpRequest, pk: int) -> HttpResponse:
+    """Store what the page's client does, as the provider's webhook does."""
+    return webhooks.receive_from_phone(request, _channel_or_404(request, pk))
+
+
+def _channel_or_404(request: HttpRequest, pk: int) -> ApiChannel:
+    """Return the channel if this user may see chats of it. Scripts get a 403 where nobody is signed in."""
+    if not request.user.is_authenticated:
+        raise PermissionDenied
+    rows = ApiChannel.objects.filter(pk=pk)
+    if not request.user.has_perm("channels_setup.change_apichannel"):
+        rows = rows.filter(watched__in=ChatChannel.objects.all().seen_by(request.user))
+    channel = rows.first()
+    if channel is None or not channel.provider.has_phone_page:
+        raise Http404
+    return channel
+
+
+def _after(request: HttpRequest) -> int:
+    return as_number(request.GET.get("after")) or 0
+
+
+def _on_the_phone(conversation: Conversation, *, line: int | None, after: int, now: datetime) -> list[dict[str, Any]]:
+    rows = (
+        Message.objects.filter(conversation=conversation, merged_contact=line, pk__gt=after)
+        .exclude(direction=Message.Direction.NOTICE)
+        .exclude(direction=Message.Direction.OUTBOUND, status__in=set(Message.Status) - set(ON_THE_PHONE))
+        .select_related("quoted__author")
+        .prefetch_related("attachments")
+        .order_by("-pk")
+    )
+    return [_shown(row, now=now) for row in list(rows[:NEWEST])[::-1]]
+
+
+def _shown(message: Message, *, now: datetime) -> dict[str, Any]:
+    quoted = extras.quote(message.quoted)
+    return {
+        "id": message.pk,
+        "external_id": message.external_id,
+        "mine": message.direction == Message.Direction.INBOUND,
+        "kind": message.kind,
+        "text": message.text,
+        "html": to_html(message.text),
+        "quoted": quoted.words if quoted else "",
+        "status": message.status,
+        "day": presentation.day_words(message.written_at, now=now),
+        "time": presentation.clock(message.written_at),
+        "files": [_file(attachment) for attachment in message.attachments.all()],
+    }
+
+
+def _file(attachment: Attachment) -> dict[str, str]:
+    return {"name": attachment.name or attachment.url[-80:], "url": attachment.url}

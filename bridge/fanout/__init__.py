@@ -1,0 +1,1 @@
+"""Who is notified of an event: API channels that track it, and outside helpdesks."""

@@ -1,0 +1,88 @@
+"""Notes for the operators of an outside helpdesk: corrections, and answers written in our phone app.
+
+Private comments in their request, in their language, once each. A comment that is not private would come back as an
+operator's reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.utils.translation import gettext as _
+
+from bridge.models import Conversation, Message
+from channels_setup.providers.base import Correction, MessageEdited, MessageRevoked, ReactionChanged
+
+from . import helpdesk_messages
+from .operator_notes import in_their_language, joined, quoted
+
+
+def of_correction(fact: Correction, message: Message, conversation: Conversation, *, before: str) -> None:
+    """A message was edited, deleted or reacted to. ``before``: its earlier text, or the reaction taken away."""
+    if conversation.chat_channel.provider.built_in:
+        return
+    with in_their_language(conversation):
+        helpdesk_messages.note(conversation, joined(_words(fact, message, before)), message=message)
+
+
+def _words(fact: Correction, message: Message, before: str) -> Sequence[str]:
+    said = quoted(message.localized_text or _("file"))
+    if isinstance(fact, MessageEdited):
+        head = (
+            _("A reply was edited in the phone app. It said:")
+            if fact.by_us
+            else _("The client edited a message. It said:")
+        )
+        return [head, quoted(before), _("Now it says:"), said]
+    if isinstance(fact, MessageRevoked):
+        head = _("A reply was deleted in the phone app:") if fact.by_us else _("The client deleted a message:")
+        return [head, said]
+    values = {"emoji": fact.emoji or before}
+    if fact.emoji:
+        head = (
+            _("We reacted with %(emoji)s in the phone app to:")
+            if fact.by_us
+            else _("The client reacted with %(emoji)s to:")
+        )
+    else:
+        head = (
+            _("Our reaction %(emoji)s was removed in the phone app from:")
+            if fact.by_us
+            else _("The client removed the reaction %(emoji)s from:")
+        )
+    return [head % values, said]
+
+
+def of_stray_reaction(fact: Correction, conversation: Conversation) -> None:
+    """A reaction to a message that is not here and has not come."""
+    if conversation.chat_channel.provider.built_in or not isinstance(fact, ReactionChanged):
+        return
+    with in_their_language(conversation):
+        head = (
+            _("We reacted with %(emoji)s in the phone app to a message that is not in the portal.")
+            if fact.by_us
+            else _("The client reacted with %(emoji)s to a message that is not in the portal.")
+        )
+        helpdesk_messages.note(conversation, head % {"emoji": fact.emoji})
+
+
+def of_echo(message: Message, links: Sequence[str]) -> None:
+    """An answer was written in our phone app, or an earlier one edited there that is not here."""
+    conversation = message.conversation
+    if conversation.chat_channel.provider.built_in:
+        return
+    with in_their_language(conversation):
+        is_edit = bool(message.shown.get("edited_at"))
+        head = _("A reply was edited in the phone app. Now it says:") if is_edit else _("Answered in the phone app:")
+        helpdesk_messages.note(conversation, joined([head, quoted(message.localized_text), *links]), message=message)
+
+
+def of_files(message: Message, links: Sequence[str]) -> None:
+    """The files of a message whose text came first."""
+    conversation = message.conversation
+    if conversation.chat_channel.provider.built_in:
+        return
+    with in_their_language(conversation):
+        helpdesk_messages.note(
+            conversation, joined([_("The files of this message:"), quoted(message.localized_text), *links])
+        )

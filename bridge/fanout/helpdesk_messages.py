@@ -1,0 +1,123 @@
+"""What an outside helpdesk is to be told, queued: a client's card once, then every message; notes for operators.
+
+The content is written down once; the helpdesk's own numbers are looked up at every try, because they are learned
+on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.utils import translation
+
+from bridge import wakeups
+from bridge.models import Conversation, Delivery, HelpdeskChat, Message
+from channels_setup.codecs import message_words
+from channels_setup.providers import base_helpdesk as contract
+
+from .subscribers import Spoken
+
+
+def deliveries_for(spoken: Sequence[Spoken]) -> list[Delivery]:
+    """Unsaved deliveries to the helpdesk for clients' messages, in their order. None where the desk is our own."""
+    outside = [
+        item
+        for item in spoken
+        if item.message.direction == Message.Direction.INBOUND and not item.conversation.chat_channel.provider.built_in
+    ]
+    if not outside:
+        return []
+    links = _links({item.conversation.pk: item.conversation for item in outside})
+    made: list[Delivery] = []
+    changed: set[int] = set()
+    for item in outside:
+        pk = item.conversation.pk
+        if (card := _card(item.conversation)) != links[pk].card:
+            links[pk].card = card
+            changed.add(pk)
+            made.append(_delivery(item.conversation, Delivery.Kind.HELPDESK, contract.CLIENT))
+        made.append(_message(item))
+    HelpdeskChat.objects.bulk_update([links[pk] for pk in sorted(changed)], ["card"])
+    return made
+
+
+def card_changed(conversation: Conversation) -> None:
+    """The client's card is another now, and nobody has said anything. The conversation's lock is held."""
+    link = HelpdeskChat.objects.filter(conversation=conversation).first()
+    if link is None or link.card == _card(conversation):
+        return
+    link.card = _card(conversation)
+    link.save(update_fields=["card"])
+    _delivery(conversation, Delivery.Kind.HELPDESK, contract.CLIENT).save(force_insert=True)
+    wakeups.ring_after_commit(wakeups.HELPDESK)
+
+
+def _links(conversations: dict[int, Conversation]) -> dict[int, HelpdeskChat]:
+    """These conversations as the helpdesk knows them, the new ones begun. Their locks are held."""
+    known = {link.pk: link for link in HelpdeskChat.objects.filter(conversation__in=conversations)}
+    for pk in sorted(conversations.keys() - known.keys()):
+        link = HelpdeskChat(conversation_id=pk, chat_channel_id=conversations[pk].chat_channel_id)
+        link.save(force_insert=True)
+        known[pk] = link
+    return known
+
+
+def _card(conversation: Conversation) -> dict[str, str]:
+    contact = conversation.contact
+    return {
+        "external_id": contact.external_id,
+        "phone": contact.phone,
+        "name": contact.shown_name,
+        "email": contact.email,
+    }
+
+
+def _message(item: Spoken) -> Delivery:
+    message = item.message
+    return _delivery(
+        item.conversation,
+        Delivery.Kind.HELPDESK,
+        contract.MESSAGE,
+        message=message,
+        text=_in_their_words(item),
+        at=(message.provider_time or message.created_at).isoformat(),
+        external_id=message.external_id,
+        files=list(item.files),
+    )
+
+
+def _in_their_words(item: Spoken) -> str:
+    """The message in the language of the channel's operators, with the advertisement that it came from."""
+    message, options = item.message, item.conversation.chat_channel.options
+    with translation.override(options.get("language") or settings.LANGUAGE_CODE):
+        is_said = message.shown.get("what") == "welcome"
+        return "\n".join(
+            filter(None, (message.localized_text, "" if is_said else message_words.ad_line(message.shown)))
+        )
+
+
+def note(conversation: Conversation, text: str, *, message: Message | None = None) -> Delivery:
+    """Tell the operators, and them alone. One line of its own, so that it holds up no client's message."""
+    delivery = _delivery(conversation, Delivery.Kind.NOTE, contract.NOTE, message=message, text=text)
+    delivery.save(force_insert=True)
+    wakeups.ring_after_commit(wakeups.HELPDESK)
+    return delivery
+
+
+def _delivery(
+    conversation: Conversation, kind: Delivery.Kind, what: str, *, message: Message | None = None, **payload: Any
+) -> Delivery:
+    return Delivery(
+        kind=kind,
+        conversation=conversation,
+        message=message,
+        api_channel_id=conversation.api_channel_id,
+        chat_channel_id=conversation.chat_channel_id,
+        track=what,
+        payload={
+            "contact": _card(conversation),
+            **payload,
+        },
+    )

@@ -1,0 +1,95 @@
+"""What an outside helpdesk's operator is told to send in place of a text that could not go out.
+
+Only what can be done from there: a text to paste is one that will be recognized, and where more is needed (a file, the
+end of a link, a choice between languages) the note has a link to a page where that is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+
+from django.utils.translation import gettext as _
+
+from bridge.decisions import Decision
+from bridge.models import Conversation, TemplateLink
+from templates_registry import index_cache
+from templates_registry.matching.matcher import Index
+from templates_registry.matching.result import Outcome, Recognition
+from templates_registry.models import Template
+from templates_registry.pasteable import can_be_pasted, text_to_paste
+
+from . import template_links
+
+OFFERED = 3  # texts in one note
+TRIED = 40  # templates looked at for them
+
+
+class Offers:
+    """The lines of a note, and the links in them."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+        self.lines: list[str] = []
+        self.links: list[TemplateLink] = []
+
+    def link(self, sentence: str, choices: Iterable[tuple[int, dict[str, str]]] = ()) -> None:
+        listed = [{"template": pk, "values": values} for pk, values in choices]
+        made = template_links.make(self.conversation, listed)
+        self.links.append(made)
+        self.lines.append(f"{sentence}\n{template_links.address(made)}")
+
+
+def offers_for(conversation: Conversation, decision: Decision | None, text: str) -> Offers:
+    """The fitting template, ready to paste or to be filled in behind a link; else some that may be pasted."""
+    made = Offers(conversation)
+    found = index_cache.recognise(conversation.api_channel, text) if decision and decision.recognition else None
+    if found is not None and found.outcome is Outcome.AMBIGUOUS and _choice(made, found, text):
+        return made
+    sendable = Template.objects.sendable().filter(api_channel=conversation.api_channel_id)
+    rows = sendable.select_related("api_channel").order_by("name", "pk")
+    meant = (decision.details.get("template_id") if decision else None) or 0
+    fitting = rows.filter(pk=meant).first()
+    if fitting is not None:
+        _fitting(made, fitting, found)
+    elif rows.exists():
+        _some(made, rows[:TRIED])
+    else:
+        made.lines.append(_("There is no approved template on this channel yet."))
+    return made
+
+
+def _choice(made: Offers, found: Recognition, text: str) -> bool:
+    """The text fits several templates, or one in several ways: which one is meant is said behind a link."""
+    choices = []
+    for entry in found.candidates:
+        if isinstance(entry.ident, int):
+            readings = found.readings or (Index([entry]).recognise(text).parameters,)
+            choices += [(entry.ident, dict(values)) for values in readings]
+    if choices:
+        made.link(_("Choose the one you mean and send it here (the link works for 24 hours and once):"), choices)
+    return bool(choices)
+
+
+def _fitting(made: Offers, template: Template, found: Recognition | None) -> None:
+    if can_be_pasted(template):
+        made.lines += [_("To paste, with the values filled in:"), _pasted(template)]
+        return
+    keys = {variable.key for variable in template.pattern.variables}
+    values = {key: value for key, value in (found.parameters if found else {}).items() if key in keys}
+    made.link(
+        _("“%(name)s” needs more than its text. Fill it in and send it here (the link works for 24 hours and once):")
+        % {"name": template.name},
+        [(template.pk, values)],
+    )
+
+
+def _some(made: Offers, rows: Iterable[Template]) -> None:
+    pasted = list(islice((template for template in rows if can_be_pasted(template)), OFFERED))
+    if pasted:
+        made.lines += [_("Templates that may go out, to paste and fill in:"), *map(_pasted, pasted)]
+    made.link(_("Choose a template, fill it in and send it here (the link works for 24 hours and once):"))
+
+
+def _pasted(template: Template) -> str:
+    return f"{text_to_paste(template.pattern)}\n({template.name}, {template.language})"

@@ -1,0 +1,148 @@
+"""Words for the operators of an outside helpdesk: private comments in their request, in their language, once each.
+
+Never a message: that would come back as an operator's reply and go to the client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
+
+from bridge import outcomes, service_window
+from bridge.decisions import Decision
+from bridge.models import Conversation, Delivery, Message, ServiceWindow
+from channels_setup.failing_items import FailingItems
+
+from . import helpdesk_messages, offers, template_links
+
+CLOSING = FailingItems("notes of closing windows")
+
+LONGEST_QUOTE = 1_000
+
+
+def refused(conversation: Conversation, decision: Decision, text: str) -> None:
+    """A reply did not go out: why, what it said, and what can go out instead."""
+    with in_their_language(conversation):
+        parts = [_("Not sent to the client. %(why)s") % {"why": decision.sentence}, quoted(text)]
+        if _needs_template(decision.reason):
+            _with_offers(conversation, parts, decision, text)
+        else:
+            helpdesk_messages.note(conversation, joined(parts))
+
+
+def sent_as_template(conversation: Conversation, decision: Decision) -> None:
+    """The window is closed and the pasted text was a template's: what went out, and with which values."""
+    if decision.template is None:
+        return
+    with in_their_language(conversation):
+        values = decision.template.parameters
+        named = values.items() if isinstance(values, dict) else enumerate(values, start=1)
+        head = _("Sent to the client as the template “%(name)s” (%(language)s).") % {
+            "name": decision.template.name,
+            "language": decision.template.language,
+        }
+        helpdesk_messages.note(conversation, joined([head, "\n".join(f"{name}: {value}" for name, value in named)]))
+
+
+def _needs_template(reason: str) -> bool:
+    return outcomes.help_for(reason) == outcomes.Help.TEMPLATE
+
+
+def files_stay_behind(conversation: Conversation, files: Sequence[str]) -> None:
+    with in_their_language(conversation):
+        count = len(files)
+        parts = [
+            _("The file was not sent to the client: this route carries no files.")
+            if count == 1
+            else _("The files were not sent to the client: this route carries no files."),
+            _("Put a link to it into the text, for example:"),
+            *files,
+        ]
+        helpdesk_messages.note(conversation, "\n".join(parts))
+
+
+def has_heard_of(conversation: Conversation, link: str) -> bool:
+    """Whether a file's link has been named in a note, or has gone out to the client."""
+    told = Delivery.objects.filter(conversation=conversation, kind=Delivery.Kind.NOTE, payload__text__icontains=link)
+    sent = Message.objects.filter(conversation=conversation, direction="outbound", text__contains=link)
+    return told.exists() or sent.exists()
+
+
+def of_notice(notice: Message) -> None:
+    """The portal's word in a chat, for those who read it elsewhere."""
+    conversation = notice.conversation
+    if conversation.chat_channel.provider.built_in or notice.reason == "note":
+        return
+    with in_their_language(conversation):
+        parts = [notice.sentence]
+        about = Message.objects.filter(pk=notice.details.get("message_id") or 0, conversation=conversation).first()
+        if about is not None:
+            parts.append(quoted(about.localized_text))
+        if _needs_template(str(notice.details.get("why_code", ""))):
+            _with_offers(conversation, parts, None, message=notice)
+        else:
+            helpdesk_messages.note(conversation, joined(parts), message=notice)
+
+
+def of_failures(messages: Iterable[Message]) -> None:
+    """The provider reported that these did not reach the client."""
+    for message in messages:
+        conversation = Conversation.objects.select_related("chat_channel", "contact").get(pk=message.conversation_id)
+        if conversation.chat_channel.provider.built_in:
+            continue
+        with in_their_language(conversation):
+            why = _("A message was not delivered. %(why)s") % {"why": message.sentence}
+            parts = [why, quoted(message.localized_text)]
+            if _needs_template(message.reason):
+                _with_offers(conversation, parts, None, message=message)
+            else:
+                helpdesk_messages.note(conversation, joined(parts), message=message)
+
+
+def of_closing(window_ids: Sequence[int]) -> None:
+    """Windows that will soon shut on a client's unanswered words; called once for each mark (``closing``)."""
+    rows = ServiceWindow.objects.filter(pk__in=window_ids, conversation__helpdesk_chat__isnull=False)
+    now = service_window.database_now()
+    for window in rows.select_related("conversation__chat_channel", "conversation__contact").order_by("expires_at"):
+        with CLOSING.isolate(window.pk), transaction.atomic(), in_their_language(window.conversation):
+            minutes = max(1, round((window.expires_at - now).total_seconds() / 60))
+            until = timezone.localtime(window.expires_at).strftime("%H:%M")
+            sentence = _(
+                "The 24-hour window closes at %(until)s, in %(minutes)d min, and the client has not been answered. "
+                "After that only an approved template may go out."
+            )
+            helpdesk_messages.note(window.conversation, sentence % {"until": until, "minutes": minutes})
+
+
+# --- how a note is written -------------------------------------------------------------------------------
+
+
+def _with_offers(
+    conversation: Conversation,
+    parts: Sequence[str],
+    decision: Decision | None,
+    text: str = "",
+    message: Message | None = None,
+) -> None:
+    """A note that says what can go out instead."""
+    offered = offers.offers_for(conversation, decision, text)
+    note = helpdesk_messages.note(conversation, joined([*parts, *offered.lines]), message=message)
+    template_links.bind(offered.links, note)
+
+
+def quoted(text: str) -> str:
+    shown = text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…"
+    return "\n".join(f"> {line}" for line in shown.split("\n")) if shown.strip() else ""
+
+
+def joined(parts: Sequence[str]) -> str:
+    return "\n\n".join(part for part in parts if part)
+
+
+def in_their_language(conversation: Conversation) -> translation.override:
+    language = conversation.chat_channel.options.get("language") or settings.LANGUAGE_CODE
+    return translation.override(language)

@@ -1,0 +1,370 @@
+"""Who is told of what: the events that API channels track, and the content of each delivery.
+
+A conversation belongs to one API channel, which gets the operator's *messages*. Every API channel that watches the
+chat channel gets *events* of the kinds it tracks, as the helpdesk's public documentation describes them. The wire says
+which is which (``chat_events.marked``), and a kind whose receivers would deliver a copy gets none of operators' replies
+unless the channel asks for them. The content is written down once, when the delivery is made: every try carries the
+same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+
+from bridge import ticket_properties
+from bridge.files.attachment_files import signed_link
+from bridge.models import Attachment, Contact, Conversation, Delivery, Message, Ticket
+from channels_setup.codecs import chat_events
+from channels_setup.codecs.html_text import html_of
+from channels_setup.models import ApiChannel
+
+PLATFORM = "whatsapp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spoken:
+    """A message with what its events need to know. ``state``: None, "new" or "reopened".
+
+    ``stamp``: ``last_updated_at`` of its events; see ``next_stamp``.
+    """
+
+    message: Message
+    conversation: Conversation
+    ticket: Ticket
+    state: str | None = None
+    new_ticket: bool = False
+    stamp: datetime | None = None
+    files: Sequence[str] = ()
+    attachments: Sequence[Attachment] = ()  # of an operator's message: what is sent as a file
+
+    @property
+    def contact(self) -> Contact:
+        """Whose ids it came from or goes to: a merged contact's, or the conversation's own."""
+        return self.message.merged_contact or self.conversation.contact
+
+    @property
+    def links(self) -> list[str]:
+        return [*self.files, *(file_link(one) for one in self.attachments)]
+
+    @property
+    def kinds(self) -> set[str]:
+        """The tracked kinds this message answers to: one event serves them all."""
+        kinds = {"message"}
+        if self.state == "new":
+            kinds.add("new_chat")
+        if self.state == "reopened":
+            kinds.add("resumed")
+        return kinds
+
+
+def next_stamp(conversation: Conversation, *, now: datetime) -> datetime:
+    """Return ``last_updated_at`` for the next event of a chat: now, but a second after the one before at least.
+
+    Receivers take events for one and the same whose content and stamp are equal, and the stamp has whole seconds.
+    The caller holds the chat's lock and saves ``event_stamp``.
+    """
+    stamp = now.replace(microsecond=0)
+    if conversation.event_stamp is not None:
+        stamp = max(stamp, conversation.event_stamp + timedelta(seconds=1))
+    conversation.event_stamp = stamp
+    return stamp
+
+
+def watchers_of(chat_channel_ids: Iterable[int]) -> dict[int, list[ApiChannel]]:
+    """Chat channel id -> the API channels that watch it."""
+    found: dict[int, list[ApiChannel]] = {}
+    links = ApiChannel.watched.through.objects.filter(chatchannel__in=set(chat_channel_ids)).select_related(
+        "apichannel"
+    )
+    for link in links.order_by("apichannel"):
+        found.setdefault(link.chatchannel_id, []).append(link.apichannel)
+    return found
+
+
+def deliveries_for(spoken: Sequence[Spoken]) -> list[Delivery]:
+    """Unsaved deliveries for these messages, in their order: to the contact, and to all who watch."""
+    watchers = watchers_of(item.conversation.chat_channel_id for item in spoken)
+    made: list[Delivery] = []
+    for item in spoken:
+        for channel in _with_owner(watchers.get(item.conversation.chat_channel_id, []), item):
+            made.extend(_for_channel(item, channel))
+    return made
+
+
+def _with_owner(watching: list[ApiChannel], item: Spoken) -> list[ApiChannel]:
+    """The owner of the conversation gets its messages even if it no longer watches the chat channel."""
+    owner = item.conversation.api_channel
+    return watching if any(channel.pk == owner.pk for channel in watching) else [owner, *watching]
+
+
+def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
+    message = item.message
+    outbound = message.direction == Message.Direction.OUTBOUND
+    may_see = not outbound or _may_see_replies(channel, item.conversation)
+    if outbound and channel.pk == item.conversation.api_channel_id:
+        yield Delivery(
+            kind=Delivery.Kind.MESSAGE,
+            free_text=message.kind != Message.Kind.TEMPLATE and channel.provider.service_window,
+            payload={
+                "event": _marked(_chat_event(item, channel), item.conversation, channel, delivery=True),
+                "text": message.text,
+                "template": _extension(message),
+                "components": (message.template or {}).get("components", []),
+                "contact": {
+                    "id": item.contact.pk,
+                    "external_id": item.contact.external_id,
+                    "phone": item.contact.phone,
+                    "user_id": item.contact.user_id,
+                },
+                "quoted_id": message.quoted.external_id if message.quoted else "",
+                "files": [_file(one) for one in item.attachments],
+            },
+            **_common(item, channel, "message"),
+        )
+    elif channel.redirect_url and may_see and (kinds := item.kinds & set(channel.tracked)):
+        yield Delivery(
+            kind=Delivery.Kind.EVENT,
+            payload={"event": _marked(_chat_event(item, channel), item.conversation, channel)},
+            **_common(item, channel, ",".join(sorted(kinds))),
+        )
+    if channel.redirect_url and item.new_ticket and channel.track_new_ticket:
+        yield Delivery(
+            kind=Delivery.Kind.EVENT,
+            payload={"event": _new_ticket_event(item.ticket, item.conversation, channel, stamp=item.stamp)},
+            **_common(item, channel, "new_ticket"),
+        )
+    if channel.redirect_url and channel.track_comment and may_see:
+        comment = comment_of(message, item.ticket, is_first=item.new_ticket, files=item.links)
+        yield Delivery(
+            kind=Delivery.Kind.EVENT,
+            payload={"event": _comment_event(comment, item.ticket, item.conversation, channel, about=item.contact)},
+            **_common(item, channel, "comment"),
+        )
+
+
+def _may_see_replies(channel: ApiChannel, conversation: Conversation) -> bool:
+    """A watcher whose program would hand a copy to its own client sees operators' replies only if it asked for them."""
+    is_owner = channel.pk == conversation.api_channel_id
+    return is_owner or channel.copy_replies or not channel.provider.delivers_copies
+
+
+def _marked(
+    event: dict[str, Any], conversation: Conversation, channel: ApiChannel, *, delivery: bool = False
+) -> dict[str, Any]:
+    return chat_events.marked(event, delivery=delivery, copy=channel.pk != conversation.api_channel_id)
+
+
+def comment_of(message: Message, ticket: Ticket, *, is_first: bool, files: Sequence[str] = ()) -> dict[str, Any]:
+    """A message or a note as a comment of its request: in events, and in answers of the public API."""
+    is_client = message.direction == Message.Direction.INBOUND
+    is_note = message.direction == Message.Direction.NOTICE
+    sender = "client" if is_client else message.details.get("from") or "user"
+    return chat_events.comment_object(
+        id=message.pk,
+        html=html_of(message.text or message.sentence),
+        sender=sender,
+        type=message.details.get("type") or "private" if is_note else "public",
+        user_id=message.author_id,
+        client_id=ticket.conversation.contact_id if sender == "client" else None,
+        ticket_id=ticket.pk,
+        is_first=is_first,
+        delivered=message.status in (Message.Status.DELIVERED, Message.Status.READ),
+        read=message.status == Message.Status.READ,
+        published_at=message.created_at,
+        files=files,
+    )
+
+
+def comment_made(message: Message, ticket: Ticket) -> list[Delivery]:
+    """Unsaved deliveries of a "new comment" event for everybody who tracks it: of a note among operators."""
+    is_first = not Message.objects.filter(ticket=ticket, pk__lt=message.pk).exists()
+    links = [file_link(file) for file in message.attachments.order_by("pk")]
+    comment = comment_of(message, ticket, is_first=is_first, files=links)
+    conversation = ticket.conversation
+    return [
+        Delivery(
+            kind=Delivery.Kind.EVENT,
+            conversation=conversation,
+            message=message,
+            api_channel=channel,
+            track="comment",
+            payload={"event": _comment_event(comment, ticket, conversation, channel)},
+        )
+        for channel in watchers_of([conversation.chat_channel_id]).get(conversation.chat_channel_id, [])
+        if channel.redirect_url and channel.track_comment and _may_see_replies(channel, conversation)
+    ]
+
+
+def _comment_event(
+    comment: dict[str, Any],
+    ticket: Ticket,
+    conversation: Conversation,
+    channel: ApiChannel,
+    *,
+    about: Contact | None = None,
+) -> dict[str, Any]:
+    event = chat_events.comment_event(
+        app_id=str(channel.app_id),
+        comment=comment,
+        client=_client(conversation, about=about),
+        assignee_id=ticket.assignee_id,
+        custom_fields=ticket_properties.fields_of([ticket])[ticket.pk],
+    )
+    return _marked(event, conversation, channel)
+
+
+def _new_ticket_event(
+    ticket: Ticket, conversation: Conversation, channel: ApiChannel, *, stamp: datetime | None = None
+) -> dict[str, Any]:
+    event = chat_events.ticket_event(
+        app_id=str(channel.app_id),
+        ticket=_ticket(ticket, conversation, stamp=None if channel.exact_updated_at else stamp),
+        client=_client(conversation),
+        custom_fields=ticket_properties.fields_of([ticket])[ticket.pk],
+    )
+    return _marked(event, conversation, channel)
+
+
+def _file(attachment: Attachment) -> dict[str, str]:
+    """By its link; and where it lies with us, for a provider that is given the file itself."""
+    shown = {"url": file_link(attachment), "name": attachment.name, "mime": attachment.mime}
+    return shown | ({"stored": str(attachment.file.name), "sha256": attachment.sha256} if attachment.file else {})
+
+
+def _common(item: Spoken, channel: ApiChannel, track: str) -> dict[str, Any]:
+    return {
+        "conversation": item.conversation,
+        "message": item.message,
+        "api_channel": channel,
+        "track": track,
+    }
+
+
+def ticket_changed(
+    ticket: Ticket, *, changes: list[dict[str, Any]], user_id: int | None, change_id: int
+) -> list[Delivery]:
+    """Saved deliveries of a "request changed" event for everybody who tracks it."""
+    conversation = ticket.conversation
+    channels = [
+        channel
+        for channel in watchers_of([conversation.chat_channel_id]).get(conversation.chat_channel_id, [])
+        if channel.redirect_url and channel.track_change
+    ]
+    if not channels:
+        return []
+    event = chat_events.change_event(
+        app_id="",
+        change_id=change_id,
+        ticket_id=ticket.pk,
+        user_id=user_id,
+        changes=changes,
+        status=ticket.status,
+        changed_at=ticket.updated_at,
+        company_id=conversation.chat_channel.company_id,
+        client=_client(conversation),
+        assignee_id=ticket.assignee_id,
+        custom_fields=ticket_properties.fields_of([ticket])[ticket.pk],
+    )
+    made = [
+        Delivery(
+            kind=Delivery.Kind.EVENT,
+            conversation=conversation,
+            api_channel=channel,
+            track="change",
+            payload={"event": _marked(event | {"secret": str(channel.app_id)}, conversation, channel)},
+        )
+        for channel in channels
+    ]
+    return Delivery.objects.bulk_create(made)
+
+
+def ticket_opened(ticket: Ticket) -> list[Delivery]:
+    """Unsaved deliveries of a "new request" event for everybody who tracks it: one that no message opened."""
+    conversation = ticket.conversation
+    return [
+        Delivery(
+            kind=Delivery.Kind.EVENT,
+            conversation=conversation,
+            api_channel=channel,
+            track="new_ticket",
+            payload={"event": _new_ticket_event(ticket, conversation, channel)},
+        )
+        for channel in watchers_of([conversation.chat_channel_id]).get(conversation.chat_channel_id, [])
+        if channel.redirect_url and channel.track_new_ticket
+    ]
+
+
+def _chat_event(item: Spoken, channel: ApiChannel) -> dict[str, Any]:
+    message, conversation = item.message, item.conversation
+    return chat_events.chat_event(
+        app_id=str(channel.app_id),
+        chat_id=conversation.pk,
+        sender="user" if message.direction == Message.Direction.OUTBOUND else "client",
+        text=message.text,
+        client=_client(conversation, about=item.contact),
+        ticket=_ticket_now(item, channel),
+        state=item.state,
+        files=item.links,
+        message_id=message.pk,
+        template=_extension(message),
+        platform=PLATFORM,
+    )
+
+
+def _extension(message: Message) -> dict[str, Any] | None:
+    """The template of a message as events carry it: our extension ``template``."""
+    return {key: message.template[key] for key in ("name", "language", "parameters")} if message.template else None
+
+
+def _client(conversation: Conversation, *, about: Contact | None = None) -> dict[str, Any]:
+    """One client for all that were merged. ``about``: the one whose numbers these are, where a message says it."""
+    contact = conversation.contact
+    about = about or contact
+    return chat_events.client_object(
+        id=contact.pk,
+        name=contact.shown_name,
+        email=contact.email,
+        phone=about.phone,
+        external_id=about.external_id,
+        caller_id=about.caller_id,
+    )
+
+
+def _ticket_now(item: Spoken, channel: ApiChannel) -> dict[str, Any]:
+    """The request as a chat event carries it: with this message's words and files, unless the channel asks for the
+    request's first ones."""
+    stamp = None if channel.exact_updated_at else item.stamp
+    ticket = _ticket(item.ticket, item.conversation, stamp=stamp)
+    return ticket if channel.first_message_in_ticket else ticket | {"message": item.message.text, "files": item.links}
+
+
+def _ticket(ticket: Ticket, conversation: Conversation, *, stamp: datetime | None = None) -> dict[str, Any]:
+    return chat_events.ticket_object(
+        id=ticket.pk,
+        status_id=ticket.status,
+        subject=ticket.subject,
+        client_id=conversation.contact_id,
+        assignee_id=ticket.assignee_id,
+        updated_at=stamp or ticket.updated_at,
+        published_at=ticket.opened_at,
+        channel_id=conversation.chat_channel_id,
+        email=conversation.contact.email,
+        company_id=conversation.chat_channel.company_id,
+        message=ticket.first_text,
+        files=[],
+        group=conversation.chat_channel_id if ticket.assigned_to_group else None,
+        additional_id=ticket.additional_id,
+        priority=ticket.priority,
+        type=ticket.type,
+        tags=ticket.tags,
+    )
+
+
+def file_link(attachment: Attachment) -> str:
+    """Where a file can be fetched from outside: its own link, or a signed one of ours."""
+    return attachment.url or settings.PUBLIC_URL.rstrip("/") + signed_link(attachment)

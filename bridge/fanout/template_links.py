@@ -1,0 +1,90 @@
+"""Links in notes to an outside helpdesk, behind which one template is chosen, filled in and sent.
+
+Signed like the links to files; bound to one chat and to what its note is about; good for a day and for one message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.signing import BadSignature, Signer
+from django.db import connection
+from django.urls import reverse
+
+from bridge import service_window
+from bridge.models import Conversation, Delivery, TemplateLink
+from templates_registry.models import Template
+
+LIFETIME = timedelta(hours=24)
+CALLS_A_MINUTE = 120  # of one link: a person who fills in a form stays far below
+MOST_OFFERED = 200
+
+_signer = Signer(salt="okno.template-links")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """``key`` names it in the page's address; ``values`` are those that are known already."""
+
+    key: str
+    template: Template
+    values: Mapping[str, str]
+
+
+def make(conversation: Conversation, choices: Sequence[Mapping[str, Any]] = ()) -> TemplateLink:
+    """A new link; its note is set when that is written."""
+    expires_at = service_window.database_now() + LIFETIME
+    return TemplateLink.objects.create(conversation=conversation, choices=list(choices), expires_at=expires_at)
+
+
+def address(link: TemplateLink) -> str:
+    return settings.PUBLIC_URL.rstrip("/") + reverse("template-link", args=[_signer.sign(str(link.pk))])
+
+
+def bind(links: Sequence[TemplateLink], note: Delivery) -> None:
+    TemplateLink.objects.filter(pk__in=[link.pk for link in links]).update(note=note)
+
+
+def by_signature(signature: str) -> TemplateLink | None:
+    try:
+        pk = int(_signer.unsign(signature))
+    except (BadSignature, ValueError):
+        return None
+    rows = TemplateLink.objects.select_related("conversation__api_channel", "conversation__contact", "message")
+    return rows.filter(pk=pk).first()
+
+
+def is_over(link: TemplateLink) -> bool:
+    return link.expires_at <= service_window.database_now()
+
+
+def may_be_called(link: TemplateLink) -> bool:
+    """Count a call; whether it stays within the limit."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """UPDATE bridge_templatelink
+               SET calls = CASE WHEN calls_since > now() - interval '1 minute' THEN calls + 1 ELSE 1 END,
+                   calls_since = CASE WHEN calls_since > now() - interval '1 minute' THEN calls_since ELSE now() END
+               WHERE id = %s RETURNING calls""",
+            [link.pk],
+        )
+        row = cursor.fetchone()
+    return row is not None and row[0] <= CALLS_A_MINUTE
+
+
+def choices_of(link: TemplateLink) -> list[Choice]:
+    """What may be sent by this link now."""
+    rows = Template.objects.sendable().filter(api_channel=link.conversation.api_channel).select_related("api_channel")
+    if not link.choices:
+        listed = rows.order_by("name", "language", "pk")[:MOST_OFFERED]
+        return [Choice(key=str(row.pk), template=row, values={}) for row in listed]
+    known = {row.pk: row for row in rows.filter(pk__in=[one["template"] for one in link.choices])}
+    return [
+        Choice(key=str(number), template=known[one["template"]], values=one["values"])
+        for number, one in enumerate(link.choices)
+        if one["template"] in known
+    ]

@@ -1,0 +1,112 @@
+"""Files of messages: stored out of the web's reach, handed out as downloads only, to those who may see the chat.
+
+Destinations get a signed link that expires; nobody's file is ever shown inline on our own origin, whatever type
+its sender claims, except for the few picture types that browsers cannot be tricked with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
+from django.core.signing import BadSignature, TimestampSigner
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import reverse
+from django.utils import timezone
+
+from bridge import wakeups
+from bridge.models import Attachment, Conversation, Message
+from channels_setup.codecs.values import FileInfo
+
+from . import storage_limits
+from .uploads import TYPES
+
+LINK_LIFE_SECONDS = 7 * 24 * 3600
+INLINE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+
+_signer = TimestampSigner(salt="okno.files")
+
+
+def attach(given: Iterable[tuple[Message, Sequence[FileInfo]]]) -> list[Attachment]:
+    """Files that came with saved messages: by link, or waiting to be fetched from the provider by their id there."""
+    now = timezone.now()
+    attachments = Attachment.objects.bulk_create(
+        [
+            Attachment(
+                message=message,
+                url=file.url[:2000],
+                name=file.name[:200],
+                mime=file.mime[:100],
+                size=file.size,
+                external_id=file.external_id[:190],
+                sha256=file.sha256[:64],
+                state=Attachment.State.WAITING if file.external_id else Attachment.State.HERE,
+                due_at=now if file.external_id else None,
+            )
+            for message, files in given
+            for file in files
+        ]
+    )
+    if any(attachment.state == Attachment.State.WAITING for attachment in attachments):
+        wakeups.ring_after_commit(wakeups.FILES)
+    return attachments
+
+
+def store(message: Message, files: Sequence[UploadedFile]) -> list[Attachment]:
+    """Store uploaded files as attachments of a saved message. Raises file_room.NoRoom."""
+    stored = []
+    storage_limits.check_disk(sum(upload.size or 0 for upload in files))
+    for upload in files:
+        attachment = Attachment(
+            message=message,
+            name=(upload.name or "")[:200],
+            mime=(upload.content_type or "")[:100],
+            size=upload.size,
+        )
+        attachment.file.save(upload.name or "file", upload, save=False)
+        attachment.save()
+        stored.append(attachment)
+    return stored
+
+
+def signed_link(attachment: Attachment) -> str:
+    """A path that needs no login and works for LINK_LIFE_SECONDS."""
+    return reverse("signed-file", args=[_signer.sign(str(attachment.pk))])
+
+
+def signed_file(request: HttpRequest, signature: str) -> HttpResponseBase:
+    """View: a stored file by its signed link."""
+    try:
+        pk = int(_signer.unsign(signature, max_age=LINK_LIFE_SECONDS))
+    except (BadSignature, ValueError):
+        raise Http404 from None
+    return _download(Attachment.objects.filter(pk=pk).first())
+
+
+def chat_file(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """View: a stored file for those who may see its chat."""
+    user: Any = request.user
+    if not user.is_authenticated:
+        raise Http404
+    visible = Conversation.objects.all().seen_by(user)
+    return _download(Attachment.objects.filter(pk=pk, message__conversation__in=visible).first())
+
+
+def _download(attachment: Attachment | None) -> HttpResponseBase:
+    if attachment is not None and attachment.state == Attachment.State.WAITING:
+        return HttpResponse(status=503, headers={"Retry-After": "10"})  # on its way: a watcher may ask again
+    if attachment is None or not attachment.file:
+        raise Http404
+    inline = attachment.mime in INLINE_TYPES
+    response = FileResponse(
+        attachment.file.open("rb"),
+        as_attachment=not inline,
+        filename=attachment.name or "file",
+        # Not what its sender claims, but a type that no browser runs: some receivers go by it.
+        content_type=attachment.mime if inline or attachment.mime in TYPES else "application/octet-stream",
+    )
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    response["Cache-Control"] = "private, max-age=3600"
+    return response

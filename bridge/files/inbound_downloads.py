@@ -1,0 +1,219 @@
+"""Clients' files that the provider keeps: fetched by a worker, checked, stored here.
+
+The provider gives an address for a few minutes, and keeps the file for some days: so each try asks anew, and the tries
+go on for hours. Rows are claimed like deliveries, and a failure that comes after its lease changes nothing; the calls
+are made outside any transaction, by a few threads. The operator sees a placeholder until the file is here, and where
+it does not come, why, with a button to try again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from tempfile import SpooledTemporaryFile
+from typing import IO
+
+from django.conf import settings
+from django.core.files import File
+from django.db import DatabaseError, transaction
+from django.db.models import F
+
+from bridge import service_window, wakeups
+from bridge.models import Attachment
+from channels_setup import http_client as outside
+from channels_setup.codecs.bodies import BadBody
+from channels_setup.providers.base import ACCEPTED, PERMANENT, Account, Messenger
+
+from . import storage_limits
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 4  # calls of one run
+RUN_SECONDS = 8.0  # after this a run claims no more: the call under way may take FILE_SECONDS still
+FILE_SECONDS = 35.0  # for one file
+LEASE = timedelta(seconds=120)
+TIMETABLE = (5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200)  # seconds after each failed try
+ADDRESSES = 4  # that may have run out one after the other
+NOT_THE_FILES_FAULT = ("wa_token", "wa_permission", "not_let_in")  # an admin sees these on the channel
+IN_MEMORY = 1024 * 1024  # what is larger goes to a temporary file
+
+
+class Failed(Exception):
+    """A try came to nothing. ``for_good``: there is no sense in another."""
+
+    def __init__(self, reason: str, *, for_good: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.for_good = for_good
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    content: IO[bytes]
+    size: int
+    mime: str
+
+
+def fetch_due() -> int:
+    """Fetch what waits, until nothing is due or the time is up; how many came."""
+    until, came = time.monotonic() + RUN_SECONDS, 0
+    with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="media") as pool:
+        while time.monotonic() < until and (claimed := _claim()):
+            for row, result in [(row, pool.submit(_try, row, account)) for row, account in _accounts(claimed)]:
+                came += _settle_alone(row, result.result())
+    return came
+
+
+def _accounts(claimed: Sequence[Attachment]) -> Iterator[tuple[Attachment, Account]]:
+    """With each file what its channel needs. One whose keys cannot be read keeps the others' files from nothing."""
+    for row in claimed:
+        try:
+            account = row.message.api_channel.account()
+        except DatabaseError:
+            raise
+        except Exception:
+            logger.exception("settings not read", extra={"channel": row.message.api_channel_id})
+            _settle(row, Failed("internal_error"))
+        else:
+            yield row, account
+
+
+@transaction.atomic
+def _claim() -> Sequence[Attachment]:
+    now = service_window.database_now()
+    waiting = Attachment.objects.filter(state=Attachment.State.WAITING, due_at__lte=now)
+    # Tried more often than a failure is: workers died over it each time.
+    worn_out = waiting.filter(tries__gt=len(TIMETABLE))
+    worn_out.update(state=Attachment.State.FAILED, error="internal_error", due_at=None)
+    due = waiting.order_by("due_at")
+    rows = list(due.select_for_update(of=("self",), skip_locked=True).select_related("message__api_channel")[:AT_ONCE])
+    # Tried before, and no word of what became of it: a worker died over it, or over one beside it. It goes alone, so
+    # that it uses up nobody's tries but its own.
+    suspects = [row for row in rows if row.tries and not row.error]
+    rows = suspects[:1] or rows
+    for row in rows:
+        row.due_at = now + LEASE  # the end of the lease is also whose it is: no two claims have the same
+    claimed = Attachment.objects.filter(pk__in=[row.pk for row in rows])
+    claimed.update(due_at=now + LEASE, tries=F("tries") + 1, error="")
+    return rows
+
+
+# --- one try: in a thread, no database --------------------------------------------------------------------
+
+
+def _try(row: Attachment, account: Account) -> Fetched | Failed:
+    try:
+        return _fetch(row, account, row.message.api_channel.provider)
+    except Failed as problem:
+        return problem
+    except outside.Forbidden:
+        return Failed("forbidden")
+    except outside.NotSent as problem:
+        return Failed(problem.reason)
+    except outside.OutcomeUnknown:
+        return Failed("destination_error")
+    except Exception:
+        logger.exception("file not fetched", extra={"attachment": row.pk})
+        return Failed("internal_error")
+
+
+def _fetch(row: Attachment, account: Account, provider: Messenger) -> Fetched:
+    if storage_limits.is_short(row.size or 0):
+        raise Failed("no_disk_space")
+    answer = outside.send(provider.file_place(row.external_id, account))
+    outcome = provider.judge(answer)
+    if answer.status == 404 or outcome.verdict == PERMANENT:
+        raise Failed("file_gone", for_good=True)
+    if outcome.verdict != ACCEPTED:
+        raise Failed(outcome.reason, for_good=False)
+    try:
+        place = provider.read_file_place(answer, account)
+        request = provider.file_request(place, account)
+    except BadBody:
+        raise Failed("file_misplaced") from None
+    limit = settings.CLIENT_FILE_LIMIT_MB * 1024 * 1024
+    if (place.size or 0) > limit:
+        raise Failed("file_too_large", for_good=True)
+    content: IO[bytes] = SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  # closed when it is stored
+    got = outside.send(request, most_bytes=limit + 1, into=content, seconds=FILE_SECONDS)
+    if got.status != 200:
+        content.close()
+        if got.status == 404:  # the address had run out; one that is always gone means that the file is
+            raise Failed("file_gone", for_good=row.tries >= ADDRESSES)
+        raise Failed("not_let_in" if got.status in (401, 403) else "destination_error")
+    size = content.tell()
+    if size > limit:
+        content.close()
+        raise Failed("file_too_large", for_good=True)
+    _check(content, size, announced=place.size, digests={place.sha256, row.sha256} - {""})
+    return Fetched(content=content, size=size, mime=row.mime or place.mime)
+
+
+def _check(content: IO[bytes], size: int, *, announced: int | None, digests: set[str]) -> None:
+    content.seek(0)
+    digest = hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]  # any binary file will do
+    content.seek(0)
+    if not size or (announced is not None and size != announced) or (digests and digest not in digests):
+        content.close()
+        raise Failed("file_damaged")
+
+
+# --- what became of it ------------------------------------------------------------------------------------
+
+
+def _settle_alone(row: Attachment, result: Fetched | Failed) -> bool:
+    """Record one result. A file that cannot be stored fails by itself and must not end the run of the others."""
+    try:
+        return _settle(row, result)
+    except DatabaseError:
+        raise
+    except Exception:
+        logger.exception("file not stored", extra={"attachment": row.pk})
+        return _settle(row, Failed("internal_error"))
+
+
+def _settle(row: Attachment, result: Fetched | Failed) -> bool:
+    if isinstance(result, Fetched):
+        _store(row, result)
+        return True
+    tries = row.tries + 1
+    channel = row.message.api_channel
+    if result.for_good or tries > len(TIMETABLE):
+        changed: dict[str, object] = {"state": Attachment.State.FAILED, "error": result.reason, "due_at": None}
+    else:
+        wait = timedelta(seconds=TIMETABLE[tries - 1])
+        changed = {"error": result.reason, "due_at": service_window.database_now() + wait}
+    mine = Attachment.objects.filter(pk=row.pk, state=Attachment.State.WAITING, due_at=row.due_at)
+    if mine.update(**changed) and result.reason in NOT_THE_FILES_FAULT:
+        channel.failed(result.reason)
+    return False
+
+
+def _store(row: Attachment, fetched: Fetched) -> None:
+    with fetched.content as content:
+        row.file.save(row.name or "file", File(content), save=False)
+    stored = Attachment.objects.filter(pk=row.pk, state=Attachment.State.WAITING).update(
+        file=row.file.name,
+        size=fetched.size,
+        mime=fetched.mime[:100],
+        state=Attachment.State.HERE,
+        error="",
+        due_at=None,
+    )
+    if not stored:  # somebody else was faster: their copy is the one
+        row.file.delete(save=False)
+
+
+def fetch_again(attachment_id: int, *, conversation_id: int) -> bool:
+    """An operator asks for a file that did not come."""
+    changed = Attachment.objects.filter(
+        pk=attachment_id, message__conversation=conversation_id, state=Attachment.State.FAILED
+    ).update(state=Attachment.State.WAITING, tries=0, due_at=service_window.database_now(), error="")
+    if changed:
+        wakeups.ring_after_commit(wakeups.FILES)
+    return bool(changed)

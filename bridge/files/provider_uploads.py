@@ -1,0 +1,93 @@
+"""Files of ours given to the provider before the message that carries them, and sent by the id it calls them by.
+
+Only where the provider takes uploads and the channel wants it so; else it fetches the file by its link. An id serves
+every message with the same content for as long as the provider keeps it: a try that is made again, and a price list
+sent to a hundred clients, give the file once. A call that came to nothing here has sent nothing, whatever it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.core.files.storage import default_storage
+
+from bridge import service_window
+from bridge.models import Delivery, GivenToProvider
+from channels_setup import http_client as outside
+from channels_setup.codecs.bodies import BadBody
+from channels_setup.codecs.values import FileInfo
+from channels_setup.providers.base import ACCEPTED, RETRY, UNKNOWN, Account, GivenFile, Messenger, Outcome
+
+SECONDS = 30.0  # for one file; with the message's own call still within the lease
+NOT_TAKEN = ("wa_file_of_ours", "wa_request_wrong")  # perhaps the id is not what the provider knows any more
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """A file that the provider has now: what to remember."""
+
+    sha256: str
+    mime: str
+    external_id: str
+    lives: timedelta
+
+
+def known(deliveries: Iterable[Delivery]) -> Mapping[int, str]:
+    """The provider's ids of files that it still has, by delivery."""
+    wanted = {row.pk: (row.api_channel_id, file["sha256"], file["mime"]) for row in deliveries if (file := _file(row))}
+    if not wanted:
+        return {}
+    rows = GivenToProvider.objects.filter(
+        api_channel__in={channel_id for channel_id, _sha256, _mime in wanted.values()},
+        sha256__in={sha256 for _channel_id, sha256, _mime in wanted.values()},
+        expires_at__gt=service_window.database_now(),
+    )
+    ids = {(row.api_channel_id, row.sha256, row.mime): row.external_id for row in rows}
+    return {pk: ids[key] for pk, key in wanted.items() if key in ids}
+
+
+def _file(delivery: Delivery) -> Mapping[str, str] | None:
+    """The file that lies with us, where the provider might be given it."""
+    if delivery.kind != Delivery.Kind.MESSAGE or not delivery.api_channel.provider.takes_uploads:
+        return None
+    first: Mapping[str, str] = next(iter(delivery.payload.get("files") or ()), {})
+    return first if first.get("stored") and first.get("sha256") else None
+
+
+def give(file: FileInfo, provider: Messenger, account: Account) -> Given | Outcome | None:
+    """In a thread, without the database: the file is there, or why not; None where it goes by its link."""
+    with default_storage.open(file.stored, "rb") as opened:
+        request = provider.upload(GivenFile(name=file.name, mime=file.mime, content=opened.read()), account)
+    if request is None:
+        return None
+    try:
+        answer = outside.send(request, seconds=SECONDS)
+        outcome = provider.judge(answer)
+        if outcome.verdict == ACCEPTED:
+            external_id = provider.read_upload(answer)
+            return Given(sha256=file.sha256, mime=file.mime, external_id=external_id, lives=provider.uploads_live)
+    except (outside.OutcomeUnknown, BadBody):
+        outcome = Outcome(verdict=UNKNOWN)
+    return Outcome(verdict=RETRY, reason="destination_error") if outcome.verdict == UNKNOWN else outcome
+
+
+def remember(channel_id: int, given: Given) -> None:
+    expires_at = service_window.database_now() + given.lives
+    GivenToProvider.objects.update_or_create(
+        api_channel_id=channel_id,
+        sha256=given.sha256,
+        mime=given.mime,
+        defaults={"external_id": given.external_id, "expires_at": expires_at},
+    )
+
+
+def forget(delivery: Delivery, reason: str) -> None:
+    """A message with the file was refused for its sake: the next try gives it anew."""
+    if reason in NOT_TAKEN and (file := _file(delivery)):
+        GivenToProvider.objects.filter(api_channel=delivery.api_channel_id, sha256=file["sha256"]).delete()
+
+
+def prune() -> int:
+    return GivenToProvider.objects.filter(expires_at__lte=service_window.database_now()).delete()[0]

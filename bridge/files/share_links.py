@@ -1,0 +1,67 @@
+"""The page behind a file's link, for whoever was sent it: name, size, and one button. No login; the link is the key.
+
+Messengers fetch links to preview them, so the page itself is no download; only the button's address is counted.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from django.db.models import F
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from bridge import service_window
+from bridge.models import Upload
+
+from . import uploads
+
+Answer = TypeVar("Answer", bound=HttpResponseBase)
+
+
+@require_safe
+@never_cache
+def page(request: HttpRequest, signature: str) -> HttpResponse:
+    upload = _upload_or_404(signature)
+    is_over = _is_over(upload)
+    context = {"upload": upload, "signature": signature, "is_over": is_over}
+    return _unlisted(render(request, "bridge/shared_file.html", context, status=410 if is_over else 200))
+
+
+@require_safe
+@never_cache
+def download(request: HttpRequest, signature: str) -> HttpResponseBase:
+    upload = _upload_or_404(signature)
+    if _is_over(upload):
+        return page(request, signature)
+    try:
+        opened = upload.file.open("rb")
+    except FileNotFoundError:
+        raise Http404 from None
+    if request.method == "GET":
+        Upload.objects.filter(pk=upload.pk).update(
+            downloads=F("downloads") + 1, downloaded_at=service_window.database_now()
+        )
+    response = FileResponse(opened, as_attachment=True, filename=upload.name, content_type=upload.mime)
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    return _unlisted(response)
+
+
+def _upload_or_404(signature: str) -> Upload:
+    upload = uploads.by_signature(signature)
+    if upload is None:
+        raise Http404
+    return upload
+
+
+def _is_over(upload: Upload) -> bool:
+    return upload.expires_at <= service_window.database_now()
+
+
+def _unlisted(response: Answer) -> Answer:
+    response["X-Robots-Tag"] = "noindex, nofollow"
+    response["Referrer-Policy"] = "no-referrer"
+    return response

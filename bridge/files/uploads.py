@@ -1,0 +1,161 @@
+"""Files that operators give: looked at, kept, and sent as files or handed out on a page of their own.
+
+A route that carries no files gets a link in the text instead. Behind it lies a page with the file's name and size; the
+link is signed, expires, and each download is counted. Nothing that could run in a browser is taken or handed out as
+what it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.core.signing import BadSignature, Signer
+from django.db import transaction
+from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from bridge import service_window
+from bridge.models import Conversation, Upload
+from channels_setup.failing_items import FailingItems
+
+from . import storage_limits
+
+HEAD = 4_096  # bytes that are looked at
+PRUNE_BATCH = 200
+PRUNING = FailingItems("prune uploads")
+
+_signer = Signer(salt="okno.uploads")
+
+_ZIP, _OLE, _FTYP = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"ftyp"
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+_OPEN = "application/vnd.oasis.opendocument"
+
+# Ending -> type, and what such a file begins with (offset, one of these); without marks: text, so no zero byte.
+KINDS: Mapping[str, tuple[str, int, tuple[bytes, ...]]] = {
+    "jpg": ("image/jpeg", 0, (b"\xff\xd8\xff",)),
+    "jpeg": ("image/jpeg", 0, (b"\xff\xd8\xff",)),
+    "png": ("image/png", 0, (b"\x89PNG\r\n\x1a\n",)),
+    "gif": ("image/gif", 0, (b"GIF87a", b"GIF89a")),
+    "webp": ("image/webp", 8, (b"WEBP",)),
+    "pdf": ("application/pdf", 0, (b"%PDF-",)),
+    "docx": (f"{_OFFICE}.wordprocessingml.document", 0, (_ZIP,)),
+    "xlsx": (f"{_OFFICE}.spreadsheetml.sheet", 0, (_ZIP,)),
+    "pptx": (f"{_OFFICE}.presentationml.presentation", 0, (_ZIP,)),
+    "odt": (f"{_OPEN}.text", 0, (_ZIP,)),
+    "ods": (f"{_OPEN}.spreadsheet", 0, (_ZIP,)),
+    "doc": ("application/msword", 0, (_OLE,)),
+    "xls": ("application/vnd.ms-excel", 0, (_OLE,)),
+    "ppt": ("application/vnd.ms-powerpoint", 0, (_OLE,)),
+    "txt": ("text/plain", 0, ()),
+    "csv": ("text/csv", 0, ()),
+    "mp3": ("audio/mpeg", 0, (b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")),
+    "ogg": ("audio/ogg", 0, (b"OggS",)),
+    "m4a": ("audio/mp4", 4, (_FTYP,)),
+    "mp4": ("video/mp4", 4, (_FTYP,)),
+    "3gp": ("video/3gpp", 4, (_FTYP,)),
+}
+TYPES = frozenset(mime for mime, _offset, _marks in KINDS.values())
+
+
+class NotTaken(Exception):
+    """This file is not taken. Its text is a sentence for whoever chose it."""
+
+
+def keep(conversation: Conversation, given: UploadedFile, *, author: Any) -> Upload:
+    """Look at a file and keep it for this chat."""
+    name = clean_name(given.name or "")
+    mime = checked_type(given, name)
+    try:
+        storage_limits.check_disk(given.size or 0)
+        storage_limits.check_quota(conversation, given.size or 0, author=author)
+    except (storage_limits.NoRoom, storage_limits.QuotaUsedUp) as problem:
+        raise NotTaken(str(problem)) from None
+    upload = Upload(conversation=conversation, author=author, name=name, mime=mime, size=given.size or 0)
+    upload.expires_at = service_window.database_now() + timedelta(days=settings.FILE_LINK_DAYS)
+    given.seek(0)
+    upload.sha256 = hashlib.file_digest(given, "sha256").hexdigest()
+    given.seek(0)
+    upload.file.save(f"file.{name.rpartition('.')[2].lower()}", given, save=False)
+    try:
+        upload.save()
+    except Exception:
+        upload.file.delete(save=False)
+        raise
+    return upload
+
+
+def clean_name(name: str) -> str:
+    """What remains of a name after everything that no file system or screen should meet; its ending stays."""
+    shown = "".join(character for character in name.replace("\\", "/").rsplit("/", 1)[-1] if character.isprintable())
+    stem, dot, ending = shown.strip().rpartition(".")
+    return f"{stem[:150]}{dot}{ending[:10]}" if dot else shown.strip()[:150]
+
+
+def checked_type(given: UploadedFile, name: str) -> str:
+    """The file's type by its ending, if its first bytes agree. Raises NotTaken."""
+    limit = settings.UPLOAD_LIMIT_MB * 1024 * 1024
+    if not given.size:
+        raise NotTaken(_("“%(name)s” is empty.") % {"name": name})
+    if given.size > limit:
+        words = {"name": name, "limit": filesizeformat(limit)}
+        raise NotTaken(_("“%(name)s” is too large: at most %(limit)s can be handed out.") % words)
+    kind = KINDS.get(name.rpartition(".")[2].lower())
+    if kind is None:
+        raise NotTaken(
+            _("Files like “%(name)s” are not handed out: pictures, PDF, office documents, text, sound and video are.")
+            % {"name": name}
+        )
+    mime, offset, marks = kind
+    given.seek(0)
+    head = given.read(HEAD)
+    given.seek(0)
+    is_right = any(head[offset:].startswith(mark) for mark in marks) if marks else b"\0" not in head
+    if not is_right:
+        raise NotTaken(_("“%(name)s” is not what its name says. It was not taken.") % {"name": name})
+    return mime
+
+
+def link(upload: Upload) -> str:
+    """The page's address for the outside; it works until the upload expires."""
+    return settings.PUBLIC_URL.rstrip("/") + reverse("shared", args=[_signer.sign(str(upload.pk))])
+
+
+def by_signature(signature: str) -> Upload | None:
+    try:
+        pk = int(_signer.unsign(signature))
+    except (BadSignature, ValueError):
+        return None
+    return Upload.objects.filter(pk=pk).first()
+
+
+def unsent(conversation: Conversation, *, author: Any) -> list[Upload]:
+    """What this operator has put beside the box and not sent yet, where files go as files."""
+    if not conversation.api_channel.provider.sends_files:
+        return []
+    return list(Upload.objects.filter(conversation=conversation, author=author, message=None).order_by("pk"))
+
+
+@transaction.atomic
+def drop(upload: Upload) -> None:
+    """Take a file away for good: its row now, its bytes when that is committed."""
+    storage, path = upload.file.storage, str(upload.file.name)
+    upload.delete()
+    transaction.on_commit(lambda: storage.delete(path))
+
+
+def prune() -> int:
+    """Take away what was never sent and whose link has expired; how many."""
+    gone = 0
+    expired = Upload.objects.filter(message=None, expires_at__lte=service_window.database_now()).order_by("pk")
+    while rows := list(expired.exclude(pk__in=PRUNING.resting())[:PRUNE_BATCH]):
+        for upload in rows:
+            with PRUNING.isolate(upload.pk):
+                drop(upload)
+                gone += 1
+    return gone

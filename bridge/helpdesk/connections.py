@@ -1,0 +1,144 @@
+"""An outside helpdesk's accounts: who speaks with one just now, at what rate, and whether it rests after failures."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db import DatabaseError
+from django.db.models import Q
+
+from bridge import service_window, wakeups
+from bridge.models import Delivery, HelpdeskLine
+from channels_setup.advisory_locks import Space, give_back, take
+from channels_setup.models import ChatChannel
+from channels_setup.providers.base import ACCEPTED, PAUSE, Outcome
+from channels_setup.providers.base_helpdesk import DeskAccount, Helpdesk
+
+from .attempts import Tried
+
+logger = logging.getLogger(__name__)
+
+FAILURES_TO_REST, FIRST_REST, LONGEST_REST = 3, 5, 300
+REST_UNTIL_MENDED = 600  # nothing is taken until an admin has been there; saving the settings ends it
+TOLD_PRECISION = timedelta(seconds=1)  # of «last taken» on the channel's page
+LINE_FAILURES = ("helpdesk_unreachable", "rate_limited", "outcome_unknown")
+
+
+class Pacer:
+    """One call each ``every`` seconds, whichever thread makes it."""
+
+    def __init__(self, every: float) -> None:
+        self.every, self.next_at, self.lock = every, 0.0, threading.Lock()
+
+    def turn(self) -> None:
+        with self.lock:
+            at = max(self.next_at, time.monotonic())
+            self.next_at = at + self.every
+        time.sleep(max(0.0, at - time.monotonic()))
+
+    def rest(self) -> None:
+        """Whoever speaks with the account next keeps to the rate, too."""
+        time.sleep(max(0.0, min(self.next_at - time.monotonic(), self.every)))
+
+
+@dataclass
+class Line:
+    """One account: the chat channels that speak through it, and what is under way."""
+
+    channels: dict[int, tuple[Helpdesk, DeskAccount]]
+    pacer: Pacer
+    running: set[Future[Tried]] = field(default_factory=set)
+
+
+@contextmanager
+def open_lines() -> Iterator[list[Line]]:
+    """The accounts with something due that nobody else is speaking with."""
+    accounts: dict[int, list[ChatChannel]] = {}
+    for chat_channel in _channels_due():
+        try:
+            account = chat_channel.desk_account()
+        except DatabaseError:
+            raise
+        except Exception:  # its keys cannot be read: it waits, and keeps no other from speaking
+            logger.exception("settings not read", extra={"chat_channel": chat_channel.pk})
+            continue
+        spoken_to = f"{sorted(account.options.get(name, '') for name in ('base_url',))} {account.secret}"
+        accounts.setdefault(zlib.crc32(spoken_to.encode()) % 2**31, []).append(chat_channel)
+    held: list[int] = []
+    try:
+        lines = []
+        for number, chat_channels in sorted(accounts.items()):
+            if take(Space.HELPDESK, number):
+                held.append(number)
+                channels = {each.pk: (each.provider, each.desk_account()) for each in chat_channels}
+                every = max(provider.rate(account).every for provider, account in channels.values())
+                lines.append(Line(channels=channels, pacer=Pacer(every)))
+        yield lines
+    finally:
+        for number in held:
+            give_back(Space.HELPDESK, number)
+
+
+def _channels_due() -> list[ChatChannel]:
+    now = service_window.database_now()
+    due = Delivery.objects.filter(
+        chat_channel__isnull=False, state__in=Delivery.UNFINISHED, next_attempt_at__lte=now
+    ).order_by()
+    rows = ChatChannel.objects.filter(pk__in=due.values("chat_channel"))
+    awake = rows.filter(
+        Q(helpdesk_line=None) | Q(helpdesk_line__rests_until=None) | Q(helpdesk_line__rests_until__lte=now)
+    )
+    return [each for each in awake if not each.provider.built_in]
+
+
+def note(chat_channel_id: int, outcome: Outcome) -> None:
+    """A line that fails as a whole rests, longer each time; the first success ends it."""
+    now = service_window.database_now()
+    if outcome.verdict == ACCEPTED and _is_well(chat_channel_id, now=now):
+        return
+    line, _made = HelpdeskLine.objects.select_for_update(no_key=True).get_or_create(chat_channel_id=chat_channel_id)
+    if outcome.verdict == ACCEPTED:
+        line.in_a_row, line.rests_until, line.last_error, line.last_told_at = 0, None, "", now
+    else:
+        if outcome.reason != "request_unknown":
+            line.last_error, line.last_error_at = outcome.reason, now
+        if outcome.verdict == PAUSE:
+            line.rests_until = now + timedelta(seconds=REST_UNTIL_MENDED)
+        elif outcome.reason in LINE_FAILURES:
+            line.in_a_row += 1
+            line.rests_until = _rest(line, outcome, now=now)
+    line.save(update_fields=["in_a_row", "rests_until", "last_error", "last_error_at", "last_told_at"])
+
+
+def _is_well(chat_channel_id: int, *, now: datetime) -> bool:
+    """Nothing to write of a line that was well, and was seen to be a moment ago."""
+    return HelpdeskLine.objects.filter(
+        chat_channel=chat_channel_id,
+        in_a_row=0,
+        rests_until=None,
+        last_error="",
+        last_told_at__gt=now - TOLD_PRECISION,
+    ).exists()
+
+
+def _rest(line: HelpdeskLine, outcome: Outcome, *, now: datetime) -> datetime | None:
+    if outcome.retry_after is not None and outcome.reason == "rate_limited":
+        return now + timedelta(seconds=min(outcome.retry_after, 3_600.0))
+    if line.in_a_row < FAILURES_TO_REST:
+        return line.rests_until
+    doublings = min(line.in_a_row - FAILURES_TO_REST, 8)
+    return now + timedelta(seconds=min(FIRST_REST * 2**doublings, LONGEST_REST))
+
+
+def wake(chat_channel_ids: Sequence[int]) -> None:
+    """The settings were mended: what waits is tried at once."""
+    HelpdeskLine.objects.filter(chat_channel__in=chat_channel_ids).update(rests_until=None, in_a_row=0)
+    wakeups.ring_after_commit(wakeups.HELPDESK)

@@ -1,0 +1,55 @@
+"""The names of an outside helpdesk's operators: its events tell numbers only.
+
+Asked for when a number comes that has no name yet, and seldom. A courtesy, tried once: until it is known, the number
+is shown.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+
+from bridge import wakeups
+from bridge.models import HelpdeskLine
+from channels_setup import http_client
+from channels_setup.models import ChatChannel
+from channels_setup.providers.base import HttpAnswer
+
+logger = logging.getLogger(__name__)
+
+ASKED_EVERY = timedelta(minutes=10)
+
+
+def heard_of(line: HelpdeskLine, number: str) -> None:
+    """Somebody answers there. Whoever is not known by name is asked for, unless everybody was a moment ago."""
+    is_due = line.people_asked_at is None or timezone.now() - line.people_asked_at >= ASKED_EVERY
+    if number and number not in line.people and is_due:
+        wakeups.call_after_commit("learn_people", line.pk)
+
+
+def learn(chat_channel_id: int) -> int:
+    """Ask for all of them; how many names are known now."""
+    now = timezone.now()
+    line = HelpdeskLine.objects.filter(pk=chat_channel_id)
+    if not line.filter(Q(people_asked_at=None) | Q(people_asked_at__lte=now - ASKED_EVERY)).update(people_asked_at=now):
+        return 0
+    chat_channel = ChatChannel.objects.get(pk=chat_channel_id)
+    answer = _asked(chat_channel)
+    found = dict(chat_channel.provider.read_people(answer)) if answer is not None else {}
+    if found:
+        line.update(people=found)
+    return len(found)
+
+
+def _asked(chat_channel: ChatChannel) -> HttpAnswer | None:
+    request = chat_channel.provider.people(chat_channel.desk_account())
+    if request is None:
+        return None
+    try:
+        return http_client.send(request, most_bytes=1024 * 1024)
+    except (http_client.Forbidden, http_client.NotSent, http_client.OutcomeUnknown) as problem:
+        logger.info("operators not learned", extra={"channel": chat_channel.pk, "error": type(problem).__name__})
+        return None

@@ -1,0 +1,160 @@
+"""Reactions, edits and deletions applied to the message that they are about.
+
+They may come twice, late or out of order, from the client or from our own phone app. Nothing of ours counts as the
+client's. A client's correction after our answer makes the chat unread with a mark.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from functools import singledispatch
+
+from django.db.models import F
+from django.utils import timezone
+
+from bridge import message_text, service_window
+from bridge.conversations import receiving
+from bridge.fanout import correction_notes
+from bridge.models import ChangeAfterAnswer, Conversation, Message
+from bridge.relay import held_replies
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import Correction, MessageEdited, MessageRevoked, ReactionChanged
+
+logger = logging.getLogger(__name__)
+
+MOST_FORMER = 20  # texts of a message that is edited again and again
+MOST_IDS = 20  # corrections of one message whose repeats are recognized
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What a correction changed. ``kind`` is empty where nobody needs to look at the chat again."""
+
+    kind: str = ""
+    before: str = ""  # the text before an edit
+
+
+def lock_target(api_channel: ApiChannel, external_id: str) -> tuple[Message, Conversation] | None:
+    """Lock the message with this provider's id, its conversation first; None if it is not here."""
+    if not external_id:
+        return None
+    rows = Message.objects.filter(api_channel=api_channel, external_id=external_id)
+    conversation_id = rows.values_list("conversation_id", flat=True).first()
+    if conversation_id is None:
+        return None
+    conversation = receiving.lock(conversation_id)
+    message = rows.select_for_update(no_key=True).first()
+    return None if message is None else (message, conversation)
+
+
+def correct(fact: Correction, message: Message, conversation: Conversation) -> None:
+    """Apply one correction to a locked message, once; tell operators where it matters."""
+    is_ours = message.direction == Message.Direction.OUTBOUND
+    if not isinstance(fact, ReactionChanged) and is_ours != fact.by_us:
+        logger.warning("correction of somebody else's message ignored", extra={"message_id": message.pk})
+        return
+    known = message.shown.get("corrections", [])
+    if fact.external_id and fact.external_id in known:
+        return
+    change = _change(fact, message, conversation)
+    if change is None:
+        return
+    if fact.external_id:
+        message.shown = message.shown | {"corrections": [*known, fact.external_id][-MOST_IDS:]}
+    if change.kind and not fact.by_us and _is_answered(message, conversation):
+        _make_unread(conversation, change.kind)
+        if change.kind != ChangeAfterAnswer.REACTED:
+            message.shown = message.shown | {"after_answer": True}
+    message.save(update_fields=["text", "reactions", "shown"])
+    correction_notes.of_correction(fact, message, conversation, before=change.before)
+
+
+@singledispatch
+def _change(fact: Correction, message: Message, conversation: Conversation) -> Change | None:
+    """Change the unsaved message; None if it is as the correction wants it, or knows a later one."""
+    raise TypeError(type(fact))
+
+
+@_change.register
+def _(fact: ReactionChanged, message: Message, conversation: Conversation) -> Change | None:
+    by = "us" if fact.by_us else "client"
+    seen = message.shown.get("reacted_at", {})
+    emoji = fact.emoji[:40]
+    before = "".join(reaction["emoji"] for reaction in message.reactions if reaction["by"] == by)
+    if emoji == before or not _is_newer(fact.at, seen.get(by)):
+        return None
+    others = [reaction for reaction in message.reactions if reaction["by"] != by]
+    message.reactions = [*others, {"by": by, "emoji": emoji}] if emoji else others
+    message.shown = message.shown | {"reacted_at": {**seen, by: stamp(fact.at)}}
+    if not emoji or fact.by_us:
+        return Change(before=before)
+    prolong_window(conversation, fact.at, message=message, merged_contact_id=message.merged_contact_id)
+    return Change(kind=ChangeAfterAnswer.REACTED, before=before)
+
+
+@_change.register
+def _(fact: MessageEdited, message: Message, conversation: Conversation) -> Change | None:
+    if not _is_newer(fact.at, message.shown.get("edited_at")) or fact.text == message.text:
+        return None
+    before = message.text
+    former = [*message.shown.get("former", []), before][-MOST_FORMER:]
+    if conversation.last_text == message_text.preview(before, message.shown)[:200]:
+        Conversation.objects.filter(pk=conversation.pk).update(last_text=fact.text[:200])
+    message.text = fact.text
+    message.shown = message.shown | {"former": former, "edited_at": stamp(fact.at)}
+    return Change(kind="" if "revoked_at" in message.shown else ChangeAfterAnswer.EDITED, before=before)
+
+
+@_change.register
+def _(fact: MessageRevoked, message: Message, conversation: Conversation) -> Change | None:
+    """The words stay on record, marked as deleted: they may have been answered already."""
+    if "revoked_at" in message.shown:
+        return None
+    message.shown = message.shown | {"revoked_at": stamp(fact.at)}
+    return Change(kind=ChangeAfterAnswer.DELETED)
+
+
+def prolong_window(
+    conversation: Conversation, at: datetime | None, *, message: Message | None, merged_contact_id: int | None
+) -> None:
+    """Open or prolong the window for a client's reaction: it is something that the client did. Send what was held."""
+    now = service_window.database_now()
+    written = service_window.Written(
+        conversation_id=conversation.pk,
+        at=at or now,
+        message_id=message.pk if message else None,
+        merged_contact_id=merged_contact_id,
+    )
+    service_window.prolong([written], now=now)
+    # The lists look for open windows among the chats of the last day.
+    Conversation.objects.filter(pk=conversation.pk, last_message_at__lt=now - service_window.LENGTH / 2).update(
+        last_message_at=now
+    )
+    held_replies.release([conversation.pk])
+
+
+def _is_answered(message: Message, conversation: Conversation) -> bool:
+    """Whether something of ours went out after this message; it did if the message itself is ours."""
+    if message.direction == Message.Direction.OUTBOUND:
+        return True
+    later = Message.objects.filter(conversation=conversation, pk__gt=message.pk)
+    return later.filter(direction=Message.Direction.OUTBOUND).exclude(status=Message.Status.FAILED).exists()
+
+
+def _make_unread(conversation: Conversation, kind: str) -> None:
+    Conversation.objects.filter(pk=conversation.pk).update(
+        unread=F("unread") + 1,
+        change_after_answer=kind,
+        last_message_at=service_window.database_now(),
+        last_written_at=None,
+    )
+
+
+def stamp(at: datetime | None) -> str:
+    return (at or timezone.now()).isoformat()
+
+
+def _is_newer(at: datetime | None, before: str | None) -> bool:
+    return before is None or at is None or at >= datetime.fromisoformat(before)

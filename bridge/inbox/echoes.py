@@ -1,0 +1,71 @@
+"""Answers written in the account's own phone app, shown in the chat as ours.
+
+An echo opens no window and is sent to nobody: it has been sent. It is a reply all the same, so the window is no longer
+a missed one and nothing stays unread, unless the client has written since.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+
+from bridge import service_window
+from bridge.conversations import contact_links, contacts, message_statuses, receiving, tickets
+from bridge.fanout import correction_notes, subscribers
+from bridge.files import attachment_files
+from bridge.models import Conversation, Message
+from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.providers.base import EchoSeen
+
+MISSING = "missing"  # ``shown["original"]`` of a message that an edit stands in for
+
+
+@transaction.atomic
+def take(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatChannel) -> Message:
+    """Store one echo; return its message, which may be known: sent from here, or seen before."""
+    resolved = contacts.resolve(api_channel, [contacts.Told(info=fact.contact, at=fact.at, by_contact=False)])
+    contact = resolved.contacts[0]
+    found, _opened = receiving.conversations_at(api_channel, [(contact, chat_channel)])
+    conversation = found[contact.pk, chat_channel.pk]
+    contact_links.announce(resolved.changes)
+    known = receiving.messages_by_external_id(api_channel, [fact.external_id]).get(fact.external_id)
+    if known is not None:
+        if known.shown.get("original") == MISSING:
+            _count_as_answer(conversation, known, at=fact.at)
+        return known
+    now = service_window.database_now()
+    message = Message.objects.create(
+        conversation=conversation,
+        merged_contact=contact if contact.pk != conversation.contact_id else None,
+        api_channel=api_channel,
+        ticket=tickets.live_ticket(conversation),
+        direction=Message.Direction.OUTBOUND,
+        kind=Message.Kind.TEXT if fact.text else Message.Kind.FILE,
+        text=fact.text,
+        external_id=fact.external_id,
+        provider_time=fact.at,
+        status=Message.Status.SENT,
+        status_at=fact.at or now,
+        shown={**fact.shown, "from_phone": True},
+    )
+    attachments = attachment_files.attach([(message, fact.files)])
+    if fact.quoted_id:
+        receiving.link_quotes(api_channel, [(message, fact.quoted_id)])
+    if fact.shown.get("original") != MISSING:
+        _count_as_answer(conversation, message, at=fact.at)
+    message_statuses.join_strays(api_channel, [message])
+    correction_notes.of_echo(message, [subscribers.file_link(one) for one in attachments])
+    return message
+
+
+def _count_as_answer(conversation: Conversation, message: Message, *, at: datetime | None) -> None:
+    """Note the chat as answered, unless the client wrote after this."""
+    inbound = Message.objects.filter(conversation=conversation, direction=Message.Direction.INBOUND)
+    if at is not None and inbound.filter(provider_time__gt=at).exists():
+        return
+    now = service_window.database_now()
+    receiving.note_last_words(conversation, message, now=now)
+    conversation.unread, conversation.change_after_answer = 0, ""
+    conversation.save(update_fields=[*receiving.LAST_WORDS, *receiving.NEWS])
+    service_window.note_reply(conversation.pk, at=min(at or now, now))

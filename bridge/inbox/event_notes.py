@@ -1,0 +1,48 @@
+"""What an admin reads beside a processed webhook event: what was not ours, not readable, not supported, or a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from bridge.models import WebhookEvent
+from channels_setup.providers.base import Fact, GroupActivity, ItemUnreadable, SampleReceived
+
+Note = WebhookEvent.Note
+
+
+def write(processed: Sequence[tuple[WebhookEvent, list[Fact]]]) -> None:
+    """Write the remarks of these events. One without remarks costs no query."""
+    nothing = [event.pk for event, facts in processed if not facts and event.body and event.note != Note.ROUTED]
+    if nothing:
+        remark = _("Nothing in it concerns this channel: another number or account, or news that we do not use.")
+        WebhookEvent.objects.filter(pk__in=nothing).update(error=remark)
+    for event, facts in processed:
+        remarks = [event.error] if event.note == Note.ROUTED else []
+        remarks += _remarks(facts)
+        if remarks:
+            WebhookEvent.objects.filter(pk=event.pk).update(
+                error=" ".join(remarks).replace("\0", "\ufffd")[:2000], note=_note(facts) or event.note
+            )
+
+
+def _remarks(facts: Sequence[Fact]) -> Iterator[str]:
+    if lost := [fact.why for fact in facts if isinstance(fact, ItemUnreadable)]:
+        yield " ".join([_("%(count)d of its items could not be read.") % {"count": len(lost)}, *lost])
+    if count := sum(isinstance(fact, GroupActivity) for fact in facts):
+        yield ngettext(
+            "%(count)d of its items is from a WhatsApp group. Groups are not supported: no chat was opened.",
+            "%(count)d of its items are from a WhatsApp group. Groups are not supported: no chat was opened.",
+            count,
+        ) % {"count": count}
+    if samples := sorted({fact.what for fact in facts if isinstance(fact, SampleReceived)}):
+        yield _("A test from the provider's page: %(names)s.") % {"names": ", ".join(samples)}
+
+
+def _note(facts: Sequence[Fact]) -> str:
+    for kind, note in ((GroupActivity, Note.GROUP), (SampleReceived, Note.SAMPLE)):
+        if any(isinstance(fact, kind) for fact in facts):
+            return note
+    return Note.NONE

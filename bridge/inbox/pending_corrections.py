@@ -1,0 +1,261 @@
+"""Corrections whose message is not here yet.
+
+An edit stands in for its message at once, because it holds the words themselves; when the original comes, the two
+become one message. Reactions and deletions wait for their message. One that waits for long is shown as what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
+
+from bridge import service_window
+from bridge.conversations import contacts, receiving, tickets
+from bridge.fanout import correction_notes, subscribers
+from bridge.files import attachment_files
+from bridge.models import Contact, Conversation, Message, PendingCorrection
+from channels_setup.failing_items import FailingItems
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import (
+    ContactInfo,
+    Correction,
+    EchoSeen,
+    MessageEdited,
+    MessageReceived,
+    MessageRevoked,
+    ReactionChanged,
+)
+
+from . import corrections, echoes
+
+Kind = PendingCorrection.Kind
+SHOWN_AFTER = timedelta(minutes=1)
+KEPT_FOR = timedelta(days=8)  # providers repeat webhooks for a week
+BATCH = 200
+FAILING = FailingItems("pending_corrections")
+
+
+@transaction.atomic
+def apply(api_channel: ApiChannel, fact: Correction) -> list[MessageReceived | EchoSeen]:
+    """Correct the message meant, or keep the correction for it. Return what to store as a message instead."""
+    target = corrections.lock_target(api_channel, fact.target_id)
+    if target is not None:
+        corrections.correct(fact, *target)
+        return []
+    if isinstance(fact, MessageEdited) and fact.text and not (fact.by_us and _is_on_its_way(api_channel, fact)):
+        return [_stand_in(fact)]
+    if fact.target_id:
+        _wait(api_channel, fact)
+    if isinstance(fact, ReactionChanged) and fact.emoji and not fact.by_us:
+        conversation, merged_id = _conversation_of(api_channel, fact.contact)
+        if conversation is not None:
+            corrections.prolong_window(conversation, fact.at, message=None, merged_contact_id=merged_id)
+    return []
+
+
+def _stand_in(fact: MessageEdited) -> MessageReceived | EchoSeen:
+    """Let an edit stand for the message that it changed, under that message's id."""
+    made = EchoSeen if fact.by_us else MessageReceived
+    return made(
+        contact=fact.contact,
+        text=fact.text,
+        external_id=fact.target_id or fact.external_id,
+        at=fact.at,
+        shown={"edited_at": corrections.stamp(fact.at), "original": echoes.MISSING},
+    )
+
+
+def _is_on_its_way(api_channel: ApiChannel, fact: Correction) -> bool:
+    """Whether the message meant may be one of ours whose id the provider has not told us yet."""
+    conversation, _merged_id = _conversation_of(api_channel, fact.contact)
+    unsettled = (Message.Status.PENDING, Message.Status.SENDING, Message.Status.UNKNOWN)
+    rows = Message.objects.filter(conversation=conversation, direction=Message.Direction.OUTBOUND, external_id="")
+    return conversation is not None and rows.filter(status__in=unsettled).exists()
+
+
+def _wait(api_channel: ApiChannel, fact: Correction) -> None:
+    kinds = {ReactionChanged: Kind.REACTION, MessageEdited: Kind.EDIT, MessageRevoked: Kind.REVOKE}
+    text = fact.emoji if isinstance(fact, ReactionChanged) else getattr(fact, "text", "")
+    row = PendingCorrection(
+        api_channel=api_channel,
+        target_id=fact.target_id,
+        kind=kinds[type(fact)],
+        by_us=fact.by_us,
+        contact={name: value for name, value in asdict(fact.contact).items() if value},
+        text=text,
+        external_id=fact.external_id,
+        at=fact.at,
+    )
+    PendingCorrection.objects.bulk_create([row], ignore_conflicts=True)
+
+
+def _fact(row: PendingCorrection) -> Correction:
+    contact = ContactInfo(**row.contact)
+    if row.kind == Kind.REACTION:
+        return ReactionChanged(
+            contact=contact,
+            target_id=row.target_id,
+            emoji=row.text,
+            external_id=row.external_id,
+            at=row.at,
+            by_us=row.by_us,
+        )
+    if row.kind == Kind.EDIT:
+        return MessageEdited(
+            contact=contact,
+            target_id=row.target_id,
+            text=row.text,
+            external_id=row.external_id,
+            at=row.at,
+            by_us=row.by_us,
+        )
+    return MessageRevoked(
+        contact=contact, target_id=row.target_id, external_id=row.external_id, at=row.at, by_us=row.by_us
+    )
+
+
+# --- the message comes -----------------------------------------------------------------------------------
+
+
+def message_came(api_channel: ApiChannel, fact: MessageReceived | EchoSeen, message: Message) -> None:
+    """A stored message's original words came: they become the former text of the edit that stood in for it."""
+    if fact.shown.get("original") == echoes.MISSING or message.external_id != fact.external_id:
+        return
+    if message.shown.get("original") != echoes.MISSING:
+        return
+    message = Message.objects.select_for_update(no_key=True).get(pk=message.pk)
+    shown = {name: value for name, value in message.shown.items() if name != "original"}
+    if fact.text and fact.text != message.text:
+        shown["former"] = [fact.text, *shown.get("former", [])]
+    message.shown = {**fact.shown, **shown}
+    message.provider_time = fact.at or message.provider_time
+    message.save(update_fields=["shown", "provider_time"])
+    attachments = attachment_files.attach([(message, fact.files)])
+    if fact.quoted_id:
+        receiving.link_quotes(api_channel, [(message, fact.quoted_id)])
+    if attachments:
+        correction_notes.of_files(message, [subscribers.file_link(one) for one in attachments])
+
+
+def join(api_channel: ApiChannel, external_ids: Iterable[str]) -> None:
+    """Apply what has waited for messages that have just been stored."""
+    ids = set(external_ids) - {""}
+    rows = PendingCorrection.objects.filter(api_channel=api_channel, target_id__in=ids)
+    for row in list(rows.order_by("at", "pk")) if ids else ():
+        _join(row)
+
+
+def _join(row: PendingCorrection) -> bool:
+    """Apply one waiting correction if its message is here. In the caller's transaction."""
+    target = corrections.lock_target(row.api_channel, row.target_id)
+    waiting = PendingCorrection.objects.select_for_update(no_key=True, of=("self",)).filter(pk=row.pk).first()
+    if target is None or waiting is None:
+        return False
+    corrections.correct(_fact(waiting), *target)
+    if waiting.line_id is not None:  # shown by itself meanwhile
+        Message.objects.filter(pk=waiting.line_id).delete()
+    waiting.delete()
+    return True
+
+
+# --- the message does not come ---------------------------------------------------------------------------
+
+
+def sweep() -> int:
+    """Apply corrections whose message is here by now, show those that have waited long, forget the old ones."""
+    now = service_window.database_now()
+    PendingCorrection.objects.filter(received_at__lt=now - KEPT_FOR).delete()
+    done = 0
+    rows = (
+        PendingCorrection.objects.select_related("api_channel")
+        .order_by("received_at")
+        .exclude(pk__in=FAILING.resting())
+    )
+    here = Message.objects.filter(api_channel=OuterRef("api_channel"), external_id=OuterRef("target_id"))
+    is_here = Q(Exists(here.exclude(external_id="")))
+    to_show = rows.filter(is_here | Q(received_at__lt=now - SHOWN_AFTER), is_shown=False)
+    arrived = rows.filter(is_here, is_shown=True)  # our own message, told its id late
+    for row in [*to_show[:BATCH], *arrived[:BATCH]]:
+        with FAILING.isolate(row.pk):
+            done += _sweep_one(row, now)
+    return done
+
+
+@transaction.atomic
+def _sweep_one(row: PendingCorrection, now: datetime) -> bool:
+    if _join(row):
+        return True
+    return not row.is_shown and row.received_at < now - SHOWN_AFTER and _show(row)
+
+
+def _show(row: PendingCorrection) -> bool:
+    """Show a correction as what it is: a line in the chat, no request, nothing unread."""
+    fact = _fact(row)
+    is_reaction = isinstance(fact, ReactionChanged) and bool(fact.emoji)
+    conversation, merged_id = _conversation_of(row.api_channel, fact.contact, begin=is_reaction and not fact.by_us)
+    waiting = PendingCorrection.objects.select_for_update(no_key=True, of=("self",)).filter(pk=row.pk).first()
+    if waiting is None or waiting.is_shown:
+        return False
+    if conversation is not None and is_reaction:
+        waiting.line = _reaction_line(row, conversation, merged_id)
+        if not row.by_us:
+            corrections.prolong_window(conversation, row.at, message=waiting.line, merged_contact_id=merged_id)
+        correction_notes.of_stray_reaction(fact, conversation)
+    elif conversation is not None and isinstance(fact, MessageRevoked):
+        if row.by_us:
+            receiving.notice(conversation, "deleted_by_us_unseen")
+        else:
+            receiving.notice(conversation, "deleted_unseen")
+    elif isinstance(fact, MessageEdited) and fact.text and fact.by_us and row.api_channel.lands_in is not None:
+        stand_in = _stand_in(fact)
+        if isinstance(stand_in, EchoSeen):
+            echoes.take(row.api_channel, stand_in, chat_channel=row.api_channel.lands_in)
+        waiting.delete()
+        return True
+    waiting.is_shown = True
+    waiting.save(update_fields=["line", "is_shown"])
+    return True
+
+
+def _reaction_line(row: PendingCorrection, conversation: Conversation, merged_contact_id: int | None) -> Message:
+    direction = Message.Direction.OUTBOUND if row.by_us else Message.Direction.INBOUND
+    return Message.objects.create(
+        conversation=conversation,
+        api_channel=row.api_channel,
+        merged_contact_id=merged_contact_id,
+        ticket=tickets.live_ticket(conversation),
+        direction=direction,
+        text=row.text,
+        provider_time=row.at,
+        status=Message.Status.SENT if row.by_us else Message.Status.RECEIVED,
+        shown={"what": "reaction", "emoji": row.text} | ({"from_phone": True} if row.by_us else {}),
+    )
+
+
+def _conversation_of(
+    api_channel: ApiChannel, info: ContactInfo, *, begin: bool = False
+) -> tuple[Conversation | None, int | None]:
+    """Lock the contact's newest conversation on this channel; ``begin``: begin one if there is none.
+
+    The second value is the contact's id if the conversation is that of another contact, into whom it was merged.
+    """
+    contact = contacts.known(api_channel, info)
+    if contact is not None:
+        found = Conversation.objects.filter(contact=contact.owner_id, api_channel=api_channel)
+        pk = found.order_by("-last_message_at").values_list("pk", flat=True).first()
+        if pk is not None:
+            return _with_merged(receiving.lock(pk), contact)
+    place = api_channel.lands_in
+    if not begin or place is None or not (info.external_id or info.user_id):
+        return None, None
+    [made] = contacts.resolve(api_channel, [contacts.Told(info=info)]).contacts
+    begun, _opened = receiving.conversations_at(api_channel, [(made, place)])
+    return _with_merged(begun[made.pk, place.pk], made)
+
+
+def _with_merged(conversation: Conversation, contact: Contact) -> tuple[Conversation, int | None]:
+    return conversation, contact.pk if contact.pk != conversation.contact_id else None

@@ -1,0 +1,287 @@
+"""Station 2: stored events become facts, in batches, exactly once.
+
+One drainer at a time works on an API channel (an advisory lock of the database), so that its events are taken in
+the order they came. The try is counted before the work begins: an event that kills its worker every time ends as
+failed instead of going round for ever. One bad event never takes the good ones with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from bridge import wakeups
+from bridge.conversations import erased_ids, identity_changes, message_statuses, receiving
+from bridge.helpdesk import incoming
+from bridge.models import WebhookEvent
+from bridge.raw_requests import fail_event, raw_request
+from bridge.relay import held_replies
+from channels_setup.advisory_locks import Space, only_one
+from channels_setup.codecs.bodies import BadBody
+from channels_setup.models import ApiChannel, ChatChannel
+from channels_setup.providers.base import (
+    AccountNews,
+    ContactChanged,
+    Correction,
+    EchoSeen,
+    Fact,
+    GroupActivity,
+    MessageReceived,
+    SampleReceived,
+    StatusChanged,
+    TemplateChanged,
+    TimePassed,
+)
+from templates_registry.provider import provider_sync
+
+from . import account_updates, echoes, event_notes, pending_corrections, routing, unsupported
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200
+RUN_SECONDS = 20.0  # a task longer than its time limit would be killed in the middle of a batch
+MOST_ATTEMPTS = 5
+# PostgreSQL's classes of errors that pass: deadlock, no room, lock held, shut down.
+PASSING = ("40", "53", "55", "57")
+
+
+def drain() -> int:
+    """Process until nothing waits or the time is up; how many events were taken.
+
+    A batch of each channel in turn, so that a flood on one holds up no other. The doorbell is answered only before
+    the last look: what is stored while somebody is at it need not call another, who would find the lock taken.
+    """
+    until = time.monotonic() + RUN_SECONDS
+    taken, has_answered = 0, False
+    resting: set[tuple[str, int]] = set()  # where it came to nothing: once more in the next run
+    while time.monotonic() < until:
+        before, is_elsewhere = taken, False
+        waiting = [channel for channel in _channels_with_events() if channel not in resting]
+        if len(waiting) > 1:
+            wakeups.answered(wakeups.INBOUND)  # there is work for another
+        for source, channel_id in waiting:
+            with only_one(SOURCES[source].lock, channel_id) as mine:
+                is_elsewhere |= not mine
+                if mine and (events := claim(channel_id, source=source)):
+                    if not _processed(source, channel_id, events):
+                        resting.add((source, channel_id))
+                    taken += len(events)
+        # Once more after the lock is free: who was called for an event of the last moment found it taken and left.
+        if taken > before:
+            has_answered = False
+        elif is_elsewhere or has_answered:
+            return taken
+        else:
+            wakeups.answered(wakeups.INBOUND)
+            has_answered = True
+    wakeups.answered(wakeups.INBOUND)
+    wakeups.ring(wakeups.INBOUND)  # whoever comes next goes on
+    return taken
+
+
+def _processed(source: str, channel_id: int, events: Sequence[WebhookEvent]) -> bool:
+    """False where the channel's turn ended before its events did: no other channel suffers for it, and nobody passes.
+
+    Where it was no event's fault the tries are given back: nothing fails because a disk was full for a minute.
+    """
+    try:
+        SOURCES[source].process(channel_id, events)
+        return True
+    except (OperationalError, InterfaceError) as problem:
+        logger.exception("events left for the next run", extra={source: channel_id})
+        blameless = str(getattr(problem.__cause__, "pgcode", None) or "").startswith(PASSING)
+    except Exception:  # the events' own are caught one by one: this is about the channel, perhaps its keys
+        logger.exception("channel's events not worked off", extra={source: channel_id})
+        blameless = True
+    if blameless:
+        waiting = WebhookEvent.objects.filter(pk__in=[event.pk for event in events], state=WebhookEvent.State.NEW)
+        waiting.update(attempts=F("attempts") - 1)
+    return False
+
+
+# Whose event has waited longest comes first. One look into an index for each channel, however much waits; plain SQL,
+# because it is asked three times a run, and building it anew cost more than all the rest of a run that finds nothing.
+WAITING = """
+SELECT source, id FROM (
+    SELECT 'api_channel' AS source, c.id,
+        (SELECT min(e.id) FROM bridge_webhookevent e WHERE e.api_channel_id = c.id AND e.state = 'new') AS oldest
+    FROM channels_setup_apichannel c
+    UNION ALL
+    SELECT 'chat_channel', c.id,
+        (SELECT min(e.id) FROM bridge_webhookevent e WHERE e.chat_channel_id = c.id AND e.state = 'new')
+    FROM channels_setup_chatchannel c
+) channels WHERE oldest IS NOT NULL ORDER BY oldest
+"""
+
+
+def _channels_with_events() -> list[tuple[str, int]]:
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING)
+        return list(cursor.fetchall())
+
+
+def claim(channel_id: int, *, source: str = "api_channel") -> list[WebhookEvent]:
+    """The next events of a channel in their order, their try already counted."""
+    waiting = WebhookEvent.objects.filter(**{source: channel_id}, state=WebhookEvent.State.NEW).order_by("id")
+    events = list(waiting[:BATCH])
+    worn_out = [event for event in events if event.attempts >= MOST_ATTEMPTS]
+    for event in worn_out:
+        fail_event(event, _("Processing broke off %(count)d times.") % {"count": event.attempts})
+    events = [event for event in events if event.attempts < MOST_ATTEMPTS]
+    if worn_out and not events:
+        return claim(channel_id, source=source)
+    # An event that broke off before is tried alone, so that it cannot take others with it again.
+    if any(event.attempts for event in events):
+        events = events[:1]
+    WebhookEvent.objects.filter(pk__in=[event.pk for event in events]).update(attempts=F("attempts") + 1)
+    return events
+
+
+def process(channel_id: int, events: Sequence[WebhookEvent]) -> None:
+    """Parse each event and apply all facts in one transaction; where that fails, one event at a time."""
+    api_channel = ApiChannel.objects.prefetch_related("secrets").get(pk=channel_id)
+    account = api_channel.account()
+    readable: list[tuple[WebhookEvent, list[Fact]]] = []
+    for event in events:
+        try:
+            facts = api_channel.provider.parse(raw_request(event), account)
+            if routing.route(api_channel, event, account):
+                readable.append((event, facts))
+        except (OperationalError, InterfaceError):
+            raise
+        except BadBody as problem:
+            fail_event(event, str(problem))
+        except Exception as problem:
+            fail_event(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
+    if not readable:
+        return
+    try:
+        _apply_all(api_channel, readable)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        logger.warning("batch failed, taking its events one at a time", extra={"channel": channel_id})
+        for event, facts in readable:
+            _apply_one(api_channel, event, facts)
+
+
+@transaction.atomic
+def _apply_all(api_channel: ApiChannel, readable: Sequence[tuple[WebhookEvent, list[Fact]]]) -> None:
+    apply(api_channel, [fact for _event, facts in readable for fact in facts])
+    WebhookEvent.objects.filter(pk__in=[event.pk for event, _facts in readable]).update(
+        state=WebhookEvent.State.PROCESSED, processed_at=timezone.now(), error="", traceback=""
+    )
+    event_notes.write(readable)
+
+
+def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) -> None:
+    try:
+        _apply_all(api_channel, [(event, facts)])
+    except (OperationalError, InterfaceError):
+        raise  # those behind it do not pass
+    except BadBody as problem:
+        fail_event(event, str(problem))
+    except Exception as problem:
+        fail_event(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
+
+
+def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
+    """Facts in their order; neighbours of one kind are handed on together."""
+    facts = erased_ids.still_meant(api_channel, facts)
+    lands_in = api_channel.lands_in
+    messages: list[receiving.Incoming] = []
+    ticks: list[StatusChanged] = []
+
+    def hand_on() -> None:
+        if messages:
+            received = receiving.receive(api_channel, messages)
+            held_replies.release(item.conversation.pk for item in received if item.is_new)
+            for item, stored in zip(messages, received, strict=True):
+                if not stored.is_new:
+                    pending_corrections.message_came(api_channel, item.fact, stored.message)
+            pending_corrections.join(api_channel, (stored.message.external_id for stored in received if stored.is_new))
+            messages.clear()
+        if ticks:
+            message_statuses.change_statuses(api_channel, ticks)
+            ticks.clear()
+
+    def take_echo(fact: EchoSeen) -> None:
+        echo = echoes.take(api_channel, fact, chat_channel=_somewhere(lands_in))
+        pending_corrections.message_came(api_channel, fact, echo)
+        pending_corrections.join(api_channel, [echo.external_id])
+
+    for fact in facts:
+        if isinstance(fact, MessageReceived):
+            messages.append(receiving.Incoming(fact=fact, chat_channel=_somewhere(lands_in)))
+        elif isinstance(fact, StatusChanged):
+            ticks.append(fact)
+        elif isinstance(fact, EchoSeen):
+            hand_on()
+            take_echo(fact)
+        elif isinstance(fact, Correction):
+            hand_on()  # what it is about may be among them
+            for stand_in in pending_corrections.apply(api_channel, fact):
+                if isinstance(stand_in, EchoSeen):
+                    take_echo(stand_in)
+                else:
+                    messages.append(receiving.Incoming(fact=stand_in, chat_channel=_somewhere(lands_in)))
+        elif isinstance(fact, ContactChanged):
+            hand_on()
+            identity_changes.apply(api_channel, fact)
+        elif isinstance(fact, TimePassed):
+            hand_on()
+            receiving.let_time_pass(api_channel, fact)
+        elif isinstance(fact, TemplateChanged):
+            provider_sync.follow(api_channel, fact)
+        elif isinstance(fact, AccountNews):
+            account_updates.take(api_channel, fact)
+    hand_on()
+    unsupported.note(api_channel, facts)
+    if any(not isinstance(fact, GroupActivity | SampleReceived) for fact in facts):
+        api_channel.note_inbound()
+
+
+def _somewhere(lands_in: ChatChannel | None) -> ChatChannel:
+    if lands_in is None:
+        raise BadBody(_("The API channel watches no chat channel, so there is nowhere for the message to land."))
+    return lands_in
+
+
+def reprocess(event_ids: Sequence[int]) -> int:
+    """Put failed and unrouted events back in line; how many.
+
+    A call that was answered with an error is not ours to make again.
+    """
+    stuck = WebhookEvent.objects.filter(pk__in=event_ids, state__in=WebhookEvent.STUCK, endpoint="webhook")
+    return stuck.update(state=WebhookEvent.State.NEW, attempts=0, error="", traceback="")
+
+
+def leave(event_ids: Sequence[int]) -> int:
+    """Stop warning of events that nobody can or need make good. They are kept with their error as long as others."""
+    stuck = WebhookEvent.objects.filter(pk__in=event_ids, state__in=WebhookEvent.STUCK)
+    channels = list(stuck.filter(state=WebhookEvent.State.UNROUTED).values_list("api_channel", flat=True).distinct())
+    count = stuck.update(state=WebhookEvent.State.PROCESSED, processed_at=timezone.now())
+    routing.settle_alerts(channels)
+    return count
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where events come from: who works them off, and the lock under which they are."""
+
+    process: Callable[[int, Sequence[WebhookEvent]], None]
+    lock: Space
+
+
+SOURCES = {
+    "api_channel": Source(process, Space.INBOX),
+    "chat_channel": Source(incoming.process, Space.HELPDESK_INBOX),  # an outside helpdesk
+}

@@ -1,0 +1,39 @@
+"""What comes in and is no private message: WhatsApp groups, and test webhooks from the provider's own page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.utils import timezone
+
+from bridge.channel_health import alerts
+from bridge.models import Alert
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import Fact, GroupActivity, SampleReceived
+
+ALERT_SHOWN = timedelta(days=3)
+ALERT_AGAIN = timedelta(days=30)  # an admin who has a group knows it; so often it is said anew
+
+
+def note(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
+    """Remember groups and tests for the channel's page, and raise an alert for the first group activity."""
+    now = timezone.now()
+    if samples := [fact.what for fact in facts if isinstance(fact, SampleReceived)]:
+        api_channel.remember(sample_at=now.isoformat(), sample=samples[-1])
+    count = sum(isinstance(fact, GroupActivity) for fact in facts)
+    if not count:
+        return
+    before = api_channel.standing.get("groups") or {}
+    count += int(before.get("count", 0))
+    api_channel.remember(groups={"count": count, "at": now.isoformat()})
+    known = Alert.objects.filter(kind=Alert.Kind.GROUPS, api_channel=api_channel, raised_at__gt=now - ALERT_AGAIN)
+    if not known.filter(settled_at__isnull=False).exists():
+        alerts.raise_alert(Alert.Kind.GROUPS, api_channel_id=api_channel.pk, count=count)
+
+
+def settle_alerts() -> None:
+    """End alerts of groups that have been shown long enough: the channel's page goes on saying so."""
+    now = timezone.now()
+    shown = Alert.objects.filter(kind=Alert.Kind.GROUPS, settled_at=None, raised_at__lt=now - ALERT_SHOWN)
+    shown.update(settled_at=now)

@@ -1,0 +1,1 @@
+"""Step 1: authenticate raw requests, store them, answer."""

@@ -1,0 +1,182 @@
+"""Station 1: authenticate on raw bytes, store the raw event, answer. Nothing else happens while the caller waits.
+
+A 2xx means committed. A wrong token or signature is refused and leaves no row; a commit that fails is a 503, so
+that the provider tries again. What the body says is read later, by the inbox.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from bridge.helpdesk import incoming
+from bridge.models import WebhookEvent
+from bridge.raw_requests import TooLarge, event_row, exact_request
+from channels_setup.models import ApiChannel, ChatChannel, WebhookAddress
+from channels_setup.providers import helpdesks, messengers
+from channels_setup.providers.base import Account, RawRequest, Refused
+from channels_setup.providers.base_helpdesk import DeskAccount
+
+from .flood_guard import strangers
+from .group_commit import committer
+
+logger = logging.getLogger(__name__)
+Found = TypeVar("Found")
+
+REMEMBERED_SECONDS = 2.0  # so long a change of a channel's keys takes to reach every web process
+
+
+class ProviderWebhook(APIView):
+    """``/webhooks/<kind>/<token>/``: a provider's own events, for one API channel."""
+
+    authentication_classes: tuple[type, ...] = ()
+    permission_classes: tuple[type, ...] = ()
+    schema = None
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Straight to the work: DRF's negotiation and parsing would read the body before we do."""
+        if request.method not in ("POST", "GET"):
+            return JsonResponse({"error": "Use POST."}, status=405)
+        return answered(lambda: receive(request, kind=kwargs["kind"], token=kwargs["token"]))
+
+    def post(self, request: Request, kind: str, token: str) -> Response:
+        """Documented for the schema; ``dispatch`` answers."""
+        return Response()
+
+
+def receive_from_phone(request: HttpRequest, api_channel: ApiChannel) -> HttpResponse:
+    """Store one event of a training phone, whose page is open to this user only: the session proves it."""
+    return answered(lambda: _stored(event_row(exact_request(request), api_channel=api_channel, endpoint="webhook")))
+
+
+def answered(receive: Callable[[], HttpResponse]) -> HttpResponse:
+    """Receive one event and turn what stands against it into its answer."""
+    try:
+        return receive()
+    except TooLarge:
+        return JsonResponse({"error": "The body is too large."}, status=413)
+    except Refused:
+        return JsonResponse({"error": "Not accepted."}, status=403)
+    except DatabaseError:
+        logger.exception("event not stored")
+        return JsonResponse({"error": "Not stored. Please try again."}, status=503, headers={"Retry-After": "5"})
+
+
+def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
+    """Store one event of the channel whose path this is, and answer 200. Raises TooLarge, Refused."""
+    if kind in helpdesks():
+        return receive_from_helpdesk(request, kind=kind, token=token)
+    known = _api_channels.at(kind, token) if kind in messengers() else None
+    if known is None:
+        return _no_such_address()
+    address, api_channel, account = known
+    raw = exact_request(request)
+    try:
+        return _taken(raw, address, api_channel, account)
+    except Refused:
+        # An account whose secret or verify token was copied wrongly would seem silent.
+        if api_channel.proves_itself:
+            api_channel.note_refused("handshake_refused_at" if raw.method == "GET" else "refused_at")
+        raise
+
+
+def _taken(raw: RawRequest, address: WebhookAddress, api_channel: ApiChannel, account: Account) -> HttpResponse:
+    provider = api_channel.provider
+    if raw.method == "GET":
+        # Plain text, whatever it is: it was given by whoever asks, and must never be read as a page.
+        answer = HttpResponse(provider.handshake(raw, account), content_type="text/plain; charset=utf-8")
+        answer["X-Content-Type-Options"] = "nosniff"
+        api_channel.note_handshake()
+        address.note_use(timezone.now())
+        return answer
+    proof = provider.authenticate(raw, account)
+    api_channel.note_let_in()
+    address.note_use(timezone.now())
+    secrets = account.all_secrets()
+    return _stored(event_row(raw, api_channel=api_channel, endpoint="webhook", proof=proof, secrets=secrets))
+
+
+class _Remembered(Generic[Found]):
+    """What stands behind each address, as it was REMEMBERED_SECONDS ago at most.
+
+    Hundreds of events a second are posted to one address: what stands behind it is not read anew for each.
+    """
+
+    def __init__(self, read: Callable[[str, str], Found | None]) -> None:
+        self.read = read
+        self.known: dict[tuple[str, str], tuple[float, Found]] = {}
+
+    def at(self, kind: str, token: str) -> Found | None:
+        now = time.monotonic()
+        read_at, found = self.known.get((kind, token)) or (-1e9, None)
+        if found is None or now - read_at > REMEMBERED_SECONDS:
+            found = self.read(kind, token)
+            if found is None:
+                self.forget(kind, token)
+            else:
+                self.known[kind, token] = now, found
+        return found
+
+    def forget(self, kind: str, token: str) -> None:
+        self.known.pop((kind, token), None)
+
+
+def _api_channel(kind: str, token: str) -> tuple[WebhookAddress, ApiChannel, Account] | None:
+    address = WebhookAddress.objects.all().at(kind, token)
+    channel = address.api_channel if address else None
+    if address is None or channel is None:
+        return None
+    return address, channel, channel.account() if channel.proves_itself else channel.bare_account()
+
+
+def _chat_channel(kind: str, token: str) -> tuple[WebhookAddress, ChatChannel, DeskAccount] | None:
+    """An outside helpdesk's."""
+    address = WebhookAddress.objects.all().at(kind, token)
+    channel = address.chat_channel if address else None
+    if address is None or channel is None or channel.provider.built_in:
+        return None
+    return address, channel, channel.desk_account()
+
+
+_api_channels = _Remembered(_api_channel)
+_chat_channels = _Remembered(_chat_channel)
+
+
+def receive_from_helpdesk(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
+    """Store one event of the outside helpdesk whose path this is. Whatever is authentic or harmless gets its 200."""
+    known = _chat_channels.at(kind, token)
+    if known is None:
+        return _no_such_address()
+    (address, chat_channel, account), raw = known, exact_request(request)
+    try:
+        try:
+            chat_channel.provider.authenticate(raw, account)
+        except Refused:  # it comes once: perhaps the key has been changed since we remembered it
+            _chat_channels.forget(kind, token)
+            address, chat_channel, account = _chat_channels.at(kind, token) or known
+            chat_channel.provider.authenticate(raw, account)
+    except Refused:
+        incoming.note_refused(chat_channel)
+        raise
+    address.note_use(timezone.now())
+    # Older versions of a helpdesk send the key itself along.
+    return _stored(event_row(raw, chat_channel=chat_channel, endpoint="webhook", secrets=[account.secret]))
+
+
+def _no_such_address() -> HttpResponse:
+    strangers.note()
+    return JsonResponse({"error": "No such webhook address."}, status=404)
+
+
+def _stored(event: WebhookEvent) -> HttpResponse:
+    committer.store(event)
+    return JsonResponse({"status": "accepted"})

@@ -1,0 +1,1 @@
+"""Periodic work: expiry, reconciliation, erasure, the database write probe."""

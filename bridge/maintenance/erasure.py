@@ -1,0 +1,295 @@
+"""Erase a person: everything known of them goes, in all tables and on the disk; what was queued for them is not sent.
+
+Rows stay where something else stands on them (requests in a report, ticks in a count), with nothing of the person in
+them. What the provider still holds back must be processed first, or it would tell of them again; what it delivers
+once more later is known by its fingerprint (``erased``). The receipt says who, when and how much, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from functools import reduce
+from operator import or_
+from typing import Any
+from urllib.parse import quote
+
+from django.contrib.admin.models import LogEntry
+from django.core.files.storage import default_storage
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet
+
+from bridge import service_window
+from bridge.conversations import erased_ids, merge_lookup, tickets
+from bridge.inbox import processing
+from bridge.models import (
+    Attachment,
+    Attempt,
+    Contact,
+    ContactChange,
+    ContactMerge,
+    ContactNote,
+    Conversation,
+    Delivery,
+    Draft,
+    Erasure,
+    FormerId,
+    GivenToProvider,
+    HeldReply,
+    HelpdeskBurst,
+    HelpdeskChat,
+    HelpdeskReply,
+    IdempotencyKey,
+    MergedConversation,
+    Message,
+    Mismatch,
+    PendingCorrection,
+    RateLimit,
+    ServiceWindow,
+    StrayStatus,
+    TemplateLink,
+    Ticket,
+    Upload,
+)
+from channels_setup.failing_items import FailingItems
+
+logger = logging.getLogger(__name__)
+ERASED_FILES = FailingItems("files of erased contacts")
+
+SHORT = 6  # an id shorter than this is looked for in quotes, or it would be found everywhere
+PERMISSION = "bridge.erase_contact"
+
+
+def same_person(contact: Contact) -> list[Contact]:
+    """The contact with all that were merged with it, those of other API channels with the same phone, and those under
+    which the person wrote before."""
+    found = {one.pk: one for one in merge_lookup.people(merge_lookup.owner(contact))}
+    before: set[int] = set()
+    while found.keys() - before:
+        fresh = [one for pk, one in found.items() if pk not in before]
+        before = set(found)
+        same = Q(moved_to__in=before)
+        for one in fresh:
+            digits = one.phone.lstrip("+")
+            if len(digits) >= SHORT:
+                same |= Q(phone__in=[digits, f"+{digits}"])
+                same |= Q(phone_key=one.phone_key) if one.phone_key else Q()
+        for one in Contact.objects.filter(same).exclude(pk__in=before):
+            found |= {each.pk: each for each in merge_lookup.people(merge_lookup.owner(one))}
+    return [found[pk] for pk in sorted(found)]
+
+
+def erase(contact_id: int, *, by: Any) -> list[Erasure]:
+    """Erase a person wherever they are known; a receipt for each contact. A second time there is nothing to do."""
+    processing.drain()
+    contact = Contact.objects.get(pk=contact_id)
+    receipts = [_erase(one.pk, by=by) for one in same_person(contact)]
+    return [receipt for receipt in receipts if receipt is not None]
+
+
+@transaction.atomic
+def _erase(contact_id: int, *, by: Any) -> Erasure | None:
+    chats = Conversation.objects.filter(contact=contact_id)
+    # A message that comes in takes the contact first, then the chat; in another order the two would end in a deadlock.
+    contact = Contact.objects.select_for_update(no_key=True).get(pk=contact_id)
+    if contact.erased_at:
+        return None
+    list(chats.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+    ids = list(
+        Message.objects.filter(conversation__in=chats).exclude(external_id="").values_list("external_id", flat=True)
+    )
+    erased_ids.remember(contact.api_channel_id, ids)
+    counts = {
+        "deliveries": _deliveries(chats),
+        "requests received": _raw_requests(contact, chats) + _from_helpdesk(chats),
+        "files": _files(chats),
+        "messages": _messages(chats),
+        "notes": ContactNote.objects.filter(contact=contact).delete()[0],
+        "changes": ContactChange.objects.filter(contact=contact).delete()[0],
+        "drafts": Draft.objects.filter(conversation__in=chats).delete()[0],
+        "held replies": _held(chats),
+    }
+    StrayStatus.objects.filter(api_channel=contact.api_channel_id, external_id__in=ids).delete()
+    PendingCorrection.objects.filter(_is_theirs(contact), api_channel=contact.api_channel_id).delete()
+    Mismatch.objects.filter(conversation__in=chats).update(external_id="")
+    Ticket.objects.filter(conversation__in=chats).update(
+        subject="", first_text="", additional_id="", tags=[], custom_fields={}
+    )
+    chats.update(last_text="", unread=0, change_after_answer="")
+    for in_helpdesk in (HelpdeskChat, HelpdeskReply, HelpdeskBurst, TemplateLink):
+        in_helpdesk.objects.filter(conversation__in=chats).delete()
+    _answers_to_programs(chats)
+    _merges(contact)
+    for trace in traces(contact):
+        RateLimit.objects.filter(api_channel=contact.api_channel_id, key__endswith=f" {trace}").delete()
+    _admin_log(contact, chats)
+    Contact.objects.filter(pk=contact.pk).update(
+        external_id="",
+        user_id="",
+        caller_id="",
+        username="",
+        phone="",
+        name="",
+        name_source=Contact.NameSource.PROFILE,
+        number_issued=False,
+        email="",
+        tags=[],
+        card={},
+        erased_at=service_window.database_now(),
+    )
+    FormerId.objects.filter(contact=contact).delete()
+    _nobody_left(chats, by=by)
+    logger.info("person erased", extra={"contact": contact.pk, "by": getattr(by, "pk", None)})
+    return Erasure.objects.create(contact=contact, by=by, counts=counts)
+
+
+def _is_theirs(contact: Contact) -> Q:
+    """Corrections that wait for a message name their contact as the provider does."""
+    ids = {"external_id": contact.external_id, "user_id": contact.user_id}
+    return reduce(or_, (Q(**{f"contact__{name}": value}) for name, value in ids.items() if value), Q(pk__in=[]))
+
+
+def _merges(contact: Contact) -> None:
+    """What a merge kept for its undo names the person; an erased one is not divided any more."""
+    merges = ContactMerge.objects.filter(Q(source=contact) | Q(target=contact))
+    MergedConversation.objects.filter(merge__in=merges).update(row={}, rows={}, before={}, helpdesk_chat_id=None)
+    merges.update(before={})
+
+
+def _nobody_left(chats: QuerySet[Conversation], *, by: Any) -> None:
+    """Nobody can be answered any more: no window counts down, none is missed, no request waits for us."""
+    now = service_window.database_now()
+    unexpired = Q(state=ServiceWindow.State.OPEN) | Q(expires_at__gt=now)
+    ServiceWindow.objects.filter(unexpired, conversation__in=chats, opened_at__lt=now).update(
+        state=ServiceWindow.State.CLOSED, expires_at=now, missed=False
+    )
+    live = Ticket.objects.filter(conversation__in=chats).exclude(status__in=Ticket.ENDED)
+    for ticket_id in list(live.order_by("pk").values_list("pk", flat=True)):
+        tickets.set_ticket_status(ticket_id, status=Ticket.Status.CLOSED, by=getattr(by, "pk", None))
+
+
+def traces(contact: Contact) -> list[str]:
+    """By what a person is found in what came from outside."""
+    return [
+        trace
+        for trace in (
+            *(contact.external_id, contact.user_id, contact.caller_id, contact.username),
+            *(contact.phone.lstrip("+"), contact.email, *contact.former_ids.values_list("value", flat=True)),
+        )
+        if trace
+    ]
+
+
+def _deliveries(chats: QuerySet[Conversation]) -> int:
+    """What was queued is not sent; what a call under way brings back is written down nowhere: its lease is gone."""
+    deliveries = Delivery.objects.filter(conversation__in=chats)
+    Attempt.objects.filter(delivery__in=deliveries).exclude(answer="").update(answer="")
+    deliveries.filter(state__in=[*Delivery.UNFINISHED, Delivery.State.DEAD, Delivery.State.UNKNOWN]).update(
+        state=Delivery.State.CANCELLED,
+        reason="person_erased",
+        lease_token=None,
+        finished_at=service_window.database_now(),
+    )
+    return deliveries.update(payload={})
+
+
+def _messages(chats: QuerySet[Conversation]) -> int:
+    messages = Message.objects.filter(conversation__in=chats)
+    messages.filter(status__in=[Message.Status.PENDING, Message.Status.SENDING, Message.Status.UNKNOWN]).update(
+        status=Message.Status.FAILED, reason="person_erased"
+    )
+    return messages.update(text="", template=None, external_id="", details={}, shown={}, reactions=[])
+
+
+def _files(chats: QuerySet[Conversation]) -> int:
+    attachments = Attachment.objects.filter(message__conversation__in=chats)
+    uploads = Upload.objects.filter(conversation__in=chats)
+    paths = {path for rows in (attachments, uploads) for path in rows.values_list("file", flat=True) if path}
+    prints = {print_ for rows in (attachments, uploads) for print_ in rows.values_list("sha256", flat=True) if print_}
+    GivenToProvider.objects.filter(sha256__in=prints).delete()
+    count = attachments.delete()[0] + uploads.delete()[0]
+    transaction.on_commit(lambda: _from_disk(paths))
+    return count
+
+
+def _from_disk(paths: Iterable[str]) -> None:
+    for path in paths:
+        with ERASED_FILES.isolate(path):
+            default_storage.delete(path)
+
+
+def _held(chats: QuerySet[Conversation]) -> int:
+    held = HeldReply.objects.filter(conversation__in=chats)
+    held.filter(state=HeldReply.State.HELD).update(
+        state=HeldReply.State.DROPPED, finished_at=service_window.database_now()
+    )
+    return held.update(text="")
+
+
+def _raw_requests(contact: Contact, chats: QuerySet[Conversation]) -> int:
+    """Stored requests that name the person are emptied. Others named in the same request were processed long ago."""
+    needles = sorted({needle for trace in traces(contact) for needle in _spellings(trace)})
+    if not needles:
+        return 0
+    found = " OR ".join(["position(%s in body) > 0"] * len(needles))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""UPDATE bridge_webhookevent
+                SET body = ''::bytea, headers = '{{}}', query_string = '', error = '', traceback = ''
+                WHERE (api_channel_id = %s OR chat_channel_id = ANY(%s)) AND state <> 'new' AND ({found})""",
+            [contact.api_channel_id, list(chats.values_list("chat_channel_id", flat=True)), *needles],
+        )
+        return int(cursor.rowcount)
+
+
+def _from_helpdesk(chats: QuerySet[Conversation]) -> int:
+    """An outside helpdesk names a chat by its own numbers, and the person often not at all."""
+    links = HelpdeskChat.objects.filter(conversation__in=chats)
+    rows = links.values_list("chat_id", "client_id", "ticket_id")
+    numbers = Ticket.objects.filter(conversation__in=chats).values_list("external_id", flat=True)
+    needles = sorted({str(number).encode() for row in [*rows, tuple(numbers)] for number in row if number})
+    channels = list(links.values_list("chat_channel_id", flat=True))
+    Ticket.objects.filter(conversation__in=chats).update(external_id=None)
+    if not channels or not needles:
+        return 0
+    found = " OR ".join(["position(%s in body) > 0"] * len(needles))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""UPDATE bridge_webhookevent
+                SET body = ''::bytea, headers = '{{}}', query_string = '', error = '', traceback = ''
+                WHERE chat_channel_id = ANY(%s) AND state <> 'new' AND ({found})""",
+            [channels, *needles],
+        )
+        return int(cursor.rowcount)
+
+
+def _spellings(trace: str) -> list[bytes]:
+    """As it stands in JSON, in escaped JSON and in a form."""
+    plain = [json.dumps(trace, ensure_ascii=False), json.dumps(trace)]
+    if len(trace) < SHORT:
+        return [spelling.encode() for spelling in plain]
+    return [spelling[1:-1].encode() for spelling in plain] + [quote(trace).encode()]
+
+
+def _answers_to_programs(chats: QuerySet[Conversation]) -> None:
+    """Kept answers to calls about these chats."""
+    for pk in chats.values_list("pk", flat=True):
+        IdempotencyKey.objects.filter(owner__startswith=f"chat {pk}/").delete()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "DELETE FROM bridge_idempotencykey WHERE jsonb_path_exists(answer, '$.**.chat_id ? (@ == $id)', %s)",
+                [json.dumps({"id": pk})],
+            )
+
+
+def _admin_log(contact: Contact, chats: QuerySet[Conversation]) -> None:
+    """The admin's own log names what was changed by its name."""
+    LogEntry.objects.filter(
+        content_type__app_label="bridge", content_type__model="contact", object_id=contact.pk
+    ).update(object_repr=f"№ {contact.pk}", change_message="")
+    LogEntry.objects.filter(
+        content_type__app_label="bridge",
+        content_type__model="conversation",
+        object_id__in=[str(pk) for pk in chats.values_list("pk", flat=True)],
+    ).update(change_message="")

@@ -1,0 +1,140 @@
+"""What beat calls for: windows that run out, heartbeats, and rows that have been kept long enough.
+
+Everything here may run twice at once and at any time: the work is claimed row by row in the database.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from bridge import service_window
+from bridge.channel_health import rate_limits
+from bridge.files import provider_uploads, uploads
+from bridge.merging import undo
+from bridge.models import Heartbeat
+from bridge.outbox import results
+from channels_setup.failing_items import FailingItems
+
+PRUNE_BATCH = 1_000
+PRUNING = FailingItems("prune")
+
+# Table, its age column, what may go, the setting with its days.
+RETENTION = (
+    ("axes_accessattempt", "attempt_time", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("axes_accessfailurelog", "attempt_time", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("axes_accesslog", "attempt_time", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("bridge_webhookevent", "received_at", "state <> 'new'", "EVENT_RETENTION_DAYS"),
+    ("bridge_attempt", "started_at", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("bridge_idempotencykey", "created_at", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("bridge_windowwarning", "created_at", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("bridge_straystatus", "received_at", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("bridge_helpdeskreply", "came_at", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("bridge_helpdeskburst", "began_at", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("bridge_templatelink", "expires_at", "TRUE", "EVENT_RETENTION_DAYS"),
+    ("bridge_alert", "settled_at", "settled_at IS NOT NULL", "EVENT_RETENTION_DAYS"),
+    ("bridge_mismatch", "settled_at", "settled_at IS NOT NULL", "EVENT_RETENTION_DAYS"),
+    (
+        "channels_setup_handover",
+        "created_at",
+        "first_event_at IS NULL AND confirmed_at IS NULL",
+        "EVENT_RETENTION_DAYS",
+    ),
+)
+
+
+def expire_windows() -> int:
+    """Shut every window that is due, batch after batch, and take back what waited for them."""
+    shut = 0
+    while batch := _expire_batch():
+        shut += batch
+    return shut
+
+
+@transaction.atomic
+def _expire_batch() -> int:
+    """Both or neither: no kill between them keeps an operator from the word, and no client's new message comes between
+    them to have taken back what may go out again."""
+    conversation_ids = service_window.expire_batch()
+    results.window_has_shut(conversation_ids)
+    return len(conversation_ids)
+
+
+def beat(name: str) -> None:
+    """Write down that the part ``name`` works: it got as far as this line."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """INSERT INTO bridge_heartbeat (name, at) VALUES (%s, clock_timestamp())
+               ON CONFLICT (name) DO UPDATE SET at = excluded.at""",
+            [name],
+        )
+
+
+_last_beat: dict[str, float] = {}
+
+
+def beat_seldom(name: str, *, every: float = 10.0) -> None:
+    """``beat``, but not at every turn of a busy task."""
+    now = time.monotonic()
+    if now - _last_beat.get(name, -every) >= every:
+        _last_beat[name] = now
+        beat(name)
+
+
+def heartbeats() -> dict[str, float]:
+    """Part -> seconds since it last showed that it works, by the database's clock."""
+    now = service_window.database_now()
+    return {row.name: (now - row.at).total_seconds() for row in Heartbeat.objects.all()}
+
+
+def prune() -> int:
+    """Delete what is past its retention, in small batches by age; how many rows went."""
+    gone = 0
+    for table, column, condition, setting in RETENTION:
+        with PRUNING.isolate(table):
+            gone += _prune_table(table, column, condition, days=getattr(settings, setting))
+    others: Mapping[str, Callable[[], int]] = {
+        "sessions": _prune_sessions,
+        "rate limits": lambda: rate_limits.forget(now=service_window.database_now()),
+        "provider uploads": provider_uploads.prune,
+        "uploads": uploads.prune,
+        "merges": undo.forget,
+    }
+    for name, prune_them in others.items():
+        with PRUNING.isolate(name):
+            gone += prune_them()
+    return gone
+
+
+def _prune_table(table: str, column: str, condition: str, *, days: int) -> int:
+    before = service_window.database_now() - timedelta(days=days)
+    gone = 0
+    while deleted := _prune_batch(table, column, condition, before):
+        gone += deleted
+    return gone
+
+
+def _prune_sessions() -> int:
+    """Delete expired sessions, in batches."""
+    gone = 0
+    while deleted := _prune_batch(
+        "django_session", "expire_date", "TRUE", service_window.database_now(), key="session_key"
+    ):
+        gone += deleted
+    return gone
+
+
+def _prune_batch(table: str, column: str, condition: str, before: datetime, *, key: str = "id") -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""WITH old AS MATERIALIZED (
+                    SELECT {key} FROM {table} WHERE {column} < %s AND {condition}
+                    ORDER BY {column} LIMIT {PRUNE_BATCH} FOR UPDATE SKIP LOCKED)
+                DELETE FROM {table} USING old WHERE {table}.{key} = old.{key}""",
+            [before],
+        )
+        return int(cursor.rowcount)

@@ -1,0 +1,1 @@
+"""Step 5: claim due deliveries, send them, record each attempt, plan retries."""

@@ -1,0 +1,155 @@
+"""Many dead letters at one word: all of a filter, since a time. Counted before, done in batches, each with its lineage.
+
+Only what would get on is sent again: what would come back (the window has closed since, the template sleeps) is left
+where it is and counted; what may have been sent already goes only where that was ticked. Judged batch by batch, at
+the moment it is done. A batch is one transaction with the replay's row locked: two workers share no batch, and a
+worker that dies leaves nothing half done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from bridge.models import DeadLetter, Delivery, Replay
+from channels_setup.failing_items import FailingItems
+
+from . import resend
+
+BATCH = 200
+COUNTED = 10_000  # a forecast looks at no more: beyond that it says so
+RUN_SECONDS = 20.0
+JOBS = FailingItems("bulk resend")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """Which dead letters are meant. ``since`` is an ISO time: made then or later. ``ids`` where they were ticked."""
+
+    states: tuple[str, ...] = resend.TROUBLE
+    api_channel: int | None = None
+    reason: str = ""
+    since: str = ""
+    until: str = ""
+    ids: tuple[int, ...] | None = None
+    unknown_too: bool = False
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Chosen:
+        lists = {name: tuple(stored[name]) for name in ("states", "ids") if stored.get(name) is not None}
+        return cls(**{**stored, **lists})
+
+    def rows(self) -> QuerySet[Delivery]:
+        found = Delivery.objects.filter(state__in=[state for state in self.states if state in DeadLetter.STATES])
+        if self.ids is not None:
+            found = found.filter(pk__in=self.ids)
+        if self.api_channel is not None:
+            found = found.filter(api_channel=self.api_channel)
+        if self.reason:
+            found = found.filter(reason=self.reason)
+        if self.since:
+            found = found.filter(created_at__gte=parse_datetime(self.since))
+        if self.until:
+            found = found.filter(created_at__lt=parse_datetime(self.until))
+        return found.order_by("pk").select_related("message", "api_channel").defer("payload")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreseen:
+    """What a word would come to now: code of the catalogue (empty: goes out) -> how many."""
+
+    counts: Mapping[str, int]
+    looked_at: int
+    is_all: bool  # else there are more than were looked at
+
+    def goes(self, *, unknown_too: bool) -> int:
+        return sum(count for code, count in self.counts.items() if _gets_on(code, unknown_too=unknown_too))
+
+
+def foresee(chosen: Chosen) -> Foreseen:
+    counts: Counter[str] = Counter()
+    looked_at, is_all = 0, True
+    for batch in _batches(chosen.rows()):
+        if looked_at >= COUNTED:
+            is_all = False
+            break
+        counts.update(judged.code for judged in resend.forecast(batch))
+        looked_at += len(batch)
+    return Foreseen(counts=dict(counts), looked_at=looked_at, is_all=is_all)
+
+
+def _batches(rows: QuerySet[Delivery]) -> Iterator[list[Delivery]]:
+    last = 0
+    while batch := list(rows.filter(pk__gt=last)[:BATCH]):
+        yield batch
+        last = batch[-1].pk
+
+
+def _gets_on(code: str, *, unknown_too: bool) -> bool:
+    return code in ("", *resend.WAITS) or (code == "may_be_second" and unknown_too)
+
+
+def begin(chosen: Chosen, *, what: str, by: Any) -> Replay:
+    """Write the word down. What comes into trouble later is not meant."""
+    newest = chosen.rows().order_by("-pk").values_list("pk", flat=True).first() or 0
+    return Replay.objects.create(
+        what=what, chosen=asdict(chosen), by=by, total=chosen.rows().order_by().count(), last=newest
+    )
+
+
+def work(*, seconds: float = RUN_SECONDS, only: int | None = None) -> int:
+    """Batch after batch until nothing is left or the time is up; how many deliveries had their turn."""
+    until, done = time.monotonic() + seconds, 0
+    while time.monotonic() < until:
+        had = _batch(only) if only is not None else _batch_of_any()
+        if had is None:
+            break
+        done += had
+    return done
+
+
+def _batch_of_any() -> int | None:
+    """One batch of the oldest unfinished replay that works and that nobody else is at; None where there is none."""
+    waiting = Replay.objects.filter(finished_at=None).exclude(pk__in=JOBS.resting()).order_by("pk")
+    for pk in list(waiting.values_list("pk", flat=True)):
+        with JOBS.isolate(pk):
+            if (had := _batch(pk)) is not None:
+                return had
+    return None
+
+
+@transaction.atomic
+def _batch(job_id: int) -> int | None:
+    """One batch of this replay; None where it is finished or somebody else is at it."""
+    waiting = Replay.objects.select_for_update(skip_locked=True, no_key=True).filter(finished_at=None)
+    job = waiting.filter(pk=job_id).first()
+    if job is None:
+        return None
+    chosen = Chosen.of(job.chosen)
+    batch = list(chosen.rows().filter(pk__gt=job.reached, pk__lte=job.last)[:BATCH])
+    if job.what == Replay.What.DISCARD:
+        job.done += resend.discard(*(row.pk for row in batch), by=job.by, many=job)
+    else:
+        _send_batch_again(job, batch, unknown_too=chosen.unknown_too)
+    if len(batch) < BATCH:
+        job.finished_at = timezone.now()
+    else:
+        job.reached = batch[-1].pk
+    job.save(update_fields=["done", "left_out", "reached", "finished_at"])
+    return len(batch)
+
+
+def _send_batch_again(job: Replay, batch: list[Delivery], *, unknown_too: bool) -> None:
+    judged = resend.forecast(batch)
+    gets_on = [item.delivery.pk for item in judged if _gets_on(item.code, unknown_too=unknown_too)]
+    kept = Counter(item.code for item in judged if not _gets_on(item.code, unknown_too=unknown_too))
+    job.done += resend.send_again(*gets_on, by=job.by, many=job)
+    job.left_out = dict(Counter(job.left_out) + kept)

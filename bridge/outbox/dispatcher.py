@@ -1,0 +1,422 @@
+"""Station 5: hand due deliveries over, record the attempt, plan the retry.
+
+What is due is claimed under a lease (``claims``); the calls are made outside of any transaction, by threads; results
+are written back only under one's own lease token (``results``). A worker that dies leaves its rows to the lease, and
+beat to the sweep. A row over which workers died twice is a suspect: it is tried alone, so that it takes no others with
+it, and given up after its timetable.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from functools import cache
+
+from django.conf import settings
+from django.db import DatabaseError, Error
+from django.db.models import Exists, F, OuterRef
+from django.utils import timezone
+
+from bridge import service_window, wakeups
+from bridge.channel_health import rate_limits
+from bridge.files import provider_uploads
+from bridge.files.provider_uploads import Given
+from bridge.models import Delivery, Message
+from bridge.relay import template_decisions
+from channels_setup import http_client as outside
+from channels_setup.advisory_locks import Space, give_back, take
+from channels_setup.providers.base import (
+    PERMANENT,
+    RETRY,
+    UNKNOWN,
+    Account,
+    ContactInfo,
+    FileInfo,
+    HttpAnswer,
+    Outcome,
+    Outgoing,
+    Rate,
+    set_rate,
+)
+
+from . import recipient_addresses, results
+from .claims import claim
+from .response_excerpt import kept_answer
+from .results import Claimed, Tried
+
+logger = logging.getLogger(__name__)
+
+THREADS = 96  # calls at once of one worker process: more than one destination may have
+RUN_SECONDS = 20.0  # a task stops claiming after this and leaves the rest to the next
+GATHER_SECONDS = 0.004  # results that come in so close together are written down in one transaction
+LOOK_SECONDS = 0.05  # a call that takes longer is slow: while only such are under way, look so often for others' work
+LIMIT_SECONDS = 1.5  # a limit that frees a call so soon is waited for; else beat's sweep comes as soon
+SUSPECTS_SECONDS = 5.0  # of a run, at most so long for suspects (and the call that is under way then)
+
+
+@contextmanager
+def place(worker: str) -> Iterator[bool]:
+    """Whether one more run may start at this worker: at most all of its processes but one hand over at a time.
+
+    So what comes in is worked off even while every call that goes out hangs until its deadline. The place is a lock
+    of the database's session: a process that dies gives it back.
+    """
+    number = next((number for number in _places(worker) if take(Space.OUTBOX, number)), None)
+    try:
+        yield number is not None
+    finally:
+        if number is not None:
+            give_back(Space.OUTBOX, number)
+
+
+def _places(worker: str) -> list[int]:
+    first = zlib.crc32(worker.encode()) % 2**30
+    return [first + number for number in range(max(settings.WORKER_CONCURRENCY - 1, 1))]
+
+
+# As read in this run, with the time of the channel's last failure then: after a failure they are read anew, so that
+# what an admin has mended (a token that ran out) is not tried with the old settings once more.
+Accounts = dict[int, tuple[datetime | None, Account]]
+Ready = tuple[Claimed, Account, str]  # with the provider's id of a file that it has
+
+
+def drain() -> int:
+    """Hand over until nothing is due or the time is up; how many tries were made.
+
+    A slow destination keeps its own calls waiting and nobody else's: as each call ends, more is claimed. Where no more
+    can be claimed, the calls under way are waited for and written down before anybody hears of it. The doorbell is
+    answered only before one idles or leaves: what is committed while somebody is at it need not call another.
+    """
+    token = uuid.uuid4()
+    until = time.monotonic() + RUN_SECONDS
+    accounts: Accounts = {}
+    made = _try_suspects(token, accounts)
+    running: set[Future[Tried]] = set()
+    broken: Exception | None = None
+    has_answered = is_slow = False
+    try:
+        while True:
+            try:
+                if broken is None and time.monotonic() < until:
+                    for item, account, file_id in _ready(token, accounts, limit=THREADS - len(running)):
+                        running.add(_threads().submit(attempt, item, account, file_id=file_id))
+                        has_answered = is_slow = False
+            except Exception as problem:
+                broken = problem
+            if not running:
+                if broken is not None:
+                    raise broken
+                if not has_answered:  # once more: what came meanwhile has called nobody
+                    wakeups.answered(wakeups.OUTBOUND)
+                    has_answered = True
+                    continue
+                if _waited_for_a_limit(until):
+                    continue
+                if time.monotonic() >= until:
+                    wakeups.ring(wakeups.OUTBOUND)  # whoever comes next goes on
+                return made
+            done, running = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+            if done and running:
+                more, running = wait(running, timeout=GATHER_SECONDS)
+                done |= more
+            if done:
+                results.write_down([future.result() for future in done], token)
+            elif not is_slow:  # whoever comes now need not wait for these; and no result waits for the broker
+                _threads().submit(wakeups.answered, wakeups.OUTBOUND)
+                is_slow = True
+            made += len(done)
+    finally:
+        wait(running)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """This process's, for good: starting them anew for each run cost more than the calls."""
+    return ThreadPoolExecutor(max_workers=THREADS + 1, thread_name_prefix="outbox")  # and one for the doorbell
+
+
+def _ready(token: uuid.UUID, accounts: Accounts, *, limit: int) -> list[Ready]:
+    """Claimed, admitted, and with all that the call needs."""
+    claimed = claim(token, limit=limit)
+    try:
+        try:
+            return _prepared(claimed, token, accounts)
+        except Error:
+            raise
+        except Exception:
+            logger.warning("claim not prepared together, each by itself", extra={"count": len(claimed)})
+        return [ready for item in claimed for ready in _prepared_alone(item, token, accounts)]
+    except Exception:
+        _give_back(claimed, token)
+        raise
+
+
+def _prepared(claimed: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) -> list[Ready]:
+    admitted = _admitted(claimed, token, accounts)
+    given = provider_uploads.known(item.delivery for item in admitted)
+    return [(item, _account(accounts, item.delivery), given.get(item.delivery.pk, "")) for item in admitted]
+
+
+def _prepared_alone(item: Claimed, token: uuid.UUID, accounts: Accounts) -> list[Ready]:
+    """Prepare one delivery; one that cannot be prepared is a failed try, and no other's."""
+    ours = Delivery.objects.filter(pk=item.delivery.pk, lease_token=token, state=Delivery.State.SENDING)
+    if not ours.exists():  # settled, or put back, before another one of the claim failed
+        return []
+    try:
+        return _prepared([item], token, accounts)
+    except Error:
+        raise
+    except Exception:
+        _note_unprepared(item, token)
+        return []
+
+
+def _note_unprepared(item: Claimed, token: uuid.UUID) -> None:
+    logger.exception("delivery not prepared", extra={"delivery": item.delivery.pk})
+    why, outcome = traceback.format_exc(limit=-3), Outcome(verdict=RETRY, reason="internal_error")
+    if item.interrupted and not results.may_repeat(item.delivery):
+        outcome = Outcome(verdict=UNKNOWN, reason="outcome_unknown")  # the try before may have sent it
+    results.write_down(
+        [Tried(claimed=item, outcome=outcome, started_at=timezone.now(), duration_ms=0, answer=why)], token
+    )
+
+
+def _give_back(claimed: Sequence[Claimed], token: uuid.UUID) -> None:
+    """Nothing was called for these: left to their lease, they would look as if it had been."""
+    untried = [item.delivery.pk for item in claimed if not item.interrupted]
+    ours = Delivery.objects.filter(pk__in=untried, lease_token=token, state=Delivery.State.SENDING)
+
+    def give_back() -> None:
+        now, attempts = service_window.database_now(), F("attempts") - 1
+        ours.update(state=Delivery.State.PENDING, attempts=attempts, lease_token=None, next_attempt_at=now)
+
+    try:
+        results.insist(give_back)
+    except Error:
+        logger.warning("claim not given back", extra={"count": len(untried)})
+
+
+def _waited_for_a_limit(until: float) -> bool:
+    """Sleep until a channel that keeps to its own limit may go on, where that is soon. False where none is."""
+    seconds = rate_limits.next_free_in()
+    if seconds is None or seconds > LIMIT_SECONDS or time.monotonic() + seconds >= until:
+        return False
+    time.sleep(max(seconds, 0.02))
+    return True
+
+
+def _try_suspects(token: uuid.UUID, accounts: Accounts) -> int:
+    """One after another, with nothing else under way in this process that could die with it."""
+    until, made = time.monotonic() + SUSPECTS_SECONDS, 0
+    while time.monotonic() < until and (claimed := claim(token, limit=1, suspects=True)):
+        for item, account, file_id in [each for one in claimed for each in _prepared_alone(one, token, accounts)]:
+            results.write_down([attempt(item, account, file_id=file_id)], token)
+            made += 1
+    return made
+
+
+def _account(accounts: Accounts, delivery: Delivery) -> Account:
+    """Channel settings are read once a run: a change takes effect within RUN_SECONDS."""
+    channel = delivery.api_channel
+    failed_at, account = accounts.get(channel.pk, (None, None))
+    if account is None or failed_at != channel.last_error_at:
+        account = channel.account()
+        accounts[channel.pk] = (channel.last_error_at, account)
+    return account
+
+
+# --- admit -------------------------------------------------------------------------------------------
+
+
+def _admitted(claimed: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) -> list[Claimed]:
+    """Those that may go out now.
+
+    The second look at the window, at the contact's number, at the template, at tries that were cut off, and last at
+    the channel's limits.
+    """
+    if not claimed:
+        return []
+    texts = {results.line_of(item.delivery) for item in claimed if item.delivery.free_text}
+    shut = service_window.shut_among(texts, now=service_window.database_now()) if texts else set()
+    templates = {item.delivery.pk: template for item in claimed if (template := item.delivery.template)}
+    asleep = template_decisions.not_sendable(templates.values())
+    moved = recipient_addresses.refresh([item.delivery for item in claimed])
+    admitted = []
+    for item in claimed:
+        delivery = item.delivery
+        too_late = delivery.free_text and results.line_of(delivery) in shut
+        not_sendable = templates.get(delivery.pk, {}).get("id") in asleep
+        has_moved = delivery.pk in moved
+        if item.interrupted and (too_late or not_sendable or has_moved or not results.may_repeat(delivery)):
+            results.settle_unknown(delivery, token)  # what may have been sent is not taken back
+        elif too_late:
+            results.cancel(delivery.pk, token=token, reason="window_closed_before_sending")
+        elif has_moved:
+            results.cancel(delivery.pk, token=token, reason="contact_moved_before_sending")
+        elif not_sendable:
+            results.cancel(delivery.pk, token=token, reason="template_not_sendable")
+        elif item.interrupted and results.is_worn_out(delivery):
+            results.give_up(delivery, token, reason="gave_up")
+        else:
+            admitted.append(item)
+    asked = _asked(admitted, token, accounts)
+    going = {item.delivery.pk for item in asked} - rate_limits.must_wait(asked, token)
+    admitted = [item for item in admitted if item.delivery.pk in going]
+    sending = [
+        pk for item in admitted if item.delivery.kind == Delivery.Kind.MESSAGE and (pk := item.delivery.message_id)
+    ]
+    if sending:
+        Message.objects.filter(pk__in=sending, status=Message.Status.PENDING).update(status=Message.Status.SENDING)
+    return admitted
+
+
+def _asked(admitted: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) -> list[rate_limits.Asked]:
+    """With each the limits under which it stands. One whose settings cannot be read is a failed try, and no other's."""
+    asked = []
+    for item in admitted:
+        try:
+            asked.append(rate_limits.Asked(delivery=item.delivery, rates=_rates(item.delivery, accounts)))
+        except DatabaseError:
+            raise
+        except Exception:
+            _note_unprepared(item, token)
+    return asked
+
+
+def _rates(delivery: Delivery, accounts: Accounts) -> tuple[Rate, ...]:
+    account = _account(accounts, delivery)
+    if delivery.kind == Delivery.Kind.EVENT:
+        return set_rate(account)
+    return delivery.api_channel.provider.rates(_outgoing(delivery), account)
+
+
+# --- attempt ---------------------------------------------------------------------------------------------
+
+
+def attempt(claimed: Claimed, account: Account, *, file_id: str = "") -> Tried:
+    """Make one call, in a thread: no database here, and nothing raised. ``file_id``: of a file that they have."""
+    started_at, started = timezone.now(), time.monotonic()
+    answer: HttpAnswer | None = None
+    note = ""
+    given: Given | None = None
+    try:
+        handed = _outgoing(claimed.delivery, file_id=file_id)
+        refused, handed, given = _with_file(claimed.delivery, handed, account)
+        outcome, answer = (refused, None) if refused else _call(claimed.delivery, handed, account)
+    except outside.Forbidden:
+        outcome = Outcome(verdict=RETRY, reason="forbidden")
+    except outside.NotSent as problem:
+        outcome = Outcome(verdict=RETRY, reason=problem.reason)
+    except outside.OutcomeUnknown:
+        outcome = Outcome(verdict=UNKNOWN, reason="outcome_unknown")
+    except Exception:
+        logger.exception("attempt failed", extra={"delivery": claimed.delivery.pk})
+        outcome = Outcome(verdict=RETRY, reason="internal_error")
+        note = traceback.format_exc(limit=-3)
+    return Tried(
+        claimed=claimed,
+        outcome=outcome,
+        started_at=started_at,
+        duration_ms=int((time.monotonic() - started) * 1000),
+        http_status=answer.status if answer else None,
+        answer=kept_answer(answer, account.all_secrets()) if answer else note,
+        given=given,
+        pair=_pair(claimed.delivery, account) if outcome.backs_off is not None else (),
+    )
+
+
+def _pair(delivery: Delivery, account: Account) -> tuple[Rate, ...]:
+    """The limits of this contact alone."""
+    limits = delivery.api_channel.provider.rates(_outgoing(delivery), account)
+    return tuple(rate for rate in limits if not rate.whole_channel)
+
+
+def _with_file(delivery: Delivery, handed: Outgoing, account: Account) -> tuple[Outcome | None, Outgoing, Given | None]:
+    """The file is given to the provider first, where it wants it so: why not, or what goes out then."""
+    provider = delivery.api_channel.provider
+    file = next(iter(handed.files), None)
+    if delivery.kind == Delivery.Kind.EVENT or not provider.takes_uploads or file is None:
+        return None, handed, None
+    if not file.stored or file.external_id:
+        return None, handed, None
+    given = provider_uploads.give(file, provider, account)
+    if not isinstance(given, Given):
+        return given, handed, None
+    return None, replace(handed, files=(replace(file, external_id=given.external_id), *handed.files[1:])), given
+
+
+def _call(delivery: Delivery, handed: Outgoing, account: Account) -> tuple[Outcome, HttpAnswer | None]:
+    provider = delivery.api_channel.provider
+    if delivery.kind == Delivery.Kind.EVENT:
+        request: object = provider.event(handed, account)
+    else:
+        request = provider.message(handed, account)
+    if isinstance(request, Outcome):
+        return request, None
+    if not request.url:  # type: ignore[attr-defined]  # anything else is an HttpRequest
+        return Outcome(verdict=PERMANENT, reason="no_redirect_url"), None
+    answer = outside.send(request)  # type: ignore[arg-type]  # as above
+    judge = provider.judge_event if delivery.kind == Delivery.Kind.EVENT else provider.judge_message
+    try:
+        return judge(answer), answer
+    except Exception:  # it went out: what they did with it is what nobody knows
+        logger.exception("answer not judged", extra={"delivery": delivery.pk})
+        return Outcome(verdict=UNKNOWN, reason="outcome_unknown"), answer
+
+
+def _outgoing(delivery: Delivery, *, file_id: str = "") -> Outgoing:
+    payload = delivery.payload
+    files = [FileInfo(**file) for file in payload.get("files", [])]
+    if file_id and files:
+        files[0] = replace(files[0], external_id=file_id)
+    contact = payload.get("contact") or {}
+    return Outgoing(
+        key=delivery.key,
+        attempt=delivery.attempts,
+        at=timezone.now(),
+        event=payload["event"],
+        text=payload.get("text", ""),
+        template=payload.get("template"),
+        components=tuple(payload.get("components") or ()),
+        quoted_id=payload.get("quoted_id", ""),
+        contact=ContactInfo(
+            external_id=contact.get("external_id", ""),
+            phone=contact.get("phone", ""),
+            user_id=contact.get("user_id", ""),
+        ),
+        files=tuple(files),
+    )
+
+
+def oldest_due_age(*, now: datetime) -> float:
+    """Seconds that the oldest due delivery has been waiting; 0 where none is.
+
+    One that stands behind an older one of its conversation is not due, however long the older one takes.
+    """
+    ahead = Delivery.objects.filter(
+        api_channel=OuterRef("api_channel"),
+        conversation=OuterRef("conversation"),
+        kind=OuterRef("kind"),
+        pk__lt=OuterRef("pk"),
+        state__in=Delivery.UNFINISHED,
+    )
+    oldest = (
+        Delivery.objects.filter(~Exists(ahead), state__in=Delivery.UNFINISHED, next_attempt_at__lte=now)
+        .filter(chat_channel=None)
+        .exclude(api_channel__state="paused")
+        .exclude(api_channel__breaker__is_open=True)
+        .exclude(api_channel__breaker__rests_until__gt=now)
+        .exclude(api_channel__in=rate_limits.busy_channels(now=now))
+        .order_by("next_attempt_at")
+        .values_list("next_attempt_at", flat=True)
+        .first()
+    )
+    return (now - oldest).total_seconds() if oldest else 0.0

@@ -1,0 +1,157 @@
+"""Sending again with judgement: what would happen now, before it is done; and who decided what.
+
+Same key, same content, and the outbox looks at the window and the template as ever. Every decision is a row
+(``Ruling``), so that a delivery's lives can be told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from bridge import outcomes, service_window, wakeups
+from bridge.models import Breaker, DeadLetter, Delivery, Message, Replay, Ruling
+from bridge.relay import template_decisions
+from channels_setup.models import ChannelState
+
+from . import results
+
+TROUBLE = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
+WAITS = ("channel_paused", "breaker_open", "destination_rests")  # it would go into line and stay there for a while
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What sending a delivery again would come to now. ``code`` is of the catalogue, empty where it would go out."""
+
+    delivery: Delivery
+    code: str = ""
+    name: str = ""  # of the template, where the sentence needs it
+
+    @property
+    def goes_out(self) -> bool:
+        return self.code in ("", *WAITS)
+
+    @property
+    def sentence(self) -> str:
+        return outcomes.sentence(self.code or "would_go_out", {"name": self.name})
+
+
+def forecast(deliveries: Sequence[Delivery]) -> list[Forecast]:
+    """One judgement each, by the same questions that the outbox asks; four queries however many they are.
+
+    The deliveries come with ``message`` and ``api_channel`` selected.
+    """
+    texts = {results.line_of(delivery) for delivery in deliveries if delivery.free_text}
+    now = service_window.database_now()
+    shut = service_window.shut_among(texts, now=now) if texts else set()
+    templates = {delivery.pk: template for delivery in deliveries if (template := delivery.template)}
+    asleep = template_decisions.not_sendable(templates.values())
+    breakers = Breaker.objects.in_bulk({delivery.api_channel_id for delivery in deliveries})
+    found = []
+    for delivery in deliveries:
+        template = templates.get(delivery.pk) or {}
+        destination = breakers.get(delivery.api_channel_id)
+        code = ""
+        if delivery.free_text and results.line_of(delivery) in shut:
+            code = "window_closed_since"
+        elif template.get("id") in asleep:
+            code = "template_not_sendable"
+        elif _may_have_been_sent(delivery):
+            code = "may_be_second"
+        elif delivery.api_channel.state == ChannelState.PAUSED:
+            code = "channel_paused"
+        elif destination and destination.is_open:
+            code = "breaker_open"
+        elif destination and destination.rests_until and destination.rests_until > now:
+            code = "destination_rests"
+        found.append(Forecast(delivery=delivery, code=code, name=template.get("name", "")))
+    return found
+
+
+def _may_have_been_sent(delivery: Delivery) -> bool:
+    """Also one that was put aside or left as it was: what its message says has not changed by that."""
+    if delivery.state == Delivery.State.UNKNOWN:
+        return True
+    message = delivery.message if delivery.kind == Delivery.Kind.MESSAGE else None
+    return message is not None and message.status == Message.Status.UNKNOWN
+
+
+# --- decisions -------------------------------------------------------------------------------------------
+
+DISCARDED, LEFT = "discarded", "left_be"
+
+
+@transaction.atomic
+def send_again(*pks: int, by: Any = None, many: Replay | None = None) -> int:
+    """Queue what was given up, cancelled or is unknown once more; how many. The timetable starts anew."""
+    rows = _locked(pks, states=DeadLetter.STATES)
+    if not rows:
+        return 0
+    _write_down(rows, Ruling.What.AGAIN, by=by, many=many)
+    Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
+        state=Delivery.State.PENDING,
+        attempts_before=F("attempts"),
+        reason="",
+        next_attempt_at=service_window.database_now(),
+        finished_at=None,
+    )
+    _messages_of(rows).update(status=Message.Status.PENDING, reason="")
+    wakeups.ring_after_commit(wakeups.OUTBOUND)
+    return len(rows)
+
+
+@transaction.atomic
+def discard(*pks: int, by: Any = None, many: Replay | None = None) -> int:
+    """Put aside what is in trouble; how many. The operator reads it under the message."""
+    rows = _locked(pks, states=TROUBLE)
+    _end(rows, Ruling.What.DISCARD, reason=DISCARDED, by=by, many=many)
+    _messages_of(rows).update(reason=DISCARDED)
+    return len(rows)
+
+
+@transaction.atomic
+def leave(*pks: int, by: Any) -> int:
+    """They may have been sent, and that is good enough: nobody is asked again. How many."""
+    rows = _locked(pks, states=(Delivery.State.UNKNOWN,))
+    _end(rows, Ruling.What.LEAVE, reason=LEFT, by=by, many=None)
+    _messages_of(rows).update(reason=LEFT)
+    return len(rows)
+
+
+def _locked(pks: Sequence[int], *, states: Sequence[str]) -> list[Delivery]:
+    rows = Delivery.objects.select_for_update(no_key=True).filter(pk__in=pks, state__in=states)
+    return list(rows.order_by("pk").defer("payload"))
+
+
+def _end(rows: Sequence[Delivery], what: str, *, reason: str, by: Any, many: Replay | None) -> None:
+    _write_down(rows, what, by=by, many=many)
+    Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
+        state=Delivery.State.CANCELLED, reason=reason, finished_at=timezone.now(), lease_token=None
+    )
+
+
+def _write_down(rows: Sequence[Delivery], what: str, *, by: Any, many: Replay | None) -> None:
+    Ruling.objects.bulk_create(
+        Ruling(
+            delivery=row,
+            what=what,
+            by=by,
+            was_state=row.state,
+            was_reason=row.reason,
+            attempts=row.attempts,
+            replay=many,
+        )
+        for row in rows
+    )
+
+
+def _messages_of(rows: Sequence[Delivery]) -> Any:
+    """The messages that these deliveries carry to a contact, where they have not got there by now."""
+    carried = [row.message_id for row in rows if row.kind == Delivery.Kind.MESSAGE and row.message_id]
+    return Message.objects.filter(pk__in=carried, status__in=[Message.Status.FAILED, Message.Status.UNKNOWN])

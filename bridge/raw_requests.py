@@ -1,0 +1,149 @@
+"""What every endpoint for machines has in common: exact bytes within a limit, and the raw event on record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.http import HttpRequest
+from django.utils import timezone
+
+from channels_setup import encryption
+from channels_setup.codecs.redaction import redact_text
+from channels_setup.codecs.request_redaction import redact_body, redact_query
+from channels_setup.codecs.secret_search import is_distinct
+from channels_setup.models import ApiChannel, ChatChannel, known_secrets
+from channels_setup.providers.base import RawRequest
+
+from .models import WebhookEvent
+
+MOST_BYTES = 4 * 1024 * 1024  # a provider's batch may have 3 MB
+MOST_BYTES_WITH_FILES = 20 * 1024 * 1024
+
+KEPT_HEADERS = (
+    "content-type",
+    "user-agent",
+    "webhook-id",
+    "webhook-timestamp",
+    "idempotency-key",
+    "x-request-id",
+)
+
+
+class TooLarge(Exception):
+    """The body has more bytes than we take."""
+
+
+def exact_request(request: HttpRequest, *, limit: int = MOST_BYTES) -> RawRequest:
+    """The exact bytes, counted while they are read: a chunked body does not say its length. Raises TooLarge."""
+    chunked = "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower()
+    declared = request.META.get("CONTENT_LENGTH") or "0"
+    if declared.isascii() and declared.isdigit() and int(declared[:18]) > limit:
+        raise TooLarge
+    stream = request.META["wsgi.input"] if chunked else request
+    body = b"".join(_chunks(stream, limit=limit))
+    return RawRequest(
+        method=request.method or "",
+        query_string=request.META.get("QUERY_STRING", ""),
+        content_type=request.META.get("CONTENT_TYPE", ""),
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=body,
+    )
+
+
+def _chunks(stream: object, *, limit: int) -> list[bytes]:
+    parts: list[bytes] = []
+    total = 0
+    while total <= limit and (part := stream.read(min(65_536, limit + 1 - total))):  # type: ignore[attr-defined]  # WSGI input
+        parts.append(part)
+        total += len(part)
+    if total > limit:
+        raise TooLarge
+    return parts
+
+
+def event_row(
+    raw: RawRequest,
+    *,
+    endpoint: str,
+    api_channel: ApiChannel | None = None,
+    chat_channel: ChatChannel | None = None,
+    proof: str | None = "",
+    secrets: Iterable[str] = (),
+) -> WebhookEvent:
+    """The unsaved raw event, without secrets. Of the headers only those worth keeping are stored.
+
+    ``proof``: the credential that proved the request, of which a fingerprint is kept. ``secrets``: those of the
+    caller that are known already.
+    """
+    raw = redacted(
+        raw,
+        secrets=secrets,
+        api_channel=api_channel.pk if api_channel else None,
+        chat_channel=chat_channel.pk if chat_channel else None,
+    )
+    return WebhookEvent(
+        api_channel=api_channel,
+        chat_channel=chat_channel,
+        endpoint=endpoint[:60],
+        method=raw.method[:10],
+        query_string=_storable(raw.query_string),
+        content_type=_storable(raw.content_type)[:200],
+        headers={name: _storable(raw.headers[name])[:300] for name in KEPT_HEADERS if name in raw.headers},
+        body=raw.body,
+        proof=encryption.fingerprint(proof) if proof else None,
+    )
+
+
+def _storable(text: str) -> str:
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def redacted(
+    raw: RawRequest, *, secrets: Iterable[str] = (), api_channel: int | None = None, chat_channel: int | None = None
+) -> RawRequest:
+    """The same request with secrets overwritten: this installation's by value, others by their field's name."""
+    known = known_secrets.current()
+    own = {*filter(is_distinct, secrets), *known.of(api_channel=api_channel, chat_channel=chat_channel)}
+    return RawRequest(
+        method=raw.method,
+        query_string=redact_query(raw.query_string, own, tokens=known.words),
+        content_type=redact_text(raw.content_type, own, tokens=known.words),
+        headers={
+            name: redact_text(value, own, tokens=known.words)
+            for name, value in raw.headers.items()
+            if name in KEPT_HEADERS
+        },
+        body=redact_body(raw.body, raw.content_type, own, tokens=known.words),
+    )
+
+
+def blotted(raw: RawRequest, secret: str) -> RawRequest:
+    """The same request without the key that proved it, so that a repeat with a new key is the same request."""
+    stars = "*" * len(secret)
+    return RawRequest(
+        method=raw.method,
+        query_string=raw.query_string.replace(secret, stars),
+        content_type=raw.content_type,
+        headers=raw.headers,
+        body=raw.body.replace(secret.encode(), stars.encode()) if secret else raw.body,
+    )
+
+
+def raw_request(event: WebhookEvent) -> RawRequest:
+    return RawRequest(
+        method=event.method,
+        query_string=event.query_string,
+        content_type=event.content_type,
+        headers=event.headers,
+        body=bytes(event.body),
+    )
+
+
+def fail_event(event: WebhookEvent, error: str, *, trace: str = "") -> None:
+    """The event stays, for an admin to see and to process again."""
+    WebhookEvent.objects.filter(pk=event.pk).update(
+        state=WebhookEvent.State.FAILED,
+        error=error.replace("\0", "\ufffd")[:2000],
+        traceback=trace.replace("\0", "\ufffd")[-8000:],
+        processed_at=timezone.now(),
+    )

@@ -1,0 +1,1 @@
+"""Step 4: decide what becomes of a reply: text, template, hold or refusal."""

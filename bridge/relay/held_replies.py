@@ -1,0 +1,162 @@
+"""Held replies: what no template can say waits for the client to write.
+
+The operator's text is kept, a template («you have an answer») goes out in its place, and the moment the client
+writes the text follows, in order. After HELD_REPLY_DAYS it is dropped with a notice, and becomes a draft again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from bridge import service_window
+from bridge.conversations import receiving
+from bridge.decisions import REFUSE, Decision
+from bridge.models import Conversation, Draft, HeldReply
+from channels_setup.failing_items import FailingItems
+
+from . import submission
+
+BATCH = 200
+DROPPING = FailingItems("drop_held_replies")
+
+
+@transaction.atomic
+def hold(
+    *,
+    conversation_id: int,
+    text: str,
+    author: Any,
+    template_id: int,
+    parameters: Any,
+    replies_to: int | None = None,
+    form_key: str = "",
+) -> tuple[HeldReply | None, submission.HandedIn]:
+    """Send the template and keep the text. Where it cannot go out nothing is held; the decision says why."""
+    if (decision := _not_to_be_held(conversation_id, text, replies_to)) is not None:
+        return None, submission.HandedIn(decision=decision)
+    handed = submission.hand_in_template(
+        conversation_id=conversation_id,
+        template_id=template_id,
+        parameters=parameters,
+        author=author,
+        form_key=form_key,
+    )
+    if handed.message is None:
+        return None, handed
+    held = HeldReply.objects.create(
+        conversation_id=conversation_id,
+        author=author,
+        text=text,
+        quoted_id=replies_to,
+        opener=handed.message,
+        drop_at=service_window.database_now() + timedelta(days=settings.HELD_REPLY_DAYS),
+    )
+    return held, handed
+
+
+def _not_to_be_held(conversation_id: int, text: str, replies_to: int | None) -> Decision | None:
+    """Why there is no sense in holding this text: it could not go out later, or it can go out now."""
+    conversation = receiving.lock(conversation_id)
+    if not text.strip():
+        return Decision(outcome=REFUSE, reason="empty")
+    if len(text) > submission.LONGEST_TEXT:
+        return Decision(outcome=REFUSE, reason="too_long", details={"length": len(text)})
+    if service_window.of(conversation, now=service_window.database_now()).is_open:
+        return Decision(outcome=REFUSE, reason="hold_not_needed")
+    if replies_to is not None and submission.quotable(conversation, replies_to) is None:
+        return Decision(outcome=REFUSE, reason="nothing_to_quote")
+    return None
+
+
+def release(conversation_ids: Iterable[int]) -> int:
+    """Contacts wrote: hand in what was held for them, the oldest first. In the caller's transaction; how many.
+
+    No lease is needed here: a held reply is claimed by its row's lock and settled in the same transaction, and
+    nothing is called outside. Whoever comes second finds it settled.
+    """
+    ids = set(conversation_ids)
+    with connection.cursor() as cursor:  # asked of every batch that comes in, and nearly always there is none
+        cursor.execute(
+            "SELECT 1 FROM bridge_heldreply WHERE conversation_id = ANY(%s) AND state = 'held' LIMIT 1", [list(ids)]
+        )
+        if cursor.fetchone() is None:
+            return 0
+    waiting = HeldReply.objects.select_for_update(no_key=True).filter(conversation__in=ids, state=HeldReply.State.HELD)
+    released = 0
+    for held in waiting.order_by("pk"):
+        handed = submission.hand_in(
+            conversation_id=held.conversation_id,
+            text=held.text,
+            author=held.author,
+            ends_draft=False,
+            replies_to=held.quoted_id,
+        )
+        if handed.message is None:
+            continue  # the client's message was too old to open the window: it waits on
+        held.message, held.state, held.finished_at = handed.message, HeldReply.State.RELEASED, timezone.now()
+        held.save(update_fields=["message", "state", "finished_at"])
+        released += 1
+    return released
+
+
+@transaction.atomic
+def take_back(held_id: int, *, conversations_seen: Any) -> bool:
+    """The operator thinks better of it: the text becomes a draft again."""
+    held = (
+        HeldReply.objects.select_for_update(no_key=True)
+        .filter(pk=held_id, state=HeldReply.State.HELD, conversation__in=conversations_seen)
+        .first()
+    )
+    if held is None:
+        return False
+    _drop(held)
+    return True
+
+
+def drop_old() -> int:
+    """Drop what has waited too long, a batch at a time, each with a notice in its chat."""
+    dropped = 0
+    while batch := _drop_batch():
+        dropped += batch
+    return dropped
+
+
+@transaction.atomic
+def _drop_batch() -> int:
+    due = (
+        HeldReply.objects.select_for_update(skip_locked=True, no_key=True)
+        .filter(state=HeldReply.State.HELD, drop_at__lte=service_window.database_now())
+        .exclude(pk__in=DROPPING.resting())
+        .order_by("drop_at")[:BATCH]
+    )
+    rows = list(due)
+    for held in rows:
+        with DROPPING.isolate(held.pk), transaction.atomic():
+            _drop_with_notice(held)
+    return len(rows)
+
+
+def _drop_with_notice(held: HeldReply) -> None:
+    conversation = Conversation.objects.get(pk=held.conversation_id)
+    if _drop(held):
+        receiving.notice(conversation, "held_dropped")
+    else:
+        receiving.notice(conversation, "held_dropped_text", text=held.text)
+
+
+def _drop(held: HeldReply) -> bool:
+    """Whether the text is a draft now: the author may be at another one, which must not be written over."""
+    held.state, held.finished_at = HeldReply.State.DROPPED, timezone.now()
+    held.save(update_fields=["state", "finished_at"])
+    if not held.author_id:
+        return False
+    _draft, made = Draft.objects.get_or_create(
+        conversation_id=held.conversation_id, user_id=held.author_id, defaults={"text": held.text}
+    )
+    return made

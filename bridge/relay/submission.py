@@ -1,0 +1,324 @@
+"""Station 4: what becomes of an operator's words. Decide, write down why, queue or refuse.
+
+The desk, ``sendMessage`` and helpdesk webhooks all hand in here; whoever wrote the words gets the decision back.
+The window is decided here and once more right before the call (``outbox``), both times by ``windows``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from bridge import service_window, wakeups
+from bridge.conversations import contact_links, receiving, tickets
+from bridge.decisions import REFUSE, TEXT, Decision
+from bridge.fanout import subscribers
+from bridge.models import Attachment, Conversation, Delivery, Draft, Message, Ticket, Upload
+from templates_registry import lifecycle
+
+from . import template_decisions
+
+RECOGNISED, CHOSEN = "recognised", "chosen"  # how a template came about, for the why line
+LONGEST_CAPTION = 1024  # characters under a file; longer words go before it
+LONGEST_TEXT = 4096  # characters; WhatsApp's limit for a text message
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandedIn:
+    """The decision, and the message where there is one."""
+
+    decision: Decision
+    message: Message | None = None
+    ticket: Ticket | None = None
+
+
+def decide(
+    conversation: Conversation, text: str, *, window: service_window.WindowState, files: Sequence[Any] = ()
+) -> Decision:
+    """The decision alone, from what is stored; nothing is written. See ``hand_in``."""
+    if (unreachable := _unreachable(conversation)) is not None:
+        return unreachable
+    if not text.strip() and not files:
+        return Decision(outcome=REFUSE, reason="empty")
+    if len(text) > LONGEST_TEXT:
+        return Decision(outcome=REFUSE, reason="too_long", details={"length": len(text)})
+    if files and not conversation.api_channel.provider.sends_files:
+        return Decision(outcome=REFUSE, reason="files_not_supported")
+    if window.is_open:
+        recognised = None if files else template_decisions.in_open_window(conversation, text)
+        decision = recognised or Decision(outcome=TEXT, text=text)
+    else:
+        reason = "window_closed" if window.expires_at else "never_written"
+        recognised = None if files else template_decisions.in_shut_window(conversation, text)
+        decision = recognised or Decision(outcome=REFUSE, reason=reason)
+    return replace(decision, ground=_ground(window))
+
+
+def _unreachable(conversation: Conversation) -> Decision | None:
+    """Refuse where nobody is at the other end: an erased person, or a number that its owner gave up."""
+    contact = conversation.contact
+    if contact.erased_at:
+        return Decision(outcome=REFUSE, reason="person_erased")
+    present = contact_links.left_for(conversation)
+    if present is None:
+        return None
+    chats = contact_links.chats_of(present, beside=conversation)
+    details = {"after": contact_links.shown_id(present), "chat": chats[0] if chats else "—"}
+    return Decision(outcome=REFUSE, reason="contact_moved", details=details)
+
+
+def _ground(window: service_window.WindowState) -> dict[str, Any]:
+    return {"window": window.state, "expires_at": window.expires_at.isoformat() if window.expires_at else None}
+
+
+def quotable(conversation: Conversation, message_id: int | None) -> Message | None:
+    """The message of this chat that a reply may quote: one that the provider knows, where it shows quotes."""
+    if message_id is None or not conversation.api_channel.provider.quotes:
+        return None
+    return Message.objects.filter(pk=message_id, conversation=conversation).exclude(external_id="").first()
+
+
+@transaction.atomic
+def hand_in(
+    *,
+    conversation_id: int,
+    text: str,
+    author: Any,
+    keep_draft: bool = False,
+    ends_draft: bool = True,
+    uploads: Sequence[Upload] = (),
+    replies_to: int | None = None,
+    form_key: str = "",
+    ticket: Ticket | None = None,
+    marks: Mapping[str, Any] | None = None,
+) -> HandedIn:
+    """An operator's reply. Goes out as text or template, or is refused with the reason and kept as a draft.
+
+    ``ends_draft``: the words are those that the author was at; not so where they were written long ago.
+    One file a message: the words go with the first one, or before it where they are too long for that.
+    ``replies_to``: the message that the first of ours quotes. ``form_key``: the key of the draft that this is; the
+    message keeps it, and a newer draft of the author stays as it is.
+    ``ticket``: the request it belongs to, where it is not the current one. ``marks`` are kept with it.
+    Takes the conversation's lock, so that replies of two operators get one order.
+    """
+    conversation = receiving.lock(conversation_id)
+    now = service_window.database_now()
+    decision = decide(conversation, text, window=service_window.of(conversation, now=now), files=uploads)
+    decision, quoted = _quoting(conversation, decision, replies_to)
+    if not decision.goes_out:
+        if keep_draft and text.strip():
+            _keep_refused(conversation.pk, author=author, text=text, decision=decision, key=form_key)
+        return HandedIn(decision=decision)
+    if decision.template:
+        decision = replace(decision, ground=decision.ground | {"how": RECOGNISED})
+    if marks:
+        decision = replace(decision, ground=decision.ground | dict(marks))
+    if not uploads:
+        return _say(
+            conversation,
+            decision,
+            author=author,
+            now=now,
+            ends_draft=ends_draft,
+            quoted=quoted,
+            form_key=form_key,
+            ticket=ticket,
+        )
+    pieces: list[tuple[str, Upload | None]] = [("", upload) for upload in uploads]
+    if len(text) > LONGEST_CAPTION:
+        pieces.insert(0, (text, None))
+    else:
+        pieces[0] = (text, uploads[0])
+    handed = [
+        _say(
+            conversation,
+            replace(decision, text=words),
+            author=author,
+            now=now,
+            upload=upload,
+            quoted=None if number else quoted,
+            form_key="" if number else form_key,
+            ticket=ticket,
+        )
+        for number, (words, upload) in enumerate(pieces)
+    ]
+    return handed[0]
+
+
+def _quoting(conversation: Conversation, decision: Decision, replies_to: int | None) -> tuple[Decision, Message | None]:
+    """Words that were meant as an answer to one message do not go out as an answer to none."""
+    if not decision.goes_out or replies_to is None:
+        return decision, None
+    quoted = quotable(conversation, replies_to)
+    return (decision if quoted else Decision(outcome=REFUSE, reason="nothing_to_quote")), quoted
+
+
+@transaction.atomic
+def hand_in_template(
+    *,
+    conversation_id: int,
+    template_id: int,
+    parameters: Any,
+    author: Any,
+    replies_to: int | None = None,
+    form_key: str = "",
+) -> HandedIn:
+    """A template that was chosen with its values, whatever the window: the same way out as a recognised one.
+
+    ``parameters``: a list for numbered variables, an object for named ones, or an object by the variables' keys.
+    """
+    conversation = receiving.lock(conversation_id)
+    now = service_window.database_now()
+    if (unreachable := _unreachable(conversation)) is not None:
+        return HandedIn(decision=unreachable)
+    decision = template_decisions.chosen(conversation, template_id=template_id, parameters=parameters)
+    decision, quoted = _quoting(conversation, decision, replies_to)
+    if not decision.goes_out:
+        return HandedIn(decision=decision)
+    ground = _ground(service_window.of(conversation, now=now)) | {"how": CHOSEN}
+    decision = replace(decision, ground=ground)
+    return _say(conversation, decision, author=author, now=now, quoted=quoted, form_key=form_key)
+
+
+def _say(
+    conversation: Conversation,
+    decision: Decision,
+    *,
+    author: Any,
+    now: datetime,
+    ends_draft: bool = True,
+    upload: Upload | None = None,
+    quoted: Message | None = None,
+    form_key: str = "",
+    ticket: Ticket | None = None,
+) -> HandedIn:
+    is_named = ticket is not None
+    ticket, is_new = _ticket_for_reply(conversation, decision.text, now=now, wanted=ticket)
+    template = decision.template
+    kind = Message.Kind.TEMPLATE if template else Message.Kind.TEXT
+    message = Message.objects.create(
+        conversation=conversation,
+        merged_contact_id=service_window.addressee(conversation),
+        api_channel=conversation.api_channel,
+        ticket=ticket,
+        direction=Message.Direction.OUTBOUND,
+        kind=Message.Kind.FILE if upload and not decision.text else kind,
+        text=decision.text,
+        template=template.as_json() if template else None,
+        author=author,
+        status=Message.Status.PENDING,
+        details=decision.ground,
+        quoted=quoted,
+        form_key=form_key,
+    )
+    receiving.note_last_words(conversation, message, now=now)
+    conversation.unread, conversation.change_after_answer = 0, ""
+    if (current := tickets.live_ticket(conversation) if is_named else None) is not None:
+        conversation.request_status = current.status
+    stamp = subscribers.next_stamp(conversation, now=now)
+    conversation.save(update_fields=[*receiving.LAST_WORDS, *receiving.NEWS, "request_status", "event_stamp"])
+    service_window.note_reply(conversation.pk, at=now)
+    if template:
+        lifecycle.note_use(template.id, user=author)
+    spoken = subscribers.Spoken(
+        message=message,
+        conversation=conversation,
+        ticket=ticket,
+        new_ticket=is_new,
+        stamp=stamp,
+        attachments=(_attached(message, upload),) if upload else (),
+    )
+    Delivery.objects.bulk_create(subscribers.deliveries_for([spoken]))
+    if ends_draft:
+        _drafts_under(conversation.pk, author, form_key).delete()
+    wakeups.ring_after_commit(wakeups.OUTBOUND)
+    return HandedIn(decision=decision, message=message, ticket=ticket)
+
+
+def _attached(message: Message, upload: Upload) -> Attachment:
+    """The file of a message: the very bytes that were uploaded."""
+    upload.message = message
+    upload.save(update_fields=["message"])
+    return Attachment.objects.create(
+        message=message,
+        file=upload.file.name,
+        name=upload.name,
+        mime=upload.mime,
+        size=upload.size,
+        sha256=upload.sha256,
+    )
+
+
+def _ticket_for_reply(
+    conversation: Conversation, text: str, *, now: datetime, wanted: Ticket | None = None
+) -> tuple[Ticket, bool]:
+    """The live request, marked as answered; a new one when we write first after the last was closed."""
+    ticket = wanted or tickets.live_ticket(conversation)
+    if ticket is None:
+        ticket = Ticket.objects.create(
+            conversation=conversation,
+            assignee_id=conversation.assignee_id,
+            subject=text.split("\n")[0][:80],
+            first_text=text,
+            status=Ticket.Status.OPEN,
+            first_answer_at=now,
+        )
+        return ticket, True
+    if ticket.first_answer_at is None:
+        ticket.first_answer_at = now
+    if ticket.status == Ticket.Status.NEW:
+        ticket.status = Ticket.Status.OPEN
+    ticket.save(update_fields=["first_answer_at", "status", "updated_at"])
+    return ticket, False
+
+
+def save_draft(
+    conversation_id: int,
+    *,
+    author: Any,
+    text: str,
+    decision: Decision | None = None,
+    key: str = "",
+    written_at: datetime | None = None,
+) -> bool:
+    """Keep an operator's unsent text in a chat, with the reason where it was refused. Empty text deletes the draft.
+
+    Returns False where the stored draft is newer than ``written_at``: a late request of another tab changes nothing.
+    """
+    rows = Draft.objects.filter(conversation=conversation_id, user=author)
+    if not text:
+        rows = rows.filter(key__in=["", key]) if key else rows
+        return bool(rows.exclude(written_at__gt=written_at).delete()[0] if written_at else rows.delete()[0])
+    reason, details = (decision.reason, decision.details) if decision else ("", {})
+    values = {"text": text, "reason": reason, "details": details, "key": key, "written_at": written_at}
+    with transaction.atomic():
+        draft, is_new = Draft.objects.select_for_update(no_key=True).get_or_create(
+            conversation_id=conversation_id, user=author, defaults=values
+        )
+        if is_new:
+            return True
+        if written_at and draft.written_at and draft.written_at > written_at:
+            return False
+        for name, value in values.items():
+            setattr(draft, name, value)
+        draft.save(update_fields=[*values, "updated_at"])
+        return True
+
+
+def _keep_refused(conversation_id: int, *, author: Any, text: str, decision: Decision, key: str) -> None:
+    """Make refused text a draft again, before what its author has begun to write since."""
+    newer = Draft.objects.filter(conversation=conversation_id, user=author).exclude(key__in=["", key]).first()
+    if key and newer is not None:
+        text = f"{text}\n{newer.text}"
+    save_draft(conversation_id, author=author, text=text, decision=decision, key=key)
+
+
+def _drafts_under(conversation_id: int, author: Any, key: str) -> QuerySet[Draft]:
+    """The draft that was just sent. With a key, a draft with another key is a newer one and is left out."""
+    rows = Draft.objects.filter(conversation=conversation_id, user=author)
+    return rows.filter(key__in=["", key]) if key else rows

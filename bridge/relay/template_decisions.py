@@ -1,0 +1,118 @@
+"""The relay's questions to the template registry: is this pasted text a template, and may this one be sent?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bridge.decisions import REFUSE, TEMPLATE, ChosenTemplate, Decision
+from bridge.models import Conversation
+from templates_registry import index_cache
+from templates_registry.content import sendability
+from templates_registry.content.components import Template as Pattern
+from templates_registry.content.graph_format import NotATemplate
+from templates_registry.content.rendering import provider_components, render
+from templates_registry.content.unfilled import OPENING, has_places
+from templates_registry.matching.result import Outcome, Recognition
+from templates_registry.models import Status, Template
+
+REASONS = {
+    Outcome.AMBIGUOUS: "template_ambiguous",
+    Outcome.NEAR_MISS: "template_near_miss",
+    Outcome.NOT_READY: "template_not_ready",
+}
+
+
+def in_shut_window(conversation: Conversation, text: str) -> Decision | None:
+    """What the registry says of a text that may only go out as a template; None where nothing fits at all."""
+    if not conversation.api_channel.provider.sends_templates:
+        return None
+    found = index_cache.recognise(conversation.api_channel, text)
+    if found.outcome == Outcome.TEMPLATE:
+        return _as_template(found)
+    return None if found.outcome == Outcome.NONE else _refused(found)
+
+
+def in_open_window(conversation: Conversation, text: str) -> Decision | None:
+    """Where the channel wants it so, template text goes out as the template though free text would do.
+
+    A template's text with a place still to be filled in goes out as nothing at all.
+    """
+    channel = conversation.api_channel
+    may_hold_places = bool(OPENING.intersection(text))
+    if not channel.provider.sends_templates or not (channel.template_in_window or may_hold_places):
+        return None
+    found = index_cache.recognise(channel, text)
+    if found.outcome == Outcome.TEMPLATE:
+        return _as_template(found) if channel.template_in_window else None
+    is_template = found.outcome in (Outcome.NOT_READY, Outcome.NEAR_MISS) and found.entry is not None
+    if may_hold_places and is_template and has_places(found.entry.template, text):  # type: ignore[union-attr]
+        return _refused(found)
+    return None
+
+
+def _refused(found: Recognition) -> Decision:
+    return Decision(
+        outcome=REFUSE,
+        reason=REASONS[found.outcome],
+        details={"why": str(found.sentence), "template_id": found.entry.ident if found.entry else None},
+        recognition=found.as_json(),
+    )
+
+
+def chosen(conversation: Conversation, *, template_id: int, parameters: Any) -> Decision:
+    """A template that somebody picked, with the values they gave."""
+    channel = conversation.api_channel
+    if not channel.provider.sends_templates:
+        return Decision(outcome=REFUSE, reason="templates_not_supported")
+    template = Template.objects.select_related("api_channel").filter(pk=template_id, api_channel=channel).first()
+    if template is None:
+        return Decision(outcome=REFUSE, reason="template_unknown")
+    if template.status != Status.APPROVED:
+        return Decision(outcome=REFUSE, reason="template_not_sendable", details={"name": template.name})
+    if missing := template.missing:
+        details = {"name": template.name, "why": str(sendability.parts(missing))}
+        return Decision(outcome=REFUSE, reason="template_not_fillable", details=details)
+    try:
+        return filled(template.pk, template.pattern, parameters, text_only=not channel.provider.fills_templates)
+    except NotATemplate as problem:
+        return Decision(outcome=REFUSE, reason="template_values", details={"why": str(problem.sentence)})
+
+
+def filled(template_id: int, pattern: Pattern, parameters: Any, *, text_only: bool) -> Decision:
+    """A template with values, ready to go out or refused with what is missing or too long, in words.
+
+    ``text_only``: the provider adds media and what buttons need by itself, so they need not be given.
+    """
+    rendering = render(pattern, parameters, text_only=text_only)
+    if not rendering.ready:
+        why = " ".join(str(problem.sentence) for problem in rendering.problems)
+        details = {"why": why, "template_id": template_id}
+        return Decision(outcome=REFUSE, reason="template_values", details=details)
+    values = pattern.keyed(parameters)
+    return Decision(
+        outcome=TEMPLATE,
+        text=rendering.text,
+        template=ChosenTemplate(
+            id=template_id,
+            name=pattern.name,
+            language=pattern.language,
+            parameters=pattern.arrange(values),
+            components=provider_components(pattern, values),
+        ),
+    )
+
+
+def _as_template(found: Recognition) -> Decision:
+    entry = found.entry
+    assert entry is not None and isinstance(entry.ident, int)
+    return filled(entry.ident, entry.template, found.parameters, text_only=entry.text_only)
+
+
+def not_sendable(templates: Iterable[Mapping[str, Any]]) -> set[int]:
+    """Of these templates of messages, the ids of those that may not be sent any more."""
+    wanted = {template["id"] for template in templates if template.get("id")}
+    if not wanted:
+        return set()
+    approved = Template.objects.filter(pk__in=wanted, status=Status.APPROVED).values_list("pk", flat=True)
+    return wanted - set(approved)

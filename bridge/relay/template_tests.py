@@ -1,0 +1,133 @@
+"""Test messages of templates: an admin sends one to a number of their own, through the ordinary outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from bridge import service_window
+from bridge.conversations import contacts, merge_lookup, receiving, tickets
+from bridge.models import Contact, Conversation, Message, TemplateTest, Ticket
+from channels_setup.codecs.phone_numbers import is_number, wire_digits
+from channels_setup.models import ChannelState
+from channels_setup.providers.base import ContactInfo
+from templates_registry.models import Status, Template
+
+from . import submission, template_decisions
+
+MOST_AN_HOUR = 10  # test messages of one admin: each may cost money
+SHOWN = 5
+
+
+class NotSent(Exception):
+    """Its text is a sentence for the admin."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipient:
+    """A number, and the contact who has it on the template's channel."""
+
+    number: str
+    contact: Contact | None
+
+
+def refusal(template: Template) -> str:
+    """Why no test message can be sent with this template now; "" where one can."""
+    channel = template.api_channel
+    if not channel.provider.sends_templates:
+        return _("The provider of this channel takes no templates.")
+    if template.status != Status.APPROVED:
+        return _("Only an approved template can be sent. This one is: %(status)s.") % {
+            "status": template.get_status_display()
+        }
+    if template.cannot_be_sent:
+        return str(template.cannot_be_sent)
+    if channel.state not in (ChannelState.LIVE, ChannelState.FAILING):
+        return _("The channel “%(name)s” sends nothing now. Its state is: %(state)s.") % {
+            "name": channel.name,
+            "state": channel.get_state_display(),
+        }
+    if channel.lands_in is None:
+        return _("The channel “%(name)s” watches no chat channel.") % {"name": channel.name}
+    return ""
+
+
+@transaction.atomic
+def recipient(template: Template, number: str) -> Recipient:
+    """Read the number that an admin typed. Raises NotSent."""
+    digits = wire_digits(number)
+    if not (is_number(number) and digits.isascii() and digits.isdigit() and 10 <= len(digits) <= 15):
+        raise NotSent(_("Enter the number with its country code, such as +7 921 123-45-67."))
+    found = contacts.known(template.api_channel, _info(template, digits))
+    return Recipient(number=f"+{digits}", contact=merge_lookup.owner(found) if found else None)
+
+
+def check_values(template: Template, values: Mapping[str, str]) -> None:
+    """Raise NotSent where the template cannot go out with these values."""
+    given = {key: value for key, value in values.items() if value}
+    text_only = not template.api_channel.provider.fills_templates
+    decision = template_decisions.filled(template.pk, template.pattern, given, text_only=text_only)
+    if not decision.goes_out:
+        raise NotSent(decision.sentence)
+
+
+@transaction.atomic
+def send(template: Template, number: str, values: Mapping[str, str], *, user: Any, seen: int | None) -> Message:
+    """Send the template to a number. ``seen``: the contact whom the admin confirmed. Raises NotSent."""
+    get_user_model()._default_manager.select_for_update(no_key=True).get(pk=user.pk)  # one at a time, for the limit
+    if sentence := refusal(template):
+        raise NotSent(sentence)
+    lately = service_window.database_now() - timedelta(hours=1)
+    if TemplateTest.objects.filter(author=user, sent_at__gt=lately).count() >= MOST_AN_HOUR:
+        raise NotSent(_("The limit of test messages is %(most)d an hour. Try again later.") % {"most": MOST_AN_HOUR})
+    to = recipient(template, number)
+    if (to.contact.pk if to.contact else None) != seen:
+        raise NotSent(_("The number belongs to another client now, or was erased. Nothing was sent. Check it again."))
+    conversation = _conversation(template, to)
+    had_request = Ticket.objects.filter(conversation=conversation).exclude(status__in=Ticket.ENDED).exists()
+    handed = submission.hand_in_template(
+        conversation_id=conversation.pk,
+        template_id=template.pk,
+        parameters={key: value for key, value in values.items() if value},
+        author=user,
+    )
+    if handed.message is None or handed.ticket is None:
+        raise NotSent(handed.decision.sentence)
+    if not had_request:  # nobody has to work on it
+        tickets.set_ticket_status(handed.ticket.pk, status=Ticket.Status.CLOSED, by=user.pk)
+    TemplateTest.objects.create(template=template, message=handed.message, author=user)
+    words = _("Test message sent, ending in …%(end)s") % {"end": to.number[-2:]}
+    LogEntry.objects.log_actions(user.pk, [template], CHANGE, change_message=words, single_object=True)
+    return handed.message
+
+
+def latest(template: Template) -> list[TemplateTest]:
+    """The newest test messages of a template, for the page that sends them."""
+    rows = TemplateTest.objects.filter(template=template).order_by("-pk")
+    return list(rows.select_related("author", "message__conversation__contact")[:SHOWN])
+
+
+def _info(template: Template, digits: str) -> ContactInfo:
+    is_id = template.api_channel.provider.ids_are_phone_numbers
+    return ContactInfo(external_id=digits if is_id else "", phone=f"+{digits}")
+
+
+def _conversation(template: Template, to: Recipient) -> Conversation:
+    contact = to.contact
+    if contact is None:
+        info = _info(template, to.number.removeprefix("+"))
+        contact = Contact(api_channel=template.api_channel, external_id=info.external_id, phone=info.phone)
+        contact.save()
+    made = Conversation.objects.get_or_create(
+        contact=contact,
+        chat_channel=template.api_channel.lands_in,
+        defaults={"api_channel": template.api_channel},
+    )[0]
+    return receiving.lock(made.pk)

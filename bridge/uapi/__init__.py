@@ -1,0 +1,1 @@
+"""The Usedesk-compatible API, ``/uapi/``."""

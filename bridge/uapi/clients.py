@@ -1,0 +1,238 @@
+"""Clients of the public API: ``create/client``, ``update/client``, ``client``, ``clients``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Q
+from django.utils.translation import gettext as _
+
+from bridge.conversations import contact_editing, contacts, merge_lookup
+from bridge.models import Contact, ContactQuerySet, Ticket
+from channels_setup.codecs import values
+from channels_setup.codecs.bodies import BadBody
+from channels_setup.codecs.phone_numbers import id_key, is_number, phone_key, search_keys, wire_digits
+from channels_setup.codecs.visible_names import is_proper_name, visible_name
+from channels_setup.providers.base import ContactInfo
+
+from . import client_cards
+from .base import ERASED, NOT_FOUND, Call, Error, UapiView
+from .identity import names_agree, plain_id
+from .parameters import NO_MERGING, NO_PICTURES, as_choice, is_given, is_null, takes
+from .reading import Reading, page, time_range
+
+PARAMETERS = takes(
+    *("client_id", "name", "phone"),
+    *client_cards.IN_CLIENTS,
+    refused={"merge_id": NO_MERGING, "avatar": NO_PICTURES},
+)
+
+
+class CreateClient(UapiView):
+    """A client with phone and messenger identity. One whose identity is known keeps its number."""
+
+    parameters = PARAMETERS
+
+    def answer(self, call: Call) -> dict[str, Any]:
+        if is_given(call.values.get("client_id")) and not is_null(call.values["client_id"]):
+            return _update(call)  # a public client library updates by this method
+        told = _told(call)
+        if not any(told.values()):
+            raise BadBody(_("A client needs a name, a phone, an email or a messenger."))
+        info = ContactInfo(external_id=told["external_id"], phone=told["phone"])
+        contact = contacts.known(call.api_channel, info) if told["external_id"] or told["phone"] else None
+        if contact is not None and not told["external_id"] and _is_another(contact, told["name"]):
+            contact = None  # two persons with one phone, such as a family
+        if contact is None:
+            contact = Contact(api_channel=call.api_channel)
+        else:
+            found, contact = contact, locked(contact)
+            if found.pk != contact.pk:  # the ids of a merged contact stay with it
+                is_theirs = phone_key(told["phone"]) in (found.phone_key, found.address_key)
+                told |= {"external_id": "", "phone": "" if is_theirs else told["phone"]}
+        contact.number_issued = True
+        unused = []
+        if _is_another(contact, told["name"]):
+            told["name"], unused = "", ["name"]  # a name that a person set stays
+        before = contact_editing.card_of(contact) if contact.pk else None
+        unused += _write(contact, told, call)
+        if before is not None:
+            contact_editing.record_program(contact, before, api_channel=call.api_channel)
+        return _answer(contact, unused)
+
+
+def _answer(contact: Contact, unused: list[str]) -> dict[str, Any]:
+    """The answer of both methods. ``ignored`` names what was given and not kept."""
+    return {"client_id": contact.pk, "status": True} | ({"ignored": unused} if unused else {})
+
+
+def _is_another(contact: Contact, name: str) -> bool:
+    """Tell whether a person named this contact otherwise."""
+    return contact.name_source == Contact.NameSource.PERSON and not names_agree(contact.name, name)
+
+
+class UpdateClient(UapiView):
+    """What is given is changed, everything else stays."""
+
+    parameters = PARAMETERS
+
+    def answer(self, call: Call) -> dict[str, Any]:
+        return _update(call)
+
+
+def _update(call: Call) -> dict[str, Any]:
+    contact = _client(call)
+    told = _told(call)
+    identity = told["external_id"]
+    is_new = bool(identity) and identity != contact.external_id
+    other = contacts.known(contact.api_channel, ContactInfo(external_id=identity)) if is_new else None
+    contact = locked(contact)
+    if identity and identity != contact.external_id:
+        if contact.external_id and id_key(identity) != contact.address_key:
+            raise BadBody(_("The messenger of client %(id)s cannot be changed here.") % {"id": contact.pk})
+        if other is not None and other.pk != contact.pk:
+            raise BadBody(_("This messenger belongs to client %(id)s.") % {"id": other.pk})
+    before = contact_editing.card_of(contact)
+    unused = _write(contact, told, call)
+    contact_editing.record_program(contact, before, api_channel=call.api_channel)
+    return _answer(contact, unused)
+
+
+def _told(call: Call) -> dict[str, str]:
+    identities = [
+        plain_id(client_cards.identity_of(item))
+        for item in client_cards.items(call, "messengers")
+        if values.as_text(item.get("type")).strip().lower() in ("", "whatsapp")
+    ]
+    return {
+        "name": visible_name(values.as_text(call.values.get("name"))),
+        "phone": _phone(values.as_text(call.values.get("phone"))),
+        "email": next(iter(client_cards.items(call, "emails")), ""),
+        "external_id": next(iter(identities), ""),
+    }
+
+
+def _phone(text: str) -> str:
+    digits = text.strip().removeprefix("+")
+    if digits and not (digits.isascii() and digits.isdigit() and 10 <= len(digits) <= 15):
+        raise BadBody(_("“phone” must be 10 to 15 digits and nothing else."))
+    return digits
+
+
+def _write(contact: Contact, told: dict[str, str], call: Call) -> list[str]:
+    """Put on the card what was given. The name counts as set by a person, so profile names no longer replace it.
+
+    A contact that exists must be locked. Returns the parameters that were not kept.
+    """
+    fields = ["card", "number_issued", "name", "name_source"]
+    for field, text in told.items():
+        # where a client is reached never changes by a card
+        if text and field != "name" and not (field == "external_id" and contact.external_id):
+            setattr(contact, field, text)
+            fields.append(field)
+    contact.set_keys()
+    name = told["name"]
+    own_number = is_number(name) and phone_key(name) in (contact.phone_key, contact.address_key)
+    if name and not own_number and (name != contact.name or is_proper_name(name)):
+        contact.name, contact.name_source = name, Contact.NameSource.PERSON
+    unused = ["name"] if name and name != contact.name else []
+    client_cards.write(contact, call, names=client_cards.IN_CLIENTS)
+    contact.save(update_fields=fields if contact.pk else None)
+    client_cards.write_note(contact, call)
+    return unused
+
+
+def locked(contact: Contact) -> Contact:
+    """Return the contact as it is now, or the one it was merged into, locked until the transaction ends.
+
+    Raises Error for a person who was erased.
+    """
+    rows = Contact.objects.select_for_update(no_key=True)
+    found = rows.get(pk=merge_lookup.owner(contact).pk)
+    while found.merged_into_id is not None:  # merged meanwhile
+        found = rows.get(pk=found.merged_into_id)
+    if found.erased_at:
+        raise Error(ERASED, _("This person was erased at their wish. Nothing can be kept of them again."))
+    return found
+
+
+def contacts_of(call: Call) -> ContactQuerySet:
+    """The clients of this API channel, and those who write in the chat channels that it watches."""
+    watched = call.api_channel.watched.values_list("pk", flat=True)
+    return Contact.objects.filter(
+        Q(api_channel=call.api_channel) | Q(conversations__chat_channel__in=watched)
+    ).distinct()
+
+
+def _client(call: Call) -> Contact:
+    client_id = values.as_id(call.values.get("client_id"), "client_id")
+    if client_id is None:
+        raise BadBody(_("“client_id” is missing."))
+    contact = contacts_of(call).filter(pk=client_id).first()
+    if contact is None:
+        raise Error(NOT_FOUND, _("There is no client %(id)s on this API channel.") % {"id": client_id})
+    return merge_lookup.owner(contact)
+
+
+class Clients(Reading):
+    """By name, email or phone; a hundred at a time."""
+
+    parameters = takes("query", "search_type", "offset", "created_after", "created_before")
+
+    def answer(self, call: Call) -> list[dict[str, Any]]:
+        rows = contacts_of(call).filter(merged_into=None)
+        query = values.as_text(call.values.get("query")).strip()
+        how = as_choice(call.values.get("search_type"), "search_type", ["partial_match", "full_match"])
+        if query:
+            how = "iexact" if how == "full_match" else "icontains"
+            found = Q()
+            for field in ("name", "email", "phone", "external_id", "caller_id", "username", "user_id"):
+                found |= Q(**{f"{field}__{how}": query})
+            rows = rows.filter(found | Q(pk__in=contacts_of(call).with_phone(search_keys(query)).values("pk")))
+        found_rows = page(call, time_range(call, rows, "created_at", "created").order_by("pk"))
+        tickets: dict[int, list[int]] = {}
+        owned = Ticket.objects.filter(
+            conversation__contact__in=[contact.pk for contact in found_rows],
+            conversation__chat_channel__in=call.api_channel.watched.all(),
+        )
+        for contact_id, ticket_id in owned.order_by("pk").values_list("conversation__contact_id", "pk"):
+            tickets.setdefault(contact_id, []).append(ticket_id)
+        return [
+            {
+                "id": contact.pk,
+                "name": contact.name,
+                "emails": contact.email or None,
+                "phone": wire_digits(contact.phone) or None,
+                "tickets": tickets.get(contact.pk, []),
+            }
+            for contact in found_rows
+        ]
+
+
+class ReadClient(Reading):
+    """``client``: one card with everything on it."""
+
+    parameters = takes("client_id")
+
+    def answer(self, call: Call) -> dict[str, Any]:
+        contact = _client(call)
+        owned = Ticket.objects.filter(
+            conversation__contact=contact, conversation__chat_channel__in=call.api_channel.watched.all()
+        )
+        card = {
+            "id": contact.pk,
+            "name": contact.name,
+            "emails": _all(contact.card.get("emails", []), contact.email),
+            "phones": [{"phone": wire_digits(contact.phone), "type": "mobile"}] if contact.phone else [],
+            "messengers": _all(
+                contact.card.get("messengers", []),
+                {"type": "whatsapp", "identity": contact.external_id} if contact.external_id else None,
+            ),
+            "tickets": list(owned.order_by("pk").values_list("pk", flat=True)),
+        }
+        return {"client": card | client_cards.shown(contact)}
+
+
+def _all(more: list[Any], first: Any) -> list[Any]:
+    """Return the one that we use, then the others that the caller told."""
+    return [*([first] if first else []), *(item for item in more if item != first)]

@@ -1,0 +1,122 @@
+"""Operators and groups of the public API: ``users``, ``user``, ``groups``. Programs read them and change none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
+
+from channels_setup.codecs import values
+from channels_setup.codecs.bodies import BadBody
+from channels_setup.models import ChatChannel
+
+from .base import NOT_ALLOWED, NOT_FOUND, Call, Error, UapiView
+from .parameters import as_choice, takes
+from .reading import Reading
+
+ROLES = ["admin", "employee", "support"]
+
+
+def people_of(call: Call) -> QuerySet[Any]:
+    """The operators of the watched chat channels, and the admins."""
+    people = get_user_model()._default_manager.filter(is_active=True)
+    return people.filter(Q(chat_channels__in=call.api_channel.watched.all()) | Q(is_staff=True)).distinct()
+
+
+class Users(Reading):
+    """``users``: by role, group, words or number."""
+
+    parameters = takes("user_type", "group_id", "query", "user_id")
+
+    def answer(self, call: Call) -> Any:
+        rows = people_of(call)
+        user_id = values.as_id(call.values.get("user_id"), "user_id")
+        if user_id is not None:
+            rows = rows.filter(pk=user_id)
+        group_id = values.as_id(call.values.get("group_id"), "group_id")
+        if group_id is not None:
+            rows = rows.filter(chat_channels__in=call.api_channel.watched.filter(pk=group_id))
+        if query := values.as_text(call.values.get("query")).strip():
+            by_name = (
+                Q(display_name__icontains=query)
+                | Q(first_name__icontains=query)
+                | Q(last_name__icontains=query)
+                | Q(username__icontains=query)
+            )
+            rows = rows.filter(by_name | Q(email__icontains=query))
+        role = as_choice(call.values.get("user_type"), "user_type", ROLES)
+        if role is not None:
+            rows = rows.filter(is_staff=role == "admin") if role != "support" else rows.none()
+        watched = list(call.api_channel.watched.order_by("pk").prefetch_related("operators"))
+        return [_user(user, watched) for user in rows.order_by("pk")]
+
+
+class ReadUser(Users):
+    """``user``: one of them by ``user_id``."""
+
+    parameters = takes("user_id")
+
+    def answer(self, call: Call) -> Any:
+        if call.values.get("user_id") in (None, ""):
+            raise BadBody(_("“user_id” is missing."))
+        found = super().answer(call)
+        if not found:
+            raise Error(NOT_FOUND, _("There is no operator %(id)s.") % {"id": call.values["user_id"]})
+        return {"user": found[0]}
+
+
+class Groups(Reading):
+    """``groups``: the operators of each watched chat channel, under the channel's number."""
+
+    def answer(self, call: Call) -> list[dict[str, Any]]:
+        watched = list(call.api_channel.watched.order_by("pk").prefetch_related("operators"))
+        return [
+            _group(channel)
+            | {
+                "users": [
+                    {**_person(user), "pivot": _pivot(user, channel)}
+                    for user in sorted(channel.operators.all(), key=lambda user: user.pk)
+                    if user.is_active
+                ]
+            }
+            for channel in watched
+        ]
+
+
+class ManagedByAdmins(UapiView):
+    """``create/user``, ``update/user``, ``delete/user``: a channel's key gives no power over people."""
+
+    writes = False
+
+    def answer(self, call: Call) -> Any:
+        raise Error(NOT_ALLOWED, _("Operators are managed by an admin of the portal, not by programs."))
+
+
+def _user(user: Any, watched: list[ChatChannel]) -> dict[str, Any]:
+    mine = [channel for channel in watched if any(one.pk == user.pk for one in channel.operators.all())]
+    return _person(user) | {
+        "chat_online_status": 0,
+        "online_status": 0,
+        "groups": [_group(channel) | {"pivot": _pivot(user, channel)} for channel in mine],
+    }
+
+
+def _person(user: Any) -> dict[str, Any]:
+    return {
+        "id": user.pk,
+        "name": user.get_full_name() or user.get_username(),
+        "email": user.email,
+        "position": "",
+        "role": "admin" if user.is_staff else "employee",
+        "phone": None,
+    }
+
+
+def _group(channel: ChatChannel) -> dict[str, Any]:
+    return {"id": channel.pk, "name": channel.name, "company_id": channel.company_id, "deleted": 0, "deleted_at": None}
+
+
+def _pivot(user: Any, channel: ChatChannel) -> dict[str, int]:
+    return {"user_id": user.pk, "user_group_id": channel.pk}

@@ -1,0 +1,60 @@
+"""What the reading methods of the public API have in common: GET as well as POST, pages of a hundred, time filters."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from django.db import models
+from django.utils.translation import gettext as _
+
+from channels_setup.codecs import values
+from channels_setup.codecs.bodies import BadBody
+
+from .base import Call, UapiView
+
+PAGE = 100
+FURTHEST = 10_000  # pages
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+class Reading(UapiView):
+    """A method that changes nothing: no raw request is kept, and the token may stand in the query."""
+
+    methods = ("GET", "POST")
+    writes = False
+
+
+def page(call: Call, rows: models.QuerySet[Row]) -> list[Row]:
+    """The hundred that ``offset`` names: 0 the first, 1 the next."""
+    number = values.as_id(call.values.get("offset"), "offset") or 0
+    begin = min(number, FURTHEST) * PAGE
+    return list(rows[begin : begin + PAGE])
+
+
+def time_range(call: Call, rows: models.QuerySet[Row], field: str, name: str) -> models.QuerySet[Row]:
+    """``<name>_after`` and ``<name>_before``, both inclusive, UTC."""
+    for suffix, lookup in (("after", "gte"), ("before", "lte")):
+        if (at := _moment(call.values.get(f"{name}_{suffix}"), f"{name}_{suffix}")) is not None:
+            rows = rows.filter(**{f"{field}__{lookup}": at})
+    return rows
+
+
+def _moment(value: Any, name: str) -> datetime | None:
+    text = values.as_text(value).strip()
+    if not text:
+        return None
+    at = values.moment(text, zone=UTC)
+    if at is None:
+        raise BadBody(_("“%(name)s” must be a time such as 2026-11-25 00:00.") % {"name": name})
+    return at
+
+
+def numbers(value: Any, name: str) -> list[int]:
+    """Ids by commas, as a list, or one alone."""
+    if value is False or value == {}:
+        return []
+    items = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
+    found = [values.as_id(item.strip() if isinstance(item, str) else item, name) for item in items]
+    return [number for number in found if number is not None]

@@ -1,0 +1,304 @@
+"""Requests of the public API, read: ``ticket``, ``tickets``, ``tags``, ``ticket/fields``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.models import OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.utils.translation import gettext as _
+
+from bridge import ticket_properties
+from bridge.conversations.tickets import group_of
+from bridge.fanout import subscribers
+from bridge.models import Attachment, Conversation, Message, Ticket, TicketField, TicketTag, search
+from channels_setup.codecs import values
+from channels_setup.codecs.bodies import BadBody
+from channels_setup.codecs.chat_events import wire_time
+
+from .base import NOT_FOUND, Call, Error
+from .comments import ticket_of
+from .parameters import as_choice, as_plain_text, is_given
+from .parameters import takes as takes_parameters
+from .reading import Reading, numbers, page, time_range
+from .ticket_properties import from_json
+from .ticket_properties import tags as read_tags
+
+# ``sort``: the helpdesk's names -> ours. The number keeps rows with equal values in one order.
+SORTS = {
+    "id": "pk",
+    "status_id": "status",
+    "client_id": "conversation__contact",
+    "assignee_id": "assignee",
+    "group": "assigned_to_group",
+    "last_updated_at": "updated_at",
+    "published_at": "opened_at",
+}
+NOBODY = ("unassigned", "unassinged")  # the second stands in a public client library
+MOST_FOUND = 5_000  # messages that a search looks into
+EMPTY, NOT_EMPTY = "empty", "not_empty"
+
+
+class ReadTicket(Reading):
+    """``ticket``: one request with everything that was said in it."""
+
+    parameters = takes_parameters("ticket_id", "accessible_for_agent_id", no_effect="properties")
+
+    def answer(self, call: Call) -> dict[str, Any]:
+        ticket = ticket_of(call)
+        agent = _agent(call)
+        if agent is not None and not Conversation.objects.filter(pk=ticket.conversation_id).seen_by(agent).exists():
+            raise Error(NOT_FOUND, _("Operator %(id)d may not see this request.") % {"id": agent.pk})
+        files = Prefetch("attachments", queryset=Attachment.objects.order_by("pk"))
+        rows = Message.objects.filter(ticket=ticket).order_by("pk").prefetch_related(files)
+        contact = ticket.conversation.contact
+        comments = [
+            subscribers.comment_of(message, ticket, is_first=not place)
+            | {
+                "client_name": contact.name if message.direction == Message.Direction.INBOUND else None,
+                "cc": [],
+                "bcc": [],
+                "files": [
+                    {"name": file.name, "file": subscribers.file_link(file)} for file in message.attachments.all()
+                ],
+            }
+            for place, message in enumerate(rows)
+        ]
+        fields = ticket_properties.fields_of([ticket])[ticket.pk]
+        return {
+            "ticket": _whole(ticket) | ({"rights": "write"} if agent else {}),
+            "comments": comments,
+            "tags": ticket.tags,
+            "custom_fields": [{**field, "ticket_id": ticket.pk} for field in fields],
+            "changes": [],
+            "history": [],
+        }
+
+
+class Tickets(Reading):
+    """``tickets``: by channel, status, responsibility, properties, words and time; a hundred at a time."""
+
+    parameters = takes_parameters(
+        *("fchannel", "fassigned", "fgroup", "fstatus", "ftype", "fpriority", "accessible_for_agent_id", "offset"),
+        *("tag", "created_after", "created_before", "updated_after", "updated_before", "query", "client_id"),
+        *("fields", "sort", "order"),
+        no_effect="properties",
+    )
+
+    def answer(self, call: Call) -> list[dict[str, Any]]:
+        rows = Ticket.objects.filter(conversation__chat_channel__in=call.api_channel.watched.all())
+        for name, column in (
+            ("fchannel", "conversation__chat_channel__in"),
+            ("fstatus", "status__in"),
+            ("client_id", "conversation__contact__in"),
+        ):
+            if wanted := numbers(call.values.get(name), name):
+                rows = rows.filter(**{column: wanted})
+        for name, column, choices in (
+            ("ftype", "type__in", Ticket.Type.values),
+            ("fpriority", "priority__in", Ticket.Priority.values),
+        ):
+            if words := _words(call.values.get(name), name):
+                rows = rows.filter(**{column: [as_choice(word, name, choices) for word in words]})
+        rows = _responsible(call, rows)
+        for tag in read_tags(call.values.get("tag"), "tag"):
+            rows = rows.filter(tags__contains=[tag])
+        rows = _with_fields(call, rows)
+        agent = _agent(call)
+        if agent is not None:
+            rows = rows.filter(conversation__in=Conversation.objects.all().seen_by(agent))
+        if query := values.as_text(call.values.get("query")).strip():
+            rows = rows.filter(Q(subject__icontains=query) | Q(pk__in=_with_words(query)))
+        rows = time_range(call, rows, "opened_at", "created")
+        rows = time_range(call, rows, "updated_at", "updated")
+        last = Message.objects.filter(ticket=OuterRef("pk")).order_by("-pk").values("text")[:1]
+        rows = rows.annotate(last_text=Subquery(last)).select_related("conversation__contact")
+        found = page(call, _sorted(call, rows))
+        fields = ticket_properties.fields_of(found)
+        return [_row(ticket, fields[ticket.pk]) | ({"rights": "write"} if agent else {}) for ticket in found]
+
+
+class Tags(Reading):
+    """``tags``: the tags of the requests that this API channel may see, with how many have each."""
+
+    parameters = takes_parameters("offset", "query")
+
+    def answer(self, call: Call) -> list[dict[str, Any]]:
+        watched = call.api_channel.watched.all()
+        rows = Ticket.objects.filter(conversation__chat_channel__in=watched).exclude(tags=[])
+        counts = Counter(tag for tags in rows.values_list("tags", flat=True).iterator() for tag in tags)
+        found = TicketTag.objects.filter(name__in=list(counts)).order_by("pk")
+        if query := values.as_text(call.values.get("query")).strip():
+            found = found.filter(name__icontains=query)
+        companies = list(watched.order_by("pk").values_list("company_id", flat=True)[:1])
+        return [
+            {
+                "ticket_tag_id": tag.pk,
+                "tag_company_id": companies[0] if companies else None,
+                "name": tag.name,
+                "ticket_count": counts[tag.name],
+            }
+            for tag in page(call, found)
+        ]
+
+
+class TicketFields(Reading):
+    """``ticket/fields``: the additional fields that an admin has defined."""
+
+    def answer(self, call: Call) -> list[dict[str, Any]]:
+        companies = list(call.api_channel.watched.order_by("pk").values_list("company_id", flat=True)[:1])
+        return [
+            {
+                "custom_field": {
+                    "id": field.pk,
+                    "company_id": companies[0] if companies else None,
+                    "ticket_field_type_id": field.kind,
+                    "name": field.name,
+                    "value": None,
+                    "required": 0,
+                    "active": 1,
+                    "hidden": 0,
+                    "api": 1,
+                    "deleted": 0,
+                    "created_at": wire_time(field.created_at),
+                    "updated_at": None,
+                },
+                "field_options": [],
+            }
+            for field in TicketField.objects.all()
+        ]
+
+
+def _with_words(query: str) -> QuerySet[Any, Any]:
+    """Return the numbers of requests in which somebody wrote these words."""
+    asked = search.said(query)
+    if asked is None:
+        return Message.objects.none().values("ticket")
+    said = Message.objects.alias(words=search.message_words()).filter(words=asked, ticket__isnull=False)
+    return said.values("ticket")[:MOST_FOUND]
+
+
+# --- filters ---------------------------------------------------------------------------------------------
+
+
+def _words(value: Any, name: str) -> list[str]:
+    items = value if isinstance(value, list) else as_plain_text(value, name).split(",")
+    return [text for item in items if (text := as_plain_text(item, name)) and is_given(text)]
+
+
+def _agent(call: Call) -> Any:
+    """The operator of ``accessible_for_agent_id``, whose rights narrow the answer."""
+    user_id = values.as_id(call.values.get("accessible_for_agent_id"), "accessible_for_agent_id")
+    if user_id is None:
+        return None
+    user = get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()
+    if user is None:
+        raise Error(NOT_FOUND, _("There is no operator %(id)s.") % {"id": user_id})
+    return user
+
+
+def _responsible(call: Call, rows: QuerySet[Ticket]) -> QuerySet[Ticket]:
+    """``fassigned``, in all its documented shapes, and ``fgroup``."""
+    given = from_json(call.values.get("fassigned"))
+    if isinstance(given, str):
+        given = given.split(",")
+    items = [item for item in (given if isinstance(given, list) else [given]) if is_given(item)]
+    if items:
+        asked = Q()
+        for item in items:
+            asked |= _assigned(item)
+        rows = rows.filter(asked)
+    if groups := numbers(call.values.get("fgroup"), "fgroup"):
+        rows = rows.filter(assigned_to_group=True, conversation__chat_channel__in=groups)
+    return rows
+
+
+def _assigned(item: Any) -> Q:
+    if not isinstance(item, dict):
+        text = values.as_text(item).strip()
+        group, is_pair, agent = text.partition("_")
+        item = {"group_id": group, "assignee_id": agent} if is_pair else {"assignee_id": text}
+    asked = Q()
+    for name in ("assignee_id", "group_id"):
+        wanted = item.get(name)
+        if not is_given(wanted):
+            continue
+        is_nobody = isinstance(wanted, str) and wanted.strip().lower() in NOBODY
+        if name == "assignee_id":
+            asked &= Q(assignee=None) if is_nobody else Q(assignee=values.as_id(wanted, name))
+        elif is_nobody:
+            asked &= Q(assigned_to_group=False)
+        else:
+            asked &= Q(assigned_to_group=True, conversation__chat_channel=values.as_id(wanted, name))
+    if not asked:
+        raise BadBody(_("“fassigned” must name an operator, a group or “unassigned”."))
+    return asked
+
+
+def _with_fields(call: Call, rows: QuerySet[Ticket]) -> QuerySet[Ticket]:
+    """``fields``: a list of {id, value}; "empty" and "not_empty" ask whether there is a value."""
+    given = from_json(call.values.get("fields"))
+    if not is_given(given):
+        return rows
+    for item in given if isinstance(given, list) else [given]:
+        if not isinstance(item, dict) or not is_given(item.get("id")):
+            raise BadBody(_("“fields” must be a list of objects with “id” and “value”."))
+        number = values.as_id(item["id"], "fields.id")
+        value = as_plain_text(item.get("value"), "fields.value")
+        has_one = Q(custom_fields__has_key=str(number))
+        if value in ("", EMPTY):
+            rows = rows.exclude(has_one)
+        else:
+            rows = rows.filter(has_one if value == NOT_EMPTY else Q(custom_fields__contains={str(number): value}))
+    return rows
+
+
+def _sorted(call: Call, rows: QuerySet[Any]) -> QuerySet[Any]:
+    """The newest first, unless ``sort`` and ``order`` say otherwise."""
+    sort = as_choice(call.values.get("sort"), "sort", list(SORTS)) or "id"
+    order = as_choice(call.values.get("order"), "order", ["asc", "desc"]) or "desc"
+    sign = "-" if order == "desc" else ""
+    return rows.order_by(f"{sign}{SORTS[sort]}", f"{sign}pk")
+
+
+# --- answers ---------------------------------------------------------------------------------------------
+
+
+def _common(ticket: Ticket) -> dict[str, Any]:
+    conversation = ticket.conversation
+    return {
+        "id": ticket.pk,
+        "status_id": ticket.status,
+        "subject": ticket.subject,
+        "priority": ticket.priority,
+        "type": ticket.type,
+        "client_id": conversation.contact_id,
+        "client_name": conversation.contact.name,
+        "assignee_id": ticket.assignee_id,
+        "group": group_of(ticket),
+        "channel_id": conversation.chat_channel_id,
+        "last_updated_at": wire_time(ticket.updated_at),
+        "additional_id": ticket.additional_id or None,
+    }
+
+
+def _whole(ticket: Ticket) -> dict[str, Any]:
+    return _common(ticket) | {
+        "chat_id": ticket.conversation_id,
+        "email": ticket.conversation.contact.email or None,
+        "published_at": wire_time(ticket.opened_at),
+        "company_id": ticket.conversation.chat_channel.company_id,
+    }
+
+
+def _row(ticket: Any, fields: list[dict[str, Any]]) -> dict[str, Any]:
+    return _common(ticket) | {
+        "status": ticket.status,
+        "created_at": wire_time(ticket.opened_at),
+        "channel_email": None,
+        "ticket_fields": fields,
+        "tags": [{"name": tag} for tag in ticket.tags],
+        "last_comment": ticket.last_text or "",
+        "remind_at": None,
+    }

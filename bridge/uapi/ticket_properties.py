@@ -1,0 +1,151 @@
+"""Properties of a request as callers of the public API write them, and filters by them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from bridge.models import Ticket, TicketField
+from bridge.ticket_properties import LONGEST_TAG
+from channels_setup.codecs import values
+from channels_setup.codecs.bodies import BadBody
+
+from .base import NOT_FOUND, Call, Error
+from .parameters import as_choice, is_given, is_null
+
+LONGEST_TEXT = 255  # as the helpdesk documents
+NAMES = ("subject", "additional_id", "priority", "type", "tag", "tags", "field_id", "field_value", "custom_fields")
+
+
+def wanted(call: Call) -> dict[str, Any]:
+    """Return what ``ticket_properties.apply`` takes: only what the caller gave. Raises BadBody or Error."""
+    found: dict[str, Any] = {}
+    for name in ("subject", "additional_id"):
+        if text := _text(call.values.get(name), name, longest=LONGEST_TEXT):
+            found[name] = text
+    for name, choices in (("priority", Ticket.Priority.values), ("type", Ticket.Type.values)):
+        if (choice := as_choice(call.values.get(name), name, choices)) is not None:
+            found[name] = choice
+    whole = from_json(call.values.get("tags"))
+    if isinstance(whole, list) or is_given(whole):  # an empty list takes all tags off, an empty field does not
+        found["tags"] = tags(whole, "tags")
+    if added := tags(call.values.get("tag"), "tag"):
+        found["add_tags"] = added
+    if fields := _fields(call):
+        found["fields"] = fields
+    return found
+
+
+def _text(value: Any, name: str, *, longest: int | None = None) -> str:
+    if isinstance(value, bool | dict | list):
+        raise BadBody(_("“%(name)s” must be text.") % {"name": name})
+    text = values.as_text(value).strip()
+    if longest is not None and len(text) > longest:
+        raise BadBody(_("“%(name)s” must have at most %(most)d characters.") % {"name": name, "most": longest})
+    return text
+
+
+def tags(value: Any, name: str) -> list[str]:
+    """Read tags: by commas, as a list, or as a list in JSON text."""
+    value = from_json(value) if is_given(value) else None
+    items = value if isinstance(value, list) else _text(value, name).split(",") if value is not None else []
+    found = [" ".join(_text(item, name).split()) for item in items]
+    if any(len(tag) > LONGEST_TAG for tag in found):
+        raise BadBody(_("“%(name)s” must have at most %(most)d characters.") % {"name": name, "most": LONGEST_TAG})
+    return [tag for tag in found if tag]
+
+
+def from_json(value: Any) -> Any:
+    """Forms cannot hold lists and objects: some callers put them there as JSON text."""
+    if not isinstance(value, str) or value.strip()[:1] not in ("[", "{"):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def _fields(call: Call) -> dict[int, str]:
+    pairs = [*_numbered(call.values.get("field_id"), call.values.get("field_value"))]
+    pairs += _named(from_json(call.values.get("custom_fields")))
+    if not pairs:
+        return {}
+    known = {field.pk: field for field in TicketField.objects.all()}
+    by_name = {field.name.casefold(): field for field in known.values()}
+    found: dict[int, str] = {}
+    for key, value in pairs:
+        name = values.as_text(key).strip()
+        field = by_name.get(name.casefold())
+        if name.isascii() and name.isdigit():
+            field = known.get(int(name[:18]), field)
+        if field is None:
+            sentence = _("There is no additional field “%(name)s”. An admin adds them under Additional fields.")
+            raise Error(NOT_FOUND, sentence % {"name": name[:60]})
+        found[field.pk] = _field_value(field, value)
+    return found
+
+
+def _numbered(ids: Any, given: Any) -> list[tuple[Any, Any]]:
+    """``field_id`` and ``field_value``: numbers and values by semicolons, or two lists."""
+    if not is_given(ids):
+        if is_given(given):
+            raise BadBody(_("“field_id” is missing."))
+        return []
+    keys = ids if isinstance(ids, list) else [part.strip() for part in values.as_text(ids).split(";")]
+    if isinstance(given, list):
+        parts: list[Any] = given
+    elif len(keys) == 1:
+        parts = [given]  # a text of its own may hold semicolons
+    else:
+        parts = values.as_text(given).split(";")
+    if len(keys) != len(parts):
+        raise BadBody(_("“field_id” and “field_value” must name equally many fields and values."))
+    return list(zip(keys, parts, strict=True))
+
+
+def _named(given: Any) -> list[tuple[Any, Any]]:
+    """``custom_fields``: an object by number or name, or a list of {id, value}."""
+    if given in (None, "", [], {}):
+        return []
+    if isinstance(given, dict):
+        return list(given.items())
+    if isinstance(given, list) and all(isinstance(item, dict) for item in given):
+        return [
+            (item.get("ticket_field_id") or item.get("id") or item.get("name"), item.get("value")) for item in given
+        ]
+    raise BadBody(_("“custom_fields” must be an object, or a list of objects with “id” and “value”."))
+
+
+def _field_value(field: TicketField, value: Any) -> str:
+    """Return the value as it is kept; an empty one clears the field."""
+    if field.kind == TicketField.Kind.CHECKBOX:
+        word = "true" if value is True else "false" if value is False else values.as_text(value).strip().lower()
+        if word in ("", "null"):
+            return ""
+        if word not in ("true", "false", "1", "0"):
+            raise BadBody(_("Additional field %(id)d is a checkbox: true or false.") % {"id": field.pk})
+        return "true" if word in ("true", "1") else "false"
+    if value is None or (isinstance(value, str) and value.strip().lower() == "null"):
+        return ""
+    return _text(value, "field_value", longest=LONGEST_TEXT)
+
+
+def group(call: Call, chat_channel_id: int, name: str = "group_id") -> bool | None:
+    """Whether the request is given to its group; None where nothing is said of it.
+
+    A group is the operators of a chat channel, under the channel's number: a request cannot go to another's.
+    """
+    given = call.values.get(name, "")
+    if given == "":
+        return None
+    if is_null(given):
+        return False
+    number = values.as_id(given, name)
+    if number == chat_channel_id:
+        return True
+    sentence = _(
+        "There is no group %(id)s for this request. The only group is %(own)s: the operators of its chat channel."
+    )
+    raise Error(NOT_FOUND, sentence % {"id": number, "own": chat_channel_id})

@@ -1,0 +1,259 @@
+"""Requests of the public API, written: ``create/ticket``, ``create/ticket/async``, ``update/ticket``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.utils.translation import gettext as _
+
+from bridge.conversations import contact_editing, contacts, receiving, tickets
+from bridge.models import Contact, Conversation, Ticket
+from bridge.raw_requests import MOST_BYTES_WITH_FILES
+from channels_setup.codecs import values
+from channels_setup.codecs.bodies import BadBody
+from channels_setup.codecs.phone_numbers import phone_key
+from channels_setup.codecs.visible_names import visible_name
+from channels_setup.models import ChatChannel
+from channels_setup.providers.base import ContactInfo
+
+from . import client_cards, ticket_properties
+from .base import BAD_FIELD, NOT_ALLOWED, NOT_FOUND, Call, Error, UapiView
+from .clients import _phone, contacts_of, locked
+from .comments import (
+    CLIENT,
+    TRIGGER,
+    USER,
+    attach,
+    author_of,
+    message_of,
+    note,
+    submit,
+    tell_comment,
+    ticket_of,
+    trigger_of,
+)
+from .parameters import NO_COPIES, NO_LISTS, OTHER_CLIENT, as_choice, as_flag, is_given, is_null, takes
+
+NEW_CLIENT = "new_client"
+DELIVERED, NOT_DELIVERED = "delivered", "not delivered"  # ``message_status``, as the helpdesk says it
+KEEP = object()
+
+
+class CreateTicket(UapiView):
+    """A request of its own in the client's chat, beside those that are live there.
+
+    ``from=user`` and ``from=trigger`` send the message to the client, if the window or a template allows; the answer
+    says in ``message_status`` whether. Otherwise it is a note: the client has not written, so no window opens.
+    """
+
+    limit = MOST_BYTES_WITH_FILES
+    parameters = takes(
+        *("message", "client_id", "client_name", "client_email", "client_phone", "channel_id", "private_comment"),
+        *("status", "status_id", "assignee_id", "group_id", "from", "user_id", "trigger_id", "files"),
+        *ticket_properties.NAMES,
+        *client_cards.IN_TICKETS,
+        refused={"lists": NO_LISTS, "list": NO_LISTS, "cc": NO_COPIES, "bcc": NO_COPIES},
+        files=True,
+    )
+
+    def answer(self, call: Call) -> dict[str, Any]:
+        chat_channel = _chat_channel(call)
+        text = message_of(call)
+        wanted = ticket_properties.wanted(call)
+        links = values.as_files(call.values.get("files"), "files")
+        if not text and not wanted.get("subject"):
+            raise BadBody(_("“message” is missing."))
+        status = _status(call)
+        sender = as_choice(call.values.get("from"), "from", [USER, CLIENT, TRIGGER]) or CLIENT
+        is_private = as_flag(call.values.get("private_comment"), "private_comment")
+        to_group = ticket_properties.group(call, chat_channel.pk)
+        contact, unused = _contact(call)
+        found, _made = Conversation.objects.get_or_create(
+            contact=contact, chat_channel=chat_channel, defaults={"api_channel": contact.api_channel}
+        )
+        conversation = receiving.lock(found.pk)
+        author = author_of(call, conversation)
+        assignee = _assignee(call, conversation)
+        if assignee is KEEP:
+            assignee = None if to_group else conversation.assignee_id
+        subject = wanted.get("subject") or text.split("\n")[0][:80]
+        ticket = tickets.open_ticket(
+            conversation,
+            text=text or subject,
+            status=status,
+            wanted=wanted | {"subject": subject},
+            assignee_id=assignee,
+            to_group=bool(to_group),
+        )
+        answer = {"status": "success", "ticket_id": ticket.pk, "message_status": DELIVERED}
+        if unused:
+            answer["ignored"] = unused
+        if not text and not call.files and not links:
+            return answer
+        if sender != CLIENT and not is_private:
+            return answer | self._to_client(call, ticket, text, author=author, by_rule=sender == TRIGGER)
+        trigger_id = trigger_of(call)
+        made = note(ticket, text, author=author, sender=sender, public=not is_private, trigger_id=trigger_id)
+        attach(made, call, links)
+        tell_comment(made, ticket)
+        return answer | {"comment_id": made.pk}
+
+    def _to_client(self, call: Call, ticket: Ticket, text: str, *, author: Any, by_rule: bool) -> dict[str, Any]:
+        submitted = submit(call, ticket, text, author=author, by_rule=by_rule)
+        if submitted.message is not None:
+            return {"comment_id": submitted.message.pk}
+        decision = submitted.decision
+        receiving.notice(
+            ticket.conversation,
+            "program_reply_refused",
+            **{**decision.details, "text": text, "why_code": decision.reason},
+        )
+        return {"message_status": NOT_DELIVERED, "reason": decision.reason, "message_error": decision.sentence}
+
+
+def _chat_channel(call: Call) -> ChatChannel:
+    """The one that ``channel_id`` names; without it, the first that this API channel watches."""
+    channel_id = values.as_id(call.values.get("channel_id"), "channel_id")
+    watched = call.api_channel.watched.order_by("pk")
+    channel = watched.first() if channel_id is None else watched.filter(pk=channel_id).first()
+    if channel is None:
+        raise Error(NOT_ALLOWED, _("This API channel does not watch chat channel %(id)s.") % {"id": channel_id or "—"})
+    return channel
+
+
+def _contact(call: Call) -> tuple[Contact, list[str]]:
+    """Return the client meant (by number, by phone, by e-mail, or a new one), and which parameters were not used.
+
+    A phone that is a client's here means that client, also with ``new_client``: one WhatsApp number is one client.
+    """
+    given = call.values.get("client_id")
+    is_new = isinstance(given, str) and given.strip().lower() == NEW_CLIENT
+    client_id = None if is_new or is_null(given) else values.as_id(given, "client_id")
+    if client_id is not None:
+        contact = contacts_of(call).filter(pk=client_id).first()
+        if contact is None:
+            raise Error(NOT_FOUND, _("There is no client %(id)s on this API channel.") % {"id": client_id})
+    else:
+        contact = _known(call, is_new=is_new)
+    told = {
+        "name": visible_name(values.as_text(call.values.get("client_name"))),
+        "email": values.as_text(call.values.get("client_email")).strip()[:200],
+        "phone": _phone(values.as_text(call.values.get("client_phone"))),
+    }
+    if contact is None:
+        contact = Contact(api_channel=call.api_channel, number_issued=True, **told)
+        client_cards.write(contact, call, names=client_cards.IN_TICKETS)
+        contact.save()
+        return contact, []
+    contact = locked(contact)
+    before = contact_editing.card_of(contact)
+    filled, unused = _fill(contact, told)
+    client_cards.write(contact, call, names=client_cards.IN_TICKETS)
+    contact.save(update_fields=["card", *filled])
+    if filled:
+        contact_editing.record_program(contact, before, api_channel=call.api_channel)
+    return contact, unused
+
+
+def _fill(contact: Contact, told: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Fill what the card lacks; return the fields filled, and the parameters that say something else than the card."""
+    filled, unused = [], []
+    for field, text in told.items():
+        known = getattr(contact, field)
+        if text and not known:
+            setattr(contact, field, text)
+            filled.append(field)
+        elif text and not _agrees(contact, field, text):
+            unused.append(f"client_{field}")
+    return filled, unused
+
+
+def _agrees(contact: Contact, field: str, text: str) -> bool:
+    if field == "phone":
+        return phone_key(text) in (contact.phone_key, contact.address_key)
+    return str(getattr(contact, field)).casefold() == text.casefold()
+
+
+def _known(call: Call, *, is_new: bool) -> Contact | None:
+    phone = _phone(values.as_text(call.values.get("client_phone")))
+    if phone:
+        found = contacts.known(call.api_channel, ContactInfo(phone=phone))
+        if found is not None:
+            return found
+        key = phone_key(phone)
+        others = contacts_of(call).with_phone([key]).filter(moved_to=None).select_related("api_channel").order_by("pk")
+        # a phone that only stands on the card is not where messages would go
+        return next((one for one in others if contacts.number_key(one.api_channel, one) == key), None)
+    email = values.as_text(call.values.get("client_email")).strip()
+    if email and not is_new:
+        return contacts_of(call).filter(email__iexact=email).order_by("pk").first()
+    return None
+
+
+class CreateTicketAsync(CreateTicket):
+    """The same, done at once: the answer holds the number at once, too."""
+
+
+class UpdateTicket(UapiView):
+    """Change what is given, leave everything else. ``tag`` adds tags; ``tags``, a list of ours, replaces them all.
+
+    ``silent`` has nothing to switch off: an update never changes a status by itself here.
+    """
+
+    parameters = takes(
+        *("ticket_id", "status", "status_id", "assignee_id", "group_id", "user_id", "client_id"),
+        *ticket_properties.NAMES,
+        refused={"lists": NO_LISTS, "list": NO_LISTS},
+        no_effect="silent",
+    )
+
+    def answer(self, call: Call) -> dict[str, Any]:
+        ticket = ticket_of(call)
+        status = _status(call)
+        wanted = ticket_properties.wanted(call)
+        to_group = ticket_properties.group(call, ticket.conversation.chat_channel_id)
+        client_id = call.values.get("client_id")
+        if is_given(client_id) and values.as_id(client_id, "client_id") != ticket.conversation.contact_id:
+            raise BadBody(str(OTHER_CLIENT) % {"name": "client_id"})
+        receiving.lock(ticket.conversation_id)
+        by = getattr(author_of(call, ticket.conversation), "pk", None)
+        assignee = _assignee(call, ticket.conversation)
+        if assignee is KEEP and to_group is True:
+            assignee = None  # the group is responsible, and nobody in it yet
+        if assignee is not KEEP or to_group is not None:
+            ticket.refresh_from_db(fields=["assignee"])  # as it is under the lock
+            user_id = ticket.assignee_id if assignee is KEEP else assignee
+            tickets.assign_ticket(ticket.pk, user_id=user_id, to_group=to_group, by=by)
+        tickets.set_properties(ticket.pk, wanted, by=by)
+        if status is not None:
+            try:
+                tickets.set_ticket_status(ticket.pk, status=status, by=by)
+            except ValueError:
+                sentence = _("Another request of this chat is open: an earlier one cannot be reopened beside it.")
+                raise Error(BAD_FIELD, sentence) from None
+        return {"status": "success"}
+
+
+def _status(call: Call) -> int | None:
+    """``status``; some callers write ``status_id``, as answers and events do."""
+    given = call.values.get("status")
+    name = "status" if given not in (None, "") else "status_id"
+    status = values.as_id(call.values.get(name), name)
+    if status is not None and status not in Ticket.Status.values:
+        raise BadBody(_("“%(name)s” must be a number from 1 to 10.") % {"name": name})
+    return status
+
+
+def _assignee(call: Call, conversation: Conversation) -> Any:
+    """The operator's number; None for nobody: "null", null or 0; KEEP where nothing is said."""
+    given = call.values.get("assignee_id", "")
+    if given == "":
+        return KEEP
+    if is_null(given):
+        return None
+    user_id = values.as_id(given, "assignee_id") or 0
+    user = get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()
+    if user is None or not Conversation.objects.filter(pk=conversation.pk).seen_by(user).exists():
+        raise Error(NOT_FOUND, _("There is no operator %(id)s for this chat.") % {"id": user_id})
+    return user_id

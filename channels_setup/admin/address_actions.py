@@ -1,0 +1,85 @@
+"""Admin buttons for a channel's webhook address: show it, issue another one, end the former one.
+
+Used on the pages of API channels and of chat channels with an outside helpdesk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+
+from channels_setup.models import ADDRESS_OVERLAP
+
+from .shown_once import shown_once
+
+FRESH_ADDRESS = "fresh_address_of"  # session: the number of the chat channel, never its address
+
+AddressAction = Callable[[Any, HttpRequest, Any], HttpResponse | None]
+
+
+def context(channel: Any) -> dict[str, Any]:
+    """Return what ``webhook_addresses.html`` needs."""
+    addresses = channel.valid_addresses()
+    return {
+        "addresses": addresses,
+        "two_addresses": len(addresses) > 1,
+        "address_days": ADDRESS_OVERLAP.days,
+        "address_action": f"admin:{channel._meta.app_label}_{channel._meta.model_name}_do",
+        "address_channel": channel,
+    }
+
+
+def show_next_time(request: HttpRequest, channel: Any) -> None:
+    """Let the admin who has just made a channel see its address once, on the page that comes next."""
+    request.session[FRESH_ADDRESS] = channel.pk
+
+
+def claim_fresh(request: HttpRequest, channel: Any) -> str:
+    """Return the address of a channel that this admin has just made: once."""
+    if request.method != "GET" or request.session.get(FRESH_ADDRESS) != channel.pk:
+        return ""
+    del request.session[FRESH_ADDRESS]
+    return str(channel.webhook_url)
+
+
+@transaction.atomic
+def show(admin: Any, request: HttpRequest, channel: Any) -> HttpResponse | None:
+    current = next(iter(channel.valid_addresses()), None)
+    if current is None:
+        return None
+    admin.log_change(request, channel, _("Webhook address …%(tail)s shown.") % {"tail": current.tail})
+    notes = [
+        _("Whoever has this address can post to it. Give it to the provider only."),
+        _("That you looked at it stands in this channel's history."),
+    ]
+    return shown_once(admin, request, channel, title=_("Webhook address"), value=channel.webhook_url, notes=notes)
+
+
+@transaction.atomic
+def issue(admin: Any, request: HttpRequest, channel: Any) -> HttpResponse | None:
+    made = channel.new_address()
+    if made is None:
+        messages.error(request, _("Two addresses work already. End the old one first, or wait until it runs out."))
+        return None
+    admin.log_change(request, channel, _("Webhook address …%(tail)s issued.") % {"tail": made.tail})
+    notes = [
+        _("Enter it at the provider in place of the old one."),
+        _("The old address works for %(days)d more days. The channel's page shows when each was last used.")
+        % {"days": ADDRESS_OVERLAP.days},
+    ]
+    return shown_once(admin, request, channel, title=_("New webhook address"), value=channel.webhook_url, notes=notes)
+
+
+@transaction.atomic
+def end_old(admin: Any, request: HttpRequest, channel: Any) -> None:
+    if channel.end_old_address():
+        admin.log_change(request, channel, _("The old webhook address was ended."))
+        messages.success(request, _("The old address no longer works. It may take two seconds to reach every process."))
+
+
+ACTIONS: dict[str, AddressAction] = {"show-address": show, "new-address": issue, "end-old-address": end_old}

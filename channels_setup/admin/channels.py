@@ -1,0 +1,344 @@
+"""Admin of chat channels and API channels: the four blocks of the set-up guide, and evidence above them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.widgets import FilteredSelectMultiple
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
+from django.urls import URLPattern, path
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup import account_settings
+from channels_setup.admin_history import AdminWithHistory
+from channels_setup.models import ApiChannel, ChannelState, ChatChannel
+from channels_setup.providers import messengers
+
+from . import address_actions, channel_page, save_warnings
+
+COPY = '<button type="button" class="copy" data-copy="{value}" data-done="{done}">{label}</button>'
+
+
+def copyable(value: object, *, big: bool = False) -> SafeString:
+    """A value with a copy button beside it (static/buttons.js)."""
+    return format_html(
+        '<span class="copyable"><code class="{kind}">{value}</code>' + COPY + "</span>",
+        kind="big" if big else "",
+        value=value,
+        done=_("Copied"),
+        label=_("Copy"),
+    )
+
+
+def two_columns(parent: Any, db_field: Any, request: HttpRequest, things: Any, **kwargs: Any) -> Any:
+    """Django's two columns, headed by what is moved, without the hint on the Control key that they do not need."""
+    field = parent.formfield_for_manytomany(
+        db_field, request, widget=FilteredSelectMultiple(things, is_stacked=False), **kwargs
+    )
+    field.help_text = db_field.help_text
+    return field
+
+
+def in_words(user: Any) -> str:
+    """A person as colleagues know them, and their login."""
+    name = user.get_full_name()
+    return f"{name} ({user.username})" if name else str(user.username)
+
+
+def press(page: AdminWithHistory, actions: Mapping[str, Any], request: HttpRequest, pk: int, what: str) -> HttpResponse:
+    """Do what a button of a channel's page says. A GET (a reload of what was shown once) leads back to the page."""
+    channel, action = page.get_object(request, str(pk)), actions.get(what)
+    if channel is None or action is None:
+        raise Http404
+    if not page.has_change_permission(request, channel):
+        raise PermissionDenied
+    back = redirect(f"admin:{page.opts.app_label}_{page.opts.model_name}_change", pk)
+    if request.method == "GET":
+        return back
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    return action(page, request, channel) or back
+
+
+@admin.register(ChatChannel)
+class ChatChannelAdmin(AdminWithHistory):
+    list_display = ("number", "name", "kind", "company_id", "staff", "api_channels")
+    list_before_template = "channels_setup/add_channel.html"
+    list_display_links = ("number", "name")
+    search_fields = ("name", "id")
+    readonly_fields = ("chat_id",)
+    fieldsets = (
+        (None, {"fields": ("name", "kind", "chat_id", "company_id")}),
+        (_("Who answers"), {"fields": ("operators",)}),
+        (_("Working hours"), {"fields": (("work_from", "work_until"), "work_weekends")}),
+    )
+    add_fieldsets = (
+        (None, {"fields": ("name", "kind", "company_id")}),
+        (_("Who answers"), {"fields": ("operators",)}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ChatChannel]:
+        return (
+            ChatChannel.objects.all()
+            .seen_by(request.user)
+            .annotate(staff_count=Count("operators", distinct=True), watcher_count=Count("watchers", distinct=True))
+        )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        """Chats that are under way belong to the helpdesk they began in."""
+        return (*self.readonly_fields, "kind") if obj else self.readonly_fields
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = two_columns(super(), db_field, request, _("operators"), **kwargs)
+        field.label_from_instance = in_words
+        return field
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        """To the page with the number: it is what the provider needs."""
+        if "_addanother" in request.POST or "_popup" in request.POST:
+            return super().response_add(request, obj, post_url_continue)
+        self.message_user(request, _("Saved. Its chat id is %(id)d: the provider needs it.") % {"id": obj.pk})
+        self.warn(request, obj)
+        return redirect("admin:channels_setup_chatchannel_change", obj.pk)
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        self.warn(request, obj)
+        return super().response_change(request, obj)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the buttons for the webhook address, which outside helpdesks call."""
+        do = partial(press, self, address_actions.ACTIONS)
+        action = path("<int:pk>/do/<slug:what>/", self.admin_site.admin_view(do), name="channels_setup_chatchannel_do")
+        return [action, *super().get_urls()]
+
+    def warn(self, request: HttpRequest, chat_channel: ChatChannel) -> None:
+        for sentence in save_warnings.of_chat_channel(chat_channel):
+            self.message_user(request, sentence, messages.WARNING)
+
+    @admin.display(description=_("chat id"), ordering="id")
+    def number(self, chat_channel: ChatChannel) -> int:
+        return chat_channel.pk
+
+    @admin.display(description=_("chat id"))
+    def chat_id(self, chat_channel: ChatChannel) -> SafeString:
+        return copyable(chat_channel.pk, big=True)
+
+    @admin.display(description=_("operators"))
+    def staff(self, chat_channel: Any) -> int:
+        return int(chat_channel.staff_count)
+
+    @admin.display(description=_("API channels"))
+    def api_channels(self, chat_channel: Any) -> int:
+        return int(chat_channel.watcher_count)
+
+
+class ApiChannelForm(forms.ModelForm):
+    class Meta:
+        model = ApiChannel
+        fields = (
+            *("name", "kind", "redirect_url", "send_json", "send_utf8", "send_multipart"),
+            *("on_unknown", "template_in_window", "first_message_in_ticket", "exact_updated_at"),
+            *("webhook_needs_key", "calls_per_second", "watched"),
+            *("track_new_ticket", "track_comment", "track_change", "track_rating"),
+            *("track_new_chat", "track_message", "track_resumed", "copy_replies"),
+        )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "watched" in self.fields:
+            self.fields["watched"].required = True
+            self.fields["watched"].error_messages["required"] = _(
+                "This API channel watches no chat channel, so messages would have nowhere to land. "
+                "Move at least one to the right."
+            )
+
+    def clean_redirect_url(self) -> str:
+        return str(self.cleaned_data["redirect_url"]).strip()
+
+
+def _without(fieldset: Any, name: str) -> Any:
+    title, options = fieldset
+    return title, options | {"fields": tuple(field for field in options["fields"] if field != name)}
+
+
+@admin.register(ApiChannel)
+class ApiChannelAdmin(AdminWithHistory):
+    """The bridge adds what it has seen of a channel (``bridge.admin.conversations``)."""
+
+    form = ApiChannelForm
+    list_display = ("name", "kind", "state_shown", "watches", "first_inbound_at", "first_outbound_at")
+    list_before_template = "channels_setup/add_channel.html"
+    search_fields = ("name", "app_id")
+    fieldsets = (
+        (
+            _("The channel itself"),
+            {
+                "fields": (
+                    *("name", "kind", "redirect_url", "send_json", "send_utf8", "on_unknown", "template_in_window"),
+                    *("webhook_needs_key", "calls_per_second"),
+                )
+            },
+        ),
+        (
+            _("Watch channels"),
+            {
+                "fields": ("watched",),
+                "description": _("Left: ignored. Right: watched. Events come from the right only."),
+            },
+        ),
+        (
+            _("Tracking requests"),
+            {"fields": (("track_new_ticket", "track_comment"), ("track_change", "track_rating"))},
+        ),
+        (_("Tracking chats"), {"fields": (("track_new_chat", "track_message", "track_resumed"), "copy_replies")}),
+        (
+            _("Compatibility of events"),
+            {
+                "classes": ("collapse",),
+                "fields": ("send_multipart", "first_message_in_ticket", "exact_updated_at"),
+                "description": _("Only for receivers that need it: their programmer says so."),
+            },
+        ),
+    )
+    change_form_outer_before_template = "channels_setup/channel_page.html"
+    evidence_template = ""
+    deeds: ClassVar[dict[str, channel_page.Deed]] = channel_page.DEEDS
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiChannel]:
+        return super().get_queryset(request).prefetch_related("watched")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        """The provider is chosen once: its addresses and its clients' ids mean nothing to another."""
+        return ("kind",) if obj else ()
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """The newcomer's only chat channel is the one they mean; where there is a choice, nothing is chosen."""
+        found = list(ChatChannel.objects.all()[:2])
+        only = found[0] if len(found) == 1 and not found[0].watchers.exists() else None
+        chosen = {"watched": [only.pk]} if only else {f"track_{kind}": False for kind in ApiChannel.TRACKS}
+        return {**chosen, **super().get_changeform_initial_data(request)}
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Each chat channel with the API channels that watch it already, before it is chosen a second time."""
+        kwargs["queryset"] = ChatChannel.objects.prefetch_related("watchers")
+        field = two_columns(super(), db_field, request, _("chat channels"), **kwargs)
+        match = request.resolver_match
+        own = match.kwargs.get("object_id") if match else None
+        field.label_from_instance = lambda chat_channel: save_warnings.label(chat_channel, own)
+        return field
+
+    def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "kind":
+            kwargs["choices"] = [("", "---------"), *((kind, each.label) for kind, each in messengers().items())]
+        return super().formfield_for_choice_field(db_field, request, **kwargs)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """With a field for each thing that the provider has to be told of the account."""
+        if obj is not None and obj.provider.settings:
+            kwargs["form"] = type("ApiChannelForm", (ApiChannelForm,), account_settings.form_fields(obj))
+        made = super().get_form(request, obj, change, **kwargs)
+        if obj is not None and not obj.provider.needs_redirect_url and "redirect_url" in made.base_fields:
+            made.base_fields["redirect_url"].help_text = _(
+                "Only for a program of your own that is to be told of events. Messages need none."
+            )
+        return made
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        found = list(super().get_fieldsets(request, obj))
+        if obj is None or not obj.provider.delivers_copies:  # nothing is kept back from its watchers
+            found = [_without(fieldset, "copy_replies") for fieldset in found]
+        if obj is None or not obj.provider.may_send_key:  # a new channel's provider cannot send it yet
+            found = [_without(fieldset, "webhook_needs_key") for fieldset in found]
+        if obj is not None and not obj.provider.unknown_is_safe_to_repeat:  # there is nothing to choose
+            found = [_without(fieldset, "on_unknown") for fieldset in found]
+        if obj is None or not obj.provider.settings or not self.has_change_permission(request, obj):
+            return found
+        names = tuple(account_settings.PREFIX + setting.name for setting in obj.provider.settings)
+        return [found[0], (_("The account at the provider"), {"fields": names}), *found[1:]]
+
+    # --- the page ---
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        channel = self.get_object(request, object_id)
+        extra = {"show_save_and_add_another": False, **(extra_context or {})}
+        if channel is not None and self.has_view_permission(request, channel):
+            extra |= channel_page.context(request, channel)
+            extra |= {"may_change": self.has_change_permission(request, channel), **self.evidence(channel)}
+        return super().change_view(request, object_id, form_url, extra)
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().add_view(
+            request,
+            form_url,
+            {"show_save_and_add_another": False, "show_save_and_continue": False, **(extra_context or {})},
+        )
+
+    def evidence(self, channel: ApiChannel) -> dict[str, Any]:
+        """What an upper floor has seen of the channel; for its ``evidence_template``."""
+        return {"evidence_template": self.evidence_template}
+
+    def save_model(self, request: HttpRequest, obj: ApiChannel, form: Any, change: bool) -> None:
+        if not change and obj.provider.has_phone_page:
+            obj.state = ChannelState.LIVE  # there is nobody to wait for
+        super().save_model(request, obj, form, change)
+        if not change:
+            obj.issue_secret()
+            account_settings.make_ours(obj, given={})
+            request.session[channel_page.FRESH_KEY] = obj.pk
+        else:
+            account_settings.take(obj, account_settings.from_form(form.cleaned_data))
+        for sentence in account_settings.address_warnings(obj):
+            self.message_user(request, sentence, messages.WARNING)
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        """To the page with the app ID and the key, whichever button was pressed: it is shown once."""
+        made = account_settings.made_by_us(obj)
+        self.message_user(
+            request, _("Saved. Copy the verify token now.") if made else _("Saved. Copy the secret key now.")
+        )
+        self.warn(request, obj)
+        return redirect("admin:channels_setup_apichannel_change", obj.pk)
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        self.message_user(request, _("Saved."))
+        self.warn(request, obj)
+        return redirect("admin:channels_setup_apichannel_change", obj.pk)
+
+    def warn(self, request: HttpRequest, channel: ApiChannel) -> None:
+        for sentence in save_warnings.of_api_channel(channel):
+            self.message_user(request, sentence, messages.WARNING)
+
+    # --- the buttons ---
+
+    def get_urls(self) -> list[URLPattern]:
+        deed = path(
+            "<int:pk>/do/<slug:what>/", self.admin_site.admin_view(self.do), name="channels_setup_apichannel_do"
+        )
+        return [deed, *super().get_urls()]
+
+    def do(self, request: HttpRequest, pk: int, what: str) -> HttpResponse:
+        """View: one of ``deeds``."""
+        return press(self, self.deeds, request, pk, what)
+
+    # --- the list ---
+
+    @admin.display(description=_("state"), ordering="state")
+    def state_shown(self, channel: ApiChannel) -> SafeString:
+        return format_html('<span class="pill {}">{}</span>', channel.state, channel.get_state_display())
+
+    @admin.display(description=_("watches"))
+    def watches(self, channel: ApiChannel) -> str:
+        return ", ".join(str(chat_channel) for chat_channel in channel.watched.all())

@@ -1,0 +1,126 @@
+"""Per-process cache of every key of this installation, for redaction. Never shown, never logged."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error
+from django.db.models import F, Value
+
+from channels_setup import encryption
+from channels_setup.codecs.redaction import redact_json, redact_text
+from channels_setup.codecs.secret_search import SHORTEST, is_distinct
+
+TTL_SECONDS = 30.0  # how long a key made in another process stays unknown; its own channel's calls know it at once
+
+_WORD = re.compile(rf"[A-Za-z0-9_-]{{{SHORTEST},}}\Z")
+API_CHANNEL, CHAT_CHANNEL = "api", "chat"
+
+
+@dataclass(frozen=True)
+class KnownSecrets:
+    words: frozenset[bytes] = frozenset()  # lower case, as ``secret_search.spans`` takes tokens
+    others: tuple[str, ...] = ()  # those with other characters in them
+    by_channel: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+
+    def of(self, *, api_channel: int | None = None, chat_channel: int | None = None) -> Collection[str]:
+        """Return what has to be found in any spelling: the channel's own secrets, and those that are no words."""
+        own = self.by_channel.get((API_CHANNEL, api_channel or 0), ())
+        return {*self.others, *own, *self.by_channel.get((CHAT_CHANNEL, chat_channel or 0), ())}
+
+
+class _Cache:
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.known = KnownSecrets()
+        self.read_at = -1e9
+        self.opened: dict[bytes, str] = {}  # decrypting each key anew would cost more than the query
+
+    def current(self) -> KnownSecrets:
+        if time.monotonic() - self.read_at > TTL_SECONDS:
+            with self.lock:
+                if time.monotonic() - self.read_at > TTL_SECONDS:
+                    self._read()
+        return self.known
+
+    def _read(self) -> None:
+        try:
+            rows = _rows()
+        except Error:  # a broken transaction, or no database: what was known has to do
+            return
+        opened: dict[bytes, str] = {}
+        by_channel: dict[tuple[str, int], tuple[str, ...]] = {}
+        for kind, channel, encrypted in rows:
+            token = bytes(encrypted)
+            try:
+                value = self.opened.get(token) or encryption.decrypt(token)
+            except ImproperlyConfigured:  # ``manage.py check`` says so; redaction is no place to fail
+                continue
+            opened[token] = value
+            if is_distinct(value):
+                by_channel[kind, channel] = (*by_channel.get((kind, channel), ()), value)
+        values = {value for value in (*opened.values(), *_of_settings()) if is_distinct(value)}
+        self.known = KnownSecrets(
+            words=frozenset(value.lower().encode() for value in values if _WORD.match(value)),
+            others=tuple(value for value in values if not _WORD.match(value)),
+            by_channel=by_channel,
+        )
+        self.opened, self.read_at = opened, time.monotonic()
+
+    def forget(self, **kwargs: Any) -> None:
+        self.read_at = -1e9
+
+
+def _of_settings() -> list[str]:
+    """The portal's own keys and passwords: an error of the database or the broker may quote its address."""
+    password = str(settings.DATABASES["default"].get("PASSWORD") or "")
+    return [settings.SECRET_KEY, *settings.FIELD_KEYS, password, urlsplit(settings.REDIS_URL).password or ""]
+
+
+def _rows() -> list[tuple[str, int, bytes]]:
+    from . import ChatChannel, Credential, Secret, WebhookAddress
+
+    def owned(rows: Any, kind: str, channel: str, token: str = "token") -> Any:
+        return rows.exclude(**{channel: None}).order_by().values_list(Value(kind), F(channel), token)
+
+    first, *others = [
+        owned(Secret.objects.all(), API_CHANNEL, "api_channel_id"),
+        owned(Credential.objects.all(), API_CHANNEL, "api_channel_id"),
+        owned(WebhookAddress.objects.all(), API_CHANNEL, "api_channel_id"),
+        owned(WebhookAddress.objects.all(), CHAT_CHANNEL, "chat_channel_id"),
+        owned(ChatChannel.objects.exclude(secret=None), CHAT_CHANNEL, "pk", "secret"),
+    ]
+    return list(first.union(*others, all=True))
+
+
+_cache = _Cache()
+current, forget = _cache.current, _cache.forget
+
+
+def cached() -> KnownSecrets:
+    """Return what is known without asking the database: for log lines."""
+    return _cache.known
+
+
+def redact(text: str, *, api_channel: int | None = None, chat_channel: int | None = None) -> str:
+    """Redact words of a provider, helpdesk or receiver before they are stored or shown."""
+    if not text:
+        return text
+    known = current()
+    return redact_text(text, known.of(api_channel=api_channel, chat_channel=chat_channel), tokens=known.words)
+
+
+def redact_tree(value: Any, *, by_name: bool = True) -> Any:
+    """Redact every text in a JSON value. Without ``by_name`` only keys of this installation."""
+    if not value:
+        return value
+    known = current()
+    return redact_json(value, known.others, tokens=known.words, by_name=by_name)

@@ -1,0 +1,5 @@
+"""Usedesk as the helpdesk."""
+
+from .helpdesk import provider
+
+__all__ = ["provider"]

@@ -1,0 +1,75 @@
+"""What a helpdesk's public API answers, read: its lists, its errors, and what stands in a request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from channels_setup.codecs.html_text import html_of, visible_words
+from channels_setup.codecs.values import as_number, as_text
+
+from .calls import digits_of
+
+Json = dict[str, Any]
+
+KEY, LIMIT, CHANNEL, DOWN, REFUSED = "key", "limit", "channel", "down", "refused"
+
+
+def error_about(error: Any, code: Any) -> str:
+    """Their sentences are not documented: what they are about decides."""
+    words = (error if isinstance(error, str) else json.dumps(error, ensure_ascii=False)).lower()
+    number = as_number(code)
+    if number in (401, 403) or any(word in words for word in ("token", "токен", "unauthor", "access denied")):
+        return KEY
+    if number == 429 or "too many" in words or "rate limit" in words:
+        return LIMIT
+    if "channel" in words and any(word in words for word in ("not found", "not a chat", "does not exist", "invalid")):
+        return CHANNEL
+    return DOWN if number is not None and number >= 500 else REFUSED
+
+
+def listed(body: bytes, name: str) -> list[Json] | None:
+    """The rows of a list, which comes bare or under its name; None where the answer is no list."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    rows = answer.get(name) if isinstance(answer, dict) else answer
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else None
+
+
+def names(rows: Iterable[Json]) -> dict[str, str]:
+    """An operator's number -> the name."""
+    found = {as_number(row.get("id")): as_text(row.get("name")).strip()[:200] for row in rows}
+    return {str(number): name for number, name in found.items() if number and name}
+
+
+def client_with(rows: Iterable[Json], phone: str) -> int | None:
+    """The oldest client with this phone, which a list gives as text or as a list of texts or objects."""
+    digits = digits_of(phone)
+    return min((pk for row in rows if digits in _phones(row) and (pk := as_number(row.get("id")))), default=None)
+
+
+def _phones(row: Json) -> set[str]:
+    several = row.get("phones")
+    given = [row.get("phone"), *(several if isinstance(several, list) else [])]
+    return {digits_of(as_text(each.get("phone") if isinstance(each, dict) else each)) for each in given} - {""}
+
+
+def newest_ticket(rows: list[Json], client_id: int | None) -> tuple[bool, int | None]:
+    """(can it be told, the number): rows that do not name their client, or another one, tell nothing."""
+    own = [as_number(row.get("id")) for row in rows if as_number(row.get("client_id")) == client_id]
+    numbers = [number for number in own if number is not None]
+    return bool(numbers) or not rows, max(numbers, default=None)
+
+
+def times_said_last(comments: Iterable[Any], text: str) -> int:
+    """How often the client's last words in a request are this text, one after the other."""
+    from_client = [row for row in comments if isinstance(row, dict) and row.get("from") == "client"]
+    count, words = 0, visible_words(html_of(text))
+    for row in sorted(from_client, key=lambda row: as_number(row.get("id")) or 0, reverse=True):
+        if visible_words(as_text(row.get("message"))) != words:
+            break
+        count += 1
+    return count

@@ -1,0 +1,185 @@
+"""A helpdesk's events as they come to a Redirect URL, read: chats, comments, changes. ``chat_events`` writes them.
+
+Nothing in them is trusted to be of its type: ids come as numbers or numeric strings, files as strings or objects, and
+what is missing is missing. See docs/decisions.md for what is documented and what was only seen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from typing import Any
+
+from channels_setup.codecs.bodies import clean_text
+from channels_setup.codecs.desk_facts import Came, Commented, DeskFact, Said, TicketMoved, TicketSeen
+from channels_setup.codecs.html_text import text_of, visible_words
+from channels_setup.codecs.values import as_number, as_text
+
+Json = dict[str, Any]
+
+STATES = ("new", "reopened", "closed")
+TRACKS = {"new": "new_chat", "reopened": "resumed"}
+
+
+# «Отправлять в UTF-8» off: a form's characters come as entities. Only these, and only whole: a link's "&copy=" stays.
+ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|amp|lt|gt|quot);")
+
+
+def is_converted(content_type: str) -> bool:
+    """A form that does not say it is UTF-8; a multipart one that says it is not."""
+    kind, _semicolon, more = content_type.lower().partition(";")
+    if kind.strip() == "multipart/form-data":
+        return "us-ascii" in more
+    return kind.strip() == "application/x-www-form-urlencoded" and "utf" not in more
+
+
+def converted_back(value: Any) -> Any:
+    """The same with the characters themselves, in texts that have none beyond ASCII."""
+    if isinstance(value, str):
+        return clean_text(ENTITY.sub(lambda found: unescape(found[0]), value)) if value.isascii() else value
+    if isinstance(value, dict):
+        return {name: converted_back(item) for name, item in value.items()}
+    return [converted_back(item) for item in value] if isinstance(value, list) else value
+
+
+def facts_of(body: Json, *, channel_id: int | None) -> Iterator[DeskFact]:
+    """What an event says. Chats of other channels than ours are passed over, but their kind is noted."""
+    if not is_event(body):
+        yield Came(track=harmless(body))
+    elif isinstance(body.get("comment"), dict):
+        yield from _comment_facts(body["comment"], body)
+    elif isinstance(body.get("trigger"), dict):
+        yield from _change_facts(body["trigger"], body)
+    elif "chat_id" in body and "from" in body:
+        yield from _chat_facts(body, channel_id)
+    elif isinstance(body.get("ticket"), dict):
+        yield from (Came(track="new_ticket"), TicketMoved(ticket=_ticket(body["ticket"])))
+    else:
+        yield Came(track="rating" if "csi" in body else "unknown")
+
+
+def is_event(body: Json) -> bool:
+    """Could we act upon it? Then it must prove where it comes from."""
+    return (
+        any(name in body for name in ("chat_id", "ticket", "comment", "trigger", "csi"))
+        and "message_status" not in body
+    )
+
+
+def harmless(body: Json) -> str:
+    if "message_status" in body:
+        return "native_status"
+    words = {as_text(value).lower() for value in body.values()} | {name.lower() for name in body}
+    return "ping" if "ping" in words else "unknown"
+
+
+def _object(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _ticket(given: Any) -> TicketSeen:
+    ticket = _object(given)
+    assignee = as_text(ticket.get("assignee_id"))
+    return TicketSeen(
+        id=as_number(ticket.get("id")),
+        status=as_number(ticket.get("status_id")),
+        assignee="" if assignee == "0" else assignee[:40],
+        tells_assignee="assignee_id" in ticket,
+        updated=as_text(ticket.get("last_updated_at"))[:40],
+    )
+
+
+def _links(files: Any) -> tuple[str, ...]:
+    """Files as strings or as objects, whatever names them."""
+    found = []
+    for item in files if isinstance(files, list) else []:
+        fields = (
+            [item]
+            if isinstance(item, str)
+            else [item.get(name) for name in ("url", "file", "link")]
+            if isinstance(item, dict)
+            else []
+        )
+        link = next((text for text in map(as_text, fields) if text.lower().startswith(("https://", "http://"))), "")
+        found += [link[:2000]] if link else []
+    return tuple(found[:30])
+
+
+def _chat_facts(body: Json, channel_id: int | None) -> Iterator[DeskFact]:
+    state = as_text(body.get("state")).lower()
+    yield Came(track=TRACKS.get(state, "message"))
+    ticket = _object(body.get("ticket"))
+    channel = as_number(ticket.get("channel_id"))
+    if channel is not None and channel != channel_id:
+        return
+    sender = as_text(body.get("from"))
+    if sender not in ("user", "client"):
+        return
+    text = as_text(body.get("text"))
+    links = _links(body.get("files")) or (() if text.strip() else _links(ticket.get("files")))
+    message_id = as_text(body.get("message_id"))
+    client = _object(body.get("client"))
+    yield Said(
+        by_operator=sender == "user",
+        text=text,
+        chat_id=as_number(body.get("chat_id")),
+        client_id=as_number(body.get("client_id")) or as_number(client.get("id")),
+        files=links,
+        state=state if state in STATES else "",
+        ticket=_ticket(ticket),
+        event_id=message_id[:60],
+    )
+
+
+def _comment_facts(comment: Json, body: Json) -> Iterator[DeskFact]:
+    yield Came(track="comment")
+    ticket = _object(body.get("ticket"))
+    ticket_id, comment_id = (
+        as_number(comment.get("ticket_id")) or as_number(ticket.get("id")),
+        as_number(comment.get("id")),
+    )
+    is_answer = comment.get("from") in ("user", "trigger") and comment.get("type", "public") == "public"
+    if is_answer and ticket_id is not None and comment_id is not None:
+        yield Commented(
+            comment_id=str(comment_id),
+            ticket_id=ticket_id,
+            text=text_of(as_text(comment.get("message"))),
+            visible=visible_words(as_text(comment.get("message"))),
+            files=_links(comment.get("files")),
+            by_rule=comment.get("from") == "trigger",
+        )
+    if ticket:
+        yield TicketMoved(ticket=_ticket(ticket))
+
+
+def _change_facts(trigger: Json, body: Json) -> Iterator[DeskFact]:
+    yield Came(track="change")
+    ticket = _object(body.get("ticket"))
+    ticket_id = as_number(trigger.get("ticket_id")) or as_number(ticket.get("id"))
+    if ticket_id is None:
+        return
+    data = trigger.get("data")
+    changes = [item for item in (data if isinstance(data, list) else [data]) if isinstance(item, dict)]
+    targets = {as_text(item.get("target")): item.get("value") for item in changes}
+    status = as_number(targets.get("status_id")) or as_number(trigger.get("new_status"))
+    assignee = as_text(targets.get("assignee_id"))
+    if status is not None or "assignee_id" in targets:
+        yield TicketMoved(
+            ticket=TicketSeen(
+                id=ticket_id,
+                status=status,
+                assignee="" if assignee == "0" else assignee[:40],
+                tells_assignee="assignee_id" in targets,
+            )
+        )
+    for place, item in enumerate(changes):
+        if item.get("target") == "message_from_bot" and (text := text_of(as_text(item.get("value")))):
+            number = as_text(trigger.get("id"))[:30]
+            yield Commented(
+                comment_id=f"rule-{number}-{place}",
+                ticket_id=ticket_id,
+                text=text,
+                visible=visible_words(as_text(item.get("value"))),
+                by_rule=True,
+            )

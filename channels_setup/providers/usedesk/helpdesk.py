@@ -1,0 +1,409 @@
+"""Usedesk as the helpdesk: its public API outwards, its API channel's events inwards.
+
+Outwards: ``create/client``, ``chat/addMessage`` and private ``create/comment``; errors come as HTTP 200 with ``error``
+or ``status: false``. Inwards: chat, ticket, comment and change events at our webhook, in whichever encoding the API
+channel is set to. Events carry the app ID in newer versions and the secret key in older ones as ``secret``.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from urllib3.filepost import encode_multipart_formdata
+
+from channels_setup.codecs.bodies import BadBody, json_object
+from channels_setup.codecs.html_text import html_of
+from channels_setup.codecs.values import as_number, as_text
+from channels_setup.providers import base_helpdesk as contract
+from channels_setup.providers.base import (
+    ACCEPTED,
+    CHOICE,
+    DECIMAL,
+    NUMBER,
+    PAUSE,
+    PERMANENT,
+    RETRY,
+    SECRET,
+    SWITCH,
+    URL,
+    HttpAnswer,
+    HttpRequest,
+    Json,
+    Outcome,
+    Rate,
+    RawRequest,
+    Refused,
+    Setting,
+    retry_after_seconds,
+)
+from channels_setup.providers.base_helpdesk import (
+    Answered,
+    Box,
+    Came,
+    DeskAccount,
+    DeskFact,
+    Helpdesk,
+    Known,
+    Noticed,
+    Seen,
+    Telling,
+)
+
+from . import answers, calls, events
+
+CALLS_PER_SECOND = 5.0
+SKEW_NOTICED, SKEW_WRONG = 30, 300  # seconds between their clock and ours
+
+
+class Usedesk(Helpdesk):
+    label = "Usedesk"
+
+    settings = (
+        Setting(
+            name="base_url",
+            label=_("API address"),
+            kind=URL,
+            required=True,
+            default="https://secure.usedesk.com/uapi/",
+            help=_("With its path. Others in use: https://secure.usedesk.ru/uapi/, https://api.usedesk.ru/, your own."),
+        ),
+        Setting(
+            name="channel_id",
+            label=_("Chat channel's id in Usedesk"),
+            kind=NUMBER,
+            required=True,
+            help=_("From the settings of the chat channel there."),
+        ),
+        Setting(
+            name="secret_key",
+            label=_("Secret key of the API channel"),
+            kind=SECRET,
+            required=True,
+            help=_("Shown in Usedesk after the API channel has been saved."),
+        ),
+        Setting(
+            name="app_id",
+            label=_("app ID of the API channel"),
+            required=True,
+            help=_("Shown beside the secret key; Usedesk signs its events with it."),
+        ),
+        Setting(
+            name="calls_per_second",
+            label=_("Calls a second"),
+            kind=DECIMAL,
+            default=CALLS_PER_SECOND,
+            help=_("Usedesk documents no limit; five are safe."),
+        ),
+        Setting(
+            name="language",
+            label=_("Language of notes to operators"),
+            kind=CHOICE,
+            default="ru",
+            choices=(("ru", "Русский"), ("en", "English")),
+        ),
+        Setting(
+            name="files",
+            label=_("Clients' files"),
+            kind=CHOICE,
+            default="link",
+            choices=(("link", _("by link in the message")), ("comment", _("as a comment once the request is known"))),
+        ),
+        Setting(
+            name="links_for_files",
+            label=_("Send the client links to operators' files"),
+            kind=SWITCH,
+            default=False,
+            help=_("WhatsApp gets no files from Usedesk. Off: the operator is told so. On: the link goes out as text."),
+        ),
+        Setting(
+            name="relay_rules",
+            label=_("Relay messages of rules and bots"),
+            kind=SWITCH,
+            default=False,
+            help=_("Usedesk's own automatic answers. They need the box “Ticket change”."),
+        ),
+    )
+
+    boxes = (
+        Box(track="message", label=_("All chat messages"), why=_("operators' answers come by it")),
+        Box(track="new_chat", label=_("New chat"), why=_("shows that a first message arrived")),
+        Box(track="resumed", label=_("Chat resumed"), why=_("shows that a chat was opened again")),
+        Box(track="change", label=_("Ticket change"), why=_("status and assignee follow it here")),
+        Box(track="comment", label=_("New comment"), why=_("answers written in Tickets; tells equal answers apart")),
+        Box(track="new_ticket", label=_("New ticket"), why=_("not needed"), wanted=False),
+        Box(track="rating", label=_("Rating"), why=_("not needed"), wanted=False),
+    )
+
+    # --- out ---
+
+    def tell(self, telling: Telling, account: DeskAccount) -> HttpRequest | Outcome:
+        if telling.what == contract.CLIENT:
+            client_id = telling.known.client_id
+            method = "update/client" if client_id else "create/client"
+            return _call(account, method, calls.card(telling.contact, client_id=client_id))
+        if telling.what == contract.NOTE:
+            if telling.known.ticket_id is None:
+                return Outcome(verdict=RETRY, reason="request_unknown")
+            note = {"ticket_id": telling.known.ticket_id, "type": "private", "message": _marked(telling)}
+            return _call(account, "create/comment", note)
+        if telling.uploads and telling.known.ticket_id is not None:
+            return _comment_with_files(account, telling)
+        return _call(account, "chat/addMessage", _message(telling, account))
+
+    def read(self, telling: Telling, answer: HttpAnswer) -> Answered:
+        failure, body = _judged(answer)
+        is_update = telling.what == contract.CLIENT and telling.known.client_id is not None
+        if failure is not None:
+            if is_update and failure.reason == "helpdesk_refused":
+                failure = replace(failure, verdict=PERMANENT)  # a card is not worth holding messages up
+            return Answered(outcome=failure)
+        is_comment = telling.what == contract.NOTE or bool(telling.uploads and telling.known.ticket_id)
+        if is_comment or is_update:
+            return Answered(outcome=Outcome(verdict=ACCEPTED))
+        known = Known(
+            chat_id=as_number(body.get("chat_id")),
+            client_id=as_number(body.get("client_id")),
+            ticket_id=as_number(body.get("ticket_id")),
+        )
+        needed = known.client_id if telling.what == contract.CLIENT else known.chat_id
+        if needed is None:
+            return Answered(outcome=Outcome(verdict=RETRY, reason="helpdesk_refused"))
+        return Answered(outcome=Outcome(verdict=ACCEPTED), known=known)
+
+    def look(self, telling: Telling, account: DeskAccount) -> HttpRequest | None:
+        """A client is found by phone; messages and notes stand among the comments of the client's newest request."""
+        known = telling.known
+        if telling.what == contract.CLIENT:
+            phone = calls.digits_of(telling.contact.phone)
+            if known.client_id or not phone:
+                return None
+            return _call(account, "clients", {"query": phone, "search_type": "full_match"})
+        if telling.what == contract.MESSAGE and known.client_id:
+            return _call(account, "tickets", {"client_id": known.client_id})
+        return _call(account, "ticket", {"ticket_id": known.ticket_id}) if known.ticket_id else None
+
+    def saw(self, telling: Telling, answer: HttpAnswer, account: DeskAccount) -> Seen:
+        if telling.what == contract.CLIENT:
+            rows = answers.listed(answer.body, "clients") or []
+            client_id = answers.client_with(rows, telling.contact.phone)
+            return Seen(arrived=client_id is not None, known=Known(client_id=client_id))
+        rows_of_tickets = answers.listed(answer.body, "tickets")
+        if rows_of_tickets is not None:
+            can_be_told, ticket_id = answers.newest_ticket(rows_of_tickets, telling.known.client_id)
+            then = _call(account, "ticket", {"ticket_id": ticket_id}) if ticket_id else None
+            return Seen(arrived=False if can_be_told and then is None else None, then=then)
+        failure, body = _judged(answer)
+        comments, ticket = body.get("comments"), body.get("ticket")
+        if failure is not None or not isinstance(comments, list):
+            return Seen(arrived=None)
+        if telling.what == contract.NOTE:  # it carries its own mark
+            shown = [as_text(item.get("message")) for item in comments if isinstance(item, dict)]
+            return Seen(arrived=any(_mark(telling) in text for text in shown))
+        # A message has none: only as many equal texts in a row as were said, with this one, prove it.
+        times = answers.times_said_last(comments, calls.with_links(telling.text, telling.files))
+        ticket_id = as_number(ticket.get("id")) if isinstance(ticket, dict) else None
+        return Seen(arrived=times > telling.repeats, known=Known(ticket_id=ticket_id))
+
+    def people(self, account: DeskAccount) -> HttpRequest:
+        return _call(account, "users", {})
+
+    def read_people(self, answer: HttpAnswer) -> dict[str, str]:
+        return answers.names(answers.listed(answer.body, "users") or [])
+
+    def rate(self, account: DeskAccount) -> Rate:
+        per_second = account.options.get("calls_per_second") or CALLS_PER_SECOND
+        return Rate(key="", every=1 / float(per_second))
+
+    # --- in ---
+
+    def authenticate(self, request: RawRequest, account: DeskAccount) -> None:
+        """What could be acted upon needs the secret; a ping, a native status or anything unknown is harmless."""
+        try:
+            body = request.decoded()
+        except BadBody:
+            return
+        if not events.is_event(body):
+            return
+        given = as_text(body.get("secret")).encode()
+        accepted = [as_text(account.options.get("app_id")).encode(), account.secret.encode()]
+        if not any(one and hmac.compare_digest(given, one) for one in accepted):
+            raise Refused
+
+    def parse(self, request: RawRequest, account: DeskAccount) -> list[DeskFact]:
+        if request.body.strip().strip(b'"').lower() == b"ping":
+            return [Came(track="ping")]
+        body = request.decoded()
+        if events.is_converted(request.content_type):
+            body = events.converted_back(body)
+        return list(events.facts_of(body, channel_id=as_number(account.options.get("channel_id"))))
+
+    # --- looking ---
+
+    def probe(self, account: DeskAccount) -> HttpRequest:
+        query = urlencode({"api_token": account.secret})
+        return HttpRequest(method="GET", url=f"{_address(account, 'channels')}?{query}", headers={}, body=b"")
+
+    def read_probe(self, answer: HttpAnswer, account: DeskAccount) -> list[Noticed]:
+        found = [_skew(answer)]
+        if answer.status in (301, 302, 303, 307, 308, 404, 405):
+            sentence = _("The API address answers %(status)d: it is not the address of Usedesk's API.")
+            return [*found, Noticed(level="error", sentence=str(sentence) % {"status": answer.status})]
+        try:
+            listed = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            sentence = _("What answers at the API address is not Usedesk's API (HTTP %(status)d).")
+            return [*found, Noticed(level="error", sentence=str(sentence) % {"status": answer.status})]
+        if isinstance(listed, dict):
+            listed = listed.get("channels", listed)
+        if not isinstance(listed, list):
+            return [*found, _not_listed(answer)]
+        found.append(Noticed(level="ok", sentence=_("The secret key is accepted.")))
+        return [*found, _own_channel([item for item in listed if isinstance(item, dict)], account)]
+
+
+# --- calls -----------------------------------------------------------------------------------------------
+
+
+def _address(account: DeskAccount, method: str) -> str:
+    return f"{as_text(account.options.get('base_url')).rstrip('/')}/{method}"
+
+
+def _call(account: DeskAccount, method: str, values: Mapping[str, Any]) -> HttpRequest:
+    body = {"api_token": account.secret, **{name: value for name, value in values.items() if value not in ("", None)}}
+    return HttpRequest(
+        method="POST",
+        url=_address(account, method),
+        headers={"content-type": "application/json", "accept": "application/json"},
+        body=json.dumps(body, ensure_ascii=False).encode(),
+    )
+
+
+def _message(telling: Telling, account: DeskAccount) -> Json:
+    text = calls.with_links(telling.text, telling.files)
+    return {
+        "company_id": account.company_id,
+        "channel_id": account.options.get("channel_id"),
+        "chat_id": telling.known.chat_id,
+        "message": calls.message(
+            telling.contact, text, client_id=telling.known.client_id, key=telling.key, at=telling.at
+        ),
+    }
+
+
+def _comment_with_files(account: DeskAccount, telling: Telling) -> HttpRequest:
+    fields: list[tuple[str, Any]] = [
+        ("api_token", account.secret),
+        ("ticket_id", str(telling.known.ticket_id)),
+        ("type", "public"),
+        ("from", "client"),
+        ("message", html_of(telling.text) if telling.text else "…"),
+    ]
+    fields += [
+        ("files[]", (each.name or "file", each.content, each.mime or "application/octet-stream"))
+        for each in telling.uploads
+    ]
+    # The boundary is the key: the same delivery makes the same bytes.
+    body, content_type = encode_multipart_formdata(fields, boundary=f"okno{telling.key}")
+    return HttpRequest(
+        method="POST", url=_address(account, "create/comment"), headers={"content-type": content_type}, body=body
+    )
+
+
+def _mark(telling: Telling) -> str:
+    return f"Okno {telling.key[-8:]}"
+
+
+def _marked(telling: Telling) -> str:
+    return f"{html_of(telling.text)}<p><small>{_mark(telling)}</small></p>"
+
+
+# --- answers ---------------------------------------------------------------------------------------------
+
+
+def _judged(answer: HttpAnswer) -> tuple[Outcome | None, Json]:
+    """(what went wrong or None, the body). Nothing but a JSON object without an error is a success."""
+    status = answer.status
+    if status in (401, 403):
+        return Outcome(verdict=PAUSE, reason="helpdesk_not_let_in"), {}
+    if status in (404, 405, 410) or 300 <= status < 400:
+        return Outcome(verdict=PAUSE, reason="helpdesk_wrong_address"), {}
+    if status == 413:
+        return Outcome(verdict=PERMANENT, reason="helpdesk_refused"), {}
+    if not 200 <= status < 300:
+        reason = "rate_limited" if status == 429 else "helpdesk_unreachable"
+        return Outcome(verdict=RETRY, reason=reason, retry_after=retry_after_seconds(answer)), {}
+    try:
+        body = json_object(answer.body)
+    except BadBody:
+        return Outcome(verdict=RETRY, reason="helpdesk_unreachable"), {}
+    if (error := body.get("error")) not in (None, "", False, []):
+        return _error(error, body.get("code"), answer), body
+    if body.get("status") is False:
+        return Outcome(verdict=PAUSE, reason="helpdesk_wrong_channel"), body
+    return None, body
+
+
+def _error(error: Any, code: Any, answer: HttpAnswer) -> Outcome:
+    """What is unclear is tried again."""
+    about = answers.error_about(error, code)
+    if about == answers.LIMIT:
+        return Outcome(verdict=RETRY, reason="rate_limited", retry_after=retry_after_seconds(answer))
+    return {
+        answers.KEY: Outcome(verdict=PAUSE, reason="helpdesk_not_let_in"),
+        answers.CHANNEL: Outcome(verdict=PAUSE, reason="helpdesk_wrong_channel"),
+        answers.DOWN: Outcome(verdict=RETRY, reason="helpdesk_unreachable"),
+    }.get(about, Outcome(verdict=RETRY, reason="helpdesk_refused"))
+
+
+# --- the dry-run -----------------------------------------------------------------------------------------
+
+
+def _skew(answer: HttpAnswer) -> Noticed:
+    try:
+        theirs: datetime | None = parsedate_to_datetime(answer.headers.get("date", ""))
+    except (TypeError, ValueError):
+        theirs = None
+    if theirs is None:
+        return Noticed(
+            level="warning", sentence=_("Usedesk's server does not tell its time: clocks cannot be compared.")
+        )
+    apart = abs((timezone.now() - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))).total_seconds())
+    if apart < SKEW_NOTICED:
+        return Noticed(level="ok", sentence=_("The clocks agree."))
+    level = "error" if apart >= SKEW_WRONG else "warning"
+    sentence = _("The clocks differ by %(seconds)d s: one of the two servers has the wrong time.")
+    return Noticed(level=level, sentence=str(sentence) % {"seconds": round(apart)}, stops=False)
+
+
+def _not_listed(answer: HttpAnswer) -> Noticed:
+    failure, _body = _judged(answer)
+    if failure is not None and failure.reason == "helpdesk_not_let_in":
+        return Noticed(level="error", sentence=_("Usedesk does not accept the secret key."))
+    sentence = _("Usedesk did not list its channels (HTTP %(status)d).")
+    return Noticed(level="error", sentence=str(sentence) % {"status": answer.status})
+
+
+def _own_channel(listed: list[Json], account: DeskAccount) -> Noticed:
+    wanted = as_number(account.options.get("channel_id"))
+    own = next((item for item in listed if as_number(item.get("channel_id")) == wanted), None)
+    values = {"id": wanted, "kind": as_text((own or {}).get("channel_type"))}
+    if own is None:
+        chats = [as_text(item.get("channel_id")) for item in listed if item.get("channel_type") == "chat"]
+        sentence = _("There is no channel %(id)s in Usedesk. Chat channels there: %(chats)s.")
+        return Noticed(level="error", sentence=str(sentence) % (values | {"chats": ", ".join(chats[:10]) or "—"}))
+    if values["kind"] != "chat":
+        sentence = _("Channel %(id)s is not a chat channel: its type is “%(kind)s”.")
+        return Noticed(level="error", sentence=str(sentence) % values)
+    return Noticed(level="ok", sentence=str(_("Chat channel %(id)s exists.")) % values)
+
+
+provider = Usedesk()

@@ -1,0 +1,236 @@
+"""What the Graph API says of an account when it is asked: who it is, how it stands, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup.codecs.bodies import BadBody, json_object
+from channels_setup.codecs.values import as_text
+
+from . import graph_errors
+from .graph_people import one_line
+
+NUMBER, ACCOUNT, NUMBERS, APPS = "number", "account", "numbers", "apps"
+NUMBER_FIELDS = (
+    "display_phone_number,verified_name,quality_rating,status,name_status,code_verification_status,platform_type,"
+    "throughput,whatsapp_business_manager_messaging_limit"
+)
+QUALITY: Mapping[str, str | Promise] = {"GREEN": _("high"), "YELLOW": _("medium"), "RED": _("low")}
+LIMITS: Mapping[str, str | Promise] = {
+    "TIER_50": "50",
+    "TIER_250": "250",
+    "TIER_2K": "2 000",
+    "TIER_10K": "10 000",
+    "TIER_100K": "100 000",
+    "TIER_UNLIMITED": _("no limit"),
+    "UNLIMITED": _("no limit"),
+}
+SPEEDS = {"STANDARD": 80, "HIGH": 1000}  # messages a second, in and out
+THROUGHPUT: Mapping[str, str | Promise] = {
+    "STANDARD": _("80 messages a second"),
+    "HIGH": _("1000 messages a second"),
+}
+STATUS: Mapping[str, str | Promise] = {"CONNECTED": _("connected"), "ONLINE": _("connected")}
+# The provider's words of what has befallen the account, as an admin reads them. Others are shown as they are.
+WHAT_HAPPENED: Mapping[str, str | Promise] = {
+    "ACCOUNT_DELETED": _("The account was deleted."),
+    "ACCOUNT_OFFBOARDED": _("The account was taken off the Cloud API."),
+    "ACCOUNT_RECONNECTED": _("The account is connected again."),
+    "ACCOUNT_RESTRICTION": _("WhatsApp has restricted the account."),
+    "ACCOUNT_VIOLATION": _("WhatsApp says that the account has broken its rules."),
+    "DISABLE": _("The account is switched off."),
+    "SCHEDULE_FOR_DISABLE": _("The account will be switched off."),
+    "REINSTATE": _("The account may be used again."),
+    "RESTRICTED_BIZ_INITIATED_MESSAGING": _("No templates may be sent; answers within the window may."),
+    "RESTRICTED_CUSTOMER_INITIATED_MESSAGING": _("Nothing may be sent, not even answers within the window."),
+    "RESTRICTED_ADD_PHONE_NUMBER_ACTION": _("No number may be added."),
+    "PARTNER_REMOVED": _("A partner has lost its access to the account."),
+    "FLAGGED": _("The number's quality is low: it may be limited soon."),
+    "UNFLAGGED": _("The number's quality is no longer low."),
+    "ONBOARDING": _("The number was connected."),
+    "THROUGHPUT_UPGRADE": _("The number may send faster now."),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """``level`` is ok, warning or error; ``facts`` is what to remember."""
+
+    level: str
+    sentence: str | Promise
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def questions(*, number_id: str, account_id: str) -> dict[str, tuple[str, str]]:
+    """Name -> path and fields."""
+    asked = {}
+    if number_id:
+        asked[NUMBER] = (number_id, NUMBER_FIELDS)
+    if account_id:
+        asked[ACCOUNT] = (account_id, "id,name,currency,account_review_status")
+        asked[NUMBERS] = (f"{account_id}/phone_numbers", "id")
+        asked[APPS] = (f"{account_id}/subscribed_apps", "")
+    return asked
+
+
+Reader = Callable[[Mapping[str, Any]], Iterator[Found]]
+
+
+def findings(
+    answers: Mapping[str, tuple[int, bytes] | None],
+    *,
+    number_id: str,
+    per_second: float,
+    more: Mapping[str, Reader] | None = None,
+    optional: Container[str] = (),
+) -> Iterator[Found]:
+    """``per_second``: what the channel's settings say that the number may send.
+
+    ``more``: readers of further answers. ``optional``: answers that a provider may not have, which is no trouble.
+    """
+    read: dict[str, Reader] = {
+        **(more or {}),
+        NUMBER: lambda body: _number(body, per_second=per_second),
+        ACCOUNT: _account,
+        NUMBERS: lambda body: _numbers(body, number_id=number_id),
+        APPS: _apps,
+    }
+    for name, answer in answers.items():
+        if answer is None:
+            yield Found(level="error", sentence=_("The provider cannot be reached, or did not answer in time."))
+            return
+        status, raw = answer
+        try:
+            body = json_object(raw)
+        except BadBody:
+            body = {}
+        if name in optional and (status >= 300 or not body):
+            continue
+        if status >= 300 or "error" in body or not body:
+            yield from _refused(name, status, body)
+        else:
+            yield from read[name](body)
+
+
+def _refused(name: str, status: int, body: Mapping[str, Any]) -> Iterator[Found]:
+    if name == NUMBERS:
+        return  # the account's own answer has said what is wrong; a twin may not list its numbers
+    error = body.get("error")
+    error = error if isinstance(error, dict) else {}
+    code, words = as_text(error.get("code")), one_line(error.get("message"), 300)
+    reason = graph_errors.reason_of(code) if code else ""
+    if reason == "wa_token" or status == 401:
+        sentence = _("The access token is not valid or has run out: make a new one and enter it. (%(words)s)")
+    elif reason == "wa_permission" or status == 403:
+        sentence = _("The access token may not see this account: it needs both WhatsApp permissions. (%(words)s)")
+    elif name not in (NUMBER, ACCOUNT, APPS) and status == 404:
+        told = _("The provider does not show how the number stands: ask its support. (%(words)s)")
+        yield Found(level="warning", sentence=str(told) % {"words": words or f"HTTP {status}"})
+        return
+    elif name == NUMBER:
+        sentence = _("There is no such phone number ID for this access token. (%(words)s)")
+    elif name == ACCOUNT:
+        sentence = _("There is no such WhatsApp Business account for this access token. (%(words)s)")
+    else:
+        sentence = _("Whether webhooks are subscribed could not be seen. (%(words)s)")
+    yield Found(level="error", sentence=str(sentence) % {"words": words or f"HTTP {status}"})
+
+
+def number_facts(body: Mapping[str, Any]) -> Iterator[Found]:
+    """What the answer about a number says of it, without its speed."""
+    yield from _number(body, per_second=0)
+
+
+def _number(body: Mapping[str, Any], *, per_second: float) -> Iterator[Found]:
+    shown = one_line(body.get("display_phone_number"), 40)
+    name = one_line(body.get("verified_name"), 100)
+    quality = one_line(body.get("quality_rating"), 20).upper()
+    limit = one_line(
+        body.get("whatsapp_business_manager_messaging_limit") or body.get("messaging_limit_tier"), 40
+    ).upper()
+    status = one_line(body.get("status"), 40).upper()
+    throughput = body.get("throughput")
+    speed = one_line(throughput.get("level") if isinstance(throughput, dict) else "", 40)
+    facts = {"number": shown, "name": name, "quality": quality, "limit": limit, "status": status, "throughput": speed}
+    yield Found(
+        level="ok",
+        sentence=_("The number is %(number)s, shown to clients as “%(name)s”.")
+        % {"number": shown, "name": name or "?"},
+        facts={key: value for key, value in facts.items() if value},
+    )
+    if quality in QUALITY:
+        level = {"RED": "error", "YELLOW": "warning"}.get(quality, "ok")
+        yield Found(level=level, sentence=_("Its quality is %(quality)s.") % {"quality": QUALITY[quality]})
+    if limit:
+        told = {"limit": LIMITS.get(limit, limit)}
+        yield Found(level="ok", sentence=_("Clients written to first, in 24 hours, at most: %(limit)s.") % told)
+    yield from _speed(speed.upper(), per_second=per_second)
+    if status and status not in ("CONNECTED", "ONLINE"):
+        yield Found(
+            level="error",
+            sentence=_("The number is not connected (%(status)s): register it in WhatsApp Manager.")
+            % {"status": status},
+        )
+    if body.get("name_status") in ("DECLINED", "EXPIRED", "NONE"):
+        yield Found(level="warning", sentence=_("The display name is not approved: clients see the number alone."))
+    if body.get("code_verification_status") not in (None, "", "VERIFIED"):
+        yield Found(level="warning", sentence=_("The number's ownership has not been verified by code."))
+
+
+def _speed(level: str, *, per_second: float) -> Iterator[Found]:
+    """Only where the setting and the provider's word differ."""
+    allowed = SPEEDS.get(level)
+    told = {"allowed": allowed, "set": f"{per_second:g}"}
+    if allowed is not None and per_second > allowed:
+        sentence = _("The number may send %(allowed)d messages a second, and the settings say %(set)s: lower it.")
+        yield Found(level="warning", sentence=sentence % told)
+    elif allowed == SPEEDS["HIGH"] and per_second <= SPEEDS["STANDARD"]:
+        sentence = _("The number may send %(allowed)d messages a second; the settings say %(set)s.")
+        yield Found(level="ok", sentence=sentence % told)
+
+
+def _numbers(body: Mapping[str, Any], *, number_id: str) -> Iterator[Found]:
+    """Else its templates would be another account's, and that account's news would be taken for ours."""
+    rows, paging = body.get("data"), body.get("paging")
+    ids = {as_text(row.get("id")) for row in rows if isinstance(row, dict)} if isinstance(rows, list) else set()
+    is_all = not (isinstance(paging, dict) and paging.get("next"))
+    if ids and is_all and number_id not in ids:
+        sentence = _("The phone number ID belongs to another account than this WhatsApp Business account ID.")
+        yield Found(level="error", sentence=sentence)
+
+
+def _account(body: Mapping[str, Any]) -> Iterator[Found]:
+    name = one_line(body.get("name"), 200)
+    yield Found(level="ok", sentence=_("The account is “%(name)s”.") % {"name": name}, facts={"account": name})
+    review = one_line(body.get("account_review_status"), 40).upper()
+    if review and review != "APPROVED":
+        yield Found(
+            level="error", sentence=_("WhatsApp has not approved the account (%(status)s).") % {"status": review}
+        )
+
+
+def _apps(body: Mapping[str, Any]) -> Iterator[Found]:
+    apps = body.get("data")
+    names = [_app_name(app) for app in apps if isinstance(app, dict)] if isinstance(apps, list) else []
+    if names:
+        told = {"names": ", ".join(filter(None, names)) or "?"}
+        facts = {"subscribed": told["names"]}
+        yield Found(level="ok", sentence=_("Webhooks go to: %(names)s.") % told, facts=facts)
+        return
+    yield Found(
+        level="error",
+        sentence=_(
+            "No app is subscribed to the account, so no webhook will come: subscribe it in the app's dashboard."
+        ),
+        facts={"subscribed": "no"},
+    )
+
+
+def _app_name(app: Mapping[str, Any]) -> str:
+    inner = app.get("whatsapp_business_api_data")
+    return one_line((inner if isinstance(inner, dict) else app).get("name"), 100)

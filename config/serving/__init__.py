@@ -1,0 +1,1 @@
+"""The web server process: start, request buffering, limits, worker watch."""

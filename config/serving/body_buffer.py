@@ -1,0 +1,246 @@
+"""Between the web server and Django: a request takes a place only when all of it has arrived.
+
+The web server gives each request a thread and has no limit of time for a body (docs/decisions.md), so a few hundred
+senders that never finish would leave nobody to work. Threads that wait for bytes are cheap and many; those that work
+are as many as there are places, and each place has a database connection, which goes from thread to thread with it.
+What is surely refused (``is_refused``) does not even wait for its body.
+"""
+
+import codecs
+import json
+import queue
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
+from functools import lru_cache
+from io import SEEK_END, BytesIO
+from typing import IO, Any
+
+from django.conf import settings
+from django.db import connections
+from django.http import HttpResponseBase
+from django.utils.http import parse_header_parameters
+
+from config import client_address
+from config.accounts import known_device
+
+from .arrival_limits import Arrival, Arrivals, TooManyArrivals, TooSlow
+from .lanes import Lane, LaneFull
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
+
+IN_MEMORY = 256 * 1024  # what is larger waits in a temporary file
+CHUNK = 64 * 1024
+JSON = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+UNNAMED = ("Server", "")  # else granian names itself
+BEFORE_LOGIN = 64 * 1024  # bytes of a body from somebody who shows no session and no token
+BROWSER_REPORTS = "/csp-report/"  # small, though browsers send their cookies along
+LONGEST_CONTENT_TYPE = 500  # characters
+LOG_IN = ("/login/", "/admin/login/")
+# What programs declare. Django would decode addresses and forms by any codec of Python, some of which always raise.
+CHARSETS = frozenset({"utf-8", "utf-8-sig", "ascii", "iso8859-1", "iso8859-15", "cp1251", "cp1252", "koi8-r"})
+BESIDES_FILES = 1024 * 1024  # what a form has besides its file
+
+
+class BadFraming(Exception):
+    """The request has no body that can be taken; nothing of it reaches a view."""
+
+    def __init__(self, status: str, reason: str, sentence: str, *headers: tuple[str, str]) -> None:
+        self.status, self.reason, self.sentence, self.headers = status, reason, sentence, headers
+
+
+TOO_LARGE = BadFraming("413 Payload Too Large", "too_large", "The request body is too large.")
+CUT_OFF = BadFraming("400 Bad Request", "incomplete_body", "The request body ended before it was complete.")
+LENGTH_REQUIRED = BadFraming(
+    "411 Length Required", "length_required", "Send the request body with a Content-Length, not in chunks."
+)
+
+
+BUSY = BadFraming(
+    "503 Service Unavailable",
+    "too_many_unfinished",
+    "Too many unfinished requests. Try again.",
+    ("Retry-After", "5"),
+)
+LANE_FULL = BadFraming(
+    "503 Service Unavailable", "too_many_sign_ins", "Too many people are signing in. Try again.", ("Retry-After", "5")
+)
+TOO_LATE = BadFraming("408 Request Timeout", "too_slow", "The request body took too long to arrive.")
+BAD_CONTENT_TYPE = BadFraming("400 Bad Request", "bad_content_type", "The Content-Type header cannot be read.")
+
+
+class Gate:
+    def __init__(self, application: Application, *, places: int, is_refused: Callable[[str], bool]) -> None:
+        self.application, self.is_refused = application, is_refused
+        self.arrivals = Arrivals()
+        # Checking a password takes a third of a second of a processor. Most places stay free for webhooks, and people
+        # on devices known to us do not queue with a flood of strangers.
+        self.log_ins, self.log_ins_of_known = Lane(width=1, queue=32), Lane(width=1, queue=32)
+        self.note_life: Callable[[], None] = lambda: None
+        self.is_leaving = False  # each answer is then the last one on its connection
+        self.most_bytes = settings.UPLOAD_LIMIT_MB * 1024 * 1024 + BESIDES_FILES
+        self.places: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(places):
+            connection = connections.create_connection("default")
+            connection.inc_thread_sharing()
+            self.places.put(connection)
+
+    def __call__(self, scope: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        self.note_life()
+        start_response = _with(start_response, UNNAMED, *([("Connection", "close")] if self.is_leaving else []))
+        if self.is_refused(scope["PATH_INFO"]):
+            start_response("404 Not Found", JSON)
+            return [b'{"error": "No such webhook address."}']
+        try:
+            if not is_content_type(scope.get("CONTENT_TYPE", "")):
+                raise BAD_CONTENT_TYPE
+            body = self.whole_body(scope)
+        except BadFraming as refused:
+            return _refuse(refused, start_response)
+        with closing(body):
+            scope["wsgi.input"] = body
+            try:
+                with self.lane(scope):
+                    return self.work(scope, start_response)
+            except LaneFull:
+                return _refuse(LANE_FULL, start_response)
+
+    def work(self, scope: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        place = self.places.get()
+        connections["default"] = place
+        try:
+            response: HttpResponseBase = self.application(scope, start_response)
+            if response.streaming:
+                return _streamed(response)
+            with closing(response):
+                return [b"".join(response)]
+        finally:
+            del connections["default"]
+            self.places.put(place)
+
+    def lane(self, scope: dict[str, Any]) -> AbstractContextManager[None]:
+        if scope.get("REQUEST_METHOD") != "POST" or not scope["PATH_INFO"].startswith(LOG_IN):
+            return nullcontext()
+        is_known = known_device.is_known(scope.get("HTTP_COOKIE", ""))
+        return (self.log_ins_of_known if is_known else self.log_ins).turn()
+
+    def whole_body(self, scope: dict[str, Any]) -> IO[bytes]:
+        """Read the complete body. Raises BadFraming for one that is too large, cut off, or of unknown length.
+
+        The web server reports a broken connection or chunk as the end of the body, so completeness is checked here.
+        """
+        declared = scope.get("CONTENT_LENGTH") or "0"
+        is_chunked = "chunked" in scope.get("HTTP_TRANSFER_ENCODING", "").lower()
+        if is_chunked and not (settings.BEHIND_PROXY and _shows_its_end(scope)):
+            raise LENGTH_REQUIRED  # whether the last chunk came cannot be known here; the proxy checks that
+        length = int(declared[:18]) if declared.isascii() and declared.isdigit() else 0
+        most = self.most_bytes if is_known_caller(scope) else BEFORE_LOGIN
+        if scope["PATH_INFO"].startswith("/webhooks/"):
+            most = min(most, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)  # files come there as links
+        if length > most:
+            raise TOO_LARGE
+        if not is_chunked and not length:
+            return BytesIO()
+        body = _room(length if not is_chunked else IN_MEMORY + 1)
+        try:
+            peer = str(scope.get("REMOTE_ADDR", ""))
+            with self.arrivals.arriving(client_address.from_meta(scope), peer=peer) as arrival:
+                total = _read(scope["wsgi.input"], body, arrival, most=most, length=None if is_chunked else length)
+                if not (_is_complete(scope, body) if is_chunked else total == length):
+                    arrival.check_deadline()
+                    raise CUT_OFF
+        except TooManyArrivals:
+            body.close()
+            raise BUSY from None
+        except TooSlow:
+            body.close()
+            raise TOO_LATE from None
+        except BaseException:
+            body.close()
+            raise
+        body.seek(0)
+        return body
+
+
+def _refuse(refused: BadFraming, start_response: Callable[..., Any]) -> list[bytes]:
+    start_response(refused.status, [*JSON, *refused.headers, ("Connection", "close")])
+    return [json.dumps({"error": refused.sentence, "reason": refused.reason}).encode()]
+
+
+def _read(source: Any, body: IO[bytes], arrival: Arrival, *, most: int, length: int | None) -> int:
+    """Copy the body up to its declared length, or to its end, and return the number of bytes."""
+    total = 0
+    while (length is None or total < length) and (part := source.read(CHUNK)):
+        arrival.check_deadline()
+        total = arrival.add(len(part))
+        if total > most:
+            raise TOO_LARGE
+        body.write(part)
+    return total
+
+
+def is_known_caller(scope: dict[str, Any]) -> bool:
+    """Return whether the request may belong to somebody who has logged in, or to a program.
+
+    A guess from path and headers, before anything is verified: it only keeps large bodies off the log-in and the like.
+    """
+    path = scope["PATH_INFO"]
+    return path != BROWSER_REPORTS and (
+        path.startswith(("/webhooks/", "/uapi/"))
+        or "HTTP_AUTHORIZATION" in scope
+        or settings.SESSION_COOKIE_NAME in scope.get("HTTP_COOKIE", "")
+    )
+
+
+@lru_cache(maxsize=256)
+def is_content_type(header: str) -> bool:
+    """Return whether Django can read the header: it raises for some, outside of all handlers of errors."""
+    if len(header) > LONGEST_CONTENT_TYPE:
+        return False
+    try:
+        _media_type, parameters = parse_header_parameters(header)
+        charset = codecs.lookup(parameters.get("charset") or "utf-8").name
+    except (ValueError, LookupError):
+        return False
+    return charset in CHARSETS and "\0" not in header
+
+
+def _shows_its_end(scope: dict[str, Any]) -> bool:
+    """Return whether a body of this type can show that it is whole: a form that was cut off is a shorter form."""
+    return not str(scope.get("CONTENT_TYPE", "")).lower().startswith("application/x-www-form-urlencoded")
+
+
+def _is_complete(scope: dict[str, Any], body: IO[bytes]) -> bool:
+    """Return whether a chunked body shows that it is whole: JSON, or multipart with its closing boundary."""
+    media_type, parameters = parse_header_parameters(str(scope.get("CONTENT_TYPE", "")))
+    if media_type == "multipart/form-data":
+        closing = f"--{parameters.get('boundary', '')}--".encode()
+        body.seek(0, SEEK_END)
+        body.seek(max(0, body.tell() - len(closing) - 2))
+        return body.read().rstrip().endswith(closing)
+    body.seek(0)
+    try:
+        found = json.load(body)
+    except (ValueError, RecursionError):
+        return False
+    return not isinstance(found, int | float) or isinstance(found, bool)  # 12 may be the beginning of 123
+
+
+def _with(start_response: Callable[..., Any], *added: tuple[str, str]) -> Callable[..., Any]:
+    return lambda status, headers, *more: start_response(status, [*headers, *added], *more)
+
+
+def _room(length: int) -> IO[bytes]:
+    return BytesIO() if length <= IN_MEMORY else tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)
+
+
+def _streamed(response: HttpResponseBase) -> Iterator[bytes]:
+    """Read as fast as the other side takes it, so without a place; whoever asks the database here opens a connection
+    of his own, and shuts it."""
+    try:
+        yield from response
+    finally:
+        response.close()
+        for connection in connections.all(initialized_only=True):
+            if not connection.allow_thread_sharing:  # no place's: this may run in any thread, wherever it is let go
+                connection.close()

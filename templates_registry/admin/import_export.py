@@ -1,0 +1,152 @@
+"""Export and import in the admin: a file goes out; a file comes in, is shown with its differences, and then written.
+
+Between showing and writing nothing is kept here: the rows travel in the page, signed, and are planned anew. If the
+plan has become another one meanwhile, it is shown again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import messages
+from django.core import signing
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSelectWidget
+
+from channels_setup.codecs.values import whole_number
+from channels_setup.models import ApiChannel
+from templates_registry.lifecycle import By, Source
+from templates_registry.models import Template
+from templates_registry.provider.provider_template import Unreadable
+from templates_registry.transfer import file_formats, import_plan
+from templates_registry.transfer.file_formats import Row
+from templates_registry.transfer.import_plan import Kind, Plan
+
+if TYPE_CHECKING:
+    from .templates import TemplateAdmin
+
+SALT = "templates_registry.import"
+SHOWN_FOR = 12 * 3600  # seconds in which what was shown may be written
+MOST_CARRIED = 3 * 1024 * 1024  # a form may be 4 MB
+MOST_READ, MOST_ROWS = 4 * 1024 * 1024, 1_000  # of a file: others wait meanwhile
+SHOWN = 200  # items of each kind
+
+
+class FileForm(forms.Form):
+    api_channel = forms.ModelChoiceField(
+        label=capfirst(gettext_lazy("API channel")),
+        queryset=ApiChannel.objects.all(),
+        widget=UnfoldAdminSelectWidget,
+        required=False,
+        empty_label=capfirst(gettext_lazy("as the file says")),
+    )
+    file = forms.FileField(
+        label=capfirst(gettext_lazy("file")),
+        widget=UnfoldAdminFileFieldWidget,
+        help_text=gettext_lazy("JSON as the Graph API lists templates, or a table: CSV or XLSX, as our export has it."),
+    )
+
+
+def export(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
+    if not admin.has_view_permission(request):
+        raise PermissionDenied
+    form = request.GET.get("form", "json")
+    form = form if form in file_formats.CONTENT_TYPES else "json"
+    rows = Template.objects.exclude(status="deleted").select_related("api_channel")
+    if (channel := whole_number(request.GET.get("channel"))) is not None:
+        rows = rows.filter(api_channel=channel)
+    data = file_formats.export(rows.order_by("api_channel_id", "name", "language"), form=form)
+    name = f"templates-{timezone.localdate():%Y-%m-%d}.{form}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
+    return HttpResponse(data, content_type=file_formats.CONTENT_TYPES[form], headers=headers)
+
+
+def importing_page(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
+    if not (admin.has_add_permission(request) and admin.has_change_permission(request)):
+        raise PermissionDenied
+    if request.method == "POST" and "rows" in request.POST:
+        return _confirmed(admin, request)
+    form = FileForm(request.POST or None, request.FILES or None, initial={"api_channel": import_plan.only_channel()})
+    if request.method == "POST" and form.is_valid():
+        channel = form.cleaned_data["api_channel"]
+        try:
+            rows = _rows_of(form.cleaned_data["file"].read(MOST_READ + 1))
+            return _show(admin, request, rows, channel)
+        except Unreadable as problem:
+            form.add_error("file", str(problem.sentence))
+    return _page(admin, request, form=form)
+
+
+def _rows_of(data: bytes) -> list[Row]:
+    if len(data) > MOST_READ:
+        raise _too_large()
+    return file_formats.read_file(data, most_rows=MOST_ROWS)
+
+
+def _too_large() -> Unreadable:
+    return Unreadable(_("The file is too large for a page. Use the command line: manage.py templates import."))
+
+
+def _show(admin: TemplateAdmin, request: HttpRequest, rows: list[Row], channel: ApiChannel | None) -> HttpResponse:
+    plan = import_plan.plan(rows, api_channel=channel)
+    carried = signing.dumps(
+        {
+            "by": request.user.pk,
+            "channel": channel.pk if channel else None,
+            "rows": [[row.number, row.data, row.cells, row.problem] for row in rows],
+            "plan": plan.fingerprint,
+        },
+        salt=SALT,
+        compress=True,
+    )
+    if len(carried) > MOST_CARRIED:
+        raise _too_large()
+    return _page(admin, request, plan=plan, channel=channel, carried=carried)
+
+
+def _confirmed(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
+    try:
+        told: dict[str, Any] = signing.loads(request.POST["rows"], salt=SALT, max_age=SHOWN_FOR)
+    except signing.BadSignature:
+        messages.error(request, _("That page is too old. Choose the file once more."))
+        return redirect("admin:templates_registry_template_import")
+    if told["by"] != request.user.pk:
+        raise PermissionDenied
+    rows = [Row(*row) for row in told["rows"]]
+    channel = ApiChannel.objects.filter(pk=told["channel"]).first() if told["channel"] else None
+    plan = import_plan.plan(rows, api_channel=channel)
+    if plan.fingerprint != told["plan"]:
+        messages.warning(request, _("The registry has changed meanwhile, so this is what the file would change now."))
+        return _show(admin, request, rows, channel)
+    done = import_plan.carry_out(plan, by=By(source=Source.IMPORT, user=request.user))
+    messages.success(request, _("Imported: %(new)s new, %(changed)s changed.") % done.counts)
+    if done.counts["refused"]:
+        messages.warning(request, _("Refused and left out: %(refused)s.") % done.counts)
+    return redirect("admin:templates_registry_template_changelist")
+
+
+def _page(admin: TemplateAdmin, request: HttpRequest, plan: Plan | None = None, **more: Any) -> HttpResponse:
+    groups = []
+    for kind in (Kind.REFUSED, Kind.CHANGED, Kind.NEW, Kind.SAME) if plan else ():
+        items = [item for item in plan.items if item.kind == kind] if plan else []
+        if items:
+            groups.append({"kind": kind, "count": len(items), "items": items[:SHOWN], "more": len(items) - SHOWN})
+    page = {
+        **admin.admin_site.each_context(request),
+        "opts": admin.opts,
+        "title": _("Import templates"),
+        "plan": plan,
+        "groups": groups,
+        "back": reverse("admin:templates_registry_template_changelist"),
+        "media": admin.media,
+        **more,
+    }
+    return render(request, "templates_registry/import.html", page)

@@ -1,0 +1,345 @@
+"""Admin of the template registry: the list, the form with the message beside it, and what operators work with."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.postgres.forms import SimpleArrayField
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect, render
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator, capfirst
+from django.utils.translation import gettext_lazy as _
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from channels_setup.admin_history import AdminWithHistory
+from channels_setup.codecs.values import whole_number
+from channels_setup.models import ApiChannel
+from templates_registry import history, lifecycle, linting
+from templates_registry.content.graph_format import NotATemplate
+from templates_registry.lifecycle import By, Source
+from templates_registry.models import Registry, Status, Template, TemplateTags
+from templates_registry.provider import provider_sync
+from templates_registry.provider.provider_template import LONGEST_TAG
+
+from . import actions, import_export
+from .actions import DEEDS
+from .forms import TemplateForm
+
+LIST = "admin:templates_registry_template_changelist"
+PAGE = "admin:templates_registry_template_change"
+MOST_AT_ONCE = 1_000
+
+
+class WhichFilter(admin.SimpleListFilter):
+    """Deleted ones are kept for their history and are in nobody's way."""
+
+    title = _("which")
+    parameter_name = "which"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("deleted", _("Deleted")), ("unused", _("Not used for three months")), ("poor", _("In trouble"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Template]) -> QuerySet[Template]:
+        if self.value() == "deleted":
+            return queryset.filter(status=Status.DELETED)
+        if self.value() == "unused":
+            lately = timezone.now() - timedelta(days=91)
+            queryset = queryset.filter(Q(last_used_at=None, created_at__lt=lately) | Q(last_used_at__lt=lately))
+        if self.value() == "poor":
+            trouble = [Status.REJECTED, Status.PAUSED, Status.DISABLED, Status.UNKNOWN]
+            queryset = queryset.filter(Q(status__in=trouble) | Q(quality="RED"))
+        return queryset if request.GET.get("status__exact") else queryset.exclude(status=Status.DELETED)
+
+
+@admin.register(Template)
+class TemplateAdmin(AdminWithHistory):
+    form = TemplateForm
+    fields = (
+        *("api_channel", "name", "language", "category", "tags"),
+        *("header_kind", "header_text", "body", "footer"),
+    )
+    list_display = ("called", "language", "status_shown", "category", "quality", "api_channel", "last_used_at", "uses")
+    list_display_links = ("called",)
+    list_filter = (WhichFilter, "status", "language", "category", "quality", "api_channel")
+    list_select_related = ("api_channel",)
+    list_per_page = 50
+    show_facets = admin.ShowFacets.NEVER
+    search_fields = ("name",)
+    search_help_text = _("A part of the name")
+    ordering = ("name", "language")
+    list_before_template = "templates_registry/list_top.html"
+    change_form_template = "templates_registry/template_form.html"
+    warn_unsaved_form = True
+
+    class Media:
+        css = {"all": ("templates-admin.css",)}
+        js = (forms.Script("template-form.js", defer=True),)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # “deleted” is a status: texts and history stay
+
+    # --- the list ---
+
+    @admin.display(description=_("name"), ordering="name")
+    def called(self, template: Template) -> SafeString:
+        try:
+            words = Truncator(template.pattern.body).chars(70)
+        except NotATemplate as problem:
+            words = str(problem.sentence)
+        if template.cannot_be_sent:
+            words = str(template.cannot_be_sent)
+        return format_html('<span class="template-name">{}</span><small class="words">{}</small>', template.name, words)
+
+    @admin.display(description=_("status"), ordering="status")
+    def status_shown(self, template: Template) -> SafeString:
+        return status_pill(template)
+
+    @admin.display(description=_("times used"), ordering="times_used")
+    def uses(self, template: Template) -> int:
+        return template.times_used
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        registries = {row.pk: row for row in Registry.objects.all()}
+        channels = [channel for channel in ApiChannel.objects.all() if provider_sync.may_sync(channel)]
+        extra = {
+            "syncs": [(channel, registries.get(channel.pk)) for channel in channels],
+            "may_change": self.has_change_permission(request),
+            "may_import": self.has_add_permission(request) and self.has_change_permission(request),
+        }
+        return super().changelist_view(request, {**extra, **(extra_context or {})})
+
+    # --- the form ---
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        if channel := form.base_fields.get("api_channel"):
+            for may in ("can_add_related", "can_change_related", "can_view_related", "can_delete_related"):
+                setattr(channel.widget, may, False)
+        return form
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        newest = ApiChannel.objects.order_by("-pk").values_list("pk", flat=True).first()
+        return {"api_channel": newest, "language": "ru", **super().get_changeform_initial_data(request)}
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        template = self.get_object(request, object_id)
+        extra: dict[str, Any] = {"show_save_and_add_another": False}
+        if template is not None and self.has_view_permission(request, template):
+            extra |= {
+                "template": template,
+                "pill": status_pill(template),
+                "happenings": history.of(template),
+                "deeds": actions.fitting(template) if self.has_change_permission(request, template) else [],
+                "may_test": template.status == Status.APPROVED and self.has_change_permission(request, template),
+                "readable": TemplateForm(instance=template),
+            }
+        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
+    def save_model(self, request: HttpRequest, obj: Template, form: Any, change: bool) -> None:
+        by = By(source=Source.HAND, user=request.user)
+        pattern, category = form.pattern, obj.category
+        obj.language, obj.tags = form.cleaned_data["language"], form.cleaned_data["tags"]
+        if not change:
+            obj.asked_category = category
+            obj.take(pattern)
+            lifecycle.create(obj, by=by)
+        else:
+            obj.save(update_fields=["api_channel", "name", "language", "tags", "updated_at"])
+            obj.refresh_from_db(fields=["category"])
+            if lifecycle.change_category(obj, category, by=by):
+                Template.objects.filter(pk=obj.pk).update(asked_category=category)
+            was = obj.status
+            if lifecycle.change_text(obj, pattern, by=by) and was != obj.status:
+                messages.warning(request, _("The text is another one now, so it has to be approved again."))
+        self.warn(request, obj, stays=not change or "_continue" in request.POST)
+
+    def warn(self, request: HttpRequest, template: Template, *, stays: bool) -> None:
+        """What is allowed but will hurt, with links to the templates that it is about."""
+        others = Template.objects.standing().filter(api_channel=template.api_channel_id).exclude(pk=template.pk)
+        rows, links = [], {}
+        for other in others:
+            try:
+                rows.append(other.pattern)
+            except NotATemplate:
+                continue
+            links[f"{other.name} ({other.language})"] = reverse(PAGE, args=[other.pk])
+        own: list[str] = []
+        for problem in linting.lint(template.pattern, others=rows):
+            names = [str(problem.details[key]) for key in ("other", "names") if key in problem.details]
+            if not names:
+                own.append(str(problem.sentence))
+                continue
+            linked = [
+                format_html(' <a class="to" href="{}">{}</a>', links[name], name)
+                for name in ", ".join(names).split(", ")
+                if name in links
+            ]
+            messages.warning(request, format_html("{}{}", problem.sentence, SafeString("".join(linked))))
+        if own and not stays:  # the form says these itself, at its fields
+            page = reverse(PAGE, args=[template.pk])
+            said = " ".join(own)
+            messages.warning(request, format_html('<a class="to" href="{}">{}</a>: {}', page, template, said))
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        if "_addanother" in request.POST:
+            return super().response_add(request, obj, post_url_continue)
+        messages.success(request, _("Saved as a draft. Send it for approval when it is ready."))
+        return redirect(PAGE, obj.pk)
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        messages.success(request, _("Saved."))
+        return redirect(PAGE, obj.pk) if "_continue" in request.POST else redirect(LIST)
+
+    # --- pages beside the form ---
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        pages = {
+            "preview": self.preview,
+            "sync": self.sync,
+            "export": lambda request: import_export.export(self, request),
+            "import": lambda request: import_export.importing_page(self, request),
+        }
+        own = [path(f"{word}/", view(page), name=f"templates_registry_template_{word}") for word, page in pages.items()]
+        own.append(path("deed/<slug:slug>/", view(self.deed), name="templates_registry_template_deed"))
+        return [*own, *super().get_urls()]
+
+    def preview(self, request: HttpRequest) -> HttpResponse:
+        """The unsaved form's message, problems and rows, as pieces of the page (static/template-form.js)."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        pk = request.GET.get("of", "")
+        stored = self.get_object(request, pk) if pk else None
+        if not (self.has_change_permission(request, stored) if stored else self.has_add_permission(request)):
+            raise PermissionDenied
+        form = TemplateForm(request.POST, instance=stored)
+        return render(request, "templates_registry/form_pieces.html", {"form": form})
+
+    def sync(self, request: HttpRequest) -> HttpResponse:
+        """Fetch the provider's list for one channel, or for all."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        channels = [channel for channel in ApiChannel.objects.all() if provider_sync.may_sync(channel)]
+        wanted = request.POST.get("channel", "")
+        for channel in channels:
+            if wanted and str(channel.pk) != wanted:
+                continue
+            result = provider_sync.sync(channel)
+            level = messages.ERROR if result.error else messages.SUCCESS
+            self.message_user(request, f"{channel}: {result.sentence}", level)
+        return redirect(LIST)
+
+    # --- deeds ---
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        if not self.has_change_permission(request):
+            return {}
+        return {slug: (_action(slug), slug, deed.label) for slug, deed in DEEDS.items()}
+
+    def deed(self, request: HttpRequest, slug: str) -> HttpResponse:
+        """A button on a template's page, or the second step of one that asks first."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if slug not in DEEDS:
+            raise Http404
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        chosen = request.POST.getlist("template")[:MOST_AT_ONCE]
+        ids = [number for pk in chosen if (number := whole_number(pk)) is not None]
+        rows = self.get_queryset(request).filter(pk__in=ids)
+        return self.press(request, slug, rows) or redirect(_back(ids))
+
+    def press(self, request: HttpRequest, slug: str, rows: QuerySet[Template]) -> HttpResponse | None:
+        """Do it and say so, or ask first. ``sure`` in the POST: it has been asked."""
+        deed, templates = DEEDS[slug], list(rows.select_related("api_channel")[:MOST_AT_ONCE])
+        reason = request.POST.get("reason", "").strip()[:1000]
+        warned = actions.warnings(deed, templates)
+        if "sure" not in request.POST and (deed.sure or warned):
+            return self._ask(request, deed, templates, warned)
+        done = actions.do(deed, templates, user=request.user, reason=reason)
+        for template in done.done:
+            self.log_change(request, template, f"{deed.label} {reason}".strip())
+        if done.done:
+            told = _("The provider has it; its verdict comes by itself.") if deed.slug == "submit" else ""
+            self.message_user(request, f"{done.sentence} {told if done.told else deed.done}".strip(), messages.SUCCESS)
+        for template, remark in done.remarks:
+            self.message_user(request, f"{template}: {remark}", messages.WARNING)
+        for template, why in done.refused:
+            self.message_user(request, f"{template}: {why}", messages.ERROR)
+        return None
+
+    def _ask(self, request: HttpRequest, deed: Any, templates: list[Template], warned: Any) -> HttpResponse:
+        page = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": str(deed.label).rstrip("…"),
+            "deed": deed,
+            "templates": templates,
+            "warned": warned,
+            "back": _back([template.pk for template in templates]),
+            "media": self.media,
+        }
+        return render(request, "templates_registry/deed.html", page)
+
+
+def _action(slug: str) -> Any:
+    def action(model_admin: TemplateAdmin, request: HttpRequest, rows: QuerySet[Template]) -> HttpResponse | None:
+        return model_admin.press(request, slug, rows)
+
+    return action
+
+
+def _back(ids: list[int]) -> str:
+    return reverse(PAGE, args=ids) if len(ids) == 1 else reverse(LIST)
+
+
+def status_pill(template: Template) -> SafeString:
+    return format_html('<span class="pill t-{}">{}</span>', template.status, template.get_status_display())
+
+
+class TagsForm(forms.ModelForm):
+    tags = SimpleArrayField(
+        forms.CharField(max_length=LONGEST_TAG),
+        label=capfirst(_("tags")),
+        widget=UnfoldAdminTextInputWidget,
+        help_text=_("With commas between. This operator sees templates with one of them, and those without any."),
+    )
+
+    class Meta:
+        model = TemplateTags
+        fields = ("user", "tags")
+        labels = {"user": capfirst(_("operator"))}
+
+    def clean_tags(self) -> list[str]:
+        return list(dict.fromkeys(tag for tag in self.cleaned_data["tags"] if tag))
+
+
+@admin.register(TemplateTags)
+class TemplateTagsAdmin(AdminWithHistory):
+    """Operators without a row here see all templates of their channels."""
+
+    form = TagsForm
+    list_display = ("operator", "words")
+    list_select_related = ("user",)
+    search_fields = ("user__username",)
+
+    @admin.display(description=_("operator"), ordering="user__username")
+    def operator(self, row: TemplateTags) -> str:
+        return str(row.user)
+
+    @admin.display(description=_("tags"))
+    def words(self, row: TemplateTags) -> str:
+        return str(row)

@@ -1,0 +1,1 @@
+"""Templates as values, without a database: structure, rendering, validation."""

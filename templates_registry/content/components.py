@@ -1,0 +1,253 @@
+"""A template as the provider knows it: header, body, footer, buttons, and the variables in them.
+
+Numbered and named variables are one model: a variable has a key, and values travel as {key: value}. The key of
+
+    a body's ``{{1}}`` is ``1``; a header's ``{{1}}``, which is another variable, is ``header.1``;
+    ``{{first_name}}`` is ``first_name`` wherever it stands;
+    all others are listed in ``slots``: ``header.media``, ``button.1``, ``offer.expires``, ``card.0.header.media`` …
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from templates_registry import message_catalog
+
+from . import authentication
+from .placeholders import HOLE as HOLE
+from .placeholders import Hole as Hole
+from .placeholders import Place as Place
+from .placeholders import braced as braced
+from .placeholders import in_order as in_order
+from .placeholders import is_number as is_number
+from .placeholders import key_of as key_of
+from .placeholders import names_in as names_in
+from .placeholders import split as split
+from .slots import CODE, ValueKind, slots_of, unasked_slots_of
+from .slots import HEADER_LOCATION as HEADER_LOCATION
+from .slots import HEADER_MEDIA as HEADER_MEDIA
+from .slots import LOCATION as LOCATION
+from .slots import MEDIA as MEDIA
+from .slots import TEXT as TEXT
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+HEADER_LIMIT, BODY_LIMIT, FOOTER_LIMIT = 60, 1024, 60
+
+
+class NotATemplate(ValueError):
+    """What was given has not the shape of a template, or of values for one; ``sentence`` says so to a person."""
+
+    def __init__(self, code: str, **details: str) -> None:
+        super().__init__(code, details)
+        self.code = code
+        self.sentence = message_catalog.sentence(code, details)
+
+
+class Format(StrEnum):
+    NUMBERED = "POSITIONAL"
+    NAMED = "NAMED"
+
+
+class Level(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, and where: ``field`` is ``body``, ``buttons.0.text``, ``variables.2.example``…"""
+
+    field: str
+    code: str
+    level: Level = Level.ERROR
+    details: Mapping[str, StrOrPromise | int] = dataclasses.field(default_factory=dict, hash=False)
+
+    @property
+    def sentence(self) -> StrOrPromise:
+        return message_catalog.sentence(self.code, self.details)
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    key: str
+    place: Place = Place.BODY
+    label: str = ""
+    example: str = ""
+    hint: str = ""
+    # Taken where nobody gives a value: a header's usual picture, say, which a pasted text cannot carry.
+    default: str = ""
+    kind: ValueKind = ValueKind.TEXT
+    is_required: bool = True
+
+    @property
+    def name(self) -> str:
+        """What stands between the braces."""
+        return self.key.removeprefix("header.") if self.place is Place.HEADER else self.key
+
+    @property
+    def title(self) -> str:
+        """How people see it: its label, if it has one."""
+        return self.label or (braced(self.name) if self.in_text else self.key)
+
+    @property
+    def in_text(self) -> bool:
+        """Whether a pasted text carries its value."""
+        return self.place in (Place.HEADER, Place.BODY) and self.kind in (ValueKind.TEXT, ValueKind.CODE)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    kind: str = TEXT
+    text: str = ""
+    handle: str = ""  # the provider's sample of a media header: a temporary link, never to be sent
+    extra: str = ""  # whatever else the provider said of it, as JSON, as in Button
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A limited-time offer. ``has_expiration``: the message says until when."""
+
+    text: str = ""
+    has_expiration: bool = False
+    extra: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    kind: str
+    text: str = ""
+    url: str = ""
+    phone_number: str = ""
+    example: str = ""
+    extra: str = ""  # whatever else the provider said of it, as JSON: kept and given back untouched
+
+    @property
+    def is_otp(self) -> bool:
+        """Whether it takes the code of an authentication template: handed in as OTP, listed as a link of WhatsApp's."""
+        return self.kind == "OTP" or (self.kind == "URL" and authentication.is_code_link(self.url))
+
+    @property
+    def takes_value(self) -> bool:
+        return self.kind == "COPY_CODE" or (self.kind == "URL" and bool(HOLE.search(self.url)) and not self.is_otp)
+
+
+@dataclass(frozen=True)
+class Template:
+    """One text in one language. ``described`` gives labels, examples, hints and defaults to variables, by key."""
+
+    name: str
+    language: str
+    body: str
+    category: str = ""
+    header: Header | None = None
+    footer: str = ""
+    buttons: tuple[Button, ...] = ()
+    format: Format = Format.NUMBERED
+    described: tuple[Variable, ...] = field(default=(), repr=False)
+    asked_category: str = ""  # what was asked for, where the provider then chose another
+    others: tuple[str, ...] = field(default=(), repr=False)  # components unknown to us, as JSON, kept untouched
+    offer: Offer | None = None
+    cards: tuple[Template, ...] = ()  # of a carousel; each has only header, body and buttons
+    # WhatsApp words the body or footer of an authentication template itself: ours is what it says, never handed in.
+    has_standard_body: bool = False
+    has_standard_footer: bool = False
+    body_extra: str = field(default="", repr=False)
+    footer_extra: str = field(default="", repr=False)
+    extra: str = field(default="", repr=False)  # of a card, besides its components
+    order: tuple[str, ...] = field(default=(), repr=False, compare=False)  # of the components, as they were read
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.name, self.language
+
+    @property
+    def header_text(self) -> str:
+        return self.header.text if self.header and self.header.kind == TEXT else ""
+
+    @cached_property
+    def variables(self) -> tuple[Variable, ...]:
+        """Each variable once: the header's, the body's (numbered ones in their order), then the buttons' and so on."""
+        described = {variable.key: variable for variable in self.described}
+        return tuple(
+            replace(
+                described.get(slot.key, Variable(slot.key)),
+                place=slot.place,
+                kind=slot.kind,
+                is_required=slot.is_required,
+            )
+            for slot in slots_of(self)
+        )
+
+    @cached_property
+    def unasked(self) -> tuple[Variable, ...]:
+        """Values that are taken, but have a usual one of their own: a button's payload, a flow's token."""
+        slots = unasked_slots_of(self)
+        return tuple(Variable(slot.key, slot.place, kind=slot.kind, is_required=False) for slot in slots)
+
+    @cached_property
+    def code_key(self) -> str:
+        """The variable that holds an authentication code; empty if the template sends none."""
+        if not (self.has_standard_body or any(button.is_otp for button in self.buttons)):
+            return ""
+        names = in_order(names_in(self.body))
+        return key_of(names[0], Place.BODY) if names else CODE
+
+    def variable(self, key: str) -> Variable | None:
+        return next((variable for variable in self.variables if variable.key == key), None)
+
+    def title_of(self, key: str) -> str:
+        variable = self.variable(key)
+        return variable.title if variable else key
+
+    def arrange(self, parameters: Mapping[str, str]) -> list[str] | dict[str, str]:
+        """Values as they travel: a list for numbered variables, a mapping for named ones."""
+        given = {v.key: parameters[v.key] for v in self.variables if v.key in parameters}
+        return list(given.values()) if self.format is Format.NUMBERED else given
+
+    def keyed(self, parameters: object) -> dict[str, str]:
+        """The reverse of ``arrange``, for values from anywhere: numbers become text, None is no value.
+
+        A value beyond the last variable gets a key that no variable has. NotATemplate for any other shape.
+        """
+        if isinstance(parameters, Mapping):
+            pairs = [(str(key), value) for key, value in parameters.items()]
+        elif isinstance(parameters, list | tuple):
+            keys = [variable.key for variable in self.variables]
+            keys += [f"+{number}" for number in range(1, len(parameters) - len(keys) + 1)]
+            pairs = list(zip(keys, parameters, strict=False))
+        else:
+            raise NotATemplate("values_shape")
+        return {key: _as_text(value) for key, value in pairs if value is not None}
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise NotATemplate("values_shape")
+    return str(value)
+
+
+def described_as(template: Template, variables: Sequence[Variable]) -> Template:
+    """The same template with these labels, examples, hints and defaults, where they say something."""
+    said = {variable.key: variable for variable in variables}
+    merged = []
+    for own in template.variables:
+        new = said.get(own.key, own)
+        merged.append(
+            replace(
+                own,
+                label=new.label or own.label,
+                example=new.example or own.example,
+                hint=new.hint or own.hint,
+                default=new.default or own.default,
+            )
+        )
+    return replace(template, described=tuple(merged))

@@ -1,0 +1,308 @@
+"""Templates in the shape of the Graph API: ``read`` and ``write``, each the mirror of the other.
+
+Read forgivingly: unknown components and unknown button fields are kept and written back untouched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from . import authentication
+from .components import (
+    HEADER_MEDIA,
+    TEXT,
+    Button,
+    Format,
+    Header,
+    NotATemplate,
+    Offer,
+    Place,
+    Template,
+    Variable,
+    described_as,
+    in_order,
+    is_number,
+    key_of,
+    names_in,
+)
+from .slots import card_and_key, card_key
+
+__all__ = ["NotATemplate", "read", "write"]
+
+Json = dict[str, Any]
+KNOWN_IN_CARDS = ("HEADER", "BODY", "FOOTER", "BUTTONS")
+KNOWN = (*KNOWN_IN_CARDS, "LIMITED_TIME_OFFER", "CAROUSEL")
+BUTTON_FIELDS = ("type", "text", "url", "phone_number", "example")
+AUTHENTICATION = "AUTHENTICATION"
+
+
+def read(data: object, *, described: Sequence[Variable] = ()) -> Template:
+    """One row of the Graph API's list. ``described`` are the labels, hints… that we gave to its variables."""
+    if not isinstance(data, dict) or not isinstance(data.get("components"), list):
+        raise NotATemplate("not_a_template")
+    known, others, order = _sorted_out(data["components"])
+    template = _from_components(
+        known,
+        name=_text(data, "name"),
+        language=_text(data, "language"),
+        category=_text(data, "category").upper(),
+        others=others,
+        order=order,
+    )
+    template = replace(template, format=_format(data, template))
+    if cards := _cards(known.get("CAROUSEL"), template.format):
+        template = replace(template, cards=cards)
+    examples = _examples(template, known.get("HEADER", {}), known.get("BODY", {}))
+    return described_as(described_as(template, examples), described)
+
+
+def _sorted_out(
+    components: Sequence[object], names: Sequence[str] = KNOWN
+) -> tuple[dict[str, Json], tuple[str, ...], tuple[str, ...]]:
+    """The components by kind; those that we do not know, as JSON; the kinds as they stand."""
+    known: dict[str, Json] = {}
+    others: list[str] = []
+    order: list[str] = []
+    for component in components:
+        if not isinstance(component, dict):
+            raise NotATemplate("not_a_template")
+        kind = _text(component, "type").upper()
+        order.append(kind)
+        if kind not in names or (kind == "CAROUSEL" and not _is_carousel(component)):
+            others.append(json.dumps(component, ensure_ascii=False, sort_keys=True))
+        elif kind in known:
+            raise NotATemplate("component_twice", component=kind.lower())
+        else:
+            known[kind] = component
+    return known, tuple(others), tuple(order)
+
+
+def _from_components(known: Mapping[str, Json], *, language: str, category: str, **given: Any) -> Template:
+    header, body, footer = known.get("HEADER"), known.get("BODY", {}), known.get("FOOTER", {})
+    offer = known.get("LIMITED_TIME_OFFER")
+    rows = known.get("BUTTONS", {}).get("buttons")
+    buttons = tuple(_button(row) for row in rows) if isinstance(rows, list) else ()
+    is_worded = bool(_text(body, "text"))
+    is_for_codes = not is_worded and (
+        any(button.is_otp for button in buttons) or (category == AUTHENTICATION and "BODY" in known)
+    )
+    minutes = footer.get("code_expiration_minutes")
+    return Template(
+        language=language,
+        category=category,
+        header=_header(header) if header is not None else None,
+        body=authentication.body(language, with_advice=body.get("add_security_recommendation") is True)
+        if is_for_codes
+        else _text(body, "text"),
+        has_standard_body=is_for_codes,
+        body_extra=_extra(body, "type", "text", "example"),
+        footer=_text(footer, "text") or (authentication.footer(language, minutes) if minutes else ""),
+        has_standard_footer=bool(minutes) and not _text(footer, "text"),
+        footer_extra=_extra(footer, "type", "text"),
+        buttons=buttons,
+        offer=_offer(offer) if offer is not None else None,
+        **given,
+    )
+
+
+def _is_carousel(component: Json) -> bool:
+    cards = component.get("cards")
+    return (
+        isinstance(cards, list)
+        and bool(cards)
+        and all(isinstance(card, dict) and isinstance(card.get("components"), list) for card in cards)
+    )
+
+
+def _cards(carousel: Json | None, form: Format) -> tuple[Template, ...]:
+    return tuple(_card(row, form) for row in carousel["cards"]) if carousel else ()
+
+
+def _card(row: Json, form: Format) -> Template:
+    known, others, order = _sorted_out(row["components"], KNOWN_IN_CARDS)
+    card = _from_components(
+        known, name="", language="", category="", others=others, order=order, extra=_extra(row, "components")
+    )
+    card = replace(card, format=form)
+    return described_as(card, _examples(card, known.get("HEADER", {}), known.get("BODY", {})))
+
+
+def write(template: Template) -> Json:
+    """The shape in which a template is handed in for approval, exported and listed."""
+    return {
+        "name": template.name,
+        "language": template.language,
+        "category": template.category,
+        "parameter_format": template.format.value,
+        "components": _components(template),
+    }
+
+
+def _components(template: Template, *, is_card: bool = False) -> list[Json]:
+    components: list[Json] = []
+    header, offer = template.header, template.offer
+    if header and header.kind == TEXT:
+        samples = _samples(template, Place.HEADER)
+        components.append({"type": "HEADER", "format": TEXT, "text": header.text} | samples | _unpacked(header.extra))
+    elif header:
+        sample = {"example": {"header_handle": [header.handle]}} if header.handle else {}
+        components.append({"type": "HEADER", "format": header.kind} | sample | _unpacked(header.extra))
+    if offer:
+        components.append({"type": "LIMITED_TIME_OFFER"} | _offer_row(offer))
+    if _has_body(template, is_card=is_card):
+        is_worded = bool(template.body or not template.order) and not template.has_standard_body
+        text = {"text": template.body} | _samples(template, Place.BODY) if is_worded else {}
+        components.append({"type": "BODY"} | text | _unpacked(template.body_extra))
+    if template.footer:
+        text = {} if template.has_standard_footer else {"text": template.footer}
+        components.append({"type": "FOOTER"} | text | _unpacked(template.footer_extra))
+    if template.buttons:
+        rows = [_button_row(template, index) for index in range(len(template.buttons))]
+        components.append({"type": "BUTTONS", "buttons": rows})
+    if template.cards:
+        components.append({"type": "CAROUSEL", "cards": [_card_row(template, at) for at in range(len(template.cards))]})
+    components += [json.loads(other) for other in template.others]
+    return _in_order(components, template.order)
+
+
+def _has_body(template: Template, *, is_card: bool) -> bool:
+    own_words = bool(template.body) and not template.has_standard_body
+    return own_words or "BODY" in template.order or not (is_card or template.order)
+
+
+def _in_order(components: list[Json], order: Sequence[str]) -> list[Json]:
+    """As they were read, where nothing has been added since."""
+    if not {component_type(each) for each in components} <= set(order):
+        return components
+    return sorted(components, key=lambda each: order.index(component_type(each)))
+
+
+def component_type(component: Mapping[str, Any]) -> str:
+    return _text(component, "type").upper()
+
+
+def _card_row(template: Template, number: int) -> Json:
+    """A card with the examples that the registry has by now."""
+    card = template.cards[number]
+    own = [(card_and_key(variable.key), variable) for variable in template.variables]
+    described = [replace(variable, key=key) for (at, key), variable in own if at == number]
+    components = _components(described_as(card, described), is_card=True)
+    return _unpacked(card.extra) | {"components": components}
+
+
+def _format(data: Json, template: Template) -> Format:
+    told = _text(data, "parameter_format").upper()
+    if told in tuple(Format):
+        return Format(told)
+    names = names_in(template.header_text) + names_in(template.body)
+    return Format.NAMED if any(not is_number(name) for name in names) else Format.NUMBERED
+
+
+def _header(row: Json) -> Header:
+    handles = _mapping(row, "example").get("header_handle")
+    handle = handles[0] if isinstance(handles, list) and handles else handles
+    return Header(
+        kind=_text(row, "format").upper() or TEXT,
+        text=_text(row, "text"),
+        handle=handle if isinstance(handle, str) else "",
+        extra=_extra(row, "type", "format", "text", "example"),
+    )
+
+
+def _offer(row: Json) -> Offer:
+    told = _mapping(row, "limited_time_offer")
+    has_expiration = told.get("has_expiration") is True
+    return Offer(text=_text(told, "text"), has_expiration=has_expiration, extra=_extra(row, "type"))
+
+
+def _offer_row(offer: Offer) -> Json:
+    told = {"text": offer.text, "has_expiration": offer.has_expiration}
+    return _unpacked(offer.extra) or {"limited_time_offer": told}
+
+
+def _button(row: object) -> Button:
+    if not isinstance(row, dict):
+        raise NotATemplate("not_a_template")
+    example = row.get("example")
+    if isinstance(example, list):
+        example = example[0] if example else ""
+    return Button(
+        kind=_text(row, "type").upper(),
+        text=_text(row, "text"),
+        url=_text(row, "url"),
+        phone_number=_text(row, "phone_number"),
+        example=example if isinstance(example, str) else "",
+        extra=_extra(row, *BUTTON_FIELDS),
+    )
+
+
+def _button_row(template: Template, index: int) -> Json:
+    button = template.buttons[index]
+    row: Json = {"type": button.kind}
+    for name in ("text", "url", "phone_number"):
+        if value := getattr(button, name):
+            row[name] = value
+    variable = template.variable(f"button.{index}") if button.takes_value else None
+    if example := (variable.example if variable else "") or button.example:
+        row["example"] = example if button.kind == "COPY_CODE" else [example]
+    return row | _unpacked(button.extra)
+
+
+def _examples(template: Template, header: Json, body: Json) -> list[Variable]:
+    """The samples that the provider lists, by variable."""
+    found = {HEADER_MEDIA: ""}
+    for place, row, text in (
+        (Place.HEADER, header, template.header_text),
+        (Place.BODY, body, template.body),
+    ):
+        example = _mapping(row, "example")
+        named = example.get(f"{place}_text_named_params")
+        for pair in named if isinstance(named, list) else ():
+            if isinstance(pair, dict):
+                found[key_of(_text(pair, "param_name"), place)] = _text(pair, "example")
+        listed = example.get(f"{place}_text")
+        if isinstance(listed, list) and listed and isinstance(listed[0], list):
+            listed = listed[0]  # a list of lists for the body, and flat in some of the provider's own samples
+        for name, value in zip(in_order(names_in(text)), listed if isinstance(listed, list) else (), strict=False):
+            found.setdefault(key_of(name, place), value if isinstance(value, str) else "")
+    found |= {f"button.{index}": button.example for index, button in enumerate(template.buttons)}
+    for number, card in enumerate(template.cards):
+        found |= {card_key(number, variable.key): variable.example for variable in card.variables}
+    return [Variable(key, example=example) for key, example in found.items() if example]
+
+
+def _samples(template: Template, place: Place) -> Json:
+    """``example`` of a header or body: a place for every variable, as the provider wants it, or none at all."""
+    text = template.header_text if place is Place.HEADER else template.body
+    examples = {v.key: v.example for v in template.variables}
+    values = {name: examples[key_of(name, place)] for name in in_order(names_in(text))}
+    if not any(values.values()):
+        return {}
+    if template.format is Format.NAMED:
+        pairs = [{"param_name": name, "example": value} for name, value in values.items()]
+        return {"example": {f"{place}_text_named_params": pairs}}
+    listed = list(values.values())
+    return {"example": {f"{place}_text": [listed] if place is Place.BODY else listed}}
+
+
+def _extra(row: Mapping[str, Any], *known: str) -> str:
+    """What else a row says, as JSON; empty if nothing."""
+    extra = {name: value for name, value in row.items() if name not in known}
+    return json.dumps(extra, ensure_ascii=False, sort_keys=True) if extra else ""
+
+
+def _unpacked(extra: str) -> Json:
+    return dict(json.loads(extra)) if extra else {}
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _mapping(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = row.get(name)
+    return value if isinstance(value, dict) else {}

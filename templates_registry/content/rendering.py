@@ -1,0 +1,323 @@
+"""Template + values -> what the phone will show, what an operator would paste, and the provider's parameter lists.
+
+The only renderer: pages, admin, relay and API all call it. A value is put in once and never looked into again, so
+``{{2}}`` inside a value stays text. Its inverse is ``matching``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote
+
+from django.utils.formats import date_format
+from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
+
+from channels_setup.codecs.whatsapp_markup import to_html
+
+from .components import (
+    BODY_LIMIT,
+    HEADER_LIMIT,
+    HEADER_LOCATION,
+    HEADER_MEDIA,
+    HOLE,
+    LOCATION,
+    MEDIA,
+    Button,
+    Format,
+    Hole,
+    Level,
+    Place,
+    Problem,
+    Template,
+    Variable,
+    braced,
+    in_order,
+    key_of,
+    names_in,
+    split,
+)
+from .slots import (
+    CODE,
+    HEADER_CATALOG,
+    HEADER_FILENAME,
+    HEADER_PRODUCT,
+    OFFER_EXPIRES,
+    PRODUCT,
+    ValueKind,
+    card_key,
+    of_card,
+)
+from .titles import title_of
+from .unfilled import placeholder_in
+from .value_checks import URL_LIMIT, is_link, moment, name_in_link, problem_in, sections
+from .value_checks import value_problem as value_problem
+
+CARD_BODY_LIMIT = 160
+VERBATIM = (ValueKind.TEXT, ValueKind.LINK_END, ValueKind.PAYLOAD, ValueKind.FLOW_TOKEN)
+STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+URL_SAFE = "/?#&=%:;,+@!$'()*~[]"
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedButton:
+    kind: str
+    text: str
+    target: str = ""  # the link, the phone number or the coupon code
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """A variable without a value still stands there as ``{{1}}``, and ``problems`` says so."""
+
+    header: str
+    body: str
+    footer: str
+    buttons: tuple[RenderedButton, ...]
+    problems: tuple[Problem, ...]
+    media: str = ""  # the link of the header's picture, video or document
+    filename: str = ""
+    offer: str = ""  # the words of a limited-time offer, and until when
+    cards: tuple[Rendering, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be sent as it is."""
+        return not any(problem.level is Level.ERROR for problem in self.problems)
+
+    @property
+    def text(self) -> str:
+        """All of it as operators paste it."""
+        return "\n".join(part for part in (self.header, self.body, self.footer) if part)
+
+    @property
+    def header_html(self) -> SafeString:
+        return to_html(self.header)
+
+    @property
+    def body_html(self) -> SafeString:
+        return to_html(self.body)
+
+
+def render(template: Template, parameters: object, *, text_only: bool = False) -> Rendering:
+    """``parameters`` by key, or as a list in the order of ``template.variables``; NotATemplate if neither.
+
+    ``text_only``: media and what buttons need may be missing, because the provider adds them by itself.
+    """
+    values = with_defaults(template, parameters)
+    rendering = _rendered(template, values)
+    problems = (*_value_problems(template, values, text_only=text_only), *_length_problems(template, rendering))
+    return replace(rendering, problems=problems)
+
+
+def _rendered(template: Template, values: dict[str, str]) -> Rendering:
+    return Rendering(
+        header=_filled(template.header_text, Place.HEADER, values),
+        body=_filled(template.body, Place.BODY, values),
+        footer=template.footer,
+        buttons=tuple(_button(template, index, values) for index in range(len(template.buttons))),
+        problems=(),
+        media=values.get(HEADER_MEDIA, "") or values.get(HEADER_PRODUCT, ""),
+        filename=_filename(values) if template.variable(HEADER_FILENAME) else "",
+        offer=_offer(template, values),
+        cards=tuple(_rendered(card, of_card(number, values)) for number, card in enumerate(template.cards)),
+    )
+
+
+def _offer(template: Template, values: Mapping[str, str]) -> str:
+    if template.offer is None:
+        return ""
+    ends = moment(values.get(OFFER_EXPIRES, "")) if template.offer.has_expiration else None
+    return " · ".join(filter(None, (template.offer.text, date_format(localtime(ends), "j E Y, H:i") if ends else "")))
+
+
+def _filename(values: Mapping[str, str]) -> str:
+    """The name under which a document arrives: as given, else as its link says."""
+    return values.get(HEADER_FILENAME, "") or name_in_link(values.get(HEADER_MEDIA, ""))
+
+
+def with_defaults(template: Template, parameters: object) -> dict[str, str]:
+    """Values by key, with the defaults of those that nobody gave; what is no text without spaces around it."""
+    given = template.keyed(parameters)
+    for variable in (*template.variables, *template.unasked):
+        value = given.get(variable.key) or variable.default
+        if value or variable.key in given:
+            given[variable.key] = value if variable.kind in VERBATIM else value.strip()
+    return given
+
+
+def provider_components(template: Template, parameters: object) -> list[Json]:
+    """``components`` of the Cloud API's send call; those without parameters are left out."""
+    values = with_defaults(template, parameters)
+    rows = _components(template, values)
+    if template.offer and (ends := moment(values.get(OFFER_EXPIRES, ""))):
+        offer = {"expiration_time_ms": int(ends.timestamp() * 1000)}
+        rows.append(_row("limited_time_offer", {"type": "limited_time_offer", "limited_time_offer": offer}))
+    cards = [
+        {"card_index": number, "components": _components(card, of_card(number, values), is_card=True)}
+        for number, card in enumerate(template.cards)
+    ]
+    return [*rows, {"type": "carousel", "cards": cards}] if cards else rows
+
+
+def _components(template: Template, values: dict[str, str], *, is_card: bool = False) -> list[Json]:
+    rows = [
+        _row("header", *_header_parameters(template, values)),
+        _row("body", *_text_parameters(template, template.body, Place.BODY, values)),
+    ]
+    found = [row for row in rows if row["parameters"]]
+    if template.code_key == CODE and (code := values.get(CODE)):
+        found.append(_row("body", {"type": "text", "text": code}))
+    for index, button in enumerate(template.buttons):
+        key = f"button.{index}"
+        value = values.get(template.code_key if button.is_otp else key, "")
+        sub_type = "url" if button.is_otp else button.kind.lower()
+        parameter = _button_parameter(button, value, values, key=key)
+        if parameter is None and is_card and button.kind == "QUICK_REPLY":
+            parameter = {"type": "payload", "payload": button.text}  # which card it was is said by the text alone
+        if parameter or button.kind == "CATALOG":  # without one it shows the catalog's first product
+            head = {"type": "button", "sub_type": sub_type, "index": str(index)}
+            found.append(head | ({"parameters": [parameter]} if parameter else {}))
+    return found
+
+
+def _row(kind: str, *parameters: Json) -> Json:
+    return {"type": kind, "parameters": list(parameters)}
+
+
+def _button_parameter(button: Button, value: str, values: Mapping[str, str], *, key: str) -> Json | None:
+    """What a button sends. A flow goes out with the usual token where nobody gives one."""
+    if button.kind == "FLOW":
+        action: Json = {"flow_token": value or "unused"}
+        if data := values.get(f"{key}.data"):
+            action["flow_action_data"] = json.loads(data)
+        return {"type": "action", "action": action}
+    if not value:
+        return None
+    if button.is_otp:
+        return {"type": "text", "text": value}
+    match button.kind:
+        case "URL":
+            return {"type": "text", "text": percent_encoded(value)}
+        case "COPY_CODE":
+            return {"type": "coupon_code", "coupon_code": value}
+        case "CATALOG":
+            return {"type": "action", "action": {"thumbnail_product_retailer_id": value}}
+        case "MPM":
+            rows = sections(value) or []
+            first = rows[0]["product_items"][0]["product_retailer_id"] if rows else ""
+            shown = values.get(f"{key}.thumbnail") or first
+            return {"type": "action", "action": {"thumbnail_product_retailer_id": shown, "sections": rows}}
+        case "QUICK_REPLY":
+            return {"type": "payload", "payload": value}
+    return None
+
+
+def percent_encoded(value: str) -> str:
+    """The end of a link as the provider wants it; what is encoded already stays so."""
+    return quote(STRAY_PERCENT.sub("%25", value), safe=URL_SAFE)
+
+
+def _filled(text: str, place: Place, values: Mapping[str, str]) -> str:
+    return "".join(
+        values.get(key_of(piece.name, place)) or braced(piece.name) if isinstance(piece, Hole) else piece
+        for piece in split(text)
+    )
+
+
+def _button(template: Template, index: int, values: Mapping[str, str]) -> RenderedButton:
+    button = template.buttons[index]
+    value = values.get(f"button.{index}", "")
+    if button.kind == "URL":
+        end = percent_encoded(value)
+        return RenderedButton(button.kind, button.text, HOLE.sub(lambda hole: end or hole[0], button.url))
+    return RenderedButton(button.kind, button.text, button.phone_number or value)
+
+
+def _value_problems(template: Template, values: Mapping[str, str], *, text_only: bool) -> Iterator[Problem]:
+    for variable in (*template.variables, *template.unasked):
+        value = values.get(variable.key)
+        if not value and (not variable.is_required or (text_only and not variable.in_text)):
+            if variable.kind is ValueKind.FILENAME and not text_only:
+                yield from _nameless(template, variable, values)
+            continue
+        if found := _problem_of(template, variable, value or ""):
+            code, details = found
+            title = title_of(template, variable)
+            yield Problem(f"variables.{variable.key}", code, details={"title": title, **details})
+    keys = {variable.key for variable in (*template.variables, *template.unasked)}
+    for key, value in values.items():
+        if key not in keys:
+            yield Problem(f"variables.{key}", "unknown_value", details={"value": value[:60]})
+
+
+def _problem_of(template: Template, variable: Variable, value: str) -> tuple[str, Mapping[str, str | int]] | None:
+    if value == "":
+        return "missing", {}
+    if placeholder := placeholder_in(template, variable, value):
+        return "placeholder", {"placeholder": placeholder}
+    return problem_in(variable.kind, value)
+
+
+def _nameless(template: Template, variable: Variable, values: Mapping[str, str]) -> Iterator[Problem]:
+    """A document whose name nobody says arrives as “Untitled”."""
+    media = values.get(variable.key.replace(HEADER_FILENAME, HEADER_MEDIA), "")
+    if media and not name_in_link(media) and problem_in(ValueKind.MEDIA, media) is None:
+        title = title_of(template, variable)
+        yield Problem(f"variables.{variable.key}", "filename_missing", details={"title": title})
+
+
+def _length_problems(template: Template, rendering: Rendering) -> Iterator[Problem]:
+    for component, text, limit in (
+        ("header", rendering.header, HEADER_LIMIT),
+        ("body", rendering.body, BODY_LIMIT),
+    ):
+        if len(text) > limit:
+            details = {"length": len(text), "limit": limit}
+            yield Problem(component, "rendered_too_long", details=details)
+    for prefix, each, shown in _with_cards(template, rendering):
+        for index, button in enumerate(each.buttons):
+            length = len(shown.buttons[index].target)
+            if button.takes_value and button.kind == "URL" and length > URL_LIMIT:
+                details = {"length": length, "limit": URL_LIMIT}
+                yield Problem(f"variables.{prefix}button.{index}", "link_too_long", details=details)
+    for number, card in enumerate(rendering.cards):
+        if len(card.body) > CARD_BODY_LIMIT:
+            details = {"card": number + 1, "length": len(card.body), "limit": CARD_BODY_LIMIT}
+            yield Problem(card_key(number, "body"), "card_too_long", details=details)
+
+
+def _with_cards(template: Template, rendering: Rendering) -> Iterator[tuple[str, Template, Rendering]]:
+    yield "", template, rendering
+    for number, (card, shown) in enumerate(zip(template.cards, rendering.cards, strict=True)):
+        yield card_key(number, ""), card, shown
+
+
+def _header_parameters(template: Template, values: Mapping[str, str]) -> list[Json]:
+    kind = template.header.kind if template.header else ""
+    if kind in MEDIA and (media := values.get(HEADER_MEDIA)):
+        file = {"link" if is_link(media) else "id": media}
+        if template.variable(HEADER_FILENAME) and (name := _filename(values)):
+            file["filename"] = name
+        return [{"type": kind.lower(), kind.lower(): file}]
+    if kind == LOCATION and all(values.get(key) for key in HEADER_LOCATION):
+        place = {key.removeprefix("header."): values[key] for key in HEADER_LOCATION}
+        return [{"type": "location", "location": place}]
+    if kind == PRODUCT and values.get(HEADER_PRODUCT) and values.get(HEADER_CATALOG):
+        product = {"product_retailer_id": values[HEADER_PRODUCT], "catalog_id": values[HEADER_CATALOG]}
+        return [{"type": "product", "product": product}]
+    return _text_parameters(template, template.header_text, Place.HEADER, values)
+
+
+def _text_parameters(template: Template, text: str, place: Place, values: Mapping[str, str]) -> list[Json]:
+    found: list[Json] = []
+    for name in in_order(names_in(text)):
+        row: Json = {"type": "text", "text": values.get(key_of(name, place), "")}
+        found.append(row | ({"parameter_name": name} if template.format is Format.NAMED else {}))
+    return found

@@ -1,0 +1,85 @@
+"""Parts of a template that Okno cannot fill: named, so that nobody is offered a template that would be refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.utils.functional import lazy
+from django.utils.translation import gettext_lazy as _
+
+from . import graph_format
+from .components import NotATemplate, Problem, Template
+from .slots import BARE_COMPONENTS, BUTTONS, HEADERS
+from .slots import card_key as of_card
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+CANNOT = _("Cannot be sent from Okno: %(parts)s.")
+UNREADABLE, NO_TEXT = "part_unreadable", "part_text"
+NEEDED_AS_TEXT = (UNREADABLE, NO_TEXT)  # what a provider that takes the text alone needs as well
+
+
+def missing_parts(template: Template) -> list[Problem]:
+    """What no value can complete; empty if the template can be sent."""
+    found = list(_parts(template))
+    if not template.body.strip():
+        found.insert(0, Problem("body", NO_TEXT))
+    return found
+
+
+def _parts(template: Template, card: int | None = None) -> Iterator[Problem]:
+    prefix = "" if card is None else of_card(card, "")
+    where: dict[str, Any] = {} if card is None else {"card": card + 1}
+    in_card = "" if card is None else "_of_card"
+    header = template.header
+    if header and header.kind not in HEADERS:
+        yield Problem(f"{prefix}header", f"part_header{in_card}", details={"kind": header.kind, **where})
+    for index, button in enumerate(template.buttons):
+        if button.kind not in BUTTONS:
+            details = {"number": index + 1, "kind": button.kind or "?", **where}
+            yield Problem(f"{prefix}button.{index}", f"part_button{in_card}", details=details)
+    for other in template.others:
+        kind = str(json.loads(other).get("type") or "?").upper()
+        if kind not in BARE_COMPONENTS:
+            yield Problem(f"{prefix}components", f"part_component{in_card}", details={"kind": kind, **where})
+    for number, each in enumerate(template.cards):
+        if each.header is None and not each.body:
+            yield Problem(of_card(number, "header"), "part_card", details={"card": number + 1})
+        yield from _parts(each, number)
+
+
+def missing_in(row: object) -> list[dict[str, Any]]:
+    """The missing parts of a row in the Graph API's shape, as they are kept with a template."""
+    try:
+        found = missing_parts(graph_format.read(row))
+    except NotATemplate:
+        found = [Problem("components", UNREADABLE)]
+    return [{"field": one.field, "code": one.code, "details": dict(one.details)} for one in found]
+
+
+def from_rows(rows: Sequence[Mapping[str, Any]]) -> list[Problem]:
+    return [Problem(row["field"], row["code"], details=row["details"]) for row in rows]
+
+
+def _joined(problems: Sequence[Problem]) -> str:
+    return "; ".join(str(one.sentence) for one in problems)
+
+
+def _told(problems: Sequence[Problem]) -> str:
+    return str(CANNOT) % {"parts": _joined(problems)}
+
+
+_joined_lazily, _told_lazily = lazy(_joined, str), lazy(_told, str)
+
+
+def parts(problems: Sequence[Problem]) -> StrOrPromise:
+    """The missing parts in words, in the reader's language."""
+    return _joined_lazily(problems)
+
+
+def sentence(problems: Sequence[Problem]) -> StrOrPromise:
+    """“Cannot be sent from Okno: …”; empty where nothing is missing."""
+    return _told_lazily(problems) if problems else ""

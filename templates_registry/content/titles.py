@@ -1,0 +1,76 @@
+"""Names of a template's variables for people: the admin's label, or words of our own for what is no text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.utils import translation
+from django.utils.functional import lazy
+from django.utils.translation import gettext_lazy as _
+
+from .components import HEADER_MEDIA, Place, Template, Variable
+from .slots import HEADER_CATALOG, HEADER_FILENAME, HEADER_PRODUCT, OFFER_EXPIRES, ValueKind, card_and_key
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+NOT_IN_TEXT: Mapping[str, StrOrPromise] = {
+    HEADER_MEDIA: _("File above the text"),
+    HEADER_FILENAME: _("File name"),
+    "header.latitude": _("Latitude"),
+    "header.longitude": _("Longitude"),
+    "header.name": _("Name of the place"),
+    "header.address": _("Address of the place"),
+    HEADER_PRODUCT: _("Product ID"),
+    HEADER_CATALOG: _("Catalog ID"),
+    OFFER_EXPIRES: _("Offer ends at"),
+}
+FOR_BUTTON, COUPON = _("For the button “%(button)s”"), _("Code of the coupon")
+CODE_TITLE = _("Verification code")
+OF_BUTTON: Mapping[ValueKind, StrOrPromise] = {
+    ValueKind.SECTIONS: _("Products for the button “%(button)s”"),
+    ValueKind.PRODUCT: _("Product shown as the picture"),
+    ValueKind.PAYLOAD: _("Payload of the button “%(button)s”"),
+    ValueKind.FLOW_TOKEN: _("Flow token of the button “%(button)s”"),
+    ValueKind.FLOW_DATA: _("Flow data of the button “%(button)s”"),
+}
+IN_CARD = _("Card %(card)s: %(title)s")
+
+_with = lazy(lambda text, words: str(text) % words, str)
+
+
+def title_of(template: Template, variable: Variable) -> StrOrPromise:
+    """How people see a variable: its label, else what it is."""
+    if variable.label:
+        return variable.label
+    card, key = card_and_key(variable.key)
+    if card is not None:
+        inner = template.cards[card].variable(key) or replace(variable, key=key, place=Place.BUTTON)
+        return _with(IN_CARD, {"card": card + 1, "title": title_of(template.cards[card], inner)})
+    if variable.kind is ValueKind.CODE:
+        return CODE_TITLE
+    if variable.in_text:
+        return variable.title
+    if variable.place is Place.BUTTON:
+        return _title_for_button(template, variable)
+    return NOT_IN_TEXT.get(variable.key, variable.title)
+
+
+def _title_for_button(template: Template, variable: Variable) -> StrOrPromise:
+    words = template.buttons[int(variable.key.split(".")[1])].text
+    if variable.kind in OF_BUTTON:
+        return _with(OF_BUTTON[variable.kind], {"button": words})
+    return _with(FOR_BUTTON, {"button": words}) if words else COUPON
+
+
+def titles_in_all_languages(template: Template, variable: Variable) -> Iterator[str]:
+    title = title_of(template, variable)
+    if isinstance(title, str):
+        yield title
+        return
+    for code, _name in settings.LANGUAGES:
+        with translation.override(code):
+            yield str(title)

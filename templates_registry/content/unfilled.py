@@ -1,0 +1,76 @@
+"""Placeholders left in a value: a label in place of the value, a label in brackets, ``{{…}}``.
+
+Operators copy templates as Okno shows them, with labels where values belong. Such a value must never reach a client.
+
+    whole value     equal to the variable's own label, name or key, with or without brackets
+    within a value  any ``{{…}}``; any label of the template in brackets
+
+Other text in brackets is a value like any other. Titles of our own (“File above the text”) count in every language of
+the interface.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from .components import Template, Variable, is_number
+from .normalization import fold
+from .titles import titles_in_all_languages
+
+BRACES = re.compile(r"\{\{[^{}]*\}\}")
+BRACKETED = re.compile(r"\[[^\[\]]*\]|\{[^{}]*\}|<[^<>]*>|⟨[^⟨⟩]*⟩|［[^［］]*］|【[^【】]*】")
+OPENING = frozenset("[{<⟨［【")  # a text without any of these holds no placeholder
+AROUND = " \n[]{}<>()⟨⟩［］【】\"'*_~`"
+BEHIND = " \n:;,.…-"
+
+
+def placeholder_in(template: Template, variable: Variable, value: str) -> str:
+    """Return the placeholder that stands where the value of this variable belongs; empty if there is none."""
+    if braces := BRACES.search(value):
+        return braces[0]
+    bare = _bare(value)
+    if bare and bare in _own_words(template, variable, is_bracketed=_is_bracketed(value)):
+        return value.strip()
+    return bracketed_label_in(template, value)
+
+
+def bracketed_label_in(template: Template, text: str) -> str:
+    """Return the first ``[label]`` of this template that the text holds."""
+    found = BRACKETED.findall(text)
+    if not found:
+        return ""
+    labels = _labels(template)
+    return next((one for one in found if _bare(one) in labels), "")
+
+
+def has_places(template: Template, text: str) -> bool:
+    """Whether a text that is meant as this template still has places to be filled in."""
+    return bool(BRACES.search(text) or bracketed_label_in(template, text))
+
+
+def _own_words(template: Template, variable: Variable, *, is_bracketed: bool) -> Iterator[str]:
+    yield from _words_for(template, variable)
+    if is_bracketed:
+        yield variable.name  # a bare number may be a value, “[1]” is the place of one
+
+
+def _labels(template: Template) -> frozenset[str]:
+    return frozenset(word for variable in template.variables for word in _words_for(template, variable))
+
+
+def _words_for(template: Template, variable: Variable) -> Iterator[str]:
+    words = [variable.label, variable.key, *titles_in_all_languages(template, variable)]
+    words += [] if is_number(variable.name) else [variable.name]
+    for word in words:
+        if (bare := _bare(word)) and not is_number(bare):
+            yield bare
+
+
+def _is_bracketed(value: str) -> bool:
+    return bool(BRACKETED.fullmatch(value.strip()))
+
+
+def _bare(text: str) -> str:
+    """Without brackets and signs around it, in small letters."""
+    return fold(text).strip(AROUND).rstrip(BEHIND).strip(AROUND).casefold()

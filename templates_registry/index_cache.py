@@ -1,0 +1,97 @@
+"""The texts of an account as one index, kept in each process and never out of date.
+
+The index is built once for a version of the registry; before each use the version is compared with the database's
+(one row by its primary key).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup.models import ApiChannel
+
+from .content import sendability
+from .content.graph_format import NotATemplate
+from .lifecycle import is_reworded
+from .matching.matcher import Index
+from .matching.result import Entry, Recognition
+from .models import Registry, Status, Template, TemplateVersion
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+logger = logging.getLogger(__name__)
+
+# Why a template that is not approved cannot be sent now: shown with the template's name before it.
+ASLEEP = {
+    Status.DRAFT: _("it has not been sent for approval yet"),
+    Status.PENDING: _("it is still waiting for approval"),
+    Status.REJECTED: _("it was rejected"),
+    Status.PAUSED: _("WhatsApp has paused it"),
+    Status.DISABLED: _("WhatsApp has disabled it"),
+    Status.IN_APPEAL: _("its rejection is being appealed"),
+    Status.ARCHIVED: _("it is archived"),
+    Status.PENDING_DELETION: _("it is being deleted"),
+    Status.LIMIT_EXCEEDED: _("the provider's limit of templates is reached"),
+    Status.UNKNOWN: _("its status at the provider is unknown to us"),
+}
+
+_indexes: dict[int, tuple[int, Index]] = {}
+_building = Lock()
+
+
+def recognise(api_channel: ApiChannel, text: str) -> Recognition:
+    """Which template of this account a pasted text is, with which values; see ``matching``."""
+    return index_of(api_channel).recognise(text)
+
+
+def index_of(api_channel: ApiChannel) -> Index:
+    version = Registry.objects.filter(pk=api_channel.pk).values_list("version", flat=True).first() or 0
+    kept = _indexes.get(api_channel.pk)
+    if kept is not None and kept[0] == version:
+        return kept[1]
+    with _building:
+        kept = _indexes.get(api_channel.pk)
+        if kept is not None and kept[0] == version:
+            return kept[1]
+        # The texts are read after the version: an index may be newer than its number, never older.
+        index = Index(_entries(api_channel))
+        _indexes[api_channel.pk] = (version, index)
+        return index
+
+
+def _asleep(template: Template) -> StrOrPromise:
+    """Why it cannot be sent now; empty if it can."""
+    if template.status != Status.APPROVED:
+        return ASLEEP.get(Status(template.status), "")
+    return sendability.parts(template.missing) if template.missing else ""
+
+
+def _entries(api_channel: ApiChannel) -> Iterator[Entry]:
+    # What buttons and pictures need cannot be pasted. A provider that takes a template's text alone adds them itself.
+    text_only = not api_channel.provider.fills_templates
+    templates = Template.objects.filter(api_channel=api_channel).exclude(status=Status.DELETED)
+    templates = templates.select_related("api_channel")
+    for template in templates.iterator():
+        try:
+            if not template.pattern.body:
+                continue  # the provider spoke of it before we knew its text
+            yield Entry(
+                template.pattern,
+                ident=template.pk,
+                asleep=_asleep(template),
+                text_only=text_only,
+            )
+        except NotATemplate:
+            logger.warning("template not readable", extra={"template": template.pk})
+    former = TemplateVersion.objects.filter(
+        template__api_channel=api_channel, template__status=Status.APPROVED, was_approved=True
+    )
+    for version in former.select_related("template").iterator():
+        if version.components != version.template.components and is_reworded(version.template, version.pattern):
+            yield Entry(version.pattern, ident=version.template_id, previous=True, text_only=text_only)

@@ -1,0 +1,1 @@
+"""Pasted text to template and values, without a database."""

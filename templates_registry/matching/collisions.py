@@ -1,0 +1,155 @@
+"""Templates that one and the same text could be: found before an operator pastes it.
+
+No value holds a line end, so two texts meet only if they have as many lines and meet line by line. Two lines with
+variables always meet if their beginnings and their ends agree, for the first variable of one can take all that the
+other has in the middle. Such a text is often a contrived one, so a collision is ``likely`` only if an ordinary
+text of one (its values holding nothing of the other) is also one of the other, or if hardly a word of one must be
+taken for a value by the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+
+from templates_registry.content.components import Template
+from templates_registry.content.normalization import normalise
+
+from .patterns import Meter, Pattern, TooMuch, leftmost, patterns_of
+
+ANY_VALUE = "…"
+FEW_WORDS = 2
+LONGEST = 1200  # characters: what no template renders to need not be feared
+STEPS = 5_000
+WORD = re.compile(r"\w+")
+
+Line = tuple[str, ...]  # fixed parts; a variable between each two
+
+
+@dataclass(frozen=True, slots=True)
+class Collision:
+    """``text`` is one that both templates fit."""
+
+    first: Template
+    second: Template
+    text: str
+    likely: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    owner: int
+    pattern: Pattern
+    lines: tuple[Line, ...]
+    ordinary: str
+
+    @property
+    def beginning(self) -> str:
+        return self.lines[0][0]
+
+
+def collisions(templates: Sequence[Template], *, only: int | None = None) -> Iterator[Collision]:
+    """All pairs of one account's templates that meet; or those alone with the template at one place."""
+    found: dict[tuple[int, int], tuple[str, bool]] = {}
+    for one, other in _candidates(templates, only):
+        pair = min(one.owner, other.owner), max(one.owner, other.owner)
+        if pair in found and found[pair][1]:
+            continue
+        meeting = _meeting(one, other)
+        if meeting and (meeting[1] or pair not in found):
+            found[pair] = meeting
+    for (first, second), (text, likely) in sorted(found.items()):
+        yield Collision(templates[first], templates[second], text, likely)
+
+
+def _candidates(templates: Sequence[Template], only: int | None) -> Iterator[tuple[_Text, _Text]]:
+    """Pairs with as many lines whose beginnings agree: sorted by beginning, such stand together."""
+    by_lines: dict[int, list[_Text]] = defaultdict(list)
+    for owner, template in enumerate(templates):
+        for pattern in patterns_of(template):
+            lines = _lines_of(pattern)
+            by_lines[len(lines)].append(_Text(owner, pattern, lines, ANY_VALUE.join(pattern.parts)))
+    for texts in by_lines.values():
+        if only is not None:
+            own = [text for text in texts if text.owner == only]
+            yield from ((one, other) for one in own for other in texts if other.owner != only)
+            continue
+        texts.sort(key=lambda text: text.beginning)
+        for index, one in enumerate(texts, 1):
+            for other in islice(texts, index, None):
+                if not other.beginning.startswith(one.beginning):
+                    break
+                if one.owner != other.owner:
+                    yield one, other
+
+
+@lru_cache(maxsize=50_000)
+def _lines_of(pattern: Pattern) -> tuple[Line, ...]:
+    lines: list[list[str]] = [[""]]
+    for index, part in enumerate(pattern.parts):
+        if index:
+            lines[-1].append("")
+        first, *further = part.split("\n")
+        lines[-1][-1] += first
+        lines += [[line] for line in further]
+    return tuple(tuple(line) for line in lines)
+
+
+def _meeting(one: _Text, other: _Text) -> tuple[str, bool] | None:
+    """A text that both are, and whether it is likely to be written."""
+    for first, second in zip(one.lines, other.lines, strict=True):
+        if not _agree(first, second):
+            return None
+    for text, pattern in ((one.ordinary, other.pattern), (other.ordinary, one.pattern)):
+        if _is_text_of(pattern, text):
+            return text, True
+    pairs = list(zip(one.lines, other.lines, strict=True))
+    words = min(
+        sum(_swallowed(first, second) for first, second in pairs),
+        sum(_swallowed(second, first) for first, second in pairs),
+    )
+    plain = not one.pattern.repeats and not other.pattern.repeats  # then a text made for both is one of both
+    for turned in (False, True):
+        text = "\n".join(_together(second, first) if turned else _together(first, second) for first, second in pairs)
+        if len(text) <= LONGEST and (plain or all(_is_text_of(each.pattern, text) for each in (one, other))):
+            return text, words <= FEW_WORDS
+    return None
+
+
+def _agree(one: Line, other: Line) -> bool:
+    """Whether some line is both. With variables in both, beginnings and ends decide."""
+    if len(one) == 1:
+        return leftmost(other, one[0]) is not None
+    if len(other) == 1:
+        return leftmost(one, other[0]) is not None
+    begins = one[0].startswith(other[0]) or other[0].startswith(one[0])
+    return begins and (one[-1].endswith(other[-1]) or other[-1].endswith(one[-1]))
+
+
+def _together(one: Line, other: Line) -> str:
+    """A line that both are: the middle of one, then the middle of the other."""
+    if len(one) == 1 or len(other) == 1:
+        return one[0] if len(one) == 1 else other[0]
+    longer_begin, longer_end = max(one[0], other[0], key=len), max(one[-1], other[-1], key=len)
+    return ANY_VALUE.join([longer_begin, *one[1:-1], *other[1:-1], longer_end])
+
+
+def _swallowed(one: Line, other: Line) -> int:
+    """How many words of one line the other has to take for values."""
+    if len(one) == 1 or len(other) == 1:
+        return 0
+    beginning, end = one[0][len(other[0]) :], one[-1][: max(0, len(one[-1]) - len(other[-1]))]
+    return len(WORD.findall(" ".join([beginning, *one[1:-1], end])))
+
+
+def _is_text_of(pattern: Pattern, text: str) -> bool:
+    if leftmost(pattern.parts, text) is None:
+        return False
+    try:
+        return next(pattern.readings(normalise(text), Meter(STEPS)), None) is not None
+    except TooMuch:
+        return True

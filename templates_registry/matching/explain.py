@@ -1,0 +1,222 @@
+"""A pattern laid beside a text, word by word: so that one can say «утверждено: готов, у вас: готово».
+
+The words are aligned first (``word_alignment``): the variables take the words that are theirs, what remains differs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+
+from templates_registry.content.components import braced
+from templates_registry.content.normalization import Normalised
+
+from .patterns import Pattern, name_of
+from .word_alignment import Step, TextCosts, Token, align
+
+TOKEN = re.compile(r"\w+|[^\w\s]")
+MOST_TOKENS = 700
+STATES, STATES_A_TOKEN, MOST_STATES = 400, 30, 8_000  # to visit for one alignment
+
+SIGN = 0.25  # of a word
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What is approved here and what stands in the text; either may be empty."""
+
+    approved: str
+    yours: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """``values`` by key, as far as they can be told; ``empty`` are variables for which the text has nothing."""
+
+    owner: int
+    closeness: float
+    values: dict[str, str]
+    empty: tuple[str, ...]
+    differences: tuple[Difference, ...]
+
+
+def tokens_of(text: str) -> list[Token]:
+    """Words and signs; of a text longer than any template, the beginning."""
+    return [
+        Token(
+            match[0],
+            match.start(),
+            match.end(),
+            glued=match.start() > 0 and text[match.start() - 1] not in " \n",
+            starts_line=match.start() > 0 and text[match.start() - 1] == "\n",
+        )
+        for match in islice(TOKEN.finditer(text), MOST_TOKENS)
+    ]
+
+
+@lru_cache(maxsize=20_000)
+def words_of(pattern: Pattern) -> tuple[str, ...]:
+    """The pattern's words and signs in order; an empty one where a variable stands."""
+    words: list[str] = []
+    for index, part in enumerate(pattern.parts):
+        words += [""] if index else []
+        words += TOKEN.findall(part)
+    return tuple(words)
+
+
+def lay_beside(
+    owner: int, pattern: Pattern, text: Normalised, tokens: Sequence[Token], costs: TextCosts | None = None
+) -> Beside:
+    own = _pattern_tokens(pattern)
+    most_states = min(STATES + STATES_A_TOKEN * len(own), MOST_STATES)
+    steps = align(own, tokens, most_states=most_states, costs=costs)
+    layer = _Layer(text, own, tokens)
+    for step in _by_common_words(pattern, own, tokens) if steps is None else steps:
+        layer.take(step)
+    layer.close()
+    if not layer.differences and not layer.empty:
+        layer.differences.append(Difference(_spelt(own), text.raw.strip()))  # it is only the spaces
+    fixed = sum(weight(token.word) for token in own if not token.key) or 1
+    return Beside(
+        owner=owner,
+        closeness=layer.common / (fixed + layer.too_much / 2),
+        values={key: value for key, value in layer.values.items() if key not in layer.uncertain},
+        empty=tuple(layer.empty),
+        differences=tuple(layer.differences),
+    )
+
+
+def _by_common_words(pattern: Pattern, own: Sequence[Token], tokens: Sequence[Token]) -> Iterator[Step]:
+    """A rough alignment by the longest common subsequence, for texts too unlike their template; it tells no values."""
+    row = column = 0
+    for row_end, column_end in [*common(words_of(pattern), [token.word for token in tokens]), (len(own), len(tokens))]:
+        for at in range(row, row_end):
+            is_value = bool(own[at].key) and column < column_end
+            yield Step(at, at + 1, column, column_end if is_value else column, is_certain=False)
+            column = column_end if is_value else column
+        for at in range(column, column_end):
+            yield Step(row_end, row_end, at, at + 1)
+        if row_end < len(own):
+            yield Step(row_end, row_end + 1, column_end, column_end + 1)
+        row, column = row_end + 1, column_end + 1
+
+
+def weight(word: str) -> float:
+    return 1.0 if word.isalnum() else SIGN
+
+
+class _Layer:
+    """Collects values and differences from left to right."""
+
+    def __init__(self, text: Normalised, own: Sequence[Token], tokens: Sequence[Token]) -> None:
+        self.text, self.own, self.tokens = text, own, tokens
+        self.values: dict[str, str] = {}
+        self.uncertain: set[str] = set()
+        self.empty: list[str] = []
+        self.differences: list[Difference] = []
+        self.common = self.too_much = 0.0
+        self._approved: list[Token] = []
+        self._yours: list[Token] = []
+        self._before: tuple[int, int] | None = None  # the pair of equal words just passed
+
+    def take(self, step: Step) -> None:
+        own, words = self.own[step.row : step.row_end], self.tokens[step.column : step.column_end]
+        if own and own[0].key:
+            self.close()
+            self._value(own[0].key, words, is_certain=step.is_certain)
+        elif own and words and own[0].word == words[0].word:
+            self.common += weight(own[0].word)
+            self._same(step.row, step.column)
+        else:
+            self._approved += own
+            self._yours += words
+            self.too_much += 0 if own else sum(weight(word.word) for word in words)
+
+    def _same(self, row: int, column: int) -> None:
+        self.close()
+        if self._before == (row - 1, column - 1) and self.own[row].glued != self.tokens[column].glued:
+            # The words agree and the space between them does not.
+            self._approved += self.own[row - 1 : row + 1]
+            self._yours += self.tokens[column - 1 : column + 1]
+            self.close()
+        self._before = (row, column)
+
+    def close(self) -> None:
+        """The difference collected so far is complete."""
+        if self._approved or self._yours:
+            self.differences.append(Difference(_spelt(self._approved), self._cut_out(self._yours)))
+        self._approved, self._yours = [], []
+
+    def _value(self, key: str, words: Sequence[Token], *, is_certain: bool) -> None:
+        if words:
+            value = self._cut_out(words)
+            if not is_certain or self.values.setdefault(key, value) != value:
+                self.uncertain.add(key)
+        elif key not in self.empty:
+            self.empty.append(key)
+
+    def _cut_out(self, words: Sequence[Token]) -> str:
+        return self.text.value(words[0].begin, words[-1].end) if words else ""
+
+
+def _pattern_tokens(pattern: Pattern) -> list[Token]:
+    found: list[Token] = []
+    before = ""
+    for index, part in enumerate(pattern.parts):
+        if index:
+            glued = before[-1:] not in (" ", "\n")
+            found.append(Token("", glued=glued, key=pattern.keys[index - 1]))
+        own = tokens_of(part)
+        if index and own and own[0].begin == 0:
+            own[0] = own[0]._replace(glued=True)
+        found += own
+        before = part
+    return found
+
+
+def _spelt(tokens: Sequence[Token]) -> str:
+    words = [braced(name_of(token.key)) if token.key else token.word for token in tokens]
+    return "".join(
+        word if index == 0 or token.glued else " " + word
+        for index, (word, token) in enumerate(zip(words, tokens, strict=True))
+    )
+
+
+def places(words: Sequence[str]) -> dict[str, int]:
+    """Where each word stands, a bit a place."""
+    found: dict[str, int] = defaultdict(int)
+    for index, word in enumerate(words):
+        found[word] |= 1 << index
+    return found
+
+
+def rows(words: Sequence[str], size: int, places: Mapping[str, int]) -> list[int]:
+    """The table of the common subsequences (Hyyrö 2004): a row a word, a bit a column, 0 where the length grows."""
+    everything = (1 << size) - 1
+    row = everything
+    table = []
+    for word in words:
+        matches = row & places.get(word, 0)
+        row = ((row + matches) | (row - matches)) & everything
+        table.append(row)
+    return table
+
+
+def common(words: Sequence[str], others: Sequence[str]) -> list[tuple[int, int]]:
+    """Equal words in equal order, as many as can be: pairs of places in the two."""
+    table = rows(words, len(others), places(others))
+    pairs = []
+    row, column = len(table), len(others)
+    while row and column:
+        if table[row - 1] >> (column - 1) & 1:
+            column -= 1
+            continue
+        row -= 1
+        if row == 0 or table[row - 1] >> (column - 1) & 1:
+            column -= 1
+            pairs.append((row, column))
+    return pairs[::-1]

@@ -1,0 +1,106 @@
+"""What the index knows (``Entry``) and what it answers (``Recognition``)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any
+
+from templates_registry import message_catalog
+from templates_registry.content.components import Template
+
+from .explain import Difference
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+    Details = dict[str, StrOrPromise | int]
+
+
+class Outcome(StrEnum):
+    TEMPLATE = "template"
+    AMBIGUOUS = "ambiguous"
+    NEAR_MISS = "near_miss"
+    NOT_READY = "not_ready"
+    NONE = "none"
+
+
+class Rank(IntEnum):
+    """Which entries are asked first; those of the next rank only if none of this one fits."""
+
+    CURRENT = 0
+    ASLEEP = 1  # not to be sent now: paused, not yet approved…
+    PREVIOUS = 2  # an earlier approved text
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A text that the index knows. ``ident`` is the caller's own (a primary key), shared by all texts of a template.
+
+    ``asleep`` says why it cannot be sent now, where that is so. ``text_only``: the provider adds media and what
+    buttons need by itself, so a paste lacks nothing without them.
+    """
+
+    template: Template
+    ident: Hashable = None
+    previous: bool = False
+    asleep: StrOrPromise = field(default="", compare=False)
+    text_only: bool = False
+
+    @property
+    def rank(self) -> Rank:
+        if self.previous:
+            return Rank.PREVIOUS
+        return Rank.ASLEEP if self.asleep else Rank.CURRENT
+
+    @property
+    def identity(self) -> Hashable:
+        return self.template.key if self.ident is None else self.ident
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """``parameters`` are by key; with any outcome but "template" only as far as they could be told.
+
+    ``readings`` are two of the ways to read the values of one template, where these are ambiguous. ``retired``: the
+    text is an earlier one of ``entry``, whose present text is to be offered; ``difference`` is between the two.
+    """
+
+    outcome: Outcome
+    code: str
+    details: Details = field(default_factory=dict)
+    entry: Entry | None = None
+    parameters: dict[str, str] = field(default_factory=dict)
+    candidates: tuple[Entry, ...] = ()
+    readings: tuple[dict[str, str], ...] = ()
+    difference: tuple[Difference, ...] = ()
+    retired: bool = False
+
+    @property
+    def sentence(self) -> StrOrPromise:
+        return message_catalog.sentence(self.code, self.details)
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer of the API."""
+        template = self.entry.template if self.entry else None
+        return {
+            "outcome": self.outcome.value,
+            "template": _identity(template) if template else None,
+            "parameters": template.arrange(self.parameters) if template else [],
+            "candidates": [_identity(candidate.template) for candidate in self.candidates],
+            "difference": [{"approved": one.approved, "yours": one.yours} for one in self.difference],
+            "retired": self.retired,
+            "code": self.code,
+            "reason": str(self.sentence),
+        }
+
+
+def about(outcome: Outcome, code: str, entry: Entry, details: Details | None = None, **fields: Any) -> Recognition:
+    """An answer about one template."""
+    named: Details = {"name": entry.template.name, "language": entry.template.language}
+    return Recognition(outcome, code, named | (details or {}), entry, candidates=(entry,), **fields)
+
+
+def _identity(template: Template) -> dict[str, str]:
+    return {"name": template.name, "language": template.language}

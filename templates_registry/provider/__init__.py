@@ -1,0 +1,1 @@
+"""Exchange with the provider: its list of templates, and submission for approval."""

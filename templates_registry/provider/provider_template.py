@@ -1,0 +1,166 @@
+"""One template as somebody lists it (a provider, a file), and what it changes in the registry's row.
+
+The shape is the Graph API's, with two more keys of our own: ``variables`` (labels, hints, examples, defaults) and
+``tags``. What a list does not say stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.db.models import TextChoices
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup.codecs.values import as_text
+from templates_registry import lifecycle
+from templates_registry.content import graph_format
+from templates_registry.content.components import Template as Pattern
+from templates_registry.lifecycle import By
+from templates_registry.models import Category, Quality, Status, Template, with_variables
+
+LONGEST_ROW = 200_000  # characters of one template as JSON
+LONGEST_TAG, MOST_TAGS = 40, 50
+
+
+class Unreadable(ValueError):
+    """What was listed cannot be taken. ``sentence`` says why."""
+
+    def __init__(self, sentence: str | Promise) -> None:
+        super().__init__(str(sentence))
+        self.sentence = sentence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """An empty ``status``, ``quality`` and so on: the list does not say."""
+
+    pattern: Pattern
+    status: str = ""
+    category: str = ""
+    quality: str = ""
+    reason: str = ""
+    external_id: str = ""
+    tags: list[str] | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.pattern.key
+
+
+def read(row: object) -> Listed:
+    """One row of a list. Raises Unreadable."""
+    if not isinstance(row, dict):
+        raise Unreadable(_("This is not a template: an object is expected."))
+    if len(json.dumps(row)) > LONGEST_ROW:
+        raise Unreadable(_("This template is longer than any template can be."))
+    try:
+        said = row.get("variables")
+        labels = [each for each in said if isinstance(each, dict)] if isinstance(said, list) else []
+        pattern = with_variables(graph_format.read(row), labels)
+    except graph_format.NotATemplate as problem:
+        raise Unreadable(problem.sentence) from problem
+    pattern = replace(pattern, name=pattern.name.strip(), language=pattern.language.strip())
+    _check_lengths(pattern)
+    return Listed(
+        pattern=pattern,
+        status=status_of(row.get("status")),
+        category=pattern.category,
+        quality=_quality(row),
+        reason=_reason(row),
+        external_id=as_text(row.get("id"))[:190],
+        tags=_tags(row),
+    )
+
+
+def status_of(word: object) -> str:
+    """A provider's or a person's word for a status as ours; a word that we do not know is "unknown", none is none."""
+    text = as_text(word).strip().lower().replace(" ", "_")
+    if not text:
+        return ""
+    return text if text in Status.values else Status.UNKNOWN
+
+
+def changes(template: Template, listed: Listed) -> list[tuple[Any, str, str]]:
+    """What besides the wording would change: name of the field, what it is, what it would be."""
+    pairs = (
+        (_("status"), template.status, listed.status, Status),
+        (_("category"), template.category, listed.category, Category),
+        (_("quality"), template.quality, listed.quality, Quality),
+    )
+    found = [(name, _label(kind, old), _label(kind, new)) for name, old, new, kind in pairs if new and new != old]
+    if listed.tags is not None and set(listed.tags) != set(template.tags):
+        found.append((_("tags"), ", ".join(template.tags), ", ".join(listed.tags)))
+    return found
+
+
+def new_row(listed: Listed, *, api_channel_id: int, external_id: str = "") -> Template:
+    """The row of a template that the registry does not have; for ``lifecycle.create`` to save."""
+    template = Template(
+        api_channel_id=api_channel_id,
+        name=listed.pattern.name,
+        language=listed.pattern.language,
+        category=listed.category or Category.UTILITY,
+        asked_category=listed.category,
+        status=listed.status or Status.DRAFT,
+        quality=listed.quality or Quality.UNKNOWN,
+        reject_reason=listed.reason if listed.status == Status.REJECTED else "",
+        external_id=external_id,
+        provider_status=listed.status if external_id else "",
+        tags=listed.tags or [],
+    )
+    template.take(listed.pattern)
+    return template
+
+
+def take_standing(template: Template, listed: Listed, *, by: By) -> bool:
+    """Status, category and quality as listed; whether anything changed."""
+    changed = False
+    if listed.status and (listed.status != template.status or listed.reason):
+        changed |= lifecycle.change_status(template, listed.status, by=by, reason=listed.reason)
+    if listed.category:
+        changed |= lifecycle.change_category(template, listed.category, by=by)
+    if listed.quality:
+        changed |= lifecycle.change_quality(template, listed.quality, by=by)
+    return changed
+
+
+def _label(kind: type[TextChoices], value: str) -> str:
+    return str(kind(value).label) if value in kind.values else value
+
+
+def _check_lengths(pattern: Pattern) -> None:
+    for name, value, limit in (
+        (_("name"), pattern.name, 512),
+        (_("language"), pattern.language, 20),
+        (_("category"), pattern.category, 40),
+    ):
+        if len(value) > limit:
+            raise Unreadable(_("The %(name)s is longer than %(limit)s characters.") % {"name": name, "limit": limit})
+    if not pattern.name:
+        raise Unreadable(_("The template has no name."))
+    if not pattern.language:
+        raise Unreadable(_("The template has no language."))
+
+
+def _quality(row: dict[str, Any]) -> str:
+    said = row.get("quality_score", row.get("quality"))
+    word = as_text(said.get("score") if isinstance(said, dict) else said).strip().upper()
+    return word if word in Quality.values else ""
+
+
+def _reason(row: dict[str, Any]) -> str:
+    word = as_text(row.get("rejected_reason")).strip()[:1000]
+    return "" if word.upper() == "NONE" else word
+
+
+def _tags(row: dict[str, Any]) -> list[str] | None:
+    said = row.get("tags")
+    if not isinstance(said, list):
+        return None
+    tags = list(dict.fromkeys(as_text(tag).strip() for tag in said))
+    if len(tags) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in tags):
+        raise Unreadable(_("A tag has at most %(limit)s characters.") % {"limit": LONGEST_TAG})
+    return [tag for tag in tags if tag]

@@ -1,0 +1,300 @@
+"""Templates at a provider that takes them from us: handed in for approval, given a new text, deleted.
+
+In three steps: the template is marked under its lock (waiting, being deleted), so that two admins do not hand it in
+twice and a verdict that comes at once finds it so; the calls are made outside of any transaction; what came of them is
+written down. Refused: it is as it was, with the provider's words. No answer: the next look at the provider's list
+settles it (``syncing``).
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from channels_setup import http_client
+from channels_setup.codecs.bodies import BadBody
+from channels_setup.models import ApiChannel
+from channels_setup.providers import messengers
+from channels_setup.providers.base import (
+    ACCEPTED,
+    UNKNOWN,
+    Account,
+    GivenFile,
+    HttpAnswer,
+    HttpRequest,
+    Messenger,
+    TemplateStanding,
+)
+from templates_registry import lifecycle
+from templates_registry.content import graph_format
+from templates_registry.content.components import Level
+from templates_registry.content.slots import ValueKind
+from templates_registry.content.titles import title_of
+from templates_registry.content.validation import validate
+from templates_registry.lifecycle import By, Source
+from templates_registry.models import Status, Template, TemplateEvent
+
+from . import provider_sync
+
+SAMPLE_BYTES = 16 * 1024 * 1024
+SAMPLE_SECONDS = 30.0
+GONE = (Status.DELETED, Status.PENDING_DELETION)
+
+
+class Refused(Exception):
+    """It was not done, and everything is as it was. ``sentence`` says why, in the provider's words where they are."""
+
+    def __init__(self, sentence: object) -> None:
+        super().__init__(str(sentence))
+        self.sentence = str(sentence)
+
+
+class Unsure(Exception):
+    """The call went out and no answer came."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Begun:
+    """The template as it goes out, and how it was before."""
+
+    row: dict[str, Any]
+    links: dict[str, str]  # to the samples of files, by the variables' keys
+    status: str
+    reason: str
+    submitted_at: datetime | None
+
+
+def may_manage(api_channel: ApiChannel) -> bool:
+    return api_channel.kind in messengers() and api_channel.provider.manages_templates
+
+
+def is_there(template: Template) -> bool:
+    """Whether the provider has it, as far as we know."""
+    return bool(template.external_id) and template.status != Status.DELETED
+
+
+def submit(template: Template, *, user: Any) -> str:
+    """Hand it in, or hand in its new text; what there is to say beyond that it was done. Raises Refused."""
+    by = By(source=Source.HAND, user=user)
+    begun = _begin(template, Status.PENDING, by=by, check=_may_be_submitted)
+    with _or_back(template, begun):
+        try:
+            standing = _hand_in(template.api_channel, begun)
+        except Unsure:
+            _note_edit(template, begun, by=by)
+            provider_sync.soon(template.api_channel_id)
+            return _("No answer came, so it may have been handed in or not: the next synchronisation will show it.")
+    return _submitted(template, begun, standing, by=by)
+
+
+def delete(template: Template, *, user: Any) -> str:
+    """Delete this one, in this one language, at the provider; as ``submit``."""
+    by = By(source=Source.HAND, user=user)
+    begun = _begin(template, Status.PENDING_DELETION, by=by, check=_may_be_deleted)
+    channel = template.api_channel
+    with _or_back(template, begun):
+        try:
+            _ask(channel.provider, channel.provider.delete_template(begun.row, channel.account()))
+        except Unsure:
+            provider_sync.soon(template.api_channel_id)
+            return _("No answer came, so it may be deleted or not: the next synchronisation will show it.")
+    with transaction.atomic():
+        # Gone from there for good: brought back, it is a draft of ours.
+        Template.objects.filter(pk=template.pk).update(external_id="", provider_status="")
+        lifecycle.change_status(template, Status.DELETED, by=by)
+    return ""
+
+
+# --- before ----------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def _begin(template: Template, to: str, *, by: By, check: Callable[[Template], None]) -> _Begun:
+    locked = Template.objects.select_for_update(of=("self",)).select_related("api_channel").get(pk=template.pk)
+    check(locked)
+    pattern = locked.pattern
+    row = graph_format.write(pattern) | {"id": locked.external_id, "status": locked.provider_status.upper()}
+    links = {v.key: v.example or v.default for v in pattern.variables if v.kind is ValueKind.MEDIA}
+    begun = _Begun(
+        row=row, links=links, status=locked.status, reason=locked.reject_reason, submitted_at=locked.submitted_at
+    )
+    lifecycle.change_status(locked, to, by=by)
+    template.refresh_from_db()
+    return begun
+
+
+def _may_be_submitted(template: Template) -> None:
+    if template.status not in (Status.DRAFT, Status.REJECTED):
+        raise Refused(_("It is %(status)s, so this makes no sense.") % {"status": template.get_status_display()})
+    pattern = template.pattern
+    problems = validate(pattern)
+    wrong = [str(one.sentence) for one in problems if one.level is Level.ERROR or one.code == "example_missing"]
+    for variable in pattern.variables:
+        if variable.kind is ValueKind.MEDIA and not (variable.example or variable.default):
+            sentence = _("Give “%(title)s” an example: a link to a sample, which the reviewers will look at.")
+            wrong.append(sentence % {"title": title_of(pattern, variable)})
+    if wrong:
+        raise Refused(" ".join(wrong))
+    if template.external_id:
+        _may_be_edited(template)
+
+
+def _may_be_edited(template: Template) -> None:
+    rules, there = template.api_channel.provider.edit_rules, template.provider_status.upper()
+    if not there:
+        return  # the provider will say
+    if rules.editable is not None and there not in rules.editable:
+        word = template.provider_status
+        told = {"status": Status(word).label if word in Status.values else word}
+        raise Refused(_("At the provider it is %(status)s, and such a template cannot be given a new text.") % told)
+    if there != "APPROVED":
+        return
+    a_day = _("The limit for new texts of an approved template is reached: %(most)d in 24 hours.")
+    a_month = _("The limit for new texts of an approved template is reached: %(most)d in 30 days.")
+    for most, days, sentence in ((rules.approved_a_day, 1, a_day), (rules.approved_a_month, 30, a_month)):
+        since = timezone.now() - timedelta(days=days)
+        edits = template.events.filter(what=TemplateEvent.EDITED, at__gt=since).count()
+        if most is not None and edits >= most:
+            raise Refused(sentence % {"most": most})
+    if rules.approved_keeps_category and _category_changed(template):
+        raise Refused(_("The category of an approved template cannot be changed. Set it back, or make a new template."))
+
+
+def _category_changed(template: Template) -> bool:
+    """By hand, since the provider last had its word on it."""
+    approved = template.events.filter(what="status", to_status=Status.APPROVED).order_by("-pk").first()
+    there = ""
+    for event in template.events.filter(what="category", pk__gt=approved.pk if approved else 0).order_by("pk"):
+        by_hand = event.source == Source.HAND
+        there = (there or event.reason.partition(" → ")[0]) if by_hand else ""
+    return bool(there) and there != template.category
+
+
+def _may_be_deleted(template: Template) -> None:
+    if not is_there(template):
+        raise Refused(_("The provider does not have this template."))
+    if template.status in GONE:
+        raise Refused(_("It is %(status)s, so this makes no sense.") % {"status": template.get_status_display()})
+
+
+# --- the calls -------------------------------------------------------------------------------------------
+
+
+def _hand_in(channel: ApiChannel, begun: _Begun) -> TemplateStanding:
+    provider, account = channel.provider, channel.account()
+    samples = {key: _sample(provider, account, link) for key, link in begun.links.items()}
+    answer = _ask(provider, provider.submit_template(begun.row, account, samples=samples))
+    try:
+        return provider.read_submitted(answer)
+    except BadBody as problem:
+        raise Unsure from problem
+
+
+def _sample(provider: Messenger, account: Account, link: str) -> str:
+    """Fetch the sample by its link and give it to the provider; what it calls it. Nothing is handed in yet."""
+    try:
+        file = _fetched(link)
+        calls = provider.upload_sample(file, account)
+        request = next(calls)
+        while True:
+            request = calls.send(_ask(provider, request))
+    except StopIteration as done:
+        return str(done.value)
+    except BadBody as problem:
+        raise Refused(problem) from problem
+    except Unsure:
+        raise Refused(_("The provider did not answer in time.")) from None
+
+
+def _fetched(link: str) -> GivenFile:
+    failed = _("The sample of the header's file could not be fetched from its link: %(why)s")
+    request = HttpRequest(method="GET", url=link, headers={}, body=b"")
+    try:
+        answer = http_client.send(request, most_bytes=SAMPLE_BYTES + 1, seconds=SAMPLE_SECONDS)
+    except http_client.Forbidden as problem:
+        raise Refused(failed % {"why": problem}) from problem
+    except (http_client.NotSent, http_client.OutcomeUnknown) as problem:
+        raise Refused(failed % {"why": _("it does not answer.")}) from problem
+    if answer.status != 200 or not answer.body:
+        raise Refused(failed % {"why": f"HTTP {answer.status}"})
+    if len(answer.body) > SAMPLE_BYTES:
+        raise Refused(failed % {"why": _("it is larger than 16 MB.")})
+    name = unquote(urlsplit(link).path).rsplit("/", 1)[-1][:100] or "sample"
+    told = answer.headers.get("content-type", "").split(";")[0].strip().lower()
+    mime = told if "/" in told and told != "application/octet-stream" else mimetypes.guess_type(name)[0]
+    return GivenFile(name=name, mime=mime or "application/octet-stream", content=answer.body)
+
+
+def _ask(provider: Messenger, request: HttpRequest) -> HttpAnswer:
+    """One call; a good answer, or Refused in the provider's words, or Unsure."""
+    try:
+        answer = http_client.send(request)
+    except http_client.Forbidden as problem:
+        raise Refused(problem) from problem
+    except http_client.NotSent as problem:
+        raise Refused(provider_sync.FAILURES.get(problem.reason, problem.reason)) from problem
+    except http_client.OutcomeUnknown as problem:
+        raise Unsure from problem
+    outcome = provider.judge(answer)
+    if outcome.verdict == UNKNOWN:
+        raise Unsure
+    if outcome.verdict != ACCEPTED:
+        raise Refused(provider_sync.refusal(outcome, answer))
+    return answer
+
+
+# --- after -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _or_back(template: Template, begun: _Begun) -> Any:
+    """Whatever breaks off the calls leaves the template as it was, unless the provider has moved it meanwhile."""
+    marked = template.status
+    try:
+        yield
+    except BaseException as problem:
+        words = problem.sentence if isinstance(problem, Refused) else _("It broke off before it was done.")
+        with transaction.atomic():
+            locked = Template.objects.select_for_update(of=("self",)).get(pk=template.pk)
+            if locked.status == marked:
+                lifecycle.change_status(locked, begun.status, by=By(source=Source.PROVIDER), reason=words)
+                Template.objects.filter(pk=template.pk).update(
+                    reject_reason=begun.reason, submitted_at=begun.submitted_at
+                )
+        template.refresh_from_db()
+        raise
+
+
+@transaction.atomic
+def _submitted(template: Template, begun: _Begun, standing: TemplateStanding, *, by: By) -> str:
+    locked = Template.objects.select_for_update(of=("self",)).get(pk=template.pk)
+    if standing.external_id:
+        locked.external_id = standing.external_id
+        locked.save(update_fields=["external_id"])
+    if locked.status == Status.PENDING:  # else the verdict was here before the answer
+        Template.objects.filter(pk=locked.pk).update(provider_status=Status.PENDING)
+    _note_edit(locked, begun, by=by)
+    asked = locked.category
+    moved = bool(standing.category) and lifecycle.change_category(
+        locked, standing.category, by=By(source=Source.PROVIDER)
+    )
+    template.refresh_from_db()
+    if not moved:
+        return ""
+    told = {"asked": asked, "category": standing.category}
+    return _("The provider put it into %(category)s instead of %(asked)s. The price goes by the category.") % told
+
+
+def _note_edit(template: Template, begun: _Begun, *, by: By) -> None:
+    """For the provider's limits: a new text that one with an approved text was given."""
+    if begun.row["id"] and begun.row["status"] == "APPROVED":
+        lifecycle.note(template, by=by, what=TemplateEvent.EDITED, to_status=template.status)

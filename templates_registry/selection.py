@@ -1,0 +1,169 @@
+"""Which templates somebody may choose from, and in which order: favourites, those used lately, the rest by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import (
+    BooleanField,
+    Case,
+    Exists,
+    F,
+    Func,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    TextField,
+    Value,
+    When,
+)
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import get_language, pgettext_lazy
+
+from channels_setup.codecs.values import whole_number
+
+from . import timeline
+from .content.components import Hole, braced, split
+from .content.components import Template as Pattern
+from .content.graph_format import NotATemplate
+from .models import Category, Status, Template, TemplateUse
+
+LATELY = timedelta(days=14)
+LONGEST_QUERY = 80
+MOST_WORDS = 200  # characters of a text in a list
+
+FAVOURITE, RECENT, OTHER = "favourite", "recent", "other"
+GROUPS: Mapping[str, Promise] = {
+    FAVOURITE: pgettext_lazy("templates", "Favourites"),
+    RECENT: pgettext_lazy("templates", "Used lately"),
+    OTHER: pgettext_lazy("templates", "Others"),
+}
+
+
+class Texts(Func):
+    """All that stands in a template's components, as one text to search in."""
+
+    function = "jsonb_path_query_array"
+    template = "%(function)s(%(expressions)s, '$[*].text')::text"
+    output_field = TextField()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What somebody looks for. Empty: anything."""
+
+    query: str = ""
+    channel: int | None = None
+    status: str = ""
+    language: str = ""
+    category: str = ""
+
+    @classmethod
+    def of(cls, asked: Mapping[str, str]) -> Wanted:
+        """From an address; what cannot be read is not asked."""
+        return cls(
+            query=asked.get("q", "").replace("\0", "").strip()[:LONGEST_QUERY],
+            channel=whole_number(asked.get("channel")),
+            status=asked.get("status", "") if asked.get("status") in Status.values else "",
+            language=asked.get("language", "").replace("\0", "")[:20],
+            category=asked.get("category", "") if asked.get("category") in Category.values else "",
+        )
+
+    @property
+    def is_narrow(self) -> bool:
+        return bool(self.channel or self.status or self.language or self.category)
+
+
+def wanted_among(rows: QuerySet[Template], wanted: Wanted) -> QuerySet[Template]:
+    """Those that answer the question; archived ones only where they are asked for."""
+    rows = rows.filter(status=wanted.status) if wanted.status else rows.exclude(status=Status.ARCHIVED)
+    if wanted.channel:
+        rows = rows.filter(api_channel=wanted.channel)
+    if wanted.language:
+        rows = rows.filter(language=wanted.language)
+    if wanted.category:
+        rows = rows.filter(category=wanted.category)
+    return found_by(rows, wanted.query)
+
+
+def found_by(rows: QuerySet[Template], query: str) -> QuerySet[Template]:
+    """Every word stands in the name or in the text."""
+    rows = rows.exclude(status=Status.DELETED)
+    words = query.split()
+    if words:
+        rows = rows.alias(texts=Texts(F("components")))
+    for word in words:
+        rows = rows.filter(Q(name__icontains=word) | Q(texts__icontains=word))
+    return rows
+
+
+def in_order(rows: QuerySet[Template], *, user: Any) -> QuerySet[Template]:
+    """Sorted for this person, each with ``is_favourite`` and ``used_by_me``."""
+    mine = TemplateUse.objects.filter(user=user, template=OuterRef("pk"))
+    lately = mine.filter(last_used_at__gte=timezone.now() - LATELY)
+    sendable = _is(Q(status=Status.APPROVED))
+    own_language = _is(Q(language__startswith=(get_language() or "")[:2]))
+    return (
+        rows.annotate(
+            is_favourite=Exists(mine.filter(is_favourite=True)),
+            used_by_me=Subquery(lately.values("last_used_at")[:1]),
+            is_sendable=sendable,
+            is_own_language=own_language,
+        )
+        .select_related("api_channel")
+        .order_by(
+            "-is_favourite", F("used_by_me").desc(nulls_last=True), "-is_sendable", "name", "-is_own_language", "pk"
+        )
+    )
+
+
+def _is(condition: Q) -> Case:
+    return Case(When(condition, then=Value(True)), default=Value(False), output_field=BooleanField())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    template: Template
+    is_favourite: bool
+
+    @property
+    def level(self) -> str:
+        return timeline.level_of(self.template.status)
+
+    @property
+    def words(self) -> str:
+        """The beginning of the text, its variables under their titles."""
+        try:
+            pattern = self.template.pattern
+        except NotATemplate:
+            return ""
+        pieces = split(pattern.body[:MOST_WORDS])
+        return " ".join("".join(_named(pattern, one) for one in pieces).split())
+
+
+def _named(pattern: Pattern, piece: str | Hole) -> str:
+    if not isinstance(piece, Hole):
+        return piece
+    variable = pattern.variable(piece.name)
+    return f"[{variable.label}]" if variable and variable.label else braced(piece.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    key: str
+    title: Promise
+    rows: list[Row]
+
+
+def grouped(rows: Iterable[Any]) -> Iterator[Group]:
+    """Rows ``in_order`` under their headings."""
+    groups: dict[str, list[Row]] = {key: [] for key in GROUPS}
+    for row in rows:
+        key = FAVOURITE if row.is_favourite else RECENT if row.used_by_me else OTHER
+        groups[key].append(Row(template=row, is_favourite=row.is_favourite))
+    return (Group(key=key, title=GROUPS[key], rows=found) for key, found in groups.items() if found)

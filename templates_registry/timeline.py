@@ -1,0 +1,115 @@
+"""``history`` as operators read it on the page of a template: one plain sentence an event, with a colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from . import history
+from .matching.text_diff import GONE, NEW, Piece
+from .models import Status, Template, TemplateEvent
+
+LONGEST_QUOTE = 80
+
+GOOD, WAITING, BAD, PLAIN = "calm", "soon", "now", ""
+LEVELS = {
+    Status.APPROVED: GOOD,
+    Status.PENDING: WAITING,
+    Status.IN_APPEAL: WAITING,
+    Status.REJECTED: BAD,
+    Status.PAUSED: BAD,
+    Status.DISABLED: BAD,
+    Status.LIMIT_EXCEEDED: BAD,
+}
+QUALITIES = {"GREEN": GOOD, "YELLOW": WAITING, "RED": BAD}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    at: datetime
+    level: str  # the colour's name
+    words: str
+    who: str
+
+
+def level_of(status: str) -> str:
+    """The colour of a status: calm, soon, now, or none."""
+    return LEVELS.get(Status(status), PLAIN) if status in Status.values else PLAIN
+
+
+def lines(template: Template) -> list[Line]:
+    """The newest first."""
+    sent: datetime | None = None
+    found = []
+    for one in reversed(history.of(template)):
+        event = one.event
+        if event.what == "status" and event.to_status == Status.PENDING:
+            sent = event.at
+        words = _words(one, sent=sent)
+        found.append(Line(at=event.at, level=_level(event), words=words, who=_who(event)))
+    return found[::-1]
+
+
+def _words(one: history.Happening, *, sent: datetime | None) -> str:
+    event = one.event
+    if event.what == "text":
+        change = _change(one.text) or _("other words")
+        return _("New text: %(change)s. A pasted former text is recognised, and the new one is offered.") % {
+            "change": change
+        }
+    if event.what != "status":
+        return one.sentence
+    words = one.sentence
+    if event.from_status and event.to_status == Status.PENDING:
+        words = _("Sent for approval")
+    elif event.from_status and event.to_status == Status.APPROVED and sent is not None:
+        words = _("Approved (after %(span)s)") % {"span": span_words(event.at - sent)}
+    return f"{words}: {event.reason}" if event.reason.strip() else words
+
+
+def _change(pieces: Sequence[Piece]) -> str:
+    """«готов» in place of «собран»: the first words that changed."""
+    for piece, following in zip(pieces, [*pieces[1:], None], strict=True):
+        if piece.kind == GONE and following is not None and following.kind == NEW:
+            return _("“%(new)s” in place of “%(gone)s”") % {"new": _quote(following.text), "gone": _quote(piece.text)}
+        if piece.kind == GONE:
+            return _("“%(gone)s” taken out") % {"gone": _quote(piece.text)}
+        if piece.kind == NEW:
+            return _("“%(new)s” added") % {"new": _quote(piece.text)}
+    return ""
+
+
+def _quote(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 1] + "…"
+
+
+def _level(event: TemplateEvent) -> str:
+    if event.what == "status":
+        return level_of(event.to_status)
+    return QUALITIES.get(event.reason.rsplit(" ", 1)[-1], PLAIN) if event.what == "quality" else WAITING
+
+
+def _who(event: TemplateEvent) -> str:
+    if event.author is not None:
+        return event.author.get_full_name() or event.author.get_username()
+    return "" if event.source == TemplateEvent.Source.HAND else event.get_source_display()
+
+
+def span_words(span: timedelta) -> str:
+    """``1 day 4 hours``; the two largest units."""
+    minutes = max(int(span.total_seconds()) // 60, 0)
+    return " ".join(_parts(minutes // 1440, minutes // 60 % 24, minutes % 60))
+
+
+def _parts(days: int, hours: int, minutes: int) -> Iterator[str]:
+    if days:
+        yield ngettext("%(count)d day", "%(count)d days", days) % {"count": days}
+    if hours:
+        yield ngettext("%(count)d hour", "%(count)d hours", hours) % {"count": hours}
+    if not days and (minutes or not hours):
+        yield ngettext("%(count)d minute", "%(count)d minutes", minutes) % {"count": minutes}

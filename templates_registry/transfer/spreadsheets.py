@@ -1,0 +1,295 @@
+"""The first sheet of an XLSX file as text, read under a budget.
+
+A general reader keeps what a sheet does not need (styles, other sheets, drawings) and takes half a minute for a small
+file with millions of shared strings. Here four parts of the package are unpacked, none beyond its limit, and each is
+parsed once as a whole: Expat takes quadratic time for a long token that comes in pieces.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import posixpath
+import re
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from xml.parsers import expat
+
+from django.utils.translation import gettext as _
+
+from templates_registry.provider.provider_template import Unreadable
+
+MOST_UNPACKED = 32 * 1024 * 1024  # bytes of all parts that are read
+MOST_DIRECTORY = 256 * 1024  # bytes of the zip's list of its parts
+MOST_INDEX = 256 * 1024  # bytes of a part that says where others are
+TAGS, TAGS_A_ROW = 10_000, 200  # in all parts; a cell takes up to ten, with its shared string
+MOST_COLUMNS = 40
+LONGEST_CELL = 32_767  # characters, as in Excel
+
+_END, _END_64 = b"PK\x05\x06", b"PK\x06\x07"
+_COLUMN = re.compile(r"([A-Z]{1,3})[0-9]{1,7}")
+Attributes = dict[str, str]
+
+
+class _Enough(Exception):
+    """No more rows are wanted."""
+
+
+def read_rows(data: bytes, *, most_rows: int) -> list[list[str]]:
+    """Return the first rows of the first sheet that hold anything.
+
+    Raise Unreadable for what is no such file, or goes beyond a limit.
+    """
+    try:
+        _check_directory(data)
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            package = _Package(archive, _Budget(tags_left=TAGS + TAGS_A_ROW * most_rows))
+            sheet, strings = _places(package)
+            shared = _Strings(package.budget)
+            if strings:
+                shared.parse(package.unpack(strings))
+            rows = _Rows(package.budget, shared.found, most_rows=most_rows)
+            rows.parse(package.unpack(sheet))
+            return rows.found
+    except Unreadable:
+        raise
+    except (
+        *(zipfile.BadZipFile, zlib.error, expat.ExpatError, struct.error, OSError, EOFError),
+        *(LookupError, ValueError, RuntimeError, NotImplementedError, OverflowError, lzma.LZMAError),
+    ) as problem:
+        raise Unreadable(_("The file is not a table that we can read.")) from problem
+
+
+def _check_directory(data: bytes) -> None:
+    """Refuse a zip whose list of parts alone would take long to read."""
+    at = data.rfind(_END, max(0, len(data) - 65_600))
+    if at < 0 or data[max(0, at - 20) : at].startswith(_END_64):
+        raise Unreadable(_("The file is not a table that we can read."))
+    (size,) = struct.unpack_from("<I", data, at + 12)
+    if size > MOST_DIRECTORY:
+        raise _too_large()
+
+
+def _too_large() -> Unreadable:
+    return Unreadable(_("The table is too large."))
+
+
+@dataclass
+class _Budget:
+    """What may still be read of a file."""
+
+    tags_left: int
+    bytes_left: int = MOST_UNPACKED
+    characters_left: int = MOST_UNPACKED  # of cells: many may show one shared string
+
+
+class _Package:
+    def __init__(self, archive: zipfile.ZipFile, budget: _Budget) -> None:
+        self.archive = archive
+        self.budget = budget
+
+    def unpack(self, name: str, limit: int = MOST_UNPACKED) -> bytes:
+        most = min(limit, self.budget.bytes_left)
+        if self.archive.getinfo(name).file_size > most:
+            raise _too_large()
+        with self.archive.open(name) as part:
+            unpacked = part.read(most + 1)
+        if len(unpacked) > most:
+            raise _too_large()
+        self.budget.bytes_left -= len(unpacked)
+        return unpacked
+
+
+# --- where the parts are ---------------------------------------------------------------------------------
+
+
+def _places(package: _Package) -> tuple[str, str]:
+    """Return the names of the first sheet's part and of that of the shared strings, if there are any."""
+    start = {kind: target for _id, kind, target in _relations(package, "_rels/.rels", "")}
+    workbook = start.get("officeDocument", "xl/workbook.xml")
+    folder, name = posixpath.split(workbook)
+    related = _relations(package, posixpath.join(folder, "_rels", f"{name}.rels"), folder)
+    by_id = {relation_id: target for relation_id, _kind, target in related}
+    sheets = _Index(package.budget, "sheet")
+    sheets.parse(package.unpack(workbook, MOST_INDEX))
+    ids = (value for sheet in sheets.found for key, value in sheet.items() if key.endswith(":id"))
+    strings = next((target for _id, kind, target in related if kind == "sharedStrings"), "")
+    first = next((by_id[one] for one in ids if "worksheets" in by_id.get(one, "")), "")
+    if not first:
+        raise Unreadable(_("The file is not a table that we can read."))
+    return first, strings
+
+
+def _relations(package: _Package, name: str, folder: str) -> list[tuple[str, str, str]]:
+    """Return the ID, the kind and the part's name of each relationship."""
+    index = _Index(package.budget, "Relationship")
+    index.parse(package.unpack(name, MOST_INDEX))
+    found = []
+    for row in index.found:
+        target = row.get("Target", "")
+        path = target[1:] if target.startswith("/") else posixpath.normpath(posixpath.join(folder, target))
+        found.append((row.get("Id", ""), row.get("Type", "").rsplit("/", 1)[-1], path))
+    return found
+
+
+# --- parts -----------------------------------------------------------------------------------------------
+
+
+class _Part:
+    """Calls ``start``, ``end`` and ``text`` for a part's XML. Elements go by their names without a prefix."""
+
+    def __init__(self, budget: _Budget) -> None:
+        self.budget = budget
+
+    def parse(self, xml: bytes) -> None:
+        parser = expat.ParserCreate()
+        parser.buffer_text = True
+        parser.buffer_size = 65_536
+        parser.StartDoctypeDeclHandler = self._refuse
+        parser.StartElementHandler = lambda name, attributes: self.start(name.rpartition(":")[2], attributes)
+        parser.EndElementHandler = lambda name: self.end(name.rpartition(":")[2])
+        parser.CharacterDataHandler = self.text
+        self.budget.tags_left -= xml.count(b"<")  # of their ends, too
+        if self.budget.tags_left < 0:
+            raise _too_large()
+        try:
+            parser.Parse(xml, True)
+        except _Enough:
+            return
+
+    def _refuse(self, *_declaration: object) -> None:
+        raise Unreadable(_("The file is not a table that we can read."))
+
+    def start(self, name: str, attributes: Attributes) -> None: ...
+
+    def end(self, name: str) -> None: ...
+
+    def text(self, text: str) -> None: ...
+
+
+class _Index(_Part):
+    """The attributes of all elements of one name."""
+
+    def __init__(self, budget: _Budget, name: str) -> None:
+        super().__init__(budget)
+        self.name = name
+        self.found: list[Attributes] = []
+
+    def start(self, name: str, attributes: Attributes) -> None:
+        if name == self.name:
+            self.found.append(attributes)
+
+
+class _Strings(_Part):
+    """Shared strings: the text of each, without its formatting and without how it is pronounced."""
+
+    def __init__(self, budget: _Budget) -> None:
+        super().__init__(budget)
+        self.found: list[str] = []
+        self._pieces: list[str] = []
+        self._is_text = self._is_phonetic = False
+
+    def start(self, name: str, attributes: Attributes) -> None:
+        if name == "si":
+            self._pieces = []
+        self._is_phonetic |= name == "rPh"
+        self._is_text = name == "t" and not self._is_phonetic
+
+    def end(self, name: str) -> None:
+        self._is_text = False
+        if name == "rPh":
+            self._is_phonetic = False
+        elif name == "si":
+            self.found.append("".join(self._pieces))
+
+    def text(self, text: str) -> None:
+        if self._is_text:
+            self._pieces.append(text)
+
+
+@dataclass
+class _Cell:
+    kind: str
+    column: int
+    pieces: list[str] = field(default_factory=list)
+
+
+class _Rows(_Part):
+    """Rows of a sheet, each as long as its last cell."""
+
+    def __init__(self, budget: _Budget, shared: list[str], *, most_rows: int) -> None:
+        super().__init__(budget)
+        self.shared = shared
+        self.most_rows = most_rows
+        self.found: list[list[str]] = []
+        self._row: list[str] = []
+        self._cell: _Cell | None = None
+        self._is_value = self._is_phonetic = False
+
+    def start(self, name: str, attributes: Attributes) -> None:
+        if name == "row":
+            if len(self.found) >= self.most_rows:
+                raise _Enough
+            self._row = []
+        elif name == "c":
+            self._cell = _Cell(attributes.get("t", "n"), _column(attributes.get("r", ""), len(self._row)))
+        self._is_phonetic |= name == "rPh"
+        self._is_value = name in ("v", "t") and not self._is_phonetic
+
+    def end(self, name: str) -> None:
+        self._is_value = False
+        if name == "rPh":
+            self._is_phonetic = False
+        elif name == "c" and self._cell is not None:
+            self._put(self._cell)
+            self._cell = None
+        elif name == "row" and any(self._row):
+            self.found.append(self._row)
+
+    def text(self, text: str) -> None:
+        if self._is_value and self._cell is not None:
+            self._cell.pieces.append(text)
+
+    def _put(self, cell: _Cell) -> None:
+        if cell.column >= MOST_COLUMNS:
+            return
+        text = "".join(cell.pieces)
+        if cell.kind == "s" and text:
+            text = self.shared[_index(text)]
+        elif cell.kind == "n":
+            text = _number(text)
+        if len(text) > LONGEST_CELL:
+            raise Unreadable(_("A cell of the table is longer than %(limit)s characters.") % {"limit": LONGEST_CELL})
+        self.budget.characters_left -= len(text)
+        if self.budget.characters_left < 0:
+            raise _too_large()
+        self._row += [""] * (cell.column + 1 - len(self._row))
+        self._row[cell.column] = text
+
+
+def _column(reference: str, following: int) -> int:
+    """Return the 0-based column of "C7"; a cell without a reference follows the one before."""
+    match = _COLUMN.fullmatch(reference)
+    if match is None:
+        return following
+    number = 0
+    for letter in match[1]:
+        number = number * 26 + ord(letter) - 64
+    return number - 1
+
+
+def _index(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise ValueError(text)
+    return int(text)
+
+
+def _number(text: str) -> str:
+    """Return a number as people see it: 7 for 7.0. What is no number stays as it is written."""
+    try:
+        value = float(text) if len(text) < 40 else None
+    except ValueError:
+        value = None
+    return str(int(value)) if value is not None and value.is_integer() and abs(value) < 1e15 else text

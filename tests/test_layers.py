@@ -1,0 +1,231 @@
+"""Import rules: modules import downwards only, and a provider is named only inside its own package."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from channels_setup.providers import all_providers
+
+ROOT = Path(__file__).resolve().parent.parent
+APPS = ("channels_setup", "templates_registry", "bridge", "config")
+# From the bottom up. A package or module may import from itself and from what stands above it in its list.
+# The longest matching name decides, so `channels_setup.providers` is a layer of its own.
+LAYERS = {
+    "": [
+        "channels_setup.codecs",
+        "channels_setup.providers",
+        "channels_setup",
+        "templates_registry",
+        "bridge",
+        "config",
+    ],
+    "bridge": [
+        "call_limits",
+        "outcomes",
+        "decisions",
+        "message_text",
+        "models",
+        "wakeups",
+        "service_window",
+        "idempotency",
+        "raw_requests",
+        "ticket_properties",
+        "files",
+        "channel_health",
+        "fanout",
+        "notices",
+        "conversations",
+        "merging",
+        "relay",
+        "outbox",
+        "helpdesk",
+        "inbox",
+        "intake",
+        "maintenance",
+        "desk",
+        "uapi",
+        "api",
+        "admin",
+        "templatetags",
+        "tasks",
+        "apps",
+        "management",
+    ],
+    "bridge.desk": [
+        "parameters",
+        "presentation",
+        "urls",
+        "html",
+        "access",
+        "forms",
+        "canned_responses",
+        "live",
+        "client",
+        "chat_list",
+        "thread",
+        "composer",
+        "views",
+        "template_link_page",
+    ],
+    "templates_registry": [
+        "message_catalog",
+        "content",
+        "matching",
+        "models",
+        "lifecycle",
+        "history",
+        "index_cache",
+        "pasteable",
+        "provider",
+        "timeline",
+        "linting",
+        "transfer",
+        "preview",
+        "selection",
+        "admin",
+        "views",
+        "apps",
+        "management",
+    ],
+    "channels_setup": [
+        "failing_items",
+        "secret_options",
+        "codecs",
+        "working_hours",
+        "encryption",
+        "timeouts",
+        "providers",
+        "http_client",
+        "advisory_locks",
+        "models",
+        "roles",
+        "account_settings",
+        "onboarding",
+        "admin_history",
+        "checks",
+        "provisioning",
+        "handover",
+        "admin",
+        "views",
+        "apps",
+        "management",
+    ],
+    "config": [
+        "admin_search",
+        "log_redaction",
+        "private_files",
+        "requests",
+        "route_access",
+        "environment",
+        "client_address",
+        "attempt_limits",
+        "devstack",
+        "accounts",
+        "serving",
+        "logs",
+        "request_log",
+        "csp_reports",
+        "response_headers",
+        "metrics",
+        "celery",
+        "health",
+        "middleware",
+        "unfold",
+        "settings",
+        "unfold_words",
+        "formats",
+        "apps",
+        "urls",
+        "wsgi",
+        "management",
+    ],
+}
+
+
+def modules() -> list[Path]:
+    return [path for app in APPS for path in sorted((ROOT / app).rglob("*.py")) if "migrations" not in path.parts]
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+KNOWN = {dotted(path) for path in modules()}
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and full name of every module that a file imports, also inside functions."""
+    package = dotted(path).split(".") if path.name == "__init__.py" else dotted(path).split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                name = f"{source}.{alias.name}"
+                yield node.lineno, name if name in KNOWN else source
+
+
+def layer_of(module: str, layers: list[str]) -> int | None:
+    """Return the position of the longest layer name that the module's name begins with; None outside all layers."""
+    fitting = [layer for layer in layers if module == layer or module.startswith(layer + ".")]
+    return layers.index(max(fitting, key=len)) if fitting else None
+
+
+def members(parent: str) -> list[str]:
+    depth = parent.count(".") + 1
+    return sorted({".".join(name.split(".")[: depth + 1]) for name in KNOWN if name.startswith(parent + ".")})
+
+
+@pytest.mark.parametrize("parent", [parent for parent in LAYERS if parent])
+def test_every_package_and_module_has_a_layer(parent: str) -> None:
+    assert sorted(f"{parent}.{name}" for name in LAYERS[parent]) == members(parent)
+
+
+@pytest.mark.parametrize("parent", LAYERS)
+def test_imports_go_only_downwards(parent: str) -> None:
+    layers = [f"{parent}.{name}" if parent else name for name in LAYERS[parent]]
+    upward = []
+    for path in modules():
+        here = layer_of(dotted(path), layers)
+        if here is None:
+            continue
+        for line, name in imports(path):
+            there = layer_of(name, layers)
+            if there is not None and there > here:
+                upward.append(f"{dotted(path)}, line {line}: {name}")
+
+    assert upward == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "channels_setup" / "providers").rglob("*.py")), ids=dotted)
+def test_providers_know_no_models_and_make_no_calls(path: Path) -> None:
+    touched = [name for _line, name in imports(path) if re.search(r"\.models\b|django\.db|requests\b", name)]
+
+    assert touched == []
+
+
+def test_a_provider_is_named_only_in_its_own_package() -> None:
+    named = []
+    for path in modules():
+        text = _code_without_docstrings(path)
+        for kind in all_providers():
+            if dotted(path).startswith(f"channels_setup.providers.{kind}"):
+                continue
+            # As a value or an import; "desk" and "sandbox" are ordinary words elsewhere (pages, a CSP keyword).
+            pattern = rf"[\"']{kind}[\"']|\bproviders\.{kind}\b|\bimport {kind}\b"
+            named += [f"{dotted(path)}: {kind}" for _hit in re.findall(pattern, text)]
+
+    assert named == []
+
+
+def _code_without_docstrings(path: Path) -> str:
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree).lower()
