@@ -108,9 +108,10 @@ def outgoing() -> Outgoing:
 
 
 def test_a_kind_is_named_by_its_file() -> None:
-    files = {path.stem for path in (Path(__file__).parent.parent / "channels_setup" / "providers").glob("*.py")}
+    folder = Path(__file__).parent.parent / "channels_setup" / "providers"
+    modules = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
 
-    assert set(all_providers()) == files - {"__init__", *CONTRACT}
+    assert set(all_providers()) == modules - {"__init__", *CONTRACT}
     assert all(provider.kind == kind for kind, provider in all_providers().items())
 
 

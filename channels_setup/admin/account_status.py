@@ -12,8 +12,6 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from channels_setup.models import ApiChannel
-from channels_setup.providers.whatsapp_cloud.graph_account import LIMITS, QUALITY, STATUS, THROUGHPUT, WHAT_HAPPENED
-from channels_setup.providers.whatsapp_cloud.graph_pathless import SENDING
 
 SHOWN = 5  # news
 LATE = timedelta(days=7)  # of so long ago are the news that are no news any more
@@ -38,6 +36,7 @@ class News:
     details: str
     is_bad: bool
     at: datetime
+    terms: Mapping[str, str | Promise]  # the provider's codes of events in our words
 
     @property
     def said(self) -> dict[str, None]:
@@ -46,7 +45,7 @@ class News:
     @property
     def words(self) -> list[str | Promise]:
         """What we have a sentence for; beside it the page shows what was said."""
-        return [WHAT_HAPPENED[word] for word in self.said if word in WHAT_HAPPENED]
+        return [self.terms[word] for word in self.said if word in self.terms]
 
     @property
     def sentence(self) -> str:
@@ -64,13 +63,7 @@ class Card:
 def of(channel: ApiChannel) -> Card | None:
     """None where nothing is known, or the provider has no account to speak of."""
     told = channel.standing
-    words: dict[str, Mapping[str, str | Promise]] = {
-        "quality": QUALITY,
-        "limit": LIMITS,
-        "throughput": THROUGHPUT,
-        "status": STATUS,
-        "health": SENDING,
-    }
+    words = channel.provider.account_terms
     rows = [(label, words.get(name, {}).get(told[name], told[name])) for name, label in LABELS if told.get(name)]
     news = _news(channel)[:SHOWN]
     if not rows and not news:
@@ -94,8 +87,9 @@ def trouble(channel: ApiChannel) -> News | None:
 
 def _news(channel: ApiChannel) -> list[News]:
     """The newest first."""
+    terms = channel.provider.account_terms.get("event", {})
     return [
-        News(what=one["what"], details=one["details"], is_bad=one["level"] == "error", at=_time(one["at"]))
+        News(what=one["what"], details=one["details"], is_bad=one["level"] == "error", at=_time(one["at"]), terms=terms)
         for one in channel.standing.get("news", [])
     ]
 

@@ -359,6 +359,9 @@ class Messenger(Provider):
     shares_address: ClassVar[bool] = False  # one webhook address may get several accounts' items: ``misrouted``
     unknown_is_safe_to_repeat: ClassVar[bool] = True  # the receiver can tell a repeat by its key
 
+    # Fact of an account ("quality", "limit", …, "event") -> the provider's code -> how admins read it.
+    account_terms: ClassVar[Mapping[str, Mapping[str, Text]]] = {}
+
     # The provider's status words in ours. Translation is data, so that review is reading a table.
     status_words: ClassVar[Mapping[str, str]] = {
         "sent": "sent",
@@ -370,6 +373,10 @@ class Messenger(Provider):
     # What ``parse`` understands as a delivery status: printed on the hand-over page for whoever programs the other
     # side. None where the provider's own format needs no telling.
     status_example: ClassVar[Mapping[str, Any] | None] = None
+
+    def exported_templates(self, body: Mapping[str, Any]) -> list[Any] | None:
+        """Return the rows of this provider's export of templates in the Graph API's shape; None for another file."""
+        return None
 
     def authenticate(self, request: RawRequest, account: Account) -> str:
         """Raise Refused unless the request is the provider's. The path token was already compared.

@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 
 from channels_setup.codecs.bodies import BadBody, clean_text, json_object
 from channels_setup.models import ApiChannel
-from channels_setup.providers.whatsapp_cloud import graph_pathless
+from channels_setup.providers import messengers
 from channels_setup.provisioning import words_for
 from templates_registry.content.components import TEXT, Button
 from templates_registry.content.components import Template as Pattern
@@ -203,8 +203,8 @@ def _from_json(data: bytes, *, most_rows: int) -> list[Row]:
         body = json_object(data, most_values=VALUES_A_ROW * most_rows)
     except BadBody as problem:
         raise Unreadable(str(problem)) from problem
-    listed = graph_pathless.template_rows(body)
-    listed = body.get("data") if listed is None else listed
+    exports = (messenger.exported_templates(body) for messenger in messengers().values())
+    listed = next((rows for rows in exports if rows is not None), body.get("data"))
     if not isinstance(listed, list):
         sentence = _("A list of templates is expected under “data”, as the Graph API gives it, or “waba_templates”.")
         raise Unreadable(sentence)

@@ -47,13 +47,14 @@ from channels_setup.providers.base import (
     Setting,
     TemplatePage,
     TemplateStanding,
+    Text,
     judge_http,
     proof,
     retry_after_seconds,
     set_rate,
 )
 
-from . import graph_errors, graph_pathless
+from . import graph_account, graph_errors, graph_pathless
 from .graph_account import findings, questions
 from .graph_messages import hex_digest
 from .graph_routing import Place, misrouted, pack
@@ -101,6 +102,14 @@ class WhatsAppCloud(Messenger):
     keeps_files = True
     marks_read = True
     unknown_is_safe_to_repeat = False  # there is no key by which a repeat would be known; the status webhook settles it
+    account_terms: ClassVar[Mapping[str, Mapping[str, Text]]] = {
+        "quality": graph_account.QUALITY,
+        "limit": graph_account.LIMITS,
+        "throughput": graph_account.THROUGHPUT,
+        "status": graph_account.STATUS,
+        "health": graph_pathless.SENDING,
+        "event": graph_account.WHAT_HAPPENED,
+    }
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting(
             name="phone_number_id",
@@ -203,6 +212,9 @@ class WhatsAppCloud(Messenger):
     )
 
     # --- what comes in ---
+
+    def exported_templates(self, body: Mapping[str, Any]) -> list[Any] | None:
+        return graph_pathless.template_rows(body)
 
     def handshake(self, request: RawRequest, account: Account) -> str:
         """Meta's GET when the address is set: the challenge, for whoever knows the verify token."""
