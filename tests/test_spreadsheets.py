@@ -58,6 +58,12 @@ def read(data: bytes) -> list[list[str]]:
             "",
             [["7", "7", "7.5", "1"]],
         ),
+        (
+            "<row><c><v>1.1000000000000001</v></c><c><v>1E+06</v></c><c><v>1.0E+16</v></c><c><v>-7.0</v></c></row>",
+            "",
+            [["1.1", "1000000", "10000000000000000", "-7"]],
+        ),
+        ("<row><c><v>99999999999999999999</v></c></row>", "", [["99999999999999999999"]]),
         ("<row><c><f>1+1</f><v>2</v></c><c t='str'><f>A1</f><v>x</v></c></row>", "", [["2", "x"]]),
         ("<row><c r='C1'><v>3</v></c><c r='B1'><v>2</v></c></row>", "", [["", "2", "3"]]),
         ("<row/><row r='900000'><c r='A900000'><v>1</v></c></row><row><c/></row>", "", [["1"]]),
@@ -83,6 +89,15 @@ def test_parts_are_found_wherever_they_are() -> None:
     }
 
     assert read(book("<row><c><v>1</v></c></row>", parts=parts)) == [["1"]]
+
+
+def test_a_sheet_may_lie_in_any_folder() -> None:
+    parts: dict[str, str | bytes] = {
+        "xl/_rels/workbook.xml.rels": relations(("rId1", "worksheet", "first.xml")),
+        "xl/first.xml": "<worksheet><sheetData><row><c><v>1</v></c></row></sheetData></worksheet>",
+    }
+
+    assert read(book(ROW, parts=parts)) == [["1"]]
 
 
 def _flipped(data: bytes) -> bytes:

@@ -11,6 +11,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from bridge.maintenance import erasure
+from bridge.merging.merge import merge
 from bridge.models import Contact, Conversation, Delivery, Message, TemplateTest, Ticket
 from bridge.relay import template_tests
 from channels_setup.models import ApiChannel, ChannelState
@@ -24,10 +25,12 @@ from tests.factories import (
     vera,
 )
 from tests.pages import signed_in
+from tests.test_merging import recipients, writes
 
 pytestmark = pytest.mark.django_db
 
 NUMBER = "+7 921 555-01-77"
+MINE, CLIENTS = "79215550177", "4915112345678"
 VALUES = {"v.1": "Вера", "v.2": "№ 7"}
 
 
@@ -152,3 +155,30 @@ def test_the_permission_alone_opens_no_template_of_another_channel(client: Clien
     operator.user_permissions.add(Permission.objects.get(codename="change_template"))
 
     assert signed_in(client, operator).get(address(template)).status_code == 404
+
+
+@pytest.mark.parametrize("last", [MINE, CLIENTS])
+def test_a_number_merged_with_a_clients_gets_the_message_itself_or_nobody_does(
+    admin: Client, template: Template, last: str
+) -> None:
+    channel = template.api_channel
+    writes(channel, MINE, "?", hours=1)
+    writes(channel, CLIENTS, "?", hours=2)
+    merge(Contact.objects.get(external_id=MINE).pk, Contact.objects.get(external_id=CLIENTS).pk, by=vera())
+    form = confirmed(admin, template) if last == CLIENTS else {}
+    writes(channel, last, "!")
+    form = form or confirmed(admin, template)
+
+    admin.post(address(template), form)
+    page = admin.post(address(template), {"number": NUMBER, **VALUES, "check": "1"})
+
+    assert recipients() == ([MINE] if last == MINE else [])
+    assert page.status_code == (200 if last == MINE else 422)
+
+
+def test_a_template_that_cannot_be_read_is_refused(admin: Client, template: Template) -> None:
+    Template.objects.update(components=[{"type": "BODY"}])
+
+    page = admin.post(address(template), {"number": NUMBER, **VALUES, "check": "1"})
+
+    assert page.status_code == 422

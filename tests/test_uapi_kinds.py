@@ -162,6 +162,29 @@ def test_create_client_for_no_number_makes_a_client(shop: Shop) -> None:
     assert len({shop.client_id, *(answer["client_id"] for answer in answers)}) == len(nobody) + 1
 
 
+@pytest.mark.parametrize("nobody", [None, "", " ", "null", "false", False, [], {}])
+def test_a_sender_that_says_nothing_is_none(shop: Shop, nobody: Any) -> None:
+    answer = shop("chat/addMessage", channel_id=shop.chat_channel.pk, message={"text": "?", "from": nobody})
+
+    assert answer.get("message_id") and "ignored" not in answer, answer
+
+
+def test_a_file_comes_with_any_empty_text(shop: Shop) -> None:
+    for text in ("", None, False):
+        message = {"text": text, "from": FROM, "files": [{"url": "http://127.0.0.1:9/a.png"}]}
+
+        assert shop("chat/addMessage", channel_id=shop.chat_channel.pk, message=message).get("message_id"), text
+
+
+@pytest.mark.parametrize("empty", ["", " ", None, False])
+def test_messengers_without_an_identity_are_none(shop: Shop, empty: Any) -> None:
+    rows = [{"type": "telegram", "identity": empty}, {"type": "whatsapp", "identity": "79990001122"}]
+
+    answer = shop("create/client", name="Ольга", messengers=rows)
+
+    assert shop("client", client_id=answer["client_id"])["client"]["messengers"] == rows[1:]
+
+
 def test_a_text_that_reads_as_nothing_elsewhere_is_kept(shop: Shop) -> None:
     shop("update/client", client_id=shop.client_id, company_name="Null", position=0, note="false", sites=["0"])
 
@@ -184,6 +207,16 @@ def test_one_messenger_alone_and_lists_in_json_text_are_taken(shop: Shop) -> Non
 
     contact = Contact.objects.get(pk=answer["client_id"])
     assert (contact.email, contact.external_id) == ("o@shop.example", "79990001122")
+
+
+@pytest.mark.parametrize("encoding", ["json", "form"])
+def test_a_php_array_with_gaps_is_a_list(shop: Shop, encoding: str) -> None:
+    given = {"emails[1]": "o@shop.example", "emails[3]": "p@shop.example"}
+
+    answer = shop("create/client", encoding=encoding, name="Ольга", **given)
+
+    card = shop("client", client_id=answer["client_id"])["client"]
+    assert card["emails"] == ["o@shop.example", "p@shop.example"]
 
 
 def test_a_name_that_is_not_taken_is_named(shop: Shop) -> None:

@@ -18,6 +18,7 @@ from bridge.models import Contact, Conversation, Message, TemplateTest, Ticket
 from channels_setup.codecs.phone_numbers import is_number, wire_digits
 from channels_setup.models import ChannelState
 from channels_setup.providers.base import ContactInfo
+from templates_registry.content.graph_format import NotATemplate
 from templates_registry.models import Status, Template
 
 from . import submission, template_decisions
@@ -66,14 +67,27 @@ def recipient(template: Template, number: str) -> Recipient:
     if not (is_number(number) and digits.isascii() and digits.isdigit() and 10 <= len(digits) <= 15):
         raise NotSent(_("Enter the number with its country code, such as +7 921 123-45-67."))
     found = contacts.known(template.api_channel, _info(template, digits))
+    if found is not None and _reached(template, found) != found.pk:
+        raise NotSent(_("This number was merged with another client, whose messages go to another number."))
     return Recipient(number=f"+{digits}", contact=merge_lookup.owner(found) if found else None)
+
+
+def _reached(template: Template, contact: Contact) -> int:
+    """Return the contact whose number messages to this one's chat go to: of merged contacts, only one's."""
+    chats = Conversation.objects.filter(contact=contact.owner_id, chat_channel=template.api_channel.lands_in)
+    chat = chats.select_related("contact").first()
+    merged = service_window.addressee(chat) if chat else None
+    return contact.owner_id if merged is None else merged
 
 
 def check_values(template: Template, values: Mapping[str, str]) -> None:
     """Raise NotSent where the template cannot go out with these values."""
     given = {key: value for key, value in values.items() if value}
     text_only = not template.api_channel.provider.fills_templates
-    decision = template_decisions.filled(template.pk, template.pattern, given, text_only=text_only)
+    try:
+        decision = template_decisions.filled(template.pk, template.pattern, given, text_only=text_only)
+    except NotATemplate as problem:
+        raise NotSent(str(problem.sentence)) from None
     if not decision.goes_out:
         raise NotSent(decision.sentence)
 
@@ -120,14 +134,15 @@ def _info(template: Template, digits: str) -> ContactInfo:
 
 
 def _conversation(template: Template, to: Recipient) -> Conversation:
-    contact = to.contact
+    contact, place = to.contact, template.api_channel.lands_in
+    assert place is not None  # ``refusal`` has asked
     if contact is None:
         info = _info(template, to.number.removeprefix("+"))
         contact = Contact(api_channel=template.api_channel, external_id=info.external_id, phone=info.phone)
         contact.save()
     made = Conversation.objects.get_or_create(
-        contact=contact,
-        chat_channel=template.api_channel.lands_in,
-        defaults={"api_channel": template.api_channel},
+        contact=contact, chat_channel=place, defaults={"api_channel": template.api_channel}
     )[0]
-    return receiving.lock(made.pk)
+    conversation = receiving.lock(made.pk)
+    recipient(template, to.number)  # once more: until the chat was locked, a client could write from another number
+    return conversation

@@ -206,7 +206,7 @@ class AddMessage(UapiView):
             held_replies.release([received.conversation.pk])
         call.api_channel.note_inbound()
         _note_issued(received.conversation.contact, fact.contact)
-        unused = unused_of(message.get("from"))
+        unused = unused_of(_sender(message))
         return ({"ignored": unused} if unused else {}) | {
             "chat_id": received.conversation.pk,
             "company_id": chat_channel.company_id,
@@ -252,8 +252,7 @@ def _conversation(call: Call, chat_channel: ChatChannel | None = None) -> Conver
 
 
 def _our_client(call: Call, message: dict[str, Any], fact: MessageReceived) -> Contact | None:
-    sender = message.get("from")
-    return client_of(call.api_channel, sender if isinstance(sender, dict) else {}, fact.contact)
+    return client_of(call.api_channel, _sender(message), fact.contact)
 
 
 def _note_issued(contact: Contact, info: ContactInfo) -> None:
@@ -262,11 +261,17 @@ def _note_issued(contact: Contact, info: ContactInfo) -> None:
         Contact.objects.filter(pk=contact.pk).update(number_issued=True)
 
 
-def _message_fact(api_channel: ApiChannel, message: dict[str, Any], *, has_files: bool) -> MessageReceived:
+def _sender(message: dict[str, Any]) -> dict[str, Any]:
+    """Return ``message.from``, empty where it asks for nothing. Raises BadBody."""
     sender = message.get("from") if is_given(message.get("from")) else {}
     if not isinstance(sender, dict):
         raise BadBody(_("“message.from” must be an object."))
-    text = message.get("text")
+    return sender
+
+
+def _message_fact(api_channel: ApiChannel, message: dict[str, Any], *, has_files: bool) -> MessageReceived:
+    sender = _sender(message)
+    text = None if message.get("text") is False else message.get("text")  # PHP's empty value
     if text is not None and (isinstance(text, bool) or not isinstance(text, str | int | float)):
         raise BadBody(_("“message.text” must be text."))
     attached = values.as_files(message.get("files"), "message.files")

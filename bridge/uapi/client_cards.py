@@ -82,10 +82,20 @@ def items(call: Call, name: str) -> list[Any]:
     value = from_json(call.values.get(name))
     if not is_given(value):
         return []
-    found = [item for item in (value if isinstance(value, list) else [value]) if is_given(item)]
+    if isinstance(value, dict) and all(key.isdigit() for key in value):  # a PHP array with gaps
+        value = list(value.values())
+    found = [item for item in (value if isinstance(value, list) else [value]) if _asks_for_something(item, name)]
     if len(found) > MOST_ITEMS or any(len(str(item)) > LONGEST_ITEM for item in found):
         raise BadBody(_("“%(name)s” is too long.") % {"name": name})
     return [_item(item, name) for item in found]
+
+
+def _asks_for_something(item: Any, name: str) -> bool:
+    """Tell a value from an empty one. Forms with a fixed row for each messenger leave the identity empty."""
+    if name == "messengers" and isinstance(item, dict):
+        identities = [item[key] for key in ("identity", "uid") if key in item]
+        return not identities or any(map(is_given, identities))
+    return is_given(item)
 
 
 def _item(item: Any, name: str) -> Any:

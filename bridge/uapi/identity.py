@@ -45,12 +45,12 @@ def sender_info(api_channel: ApiChannel, sender: dict[str, Any]) -> ContactInfo:
     )
 
 
-def unused_of(sender: dict[str, Any] | None) -> list[str]:
+def unused_of(sender: dict[str, Any]) -> list[str]:
     """Return the parameters of a sender that cannot be kept whole: a phone that is none, a long name or e-mail.
 
     The client's words are worth more than these, so the call goes through and its answer names them.
     """
-    told = {name: values.as_text(sender.get(name)).strip() for name in ("name", "email", "phone")} if sender else {}
+    told = {name: values.as_text(sender.get(name)).strip() for name in ("name", "email", "phone")}
     unused = [f"message.from.{name}" for name in ("name", "email") if len(told.get(name, "")) > LONGEST_PERSON]
     return unused + (["message.from.phone"] if told.get("phone") and not plain_phone(told["phone"]) else [])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import lzma
+import math
 import posixpath
 import re
 import struct
@@ -111,12 +112,12 @@ def _places(package: _Package) -> tuple[str, str]:
     workbook = start.get("officeDocument", "xl/workbook.xml")
     folder, name = posixpath.split(workbook)
     related = _relations(package, posixpath.join(folder, "_rels", f"{name}.rels"), folder)
-    by_id = {relation_id: target for relation_id, _kind, target in related}
+    by_id = {relation_id: target for relation_id, kind, target in related if kind == "worksheet"}
     sheets = _Index(package.budget, "sheet")
     sheets.parse(package.unpack(workbook, MOST_INDEX))
     ids = (value for sheet in sheets.found for key, value in sheet.items() if key.endswith(":id"))
     strings = next((target for _id, kind, target in related if kind == "sharedStrings"), "")
-    first = next((by_id[one] for one in ids if "worksheets" in by_id.get(one, "")), "")
+    first = next((by_id[one] for one in ids if one in by_id), "")
     if not first:
         raise Unreadable(_("The file is not a table that we can read."))
     return first, strings
@@ -287,9 +288,13 @@ def _index(text: str) -> int:
 
 
 def _number(text: str) -> str:
-    """Return a number as people see it: 7 for 7.0. What is no number stays as it is written."""
+    """Return a number as people see it: 7 for 7.0, 1.1 for 1.1000000000000001. Other text stays as it is written."""
+    if (text.isascii() and text.isdigit()) or len(text) >= 40:
+        return text
     try:
-        value = float(text) if len(text) < 40 else None
+        value = float(text)
     except ValueError:
-        value = None
-    return str(int(value)) if value is not None and value.is_integer() and abs(value) < 1e15 else text
+        return text
+    if not math.isfinite(value):
+        return text
+    return str(int(value)) if value.is_integer() and abs(value) < 1e21 else repr(value)
