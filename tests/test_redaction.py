@@ -7,14 +7,19 @@ import html
 import json
 import time
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
 
-from channels_setup.codecs.bodies import decode, form_values, json_object
+from channels_setup.codecs import request_redaction
+from channels_setup.codecs.bodies import BadBody, decode, form_values, json_object
 from channels_setup.codecs.redaction import MASK, redact_json, redact_text
 from channels_setup.codecs.request_redaction import credentials, redact_body, redact_echo, redact_query
 from channels_setup.codecs.secret_search import is_distinct, spans
+from channels_setup.providers import all_providers, helpdesks
+from tests.test_helpdesk_contract import ACCOUNT as HELPDESK_ACCOUNT
+from tests.test_providers import PAYLOADS, account_of, request
 
 SECRETS = ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b", "EAAGm0PX4ZCps", "p&ss/w=rd+§ 7", "Ab-c_9.f~x|Z"]
 
@@ -200,6 +205,65 @@ def test_form_fields_are_redacted_by_name_and_can_still_be_read(encoding: str) -
     assert json.loads(read["payload"])["text"] == TEXT
 
 
+@pytest.mark.parametrize("name", ["text", "body", "caption"])
+def test_a_text_of_a_person_stays_though_it_is_json(name: str) -> None:
+    written = json.dumps({"password": "qwerty", "api_token": ["x1y2z3"]})
+    bodies = {
+        "application/json": json.dumps({"message": {name: written}, "api_token": "plain1"}).encode(),
+        "application/x-www-form-urlencoded": form(**{f"message[{name}]": written, "api_token": "plain1"}),
+        "multipart/form-data; boundary=b1": multipart({f"message[{name}]": written, "api_token": "plain1"}),
+    }
+
+    for content_type, body in bodies.items():
+        clean = redact_body(body, content_type, SECRETS)
+
+        assert b"plain1" not in clean
+        assert decode(body=clean, content_type=content_type).values["message"][name] == written
+    query = redact_query(form(**{f"message[{name}]": written}).decode(), SECRETS)
+    assert form_values(query)["message"][name] == written
+
+
+@pytest.mark.parametrize("kind", [kind for kind, provider in all_providers().items() if (PAYLOADS / kind).exists()])
+def test_every_recording_says_the_same_after_redaction(kind: str) -> None:
+    provider: Any = all_providers()[kind]
+    is_helpdesk = kind in helpdesks()
+    account: Any = HELPDESK_ACCOUNT if is_helpdesk else account_of(kind)
+    secrets = [account.secret] if is_helpdesk else list(account.all_secrets())
+
+    def read(body: bytes) -> object:
+        try:
+            return provider.parse(request(body), account)
+        except BadBody as problem:
+            return str(problem)
+
+    for path in sorted((PAYLOADS / kind).glob("*.json")):
+        raw = path.read_bytes()
+        for body in (raw, json.dumps(json.loads(raw)).replace("/", "\\/").encode()):
+            clean = redact_body(body, "application/json", secrets, tokens={SECRETS[0].encode()})
+            assert read(clean) == read(body), path.name
+
+
+@pytest.mark.parametrize("before", ["\\n", "\\t", "\\u00ab", "\\u043a", "%0A", "%D0%BA", "\\\\n"])
+def test_another_channels_secret_is_found_right_behind_an_escape(before: str) -> None:
+    body = f'{{"note": "{before}{SECRETS[0]}\\u00bb"}}'.encode()
+
+    clean = redact_body(body, "application/json", [], tokens={SECRETS[0].encode()})
+
+    assert clean == body.replace(SECRETS[0].encode(), b"*" * len(SECRETS[0]))
+
+
+def test_a_body_of_very_many_parts_is_split_no_further_than_it_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+    redact_part = request_redaction._redact_part
+    monkeypatch.setattr(
+        request_redaction, "_redact_part", lambda part, *more: (seen.append(part), redact_part(part, *more))[1]
+    )
+    body = b"--b1\r\n\r\n" * 50_000
+
+    assert redact_body(body, "multipart/form-data; boundary=b1", SECRETS) == body
+    assert len(seen) == request_redaction.MOST_PARTS + 1
+
+
 def test_names_in_other_spellings_are_names() -> None:
     assert redact_query("api%5Ftoken=abc&x=1", []) == "api%5Ftoken=***&x=1"
     assert b"abc" not in redact_body(b'{"api\\u005ftoken": "abc"}', "text/plain", [])
@@ -221,12 +285,14 @@ def test_names_in_other_spellings_are_names() -> None:
         b'"{\\"api_token\\": \\"abc\\"}"',
         b'\xef\xbb\xbf{"api_token": "abc"}',
         b'--b1\r\nContent-Disposition: form-data; name="api_token"\r\n\r\nabc',
+        b'--other\r\nContent-Disposition: form-data; name="api_token"\r\n\r\nabc\r\n--other--',
     ],
 )
 def test_broken_bodies_are_redacted_too(body: bytes) -> None:
-    content_type = "multipart/form-data" if body.startswith(b"--") else "application/json"
+    content_type = "multipart/form-data; boundary=b1" if body.startswith(b"--") else "application/json"
 
     assert b"abc" not in redact_body(body, content_type, [])
+    assert b"abc" not in redact_body(body, "multipart/form-data", [])
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
@@ -286,6 +352,18 @@ def test_an_echo_of_the_request_loses_its_credentials(url: str, headers: dict[st
 
     assert json_object(clean)["error"].startswith("You sent *")
     assert clean.endswith(b': Hello"}')
+
+
+def test_a_number_in_the_request_is_no_credential() -> None:
+    """An event bears the app ID as its ``secret``: an answer with an ID that holds these digits must stay readable."""
+    answer = b'{"id": 1730451299, "status": "ok"}'
+
+    assert redact_echo(answer, url="https://x/", headers={}, sent=b'{"secret": "7304512", "chat_id": 5}') == answer
+
+
+@pytest.mark.parametrize("secret", ["109000000000802", "+7 (916) 123-45-67", "whatsapp_business", "phone_number_id"])
+def test_numbers_and_words_of_the_formats_are_no_secrets_to_look_for(secret: str) -> None:
+    assert not is_distinct(secret)
 
 
 def test_plain_words_are_no_secrets_to_look_for() -> None:

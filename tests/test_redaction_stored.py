@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -168,6 +169,28 @@ def test_a_signed_webhook_with_secrets_in_it_is_processed() -> None:
         assert secret not in stored
 
 
+@pytest.mark.parametrize("verify_token", ["whatsapp_business", "447700900101447", "messaging_product"])
+def test_a_verify_token_that_is_a_word_or_a_number_of_the_body_garbles_nothing(verify_token: str) -> None:
+    channel = cloud_channel()
+    channel.keep_credential("verify_token", verify_token)
+    value = {
+        "messaging_product": "whatsapp",
+        "metadata": {"phone_number_id": channel.options["phone_number_id"]},
+        "contacts": [{"wa_id": "447700900101447", "profile": {"name": "Anna"}}],
+        "messages": [{"from": "447700900101447", "id": "wamid.1", "timestamp": "1780000000"}],
+    }
+    value["messages"][0] |= {"type": "text", "text": {"body": '{"password": "qwerty"}'}}
+    entry = {"id": channel.options["waba_id"], "changes": [{"field": "messages", "value": value}]}
+    body = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
+
+    assert post(channel.webhook_path, body, **proof(body)) == 200
+    inbox.drain()
+
+    message = Message.objects.get()
+    assert message.text == '{"password": "qwerty"}'
+    assert message.conversation.contact.external_id == "447700900101447"
+
+
 # --- what others say -------------------------------------------------------------------------------------
 
 
@@ -244,3 +267,14 @@ def test_known_secrets_follow_changes() -> None:
     assert "Desk.key/2026" in known.others
     channel.secrets.all().delete()
     assert new.encode() not in known_secrets.current().words
+
+
+def test_a_key_is_known_after_its_commit_though_the_keys_were_read_before_it(
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    channel = ApiChannelFactory(secret=True)
+    with django_capture_on_commit_callbacks(execute=True):
+        new = channel.issue_secret().reveal()
+        known_secrets._cache.known, known_secrets._cache.read_at = known_secrets.KnownSecrets(), time.monotonic()
+
+    assert new.encode() in known_secrets.current().words

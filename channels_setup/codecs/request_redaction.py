@@ -12,10 +12,14 @@ from collections.abc import Collection, Iterator, Mapping
 from urllib.parse import quote_plus, unquote_plus, urlsplit
 
 from .secret_names import is_secret_name, looks_like_key, may_be_secret_name
-from .secret_search import masked, spans
+from .secret_search import is_number, masked, spans
 
 LARGE = 64 * 1024  # the content of a larger file is not searched
 DEEPEST = 3  # JSON in a string in JSON …
+MOST_PARTS = 2_000  # of a multipart body: twice as many as can be read
+
+# Texts of people. One that looks like JSON is still what somebody wrote.
+TEXTS = frozenset(("text", "body", "caption", "comment", "message", "title", "subject", "description", "name", "value"))
 
 Edit = tuple[int, int, bytes]
 
@@ -31,7 +35,7 @@ def redact_body(body: bytes, content_type: str, secrets: Collection[str], *, tok
     media_type = content_type.split(";")[0].strip().lower()
     boundary = _boundary(body, content_type) if media_type == "multipart/form-data" else b""
     if boundary:
-        parts = body.split(boundary)
+        parts = body.split(boundary, MOST_PARTS)
         return boundary.join(_redact_part(part, secrets, tokens) for part in parts)
     return _redact_piece(body, secrets, tokens)
 
@@ -56,7 +60,7 @@ def credentials(*, url: str, headers: Mapping[str, str], sent: bytes) -> set[str
     found |= {_unquoted(query[start:end]) for start, end, _new in _form_edits(query)}
     if len(sent) <= LARGE:  # a file has none
         found |= {_unquoted(sent[start:end]) for start, end, _new in _named_edits(sent)}
-    return {secret for secret in found if secret}
+    return {secret for secret in found if secret and not is_number(secret)}
 
 
 def _is_header_of_secret(name: str) -> bool:
@@ -139,7 +143,7 @@ def _value_edits(token: re.Match[bytes], name: str, depth: int, *, is_inside: bo
             yield start + 1, inner_end, b"*" * (inner_end - start - 1)
         elif not is_string and text not in (b"true", b"false", b"null"):
             yield start, end, b'"' + b"*" * max(1, len(text) - 2) + b'"'
-    elif is_string and depth < DEEPEST and (b"{" in text or b"[" in text or b"\\u00" in text):
+    elif is_string and depth < DEEPEST and _may_hold_json(name) and (b"{" in text or b"[" in text or b"\\u00" in text):
         plain = _string(text)
         if plain.lstrip()[:1] in ("{", "["):
             old = plain.encode("utf-8", "surrogatepass")
@@ -165,6 +169,10 @@ def _is_named(name: str, value: bytes) -> bool:
     return name.lower() in ("token", "auth") and looks_like_key(value.decode("utf-8", "replace"))
 
 
+def _may_hold_json(name: str) -> bool:
+    return name.lower() not in TEXTS
+
+
 # --- forms -----------------------------------------------------------------------------------------------
 
 
@@ -176,7 +184,11 @@ def _form_edits(data: bytes, depth: int = 0) -> Iterator[Edit]:
         name = unquote_plus(pair[1].decode("utf-8", "replace"))
         if is_named_field(name, pair[2]):
             yield start, end, b"*" * (end - start)
-        elif depth < DEEPEST and pair[2].lstrip(b"+ ").upper().startswith((b"%7B", b"%5B", b"{", b"[")):
+        elif (
+            depth < DEEPEST
+            and _may_hold_json(_last_part(name))
+            and pair[2].lstrip(b"+ ").upper().startswith((b"%7B", b"%5B", b"{", b"["))
+        ):
             old = unquote_plus(pair[2].decode("utf-8", "replace")).encode("utf-8", "replace")
             new = _applied(old, _json_edits(old, depth + 1))
             if new != old:
@@ -189,10 +201,15 @@ def is_named_field(name: str, value: bytes = b"") -> bool:
     return any(_is_named(part.strip(), value) for part in parts)
 
 
+def _last_part(name: str) -> str:
+    return name.rpartition("[")[2].rstrip("]").strip()
+
+
 def _boundary(body: bytes, content_type: str) -> bytes:
     said = _BOUNDARY.search(content_type)
-    if said:
-        return b"--" + said[1].strip().encode("latin-1", "replace")
+    boundary = b"--" + said[1].strip().encode("latin-1", "replace") if said else b""
+    if boundary and boundary in body:
+        return boundary
     return body.split(b"\r\n", 1)[0].strip() if body.startswith(b"--") else b""
 
 
@@ -211,11 +228,7 @@ def _redact_part(part: bytes, secrets: Collection[str], tokens: Collection[bytes
     head = masked(head, spans(head, secrets, tokens=tokens))
     if is_file and len(content) > LARGE:
         return head + separator + content
-    return head + separator + _redact_content(content, secrets, tokens)
-
-
-def _redact_content(content: bytes, secrets: Collection[str], tokens: Collection[bytes]) -> bytes:
-    """A field's text is no form: its words may hold any ``name=value``."""
-    if content.lstrip()[:1] in (b"{", b"["):
+    # A field's text is no form: its words may hold any ``name=value``.
+    if _may_hold_json(_last_part(name)) and content.lstrip()[:1] in (b"{", b"["):
         content = _applied(content, _json_edits(content))
-    return masked(content, spans(content, secrets, tokens=tokens))
+    return head + separator + masked(content, spans(content, secrets, tokens=tokens))

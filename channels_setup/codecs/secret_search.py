@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import islice
 
 SHORTEST = 6  # a shorter secret is an ordinary word: replacing it everywhere would garble texts
+SHORTEST_NUMBER = 20  # a shorter number may be a phone number or an ID, or stand in one
 SHORTEST_CORE = 10  # characters of base64 that belong to the secret alone
 MOST_ESCAPES = 20_000  # decoded in one layer, so that a body made of escapes costs a bounded time
 DEEPEST = 4  # layers of escaping: JSON in a string in a form in a query
@@ -29,13 +30,30 @@ _ANY_ESCAPE = re.compile(
     rb"|\\+([\"'/\\])"
 )
 _TOKEN = re.compile(rb"[a-z0-9_-]{%d,}" % SHORTEST)
+# The rest of an escape that is not decoded here and touches the word behind it: "\\n<key>", "%0A<key>".
+_REST_OF_ESCAPE = {b"\\": re.compile(rb"[bfnrt]|u[0-9a-f]{4}|x[0-9a-f]{2}"), b"%": re.compile(rb"[0-9a-f]{2}")}
+_NUMBER_CHARACTERS = frozenset("0123456789+-() .")
+# Words of the formats themselves. A verify token that is one of them cannot be masked: no webhook could be read.
+_FORMAT_WORDS = (
+    "whatsapp_business_account messaging_product display_phone_number phone_number_id message_template_status_update "
+    "message_template_components_update message_template_quality_update template_category_update account_update "
+    "business_capability_update phone_number_quality_update phone_number_name_update smb_message_echoes "
+    "response_json conversation_id recipient_id external_id message_id"
+)
 _PART = re.compile(rb"[a-z0-9]{%d,}" % SHORTEST)
 _BASE64 = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/-_=")
 
 
 def is_distinct(secret: str) -> bool:
-    """Whether a secret can be told from the words of clients: some people take a plain word for a verify token."""
-    return len(secret) >= SHORTEST and (not secret.isalpha() or len(secret) >= 12)
+    """Whether a secret can be told from ordinary words, numbers and field names: some people take one of those."""
+    if len(secret) < SHORTEST or is_number(secret) or secret.lower() in _FORMAT_WORDS:
+        return False
+    return not secret.isalpha() or len(secret) >= 12
+
+
+def is_number(secret: str) -> bool:
+    """Whether this may be a phone number or an ID, or stand in one."""
+    return len(secret) < SHORTEST_NUMBER and _NUMBER_CHARACTERS.issuperset(secret)
 
 
 @dataclass(frozen=True)
@@ -135,10 +153,18 @@ def spans(data: bytes, secrets: Iterable[str], *, tokens: Collection[bytes] = ()
 
 def _words(lowered: bytes, tokens: Collection[bytes]) -> Iterator[Span]:
     for run in _TOKEN.finditer(lowered):
+        start, end = run.span()
         if run.group() in tokens:
-            yield run.span()
-        elif b"-" in run.group() or b"_" in run.group():  # "id-<key>"
-            yield from (part.span() for part in _PART.finditer(lowered, *run.span()) if part.group() in tokens)
+            yield start, end
+            continue
+        rest = _REST_OF_ESCAPE.get(lowered[start - 1 : start])
+        if rest and (escape := rest.match(lowered, start, end)):
+            start = escape.end()
+            if lowered[start:end] in tokens:
+                yield start, end
+                continue
+        if b"-" in run.group() or b"_" in run.group():  # "id-<key>"
+            yield from (part.span() for part in _PART.finditer(lowered, start, end) if part.group() in tokens)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import Error
+from django.db import Error, transaction
 from django.db.models import F, Value
 
 from channels_setup import encryption
@@ -76,6 +76,12 @@ class _Cache:
         self.opened, self.read_at = opened, time.monotonic()
 
     def forget(self, **kwargs: Any) -> None:
+        """Read the keys again, and once more after the commit: another thread may have read them before it."""
+        self._expire()
+        if transaction.get_connection().in_atomic_block:
+            transaction.on_commit(self._expire)
+
+    def _expire(self) -> None:
         self.read_at = -1e9
 
 
