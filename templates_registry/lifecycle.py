@@ -11,6 +11,8 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from channels_setup.models import known_secrets
+
 from .content.components import Template as Pattern
 from .content.graph_format import NotATemplate
 from .matching.text_diff import wording
@@ -94,6 +96,7 @@ def is_reworded(template: Template, pattern: Pattern) -> bool:
 @transaction.atomic
 def change_status(template: Template, status: str, *, by: By, reason: str = "") -> bool:
     """Move a template through its life; whether it moved. ``reason``: the provider's words, or a person's."""
+    reason = known_secrets.redact(str(reason))  # as it is stored: or every sync would find another reason
     locked = Template.objects.select_for_update().get(pk=template.pk)
     if locked.status == status and locked.reject_reason == (reason if status == Status.REJECTED else ""):
         return False

@@ -19,9 +19,9 @@ from bridge.raw_requests import fail_event
 from channels_setup import http_client
 from channels_setup.models import ApiChannel, known_secrets
 from channels_setup.providers.base import AccountNews, HttpAnswer, HttpRequest, Outcome, StatusChanged, TemplateChanged
-from templates_registry.models import Registry, Template
+from templates_registry.models import Registry, Status, Template
 from templates_registry.provider import provider_sync
-from tests.cloud_accounts import ACCESS_TOKEN, APP_SECRET, cloud_channel, proof
+from tests.cloud_accounts import ACCESS_TOKEN, APP_SECRET, VERIFY_TOKEN, cloud_channel, proof
 from tests.factories import ApiChannelFactory, ChatChannelFactory, DeliveryFactory, TemplateFactory
 from tests.receiver import Receiver
 from tests.test_redaction import SPELLINGS
@@ -184,7 +184,7 @@ def test_a_verify_token_that_is_a_word_or_a_number_of_the_body_garbles_nothing(v
     body = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
 
     assert post(channel.webhook_path, body, **proof(body)) == 200
-    inbox.drain()
+    processing.drain()
 
     message = Message.objects.get()
     assert message.text == '{"password": "qwerty"}'
@@ -220,6 +220,17 @@ def test_every_place_that_keeps_words_of_others_masks_secrets(acebot: ApiChannel
     for secret in (STRANGE.split()[1], key, "short-1"):
         assert secret not in stored
     assert "Bad request" in stored
+
+
+def test_a_refusal_that_quotes_a_secret_is_news_once() -> None:
+    channel = cloud_channel()
+    template: Template = TemplateFactory(api_channel=channel, external_id="t1")
+    fact = TemplateChanged(status="REJECTED", external_id="t1", reason=f"We do not like {VERIFY_TOKEN}")
+
+    provider_sync.follow(channel, fact)
+    provider_sync.follow(channel, fact)
+
+    assert template.events.filter(what="status", to_status=Status.REJECTED).count() == 1
 
 
 def test_outcomes_hold_no_secret_from_the_moment_they_are_made() -> None:
