@@ -207,6 +207,15 @@ def test_json_of_the_largest_body_is_read_or_refused_in_bounded_work(begin: str,
     assert cost(lambda: read(few.encode()), enough=30) <= 30
 
 
+def test_commas_in_texts_are_no_values() -> None:
+    """One client's commas must not make a batch with messages of others unreadable."""
+    messages = [{"text": ',[{\\",' * 600}] * 200 + [{"text": "Hello"}]
+
+    assert bodies.json_object(json.dumps({"messages": messages}).encode())["messages"] == messages
+    with pytest.raises(BadBody):
+        bodies.json_object(b'{"a": "' + b"," * bodies.MOST_VALUES + b'", "b": [' + b"0," * bodies.MOST_VALUES + b"0]}")
+
+
 def test_json_with_more_values_than_any_caller_needs_is_refused() -> None:
     with pytest.raises(BadBody):
         bodies.json_object(b'{"a": [' + b"0," * bodies.MOST_VALUES + b"0]}")
