@@ -223,6 +223,17 @@ def test_a_text_of_a_person_stays_though_it_is_json(name: str) -> None:
     assert form_values(query)["message"][name] == written
 
 
+def test_what_a_client_filled_in_stays() -> None:
+    answers = json.dumps({"flow_token": "f1", "wifi_password": "qwerty 123"})
+    raw = (PAYLOADS / "whatsapp_cloud" / "flow_reply.json").read_text()
+    read = json.loads(raw)
+    read["entry"][0]["changes"][0]["value"]["messages"][0]["interactive"]["nfm_reply"]["response_json"] = answers
+
+    clean = redact_body(json.dumps(read).encode(), "application/json", SECRETS)
+
+    assert json_object(clean) == read
+
+
 @pytest.mark.parametrize("kind", [kind for kind, provider in all_providers().items() if (PAYLOADS / kind).exists()])
 def test_every_recording_says_the_same_after_redaction(kind: str) -> None:
     provider: Any = all_providers()[kind]

@@ -19,7 +19,12 @@ DEEPEST = 3  # JSON in a string in JSON …
 MOST_PARTS = 2_000  # of a multipart body: twice as many as can be read
 
 # Texts of people. One that looks like JSON is still what somebody wrote.
-TEXTS = frozenset(("text", "body", "caption", "comment", "message", "title", "subject", "description", "name", "value"))
+TEXTS = frozenset(
+    (
+        *("text", "body", "caption", "comment", "message", "title", "subject", "description", "name", "value"),
+        "response_json",  # what a client filled in
+    )
+)
 
 Edit = tuple[int, int, bytes]
 
