@@ -397,7 +397,7 @@ def test_a_flood_of_strangers_is_refused_without_the_database(
 ) -> None:
     phone, seen = ApiChannelFactory(), Strangers()
     own = phone.webhook_path
-    monkeypatch.setattr("bridge.intake.webhooks.flood_guard", seen)
+    monkeypatch.setattr("bridge.intake.webhooks.strangers", seen)
     monkeypatch.setattr(module.time, "monotonic", lambda: 1_000.5)
     path = "/webhooks/sandbox/nobody/"
 
@@ -419,7 +419,7 @@ def test_a_channel_that_is_made_in_a_flood_is_known_at_once(
     client: Any, monkeypatch: pytest.MonkeyPatch, make: Any, django_assert_num_queries: Any
 ) -> None:
     seen = Strangers()
-    monkeypatch.setattr("bridge.intake.webhooks.flood_guard", seen)
+    monkeypatch.setattr("bridge.intake.webhooks.strangers", seen)
     monkeypatch.setattr(module.time, "monotonic", lambda: 1_000.5)
     for _ in range(FEW + 1):
         client.post("/webhooks/sandbox/nobody/", b"{}", content_type="application/json")
@@ -437,7 +437,7 @@ def test_a_channel_that_is_made_in_a_flood_is_known_at_once(
 @pytest.mark.django_db
 def test_an_address_of_before_the_mark_is_known_a_second_later(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     now, seen = [1_000.5], Strangers()
-    monkeypatch.setattr("bridge.intake.webhooks.flood_guard", seen)
+    monkeypatch.setattr("bridge.intake.webhooks.strangers", seen)
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     path = "/webhooks/sandbox/nobody/"
     for _ in range(FEW + 1):
@@ -459,7 +459,7 @@ def test_an_address_of_before_the_mark_is_known_a_second_later(client: Any, monk
 @pytest.mark.django_db
 def test_a_few_strangers_are_looked_up_one_by_one(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = Strangers()
-    monkeypatch.setattr("bridge.intake.webhooks.flood_guard", seen)
+    monkeypatch.setattr("bridge.intake.webhooks.strangers", seen)
     for _ in range(FEW):
         client.post("/webhooks/sandbox/nobody/", b"{}", content_type="application/json")
 
