@@ -1,14 +1,15 @@
 """Small things between the web server and the views."""
 
+import inspect
 import logging
 from collections.abc import Callable
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import FieldDoesNotExist, RequestDataTooBig
 from django.db import DataError
-from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse, QueryDict
 from django.urls import Resolver404, resolve
 from django.utils import timezone, translation
 from django.views import defaults
@@ -96,8 +97,8 @@ def clean_parameters(get_response: Handler) -> Handler:
 
     def process_exception(request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """The last resort: a value that PostgreSQL refuses. The admin's lists take any look-up of a field (__year)."""
-        is_admin_list = isinstance(exception, OverflowError) and request.path_info.startswith("/admin/")
-        if not (isinstance(exception, DataError) or is_admin_list):
+        of_admin = (OverflowError, FieldDoesNotExist) if request.path_info.startswith("/admin/") else ()
+        if not isinstance(exception, (DataError, *of_admin)):
             return None
         logger.warning("value refused by the database")
         return bad_request(request, exception)
@@ -123,10 +124,16 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, RequestDataTooBig):
         return too_large()
     if not request.path_info.startswith(("/api/", "/uapi/", "/webhooks/")):
-        return defaults.bad_request(request, exception)
+        return HttpResponseBadRequest("<h1>Bad Request (400)</h1>")
     sentence = "The request cannot be read."
     code: dict[str, Any] = {"code": 400} if request.path_info.startswith("/uapi/") else {"reason": "bad_request"}
     return JsonResponse({"error": sentence, **code}, status=400)
+
+
+# Django's own read the posted form for its CSRF token: one that cannot be read would turn their answer into a 500.
+permission_denied, page_not_found, server_error = (
+    inspect.unwrap(page) for page in (defaults.permission_denied, defaults.page_not_found, defaults.server_error)
+)
 
 
 def admin_scripts(get_response: Handler) -> Handler:

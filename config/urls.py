@@ -35,6 +35,9 @@ from .accounts import login
 from .accounts.language import set_language
 
 handler400 = "config.middleware.bad_request"
+handler403 = "config.middleware.permission_denied"
+handler404 = "config.middleware.page_not_found"
+handler500 = "config.middleware.server_error"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     # machines

@@ -23,6 +23,7 @@ from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import HttpAnswer, retry_after_seconds
+from config import wsgi
 from config.requests import Request
 from config.serving.body_buffer import is_content_type
 from templates_registry.provider.provider_template import Unreadable
@@ -179,6 +180,49 @@ def test_a_request_that_is_refused_before_any_view_is_answered_in_json(path: str
     assert isinstance(answer.json()["error"], str)
 
 
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/nowhere", "/login/", "/phone/1/", "/admin/login/", "/chats/1/send/"])
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        *((f"{FORM}; charset=cp1251", b"a=1"), (f"{FORM}; charset=latin-1", b"a=1"), (FORM, b"a=1&" * 2001)),
+        *(("multipart/form-data", b"x"), ("multipart/form-data; boundary=x", b"--x\r\n" + b"a" * 99)),
+    ],
+)
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:²"])
+def test_a_form_that_cannot_be_read_is_refused(path: str, content_type: str, body: bytes, host: str) -> None:
+    """Django's pages of errors read the form, too: for its CSRF token."""
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": path, "CONTENT_TYPE": content_type, "SERVER_NAME": "localhost"}
+    environ |= {
+        "SERVER_PORT": "80",
+        "HTTP_HOST": host,
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": io.BytesIO(body),
+    }
+    said: list[str] = []
+
+    wsgi.django({**environ, "wsgi.url_scheme": "http"}, lambda status, _headers: said.append(status))
+
+    assert said[0].startswith(("400", "403", "404"))
+
+
+@pytest.mark.parametrize("accept", ["application/json; x*=nosuch''y", ";", "*/*;q=²", "/"])
+def test_an_accept_header_that_cannot_be_read_accepts_nothing_or_all(accept: str) -> None:
+    request = Request({"REQUEST_METHOD": "GET", "wsgi.input": io.BytesIO(), "HTTP_ACCEPT": accept})
+
+    assert request.accepts("text/html") in (True, False)
+
+
+@pytest.mark.parametrize("name", ["utf8", "UTF-8", "us-ascii", "utf_8"])
+def test_a_form_in_any_spelling_of_utf_8_is_read(name: str) -> None:
+    environ = {"REQUEST_METHOD": "POST", "CONTENT_TYPE": f"{FORM}; charset={name}", "CONTENT_LENGTH": "9"}
+
+    assert Request({**environ, "wsgi.input": io.BytesIO("a=Да№".encode()[:9])}).POST["a"] == "Да№"
+
+
 # --- programs --------------------------------------------------------------------------------------------
 
 
@@ -320,6 +364,13 @@ def test_a_look_up_that_the_database_refuses_is_a_400(client: Client) -> None:
 
     for query in ("since=0001-01-01T00:00:00%2B23:59", "since__year=9999999999999", "kind__regex=("):
         assert root.get(f"/admin/bridge/mismatch/?{query}").status_code in (302, 400), query
+
+
+@pytest.mark.django_db
+def test_an_empty_to_field_is_a_400(client: Client) -> None:
+    root = signed_in(client, UserFactory(is_staff=True, is_superuser=True))
+
+    assert root.get("/admin/bridge/message/1/delete/?_to_field=").status_code == 400
 
 
 # --- files -----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import traceback
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from django.conf import settings
 from django.core.signals import got_request_exception, request_finished, request_started
 from django.db import close_old_connections, transaction
 
-from config.serving.body_buffer import BadFraming, Gate, is_content_type
+from config.serving.body_buffer import BAD_CONTENT_TYPE, BadFraming, Gate, is_content_type
 
 
 @dataclass
@@ -108,13 +109,13 @@ class Portal:
         said: list[Any] = []
         try:
             if not is_content_type(request.headers.get("CONTENT_TYPE", request.content_type)):
-                return Answer(400, {}, b"")
+                return Answer(400, {}, json.dumps({"error": BAD_CONTENT_TYPE.sentence}).encode())
             environ["wsgi.input"] = self.gate.whole_body(environ)
             response = self.django(environ, lambda status, headers, *more: said.append((status, headers)))
             body = b"".join(response)
             response.close()
         except BadFraming as refused:
-            return Answer(int(refused.status[:3]), {}, b"")
+            return Answer(int(refused.status[:3]), {}, json.dumps({"error": refused.sentence}).encode())
         except Exception:
             return Answer(599, {}, b"", traceback.format_exc())
         status, headers = said[-1]

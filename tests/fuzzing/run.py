@@ -36,7 +36,7 @@ class Found:
 
 def problem_of(request: Request, answer: Answer) -> str:
     """Return what is wrong with the answer, in words that are the same for the same fault; empty if nothing is."""
-    if answer.trace and not (answer.status == 400 and "Disallowed" in answer.trace.strip().splitlines()[-1]):
+    if answer.trace and not (answer.status == 400 and "Disallowed" in answer.trace):
         places = re.findall(r'File "([^"]+)", line (\d+), in (\w+)', answer.trace)
         ours = [place for place in places if "site-packages" not in place[0] and "/lib/python" not in place[0]]
         return f"{answer.trace.strip().splitlines()[-1][:120]} at {ours[-1] if ours else places[-1]}"
