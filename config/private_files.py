@@ -25,9 +25,9 @@ def private_opener(path: str, flags: int) -> int:
 
 
 def make_private(data_dir: Path) -> None:
-    """Correct a data folder of an earlier version. Costs one look where nothing is to be done.
+    """Correct a data folder of an earlier version. Costs a few looks where nothing is to be done.
 
-    The folder itself comes last, so that a correction that was cut off is done again at the next start.
+    A folder is closed after all that is in it, so that a correction that was cut off is done again at the next start.
     """
     try:
         is_shared = _is_shared(data_dir)
@@ -36,9 +36,11 @@ def make_private(data_dir: Path) -> None:
     except FileNotFoundError:
         return
     for name in FOLDERS:
-        _close_all(data_dir / name)
+        if _can_close(data_dir / name):
+            _close_all(data_dir / name)
     for path in data_dir.glob("*.json"):
-        _close(path)
+        if not path.is_symlink():
+            _close(path)
     if not is_shared:
         _close(data_dir, leave=0o011 if _has_server_of_another_user(data_dir) else 0)
 
@@ -57,17 +59,33 @@ def _has_server_of_another_user(data_dir: Path) -> bool:
     return folder.is_dir() and folder.stat().st_uid != data_dir.stat().st_uid
 
 
+def _can_close(folder: Path) -> bool:
+    """Return whether the folder is open and ours. Nobody reaches what lies in a closed one.
+
+    A folder of somebody else (a mount, say) stays open whatever we do, so it must not be walked at each start.
+    """
+    with suppress(FileNotFoundError, PermissionError):
+        found = folder.stat()
+        return bool(found.st_mode & OTHERS) and os.geteuid() in (0, found.st_uid)
+    return False
+
+
 def _close_all(folder: Path) -> None:
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(NOT_OURS)]
-        for name in files:
-            _close(Path(place, name))
-        _close(Path(place))
+    """Close what is in the folder, then the folder. Media may hold a million files: one look at each."""
+    with suppress(FileNotFoundError, PermissionError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                continue
+            if not entry.is_dir():
+                _close(entry)
+            elif not entry.name.startswith(NOT_OURS):
+                _close_all(Path(entry.path))
+    _close(folder)
 
 
-def _close(path: Path, *, leave: int = 0) -> None:
+def _close(path: Path | os.DirEntry[str], *, leave: int = 0) -> None:
     """Take away what others may do, but `leave`. What vanishes meanwhile or belongs to others stays as it is."""
     with suppress(FileNotFoundError, PermissionError):
-        mode = stat.S_IMODE(path.lstat().st_mode)
-        if not path.is_symlink() or path.is_dir():
-            path.chmod(mode & ~OTHERS | leave)
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if (wanted := mode & ~OTHERS | leave) != mode:
+            os.chmod(path, wanted)

@@ -61,6 +61,34 @@ def test_a_correction_that_was_cut_off_is_done_again(old: Path, monkeypatch: pyt
     assert open_to_others(old) == []
 
 
+def test_folders_that_are_closed_already_are_not_walked(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the data folder itself has to stay open, each command would walk a million files."""
+    old.chmod(0o1777)
+    make_private(old)
+    monkeypatch.setattr(private_files, "_close_all", lambda _folder: pytest.fail("walked"))
+
+    make_private(old)
+
+
+def test_a_folder_of_somebody_else_is_not_walked(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mounted folder of another user stays open whatever we do."""
+    monkeypatch.setattr(private_files.os, "geteuid", lambda: os.getuid() + 12_345)
+    monkeypatch.setattr(private_files, "_close_all", lambda folder: pytest.fail(f"walked {folder}"))
+
+    make_private(old)
+
+
+def test_a_folder_is_closed_after_what_is_in_it(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(private_files.os, "chmod", lambda path, _mode: closed.append(os.fspath(path)))
+
+    make_private(old)
+
+    assert closed.index(str(old / "media/inbound/1/photo.jpg")) < closed.index(str(old / "media/inbound/1"))
+    assert closed.index(str(old / "media/inbound/1")) < closed.index(str(old / "media"))
+    assert closed[-1] == str(old)
+
+
 def test_a_folder_that_serves_others_too_stays_open_and_what_is_ours_in_it_does_not(old: Path) -> None:
     old.chmod(0o1777)
     (old / "theirs.txt").write_text("x")
@@ -110,7 +138,7 @@ def test_no_folder_yet_is_no_trouble(tmp_path: Path) -> None:
 def test_a_command_writes_for_its_owner_alone(tmp_path: Path) -> None:
     """The real thing: secrets, state files, embedded servers' folders and an export, under the usual umask."""
     program = (
-        "import os, sys; os.umask(0o022); from pathlib import Path; from config import launch;"
+        "import os, sys; os.umask(0o022); from pathlib import Path; from config.devstack import launch;"
         "launch.attach = lambda **_: sys.exit(0) if Path('export.json').write_text('x') else None;"
         "os.chdir(sys.argv[1]); launch.prepare(['manage.py', 'templates', 'export'])"
     )
