@@ -135,6 +135,21 @@ def test_a_clients_file_waits_at_the_provider(free: Any, monkeypatch: pytest.Mon
     assert (row.state, row.error) == (Attachment.State.WAITING, "no_disk_space")
 
 
+def test_a_disk_that_is_full_for_long_costs_no_file(free: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No try is used up, and the file comes a minute after there is space again."""
+    free(9)
+    row = Attachment.objects.create(
+        message=MessageFactory(), name="a.jpg", external_id="77", state=Attachment.State.WAITING, tries=2
+    )
+    for _ in range(len(inbound_downloads.TIMETABLE) + 1):
+        Attachment.objects.update(due_at=timezone.now())
+        inbound_downloads.fetch_due()
+
+    row.refresh_from_db()
+    assert (row.state, row.tries, row.error) == (Attachment.State.WAITING, 2, "no_disk_space")
+    assert row.due_at - timezone.now() <= timedelta(seconds=60)
+
+
 def test_health_is_red_before_the_disk_is_full(client: Client, free: Any) -> None:
     free(9)
     assert client.get("/health/ready").json()["parts"]["disk"] == {"state": "red", "free_mb": 9}

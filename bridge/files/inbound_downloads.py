@@ -38,6 +38,7 @@ RUN_SECONDS = 8.0  # after this a run claims no more: the call under way may tak
 FILE_SECONDS = 35.0  # for one file
 LEASE = timedelta(seconds=120)
 TIMETABLE = (5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200)  # seconds after each failed try
+NO_SPACE_SECONDS = 60  # between looks whether the disk has space for a file
 ADDRESSES = 4  # that may have run out one after the other
 NOT_THE_FILES_FAULT = ("wa_token", "wa_permission", "not_let_in")  # an admin sees these on the channel
 IN_MEMORY = 1024 * 1024  # what is larger goes to a temporary file
@@ -183,8 +184,11 @@ def _settle(row: Attachment, result: Fetched | Failed) -> bool:
         return True
     tries = row.tries + 1
     channel = row.message.api_channel
-    if result.for_good or tries > len(TIMETABLE):
-        changed: dict[str, object] = {"state": Attachment.State.FAILED, "error": result.reason, "due_at": None}
+    if result.reason == "no_disk_space":  # no try was made, and the file has to come soon after there is space again
+        soon = service_window.database_now() + timedelta(seconds=NO_SPACE_SECONDS)
+        changed: dict[str, object] = {"error": result.reason, "due_at": soon, "tries": row.tries}
+    elif result.for_good or tries > len(TIMETABLE):
+        changed = {"state": Attachment.State.FAILED, "error": result.reason, "due_at": None}
     else:
         wait = timedelta(seconds=TIMETABLE[tries - 1])
         changed = {"error": result.reason, "due_at": service_window.database_now() + wait}
