@@ -52,9 +52,11 @@
   };
 
   // --- what goes out: stored as a webhook of the provider ----------------------------------------------------------------
+  const COOKIES = ["__Host-csrftoken=", "csrftoken="]; // with https; one without the prefix is then of an earlier version
   const csrfToken = () => {
-    const cookie = document.cookie.split("; ").find((one) => one.startsWith("csrftoken="));
-    return cookie?.split("=")[1] || document.querySelector("[name=csrfmiddlewaretoken]").value;
+    const found = document.cookie.split("; ");
+    const tokens = COOKIES.map((name) => found.find((one) => one.startsWith(name))?.slice(name.length));
+    return tokens.find(Boolean) || document.querySelector("[name=csrfmiddlewaretoken]").value;
   };
   const post = async (events) => {
     const answer = await fetch(phone.dataset.post, {

@@ -2,14 +2,15 @@
 (() => {
   const desk = document.getElementById("desk");
   if (!desk) return;
-  const COOKIE = /^(?:__Host-)?csrftoken=/; // with https it has the prefix
+  const COOKIES = ["__Host-csrftoken=", "csrftoken="]; // with https; one without the prefix is then of an earlier version
   const user = desk.dataset.user;
   const byId = (id) => document.getElementById(id);
   let handedOut = ""; // a token from the server, where the browser has no cookie
 
   const token = () => {
-    const cookie = document.cookie.split("; ").find((one) => COOKIE.test(one));
-    return cookie?.replace(COOKIE, "") || handedOut || document.querySelector("[name=csrfmiddlewaretoken]").value;
+    const found = document.cookie.split("; ");
+    const tokens = COOKIES.map((name) => found.find((one) => one.startsWith(name))?.slice(name.length));
+    return tokens.find(Boolean) || handedOut || document.querySelector("[name=csrfmiddlewaretoken]").value;
   };
 
   // Another user signed in in this browser: nothing of this page may be seen or sent any more.

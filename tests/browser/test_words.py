@@ -117,6 +117,23 @@ def test_a_tab_whose_token_fits_no_longer_gets_a_new_one(desk: Page, chat: Conve
     expect(desk.locator("#refusal")).to_be_hidden()
 
 
+TOKENS = """() => Object.defineProperty(document, "cookie", {
+    get: () => "a=b; csrftoken=of-before-https; __Host-csrftoken=right; c=d" })"""
+
+
+def test_a_token_cookie_of_before_https_is_passed_over(desk: Page, chat: Conversation) -> None:
+    """It stays in browsers for a year, and comes first in document.cookie."""
+    desk.evaluate(TOKENS)
+    of_desk = desk.evaluate("() => okno.token()")
+    desk.goto(desk.url.partition("/chats/")[0] + chat.api_channel.phone_page_path)
+    desk.evaluate(TOKENS)
+    desk.locator("#words").fill("Едет")
+    with desk.expect_request(lambda request: request.method == "POST") as posted:
+        desk.locator("#words").press("Enter")
+
+    assert (of_desk, posted.value.headers["x-csrftoken"]) == ("right", "right")
+
+
 @pytest.mark.parametrize("what", ["poll", "send", "open"])
 def test_another_user_neither_sends_nor_sees_what_was_typed(
     desk: Page, chat: Conversation, channel: ApiChannel, what: str
