@@ -27,7 +27,9 @@ def ready(request: HttpRequest) -> JsonResponse:
     is_red = any(part["state"] == "red" for part in parts.values())
     details = {"parts": parts} if may_see_details(request) else {}
     response = JsonResponse({"status": "red" if is_red else "ok", **details}, status=503 if is_red else 200)
-    response.is_token_refused = not details and "HTTP_AUTHORIZATION" in request.META  # type: ignore[attr-defined]
+    # Without the database no token is known, so none is wrong.
+    is_asked = parts["database"]["state"] == "ok" and "HTTP_AUTHORIZATION" in request.META
+    response.is_token_refused = is_asked and not details  # type: ignore[attr-defined]
     return response
 
 

@@ -11,7 +11,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -139,6 +139,18 @@ def test_noting_use_waits_for_no_lock(client: Client) -> None:
         with connection.cursor() as cursor:
             cursor.execute("RESET lock_timeout")
 
+    token.refresh_from_db()
+    assert token.last_used_at is None
+
+
+def test_programs_read_on_while_the_database_takes_no_writes(client: Client) -> None:
+    token, text = ApiToken.issue(vera(), name="Prometheus")
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")  # until the end of the block
+        metrics = client.get("/metrics", headers={"authorization": f"Token {text}"}, REMOTE_ADDR="203.0.113.7")
+        read = call(client, text)
+
+    assert (read.status_code, metrics.status_code) == (200, 200)
     token.refresh_from_db()
     assert token.last_used_at is None
 

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from bridge import call_limits
+from config import health
 from config.accounts import wrong_tokens
 from config.attempt_limits import AttemptLimit
 from tests.factories import ApiChannelFactory, boris, token_of, vera
@@ -77,6 +78,13 @@ def test_a_flood_is_told_to_wait(client: Client, call: Any) -> None:
     assert 0 < int(answers[-1]["Retry-After"]) <= 60
     assert answers[-1].json()["code"] == 429 and answers[-1].json()["reason"] == "too_many_wrong_tokens"
     assert call(client, REMOTE_ADDR="198.51.100.1").status_code != 429  # somebody else's first
+
+
+def test_without_the_database_no_token_is_wrong(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Monitoring goes on hearing that the portal is red."""
+    monkeypatch.setattr(health, "look_at_parts", lambda: {"database": {"state": "red"}})
+
+    assert [wrong_health(client).status_code for _ in range(6)] == [503] * 6
 
 
 def test_a_flood_is_one_line_in_the_log(client: Client, caplog: pytest.LogCaptureFixture) -> None:
