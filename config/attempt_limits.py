@@ -4,22 +4,13 @@ In memory on purpose: a flood must not cost a database or broker call per attemp
 is that many times higher, which still ends a flood.
 """
 
-import ipaddress
 import threading
 import time
 from collections.abc import Callable
 
+from config.client_address import network_of
+
 MOST_ADDRESSES = 10_000  # remembered at once; a flood from more than these is for the lane of the log-in to bound
-
-
-def _caller(address: str) -> str:
-    """Return the address; of IPv6 its /64 network, all of which belongs to one subscriber."""
-    if ":" not in address:
-        return address
-    try:
-        return str(ipaddress.IPv6Network((address.partition("%")[0], 64), strict=False))
-    except ValueError:
-        return address
 
 
 class AttemptLimit:
@@ -32,12 +23,12 @@ class AttemptLimit:
 
     def wait_seconds(self, address: str) -> int:
         """Return how long the address must wait, 0 when it may try."""
-        ends, failures = self.windows.get(_caller(address), (0.0, 0))
+        ends, failures = self.windows.get(network_of(address), (0.0, 0))
         left = ends - self.clock()
         return int(left) + 1 if left > 0 and failures >= self.most else 0
 
     def note_failure(self, address: str) -> None:
-        address, now = _caller(address), self.clock()
+        address, now = network_of(address), self.clock()
         with self.lock:
             ends, failures = self.windows.pop(address, (0.0, 0))
             if ends <= now:
@@ -45,6 +36,11 @@ class AttemptLimit:
             if len(self.windows) >= MOST_ADDRESSES:
                 self._forget(now)
             self.windows[address] = (ends, failures + 1)
+
+    def forgive(self, address: str) -> None:
+        """Forget the failures of an address or device."""
+        with self.lock:
+            self.windows.pop(network_of(address), None)
 
     def _forget(self, now: float) -> None:
         """Drop the windows that are over, or the one that failed longest ago."""

@@ -15,13 +15,34 @@ def from_meta(meta: Mapping[str, Any]) -> str:
     A header that holds no address there falls back to the peer, so a broken proxy never yields "no address".
     """
     peer = str(meta.get("REMOTE_ADDR", ""))
+    if ":" in peer:
+        peer = plain(peer) or peer
     if not settings.BEHIND_PROXY:
         return peer
-    last = str(meta.get("HTTP_X_FORWARDED_FOR", "")).rpartition(",")[2].strip()
+    return plain(str(meta.get("HTTP_X_FORWARDED_FOR", "")).rpartition(",")[2]) or peer
+
+
+def network_of(address: str) -> str:
+    """Return the address as limits count it: of IPv6 its /64 network, all of which belongs to one subscriber."""
+    found = plain(address) if ":" in address else address
+    return str(ipaddress.IPv6Network((found, 64), strict=False)) if ":" in found else found or address
+
+
+def plain(text: str) -> str:
+    """Return the address without brackets, port and zone, IPv4 as IPv4; "" where there is none.
+
+    Some proxies write the port, too, and a socket for both kinds names IPv4 callers ::ffff:203.0.113.7.
+    """
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
     try:
-        return str(ipaddress.ip_address(last.strip("[]").partition("%")[0]))
+        address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
-        return peer
+        return ""
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def from_request(request: HttpRequest) -> str:

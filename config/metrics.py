@@ -21,6 +21,7 @@ from bridge.models import Delivery, Mismatch, ServiceWindow, WebhookEvent
 from bridge.outbox import dispatcher
 from channels_setup.models import ApiChannel
 
+from . import client_address
 from .accounts.authentication import ApiTokenAuthentication
 
 
@@ -73,7 +74,7 @@ def is_from_this_machine(request: HttpRequest) -> bool:
     if "HTTP_X_FORWARDED_FOR" in request.META or "HTTP_FORWARDED" in request.META:
         return False
     try:
-        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+        return ipaddress.ip_address(client_address.plain(request.META.get("REMOTE_ADDR", ""))).is_loopback
     except ValueError:
         return False
 

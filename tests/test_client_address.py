@@ -26,6 +26,10 @@ CADDY = {"HTTP_X_FORWARDED_PROTO": "https", "HTTP_X_FORWARDED_HOST": "okno.examp
         (True, "2001:DB8::7", "2001:db8::7"),
         (True, "[2001:db8::7]", "2001:db8::7"),
         (True, "fe80::1%eth0", "fe80::1"),
+        (True, "203.0.113.7:49152", "203.0.113.7"),
+        (True, "[2001:db8::7]:49152", "2001:db8::7"),
+        (True, "::ffff:203.0.113.7", "203.0.113.7"),
+        (True, "203.0.113.7:x:y", PROXY),
         (True, "unknown", PROXY),
         (True, "203.0.113.7,", PROXY),
         (True, "", PROXY),
@@ -35,6 +39,25 @@ CADDY = {"HTTP_X_FORWARDED_PROTO": "https", "HTTP_X_FORWARDED_HOST": "okno.examp
 def test_address(settings: object, behind_proxy: bool, forwarded: str, address: str) -> None:
     settings.BEHIND_PROXY = behind_proxy  # type: ignore[attr-defined]  # pytest-django's settings
     assert client_address.from_meta({"REMOTE_ADDR": PROXY, "HTTP_X_FORWARDED_FOR": forwarded}) == address
+
+
+def test_a_socket_for_both_kinds_names_ipv4_callers_as_ipv4() -> None:
+    assert client_address.from_meta({"REMOTE_ADDR": "::ffff:203.0.113.7"}) == "203.0.113.7"
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3::7", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("a:device", "a:device"),
+    ],
+)
+def test_limits_count_a_network_of_ipv6_and_each_address_of_ipv4(address: str, network: str) -> None:
+    assert client_address.network_of(address) == network
 
 
 @pytest.mark.django_db

@@ -17,6 +17,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 
 from bridge.intake import flood_guard as module
 from bridge.intake.flood_guard import FEW, Strangers
+from bridge.raw_requests import MOST_BYTES_WITH_FILES
 from channels_setup import encryption
 from config.serving import late_bodies
 from config.serving.arrival_limits import Arrivals, TooManyArrivals, TooSlow
@@ -352,8 +353,8 @@ def test_the_connections_of_late_bodies_end_and_no_others() -> None:
         )
 
         ended = [
-            late_bodies.end_unanswered({"127.0.0.2"}, port=port, seconds=60),
-            late_bodies.end_unanswered({"127.0.0.2"}, port=port, seconds=0),
+            late_bodies.end_unanswered({"127.0.0.2"}, port=port, seconds=60, suspects={}),
+            late_bodies.end_unanswered({"127.0.0.2"}, port=port, seconds=0, suspects={}),
         ]
 
         assert ended == [0, 1]
@@ -361,6 +362,70 @@ def test_the_connections_of_late_bodies_end_and_no_others() -> None:
         for kept in (of_another, of_our_own_call):
             with pytest.raises(BlockingIOError):
                 kept.recv(1)
+
+
+def test_a_request_on_a_connection_that_was_idle_keeps_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy's connections are one peer: where one body is late, others may carry a request that is at work."""
+    now, suspects = [1_000.0], {}
+    monkeypatch.setattr(late_bodies.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(late_bodies, "_milliseconds_since_answer", lambda _connection: 61_000)
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        stack.enter_context(socket.create_connection(listener.getsockname(), source_address=("127.0.0.2", 0)))
+        stack.enter_context(listener.accept()[0])
+
+        def check() -> int:
+            return late_bodies.end_unanswered(
+                {"127.0.0.2"}, port=listener.getsockname()[1], seconds=60, suspects=suspects
+            )
+
+        first = check()
+        now[0] += 4
+        at_work = check()
+        monkeypatch.setattr(late_bodies, "_milliseconds_since_answer", lambda _connection: 10)
+        now[0] += 4
+        answered, remembered = check(), dict(suspects)
+        monkeypatch.setattr(late_bodies, "_milliseconds_since_answer", lambda _connection: 61_000)
+        check()
+        now[0] += 5
+
+        assert (first, at_work, answered, remembered) == (0, 0, 0, {})
+        assert check() == 1
+
+
+def test_the_watch_of_late_bodies_outlives_a_lack_of_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_path: str) -> list[str]:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(late_bodies.os, "listdir", none_left)
+    monkeypatch.setattr("config.serving.arrival_limits.SECONDS", -1)
+    arrivals = Arrivals()
+
+    with arrivals.arriving("a", peer="127.0.0.2") as arrival:
+        late_bodies.check(arrivals, port=1, suspects={})
+
+    assert arrival.is_late
+
+
+def test_one_ipv6_network_counts_as_one_caller(gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("config.serving.arrival_limits.PER_ADDRESS", 1)
+    one = gate(echo)
+    with one.arrivals.arriving("2001:db8:1:2::/64"):
+        answers = [post(one, b"{}", REMOTE_ADDR=address)[0] for address in ("2001:db8:1:2::7", "2001:db8:1:3::7")]
+
+    assert answers == ["503", "200"]
+
+
+@pytest.mark.parametrize("megabytes", [0, 1, 25])
+def test_a_small_limit_for_operators_files_refuses_no_batch_of_a_provider(
+    gate: Callable[..., Gate], settings: Any, megabytes: int
+) -> None:
+    settings.UPLOAD_LIMIT_MB = megabytes
+    one = gate(echo)
+    batch = b"x" * settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+
+    assert post(one, batch, PATH_INFO="/webhooks/wa/y/")[0] == "200"
+    assert one.most_bytes >= MOST_BYTES_WITH_FILES + 1024 * 1024
 
 
 def test_a_webhook_brings_no_files_so_its_limit_is_lower(gate: Callable[..., Gate], settings: Any) -> None:

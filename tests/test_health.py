@@ -149,6 +149,7 @@ def test_metrics_tell_a_scraper_on_this_machine_what_to_alarm_on(client: Any, al
     [
         ({"REMOTE_ADDR": "127.0.0.1"}, None, 200),
         ({"REMOTE_ADDR": "::1"}, None, 200),
+        ({"REMOTE_ADDR": "::ffff:127.0.0.1"}, None, 200),
         ({"REMOTE_ADDR": "203.0.113.7"}, None, 403),
         ({"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "127.0.0.1"}, None, 403),
         ({"REMOTE_ADDR": "203.0.113.7"}, boris, 403),

@@ -131,6 +131,22 @@ def test_a_known_device_has_five_failures_of_its_own(sams_browser: Client) -> No
     assert right.status_code == 429
 
 
+def test_a_right_password_forgives_the_failures_of_its_device(sams_browser: Client) -> None:
+    """Three typing errors, in, out, and three more within a quarter of an hour are no attack."""
+    for _ in range(2):
+        wrong = [sams_browser.post("/login/", {"username": "sam", "password": "wrong"}).status_code for _ in range(3)]
+        right = sams_browser.post("/login/", {"username": "sam", "password": PASSWORD})
+        sams_browser.post("/logout/")
+        assert (wrong, right.status_code) == ([200] * 3, 302)
+
+
+@pytest.mark.parametrize("before", ["", 'a={"x": 1}; ', "a b=c d; ", "=; "])
+def test_odd_cookies_of_others_hide_no_known_device(before: str) -> None:
+    proof = signing.dumps(["d", "f"], salt=known_device.SALT)
+
+    assert known_device.is_known(f"{before}{known_device.COOKIE}={proof}; b=c")
+
+
 @pytest.mark.parametrize("change", ["another user", "forged", "nonsense", "not a pair"])
 def test_the_proof_of_another_device_opens_no_lock(sams_browser: Client, change: str) -> None:
     name = "sam"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from django.conf import settings
 
 from config.devstack.processes import LISTEN_ON, end_group, is_stopped, listening, spawn
+from config.serving import server as web_server
 from config.serving import worker_watch
 from tests.faults import h2c, truncation
 from tests.faults.stack import children
@@ -165,6 +167,28 @@ def test_a_sender_that_does_not_finish_is_ended(sockets: list[socket.socket], st
                     del open_lines[name]
 
     assert {name: b" 408 " in words for name, words in said.items()} == dict.fromkeys(SLOW, True)
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "wanted"),
+    [
+        (1_024, 524_288, (8_192, 524_288)),
+        (1_024, 4_096, (4_096, 4_096)),
+        (1_024, resource.RLIM_INFINITY, (8_192, resource.RLIM_INFINITY)),
+        (20_000, 20_000, None),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, None),
+    ],
+)
+def test_a_worker_may_open_as_many_files_as_it_takes_connections(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, wanted: tuple[int, int] | None
+) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(web_server.resource, "getrlimit", lambda _which: (soft, hard))
+    monkeypatch.setattr(web_server.resource, "setrlimit", lambda _which, limits: given.append(limits))
+
+    web_server.allow_files()
+
+    assert given == ([wanted] if wanted else [])
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,10 @@
 """Devices on which a user has signed in before: no stranger's failed attempts count against them."""
 
 import secrets
-from http.cookies import CookieError, SimpleCookie
 
 from django.conf import settings
 from django.core import signing
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, parse_cookie
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 COOKIE = "okno_device"
@@ -38,13 +37,7 @@ def device_id(cookie: str) -> str:
 
 def is_known(cookie_header: str) -> bool:
     """Return whether the header of a request holds the proof, of whichever user."""
-    if COOKIE not in cookie_header:
-        return False
-    try:
-        found = SimpleCookie(cookie_header).get(COOKIE)
-    except CookieError:
-        return False
-    return found is not None and bool(device_id(found.value))
+    return COOKIE in cookie_header and bool(device_id(parse_cookie(cookie_header).get(COOKIE, "")))
 
 
 def _read(cookie: str) -> tuple[str, str]:

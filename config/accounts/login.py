@@ -46,6 +46,8 @@ class Login(LoginView):
         if response.status_code != 302:
             limit.note_failure(key)
         elif request.user.is_authenticated:
+            if device:  # as django-axes does; an address is not forgiven, for it may be an attacker's with an account
+                DEVICE_FAILURES.forgive(device)
             known_device.remember(request, response, username=request.user.get_username())
             language.restore(request, response)
         return response

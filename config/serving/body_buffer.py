@@ -39,6 +39,7 @@ LONGEST_CONTENT_TYPE = 500  # characters
 LOG_IN = ("/login/", "/admin/login/")
 # What programs declare. Django would decode addresses and forms by any codec of Python, some of which always raise.
 CHARSETS = frozenset({"utf-8", "utf-8-sig", "ascii", "iso8859-1", "iso8859-15", "cp1251", "cp1252", "koi8-r"})
+OF_PROGRAMS = 20 * 1024 * 1024  # files in calls of /uapi, however small those of operators have to be
 BESIDES_FILES = 1024 * 1024  # what a form has besides its file
 
 
@@ -78,7 +79,7 @@ class Gate:
         self.log_ins, self.log_ins_of_known = Lane(width=1, queue=32), Lane(width=1, queue=32)
         self.note_life: Callable[[], None] = lambda: None
         self.is_leaving = False  # each answer is then the last one on its connection
-        self.most_bytes = settings.UPLOAD_LIMIT_MB * 1024 * 1024 + BESIDES_FILES
+        self.most_bytes = max(settings.UPLOAD_LIMIT_MB * 1024 * 1024, OF_PROGRAMS) + BESIDES_FILES
         self.places: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(places):
             connection = connections.create_connection("default")
@@ -144,7 +145,8 @@ class Gate:
         body = _room(length if not is_chunked else IN_MEMORY + 1)
         try:
             peer = str(scope.get("REMOTE_ADDR", ""))
-            with self.arrivals.arriving(client_address.from_meta(scope), peer=peer) as arrival:
+            address = client_address.network_of(client_address.from_meta(scope))
+            with self.arrivals.arriving(address, peer=peer) as arrival:
                 total = _read(scope["wsgi.input"], body, arrival, most=most, length=None if is_chunked else length)
                 if not (_is_complete(scope, body) if is_chunked else total == length):
                     arrival.check_deadline()

@@ -7,6 +7,7 @@ last carried bytes.
 """
 
 import ipaddress
+import logging
 import os
 import socket
 import struct
@@ -15,12 +16,17 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from typing import Any
 
 from .arrival_limits import Arrivals
 
 CHECK_SECONDS = 1.0
+GRACE_SECONDS = 5.0  # for a request that came on a connection that had long been idle: it is answered by then
 LAST_SENT = struct.Struct("I")  # milliseconds, in Linux' struct tcp_info
 LAST_SENT_AT = 44
+Suspects = dict[tuple[Any, ...], float]  # a connection's other end: since when it had no answer for too long
+
+logger = logging.getLogger(__name__)
 
 
 def start(arrivals: Arrivals, *, port: int) -> None:
@@ -30,25 +36,44 @@ def start(arrivals: Arrivals, *, port: int) -> None:
 
 
 def _watch(arrivals: Arrivals, port: int) -> None:
+    suspects: Suspects = {}
     while True:
         time.sleep(CHECK_SECONDS)
+        check(arrivals, port=port, suspects=suspects)
+
+
+def check(arrivals: Arrivals, *, port: int, suspects: Suspects) -> None:
+    """End the connections of bodies that are late now. One failure must not end the watch."""
+    try:
         peers, seconds = arrivals.expire()
         if peers:
-            end_unanswered(peers, port=port, seconds=seconds)
+            end_unanswered(peers, port=port, seconds=seconds, suspects=suspects)
+        else:
+            suspects.clear()
+    except Exception:  # out of descriptors or memory, as in a flood
+        logger.exception("late request bodies not ended")
 
 
-def end_unanswered(peers: Collection[str], *, port: int, seconds: float) -> int:
+def end_unanswered(peers: Collection[str], *, port: int, seconds: float, suspects: Suspects) -> int:
     """Stop reading from those peers' connections to the port that had no answer for so long. Returns how many.
 
-    An answer can still be written. An idle connection of these peers ends, too, which its client must expect anyway.
+    Whoever waits for a body can still answer. A request that is being worked on would lose its answer, so a connection
+    is ended only when it has been a suspect for a while. `suspects`, since when each is one, is brought up to date.
+    An idle connection of these peers ends, too, which its client must expect anyway.
     """
+    now, before = time.monotonic(), dict(suspects)
+    suspects.clear()
     addresses = {_address(peer) for peer in peers}
     count = 0
     for connection in _connections():
         with suppress(OSError), connection:
             if connection.getsockname()[1] != port or _address(connection.getpeername()[0]) not in addresses:
                 continue  # calls of ours to others, such as the database, have another port on our side
-            if _milliseconds_since_answer(connection) >= seconds * 1000:
+            if _milliseconds_since_answer(connection) < seconds * 1000:
+                continue
+            peer = connection.getpeername()
+            suspects[peer] = before.get(peer, now)
+            if now - suspects[peer] >= min(GRACE_SECONDS, seconds / 2):
                 connection.shutdown(socket.SHUT_RD)
                 count += 1
     return count

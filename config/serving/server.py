@@ -11,6 +11,7 @@ A worker that is told to end first accepts nobody more and answers whoever it ha
 
 import argparse
 import os
+import resource
 import signal
 import socket
 import sys
@@ -36,6 +37,7 @@ READERS = (
     IN_ALL + RESERVE + 64
 )  # threads of a worker, most of which wait for bodies; config.serving.body_buffer says how many work
 CONNECTIONS = 2048  # of a worker, idle ones included
+FILES = 8192  # open ones of a worker: connections, and bodies in temporary files; many systems allow 1,024 at first
 HEADER_MS = 10_000
 START_SECONDS = 10.0  # a new worker has loaded the portal by then; the old one works until then
 LAST_SECONDS = 1.0  # so long a worker that ends waits for the requests of those whom it has accepted
@@ -90,12 +92,21 @@ def _leave(gate: Gate, number: int, before: object) -> None:
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
+def allow_files() -> None:
+    """Raise this process's limit of open files, which its workers inherit, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--processes", type=int, required=True)
     given = parser.parse_args(arguments)
+    allow_files()
     if numbers := os.environ.pop(LISTEN_ON, ""):
         sockets = [socket.socket(fileno=int(number)) for number in numbers.split(",")]
     else:
