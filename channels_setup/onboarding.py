@@ -42,6 +42,8 @@ def steps(channel: ApiChannel) -> list[Step]:
         found.extend(_account(channel))
     elif handover is not None or not channel.provider.has_phone_page:
         found.extend(_handed_over(channel, handover))
+    if refused := _without_key(channel):
+        found.append(refused)
     if sample_at := channel.standing.get("sample_at"):
         found.append(
             Step(
@@ -163,6 +165,22 @@ def _refused(channel: ApiChannel) -> Step | None:
             state=TROUBLE,
         )
     return None
+
+
+def _without_key(channel: ApiChannel) -> Step | None:
+    """Where calls must carry the secret key and the last ones did not: else a status would be missed in silence."""
+    at = channel.standing.get("refused_at")
+    if not at or not channel.needs_key:
+        return None
+    return Step(
+        title=_("Statuses come, but are refused: they do not carry the secret key"),
+        note=_(
+            "Ask the provider to send “Authorization: Bearer” with the key, or switch off “Statuses need the secret "
+            "key” in the form below."
+        ),
+        at=datetime.fromisoformat(at),
+        state=TROUBLE,
+    )
 
 
 def _handed_over(channel: ApiChannel, handover: Handover | None) -> list[Step]:

@@ -12,11 +12,12 @@ from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import override
 
 from bridge.intake import webhooks
 from bridge.models import WebhookEvent
-from channels_setup import encryption
-from channels_setup.models import ADDRESS_OVERLAP, WebhookAddress
+from channels_setup import encryption, onboarding
+from channels_setup.models import ADDRESS_OVERLAP, ApiChannel, WebhookAddress
 from channels_setup.providers import helpdesks, messengers
 from tests.factories import ApiChannelFactory, ChatChannelFactory, boris, gleb, vera
 
@@ -211,6 +212,20 @@ def test_a_channel_may_ask_for_its_secret_key(client: Client, kind: str) -> None
     channel.secrets.exclude(expires_at=None).update(expires_at=timezone.now())
     assert [send(authorization=f"Bearer {key}") for key in (old, new)] == [403, 200]
     assert all("authorization" not in event.headers for event in WebhookEvent.objects.all())
+
+
+def test_an_admin_sees_that_statuses_without_the_key_are_refused(client: Client) -> None:
+    channel = ApiChannelFactory(kind="acebot", secret=True, webhook_needs_key=True)
+    status = {"message_id": 1, "status": "read"}
+
+    def troubles(**headers: str) -> list[str]:
+        client.post(channel.webhook_path, status, content_type="application/json", headers=headers)
+        with override("en"):
+            steps = onboarding.steps(ApiChannel.objects.get(pk=channel.pk))
+        return [str(step.title) for step in steps if step.state == onboarding.TROUBLE]
+
+    assert troubles() == ["Statuses come, but are refused: they do not carry the secret key"]
+    assert troubles(authorization=f"Bearer {channel.current_secret().reveal()}") == []
 
 
 @pytest.mark.parametrize("kind", messengers())
