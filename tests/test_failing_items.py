@@ -217,18 +217,27 @@ def test_the_other_watches_are_kept_when_one_fails(monkeypatch: pytest.MonkeyPat
     assert watched == ["silence"]
 
 
-def test_a_file_that_cannot_be_deleted_leaves_no_other_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    gone: list[str] = []
+@pytest.mark.django_db
+def test_a_file_that_cannot_be_deleted_leaves_no_other_on_the_disk_and_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stuck, gone = ["one"], []
 
     def delete(path: str) -> None:
-        if path == "one":
+        if path in stuck:
             raise PermissionError
         gone.append(path)
 
     monkeypatch.setattr(erasure.default_storage, "delete", delete)
-    erasure._from_disk(["one", "two"])
+    erasure._from_disk(["one", "two"], chat_id=ConversationFactory().pk)
+    uploads.prune()
+    assert gone == ["two"] and Upload.objects.get().file.name == "one"
 
-    assert gone == ["two"]
+    stuck.clear()
+    monkeypatch.setattr(uploads, "PRUNING", FailingItems("after the back-off"))
+    uploads.prune()
+
+    assert gone == ["two", "one"] and not Upload.objects.exists()
 
 
 def test_a_change_of_a_webhook_that_breaks_our_code_takes_no_other_with_it(monkeypatch: pytest.MonkeyPatch) -> None:

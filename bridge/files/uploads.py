@@ -156,6 +156,7 @@ def prune() -> int:
     while rows := list(expired.exclude(pk__in=PRUNING.resting())[:PRUNE_BATCH]):
         for upload in rows:
             with PRUNING.isolate(upload.pk):
+                upload.file.storage.delete(str(upload.file.name))  # first: without the row nobody would try again
                 drop(upload)
                 gone += 1
     return gone

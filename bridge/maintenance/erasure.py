@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterable
 from functools import reduce
 from operator import or_
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
@@ -209,14 +210,26 @@ def _files(chats: QuerySet[Conversation]) -> int:
     prints = {print_ for rows in (attachments, uploads) for print_ in rows.values_list("sha256", flat=True) if print_}
     GivenToProvider.objects.filter(sha256__in=prints).delete()
     count = attachments.delete()[0] + uploads.delete()[0]
-    transaction.on_commit(lambda: _from_disk(paths))
+    if paths:
+        chat_id = chats.order_by("pk").values_list("pk", flat=True)[0]
+        transaction.on_commit(lambda: _from_disk(paths, chat_id=chat_id))
     return count
 
 
-def _from_disk(paths: Iterable[str]) -> None:
+def _from_disk(paths: Iterable[str], *, chat_id: int) -> None:
     for path in paths:
         with ERASED_FILES.isolate(path):
-            default_storage.delete(path)
+            try:
+                default_storage.delete(path)
+            except Exception:
+                _leave_to_pruning(path, chat_id=chat_id)
+                raise
+
+
+def _leave_to_pruning(path: str, *, chat_id: int) -> None:
+    """Keep the path of a file that could not be deleted as an expired upload: pruning tries again."""
+    name, now = PurePosixPath(path).name, service_window.database_now()
+    Upload.objects.create(conversation_id=chat_id, file=path, name=name, mime="", size=0, expires_at=now)
 
 
 def _held(chats: QuerySet[Conversation]) -> int:
