@@ -54,14 +54,16 @@ def given_secret(command: BaseCommand, options: Mapping[str, Any], name: str, *,
 
 def _read(file: str, name: str) -> str:
     """Return the first line of a file or of stdin; on a terminal, ask."""
-    if file == "-":
-        text = getpass(f"{flag(name)[2:]}: ") if sys.stdin.isatty() else sys.stdin.readline(LONGEST + 1)
-    else:
-        try:
+    try:
+        if file == "-":
+            text = getpass(f"{flag(name)[2:]}: ") if sys.stdin.isatty() else sys.stdin.readline(LONGEST + 1)
+        else:
             with Path(file).open(encoding="utf-8-sig") as stream:
                 text = stream.readline(LONGEST + 1)
-        except (OSError, UnicodeError) as problem:
-            raise CommandError(f"{flag(f'{name}_file')}: the file cannot be read.") from problem
+    except UnicodeError:  # quoted in its own text: the secret must not come into a log
+        raise CommandError(f"{flag(f'{name}_file')}: a secret in UTF-8 is expected.") from None
+    except OSError as problem:
+        raise CommandError(f"{flag(f'{name}_file')}: the file cannot be read.") from problem
     text = text.rstrip("\r\n")
     if not text.strip() or len(text) > LONGEST or "\0" in text:
         raise CommandError(f"{flag(f'{name}_file')}: a secret of 1 to {LONGEST} characters is expected.")

@@ -27,6 +27,17 @@ def run(*words: str) -> tuple[str, str]:
     return out.getvalue(), err.getvalue()
 
 
+def test_bytes_that_are_no_text_are_refused_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(b"korabl\xff\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(file.read_bytes()), encoding="utf-8"))
+
+    for given in ("-", str(file)):
+        with pytest.raises(CommandError, match="UTF-8") as refused:
+            run("user", "add", "by-bytes", "--role", "admin", "--password-file", given)
+        assert refused.value.__suppress_context__ and "korabl" not in str(refused.value)
+
+
 def test_a_password_may_come_by_every_safe_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "password"
     file.write_text(f"{PASSWORD}\r\nsecond line\n")
