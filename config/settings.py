@@ -173,6 +173,7 @@ AXES_WHITELIST_CALLABLE = "config.accounts.login.is_known_device"
 AXES_CLIENT_IP_CALLABLE = "config.client_address.from_request"
 
 SESSION_COOKIE_HTTPONLY = True
+KNOWN_DEVICE_COOKIE_NAME = "__Host-okno_device" if IS_HTTPS else "okno_device"
 if IS_HTTPS:  # a browser takes such a cookie only from this very host, never from a neighbor below the same domain
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME, LANGUAGE_COOKIE_NAME = (
         "__Host-sessionid",

@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core import signing
 from django.http import HttpResponse
 from django.test import Client
@@ -144,7 +145,7 @@ def test_a_right_password_forgives_the_failures_of_its_device(sams_browser: Clie
 def test_odd_cookies_of_others_hide_no_known_device(before: str) -> None:
     proof = signing.dumps(["d", "f"], salt=known_device.SALT)
 
-    assert known_device.is_known(f"{before}{known_device.COOKIE}={proof}; b=c")
+    assert known_device.is_known(f"{before}{settings.KNOWN_DEVICE_COOKIE_NAME}={proof}; b=c")
 
 
 @pytest.mark.parametrize("change", ["another user", "forged", "nonsense", "not a pair"])
@@ -156,15 +157,17 @@ def test_the_proof_of_another_device_opens_no_lock(sams_browser: Client, change:
         for _ in range(5):
             sign_in("eve", "wrong", NAT)
     else:
-        value = sams_browser.cookies[known_device.COOKIE].value
+        value = sams_browser.cookies[settings.KNOWN_DEVICE_COOKIE_NAME].value
         forged = {"forged": value[:-1] + ("A" if value[-1] != "A" else "B"), "nonsense": "é;\0"}
-        sams_browser.cookies[known_device.COOKIE] = forged.get(change, signing.dumps(5, salt=known_device.SALT))
+        sams_browser.cookies[settings.KNOWN_DEVICE_COOKIE_NAME] = forged.get(
+            change, signing.dumps(5, salt=known_device.SALT)
+        )
 
     assert sams_browser.post("/login/", {"username": name, "password": PASSWORD}).status_code == 429
 
 
 def test_the_proof_is_for_the_server_alone(sams_browser: Client) -> None:
-    cookie = sams_browser.cookies[known_device.COOKIE]
+    cookie = sams_browser.cookies[settings.KNOWN_DEVICE_COOKIE_NAME]
 
     assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
     assert "sam" not in cookie.value
@@ -206,7 +209,11 @@ def test_log_ins_wait_before_they_take_a_place(method: str, path: str, has_cooki
 
     seen: list[list[str]] = []
     gate = Gate(application, places=1, is_refused=lambda _path: False)
-    cookie = f"{known_device.COOKIE}={signing.dumps(['d', 'f'], salt=known_device.SALT)}" if has_cookie else "a=b"
+    cookie = (
+        f"{settings.KNOWN_DEVICE_COOKIE_NAME}={signing.dumps(['d', 'f'], salt=known_device.SALT)}"
+        if has_cookie
+        else "a=b"
+    )
     scope = {"REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_COOKIE": cookie, "wsgi.input": BytesIO()}
 
     with ThreadPoolExecutor(1) as thread:  # the gate changes the thread's database connection

@@ -7,16 +7,15 @@ from django.core import signing
 from django.http import HttpRequest, HttpResponse, parse_cookie
 from django.utils.crypto import constant_time_compare, salted_hmac
 
-COOKIE = "okno_device"
 DAYS = 180
 SALT = "okno.known_device"
 
 
 def remember(request: HttpRequest, response: HttpResponse, *, username: str) -> None:
     """Give the browser the proof that this user signed in on it. It opens nothing by itself."""
-    device = device_id(request.COOKIES.get(COOKIE, "")) or secrets.token_hex(16)
+    device = device_id(request.COOKIES.get(settings.KNOWN_DEVICE_COOKIE_NAME, "")) or secrets.token_hex(16)
     response.set_cookie(
-        COOKIE,
+        settings.KNOWN_DEVICE_COOKIE_NAME,
         signing.dumps([device, _fingerprint(username)], salt=SALT),
         max_age=DAYS * 24 * 3600,
         secure=settings.SESSION_COOKIE_SECURE,
@@ -27,7 +26,7 @@ def remember(request: HttpRequest, response: HttpResponse, *, username: str) -> 
 
 def device_of(request: HttpRequest, *, username: str) -> str:
     """Return the device's ID if this user was the last to sign in on it, else an empty string."""
-    device, fingerprint = _read(request.COOKIES.get(COOKIE, ""))
+    device, fingerprint = _read(request.COOKIES.get(settings.KNOWN_DEVICE_COOKIE_NAME, ""))
     return device if constant_time_compare(fingerprint, _fingerprint(username)) else ""
 
 
@@ -37,7 +36,8 @@ def device_id(cookie: str) -> str:
 
 def is_known(cookie_header: str) -> bool:
     """Return whether the header of a request holds the proof, of whichever user."""
-    return COOKIE in cookie_header and bool(device_id(parse_cookie(cookie_header).get(COOKIE, "")))
+    name = settings.KNOWN_DEVICE_COOKIE_NAME
+    return name in cookie_header and bool(device_id(parse_cookie(cookie_header).get(name, "")))
 
 
 def _read(cookie: str) -> tuple[str, str]:
