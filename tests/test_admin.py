@@ -675,7 +675,7 @@ def test_an_ended_pause_is_not_warned_of_until_housekeeping_comes_by(browser_of_
 def test_the_start_page_tells_what_the_provider_says_of_the_account_until_somebody_looks(
     browser_of_vera: Client,
 ) -> None:
-    channel = ApiChannelFactory(name="Shop", state=ChannelState.LIVE)
+    channel = ApiChannelFactory(kind="whatsapp_cloud", name="Shop", state=ChannelState.LIVE)
     now = timezone.now()
 
     def news(*kinds: str, hours: float = 1) -> list[str]:
