@@ -20,6 +20,7 @@ from channels_setup.codecs.secret_search import is_distinct, spans
 from channels_setup.providers import all_providers, helpdesks
 from tests.test_helpdesk_contract import ACCOUNT as HELPDESK_ACCOUNT
 from tests.test_providers import PAYLOADS, account_of, request
+from tests.work import calls
 
 SECRETS = ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b", "EAAGm0PX4ZCps", "p&ss/w=rd+§ 7", "Ab-c_9.f~x|Z"]
 
@@ -410,3 +411,17 @@ def cpu_seconds() -> Callable[[Callable[[], object]], float]:
         return time.process_time() - begun
 
     return measured
+
+
+@pytest.mark.parametrize(
+    "unit", [b'"a":"[{",', b'"\\u0061":"x",', b'"password":"x",', b'"a":"{\\"k\\":1}",', b"[", b"1,"]
+)
+def test_json_is_read_by_name_up_to_a_limit(unit: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both bodies are beyond the limits, so the second one, eight times as long, takes no more calls than the first."""
+    monkeypatch.setattr(request_redaction, "MOST_TOKENS", 2_000)
+    monkeypatch.setattr(request_redaction, "MOST_NESTED", 50)
+    short, long = (b'{"token_1":1,' + unit * times for times in (3_000, 24_000))
+
+    few = calls(lambda: redact_body(short, "application/json", []))
+
+    assert calls(lambda: redact_body(long, "application/json", [])) < few + 100

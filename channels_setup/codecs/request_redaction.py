@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
+from itertools import islice
 from urllib.parse import quote_plus, unquote_plus, urlsplit
 
 from .secret_names import is_secret_name, looks_like_key, may_be_secret_name
@@ -17,6 +19,9 @@ from .secret_search import is_number, masked, spans
 LARGE = 64 * 1024  # the content of a larger file is not searched
 DEEPEST = 3  # JSON in a string in JSON …
 MOST_PARTS = 2_000  # of a multipart body: twice as many as can be read
+# Limits of the reading by name, so that no body costs seconds. Beyond them secrets are found by value alone.
+MOST_TOKENS = 200_000  # names, values and marks of JSON; a batch of a thousand messages has 33,000
+MOST_NESTED = 2_000  # JSON in strings
 
 # Texts of people. One that looks like JSON is still what somebody wrote.
 TEXTS = frozenset(
@@ -30,6 +35,10 @@ Edit = tuple[int, int, bytes]
 
 # A string that does not end is one token up to the end: linear in any text.
 _JSON = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[{}\[\]:,]|[^\s"{}\[\]:,]+', re.DOTALL)
+# A name of a secret (each holds one of these words), a name with escapes in it, or JSON in a string.
+_MAY_NEED_READING = re.compile(
+    rb"token|auth|key|secret|pass|pwd|cookie|session|csrf|\\[ubfnrt/]|\"[ \t\r\n]*[{\[]", re.IGNORECASE
+)
 _PAIR = re.compile(rb"(?:\A|(?<=&))([^&=]*)=([^&]*)")
 _PART_NAME = re.compile(rb"(?:^|[;\s])name\*?=(?:\"((?:[^\"\\\r\n]|\\.)*)\"|([^;\r\n]*))", re.IGNORECASE)
 _BOUNDARY = re.compile(r"boundary=\"?([^\";,]{1,200})", re.IGNORECASE)
@@ -105,18 +114,23 @@ def _applied(data: bytes, edits: Iterator[Edit]) -> bytes:
 
 def _json_edits(data: bytes, depth: int = 0) -> Iterator[Edit]:
     """Yield replacements for values under a secret's name, at any depth of objects, lists and JSON in strings."""
+    if _MAY_NEED_READING.search(data):
+        yield from _edits_by_name(data, depth, [MOST_NESTED])
+
+
+def _edits_by_name(data: bytes, depth: int, nested_left: list[int]) -> Iterator[Edit]:
     name = ""
     last: re.Match[bytes] | None = None  # a string that may turn out to be a name
     is_value = False
     level = 0
     secret_since: int | None = None  # everything deeper than this level is a secret's value
-    for token in _JSON.finditer(data):
+    for token in islice(_JSON.finditer(data), MOST_TOKENS):
         first = token.group()[:1]
         if first == b":" and last is not None:
             name, last, is_value = _string(last.group()), None, True
             continue
         if last is not None:
-            yield from _value_edits(last, "", depth, is_inside=secret_since is not None)
+            yield from _value_edits(last, "", depth, nested_left, is_inside=secret_since is not None)
             last = None
         if first in (b"{", b"["):
             if secret_since is None and is_value and is_secret_name(name):
@@ -129,36 +143,41 @@ def _json_edits(data: bytes, depth: int = 0) -> Iterator[Edit]:
                 secret_since = None
             is_value = False
         elif is_value:
-            yield from _value_edits(token, name, depth, is_inside=secret_since is not None)
+            yield from _value_edits(token, name, depth, nested_left, is_inside=secret_since is not None)
             is_value = False
         elif first == b'"':
             last = token
         elif first not in (b",", b":"):
-            yield from _value_edits(token, "", depth, is_inside=secret_since is not None)
+            yield from _value_edits(token, "", depth, nested_left, is_inside=secret_since is not None)
     if last is not None:
-        yield from _value_edits(last, "", depth, is_inside=secret_since is not None)
+        yield from _value_edits(last, "", depth, nested_left, is_inside=secret_since is not None)
 
 
-def _value_edits(token: re.Match[bytes], name: str, depth: int, *, is_inside: bool) -> Iterator[Edit]:
+def _value_edits(
+    token: re.Match[bytes], name: str, depth: int, nested_left: list[int], *, is_inside: bool
+) -> Iterator[Edit]:
     text, (start, end) = token.group(), token.span()
     is_string = text[:1] == b'"'
     inner_end = end - 1 if is_string and len(text) > 1 and text.endswith(b'"') else end
-    if is_inside or _is_named(name, text.strip(b'"')):
+    if is_inside or _is_named(name, text):
         if is_string and inner_end > start + 1:
             yield start + 1, inner_end, b"*" * (inner_end - start - 1)
         elif not is_string and text not in (b"true", b"false", b"null"):
             yield start, end, b'"' + b"*" * max(1, len(text) - 2) + b'"'
     elif is_string and depth < DEEPEST and _may_hold_json(name) and (b"{" in text or b"[" in text or b"\\u00" in text):
         plain = _string(text)
-        if plain.lstrip()[:1] in ("{", "["):
+        if nested_left[0] > 0 and plain.lstrip()[:1] in ("{", "["):
+            nested_left[0] -= 1
             old = plain.encode("utf-8", "surrogatepass")
-            new = _applied(old, _json_edits(old, depth + 1))
+            new = _applied(old, _edits_by_name(old, depth + 1, nested_left))
             if new != old:
                 yield start, end, json.dumps(new.decode("utf-8", "surrogatepass")).encode()
 
 
 def _string(token: bytes) -> str:
     """Return the text of a JSON string, or what stands there where it is none."""
+    if b"\\" not in token:
+        return token.strip(b'"').decode("utf-8", "replace")
     try:
         return str(json.loads(token, strict=False))
     except ValueError:
@@ -166,12 +185,18 @@ def _string(token: bytes) -> str:
 
 
 def _is_named(name: str, value: bytes) -> bool:
+    """Whether a value is a secret by its name. ``value`` may be in quotation marks."""
     if not name:
         return False
-    if is_secret_name(name):
+    if _is_secret_name(name[-80:]):
         return True
     # "key" is left alone: deliveries are named by theirs.
-    return name.lower() in ("token", "auth") and looks_like_key(value.decode("utf-8", "replace"))
+    return name.lower() in ("token", "auth") and looks_like_key(value.strip(b'"').decode("utf-8", "replace"))
+
+
+@lru_cache(maxsize=4096)
+def _is_secret_name(name: str) -> bool:
+    return is_secret_name(name)
 
 
 def _may_hold_json(name: str) -> bool:
