@@ -35,7 +35,7 @@ class ChosenTemplate:
 class Decision:
     """What becomes of the words.
 
-    ``text`` is what goes out. ``reason`` is a code of ``reasons`` and ``details`` what its sentence needs; ``ground``
+    ``text`` is what goes out. ``reason`` is a code of ``outcomes`` and ``details`` what its sentence needs; ``ground``
     is what was true when it was decided. ``recognition`` is the registry's answer in full, where it was asked.
     """
 

@@ -246,7 +246,7 @@ CATALOGUE: Mapping[str, Reason] = {
         sentence=_("Something went wrong on our side. We will try again; an admin can see what it was."),
         admin=_("Something went wrong on our side; what it was stands with the attempt. We will try again."),
     ),
-    # --- what WhatsApp itself says; the codes stand in codecs.graph_errors ---
+    # --- what WhatsApp itself says; the codes are in the provider's graph_errors ---
     "wa_token": Reason(
         kind=Class.PAUSE,
         sentence=_("WhatsApp no longer accepts our access token. Messages wait; an admin must enter a new one."),

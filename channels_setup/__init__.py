@@ -1,1 +1,1 @@
-"""Floor 1: who we can talk to. Chat channels, API channels, their secrets, and the providers behind them."""
+"""Who the portal talks to: chat channels, API channels, their secrets, and the providers behind them."""

@@ -46,7 +46,7 @@ _building = Lock()
 
 
 def recognise(api_channel: ApiChannel, text: str) -> Recognition:
-    """Which template of this account a pasted text is, with which values; see ``matching``."""
+    """Which template of this account a pasted text is, with which values; see ``matcher``."""
     return index_of(api_channel).recognise(text)
 
 

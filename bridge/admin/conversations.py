@@ -1,7 +1,4 @@
-"""What was said, to look at: chats, requests, windows, messages, contacts.
-
-What was sent is in ``admin_wire``, which is imported here and so registered too.
-"""
+"""Admin lists of chats, requests, windows, messages and contacts."""
 
 from __future__ import annotations
 
@@ -233,7 +230,7 @@ class WindowFilter(ChoiceFilter):
         "missed": (
             _("Missed in the last 7 days"),
             lambda rows: rows.filter(
-                # The id keeps the question to the last days' rows; see ``evidence.first_id_since``.
+                # The id keeps the question to the last days' rows; see ``channel_stats.first_id_since``.
                 pk__gte=channel_stats.first_id_since(ServiceWindow, "opened_at", timezone.now() - timedelta(days=8)),
                 expires_at__gte=timezone.now() - timedelta(days=7),
                 state="closed",

@@ -1,6 +1,6 @@
 """Dead letters: what did not get through, what would come of sending it again now, and the word for many at once.
 
-For admins. An operator decides in the chat, under the message. The page of one delivery is ``admin_wire``'s.
+For admins. An operator decides in the chat, under the message. The page of one delivery is ``deliveries``'s.
 """
 
 from __future__ import annotations

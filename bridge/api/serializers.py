@@ -48,7 +48,7 @@ class WindowSerializer(serializers.Serializer[Any]):
 
 
 class ConversationSerializer(serializers.ModelSerializer[Conversation]):
-    """Needs the rows as ``api.conversations`` fetches them, and ``now`` in the context."""
+    """Needs the rows as ``api.views`` fetches them, and ``now`` in the context."""
 
     chat_id = serializers.IntegerField(source="id", read_only=True)
     contact = ContactSerializer(read_only=True)

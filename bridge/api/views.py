@@ -80,7 +80,7 @@ def by_phone(rows: QuerySet[Conversation], phone: str) -> QuerySet[Conversation]
 
 
 def with_window(rows: QuerySet[Conversation], states: list[str]) -> QuerySet[Conversation]:
-    """Conversations whose window is in one of these states now; the states are those of ``windows.WindowState``."""
+    """Conversations whose window is in one of these states (``service_window.WindowState``) now."""
     now = service_window.database_now()
     is_open = Exists(ServiceWindow.objects.filter(conversation=OuterRef("pk"), state="open", expires_at__gt=now))
     was_open = Exists(ServiceWindow.objects.filter(conversation=OuterRef("pk")))

@@ -26,7 +26,7 @@ MOST_HURRIED = 10_000  # of a longer queue the rest follows by its own timetable
 PROBE_SECONDS = 60  # a probe whose worker died is given up after this: as long as a lease
 
 
-# API channels whose open breaker lets one waiting delivery through now, each to exactly one claim (``outbox``), of
+# API channels whose open breaker lets one waiting delivery through now, each to exactly one claim (``dispatcher``), of
 # which this is the first part. Nobody's where ``probes`` is false. A row at which somebody else is, a claim or results
 # that are being written down, is passed over and never waited for: it is locked before its turn, and that ends in a
 # deadlock.
@@ -77,7 +77,7 @@ def note(results: Iterable[tuple[int, bool]]) -> set[int]:
 
 
 def _any_known(channel_ids: Iterable[int]) -> bool:
-    with connection.cursor() as cursor:  # plain SQL for the reason given in ``windows``: asked after every success
+    with connection.cursor() as cursor:  # plain SQL as in ``service_window``: asked after every success
         cursor.execute("SELECT 1 FROM bridge_breaker WHERE api_channel_id = ANY(%s) LIMIT 1", [list(channel_ids)])
         return cursor.fetchone() is not None
 

@@ -32,7 +32,7 @@ def still_meant(api_channel: ApiChannel, facts: Sequence[Fact]) -> Sequence[Fact
     }
     if not prints:
         return facts
-    with connection.cursor() as cursor:  # plain SQL for the reason given in ``windows``: asked of every batch
+    with connection.cursor() as cursor:  # plain SQL for the reason given in ``service_window``: asked of every batch
         cursor.execute(
             "SELECT fingerprint FROM bridge_erasedmessage WHERE api_channel_id = %s AND fingerprint = ANY(%s)",
             [api_channel.pk, list(prints)],

@@ -340,7 +340,7 @@ def _last_words(messages: Sequence[Message], *, now: datetime) -> None:
         unread[conversation.pk] += 1
         touched[conversation.pk] = conversation
     rows = [touched[pk] for pk in sorted(touched)]
-    with connection.cursor() as cursor:  # plain SQL for the reason given in ``windows``
+    with connection.cursor() as cursor:  # plain SQL for the reason given in ``service_window``
         cursor.execute(
             """
             UPDATE bridge_conversation c

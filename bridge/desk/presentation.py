@@ -42,7 +42,7 @@ class Named(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class WindowView:
-    """A service window as it is shown: ``state`` is that of ``windows.WindowState``."""
+    """A service window as it is shown: ``state`` is that of ``service_window.WindowState``."""
 
     state: str
     expires_at: datetime | None = None

@@ -104,7 +104,7 @@ def of_failures(messages: Iterable[Message]) -> None:
 
 
 def of_closing(window_ids: Sequence[int]) -> None:
-    """Windows that will soon shut on a client's unanswered words; called once for each mark (``closing``)."""
+    """Windows that will soon shut on a client's unanswered words; called once for each mark (``closing_reminders``)."""
     rows = ServiceWindow.objects.filter(pk__in=window_ids, conversation__helpdesk_chat__isnull=False)
     now = service_window.database_now()
     for window in rows.select_related("conversation__chat_channel", "conversation__contact").order_by("expires_at"):

@@ -1,5 +1,5 @@
-"""The helpdesk side where the helpdesk is not our own: told of what clients say, followed in what operators do.
+"""Outside helpdesks: send them what clients write, follow what their operators do.
 
-``telling`` queues and ``sending`` hands over (stations 4 and 5 towards the helpdesk); ``incoming`` reads its webhook
-(station 2) by the rule in ``identity``, ``mirroring`` follows its requests, ``notes`` speaks to its operators.
+``fanout.helpdesk_messages`` queues and ``sending`` sends; ``incoming`` reads the helpdesk's webhook events by the rule
+in ``identity``, ``mirroring`` follows its requests, ``fanout.operator_notes`` writes to its operators.
 """

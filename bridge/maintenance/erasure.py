@@ -2,7 +2,7 @@
 
 Rows stay where something else stands on them (requests in a report, ticks in a count), with nothing of the person in
 them. What the provider still holds back must be processed first, or it would tell of them again; what it delivers
-once more later is known by its fingerprint (``erased``). The receipt says who, when and how much, and nothing else.
+once more later is known by its fingerprint (``erased_ids``). The receipt says who, when and how much, and nothing else.
 """
 
 from __future__ import annotations

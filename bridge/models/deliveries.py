@@ -117,14 +117,14 @@ class DeadLetter(Delivery):
 
 
 class Replay(models.Model):
-    """Many dead letters sent again or put aside at one word, in batches by a task; see ``replay_many``."""
+    """Many dead letters sent again or put aside at one word, in batches by a task; see ``bulk_resend``."""
 
     class What(models.TextChoices):
         AGAIN = "again", _("send again")
         DISCARD = "discard", _("put aside")
 
     what = models.CharField(_("what"), max_length=10, choices=What.choices)
-    chosen = models.JSONField(_("chosen"))  # the filter, as ``replay_many.Chosen`` reads it
+    chosen = models.JSONField(_("chosen"))  # the filter, as ``bulk_resend.Chosen`` reads it
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, verbose_name=_("by"), null=True, on_delete=models.SET_NULL, related_name="+"
     )

@@ -66,7 +66,7 @@ class ContactNote(models.Model):
 
 
 class QuickAnswer(models.Model):
-    """A text that is said often; see ``quick_answers`` for its variables."""
+    """A text that is said often; see ``canned_responses`` for its variables."""
 
     name = models.CharField(pgettext_lazy("thing", "name"), max_length=80)
     text = models.TextField(
@@ -123,7 +123,7 @@ class Upload(models.Model):
 
 
 class GivenToProvider(models.Model):
-    """A file of ours that the provider has, and what it calls it (``giving``): sent again without being given again."""
+    """A file of ours uploaded to the provider, and the provider's ID of it (``provider_uploads``): uploaded once, sent often."""
 
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="+")
     sha256 = models.CharField(max_length=64)  # hex
@@ -141,7 +141,7 @@ class GivenToProvider(models.Model):
 
 
 class Erasure(models.Model):
-    """The receipt of an erasure (``erasing``): who, when, and how many rows of what; nothing of the person."""
+    """The receipt of an erasure (``erasure``): who, when, and how many rows of what; nothing of the person."""
 
     contact = models.ForeignKey(Contact, on_delete=models.PROTECT, related_name="erasures")
     by = models.ForeignKey(

@@ -15,7 +15,7 @@ from .messages import Message
 
 
 class Breaker(models.Model):
-    """Whether a destination is down; see ``breaker``. A channel that never failed has no row."""
+    """Whether a destination is down; see ``circuit_breaker``. A channel that never failed has no row."""
 
     api_channel = models.OneToOneField(ApiChannel, primary_key=True, on_delete=models.CASCADE, related_name="breaker")
     is_open = models.BooleanField(_("open"), default=False)
@@ -40,7 +40,7 @@ class Breaker(models.Model):
 
 
 class RateLimit(models.Model):
-    """How far a limit of a channel is used up; see ``rates``. The account's, or one contact's."""
+    """How far a limit of a channel is used up; see ``rate_limits``. The account's, or one contact's."""
 
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="rate_limits")
     key = models.CharField(max_length=200)
@@ -58,7 +58,7 @@ class RateLimit(models.Model):
 
 
 class Mismatch(models.Model):
-    """A message on which the two sides disagree, until they agree again; see ``reconciling``."""
+    """A message on which the two sides disagree, until they agree again; see ``reconciliation``."""
 
     class Kind(models.TextChoices):
         NOT_OUT = "not_out", _("accepted, not gone out")

@@ -13,7 +13,7 @@ from channels_setup.models.redacted_fields import RedactedTextField
 
 
 class WebhookEvent(models.Model):
-    """A raw request, as received, with secrets overwritten (see ``requests_in``).
+    """A raw request, as received, with secrets overwritten (see ``raw_requests``).
 
     Or the items of one that were for another channel than its address says: then ``routed_from`` has its number.
     """

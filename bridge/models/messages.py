@@ -70,7 +70,7 @@ class Message(models.Model):
     created_at = models.DateTimeField(_("stored"), auto_now_add=True)
     status = models.CharField(_("status"), max_length=10, choices=Status.choices)
     status_at = models.DateTimeField(_("status since"), null=True)
-    reason = models.CharField(_("reason"), max_length=40, blank=True)  # a code of ``reasons``
+    reason = models.CharField(_("reason"), max_length=40, blank=True)  # a code of ``outcomes``
     details = MixedJSONField(default=dict, blank=True)  # what the reason's sentence needs; why it was decided so
     quoted = models.ForeignKey(  # the message it answers, where we have it; its index is the partial one below
         "self", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
@@ -151,7 +151,7 @@ class Message(models.Model):
 
 
 class Attachment(models.Model):
-    """A file of a message: by link, stored here, or still to be fetched from the provider (``media``)."""
+    """A file of a message: by link, stored here, or still to be fetched from the provider (``inbound_downloads``)."""
 
     class State(models.TextChoices):
         HERE = "here", _("here")
@@ -167,7 +167,7 @@ class Attachment(models.Model):
     external_id = models.CharField(_("provider's id"), max_length=190, blank=True)
     sha256 = models.CharField(max_length=64, blank=True)  # hex: of a client's, as the provider says it
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.HERE)
-    error = models.CharField(_("error"), max_length=40, blank=True)  # a code of ``reasons``
+    error = models.CharField(_("error"), max_length=40, blank=True)  # a code of ``outcomes``
     tries = models.SmallIntegerField(default=0)
     due_at = models.DateTimeField(null=True)  # of one that waits: when it is fetched next
 

@@ -1,7 +1,7 @@
 """Station 4: what becomes of an operator's words. Decide, write down why, queue or refuse.
 
 The desk, ``sendMessage`` and helpdesk webhooks all hand in here; whoever wrote the words gets the decision back.
-The window is decided here and once more right before the call (``outbox``), both times by ``windows``.
+The window is decided here and once more right before the call (``dispatcher``), both times by ``service_window``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The outside services we speak with: one file a kind, found by its file name.
+"""Outside services: one package or module per kind, found by its name.
 
-A kind's slug is its file name, its database value, its webhook URL and its folder of recorded payloads.
-To add a provider, add one file here that defines ``provider``; nothing else names it.
+A kind's slug is that name, its database value, its webhook URL and its folder of recorded payloads.
+To add a provider, add a package here that defines ``provider``; nothing else names it.
 """
 
 from __future__ import annotations

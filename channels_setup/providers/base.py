@@ -193,7 +193,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class HttpAnswer:
-    """What came back; ``body`` is cut to the cap of ``outgoing``."""
+    """What came back; ``body`` is cut to the cap of ``http_client``."""
 
     status: int
     headers: Mapping[str, str]

@@ -1,7 +1,7 @@
 """What an admin does to templates by hand: send for approval, mark approved or rejected, pause, archive…
 
 For a provider without a list (its staff approve by message) this is how the registry learns; for one with a list it
-is a word that the next fetch confirms or corrects. One that takes templates from us is told itself (``handing_in``).
+is a word that the next fetch confirms or corrects. One that takes templates from us is told itself (``submission``).
 """
 
 from __future__ import annotations

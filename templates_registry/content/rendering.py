@@ -1,7 +1,7 @@
 """Template + values -> what the phone will show, what an operator would paste, and the provider's parameter lists.
 
 The only renderer: pages, admin, relay and API all call it. A value is put in once and never looked into again, so
-``{{2}}`` inside a value stays text. Its inverse is ``matching``.
+``{{2}}`` inside a value stays text. Its inverse is ``matching.matcher``.
 """
 
 from __future__ import annotations

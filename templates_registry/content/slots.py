@@ -31,7 +31,7 @@ MEDIA = ("IMAGE", "VIDEO", DOCUMENT, "GIF")
 HEADERS = (TEXT, *MEDIA, LOCATION, PRODUCT)
 # Kinds of buttons that go out complete: some need values, the others nothing at all.
 BUTTONS = frozenset("QUICK_REPLY URL PHONE_NUMBER COPY_CODE OTP FLOW CATALOG MPM SPM VOICE_CALL".split())
-# Components without a value of their own, besides those that ``graph`` reads.
+# Components without a value of their own, besides those that ``graph_format`` reads.
 BARE_COMPONENTS = frozenset({"CALL_PERMISSION_REQUEST"})
 
 HEADER_MEDIA, HEADER_FILENAME = "header.media", "header.filename"

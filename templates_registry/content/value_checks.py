@@ -37,7 +37,7 @@ Sections = list[dict[str, Any]]
 
 
 def problem_in(kind: ValueKind, value: str) -> Problem | None:
-    """Why this value cannot go out: a code of ``sentences`` and what its sentence needs; None if it can."""
+    """Why this value cannot go out: a code of ``message_catalog`` and what its sentence needs; None if it can."""
     is_blank = not value.translate(SEEN).strip(BLANKS)
     if code := ("empty" if is_blank else "") if kind in MULTILINE else value_problem(value):
         return code, {}

@@ -1,7 +1,7 @@
 """No template fits: the closest one, and the words in which it differs.
 
 In three steps, each bounded: the rarest words of the text point out a few dozen templates; the longest common
-subsequence of words ranks them; the best few are laid word by word beside the text (``beside``), and the closest
+subsequence of words ranks them; the best few are laid word by word beside the text (``explain``), and the closest
 of these is the answer, if it is close at all.
 """
 

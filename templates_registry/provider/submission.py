@@ -3,7 +3,7 @@
 In three steps: the template is marked under its lock (waiting, being deleted), so that two admins do not hand it in
 twice and a verdict that comes at once finds it so; the calls are made outside of any transaction; what came of them is
 written down. Refused: it is as it was, with the provider's words. No answer: the next look at the provider's list
-settles it (``syncing``).
+settles it (``provider_sync``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Templates as files: JSON in the shape of the Graph API's list, CSV and XLSX for people. Both ways, no database.
 
-A file becomes ``Row``s, each in the Graph API's shape; what it means for the registry is said by ``importing``.
+A file becomes ``Row``s, each in the Graph API's shape; what it means for the registry is said by ``import_plan``.
 In a table every cell is text, and a cell that a spreadsheet would take for a formula begins with an apostrophe.
 """
 

@@ -1,7 +1,7 @@
 """What a file of templates would change: a plan, with each difference word by word, before anything is written.
 
 Rows that cannot be taken are refused with sentences and never keep the good ones out. A file gives no provider's ids:
-only the provider itself does (``syncing``).
+only the provider itself does (``provider_sync``).
 """
 
 from __future__ import annotations

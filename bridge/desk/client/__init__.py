@@ -1,1 +1,1 @@
-"""The contact pane beside a chat."""
+"""The contact pane of a chat."""

@@ -1,6 +1,6 @@
 """WhatsApp Cloud API: straight to Meta, or to a provider whose API has the same shapes (360dialog, Gupshup V3).
 
-What goes over the wire is told apart in ``codecs.graph_*``; here is what an account needs, how its webhooks are
+The ``graph_*`` modules read and write what goes over the wire; here is what an account needs, how its webhooks are
 proven, and where its calls go. The twins differ in the settings alone: base address, header of the key, header of the
 signature, whether the number's id stands in the path, and where files may lie.
 """

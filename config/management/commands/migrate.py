@@ -14,7 +14,7 @@ OBSOLETE = ("bridge", "0002_draft_details_heldreply")
 REFUSAL = (
     "This database was made by an unreleased version of Okno, and this version cannot upgrade it. "
     "With the code that made it, save what you need: `manage.py templates export` writes the templates; channels and "
-    "users are set up anew with `manage.py channel add` and `manage.py user add`. "
+    "users are set up again with `manage.py channel add` and `manage.py user add`. "
     "Then start with an empty database (with `make up`: another DATA_DIR, or an empty one)."
 )
 
