@@ -1,10 +1,9 @@
 """Station 5 towards an outside helpdesk: claim, tell, judge, write down, plan the next try.
 
-A helpdesk is a destination like any other, with the rules of ``outbox.dispatcher``: order per conversation and kind, a
-lease
-with a fencing token, calls outside of any transaction. What differs is its account: one drainer at a time speaks with
-it (an advisory lock), which keeps its rate without a bucket; a line that fails as a whole rests; tries go on for days;
-and a try of unknown outcome is looked for before it is made again.
+A helpdesk is a destination like any other, with the rules of ``outbox.dispatcher``: order per conversation and kind,
+a lease with a fencing token, calls outside of any transaction. What differs is its account: one drainer at a time
+speaks with it (an advisory lock), which keeps its rate without a bucket; a line that fails as a whole rests; tries go
+on for days; and a try of unknown outcome is looked for before it is made again.
 """
 
 from __future__ import annotations

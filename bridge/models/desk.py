@@ -123,7 +123,7 @@ class Upload(models.Model):
 
 
 class GivenToProvider(models.Model):
-    """A file of ours uploaded to the provider, and the provider's ID of it (``provider_uploads``): uploaded once, sent often."""
+    """A file of ours uploaded to the provider, with the provider's ID of it (``provider_uploads``)."""
 
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="+")
     sha256 = models.CharField(max_length=64)  # hex

@@ -1,4 +1,4 @@
-"""The page Requests: every case in a table; a row opens its chat at its place. See ``bulk_actions`` for many at once."""
+"""The page Requests: every case in a table; a row opens its chat at its place. ``bulk_actions`` changes many."""
 
 from __future__ import annotations
 
