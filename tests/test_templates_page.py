@@ -235,7 +235,7 @@ def _said(template: Template, body: str) -> Pattern:
         (-timedelta(hours=1), "0 minutes"),
     ],
 )
-def test_spans_in_words(span: timedelta, words: str) -> None:
+def test_spans_in_words(in_english: None, span: timedelta, words: str) -> None:
     assert span_words(span) == words
 
 
