@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.twins.wire import as_sent, signature
+from tests.simulators.wire import as_sent, signature
 
 FOLDER = Path(__file__).parent / "payloads" / "whatsapp_cloud"
 WABA_ID = "104000000000801"

@@ -40,9 +40,9 @@ from config.attempt_limits import AttemptLimit  # noqa: E402
 from tests.factories import ApiChannelFactory, boris  # noqa: E402
 from tests.pages import signed_in  # noqa: E402
 from tests.receiver import Receiver  # noqa: E402
-from tests.twins.behaviour import Behaviour  # noqa: E402
-from tests.twins.meta import Meta  # noqa: E402
-from tests.twins.phones import Phone  # noqa: E402
+from tests.simulators.behaviour import Behaviour  # noqa: E402
+from tests.simulators.meta import MetaSimulator  # noqa: E402
+from tests.simulators.phones import Phone  # noqa: E402
 from tests.worker import Worker  # noqa: E402  # reads Django's settings
 
 
@@ -73,7 +73,7 @@ hypothesis_settings.register_profile("full", max_examples=500, deadline=None)
 hypothesis_settings.load_profile("full" if os.environ.get("FAULTS") == "full" else "short")
 
 REAL_PROCESSES = {"page", "context", "stack", "worker", "worker_process", "shop"}
-REAL_HTTP = {"live_server", "meta", "twin", "receiver"}  # a server in a thread, and the clock runs on meanwhile
+REAL_HTTP = {"live_server", "meta", "simulator", "receiver"}  # a server in a thread, and the clock runs on meanwhile
 
 
 def unit(path: str) -> str:
@@ -139,16 +139,16 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def meta(receiver: Receiver) -> Iterator[Meta]:
-    """A twin of Meta that posts its webhooks to the receiver's /hook."""
+def meta(receiver: Receiver) -> Iterator[MetaSimulator]:
+    """A simulator of Meta that posts its webhooks to the receiver's /hook."""
     behaviour = Behaviour(retry_seconds=0.02, gather_seconds=0.05)
-    with Meta(webhook_url=receiver.url("/hook"), seed=7, behaviour=behaviour) as meta:
+    with MetaSimulator(webhook_url=receiver.url("/hook"), seed=7, behaviour=behaviour) as meta:
         yield meta
 
 
 @pytest.fixture
-def anna(meta: Meta) -> Phone:
-    """A client's phone at that twin. She has written, so the window is open."""
+def anna(meta: MetaSimulator) -> Phone:
+    """A client's phone at that simulator. She has written, so the window is open."""
     anna = meta.phone("447700900101", name="Анна")
     anna.wrote_at = meta.now()
     return anna

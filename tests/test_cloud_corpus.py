@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cloud_corpus import FOLDER, Recording, beside_a_broken_one, corpus, reserialised, tampered
-from tests.twins.wire import as_sent, signature
+from tests.simulators.wire import as_sent, signature
 
 KINDS = set("message reaction edit revoke echo status contact call template account trouble group".split())
 WORDS = {

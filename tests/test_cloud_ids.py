@@ -1,4 +1,4 @@
-"""By which ids Meta knows whom we write to, and answers of its that are none; over the twin."""
+"""By which ids Meta knows whom we write to, and answers of its that are none; over the simulator."""
 
 import pytest
 
@@ -9,8 +9,8 @@ from channels_setup.models import ApiChannel
 from templates_registry.models import Template
 from templates_registry.provider import provider_sync
 from tests.factories import vera
+from tests.simulators.meta import MetaSimulator
 from tests.test_cloud_journeys import answer, channel, meta, work
-from tests.twins.meta import Meta
 
 __all__ = ["channel", "meta"]  # fixtures
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,7 +26,7 @@ def written_first(channel: ApiChannel, *, phone: str, external_id: str = "") -> 
 
 @pytest.mark.parametrize("external_id", ["", "5511987654321"])
 def test_who_is_known_there_by_another_number_answers_in_the_same_chat(
-    meta: Meta, channel: ApiChannel, external_id: str
+    meta: MetaSimulator, channel: ApiChannel, external_id: str
 ) -> None:
     """Brazil's ninth digit: we write to one number, and the answer comes from another."""
     ana = meta.phone("551187654321", name="Ana")
@@ -47,7 +47,7 @@ def test_who_is_known_there_by_another_number_answers_in_the_same_chat(
     assert (contact.external_id, contact.user_id, contact.phone) == ("551187654321", ana.user_id, "+5511987654321")
 
 
-def test_an_id_that_is_another_clients_stays_there(meta: Meta, channel: ApiChannel) -> None:
+def test_an_id_that_is_another_clients_stays_there(meta: MetaSimulator, channel: ApiChannel) -> None:
     ana = meta.phone("551187654321", name="Ana")
     ana.writes("Oi")
     work(meta)
@@ -65,7 +65,7 @@ def test_an_id_that_is_another_clients_stays_there(meta: Meta, channel: ApiChann
     ]
 
 
-def test_a_template_that_is_held_back_says_so_with_its_attempt(meta: Meta, channel: ApiChannel) -> None:
+def test_a_template_that_is_held_back_says_so_with_its_attempt(meta: MetaSimulator, channel: ApiChannel) -> None:
     meta.phone("447700900101").writes("?")
     work(meta)
     meta.add_template("hello", body="Ваш заказ готов, приходите.", language="ru")
@@ -83,7 +83,7 @@ def test_a_template_that_is_held_back_says_so_with_its_attempt(meta: Meta, chann
     assert (attempt.verdict, attempt.reason) == ("accepted", "wa_held")
 
 
-def test_a_proxys_200_is_no_tick_and_the_operator_is_asked(meta: Meta, channel: ApiChannel) -> None:
+def test_a_proxys_200_is_no_tick_and_the_operator_is_asked(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)

@@ -1,4 +1,4 @@
-"""Journeys over the twin of Meta: the account is real HTTP on both sides, the workers' turns are taken by hand."""
+"""Journeys over the simulator of Meta: the account is real HTTP on both sides, the workers' turns are taken by hand."""
 
 import json
 import time
@@ -40,28 +40,30 @@ from templates_registry.models import Status, Template
 from templates_registry.provider import provider_sync
 from tests.cloud_accounts import KIND, cloud_channel
 from tests.factories import boris, vera
-from tests.twins.meta import Meta
-from tests.twins.wire import as_sent, signature
+from tests.simulators.meta import MetaSimulator
+from tests.simulators.wire import as_sent, signature
 
 pytestmark = pytest.mark.django_db(transaction=True)
-APP_SECRET, TOKEN, VERIFY = "app-secret-of-the-twin", "EAAtwin", "verify-token-of-the-twin"
+APP_SECRET, TOKEN, VERIFY = "app-secret-of-the-simulator", "EAAsimulator", "verify-token-of-the-simulator"
 
 
 @pytest.fixture
-def meta() -> Iterator[Meta]:
-    with Meta(app_secret=APP_SECRET, access_token=TOKEN, verify_token=VERIFY, own_media_host=False) as twin:
-        yield twin
+def meta() -> Iterator[MetaSimulator]:
+    with MetaSimulator(
+        app_secret=APP_SECRET, access_token=TOKEN, verify_token=VERIFY, own_media_host=False
+    ) as simulator:
+        yield simulator
 
 
 @pytest.fixture
-def channel(meta: Meta, live_server: LiveServer) -> ApiChannel:
+def channel(meta: MetaSimulator, live_server: LiveServer) -> ApiChannel:
     secrets = {"app_secret": APP_SECRET, "access_token": TOKEN, "verify_token": VERIFY}
     made = cloud_channel(settings={"base_url": meta.url} | secrets)
     assert meta.connect(f"{live_server.url}{made.webhook_path}")
     return made
 
 
-def work(meta: Meta) -> None:
+def work(meta: MetaSimulator) -> None:
     """All that the workers would do now."""
     meta.quiet()
     processing.drain()
@@ -76,7 +78,7 @@ def answer(text: str, **more: Any) -> Message:
     return handed.message
 
 
-def test_anna_writes_boris_answers_and_the_ticks_come(meta: Meta, channel: ApiChannel) -> None:
+def test_anna_writes_boris_answers_and_the_ticks_come(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101", name="Анна")
     anna.writes("Здравствуйте! Сапоги есть?")
     work(meta)
@@ -92,7 +94,7 @@ def test_anna_writes_boris_answers_and_the_ticks_come(meta: Meta, channel: ApiCh
     assert ServiceWindow.objects.count() == 1
 
 
-def test_doubled_batched_and_shuffled_webhooks_make_each_message_once(meta: Meta, channel: ApiChannel) -> None:
+def test_doubled_batched_and_shuffled_webhooks_make_each_message_once(meta: MetaSimulator, channel: ApiChannel) -> None:
     meta.behave(batch=20, double=1.0, reorder=5)
     anna = meta.phone("447700900101")
     for number in range(20):
@@ -103,7 +105,7 @@ def test_doubled_batched_and_shuffled_webhooks_make_each_message_once(meta: Meta
     assert sorted(texts) == sorted(f"строка {number}" for number in range(20))
 
 
-def test_a_status_that_comes_before_the_answer_finds_its_message(meta: Meta, channel: ApiChannel) -> None:
+def test_a_status_that_comes_before_the_answer_finds_its_message(meta: MetaSimulator, channel: ApiChannel) -> None:
     meta.behave(statuses_first=True)
     meta.phone("447700900101").writes("?")
     work(meta)
@@ -114,7 +116,9 @@ def test_a_status_that_comes_before_the_answer_finds_its_message(meta: Meta, cha
     assert message.status == "delivered"
 
 
-def test_an_unknown_outcome_is_settled_by_its_status_and_not_sent_twice(meta: Meta, channel: ApiChannel) -> None:
+def test_an_unknown_outcome_is_settled_by_its_status_and_not_sent_twice(
+    meta: MetaSimulator, channel: ApiChannel
+) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)
@@ -131,7 +135,7 @@ def test_an_unknown_outcome_is_settled_by_its_status_and_not_sent_twice(meta: Me
     assert len(anna.received) == 1
 
 
-def test_a_refusal_is_told_with_code_and_our_sentence(meta: Meta, channel: ApiChannel) -> None:
+def test_a_refusal_is_told_with_code_and_our_sentence(meta: MetaSimulator, channel: ApiChannel) -> None:
     meta.phone("447700900101").writes("?")
     work(meta)
     meta.behave(reject=131026, tell="answer", times=1)
@@ -143,7 +147,7 @@ def test_a_refusal_is_told_with_code_and_our_sentence(meta: Meta, channel: ApiCh
     assert "131026" in message.sentence
 
 
-def test_a_failure_by_status_is_told_the_same_way(meta: Meta, channel: ApiChannel) -> None:
+def test_a_failure_by_status_is_told_the_same_way(meta: MetaSimulator, channel: ApiChannel) -> None:
     meta.phone("447700900101").writes("?")
     work(meta)
     meta.behave(fail=131047, times=1)
@@ -154,7 +158,7 @@ def test_a_failure_by_status_is_told_the_same_way(meta: Meta, channel: ApiChanne
     assert (message.status, message.reason) == ("failed", "wa_window_closed")
 
 
-def test_a_dead_token_pauses_with_all_held_and_a_new_one_resumes(meta: Meta, channel: ApiChannel) -> None:
+def test_a_dead_token_pauses_with_all_held_and_a_new_one_resumes(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)
@@ -172,7 +176,7 @@ def test_a_dead_token_pauses_with_all_held_and_a_new_one_resumes(meta: Meta, cha
     assert message.status == "delivered" and len(anna.received) == 1
 
 
-def test_a_lock_told_by_a_status_alone_pauses_until_it_is_mended(meta: Meta, channel: ApiChannel) -> None:
+def test_a_lock_told_by_a_status_alone_pauses_until_it_is_mended(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)
@@ -205,7 +209,7 @@ def test_a_lock_told_by_a_status_alone_pauses_until_it_is_mended(meta: Meta, cha
 @pytest.mark.parametrize("told", ["answer", "status"])
 @pytest.mark.parametrize(("code", "becomes"), [(132015, Status.PAUSED), (132016, Status.DISABLED)])
 def test_a_template_that_meta_stopped_waits_however_it_is_told(
-    meta: Meta, channel: ApiChannel, told: str, code: int, becomes: str
+    meta: MetaSimulator, channel: ApiChannel, told: str, code: int, becomes: str
 ) -> None:
     meta.phone("447700900101").writes("?")
     work(meta)
@@ -228,7 +232,7 @@ def test_a_template_that_meta_stopped_waits_however_it_is_told(
     assert template.events.first().source == "provider"
 
 
-def test_one_clients_pair_limit_holds_up_nobody_else(meta: Meta, channel: ApiChannel) -> None:
+def test_one_clients_pair_limit_holds_up_nobody_else(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna, oleg = meta.phone("447700900101"), meta.phone("447700900102", name="Олег")
     anna.writes("?")
     oleg.writes("?")
@@ -246,7 +250,7 @@ def test_one_clients_pair_limit_holds_up_nobody_else(meta: Meta, channel: ApiCha
     assert refused.attempts > 1 or refused.reason == "wa_pair_limit"
 
 
-def test_a_picture_is_fetched_checked_and_shown(meta: Meta, channel: ApiChannel, client: Client) -> None:
+def test_a_picture_is_fetched_checked_and_shown(meta: MetaSimulator, channel: ApiChannel, client: Client) -> None:
     anna = meta.phone("447700900101")
     anna.sends_image(b"\xff\xd8\xff picture", caption="Вот такие")
     work(meta)
@@ -271,7 +275,7 @@ def test_a_picture_is_fetched_checked_and_shown(meta: Meta, channel: ApiChannel,
     ],
 )
 def test_a_file_that_does_not_come_leaves_a_placeholder(
-    meta: Meta, channel: ApiChannel, client: Client, behaviour: str, state: str, error: str
+    meta: MetaSimulator, channel: ApiChannel, client: Client, behaviour: str, state: str, error: str
 ) -> None:
     meta.behave(media=behaviour)
     meta.phone("447700900101").sends_image(b"\xff\xd8\xff picture")
@@ -292,7 +296,7 @@ def test_a_file_that_does_not_come_leaves_a_placeholder(
     assert inbound_downloads.fetch_due() == 1
 
 
-def test_the_check_says_who_the_account_is_and_what_is_missing(meta: Meta, channel: ApiChannel) -> None:
+def test_the_check_says_who_the_account_is_and_what_is_missing(meta: MetaSimulator, channel: ApiChannel) -> None:
     found = {finding.level: finding.sentence for finding in checks.dry_run(channel)}
     assert "error" not in found
     channel.refresh_from_db()
@@ -305,7 +309,7 @@ def test_the_check_says_who_the_account_is_and_what_is_missing(meta: Meta, chann
 
 
 def test_a_wrong_app_secret_is_named_by_the_check_and_on_the_page_until_an_event_fits(
-    meta: Meta, channel: ApiChannel, client: Client
+    meta: MetaSimulator, channel: ApiChannel, client: Client
 ) -> None:
     client.force_login(vera())
     page = f"/admin/channels_setup/apichannel/{channel.pk}/change/"
@@ -331,7 +335,7 @@ def test_a_wrong_app_secret_is_named_by_the_check_and_on_the_page_until_an_event
     assert said not in client.get(page, headers={"accept-language": "en"}).content.decode()
 
 
-def test_templates_are_followed_from_the_list_and_by_webhooks(meta: Meta, channel: ApiChannel) -> None:
+def test_templates_are_followed_from_the_list_and_by_webhooks(meta: MetaSimulator, channel: ApiChannel) -> None:
     theirs = meta.add_template("order_ready", language="ru")
     assert provider_sync.sync(channel).new == 1
     template = Template.objects.get()
@@ -345,7 +349,7 @@ def test_templates_are_followed_from_the_list_and_by_webhooks(meta: Meta, channe
     assert template.external_id == theirs.id
 
 
-def test_a_template_goes_out_with_its_values_after_the_window(meta: Meta, channel: ApiChannel) -> None:
+def test_a_template_goes_out_with_its_values_after_the_window(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)
@@ -367,7 +371,7 @@ def test_a_template_goes_out_with_its_values_after_the_window(meta: Meta, channe
     assert anna.received[0].text == "Здравствуйте, Анна! Заказ № 42 готов к выдаче."
 
 
-def test_anna_quotes_reacts_edits_takes_back_and_changes_her_number(meta: Meta, channel: ApiChannel) -> None:
+def test_anna_quotes_reacts_edits_takes_back_and_changes_her_number(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     first = anna.writes("Сапоги есть?")
     work(meta)
@@ -392,7 +396,7 @@ def test_anna_quotes_reacts_edits_takes_back_and_changes_her_number(meta: Meta, 
     assert Message.objects.filter(direction="notice", reason="contact_changed").count() == 1
 
 
-def test_what_the_phone_says_is_ours(meta: Meta, channel: ApiChannel) -> None:
+def test_what_the_phone_says_is_ours(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("Сапоги есть?")
     work(meta)
@@ -405,7 +409,7 @@ def test_what_the_phone_says_is_ours(meta: Meta, channel: ApiChannel) -> None:
 
 
 def test_the_command_line_makes_a_channel_that_works(
-    meta: Meta, live_server: LiveServer, capsys: pytest.CaptureFixture[str]
+    meta: MetaSimulator, live_server: LiveServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call_command(
         *("channel", "add", "--kind", KIND, "--name", "WhatsApp", "--chat-channel", "Магазин"),
@@ -425,7 +429,7 @@ def test_the_command_line_makes_a_channel_that_works(
     assert ApiChannel.objects.get().state == ChannelState.LIVE
 
 
-def test_anna_sees_that_her_words_were_read(meta: Meta, channel: ApiChannel, client: Client) -> None:
+def test_anna_sees_that_her_words_were_read(meta: MetaSimulator, channel: ApiChannel, client: Client) -> None:
     first = meta.phone("447700900101").writes("Здравствуйте")
     work(meta)
 
@@ -433,7 +437,9 @@ def test_anna_sees_that_her_words_were_read(meta: Meta, channel: ApiChannel, cli
     assert meta.marked_read == [first]
 
 
-def test_news_of_the_account_stand_on_the_channels_page(meta: Meta, channel: ApiChannel, client: Client) -> None:
+def test_news_of_the_account_stand_on_the_channels_page(
+    meta: MetaSimulator, channel: ApiChannel, client: Client
+) -> None:
     meta.tell_account("phone_number_quality_update", {"event": "FLAGGED", "current_limit": "TIER_2K"})
     meta.tell_account("account_update", {"event": "ACCOUNT_VIOLATION", "violation_info": {"violation_type": "ADULT"}})
     work(meta)
@@ -449,7 +455,7 @@ def test_news_of_the_account_stand_on_the_channels_page(meta: Meta, channel: Api
 
 
 def test_the_form_keeps_what_is_left_empty_and_replaces_what_is_given(
-    meta: Meta, channel: ApiChannel, client: Client
+    meta: MetaSimulator, channel: ApiChannel, client: Client
 ) -> None:
     client.force_login(vera())
     url = f"/admin/channels_setup/apichannel/{channel.pk}/change/"
@@ -469,7 +475,7 @@ def test_the_form_keeps_what_is_left_empty_and_replaces_what_is_given(
 
 @pytest.mark.parametrize("count", [1, 1000])
 def test_however_many_are_in_a_body_it_is_stored_in_the_same_few_statements(
-    meta: Meta, channel: ApiChannel, client: Client, count: int
+    meta: MetaSimulator, channel: ApiChannel, client: Client, count: int
 ) -> None:
     items = [
         {
@@ -495,7 +501,7 @@ def test_however_many_are_in_a_body_it_is_stored_in_the_same_few_statements(
 
 
 def test_a_thousand_are_worked_off_in_hardly_more_statements_than_a_hundred(
-    meta: Meta, channel: ApiChannel, client: Client
+    meta: MetaSimulator, channel: ApiChannel, client: Client
 ) -> None:
     def worked_off(count: int, first: int) -> int:
         each = {"from": "447700900101", "timestamp": "1795334407", "type": "text", "text": {"body": "?"}}
@@ -527,17 +533,17 @@ def given_file(channel: ApiChannel, name: str = "boots.jpg", content: bytes = JP
     return uploads.keep(conversation, SimpleUploadedFile(name, content), author=boris(channel.lands_in))
 
 
-def uploaded(meta: Meta) -> int:
+def uploaded(meta: MetaSimulator) -> int:
     return len([called for called in meta.called if called.path.endswith("/media")])
 
 
-def sent_as(meta: Meta, kind: str) -> dict[str, Any]:
+def sent_as(meta: MetaSimulator, kind: str) -> dict[str, Any]:
     bodies = [called.json for called in meta.called if called.path.endswith("/messages")]
     found: dict[str, Any] = next(body[kind] for body in bodies if body.get("type") == kind)
     return found
 
 
-def test_a_file_is_given_to_meta_and_sent_by_its_id(meta: Meta, channel: ApiChannel) -> None:
+def test_a_file_is_given_to_meta_and_sent_by_its_id(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)
@@ -551,7 +557,7 @@ def test_a_file_is_given_to_meta_and_sent_by_its_id(meta: Meta, channel: ApiChan
     assert (medium.data, medium.mime, medium.name) == (JPEG, "image/jpeg", "boots.jpg")
 
 
-def test_the_same_file_is_given_once_for_as_long_as_meta_keeps_it(meta: Meta, channel: ApiChannel) -> None:
+def test_the_same_file_is_given_once_for_as_long_as_meta_keeps_it(meta: MetaSimulator, channel: ApiChannel) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)
@@ -568,7 +574,7 @@ def test_the_same_file_is_given_once_for_as_long_as_meta_keeps_it(meta: Meta, ch
     assert GivenToProvider.objects.get().expires_at > timezone.now() + timedelta(days=28)
 
 
-def test_by_link_meta_is_given_nothing(meta: Meta, channel: ApiChannel) -> None:
+def test_by_link_meta_is_given_nothing(meta: MetaSimulator, channel: ApiChannel) -> None:
     account_settings.take(channel, {"files_go": "link"})
     anna = meta.phone("447700900101")
     anna.writes("?")
@@ -579,7 +585,9 @@ def test_by_link_meta_is_given_nothing(meta: Meta, channel: ApiChannel) -> None:
     assert uploaded(meta) == 0 and set(sent_as(meta, "image")) == {"link"}
 
 
-def test_a_message_that_failed_after_its_file_was_given_does_not_give_it_again(meta: Meta, channel: ApiChannel) -> None:
+def test_a_message_that_failed_after_its_file_was_given_does_not_give_it_again(
+    meta: MetaSimulator, channel: ApiChannel
+) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)
@@ -594,7 +602,7 @@ def test_a_message_that_failed_after_its_file_was_given_does_not_give_it_again(m
 
 
 def test_an_upload_that_breaks_off_has_sent_nothing_and_is_made_again(
-    meta: Meta, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
+    meta: MetaSimulator, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
@@ -623,7 +631,7 @@ def test_an_upload_that_breaks_off_has_sent_nothing_and_is_made_again(
 
 
 def test_a_file_that_meta_refuses_fails_in_its_words_and_is_given_anew_the_next_time(
-    meta: Meta, channel: ApiChannel
+    meta: MetaSimulator, channel: ApiChannel
 ) -> None:
     anna = meta.phone("447700900101")
     anna.writes("?")
@@ -639,7 +647,7 @@ def test_a_file_that_meta_refuses_fails_in_its_words_and_is_given_anew_the_next_
     assert uploaded(meta) == 2
 
 
-def test_what_meta_takes_no_upload_of_goes_by_its_link(meta: Meta, channel: ApiChannel) -> None:
+def test_what_meta_takes_no_upload_of_goes_by_its_link(meta: MetaSimulator, channel: ApiChannel) -> None:
     meta.phone("447700900101").writes("?")
     work(meta)
     answer("", uploads=[given_file(channel, "price.csv", b"a;b")])

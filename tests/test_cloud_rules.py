@@ -27,7 +27,7 @@ from tests.cloud_corpus import PHONE_NUMBER_ID, WABA_ID
 from tests.factories import vera
 
 PROVIDER: Any = messengers()[KIND]
-TWIN = {"base_url": "https://waba-v2.360dialog.io", "auth_header": "D360-API-KEY", "id_in_path": "no"}
+SIMULATOR = {"base_url": "https://waba-v2.360dialog.io", "auth_header": "D360-API-KEY", "id_in_path": "no"}
 
 
 def facts_of(field: str, value: dict[str, Any]) -> list[Fact]:
@@ -152,14 +152,14 @@ def test_a_message_that_they_hold_back_is_marked_as_such(word: str, reason: str)
     assert (outcome.verdict, outcome.external_id, outcome.reason) == ("accepted", "wamid.1", reason)
 
 
-# --- files of a shape twin -------------------------------------------------------------------------------
+# --- files of a shape simulator -------------------------------------------------------------------------------
 
 
-def test_a_twin_serves_files_itself_and_its_key_goes_to_nobody_else() -> None:
-    """360dialog names Meta's address; the file is fetched from the twin's own, with the same path and query."""
+def test_a_simulator_serves_files_itself_and_its_key_goes_to_nobody_else() -> None:
+    """360dialog names Meta's address; the file is fetched from the simulator's own, with the same path and query."""
     place = FilePlace(url="https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=1&ext=2&hash=x%2Fy")
 
-    request = PROVIDER.file_request(place, cloud_account(**TWIN))
+    request = PROVIDER.file_request(place, cloud_account(**SIMULATOR))
 
     assert request.url == "https://waba-v2.360dialog.io/whatsapp_business/attachments/?mid=1&ext=2&hash=x%2Fy"
     assert "d360-api-key" in request.headers

@@ -25,7 +25,7 @@ from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.whatsapp_cloud import graph_webhooks
 from tests.factories import ApiChannelFactory, boris, token_of, vera
 from tests.pages import signed_in
-from tests.twins.usedesk import UsedeskTwin
+from tests.simulators.usedesk import UsedeskSimulator
 from tests.usedesk_shop import Shop, outside_channel
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
@@ -74,9 +74,9 @@ def posts(channel: ApiChannel, item: dict[str, Any], *, by_us: bool = False, tim
 
 
 @pytest.fixture
-def twin() -> Iterator[UsedeskTwin]:
-    with UsedeskTwin() as twin:
-        yield twin
+def simulator() -> Iterator[UsedeskSimulator]:
+    with UsedeskSimulator() as simulator:
+        yield simulator
 
 
 def channel_at(helpdesk: str) -> ApiChannel:
@@ -176,8 +176,8 @@ def test_an_answer_from_the_phone_reaches_the_helpdesk_once(helpdesk: str) -> No
     assert list(notes) == (["Answered in the phone app:\n\n> Есть!"] if helpdesk == "usedesk" else [])
 
 
-def test_corrections_and_phone_answers_stand_in_usedesk_as_private_comments(twin: UsedeskTwin) -> None:
-    shop = Shop.of(twin)
+def test_corrections_and_phone_answers_stand_in_usedesk_as_private_comments(simulator: UsedeskSimulator) -> None:
+    shop = Shop.of(simulator)
     shop.begin("Две пары")
     channel = shop.channel
     external_id = Message.objects.get().external_id
@@ -194,23 +194,23 @@ def test_corrections_and_phone_answers_stand_in_usedesk_as_private_comments(twin
             processing.apply(channel, fact(body(item, by_us=by_us), graph_webhooks.Place()))
     shop.settle()
 
-    edited, reacted, answered = twin.notes()
+    edited, reacted, answered = simulator.notes()
     assert "The client edited a message" in edited and "Две пары" in edited and NOW in edited
     assert EMOJI in reacted and "Ответ с телефона" in answered
-    assert twin.texts() == ["Две пары"] and shop.at_annas() == ["Ответ с телефона"]
+    assert simulator.texts() == ["Две пары"] and shop.at_annas() == ["Ответ с телефона"]
 
 
-def test_a_note_that_had_no_request_is_told_when_there_is_one(twin: UsedeskTwin) -> None:
-    shop = Shop.of(twin)
+def test_a_note_that_had_no_request_is_told_when_there_is_one(simulator: UsedeskSimulator) -> None:
+    shop = Shop.of(simulator)
     posts(shop.channel, text("wamid.a", "Мы первые", timezone.now()), by_us=True)
     Contact.objects.update(external_id="anna")
     shop.settle()
-    assert twin.notes() == []
+    assert simulator.notes() == []
 
     shop.begin("Здравствуйте")
     shop.settle()
 
-    assert len(twin.notes()) == 1 and "Мы первые" in twin.notes()[0]
+    assert len(simulator.notes()) == 1 and "Мы первые" in simulator.notes()[0]
 
 
 # --- what more can come in between ---------------------------------------------------------------------------

@@ -34,9 +34,9 @@ from bridge.outbox import claims, dispatcher, results
 from channels_setup.models import UnknownPolicy
 from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory
 from tests.receiver import Receiver
+from tests.simulators.usedesk import UsedeskSimulator
 from tests.test_mishaps import channel_to
 from tests.test_outbox import anna_writes, boris_answers
-from tests.twins.usedesk import UsedeskTwin
 from tests.usedesk_shop import Shop
 
 pytestmark = pytest.mark.django_db
@@ -50,9 +50,9 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def twin() -> Iterator[UsedeskTwin]:
-    with UsedeskTwin() as twin:
-        yield twin
+def simulator() -> Iterator[UsedeskSimulator]:
+    with UsedeskSimulator() as simulator:
+        yield simulator
 
 
 # --- the database goes away in the middle of a run ---
@@ -112,9 +112,9 @@ def test_what_was_claimed_and_never_called_does_not_look_as_if_it_had_been(
 
 
 def test_what_a_helpdesk_is_being_told_is_written_down_though_no_more_can_be_claimed(
-    twin: UsedeskTwin, monkeypatch: pytest.MonkeyPatch
+    simulator: UsedeskSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop, claim, attempt, is_broken = Shop.of(twin), sending.claim, sending.attempt, Event()
+    shop, claim, attempt, is_broken = Shop.of(simulator), sending.claim, sending.attempt, Event()
     shop.anna_writes("раз")
     processing.drain()
 
@@ -141,8 +141,10 @@ def test_what_a_helpdesk_is_being_told_is_written_down_though_no_more_can_be_cla
 # --- a file that is not there, a file that kills ---
 
 
-def test_a_file_that_is_not_on_the_disk_any_more_keeps_no_other_chat_from_the_helpdesk(twin: UsedeskTwin) -> None:
-    shop = Shop.of(twin, files="comment")
+def test_a_file_that_is_not_on_the_disk_any_more_keeps_no_other_chat_from_the_helpdesk(
+    simulator: UsedeskSimulator,
+) -> None:
+    shop = Shop.of(simulator, files="comment")
     shop.begin()
     shop.anna_writes("Вот чек")
     processing.drain()
@@ -157,7 +159,7 @@ def test_a_file_that_is_not_on_the_disk_any_more_keeps_no_other_chat_from_the_he
 
     shop.settle()
 
-    assert "А я другая" in twin.texts()
+    assert "А я другая" in simulator.texts()
     told.refresh_from_db()
     assert (told.state, told.reason) == ("pending", "internal_error")
     assert told.attempts >= 1

@@ -1,4 +1,4 @@
-"""Templates handed in at the provider, changed and deleted there: from the admin's page, over a twin of Meta."""
+"""Templates handed in at the provider, changed and deleted there: from the admin's page, over a simulator of Meta."""
 
 import re
 from collections.abc import Iterator
@@ -22,26 +22,26 @@ from templates_registry.models import Status, Template, TemplateEvent
 from templates_registry.provider import provider_sync
 from tests.cloud_accounts import cloud_channel
 from tests.factories import ApiChannelFactory, TemplateFactory, vera
-from tests.twins.meta import Meta
-from tests.twins.templates import Template as Theirs
+from tests.simulators.meta import MetaSimulator
+from tests.simulators.templates import Template as Theirs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SECRETS = {
-    "app_secret": "app-secret-of-the-twin",
-    "access_token": "EAAtwin",
-    "verify_token": "verify-token-of-the-twin",
+    "app_secret": "app-secret-of-the-simulator",
+    "access_token": "EAAsimulator",
+    "verify_token": "verify-token-of-the-simulator",
 }
 NEW_BODY = "Добрый день, {{1}}! Ваш заказ {{2}} ждёт вас."
 
 
 @pytest.fixture
-def meta() -> Iterator[Meta]:
-    with Meta(own_media_host=False) as twin:
-        yield twin
+def meta() -> Iterator[MetaSimulator]:
+    with MetaSimulator(own_media_host=False) as simulator:
+        yield simulator
 
 
 @pytest.fixture
-def channel(meta: Meta, live_server: LiveServer) -> ApiChannel:
+def channel(meta: MetaSimulator, live_server: LiveServer) -> ApiChannel:
     made = cloud_channel(settings={"base_url": meta.url} | SECRETS, name="Магазин")
     assert meta.connect(f"{live_server.url}{made.webhook_path}")
     return made
@@ -74,22 +74,22 @@ def buttons(admin: Client, template: Template) -> list[str]:
     return re.findall(r"/deed/([a-z-]+)/", page)
 
 
-def news(meta: Meta, *templates: Template) -> None:
+def news(meta: MetaSimulator, *templates: Template) -> None:
     meta.quiet()
     processing.drain()
     for one in templates:
         one.refresh_from_db()
 
 
-def calls(meta: Meta, method: str = "POST") -> list[str]:
+def calls(meta: MetaSimulator, method: str = "POST") -> list[str]:
     return [f"{called.path}" for called in meta.called if called.method == method]
 
 
-def theirs_of(meta: Meta, template: Template) -> Theirs:
+def theirs_of(meta: MetaSimulator, template: Template) -> Theirs:
     return meta.templates.rows[template.external_id]
 
 
-def approved(meta: Meta, channel: ApiChannel, **more: Any) -> Template:
+def approved(meta: MetaSimulator, channel: ApiChannel, **more: Any) -> Template:
     """One that they have and have approved."""
     meta.add_template("order_ready", **more)
     assert provider_sync.sync(channel).new == 1
@@ -104,7 +104,7 @@ def reword(template: Template, body: str = NEW_BODY) -> None:
 
 
 def test_a_draft_is_handed_in_with_all_its_parts_and_their_verdict_comes_by_itself(
-    meta: Meta, channel: ApiChannel, admin: Client
+    meta: MetaSimulator, channel: ApiChannel, admin: Client
 ) -> None:
     template = draft(
         channel,
@@ -151,7 +151,7 @@ def test_a_draft_is_handed_in_with_all_its_parts_and_their_verdict_comes_by_itse
     assert (template.status, template.provider_status) == (Status.APPROVED, Status.APPROVED)
 
 
-def test_named_variables_go_with_named_examples(meta: Meta, channel: ApiChannel, admin: Client) -> None:
+def test_named_variables_go_with_named_examples(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
     template = draft(channel, body="Здравствуйте, {{client}}, ждём вас!", parameter_format="NAMED", examples=())
     Template.objects.update(variables=[{"key": "client", "example": "Анна"}])
     press(admin, "submit", template)
@@ -161,7 +161,7 @@ def test_named_variables_go_with_named_examples(meta: Meta, channel: ApiChannel,
 
 
 def test_a_picture_in_the_header_is_fetched_from_its_link_and_given_as_a_sample(
-    meta: Meta, channel: ApiChannel, admin: Client
+    meta: MetaSimulator, channel: ApiChannel, admin: Client
 ) -> None:
     picture = meta.media.keep(b"\xff\xd8\xff boots", mime="image/jpeg", now=meta.now())
     link = meta.media.address(picture, host=meta.url, now=meta.now())
@@ -186,7 +186,7 @@ def test_a_picture_in_the_header_is_fetched_from_its_link_and_given_as_a_sample(
 
 
 def test_a_sample_that_cannot_be_fetched_stops_it_before_anything_is_handed_in(
-    meta: Meta, channel: ApiChannel, admin: Client
+    meta: MetaSimulator, channel: ApiChannel, admin: Client
 ) -> None:
     template = draft(channel, header={"format": "IMAGE"})
     without = press(admin, "submit", template)
@@ -197,7 +197,9 @@ def test_a_sample_that_cannot_be_fetched_stops_it_before_anything_is_handed_in(
     assert template.status == Status.DRAFT and calls(meta) == []
 
 
-def test_examples_are_asked_for_before_their_reviewers_do(meta: Meta, channel: ApiChannel, admin: Client) -> None:
+def test_examples_are_asked_for_before_their_reviewers_do(
+    meta: MetaSimulator, channel: ApiChannel, admin: Client
+) -> None:
     template = draft(channel, examples=())
     said = press(admin, "submit", template)
 
@@ -206,7 +208,7 @@ def test_examples_are_asked_for_before_their_reviewers_do(meta: Meta, channel: A
 
 
 def test_a_refusal_is_told_in_their_words_and_leaves_it_as_it_was(
-    meta: Meta, channel: ApiChannel, admin: Client
+    meta: MetaSimulator, channel: ApiChannel, admin: Client
 ) -> None:
     meta.add_template("order_ready")
     template = draft(channel)
@@ -219,7 +221,7 @@ def test_a_refusal_is_told_in_their_words_and_leaves_it_as_it_was(
     assert not page.context["adminform"].form.fields["name"].disabled  # it may be given another name
 
 
-def test_a_dead_token_is_told_and_nothing_changes(meta: Meta, channel: ApiChannel, admin: Client) -> None:
+def test_a_dead_token_is_told_and_nothing_changes(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
     meta.access_token = "another"
     template = draft(channel)
     said = press(admin, "submit", template)
@@ -228,7 +230,7 @@ def test_a_dead_token_is_told_and_nothing_changes(meta: Meta, channel: ApiChanne
 
 
 def test_another_category_than_was_asked_for_is_told_with_its_price(
-    meta: Meta, channel: ApiChannel, admin: Client, monkeypatch: pytest.MonkeyPatch
+    meta: MetaSimulator, channel: ApiChannel, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add = meta.templates.add
 
@@ -244,7 +246,7 @@ def test_another_category_than_was_asked_for_is_told_with_its_price(
 
 
 def test_a_verdict_that_is_here_before_the_answer_stands(
-    meta: Meta, channel: ApiChannel, admin: Client, monkeypatch: pytest.MonkeyPatch
+    meta: MetaSimulator, channel: ApiChannel, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = http_client.send
 
@@ -264,7 +266,7 @@ def test_a_verdict_that_is_here_before_the_answer_stands(
 
 @pytest.mark.parametrize(("how", "status"), [("cut", Status.APPROVED), ("lost", Status.DRAFT)])
 def test_without_an_answer_their_list_says_what_came_of_it(
-    meta: Meta, channel: ApiChannel, admin: Client, how: str, status: str
+    meta: MetaSimulator, channel: ApiChannel, admin: Client, how: str, status: str
 ) -> None:
     meta.behave(manage=how, times=1)
     template = draft(channel)
@@ -297,7 +299,7 @@ def test_a_provider_that_takes_no_templates_is_asked_nothing(admin: Client) -> N
 
 
 def test_a_new_text_goes_to_the_same_template_without_its_category(
-    meta: Meta, channel: ApiChannel, admin: Client
+    meta: MetaSimulator, channel: ApiChannel, admin: Client
 ) -> None:
     template = approved(meta, channel)
     reword(template)
@@ -317,7 +319,7 @@ def test_a_new_text_goes_to_the_same_template_without_its_category(
 
 
 def test_a_second_new_text_within_a_day_is_refused_before_they_do(
-    meta: Meta, channel: ApiChannel, admin: Client
+    meta: MetaSimulator, channel: ApiChannel, admin: Client
 ) -> None:
     template = approved(meta, channel)
     for number in range(2):
@@ -328,11 +330,11 @@ def test_a_second_new_text_within_a_day_is_refused_before_they_do(
     TemplateEvent.objects.filter(what=TemplateEvent.EDITED).update(at=timezone.now() - timedelta(days=2))
     next_day = press(admin, "submit", template)
 
-    assert "1 in 24 hours" in said and len(calls(meta)) == 2  # the twin's own clock still says no
+    assert "1 in 24 hours" in said and len(calls(meta)) == 2  # the simulator's own clock still says no
     assert "once in 24 hours" in next_day and template.status == Status.DRAFT
 
 
-def test_a_month_has_ten_of_them(meta: Meta, channel: ApiChannel, admin: Client) -> None:
+def test_a_month_has_ten_of_them(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
     template = approved(meta, channel)
     for days in range(2, 12):
         lifecycle.note(template, by=By(source=Source.HAND), what=TemplateEvent.EDITED, to_status=Status.PENDING)
@@ -344,7 +346,7 @@ def test_a_month_has_ten_of_them(meta: Meta, channel: ApiChannel, admin: Client)
     assert calls(meta) == []
 
 
-def test_the_category_of_an_approved_one_stays(meta: Meta, channel: ApiChannel, admin: Client) -> None:
+def test_the_category_of_an_approved_one_stays(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
     template = approved(meta, channel)
     reword(template)
     template.refresh_from_db()
@@ -357,7 +359,7 @@ def test_the_category_of_an_approved_one_stays(meta: Meta, channel: ApiChannel, 
     assert template.status == Status.PENDING
 
 
-def test_what_they_are_still_looking_at_is_not_changed(meta: Meta, channel: ApiChannel, admin: Client) -> None:
+def test_what_they_are_still_looking_at_is_not_changed(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
     meta.behave(review="wait")
     template = draft(channel)
     press(admin, "submit", template)
@@ -373,7 +375,7 @@ def test_what_they_are_still_looking_at_is_not_changed(meta: Meta, channel: ApiC
     assert theirs_of(meta, template).component("BODY")["text"] == NEW_BODY
 
 
-def test_a_rejected_one_is_mended_and_handed_in_again(meta: Meta, channel: ApiChannel, admin: Client) -> None:
+def test_a_rejected_one_is_mended_and_handed_in_again(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
     meta.behave(review="reject", times=1)
     template = draft(channel)
     press(admin, "submit", template)
@@ -391,7 +393,9 @@ def test_a_rejected_one_is_mended_and_handed_in_again(meta: Meta, channel: ApiCh
 # --- deleted ---------------------------------------------------------------------------------------------
 
 
-def test_one_is_deleted_by_its_id_and_its_other_languages_stay(meta: Meta, channel: ApiChannel, admin: Client) -> None:
+def test_one_is_deleted_by_its_id_and_its_other_languages_stay(
+    meta: MetaSimulator, channel: ApiChannel, admin: Client
+) -> None:
     meta.add_template("order_ready", language="ru")
     meta.add_template("order_ready", language="en_US", body="Hello, {{1}}! Your order {{2}} is ready.")
     provider_sync.sync(channel)
@@ -409,7 +413,7 @@ def test_one_is_deleted_by_its_id_and_its_other_languages_stay(meta: Meta, chann
     assert template.status == Status.DRAFT
 
 
-def test_a_deletion_that_is_refused_leaves_it_approved(meta: Meta, channel: ApiChannel, admin: Client) -> None:
+def test_a_deletion_that_is_refused_leaves_it_approved(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
     template = approved(meta, channel)
     meta.access_token = "another"
     said = press(admin, "delete-there", template)
@@ -420,7 +424,7 @@ def test_a_deletion_that_is_refused_leaves_it_approved(meta: Meta, channel: ApiC
 
 @pytest.mark.parametrize(("how", "status"), [("cut", Status.DELETED), ("lost", Status.APPROVED)])
 def test_a_deletion_without_an_answer_is_settled_by_their_list(
-    meta: Meta, channel: ApiChannel, admin: Client, how: str, status: str
+    meta: MetaSimulator, channel: ApiChannel, admin: Client, how: str, status: str
 ) -> None:
     template = approved(meta, channel)
     meta.behave(manage=how, times=1)
@@ -433,7 +437,7 @@ def test_a_deletion_without_an_answer_is_settled_by_their_list(
     assert template.status == status
 
 
-def test_what_was_never_there_is_deleted_here_alone(meta: Meta, channel: ApiChannel, admin: Client) -> None:
+def test_what_was_never_there_is_deleted_here_alone(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
     template = draft(channel)
     shown = buttons(admin, template)
     press(admin, "delete", template)

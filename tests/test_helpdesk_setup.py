@@ -15,7 +15,7 @@ from bridge.helpdesk import checking, incoming
 from bridge.models import Conversation, HelpdeskLine, WebhookEvent
 from channels_setup.models import ChatChannel
 from tests.factories import vera
-from tests.twins.usedesk import COMPANY, UsedeskTwin
+from tests.simulators.usedesk import COMPANY, UsedeskSimulator
 from tests.usedesk_shop import Shop
 
 pytestmark = pytest.mark.django_db
@@ -24,22 +24,22 @@ ENGLISH = {"accept-language": "en"}
 
 
 @pytest.fixture
-def twin() -> Iterator[UsedeskTwin]:
-    with UsedeskTwin() as twin:
-        yield twin
+def simulator() -> Iterator[UsedeskSimulator]:
+    with UsedeskSimulator() as simulator:
+        yield simulator
 
 
 @pytest.fixture
-def shop(twin: UsedeskTwin) -> Shop:
-    return Shop.of(twin)
+def shop(simulator: UsedeskSimulator) -> Shop:
+    return Shop.of(simulator)
 
 
 def checked(shop: Shop, monkeypatch: pytest.MonkeyPatch, *, wait: float = 15.0) -> dict[str, str]:
-    """The dry-run, the twin's events coming in while it waits; each level with all its sentences."""
+    """The dry-run, the simulator's events coming in while it waits; each level with all its sentences."""
 
     def look_and_pump(_seconds: float) -> None:
         with translation.override("en"):  # the webhooks' requests leave a language of their own behind
-            shop.twin.pump()
+            shop.simulator.pump()
 
     monkeypatch.setattr(checking, "sleep", look_and_pump)
     shop.chat_channel.refresh_from_db()
@@ -72,17 +72,17 @@ def test_the_test_chat_is_used_again_and_no_client_is_made_here(shop: Shop, monk
         checked(shop, monkeypatch)
         shop.settle()
 
-    assert len(shop.twin.chats) == 1
+    assert len(shop.simulator.chats) == 1
     assert not Conversation.objects.exists()
 
 
 def test_a_wrong_key_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    shop.twin.key = "b2" * 20
+    shop.simulator.key = "b2" * 20
 
     found = checked(shop, monkeypatch)
 
     assert found["error"].strip() == "Usedesk does not accept the secret key."
-    assert shop.twin.chats == {}
+    assert shop.simulator.chats == {}
 
 
 def test_a_channel_that_is_not_there_is_named_with_those_that_are(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,14 +110,14 @@ def test_a_channel_that_is_no_chat_channel_is_named(shop: Shop, monkeypatch: pyt
     ],
 )
 def test_a_wrong_address_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch, address: str, words: str) -> None:
-    shop.chat_channel.options["base_url"] = address.format(root=shop.twin.url.removesuffix("/uapi/"))
+    shop.chat_channel.options["base_url"] = address.format(root=shop.simulator.url.removesuffix("/uapi/"))
     shop.chat_channel.save()
 
     assert words in checked(shop, monkeypatch)["error"]
 
 
 def test_no_event_at_all_leads_to_the_redirect_url(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    shop.twin.faults.share_dropped = 1.0
+    shop.simulator.faults.share_dropped = 1.0
 
     found = checked(shop, monkeypatch, wait=0.2)
 
@@ -126,15 +126,15 @@ def test_no_event_at_all_leads_to_the_redirect_url(shop: Shop, monkeypatch: pyte
 
 
 def test_a_ping_and_no_chat_events_leads_to_the_boxes(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    shop.twin.ping()
+    shop.simulator.ping()
     shop.settle()
-    shop.twin.boxes = set()
+    shop.simulator.boxes = set()
 
     assert "All chat messages" in checked(shop, monkeypatch, wait=0.2)["error"]
 
 
 def test_a_wrong_app_id_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    shop.twin.secret_in_events = "999"
+    shop.simulator.secret_in_events = "999"
 
     found = checked(shop, monkeypatch, wait=2)
 
@@ -161,7 +161,7 @@ def test_a_wrong_app_id_is_named_however_quick_the_event_is(shop: Shop, monkeypa
 def test_clocks_that_differ_are_named_and_stop_nothing(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, off: float, level: str
 ) -> None:
-    shop.twin.clock_off = off
+    shop.simulator.clock_off = off
 
     found = checked(shop, monkeypatch)
 
@@ -170,10 +170,10 @@ def test_clocks_that_differ_are_named_and_stop_nothing(
 
 
 def test_a_box_that_is_evidently_not_ticked_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    shop.twin.boxes = {"new_chat", "message"}
+    shop.simulator.boxes = {"new_chat", "message"}
     chat_id = shop.begin()
-    shop.twin.assign(chat_id, 27)
-    shop.twin.say(chat_id, "Да")
+    shop.simulator.assign(chat_id, 27)
+    shop.simulator.say(chat_id, "Да")
     shop.settle()
 
     assert "Ticket change" in checked(shop, monkeypatch)["warning"]
@@ -183,7 +183,7 @@ def test_chats_in_which_no_request_changed_say_nothing_of_the_box(shop: Shop, mo
     chat_id = shop.begin()
     for number in range(4):
         shop.anna_writes(str(number))
-        shop.twin.say(chat_id, str(number))
+        shop.simulator.say(chat_id, str(number))
         shop.settle()
 
     assert checked(shop, monkeypatch)["warning"] == ""
@@ -214,33 +214,33 @@ def test_vera_makes_the_channel_and_is_led_to_the_connection(client: Client) -> 
     assert 'name="account_base_url"' in text and 'name="account_secret_key"' in text
 
 
-def form(twin: UsedeskTwin, **more: Any) -> dict[str, Any]:
+def form(simulator: UsedeskSimulator, **more: Any) -> dict[str, Any]:
     return {
         "name": "Юздеск",
         "company_id": COMPANY,
-        "account_base_url": twin.url,
+        "account_base_url": simulator.url,
         "account_channel_id": "870",
-        "account_secret_key": twin.key,
-        "account_app_id": twin.app_id,
+        "account_secret_key": simulator.key,
+        "account_app_id": simulator.app_id,
         "account_calls_per_second": "3",
         "account_language": "ru",
         "account_files": "link",
     } | more
 
 
-def test_the_key_is_kept_encrypted_and_never_shown(client: Client, twin: UsedeskTwin) -> None:
+def test_the_key_is_kept_encrypted_and_never_shown(client: Client, simulator: UsedeskSimulator) -> None:
     client.force_login(vera())
     chat_channel = ChatChannel.objects.create(name="Юздеск", kind="usedesk")
 
-    client.post(page_of(chat_channel), form(twin))
+    client.post(page_of(chat_channel), form(simulator))
     shown = client.get(page_of(chat_channel)).content.decode()
-    client.post(page_of(chat_channel), form(twin, account_secret_key="", account_relay_rules="on"))
+    client.post(page_of(chat_channel), form(simulator, account_secret_key="", account_relay_rules="on"))
 
     chat_channel.refresh_from_db()
-    assert chat_channel.desk_account().secret == twin.key
+    assert chat_channel.desk_account().secret == simulator.key
     assert chat_channel.options["relay_rules"] is True and chat_channel.options["calls_per_second"] == 3
-    assert twin.key not in shown
-    assert twin.key.encode() not in bytes(chat_channel.secret)
+    assert simulator.key not in shown
+    assert simulator.key.encode() not in bytes(chat_channel.secret)
 
 
 @pytest.mark.parametrize(
@@ -252,11 +252,11 @@ def test_the_key_is_kept_encrypted_and_never_shown(client: Client, twin: Usedesk
         ("account_app_id", ""),
     ],
 )
-def test_a_wrong_field_comes_back(client: Client, twin: UsedeskTwin, field: str, value: str) -> None:
+def test_a_wrong_field_comes_back(client: Client, simulator: UsedeskSimulator, field: str, value: str) -> None:
     client.force_login(vera())
     chat_channel = ChatChannel.objects.create(name="Юздеск", kind="usedesk")
 
-    answer = client.post(page_of(chat_channel), form(twin, **{field: value}))
+    answer = client.post(page_of(chat_channel), form(simulator, **{field: value}))
 
     assert answer.status_code == 200
     chat_channel.refresh_from_db()
@@ -269,7 +269,7 @@ def test_the_page_shows_what_came_and_the_button_runs_the_check(
     shop.begin()
     client.force_login(vera())
     monkeypatch.setattr(checking, "WAIT_SECONDS", 0.2)
-    monkeypatch.setattr(checking, "sleep", lambda _seconds: shop.twin.pump())
+    monkeypatch.setattr(checking, "sleep", lambda _seconds: shop.simulator.pump())
 
     shown = client.get(page_of(shop.chat_channel), headers=ENGLISH).content.decode()
     check = f"/admin/channels_setup/chatchannel/{shop.chat_channel.pk}/check/"
@@ -298,24 +298,24 @@ def run(*words: str) -> Any:
     return json.loads(out.getvalue())
 
 
-def test_a_channel_is_made_and_changed_by_command(twin: UsedeskTwin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HELPDESK_SECRET_KEY", twin.key)
-    given = ["--set", f"base_url={twin.url}", "--set", "channel_id=870", "--set", f"app_id={twin.app_id}"]
+def test_a_channel_is_made_and_changed_by_command(simulator: UsedeskSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HELPDESK_SECRET_KEY", simulator.key)
+    given = ["--set", f"base_url={simulator.url}", "--set", "channel_id=870", "--set", f"app_id={simulator.app_id}"]
 
     made = run("add", "--kind", "usedesk", "--name", "Юздеск", "--company-id", str(COMPANY), *given)
     changed = run("change", "Юздеск", "--set", "links_for_files=on")
 
     chat_channel = ChatChannel.objects.get()
     assert made["webhook_url"] == chat_channel.webhook_url
-    assert chat_channel.desk_account().secret == twin.key
+    assert chat_channel.desk_account().secret == simulator.key
     assert changed["links_for_files"] is True and changed["channel_id"] == 870
-    assert twin.key not in json.dumps([made, changed])
+    assert simulator.key not in json.dumps([made, changed])
 
 
 @pytest.mark.parametrize("wrong", ["base_url=nonsense", "colour=red", "files=pigeon"])
-def test_a_wrong_setting_is_refused_with_its_name(twin: UsedeskTwin, wrong: str) -> None:
+def test_a_wrong_setting_is_refused_with_its_name(simulator: UsedeskSimulator, wrong: str) -> None:
     with pytest.raises(CommandError) as problem:
-        given = ["--set", f"base_url={twin.url}", "--set", "channel_id=1", "--set", "app_id=1", "--set", wrong]
+        given = ["--set", f"base_url={simulator.url}", "--set", "channel_id=1", "--set", "app_id=1", "--set", wrong]
         run("add", "--kind", "usedesk", "--name", "Юздеск", "--company-id", "1", "--secret-key", "a", *given)
 
     assert wrong.split("=")[0] in str(problem.value)
@@ -323,7 +323,7 @@ def test_a_wrong_setting_is_refused_with_its_name(twin: UsedeskTwin, wrong: str)
 
 
 def test_the_check_ends_with_one_where_something_is_wrong(shop: Shop) -> None:
-    shop.twin.key = "b2" * 20
+    shop.simulator.key = "b2" * 20
 
     with pytest.raises(SystemExit) as ended:
         run("check", "Юздеск")
@@ -331,14 +331,14 @@ def test_the_check_ends_with_one_where_something_is_wrong(shop: Shop) -> None:
     assert ended.value.code == 1
 
 
-# --- the twin itself -------------------------------------------------------------------------------------
+# --- the simulator itself -------------------------------------------------------------------------------------
 
 
-def test_the_twin_posts_its_events_itself_as_a_program_would() -> None:
+def test_the_simulator_posts_its_events_itself_as_a_program_would() -> None:
     got: list[bytes] = []
     arrived = threading.Event()
-    with UsedeskTwin() as receiver, UsedeskTwin(webhook=f"{receiver.url}hook") as twin:
-        twin.ping()
+    with UsedeskSimulator() as receiver, UsedeskSimulator(webhook=f"{receiver.url}hook") as simulator:
+        simulator.ping()
         receiver.wait_for(lambda: receiver.calls, seconds=5)
         got += [json.dumps(body).encode() for _method, body in receiver.calls]
         arrived.set()
@@ -346,14 +346,14 @@ def test_the_twin_posts_its_events_itself_as_a_program_would() -> None:
     assert got == [b'{"ping": "ping"}']
 
 
-def test_the_twin_answers_in_the_documented_shapes(twin: UsedeskTwin) -> None:
+def test_the_simulator_answers_in_the_documented_shapes(simulator: UsedeskSimulator) -> None:
     message = {"text": "?", "from": {"name": "Анна"}}
-    call = {"api_token": twin.key, "company_id": COMPANY, "channel_id": 870, "message": message}
+    call = {"api_token": simulator.key, "company_id": COMPANY, "channel_id": 870, "message": message}
 
-    first, second = (twin.answer("chat/addMessage", call | extra) for extra in ({}, {"chat_id": 700101}))
+    first, second = (simulator.answer("chat/addMessage", call | extra) for extra in ({}, {"chat_id": 700101}))
 
     assert isinstance(first, dict) and isinstance(second, dict)
     assert set(first) == {"chat_id", "company_id", "ticket_id", "channel_id", "client_id"}
     assert first["ticket_id"] is None and second["ticket_id"]
-    assert twin.answer("chat/addMessage", call | {"channel_id": 871}) == {"status": False}
-    assert "error" in twin.answer("channels", {"api_token": "x"})
+    assert simulator.answer("chat/addMessage", call | {"channel_id": 871}) == {"status": False}
+    assert "error" in simulator.answer("channels", {"api_token": "x"})

@@ -30,10 +30,10 @@ from bridge.relay import submission
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, boris, token_of, vera
 from tests.pages import signed_in
+from tests.simulators.usedesk import UsedeskSimulator
 from tests.test_clients import everything
 from tests.test_merging import ANNA, ANYA, chat_of, contact, writes
 from tests.test_outbox import at_once
-from tests.twins.usedesk import UsedeskTwin
 from tests.usedesk_shop import Shop
 
 ROUNDS = 6
@@ -229,14 +229,14 @@ def test_a_program_that_knows_the_former_numbers_reaches_the_person(channel: Api
 
 
 @pytest.fixture
-def twin() -> Iterator[UsedeskTwin]:
-    with UsedeskTwin() as running:
+def simulator() -> Iterator[UsedeskSimulator]:
+    with UsedeskSimulator() as running:
         yield running
 
 
 @pytest.mark.django_db
-def test_an_operator_of_a_helpdesk_answers_a_merged_client_from_either_chat(twin: UsedeskTwin) -> None:
-    shop = Shop.of(twin)
+def test_an_operator_of_a_helpdesk_answers_a_merged_client_from_either_chat(simulator: UsedeskSimulator) -> None:
+    shop = Shop.of(simulator)
     for who, phone in (("anna", "+79211234567"), ("anya", "+4915112345678")):
         shop.anna_writes(f"Пишет {who}", who=who, **{"from": {"id": who, "name": who, "phone": phone}})
     shop.settle()
@@ -244,17 +244,17 @@ def test_an_operator_of_a_helpdesk_answers_a_merged_client_from_either_chat(twin
     first, second = numbers["anna"], numbers["anya"]
 
     made = merge(contact("anya").pk, contact("anna").pk, by=None)
-    twin.say(second, "Ответ из второго чата")
+    simulator.say(second, "Ответ из второго чата")
     shop.settle()
     shop.anna_writes("Снова", who="anya", **{"from": {"id": "anya", "name": "anya", "phone": "+4915112345678"}})
     shop.settle()
-    twin.say(first, "Ответ из первого чата")
+    simulator.say(first, "Ответ из первого чата")
     shop.settle()
 
     assert shop.at_annas() == ["Ответ из второго чата", "Ответ из первого чата"]
     told = Delivery.objects.filter(kind="message").order_by("pk")
     assert [row.payload["contact"]["external_id"] for row in told][-1] == "anya"
     undo(made.pk, by=None)
-    twin.say(second, "После отмены")
+    simulator.say(second, "После отмены")
     shop.settle()
     assert Message.objects.get(text="После отмены").conversation.contact == contact("anya")

@@ -28,9 +28,9 @@ from channels_setup.providers.base import ACCEPTED, HttpAnswer, Outcome, Rate
 from config.logs import formatter
 from tests.factories import ApiChannelFactory, ContactFactory, MessageFactory, waits
 from tests.receiver import Receiver
+from tests.simulators.usedesk import UsedeskSimulator
 from tests.test_inbox import post, says
 from tests.test_outbox import anna_writes, boris_answers
-from tests.twins.usedesk import UsedeskTwin
 from tests.usedesk_shop import Shop
 
 pytestmark = pytest.mark.django_db
@@ -292,15 +292,15 @@ def test_what_the_database_says_of_a_row_is_in_no_log(style: str) -> None:
 
 
 @pytest.fixture
-def twin() -> Iterator[UsedeskTwin]:
-    with UsedeskTwin() as twin:
-        yield twin
+def simulator() -> Iterator[UsedeskSimulator]:
+    with UsedeskSimulator() as simulator:
+        yield simulator
 
 
 def test_what_was_told_to_a_helpdesk_is_written_down_though_the_database_refuses_it_at_first(
-    twin: UsedeskTwin, monkeypatch: pytest.MonkeyPatch
+    simulator: UsedeskSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop, record, refusals = Shop.of(twin), sending.record, [OperationalError("deadlock detected")]
+    shop, record, refusals = Shop.of(simulator), sending.record, [OperationalError("deadlock detected")]
 
     def refused_at_first(tried: Any, token: Any) -> None:
         if refusals:
@@ -313,12 +313,12 @@ def test_what_was_told_to_a_helpdesk_is_written_down_though_the_database_refuses
 
     assert not refusals
     assert set(Delivery.objects.filter(kind=Delivery.Kind.HELPDESK).values_list("state", flat=True)) == {"delivered"}
-    assert twin.texts() == ["раз"]
+    assert simulator.texts() == ["раз"]
 
 
-def test_a_helpdesk_whose_key_cannot_be_read_keeps_no_other_from_being_told(twin: UsedeskTwin) -> None:
-    with UsedeskTwin() as other:
-        broken, well = Shop.of(other), Shop.of(twin)
+def test_a_helpdesk_whose_key_cannot_be_read_keeps_no_other_from_being_told(simulator: UsedeskSimulator) -> None:
+    with UsedeskSimulator() as other:
+        broken, well = Shop.of(other), Shop.of(simulator)
         for shop in (broken, well):
             shop.anna_writes("раз", who=f"anna-{shop.channel.pk}")
         ChatChannel.objects.filter(pk=broken.chat_channel.pk).update(secret=b"gAAAAAB-not-ours")
@@ -326,13 +326,13 @@ def test_a_helpdesk_whose_key_cannot_be_read_keeps_no_other_from_being_told(twin
         processing.drain()
         sending.drain()
 
-        assert (twin.texts(), other.texts()) == (["раз"], [])
+        assert (simulator.texts(), other.texts()) == (["раз"], [])
 
 
 def test_a_helpdesks_answer_that_we_cannot_read_is_looked_for_and_not_told_again(
-    twin: UsedeskTwin, monkeypatch: pytest.MonkeyPatch
+    simulator: UsedeskSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop = Shop.of(twin)
+    shop = Shop.of(simulator)
     provider = type(shop.chat_channel.provider)
     read, surprises = provider.read, []
 
@@ -342,7 +342,7 @@ def test_a_helpdesks_answer_that_we_cannot_read_is_looked_for_and_not_told_again
         return read(self, telling, answer)
 
     monkeypatch.setattr(provider, "read", surprised)
-    twin.echoes = False  # nothing comes back: only a look can tell
+    simulator.echoes = False  # nothing comes back: only a look can tell
     shop.anna_writes("раз")
     shop.settle()
     surprises.append(KeyError("chat"))
@@ -351,4 +351,4 @@ def test_a_helpdesks_answer_that_we_cannot_read_is_looked_for_and_not_told_again
     shop.hurry()
 
     assert not surprises
-    assert twin.texts() == ["раз", "два"]
+    assert simulator.texts() == ["раз", "два"]

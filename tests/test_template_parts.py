@@ -29,11 +29,11 @@ from templates_registry.provider import provider_template
 from templates_registry.transfer import file_formats, import_plan
 from tests.factories import ApiChannelFactory, ConversationFactory, boris, vera
 from tests.pages import signed_in
+from tests.simulators import template_sends
+from tests.simulators import templates as theirs
+from tests.simulators.errors import GraphError
 from tests.template_shapes import SHAPES, UNFILLABLE, Shape
 from tests.test_api import Api
-from tests.twins import template_sends
-from tests.twins import templates as theirs
-from tests.twins.errors import GraphError
 
 NOW = 1_790_000_000.0
 every_shape = pytest.mark.parametrize("name", SHAPES)

@@ -14,30 +14,30 @@ from channels_setup.providers import helpdesks
 from channels_setup.providers.base import ContactInfo, HttpAnswer
 from channels_setup.providers.base_helpdesk import DeskAccount, Known, Telling
 from channels_setup.providers.usedesk import answers
-from tests.twins.usedesk import CLOSED, UsedeskTwin
+from tests.simulators.usedesk import CLOSED, UsedeskSimulator
 from tests.usedesk_shop import Shop
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def twin() -> Iterator[UsedeskTwin]:
-    with UsedeskTwin() as twin:
-        twin.echoes = False  # nothing comes back: only a look can tell
-        yield twin
+def simulator() -> Iterator[UsedeskSimulator]:
+    with UsedeskSimulator() as simulator:
+        simulator.echoes = False  # nothing comes back: only a look can tell
+        yield simulator
 
 
 @pytest.fixture
-def shop(twin: UsedeskTwin) -> Shop:
-    return Shop.of(twin)
+def shop(simulator: UsedeskSimulator) -> Shop:
+    return Shop.of(simulator)
 
 
-def count(twin: UsedeskTwin, method: str) -> int:
-    return [called for called, _body in twin.calls].count(method)
+def count(simulator: UsedeskSimulator, method: str) -> int:
+    return [called for called, _body in simulator.calls].count(method)
 
 
-def test_the_first_message_of_all_is_looked_for_by_its_client(shop: Shop, twin: UsedeskTwin) -> None:
-    twin.faults.lose_answer = 1
+def test_the_first_message_of_all_is_looked_for_by_its_client(shop: Shop, simulator: UsedeskSimulator) -> None:
+    simulator.faults.lose_answer = 1
 
     shop.anna_writes("раз")
     shop.settle()
@@ -45,12 +45,12 @@ def test_the_first_message_of_all_is_looked_for_by_its_client(shop: Shop, twin: 
     shop.anna_writes("два")
     shop.settle()
 
-    assert twin.texts() == ["раз", "два"]
-    assert len(twin.chats) == len(twin.clients) == 1
-    assert count(twin, "tickets") == 1
+    assert simulator.texts() == ["раз", "два"]
+    assert len(simulator.chats) == len(simulator.clients) == 1
+    assert count(simulator, "tickets") == 1
 
 
-def test_a_first_message_that_is_not_there_is_told_again(shop: Shop, twin: UsedeskTwin) -> None:
+def test_a_first_message_that_is_not_there_is_told_again(shop: Shop, simulator: UsedeskSimulator) -> None:
     shop.anna_writes("раз")
     from bridge.inbox import processing
 
@@ -58,43 +58,45 @@ def test_a_first_message_that_is_not_there_is_told_again(shop: Shop, twin: Usede
     Delivery.objects.filter(track="message").update(attempts=1, payload={"text": "раз", "unsure": True})
     shop.settle()
 
-    assert twin.texts() == ["раз"]
-    assert count(twin, "tickets") == 1
+    assert simulator.texts() == ["раз"]
+    assert count(simulator, "tickets") == 1
 
 
-def test_a_client_whose_answer_was_lost_is_found_by_phone_and_not_made_twice(shop: Shop, twin: UsedeskTwin) -> None:
-    twin.faults.lose_method, twin.faults.lose_answer = "create/client", 1
+def test_a_client_whose_answer_was_lost_is_found_by_phone_and_not_made_twice(
+    shop: Shop, simulator: UsedeskSimulator
+) -> None:
+    simulator.faults.lose_method, simulator.faults.lose_answer = "create/client", 1
 
     shop.anna_writes("раз")
     shop.settle()
     shop.hurry()
 
-    assert len(twin.clients) == 1
-    assert twin.texts() == ["раз"]
-    assert shop.conversation().helpdesk_chat.client_id == next(iter(twin.clients))
+    assert len(simulator.clients) == 1
+    assert simulator.texts() == ["раз"]
+    assert shop.conversation().helpdesk_chat.client_id == next(iter(simulator.clients))
 
 
-def test_a_message_that_opened_the_next_request_is_found_there(shop: Shop, twin: UsedeskTwin) -> None:
+def test_a_message_that_opened_the_next_request_is_found_there(shop: Shop, simulator: UsedeskSimulator) -> None:
     chat_id = shop.begin("раз")
-    twin.set_status(chat_id, CLOSED)
+    simulator.set_status(chat_id, CLOSED)
     shop.settle()
-    twin.faults.lose_answer = 1
+    simulator.faults.lose_answer = 1
 
     shop.anna_writes("снова")
     shop.settle()
     shop.hurry()
 
-    assert twin.texts() == ["раз", "снова"]
-    assert shop.conversation().helpdesk_chat.ticket_id == twin.chats[chat_id].ticket_id
+    assert simulator.texts() == ["раз", "снова"]
+    assert shop.conversation().helpdesk_chat.ticket_id == simulator.chats[chat_id].ticket_id
 
 
 @pytest.mark.parametrize("arrived", [True, False])
-def test_equal_texts_are_told_apart_by_their_number(shop: Shop, twin: UsedeskTwin, arrived: bool) -> None:
+def test_equal_texts_are_told_apart_by_their_number(shop: Shop, simulator: UsedeskSimulator, arrived: bool) -> None:
     shop.begin("?")
     shop.anna_writes("да")
     shop.settle()
-    twin.faults.lose_answer = int(arrived)
-    twin.faults.fail_500 = 0
+    simulator.faults.lose_answer = int(arrived)
+    simulator.faults.fail_500 = 0
     shop.anna_writes("да")
     if not arrived:
         from bridge.inbox import processing
@@ -105,12 +107,12 @@ def test_equal_texts_are_told_apart_by_their_number(shop: Shop, twin: UsedeskTwi
     shop.settle()
     shop.hurry()
 
-    assert twin.texts() == ["?", "да", "да"]
+    assert simulator.texts() == ["?", "да", "да"]
 
 
-def test_a_look_that_fails_leaves_it_unsure(shop: Shop, twin: UsedeskTwin) -> None:
+def test_a_look_that_fails_leaves_it_unsure(shop: Shop, simulator: UsedeskSimulator) -> None:
     shop.begin("раз")
-    twin.faults.lose_answer = 1
+    simulator.faults.lose_answer = 1
     shop.anna_writes("два")
     shop.settle()
     address = shop.chat_channel.options["base_url"]
@@ -124,20 +126,22 @@ def test_a_look_that_fails_leaves_it_unsure(shop: Shop, twin: UsedeskTwin) -> No
     shop.hurry()
 
     assert (between.reason, between.payload["unsure"]) == ("helpdesk_unreachable", True)
-    assert twin.texts() == ["раз", "два"]
+    assert simulator.texts() == ["раз", "два"]
 
 
-def test_where_there_is_no_way_to_see_it_is_told_again_and_the_page_says_so(shop: Shop, twin: UsedeskTwin) -> None:
+def test_where_there_is_no_way_to_see_it_is_told_again_and_the_page_says_so(
+    shop: Shop, simulator: UsedeskSimulator
+) -> None:
     shop.anna_writes("раз")
     from bridge.inbox import processing
 
     processing.drain()
     Delivery.objects.filter(track="client").delete()  # given up: neither client nor request is known there
-    twin.faults.lose_answer = 1
+    simulator.faults.lose_answer = 1
     shop.settle()
     shop.hurry()
 
-    assert twin.texts() == ["раз", "раз"]
+    assert simulator.texts() == ["раз", "раз"]
     last = Attempt.objects.latest("pk")
     assert (last.verdict, last.reason) == ("accepted", "helpdesk_maybe_twice")
     with translation.override("en"):
@@ -145,20 +149,20 @@ def test_where_there_is_no_way_to_see_it_is_told_again_and_the_page_says_so(shop
 
 
 def test_looks_that_show_nothing_are_given_up_in_the_end(
-    shop: Shop, twin: UsedeskTwin, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, simulator: UsedeskSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.begin("раз")
-    monkeypatch.setattr(twin, "_tickets", lambda _body: [{"id": 1}])  # whose, it does not say
-    twin.faults.lose_answer = 1
+    monkeypatch.setattr(simulator, "_tickets", lambda _body: [{"id": 1}])  # whose, it does not say
+    simulator.faults.lose_answer = 1
     shop.anna_writes("два")
     shop.settle()
     for _ in range(3):
         shop.hurry()
-    before = twin.texts()
+    before = simulator.texts()
     shop.hurry()
 
     assert before == ["раз", "два"]
-    assert twin.texts() == ["раз", "два", "два"]
+    assert simulator.texts() == ["раз", "два", "два"]
     assert Attempt.objects.latest("pk").reason == "helpdesk_maybe_twice"
 
 

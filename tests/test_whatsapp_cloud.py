@@ -243,7 +243,7 @@ def test_a_channel_without_a_secret_lets_nobody_in() -> None:
             PROVIDER.authenticate(raw(b"{}", headers=signed(b"{}", secret)), bare)
 
 
-def test_a_twins_signature_has_its_own_header() -> None:
+def test_a_simulators_signature_has_its_own_header() -> None:
     value = signed(b"{}", APP_SECRET)["X-Hub-Signature-256"]
     own = {"signature_header": "X-360dialog-Signature"}
 
@@ -523,11 +523,11 @@ def test_the_call_is_addressed_and_proven_as_the_account_says() -> None:
     assert meta.url == "https://graph.facebook.com/v25.0/109000000000802/messages"
     assert meta.headers["authorization"] == f"Bearer {ACCESS_TOKEN}"
 
-    twin = cloud_account(base_url="https://waba-v2.360dialog.io/", auth_header="D360-API-KEY", id_in_path="no")
-    made = PROVIDER.message(outgoing(), twin)
+    simulator = cloud_account(base_url="https://waba-v2.360dialog.io/", auth_header="D360-API-KEY", id_in_path="no")
+    made = PROVIDER.message(outgoing(), simulator)
     assert made.url == "https://waba-v2.360dialog.io/messages"
     assert made.headers["d360-api-key"] == ACCESS_TOKEN and "authorization" not in made.headers
-    assert PROVIDER.fetch_templates(twin).url.startswith("https://waba-v2.360dialog.io/v1/configs/templates?")
+    assert PROVIDER.fetch_templates(simulator).url.startswith("https://waba-v2.360dialog.io/v1/configs/templates?")
 
 
 def test_a_message_is_marked_as_read() -> None:

@@ -1,6 +1,6 @@
-"""The main job again, over WhatsApp Cloud: real HTTP, a real worker, and a twin of Meta at the other end.
+"""The main job again, over WhatsApp Cloud: real HTTP, a real worker, and a simulator of Meta at the other end.
 
-Anna writes on her phone, Boris answers at the desk. The twin takes and refuses by Meta's rules, not by ours.
+Anna writes on her phone, Boris answers at the desk. The simulator takes and refuses by Meta's rules, not by ours.
 """
 
 import time
@@ -21,10 +21,10 @@ from channels_setup.provisioning import add_api_channel
 from templates_registry.models import Status, Template
 from templates_registry.provider import provider_sync
 from tests.factories import ChatChannelFactory, boris, vera
+from tests.simulators.behaviour import Behaviour
+from tests.simulators.meta import MetaSimulator
+from tests.simulators.phones import Phone
 from tests.template_shapes import SHAPES
-from tests.twins.behaviour import Behaviour
-from tests.twins.meta import Meta
-from tests.twins.phones import Phone
 from tests.worker import Worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -35,7 +35,7 @@ ANNA = "447700900101"
 @dataclass
 class Shop:
     channel: ApiChannel
-    meta: Meta
+    meta: MetaSimulator
     worker: Worker
     operator: Any
 
@@ -69,7 +69,7 @@ class Shop:
         return str(client.get(f"/chats/{self.chat.pk}/").content.decode())
 
     def a_day_later(self) -> None:
-        """For the twin and for the portal."""
+        """For the simulator and for the portal."""
         self.meta.later(hours=25)
         by = timedelta(hours=25)
         ServiceWindow.objects.update(opened_at=F("opened_at") - by, expires_at=F("expires_at") - by)
@@ -86,7 +86,9 @@ class Shop:
 
 @pytest.fixture
 def shop(live_server: Any, worker: Worker) -> Iterator[Shop]:
-    with Meta(seed=1, own_media_host=False, behaviour=Behaviour(retry_seconds=0.1, gather_seconds=0.2)) as meta:
+    with MetaSimulator(
+        seed=1, own_media_host=False, behaviour=Behaviour(retry_seconds=0.1, gather_seconds=0.2)
+    ) as meta:
         told = {
             "phone_number_id": meta.phone_number_id,
             "waba_id": meta.waba_id,

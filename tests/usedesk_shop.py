@@ -1,4 +1,4 @@
-"""A company whose operators sit in Usedesk: the twin on one side, a sandbox phone on the other, the portal between."""
+"""A company that answers in Usedesk: the Usedesk simulator, a sandbox phone, and the portal between them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from bridge.models import Contact, Conversation, Delivery, HelpdeskLine, Message
 from bridge.outbox import dispatcher
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.factories import ApiChannelFactory
-from tests.twins.usedesk import CHANNEL, COMPANY, UsedeskTwin
+from tests.simulators.usedesk import CHANNEL, COMPANY, UsedeskSimulator
 
 
-def outside_channel(twin: UsedeskTwin, **options: Any) -> ChatChannel:
-    """A chat channel whose helpdesk is the twin, complete as after the form."""
+def outside_channel(simulator: UsedeskSimulator, **options: Any) -> ChatChannel:
+    """A chat channel whose helpdesk is the simulator, complete as after the form."""
     chat_channel = ChatChannel(name="Юздеск", kind="usedesk", company_id=COMPANY)
     chat_channel.options = {
-        "base_url": twin.url,
+        "base_url": simulator.url,
         "channel_id": CHANNEL,
-        "app_id": twin.app_id,
+        "app_id": simulator.app_id,
         "calls_per_second": 500,
         "language": "en",
     } | options
-    chat_channel.set_secret(twin.key)
+    chat_channel.set_secret(simulator.key)
     chat_channel.save()
     return chat_channel
 
@@ -40,16 +40,16 @@ def outside_channel(twin: UsedeskTwin, **options: Any) -> ChatChannel:
 class Shop:
     """What is done from outside; ``settle`` plays the workers until nothing more is to be done."""
 
-    twin: UsedeskTwin
+    simulator: UsedeskSimulator
     chat_channel: ChatChannel
     channel: ApiChannel
     number: int = field(default=0)
 
     @classmethod
-    def of(cls, twin: UsedeskTwin, **options: Any) -> Shop:
-        chat_channel = outside_channel(twin, **options)
-        shop = cls(twin, chat_channel, ApiChannelFactory(watched=chat_channel))
-        twin.poster = lambda body, kind: shop.post(chat_channel.webhook_path, body, kind)
+    def of(cls, simulator: UsedeskSimulator, **options: Any) -> Shop:
+        chat_channel = outside_channel(simulator, **options)
+        shop = cls(simulator, chat_channel, ApiChannelFactory(watched=chat_channel))
+        simulator.poster = lambda body, kind: shop.post(chat_channel.webhook_path, body, kind)
         return shop
 
     def post(self, path: str, body: bytes, content_type: str = "application/json") -> int:
@@ -70,10 +70,10 @@ class Shop:
         self.settle()
 
     def settle(self, *, seconds: float = 60) -> None:
-        """Everything stored is worked off, everything due is handed over, and the twin has nothing more to post."""
+        """Wait until all events are processed, all deliveries sent and the simulator has nothing more to post."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            self.twin.pump()
+            self.simulator.pump()
             processing.drain(), dispatcher.drain(), sending.drain()
             waiting = WebhookEvent.objects.filter(state="new").exists()
             older = Delivery.objects.filter(
@@ -82,7 +82,7 @@ class Shop:
             due = Delivery.objects.filter(state__in=Delivery.UNFINISHED, next_attempt_at__lte=timezone.now())
             due = due.filter(~Exists(older))
             resting = HelpdeskLine.objects.filter(rests_until__gt=timezone.now()).exists()
-            if not waiting and self.twin.is_quiet and (resting or not due.exists()):
+            if not waiting and self.simulator.is_quiet and (resting or not due.exists()):
                 return
             time.sleep(0.02)
         raise AssertionError("it does not come to rest")
@@ -97,7 +97,7 @@ class Shop:
         """Anna has written once; the chat's number in Usedesk."""
         self.anna_writes(text)
         self.settle()
-        return next(iter(self.twin.chats))
+        return next(iter(self.simulator.chats))
 
     def at_annas(self) -> list[str]:
         """What reached Anna's phone, in the order of the chat."""

@@ -1,7 +1,7 @@
-"""Faults between the portal and Meta, by the twin: no key makes a repeat known, so what may not happen is a repeat.
+"""Faults between the portal and Meta. Meta has no idempotency key, so a repeat must never happen.
 
-The twin stands beside the stack and posts signed webhooks; clients write on its phones, the operator answers by the
-API. The ledger is the twin's own: what it took, from whom, how often.
+The simulator runs next to the stack and posts signed webhooks. Clients write on its phones, the operator answers
+through the API. The ledger is the simulator's: which messages it accepted, from whom, how often.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from django.conf import settings
 from tests.faults.conftest import LEASE, SEED
 from tests.faults.provider import call
 from tests.faults.stack import CANARY, Stack, eventually
-from tests.twins.behaviour import Behaviour
-from tests.twins.meta import Meta
-from tests.twins.wire import as_sent, signature
+from tests.simulators.behaviour import Behaviour
+from tests.simulators.meta import MetaSimulator
+from tests.simulators.wire import as_sent, signature
 
 Say = Callable[[str], None]
 Size = Callable[..., int]
@@ -30,10 +30,10 @@ Size = Callable[..., int]
 
 @dataclass(kw_only=True)
 class Account:
-    """A channel of the stack whose other end is the twin."""
+    """A channel of the stack whose other end is the simulator."""
 
     stack: Stack
-    meta: Meta
+    meta: MetaSimulator
     channel: int
     path: str
     secret: str
@@ -74,7 +74,7 @@ class Account:
 
 @pytest.fixture
 def account(stack: Stack) -> Iterator[Account]:
-    with Meta(seed=SEED, own_media_host=False, behaviour=Behaviour(retry_seconds=0.3), senders=4) as meta:
+    with MetaSimulator(seed=SEED, own_media_host=False, behaviour=Behaviour(retry_seconds=0.3), senders=4) as meta:
         options = {
             "kind": "whatsapp_cloud",
             "name": f"Meta {meta.server.graph.server_address[1]}",

@@ -119,7 +119,7 @@ def findings(
 
 def _refused(name: str, status: int, body: Mapping[str, Any]) -> Iterator[Found]:
     if name == NUMBERS:
-        return  # the account's own answer has said what is wrong; a twin may not list its numbers
+        return  # the account's own answer has said what is wrong; a BSP may not list its numbers
     error = body.get("error")
     error = error if isinstance(error, dict) else {}
     code, words = as_text(error.get("code")), one_line(error.get("message"), 300)

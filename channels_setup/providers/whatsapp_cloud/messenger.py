@@ -1,8 +1,8 @@
 """WhatsApp Cloud API: straight to Meta, or to a provider whose API has the same shapes (360dialog, Gupshup V3).
 
 The ``graph_*`` modules read and write what goes over the wire; here is what an account needs, how its webhooks are
-proven, and where its calls go. The twins differ in the settings alone: base address, header of the key, header of the
-signature, whether the number's id stands in the path, and where files may lie.
+proven, and where its calls go. BSPs (360dialog, Gupshup) differ in settings alone: base address, header of the key,
+header of the signature, whether the number's id stands in the path, and where files may lie.
 """
 
 from __future__ import annotations
@@ -523,7 +523,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _rehosted(url: str, account: Account) -> str:
-    """A twin passes Meta's address on, where its own key is worth nothing: it serves the file at its own."""
+    """A BSP passes on an address of Meta, where the BSP key is not valid: the BSP serves the file on its own host."""
     parts, base = urlsplit(url), urlsplit(_base(account))
     is_metas = parts.scheme == "https" and parts.netloc.lower() in METAS_FILES
     if not is_metas or _option(account, "auth_header", BEARER).lower() == BEARER:

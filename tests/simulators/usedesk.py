@@ -1,12 +1,12 @@
-"""A twin of Usedesk: answers its chat API as documented, posts its events, and misbehaves on demand.
+"""A simulator of Usedesk: answers its chat API as documented, posts its events, and misbehaves on demand.
 
-    with UsedeskTwin(webhook="http://127.0.0.1:8000/webhooks/usedesk/…/") as twin:
-        twin.url                               the API address to give away
-        twin.say(chat_id, "Да")                an operator answers in Chats
-        twin.faults.error_200 = 2              the next two calls get HTTP 200 with an error
+    with UsedeskSimulator(webhook="http://127.0.0.1:8000/webhooks/usedesk/…/") as simulator:
+        simulator.url                               the API address to give away
+        simulator.say(chat_id, "Да")                an operator answers in Chats
+        simulator.faults.error_200 = 2              the next two calls get HTTP 200 with an error
 
-As a program: ``python -m tests.twins.usedesk --port 8170 --webhook URL``. It prints its address, key and app ID, and
-takes orders at ``/twin/say``, ``/twin/close``, ``/twin/faults`` and ``/twin/state`` (JSON).
+As a program: ``python -m tests.simulators.usedesk --port 8170 --webhook URL``. It prints its address, key and app ID.
+Control it with JSON at ``/_simulator/``: ``say``, ``close``, ``faults`` and ``state``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SCREEN = ("new_chat", "message", "resumed", "comment", "change", "new_ticket")
 
 @dataclass
 class Faults:
-    """Counters are used up call by call; shares are of one, drawn with the twin's own random numbers."""
+    """Counters are used up call by call; shares are of one, drawn with the simulator's own random numbers."""
 
     error_200: int = 0  # HTTP 200 with an error, nothing taken
     fail_500: int = 0
@@ -65,7 +65,7 @@ class Chat:
     said: list[tuple[str, str]] = field(default_factory=list)  # (from, text)
 
 
-class UsedeskTwin:
+class UsedeskSimulator:
     def __init__(self, *, webhook: str = "", port: int = 0, prefix: str = "/uapi", seed: int = 1) -> None:
         self.webhook, self.prefix = webhook, prefix
         self.key, self.app_id = KEY, APP_ID
@@ -94,7 +94,7 @@ class UsedeskTwin:
         self.queue: list[tuple[float, int, bytes, str]] = []
         self.posted = 0
         self.stopping = False
-        self.poster: Callable[[bytes, str], int] | None = None  # set: whoever owns the twin posts, by ``pump``
+        self.poster: Callable[[bytes, str], int] | None = None  # set: whoever owns the simulator posts, by ``pump``
         self.server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self.server.daemon_threads = True
         self.threads = [
@@ -123,7 +123,7 @@ class UsedeskTwin:
         return self.next_id[of]
 
     def wait_for(self, question: Any, *, seconds: float = 60) -> Any:
-        """Wait until the question about the twin's own state is answered with something true."""
+        """Wait until the question about the simulator's own state is answered with something true."""
         with self.changed:
             assert self.changed.wait_for(lambda: bool(question()), timeout=seconds), "it did not come true"
             return question()
@@ -474,7 +474,7 @@ def _flat(value: Any, name: str = "") -> Any:
 # --- the server ----------------------------------------------------------------------------------------------
 
 
-def _handler(twin: UsedeskTwin) -> type[BaseHTTPRequestHandler]:
+def _handler(simulator: UsedeskSimulator) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -482,25 +482,25 @@ def _handler(twin: UsedeskTwin) -> type[BaseHTTPRequestHandler]:
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             parts = urlsplit(self.path)
             body = dict(parse_qsl(parts.query)) | _decoded(raw, self.headers.get("Content-Type", ""))
-            if parts.path.startswith("/twin/"):
-                self.give(200, _ordered(twin, parts.path.removeprefix("/twin/"), body))
+            if parts.path.startswith("/_simulator/"):
+                self.give(200, _ordered(simulator, parts.path.removeprefix("/_simulator/"), body))
                 return
-            if not parts.path.startswith(twin.prefix + "/"):
+            if not parts.path.startswith(simulator.prefix + "/"):
                 self.give(404, {"message": "Not Found"})
                 return
-            method = parts.path.removeprefix(twin.prefix + "/").strip("/")
-            with twin.changed:
-                twin.calls.append((method, body))
-                faults = twin.faults
+            method = parts.path.removeprefix(simulator.prefix + "/").strip("/")
+            with simulator.changed:
+                simulator.calls.append((method, body))
+                faults = simulator.faults
                 fault = next((each for each in ("error_200", "fail_500", "throttle") if getattr(faults, each) > 0), "")
                 if fault:
                     setattr(faults, fault, getattr(faults, fault) - 1)
-                elif twin.random.random() < faults.share_500:
+                elif simulator.random.random() < faults.share_500:
                     fault = "fail_500"
                 lost = faults.lose_answer > 0 and method in ("chat/addMessage", faults.lose_method)
                 faults.lose_answer -= int(lost)
-                lost = lost or twin.random.random() < faults.share_lost_answer
-                twin.changed.notify_all()
+                lost = lost or simulator.random.random() < faults.share_lost_answer
+                simulator.changed.notify_all()
             if fault == "error_200":
                 self.give(200, {"error": "Something went wrong", "code": 500})
             elif fault == "fail_500":
@@ -508,8 +508,8 @@ def _handler(twin: UsedeskTwin) -> type[BaseHTTPRequestHandler]:
             elif fault == "throttle":
                 self.give(429, {"error": "Too many requests"}, headers={"Retry-After": "1"})
             else:
-                answer = twin.answer(method, body)
-                time.sleep(twin.faults.hang_seconds)
+                answer = simulator.answer(method, body)
+                time.sleep(simulator.faults.hang_seconds)
                 if lost:
                     self.close_connection = True
                     self.connection.close()
@@ -519,7 +519,7 @@ def _handler(twin: UsedeskTwin) -> type[BaseHTTPRequestHandler]:
         do_GET = do_POST = do_any
 
         def date_time_string(self, timestamp: float | None = None) -> str:
-            return super().date_time_string((timestamp or time.time()) + twin.clock_off)  # type: ignore[arg-type]  # a float does
+            return super().date_time_string((timestamp or time.time()) + simulator.clock_off)  # type: ignore[arg-type]  # a float does
 
         def give(self, status: int, answer: Any, *, headers: dict[str, str] | None = None) -> None:
             raw = json.dumps(answer, ensure_ascii=False).encode()
@@ -564,32 +564,43 @@ def _decoded(raw: bytes, content_type: str) -> Json:
     return body if isinstance(body, dict) else {}
 
 
-def _ordered(twin: UsedeskTwin, what: str, body: Json) -> Json:
-    """Orders to the twin itself, for whoever runs it as a program."""
+def _ordered(simulator: UsedeskSimulator, what: str, body: Json) -> Json:
+    """Orders to the simulator itself, for whoever runs it as a program."""
     if what == "say":
-        twin.say(int(body["chat_id"]), str(body["text"]))
+        simulator.say(int(body["chat_id"]), str(body["text"]))
     elif what == "close":
-        twin.set_status(int(body["chat_id"]), CLOSED)
+        simulator.set_status(int(body["chat_id"]), CLOSED)
     elif what == "faults":
         for name, value in body.items():
-            setattr(twin.faults, name, value)
+            setattr(simulator.faults, name, value)
     elif what == "ping":
-        twin.ping()
-    with twin.lock:
-        chats = [asdict(chat) for chat in twin.chats.values()]
-        return {"chats": chats, "notes": twin.notes(), "faults": asdict(twin.faults), "answers": twin.answers[-20:]}
+        simulator.ping()
+    with simulator.lock:
+        chats = [asdict(chat) for chat in simulator.chats.values()]
+        return {
+            "chats": chats,
+            "notes": simulator.notes(),
+            "faults": asdict(simulator.faults),
+            "answers": simulator.answers[-20:],
+        }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A twin of Usedesk.")
+    parser = argparse.ArgumentParser(description="A simulator of Usedesk.")
     parser.add_argument("--port", type=int, default=8170)
     parser.add_argument("--webhook", default="", help="Where its events go: the chat channel's webhook URL.")
     parser.add_argument("--box", action="append", choices=SCREEN, help="A ticked box; several times.")
     given = parser.parse_args()
-    with UsedeskTwin(port=given.port, webhook=given.webhook) as twin:
+    with UsedeskSimulator(port=given.port, webhook=given.webhook) as simulator:
         if given.box:
-            twin.boxes = set(given.box)
-        told = {"api": twin.url, "secret_key": twin.key, "app_id": twin.app_id, "company": COMPANY, "channel": CHANNEL}
+            simulator.boxes = set(given.box)
+        told = {
+            "api": simulator.url,
+            "secret_key": simulator.key,
+            "app_id": simulator.app_id,
+            "company": COMPANY,
+            "channel": CHANNEL,
+        }
         print(json.dumps(told), flush=True)
         try:
             threading.Event().wait()

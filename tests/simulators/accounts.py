@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.twins.errors import GraphError
-from tests.twins.templates import MEDIA_HEADERS, Template
+from tests.simulators.errors import GraphError
+from tests.simulators.templates import MEDIA_HEADERS, Template
 
 if TYPE_CHECKING:
-    from tests.twins.graph import Called
-    from tests.twins.meta import Meta
+    from tests.simulators.graph import Called
+    from tests.simulators.meta import MetaSimulator
 
 Json = dict[str, Any]
 
 
-def answer(meta: Meta, called: Called) -> Json:
+def answer(meta: MetaSimulator, called: Called) -> Json:
     owner, _, edge = called.path.partition("/")
     if owner == meta.phone_number_id and called.method == "GET" and not edge:
         return chosen(number(meta), called, default=("verified_name", "display_phone_number", "quality_rating"))
@@ -35,7 +35,7 @@ def chosen(node: Json, called: Called, *, default: tuple[str, ...]) -> Json:
     return {word: node[word] for word in dict.fromkeys((*wanted, "id"))}
 
 
-def number(meta: Meta) -> Json:
+def number(meta: MetaSimulator) -> Json:
     shown = meta.display_number
     return {
         "id": meta.phone_number_id,
@@ -61,7 +61,7 @@ def health() -> Json:
     return {"can_send_message": "AVAILABLE", "entities": entities}
 
 
-def waba(meta: Meta) -> Json:
+def waba(meta: MetaSimulator) -> Json:
     return {
         "id": meta.waba_id,
         "name": meta.name,
@@ -77,7 +77,7 @@ def waba(meta: Meta) -> Json:
     }
 
 
-def waba_edge(meta: Meta, called: Called, edge: str) -> Json:
+def waba_edge(meta: MetaSimulator, called: Called, edge: str) -> Json:
     match called.method, edge:
         case "GET", "":
             return chosen(waba(meta), called, default=("name", "timezone_id", "message_template_namespace"))
@@ -97,7 +97,7 @@ def waba_edge(meta: Meta, called: Called, edge: str) -> Json:
     raise GraphError(100, f"Unknown path components: /{edge}")
 
 
-def subscription(meta: Meta, called: Called) -> Json:
+def subscription(meta: MetaSimulator, called: Called) -> Json:
     if called.method == "GET":
         app = {
             "id": "300000000000801",
@@ -119,7 +119,7 @@ def subscription(meta: Meta, called: Called) -> Json:
     return {"success": True}
 
 
-def sample_is_known(meta: Meta, row: Json) -> None:
+def sample_is_known(meta: MetaSimulator, row: Json) -> None:
     for component in row.get("components") or []:
         if str(component.get("type")).upper() == "HEADER" and component.get("format") in MEDIA_HEADERS:
             handles = (component.get("example") or {}).get("header_handle") or [""]
@@ -127,7 +127,7 @@ def sample_is_known(meta: Meta, row: Json) -> None:
                 raise GraphError(100, "The header's example is no handle of an uploaded file.", subcode=2388273)
 
 
-def create(meta: Meta, called: Called) -> Json:
+def create(meta: MetaSimulator, called: Called) -> Json:
     sample_is_known(meta, called.json)
     template = meta.templates.add(called.json, status="PENDING", now=meta.now())
     match meta.switches.take("review"):
@@ -138,7 +138,7 @@ def create(meta: Meta, called: Called) -> Json:
     return {"id": template.id, "status": "PENDING", "category": template.category}
 
 
-def on_template(meta: Meta, called: Called, template: Template, edge: str) -> Json:
+def on_template(meta: MetaSimulator, called: Called, template: Template, edge: str) -> Json:
     match called.method, edge:
         case "GET", "":
             return chosen(template.row(), called, default=tuple(template.row()))

@@ -15,8 +15,8 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.twins.errors import GraphError
-from tests.twins.templates import HOLE, MEDIA_HEADERS, Template
+from tests.simulators.errors import GraphError
+from tests.simulators.templates import HOLE, MEDIA_HEADERS, Template
 
 Json = dict[str, Any]
 BAD_VALUE = re.compile(r"[\n\r\t]| {5}")

@@ -1,17 +1,17 @@
-"""The twin of Meta: one WhatsApp account of the Cloud API, on loopback, that can be told to misbehave.
+"""The simulator of Meta: one WhatsApp account of the Cloud API, on loopback, that can be told to misbehave.
 
     with Meta(webhook_url=…, app_secret="s") as meta:
         anna = meta.phone("447700900101", name="Анна")
         anna.writes("Здравствуйте!")               # a signed webhook is on its way
         meta.quiet()                               # … and was answered 200
         meta.behave(reject=131026, times=1)        # the next send is refused
-        meta.later(hours=25)                       # the twin's clock; the window is closed
+        meta.later(hours=25)                       # the simulator's clock; the window is closed
         anna.received[-1].text                     # what the portal sent her
 
-The portal calls ``meta.url`` (the Graph API) and fetches files from ``meta.media_url``, another host. Its shape twins
-differ by ``auth_header``, ``signature_header``, whether the number's id is in the path, and where files lie
+The portal calls ``meta.url`` (the Graph API) and downloads files from ``meta.media_url``, another host. BSPs differ by
+``auth_header``, ``signature_header``, whether the number's id is in the path, and where files lie
 (``own_media_host``). By itself, for a demo:
-``python -m tests.twins.meta --help``.
+``python -m tests.simulators.meta --help``.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ import threading
 import time
 from typing import Any, Self
 
-from tests.twins import templates
-from tests.twins.behaviour import Behaviour, Switchboard
-from tests.twins.errors import GraphError
-from tests.twins.graph import Called, GraphServer
-from tests.twins.intake import Intake
-from tests.twins.media import MediaStore
-from tests.twins.phones import Phone, Sent, new_id, new_user_id
-from tests.twins.posting import Postman, Update
+from tests.simulators import templates
+from tests.simulators.behaviour import Behaviour, Switchboard
+from tests.simulators.errors import GraphError
+from tests.simulators.graph import Called, GraphServer
+from tests.simulators.intake import Intake
+from tests.simulators.media import MediaStore
+from tests.simulators.phones import Phone, Sent, new_id, new_user_id
+from tests.simulators.posting import Postman, Update
 
 Json = dict[str, Any]
 
 
-class Meta:
+class MetaSimulator:
     def __init__(
         self,
         *,
         webhook_url: str = "",
-        access_token: str = "EAAtwin",
-        app_secret: str = "app-secret-of-the-twin",
-        verify_token: str = "verify-token-of-the-twin",
+        access_token: str = "EAAsimulator",
+        app_secret: str = "app-secret-of-the-simulator",
+        verify_token: str = "verify-token-of-the-simulator",
         phone_number_id: str = "109000000000802",
         waba_id: str = "104000000000801",
         display_number: str = "15550100801",
@@ -55,9 +55,9 @@ class Meta:
         own_media_host: bool = True,
         behaviour: Behaviour | None = None,
     ) -> None:
-        assert ipaddress.ip_address(host).is_loopback, "The twin serves loopback only."
+        assert ipaddress.ip_address(host).is_loopback, "The simulator serves loopback only."
         self.seed = secrets.randbelow(10**6) if seed is None else seed
-        print(f"twin of Meta: seed {self.seed}", file=sys.stderr)
+        print(f"simulator of Meta: seed {self.seed}", file=sys.stderr)
         self.access_token, self.verify_token, self.auth_header = access_token, verify_token, auth_header
         self.phone_number_id, self.waba_id, self.display_number = phone_number_id, waba_id, display_number
         self.switches = Switchboard(behaviour or Behaviour())
@@ -230,6 +230,6 @@ def names_of(template: templates.Template) -> Json:
 
 
 if __name__ == "__main__":
-    from tests.twins.command import main
+    from tests.simulators.command import main
 
     sys.exit(main(sys.argv[1:]))

@@ -6,11 +6,11 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.twins.media import FROM_WEBHOOK_SECONDS
-from tests.twins.posting import Update
+from tests.simulators.media import FROM_WEBHOOK_SECONDS
+from tests.simulators.posting import Update
 
 if TYPE_CHECKING:
-    from tests.twins.meta import Meta
+    from tests.simulators.meta import MetaSimulator
 
 Json = dict[str, Any]
 
@@ -33,7 +33,7 @@ class Sent:
 class Phone:
     """``hides_number``: a user name is set, and webhooks carry the user id alone."""
 
-    meta: Meta = field(repr=False)
+    meta: MetaSimulator = field(repr=False)
     number: str  # digits: the identity by phone
     name: str
     user_id: str
@@ -41,7 +41,7 @@ class Phone:
     hides_number: bool = False
     on_whatsapp: bool = True
     blocked_marketing: bool = False
-    wrote_at: float | None = None  # by the twin's clock
+    wrote_at: float | None = None  # by the simulator's clock
     received: list[Sent] = field(default_factory=list)
     wrote: list[str] = field(default_factory=list)
 

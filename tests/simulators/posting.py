@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from tests.twins.behaviour import Switchboard
-from tests.twins.wire import as_sent, old_signature, signature
+from tests.simulators.behaviour import Switchboard
+from tests.simulators.wire import as_sent, old_signature, signature
 
 PATIENCE_SECONDS = 10.0
 GIVEN_UP_AFTER_SECONDS = 7 * 86_400

@@ -1,4 +1,4 @@
-"""``python -m tests.twins.meta``: the twin by itself, for a demo, training, or a rig of processes."""
+"""``python -m tests.simulators.meta``: the simulator by itself, for a demo, training, or a rig of processes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import threading
 from dataclasses import fields
 from functools import partial
 
-from tests.twins.behaviour import Behaviour, check
-from tests.twins.meta import Meta
+from tests.simulators.behaviour import Behaviour, check
+from tests.simulators.meta import MetaSimulator
 
 NAMES = ("access_token", "app_secret", "verify_token", "phone_number_id", "waba_id", "display_number")
 
@@ -21,12 +21,12 @@ def main(arguments: list[str]) -> int:
     portal, number = options.pop("portal_url"), options.pop("phone")
     told = {name: value for name, value in options.items() if value is not None}
     told["behaviour"] = Behaviour(**{name: value for name, value in behaviour.items() if value is not None})
-    with Meta(**told) as meta:
+    with MetaSimulator(**told) as meta:
         meta.phone(number, name="Анна")
         meta.add_template()
         if portal and not meta.connect(portal):
             print(f"{portal} did not give the challenge back: no webhook will go there", file=sys.stderr)
-        ready = {"base_url": meta.url, "media_url": meta.media_url, "control": f"{meta.url}/_twin/"}
+        ready = {"base_url": meta.url, "media_url": meta.media_url, "control": f"{meta.url}/_simulator/"}
         print(json.dumps({"ready": ready | {name: getattr(meta, name, "") for name in NAMES if name != "app_secret"}}))
         sys.stdout.flush()
         try:
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m tests.twins.meta", description=__doc__)
+    made = argparse.ArgumentParser(prog="python -m tests.simulators.meta", description=__doc__)
     made.add_argument("--port", type=int, default=8163, help="The Graph API's.")
     made.add_argument("--portal-url", default="", help="The channel's webhook address in the portal.")
     made.add_argument("--phone", default="447700900101", help="Digits of a client's phone.")

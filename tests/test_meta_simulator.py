@@ -1,4 +1,4 @@
-"""The twin of Meta: what it posts, how it misbehaves when told to, the account, its desk."""
+"""The simulator of Meta: what it posts, how it misbehaves when told to, the account, its desk."""
 
 import json
 import subprocess
@@ -11,16 +11,16 @@ import pytest
 import requests
 
 from tests.receiver import Receiver
-from tests.twins.behaviour import Behaviour
-from tests.twins.calling import ANNA, HELLO, call, changes, code, get, send, values
-from tests.twins.meta import Meta
-from tests.twins.phones import Phone
-from tests.twins.wire import signature
+from tests.simulators.behaviour import Behaviour
+from tests.simulators.calling import ANNA, HELLO, call, changes, code, get, send, values
+from tests.simulators.meta import MetaSimulator
+from tests.simulators.phones import Phone
+from tests.simulators.wire import signature
 
 QUICK = Behaviour(retry_seconds=0.02, gather_seconds=0.05)
 
 
-def test_a_clients_words_come_signed_over_the_very_bytes(meta: Meta, receiver: Receiver) -> None:
+def test_a_clients_words_come_signed_over_the_very_bytes(meta: MetaSimulator, receiver: Receiver) -> None:
     wamid = meta.phone(ANNA, name="Анна").writes("Здравствуйте! Счёт 1/2 👢", reply_to="wamid.ours")
 
     (request,) = receiver.wait_for(1)
@@ -37,7 +37,9 @@ def test_a_clients_words_come_signed_over_the_very_bytes(meta: Meta, receiver: R
 
 
 @pytest.mark.parametrize("status", [500, 503, 404, 201, 204, 302])
-def test_what_is_not_answered_200_comes_again_byte_for_byte(meta: Meta, receiver: Receiver, status: int) -> None:
+def test_what_is_not_answered_200_comes_again_byte_for_byte(
+    meta: MetaSimulator, receiver: Receiver, status: int
+) -> None:
     receiver.answer("/hook", status=status, body=b"", times=2)
 
     meta.phone(ANNA).writes("раз")
@@ -48,7 +50,7 @@ def test_what_is_not_answered_200_comes_again_byte_for_byte(meta: Meta, receiver
     assert [posted.status for posted in meta.postman.posted] == [status, status, 200]
 
 
-def test_one_that_waits_for_its_retry_holds_up_nobody(meta: Meta, receiver: Receiver) -> None:
+def test_one_that_waits_for_its_retry_holds_up_nobody(meta: MetaSimulator, receiver: Receiver) -> None:
     meta.behave(retry_seconds=1.5)
     receiver.answer("/hook", status=500, times=1)
 
@@ -58,7 +60,7 @@ def test_one_that_waits_for_its_retry_holds_up_nobody(meta: Meta, receiver: Rece
     assert [message["id"] for message in values(receiver, "messages")] == [ids[0], ids[1], ids[0]]
 
 
-def test_a_batch_holds_many_updates_and_everybodys_card(meta: Meta, receiver: Receiver) -> None:
+def test_a_batch_holds_many_updates_and_everybodys_card(meta: MetaSimulator, receiver: Receiver) -> None:
     meta.behave(batch=5, gather_seconds=10)
 
     for number in range(4):
@@ -72,7 +74,7 @@ def test_a_batch_holds_many_updates_and_everybodys_card(meta: Meta, receiver: Re
     assert [change["field"] for change in changes(receiver)] == ["messages", "account_review_update"]
 
 
-def test_a_thousand_updates_fit_into_one_post(meta: Meta, receiver: Receiver) -> None:
+def test_a_thousand_updates_fit_into_one_post(meta: MetaSimulator, receiver: Receiver) -> None:
     meta.behave(batch=1000, gather_seconds=30)
     anna = meta.phone(ANNA)
 
@@ -84,7 +86,7 @@ def test_a_thousand_updates_fit_into_one_post(meta: Meta, receiver: Receiver) ->
     assert len(values(receiver, "messages")) == 1000
 
 
-def test_doubled_once_it_comes_twice(meta: Meta, receiver: Receiver) -> None:
+def test_doubled_once_it_comes_twice(meta: MetaSimulator, receiver: Receiver) -> None:
     meta.behave(double=1, times=1)
 
     ids = [meta.phone(ANNA).writes(text) for text in ("раз", "два")]
@@ -97,7 +99,7 @@ def test_reordered_the_same_way_by_the_same_seed(receiver: Receiver) -> None:
     orders = []
     for _ in range(2):
         receiver.requests.clear()
-        with Meta(webhook_url=receiver.url("/hook"), seed=42, behaviour=QUICK) as meta:
+        with MetaSimulator(webhook_url=receiver.url("/hook"), seed=42, behaviour=QUICK) as meta:
             meta.behave(reorder=8, gather_seconds=10)
             for number in range(8):
                 meta.phone(ANNA).writes(str(number))
@@ -108,7 +110,7 @@ def test_reordered_the_same_way_by_the_same_seed(receiver: Receiver) -> None:
     assert sorted(orders[0]) == [str(number) for number in range(8)]
 
 
-def test_dropped_it_never_comes(meta: Meta, receiver: Receiver) -> None:
+def test_dropped_it_never_comes(meta: MetaSimulator, receiver: Receiver) -> None:
     meta.behave(drop=1, times=1)
 
     meta.phone(ANNA).writes("потеряно")
@@ -120,7 +122,7 @@ def test_dropped_it_never_comes(meta: Meta, receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("how", ["wrong", "none", "sha1"])
-def test_signed_wrongly_when_told_and_rightly_at_the_retry(meta: Meta, receiver: Receiver, how: str) -> None:
+def test_signed_wrongly_when_told_and_rightly_at_the_retry(meta: MetaSimulator, receiver: Receiver, how: str) -> None:
     receiver.answer("/hook", status=403, times=1)
     meta.behave(sign=how, times=1)
 
@@ -134,7 +136,7 @@ def test_signed_wrongly_when_told_and_rightly_at_the_retry(meta: Meta, receiver:
     assert second["x-hub-signature-256"] == right
 
 
-def test_the_callback_address_must_give_the_challenge_back(meta: Meta, receiver: Receiver) -> None:
+def test_the_callback_address_must_give_the_challenge_back(meta: MetaSimulator, receiver: Receiver) -> None:
     receiver.answer("/other", body=b"no")
 
     assert not meta.connect(receiver.url("/other"))
@@ -146,7 +148,7 @@ def test_the_callback_address_must_give_the_challenge_back(meta: Meta, receiver:
     assert all(request.method == "GET" for request in receiver.requests)
 
 
-def test_an_account_that_is_not_subscribed_tells_nothing(meta: Meta, receiver: Receiver) -> None:
+def test_an_account_that_is_not_subscribed_tells_nothing(meta: MetaSimulator, receiver: Receiver) -> None:
     call(meta, f"{meta.waba_id}/subscribed_apps", method="DELETE")
     meta.phone(ANNA).writes("?")
     none = get(meta, f"{meta.waba_id}/subscribed_apps").json()
@@ -174,7 +176,7 @@ def test_an_account_that_is_not_subscribed_tells_nothing(meta: Meta, receiver: R
     ],
 )
 def test_whatever_she_does_comes_in_its_shape(
-    meta: Meta, receiver: Receiver, does: Callable[[Phone], str], kind: str
+    meta: MetaSimulator, receiver: Receiver, does: Callable[[Phone], str], kind: str
 ) -> None:
     wamid = does(meta.phone(ANNA))
 
@@ -184,7 +186,7 @@ def test_whatever_she_does_comes_in_its_shape(
     assert kind in message
 
 
-def test_who_hides_her_number_is_known_by_her_user_id_alone(meta: Meta, receiver: Receiver) -> None:
+def test_who_hides_her_number_is_known_by_her_user_id_alone(meta: MetaSimulator, receiver: Receiver) -> None:
     mia = meta.phone("12025550143", name="Mia", username="@mia", hides_number=True)
 
     mia.writes("Hi")
@@ -197,7 +199,9 @@ def test_who_hides_her_number_is_known_by_her_user_id_alone(meta: Meta, receiver
     assert all(b"12025550143" not in request.body for request in receiver.requests)
 
 
-def test_a_new_number_is_told_by_the_system_and_the_phone_answers_to_it(meta: Meta, receiver: Receiver) -> None:
+def test_a_new_number_is_told_by_the_system_and_the_phone_answers_to_it(
+    meta: MetaSimulator, receiver: Receiver
+) -> None:
     anna = meta.phone(ANNA)
     before = anna.user_id
 
@@ -211,7 +215,7 @@ def test_a_new_number_is_told_by_the_system_and_the_phone_answers_to_it(meta: Me
     assert meta.phone("447700900111") is anna
 
 
-def test_an_echo_is_no_message(meta: Meta, receiver: Receiver, anna: Phone) -> None:
+def test_an_echo_is_no_message(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
     meta.echo(anna, "С телефона магазина")
 
     meta.quiet()
@@ -219,7 +223,7 @@ def test_an_echo_is_no_message(meta: Meta, receiver: Receiver, anna: Phone) -> N
     assert values(receiver, "message_echoes")[0]["to"] == ANNA
 
 
-def test_the_account_says_who_it_is(meta: Meta) -> None:
+def test_the_account_says_who_it_is(meta: MetaSimulator) -> None:
     fields = "display_phone_number,verified_name,quality_rating,whatsapp_business_manager_messaging_limit,throughput"
 
     number = get(meta, meta.phone_number_id, fields=fields).json()
@@ -234,34 +238,34 @@ def test_the_account_says_who_it_is(meta: Meta) -> None:
     assert code(get(meta, "1")) == 100
 
 
-def twin(meta: Meta, what: str, told: Any = None) -> Any:
+def simulator(meta: MetaSimulator, what: str, told: Any = None) -> Any:
     if told is None:
-        return requests.get(f"{meta.url}/_twin/{what}", timeout=5).json()
-    return requests.post(f"{meta.url}/_twin/{what}", json=told, timeout=5).json()
+        return requests.get(f"{meta.url}/_simulator/{what}", timeout=5).json()
+    return requests.post(f"{meta.url}/_simulator/{what}", json=told, timeout=5).json()
 
 
-def test_the_desk_does_all_that_a_test_can(meta: Meta, receiver: Receiver) -> None:
-    ids = twin(meta, "writes", {"from": ANNA, "name": "Анна", "text": "раз", "count": 3})["ids"]
-    twin(meta, "sends", {"from": ANNA, "type": "location", "content": {"latitude": 1, "longitude": 2}})
-    twin(meta, "reacts", {"from": ANNA, "to": ids[0], "emoji": "👍"})
-    behaviour = twin(meta, "behave", {"reject": 131056, "times": 1})
+def test_the_desk_does_all_that_a_test_can(meta: MetaSimulator, receiver: Receiver) -> None:
+    ids = simulator(meta, "writes", {"from": ANNA, "name": "Анна", "text": "раз", "count": 3})["ids"]
+    simulator(meta, "sends", {"from": ANNA, "type": "location", "content": {"latitude": 1, "longitude": 2}})
+    simulator(meta, "reacts", {"from": ANNA, "to": ids[0], "emoji": "👍"})
+    behaviour = simulator(meta, "behave", {"reject": 131056, "times": 1})
     refused, taken = send(meta), send(meta)
     meta.quiet()
-    twin(meta, "reads", {"from": ANNA})
-    row = twin(meta, "template", {"name": "hello", "body": "Да."})
-    twin(meta, "review", {"id": row["id"], "event": "PAUSED"})
-    twin(meta, "later", {"hours": 25})
-    twin(meta, "token", {"access_token": "new"})
+    simulator(meta, "reads", {"from": ANNA})
+    row = simulator(meta, "template", {"name": "hello", "body": "Да."})
+    simulator(meta, "review", {"id": row["id"], "event": "PAUSED"})
+    simulator(meta, "later", {"hours": 25})
+    simulator(meta, "token", {"access_token": "new"})
     meta.quiet()
 
     assert [m["text"]["body"] for m in values(receiver, "messages")[:3]] == ["раз 1", "раз 2", "раз 3"]
     assert behaviour["reject"] == {"value": 131056, "times": 1}
     assert (refused.status_code, taken.status_code) == (400, 200)
-    (sent,) = twin(meta, "sent")
+    (sent,) = simulator(meta, "sent")
     assert sent["statuses"] == ["sent", "delivered", "read"]
-    assert twin(meta, "")["clock_ahead_seconds"] == 90_000
-    assert twin(meta, "posted")[-1]["status"] == 200
-    assert [seen["path"] for seen in twin(meta, "calls")] == [f"{meta.phone_number_id}/messages"] * 2
+    assert simulator(meta, "")["clock_ahead_seconds"] == 90_000
+    assert simulator(meta, "posted")[-1]["status"] == 200
+    assert [seen["path"] for seen in simulator(meta, "calls")] == [f"{meta.phone_number_id}/messages"] * 2
     assert meta.access_token == "new"
 
 
@@ -276,11 +280,11 @@ def test_the_desk_does_all_that_a_test_can(meta: Meta, receiver: Receiver) -> No
         ("review", {"id": "1", "event": "PAUSED"}),
     ],
 )
-def test_a_mistake_at_the_desk_gets_a_sentence(meta: Meta, what: str, told: Any) -> None:
-    assert twin(meta, what, told)["error"]["message"]
+def test_a_mistake_at_the_desk_gets_a_sentence(meta: MetaSimulator, what: str, told: Any) -> None:
+    assert simulator(meta, what, told)["error"]["message"]
 
 
-def test_everything_that_came_is_written_down(meta: Meta, anna: Phone) -> None:
+def test_everything_that_came_is_written_down(meta: MetaSimulator, anna: Phone) -> None:
     send(meta)
     get(meta, meta.waba_id)
 
@@ -293,11 +297,11 @@ def test_everything_that_came_is_written_down(meta: Meta, anna: Phone) -> None:
 
 def test_it_serves_loopback_only() -> None:
     with pytest.raises(AssertionError):
-        Meta(host="0.0.0.0")
+        MetaSimulator(host="0.0.0.0")
 
 
 def test_it_runs_by_itself_for_a_demo(receiver: Receiver) -> None:
-    command = [sys.executable, "-m", "tests.twins.meta", "--port", "0", "--batch", "3", "--waba-id", "42"]
+    command = [sys.executable, "-m", "tests.simulators.meta", "--port", "0", "--batch", "3", "--waba-id", "42"]
     process = subprocess.Popen(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tests.twins.errors import GraphError
+from tests.simulators.errors import GraphError
 
 Json = dict[str, Any]
 USER_ID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.twins.errors import GraphError
+from tests.simulators.errors import GraphError
 
 Json = dict[str, Any]
 HOLE = re.compile(r"\{\{\s*([a-z0-9_]+)\s*\}\}")

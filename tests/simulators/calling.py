@@ -1,4 +1,4 @@
-"""How a portal calls the twin, and what it finds in the bodies that the twin posts."""
+"""How a portal calls the simulator, and what it finds in the bodies that the simulator posts."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from typing import Any
 import requests
 
 from tests.receiver import Receiver
-from tests.twins.meta import Meta
+from tests.simulators.meta import MetaSimulator
 
 ANNA = "447700900101"
 HELLO: dict[str, Any] = {"type": "text", "text": {"body": "Здравствуйте"}}
 
 
-def call(meta: Meta, path: str, body: Any = None, *, method: str = "POST", token: str = "", **more: Any) -> Any:
+def call(
+    meta: MetaSimulator, path: str, body: Any = None, *, method: str = "POST", token: str = "", **more: Any
+) -> Any:
     headers = {meta.auth_header: token or f"Bearer {meta.access_token}"}
     return requests.request(method, f"{meta.url}/v25.0/{path}", headers=headers, json=body, timeout=10, **more)
 
 
-def get(meta: Meta, path: str, **query: Any) -> Any:
+def get(meta: MetaSimulator, path: str, **query: Any) -> Any:
     return call(meta, path, method="GET", params=query)
 
 
-def send(meta: Meta, *, to: str | None = f"+{ANNA}", **content: Any) -> Any:
+def send(meta: MetaSimulator, *, to: str | None = f"+{ANNA}", **content: Any) -> Any:
     body = {"messaging_product": "whatsapp", "recipient_type": "individual", "to": to} | (content or HELLO)
     return call(meta, f"{meta.phone_number_id}/messages", {k: v for k, v in body.items() if v is not None})
 

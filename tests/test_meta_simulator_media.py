@@ -1,4 +1,4 @@
-"""The twin of Meta: files in two steps, from a host of their own, and wrong when told to."""
+"""The simulator of Meta: files in two steps, from a host of their own, and wrong when told to."""
 
 import base64
 import hashlib
@@ -8,18 +8,18 @@ import pytest
 import requests
 
 from tests.receiver import Receiver
-from tests.twins.calling import ANNA, code, get, send, values
-from tests.twins.meta import Meta
-from tests.twins.phones import Phone
+from tests.simulators.calling import ANNA, code, get, send, values
+from tests.simulators.meta import MetaSimulator
+from tests.simulators.phones import Phone
 
 
-def fetch(meta: Meta, media_id: str, **more: Any) -> Any:
+def fetch(meta: MetaSimulator, media_id: str, **more: Any) -> Any:
     url = get(meta, media_id).json()["url"]
     headers = {"Authorization": f"Bearer {meta.access_token}"}
     return requests.get(url, headers=headers, timeout=5, allow_redirects=False, **more)
 
 
-def test_a_file_is_fetched_in_two_steps_from_a_host_of_its_own(meta: Meta, receiver: Receiver) -> None:
+def test_a_file_is_fetched_in_two_steps_from_a_host_of_its_own(meta: MetaSimulator, receiver: Receiver) -> None:
     data = bytes(range(256)) * 10
     meta.phone(ANNA).sends_file("document", data, "application/pdf", filename="счёт.pdf", caption="Вот")
     meta.quiet()
@@ -39,14 +39,14 @@ def test_a_file_is_fetched_in_two_steps_from_a_host_of_its_own(meta: Meta, recei
 
 
 def test_files_may_lie_under_the_apis_own_address() -> None:
-    with Meta(own_media_host=False) as meta:
+    with MetaSimulator(own_media_host=False) as meta:
         medium = meta.media.keep(b"picture", mime="image/png", now=meta.now())
 
         assert get(meta, medium.id).json()["url"].startswith(meta.url)
         assert fetch(meta, medium.id).content == b"picture"
 
 
-def test_an_address_lives_five_minutes_and_wants_the_token(meta: Meta) -> None:
+def test_an_address_lives_five_minutes_and_wants_the_token(meta: MetaSimulator) -> None:
     medium = meta.media.keep(b"x", mime="image/png", now=meta.now())
     url = get(meta, medium.id).json()["url"]
     headers = {"Authorization": f"Bearer {meta.access_token}"}
@@ -61,7 +61,7 @@ def test_an_address_lives_five_minutes_and_wants_the_token(meta: Meta) -> None:
 
 
 @pytest.mark.parametrize("how", ["gone", "wrong_bytes", "short", "html", "500", "redirect"])
-def test_a_file_may_come_wrong_and_right_the_next_time(meta: Meta, how: str) -> None:
+def test_a_file_may_come_wrong_and_right_the_next_time(meta: MetaSimulator, how: str) -> None:
     medium = meta.media.keep(b"picture", mime="image/png", now=meta.now())
     meta.behave(media=how, times=1)
 
@@ -76,7 +76,7 @@ def test_a_file_may_come_wrong_and_right_the_next_time(meta: Meta, how: str) -> 
     assert fetch(meta, medium.id).content == b"picture"
 
 
-def test_an_address_may_be_on_a_strangers_host(meta: Meta) -> None:
+def test_an_address_may_be_on_a_strangers_host(meta: MetaSimulator) -> None:
     medium = meta.media.keep(b"picture", mime="image/png", now=meta.now())
     meta.behave(media="stranger", times=1)
 
@@ -86,7 +86,7 @@ def test_an_address_may_be_on_a_strangers_host(meta: Meta) -> None:
     assert second.startswith(meta.media_url)
 
 
-def upload(meta: Meta, data: bytes, mime: str, *, product: str = "whatsapp") -> Any:
+def upload(meta: MetaSimulator, data: bytes, mime: str, *, product: str = "whatsapp") -> Any:
     return requests.post(
         f"{meta.url}/v25.0/{meta.phone_number_id}/media",
         headers={"Authorization": f"Bearer {meta.access_token}"},
@@ -96,7 +96,7 @@ def upload(meta: Meta, data: bytes, mime: str, *, product: str = "whatsapp") -> 
     )
 
 
-def test_a_file_is_handed_in_and_sent_by_its_id(meta: Meta, anna: Phone) -> None:
+def test_a_file_is_handed_in_and_sent_by_its_id(meta: MetaSimulator, anna: Phone) -> None:
     data = b"\r\n--\r\nPNG\r\n"
 
     media_id = upload(meta, data, "image/png").json()["id"]
@@ -107,7 +107,7 @@ def test_a_file_is_handed_in_and_sent_by_its_id(meta: Meta, anna: Phone) -> None
     assert anna.received[0].text == "Вот"
 
 
-def test_a_file_that_meta_does_not_take_is_refused(meta: Meta, receiver: Receiver, anna: Phone) -> None:
+def test_a_file_that_meta_does_not_take_is_refused(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
     assert code(upload(meta, b"x", "image/gif")) == 100
     assert code(upload(meta, b"x", "image/png", product="")) == 100
     assert code(upload(meta, b"x" * 5_000_001, "image/png")) == 131053
@@ -120,7 +120,9 @@ def test_a_file_that_meta_does_not_take_is_refused(meta: Meta, receiver: Receive
     assert [status["errors"][0]["code"] for status in values(receiver, "statuses")] == [131053, 131053]
 
 
-def test_a_link_on_loopback_is_fetched_and_its_type_looked_at(meta: Meta, receiver: Receiver, anna: Phone) -> None:
+def test_a_link_on_loopback_is_fetched_and_its_type_looked_at(
+    meta: MetaSimulator, receiver: Receiver, anna: Phone
+) -> None:
     receiver.answer("/a.jpg", body=b"jpeg", headers={"Content-Type": "image/jpeg"})
     receiver.answer("/b.jpg", status=404)
 

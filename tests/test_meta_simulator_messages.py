@@ -1,4 +1,4 @@
-"""The twin of Meta: a message of the portal is taken or refused as Meta would, and what becomes of it is told."""
+"""The simulator of Meta: a message of the portal is taken or refused as Meta would, and what becomes of it is told."""
 
 import time
 from typing import Any
@@ -7,14 +7,14 @@ import pytest
 import requests
 
 from tests.receiver import Receiver
-from tests.twins.calling import ANNA, HELLO, call, changes, code, send, values
-from tests.twins.meta import Meta
-from tests.twins.phones import Phone
-from tests.twins.wire import signature
+from tests.simulators.calling import ANNA, HELLO, call, changes, code, send, values
+from tests.simulators.meta import MetaSimulator
+from tests.simulators.phones import Phone
+from tests.simulators.wire import signature
 
 
 def test_a_message_is_taken_then_sent_delivered_and_read_under_our_key(
-    meta: Meta, receiver: Receiver, anna: Phone
+    meta: MetaSimulator, receiver: Receiver, anna: Phone
 ) -> None:
     answer = send(meta, biz_opaque_callback_data="msg_1", **HELLO)
     meta.quiet()
@@ -31,7 +31,7 @@ def test_a_message_is_taken_then_sent_delivered_and_read_under_our_key(
     assert anna.received[0].text == "Здравствуйте"
 
 
-def test_statuses_can_be_late(meta: Meta, receiver: Receiver, anna: Phone) -> None:
+def test_statuses_can_be_late(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
     meta.behave(delay_statuses=0.3, statuses="delivered")
 
     started = time.monotonic()
@@ -42,7 +42,7 @@ def test_statuses_can_be_late(meta: Meta, receiver: Receiver, anna: Phone) -> No
     assert [status["status"] for status in values(receiver, "statuses")] == ["delivered"]
 
 
-def test_a_status_can_come_before_its_message_has_an_id(meta: Meta, receiver: Receiver, anna: Phone) -> None:
+def test_a_status_can_come_before_its_message_has_an_id(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
     receiver.answer("/hook", delay=0.2)
     meta.behave(statuses="sent", statuses_first=True)
 
@@ -53,7 +53,9 @@ def test_a_status_can_come_before_its_message_has_an_id(meta: Meta, receiver: Re
     assert [posted.status for posted in meta.postman.posted] == [200]
 
 
-def test_after_24_hours_free_words_fail_and_a_template_goes(meta: Meta, receiver: Receiver, anna: Phone) -> None:
+def test_after_24_hours_free_words_fail_and_a_template_goes(
+    meta: MetaSimulator, receiver: Receiver, anna: Phone
+) -> None:
     meta.add_template("hello", body="Мы ответили.")
     meta.later(hours=24)
 
@@ -70,7 +72,7 @@ def test_after_24_hours_free_words_fail_and_a_template_goes(meta: Meta, receiver
     assert len(anna.received) == 2
 
 
-def test_what_is_no_utterance_opens_no_window(meta: Meta) -> None:
+def test_what_is_no_utterance_opens_no_window(meta: MetaSimulator) -> None:
     anna = meta.phone(ANNA)
 
     anna.reacts("", to="wamid.1")
@@ -83,7 +85,7 @@ def test_what_is_no_utterance_opens_no_window(meta: Meta) -> None:
     assert send(meta).status_code == 200
 
 
-def test_a_code_is_told_in_the_answer_in_a_status_or_both(meta: Meta, receiver: Receiver, anna: Phone) -> None:
+def test_a_code_is_told_in_the_answer_in_a_status_or_both(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
     meta.behave(tell="both", fail=131026, times=1)
     both = send(meta)
     meta.behave(tell="status", fail=131048, times=1)
@@ -100,7 +102,7 @@ def test_a_code_is_told_in_the_answer_in_a_status_or_both(meta: Meta, receiver: 
     assert refused[0].json()["error"].keys() >= {"message", "type", "code", "error_data", "fbtrace_id"}
 
 
-def test_a_refusal_may_come_under_any_http_status(meta: Meta, anna: Phone) -> None:
+def test_a_refusal_may_come_under_any_http_status(meta: MetaSimulator, anna: Phone) -> None:
     meta.behave(reject=131056, reject_status=200)
 
     answer = send(meta)
@@ -108,7 +110,7 @@ def test_a_refusal_may_come_under_any_http_status(meta: Meta, anna: Phone) -> No
     assert (answer.status_code, code(answer)) == (200, 131056)
 
 
-def test_too_quickly_to_one_contact(meta: Meta, anna: Phone) -> None:
+def test_too_quickly_to_one_contact(meta: MetaSimulator, anna: Phone) -> None:
     meta.behave(pair_burst=3, pair_seconds=600)
 
     first = [send(meta).status_code for _ in range(3)]
@@ -122,7 +124,7 @@ def test_too_quickly_to_one_contact(meta: Meta, anna: Phone) -> None:
     assert code(send(meta)) == 131056
 
 
-def test_too_quickly_altogether(meta: Meta, anna: Phone) -> None:
+def test_too_quickly_altogether(meta: MetaSimulator, anna: Phone) -> None:
     meta.behave(per_second=2)
 
     answers = [send(meta)]
@@ -137,7 +139,7 @@ def test_too_quickly_altogether(meta: Meta, anna: Phone) -> None:
     ("how", "status", "taken"),
     [("created", 201, 1), ("500", 500, 0), ("html", 502, 1), ("cut", None, 1), ("half", None, 1), ("lost", None, 0)],
 )
-def test_an_answer_may_be_anything(meta: Meta, anna: Phone, how: str, status: int | None, taken: int) -> None:
+def test_an_answer_may_be_anything(meta: MetaSimulator, anna: Phone, how: str, status: int | None, taken: int) -> None:
     meta.behave(answer=how, times=1)
 
     if status is None:
@@ -150,7 +152,7 @@ def test_an_answer_may_be_anything(meta: Meta, anna: Phone, how: str, status: in
     assert send(meta).status_code == 200
 
 
-def test_a_slow_answer_is_taken_at_once(meta: Meta, receiver: Receiver, anna: Phone) -> None:
+def test_a_slow_answer_is_taken_at_once(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
     meta.behave(slow_seconds=1.5)
     meta.behave(answer="slow", times=1)
 
@@ -172,7 +174,7 @@ def test_a_slow_answer_is_taken_at_once(meta: Meta, receiver: Receiver, anna: Ph
         ("+5215512345678", "525512345678"),
     ],
 )
-def test_a_number_is_dialled_as_meta_dials_it(meta: Meta, written: str, wa_id: str) -> None:
+def test_a_number_is_dialled_as_meta_dials_it(meta: MetaSimulator, written: str, wa_id: str) -> None:
     phone = meta.phone(wa_id)
     phone.wrote_at = meta.now()
 
@@ -182,7 +184,7 @@ def test_a_number_is_dialled_as_meta_dials_it(meta: Meta, written: str, wa_id: s
     assert len(phone.received) == 1
 
 
-def test_nobody_there(meta: Meta, receiver: Receiver, anna: Phone) -> None:
+def test_nobody_there(meta: MetaSimulator, receiver: Receiver, anna: Phone) -> None:
     anna.on_whatsapp = False
 
     answers = [send(meta), send(meta, to="+447700900199")]
@@ -193,7 +195,7 @@ def test_nobody_there(meta: Meta, receiver: Receiver, anna: Phone) -> None:
     assert "contacts" not in changes(receiver)[0]["value"]
 
 
-def test_to_wins_over_recipient(meta: Meta, anna: Phone) -> None:
+def test_to_wins_over_recipient(meta: MetaSimulator, anna: Phone) -> None:
     other = meta.phone("447700900102")
     other.wrote_at = meta.now()
 
@@ -240,7 +242,9 @@ def buttons(*given: Any, text: str = "?") -> dict[str, Any]:
         ({"type": "template", "template": {"name": "x"}}, 100),
     ],
 )
-def test_a_malformed_message_is_refused(meta: Meta, anna: Phone, content: dict[str, Any], expected: int) -> None:
+def test_a_malformed_message_is_refused(
+    meta: MetaSimulator, anna: Phone, content: dict[str, Any], expected: int
+) -> None:
     answer = send(meta, **content)
 
     assert code(answer) == expected
@@ -261,12 +265,12 @@ def test_a_malformed_message_is_refused(meta: Meta, anna: Phone, content: dict[s
         buttons(REPLY),
     ],
 )
-def test_a_well_formed_message_is_taken(meta: Meta, anna: Phone, content: dict[str, Any]) -> None:
+def test_a_well_formed_message_is_taken(meta: MetaSimulator, anna: Phone, content: dict[str, Any]) -> None:
     assert send(meta, **content).status_code == 200
     assert len(anna.received) == 1
 
 
-def test_read_receipts_are_for_messages_that_came(meta: Meta) -> None:
+def test_read_receipts_are_for_messages_that_came(meta: MetaSimulator) -> None:
     wamid = meta.phone(ANNA).writes("?")
     receipt = {"messaging_product": "whatsapp", "status": "read", "message_id": wamid}
 
@@ -278,9 +282,9 @@ def test_read_receipts_are_for_messages_that_came(meta: Meta) -> None:
     assert code(bad) == 131009
 
 
-def test_a_wrong_token_and_a_wrong_number_id(meta: Meta, anna: Phone) -> None:
+def test_a_wrong_token_and_a_wrong_number_id(meta: MetaSimulator, anna: Phone) -> None:
     meta.access_token = "another"
-    refused = call(meta, f"{meta.phone_number_id}/messages", {}, token="Bearer EAAtwin")
+    refused = call(meta, f"{meta.phone_number_id}/messages", {}, token="Bearer EAAsimulator")
     lost = call(meta, "109000000000899/messages", {})
 
     assert (refused.status_code, code(refused)) == (401, 190)
@@ -288,9 +292,9 @@ def test_a_wrong_token_and_a_wrong_number_id(meta: Meta, anna: Phone) -> None:
     assert lost.json()["error"]["error_subcode"] == 33
 
 
-def test_a_shape_twin_has_another_header_and_no_id_in_the_path(receiver: Receiver) -> None:
+def test_a_shape_simulator_has_another_header_and_no_id_in_the_path(receiver: Receiver) -> None:
     headers: dict[str, Any] = {"auth_header": "D360-API-KEY", "signature_header": "X-360dialog-Signature"}
-    with Meta(webhook_url=receiver.url("/hook"), access_token="key", **headers) as meta:
+    with MetaSimulator(webhook_url=receiver.url("/hook"), access_token="key", **headers) as meta:
         meta.phone(ANNA).writes("?")
         body = {"messaging_product": "whatsapp", "to": f"+{ANNA}", **HELLO}
 

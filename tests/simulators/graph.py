@@ -1,4 +1,4 @@
-"""The twin's HTTP: the Graph API, the media host, and the desk where the twin is told what to do."""
+"""The simulator's HTTP: the Graph API, the media host, and the desk where the simulator is told what to do."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.twins import accounts, control
-from tests.twins.errors import GraphError
-from tests.twins.media import Medium, form_of
+from tests.simulators import accounts, control
+from tests.simulators.errors import GraphError
+from tests.simulators.media import Medium, form_of
 
 if TYPE_CHECKING:
-    from tests.twins.meta import Meta
+    from tests.simulators.meta import MetaSimulator
 
 Json = dict[str, Any]
 
@@ -55,7 +55,7 @@ def reply_with(content: Any, *, status: int = 200) -> Reply:
 
 
 class GraphServer:
-    def __init__(self, meta: Meta, *, host: str, port: int, own_media_host: bool) -> None:
+    def __init__(self, meta: MetaSimulator, *, host: str, port: int, own_media_host: bool) -> None:
         self.meta, self.own_media_host = meta, own_media_host
         self.graph = _server(self.on_graph, host, port)
         self.files = _server(self.on_files, host, port + 1 if port else 0)
@@ -63,7 +63,7 @@ class GraphServer:
 
     def start(self) -> None:
         for server in (self.graph, self.files):
-            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True, name="twin").start()
+            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True, name="simulator").start()
 
     def stop(self) -> None:
         for server in (self.graph, self.files):
@@ -89,7 +89,7 @@ class GraphServer:
 
     def on_graph(self, called: Called) -> Reply:
         try:
-            if called.path.startswith("_twin"):
+            if called.path.startswith("_simulator"):
                 return reply_with(control.answer(self.meta, called))
             if called.path.startswith("whatsapp_business/") and not self.own_media_host:
                 return self.on_files(called)

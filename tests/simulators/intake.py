@@ -8,20 +8,20 @@ from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
 
-from tests.twins import rules, template_sends, templates
-from tests.twins.errors import TOLD_LATER, GraphError
-from tests.twins.media import TAKEN
-from tests.twins.phones import Phone, Sent, new_id
+from tests.simulators import rules, template_sends, templates
+from tests.simulators.errors import TOLD_LATER, GraphError
+from tests.simulators.media import TAKEN
+from tests.simulators.phones import Phone, Sent, new_id
 
 if TYPE_CHECKING:
-    from tests.twins.meta import Meta
+    from tests.simulators.meta import MetaSimulator
 
 WINDOW_SECONDS = 86_400
 Json = dict[str, Any]
 
 
 class Intake:
-    def __init__(self, meta: Meta) -> None:
+    def __init__(self, meta: MetaSimulator) -> None:
         self.meta = meta
         self.lock = threading.Lock()
         self.taken_at: deque[float] = deque()
@@ -33,7 +33,7 @@ class Intake:
         if body.get("status") == "read":
             return self._mark_read(body)
         if code := self.meta.switches.take("reject"):
-            raise GraphError(code, "as the twin was told", status=self.meta.switches.see("reject_status") or None)
+            raise GraphError(code, "as the simulator was told", status=self.meta.switches.see("reject_status") or None)
         self._throughput()
         kind = rules.message(body)
         phone, asked = self._recipient(body)
@@ -105,7 +105,7 @@ class Intake:
     def _refusal(self, body: Json, kind: str, phone: Phone | None) -> GraphError | None:
         """What Meta finds once the message is well-formed, and tells now or later."""
         if code := self.meta.switches.take("fail"):
-            return GraphError(code, "as the twin was told")
+            return GraphError(code, "as the simulator was told")
         if phone is None or not phone.on_whatsapp:
             return GraphError(131026, "Message Undeliverable.")
         if kind == "template":
@@ -162,7 +162,7 @@ def wrong_kind(mime: str, kind: str) -> GraphError | None:
 
 
 def fetched(link: str, kind: str) -> GraphError | None:
-    """Meta fetches links; the twin those on loopback only, and takes the others on trust."""
+    """Meta fetches links; the simulator those on loopback only, and takes the others on trust."""
     if not link.startswith("http://"):
         return None
     try:

@@ -1,13 +1,13 @@
-"""The twin of Meta: templates are filled, listed, handed in, reviewed and deleted by Meta's rules."""
+"""The simulator of Meta: templates are filled, listed, handed in, reviewed and deleted by Meta's rules."""
 
 from typing import Any
 
 import pytest
 
 from tests.receiver import Receiver
-from tests.twins.calling import call, changes, code, get, send, values
-from tests.twins.meta import Meta
-from tests.twins.phones import Phone
+from tests.simulators.calling import call, changes, code, get, send, values
+from tests.simulators.meta import MetaSimulator
+from tests.simulators.phones import Phone
 
 
 def template(*components: Any, name: str = "order_ready", language: str = "ru") -> dict[str, Any]:
@@ -37,7 +37,9 @@ RICH = [
 PICTURE = {"type": "header", "parameters": [{"type": "image", "image": {"link": "https://x.example/a.jpg"}}]}
 
 
-def test_a_template_is_shown_filled_and_priced_by_its_category(meta: Meta, receiver: Receiver, anna: Phone) -> None:
+def test_a_template_is_shown_filled_and_priced_by_its_category(
+    meta: MetaSimulator, receiver: Receiver, anna: Phone
+) -> None:
     meta.add_template("rich", components=RICH)
     meta.later(hours=100)
 
@@ -51,7 +53,7 @@ def test_a_template_is_shown_filled_and_priced_by_its_category(meta: Meta, recei
     assert values(receiver, "statuses")[0]["pricing"]["category"] == "utility"
 
 
-def test_named_parameters_go_by_their_names(meta: Meta, anna: Phone) -> None:
+def test_named_parameters_go_by_their_names(meta: MetaSimulator, anna: Phone) -> None:
     body = {"type": "BODY", "text": "Это {{name}}, {{order}}.", "example": {"body_text_named_params": []}}
     body["example"]["body_text_named_params"] = [{"param_name": "name", "example": "А"}]  # type: ignore[index]  # a dict it is
     meta.add_template("named", components=[body], parameter_format="NAMED")
@@ -89,7 +91,9 @@ def test_named_parameters_go_by_their_names(meta: Meta, anna: Phone) -> None:
         (template(PICTURE, body_of("42"), url_button(""), name="rich"), 132012),
     ],
 )
-def test_a_template_that_does_not_fit_is_refused(meta: Meta, anna: Phone, sent: dict[str, Any], expected: int) -> None:
+def test_a_template_that_does_not_fit_is_refused(
+    meta: MetaSimulator, anna: Phone, sent: dict[str, Any], expected: int
+) -> None:
     meta.add_template()
     meta.add_template("rich", components=RICH)
     for status in ("pending", "paused", "disabled"):
@@ -99,7 +103,7 @@ def test_a_template_that_does_not_fit_is_refused(meta: Meta, anna: Phone, sent: 
     assert anna.received == []
 
 
-def test_the_list_goes_on_until_there_is_no_next(meta: Meta) -> None:
+def test_the_list_goes_on_until_there_is_no_next(meta: MetaSimulator) -> None:
     for number in range(7):
         meta.add_template(f"template_{number}", status="PAUSED" if number == 6 else "APPROVED")
     path, seen = f"{meta.waba_id}/message_templates", []
@@ -129,7 +133,9 @@ NEW = {
 
 
 @pytest.mark.parametrize(("verdict", "status"), [("approve", "APPROVED"), ("reject", "REJECTED"), ("wait", "PENDING")])
-def test_a_new_template_is_pending_and_then_reviewed(meta: Meta, receiver: Receiver, verdict: str, status: str) -> None:
+def test_a_new_template_is_pending_and_then_reviewed(
+    meta: MetaSimulator, receiver: Receiver, verdict: str, status: str
+) -> None:
     meta.behave(review=verdict)
 
     made = call(meta, f"{meta.waba_id}/message_templates", NEW).json()
@@ -158,12 +164,12 @@ def test_a_new_template_is_pending_and_then_reviewed(meta: Meta, receiver: Recei
         {"components": [*NEW["components"], {"type": "BUTTONS", "buttons": [{"type": "URL", "text": "ы" * 26}]}]},
     ],
 )
-def test_a_new_template_that_breaks_a_rule_is_refused(meta: Meta, change: dict[str, Any]) -> None:
+def test_a_new_template_that_breaks_a_rule_is_refused(meta: MetaSimulator, change: dict[str, Any]) -> None:
     assert code(call(meta, f"{meta.waba_id}/message_templates", NEW | change)) == 100
     assert meta.templates.rows == {}
 
 
-def test_an_approved_template_is_edited_once_a_day_and_keeps_its_category(meta: Meta) -> None:
+def test_an_approved_template_is_edited_once_a_day_and_keeps_its_category(meta: MetaSimulator) -> None:
     row = meta.add_template("autumn", body="Старое.")
     change = {"components": [{"type": "BODY", "text": "Новое."}]}
 
@@ -177,7 +183,7 @@ def test_an_approved_template_is_edited_once_a_day_and_keeps_its_category(meta: 
     assert row.component("BODY")["text"] == "Новое."
 
 
-def test_deleting_by_name_takes_every_language_and_by_id_one(meta: Meta) -> None:
+def test_deleting_by_name_takes_every_language_and_by_id_one(meta: MetaSimulator) -> None:
     path = f"{meta.waba_id}/message_templates"
     rows = [meta.add_template("a", language=language) for language in ("ru", "en_US")]
     for language in ("ru", "en_US"):
@@ -195,7 +201,7 @@ def test_deleting_by_name_takes_every_language_and_by_id_one(meta: Meta) -> None
     assert call(meta, path, NEW | {"name": "b"}).status_code == 200
 
 
-def test_what_meta_does_to_a_template_is_told(meta: Meta, receiver: Receiver) -> None:
+def test_what_meta_does_to_a_template_is_told(meta: MetaSimulator, receiver: Receiver) -> None:
     row = meta.add_template()
 
     meta.review(row, "PAUSED", other_info={"title": "FIRST_PAUSE"})
@@ -352,7 +358,7 @@ LIST = {"thumbnail_product_retailer_id": "SKU-1", "sections": [SECTION]}
     ],
 )
 def test_each_component_wants_its_own(
-    meta: Meta, anna: Phone, name: str, sent: list[dict[str, Any]], expected: int
+    meta: MetaSimulator, anna: Phone, name: str, sent: list[dict[str, Any]], expected: int
 ) -> None:
     category, components = PARTS[name]
     meta.add_template(name, components=components, category=category)
@@ -376,7 +382,7 @@ def test_each_component_wants_its_own(
         {"components": [{"type": "BODY", "text": "x"}, {"type": "POLL"}]},
     ],
 )
-def test_a_carousel_of_another_shape_is_not_taken_for_review(meta: Meta, change: dict[str, Any]) -> None:
+def test_a_carousel_of_another_shape_is_not_taken_for_review(meta: MetaSimulator, change: dict[str, Any]) -> None:
     row = {"name": "cards", "language": "ru", "category": "MARKETING", "components": PARTS["cards"][1]}
 
     answer = call(meta, f"{meta.waba_id}/message_templates", row | change)
@@ -384,7 +390,7 @@ def test_a_carousel_of_another_shape_is_not_taken_for_review(meta: Meta, change:
     assert code(answer) == 100
 
 
-def test_an_authentication_template_is_listed_with_metas_text_and_link(meta: Meta) -> None:
+def test_an_authentication_template_is_listed_with_metas_text_and_link(meta: MetaSimulator) -> None:
     meta.add_template("code", components=PARTS["code"][1], category="AUTHENTICATION")
 
     [row] = get(meta, f"{meta.waba_id}/message_templates").json()["data"]

@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from tests.twins.errors import GraphError
+from tests.simulators.errors import GraphError
 
 URL_LIVES_SECONDS = 300
 FROM_WEBHOOK_SECONDS = 7 * 86_400

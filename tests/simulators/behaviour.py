@@ -1,4 +1,4 @@
-"""How a twin behaves, and how it is told to misbehave: for good, or a number of times."""
+"""How a simulator behaves, and how it is told to misbehave: for good, or a number of times."""
 
 from __future__ import annotations
 
