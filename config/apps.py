@@ -14,8 +14,9 @@ class Config(AppConfig):
     def ready(self) -> None:
         # Loads the Celery app in every process, so that a task's delay() finds the right broker.
         # The checks register themselves.
-        from config import celery, route_access  # noqa: F401
-        from config.admin_search import limit_searches
+        from config import celery  # noqa: F401
+        from config.admin_site.search_limit import limit_searches
+        from config.web import route_access  # noqa: F401
 
         from .accounts.authentication import revoke_tokens_of_inactive
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import environ
 from django.utils.translation import gettext_lazy as _
 
-from config import unfold as look
+from config.admin_site import unfold
 from config.environment import value
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -21,7 +21,7 @@ PUBLIC_URL: str = (value("PUBLIC_URL") or f"http://127.0.0.1:{value('PORT')}").r
 PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or "127.0.0.1"
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 # By its own address this machine is for trials. In production only the machine routes answer there, and those ask no
-# host (config.middleware.machines).
+# host (config.web.middleware.machines).
 LOOPBACK_HOSTS = () if IS_HTTPS and not DEBUG else ("127.0.0.1", "localhost", "[::1]")
 ALLOWED_HOSTS = [*value("ALLOWED_HOSTS"), PUBLIC_HOST, *LOOPBACK_HOSTS]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
@@ -70,24 +70,24 @@ INSTALLED_APPS = [
     "bridge",
 ]
 MIDDLEWARE = [
-    "config.response_headers.default_headers",
+    "config.web.response_headers.default_headers",
     "config.accounts.wrong_tokens.limit_wrong_tokens",
     "django.middleware.security.SecurityMiddleware",
-    "config.middleware.machines",
+    "config.web.middleware.machines",
     "bridge.desk.live.polling.quick",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "config.middleware.too_large_is_413",
-    "config.request_log.RequestLog",
+    "config.web.middleware.too_large_is_413",
+    "config.web.request_log.RequestLog",
     "csp.middleware.CSPMiddleware",
-    "config.middleware.admin_scripts",
+    "config.web.middleware.admin_scripts",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
-    "config.middleware.alive",
+    "config.web.middleware.alive",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "config.middleware.clean_parameters",
+    "config.web.middleware.clean_parameters",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "config.middleware.user_time_zone",
+    "config.web.middleware.user_time_zone",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -170,7 +170,7 @@ AXES_LOCKOUT_TEMPLATE = "bridge/locked.html"
 AXES_VERBOSE = False
 BEHIND_PROXY: bool = value("BEHIND_PROXY")
 AXES_WHITELIST_CALLABLE = "config.accounts.login.is_known_device"
-AXES_CLIENT_IP_CALLABLE = "config.client_address.from_request"
+AXES_CLIENT_IP_CALLABLE = "config.web.client_address.from_request"
 
 SESSION_COOKIE_HTTPONLY = True
 KNOWN_DEVICE_COOKIE_NAME = "__Host-okno_device" if IS_HTTPS else "okno_device"
@@ -244,17 +244,17 @@ SPECTACULAR_SETTINGS = {
 IMPORT_EXPORT_ESCAPE_FORMULAE_ON_EXPORT = True
 
 # --- the look of the admin --------------------------------------------------------------------------------
-UNFOLD = look.UNFOLD
+UNFOLD = unfold.UNFOLD
 
 # --- logs: ids, never text, full phones or secrets --------------------------------------------------------
 LOG_LEVEL: str = value("LOG_LEVEL")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"()": "config.logs.formatter", "style": value("LOG_FORMAT")}},
+    "formatters": {"plain": {"()": "config.monitoring.log_format.formatter", "style": value("LOG_FORMAT")}},
     "filters": {
-        "routes": {"()": "config.request_log.RoutesForPaths"},
-        "plain": {"()": "config.log_redaction.PlainArguments"},
+        "routes": {"()": "config.web.request_log.RoutesForPaths"},
+        "plain": {"()": "config.monitoring.log_redaction.PlainArguments"},
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["routes", "plain"]}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},

@@ -30,14 +30,15 @@ from bridge.uapi import base, methods
 from channels_setup.views import handover
 from templates_registry import views as registry
 
-from . import csp_reports, health, metrics
 from .accounts import login
 from .accounts.language import set_language
+from .monitoring import health, metrics
+from .web import csp_reports
 
-handler400 = "config.middleware.bad_request"
-handler403 = "config.middleware.permission_denied"
-handler404 = "config.middleware.page_not_found"
-handler500 = "config.middleware.server_error"
+handler400 = "config.web.middleware.bad_request"
+handler403 = "config.web.middleware.permission_denied"
+handler404 = "config.web.middleware.page_not_found"
+handler500 = "config.web.middleware.server_error"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     # machines

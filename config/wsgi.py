@@ -13,7 +13,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 set_umask()
 framework.setup(set_prefix=False)
 
-from config.requests import Handler  # noqa: E402  # settings, which Django must have loaded
+from config.web.wsgi_handler import Handler  # noqa: E402  # settings, which Django must have loaded
 
 django = Handler()
 

@@ -36,7 +36,7 @@ WhiteNoiseMiddleware.add_files_from_finders = pages.static_files_listed_once(Whi
 from bridge import wakeups  # noqa: E402
 from bridge.call_limits import Calls  # noqa: E402
 from channels_setup.models import ApiChannel  # noqa: E402
-from config.attempt_limits import AttemptLimit  # noqa: E402
+from config.web.attempt_limits import AttemptLimit  # noqa: E402
 from tests.factories import ApiChannelFactory, boris  # noqa: E402
 from tests.pages import signed_in  # noqa: E402
 from tests.receiver import Receiver  # noqa: E402
@@ -187,7 +187,7 @@ def wrong_tokens_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def limits_count_from_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits per address and key are kept in the process, which many tests share."""
-    for place in ("accounts.login.FAILURES", "accounts.login.DEVICE_FAILURES", "csp_reports.REPORTS"):
+    for place in ("accounts.login.FAILURES", "accounts.login.DEVICE_FAILURES", "web.csp_reports.REPORTS"):
         limit = import_string(f"config.{place}")
         monkeypatch.setattr(f"config.{place}", AttemptLimit(most=limit.most, seconds=limit.seconds))
     monkeypatch.setattr("bridge.call_limits.calls", Calls())

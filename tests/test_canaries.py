@@ -27,9 +27,9 @@ from channels_setup.codecs.secret_search import spans
 from channels_setup.models import ApiChannel, Handover
 from channels_setup.providers.base import AccountNews, StatusChanged, TemplateChanged
 from config.accounts.models import ApiToken
-from config.log_redaction import PlainArguments
-from config.logs import formatter
-from config.request_log import RoutesForPaths
+from config.monitoring.log_format import formatter
+from config.monitoring.log_redaction import PlainArguments
+from config.web.request_log import RoutesForPaths
 from templates_registry.provider import provider_sync
 from tests import routes
 from tests.cloud_accounts import ACCESS_TOKEN, APP_SECRET, VERIFY_TOKEN, cloud_channel, proof

@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from config import client_address
+from config.web import client_address
 from tests.factories import UserFactory
 
 PROXY = "172.18.0.5"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from config import csp_reports
-from config.attempt_limits import AttemptLimit
 from config.serving import body_buffer
+from config.web import csp_reports
+from config.web.attempt_limits import AttemptLimit
 from tests.factories import vera
 from tests.pages import signed_in
 from tests.test_settings import in_production
@@ -46,7 +46,7 @@ def send(client: Client) -> Any:
 def test_each_shape_is_logged_by_its_route_alone(
     send: Any, caplog: pytest.LogCaptureFixture, kind: str, content: Any
 ) -> None:
-    with caplog.at_level(logging.WARNING, logger="config.csp_reports"):
+    with caplog.at_level(logging.WARNING, logger="config.web.csp_reports"):
         assert send(content, kind).status_code == 204
 
     assert [record.getMessage() for record in caplog.records] == [

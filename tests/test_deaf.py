@@ -10,8 +10,8 @@ import pytest
 from django.utils import timezone
 
 from bridge.models import Heartbeat
-from config import health
 from config.devstack.supervisor import DEAF_SECONDS, Part, Supervisor
+from config.monitoring import health
 
 
 @pytest.fixture

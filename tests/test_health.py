@@ -117,7 +117,7 @@ def test_a_database_that_is_gone_is_red_and_its_error_tells_no_secret(client: An
     def gone() -> None:
         raise OperationalError("password authentication failed for user okno at 10.0.0.7")
 
-    monkeypatch.setattr("config.health.ask_database", gone)
+    monkeypatch.setattr("config.monitoring.health.ask_database", gone)
 
     answer = client.get("/health/ready")
 

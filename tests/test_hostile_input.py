@@ -24,8 +24,8 @@ from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import HttpAnswer, retry_after_seconds
 from config import wsgi
-from config.requests import Request
 from config.serving.body_buffer import is_content_type
+from config.web.wsgi_handler import Request
 from templates_registry.provider.provider_template import Unreadable
 from templates_registry.transfer import file_formats
 from tests.factories import ApiChannelFactory, ConversationFactory, TemplateFactory, UserFactory

@@ -17,9 +17,9 @@ from django.test import override_settings
 
 from bridge.models import Contact
 from channels_setup.models import known_secrets
-from config.log_redaction import PlainArguments, exception_text
-from config.logs import formatter
-from config.request_log import RoutesForPaths
+from config.monitoring.log_format import formatter
+from config.monitoring.log_redaction import PlainArguments, exception_text
+from config.web.request_log import RoutesForPaths
 from tests.factories import ApiChannelFactory, ContactFactory
 
 WORDS = "Здравствуйте, мой номер"

@@ -14,11 +14,11 @@ from django.core import signing
 from django.http import HttpResponse
 from django.test import Client
 
-from config import attempt_limits
 from config.accounts import known_device, login
-from config.attempt_limits import AttemptLimit
 from config.serving.body_buffer import Gate
 from config.serving.lanes import Lane, LaneFull
+from config.web import attempt_limits
+from config.web.attempt_limits import AttemptLimit
 from tests.factories import PASSWORD, UserFactory
 
 

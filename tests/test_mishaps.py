@@ -25,7 +25,7 @@ from bridge.models import Alert, Attachment, Attempt, Delivery, Message, RateLim
 from bridge.outbox import dispatcher, results
 from channels_setup.models import ApiChannel, ChatChannel, Secret, UnknownPolicy
 from channels_setup.providers.base import ACCEPTED, HttpAnswer, Outcome, Rate
-from config.logs import formatter
+from config.monitoring.log_format import formatter
 from tests.factories import ApiChannelFactory, ContactFactory, MessageFactory, waits
 from tests.receiver import Receiver
 from tests.simulators.usedesk import UsedeskSimulator

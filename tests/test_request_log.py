@@ -10,8 +10,8 @@ import pytest
 from django.http import HttpRequest
 from django.test import Client
 
-from config.logs import formatter
-from config.request_log import RoutesForPaths, route_pattern
+from config.monitoring.log_format import formatter
+from config.web.request_log import RoutesForPaths, route_pattern
 
 SECRET = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b"
 ADDRESSES = [

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from config import response_headers
+from config.web import response_headers
 from tests.factories import boris, token_of, vera
 from tests.pages import signed_in
 from tests.test_settings import in_production

@@ -21,9 +21,9 @@ from django.utils import timezone
 from bridge.models import Heartbeat, TicketField
 from channels_setup.admin import address_actions
 from channels_setup.models import ApiChannel
-from config import route_access
 from config.accounts.models import ApiToken
-from config.route_access import Audience
+from config.web import route_access
+from config.web.route_access import Audience
 from templates_registry.admin.actions import DEEDS
 from templates_registry.models import Template, TemplateTags
 from tests.channel_worlds import CANARIES, PHONE, TEXT, WORD, Snapshot, World, make_world
@@ -179,7 +179,7 @@ def all_routes() -> list[Route]:
     found = []
     for route, pattern in route_access.all_routes():
         audience = route_access.audience_of(route)
-        assert audience is not None, f"{route}: declare who may use it in config/route_access.py"
+        assert audience is not None, f"{route}: declare who may use it in config/web/route_access.py"
         if route_access.key_of(route) == route_access.APP_INDEX:
             route = "admin/<app_label>/"
         found.append(Route(route=route, audience=audience, view=pattern.callback))

@@ -9,9 +9,9 @@ import pytest
 from django.test import Client
 
 from bridge import call_limits
-from config import health
 from config.accounts import wrong_tokens
-from config.attempt_limits import AttemptLimit
+from config.monitoring import health
+from config.web.attempt_limits import AttemptLimit
 from tests.factories import ApiChannelFactory, boris, token_of, vera
 from tests.uapi_calls import post
 

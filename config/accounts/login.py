@@ -10,8 +10,8 @@ from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from config import client_address
-from config.attempt_limits import AttemptLimit
+from config.web import client_address
+from config.web.attempt_limits import AttemptLimit
 
 from . import known_device, language
 

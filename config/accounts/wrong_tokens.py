@@ -9,8 +9,8 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 
-from config import client_address
-from config.attempt_limits import AttemptLimit
+from config.web import client_address
+from config.web.attempt_limits import AttemptLimit
 
 logger = logging.getLogger(__name__)
 

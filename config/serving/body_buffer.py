@@ -21,8 +21,8 @@ from django.db import connections
 from django.http import HttpResponseBase
 from django.utils.http import parse_header_parameters
 
-from config import client_address
 from config.accounts import known_device
+from config.web import client_address
 
 from .arrival_limits import Arrival, Arrivals, TooManyArrivals, TooSlow
 from .lanes import Lane, LaneFull

@@ -26,7 +26,7 @@ def test_a_page_that_breaks_its_policy_is_noticed_and_reported(
     page.evaluate("() => { const it = document.createElement('script'); it.text = 'let x'; document.body.append(it) }")
 
     until = time.monotonic() + 60
-    while not (reports := [one for one in caplog.records if one.name == "config.csp_reports"]):
+    while not (reports := [one for one in caplog.records if one.name == "config.web.csp_reports"]):
         assert time.monotonic() < until
         page.wait_for_timeout(50)
     assert reports[0].getMessage().endswith("script-src-elem on /login/, blocked inline")

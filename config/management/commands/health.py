@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandParser
 
-from config.health import look_at_parts
+from config.monitoring.health import look_at_parts
 
 
 class Command(BaseCommand):

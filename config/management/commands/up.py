@@ -23,7 +23,7 @@ from config.devstack.supervisor import (
     worker_command,
 )
 from config.environment import value
-from config.health import is_deaf
+from config.monitoring.health import is_deaf
 
 
 class Command(BaseCommand):

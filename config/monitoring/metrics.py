@@ -20,9 +20,8 @@ from bridge.maintenance import housekeeping
 from bridge.models import Delivery, Mismatch, ServiceWindow, WebhookEvent
 from bridge.outbox import dispatcher
 from channels_setup.models import ApiChannel
-
-from . import client_address
-from .accounts.authentication import ApiTokenAuthentication
+from config.accounts.authentication import ApiTokenAuthentication
+from config.web import client_address
 
 
 class Portal(Collector):

@@ -213,7 +213,7 @@ def all_routes(resolver: Any = None, prefix: str = "") -> Iterator[tuple[str, An
 @register("urls")
 def check_declared(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:
     """Report every route that does not declare who may use it."""
-    hint = "Add it to ROUTES or ADMIN_MODELS in config/route_access.py."
+    hint = "Add it to ROUTES or ADMIN_MODELS in config/web/route_access.py."
     return [
         Error(f"The route “{route}” does not declare who may use it.", hint=hint, id="okno.E001")
         for route, _pattern in all_routes()

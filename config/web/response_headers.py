@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-from config import csp_reports
+from config.web import csp_reports
 
 Handler = Callable[[HttpRequest], HttpResponse]
 

@@ -12,9 +12,9 @@ from bridge import service_window
 from bridge.files import storage_limits
 from bridge.maintenance import housekeeping, write_probe
 from bridge.outbox import dispatcher
-from config import metrics
+from config.devstack.supervisor import DEAF_SECONDS
 
-from .devstack.supervisor import DEAF_SECONDS
+from . import metrics
 
 # Seconds after which a silent part is taken for dead: three rings of beat, several turns of a worker.
 LONGEST_SILENCE = {"beat": 30, "inbound": 60, "outbound": 60}

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from config import client_address
-from config.attempt_limits import AttemptLimit
-from config.request_log import route_pattern
+from config.web import client_address
+from config.web.attempt_limits import AttemptLimit
+from config.web.request_log import route_pattern
 
 PATH = "/csp-report/"
 MOST_BYTES = 16 * 1024

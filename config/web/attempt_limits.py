@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from config.client_address import network_of
+from config.web.client_address import network_of
 
 MOST_ADDRESSES = 10_000  # remembered at once; a flood from more than these is for the lane of the log-in to bound
 

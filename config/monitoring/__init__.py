@@ -1,0 +1,1 @@
+"""Health checks, Prometheus metrics, and the format and redaction of log lines."""

@@ -1,0 +1,1 @@
+"""HTTP layer around the views: middleware, response headers, client addresses, request log, CSP reports."""
