@@ -25,7 +25,7 @@ class TooManyCalls(Exception):
         self.wait = wait
 
 
-class Calls:
+class CallCounter:
     """Calls of each key in the current minute. Thread-safe."""
 
     def __init__(self) -> None:
@@ -47,10 +47,10 @@ class Calls:
             self.counts[key] += 1
 
 
-calls = Calls()
+call_counter = CallCounter()
 
 
-class PerKey(BaseThrottle):
+class PerKeyThrottle(BaseThrottle):
     """The same limit for Django REST framework, which answers 429 with Retry-After."""
 
     seconds: int | None = None
@@ -59,7 +59,7 @@ class PerKey(BaseThrottle):
         if not request.user.is_authenticated:
             return True
         try:
-            calls.count(f"user:{request.user.pk}")
+            call_counter.count(f"user:{request.user.pk}")
         except TooManyCalls as problem:
             self.seconds = problem.wait
             return False

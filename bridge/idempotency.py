@@ -16,45 +16,50 @@ LONGEST_KEY = 200
 
 
 @dataclass(frozen=True)
-class Answer:
+class StoredResponse:
     status: int
     body: Any
 
 
-class BadKey(Exception):
+class InvalidIdempotencyKey(Exception):
     """The key cannot be one. Its text is a sentence for the caller."""
 
 
-class KeyReused(Exception):
+class IdempotencyKeyReused(Exception):
     """The key was used before for another request. Its text is a sentence for the caller."""
 
 
-def _keeps(answer: Answer) -> bool:
+def _should_store(answer: StoredResponse) -> bool:
     return answer.status < 500
 
 
-def once(
-    *, owner: str, key: str, request: bytes, work: Callable[[], Answer], keeps: Callable[[Answer], bool] = _keeps
-) -> Answer:
+def run_once(
+    *,
+    owner: str,
+    key: str,
+    request: bytes,
+    work: Callable[[], StoredResponse],
+    should_store: Callable[[StoredResponse], bool] = _should_store,
+) -> StoredResponse:
     """Run ``work`` in a transaction with its answer kept under (owner, key), or give the kept answer.
 
-    A second call at the same moment waits for the first on the unique index. An answer that ``keeps`` declines
+    A second call at the same moment waits for the first on the unique index. An answer that ``should_store`` declines
     (5xx unless told otherwise) leaves the key unused.
     """
     if not key:
         with transaction.atomic():
             return work()
     if len(key) > LONGEST_KEY or not key.isprintable():
-        raise BadKey(_("The Idempotency-Key must be printable text of at most 200 characters."))
+        raise InvalidIdempotencyKey(_("The Idempotency-Key must be printable text of at most 200 characters."))
     fingerprint = hashlib.sha256(request).digest()
     with transaction.atomic():
         if not _reserve(owner, key, fingerprint):
             kept = IdempotencyKey.objects.get(owner=owner, key=key)
             if bytes(kept.fingerprint) != fingerprint:
-                raise KeyReused(_("This Idempotency-Key was used for another request."))
-            return Answer(status=kept.status or 200, body=kept.answer)
+                raise IdempotencyKeyReused(_("This Idempotency-Key was used for another request."))
+            return StoredResponse(status=kept.status or 200, body=kept.answer)
         answer = work()
-        if keeps(answer):
+        if should_store(answer):
             IdempotencyKey.objects.filter(owner=owner, key=key).update(status=answer.status, answer=answer.body)
         else:
             IdempotencyKey.objects.filter(owner=owner, key=key).delete()

@@ -12,26 +12,26 @@ from typing import Any
 from channels_setup.codecs import message_words
 from channels_setup.codecs.values import as_text
 
-CODE = "\ue000"  # then what, and behind a colon the kind
+PREVIEW_CODE = "\ue000"  # then what, and behind a colon the kind
 WITHOUT_WORDS = message_words.WITHOUT_WORDS
 
 
-def preview(text: str, shown: Any) -> str:
+def build_preview(text: str, shown: Any) -> str:
     """Return what a list keeps of a message: its first words, or a code."""
     shown = shown if isinstance(shown, Mapping) else {}
     what = as_text(shown.get("what"))
     if what in WITHOUT_WORDS and "edited_at" not in shown:
-        return f"{CODE}{what}:{as_text(shown.get('kind'))}"
+        return f"{PREVIEW_CODE}{what}:{as_text(shown.get('kind'))}"
     if what in ("order", "flow") and "edited_at" not in shown and not as_text(shown.get("own", text)):
-        return f"{CODE}{what}:"
-    return text.replace(CODE, "")
+        return f"{PREVIEW_CODE}{what}:"
+    return text.replace(PREVIEW_CODE, "")
 
 
-def preview_words(kept: str) -> str:
+def render_preview(kept: str) -> str:
     """Return what a list keeps, in the active language."""
-    if not kept.startswith(CODE):
+    if not kept.startswith(PREVIEW_CODE):
         return kept
-    what, _colon, kind = kept.removeprefix(CODE).partition(":")
+    what, _colon, kind = kept.removeprefix(PREVIEW_CODE).partition(":")
     if what in ("order", "flow"):
         return message_words.words("", {"what": what, "own": ""})
     return message_words.words("", {"what": what, "kind": kind}).split("\n")[0] if what in WITHOUT_WORDS else ""

@@ -6,7 +6,7 @@ from .fanout import operator_notes
 from .models import Conversation, Message
 
 
-def notice(conversation: Conversation, reason: str, **details: object) -> Message:
+def create_notice(conversation: Conversation, reason: str, **details: object) -> Message:
     """Write a notice to the operators into the chat that it concerns."""
     made = Message.objects.create(
         conversation=conversation,

@@ -16,8 +16,8 @@ from channels_setup.providers.base import RawRequest
 
 from .models import WebhookEvent
 
-MOST_BYTES = 4 * 1024 * 1024  # a provider's batch may have 3 MB
-MOST_BYTES_WITH_FILES = 20 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024  # a provider's batch may have 3 MB
+MAX_BYTES_WITH_FILES = 20 * 1024 * 1024
 
 KEPT_HEADERS = (
     "content-type",
@@ -29,16 +29,16 @@ KEPT_HEADERS = (
 )
 
 
-class TooLarge(Exception):
+class BodyTooLarge(Exception):
     """The body has more bytes than we take."""
 
 
-def exact_request(request: HttpRequest, *, limit: int = MOST_BYTES) -> RawRequest:
+def read_raw_request(request: HttpRequest, *, limit: int = MAX_BYTES) -> RawRequest:
     """The exact bytes, counted while they are read: a chunked body does not say its length. Raises TooLarge."""
     chunked = "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower()
     declared = request.META.get("CONTENT_LENGTH") or "0"
     if declared.isascii() and declared.isdigit() and int(declared[:18]) > limit:
-        raise TooLarge
+        raise BodyTooLarge
     stream = request.META["wsgi.input"] if chunked else request
     body = b"".join(_chunks(stream, limit=limit))
     return RawRequest(
@@ -57,11 +57,11 @@ def _chunks(stream: object, *, limit: int) -> list[bytes]:
         parts.append(part)
         total += len(part)
     if total > limit:
-        raise TooLarge
+        raise BodyTooLarge
     return parts
 
 
-def event_row(
+def build_event(
     raw: RawRequest,
     *,
     endpoint: str,
@@ -75,7 +75,7 @@ def event_row(
     ``proof``: the credential that proved the request, of which a fingerprint is kept. ``secrets``: those of the
     caller that are known already.
     """
-    raw = redacted(
+    raw = redact_request(
         raw,
         secrets=secrets,
         api_channel=api_channel.pk if api_channel else None,
@@ -86,19 +86,19 @@ def event_row(
         chat_channel=chat_channel,
         endpoint=endpoint[:60],
         method=raw.method[:10],
-        query_string=_storable(raw.query_string),
-        content_type=_storable(raw.content_type)[:200],
-        headers={name: _storable(raw.headers[name])[:300] for name in KEPT_HEADERS if name in raw.headers},
+        query_string=_sanitize(raw.query_string),
+        content_type=_sanitize(raw.content_type)[:200],
+        headers={name: _sanitize(raw.headers[name])[:300] for name in KEPT_HEADERS if name in raw.headers},
         body=raw.body,
         proof=encryption.fingerprint(proof) if proof else None,
     )
 
 
-def _storable(text: str) -> str:
+def _sanitize(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def redacted(
+def redact_request(
     raw: RawRequest, *, secrets: Iterable[str] = (), api_channel: int | None = None, chat_channel: int | None = None
 ) -> RawRequest:
     """The same request with secrets overwritten: this installation's by value, others by their field's name."""
@@ -117,7 +117,7 @@ def redacted(
     )
 
 
-def blotted(raw: RawRequest, secret: str) -> RawRequest:
+def mask_secret(raw: RawRequest, secret: str) -> RawRequest:
     """The same request without the key that proved it, so that a repeat with a new key is the same request."""
     stars = "*" * len(secret)
     return RawRequest(
@@ -129,7 +129,7 @@ def blotted(raw: RawRequest, secret: str) -> RawRequest:
     )
 
 
-def raw_request(event: WebhookEvent) -> RawRequest:
+def restore_request(event: WebhookEvent) -> RawRequest:
     return RawRequest(
         method=event.method,
         query_string=event.query_string,
@@ -139,7 +139,7 @@ def raw_request(event: WebhookEvent) -> RawRequest:
     )
 
 
-def fail_event(event: WebhookEvent, error: str, *, trace: str = "") -> None:
+def mark_event_failed(event: WebhookEvent, error: str, *, trace: str = "") -> None:
     """The event stays, for an admin to see and to process again."""
     WebhookEvent.objects.filter(pk=event.pk).update(
         state=WebhookEvent.State.FAILED,

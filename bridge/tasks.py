@@ -37,14 +37,14 @@ def drain_outbox(self: Any) -> int:
 
 @shared_task(bind=True)
 def drain_helpdesk(self: Any) -> int:
-    wakeups.answered(wakeups.HELPDESK)
+    wakeups.clear_notification(wakeups.HELPDESK)
     with dispatcher.place(str(self.request.hostname)) as is_free:
         return sending.drain() if is_free else 0
 
 
 @shared_task
 def fetch_files() -> int:
-    wakeups.answered(wakeups.FILES)
+    wakeups.clear_notification(wakeups.FILES)
     return inbound_downloads.fetch_due()
 
 

@@ -16,7 +16,7 @@ COLUMNS = (*SIMPLE, "tags", "custom_fields")
 LONGEST_TAG, MOST_TAGS = 255, 100
 
 
-def apply(ticket: Ticket, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+def apply_properties(ticket: Ticket, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Set the wanted values on the object, unsaved. Return the changes as events tell them.
 
     Besides the columns: ``add_tags`` adds to the tags, ``fields`` changes additional fields by their number, an
@@ -33,7 +33,7 @@ def apply(ticket: Ticket, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _apply_tags(ticket: Ticket, wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
     before = list(ticket.tags)
-    after = merged_tags(wanted["tags"] if wanted.get("tags") is not None else before, wanted.get("add_tags") or [])
+    after = merge_tags(wanted["tags"] if wanted.get("tags") is not None else before, wanted.get("add_tags") or [])
     added, removed = [tag for tag in after if tag not in before], [tag for tag in before if tag not in after]
     if not added and not removed:
         return []
@@ -43,7 +43,7 @@ def _apply_tags(ticket: Ticket, wanted: Mapping[str, Any]) -> list[dict[str, Any
     return [{"target": target, "value": ", ".join(tags), "old_value": None} for target, tags in told if tags]
 
 
-def merged_tags(first: Iterable[str], more: Iterable[str]) -> list[str]:
+def merge_tags(first: Iterable[str], more: Iterable[str]) -> list[str]:
     """Return all of them in their order, each once whatever its case. Raises BadBody where they are too many."""
     found: dict[str, str] = {}
     for tag in (*first, *more):
@@ -69,7 +69,7 @@ def _apply_fields(ticket: Ticket, fields: Mapping[int, str]) -> list[dict[str, A
     return changes
 
 
-def fields_of(tickets: Sequence[Ticket]) -> dict[int, list[dict[str, Any]]]:
+def load_custom_fields(tickets: Sequence[Ticket]) -> dict[int, list[dict[str, Any]]]:
     """Return the additional fields of each request by its id, as answers and events carry them."""
     numbers = {int(number) for ticket in tickets for number in ticket.custom_fields}
     names = dict(TicketField.objects.filter(pk__in=numbers).values_list("pk", "name")) if numbers else {}

@@ -27,36 +27,36 @@ TASKS = {
 }
 QUEUES = {INBOUND: "inbound", OUTBOUND: "outbound", FILES: "housekeeping", HELPDESK: "outbound"}
 
-RUNG_MS = 2_000  # a lost call is forgotten after this; beat sweeps as often
+NOTIFICATION_TTL_MS = 2_000  # a lost call is forgotten after this; beat sweeps as often
 QUIET_SECONDS = 5.0  # how long a broker in trouble is left alone
 
 _quiet_until = 0.0
 
 
-def ring_after_commit(bell: str) -> None:
+def notify_after_commit(channel: str) -> None:
     """Ring when the current transaction commits; at once outside of one."""
-    transaction.on_commit(lambda: ring(bell), robust=True)
+    transaction.on_commit(lambda: notify_workers(channel), robust=True)
 
 
-def ring(bell: str) -> None:
+def notify_workers(channel: str) -> None:
     """Call the workers unless they were called a moment ago. Never raises, never waits long."""
     global _quiet_until
     if time.monotonic() < _quiet_until:
         return
     try:
-        if _redis().set(_key(bell), 1, nx=True, px=RUNG_MS):
-            current_app.send_task(TASKS[bell], queue=QUEUES[bell], retry=False, ignore_result=True)
+        if _redis().set(_key(channel), 1, nx=True, px=NOTIFICATION_TTL_MS):
+            current_app.send_task(TASKS[channel], queue=QUEUES[channel], retry=False, ignore_result=True)
     except Exception as error:  # whatever the broker does, the row is committed and beat will find it
         _quiet_until = time.monotonic() + QUIET_SECONDS
-        logger.warning("doorbell not heard", extra={"bell": bell, "error": type(error).__name__})
+        logger.warning("workers not notified", extra={"channel": channel, "error": type(error).__name__})
 
 
-def call_after_commit(task: str, *arguments: int) -> None:
+def enqueue_after_commit(task: str, *arguments: int) -> None:
     """Have something small done that may as well be lost: no row waits for it. Never raises."""
-    transaction.on_commit(lambda: _call(task, arguments), robust=True)
+    transaction.on_commit(lambda: _enqueue(task, arguments), robust=True)
 
 
-def _call(task: str, arguments: tuple[int, ...]) -> None:
+def _enqueue(task: str, arguments: tuple[int, ...]) -> None:
     global _quiet_until
     if time.monotonic() < _quiet_until:
         return
@@ -64,19 +64,19 @@ def _call(task: str, arguments: tuple[int, ...]) -> None:
         current_app.send_task(f"bridge.tasks.{task}", arguments, retry=False, ignore_result=True)
     except Exception as error:
         _quiet_until = time.monotonic() + QUIET_SECONDS
-        logger.warning("call not heard", extra={"task": task, "error": type(error).__name__})
+        logger.warning("task not enqueued", extra={"task": task, "error": type(error).__name__})
 
 
-def answered(bell: str) -> None:
+def clear_notification(channel: str) -> None:
     """The called task is about to look: from now on a new commit must ring again."""
     try:
-        _redis().delete(_key(bell))
+        _redis().delete(_key(channel))
     except redis.RedisError as error:
-        logger.warning("doorbell not reset", extra={"bell": bell, "error": type(error).__name__})
+        logger.warning("notification not cleared", extra={"channel": channel, "error": type(error).__name__})
 
 
-def _key(bell: str) -> str:
-    return f"okno:doorbell:{bell}"
+def _key(channel: str) -> str:
+    return f"okno:wakeup:{channel}"
 
 
 @cache

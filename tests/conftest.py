@@ -34,7 +34,7 @@ Client.post = pages.with_fields_of_the_desk(Client.post)  # type: ignore[method-
 WhiteNoiseMiddleware.add_files_from_finders = pages.static_files_listed_once(WhiteNoiseMiddleware)
 
 from bridge import wakeups  # noqa: E402
-from bridge.call_limits import Calls  # noqa: E402
+from bridge.call_limits import CallCounter  # noqa: E402
 from channels_setup.models import ApiChannel  # noqa: E402
 from config.web.attempt_limits import AttemptLimit  # noqa: E402
 from tests.factories import ApiChannelFactory, boris  # noqa: E402
@@ -190,7 +190,7 @@ def limits_count_from_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     for place in ("accounts.login.FAILURES", "accounts.login.DEVICE_FAILURES", "web.csp_reports.REPORTS"):
         limit = import_string(f"config.{place}")
         monkeypatch.setattr(f"config.{place}", AttemptLimit(most=limit.most, seconds=limit.seconds))
-    monkeypatch.setattr("bridge.call_limits.calls", Calls())
+    monkeypatch.setattr("bridge.call_limits.call_counter", CallCounter())
 
 
 @pytest.fixture(autouse=True)
@@ -203,10 +203,10 @@ def no_language_is_left_over() -> None:
 def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The tasks that doorbells call: none yet, and no call is ever taken for lost."""
     names: list[str] = []
-    monkeypatch.setattr(wakeups, "RUNG_MS", 600_000)
+    monkeypatch.setattr(wakeups, "NOTIFICATION_TTL_MS", 600_000)
     monkeypatch.setattr(wakeups.current_app, "send_task", lambda name, *_more, **_options: names.append(name))
     for bell in wakeups.TASKS:
-        wakeups.answered(bell)
+        wakeups.clear_notification(bell)
     return names
 
 

@@ -16,8 +16,8 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 
 from bridge import service_window
-from bridge.conversations import receiving
 from bridge.models import Attachment, Attempt, Conversation, Delivery, Draft, Message, Ticket, WebhookEvent
+from bridge.notices import create_notice
 from channels_setup.models import ChannelState
 from tests.factories import (
     ApiChannelFactory,
@@ -256,7 +256,7 @@ def test_a_message_says_what_became_of_it(chat: Conversation) -> None:
 
 
 def test_a_notice_is_a_sentence_in_the_readers_language(chat: Conversation) -> None:
-    receiving.notice(chat, "not_delivered", why_code="gave_up")
+    create_notice(chat, "not_delivered", why_code="gave_up")
 
     english = Api(vera()).client.get(
         f"{API}/messages", {"direction": "notice"}, headers=token_of(vera()) | {"accept-language": "en"}

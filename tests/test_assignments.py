@@ -35,7 +35,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         if task == "release_assignments":
             assignments.release()
 
-    monkeypatch.setattr("bridge.wakeups.call_after_commit", call)
+    monkeypatch.setattr("bridge.wakeups.enqueue_after_commit", call)
     return made
 
 

@@ -21,7 +21,7 @@ from django.utils import timezone
 from bridge.conversations import message_statuses
 from bridge.inbox import account_updates, processing
 from bridge.models import Alert, Attempt, Conversation, Delivery
-from bridge.raw_requests import fail_event
+from bridge.raw_requests import mark_event_failed
 from channels_setup import account_settings
 from channels_setup.codecs.secret_search import spans
 from channels_setup.models import ApiChannel, Handover
@@ -150,7 +150,7 @@ def say(words: str, *, cloud: ApiChannel, acebot: ApiChannel) -> None:
     message_statuses.change_statuses(cloud, [StatusChanged(status="failed", external_id="x", title=words[:300])])
     event = acebot.webhook_events.first()
     assert event is not None
-    fail_event(event, words, trace=f"Traceback\n{words}")
+    mark_event_failed(event, words, trace=f"Traceback\n{words}")
     logging.getLogger("bridge.x").error("said: %s", words)
 
 

@@ -17,7 +17,7 @@ from django.db import connection
 from django.test import Client, TestCase
 from django.utils import timezone
 
-from bridge.conversations import closing_reminders, receiving, tickets
+from bridge.conversations import closing_reminders, tickets
 from bridge.files import uploads
 from bridge.inbox import processing
 from bridge.maintenance import erasure
@@ -36,6 +36,7 @@ from bridge.models import (
     Ticket,
     WebhookEvent,
 )
+from bridge.notices import create_notice
 from bridge.outbox import dispatcher, results
 from bridge.relay import submission
 from channels_setup.models import ApiChannel
@@ -160,7 +161,7 @@ def full(chat: Conversation, client: Client, tmp_path: Path, settings: Any) -> C
     Message.objects.filter(pk=sent.pk if sent else 0).update(
         template={"name": "x", "parameters": [NAME]}, details={"title": PHONE}, shown={"former": [WORDS]}
     )
-    receiving.notice(chat, "contact_changed", before=PHONE, after=PHONE)
+    create_notice(chat, "contact_changed", before=PHONE, after=PHONE)
     Mismatch.objects.create(
         kind="not_out",
         api_channel=chat.api_channel,

@@ -17,7 +17,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 
 from bridge.intake import flood_guard as module
 from bridge.intake.flood_guard import FEW, Strangers
-from bridge.raw_requests import MOST_BYTES_WITH_FILES
+from bridge.raw_requests import MAX_BYTES_WITH_FILES
 from channels_setup import encryption
 from config.serving import late_bodies
 from config.serving.arrival_limits import Arrivals, TooManyArrivals, TooSlow
@@ -425,7 +425,7 @@ def test_a_small_limit_for_operators_files_refuses_no_batch_of_a_provider(
     batch = b"x" * settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
     assert post(one, batch, PATH_INFO="/webhooks/wa/y/")[0] == "200"
-    assert one.most_bytes >= MOST_BYTES_WITH_FILES + 1024 * 1024
+    assert one.most_bytes >= MAX_BYTES_WITH_FILES + 1024 * 1024
 
 
 def test_a_webhook_brings_no_files_so_its_limit_is_lower(gate: Callable[..., Gate], settings: Any) -> None:

@@ -14,7 +14,7 @@ from bridge.conversations import message_statuses, receiving
 from bridge.inbox import processing
 from bridge.intake import webhooks
 from bridge.models import Conversation, Message, ServiceWindow, StrayStatus, WebhookEvent
-from bridge.raw_requests import MOST_BYTES
+from bridge.raw_requests import MAX_BYTES
 from channels_setup.advisory_locks import Space
 from channels_setup.models import ApiChannel, known_secrets
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
@@ -84,7 +84,7 @@ def test_another_method_is_refused(client: Client, phone: ApiChannel) -> None:
     assert not WebhookEvent.objects.exists()
 
 
-@pytest.mark.parametrize(("size", "status"), [(MOST_BYTES - 1, 200), (MOST_BYTES, 200), (MOST_BYTES + 1, 413)])
+@pytest.mark.parametrize(("size", "status"), [(MAX_BYTES - 1, 200), (MAX_BYTES, 200), (MAX_BYTES + 1, 413)])
 def test_the_limit_is_exact_to_the_byte(client: Client, phone: ApiChannel, size: int, status: int) -> None:
     assert post(client, phone, b" " * size).status_code == status
 
@@ -201,7 +201,7 @@ def test_channels_take_turns_and_a_long_run_is_handed_on(client: Client, monkeyp
             post(client, phone, says("?", number=number, who=f"anna{phone.pk}"))
 
     monkeypatch.setattr(processing, "RUN_SECONDS", 0)
-    monkeypatch.setattr(processing.wakeups, "ring", rung.append)
+    monkeypatch.setattr(processing.wakeups, "notify_workers", rung.append)
     assert processing.drain() == 0
     assert rung == ["inbound"]
     monkeypatch.undo()
@@ -225,7 +225,7 @@ def test_what_is_stored_while_a_worker_is_at_it_calls_no_other(
 
     def store(number: int) -> None:
         WebhookEvent.objects.create(api_channel=phone, body=json.dumps(says("?", number=number)).encode())
-        wakeups.ring(wakeups.INBOUND)
+        wakeups.notify_workers(wakeups.INBOUND)
 
     monkeypatch.setitem(processing.SOURCES, "api_channel", processing.Source(process, Space.INBOX))
     store(0)

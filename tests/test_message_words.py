@@ -39,7 +39,7 @@ SHOWN: list[dict[str, Any]] = [
 @pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: "-".join(map(str, shown.values()))[:40])
 def test_every_code_is_a_sentence_in_both_languages(shown: dict[str, Any]) -> None:
     with translation.override("en"):
-        english, first = words("", shown), message_text.preview_words(message_text.preview("", shown))
+        english, first = words("", shown), message_text.render_preview(message_text.build_preview("", shown))
     with translation.override("ru"):
         russian = words("", shown)
 

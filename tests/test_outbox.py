@@ -697,7 +697,7 @@ def test_what_is_committed_while_somebody_hands_over_calls_no_other(
 
     def answers(chat: Conversation) -> None:
         boris_answers(chat)
-        wakeups.ring(wakeups.OUTBOUND)  # a test's transaction never commits
+        wakeups.notify_workers(wakeups.OUTBOUND)  # a test's transaction never commits
 
     monkeypatch.setattr(results, "write_down", write_down)
     answers(chats.pop())
@@ -713,14 +713,14 @@ def test_while_a_slow_call_is_under_way_whoever_comes_calls_another(
     api_channel: ApiChannel, receiver: Receiver, called: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boris_answers(anna_writes(api_channel))
-    wakeups.ring(wakeups.OUTBOUND)
+    wakeups.notify_workers(wakeups.OUTBOUND)
     real = dispatcher.attempt
 
     def attempt(*arguments: Any, **more: Any) -> Tried:
         until = time.monotonic() + 30
         while len(called) < 2 and time.monotonic() < until:
             time.sleep(0.02)
-            wakeups.ring(wakeups.OUTBOUND)
+            wakeups.notify_workers(wakeups.OUTBOUND)
         return real(*arguments, **more)
 
     monkeypatch.setattr(dispatcher, "attempt", attempt)

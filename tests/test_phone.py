@@ -11,6 +11,7 @@ from django.utils import timezone
 from bridge.conversations import receiving
 from bridge.inbox import processing
 from bridge.models import Conversation, Message, WebhookEvent
+from bridge.notices import create_notice
 from bridge.outbox import dispatcher
 from bridge.relay import submission
 from channels_setup.models import ApiChannel
@@ -146,7 +147,7 @@ def test_a_failed_message_and_a_notice_are_not_on_the_phone(
 ) -> None:
     message = answers(chat, "Не дойдёт")
     Message.objects.filter(pk=message.pk).update(status=Message.Status.FAILED)
-    receiving.notice(chat, "not_delivered", why_code="gave_up")
+    create_notice(chat, "not_delivered", why_code="gave_up")
 
     assert texts(feed(client, channel, **{"from": "anna"})) == ["Здравствуйте"]
 

@@ -10,8 +10,8 @@ import pytest
 from django.utils import translation
 
 from bridge import outcomes
-from bridge.conversations import receiving
 from bridge.models import Message
+from bridge.notices import create_notice
 from bridge.outbox import results
 from bridge.outcomes import CATALOGUE, PLACEHOLDER, Class
 from tests.factories import ConversationFactory, MessageFactory
@@ -79,7 +79,7 @@ def test_the_notice_of_every_failure_says_what_the_message_says() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("code", [code for code, reason in CATALOGUE.items() if reason.kind is Class.NOTICE])
 def test_every_notice_without_its_values_is_a_whole_sentence(code: str) -> None:
-    made = receiving.notice(ConversationFactory(), code)
+    made = create_notice(ConversationFactory(), code)
 
     with translation.override("en"):
         assert made.sentence and not BLANK.search(made.sentence)

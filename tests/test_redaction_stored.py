@@ -15,7 +15,7 @@ from django.utils import timezone
 from bridge.conversations import message_statuses
 from bridge.inbox import account_updates, processing
 from bridge.models import Alert, Attempt, Delivery, Message, WebhookEvent
-from bridge.raw_requests import fail_event
+from bridge.raw_requests import mark_event_failed
 from channels_setup import http_client
 from channels_setup.models import ApiChannel, known_secrets
 from channels_setup.providers.base import AccountNews, HttpAnswer, HttpRequest, Outcome, StatusChanged, TemplateChanged
@@ -207,7 +207,7 @@ def test_every_place_that_keeps_words_of_others_masks_secrets(acebot: ApiChannel
     template: Template = TemplateFactory(api_channel=channel, external_id="t1")
     provider_sync.follow(channel, TemplateChanged(status="REJECTED", external_id="t1", reason=words))
     Template.objects.filter(pk=template.pk).update(reject_reason=words)
-    fail_event(event, words, trace=f"Traceback\n{words}")
+    mark_event_failed(event, words, trace=f"Traceback\n{words}")
     Attempt.objects.bulk_create(
         [Attempt(delivery=delivery, number=1, started_at=timezone.now(), duration_ms=1, verdict="retry", answer=words)]
     )

@@ -402,7 +402,7 @@ def test_housekeeping_ends_an_alert_whose_events_are_gone(client: Client, first:
 
 
 @pytest.mark.parametrize(
-    "broken", ["bridge.inbox.processing._apply_all", "bridge.inbox.routing.wakeups.ring_after_commit"]
+    "broken", ["bridge.inbox.processing._apply_all", "bridge.inbox.routing.wakeups.notify_after_commit"]
 )
 def test_a_crash_before_or_after_the_hand_over_doubles_nothing(
     client: Client, first: ApiChannel, second: ApiChannel, monkeypatch: pytest.MonkeyPatch, broken: str

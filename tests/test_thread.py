@@ -14,6 +14,7 @@ from bridge import outcomes
 from bridge.conversations import receiving, tickets
 from bridge.desk.thread import delivery_trail, messages
 from bridge.models import Attempt, Conversation, Delivery, Message, Ticket
+from bridge.notices import create_notice
 from bridge.relay import submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
@@ -166,7 +167,7 @@ def test_a_template_says_how_it_was_found_and_with_which_values(channel: ApiChan
 
 def test_the_line_opens_for_both_sides_and_not_for_notices(desk: Client, channel: ApiChannel) -> None:
     message = anna_writes(channel)
-    notice = receiving.notice(message.conversation, "held_dropped")
+    notice = create_notice(message.conversation, "held_dropped")
     address = f"/chats/{message.conversation_id}/messages/{{}}/why/"
 
     piece = desk.get(address.format(message.pk), headers={"HX-Request": "true"}).content.decode()

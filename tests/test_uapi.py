@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from bridge.models import Attachment, Contact, Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
-from bridge.raw_requests import MOST_BYTES_WITH_FILES
+from bridge.raw_requests import MAX_BYTES_WITH_FILES
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from tests.factories import ApiChannelFactory, ChatChannelFactory, boris, gleb
 
@@ -283,7 +283,7 @@ def test_nul_and_long_texts_are_stored(client: Client, key: str, chat_channel: C
 
 
 def test_a_body_over_the_limit_is_413(client: Client, key: str) -> None:
-    response = client.post("/uapi/chat/addMessage", b"x" * (MOST_BYTES_WITH_FILES + 1), content_type="application/json")
+    response = client.post("/uapi/chat/addMessage", b"x" * (MAX_BYTES_WITH_FILES + 1), content_type="application/json")
 
     assert response.status_code == 413
     assert response.json()["code"] == 413

@@ -570,7 +570,7 @@ def test_who_answers_there_is_shown_by_name_once_it_is_known(
     shop: Shop, simulator: UsedeskSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[tuple[str, int]] = []
-    monkeypatch.setattr(operators.wakeups, "call_after_commit", lambda task, pk: called.append((task, pk)))
+    monkeypatch.setattr(operators.wakeups, "enqueue_after_commit", lambda task, pk: called.append((task, pk)))
     chat_id = shop.begin()
     simulator.assign(chat_id, 27)
     shop.settle()

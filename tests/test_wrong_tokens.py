@@ -23,7 +23,7 @@ ELSEWHERE = {"REMOTE_ADDR": "203.0.113.7"}
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wrong_tokens, "WRONG", AttemptLimit(most=3, seconds=60))
-    monkeypatch.setattr(call_limits, "calls", call_limits.Calls())
+    monkeypatch.setattr(call_limits, "call_counter", call_limits.CallCounter())
 
 
 def wrong_form(client: Client, **more: Any) -> Any:
@@ -137,6 +137,6 @@ def test_a_key_may_make_so_many_calls_in_a_minute(
     assert statuses == [200, 200, 429] and last.json()["reason"] == "throttled" and int(last["Retry-After"]) > 0
     assert client.get("/api/v1/conversations/", headers=other).status_code == 200
 
-    monkeypatch.setattr(call_limits.calls, "ends", 0.0)  # the minute is over
+    monkeypatch.setattr(call_limits.call_counter, "ends", 0.0)  # the minute is over
 
     assert client.get("/api/v1/conversations/", headers=token).status_code == 200

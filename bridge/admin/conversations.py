@@ -55,7 +55,7 @@ def try_now(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -
         messages.info(request, gettext("Nothing waits for another try."))
         return
     admin.log_change(request, channel, gettext("Another try was asked for at once."))
-    wakeups.ring_after_commit(wakeups.OUTBOUND)
+    wakeups.notify_after_commit(wakeups.OUTBOUND)
     messages.success(request, gettext("What waited is tried now, in its order. This page shows what comes of it."))
 
 
@@ -218,7 +218,7 @@ class TicketAdmin(HistoryAdmin):
 
     @admin.display(description=_("additional fields"))
     def additional_fields(self, ticket: Ticket) -> str:
-        fields = ticket_properties.fields_of([ticket])[ticket.pk]
+        fields = ticket_properties.load_custom_fields([ticket])[ticket.pk]
         return "; ".join(f"{field['name']}: {field['value']}" for field in fields) or "–"
 
 

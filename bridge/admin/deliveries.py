@@ -253,7 +253,7 @@ class WebhookEventAdmin(HistoryAdmin):
                 "Only failed or unrouted events of a provider's webhook can be processed again; API calls are for "
                 "their callers."
             )
-        wakeups.ring_after_commit(wakeups.INBOUND)
+        wakeups.notify_after_commit(wakeups.INBOUND)
         return messages.SUCCESS, ngettext("%d event is in line again.", "%d events are in line again.", count) % count
 
     def leave(self, request: HttpRequest, rows: QuerySet[WebhookEvent]) -> tuple[int, str]:

@@ -22,7 +22,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.settings import api_settings
 from rest_framework.views import exception_handler
 
-from bridge.idempotency import Answer, BadKey, KeyReused, once
+from bridge.idempotency import IdempotencyKeyReused, InvalidIdempotencyKey, StoredResponse, run_once
 from channels_setup.codecs.bodies import BadBody, json_object
 
 from .filtering import Filter, Filters, Pages
@@ -106,21 +106,21 @@ def repeatable(request: Request, asked: Any, work: Callable[[], tuple[int, Any]]
     ``asked``: what the call says, for telling a repeat from another call under the same key.
     """
 
-    def answer() -> Answer:
+    def answer() -> StoredResponse:
         status_code, data = work()
-        return Answer(status=status_code, body=json.loads(JSONRenderer().render(data)))
+        return StoredResponse(status=status_code, body=json.loads(JSONRenderer().render(data)))
 
     fingerprint = f"{request.method} {request.path.rstrip('/')}\n{json.dumps(asked, sort_keys=True)}".encode()
     try:
-        given = once(
+        given = run_once(
             owner=f"user:{request.user.pk}",
             key=request.headers.get("idempotency-key", ""),
             request=fingerprint,
             work=answer,
         )
-    except BadKey as problem:
+    except InvalidIdempotencyKey as problem:
         raise Refused(status_code=400, reason="invalid", sentence=str(problem)) from None
-    except KeyReused as problem:
+    except IdempotencyKeyReused as problem:
         raise Refused(status_code=409, reason="key_reused", sentence=str(problem)) from None
     return Response(given.body, status=given.status)
 

@@ -13,6 +13,7 @@ from django.db.models import Q
 
 from bridge import wakeups
 from bridge.models import Conversation, ServiceWindow, Ticket, WindowWarning
+from bridge.notices import create_notice
 from channels_setup.failing_items import FailingItems
 
 from . import receiving, tickets
@@ -120,11 +121,11 @@ def release_chat(conversation_id: int, *, leaving: Any = None) -> bool:
         told_of_chat = tickets.assign(conversation_id, user_id=None).assignee_id is None and bool(requests)
         _warn_everybody(conversation)
         if told_of_chat:
-            receiving.notice(conversation, "assignee_left", name=_name_of(lost[before]))
+            create_notice(conversation, "assignee_left", name=_name_of(lost[before]))
     for request in requests[1:] if told_of_chat else requests:
         if request.assignee_id is not None and request.assignee_id in lost:
             name = _name_of(lost[request.assignee_id])
-            receiving.notice(conversation, "request_assignee_left", name=name, number=request.pk)
+            create_notice(conversation, "request_assignee_left", name=name, number=request.pk)
     return True
 
 
@@ -158,4 +159,4 @@ def _name_of(user: Any) -> str:
 
 def release_soon() -> None:
     """Have ``release`` run after the commit. Beat does it within a minute if the call is lost."""
-    wakeups.call_after_commit("release_assignments")
+    wakeups.enqueue_after_commit("release_assignments")

@@ -15,7 +15,7 @@ from typing import Any
 from bridge import service_window
 from bridge.fanout import helpdesk_messages
 from bridge.models import Contact, Conversation, FormerId, Message
-from bridge.notices import notice
+from bridge.notices import create_notice
 from channels_setup.codecs.phone_numbers import phone_key
 
 EXTERNAL_ID, USER_ID = FormerId.Kind.EXTERNAL_ID, FormerId.Kind.USER_ID
@@ -145,7 +145,7 @@ def announce(changes: Sequence[Change]) -> None:
             if change.other is not None:
                 beside = chats_of(change.other, beside=chat)
                 details["chat"] = beside[0] if beside else "—"
-            notice(chat, change.reason, **details, news=change.news)
+            create_notice(chat, change.reason, **details, news=change.news)
         outside = chats.filter(helpdesk_chat__isnull=False).order_by("pk")
         for chat in outside.select_for_update(of=("self",), no_key=True).select_related("contact", "chat_channel"):
             helpdesk_messages.card_changed(chat)

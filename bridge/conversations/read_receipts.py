@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 def seen(conversation: Conversation) -> None:
     """An operator has read what stood unread here."""
     if conversation.api_channel.provider.marks_read:
-        wakeups.call_after_commit("mark_read", conversation.pk)
+        wakeups.enqueue_after_commit("mark_read", conversation.pk)
 
 
 def tell(conversation_id: int) -> bool:

@@ -20,7 +20,6 @@ from bridge import message_text, service_window, wakeups
 from bridge.fanout import helpdesk_messages, subscribers
 from bridge.files import attachment_files
 from bridge.models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
-from bridge.notices import notice as notice
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import MessageReceived, TimePassed
 
@@ -248,9 +247,9 @@ def _store(
         )
         new_tickets.discard(pk)
     if Delivery.objects.bulk_create(subscribers.deliveries_for(spoken)):
-        wakeups.ring_after_commit(wakeups.OUTBOUND)
+        wakeups.notify_after_commit(wakeups.OUTBOUND)
     if Delivery.objects.bulk_create(helpdesk_messages.deliveries_for(spoken)):
-        wakeups.ring_after_commit(wakeups.HELPDESK)
+        wakeups.notify_after_commit(wakeups.HELPDESK)
     return messages
 
 
@@ -368,7 +367,7 @@ def note_last_words(conversation: Conversation, message: Message, *, now: dateti
     if message.ticket is not None:
         conversation.request_status = message.ticket.status
     conversation.last_message_at = now
-    conversation.last_text = message_text.preview(message.text, message.shown)[:200]
+    conversation.last_text = message_text.build_preview(message.text, message.shown)[:200]
     conversation.last_direction = message.direction
     conversation.last_written_at = message.provider_time if message.is_received_late else None
 

@@ -100,7 +100,7 @@ def set_properties(ticket_id: int, wanted: Mapping[str, Any], *, by: int | None 
     ticket = _get(ticket_id)
     lock(ticket.conversation_id)
     ticket.refresh_from_db(fields=ticket_properties.COLUMNS)
-    changes = ticket_properties.apply(ticket, wanted)
+    changes = ticket_properties.apply_properties(ticket, wanted)
     if changes:
         ticket.save(update_fields=[*ticket_properties.COLUMNS, "updated_at"])
         _changed(ticket, changes, user_id=by)
@@ -127,13 +127,13 @@ def open_ticket(
         parallel=live_ticket(conversation) is not None,
         closed_at=_closed_at(status),
     )
-    ticket_properties.apply(ticket, wanted)
+    ticket_properties.apply_properties(ticket, wanted)
     ticket.save(force_insert=True)
     if status not in Ticket.ENDED:
         note_status(conversation.pk, status)
         _follow(conversation, assignee_id)
     if Delivery.objects.bulk_create(subscribers.ticket_opened(ticket)):
-        wakeups.ring_after_commit(wakeups.OUTBOUND)
+        wakeups.notify_after_commit(wakeups.OUTBOUND)
     return ticket
 
 
@@ -177,4 +177,4 @@ def _changed(ticket: Ticket, changes: list[dict[str, Any]], *, user_id: int | No
         cursor.execute("SELECT nextval('bridge_change_id')")
         change_id = cursor.fetchone()[0]
     if subscribers.ticket_changed(ticket, changes=changes, user_id=user_id, change_id=change_id):
-        wakeups.ring_after_commit(wakeups.OUTBOUND)
+        wakeups.notify_after_commit(wakeups.OUTBOUND)

@@ -105,21 +105,21 @@ def once(
     posted = json.dumps(content, ensure_ascii=False).encode()
     draft_key = key_in(request, "once")
 
-    def answer() -> idempotency.Answer:
+    def answer() -> idempotency.StoredResponse:
         if draft_key and was_sent(conversation, draft_key):
-            return idempotency.Answer(409, already_sent())
+            return idempotency.StoredResponse(409, already_sent())
         handed = work(draft_key)
         sent = handed.message is not None
-        return idempotency.Answer(200 if sent else 422, {"sent": sent, "sentence": handed.decision.sentence})
+        return idempotency.StoredResponse(200 if sent else 422, {"sent": sent, "sentence": handed.decision.sentence})
 
     owner, key = f"chat {conversation.pk}/", draft_key
     if not key and (plain := key_in(request, "key")):
         owner, key = f"{owner}{request.user.pk}", f"{plain} {hashlib.sha256(posted).hexdigest()[:16]}"
     try:
-        answered = idempotency.once(
-            owner=owner, key=key, request=posted, work=answer, keeps=lambda given: given.status == 200
+        answered = idempotency.run_once(
+            owner=owner, key=key, request=posted, work=answer, should_store=lambda given: given.status == 200
         )
-    except idempotency.KeyReused:
+    except idempotency.IdempotencyKeyReused:
         return already_sent()
     return dict(answered.body)
 

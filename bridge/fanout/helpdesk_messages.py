@@ -51,7 +51,7 @@ def card_changed(conversation: Conversation) -> None:
     link.card = _card(conversation)
     link.save(update_fields=["card"])
     _delivery(conversation, Delivery.Kind.HELPDESK, contract.CLIENT).save(force_insert=True)
-    wakeups.ring_after_commit(wakeups.HELPDESK)
+    wakeups.notify_after_commit(wakeups.HELPDESK)
 
 
 def _links(conversations: dict[int, Conversation]) -> dict[int, HelpdeskChat]:
@@ -102,7 +102,7 @@ def note(conversation: Conversation, text: str, *, message: Message | None = Non
     """Tell the operators, and them alone. One line of its own, so that it holds up no client's message."""
     delivery = _delivery(conversation, Delivery.Kind.NOTE, contract.NOTE, message=message, text=text)
     delivery.save(force_insert=True)
-    wakeups.ring_after_commit(wakeups.HELPDESK)
+    wakeups.notify_after_commit(wakeups.HELPDESK)
     return delivery
 
 

@@ -213,7 +213,7 @@ def _comment_event(
         comment=comment,
         client=_client(conversation, about=about),
         assignee_id=ticket.assignee_id,
-        custom_fields=ticket_properties.fields_of([ticket])[ticket.pk],
+        custom_fields=ticket_properties.load_custom_fields([ticket])[ticket.pk],
     )
     return _marked(event, conversation, channel)
 
@@ -225,7 +225,7 @@ def _new_ticket_event(
         app_id=str(channel.app_id),
         ticket=_ticket(ticket, conversation, stamp=None if channel.exact_updated_at else stamp),
         client=_client(conversation),
-        custom_fields=ticket_properties.fields_of([ticket])[ticket.pk],
+        custom_fields=ticket_properties.load_custom_fields([ticket])[ticket.pk],
     )
     return _marked(event, conversation, channel)
 
@@ -268,7 +268,7 @@ def ticket_changed(
         company_id=conversation.chat_channel.company_id,
         client=_client(conversation),
         assignee_id=ticket.assignee_id,
-        custom_fields=ticket_properties.fields_of([ticket])[ticket.pk],
+        custom_fields=ticket_properties.load_custom_fields([ticket])[ticket.pk],
     )
     made = [
         Delivery(

@@ -49,7 +49,7 @@ def attach(given: Iterable[tuple[Message, Sequence[FileInfo]]]) -> list[Attachme
         ]
     )
     if any(attachment.state == Attachment.State.WAITING for attachment in attachments):
-        wakeups.ring_after_commit(wakeups.FILES)
+        wakeups.notify_after_commit(wakeups.FILES)
     return attachments
 
 

@@ -219,5 +219,5 @@ def fetch_again(attachment_id: int, *, conversation_id: int) -> bool:
         pk=attachment_id, message__conversation=conversation_id, state=Attachment.State.FAILED
     ).update(state=Attachment.State.WAITING, tries=0, due_at=service_window.database_now(), error="")
     if changed:
-        wakeups.ring_after_commit(wakeups.FILES)
+        wakeups.notify_after_commit(wakeups.FILES)
     return bool(changed)

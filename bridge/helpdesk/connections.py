@@ -141,4 +141,4 @@ def _rest(line: HelpdeskLine, outcome: Outcome, *, now: datetime) -> datetime | 
 def wake(chat_channel_ids: Sequence[int]) -> None:
     """The settings were mended: what waits is tried at once."""
     HelpdeskLine.objects.filter(chat_channel__in=chat_channel_ids).update(rests_until=None, in_a_row=0)
-    wakeups.ring_after_commit(wakeups.HELPDESK)
+    wakeups.notify_after_commit(wakeups.HELPDESK)

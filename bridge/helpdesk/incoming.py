@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from bridge.conversations import receiving
 from bridge.fanout import operator_notes
-from bridge.raw_requests import fail_event, raw_request
+from bridge.raw_requests import mark_event_failed, restore_request
 from bridge.relay import submission
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ChatChannel
@@ -69,7 +69,7 @@ def process(chat_channel_id: int, events: Sequence[WebhookEvent]) -> None:
     for event in events:
         try:
             with transaction.atomic():
-                facts = chat_channel.provider.parse(raw_request(event), account)
+                facts = chat_channel.provider.parse(restore_request(event), account)
                 remark = "".join(_apply(batch, fact, event) for fact in facts)
                 WebhookEvent.objects.filter(pk=event.pk).update(
                     state=WebhookEvent.State.PROCESSED, processed_at=timezone.now(), error=remark, traceback=""
@@ -79,9 +79,9 @@ def process(chat_channel_id: int, events: Sequence[WebhookEvent]) -> None:
             break
         except BadBody as problem:
             batch.saw("unknown", event.received_at)
-            fail_event(event, str(problem))
+            mark_event_failed(event, str(problem))
         except Exception as problem:
-            fail_event(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
+            mark_event_failed(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
     _note_came(batch, at=events[-1].received_at)
     if broken is not None:
         raise broken

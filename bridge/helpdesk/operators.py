@@ -27,7 +27,7 @@ def heard_of(line: HelpdeskLine, number: str) -> None:
     """Somebody answers there. Whoever is not known by name is asked for, unless everybody was a moment ago."""
     is_due = line.people_asked_at is None or timezone.now() - line.people_asked_at >= ASKED_EVERY
     if number and number not in line.people and is_due:
-        wakeups.call_after_commit("learn_people", line.pk)
+        wakeups.enqueue_after_commit("learn_people", line.pk)
 
 
 def learn(chat_channel_id: int) -> int:

@@ -76,7 +76,7 @@ def drain() -> int:
     if broken is not None:
         raise broken
     if time.monotonic() >= until:
-        wakeups.ring(wakeups.HELPDESK)
+        wakeups.notify_workers(wakeups.HELPDESK)
     return made
 
 

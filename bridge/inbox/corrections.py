@@ -100,7 +100,7 @@ def _(fact: MessageEdited, message: Message, conversation: Conversation) -> Chan
         return None
     before = message.text
     former = [*message.shown.get("former", []), before][-MOST_FORMER:]
-    if conversation.last_text == message_text.preview(before, message.shown)[:200]:
+    if conversation.last_text == message_text.build_preview(before, message.shown)[:200]:
         Conversation.objects.filter(pk=conversation.pk).update(last_text=fact.text[:200])
     message.text = fact.text
     message.shown = message.shown | {"former": former, "edited_at": stamp(fact.at)}

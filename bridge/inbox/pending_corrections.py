@@ -18,6 +18,7 @@ from bridge.conversations import contacts, receiving, tickets
 from bridge.fanout import correction_notes, subscribers
 from bridge.files import attachment_files
 from bridge.models import Contact, Conversation, Message, PendingCorrection
+from bridge.notices import create_notice
 from channels_setup.failing_items import FailingItems
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import (
@@ -207,9 +208,9 @@ def _show(row: PendingCorrection) -> bool:
         correction_notes.of_stray_reaction(fact, conversation)
     elif conversation is not None and isinstance(fact, MessageRevoked):
         if row.by_us:
-            receiving.notice(conversation, "deleted_by_us_unseen")
+            create_notice(conversation, "deleted_by_us_unseen")
         else:
-            receiving.notice(conversation, "deleted_unseen")
+            create_notice(conversation, "deleted_unseen")
     elif isinstance(fact, MessageEdited) and fact.text and fact.by_us and row.api_channel.lands_in is not None:
         stand_in = _stand_in(fact)
         if isinstance(stand_in, EchoSeen):

@@ -22,7 +22,7 @@ from bridge import wakeups
 from bridge.conversations import erased_ids, identity_changes, message_statuses, receiving
 from bridge.helpdesk import incoming
 from bridge.models import WebhookEvent
-from bridge.raw_requests import fail_event, raw_request
+from bridge.raw_requests import mark_event_failed, restore_request
 from bridge.relay import held_replies
 from channels_setup.advisory_locks import Space, only_one
 from channels_setup.codecs.bodies import BadBody
@@ -66,7 +66,7 @@ def drain() -> int:
         before, is_elsewhere = taken, False
         waiting = [channel for channel in _channels_with_events() if channel not in resting]
         if len(waiting) > 1:
-            wakeups.answered(wakeups.INBOUND)  # there is work for another
+            wakeups.clear_notification(wakeups.INBOUND)  # there is work for another
         for source, channel_id in waiting:
             with only_one(SOURCES[source].lock, channel_id) as mine:
                 is_elsewhere |= not mine
@@ -80,10 +80,10 @@ def drain() -> int:
         elif is_elsewhere or has_answered:
             return taken
         else:
-            wakeups.answered(wakeups.INBOUND)
+            wakeups.clear_notification(wakeups.INBOUND)
             has_answered = True
-    wakeups.answered(wakeups.INBOUND)
-    wakeups.ring(wakeups.INBOUND)  # whoever comes next goes on
+    wakeups.clear_notification(wakeups.INBOUND)
+    wakeups.notify_workers(wakeups.INBOUND)  # whoever comes next goes on
     return taken
 
 
@@ -134,7 +134,7 @@ def claim(channel_id: int, *, source: str = "api_channel") -> list[WebhookEvent]
     events = list(waiting[:BATCH])
     worn_out = [event for event in events if event.attempts >= MOST_ATTEMPTS]
     for event in worn_out:
-        fail_event(event, _("Processing broke off %(count)d times.") % {"count": event.attempts})
+        mark_event_failed(event, _("Processing broke off %(count)d times.") % {"count": event.attempts})
     events = [event for event in events if event.attempts < MOST_ATTEMPTS]
     if worn_out and not events:
         return claim(channel_id, source=source)
@@ -152,15 +152,15 @@ def process(channel_id: int, events: Sequence[WebhookEvent]) -> None:
     readable: list[tuple[WebhookEvent, list[Fact]]] = []
     for event in events:
         try:
-            facts = api_channel.provider.parse(raw_request(event), account)
+            facts = api_channel.provider.parse(restore_request(event), account)
             if routing.route(api_channel, event, account):
                 readable.append((event, facts))
         except (OperationalError, InterfaceError):
             raise
         except BadBody as problem:
-            fail_event(event, str(problem))
+            mark_event_failed(event, str(problem))
         except Exception as problem:
-            fail_event(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
+            mark_event_failed(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
     if not readable:
         return
     try:
@@ -188,9 +188,9 @@ def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) 
     except (OperationalError, InterfaceError):
         raise  # those behind it do not pass
     except BadBody as problem:
-        fail_event(event, str(problem))
+        mark_event_failed(event, str(problem))
     except Exception as problem:
-        fail_event(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
+        mark_event_failed(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
 
 
 def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:

@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from bridge import outcomes, wakeups
 from bridge.channel_health import alerts
 from bridge.models import Alert, WebhookEvent
-from bridge.raw_requests import raw_request
+from bridge.raw_requests import restore_request
 from channels_setup import encryption
 from channels_setup.models import ApiChannel, ChannelState, Credential
 from channels_setup.providers.base import Account, MisroutedItem, proof
@@ -44,7 +44,7 @@ def route(api_channel: ApiChannel, event: WebhookEvent, account: Account) -> boo
     provider = api_channel.provider
     if not provider.shares_address or event.routed_at is not None:
         return True
-    items = provider.misrouted(raw_request(event), account)
+    items = provider.misrouted(restore_request(event), account)
     if event.routed_from is not None:  # what concerns all was given to all already
         items = [item for item in items if not item.is_optional]
     if not items:
@@ -127,7 +127,7 @@ def _hand_over(api_channel: ApiChannel, event: WebhookEvent, found: _Sorted) -> 
     if found.unrouted:
         _warn(api_channel, found)
     if found.items:
-        wakeups.ring_after_commit(wakeups.INBOUND)
+        wakeups.notify_after_commit(wakeups.INBOUND)
     settle_alerts([api_channel.pk])
 
 

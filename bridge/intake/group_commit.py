@@ -73,7 +73,7 @@ def _insert(events: list[WebhookEvent]) -> None:
         events[0].save(force_insert=True)  # one statement: it commits by itself
     else:
         WebhookEvent.objects.bulk_create(events)
-    wakeups.ring_after_commit(wakeups.INBOUND)
+    wakeups.notify_after_commit(wakeups.INBOUND)
 
 
 committer = Committer()

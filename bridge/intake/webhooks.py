@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 
 from bridge.helpdesk import incoming
 from bridge.models import WebhookEvent
-from bridge.raw_requests import TooLarge, event_row, exact_request
+from bridge.raw_requests import BodyTooLarge, build_event, read_raw_request
 from channels_setup.models import ApiChannel, ChatChannel, WebhookAddress
 from channels_setup.providers import helpdesks, messengers
 from channels_setup.providers.base import Account, RawRequest, Refused
@@ -55,14 +55,16 @@ class ProviderWebhook(APIView):
 
 def receive_from_phone(request: HttpRequest, api_channel: ApiChannel) -> HttpResponse:
     """Store one event of a training phone, whose page is open to this user only: the session proves it."""
-    return answered(lambda: _stored(event_row(exact_request(request), api_channel=api_channel, endpoint="webhook")))
+    return answered(
+        lambda: _stored(build_event(read_raw_request(request), api_channel=api_channel, endpoint="webhook"))
+    )
 
 
 def answered(receive: Callable[[], HttpResponse]) -> HttpResponse:
     """Receive one event and turn what stands against it into its answer."""
     try:
         return receive()
-    except TooLarge:
+    except BodyTooLarge:
         return JsonResponse({"error": "The body is too large."}, status=413)
     except Refused:
         return JsonResponse({"error": "Not accepted."}, status=403)
@@ -79,7 +81,7 @@ def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
     if known is None:
         return _no_such_address()
     address, api_channel, account = known
-    raw = exact_request(request)
+    raw = read_raw_request(request)
     try:
         return _taken(raw, address, api_channel, account)
     except Refused:
@@ -102,7 +104,7 @@ def _taken(raw: RawRequest, address: WebhookAddress, api_channel: ApiChannel, ac
     api_channel.note_let_in()
     address.note_use(timezone.now())
     secrets = account.all_secrets()
-    return _stored(event_row(raw, api_channel=api_channel, endpoint="webhook", proof=proof, secrets=secrets))
+    return _stored(build_event(raw, api_channel=api_channel, endpoint="webhook", proof=proof, secrets=secrets))
 
 
 class _Remembered(Generic[Found]):
@@ -156,7 +158,7 @@ def receive_from_helpdesk(request: HttpRequest, *, kind: str, token: str) -> Htt
     known = _chat_channels.at(kind, token)
     if known is None:
         return _no_such_address()
-    (address, chat_channel, account), raw = known, exact_request(request)
+    (address, chat_channel, account), raw = known, read_raw_request(request)
     try:
         try:
             chat_channel.provider.authenticate(raw, account)
@@ -169,7 +171,7 @@ def receive_from_helpdesk(request: HttpRequest, *, kind: str, token: str) -> Htt
         raise
     address.note_use(timezone.now())
     # Older versions of a helpdesk send the key itself along.
-    return _stored(event_row(raw, chat_channel=chat_channel, endpoint="webhook", secrets=[account.secret]))
+    return _stored(build_event(raw, chat_channel=chat_channel, endpoint="webhook", secrets=[account.secret]))
 
 
 def _no_such_address() -> HttpResponse:

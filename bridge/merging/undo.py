@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from bridge import service_window
 from bridge.conversations import tickets
-from bridge.message_text import preview
+from bridge.message_text import build_preview
 
 from ..models import (
     Contact,
@@ -227,7 +227,7 @@ def _recount(chat: Conversation, *, unread: list[int], live: Ticket | None = Non
     if (word := merge.newest_word(chat)) is not None:
         changed |= {
             "last_message_at": word.created_at,
-            "last_text": preview(word.text, word.shown)[:200],
+            "last_text": build_preview(word.text, word.shown)[:200],
             "last_direction": word.direction,
         }
     live = live or tickets.live_ticket(chat)

@@ -115,13 +115,13 @@ def drain() -> int:
                 if broken is not None:
                     raise broken
                 if not has_answered:  # once more: what came meanwhile has called nobody
-                    wakeups.answered(wakeups.OUTBOUND)
+                    wakeups.clear_notification(wakeups.OUTBOUND)
                     has_answered = True
                     continue
                 if _waited_for_a_limit(until):
                     continue
                 if time.monotonic() >= until:
-                    wakeups.ring(wakeups.OUTBOUND)  # whoever comes next goes on
+                    wakeups.notify_workers(wakeups.OUTBOUND)  # whoever comes next goes on
                 return made
             done, running = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
             if done and running:
@@ -130,7 +130,7 @@ def drain() -> int:
             if done:
                 results.write_down([future.result() for future in done], token)
             elif not is_slow:  # whoever comes now need not wait for these; and no result waits for the broker
-                _threads().submit(wakeups.answered, wakeups.OUTBOUND)
+                _threads().submit(wakeups.clear_notification, wakeups.OUTBOUND)
                 is_slow = True
             made += len(done)
     finally:

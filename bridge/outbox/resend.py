@@ -102,7 +102,7 @@ def send_again(*pks: int, by: Any = None, many: Replay | None = None) -> int:
         finished_at=None,
     )
     _messages_of(rows).update(status=Message.Status.PENDING, reason="")
-    wakeups.ring_after_commit(wakeups.OUTBOUND)
+    wakeups.notify_after_commit(wakeups.OUTBOUND)
     return len(rows)
 
 

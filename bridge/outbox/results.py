@@ -21,10 +21,11 @@ from django.utils import timezone
 
 from bridge import service_window
 from bridge.channel_health import alerts, circuit_breaker, failure_effects, rate_limits
-from bridge.conversations import contacts, message_statuses, receiving
+from bridge.conversations import contacts, message_statuses
 from bridge.files import provider_uploads
 from bridge.files.provider_uploads import Given
 from bridge.models import Attempt, Delivery, Draft, Message
+from bridge.notices import create_notice
 from channels_setup.failing_items import FailingItems
 from channels_setup.models import UnknownPolicy
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, Outcome, Rate
@@ -349,7 +350,7 @@ def settle_unknown(delivery: Delivery, token: uuid.UUID) -> None:
                 "outcome_unknown",
             )
             message.save(update_fields=["status", "status_at", "reason"])
-            receiving.notice(message.conversation, "may_have_been_sent", message_id=message.pk)
+            create_notice(message.conversation, "may_have_been_sent", message_id=message.pk)
 
 
 @transaction.atomic
@@ -390,7 +391,7 @@ def _fail_message(message: Message, reason: str, told: Mapping[str, str] = EMPTY
     if failed:
         name = (message.template or {}).get("name", "")
         values = {**told, "name": name, "message_id": message.pk}
-        receiving.notice(message.conversation, "not_delivered", why_code=reason, **values)
+        create_notice(message.conversation, "not_delivered", why_code=reason, **values)
 
 
 def window_has_shut(conversation_ids: Iterable[int]) -> None:

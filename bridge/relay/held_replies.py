@@ -18,6 +18,7 @@ from bridge import service_window
 from bridge.conversations import receiving
 from bridge.decisions import REFUSE, Decision
 from bridge.models import Conversation, Draft, HeldReply
+from bridge.notices import create_notice
 from channels_setup.failing_items import FailingItems
 
 from . import submission
@@ -145,9 +146,9 @@ def _drop_batch() -> int:
 def _drop_with_notice(held: HeldReply) -> None:
     conversation = Conversation.objects.get(pk=held.conversation_id)
     if _drop(held):
-        receiving.notice(conversation, "held_dropped")
+        create_notice(conversation, "held_dropped")
     else:
-        receiving.notice(conversation, "held_dropped_text", text=held.text)
+        create_notice(conversation, "held_dropped_text", text=held.text)
 
 
 def _drop(held: HeldReply) -> bool:

@@ -236,7 +236,7 @@ def _say(
     Delivery.objects.bulk_create(subscribers.deliveries_for([spoken]))
     if ends_draft:
         _drafts_under(conversation.pk, author, form_key).delete()
-    wakeups.ring_after_commit(wakeups.OUTBOUND)
+    wakeups.notify_after_commit(wakeups.OUTBOUND)
     return HandedIn(decision=decision, message=message, ticket=ticket)
 
 

@@ -27,9 +27,16 @@ from rest_framework.views import APIView
 from bridge import call_limits
 from bridge.conversations import erased_ids, merge_lookup, receiving, tickets
 from bridge.files import storage_limits
-from bridge.idempotency import Answer, BadKey, KeyReused, once
+from bridge.idempotency import IdempotencyKeyReused, InvalidIdempotencyKey, StoredResponse, run_once
 from bridge.models import Contact, Conversation, WebhookEvent
-from bridge.raw_requests import MOST_BYTES, MOST_BYTES_WITH_FILES, TooLarge, blotted, event_row, exact_request
+from bridge.raw_requests import (
+    MAX_BYTES,
+    MAX_BYTES_WITH_FILES,
+    BodyTooLarge,
+    build_event,
+    mask_secret,
+    read_raw_request,
+)
 from bridge.relay import held_replies, submission
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody, decode
@@ -75,7 +82,7 @@ class UapiView(APIView):
     permission_classes: tuple[type, ...] = ()
     schema = None
     methods: tuple[str, ...] = ("POST",)
-    limit = MOST_BYTES
+    limit = MAX_BYTES
     writes = True
     parameters = Parameters()
 
@@ -91,8 +98,8 @@ class UapiView(APIView):
                 status=405,
             )
         try:
-            return self._handle(exact_request(request, limit=self.limit))
-        except TooLarge:
+            return self._handle(read_raw_request(request, limit=self.limit))
+        except BodyTooLarge:
             return JsonResponse(Error(TOO_LARGE, _("The body is too large.")).body(), status=413)
         except call_limits.TooManyCalls as problem:
             error = Error(TOO_MANY, _("Too many calls with this key. Try again later."))
@@ -119,20 +126,20 @@ class UapiView(APIView):
             refused = self._json(Error(BAD_TOKEN, _("The api_token is missing or wrong.")).body())
             refused.is_token_refused = True  # type: ignore[attr-defined]  # for config.accounts.wrong_tokens
             return refused
-        call_limits.calls.count(f"api_channel:{api_channel.pk}")
-        without_key = blotted(raw, token)
+        call_limits.call_counter.count(f"api_channel:{api_channel.pk}")
+        without_key = mask_secret(raw, token)
         call = Call(api_channel=api_channel, values=decoded.values, files=decoded.files)
         try:
-            result = once(
+            result = run_once(
                 owner=f"api_channel:{api_channel.pk}",
                 key=raw.headers.get("idempotency-key", "") if self.writes else "",
                 request=f"{type(self).__name__}\n{without_key.query_string}\n".encode() + without_key.body,
                 work=lambda: self._work(call, without_key, token),
             )
             return self._json(result.body, ignored=self.parameters.ignored(call.values))
-        except (BadBody, BadKey) as problem:
+        except (BadBody, InvalidIdempotencyKey) as problem:
             error = Error(BAD_FIELD, str(problem))
-        except KeyReused as problem:
+        except IdempotencyKeyReused as problem:
             error = Error(KEY_REUSED, str(problem))
         except Error as problem:
             error = problem
@@ -140,22 +147,22 @@ class UapiView(APIView):
             self._keep_failed(call, without_key, token, error)
         return self._json(error.body())
 
-    def _work(self, call: Call, raw: RawRequest, token: str) -> Answer:
+    def _work(self, call: Call, raw: RawRequest, token: str) -> StoredResponse:
         self.parameters.check(call.values, has_files=bool(call.files))
         body = self.answer(call)
         if isinstance(body, dict) and (ignored := self.parameters.ignored(call.values)):
             body = body | {"ignored": sorted({*body.get("ignored", []), *ignored})}
         if self.writes:
-            event = event_row(raw, api_channel=call.api_channel, endpoint=self._endpoint(), secrets=[token])
+            event = build_event(raw, api_channel=call.api_channel, endpoint=self._endpoint(), secrets=[token])
             event.state, event.processed_at = WebhookEvent.State.PROCESSED, timezone.now()
             event.save(force_insert=True)
-        return Answer(status=200, body=body)
+        return StoredResponse(status=200, body=body)
 
     def _keep_failed(self, call: Call, raw: RawRequest, token: str, error: Error) -> None:
         """An authentic request that could not be used is shown to the admin, too: but not an erased person's words."""
         if error.code == ERASED:
             return
-        event = event_row(raw, api_channel=call.api_channel, endpoint=self._endpoint(), secrets=[token])
+        event = build_event(raw, api_channel=call.api_channel, endpoint=self._endpoint(), secrets=[token])
         # A reply that the rules hold back was understood: nothing for an admin to mend.
         understood = error.code == NOT_SENT
         event.state = WebhookEvent.State.PROCESSED if understood else WebhookEvent.State.FAILED
@@ -181,7 +188,7 @@ class NoSuchMethod(UapiView):
 class AddMessage(UapiView):
     """``chat/addMessage``: a message from the client; opens the chat when there is none."""
 
-    limit = MOST_BYTES_WITH_FILES
+    limit = MAX_BYTES_WITH_FILES
     parameters = takes("company_id", "channel_id", "chat_id", "message", files=True)
 
     def answer(self, call: Call) -> dict[str, Any]:

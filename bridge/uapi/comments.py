@@ -14,7 +14,7 @@ from bridge.conversations import receiving, tickets
 from bridge.fanout import subscribers
 from bridge.files import attachment_files, uploads
 from bridge.models import Conversation, Delivery, Message, Ticket
-from bridge.raw_requests import MOST_BYTES_WITH_FILES
+from bridge.raw_requests import MAX_BYTES_WITH_FILES
 from bridge.relay import held_replies, submission
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
@@ -31,7 +31,7 @@ CLIENT, USER, TRIGGER = "client", "user", "trigger"
 class CreateComment(UapiView):
     """Private unless it says otherwise. A public one from an operator obeys the window exactly as the desk does."""
 
-    limit = MOST_BYTES_WITH_FILES
+    limit = MAX_BYTES_WITH_FILES
     parameters = takes(
         *("ticket_id", "message", "type", "from", "user_id", "private_comment", "files", "trigger_id"),
         refused={"cc": NO_COPIES, "bcc": NO_COPIES},
@@ -149,7 +149,7 @@ def attach(message: Message, call: Call, links: tuple[values.FileInfo, ...]) -> 
 def tell_comment(message: Message, ticket: Ticket) -> None:
     """Queue the comment events of a note."""
     if Delivery.objects.bulk_create(subscribers.comment_made(message, ticket)):
-        wakeups.ring_after_commit(wakeups.OUTBOUND)
+        wakeups.notify_after_commit(wakeups.OUTBOUND)
 
 
 def ticket_of(call: Call) -> Ticket:

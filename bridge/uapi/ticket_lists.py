@@ -65,7 +65,7 @@ class ReadTicket(Reading):
             }
             for place, message in enumerate(rows)
         ]
-        fields = ticket_properties.fields_of([ticket])[ticket.pk]
+        fields = ticket_properties.load_custom_fields([ticket])[ticket.pk]
         return {
             "ticket": _whole(ticket) | ({"rights": "write"} if agent else {}),
             "comments": comments,
@@ -115,7 +115,7 @@ class Tickets(Reading):
         last = Message.objects.filter(ticket=OuterRef("pk")).order_by("-pk").values("text")[:1]
         rows = rows.annotate(last_text=Subquery(last)).select_related("conversation__contact")
         found = page(call, _sorted(call, rows))
-        fields = ticket_properties.fields_of(found)
+        fields = ticket_properties.load_custom_fields(found)
         return [_row(ticket, fields[ticket.pk]) | ({"rights": "write"} if agent else {}) for ticket in found]
 
 

@@ -9,7 +9,8 @@ from django.utils.translation import gettext as _
 
 from bridge.conversations import contact_editing, contacts, receiving, tickets
 from bridge.models import Contact, Conversation, Ticket
-from bridge.raw_requests import MOST_BYTES_WITH_FILES
+from bridge.notices import create_notice
+from bridge.raw_requests import MAX_BYTES_WITH_FILES
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.phone_numbers import phone_key
@@ -47,7 +48,7 @@ class CreateTicket(UapiView):
     says in ``message_status`` whether. Otherwise it is a note: the client has not written, so no window opens.
     """
 
-    limit = MOST_BYTES_WITH_FILES
+    limit = MAX_BYTES_WITH_FILES
     parameters = takes(
         *("message", "client_id", "client_name", "client_email", "client_phone", "channel_id", "private_comment"),
         *("status", "status_id", "assignee_id", "group_id", "from", "user_id", "trigger_id", "files"),
@@ -104,7 +105,7 @@ class CreateTicket(UapiView):
         if submitted.message is not None:
             return {"comment_id": submitted.message.pk}
         decision = submitted.decision
-        receiving.notice(
+        create_notice(
             ticket.conversation,
             "program_reply_refused",
             **{**decision.details, "text": text, "why_code": decision.reason},

@@ -48,7 +48,7 @@ class Failpoints(AppConfig):
 
         if lease := os.environ.get("FAULTS_LEASE"):
             claims.LEASE_SECONDS = int(lease)
-        claim, attempt, ring = dispatcher.claim, dispatcher.attempt, wakeups.ring
+        claim, attempt, ring = dispatcher.claim, dispatcher.attempt, wakeups.notify_workers
 
         def claim_and_die(*args: Any, **kwargs: Any) -> Any:
             claimed = claim(*args, **kwargs)
@@ -80,4 +80,4 @@ class Failpoints(AppConfig):
         flood_guard.Strangers.is_refused = spin_or_answer  # type: ignore[method-assign]
         dispatcher.claim = claim_and_die
         dispatcher.attempt = attempt_and_die
-        wakeups.ring = ring_or_not
+        wakeups.notify_workers = ring_or_not

@@ -18,7 +18,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from bridge.raw_requests import MOST_BYTES
+from bridge.raw_requests import MAX_BYTES
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory
 from tests.faults.conftest import FULL, SEED
@@ -280,12 +280,12 @@ def test_no_body_makes_an_error_of_ours(stack: Stack, shop: Shop, size: Size, me
 def test_a_body_that_is_too_large_is_refused(stack: Stack, shop: Shop, measured: Say) -> None:
     provider = FakeProvider(stack, shop, seed=SEED + 44)
     provider.send(*(provider.message(number, clients=10) for number in range(4)))
-    call(stack.port, shop.phone_path, b" " * (MOST_BYTES - 2) + b"{}")
+    call(stack.port, shop.phone_path, b" " * (MAX_BYTES - 2) + b"{}")
     before = memory(stack)
     large = call(stack.port, shop.phone_path, b"x" * 10_000_000)
     chunked = _chunked(stack, shop.phone_path, pieces=160, piece=b"x" * 65_536)
     grown = max(now - before.get(pid, now) for pid, now in memory(stack).items())
-    edge = [call(stack.port, shop.phone_path, b" " * (MOST_BYTES + by - 2) + b"{}").status for by in (-1, 0, 1)]
+    edge = [call(stack.port, shop.phone_path, b" " * (MAX_BYTES + by - 2) + b"{}").status for by in (-1, 0, 1)]
     fields = b"&".join(b"field%d=1" % number for number in range(10_000))
     form = call(stack.port, shop.phone_path, fields, [("Content-Type", "application/x-www-form-urlencoded")]).status
     import gzip

@@ -146,9 +146,9 @@ def inbox(bench: Bench) -> None:
         from bridge import wakeups
 
         started = time.monotonic()
-        wakeups.ring(wakeups.INBOUND)
+        wakeups.notify_workers(wakeups.INBOUND)
         while left():
-            wakeups.ring(wakeups.INBOUND)
+            wakeups.notify_workers(wakeups.INBOUND)
             time.sleep(0.05)
         took = time.monotonic() - started
     stored = Message.objects.count() - before
@@ -191,10 +191,10 @@ def slow_destination(bench: Bench, size: int) -> None:
         from bridge import wakeups
 
         started = time.monotonic()
-        wakeups.ring(wakeups.INBOUND)
+        wakeups.notify_workers(wakeups.INBOUND)
         while bench.taker.count() < size:
-            wakeups.ring(wakeups.INBOUND)
-            wakeups.ring(wakeups.OUTBOUND)
+            wakeups.notify_workers(wakeups.INBOUND)
+            wakeups.notify_workers(wakeups.OUTBOUND)
             assert time.monotonic() - started < 600
             time.sleep(0.05)
         times = sorted(arrived for arrived, _sent in bench.taker.take())

@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 
 from bridge.desk import presentation
 from bridge.desk.html import fill, icon
-from bridge.message_text import preview_words
+from bridge.message_text import render_preview
 from bridge.models import ChangeAfterAnswer, Message
 
 from .finding import Shown
@@ -119,7 +119,7 @@ class Row:
             return fill(FOUND, title=_("Found:"), words=around(self.said.text, self.query))
         if self.shown.change_after_answer and self.shown.unread:
             return fill(CHANGED, words=ChangeAfterAnswer(self.shown.change_after_answer).label)
-        words = preview_words(self.shown.last_text) or "…"
+        words = render_preview(self.shown.last_text) or "…"
         if self.shown.last_direction != Message.Direction.OUTBOUND:
             return words
         return fill(OURS, title=_("We:"), words=words)

@@ -11,7 +11,7 @@ from django.utils.translation import ngettext
 
 from bridge.conversations import closing_reminders
 from bridge.desk import presentation
-from bridge.message_text import preview_words
+from bridge.message_text import render_preview
 from bridge.models import WindowWarning
 
 SHOWN = 4  # more at once nobody reads; the rest is a number
@@ -30,7 +30,7 @@ def _item(warning: WindowWarning, *, now: datetime) -> dict[str, Any]:
     return {
         "chat": conversation.pk,
         "title": _("%(name)s: the window closes in %(left)s") % {"name": name, "left": left},
-        "text": preview_words(conversation.last_text),
+        "text": render_preview(conversation.last_text),
         "url": reverse("chat", args=[conversation.pk]),
         "level": "now" if warning.expires_at - now < presentation.NOW else "soon",
     }

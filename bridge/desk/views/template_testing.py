@@ -69,16 +69,16 @@ def _confirm(request: HttpRequest, template: Template, number: str, values: dict
 def _send_once(request: HttpRequest, template: Template, number: str, values: dict[str, str]) -> None:
     """Send it, once however often the form is posted. Raises NotSent."""
 
-    def work() -> idempotency.Answer:
+    def work() -> idempotency.StoredResponse:
         seen = as_number(request.POST.get("contact"))
         message = template_tests.send(template, number, values, user=request.user, seen=seen)
-        return idempotency.Answer(200, {"message": message.pk})
+        return idempotency.StoredResponse(200, {"message": message.pk})
 
     posted = f"{number}\n{sorted(values.items())}".encode()
     key = forms.key_in(request, "key")
     try:
-        idempotency.once(owner=f"template test {template.pk}/{request.user.pk}", key=key, request=posted, work=work)
-    except idempotency.KeyReused as problem:
+        idempotency.run_once(owner=f"template test {template.pk}/{request.user.pk}", key=key, request=posted, work=work)
+    except idempotency.IdempotencyKeyReused as problem:
         raise template_tests.NotSent(str(problem)) from None
 
 

@@ -66,7 +66,7 @@ class Command(BaseCommand):
         if everything:
             ids = list(rows.filter(state__in=WebhookEvent.STUCK).values_list("pk", flat=True))
         done = processing.reprocess(ids)
-        wakeups.ring(wakeups.INBOUND)
+        wakeups.notify_workers(wakeups.INBOUND)
         self.stdout.write(f"{done} put back in line.")
         if not everything and done < len(set(ids)):
             raise CommandError("The others have not failed, do not exist, or were calls whose caller has its answer.")
