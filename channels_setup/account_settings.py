@@ -26,7 +26,7 @@ from unfold.widgets import (
 from . import encryption
 from .http_client import Forbidden, warning_for
 from .models import ApiChannel, ChannelState, ChatChannel
-from .providers.base import CHOICE, DECIMAL, NUMBER, SECRET, SWITCH, URL, Setting
+from .providers.base import CHOICE, DECIMAL, NUMBER, SECRET, SWITCH, URL, AccountSetting
 
 PREFIX = "account_"  # of the form's fields
 LONGEST = 2_000
@@ -45,7 +45,7 @@ def form_fields(channel: Channel) -> dict[str, forms.Field]:
     return {PREFIX + setting.name: _field(setting, channel, tails) for setting in channel.provider.settings}
 
 
-def _field(setting: Setting, channel: Channel, tails: Mapping[str, str]) -> forms.Field:
+def _field(setting: AccountSetting, channel: Channel, tails: Mapping[str, str]) -> forms.Field:
     common: dict[str, Any] = {"label": setting.label, "help_text": setting.help, "required": setting.required}
     if setting.kind == SECRET:
         tail = tails.get(setting.name, "")
@@ -137,7 +137,7 @@ def address_warnings(channel: Channel) -> list[str]:
 
 def take(channel: Channel, values: Mapping[str, Any]) -> list[str]:
     """Keep checked values; the names of those that changed. An emptied one goes back to its default, a secret stays."""
-    changed: list[Setting] = []
+    changed: list[AccountSetting] = []
     for setting in channel.provider.settings:
         value = values.get(setting.name)
         if setting.kind == SECRET:
@@ -191,7 +191,7 @@ def make_webhook_secret(channel: ApiChannel) -> str:
     return value
 
 
-def missing(channel: Channel, *, given: Container[str] = ()) -> list[Setting]:
+def missing(channel: Channel, *, given: Container[str] = ()) -> list[AccountSetting]:
     """What is required and neither kept nor ``given``. Of settings of which one is enough: a setting named for all."""
     needed = [setting for setting in channel.provider.settings if setting.required or setting.any_of]
     kept = {name for name, value in channel.options.items() if value}

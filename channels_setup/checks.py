@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from . import account_settings, encryption, http_client
 from .models import ApiChannel, ChannelState
-from .providers.base import ACCEPTED, HttpAnswer, HttpRequest, Outgoing
+from .providers.base import ACCEPTED, ApiRequest, ApiResponse, DeliveryRequest
 
 # --- the settings: `manage.py check` ---------------------------------------------------------------------
 
@@ -126,7 +126,7 @@ def _asked(channel: ApiChannel) -> Sequence[Finding]:
         names = ", ".join(str(setting.label) for setting in gaps)
         return [Finding(level="error", sentence=_("The account's data are missing: %(names)s") % {"names": names})]
     account = channel.account()
-    answers: dict[str, HttpAnswer | None] = {}
+    answers: dict[str, ApiResponse | None] = {}
     for name, request in channel.provider.questions(account).items():
         try:
             answers[name] = http_client.send(request)
@@ -181,14 +181,14 @@ def _knock(channel: ApiChannel) -> Sequence[Finding]:
     return [_judged(channel, answer, took)]
 
 
-def ping(channel: ApiChannel) -> HttpRequest:
+def ping(channel: ApiChannel) -> ApiRequest:
     """The call that ``dry_run`` makes: in the channel's own encoding, signed like an event."""
     event = {"ping": "ping"}
-    knock = Outgoing(key=f"ping_{encryption.new_path_token()}", attempt=1, at=timezone.now(), event=event)
+    knock = DeliveryRequest(key=f"ping_{encryption.new_path_token()}", attempt=1, at=timezone.now(), event=event)
     return channel.provider.event(knock, channel.account())
 
 
-def _judged(channel: ApiChannel, answer: HttpAnswer, took: int) -> Finding:
+def _judged(channel: ApiChannel, answer: ApiResponse, took: int) -> Finding:
     values = {"status": answer.status, "ms": took}
     if channel.provider.judge_event(answer).verdict == ACCEPTED:
         return Finding(level="ok", sentence=_("The Redirect URL answered %(status)d in %(ms)d ms.") % values)

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from .codecs import chat_events
 from .models import ApiChannel, ChatChannel, Handover
-from .providers.base import HttpRequest, Outgoing
+from .providers.base import ApiRequest, DeliveryRequest
 
 EXAMPLE_CHAT, EXAMPLE_MESSAGE, EXAMPLE_CLIENT, EXAMPLE_TICKET = 700100, 900001, 41000001, 3500001
 EXAMPLE_TIME = datetime(2026, 11, 20, 9, 14, 5, tzinfo=UTC)
@@ -97,13 +97,13 @@ def example_event(channel: ApiChannel, chat_channel: ChatChannel) -> dict[str, A
     return chat_events.marked(event, delivery=True, copy=False)
 
 
-def example_request(channel: ApiChannel, event: dict[str, Any]) -> HttpRequest:
+def example_request(channel: ApiChannel, event: dict[str, Any]) -> ApiRequest:
     """The very request, signed with the channel's keys: a test case for the other side's programmer."""
-    outgoing = Outgoing(key="msg_0000000000000000000000000000example", attempt=1, at=EXAMPLE_TIME, event=event)
+    outgoing = DeliveryRequest(key="msg_0000000000000000000000000000example", attempt=1, at=EXAMPLE_TIME, event=event)
     return channel.provider.event(outgoing, channel.account())
 
 
-def _as_sent(request: HttpRequest) -> str:
+def _as_sent(request: ApiRequest) -> str:
     head = [f"{request.method} {request.url or '…'}", *(f"{name}: {text}" for name, text in request.headers.items())]
     return "\n".join([*head, "", request.body.decode()])
 

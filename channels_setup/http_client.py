@@ -32,7 +32,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from . import timeouts
 from .codecs.request_redaction import redact_echo
-from .providers.base import HttpAnswer, HttpRequest
+from .providers.base import ApiRequest, ApiResponse
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 15.0
@@ -359,12 +359,12 @@ def _adapter() -> _Adapter:
 
 
 def send(
-    request: HttpRequest,
+    request: ApiRequest,
     *,
     most_bytes: int = ANSWER_CAP_BYTES,
     seconds: float | None = None,
     into: IO[bytes] | None = None,
-) -> HttpAnswer:
+) -> ApiResponse:
     """Make one call within ``seconds`` (else DEADLINE_SECONDS); any HTTP answer is returned.
 
     Raises Forbidden, NotSent, OutcomeUnknown. The body is cut at ``most_bytes``. With ``into`` it goes there piece by
@@ -394,7 +394,7 @@ def send(
             # "102 Processing", "103 Early Hints": http.client takes them for the answer, and the real one follows.
             answer.close()
             raise OutcomeUnknown
-        return HttpAnswer(
+        return ApiResponse(
             status=answer.status,
             headers={name.lower(): value for name, value in answer.headers.items()},
             body=_without_echo(request, _read(answer, most_bytes)) if into is None else _copy(answer, most_bytes, into),
@@ -407,7 +407,7 @@ def send(
         timeouts.let_go(state)
 
 
-def _without_echo(request: HttpRequest, body: bytes) -> bytes:
+def _without_echo(request: ApiRequest, body: bytes) -> bytes:
     """Overwrite the request's own credentials in its answer: some APIs repeat the request in their errors."""
     return redact_echo(body, url=request.url, headers=request.headers, sent=request.body)
 

@@ -13,10 +13,10 @@ from channels_setup.providers import messengers
 from channels_setup.providers.base import (
     CHOICE,
     AccountNews,
+    ApiResponse,
     ContactInfo,
     Fact,
-    FilePlace,
-    HttpAnswer,
+    FileLocation,
     Outcome,
     RawRequest,
     StatusChanged,
@@ -42,7 +42,7 @@ def facts_of(field: str, value: dict[str, Any]) -> list[Fact]:
 
 def answered(status: int, body: Any) -> Outcome:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    outcome: Outcome = PROVIDER.judge_message(HttpAnswer(status=status, headers={}, body=raw))
+    outcome: Outcome = PROVIDER.judge_message(ApiResponse(status=status, headers={}, body=raw))
     return outcome
 
 
@@ -157,7 +157,7 @@ def test_a_message_that_they_hold_back_is_marked_as_such(word: str, reason: str)
 
 def test_a_simulator_serves_files_itself_and_its_key_goes_to_nobody_else() -> None:
     """360dialog names Meta's address; the file is fetched from the simulator's own, with the same path and query."""
-    place = FilePlace(url="https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=1&ext=2&hash=x%2Fy")
+    place = FileLocation(url="https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=1&ext=2&hash=x%2Fy")
 
     request = PROVIDER.file_request(place, cloud_account(**SIMULATOR))
 
@@ -168,7 +168,7 @@ def test_a_simulator_serves_files_itself_and_its_key_goes_to_nobody_else() -> No
 def test_at_meta_files_are_fetched_from_where_they_lie() -> None:
     url = "https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=1"
 
-    assert PROVIDER.file_request(FilePlace(url=url), cloud_account()).url == url
+    assert PROVIDER.file_request(FileLocation(url=url), cloud_account()).url == url
 
 
 # --- the account -----------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def checked(number: dict[str, Any], numbers: list[str] | None = None, **options:
     answers: dict[str, Any] = {"number": {"display_phone_number": "+1 555-010-0801", **number}}
     if numbers is not None:
         answers["numbers"] = {"data": [{"id": one} for one in numbers]}
-    made = {name: HttpAnswer(status=200, headers={}, body=json.dumps(body).encode()) for name, body in answers.items()}
+    made = {name: ApiResponse(status=200, headers={}, body=json.dumps(body).encode()) for name, body in answers.items()}
     with translation.override("en"):
         return [(each.level, str(each.sentence)) for each in PROVIDER.findings(made, cloud_account(**options))]
 

@@ -15,7 +15,7 @@ from bridge.models import Message, WebhookEvent
 from channels_setup import account_settings, checks, onboarding
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers import messengers
-from channels_setup.providers.base import HttpAnswer, HttpRequest
+from channels_setup.providers.base import ApiRequest, ApiResponse
 from channels_setup.providers.whatsapp_cloud.graph_webhooks import FIELDS
 from templates_registry.lifecycle import By, Source
 from templates_registry.models import Template
@@ -316,7 +316,7 @@ def test_its_list_of_templates_is_followed_page_by_page(receiver: Receiver) -> N
     ],
 )
 def test_both_shapes_of_a_list_are_read(body: dict[str, Any], rows: int, after: str) -> None:
-    page = PROVIDER.read_templates(HttpAnswer(status=200, headers={}, body=json.dumps(body).encode()))
+    page = PROVIDER.read_templates(ApiResponse(status=200, headers={}, body=json.dumps(body).encode()))
 
     assert (len(page.rows), page.after) == (rows, after)
 
@@ -340,7 +340,7 @@ def test_a_template_is_handed_in_at_its_address() -> None:
         samples={},
     )
 
-    assert isinstance(made, HttpRequest)
+    assert isinstance(made, ApiRequest)
     assert made.url == "https://waba-v2.360dialog.io/v1/configs/templates"
 
 

@@ -22,7 +22,7 @@ from django.test import Client
 from django.utils import timezone
 
 from channels_setup.handover import example_event
-from channels_setup.providers.base import Account, Outgoing, post_event
+from channels_setup.providers.base import Account, DeliveryRequest, signed_event_request
 from config import environment
 from tests.factories import ApiChannelFactory
 
@@ -219,7 +219,7 @@ def test_the_python_given_to_providers_knows_our_requests_from_others(page: Path
     secret, event = "0" * 40, {"text": "Заказ готов"}
     account = Account(id=1, name="", app_id="1", redirect_url="https://hooks.example/x", secrets=("f" * 40, secret))
 
-    sent = post_event(Outgoing(key="msg_1", attempt=1, at=timezone.now(), event=event), account)
+    sent = signed_event_request(DeliveryRequest(key="msg_1", attempt=1, at=timezone.now(), event=event), account)
 
     assert code["is_genuine"](sent.headers, sent.body, secret)
     assert not code["is_genuine"](sent.headers, sent.body + b" ", secret)

@@ -9,14 +9,22 @@ import pytest
 from channels_setup.codecs.bodies import BadBody, encode
 from channels_setup.providers import base_helpdesk as contract
 from channels_setup.providers import helpdesks
-from channels_setup.providers.base import ContactInfo, HttpAnswer, HttpRequest, Outcome, RawRequest, Refused
-from channels_setup.providers.base_helpdesk import Came, Commented, DeskAccount, Known, Said, Telling, TicketMoved
+from channels_setup.providers.base import ApiRequest, ApiResponse, ContactInfo, Outcome, RawRequest, RequestRejected
+from channels_setup.providers.base_helpdesk import (
+    Came,
+    Commented,
+    HelpdeskAccount,
+    HelpdeskCommand,
+    RemoteIds,
+    Said,
+    TicketMoved,
+)
 
 PAYLOADS = Path(__file__).parent / "payloads"
 OUTSIDE = [kind for kind, provider in helpdesks().items() if not provider.built_in]
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 OPTIONS = {"base_url": "https://desk.example/uapi/", "channel_id": 870, "app_id": "51423"}
-ACCOUNT = DeskAccount(id=1, name="Shop", company_id=150001, options=OPTIONS, secret=SECRET)
+ACCOUNT = HelpdeskAccount(id=1, name="Shop", company_id=150001, options=OPTIONS, secret=SECRET)
 RECORDED = [
     pytest.param(kind, path, id=f"{kind}-{path.stem}")
     for kind in OUTSIDE
@@ -28,11 +36,11 @@ def request(body: bytes, content_type: str = "application/json") -> RawRequest:
     return RawRequest(method="POST", query_string="", content_type=content_type, headers={}, body=body)
 
 
-def telling(what: str, **more: object) -> Telling:
+def telling(what: str, **more: object) -> HelpdeskCommand:
     contact = ContactInfo(external_id="79210000000", phone="+79210000000", name="Анна")
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    known = Known(chat_id=7, client_id=8, ticket_id=9)
-    return Telling(
+    known = RemoteIds(chat_id=7, client_id=8, ticket_id=9)
+    return HelpdeskCommand(
         **({"what": what, "key": "msg_1", "text": "Да 🙌", "contact": contact, "at": at, "known": known} | more)
     )
 
@@ -63,10 +71,10 @@ def test_a_recording_is_let_in_with_its_secret_and_refused_with_another(kind: st
 
     if "secret" in body:
         for wrong in ("", "0", "51424", None, ["51423"], {"a": 1}, True):
-            with pytest.raises(Refused):
+            with pytest.raises(RequestRejected):
                 provider.authenticate(request(json.dumps(body | {"secret": wrong}).encode()), ACCOUNT)
-        with pytest.raises(Refused):
-            empty = DeskAccount(id=1, name="", company_id=1)
+        with pytest.raises(RequestRejected):
+            empty = HelpdeskAccount(id=1, name="", company_id=1)
             provider.authenticate(request(json.dumps(body | {"secret": ""}).encode()), empty)
 
 
@@ -89,7 +97,7 @@ def test_whatever_comes_is_read_or_gets_a_sentence(kind: str, body: bytes) -> No
 def test_telling_makes_the_same_bytes_and_shows_no_key(kind: str, what: str) -> None:
     made, again = (helpdesks()[kind].tell(telling(what), ACCOUNT) for _ in range(2))
 
-    assert isinstance(made, HttpRequest) and made == again
+    assert isinstance(made, ApiRequest) and made == again
     assert made.url.startswith(OPTIONS["base_url"])
     assert SECRET not in made.url + repr(made) + repr(ACCOUNT)
     assert ("Да 🙌" in made.body.decode()) == (what != contract.CLIENT)
@@ -98,19 +106,19 @@ def test_telling_makes_the_same_bytes_and_shows_no_key(kind: str, what: str) -> 
 @pytest.mark.parametrize("kind", OUTSIDE)
 def test_a_note_is_private_and_waits_for_its_request(kind: str) -> None:
     made = helpdesks()[kind].tell(telling(contract.NOTE), ACCOUNT)
-    early = helpdesks()[kind].tell(telling(contract.NOTE, known=Known()), ACCOUNT)
+    early = helpdesks()[kind].tell(telling(contract.NOTE, known=RemoteIds()), ACCOUNT)
 
-    assert isinstance(made, HttpRequest) and b'"private"' in made.body
+    assert isinstance(made, ApiRequest) and b'"private"' in made.body
     assert isinstance(early, Outcome) and early.verdict == "retry"
 
 
 @pytest.mark.parametrize("kind", OUTSIDE)
 def test_a_file_goes_along_where_the_request_is_known(kind: str) -> None:
-    upload = contract.Upload(name="чек.png", mime="image/png", content=b"\x89PNG")
+    upload = contract.AttachedFile(name="чек.png", mime="image/png", content=b"\x89PNG")
 
     made = helpdesks()[kind].tell(telling(contract.MESSAGE, uploads=(upload,)), ACCOUNT)
 
-    assert isinstance(made, HttpRequest) and b"\x89PNG" in made.body
+    assert isinstance(made, ApiRequest) and b"\x89PNG" in made.body
 
 
 @pytest.mark.parametrize("kind", OUTSIDE)
@@ -129,7 +137,7 @@ def test_a_file_goes_along_where_the_request_is_known(kind: str) -> None:
     ],
 )
 def test_a_200_without_success_is_none(kind: str, what: str, body: bytes) -> None:
-    answered = helpdesks()[kind].read(telling(what), HttpAnswer(status=200, headers={}, body=body))
+    answered = helpdesks()[kind].read(telling(what), ApiResponse(status=200, headers={}, body=body))
 
     assert answered.outcome.verdict != "accepted"
     assert answered.outcome.reason
@@ -152,10 +160,10 @@ def test_a_200_without_success_is_none(kind: str, what: str, body: bytes) -> Non
     ],
 )
 def test_answers_to_a_message(kind: str, status: int, body: dict[str, object], verdict: str) -> None:
-    answer = HttpAnswer(status=status, headers={}, body=json.dumps(body).encode())
+    answer = ApiResponse(status=status, headers={}, body=json.dumps(body).encode())
 
     answered = helpdesks()[kind].read(telling(contract.MESSAGE), answer)
 
     assert answered.outcome.verdict == verdict
     if verdict == "accepted":
-        assert answered.known == Known(chat_id=1, client_id=3)
+        assert answered.known == RemoteIds(chat_id=1, client_id=3)

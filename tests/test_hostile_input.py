@@ -22,7 +22,7 @@ from channels_setup import http_client, provisioning
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ApiChannel
-from channels_setup.providers.base import HttpAnswer, retry_after_seconds
+from channels_setup.providers.base import ApiResponse, retry_after_seconds
 from config import wsgi
 from config.serving.body_buffer import is_content_type
 from config.web.wsgi_handler import Request
@@ -83,7 +83,7 @@ def test_unix_time_that_no_zone_can_show_is_refused(seconds: Any) -> None:
     "date", ["Mon, 01 Jan 9999 00:00:00 -2359", "x" * 9000, "²", "99999999999999999999999999", DIGITS]
 )
 def test_a_retry_after_of_a_provider_is_read_or_ignored(date: str) -> None:
-    retry_after_seconds(HttpAnswer(status=429, headers={"retry-after": date}, body=b""))
+    retry_after_seconds(ApiResponse(status=429, headers={"retry-after": date}, body=b""))
 
 
 @pytest.mark.django_db
@@ -450,4 +450,4 @@ def test_an_odd_address_is_refused_with_a_sentence(url: str) -> None:
         http_client.check_url(url)
     assert str(refused.value)
     with pytest.raises((http_client.Forbidden, http_client.NotSent)):
-        http_client.send(http_client.HttpRequest(method="POST", url=url, headers={}, body=b""))
+        http_client.send(http_client.ApiRequest(method="POST", url=url, headers={}, body=b""))

@@ -24,7 +24,7 @@ from bridge.maintenance import housekeeping
 from bridge.models import Alert, Attachment, Attempt, Delivery, Message, RateLimit, WebhookEvent
 from bridge.outbox import dispatcher, results
 from channels_setup.models import ApiChannel, ChatChannel, Secret, UnknownPolicy
-from channels_setup.providers.base import ACCEPTED, HttpAnswer, Outcome, Rate
+from channels_setup.providers.base import ACCEPTED, ApiResponse, CallRate, Outcome
 from config.monitoring.log_format import formatter
 from tests.factories import ApiChannelFactory, ContactFactory, MessageFactory, waits
 from tests.receiver import Receiver
@@ -59,7 +59,7 @@ def test_a_provider_that_gives_two_messages_one_id_costs_neither_of_them(
     channel = channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
     replies = [boris_answers(anna_writes(channel, who=who)) for who in ("anna", "client-2", "client-3")]
 
-    def judge(_provider: Any, answer: HttpAnswer) -> Outcome:
+    def judge(_provider: Any, answer: ApiResponse) -> Outcome:
         return Outcome(verdict=ACCEPTED, external_id="wamid.always-the-same")
 
     monkeypatch.setattr(type(channel.provider), "judge_message", judge)
@@ -80,7 +80,7 @@ def test_an_answer_that_we_cannot_judge_is_no_reason_to_send_again(
     channel = channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
     boris_answers(anna_writes(channel))
 
-    def judge(_provider: Any, answer: HttpAnswer) -> Outcome:
+    def judge(_provider: Any, answer: ApiResponse) -> Outcome:
         raise KeyError(answer.status)
 
     monkeypatch.setattr(type(channel.provider), "judge_message", judge)
@@ -218,7 +218,7 @@ def test_an_event_whose_connection_broke_is_not_failed_for_it(client: Client, mo
 
 def test_a_limit_is_held_by_the_databases_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     channel, now = ApiChannelFactory(kind="acebot"), timezone.now()
-    rate = Rate(key="to:anna", every=6.0, burst=1, whole_channel=False)
+    rate = CallRate(key="to:anna", every=6.0, burst=1, whole_channel=False)
     RateLimit.objects.create(
         api_channel=channel, key=rate.key, every=rate.every, burst=1, whole_channel=False, met_at=now
     )
@@ -336,7 +336,7 @@ def test_a_helpdesks_answer_that_we_cannot_read_is_looked_for_and_not_told_again
     provider = type(shop.chat_channel.provider)
     read, surprises = provider.read, []
 
-    def surprised(self: Any, telling: Any, answer: HttpAnswer) -> Any:
+    def surprised(self: Any, telling: Any, answer: ApiResponse) -> Any:
         if surprises:
             raise surprises.pop()
         return read(self, telling, answer)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from channels_setup import http_client
-from channels_setup.providers.base import HttpRequest
+from channels_setup.providers.base import ApiRequest
 from tests.receiver import Receiver
 
 HOSTILE = """
@@ -53,8 +53,8 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return tried
 
 
-def post(url: str) -> HttpRequest:
-    return HttpRequest(method="POST", url=url, headers={"content-type": "text/plain"}, body=b"hello")
+def post(url: str) -> ApiRequest:
+    return ApiRequest(method="POST", url=url, headers={"content-type": "text/plain"}, body=b"hello")
 
 
 @pytest.mark.parametrize("address", HOSTILE)

@@ -19,17 +19,17 @@ from channels_setup.codecs.chat_events import chat_event, client_object, ticket_
 from channels_setup.providers import CONTRACT, all_providers, helpdesks, messengers
 from channels_setup.providers.base import (
     Account,
+    ApiRequest,
+    ApiResponse,
     ContactInfo,
+    DeliveryRequest,
     Fact,
     GroupActivity,
-    HttpAnswer,
-    HttpRequest,
     ItemUnreadable,
     MessageReceived,
     Outcome,
-    Outgoing,
     RawRequest,
-    Refused,
+    RequestRejected,
     SampleReceived,
     StatusChanged,
     TemplateChanged,
@@ -76,7 +76,7 @@ def request(body: bytes, *, method: str = "POST") -> RawRequest:
     return RawRequest(method=method, query_string="", content_type="application/json", headers={}, body=body)
 
 
-def outgoing() -> Outgoing:
+def outgoing() -> DeliveryRequest:
     client = client_object(id=5, name="Анна", email="", phone="+79210000000", external_id="79210000000")
     ticket = ticket_object(
         id=7,
@@ -104,7 +104,7 @@ def outgoing() -> Outgoing:
     )
     contact = ContactInfo(external_id="79210000000", phone="+79210000000")
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    return Outgoing(key="msg_1", attempt=1, at=at, event=event, text="Да 🙌", contact=contact)
+    return DeliveryRequest(key="msg_1", attempt=1, at=at, event=event, text="Да 🙌", contact=contact)
 
 
 def test_a_kind_is_named_by_its_file() -> None:
@@ -181,7 +181,7 @@ def _set(value: Any, path: tuple[Any, ...], wrong: Any) -> None:
 @pytest.mark.parametrize("kind", messengers())
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", ""])
 def test_only_a_post_is_an_event(kind: str, method: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRejected):
         messengers()[kind].authenticate(request(b"{}", method=method), account_of(kind))
 
 
@@ -237,8 +237,8 @@ def test_another_channels_path_never_takes_it(client: Client, kind: str, path: P
 def test_a_message_makes_a_request_or_an_outcome(kind: str) -> None:
     made = messengers()[kind].message(outgoing(), account_of(kind))
 
-    assert isinstance(made, HttpRequest | Outcome)
-    if isinstance(made, HttpRequest):
+    assert isinstance(made, ApiRequest | Outcome)
+    if isinstance(made, ApiRequest):
         assert made.url.startswith("https://")
         assert "Да 🙌" in made.body.decode()
 
@@ -256,7 +256,7 @@ def test_no_secret_is_shown_by_what_a_provider_returns(kind: str) -> None:
 
     secrets = list(account_of(kind).all_secrets())
     shown = repr(account_of(kind)) + repr(made)
-    if isinstance(made, HttpRequest):
+    if isinstance(made, ApiRequest):
         shown += made.url + made.body.decode()
     assert secrets and not [secret for secret in secrets if secret in shown]
 
@@ -276,8 +276,8 @@ def test_a_kind_that_lists_no_templates_says_so_and_one_that_does_is_tested() ->
 def test_the_first_page_of_templates_is_there_or_asked_for(kind: str) -> None:
     made = messengers()[kind].fetch_templates(account_of(kind))
 
-    assert isinstance(made, HttpRequest | TemplatePage)
-    if isinstance(made, HttpRequest):
+    assert isinstance(made, ApiRequest | TemplatePage)
+    if isinstance(made, ApiRequest):
         assert made.url.startswith("https://")
         assert not [secret for secret in account_of(kind).all_secrets() if secret in made.url + repr(made)]
     else:
@@ -289,10 +289,10 @@ def test_pages_of_templates_lead_to_the_last_without_doubles(kind: str) -> None:
     provider, after, ids = messengers()[kind], "", []
     for _number in range(100):
         page = provider.fetch_templates(account_of(kind), after=after)
-        if isinstance(page, HttpRequest):
+        if isinstance(page, ApiRequest):
             answer = {"data": [{"id": after or "1"}], "paging": {"cursors": {"after": "2"}, "next": "…"}}
             answer = answer if not after else {"data": [{"id": "3"}]}
-            page = provider.read_templates(HttpAnswer(status=200, headers={}, body=json.dumps(answer).encode()))
+            page = provider.read_templates(ApiResponse(status=200, headers={}, body=json.dumps(answer).encode()))
         ids += [row["id"] for row in page.rows]
         after = page.after
         if not after:
@@ -306,7 +306,7 @@ def test_pages_of_templates_lead_to_the_last_without_doubles(kind: str) -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>", b"\xff\x00", b"[]", b'{"data": 5}', b'{"data": [], "paging": 7}'])
 def test_an_answer_that_is_no_list_of_templates_gets_a_sentence(kind: str, body: bytes) -> None:
     with pytest.raises(BadBody) as problem:
-        messengers()[kind].read_templates(HttpAnswer(status=200, headers={}, body=body))
+        messengers()[kind].read_templates(ApiResponse(status=200, headers={}, body=body))
 
     assert str(problem.value)
 
@@ -315,7 +315,7 @@ def test_an_answer_that_is_no_list_of_templates_gets_a_sentence(kind: str, body:
 @pytest.mark.parametrize("body", [b"", b"<html>", b"\xff\x00", b"[" * 5000, b'{"error": 5}', b"9" * 5000])
 def test_any_answer_is_judged(kind: str, body: bytes) -> None:
     for status in (200, 201, 204, 301, 400, 401, 404, 410, 429, 500, 503):
-        outcome = messengers()[kind].judge(HttpAnswer(status=status, headers={}, body=body))
+        outcome = messengers()[kind].judge(ApiResponse(status=status, headers={}, body=body))
         assert outcome.verdict in ("accepted", "retry", "permanent", "pause", "unknown")
         if outcome.verdict == "accepted":
             assert status < 300
@@ -323,7 +323,7 @@ def test_any_answer_is_judged(kind: str, body: bytes) -> None:
 
 def test_retry_after_is_read_as_seconds_or_date_and_never_trusted() -> None:
     def waits(value: str) -> float | None:
-        return judge_http(HttpAnswer(status=429, headers={"retry-after": value}, body=b"")).retry_after
+        return judge_http(ApiResponse(status=429, headers={"retry-after": value}, body=b"")).retry_after
 
     assert waits("120") == 120
     assert waits("Fri, 01 Jan 2100 00:00:00 GMT") > 1e9  # type: ignore[operator]  # a date is not None

@@ -19,12 +19,12 @@ from channels_setup.models import ApiChannel
 from channels_setup.providers.base import (
     RETRY,
     Account,
+    CallRate,
     ContactInfo,
+    DeliveryRequest,
     MessageReceived,
     Messenger,
     Outcome,
-    Outgoing,
-    Rate,
 )
 from tests.factories import ApiChannelFactory, boris, waits
 from tests.receiver import Receiver
@@ -120,8 +120,8 @@ def test_who_waits_for_a_limit_holds_up_nobody_else(api_channel: ApiChannel, rec
 def test_a_limit_of_one_contact_leaves_the_others_alone(
     api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def by_contact(_self: Messenger, outgoing: Outgoing, _account: Account) -> tuple[Rate, ...]:
-        return (Rate(key=f"pair:{outgoing.contact.external_id}", every=600, burst=2),)
+    def by_contact(_self: Messenger, outgoing: DeliveryRequest, _account: Account) -> tuple[CallRate, ...]:
+        return (CallRate(key=f"pair:{outgoing.contact.external_id}", every=600, burst=2),)
 
     monkeypatch.setattr(type(api_channel.provider), "rates", by_contact)
     anna, ivan = chat_of(api_channel, "anna"), chat_of(api_channel, "ivan")
@@ -140,7 +140,7 @@ def test_one_who_was_sent_too_much_waits_four_times_as_long_at_each_refusal(
 ) -> None:
     provider = type(api_channel.provider)
     refused = Outcome(verdict=RETRY, reason="wa_pair_limit", backs_off=4, code="131056")
-    pair = Rate(key="to anna", every=6, burst=45)
+    pair = CallRate(key="to anna", every=6, burst=45)
     monkeypatch.setattr(provider, "judge", lambda _self, _answer: refused)
     monkeypatch.setattr(provider, "rates", lambda _self, _outgoing, _account: (pair,))
     answers(chat_of(api_channel, "anna"))
@@ -160,7 +160,7 @@ def test_one_who_was_sent_too_much_waits_four_times_as_long_at_each_refusal(
 def test_what_must_go_together_is_drawn_together() -> None:
     api_channel = ApiChannelFactory()
     delivery = Delivery(pk=1, api_channel=api_channel)
-    narrow, wide = Rate(key="narrow", every=10), Rate(key="wide", every=10, burst=5)
+    narrow, wide = CallRate(key="narrow", every=10), CallRate(key="wide", every=10, burst=5)
     asked = [rate_limits.Asked(delivery=delivery, rates=(narrow, wide))]
 
     assert rate_limits.must_wait(asked, uuid.uuid4()) == set()

@@ -18,7 +18,7 @@ from bridge.models import Alert, Attempt, Delivery, Message, WebhookEvent
 from bridge.raw_requests import mark_event_failed
 from channels_setup import http_client
 from channels_setup.models import ApiChannel, known_secrets
-from channels_setup.providers.base import AccountNews, HttpAnswer, HttpRequest, Outcome, StatusChanged, TemplateChanged
+from channels_setup.providers.base import AccountNews, ApiRequest, ApiResponse, Outcome, StatusChanged, TemplateChanged
 from templates_registry.models import Registry, Status, Template
 from templates_registry.provider import provider_sync
 from tests.cloud_accounts import ACCESS_TOKEN, APP_SECRET, VERIFY_TOKEN, cloud_channel, proof
@@ -244,7 +244,7 @@ def test_an_answer_that_repeats_the_request_is_read_without_its_key(receiver: Re
     receiver.answer("/hook", status=400, body=b'{"error": "authorization: Bearer hidden\\u002d1"}')
     headers = {"authorization": "Bearer hidden-1"}
 
-    answer = http_client.send(HttpRequest(method="POST", url=receiver.url("/hook"), headers=headers, body=b"{}"))
+    answer = http_client.send(ApiRequest(method="POST", url=receiver.url("/hook"), headers=headers, body=b"{}"))
 
     assert b"hidden" not in answer.body
     assert b'"error": "authorization' in answer.body
@@ -254,7 +254,7 @@ def test_an_api_that_repeats_the_request_leaks_nothing(monkeypatch: pytest.Monke
     channel = cloud_channel()
     echo = json.dumps({"error": {"code": 100, "message": f"Bad request: authorization: Bearer {ACCESS_TOKEN}"}})
     monkeypatch.setattr(
-        http_client, "send", lambda request, **more: HttpAnswer(status=400, headers={}, body=echo.encode())
+        http_client, "send", lambda request, **more: ApiResponse(status=400, headers={}, body=echo.encode())
     )
 
     provider_sync.sync(channel)

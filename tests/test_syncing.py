@@ -14,7 +14,7 @@ from bridge.models import WebhookEvent
 from channels_setup import http_client
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers import messengers
-from channels_setup.providers.base import HttpAnswer, HttpRequest, TemplatePage
+from channels_setup.providers.base import ApiRequest, ApiResponse, TemplatePage
 from templates_registry import lifecycle
 from templates_registry.index_cache import recognise
 from templates_registry.lifecycle import By, Source
@@ -249,16 +249,16 @@ class GraphLike:
         monkeypatch.setattr(messengers()["sandbox"], "fetch_templates", self.fetch)
         monkeypatch.setattr(http_client, "send", self.send)
 
-    def fetch(self, account: Any, *, after: str = "") -> HttpRequest:
-        return HttpRequest(method="GET", url=f"https://graph.example/list?after={after}", headers={}, body=b"")
+    def fetch(self, account: Any, *, after: str = "") -> ApiRequest:
+        return ApiRequest(method="GET", url=f"https://graph.example/list?after={after}", headers={}, body=b"")
 
-    def send(self, request: HttpRequest, *, most_bytes: int) -> HttpAnswer:
+    def send(self, request: ApiRequest, *, most_bytes: int) -> ApiResponse:
         self.asked.append(request.url)
         answer = next(self.answers)
         if isinstance(answer, Exception):
             raise answer
         status, body = answer
-        return HttpAnswer(
+        return ApiResponse(
             status=status, headers={}, body=body if isinstance(body, bytes) else json.dumps(body).encode()
         )
 

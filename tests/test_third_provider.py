@@ -29,7 +29,8 @@ import json
 
 from ..codecs.bodies import BadBody
 from ..codecs.values import as_text, required_text
-from .base import SECRET, URL, ContactInfo, HttpRequest, MessageReceived, Messenger, Outcome, Refused, Setting
+from .base import SECRET, URL, AccountSetting, ApiRequest, ContactInfo, MessageReceived, Messenger
+from .base import Outcome, RequestRejected
 
 
 class Pigeons(Messenger):
@@ -38,14 +39,14 @@ class Pigeons(Messenger):
     sends_templates = False
     signs_requests = True
     settings = (
-        Setting(name="loft_url", label="Address of the loft", kind=URL, required=True),
-        Setting(name="whistle", label="Whistle", kind=SECRET, required=True),
+        AccountSetting(name="loft_url", label="Address of the loft", kind=URL, required=True),
+        AccountSetting(name="whistle", label="Whistle", kind=SECRET, required=True),
     )
 
     def authenticate(self, request, account):
         given = request.headers.get("x-whistle", "")
         if request.method != "POST" or not hmac.compare_digest(given.encode(), account.credential("whistle").encode()):
-            raise Refused
+            raise RequestRejected
 
     def parse(self, request, account):
         body = request.decoded()
@@ -57,7 +58,7 @@ class Pigeons(Messenger):
         body = {"to": outgoing.contact.external_id, "note": outgoing.text, "ring": outgoing.key}
         headers = {"x-whistle": account.credential("whistle"), "content-type": "application/json"}
         url = account.options["loft_url"]
-        return HttpRequest(method="POST", url=url, headers=headers, body=json.dumps(body).encode())
+        return ApiRequest(method="POST", url=url, headers=headers, body=json.dumps(body).encode())
 
 
 provider = Pigeons()

@@ -10,7 +10,7 @@ from django.test import Client, override_settings
 
 from channels_setup import http_client
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
-from channels_setup.providers.base import HttpRequest
+from channels_setup.providers.base import ApiRequest
 from tests.factories import ApiChannelFactory, vera
 from tests.pages import signed_in
 
@@ -100,7 +100,7 @@ def test_where_nothing_private_is_allowed_scheme_and_port_are_checked_without_th
 
 def test_the_call_itself_fails(names: dict[str, list[str]]) -> None:
     with pytest.raises(http_client.NotSent):
-        http_client.send(HttpRequest(method="POST", url=HOOK, headers={}, body=b"{}"))
+        http_client.send(ApiRequest(method="POST", url=HOOK, headers={}, body=b"{}"))
 
 
 def test_the_command_of_the_readme_works_and_warns(names: dict[str, list[str]]) -> None:

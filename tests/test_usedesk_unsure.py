@@ -11,8 +11,8 @@ from bridge import outcomes
 from bridge.models import Attempt, Delivery
 from channels_setup.providers import base_helpdesk as contract
 from channels_setup.providers import helpdesks
-from channels_setup.providers.base import ContactInfo, HttpAnswer
-from channels_setup.providers.base_helpdesk import DeskAccount, Known, Telling
+from channels_setup.providers.base import ApiResponse, ContactInfo
+from channels_setup.providers.base_helpdesk import HelpdeskAccount, HelpdeskCommand, RemoteIds
 from channels_setup.providers.usedesk import answers
 from tests.simulators.usedesk import CLOSED, UsedeskSimulator
 from tests.usedesk_shop import Shop
@@ -168,15 +168,15 @@ def test_looks_that_show_nothing_are_given_up_in_the_end(
 
 # --- what a look shows -----------------------------------------------------------------------------------
 
-ACCOUNT = DeskAccount(id=1, name="", company_id=1, options={"base_url": "https://desk.example/uapi/"}, secret="s")
+ACCOUNT = HelpdeskAccount(id=1, name="", company_id=1, options={"base_url": "https://desk.example/uapi/"}, secret="s")
 ANNA = ContactInfo(phone="+7 921 1")
-TOLD = Telling(what=contract.MESSAGE, key="k", text="да", contact=ANNA, known=Known(client_id=5))
+TOLD = HelpdeskCommand(what=contract.MESSAGE, key="k", text="да", contact=ANNA, known=RemoteIds(client_id=5))
 
 
-def seen(body: Any, **more: Any) -> contract.Seen:
+def seen(body: Any, **more: Any) -> contract.LookupResult:
     from dataclasses import replace
 
-    answer = HttpAnswer(status=200, headers={}, body=json.dumps(body).encode())
+    answer = ApiResponse(status=200, headers={}, body=json.dumps(body).encode())
     return helpdesks()["usedesk"].saw(replace(TOLD, **more), answer, ACCOUNT)
 
 
@@ -218,4 +218,4 @@ def test_a_client_is_known_by_the_whole_phone(row: dict[str, Any], is_it: bool) 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[[[", b"5", b'{"users": 5}', b'[5, null, {"id": "x"}]'])
 def test_names_that_are_not_there_are_none(body: bytes) -> None:
-    assert helpdesks()["usedesk"].read_people(HttpAnswer(status=200, headers={}, body=body)) == {}
+    assert helpdesks()["usedesk"].read_people(ApiResponse(status=200, headers={}, body=body)) == {}

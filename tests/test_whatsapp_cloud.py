@@ -15,14 +15,14 @@ from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.values import FileInfo
 from channels_setup.providers import messengers
 from channels_setup.providers.base import (
+    ApiRequest,
+    ApiResponse,
     ContactChanged,
     ContactInfo,
     EchoSeen,
     Fact,
-    FilePlace,
+    FileLocation,
     GroupActivity,
-    HttpAnswer,
-    HttpRequest,
     ItemUnreadable,
     MessageEdited,
     MessageReceived,
@@ -30,7 +30,7 @@ from channels_setup.providers.base import (
     Outcome,
     RawRequest,
     ReactionChanged,
-    Refused,
+    RequestRejected,
     StatusChanged,
     TemplateChanged,
 )
@@ -206,7 +206,7 @@ def test_a_broken_neighbour_takes_nothing_with_it(recording: Recording) -> None:
 def lets_in(body: bytes, headers: dict[str, str], **options: str) -> bool:
     try:
         PROVIDER.authenticate(raw(body, headers=headers), cloud_account(**options))
-    except Refused:
+    except RequestRejected:
         return False
     return True
 
@@ -239,7 +239,7 @@ def test_a_channel_without_a_secret_lets_nobody_in() -> None:
     account = cloud_account()
     bare = type(account)(id=1, name="", app_id="", options=account.options, credentials={"app_secret": ("",)})
     for secret in ("", "None", APP_SECRET):
-        with pytest.raises(Refused):
+        with pytest.raises(RequestRejected):
             PROVIDER.authenticate(raw(b"{}", headers=signed(b"{}", secret)), bare)
 
 
@@ -455,7 +455,7 @@ def test_an_event_that_is_all_news_that_we_do_not_use_says_so(client: Client) ->
 def sent(account: Any = None, **changes: Any) -> Any:
     plain = outgoing()
     made = PROVIDER.message(type(plain)(**{**plain.__dict__, **changes}), account or cloud_account())
-    return json.loads(made.body) if isinstance(made, HttpRequest) else made
+    return json.loads(made.body) if isinstance(made, ApiRequest) else made
 
 
 def test_a_text_goes_to_e164_with_our_key() -> None:
@@ -550,7 +550,7 @@ def test_the_numbers_limit_and_the_pairs_are_named() -> None:
 
 def judged(status: int, body: Any, headers: dict[str, str] | None = None) -> Outcome:
     raw_body = body if isinstance(body, bytes) else json.dumps(body).encode()
-    outcome: Outcome = PROVIDER.judge(HttpAnswer(status=status, headers=headers or {}, body=raw_body))
+    outcome: Outcome = PROVIDER.judge(ApiResponse(status=status, headers=headers or {}, body=raw_body))
     return outcome
 
 
@@ -560,7 +560,7 @@ def error(code: Any, details: str = "", **more: Any) -> dict[str, Any]:
 
 def test_an_accepted_message_brings_its_id() -> None:
     body = json.dumps({"messages": [{"id": "wamid.1", "message_status": "accepted"}]}).encode()
-    outcome = PROVIDER.judge_message(HttpAnswer(status=200, headers={}, body=body))
+    outcome = PROVIDER.judge_message(ApiResponse(status=200, headers={}, body=body))
 
     assert (outcome.verdict, outcome.external_id) == ("accepted", "wamid.1")
 
@@ -613,14 +613,14 @@ def test_a_page_of_a_proxy_may_hide_an_accepted_message() -> None:
 )
 def test_the_token_is_sent_to_no_stranger(url: str) -> None:
     with pytest.raises(BadBody):
-        PROVIDER.file_request(FilePlace(url=url), cloud_account())
+        PROVIDER.file_request(FileLocation(url=url), cloud_account())
 
 
 def test_a_file_is_asked_for_and_fetched_with_the_token() -> None:
     asked = PROVIDER.file_place("16/02", cloud_account())
     assert asked.url == "https://graph.facebook.com/v25.0/16%2F02?phone_number_id=109000000000802"
     answer = {"url": "https://lookaside.fbsbx.com/x?mid=1", "mime_type": "image/jpeg", "file_size": "12", "sha256": "?"}
-    place = PROVIDER.read_file_place(HttpAnswer(status=200, headers={}, body=json.dumps(answer).encode()), None)
+    place = PROVIDER.read_file_place(ApiResponse(status=200, headers={}, body=json.dumps(answer).encode()), None)
 
     assert (place.mime, place.size, place.sha256) == ("image/jpeg", 12, "")
     assert PROVIDER.file_request(place, cloud_account()).headers["authorization"] == f"Bearer {ACCESS_TOKEN}"

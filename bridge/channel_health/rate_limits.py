@@ -18,7 +18,7 @@ from django.db.models.functions import Greatest
 
 from bridge import service_window
 from bridge.models import Delivery, RateLimit
-from channels_setup.providers.base import Rate
+from channels_setup.providers.base import CallRate
 
 FORGOTTEN_AFTER = 60  # seconds without a call after which a bucket holds nobody back
 
@@ -28,7 +28,7 @@ class Asked:
     """A delivery that would go out now, and the limits under which it stands."""
 
     delivery: Delivery
-    rates: tuple[Rate, ...]
+    rates: tuple[CallRate, ...]
 
 
 def must_wait(asked: Sequence[Asked], token: uuid.UUID) -> set[int]:
@@ -76,7 +76,7 @@ def must_wait(asked: Sequence[Asked], token: uuid.UUID) -> set[int]:
     return set(waits)
 
 
-def hold(channel_id: int, limits: Sequence[Rate], *, seconds: float) -> None:
+def hold(channel_id: int, limits: Sequence[CallRate], *, seconds: float) -> None:
     """The other side says that these are used up: the next call under one goes in ``seconds``, and then one by one."""
     now = service_window.database_now()
     for rate in sorted(limits, key=lambda rate: rate.key):
@@ -85,7 +85,7 @@ def hold(channel_id: int, limits: Sequence[Rate], *, seconds: float) -> None:
         rows.update(met_at=Greatest("met_at", Value(met_at)))
 
 
-def _order(bucket: tuple[int, Rate]) -> tuple[int, str]:
+def _order(bucket: tuple[int, CallRate]) -> tuple[int, str]:
     return bucket[0], bucket[1].key  # one order of locks for all workers
 
 

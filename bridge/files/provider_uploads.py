@@ -18,7 +18,7 @@ from bridge.models import Delivery, GivenToProvider
 from channels_setup import http_client as outside
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.values import FileInfo
-from channels_setup.providers.base import ACCEPTED, RETRY, UNKNOWN, Account, GivenFile, Messenger, Outcome
+from channels_setup.providers.base import ACCEPTED, RETRY, UNKNOWN, Account, Messenger, OutboundFile, Outcome
 
 SECONDS = 30.0  # for one file; with the message's own call still within the lease
 NOT_TAKEN = ("wa_file_of_ours", "wa_request_wrong")  # perhaps the id is not what the provider knows any more
@@ -59,7 +59,7 @@ def _file(delivery: Delivery) -> Mapping[str, str] | None:
 def give(file: FileInfo, provider: Messenger, account: Account) -> Given | Outcome | None:
     """In a thread, without the database: the file is there, or why not; None where it goes by its link."""
     with default_storage.open(file.stored, "rb") as opened:
-        request = provider.upload(GivenFile(name=file.name, mime=file.mime, content=opened.read()), account)
+        request = provider.upload(OutboundFile(name=file.name, mime=file.mime, content=opened.read()), account)
     if request is None:
         return None
     try:

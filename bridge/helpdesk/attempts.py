@@ -19,13 +19,20 @@ from channels_setup.providers.base import (
     PAUSE,
     RETRY,
     UNKNOWN,
+    ApiRequest,
+    ApiResponse,
     ContactInfo,
     FileInfo,
-    HttpAnswer,
-    HttpRequest,
     Outcome,
 )
-from channels_setup.providers.base_helpdesk import Answered, DeskAccount, Helpdesk, Known, Seen, Telling
+from channels_setup.providers.base_helpdesk import (
+    Helpdesk,
+    HelpdeskAccount,
+    HelpdeskCommand,
+    HelpdeskResult,
+    LookupResult,
+    RemoteIds,
+)
 
 from ..models import Attachment, Delivery, HelpdeskChat
 
@@ -42,15 +49,15 @@ class Item:
 
     delivery: Delivery
     provider: Helpdesk
-    account: DeskAccount
-    telling: Telling
+    account: HelpdeskAccount
+    telling: HelpdeskCommand
     unsure: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
     item: Item
-    answered: Answered
+    answered: HelpdeskResult
     unsure: bool  # it, or a try before it, may have arrived
     started_at: datetime
     duration_ms: int
@@ -58,11 +65,11 @@ class Tried:
     answer: str = ""
 
 
-def telling_of(delivery: Delivery, account: DeskAccount, *, repeats: int = 0) -> Telling:
+def telling_of(delivery: Delivery, account: HelpdeskAccount, *, repeats: int = 0) -> HelpdeskCommand:
     payload = delivery.payload
     link = HelpdeskChat.objects.filter(conversation=delivery.conversation_id).first()
     at = payload.get("at")
-    return Telling(
+    return HelpdeskCommand(
         what=delivery.track,
         key=delivery.key,
         text=payload.get("text", ""),
@@ -71,12 +78,14 @@ def telling_of(delivery: Delivery, account: DeskAccount, *, repeats: int = 0) ->
         external_id=payload.get("external_id", ""),
         files=tuple(FileInfo(url=url) for url in payload.get("files", [])),
         uploads=tuple(_uploads(delivery)) if account.options.get("files") == "comment" else (),
-        known=Known(chat_id=link.chat_id, client_id=link.client_id, ticket_id=link.ticket_id) if link else Known(),
+        known=RemoteIds(chat_id=link.chat_id, client_id=link.client_id, ticket_id=link.ticket_id)
+        if link
+        else RemoteIds(),
         repeats=repeats,
     )
 
 
-def _uploads(delivery: Delivery) -> Iterator[contract.Upload]:
+def _uploads(delivery: Delivery) -> Iterator[contract.AttachedFile]:
     """The files themselves, where all of them are stored here and small enough; else they go by link."""
     if delivery.message_id is None or not delivery.payload.get("files"):
         return
@@ -85,7 +94,7 @@ def _uploads(delivery: Delivery) -> Iterator[contract.Upload]:
         return
     for each in attachments:
         with each.file.open("rb") as stored:
-            yield contract.Upload(name=each.name, mime=each.mime, content=stored.read())
+            yield contract.AttachedFile(name=each.name, mime=each.mime, content=stored.read())
 
 
 def repeats_of(delivery: Delivery) -> int:
@@ -104,27 +113,27 @@ def repeats_of(delivery: Delivery) -> int:
 def attempt(item: Item, turn: Callable[[], None]) -> Tried:
     """Look if need be, and make the call, in a thread: no database here, and nothing raised."""
     started_at, started = timezone.now(), time.monotonic()
-    answer: HttpAnswer | None = None
+    answer: ApiResponse | None = None
     note, unsure = "", item.unsure
     try:
         seen = _looked(item, turn) if unsure else None
         if seen is not None and seen.arrived:
-            answered, unsure = Answered(outcome=Outcome(verdict=ACCEPTED), known=seen.known), False
+            answered, unsure = HelpdeskResult(outcome=Outcome(verdict=ACCEPTED), known=seen.known), False
         elif seen is not None and seen.arrived is None and _tries(item) < LOOKS:
-            answered = Answered(outcome=Outcome(verdict=RETRY, reason="outcome_unknown"))
+            answered = HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="outcome_unknown"))
         else:
             saw_nothing = seen is not None and seen.arrived is False
             answered, answer = _told(item, turn, may_be_twice=unsure and not saw_nothing)
             unsure = False
     except outside.Forbidden:
-        answered = Answered(outcome=Outcome(verdict=PAUSE, reason="helpdesk_wrong_address"))
+        answered = HelpdeskResult(outcome=Outcome(verdict=PAUSE, reason="helpdesk_wrong_address"))
     except outside.NotSent:
-        answered = Answered(outcome=Outcome(verdict=RETRY, reason="helpdesk_unreachable"))
+        answered = HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="helpdesk_unreachable"))
     except outside.OutcomeUnknown:
-        answered, unsure = Answered(outcome=Outcome(verdict=UNKNOWN, reason="outcome_unknown")), True
+        answered, unsure = HelpdeskResult(outcome=Outcome(verdict=UNKNOWN, reason="outcome_unknown")), True
     except Exception:
         logger.exception("attempt failed", extra={"delivery": item.delivery.pk})
-        answered = Answered(outcome=Outcome(verdict=RETRY, reason="internal_error"))
+        answered = HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="internal_error"))
         note = traceback.format_exc(limit=-3)
     return Tried(
         item=item,
@@ -141,7 +150,7 @@ def _tries(item: Item) -> int:
     return item.delivery.attempts - item.delivery.attempts_before
 
 
-def _looked(item: Item, turn: Callable[[], None]) -> Seen | None:
+def _looked(item: Item, turn: Callable[[], None]) -> LookupResult | None:
     """Did a try before this one arrive? None where there is no way to look."""
     request, seen = item.provider.look(item.telling, item.account), None
     while request is not None:
@@ -149,16 +158,16 @@ def _looked(item: Item, turn: Callable[[], None]) -> Seen | None:
         try:
             answer = outside.send(request, most_bytes=4 * 1024 * 1024)
         except outside.OutcomeUnknown:
-            return Seen(arrived=None)
+            return LookupResult(arrived=None)
         seen = item.provider.saw(item.telling, answer, item.account)
         request = seen.then
     return seen
 
 
-def _told(item: Item, turn: Callable[[], None], *, may_be_twice: bool) -> tuple[Answered, HttpAnswer | None]:
+def _told(item: Item, turn: Callable[[], None], *, may_be_twice: bool) -> tuple[HelpdeskResult, ApiResponse | None]:
     request = item.provider.tell(item.telling, item.account)
-    if not isinstance(request, HttpRequest):
-        return Answered(outcome=request), None
+    if not isinstance(request, ApiRequest):
+        return HelpdeskResult(outcome=request), None
     turn()
     answer = outside.send(request)
     try:

@@ -15,8 +15,14 @@ from channels_setup import account_settings, encryption
 from channels_setup import http_client as outside
 from channels_setup.models import ChatChannel
 from channels_setup.providers import base_helpdesk as contract
-from channels_setup.providers.base import ACCEPTED, ContactInfo, HttpAnswer, HttpRequest
-from channels_setup.providers.base_helpdesk import Box, DeskAccount, Known, Noticed, Telling
+from channels_setup.providers.base import ACCEPTED, ApiRequest, ApiResponse, ContactInfo
+from channels_setup.providers.base_helpdesk import (
+    EventCheckbox,
+    HelpdeskAccount,
+    HelpdeskCommand,
+    HelpdeskFinding,
+    RemoteIds,
+)
 
 from ..models import HelpdeskLine, WebhookEvent
 
@@ -27,11 +33,11 @@ ENOUGH_EVENTS = 5  # after which a box that has raised none is evidently not tic
 OK, WARNING, ERROR = "ok", "warning", "error"
 
 
-def dry_run(chat_channel: ChatChannel, *, wait: float = WAIT_SECONDS) -> list[Noticed]:
+def dry_run(chat_channel: ChatChannel, *, wait: float = WAIT_SECONDS) -> list[HelpdeskFinding]:
     """Both legs, step by step; a step that fails ends it. A marked test chat appears in the helpdesk."""
     if missing := account_settings.missing(chat_channel):
         what = ", ".join(str(setting.label) for setting in missing)
-        return [Noticed(level=ERROR, sentence=_("Not filled in: %(what)s.") % {"what": what})]
+        return [HelpdeskFinding(level=ERROR, sentence=_("Not filled in: %(what)s.") % {"what": what})]
     account = chat_channel.desk_account()
     found = _let_in(chat_channel, account)
     if any(each.level == ERROR and each.stops for each in found):
@@ -48,53 +54,53 @@ def dry_run(chat_channel: ChatChannel, *, wait: float = WAIT_SECONDS) -> list[No
     return [*found, *_boxes_found(chat_channel)]
 
 
-def _let_in(chat_channel: ChatChannel, account: DeskAccount) -> list[Noticed]:
+def _let_in(chat_channel: ChatChannel, account: HelpdeskAccount) -> list[HelpdeskFinding]:
     answer = _called(chat_channel.provider.probe(account))
-    return [answer] if isinstance(answer, Noticed) else chat_channel.provider.read_probe(answer, account)
+    return [answer] if isinstance(answer, HelpdeskFinding) else chat_channel.provider.read_probe(answer, account)
 
 
-def _called(request: HttpRequest) -> HttpAnswer | Noticed:
+def _called(request: ApiRequest) -> ApiResponse | HelpdeskFinding:
     try:
         return outside.send(request, most_bytes=1024 * 1024)
     except outside.Forbidden as problem:
-        return Noticed(level=ERROR, sentence=str(problem))
+        return HelpdeskFinding(level=ERROR, sentence=str(problem))
     except outside.NotSent as problem:
         if problem.reason == "name_not_found":
-            return Noticed(level=ERROR, sentence=_("The name in the API address cannot be found."))
+            return HelpdeskFinding(level=ERROR, sentence=_("The name in the API address cannot be found."))
         if problem.reason == "tls":
-            return Noticed(level=ERROR, sentence=_("The certificate at the API address is not valid."))
-        return Noticed(level=ERROR, sentence=_("Nothing answers at the API address."))
+            return HelpdeskFinding(level=ERROR, sentence=_("The certificate at the API address is not valid."))
+        return HelpdeskFinding(level=ERROR, sentence=_("Nothing answers at the API address."))
     except outside.OutcomeUnknown:
-        return Noticed(level=ERROR, sentence=_("The API address took the call and did not answer in time."))
+        return HelpdeskFinding(level=ERROR, sentence=_("The API address took the call and did not answer in time."))
 
 
-def _told(chat_channel: ChatChannel, account: DeskAccount, line: HelpdeskLine, token: str) -> Noticed:
-    telling = Telling(
+def _told(chat_channel: ChatChannel, account: HelpdeskAccount, line: HelpdeskLine, token: str) -> HelpdeskFinding:
+    telling = HelpdeskCommand(
         what=contract.MESSAGE,
         key=token,
         text=_("Connection check by the portal. Nothing needs to be done. %(token)s") % {"token": token},
         contact=ContactInfo(name=_("Okno: connection check")),
         at=timezone.now(),
-        known=Known(chat_id=line.test.get("chat_id"), client_id=line.test.get("client_id")),
+        known=RemoteIds(chat_id=line.test.get("chat_id"), client_id=line.test.get("client_id")),
     )
     request = chat_channel.provider.tell(telling, account)
-    assert isinstance(request, HttpRequest)
+    assert isinstance(request, ApiRequest)
     answer = _called(request)
-    if isinstance(answer, Noticed):
+    if isinstance(answer, HelpdeskFinding):
         return answer
     answered = chat_channel.provider.read(telling, answer)
     if answered.outcome.verdict != ACCEPTED:
         why = outcomes.sentence(answered.outcome.reason)
         line.test |= {"chat_id": None, "client_id": None}
         line.save(update_fields=["test"])
-        return Noticed(level=ERROR, sentence=_("The test message was not taken. %(why)s") % {"why": why})
+        return HelpdeskFinding(level=ERROR, sentence=_("The test message was not taken. %(why)s") % {"why": why})
     line.test |= {"chat_id": answered.known.chat_id, "client_id": answered.known.client_id}
     HelpdeskLine.objects.filter(pk=line.pk).update(test=line.test)
     sentence = _("The test message was taken: chat %(id)s in the helpdesk.")
-    return Noticed(level=OK, sentence=sentence % {"id": answered.known.chat_id})
+    return HelpdeskFinding(level=OK, sentence=sentence % {"id": answered.known.chat_id})
 
 
-def _came_back(chat_channel: ChatChannel, token: str, *, told_at: datetime, wait: float) -> Noticed:
+def _came_back(chat_channel: ChatChannel, token: str, *, told_at: datetime, wait: float) -> HelpdeskFinding:
     """Seen in the stored events themselves, so that it does not matter how busy the workers are."""
     begun = monotonic()
     rows = WebhookEvent.objects.filter(chat_channel=chat_channel)
@@ -103,32 +109,36 @@ def _came_back(chat_channel: ChatChannel, token: str, *, told_at: datetime, wait
         recent = rows.filter(pk__gt=before - 50).order_by("-pk")[:50]
         if any(token.encode() in bytes(event.body) for event in recent):
             took = monotonic() - begun
-            return Noticed(level=OK, sentence=_("Its event came back after %(seconds).1f s.") % {"seconds": took})
+            return HelpdeskFinding(
+                level=OK, sentence=_("Its event came back after %(seconds).1f s.") % {"seconds": took}
+            )
         sleep(LOOK_SECONDS)
     line = HelpdeskLine.objects.get(chat_channel=chat_channel)
     refused = line.seen.get("refused", "")
     if refused and datetime.fromisoformat(refused) >= told_at:
         sentence = _("Its event came, but its secret is neither the app ID nor the secret key given here.")
-        return Noticed(level=ERROR, sentence=sentence)
+        return HelpdeskFinding(level=ERROR, sentence=sentence)
     if not line.last_event_at:
         sentence = _(
             "No event has ever come: is the webhook address in “Redirect URL”, and the chat channel in the right "
             "column of “Watch channels”?"
         )
-        return Noticed(level=ERROR, sentence=sentence)
+        return HelpdeskFinding(level=ERROR, sentence=sentence)
     if set(line.seen) <= {"ping", "refused"}:
         sentence = _(
             "The address is right (a ping came), but no chat event: tick “All chat messages”, and move the chat "
             "channel to the right column of “Watch channels”."
         )
-        return Noticed(level=ERROR, sentence=sentence)
-    return Noticed(level=WARNING, sentence=_("Its event did not come back within %(seconds)d s.") % {"seconds": wait})
+        return HelpdeskFinding(level=ERROR, sentence=sentence)
+    return HelpdeskFinding(
+        level=WARNING, sentence=_("Its event did not come back within %(seconds)d s.") % {"seconds": wait}
+    )
 
 
-def _boxes_found(chat_channel: ChatChannel) -> list[Noticed]:
+def _boxes_found(chat_channel: ChatChannel) -> list[HelpdeskFinding]:
     sentence = _("“%(box)s” is evidently not ticked: %(why)s.")
     return [
-        Noticed(level=WARNING, sentence=sentence % {"box": each.box.label, "why": each.box.why})
+        HelpdeskFinding(level=WARNING, sentence=sentence % {"box": each.box.label, "why": each.box.why})
         for each in evidence(chat_channel)
         if each.is_missed
     ]
@@ -141,7 +151,7 @@ def _boxes_found(chat_channel: ChatChannel) -> list[Noticed]:
 class Evidence:
     """One box: when its first event came; ``is_missed``: what came shows that it is not ticked."""
 
-    box: Box
+    box: EventCheckbox
     first_at: datetime | None
     is_missed: bool
 

@@ -20,7 +20,7 @@ from bridge.models import Delivery, HelpdeskLine
 from channels_setup.advisory_locks import Space, give_back, take
 from channels_setup.models import ChatChannel
 from channels_setup.providers.base import ACCEPTED, PAUSE, Outcome
-from channels_setup.providers.base_helpdesk import DeskAccount, Helpdesk
+from channels_setup.providers.base_helpdesk import Helpdesk, HelpdeskAccount
 
 from .attempts import Tried
 
@@ -53,7 +53,7 @@ class Pacer:
 class Line:
     """One account: the chat channels that speak through it, and what is under way."""
 
-    channels: dict[int, tuple[Helpdesk, DeskAccount]]
+    channels: dict[int, tuple[Helpdesk, HelpdeskAccount]]
     pacer: Pacer
     running: set[Future[Tried]] = field(default_factory=set)
 

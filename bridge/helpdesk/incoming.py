@@ -22,7 +22,7 @@ from bridge.raw_requests import mark_event_failed, restore_request
 from bridge.relay import submission
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ChatChannel
-from channels_setup.providers.base_helpdesk import Came, Commented, DeskFact, Known, Said
+from channels_setup.providers.base_helpdesk import Came, Commented, DeskFact, RemoteIds, Said
 
 from ..models import (
     Conversation,
@@ -139,10 +139,10 @@ def _said(batch: Batch, said: Said, event: WebhookEvent) -> str:
     link.refresh_from_db()
     if not said.by_operator:
         _settle_echo(conversation, said)
-        mirroring.learn(link, Known(chat_id=said.chat_id, client_id=said.client_id))
+        mirroring.learn(link, RemoteIds(chat_id=said.chat_id, client_id=said.client_id))
         _follow(batch, link, said, event)
         return ""
-    mirroring.learn(link, Known(ticket_id=said.ticket.id))
+    mirroring.learn(link, RemoteIds(ticket_id=said.ticket.id))
     reply = identity.new_from_chat(conversation, said, at=event.received_at, comments_come=batch.comments_come)
     if reply is not None:
         _relay(reply, text=said.text, files=said.files, by=batch.name_of(link.assignee))
@@ -189,7 +189,7 @@ def _by_chat(chat_channel: ChatChannel, said: Said) -> HelpdeskChat | None:
     if found is None and said.client_id:
         found = rows.filter(client_id=said.client_id, chat_id=None).order_by("pk").first()
         if found is not None:
-            mirroring.learn(found, Known(chat_id=said.chat_id))
+            mirroring.learn(found, RemoteIds(chat_id=said.chat_id))
     return found
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from django.db.models.functions import Now
 
 from bridge.conversations import tickets
-from channels_setup.providers.base_helpdesk import Known, TicketSeen
+from channels_setup.providers.base_helpdesk import RemoteIds, TicketSeen
 
 from ..models import Conversation, Delivery, HelpdeskChat, Ticket
 
 
-def is_news(link: HelpdeskChat, known: Known) -> bool:
+def is_news(link: HelpdeskChat, known: RemoteIds) -> bool:
     told = {name: getattr(known, name) for name in ("chat_id", "client_id", "ticket_id")}
     return any(value and value != getattr(link, name) for name, value in told.items())
 
 
-def learn(link: HelpdeskChat, known: Known) -> None:
+def learn(link: HelpdeskChat, known: RemoteIds) -> None:
     """Numbers that an answer or an event told us. What is known stays where nothing new was said."""
     changed = [
         name for name in ("chat_id", "client_id") if (value := getattr(known, name)) and value != getattr(link, name)

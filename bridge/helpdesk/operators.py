@@ -16,7 +16,7 @@ from bridge import wakeups
 from bridge.models import HelpdeskLine
 from channels_setup import http_client
 from channels_setup.models import ChatChannel
-from channels_setup.providers.base import HttpAnswer
+from channels_setup.providers.base import ApiResponse
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def learn(chat_channel_id: int) -> int:
     return len(found)
 
 
-def _asked(chat_channel: ChatChannel) -> HttpAnswer | None:
+def _asked(chat_channel: ChatChannel) -> ApiResponse | None:
     request = chat_channel.provider.people(chat_channel.desk_account())
     if request is None:
         return None

@@ -25,7 +25,7 @@ from bridge import service_window, wakeups
 from bridge.conversations import receiving
 from bridge.outbox import results
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, RETRY, UNKNOWN, Outcome
-from channels_setup.providers.base_helpdesk import Answered, Telling
+from channels_setup.providers.base_helpdesk import HelpdeskCommand, HelpdeskResult
 
 from ..models import Attempt, Delivery, HelpdeskChat
 from . import connections, mirroring
@@ -123,7 +123,7 @@ def claim(line: Line, token: uuid.UUID, *, limit: int) -> list[Item]:
         provider, account = line.channels[row.chat_channel_id or 0]
         was_cut_off = was[row.pk] == Delivery.State.SENDING
         unsure = was_cut_off or bool(row.payload.get("unsure")) or row.reason == "outcome_unknown"
-        bare = Telling(what=row.track, key=row.key)
+        bare = HelpdeskCommand(what=row.track, key=row.key)
         item = Item(delivery=row, provider=provider, account=account, telling=bare, unsure=unsure)
         try:
             telling = telling_of(row, account, repeats=repeats_of(row) if unsure else 0)
@@ -139,7 +139,7 @@ def claim(line: Line, token: uuid.UUID, *, limit: int) -> list[Item]:
 def _not_ready(item: Item) -> Tried:
     return Tried(
         item=item,
-        answered=Answered(outcome=Outcome(verdict=RETRY, reason="internal_error")),
+        answered=HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="internal_error")),
         unsure=item.unsure,
         started_at=timezone.now(),
         duration_ms=0,

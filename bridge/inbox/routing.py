@@ -24,7 +24,7 @@ from bridge.models import Alert, WebhookEvent
 from bridge.raw_requests import restore_request
 from channels_setup import encryption
 from channels_setup.models import ApiChannel, ChannelState, Credential
-from channels_setup.providers.base import Account, MisroutedItem, proof
+from channels_setup.providers.base import Account, MisroutedItem, credential_proof
 
 AT_WORK = (ChannelState.LIVE, ChannelState.FAILING)
 
@@ -103,7 +103,7 @@ def _holders(rows: Sequence[ApiChannel], event: WebhookEvent) -> list[ApiChannel
     ids = {
         row.api_channel_id
         for row in Credential.objects.filter(api_channel__in=rows)
-        if row.is_valid(event.received_at) and encryption.fingerprint(proof(row.name, row.reveal())) == given
+        if row.is_valid(event.received_at) and encryption.fingerprint(credential_proof(row.name, row.reveal())) == given
     }
     return [row for row in rows if row.pk in ids]
 

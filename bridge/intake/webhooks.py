@@ -23,8 +23,8 @@ from bridge.models import WebhookEvent
 from bridge.raw_requests import BodyTooLarge, build_event, read_raw_request
 from channels_setup.models import ApiChannel, ChatChannel, WebhookAddress
 from channels_setup.providers import helpdesks, messengers
-from channels_setup.providers.base import Account, RawRequest, Refused
-from channels_setup.providers.base_helpdesk import DeskAccount
+from channels_setup.providers.base import Account, RawRequest, RequestRejected
+from channels_setup.providers.base_helpdesk import HelpdeskAccount
 
 from .flood_guard import strangers
 from .group_commit import committer
@@ -66,7 +66,7 @@ def answered(receive: Callable[[], HttpResponse]) -> HttpResponse:
         return receive()
     except BodyTooLarge:
         return JsonResponse({"error": "The body is too large."}, status=413)
-    except Refused:
+    except RequestRejected:
         return JsonResponse({"error": "Not accepted."}, status=403)
     except DatabaseError:
         logger.exception("event not stored")
@@ -84,7 +84,7 @@ def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
     raw = read_raw_request(request)
     try:
         return _taken(raw, address, api_channel, account)
-    except Refused:
+    except RequestRejected:
         # An account whose secret or verify token was copied wrongly would seem silent.
         if api_channel.proves_itself:
             api_channel.note_refused("handshake_refused_at" if raw.method == "GET" else "refused_at")
@@ -140,7 +140,7 @@ def _api_channel(kind: str, token: str) -> tuple[WebhookAddress, ApiChannel, Acc
     return address, channel, channel.account() if channel.proves_itself else channel.bare_account()
 
 
-def _chat_channel(kind: str, token: str) -> tuple[WebhookAddress, ChatChannel, DeskAccount] | None:
+def _chat_channel(kind: str, token: str) -> tuple[WebhookAddress, ChatChannel, HelpdeskAccount] | None:
     """An outside helpdesk's."""
     address = WebhookAddress.objects.all().at(kind, token)
     channel = address.chat_channel if address else None
@@ -162,11 +162,11 @@ def receive_from_helpdesk(request: HttpRequest, *, kind: str, token: str) -> Htt
     try:
         try:
             chat_channel.provider.authenticate(raw, account)
-        except Refused:  # it comes once: perhaps the key has been changed since we remembered it
+        except RequestRejected:  # it comes once: perhaps the key has been changed since we remembered it
             _chat_channels.forget(kind, token)
             address, chat_channel, account = _chat_channels.at(kind, token) or known
             chat_channel.provider.authenticate(raw, account)
-    except Refused:
+    except RequestRejected:
         incoming.note_refused(chat_channel)
         raise
     address.note_use(timezone.now())

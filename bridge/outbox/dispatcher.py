@@ -38,13 +38,13 @@ from channels_setup.providers.base import (
     RETRY,
     UNKNOWN,
     Account,
+    ApiResponse,
+    CallRate,
     ContactInfo,
+    DeliveryRequest,
     FileInfo,
-    HttpAnswer,
     Outcome,
-    Outgoing,
-    Rate,
-    set_rate,
+    channel_call_rate,
 )
 
 from . import recipient_addresses, results
@@ -291,10 +291,10 @@ def _asked(admitted: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) ->
     return asked
 
 
-def _rates(delivery: Delivery, accounts: Accounts) -> tuple[Rate, ...]:
+def _rates(delivery: Delivery, accounts: Accounts) -> tuple[CallRate, ...]:
     account = _account(accounts, delivery)
     if delivery.kind == Delivery.Kind.EVENT:
-        return set_rate(account)
+        return channel_call_rate(account)
     return delivery.api_channel.provider.rates(_outgoing(delivery), account)
 
 
@@ -304,7 +304,7 @@ def _rates(delivery: Delivery, accounts: Accounts) -> tuple[Rate, ...]:
 def attempt(claimed: Claimed, account: Account, *, file_id: str = "") -> Tried:
     """Make one call, in a thread: no database here, and nothing raised. ``file_id``: of a file that they have."""
     started_at, started = timezone.now(), time.monotonic()
-    answer: HttpAnswer | None = None
+    answer: ApiResponse | None = None
     note = ""
     given: Given | None = None
     try:
@@ -333,13 +333,15 @@ def attempt(claimed: Claimed, account: Account, *, file_id: str = "") -> Tried:
     )
 
 
-def _pair(delivery: Delivery, account: Account) -> tuple[Rate, ...]:
+def _pair(delivery: Delivery, account: Account) -> tuple[CallRate, ...]:
     """The limits of this contact alone."""
     limits = delivery.api_channel.provider.rates(_outgoing(delivery), account)
     return tuple(rate for rate in limits if not rate.whole_channel)
 
 
-def _with_file(delivery: Delivery, handed: Outgoing, account: Account) -> tuple[Outcome | None, Outgoing, Given | None]:
+def _with_file(
+    delivery: Delivery, handed: DeliveryRequest, account: Account
+) -> tuple[Outcome | None, DeliveryRequest, Given | None]:
     """The file is given to the provider first, where it wants it so: why not, or what goes out then."""
     provider = delivery.api_channel.provider
     file = next(iter(handed.files), None)
@@ -353,7 +355,7 @@ def _with_file(delivery: Delivery, handed: Outgoing, account: Account) -> tuple[
     return None, replace(handed, files=(replace(file, external_id=given.external_id), *handed.files[1:])), given
 
 
-def _call(delivery: Delivery, handed: Outgoing, account: Account) -> tuple[Outcome, HttpAnswer | None]:
+def _call(delivery: Delivery, handed: DeliveryRequest, account: Account) -> tuple[Outcome, ApiResponse | None]:
     provider = delivery.api_channel.provider
     if delivery.kind == Delivery.Kind.EVENT:
         request: object = provider.event(handed, account)
@@ -372,13 +374,13 @@ def _call(delivery: Delivery, handed: Outgoing, account: Account) -> tuple[Outco
         return Outcome(verdict=UNKNOWN, reason="outcome_unknown"), answer
 
 
-def _outgoing(delivery: Delivery, *, file_id: str = "") -> Outgoing:
+def _outgoing(delivery: Delivery, *, file_id: str = "") -> DeliveryRequest:
     payload = delivery.payload
     files = [FileInfo(**file) for file in payload.get("files", [])]
     if file_id and files:
         files[0] = replace(files[0], external_id=file_id)
     contact = payload.get("contact") or {}
-    return Outgoing(
+    return DeliveryRequest(
         key=delivery.key,
         attempt=delivery.attempts,
         at=timezone.now(),

@@ -28,7 +28,7 @@ from bridge.models import Attempt, Delivery, Draft, Message
 from bridge.notices import create_notice
 from channels_setup.failing_items import FailingItems
 from channels_setup.models import UnknownPolicy
-from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, Outcome, Rate
+from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, UNKNOWN, CallRate, Outcome
 
 logger = logging.getLogger(__name__)
 CANCELING = FailingItems("cancel after the window closed")
@@ -66,7 +66,7 @@ class Tried:
     http_status: int | None = None
     answer: str = ""
     given: Given | None = None  # a file that the provider has now
-    pair: tuple[Rate, ...] = ()  # the limits of this contact, where the outcome says that they are used up
+    pair: tuple[CallRate, ...] = ()  # the limits of this contact, where the outcome says that they are used up
 
 
 def write_down(tried: Sequence[Tried], token: uuid.UUID) -> None:

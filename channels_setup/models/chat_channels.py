@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from channels_setup import encryption
 from channels_setup.providers import default_helpdesk, helpdesks
 from channels_setup.providers.base import SECRET
-from channels_setup.providers.base_helpdesk import DeskAccount, Helpdesk
+from channels_setup.providers.base_helpdesk import Helpdesk, HelpdeskAccount
 from channels_setup.working_hours import WorkingHours
 
 from . import known_secrets
@@ -94,9 +94,9 @@ class ChatChannel(HasWebhookAddress):
         if self.work_from and self.work_until and self.work_until <= self.work_from:
             raise ValidationError({"work_until": _("The working day must end after it begins.")})
 
-    def desk_account(self) -> DeskAccount:
+    def desk_account(self) -> HelpdeskAccount:
         """What an outside helpdesk's provider sees of this channel, its key in clear."""
-        return DeskAccount(
+        return HelpdeskAccount(
             id=self.pk,
             name=self.name,
             company_id=self.company_id,

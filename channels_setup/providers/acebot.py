@@ -21,14 +21,14 @@ from ..codecs.bodies import BadBody
 from ..codecs.values import as_id, as_text, as_time
 from .base import (
     Account,
+    ApiRequest,
+    DeliveryRequest,
     Fact,
-    HttpRequest,
     Messenger,
     Outcome,
-    Outgoing,
     RawRequest,
     StatusChanged,
-    post_event,
+    signed_event_request,
 )
 
 
@@ -75,8 +75,8 @@ class Acebot(Messenger):
             title=as_text(error.get("title"))[:300],
         )
 
-    def message(self, outgoing: Outgoing, account: Account) -> HttpRequest | Outcome:
-        return post_event(outgoing, account)
+    def message(self, outgoing: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
+        return signed_event_request(outgoing, account)
 
 
 provider = Acebot()

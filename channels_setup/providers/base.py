@@ -64,7 +64,7 @@ __all__ = [
     "TimePassed",
 ]
 
-Text = str | Promise
+LazyText = str | Promise
 Json = dict[str, Any]
 
 
@@ -86,7 +86,7 @@ class RawRequest:
         return decode(body=self.body, content_type=self.content_type, query_string=self.query_string).values
 
 
-class Refused(Exception):
+class RequestRejected(Exception):
     """The request does not prove that it comes from the provider. Nothing is stored."""
 
 
@@ -143,19 +143,19 @@ TEXT, URL, NUMBER, DECIMAL, SWITCH, CHOICE, SECRET = "text", "url", "number", "d
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class AccountSetting:
     """Something a kind has to be told of an account: a field of the channel's form, an option of the command line.
 
     A secret is kept apart, encrypted, and never shown again.
     """
 
     name: str
-    label: Text
+    label: LazyText
     kind: str = TEXT
-    help: Text = ""
+    help: LazyText = ""
     required: bool = False
     default: Any = ""
-    choices: tuple[tuple[str, Text], ...] = ()
+    choices: tuple[tuple[str, LazyText], ...] = ()
     made_by_us: bool = False  # we make one where none is given, and show it once for the provider's own form
     any_of: str = ""  # one setting of all that have this word is required
     at_least: int = 0  # characters: a secret that proves a caller must not be guessed
@@ -163,7 +163,7 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outgoing:
+class DeliveryRequest:
     """One delivery: the same ``key`` and the same content at every try.
 
     ``event`` is the chat or ticket event in the helpdesk's public shape (see ``codecs.chat_events``).
@@ -182,7 +182,7 @@ class Outgoing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HttpRequest:
+class ApiRequest:
     """What to call. ``url`` is checked against the outgoing guard when it is called, whoever wrote it."""
 
     method: str
@@ -192,7 +192,7 @@ class HttpRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HttpAnswer:
+class ApiResponse:
     """What came back; ``body`` is cut to the cap of ``http_client``."""
 
     status: int
@@ -201,7 +201,7 @@ class HttpAnswer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GivenFile:
+class OutboundFile:
     """A file of ours on its way to the provider."""
 
     name: str
@@ -210,7 +210,7 @@ class GivenFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TemplateStanding:
+class SubmittedTemplate:
     """How a template that was just handed in stands at the provider; empty where the answer does not say."""
 
     external_id: str = ""
@@ -219,7 +219,7 @@ class TemplateStanding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EditRules:
+class TemplateEditRules:
     """What the provider lets one change in a template that it has. Statuses as in its list; None: no such limit."""
 
     editable: tuple[str, ...] | None = None
@@ -264,7 +264,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rate:
+class CallRate:
     """A limit to be obeyed before the other side complains, shared by all workers: one call each ``every`` seconds.
 
     ``key`` says whose limit it is, unique within the channel. Up to ``burst`` calls may go at once after a rest.
@@ -277,20 +277,20 @@ class Rate:
     whole_channel: bool = False
 
 
-def proof(name: str, value: str) -> str:
+def credential_proof(name: str, value: str) -> str:
     """A credential as ``authenticate`` returns it: known by its name among the settings, and by its value."""
     return f"{name} {value}"
 
 
-def set_rate(account: Account) -> tuple[Rate, ...]:
+def channel_call_rate(account: Account) -> tuple[CallRate, ...]:
     """The limit that the admin set for all calls of the channel, if any."""
     if not account.calls_per_second:
         return ()
-    return (Rate(key="channel", every=1 / account.calls_per_second, whole_channel=True),)
+    return (CallRate(key="channel", every=1 / account.calls_per_second, whole_channel=True),)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilePlace:
+class FileLocation:
     """Where a client's file lies at the provider just now, and what it must be."""
 
     url: str
@@ -300,14 +300,14 @@ class FilePlace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class AccountFinding:
     """One thing that a check of the account has shown. ``level`` is ok, warning or error; the sentence is for an admin.
 
     ``facts`` is what to remember of the account: for its page, by name.
     """
 
     level: str
-    sentence: Text
+    sentence: LazyText
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -321,21 +321,21 @@ class Provider:
     """What messenger and helpdesk kinds have in common."""
 
     kind: str = ""  # set from the file name
-    label: ClassVar[Text] = ""
-    settings: ClassVar[tuple[Setting, ...]] = ()  # what it has to be told of an account
+    label: ClassVar[LazyText] = ""
+    settings: ClassVar[tuple[AccountSetting, ...]] = ()  # what it has to be told of an account
 
 
 class Messenger(Provider):
     """Where the contact is reached. Subclasses override what differs; see ``acebot`` for the plainest one."""
 
-    label: ClassVar[Text] = ""
+    label: ClassVar[LazyText] = ""
 
     # Capabilities: asked for by the bridge instead of names.
     service_window: ClassVar[bool] = True  # free text only within 24 hours of the contact's last message
     sends_templates: ClassVar[bool] = True
     lists_templates: ClassVar[bool] = False  # ``fetch_templates``: the registry follows the provider's list
     manages_templates: ClassVar[bool] = False  # ``submit_template``, ``delete_template``: no hand-over by message
-    edit_rules: ClassVar[EditRules] = EditRules()
+    edit_rules: ClassVar[TemplateEditRules] = TemplateEditRules()
     sends_files: ClassVar[bool] = False
     takes_uploads: ClassVar[bool] = False  # ``upload``: a file of ours may be given to the provider beforehand
     uploads_live: ClassVar[timedelta] = timedelta(0)  # so long a given file may be sent by its id
@@ -360,7 +360,7 @@ class Messenger(Provider):
     unknown_is_safe_to_repeat: ClassVar[bool] = True  # the receiver can tell a repeat by its key
 
     # Fact of an account ("quality", "limit", …, "event") -> the provider's code -> how admins read it.
-    account_terms: ClassVar[Mapping[str, Mapping[str, Text]]] = {}
+    account_terms: ClassVar[Mapping[str, Mapping[str, LazyText]]] = {}
 
     # The provider's status words in ours. Translation is data, so that review is reading a table.
     status_words: ClassVar[Mapping[str, str]] = {
@@ -382,18 +382,18 @@ class Messenger(Provider):
         """Raise Refused unless the request is the provider's. The path token was already compared.
 
         A kind that signs its requests overrides this and returns the credential that proved the request (see
-        ``proof``); items for other channels are handed over only to those that hold the same one.
+        ``credential_proof``); items for other channels are handed over only to those that hold the same one.
         Without a signature the unguessable path is the proof, and the secret key where the channel asks for it.
         """
         if request.method != "POST":
-            raise Refused
+            raise RequestRejected
         if not account.webhook_needs_key:
             return ""
         _word, _blank, given = request.headers.get("authorization", "").strip().partition(" ")
         for secret in account.secrets:
             if secret and hmac.compare_digest(secret.encode(), given.strip().encode("utf-8", "surrogatepass")):
                 return ""
-        raise Refused
+        raise RequestRejected
 
     def misrouted(self, request: RawRequest, account: Account) -> list[MisroutedItem]:
         """Items of a readable request that concern other channels of this kind. Asked where ``shares_address``."""
@@ -405,47 +405,47 @@ class Messenger(Provider):
 
     def handshake(self, request: RawRequest, account: Account) -> str:
         """What to answer to a GET with which the provider makes sure that the address is ours. Raises Refused."""
-        raise Refused
+        raise RequestRejected
 
     def parse(self, request: RawRequest, account: Account) -> list[Fact]:
         """The facts in a stored request, in their order. Raises BadBody when it says nothing we can read."""
         raise BadBody(_("This provider sends no events of its own."))
 
-    def message(self, outgoing: Outgoing, account: Account) -> HttpRequest | Outcome:
+    def message(self, outgoing: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
         """How to hand a message to the contact: a request to make, or the outcome where there is none to make."""
         raise NotImplementedError(f"{type(self).__name__} does not send messages")
 
-    def rates(self, outgoing: Outgoing, account: Account) -> tuple[Rate, ...]:
+    def rates(self, outgoing: DeliveryRequest, account: Account) -> tuple[CallRate, ...]:
         """The limits under which a message stands. The default: what the admin set, under which events stand too."""
-        return set_rate(account)
+        return channel_call_rate(account)
 
-    def judge(self, answer: HttpAnswer) -> Outcome:
+    def judge(self, answer: ApiResponse) -> Outcome:
         """What an answer means. The default knows plain HTTP only."""
         return judge_http(answer)
 
-    def judge_message(self, answer: HttpAnswer) -> Outcome:
+    def judge_message(self, answer: ApiResponse) -> Outcome:
         """What an answer to ``message`` means, where it says more than that a call went well."""
         return self.judge(answer)
 
-    def fetch_templates(self, account: Account, *, after: str = "") -> HttpRequest | TemplatePage:
+    def fetch_templates(self, account: Account, *, after: str = "") -> ApiRequest | TemplatePage:
         """How to get one page of the account's templates: a request to make, or the page where there is none to make.
 
         ``after`` is what the page before it said, empty for the first.
         """
         raise NotImplementedError(f"{type(self).__name__} does not list templates")
 
-    def read_templates(self, answer: HttpAnswer) -> TemplatePage:
+    def read_templates(self, answer: ApiResponse) -> TemplatePage:
         """The page in a good answer to ``fetch_templates``; BadBody if it holds none. The default: the Graph API's."""
         return read_template_list(answer.body)
 
-    def upload_sample(self, file: GivenFile, account: Account) -> Generator[HttpRequest, HttpAnswer, str]:
+    def upload_sample(self, file: OutboundFile, account: Account) -> Generator[ApiRequest, ApiResponse, str]:
         """The calls that give the provider the sample of a header's file, each for a good answer; what to call it then.
 
         Raises BadBody where an answer does not say what the next call needs.
         """
         raise NotImplementedError(f"{type(self).__name__} takes no samples")
 
-    def submit_template(self, row: Json, account: Account, *, samples: Mapping[str, str]) -> HttpRequest:
+    def submit_template(self, row: Json, account: Account, *, samples: Mapping[str, str]) -> ApiRequest:
         """How to hand a template in, a row as in the Graph API's list: with an ``id`` it is there and gets a new text.
 
         ``status`` is how it stands there now, ``samples`` what ``upload_sample`` came to, by ``header.media`` and
@@ -453,56 +453,56 @@ class Messenger(Provider):
         """
         raise NotImplementedError(f"{type(self).__name__} takes no templates")
 
-    def read_submitted(self, answer: HttpAnswer) -> TemplateStanding:
+    def read_submitted(self, answer: ApiResponse) -> SubmittedTemplate:
         """How it stands, by a good answer to ``submit_template``."""
         raise NotImplementedError(f"{type(self).__name__} takes no templates")
 
-    def delete_template(self, row: Json, account: Account) -> HttpRequest:
+    def delete_template(self, row: Json, account: Account) -> ApiRequest:
         """How to delete this one template, in this one language."""
         raise NotImplementedError(f"{type(self).__name__} takes no templates")
 
-    def upload(self, file: GivenFile, account: Account) -> HttpRequest | None:
+    def upload(self, file: OutboundFile, account: Account) -> ApiRequest | None:
         """How to give the provider a file that is then sent by its id; None where it should go by its link."""
         raise NotImplementedError(f"{type(self).__name__} takes no uploads")
 
-    def read_upload(self, answer: HttpAnswer) -> str:
+    def read_upload(self, answer: ApiResponse) -> str:
         """The id, by a good answer to ``upload``. BadBody if the answer does not say it."""
         raise NotImplementedError(f"{type(self).__name__} takes no uploads")
 
-    def mark_read(self, external_id: str, account: Account) -> HttpRequest:
+    def mark_read(self, external_id: str, account: Account) -> ApiRequest:
         """How to tell the client that their message was read."""
         raise NotImplementedError(f"{type(self).__name__} marks nothing as read")
 
-    def file_place(self, file_id: str, account: Account) -> HttpRequest:
+    def file_place(self, file_id: str, account: Account) -> ApiRequest:
         """How to ask where a client's file lies."""
         raise NotImplementedError(f"{type(self).__name__} keeps no files")
 
-    def read_file_place(self, answer: HttpAnswer, account: Account) -> FilePlace:
+    def read_file_place(self, answer: ApiResponse, account: Account) -> FileLocation:
         """Where it lies, by a good answer to ``file_place``. BadBody if the answer does not say it."""
         raise NotImplementedError(f"{type(self).__name__} keeps no files")
 
-    def file_request(self, place: FilePlace, account: Account) -> HttpRequest:
+    def file_request(self, place: FileLocation, account: Account) -> ApiRequest:
         """How to fetch it. BadBody where it lies in a place that must not see the account's key."""
         raise NotImplementedError(f"{type(self).__name__} keeps no files")
 
-    def questions(self, account: Account) -> Mapping[str, HttpRequest]:
+    def questions(self, account: Account) -> Mapping[str, ApiRequest]:
         """What to ask the provider when an admin has the account checked, by a name of its own."""
         return {}
 
-    def findings(self, answers: Mapping[str, HttpAnswer | None], account: Account) -> list[Finding]:
+    def findings(self, answers: Mapping[str, ApiResponse | None], account: Account) -> list[AccountFinding]:
         """What the answers to ``questions`` mean, in words; None where no answer came."""
         return []
 
-    def event(self, outgoing: Outgoing, account: Account) -> HttpRequest:
+    def event(self, outgoing: DeliveryRequest, account: Account) -> ApiRequest:
         """How to tell a watcher of an event: a POST to the Redirect URL, the same for every kind."""
-        return post_event(outgoing, account)
+        return signed_event_request(outgoing, account)
 
-    def judge_event(self, answer: HttpAnswer) -> Outcome:
+    def judge_event(self, answer: ApiResponse) -> Outcome:
         """What an answer to ``event`` means."""
         return judge_http(answer)
 
 
-def judge_http(answer: HttpAnswer) -> Outcome:
+def judge_http(answer: ApiResponse) -> Outcome:
     """An answer judged by its HTTP status alone (a redirect is a failure: it is never followed).
 
     4xx is permanent except where the status itself says "later" (408, 409, 425, 429); 410 means "stop".
@@ -525,12 +525,12 @@ def judge_http(answer: HttpAnswer) -> Outcome:
     return Outcome(verdict=PERMANENT, reason="rejected")
 
 
-LISTED_VALUES = 1_000_000  # of one page of a provider's list
+MAX_TEMPLATE_LIST_VALUES = 1_000_000  # of one page of a provider's list
 
 
 def read_template_list(body: bytes) -> TemplatePage:
     """``{"data": [...], "paging": {"cursors": {"after": …}, "next": …}}``: there is more as long as there is a next."""
-    answer = json_object(body, most_values=LISTED_VALUES)
+    answer = json_object(body, most_values=MAX_TEMPLATE_LIST_VALUES)
     rows, paging = answer.get("data"), answer.get("paging") or {}
     if not isinstance(rows, list) or not isinstance(paging, dict):
         raise BadBody(_("The provider's answer is not a list of templates."))
@@ -543,7 +543,7 @@ def read_template_list(body: bytes) -> TemplatePage:
     return TemplatePage(rows=tuple(rows), after=after)
 
 
-def retry_after_seconds(answer: HttpAnswer) -> float | None:
+def retry_after_seconds(answer: ApiResponse) -> float | None:
     """Retry-After in seconds, given as a number or as a date; None where absent or unreadable."""
     value = answer.headers.get("retry-after", "").strip()
     if not value:
@@ -559,7 +559,7 @@ def retry_after_seconds(answer: HttpAnswer) -> float | None:
     return max(0.0, (until - timezone.now()).total_seconds())
 
 
-def post_event(outgoing: Outgoing, account: Account) -> HttpRequest:
+def signed_event_request(outgoing: DeliveryRequest, account: Account) -> ApiRequest:
     """The POST to the Redirect URL: body as the two flags say, Standard Webhooks headers beside it.
 
     ``webhook-id`` is stable over retries. The signature is HMAC-SHA256 over ``id.timestamp.body``, keyed with the
@@ -570,7 +570,7 @@ def post_event(outgoing: Outgoing, account: Account) -> HttpRequest:
     )
     timestamp = str(int(outgoing.at.timestamp()))
     signed = f"{outgoing.key}.{timestamp}.".encode() + body
-    return HttpRequest(
+    return ApiRequest(
         method="POST",
         url=account.redirect_url,
         headers={

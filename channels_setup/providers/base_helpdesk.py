@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from ..codecs.desk_facts import Came, Commented, DeskFact, Said, TicketMoved, TicketSeen
 from ..codecs.redaction import redact_fields
 from ..codecs.values import FileInfo
-from .base import ContactInfo, HttpAnswer, HttpRequest, Outcome, Provider, Rate, RawRequest, Text
+from .base import ApiRequest, ApiResponse, CallRate, ContactInfo, LazyText, Outcome, Provider, RawRequest
 
 __all__ = ["Came", "Commented", "DeskFact", "Said", "TicketMoved", "TicketSeen"]
 
@@ -22,17 +22,17 @@ __all__ = ["Came", "Commented", "DeskFact", "Said", "TicketMoved", "TicketSeen"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Box:
+class EventCheckbox:
     """A box of the helpdesk's own settings page, in its words. ``track`` is the kind of event it raises."""
 
     track: str
-    label: Text
-    why: Text
+    label: LazyText
+    why: LazyText
     wanted: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeskAccount:
+class HelpdeskAccount:
     """One chat channel at an outside helpdesk. The secret key is in clear here: never log, never repr."""
 
     id: int
@@ -44,12 +44,12 @@ class DeskAccount:
 
 # --- what goes out ---------------------------------------------------------------------------------------
 
-NOBODY = ContactInfo()
+NO_CONTACT = ContactInfo()
 CLIENT, MESSAGE, NOTE = "client", "message", "note"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class RemoteIds:
     """The helpdesk's own numbers for a conversation, as far as it has told them."""
 
     chat_id: int | None = None
@@ -58,7 +58,7 @@ class Known:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Upload:
+class AttachedFile:
     """A file to be sent along."""
 
     name: str
@@ -67,7 +67,7 @@ class Upload:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Telling:
+class HelpdeskCommand:
     """One thing to tell: a CLIENT's card, a client's MESSAGE, or a NOTE that only operators may see.
 
     ``key`` is the same at every try; ``external_id`` is the provider's id of the message, where there is one.
@@ -76,42 +76,42 @@ class Telling:
     what: str
     key: str
     text: str = ""
-    contact: ContactInfo = NOBODY
+    contact: ContactInfo = NO_CONTACT
     at: datetime | None = None
     external_id: str = ""
     files: tuple[FileInfo, ...] = ()
-    uploads: tuple[Upload, ...] = ()
-    known: Known = Known()
+    uploads: tuple[AttachedFile, ...] = ()
+    known: RemoteIds = RemoteIds()
     repeats: int = 0  # so many equal messages stand right before it
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class HelpdeskResult:
     """An answer judged, and what was learned from it."""
 
     outcome: Outcome
-    known: Known = Known()
+    known: RemoteIds = RemoteIds()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class LookupResult:
     """What a look shows of a try of unknown outcome. ``arrived`` is None where it cannot be told, or not yet:
     ``then`` is where to look next."""
 
     arrived: bool | None
-    known: Known = Known()
-    then: HttpRequest | None = None
+    known: RemoteIds = RemoteIds()
+    then: ApiRequest | None = None
 
 
 # --- looking ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noticed:
+class HelpdeskFinding:
     """One finding of the dry-run: ``level`` is ok, warning or error; the sentence is for the admin."""
 
     level: str
-    sentence: Text
+    sentence: LazyText
     stops: bool = True  # an error after which looking further makes no sense
 
     def __post_init__(self) -> None:
@@ -122,47 +122,47 @@ class Helpdesk(Provider):
     """Where operators answer. One that is built in has none of the calls; every other kind overrides them."""
 
     built_in: ClassVar[bool] = False  # our own pages are the helpdesk: what is stored is shown, nothing to deliver
-    boxes: ClassVar[tuple[Box, ...]] = ()
+    boxes: ClassVar[tuple[EventCheckbox, ...]] = ()
 
-    def authenticate(self, request: RawRequest, account: DeskAccount) -> None:
+    def authenticate(self, request: RawRequest, account: HelpdeskAccount) -> None:
         """Raise Refused where a body that would be acted upon lacks the secret. The path token was compared."""
 
-    def parse(self, request: RawRequest, account: DeskAccount) -> list[DeskFact]:
+    def parse(self, request: RawRequest, account: HelpdeskAccount) -> list[DeskFact]:
         """The facts in a stored request. Raises BadBody when it says nothing we can read."""
         raise NotImplementedError(f"{type(self).__name__} is told nothing: what is stored is shown")
 
-    def tell(self, telling: Telling, account: DeskAccount) -> HttpRequest | Outcome:
+    def tell(self, telling: HelpdeskCommand, account: HelpdeskAccount) -> ApiRequest | Outcome:
         """How to tell the helpdesk: a request to make, or the outcome where there is none to make."""
         raise NotImplementedError(f"{type(self).__name__} is told nothing: what is stored is shown")
 
-    def read(self, telling: Telling, answer: HttpAnswer) -> Answered:
+    def read(self, telling: HelpdeskCommand, answer: ApiResponse) -> HelpdeskResult:
         """What the answer to ``tell`` means; a 200 may be a failure."""
         raise NotImplementedError(f"{type(self).__name__} is told nothing: what is stored is shown")
 
-    def look(self, telling: Telling, account: DeskAccount) -> HttpRequest | None:
+    def look(self, telling: HelpdeskCommand, account: HelpdeskAccount) -> ApiRequest | None:
         """How to look whether a try of unknown outcome arrived; None where there is no way to see."""
         return None
 
-    def saw(self, telling: Telling, answer: HttpAnswer, account: DeskAccount) -> Seen:
+    def saw(self, telling: HelpdeskCommand, answer: ApiResponse, account: HelpdeskAccount) -> LookupResult:
         """Whether it did, by the answer to ``look`` or to what it led to."""
-        return Seen(arrived=None)
+        return LookupResult(arrived=None)
 
-    def people(self, account: DeskAccount) -> HttpRequest | None:
+    def people(self, account: HelpdeskAccount) -> ApiRequest | None:
         """How to ask for the names of its operators; None where there is no way."""
         return None
 
-    def read_people(self, answer: HttpAnswer) -> Mapping[str, str]:
+    def read_people(self, answer: ApiResponse) -> Mapping[str, str]:
         """Their names by their numbers, by the answer to ``people``."""
         return {}
 
-    def rate(self, account: DeskAccount) -> Rate:
+    def rate(self, account: HelpdeskAccount) -> CallRate:
         """How many calls the account may be made."""
-        return Rate(key="", every=1 / 5)
+        return CallRate(key="", every=1 / 5)
 
-    def probe(self, account: DeskAccount) -> HttpRequest:
+    def probe(self, account: HelpdeskAccount) -> ApiRequest:
         """A call that changes nothing and shows whether we are let in."""
         raise NotImplementedError(f"{type(self).__name__} is told nothing: what is stored is shown")
 
-    def read_probe(self, answer: HttpAnswer, account: DeskAccount) -> list[Noticed]:
+    def read_probe(self, answer: ApiResponse, account: HelpdeskAccount) -> list[HelpdeskFinding]:
         """What the answer to ``probe`` shows."""
         raise NotImplementedError(f"{type(self).__name__} is told nothing: what is stored is shown")

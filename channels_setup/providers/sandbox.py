@@ -26,17 +26,17 @@ from ..codecs.values import as_files, as_id, as_text, as_time, required_text
 from .base import (
     ACCEPTED,
     Account,
+    ApiRequest,
     ContactInfo,
+    DeliveryRequest,
     EchoSeen,
     Fact,
-    HttpRequest,
     Json,
     MessageEdited,
     MessageReceived,
     MessageRevoked,
     Messenger,
     Outcome,
-    Outgoing,
     RawRequest,
     ReactionChanged,
     StatusChanged,
@@ -281,12 +281,12 @@ class Sandbox(Messenger):
             reason=as_text(item.get("reason"))[:1000],
         )
 
-    def fetch_templates(self, account: Account, *, after: str = "") -> HttpRequest | TemplatePage:
+    def fetch_templates(self, account: Account, *, after: str = "") -> ApiRequest | TemplatePage:
         begin = int(after) if after.isascii() and after.isdigit() else 0
         end = begin + PAGE
         return TemplatePage(rows=TEMPLATES[begin:end], after=str(end) if end < len(TEMPLATES) else "")
 
-    def message(self, outgoing: Outgoing, account: Account) -> HttpRequest | Outcome:
+    def message(self, outgoing: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
         """The phone page reads what was delivered from the portal itself, so there is no call to make."""
         return Outcome(verdict=ACCEPTED, external_id=f"sandbox-{outgoing.key}")
 

@@ -25,7 +25,7 @@ from channels_setup.codecs.bodies import BadBody
 from channels_setup.failing_items import FailingItems
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers import messengers
-from channels_setup.providers.base import ACCEPTED, HttpAnswer, Json, Outcome, TemplateChanged, TemplatePage
+from channels_setup.providers.base import ACCEPTED, ApiResponse, Json, Outcome, TemplateChanged, TemplatePage
 from templates_registry import lifecycle
 from templates_registry.lifecycle import By, Source
 from templates_registry.matching.text_diff import wording
@@ -152,9 +152,9 @@ def fetch(api_channel: ApiChannel) -> list[Json]:
     raise FetchFailed(gettext_lazy("The provider's list has no end."))
 
 
-def _ask(api_channel: ApiChannel, request: http_client.HttpRequest) -> TemplatePage:
+def _ask(api_channel: ApiChannel, request: http_client.ApiRequest) -> TemplatePage:
     try:
-        answer: HttpAnswer = http_client.send(request, most_bytes=PAGE_BYTES)
+        answer: ApiResponse = http_client.send(request, most_bytes=PAGE_BYTES)
     except http_client.Forbidden as problem:
         raise FetchFailed(str(problem)) from problem
     except http_client.NotSent as problem:
@@ -167,7 +167,7 @@ def _ask(api_channel: ApiChannel, request: http_client.HttpRequest) -> TemplateP
     return api_channel.provider.read_templates(answer)
 
 
-def refusal(outcome: Outcome, answer: HttpAnswer) -> str:
+def refusal(outcome: Outcome, answer: ApiResponse) -> str:
     """Why they would not: in their words, where they used any."""
     title, details = outcome.title.strip().rstrip("."), outcome.details.strip()
     said = details if not title or title in details else f"{title}: {details}".rstrip(": ")

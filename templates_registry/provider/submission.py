@@ -28,11 +28,11 @@ from channels_setup.providers.base import (
     ACCEPTED,
     UNKNOWN,
     Account,
-    GivenFile,
-    HttpAnswer,
-    HttpRequest,
+    ApiRequest,
+    ApiResponse,
     Messenger,
-    TemplateStanding,
+    OutboundFile,
+    SubmittedTemplate,
 )
 from templates_registry import lifecycle
 from templates_registry.content import graph_format
@@ -189,7 +189,7 @@ def _may_be_deleted(template: Template) -> None:
 # --- the calls -------------------------------------------------------------------------------------------
 
 
-def _hand_in(channel: ApiChannel, begun: _Begun) -> TemplateStanding:
+def _hand_in(channel: ApiChannel, begun: _Begun) -> SubmittedTemplate:
     provider, account = channel.provider, channel.account()
     samples = {key: _sample(provider, account, link) for key, link in begun.links.items()}
     answer = _ask(provider, provider.submit_template(begun.row, account, samples=samples))
@@ -215,9 +215,9 @@ def _sample(provider: Messenger, account: Account, link: str) -> str:
         raise Refused(_("The provider did not answer in time.")) from None
 
 
-def _fetched(link: str) -> GivenFile:
+def _fetched(link: str) -> OutboundFile:
     failed = _("The sample of the header's file could not be fetched from its link: %(why)s")
-    request = HttpRequest(method="GET", url=link, headers={}, body=b"")
+    request = ApiRequest(method="GET", url=link, headers={}, body=b"")
     try:
         answer = http_client.send(request, most_bytes=SAMPLE_BYTES + 1, seconds=SAMPLE_SECONDS)
     except http_client.Forbidden as problem:
@@ -231,10 +231,10 @@ def _fetched(link: str) -> GivenFile:
     name = unquote(urlsplit(link).path).rsplit("/", 1)[-1][:100] or "sample"
     told = answer.headers.get("content-type", "").split(";")[0].strip().lower()
     mime = told if "/" in told and told != "application/octet-stream" else mimetypes.guess_type(name)[0]
-    return GivenFile(name=name, mime=mime or "application/octet-stream", content=answer.body)
+    return OutboundFile(name=name, mime=mime or "application/octet-stream", content=answer.body)
 
 
-def _ask(provider: Messenger, request: HttpRequest) -> HttpAnswer:
+def _ask(provider: Messenger, request: ApiRequest) -> ApiResponse:
     """One call; a good answer, or Refused in the provider's words, or Unsure."""
     try:
         answer = http_client.send(request)
@@ -275,7 +275,7 @@ def _or_back(template: Template, begun: _Begun) -> Any:
 
 
 @transaction.atomic
-def _submitted(template: Template, begun: _Begun, standing: TemplateStanding, *, by: By) -> str:
+def _submitted(template: Template, begun: _Begun, standing: SubmittedTemplate, *, by: By) -> str:
     locked = Template.objects.select_for_update(of=("self",)).get(pk=template.pk)
     if standing.external_id:
         locked.external_id = standing.external_id

@@ -24,7 +24,7 @@ from bridge.models import Conversation, Delivery, HelpdeskLine, WebhookEvent
 from bridge.outbox import dispatcher
 from bridge.relay import submission
 from channels_setup import http_client
-from channels_setup.providers.base import HttpAnswer, HttpRequest
+from channels_setup.providers.base import ApiRequest, ApiResponse
 from tests.faults.conftest import SEED
 from tests.test_chain import Chain
 
@@ -37,11 +37,11 @@ SHARE = 0.06  # of each kind of fault, of all calls
 class BrokenLine:
     """``outgoing.send`` with faults, drawn by a seed; it counts what it did."""
 
-    def __init__(self, honest: Callable[..., HttpAnswer], seed: int) -> None:
+    def __init__(self, honest: Callable[..., ApiResponse], seed: int) -> None:
         self.honest, self.random, self.done = honest, random.Random(seed), Counter[str]()
         self.lock = threading.Lock()
 
-    def __call__(self, request: HttpRequest, **more: Any) -> HttpAnswer:
+    def __call__(self, request: ApiRequest, **more: Any) -> ApiResponse:
         with self.lock:
             drawn = self.random.random()
             kind = ("not sent", "answer lost", "doubled", "500", "")[min(int(drawn / SHARE), 4)]
@@ -49,7 +49,7 @@ class BrokenLine:
         if kind == "not sent":
             raise http_client.NotSent("cannot_connect")
         if kind == "500":
-            return HttpAnswer(status=500, headers={}, body=b"Server Error")
+            return ApiResponse(status=500, headers={}, body=b"Server Error")
         answer = self.honest(request, **more)
         if kind == "answer lost":
             raise http_client.OutcomeUnknown

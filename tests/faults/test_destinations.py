@@ -27,7 +27,7 @@ from bridge.models import Alert, Attempt, Breaker, Delivery
 from bridge.outbox import dispatcher
 from channels_setup import http_client
 from channels_setup.models import ApiChannel, ChannelState
-from channels_setup.providers.base import HttpRequest
+from channels_setup.providers.base import ApiRequest
 from tests.factories import ApiChannelFactory
 from tests.faults.conftest import FULL, LEASE, SEED
 from tests.faults.ledger import check
@@ -401,7 +401,7 @@ def test_garbage_is_classed_and_tls_is_never_bypassed(
 ) -> None:
     def send(url: str) -> str:
         try:
-            return str(http_client.send(HttpRequest(method="POST", url=url, headers={}, body=b"secret words")).status)
+            return str(http_client.send(ApiRequest(method="POST", url=url, headers={}, body=b"secret words")).status)
         except http_client.OutcomeUnknown:
             return "unknown"
         except http_client.NotSent as problem:

@@ -35,27 +35,27 @@ from channels_setup.providers.base import (
     SECRET,
     SWITCH,
     URL,
-    HttpAnswer,
-    HttpRequest,
+    AccountSetting,
+    ApiRequest,
+    ApiResponse,
+    CallRate,
     Json,
     Outcome,
-    Rate,
     RawRequest,
-    Refused,
-    Setting,
+    RequestRejected,
     retry_after_seconds,
 )
 from channels_setup.providers.base_helpdesk import (
-    Answered,
-    Box,
     Came,
-    DeskAccount,
     DeskFact,
+    EventCheckbox,
     Helpdesk,
-    Known,
-    Noticed,
-    Seen,
-    Telling,
+    HelpdeskAccount,
+    HelpdeskCommand,
+    HelpdeskFinding,
+    HelpdeskResult,
+    LookupResult,
+    RemoteIds,
 )
 
 from . import answers, calls, events
@@ -68,7 +68,7 @@ class Usedesk(Helpdesk):
     label = "Usedesk"
 
     settings = (
-        Setting(
+        AccountSetting(
             name="base_url",
             label=_("API address"),
             kind=URL,
@@ -76,55 +76,55 @@ class Usedesk(Helpdesk):
             default="https://secure.usedesk.com/uapi/",
             help=_("With its path. Others in use: https://secure.usedesk.ru/uapi/, https://api.usedesk.ru/, your own."),
         ),
-        Setting(
+        AccountSetting(
             name="channel_id",
             label=_("Chat channel's id in Usedesk"),
             kind=NUMBER,
             required=True,
             help=_("From the settings of the chat channel there."),
         ),
-        Setting(
+        AccountSetting(
             name="secret_key",
             label=_("Secret key of the API channel"),
             kind=SECRET,
             required=True,
             help=_("Shown in Usedesk after the API channel has been saved."),
         ),
-        Setting(
+        AccountSetting(
             name="app_id",
             label=_("app ID of the API channel"),
             required=True,
             help=_("Shown beside the secret key; Usedesk signs its events with it."),
         ),
-        Setting(
+        AccountSetting(
             name="calls_per_second",
             label=_("Calls a second"),
             kind=DECIMAL,
             default=CALLS_PER_SECOND,
             help=_("Usedesk documents no limit; five are safe."),
         ),
-        Setting(
+        AccountSetting(
             name="language",
             label=_("Language of notes to operators"),
             kind=CHOICE,
             default="ru",
             choices=(("ru", "Русский"), ("en", "English")),
         ),
-        Setting(
+        AccountSetting(
             name="files",
             label=_("Clients' files"),
             kind=CHOICE,
             default="link",
             choices=(("link", _("by link in the message")), ("comment", _("as a comment once the request is known"))),
         ),
-        Setting(
+        AccountSetting(
             name="links_for_files",
             label=_("Send the client links to operators' files"),
             kind=SWITCH,
             default=False,
             help=_("WhatsApp gets no files from Usedesk. Off: the operator is told so. On: the link goes out as text."),
         ),
-        Setting(
+        AccountSetting(
             name="relay_rules",
             label=_("Relay messages of rules and bots"),
             kind=SWITCH,
@@ -134,18 +134,20 @@ class Usedesk(Helpdesk):
     )
 
     boxes = (
-        Box(track="message", label=_("All chat messages"), why=_("operators' answers come by it")),
-        Box(track="new_chat", label=_("New chat"), why=_("shows that a first message arrived")),
-        Box(track="resumed", label=_("Chat resumed"), why=_("shows that a chat was opened again")),
-        Box(track="change", label=_("Ticket change"), why=_("status and assignee follow it here")),
-        Box(track="comment", label=_("New comment"), why=_("answers written in Tickets; tells equal answers apart")),
-        Box(track="new_ticket", label=_("New ticket"), why=_("not needed"), wanted=False),
-        Box(track="rating", label=_("Rating"), why=_("not needed"), wanted=False),
+        EventCheckbox(track="message", label=_("All chat messages"), why=_("operators' answers come by it")),
+        EventCheckbox(track="new_chat", label=_("New chat"), why=_("shows that a first message arrived")),
+        EventCheckbox(track="resumed", label=_("Chat resumed"), why=_("shows that a chat was opened again")),
+        EventCheckbox(track="change", label=_("Ticket change"), why=_("status and assignee follow it here")),
+        EventCheckbox(
+            track="comment", label=_("New comment"), why=_("answers written in Tickets; tells equal answers apart")
+        ),
+        EventCheckbox(track="new_ticket", label=_("New ticket"), why=_("not needed"), wanted=False),
+        EventCheckbox(track="rating", label=_("Rating"), why=_("not needed"), wanted=False),
     )
 
     # --- out ---
 
-    def tell(self, telling: Telling, account: DeskAccount) -> HttpRequest | Outcome:
+    def tell(self, telling: HelpdeskCommand, account: HelpdeskAccount) -> ApiRequest | Outcome:
         if telling.what == contract.CLIENT:
             client_id = telling.known.client_id
             method = "update/client" if client_id else "create/client"
@@ -159,27 +161,27 @@ class Usedesk(Helpdesk):
             return _comment_with_files(account, telling)
         return _call(account, "chat/addMessage", _message(telling, account))
 
-    def read(self, telling: Telling, answer: HttpAnswer) -> Answered:
+    def read(self, telling: HelpdeskCommand, answer: ApiResponse) -> HelpdeskResult:
         failure, body = _judged(answer)
         is_update = telling.what == contract.CLIENT and telling.known.client_id is not None
         if failure is not None:
             if is_update and failure.reason == "helpdesk_refused":
                 failure = replace(failure, verdict=PERMANENT)  # a card is not worth holding messages up
-            return Answered(outcome=failure)
+            return HelpdeskResult(outcome=failure)
         is_comment = telling.what == contract.NOTE or bool(telling.uploads and telling.known.ticket_id)
         if is_comment or is_update:
-            return Answered(outcome=Outcome(verdict=ACCEPTED))
-        known = Known(
+            return HelpdeskResult(outcome=Outcome(verdict=ACCEPTED))
+        known = RemoteIds(
             chat_id=as_number(body.get("chat_id")),
             client_id=as_number(body.get("client_id")),
             ticket_id=as_number(body.get("ticket_id")),
         )
         needed = known.client_id if telling.what == contract.CLIENT else known.chat_id
         if needed is None:
-            return Answered(outcome=Outcome(verdict=RETRY, reason="helpdesk_refused"))
-        return Answered(outcome=Outcome(verdict=ACCEPTED), known=known)
+            return HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="helpdesk_refused"))
+        return HelpdeskResult(outcome=Outcome(verdict=ACCEPTED), known=known)
 
-    def look(self, telling: Telling, account: DeskAccount) -> HttpRequest | None:
+    def look(self, telling: HelpdeskCommand, account: HelpdeskAccount) -> ApiRequest | None:
         """A client is found by phone; messages and notes stand among the comments of the client's newest request."""
         known = telling.known
         if telling.what == contract.CLIENT:
@@ -191,41 +193,41 @@ class Usedesk(Helpdesk):
             return _call(account, "tickets", {"client_id": known.client_id})
         return _call(account, "ticket", {"ticket_id": known.ticket_id}) if known.ticket_id else None
 
-    def saw(self, telling: Telling, answer: HttpAnswer, account: DeskAccount) -> Seen:
+    def saw(self, telling: HelpdeskCommand, answer: ApiResponse, account: HelpdeskAccount) -> LookupResult:
         if telling.what == contract.CLIENT:
             rows = answers.listed(answer.body, "clients") or []
             client_id = answers.client_with(rows, telling.contact.phone)
-            return Seen(arrived=client_id is not None, known=Known(client_id=client_id))
+            return LookupResult(arrived=client_id is not None, known=RemoteIds(client_id=client_id))
         rows_of_tickets = answers.listed(answer.body, "tickets")
         if rows_of_tickets is not None:
             can_be_told, ticket_id = answers.newest_ticket(rows_of_tickets, telling.known.client_id)
             then = _call(account, "ticket", {"ticket_id": ticket_id}) if ticket_id else None
-            return Seen(arrived=False if can_be_told and then is None else None, then=then)
+            return LookupResult(arrived=False if can_be_told and then is None else None, then=then)
         failure, body = _judged(answer)
         comments, ticket = body.get("comments"), body.get("ticket")
         if failure is not None or not isinstance(comments, list):
-            return Seen(arrived=None)
+            return LookupResult(arrived=None)
         if telling.what == contract.NOTE:  # it carries its own mark
             shown = [as_text(item.get("message")) for item in comments if isinstance(item, dict)]
-            return Seen(arrived=any(_mark(telling) in text for text in shown))
+            return LookupResult(arrived=any(_mark(telling) in text for text in shown))
         # A message has none: only as many equal texts in a row as were said, with this one, prove it.
         times = answers.times_said_last(comments, calls.with_links(telling.text, telling.files))
         ticket_id = as_number(ticket.get("id")) if isinstance(ticket, dict) else None
-        return Seen(arrived=times > telling.repeats, known=Known(ticket_id=ticket_id))
+        return LookupResult(arrived=times > telling.repeats, known=RemoteIds(ticket_id=ticket_id))
 
-    def people(self, account: DeskAccount) -> HttpRequest:
+    def people(self, account: HelpdeskAccount) -> ApiRequest:
         return _call(account, "users", {})
 
-    def read_people(self, answer: HttpAnswer) -> dict[str, str]:
+    def read_people(self, answer: ApiResponse) -> dict[str, str]:
         return answers.names(answers.listed(answer.body, "users") or [])
 
-    def rate(self, account: DeskAccount) -> Rate:
+    def rate(self, account: HelpdeskAccount) -> CallRate:
         per_second = account.options.get("calls_per_second") or CALLS_PER_SECOND
-        return Rate(key="", every=1 / float(per_second))
+        return CallRate(key="", every=1 / float(per_second))
 
     # --- in ---
 
-    def authenticate(self, request: RawRequest, account: DeskAccount) -> None:
+    def authenticate(self, request: RawRequest, account: HelpdeskAccount) -> None:
         """What could be acted upon needs the secret; a ping, a native status or anything unknown is harmless."""
         try:
             body = request.decoded()
@@ -236,9 +238,9 @@ class Usedesk(Helpdesk):
         given = as_text(body.get("secret")).encode()
         accepted = [as_text(account.options.get("app_id")).encode(), account.secret.encode()]
         if not any(one and hmac.compare_digest(given, one) for one in accepted):
-            raise Refused
+            raise RequestRejected
 
-    def parse(self, request: RawRequest, account: DeskAccount) -> list[DeskFact]:
+    def parse(self, request: RawRequest, account: HelpdeskAccount) -> list[DeskFact]:
         if request.body.strip().strip(b'"').lower() == b"ping":
             return [Came(track="ping")]
         body = request.decoded()
@@ -248,38 +250,38 @@ class Usedesk(Helpdesk):
 
     # --- looking ---
 
-    def probe(self, account: DeskAccount) -> HttpRequest:
+    def probe(self, account: HelpdeskAccount) -> ApiRequest:
         query = urlencode({"api_token": account.secret})
-        return HttpRequest(method="GET", url=f"{_address(account, 'channels')}?{query}", headers={}, body=b"")
+        return ApiRequest(method="GET", url=f"{_address(account, 'channels')}?{query}", headers={}, body=b"")
 
-    def read_probe(self, answer: HttpAnswer, account: DeskAccount) -> list[Noticed]:
+    def read_probe(self, answer: ApiResponse, account: HelpdeskAccount) -> list[HelpdeskFinding]:
         found = [_skew(answer)]
         if answer.status in (301, 302, 303, 307, 308, 404, 405):
             sentence = _("The API address answers %(status)d: it is not the address of Usedesk's API.")
-            return [*found, Noticed(level="error", sentence=str(sentence) % {"status": answer.status})]
+            return [*found, HelpdeskFinding(level="error", sentence=str(sentence) % {"status": answer.status})]
         try:
             listed = json.loads(answer.body)
         except (ValueError, RecursionError):
             sentence = _("What answers at the API address is not Usedesk's API (HTTP %(status)d).")
-            return [*found, Noticed(level="error", sentence=str(sentence) % {"status": answer.status})]
+            return [*found, HelpdeskFinding(level="error", sentence=str(sentence) % {"status": answer.status})]
         if isinstance(listed, dict):
             listed = listed.get("channels", listed)
         if not isinstance(listed, list):
             return [*found, _not_listed(answer)]
-        found.append(Noticed(level="ok", sentence=_("The secret key is accepted.")))
+        found.append(HelpdeskFinding(level="ok", sentence=_("The secret key is accepted.")))
         return [*found, _own_channel([item for item in listed if isinstance(item, dict)], account)]
 
 
 # --- calls -----------------------------------------------------------------------------------------------
 
 
-def _address(account: DeskAccount, method: str) -> str:
+def _address(account: HelpdeskAccount, method: str) -> str:
     return f"{as_text(account.options.get('base_url')).rstrip('/')}/{method}"
 
 
-def _call(account: DeskAccount, method: str, values: Mapping[str, Any]) -> HttpRequest:
+def _call(account: HelpdeskAccount, method: str, values: Mapping[str, Any]) -> ApiRequest:
     body = {"api_token": account.secret, **{name: value for name, value in values.items() if value not in ("", None)}}
-    return HttpRequest(
+    return ApiRequest(
         method="POST",
         url=_address(account, method),
         headers={"content-type": "application/json", "accept": "application/json"},
@@ -287,7 +289,7 @@ def _call(account: DeskAccount, method: str, values: Mapping[str, Any]) -> HttpR
     )
 
 
-def _message(telling: Telling, account: DeskAccount) -> Json:
+def _message(telling: HelpdeskCommand, account: HelpdeskAccount) -> Json:
     text = calls.with_links(telling.text, telling.files)
     return {
         "company_id": account.company_id,
@@ -299,7 +301,7 @@ def _message(telling: Telling, account: DeskAccount) -> Json:
     }
 
 
-def _comment_with_files(account: DeskAccount, telling: Telling) -> HttpRequest:
+def _comment_with_files(account: HelpdeskAccount, telling: HelpdeskCommand) -> ApiRequest:
     fields: list[tuple[str, Any]] = [
         ("api_token", account.secret),
         ("ticket_id", str(telling.known.ticket_id)),
@@ -313,23 +315,23 @@ def _comment_with_files(account: DeskAccount, telling: Telling) -> HttpRequest:
     ]
     # The boundary is the key: the same delivery makes the same bytes.
     body, content_type = encode_multipart_formdata(fields, boundary=f"okno{telling.key}")
-    return HttpRequest(
+    return ApiRequest(
         method="POST", url=_address(account, "create/comment"), headers={"content-type": content_type}, body=body
     )
 
 
-def _mark(telling: Telling) -> str:
+def _mark(telling: HelpdeskCommand) -> str:
     return f"Okno {telling.key[-8:]}"
 
 
-def _marked(telling: Telling) -> str:
+def _marked(telling: HelpdeskCommand) -> str:
     return f"{html_of(telling.text)}<p><small>{_mark(telling)}</small></p>"
 
 
 # --- answers ---------------------------------------------------------------------------------------------
 
 
-def _judged(answer: HttpAnswer) -> tuple[Outcome | None, Json]:
+def _judged(answer: ApiResponse) -> tuple[Outcome | None, Json]:
     """(what went wrong or None, the body). Nothing but a JSON object without an error is a success."""
     status = answer.status
     if status in (401, 403):
@@ -352,7 +354,7 @@ def _judged(answer: HttpAnswer) -> tuple[Outcome | None, Json]:
     return None, body
 
 
-def _error(error: Any, code: Any, answer: HttpAnswer) -> Outcome:
+def _error(error: Any, code: Any, answer: ApiResponse) -> Outcome:
     """What is unclear is tried again."""
     about = answers.error_about(error, code)
     if about == answers.LIMIT:
@@ -367,43 +369,45 @@ def _error(error: Any, code: Any, answer: HttpAnswer) -> Outcome:
 # --- the dry-run -----------------------------------------------------------------------------------------
 
 
-def _skew(answer: HttpAnswer) -> Noticed:
+def _skew(answer: ApiResponse) -> HelpdeskFinding:
     try:
         theirs: datetime | None = parsedate_to_datetime(answer.headers.get("date", ""))
     except (TypeError, ValueError):
         theirs = None
     if theirs is None:
-        return Noticed(
+        return HelpdeskFinding(
             level="warning", sentence=_("Usedesk's server does not tell its time: clocks cannot be compared.")
         )
     apart = abs((timezone.now() - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))).total_seconds())
     if apart < SKEW_NOTICED:
-        return Noticed(level="ok", sentence=_("The clocks agree."))
+        return HelpdeskFinding(level="ok", sentence=_("The clocks agree."))
     level = "error" if apart >= SKEW_WRONG else "warning"
     sentence = _("The clocks differ by %(seconds)d s: one of the two servers has the wrong time.")
-    return Noticed(level=level, sentence=str(sentence) % {"seconds": round(apart)}, stops=False)
+    return HelpdeskFinding(level=level, sentence=str(sentence) % {"seconds": round(apart)}, stops=False)
 
 
-def _not_listed(answer: HttpAnswer) -> Noticed:
+def _not_listed(answer: ApiResponse) -> HelpdeskFinding:
     failure, _body = _judged(answer)
     if failure is not None and failure.reason == "helpdesk_not_let_in":
-        return Noticed(level="error", sentence=_("Usedesk does not accept the secret key."))
+        return HelpdeskFinding(level="error", sentence=_("Usedesk does not accept the secret key."))
     sentence = _("Usedesk did not list its channels (HTTP %(status)d).")
-    return Noticed(level="error", sentence=str(sentence) % {"status": answer.status})
+    return HelpdeskFinding(level="error", sentence=str(sentence) % {"status": answer.status})
 
 
-def _own_channel(listed: list[Json], account: DeskAccount) -> Noticed:
+def _own_channel(listed: list[Json], account: HelpdeskAccount) -> HelpdeskFinding:
     wanted = as_number(account.options.get("channel_id"))
     own = next((item for item in listed if as_number(item.get("channel_id")) == wanted), None)
     values = {"id": wanted, "kind": as_text((own or {}).get("channel_type"))}
     if own is None:
         chats = [as_text(item.get("channel_id")) for item in listed if item.get("channel_type") == "chat"]
         sentence = _("There is no channel %(id)s in Usedesk. Chat channels there: %(chats)s.")
-        return Noticed(level="error", sentence=str(sentence) % (values | {"chats": ", ".join(chats[:10]) or "—"}))
+        return HelpdeskFinding(
+            level="error", sentence=str(sentence) % (values | {"chats": ", ".join(chats[:10]) or "—"})
+        )
     if values["kind"] != "chat":
         sentence = _("Channel %(id)s is not a chat channel: its type is “%(kind)s”.")
-        return Noticed(level="error", sentence=str(sentence) % values)
-    return Noticed(level="ok", sentence=str(_("Chat channel %(id)s exists.")) % values)
+        return HelpdeskFinding(level="error", sentence=str(sentence) % values)
+    return HelpdeskFinding(level="ok", sentence=str(_("Chat channel %(id)s exists.")) % values)
 
 
 provider = Usedesk()

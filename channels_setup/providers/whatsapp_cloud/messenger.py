@@ -29,29 +29,29 @@ from channels_setup.providers.base import (
     UNKNOWN,
     URL,
     Account,
-    EditRules,
+    AccountFinding,
+    AccountSetting,
+    ApiRequest,
+    ApiResponse,
+    CallRate,
+    DeliveryRequest,
     Fact,
-    FilePlace,
-    Finding,
-    GivenFile,
-    HttpAnswer,
-    HttpRequest,
+    FileLocation,
     Json,
+    LazyText,
     Messenger,
     MisroutedItem,
+    OutboundFile,
     Outcome,
-    Outgoing,
-    Rate,
     RawRequest,
-    Refused,
-    Setting,
+    RequestRejected,
+    SubmittedTemplate,
+    TemplateEditRules,
     TemplatePage,
-    TemplateStanding,
-    Text,
+    channel_call_rate,
+    credential_proof,
     judge_http,
-    proof,
     retry_after_seconds,
-    set_rate,
 )
 
 from . import graph_account, graph_errors, graph_pathless
@@ -84,7 +84,7 @@ class WhatsAppCloud(Messenger):
     shares_address = True
     lists_templates = True
     manages_templates = True
-    edit_rules = EditRules(
+    edit_rules = TemplateEditRules(
         editable=("APPROVED", "REJECTED", "PAUSED"),
         approved_a_day=1,
         approved_a_month=10,
@@ -102,7 +102,7 @@ class WhatsAppCloud(Messenger):
     keeps_files = True
     marks_read = True
     unknown_is_safe_to_repeat = False  # there is no key by which a repeat would be known; the status webhook settles it
-    account_terms: ClassVar[Mapping[str, Mapping[str, Text]]] = {
+    account_terms: ClassVar[Mapping[str, Mapping[str, LazyText]]] = {
         "quality": graph_account.QUALITY,
         "limit": graph_account.LIMITS,
         "throughput": graph_account.THROUGHPUT,
@@ -110,20 +110,20 @@ class WhatsAppCloud(Messenger):
         "health": graph_pathless.SENDING,
         "event": graph_account.WHAT_HAPPENED,
     }
-    settings: ClassVar[tuple[Setting, ...]] = (
-        Setting(
+    settings: ClassVar[tuple[AccountSetting, ...]] = (
+        AccountSetting(
             name="phone_number_id",
             label=_("Phone number ID"),
             help=_("App dashboard → WhatsApp → API setup. It is not the phone number itself."),
             required=True,
         ),
-        Setting(
+        AccountSetting(
             name="waba_id",
             label=_("WhatsApp Business account ID"),
             help=_("App dashboard → WhatsApp → API setup: the account that holds the number and its templates."),
             required=True,
         ),
-        Setting(
+        AccountSetting(
             name="access_token",
             label=_("Access token"),
             help=_("Of a system user, without an end: whatsapp_business_messaging and whatsapp_business_management."),
@@ -131,14 +131,14 @@ class WhatsAppCloud(Messenger):
             required=True,
             mends=("wa_token", "wa_permission", "not_let_in"),
         ),
-        Setting(
+        AccountSetting(
             name="app_secret",
             label=_("App secret"),
             help=_("App dashboard → App settings → Basic. It proves that a webhook comes from Meta."),
             kind=SECRET,
             any_of="proof",
         ),
-        Setting(
+        AccountSetting(
             name="webhook_secret",
             label=_("Webhook secret"),
             help=_(
@@ -149,34 +149,34 @@ class WhatsAppCloud(Messenger):
             any_of="proof",
             at_least=16,
         ),
-        Setting(
+        AccountSetting(
             name="verify_token",
             label=_("Verify token"),
             help=_("For Meta's webhook form, beside the callback URL. Left empty, we make one."),
             kind=SECRET,
             made_by_us=True,
         ),
-        Setting(name="api_version", label=_("API version"), default=VERSION),
-        Setting(
+        AccountSetting(name="api_version", label=_("API version"), default=VERSION),
+        AccountSetting(
             name="base_url",
             label=_("Address of the API"),
             help=_("Another only for a provider with the same API, such as 360dialog: https://waba-v2.360dialog.io"),
             default=BASE_URL,
             kind=URL,
         ),
-        Setting(
+        AccountSetting(
             name="auth_header",
             label=_("Header of the access token"),
             help=_("authorization: as Meta wants it. 360dialog: D360-API-KEY."),
             default=BEARER,
         ),
-        Setting(
+        AccountSetting(
             name="signature_header",
             label=_("Header of the signature"),
             help=_("360dialog: x-360dialog-signature."),
             default=SIGNATURE,
         ),
-        Setting(
+        AccountSetting(
             name="id_in_path",
             label=_("IDs and version in the path"),
             help=_("360dialog has none: /messages alone."),
@@ -184,7 +184,7 @@ class WhatsAppCloud(Messenger):
             default="yes",
             choices=(("yes", _("yes")), ("no", _("no"))),
         ),
-        Setting(
+        AccountSetting(
             name="messages_per_second",
             label=_("Messages a second"),
             help=_(
@@ -192,7 +192,7 @@ class WhatsAppCloud(Messenger):
             ),
             default="80",
         ),
-        Setting(
+        AccountSetting(
             name="files_go",
             label=_("Files to clients go"),
             help=_(
@@ -203,7 +203,7 @@ class WhatsAppCloud(Messenger):
             default=BY_UPLOAD,
             choices=((BY_UPLOAD, _("by upload")), (BY_LINK, _("by link"))),
         ),
-        Setting(
+        AccountSetting(
             name="media_hosts",
             label=_("Where files may lie"),
             help=_("Host names, by commas, or whole origins (https://…). The access token is sent to no other."),
@@ -223,7 +223,7 @@ class WhatsAppCloud(Messenger):
         tokens = account.credentials.get("verify_token", ())
         known = [token for token in tokens if token and hmac.compare_digest(token.encode(), _bytes(given))]
         if asked.get("hub.mode") != "subscribe" or not given or not known:
-            raise Refused
+            raise RequestRejected
         return asked.get("hub.challenge", "")[:200]
 
     def authenticate(self, request: RawRequest, account: Account) -> str:
@@ -232,19 +232,19 @@ class WhatsAppCloud(Messenger):
         Several of each may be valid while one replaces another.
         """
         if request.method != "POST":
-            raise Refused
+            raise RequestRejected
         shown = request.headers.get(WEBHOOK_HEADER, "")
         for secret in account.credentials.get("webhook_secret", ()):
             if secret and hmac.compare_digest(secret.encode(), _bytes(shown)):
-                return proof("webhook_secret", secret)
+                return credential_proof("webhook_secret", secret)
         header = _option(account, "signature_header", SIGNATURE).lower()
         given = request.headers.get(header, "").strip()
         given = given if given.startswith("sha256=") or header == SIGNATURE else f"sha256={given}"
         for secret in account.credentials.get("app_secret", ()):
             right = "sha256=" + hmac.new(secret.encode(), request.body, hashlib.sha256).hexdigest()
             if secret and hmac.compare_digest(right.encode(), _bytes(given.lower())):
-                return proof("app_secret", secret)
-        raise Refused
+                return credential_proof("app_secret", secret)
+        raise RequestRejected
 
     def parse(self, request: RawRequest, account: Account) -> list[Fact]:
         return facts(json_object(request.body), _place(account))
@@ -266,7 +266,7 @@ class WhatsAppCloud(Messenger):
 
     # --- what goes out ---
 
-    def message(self, outgoing: Outgoing, account: Account) -> HttpRequest | Outcome:
+    def message(self, outgoing: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
         try:
             body = message_body(
                 contact=outgoing.contact,
@@ -281,18 +281,18 @@ class WhatsAppCloud(Messenger):
             return Outcome(verdict=PERMANENT, reason=problem.reason)
         return _post(account, _of_number(account, "messages"), body)
 
-    def mark_read(self, external_id: str, account: Account) -> HttpRequest:
+    def mark_read(self, external_id: str, account: Account) -> ApiRequest:
         return _post(account, _of_number(account, "messages"), read_body(external_id))
 
-    def rates(self, outgoing: Outgoing, account: Account) -> tuple[Rate, ...]:
+    def rates(self, outgoing: DeliveryRequest, account: Account) -> tuple[CallRate, ...]:
         contact = outgoing.contact
         per_second = _per_second(account)
-        number = Rate(key="number", every=1 / per_second, burst=max(1, int(per_second)), whole_channel=True)
+        number = CallRate(key="number", every=1 / per_second, burst=max(1, int(per_second)), whole_channel=True)
         pair = contact.external_id or contact.user_id or contact.phone
-        to_one = (Rate(key=f"to {pair}"[:100], every=PAIR_SECONDS, burst=PAIR_BURST),) if pair else ()
-        return (*set_rate(account), number, *to_one)
+        to_one = (CallRate(key=f"to {pair}"[:100], every=PAIR_SECONDS, burst=PAIR_BURST),) if pair else ()
+        return (*channel_call_rate(account), number, *to_one)
 
-    def judge(self, answer: HttpAnswer) -> Outcome:
+    def judge(self, answer: ApiResponse) -> Outcome:
         """By the error's code and details; by HTTP alone where the body is none of the API's."""
         try:
             body = json_object(answer.body)
@@ -307,7 +307,7 @@ class WhatsAppCloud(Messenger):
             return Outcome(verdict=UNKNOWN, reason="outcome_unknown")  # a page of a proxy: it may have been taken
         return judge_http(answer)
 
-    def judge_message(self, answer: HttpAnswer) -> Outcome:
+    def judge_message(self, answer: ApiResponse) -> Outcome:
         """A good answer names the message; one that does not (a hotel's page, half a body) proves nothing."""
         outcome = self.judge(answer)
         if outcome.verdict != ACCEPTED:
@@ -323,40 +323,40 @@ class WhatsAppCloud(Messenger):
 
     # --- files ---
 
-    def upload(self, file: GivenFile, account: Account) -> HttpRequest | None:
+    def upload(self, file: OutboundFile, account: Account) -> ApiRequest | None:
         if _option(account, "files_go", BY_UPLOAD) != BY_UPLOAD or file.mime not in UPLOADABLE:
             return None
         content_type, body = upload_form(file.name, file.mime, file.content)
-        return HttpRequest(
+        return ApiRequest(
             method="POST",
             url=f"{_base(account)}/{_of_number(account, 'media')}",
             headers={**_headers(account), "content-type": content_type},
             body=body,
         )
 
-    def read_upload(self, answer: HttpAnswer) -> str:
+    def read_upload(self, answer: ApiResponse) -> str:
         external_id = as_text(json_object(answer.body).get("id"))[:190]
         if not external_id:
             raise BadBody(_("The provider does not say what it calls the file."))
         return external_id
 
-    def file_place(self, file_id: str, account: Account) -> HttpRequest:
+    def file_place(self, file_id: str, account: Account) -> ApiRequest:
         return _get(account, _path(account, quote(file_id, safe="")), {"phone_number_id": _number_id(account)})
 
-    def read_file_place(self, answer: HttpAnswer, account: Account) -> FilePlace:
+    def read_file_place(self, answer: ApiResponse, account: Account) -> FileLocation:
         body = json_object(answer.body)
         url = as_text(body.get("url"))
         size = as_text(body.get("file_size"))
         if not url:
             raise BadBody(_("The provider does not say where the file lies."))
-        return FilePlace(
+        return FileLocation(
             url=url,
             mime=as_text(body.get("mime_type")).split(";")[0].strip().lower()[:100],
             sha256=hex_digest(body.get("sha256")),
             size=int(size) if size.isascii() and size.isdigit() and len(size) < 16 else None,
         )
 
-    def file_request(self, place: FilePlace, account: Account) -> HttpRequest:
+    def file_request(self, place: FileLocation, account: Account) -> ApiRequest:
         """Only from the provider's own hosts: whoever is asked gets the access token to see."""
         place = replace(place, url=_rehosted(place.url, account))
         url, base = urlsplit(place.url), urlsplit(_base(account))
@@ -365,19 +365,19 @@ class WhatsAppCloud(Messenger):
         is_base = origin == f"{base.scheme}://{base.netloc}".lower() or origin in hosts
         if not is_base and (url.scheme != "https" or (url.hostname or "") not in hosts or url.port not in (None, 443)):
             raise BadBody(_("The file lies in a place that is not the provider's."))
-        return HttpRequest(method="GET", url=place.url, headers=_headers(account), body=b"")
+        return ApiRequest(method="GET", url=place.url, headers=_headers(account), body=b"")
 
     # --- the account ---
 
-    def questions(self, account: Account) -> Mapping[str, HttpRequest]:
+    def questions(self, account: Account) -> Mapping[str, ApiRequest]:
         paths = questions(number_id=_number_id(account), account_id=_option(account, "waba_id"))
         if not _has_ids_in_path(account):
             paths = graph_pathless.questions()
         return {name: _get(account, _path(account, path), {"fields": fields}) for name, (path, fields) in paths.items()}
 
-    def findings(self, answers: Mapping[str, HttpAnswer | None], account: Account) -> list[Finding]:
+    def findings(self, answers: Mapping[str, ApiResponse | None], account: Account) -> list[AccountFinding]:
         return [
-            Finding(level=found.level, sentence=found.sentence, facts=found.facts)
+            AccountFinding(level=found.level, sentence=found.sentence, facts=found.facts)
             for found in findings(
                 {name: (answer.status, answer.body) if answer else None for name, answer in answers.items()},
                 number_id=_number_id(account),
@@ -389,35 +389,35 @@ class WhatsAppCloud(Messenger):
 
     # --- templates ---
 
-    def submit_template(self, row: Json, account: Account, *, samples: Mapping[str, str]) -> HttpRequest:
+    def submit_template(self, row: Json, account: Account, *, samples: Mapping[str, str]) -> ApiRequest:
         if row.get("id"):
             return _post(account, _path(account, quote(str(row["id"]), safe="")), edit(row, samples=samples))
         path = _of_account(account, "message_templates") if _has_ids_in_path(account) else graph_pathless.TEMPLATES_PATH
         return _post(account, path, submission(row, samples=samples))
 
-    def read_submitted(self, answer: HttpAnswer) -> TemplateStanding:
+    def read_submitted(self, answer: ApiResponse) -> SubmittedTemplate:
         """A new one's id, status and category, which may be another than was asked for; of an edit nothing."""
         body = json_object(answer.body)
-        return TemplateStanding(
+        return SubmittedTemplate(
             external_id=as_text(graph_pathless.template_row(body).get("id"))[:190],
             status=as_text(body.get("status")).upper()[:40],
             category=as_text(body.get("category")).upper()[:40],
         )
 
-    def delete_template(self, row: Json, account: Account) -> HttpRequest:
+    def delete_template(self, row: Json, account: Account) -> ApiRequest:
         """By id *and* name: by its name alone all languages would go."""
         asked = {"hsm_id": str(row["id"]), "name": str(row["name"])}
         request = _get(account, _of_account(account, "message_templates"), asked)
         return replace(request, method="DELETE")
 
-    def upload_sample(self, file: GivenFile, account: Account) -> Generator[HttpRequest, HttpAnswer, str]:
+    def upload_sample(self, file: OutboundFile, account: Account) -> Generator[ApiRequest, ApiResponse, str]:
         """A session for so many bytes, then the bytes: the Resumable Upload API of the app the token belongs to."""
         told = {"file_name": file.name, "file_length": str(len(file.content)), "file_type": file.mime}
         place = _path(account, "app/uploads") + "?" + urlencode(told)
         session = as_text(json_object((yield _post(account, place, {})).body).get("id"))
         if not session:
             raise BadBody(_("The provider does not say where to put the sample file."))
-        request = HttpRequest(
+        request = ApiRequest(
             method="POST",
             url=f"{_base(account)}/{_path(account, quote(session, safe=':?=&'))}",
             headers={**_headers(account), **_for_bytes(account), "file_offset": "0"},
@@ -428,14 +428,14 @@ class WhatsAppCloud(Messenger):
             raise BadBody(_("The provider does not say what it calls the sample file."))
         return handle
 
-    def fetch_templates(self, account: Account, *, after: str = "") -> HttpRequest | TemplatePage:
+    def fetch_templates(self, account: Account, *, after: str = "") -> ApiRequest | TemplatePage:
         if not _has_ids_in_path(account):
             page = {"limit": str(graph_pathless.PAGE), "offset": after or "0"}
             return _get(account, graph_pathless.TEMPLATES_PATH, page)
         asked = {"fields": TEMPLATE_FIELDS, "limit": "200", **({"after": after} if after else {})}
         return _get(account, _of_account(account, "message_templates"), asked)
 
-    def read_templates(self, answer: HttpAnswer) -> TemplatePage:
+    def read_templates(self, answer: ApiResponse) -> TemplatePage:
         """The Graph API's list, or 360dialog's."""
         body = json_object(answer.body)
         rows = graph_pathless.template_rows(body)
@@ -495,8 +495,8 @@ def _headers(account: Account) -> dict[str, str]:
     return {header: f"Bearer {token}" if header == BEARER else token}
 
 
-def _post(account: Account, path: str, body: Mapping[str, Any]) -> HttpRequest:
-    return HttpRequest(
+def _post(account: Account, path: str, body: Mapping[str, Any]) -> ApiRequest:
+    return ApiRequest(
         method="POST",
         url=f"{_base(account)}/{path}",
         headers={**_headers(account), "content-type": "application/json"},
@@ -511,10 +511,10 @@ def _for_bytes(account: Account) -> dict[str, str]:
     return {**token, "content-type": "application/octet-stream"}
 
 
-def _get(account: Account, path: str, asked: Mapping[str, str]) -> HttpRequest:
+def _get(account: Account, path: str, asked: Mapping[str, str]) -> ApiRequest:
     query = urlencode({name: value for name, value in asked.items() if value})
     url = f"{_base(account)}/{path}" + (f"?{query}" if query else "")
-    return HttpRequest(method="GET", url=url, headers=_headers(account), body=b"")
+    return ApiRequest(method="GET", url=url, headers=_headers(account), body=b"")
 
 
 def _bytes(text: str) -> bytes:
@@ -531,7 +531,7 @@ def _rehosted(url: str, account: Account) -> str:
     return parts._replace(scheme=base.scheme, netloc=base.netloc).geturl()
 
 
-def _judged_error(error: Mapping[str, Any], answer: HttpAnswer) -> Outcome:
+def _judged_error(error: Mapping[str, Any], answer: ApiResponse) -> Outcome:
     data = error.get("error_data")
     code = as_text(error.get("code"))[:40]
     details = as_text(data.get("details") if isinstance(data, dict) else "")
