@@ -9,7 +9,7 @@
   const kind = () => shown()?.dataset.kind || "";
   const go = () => place()?.querySelector("[data-go]");
   // The operator chose these: what one types meanwhile does not take them away.
-  const stays = () => ["picker", "picked", "hold", "answers"].includes(kind());
+  const stays = () => ["picker", "picked", "hold", "canned"].includes(kind());
   let closed = null; // the text for which the panel was shut by hand
   let read = null; // the text that the panel speaks of
 
@@ -159,13 +159,13 @@
   };
 
   document.addEventListener("click", (event) => {
-    const button = event.target.closest?.("[data-pick], [data-open], [data-go], [data-answer], [data-close-panel]");
+    const button = event.target.closest?.("[data-pick], [data-open], [data-go], [data-canned-response], [data-close-panel]");
     if (!button || !byId("composer")?.contains(button) || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     if ("pick" in button.dataset) pick(button);
     else if ("open" in button.dataset) open(button);
     else if ("go" in button.dataset) sendWhatIsRead(button);
-    else if ("answer" in button.dataset) say(button.dataset.answer);
+    else if ("cannedResponse" in button.dataset) say(button.dataset.cannedResponse);
     else close();
   });
 
@@ -176,7 +176,7 @@
     box().focus();
   };
 
-  // A quick answer goes where the caret is.
+  // A canned response goes where the caret is.
   const say = (words) => {
     shut();
     okno.insert(words);
@@ -188,7 +188,7 @@
     const { selectionStart: from, selectionEnd: to, value } = event.target;
     if (from !== to || (from && value[from - 1] !== "\n")) return;
     event.preventDefault();
-    pick(document.querySelector("[data-answers]"));
+    pick(document.querySelector("[data-canned-responses]"));
   });
 
   // Ctrl+Enter sends what has the focus: a field, its template; the box, the words in it. Those are a template too

@@ -24,13 +24,13 @@ from bridge.models import (
     Alert,
     Attachment,
     Attempt,
+    CannedResponse,
     ContactChange,
     ContactNote,
     Draft,
     Erasure,
     HeldReply,
     Mismatch,
-    QuickAnswer,
     Replay,
     StrayStatus,
     Upload,
@@ -143,14 +143,14 @@ def _add_desk(world: World, text: str) -> None:
     upload.file.save("file.pdf", ContentFile(b"%PDF-" + text.encode()), save=False)
     upload.save()
     note = ContactNote.objects.create(contact=contact, author=person, text=text)
-    answer = QuickAnswer.objects.create(name=text, text=text)
+    answer = CannedResponse.objects.create(name=text, text=text)
     answer.chat_channels.add(world.chat_channel)
     Draft.objects.create(conversation=conversation, user=person, text=text)
     ContactChange.objects.create(contact=contact, note=note, field="note", old=text, new=text, source="operator")
     world.rows |= {
         "upload": upload,
         "contactnote": note,
-        "quickanswer": answer,
+        "cannedresponse": answer,
         "heldreply": HeldReply.objects.create(conversation=conversation, author=person, text=text, drop_at=later),
         "contactmerge": merge(other.pk, contact.pk, by=person),
         "erasure": Erasure.objects.create(contact=other, by=person),

@@ -18,13 +18,13 @@ from django.urls import URLPattern
 from django.utils import timezone
 
 from bridge.models import (
+    CannedResponse,
     ContactNote,
     Conversation,
     Draft,
     HeldReply,
     IdempotencyKey,
     Message,
-    QuickAnswer,
     ServiceWindow,
 )
 from bridge.relay import submission
@@ -38,7 +38,7 @@ from tests.test_desk import SCRIPT, writes
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 
 KEY, OTHER_KEY = "a1b2c3d4e5f6", "f6e5d4c3b2a1"
-READ_ONLY = {"chat", "chat-answers", "chat-templates", "chat-why"}
+READ_ONLY = {"chat", "chat-canned-responses", "chat-templates", "chat-why"}
 
 
 @pytest.fixture
@@ -345,9 +345,9 @@ def test_page_and_poll_say_the_drafts_key_and_the_key_of_what_was_sent(desk: Cli
 
 
 def test_a_quick_answer_without_a_script_keeps_the_draft(desk: Client, chat: Conversation) -> None:
-    answer = QuickAnswer.objects.create(name="часы", text="Работаем с 9 до 21.")
+    answer = CannedResponse.objects.create(name="часы", text="Работаем с 9 до 21.")
     submission.save_draft(chat.pk, author=boris(), text="Добрый день!")
 
-    page = desk.get(f"/chats/{chat.pk}/answers/?take={answer.pk}").content.decode()
+    page = desk.get(f"/chats/{chat.pk}/canned-responses/?take={answer.pk}").content.decode()
 
     assert "Добрый день! Работаем с 9 до 21.</textarea>" in page

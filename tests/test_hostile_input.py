@@ -303,7 +303,7 @@ PLACES = {
     "chat": (
         "/chats/{pk}/?at={}&replies_to={}&tab={}",
         "/chats/{pk}/?before={}",
-        "/chats/{pk}/answers/?find={}&take={}",
+        "/chats/{pk}/canned-responses/?find={}&take={}",
     ),
     "dead": (
         "/admin/bridge/deadletter/many/send_again/?since={}",

@@ -60,7 +60,8 @@ READING, WRITING = ("GET",), ("POST", "PATCH", "DELETE")
 # Pages of people that read ids or words from the query.
 SEARCHED = {
     *("", "chats/", "chats/news/", "requests/", "windows/", "windows/missed.csv", "templates/"),
-    *("chats/<int:pk>/", "chats/<int:pk>/answers/", "chats/<int:pk>/templates/", "chats/<int:pk>/client/merge/"),
+    *("chats/<int:pk>/", "chats/<int:pk>/canned-responses/", "chats/<int:pk>/templates/"),
+    "chats/<int:pk>/client/merge/",
 }
 API_METHODS = ("POST", "PATCH", "PUT", "DELETE", "GET")
 # Nobody gets anywhere: no such address, or back to the sign-in.
@@ -349,7 +350,7 @@ def queries(route: Route, a: World) -> Iterator[dict[str, Any]]:
         "message_id": a["message"].pk,
         **dict.fromkeys(("at", "before", "replies_to"), a["message"].pk),
         "with": a["contact"].pk,
-        "take": a["quickanswer"].pk,
+        "take": a["cannedresponse"].pk,
         **dict.fromkeys(("q", "find", "search"), WORD),
         "phone": "8" + PHONE[2:],
         "list": "none",

@@ -32,7 +32,7 @@ DESK = (
     "/requests/?q={}",
     "/templates/?q={}",
     "/chats/{chat}/templates/?find={}",
-    "/chats/{chat}/answers/?find={}",
+    "/chats/{chat}/canned-responses/?find={}",
 )
 API = (
     "/api/v1/contacts/?search={}",

@@ -10,14 +10,14 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from bridge.desk import canned_responses
-from bridge.models import ContactMerge, Erasure, QuickAnswer
+from bridge.models import CannedResponse, ContactMerge, Erasure
 from channels_setup.admin.channels import two_columns
 from channels_setup.admin_history import AdminWithHistory
 
 from .base import HistoryAdmin, by_id, column
 
 
-class QuickAnswerForm(forms.ModelForm):
+class CannedResponseForm(forms.ModelForm):
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"]
         if sentence := canned_responses.problem(text):
@@ -25,9 +25,9 @@ class QuickAnswerForm(forms.ModelForm):
         return text
 
 
-@admin.register(QuickAnswer)
-class QuickAnswerAdmin(AdminWithHistory):
-    form = QuickAnswerForm
+@admin.register(CannedResponse)
+class CannedResponseAdmin(AdminWithHistory):
+    form = CannedResponseForm
     list_display = ("name", "beginning", "is_used", "updated_at")
     search_fields = ("name", "text")
     list_filter = ("is_used", "chat_channels")
@@ -37,7 +37,7 @@ class QuickAnswerAdmin(AdminWithHistory):
         return two_columns(super(), db_field, request, _("chat channels"), **kwargs)
 
     @admin.display(description=_("text"))
-    def beginning(self, answer: QuickAnswer) -> str:
+    def beginning(self, answer: CannedResponse) -> str:
         words = " ".join(answer.text.split())
         return words if len(words) <= 90 else words[:89] + "…"
 

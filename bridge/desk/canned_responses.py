@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from bridge.conversations import tickets
-from bridge.models import Conversation, QuickAnswer
+from bridge.models import CannedResponse, Conversation
 
 MOST = 40  # in one list
 
@@ -56,9 +56,9 @@ def problem(text: str) -> str:
     }
 
 
-def found(conversation: Conversation, query: str = "") -> QuerySet[QuickAnswer]:
+def found(conversation: Conversation, query: str = "") -> QuerySet[CannedResponse]:
     """Those of this chat's channel and those of all; every word stands in the name or in the text."""
-    rows = QuickAnswer.objects.filter(
+    rows = CannedResponse.objects.filter(
         Q(chat_channels=conversation.chat_channel_id) | Q(chat_channels=None), is_used=True
     )
     for word in query.split():

@@ -564,7 +564,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='QuickAnswer',
+            name='CannedResponse',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=80, verbose_name='name')),
@@ -574,8 +574,8 @@ class Migration(migrations.Migration):
                 ('chat_channels', models.ManyToManyField(blank=True, help_text='None: all of them.', related_name='+', to='channels_setup.chatchannel', verbose_name='chat channels')),
             ],
             options={
-                'verbose_name': 'quick answer',
-                'verbose_name_plural': 'quick answers',
+                'verbose_name': 'quick reply',
+                'verbose_name_plural': 'quick replies',
             },
         ),
         migrations.CreateModel(

@@ -7,7 +7,7 @@ from .contact_changes import ContactChange
 from .contacts import Contact, ContactQuerySet, FormerId
 from .conversations import AT_WORK, ChangeAfterAnswer, Conversation, ConversationQuerySet, Ticket
 from .deliveries import Attempt, DeadLetter, Delivery, Replay, Ruling, new_delivery_key
-from .desk import ContactNote, Draft, ErasedMessage, Erasure, GivenToProvider, QuickAnswer, Upload
+from .desk import CannedResponse, ContactNote, Draft, ErasedMessage, Erasure, GivenToProvider, Upload
 from .destinations import Alert, Breaker, Mismatch, RateLimit
 from .events import Heartbeat, IdempotencyKey, WebhookEvent, WriteProbe
 from .helpdesk import HelpdeskBurst, HelpdeskChat, HelpdeskLine, HelpdeskReply, TemplateLink
@@ -23,6 +23,7 @@ __all__ = [
     "Attachment",
     "Attempt",
     "Breaker",
+    "CannedResponse",
     "ChangeAfterAnswer",
     "Contact",
     "ContactChange",
@@ -49,7 +50,6 @@ __all__ = [
     "Message",
     "Mismatch",
     "PendingCorrection",
-    "QuickAnswer",
     "RateLimit",
     "Replay",
     "Ruling",

@@ -1,4 +1,4 @@
-"""What operators keep at the desk: drafts, notes, quick answers, files; and who was erased."""
+"""What operators keep at the desk: drafts, notes, canned responses, files; and who was erased."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ContactNote(models.Model):
         return f"{self.pk}"
 
 
-class QuickAnswer(models.Model):
+class CannedResponse(models.Model):
     """A text that is said often; see ``canned_responses`` for its variables."""
 
     name = models.CharField(pgettext_lazy("thing", "name"), max_length=80)
@@ -84,8 +84,8 @@ class QuickAnswer(models.Model):
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
 
     class Meta:
-        verbose_name = _("quick answer")
-        verbose_name_plural = _("quick answers")
+        verbose_name = _("quick reply")
+        verbose_name_plural = _("quick replies")
 
     def __str__(self) -> str:
         return self.name

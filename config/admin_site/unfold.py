@@ -106,7 +106,7 @@ UNFOLD: dict[str, Any] = {
                     _item(_("Service windows"), "timelapse", "bridge.servicewindow"),
                     _item(_("Held replies"), "hourglass_top", "bridge.heldreply"),
                     _item(_("Contacts"), "contacts", "bridge.contact"),
-                    _item(_("Quick answers"), "bolt", "bridge.quickanswer"),
+                    _item(_("Quick replies"), "bolt", "bridge.cannedresponse"),
                     _item(_("Additional fields"), "list_alt", "bridge.ticketfield"),
                     _item(_("Erasures"), "ink_eraser", "bridge.erasure"),
                 ],

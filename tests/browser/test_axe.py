@@ -16,7 +16,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from bridge.conversations import tickets
 from bridge.files import uploads
-from bridge.models import Contact, ContactNote, Conversation, Message, QuickAnswer, Ticket
+from bridge.models import CannedResponse, Contact, ContactNote, Conversation, Message, Ticket
 from channels_setup.models import ApiChannel
 from templates_registry.models import Template
 from tests.browser.test_desk import answers, shut_in, sign_in, writes
@@ -47,7 +47,7 @@ def chat(tmp_path: Path, settings: Any) -> Conversation:
     asked.attachments.create(name="голос.ogg", state="waiting")
     ContactNote.objects.create(contact=chat.contact, author=boris(), text="Забирает сама")
     Contact.objects.update(tags=["постоянный"])
-    QuickAnswer.objects.create(name="адрес", text="Лиговский, 50")
+    CannedResponse.objects.create(name="адрес", text="Лиговский, 50")
     TemplateFactory(api_channel=channel, name="order_ready")
     return chat
 
@@ -103,7 +103,7 @@ def open_everything(page: Page) -> None:
 
 
 def open_answers(page: Page) -> None:
-    page.locator("[data-answers]").click()
+    page.locator("[data-canned-responses]").click()
     expect(page.locator(".tp-pick").first).to_be_visible()
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from bridge.conversations import tickets
 from bridge.desk.live import presence
-from bridge.models import Conversation, Message, QuickAnswer, ServiceWindow, Ticket, Upload
+from bridge.models import CannedResponse, Conversation, Message, ServiceWindow, Ticket, Upload
 from channels_setup.models import ApiChannel
 from channels_setup.providers import sandbox
 from tests.browser.test_desk import SOON, bubble, open_chat, shut_in, sign_in, writes
@@ -295,8 +295,8 @@ def test_a_reply_quotes_the_message_that_was_chosen_and_escape_lets_go_of_it(des
 
 
 def test_a_quick_answer_by_the_keyboard_alone(desk: Page, chat: Conversation) -> None:
-    QuickAnswer.objects.create(name="адрес", text="{имя}, мы на Лиговском, 50.")
-    QuickAnswer.objects.create(name="часы", text="Работаем с 9 до 21.")
+    CannedResponse.objects.create(name="адрес", text="{имя}, мы на Лиговском, 50.")
+    CannedResponse.objects.create(name="часы", text="Работаем с 9 до 21.")
     open_chat(desk, chat)
     desk.locator("#text").focus()
 

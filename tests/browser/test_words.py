@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from bridge.models import ContactNote, Conversation, Delivery, Draft, Message, QuickAnswer
+from bridge.models import CannedResponse, ContactNote, Conversation, Delivery, Draft, Message
 from channels_setup.models import ApiChannel
 from tests.browser.holding import Held, fails
 from tests.browser.test_desk import answers, bubble, eventually, open_chat, shut_in, sign_in, writes
@@ -582,11 +582,11 @@ def test_a_template_on_its_way_is_a_bubble_too_and_comes_back_with_its_fields(
 def test_a_quick_answer_stands_apart_and_is_undone(
     desk: Page, chat: Conversation, before: str, after: str, whole: str
 ) -> None:
-    QuickAnswer.objects.create(name="возврат", text="Вернуть можно.")
+    CannedResponse.objects.create(name="возврат", text="Вернуть можно.")
     desk.fill("#text", before + after)
     desk.evaluate("at => document.getElementById('text').setSelectionRange(at, at)", len(before))
 
-    desk.locator("[data-answers]").click()
+    desk.locator("[data-canned-responses]").click()
     desk.locator(".tp-pick", has_text="возврат").click()
     expect(desk.locator("#text")).to_have_value(whole)
     desk.keyboard.press("Control+z")

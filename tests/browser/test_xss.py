@@ -10,7 +10,17 @@ from django.utils import timezone
 from playwright.sync_api import BrowserContext, Page, expect
 
 from bridge.conversations import receiving
-from bridge.models import Attachment, Contact, ContactNote, Conversation, Draft, HeldReply, Message, QuickAnswer, Ticket
+from bridge.models import (
+    Attachment,
+    CannedResponse,
+    Contact,
+    ContactNote,
+    Conversation,
+    Draft,
+    HeldReply,
+    Message,
+    Ticket,
+)
 from bridge.relay import submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
@@ -86,7 +96,7 @@ def test_one_chat_full_of_it_runs_nothing(page: Page, context: BrowserContext, w
     expect(page.locator(".why .path").first).to_be_visible()
     check(page, f"/chats/{chat.pk}/client/erase/", watched)
     check(page, f"/chats/{chat.pk}/", watched)
-    page.locator("[data-answers]").click()
+    page.locator("[data-canned-responses]").click()
     expect(page.locator(".tp-pick").first).to_be_visible()
     assert page.locator(FOREIGN).count() == 0
     Message.objects.filter(pk=first.pk).update(reactions=[{"by": "client", "emoji": CORPUS[13]}])
@@ -124,7 +134,7 @@ def fill(chat: Conversation, author: Any, first: Message) -> None:
         conversation=chat, user=vera(), text=worst, reason="template_near_miss", details={"why": CORPUS[1]}
     )
     HeldReply.objects.create(conversation=chat, author=author, text=worst, drop_at=timezone.now())
-    QuickAnswer.objects.create(name=CORPUS[1], text=worst)
+    CannedResponse.objects.create(name=CORPUS[1], text=worst)
     Ticket.objects.update(subject=CORPUS[14])
 
 

@@ -15,7 +15,7 @@ from bridge.conversations import receiving
 from bridge.fanout import template_links
 from bridge.files import uploads
 from bridge.files.attachment_files import signed_link
-from bridge.models import Attachment, Conversation, Delivery, Message, Mismatch, QuickAnswer, WebhookEvent
+from bridge.models import Attachment, CannedResponse, Conversation, Delivery, Message, Mismatch, WebhookEvent
 from bridge.relay import submission
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.models.handovers import Handover
@@ -113,7 +113,7 @@ def _rows(conversation: Conversation, operator: Any) -> dict[str, int]:
     sent = MessageFactory(conversation=conversation, outbound=True, status="failed", author=operator)
     delivery = DeliveryFactory(message=sent, state=Delivery.State.DEAD, reason="cannot_connect")
     submission.save_draft(conversation.pk, author=operator, text="Сейчас посмотрю")
-    QuickAnswer.objects.create(name="Привет", text="Здравствуйте!")
+    CannedResponse.objects.create(name="Привет", text="Здравствуйте!")
     event = WebhookEvent.objects.create(
         api_channel=channel, endpoint="webhook", method="POST", body=b"{}", state="failed"
     )

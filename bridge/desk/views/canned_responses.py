@@ -30,15 +30,15 @@ def answers(request: HttpRequest, pk: int) -> HttpResponse:
     texts = {row.pk: canned_responses.filled(row.text, values) for row in rows}
     found = [
         {
-            "answer": row,
+            "response": row,
             "text": texts[row.pk],
             "left_out": ", ".join(f"{{{name}}}" for name in canned_responses.left_out(row.text, values)),
         }
         for row in rows
     ]
-    context = {"answers": found, "query": query, "conversation": conversation}
+    context = {"canned_responses": found, "query": query, "conversation": conversation}
     if chat_actions.by_script(request):
-        return render(request, "bridge/answers.html", context)
+        return render(request, "bridge/canned_responses.html", context)
     now = service_window.database_now()
     taken = as_number(request.GET.get("take"))
     text = texts.get(taken) if taken is not None else None

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from bridge.desk import canned_responses
-from bridge.models import Conversation, QuickAnswer, Ticket
+from bridge.models import CannedResponse, Conversation, Ticket
 from tests.factories import ChatChannelFactory, ConversationFactory, TicketFactory, boris, gleb, vera
 from tests.pages import signed_in
 
@@ -26,21 +26,21 @@ def desk(chat: Conversation, client: Client) -> Client:
 
 
 def listed(desk: Client, chat: Conversation, find: str = "") -> str:
-    answer = desk.get(f"/chats/{chat.pk}/answers/", {"find": find}, headers=SCRIPT)
+    answer = desk.get(f"/chats/{chat.pk}/canned-responses/", {"find": find}, headers=SCRIPT)
     assert answer.status_code == 200
     return str(answer.content.decode())
 
 
 def test_variables_are_filled_in_from_the_chat(desk: Client, chat: Conversation) -> None:
     ticket: Ticket = TicketFactory(conversation=chat)
-    QuickAnswer.objects.create(
+    CannedResponse.objects.create(
         name="привет", text="Здравствуйте, {Имя}! Это {operator}, канал {channel}, запрос {номер  запроса}. {{1}}"
     )
 
     html = listed(desk, chat)
 
     said = f"Здравствуйте, Анна! Это boris, канал {chat.chat_channel.name}, запрос № {ticket.pk}. {{{{1}}}}"
-    assert f'data-answer="{said}"' in html
+    assert f'data-canned-response="{said}"' in html
 
 
 @pytest.mark.parametrize(
@@ -64,23 +64,23 @@ def test_a_value_is_never_looked_at_for_variables() -> None:
 
 
 def test_search_and_channels_narrow_the_list(desk: Client, chat: Conversation) -> None:
-    QuickAnswer.objects.create(name="адрес", text="Лиговский, 50")
-    QuickAnswer.objects.create(name="часы", text="С 9 до 21")
-    QuickAnswer.objects.create(name="старое", text="Лиговский, 48", is_used=False)
-    elsewhere = QuickAnswer.objects.create(name="чужое", text="Лиговский, 1")
+    CannedResponse.objects.create(name="адрес", text="Лиговский, 50")
+    CannedResponse.objects.create(name="часы", text="С 9 до 21")
+    CannedResponse.objects.create(name="старое", text="Лиговский, 48", is_used=False)
+    elsewhere = CannedResponse.objects.create(name="чужое", text="Лиговский, 1")
     elsewhere.chat_channels.add(ChatChannelFactory())
 
     assert "адрес" in listed(desk, chat) and "часы" in listed(desk, chat)
     found = listed(desk, chat, "лиговский 5")
     assert "адрес" in found and "часы" not in found and "чужое" not in found and "старое" not in found
-    assert "No quick answer has these words" in listed(desk, chat, "ничего")
+    assert "No quick replies match" in listed(desk, chat, "ничего")
 
 
 def test_without_a_script_one_is_put_into_the_box(desk: Client, chat: Conversation) -> None:
-    answer = QuickAnswer.objects.create(name="адрес", text="Лиговский, 50")
+    answer = CannedResponse.objects.create(name="адрес", text="Лиговский, 50")
 
-    page = desk.get(f"/chats/{chat.pk}/answers/").content.decode()
-    taken = desk.get(f"/chats/{chat.pk}/answers/?take={answer.pk}").content.decode()
+    page = desk.get(f"/chats/{chat.pk}/canned-responses/").content.decode()
+    taken = desk.get(f"/chats/{chat.pk}/canned-responses/?take={answer.pk}").content.decode()
 
     assert f"?take={answer.pk}" in page
     assert ">Лиговский, 50</textarea>" in taken
@@ -89,7 +89,7 @@ def test_without_a_script_one_is_put_into_the_box(desk: Client, chat: Conversati
 def test_gleb_sees_none_of_anothers_chat(chat: Conversation, client: Client) -> None:
     client.force_login(gleb())
 
-    assert client.get(f"/chats/{chat.pk}/answers/").status_code == 404
+    assert client.get(f"/chats/{chat.pk}/canned-responses/").status_code == 404
 
 
 def test_an_admin_is_told_of_a_variable_that_does_not_exist(client: Client) -> None:
@@ -97,8 +97,8 @@ def test_an_admin_is_told_of_a_variable_that_does_not_exist(client: Client) -> N
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
     form = {"name": "привет", "text": "Здравствуйте, {имяклиента}!", "is_used": "on"}
 
-    refused = client.post("/admin/bridge/quickanswer/add/", form)
-    taken = client.post("/admin/bridge/quickanswer/add/", form | {"text": "Здравствуйте, {имя клиента}!"})
+    refused = client.post("/admin/bridge/cannedresponse/add/", form)
+    taken = client.post("/admin/bridge/cannedresponse/add/", form | {"text": "Здравствуйте, {имя клиента}!"})
 
     assert "There is no variable {имяклиента}" in refused.content.decode()
-    assert taken.status_code == 302 and QuickAnswer.objects.get().name == "привет"
+    assert taken.status_code == 302 and CannedResponse.objects.get().name == "привет"
