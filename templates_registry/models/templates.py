@@ -11,20 +11,19 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Q
-from django.utils.translation import gettext
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.models.redacted_fields import RedactedTextField
 from channels_setup.providers import messengers
 
-from .content import graph_format, sendability
-from .content.components import Problem, Variable, described_as
-from .content.components import Template as Pattern
+from ..content import graph_format, sendability
+from ..content.components import Problem, Variable, described_as
+from ..content.components import Template as Pattern
+from .tags import TemplateTags
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -231,123 +230,3 @@ def plain_variables(variables: Sequence[Variable]) -> list[dict[str, str]]:
 
 def with_variables(pattern: Pattern, rows: Iterable[dict[str, Any]]) -> Pattern:
     return described_as(pattern, described(rows))
-
-
-class TemplateVersion(models.Model):
-    """A former or present text. A paste of the previous approved one is recognised as such."""
-
-    template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="versions")
-    number = models.IntegerField(_("number"))
-    parameter_format = models.CharField(max_length=20)
-    components = models.JSONField(_("components"))
-    variables = models.JSONField(_("variables"), default=list)
-    was_approved = models.BooleanField(_("was approved"), default=False)
-    author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
-    created_at = models.DateTimeField(_("created"), auto_now_add=True)
-
-    class Meta:
-        verbose_name = _("version of a template")
-        verbose_name_plural = _("versions of a template")
-        ordering = ["-number"]
-        constraints = [models.UniqueConstraint(fields=["template", "number"], name="one_version_per_number")]
-
-    def __str__(self) -> str:
-        return f"{self.template} v{self.number}"
-
-    @property
-    def pattern(self) -> Pattern:
-        row = self.template.as_graph() | {"parameter_format": self.parameter_format, "components": self.components}
-        return graph_format.read(row, described=described(self.variables))
-
-
-class TemplateEvent(models.Model):
-    """Something that happened to a template: when, from what to what, why, and who or what did it."""
-
-    class Source(models.TextChoices):
-        HAND = "hand", _("by hand")
-        PROVIDER = "provider", _("the provider")
-        SYNC = "sync", _("synchronisation")
-        IMPORT = "import", _("import")
-
-    EDITED = "edited"  # a ``what``: the provider was given another text for one that it had approved
-
-    template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="events")
-    at = models.DateTimeField(_("when"), auto_now_add=True)
-    from_status = models.CharField(_("from"), max_length=20, choices=Status.choices, blank=True)
-    to_status = models.CharField(_("to"), max_length=20, choices=Status.choices)
-    what = models.CharField(_("what"), max_length=20)  # status, text, category, quality, edited
-    reason = RedactedTextField(_("why"), blank=True)
-    source = models.CharField(_("source"), max_length=10, choices=Source.choices)
-    author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
-
-    class Meta:
-        verbose_name = _("event of a template")
-        verbose_name_plural = _("events of a template")
-        ordering = ["-id"]
-
-    def __str__(self) -> str:
-        return f"{self.template}: {self.from_status} → {self.to_status}"
-
-
-class Registry(models.Model):
-    """The templates of one API channel as a whole. ``version`` grows with every change to them.
-
-    Each process keeps an index of the texts and compares this number before it uses it, so that a change is
-    followed at once everywhere.
-    """
-
-    api_channel = models.OneToOneField(ApiChannel, primary_key=True, on_delete=models.CASCADE, related_name="registry")
-    version = models.BigIntegerField(default=1)
-    synced_at = models.DateTimeField(_("last synchronised"), null=True)
-    next_sync_at = models.DateTimeField(_("next synchronisation"), null=True)
-    sync_error = RedactedTextField(_("why the last one failed"), blank=True)  # as the sources have it, where it is ours
-
-    class Meta:
-        verbose_name = _("registry")
-        verbose_name_plural = _("registries")
-
-    def __str__(self) -> str:
-        return f"{self.api_channel}"
-
-    @property
-    def why_failed(self) -> str:
-        """In the reader's language, where it is a sentence of ours and not the provider's own words."""
-        return gettext(self.sync_error) if self.sync_error else ""
-
-    @classmethod
-    def touch(cls, api_channel_id: int) -> None:
-        """Say that something changed. Call in the transaction of the change."""
-        made, is_new = cls.objects.get_or_create(api_channel_id=api_channel_id)
-        if not is_new:
-            cls.objects.filter(pk=made.pk).update(version=F("version") + 1)
-
-
-class TemplateTags(models.Model):
-    """Which tags an operator works with. None given: all templates of their channels."""
-
-    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="template_tags")
-    tags = ArrayField(models.CharField(max_length=40), default=list, blank=True)
-
-    class Meta:
-        verbose_name = _("operator's template tags")
-        verbose_name_plural = _("operators' template tags")
-
-    def __str__(self) -> str:
-        return ", ".join(self.tags)
-
-
-class TemplateUse(models.Model):
-    """An operator's own relation to a template: a favourite, or used lately."""
-
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="uses")
-    is_favourite = models.BooleanField(default=False)
-    last_used_at = models.DateTimeField(null=True)
-
-    class Meta:
-        verbose_name = _("use of a template")
-        verbose_name_plural = _("uses of templates")
-        constraints = [models.UniqueConstraint(fields=["user", "template"], name="one_use_per_operator")]
-
-    def __str__(self) -> str:
-        return f"{self.user_id} {self.template_id}"

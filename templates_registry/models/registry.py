@@ -1,0 +1,44 @@
+"""The registry of one API channel: its version and its synchronization."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup.models import ApiChannel
+from channels_setup.models.redacted_fields import RedactedTextField
+
+
+class Registry(models.Model):
+    """The templates of one API channel as a whole. ``version`` grows with every change to them.
+
+    Each process keeps an index of the texts and compares this number before it uses it, so that a change is
+    followed at once everywhere.
+    """
+
+    api_channel = models.OneToOneField(ApiChannel, primary_key=True, on_delete=models.CASCADE, related_name="registry")
+    version = models.BigIntegerField(default=1)
+    synced_at = models.DateTimeField(_("last synchronised"), null=True)
+    next_sync_at = models.DateTimeField(_("next synchronisation"), null=True)
+    sync_error = RedactedTextField(_("why the last one failed"), blank=True)  # as the sources have it, where it is ours
+
+    class Meta:
+        verbose_name = _("registry")
+        verbose_name_plural = _("registries")
+
+    def __str__(self) -> str:
+        return f"{self.api_channel}"
+
+    @property
+    def why_failed(self) -> str:
+        """In the reader's language, where it is a sentence of ours and not the provider's own words."""
+        return gettext(self.sync_error) if self.sync_error else ""
+
+    @classmethod
+    def touch(cls, api_channel_id: int) -> None:
+        """Say that something changed. Call in the transaction of the change."""
+        made, is_new = cls.objects.get_or_create(api_channel_id=api_channel_id)
+        if not is_new:
+            cls.objects.filter(pk=made.pk).update(version=F("version") + 1)

@@ -1,0 +1,26 @@
+"""An operator's favorite and recently used templates."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from .templates import Template
+
+
+class TemplateUse(models.Model):
+    """An operator's own relation to a template: a favourite, or used lately."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="uses")
+    is_favourite = models.BooleanField(default=False)
+    last_used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("use of a template")
+        verbose_name_plural = _("uses of templates")
+        constraints = [models.UniqueConstraint(fields=["user", "template"], name="one_use_per_operator")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.template_id}"

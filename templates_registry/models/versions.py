@@ -1,0 +1,69 @@
+"""Former and present texts of a template, and the events of its life."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup.models.redacted_fields import RedactedTextField
+
+from ..content import graph_format
+from ..content.components import Template as Pattern
+from .templates import Status, Template, described
+
+
+class TemplateVersion(models.Model):
+    """A former or present text. A paste of the previous approved one is recognised as such."""
+
+    template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="versions")
+    number = models.IntegerField(_("number"))
+    parameter_format = models.CharField(max_length=20)
+    components = models.JSONField(_("components"))
+    variables = models.JSONField(_("variables"), default=list)
+    was_approved = models.BooleanField(_("was approved"), default=False)
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("version of a template")
+        verbose_name_plural = _("versions of a template")
+        ordering = ["-number"]
+        constraints = [models.UniqueConstraint(fields=["template", "number"], name="one_version_per_number")]
+
+    def __str__(self) -> str:
+        return f"{self.template} v{self.number}"
+
+    @property
+    def pattern(self) -> Pattern:
+        row = self.template.as_graph() | {"parameter_format": self.parameter_format, "components": self.components}
+        return graph_format.read(row, described=described(self.variables))
+
+
+class TemplateEvent(models.Model):
+    """Something that happened to a template: when, from what to what, why, and who or what did it."""
+
+    class Source(models.TextChoices):
+        HAND = "hand", _("by hand")
+        PROVIDER = "provider", _("the provider")
+        SYNC = "sync", _("synchronisation")
+        IMPORT = "import", _("import")
+
+    EDITED = "edited"  # a ``what``: the provider was given another text for one that it had approved
+
+    template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField(_("when"), auto_now_add=True)
+    from_status = models.CharField(_("from"), max_length=20, choices=Status.choices, blank=True)
+    to_status = models.CharField(_("to"), max_length=20, choices=Status.choices)
+    what = models.CharField(_("what"), max_length=20)  # status, text, category, quality, edited
+    reason = RedactedTextField(_("why"), blank=True)
+    source = models.CharField(_("source"), max_length=10, choices=Source.choices)
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+
+    class Meta:
+        verbose_name = _("event of a template")
+        verbose_name_plural = _("events of a template")
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.template}: {self.from_status} → {self.to_status}"
