@@ -49,7 +49,6 @@ INSTALLED_APPS = [
     "unfold",
     "unfold.contrib.filters",
     "unfold.contrib.forms",
-    "unfold.contrib.import_export",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -62,7 +61,6 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "axes",
     "csp",
-    "import_export",
     "config.accounts",
     "config",
     "channels_setup",
@@ -241,7 +239,6 @@ SPECTACULAR_SETTINGS = {
         "WindowState": ["open", "closed", "none", "free"],
     },
 }
-IMPORT_EXPORT_ESCAPE_FORMULAE_ON_EXPORT = True
 
 # --- the look of the admin --------------------------------------------------------------------------------
 UNFOLD = unfold.UNFOLD
