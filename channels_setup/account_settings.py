@@ -53,7 +53,7 @@ def _field(setting: AccountSetting, channel: Channel, tails: Mapping[str, str]) 
         hint = kept % {"tail": tail} if setting.name in tails else ""
         attrs = {"autocomplete": "new-password", "placeholder": hint}
         widget = UnfoldAdminPasswordWidget(attrs=attrs, render_value=False)
-        common |= {"required": False, "min_length": setting.at_least or None}
+        common |= {"required": False, "min_length": setting.min_length or None}
         return forms.CharField(**common, validators=[_is_whole, _is_ascii], widget=widget)
     common["initial"] = channel.options.get(setting.name, setting.default)
     if setting.kind == NUMBER:
@@ -154,7 +154,7 @@ def take(channel: Channel, values: Mapping[str, Any]) -> list[str]:
     if isinstance(channel, ApiChannel):
         if changed and any(channel.standing.get(name) for name in REFUSALS):
             channel.remember(**dict.fromkeys(REFUSALS, ""))  # what comes next shows whether it is mended
-        _go_on(channel, mended={reason for setting in changed for reason in setting.mends})
+        _go_on(channel, mended={reason for setting in changed for reason in setting.resolves})
     return [setting.name for setting in changed]
 
 
@@ -170,13 +170,13 @@ def _go_on(channel: ApiChannel, *, mended: set[str]) -> None:
 def make_ours(channel: ApiChannel, *, given: Mapping[str, str]) -> None:
     """Make what we are to make ourselves, where nobody gave one."""
     for setting in channel.provider.settings:
-        if setting.made_by_us and not given.get(setting.name):
+        if setting.generated and not given.get(setting.name):
             channel.keep_credential(setting.name, encryption.new_path_token())
 
 
 def made_by_us(channel: ApiChannel) -> dict[str, str]:
     """What we made, in clear: to be shown once, for the provider's own form."""
-    names = [setting.name for setting in channel.provider.settings if setting.made_by_us]
+    names = [setting.name for setting in channel.provider.settings if setting.generated]
     rows = channel.credentials.filter(name__in=names, expires_at=None)
     return {row.name: row.reveal() for row in rows}
 
@@ -193,14 +193,14 @@ def make_webhook_secret(channel: ApiChannel) -> str:
 
 def missing(channel: Channel, *, given: Container[str] = ()) -> list[AccountSetting]:
     """What is required and neither kept nor ``given``. Of settings of which one is enough: a setting named for all."""
-    needed = [setting for setting in channel.provider.settings if setting.required or setting.any_of]
+    needed = [setting for setting in channel.provider.settings if setting.required or setting.required_group]
     kept = {name for name, value in channel.options.items() if value}
     if any(setting.kind == SECRET for setting in needed):
         kept |= channel.kept_secrets().keys()
     is_there = {setting.name: setting.name in kept or setting.name in given for setting in needed}
     found = [setting for setting in needed if setting.required and not is_there[setting.name]]
-    for group in dict.fromkeys(setting.any_of for setting in needed if setting.any_of):
-        either = [setting for setting in needed if setting.any_of == group]
+    for group in dict.fromkeys(setting.required_group for setting in needed if setting.required_group):
+        either = [setting for setting in needed if setting.required_group == group]
         if not any(is_there[setting.name] for setting in either):
             found.append(replace(either[0], label=" / ".join(str(setting.label) for setting in either)))
     return found

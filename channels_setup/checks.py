@@ -127,14 +127,14 @@ def _asked(channel: ApiChannel) -> Sequence[Finding]:
         return [Finding(level="error", sentence=_("The account's data are missing: %(names)s") % {"names": names})]
     account = channel.account()
     answers: dict[str, ApiResponse | None] = {}
-    for name, request in channel.provider.questions(account).items():
+    for name, request in channel.provider.build_check_requests(account).items():
         try:
             answers[name] = http_client.send(request)
         except http_client.Forbidden as problem:
             return [Finding(level="error", sentence=str(problem))]
         except (http_client.NotSent, http_client.OutcomeUnknown):
             answers[name] = None
-    found = channel.provider.findings(answers, account)
+    found = channel.provider.read_check_findings(answers, account)
     told = {name: value for finding in found for name, value in finding.facts.items()}
     if told:
         channel.remember(**told, checked_at=timezone.now().isoformat())
@@ -185,12 +185,12 @@ def ping(channel: ApiChannel) -> ApiRequest:
     """The call that ``dry_run`` makes: in the channel's own encoding, signed like an event."""
     event = {"ping": "ping"}
     knock = DeliveryRequest(key=f"ping_{encryption.new_path_token()}", attempt=1, at=timezone.now(), event=event)
-    return channel.provider.event(knock, channel.account())
+    return channel.provider.build_event_request(knock, channel.account())
 
 
 def _judged(channel: ApiChannel, answer: ApiResponse, took: int) -> Finding:
     values = {"status": answer.status, "ms": took}
-    if channel.provider.judge_event(answer).verdict == ACCEPTED:
+    if channel.provider.judge_event_response(answer).verdict == ACCEPTED:
         return Finding(level="ok", sentence=_("The Redirect URL answered %(status)d in %(ms)d ms.") % values)
     return Finding(
         level="error",

@@ -100,7 +100,7 @@ def example_event(channel: ApiChannel, chat_channel: ChatChannel) -> dict[str, A
 def example_request(channel: ApiChannel, event: dict[str, Any]) -> ApiRequest:
     """The very request, signed with the channel's keys: a test case for the other side's programmer."""
     outgoing = DeliveryRequest(key="msg_0000000000000000000000000000example", attempt=1, at=EXAMPLE_TIME, event=event)
-    return channel.provider.event(outgoing, channel.account())
+    return channel.provider.build_event_request(outgoing, channel.account())
 
 
 def _as_sent(request: ApiRequest) -> str:

@@ -40,7 +40,7 @@ def steps(channel: ApiChannel) -> list[Step]:
     handover = channel.handovers.first()
     if channel.provider.settings:
         found.extend(_account(channel))
-    elif handover is not None or not channel.provider.has_phone_page:
+    elif handover is not None or not channel.provider.has_training_phone:
         found.extend(_handed_over(channel, handover))
     if refused := _without_key(channel):
         found.append(refused)

@@ -72,7 +72,7 @@ def add_api_channel(
 
 def _first_state(api_channel: ApiChannel) -> ChannelState:
     """A training phone is ready at once: there is nobody to hand the keys to."""
-    if api_channel.provider.has_phone_page:
+    if api_channel.provider.has_training_phone:
         return ChannelState.LIVE
     is_complete = api_channel.redirect_url or not api_channel.provider.needs_redirect_url
     return ChannelState.WAITING if is_complete else ChannelState.DRAFT

@@ -74,7 +74,7 @@ def _asleep(template: Template) -> StrOrPromise:
 
 def _entries(api_channel: ApiChannel) -> Iterator[Entry]:
     # What buttons and pictures need cannot be pasted. A provider that takes a template's text alone adds them itself.
-    text_only = not api_channel.provider.fills_templates
+    text_only = not api_channel.provider.sends_template_values
     templates = Template.objects.filter(api_channel=api_channel).exclude(status=Status.DELETED)
     templates = templates.select_related("api_channel")
     for template in templates.iterator():

@@ -224,7 +224,7 @@ def filling(template: Template, values: Mapping[str, str]) -> Filling | None:
         template.pattern  # noqa: B018  # read here, so that nobody further on meets broken components
     except NotATemplate:
         return None
-    return Filling(template, values, text_only=not template.api_channel.provider.fills_templates)
+    return Filling(template, values, text_only=not template.api_channel.provider.sends_template_values)
 
 
 def values_in(form: Mapping[str, str]) -> dict[str, str]:

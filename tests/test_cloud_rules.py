@@ -42,7 +42,7 @@ def facts_of(field: str, value: dict[str, Any]) -> list[Fact]:
 
 def answered(status: int, body: Any) -> Outcome:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    outcome: Outcome = PROVIDER.judge_message(ApiResponse(status=status, headers={}, body=raw))
+    outcome: Outcome = PROVIDER.judge_message_response(ApiResponse(status=status, headers={}, body=raw))
     return outcome
 
 
@@ -159,7 +159,7 @@ def test_a_simulator_serves_files_itself_and_its_key_goes_to_nobody_else() -> No
     """360dialog names Meta's address; the file is fetched from the simulator's own, with the same path and query."""
     place = FileLocation(url="https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=1&ext=2&hash=x%2Fy")
 
-    request = PROVIDER.file_request(place, cloud_account(**SIMULATOR))
+    request = PROVIDER.build_file_download_request(place, cloud_account(**SIMULATOR))
 
     assert request.url == "https://waba-v2.360dialog.io/whatsapp_business/attachments/?mid=1&ext=2&hash=x%2Fy"
     assert "d360-api-key" in request.headers
@@ -168,7 +168,7 @@ def test_a_simulator_serves_files_itself_and_its_key_goes_to_nobody_else() -> No
 def test_at_meta_files_are_fetched_from_where_they_lie() -> None:
     url = "https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=1"
 
-    assert PROVIDER.file_request(FileLocation(url=url), cloud_account()).url == url
+    assert PROVIDER.build_file_download_request(FileLocation(url=url), cloud_account()).url == url
 
 
 # --- the account -----------------------------------------------------------------------------------------
@@ -180,7 +180,9 @@ def checked(number: dict[str, Any], numbers: list[str] | None = None, **options:
         answers["numbers"] = {"data": [{"id": one} for one in numbers]}
     made = {name: ApiResponse(status=200, headers={}, body=json.dumps(body).encode()) for name, body in answers.items()}
     with translation.override("en"):
-        return [(each.level, str(each.sentence)) for each in PROVIDER.findings(made, cloud_account(**options))]
+        return [
+            (each.level, str(each.sentence)) for each in PROVIDER.read_check_findings(made, cloud_account(**options))
+        ]
 
 
 def test_a_limit_above_what_the_number_may_send_is_named() -> None:
@@ -197,7 +199,7 @@ def test_a_number_that_was_raised_may_be_used_so() -> None:
 
 
 def test_a_number_of_another_account_is_named() -> None:
-    asked = PROVIDER.questions(cloud_account())
+    asked = PROVIDER.build_check_requests(cloud_account())
     assert asked["numbers"].url.startswith(f"https://graph.facebook.com/v25.0/{WABA_ID}/phone_numbers?")
 
     told = checked({}, ["777"])
@@ -253,7 +255,7 @@ def test_the_page_says_what_goes_into_metas_webhook_form_and_what_does_not(page:
     form, own = page.index("For the provider's webhook form"), page.index("For your own programs")
 
     assert "/webhooks/whatsapp_cloud/" in page[form:own]
-    assert all(name in page[form:own] for name in PROVIDER.subscribe_to)
+    assert all(name in page[form:own] for name in PROVIDER.webhook_fields)
     assert "the provider needs neither" in page[own:]
     assert "Chat id for the provider" not in page
 

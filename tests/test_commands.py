@@ -339,7 +339,7 @@ def test_the_demo_shows_chats_in_every_state_and_takes_the_way_that_real_words_t
     assert chats.filter(unread__gt=0).exists()
     assert Ticket.objects.filter(status=Ticket.Status.CLOSED).exists()
     channel = ApiChannel.objects.get()
-    assert channel.provider.has_phone_page and channel.state == ChannelState.LIVE
+    assert channel.provider.has_training_phone and channel.state == ChannelState.LIVE
     assert channel.first_inbound_at and channel.first_outbound_at
 
 

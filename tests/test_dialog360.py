@@ -334,7 +334,7 @@ def test_its_export_is_imported() -> None:
 
 def test_a_template_is_handed_in_at_its_address() -> None:
     account = cloud_account(base_url="https://waba-v2.360dialog.io", auth_header="D360-API-KEY", id_in_path="no")
-    made = PROVIDER.submit_template(
+    made = PROVIDER.build_template_request(
         {"name": "a", "language": "ru", "category": "UTILITY", "components": [{"type": "BODY", "text": "Да"}]},
         account,
         samples={},
@@ -349,7 +349,7 @@ def test_a_template_is_handed_in_at_its_address() -> None:
 
 @pytest.mark.django_db
 def test_the_page_lists_every_field_that_is_read() -> None:
-    assert set(PROVIDER.subscribe_to) == set(FIELDS)
+    assert set(PROVIDER.webhook_fields) == set(FIELDS)
     channel = d360(webhook_secret=SECRET)
     page = signed_in(Client(), vera()).get(reverse("admin:channels_setup_apichannel_change", args=[channel.pk]))
 

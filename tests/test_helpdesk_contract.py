@@ -41,7 +41,7 @@ def telling(what: str, **more: object) -> HelpdeskCommand:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     known = RemoteIds(chat_id=7, client_id=8, ticket_id=9)
     return HelpdeskCommand(
-        **({"what": what, "key": "msg_1", "text": "Да 🙌", "contact": contact, "at": at, "known": known} | more)
+        **({"kind": what, "key": "msg_1", "text": "Да 🙌", "contact": contact, "at": at, "remote_ids": known} | more)
     )
 
 
@@ -95,7 +95,7 @@ def test_whatever_comes_is_read_or_gets_a_sentence(kind: str, body: bytes) -> No
 @pytest.mark.parametrize("kind", OUTSIDE)
 @pytest.mark.parametrize("what", [contract.CLIENT, contract.MESSAGE, contract.NOTE])
 def test_telling_makes_the_same_bytes_and_shows_no_key(kind: str, what: str) -> None:
-    made, again = (helpdesks()[kind].tell(telling(what), ACCOUNT) for _ in range(2))
+    made, again = (helpdesks()[kind].build_request(telling(what), ACCOUNT) for _ in range(2))
 
     assert isinstance(made, ApiRequest) and made == again
     assert made.url.startswith(OPTIONS["base_url"])
@@ -105,8 +105,8 @@ def test_telling_makes_the_same_bytes_and_shows_no_key(kind: str, what: str) -> 
 
 @pytest.mark.parametrize("kind", OUTSIDE)
 def test_a_note_is_private_and_waits_for_its_request(kind: str) -> None:
-    made = helpdesks()[kind].tell(telling(contract.NOTE), ACCOUNT)
-    early = helpdesks()[kind].tell(telling(contract.NOTE, known=RemoteIds()), ACCOUNT)
+    made = helpdesks()[kind].build_request(telling(contract.NOTE), ACCOUNT)
+    early = helpdesks()[kind].build_request(telling(contract.NOTE, remote_ids=RemoteIds()), ACCOUNT)
 
     assert isinstance(made, ApiRequest) and b'"private"' in made.body
     assert isinstance(early, Outcome) and early.verdict == "retry"
@@ -116,7 +116,7 @@ def test_a_note_is_private_and_waits_for_its_request(kind: str) -> None:
 def test_a_file_goes_along_where_the_request_is_known(kind: str) -> None:
     upload = contract.AttachedFile(name="чек.png", mime="image/png", content=b"\x89PNG")
 
-    made = helpdesks()[kind].tell(telling(contract.MESSAGE, uploads=(upload,)), ACCOUNT)
+    made = helpdesks()[kind].build_request(telling(contract.MESSAGE, uploads=(upload,)), ACCOUNT)
 
     assert isinstance(made, ApiRequest) and b"\x89PNG" in made.body
 
@@ -137,7 +137,7 @@ def test_a_file_goes_along_where_the_request_is_known(kind: str) -> None:
     ],
 )
 def test_a_200_without_success_is_none(kind: str, what: str, body: bytes) -> None:
-    answered = helpdesks()[kind].read(telling(what), ApiResponse(status=200, headers={}, body=body))
+    answered = helpdesks()[kind].read_response(telling(what), ApiResponse(status=200, headers={}, body=body))
 
     assert answered.outcome.verdict != "accepted"
     assert answered.outcome.reason
@@ -162,8 +162,8 @@ def test_a_200_without_success_is_none(kind: str, what: str, body: bytes) -> Non
 def test_answers_to_a_message(kind: str, status: int, body: dict[str, object], verdict: str) -> None:
     answer = ApiResponse(status=status, headers={}, body=json.dumps(body).encode())
 
-    answered = helpdesks()[kind].read(telling(contract.MESSAGE), answer)
+    answered = helpdesks()[kind].read_response(telling(contract.MESSAGE), answer)
 
     assert answered.outcome.verdict == verdict
     if verdict == "accepted":
-        assert answered.known == RemoteIds(chat_id=1, client_id=3)
+        assert answered.remote_ids == RemoteIds(chat_id=1, client_id=3)

@@ -62,7 +62,7 @@ def test_a_provider_that_gives_two_messages_one_id_costs_neither_of_them(
     def judge(_provider: Any, answer: ApiResponse) -> Outcome:
         return Outcome(verdict=ACCEPTED, external_id="wamid.always-the-same")
 
-    monkeypatch.setattr(type(channel.provider), "judge_message", judge)
+    monkeypatch.setattr(type(channel.provider), "judge_message_response", judge)
 
     assert dispatcher.drain() == 3
 
@@ -83,7 +83,7 @@ def test_an_answer_that_we_cannot_judge_is_no_reason_to_send_again(
     def judge(_provider: Any, answer: ApiResponse) -> Outcome:
         raise KeyError(answer.status)
 
-    monkeypatch.setattr(type(channel.provider), "judge_message", judge)
+    monkeypatch.setattr(type(channel.provider), "judge_message_response", judge)
 
     dispatcher.drain()
 
@@ -334,14 +334,14 @@ def test_a_helpdesks_answer_that_we_cannot_read_is_looked_for_and_not_told_again
 ) -> None:
     shop = Shop.of(simulator)
     provider = type(shop.chat_channel.provider)
-    read, surprises = provider.read, []
+    read, surprises = provider.read_response, []
 
     def surprised(self: Any, telling: Any, answer: ApiResponse) -> Any:
         if surprises:
             raise surprises.pop()
         return read(self, telling, answer)
 
-    monkeypatch.setattr(provider, "read", surprised)
+    monkeypatch.setattr(provider, "read_response", surprised)
     simulator.echoes = False  # nothing comes back: only a look can tell
     shop.anna_writes("раз")
     shop.settle()

@@ -235,7 +235,7 @@ def test_another_channels_path_never_takes_it(client: Client, kind: str, path: P
 
 @pytest.mark.parametrize("kind", messengers())
 def test_a_message_makes_a_request_or_an_outcome(kind: str) -> None:
-    made = messengers()[kind].message(outgoing(), account_of(kind))
+    made = messengers()[kind].build_message_request(outgoing(), account_of(kind))
 
     assert isinstance(made, ApiRequest | Outcome)
     if isinstance(made, ApiRequest):
@@ -247,12 +247,14 @@ def test_a_message_makes_a_request_or_an_outcome(kind: str) -> None:
 def test_the_same_delivery_makes_the_same_bytes(kind: str) -> None:
     provider = messengers()[kind]
 
-    assert provider.message(outgoing(), account_of(kind)) == provider.message(outgoing(), account_of(kind))
+    assert provider.build_message_request(outgoing(), account_of(kind)) == provider.build_message_request(
+        outgoing(), account_of(kind)
+    )
 
 
 @pytest.mark.parametrize("kind", messengers())
 def test_no_secret_is_shown_by_what_a_provider_returns(kind: str) -> None:
-    made = messengers()[kind].message(outgoing(), account_of(kind))
+    made = messengers()[kind].build_message_request(outgoing(), account_of(kind))
 
     secrets = list(account_of(kind).all_secrets())
     shown = repr(account_of(kind)) + repr(made)
@@ -315,7 +317,7 @@ def test_an_answer_that_is_no_list_of_templates_gets_a_sentence(kind: str, body:
 @pytest.mark.parametrize("body", [b"", b"<html>", b"\xff\x00", b"[" * 5000, b'{"error": 5}', b"9" * 5000])
 def test_any_answer_is_judged(kind: str, body: bytes) -> None:
     for status in (200, 201, 204, 301, 400, 401, 404, 410, 429, 500, 503):
-        outcome = messengers()[kind].judge(ApiResponse(status=status, headers={}, body=body))
+        outcome = messengers()[kind].judge_response(ApiResponse(status=status, headers={}, body=body))
         assert outcome.verdict in ("accepted", "retry", "permanent", "pause", "unknown")
         if outcome.verdict == "accepted":
             assert status < 300

@@ -123,7 +123,7 @@ def test_a_limit_of_one_contact_leaves_the_others_alone(
     def by_contact(_self: Messenger, outgoing: DeliveryRequest, _account: Account) -> tuple[CallRate, ...]:
         return (CallRate(key=f"pair:{outgoing.contact.external_id}", every=600, burst=2),)
 
-    monkeypatch.setattr(type(api_channel.provider), "rates", by_contact)
+    monkeypatch.setattr(type(api_channel.provider), "call_rates", by_contact)
     anna, ivan = chat_of(api_channel, "anna"), chat_of(api_channel, "ivan")
     for number in range(4):
         answers(anna, f"Анне {number}")
@@ -139,10 +139,10 @@ def test_one_who_was_sent_too_much_waits_four_times_as_long_at_each_refusal(
     api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = type(api_channel.provider)
-    refused = Outcome(verdict=RETRY, reason="wa_pair_limit", backs_off=4, code="131056")
+    refused = Outcome(verdict=RETRY, reason="wa_pair_limit", contact_backoff_base=4, code="131056")
     pair = CallRate(key="to anna", every=6, burst=45)
-    monkeypatch.setattr(provider, "judge", lambda _self, _answer: refused)
-    monkeypatch.setattr(provider, "rates", lambda _self, _outgoing, _account: (pair,))
+    monkeypatch.setattr(provider, "judge_response", lambda _self, _answer: refused)
+    monkeypatch.setattr(provider, "call_rates", lambda _self, _outgoing, _account: (pair,))
     answers(chat_of(api_channel, "anna"))
     waited = []
 
@@ -175,7 +175,7 @@ def test_what_must_go_together_is_drawn_together() -> None:
 @pytest.fixture
 def asks_for_quiet(api_channel: ApiChannel, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     outcome = Outcome(verdict=RETRY, reason="rate_limited", retry_after=60, whole_channel=True)
-    monkeypatch.setattr(type(api_channel.provider), "judge", lambda _self, _answer: outcome)
+    monkeypatch.setattr(type(api_channel.provider), "judge_response", lambda _self, _answer: outcome)
     yield
 
 

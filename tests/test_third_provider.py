@@ -54,7 +54,7 @@ class Pigeons(Messenger):
         contact = ContactInfo(external_id=name, name=name)
         return [MessageReceived(contact=contact, text=as_text(body.get("note")), external_id=as_text(body.get("ring")))]
 
-    def message(self, outgoing, account):
+    def build_message_request(self, outgoing, account):
         body = {"to": outgoing.contact.external_id, "note": outgoing.text, "ring": outgoing.key}
         headers = {"x-whistle": account.credential("whistle"), "content-type": "application/json"}
         url = account.options["loft_url"]

@@ -170,14 +170,14 @@ def test_looks_that_show_nothing_are_given_up_in_the_end(
 
 ACCOUNT = HelpdeskAccount(id=1, name="", company_id=1, options={"base_url": "https://desk.example/uapi/"}, secret="s")
 ANNA = ContactInfo(phone="+7 921 1")
-TOLD = HelpdeskCommand(what=contract.MESSAGE, key="k", text="да", contact=ANNA, known=RemoteIds(client_id=5))
+TOLD = HelpdeskCommand(kind=contract.MESSAGE, key="k", text="да", contact=ANNA, remote_ids=RemoteIds(client_id=5))
 
 
 def seen(body: Any, **more: Any) -> contract.LookupResult:
     from dataclasses import replace
 
     answer = ApiResponse(status=200, headers={}, body=json.dumps(body).encode())
-    return helpdesks()["usedesk"].saw(replace(TOLD, **more), answer, ACCOUNT)
+    return helpdesks()["usedesk"].read_lookup(replace(TOLD, **more), answer, ACCOUNT)
 
 
 @pytest.mark.parametrize(
@@ -197,8 +197,8 @@ def test_what_a_look_shows(body: Any, arrived: bool | None, leads_on: bool) -> N
     found = seen(body)
 
     assert found.arrived is arrived
-    assert (found.then is not None) == leads_on
-    assert not leads_on or b'"ticket_id": 9' in (found.then.body if found.then else b"")
+    assert (found.next_request is not None) == leads_on
+    assert not leads_on or b'"ticket_id": 9' in (found.next_request.body if found.next_request else b"")
 
 
 @pytest.mark.parametrize(
@@ -218,4 +218,4 @@ def test_a_client_is_known_by_the_whole_phone(row: dict[str, Any], is_it: bool) 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[[[", b"5", b'{"users": 5}', b'[5, null, {"id": "x"}]'])
 def test_names_that_are_not_there_are_none(body: bytes) -> None:
-    assert helpdesks()["usedesk"].read_people(ApiResponse(status=200, headers={}, body=body)) == {}
+    assert helpdesks()["usedesk"].read_operators(ApiResponse(status=200, headers={}, body=body)) == {}

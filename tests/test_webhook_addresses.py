@@ -172,7 +172,7 @@ def test_where_a_kind_can_prove_itself_the_address_is_not_enough(client: Client)
     no_other_proof = {
         "sandbox": "for training: it has no account anywhere",
     }
-    others = {kind for kind, each in messengers().items() if not (each.signs_requests or each.may_send_key)}
+    others = {kind for kind, each in messengers().items() if not (each.signs_requests or each.can_send_key)}
     assert others == set(no_other_proof)
     event = b'{"trigger":"message","secret":"wrong","message":{"id":1,"chat_id":5,"text":"x","from":"user"}}'
     for kind in [kind for kind, provider in helpdesks().items() if not provider.built_in]:
@@ -186,7 +186,7 @@ def test_where_a_kind_can_prove_itself_the_address_is_not_enough(client: Client)
     assert not WebhookEvent.objects.exists()
 
 
-@pytest.mark.parametrize("kind", [kind for kind, provider in messengers().items() if provider.may_send_key])
+@pytest.mark.parametrize("kind", [kind for kind, provider in messengers().items() if provider.can_send_key])
 def test_a_channel_may_ask_for_its_secret_key(client: Client, kind: str) -> None:
     channel, other = ApiChannelFactory(kind=kind, secret=True), ApiChannelFactory(kind=kind, secret=True)
     path, body = channel.webhook_path, b'{"message_id": 1, "status": "read"}'
@@ -232,7 +232,7 @@ def test_an_admin_sees_that_statuses_without_the_key_are_refused(client: Client)
 def test_no_other_kind_is_asked_for_a_key_that_it_cannot_send(kind: str) -> None:
     channel = ApiChannelFactory(kind=kind, webhook_needs_key=True)
 
-    assert channel.account().webhook_needs_key == channel.provider.may_send_key
+    assert channel.account().webhook_needs_key == channel.provider.can_send_key
 
 
 # --- the pages -------------------------------------------------------------------------------------------

@@ -454,7 +454,7 @@ def test_an_event_that_is_all_news_that_we_do_not_use_says_so(client: Client) ->
 
 def sent(account: Any = None, **changes: Any) -> Any:
     plain = outgoing()
-    made = PROVIDER.message(type(plain)(**{**plain.__dict__, **changes}), account or cloud_account())
+    made = PROVIDER.build_message_request(type(plain)(**{**plain.__dict__, **changes}), account or cloud_account())
     return json.loads(made.body) if isinstance(made, ApiRequest) else made
 
 
@@ -519,30 +519,30 @@ def test_words_that_do_not_fit_beside_a_file_are_refused() -> None:
 
 
 def test_the_call_is_addressed_and_proven_as_the_account_says() -> None:
-    meta = PROVIDER.message(outgoing(), cloud_account())
+    meta = PROVIDER.build_message_request(outgoing(), cloud_account())
     assert meta.url == "https://graph.facebook.com/v25.0/109000000000802/messages"
     assert meta.headers["authorization"] == f"Bearer {ACCESS_TOKEN}"
 
     simulator = cloud_account(base_url="https://waba-v2.360dialog.io/", auth_header="D360-API-KEY", id_in_path="no")
-    made = PROVIDER.message(outgoing(), simulator)
+    made = PROVIDER.build_message_request(outgoing(), simulator)
     assert made.url == "https://waba-v2.360dialog.io/messages"
     assert made.headers["d360-api-key"] == ACCESS_TOKEN and "authorization" not in made.headers
     assert PROVIDER.fetch_templates(simulator).url.startswith("https://waba-v2.360dialog.io/v1/configs/templates?")
 
 
 def test_a_message_is_marked_as_read() -> None:
-    made = PROVIDER.mark_read("wamid.1", cloud_account())
+    made = PROVIDER.build_read_receipt_request("wamid.1", cloud_account())
 
     assert json.loads(made.body) == {"messaging_product": "whatsapp", "status": "read", "message_id": "wamid.1"}
 
 
 def test_the_numbers_limit_and_the_pairs_are_named() -> None:
-    number, pair = PROVIDER.rates(outgoing(), cloud_account())
+    number, pair = PROVIDER.call_rates(outgoing(), cloud_account())
 
     assert (number.every, number.burst, number.whole_channel) == (1 / 80, 80, True)
     assert (pair.every, pair.burst, pair.whole_channel) == (6.0, 45, False)
-    assert PROVIDER.rates(outgoing(), cloud_account(messages_per_second="20"))[0].every == 1 / 20
-    assert PROVIDER.rates(outgoing(), cloud_account(messages_per_second="много"))[0].every == 1 / 80
+    assert PROVIDER.call_rates(outgoing(), cloud_account(messages_per_second="20"))[0].every == 1 / 20
+    assert PROVIDER.call_rates(outgoing(), cloud_account(messages_per_second="много"))[0].every == 1 / 80
 
 
 # --- what answers mean -----------------------------------------------------------------------------------
@@ -550,7 +550,7 @@ def test_the_numbers_limit_and_the_pairs_are_named() -> None:
 
 def judged(status: int, body: Any, headers: dict[str, str] | None = None) -> Outcome:
     raw_body = body if isinstance(body, bytes) else json.dumps(body).encode()
-    outcome: Outcome = PROVIDER.judge(ApiResponse(status=status, headers=headers or {}, body=raw_body))
+    outcome: Outcome = PROVIDER.judge_response(ApiResponse(status=status, headers=headers or {}, body=raw_body))
     return outcome
 
 
@@ -560,7 +560,7 @@ def error(code: Any, details: str = "", **more: Any) -> dict[str, Any]:
 
 def test_an_accepted_message_brings_its_id() -> None:
     body = json.dumps({"messages": [{"id": "wamid.1", "message_status": "accepted"}]}).encode()
-    outcome = PROVIDER.judge_message(ApiResponse(status=200, headers={}, body=body))
+    outcome = PROVIDER.judge_message_response(ApiResponse(status=200, headers={}, body=body))
 
     assert (outcome.verdict, outcome.external_id) == ("accepted", "wamid.1")
 
@@ -613,14 +613,17 @@ def test_a_page_of_a_proxy_may_hide_an_accepted_message() -> None:
 )
 def test_the_token_is_sent_to_no_stranger(url: str) -> None:
     with pytest.raises(BadBody):
-        PROVIDER.file_request(FileLocation(url=url), cloud_account())
+        PROVIDER.build_file_download_request(FileLocation(url=url), cloud_account())
 
 
 def test_a_file_is_asked_for_and_fetched_with_the_token() -> None:
-    asked = PROVIDER.file_place("16/02", cloud_account())
+    asked = PROVIDER.build_file_location_request("16/02", cloud_account())
     assert asked.url == "https://graph.facebook.com/v25.0/16%2F02?phone_number_id=109000000000802"
     answer = {"url": "https://lookaside.fbsbx.com/x?mid=1", "mime_type": "image/jpeg", "file_size": "12", "sha256": "?"}
-    place = PROVIDER.read_file_place(ApiResponse(status=200, headers={}, body=json.dumps(answer).encode()), None)
+    place = PROVIDER.read_file_location(ApiResponse(status=200, headers={}, body=json.dumps(answer).encode()), None)
 
     assert (place.mime, place.size, place.sha256) == ("image/jpeg", 12, "")
-    assert PROVIDER.file_request(place, cloud_account()).headers["authorization"] == f"Bearer {ACCESS_TOKEN}"
+    assert (
+        PROVIDER.build_file_download_request(place, cloud_account()).headers["authorization"]
+        == f"Bearer {ACCESS_TOKEN}"
+    )

@@ -66,7 +66,7 @@ def start(request: HttpRequest) -> HttpResponse:
 def check_list(channels: list[ApiChannel]) -> list[Line]:
     """Set-up in its order. The first line that waits is what to do ``now``."""
     lines = [_chat_channels(), _api_channels(channels)]
-    if outside := [channel for channel in channels if not channel.provider.has_phone_page]:
+    if outside := [channel for channel in channels if not channel.provider.has_training_phone]:
         lines.append(_handed_over(outside))
     lines += [_first_event(channels), _first_answer(channels), _operators()]
     if not any(line.state == TROUBLE for line in lines):

@@ -73,7 +73,7 @@ class Templates(Rows):
         template = self.get_object()
         asked = ValuesSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
-        text_only = not template.api_channel.provider.fills_templates
+        text_only = not template.api_channel.provider.sends_template_values
         if template.missing:
             raise Refused(status_code=422, reason="template_not_fillable", sentence=str(template.cannot_be_sent))
         try:

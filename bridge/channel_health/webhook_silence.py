@@ -31,7 +31,7 @@ def watch() -> None:
 
 
 def _watch_channel(channel: ApiChannel, *, now: datetime) -> None:
-    if channel.provider.has_phone_page:
+    if channel.provider.has_training_phone:
         return
     rhythm = _follow(channel, now=now)
     if is_odd(rhythm, now=now) and channel.state != ChannelState.PAUSED:

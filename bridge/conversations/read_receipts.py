@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 def seen(conversation: Conversation) -> None:
     """An operator has read what stood unread here."""
-    if conversation.api_channel.provider.marks_read:
+    if conversation.api_channel.provider.sends_read_receipts:
         wakeups.enqueue_after_commit("mark_read", conversation.pk)
 
 
@@ -27,11 +27,11 @@ def tell(conversation_id: int) -> bool:
     provider = conversation.api_channel.provider
     said = Message.objects.filter(conversation=conversation_id, direction=Message.Direction.INBOUND)
     external_id = said.exclude(external_id="").order_by("-pk").values_list("external_id", flat=True).first()
-    if not external_id or not provider.marks_read:
+    if not external_id or not provider.sends_read_receipts:
         return False
     try:
-        answer = http_client.send(provider.mark_read(external_id, conversation.api_channel.account()))
+        answer = http_client.send(provider.build_read_receipt_request(external_id, conversation.api_channel.account()))
     except (http_client.Forbidden, http_client.NotSent, http_client.OutcomeUnknown) as problem:
         logger.info("not marked as read", extra={"chat": conversation_id, "error": type(problem).__name__})
         return False
-    return provider.judge(answer).verdict == ACCEPTED
+    return provider.judge_response(answer).verdict == ACCEPTED

@@ -126,15 +126,15 @@ def _try(row: Attachment, account: Account) -> Fetched | Failed:
 def _fetch(row: Attachment, account: Account, provider: Messenger) -> Fetched:
     if storage_limits.is_short(row.size or 0):
         raise Failed("no_disk_space")
-    answer = outside.send(provider.file_place(row.external_id, account))
-    outcome = provider.judge(answer)
+    answer = outside.send(provider.build_file_location_request(row.external_id, account))
+    outcome = provider.judge_response(answer)
     if answer.status == 404 or outcome.verdict == PERMANENT:
         raise Failed("file_gone", for_good=True)
     if outcome.verdict != ACCEPTED:
         raise Failed(outcome.reason, for_good=False)
     try:
-        place = provider.read_file_place(answer, account)
-        request = provider.file_request(place, account)
+        place = provider.read_file_location(answer, account)
+        request = provider.build_file_download_request(place, account)
     except BadBody:
         raise Failed("file_misplaced") from None
     limit = settings.CLIENT_FILE_LIMIT_MB * 1024 * 1024

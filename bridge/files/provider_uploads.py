@@ -50,7 +50,7 @@ def known(deliveries: Iterable[Delivery]) -> Mapping[int, str]:
 
 def _file(delivery: Delivery) -> Mapping[str, str] | None:
     """The file that lies with us, where the provider might be given it."""
-    if delivery.kind != Delivery.Kind.MESSAGE or not delivery.api_channel.provider.takes_uploads:
+    if delivery.kind != Delivery.Kind.MESSAGE or not delivery.api_channel.provider.accepts_uploads:
         return None
     first: Mapping[str, str] = next(iter(delivery.payload.get("files") or ()), {})
     return first if first.get("stored") and first.get("sha256") else None
@@ -59,15 +59,17 @@ def _file(delivery: Delivery) -> Mapping[str, str] | None:
 def give(file: FileInfo, provider: Messenger, account: Account) -> Given | Outcome | None:
     """In a thread, without the database: the file is there, or why not; None where it goes by its link."""
     with default_storage.open(file.stored, "rb") as opened:
-        request = provider.upload(OutboundFile(name=file.name, mime=file.mime, content=opened.read()), account)
+        request = provider.build_upload_request(
+            OutboundFile(name=file.name, mime=file.mime, content=opened.read()), account
+        )
     if request is None:
         return None
     try:
         answer = outside.send(request, seconds=SECONDS)
-        outcome = provider.judge(answer)
+        outcome = provider.judge_response(answer)
         if outcome.verdict == ACCEPTED:
-            external_id = provider.read_upload(answer)
-            return Given(sha256=file.sha256, mime=file.mime, external_id=external_id, lives=provider.uploads_live)
+            external_id = provider.read_upload_id(answer)
+            return Given(sha256=file.sha256, mime=file.mime, external_id=external_id, lives=provider.upload_ttl)
     except (outside.OutcomeUnknown, BadBody):
         outcome = Outcome(verdict=UNKNOWN)
     return Outcome(verdict=RETRY, reason="destination_error") if outcome.verdict == UNKNOWN else outcome

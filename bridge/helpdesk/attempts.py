@@ -70,7 +70,7 @@ def telling_of(delivery: Delivery, account: HelpdeskAccount, *, repeats: int = 0
     link = HelpdeskChat.objects.filter(conversation=delivery.conversation_id).first()
     at = payload.get("at")
     return HelpdeskCommand(
-        what=delivery.track,
+        kind=delivery.track,
         key=delivery.key,
         text=payload.get("text", ""),
         contact=ContactInfo(**payload.get("contact", {})),
@@ -78,7 +78,7 @@ def telling_of(delivery: Delivery, account: HelpdeskAccount, *, repeats: int = 0
         external_id=payload.get("external_id", ""),
         files=tuple(FileInfo(url=url) for url in payload.get("files", [])),
         uploads=tuple(_uploads(delivery)) if account.options.get("files") == "comment" else (),
-        known=RemoteIds(chat_id=link.chat_id, client_id=link.client_id, ticket_id=link.ticket_id)
+        remote_ids=RemoteIds(chat_id=link.chat_id, client_id=link.client_id, ticket_id=link.ticket_id)
         if link
         else RemoteIds(),
         repeats=repeats,
@@ -118,7 +118,7 @@ def attempt(item: Item, turn: Callable[[], None]) -> Tried:
     try:
         seen = _looked(item, turn) if unsure else None
         if seen is not None and seen.arrived:
-            answered, unsure = HelpdeskResult(outcome=Outcome(verdict=ACCEPTED), known=seen.known), False
+            answered, unsure = HelpdeskResult(outcome=Outcome(verdict=ACCEPTED), remote_ids=seen.remote_ids), False
         elif seen is not None and seen.arrived is None and _tries(item) < LOOKS:
             answered = HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="outcome_unknown"))
         else:
@@ -152,26 +152,26 @@ def _tries(item: Item) -> int:
 
 def _looked(item: Item, turn: Callable[[], None]) -> LookupResult | None:
     """Did a try before this one arrive? None where there is no way to look."""
-    request, seen = item.provider.look(item.telling, item.account), None
+    request, seen = item.provider.build_lookup_request(item.telling, item.account), None
     while request is not None:
         turn()
         try:
             answer = outside.send(request, most_bytes=4 * 1024 * 1024)
         except outside.OutcomeUnknown:
             return LookupResult(arrived=None)
-        seen = item.provider.saw(item.telling, answer, item.account)
-        request = seen.then
+        seen = item.provider.read_lookup(item.telling, answer, item.account)
+        request = seen.next_request
     return seen
 
 
 def _told(item: Item, turn: Callable[[], None], *, may_be_twice: bool) -> tuple[HelpdeskResult, ApiResponse | None]:
-    request = item.provider.tell(item.telling, item.account)
+    request = item.provider.build_request(item.telling, item.account)
     if not isinstance(request, ApiRequest):
         return HelpdeskResult(outcome=request), None
     turn()
     answer = outside.send(request)
     try:
-        answered = item.provider.read(item.telling, answer)
+        answered = item.provider.read_response(item.telling, answer)
     except Exception:  # it went out: what they did with it is to be looked for
         logger.exception("answer not read", extra={"delivery": item.delivery.pk})
         raise outside.OutcomeUnknown from None

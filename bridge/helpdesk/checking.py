@@ -55,8 +55,10 @@ def dry_run(chat_channel: ChatChannel, *, wait: float = WAIT_SECONDS) -> list[He
 
 
 def _let_in(chat_channel: ChatChannel, account: HelpdeskAccount) -> list[HelpdeskFinding]:
-    answer = _called(chat_channel.provider.probe(account))
-    return [answer] if isinstance(answer, HelpdeskFinding) else chat_channel.provider.read_probe(answer, account)
+    answer = _called(chat_channel.provider.build_check_request(account))
+    return (
+        [answer] if isinstance(answer, HelpdeskFinding) else chat_channel.provider.read_check_findings(answer, account)
+    )
 
 
 def _called(request: ApiRequest) -> ApiResponse | HelpdeskFinding:
@@ -76,28 +78,28 @@ def _called(request: ApiRequest) -> ApiResponse | HelpdeskFinding:
 
 def _told(chat_channel: ChatChannel, account: HelpdeskAccount, line: HelpdeskLine, token: str) -> HelpdeskFinding:
     telling = HelpdeskCommand(
-        what=contract.MESSAGE,
+        kind=contract.MESSAGE,
         key=token,
         text=_("Connection check by the portal. Nothing needs to be done. %(token)s") % {"token": token},
         contact=ContactInfo(name=_("Okno: connection check")),
         at=timezone.now(),
-        known=RemoteIds(chat_id=line.test.get("chat_id"), client_id=line.test.get("client_id")),
+        remote_ids=RemoteIds(chat_id=line.test.get("chat_id"), client_id=line.test.get("client_id")),
     )
-    request = chat_channel.provider.tell(telling, account)
+    request = chat_channel.provider.build_request(telling, account)
     assert isinstance(request, ApiRequest)
     answer = _called(request)
     if isinstance(answer, HelpdeskFinding):
         return answer
-    answered = chat_channel.provider.read(telling, answer)
+    answered = chat_channel.provider.read_response(telling, answer)
     if answered.outcome.verdict != ACCEPTED:
         why = outcomes.sentence(answered.outcome.reason)
         line.test |= {"chat_id": None, "client_id": None}
         line.save(update_fields=["test"])
         return HelpdeskFinding(level=ERROR, sentence=_("The test message was not taken. %(why)s") % {"why": why})
-    line.test |= {"chat_id": answered.known.chat_id, "client_id": answered.known.client_id}
+    line.test |= {"chat_id": answered.remote_ids.chat_id, "client_id": answered.remote_ids.client_id}
     HelpdeskLine.objects.filter(pk=line.pk).update(test=line.test)
     sentence = _("The test message was taken: chat %(id)s in the helpdesk.")
-    return HelpdeskFinding(level=OK, sentence=sentence % {"id": answered.known.chat_id})
+    return HelpdeskFinding(level=OK, sentence=sentence % {"id": answered.remote_ids.chat_id})
 
 
 def _came_back(chat_channel: ChatChannel, token: str, *, told_at: datetime, wait: float) -> HelpdeskFinding:
@@ -138,7 +140,7 @@ def _came_back(chat_channel: ChatChannel, token: str, *, told_at: datetime, wait
 def _boxes_found(chat_channel: ChatChannel) -> list[HelpdeskFinding]:
     sentence = _("“%(box)s” is evidently not ticked: %(why)s.")
     return [
-        HelpdeskFinding(level=WARNING, sentence=sentence % {"box": each.box.label, "why": each.box.why})
+        HelpdeskFinding(level=WARNING, sentence=sentence % {"box": each.box.label, "why": each.box.purpose})
         for each in evidence(chat_channel)
         if each.is_missed
     ]
@@ -159,7 +161,7 @@ class Evidence:
     def state(self) -> str:
         if self.first_at:
             return "done"
-        return "trouble" if self.is_missed else "now" if self.box.wanted else "later"
+        return "trouble" if self.is_missed else "now" if self.box.needed else "later"
 
     @property
     def label(self) -> str | Promise:
@@ -171,10 +173,10 @@ def evidence(chat_channel: ChatChannel) -> list[Evidence]:
     seen = line.seen if line else {}
     many = WebhookEvent.objects.filter(chat_channel=chat_channel)[:ENOUGH_EVENTS].count() >= ENOUGH_EVENTS
     found = []
-    for box in chat_channel.provider.boxes:
+    for box in chat_channel.provider.event_checkboxes:
         first = seen.get(box.track)
         at = datetime.fromisoformat(first) if first else None
         # A request that was ended or given to somebody should have raised its own event.
         missed = {"message": many, "change": "moved" in seen}.get(box.track, False)
-        found.append(Evidence(box=box, first_at=at, is_missed=box.wanted and at is None and missed))
+        found.append(Evidence(box=box, first_at=at, is_missed=box.needed and at is None and missed))
     return found

@@ -79,7 +79,7 @@ def open_lines() -> Iterator[list[Line]]:
             if take(Space.HELPDESK, number):
                 held.append(number)
                 channels = {each.pk: (each.provider, each.desk_account()) for each in chat_channels}
-                every = max(provider.rate(account).every for provider, account in channels.values())
+                every = max(provider.call_rate(account).every for provider, account in channels.values())
                 lines.append(Line(channels=channels, pacer=Pacer(every)))
         yield lines
     finally:

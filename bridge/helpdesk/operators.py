@@ -38,14 +38,14 @@ def learn(chat_channel_id: int) -> int:
         return 0
     chat_channel = ChatChannel.objects.get(pk=chat_channel_id)
     answer = _asked(chat_channel)
-    found = dict(chat_channel.provider.read_people(answer)) if answer is not None else {}
+    found = dict(chat_channel.provider.read_operators(answer)) if answer is not None else {}
     if found:
         line.update(people=found)
     return len(found)
 
 
 def _asked(chat_channel: ChatChannel) -> ApiResponse | None:
-    request = chat_channel.provider.people(chat_channel.desk_account())
+    request = chat_channel.provider.build_operators_request(chat_channel.desk_account())
     if request is None:
         return None
     try:

@@ -123,7 +123,7 @@ def context(chat_channel: ChatChannel) -> dict[str, Any]:
         "chat_seen": bool(seen.keys() & {"message", "new_chat", "resumed"}),
         "is_complete": not account_settings.missing(chat_channel),
         "boxes": boxes,
-        "boxes_done": all(each.first_at for each in boxes if each.box.wanted),
+        "boxes_done": all(each.first_at for each in boxes if each.box.needed),
         "waiting": deliveries.filter(state__in=Delivery.UNFINISHED)[:1000].count(),
         "given_up": deliveries.filter(state=Delivery.State.DEAD)[:1000].count(),
         "last_events": events,

@@ -123,7 +123,7 @@ def claim(line: Line, token: uuid.UUID, *, limit: int) -> list[Item]:
         provider, account = line.channels[row.chat_channel_id or 0]
         was_cut_off = was[row.pk] == Delivery.State.SENDING
         unsure = was_cut_off or bool(row.payload.get("unsure")) or row.reason == "outcome_unknown"
-        bare = HelpdeskCommand(what=row.track, key=row.key)
+        bare = HelpdeskCommand(kind=row.track, key=row.key)
         item = Item(delivery=row, provider=provider, account=account, telling=bare, unsure=unsure)
         try:
             telling = telling_of(row, account, repeats=repeats_of(row) if unsure else 0)
@@ -166,10 +166,10 @@ def record(tried: Tried, token: uuid.UUID) -> None:
     given = tried.item.delivery
     outcome = tried.answered.outcome
     link = HelpdeskChat.objects.filter(conversation=given.conversation_id).first()
-    if link is not None and outcome.verdict == ACCEPTED and mirroring.is_news(link, tried.answered.known):
+    if link is not None and outcome.verdict == ACCEPTED and mirroring.is_news(link, tried.answered.remote_ids):
         receiving.lock(given.conversation_id)  # the first of the locks
         link.refresh_from_db()
-        mirroring.learn(link, tried.answered.known)
+        mirroring.learn(link, tried.answered.remote_ids)
     delivery = (
         Delivery.objects.select_for_update(no_key=True)
         .filter(pk=given.pk, lease_token=token, state=Delivery.State.SENDING)

@@ -42,9 +42,9 @@ class _Sorted:
 def route(api_channel: ApiChannel, event: WebhookEvent, account: Account) -> bool:
     """Hand the event's items for other channels over. Return whether the event itself is still to be processed."""
     provider = api_channel.provider
-    if not provider.shares_address or event.routed_at is not None:
+    if not provider.shares_webhook_address or event.routed_at is not None:
         return True
-    items = provider.misrouted(restore_request(event), account)
+    items = provider.misrouted_items(restore_request(event), account)
     if event.routed_from is not None:  # what concerns all was given to all already
         items = [item for item in items if not item.is_optional]
     if not items:
@@ -115,7 +115,7 @@ def _hand_over(api_channel: ApiChannel, event: WebhookEvent, found: _Sorted) -> 
     if not waiting.update(routed_at=now):
         return  # handed over by another, whose lock we have now
     event.routed_at = now
-    pack = api_channel.provider.pack
+    pack = api_channel.provider.pack_items
     made = [_child(event, channel_id, pack(items)) for channel_id, items in found.items.items()]
     for wanted, items in found.unrouted.items():
         aside = _child(event, api_channel.pk, pack(items))

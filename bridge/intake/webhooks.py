@@ -95,7 +95,7 @@ def _taken(raw: RawRequest, address: WebhookAddress, api_channel: ApiChannel, ac
     provider = api_channel.provider
     if raw.method == "GET":
         # Plain text, whatever it is: it was given by whoever asks, and must never be read as a page.
-        answer = HttpResponse(provider.handshake(raw, account), content_type="text/plain; charset=utf-8")
+        answer = HttpResponse(provider.answer_handshake(raw, account), content_type="text/plain; charset=utf-8")
         answer["X-Content-Type-Options"] = "nosniff"
         api_channel.note_handshake()
         address.note_use(timezone.now())

@@ -295,7 +295,7 @@ def _rates(delivery: Delivery, accounts: Accounts) -> tuple[CallRate, ...]:
     account = _account(accounts, delivery)
     if delivery.kind == Delivery.Kind.EVENT:
         return channel_call_rate(account)
-    return delivery.api_channel.provider.rates(_outgoing(delivery), account)
+    return delivery.api_channel.provider.call_rates(_outgoing(delivery), account)
 
 
 # --- attempt ---------------------------------------------------------------------------------------------
@@ -329,13 +329,13 @@ def attempt(claimed: Claimed, account: Account, *, file_id: str = "") -> Tried:
         http_status=answer.status if answer else None,
         answer=kept_answer(answer, account.all_secrets()) if answer else note,
         given=given,
-        pair=_pair(claimed.delivery, account) if outcome.backs_off is not None else (),
+        pair=_pair(claimed.delivery, account) if outcome.contact_backoff_base is not None else (),
     )
 
 
 def _pair(delivery: Delivery, account: Account) -> tuple[CallRate, ...]:
     """The limits of this contact alone."""
-    limits = delivery.api_channel.provider.rates(_outgoing(delivery), account)
+    limits = delivery.api_channel.provider.call_rates(_outgoing(delivery), account)
     return tuple(rate for rate in limits if not rate.whole_channel)
 
 
@@ -345,7 +345,7 @@ def _with_file(
     """The file is given to the provider first, where it wants it so: why not, or what goes out then."""
     provider = delivery.api_channel.provider
     file = next(iter(handed.files), None)
-    if delivery.kind == Delivery.Kind.EVENT or not provider.takes_uploads or file is None:
+    if delivery.kind == Delivery.Kind.EVENT or not provider.accepts_uploads or file is None:
         return None, handed, None
     if not file.stored or file.external_id:
         return None, handed, None
@@ -358,15 +358,15 @@ def _with_file(
 def _call(delivery: Delivery, handed: DeliveryRequest, account: Account) -> tuple[Outcome, ApiResponse | None]:
     provider = delivery.api_channel.provider
     if delivery.kind == Delivery.Kind.EVENT:
-        request: object = provider.event(handed, account)
+        request: object = provider.build_event_request(handed, account)
     else:
-        request = provider.message(handed, account)
+        request = provider.build_message_request(handed, account)
     if isinstance(request, Outcome):
         return request, None
     if not request.url:  # type: ignore[attr-defined]  # anything else is an HttpRequest
         return Outcome(verdict=PERMANENT, reason="no_redirect_url"), None
     answer = outside.send(request)  # type: ignore[arg-type]  # as above
-    judge = provider.judge_event if delivery.kind == Delivery.Kind.EVENT else provider.judge_message
+    judge = provider.judge_event_response if delivery.kind == Delivery.Kind.EVENT else provider.judge_message_response
     try:
         return judge(answer), answer
     except Exception:  # it went out: what they did with it is what nobody knows

@@ -245,7 +245,7 @@ def _not_accepted(item: Tried, token: uuid.UUID) -> None:
         _pause(delivery, token, reason=outcome.reason)
         return
     seconds = retry_in(delivery, outcome, http_status=item.http_status)
-    if seconds is not None and outcome.backs_off is not None:
+    if seconds is not None and outcome.contact_backoff_base is not None:
         seconds = _backed_off(delivery, outcome)
         rate_limits.hold(delivery.api_channel_id, item.pair, seconds=seconds)
     if outcome.verdict == PERMANENT or seconds is None:
@@ -312,7 +312,7 @@ def _backed_off(delivery: Delivery, outcome: Outcome) -> float:
     """1, 4, 16, 64 … seconds for a base of 4: the try of this moment is written down already."""
     before = Attempt.objects.filter(delivery=delivery, reason=outcome.reason, number__gt=delivery.attempts_before)
     times = max(before.count() - 1, 0)
-    seconds = max((outcome.backs_off or 1.0) ** min(times, 20), outcome.retry_after or 0.0)
+    seconds = max((outcome.contact_backoff_base or 1.0) ** min(times, 20), outcome.retry_after or 0.0)
     return float(min(seconds, LONGEST_RETRY_AFTER))
 
 
@@ -414,4 +414,4 @@ def may_repeat(delivery: Delivery) -> bool:
     if delivery.kind == Delivery.Kind.EVENT:
         return True
     channel = delivery.api_channel
-    return channel.on_unknown == UnknownPolicy.RESEND and channel.provider.unknown_is_safe_to_repeat
+    return channel.on_unknown == UnknownPolicy.RESEND and channel.provider.retries_are_idempotent

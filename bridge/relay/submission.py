@@ -78,7 +78,7 @@ def _ground(window: service_window.WindowState) -> dict[str, Any]:
 
 def quotable(conversation: Conversation, message_id: int | None) -> Message | None:
     """The message of this chat that a reply may quote: one that the provider knows, where it shows quotes."""
-    if message_id is None or not conversation.api_channel.provider.quotes:
+    if message_id is None or not conversation.api_channel.provider.supports_quotes:
         return None
     return Message.objects.filter(pk=message_id, conversation=conversation).exclude(external_id="").first()
 

@@ -74,7 +74,7 @@ def chosen(conversation: Conversation, *, template_id: int, parameters: Any) -> 
         details = {"name": template.name, "why": str(sendability.parts(missing))}
         return Decision(outcome=REFUSE, reason="template_not_fillable", details=details)
     try:
-        return filled(template.pk, template.pattern, parameters, text_only=not channel.provider.fills_templates)
+        return filled(template.pk, template.pattern, parameters, text_only=not channel.provider.sends_template_values)
     except NotATemplate as problem:
         return Decision(outcome=REFUSE, reason="template_values", details={"why": str(problem.sentence)})
 

@@ -83,7 +83,7 @@ def _reached(template: Template, contact: Contact) -> int:
 def check_values(template: Template, values: Mapping[str, str]) -> None:
     """Raise NotSent where the template cannot go out with these values."""
     given = {key: value for key, value in values.items() if value}
-    text_only = not template.api_channel.provider.fills_templates
+    text_only = not template.api_channel.provider.sends_template_values
     try:
         decision = template_decisions.filled(template.pk, template.pattern, given, text_only=text_only)
     except NotATemplate as problem:

@@ -63,7 +63,7 @@ class Card:
 def of(channel: ApiChannel) -> Card | None:
     """None where nothing is known, or the provider has no account to speak of."""
     told = channel.standing
-    words = channel.provider.account_terms
+    words = channel.provider.account_labels
     rows = [(label, words.get(name, {}).get(told[name], told[name])) for name, label in LABELS if told.get(name)]
     news = _news(channel)[:SHOWN]
     if not rows and not news:
@@ -87,7 +87,7 @@ def trouble(channel: ApiChannel) -> News | None:
 
 def _news(channel: ApiChannel) -> list[News]:
     """The newest first."""
-    terms = channel.provider.account_terms.get("event", {})
+    terms = channel.provider.account_labels.get("event", {})
     return [
         News(what=one["what"], details=one["details"], is_bad=one["level"] == "error", at=_time(one["at"]), terms=terms)
         for one in channel.standing.get("news", [])

@@ -256,9 +256,9 @@ class ApiChannelAdmin(AdminWithHistory):
         found = list(super().get_fieldsets(request, obj))
         if obj is None or not obj.provider.delivers_copies:  # nothing is kept back from its watchers
             found = [_without(fieldset, "copy_replies") for fieldset in found]
-        if obj is None or not obj.provider.may_send_key:  # a new channel's provider cannot send it yet
+        if obj is None or not obj.provider.can_send_key:  # a new channel's provider cannot send it yet
             found = [_without(fieldset, "webhook_needs_key") for fieldset in found]
-        if obj is not None and not obj.provider.unknown_is_safe_to_repeat:  # there is nothing to choose
+        if obj is not None and not obj.provider.retries_are_idempotent:  # there is nothing to choose
             found = [_without(fieldset, "on_unknown") for fieldset in found]
         if obj is None or not obj.provider.settings or not self.has_change_permission(request, obj):
             return found
@@ -291,7 +291,7 @@ class ApiChannelAdmin(AdminWithHistory):
         return {"evidence_template": self.evidence_template}
 
     def save_model(self, request: HttpRequest, obj: ApiChannel, form: Any, change: bool) -> None:
-        if not change and obj.provider.has_phone_page:
+        if not change and obj.provider.has_training_phone:
             obj.state = ChannelState.LIVE  # there is nobody to wait for
         super().save_model(request, obj, form, change)
         if not change:

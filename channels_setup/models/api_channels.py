@@ -198,7 +198,7 @@ class ApiChannel(HasWebhookAddress):
     @property
     def needs_key(self) -> bool:
         """Whether calls to the webhook address must carry the secret key: only kinds that can send it are asked."""
-        return self.webhook_needs_key and self.provider.may_send_key
+        return self.webhook_needs_key and self.provider.can_send_key
 
     @property
     def proves_itself(self) -> bool:
@@ -207,7 +207,7 @@ class ApiChannel(HasWebhookAddress):
 
     @property
     def phone_page_path(self) -> str:
-        return f"/phone/{self.pk}/" if self.provider.has_phone_page else ""
+        return f"/phone/{self.pk}/" if self.provider.has_training_phone else ""
 
     @property
     def number(self) -> str:

@@ -37,7 +37,7 @@ class Acebot(Messenger):
     needs_redirect_url = True
     delivers_copies = True  # messages and copies come to one address, in one shape
     needs_verification = True
-    may_send_key = True
+    can_send_key = True
     status_example = {
         "message_id": 900001,
         "status": "failed",
@@ -56,7 +56,7 @@ class Acebot(Messenger):
         if not isinstance(item, dict) or "status" not in item:
             raise BadBody(_("A status needs “message_id” and “status”."))
         word = as_text(item["status"]).lower()
-        if word not in self.status_words:
+        if word not in self.status_map:
             raise BadBody(
                 _("Unknown status “%(status)s”: use sent, delivered, read or failed.") % {"status": word[:40]}
             )
@@ -69,13 +69,13 @@ class Acebot(Messenger):
         return StatusChanged(
             message_id=message_id,
             external_id=external_id,
-            status=self.status_words[word],
+            status=self.status_map[word],
             at=as_time(item.get("timestamp")),
             code=as_text(error.get("code"))[:40],
             title=as_text(error.get("title"))[:300],
         )
 
-    def message(self, outgoing: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
+    def build_message_request(self, outgoing: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
         return signed_event_request(outgoing, account)
 
 

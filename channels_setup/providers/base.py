@@ -156,10 +156,10 @@ class AccountSetting:
     required: bool = False
     default: Any = ""
     choices: tuple[tuple[str, LazyText], ...] = ()
-    made_by_us: bool = False  # we make one where none is given, and show it once for the provider's own form
-    any_of: str = ""  # one setting of all that have this word is required
-    at_least: int = 0  # characters: a secret that proves a caller must not be guessed
-    mends: tuple[str, ...] = ()  # reasons for which the channel was paused, and that a new value does away with
+    generated: bool = False  # we make one where none is given, and show it once for the provider's own form
+    required_group: str = ""  # one setting of all that have this word is required
+    min_length: int = 0  # characters: a secret that proves a caller must not be guessed
+    resolves: tuple[str, ...] = ()  # reasons for which the channel was paused, and that a new value does away with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,9 +223,9 @@ class TemplateEditRules:
     """What the provider lets one change in a template that it has. Statuses as in its list; None: no such limit."""
 
     editable: tuple[str, ...] | None = None
-    approved_a_day: int | None = None
-    approved_a_month: int | None = None
-    approved_keeps_category: bool = False
+    approved_edits_per_day: int | None = None
+    approved_edits_per_month: int | None = None
+    keeps_category_when_approved: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,7 +252,9 @@ class Outcome:
     external_id: str = ""
     retry_after: float | None = None  # seconds, as the other side asked
     whole_channel: bool = False  # a RETRY that concerns the account: everything on the channel waits so long
-    backs_off: float | None = None  # a RETRY of this contact alone: waits this to the power of how often it was so
+    contact_backoff_base: float | None = (
+        None  # a RETRY of this contact alone: waits this to the power of how often it was so
+    )
     status: str = "sent"  # what an accepted message becomes
     contact: ContactInfo = field(default_factory=ContactInfo)  # the ids by which they know who gets it
     code: str = ""  # the provider's own code, title and details of a failure: shown beside our sentence
@@ -337,33 +339,35 @@ class Messenger(Provider):
     manages_templates: ClassVar[bool] = False  # ``submit_template``, ``delete_template``: no hand-over by message
     edit_rules: ClassVar[TemplateEditRules] = TemplateEditRules()
     sends_files: ClassVar[bool] = False
-    takes_uploads: ClassVar[bool] = False  # ``upload``: a file of ours may be given to the provider beforehand
-    uploads_live: ClassVar[timedelta] = timedelta(0)  # so long a given file may be sent by its id
+    accepts_uploads: ClassVar[bool] = False  # ``upload``: a file of ours may be given to the provider beforehand
+    upload_ttl: ClassVar[timedelta] = timedelta(0)  # so long a given file may be sent by its id
     reports_status: ClassVar[bool] = True
     ids_are_phone_numbers: ClassVar[bool] = False  # a contact's ``external_id`` is the phone that it is reached at
-    quotes: ClassVar[bool] = False  # a message of ours may show above itself the one that it answers
-    fills_templates: ClassVar[bool] = False  # takes a template by name and values, not as its text
+    supports_quotes: ClassVar[bool] = False  # a message of ours may show above itself the one that it answers
+    sends_template_values: ClassVar[bool] = False  # takes a template by name and values, not as its text
     needs_redirect_url: ClassVar[bool] = False  # messages go to the Redirect URL
     delivers_copies: ClassVar[bool] = (
         False  # its receiver may hand any reply that it sees to the client: none to watchers
     )
-    has_phone_page: ClassVar[bool] = False  # a training phone on a web page
+    has_training_phone: ClassVar[bool] = False  # a training phone on a web page
     signs_requests: ClassVar[bool] = False  # ``authenticate`` needs the account's secrets
-    marks_read: ClassVar[bool] = False  # ``mark_read``: the client sees that their message was read
-    keeps_files: ClassVar[bool] = False  # a client's file is fetched by its id: ``file_place`` and ``file_request``
+    sends_read_receipts: ClassVar[bool] = (
+        False  # ``build_read_receipt_request``: the client sees that their message was read
+    )
+    serves_files_by_id: ClassVar[bool] = False  # ``build_file_location_request``, ``build_file_download_request``
     needs_verification: ClassVar[bool] = False  # the company is verified first; the set-up guide: 2-3 weeks
-    may_send_key: ClassVar[bool] = False  # does not sign, but can send the channel's secret key with its requests
-    subscribe_to: ClassVar[tuple[str, ...]] = ()  # what to tick in the provider's own webhook form, in its words
+    can_send_key: ClassVar[bool] = False  # does not sign, but can send the channel's secret key with its requests
+    webhook_fields: ClassVar[tuple[str, ...]] = ()  # what to tick in the provider's own webhook form, in its words
     webhook_secret: ClassVar[str] = ""  # the setting with a secret that the provider shows in ``webhook_header``
     webhook_header: ClassVar[str] = ""
-    shares_address: ClassVar[bool] = False  # one webhook address may get several accounts' items: ``misrouted``
-    unknown_is_safe_to_repeat: ClassVar[bool] = True  # the receiver can tell a repeat by its key
+    shares_webhook_address: ClassVar[bool] = False  # one webhook address may get several accounts' items: ``misrouted``
+    retries_are_idempotent: ClassVar[bool] = True  # the receiver can tell a repeat by its key
 
     # Fact of an account ("quality", "limit", …, "event") -> the provider's code -> how admins read it.
-    account_terms: ClassVar[Mapping[str, Mapping[str, LazyText]]] = {}
+    account_labels: ClassVar[Mapping[str, Mapping[str, LazyText]]] = {}
 
     # The provider's status words in ours. Translation is data, so that review is reading a table.
-    status_words: ClassVar[Mapping[str, str]] = {
+    status_map: ClassVar[Mapping[str, str]] = {
         "sent": "sent",
         "delivered": "delivered",
         "read": "read",
@@ -395,15 +399,15 @@ class Messenger(Provider):
                 return ""
         raise RequestRejected
 
-    def misrouted(self, request: RawRequest, account: Account) -> list[MisroutedItem]:
-        """Items of a readable request that concern other channels of this kind. Asked where ``shares_address``."""
+    def misrouted_items(self, request: RawRequest, account: Account) -> list[MisroutedItem]:
+        """Return the items that concern other channels of this kind. Called where ``shares_webhook_address``."""
         return []
 
-    def pack(self, items: Sequence[MisroutedItem]) -> bytes:
+    def pack_items(self, items: Sequence[MisroutedItem]) -> bytes:
         """A body that holds these items and nothing else."""
         raise NotImplementedError(f"{type(self).__name__} routes nothing")
 
-    def handshake(self, request: RawRequest, account: Account) -> str:
+    def answer_handshake(self, request: RawRequest, account: Account) -> str:
         """What to answer to a GET with which the provider makes sure that the address is ours. Raises Refused."""
         raise RequestRejected
 
@@ -411,21 +415,21 @@ class Messenger(Provider):
         """The facts in a stored request, in their order. Raises BadBody when it says nothing we can read."""
         raise BadBody(_("This provider sends no events of its own."))
 
-    def message(self, outgoing: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
+    def build_message_request(self, outgoing: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
         """How to hand a message to the contact: a request to make, or the outcome where there is none to make."""
         raise NotImplementedError(f"{type(self).__name__} does not send messages")
 
-    def rates(self, outgoing: DeliveryRequest, account: Account) -> tuple[CallRate, ...]:
+    def call_rates(self, outgoing: DeliveryRequest, account: Account) -> tuple[CallRate, ...]:
         """The limits under which a message stands. The default: what the admin set, under which events stand too."""
         return channel_call_rate(account)
 
-    def judge(self, answer: ApiResponse) -> Outcome:
+    def judge_response(self, answer: ApiResponse) -> Outcome:
         """What an answer means. The default knows plain HTTP only."""
         return judge_http(answer)
 
-    def judge_message(self, answer: ApiResponse) -> Outcome:
+    def judge_message_response(self, answer: ApiResponse) -> Outcome:
         """What an answer to ``message`` means, where it says more than that a call went well."""
-        return self.judge(answer)
+        return self.judge_response(answer)
 
     def fetch_templates(self, account: Account, *, after: str = "") -> ApiRequest | TemplatePage:
         """How to get one page of the account's templates: a request to make, or the page where there is none to make.
@@ -438,66 +442,66 @@ class Messenger(Provider):
         """The page in a good answer to ``fetch_templates``; BadBody if it holds none. The default: the Graph API's."""
         return read_template_list(answer.body)
 
-    def upload_sample(self, file: OutboundFile, account: Account) -> Generator[ApiRequest, ApiResponse, str]:
+    def upload_template_sample(self, file: OutboundFile, account: Account) -> Generator[ApiRequest, ApiResponse, str]:
         """The calls that give the provider the sample of a header's file, each for a good answer; what to call it then.
 
         Raises BadBody where an answer does not say what the next call needs.
         """
         raise NotImplementedError(f"{type(self).__name__} takes no samples")
 
-    def submit_template(self, row: Json, account: Account, *, samples: Mapping[str, str]) -> ApiRequest:
+    def build_template_request(self, row: Json, account: Account, *, samples: Mapping[str, str]) -> ApiRequest:
         """How to hand a template in, a row as in the Graph API's list: with an ``id`` it is there and gets a new text.
 
-        ``status`` is how it stands there now, ``samples`` what ``upload_sample`` came to, by ``header.media`` and
-        ``card.0.header.media``.
+        ``status`` is how it stands there now, ``samples``: results of ``upload_template_sample`` by variable key,
+        such as ``header.media`` and ``card.0.header.media``.
         """
         raise NotImplementedError(f"{type(self).__name__} takes no templates")
 
-    def read_submitted(self, answer: ApiResponse) -> SubmittedTemplate:
+    def read_submitted_template(self, answer: ApiResponse) -> SubmittedTemplate:
         """How it stands, by a good answer to ``submit_template``."""
         raise NotImplementedError(f"{type(self).__name__} takes no templates")
 
-    def delete_template(self, row: Json, account: Account) -> ApiRequest:
+    def build_template_deletion(self, row: Json, account: Account) -> ApiRequest:
         """How to delete this one template, in this one language."""
         raise NotImplementedError(f"{type(self).__name__} takes no templates")
 
-    def upload(self, file: OutboundFile, account: Account) -> ApiRequest | None:
+    def build_upload_request(self, file: OutboundFile, account: Account) -> ApiRequest | None:
         """How to give the provider a file that is then sent by its id; None where it should go by its link."""
         raise NotImplementedError(f"{type(self).__name__} takes no uploads")
 
-    def read_upload(self, answer: ApiResponse) -> str:
+    def read_upload_id(self, answer: ApiResponse) -> str:
         """The id, by a good answer to ``upload``. BadBody if the answer does not say it."""
         raise NotImplementedError(f"{type(self).__name__} takes no uploads")
 
-    def mark_read(self, external_id: str, account: Account) -> ApiRequest:
+    def build_read_receipt_request(self, external_id: str, account: Account) -> ApiRequest:
         """How to tell the client that their message was read."""
         raise NotImplementedError(f"{type(self).__name__} marks nothing as read")
 
-    def file_place(self, file_id: str, account: Account) -> ApiRequest:
+    def build_file_location_request(self, file_id: str, account: Account) -> ApiRequest:
         """How to ask where a client's file lies."""
         raise NotImplementedError(f"{type(self).__name__} keeps no files")
 
-    def read_file_place(self, answer: ApiResponse, account: Account) -> FileLocation:
-        """Where it lies, by a good answer to ``file_place``. BadBody if the answer does not say it."""
+    def read_file_location(self, answer: ApiResponse, account: Account) -> FileLocation:
+        """Where it lies, by a good answer to ``build_file_location_request``. BadBody if the answer does not say it."""
         raise NotImplementedError(f"{type(self).__name__} keeps no files")
 
-    def file_request(self, place: FileLocation, account: Account) -> ApiRequest:
+    def build_file_download_request(self, place: FileLocation, account: Account) -> ApiRequest:
         """How to fetch it. BadBody where it lies in a place that must not see the account's key."""
         raise NotImplementedError(f"{type(self).__name__} keeps no files")
 
-    def questions(self, account: Account) -> Mapping[str, ApiRequest]:
+    def build_check_requests(self, account: Account) -> Mapping[str, ApiRequest]:
         """What to ask the provider when an admin has the account checked, by a name of its own."""
         return {}
 
-    def findings(self, answers: Mapping[str, ApiResponse | None], account: Account) -> list[AccountFinding]:
+    def read_check_findings(self, answers: Mapping[str, ApiResponse | None], account: Account) -> list[AccountFinding]:
         """What the answers to ``questions`` mean, in words; None where no answer came."""
         return []
 
-    def event(self, outgoing: DeliveryRequest, account: Account) -> ApiRequest:
+    def build_event_request(self, outgoing: DeliveryRequest, account: Account) -> ApiRequest:
         """How to tell a watcher of an event: a POST to the Redirect URL, the same for every kind."""
         return signed_event_request(outgoing, account)
 
-    def judge_event(self, answer: ApiResponse) -> Outcome:
+    def judge_event_response(self, answer: ApiResponse) -> Outcome:
         """What an answer to ``event`` means."""
         return judge_http(answer)
 

@@ -1,4 +1,4 @@
-"""The helpdesk's half of the contract: telling it what the client said, and reading what its operators do.
+"""The helpdesk's half of the contract: command it what the client said, and reading what its operators do.
 
 As on the messenger's side a helpdesk decides and stores nothing: bytes and frozen dataclasses in and out. The bridge
 asks for what a kind can do (``built_in``, ``settings``, ``boxes``), never for its name.
@@ -27,8 +27,8 @@ class EventCheckbox:
 
     track: str
     label: LazyText
-    why: LazyText
-    wanted: bool = True
+    purpose: LazyText
+    needed: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class HelpdeskCommand:
     ``key`` is the same at every try; ``external_id`` is the provider's id of the message, where there is one.
     """
 
-    what: str
+    kind: str
     key: str
     text: str = ""
     contact: ContactInfo = NO_CONTACT
@@ -81,7 +81,7 @@ class HelpdeskCommand:
     external_id: str = ""
     files: tuple[FileInfo, ...] = ()
     uploads: tuple[AttachedFile, ...] = ()
-    known: RemoteIds = RemoteIds()
+    remote_ids: RemoteIds = RemoteIds()
     repeats: int = 0  # so many equal messages stand right before it
 
 
@@ -90,7 +90,7 @@ class HelpdeskResult:
     """An answer judged, and what was learned from it."""
 
     outcome: Outcome
-    known: RemoteIds = RemoteIds()
+    remote_ids: RemoteIds = RemoteIds()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +99,8 @@ class LookupResult:
     ``then`` is where to look next."""
 
     arrived: bool | None
-    known: RemoteIds = RemoteIds()
-    then: ApiRequest | None = None
+    remote_ids: RemoteIds = RemoteIds()
+    next_request: ApiRequest | None = None
 
 
 # --- looking ---------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ class Helpdesk(Provider):
     """Where operators answer. One that is built in has none of the calls; every other kind overrides them."""
 
     built_in: ClassVar[bool] = False  # our own pages are the helpdesk: what is stored is shown, nothing to deliver
-    boxes: ClassVar[tuple[EventCheckbox, ...]] = ()
+    event_checkboxes: ClassVar[tuple[EventCheckbox, ...]] = ()
 
     def authenticate(self, request: RawRequest, account: HelpdeskAccount) -> None:
         """Raise Refused where a body that would be acted upon lacks the secret. The path token was compared."""
@@ -131,38 +131,38 @@ class Helpdesk(Provider):
         """The facts in a stored request. Raises BadBody when it says nothing we can read."""
         raise NotImplementedError(f"{type(self).__name__} is told nothing: what is stored is shown")
 
-    def tell(self, telling: HelpdeskCommand, account: HelpdeskAccount) -> ApiRequest | Outcome:
+    def build_request(self, command: HelpdeskCommand, account: HelpdeskAccount) -> ApiRequest | Outcome:
         """How to tell the helpdesk: a request to make, or the outcome where there is none to make."""
         raise NotImplementedError(f"{type(self).__name__} is told nothing: what is stored is shown")
 
-    def read(self, telling: HelpdeskCommand, answer: ApiResponse) -> HelpdeskResult:
+    def read_response(self, command: HelpdeskCommand, answer: ApiResponse) -> HelpdeskResult:
         """What the answer to ``tell`` means; a 200 may be a failure."""
         raise NotImplementedError(f"{type(self).__name__} is told nothing: what is stored is shown")
 
-    def look(self, telling: HelpdeskCommand, account: HelpdeskAccount) -> ApiRequest | None:
+    def build_lookup_request(self, command: HelpdeskCommand, account: HelpdeskAccount) -> ApiRequest | None:
         """How to look whether a try of unknown outcome arrived; None where there is no way to see."""
         return None
 
-    def saw(self, telling: HelpdeskCommand, answer: ApiResponse, account: HelpdeskAccount) -> LookupResult:
+    def read_lookup(self, command: HelpdeskCommand, answer: ApiResponse, account: HelpdeskAccount) -> LookupResult:
         """Whether it did, by the answer to ``look`` or to what it led to."""
         return LookupResult(arrived=None)
 
-    def people(self, account: HelpdeskAccount) -> ApiRequest | None:
+    def build_operators_request(self, account: HelpdeskAccount) -> ApiRequest | None:
         """How to ask for the names of its operators; None where there is no way."""
         return None
 
-    def read_people(self, answer: ApiResponse) -> Mapping[str, str]:
+    def read_operators(self, answer: ApiResponse) -> Mapping[str, str]:
         """Their names by their numbers, by the answer to ``people``."""
         return {}
 
-    def rate(self, account: HelpdeskAccount) -> CallRate:
+    def call_rate(self, account: HelpdeskAccount) -> CallRate:
         """How many calls the account may be made."""
         return CallRate(key="", every=1 / 5)
 
-    def probe(self, account: HelpdeskAccount) -> ApiRequest:
+    def build_check_request(self, account: HelpdeskAccount) -> ApiRequest:
         """A call that changes nothing and shows whether we are let in."""
         raise NotImplementedError(f"{type(self).__name__} is told nothing: what is stored is shown")
 
-    def read_probe(self, answer: ApiResponse, account: HelpdeskAccount) -> list[HelpdeskFinding]:
+    def read_check_findings(self, answer: ApiResponse, account: HelpdeskAccount) -> list[HelpdeskFinding]:
         """What the answer to ``probe`` shows."""
         raise NotImplementedError(f"{type(self).__name__} is told nothing: what is stored is shown")

@@ -186,9 +186,9 @@ TEMPLATES: tuple[Json, ...] = (
 
 class Sandbox(Messenger):
     label = _("Sandbox (a phone on a web page)")
-    has_phone_page = True
+    has_training_phone = True
     lists_templates = True
-    quotes = True
+    supports_quotes = True
     status_example = {"type": "status", "message_id": 900001, "status": "delivered"}
 
     def parse(self, request: RawRequest, account: Account) -> list[Fact]:
@@ -204,12 +204,12 @@ class Sandbox(Messenger):
             return self._message(item)
         if kind == "status":
             word = as_text(item.get("status")).lower()
-            if word not in self.status_words:
+            if word not in self.status_map:
                 raise BadBody(_("Unknown status “%(status)s”.") % {"status": word[:40]})
             return StatusChanged(
                 message_id=as_id(item.get("message_id")),
                 external_id=as_text(item.get("external_id")),
-                status=self.status_words[word],
+                status=self.status_map[word],
                 at=as_time(item.get("timestamp")),
                 code=as_text(item.get("code"))[:40],
                 title=as_text(item.get("title"))[:300],
@@ -286,7 +286,7 @@ class Sandbox(Messenger):
         end = begin + PAGE
         return TemplatePage(rows=TEMPLATES[begin:end], after=str(end) if end < len(TEMPLATES) else "")
 
-    def message(self, outgoing: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
+    def build_message_request(self, outgoing: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
         """The phone page reads what was delivered from the portal itself, so there is no call to make."""
         return Outcome(verdict=ACCEPTED, external_id=f"sandbox-{outgoing.key}")
 

@@ -66,7 +66,7 @@ class TemplateQuerySet(models.QuerySet["Template"]):
 
     def fillable(self) -> TemplateQuerySet:
         """Those with no part that cannot be filled; a provider that takes the text alone needs only that."""
-        kinds = [kind for kind, provider in messengers().items() if not provider.fills_templates]
+        kinds = [kind for kind, provider in messengers().items() if not provider.sends_template_values]
         lacks_text = Q()
         for code in sendability.NEEDED_AS_TEXT:
             lacks_text |= Q(missing_parts__contains=[{"code": code}])
@@ -189,7 +189,7 @@ class Template(models.Model):
     def missing(self) -> list[Problem]:
         """The parts for want of which it cannot be sent over its channel."""
         found = sendability.from_rows(self.missing_parts)
-        if self.api_channel.provider.fills_templates:
+        if self.api_channel.provider.sends_template_values:
             return found
         return [part for part in found if part.code in sendability.NEEDED_AS_TEXT]
 

@@ -161,7 +161,7 @@ def _ask(api_channel: ApiChannel, request: http_client.ApiRequest) -> TemplatePa
         raise FetchFailed(FAILURES.get(problem.reason, problem.reason)) from problem
     except http_client.OutcomeUnknown as problem:
         raise FetchFailed(gettext_lazy("The provider did not answer in time.")) from problem
-    outcome = api_channel.provider.judge(answer)
+    outcome = api_channel.provider.judge_response(answer)
     if outcome.verdict != ACCEPTED:
         raise FetchFailed(refusal(outcome, answer))
     return api_channel.provider.read_templates(answer)

@@ -103,7 +103,7 @@ def delete(template: Template, *, user: Any) -> str:
     channel = template.api_channel
     with _or_back(template, begun):
         try:
-            _ask(channel.provider, channel.provider.delete_template(begun.row, channel.account()))
+            _ask(channel.provider, channel.provider.build_template_deletion(begun.row, channel.account()))
         except Unsure:
             provider_sync.soon(template.api_channel_id)
             return _("No answer came, so it may be deleted or not: the next synchronisation will show it.")
@@ -160,12 +160,15 @@ def _may_be_edited(template: Template) -> None:
         return
     a_day = _("The limit for new texts of an approved template is reached: %(most)d in 24 hours.")
     a_month = _("The limit for new texts of an approved template is reached: %(most)d in 30 days.")
-    for most, days, sentence in ((rules.approved_a_day, 1, a_day), (rules.approved_a_month, 30, a_month)):
+    for most, days, sentence in (
+        (rules.approved_edits_per_day, 1, a_day),
+        (rules.approved_edits_per_month, 30, a_month),
+    ):
         since = timezone.now() - timedelta(days=days)
         edits = template.events.filter(what=TemplateEvent.EDITED, at__gt=since).count()
         if most is not None and edits >= most:
             raise Refused(sentence % {"most": most})
-    if rules.approved_keeps_category and _category_changed(template):
+    if rules.keeps_category_when_approved and _category_changed(template):
         raise Refused(_("The category of an approved template cannot be changed. Set it back, or make a new template."))
 
 
@@ -192,9 +195,9 @@ def _may_be_deleted(template: Template) -> None:
 def _hand_in(channel: ApiChannel, begun: _Begun) -> SubmittedTemplate:
     provider, account = channel.provider, channel.account()
     samples = {key: _sample(provider, account, link) for key, link in begun.links.items()}
-    answer = _ask(provider, provider.submit_template(begun.row, account, samples=samples))
+    answer = _ask(provider, provider.build_template_request(begun.row, account, samples=samples))
     try:
-        return provider.read_submitted(answer)
+        return provider.read_submitted_template(answer)
     except BadBody as problem:
         raise Unsure from problem
 
@@ -203,7 +206,7 @@ def _sample(provider: Messenger, account: Account, link: str) -> str:
     """Fetch the sample by its link and give it to the provider; what it calls it. Nothing is handed in yet."""
     try:
         file = _fetched(link)
-        calls = provider.upload_sample(file, account)
+        calls = provider.upload_template_sample(file, account)
         request = next(calls)
         while True:
             request = calls.send(_ask(provider, request))
@@ -244,7 +247,7 @@ def _ask(provider: Messenger, request: ApiRequest) -> ApiResponse:
         raise Refused(provider_sync.FAILURES.get(problem.reason, problem.reason)) from problem
     except http_client.OutcomeUnknown as problem:
         raise Unsure from problem
-    outcome = provider.judge(answer)
+    outcome = provider.judge_response(answer)
     if outcome.verdict == UNKNOWN:
         raise Unsure
     if outcome.verdict != ACCEPTED:

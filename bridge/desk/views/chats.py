@@ -229,7 +229,7 @@ def chat_context(
         "recognises": panels.asks(conversation, state),
         "offers": panels.offers(request, conversation, state),
         "sending_key": draft.form_key if draft else secrets.token_urlsafe(12),
-        "quotes": conversation.api_channel.provider.quotes,
+        "quotes": conversation.api_channel.provider.supports_quotes,
         "replying": extras.quote(submission.quotable(conversation, replies_to(request))),
         **about.about(request, conversation, now=now),
         "uploads": uploads.unsent(conversation, author=request.user),
@@ -299,7 +299,7 @@ def _choices(wanted: listing.Wanted, channels: Sequence[ChatChannel]) -> list[di
 
 def _phones(request: HttpRequest) -> list[ApiChannel]:
     """Training phones, for those who set channels up: the demo is two windows side by side."""
-    kinds = [kind for kind, provider in messengers().items() if provider.has_phone_page]
+    kinds = [kind for kind, provider in messengers().items() if provider.has_training_phone]
     if not request.user.has_perm("channels_setup.change_apichannel"):
         return []
     return list(ApiChannel.objects.filter(kind__in=kinds).order_by("pk")[:MOST_PHONES])

@@ -102,7 +102,7 @@ def _channel_or_404(request: HttpRequest, pk: int) -> ApiChannel:
     if not request.user.has_perm("channels_setup.change_apichannel"):
         rows = rows.filter(watched__in=ChatChannel.objects.all().seen_by(request.user))
     channel = rows.first()
-    if channel is None or not channel.provider.has_phone_page:
+    if channel is None or not channel.provider.has_training_phone:
         raise Http404
     return channel
 

@@ -150,7 +150,7 @@ class Command(BaseCommand):
 
 def phone_in(chat_channel: ChatChannel) -> ApiChannel:
     """The training phone that lands in this chat channel."""
-    kind = next(kind for kind, provider in messengers().items() if provider.has_phone_page)
+    kind = next(kind for kind, provider in messengers().items() if provider.has_training_phone)
     phone = chat_channel.watchers.filter(kind=kind).first()
     return phone or add_api_channel(chat_channel=chat_channel, kind=kind, name=PHONE)
 

@@ -207,7 +207,7 @@ class Command(BaseCommand):
     def scene(self) -> dict[str, Any]:
         """Channels and people. Nobody knows their passwords: give one by `manage.py changepassword`."""
         chat_channels = [ChatChannel.objects.create(name=name) for name, _share in CHANNELS]
-        kind = next(kind for kind, provider in messengers().items() if provider.has_phone_page)
+        kind = next(kind for kind, provider in messengers().items() if provider.has_training_phone)
         apis = [add_api_channel(chat_channel=each, kind=kind, name=f"WhatsApp · {each.name}") for each in chat_channels]
         operators = [self.operator(number, name, chat_channels) for number, name in enumerate(OPERATORS, 1)]
         ApiChannel.objects.filter(pk=apis[-1].pk).update(state=ChannelState.FAILING, last_error="cannot_connect")

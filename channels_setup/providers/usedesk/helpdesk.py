@@ -133,42 +133,42 @@ class Usedesk(Helpdesk):
         ),
     )
 
-    boxes = (
-        EventCheckbox(track="message", label=_("All chat messages"), why=_("operators' answers come by it")),
-        EventCheckbox(track="new_chat", label=_("New chat"), why=_("shows that a first message arrived")),
-        EventCheckbox(track="resumed", label=_("Chat resumed"), why=_("shows that a chat was opened again")),
-        EventCheckbox(track="change", label=_("Ticket change"), why=_("status and assignee follow it here")),
+    event_checkboxes = (
+        EventCheckbox(track="message", label=_("All chat messages"), purpose=_("operators' answers come by it")),
+        EventCheckbox(track="new_chat", label=_("New chat"), purpose=_("shows that a first message arrived")),
+        EventCheckbox(track="resumed", label=_("Chat resumed"), purpose=_("shows that a chat was opened again")),
+        EventCheckbox(track="change", label=_("Ticket change"), purpose=_("status and assignee follow it here")),
         EventCheckbox(
-            track="comment", label=_("New comment"), why=_("answers written in Tickets; tells equal answers apart")
+            track="comment", label=_("New comment"), purpose=_("answers written in Tickets; tells equal answers apart")
         ),
-        EventCheckbox(track="new_ticket", label=_("New ticket"), why=_("not needed"), wanted=False),
-        EventCheckbox(track="rating", label=_("Rating"), why=_("not needed"), wanted=False),
+        EventCheckbox(track="new_ticket", label=_("New ticket"), purpose=_("not needed"), needed=False),
+        EventCheckbox(track="rating", label=_("Rating"), purpose=_("not needed"), needed=False),
     )
 
     # --- out ---
 
-    def tell(self, telling: HelpdeskCommand, account: HelpdeskAccount) -> ApiRequest | Outcome:
-        if telling.what == contract.CLIENT:
-            client_id = telling.known.client_id
+    def build_request(self, command: HelpdeskCommand, account: HelpdeskAccount) -> ApiRequest | Outcome:
+        if command.kind == contract.CLIENT:
+            client_id = command.remote_ids.client_id
             method = "update/client" if client_id else "create/client"
-            return _call(account, method, calls.card(telling.contact, client_id=client_id))
-        if telling.what == contract.NOTE:
-            if telling.known.ticket_id is None:
+            return _call(account, method, calls.card(command.contact, client_id=client_id))
+        if command.kind == contract.NOTE:
+            if command.remote_ids.ticket_id is None:
                 return Outcome(verdict=RETRY, reason="request_unknown")
-            note = {"ticket_id": telling.known.ticket_id, "type": "private", "message": _marked(telling)}
+            note = {"ticket_id": command.remote_ids.ticket_id, "type": "private", "message": _marked(command)}
             return _call(account, "create/comment", note)
-        if telling.uploads and telling.known.ticket_id is not None:
-            return _comment_with_files(account, telling)
-        return _call(account, "chat/addMessage", _message(telling, account))
+        if command.uploads and command.remote_ids.ticket_id is not None:
+            return _comment_with_files(account, command)
+        return _call(account, "chat/addMessage", _message(command, account))
 
-    def read(self, telling: HelpdeskCommand, answer: ApiResponse) -> HelpdeskResult:
+    def read_response(self, command: HelpdeskCommand, answer: ApiResponse) -> HelpdeskResult:
         failure, body = _judged(answer)
-        is_update = telling.what == contract.CLIENT and telling.known.client_id is not None
+        is_update = command.kind == contract.CLIENT and command.remote_ids.client_id is not None
         if failure is not None:
             if is_update and failure.reason == "helpdesk_refused":
                 failure = replace(failure, verdict=PERMANENT)  # a card is not worth holding messages up
             return HelpdeskResult(outcome=failure)
-        is_comment = telling.what == contract.NOTE or bool(telling.uploads and telling.known.ticket_id)
+        is_comment = command.kind == contract.NOTE or bool(command.uploads and command.remote_ids.ticket_id)
         if is_comment or is_update:
             return HelpdeskResult(outcome=Outcome(verdict=ACCEPTED))
         known = RemoteIds(
@@ -176,52 +176,52 @@ class Usedesk(Helpdesk):
             client_id=as_number(body.get("client_id")),
             ticket_id=as_number(body.get("ticket_id")),
         )
-        needed = known.client_id if telling.what == contract.CLIENT else known.chat_id
+        needed = known.client_id if command.kind == contract.CLIENT else known.chat_id
         if needed is None:
             return HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="helpdesk_refused"))
-        return HelpdeskResult(outcome=Outcome(verdict=ACCEPTED), known=known)
+        return HelpdeskResult(outcome=Outcome(verdict=ACCEPTED), remote_ids=known)
 
-    def look(self, telling: HelpdeskCommand, account: HelpdeskAccount) -> ApiRequest | None:
+    def build_lookup_request(self, command: HelpdeskCommand, account: HelpdeskAccount) -> ApiRequest | None:
         """A client is found by phone; messages and notes stand among the comments of the client's newest request."""
-        known = telling.known
-        if telling.what == contract.CLIENT:
-            phone = calls.digits_of(telling.contact.phone)
+        known = command.remote_ids
+        if command.kind == contract.CLIENT:
+            phone = calls.digits_of(command.contact.phone)
             if known.client_id or not phone:
                 return None
             return _call(account, "clients", {"query": phone, "search_type": "full_match"})
-        if telling.what == contract.MESSAGE and known.client_id:
+        if command.kind == contract.MESSAGE and known.client_id:
             return _call(account, "tickets", {"client_id": known.client_id})
         return _call(account, "ticket", {"ticket_id": known.ticket_id}) if known.ticket_id else None
 
-    def saw(self, telling: HelpdeskCommand, answer: ApiResponse, account: HelpdeskAccount) -> LookupResult:
-        if telling.what == contract.CLIENT:
+    def read_lookup(self, command: HelpdeskCommand, answer: ApiResponse, account: HelpdeskAccount) -> LookupResult:
+        if command.kind == contract.CLIENT:
             rows = answers.listed(answer.body, "clients") or []
-            client_id = answers.client_with(rows, telling.contact.phone)
-            return LookupResult(arrived=client_id is not None, known=RemoteIds(client_id=client_id))
+            client_id = answers.client_with(rows, command.contact.phone)
+            return LookupResult(arrived=client_id is not None, remote_ids=RemoteIds(client_id=client_id))
         rows_of_tickets = answers.listed(answer.body, "tickets")
         if rows_of_tickets is not None:
-            can_be_told, ticket_id = answers.newest_ticket(rows_of_tickets, telling.known.client_id)
+            can_be_told, ticket_id = answers.newest_ticket(rows_of_tickets, command.remote_ids.client_id)
             then = _call(account, "ticket", {"ticket_id": ticket_id}) if ticket_id else None
-            return LookupResult(arrived=False if can_be_told and then is None else None, then=then)
+            return LookupResult(arrived=False if can_be_told and then is None else None, next_request=then)
         failure, body = _judged(answer)
         comments, ticket = body.get("comments"), body.get("ticket")
         if failure is not None or not isinstance(comments, list):
             return LookupResult(arrived=None)
-        if telling.what == contract.NOTE:  # it carries its own mark
+        if command.kind == contract.NOTE:  # it carries its own mark
             shown = [as_text(item.get("message")) for item in comments if isinstance(item, dict)]
-            return LookupResult(arrived=any(_mark(telling) in text for text in shown))
+            return LookupResult(arrived=any(_mark(command) in text for text in shown))
         # A message has none: only as many equal texts in a row as were said, with this one, prove it.
-        times = answers.times_said_last(comments, calls.with_links(telling.text, telling.files))
+        times = answers.times_said_last(comments, calls.with_links(command.text, command.files))
         ticket_id = as_number(ticket.get("id")) if isinstance(ticket, dict) else None
-        return LookupResult(arrived=times > telling.repeats, known=RemoteIds(ticket_id=ticket_id))
+        return LookupResult(arrived=times > command.repeats, remote_ids=RemoteIds(ticket_id=ticket_id))
 
-    def people(self, account: HelpdeskAccount) -> ApiRequest:
+    def build_operators_request(self, account: HelpdeskAccount) -> ApiRequest:
         return _call(account, "users", {})
 
-    def read_people(self, answer: ApiResponse) -> dict[str, str]:
+    def read_operators(self, answer: ApiResponse) -> dict[str, str]:
         return answers.names(answers.listed(answer.body, "users") or [])
 
-    def rate(self, account: HelpdeskAccount) -> CallRate:
+    def call_rate(self, account: HelpdeskAccount) -> CallRate:
         per_second = account.options.get("calls_per_second") or CALLS_PER_SECOND
         return CallRate(key="", every=1 / float(per_second))
 
@@ -250,11 +250,11 @@ class Usedesk(Helpdesk):
 
     # --- looking ---
 
-    def probe(self, account: HelpdeskAccount) -> ApiRequest:
+    def build_check_request(self, account: HelpdeskAccount) -> ApiRequest:
         query = urlencode({"api_token": account.secret})
         return ApiRequest(method="GET", url=f"{_address(account, 'channels')}?{query}", headers={}, body=b"")
 
-    def read_probe(self, answer: ApiResponse, account: HelpdeskAccount) -> list[HelpdeskFinding]:
+    def read_check_findings(self, answer: ApiResponse, account: HelpdeskAccount) -> list[HelpdeskFinding]:
         found = [_skew(answer)]
         if answer.status in (301, 302, 303, 307, 308, 404, 405):
             sentence = _("The API address answers %(status)d: it is not the address of Usedesk's API.")
@@ -289,43 +289,43 @@ def _call(account: HelpdeskAccount, method: str, values: Mapping[str, Any]) -> A
     )
 
 
-def _message(telling: HelpdeskCommand, account: HelpdeskAccount) -> Json:
-    text = calls.with_links(telling.text, telling.files)
+def _message(command: HelpdeskCommand, account: HelpdeskAccount) -> Json:
+    text = calls.with_links(command.text, command.files)
     return {
         "company_id": account.company_id,
         "channel_id": account.options.get("channel_id"),
-        "chat_id": telling.known.chat_id,
+        "chat_id": command.remote_ids.chat_id,
         "message": calls.message(
-            telling.contact, text, client_id=telling.known.client_id, key=telling.key, at=telling.at
+            command.contact, text, client_id=command.remote_ids.client_id, key=command.key, at=command.at
         ),
     }
 
 
-def _comment_with_files(account: HelpdeskAccount, telling: HelpdeskCommand) -> ApiRequest:
+def _comment_with_files(account: HelpdeskAccount, command: HelpdeskCommand) -> ApiRequest:
     fields: list[tuple[str, Any]] = [
         ("api_token", account.secret),
-        ("ticket_id", str(telling.known.ticket_id)),
+        ("ticket_id", str(command.remote_ids.ticket_id)),
         ("type", "public"),
         ("from", "client"),
-        ("message", html_of(telling.text) if telling.text else "…"),
+        ("message", html_of(command.text) if command.text else "…"),
     ]
     fields += [
         ("files[]", (each.name or "file", each.content, each.mime or "application/octet-stream"))
-        for each in telling.uploads
+        for each in command.uploads
     ]
     # The boundary is the key: the same delivery makes the same bytes.
-    body, content_type = encode_multipart_formdata(fields, boundary=f"okno{telling.key}")
+    body, content_type = encode_multipart_formdata(fields, boundary=f"okno{command.key}")
     return ApiRequest(
         method="POST", url=_address(account, "create/comment"), headers={"content-type": content_type}, body=body
     )
 
 
-def _mark(telling: HelpdeskCommand) -> str:
-    return f"Okno {telling.key[-8:]}"
+def _mark(command: HelpdeskCommand) -> str:
+    return f"Okno {command.key[-8:]}"
 
 
-def _marked(telling: HelpdeskCommand) -> str:
-    return f"{html_of(telling.text)}<p><small>{_mark(telling)}</small></p>"
+def _marked(command: HelpdeskCommand) -> str:
+    return f"{html_of(command.text)}<p><small>{_mark(command)}</small></p>"
 
 
 # --- answers ---------------------------------------------------------------------------------------------

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 class Meaning:
     """``verdict`` is one of ``providers.base``; ``whole``: everything on the channel waits ``seconds``.
 
-    ``backs_off``: this contact waits 1 s, then so many times as long at each refusal.
+    ``contact_backoff_base``: this contact waits 1 s, then so many times as long at each refusal.
     """
 
     verdict: str
     reason: str
     whole: bool = False
     seconds: float | None = None
-    backs_off: float | None = None
+    contact_backoff_base: float | None = None
 
 
 def _all(codes: Iterable[int], meaning: Meaning) -> dict[str, Meaning]:
@@ -41,7 +41,7 @@ CODES: Mapping[str, Meaning] = {
     **_all((4, 80007), Meaning("retry", "wa_calls_limit", whole=True, seconds=300)),
     **_all((130429,), Meaning("retry", "wa_throughput", whole=True, seconds=5)),
     **_all((131057, 2494100), Meaning("retry", "wa_maintenance", whole=True, seconds=60)),
-    **_all((131056,), Meaning("retry", "wa_pair_limit", backs_off=4)),
+    **_all((131056,), Meaning("retry", "wa_pair_limit", contact_backoff_base=4)),
     **_all((132069,), Meaning("retry", "wa_flow_busy")),
     # this message never
     **_all((33, 100, 131008, 131009, 131021, 131051, 135000), Meaning("permanent", "wa_request_wrong")),

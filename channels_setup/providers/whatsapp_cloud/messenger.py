@@ -81,28 +81,28 @@ PAIR_SECONDS, PAIR_BURST = 6.0, 45
 class WhatsAppCloud(Messenger):
     label = _("WhatsApp Cloud API (Meta, 360dialog, Gupshup)")
     signs_requests = True
-    shares_address = True
+    shares_webhook_address = True
     lists_templates = True
     manages_templates = True
     edit_rules = TemplateEditRules(
         editable=("APPROVED", "REJECTED", "PAUSED"),
-        approved_a_day=1,
-        approved_a_month=10,
-        approved_keeps_category=True,
+        approved_edits_per_day=1,
+        approved_edits_per_month=10,
+        keeps_category_when_approved=True,
     )
-    fills_templates = True
-    subscribe_to = tuple(FIELDS)
+    sends_template_values = True
+    webhook_fields = tuple(FIELDS)
     webhook_secret = "webhook_secret"
     webhook_header = WEBHOOK_HEADER
-    quotes = True
+    supports_quotes = True
     ids_are_phone_numbers = True
     sends_files = True
-    takes_uploads = True
-    uploads_live = timedelta(days=29)  # a day less than they say
-    keeps_files = True
-    marks_read = True
-    unknown_is_safe_to_repeat = False  # there is no key by which a repeat would be known; the status webhook settles it
-    account_terms: ClassVar[Mapping[str, Mapping[str, LazyText]]] = {
+    accepts_uploads = True
+    upload_ttl = timedelta(days=29)  # a day less than they say
+    serves_files_by_id = True
+    sends_read_receipts = True
+    retries_are_idempotent = False  # there is no key by which a repeat would be known; the status webhook settles it
+    account_labels: ClassVar[Mapping[str, Mapping[str, LazyText]]] = {
         "quality": graph_account.QUALITY,
         "limit": graph_account.LIMITS,
         "throughput": graph_account.THROUGHPUT,
@@ -129,14 +129,14 @@ class WhatsAppCloud(Messenger):
             help=_("Of a system user, without an end: whatsapp_business_messaging and whatsapp_business_management."),
             kind=SECRET,
             required=True,
-            mends=("wa_token", "wa_permission", "not_let_in"),
+            resolves=("wa_token", "wa_permission", "not_let_in"),
         ),
         AccountSetting(
             name="app_secret",
             label=_("App secret"),
             help=_("App dashboard → App settings → Basic. It proves that a webhook comes from Meta."),
             kind=SECRET,
-            any_of="proof",
+            required_group="proof",
         ),
         AccountSetting(
             name="webhook_secret",
@@ -146,15 +146,15 @@ class WhatsAppCloud(Messenger):
                 "customers. It sends this secret in the header X-Okno-Webhook-Secret. A button on this page makes one."
             ),
             kind=SECRET,
-            any_of="proof",
-            at_least=16,
+            required_group="proof",
+            min_length=16,
         ),
         AccountSetting(
             name="verify_token",
             label=_("Verify token"),
             help=_("For Meta's webhook form, beside the callback URL. Left empty, we make one."),
             kind=SECRET,
-            made_by_us=True,
+            generated=True,
         ),
         AccountSetting(name="api_version", label=_("API version"), default=VERSION),
         AccountSetting(
@@ -216,7 +216,7 @@ class WhatsAppCloud(Messenger):
     def exported_templates(self, body: Mapping[str, Any]) -> list[Any] | None:
         return graph_pathless.template_rows(body)
 
-    def handshake(self, request: RawRequest, account: Account) -> str:
+    def answer_handshake(self, request: RawRequest, account: Account) -> str:
         """Meta's GET when the address is set: the challenge, for whoever knows the verify token."""
         asked = {name: values[-1] for name, values in parse_qs(request.query_string, keep_blank_values=True).items()}
         given = asked.get("hub.verify_token", "")
@@ -249,7 +249,7 @@ class WhatsAppCloud(Messenger):
     def parse(self, request: RawRequest, account: Account) -> list[Fact]:
         return facts(json_object(request.body), _place(account))
 
-    def misrouted(self, request: RawRequest, account: Account) -> list[MisroutedItem]:
+    def misrouted_items(self, request: RawRequest, account: Account) -> list[MisroutedItem]:
         return [
             MisroutedItem(
                 address={"phone_number_id": item.number_id} if item.number_id else {"waba_id": item.account_id},
@@ -261,12 +261,12 @@ class WhatsAppCloud(Messenger):
             for item in misrouted(json.loads(request.body.decode("utf-8-sig")), _place(account), matters=says_something)
         ]
 
-    def pack(self, items: Sequence[MisroutedItem]) -> bytes:
+    def pack_items(self, items: Sequence[MisroutedItem]) -> bytes:
         return pack([item.content for item in items])
 
     # --- what goes out ---
 
-    def message(self, outgoing: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
+    def build_message_request(self, outgoing: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
         try:
             body = message_body(
                 contact=outgoing.contact,
@@ -281,10 +281,10 @@ class WhatsAppCloud(Messenger):
             return Outcome(verdict=PERMANENT, reason=problem.reason)
         return _post(account, _of_number(account, "messages"), body)
 
-    def mark_read(self, external_id: str, account: Account) -> ApiRequest:
+    def build_read_receipt_request(self, external_id: str, account: Account) -> ApiRequest:
         return _post(account, _of_number(account, "messages"), read_body(external_id))
 
-    def rates(self, outgoing: DeliveryRequest, account: Account) -> tuple[CallRate, ...]:
+    def call_rates(self, outgoing: DeliveryRequest, account: Account) -> tuple[CallRate, ...]:
         contact = outgoing.contact
         per_second = _per_second(account)
         number = CallRate(key="number", every=1 / per_second, burst=max(1, int(per_second)), whole_channel=True)
@@ -292,7 +292,7 @@ class WhatsAppCloud(Messenger):
         to_one = (CallRate(key=f"to {pair}"[:100], every=PAIR_SECONDS, burst=PAIR_BURST),) if pair else ()
         return (*channel_call_rate(account), number, *to_one)
 
-    def judge(self, answer: ApiResponse) -> Outcome:
+    def judge_response(self, answer: ApiResponse) -> Outcome:
         """By the error's code and details; by HTTP alone where the body is none of the API's."""
         try:
             body = json_object(answer.body)
@@ -307,9 +307,9 @@ class WhatsAppCloud(Messenger):
             return Outcome(verdict=UNKNOWN, reason="outcome_unknown")  # a page of a proxy: it may have been taken
         return judge_http(answer)
 
-    def judge_message(self, answer: ApiResponse) -> Outcome:
+    def judge_message_response(self, answer: ApiResponse) -> Outcome:
         """A good answer names the message; one that does not (a hotel's page, half a body) proves nothing."""
-        outcome = self.judge(answer)
+        outcome = self.judge_response(answer)
         if outcome.verdict != ACCEPTED:
             return outcome
         try:
@@ -323,7 +323,7 @@ class WhatsAppCloud(Messenger):
 
     # --- files ---
 
-    def upload(self, file: OutboundFile, account: Account) -> ApiRequest | None:
+    def build_upload_request(self, file: OutboundFile, account: Account) -> ApiRequest | None:
         if _option(account, "files_go", BY_UPLOAD) != BY_UPLOAD or file.mime not in UPLOADABLE:
             return None
         content_type, body = upload_form(file.name, file.mime, file.content)
@@ -334,16 +334,16 @@ class WhatsAppCloud(Messenger):
             body=body,
         )
 
-    def read_upload(self, answer: ApiResponse) -> str:
+    def read_upload_id(self, answer: ApiResponse) -> str:
         external_id = as_text(json_object(answer.body).get("id"))[:190]
         if not external_id:
             raise BadBody(_("The provider does not say what it calls the file."))
         return external_id
 
-    def file_place(self, file_id: str, account: Account) -> ApiRequest:
+    def build_file_location_request(self, file_id: str, account: Account) -> ApiRequest:
         return _get(account, _path(account, quote(file_id, safe="")), {"phone_number_id": _number_id(account)})
 
-    def read_file_place(self, answer: ApiResponse, account: Account) -> FileLocation:
+    def read_file_location(self, answer: ApiResponse, account: Account) -> FileLocation:
         body = json_object(answer.body)
         url = as_text(body.get("url"))
         size = as_text(body.get("file_size"))
@@ -356,7 +356,7 @@ class WhatsAppCloud(Messenger):
             size=int(size) if size.isascii() and size.isdigit() and len(size) < 16 else None,
         )
 
-    def file_request(self, place: FileLocation, account: Account) -> ApiRequest:
+    def build_file_download_request(self, place: FileLocation, account: Account) -> ApiRequest:
         """Only from the provider's own hosts: whoever is asked gets the access token to see."""
         place = replace(place, url=_rehosted(place.url, account))
         url, base = urlsplit(place.url), urlsplit(_base(account))
@@ -369,13 +369,13 @@ class WhatsAppCloud(Messenger):
 
     # --- the account ---
 
-    def questions(self, account: Account) -> Mapping[str, ApiRequest]:
+    def build_check_requests(self, account: Account) -> Mapping[str, ApiRequest]:
         paths = questions(number_id=_number_id(account), account_id=_option(account, "waba_id"))
         if not _has_ids_in_path(account):
             paths = graph_pathless.questions()
         return {name: _get(account, _path(account, path), {"fields": fields}) for name, (path, fields) in paths.items()}
 
-    def findings(self, answers: Mapping[str, ApiResponse | None], account: Account) -> list[AccountFinding]:
+    def read_check_findings(self, answers: Mapping[str, ApiResponse | None], account: Account) -> list[AccountFinding]:
         return [
             AccountFinding(level=found.level, sentence=found.sentence, facts=found.facts)
             for found in findings(
@@ -389,13 +389,13 @@ class WhatsAppCloud(Messenger):
 
     # --- templates ---
 
-    def submit_template(self, row: Json, account: Account, *, samples: Mapping[str, str]) -> ApiRequest:
+    def build_template_request(self, row: Json, account: Account, *, samples: Mapping[str, str]) -> ApiRequest:
         if row.get("id"):
             return _post(account, _path(account, quote(str(row["id"]), safe="")), edit(row, samples=samples))
         path = _of_account(account, "message_templates") if _has_ids_in_path(account) else graph_pathless.TEMPLATES_PATH
         return _post(account, path, submission(row, samples=samples))
 
-    def read_submitted(self, answer: ApiResponse) -> SubmittedTemplate:
+    def read_submitted_template(self, answer: ApiResponse) -> SubmittedTemplate:
         """A new one's id, status and category, which may be another than was asked for; of an edit nothing."""
         body = json_object(answer.body)
         return SubmittedTemplate(
@@ -404,13 +404,13 @@ class WhatsAppCloud(Messenger):
             category=as_text(body.get("category")).upper()[:40],
         )
 
-    def delete_template(self, row: Json, account: Account) -> ApiRequest:
+    def build_template_deletion(self, row: Json, account: Account) -> ApiRequest:
         """By id *and* name: by its name alone all languages would go."""
         asked = {"hsm_id": str(row["id"]), "name": str(row["name"])}
         request = _get(account, _of_account(account, "message_templates"), asked)
         return replace(request, method="DELETE")
 
-    def upload_sample(self, file: OutboundFile, account: Account) -> Generator[ApiRequest, ApiResponse, str]:
+    def upload_template_sample(self, file: OutboundFile, account: Account) -> Generator[ApiRequest, ApiResponse, str]:
         """A session for so many bytes, then the bytes: the Resumable Upload API of the app the token belongs to."""
         told = {"file_name": file.name, "file_length": str(len(file.content)), "file_type": file.mime}
         place = _path(account, "app/uploads") + "?" + urlencode(told)
@@ -545,7 +545,7 @@ def _judged_error(error: Mapping[str, Any], answer: ApiResponse) -> Outcome:
         reason=meaning.reason,
         retry_after=waits if waits is not None else meaning.seconds,
         whole_channel=meaning.whole,
-        backs_off=meaning.backs_off,
+        contact_backoff_base=meaning.contact_backoff_base,
         code=code,
         title=as_text(error.get("error_user_title") or error.get("message"))[:300],
         details=details[:500],
