@@ -24,7 +24,7 @@ from unfold.widgets import (
 )
 
 from . import encryption
-from .http_client import Forbidden, warning_for
+from .http_client import ForbiddenAddress, unresolved_warning
 from .models import ApiChannel, ChannelState, ChatChannel
 from .providers.base import CHOICE, DECIMAL, NUMBER, SECRET, SWITCH, URL, AccountSetting
 
@@ -90,8 +90,8 @@ def _is_ascii(value: str) -> None:
 
 def _may_be_called(value: str) -> None:
     try:
-        warning_for(value)
-    except Forbidden as problem:
+        unresolved_warning(value)
+    except ForbiddenAddress as problem:
         raise ValidationError(str(problem)) from problem
 
 
@@ -130,8 +130,8 @@ def address_warnings(channel: Channel) -> list[str]:
     addresses = [str(channel.options.get(each.name) or "") for each in channel.provider.settings if each.kind == URL]
     found: list[str] = []
     for address in [getattr(channel, "redirect_url", ""), *addresses]:
-        with suppress(Forbidden):  # refused when it is saved, and at every call
-            found.append(warning_for(address) if address else "")
+        with suppress(ForbiddenAddress):  # refused when it is saved, and at every call
+            found.append(unresolved_warning(address) if address else "")
     return [sentence for sentence in dict.fromkeys(found) if sentence]
 
 

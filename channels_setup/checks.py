@@ -130,9 +130,9 @@ def _asked(channel: ApiChannel) -> Sequence[Finding]:
     for name, request in channel.provider.build_check_requests(account).items():
         try:
             answers[name] = http_client.send(request)
-        except http_client.Forbidden as problem:
+        except http_client.ForbiddenAddress as problem:
             return [Finding(level="error", sentence=str(problem))]
-        except (http_client.NotSent, http_client.OutcomeUnknown):
+        except (http_client.ConnectionFailed, http_client.NoResponse):
             answers[name] = None
     found = channel.provider.read_check_findings(answers, account)
     told = {name: value for finding in found for name, value in finding.facts.items()}
@@ -171,11 +171,11 @@ def _knock(channel: ApiChannel) -> Sequence[Finding]:
     started = time.monotonic()
     try:
         answer = http_client.send(ping(channel))
-    except http_client.Forbidden as problem:
+    except http_client.ForbiddenAddress as problem:
         return [Finding(level="error", sentence=str(problem))]
-    except http_client.NotSent:
+    except http_client.ConnectionFailed:
         return [Finding(level="error", sentence=_("The Redirect URL cannot be reached."))]
-    except http_client.OutcomeUnknown:
+    except http_client.NoResponse:
         return [Finding(level="error", sentence=_("The Redirect URL took the call and did not answer in time."))]
     took = int((time.monotonic() - started) * 1000)
     return [_judged(channel, answer, took)]

@@ -149,7 +149,7 @@ def test_a_lost_answer_makes_no_second_message(chain: Chain, monkeypatch: pytest
         answer = honest(request, **more)
         if b"chat/addMessage" in request.url.encode() and len(lost) < 2:
             lost.append(request.url)
-            raise http_client.OutcomeUnknown
+            raise http_client.NoResponse
         return answer
 
     monkeypatch.setattr(http_client, "send", losing)

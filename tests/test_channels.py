@@ -83,7 +83,7 @@ def test_loopback_is_private_too_unless_it_is_listed() -> None:
 
 
 def test_plain_http_to_a_public_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("channels_setup.http_client.resolve", lambda host, port: ["93.184.215.14"])
+    monkeypatch.setattr("channels_setup.http_client.addresses.resolve", lambda host, port: ["93.184.215.14"])
 
     filled = form(redirect_url="http://hooks.example/acebot")
 

@@ -614,7 +614,7 @@ def test_an_upload_that_breaks_off_has_sent_nothing_and_is_made_again(
         if request.url.endswith("/media"):
             times.append(1)
             if len(times) == 1:
-                raise http_client.OutcomeUnknown
+                raise http_client.NoResponse
         return answered
 
     monkeypatch.setattr(http_client, "send", breaks_off)

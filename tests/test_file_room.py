@@ -127,7 +127,7 @@ def test_a_clients_file_waits_at_the_provider(free: Any, monkeypatch: pytest.Mon
     row = Attachment.objects.create(
         message=MessageFactory(), name="a.jpg", external_id="77", state=Attachment.State.WAITING, due_at=timezone.now()
     )
-    monkeypatch.setattr(inbound_downloads.outside, "send", lambda *_, **__: pytest.fail("called"))
+    monkeypatch.setattr(inbound_downloads.http_client, "send", lambda *_, **__: pytest.fail("called"))
 
     inbound_downloads.fetch_due()
 

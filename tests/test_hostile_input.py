@@ -22,7 +22,7 @@ from channels_setup import http_client, provisioning
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ApiChannel
-from channels_setup.providers.base import ApiResponse, retry_after_seconds
+from channels_setup.providers.base import ApiRequest, ApiResponse, retry_after_seconds
 from config import wsgi
 from config.serving.body_buffer import is_content_type
 from config.web.wsgi_handler import Request
@@ -446,8 +446,8 @@ ADDRESSES = (
 
 @pytest.mark.parametrize("url", ADDRESSES)
 def test_an_odd_address_is_refused_with_a_sentence(url: str) -> None:
-    with pytest.raises(http_client.Forbidden) as refused:
+    with pytest.raises(http_client.ForbiddenAddress) as refused:
         http_client.check_url(url)
     assert str(refused.value)
-    with pytest.raises((http_client.Forbidden, http_client.NotSent)):
-        http_client.send(http_client.ApiRequest(method="POST", url=url, headers={}, body=b""))
+    with pytest.raises((http_client.ForbiddenAddress, http_client.ConnectionFailed)):
+        http_client.send(ApiRequest(method="POST", url=url, headers={}, body=b""))

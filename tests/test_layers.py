@@ -96,7 +96,6 @@ LAYERS = {
         "codecs",
         "working_hours",
         "encryption",
-        "timeouts",
         "providers",
         "http_client",
         "advisory_locks",

@@ -218,7 +218,7 @@ def test_what_cannot_be_reached_was_not_sent_and_is_tried_again(api_channel: Api
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("channels_setup.http_client.READ_SECONDS", 0.2)
+    monkeypatch.setattr("channels_setup.http_client.sending.READ_SECONDS", 0.2)
 
 
 @pytest.mark.usefixtures("impatient")

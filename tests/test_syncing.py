@@ -252,7 +252,7 @@ class GraphLike:
     def fetch(self, account: Any, *, after: str = "") -> ApiRequest:
         return ApiRequest(method="GET", url=f"https://graph.example/list?after={after}", headers={}, body=b"")
 
-    def send(self, request: ApiRequest, *, most_bytes: int) -> ApiResponse:
+    def send(self, request: ApiRequest, *, max_bytes: int) -> ApiResponse:
         self.asked.append(request.url)
         answer = next(self.answers)
         if isinstance(answer, Exception):
@@ -296,9 +296,9 @@ def test_a_refusal_of_the_list_is_told_in_their_words(channel: ApiChannel, monke
         (200, b"<html>"),
         (200, {"data": {}}),
         (200, {"data": [], "paging": {"next": "…"}}),
-        http_client.NotSent("cannot_connect"),
-        http_client.OutcomeUnknown(),
-        http_client.Forbidden("Нельзя."),
+        http_client.ConnectionFailed("cannot_connect"),
+        http_client.NoResponse(),
+        http_client.ForbiddenAddress("Нельзя."),
     ],
 )
 def test_whatever_a_provider_answers_is_a_sentence(
@@ -315,7 +315,9 @@ def test_whatever_a_provider_answers_is_a_sentence(
 def test_why_a_fetch_failed_is_said_in_the_readers_language(
     channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    GraphLike(monkeypatch, [http_client.NotSent("cannot_connect"), http_client.NotSent("cannot_connect")])
+    GraphLike(
+        monkeypatch, [http_client.ConnectionFailed("cannot_connect"), http_client.ConnectionFailed("cannot_connect")]
+    )
 
     for language in ("ru", "en"):
         with translation.override(language):

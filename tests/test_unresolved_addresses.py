@@ -9,6 +9,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 
 from channels_setup import http_client
+from channels_setup.http_client import addresses
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.providers.base import ApiRequest
 from tests.factories import ApiChannelFactory, vera
@@ -30,7 +31,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
             raise OSError("not found")
         return known[host]
 
-    monkeypatch.setattr(http_client, "resolve", resolve)
+    monkeypatch.setattr(addresses, "resolve", resolve)
     return known
 
 
@@ -93,13 +94,13 @@ def test_an_address_that_may_never_be_called_is_refused(names: dict[str, list[st
 def test_where_nothing_private_is_allowed_scheme_and_port_are_checked_without_the_name(
     names: dict[str, list[str]], url: str
 ) -> None:
-    with pytest.raises(http_client.Forbidden) as problem:
-        http_client.warning_for(url)
-    assert not isinstance(problem.value, http_client.NameNotFound)
+    with pytest.raises(http_client.ForbiddenAddress) as problem:
+        http_client.unresolved_warning(url)
+    assert not isinstance(problem.value, http_client.HostNotFound)
 
 
 def test_the_call_itself_fails(names: dict[str, list[str]]) -> None:
-    with pytest.raises(http_client.NotSent):
+    with pytest.raises(http_client.ConnectionFailed):
         http_client.send(ApiRequest(method="POST", url=HOOK, headers={}, body=b"{}"))
 
 

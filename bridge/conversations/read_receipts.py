@@ -31,7 +31,7 @@ def tell(conversation_id: int) -> bool:
         return False
     try:
         answer = http_client.send(provider.build_read_receipt_request(external_id, conversation.api_channel.account()))
-    except (http_client.Forbidden, http_client.NotSent, http_client.OutcomeUnknown) as problem:
+    except (http_client.ForbiddenAddress, http_client.ConnectionFailed, http_client.NoResponse) as problem:
         logger.info("not marked as read", extra={"chat": conversation_id, "error": type(problem).__name__})
         return False
     return provider.judge_response(answer).verdict == ACCEPTED

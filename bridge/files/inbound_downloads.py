@@ -25,7 +25,7 @@ from django.db.models import F
 
 from bridge import service_window, wakeups
 from bridge.models import Attachment
-from channels_setup import http_client as outside
+from channels_setup import http_client
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.providers.base import ACCEPTED, PERMANENT, Account, Messenger
 
@@ -112,11 +112,11 @@ def _try(row: Attachment, account: Account) -> Fetched | Failed:
         return _fetch(row, account, row.message.api_channel.provider)
     except Failed as problem:
         return problem
-    except outside.Forbidden:
+    except http_client.ForbiddenAddress:
         return Failed("forbidden")
-    except outside.NotSent as problem:
+    except http_client.ConnectionFailed as problem:
         return Failed(problem.reason)
-    except outside.OutcomeUnknown:
+    except http_client.NoResponse:
         return Failed("destination_error")
     except Exception:
         logger.exception("file not fetched", extra={"attachment": row.pk})
@@ -126,7 +126,7 @@ def _try(row: Attachment, account: Account) -> Fetched | Failed:
 def _fetch(row: Attachment, account: Account, provider: Messenger) -> Fetched:
     if storage_limits.is_short(row.size or 0):
         raise Failed("no_disk_space")
-    answer = outside.send(provider.build_file_location_request(row.external_id, account))
+    answer = http_client.send(provider.build_file_location_request(row.external_id, account))
     outcome = provider.judge_response(answer)
     if answer.status == 404 or outcome.verdict == PERMANENT:
         raise Failed("file_gone", for_good=True)
@@ -141,7 +141,7 @@ def _fetch(row: Attachment, account: Account, provider: Messenger) -> Fetched:
     if (place.size or 0) > limit:
         raise Failed("file_too_large", for_good=True)
     content: IO[bytes] = SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  # closed when it is stored
-    got = outside.send(request, most_bytes=limit + 1, into=content, seconds=FILE_SECONDS)
+    got = http_client.send(request, max_bytes=limit + 1, into=content, seconds=FILE_SECONDS)
     if got.status != 200:
         content.close()
         if got.status == 404:  # the address had run out; one that is always gone means that the file is

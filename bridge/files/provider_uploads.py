@@ -15,7 +15,7 @@ from django.core.files.storage import default_storage
 
 from bridge import service_window
 from bridge.models import Delivery, GivenToProvider
-from channels_setup import http_client as outside
+from channels_setup import http_client
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.values import FileInfo
 from channels_setup.providers.base import ACCEPTED, RETRY, UNKNOWN, Account, Messenger, OutboundFile, Outcome
@@ -65,12 +65,12 @@ def give(file: FileInfo, provider: Messenger, account: Account) -> Given | Outco
     if request is None:
         return None
     try:
-        answer = outside.send(request, seconds=SECONDS)
+        answer = http_client.send(request, seconds=SECONDS)
         outcome = provider.judge_response(answer)
         if outcome.verdict == ACCEPTED:
             external_id = provider.read_upload_id(answer)
             return Given(sha256=file.sha256, mime=file.mime, external_id=external_id, lives=provider.upload_ttl)
-    except (outside.OutcomeUnknown, BadBody):
+    except (http_client.NoResponse, BadBody):
         outcome = Outcome(verdict=UNKNOWN)
     return Outcome(verdict=RETRY, reason="destination_error") if outcome.verdict == UNKNOWN else outcome
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from django.utils import timezone
 
 from bridge.outbox.response_excerpt import kept_answer
-from channels_setup import http_client as outside
+from channels_setup import http_client
 from channels_setup.providers import base_helpdesk as contract
 from channels_setup.providers.base import (
     ACCEPTED,
@@ -125,11 +125,11 @@ def attempt(item: Item, turn: Callable[[], None]) -> Tried:
             saw_nothing = seen is not None and seen.arrived is False
             answered, answer = _told(item, turn, may_be_twice=unsure and not saw_nothing)
             unsure = False
-    except outside.Forbidden:
+    except http_client.ForbiddenAddress:
         answered = HelpdeskResult(outcome=Outcome(verdict=PAUSE, reason="helpdesk_wrong_address"))
-    except outside.NotSent:
+    except http_client.ConnectionFailed:
         answered = HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="helpdesk_unreachable"))
-    except outside.OutcomeUnknown:
+    except http_client.NoResponse:
         answered, unsure = HelpdeskResult(outcome=Outcome(verdict=UNKNOWN, reason="outcome_unknown")), True
     except Exception:
         logger.exception("attempt failed", extra={"delivery": item.delivery.pk})
@@ -156,8 +156,8 @@ def _looked(item: Item, turn: Callable[[], None]) -> LookupResult | None:
     while request is not None:
         turn()
         try:
-            answer = outside.send(request, most_bytes=4 * 1024 * 1024)
-        except outside.OutcomeUnknown:
+            answer = http_client.send(request, max_bytes=4 * 1024 * 1024)
+        except http_client.NoResponse:
             return LookupResult(arrived=None)
         seen = item.provider.read_lookup(item.telling, answer, item.account)
         request = seen.next_request
@@ -169,12 +169,12 @@ def _told(item: Item, turn: Callable[[], None], *, may_be_twice: bool) -> tuple[
     if not isinstance(request, ApiRequest):
         return HelpdeskResult(outcome=request), None
     turn()
-    answer = outside.send(request)
+    answer = http_client.send(request)
     try:
         answered = item.provider.read_response(item.telling, answer)
     except Exception:  # it went out: what they did with it is to be looked for
         logger.exception("answer not read", extra={"delivery": item.delivery.pk})
-        raise outside.OutcomeUnknown from None
+        raise http_client.NoResponse from None
     if may_be_twice and answered.outcome.verdict == ACCEPTED:
         answered = replace(answered, outcome=replace(answered.outcome, reason="helpdesk_maybe_twice"))
     return answered, answer

@@ -11,8 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from bridge import outcomes
-from channels_setup import account_settings, encryption
-from channels_setup import http_client as outside
+from channels_setup import account_settings, encryption, http_client
 from channels_setup.models import ChatChannel
 from channels_setup.providers import base_helpdesk as contract
 from channels_setup.providers.base import ACCEPTED, ApiRequest, ApiResponse, ContactInfo
@@ -63,16 +62,16 @@ def _let_in(chat_channel: ChatChannel, account: HelpdeskAccount) -> list[Helpdes
 
 def _called(request: ApiRequest) -> ApiResponse | HelpdeskFinding:
     try:
-        return outside.send(request, most_bytes=1024 * 1024)
-    except outside.Forbidden as problem:
+        return http_client.send(request, max_bytes=1024 * 1024)
+    except http_client.ForbiddenAddress as problem:
         return HelpdeskFinding(level=ERROR, sentence=str(problem))
-    except outside.NotSent as problem:
+    except http_client.ConnectionFailed as problem:
         if problem.reason == "name_not_found":
             return HelpdeskFinding(level=ERROR, sentence=_("The name in the API address cannot be found."))
         if problem.reason == "tls":
             return HelpdeskFinding(level=ERROR, sentence=_("The certificate at the API address is not valid."))
         return HelpdeskFinding(level=ERROR, sentence=_("Nothing answers at the API address."))
-    except outside.OutcomeUnknown:
+    except http_client.NoResponse:
         return HelpdeskFinding(level=ERROR, sentence=_("The API address took the call and did not answer in time."))
 
 

@@ -49,7 +49,7 @@ def _asked(chat_channel: ChatChannel) -> ApiResponse | None:
     if request is None:
         return None
     try:
-        return http_client.send(request, most_bytes=1024 * 1024)
-    except (http_client.Forbidden, http_client.NotSent, http_client.OutcomeUnknown) as problem:
+        return http_client.send(request, max_bytes=1024 * 1024)
+    except (http_client.ForbiddenAddress, http_client.ConnectionFailed, http_client.NoResponse) as problem:
         logger.info("operators not learned", extra={"channel": chat_channel.pk, "error": type(problem).__name__})
         return None

@@ -31,7 +31,7 @@ from bridge.files import provider_uploads
 from bridge.files.provider_uploads import Given
 from bridge.models import Delivery, Message
 from bridge.relay import template_decisions
-from channels_setup import http_client as outside
+from channels_setup import http_client
 from channels_setup.advisory_locks import Space, give_back, take
 from channels_setup.providers.base import (
     PERMANENT,
@@ -311,11 +311,11 @@ def attempt(claimed: Claimed, account: Account, *, file_id: str = "") -> Tried:
         handed = _outgoing(claimed.delivery, file_id=file_id)
         refused, handed, given = _with_file(claimed.delivery, handed, account)
         outcome, answer = (refused, None) if refused else _call(claimed.delivery, handed, account)
-    except outside.Forbidden:
+    except http_client.ForbiddenAddress:
         outcome = Outcome(verdict=RETRY, reason="forbidden")
-    except outside.NotSent as problem:
+    except http_client.ConnectionFailed as problem:
         outcome = Outcome(verdict=RETRY, reason=problem.reason)
-    except outside.OutcomeUnknown:
+    except http_client.NoResponse:
         outcome = Outcome(verdict=UNKNOWN, reason="outcome_unknown")
     except Exception:
         logger.exception("attempt failed", extra={"delivery": claimed.delivery.pk})
@@ -365,7 +365,7 @@ def _call(delivery: Delivery, handed: DeliveryRequest, account: Account) -> tupl
         return request, None
     if not request.url:  # type: ignore[attr-defined]  # anything else is an HttpRequest
         return Outcome(verdict=PERMANENT, reason="no_redirect_url"), None
-    answer = outside.send(request)  # type: ignore[arg-type]  # as above
+    answer = http_client.send(request)  # type: ignore[arg-type]  # as above
     judge = provider.judge_event_response if delivery.kind == Delivery.Kind.EVENT else provider.judge_message_response
     try:
         return judge(answer), answer

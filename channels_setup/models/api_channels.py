@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup import encryption
-from channels_setup.http_client import Forbidden, warning_for
+from channels_setup.http_client import ForbiddenAddress, unresolved_warning
 from channels_setup.providers import messengers
 from channels_setup.providers.base import SECRET, Account, Messenger
 
@@ -250,8 +250,8 @@ class ApiChannel(HasWebhookAddress):
         errors: dict[str, Any] = {}
         if self.redirect_url:
             try:
-                warning_for(self.redirect_url)
-            except Forbidden as problem:
+                unresolved_warning(self.redirect_url)
+            except ForbiddenAddress as problem:
                 errors["redirect_url"] = str(problem)
         elif self._is_at_work() and self.provider.needs_redirect_url:
             # Before that it may be missing: the provider gives it when the verification is through.

@@ -25,7 +25,15 @@ from channels_setup.codecs.bodies import BadBody
 from channels_setup.failing_items import FailingItems
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers import messengers
-from channels_setup.providers.base import ACCEPTED, ApiResponse, Json, Outcome, TemplateChanged, TemplatePage
+from channels_setup.providers.base import (
+    ACCEPTED,
+    ApiRequest,
+    ApiResponse,
+    Json,
+    Outcome,
+    TemplateChanged,
+    TemplatePage,
+)
 from templates_registry import lifecycle
 from templates_registry.lifecycle import By, Source
 from templates_registry.matching.text_diff import wording
@@ -152,14 +160,14 @@ def fetch(api_channel: ApiChannel) -> list[Json]:
     raise FetchFailed(gettext_lazy("The provider's list has no end."))
 
 
-def _ask(api_channel: ApiChannel, request: http_client.ApiRequest) -> TemplatePage:
+def _ask(api_channel: ApiChannel, request: ApiRequest) -> TemplatePage:
     try:
-        answer: ApiResponse = http_client.send(request, most_bytes=PAGE_BYTES)
-    except http_client.Forbidden as problem:
+        answer: ApiResponse = http_client.send(request, max_bytes=PAGE_BYTES)
+    except http_client.ForbiddenAddress as problem:
         raise FetchFailed(str(problem)) from problem
-    except http_client.NotSent as problem:
+    except http_client.ConnectionFailed as problem:
         raise FetchFailed(FAILURES.get(problem.reason, problem.reason)) from problem
-    except http_client.OutcomeUnknown as problem:
+    except http_client.NoResponse as problem:
         raise FetchFailed(gettext_lazy("The provider did not answer in time.")) from problem
     outcome = api_channel.provider.judge_response(answer)
     if outcome.verdict != ACCEPTED:

@@ -222,10 +222,10 @@ def _fetched(link: str) -> OutboundFile:
     failed = _("The sample of the header's file could not be fetched from its link: %(why)s")
     request = ApiRequest(method="GET", url=link, headers={}, body=b"")
     try:
-        answer = http_client.send(request, most_bytes=SAMPLE_BYTES + 1, seconds=SAMPLE_SECONDS)
-    except http_client.Forbidden as problem:
+        answer = http_client.send(request, max_bytes=SAMPLE_BYTES + 1, seconds=SAMPLE_SECONDS)
+    except http_client.ForbiddenAddress as problem:
         raise Refused(failed % {"why": problem}) from problem
-    except (http_client.NotSent, http_client.OutcomeUnknown) as problem:
+    except (http_client.ConnectionFailed, http_client.NoResponse) as problem:
         raise Refused(failed % {"why": _("it does not answer.")}) from problem
     if answer.status != 200 or not answer.body:
         raise Refused(failed % {"why": f"HTTP {answer.status}"})
@@ -241,11 +241,11 @@ def _ask(provider: Messenger, request: ApiRequest) -> ApiResponse:
     """One call; a good answer, or Refused in the provider's words, or Unsure."""
     try:
         answer = http_client.send(request)
-    except http_client.Forbidden as problem:
+    except http_client.ForbiddenAddress as problem:
         raise Refused(problem) from problem
-    except http_client.NotSent as problem:
+    except http_client.ConnectionFailed as problem:
         raise Refused(provider_sync.FAILURES.get(problem.reason, problem.reason)) from problem
-    except http_client.OutcomeUnknown as problem:
+    except http_client.NoResponse as problem:
         raise Unsure from problem
     outcome = provider.judge_response(answer)
     if outcome.verdict == UNKNOWN:

@@ -47,12 +47,12 @@ class BrokenLine:
             kind = ("not sent", "answer lost", "doubled", "500", "")[min(int(drawn / SHARE), 4)]
             self.done[kind or "honest"] += 1
         if kind == "not sent":
-            raise http_client.NotSent("cannot_connect")
+            raise http_client.ConnectionFailed("cannot_connect")
         if kind == "500":
             return ApiResponse(status=500, headers={}, body=b"Server Error")
         answer = self.honest(request, **more)
         if kind == "answer lost":
-            raise http_client.OutcomeUnknown
+            raise http_client.NoResponse
         return self.honest(request, **more) if kind == "doubled" else answer
 
 

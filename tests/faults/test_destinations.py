@@ -26,6 +26,7 @@ from bridge.channel_health import alerts
 from bridge.models import Alert, Attempt, Breaker, Delivery
 from bridge.outbox import dispatcher
 from channels_setup import http_client
+from channels_setup.http_client import sending
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers.base import ApiRequest
 from tests.factories import ApiChannelFactory
@@ -175,7 +176,7 @@ def test_a_destination_that_never_answers_holds_up_nobody_else(
         / 1000
     )
 
-    cut = f"longest call {longest:.1f} s" if FULL else "calls are cut in test_outgoing"
+    cut = f"longest call {longest:.1f} s" if FULL else "calls are cut in test_http_client"
     measured(f"{lasting} s: neighbour's p95 {base * 1000:.0f} ms before, {during * 1000:.0f} ms during; {cut}")
     assert longest <= (20 if FULL else 24)
     assert during <= (base * 1.2 if FULL else max(base * 3, 1.5))
@@ -402,9 +403,9 @@ def test_garbage_is_classed_and_tls_is_never_bypassed(
     def send(url: str) -> str:
         try:
             return str(http_client.send(ApiRequest(method="POST", url=url, headers={}, body=b"secret words")).status)
-        except http_client.OutcomeUnknown:
+        except http_client.NoResponse:
             return "unknown"
-        except http_client.NotSent as problem:
+        except http_client.ConnectionFailed as problem:
             return problem.reason
 
     found = {name: send(raw_server(answer)) for name, answer in GARBAGE.items()}
@@ -429,8 +430,8 @@ def test_garbage_is_classed_and_tls_is_never_bypassed(
 def test_an_answer_at_the_limit(
     api_channel: ApiChannel, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, measured: Say
 ) -> None:
-    limit = http_client.READ_SECONDS if FULL else 1.0
-    monkeypatch.setattr(http_client, "READ_SECONDS", limit)
+    limit = sending.READ_SECONDS if FULL else 1.0
+    monkeypatch.setattr(sending, "READ_SECONDS", limit)
     keys = []
     for number, delay in enumerate((limit - (0.1 if FULL else 0.4), limit + (0.1 if FULL else 0.8))):
         receiver.answer("/hook", delay=delay, times=1)
@@ -442,9 +443,7 @@ def test_an_answer_at_the_limit(
         assert delivery.state == "delivered"
         keys.append([got.headers["webhook-id"] for got in receiver.requests].count(delivery.key))
 
-    measured(
-        f"our limit is {http_client.READ_SECONDS:.0f} s without a byte (20 s in all): calls {keys[0]} and {keys[1]}"
-    )
+    measured(f"our limit is {sending.READ_SECONDS:.0f} s without a byte (20 s in all): calls {keys[0]} and {keys[1]}")
     assert keys == [1, 2]
 
 

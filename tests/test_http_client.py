@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from channels_setup import http_client
+from channels_setup.http_client import addresses, connections, sending
 from channels_setup.providers.base import ApiRequest
 from tests.receiver import Receiver
 
@@ -34,14 +35,14 @@ def closed(settings: Any) -> None:
 
 @pytest.fixture
 def resolves_to(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def set_answers(*addresses: str) -> None:
-        monkeypatch.setattr(http_client, "resolve", lambda host, port: list(addresses))
+    def set_answers(*found: str) -> None:
+        monkeypatch.setattr(addresses, "resolve", lambda host, port: list(found))
 
     return set_answers
 
 
 @pytest.fixture
-def connections(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+def tried_addresses(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Every address a connection was tried to; none is made."""
     tried: list[tuple[str, int]] = []
 
@@ -59,49 +60,49 @@ def post(url: str) -> ApiRequest:
 
 @pytest.mark.parametrize("address", HOSTILE)
 def test_an_address_inside_is_refused_at_save_and_at_every_send(
-    address: str, resolves_to: Callable[..., None], connections: list[tuple[str, int]]
+    address: str, resolves_to: Callable[..., None], tried_addresses: list[tuple[str, int]]
 ) -> None:
     resolves_to(address)
 
-    with pytest.raises(http_client.Forbidden):
+    with pytest.raises(http_client.ForbiddenAddress):
         http_client.check_url("https://hooks.example/x")
-    with pytest.raises(http_client.Forbidden):
+    with pytest.raises(http_client.ForbiddenAddress):
         http_client.send(post("https://hooks.example/x"))
-    assert connections == []
+    assert tried_addresses == []
 
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_a_public_address_is_called_and_exactly_that_one(
-    address: str, resolves_to: Callable[..., None], connections: list[tuple[str, int]]
+    address: str, resolves_to: Callable[..., None], tried_addresses: list[tuple[str, int]]
 ) -> None:
     resolves_to(address)
 
     http_client.check_url("https://hooks.example/x")
-    with pytest.raises(http_client.NotSent):
+    with pytest.raises(http_client.ConnectionFailed):
         http_client.send(post("https://hooks.example/x"))
-    assert connections == [(address, 443)]
+    assert tried_addresses == [(address, 443)]
 
 
 def test_a_name_with_one_bad_address_among_good_ones_is_refused(
-    resolves_to: Callable[..., None], connections: list[tuple[str, int]]
+    resolves_to: Callable[..., None], tried_addresses: list[tuple[str, int]]
 ) -> None:
     resolves_to("93.184.216.34", "127.0.0.1")
 
-    with pytest.raises(http_client.Forbidden):
+    with pytest.raises(http_client.ForbiddenAddress):
         http_client.send(post("https://hooks.example/x"))
-    assert connections == []
+    assert tried_addresses == []
 
 
 def test_a_name_that_changes_between_check_and_connection_gains_nothing(
-    monkeypatch: pytest.MonkeyPatch, connections: list[tuple[str, int]]
+    monkeypatch: pytest.MonkeyPatch, tried_addresses: list[tuple[str, int]]
 ) -> None:
     answers = iter(["93.184.216.34", "127.0.0.1"] * 20)
-    monkeypatch.setattr(http_client, "resolve", lambda host, port: [next(answers)])
+    monkeypatch.setattr(addresses, "resolve", lambda host, port: [next(answers)])
 
     for _ in range(20):
-        with pytest.raises((http_client.Forbidden, http_client.NotSent)):
+        with pytest.raises((http_client.ForbiddenAddress, http_client.ConnectionFailed)):
             http_client.send(post("https://hooks.example/x"))
-    assert {address for address, _port in connections} == {"93.184.216.34"}
+    assert {address for address, _port in tried_addresses} == {"93.184.216.34"}
 
 
 @pytest.mark.parametrize(
@@ -126,21 +127,21 @@ def test_a_name_that_changes_between_check_and_connection_gains_nothing(
     ],
 )
 def test_an_address_that_is_no_safe_web_address_gets_a_sentence(
-    url: str, resolves_to: Callable[..., None], connections: list[tuple[str, int]]
+    url: str, resolves_to: Callable[..., None], tried_addresses: list[tuple[str, int]]
 ) -> None:
     resolves_to("93.184.216.34")
 
-    with pytest.raises(http_client.Forbidden) as problem:
+    with pytest.raises(http_client.ForbiddenAddress) as problem:
         http_client.check_url(url)
     assert str(problem.value).endswith(".")
-    with pytest.raises(http_client.Forbidden):
+    with pytest.raises(http_client.ForbiddenAddress):
         http_client.send(post(url))
-    assert connections == []
+    assert tried_addresses == []
 
 
 @pytest.mark.parametrize("text", ["127.1", "2130706433", "0x7f.1", "0177.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
 def test_other_spellings_of_loopback_are_judged_by_where_they_lead(text: str) -> None:
-    with pytest.raises(http_client.Forbidden):
+    with pytest.raises(http_client.ForbiddenAddress):
         http_client.check_url(f"https://{text}/")
 
 
@@ -151,7 +152,7 @@ def test_the_list_of_allowed_ranges_lets_in_exactly_those(settings: Any, resolve
     http_client.check_url("http://intranet:9000/hook")
     for address in ("10.2.0.1", "127.0.0.1", "169.254.169.254"):
         resolves_to(address)
-        with pytest.raises(http_client.Forbidden):
+        with pytest.raises(http_client.ForbiddenAddress):
             http_client.check_url("http://intranet:9000/hook")
 
 
@@ -163,15 +164,15 @@ def test_the_list_of_allowed_ranges_lets_in_exactly_those(settings: Any, resolve
 )
 def test_metadata_is_out_of_reach_whatever_is_allowed(settings: Any, address: str) -> None:
     settings.RELAY_ALLOWED_PRIVATE_CIDRS = ["0.0.0.0/0", "::/0"]
-    assert not http_client.judge_address(address).allowed
+    assert not addresses.judge_address(address).allowed
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..b", ".example", "xn--" + "a" * 80, "ü" * 64, "a" * 300])
 def test_a_name_that_is_none_is_not_found(host: str) -> None:
     """The resolver is the real one: these names fail before anything is asked."""
-    with pytest.raises((http_client.Forbidden, http_client.NotSent)):
+    with pytest.raises((http_client.ForbiddenAddress, http_client.ConnectionFailed)):
         http_client.check_url(f"https://{host}/")
-    with pytest.raises((http_client.Forbidden, http_client.NotSent)):
+    with pytest.raises((http_client.ForbiddenAddress, http_client.ConnectionFailed)):
         http_client.send(post(f"https://{host}/"))
 
 
@@ -207,8 +208,8 @@ def test_an_answer_is_cut_and_never_unpacked(receiver: Receiver) -> None:
     receiver.answer("/bomb", body=bomb, headers={"Content-Encoding": "gzip"})
     receiver.answer("/fat", body=b"x" * 5_000_000)
 
-    assert http_client.send(post(receiver.url("/bomb"))).body == bomb[: http_client.ANSWER_CAP_BYTES]
-    assert len(http_client.send(post(receiver.url("/fat"))).body) == http_client.ANSWER_CAP_BYTES
+    assert http_client.send(post(receiver.url("/bomb"))).body == bomb[: sending.MAX_RESPONSE_BYTES]
+    assert len(http_client.send(post(receiver.url("/fat"))).body) == sending.MAX_RESPONSE_BYTES
     assert http_client.send(post(receiver.url("/next"))).status == 200
 
 
@@ -224,7 +225,7 @@ def test_a_connection_is_used_again(receiver: Receiver) -> None:
 @pytest.fixture
 def drip(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes, bytes], str]]:
     """A server that sends ``first`` at once and then ``again`` every 50 ms for ever; its URL."""
-    monkeypatch.setattr(http_client, "DEADLINE_SECONDS", 2.0)
+    monkeypatch.setattr(sending, "DEADLINE_SECONDS", 2.0)
     stop = threading.Event()
     listeners: list[socket.socket] = []
 
@@ -269,7 +270,7 @@ def test_an_answer_that_never_comes_is_cut_at_the_deadline(
     url = drip(first, again)
     started = time.monotonic()
 
-    with pytest.raises(http_client.OutcomeUnknown):
+    with pytest.raises(http_client.NoResponse):
         http_client.send(post(url))
 
     assert time.monotonic() - started < 8
@@ -281,14 +282,14 @@ def test_a_name_that_is_found_only_when_the_time_is_up_is_not_called(
 ) -> None:
     def found_late(_host: str, _port: int) -> list[str]:
         until = time.monotonic() + 30
-        while not http_client._exchange.state.get("cut"):
+        while not connections.current_call.state.get("cut"):
             assert time.monotonic() < until
             time.sleep(0.01)
         return ["127.0.0.1"]
 
-    monkeypatch.setattr(http_client, "resolve", found_late)
+    monkeypatch.setattr(addresses, "resolve", found_late)
 
-    with pytest.raises(http_client.NotSent):
+    with pytest.raises(http_client.ConnectionFailed):
         http_client.send(post(receiver.url("/a")), seconds=0.3)
 
     assert receiver.requests == []
@@ -308,10 +309,10 @@ def test_authorities_are_read_once_by_threads_that_call_for_the_first_time_toget
 
     def first_call() -> None:
         together.wait(5)
-        http_client.authorities()
+        connections.tls_context()
 
     monkeypatch.setattr(ssl, "create_default_context", slowly)
-    http_client._authorities.cache_clear()
+    connections._load_tls_context.cache_clear()
     threads = [threading.Thread(target=first_call) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -326,13 +327,13 @@ def test_certificates_are_checked_though_the_machine_keeps_none_of_the_authoriti
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
     monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
-    monkeypatch.setattr(http_client, "_local", threading.local())
-    http_client._authorities.cache_clear()
+    monkeypatch.setattr(connections, "_per_thread", threading.local())
+    connections._load_tls_context.cache_clear()
 
-    pool, _path = http_client._adapter().line_to("https://graph.facebook.com/v25.0/1/messages")
+    pool, _path = connections.thread_adapter().pool_and_path("https://graph.facebook.com/v25.0/1/messages")
 
     context = pool.conn_kw["ssl_context"]
-    http_client._authorities.cache_clear()
+    connections._load_tls_context.cache_clear()
     assert len(context.get_ca_certs()) > 50
     assert context.check_hostname
     assert context.verify_mode == ssl.CERT_REQUIRED
@@ -354,7 +355,7 @@ def test_a_body_that_drips_is_cut_and_the_status_counts(drip: Callable[[bytes, b
     [b"HTTP/1.1 103 Early Hints\r\n\r\n", b"nonsense\r\n\r\n", b"HTTP/1.1 999999 X\r\n\r\n", b"\x16\x03\x01" * 50],
 )
 def test_garbage_is_an_unknown_outcome_and_no_crash(drip: Callable[[bytes, bytes], str], garbage: bytes) -> None:
-    with pytest.raises(http_client.OutcomeUnknown):
+    with pytest.raises(http_client.NoResponse):
         http_client.send(post(drip(garbage, b"")))
 
 
@@ -362,5 +363,5 @@ def test_garbage_is_an_unknown_outcome_and_no_crash(drip: Callable[[bytes, bytes
 def test_our_own_servers_are_no_destination(settings: Any) -> None:
     redis = settings.REDIS_URL.rpartition(":")[2].partition("/")[0]
     for port in (settings.DATABASES["default"]["PORT"], redis):
-        with pytest.raises(http_client.Forbidden):
+        with pytest.raises(http_client.ForbiddenAddress):
             http_client.check_url(f"http://127.0.0.1:{port}/")

@@ -1,0 +1,25 @@
+"""The guarded HTTP client: every call that the portal makes to another system goes through it.
+
+Protections against addresses that a person typed in:
+- The client checks the *resolved* address of every connection and connects to exactly the address it has checked.
+  A name with one forbidden address among several is refused as a whole.
+- It never follows redirects and never uses proxies or .netrc files of the environment.
+- A deadline covers the whole exchange, also when a server sends its answer byte by byte. The body has a size limit.
+
+``requests-hardened`` was considered (docs/decisions.md). It has no list of allowed private ranges, no port policy, and
+no deadline for slow headers.
+"""
+
+from .errors import ConnectionFailed, ForbiddenAddress, HostNotFound, NoResponse
+from .sending import send
+from .url_rules import check_url, unresolved_warning
+
+__all__ = [
+    "ConnectionFailed",
+    "ForbiddenAddress",
+    "HostNotFound",
+    "NoResponse",
+    "check_url",
+    "send",
+    "unresolved_warning",
+]

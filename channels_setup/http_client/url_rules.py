@@ -1,0 +1,96 @@
+"""Which URLs may be called: scheme, port, host name and the addresses behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import SplitResult, urlsplit
+
+from django.conf import settings
+from django.utils.translation import gettext_lazy as _
+
+from . import addresses
+from .errors import ForbiddenAddress, HostNotFound
+
+
+def check_url(url: str) -> None:
+    """Check a URL and the addresses that its host name resolves to.
+
+    Raises ForbiddenAddress with a sentence for the admin. Raises HostNotFound, which is no reason against saving the
+    URL, if the name does not resolve now. Every call checks again, on the address it connects to.
+    """
+    parts, port = parse_url(url)
+    assert parts.hostname is not None
+    try:
+        resolved = addresses.resolve(parts.hostname, port)
+    except OSError:
+        _check_unresolved(parts, port)
+        raise HostNotFound(_("The name “%(host)s” cannot be found.") % {"host": parts.hostname}) from None
+    check_addresses(resolved, scheme=parts.scheme, port=port)
+
+
+def unresolved_warning(url: str) -> str:
+    """Return a warning for a URL whose host name does not resolve now; empty if it does.
+
+    Raises ForbiddenAddress for a URL that may never be called.
+    """
+    try:
+        check_url(url)
+    except HostNotFound as problem:
+        return _("%(problem)s It was saved; nothing can be sent there until the name is found.") % {"problem": problem}
+    return ""
+
+
+def parse_url(url: str) -> tuple[SplitResult, int]:
+    """Split a URL and return it with its port. Raises ForbiddenAddress if it is no plain web address."""
+    if any(ord(character) <= 32 or character == "\\" for character in url):
+        raise ForbiddenAddress(_("The address must not contain spaces or backslashes."))
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ForbiddenAddress(_("This is not a web address.")) from None
+    if parts.scheme not in ("https", "http"):
+        raise ForbiddenAddress(_("The address must begin with https://."))
+    if not parts.hostname:
+        raise ForbiddenAddress(_("This is not a web address."))
+    if parts.username is not None or parts.password is not None:
+        raise ForbiddenAddress(_("The address must not contain a user name or password."))
+    return parts, port if port is not None else (443 if parts.scheme == "https" else 80)
+
+
+def check_addresses(resolved: Iterable[str], *, scheme: str, port: int) -> None:
+    """Raise ForbiddenAddress unless every address of a host may be called with this scheme and port."""
+    verdicts = [addresses.judge_address(address) for address in resolved]
+    if any(verdict.listed_private for verdict in verdicts) and port in _server_ports():
+        raise ForbiddenAddress(_("Port %(port)s belongs to the portal's own database or broker.") % {"port": port})
+    if not verdicts or not all(verdict.allowed for verdict in verdicts):
+        raise ForbiddenAddress(
+            _("The address is private: such addresses are refused unless RELAY_ALLOWED_PRIVATE_CIDRS lists them.")
+        )
+    if all(verdict.listed_private for verdict in verdicts):
+        return
+    _check_public(scheme, port)
+
+
+def _check_unresolved(parts: SplitResult, port: int) -> None:
+    """Refuse a URL that would be refused whatever its host name resolves to."""
+    try:
+        str(parts.hostname).encode("idna")
+    except UnicodeError:
+        raise ForbiddenAddress(_("This is not a web address.")) from None
+    if not addresses.allowed_private_networks():
+        _check_public(parts.scheme, port)
+
+
+def _check_public(scheme: str, port: int) -> None:
+    if scheme != "https":
+        raise ForbiddenAddress(
+            _("The address must begin with https://: without encryption, others could read clients' messages.")
+        )
+    if port not in settings.RELAY_ALLOWED_PORTS:
+        raise ForbiddenAddress(_("Port %(port)s is not among the allowed ports.") % {"port": port})
+
+
+def _server_ports() -> set[int]:
+    """Return the ports of our PostgreSQL and Redis, which may be in an allowed private range."""
+    return {int(settings.DATABASES["default"].get("PORT") or 5432), urlsplit(settings.REDIS_URL).port or 6379}
