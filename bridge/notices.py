@@ -17,5 +17,5 @@ def create_notice(conversation: Conversation, reason: str, **details: object) ->
         reason=reason,
         details=details,
     )
-    operator_notes.of_notice(made)
+    operator_notes.forward_notice(made)
     return made

@@ -24,28 +24,28 @@ WATCHES = FailingItems("watch")
 
 @shared_task
 def drain_inbox() -> int:
-    housekeeping.beat_seldom("inbound")
+    housekeeping.record_heartbeat_throttled("inbound")
     return processing.drain()
 
 
 @shared_task(bind=True)
 def drain_outbox(self: Any) -> int:
-    housekeeping.beat_seldom("outbound")
-    with dispatcher.place(str(self.request.hostname)) as is_free:
-        return dispatcher.drain() if is_free else 0
+    housekeeping.record_heartbeat_throttled("outbound")
+    with dispatcher.acquire_run_slot(str(self.request.hostname)) as is_free:
+        return dispatcher.send_due_deliveries() if is_free else 0
 
 
 @shared_task(bind=True)
 def drain_helpdesk(self: Any) -> int:
     wakeups.clear_notification(wakeups.HELPDESK)
-    with dispatcher.place(str(self.request.hostname)) as is_free:
-        return sending.drain() if is_free else 0
+    with dispatcher.acquire_run_slot(str(self.request.hostname)) as is_free:
+        return sending.send_due_commands() if is_free else 0
 
 
 @shared_task
 def fetch_files() -> int:
     wakeups.clear_notification(wakeups.FILES)
-    return inbound_downloads.fetch_due()
+    return inbound_downloads.download_due_files()
 
 
 @shared_task
@@ -70,12 +70,12 @@ def settle_corrections() -> int:
 
 @shared_task
 def heartbeat() -> None:
-    housekeeping.beat("beat")
+    housekeeping.record_heartbeat("beat")
 
 
 @shared_task
 def drop_held_replies() -> int:
-    return held_replies.drop_old()
+    return held_replies.drop_expired_replies()
 
 
 @shared_task
@@ -85,20 +85,20 @@ def sync_templates() -> int:
 
 @shared_task
 def replay_waiting() -> int:
-    return bulk_resend.work()
+    return bulk_resend.run_bulk_actions()
 
 
 @shared_task
 def watch() -> int:
     standing = 0
     with WATCHES.isolate("alerts"):
-        standing = alerts.watch()
+        standing = alerts.review_alerts()
     with WATCHES.isolate("groups"):
         unsupported.settle_alerts()
     with WATCHES.isolate("unrouted"):
         routing.settle_alerts()
     with WATCHES.isolate("silence"):
-        webhook_silence.watch()
+        webhook_silence.check_webhook_inactivity()
     return standing
 
 
@@ -109,14 +109,14 @@ def mark_read(conversation_id: int) -> bool:
 
 @shared_task(expires=600)
 def learn_people(chat_channel_id: int) -> int:
-    return operators.learn(chat_channel_id)
+    return operators.fetch_operator_names(chat_channel_id)
 
 
 @shared_task
 def reconcile() -> int:
-    return reconciliation.reconcile()
+    return reconciliation.reconcile_messages()
 
 
 @shared_task
 def prune() -> int:
-    return housekeeping.prune()
+    return housekeeping.prune_expired_rows()

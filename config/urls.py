@@ -58,10 +58,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("csp-report/", csp_reports.receive, name="csp-report"),
     path("metrics", metrics.metrics, name="metrics"),
     # files
-    path("files/<int:pk>/", attachment_files.chat_file, name="file"),
-    path("files/shared/<str:signature>/", attachment_files.signed_file, name="signed-file"),
-    path("shared/<str:signature>/", share_links.page, name="shared"),
-    path("shared/<str:signature>/file", share_links.download, name="shared-file"),
+    path("files/<int:pk>/", attachment_files.serve_chat_file, name="file"),
+    path("files/shared/<str:signature>/", attachment_files.serve_signed_file, name="signed-file"),
+    path("shared/<str:signature>/", share_links.show_shared_file, name="shared"),
+    path("shared/<str:signature>/file", share_links.download_shared_file, name="shared-file"),
     path("send/<str:signature>/", template_link_page.page, name="template-link"),
     # people: the desk
     path("chats/", chats.chats, name="chats"),

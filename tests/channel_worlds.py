@@ -188,16 +188,16 @@ def _add_secrets(world: World) -> None:
     secret = world.api_channel.current_secret()
     assert secret is not None
     _handover, token = Handover.prepare(world.api_channel, user=world.operator)
-    link = template_links.make(world["conversation"])
+    link = template_links.create_template_link(world["conversation"])
     world.secrets = {
         "api_key": secret.reveal(),
         "path_token": world.api_channel.path_token,
         "desk_path_token": world.chat_channel.path_token,
         "app_id": str(world.api_channel.app_id),
         "handover": token,
-        "file": attachment_files.signed_link(world["attachment"]).split("/")[-2],
-        "shared": uploads.link(world["upload"]).split("/")[-2],
-        "template_link": template_links.address(link).split("/")[-2],
+        "file": attachment_files.build_signed_link(world["attachment"]).split("/")[-2],
+        "shared": uploads.build_share_link(world["upload"]).split("/")[-2],
+        "template_link": template_links.build_link_url(link).split("/")[-2],
     }
     world.rows |= {"apichannel": world.api_channel, "chatchannel": world.chat_channel, "template_link": link}
 

@@ -271,7 +271,7 @@ def history() -> Conversation:
         state="failed",
         error="Unknown status",
     )
-    housekeeping.beat("beat")
+    housekeeping.record_heartbeat("beat")
     alerts.raise_alert(Alert.Kind.BREAKER, api_channel_id=chat.api_channel_id)
     return chat
 
@@ -628,7 +628,7 @@ def test_the_start_page_says_what_is_wrong(browser_of_vera: Client, history: Con
     history.api_channel.failed("not_let_in")
 
     warned = browser_of_vera.get("/").content.decode()
-    alerts.settle(Alert.Kind.BREAKER, api_channel_id=history.api_channel_id)
+    alerts.settle_alert(Alert.Kind.BREAKER, api_channel_id=history.api_channel_id)
     page = browser_of_vera.get("/").content.decode()
 
     assert "takes no messages" in warned and "did not let us in" in page
@@ -648,7 +648,7 @@ def test_the_start_page_says_one_cause_once_and_why(browser_of_vera: Client) -> 
     alerts.raise_alert("stuck", api_channel_id=channel.pk, delivery_id=letter.pk, why_code="destination_error")
 
     stuck = warned(browser_of_vera)
-    alerts.settle("stuck", api_channel_id=channel.pk, delivery_id=letter.pk)
+    alerts.settle_alert("stuck", api_channel_id=channel.pk, delivery_id=letter.pk)
     alerts.raise_alert("breaker", api_channel_id=channel.pk)
     down = warned(browser_of_vera)
 

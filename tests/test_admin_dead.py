@@ -185,7 +185,7 @@ def test_a_long_one_shows_how_far_it_is_and_goes_on_by_itself(
     shown = response.content.decode()
     assert 'http-equiv="refresh"' in shown and "of 2; it goes on by itself" in shown
     assert "0 of 2 done" in html(admin_client, LIST)
-    bulk_resend.work()
+    bulk_resend.run_bulk_actions()
 
     shown = html(admin_client, f"{LIST}replays/{Replay.objects.get().pk}/")
     assert 'http-equiv="refresh"' not in shown and "<b>2</b>" in shown
@@ -233,7 +233,7 @@ def test_mismatches_are_listed_with_what_helps_and_lead_from_the_start_page(
 ) -> None:
     message = MessageFactory(conversation=ConversationFactory(api_channel=channel), outbound=True, status="sent")
     DeliveryFactory(message=message, state="dead")
-    reconciliation.reconcile()
+    reconciliation.reconcile_messages()
     mismatch = Mismatch.objects.get()
 
     start = html(admin_client, "/")

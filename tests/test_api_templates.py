@@ -277,7 +277,7 @@ def test_a_text_is_held_and_follows_when_the_client_writes(
     assert (row["text"], row["opener_id"]) == ("Сапоги есть, отложили", answer.json()["id"])
 
     anna_writes(channel, "wamid.2")
-    held_replies.release([shut.pk])
+    held_replies.release_held_replies([shut.pk])
 
     row = api.get(f"held-replies/{row['id']}").json()
     assert row["state"] == "released"

@@ -30,7 +30,7 @@ def fail_in_a_row(api_channel: ApiChannel, receiver: Receiver, count: int = 10) 
     receiver.answer("/hook", status=500)
     for number in range(count):
         boris_answers(anna_writes(api_channel, who=f"client-{number}"))
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
 
 def probe_is_due() -> None:
@@ -46,7 +46,7 @@ def test_ten_failures_in_a_row_open_it_and_the_rest_waits_with_its_attempts(
 
     boris_answers(anna_writes(api_channel, who="later"))
     due_now()
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert len(receiver.requests) == 10
     assert Delivery.objects.latest("pk").attempts == 0
@@ -65,7 +65,7 @@ def test_a_channel_whose_breaker_opens_is_failing_though_no_message_has_failed_t
     receiver.answer("/hook", status=200)
     probe_is_due()
     due_now()
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     api_channel.refresh_from_db()
     assert (api_channel.state, api_channel.last_error) == (ChannelState.LIVE, "")
@@ -84,7 +84,7 @@ def test_one_probe_goes_out_and_its_failure_doubles_the_pause(api_channel: ApiCh
         probe_is_due()
         due_now()
         before = len(receiver.requests)
-        dispatcher.drain()
+        dispatcher.send_due_deliveries()
         assert len(receiver.requests) == before + 1
         pauses.append(Breaker.objects.get().pause_seconds)
 
@@ -97,7 +97,7 @@ def test_a_probe_that_succeeds_shuts_it_and_everything_follows(api_channel: ApiC
     probe_is_due()
     due_now()
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert not Breaker.objects.get().is_open
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
@@ -106,7 +106,7 @@ def test_a_probe_that_succeeds_shuts_it_and_everything_follows(api_channel: ApiC
 
 def test_seventy_per_cent_of_ten_open_it_too(api_channel: ApiChannel) -> None:
     for worked in [False, False, True, False, False, False, True, False, True, False]:
-        circuit_breaker.note([(api_channel.pk, worked)])
+        circuit_breaker.record_outcomes([(api_channel.pk, worked)])
 
     assert Breaker.objects.get().is_open
 
@@ -115,7 +115,7 @@ def test_refusals_of_single_messages_do_not_open_it(api_channel: ApiChannel, rec
     receiver.answer("/hook", status=422)
     for number in range(15):
         boris_answers(anna_writes(api_channel, who=f"client-{number}"))
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert not Breaker.objects.filter(is_open=True).exists()
 
@@ -125,7 +125,7 @@ def test_another_destination_is_not_touched(api_channel: ApiChannel, receiver: R
     other = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/other"), secret=True)
     boris_answers(anna_writes(other))
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert any(request.path == "/other" for request in receiver.requests)
 
@@ -136,9 +136,9 @@ def test_the_word_of_an_admin_lets_the_probe_and_what_waits_for_it_out_at_once(
     fail_in_a_row(api_channel, receiver)
     receiver.answer("/hook", status=200)
 
-    counts = [circuit_breaker.hurry(api_channel.pk)]
-    dispatcher.drain()
-    counts.append(circuit_breaker.hurry(api_channel.pk))
+    counts = [circuit_breaker.retry_waiting_now(api_channel.pk)]
+    dispatcher.send_due_deliveries()
+    counts.append(circuit_breaker.retry_waiting_now(api_channel.pk))
 
     assert counts == [10, 0]
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
@@ -149,7 +149,7 @@ def test_what_waits_for_its_contact_or_its_number_is_not_hurried(api_channel: Ap
     Delivery.objects.update(reason="wa_throughput", next_attempt_at=timezone.now() + timedelta(minutes=5))
     Breaker.objects.update(is_open=False)
 
-    assert circuit_breaker.hurry(api_channel.pk) == 0
+    assert circuit_breaker.retry_waiting_now(api_channel.pk) == 0
     assert not Delivery.objects.filter(next_attempt_at__lte=timezone.now()).exists()
 
 
@@ -159,19 +159,19 @@ def test_the_fourth_failure_of_one_message_raises_an_alert_until_it_gets_through
     receiver.answer("/hook", status=500, times=4)
     boris_answers(anna_writes(api_channel))
     for attempt in range(1, 6):
-        dispatcher.drain()
+        dispatcher.send_due_deliveries()
         due_now()
         open_alerts = Alert.objects.filter(kind="stuck", settled_at=None).count()
         assert open_alerts == (1 if attempt == 4 else 0)
 
-    assert "(" not in alerts.sentence(Alert.objects.get(kind="stuck"))
+    assert "(" not in alerts.describe_alert(Alert.objects.get(kind="stuck"))
 
 
 def failing_for(**span: float) -> None:
     """Time passes: the destination has failed for so long when housekeeping looks."""
     Breaker.objects.update(failing_since=timezone.now() - timedelta(**span))
     for _ in range(2):
-        alerts.watch()
+        alerts.review_alerts()
 
 
 def test_at_half_seventy_and_ninety_per_cent_of_five_days_an_alert_of_its_own(
@@ -186,9 +186,9 @@ def test_at_half_seventy_and_ninety_per_cent_of_five_days_an_alert_of_its_own(
 
     assert told == [[], [50], [50], [50, 70], [50, 70], [50, 70, 90], [50, 70, 90]]
     with translation.override("en"):
-        assert "(90 % of five)" in alerts.sentence(Alert.objects.get(kind="failing_long", settled_at=None))
+        assert "(90 % of five)" in alerts.describe_alert(Alert.objects.get(kind="failing_long", settled_at=None))
     with translation.override("ru"):
-        assert "5,0 дн" in alerts.sentence(Alert.objects.get(kind="failing_long", details__percent=90))
+        assert "5,0 дн" in alerts.describe_alert(Alert.objects.get(kind="failing_long", details__percent=90))
     api_channel.refresh_from_db()
     assert api_channel.state != ChannelState.PAUSED
 
@@ -206,7 +206,7 @@ def test_five_days_of_failure_pause_the_channel_once_and_keep_everything(
 
     # Resumed while the destination is still down: the five days begin anew.
     api_channel.resume()
-    alerts.watch()
+    alerts.review_alerts()
     api_channel.refresh_from_db()
     assert api_channel.state != ChannelState.PAUSED
     assert Alert.objects.get(kind="switched_off").settled_at is not None
@@ -223,14 +223,14 @@ def test_a_resumed_channel_and_a_replay_since_the_outage_deliver_all(
 
     receiver.answer("/hook", status=200)
     api_channel.resume()
-    bulk_resend.begin(bulk_resend.Chosen(since=began), what="again", by=None)
-    bulk_resend.work()
+    bulk_resend.start_bulk_action(bulk_resend.DeadLetterFilter(since=began), what="again", by=None)
+    bulk_resend.run_bulk_actions()
     probe_is_due()
     due_now()
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
-    alerts.watch()
+    alerts.review_alerts()
     assert not Alert.objects.filter(settled_at=None).exists()
 
 
@@ -241,7 +241,7 @@ def test_a_channel_that_was_paused_by_hand_does_not_count_as_failing(
     api_channel.pause()
     failing_for(days=6)
     api_channel.resume()
-    alerts.watch()
+    alerts.review_alerts()
 
     api_channel.refresh_from_db()
     assert api_channel.state != ChannelState.PAUSED
@@ -256,10 +256,10 @@ def test_two_workers_get_one_probe_between_them(api_channel: ApiChannel) -> None
 
     boris_answers(anna_writes(api_channel, who="ivan"))
 
-    assert len(dispatcher.claim(uuid.uuid4(), limit=5)) == 1
-    assert dispatcher.claim(uuid.uuid4(), limit=5) == []
+    assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=5)) == 1
+    assert dispatcher.claim_deliveries(uuid.uuid4(), limit=5) == []
     Breaker.objects.update(probe_at=F("probe_at") - timedelta(seconds=circuit_breaker.PROBE_SECONDS + 1))
-    assert len(dispatcher.claim(uuid.uuid4(), limit=5)) == 1
+    assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=5)) == 1
 
 
 def test_news_of_a_chat_that_got_through_are_no_first_answer(api_channel: ApiChannel, receiver: Receiver) -> None:
@@ -269,7 +269,7 @@ def test_news_of_a_chat_that_got_through_are_no_first_answer(api_channel: ApiCha
     ApiChannel.objects.filter(pk=watching.pk).update(last_error="destination_error")
 
     anna_writes(api_channel)
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     watching.refresh_from_db()
     assert sorted(request.path for request in receiver.requests) == ["/hook", "/watching"]

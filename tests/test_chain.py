@@ -58,7 +58,7 @@ class Chain:
         assert requests.post(self.address + self.b.webhook_path, json=event, timeout=20).status_code == 200
 
     def boris_answers(self, text: str) -> Any:
-        return submission.hand_in(conversation_id=self.at_a().pk, text=text, author=self.operator)
+        return submission.submit_reply(conversation_id=self.at_a().pk, text=text, author=self.operator)
 
     def at_a(self) -> Conversation:
         return Conversation.objects.get(chat_channel=self.desk)
@@ -75,7 +75,7 @@ class Chain:
     def settle(self, *, seconds: float = 240) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            processing.drain(), sending.drain(), dispatcher.drain()
+            processing.drain(), sending.send_due_commands(), dispatcher.send_due_deliveries()
             # What waits for a later try is due now: the timetables have tests of their own.
             HelpdeskLine.objects.update(rests_until=None)
             unfinished = Delivery.objects.filter(state__in=Delivery.UNFINISHED)

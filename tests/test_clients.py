@@ -111,7 +111,7 @@ def test_the_pane_shows_the_values_said_in_templates(desk: Client, chat: Convers
     variables = [{"key": "1", "label": "Имя клиента"}, {"key": "2", "label": "Номер заказа"}]
     template = TemplateFactory(api_channel=chat.api_channel, variables=variables)
     for number in ("№ 42", "№ 43"):
-        submission.hand_in_template(
+        submission.submit_template_reply(
             conversation_id=chat.pk, template_id=template.pk, parameters=["Анна", number], author=boris()
         )
 
@@ -149,7 +149,7 @@ def full(chat: Conversation, client: Client, tmp_path: Path, settings: Any) -> C
     """Anna in every place that knows of her."""
     settings.MEDIA_ROOT = tmp_path
     author = boris(chat.chat_channel)
-    sent = submission.hand_in(conversation_id=chat.pk, text=f"Едем на {WORDS}", author=author).message
+    sent = submission.submit_reply(conversation_id=chat.pk, text=f"Едем на {WORDS}", author=author).message
     delivery = Delivery.objects.get(message=sent, kind="message")
     Attempt.objects.create(
         delivery=delivery, number=1, started_at=timezone.now(), duration_ms=5, verdict="retry", answer=f"to {PHONE}"
@@ -170,7 +170,7 @@ def full(chat: Conversation, client: Client, tmp_path: Path, settings: Any) -> C
         external_id=f"wamid.{PHONE}",
         since=timezone.now(),
     )
-    upload = uploads.keep(chat, SimpleUploadedFile(f"{NAME}.pdf", b"%PDF-1"), author=author)
+    upload = uploads.save_upload(chat, SimpleUploadedFile(f"{NAME}.pdf", b"%PDF-1"), author=author)
     Message.objects.filter(direction="inbound").get().attachments.create(file=upload.file.name, name=NAME)
     client.force_login(author)
     client.post(f"/chats/{chat.pk}/send/", {"text": WORDS, "key": "abcdefgh1234"}, headers=SCRIPT)
@@ -179,7 +179,7 @@ def full(chat: Conversation, client: Client, tmp_path: Path, settings: Any) -> C
 
 def erased(chat: Conversation) -> list[Erasure]:
     with TestCase.captureOnCommitCallbacks(execute=True):
-        return erasure.erase(chat.contact_id, by=vera())
+        return erasure.erase_person(chat.contact_id, by=vera())
 
 
 def test_nothing_of_an_erased_person_is_left_anywhere(full: Conversation, tmp_path: Path) -> None:
@@ -197,21 +197,21 @@ def test_nothing_of_an_erased_person_is_left_anywhere(full: Conversation, tmp_pa
 def test_what_was_queued_for_an_erased_person_is_not_sent(full: Conversation) -> None:
     erased(full)
 
-    assert dispatcher.drain() == 0
+    assert dispatcher.send_due_deliveries() == 0
     assert set(Delivery.objects.values_list("state", flat=True)) == {Delivery.State.CANCELLED}
-    again = submission.hand_in(conversation_id=full.pk, text="Ещё", author=boris())
+    again = submission.submit_reply(conversation_id=full.pk, text="Ещё", author=boris())
     assert again.decision.reason == "person_erased" and again.message is None
 
 
 def test_a_call_under_way_writes_nothing_of_them_back(full: Conversation) -> None:
     Delivery.objects.update(next_attempt_at=timezone.now())
-    claimed = dispatcher.claim(token := uuid.uuid4(), limit=5)
+    claimed = dispatcher.claim_deliveries(token := uuid.uuid4(), limit=5)
     assert claimed
 
     erased(full)
-    results.record(
+    results.record_attempts(
         [
-            results.Tried(
+            results.AttemptResult(
                 claimed=item,
                 outcome=Outcome(verdict=ACCEPTED, external_id=f"wamid.{PHONE}"),
                 started_at=timezone.now(),

@@ -104,7 +104,7 @@ def test_two_beats_at_once_warn_once(channel: ApiChannel) -> None:
 
 def test_who_has_been_answered_or_closed_is_not_warned_of(channel: ApiChannel) -> None:
     answered = writes(channel, "Отвеченная")
-    submission.hand_in(conversation_id=answered.pk, text="Едет", author=boris(channel.lands_in))
+    submission.submit_reply(conversation_id=answered.pk, text="Едет", author=boris(channel.lands_in))
     for name, status in (("Закрытая", Ticket.Status.CLOSED), ("Решённая", Ticket.Status.SOLVED)):
         chat = writes(channel, name)
         tickets.set_ticket_status(Ticket.objects.get(conversation=chat).pk, status=status)
@@ -213,7 +213,7 @@ def test_the_assignee_is_told_and_without_one_all_who_answer_there(channel: ApiC
 def test_what_was_answered_meanwhile_is_not_told_any_more(channel: ApiChannel) -> None:
     chat = writes(channel)
     closing_reminders.warn()
-    submission.hand_in(conversation_id=chat.pk, text="Едет", author=boris(channel.lands_in))
+    submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris(channel.lands_in))
 
     client = Client()
     client.force_login(boris())

@@ -67,13 +67,13 @@ def work(meta: MetaSimulator) -> None:
     """All that the workers would do now."""
     meta.quiet()
     processing.drain()
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
     meta.quiet()
     processing.drain()
 
 
 def answer(text: str, **more: Any) -> Message:
-    handed = submission.hand_in(conversation_id=Conversation.objects.get().pk, text=text, author=vera(), **more)
+    handed = submission.submit_reply(conversation_id=Conversation.objects.get().pk, text=text, author=vera(), **more)
     assert handed.message is not None, handed.decision
     return handed.message
 
@@ -124,7 +124,7 @@ def test_an_unknown_outcome_is_settled_by_its_status_and_not_sent_twice(
     work(meta)
     meta.behave(answer="cut", times=1)
     message = answer("Да")
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
     message.refresh_from_db()
     before = message.status
     work(meta)
@@ -217,7 +217,7 @@ def test_a_template_that_meta_stopped_waits_however_it_is_told(
     provider_sync.sync(channel)
     meta.behave(fail=code, tell=told, times=1)
     template = Template.objects.get()
-    handed = submission.hand_in_template(
+    handed = submission.submit_template_reply(
         conversation_id=Conversation.objects.get().pk, template_id=template.pk, parameters=["Анна", "42"], author=vera()
     )
     work(meta)
@@ -239,7 +239,7 @@ def test_one_clients_pair_limit_holds_up_nobody_else(meta: MetaSimulator, channe
     work(meta)
     meta.behave(reject=131056, times=1)
     for conversation in Conversation.objects.order_by("pk"):
-        submission.hand_in(conversation_id=conversation.pk, text="Да", author=vera())
+        submission.submit_reply(conversation_id=conversation.pk, text="Да", author=vera())
     work(meta)
 
     # On a machine out of breath the rest of one second may be over before the other's message has gone.
@@ -255,7 +255,7 @@ def test_a_picture_is_fetched_checked_and_shown(meta: MetaSimulator, channel: Ap
     anna.sends_image(b"\xff\xd8\xff picture", caption="Вот такие")
     work(meta)
     assert Attachment.objects.get().state == "waiting"
-    assert inbound_downloads.fetch_due() == 1
+    assert inbound_downloads.download_due_files() == 1
 
     attachment = Attachment.objects.get()
     assert (attachment.state, attachment.mime) == ("here", "image/jpeg")
@@ -280,7 +280,7 @@ def test_a_file_that_does_not_come_leaves_a_placeholder(
     meta.behave(media=behaviour)
     meta.phone("447700900101").sends_image(b"\xff\xd8\xff picture")
     work(meta)
-    inbound_downloads.fetch_due()
+    inbound_downloads.download_due_files()
 
     attachment = Attachment.objects.get()
     assert (attachment.state, attachment.error, attachment.file.name) == (state, error, "")
@@ -288,12 +288,12 @@ def test_a_file_that_does_not_come_leaves_a_placeholder(
     page = client.get(f"/chats/{Conversation.objects.get().pk}/").content.decode()
     assert attachment.name in page
     Attachment.objects.update(due_at="2020-01-01T00:00Z", tries=50)
-    inbound_downloads.fetch_due()
+    inbound_downloads.download_due_files()
     assert Attachment.objects.get().state == "failed"
     meta.behave(media="right")
     again = client.post(f"/chats/{Conversation.objects.get().pk}/files/{attachment.pk}/fetch/")
     assert again.status_code in (200, 204, 302)
-    assert inbound_downloads.fetch_due() == 1
+    assert inbound_downloads.download_due_files() == 1
 
 
 def test_the_check_says_who_the_account_is_and_what_is_missing(meta: MetaSimulator, channel: ApiChannel) -> None:
@@ -357,7 +357,7 @@ def test_a_template_goes_out_with_its_values_after_the_window(meta: MetaSimulato
     provider_sync.sync(channel)
     meta.later(hours=25)
     ServiceWindow.objects.all().delete()
-    handed = submission.hand_in_template(
+    handed = submission.submit_template_reply(
         conversation_id=Conversation.objects.get().pk,
         template_id=Template.objects.get().pk,
         parameters=["Анна", "№ 42"],
@@ -530,7 +530,7 @@ JPEG = b"\xff\xd8\xff boots"
 
 def given_file(channel: ApiChannel, name: str = "boots.jpg", content: bytes = JPEG) -> Upload:
     conversation = Conversation.objects.get()
-    return uploads.keep(conversation, SimpleUploadedFile(name, content), author=boris(channel.lands_in))
+    return uploads.save_upload(conversation, SimpleUploadedFile(name, content), author=boris(channel.lands_in))
 
 
 def uploaded(meta: MetaSimulator) -> int:

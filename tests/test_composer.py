@@ -317,7 +317,7 @@ def test_a_held_text_is_shown_and_follows_when_the_client_writes(
     version = re.search(r'data-version="([^"]+)" data-seen', shown(desk, chat))
 
     anna_writes(channel, "Что у вас?")
-    held_replies.release([chat.pk])
+    held_replies.release_held_replies([chat.pk])
 
     page = shown(desk, chat)
     assert "Held until the client writes" not in page

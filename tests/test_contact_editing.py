@@ -116,7 +116,7 @@ def test_an_edited_phone_never_turns_messages_to_another_number(
         Contact.objects.filter(pk=chat.contact_id).update(external_id="")
 
     edited(chat, phone="+7 999 888-77-66")
-    submission.hand_in(conversation_id=chat.pk, text="Ответ", author=boris(chat.chat_channel))
+    submission.submit_reply(conversation_id=chat.pk, text="Ответ", author=boris(chat.chat_channel))
 
     told = Delivery.objects.get(kind="message").payload["contact"]
     assert told["external_id"] == ANNA

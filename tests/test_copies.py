@@ -42,7 +42,7 @@ def a_whole_story(owner: ApiChannel, chat_channel: ChatChannel) -> None:
     for number, words in enumerate(("Здравствуйте", "Вы тут?")):
         fact = MessageReceived(contact=anna, text=words, external_id=f"m{number}")
         [received] = receiving.receive(owner, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])
-        said = submission.hand_in(conversation_id=received.conversation.pk, text=f"Ответ {number}", author=vera())
+        said = submission.submit_reply(conversation_id=received.conversation.pk, text=f"Ответ {number}", author=vera())
         assert said.message is not None
         ticket = tickets.live_ticket(received.conversation)
         assert ticket is not None
@@ -106,7 +106,7 @@ def test_the_marks_go_over_the_wire(receiver: Receiver, as_json: bool) -> None:
     for channel, path in ((owner, "/owner"), (watcher, "/watcher")):
         ApiChannel.objects.filter(pk=channel.pk).update(redirect_url=receiver.url(path))
     a_whole_story(ApiChannel.objects.get(pk=owner.pk), chat_channel)
-    while dispatcher.drain():
+    while dispatcher.send_due_deliveries():
         pass
 
     seen: dict[tuple[str, str], set[tuple[Any, Any]]] = {}
@@ -127,7 +127,7 @@ def test_a_request_that_no_message_opened_is_marked_too() -> None:
     watcher = watching("acebot", chat_channel, tracks=["new_ticket"])
     a_whole_story(owner, chat_channel)
 
-    opened = subscribers.ticket_opened(Ticket.objects.latest("pk"))
+    opened = subscribers.build_new_ticket_deliveries(Ticket.objects.latest("pk"))
 
     assert {(row.api_channel_id, row.payload["event"]["copy"]) for row in opened} == {
         (owner.pk, False),

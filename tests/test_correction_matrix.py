@@ -341,7 +341,7 @@ def test_the_list_and_the_thread_mark_what_came_after_our_answer(channel: ApiCha
 def test_an_erased_person_s_corrections_wait_for_nothing(channel: ApiChannel) -> None:
     posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
     posts(channel, correction("revoke", "wamid.later", timezone.now()))
-    erasure.erase(Contact.objects.get().pk, by=vera())
+    erasure.erase_person(Contact.objects.get().pk, by=vera())
 
     assert not PendingCorrection.objects.exists()
 

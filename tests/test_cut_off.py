@@ -46,7 +46,7 @@ BROKEN = OperationalError("deadlock detected")
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "AGAIN_AFTER", (0.0, 0.0))
+    monkeypatch.setattr(results, "DB_RETRY_DELAYS", (0.0, 0.0))
 
 
 @pytest.fixture
@@ -63,23 +63,23 @@ def test_calls_under_way_are_written_down_though_no_more_can_be_claimed(
 ) -> None:
     channel = channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
     reply = boris_answers(anna_writes(channel))
-    claim, attempt, is_broken = dispatcher.claim, dispatcher.attempt, Event()
+    claim, attempt, is_broken = dispatcher.claim_deliveries, dispatcher.attempt_delivery, Event()
 
-    def broken_while_a_call_is_under_way(token: uuid.UUID, **more: Any) -> list[results.Claimed]:
+    def broken_while_a_call_is_under_way(token: uuid.UUID, **more: Any) -> list[results.ClaimedDelivery]:
         if Delivery.objects.filter(state="sending").exists():
             is_broken.set()
             raise BROKEN
         return claim(token, **more)
 
-    def slow(*given: Any, **more: Any) -> results.Tried:
+    def slow(*given: Any, **more: Any) -> results.AttemptResult:
         assert is_broken.wait(30)
         return attempt(*given, **more)
 
-    monkeypatch.setattr(dispatcher, "claim", broken_while_a_call_is_under_way)
-    monkeypatch.setattr(dispatcher, "attempt", slow)
+    monkeypatch.setattr(dispatcher, "claim_deliveries", broken_while_a_call_is_under_way)
+    monkeypatch.setattr(dispatcher, "attempt_delivery", slow)
 
     with pytest.raises(OperationalError):
-        dispatcher.drain()
+        dispatcher.send_due_deliveries()
 
     reply.refresh_from_db()
     assert (Delivery.objects.get().state, reply.status) == ("delivered", "sent")
@@ -92,19 +92,19 @@ def test_what_was_claimed_and_never_called_does_not_look_as_if_it_had_been(
     channel = channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
     reply = boris_answers(anna_writes(channel))
     problems = [BROKEN]
-    known = provider_uploads.known
+    known = provider_uploads.find_cached_uploads
 
     def broken_at_first(deliveries: Any) -> Any:
         if problems:
             raise problems.pop()
         return known(deliveries)
 
-    monkeypatch.setattr(provider_uploads, "known", broken_at_first)
+    monkeypatch.setattr(provider_uploads, "find_cached_uploads", broken_at_first)
 
     with pytest.raises(OperationalError):
-        dispatcher.drain()
+        dispatcher.send_due_deliveries()
     assert Delivery.objects.values_list("state", "attempts").get() == ("pending", 0)
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     reply.refresh_from_db()
     assert (reply.status, len(receiver.requests)) == ("sent", 1)
@@ -114,7 +114,7 @@ def test_what_was_claimed_and_never_called_does_not_look_as_if_it_had_been(
 def test_what_a_helpdesk_is_being_told_is_written_down_though_no_more_can_be_claimed(
     simulator: UsedeskSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop, claim, attempt, is_broken = Shop.of(simulator), sending.claim, sending.attempt, Event()
+    shop, claim, attempt, is_broken = Shop.of(simulator), sending.claim_commands, sending.attempt_command, Event()
     shop.anna_writes("раз")
     processing.drain()
 
@@ -128,11 +128,11 @@ def test_what_a_helpdesk_is_being_told_is_written_down_though_no_more_can_be_cla
         assert is_broken.wait(30)
         return attempt(*given)
 
-    monkeypatch.setattr(sending, "claim", broken_while_a_call_is_under_way)
-    monkeypatch.setattr(sending, "attempt", slow)
+    monkeypatch.setattr(sending, "claim_commands", broken_while_a_call_is_under_way)
+    monkeypatch.setattr(sending, "attempt_command", slow)
 
     with pytest.raises(OperationalError):
-        sending.drain()
+        sending.send_due_commands()
 
     assert Attempt.objects.values_list("verdict", flat=True).get() == "accepted"
     assert not Delivery.objects.filter(state="sending").exists()
@@ -175,15 +175,15 @@ def test_a_file_that_kills_its_worker_uses_up_no_tries_of_its_neighbours() -> No
             state="waiting",
             due_at=timezone.now(),
         )
-        for number in range(inbound_downloads.AT_ONCE)
+        for number in range(inbound_downloads.MAX_CONCURRENT_DOWNLOADS)
     ]
     killer = files[1].pk
 
     for _run in range(60):
-        claimed = inbound_downloads._claim()
+        claimed = inbound_downloads._claim_attachments()
         if killer not in [row.pk for row in claimed]:
             for row in claimed:
-                inbound_downloads._settle(row, inbound_downloads.Failed("file_gone", for_good=True))
+                inbound_downloads._save_result(row, inbound_downloads.DownloadFailed("file_gone", for_good=True))
         # else the worker dies, and whatever it held waits for the end of its lease
         Attachment.objects.filter(state="waiting").update(due_at=timezone.now() - timedelta(seconds=1))
 
@@ -194,14 +194,14 @@ def test_a_file_that_kills_its_worker_uses_up_no_tries_of_its_neighbours() -> No
 
 def test_a_file_whose_try_failed_is_no_suspect(monkeypatch: pytest.MonkeyPatch) -> None:
     channel = ApiChannelFactory(kind="acebot")
-    for number in range(inbound_downloads.AT_ONCE):
+    for number in range(inbound_downloads.MAX_CONCURRENT_DOWNLOADS):
         message = MessageFactory(conversation__api_channel=channel)
         Attachment.objects.create(message=message, external_id=f"m{number}", state="waiting", due_at=timezone.now())
-    for row in inbound_downloads._claim():
-        inbound_downloads._settle(row, inbound_downloads.Failed("destination_error"))
+    for row in inbound_downloads._claim_attachments():
+        inbound_downloads._save_result(row, inbound_downloads.DownloadFailed("destination_error"))
     Attachment.objects.update(due_at=timezone.now() - timedelta(seconds=1))
 
-    assert len(inbound_downloads._claim()) == inbound_downloads.AT_ONCE
+    assert len(inbound_downloads._claim_attachments()) == inbound_downloads.MAX_CONCURRENT_DOWNLOADS
 
 
 # --- a window runs out ---
@@ -214,14 +214,14 @@ def test_a_kill_while_windows_are_shut_keeps_no_operator_from_the_notice(
     boris_answers(chat, "Сейчас посмотрю")
     Delivery.objects.update(next_attempt_at=timezone.now() + timedelta(hours=4))  # its next try
     ServiceWindow.objects.update(expires_at=timezone.now())
-    take_back, kills = results.window_has_shut, [SystemExit()]
+    take_back, kills = results.cancel_after_windows_closed, [SystemExit()]
 
     def killed_at_first(conversation_ids: Sequence[int]) -> None:
         if kills:
             raise kills.pop()
         take_back(conversation_ids)
 
-    monkeypatch.setattr(results, "window_has_shut", killed_at_first)
+    monkeypatch.setattr(results, "cancel_after_windows_closed", killed_at_first)
 
     with pytest.raises(SystemExit):
         housekeeping.expire_windows()
@@ -267,15 +267,15 @@ def test_a_claim_waits_for_no_breaker_that_another_worker_has_in_hand(receiver: 
         boris_answers(anna_writes(channel, who=f"anna-{channel.pk}"))
         Breaker.objects.create(api_channel=channel, is_open=True, probe_at=timezone.now() - timedelta(seconds=1))
 
-    with Held(lambda: circuit_breaker.locked([busy.pk])), connection.cursor() as cursor:
+    with Held(lambda: circuit_breaker.lock_breakers([busy.pk])), connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '2s'")
         try:
-            claimed = claims.claim(uuid.uuid4(), limit=5)
+            claimed = claims.claim_deliveries(uuid.uuid4(), limit=5)
         finally:
             cursor.execute("RESET lock_timeout")
 
     assert [item.delivery.api_channel_id for item in claimed] == [well.pk]
-    assert [item.delivery.api_channel_id for item in claims.claim(uuid.uuid4(), limit=5)] == [busy.pk]
+    assert [item.delivery.api_channel_id for item in claims.claim_deliveries(uuid.uuid4(), limit=5)] == [busy.pk]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -289,25 +289,25 @@ def test_breakers_are_locked_in_one_order_whatever_came_back_first(
         Breaker.objects.create(api_channel=channel)
     token = uuid.uuid4()
     tried = [
-        results.Tried(
+        results.AttemptResult(
             claimed=item,
             outcome=results.Outcome(verdict="retry", reason="rate_limited", whole_channel=True),
             started_at=timezone.now(),
             duration_ms=1,
         )
-        for item in claims.claim(token, limit=5)
+        for item in claims.claim_deliveries(token, limit=5)
     ]
     waits = Event()
 
     def record_the_wrong_way_round() -> None:
         try:
             waits.set()
-            results.record(list(reversed(tried)), token)
+            results.record_attempts(list(reversed(tried)), token)
         finally:
             connection.close()
 
     writer = Thread(target=record_the_wrong_way_round)
-    with Held(lambda: circuit_breaker.locked([first.pk])):
+    with Held(lambda: circuit_breaker.lock_breakers([first.pk])):
         writer.start()
         assert waits.wait(30)
         until = timezone.now() + timedelta(seconds=30)
@@ -326,7 +326,7 @@ def test_a_person_is_erased_in_the_order_of_locks_in_which_their_words_come_in()
 
     def erase() -> None:
         try:
-            erasure._erase(chat.contact_id, by=None)
+            erasure._erase_contact(chat.contact_id, by=None)
         finally:
             connection.close()
 

@@ -57,7 +57,7 @@ def writes(channel: ApiChannel, name: str, text: str = "?", *, ago: timedelta = 
 
 
 def answers(chat: Conversation, text: str = "Едет", **status: Any) -> Message:
-    message = submission.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
+    message = submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
     assert message
     Message.objects.filter(pk=message.pk).update(**status)
     message.refresh_from_db()
@@ -512,7 +512,7 @@ def test_what_may_have_been_sent_is_the_operators_to_decide(desk: Client, chat: 
     message = answers(chat)
     token = uuid.uuid4()
     Delivery.objects.update(state=Delivery.State.SENDING, lease_token=token, attempts=1)
-    results.settle_unknown(Delivery.objects.get(), token)
+    results.mark_delivery_unknown(Delivery.objects.get(), token)
 
     html = desk.get(f"/chats/{chat.pk}/").content.decode()
     assert "may have been sent, or not" in html  # the notice
@@ -536,7 +536,7 @@ def test_text_that_came_back_offers_a_template_until_the_window_is_open_again(
     message = answers(chat)
     day = timedelta(days=1)
     ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
-    results.cancel(Delivery.objects.get().pk, reason="window_closed_before_sending")
+    results.cancel_delivery(Delivery.objects.get().pk, reason="window_closed_before_sending")
     again = f"/chats/{chat.pk}/messages/{message.pk}/again/"
 
     html = desk.get(f"/chats/{chat.pk}/").content.decode()
@@ -555,7 +555,7 @@ def test_the_why_line_tells_a_messages_lives_apart(desk: Client, chat: Conversat
             delivery=delivery, number=number, started_at=timezone.now(), duration_ms=9, verdict="retry"
         )
         Delivery.objects.update(state=Delivery.State.DEAD, attempts=number)
-        resend.send_again(delivery.pk, by=boris(chat.chat_channel))
+        resend.resend_deliveries(delivery.pk, by=boris(chat.chat_channel))
 
     html = desk.get(f"/chats/{chat.pk}/messages/{message.pk}/why/").content.decode()
 
@@ -709,7 +709,7 @@ def test_a_paused_channel_says_so_before_and_after_one_writes(desk: Client, chat
     before = versions.of_thread(chat.pk)
     ApiChannel.objects.update(state=ChannelState.PAUSED)
     assert versions.of_thread(chat.pk) != before  # whoever has the chat open sees it
-    message = submission.hand_in(conversation_id=chat.pk, text="Едет", author=boris()).message
+    message = submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris()).message
 
     assert message
     assert "The channel is paused: what you send waits" in desk.get(f"/chats/{chat.pk}/").content.decode()

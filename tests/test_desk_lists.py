@@ -206,7 +206,7 @@ def test_a_chat_says_where_its_request_stands_however_it_came_there(channel: Api
         return chat.request_status
 
     assert status() == Ticket.Status.NEW
-    submission.hand_in(conversation_id=chat.pk, text="Едет", author=boris(channel.lands_in))
+    submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris(channel.lands_in))
     assert status() == Ticket.Status.OPEN
     tickets.set_ticket_status(ticket.pk, status=Ticket.Status.SOLVED)
     assert status() == Ticket.Status.SOLVED

@@ -215,7 +215,7 @@ def ledger(desk: Client, channel: ApiChannel) -> None:
     tickets.assign(missed.pk, user_id=boris().pk)
     writes(channel, "=cmd|'/c calc'!A1", ago=timedelta(hours=26), phone="+79210000001")
     answered = writes(channel, "Отвеченная")
-    submission.hand_in(conversation_id=answered.pk, text="Едет", author=boris())
+    submission.submit_reply(conversation_id=answered.pk, text="Едет", author=boris())
     closed = writes(channel, "Закрытая")
     tickets.set_ticket_status(request_of(closed).pk, status=Status.CLOSED)
     late = timezone.now() - timedelta(hours=1)

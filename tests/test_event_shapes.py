@@ -74,7 +74,7 @@ def anna_writes(channel: ApiChannel, text: str = "Где заказ?", *, files:
 
 
 def boris_answers(chat: Conversation, text: str = "Да") -> Message:
-    message = submission.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
+    message = submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
     assert message is not None
     return message
 
@@ -250,7 +250,7 @@ def test_a_stamp_comes_back_to_the_clock_after_a_rush() -> None:
     chat = Conversation(event_stamp=datetime(2026, 11, 28, 12, 0, 9, tzinfo=UTC))
     rush, later = datetime(2026, 11, 28, 12, 0, 3, 5, tzinfo=UTC), datetime(2026, 11, 28, 12, 1, 0, 7, tzinfo=UTC)
 
-    told = [subscribers.next_stamp(chat, now=now) for now in (rush, rush, later)]
+    told = [subscribers.advance_event_stamp(chat, now=now) for now in (rush, rush, later)]
 
     assert [stamp.strftime("%M:%S.%f") for stamp in told] == ["00:10.000000", "00:11.000000", "01:00.000000"]
 

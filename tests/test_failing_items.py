@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -22,7 +21,7 @@ from bridge.files import provider_uploads, uploads
 from bridge.inbox import pending_corrections
 from bridge.maintenance import erasure, housekeeping, reconciliation
 from bridge.models import Breaker, Conversation, Delivery, HeldReply, Message, PendingCorrection, Replay, Upload
-from bridge.outbox import bulk_resend, dispatcher, recipient_addresses
+from bridge.outbox import bulk_resend, dispatcher, recipient_addresses, results
 from bridge.relay import held_replies
 from channels_setup import failing_items
 from channels_setup.failing_items import BACK_OFF, FailingItems
@@ -43,10 +42,15 @@ EARLIER = timedelta(minutes=5)
 class Loop(NamedTuple):
     make: Callable[[], object]  # two items that are due
     run: Callable[[], object]
-    step: str  # what is done with one item: "module:function"
+    step: tuple[Any, str]  # the module and the function that handles one item
     item: Callable[..., object] | None = None  # the item among the step's arguments; None: each call is one
-    limit: str = ""  # the loop's batch size, set to 1
+    limit: tuple[Any, str] | None = None  # the module and the constant of the loop's batch size, set to 1
     backs_off: bool = True  # else each run tries all items
+
+
+def at(module: Any, name: str) -> tuple[Any, str]:
+    """Refer to a name in a module, in a form that rename tools find."""
+    return module, name
 
 
 def two_corrections() -> None:
@@ -75,7 +79,9 @@ def two_uploads() -> None:
 
 def two_bulk_resends() -> None:
     for delivery in DeliveryFactory.create_batch(2, state="dead", reason="gave_up"):
-        bulk_resend.begin(bulk_resend.Chosen(ids=(delivery.pk,)), what=Replay.What.DISCARD, by=None)
+        bulk_resend.start_bulk_action(
+            bulk_resend.DeadLetterFilter(ids=(delivery.pk,)), what=Replay.What.DISCARD, by=None
+        )
 
 
 def two_channels() -> None:
@@ -100,72 +106,67 @@ LOOPS = {
     "waiting corrections": Loop(
         two_corrections,
         pending_corrections.sweep,
-        "bridge.inbox.pending_corrections:_sweep_one",
+        at(pending_corrections, "_sweep_one"),
         lambda row, _now: row.pk,
-        "bridge.inbox.pending_corrections:BATCH",
+        at(pending_corrections, "BATCH"),
     ),
     "held replies": Loop(
         two_held_replies,
-        held_replies.drop_old,
-        "bridge.relay.held_replies:_drop_with_notice",
+        held_replies.drop_expired_replies,
+        at(held_replies, "_drop_with_notice"),
         lambda row: row.pk,
-        "bridge.relay.held_replies:BATCH",
+        at(held_replies, "BATCH"),
     ),
     "chats of people who left": Loop(
-        two_lost_chats, assignments.release, "bridge.conversations.assignments:release_chat", lambda pk: pk
+        two_lost_chats, assignments.release, at(assignments, "release_chat"), lambda pk: pk
     ),
     "expired uploads": Loop(
-        two_uploads, uploads.prune, "bridge.files.uploads:drop", lambda row: row.pk, "bridge.files.uploads:PRUNE_BATCH"
+        two_uploads, uploads.prune_uploads, at(uploads, "delete_upload"), lambda row: row.pk, at(uploads, "PRUNE_BATCH")
     ),
-    "bulk resends": Loop(two_bulk_resends, bulk_resend.work, "bridge.outbox.bulk_resend:_batch", lambda pk: pk),
+    "bulk resends": Loop(two_bulk_resends, bulk_resend.run_bulk_actions, at(bulk_resend, "_run_batch"), lambda pk: pk),
     "expired windows": Loop(
-        two_expired_windows, housekeeping.expire_windows, "bridge.outbox.results:cancel", lambda pk, **_: pk
+        two_expired_windows, housekeeping.expire_windows, at(results, "cancel_delivery"), lambda pk, **_: pk
     ),
     "retention": Loop(
         lambda: None,
-        housekeeping.prune,
-        "bridge.maintenance.housekeeping:_prune_table",
+        housekeeping.prune_expired_rows,
+        at(housekeeping, "_prune_table"),
         lambda table, *_, **__: table,
-        "",
+        None,
         False,
     ),
-    "watches": Loop(lambda: None, tasks.watch, "bridge.channel_health.alerts:watch", None, "", False),
+    "watches": Loop(lambda: None, tasks.watch, at(alerts, "review_alerts"), None, None, False),
     "webhook inactivity": Loop(
         two_channels,
-        webhook_silence.watch,
-        "bridge.channel_health.webhook_silence:_follow",
+        webhook_silence.check_webhook_inactivity,
+        at(webhook_silence, "_update_rhythm"),
         lambda row, **_: row.pk,
-        "",
+        None,
         False,
     ),
     "channels that fail for days": Loop(
-        two_failing_channels, alerts.watch, "bridge.channel_health.alerts:_note_failing", lambda pk, **_: pk, "", False
+        two_failing_channels, alerts.review_alerts, at(alerts, "_raise_failing_alert"), lambda pk, **_: pk, None, False
     ),
     "closing reminders": Loop(
-        two_channels, closing_reminders.warn, "bridge.conversations.closing_reminders:reached", None, "", False
+        two_channels, closing_reminders.warn, at(closing_reminders, "reached"), None, None, False
     ),
     "reconciliation": Loop(
         lambda: None,
-        reconciliation.reconcile,
-        "bridge.maintenance.reconciliation:_note_messages",
+        reconciliation.reconcile_messages,
+        at(reconciliation, "_record_mismatched_messages"),
         lambda kind, _rows: kind,
-        "",
+        None,
         False,
     ),
     "template lists": Loop(
         two_listing_channels,
         provider_sync.sync_due,
-        "templates_registry.provider.provider_sync:sync",
+        at(provider_sync, "sync"),
         lambda row: row.pk,
-        "",
+        None,
         False,
     ),
 }
-
-
-def at(place: str) -> tuple[Any, str]:
-    module, name = place.split(":")
-    return importlib.import_module(module), name
 
 
 @pytest.mark.django_db
@@ -175,7 +176,7 @@ def test_an_item_that_fails_stops_no_other_and_is_not_tried_first_again(
     loop: Loop, breaks: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     loop.make()
-    owner, name = at(loop.step)
+    owner, name = loop.step
     step, calls, seen, done = getattr(owner, name), count(), [], []
 
     def breaks_at_the_first(*args: Any, **kwargs: Any) -> Any:
@@ -191,7 +192,7 @@ def test_an_item_that_fails_stops_no_other_and_is_not_tried_first_again(
 
     monkeypatch.setattr(owner, name, breaks_at_the_first)
     if loop.limit:
-        monkeypatch.setattr(*at(loop.limit), 1)
+        monkeypatch.setattr(*loop.limit, 1)
     with caplog.at_level(logging.ERROR):
         loop.run()
         loop.run()
@@ -210,8 +211,8 @@ def test_the_other_watches_are_kept_when_one_fails(monkeypatch: pytest.MonkeyPat
     def fails() -> int:
         raise KeyError("field")
 
-    monkeypatch.setattr(alerts, "watch", fails)
-    monkeypatch.setattr(webhook_silence, "watch", lambda: watched.append("silence"))
+    monkeypatch.setattr(alerts, "review_alerts", fails)
+    monkeypatch.setattr(webhook_silence, "check_webhook_inactivity", lambda: watched.append("silence"))
 
     assert tasks.watch() == 0
     assert watched == ["silence"]
@@ -229,13 +230,13 @@ def test_a_file_that_cannot_be_deleted_leaves_no_other_on_the_disk_and_is_tried_
         gone.append(path)
 
     monkeypatch.setattr(erasure.default_storage, "delete", delete)
-    erasure._from_disk(["one", "two"], chat_id=ConversationFactory().pk)
-    uploads.prune()
+    erasure._delete_from_disk(["one", "two"], chat_id=ConversationFactory().pk)
+    uploads.prune_uploads()
     assert gone == ["two"] and Upload.objects.get().file.name == "one"
 
     stuck.clear()
     monkeypatch.setattr(uploads, "PRUNING", FailingItems("after the back-off"))
-    uploads.prune()
+    uploads.prune_uploads()
 
     assert gone == ["two", "one"] and not Upload.objects.exists()
 
@@ -259,7 +260,9 @@ def test_a_change_of_a_webhook_that_breaks_our_code_takes_no_other_with_it(monke
 @pytest.mark.django_db
 @pytest.mark.parametrize("interrupted", [False, True])
 @pytest.mark.parametrize(
-    "step", [(recipient_addresses, "refresh"), (provider_uploads, "known")], ids=["addresses", "files"]
+    "step",
+    [(recipient_addresses, "refresh_addresses"), (provider_uploads, "find_cached_uploads")],
+    ids=["addresses", "files"],
 )
 def test_a_delivery_that_cannot_be_prepared_is_a_failed_try_and_no_others(
     step: tuple[Any, str], interrupted: bool, channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
@@ -282,7 +285,7 @@ def test_a_delivery_that_cannot_be_prepared_is_a_failed_try_and_no_others(
         return prepare(rows)
 
     monkeypatch.setattr(*step, breaks)
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     row = Delivery.objects.get(pk=broken)
     good = Delivery.objects.exclude(pk=broken)

@@ -34,7 +34,7 @@ def free(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Any:
     settings.DISK_FLOOR_MB = 10
 
     def megabytes(number: float) -> None:
-        monkeypatch.setattr(storage_limits, "free_bytes", lambda: int(number * MEGABYTE))
+        monkeypatch.setattr(storage_limits, "get_free_bytes", lambda: int(number * MEGABYTE))
 
     return megabytes
 
@@ -49,40 +49,40 @@ def stored(folder: Path) -> int:
 
 def test_an_operator_has_a_quota_over_all_chats(in_english: None) -> None:
     first, second = ConversationFactory(), ConversationFactory()
-    uploads.keep(first, text_file(1.5), author=boris())
-    uploads.keep(second, text_file(1.5), author=boris())
+    uploads.save_upload(first, text_file(1.5), author=boris())
+    uploads.save_upload(second, text_file(1.5), author=boris())
 
-    with pytest.raises(uploads.NotTaken, match=r"exceeds your limit of 3\.0.MB"):
-        uploads.keep(ConversationFactory(), text_file(0.1), author=boris())
+    with pytest.raises(uploads.UploadRefused, match=r"exceeds your limit of 3\.0.MB"):
+        uploads.save_upload(ConversationFactory(), text_file(0.1), author=boris())
 
-    uploads.keep(ConversationFactory(), text_file(0.1), author=vera())
+    uploads.save_upload(ConversationFactory(), text_file(0.1), author=vera())
 
 
 def test_a_chat_has_a_quota_over_all_operators(in_english: None, tmp_path: Path) -> None:
     chat = ConversationFactory()
-    uploads.keep(chat, text_file(1.5), author=boris())
+    uploads.save_upload(chat, text_file(1.5), author=boris())
 
-    with pytest.raises(uploads.NotTaken, match=r"exceeds the limit of 2\.0.MB of attached files in this chat"):
-        uploads.keep(chat, text_file(0.6), author=vera())
+    with pytest.raises(uploads.UploadRefused, match=r"exceeds the limit of 2\.0.MB of attached files in this chat"):
+        uploads.save_upload(chat, text_file(0.6), author=vera())
 
     assert stored(tmp_path) == 1
-    uploads.keep(chat, text_file(0.5), author=vera())  # exactly the rest
+    uploads.save_upload(chat, text_file(0.5), author=vera())  # exactly the rest
 
 
 def test_the_quota_is_of_a_day_and_of_what_is_there() -> None:
     chat = ConversationFactory()
-    old = uploads.keep(chat, text_file(1.5), author=boris())
+    old = uploads.save_upload(chat, text_file(1.5), author=boris())
     Upload.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(hours=25))
-    taken_back = uploads.keep(chat, text_file(1.5), author=boris())
-    uploads.drop(taken_back)
+    taken_back = uploads.save_upload(chat, text_file(1.5), author=boris())
+    uploads.delete_upload(taken_back)
 
-    uploads.keep(chat, text_file(2), author=boris())
+    uploads.save_upload(chat, text_file(2), author=boris())
 
 
 def test_no_quota_where_the_setting_is_0(settings: Any) -> None:
     settings.UPLOAD_OPERATOR_DAY_MB = settings.UPLOAD_CHAT_DAY_MB = 0
 
-    uploads.keep(ConversationFactory(), text_file(4), author=boris())
+    uploads.save_upload(ConversationFactory(), text_file(4), author=boris())
 
 
 def test_the_desk_says_so(desk: Client, channel: Any, in_english: None) -> None:
@@ -98,8 +98,8 @@ def test_the_desk_says_so(desk: Client, channel: Any, in_english: None) -> None:
 def test_what_has_to_stay_free_stays_free(free: Any, tmp_path: Path, megabytes: float, is_taken: bool) -> None:
     free(megabytes)
     chat = ConversationFactory()
-    with suppress(uploads.NotTaken):
-        uploads.keep(chat, text_file(1), author=boris())
+    with suppress(uploads.UploadRefused):
+        uploads.save_upload(chat, text_file(1), author=boris())
 
     assert stored(tmp_path) == Upload.objects.count() == is_taken
 
@@ -129,7 +129,7 @@ def test_a_clients_file_waits_at_the_provider(free: Any, monkeypatch: pytest.Mon
     )
     monkeypatch.setattr(inbound_downloads.http_client, "send", lambda *_, **__: pytest.fail("called"))
 
-    inbound_downloads.fetch_due()
+    inbound_downloads.download_due_files()
 
     row.refresh_from_db()
     assert (row.state, row.error) == (Attachment.State.WAITING, "no_disk_space")
@@ -141,9 +141,9 @@ def test_a_disk_that_is_full_for_long_costs_no_file(free: Any, monkeypatch: pyte
     row = Attachment.objects.create(
         message=MessageFactory(), name="a.jpg", external_id="77", state=Attachment.State.WAITING, tries=2
     )
-    for _ in range(len(inbound_downloads.TIMETABLE) + 1):
+    for _ in range(len(inbound_downloads.RETRY_DELAYS) + 1):
         Attachment.objects.update(due_at=timezone.now())
-        inbound_downloads.fetch_due()
+        inbound_downloads.download_due_files()
 
     row.refresh_from_db()
     assert (row.state, row.tries, row.error) == (Attachment.State.WAITING, 2, "no_disk_space")
@@ -160,5 +160,5 @@ def test_health_is_red_before_the_disk_is_full(client: Client, free: Any) -> Non
 def test_a_folder_that_is_not_there_yet_is_measured_by_the_one_above(settings: Any, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path / "not" / "yet"
 
-    assert storage_limits.free_bytes() > 0
+    assert storage_limits.get_free_bytes() > 0
     assert attachment_files.storage_limits is storage_limits

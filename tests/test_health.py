@@ -32,13 +32,13 @@ PARTS = ("beat", "inbound", "outbound")
 
 @pytest.fixture(autouse=True)
 def probe_again() -> None:
-    write_probe.forget()
+    write_probe.reset_write_check()
 
 
 @pytest.fixture
 def all_is_well() -> None:
     for part in PARTS:
-        housekeeping.beat(part)
+        housekeeping.record_heartbeat(part)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_delivery_that_may_wait_is_not_red(all_is_well: None, ready: Any) -> N
     behind = MessageFactory(conversation=tried_again_later.conversation, outbound=True)
     DeliveryFactory(message=behind, next_attempt_at=long_ago)
 
-    assert dispatcher.oldest_due_age(now=service_window.database_now()) == 0
+    assert dispatcher.get_oldest_due_age(now=service_window.database_now()) == 0
     assert ready() == (200, set())
 
 

@@ -45,7 +45,7 @@ def checked(shop: Shop, monkeypatch: pytest.MonkeyPatch, *, wait: float = 15.0) 
     shop.chat_channel.refresh_from_db()
     found: dict[str, str] = {"ok": "", "warning": "", "error": ""}
     with translation.override("en"):
-        for each in checking.dry_run(shop.chat_channel, wait=wait):
+        for each in checking.run_connection_check(shop.chat_channel, wait=wait):
             found[each.level] += f"{each.sentence} "
     return found
 
@@ -144,13 +144,13 @@ def test_a_wrong_app_id_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_wrong_app_id_is_named_however_quick_the_event_is(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """The event may be here, and refused, before the call that raised it is answered."""
-    honest = checking._told
+    honest = checking._send_test_message
 
     def told_and_refused(chat_channel: Any, *given: Any) -> Any:
-        incoming.note_refused(chat_channel)
+        incoming.record_refused_event(chat_channel)
         return honest(chat_channel, *given)
 
-    monkeypatch.setattr(checking, "_told", told_and_refused)
+    monkeypatch.setattr(checking, "_send_test_message", told_and_refused)
 
     found = checked(shop, monkeypatch, wait=0)
 

@@ -239,19 +239,19 @@ def test_one_chat_in_the_end_in_whatever_order_ids_come(channel: ApiChannel, ord
 def test_a_chat_that_was_left_takes_no_answer_and_says_where_to_go(channel: ApiChannel) -> None:
     apply(channel, wrote(N1), wrote(user_id=U1))
     left, live = Conversation.objects.order_by("-contact__user_id")
-    queued = submission.hand_in(conversation_id=left.pk, text="Да", author=boris()).message
+    queued = submission.submit_reply(conversation_id=left.pk, text="Да", author=boris()).message
     assert queued is not None
 
     apply(channel, wrote(N1, U1))
-    refused = submission.hand_in(conversation_id=left.pk, text="Ещё", author=boris())
-    dispatcher.drain()
+    refused = submission.submit_reply(conversation_id=left.pk, text="Ещё", author=boris())
+    dispatcher.send_due_deliveries()
 
     assert refused.decision.reason == "contact_moved"
     assert f"No. {live.pk}" in refused.decision.sentence or f"№ {live.pk}" in refused.decision.sentence
     delivery = Delivery.objects.get(message=queued)
     assert (delivery.state, delivery.reason) == (Delivery.State.CANCELLED, "contact_moved_before_sending")
     assert Draft.objects.get(conversation=left).text == "Да"
-    assert submission.hand_in(conversation_id=live.pk, text="Да", author=boris()).decision.goes_out
+    assert submission.submit_reply(conversation_id=live.pk, text="Да", author=boris()).decision.goes_out
 
 
 def test_a_number_that_came_with_another_persons_user_id_goes_to_that_person(channel: ApiChannel) -> None:
@@ -341,7 +341,7 @@ def test_a_new_number_that_is_a_contact_already_is_marked_in_both_chats(channel:
 
     assert sorted(notices()) == ["contact_moved_away", "contact_moved_here"]
     assert Message.objects.filter(direction="inbound").latest("pk").conversation_id == live.pk
-    refused = submission.hand_in(conversation_id=left.pk, text="Да", author=boris()).decision
+    refused = submission.submit_reply(conversation_id=left.pk, text="Да", author=boris()).decision
     assert refused.reason == "contact_moved" and str(live.pk) in refused.sentence
 
 
@@ -414,10 +414,10 @@ def test_a_number_that_was_given_up_is_not_written_to(channel: ApiChannel) -> No
     """Only the user id is known after the change: an answer goes there, although the card still has the phone."""
     apply(channel, wrote(N1, U1))
     chat = Conversation.objects.get()
-    queued = submission.hand_in(conversation_id=chat.pk, text="Да", author=boris()).message
+    queued = submission.submit_reply(conversation_id=chat.pk, text="Да", author=boris()).message
     apply(channel, *facts_of(USER_ID_CHANGES["today"]))
 
-    claimed = dispatcher._admitted(dispatcher.claim(_token := uuid.uuid4(), limit=5), _token, {})
+    claimed = dispatcher._admit(dispatcher.claim_deliveries(_token := uuid.uuid4(), limit=5), _token, {})
 
     (item,) = [one for one in claimed if one.delivery.message_id == (queued.pk if queued else 0)]
     contact = item.delivery.payload["contact"]
@@ -426,10 +426,10 @@ def test_a_number_that_was_given_up_is_not_written_to(channel: ApiChannel) -> No
 
 def test_what_was_queued_goes_to_the_new_number(channel: ApiChannel) -> None:
     apply(channel, wrote(N1))
-    submission.hand_in(conversation_id=Conversation.objects.get().pk, text="Да", author=boris())
+    submission.submit_reply(conversation_id=Conversation.objects.get().pk, text="Да", author=boris())
     apply(channel, *facts_of(NUMBER_CHANGES["today"]))
 
-    (item,) = dispatcher._admitted(dispatcher.claim(_token := uuid.uuid4(), limit=5), _token, {})
+    (item,) = dispatcher._admit(dispatcher.claim_deliveries(_token := uuid.uuid4(), limit=5), _token, {})
 
     assert item.delivery.payload["contact"]["external_id"] == N2
 

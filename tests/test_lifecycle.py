@@ -203,13 +203,13 @@ def test_what_waits_to_be_sent_with_a_template_that_is_no_longer_approved_stops_
     conversation = ConversationFactory()
     template = TemplateFactory(api_channel=conversation.api_channel)
     operator = boris(conversation.chat_channel)
-    handed = submission.hand_in_template(
+    handed = submission.submit_template_reply(
         conversation_id=conversation.pk, template_id=template.pk, parameters=["Анна", "№ 42"], author=operator
     )
     assert handed.message is not None
 
     lifecycle.change_status(template, status, by=HAND)
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     message: Any = handed.message
     message.refresh_from_db()

@@ -31,11 +31,11 @@ def lease_ran_out(attachment: Attachment) -> None:
 
 
 def test_a_late_failure_does_not_end_the_try_of_the_next(waiting: Attachment) -> None:
-    (stale,) = inbound_downloads._claim()
+    (stale,) = inbound_downloads._claim_attachments()
     lease_ran_out(waiting)
-    (current,) = inbound_downloads._claim()
+    (current,) = inbound_downloads._claim_attachments()
 
-    inbound_downloads._settle(stale, inbound_downloads.Failed("wa_token", for_good=True))
+    inbound_downloads._save_result(stale, inbound_downloads.DownloadFailed("wa_token", for_good=True))
 
     waiting.refresh_from_db()
     assert (waiting.state, waiting.error, waiting.due_at) == ("waiting", "", current.due_at)
@@ -43,25 +43,25 @@ def test_a_late_failure_does_not_end_the_try_of_the_next(waiting: Attachment) ->
 
 
 def test_a_late_failure_does_not_end_what_an_operator_asked_for_since(waiting: Attachment) -> None:
-    (stale,) = inbound_downloads._claim()
+    (stale,) = inbound_downloads._claim_attachments()
     Attachment.objects.update(state="failed")
-    assert inbound_downloads.fetch_again(waiting.pk, conversation_id=waiting.message.conversation_id)
+    assert inbound_downloads.retry_download(waiting.pk, conversation_id=waiting.message.conversation_id)
 
-    inbound_downloads._settle(stale, inbound_downloads.Failed("file_gone", for_good=True))
+    inbound_downloads._save_result(stale, inbound_downloads.DownloadFailed("file_gone", for_good=True))
 
     waiting.refresh_from_db()
     assert (waiting.state, waiting.tries) == ("waiting", 0)
 
 
 def test_the_holders_own_failure_is_written_and_the_next_try_planned(waiting: Attachment) -> None:
-    (held,) = inbound_downloads._claim()
+    (held,) = inbound_downloads._claim_attachments()
 
-    inbound_downloads._settle(held, inbound_downloads.Failed("destination_error"))
+    inbound_downloads._save_result(held, inbound_downloads.DownloadFailed("destination_error"))
 
     waiting.refresh_from_db()
     assert (waiting.state, waiting.error, waiting.tries) == ("waiting", "destination_error", 1)
     assert waiting.due_at
-    assert waiting.due_at < timezone.now() + inbound_downloads.LEASE
+    assert waiting.due_at < timezone.now() + inbound_downloads.DOWNLOAD_LEASE
 
 
 NAMES = [
@@ -85,8 +85,8 @@ def test_a_senders_name_never_reaches_the_disk(waiting: Attachment, name: str, m
     waiting.name = name.replace("\0", "")
     content = BytesIO(b"words")
 
-    assert inbound_downloads._settle_alone(
-        waiting, inbound_downloads.Fetched(content=content, size=5, mime="text/plain")
+    assert inbound_downloads._save_result_safely(
+        waiting, inbound_downloads.DownloadedFile(content=content, size=5, mime="text/plain")
     )
 
     (stored,) = [path for path in media_root.rglob("*") if path.is_file()]
@@ -113,13 +113,13 @@ def test_a_file_that_cannot_be_stored_stops_no_other(
     monkeypatch.setattr(FileSystemStorage, "_save", full_disk)
     monkeypatch.setattr(
         inbound_downloads,
-        "_try",
-        lambda row, account: inbound_downloads.Fetched(
+        "_try_download",
+        lambda row, account: inbound_downloads.DownloadedFile(
             content=BytesIO(b"bad" if row == waiting else b"good"), size=4, mime=""
         ),
     )
 
-    assert inbound_downloads.fetch_due() == 1
+    assert inbound_downloads.download_due_files() == 1
     waiting.refresh_from_db()
     good.refresh_from_db()
     assert (waiting.state, waiting.error, good.state) == ("waiting", "internal_error", "here")

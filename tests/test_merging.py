@@ -57,7 +57,7 @@ def writes(
     place = chat_channel or channel.lands_in
     assert place is not None
     received = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=place)])[0]
-    held_replies.release([received.conversation.pk])
+    held_replies.release_held_replies([received.conversation.pk])
     return received.message
 
 
@@ -69,8 +69,8 @@ def chat_of(who: str) -> Conversation:
     return Conversation.objects.get(contact__external_id=who)
 
 
-def answers(chat: Conversation, text: str) -> submission.HandedIn:
-    return submission.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel))
+def answers(chat: Conversation, text: str) -> submission.SubmitResult:
+    return submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel))
 
 
 def recipients() -> list[str]:
@@ -215,7 +215,7 @@ def test_what_waits_for_a_number_goes_out_within_that_number_s_window(channel: A
     merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
     ServiceWindow.objects.filter(merged_contact=contact(ANYA)).update(expires_at=timezone.now() - timedelta(seconds=1))
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     delivery = Delivery.objects.get(kind="message")
     assert (delivery.state, delivery.reason) == ("cancelled", "window_closed_before_sending")

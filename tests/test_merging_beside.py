@@ -120,12 +120,12 @@ def test_what_comes_while_a_merge_is_undone_belongs_to_its_number() -> None:
 @pytest.mark.parametrize("by_merged", [True, False])
 def test_erasing_a_merged_person_erases_both(channel: ApiChannel, by_merged: bool) -> None:
     made = merged(channel)
-    submission.hand_in(conversation_id=chat_of(ANNA).pk, text="Секретный ответ", author=boris())
+    submission.submit_reply(conversation_id=chat_of(ANNA).pk, text="Секретный ответ", author=boris())
     ContactNote.objects.create(contact=contact(ANYA), author=boris(), text="Секретная заметка")
     traces = (ANNA, ANYA, "Hallo", "Секретн", "Anna S.")
     assert all(trace in everything() for trace in traces)
 
-    erasure.erase(made.source_id if by_merged else made.target_id, by=vera())
+    erasure.erase_person(made.source_id if by_merged else made.target_id, by=vera())
 
     left = everything()
     assert [trace for trace in traces if trace in left] == []
@@ -136,11 +136,11 @@ def test_erasing_a_merged_person_erases_both(channel: ApiChannel, by_merged: boo
 @pytest.mark.django_db
 def test_what_the_undo_needs_is_kept_for_a_day(channel: ApiChannel) -> None:
     made = merged(channel)
-    housekeeping.prune()
+    housekeeping.prune_expired_rows()
     assert MergedConversation.objects.get().row
 
     ContactMerge.objects.update(at=made.at.replace(year=made.at.year - 1))
-    housekeeping.prune()
+    housekeeping.prune_expired_rows()
 
     assert MergedConversation.objects.get().row == {}
     assert receiving.lock(MergedConversation.objects.get().old_id).contact == contact(ANNA)

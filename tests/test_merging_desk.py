@@ -134,7 +134,7 @@ def test_a_merged_chat_costs_no_queries_for_each_of_its_messages(
     merge(contact(ANYA).pk, chat.contact_id, by=vera())
     for number in range(20):
         writes(chat.api_channel, ANYA, f"Слово {number}")
-    submission.hand_in(conversation_id=chat.pk, text="Ответ", author=boris())
+    submission.submit_reply(conversation_id=chat.pk, text="Ответ", author=boris())
 
     with django_assert_max_num_queries(34):
         html = desk.get(f"/chats/{chat.pk}/").content.decode()

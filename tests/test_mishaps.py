@@ -38,7 +38,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "AGAIN_AFTER", (0.0, 0.0))
+    monkeypatch.setattr(results, "DB_RETRY_DELAYS", (0.0, 0.0))
 
 
 def channel_to(receiver: Receiver, path: str, **fields: Any) -> ApiChannel:
@@ -64,7 +64,7 @@ def test_a_provider_that_gives_two_messages_one_id_costs_neither_of_them(
 
     monkeypatch.setattr(type(channel.provider), "judge_message_response", judge)
 
-    assert dispatcher.drain() == 3
+    assert dispatcher.send_due_deliveries() == 3
 
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
     assert Attempt.objects.count() == len(receiver.requests) == 3
@@ -85,7 +85,7 @@ def test_an_answer_that_we_cannot_judge_is_no_reason_to_send_again(
 
     monkeypatch.setattr(type(channel.provider), "judge_message_response", judge)
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert (Delivery.objects.get().state, len(receiver.requests)) == ("unknown", 1)
     assert Message.objects.get(direction="notice").reason == "may_have_been_sent"
@@ -97,16 +97,16 @@ def test_a_result_is_written_down_though_the_database_refuses_it_at_first(
 ) -> None:
     channel = channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
     reply = boris_answers(anna_writes(channel))
-    record, refusals = results.record, [problem, problem]
+    record, refusals = results.record_attempts, [problem, problem]
 
-    def refused_at_first(tried: Sequence[results.Tried], token: Any) -> None:
+    def refused_at_first(tried: Sequence[results.AttemptResult], token: Any) -> None:
         if refusals:
             raise refusals.pop()
         record(tried, token)
 
-    monkeypatch.setattr(results, "record", refused_at_first)
+    monkeypatch.setattr(results, "record_attempts", refused_at_first)
 
-    assert dispatcher.drain() == 1
+    assert dispatcher.send_due_deliveries() == 1
 
     reply.refresh_from_db()
     assert (Delivery.objects.get().state, reply.status, len(receiver.requests)) == ("delivered", "sent", 1)
@@ -118,7 +118,7 @@ def test_a_channel_whose_keys_cannot_be_read_keeps_no_other_from_sending(receive
         boris_answers(anna_writes(channel, who=f"anna-{channel.pk}"))
     spoil_the_secret(broken)
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert [request.path for request in receiver.requests] == ["/well"]
     waiting = Delivery.objects.get(api_channel=broken)
@@ -153,7 +153,7 @@ def test_a_channel_whose_keys_cannot_be_read_keeps_no_other_from_fetching_files(
     ]
     spoil_the_secret(broken)
 
-    inbound_downloads.fetch_due()
+    inbound_downloads.download_due_files()
 
     for row in rows:
         row.refresh_from_db()
@@ -166,11 +166,11 @@ def test_a_channel_whose_keys_cannot_be_read_keeps_no_other_from_fetching_files(
 def test_a_file_that_kills_its_worker_every_time_is_given_up() -> None:
     message = MessageFactory(conversation__api_channel=ApiChannelFactory(kind="acebot"))
     file = Attachment.objects.create(message=message, external_id="m1", state="waiting", due_at=timezone.now())
-    for _ in range(len(inbound_downloads.TIMETABLE) + 1):
-        assert len(inbound_downloads._claim()) == 1  # and the worker dies
+    for _ in range(len(inbound_downloads.RETRY_DELAYS) + 1):
+        assert len(inbound_downloads._claim_attachments()) == 1  # and the worker dies
         Attachment.objects.update(due_at=timezone.now() - timedelta(seconds=1))
 
-    assert inbound_downloads._claim() == []
+    assert inbound_downloads._claim_attachments() == []
 
     file.refresh_from_db()
     assert (file.state, file.due_at) == ("failed", None)
@@ -224,7 +224,7 @@ def test_a_limit_is_held_by_the_databases_clock(monkeypatch: pytest.MonkeyPatch)
     )
     monkeypatch.setattr(timezone, "now", lambda: now - timedelta(minutes=10))  # this worker's clock is slow
 
-    rate_limits.hold(channel.pk, [rate], seconds=30)
+    rate_limits.exhaust_limits(channel.pk, [rate], seconds=30)
 
     assert RateLimit.objects.get().met_at > now + timedelta(seconds=29)
 
@@ -235,7 +235,7 @@ def test_what_an_alert_was_about_long_ago_is_not_kept_for_ever() -> None:
     standing = Alert.objects.create(kind=Alert.Kind.STUCK, api_channel=channel)
     Alert.objects.update(raised_at=long_ago)
 
-    housekeeping.prune()
+    housekeeping.prune_expired_rows()
 
     assert list(Alert.objects.all()) == [standing]
     assert json.dumps(over.details) == "{}"
@@ -252,7 +252,7 @@ def test_sign_ins_and_sessions_are_not_kept_for_ever(client: Client) -> None:
         until = timezone.now() + timedelta(seconds=seconds)
         Session.objects.create(session_key=name, session_data="", expire_date=until)
 
-    housekeeping.prune()
+    housekeeping.prune_expired_rows()
 
     kept = [model.objects.values_list("username", flat=True) for model in (AccessAttempt, AccessFailureLog, AccessLog)]
     assert [list(names) for names in kept] == [["1 days"]] * 3
@@ -266,8 +266,8 @@ def test_old_rows_go_though_a_file_cannot_be_taken_away(monkeypatch: pytest.Monk
     def no_such_disk() -> int:
         raise OSError("read-only file system")
 
-    monkeypatch.setattr(uploads, "prune", no_such_disk)
-    housekeeping.prune()
+    monkeypatch.setattr(uploads, "prune_uploads", no_such_disk)
+    housekeeping.prune_expired_rows()
 
     assert not WebhookEvent.objects.filter(pk=event.pk).exists()
 
@@ -300,14 +300,14 @@ def simulator() -> Iterator[UsedeskSimulator]:
 def test_what_was_told_to_a_helpdesk_is_written_down_though_the_database_refuses_it_at_first(
     simulator: UsedeskSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop, record, refusals = Shop.of(simulator), sending.record, [OperationalError("deadlock detected")]
+    shop, record, refusals = Shop.of(simulator), sending.record_command_result, [OperationalError("deadlock detected")]
 
     def refused_at_first(tried: Any, token: Any) -> None:
         if refusals:
             raise refusals.pop()
         record(tried, token)
 
-    monkeypatch.setattr(sending, "record", refused_at_first)
+    monkeypatch.setattr(sending, "record_command_result", refused_at_first)
     shop.anna_writes("раз")
     shop.settle()
 
@@ -324,7 +324,7 @@ def test_a_helpdesk_whose_key_cannot_be_read_keeps_no_other_from_being_told(simu
         ChatChannel.objects.filter(pk=broken.chat_channel.pk).update(secret=b"gAAAAAB-not-ours")
 
         processing.drain()
-        sending.drain()
+        sending.send_due_commands()
 
         assert (simulator.texts(), other.texts()) == (["раз"], [])
 

@@ -23,7 +23,7 @@ from bridge.conversations import message_statuses, receiving, tickets
 from bridge.maintenance import housekeeping
 from bridge.models import Alert, Attempt, Conversation, Delivery, Draft, Message, RateLimit, ServiceWindow
 from bridge.outbox import claims, dispatcher, resend, results
-from bridge.outbox.results import Tried
+from bridge.outbox.results import AttemptResult
 from bridge.relay import submission
 from channels_setup.models import ApiChannel, ChannelState, UnknownPolicy
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
@@ -49,7 +49,7 @@ def anna_writes(api_channel: ApiChannel, *, who: str = "anna", text: str = "?") 
 
 
 def boris_answers(chat: Conversation, text: str = "Да") -> Message:
-    message = submission.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
+    message = submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
     assert message is not None
     return message
 
@@ -62,7 +62,7 @@ def test_an_answer_is_posted_as_a_chat_event_and_becomes_sent(api_channel: ApiCh
     chat = anna_writes(api_channel, text="Заказ готов?")
     reply = boris_answers(chat, "Да, готов 🙌")
 
-    assert dispatcher.drain() == 1
+    assert dispatcher.send_due_deliveries() == 1
 
     (request,) = receiver.requests
     event = request.json
@@ -81,7 +81,7 @@ def test_an_answer_is_posted_as_a_chat_event_and_becomes_sent(api_channel: ApiCh
 
 def test_standard_webhooks_headers_prove_who_sent_it(api_channel: ApiChannel, receiver: Receiver) -> None:
     boris_answers(anna_writes(api_channel))
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     (request,) = receiver.requests
     secret = api_channel.current_secret()
@@ -95,7 +95,7 @@ def test_standard_webhooks_headers_prove_who_sent_it(api_channel: ApiChannel, re
 def test_the_two_flags_decide_the_bytes(api_channel: ApiChannel, receiver: Receiver, as_json: bool, utf8: bool) -> None:
     ApiChannel.objects.update(send_json=as_json, send_utf8=utf8)
     boris_answers(anna_writes(api_channel), "Ёлка & 🙌")
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     body = receiver.requests[0].body
     assert ("Ёлка".encode() in body) is (as_json and utf8)
@@ -113,7 +113,7 @@ def test_a_repeat_carries_the_same_key_and_the_same_body(api_channel: ApiChannel
     reply = boris_answers(anna_writes(api_channel))
 
     for _ in range(3):
-        dispatcher.drain()
+        dispatcher.send_due_deliveries()
         due_now()
 
     keys = {request.headers["webhook-id"] for request in receiver.requests}
@@ -131,11 +131,11 @@ def test_a_failed_try_waits_as_the_timetable_says(api_channel: ApiChannel, recei
     waited = []
 
     for _ in range(4):
-        dispatcher.drain()
+        dispatcher.send_due_deliveries()
         waited.append(waits(Delivery.objects.get()))
         due_now()
 
-    for seconds, planned in zip(waited, results.MESSAGE_TIMETABLE, strict=False):
+    for seconds, planned in zip(waited, results.MESSAGE_RETRY_DELAYS, strict=False):
         assert planned * 0.8 <= seconds <= planned * 1.2 + 5  # and what the try itself and its writing down took
 
 
@@ -178,7 +178,7 @@ def test_each_answer_lands_in_its_class(
     receiver.answer("/hook", status=status, headers=headers, body=b"" if status == 204 else b"{}")
     boris_answers(anna_writes(api_channel))
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     delivery = Delivery.objects.get()
     assert (delivery.state, delivery.reason) == (state, reason)
@@ -190,7 +190,7 @@ def test_each_answer_lands_in_its_class(
 def test_a_dead_message_tells_the_operator_and_can_be_sent_again(api_channel: ApiChannel, receiver: Receiver) -> None:
     receiver.answer("/hook", status=400, times=1)
     reply = boris_answers(anna_writes(api_channel))
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     reply.refresh_from_db()
     notice = Message.objects.get(direction="notice")
@@ -198,8 +198,8 @@ def test_a_dead_message_tells_the_operator_and_can_be_sent_again(api_channel: Ap
     assert notice.reason == "not_delivered"
     assert str(notice.sentence).count(".") >= 1
 
-    assert resend.send_again(Delivery.objects.get().pk)
-    dispatcher.drain()
+    assert resend.resend_deliveries(Delivery.objects.get().pk)
+    dispatcher.send_due_deliveries()
     reply.refresh_from_db()
     assert reply.status == "sent"
 
@@ -207,7 +207,7 @@ def test_a_dead_message_tells_the_operator_and_can_be_sent_again(api_channel: Ap
 def test_what_cannot_be_reached_was_not_sent_and_is_tried_again(api_channel: ApiChannel) -> None:
     ApiChannel.objects.update(redirect_url="http://127.0.0.1:9/closed")
     boris_answers(anna_writes(api_channel))
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     delivery = Delivery.objects.get()
     assert (delivery.state, delivery.reason) == ("pending", "cannot_connect")
@@ -228,12 +228,12 @@ def test_no_answer_after_the_bytes_went_out_is_repeated_under_the_same_key(
     receiver.answer("/hook", delay=0.6, times=1)
     boris_answers(anna_writes(api_channel))
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     delivery = Delivery.objects.get()
     assert (delivery.state, delivery.reason) == ("pending", "outcome_unknown")
     due_now()
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
 
 
@@ -245,7 +245,7 @@ def test_where_the_operator_is_to_be_asked_an_unknown_outcome_waits_for_them(
     receiver.answer("/hook", delay=0.6, times=1)
     reply = boris_answers(anna_writes(api_channel))
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     reply.refresh_from_db()
     assert reply.status == "unknown"
@@ -263,11 +263,11 @@ def test_a_status_that_comes_while_the_answer_does_not_settles_the_delivery(
     receiver.answer("/hook", delay=0.6, times=1)
     reply = boris_answers(anna_writes(api_channel))
     token = uuid.uuid4()
-    [claimed] = dispatcher.claim(token, limit=1)
-    tried = dispatcher.attempt(claimed, api_channel.account())
+    [claimed] = dispatcher.claim_deliveries(token, limit=1)
+    tried = dispatcher.attempt_delivery(claimed, api_channel.account())
 
     message_statuses.change_statuses(api_channel, [StatusChanged(status="delivered", message_id=reply.pk)])
-    results.record([tried], token)
+    results.record_attempts([tried], token)
 
     reply.refresh_from_db()
     delivery = Delivery.objects.get()
@@ -283,11 +283,11 @@ def test_a_try_that_was_cut_off_is_not_taken_back_when_its_window_shuts(
     api_channel: ApiChannel, receiver: Receiver
 ) -> None:
     reply = boris_answers(anna_writes(api_channel))
-    dispatcher.claim(uuid.uuid4(), limit=1)  # by a worker that dies
+    dispatcher.claim_deliveries(uuid.uuid4(), limit=1)  # by a worker that dies
     Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
     ServiceWindow.objects.update(opened_at=F("opened_at") - timedelta(hours=24), expires_at=timezone.now())
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     reply.refresh_from_db()
     assert receiver.requests == []
@@ -300,7 +300,7 @@ def test_a_reply_does_not_outlive_its_window(api_channel: ApiChannel, receiver: 
     reply = boris_answers(chat, "Приезжайте завтра")
     ServiceWindow.objects.update(opened_at=F("opened_at") - timedelta(hours=24), expires_at=timezone.now())
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     reply.refresh_from_db()
     assert receiver.requests == []
@@ -314,7 +314,7 @@ def test_a_reply_that_waits_for_a_retry_is_taken_back_when_the_window_shuts(
 ) -> None:
     receiver.answer("/hook", status=503)
     boris_answers(anna_writes(api_channel))
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
     ServiceWindow.objects.update(opened_at=F("opened_at") - timedelta(hours=24), expires_at=timezone.now())
 
     housekeeping.expire_windows()
@@ -328,7 +328,7 @@ def test_a_new_message_of_the_contact_lets_the_waiting_reply_out(api_channel: Ap
     ServiceWindow.objects.update(opened_at=F("opened_at") - timedelta(hours=24), expires_at=timezone.now())
     anna_writes(api_channel, text="Алло?")
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert Delivery.objects.get(kind="message").state == "delivered"
 
@@ -342,21 +342,21 @@ def test_only_the_oldest_of_a_chat_is_due(api_channel: ApiChannel, receiver: Rec
     for text in ("один", "два", "три"):
         boris_answers(chat, text)
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
     assert [request.json["text"] for request in receiver.requests] == ["один"]
 
     due_now()
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
     assert [request.json["text"] for request in receiver.requests] == ["один", "один", "два", "три"]
 
 
 def test_a_stuck_chat_holds_up_nobody_else(api_channel: ApiChannel, receiver: Receiver) -> None:
     receiver.answer("/hook", status=503, times=1)
     boris_answers(anna_writes(api_channel, who="anna"), "Анне")
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     boris_answers(anna_writes(api_channel, who="olga"), "Ольге")
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert [request.json["text"] for request in receiver.requests] == ["Анне", "Ольге"]
 
@@ -367,7 +367,7 @@ def test_a_given_up_one_frees_the_next(api_channel: ApiChannel, receiver: Receiv
     boris_answers(chat, "плохое")
     boris_answers(chat, "хорошее")
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert [request.json["text"] for request in receiver.requests] == ["плохое", "хорошее"]
 
@@ -377,11 +377,11 @@ def test_a_paused_channel_holds_everything_and_lets_it_go_in_order(api_channel: 
     api_channel.pause()
     for text in ("один", "два"):
         boris_answers(chat, text)
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
     assert receiver.requests == []
 
     api_channel.resume()
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert [request.json["text"] for request in receiver.requests] == ["один", "два"]
     assert api_channel.state == ChannelState.LIVE
@@ -393,12 +393,12 @@ def test_a_failing_destination_shows_on_the_channel_until_it_works_again(
     receiver.answer("/hook", status=500, times=2)
     boris_answers(anna_writes(api_channel))
     for _ in range(2):
-        dispatcher.drain()
+        dispatcher.send_due_deliveries()
         due_now()
     api_channel.refresh_from_db()
     assert (api_channel.state, api_channel.last_error) == (ChannelState.FAILING, "destination_error")
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
     api_channel.refresh_from_db()
     assert (api_channel.state, api_channel.last_error) == (ChannelState.LIVE, "")
 
@@ -411,7 +411,7 @@ def test_a_destination_that_lets_nobody_in_is_paused_with_everything_kept(
     for text in ("один", "два"):
         boris_answers(chat, text)
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     api_channel.refresh_from_db()
     assert (api_channel.state, api_channel.last_error) == (ChannelState.PAUSED, "not_let_in")
@@ -419,7 +419,7 @@ def test_a_destination_that_lets_nobody_in_is_paused_with_everything_kept(
     assert set(Delivery.objects.values_list("state", "attempts")) == {("pending", 0)}
 
     api_channel.resume()
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
     assert [request.json["text"] for request in receiver.requests] == ["один", "один", "два"]
 
 
@@ -463,7 +463,7 @@ def test_a_watcher_gets_copies_of_what_it_tracks(
     assert ticket
     tickets.set_ticket_status(ticket.pk, status=3)
     anna_writes(api_channel, text="два")
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert tracked_events(receiver, "/copy") == wanted
     assert tracked_events(receiver, "/hook") == [("user", "Да", None)]
@@ -477,7 +477,7 @@ def test_request_events_have_the_documented_shapes(api_channel: ApiChannel, rece
     ticket = tickets.live_ticket(chat)
     assert ticket
     tickets.set_ticket_status(ticket.pk, status=2)
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     bodies = [request.json for request in receiver.requests]
     new, change = (next(body for body in bodies if name in body) for name in ("ticket", "trigger"))
@@ -520,7 +520,7 @@ def test_two_workers_never_claim_one_delivery(api_channel: ApiChannel) -> None:
 
     def claim_all() -> list[int]:
         token, mine = uuid.uuid4(), []
-        while claimed := dispatcher.claim(token, limit=3):
+        while claimed := dispatcher.claim_deliveries(token, limit=3):
             mine += [item.delivery.pk for item in claimed]
         return mine
 
@@ -538,8 +538,8 @@ def test_two_workers_deliver_every_message_once_and_in_order(api_channel: ApiCha
         for chat in chats:
             boris_answers(chat, f"{chat.pk}:{number}")
 
-    at_once(dispatcher.drain, dispatcher.drain)
-    dispatcher.drain()
+    at_once(dispatcher.send_due_deliveries, dispatcher.send_due_deliveries)
+    dispatcher.send_due_deliveries()
 
     texts = [request.json["text"] for request in receiver.requests]
     assert len(texts) == len(set(texts)) == 50
@@ -554,21 +554,21 @@ def test_a_dead_workers_claim_is_taken_over_and_its_late_result_refused(
 ) -> None:
     boris_answers(anna_writes(api_channel))
     dead = uuid.uuid4()
-    (stale,) = dispatcher.claim(dead, limit=5)
-    assert dispatcher.drain() == 0  # leased
+    (stale,) = dispatcher.claim_deliveries(dead, limit=5)
+    assert dispatcher.send_due_deliveries() == 0  # leased
 
     Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
-    assert dispatcher.drain() == 1
+    assert dispatcher.send_due_deliveries() == 1
 
     delivery = Delivery.objects.get()
     assert (delivery.state, delivery.attempts) == ("delivered", 2)
-    late = results.Tried(
+    late = results.AttemptResult(
         claimed=stale,
         outcome=results.Outcome(verdict="permanent", reason="rejected"),
         started_at=timezone.now(),
         duration_ms=1,
     )
-    results.record([late], dead)
+    results.record_attempts([late], dead)
     assert Delivery.objects.get().state == "delivered"
     assert Message.objects.get(direction="outbound").status == "sent"
 
@@ -579,7 +579,7 @@ def test_one_process_of_a_worker_is_always_left_for_what_comes_in(settings: Any)
     all_have_asked = Barrier(4)
 
     def ask(worker: str) -> bool:
-        with dispatcher.place(worker) as is_free:
+        with dispatcher.acquire_run_slot(worker) as is_free:
             all_have_asked.wait(10)
             return is_free
 
@@ -593,12 +593,12 @@ def test_what_workers_died_over_twice_is_tried_alone(api_channel: ApiChannel, re
     for who in ("anna", "client-2"):
         boris_answers(anna_writes(api_channel, who=who))
     for _ in range(2):  # two workers claim both and die
-        assert len(dispatcher.claim(uuid.uuid4(), limit=5)) == 2
+        assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=5)) == 2
         Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
 
-    assert dispatcher.claim(uuid.uuid4(), limit=5) == []
-    assert len(dispatcher.claim(uuid.uuid4(), limit=1, suspects=True)) == 1
-    assert dispatcher.drain() == 1
+    assert dispatcher.claim_deliveries(uuid.uuid4(), limit=5) == []
+    assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=1, suspects=True)) == 1
+    assert dispatcher.send_due_deliveries() == 1
     assert [request.headers["okno-attempt"] for request in receiver.requests] == ["3"]
 
 
@@ -606,12 +606,12 @@ def test_a_message_that_kills_every_worker_is_given_up_and_the_operator_told(
     api_channel: ApiChannel, receiver: Receiver
 ) -> None:
     reply = boris_answers(anna_writes(api_channel))
-    for tries in range(1, len(results.MESSAGE_TIMETABLE) + 2):
-        is_suspect = tries > claims.DEATHS
-        assert len(dispatcher.claim(uuid.uuid4(), limit=1, suspects=is_suspect)) == 1, tries
+    for tries in range(1, len(results.MESSAGE_RETRY_DELAYS) + 2):
+        is_suspect = tries > claims.MAX_WORKER_CRASHES
+        assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=1, suspects=is_suspect)) == 1, tries
         Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     delivery = Delivery.objects.get()
     reply.refresh_from_db()
@@ -627,8 +627,8 @@ def test_a_destination_has_at_most_so_many_calls_in_flight(
     for number in range(10):
         boris_answers(anna_writes(api_channel, who=f"client-{number}"))
 
-    assert len(dispatcher.claim(uuid.uuid4(), limit=50)) == 4
-    assert dispatcher.claim(uuid.uuid4(), limit=50) == []
+    assert len(dispatcher.claim_deliveries(uuid.uuid4(), limit=50)) == 4
+    assert dispatcher.claim_deliveries(uuid.uuid4(), limit=50) == []
 
 
 def test_a_busy_destination_does_not_crowd_out_another(
@@ -640,7 +640,7 @@ def test_a_busy_destination_does_not_crowd_out_another(
         boris_answers(anna_writes(api_channel, who=f"client-{number}"))
     boris_answers(anna_writes(other))
 
-    claimed = dispatcher.claim(uuid.uuid4(), limit=claims.IN_FLIGHT * 2)
+    claimed = dispatcher.claim_deliveries(uuid.uuid4(), limit=claims.IN_FLIGHT * 2)
 
     assert other.pk in {item.delivery.api_channel_id for item in claimed if item.delivery.kind == "message"}
 
@@ -668,9 +668,9 @@ def test_what_waits_for_its_next_try_is_not_read_by_every_claim(api_channel: Api
         met_at=timezone.now() + timedelta(seconds=30),
     )
     with CaptureQueriesContext(connection) as captured:
-        rate_limits.next_free_in()
-        claims.claim(uuid.uuid4(), limit=5, suspects=True)
-        claims.claim(uuid.uuid4(), limit=5)
+        rate_limits.get_seconds_until_free()
+        claims.claim_deliveries(uuid.uuid4(), limit=5, suspects=True)
+        claims.claim_deliveries(uuid.uuid4(), limit=5)
     asked = [query["sql"] for query in captured.captured_queries if "next_attempt_at" in query["sql"]]
 
     with connection.cursor() as cursor:
@@ -686,9 +686,9 @@ def test_what_waits_for_its_next_try_is_not_read_by_every_claim(api_channel: Api
 def test_what_is_committed_while_somebody_hands_over_calls_no_other(
     api_channel: ApiChannel, receiver: Receiver, called: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "LOOK_SECONDS", 60)  # no call is taken for a slow one
+    monkeypatch.setattr(dispatcher, "POLL_SECONDS", 60)  # no call is taken for a slow one
     chats = [anna_writes(api_channel, who=f"anna{number}") for number in range(4)]
-    real = results.write_down
+    real = results.save_results
 
     def write_down(*arguments: Any) -> None:
         real(*arguments)
@@ -699,10 +699,10 @@ def test_what_is_committed_while_somebody_hands_over_calls_no_other(
         boris_answers(chat)
         wakeups.notify_workers(wakeups.OUTBOUND)  # a test's transaction never commits
 
-    monkeypatch.setattr(results, "write_down", write_down)
+    monkeypatch.setattr(results, "save_results", write_down)
     answers(chats.pop())
 
-    assert dispatcher.drain() == 4
+    assert dispatcher.send_due_deliveries() == 4
     assert called == ["bridge.tasks.drain_outbox"]
     chats.append(anna_writes(api_channel, who="late"))
     answers(chats.pop())
@@ -714,16 +714,16 @@ def test_while_a_slow_call_is_under_way_whoever_comes_calls_another(
 ) -> None:
     boris_answers(anna_writes(api_channel))
     wakeups.notify_workers(wakeups.OUTBOUND)
-    real = dispatcher.attempt
+    real = dispatcher.attempt_delivery
 
-    def attempt(*arguments: Any, **more: Any) -> Tried:
+    def attempt(*arguments: Any, **more: Any) -> AttemptResult:
         until = time.monotonic() + 30
         while len(called) < 2 and time.monotonic() < until:
             time.sleep(0.02)
             wakeups.notify_workers(wakeups.OUTBOUND)
         return real(*arguments, **more)
 
-    monkeypatch.setattr(dispatcher, "attempt", attempt)
+    monkeypatch.setattr(dispatcher, "attempt_delivery", attempt)
 
-    assert dispatcher.drain() == 1
+    assert dispatcher.send_due_deliveries() == 1
     assert len(called) >= 2

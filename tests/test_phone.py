@@ -47,7 +47,7 @@ def writes(channel: ApiChannel, sender: str, text: str) -> Conversation:
 
 
 def answers(chat: Conversation, text: str) -> Message:
-    message = submission.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
+    message = submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
     assert message
     return message
 
@@ -133,7 +133,7 @@ def test_an_answer_is_on_the_phone_once_it_was_handed_over(
     answers(chat, "Добрый день!")
     before = feed(client, channel, **{"from": "anna"})
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert texts(before) == ["Здравствуйте"]
     after = feed(client, channel, **{"from": "anna"})
@@ -177,7 +177,7 @@ def test_what_the_phone_posts_is_what_the_portal_understands(client: Client, cha
     post(client, channel, {"type": "message", "id": "a-b-c", "from": sender, "text": "Добрый день", "timestamp": now})
     chat = Conversation.objects.get(contact__external_id="phone-1")
     message = answers(chat, "Здравствуйте!")
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     post(client, channel, {"type": "status", "message_id": message.pk, "status": "delivered", "timestamp": now})
     post(client, channel, {"type": "status", "message_id": message.pk, "status": "read", "timestamp": now})

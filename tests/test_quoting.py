@@ -113,7 +113,7 @@ def test_a_template_quotes_too_and_a_held_text_does_when_it_goes(desk: Client, a
     )
     assert HeldReply.objects.get().opener != HeldReply.objects.get().message
     writes(chat.api_channel, "Анна", "Да?")
-    held_replies.release([chat.pk])
+    held_replies.release_held_replies([chat.pk])
     assert Message.objects.get(text="4 500 рублей").quoted == asked
 
 
@@ -122,7 +122,7 @@ def test_nothing_is_held_that_could_not_quote(asked: Message) -> None:
     a_day_later()
     opener = TemplateFactory(api_channel=chat.api_channel, name="we_answered", body="Мы ответили. Напишите нам.")
 
-    reply, handed = held_replies.hold(
+    reply, handed = held_replies.hold_reply(
         conversation_id=chat.pk,
         text="4 500 рублей",
         author=boris(),
@@ -148,7 +148,7 @@ def test_of_several_files_the_first_one_quotes(asked: Message, monkeypatch: pyte
         for number in (1, 2)
     ]
 
-    submission.hand_in(
+    submission.submit_reply(
         conversation_id=asked.conversation_id, text="Счёт", author=boris(), uploads=uploads, replies_to=asked.pk
     )
 
@@ -169,7 +169,7 @@ def test_programs_quote_by_the_messages_number(api: Api, asked: Message) -> None
 
 
 def test_the_phone_shows_what_is_answered(client: Client, asked: Message) -> None:
-    answer = submission.hand_in(
+    answer = submission.submit_reply(
         conversation_id=asked.conversation_id, text="4 500", author=boris(), replies_to=asked.pk
     ).message
     assert answer

@@ -53,7 +53,7 @@ def chat_of(api_channel: ApiChannel, who: str = "anna") -> Conversation:
 
 
 def answers(chat: Conversation, text: str = "Да") -> None:
-    assert submission.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
+    assert submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
 
 
 def limit(api_channel: ApiChannel, calls_per_second: float) -> None:
@@ -66,7 +66,7 @@ def test_a_channel_keeps_to_its_calls_a_second(api_channel: ApiChannel, receiver
         answers(chat_of(api_channel, f"client {number}"))
 
     while Delivery.objects.filter(state="pending").exists():  # a run has its time, however slow the machine is
-        dispatcher.drain()
+        dispatcher.send_due_deliveries()
 
     times = [request.at for request in receiver.requests]
     assert len(times) == 12
@@ -83,7 +83,7 @@ def test_two_workers_share_one_limit(receiver: Receiver) -> None:
 
     def work() -> None:
         while Delivery.objects.filter(state="pending").exists():
-            dispatcher.drain()
+            dispatcher.send_due_deliveries()
         connection.close()
 
     workers = [Thread(target=work) for _ in range(2)]
@@ -106,7 +106,7 @@ def test_who_waits_for_a_limit_holds_up_nobody_else(api_channel: ApiChannel, rec
         answers(chat_of(other, f"client {number}"))
 
     started = time.monotonic()
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert time.monotonic() - started < 9  # the limit's next call is ten seconds away
     assert [request.path for request in receiver.requests].count("/other") == 3
@@ -114,7 +114,7 @@ def test_who_waits_for_a_limit_holds_up_nobody_else(api_channel: ApiChannel, rec
     waiting = Delivery.objects.filter(api_channel=api_channel, state="pending")
     assert [delivery.attempts for delivery in waiting] == [0, 0]
     assert all(delivery.lease_token is None for delivery in waiting)
-    assert dispatcher.oldest_due_age(now=timezone.now() + timedelta(seconds=20)) == 0
+    assert dispatcher.get_oldest_due_age(now=timezone.now() + timedelta(seconds=20)) == 0
 
 
 def test_a_limit_of_one_contact_leaves_the_others_alone(
@@ -129,7 +129,7 @@ def test_a_limit_of_one_contact_leaves_the_others_alone(
         answers(anna, f"Анне {number}")
     answers(ivan, "Ивану")
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert sorted(request.json["text"] for request in receiver.requests) == ["Анне 0", "Анне 1", "Ивану"]
     assert Delivery.objects.filter(state="pending").count() == 2
@@ -149,7 +149,7 @@ def test_one_who_was_sent_too_much_waits_four_times_as_long_at_each_refusal(
     for _ in range(5):
         Delivery.objects.update(next_attempt_at=timezone.now())
         RateLimit.objects.update(met_at=timezone.now())
-        dispatcher.drain()
+        dispatcher.send_due_deliveries()
         waited.append(waits(Delivery.objects.get()))
         free_at = RateLimit.objects.get().met_at - timedelta(seconds=(pair.burst - 1) * pair.every)
         assert abs((free_at - Delivery.objects.get().next_attempt_at).total_seconds()) < 5
@@ -161,13 +161,15 @@ def test_what_must_go_together_is_drawn_together() -> None:
     api_channel = ApiChannelFactory()
     delivery = Delivery(pk=1, api_channel=api_channel)
     narrow, wide = CallRate(key="narrow", every=10), CallRate(key="wide", every=10, burst=5)
-    asked = [rate_limits.Asked(delivery=delivery, rates=(narrow, wide))]
+    asked = [rate_limits.RateRequest(delivery=delivery, rates=(narrow, wide))]
 
-    assert rate_limits.must_wait(asked, uuid.uuid4()) == set()
-    assert rate_limits.must_wait(asked, uuid.uuid4()) == {1}
+    assert rate_limits.postpone_limited(asked, uuid.uuid4()) == set()
+    assert rate_limits.postpone_limited(asked, uuid.uuid4()) == {1}
 
     # The second one drew from neither.
-    assert rate_limits.must_wait([rate_limits.Asked(delivery=delivery, rates=(wide,))], uuid.uuid4()) == set()
+    assert (
+        rate_limits.postpone_limited([rate_limits.RateRequest(delivery=delivery, rates=(wide,))], uuid.uuid4()) == set()
+    )
     met_at = RateLimit.objects.get(key="wide").met_at
     assert 15 < (met_at - timezone.now()).total_seconds() <= 20
 
@@ -184,16 +186,16 @@ def test_a_provider_that_asks_for_quiet_gets_it_on_the_whole_channel(
     api_channel: ApiChannel, receiver: Receiver
 ) -> None:
     answers(chat_of(api_channel, "anna"))
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
     answers(chat_of(api_channel, "ivan"))
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert len(receiver.requests) == 1
     assert Breaker.objects.get().rests_until > timezone.now() + timedelta(seconds=45)
-    assert dispatcher.oldest_due_age(now=timezone.now() + timedelta(seconds=30)) == 0
+    assert dispatcher.get_oldest_due_age(now=timezone.now() + timedelta(seconds=30)) == 0
     Breaker.objects.update(rests_until=timezone.now())
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
     assert len(receiver.requests) == 2  # Ivan's: Anna's keeps to its own timetable
 
 
@@ -209,6 +211,6 @@ def test_buckets_nobody_uses_are_dropped(api_channel: ApiChannel) -> None:
             met_at=now - timedelta(hours=age),
         )
 
-    assert rate_limits.forget(now=now) == 1
+    assert rate_limits.prune_buckets(now=now) == 1
 
     assert RateLimit.objects.get().key == "new"

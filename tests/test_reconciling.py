@@ -25,7 +25,7 @@ def ours(channel: ApiChannel, *, ago: timedelta = LONG, **more: Any) -> Message:
 
 
 def found() -> set[tuple[str, int | None]]:
-    reconciliation.reconcile()
+    reconciliation.reconcile_messages()
     return set(Mismatch.objects.filter(settled_at=None).values_list("kind", "message"))
 
 
@@ -115,7 +115,7 @@ def test_a_status_that_waited_a_week_for_its_message_is_shown_until_it_is_joined
 def test_a_run_notes_no_more_than_its_measure_and_the_next_goes_on(
     channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciliation, "MOST", 2)
+    monkeypatch.setattr(reconciliation, "MAX_NEW_MISMATCHES", 2)
     for _ in range(3):
         DeliveryFactory(message=ours(channel, status="pending"))
 

@@ -47,7 +47,7 @@ def anna_writes(channel: ApiChannel, *, hours_ago: int = 0) -> Conversation:
     stored = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])[0]
     by = timedelta(hours=hours_ago)
     ServiceWindow.objects.update(opened_at=F("opened_at") - by, expires_at=F("expires_at") - by)
-    held_replies.release([stored.conversation.pk])
+    held_replies.release_held_replies([stored.conversation.pk])
     return stored.conversation
 
 
@@ -70,8 +70,8 @@ def approved(channel: ApiChannel, name: str = "order_ready", body: str = BODY, *
     )
 
 
-def says(chat: Conversation, text: str) -> submission.HandedIn:
-    return submission.hand_in(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel), keep_draft=True)
+def says(chat: Conversation, text: str) -> submission.SubmitResult:
+    return submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel), keep_draft=True)
 
 
 def test_pasted_template_text_goes_out_as_that_template(
@@ -80,7 +80,7 @@ def test_pasted_template_text_goes_out_as_that_template(
     template = approved(channel)
 
     handed = says(chat, "  Здравствуйте, Анна!  Ваш заказ №\u00a042 готов к выдаче.\r\n")
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert handed.decision.outcome == "template"
     event = receiver.requests[0].json
@@ -167,7 +167,7 @@ def test_what_waits_with_a_template_that_was_paused_stops_and_says_why(
     says(chat, "Здравствуйте, Анна! Ваш заказ 42 готов к выдаче.")
     lifecycle.change_status(template, Status.PAUSED, by=HAND)
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     message = Message.objects.get(direction="outbound")
     assert receiver.requests == []
@@ -196,8 +196,8 @@ def test_a_chosen_template_goes_out_with_its_values(channel: ApiChannel, chat: C
     template = approved(channel)
     author = boris(chat.chat_channel)
 
-    def send(parameters: Any) -> submission.HandedIn:
-        return submission.hand_in_template(
+    def send(parameters: Any) -> submission.SubmitResult:
+        return submission.submit_template_reply(
             conversation_id=chat.pk, template_id=template.pk, parameters=parameters, author=author
         )
 
@@ -210,7 +210,7 @@ def test_a_chosen_template_goes_out_with_its_values(channel: ApiChannel, chat: C
 def test_another_channels_template_is_unknown(channel: ApiChannel, chat: Conversation) -> None:
     theirs = approved(ApiChannelFactory())
 
-    handed = submission.hand_in_template(
+    handed = submission.submit_template_reply(
         conversation_id=chat.pk, template_id=theirs.pk, parameters=["a", "b"], author=boris(chat.chat_channel)
     )
 
@@ -221,7 +221,7 @@ def test_another_channels_template_is_unknown(channel: ApiChannel, chat: Convers
 
 
 def hold(chat: Conversation, text: str, template: Template) -> HeldReply:
-    kept, _handed = held_replies.hold(
+    kept, _handed = held_replies.hold_reply(
         conversation_id=chat.pk, text=text, author=boris(chat.chat_channel), template_id=template.pk, parameters=[]
     )
     assert kept
@@ -234,11 +234,11 @@ def test_a_held_reply_follows_when_the_client_writes(
     template = approved(channel, "we_answered", "Мы ответили на ваш вопрос. Напишите нам, и мы пришлём ответ.")
     hold(chat, "Первое", template)
     hold(chat, "Второе", template)
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
     assert len(receiver.requests) == 2
 
     anna_writes(channel)
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     assert [request.json["text"] for request in receiver.requests[2:]] == ["Первое", "Второе"]
     assert set(HeldReply.objects.values_list("state", flat=True)) == {"released"}
@@ -249,8 +249,8 @@ def test_a_held_reply_is_dropped_with_a_notice_and_becomes_a_draft(channel: ApiC
     hold(chat, "Ответ", template)
     HeldReply.objects.update(drop_at=timezone.now())
 
-    assert held_replies.drop_old() == 1
-    assert held_replies.drop_old() == 0
+    assert held_replies.drop_expired_replies() == 1
+    assert held_replies.drop_expired_replies() == 0
 
     assert Message.objects.get(direction="notice").reason == "held_dropped"
     assert Draft.objects.get().text == "Ответ"
@@ -264,7 +264,7 @@ def test_a_dropped_reply_is_never_lost_to_a_draft_that_stands_in_its_place(
     submission.save_draft(chat.pk, author=HeldReply.objects.get().author, text="Уже другое")
     HeldReply.objects.update(drop_at=timezone.now())
 
-    held_replies.drop_old()
+    held_replies.drop_expired_replies()
 
     notice = Message.objects.get(direction="notice")
     assert Draft.objects.get().text == "Уже другое"
@@ -275,7 +275,7 @@ def test_a_reply_cannot_be_held_with_a_template_that_may_not_go_out(channel: Api
     template = approved(channel, "we_answered", "Мы ответили на ваш вопрос.")
     lifecycle.change_status(template, Status.PAUSED, by=HAND)
 
-    kept, handed = held_replies.hold(
+    kept, handed = held_replies.hold_reply(
         conversation_id=chat.pk, text="Ответ", author=boris(chat.chat_channel), template_id=template.pk, parameters=[]
     )
 
@@ -287,7 +287,7 @@ def test_an_old_message_of_the_client_releases_nothing(channel: ApiChannel, chat
     template = approved(channel, "we_answered", "Мы ответили на ваш вопрос.")
     hold(chat, "Ответ", template)
 
-    held_replies.release([chat.pk])
+    held_replies.release_held_replies([chat.pk])
 
     assert HeldReply.objects.get().state == "held"
 

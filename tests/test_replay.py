@@ -11,7 +11,7 @@ from django.utils import timezone, translation
 from bridge.channel_health import circuit_breaker
 from bridge.models import Attempt, Breaker, Delivery, Message, Replay, Ruling, ServiceWindow
 from bridge.outbox import bulk_resend, dispatcher, resend
-from bridge.outbox.bulk_resend import Chosen
+from bridge.outbox.bulk_resend import DeadLetterFilter
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, DeliveryFactory, ServiceWindowFactory, boris, vera
 from tests.receiver import Receiver
@@ -32,20 +32,20 @@ def api_channel(receiver: Receiver) -> ApiChannel:
 def dead(api_channel: ApiChannel, receiver: Receiver) -> Delivery:
     receiver.answer("/hook", status=422, times=1)
     boris_answers(anna_writes(api_channel))
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
     return Delivery.objects.select_related("message", "api_channel").get()
 
 
 def foretold(delivery: Delivery) -> str:
     delivery.refresh_from_db()
-    return resend.forecast([delivery])[0].code
+    return resend.preview_resend([delivery])[0].code
 
 
 def test_the_forecast_is_what_then_happens(dead: Delivery, receiver: Receiver) -> None:
     assert foretold(dead) == ""
 
-    resend.send_again(dead.pk)
-    dispatcher.drain()
+    resend.resend_deliveries(dead.pk)
+    dispatcher.send_due_deliveries()
 
     dead.refresh_from_db()
     assert dead.state == "delivered"
@@ -59,8 +59,8 @@ def test_a_window_that_shut_since_is_foretold_and_keeps_it_back(dead: Delivery, 
     )
     assert foretold(dead) == "window_closed_since"
 
-    resend.send_again(dead.pk)
-    dispatcher.drain()
+    resend.resend_deliveries(dead.pk)
+    dispatcher.send_due_deliveries()
 
     dead.refresh_from_db()
     assert dead.state == "cancelled"
@@ -80,17 +80,17 @@ def test_a_destination_that_is_down_is_foretold_as_waiting(dead: Delivery, api_c
     Breaker.objects.create(api_channel=api_channel, is_open=True)
 
     assert foretold(dead) == "breaker_open"
-    assert resend.forecast([dead])[0].goes_out
+    assert resend.preview_resend([dead])[0].goes_out
 
 
 def test_a_destination_that_asked_for_quiet_is_foretold_as_waiting_while_it_lasts(
     dead: Delivery, api_channel: ApiChannel
 ) -> None:
-    circuit_breaker.rest(api_channel.pk, seconds=60)
+    circuit_breaker.pause_destination(api_channel.pk, seconds=60)
     assert foretold(dead) == "destination_rests"
-    assert resend.forecast([dead])[0].goes_out
+    assert resend.preview_resend([dead])[0].goes_out
 
-    circuit_breaker.rest(api_channel.pk, seconds=-1)
+    circuit_breaker.pause_destination(api_channel.pk, seconds=-1)
     assert foretold(dead) == ""
 
 
@@ -121,9 +121,9 @@ def test_since_bounds_what_is_sent_again(dead: Delivery) -> None:
 def test_the_timetable_starts_anew(dead: Delivery, receiver: Receiver) -> None:
     Delivery.objects.update(attempts=9)
     receiver.answer("/hook", status=500)
-    resend.send_again(dead.pk)
+    resend.resend_deliveries(dead.pk)
 
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     dead.refresh_from_db()
     assert (dead.state, dead.attempts) == ("pending", 10)
@@ -136,9 +136,9 @@ def test_each_decision_is_written_down_with_who_took_it_and_how_it_stood(dead: D
     receiver.answer("/hook", status=422)
     Vera = vera()
 
-    resend.send_again(dead.pk, by=Vera)
-    dispatcher.drain()
-    resend.discard(dead.pk, by=Vera)
+    resend.resend_deliveries(dead.pk, by=Vera)
+    dispatcher.send_due_deliveries()
+    resend.discard_deliveries(dead.pk, by=Vera)
 
     rulings = list(Ruling.objects.order_by("pk"))
     assert [(r.what, r.by, r.was_state, r.was_reason, r.attempts) for r in rulings] == [
@@ -151,9 +151,9 @@ def test_each_decision_is_written_down_with_who_took_it_and_how_it_stood(dead: D
 def test_what_is_on_its_way_or_done_is_nobodys_to_decide() -> None:
     on_its_way, done = DeliveryFactory(state="sending"), DeliveryFactory(state="delivered")
 
-    assert resend.send_again(on_its_way.pk, done.pk) == 0
-    assert resend.discard(on_its_way.pk, done.pk) == 0
-    assert resend.leave(on_its_way.pk, done.pk, by=None) == 0
+    assert resend.resend_deliveries(on_its_way.pk, done.pk) == 0
+    assert resend.discard_deliveries(on_its_way.pk, done.pk) == 0
+    assert resend.accept_unknown_deliveries(on_its_way.pk, done.pk, by=None) == 0
     assert not Ruling.objects.exists()
 
 
@@ -161,7 +161,7 @@ def test_what_was_left_as_it_is_still_may_have_been_sent() -> None:
     unknown = DeliveryFactory(state="unknown", reason="outcome_unknown", message__status="unknown")
     ServiceWindowFactory(conversation=unknown.conversation)
 
-    assert resend.leave(unknown.pk, by=boris()) == 1
+    assert resend.accept_unknown_deliveries(unknown.pk, by=boris()) == 1
 
     message = Message.objects.get(pk=unknown.message_id)
     assert (message.status, message.reason) == ("unknown", "left_be")
@@ -193,12 +193,12 @@ def test_all_of_a_filter_is_counted_before_and_what_would_come_back_is_left_wher
     made_dead(3, is_open=False)
     made_dead(1, state="unknown", message__status="unknown")
 
-    seen = bulk_resend.foresee(Chosen())
+    seen = bulk_resend.preview_bulk_action(DeadLetterFilter())
     assert seen.counts == {"": 5, "window_closed_since": 3, "may_be_second": 1}
     assert (seen.goes(unknown_too=False), seen.goes(unknown_too=True), seen.is_all) == (5, 6, True)
 
-    job = bulk_resend.begin(Chosen(), what=Replay.What.AGAIN, by=vera())
-    assert bulk_resend.work() == 9
+    job = bulk_resend.start_bulk_action(DeadLetterFilter(), what=Replay.What.AGAIN, by=vera())
+    assert bulk_resend.run_bulk_actions() == 9
 
     job.refresh_from_db()
     assert (job.total, job.done, job.left_out) == (9, 5, {"window_closed_since": 3, "may_be_second": 1})
@@ -210,8 +210,8 @@ def test_all_of_a_filter_is_counted_before_and_what_would_come_back_is_left_wher
 def test_what_may_have_been_sent_goes_only_where_that_was_ticked() -> None:
     made_dead(1, state="unknown", message__status="unknown")
 
-    bulk_resend.begin(Chosen(unknown_too=True), what=Replay.What.AGAIN, by=None)
-    bulk_resend.work()
+    bulk_resend.start_bulk_action(DeadLetterFilter(unknown_too=True), what=Replay.What.AGAIN, by=None)
+    bulk_resend.run_bulk_actions()
 
     assert states() == {"pending": 1}
 
@@ -224,11 +224,11 @@ def test_a_filter_means_its_channel_its_reason_and_its_time_and_nothing_that_fai
     Delivery.objects.filter(pk=other_reason.pk).update(reason="rejected")
     since = (timezone.now() - timedelta(days=1)).isoformat()
 
-    chosen = Chosen(api_channel=meant.api_channel_id, reason="gave_up", since=since)
-    job = bulk_resend.begin(chosen, what=Replay.What.DISCARD, by=None)
+    chosen = DeadLetterFilter(api_channel=meant.api_channel_id, reason="gave_up", since=since)
+    job = bulk_resend.start_bulk_action(chosen, what=Replay.What.DISCARD, by=None)
     later = made_dead(1)[0]
     Delivery.objects.filter(pk=later.pk).update(api_channel=meant.api_channel)
-    bulk_resend.work()
+    bulk_resend.run_bulk_actions()
 
     assert job.total == 1
     assert list(Delivery.objects.filter(state="cancelled")) == [meant]
@@ -238,9 +238,9 @@ def test_a_filter_means_its_channel_its_reason_and_its_time_and_nothing_that_fai
 def test_a_worker_that_dies_in_a_batch_leaves_it_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk_resend, "BATCH", 2)
     made_dead(5)
-    job = bulk_resend.begin(Chosen(), what=Replay.What.AGAIN, by=None)
-    bulk_resend.work(seconds=0.0)
-    send_again = resend.send_again
+    job = bulk_resend.start_bulk_action(DeadLetterFilter(), what=Replay.What.AGAIN, by=None)
+    bulk_resend.run_bulk_actions(seconds=0.0)
+    send_again = resend.resend_deliveries
     calls: list[int] = []
 
     def dies_at_the_second(*pks: int, **more: object) -> int:
@@ -249,13 +249,13 @@ def test_a_worker_that_dies_in_a_batch_leaves_it_to_the_next(monkeypatch: pytest
             raise MemoryError
         return send_again(*pks, **more)  # type: ignore[arg-type]  # handed on as it came
 
-    monkeypatch.setattr(resend, "send_again", dies_at_the_second)
+    monkeypatch.setattr(resend, "resend_deliveries", dies_at_the_second)
     with pytest.raises(MemoryError):
-        bulk_resend.work()
+        bulk_resend.run_bulk_actions()
     job.refresh_from_db()
     assert (job.done, states()) == (2, {"pending": 2, "dead": 3})
 
-    bulk_resend.work()
+    bulk_resend.run_bulk_actions()
 
     job.refresh_from_db()
     assert (job.done, states()) == (5, {"pending": 5})

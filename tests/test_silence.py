@@ -22,7 +22,7 @@ def event_came(channel: Any, at: datetime) -> None:
     event = WebhookEvent.objects.create(api_channel=channel, endpoint="webhook", body=b"{}")
     WebhookEvent.objects.filter(pk=event.pk).update(received_at=at)
     channel.refresh_from_db()
-    webhook_silence.watch()
+    webhook_silence.check_webhook_inactivity()
 
 
 def alerts_standing() -> list[str]:
@@ -37,8 +37,8 @@ def test_twice_the_longest_quiet_is_told_and_over_when_one_comes(channel: Any) -
 
     event_rhythm = channel.standing["rhythm"]
     late = datetime.fromisoformat(event_rhythm["last"]) + timedelta(hours=41)
-    assert webhook_silence.is_odd(event_rhythm, now=late)
-    assert not webhook_silence.is_odd(event_rhythm, now=late - timedelta(hours=2))
+    assert webhook_silence.is_inactive(event_rhythm, now=late)
+    assert not webhook_silence.is_inactive(event_rhythm, now=late - timedelta(hours=2))
 
 
 def test_the_alert_stands_until_the_next_event(channel: Any) -> None:
@@ -46,7 +46,7 @@ def test_the_alert_stands_until_the_next_event(channel: Any) -> None:
     for hours in (80, 79, 56, 55.5, 55, 32, 31, 30):
         event_came(channel, now - timedelta(hours=hours))
     channel.remember(rhythm={**channel.standing["rhythm"], "quiets": {"1": 3600, "2": 3600, "3": 7200}})
-    webhook_silence.watch()
+    webhook_silence.check_webhook_inactivity()
     assert alerts_standing() == ["silent"]
 
     event_came(channel, now)
@@ -62,5 +62,5 @@ def test_a_young_channel_has_no_rhythm_yet(channel: Any) -> None:
 def test_a_busy_channels_short_quiet_is_nothing(channel: Any) -> None:
     rhythm = {"last": timezone.now().isoformat(), "quiets": {"1": 60, "2": 60, "3": 60}}
 
-    assert not webhook_silence.is_odd(rhythm, now=timezone.now() + timedelta(minutes=110))
-    assert webhook_silence.is_odd(rhythm, now=timezone.now() + timedelta(minutes=130))
+    assert not webhook_silence.is_inactive(rhythm, now=timezone.now() + timedelta(minutes=110))
+    assert webhook_silence.is_inactive(rhythm, now=timezone.now() + timedelta(minutes=130))

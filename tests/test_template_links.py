@@ -43,7 +43,7 @@ def chat() -> Conversation:
 
 def refused(chat: Conversation, text: str) -> str:
     """The note on a text that an operator over there sent, and that could not go out."""
-    assert incoming._handed(chat, text, by="") is None
+    assert incoming._submit_text(chat, text, by="") is None
     return str(Delivery.objects.filter(kind=Delivery.Kind.NOTE).latest("pk").payload["text"])
 
 
@@ -75,7 +75,7 @@ def test_only_what_a_paste_completes_is_offered_to_be_pasted(chat: Conversation,
     assert "/send/" in note and "/templates/" not in note
     if complete:
         filled = re.sub(r"\{\{\w+\}\}", "4829", text_to_paste(template.pattern))
-        assert submission.hand_in(conversation_id=chat.pk, text=filled, author=None).message
+        assert submission.submit_reply(conversation_id=chat.pk, text=filled, author=None).message
 
 
 def test_a_label_stands_where_the_value_belongs_and_is_not_sent_as_one(chat: Conversation) -> None:
@@ -275,7 +275,7 @@ def link(chat: Conversation) -> TemplateLink:
 
 
 def path(link: TemplateLink) -> str:
-    return "/send/" + template_links.address(link).partition("/send/")[2]
+    return "/send/" + template_links.build_link_url(link).partition("/send/")[2]
 
 
 def test_a_link_is_bound_to_its_chat_and_its_note(link: TemplateLink, chat: Conversation) -> None:
@@ -317,7 +317,7 @@ def test_a_used_link_that_has_expired_shows_no_text(link: TemplateLink, client: 
 
 
 def test_a_link_is_called_so_often_and_no_more(link: TemplateLink, client: Client) -> None:
-    TemplateLink.objects.update(calls=template_links.CALLS_A_MINUTE, calls_since=timezone.now())
+    TemplateLink.objects.update(calls=template_links.MAX_CALLS_PER_MINUTE, calls_since=timezone.now())
     assert client.post(path(link), {"go": "1"}).status_code == 429
     assert sent() == []
 
@@ -363,7 +363,7 @@ def test_the_page_is_for_nobody_else(link: TemplateLink, client: Client) -> None
 def test_links_of_an_erased_person_are_gone(link: TemplateLink, chat: Conversation, client: Client) -> None:
     url = path(link)
 
-    erasure.erase(chat.contact_id, by=vera())
+    erasure.erase_person(chat.contact_id, by=vera())
 
     assert client.get(url).status_code == 404
 
@@ -372,7 +372,7 @@ def test_old_links_are_tidied_away(link: TemplateLink, settings: Any) -> None:
     old = timezone.now() - timedelta(days=settings.EVENT_RETENTION_DAYS + 1)
     TemplateLink.objects.update(expires_at=old)
 
-    housekeeping.prune()
+    housekeeping.prune_expired_rows()
 
     assert not TemplateLink.objects.exists()
 

@@ -339,7 +339,7 @@ def test_a_paste_is_taken_where_it_carries_everything(chat: Conversation, name: 
     text = render(template.pattern, shape.values).text
 
     found = index_cache.recognise(chat.api_channel, text)
-    handed = submission.hand_in(conversation_id=chat.pk, text=text, author=None)
+    handed = submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
 
     complete = shape.pastable or name == "header text"
     assert (found.outcome is Outcome.TEMPLATE) == complete, found.sentence
@@ -407,7 +407,7 @@ def test_what_cannot_be_filled_is_named_and_offered_nowhere(
     assert word in admin.get(reverse("admin:templates_registry_template_changelist")).content.decode()
 
     text = str(components[0].get("text") or components[1].get("text")).replace("{{1}}", "42")
-    handed = submission.hand_in(conversation_id=chat.pk, text=text, author=None)
+    handed = submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
     assert handed.message is None and word in handed.decision.sentence
     assert not Message.objects.filter(direction="outbound").exists()
 

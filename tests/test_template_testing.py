@@ -102,7 +102,7 @@ def paused(template: Template) -> None:
 
 
 def erased(template: Template) -> None:
-    erasure.erase(Contact.objects.get().pk, by=None)
+    erasure.erase_person(Contact.objects.get().pk, by=None)
 
 
 REFUSED = {draft: "Only an approved template", paused: "sends nothing now", erased: "was erased"}
@@ -134,7 +134,7 @@ def test_what_cannot_be_sent_is_refused_before_it_is_asked_for(
 
 
 def test_an_admin_has_a_limit(admin: Client, template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(template_tests, "MOST_AN_HOUR", 1)
+    monkeypatch.setattr(template_tests, "MAX_TESTS_PER_HOUR", 1)
     admin.post(address(template), confirmed(admin, template))
 
     answer = admin.post(address(template), confirmed(admin, template))

@@ -113,8 +113,8 @@ def test_one_new_file_is_a_provider(
         )
         assert answer.status_code == status
     processing.drain()
-    submission.hand_in(conversation_id=Conversation.objects.get().pk, text="Да 🙌", author=vera())
-    dispatcher.drain()
+    submission.submit_reply(conversation_id=Conversation.objects.get().pk, text="Да 🙌", author=vera())
+    dispatcher.send_due_deliveries()
 
     [sent] = receiver.requests
     assert (sent.path, sent.json["to"], sent.json["note"]) == ("/loft", "Анна", "Да 🙌")

@@ -85,7 +85,7 @@ def test_a_page_opens_at_a_message_far_above(desk: Client, channel: ApiChannel) 
     first = anna_writes(channel, "Самое начало")
     chat = first.conversation
     for number in range(80):
-        submission.hand_in(conversation_id=chat.pk, text=f"Ответ {number}.", author=boris())
+        submission.submit_reply(conversation_id=chat.pk, text=f"Ответ {number}.", author=boris())
 
     by_message = desk.get(f"/chats/{chat.pk}/?at={first.pk}").content.decode()
     by_request = desk.get(f"/chats/{chat.pk}/?at=r{first.ticket_id}").content.decode()
@@ -154,10 +154,10 @@ def test_a_template_says_how_it_was_found_and_with_which_values(channel: ApiChan
     chat = anna_writes(channel, written_ago=timedelta(hours=30)).conversation
     template = TemplateFactory(api_channel=channel, name="order_ready")
 
-    pasted = submission.hand_in(
+    pasted = submission.submit_reply(
         conversation_id=chat.pk, text="Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче.", author=boris()
     ).message
-    picked = submission.hand_in_template(
+    picked = submission.submit_template_reply(
         conversation_id=chat.pk, template_id=template.pk, parameters=["Анна", "№ 43"], author=boris()
     ).message
 
@@ -183,7 +183,7 @@ def test_the_line_opens_for_both_sides_and_not_for_notices(desk: Client, channel
 def test_a_quote_reactions_and_an_edit_are_shown_and_come_with_the_news(desk: Client, channel: ApiChannel) -> None:
     asked = anna_writes(channel, "Есть 38-й размер?")
     chat = asked.conversation
-    answer = submission.hand_in(conversation_id=chat.pk, text="Есть", author=boris()).message
+    answer = submission.submit_reply(conversation_id=chat.pk, text="Есть", author=boris()).message
     assert answer
     known = desk.get(f"/chats/news/?chat={chat.pk}").json()["thread"]["version"]
 

@@ -146,7 +146,7 @@ def ways_in(client: Client, chat: Conversation, template: Template) -> dict[str,
         return answer.get("code", 200), str(answer)
 
     def by_helpdesk(value: str) -> tuple[int, str]:
-        handed = submission.hand_in(conversation_id=chat.pk, text=PASTE.format(value), author=None)
+        handed = submission.submit_reply(conversation_id=chat.pk, text=PASTE.format(value), author=None)
         return 200 if handed.message else 422, handed.decision.sentence
 
     by_desk, messages = f"/chats/{chat.pk}/templates/{template.pk}/send/", f"conversations/{chat.pk}/messages"
@@ -193,8 +193,8 @@ def test_in_an_open_window_a_templates_text_with_a_label_is_no_free_text(
 ) -> None:
     chat = anna_writes(channel)
 
-    handed = submission.hand_in(conversation_id=chat.pk, text=text, author=None)
+    handed = submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
 
     assert handed.message is None
     assert handed.decision.reason in ("template_not_ready", "template_near_miss")
-    assert submission.hand_in(conversation_id=chat.pk, text="Вот [скидка] и {{1}}", author=None).message
+    assert submission.submit_reply(conversation_id=chat.pk, text="Вот [скидка] и {{1}}", author=None).message

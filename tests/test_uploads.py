@@ -115,7 +115,7 @@ def test_what_expired_is_taken_from_the_disk(desk: Client, chat: Conversation, o
     Upload.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
 
     with TestCase.captureOnCommitCallbacks(execute=True):
-        assert uploads.prune() == 1
+        assert uploads.prune_uploads() == 1
 
     assert not Upload.objects.exists() and not [path for path in own_folder.rglob("*") if path.is_file()]
 
@@ -191,7 +191,9 @@ def test_where_the_route_carries_files_they_go_as_files(
     with_words, alone = Message.objects.filter(direction="outbound").order_by("pk")
     assert (with_words.text, with_words.kind, alone.text, alone.kind) == ("Вот счёт и план", "text", "", "file")
     assert [message.attachments.get().name for message in (with_words, alone)] == ["счёт.pdf", "план.pdf"]
-    outgoing = [dispatcher._outgoing(delivery) for delivery in Delivery.objects.filter(kind="message").order_by("pk")]
+    outgoing = [
+        dispatcher._build_request(delivery) for delivery in Delivery.objects.filter(kind="message").order_by("pk")
+    ]
     assert [(one.files[0].name, one.files[0].mime) for one in outgoing] == [
         ("счёт.pdf", "application/pdf"),
         ("план.pdf", "application/pdf"),

@@ -456,7 +456,7 @@ def test_a_window_that_whatsapp_says_is_shut_brings_the_templates_along(
     message = Message.objects.get(direction="outbound")
 
     message.status, message.reason = Message.Status.FAILED, "wa_window_closed"
-    operator_notes.of_failures([message])
+    operator_notes.note_failed_messages([message])
     shop.settle()
 
     [note] = simulator.notes()
@@ -556,7 +556,7 @@ def test_a_person_erased_here_leaves_nothing_of_what_the_helpdesk_sent(shop: Sho
     simulator.say(chat_id, "Да, Анна")
     shop.settle()
 
-    erasure.erase(shop.contact().pk, by=None)
+    erasure.erase_person(shop.contact().pk, by=None)
 
     assert not HelpdeskChat.objects.exists() and not HelpdeskReply.objects.exists()
     assert not any(bytes(event.body) for event in WebhookEvent.objects.exclude(chat_channel=None))
@@ -576,8 +576,8 @@ def test_who_answers_there_is_shown_by_name_once_it_is_known(
     shop.settle()
     before = presentation.assignee_name(None, shop.conversation())
 
-    assert operators.learn(shop.chat_channel.pk) == 1
-    assert operators.learn(shop.chat_channel.pk) == 0  # everybody was asked for a moment ago
+    assert operators.fetch_operator_names(shop.chat_channel.pk) == 1
+    assert operators.fetch_operator_names(shop.chat_channel.pk) == 0  # everybody was asked for a moment ago
     simulator.say(chat_id, "Да")
     shop.settle()
 
@@ -593,7 +593,7 @@ def test_names_that_cannot_be_had_leave_the_number(shop: Shop, simulator: Usedes
     shop.settle()
     simulator.faults.fail_500 = 1
 
-    assert operators.learn(shop.chat_channel.pk) == 0
+    assert operators.fetch_operator_names(shop.chat_channel.pk) == 0
     assert "27" in presentation.assignee_name(None, shop.conversation())
 
 

@@ -294,7 +294,7 @@ def test_a_bot_that_reads_ticket_message_answers_the_current_words(world: World)
 
 def test_a_bridge_that_folds_equal_events_delivers_two_equal_replies(world: World) -> None:
     for _ in range(2):
-        submission.hand_in(conversation_id=world.chat_id, text="да", author=world.operator)
+        submission.submit_reply(conversation_id=world.chat_id, text="да", author=world.operator)
 
     keys = {
         json.dumps(

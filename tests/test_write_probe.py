@@ -25,16 +25,16 @@ def sql(statement: str) -> Any:
 
 @pytest.fixture(autouse=True)
 def probed_again() -> Iterator[None]:
-    write_probe.forget()
+    write_probe.reset_write_check()
     for part in ("beat", "inbound", "outbound"):
-        housekeeping.beat(part)
+        housekeeping.record_heartbeat(part)
     yield
-    write_probe.forget()
+    write_probe.reset_write_check()
 
 
 def parts(client: Any) -> tuple[int, dict[str, str]]:
     """The status of /health/ready, and the error of each red part."""
-    write_probe.forget()
+    write_probe.reset_write_check()
     answer = client.get("/health/ready")
     red = {name: part.get("error", "") for name, part in answer.json()["parts"].items() if part["state"] == "red"}
     return answer.status_code, red
@@ -105,11 +105,11 @@ def test_a_probe_is_asked_for_every_few_seconds_only(
 ) -> None:
     clock = [1000.0]
     monkeypatch.setattr(write_probe.time, "monotonic", lambda: clock[0])
-    write_probe.check()
+    write_probe.check_writable()
     with django_assert_num_queries(0):
-        write_probe.check()
-    clock[0] += write_probe.ASKED_EVERY
-    write_probe.check()
+        write_probe.check_writable()
+    clock[0] += write_probe.PROBE_INTERVAL
+    write_probe.check_writable()
 
     assert WriteProbe.objects.count() == 2
 
@@ -117,29 +117,29 @@ def test_a_probe_is_asked_for_every_few_seconds_only(
 def test_each_probe_needs_space_of_its_own() -> None:
     sizes = []
     for _ in range(3):
-        write_probe.forget()
-        write_probe.check()
+        write_probe.reset_write_check()
+        write_probe.check_writable()
         sizes.append(sql(f"SELECT pg_relation_size('{TABLE}')")[0])
 
     assert sizes[1] - sizes[0] == sizes[2] - sizes[1] == 8192
 
 
 def test_the_probes_table_is_emptied_when_it_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write_probe, "LARGEST", 2 * 8192)
+    monkeypatch.setattr(write_probe, "MAX_TABLE_BYTES", 2 * 8192)
     for _ in range(10):
-        write_probe.forget()
-        write_probe.check()
+        write_probe.reset_write_check()
+        write_probe.check_writable()
 
     assert WriteProbe.objects.count() <= 3
 
 
 def test_a_backup_that_reads_the_probes_table_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write_probe, "LARGEST", -1)
+    monkeypatch.setattr(write_probe, "MAX_TABLE_BYTES", -1)
     backup = psycopg2.connect(**connection.get_connection_params() | {"cursor_factory": None})
     try:
         with backup.cursor() as cursor:
             cursor.execute(f"LOCK TABLE {TABLE} IN ACCESS SHARE MODE")
-        write_probe.check()
+        write_probe.check_writable()
     finally:
         backup.close()
 

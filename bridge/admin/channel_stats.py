@@ -67,7 +67,7 @@ def of(channel: ApiChannel) -> Evidence:
         all=Count("pk"), taken=Count("pk", filter=Q(verdict=ACCEPTED))
     )
     unfinished = Delivery.objects.filter(api_channel=channel, state__in=Delivery.UNFINISHED)
-    error, told = last_error(channel), [alerts.sentence(a) for a in standing_alerts().filter(api_channel=channel)]
+    error, told = last_error(channel), [alerts.describe_alert(a) for a in standing_alerts().filter(api_channel=channel)]
     return Evidence(
         inbound=sum(inbound),
         outbound=sum(outbound),
@@ -93,7 +93,7 @@ def _next_try(channel: ApiChannel, *, now: datetime) -> datetime | None:
     """While the breaker is open nothing but its probe goes out."""
     if opened := Breaker.objects.filter(api_channel=channel, is_open=True).first():
         return opened.probe_at
-    first = circuit_breaker.waiting(channel.pk, now=now).first()
+    first = circuit_breaker.find_waiting_deliveries(channel.pk, now=now).first()
     return first.next_attempt_at if first else None
 
 

@@ -50,7 +50,7 @@ __all__ = ["helpdesk_page"]  # registers the chat channel's page
 
 
 def try_now(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
-    count = circuit_breaker.hurry(channel.pk)
+    count = circuit_breaker.retry_waiting_now(channel.pk)
     if not count:
         messages.info(request, gettext("Nothing waits for another try."))
         return

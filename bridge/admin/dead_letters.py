@@ -27,7 +27,7 @@ from django.utils.translation import gettext_lazy as _
 from bridge import outcomes
 from bridge.models import DeadLetter, Delivery, Mismatch, Replay
 from bridge.outbox import bulk_resend, resend
-from bridge.outbox.bulk_resend import Chosen
+from bridge.outbox.bulk_resend import DeadLetterFilter
 from bridge.outcomes import Help
 from channels_setup.codecs import values
 from channels_setup.models import ApiChannel
@@ -63,7 +63,7 @@ class WhichFilter(ChoiceFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         rows = super().queryset(request, queryset)
-        return rows if self.value() in self.questions else rows.filter(state__in=resend.TROUBLE)
+        return rows if self.value() in self.questions else rows.filter(state__in=resend.UNRESOLVED_STATES)
 
 
 class ReasonFilter(admin.SimpleListFilter):
@@ -113,7 +113,7 @@ class DeadLetterAdmin(HistoryAdmin):
         """The page's forecasts are made together."""
         changelist = super().get_changelist_instance(request)
         changelist.result_list = list(changelist.result_list)
-        for judged in resend.forecast(changelist.result_list):
+        for judged in resend.preview_resend(changelist.result_list):
             judged.delivery.judged = judged  # type: ignore[attr-defined]  # carried to the column ``would``
         return changelist
 
@@ -162,7 +162,7 @@ class DeadLetterAdmin(HistoryAdmin):
 
     @admin.display(description=_("sent again now"))
     def would(self, letter: Any) -> SafeString:
-        judged: resend.Forecast = letter.judged
+        judged: resend.ResendPreview = letter.judged
         css = "good" if not judged.code else "wait" if judged.goes_out else "back"
         return format_html("<span class='words forecast {}'>{}</span>", css, judged.sentence)
 
@@ -192,10 +192,10 @@ class DeadLetterAdmin(HistoryAdmin):
             raise PermissionDenied
         chosen = _chosen(request)
         if request.method == "POST":
-            job = bulk_resend.begin(chosen, what=what, by=request.user)
-            bulk_resend.work(seconds=AT_ONCE_SECONDS, only=job.pk)
+            job = bulk_resend.start_bulk_action(chosen, what=what, by=request.user)
+            bulk_resend.run_bulk_actions(seconds=AT_ONCE_SECONDS, only=job.pk)
             return redirect("admin:bridge_deadletter_progress", job.pk)
-        foreseen = bulk_resend.foresee(chosen)
+        foreseen = bulk_resend.preview_bulk_action(chosen)
         context = {
             **self.admin_site.each_context(request),
             "title": _("Send again") if what == Replay.What.AGAIN else _("Put aside"),
@@ -247,7 +247,7 @@ def _to_many(what: str) -> Callable[..., HttpResponse]:
 def _groups() -> list[dict[str, Any]]:
     """What is in trouble, by channel, reason and state, with the oldest of each."""
     rows = (
-        Delivery.objects.filter(state__in=resend.TROUBLE)
+        Delivery.objects.filter(state__in=resend.UNRESOLVED_STATES)
         .order_by()
         .values("api_channel", "api_channel__name", "reason", "state")
         .annotate(count=Count("pk"), oldest=Min("created_at"))
@@ -269,10 +269,10 @@ def _groups() -> list[dict[str, Any]]:
     ]
 
 
-def _foretold(foreseen: bulk_resend.Foreseen, *, unknown_too: bool) -> list[dict[str, Any]]:
+def _foretold(foreseen: bulk_resend.BulkPreview, *, unknown_too: bool) -> list[dict[str, Any]]:
     lines = []
     for code, count in sorted(foreseen.counts.items(), key=lambda pair: -pair[1]):
-        waits = code in resend.WAITS
+        waits = code in resend.DELAYED_CODES
         goes = not code or waits or (code == "may_be_second" and unknown_too)
         lines.append(
             {
@@ -294,7 +294,7 @@ def _as_chosen(request: HttpRequest) -> dict[str, str]:
     return {name: request.GET[name] for name in names if request.GET.get(name)}
 
 
-def _chosen(request: HttpRequest) -> Chosen:
+def _chosen(request: HttpRequest) -> DeadLetterFilter:
     asked = request.GET
     which, age = asked.get("which", ""), asked.get("age", "")
     ids = [number for term in asked.get("ids", "").split(",") if (number := number_in(term)) is not None]
@@ -302,8 +302,8 @@ def _chosen(request: HttpRequest) -> Chosen:
     if not since and age in AGES:
         edge = (timezone.now() - AGES[age]).isoformat()
         since, until = ("", edge) if age == "older" else (edge, "")
-    states: tuple[str, ...] = (which,) if which in WhichFilter.questions else resend.TROUBLE
-    return Chosen(
+    states: tuple[str, ...] = (which,) if which in WhichFilter.questions else resend.UNRESOLVED_STATES
+    return DeadLetterFilter(
         states=DeadLetter.STATES if ids else states,
         api_channel=number_in(asked.get("api_channel__id__exact", "")),
         reason=asked.get("reason", ""),

@@ -147,26 +147,26 @@ class DeliveryAdmin(HistoryAdmin):
         return self.fields if sees_all(request.user) else [name for name in self.fields if name != "content"]
 
     def makes_sense(self, what: str, row: Any) -> bool:
-        return row.state in (resend.TROUBLE if what == "discard" else DeadLetter.STATES)
+        return row.state in (resend.UNRESOLVED_STATES if what == "discard" else DeadLetter.STATES)
 
     def send_again(self, request: HttpRequest, rows: QuerySet[Delivery]) -> tuple[int, str]:
         stuck = rows.filter(state__in=(*channel_stats.TROUBLED, Delivery.State.CANCELLED)).order_by("pk")
-        count = resend.send_again(*stuck.values_list("pk", flat=True)[:MOST_AT_ONCE], by=request.user)
+        count = resend.resend_deliveries(*stuck.values_list("pk", flat=True)[:MOST_AT_ONCE], by=request.user)
         if not count:
             return messages.WARNING, gettext("Only what was given up, cancelled or is unknown can be sent again.")
         sentence = ngettext("%d delivery is in line again.", "%d deliveries are in line again.", count)
         return messages.SUCCESS, sentence % count
 
     def discard(self, request: HttpRequest, rows: QuerySet[Delivery]) -> tuple[int, str]:
-        stuck = rows.filter(state__in=resend.TROUBLE).order_by("pk")
-        count = resend.discard(*stuck.values_list("pk", flat=True)[:MOST_AT_ONCE], by=request.user)
+        stuck = rows.filter(state__in=resend.UNRESOLVED_STATES).order_by("pk")
+        count = resend.discard_deliveries(*stuck.values_list("pk", flat=True)[:MOST_AT_ONCE], by=request.user)
         if not count:
             return messages.WARNING, gettext("Only what was given up or is unknown can be put aside.")
         return messages.SUCCESS, ngettext("%d delivery put aside.", "%d deliveries put aside.", count) % count
 
     @admin.display(description=_("sent again now"))
     def would(self, delivery: Delivery) -> str:
-        return resend.forecast([delivery])[0].sentence if delivery.state in DeadLetter.STATES else "–"
+        return resend.preview_resend([delivery])[0].sentence if delivery.state in DeadLetter.STATES else "–"
 
     @admin.display(description=_("state"))
     def state_shown(self, delivery: Delivery) -> SafeString:
@@ -328,7 +328,7 @@ class AlertAdmin(HistoryAdmin):
 
     @admin.display(description=_("alert"))
     def words(self, alert: Alert) -> str:
-        return alerts.sentence(alert)
+        return alerts.describe_alert(alert)
 
     @admin.display(description=_("what helps"))
     def what_helps(self, alert: Alert) -> SafeString | str:
@@ -345,7 +345,7 @@ class AlertAdmin(HistoryAdmin):
             )
         if alert.kind in (Alert.Kind.UNROUTED, Alert.Kind.GROUPS):
             return format_html(
-                '<a class="to" href="{}">{}</a>', alerts.events_page(alert), WebhookEvent._meta.verbose_name_plural
+                '<a class="to" href="{}">{}</a>', alerts.build_events_url(alert), WebhookEvent._meta.verbose_name_plural
             )
         return link_to(alert.api_channel, (helps if helps == Help.RESUME else Help.CHANNEL).label)
 

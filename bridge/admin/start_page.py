@@ -197,7 +197,7 @@ def _page_about(alert: Alert) -> str:
     if alert.kind in (Alert.Kind.MISMATCH, Alert.Kind.UNCONFIRMED):
         return reverse("admin:bridge_mismatch_changelist") + f"?api_channel__id__exact={alert.api_channel_id}"
     if alert.kind in (Alert.Kind.UNROUTED, Alert.Kind.GROUPS):
-        return alerts.events_page(alert)
+        return alerts.build_events_url(alert)
     if alert.delivery_id:
         return reverse("admin:bridge_delivery_change", args=[alert.delivery_id])
     return _page_of(alert.api_channel_id)
@@ -206,11 +206,11 @@ def _page_about(alert: Alert) -> str:
 def warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
     """What an admin should know at once; each with the page where to look."""
     standing = list(channel_stats.standing_alerts()[:MOST_ALERTS])
-    found = [{"sentence": alerts.sentence(alert), "url": _page_about(alert)} for alert in standing]
+    found = [{"sentence": alerts.describe_alert(alert), "url": _page_about(alert)} for alert in standing]
     told = {warning["url"] for warning in found}
     for channel in channels:
         why = channel_stats.last_error(channel)
-        is_told = any(alert.api_channel_id == channel.pk and why in alerts.sentence(alert) for alert in standing)
+        is_told = any(alert.api_channel_id == channel.pk and why in alerts.describe_alert(alert) for alert in standing)
         if channel.state == ChannelState.FAILING and not is_told and _page_of(channel.pk) not in told:
             sentence = _("“%(name)s” is failing: %(why)s") % {"name": channel.name, "why": why}
             found.append({"sentence": sentence, "url": _page_of(channel.pk)})
@@ -223,7 +223,7 @@ def warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
     if failed:
         sentence = ngettext("%d event could not be read.", "%d events could not be read.", failed) % failed
         found.append({"sentence": sentence, "url": reverse("admin:bridge_webhookevent_changelist") + "?state=failed"})
-    beats = housekeeping.heartbeats()
+    beats = housekeeping.get_heartbeat_ages()
     if beats.get("beat", STALE_SECONDS + 1) > STALE_SECONDS:
         found.append(
             {

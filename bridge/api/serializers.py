@@ -89,7 +89,7 @@ class FileSerializer(serializers.ModelSerializer[Attachment]):
         fields = ("id", "name", "mime", "size", "url")
 
     def get_url(self, attachment: Attachment) -> str:
-        return subscribers.file_link(attachment)
+        return subscribers.build_file_link(attachment)
 
 
 class ReactionSerializer(serializers.Serializer[Any]):

@@ -153,20 +153,20 @@ def _recognition(found: Recognition) -> dict[str, Any]:
 
 def handed_in(
     conversation: Conversation, asked: Mapping[str, Any], *, author: Any
-) -> tuple[HeldReply | None, submission.HandedIn]:
+) -> tuple[HeldReply | None, submission.SubmitResult]:
     """Hand in what a call to a chat's messages asks: a text, a template with values, or a text to be held."""
     words = asked.get("text", "")
     wanted = asked["hold"]["template"] if "hold" in asked else asked.get("template")
     common = {"conversation_id": conversation.pk, "author": author, "replies_to": asked.get("replies_to")}
     if wanted is None:
-        return None, submission.hand_in(text=words, **common)
+        return None, submission.submit_reply(text=words, **common)
     template = _meant(conversation, wanted, user=author)
     if template is None:
-        return None, submission.HandedIn(decision=Decision(outcome=REFUSE, reason="template_unknown"))
+        return None, submission.SubmitResult(decision=Decision(outcome=REFUSE, reason="template_unknown"))
     values = wanted.get("parameters", [])
     if "hold" not in asked:
-        return None, submission.hand_in_template(template_id=template.pk, parameters=values, **common)
-    return held_replies.hold(text=words, template_id=template.pk, parameters=values, **common)
+        return None, submission.submit_template_reply(template_id=template.pk, parameters=values, **common)
+    return held_replies.hold_reply(text=words, template_id=template.pk, parameters=values, **common)
 
 
 def _meant(conversation: Conversation, wanted: Mapping[str, Any], *, user: Any) -> Template | None:
@@ -200,7 +200,7 @@ class HeldReplies(Rows):
         reply = self.get_object()
 
         def work() -> tuple[int, Any]:
-            if not held_replies.take_back(reply.pk, conversations_seen=[reply.conversation_id]):
+            if not held_replies.cancel_held_reply(reply.pk, conversations_seen=[reply.conversation_id]):
                 sentence = _("This text is no longer held: it has been sent or dropped.")
                 raise Refused(status_code=409, reason="not_held", sentence=sentence)
             reply.refresh_from_db()

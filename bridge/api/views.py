@@ -247,7 +247,7 @@ class Deliveries(Rows):
         delivery = self.get_object()
 
         def work() -> tuple[int, Any]:
-            if not resend.send_again(delivery.pk, by=request.user):
+            if not resend.resend_deliveries(delivery.pk, by=request.user):
                 sentence = _("This delivery is under way or done, so there is nothing to send again.")
                 raise Refused(status_code=409, reason="not_to_be_sent_again", sentence=sentence)
             return 200, serializers.DeliveryWithTriesSerializer(self.get_queryset().get(pk=delivery.pk)).data

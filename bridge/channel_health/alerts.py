@@ -51,16 +51,16 @@ SENTENCES: Mapping[str, Promise] = {
 }
 
 # Where the reason itself says what makes the channel go on.
-GOES_ON_BY_ITSELF = _("“%(channel)s” was paused by the portal: %(why)s Nothing is lost.")
+RESUMES_BY_ITSELF = _("“%(channel)s” was paused by the portal: %(why)s Nothing is lost.")
 
-STUCK_AT = 4  # failures of one message
+STUCK_AFTER_FAILURES = 4  # failures of one message
 SWITCHED_OFF_AFTER = timedelta(days=5)
-NOTICED_AT = (90, 70, 50)  # percent of SWITCHED_OFF_AFTER: each is an alert of its own
+ALERT_PERCENTAGES = (90, 70, 50)  # percent of SWITCHED_OFF_AFTER: each is an alert of its own
 
 
 def raise_alert(kind: str, *, api_channel_id: int, delivery_id: int | None = None, **details: object) -> None:
     """Raise an alert unless it stands already; then only its details are brought up to date."""
-    standing = _standing(kind, api_channel_id=api_channel_id, delivery_id=delivery_id)
+    standing = _get_open_alerts(kind, api_channel_id=api_channel_id, delivery_id=delivery_id)
     if standing.update(details=details):
         return
     alert = Alert(kind=kind, api_channel_id=api_channel_id, delivery_id=delivery_id, details=details)
@@ -68,63 +68,63 @@ def raise_alert(kind: str, *, api_channel_id: int, delivery_id: int | None = Non
     logger.warning("alert raised", extra={"kind": kind, "channel": api_channel_id, "delivery": delivery_id})
 
 
-def settle(kind: str, *, api_channel_id: int, delivery_id: int | None = None) -> None:
-    _standing(kind, api_channel_id=api_channel_id, delivery_id=delivery_id).update(settled_at=timezone.now())
+def settle_alert(kind: str, *, api_channel_id: int, delivery_id: int | None = None) -> None:
+    _get_open_alerts(kind, api_channel_id=api_channel_id, delivery_id=delivery_id).update(settled_at=timezone.now())
 
 
-def _standing(kind: str, *, api_channel_id: int, delivery_id: int | None) -> QuerySet[Alert]:
+def _get_open_alerts(kind: str, *, api_channel_id: int, delivery_id: int | None) -> QuerySet[Alert]:
     rows = Alert.objects.filter(kind=kind, api_channel=api_channel_id, settled_at=None)
     return rows.filter(delivery__isnull=True) if delivery_id is None else rows.filter(delivery=delivery_id)
 
 
-def watch() -> int:
+def review_alerts() -> int:
     """Housekeeping: destinations that fail for days, alerts whose cause is gone; how many alerts stand."""
-    _failing_for_days()
-    _stuck_no_more()
+    _review_failing_channels()
+    _settle_stuck_alerts()
     return Alert.objects.filter(settled_at=None).count()
 
 
-def _failing_for_days() -> None:
+def _review_failing_channels() -> None:
     """At 50, 70 and 90 % of five days an alert; then the channel is paused, once, and everything is kept.
 
     A channel that is paused does not fail: when it is resumed the five days begin anew.
     """
     now = service_window.database_now()
     Breaker.objects.filter(api_channel__state=ChannelState.PAUSED, failing_since__lt=now).update(failing_since=now)
-    earliest = SWITCHED_OFF_AFTER * min(NOTICED_AT) / 100
+    earliest = SWITCHED_OFF_AFTER * min(ALERT_PERCENTAGES) / 100
     troubled = Breaker.objects.filter(failing_since__lte=now - earliest).select_related("api_channel")
     failing = set()
     for row in troubled:
         failing.add(row.pk)
         with FAILING_BREAKERS.isolate(row.pk):
-            if not _judge_failing(row, now=now):
+            if not _review_failing_channel(row, now=now):
                 failing.remove(row.pk)
     for alert in Alert.objects.filter(kind=Kind.FAILING_LONG, settled_at=None).exclude(api_channel__in=failing):
-        settle(Kind.FAILING_LONG, api_channel_id=alert.api_channel_id)
+        settle_alert(Kind.FAILING_LONG, api_channel_id=alert.api_channel_id)
     for alert in Alert.objects.filter(kind=Kind.SWITCHED_OFF, settled_at=None).exclude(
         api_channel__state=ChannelState.PAUSED
     ):
-        settle(Kind.SWITCHED_OFF, api_channel_id=alert.api_channel_id)
+        settle_alert(Kind.SWITCHED_OFF, api_channel_id=alert.api_channel_id)
 
 
-def _judge_failing(row: Breaker, *, now: datetime) -> bool:
+def _review_failing_channel(row: Breaker, *, now: datetime) -> bool:
     """Note or switch off a channel that fails for days; return whether it goes on failing."""
     assert row.failing_since is not None
     lasting = now - row.failing_since
-    if _has_just_been_resumed(row):
+    if _was_resumed_by_admin(row):
         Breaker.objects.filter(pk=row.pk).update(failing_since=now)
         return False
     if lasting >= SWITCHED_OFF_AFTER:
         _switch_off(row, now=now)
         return False
-    percent = next(each for each in NOTICED_AT if lasting >= SWITCHED_OFF_AFTER * each / 100)
-    _note_failing(row.pk, percent=percent, days=round(lasting / timedelta(days=1), 1))
+    percent = next(each for each in ALERT_PERCENTAGES if lasting >= SWITCHED_OFF_AFTER * each / 100)
+    _raise_failing_alert(row.pk, percent=percent, days=round(lasting / timedelta(days=1), 1))
     return True
 
 
-def _has_just_been_resumed(row: Breaker) -> bool:
+def _was_resumed_by_admin(row: Breaker) -> bool:
     """We paused it, and an admin has resumed it since: the alert still stands, the pause does not."""
-    paused_by_us = _standing(Kind.SWITCHED_OFF, api_channel_id=row.pk, delivery_id=None).exists()
+    paused_by_us = _get_open_alerts(Kind.SWITCHED_OFF, api_channel_id=row.pk, delivery_id=None).exists()
     return paused_by_us and row.api_channel.state != ChannelState.PAUSED
 
 
@@ -135,28 +135,28 @@ def _switch_off(row: Breaker, *, now: datetime) -> None:
     raise_alert(Kind.SWITCHED_OFF, api_channel_id=row.pk, why_code="failing_for_days")
 
 
-def _note_failing(channel_id: int, *, percent: int, days: float) -> None:
+def _raise_failing_alert(channel_id: int, *, percent: int, days: float) -> None:
     """A stage that is reached ends the alert of the one before and raises its own."""
-    standing = _standing(Kind.FAILING_LONG, api_channel_id=channel_id, delivery_id=None)
+    standing = _get_open_alerts(Kind.FAILING_LONG, api_channel_id=channel_id, delivery_id=None)
     standing.exclude(details__percent=percent).update(settled_at=timezone.now())
     raise_alert(Kind.FAILING_LONG, api_channel_id=channel_id, percent=percent, days=days)
 
 
-def _stuck_no_more() -> None:
+def _settle_stuck_alerts() -> None:
     """A message that was given up, taken back or put aside is a dead letter, and no longer stuck."""
     Alert.objects.filter(kind=Kind.STUCK, settled_at=None).exclude(delivery__state__in=Delivery.UNFINISHED).update(
         settled_at=timezone.now()
     )
 
 
-def events_page(alert: Alert) -> str:
+def build_events_url(alert: Alert) -> str:
     """Where the events are listed of which the alert tells."""
     which = "unrouted" if alert.kind == Kind.UNROUTED else "groups"
     page = reverse("admin:bridge_webhookevent_changelist")
     return f"{page}?state={which}&api_channel__id__exact={alert.api_channel_id}"
 
 
-def sentence(alert: Alert) -> str:
+def describe_alert(alert: Alert) -> str:
     """The alert in words, in the reader's language."""
     details = dict(alert.details)
     code = str(details.pop("why_code", ""))
@@ -165,6 +165,6 @@ def sentence(alert: Alert) -> str:
     why = outcomes.sentence(code, details, for_admin=True) if code else ""
     text = SENTENCES[alert.kind]
     if alert.kind == Kind.SWITCHED_OFF and outcomes.help_for(code, for_admin=True) == outcomes.Help.CHANNEL:
-        text = GOES_ON_BY_ITSELF
+        text = RESUMES_BY_ITSELF
     shown = {name: localize(value) for name, value in details.items()}
     return (str(text) % outcomes.Gaps({"channel": alert.api_channel.name, "why": why, **shown})).strip()

@@ -19,10 +19,10 @@ from bridge.models import Alert, Breaker, Delivery
 
 from . import alerts
 
-IN_A_ROW = 10
-SHARE, AT_LEAST, WITHIN = 0.7, 10, timedelta(minutes=5)
+FAILURES_TO_OPEN = 10
+FAILURE_SHARE, MIN_SAMPLES, SAMPLE_INTERVAL = 0.7, 10, timedelta(minutes=5)
 FIRST_PAUSE, LONGEST_PAUSE = 30, 600  # seconds
-MOST_HURRIED = 10_000  # of a longer queue the rest follows by its own timetable
+MAX_RETRIED_NOW = 10_000  # of a longer queue the rest follows by its own timetable
 PROBE_SECONDS = 60  # a probe whose worker died is given up after this: as long as a lease
 
 
@@ -30,7 +30,7 @@ PROBE_SECONDS = 60  # a probe whose worker died is given up after this: as long 
 # which this is the first part. Nobody's where ``probes`` is false. A row at which somebody else is, a claim or results
 # that are being written down, is passed over and never waited for: it is locked before its turn, and that ends in a
 # deadlock.
-PROBE = """
+PROBE_SQL = """
     WITH ripe AS MATERIALIZED (
         SELECT api_channel_id FROM bridge_breaker b
         WHERE is_open AND %(probes)s AND probe_at <= clock_timestamp() AND clock_timestamp() >= (
@@ -46,7 +46,7 @@ PROBE = """
 
 
 @transaction.atomic(savepoint=False)
-def note(results: Iterable[tuple[int, bool]]) -> set[int]:
+def record_outcomes(results: Iterable[tuple[int, bool]]) -> set[int]:
     """Tries came back: (API channel, did the destination work?). Writes only where something is wrong or was.
 
     The channels whose breaker opened with these.
@@ -56,7 +56,7 @@ def note(results: Iterable[tuple[int, bool]]) -> set[int]:
         by_channel.setdefault(channel_id, []).append(worked)
     if all(worked for worked_list in by_channel.values() for worked in worked_list) and not _any_known(by_channel):
         return set()
-    known = {row.api_channel_id: row for row in locked(by_channel)}
+    known = {row.api_channel_id: row for row in lock_breakers(by_channel)}
     now, opened = service_window.database_now(), set()
     for channel_id, worked_list in sorted(by_channel.items()):
         row = known.get(channel_id)
@@ -64,12 +64,12 @@ def note(results: Iterable[tuple[int, bool]]) -> set[int]:
             if all(worked_list):
                 continue
             Breaker.objects.bulk_create([Breaker(api_channel_id=channel_id)], ignore_conflicts=True)
-            (row,) = locked([channel_id])  # ours, or another worker's of the same moment
+            (row,) = lock_breakers([channel_id])  # ours, or another worker's of the same moment
         if not row.is_troubled and all(worked_list):
             continue
         was_open = row.is_open
         for worked in worked_list:
-            _count(row, worked, now=now)
+            _count_outcome(row, worked, now=now)
         row.save()
         if row.is_open and not was_open:
             opened.add(channel_id)
@@ -82,19 +82,19 @@ def _any_known(channel_ids: Iterable[int]) -> bool:
         return cursor.fetchone() is not None
 
 
-def locked(channel_ids: Iterable[int]) -> list[Breaker]:
+def lock_breakers(channel_ids: Iterable[int]) -> list[Breaker]:
     """These channels' rows until the transaction ends. In one order for all, so that no two wait for each other."""
     rows = Breaker.objects.select_for_update(no_key=True).filter(api_channel__in=set(channel_ids))
     return list(rows.order_by("pk"))
 
 
-def rest(channel_id: int, *, seconds: float) -> None:
+def pause_destination(channel_id: int, *, seconds: float) -> None:
     """The other side asked for quiet on the whole channel: nothing goes out for so long."""
     until = service_window.database_now() + timedelta(seconds=seconds)
     Breaker.objects.update_or_create(api_channel_id=channel_id, defaults={"rests_until": until})
 
 
-def waiting(channel_id: int, *, now: datetime) -> QuerySet[Delivery]:
+def find_waiting_deliveries(channel_id: int, *, now: datetime) -> QuerySet[Delivery]:
     """What waits for another try because the destination failed, the soonest first."""
     failed = Delivery.objects.filter(
         api_channel=channel_id, chat_channel=None, state=Delivery.State.PENDING, reason__in=outcomes.RETRYABLE
@@ -102,46 +102,48 @@ def waiting(channel_id: int, *, now: datetime) -> QuerySet[Delivery]:
     return failed.filter(next_attempt_at__gt=now).order_by("next_attempt_at")
 
 
-def hurry(channel_id: int) -> int:
+def retry_waiting_now(channel_id: int) -> int:
     """Somebody says that the destination is mended: its next tries, or the probe of an open breaker, are due now.
 
     How many were waiting. Those that wait for their contact or their number keep their time.
     """
     now = service_window.database_now()
     with transaction.atomic():
-        later = waiting(channel_id, now=now)[:MOST_HURRIED]
+        later = find_waiting_deliveries(channel_id, now=now)[:MAX_RETRIED_NOW]
         ids = list(later.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
         Delivery.objects.filter(pk__in=ids).update(next_attempt_at=now)
     opened = Breaker.objects.filter(api_channel=channel_id, is_open=True, is_probing=False).update(probe_at=now)
     return max(len(ids), opened)
 
 
-def _count(row: Breaker, worked: bool, *, now: datetime) -> None:
-    row.recent = [[at, good] for at, good in row.recent if now.timestamp() - at < WITHIN.total_seconds()][-200:]
+def _count_outcome(row: Breaker, worked: bool, *, now: datetime) -> None:
+    row.recent = [[at, good] for at, good in row.recent if now.timestamp() - at < SAMPLE_INTERVAL.total_seconds()][
+        -200:
+    ]
     row.recent.append([now.timestamp(), worked])
     if worked:
         row.in_a_row = 0
         row.failing_since = None
         if row.is_open:
             row.is_open, row.is_probing, row.pause_seconds, row.probe_at, row.recent = False, False, 0, None, []
-            alerts.settle(Alert.Kind.BREAKER, api_channel_id=row.api_channel_id)
+            alerts.settle_alert(Alert.Kind.BREAKER, api_channel_id=row.api_channel_id)
         return
     row.in_a_row += 1
     row.failing_since = row.failing_since or now
     if row.is_open:
         # Calls that were under way when it opened come back one by one: only a probe doubles the pause.
         if row.is_probing:
-            _open(row, min(row.pause_seconds * 2, LONGEST_PAUSE), now=now)
-    elif row.in_a_row >= IN_A_ROW or _mostly_failing(row):
-        _open(row, FIRST_PAUSE, now=now)
+            _open_breaker(row, min(row.pause_seconds * 2, LONGEST_PAUSE), now=now)
+    elif row.in_a_row >= FAILURES_TO_OPEN or _mostly_failing(row):
+        _open_breaker(row, FIRST_PAUSE, now=now)
         alerts.raise_alert(Alert.Kind.BREAKER, api_channel_id=row.api_channel_id)
 
 
 def _mostly_failing(row: Breaker) -> bool:
     failed = sum(1 for _at, worked in row.recent if not worked)
-    return len(row.recent) >= AT_LEAST and failed >= SHARE * len(row.recent)
+    return len(row.recent) >= MIN_SAMPLES and failed >= FAILURE_SHARE * len(row.recent)
 
 
-def _open(row: Breaker, seconds: int, *, now: datetime) -> None:
+def _open_breaker(row: Breaker, seconds: int, *, now: datetime) -> None:
     row.is_open, row.is_probing, row.pause_seconds = True, False, seconds
     row.probe_at = now + timedelta(seconds=seconds)

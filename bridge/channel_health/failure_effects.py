@@ -20,39 +20,44 @@ from templates_registry.provider import provider_sync
 
 from . import alerts
 
-BECOMES = {"wa_template_paused": Status.PAUSED, "wa_template_disabled": Status.DISABLED}
+TEMPLATE_STATUS_BY_CODE = {"wa_template_paused": Status.PAUSED, "wa_template_disabled": Status.DISABLED}
 # The provider says of a template what our registry does not: its list is read again.
-IS_OTHERWISE = (*BECOMES, "wa_template_unknown", "wa_template_values")
+RESYNC_CODES = (*TEMPLATE_STATUS_BY_CODE, "wa_template_unknown", "wa_template_values")
 
 
-def of_failure(
+def apply_failure(
     channel: ApiChannel, reason: str, *, template: Mapping[str, Any] | None, at: datetime | None = None
 ) -> None:
     """A message failed for ``reason``; ``at``: when the provider says so, None for an answer of this moment."""
     found = CATALOGUE.get(reason)
     if found is not None and found.kind is Class.PAUSE:
-        pause(channel, reason, at=at)
-    if template and reason in IS_OTHERWISE:
-        _of_template(channel, reason, template.get("id"), at=at)
+        pause_channel(channel, reason, at=at)
+    if template and reason in RESYNC_CODES:
+        _apply_to_template(channel, reason, template.get("id"), at=at)
 
 
-def pause(channel: ApiChannel, reason: str, *, at: datetime | None = None) -> None:
+def pause_channel(channel: ApiChannel, reason: str, *, at: datetime | None = None) -> None:
     """Nobody can be reached this way until an admin mends it: everything is kept, and somebody is told."""
-    if not _is_news(at, since=channel.resumed_at):
+    if not _is_current(at, since=channel.resumed_at):
         return
     channel.failed(reason)
     channel.pause()
     alerts.raise_alert(alerts.Kind.SWITCHED_OFF, api_channel_id=channel.pk, why_code=reason)
 
 
-def _is_news(at: datetime | None, *, since: datetime | None) -> bool:
+def _is_current(at: datetime | None, *, since: datetime | None) -> bool:
     """Providers tell whole seconds: one of the same second counts."""
     return at is None or since is None or at >= since.replace(microsecond=0)
 
 
-def _of_template(channel: ApiChannel, reason: str, template_id: int | None, *, at: datetime | None) -> None:
+def _apply_to_template(channel: ApiChannel, reason: str, template_id: int | None, *, at: datetime | None) -> None:
     row = Template.objects.filter(pk=template_id, api_channel=channel).first() if template_id else None
-    if row and reason in BECOMES and row.status == Status.APPROVED and _is_news(at, since=row.approved_at):
+    if (
+        row
+        and reason in TEMPLATE_STATUS_BY_CODE
+        and row.status == Status.APPROVED
+        and _is_current(at, since=row.approved_at)
+    ):
         by = By(source=Source.PROVIDER)
-        lifecycle.change_status(row, BECOMES[reason], by=by, reason=str(outcomes.sentence(reason)))
+        lifecycle.change_status(row, TEMPLATE_STATUS_BY_CODE[reason], by=by, reason=str(outcomes.sentence(reason)))
     provider_sync.soon(channel.pk)

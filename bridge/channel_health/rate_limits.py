@@ -20,23 +20,25 @@ from bridge import service_window
 from bridge.models import Delivery, RateLimit
 from channels_setup.providers.base import CallRate
 
-FORGOTTEN_AFTER = 60  # seconds without a call after which a bucket holds nobody back
+BUCKET_IDLE_SECONDS = 60  # seconds without a call after which a bucket holds nobody back
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class RateRequest:
     """A delivery that would go out now, and the limits under which it stands."""
 
     delivery: Delivery
     rates: tuple[CallRate, ...]
 
 
-def must_wait(asked: Sequence[Asked], token: uuid.UUID) -> set[int]:
+def postpone_limited(asked: Sequence[RateRequest], token: uuid.UUID) -> set[int]:
     """Draw for each what it needs, all or nothing; the deliveries that may not go yet are put back. Their ids."""
     if not any(item.rates for item in asked):
         return set()
     with transaction.atomic(), connection.cursor() as cursor:
-        buckets = sorted({(item.delivery.api_channel_id, rate) for item in asked for rate in item.rates}, key=_order)
+        buckets = sorted(
+            {(item.delivery.api_channel_id, rate) for item in asked for rate in item.rates}, key=_get_lock_order
+        )
         cursor.execute(
             """
             INSERT INTO bridge_ratelimit (api_channel_id, key, every, burst, whole_channel, met_at)
@@ -54,7 +56,7 @@ def must_wait(asked: Sequence[Asked], token: uuid.UUID) -> set[int]:
             ],
         )
         ahead = {(channel_id, key): max(seconds, 0.0) for channel_id, key, seconds in cursor.fetchall()}
-        waits = _draw(asked, ahead)
+        waits = _compute_waits(asked, ahead)
         cursor.execute(
             """
             UPDATE bridge_ratelimit r SET met_at = clock_timestamp() + make_interval(secs => v.ahead)
@@ -76,7 +78,7 @@ def must_wait(asked: Sequence[Asked], token: uuid.UUID) -> set[int]:
     return set(waits)
 
 
-def hold(channel_id: int, limits: Sequence[CallRate], *, seconds: float) -> None:
+def exhaust_limits(channel_id: int, limits: Sequence[CallRate], *, seconds: float) -> None:
     """The other side says that these are used up: the next call under one goes in ``seconds``, and then one by one."""
     now = service_window.database_now()
     for rate in sorted(limits, key=lambda rate: rate.key):
@@ -85,11 +87,11 @@ def hold(channel_id: int, limits: Sequence[CallRate], *, seconds: float) -> None
         rows.update(met_at=Greatest("met_at", Value(met_at)))
 
 
-def _order(bucket: tuple[int, CallRate]) -> tuple[int, str]:
+def _get_lock_order(bucket: tuple[int, CallRate]) -> tuple[int, str]:
     return bucket[0], bucket[1].key  # one order of locks for all workers
 
 
-def _draw(asked: Sequence[Asked], ahead: dict[tuple[int, str], float]) -> dict[int, float]:
+def _compute_waits(asked: Sequence[RateRequest], ahead: dict[tuple[int, str], float]) -> dict[int, float]:
     """Seconds to wait for those that may not go; ``ahead`` moves on for those that may."""
     waits = {}
     for item in asked:
@@ -106,7 +108,7 @@ def _draw(asked: Sequence[Asked], ahead: dict[tuple[int, str], float]) -> dict[i
     return waits
 
 
-def next_free_in() -> float | None:
+def get_seconds_until_free() -> float | None:
     """Seconds until the first channel that waits for its own limit may call again; None where none waits."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -125,12 +127,12 @@ def next_free_in() -> float | None:
         return None if seconds is None else max(seconds, 0.0)
 
 
-def busy_channels(*, now: datetime) -> QuerySet[RateLimit, int]:
+def find_limited_channels(*, now: datetime) -> QuerySet[RateLimit, int]:
     """API channels that were at their limit a moment ago: what waits there is not overdue."""
-    recent = now - timedelta(seconds=FORGOTTEN_AFTER)
+    recent = now - timedelta(seconds=BUCKET_IDLE_SECONDS)
     return RateLimit.objects.filter(whole_channel=True, met_at__gt=recent).values_list("api_channel_id", flat=True)
 
 
-def forget(*, now: datetime) -> int:
+def prune_buckets(*, now: datetime) -> int:
     """Drop buckets that nobody has drawn from for an hour: one of a contact that wrote once is of no more use."""
     return RateLimit.objects.filter(met_at__lt=now - timedelta(hours=1)).delete()[0]

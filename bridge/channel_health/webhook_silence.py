@@ -16,37 +16,37 @@ from channels_setup.models import ApiChannel, ChannelState
 
 from . import alerts
 
-DAYS = 14  # of the rhythm
-AT_LEAST_DAYS = 3  # before that there is no rhythm to speak of
-SHORTEST = timedelta(hours=1)  # a quiet shorter than twice this is none
-CHANNELS = FailingItems("webhook inactivity")
-KEY = "rhythm"  # in ``ApiChannel.standing``: {"last": time, "quiets": {day: seconds}}
+RHYTHM_DAYS = 14  # of the rhythm
+MIN_RHYTHM_DAYS = 3  # before that there is no rhythm to speak of
+MIN_GAP = timedelta(hours=1)  # a quiet shorter than twice this is none
+CHECKED_CHANNELS = FailingItems("webhook inactivity")
+RHYTHM_KEY = "rhythm"  # in ``ApiChannel.standing``: {"last": time, "quiets": {day: seconds}}
 
 
-def watch() -> None:
+def check_webhook_inactivity() -> None:
     now = service_window.database_now()
     for channel in ApiChannel.objects.exclude(first_inbound_at=None):
-        with CHANNELS.isolate(channel.pk):
-            _watch_channel(channel, now=now)
+        with CHECKED_CHANNELS.isolate(channel.pk):
+            _check_channel(channel, now=now)
 
 
-def _watch_channel(channel: ApiChannel, *, now: datetime) -> None:
+def _check_channel(channel: ApiChannel, *, now: datetime) -> None:
     if channel.provider.has_training_phone:
         return
-    rhythm = _follow(channel, now=now)
-    if is_odd(rhythm, now=now) and channel.state != ChannelState.PAUSED:
+    rhythm = _update_rhythm(channel, now=now)
+    if is_inactive(rhythm, now=now) and channel.state != ChannelState.PAUSED:
         hours = round((now - datetime.fromisoformat(rhythm["last"])) / timedelta(hours=1))
         alerts.raise_alert(alerts.Kind.SILENT, api_channel_id=channel.pk, hours=hours)
     else:
-        alerts.settle(alerts.Kind.SILENT, api_channel_id=channel.pk)
+        alerts.settle_alert(alerts.Kind.SILENT, api_channel_id=channel.pk)
 
 
-def _follow(channel: ApiChannel, *, now: datetime) -> dict[str, Any]:
+def _update_rhythm(channel: ApiChannel, *, now: datetime) -> dict[str, Any]:
     """Bring the rhythm up to date: one look at the newest event."""
     newest = (
         WebhookEvent.objects.filter(api_channel=channel).order_by("-pk").values_list("received_at", flat=True).first()
     )
-    rhythm: dict[str, Any] = channel.standing.get(KEY) or {"last": None, "quiets": {}}
+    rhythm: dict[str, Any] = channel.standing.get(RHYTHM_KEY) or {"last": None, "quiets": {}}
     if newest is None or rhythm["last"] == newest.isoformat():
         return rhythm
     quiets: dict[str, float] = dict(rhythm["quiets"])
@@ -54,15 +54,15 @@ def _follow(channel: ApiChannel, *, now: datetime) -> dict[str, Any]:
     if rhythm["last"]:
         quiet = (newest - datetime.fromisoformat(rhythm["last"])).total_seconds()
         quiets[day] = max(quiets.get(day, 0), quiet)
-    kept = dict(sorted(quiets.items())[-DAYS:])
+    kept = dict(sorted(quiets.items())[-RHYTHM_DAYS:])
     rhythm = {"last": newest.isoformat(), "quiets": kept}
-    channel.remember(**{KEY: rhythm})
+    channel.remember(**{RHYTHM_KEY: rhythm})
     return rhythm
 
 
-def is_odd(rhythm: dict[str, Any], *, now: datetime) -> bool:
+def is_inactive(rhythm: dict[str, Any], *, now: datetime) -> bool:
     """Has it been quiet for more than twice as long as ever in the days we know?"""
-    if not rhythm["last"] or len(rhythm["quiets"]) < AT_LEAST_DAYS:
+    if not rhythm["last"] or len(rhythm["quiets"]) < MIN_RHYTHM_DAYS:
         return False
-    longest = max(timedelta(seconds=max(rhythm["quiets"].values())), SHORTEST)
+    longest = max(timedelta(seconds=max(rhythm["quiets"].values())), MIN_GAP)
     return now - datetime.fromisoformat(rhythm["last"]) > 2 * longest

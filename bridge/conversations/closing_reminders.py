@@ -125,5 +125,5 @@ def _claim(values: dict[str, Any]) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(CLAIM, values)
         warned = [row[0] for row in cursor.fetchall()]
-        operator_notes.of_closing(warned)
+        operator_notes.note_closing_windows(warned)
         return len(warned)

@@ -119,7 +119,7 @@ def _write(contact: Contact, changed: Mapping[str, str]) -> None:
     contact.save(update_fields=fields)
     told = Conversation.objects.filter(contact=contact, helpdesk_chat__isnull=False).order_by("pk")
     for pk in told.values_list("pk", flat=True):
-        helpdesk_messages.card_changed(receiving.lock(pk))
+        helpdesk_messages.queue_changed_card(receiving.lock(pk))
 
 
 def _address(contact: Contact) -> str:

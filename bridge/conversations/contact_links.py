@@ -148,7 +148,7 @@ def announce(changes: Sequence[Change]) -> None:
             create_notice(chat, change.reason, **details, news=change.news)
         outside = chats.filter(helpdesk_chat__isnull=False).order_by("pk")
         for chat in outside.select_for_update(of=("self",), no_key=True).select_related("contact", "chat_channel"):
-            helpdesk_messages.card_changed(chat)
+            helpdesk_messages.queue_changed_card(chat)
 
 
 def _in_one_chat(change: Change) -> Change:

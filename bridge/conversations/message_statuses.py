@@ -99,13 +99,13 @@ def advance(message: Message, fact: StatusChanged) -> bool:
 
 def _failed(api_channel: ApiChannel, failed: Sequence[Message]) -> None:
     """What a report of failure means beyond its message, and the word to operators elsewhere."""
-    operator_notes.of_failures(message for message in failed if message.status == Message.Status.FAILED)
+    operator_notes.note_failed_messages(message for message in failed if message.status == Message.Status.FAILED)
     for message in failed:
         for delivery in (
-            Delivery.objects.filter(message=message) if message.reason in provider_uploads.NOT_TAKEN else ()
+            Delivery.objects.filter(message=message) if message.reason in provider_uploads.STALE_UPLOAD_CODES else ()
         ):
-            provider_uploads.forget(delivery, message.reason)
-        failure_effects.of_failure(api_channel, message.reason, template=message.template, at=message.status_at)
+            provider_uploads.forget_rejected_upload(delivery, message.reason)
+        failure_effects.apply_failure(api_channel, message.reason, template=message.template, at=message.status_at)
 
 
 def _stray(api_channel: ApiChannel, fact: StatusChanged) -> StrayStatus:

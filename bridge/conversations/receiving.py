@@ -229,13 +229,13 @@ def _store(
     links = _attach(pairs)
     if written := _newest(pairs, now=now):
         service_window.prolong(written, now=now)
-    stamps = {message.pk: subscribers.next_stamp(message.conversation, now=now) for message in messages}
+    stamps = {message.pk: subscribers.advance_event_stamp(message.conversation, now=now) for message in messages}
     _last_words(messages, now=now)
     spoken = []
     for message in messages:
         pk = message.conversation_id
         spoken.append(
-            subscribers.Spoken(
+            subscribers.MessageContext(
                 message=message,
                 conversation=message.conversation,
                 ticket=tickets[pk],
@@ -246,9 +246,9 @@ def _store(
             )
         )
         new_tickets.discard(pk)
-    if Delivery.objects.bulk_create(subscribers.deliveries_for(spoken)):
+    if Delivery.objects.bulk_create(subscribers.build_deliveries(spoken)):
         wakeups.notify_after_commit(wakeups.OUTBOUND)
-    if Delivery.objects.bulk_create(helpdesk_messages.deliveries_for(spoken)):
+    if Delivery.objects.bulk_create(helpdesk_messages.build_helpdesk_deliveries(spoken)):
         wakeups.notify_after_commit(wakeups.HELPDESK)
     return messages
 
@@ -303,12 +303,12 @@ def link_quotes(api_channel: ApiChannel, answers: Sequence[tuple[Message, str]])
 
 
 def _attach(pairs: Sequence[tuple[Message, Incoming]]) -> dict[int, list[str]]:
-    attachments = attachment_files.attach((message, item.fact.files) for message, item in pairs)
+    attachments = attachment_files.create_attachments((message, item.fact.files) for message, item in pairs)
     for message, item in pairs:
-        attachments += attachment_files.store(message, item.uploads)
+        attachments += attachment_files.store_attachments(message, item.uploads)
     links: dict[int, list[str]] = {}
     for attachment in attachments:
-        links.setdefault(attachment.message_id, []).append(subscribers.file_link(attachment))
+        links.setdefault(attachment.message_id, []).append(subscribers.build_file_link(attachment))
     return links
 
 

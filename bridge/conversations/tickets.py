@@ -132,7 +132,7 @@ def open_ticket(
     if status not in Ticket.ENDED:
         note_status(conversation.pk, status)
         _follow(conversation, assignee_id)
-    if Delivery.objects.bulk_create(subscribers.ticket_opened(ticket)):
+    if Delivery.objects.bulk_create(subscribers.build_new_ticket_deliveries(ticket)):
         wakeups.notify_after_commit(wakeups.OUTBOUND)
     return ticket
 
@@ -176,5 +176,5 @@ def _changed(ticket: Ticket, changes: list[dict[str, Any]], *, user_id: int | No
     with connection.cursor() as cursor:
         cursor.execute("SELECT nextval('bridge_change_id')")
         change_id = cursor.fetchone()[0]
-    if subscribers.ticket_changed(ticket, changes=changes, user_id=user_id, change_id=change_id):
+    if subscribers.queue_ticket_change(ticket, changes=changes, user_id=user_id, change_id=change_id):
         wakeups.notify_after_commit(wakeups.OUTBOUND)

@@ -94,7 +94,7 @@ def session(request: HttpRequest) -> HttpResponse:
 
 
 def once(
-    request: HttpRequest, conversation: Conversation, *content: Any, work: Callable[[str], submission.HandedIn]
+    request: HttpRequest, conversation: Conversation, *content: Any, work: Callable[[str], submission.SubmitResult]
 ) -> dict[str, Any]:
     """Submit a form once. A repeated POST under its key gets the first answer.
 

@@ -31,18 +31,18 @@ LONGEST_QUERY = 80
 @require_http_methods(["GET", "POST"])
 @never_cache
 def page(request: HttpRequest, signature: str) -> HttpResponse:
-    link = template_links.by_signature(signature)
+    link = template_links.find_template_link(signature)
     if link is None:
         raise Http404
-    if not template_links.may_be_called(link):
+    if not template_links.count_link_call(link):
         said = {"heading": _("Too many requests"), "sentence": _("Wait a minute and try again.")}
         return _said(request, said, status=429)
     if link.used_at is not None:
         return _sent(request, link)
-    if template_links.is_over(link):
+    if template_links.is_link_expired(link):
         sentence = _("Send your text from the helpdesk again: the note that comes back has a new link.")
         return _said(request, {"heading": _("This link has expired"), "sentence": sentence}, status=410)
-    choices = template_links.choices_of(link)
+    choices = template_links.list_template_choices(link)
     if not choices:
         sentence = _("What it offered may not be sent any more. Send your text from the helpdesk again.")
         return _said(request, {"heading": _("There is no template to send"), "sentence": sentence}, status=410)
@@ -58,7 +58,7 @@ def page(request: HttpRequest, signature: str) -> HttpResponse:
 
 
 def _list(
-    request: HttpRequest, link: TemplateLink, choices: list[template_links.Choice], *, is_gone: bool
+    request: HttpRequest, link: TemplateLink, choices: list[template_links.TemplateChoice], *, is_gone: bool
 ) -> HttpResponse:
     query = request.GET.get("q", "").strip()[:LONGEST_QUERY]
     rows = []
@@ -76,7 +76,9 @@ def _list(
     return _unlisted(render(request, "bridge/template_link_list.html", context))
 
 
-def _form(request: HttpRequest, link: TemplateLink, choice: template_links.Choice, *, is_only: bool) -> HttpResponse:
+def _form(
+    request: HttpRequest, link: TemplateLink, choice: template_links.TemplateChoice, *, is_only: bool
+) -> HttpResponse:
     values, sentence = dict(choice.values), ""
     if request.method == "POST":
         values = values_in(request.POST)
@@ -103,7 +105,7 @@ def _form(request: HttpRequest, link: TemplateLink, choice: template_links.Choic
 
 
 @transaction.atomic
-def _send_once(link: TemplateLink, choice: template_links.Choice, values: Mapping[str, str]) -> str:
+def _send_once(link: TemplateLink, choice: template_links.TemplateChoice, values: Mapping[str, str]) -> str:
     """Send the template, once however often it is asked for; a sentence where it did not go out.
 
     The conversation is locked before the link, as a merge and an erasure do; another order could deadlock with them.
@@ -119,7 +121,7 @@ def _send_once(link: TemplateLink, choice: template_links.Choice, values: Mappin
         return ""
     if conversation is None or locked.conversation_id != conversation.pk:
         return _("This chat was just moved by a merge or its undo. Nothing was sent. Try again.")
-    handed = submission.hand_in_template(
+    handed = submission.submit_template_reply(
         conversation_id=conversation.pk,
         template_id=choice.template.pk,
         parameters={key: value for key, value in values.items() if value},
@@ -128,13 +130,13 @@ def _send_once(link: TemplateLink, choice: template_links.Choice, values: Mappin
     if handed.message is None:
         return handed.decision.sentence
     TemplateLink.objects.filter(pk=locked.pk).update(used_at=service_window.database_now(), message=handed.message)
-    operator_notes.sent_as_template(handed.message.conversation, handed.decision)
+    operator_notes.note_sent_as_template(handed.message.conversation, handed.decision)
     return ""
 
 
 def _sent(request: HttpRequest, link: TemplateLink) -> HttpResponse:
     """Say that the template was sent, with its text until the link expires."""
-    text = link.message.text if link.message and not template_links.is_over(link) else ""
+    text = link.message.text if link.message and not template_links.is_link_expired(link) else ""
     sentence = _("The template is on its way to the client. This link cannot be used again.")
     return _said(request, {"heading": _("Sent"), "sentence": sentence, "text": text, "is_good": True})
 

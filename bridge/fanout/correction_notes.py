@@ -14,26 +14,28 @@ from bridge.models import Conversation, Message
 from channels_setup.providers.base import Correction, MessageEdited, MessageRevoked, ReactionChanged
 
 from . import helpdesk_messages
-from .operator_notes import in_their_language, joined, quoted
+from .operator_notes import join_parts, quote_text, use_operator_language
 
 
-def of_correction(fact: Correction, message: Message, conversation: Conversation, *, before: str) -> None:
+def note_correction(fact: Correction, message: Message, conversation: Conversation, *, before: str) -> None:
     """A message was edited, deleted or reacted to. ``before``: its earlier text, or the reaction taken away."""
     if conversation.chat_channel.provider.built_in:
         return
-    with in_their_language(conversation):
-        helpdesk_messages.note(conversation, joined(_words(fact, message, before)), message=message)
+    with use_operator_language(conversation):
+        helpdesk_messages.queue_note(
+            conversation, join_parts(_describe_correction(fact, message, before)), message=message
+        )
 
 
-def _words(fact: Correction, message: Message, before: str) -> Sequence[str]:
-    said = quoted(message.localized_text or _("file"))
+def _describe_correction(fact: Correction, message: Message, before: str) -> Sequence[str]:
+    said = quote_text(message.localized_text or _("file"))
     if isinstance(fact, MessageEdited):
         head = (
             _("A reply was edited in the phone app. It said:")
             if fact.by_us
             else _("The client edited a message. It said:")
         )
-        return [head, quoted(before), _("Now it says:"), said]
+        return [head, quote_text(before), _("Now it says:"), said]
     if isinstance(fact, MessageRevoked):
         head = _("A reply was deleted in the phone app:") if fact.by_us else _("The client deleted a message:")
         return [head, said]
@@ -53,36 +55,38 @@ def _words(fact: Correction, message: Message, before: str) -> Sequence[str]:
     return [head % values, said]
 
 
-def of_stray_reaction(fact: Correction, conversation: Conversation) -> None:
+def note_stray_reaction(fact: Correction, conversation: Conversation) -> None:
     """A reaction to a message that is not here and has not come."""
     if conversation.chat_channel.provider.built_in or not isinstance(fact, ReactionChanged):
         return
-    with in_their_language(conversation):
+    with use_operator_language(conversation):
         head = (
             _("We reacted with %(emoji)s in the phone app to a message that is not in the portal.")
             if fact.by_us
             else _("The client reacted with %(emoji)s to a message that is not in the portal.")
         )
-        helpdesk_messages.note(conversation, head % {"emoji": fact.emoji})
+        helpdesk_messages.queue_note(conversation, head % {"emoji": fact.emoji})
 
 
-def of_echo(message: Message, links: Sequence[str]) -> None:
+def note_echo(message: Message, links: Sequence[str]) -> None:
     """An answer was written in our phone app, or an earlier one edited there that is not here."""
     conversation = message.conversation
     if conversation.chat_channel.provider.built_in:
         return
-    with in_their_language(conversation):
+    with use_operator_language(conversation):
         is_edit = bool(message.shown.get("edited_at"))
         head = _("A reply was edited in the phone app. Now it says:") if is_edit else _("Answered in the phone app:")
-        helpdesk_messages.note(conversation, joined([head, quoted(message.localized_text), *links]), message=message)
+        helpdesk_messages.queue_note(
+            conversation, join_parts([head, quote_text(message.localized_text), *links]), message=message
+        )
 
 
-def of_files(message: Message, links: Sequence[str]) -> None:
+def note_late_files(message: Message, links: Sequence[str]) -> None:
     """The files of a message whose text came first."""
     conversation = message.conversation
     if conversation.chat_channel.provider.built_in:
         return
-    with in_their_language(conversation):
-        helpdesk_messages.note(
-            conversation, joined([_("The files of this message:"), quoted(message.localized_text), *links])
+    with use_operator_language(conversation):
+        helpdesk_messages.queue_note(
+            conversation, join_parts([_("The files of this message:"), quote_text(message.localized_text), *links])
         )

@@ -17,10 +17,10 @@ from bridge.models import Conversation, Delivery, HelpdeskChat, Message
 from channels_setup.codecs import message_words
 from channels_setup.providers import base_helpdesk as contract
 
-from .subscribers import Spoken
+from .subscribers import MessageContext
 
 
-def deliveries_for(spoken: Sequence[Spoken]) -> list[Delivery]:
+def build_helpdesk_deliveries(spoken: Sequence[MessageContext]) -> list[Delivery]:
     """Unsaved deliveries to the helpdesk for clients' messages, in their order. None where the desk is our own."""
     outside = [
         item
@@ -29,32 +29,32 @@ def deliveries_for(spoken: Sequence[Spoken]) -> list[Delivery]:
     ]
     if not outside:
         return []
-    links = _links({item.conversation.pk: item.conversation for item in outside})
+    links = _get_or_create_chats({item.conversation.pk: item.conversation for item in outside})
     made: list[Delivery] = []
     changed: set[int] = set()
     for item in outside:
         pk = item.conversation.pk
-        if (card := _card(item.conversation)) != links[pk].card:
+        if (card := _build_client_card(item.conversation)) != links[pk].card:
             links[pk].card = card
             changed.add(pk)
-            made.append(_delivery(item.conversation, Delivery.Kind.HELPDESK, contract.CLIENT))
-        made.append(_message(item))
+            made.append(_build_delivery(item.conversation, Delivery.Kind.HELPDESK, contract.CLIENT))
+        made.append(_build_message_delivery(item))
     HelpdeskChat.objects.bulk_update([links[pk] for pk in sorted(changed)], ["card"])
     return made
 
 
-def card_changed(conversation: Conversation) -> None:
+def queue_changed_card(conversation: Conversation) -> None:
     """The client's card is another now, and nobody has said anything. The conversation's lock is held."""
     link = HelpdeskChat.objects.filter(conversation=conversation).first()
-    if link is None or link.card == _card(conversation):
+    if link is None or link.card == _build_client_card(conversation):
         return
-    link.card = _card(conversation)
+    link.card = _build_client_card(conversation)
     link.save(update_fields=["card"])
-    _delivery(conversation, Delivery.Kind.HELPDESK, contract.CLIENT).save(force_insert=True)
+    _build_delivery(conversation, Delivery.Kind.HELPDESK, contract.CLIENT).save(force_insert=True)
     wakeups.notify_after_commit(wakeups.HELPDESK)
 
 
-def _links(conversations: dict[int, Conversation]) -> dict[int, HelpdeskChat]:
+def _get_or_create_chats(conversations: dict[int, Conversation]) -> dict[int, HelpdeskChat]:
     """These conversations as the helpdesk knows them, the new ones begun. Their locks are held."""
     known = {link.pk: link for link in HelpdeskChat.objects.filter(conversation__in=conversations)}
     for pk in sorted(conversations.keys() - known.keys()):
@@ -64,7 +64,7 @@ def _links(conversations: dict[int, Conversation]) -> dict[int, HelpdeskChat]:
     return known
 
 
-def _card(conversation: Conversation) -> dict[str, str]:
+def _build_client_card(conversation: Conversation) -> dict[str, str]:
     contact = conversation.contact
     return {
         "external_id": contact.external_id,
@@ -74,21 +74,21 @@ def _card(conversation: Conversation) -> dict[str, str]:
     }
 
 
-def _message(item: Spoken) -> Delivery:
+def _build_message_delivery(item: MessageContext) -> Delivery:
     message = item.message
-    return _delivery(
+    return _build_delivery(
         item.conversation,
         Delivery.Kind.HELPDESK,
         contract.MESSAGE,
         message=message,
-        text=_in_their_words(item),
+        text=_localize_text(item),
         at=(message.provider_time or message.created_at).isoformat(),
         external_id=message.external_id,
         files=list(item.files),
     )
 
 
-def _in_their_words(item: Spoken) -> str:
+def _localize_text(item: MessageContext) -> str:
     """The message in the language of the channel's operators, with the advertisement that it came from."""
     message, options = item.message, item.conversation.chat_channel.options
     with translation.override(options.get("language") or settings.LANGUAGE_CODE):
@@ -98,15 +98,15 @@ def _in_their_words(item: Spoken) -> str:
         )
 
 
-def note(conversation: Conversation, text: str, *, message: Message | None = None) -> Delivery:
+def queue_note(conversation: Conversation, text: str, *, message: Message | None = None) -> Delivery:
     """Tell the operators, and them alone. One line of its own, so that it holds up no client's message."""
-    delivery = _delivery(conversation, Delivery.Kind.NOTE, contract.NOTE, message=message, text=text)
+    delivery = _build_delivery(conversation, Delivery.Kind.NOTE, contract.NOTE, message=message, text=text)
     delivery.save(force_insert=True)
     wakeups.notify_after_commit(wakeups.HELPDESK)
     return delivery
 
 
-def _delivery(
+def _build_delivery(
     conversation: Conversation, kind: Delivery.Kind, what: str, *, message: Message | None = None, **payload: Any
 ) -> Delivery:
     return Delivery(
@@ -117,7 +117,7 @@ def _delivery(
         chat_channel_id=conversation.chat_channel_id,
         track=what,
         payload={
-            "contact": _card(conversation),
+            "contact": _build_client_card(conversation),
             **payload,
         },
     )

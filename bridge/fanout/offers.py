@@ -21,11 +21,11 @@ from templates_registry.pasteable import can_be_pasted, text_to_paste
 
 from . import template_links
 
-OFFERED = 3  # texts in one note
-TRIED = 40  # templates looked at for them
+MAX_OFFERS = 3  # texts in one note
+MAX_CANDIDATES = 40  # templates looked at for them
 
 
-class Offers:
+class TemplateOffers:
     """The lines of a note, and the links in them."""
 
     def __init__(self, conversation: Conversation) -> None:
@@ -35,31 +35,31 @@ class Offers:
 
     def link(self, sentence: str, choices: Iterable[tuple[int, dict[str, str]]] = ()) -> None:
         listed = [{"template": pk, "values": values} for pk, values in choices]
-        made = template_links.make(self.conversation, listed)
+        made = template_links.create_template_link(self.conversation, listed)
         self.links.append(made)
-        self.lines.append(f"{sentence}\n{template_links.address(made)}")
+        self.lines.append(f"{sentence}\n{template_links.build_link_url(made)}")
 
 
-def offers_for(conversation: Conversation, decision: Decision | None, text: str) -> Offers:
+def build_template_offers(conversation: Conversation, decision: Decision | None, text: str) -> TemplateOffers:
     """The fitting template, ready to paste or to be filled in behind a link; else some that may be pasted."""
-    made = Offers(conversation)
+    made = TemplateOffers(conversation)
     found = index_cache.recognise(conversation.api_channel, text) if decision and decision.recognition else None
-    if found is not None and found.outcome is Outcome.AMBIGUOUS and _choice(made, found, text):
+    if found is not None and found.outcome is Outcome.AMBIGUOUS and _offer_choice(made, found, text):
         return made
     sendable = Template.objects.sendable().filter(api_channel=conversation.api_channel_id)
     rows = sendable.select_related("api_channel").order_by("name", "pk")
     meant = (decision.details.get("template_id") if decision else None) or 0
     fitting = rows.filter(pk=meant).first()
     if fitting is not None:
-        _fitting(made, fitting, found)
+        _offer_fitting_template(made, fitting, found)
     elif rows.exists():
-        _some(made, rows[:TRIED])
+        _offer_some_templates(made, rows[:MAX_CANDIDATES])
     else:
         made.lines.append(_("There is no approved template on this channel yet."))
     return made
 
 
-def _choice(made: Offers, found: Recognition, text: str) -> bool:
+def _offer_choice(made: TemplateOffers, found: Recognition, text: str) -> bool:
     """The text fits several templates, or one in several ways: which one is meant is said behind a link."""
     choices = []
     for entry in found.candidates:
@@ -71,9 +71,9 @@ def _choice(made: Offers, found: Recognition, text: str) -> bool:
     return bool(choices)
 
 
-def _fitting(made: Offers, template: Template, found: Recognition | None) -> None:
+def _offer_fitting_template(made: TemplateOffers, template: Template, found: Recognition | None) -> None:
     if can_be_pasted(template):
-        made.lines += [_("To paste, with the values filled in:"), _pasted(template)]
+        made.lines += [_("To paste, with the values filled in:"), _format_pasteable(template)]
         return
     keys = {variable.key for variable in template.pattern.variables}
     values = {key: value for key, value in (found.parameters if found else {}).items() if key in keys}
@@ -84,12 +84,12 @@ def _fitting(made: Offers, template: Template, found: Recognition | None) -> Non
     )
 
 
-def _some(made: Offers, rows: Iterable[Template]) -> None:
-    pasted = list(islice((template for template in rows if can_be_pasted(template)), OFFERED))
+def _offer_some_templates(made: TemplateOffers, rows: Iterable[Template]) -> None:
+    pasted = list(islice((template for template in rows if can_be_pasted(template)), MAX_OFFERS))
     if pasted:
-        made.lines += [_("Templates that may go out, to paste and fill in:"), *map(_pasted, pasted)]
+        made.lines += [_("Templates that may go out, to paste and fill in:"), *map(_format_pasteable, pasted)]
     made.link(_("Choose a template, fill it in and send it here (the link works for 24 hours and once):"))
 
 
-def _pasted(template: Template) -> str:
+def _format_pasteable(template: Template) -> str:
     return f"{text_to_paste(template.pattern)}\n({template.name}, {template.language})"

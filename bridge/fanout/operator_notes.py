@@ -19,41 +19,43 @@ from channels_setup.failing_items import FailingItems
 
 from . import helpdesk_messages, offers, template_links
 
-CLOSING = FailingItems("notes of closing windows")
+CLOSING_NOTES = FailingItems("notes of closing windows")
 
-LONGEST_QUOTE = 1_000
+MAX_QUOTE_LENGTH = 1_000
 
 
-def refused(conversation: Conversation, decision: Decision, text: str) -> None:
+def note_refused_reply(conversation: Conversation, decision: Decision, text: str) -> None:
     """A reply did not go out: why, what it said, and what can go out instead."""
-    with in_their_language(conversation):
-        parts = [_("Not sent to the client. %(why)s") % {"why": decision.sentence}, quoted(text)]
+    with use_operator_language(conversation):
+        parts = [_("Not sent to the client. %(why)s") % {"why": decision.sentence}, quote_text(text)]
         if _needs_template(decision.reason):
-            _with_offers(conversation, parts, decision, text)
+            _queue_note_with_offers(conversation, parts, decision, text)
         else:
-            helpdesk_messages.note(conversation, joined(parts))
+            helpdesk_messages.queue_note(conversation, join_parts(parts))
 
 
-def sent_as_template(conversation: Conversation, decision: Decision) -> None:
+def note_sent_as_template(conversation: Conversation, decision: Decision) -> None:
     """The window is closed and the pasted text was a template's: what went out, and with which values."""
     if decision.template is None:
         return
-    with in_their_language(conversation):
+    with use_operator_language(conversation):
         values = decision.template.parameters
         named = values.items() if isinstance(values, dict) else enumerate(values, start=1)
         head = _("Sent to the client as the template “%(name)s” (%(language)s).") % {
             "name": decision.template.name,
             "language": decision.template.language,
         }
-        helpdesk_messages.note(conversation, joined([head, "\n".join(f"{name}: {value}" for name, value in named)]))
+        helpdesk_messages.queue_note(
+            conversation, join_parts([head, "\n".join(f"{name}: {value}" for name, value in named)])
+        )
 
 
 def _needs_template(reason: str) -> bool:
     return outcomes.help_for(reason) == outcomes.Help.TEMPLATE
 
 
-def files_stay_behind(conversation: Conversation, files: Sequence[str]) -> None:
-    with in_their_language(conversation):
+def note_unsent_files(conversation: Conversation, files: Sequence[str]) -> None:
+    with use_operator_language(conversation):
         count = len(files)
         parts = [
             _("The file was not sent to the client: this route carries no files.")
@@ -62,66 +64,66 @@ def files_stay_behind(conversation: Conversation, files: Sequence[str]) -> None:
             _("Put a link to it into the text, for example:"),
             *files,
         ]
-        helpdesk_messages.note(conversation, "\n".join(parts))
+        helpdesk_messages.queue_note(conversation, "\n".join(parts))
 
 
-def has_heard_of(conversation: Conversation, link: str) -> bool:
+def is_link_known(conversation: Conversation, link: str) -> bool:
     """Whether a file's link has been named in a note, or has gone out to the client."""
     told = Delivery.objects.filter(conversation=conversation, kind=Delivery.Kind.NOTE, payload__text__icontains=link)
     sent = Message.objects.filter(conversation=conversation, direction="outbound", text__contains=link)
     return told.exists() or sent.exists()
 
 
-def of_notice(notice: Message) -> None:
+def forward_notice(notice: Message) -> None:
     """The portal's word in a chat, for those who read it elsewhere."""
     conversation = notice.conversation
     if conversation.chat_channel.provider.built_in or notice.reason == "note":
         return
-    with in_their_language(conversation):
+    with use_operator_language(conversation):
         parts = [notice.sentence]
         about = Message.objects.filter(pk=notice.details.get("message_id") or 0, conversation=conversation).first()
         if about is not None:
-            parts.append(quoted(about.localized_text))
+            parts.append(quote_text(about.localized_text))
         if _needs_template(str(notice.details.get("why_code", ""))):
-            _with_offers(conversation, parts, None, message=notice)
+            _queue_note_with_offers(conversation, parts, None, message=notice)
         else:
-            helpdesk_messages.note(conversation, joined(parts), message=notice)
+            helpdesk_messages.queue_note(conversation, join_parts(parts), message=notice)
 
 
-def of_failures(messages: Iterable[Message]) -> None:
+def note_failed_messages(messages: Iterable[Message]) -> None:
     """The provider reported that these did not reach the client."""
     for message in messages:
         conversation = Conversation.objects.select_related("chat_channel", "contact").get(pk=message.conversation_id)
         if conversation.chat_channel.provider.built_in:
             continue
-        with in_their_language(conversation):
+        with use_operator_language(conversation):
             why = _("A message was not delivered. %(why)s") % {"why": message.sentence}
-            parts = [why, quoted(message.localized_text)]
+            parts = [why, quote_text(message.localized_text)]
             if _needs_template(message.reason):
-                _with_offers(conversation, parts, None, message=message)
+                _queue_note_with_offers(conversation, parts, None, message=message)
             else:
-                helpdesk_messages.note(conversation, joined(parts), message=message)
+                helpdesk_messages.queue_note(conversation, join_parts(parts), message=message)
 
 
-def of_closing(window_ids: Sequence[int]) -> None:
+def note_closing_windows(window_ids: Sequence[int]) -> None:
     """Windows that will soon shut on a client's unanswered words; called once for each mark (``closing_reminders``)."""
     rows = ServiceWindow.objects.filter(pk__in=window_ids, conversation__helpdesk_chat__isnull=False)
     now = service_window.database_now()
     for window in rows.select_related("conversation__chat_channel", "conversation__contact").order_by("expires_at"):
-        with CLOSING.isolate(window.pk), transaction.atomic(), in_their_language(window.conversation):
+        with CLOSING_NOTES.isolate(window.pk), transaction.atomic(), use_operator_language(window.conversation):
             minutes = max(1, round((window.expires_at - now).total_seconds() / 60))
             until = timezone.localtime(window.expires_at).strftime("%H:%M")
             sentence = _(
                 "The 24-hour window closes at %(until)s, in %(minutes)d min, and the client has not been answered. "
                 "After that only an approved template may go out."
             )
-            helpdesk_messages.note(window.conversation, sentence % {"until": until, "minutes": minutes})
+            helpdesk_messages.queue_note(window.conversation, sentence % {"until": until, "minutes": minutes})
 
 
 # --- how a note is written -------------------------------------------------------------------------------
 
 
-def _with_offers(
+def _queue_note_with_offers(
     conversation: Conversation,
     parts: Sequence[str],
     decision: Decision | None,
@@ -129,20 +131,20 @@ def _with_offers(
     message: Message | None = None,
 ) -> None:
     """A note that says what can go out instead."""
-    offered = offers.offers_for(conversation, decision, text)
-    note = helpdesk_messages.note(conversation, joined([*parts, *offered.lines]), message=message)
-    template_links.bind(offered.links, note)
+    offered = offers.build_template_offers(conversation, decision, text)
+    note = helpdesk_messages.queue_note(conversation, join_parts([*parts, *offered.lines]), message=message)
+    template_links.attach_note(offered.links, note)
 
 
-def quoted(text: str) -> str:
-    shown = text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…"
+def quote_text(text: str) -> str:
+    shown = text if len(text) <= MAX_QUOTE_LENGTH else text[:MAX_QUOTE_LENGTH] + "…"
     return "\n".join(f"> {line}" for line in shown.split("\n")) if shown.strip() else ""
 
 
-def joined(parts: Sequence[str]) -> str:
+def join_parts(parts: Sequence[str]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def in_their_language(conversation: Conversation) -> translation.override:
+def use_operator_language(conversation: Conversation) -> translation.override:
     language = conversation.chat_channel.options.get("language") or settings.LANGUAGE_CODE
     return translation.override(language)

@@ -17,7 +17,7 @@ from typing import Any
 from django.conf import settings
 
 from bridge import ticket_properties
-from bridge.files.attachment_files import signed_link
+from bridge.files.attachment_files import build_signed_link
 from bridge.models import Attachment, Contact, Conversation, Delivery, Message, Ticket
 from channels_setup.codecs import chat_events
 from channels_setup.codecs.html_text import html_of
@@ -27,10 +27,10 @@ PLATFORM = "whatsapp"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spoken:
+class MessageContext:
     """A message with what its events need to know. ``state``: None, "new" or "reopened".
 
-    ``stamp``: ``last_updated_at`` of its events; see ``next_stamp``.
+    ``stamp``: ``last_updated_at`` of its events; see ``advance_event_stamp``.
     """
 
     message: Message
@@ -49,7 +49,7 @@ class Spoken:
 
     @property
     def links(self) -> list[str]:
-        return [*self.files, *(file_link(one) for one in self.attachments)]
+        return [*self.files, *(build_file_link(one) for one in self.attachments)]
 
     @property
     def kinds(self) -> set[str]:
@@ -62,7 +62,7 @@ class Spoken:
         return kinds
 
 
-def next_stamp(conversation: Conversation, *, now: datetime) -> datetime:
+def advance_event_stamp(conversation: Conversation, *, now: datetime) -> datetime:
     """Return ``last_updated_at`` for the next event of a chat: now, but a second after the one before at least.
 
     Receivers take events for one and the same whose content and stamp are equal, and the stamp has whole seconds.
@@ -75,7 +75,7 @@ def next_stamp(conversation: Conversation, *, now: datetime) -> datetime:
     return stamp
 
 
-def watchers_of(chat_channel_ids: Iterable[int]) -> dict[int, list[ApiChannel]]:
+def find_watchers(chat_channel_ids: Iterable[int]) -> dict[int, list[ApiChannel]]:
     """Chat channel id -> the API channels that watch it."""
     found: dict[int, list[ApiChannel]] = {}
     links = ApiChannel.watched.through.objects.filter(chatchannel__in=set(chat_channel_ids)).select_related(
@@ -86,23 +86,23 @@ def watchers_of(chat_channel_ids: Iterable[int]) -> dict[int, list[ApiChannel]]:
     return found
 
 
-def deliveries_for(spoken: Sequence[Spoken]) -> list[Delivery]:
+def build_deliveries(spoken: Sequence[MessageContext]) -> list[Delivery]:
     """Unsaved deliveries for these messages, in their order: to the contact, and to all who watch."""
-    watchers = watchers_of(item.conversation.chat_channel_id for item in spoken)
+    watchers = find_watchers(item.conversation.chat_channel_id for item in spoken)
     made: list[Delivery] = []
     for item in spoken:
-        for channel in _with_owner(watchers.get(item.conversation.chat_channel_id, []), item):
-            made.extend(_for_channel(item, channel))
+        for channel in _add_owner(watchers.get(item.conversation.chat_channel_id, []), item):
+            made.extend(_build_for_channel(item, channel))
     return made
 
 
-def _with_owner(watching: list[ApiChannel], item: Spoken) -> list[ApiChannel]:
+def _add_owner(watching: list[ApiChannel], item: MessageContext) -> list[ApiChannel]:
     """The owner of the conversation gets its messages even if it no longer watches the chat channel."""
     owner = item.conversation.api_channel
     return watching if any(channel.pk == owner.pk for channel in watching) else [owner, *watching]
 
 
-def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
+def _build_for_channel(item: MessageContext, channel: ApiChannel) -> Iterable[Delivery]:
     message = item.message
     outbound = message.direction == Message.Direction.OUTBOUND
     may_see = not outbound or _may_see_replies(channel, item.conversation)
@@ -111,9 +111,9 @@ def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
             kind=Delivery.Kind.MESSAGE,
             free_text=message.kind != Message.Kind.TEMPLATE and channel.provider.service_window,
             payload={
-                "event": _marked(_chat_event(item, channel), item.conversation, channel, delivery=True),
+                "event": _mark_event(_build_chat_event(item, channel), item.conversation, channel, delivery=True),
                 "text": message.text,
-                "template": _extension(message),
+                "template": _build_template_extension(message),
                 "components": (message.template or {}).get("components", []),
                 "contact": {
                     "id": item.contact.pk,
@@ -122,28 +122,30 @@ def _for_channel(item: Spoken, channel: ApiChannel) -> Iterable[Delivery]:
                     "user_id": item.contact.user_id,
                 },
                 "quoted_id": message.quoted.external_id if message.quoted else "",
-                "files": [_file(one) for one in item.attachments],
+                "files": [_build_file_object(one) for one in item.attachments],
             },
-            **_common(item, channel, "message"),
+            **_common_fields(item, channel, "message"),
         )
     elif channel.redirect_url and may_see and (kinds := item.kinds & set(channel.tracked)):
         yield Delivery(
             kind=Delivery.Kind.EVENT,
-            payload={"event": _marked(_chat_event(item, channel), item.conversation, channel)},
-            **_common(item, channel, ",".join(sorted(kinds))),
+            payload={"event": _mark_event(_build_chat_event(item, channel), item.conversation, channel)},
+            **_common_fields(item, channel, ",".join(sorted(kinds))),
         )
     if channel.redirect_url and item.new_ticket and channel.track_new_ticket:
         yield Delivery(
             kind=Delivery.Kind.EVENT,
-            payload={"event": _new_ticket_event(item.ticket, item.conversation, channel, stamp=item.stamp)},
-            **_common(item, channel, "new_ticket"),
+            payload={"event": _build_new_ticket_event(item.ticket, item.conversation, channel, stamp=item.stamp)},
+            **_common_fields(item, channel, "new_ticket"),
         )
     if channel.redirect_url and channel.track_comment and may_see:
-        comment = comment_of(message, item.ticket, is_first=item.new_ticket, files=item.links)
+        comment = build_comment(message, item.ticket, is_first=item.new_ticket, files=item.links)
         yield Delivery(
             kind=Delivery.Kind.EVENT,
-            payload={"event": _comment_event(comment, item.ticket, item.conversation, channel, about=item.contact)},
-            **_common(item, channel, "comment"),
+            payload={
+                "event": _build_comment_event(comment, item.ticket, item.conversation, channel, about=item.contact)
+            },
+            **_common_fields(item, channel, "comment"),
         )
 
 
@@ -153,13 +155,13 @@ def _may_see_replies(channel: ApiChannel, conversation: Conversation) -> bool:
     return is_owner or channel.copy_replies or not channel.provider.delivers_copies
 
 
-def _marked(
+def _mark_event(
     event: dict[str, Any], conversation: Conversation, channel: ApiChannel, *, delivery: bool = False
 ) -> dict[str, Any]:
     return chat_events.marked(event, delivery=delivery, copy=channel.pk != conversation.api_channel_id)
 
 
-def comment_of(message: Message, ticket: Ticket, *, is_first: bool, files: Sequence[str] = ()) -> dict[str, Any]:
+def build_comment(message: Message, ticket: Ticket, *, is_first: bool, files: Sequence[str] = ()) -> dict[str, Any]:
     """A message or a note as a comment of its request: in events, and in answers of the public API."""
     is_client = message.direction == Message.Direction.INBOUND
     is_note = message.direction == Message.Direction.NOTICE
@@ -180,11 +182,11 @@ def comment_of(message: Message, ticket: Ticket, *, is_first: bool, files: Seque
     )
 
 
-def comment_made(message: Message, ticket: Ticket) -> list[Delivery]:
+def build_comment_deliveries(message: Message, ticket: Ticket) -> list[Delivery]:
     """Unsaved deliveries of a "new comment" event for everybody who tracks it: of a note among operators."""
     is_first = not Message.objects.filter(ticket=ticket, pk__lt=message.pk).exists()
-    links = [file_link(file) for file in message.attachments.order_by("pk")]
-    comment = comment_of(message, ticket, is_first=is_first, files=links)
+    links = [build_file_link(file) for file in message.attachments.order_by("pk")]
+    comment = build_comment(message, ticket, is_first=is_first, files=links)
     conversation = ticket.conversation
     return [
         Delivery(
@@ -193,14 +195,14 @@ def comment_made(message: Message, ticket: Ticket) -> list[Delivery]:
             message=message,
             api_channel=channel,
             track="comment",
-            payload={"event": _comment_event(comment, ticket, conversation, channel)},
+            payload={"event": _build_comment_event(comment, ticket, conversation, channel)},
         )
-        for channel in watchers_of([conversation.chat_channel_id]).get(conversation.chat_channel_id, [])
+        for channel in find_watchers([conversation.chat_channel_id]).get(conversation.chat_channel_id, [])
         if channel.redirect_url and channel.track_comment and _may_see_replies(channel, conversation)
     ]
 
 
-def _comment_event(
+def _build_comment_event(
     comment: dict[str, Any],
     ticket: Ticket,
     conversation: Conversation,
@@ -211,32 +213,32 @@ def _comment_event(
     event = chat_events.comment_event(
         app_id=str(channel.app_id),
         comment=comment,
-        client=_client(conversation, about=about),
+        client=_build_client_object(conversation, about=about),
         assignee_id=ticket.assignee_id,
         custom_fields=ticket_properties.load_custom_fields([ticket])[ticket.pk],
     )
-    return _marked(event, conversation, channel)
+    return _mark_event(event, conversation, channel)
 
 
-def _new_ticket_event(
+def _build_new_ticket_event(
     ticket: Ticket, conversation: Conversation, channel: ApiChannel, *, stamp: datetime | None = None
 ) -> dict[str, Any]:
     event = chat_events.ticket_event(
         app_id=str(channel.app_id),
-        ticket=_ticket(ticket, conversation, stamp=None if channel.exact_updated_at else stamp),
-        client=_client(conversation),
+        ticket=_build_ticket_object(ticket, conversation, stamp=None if channel.exact_updated_at else stamp),
+        client=_build_client_object(conversation),
         custom_fields=ticket_properties.load_custom_fields([ticket])[ticket.pk],
     )
-    return _marked(event, conversation, channel)
+    return _mark_event(event, conversation, channel)
 
 
-def _file(attachment: Attachment) -> dict[str, str]:
+def _build_file_object(attachment: Attachment) -> dict[str, str]:
     """By its link; and where it lies with us, for a provider that is given the file itself."""
-    shown = {"url": file_link(attachment), "name": attachment.name, "mime": attachment.mime}
+    shown = {"url": build_file_link(attachment), "name": attachment.name, "mime": attachment.mime}
     return shown | ({"stored": str(attachment.file.name), "sha256": attachment.sha256} if attachment.file else {})
 
 
-def _common(item: Spoken, channel: ApiChannel, track: str) -> dict[str, Any]:
+def _common_fields(item: MessageContext, channel: ApiChannel, track: str) -> dict[str, Any]:
     return {
         "conversation": item.conversation,
         "message": item.message,
@@ -245,14 +247,14 @@ def _common(item: Spoken, channel: ApiChannel, track: str) -> dict[str, Any]:
     }
 
 
-def ticket_changed(
+def queue_ticket_change(
     ticket: Ticket, *, changes: list[dict[str, Any]], user_id: int | None, change_id: int
 ) -> list[Delivery]:
     """Saved deliveries of a "request changed" event for everybody who tracks it."""
     conversation = ticket.conversation
     channels = [
         channel
-        for channel in watchers_of([conversation.chat_channel_id]).get(conversation.chat_channel_id, [])
+        for channel in find_watchers([conversation.chat_channel_id]).get(conversation.chat_channel_id, [])
         if channel.redirect_url and channel.track_change
     ]
     if not channels:
@@ -266,7 +268,7 @@ def ticket_changed(
         status=ticket.status,
         changed_at=ticket.updated_at,
         company_id=conversation.chat_channel.company_id,
-        client=_client(conversation),
+        client=_build_client_object(conversation),
         assignee_id=ticket.assignee_id,
         custom_fields=ticket_properties.load_custom_fields([ticket])[ticket.pk],
     )
@@ -276,14 +278,14 @@ def ticket_changed(
             conversation=conversation,
             api_channel=channel,
             track="change",
-            payload={"event": _marked(event | {"secret": str(channel.app_id)}, conversation, channel)},
+            payload={"event": _mark_event(event | {"secret": str(channel.app_id)}, conversation, channel)},
         )
         for channel in channels
     ]
     return Delivery.objects.bulk_create(made)
 
 
-def ticket_opened(ticket: Ticket) -> list[Delivery]:
+def build_new_ticket_deliveries(ticket: Ticket) -> list[Delivery]:
     """Unsaved deliveries of a "new request" event for everybody who tracks it: one that no message opened."""
     conversation = ticket.conversation
     return [
@@ -292,36 +294,36 @@ def ticket_opened(ticket: Ticket) -> list[Delivery]:
             conversation=conversation,
             api_channel=channel,
             track="new_ticket",
-            payload={"event": _new_ticket_event(ticket, conversation, channel)},
+            payload={"event": _build_new_ticket_event(ticket, conversation, channel)},
         )
-        for channel in watchers_of([conversation.chat_channel_id]).get(conversation.chat_channel_id, [])
+        for channel in find_watchers([conversation.chat_channel_id]).get(conversation.chat_channel_id, [])
         if channel.redirect_url and channel.track_new_ticket
     ]
 
 
-def _chat_event(item: Spoken, channel: ApiChannel) -> dict[str, Any]:
+def _build_chat_event(item: MessageContext, channel: ApiChannel) -> dict[str, Any]:
     message, conversation = item.message, item.conversation
     return chat_events.chat_event(
         app_id=str(channel.app_id),
         chat_id=conversation.pk,
         sender="user" if message.direction == Message.Direction.OUTBOUND else "client",
         text=message.text,
-        client=_client(conversation, about=item.contact),
-        ticket=_ticket_now(item, channel),
+        client=_build_client_object(conversation, about=item.contact),
+        ticket=_build_message_ticket_object(item, channel),
         state=item.state,
         files=item.links,
         message_id=message.pk,
-        template=_extension(message),
+        template=_build_template_extension(message),
         platform=PLATFORM,
     )
 
 
-def _extension(message: Message) -> dict[str, Any] | None:
+def _build_template_extension(message: Message) -> dict[str, Any] | None:
     """The template of a message as events carry it: our extension ``template``."""
     return {key: message.template[key] for key in ("name", "language", "parameters")} if message.template else None
 
 
-def _client(conversation: Conversation, *, about: Contact | None = None) -> dict[str, Any]:
+def _build_client_object(conversation: Conversation, *, about: Contact | None = None) -> dict[str, Any]:
     """One client for all that were merged. ``about``: the one whose numbers these are, where a message says it."""
     contact = conversation.contact
     about = about or contact
@@ -335,15 +337,17 @@ def _client(conversation: Conversation, *, about: Contact | None = None) -> dict
     )
 
 
-def _ticket_now(item: Spoken, channel: ApiChannel) -> dict[str, Any]:
+def _build_message_ticket_object(item: MessageContext, channel: ApiChannel) -> dict[str, Any]:
     """The request as a chat event carries it: with this message's words and files, unless the channel asks for the
     request's first ones."""
     stamp = None if channel.exact_updated_at else item.stamp
-    ticket = _ticket(item.ticket, item.conversation, stamp=stamp)
+    ticket = _build_ticket_object(item.ticket, item.conversation, stamp=stamp)
     return ticket if channel.first_message_in_ticket else ticket | {"message": item.message.text, "files": item.links}
 
 
-def _ticket(ticket: Ticket, conversation: Conversation, *, stamp: datetime | None = None) -> dict[str, Any]:
+def _build_ticket_object(
+    ticket: Ticket, conversation: Conversation, *, stamp: datetime | None = None
+) -> dict[str, Any]:
     return chat_events.ticket_object(
         id=ticket.pk,
         status_id=ticket.status,
@@ -365,6 +369,6 @@ def _ticket(ticket: Ticket, conversation: Conversation, *, stamp: datetime | Non
     )
 
 
-def file_link(attachment: Attachment) -> str:
+def build_file_link(attachment: Attachment) -> str:
     """Where a file can be fetched from outside: its own link, or a signed one of ours."""
-    return attachment.url or settings.PUBLIC_URL.rstrip("/") + signed_link(attachment)
+    return attachment.url or settings.PUBLIC_URL.rstrip("/") + build_signed_link(attachment)

@@ -20,14 +20,14 @@ from bridge.models import Conversation, Delivery, TemplateLink
 from templates_registry.models import Template
 
 LIFETIME = timedelta(hours=24)
-CALLS_A_MINUTE = 120  # of one link: a person who fills in a form stays far below
-MOST_OFFERED = 200
+MAX_CALLS_PER_MINUTE = 120  # of one link: a person who fills in a form stays far below
+MAX_LISTED_TEMPLATES = 200
 
 _signer = Signer(salt="okno.template-links")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class TemplateChoice:
     """``key`` names it in the page's address; ``values`` are those that are known already."""
 
     key: str
@@ -35,21 +35,21 @@ class Choice:
     values: Mapping[str, str]
 
 
-def make(conversation: Conversation, choices: Sequence[Mapping[str, Any]] = ()) -> TemplateLink:
+def create_template_link(conversation: Conversation, choices: Sequence[Mapping[str, Any]] = ()) -> TemplateLink:
     """A new link; its note is set when that is written."""
     expires_at = service_window.database_now() + LIFETIME
     return TemplateLink.objects.create(conversation=conversation, choices=list(choices), expires_at=expires_at)
 
 
-def address(link: TemplateLink) -> str:
+def build_link_url(link: TemplateLink) -> str:
     return settings.PUBLIC_URL.rstrip("/") + reverse("template-link", args=[_signer.sign(str(link.pk))])
 
 
-def bind(links: Sequence[TemplateLink], note: Delivery) -> None:
+def attach_note(links: Sequence[TemplateLink], note: Delivery) -> None:
     TemplateLink.objects.filter(pk__in=[link.pk for link in links]).update(note=note)
 
 
-def by_signature(signature: str) -> TemplateLink | None:
+def find_template_link(signature: str) -> TemplateLink | None:
     try:
         pk = int(_signer.unsign(signature))
     except (BadSignature, ValueError):
@@ -58,11 +58,11 @@ def by_signature(signature: str) -> TemplateLink | None:
     return rows.filter(pk=pk).first()
 
 
-def is_over(link: TemplateLink) -> bool:
+def is_link_expired(link: TemplateLink) -> bool:
     return link.expires_at <= service_window.database_now()
 
 
-def may_be_called(link: TemplateLink) -> bool:
+def count_link_call(link: TemplateLink) -> bool:
     """Count a call; whether it stays within the limit."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -73,18 +73,18 @@ def may_be_called(link: TemplateLink) -> bool:
             [link.pk],
         )
         row = cursor.fetchone()
-    return row is not None and row[0] <= CALLS_A_MINUTE
+    return row is not None and row[0] <= MAX_CALLS_PER_MINUTE
 
 
-def choices_of(link: TemplateLink) -> list[Choice]:
+def list_template_choices(link: TemplateLink) -> list[TemplateChoice]:
     """What may be sent by this link now."""
     rows = Template.objects.sendable().filter(api_channel=link.conversation.api_channel).select_related("api_channel")
     if not link.choices:
-        listed = rows.order_by("name", "language", "pk")[:MOST_OFFERED]
-        return [Choice(key=str(row.pk), template=row, values={}) for row in listed]
+        listed = rows.order_by("name", "language", "pk")[:MAX_LISTED_TEMPLATES]
+        return [TemplateChoice(key=str(row.pk), template=row, values={}) for row in listed]
     known = {row.pk: row for row in rows.filter(pk__in=[one["template"] for one in link.choices])}
     return [
-        Choice(key=str(number), template=known[one["template"]], values=one["values"])
+        TemplateChoice(key=str(number), template=known[one["template"]], values=one["values"])
         for number, one in enumerate(link.choices)
         if one["template"] in known
     ]

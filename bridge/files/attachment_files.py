@@ -20,15 +20,15 @@ from bridge.models import Attachment, Conversation, Message
 from channels_setup.codecs.values import FileInfo
 
 from . import storage_limits
-from .uploads import TYPES
+from .uploads import MIME_TYPES
 
-LINK_LIFE_SECONDS = 7 * 24 * 3600
+SIGNED_LINK_SECONDS = 7 * 24 * 3600
 INLINE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 _signer = TimestampSigner(salt="okno.files")
 
 
-def attach(given: Iterable[tuple[Message, Sequence[FileInfo]]]) -> list[Attachment]:
+def create_attachments(given: Iterable[tuple[Message, Sequence[FileInfo]]]) -> list[Attachment]:
     """Files that came with saved messages: by link, or waiting to be fetched from the provider by their id there."""
     now = timezone.now()
     attachments = Attachment.objects.bulk_create(
@@ -53,7 +53,7 @@ def attach(given: Iterable[tuple[Message, Sequence[FileInfo]]]) -> list[Attachme
     return attachments
 
 
-def store(message: Message, files: Sequence[UploadedFile]) -> list[Attachment]:
+def store_attachments(message: Message, files: Sequence[UploadedFile]) -> list[Attachment]:
     """Store uploaded files as attachments of a saved message. Raises file_room.NoRoom."""
     stored = []
     storage_limits.check_disk(sum(upload.size or 0 for upload in files))
@@ -70,30 +70,30 @@ def store(message: Message, files: Sequence[UploadedFile]) -> list[Attachment]:
     return stored
 
 
-def signed_link(attachment: Attachment) -> str:
+def build_signed_link(attachment: Attachment) -> str:
     """A path that needs no login and works for LINK_LIFE_SECONDS."""
     return reverse("signed-file", args=[_signer.sign(str(attachment.pk))])
 
 
-def signed_file(request: HttpRequest, signature: str) -> HttpResponseBase:
+def serve_signed_file(request: HttpRequest, signature: str) -> HttpResponseBase:
     """View: a stored file by its signed link."""
     try:
-        pk = int(_signer.unsign(signature, max_age=LINK_LIFE_SECONDS))
+        pk = int(_signer.unsign(signature, max_age=SIGNED_LINK_SECONDS))
     except (BadSignature, ValueError):
         raise Http404 from None
-    return _download(Attachment.objects.filter(pk=pk).first())
+    return _build_file_response(Attachment.objects.filter(pk=pk).first())
 
 
-def chat_file(request: HttpRequest, pk: int) -> HttpResponseBase:
+def serve_chat_file(request: HttpRequest, pk: int) -> HttpResponseBase:
     """View: a stored file for those who may see its chat."""
     user: Any = request.user
     if not user.is_authenticated:
         raise Http404
     visible = Conversation.objects.all().seen_by(user)
-    return _download(Attachment.objects.filter(pk=pk, message__conversation__in=visible).first())
+    return _build_file_response(Attachment.objects.filter(pk=pk, message__conversation__in=visible).first())
 
 
-def _download(attachment: Attachment | None) -> HttpResponseBase:
+def _build_file_response(attachment: Attachment | None) -> HttpResponseBase:
     if attachment is not None and attachment.state == Attachment.State.WAITING:
         return HttpResponse(status=503, headers={"Retry-After": "10"})  # on its way: a watcher may ask again
     if attachment is None or not attachment.file:
@@ -104,7 +104,7 @@ def _download(attachment: Attachment | None) -> HttpResponseBase:
         as_attachment=not inline,
         filename=attachment.name or "file",
         # Not what its sender claims, but a type that no browser runs: some receivers go by it.
-        content_type=attachment.mime if inline or attachment.mime in TYPES else "application/octet-stream",
+        content_type=attachment.mime if inline or attachment.mime in MIME_TYPES else "application/octet-stream",
     )
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"

@@ -33,18 +33,18 @@ from . import storage_limits
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 4  # calls of one run
+MAX_CONCURRENT_DOWNLOADS = 4  # calls of one run
 RUN_SECONDS = 8.0  # after this a run claims no more: the call under way may take FILE_SECONDS still
 FILE_SECONDS = 35.0  # for one file
-LEASE = timedelta(seconds=120)
-TIMETABLE = (5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200)  # seconds after each failed try
+DOWNLOAD_LEASE = timedelta(seconds=120)
+RETRY_DELAYS = (5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200)  # seconds after each failed try
 NO_SPACE_SECONDS = 60  # between looks whether the disk has space for a file
-ADDRESSES = 4  # that may have run out one after the other
-NOT_THE_FILES_FAULT = ("wa_token", "wa_permission", "not_let_in")  # an admin sees these on the channel
-IN_MEMORY = 1024 * 1024  # what is larger goes to a temporary file
+MAX_EXPIRED_ADDRESSES = 4  # that may have run out one after the other
+CHANNEL_ERRORS = ("wa_token", "wa_permission", "not_let_in")  # an admin sees these on the channel
+MAX_BYTES_IN_MEMORY = 1024 * 1024  # what is larger goes to a temporary file
 
 
-class Failed(Exception):
+class DownloadFailed(Exception):
     """A try came to nothing. ``for_good``: there is no sense in another."""
 
     def __init__(self, reason: str, *, for_good: bool = False) -> None:
@@ -54,23 +54,25 @@ class Failed(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fetched:
+class DownloadedFile:
     content: IO[bytes]
     size: int
     mime: str
 
 
-def fetch_due() -> int:
+def download_due_files() -> int:
     """Fetch what waits, until nothing is due or the time is up; how many came."""
     until, came = time.monotonic() + RUN_SECONDS, 0
-    with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="media") as pool:
-        while time.monotonic() < until and (claimed := _claim()):
-            for row, result in [(row, pool.submit(_try, row, account)) for row, account in _accounts(claimed)]:
-                came += _settle_alone(row, result.result())
+    with ThreadPoolExecutor(max_workers=MAX_CONCURRENT_DOWNLOADS, thread_name_prefix="media") as pool:
+        while time.monotonic() < until and (claimed := _claim_attachments()):
+            for row, result in [
+                (row, pool.submit(_try_download, row, account)) for row, account in _pair_with_accounts(claimed)
+            ]:
+                came += _save_result_safely(row, result.result())
     return came
 
 
-def _accounts(claimed: Sequence[Attachment]) -> Iterator[tuple[Attachment, Account]]:
+def _pair_with_accounts(claimed: Sequence[Attachment]) -> Iterator[tuple[Attachment, Account]]:
     """With each file what its channel needs. One whose keys cannot be read keeps the others' files from nothing."""
     for row in claimed:
         try:
@@ -79,126 +81,130 @@ def _accounts(claimed: Sequence[Attachment]) -> Iterator[tuple[Attachment, Accou
             raise
         except Exception:
             logger.exception("settings not read", extra={"channel": row.message.api_channel_id})
-            _settle(row, Failed("internal_error"))
+            _save_result(row, DownloadFailed("internal_error"))
         else:
             yield row, account
 
 
 @transaction.atomic
-def _claim() -> Sequence[Attachment]:
+def _claim_attachments() -> Sequence[Attachment]:
     now = service_window.database_now()
     waiting = Attachment.objects.filter(state=Attachment.State.WAITING, due_at__lte=now)
     # Tried more often than a failure is: workers died over it each time.
-    worn_out = waiting.filter(tries__gt=len(TIMETABLE))
+    worn_out = waiting.filter(tries__gt=len(RETRY_DELAYS))
     worn_out.update(state=Attachment.State.FAILED, error="internal_error", due_at=None)
     due = waiting.order_by("due_at")
-    rows = list(due.select_for_update(of=("self",), skip_locked=True).select_related("message__api_channel")[:AT_ONCE])
+    rows = list(
+        due.select_for_update(of=("self",), skip_locked=True).select_related("message__api_channel")[
+            :MAX_CONCURRENT_DOWNLOADS
+        ]
+    )
     # Tried before, and no word of what became of it: a worker died over it, or over one beside it. It goes alone, so
     # that it uses up nobody's tries but its own.
     suspects = [row for row in rows if row.tries and not row.error]
     rows = suspects[:1] or rows
     for row in rows:
-        row.due_at = now + LEASE  # the end of the lease is also whose it is: no two claims have the same
+        row.due_at = now + DOWNLOAD_LEASE  # the end of the lease is also whose it is: no two claims have the same
     claimed = Attachment.objects.filter(pk__in=[row.pk for row in rows])
-    claimed.update(due_at=now + LEASE, tries=F("tries") + 1, error="")
+    claimed.update(due_at=now + DOWNLOAD_LEASE, tries=F("tries") + 1, error="")
     return rows
 
 
 # --- one try: in a thread, no database --------------------------------------------------------------------
 
 
-def _try(row: Attachment, account: Account) -> Fetched | Failed:
+def _try_download(row: Attachment, account: Account) -> DownloadedFile | DownloadFailed:
     try:
-        return _fetch(row, account, row.message.api_channel.provider)
-    except Failed as problem:
+        return _download_file(row, account, row.message.api_channel.provider)
+    except DownloadFailed as problem:
         return problem
     except http_client.ForbiddenAddress:
-        return Failed("forbidden")
+        return DownloadFailed("forbidden")
     except http_client.ConnectionFailed as problem:
-        return Failed(problem.reason)
+        return DownloadFailed(problem.reason)
     except http_client.NoResponse:
-        return Failed("destination_error")
+        return DownloadFailed("destination_error")
     except Exception:
         logger.exception("file not fetched", extra={"attachment": row.pk})
-        return Failed("internal_error")
+        return DownloadFailed("internal_error")
 
 
-def _fetch(row: Attachment, account: Account, provider: Messenger) -> Fetched:
-    if storage_limits.is_short(row.size or 0):
-        raise Failed("no_disk_space")
+def _download_file(row: Attachment, account: Account, provider: Messenger) -> DownloadedFile:
+    if storage_limits.is_disk_low(row.size or 0):
+        raise DownloadFailed("no_disk_space")
     answer = http_client.send(provider.build_file_location_request(row.external_id, account))
     outcome = provider.judge_response(answer)
     if answer.status == 404 or outcome.verdict == PERMANENT:
-        raise Failed("file_gone", for_good=True)
+        raise DownloadFailed("file_gone", for_good=True)
     if outcome.verdict != ACCEPTED:
-        raise Failed(outcome.reason, for_good=False)
+        raise DownloadFailed(outcome.reason, for_good=False)
     try:
         place = provider.read_file_location(answer, account)
         request = provider.build_file_download_request(place, account)
     except BadBody:
-        raise Failed("file_misplaced") from None
+        raise DownloadFailed("file_misplaced") from None
     limit = settings.CLIENT_FILE_LIMIT_MB * 1024 * 1024
     if (place.size or 0) > limit:
-        raise Failed("file_too_large", for_good=True)
-    content: IO[bytes] = SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  # closed when it is stored
+        raise DownloadFailed("file_too_large", for_good=True)
+    content: IO[bytes] = SpooledTemporaryFile(max_size=MAX_BYTES_IN_MEMORY)  # noqa: SIM115  # closed when it is stored
     got = http_client.send(request, max_bytes=limit + 1, into=content, seconds=FILE_SECONDS)
     if got.status != 200:
         content.close()
         if got.status == 404:  # the address had run out; one that is always gone means that the file is
-            raise Failed("file_gone", for_good=row.tries >= ADDRESSES)
-        raise Failed("not_let_in" if got.status in (401, 403) else "destination_error")
+            raise DownloadFailed("file_gone", for_good=row.tries >= MAX_EXPIRED_ADDRESSES)
+        raise DownloadFailed("not_let_in" if got.status in (401, 403) else "destination_error")
     size = content.tell()
     if size > limit:
         content.close()
-        raise Failed("file_too_large", for_good=True)
-    _check(content, size, announced=place.size, digests={place.sha256, row.sha256} - {""})
-    return Fetched(content=content, size=size, mime=row.mime or place.mime)
+        raise DownloadFailed("file_too_large", for_good=True)
+    _verify_content(content, size, announced=place.size, digests={place.sha256, row.sha256} - {""})
+    return DownloadedFile(content=content, size=size, mime=row.mime or place.mime)
 
 
-def _check(content: IO[bytes], size: int, *, announced: int | None, digests: set[str]) -> None:
+def _verify_content(content: IO[bytes], size: int, *, announced: int | None, digests: set[str]) -> None:
     content.seek(0)
     digest = hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]  # any binary file will do
     content.seek(0)
     if not size or (announced is not None and size != announced) or (digests and digest not in digests):
         content.close()
-        raise Failed("file_damaged")
+        raise DownloadFailed("file_damaged")
 
 
 # --- what became of it ------------------------------------------------------------------------------------
 
 
-def _settle_alone(row: Attachment, result: Fetched | Failed) -> bool:
+def _save_result_safely(row: Attachment, result: DownloadedFile | DownloadFailed) -> bool:
     """Record one result. A file that cannot be stored fails by itself and must not end the run of the others."""
     try:
-        return _settle(row, result)
+        return _save_result(row, result)
     except DatabaseError:
         raise
     except Exception:
         logger.exception("file not stored", extra={"attachment": row.pk})
-        return _settle(row, Failed("internal_error"))
+        return _save_result(row, DownloadFailed("internal_error"))
 
 
-def _settle(row: Attachment, result: Fetched | Failed) -> bool:
-    if isinstance(result, Fetched):
-        _store(row, result)
+def _save_result(row: Attachment, result: DownloadedFile | DownloadFailed) -> bool:
+    if isinstance(result, DownloadedFile):
+        _store_file(row, result)
         return True
     tries = row.tries + 1
     channel = row.message.api_channel
     if result.reason == "no_disk_space":  # no try was made, and the file has to come soon after there is space again
         soon = service_window.database_now() + timedelta(seconds=NO_SPACE_SECONDS)
         changed: dict[str, object] = {"error": result.reason, "due_at": soon, "tries": row.tries}
-    elif result.for_good or tries > len(TIMETABLE):
+    elif result.for_good or tries > len(RETRY_DELAYS):
         changed = {"state": Attachment.State.FAILED, "error": result.reason, "due_at": None}
     else:
-        wait = timedelta(seconds=TIMETABLE[tries - 1])
+        wait = timedelta(seconds=RETRY_DELAYS[tries - 1])
         changed = {"error": result.reason, "due_at": service_window.database_now() + wait}
     mine = Attachment.objects.filter(pk=row.pk, state=Attachment.State.WAITING, due_at=row.due_at)
-    if mine.update(**changed) and result.reason in NOT_THE_FILES_FAULT:
+    if mine.update(**changed) and result.reason in CHANNEL_ERRORS:
         channel.failed(result.reason)
     return False
 
 
-def _store(row: Attachment, fetched: Fetched) -> None:
+def _store_file(row: Attachment, fetched: DownloadedFile) -> None:
     with fetched.content as content:
         row.file.save(row.name or "file", File(content), save=False)
     stored = Attachment.objects.filter(pk=row.pk, state=Attachment.State.WAITING).update(
@@ -213,7 +219,7 @@ def _store(row: Attachment, fetched: Fetched) -> None:
         row.file.delete(save=False)
 
 
-def fetch_again(attachment_id: int, *, conversation_id: int) -> bool:
+def retry_download(attachment_id: int, *, conversation_id: int) -> bool:
     """An operator asks for a file that did not come."""
     changed = Attachment.objects.filter(
         pk=attachment_id, message__conversation=conversation_id, state=Attachment.State.FAILED

@@ -20,12 +20,12 @@ from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.values import FileInfo
 from channels_setup.providers.base import ACCEPTED, RETRY, UNKNOWN, Account, Messenger, OutboundFile, Outcome
 
-SECONDS = 30.0  # for one file; with the message's own call still within the lease
-NOT_TAKEN = ("wa_file_of_ours", "wa_request_wrong")  # perhaps the id is not what the provider knows any more
+UPLOAD_TIMEOUT_SECONDS = 30.0  # for one file; with the message's own call still within the lease
+STALE_UPLOAD_CODES = ("wa_file_of_ours", "wa_request_wrong")  # perhaps the id is not what the provider knows any more
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class CachedUpload:
     """A file that the provider has now: what to remember."""
 
     sha256: str
@@ -34,9 +34,13 @@ class Given:
     lives: timedelta
 
 
-def known(deliveries: Iterable[Delivery]) -> Mapping[int, str]:
+def find_cached_uploads(deliveries: Iterable[Delivery]) -> Mapping[int, str]:
     """The provider's ids of files that it still has, by delivery."""
-    wanted = {row.pk: (row.api_channel_id, file["sha256"], file["mime"]) for row in deliveries if (file := _file(row))}
+    wanted = {
+        row.pk: (row.api_channel_id, file["sha256"], file["mime"])
+        for row in deliveries
+        if (file := _get_uploadable_file(row))
+    }
     if not wanted:
         return {}
     rows = GivenToProvider.objects.filter(
@@ -48,7 +52,7 @@ def known(deliveries: Iterable[Delivery]) -> Mapping[int, str]:
     return {pk: ids[key] for pk, key in wanted.items() if key in ids}
 
 
-def _file(delivery: Delivery) -> Mapping[str, str] | None:
+def _get_uploadable_file(delivery: Delivery) -> Mapping[str, str] | None:
     """The file that lies with us, where the provider might be given it."""
     if delivery.kind != Delivery.Kind.MESSAGE or not delivery.api_channel.provider.accepts_uploads:
         return None
@@ -56,7 +60,7 @@ def _file(delivery: Delivery) -> Mapping[str, str] | None:
     return first if first.get("stored") and first.get("sha256") else None
 
 
-def give(file: FileInfo, provider: Messenger, account: Account) -> Given | Outcome | None:
+def upload_file(file: FileInfo, provider: Messenger, account: Account) -> CachedUpload | Outcome | None:
     """In a thread, without the database: the file is there, or why not; None where it goes by its link."""
     with default_storage.open(file.stored, "rb") as opened:
         request = provider.build_upload_request(
@@ -65,17 +69,17 @@ def give(file: FileInfo, provider: Messenger, account: Account) -> Given | Outco
     if request is None:
         return None
     try:
-        answer = http_client.send(request, seconds=SECONDS)
+        answer = http_client.send(request, seconds=UPLOAD_TIMEOUT_SECONDS)
         outcome = provider.judge_response(answer)
         if outcome.verdict == ACCEPTED:
             external_id = provider.read_upload_id(answer)
-            return Given(sha256=file.sha256, mime=file.mime, external_id=external_id, lives=provider.upload_ttl)
+            return CachedUpload(sha256=file.sha256, mime=file.mime, external_id=external_id, lives=provider.upload_ttl)
     except (http_client.NoResponse, BadBody):
         outcome = Outcome(verdict=UNKNOWN)
     return Outcome(verdict=RETRY, reason="destination_error") if outcome.verdict == UNKNOWN else outcome
 
 
-def remember(channel_id: int, given: Given) -> None:
+def cache_upload(channel_id: int, given: CachedUpload) -> None:
     expires_at = service_window.database_now() + given.lives
     GivenToProvider.objects.update_or_create(
         api_channel_id=channel_id,
@@ -85,11 +89,11 @@ def remember(channel_id: int, given: Given) -> None:
     )
 
 
-def forget(delivery: Delivery, reason: str) -> None:
+def forget_rejected_upload(delivery: Delivery, reason: str) -> None:
     """A message with the file was refused for its sake: the next try gives it anew."""
-    if reason in NOT_TAKEN and (file := _file(delivery)):
+    if reason in STALE_UPLOAD_CODES and (file := _get_uploadable_file(delivery)):
         GivenToProvider.objects.filter(api_channel=delivery.api_channel_id, sha256=file["sha256"]).delete()
 
 
-def prune() -> int:
+def prune_provider_uploads() -> int:
     return GivenToProvider.objects.filter(expires_at__lte=service_window.database_now()).delete()[0]

@@ -18,24 +18,24 @@ from bridge.models import Upload
 
 from . import uploads
 
-Answer = TypeVar("Answer", bound=HttpResponseBase)
+ResponseType = TypeVar("ResponseType", bound=HttpResponseBase)
 
 
 @require_safe
 @never_cache
-def page(request: HttpRequest, signature: str) -> HttpResponse:
+def show_shared_file(request: HttpRequest, signature: str) -> HttpResponse:
     upload = _upload_or_404(signature)
-    is_over = _is_over(upload)
+    is_over = _is_expired(upload)
     context = {"upload": upload, "signature": signature, "is_over": is_over}
-    return _unlisted(render(request, "bridge/shared_file.html", context, status=410 if is_over else 200))
+    return _disallow_indexing(render(request, "bridge/shared_file.html", context, status=410 if is_over else 200))
 
 
 @require_safe
 @never_cache
-def download(request: HttpRequest, signature: str) -> HttpResponseBase:
+def download_shared_file(request: HttpRequest, signature: str) -> HttpResponseBase:
     upload = _upload_or_404(signature)
-    if _is_over(upload):
-        return page(request, signature)
+    if _is_expired(upload):
+        return show_shared_file(request, signature)
     try:
         opened = upload.file.open("rb")
     except FileNotFoundError:
@@ -47,21 +47,21 @@ def download(request: HttpRequest, signature: str) -> HttpResponseBase:
     response = FileResponse(opened, as_attachment=True, filename=upload.name, content_type=upload.mime)
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    return _unlisted(response)
+    return _disallow_indexing(response)
 
 
 def _upload_or_404(signature: str) -> Upload:
-    upload = uploads.by_signature(signature)
+    upload = uploads.find_upload(signature)
     if upload is None:
         raise Http404
     return upload
 
 
-def _is_over(upload: Upload) -> bool:
+def _is_expired(upload: Upload) -> bool:
     return upload.expires_at <= service_window.database_now()
 
 
-def _unlisted(response: Answer) -> Answer:
+def _disallow_indexing(response: ResponseType) -> ResponseType:
     response["X-Robots-Tag"] = "noindex, nofollow"
     response["Referrer-Policy"] = "no-referrer"
     return response

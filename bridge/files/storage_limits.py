@@ -20,28 +20,30 @@ MEGABYTE = 1024 * 1024
 DAY = timedelta(hours=24)
 
 
-class NoRoom(OSError):
+class DiskAlmostFull(OSError):
     """The disk is too full for this file. Its text is a sentence."""
 
 
-class QuotaUsedUp(Exception):
+class QuotaExceeded(Exception):
     """So many files were given in the last 24 hours. Its text is a sentence."""
 
 
-def free_bytes() -> int:
+def get_free_bytes() -> int:
     """Return what is free on the disk of the files for an ordinary user."""
-    return shutil.disk_usage(_existing(Path(settings.MEDIA_ROOT))).free
+    return shutil.disk_usage(_find_existing_folder(Path(settings.MEDIA_ROOT))).free
 
 
-def is_short(size: int = 0) -> bool:
+def is_disk_low(size: int = 0) -> bool:
     """Return whether the disk would have less than DISK_FLOOR_MB free with `size` more bytes."""
-    return free_bytes() - size < settings.DISK_FLOOR_MB * MEGABYTE
+    return get_free_bytes() - size < settings.DISK_FLOOR_MB * MEGABYTE
 
 
 def check_disk(size: int) -> None:
     """Raise NoRoom where a file of this size would use up what has to stay free."""
-    if is_short(size):
-        raise NoRoom(_("The portal's disk is almost full, so no files are taken. Tell an admin and try again later."))
+    if is_disk_low(size):
+        raise DiskAlmostFull(
+            _("The portal's disk is almost full, so no files are taken. Tell an admin and try again later.")
+        )
 
 
 def check_quota(conversation: Conversation, size: int, *, author: Any) -> None:
@@ -51,12 +53,12 @@ def check_quota(conversation: Conversation, size: int, *, author: Any) -> None:
     """
     day = Upload.objects.filter(created_at__gt=service_window.database_now() - DAY)
     if author is not None and _exceeds(day.filter(author=author), size, settings.UPLOAD_OPERATOR_DAY_MB):
-        raise QuotaUsedUp(
+        raise QuotaExceeded(
             _("This file exceeds your limit of %(limit)s of attached files in 24 hours. Try again later.")
             % {"limit": filesizeformat(settings.UPLOAD_OPERATOR_DAY_MB * MEGABYTE)}
         )
     if _exceeds(day.filter(conversation=conversation), size, settings.UPLOAD_CHAT_DAY_MB):
-        raise QuotaUsedUp(
+        raise QuotaExceeded(
             _("This file exceeds the limit of %(limit)s of attached files in this chat in 24 hours. Try again later.")
             % {"limit": filesizeformat(settings.UPLOAD_CHAT_DAY_MB * MEGABYTE)}
         )
@@ -66,7 +68,7 @@ def _exceeds(rows: Any, size: int, megabytes: int) -> bool:
     return bool(megabytes) and (rows.aggregate(all=Sum("size"))["all"] or 0) + size > megabytes * MEGABYTE
 
 
-def _existing(folder: Path) -> Path:
+def _find_existing_folder(folder: Path) -> Path:
     """Return the folder, or the nearest above it that is there: media is made with the first file."""
     while not os.path.isdir(folder) and folder != folder.parent:
         folder = folder.parent

@@ -26,7 +26,7 @@ from channels_setup.failing_items import FailingItems
 
 from . import storage_limits
 
-HEAD = 4_096  # bytes that are looked at
+SIGNATURE_BYTES = 4_096  # bytes that are looked at
 PRUNE_BATCH = 200
 PRUNING = FailingItems("prune uploads")
 
@@ -37,7 +37,7 @@ _OFFICE = "application/vnd.openxmlformats-officedocument"
 _OPEN = "application/vnd.oasis.opendocument"
 
 # Ending -> type, and what such a file begins with (offset, one of these); without marks: text, so no zero byte.
-KINDS: Mapping[str, tuple[str, int, tuple[bytes, ...]]] = {
+FILE_TYPES: Mapping[str, tuple[str, int, tuple[bytes, ...]]] = {
     "jpg": ("image/jpeg", 0, (b"\xff\xd8\xff",)),
     "jpeg": ("image/jpeg", 0, (b"\xff\xd8\xff",)),
     "png": ("image/png", 0, (b"\x89PNG\r\n\x1a\n",)),
@@ -60,22 +60,22 @@ KINDS: Mapping[str, tuple[str, int, tuple[bytes, ...]]] = {
     "mp4": ("video/mp4", 4, (_FTYP,)),
     "3gp": ("video/3gpp", 4, (_FTYP,)),
 }
-TYPES = frozenset(mime for mime, _offset, _marks in KINDS.values())
+MIME_TYPES = frozenset(mime for mime, _offset, _marks in FILE_TYPES.values())
 
 
-class NotTaken(Exception):
+class UploadRefused(Exception):
     """This file is not taken. Its text is a sentence for whoever chose it."""
 
 
-def keep(conversation: Conversation, given: UploadedFile, *, author: Any) -> Upload:
+def save_upload(conversation: Conversation, given: UploadedFile, *, author: Any) -> Upload:
     """Look at a file and keep it for this chat."""
     name = clean_name(given.name or "")
-    mime = checked_type(given, name)
+    mime = detect_type(given, name)
     try:
         storage_limits.check_disk(given.size or 0)
         storage_limits.check_quota(conversation, given.size or 0, author=author)
-    except (storage_limits.NoRoom, storage_limits.QuotaUsedUp) as problem:
-        raise NotTaken(str(problem)) from None
+    except (storage_limits.DiskAlmostFull, storage_limits.QuotaExceeded) as problem:
+        raise UploadRefused(str(problem)) from None
     upload = Upload(conversation=conversation, author=author, name=name, mime=mime, size=given.size or 0)
     upload.expires_at = service_window.database_now() + timedelta(days=settings.FILE_LINK_DAYS)
     given.seek(0)
@@ -97,36 +97,36 @@ def clean_name(name: str) -> str:
     return f"{stem[:150]}{dot}{ending[:10]}" if dot else shown.strip()[:150]
 
 
-def checked_type(given: UploadedFile, name: str) -> str:
+def detect_type(given: UploadedFile, name: str) -> str:
     """The file's type by its ending, if its first bytes agree. Raises NotTaken."""
     limit = settings.UPLOAD_LIMIT_MB * 1024 * 1024
     if not given.size:
-        raise NotTaken(_("“%(name)s” is empty.") % {"name": name})
+        raise UploadRefused(_("“%(name)s” is empty.") % {"name": name})
     if given.size > limit:
         words = {"name": name, "limit": filesizeformat(limit)}
-        raise NotTaken(_("“%(name)s” is too large: at most %(limit)s can be handed out.") % words)
-    kind = KINDS.get(name.rpartition(".")[2].lower())
+        raise UploadRefused(_("“%(name)s” is too large: at most %(limit)s can be handed out.") % words)
+    kind = FILE_TYPES.get(name.rpartition(".")[2].lower())
     if kind is None:
-        raise NotTaken(
+        raise UploadRefused(
             _("Files like “%(name)s” are not handed out: pictures, PDF, office documents, text, sound and video are.")
             % {"name": name}
         )
     mime, offset, marks = kind
     given.seek(0)
-    head = given.read(HEAD)
+    head = given.read(SIGNATURE_BYTES)
     given.seek(0)
     is_right = any(head[offset:].startswith(mark) for mark in marks) if marks else b"\0" not in head
     if not is_right:
-        raise NotTaken(_("“%(name)s” is not what its name says. It was not taken.") % {"name": name})
+        raise UploadRefused(_("“%(name)s” is not what its name says. It was not taken.") % {"name": name})
     return mime
 
 
-def link(upload: Upload) -> str:
+def build_share_link(upload: Upload) -> str:
     """The page's address for the outside; it works until the upload expires."""
     return settings.PUBLIC_URL.rstrip("/") + reverse("shared", args=[_signer.sign(str(upload.pk))])
 
 
-def by_signature(signature: str) -> Upload | None:
+def find_upload(signature: str) -> Upload | None:
     try:
         pk = int(_signer.unsign(signature))
     except (BadSignature, ValueError):
@@ -134,7 +134,7 @@ def by_signature(signature: str) -> Upload | None:
     return Upload.objects.filter(pk=pk).first()
 
 
-def unsent(conversation: Conversation, *, author: Any) -> list[Upload]:
+def list_unsent_uploads(conversation: Conversation, *, author: Any) -> list[Upload]:
     """What this operator has put beside the box and not sent yet, where files go as files."""
     if not conversation.api_channel.provider.sends_files:
         return []
@@ -142,14 +142,14 @@ def unsent(conversation: Conversation, *, author: Any) -> list[Upload]:
 
 
 @transaction.atomic
-def drop(upload: Upload) -> None:
+def delete_upload(upload: Upload) -> None:
     """Take a file away for good: its row now, its bytes when that is committed."""
     storage, path = upload.file.storage, str(upload.file.name)
     upload.delete()
     transaction.on_commit(lambda: storage.delete(path))
 
 
-def prune() -> int:
+def prune_uploads() -> int:
     """Take away what was never sent and whose link has expired; how many."""
     gone = 0
     expired = Upload.objects.filter(message=None, expires_at__lte=service_window.database_now()).order_by("pk")
@@ -157,6 +157,6 @@ def prune() -> int:
         for upload in rows:
             with PRUNING.isolate(upload.pk):
                 upload.file.storage.delete(str(upload.file.name))  # first: without the row nobody would try again
-                drop(upload)
+                delete_upload(upload)
                 gone += 1
     return gone

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from bridge.outbox.response_excerpt import kept_answer
+from bridge.outbox.response_excerpt import excerpt_response
 from channels_setup import http_client
 from channels_setup.providers import base_helpdesk as contract
 from channels_setup.providers.base import (
@@ -38,13 +38,13 @@ from ..models import Attachment, Delivery, HelpdeskChat
 
 logger = logging.getLogger(__name__)
 
-MOST_REPEATS = 50  # equal messages in a row that are told apart
-LOOKS = 5  # tries after which a look that shows nothing, one way or the other, is given up
-LARGEST_UPLOAD = 20 * 1024 * 1024
+MAX_REPEATS = 50  # equal messages in a row that are told apart
+MAX_LOOKUPS = 5  # tries after which a look that shows nothing, one way or the other, is given up
+MAX_UPLOAD_BYTES = 20 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class ClaimedCommand:
     """A claimed delivery with all that its thread needs. ``unsure``: an earlier try may have arrived."""
 
     delivery: Delivery
@@ -55,8 +55,8 @@ class Item:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tried:
-    item: Item
+class CommandResult:
+    item: ClaimedCommand
     answered: HelpdeskResult
     unsure: bool  # it, or a try before it, may have arrived
     started_at: datetime
@@ -65,7 +65,7 @@ class Tried:
     answer: str = ""
 
 
-def telling_of(delivery: Delivery, account: HelpdeskAccount, *, repeats: int = 0) -> HelpdeskCommand:
+def build_command(delivery: Delivery, account: HelpdeskAccount, *, repeats: int = 0) -> HelpdeskCommand:
     payload = delivery.payload
     link = HelpdeskChat.objects.filter(conversation=delivery.conversation_id).first()
     at = payload.get("at")
@@ -77,7 +77,7 @@ def telling_of(delivery: Delivery, account: HelpdeskAccount, *, repeats: int = 0
         at=datetime.fromisoformat(at) if at else None,
         external_id=payload.get("external_id", ""),
         files=tuple(FileInfo(url=url) for url in payload.get("files", [])),
-        uploads=tuple(_uploads(delivery)) if account.options.get("files") == "comment" else (),
+        uploads=tuple(_read_uploads(delivery)) if account.options.get("files") == "comment" else (),
         remote_ids=RemoteIds(chat_id=link.chat_id, client_id=link.client_id, ticket_id=link.ticket_id)
         if link
         else RemoteIds(),
@@ -85,24 +85,24 @@ def telling_of(delivery: Delivery, account: HelpdeskAccount, *, repeats: int = 0
     )
 
 
-def _uploads(delivery: Delivery) -> Iterator[contract.AttachedFile]:
+def _read_uploads(delivery: Delivery) -> Iterator[contract.AttachedFile]:
     """The files themselves, where all of them are stored here and small enough; else they go by link."""
     if delivery.message_id is None or not delivery.payload.get("files"):
         return
     attachments = list(Attachment.objects.filter(message=delivery.message_id).order_by("pk"))
-    if not all(each.file and each.file.size <= LARGEST_UPLOAD for each in attachments):
+    if not all(each.file and each.file.size <= MAX_UPLOAD_BYTES for each in attachments):
         return
     for each in attachments:
         with each.file.open("rb") as stored:
             yield contract.AttachedFile(name=each.name, mime=each.mime, content=stored.read())
 
 
-def repeats_of(delivery: Delivery) -> int:
+def count_repeats(delivery: Delivery) -> int:
     """How often what it says was said right before, so that a look can tell them apart by their number."""
     before = Delivery.objects.filter(
         conversation=delivery.conversation_id, kind=delivery.kind, track=delivery.track, pk__lt=delivery.pk
     ).order_by("-pk")
-    words = [(row.payload.get("text"), row.payload.get("files")) for row in before.only("payload")[:MOST_REPEATS]]
+    words = [(row.payload.get("text"), row.payload.get("files")) for row in before.only("payload")[:MAX_REPEATS]]
     own = (delivery.payload.get("text"), delivery.payload.get("files"))
     return next((place for place, said in enumerate(words) if said != own), len(words))
 
@@ -110,20 +110,20 @@ def repeats_of(delivery: Delivery) -> int:
 # --- the try ---------------------------------------------------------------------------------------------
 
 
-def attempt(item: Item, turn: Callable[[], None]) -> Tried:
+def attempt_command(item: ClaimedCommand, turn: Callable[[], None]) -> CommandResult:
     """Look if need be, and make the call, in a thread: no database here, and nothing raised."""
     started_at, started = timezone.now(), time.monotonic()
     answer: ApiResponse | None = None
     note, unsure = "", item.unsure
     try:
-        seen = _looked(item, turn) if unsure else None
+        seen = _find_existing(item, turn) if unsure else None
         if seen is not None and seen.arrived:
             answered, unsure = HelpdeskResult(outcome=Outcome(verdict=ACCEPTED), remote_ids=seen.remote_ids), False
-        elif seen is not None and seen.arrived is None and _tries(item) < LOOKS:
+        elif seen is not None and seen.arrived is None and _count_attempts(item) < MAX_LOOKUPS:
             answered = HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="outcome_unknown"))
         else:
             saw_nothing = seen is not None and seen.arrived is False
-            answered, answer = _told(item, turn, may_be_twice=unsure and not saw_nothing)
+            answered, answer = _send_command(item, turn, may_be_twice=unsure and not saw_nothing)
             unsure = False
     except http_client.ForbiddenAddress:
         answered = HelpdeskResult(outcome=Outcome(verdict=PAUSE, reason="helpdesk_wrong_address"))
@@ -135,22 +135,22 @@ def attempt(item: Item, turn: Callable[[], None]) -> Tried:
         logger.exception("attempt failed", extra={"delivery": item.delivery.pk})
         answered = HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="internal_error"))
         note = traceback.format_exc(limit=-3)
-    return Tried(
+    return CommandResult(
         item=item,
         answered=answered,
         unsure=unsure,
         started_at=started_at,
         duration_ms=int((time.monotonic() - started) * 1000),
         http_status=answer.status if answer else None,
-        answer=kept_answer(answer, [item.account.secret]) if answer else note,
+        answer=excerpt_response(answer, [item.account.secret]) if answer else note,
     )
 
 
-def _tries(item: Item) -> int:
+def _count_attempts(item: ClaimedCommand) -> int:
     return item.delivery.attempts - item.delivery.attempts_before
 
 
-def _looked(item: Item, turn: Callable[[], None]) -> LookupResult | None:
+def _find_existing(item: ClaimedCommand, turn: Callable[[], None]) -> LookupResult | None:
     """Did a try before this one arrive? None where there is no way to look."""
     request, seen = item.provider.build_lookup_request(item.telling, item.account), None
     while request is not None:
@@ -164,7 +164,9 @@ def _looked(item: Item, turn: Callable[[], None]) -> LookupResult | None:
     return seen
 
 
-def _told(item: Item, turn: Callable[[], None], *, may_be_twice: bool) -> tuple[HelpdeskResult, ApiResponse | None]:
+def _send_command(
+    item: ClaimedCommand, turn: Callable[[], None], *, may_be_twice: bool
+) -> tuple[HelpdeskResult, ApiResponse | None]:
     request = item.provider.build_request(item.telling, item.account)
     if not isinstance(request, ApiRequest):
         return HelpdeskResult(outcome=request), None

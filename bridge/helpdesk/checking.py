@@ -26,19 +26,19 @@ from channels_setup.providers.base_helpdesk import (
 from ..models import HelpdeskLine, WebhookEvent
 
 WAIT_SECONDS = 8.0  # for the test message's event to come back
-LOOK_SECONDS = 0.1
-ENOUGH_EVENTS = 5  # after which a box that has raised none is evidently not ticked
+POLL_SECONDS = 0.1
+MIN_EVENTS = 5  # after which a box that has raised none is evidently not ticked
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 
 
-def dry_run(chat_channel: ChatChannel, *, wait: float = WAIT_SECONDS) -> list[HelpdeskFinding]:
+def run_connection_check(chat_channel: ChatChannel, *, wait: float = WAIT_SECONDS) -> list[HelpdeskFinding]:
     """Both legs, step by step; a step that fails ends it. A marked test chat appears in the helpdesk."""
     if missing := account_settings.missing(chat_channel):
         what = ", ".join(str(setting.label) for setting in missing)
         return [HelpdeskFinding(level=ERROR, sentence=_("Not filled in: %(what)s.") % {"what": what})]
     account = chat_channel.desk_account()
-    found = _let_in(chat_channel, account)
+    found = _check_access(chat_channel, account)
     if any(each.level == ERROR and each.stops for each in found):
         return found
     line, _made = HelpdeskLine.objects.get_or_create(chat_channel=chat_channel)
@@ -46,21 +46,21 @@ def dry_run(chat_channel: ChatChannel, *, wait: float = WAIT_SECONDS) -> list[He
     line.test = {"token": token, **{name: line.test.get(name) for name in ("chat_id", "client_id")}}
     line.save(update_fields=["test"])
     begun = timezone.now()  # its event may be here before the call is answered
-    told = _told(chat_channel, account, line, token)
+    told = _send_test_message(chat_channel, account, line, token)
     found.append(told)
     if told.level == OK:
-        found.append(_came_back(chat_channel, token, told_at=begun, wait=wait))
-    return [*found, *_boxes_found(chat_channel)]
+        found.append(_wait_for_test_event(chat_channel, token, told_at=begun, wait=wait))
+    return [*found, *_find_unticked_boxes(chat_channel)]
 
 
-def _let_in(chat_channel: ChatChannel, account: HelpdeskAccount) -> list[HelpdeskFinding]:
-    answer = _called(chat_channel.provider.build_check_request(account))
+def _check_access(chat_channel: ChatChannel, account: HelpdeskAccount) -> list[HelpdeskFinding]:
+    answer = _send_request(chat_channel.provider.build_check_request(account))
     return (
         [answer] if isinstance(answer, HelpdeskFinding) else chat_channel.provider.read_check_findings(answer, account)
     )
 
 
-def _called(request: ApiRequest) -> ApiResponse | HelpdeskFinding:
+def _send_request(request: ApiRequest) -> ApiResponse | HelpdeskFinding:
     try:
         return http_client.send(request, max_bytes=1024 * 1024)
     except http_client.ForbiddenAddress as problem:
@@ -75,7 +75,9 @@ def _called(request: ApiRequest) -> ApiResponse | HelpdeskFinding:
         return HelpdeskFinding(level=ERROR, sentence=_("The API address took the call and did not answer in time."))
 
 
-def _told(chat_channel: ChatChannel, account: HelpdeskAccount, line: HelpdeskLine, token: str) -> HelpdeskFinding:
+def _send_test_message(
+    chat_channel: ChatChannel, account: HelpdeskAccount, line: HelpdeskLine, token: str
+) -> HelpdeskFinding:
     telling = HelpdeskCommand(
         kind=contract.MESSAGE,
         key=token,
@@ -86,7 +88,7 @@ def _told(chat_channel: ChatChannel, account: HelpdeskAccount, line: HelpdeskLin
     )
     request = chat_channel.provider.build_request(telling, account)
     assert isinstance(request, ApiRequest)
-    answer = _called(request)
+    answer = _send_request(request)
     if isinstance(answer, HelpdeskFinding):
         return answer
     answered = chat_channel.provider.read_response(telling, answer)
@@ -101,7 +103,7 @@ def _told(chat_channel: ChatChannel, account: HelpdeskAccount, line: HelpdeskLin
     return HelpdeskFinding(level=OK, sentence=sentence % {"id": answered.remote_ids.chat_id})
 
 
-def _came_back(chat_channel: ChatChannel, token: str, *, told_at: datetime, wait: float) -> HelpdeskFinding:
+def _wait_for_test_event(chat_channel: ChatChannel, token: str, *, told_at: datetime, wait: float) -> HelpdeskFinding:
     """Seen in the stored events themselves, so that it does not matter how busy the workers are."""
     begun = monotonic()
     rows = WebhookEvent.objects.filter(chat_channel=chat_channel)
@@ -113,7 +115,7 @@ def _came_back(chat_channel: ChatChannel, token: str, *, told_at: datetime, wait
             return HelpdeskFinding(
                 level=OK, sentence=_("Its event came back after %(seconds).1f s.") % {"seconds": took}
             )
-        sleep(LOOK_SECONDS)
+        sleep(POLL_SECONDS)
     line = HelpdeskLine.objects.get(chat_channel=chat_channel)
     refused = line.seen.get("refused", "")
     if refused and datetime.fromisoformat(refused) >= told_at:
@@ -136,11 +138,11 @@ def _came_back(chat_channel: ChatChannel, token: str, *, told_at: datetime, wait
     )
 
 
-def _boxes_found(chat_channel: ChatChannel) -> list[HelpdeskFinding]:
+def _find_unticked_boxes(chat_channel: ChatChannel) -> list[HelpdeskFinding]:
     sentence = _("“%(box)s” is evidently not ticked: %(why)s.")
     return [
         HelpdeskFinding(level=WARNING, sentence=sentence % {"box": each.box.label, "why": each.box.purpose})
-        for each in evidence(chat_channel)
+        for each in list_event_boxes(chat_channel)
         if each.is_missed
     ]
 
@@ -149,7 +151,7 @@ def _boxes_found(chat_channel: ChatChannel) -> list[HelpdeskFinding]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class EventBoxStatus:
     """One box: when its first event came; ``is_missed``: what came shows that it is not ticked."""
 
     box: EventCheckbox
@@ -167,15 +169,15 @@ class Evidence:
         return self.box.label
 
 
-def evidence(chat_channel: ChatChannel) -> list[Evidence]:
+def list_event_boxes(chat_channel: ChatChannel) -> list[EventBoxStatus]:
     line = HelpdeskLine.objects.filter(chat_channel=chat_channel).first()
     seen = line.seen if line else {}
-    many = WebhookEvent.objects.filter(chat_channel=chat_channel)[:ENOUGH_EVENTS].count() >= ENOUGH_EVENTS
+    many = WebhookEvent.objects.filter(chat_channel=chat_channel)[:MIN_EVENTS].count() >= MIN_EVENTS
     found = []
     for box in chat_channel.provider.event_checkboxes:
         first = seen.get(box.track)
         at = datetime.fromisoformat(first) if first else None
         # A request that was ended or given to somebody should have raised its own event.
         missed = {"message": many, "change": "moved" in seen}.get(box.track, False)
-        found.append(Evidence(box=box, first_at=at, is_missed=box.needed and at is None and missed))
+        found.append(EventBoxStatus(box=box, first_at=at, is_missed=box.needed and at is None and missed))
     return found

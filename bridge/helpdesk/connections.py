@@ -22,17 +22,17 @@ from channels_setup.models import ChatChannel
 from channels_setup.providers.base import ACCEPTED, PAUSE, Outcome
 from channels_setup.providers.base_helpdesk import Helpdesk, HelpdeskAccount
 
-from .attempts import Tried
+from .attempts import CommandResult
 
 logger = logging.getLogger(__name__)
 
-FAILURES_TO_REST, FIRST_REST, LONGEST_REST = 3, 5, 300
-REST_UNTIL_MENDED = 600  # nothing is taken until an admin has been there; saving the settings ends it
-TOLD_PRECISION = timedelta(seconds=1)  # of «last taken» on the channel's page
-LINE_FAILURES = ("helpdesk_unreachable", "rate_limited", "outcome_unknown")
+FAILURES_BEFORE_PAUSE, FIRST_PAUSE, LONGEST_PAUSE = 3, 5, 300
+SETTINGS_PAUSE_SECONDS = 600  # nothing is taken until an admin has been there; saving the settings ends it
+LAST_ACCEPTED_PRECISION = timedelta(seconds=1)  # of «last taken» on the channel's page
+CONNECTION_FAILURES = ("helpdesk_unreachable", "rate_limited", "outcome_unknown")
 
 
-class Pacer:
+class CallPacer:
     """One call each ``every`` seconds, whichever thread makes it."""
 
     def __init__(self, every: float) -> None:
@@ -50,19 +50,19 @@ class Pacer:
 
 
 @dataclass
-class Line:
+class AccountConnection:
     """One account: the chat channels that speak through it, and what is under way."""
 
     channels: dict[int, tuple[Helpdesk, HelpdeskAccount]]
-    pacer: Pacer
-    running: set[Future[Tried]] = field(default_factory=set)
+    pacer: CallPacer
+    running: set[Future[CommandResult]] = field(default_factory=set)
 
 
 @contextmanager
-def open_lines() -> Iterator[list[Line]]:
+def open_connections() -> Iterator[list[AccountConnection]]:
     """The accounts with something due that nobody else is speaking with."""
     accounts: dict[int, list[ChatChannel]] = {}
-    for chat_channel in _channels_due():
+    for chat_channel in _find_due_channels():
         try:
             account = chat_channel.desk_account()
         except DatabaseError:
@@ -80,14 +80,14 @@ def open_lines() -> Iterator[list[Line]]:
                 held.append(number)
                 channels = {each.pk: (each.provider, each.desk_account()) for each in chat_channels}
                 every = max(provider.call_rate(account).every for provider, account in channels.values())
-                lines.append(Line(channels=channels, pacer=Pacer(every)))
+                lines.append(AccountConnection(channels=channels, pacer=CallPacer(every)))
         yield lines
     finally:
         for number in held:
             give_back(Space.HELPDESK, number)
 
 
-def _channels_due() -> list[ChatChannel]:
+def _find_due_channels() -> list[ChatChannel]:
     now = service_window.database_now()
     due = Delivery.objects.filter(
         chat_channel__isnull=False, state__in=Delivery.UNFINISHED, next_attempt_at__lte=now
@@ -99,10 +99,10 @@ def _channels_due() -> list[ChatChannel]:
     return [each for each in awake if not each.provider.built_in]
 
 
-def note(chat_channel_id: int, outcome: Outcome) -> None:
+def record_connection_outcome(chat_channel_id: int, outcome: Outcome) -> None:
     """A line that fails as a whole rests, longer each time; the first success ends it."""
     now = service_window.database_now()
-    if outcome.verdict == ACCEPTED and _is_well(chat_channel_id, now=now):
+    if outcome.verdict == ACCEPTED and _is_healthy(chat_channel_id, now=now):
         return
     line, _made = HelpdeskLine.objects.select_for_update(no_key=True).get_or_create(chat_channel_id=chat_channel_id)
     if outcome.verdict == ACCEPTED:
@@ -111,34 +111,34 @@ def note(chat_channel_id: int, outcome: Outcome) -> None:
         if outcome.reason != "request_unknown":
             line.last_error, line.last_error_at = outcome.reason, now
         if outcome.verdict == PAUSE:
-            line.rests_until = now + timedelta(seconds=REST_UNTIL_MENDED)
-        elif outcome.reason in LINE_FAILURES:
+            line.rests_until = now + timedelta(seconds=SETTINGS_PAUSE_SECONDS)
+        elif outcome.reason in CONNECTION_FAILURES:
             line.in_a_row += 1
-            line.rests_until = _rest(line, outcome, now=now)
+            line.rests_until = _compute_pause_end(line, outcome, now=now)
     line.save(update_fields=["in_a_row", "rests_until", "last_error", "last_error_at", "last_told_at"])
 
 
-def _is_well(chat_channel_id: int, *, now: datetime) -> bool:
+def _is_healthy(chat_channel_id: int, *, now: datetime) -> bool:
     """Nothing to write of a line that was well, and was seen to be a moment ago."""
     return HelpdeskLine.objects.filter(
         chat_channel=chat_channel_id,
         in_a_row=0,
         rests_until=None,
         last_error="",
-        last_told_at__gt=now - TOLD_PRECISION,
+        last_told_at__gt=now - LAST_ACCEPTED_PRECISION,
     ).exists()
 
 
-def _rest(line: HelpdeskLine, outcome: Outcome, *, now: datetime) -> datetime | None:
+def _compute_pause_end(line: HelpdeskLine, outcome: Outcome, *, now: datetime) -> datetime | None:
     if outcome.retry_after is not None and outcome.reason == "rate_limited":
         return now + timedelta(seconds=min(outcome.retry_after, 3_600.0))
-    if line.in_a_row < FAILURES_TO_REST:
+    if line.in_a_row < FAILURES_BEFORE_PAUSE:
         return line.rests_until
-    doublings = min(line.in_a_row - FAILURES_TO_REST, 8)
-    return now + timedelta(seconds=min(FIRST_REST * 2**doublings, LONGEST_REST))
+    doublings = min(line.in_a_row - FAILURES_BEFORE_PAUSE, 8)
+    return now + timedelta(seconds=min(FIRST_PAUSE * 2**doublings, LONGEST_PAUSE))
 
 
-def wake(chat_channel_ids: Sequence[int]) -> None:
+def resume_channels(chat_channel_ids: Sequence[int]) -> None:
     """The settings were mended: what waits is tried at once."""
     HelpdeskLine.objects.filter(chat_channel__in=chat_channel_ids).update(rests_until=None, in_a_row=0)
     wakeups.notify_after_commit(wakeups.HELPDESK)

@@ -21,19 +21,21 @@ from channels_setup.providers.base_helpdesk import Commented, Said
 
 from ..models import Conversation, HelpdeskBurst, HelpdeskReply
 
-BURST = timedelta(seconds=2)  # honest equal replies of one second come within this; a redelivery comes later
-PAIRED_WITHIN = timedelta(minutes=10)  # a chat event and the comment of the same reply
-STAMPLESS = timedelta(minutes=1)  # without the helpdesk's stamp an equal reply later than this is a new one
+DUPLICATE_INTERVAL = timedelta(
+    seconds=2
+)  # honest equal replies of one second come within this; a redelivery comes later
+PAIRING_INTERVAL = timedelta(minutes=10)  # a chat event and the comment of the same reply
+UNSTAMPED_INTERVAL = timedelta(minutes=1)  # without the helpdesk's stamp an equal reply later than this is a new one
 
 
-def content_of(said: Said) -> str:
+def hash_event(said: Said) -> str:
     if said.event_id:
         return f"id {said.event_id}"
     told = [said.chat_id, said.text, said.files, said.ticket.updated, said.state]
     return hashlib.sha256(json.dumps(told, ensure_ascii=False).encode()).hexdigest()
 
 
-def words_of(text: str) -> str:
+def hash_text(text: str) -> str:
     """A digest that a reply's text has as a chat event and as a comment.
 
     They differ in white space, in formatting, and in what looks like markup where a comment's HTML did not escape it.
@@ -41,29 +43,31 @@ def words_of(text: str) -> str:
     return hashlib.sha256(re.sub(r"[\s*_~`]+", "", visible_words(text)).encode()).hexdigest()
 
 
-def new_from_chat(conversation: Conversation, said: Said, *, at: datetime, comments_come: bool) -> HelpdeskReply | None:
+def register_chat_reply(
+    conversation: Conversation, said: Said, *, at: datetime, comments_come: bool
+) -> HelpdeskReply | None:
     """The row of a reply that is to be relayed; None for a redelivery, or where a comment stands or will stand for it.
 
     The caller holds the conversation's lock. ``at``: when the event reached us.
     """
-    content = content_of(said)
+    content = hash_event(said)
     if said.event_id or said.state:
         number = 1
     else:
-        burst = _burst(conversation, content, at=at, is_stamped=bool(said.ticket.updated))
+        burst = _count_duplicate(conversation, content, at=at, is_stamped=bool(said.ticket.updated))
         if burst is None:
             return None
         number = burst.count
-        content = content if said.ticket.updated else _salted(content, burst.began_at)
+        content = content if said.ticket.updated else _salt_hash(content, burst.began_at)
     known = HelpdeskReply.objects.filter(conversation=conversation, content=content, ordinal=number).first()
     if known is not None:
-        if said.event_id or said.ticket.updated or at - known.came_at <= STAMPLESS:
+        if said.event_id or said.ticket.updated or at - known.came_at <= UNSTAMPED_INTERVAL:
             return None
-        content = _salted(content, at)
+        content = _salt_hash(content, at)
     if number > 1 and comments_come:
         return None  # and nothing is tied to it: a doubling would take another reply's comment
-    words = words_of(said.text)
-    from_comment = _unpaired(conversation, words, at=at).filter(content="").first()
+    words = hash_text(said.text)
+    from_comment = _find_unpaired(conversation, words, at=at).filter(content="").first()
     if from_comment is not None:
         from_comment.content, from_comment.ordinal = content, number
         from_comment.save(update_fields=["content", "ordinal"])
@@ -73,12 +77,12 @@ def new_from_chat(conversation: Conversation, said: Said, *, at: datetime, comme
     )
 
 
-def new_from_comment(conversation: Conversation, comment: Commented, *, at: datetime) -> HelpdeskReply | None:
+def register_comment_reply(conversation: Conversation, comment: Commented, *, at: datetime) -> HelpdeskReply | None:
     """The same for a comment, whose id decides."""
     if HelpdeskReply.objects.filter(conversation=conversation, comment_id=comment.comment_id).exists():
         return None
-    words = words_of(comment.visible or comment.text)
-    from_chat = _unpaired(conversation, words, at=at).filter(comment_id="").exclude(content="").first()
+    words = hash_text(comment.visible or comment.text)
+    from_chat = _find_unpaired(conversation, words, at=at).filter(comment_id="").exclude(content="").first()
     if from_chat is not None:
         from_chat.comment_id = comment.comment_id
         from_chat.save(update_fields=["comment_id"])
@@ -88,18 +92,20 @@ def new_from_comment(conversation: Conversation, comment: Commented, *, at: date
     )
 
 
-def _unpaired(conversation: Conversation, words: str, *, at: datetime) -> QuerySet[HelpdeskReply]:
-    rows = HelpdeskReply.objects.filter(conversation=conversation, words=words, came_at__gte=at - PAIRED_WITHIN)
+def _find_unpaired(conversation: Conversation, words: str, *, at: datetime) -> QuerySet[HelpdeskReply]:
+    rows = HelpdeskReply.objects.filter(conversation=conversation, words=words, came_at__gte=at - PAIRING_INTERVAL)
     return rows.order_by("came_at", "pk")
 
 
-def _burst(conversation: Conversation, content: str, *, at: datetime, is_stamped: bool) -> HelpdeskBurst | None:
+def _count_duplicate(
+    conversation: Conversation, content: str, *, at: datetime, is_stamped: bool
+) -> HelpdeskBurst | None:
     """The burst that this event belongs to, itself counted; None where it came too late to be an honest repeat."""
     burst, _made = HelpdeskBurst.objects.get_or_create(
         conversation=conversation, content=content, defaults={"began_at": at}
     )
-    if at - burst.began_at > BURST:
-        if is_stamped or at - burst.began_at <= STAMPLESS:
+    if at - burst.began_at > DUPLICATE_INTERVAL:
+        if is_stamped or at - burst.began_at <= UNSTAMPED_INTERVAL:
             return None
         burst.began_at, burst.count = at, 0
     burst.count += 1
@@ -107,5 +113,5 @@ def _burst(conversation: Conversation, content: str, *, at: datetime, is_stamped
     return burst
 
 
-def _salted(content: str, at: datetime) -> str:
+def _salt_hash(content: str, at: datetime) -> str:
     return hashlib.sha256(f"{content} {at.isoformat()}".encode()).hexdigest()

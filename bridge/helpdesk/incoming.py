@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Batch:
+class EventBatch:
     """Events of one chat channel, and what of its line is known: read once, what they show is written once."""
 
     chat_channel: ChatChannel
@@ -60,17 +60,17 @@ class Batch:
         return "comment" in self.line.seen or "comment" in self.came
 
 
-def process(chat_channel_id: int, events: Sequence[WebhookEvent]) -> None:
+def process_helpdesk_events(chat_channel_id: int, events: Sequence[WebhookEvent]) -> None:
     chat_channel = ChatChannel.objects.get(pk=chat_channel_id)
     account = chat_channel.desk_account()
     line, _made = HelpdeskLine.objects.get_or_create(chat_channel=chat_channel)
-    batch = Batch(chat_channel, line)
+    batch = EventBatch(chat_channel, line)
     broken: Exception | None = None
     for event in events:
         try:
             with transaction.atomic():
                 facts = chat_channel.provider.parse(restore_request(event), account)
-                remark = "".join(_apply(batch, fact, event) for fact in facts)
+                remark = "".join(_apply_fact(batch, fact, event) for fact in facts)
                 WebhookEvent.objects.filter(pk=event.pk).update(
                     state=WebhookEvent.State.PROCESSED, processed_at=timezone.now(), error=remark, traceback=""
                 )
@@ -82,76 +82,76 @@ def process(chat_channel_id: int, events: Sequence[WebhookEvent]) -> None:
             mark_event_failed(event, str(problem))
         except Exception as problem:
             mark_event_failed(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
-    _note_came(batch, at=events[-1].received_at)
+    _save_seen_events(batch, at=events[-1].received_at)
     if broken is not None:
         raise broken
 
 
-def _apply(batch: Batch, fact: DeskFact, event: WebhookEvent) -> str:
+def _apply_fact(batch: EventBatch, fact: DeskFact, event: WebhookEvent) -> str:
     """One fact; a remark for whoever looks at the event where nothing came of it."""
     if isinstance(fact, Came):
         batch.saw(fact.track, event.received_at)
         return ""
     if isinstance(fact, Said):
-        return _said(batch, fact, event)
+        return _handle_message(batch, fact, event)
     if isinstance(fact, Commented):
-        return _commented(batch, fact, event)
-    link = _by_ticket(batch.chat_channel, fact.ticket.id)
+        return _handle_comment(batch, fact, event)
+    link = _find_by_ticket(batch.chat_channel, fact.ticket.id)
     if link is None:
         return _("Not a request of ours.")
     receiving.lock(link.conversation_id)
     link.refresh_from_db()
-    mirroring.follow(link, fact.ticket)
-    operators.heard_of(batch.line, link.assignee)
+    mirroring.follow_request(link, fact.ticket)
+    operators.request_operator_names(batch.line, link.assignee)
     return ""
 
 
 @transaction.atomic
-def _note_came(batch: Batch, *, at: datetime) -> None:
-    line = _line(batch.chat_channel)
+def _save_seen_events(batch: EventBatch, *, at: datetime) -> None:
+    line = _lock_connection(batch.chat_channel)
     line.seen = {track: first.isoformat() for track, first in batch.came.items()} | line.seen
     line.last_event_at = at
     line.save(update_fields=["seen", "last_event_at"])
 
 
 @transaction.atomic
-def note_refused(chat_channel: ChatChannel) -> None:
+def record_refused_event(chat_channel: ChatChannel) -> None:
     """Somebody who knows the path lacks the secret: the dry-run can say so. Nothing of the body is kept."""
-    line = _line(chat_channel)
+    line = _lock_connection(chat_channel)
     line.seen["refused"] = timezone.now().isoformat()
     line.save(update_fields=["seen"])
 
 
-def _line(chat_channel: ChatChannel) -> HelpdeskLine:
+def _lock_connection(chat_channel: ChatChannel) -> HelpdeskLine:
     return HelpdeskLine.objects.select_for_update(no_key=True).get_or_create(chat_channel=chat_channel)[0]
 
 
 # --- chats -----------------------------------------------------------------------------------------------
 
 
-def _said(batch: Batch, said: Said, event: WebhookEvent) -> str:
-    if _is_test(batch.line, said):
+def _handle_message(batch: EventBatch, said: Said, event: WebhookEvent) -> str:
+    if _is_check_message(batch.line, said):
         return ""
-    link = _by_chat(batch.chat_channel, said)
+    link = _find_by_chat(batch.chat_channel, said)
     if link is None:
-        return _in_merged_chat(batch, said, event)
+        return _handle_merged_chat_message(batch, said, event)
     conversation = receiving.lock(link.conversation_id)
     link.refresh_from_db()
     if not said.by_operator:
-        _settle_echo(conversation, said)
-        mirroring.learn(link, RemoteIds(chat_id=said.chat_id, client_id=said.client_id))
-        _follow(batch, link, said, event)
+        _confirm_delivery(conversation, said)
+        mirroring.save_remote_ids(link, RemoteIds(chat_id=said.chat_id, client_id=said.client_id))
+        _follow_request(batch, link, said, event)
         return ""
-    mirroring.learn(link, RemoteIds(ticket_id=said.ticket.id))
-    reply = identity.new_from_chat(conversation, said, at=event.received_at, comments_come=batch.comments_come)
+    mirroring.save_remote_ids(link, RemoteIds(ticket_id=said.ticket.id))
+    reply = identity.register_chat_reply(conversation, said, at=event.received_at, comments_come=batch.comments_come)
     if reply is not None:
-        _relay(reply, text=said.text, files=said.files, by=batch.name_of(link.assignee))
-    _follow(batch, link, said, event)
-    operators.heard_of(batch.line, link.assignee)
+        _relay_reply(reply, text=said.text, files=said.files, by=batch.name_of(link.assignee))
+    _follow_request(batch, link, said, event)
+    operators.request_operator_names(batch.line, link.assignee)
     return "" if reply is not None else _("Known already.")
 
 
-def _in_merged_chat(batch: Batch, said: Said, event: WebhookEvent) -> str:
+def _handle_merged_chat_message(batch: EventBatch, said: Said, event: WebhookEvent) -> str:
     """An operator answers in the helpdesk's chat of a client who was merged into another: the words go to the client.
 
     The request that goes on is that of the other chat, so this one's status and numbers are not followed.
@@ -164,36 +164,36 @@ def _in_merged_chat(batch: Batch, said: Said, event: WebhookEvent) -> str:
     if not said.by_operator:
         return ""
     conversation = receiving.lock(merged.conversation_id)
-    reply = identity.new_from_chat(conversation, said, at=event.received_at, comments_come=batch.comments_come)
+    reply = identity.register_chat_reply(conversation, said, at=event.received_at, comments_come=batch.comments_come)
     if reply is None:
         return _("Known already.")
-    _relay(reply, text=said.text, files=said.files, by="")
+    _relay_reply(reply, text=said.text, files=said.files, by="")
     return ""
 
 
-def _follow(batch: Batch, link: HelpdeskChat, said: Said, event: WebhookEvent) -> None:
-    if mirroring.follow(link, said.ticket):
+def _follow_request(batch: EventBatch, link: HelpdeskChat, said: Said, event: WebhookEvent) -> None:
+    if mirroring.follow_request(link, said.ticket):
         batch.saw("moved", event.received_at)  # without a change event that is evidence of a box not ticked
 
 
-def _is_test(line: HelpdeskLine, said: Said) -> bool:
+def _is_check_message(line: HelpdeskLine, said: Said) -> bool:
     """The dry-run's own message came back: it looks for it itself, and nothing else comes of it."""
     token, chat_id = line.test.get("token"), line.test.get("chat_id")
     return bool(token and token in said.text) or (said.chat_id is not None and said.chat_id == chat_id)
 
 
-def _by_chat(chat_channel: ChatChannel, said: Said) -> HelpdeskChat | None:
+def _find_by_chat(chat_channel: ChatChannel, said: Said) -> HelpdeskChat | None:
     """By the chat's number; where our first message's answer was lost, by the client's."""
     rows = HelpdeskChat.objects.filter(chat_channel=chat_channel)
     found = rows.filter(chat_id=said.chat_id).first() if said.chat_id else None
     if found is None and said.client_id:
         found = rows.filter(client_id=said.client_id, chat_id=None).order_by("pk").first()
         if found is not None:
-            mirroring.learn(found, RemoteIds(chat_id=said.chat_id))
+            mirroring.save_remote_ids(found, RemoteIds(chat_id=said.chat_id))
     return found
 
 
-def _settle_echo(conversation: Conversation, said: Said) -> None:
+def _confirm_delivery(conversation: Conversation, said: Said) -> None:
     """Our own message came back: a try whose answer we have not seen did arrive."""
     head = (
         Delivery.objects.select_for_update(no_key=True)
@@ -201,7 +201,7 @@ def _settle_echo(conversation: Conversation, said: Said) -> None:
         .order_by("pk")
         .first()
     )
-    if head is None or identity.words_of(_as_told(head)) != identity.words_of(said.text):
+    if head is None or identity.hash_text(_get_sent_text(head)) != identity.hash_text(said.text):
         return
     if head.state == Delivery.State.PENDING and (head.payload.get("unsure") or head.reason == "outcome_unknown"):
         head.state, head.finished_at, head.reason = Delivery.State.DELIVERED, timezone.now(), ""
@@ -211,7 +211,7 @@ def _settle_echo(conversation: Conversation, said: Said) -> None:
         head.save(update_fields=["payload"])
 
 
-def _as_told(delivery: Delivery) -> str:
+def _get_sent_text(delivery: Delivery) -> str:
     """A message's words with the links to its files: as the helpdesk was told them, but for white space."""
     return "\n".join([str(delivery.payload.get("text", "")), *delivery.payload.get("files", [])])
 
@@ -219,24 +219,24 @@ def _as_told(delivery: Delivery) -> str:
 # --- comments --------------------------------------------------------------------------------------------
 
 
-def _commented(batch: Batch, comment: Commented, event: WebhookEvent) -> str:
+def _handle_comment(batch: EventBatch, comment: Commented, event: WebhookEvent) -> str:
     if comment.by_rule and not batch.chat_channel.options.get("relay_rules"):
         return _("A rule's message: this channel does not relay them.")
-    link = _by_ticket(batch.chat_channel, comment.ticket_id)
+    link = _find_by_ticket(batch.chat_channel, comment.ticket_id)
     if link is None:
         return _("Not a request of ours.")
     conversation = receiving.lock(link.conversation_id)
     link.refresh_from_db()
-    reply = identity.new_from_comment(conversation, comment, at=event.received_at)
+    reply = identity.register_comment_reply(conversation, comment, at=event.received_at)
     by = batch.name_of(link.assignee)
     if reply is None:
-        _files_besides(conversation, comment.files, by=by)
+        _relay_new_files(conversation, comment.files, by=by)
         return _("Known already.")
-    _relay(reply, text=comment.text, files=comment.files, by=by)
+    _relay_reply(reply, text=comment.text, files=comment.files, by=by)
     return ""
 
 
-def _by_ticket(chat_channel: ChatChannel, number: int | None) -> HelpdeskChat | None:
+def _find_by_ticket(chat_channel: ChatChannel, number: int | None) -> HelpdeskChat | None:
     if number is None:
         return None
     rows = HelpdeskChat.objects.filter(chat_channel=chat_channel)
@@ -250,39 +250,39 @@ def _by_ticket(chat_channel: ChatChannel, number: int | None) -> HelpdeskChat | 
 # --- to the client ---------------------------------------------------------------------------------------
 
 
-def _relay(reply: HelpdeskReply, *, text: str, files: Sequence[str], by: str) -> None:
+def _relay_reply(reply: HelpdeskReply, *, text: str, files: Sequence[str], by: str) -> None:
     """The operator's words on their way to the client, or back to the operator with the reason."""
     conversation = reply.conversation
-    message = _handed(conversation, _with_files(conversation, text, files), by=by)
+    message = _submit_text(conversation, _add_file_links(conversation, text, files), by=by)
     if message is not None:
         HelpdeskReply.objects.filter(pk=reply.pk).update(message=message)
 
 
-def _files_besides(conversation: Conversation, files: Sequence[str], *, by: str) -> None:
+def _relay_new_files(conversation: Conversation, files: Sequence[str], *, by: str) -> None:
     """Files of a reply that is known already: its chat event may have come without them."""
-    fresh = [link for link in files if not operator_notes.has_heard_of(conversation, link)]
+    fresh = [link for link in files if not operator_notes.is_link_known(conversation, link)]
     if fresh:
-        _handed(conversation, _with_files(conversation, "", fresh), by=by)
+        _submit_text(conversation, _add_file_links(conversation, "", fresh), by=by)
 
 
-def _with_files(conversation: Conversation, text: str, files: Sequence[str]) -> str:
+def _add_file_links(conversation: Conversation, text: str, files: Sequence[str]) -> str:
     """The text with the links, where the channel sends them; else the operator learns that the files stay behind."""
     if files and conversation.chat_channel.options.get("links_for_files"):
         return "\n".join([*([text] if text.strip() else []), *files])
     if files:
-        operator_notes.files_stay_behind(conversation, files)
+        operator_notes.note_unsent_files(conversation, files)
     return text
 
 
-def _handed(conversation: Conversation, text: str, *, by: str) -> Message | None:
+def _submit_text(conversation: Conversation, text: str, *, by: str) -> Message | None:
     if not text.strip():
         return None
-    with operator_notes.in_their_language(conversation):  # the reason is told to them
-        handed = submission.hand_in(conversation_id=conversation.pk, text=text, author=None)
+    with operator_notes.use_operator_language(conversation):  # the reason is told to them
+        handed = submission.submit_reply(conversation_id=conversation.pk, text=text, author=None)
     if handed.message is None:
-        operator_notes.refused(conversation, handed.decision, text)
+        operator_notes.note_refused_reply(conversation, handed.decision, text)
         return None
-    operator_notes.sent_as_template(conversation, handed.decision)
+    operator_notes.note_sent_as_template(conversation, handed.decision)
     if by:
         details = handed.message.details | {"operator": by}
         Message.objects.filter(pk=handed.message.pk).update(details=details)

@@ -10,12 +10,12 @@ from channels_setup.providers.base_helpdesk import RemoteIds, TicketSeen
 from ..models import Conversation, Delivery, HelpdeskChat, Ticket
 
 
-def is_news(link: HelpdeskChat, known: RemoteIds) -> bool:
+def has_new_ids(link: HelpdeskChat, known: RemoteIds) -> bool:
     told = {name: getattr(known, name) for name in ("chat_id", "client_id", "ticket_id")}
     return any(value and value != getattr(link, name) for name, value in told.items())
 
 
-def learn(link: HelpdeskChat, known: RemoteIds) -> None:
+def save_remote_ids(link: HelpdeskChat, known: RemoteIds) -> None:
     """Numbers that an answer or an event told us. What is known stays where nothing new was said."""
     changed = [
         name for name in ("chat_id", "client_id") if (value := getattr(known, name)) and value != getattr(link, name)
@@ -25,10 +25,10 @@ def learn(link: HelpdeskChat, known: RemoteIds) -> None:
     if changed:
         link.save(update_fields=changed)
     if known.ticket_id:
-        _follow_number(link, known.ticket_id, status=None)
+        _follow_request_number(link, known.ticket_id, status=None)
 
 
-def follow(link: HelpdeskChat, seen: TicketSeen) -> bool:
+def follow_request(link: HelpdeskChat, seen: TicketSeen) -> bool:
     """What an event says of a request, unless we have followed a later word already.
 
     Whether a request that we had followed before was ended, reopened or given to somebody without our knowing.
@@ -38,12 +38,12 @@ def follow(link: HelpdeskChat, seen: TicketSeen) -> bool:
     if seen.updated and link.updated and seen.updated < link.updated:
         return False
     was_followed, assignee_before = seen.id == link.ticket_id and bool(link.updated), link.assignee
-    _follow_number(link, seen.id, status=seen.status)
+    _follow_request_number(link, seen.id, status=seen.status)
     ticket = Ticket.objects.filter(conversation=link.conversation_id, external_id=seen.id).first()
     is_moved = False
     if ticket is not None and seen.status in Ticket.Status.values and seen.status != ticket.status:
         is_moved = (seen.status in Ticket.ENDED) != (ticket.status in Ticket.ENDED)
-        _change(ticket, int(seen.status or 0))
+        _change_ticket_status(ticket, int(seen.status or 0))
     if seen.id == link.ticket_id:
         link.assignee = seen.assignee if seen.tells_assignee else link.assignee
         link.updated = max(seen.updated, link.updated)
@@ -51,7 +51,7 @@ def follow(link: HelpdeskChat, seen: TicketSeen) -> bool:
     return was_followed and (is_moved or link.assignee != assignee_before)
 
 
-def _follow_number(link: HelpdeskChat, number: int, *, status: int | None) -> None:
+def _follow_request_number(link: HelpdeskChat, number: int, *, status: int | None) -> None:
     """A request's number there belongs to our live one; a higher number is the next request of the chat."""
     if link.ticket_id is not None and number <= link.ticket_id:
         return
@@ -60,7 +60,7 @@ def _follow_number(link: HelpdeskChat, number: int, *, status: int | None) -> No
     conversation = Conversation.objects.select_related("contact", "chat_channel").get(pk=link.conversation_id)
     live = tickets.live_ticket(conversation)
     if live is not None and live.external_id is not None:
-        _change(live, Ticket.Status.CLOSED)
+        _change_ticket_status(live, Ticket.Status.CLOSED)
         live = None
     if live is None and status not in Ticket.ENDED:
         live = Ticket.objects.create(conversation=conversation, assignee_id=conversation.assignee_id)
@@ -79,7 +79,7 @@ def _follow_number(link: HelpdeskChat, number: int, *, status: int | None) -> No
     ).update(next_attempt_at=Now())
 
 
-def _change(ticket: Ticket, status: int) -> None:
+def _change_ticket_status(ticket: Ticket, status: int) -> None:
     try:
         tickets.set_ticket_status(ticket.pk, status=status)
     except ValueError:

@@ -20,31 +20,33 @@ from channels_setup.providers.base import ApiResponse
 
 logger = logging.getLogger(__name__)
 
-ASKED_EVERY = timedelta(minutes=10)
+FETCH_INTERVAL = timedelta(minutes=10)
 
 
-def heard_of(line: HelpdeskLine, number: str) -> None:
+def request_operator_names(line: HelpdeskLine, number: str) -> None:
     """Somebody answers there. Whoever is not known by name is asked for, unless everybody was a moment ago."""
-    is_due = line.people_asked_at is None or timezone.now() - line.people_asked_at >= ASKED_EVERY
+    is_due = line.people_asked_at is None or timezone.now() - line.people_asked_at >= FETCH_INTERVAL
     if number and number not in line.people and is_due:
         wakeups.enqueue_after_commit("learn_people", line.pk)
 
 
-def learn(chat_channel_id: int) -> int:
+def fetch_operator_names(chat_channel_id: int) -> int:
     """Ask for all of them; how many names are known now."""
     now = timezone.now()
     line = HelpdeskLine.objects.filter(pk=chat_channel_id)
-    if not line.filter(Q(people_asked_at=None) | Q(people_asked_at__lte=now - ASKED_EVERY)).update(people_asked_at=now):
+    if not line.filter(Q(people_asked_at=None) | Q(people_asked_at__lte=now - FETCH_INTERVAL)).update(
+        people_asked_at=now
+    ):
         return 0
     chat_channel = ChatChannel.objects.get(pk=chat_channel_id)
-    answer = _asked(chat_channel)
+    answer = _fetch_response(chat_channel)
     found = dict(chat_channel.provider.read_operators(answer)) if answer is not None else {}
     if found:
         line.update(people=found)
     return len(found)
 
 
-def _asked(chat_channel: ChatChannel) -> ApiResponse | None:
+def _fetch_response(chat_channel: ChatChannel) -> ApiResponse | None:
     request = chat_channel.provider.build_operators_request(chat_channel.desk_account())
     if request is None:
         return None

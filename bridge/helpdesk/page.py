@@ -25,13 +25,13 @@ from channels_setup.models import ChatChannel
 from ..models import Delivery, HelpdeskLine, WebhookEvent
 from . import checking, connections
 
-CHECKED = "helpdesk_checked"  # in the session: what the last dry-run has shown
+CHECK_SESSION_KEY = "helpdesk_checked"  # in the session: what the last dry-run has shown
 
 admin.site.unregister(ChatChannel)
 
 
 @admin.register(ChatChannel)
-class ChatChannelWithHelpdesk(ChatChannelAdmin):
+class HelpdeskChatChannelAdmin(ChatChannelAdmin):
     """The lower floor's page, with the settings that the helpdesk's kind asks for and what was seen of it."""
 
     change_form_outer_before_template = "bridge/helpdesk_page.html"
@@ -56,7 +56,7 @@ class ChatChannelWithHelpdesk(ChatChannelAdmin):
             account_settings.take(obj, account_settings.from_form(form.cleaned_data))
             for sentence in account_settings.address_warnings(obj):
                 self.message_user(request, sentence, messages.WARNING)
-        connections.wake([obj.pk])
+        connections.resume_channels([obj.pk])
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         if obj.provider.built_in or "_popup" in request.POST:
@@ -73,8 +73,10 @@ class ChatChannelWithHelpdesk(ChatChannelAdmin):
         chat_channel = self.get_object(request, object_id)
         extra = dict(extra_context or {})
         if chat_channel is not None and self.has_view_permission(request, chat_channel):
-            extra |= context(chat_channel) | {"may_change": self.has_change_permission(request, chat_channel)}
-            extra |= _checked(request, chat_channel)
+            extra |= build_page_context(chat_channel) | {
+                "may_change": self.has_change_permission(request, chat_channel)
+            }
+            extra |= _get_last_check(request, chat_channel)
             extra |= {"fresh_address": address_actions.claim_fresh(request, chat_channel)}
         return super().change_view(request, object_id, form_url, extra)
 
@@ -90,28 +92,31 @@ class ChatChannelWithHelpdesk(ChatChannelAdmin):
         if not self.has_change_permission(request, chat_channel):
             raise PermissionDenied
         if request.method == "POST":
-            found = [{"level": each.level, "sentence": str(each.sentence)} for each in checking.dry_run(chat_channel)]
-            request.session[CHECKED] = {"of": pk, "at": timezone.now().isoformat(), "found": found}
+            found = [
+                {"level": each.level, "sentence": str(each.sentence)}
+                for each in checking.run_connection_check(chat_channel)
+            ]
+            request.session[CHECK_SESSION_KEY] = {"of": pk, "at": timezone.now().isoformat(), "found": found}
         elif request.method != "GET":
             return HttpResponseNotAllowed(["POST"])
         return redirect(reverse("admin:channels_setup_chatchannel_change", args=[pk]))
 
 
-def _checked(request: HttpRequest, chat_channel: ChatChannel) -> dict[str, Any]:
+def _get_last_check(request: HttpRequest, chat_channel: ChatChannel) -> dict[str, Any]:
     """What this admin's last dry-run has shown, and when."""
-    last = request.session.get(CHECKED) or {}
+    last = request.session.get(CHECK_SESSION_KEY) or {}
     if last.get("of") != chat_channel.pk:
         return {}
     return {"checked": last["found"], "checked_at": datetime.fromisoformat(last["at"])}
 
 
-def context(chat_channel: ChatChannel) -> dict[str, Any]:
+def build_page_context(chat_channel: ChatChannel) -> dict[str, Any]:
     """What the page shows above the form; nothing where the desk is our own."""
     if chat_channel.provider.built_in:
         return {}
     line = HelpdeskLine.objects.filter(chat_channel=chat_channel).first()
     seen = line.seen if line else {}
-    boxes = checking.evidence(chat_channel)
+    boxes = checking.list_event_boxes(chat_channel)
     deliveries = Delivery.objects.filter(chat_channel=chat_channel)
     events = list(WebhookEvent.objects.filter(chat_channel=chat_channel).order_by("-pk").defer("body")[:5])
     return {

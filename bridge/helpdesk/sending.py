@@ -29,8 +29,8 @@ from channels_setup.providers.base_helpdesk import HelpdeskCommand, HelpdeskResu
 
 from ..models import Attempt, Delivery, HelpdeskChat
 from . import connections, mirroring
-from .attempts import Item, Tried, attempt, repeats_of, telling_of
-from .connections import Line
+from .attempts import ClaimedCommand, CommandResult, attempt_command, build_command, count_repeats
+from .connections import AccountConnection
 
 logger = logging.getLogger(__name__)
 
@@ -38,18 +38,18 @@ LEASE_SECONDS = 60
 IN_FLIGHT = 8  # calls to one account at once
 RUN_SECONDS = 20.0
 TICK_SECONDS = 0.25
-LOOK_AFTER = 30  # seconds for our own message to come back before anybody looks
+LOOKUP_DELAY_SECONDS = 30  # seconds for our own message to come back before anybody looks
 
 # Seconds after each failed try: five days in all. A helpdesk that is away over a weekend loses nothing.
-TIMETABLE = (5, 15, 60, 300, 900, 3_600, 7_200, 14_400, 28_800, 43_200, 86_400, 86_400, 86_400, 86_400)
-REFUSALS = 6  # tries of something that the helpdesk itself refuses, for reasons it does not make clear
+RETRY_DELAYS = (5, 15, 60, 300, 900, 3_600, 7_200, 14_400, 28_800, 43_200, 86_400, 86_400, 86_400, 86_400)
+MAX_REFUSALS = 6  # tries of something that the helpdesk itself refuses, for reasons it does not make clear
 JITTER = 0.2
 
 
-def drain() -> int:
+def send_due_commands() -> int:
     """Tell until nothing is due or the time is up; how many tries were made."""
     token, until, made = uuid.uuid4(), time.monotonic() + RUN_SECONDS, 0
-    with connections.open_lines() as open_lines:
+    with connections.open_connections() as open_lines:
         if not open_lines:
             return 0
         broken: Exception | None = None  # nothing more can be claimed: what is under way is written down first
@@ -58,8 +58,8 @@ def drain() -> int:
                 try:
                     if broken is None and time.monotonic() < until:
                         for line in open_lines:
-                            for item in claim(line, token, limit=IN_FLIGHT - len(line.running)):
-                                line.running.add(pool.submit(attempt, item, line.pacer.turn))
+                            for item in claim_commands(line, token, limit=IN_FLIGHT - len(line.running)):
+                                line.running.add(pool.submit(attempt_command, item, line.pacer.turn))
                 except Exception as problem:
                     broken = problem
                 running = {future for line in open_lines for future in line.running}
@@ -69,7 +69,7 @@ def drain() -> int:
                 for line in open_lines:
                     line.running -= done
                 for future in done:
-                    _write_down(future.result(), token)
+                    _save_result(future.result(), token)
                 made += len(done)
         for line in open_lines:
             line.pacer.rest()
@@ -83,7 +83,7 @@ def drain() -> int:
 # --- claim -----------------------------------------------------------------------------------------------
 
 # The first of a line is asked for as in ``claims``, for the reason given there.
-CLAIM = """
+CLAIM_COMMANDS_SQL = """
 WITH due AS (
     SELECT d.id, d.state AS was FROM bridge_delivery d
     LEFT JOIN bridge_helpdeskline line ON line.chat_channel_id = d.chat_channel_id
@@ -104,7 +104,7 @@ FROM due WHERE d.id = due.id RETURNING d.id, due.was
 """
 
 
-def claim(line: Line, token: uuid.UUID, *, limit: int) -> list[Item]:
+def claim_commands(line: AccountConnection, token: uuid.UUID, *, limit: int) -> list[ClaimedCommand]:
     """Lease up to ``limit`` due deliveries to this account. Committed before it returns."""
     if limit <= 0:
         return []
@@ -115,7 +115,7 @@ def claim(line: Line, token: uuid.UUID, *, limit: int) -> list[Item]:
             "token": token,
             "lease": LEASE_SECONDS,
         }
-        cursor.execute(CLAIM, values)
+        cursor.execute(CLAIM_COMMANDS_SQL, values)
         was = dict(cursor.fetchall())
     rows = Delivery.objects.filter(pk__in=was).select_related("message").order_by("pk")
     items = []
@@ -124,20 +124,20 @@ def claim(line: Line, token: uuid.UUID, *, limit: int) -> list[Item]:
         was_cut_off = was[row.pk] == Delivery.State.SENDING
         unsure = was_cut_off or bool(row.payload.get("unsure")) or row.reason == "outcome_unknown"
         bare = HelpdeskCommand(kind=row.track, key=row.key)
-        item = Item(delivery=row, provider=provider, account=account, telling=bare, unsure=unsure)
+        item = ClaimedCommand(delivery=row, provider=provider, account=account, telling=bare, unsure=unsure)
         try:
-            telling = telling_of(row, account, repeats=repeats_of(row) if unsure else 0)
+            telling = build_command(row, account, repeats=count_repeats(row) if unsure else 0)
             items.append(replace(item, telling=telling))
         except Error:
             raise
         except Exception:  # a file that is not on the disk any more: a failed try, and no other's
             logger.exception("not ready to be told", extra={"delivery": row.pk})
-            _write_down(_not_ready(item), token)
+            _save_result(_build_preparation_failure(item), token)
     return items
 
 
-def _not_ready(item: Item) -> Tried:
-    return Tried(
+def _build_preparation_failure(item: ClaimedCommand) -> CommandResult:
+    return CommandResult(
         item=item,
         answered=HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="internal_error")),
         unsure=item.unsure,
@@ -150,10 +150,10 @@ def _not_ready(item: Item) -> Tried:
 # --- what became of it -----------------------------------------------------------------------------------
 
 
-def _write_down(tried: Tried, token: uuid.UUID) -> None:
-    """``record``, in spite of what comes between; one that cannot be written takes no other result with it."""
+def _save_result(tried: CommandResult, token: uuid.UUID) -> None:
+    """Save one result, retrying database errors. A result that cannot be saved does not affect the others."""
     try:
-        results.insist(lambda: record(tried, token))
+        results.retry_db_errors(lambda: record_command_result(tried, token))
     except (OperationalError, InterfaceError):
         raise  # the lease will tell
     except Exception:
@@ -161,15 +161,15 @@ def _write_down(tried: Tried, token: uuid.UUID) -> None:
 
 
 @transaction.atomic
-def record(tried: Tried, token: uuid.UUID) -> None:
+def record_command_result(tried: CommandResult, token: uuid.UUID) -> None:
     """Write down one try, under the lease alone, with its consequences for the line."""
     given = tried.item.delivery
     outcome = tried.answered.outcome
     link = HelpdeskChat.objects.filter(conversation=given.conversation_id).first()
-    if link is not None and outcome.verdict == ACCEPTED and mirroring.is_news(link, tried.answered.remote_ids):
+    if link is not None and outcome.verdict == ACCEPTED and mirroring.has_new_ids(link, tried.answered.remote_ids):
         receiving.lock(given.conversation_id)  # the first of the locks
         link.refresh_from_db()
-        mirroring.learn(link, tried.answered.remote_ids)
+        mirroring.save_remote_ids(link, tried.answered.remote_ids)
     delivery = (
         Delivery.objects.select_for_update(no_key=True)
         .filter(pk=given.pk, lease_token=token, state=Delivery.State.SENDING)
@@ -189,11 +189,11 @@ def record(tried: Tried, token: uuid.UUID) -> None:
         if outcome.verdict == UNKNOWN and delivery.payload.get("came_back"):
             outcome = Outcome(verdict=ACCEPTED)
         delivery.payload |= {"unsure": tried.unsure}
-        _settle(delivery, outcome, link=link)
-    connections.note(given.chat_channel_id or 0, outcome)
+        _settle_delivery(delivery, outcome, link=link)
+    connections.record_connection_outcome(given.chat_channel_id or 0, outcome)
 
 
-def _settle(delivery: Delivery, outcome: Outcome, *, link: HelpdeskChat | None) -> None:
+def _settle_delivery(delivery: Delivery, outcome: Outcome, *, link: HelpdeskChat | None) -> None:
     now = service_window.database_now()
     delivery.lease_token, delivery.reason = None, outcome.reason
     tries = delivery.attempts - delivery.attempts_before
@@ -202,11 +202,11 @@ def _settle(delivery: Delivery, outcome: Outcome, *, link: HelpdeskChat | None) 
     elif outcome.verdict == PAUSE:
         delivery.state, delivery.next_attempt_at, delivery.attempts = Delivery.State.PENDING, now, delivery.attempts - 1
     elif outcome.verdict == UNKNOWN:
-        delivery.state, delivery.next_attempt_at = Delivery.State.PENDING, now + timedelta(seconds=LOOK_AFTER)
-    elif outcome.verdict == PERMANENT or _is_worn_out(outcome, tries):
+        delivery.state, delivery.next_attempt_at = Delivery.State.PENDING, now + timedelta(seconds=LOOKUP_DELAY_SECONDS)
+    elif outcome.verdict == PERMANENT or _has_exhausted_attempts(outcome, tries):
         delivery.state, delivery.finished_at = Delivery.State.DEAD, now
     else:
-        seconds = TIMETABLE[tries - 1] * random.uniform(1 - JITTER, 1 + JITTER)
+        seconds = RETRY_DELAYS[tries - 1] * random.uniform(1 - JITTER, 1 + JITTER)
         seconds = max(seconds, min(outcome.retry_after or 0.0, 3_600.0))
         delivery.state, delivery.next_attempt_at = Delivery.State.PENDING, now + timedelta(seconds=seconds)
     if outcome.reason == "helpdesk_refused" and link is not None and link.chat_id and tries >= 2:
@@ -218,5 +218,5 @@ def _settle(delivery: Delivery, outcome: Outcome, *, link: HelpdeskChat | None) 
     )
 
 
-def _is_worn_out(outcome: Outcome, tries: int) -> bool:
-    return tries > len(TIMETABLE) or (outcome.reason == "helpdesk_refused" and tries >= REFUSALS)
+def _has_exhausted_attempts(outcome: Outcome, tries: int) -> bool:
+    return tries > len(RETRY_DELAYS) or (outcome.reason == "helpdesk_refused" and tries >= MAX_REFUSALS)

@@ -68,7 +68,7 @@ def correct(fact: Correction, message: Message, conversation: Conversation) -> N
         if change.kind != ChangeAfterAnswer.REACTED:
             message.shown = message.shown | {"after_answer": True}
     message.save(update_fields=["text", "reactions", "shown"])
-    correction_notes.of_correction(fact, message, conversation, before=change.before)
+    correction_notes.note_correction(fact, message, conversation, before=change.before)
 
 
 @singledispatch
@@ -132,7 +132,7 @@ def prolong_window(
     Conversation.objects.filter(pk=conversation.pk, last_message_at__lt=now - service_window.LENGTH / 2).update(
         last_message_at=now
     )
-    held_replies.release([conversation.pk])
+    held_replies.release_held_replies([conversation.pk])
 
 
 def _is_answered(message: Message, conversation: Conversation) -> bool:

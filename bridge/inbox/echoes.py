@@ -49,13 +49,13 @@ def take(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatChannel) 
         status_at=fact.at or now,
         shown={**fact.shown, "from_phone": True},
     )
-    attachments = attachment_files.attach([(message, fact.files)])
+    attachments = attachment_files.create_attachments([(message, fact.files)])
     if fact.quoted_id:
         receiving.link_quotes(api_channel, [(message, fact.quoted_id)])
     if fact.shown.get("original") != MISSING:
         _count_as_answer(conversation, message, at=fact.at)
     message_statuses.join_strays(api_channel, [message])
-    correction_notes.of_echo(message, [subscribers.file_link(one) for one in attachments])
+    correction_notes.note_echo(message, [subscribers.build_file_link(one) for one in attachments])
     return message
 
 

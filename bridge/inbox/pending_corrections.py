@@ -135,11 +135,11 @@ def message_came(api_channel: ApiChannel, fact: MessageReceived | EchoSeen, mess
     message.shown = {**fact.shown, **shown}
     message.provider_time = fact.at or message.provider_time
     message.save(update_fields=["shown", "provider_time"])
-    attachments = attachment_files.attach([(message, fact.files)])
+    attachments = attachment_files.create_attachments([(message, fact.files)])
     if fact.quoted_id:
         receiving.link_quotes(api_channel, [(message, fact.quoted_id)])
     if attachments:
-        correction_notes.of_files(message, [subscribers.file_link(one) for one in attachments])
+        correction_notes.note_late_files(message, [subscribers.build_file_link(one) for one in attachments])
 
 
 def join(api_channel: ApiChannel, external_ids: Iterable[str]) -> None:
@@ -205,7 +205,7 @@ def _show(row: PendingCorrection) -> bool:
         waiting.line = _reaction_line(row, conversation, merged_id)
         if not row.by_us:
             corrections.prolong_window(conversation, row.at, message=waiting.line, merged_contact_id=merged_id)
-        correction_notes.of_stray_reaction(fact, conversation)
+        correction_notes.note_stray_reaction(fact, conversation)
     elif conversation is not None and isinstance(fact, MessageRevoked):
         if row.by_us:
             create_notice(conversation, "deleted_by_us_unseen")

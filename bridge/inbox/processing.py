@@ -203,7 +203,7 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
     def hand_on() -> None:
         if messages:
             received = receiving.receive(api_channel, messages)
-            held_replies.release(item.conversation.pk for item in received if item.is_new)
+            held_replies.release_held_replies(item.conversation.pk for item in received if item.is_new)
             for item, stored in zip(messages, received, strict=True):
                 if not stored.is_new:
                     pending_corrections.message_came(api_channel, item.fact, stored.message)
@@ -283,5 +283,5 @@ class Source:
 
 SOURCES = {
     "api_channel": Source(process, Space.INBOX),
-    "chat_channel": Source(incoming.process, Space.HELPDESK_INBOX),  # an outside helpdesk
+    "chat_channel": Source(incoming.process_helpdesk_events, Space.HELPDESK_INBOX),  # an outside helpdesk
 }

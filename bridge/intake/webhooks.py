@@ -167,7 +167,7 @@ def receive_from_helpdesk(request: HttpRequest, *, kind: str, token: str) -> Htt
             address, chat_channel, account = _chat_channels.at(kind, token) or known
             chat_channel.provider.authenticate(raw, account)
     except RequestRejected:
-        incoming.note_refused(chat_channel)
+        incoming.record_refused_event(chat_channel)
         raise
     address.note_use(timezone.now())
     # Older versions of a helpdesk send the key itself along.

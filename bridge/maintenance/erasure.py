@@ -58,11 +58,11 @@ from channels_setup.failing_items import FailingItems
 logger = logging.getLogger(__name__)
 ERASED_FILES = FailingItems("files of erased contacts")
 
-SHORT = 6  # an id shorter than this is looked for in quotes, or it would be found everywhere
-PERMISSION = "bridge.erase_contact"
+MIN_UNQUOTED_LENGTH = 6  # an id shorter than this is looked for in quotes, or it would be found everywhere
+ERASE_PERMISSION = "bridge.erase_contact"
 
 
-def same_person(contact: Contact) -> list[Contact]:
+def find_same_person(contact: Contact) -> list[Contact]:
     """The contact with all that were merged with it, those of other API channels with the same phone, and those under
     which the person wrote before."""
     found = {one.pk: one for one in merge_lookup.people(merge_lookup.owner(contact))}
@@ -73,7 +73,7 @@ def same_person(contact: Contact) -> list[Contact]:
         same = Q(moved_to__in=before)
         for one in fresh:
             digits = one.phone.lstrip("+")
-            if len(digits) >= SHORT:
+            if len(digits) >= MIN_UNQUOTED_LENGTH:
                 same |= Q(phone__in=[digits, f"+{digits}"])
                 same |= Q(phone_key=one.phone_key) if one.phone_key else Q()
         for one in Contact.objects.filter(same).exclude(pk__in=before):
@@ -81,16 +81,16 @@ def same_person(contact: Contact) -> list[Contact]:
     return [found[pk] for pk in sorted(found)]
 
 
-def erase(contact_id: int, *, by: Any) -> list[Erasure]:
+def erase_person(contact_id: int, *, by: Any) -> list[Erasure]:
     """Erase a person wherever they are known; a receipt for each contact. A second time there is nothing to do."""
     processing.drain()
     contact = Contact.objects.get(pk=contact_id)
-    receipts = [_erase(one.pk, by=by) for one in same_person(contact)]
+    receipts = [_erase_contact(one.pk, by=by) for one in find_same_person(contact)]
     return [receipt for receipt in receipts if receipt is not None]
 
 
 @transaction.atomic
-def _erase(contact_id: int, *, by: Any) -> Erasure | None:
+def _erase_contact(contact_id: int, *, by: Any) -> Erasure | None:
     chats = Conversation.objects.filter(contact=contact_id)
     # A message that comes in takes the contact first, then the chat; in another order the two would end in a deadlock.
     contact = Contact.objects.select_for_update(no_key=True).get(pk=contact_id)
@@ -102,17 +102,17 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
     )
     erased_ids.remember(contact.api_channel_id, ids)
     counts = {
-        "deliveries": _deliveries(chats),
-        "requests received": _raw_requests(contact, chats) + _from_helpdesk(chats),
-        "files": _files(chats),
-        "messages": _messages(chats),
+        "deliveries": _erase_deliveries(chats),
+        "requests received": _erase_raw_requests(contact, chats) + _erase_helpdesk_requests(chats),
+        "files": _erase_files(chats),
+        "messages": _erase_messages(chats),
         "notes": ContactNote.objects.filter(contact=contact).delete()[0],
         "changes": ContactChange.objects.filter(contact=contact).delete()[0],
         "drafts": Draft.objects.filter(conversation__in=chats).delete()[0],
-        "held replies": _held(chats),
+        "held replies": _erase_held_replies(chats),
     }
     StrayStatus.objects.filter(api_channel=contact.api_channel_id, external_id__in=ids).delete()
-    PendingCorrection.objects.filter(_is_theirs(contact), api_channel=contact.api_channel_id).delete()
+    PendingCorrection.objects.filter(_match_corrections(contact), api_channel=contact.api_channel_id).delete()
     Mismatch.objects.filter(conversation__in=chats).update(external_id="")
     Ticket.objects.filter(conversation__in=chats).update(
         subject="", first_text="", additional_id="", tags=[], custom_fields={}
@@ -120,11 +120,11 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
     chats.update(last_text="", unread=0, change_after_answer="")
     for in_helpdesk in (HelpdeskChat, HelpdeskReply, HelpdeskBurst, TemplateLink):
         in_helpdesk.objects.filter(conversation__in=chats).delete()
-    _answers_to_programs(chats)
-    _merges(contact)
-    for trace in traces(contact):
+    _erase_idempotency_keys(chats)
+    _erase_merges(contact)
+    for trace in list_identifiers(contact):
         RateLimit.objects.filter(api_channel=contact.api_channel_id, key__endswith=f" {trace}").delete()
-    _admin_log(contact, chats)
+    _erase_admin_log(contact, chats)
     Contact.objects.filter(pk=contact.pk).update(
         external_id="",
         user_id="",
@@ -140,25 +140,25 @@ def _erase(contact_id: int, *, by: Any) -> Erasure | None:
         erased_at=service_window.database_now(),
     )
     FormerId.objects.filter(contact=contact).delete()
-    _nobody_left(chats, by=by)
+    _close_conversations(chats, by=by)
     logger.info("person erased", extra={"contact": contact.pk, "by": getattr(by, "pk", None)})
     return Erasure.objects.create(contact=contact, by=by, counts=counts)
 
 
-def _is_theirs(contact: Contact) -> Q:
+def _match_corrections(contact: Contact) -> Q:
     """Corrections that wait for a message name their contact as the provider does."""
     ids = {"external_id": contact.external_id, "user_id": contact.user_id}
     return reduce(or_, (Q(**{f"contact__{name}": value}) for name, value in ids.items() if value), Q(pk__in=[]))
 
 
-def _merges(contact: Contact) -> None:
+def _erase_merges(contact: Contact) -> None:
     """What a merge kept for its undo names the person; an erased one is not divided any more."""
     merges = ContactMerge.objects.filter(Q(source=contact) | Q(target=contact))
     MergedConversation.objects.filter(merge__in=merges).update(row={}, rows={}, before={}, helpdesk_chat_id=None)
     merges.update(before={})
 
 
-def _nobody_left(chats: QuerySet[Conversation], *, by: Any) -> None:
+def _close_conversations(chats: QuerySet[Conversation], *, by: Any) -> None:
     """Nobody can be answered any more: no window counts down, none is missed, no request waits for us."""
     now = service_window.database_now()
     unexpired = Q(state=ServiceWindow.State.OPEN) | Q(expires_at__gt=now)
@@ -170,7 +170,7 @@ def _nobody_left(chats: QuerySet[Conversation], *, by: Any) -> None:
         tickets.set_ticket_status(ticket_id, status=Ticket.Status.CLOSED, by=getattr(by, "pk", None))
 
 
-def traces(contact: Contact) -> list[str]:
+def list_identifiers(contact: Contact) -> list[str]:
     """By what a person is found in what came from outside."""
     return [
         trace
@@ -182,7 +182,7 @@ def traces(contact: Contact) -> list[str]:
     ]
 
 
-def _deliveries(chats: QuerySet[Conversation]) -> int:
+def _erase_deliveries(chats: QuerySet[Conversation]) -> int:
     """What was queued is not sent; what a call under way brings back is written down nowhere: its lease is gone."""
     deliveries = Delivery.objects.filter(conversation__in=chats)
     Attempt.objects.filter(delivery__in=deliveries).exclude(answer="").update(answer="")
@@ -195,7 +195,7 @@ def _deliveries(chats: QuerySet[Conversation]) -> int:
     return deliveries.update(payload={})
 
 
-def _messages(chats: QuerySet[Conversation]) -> int:
+def _erase_messages(chats: QuerySet[Conversation]) -> int:
     messages = Message.objects.filter(conversation__in=chats)
     messages.filter(status__in=[Message.Status.PENDING, Message.Status.SENDING, Message.Status.UNKNOWN]).update(
         status=Message.Status.FAILED, reason="person_erased"
@@ -203,7 +203,7 @@ def _messages(chats: QuerySet[Conversation]) -> int:
     return messages.update(text="", template=None, external_id="", details={}, shown={}, reactions=[])
 
 
-def _files(chats: QuerySet[Conversation]) -> int:
+def _erase_files(chats: QuerySet[Conversation]) -> int:
     attachments = Attachment.objects.filter(message__conversation__in=chats)
     uploads = Upload.objects.filter(conversation__in=chats)
     paths = {path for rows in (attachments, uploads) for path in rows.values_list("file", flat=True) if path}
@@ -212,11 +212,11 @@ def _files(chats: QuerySet[Conversation]) -> int:
     count = attachments.delete()[0] + uploads.delete()[0]
     if paths:
         chat_id = chats.order_by("pk").values_list("pk", flat=True)[0]
-        transaction.on_commit(lambda: _from_disk(paths, chat_id=chat_id))
+        transaction.on_commit(lambda: _delete_from_disk(paths, chat_id=chat_id))
     return count
 
 
-def _from_disk(paths: Iterable[str], *, chat_id: int) -> None:
+def _delete_from_disk(paths: Iterable[str], *, chat_id: int) -> None:
     for path in paths:
         with ERASED_FILES.isolate(path):
             try:
@@ -232,7 +232,7 @@ def _leave_to_pruning(path: str, *, chat_id: int) -> None:
     Upload.objects.create(conversation_id=chat_id, file=path, name=name, mime="", size=0, expires_at=now)
 
 
-def _held(chats: QuerySet[Conversation]) -> int:
+def _erase_held_replies(chats: QuerySet[Conversation]) -> int:
     held = HeldReply.objects.filter(conversation__in=chats)
     held.filter(state=HeldReply.State.HELD).update(
         state=HeldReply.State.DROPPED, finished_at=service_window.database_now()
@@ -240,9 +240,9 @@ def _held(chats: QuerySet[Conversation]) -> int:
     return held.update(text="")
 
 
-def _raw_requests(contact: Contact, chats: QuerySet[Conversation]) -> int:
+def _erase_raw_requests(contact: Contact, chats: QuerySet[Conversation]) -> int:
     """Stored requests that name the person are emptied. Others named in the same request were processed long ago."""
-    needles = sorted({needle for trace in traces(contact) for needle in _spellings(trace)})
+    needles = sorted({needle for trace in list_identifiers(contact) for needle in _list_encodings(trace)})
     if not needles:
         return 0
     found = " OR ".join(["position(%s in body) > 0"] * len(needles))
@@ -256,7 +256,7 @@ def _raw_requests(contact: Contact, chats: QuerySet[Conversation]) -> int:
         return int(cursor.rowcount)
 
 
-def _from_helpdesk(chats: QuerySet[Conversation]) -> int:
+def _erase_helpdesk_requests(chats: QuerySet[Conversation]) -> int:
     """An outside helpdesk names a chat by its own numbers, and the person often not at all."""
     links = HelpdeskChat.objects.filter(conversation__in=chats)
     rows = links.values_list("chat_id", "client_id", "ticket_id")
@@ -277,15 +277,15 @@ def _from_helpdesk(chats: QuerySet[Conversation]) -> int:
         return int(cursor.rowcount)
 
 
-def _spellings(trace: str) -> list[bytes]:
+def _list_encodings(trace: str) -> list[bytes]:
     """As it stands in JSON, in escaped JSON and in a form."""
     plain = [json.dumps(trace, ensure_ascii=False), json.dumps(trace)]
-    if len(trace) < SHORT:
+    if len(trace) < MIN_UNQUOTED_LENGTH:
         return [spelling.encode() for spelling in plain]
     return [spelling[1:-1].encode() for spelling in plain] + [quote(trace).encode()]
 
 
-def _answers_to_programs(chats: QuerySet[Conversation]) -> None:
+def _erase_idempotency_keys(chats: QuerySet[Conversation]) -> None:
     """Kept answers to calls about these chats."""
     for pk in chats.values_list("pk", flat=True):
         IdempotencyKey.objects.filter(owner__startswith=f"chat {pk}/").delete()
@@ -296,7 +296,7 @@ def _answers_to_programs(chats: QuerySet[Conversation]) -> None:
             )
 
 
-def _admin_log(contact: Contact, chats: QuerySet[Conversation]) -> None:
+def _erase_admin_log(contact: Contact, chats: QuerySet[Conversation]) -> None:
     """The admin's own log names what was changed by its name."""
     LogEntry.objects.filter(
         content_type__app_label="bridge", content_type__model="contact", object_id=contact.pk

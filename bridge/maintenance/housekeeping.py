@@ -21,7 +21,7 @@ from bridge.outbox import results
 from channels_setup.failing_items import FailingItems
 
 PRUNE_BATCH = 1_000
-PRUNING = FailingItems("prune")
+PRUNED_TABLES = FailingItems("prune")
 
 # Table, its age column, what may go, the setting with its days.
 RETENTION = (
@@ -60,11 +60,11 @@ def _expire_batch() -> int:
     """Both or neither: no kill between them keeps an operator from the word, and no client's new message comes between
     them to have taken back what may go out again."""
     conversation_ids = service_window.expire_batch()
-    results.window_has_shut(conversation_ids)
+    results.cancel_after_windows_closed(conversation_ids)
     return len(conversation_ids)
 
 
-def beat(name: str) -> None:
+def record_heartbeat(name: str) -> None:
     """Write down that the part ``name`` works: it got as far as this line."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -74,38 +74,38 @@ def beat(name: str) -> None:
         )
 
 
-_last_beat: dict[str, float] = {}
+_last_heartbeats: dict[str, float] = {}
 
 
-def beat_seldom(name: str, *, every: float = 10.0) -> None:
-    """``beat``, but not at every turn of a busy task."""
+def record_heartbeat_throttled(name: str, *, every: float = 10.0) -> None:
+    """``record_heartbeat``, but not at every turn of a busy task."""
     now = time.monotonic()
-    if now - _last_beat.get(name, -every) >= every:
-        _last_beat[name] = now
-        beat(name)
+    if now - _last_heartbeats.get(name, -every) >= every:
+        _last_heartbeats[name] = now
+        record_heartbeat(name)
 
 
-def heartbeats() -> dict[str, float]:
+def get_heartbeat_ages() -> dict[str, float]:
     """Part -> seconds since it last showed that it works, by the database's clock."""
     now = service_window.database_now()
     return {row.name: (now - row.at).total_seconds() for row in Heartbeat.objects.all()}
 
 
-def prune() -> int:
+def prune_expired_rows() -> int:
     """Delete what is past its retention, in small batches by age; how many rows went."""
     gone = 0
     for table, column, condition, setting in RETENTION:
-        with PRUNING.isolate(table):
+        with PRUNED_TABLES.isolate(table):
             gone += _prune_table(table, column, condition, days=getattr(settings, setting))
     others: Mapping[str, Callable[[], int]] = {
         "sessions": _prune_sessions,
-        "rate limits": lambda: rate_limits.forget(now=service_window.database_now()),
-        "provider uploads": provider_uploads.prune,
-        "uploads": uploads.prune,
+        "rate limits": lambda: rate_limits.prune_buckets(now=service_window.database_now()),
+        "provider uploads": provider_uploads.prune_provider_uploads,
+        "uploads": uploads.prune_uploads,
         "merges": undo.forget,
     }
     for name, prune_them in others.items():
-        with PRUNING.isolate(name):
+        with PRUNED_TABLES.isolate(name):
             gone += prune_them()
     return gone
 

@@ -15,24 +15,24 @@ from django.db import DatabaseError, connection, transaction
 
 from bridge.models import WriteProbe
 
-ASKED_EVERY = 5.0  # seconds; asking more often costs nothing
+PROBE_INTERVAL = 5.0  # seconds; asking more often costs nothing
 LOCK_TIMEOUT = "2s"
-LARGEST = 4 * 1024 * 1024
+MAX_TABLE_BYTES = 4 * 1024 * 1024
 ROW_BYTES = 7_500  # of a page's 8,192, and stored plainly: no two rows share a page
 
-MISSING = """
+MISSING_TABLES_SQL = """
 SELECT name FROM unnest(%s::text[]) AS name
 WHERE to_regclass(quote_ident(name)) IS NULL OR NOT has_table_privilege(to_regclass(quote_ident(name)), 'INSERT')
 """
 # Sessions that stand already go on writing; whatever connects from now on cannot.
-READ_ONLY_FOR_NEW_SESSIONS = """
+READ_ONLY_SQL = """
 SELECT EXISTS (
     SELECT FROM pg_db_role_setting s
     WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
       AND s.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = current_user))
       AND s.setconfig && ARRAY['default_transaction_read_only=on', 'default_transaction_read_only=true'])
 """
-TABLE = WriteProbe._meta.db_table
+PROBE_TABLE = WriteProbe._meta.db_table
 
 
 class CannotWrite(DatabaseError):
@@ -40,46 +40,46 @@ class CannotWrite(DatabaseError):
 
 
 _lock = Lock()
-_asked_at = float("-inf")
+_probed_at = float("-inf")
 _problem = ""
 
 
-def check() -> None:
+def check_writable() -> None:
     """Raise CannotWrite if messages would be refused. Asks the database every few seconds at most."""
-    global _asked_at, _problem
+    global _probed_at, _problem
     with _lock:
-        if time.monotonic() - _asked_at >= ASKED_EVERY:
-            _problem = _ask()
-            _asked_at = time.monotonic()
+        if time.monotonic() - _probed_at >= PROBE_INTERVAL:
+            _problem = _probe_database()
+            _probed_at = time.monotonic()
         if _problem:
             raise CannotWrite(_problem)
 
 
-def forget() -> None:
+def reset_write_check() -> None:
     """Ask the database again at the next check."""
-    global _asked_at
-    _asked_at = float("-inf")
+    global _probed_at
+    _probed_at = float("-inf")
 
 
-def _ask() -> str:
+def _probe_database() -> str:
     """Write a row; return what went wrong."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
-            cursor.execute(MISSING, [_tables()])
+            cursor.execute(MISSING_TABLES_SQL, [_list_written_tables()])
             if missing := [row[0] for row in cursor.fetchall()]:
                 return f"missing, or no right to insert: {', '.join(missing[:3])}"
-            cursor.execute(READ_ONLY_FOR_NEW_SESSIONS)
+            cursor.execute(READ_ONLY_SQL)
             if cursor.fetchone() == (True,):
                 return "read-only for new connections"
             _empty_if_large()
-            cursor.execute(f"INSERT INTO {TABLE} (filler) VALUES (repeat('x', %s))", [ROW_BYTES])
+            cursor.execute(f"INSERT INTO {PROBE_TABLE} (filler) VALUES (repeat('x', %s))", [ROW_BYTES])
     except DatabaseError as problem:
         return type(problem.__cause__ or problem).__name__
     return ""
 
 
-def _tables() -> list[str]:
+def _list_written_tables() -> list[str]:
     """The tables that a message is written to on its way, in either direction."""
     return sorted({model._meta.db_table for model in apps.get_app_config("bridge").get_models()})
 
@@ -87,12 +87,12 @@ def _tables() -> list[str]:
 def _empty_if_large() -> None:
     """Empty the probe's table, unless a backup is reading it: then it may grow for a while."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_relation_size(%s::regclass)", [TABLE])
-        if cursor.fetchone()[0] <= LARGEST:
+        cursor.execute("SELECT pg_relation_size(%s::regclass)", [PROBE_TABLE])
+        if cursor.fetchone()[0] <= MAX_TABLE_BYTES:
             return
         try:
             with transaction.atomic():
-                cursor.execute(f"LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE NOWAIT")
-                cursor.execute(f"TRUNCATE {TABLE}")
+                cursor.execute(f"LOCK TABLE {PROBE_TABLE} IN ACCESS EXCLUSIVE MODE NOWAIT")
+                cursor.execute(f"TRUNCATE {PROBE_TABLE}")
         except DatabaseError:
             return

@@ -25,16 +25,16 @@ from channels_setup.failing_items import FailingItems
 from . import resend
 
 BATCH = 200
-COUNTED = 10_000  # a forecast looks at no more: beyond that it says so
+PREVIEW_LIMIT = 10_000  # a forecast looks at no more: beyond that it says so
 RUN_SECONDS = 20.0
-JOBS = FailingItems("bulk resend")
+BULK_JOBS = FailingItems("bulk resend")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
+class DeadLetterFilter:
     """Which dead letters are meant. ``since`` is an ISO time: made then or later. ``ids`` where they were ticked."""
 
-    states: tuple[str, ...] = resend.TROUBLE
+    states: tuple[str, ...] = resend.UNRESOLVED_STATES
     api_channel: int | None = None
     reason: str = ""
     since: str = ""
@@ -43,7 +43,7 @@ class Chosen:
     unknown_too: bool = False
 
     @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> Chosen:
+    def of(cls, stored: Mapping[str, Any]) -> DeadLetterFilter:
         lists = {name: tuple(stored[name]) for name in ("states", "ids") if stored.get(name) is not None}
         return cls(**{**stored, **lists})
 
@@ -63,7 +63,7 @@ class Chosen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foreseen:
+class BulkPreview:
     """What a word would come to now: code of the catalogue (empty: goes out) -> how many."""
 
     counts: Mapping[str, int]
@@ -71,33 +71,33 @@ class Foreseen:
     is_all: bool  # else there are more than were looked at
 
     def goes(self, *, unknown_too: bool) -> int:
-        return sum(count for code, count in self.counts.items() if _gets_on(code, unknown_too=unknown_too))
+        return sum(count for code, count in self.counts.items() if _will_be_resent(code, unknown_too=unknown_too))
 
 
-def foresee(chosen: Chosen) -> Foreseen:
+def preview_bulk_action(chosen: DeadLetterFilter) -> BulkPreview:
     counts: Counter[str] = Counter()
     looked_at, is_all = 0, True
-    for batch in _batches(chosen.rows()):
-        if looked_at >= COUNTED:
+    for batch in _iterate_batches(chosen.rows()):
+        if looked_at >= PREVIEW_LIMIT:
             is_all = False
             break
-        counts.update(judged.code for judged in resend.forecast(batch))
+        counts.update(judged.code for judged in resend.preview_resend(batch))
         looked_at += len(batch)
-    return Foreseen(counts=dict(counts), looked_at=looked_at, is_all=is_all)
+    return BulkPreview(counts=dict(counts), looked_at=looked_at, is_all=is_all)
 
 
-def _batches(rows: QuerySet[Delivery]) -> Iterator[list[Delivery]]:
+def _iterate_batches(rows: QuerySet[Delivery]) -> Iterator[list[Delivery]]:
     last = 0
     while batch := list(rows.filter(pk__gt=last)[:BATCH]):
         yield batch
         last = batch[-1].pk
 
 
-def _gets_on(code: str, *, unknown_too: bool) -> bool:
-    return code in ("", *resend.WAITS) or (code == "may_be_second" and unknown_too)
+def _will_be_resent(code: str, *, unknown_too: bool) -> bool:
+    return code in ("", *resend.DELAYED_CODES) or (code == "may_be_second" and unknown_too)
 
 
-def begin(chosen: Chosen, *, what: str, by: Any) -> Replay:
+def start_bulk_action(chosen: DeadLetterFilter, *, what: str, by: Any) -> Replay:
     """Write the word down. What comes into trouble later is not meant."""
     newest = chosen.rows().order_by("-pk").values_list("pk", flat=True).first() or 0
     return Replay.objects.create(
@@ -105,40 +105,40 @@ def begin(chosen: Chosen, *, what: str, by: Any) -> Replay:
     )
 
 
-def work(*, seconds: float = RUN_SECONDS, only: int | None = None) -> int:
+def run_bulk_actions(*, seconds: float = RUN_SECONDS, only: int | None = None) -> int:
     """Batch after batch until nothing is left or the time is up; how many deliveries had their turn."""
     until, done = time.monotonic() + seconds, 0
     while time.monotonic() < until:
-        had = _batch(only) if only is not None else _batch_of_any()
+        had = _run_batch(only) if only is not None else _run_next_batch()
         if had is None:
             break
         done += had
     return done
 
 
-def _batch_of_any() -> int | None:
+def _run_next_batch() -> int | None:
     """One batch of the oldest unfinished replay that works and that nobody else is at; None where there is none."""
-    waiting = Replay.objects.filter(finished_at=None).exclude(pk__in=JOBS.resting()).order_by("pk")
+    waiting = Replay.objects.filter(finished_at=None).exclude(pk__in=BULK_JOBS.resting()).order_by("pk")
     for pk in list(waiting.values_list("pk", flat=True)):
-        with JOBS.isolate(pk):
-            if (had := _batch(pk)) is not None:
+        with BULK_JOBS.isolate(pk):
+            if (had := _run_batch(pk)) is not None:
                 return had
     return None
 
 
 @transaction.atomic
-def _batch(job_id: int) -> int | None:
+def _run_batch(job_id: int) -> int | None:
     """One batch of this replay; None where it is finished or somebody else is at it."""
     waiting = Replay.objects.select_for_update(skip_locked=True, no_key=True).filter(finished_at=None)
     job = waiting.filter(pk=job_id).first()
     if job is None:
         return None
-    chosen = Chosen.of(job.chosen)
+    chosen = DeadLetterFilter.of(job.chosen)
     batch = list(chosen.rows().filter(pk__gt=job.reached, pk__lte=job.last)[:BATCH])
     if job.what == Replay.What.DISCARD:
-        job.done += resend.discard(*(row.pk for row in batch), by=job.by, many=job)
+        job.done += resend.discard_deliveries(*(row.pk for row in batch), by=job.by, many=job)
     else:
-        _send_batch_again(job, batch, unknown_too=chosen.unknown_too)
+        _resend_batch(job, batch, unknown_too=chosen.unknown_too)
     if len(batch) < BATCH:
         job.finished_at = timezone.now()
     else:
@@ -147,9 +147,9 @@ def _batch(job_id: int) -> int | None:
     return len(batch)
 
 
-def _send_batch_again(job: Replay, batch: list[Delivery], *, unknown_too: bool) -> None:
-    judged = resend.forecast(batch)
-    gets_on = [item.delivery.pk for item in judged if _gets_on(item.code, unknown_too=unknown_too)]
-    kept = Counter(item.code for item in judged if not _gets_on(item.code, unknown_too=unknown_too))
-    job.done += resend.send_again(*gets_on, by=job.by, many=job)
+def _resend_batch(job: Replay, batch: list[Delivery], *, unknown_too: bool) -> None:
+    judged = resend.preview_resend(batch)
+    gets_on = [item.delivery.pk for item in judged if _will_be_resent(item.code, unknown_too=unknown_too)]
+    kept = Counter(item.code for item in judged if not _will_be_resent(item.code, unknown_too=unknown_too))
+    job.done += resend.resend_deliveries(*gets_on, by=job.by, many=job)
     job.left_out = dict(Counter(job.left_out) + kept)

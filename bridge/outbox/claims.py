@@ -16,11 +16,11 @@ from bridge.channel_health import circuit_breaker, rate_limits
 from bridge.models import Delivery, Message
 from channels_setup.models import ApiChannel
 
-from .results import Claimed
+from .results import ClaimedDelivery
 
 LEASE_SECONDS = 60  # longer than any call may last (outgoing.DEADLINE_SECONDS)
 IN_FLIGHT = 64  # calls to one destination at once, all workers together
-DEATHS = 2  # tries that were cut off before a delivery is a suspect
+MAX_WORKER_CRASHES = 2  # tries that were cut off before a delivery is a suspect
 
 # Destination by destination, so that a long queue before one never hides what is due for another; each gives at most
 # its fair share of the places asked for, and one probe at a time while its breaker is open. The first of a line is the
@@ -29,8 +29,8 @@ DEATHS = 2  # tries that were cut off before a delivery is a suspect
 # in a SELECT of its own: an index takes no bound that may change while it is read, and all that waits for its next try
 # hours from now would be read instead. Whether a destination has anything due its earliest row says, which is one look;
 # an EXISTS is sought in the table itself where it is believed to be common, and reads all of it when it is not.
-CLAIM = f"""
-WITH probe AS ({circuit_breaker.PROBE}), destination AS (
+CLAIM_SQL = f"""
+WITH probe AS ({circuit_breaker.PROBE_SQL}), destination AS (
     SELECT c.id, least(
         %(in_flight)s - (SELECT count(*) FROM bridge_delivery busy
                          WHERE busy.api_channel_id = c.id AND busy.state = 'sending'
@@ -70,31 +70,33 @@ RETURNING d.*, due.was
 
 
 # Asked first: to plan the claim costs PostgreSQL ten times what these do, and most looks find nothing.
-ANY_DUE = """
+ANY_DUE_SQL = """
 SELECT EXISTS (SELECT 1 FROM channels_setup_apichannel c WHERE c.state <> 'paused' AND clock_timestamp() >= (
     SELECT min(d.next_attempt_at) FROM bridge_delivery d
     WHERE d.api_channel_id = c.id AND d.chat_channel_id IS NULL AND d.state IN ('pending', 'sending')))
 """
-ANY_SUSPECT = """
+ANY_POISON_SQL = """
 SELECT EXISTS (SELECT 1 FROM bridge_delivery
                WHERE state = 'sending' AND chat_channel_id IS NULL AND next_attempt_at <= clock_timestamp()
                  AND attempts - attempts_before >= %(deaths)s)
 """
 
 
-def claim(token: uuid.UUID, *, limit: int, suspects: bool = False) -> list[Claimed]:
+def claim_deliveries(token: uuid.UUID, *, limit: int, suspects: bool = False) -> list[ClaimedDelivery]:
     """Lease up to ``limit`` due deliveries under ``token``: suspects, or all others. Committed before it returns."""
-    if limit <= 0 or not _is_any(ANY_SUSPECT if suspects else ANY_DUE):
+    if limit <= 0 or not _has_any(ANY_POISON_SQL if suspects else ANY_DUE_SQL):
         return []
     values: dict[str, Any] = {"in_flight": IN_FLIGHT, "limit": limit, "token": token, "lease": LEASE_SECONDS}
     values |= {
-        "deaths": DEATHS,
-        "forgotten": rate_limits.FORGOTTEN_AFTER,
+        "deaths": MAX_WORKER_CRASHES,
+        "forgotten": rate_limits.BUCKET_IDLE_SECONDS,
         "probe_seconds": circuit_breaker.PROBE_SECONDS,
     }
     # A suspect is no probe: its failure would say nothing of the destination.
     values |= {"suspects": suspects, "probes": not suspects}
-    rows: list[Any] = sorted(Delivery.objects.raw(CLAIM, values), key=lambda row: row.pk)  # each with its state before
+    rows: list[Any] = sorted(
+        Delivery.objects.raw(CLAIM_SQL, values), key=lambda row: row.pk
+    )  # each with its state before
     channels = ApiChannel.objects.in_bulk({row.api_channel_id for row in rows})
     sent = {row.message_id for row in rows if row.kind == Delivery.Kind.MESSAGE and row.message_id}
     messages = Message.objects.in_bulk(sent) if sent else {}
@@ -102,10 +104,10 @@ def claim(token: uuid.UUID, *, limit: int, suspects: bool = False) -> list[Claim
         row.api_channel = channels[row.api_channel_id]
         if row.message_id in messages:
             row.message = messages[row.message_id]
-    return [Claimed(delivery=row, interrupted=row.was == Delivery.State.SENDING) for row in rows]
+    return [ClaimedDelivery(delivery=row, interrupted=row.was == Delivery.State.SENDING) for row in rows]
 
 
-def _is_any(question: str) -> bool:
+def _has_any(question: str) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute(question, {"deaths": DEATHS})
+        cursor.execute(question, {"deaths": MAX_WORKER_CRASHES})
         return bool(cursor.fetchone()[0])

@@ -28,7 +28,7 @@ from django.utils import timezone
 from bridge import service_window, wakeups
 from bridge.channel_health import rate_limits
 from bridge.files import provider_uploads
-from bridge.files.provider_uploads import Given
+from bridge.files.provider_uploads import CachedUpload
 from bridge.models import Delivery, Message
 from bridge.relay import template_decisions
 from channels_setup import http_client
@@ -48,28 +48,28 @@ from channels_setup.providers.base import (
 )
 
 from . import recipient_addresses, results
-from .claims import claim
-from .response_excerpt import kept_answer
-from .results import Claimed, Tried
+from .claims import claim_deliveries
+from .response_excerpt import excerpt_response
+from .results import AttemptResult, ClaimedDelivery
 
 logger = logging.getLogger(__name__)
 
 THREADS = 96  # calls at once of one worker process: more than one destination may have
 RUN_SECONDS = 20.0  # a task stops claiming after this and leaves the rest to the next
-GATHER_SECONDS = 0.004  # results that come in so close together are written down in one transaction
-LOOK_SECONDS = 0.05  # a call that takes longer is slow: while only such are under way, look so often for others' work
-LIMIT_SECONDS = 1.5  # a limit that frees a call so soon is waited for; else beat's sweep comes as soon
-SUSPECTS_SECONDS = 5.0  # of a run, at most so long for suspects (and the call that is under way then)
+RESULT_BATCH_SECONDS = 0.004  # results that come in so close together are written down in one transaction
+POLL_SECONDS = 0.05  # a call that takes longer is slow: while only such are under way, look so often for others' work
+LONGEST_LIMIT_WAIT = 1.5  # a limit that frees a call so soon is waited for; else beat's sweep comes as soon
+POISON_SECONDS = 5.0  # of a run, at most so long for suspects (and the call that is under way then)
 
 
 @contextmanager
-def place(worker: str) -> Iterator[bool]:
+def acquire_run_slot(worker: str) -> Iterator[bool]:
     """Whether one more run may start at this worker: at most all of its processes but one hand over at a time.
 
     So what comes in is worked off even while every call that goes out hangs until its deadline. The place is a lock
     of the database's session: a process that dies gives it back.
     """
-    number = next((number for number in _places(worker) if take(Space.OUTBOX, number)), None)
+    number = next((number for number in _slot_numbers(worker) if take(Space.OUTBOX, number)), None)
     try:
         yield number is not None
     finally:
@@ -77,18 +77,18 @@ def place(worker: str) -> Iterator[bool]:
             give_back(Space.OUTBOX, number)
 
 
-def _places(worker: str) -> list[int]:
+def _slot_numbers(worker: str) -> list[int]:
     first = zlib.crc32(worker.encode()) % 2**30
     return [first + number for number in range(max(settings.WORKER_CONCURRENCY - 1, 1))]
 
 
 # As read in this run, with the time of the channel's last failure then: after a failure they are read anew, so that
 # what an admin has mended (a token that ran out) is not tried with the old settings once more.
-Accounts = dict[int, tuple[datetime | None, Account]]
-Ready = tuple[Claimed, Account, str]  # with the provider's id of a file that it has
+AccountCache = dict[int, tuple[datetime | None, Account]]
+PreparedDelivery = tuple[ClaimedDelivery, Account, str]  # with the provider's id of a file that it has
 
 
-def drain() -> int:
+def send_due_deliveries() -> int:
     """Hand over until nothing is due or the time is up; how many tries were made.
 
     A slow destination keeps its own calls waiting and nobody else's: as each call ends, more is claimed. Where no more
@@ -97,17 +97,17 @@ def drain() -> int:
     """
     token = uuid.uuid4()
     until = time.monotonic() + RUN_SECONDS
-    accounts: Accounts = {}
-    made = _try_suspects(token, accounts)
-    running: set[Future[Tried]] = set()
+    accounts: AccountCache = {}
+    made = _send_poison_messages(token, accounts)
+    running: set[Future[AttemptResult]] = set()
     broken: Exception | None = None
     has_answered = is_slow = False
     try:
         while True:
             try:
                 if broken is None and time.monotonic() < until:
-                    for item, account, file_id in _ready(token, accounts, limit=THREADS - len(running)):
-                        running.add(_threads().submit(attempt, item, account, file_id=file_id))
+                    for item, account, file_id in _claim_prepared(token, accounts, limit=THREADS - len(running)):
+                        running.add(_get_thread_pool().submit(attempt_delivery, item, account, file_id=file_id))
                         has_answered = is_slow = False
             except Exception as problem:
                 broken = problem
@@ -118,19 +118,19 @@ def drain() -> int:
                     wakeups.clear_notification(wakeups.OUTBOUND)
                     has_answered = True
                     continue
-                if _waited_for_a_limit(until):
+                if _wait_for_rate_limit(until):
                     continue
                 if time.monotonic() >= until:
                     wakeups.notify_workers(wakeups.OUTBOUND)  # whoever comes next goes on
                 return made
-            done, running = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+            done, running = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             if done and running:
-                more, running = wait(running, timeout=GATHER_SECONDS)
+                more, running = wait(running, timeout=RESULT_BATCH_SECONDS)
                 done |= more
             if done:
-                results.write_down([future.result() for future in done], token)
+                results.save_results([future.result() for future in done], token)
             elif not is_slow:  # whoever comes now need not wait for these; and no result waits for the broker
-                _threads().submit(wakeups.clear_notification, wakeups.OUTBOUND)
+                _get_thread_pool().submit(wakeups.clear_notification, wakeups.OUTBOUND)
                 is_slow = True
             made += len(done)
     finally:
@@ -138,58 +138,58 @@ def drain() -> int:
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
+def _get_thread_pool() -> ThreadPoolExecutor:
     """This process's, for good: starting them anew for each run cost more than the calls."""
     return ThreadPoolExecutor(max_workers=THREADS + 1, thread_name_prefix="outbox")  # and one for the doorbell
 
 
-def _ready(token: uuid.UUID, accounts: Accounts, *, limit: int) -> list[Ready]:
+def _claim_prepared(token: uuid.UUID, accounts: AccountCache, *, limit: int) -> list[PreparedDelivery]:
     """Claimed, admitted, and with all that the call needs."""
-    claimed = claim(token, limit=limit)
+    claimed = claim_deliveries(token, limit=limit)
     try:
         try:
-            return _prepared(claimed, token, accounts)
+            return _prepare(claimed, token, accounts)
         except Error:
             raise
         except Exception:
             logger.warning("claim not prepared together, each by itself", extra={"count": len(claimed)})
-        return [ready for item in claimed for ready in _prepared_alone(item, token, accounts)]
+        return [ready for item in claimed for ready in _prepare_one(item, token, accounts)]
     except Exception:
-        _give_back(claimed, token)
+        _release_claims(claimed, token)
         raise
 
 
-def _prepared(claimed: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) -> list[Ready]:
-    admitted = _admitted(claimed, token, accounts)
-    given = provider_uploads.known(item.delivery for item in admitted)
-    return [(item, _account(accounts, item.delivery), given.get(item.delivery.pk, "")) for item in admitted]
+def _prepare(claimed: Sequence[ClaimedDelivery], token: uuid.UUID, accounts: AccountCache) -> list[PreparedDelivery]:
+    admitted = _admit(claimed, token, accounts)
+    given = provider_uploads.find_cached_uploads(item.delivery for item in admitted)
+    return [(item, _get_account(accounts, item.delivery), given.get(item.delivery.pk, "")) for item in admitted]
 
 
-def _prepared_alone(item: Claimed, token: uuid.UUID, accounts: Accounts) -> list[Ready]:
+def _prepare_one(item: ClaimedDelivery, token: uuid.UUID, accounts: AccountCache) -> list[PreparedDelivery]:
     """Prepare one delivery; one that cannot be prepared is a failed try, and no other's."""
     ours = Delivery.objects.filter(pk=item.delivery.pk, lease_token=token, state=Delivery.State.SENDING)
     if not ours.exists():  # settled, or put back, before another one of the claim failed
         return []
     try:
-        return _prepared([item], token, accounts)
+        return _prepare([item], token, accounts)
     except Error:
         raise
     except Exception:
-        _note_unprepared(item, token)
+        _save_preparation_failure(item, token)
         return []
 
 
-def _note_unprepared(item: Claimed, token: uuid.UUID) -> None:
+def _save_preparation_failure(item: ClaimedDelivery, token: uuid.UUID) -> None:
     logger.exception("delivery not prepared", extra={"delivery": item.delivery.pk})
     why, outcome = traceback.format_exc(limit=-3), Outcome(verdict=RETRY, reason="internal_error")
-    if item.interrupted and not results.may_repeat(item.delivery):
+    if item.interrupted and not results.can_retry_unknown(item.delivery):
         outcome = Outcome(verdict=UNKNOWN, reason="outcome_unknown")  # the try before may have sent it
-    results.write_down(
-        [Tried(claimed=item, outcome=outcome, started_at=timezone.now(), duration_ms=0, answer=why)], token
+    results.save_results(
+        [AttemptResult(claimed=item, outcome=outcome, started_at=timezone.now(), duration_ms=0, answer=why)], token
     )
 
 
-def _give_back(claimed: Sequence[Claimed], token: uuid.UUID) -> None:
+def _release_claims(claimed: Sequence[ClaimedDelivery], token: uuid.UUID) -> None:
     """Nothing was called for these: left to their lease, they would look as if it had been."""
     untried = [item.delivery.pk for item in claimed if not item.interrupted]
     ours = Delivery.objects.filter(pk__in=untried, lease_token=token, state=Delivery.State.SENDING)
@@ -199,31 +199,31 @@ def _give_back(claimed: Sequence[Claimed], token: uuid.UUID) -> None:
         ours.update(state=Delivery.State.PENDING, attempts=attempts, lease_token=None, next_attempt_at=now)
 
     try:
-        results.insist(give_back)
+        results.retry_db_errors(give_back)
     except Error:
         logger.warning("claim not given back", extra={"count": len(untried)})
 
 
-def _waited_for_a_limit(until: float) -> bool:
+def _wait_for_rate_limit(until: float) -> bool:
     """Sleep until a channel that keeps to its own limit may go on, where that is soon. False where none is."""
-    seconds = rate_limits.next_free_in()
-    if seconds is None or seconds > LIMIT_SECONDS or time.monotonic() + seconds >= until:
+    seconds = rate_limits.get_seconds_until_free()
+    if seconds is None or seconds > LONGEST_LIMIT_WAIT or time.monotonic() + seconds >= until:
         return False
     time.sleep(max(seconds, 0.02))
     return True
 
 
-def _try_suspects(token: uuid.UUID, accounts: Accounts) -> int:
+def _send_poison_messages(token: uuid.UUID, accounts: AccountCache) -> int:
     """One after another, with nothing else under way in this process that could die with it."""
-    until, made = time.monotonic() + SUSPECTS_SECONDS, 0
-    while time.monotonic() < until and (claimed := claim(token, limit=1, suspects=True)):
-        for item, account, file_id in [each for one in claimed for each in _prepared_alone(one, token, accounts)]:
-            results.write_down([attempt(item, account, file_id=file_id)], token)
+    until, made = time.monotonic() + POISON_SECONDS, 0
+    while time.monotonic() < until and (claimed := claim_deliveries(token, limit=1, suspects=True)):
+        for item, account, file_id in [each for one in claimed for each in _prepare_one(one, token, accounts)]:
+            results.save_results([attempt_delivery(item, account, file_id=file_id)], token)
             made += 1
     return made
 
 
-def _account(accounts: Accounts, delivery: Delivery) -> Account:
+def _get_account(accounts: AccountCache, delivery: Delivery) -> Account:
     """Channel settings are read once a run: a change takes effect within RUN_SECONDS."""
     channel = delivery.api_channel
     failed_at, account = accounts.get(channel.pk, (None, None))
@@ -236,7 +236,7 @@ def _account(accounts: Accounts, delivery: Delivery) -> Account:
 # --- admit -------------------------------------------------------------------------------------------
 
 
-def _admitted(claimed: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) -> list[Claimed]:
+def _admit(claimed: Sequence[ClaimedDelivery], token: uuid.UUID, accounts: AccountCache) -> list[ClaimedDelivery]:
     """Those that may go out now.
 
     The second look at the window, at the contact's number, at the template, at tries that were cut off, and last at
@@ -244,31 +244,31 @@ def _admitted(claimed: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) 
     """
     if not claimed:
         return []
-    texts = {results.line_of(item.delivery) for item in claimed if item.delivery.free_text}
+    texts = {results.get_window_key(item.delivery) for item in claimed if item.delivery.free_text}
     shut = service_window.shut_among(texts, now=service_window.database_now()) if texts else set()
     templates = {item.delivery.pk: template for item in claimed if (template := item.delivery.template)}
-    asleep = template_decisions.not_sendable(templates.values())
-    moved = recipient_addresses.refresh([item.delivery for item in claimed])
+    asleep = template_decisions.find_unsendable_templates(templates.values())
+    moved = recipient_addresses.refresh_addresses([item.delivery for item in claimed])
     admitted = []
     for item in claimed:
         delivery = item.delivery
-        too_late = delivery.free_text and results.line_of(delivery) in shut
+        too_late = delivery.free_text and results.get_window_key(delivery) in shut
         not_sendable = templates.get(delivery.pk, {}).get("id") in asleep
         has_moved = delivery.pk in moved
-        if item.interrupted and (too_late or not_sendable or has_moved or not results.may_repeat(delivery)):
-            results.settle_unknown(delivery, token)  # what may have been sent is not taken back
+        if item.interrupted and (too_late or not_sendable or has_moved or not results.can_retry_unknown(delivery)):
+            results.mark_delivery_unknown(delivery, token)  # what may have been sent is not taken back
         elif too_late:
-            results.cancel(delivery.pk, token=token, reason="window_closed_before_sending")
+            results.cancel_delivery(delivery.pk, token=token, reason="window_closed_before_sending")
         elif has_moved:
-            results.cancel(delivery.pk, token=token, reason="contact_moved_before_sending")
+            results.cancel_delivery(delivery.pk, token=token, reason="contact_moved_before_sending")
         elif not_sendable:
-            results.cancel(delivery.pk, token=token, reason="template_not_sendable")
-        elif item.interrupted and results.is_worn_out(delivery):
-            results.give_up(delivery, token, reason="gave_up")
+            results.cancel_delivery(delivery.pk, token=token, reason="template_not_sendable")
+        elif item.interrupted and results.has_exhausted_attempts(delivery):
+            results.give_up_delivery(delivery, token, reason="gave_up")
         else:
             admitted.append(item)
-    asked = _asked(admitted, token, accounts)
-    going = {item.delivery.pk for item in asked} - rate_limits.must_wait(asked, token)
+    asked = _collect_rate_requests(admitted, token, accounts)
+    going = {item.delivery.pk for item in asked} - rate_limits.postpone_limited(asked, token)
     admitted = [item for item in admitted if item.delivery.pk in going]
     sending = [
         pk for item in admitted if item.delivery.kind == Delivery.Kind.MESSAGE and (pk := item.delivery.message_id)
@@ -278,39 +278,41 @@ def _admitted(claimed: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) 
     return admitted
 
 
-def _asked(admitted: Sequence[Claimed], token: uuid.UUID, accounts: Accounts) -> list[rate_limits.Asked]:
+def _collect_rate_requests(
+    admitted: Sequence[ClaimedDelivery], token: uuid.UUID, accounts: AccountCache
+) -> list[rate_limits.RateRequest]:
     """With each the limits under which it stands. One whose settings cannot be read is a failed try, and no other's."""
     asked = []
     for item in admitted:
         try:
-            asked.append(rate_limits.Asked(delivery=item.delivery, rates=_rates(item.delivery, accounts)))
+            asked.append(rate_limits.RateRequest(delivery=item.delivery, rates=_get_rates(item.delivery, accounts)))
         except DatabaseError:
             raise
         except Exception:
-            _note_unprepared(item, token)
+            _save_preparation_failure(item, token)
     return asked
 
 
-def _rates(delivery: Delivery, accounts: Accounts) -> tuple[CallRate, ...]:
-    account = _account(accounts, delivery)
+def _get_rates(delivery: Delivery, accounts: AccountCache) -> tuple[CallRate, ...]:
+    account = _get_account(accounts, delivery)
     if delivery.kind == Delivery.Kind.EVENT:
         return channel_call_rate(account)
-    return delivery.api_channel.provider.call_rates(_outgoing(delivery), account)
+    return delivery.api_channel.provider.call_rates(_build_request(delivery), account)
 
 
 # --- attempt ---------------------------------------------------------------------------------------------
 
 
-def attempt(claimed: Claimed, account: Account, *, file_id: str = "") -> Tried:
+def attempt_delivery(claimed: ClaimedDelivery, account: Account, *, file_id: str = "") -> AttemptResult:
     """Make one call, in a thread: no database here, and nothing raised. ``file_id``: of a file that they have."""
     started_at, started = timezone.now(), time.monotonic()
     answer: ApiResponse | None = None
     note = ""
-    given: Given | None = None
+    given: CachedUpload | None = None
     try:
-        handed = _outgoing(claimed.delivery, file_id=file_id)
-        refused, handed, given = _with_file(claimed.delivery, handed, account)
-        outcome, answer = (refused, None) if refused else _call(claimed.delivery, handed, account)
+        handed = _build_request(claimed.delivery, file_id=file_id)
+        refused, handed, given = _upload_file(claimed.delivery, handed, account)
+        outcome, answer = (refused, None) if refused else _call_destination(claimed.delivery, handed, account)
     except http_client.ForbiddenAddress:
         outcome = Outcome(verdict=RETRY, reason="forbidden")
     except http_client.ConnectionFailed as problem:
@@ -321,27 +323,27 @@ def attempt(claimed: Claimed, account: Account, *, file_id: str = "") -> Tried:
         logger.exception("attempt failed", extra={"delivery": claimed.delivery.pk})
         outcome = Outcome(verdict=RETRY, reason="internal_error")
         note = traceback.format_exc(limit=-3)
-    return Tried(
+    return AttemptResult(
         claimed=claimed,
         outcome=outcome,
         started_at=started_at,
         duration_ms=int((time.monotonic() - started) * 1000),
         http_status=answer.status if answer else None,
-        answer=kept_answer(answer, account.all_secrets()) if answer else note,
+        answer=excerpt_response(answer, account.all_secrets()) if answer else note,
         given=given,
-        pair=_pair(claimed.delivery, account) if outcome.contact_backoff_base is not None else (),
+        pair=_get_contact_rates(claimed.delivery, account) if outcome.contact_backoff_base is not None else (),
     )
 
 
-def _pair(delivery: Delivery, account: Account) -> tuple[CallRate, ...]:
+def _get_contact_rates(delivery: Delivery, account: Account) -> tuple[CallRate, ...]:
     """The limits of this contact alone."""
-    limits = delivery.api_channel.provider.call_rates(_outgoing(delivery), account)
+    limits = delivery.api_channel.provider.call_rates(_build_request(delivery), account)
     return tuple(rate for rate in limits if not rate.whole_channel)
 
 
-def _with_file(
+def _upload_file(
     delivery: Delivery, handed: DeliveryRequest, account: Account
-) -> tuple[Outcome | None, DeliveryRequest, Given | None]:
+) -> tuple[Outcome | None, DeliveryRequest, CachedUpload | None]:
     """The file is given to the provider first, where it wants it so: why not, or what goes out then."""
     provider = delivery.api_channel.provider
     file = next(iter(handed.files), None)
@@ -349,13 +351,15 @@ def _with_file(
         return None, handed, None
     if not file.stored or file.external_id:
         return None, handed, None
-    given = provider_uploads.give(file, provider, account)
-    if not isinstance(given, Given):
+    given = provider_uploads.upload_file(file, provider, account)
+    if not isinstance(given, CachedUpload):
         return given, handed, None
     return None, replace(handed, files=(replace(file, external_id=given.external_id), *handed.files[1:])), given
 
 
-def _call(delivery: Delivery, handed: DeliveryRequest, account: Account) -> tuple[Outcome, ApiResponse | None]:
+def _call_destination(
+    delivery: Delivery, handed: DeliveryRequest, account: Account
+) -> tuple[Outcome, ApiResponse | None]:
     provider = delivery.api_channel.provider
     if delivery.kind == Delivery.Kind.EVENT:
         request: object = provider.build_event_request(handed, account)
@@ -374,7 +378,7 @@ def _call(delivery: Delivery, handed: DeliveryRequest, account: Account) -> tupl
         return Outcome(verdict=UNKNOWN, reason="outcome_unknown"), answer
 
 
-def _outgoing(delivery: Delivery, *, file_id: str = "") -> DeliveryRequest:
+def _build_request(delivery: Delivery, *, file_id: str = "") -> DeliveryRequest:
     payload = delivery.payload
     files = [FileInfo(**file) for file in payload.get("files", [])]
     if file_id and files:
@@ -398,7 +402,7 @@ def _outgoing(delivery: Delivery, *, file_id: str = "") -> DeliveryRequest:
     )
 
 
-def oldest_due_age(*, now: datetime) -> float:
+def get_oldest_due_age(*, now: datetime) -> float:
     """Seconds that the oldest due delivery has been waiting; 0 where none is.
 
     One that stands behind an older one of its conversation is not due, however long the older one takes.
@@ -416,7 +420,7 @@ def oldest_due_age(*, now: datetime) -> float:
         .exclude(api_channel__state="paused")
         .exclude(api_channel__breaker__is_open=True)
         .exclude(api_channel__breaker__rests_until__gt=now)
-        .exclude(api_channel__in=rate_limits.busy_channels(now=now))
+        .exclude(api_channel__in=rate_limits.find_limited_channels(now=now))
         .order_by("next_attempt_at")
         .values_list("next_attempt_at", flat=True)
         .first()

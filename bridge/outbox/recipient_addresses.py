@@ -10,10 +10,10 @@ from bridge.conversations import contact_links
 from bridge.models import Contact, Conversation, Delivery
 
 # Plain SQL because every claim asks it.
-ADDRESSES = "SELECT id, external_id, user_id, phone, moved_to_id IS NOT NULL FROM bridge_contact WHERE id = ANY(%s)"
+ADDRESSES_SQL = "SELECT id, external_id, user_id, phone, moved_to_id IS NOT NULL FROM bridge_contact WHERE id = ANY(%s)"
 
 
-def refresh(deliveries: Sequence[Delivery]) -> set[int]:
+def refresh_addresses(deliveries: Sequence[Delivery]) -> set[int]:
     """Put the contacts' present ids into claimed messages; return those whose contact has no address any more.
 
     Such a contact writes from another number now. Its former number may belong to a stranger, so nothing is sent there.
@@ -26,19 +26,19 @@ def refresh(deliveries: Sequence[Delivery]) -> set[int]:
     if not wanted:
         return set()
     with connection.cursor() as cursor:
-        cursor.execute(ADDRESSES, [list(wanted)])
+        cursor.execute(ADDRESSES_SQL, [list(wanted)])
         found = cursor.fetchall()
     moved: set[int] = set()
     for contact_id, external_id, user_id, phone, has_moved in found:
         for delivery in wanted[contact_id]:
-            if has_moved and not _follow(delivery, contact_id):
+            if has_moved and not _follow_moved_contact(delivery, contact_id):
                 moved.add(delivery.pk)
             elif not has_moved and (external_id or user_id):
                 delivery.payload["contact"] |= {"external_id": external_id, "phone": phone, "user_id": user_id}
     return moved
 
 
-def _follow(delivery: Delivery, contact_id: int) -> bool:
+def _follow_moved_contact(delivery: Delivery, contact_id: int) -> bool:
     """Address a message to where the person writes now, if that is in the same chat. False where it is not."""
     contact = Contact.objects.select_related("moved_to").get(pk=contact_id)
     present = contact_links.recipient(contact, Conversation.objects.get(pk=delivery.conversation_id))

@@ -21,12 +21,16 @@ from channels_setup.models import ChannelState
 
 from . import results
 
-TROUBLE = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
-WAITS = ("channel_paused", "breaker_open", "destination_rests")  # it would go into line and stay there for a while
+UNRESOLVED_STATES = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
+DELAYED_CODES = (
+    "channel_paused",
+    "breaker_open",
+    "destination_rests",
+)  # it would go into line and stay there for a while
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forecast:
+class ResendPreview:
     """What sending a delivery again would come to now. ``code`` is of the catalogue, empty where it would go out."""
 
     delivery: Delivery
@@ -35,30 +39,30 @@ class Forecast:
 
     @property
     def goes_out(self) -> bool:
-        return self.code in ("", *WAITS)
+        return self.code in ("", *DELAYED_CODES)
 
     @property
     def sentence(self) -> str:
         return outcomes.sentence(self.code or "would_go_out", {"name": self.name})
 
 
-def forecast(deliveries: Sequence[Delivery]) -> list[Forecast]:
+def preview_resend(deliveries: Sequence[Delivery]) -> list[ResendPreview]:
     """One judgement each, by the same questions that the outbox asks; four queries however many they are.
 
     The deliveries come with ``message`` and ``api_channel`` selected.
     """
-    texts = {results.line_of(delivery) for delivery in deliveries if delivery.free_text}
+    texts = {results.get_window_key(delivery) for delivery in deliveries if delivery.free_text}
     now = service_window.database_now()
     shut = service_window.shut_among(texts, now=now) if texts else set()
     templates = {delivery.pk: template for delivery in deliveries if (template := delivery.template)}
-    asleep = template_decisions.not_sendable(templates.values())
+    asleep = template_decisions.find_unsendable_templates(templates.values())
     breakers = Breaker.objects.in_bulk({delivery.api_channel_id for delivery in deliveries})
     found = []
     for delivery in deliveries:
         template = templates.get(delivery.pk) or {}
         destination = breakers.get(delivery.api_channel_id)
         code = ""
-        if delivery.free_text and results.line_of(delivery) in shut:
+        if delivery.free_text and results.get_window_key(delivery) in shut:
             code = "window_closed_since"
         elif template.get("id") in asleep:
             code = "template_not_sendable"
@@ -70,7 +74,7 @@ def forecast(deliveries: Sequence[Delivery]) -> list[Forecast]:
             code = "breaker_open"
         elif destination and destination.rests_until and destination.rests_until > now:
             code = "destination_rests"
-        found.append(Forecast(delivery=delivery, code=code, name=template.get("name", "")))
+        found.append(ResendPreview(delivery=delivery, code=code, name=template.get("name", "")))
     return found
 
 
@@ -88,12 +92,12 @@ DISCARDED, LEFT = "discarded", "left_be"
 
 
 @transaction.atomic
-def send_again(*pks: int, by: Any = None, many: Replay | None = None) -> int:
+def resend_deliveries(*pks: int, by: Any = None, many: Replay | None = None) -> int:
     """Queue what was given up, cancelled or is unknown once more; how many. The timetable starts anew."""
-    rows = _locked(pks, states=DeadLetter.STATES)
+    rows = _lock_deliveries(pks, states=DeadLetter.STATES)
     if not rows:
         return 0
-    _write_down(rows, Ruling.What.AGAIN, by=by, many=many)
+    _record_decisions(rows, Ruling.What.AGAIN, by=by, many=many)
     Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
         state=Delivery.State.PENDING,
         attempts_before=F("attempts"),
@@ -101,42 +105,42 @@ def send_again(*pks: int, by: Any = None, many: Replay | None = None) -> int:
         next_attempt_at=service_window.database_now(),
         finished_at=None,
     )
-    _messages_of(rows).update(status=Message.Status.PENDING, reason="")
+    _get_unsent_messages(rows).update(status=Message.Status.PENDING, reason="")
     wakeups.notify_after_commit(wakeups.OUTBOUND)
     return len(rows)
 
 
 @transaction.atomic
-def discard(*pks: int, by: Any = None, many: Replay | None = None) -> int:
+def discard_deliveries(*pks: int, by: Any = None, many: Replay | None = None) -> int:
     """Put aside what is in trouble; how many. The operator reads it under the message."""
-    rows = _locked(pks, states=TROUBLE)
-    _end(rows, Ruling.What.DISCARD, reason=DISCARDED, by=by, many=many)
-    _messages_of(rows).update(reason=DISCARDED)
+    rows = _lock_deliveries(pks, states=UNRESOLVED_STATES)
+    _cancel_deliveries(rows, Ruling.What.DISCARD, reason=DISCARDED, by=by, many=many)
+    _get_unsent_messages(rows).update(reason=DISCARDED)
     return len(rows)
 
 
 @transaction.atomic
-def leave(*pks: int, by: Any) -> int:
+def accept_unknown_deliveries(*pks: int, by: Any) -> int:
     """They may have been sent, and that is good enough: nobody is asked again. How many."""
-    rows = _locked(pks, states=(Delivery.State.UNKNOWN,))
-    _end(rows, Ruling.What.LEAVE, reason=LEFT, by=by, many=None)
-    _messages_of(rows).update(reason=LEFT)
+    rows = _lock_deliveries(pks, states=(Delivery.State.UNKNOWN,))
+    _cancel_deliveries(rows, Ruling.What.LEAVE, reason=LEFT, by=by, many=None)
+    _get_unsent_messages(rows).update(reason=LEFT)
     return len(rows)
 
 
-def _locked(pks: Sequence[int], *, states: Sequence[str]) -> list[Delivery]:
+def _lock_deliveries(pks: Sequence[int], *, states: Sequence[str]) -> list[Delivery]:
     rows = Delivery.objects.select_for_update(no_key=True).filter(pk__in=pks, state__in=states)
     return list(rows.order_by("pk").defer("payload"))
 
 
-def _end(rows: Sequence[Delivery], what: str, *, reason: str, by: Any, many: Replay | None) -> None:
-    _write_down(rows, what, by=by, many=many)
+def _cancel_deliveries(rows: Sequence[Delivery], what: str, *, reason: str, by: Any, many: Replay | None) -> None:
+    _record_decisions(rows, what, by=by, many=many)
     Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
         state=Delivery.State.CANCELLED, reason=reason, finished_at=timezone.now(), lease_token=None
     )
 
 
-def _write_down(rows: Sequence[Delivery], what: str, *, by: Any, many: Replay | None) -> None:
+def _record_decisions(rows: Sequence[Delivery], what: str, *, by: Any, many: Replay | None) -> None:
     Ruling.objects.bulk_create(
         Ruling(
             delivery=row,
@@ -151,7 +155,7 @@ def _write_down(rows: Sequence[Delivery], what: str, *, by: Any, many: Replay | 
     )
 
 
-def _messages_of(rows: Sequence[Delivery]) -> Any:
+def _get_unsent_messages(rows: Sequence[Delivery]) -> Any:
     """The messages that these deliveries carry to a contact, where they have not got there by now."""
     carried = [row.message_id for row in rows if row.kind == Delivery.Kind.MESSAGE and row.message_id]
     return Message.objects.filter(pk__in=carried, status__in=[Message.Status.FAILED, Message.Status.UNKNOWN])

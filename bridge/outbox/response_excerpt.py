@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from channels_setup.codecs.redaction import redact_text
 from channels_setup.providers.base import ApiResponse
 
-LONGEST = 2_000  # characters
+MAX_CHARACTERS = 2_000  # characters
 
 
-def kept_answer(answer: ApiResponse, secrets: Iterable[str]) -> str:
+def excerpt_response(answer: ApiResponse, secrets: Iterable[str]) -> str:
     """Return the beginning of the answer. Asks no database: keys of other channels are masked when it is stored."""
-    text = answer.body[: LONGEST * 4].decode("utf-8", "replace").replace("\0", "\ufffd")
-    return redact_text(text, [secret for secret in secrets if secret])[:LONGEST]
+    text = answer.body[: MAX_CHARACTERS * 4].decode("utf-8", "replace").replace("\0", "\ufffd")
+    return redact_text(text, [secret for secret in secrets if secret])[:MAX_CHARACTERS]

@@ -23,7 +23,7 @@ from bridge import service_window
 from bridge.channel_health import alerts, circuit_breaker, failure_effects, rate_limits
 from bridge.conversations import contacts, message_statuses
 from bridge.files import provider_uploads
-from bridge.files.provider_uploads import Given
+from bridge.files.provider_uploads import CachedUpload
 from bridge.models import Attempt, Delivery, Draft, Message
 from bridge.notices import create_notice
 from channels_setup.failing_items import FailingItems
@@ -34,21 +34,21 @@ logger = logging.getLogger(__name__)
 CANCELING = FailingItems("cancel after the window closed")
 
 # Seconds after each failed try. A contact's message is given up after the last, and never outlives its window.
-MESSAGE_TIMETABLE = (5, 15, 60, 180, 600, 1_800, 3_600, 7_200, 14_400)
-EVENT_TIMETABLE = (5, 30, 120, 600, 1_800, 7_200, 18_000, 36_000, 50_400, 86_400)
+MESSAGE_RETRY_DELAYS = (5, 15, 60, 180, 600, 1_800, 3_600, 7_200, 14_400)
+EVENT_RETRY_DELAYS = (5, 30, 120, 600, 1_800, 7_200, 18_000, 36_000, 50_400, 86_400)
 JITTER = 0.2  # ±20 %
-LONGEST_RETRY_AFTER = 3_600.0
-SHORTEST_WHEN_OVERLOADED = 60.0  # 429, 502, 503, 504
+MAX_RETRY_AFTER = 3_600.0
+MIN_DELAY_WHEN_OVERLOADED = 60.0  # 429, 502, 503, 504
 
 
 # So long after the database refused a result it is asked once more; all of it well within the lease.
-AGAIN_AFTER = (0.1, 0.5, 2.0, 5.0)
+DB_RETRY_DELAYS = (0.1, 0.5, 2.0, 5.0)
 
-EMPTY: Mapping[str, str] = {}
+NO_DETAILS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claimed:
+class ClaimedDelivery:
     """A claimed delivery. ``interrupted``: a worker died over an earlier try, whose outcome nobody knows."""
 
     delivery: Delivery
@@ -56,49 +56,49 @@ class Claimed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tried:
+class AttemptResult:
     """One try, made: what to write down."""
 
-    claimed: Claimed
+    claimed: ClaimedDelivery
     outcome: Outcome
     started_at: datetime
     duration_ms: int
     http_status: int | None = None
     answer: str = ""
-    given: Given | None = None  # a file that the provider has now
+    given: CachedUpload | None = None  # a file that the provider has now
     pair: tuple[CallRate, ...] = ()  # the limits of this contact, where the outcome says that they are used up
 
 
-def write_down(tried: Sequence[Tried], token: uuid.UUID) -> None:
-    """``record``, in spite of what comes between: of a message whose result is lost nobody knows whether it went out.
+def save_results(tried: Sequence[AttemptResult], token: uuid.UUID) -> None:
+    """Save results, retrying transient database errors: a lost result would leave the message's outcome unknown.
 
     A database that is away for a moment, or broke a deadlock at our cost, is asked again. What it never takes (an id
     that another message has already) is written without the other side's words, and takes no other result with it.
     """
     try:
-        insist(lambda: record(tried, token))
+        retry_db_errors(lambda: record_attempts(tried, token))
     except (OperationalError, InterfaceError):
         raise  # the lease will tell
     except Exception:
         logger.warning("results not written together, each by itself", extra={"count": len(tried)})
         for item in tried:
-            _write_alone(item, token)
+            _save_one_result(item, token)
 
 
-def _write_alone(item: Tried, token: uuid.UUID) -> None:
+def _save_one_result(item: AttemptResult, token: uuid.UUID) -> None:
     bare = replace(item, answer="", given=None, outcome=replace(item.outcome, external_id="", title="", details=""))
     for result in (item, bare):
         try:
-            return insist(partial(record, [result], token))
+            return retry_db_errors(partial(record_attempts, [result], token))
         except (OperationalError, InterfaceError):
             raise
         except Exception:
             logger.exception("result not written", extra={"delivery": item.claimed.delivery.pk})
 
 
-def insist(write: Callable[[], None]) -> None:
+def retry_db_errors(write: Callable[[], None]) -> None:
     """Again, where the database is away for a moment or broke a deadlock at our cost."""
-    for seconds in AGAIN_AFTER:
+    for seconds in DB_RETRY_DELAYS:
         try:
             return write()
         except (OperationalError, InterfaceError) as problem:
@@ -110,39 +110,39 @@ def insist(write: Callable[[], None]) -> None:
 
 
 @transaction.atomic
-def record(tried: Sequence[Tried], token: uuid.UUID) -> None:
+def record_attempts(tried: Sequence[AttemptResult], token: uuid.UUID) -> None:
     """Write down what became of these tries: only where the lease is still ours."""
     tried = sorted(tried, key=lambda item: item.claimed.delivery.api_channel_id)  # the order in which rows are locked
     accepted = [item for item in tried if item.outcome.verdict == ACCEPTED]
     others = [item for item in tried if item.outcome.verdict != ACCEPTED]
-    delivered = _delivered([item.claimed.delivery.pk for item in accepted], token) if accepted else set()
-    ours = _locked([item.claimed.delivery.pk for item in others], token) if others else set()
+    delivered = _mark_delivered([item.claimed.delivery.pk for item in accepted], token) if accepted else set()
+    ours = _lock_leased([item.claimed.delivery.pk for item in others], token) if others else set()
     lost = [item.claimed.delivery.pk for item in tried if item.claimed.delivery.pk not in delivered | ours]
-    erased = _erased_meanwhile(lost) if lost else set()
+    erased = _find_erased_meanwhile(lost) if lost else set()
     Attempt.objects.bulk_create(
-        [_attempt_row(item, has_answer=item.claimed.delivery.pk not in erased) for item in tried]
+        [_build_attempt(item, has_answer=item.claimed.delivery.pk not in erased) for item in tried]
     )
     for item in tried:
         if item.given is not None:
-            provider_uploads.remember(item.claimed.delivery.api_channel_id, item.given)
-    _accepted([item for item in accepted if item.claimed.delivery.pk in delivered])
+            provider_uploads.cache_upload(item.claimed.delivery.api_channel_id, item.given)
+    _settle_accepted([item for item in accepted if item.claimed.delivery.pk in delivered])
     if others:
-        circuit_breaker.locked(
+        circuit_breaker.lock_breakers(
             item.claimed.delivery.api_channel_id for item in tried
         )  # before one of them is told to rest
     for item in others:
         if item.claimed.delivery.pk in ours:
-            _not_accepted(item, token)
-    opened = circuit_breaker.note(
-        (item.claimed.delivery.api_channel_id, _destination_worked(item.outcome)) for item in tried
+            _settle_failed(item, token)
+    opened = circuit_breaker.record_outcomes(
+        (item.claimed.delivery.api_channel_id, _is_destination_ok(item.outcome)) for item in tried
     )
     for item in reversed(tried):
-        if item.claimed.delivery.api_channel_id in opened and not _destination_worked(item.outcome):
+        if item.claimed.delivery.api_channel_id in opened and not _is_destination_ok(item.outcome):
             item.claimed.delivery.api_channel.failed(item.outcome.reason)
             opened.remove(item.claimed.delivery.api_channel_id)
 
 
-def _delivered(ids: Sequence[int], token: uuid.UUID) -> set[int]:
+def _mark_delivered(ids: Sequence[int], token: uuid.UUID) -> set[int]:
     """Those of the deliveries that were still ours, now delivered: one statement, in the one order of locks."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -159,24 +159,24 @@ def _delivered(ids: Sequence[int], token: uuid.UUID) -> set[int]:
         return {row[0] for row in cursor.fetchall()}
 
 
-def _locked(ids: Sequence[int], token: uuid.UUID) -> set[int]:
+def _lock_leased(ids: Sequence[int], token: uuid.UUID) -> set[int]:
     mine = Delivery.objects.filter(pk__in=ids, lease_token=token, state=Delivery.State.SENDING)
     return set(mine.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
 
 
-def _erased_meanwhile(ids: Sequence[int]) -> set[int]:
+def _find_erased_meanwhile(ids: Sequence[int]) -> set[int]:
     """Deliveries whose person was erased while the call was under way: what came back may name them."""
     return set(Delivery.objects.filter(pk__in=ids, reason="person_erased").values_list("pk", flat=True))
 
 
-def _destination_worked(outcome: Outcome) -> bool:
+def _is_destination_ok(outcome: Outcome) -> bool:
     """A refusal of one message is an opinion; only a destination that cannot answer sensibly is down."""
     if outcome.code:  # it answered in its own words, and they are about us
         return outcome.reason != "wa_busy"
     return outcome.verdict in (ACCEPTED, PERMANENT) or outcome.reason in ("rate_limited", "internal_error")
 
 
-def _attempt_row(item: Tried, *, has_answer: bool = True) -> Attempt:
+def _build_attempt(item: AttemptResult, *, has_answer: bool = True) -> Attempt:
     return Attempt(
         delivery=item.claimed.delivery,
         number=item.claimed.delivery.attempts,
@@ -189,13 +189,13 @@ def _attempt_row(item: Tried, *, has_answer: bool = True) -> Attempt:
     )
 
 
-def _accepted(items: Sequence[Tried]) -> None:
+def _settle_accepted(items: Sequence[AttemptResult]) -> None:
     if not items:
         return
     now = timezone.now()
     for delivery in (item.claimed.delivery for item in items):
-        if delivery.attempts > alerts.STUCK_AT:
-            alerts.settle(alerts.Kind.STUCK, api_channel_id=delivery.api_channel_id, delivery_id=delivery.pk)
+        if delivery.attempts > alerts.STUCK_AFTER_FAILURES:
+            alerts.settle_alert(alerts.Kind.STUCK, api_channel_id=delivery.api_channel_id, delivery_id=delivery.pk)
     by_message = {
         item.claimed.delivery.message_id: item
         for item in items
@@ -215,7 +215,7 @@ def _accepted(items: Sequence[Tried]) -> None:
         Message.objects.bulk_update(messages, ["status", "status_at", "external_id", "reason"])
         # A merged contact has written, so its ids are known; those of the chat's own contact are another person's.
         own = [message for message in messages if message.merged_contact_id is None]
-        _learn_ids({message.conversation_id: by_message[message.pk] for message in own})
+        _learn_contact_ids({message.conversation_id: by_message[message.pk] for message in own})
     channels = {item.claimed.delivery.api_channel_id: item.claimed.delivery.api_channel for item in items}
     for channel in channels.values():
         mine = [message for message in messages if message.api_channel_id == channel.pk]
@@ -225,7 +225,7 @@ def _accepted(items: Sequence[Tried]) -> None:
             channel.succeeded(with_answer=bool(mine))
 
 
-def _learn_ids(by_conversation: Mapping[int, Tried]) -> None:
+def _learn_contact_ids(by_conversation: Mapping[int, AttemptResult]) -> None:
     """Where the provider names the contact otherwise than we did. After the commit: no contact is locked under it."""
     told = {}
     for pk, item in by_conversation.items():
@@ -236,26 +236,26 @@ def _learn_ids(by_conversation: Mapping[int, Tried]) -> None:
         transaction.on_commit(lambda: contacts.reached(told), robust=True)
 
 
-def _not_accepted(item: Tried, token: uuid.UUID) -> None:
+def _settle_failed(item: AttemptResult, token: uuid.UUID) -> None:
     delivery, outcome = item.claimed.delivery, item.outcome
-    if outcome.verdict == UNKNOWN and not may_repeat(delivery):
-        settle_unknown(delivery, token)
+    if outcome.verdict == UNKNOWN and not can_retry_unknown(delivery):
+        mark_delivery_unknown(delivery, token)
         return
     if outcome.verdict == PAUSE:
-        _pause(delivery, token, reason=outcome.reason)
+        _pause_channel(delivery, token, reason=outcome.reason)
         return
-    seconds = retry_in(delivery, outcome, http_status=item.http_status)
+    seconds = compute_retry_delay(delivery, outcome, http_status=item.http_status)
     if seconds is not None and outcome.contact_backoff_base is not None:
-        seconds = _backed_off(delivery, outcome)
-        rate_limits.hold(delivery.api_channel_id, item.pair, seconds=seconds)
+        seconds = _compute_backoff(delivery, outcome)
+        rate_limits.exhaust_limits(delivery.api_channel_id, item.pair, seconds=seconds)
     if outcome.verdict == PERMANENT or seconds is None:
         reason = outcome.reason if outcome.verdict == PERMANENT else "gave_up"
-        give_up(delivery, token, reason=reason, told=_told(outcome))
-        provider_uploads.forget(delivery, outcome.reason)
+        give_up_delivery(delivery, token, reason=reason, told=_describe_provider_error(outcome))
+        provider_uploads.forget_rejected_upload(delivery, outcome.reason)
         delivery.api_channel.failed(outcome.reason)
         return
     if outcome.whole_channel:
-        circuit_breaker.rest(delivery.api_channel_id, seconds=seconds)
+        circuit_breaker.pause_destination(delivery.api_channel_id, seconds=seconds)
     Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
         state=Delivery.State.PENDING,
         next_attempt_at=service_window.database_now() + timedelta(seconds=seconds),
@@ -264,7 +264,7 @@ def _not_accepted(item: Tried, token: uuid.UUID) -> None:
     )
     if delivery.attempts >= 2:
         delivery.api_channel.failed(outcome.reason)
-    if delivery.attempts - delivery.attempts_before == alerts.STUCK_AT:
+    if delivery.attempts - delivery.attempts_before == alerts.STUCK_AFTER_FAILURES:
         alerts.raise_alert(
             alerts.Kind.STUCK,
             api_channel_id=delivery.api_channel_id,
@@ -273,7 +273,7 @@ def _not_accepted(item: Tried, token: uuid.UUID) -> None:
         )
 
 
-def _pause(delivery: Delivery, token: uuid.UUID, *, reason: str) -> None:
+def _pause_channel(delivery: Delivery, token: uuid.UUID, *, reason: str) -> None:
     """Nobody can be reached this way until an admin mends it: hold everything, burn no attempts, say so."""
     Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
         state=Delivery.State.PENDING,
@@ -282,58 +282,60 @@ def _pause(delivery: Delivery, token: uuid.UUID, *, reason: str) -> None:
         reason=reason,
         lease_token=None,
     )
-    failure_effects.pause(delivery.api_channel, reason)
+    failure_effects.pause_channel(delivery.api_channel, reason)
 
 
-def _timetable(delivery: Delivery) -> tuple[int, ...]:
-    return MESSAGE_TIMETABLE if delivery.kind == Delivery.Kind.MESSAGE else EVENT_TIMETABLE
+def _get_retry_delays(delivery: Delivery) -> tuple[int, ...]:
+    return MESSAGE_RETRY_DELAYS if delivery.kind == Delivery.Kind.MESSAGE else EVENT_RETRY_DELAYS
 
 
-def is_worn_out(delivery: Delivery) -> bool:
+def has_exhausted_attempts(delivery: Delivery) -> bool:
     """Has a claimed delivery used up its tries? One that kills its worker never comes to an outcome of its own."""
-    return delivery.attempts - delivery.attempts_before > len(_timetable(delivery)) + 1
+    return delivery.attempts - delivery.attempts_before > len(_get_retry_delays(delivery)) + 1
 
 
-def retry_in(delivery: Delivery, outcome: Outcome, *, http_status: int | None) -> float | None:
+def compute_retry_delay(delivery: Delivery, outcome: Outcome, *, http_status: int | None) -> float | None:
     """Seconds until the next try, or None when the timetable is through."""
-    timetable = _timetable(delivery)
+    timetable = _get_retry_delays(delivery)
     tries = delivery.attempts - delivery.attempts_before
     if tries > len(timetable):
         return None
     seconds = timetable[tries - 1] * random.uniform(1 - JITTER, 1 + JITTER)
     if outcome.retry_after is not None:
-        return max(seconds, min(outcome.retry_after, LONGEST_RETRY_AFTER))
+        return max(seconds, min(outcome.retry_after, MAX_RETRY_AFTER))
     if http_status in (429, 502, 503, 504):
-        return max(seconds, SHORTEST_WHEN_OVERLOADED)
+        return max(seconds, MIN_DELAY_WHEN_OVERLOADED)
     return seconds
 
 
-def _backed_off(delivery: Delivery, outcome: Outcome) -> float:
+def _compute_backoff(delivery: Delivery, outcome: Outcome) -> float:
     """1, 4, 16, 64 … seconds for a base of 4: the try of this moment is written down already."""
     before = Attempt.objects.filter(delivery=delivery, reason=outcome.reason, number__gt=delivery.attempts_before)
     times = max(before.count() - 1, 0)
     seconds = max((outcome.contact_backoff_base or 1.0) ** min(times, 20), outcome.retry_after or 0.0)
-    return float(min(seconds, LONGEST_RETRY_AFTER))
+    return float(min(seconds, MAX_RETRY_AFTER))
 
 
-def _told(outcome: Outcome) -> dict[str, str]:
+def _describe_provider_error(outcome: Outcome) -> dict[str, str]:
     """The provider's own words for a failure, to be shown beside our sentence."""
     told = {"code": outcome.code, "title": outcome.title, "details": outcome.details}
     return {name: value for name, value in told.items() if value}
 
 
-def give_up(delivery: Delivery, token: uuid.UUID, *, reason: str, told: Mapping[str, str] = EMPTY) -> None:
+def give_up_delivery(
+    delivery: Delivery, token: uuid.UUID, *, reason: str, told: Mapping[str, str] = NO_DETAILS
+) -> None:
     """The delivery is dead. The operator learns it in the chat; the row stays, to be sent again."""
     changed = Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
         state=Delivery.State.DEAD, reason=reason, finished_at=timezone.now(), lease_token=None
     )
     if changed and delivery.kind == Delivery.Kind.MESSAGE and delivery.message is not None:
         _fail_message(delivery.message, reason, told)
-        failure_effects.of_failure(delivery.api_channel, reason, template=delivery.message.template)
+        failure_effects.apply_failure(delivery.api_channel, reason, template=delivery.message.template)
 
 
 @transaction.atomic
-def settle_unknown(delivery: Delivery, token: uuid.UUID) -> None:
+def mark_delivery_unknown(delivery: Delivery, token: uuid.UUID) -> None:
     """Nobody knows what became of a try, unless a status told it meanwhile: one may come before the call is over."""
     Delivery.objects.filter(pk=delivery.pk, lease_token=token).update(
         state=Delivery.State.UNKNOWN, reason="outcome_unknown", finished_at=timezone.now(), lease_token=None
@@ -354,7 +356,7 @@ def settle_unknown(delivery: Delivery, token: uuid.UUID) -> None:
 
 
 @transaction.atomic
-def cancel(delivery_id: int, *, reason: str, token: uuid.UUID | None = None) -> bool:
+def cancel_delivery(delivery_id: int, *, reason: str, token: uuid.UUID | None = None) -> bool:
     """Take back a delivery that may no longer go out; the operator's words become a draft again."""
     rows = Delivery.objects.filter(pk=delivery_id)
     rows = rows.filter(lease_token=token) if token else rows.filter(state=Delivery.State.PENDING)
@@ -377,7 +379,7 @@ def cancel(delivery_id: int, *, reason: str, token: uuid.UUID | None = None) -> 
     return True
 
 
-def _fail_message(message: Message, reason: str, told: Mapping[str, str] = EMPTY) -> None:
+def _fail_message(message: Message, reason: str, told: Mapping[str, str] = NO_DETAILS) -> None:
     failed = (
         Message.objects.filter(pk=message.pk)
         .exclude(status__in=[Message.Status.DELIVERED, Message.Status.READ, Message.Status.FAILED])
@@ -394,22 +396,22 @@ def _fail_message(message: Message, reason: str, told: Mapping[str, str] = EMPTY
         create_notice(message.conversation, "not_delivered", why_code=reason, **values)
 
 
-def window_has_shut(conversation_ids: Iterable[int]) -> None:
+def cancel_after_windows_closed(conversation_ids: Iterable[int]) -> None:
     """Windows expired: free text still waiting for these contacts is taken back at once, and the operator told."""
     waiting = Delivery.objects.filter(
         conversation__in=list(conversation_ids), free_text=True, state=Delivery.State.PENDING
     )
     for pk in waiting.order_by("pk").values_list("pk", flat=True):
         with CANCELING.isolate(pk), transaction.atomic():  # one that fails is looked at again before it is sent
-            cancel(pk, reason="window_closed_before_sending")
+            cancel_delivery(pk, reason="window_closed_before_sending")
 
 
-def line_of(delivery: Delivery) -> service_window.Line:
+def get_window_key(delivery: Delivery) -> service_window.Line:
     """To which number a message goes: a conversation of merged contacts has one for each."""
     return delivery.conversation_id, delivery.message.merged_contact_id if delivery.message else None
 
 
-def may_repeat(delivery: Delivery) -> bool:
+def can_retry_unknown(delivery: Delivery) -> bool:
     """May a try whose outcome nobody knows be made again? Events always: receivers know them by their key."""
     if delivery.kind == Delivery.Kind.EVENT:
         return True

@@ -24,11 +24,11 @@ from channels_setup.failing_items import FailingItems
 from . import submission
 
 BATCH = 200
-DROPPING = FailingItems("drop_held_replies")
+DROPPED_REPLIES = FailingItems("drop_held_replies")
 
 
 @transaction.atomic
-def hold(
+def hold_reply(
     *,
     conversation_id: int,
     text: str,
@@ -37,11 +37,11 @@ def hold(
     parameters: Any,
     replies_to: int | None = None,
     form_key: str = "",
-) -> tuple[HeldReply | None, submission.HandedIn]:
+) -> tuple[HeldReply | None, submission.SubmitResult]:
     """Send the template and keep the text. Where it cannot go out nothing is held; the decision says why."""
-    if (decision := _not_to_be_held(conversation_id, text, replies_to)) is not None:
-        return None, submission.HandedIn(decision=decision)
-    handed = submission.hand_in_template(
+    if (decision := _refuse_to_hold(conversation_id, text, replies_to)) is not None:
+        return None, submission.SubmitResult(decision=decision)
+    handed = submission.submit_template_reply(
         conversation_id=conversation_id,
         template_id=template_id,
         parameters=parameters,
@@ -61,21 +61,21 @@ def hold(
     return held, handed
 
 
-def _not_to_be_held(conversation_id: int, text: str, replies_to: int | None) -> Decision | None:
+def _refuse_to_hold(conversation_id: int, text: str, replies_to: int | None) -> Decision | None:
     """Why there is no sense in holding this text: it could not go out later, or it can go out now."""
     conversation = receiving.lock(conversation_id)
     if not text.strip():
         return Decision(outcome=REFUSE, reason="empty")
-    if len(text) > submission.LONGEST_TEXT:
+    if len(text) > submission.MAX_TEXT_LENGTH:
         return Decision(outcome=REFUSE, reason="too_long", details={"length": len(text)})
     if service_window.of(conversation, now=service_window.database_now()).is_open:
         return Decision(outcome=REFUSE, reason="hold_not_needed")
-    if replies_to is not None and submission.quotable(conversation, replies_to) is None:
+    if replies_to is not None and submission.get_quotable_message(conversation, replies_to) is None:
         return Decision(outcome=REFUSE, reason="nothing_to_quote")
     return None
 
 
-def release(conversation_ids: Iterable[int]) -> int:
+def release_held_replies(conversation_ids: Iterable[int]) -> int:
     """Contacts wrote: hand in what was held for them, the oldest first. In the caller's transaction; how many.
 
     No lease is needed here: a held reply is claimed by its row's lock and settled in the same transaction, and
@@ -91,7 +91,7 @@ def release(conversation_ids: Iterable[int]) -> int:
     waiting = HeldReply.objects.select_for_update(no_key=True).filter(conversation__in=ids, state=HeldReply.State.HELD)
     released = 0
     for held in waiting.order_by("pk"):
-        handed = submission.hand_in(
+        handed = submission.submit_reply(
             conversation_id=held.conversation_id,
             text=held.text,
             author=held.author,
@@ -107,7 +107,7 @@ def release(conversation_ids: Iterable[int]) -> int:
 
 
 @transaction.atomic
-def take_back(held_id: int, *, conversations_seen: Any) -> bool:
+def cancel_held_reply(held_id: int, *, conversations_seen: Any) -> bool:
     """The operator thinks better of it: the text becomes a draft again."""
     held = (
         HeldReply.objects.select_for_update(no_key=True)
@@ -116,42 +116,42 @@ def take_back(held_id: int, *, conversations_seen: Any) -> bool:
     )
     if held is None:
         return False
-    _drop(held)
+    _drop_reply(held)
     return True
 
 
-def drop_old() -> int:
+def drop_expired_replies() -> int:
     """Drop what has waited too long, a batch at a time, each with a notice in its chat."""
     dropped = 0
-    while batch := _drop_batch():
+    while batch := _drop_expired_batch():
         dropped += batch
     return dropped
 
 
 @transaction.atomic
-def _drop_batch() -> int:
+def _drop_expired_batch() -> int:
     due = (
         HeldReply.objects.select_for_update(skip_locked=True, no_key=True)
         .filter(state=HeldReply.State.HELD, drop_at__lte=service_window.database_now())
-        .exclude(pk__in=DROPPING.resting())
+        .exclude(pk__in=DROPPED_REPLIES.resting())
         .order_by("drop_at")[:BATCH]
     )
     rows = list(due)
     for held in rows:
-        with DROPPING.isolate(held.pk), transaction.atomic():
+        with DROPPED_REPLIES.isolate(held.pk), transaction.atomic():
             _drop_with_notice(held)
     return len(rows)
 
 
 def _drop_with_notice(held: HeldReply) -> None:
     conversation = Conversation.objects.get(pk=held.conversation_id)
-    if _drop(held):
+    if _drop_reply(held):
         create_notice(conversation, "held_dropped")
     else:
         create_notice(conversation, "held_dropped_text", text=held.text)
 
 
-def _drop(held: HeldReply) -> bool:
+def _drop_reply(held: HeldReply) -> bool:
     """Whether the text is a draft now: the author may be at another one, which must not be written over."""
     held.state, held.finished_at = HeldReply.State.DROPPED, timezone.now()
     held.save(update_fields=["state", "finished_at"])

@@ -23,13 +23,13 @@ from templates_registry import lifecycle
 
 from . import template_decisions
 
-RECOGNISED, CHOSEN = "recognised", "chosen"  # how a template came about, for the why line
-LONGEST_CAPTION = 1024  # characters under a file; longer words go before it
-LONGEST_TEXT = 4096  # characters; WhatsApp's limit for a text message
+RECOGNIZED, CHOSEN = "recognised", "chosen"  # how a template came about, for the why line
+MAX_CAPTION_LENGTH = 1024  # characters under a file; longer words go before it
+MAX_TEXT_LENGTH = 4096  # characters; WhatsApp's limit for a text message
 
 
 @dataclass(frozen=True, kw_only=True)
-class HandedIn:
+class SubmitResult:
     """The decision, and the message where there is one."""
 
     decision: Decision
@@ -37,29 +37,29 @@ class HandedIn:
     ticket: Ticket | None = None
 
 
-def decide(
+def decide_reply(
     conversation: Conversation, text: str, *, window: service_window.WindowState, files: Sequence[Any] = ()
 ) -> Decision:
-    """The decision alone, from what is stored; nothing is written. See ``hand_in``."""
-    if (unreachable := _unreachable(conversation)) is not None:
+    """The decision alone, from what is stored; nothing is written. See ``submit_reply``."""
+    if (unreachable := _refuse_unreachable(conversation)) is not None:
         return unreachable
     if not text.strip() and not files:
         return Decision(outcome=REFUSE, reason="empty")
-    if len(text) > LONGEST_TEXT:
+    if len(text) > MAX_TEXT_LENGTH:
         return Decision(outcome=REFUSE, reason="too_long", details={"length": len(text)})
     if files and not conversation.api_channel.provider.sends_files:
         return Decision(outcome=REFUSE, reason="files_not_supported")
     if window.is_open:
-        recognised = None if files else template_decisions.in_open_window(conversation, text)
+        recognised = None if files else template_decisions.decide_in_open_window(conversation, text)
         decision = recognised or Decision(outcome=TEXT, text=text)
     else:
         reason = "window_closed" if window.expires_at else "never_written"
-        recognised = None if files else template_decisions.in_shut_window(conversation, text)
+        recognised = None if files else template_decisions.decide_in_closed_window(conversation, text)
         decision = recognised or Decision(outcome=REFUSE, reason=reason)
-    return replace(decision, ground=_ground(window))
+    return replace(decision, ground=_describe_window(window))
 
 
-def _unreachable(conversation: Conversation) -> Decision | None:
+def _refuse_unreachable(conversation: Conversation) -> Decision | None:
     """Refuse where nobody is at the other end: an erased person, or a number that its owner gave up."""
     contact = conversation.contact
     if contact.erased_at:
@@ -72,11 +72,11 @@ def _unreachable(conversation: Conversation) -> Decision | None:
     return Decision(outcome=REFUSE, reason="contact_moved", details=details)
 
 
-def _ground(window: service_window.WindowState) -> dict[str, Any]:
+def _describe_window(window: service_window.WindowState) -> dict[str, Any]:
     return {"window": window.state, "expires_at": window.expires_at.isoformat() if window.expires_at else None}
 
 
-def quotable(conversation: Conversation, message_id: int | None) -> Message | None:
+def get_quotable_message(conversation: Conversation, message_id: int | None) -> Message | None:
     """The message of this chat that a reply may quote: one that the provider knows, where it shows quotes."""
     if message_id is None or not conversation.api_channel.provider.supports_quotes:
         return None
@@ -84,7 +84,7 @@ def quotable(conversation: Conversation, message_id: int | None) -> Message | No
 
 
 @transaction.atomic
-def hand_in(
+def submit_reply(
     *,
     conversation_id: int,
     text: str,
@@ -96,7 +96,7 @@ def hand_in(
     form_key: str = "",
     ticket: Ticket | None = None,
     marks: Mapping[str, Any] | None = None,
-) -> HandedIn:
+) -> SubmitResult:
     """An operator's reply. Goes out as text or template, or is refused with the reason and kept as a draft.
 
     ``ends_draft``: the words are those that the author was at; not so where they were written long ago.
@@ -108,18 +108,18 @@ def hand_in(
     """
     conversation = receiving.lock(conversation_id)
     now = service_window.database_now()
-    decision = decide(conversation, text, window=service_window.of(conversation, now=now), files=uploads)
-    decision, quoted = _quoting(conversation, decision, replies_to)
+    decision = decide_reply(conversation, text, window=service_window.of(conversation, now=now), files=uploads)
+    decision, quoted = _apply_quote(conversation, decision, replies_to)
     if not decision.goes_out:
         if keep_draft and text.strip():
-            _keep_refused(conversation.pk, author=author, text=text, decision=decision, key=form_key)
-        return HandedIn(decision=decision)
+            _save_refused_draft(conversation.pk, author=author, text=text, decision=decision, key=form_key)
+        return SubmitResult(decision=decision)
     if decision.template:
-        decision = replace(decision, ground=decision.ground | {"how": RECOGNISED})
+        decision = replace(decision, ground=decision.ground | {"how": RECOGNIZED})
     if marks:
         decision = replace(decision, ground=decision.ground | dict(marks))
     if not uploads:
-        return _say(
+        return _create_message(
             conversation,
             decision,
             author=author,
@@ -130,12 +130,12 @@ def hand_in(
             ticket=ticket,
         )
     pieces: list[tuple[str, Upload | None]] = [("", upload) for upload in uploads]
-    if len(text) > LONGEST_CAPTION:
+    if len(text) > MAX_CAPTION_LENGTH:
         pieces.insert(0, (text, None))
     else:
         pieces[0] = (text, uploads[0])
     handed = [
-        _say(
+        _create_message(
             conversation,
             replace(decision, text=words),
             author=author,
@@ -150,16 +150,18 @@ def hand_in(
     return handed[0]
 
 
-def _quoting(conversation: Conversation, decision: Decision, replies_to: int | None) -> tuple[Decision, Message | None]:
+def _apply_quote(
+    conversation: Conversation, decision: Decision, replies_to: int | None
+) -> tuple[Decision, Message | None]:
     """Words that were meant as an answer to one message do not go out as an answer to none."""
     if not decision.goes_out or replies_to is None:
         return decision, None
-    quoted = quotable(conversation, replies_to)
+    quoted = get_quotable_message(conversation, replies_to)
     return (decision if quoted else Decision(outcome=REFUSE, reason="nothing_to_quote")), quoted
 
 
 @transaction.atomic
-def hand_in_template(
+def submit_template_reply(
     *,
     conversation_id: int,
     template_id: int,
@@ -167,25 +169,25 @@ def hand_in_template(
     author: Any,
     replies_to: int | None = None,
     form_key: str = "",
-) -> HandedIn:
+) -> SubmitResult:
     """A template that was chosen with its values, whatever the window: the same way out as a recognised one.
 
     ``parameters``: a list for numbered variables, an object for named ones, or an object by the variables' keys.
     """
     conversation = receiving.lock(conversation_id)
     now = service_window.database_now()
-    if (unreachable := _unreachable(conversation)) is not None:
-        return HandedIn(decision=unreachable)
-    decision = template_decisions.chosen(conversation, template_id=template_id, parameters=parameters)
-    decision, quoted = _quoting(conversation, decision, replies_to)
+    if (unreachable := _refuse_unreachable(conversation)) is not None:
+        return SubmitResult(decision=unreachable)
+    decision = template_decisions.decide_chosen_template(conversation, template_id=template_id, parameters=parameters)
+    decision, quoted = _apply_quote(conversation, decision, replies_to)
     if not decision.goes_out:
-        return HandedIn(decision=decision)
-    ground = _ground(service_window.of(conversation, now=now)) | {"how": CHOSEN}
+        return SubmitResult(decision=decision)
+    ground = _describe_window(service_window.of(conversation, now=now)) | {"how": CHOSEN}
     decision = replace(decision, ground=ground)
-    return _say(conversation, decision, author=author, now=now, quoted=quoted, form_key=form_key)
+    return _create_message(conversation, decision, author=author, now=now, quoted=quoted, form_key=form_key)
 
 
-def _say(
+def _create_message(
     conversation: Conversation,
     decision: Decision,
     *,
@@ -196,9 +198,9 @@ def _say(
     quoted: Message | None = None,
     form_key: str = "",
     ticket: Ticket | None = None,
-) -> HandedIn:
+) -> SubmitResult:
     is_named = ticket is not None
-    ticket, is_new = _ticket_for_reply(conversation, decision.text, now=now, wanted=ticket)
+    ticket, is_new = _get_ticket_for_reply(conversation, decision.text, now=now, wanted=ticket)
     template = decision.template
     kind = Message.Kind.TEMPLATE if template else Message.Kind.TEXT
     message = Message.objects.create(
@@ -220,27 +222,27 @@ def _say(
     conversation.unread, conversation.change_after_answer = 0, ""
     if (current := tickets.live_ticket(conversation) if is_named else None) is not None:
         conversation.request_status = current.status
-    stamp = subscribers.next_stamp(conversation, now=now)
+    stamp = subscribers.advance_event_stamp(conversation, now=now)
     conversation.save(update_fields=[*receiving.LAST_WORDS, *receiving.NEWS, "request_status", "event_stamp"])
     service_window.note_reply(conversation.pk, at=now)
     if template:
         lifecycle.note_use(template.id, user=author)
-    spoken = subscribers.Spoken(
+    spoken = subscribers.MessageContext(
         message=message,
         conversation=conversation,
         ticket=ticket,
         new_ticket=is_new,
         stamp=stamp,
-        attachments=(_attached(message, upload),) if upload else (),
+        attachments=(_attach_upload(message, upload),) if upload else (),
     )
-    Delivery.objects.bulk_create(subscribers.deliveries_for([spoken]))
+    Delivery.objects.bulk_create(subscribers.build_deliveries([spoken]))
     if ends_draft:
-        _drafts_under(conversation.pk, author, form_key).delete()
+        _get_sent_drafts(conversation.pk, author, form_key).delete()
     wakeups.notify_after_commit(wakeups.OUTBOUND)
-    return HandedIn(decision=decision, message=message, ticket=ticket)
+    return SubmitResult(decision=decision, message=message, ticket=ticket)
 
 
-def _attached(message: Message, upload: Upload) -> Attachment:
+def _attach_upload(message: Message, upload: Upload) -> Attachment:
     """The file of a message: the very bytes that were uploaded."""
     upload.message = message
     upload.save(update_fields=["message"])
@@ -254,7 +256,7 @@ def _attached(message: Message, upload: Upload) -> Attachment:
     )
 
 
-def _ticket_for_reply(
+def _get_ticket_for_reply(
     conversation: Conversation, text: str, *, now: datetime, wanted: Ticket | None = None
 ) -> tuple[Ticket, bool]:
     """The live request, marked as answered; a new one when we write first after the last was closed."""
@@ -310,7 +312,7 @@ def save_draft(
         return True
 
 
-def _keep_refused(conversation_id: int, *, author: Any, text: str, decision: Decision, key: str) -> None:
+def _save_refused_draft(conversation_id: int, *, author: Any, text: str, decision: Decision, key: str) -> None:
     """Make refused text a draft again, before what its author has begun to write since."""
     newer = Draft.objects.filter(conversation=conversation_id, user=author).exclude(key__in=["", key]).first()
     if key and newer is not None:
@@ -318,7 +320,7 @@ def _keep_refused(conversation_id: int, *, author: Any, text: str, decision: Dec
     save_draft(conversation_id, author=author, text=text, decision=decision, key=key)
 
 
-def _drafts_under(conversation_id: int, author: Any, key: str) -> QuerySet[Draft]:
+def _get_sent_drafts(conversation_id: int, author: Any, key: str) -> QuerySet[Draft]:
     """The draft that was just sent. With a key, a draft with another key is a newer one and is left out."""
     rows = Draft.objects.filter(conversation=conversation_id, user=author)
     return rows.filter(key__in=["", key]) if key else rows

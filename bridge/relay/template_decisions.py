@@ -23,17 +23,17 @@ REASONS = {
 }
 
 
-def in_shut_window(conversation: Conversation, text: str) -> Decision | None:
+def decide_in_closed_window(conversation: Conversation, text: str) -> Decision | None:
     """What the registry says of a text that may only go out as a template; None where nothing fits at all."""
     if not conversation.api_channel.provider.sends_templates:
         return None
     found = index_cache.recognise(conversation.api_channel, text)
     if found.outcome == Outcome.TEMPLATE:
-        return _as_template(found)
-    return None if found.outcome == Outcome.NONE else _refused(found)
+        return _decide_match(found)
+    return None if found.outcome == Outcome.NONE else _refuse_match(found)
 
 
-def in_open_window(conversation: Conversation, text: str) -> Decision | None:
+def decide_in_open_window(conversation: Conversation, text: str) -> Decision | None:
     """Where the channel wants it so, template text goes out as the template though free text would do.
 
     A template's text with a place still to be filled in goes out as nothing at all.
@@ -44,14 +44,14 @@ def in_open_window(conversation: Conversation, text: str) -> Decision | None:
         return None
     found = index_cache.recognise(channel, text)
     if found.outcome == Outcome.TEMPLATE:
-        return _as_template(found) if channel.template_in_window else None
+        return _decide_match(found) if channel.template_in_window else None
     is_template = found.outcome in (Outcome.NOT_READY, Outcome.NEAR_MISS) and found.entry is not None
     if may_hold_places and is_template and has_places(found.entry.template, text):  # type: ignore[union-attr]
-        return _refused(found)
+        return _refuse_match(found)
     return None
 
 
-def _refused(found: Recognition) -> Decision:
+def _refuse_match(found: Recognition) -> Decision:
     return Decision(
         outcome=REFUSE,
         reason=REASONS[found.outcome],
@@ -60,7 +60,7 @@ def _refused(found: Recognition) -> Decision:
     )
 
 
-def chosen(conversation: Conversation, *, template_id: int, parameters: Any) -> Decision:
+def decide_chosen_template(conversation: Conversation, *, template_id: int, parameters: Any) -> Decision:
     """A template that somebody picked, with the values they gave."""
     channel = conversation.api_channel
     if not channel.provider.sends_templates:
@@ -74,12 +74,14 @@ def chosen(conversation: Conversation, *, template_id: int, parameters: Any) -> 
         details = {"name": template.name, "why": str(sendability.parts(missing))}
         return Decision(outcome=REFUSE, reason="template_not_fillable", details=details)
     try:
-        return filled(template.pk, template.pattern, parameters, text_only=not channel.provider.sends_template_values)
+        return decide_filled_template(
+            template.pk, template.pattern, parameters, text_only=not channel.provider.sends_template_values
+        )
     except NotATemplate as problem:
         return Decision(outcome=REFUSE, reason="template_values", details={"why": str(problem.sentence)})
 
 
-def filled(template_id: int, pattern: Pattern, parameters: Any, *, text_only: bool) -> Decision:
+def decide_filled_template(template_id: int, pattern: Pattern, parameters: Any, *, text_only: bool) -> Decision:
     """A template with values, ready to go out or refused with what is missing or too long, in words.
 
     ``text_only``: the provider adds media and what buttons need by itself, so they need not be given.
@@ -103,13 +105,13 @@ def filled(template_id: int, pattern: Pattern, parameters: Any, *, text_only: bo
     )
 
 
-def _as_template(found: Recognition) -> Decision:
+def _decide_match(found: Recognition) -> Decision:
     entry = found.entry
     assert entry is not None and isinstance(entry.ident, int)
-    return filled(entry.ident, entry.template, found.parameters, text_only=entry.text_only)
+    return decide_filled_template(entry.ident, entry.template, found.parameters, text_only=entry.text_only)
 
 
-def not_sendable(templates: Iterable[Mapping[str, Any]]) -> set[int]:
+def find_unsendable_templates(templates: Iterable[Mapping[str, Any]]) -> set[int]:
     """Of these templates of messages, the ids of those that may not be sent any more."""
     wanted = {template["id"] for template in templates if template.get("id")}
     if not wanted:

@@ -23,23 +23,23 @@ from templates_registry.models import Status, Template
 
 from . import submission, template_decisions
 
-MOST_AN_HOUR = 10  # test messages of one admin: each may cost money
-SHOWN = 5
+MAX_TESTS_PER_HOUR = 10  # test messages of one admin: each may cost money
+SHOWN_TESTS = 5
 
 
-class NotSent(Exception):
+class TemplateTestRefused(Exception):
     """Its text is a sentence for the admin."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipient:
+class TemplateTestRecipient:
     """A number, and the contact who has it on the template's channel."""
 
     number: str
     contact: Contact | None
 
 
-def refusal(template: Template) -> str:
+def explain_refusal(template: Template) -> str:
     """Why no test message can be sent with this template now; "" where one can."""
     channel = template.api_channel
     if not channel.provider.sends_templates:
@@ -61,18 +61,18 @@ def refusal(template: Template) -> str:
 
 
 @transaction.atomic
-def recipient(template: Template, number: str) -> Recipient:
+def read_recipient(template: Template, number: str) -> TemplateTestRecipient:
     """Read the number that an admin typed. Raises NotSent."""
     digits = wire_digits(number)
     if not (is_number(number) and digits.isascii() and digits.isdigit() and 10 <= len(digits) <= 15):
-        raise NotSent(_("Enter the number with its country code, such as +7 921 123-45-67."))
-    found = contacts.known(template.api_channel, _info(template, digits))
-    if found is not None and _reached(template, found) != found.pk:
-        raise NotSent(_("This number was merged with another client, whose messages go to another number."))
-    return Recipient(number=f"+{digits}", contact=merge_lookup.owner(found) if found else None)
+        raise TemplateTestRefused(_("Enter the number with its country code, such as +7 921 123-45-67."))
+    found = contacts.known(template.api_channel, _build_contact_info(template, digits))
+    if found is not None and _get_reached_contact_id(template, found) != found.pk:
+        raise TemplateTestRefused(_("This number was merged with another client, whose messages go to another number."))
+    return TemplateTestRecipient(number=f"+{digits}", contact=merge_lookup.owner(found) if found else None)
 
 
-def _reached(template: Template, contact: Contact) -> int:
+def _get_reached_contact_id(template: Template, contact: Contact) -> int:
     """Return the contact whose number messages to this one's chat go to: of merged contacts, only one's."""
     chats = Conversation.objects.filter(contact=contact.owner_id, chat_channel=template.api_channel.lands_in)
     chat = chats.select_related("contact").first()
@@ -85,35 +85,41 @@ def check_values(template: Template, values: Mapping[str, str]) -> None:
     given = {key: value for key, value in values.items() if value}
     text_only = not template.api_channel.provider.sends_template_values
     try:
-        decision = template_decisions.filled(template.pk, template.pattern, given, text_only=text_only)
+        decision = template_decisions.decide_filled_template(template.pk, template.pattern, given, text_only=text_only)
     except NotATemplate as problem:
-        raise NotSent(str(problem.sentence)) from None
+        raise TemplateTestRefused(str(problem.sentence)) from None
     if not decision.goes_out:
-        raise NotSent(decision.sentence)
+        raise TemplateTestRefused(decision.sentence)
 
 
 @transaction.atomic
-def send(template: Template, number: str, values: Mapping[str, str], *, user: Any, seen: int | None) -> Message:
+def send_template_test(
+    template: Template, number: str, values: Mapping[str, str], *, user: Any, seen: int | None
+) -> Message:
     """Send the template to a number. ``seen``: the contact whom the admin confirmed. Raises NotSent."""
     get_user_model()._default_manager.select_for_update(no_key=True).get(pk=user.pk)  # one at a time, for the limit
-    if sentence := refusal(template):
-        raise NotSent(sentence)
+    if sentence := explain_refusal(template):
+        raise TemplateTestRefused(sentence)
     lately = service_window.database_now() - timedelta(hours=1)
-    if TemplateTest.objects.filter(author=user, sent_at__gt=lately).count() >= MOST_AN_HOUR:
-        raise NotSent(_("The limit of test messages is %(most)d an hour. Try again later.") % {"most": MOST_AN_HOUR})
-    to = recipient(template, number)
+    if TemplateTest.objects.filter(author=user, sent_at__gt=lately).count() >= MAX_TESTS_PER_HOUR:
+        raise TemplateTestRefused(
+            _("The limit of test messages is %(most)d an hour. Try again later.") % {"most": MAX_TESTS_PER_HOUR}
+        )
+    to = read_recipient(template, number)
     if (to.contact.pk if to.contact else None) != seen:
-        raise NotSent(_("The number belongs to another client now, or was erased. Nothing was sent. Check it again."))
-    conversation = _conversation(template, to)
+        raise TemplateTestRefused(
+            _("The number belongs to another client now, or was erased. Nothing was sent. Check it again.")
+        )
+    conversation = _get_or_create_conversation(template, to)
     had_request = Ticket.objects.filter(conversation=conversation).exclude(status__in=Ticket.ENDED).exists()
-    handed = submission.hand_in_template(
+    handed = submission.submit_template_reply(
         conversation_id=conversation.pk,
         template_id=template.pk,
         parameters={key: value for key, value in values.items() if value},
         author=user,
     )
     if handed.message is None or handed.ticket is None:
-        raise NotSent(handed.decision.sentence)
+        raise TemplateTestRefused(handed.decision.sentence)
     if not had_request:  # nobody has to work on it
         tickets.set_ticket_status(handed.ticket.pk, status=Ticket.Status.CLOSED, by=user.pk)
     TemplateTest.objects.create(template=template, message=handed.message, author=user)
@@ -122,27 +128,29 @@ def send(template: Template, number: str, values: Mapping[str, str], *, user: An
     return handed.message
 
 
-def latest(template: Template) -> list[TemplateTest]:
+def list_latest_tests(template: Template) -> list[TemplateTest]:
     """The newest test messages of a template, for the page that sends them."""
     rows = TemplateTest.objects.filter(template=template).order_by("-pk")
-    return list(rows.select_related("author", "message__conversation__contact")[:SHOWN])
+    return list(rows.select_related("author", "message__conversation__contact")[:SHOWN_TESTS])
 
 
-def _info(template: Template, digits: str) -> ContactInfo:
+def _build_contact_info(template: Template, digits: str) -> ContactInfo:
     is_id = template.api_channel.provider.ids_are_phone_numbers
     return ContactInfo(external_id=digits if is_id else "", phone=f"+{digits}")
 
 
-def _conversation(template: Template, to: Recipient) -> Conversation:
+def _get_or_create_conversation(template: Template, to: TemplateTestRecipient) -> Conversation:
     contact, place = to.contact, template.api_channel.lands_in
-    assert place is not None  # ``refusal`` has asked
+    assert place is not None  # ``explain_refusal`` has asked
     if contact is None:
-        info = _info(template, to.number.removeprefix("+"))
+        info = _build_contact_info(template, to.number.removeprefix("+"))
         contact = Contact(api_channel=template.api_channel, external_id=info.external_id, phone=info.phone)
         contact.save()
     made = Conversation.objects.get_or_create(
         contact=contact, chat_channel=place, defaults={"api_channel": template.api_channel}
     )[0]
     conversation = receiving.lock(made.pk)
-    recipient(template, to.number)  # once more: until the chat was locked, a client could write from another number
+    read_recipient(
+        template, to.number
+    )  # once more: until the chat was locked, a client could write from another number
     return conversation

@@ -104,7 +104,7 @@ class UapiView(APIView):
         except call_limits.TooManyCalls as problem:
             error = Error(TOO_MANY, _("Too many calls with this key. Try again later."))
             return JsonResponse(error.body(), status=429, headers={"Retry-After": str(problem.wait)})
-        except storage_limits.NoRoom as problem:
+        except storage_limits.DiskAlmostFull as problem:
             return JsonResponse({"error": str(problem), "code": 503}, status=503, headers={"Retry-After": "60"})
         except DataError:
             logger.exception("value not storable")
@@ -210,7 +210,7 @@ class AddMessage(UapiView):
         )
         received = receiving.receive(call.api_channel, [incoming])[0]
         if received.is_new:
-            held_replies.release([received.conversation.pk])
+            held_replies.release_held_replies([received.conversation.pk])
         call.api_channel.note_inbound()
         _note_issued(received.conversation.contact, fact.contact)
         unused = unused_of(_sender(message))
@@ -304,7 +304,7 @@ class SendMessage(UapiView):
         text = call.values.get("text")
         if not isinstance(text, str | int | float) or isinstance(text, bool):
             raise BadBody(_("“text” is missing."))
-        handed = submission.hand_in(conversation_id=conversation.pk, text=str(text), author=user)
+        handed = submission.submit_reply(conversation_id=conversation.pk, text=str(text), author=user)
         if handed.message is None or handed.ticket is None:
             raise Error(NOT_SENT, handed.decision.sentence, reason=handed.decision.reason)
         return {

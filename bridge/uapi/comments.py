@@ -69,7 +69,7 @@ class CreateComment(UapiView):
         current = tickets.live_ticket(conversation)
         if current is not None and current.pk != received.message.ticket_id:
             tickets.note_status(conversation.pk, current.status)
-        held_replies.release([conversation.pk])
+        held_replies.release_held_replies([conversation.pk])
         return received.message
 
 
@@ -81,7 +81,7 @@ def reply(call: Call, ticket: Ticket, text: str, *, author: Any, by_rule: bool =
     return submitted.message
 
 
-def submit(call: Call, ticket: Ticket, text: str, *, author: Any, by_rule: bool) -> submission.HandedIn:
+def submit(call: Call, ticket: Ticket, text: str, *, author: Any, by_rule: bool) -> submission.SubmitResult:
     """The same, with the relay's decision as it is. Files that cannot go out are refused at once."""
     conversation = ticket.conversation
     if call.files and not conversation.api_channel.provider.sends_files:
@@ -89,11 +89,11 @@ def submit(call: Call, ticket: Ticket, text: str, *, author: Any, by_rule: bool)
     if call.values.get("files") not in (None, "", []):
         raise BadBody(_("Files for the client must be sent as multipart/form-data, not as links."))
     try:
-        kept = [uploads.keep(conversation, file, author=author) for file in call.files]
-    except uploads.NotTaken as problem:
+        kept = [uploads.save_upload(conversation, file, author=author) for file in call.files]
+    except uploads.UploadRefused as problem:
         raise BadBody(str(problem)) from None
     marks = {"from": TRIGGER, "trigger_id": trigger_of(call)} if by_rule else None
-    return submission.hand_in(
+    return submission.submit_reply(
         conversation_id=conversation.pk, text=text, author=author, uploads=kept, ticket=ticket, marks=marks
     )
 
@@ -142,13 +142,13 @@ def note(
 
 def attach(message: Message, call: Call, links: tuple[values.FileInfo, ...]) -> None:
     """Keep the files of a note with it."""
-    attachment_files.attach([(message, links)])
-    attachment_files.store(message, call.files)
+    attachment_files.create_attachments([(message, links)])
+    attachment_files.store_attachments(message, call.files)
 
 
 def tell_comment(message: Message, ticket: Ticket) -> None:
     """Queue the comment events of a note."""
-    if Delivery.objects.bulk_create(subscribers.comment_made(message, ticket)):
+    if Delivery.objects.bulk_create(subscribers.build_comment_deliveries(message, ticket)):
         wakeups.notify_after_commit(wakeups.OUTBOUND)
 
 

@@ -54,13 +54,13 @@ class ReadTicket(Reading):
         rows = Message.objects.filter(ticket=ticket).order_by("pk").prefetch_related(files)
         contact = ticket.conversation.contact
         comments = [
-            subscribers.comment_of(message, ticket, is_first=not place)
+            subscribers.build_comment(message, ticket, is_first=not place)
             | {
                 "client_name": contact.name if message.direction == Message.Direction.INBOUND else None,
                 "cc": [],
                 "bcc": [],
                 "files": [
-                    {"name": file.name, "file": subscribers.file_link(file)} for file in message.attachments.all()
+                    {"name": file.name, "file": subscribers.build_file_link(file)} for file in message.attachments.all()
                 ],
             }
             for place, message in enumerate(rows)

@@ -47,10 +47,10 @@ def look_at_parts() -> dict[str, dict[str, Any]]:
     if parts["database"]["state"] == "red":
         unknown = {"state": "red", "error": "unknown without the database"}
         return parts | dict.fromkeys(["writes", *measured_parts], unknown)
-    parts["writes"] = asked(write_probe.check)
+    parts["writes"] = asked(write_probe.check_writable)
     try:
-        silence = housekeeping.heartbeats()
-        delay = dispatcher.oldest_due_age(now=service_window.database_now())
+        silence = housekeeping.get_heartbeat_ages()
+        delay = dispatcher.get_oldest_due_age(now=service_window.database_now())
     except DatabaseError as error:  # a table is missing, or may not be read
         return parts | {name: {"state": "red", "error": type(error).__name__} for name in measured_parts}
     for name, longest in LONGEST_SILENCE.items():
@@ -61,8 +61,8 @@ def look_at_parts() -> dict[str, dict[str, Any]]:
 def look_at_disk() -> dict[str, Any]:
     """Red while files are refused for want of room."""
     return {
-        "state": "red" if storage_limits.is_short() else "ok",
-        "free_mb": storage_limits.free_bytes() // storage_limits.MEGABYTE,
+        "state": "red" if storage_limits.is_disk_low() else "ok",
+        "free_mb": storage_limits.get_free_bytes() // storage_limits.MEGABYTE,
     }
 
 
@@ -71,7 +71,7 @@ def is_deaf() -> bool:
     if any(asked(question)["state"] == "red" for question in (ask_database, ask_broker)):
         connection.close()
         return False
-    silence = housekeeping.heartbeats()
+    silence = housekeeping.get_heartbeat_ages()
     connection.close()
     return all(silence.get(name, 0) > DEAF_SECONDS for name in ("inbound", "outbound"))
 

@@ -29,7 +29,7 @@ class Portal(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         heartbeats = GaugeMetricFamily("okno_heartbeat_age_seconds", "Since a part last worked.", labels=["part"])
-        for part, age in housekeeping.heartbeats().items():
+        for part, age in housekeeping.get_heartbeat_ages().items():
             heartbeats.add_metric([part], age)
         yield heartbeats
         deliveries = GaugeMetricFamily("okno_deliveries", "Deliveries by state.", labels=["state"])
@@ -37,7 +37,7 @@ class Portal(Collector):
         for state in states:
             deliveries.add_metric([state], Delivery.objects.filter(state=state).count())
         yield deliveries
-        age = dispatcher.oldest_due_age(now=service_window.database_now())
+        age = dispatcher.get_oldest_due_age(now=service_window.database_now())
         yield GaugeMetricFamily("okno_oldest_due_delivery_seconds", "How long the oldest due one waits.", value=age)
         events = GaugeMetricFamily("okno_webhook_events", "Raw events by state.", labels=["state"])
         for event_state in (WebhookEvent.State.NEW, *WebhookEvent.STUCK):
@@ -50,7 +50,9 @@ class Portal(Collector):
         yield mismatches
         still_open = ServiceWindow.objects.filter(state=ServiceWindow.State.OPEN).count()
         yield GaugeMetricFamily("okno_open_windows", "Service windows that are open.", value=still_open)
-        yield GaugeMetricFamily("okno_disk_free_bytes", "On the disk of the files.", value=storage_limits.free_bytes())
+        yield GaugeMetricFamily(
+            "okno_disk_free_bytes", "On the disk of the files.", value=storage_limits.get_free_bytes()
+        )
         channels = GaugeMetricFamily("okno_api_channels", "API channels by state.", labels=["state"])
         for state, number in ApiChannel.objects.order_by().values_list("state").annotate(Count("pk")):
             channels.add_metric([state], number)

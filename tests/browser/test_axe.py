@@ -133,8 +133,8 @@ def test_a_narrow_desk_has_no_serious_finding(page: Page, context: BrowserContex
 
 
 def test_the_other_pages_have_no_serious_finding(page: Page, context: BrowserContext, chat: Conversation) -> None:
-    given = uploads.keep(chat, SimpleUploadedFile("счёт.pdf", b"%PDF-1"), author=boris())
-    shared = "/shared/" + uploads.link(given).rstrip("/").rsplit("/", 1)[-1] + "/"
+    given = uploads.save_upload(chat, SimpleUploadedFile("счёт.pdf", b"%PDF-1"), author=boris())
+    shared = "/shared/" + uploads.build_share_link(given).rstrip("/").rsplit("/", 1)[-1] + "/"
     look(page, "/login/")
     look(page, shared)
     sign_in(context, vera())

@@ -76,7 +76,7 @@ def writes(channel: ApiChannel, name: str, text: str) -> Conversation:
 
 
 def answers(chat: Conversation, text: str, **status: Any) -> Message:
-    message = submission.hand_in(conversation_id=chat.pk, text=text, author=boris()).message
+    message = submission.submit_reply(conversation_id=chat.pk, text=text, author=boris()).message
     assert message
     Message.objects.filter(pk=message.pk).update(**status)
     return message

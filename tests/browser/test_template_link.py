@@ -21,11 +21,11 @@ def test_a_carousel_is_filled_in_and_sent_without_signing_in(page: Page, width: 
     chat = ConversationFactory(api_channel=ApiChannelFactory(kind="whatsapp_cloud", watched=outside))
     for name in ("media carousel", "text"):
         stored(chat.api_channel, name)
-    link = template_links.make(chat)
+    link = template_links.create_template_link(chat)
     page.context.clear_cookies()
     page.set_viewport_size({"width": width, "height": 800})
 
-    page.goto("/send/" + template_links.address(link).partition("/send/")[2])
+    page.goto("/send/" + template_links.build_link_url(link).partition("/send/")[2])
     page.get_by_role("link", name="media_carousel").click()
     for key, value in SHAPES["media carousel"].values.items():
         page.locator(f'textarea[name="v.{key}"]').fill(value)

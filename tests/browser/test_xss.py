@@ -108,7 +108,7 @@ def test_one_chat_full_of_it_runs_nothing(page: Page, context: BrowserContext, w
 
 def fill(chat: Conversation, author: Any, first: Message) -> None:
     for number, words in enumerate(CORPUS):
-        said = submission.hand_in(conversation_id=chat.pk, text=words, author=author).message
+        said = submission.submit_reply(conversation_id=chat.pk, text=words, author=author).message
         assert said
         Attachment.objects.create(message=said, name=words[:200], url=words[:2000], mime="image/png")
         shown = {

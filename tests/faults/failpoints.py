@@ -48,7 +48,7 @@ class Failpoints(AppConfig):
 
         if lease := os.environ.get("FAULTS_LEASE"):
             claims.LEASE_SECONDS = int(lease)
-        claim, attempt, ring = dispatcher.claim, dispatcher.attempt, wakeups.notify_workers
+        claim, attempt, ring = dispatcher.claim_deliveries, dispatcher.attempt_delivery, wakeups.notify_workers
 
         def claim_and_die(*args: Any, **kwargs: Any) -> Any:
             claimed = claim(*args, **kwargs)
@@ -78,6 +78,6 @@ class Failpoints(AppConfig):
             return is_refused(self, path)
 
         flood_guard.Strangers.is_refused = spin_or_answer  # type: ignore[method-assign]
-        dispatcher.claim = claim_and_die
-        dispatcher.attempt = attempt_and_die
+        dispatcher.claim_deliveries = claim_and_die
+        dispatcher.attempt_delivery = attempt_and_die
         wakeups.notify_workers = ring_or_not

@@ -29,7 +29,7 @@ from tests.faults.conftest import SEED
 from tests.test_chain import Chain
 
 CONTACTS = 10
-STATIONS = (processing.drain, sending.drain, dispatcher.drain)
+STATIONS = (processing.drain, sending.send_due_commands, dispatcher.send_due_deliveries)
 LOOK_SECONDS = 0.2
 SHARE = 0.06  # of each kind of fault, of all calls
 
@@ -118,7 +118,9 @@ def test_two_portals_pass_everything_once_and_in_order_whatever_the_line_does(
         for chat in Conversation.objects.filter(chat_channel=chain.desk).select_related("contact"):
             name = chat.contact.external_id
             answered[name].append(f"{name} получает {number}")
-            assert submission.hand_in(conversation_id=chat.pk, text=answered[name][-1], author=chain.operator).message
+            assert submission.submit_reply(
+                conversation_id=chat.pk, text=answered[name][-1], author=chain.operator
+            ).message
         if number % 20 == 19:
             chain.settle(seconds=600)
     chain.settle(seconds=600)

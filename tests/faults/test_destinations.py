@@ -311,7 +311,7 @@ def test_each_answer_lands_in_its_class(api_channel: ApiChannel, receiver: Recei
         headers = headers | ({"Location": receiver.url("/elsewhere")} if status in (301, 307) else {})
         receiver.answer("/hook", status=status, headers=headers, body=b"" if status == 204 else b"{}", times=1)
         delivery = Delivery.objects.get(message=boris_answers(anna_writes(api_channel, who=f"c{number}")))
-        dispatcher.drain()
+        dispatcher.send_due_deliveries()
         delivery.refresh_from_db()
         api_channel.refresh_from_db()
         found = "paused" if api_channel.state == ChannelState.PAUSED else delivery.state
@@ -436,9 +436,9 @@ def test_an_answer_at_the_limit(
     for number, delay in enumerate((limit - (0.1 if FULL else 0.4), limit + (0.1 if FULL else 0.8))):
         receiver.answer("/hook", delay=delay, times=1)
         delivery = Delivery.objects.get(message=boris_answers(anna_writes(api_channel, who=f"c{number}")))
-        dispatcher.drain()
+        dispatcher.send_due_deliveries()
         Delivery.objects.filter(state="pending").update(next_attempt_at=timezone.now() - timedelta(seconds=1))
-        dispatcher.drain()
+        dispatcher.send_due_deliveries()
         delivery.refresh_from_db()
         assert delivery.state == "delivered"
         keys.append([got.headers["webhook-id"] for got in receiver.requests].count(delivery.key))
@@ -454,13 +454,13 @@ def test_five_days_of_failure(api_channel: ApiChannel, receiver: Receiver, measu
     receiver.answer("/hook", status=500)
     boris_answers(anna_writes(api_channel))
     for _ in range(4):
-        dispatcher.drain()
+        dispatcher.send_due_deliveries()
         Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
     stuck = Alert.objects.filter(kind=Alert.Kind.STUCK).count()
     seen = []
     for days in (2.4, 2.5, 3.5, 4.5, 5.0, 5.1):
         Breaker.objects.update(failing_since=service_window.database_now() - timedelta(days=days, seconds=1))
-        alerts.watch()
+        alerts.review_alerts()
         api_channel.refresh_from_db()
         seen.append((Alert.objects.filter(kind=Alert.Kind.FAILING_LONG).count(), api_channel.state))
     off = Alert.objects.filter(kind=Alert.Kind.SWITCHED_OFF).count()
@@ -468,7 +468,7 @@ def test_five_days_of_failure(api_channel: ApiChannel, receiver: Receiver, measu
     api_channel.resume()
     Breaker.objects.all().delete()
     Delivery.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
 
     done = Delivery.objects.get().state
     measured(f"{stuck} alert at the 4th failure; told at 50, 70 and 90 %; {off} switching off; then {done}")

@@ -109,14 +109,14 @@ def test_one_row_is_claimed_by_one_worker(
     for _ in range(rounds):
         Delivery.objects.update(state="pending", lease_token=None, next_attempt_at=timezone.now() - timedelta(hours=1))
         tokens = [uuid.uuid4() for _ in range(workers)]
-        found = team.each(*[lambda token=token: len(dispatcher.claim(token, limit=5)) for token in tokens])
+        found = team.each(*[lambda token=token: len(dispatcher.claim_deliveries(token, limit=5)) for token in tokens])
         claims.append(sum(found))
         assert Delivery.objects.get().lease_token in tokens
-    results.give_up(delivery, Delivery.objects.get().lease_token, reason="gave_up")  # type: ignore[arg-type]  # is set
+    results.give_up_delivery(delivery, Delivery.objects.get().lease_token, reason="gave_up")  # type: ignore[arg-type]  # is set
     for number in range(rows):
         boris_answers(anna_writes(api_channel, who=f"client-{number}"), str(number))
     while Delivery.objects.filter(state="pending").exists():
-        team.each(*[dispatcher.drain] * workers)
+        team.each(*[dispatcher.send_due_deliveries] * workers)
 
     keys = [request.headers["webhook-id"] for request in receiver.requests]
     measured(
@@ -132,16 +132,16 @@ def test_a_late_result_is_refused(api_channel: ApiChannel, size: Size, measured:
     for number in range(rounds):
         delivery = a_reply(api_channel, who=f"client-{number}")
         dead = uuid.uuid4()
-        (stale,) = dispatcher.claim(dead, limit=1)
+        (stale,) = dispatcher.claim_deliveries(dead, limit=1)
         Delivery.objects.filter(pk=delivery.pk).update(next_attempt_at=timezone.now() - timedelta(seconds=1))
-        assert dispatcher.drain() == 1
-        late = results.Tried(
+        assert dispatcher.send_due_deliveries() == 1
+        late = results.AttemptResult(
             claimed=stale,
             outcome=Outcome(verdict="permanent", reason="rejected"),
             started_at=timezone.now(),
             duration_ms=1,
         )
-        results.record([late], dead)
+        results.record_attempts([late], dead)
         refused += Delivery.objects.get(pk=delivery.pk).state == "delivered"
 
     measured(f"{refused} of {rounds} refused")
@@ -156,7 +156,7 @@ def test_a_message_is_known_for_ever(client: Any, size: Size, measured: Say) -> 
         by = timedelta(days=days)
         WebhookEvent.objects.update(received_at=F("received_at") - by)
         Message.objects.update(created_at=F("created_at") - by)
-        housekeeping.prune()
+        housekeeping.prune_expired_rows()
         client.post(phone.webhook_path, body, content_type="application/json")
         processing.drain()
 
@@ -220,7 +220,7 @@ def test_a_status_that_comes_first_is_joined_and_one_that_stays_alone_is_told(
     told = []
     for age in (timedelta(days=7) - timedelta(minutes=5), timedelta(days=7, minutes=5)):
         StrayStatus.objects.update(received_at=timezone.now() - age)
-        reconciliation.reconcile()
+        reconciliation.reconcile_messages()
         standing = Alert.objects.filter(kind=Alert.Kind.MISMATCH, api_channel=api_channel, settled_at=None)
         told.append(list(standing.values_list("details__count", flat=True)))
 
@@ -267,10 +267,10 @@ def test_the_edge_of_the_window(
 
         def reply(chat: Conversation = chat, at: Any = early) -> Any:
             _wait_until(at)
-            return submission.hand_in(conversation_id=chat.pk, text="Да", author=author).decision.reason
+            return submission.submit_reply(conversation_id=chat.pk, text="Да", author=author).decision.reason
 
         team.each(write, expire, reply)
-        dispatcher.drain()
+        dispatcher.send_due_deliveries()
         assert service_window.of(chat).is_open, f"race {number}: the client wrote and the window is closed"
         for tried in Attempt.objects.filter(delivery__conversation=chat, delivery__free_text=True):
             covering = ServiceWindow.objects.filter(

@@ -14,7 +14,7 @@ from django.utils import timezone
 from bridge.conversations import receiving
 from bridge.fanout import template_links
 from bridge.files import uploads
-from bridge.files.attachment_files import signed_link
+from bridge.files.attachment_files import build_signed_link
 from bridge.models import Attachment, CannedResponse, Conversation, Delivery, Message, Mismatch, WebhookEvent
 from bridge.relay import submission
 from channels_setup.models import ApiChannel, ChatChannel
@@ -56,7 +56,7 @@ def make() -> Scene:
     template = TemplateFactory(api_channel=channel)
     ids = _rows(conversation, operator) | {"template": template.pk, "contact": other.contact_id, "user": operator.pk}
     ids |= {"channel": channel.lands_in.pk, "chat": conversation.pk, "pk": conversation.pk, "other": other.pk}
-    upload = uploads.keep(conversation, SimpleUploadedFile("a.txt", b"abc"), author=operator)
+    upload = uploads.save_upload(conversation, SimpleUploadedFile("a.txt", b"abc"), author=operator)
     attachment = Attachment.objects.get(pk=ids["file_id"])
     helpdesk = ChatChannel(name="Usedesk", kind="usedesk", company_id=1)
     helpdesk.options = {"base_url": "https://x.example", "channel_id": 870, "app_id": "51423", "language": "en"}
@@ -76,9 +76,10 @@ def make() -> Scene:
         },
         tokens={"operator": token_of(operator)["authorization"], "admin": token_of(admin)["authorization"]},
         addresses=[
-            signed_link(attachment),
-            "/shared/" + uploads.link(upload).partition("/shared/")[2],
-            "/send/" + template_links.address(template_links.make(conversation)).partition("/send/")[2],
+            build_signed_link(attachment),
+            "/shared/" + uploads.build_share_link(upload).partition("/shared/")[2],
+            "/send/"
+            + template_links.build_link_url(template_links.create_template_link(conversation)).partition("/send/")[2],
             f"/handover/{token}/",
             f"/phone/{channel.pk}/",
             f"/phone/{channel.pk}/messages",

@@ -68,7 +68,7 @@ def about(request: HttpRequest, conversation: Conversation, *, now: datetime) ->
         else [
             GivenFile(
                 upload=upload,
-                link=uploads.link(upload),
+                link=uploads.build_share_link(upload),
                 until=presentation.day_words(upload.expires_at, now=now),
                 is_over=upload.expires_at <= now,
             )
@@ -81,7 +81,7 @@ def about(request: HttpRequest, conversation: Conversation, *, now: datetime) ->
         "answers_to": merges.answers_to(conversation),
         "merged": merges.merged_into(conversation, user=user, now=now),
         "may_merge": user.has_perm(rules.PERMISSION) and contact.erased_at is None,
-        "may_erase": user.has_perm(erasure.PERMISSION) and contact.erased_at is None,
+        "may_erase": user.has_perm(erasure.ERASE_PERMISSION) and contact.erased_at is None,
     }
 
 

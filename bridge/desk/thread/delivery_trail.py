@@ -175,7 +175,7 @@ def _how(message: Message) -> Iterator[str]:
     if not template:
         return
     named = {"name": template.get("name", ""), "language": template.get("language", "")}
-    if message.details.get("how") == submission.RECOGNISED:
+    if message.details.get("how") == submission.RECOGNIZED:
         yield _("The text was recognised as the template “%(name)s” (%(language)s).") % named
     elif message.details.get("how") == submission.CHOSEN:
         yield _("The template “%(name)s” (%(language)s) was chosen.") % named

@@ -33,14 +33,14 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
     chosen = set(request.POST.getlist("upload"))
     names = [given.name for given in request.FILES.getlist("files")]
 
-    def work(form_key: str) -> submission.HandedIn:
-        waiting = uploads.unsent(conversation, author=request.user)
+    def work(form_key: str) -> submission.SubmitResult:
+        waiting = uploads.list_unsent_uploads(conversation, author=request.user)
         if not chosen <= {str(upload.pk) for upload in waiting}:
-            raise uploads.NotTaken(_("A file of this reply is no longer here. Attach it again, then send."))
+            raise uploads.UploadRefused(_("A file of this reply is no longer here. Attach it again, then send."))
         lines = file_uploads.taken(request, conversation)
         if names:
-            waiting = uploads.unsent(conversation, author=request.user)
-        return submission.hand_in(
+            waiting = uploads.list_unsent_uploads(conversation, author=request.user)
+        return submission.submit_reply(
             conversation_id=conversation.pk,
             text="\n".join(filter(None, (text, *lines))),
             author=request.user,
@@ -52,7 +52,7 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
 
     try:
         told = forms.once(request, conversation, text, sorted(chosen), names, replies_to, work=work)
-    except uploads.NotTaken as problem:
+    except uploads.UploadRefused as problem:
         told = {"sent": False, "sentence": str(problem)}
     if by_script(request):
         return JsonResponse(told)
@@ -141,7 +141,7 @@ def send_again(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
         .order_by("-pk")
         .first()
     )
-    if delivery is None or not resend.send_again(delivery.pk, by=request.user):
+    if delivery is None or not resend.resend_deliveries(delivery.pk, by=request.user):
         return refused(request, conversation, _("This message is already on its way."))
     return done(request, conversation)
 
@@ -154,7 +154,7 @@ def leave(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
     unknown = Delivery.objects.filter(
         message=message, kind=Delivery.Kind.MESSAGE, state=Delivery.State.UNKNOWN
     ).values_list("pk", flat=True)
-    if not resend.leave(*unknown, by=request.user):
+    if not resend.accept_unknown_deliveries(*unknown, by=request.user):
         return refused(request, conversation, _("It is settled what became of this message."))
     return done(request, conversation)
 
@@ -163,7 +163,7 @@ def leave(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
 def fetch_file(request: HttpRequest, pk: int, file_id: int) -> HttpResponse:
     """Ask the provider once more for a client's file that did not come."""
     conversation = access.conversation_or_404(request, pk)
-    if not inbound_downloads.fetch_again(file_id, conversation_id=conversation.pk):
+    if not inbound_downloads.retry_download(file_id, conversation_id=conversation.pk):
         return refused(request, conversation, _("This file is being fetched already."))
     return done(request, conversation)
 

@@ -222,7 +222,7 @@ def chat_context(
         "assignee_name": presentation.assignee_name(conversation.assignee, conversation),
         "people": people(conversation, request.user),
         "draft": draft,
-        "longest_text": submission.LONGEST_TEXT,
+        "longest_text": submission.MAX_TEXT_LENGTH,
         "text": text if text is not None else (draft.text if draft else ""),
         "refusal": refusal,
         "sends_templates": conversation.api_channel.provider.sends_templates,
@@ -230,10 +230,10 @@ def chat_context(
         "offers": panels.offers(request, conversation, state),
         "sending_key": draft.form_key if draft else secrets.token_urlsafe(12),
         "quotes": conversation.api_channel.provider.supports_quotes,
-        "replying": extras.quote(submission.quotable(conversation, replies_to(request))),
+        "replying": extras.quote(submission.get_quotable_message(conversation, replies_to(request))),
         **about.about(request, conversation, now=now),
-        "uploads": uploads.unsent(conversation, author=request.user),
-        "endings": ",".join(f".{ending}" for ending in uploads.KINDS),
+        "uploads": uploads.list_unsent_uploads(conversation, author=request.user),
+        "endings": ",".join(f".{ending}" for ending in uploads.FILE_TYPES),
         **_clock(now),
     }
 

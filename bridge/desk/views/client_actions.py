@@ -34,7 +34,7 @@ def tag(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @login_required
-@permission_required(erasure.PERMISSION, raise_exception=True)
+@permission_required(erasure.ERASE_PERMISSION, raise_exception=True)
 @require_http_methods(["GET", "POST"])
 @never_cache
 def erase(request: HttpRequest, pk: int) -> HttpResponse:
@@ -44,9 +44,9 @@ def erase(request: HttpRequest, pk: int) -> HttpResponse:
     conversation = access.conversation_or_404(request, pk)
     is_sure = request.method == "POST" and as_number(request.POST.get("sure")) == conversation.contact_id
     if is_sure:
-        erasure.erase(conversation.contact_id, by=request.user)
+        erasure.erase_person(conversation.contact_id, by=request.user)
         return chat_actions.back(request, conversation)
-    people = erasure.same_person(conversation.contact)
+    people = erasure.find_same_person(conversation.contact)
     context = {
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),

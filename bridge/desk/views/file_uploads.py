@@ -22,11 +22,11 @@ def upload(request: HttpRequest, pk: int) -> HttpResponse:
     given = request.FILES.get("file")
     if given is None:
         return JsonResponse({"sentence": _("No file came. Please try again.")}, status=422)
-    if len(uploads.unsent(conversation, author=request.user)) >= MOST:
+    if len(uploads.list_unsent_uploads(conversation, author=request.user)) >= MOST:
         return JsonResponse({"sentence": _("At most %(most)d files go with one reply.") % {"most": MOST}}, status=422)
     try:
-        kept = uploads.keep(conversation, given, author=request.user)
-    except uploads.NotTaken as problem:
+        kept = uploads.save_upload(conversation, given, author=request.user)
+    except uploads.UploadRefused as problem:
         return JsonResponse({"sentence": str(problem)}, status=422)
     if conversation.api_channel.provider.sends_files:
         chip = render_to_string("bridge/upload.html", {"upload": kept, "conversation": conversation}, request)
@@ -41,20 +41,20 @@ def drop(request: HttpRequest, pk: int, upload_id: int) -> HttpResponse:
     user: Any = request.user
     mine = Upload.objects.filter(pk=upload_id, conversation=conversation, author=user, message=None).first()
     if mine is not None:
-        uploads.drop(mine)
+        uploads.delete_upload(mine)
     return HttpResponse(status=204)
 
 
 def line_for(kept: Upload) -> str:
     """What stands in the text for a file."""
-    return f"{kept.name}: {uploads.link(kept)}"
+    return f"{kept.name}: {uploads.build_share_link(kept)}"
 
 
 def taken(request: HttpRequest, conversation: Conversation) -> list[str]:
     """A form that came without a script may bring files: they are kept; the lines that stand for them in the text."""
     lines = []
     for given in request.FILES.getlist("files")[:MOST]:
-        kept = uploads.keep(conversation, given, author=request.user)
+        kept = uploads.save_upload(conversation, given, author=request.user)
         if not conversation.api_channel.provider.sends_files:
             lines.append(line_for(kept))
     return lines

@@ -56,7 +56,7 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
             "template",
             template.pk,
             values,
-            work=lambda form_key: submission.hand_in_template(
+            work=lambda form_key: submission.submit_template_reply(
                 conversation_id=conversation.pk,
                 template_id=template.pk,
                 parameters={key: value for key, value in values.items() if value},

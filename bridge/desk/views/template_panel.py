@@ -72,8 +72,8 @@ def send(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     template = _template_or_404(request, conversation, template_id)
     values, replies_to = _values(request, template), chats.replies_to(request)
 
-    def work(form_key: str) -> submission.HandedIn:
-        return submission.hand_in_template(
+    def work(form_key: str) -> submission.SubmitResult:
+        return submission.submit_template_reply(
             conversation_id=conversation.pk,
             template_id=template.pk,
             parameters=values,
@@ -102,8 +102,8 @@ def hold(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     text, values = chat_actions.text_in(request), _values(request, template)
     replies_to = chats.replies_to(request)
 
-    def work(form_key: str) -> submission.HandedIn:
-        return held_replies.hold(
+    def work(form_key: str) -> submission.SubmitResult:
+        return held_replies.hold_reply(
             conversation_id=conversation.pk,
             text=text,
             author=request.user,
@@ -121,7 +121,7 @@ def hold(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
 def take_back(request: HttpRequest, pk: int, held_id: int) -> HttpResponse:
     """Do not send a held text after all; it becomes a draft again."""
     conversation = access.conversation_or_404(request, pk)
-    if not held_replies.take_back(held_id, conversations_seen=[conversation.pk]):
+    if not held_replies.cancel_held_reply(held_id, conversations_seen=[conversation.pk]):
         return chat_actions.refused(
             request, conversation, _("This text is no longer held: it has been sent or dropped.")
         )

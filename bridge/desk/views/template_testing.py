@@ -32,7 +32,7 @@ def test(request: HttpRequest, pk: int) -> HttpResponse:
     if refused := forms.conflict(request):
         return refused
     values, number = values_in(request.POST), request.POST.get("number", "").strip()[:LONGEST_NUMBER]
-    sentence = template_tests.refusal(template)
+    sentence = template_tests.explain_refusal(template)
     if request.method == "POST" and "HX-Request" not in request.headers and not sentence:
         try:
             if request.POST.get("go"):
@@ -40,12 +40,12 @@ def test(request: HttpRequest, pk: int) -> HttpResponse:
                 return redirect(request.path)
             if request.POST.get("check"):
                 return _confirm(request, template, number, values)
-        except template_tests.NotSent as problem:
+        except template_tests.TemplateTestRefused as problem:
             sentence = str(problem)
     context = _context(template, number, values) | {
         "sentence": sentence,
-        "may_send": not template_tests.refusal(template),
-        "tests": [_row(one) for one in template_tests.latest(template)],
+        "may_send": not template_tests.explain_refusal(template),
+        "tests": [_row(one) for one in template_tests.list_latest_tests(template)],
     }
     if "HX-Request" in request.headers:
         return render(request, "templates_registry/shelf/filled_part.html", context)
@@ -54,7 +54,7 @@ def test(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _confirm(request: HttpRequest, template: Template, number: str, values: dict[str, str]) -> HttpResponse:
     """Show what would be sent to whom. Raises NotSent."""
-    to = template_tests.recipient(template, number)
+    to = template_tests.read_recipient(template, number)
     template_tests.check_values(template, values)
     context = _context(template, to.number, values) | {
         "shown_number": presentation.phone_words(to.number),
@@ -71,7 +71,7 @@ def _send_once(request: HttpRequest, template: Template, number: str, values: di
 
     def work() -> idempotency.StoredResponse:
         seen = as_number(request.POST.get("contact"))
-        message = template_tests.send(template, number, values, user=request.user, seen=seen)
+        message = template_tests.send_template_test(template, number, values, user=request.user, seen=seen)
         return idempotency.StoredResponse(200, {"message": message.pk})
 
     posted = f"{number}\n{sorted(values.items())}".encode()
@@ -79,7 +79,7 @@ def _send_once(request: HttpRequest, template: Template, number: str, values: di
     try:
         idempotency.run_once(owner=f"template test {template.pk}/{request.user.pk}", key=key, request=posted, work=work)
     except idempotency.IdempotencyKeyReused as problem:
-        raise template_tests.NotSent(str(problem)) from None
+        raise template_tests.TemplateTestRefused(str(problem)) from None
 
 
 def _context(template: Template, number: str, values: dict[str, str]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from django.utils.dateparse import parse_datetime
 from bridge import outcomes
 from bridge.models import Delivery, Replay
 from bridge.outbox import bulk_resend, resend
-from bridge.outbox.bulk_resend import Chosen
-from bridge.outbox.resend import TROUBLE
+from bridge.outbox.bulk_resend import DeadLetterFilter
+from bridge.outbox.resend import UNRESOLVED_STATES
 
 
 class Command(BaseCommand):
@@ -40,8 +40,8 @@ class Command(BaseCommand):
         since = options["since"] and parse_datetime(options["since"])
         if options["since"] is not None and (not since or since.tzinfo is None):
             raise CommandError("--since must be a time with its zone, as 2026-11-22T10:00+03:00.")
-        chosen = Chosen(
-            states=TROUBLE,
+        chosen = DeadLetterFilter(
+            states=UNRESOLVED_STATES,
             api_channel=options["channel"],
             reason=options["reason"] or "",
             since=since.isoformat() if since else "",
@@ -60,20 +60,20 @@ class Command(BaseCommand):
         else:
             self.do_some(chosen, action=action, asked=len(set(options["id"])))
 
-    def do_all(self, chosen: Chosen, *, what: str) -> None:
+    def do_all(self, chosen: DeadLetterFilter, *, what: str) -> None:
         """As the page does it: what would come back, or may have been sent, is left where it is and counted."""
-        job = bulk_resend.begin(chosen, what=what, by=None)
+        job = bulk_resend.start_bulk_action(chosen, what=what, by=None)
         while not job.finished_at:
-            bulk_resend.work(only=job.pk)
+            bulk_resend.run_bulk_actions(only=job.pk)
             job.refresh_from_db()
         self.stdout.write(f"{job.done} {'queued again' if what == Replay.What.AGAIN else 'put aside'}.")
         for code, count in job.left_out.items():
             self.stdout.write(f"{count} left where they are: {outcomes.sentence(code)}")
 
-    def do_some(self, chosen: Chosen, *, action: str, asked: int) -> None:
+    def do_some(self, chosen: DeadLetterFilter, *, action: str, asked: int) -> None:
         """Those named by their numbers: somebody looked at them, so they are not judged once more."""
         pks = list(chosen.rows().values_list("pk", flat=True))
-        done = resend.send_again(*pks) if action == "retry" else resend.discard(*pks)
+        done = resend.resend_deliveries(*pks) if action == "retry" else resend.discard_deliveries(*pks)
         self.stdout.write(f"{done} {'queued again' if action == 'retry' else 'put aside'}.")
         if done < asked:
             raise CommandError("The others are not in trouble, or do not exist.")
@@ -102,6 +102,6 @@ class Command(BaseCommand):
                 f"chat {row['chat_id']}  {row['created_at']}  tried {row['attempts']} ×  {row['sentence']}"
             )
 
-    def foretell(self, chosen: Chosen) -> None:
-        for judged in resend.forecast(list(chosen.rows())):
+    def foretell(self, chosen: DeadLetterFilter) -> None:
+        for judged in resend.preview_resend(list(chosen.rows())):
             self.stdout.write(f"{judged.delivery.pk:>8}  {judged.sentence}")

@@ -185,9 +185,9 @@ def hear(api_channel: ApiChannel, fact: MessageReceived | StatusChanged | TimePa
 
 def answer(chat: Conversation, step: Operator, operator: Any) -> None:
     tickets.assign(chat.pk, user_id=operator.pk, by=operator.pk)
-    handed = submission.hand_in(conversation_id=chat.pk, text=step.text, author=operator)
+    handed = submission.submit_reply(conversation_id=chat.pk, text=step.text, author=operator)
     assert handed.message is not None
-    dispatcher.drain()
+    dispatcher.send_due_deliveries()
     for status in ticks(step.status):
         hear(chat.api_channel, StatusChanged(message_id=handed.message.pk, status=status))
 

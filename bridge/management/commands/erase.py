@@ -21,7 +21,7 @@ class Command(BaseCommand):
         found = Contact.objects.filter(pk=contact).first()
         if found is None:
             raise CommandError(f"There is no contact № {contact}.")
-        people = [one for one in erasure.same_person(found) if not one.erased_at]
+        people = [one for one in erasure.find_same_person(found) if not one.erased_at]
         if not people:
             self.stdout.write(f"contact № {contact} is erased already")
             return
@@ -29,6 +29,6 @@ class Command(BaseCommand):
             for one in people:
                 self.stdout.write(f"would erase contact № {one.pk} of {one.api_channel.name}; add --yes")
             return
-        for receipt in erasure.erase(contact, by=None):
+        for receipt in erasure.erase_person(contact, by=None):
             counts = ", ".join(f"{name}: {count}" for name, count in receipt.counts.items())
             self.stdout.write(f"erased contact № {receipt.contact_id} ({counts})")

@@ -85,7 +85,7 @@ class Command(BaseCommand):
         return end_old_address(self._chat_channel(options))
 
     def do_check(self, options: dict[str, Any]) -> list[dict[str, Any]]:
-        found = checking.dry_run(self._chat_channel(options), wait=options["wait"])
+        found = checking.run_connection_check(self._chat_channel(options), wait=options["wait"])
         return [{"level": each.level, "sentence": str(each.sentence)} for each in found]
 
     def _configure(self, chat_channel: ChatChannel, options: dict[str, Any]) -> None:
@@ -105,7 +105,7 @@ class Command(BaseCommand):
         account_settings.take(chat_channel, values)
         for sentence in account_settings.address_warnings(chat_channel):
             self.stderr.write(self.style.WARNING(sentence))
-        connections.wake([chat_channel.pk])
+        connections.resume_channels([chat_channel.pk])
 
     def _chat_channel(self, options: dict[str, Any]) -> ChatChannel:
         chat_channel = find(ChatChannel.objects.all(), options["channel"])
