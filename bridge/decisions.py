@@ -53,4 +53,4 @@ class Decision:
 
     @property
     def sentence(self) -> str:
-        return outcomes.sentence(self.reason, self.details) if self.reason else ""
+        return outcomes.render_sentence(self.reason, self.details) if self.reason else ""

@@ -625,7 +625,7 @@ def test_a_day_without_messages_has_no_busiest_hour(browser_of_vera: Client, in_
 
 
 def test_the_start_page_says_what_is_wrong(browser_of_vera: Client, history: Conversation) -> None:
-    history.api_channel.failed("not_let_in")
+    history.api_channel.failed("unauthorized")
 
     warned = browser_of_vera.get("/").content.decode()
     alerts.settle_alert(Alert.Kind.BREAKER, api_channel_id=history.api_channel_id)
@@ -782,7 +782,7 @@ def test_the_first_page_shows_every_channel_at_a_glance_what_fails_first(
     page = browser_of_vera.get(reverse("admin:index")).content.decode()
 
     assert page.index(failing.name) < page.index(healthy.name)
-    assert outcomes.sentence("cannot_connect", for_admin=True) in html.unescape(page)
+    assert outcomes.render_sentence("cannot_connect", for_admin=True) in html.unescape(page)
     assert page.count('class="plot"') == ApiChannel.objects.count()
 
 

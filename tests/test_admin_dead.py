@@ -48,7 +48,7 @@ def dead(channel: ApiChannel, *, is_open: bool = True, **more: Any) -> Delivery:
     if is_open:
         ServiceWindowFactory(conversation=conversation)
     message = MessageFactory(conversation=conversation, outbound=True, status=more.pop("status", "failed"))
-    return DeliveryFactory(message=message, **{"state": "dead", "reason": "gave_up"} | more)
+    return DeliveryFactory(message=message, **{"state": "dead", "reason": "retries_exhausted"} | more)
 
 
 def html(client: Client, address: str, **query: Any) -> str:
@@ -245,9 +245,9 @@ def test_mismatches_are_listed_with_what_helps_and_lead_from_the_start_page(
 
 def test_the_channel_page_and_the_alert_have_the_button_that_helps(admin_client: Client, channel: ApiChannel) -> None:
     letter = dead(channel)
-    channel.failed("not_let_in")
+    channel.failed("unauthorized")
     channel.pause()
-    alerts.raise_alert("switched_off", api_channel_id=channel.pk, why_code="not_let_in")
+    alerts.raise_alert("switched_off", api_channel_id=channel.pk, why_code="unauthorized")
     alerts.raise_alert("stuck", api_channel_id=channel.pk, delivery_id=letter.pk, why_code="destination_error")
 
     page = html(admin_client, f"/admin/channels_setup/apichannel/{channel.pk}/change/")

@@ -256,7 +256,7 @@ def test_a_message_says_what_became_of_it(chat: Conversation) -> None:
 
 
 def test_a_notice_is_a_sentence_in_the_readers_language(chat: Conversation) -> None:
-    create_notice(chat, "not_delivered", why_code="gave_up")
+    create_notice(chat, "not_delivered", why_code="retries_exhausted")
 
     english = Api(vera()).client.get(
         f"{API}/messages", {"direction": "notice"}, headers=token_of(vera()) | {"accept-language": "en"}
@@ -474,7 +474,7 @@ def test_an_answer_repeated_under_its_key_goes_out_once(chat: Conversation) -> N
     ("left", "text", "status", "reason"),
     [
         (timedelta(seconds=-1), "Есть!", 409, "window_closed"),
-        (None, "Есть!", 409, "never_written"),
+        (None, "Есть!", 409, "contact_never_wrote"),
         (timedelta(hours=1), " \n", 422, "empty"),
         (timedelta(hours=1), "я" * 4_097, 422, "too_long"),
     ],
@@ -598,7 +598,7 @@ def test_a_dead_delivery_is_sent_again_and_one_under_way_is_not(chat: Conversati
     api = Api(boris(chat.chat_channel))
 
     under_way = api.post(f"deliveries/{delivery.pk}/retry")
-    Delivery.objects.update(state="dead", reason="gave_up", attempts=9)
+    Delivery.objects.update(state="dead", reason="retries_exhausted", attempts=9)
     again = api.post(f"deliveries/{delivery.pk}/retry", key="k")
     repeated = api.post(f"deliveries/{delivery.pk}/retry", key="k")
 

@@ -217,8 +217,8 @@ def test_a_resumed_channel_and_a_replay_since_the_outage_deliver_all(
 ) -> None:
     began = timezone.now().isoformat()
     fail_in_a_row(api_channel, receiver)
-    gave_up = list(Delivery.objects.values_list("pk", flat=True)[:4])
-    Delivery.objects.filter(pk__in=gave_up).update(state="dead", reason="gave_up")
+    retries_exhausted = list(Delivery.objects.values_list("pk", flat=True)[:4])
+    Delivery.objects.filter(pk__in=retries_exhausted).update(state="dead", reason="retries_exhausted")
     failing_for(days=5)
 
     receiver.answer("/hook", status=200)

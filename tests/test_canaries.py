@@ -143,7 +143,7 @@ def say(words: str, *, cloud: ApiChannel, acebot: ApiChannel) -> None:
     provider_sync._note_sync(cloud, error=words)
     template = TemplateFactory(api_channel=cloud, external_id="t1")
     provider_sync.follow(cloud, TemplateChanged(status="REJECTED", external_id=template.external_id, reason=words))
-    delivery: Delivery = DeliveryFactory(api_channel=acebot, state=Delivery.State.DEAD, reason="gave_up")
+    delivery: Delivery = DeliveryFactory(api_channel=acebot, state=Delivery.State.DEAD, reason="retries_exhausted")
     told = {"started_at": timezone.now(), "duration_ms": 1, "verdict": "retry", "answer": words}
     Attempt.objects.bulk_create([Attempt(delivery=delivery, number=1, **told)])
     Alert.objects.create(kind=Alert.Kind.BREAKER, api_channel=acebot, details={"why": words})

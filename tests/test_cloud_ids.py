@@ -80,7 +80,7 @@ def test_a_template_that_is_held_back_says_so_with_its_attempt(meta: MetaSimulat
     dispatcher.send_due_deliveries()
 
     attempt = Attempt.objects.get()
-    assert (attempt.verdict, attempt.reason) == ("accepted", "wa_held")
+    assert (attempt.verdict, attempt.reason) == ("accepted", "wa_held_for_quality")
 
 
 def test_a_proxys_200_is_no_tick_and_the_operator_is_asked(meta: MetaSimulator, channel: ApiChannel) -> None:

@@ -268,10 +268,10 @@ def test_a_picture_is_fetched_checked_and_shown(meta: MetaSimulator, channel: Ap
     ("behaviour", "state", "error"),
     [
         ("gone", "waiting", "file_gone"),
-        ("wrong_bytes", "waiting", "file_damaged"),
-        ("short", "waiting", "file_damaged"),
+        ("wrong_bytes", "waiting", "file_corrupted"),
+        ("short", "waiting", "file_corrupted"),
         ("500", "waiting", "destination_error"),
-        ("stranger", "waiting", "file_misplaced"),
+        ("stranger", "waiting", "file_host_not_allowed"),
     ],
 )
 def test_a_file_that_does_not_come_leaves_a_placeholder(
@@ -643,7 +643,7 @@ def test_a_file_that_meta_refuses_fails_in_its_words_and_is_given_anew_the_next_
     work(meta)
 
     message.refresh_from_db()
-    assert (message.status, message.reason) == ("failed", "wa_file_of_ours")
+    assert (message.status, message.reason) == ("failed", "wa_file_rejected")
     assert uploaded(meta) == 2
 
 

@@ -144,7 +144,8 @@ def test_the_answer_says_by_which_ids_the_contact_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "reason"), [("accepted", ""), ("held_for_quality_assessment", "wa_held"), ("paused", "wa_held")]
+    ("word", "reason"),
+    [("accepted", ""), ("held_for_quality_assessment", "wa_held_for_quality"), ("paused", "wa_held_for_quality")],
 )
 def test_a_message_that_they_hold_back_is_marked_as_such(word: str, reason: str) -> None:
     outcome = answered(200, {"messages": [{"id": "wamid.1", "message_status": word}]})

@@ -248,7 +248,7 @@ def test_rotate_field_keys_names_the_secrets_that_no_key_opens(run: Any, setting
 
 
 def test_dead_list_shows_what_is_in_trouble_and_why(run: Any, run_json: Any) -> None:
-    dead = DeliveryFactory(state="dead", reason="gave_up")
+    dead = DeliveryFactory(state="dead", reason="retries_exhausted")
     unknown = DeliveryFactory(state="unknown", reason="outcome_unknown")
     DeliveryFactory(state="delivered")
 
@@ -259,7 +259,7 @@ def test_dead_list_shows_what_is_in_trouble_and_why(run: Any, run_json: Any) -> 
 
 
 def test_dead_retry_queues_again_what_was_given_up(run: Any) -> None:
-    dead, other = DeliveryFactory.create_batch(2, state="dead", reason="gave_up", attempts=9)
+    dead, other = DeliveryFactory.create_batch(2, state="dead", reason="retries_exhausted", attempts=9)
 
     run("dead", "retry", dead.pk)
 

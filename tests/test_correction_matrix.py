@@ -135,7 +135,7 @@ def test_a_correction(kind: str, by_us: bool, original: str, answer: str, helpde
             assert Message.objects.get(text=EMOJI).direction == side
         else:
             assert Message.objects.get(direction="notice").reason == (
-                "deleted_by_us_unseen" if by_us else "deleted_unseen"
+                "unknown_reply_deleted" if by_us else "unknown_message_deleted"
             )
     else:
         assert message and message.direction == side

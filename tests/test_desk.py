@@ -494,7 +494,7 @@ def test_an_unknown_status_is_refused_with_a_sentence(desk: Client, chat: Conver
 
 
 def test_a_failed_message_offers_to_be_sent_again_and_is(desk: Client, chat: Conversation) -> None:
-    message = answers(chat, status=Message.Status.FAILED, reason="gave_up")
+    message = answers(chat, status=Message.Status.FAILED, reason="retries_exhausted")
     Delivery.objects.update(state=Delivery.State.DEAD)
 
     html = desk.get(f"/chats/{chat.pk}/").content.decode()
@@ -521,7 +521,7 @@ def test_what_may_have_been_sent_is_the_operators_to_decide(desk: Client, chat: 
 
     assert response.status_code == 204
     message.refresh_from_db()
-    assert (message.status, message.reason) == ("unknown", "left_be")
+    assert (message.status, message.reason) == ("unknown", "left_as_is")
     assert Delivery.objects.get().state == "cancelled"
     html = desk.get(f"/chats/{chat.pk}/").content.decode()
     assert "was left as it is" in html and "Leave it as it is" not in html
@@ -548,7 +548,7 @@ def test_text_that_came_back_offers_a_template_until_the_window_is_open_again(
 
 
 def test_the_why_line_tells_a_messages_lives_apart(desk: Client, chat: Conversation) -> None:
-    message = answers(chat, status=Message.Status.FAILED, reason="gave_up")
+    message = answers(chat, status=Message.Status.FAILED, reason="retries_exhausted")
     delivery = Delivery.objects.get()
     for number in (1, 2):
         Attempt.objects.create(
@@ -598,7 +598,9 @@ def test_the_why_line_tells_ground_attempts_and_what_is_next(desk: Client, chat:
 
 @pytest.mark.parametrize("status", Message.Status.values[1:])
 def test_every_status_has_a_why_line(desk: Client, chat: Conversation, status: str) -> None:
-    message = answers(chat, status=status, reason="gave_up" if status == "failed" else "", status_at=timezone.now())
+    message = answers(
+        chat, status=status, reason="retries_exhausted" if status == "failed" else "", status_at=timezone.now()
+    )
 
     html = desk.get(f"/chats/{chat.pk}/messages/{message.pk}/why/").content.decode()
 

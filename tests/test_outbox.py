@@ -147,8 +147,8 @@ def test_a_failed_try_waits_as_the_timetable_says(api_channel: ApiChannel, recei
         (301, {"Location": "/elsewhere"}, "dead", "redirected", 0),
         (307, {"Location": "/elsewhere"}, "dead", "redirected", 0),
         (400, {}, "dead", "rejected", 0),
-        (401, {}, "pending", "not_let_in", -1),
-        (403, {}, "pending", "not_let_in", -1),
+        (401, {}, "pending", "unauthorized", -1),
+        (403, {}, "pending", "unauthorized", -1),
         (404, {}, "dead", "rejected", 0),
         (408, {}, "pending", "destination_error", 3),
         (409, {}, "pending", "destination_error", 3),
@@ -414,7 +414,7 @@ def test_a_destination_that_lets_nobody_in_is_paused_with_everything_kept(
     dispatcher.send_due_deliveries()
 
     api_channel.refresh_from_db()
-    assert (api_channel.state, api_channel.last_error) == (ChannelState.PAUSED, "not_let_in")
+    assert (api_channel.state, api_channel.last_error) == (ChannelState.PAUSED, "unauthorized")
     assert Alert.objects.get().kind == "switched_off"
     assert set(Delivery.objects.values_list("state", "attempts")) == {("pending", 0)}
 
@@ -615,7 +615,7 @@ def test_a_message_that_kills_every_worker_is_given_up_and_the_operator_told(
 
     delivery = Delivery.objects.get()
     reply.refresh_from_db()
-    assert (delivery.state, delivery.reason, reply.status) == ("dead", "gave_up", "failed")
+    assert (delivery.state, delivery.reason, reply.status) == ("dead", "retries_exhausted", "failed")
     assert Message.objects.get(direction="notice").reason == "not_delivered"
     assert receiver.requests == []
 

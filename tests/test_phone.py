@@ -147,7 +147,7 @@ def test_a_failed_message_and_a_notice_are_not_on_the_phone(
 ) -> None:
     message = answers(chat, "Не дойдёт")
     Message.objects.filter(pk=message.pk).update(status=Message.Status.FAILED)
-    create_notice(chat, "not_delivered", why_code="gave_up")
+    create_notice(chat, "not_delivered", why_code="retries_exhausted")
 
     assert texts(feed(client, channel, **{"from": "anna"})) == ["Здравствуйте"]
 

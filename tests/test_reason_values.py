@@ -13,7 +13,7 @@ from bridge import outcomes
 from bridge.models import Message
 from bridge.notices import create_notice
 from bridge.outbox import results
-from bridge.outcomes import CATALOGUE, PLACEHOLDER, Class
+from bridge.outcomes import CATALOG, PLACEHOLDER, OutcomeClass
 from tests.factories import ConversationFactory, MessageFactory
 
 BLANK = re.compile(r"\(\s*\)|“\s*”|«\s*»|:\s*[.:;]|:\s*$|→\s*\.|:\s*→|\s\.|  |%\(|None")
@@ -28,15 +28,15 @@ def subsets(names: list[str]) -> list[dict[str, Any]]:
     return [{name: VALUES.get(name, "?") for name in each} for each in chosen]
 
 
-@pytest.mark.parametrize("code", CATALOGUE)
+@pytest.mark.parametrize("code", CATALOG)
 @pytest.mark.parametrize("language", ["en", "ru"])
 def test_no_sentence_has_a_blank_whatever_is_known(code: str, language: str) -> None:
-    names = PLACEHOLDER.findall(f"{CATALOGUE[code].sentence}{CATALOGUE[code].admin or ''}")
+    names = PLACEHOLDER.findall(f"{CATALOG[code].sentence}{CATALOG[code].admin_sentence or ''}")
     known = ["code", "title"] if "said" in names else names
     for details, for_admin in itertools.product([None, *subsets(known)], [True, False]):
         with translation.override(language):
-            said = outcomes.sentence(code, details, for_admin=for_admin)
-            blank = outcomes.sentence(code, dict.fromkeys(details or (), " "), for_admin=for_admin)
+            said = outcomes.render_sentence(code, details, for_admin=for_admin)
+            blank = outcomes.render_sentence(code, dict.fromkeys(details or (), " "), for_admin=for_admin)
         assert said and not BLANK.search(said), said
         assert blank and not BLANK.search(blank), blank
 
@@ -53,31 +53,35 @@ def test_no_sentence_has_a_blank_whatever_is_known(code: str, language: str) -> 
 )
 def test_a_failure_of_an_unknown_code_is_told_in_the_providers_words(details: dict[str, str], said: str) -> None:
     with translation.override("en"):
-        assert outcomes.sentence("provider_failed", details) == f"WhatsApp could not deliver the message: {said}"
-        assert outcomes.sentence("a_code_of_tomorrow", details) == f"WhatsApp could not deliver the message: {said}"
-        assert outcomes.sentence("a_code_of_tomorrow") == "a_code_of_tomorrow"
+        assert outcomes.render_sentence("provider_failed", details) == f"WhatsApp could not deliver the message: {said}"
+        assert (
+            outcomes.render_sentence("a_code_of_tomorrow", details) == f"WhatsApp could not deliver the message: {said}"
+        )
+        assert outcomes.render_sentence("a_code_of_tomorrow") == "a_code_of_tomorrow"
 
 
 @pytest.mark.django_db
 def test_the_notice_of_every_failure_says_what_the_message_says() -> None:
     conversation = ConversationFactory()
     told = {"code": "131999", "title": "Something went wrong", "details": "More"}
-    for code, reason in CATALOGUE.items():
-        if reason.kind is Class.NOTICE:
+    for code, reason in CATALOG.items():
+        if reason.outcome_class is OutcomeClass.NOTICE:
             continue
         message = MessageFactory(conversation=conversation, direction="outbound", status="pending")
         results._fail_message(message, code, told)
         notice = Message.objects.filter(reason="not_delivered").latest("pk")
         message.refresh_from_db()
         with translation.override("en"):
-            why = outcomes.sentence(code, message.reason_values)
+            why = outcomes.render_sentence(code, message.reason_values)
             assert notice.sentence == f"A message was not delivered. {why}"
             assert not BLANK.search(notice.sentence), notice.sentence
             assert "Something went wrong" in message.sentence
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("code", [code for code, reason in CATALOGUE.items() if reason.kind is Class.NOTICE])
+@pytest.mark.parametrize(
+    "code", [code for code, reason in CATALOG.items() if reason.outcome_class is OutcomeClass.NOTICE]
+)
 def test_every_notice_without_its_values_is_a_whole_sentence(code: str) -> None:
     made = create_notice(ConversationFactory(), code)
 

@@ -9,10 +9,10 @@ from django.utils import translation
 
 from bridge import outcomes
 from bridge.management.commands import outcomes_page
-from bridge.outcomes import CATALOGUE, Class, Help
+from bridge.outcomes import CATALOG, OutcomeClass, SuggestedAction
 
 ROOT = Path(__file__).resolve().parent.parent
-CATALOGUE_FILE = ROOT / "bridge" / "reasons.py"
+CATALOG_FILE = ROOT / "bridge" / "outcomes.py"
 # Calls whose ``reason`` is another kind of word: an API error, the provider's own words, Django's HTTP reason.
 OTHER_REASONS = {"Refused", "TemplateChanged", "By"}
 # Calls that take a code by its place: function -> which argument.
@@ -22,7 +22,7 @@ BY_PLACE = {"notice": 1, "NotSent": 0, "failed": 0}
 def sources() -> list[Path]:
     apps = ("channels_setup", "bridge", "config")
     paths = [path for app in apps for path in sorted((ROOT / app).rglob("*.py")) if "migrations" not in path.parts]
-    return [path for path in paths if path != CATALOGUE_FILE]
+    return [path for path in paths if path != CATALOG_FILE]
 
 
 def called(node: ast.Call) -> str:
@@ -61,7 +61,7 @@ def test_every_reason_that_the_code_writes_down_stands_in_the_catalogue() -> Non
     said = [pair for path in sources() for pair in codes_said(path)]
 
     assert len(said) > 30
-    assert [where for code, where in said if code not in CATALOGUE] == []
+    assert [where for code, where in said if code not in CATALOG] == []
 
 
 def test_every_reason_of_the_catalogue_is_written_down_somewhere() -> None:
@@ -72,26 +72,26 @@ def test_every_reason_of_the_catalogue_is_written_down_somewhere() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
 
-    assert [code for code in CATALOGUE if code not in strings] == []
+    assert [code for code in CATALOG if code not in strings] == []
 
 
-@pytest.mark.parametrize("code", CATALOGUE)
+@pytest.mark.parametrize("code", CATALOG)
 def test_every_reason_has_its_class_a_sentence_and_a_button_where_somebody_can_help(code: str) -> None:
-    reason = CATALOGUE[code]
+    reason = CATALOG[code]
 
     with translation.override("en"):
-        assert outcomes.sentence(code).endswith((".", "()"))
-        assert outcomes.sentence(code, for_admin=True)
-    if reason.kind in (Class.PERMANENT, Class.UNKNOWN, Class.PAUSE):
-        assert reason.help or reason.admin_help
-    assert Help.RESUME not in (reason.help,) and Help.CHANNEL not in (reason.help,)
+        assert outcomes.render_sentence(code).endswith((".", "()"))
+        assert outcomes.render_sentence(code, for_admin=True)
+    if reason.outcome_class in (OutcomeClass.PERMANENT, OutcomeClass.UNKNOWN, OutcomeClass.PAUSE):
+        assert reason.action or reason.admin_action
+    assert SuggestedAction.RESUME not in (reason.action,) and SuggestedAction.CHANNEL not in (reason.action,)
 
 
 def test_an_admin_reads_what_an_admin_can_do() -> None:
     with translation.override("en"):
-        assert "Redirect URL" not in outcomes.sentence("gone")
-        assert "Redirect URL" in outcomes.sentence("gone", for_admin=True)
-        told = outcomes.sentence("not_delivered", {"why_code": "gone"}, for_admin=True)
+        assert "Redirect URL" not in outcomes.render_sentence("gone")
+        assert "Redirect URL" in outcomes.render_sentence("gone", for_admin=True)
+        told = outcomes.render_sentence("not_delivered", {"why_code": "gone"}, for_admin=True)
     assert "Redirect URL" in told
 
 

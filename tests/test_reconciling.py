@@ -33,7 +33,7 @@ def test_what_is_in_order_is_no_mismatch(channel: ApiChannel) -> None:
     DeliveryFactory(message=ours(channel, ago=timedelta(minutes=30), status="pending"))
     DeliveryFactory(message=ours(channel, status="delivered"), state="delivered")
     DeliveryFactory(message=ours(channel, ago=timedelta(hours=1), status="sent"), state="delivered")
-    DeliveryFactory(message=ours(channel, status="failed", reason="gave_up"), state="dead")
+    DeliveryFactory(message=ours(channel, status="failed", reason="retries_exhausted"), state="dead")
     MessageFactory(conversation=ConversationFactory(api_channel=channel))
 
     assert found() == set()
@@ -75,7 +75,7 @@ def test_a_message_counted_as_sent_whose_delivery_died_is_shown(channel: ApiChan
 @pytest.mark.parametrize("state", ["dead", "unknown"])
 @pytest.mark.parametrize("status", ["delivered", "read"])
 def test_the_providers_proof_of_arrival_ends_our_doubt(channel: ApiChannel, state: str, status: str) -> None:
-    DeliveryFactory(message=ours(channel, status=status), state=state, reason="gave_up")
+    DeliveryFactory(message=ours(channel, status=status), state=state, reason="retries_exhausted")
 
     assert found() == set()
     assert Delivery.objects.get().state == "delivered"

@@ -252,7 +252,7 @@ def test_a_held_reply_is_dropped_with_a_notice_and_becomes_a_draft(channel: ApiC
     assert held_replies.drop_expired_replies() == 1
     assert held_replies.drop_expired_replies() == 0
 
-    assert Message.objects.get(direction="notice").reason == "held_dropped"
+    assert Message.objects.get(direction="notice").reason == "held_reply_dropped"
     assert Draft.objects.get().text == "Ответ"
 
 
@@ -268,7 +268,7 @@ def test_a_dropped_reply_is_never_lost_to_a_draft_that_stands_in_its_place(
 
     notice = Message.objects.get(direction="notice")
     assert Draft.objects.get().text == "Уже другое"
-    assert "Ответ" in outcomes.sentence(notice.reason, notice.details)
+    assert "Ответ" in outcomes.render_sentence(notice.reason, notice.details)
 
 
 def test_a_reply_cannot_be_held_with_a_template_that_may_not_go_out(channel: ApiChannel, chat: Conversation) -> None:

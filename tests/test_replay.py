@@ -69,7 +69,7 @@ def test_a_window_that_shut_since_is_foretold_and_keeps_it_back(dead: Delivery, 
 
 def test_an_unknown_outcome_and_a_paused_channel_are_foretold(dead: Delivery, api_channel: ApiChannel) -> None:
     Delivery.objects.update(state="unknown")
-    assert foretold(dead) == "may_be_second"
+    assert foretold(dead) == "possible_duplicate"
 
     Delivery.objects.update(state="dead")
     api_channel.pause()
@@ -87,7 +87,7 @@ def test_a_destination_that_asked_for_quiet_is_foretold_as_waiting_while_it_last
     dead: Delivery, api_channel: ApiChannel
 ) -> None:
     circuit_breaker.pause_destination(api_channel.pk, seconds=60)
-    assert foretold(dead) == "destination_rests"
+    assert foretold(dead) == "destination_paused"
     assert resend.preview_resend([dead])[0].goes_out
 
     circuit_breaker.pause_destination(api_channel.pk, seconds=-1)
@@ -164,15 +164,15 @@ def test_what_was_left_as_it_is_still_may_have_been_sent() -> None:
     assert resend.accept_unknown_deliveries(unknown.pk, by=boris()) == 1
 
     message = Message.objects.get(pk=unknown.message_id)
-    assert (message.status, message.reason) == ("unknown", "left_be")
-    assert foretold(unknown) == "may_be_second"
+    assert (message.status, message.reason) == ("unknown", "left_as_is")
+    assert foretold(unknown) == "possible_duplicate"
 
 
 # --- many at once ----------------------------------------------------------------------------------------
 
 
 def made_dead(count: int, *, is_open: bool = True, **more: object) -> list[Delivery]:
-    found = DeliveryFactory.create_batch(count, **{"state": "dead", "reason": "gave_up"} | more)
+    found = DeliveryFactory.create_batch(count, **{"state": "dead", "reason": "retries_exhausted"} | more)
     for delivery in found if is_open else []:
         ServiceWindowFactory(conversation=delivery.conversation)
     return found
@@ -194,14 +194,14 @@ def test_all_of_a_filter_is_counted_before_and_what_would_come_back_is_left_wher
     made_dead(1, state="unknown", message__status="unknown")
 
     seen = bulk_resend.preview_bulk_action(DeadLetterFilter())
-    assert seen.counts == {"": 5, "window_closed_since": 3, "may_be_second": 1}
+    assert seen.counts == {"": 5, "window_closed_since": 3, "possible_duplicate": 1}
     assert (seen.goes(unknown_too=False), seen.goes(unknown_too=True), seen.is_all) == (5, 6, True)
 
     job = bulk_resend.start_bulk_action(DeadLetterFilter(), what=Replay.What.AGAIN, by=vera())
     assert bulk_resend.run_bulk_actions() == 9
 
     job.refresh_from_db()
-    assert (job.total, job.done, job.left_out) == (9, 5, {"window_closed_since": 3, "may_be_second": 1})
+    assert (job.total, job.done, job.left_out) == (9, 5, {"window_closed_since": 3, "possible_duplicate": 1})
     assert job.finished_at is not None
     assert states() == {"pending": 5, "dead": 3, "unknown": 1}
     assert Ruling.objects.filter(replay=job, by=job.by).count() == 5
@@ -224,7 +224,7 @@ def test_a_filter_means_its_channel_its_reason_and_its_time_and_nothing_that_fai
     Delivery.objects.filter(pk=other_reason.pk).update(reason="rejected")
     since = (timezone.now() - timedelta(days=1)).isoformat()
 
-    chosen = DeadLetterFilter(api_channel=meant.api_channel_id, reason="gave_up", since=since)
+    chosen = DeadLetterFilter(api_channel=meant.api_channel_id, reason="retries_exhausted", since=since)
     job = bulk_resend.start_bulk_action(chosen, what=Replay.What.DISCARD, by=None)
     later = made_dead(1)[0]
     Delivery.objects.filter(pk=later.pk).update(api_channel=meant.api_channel)

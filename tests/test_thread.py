@@ -167,7 +167,7 @@ def test_a_template_says_how_it_was_found_and_with_which_values(channel: ApiChan
 
 def test_the_line_opens_for_both_sides_and_not_for_notices(desk: Client, channel: ApiChannel) -> None:
     message = anna_writes(channel)
-    notice = create_notice(message.conversation, "held_dropped")
+    notice = create_notice(message.conversation, "held_reply_dropped")
     address = f"/chats/{message.conversation_id}/messages/{{}}/why/"
 
     piece = desk.get(address.format(message.pk), headers={"HX-Request": "true"}).content.decode()
@@ -244,4 +244,6 @@ def test_a_file_that_is_not_here_says_why(desk: Client, channel: ApiChannel) -> 
 
     html = desk.get(f"/chats/{message.conversation_id}/").content.decode()
 
-    assert "being fetched from the provider" in html and "чек.pdf" in html and outcomes.sentence("rejected") in html
+    assert (
+        "being fetched from the provider" in html and "чек.pdf" in html and outcomes.render_sentence("rejected") in html
+    )

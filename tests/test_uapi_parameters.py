@@ -399,7 +399,7 @@ def test_words_that_may_not_go_out_are_said_to_be_not_delivered_and_shown_to_ope
     answer = shop("create/ticket", client_phone="79995550011", message="Заказ готов", **{"from": "user"})
 
     assert (answer["status"], answer["message_status"]) == ("success", "not delivered")
-    assert answer["reason"] == "never_written" and answer["message_error"]
+    assert answer["reason"] == "contact_never_wrote" and answer["message_error"]
     [notice] = Message.objects.filter(conversation__contact__phone="79995550011")
     assert "Заказ готов" in notice.sentence and answer["message_error"] in notice.sentence
 

@@ -143,9 +143,9 @@ def test_where_there_is_no_way_to_see_it_is_told_again_and_the_page_says_so(
 
     assert simulator.texts() == ["раз", "раз"]
     last = Attempt.objects.latest("pk")
-    assert (last.verdict, last.reason) == ("accepted", "helpdesk_maybe_twice")
+    assert (last.verdict, last.reason) == ("accepted", "helpdesk_possible_duplicate")
     with translation.override("en"):
-        assert "twice" in outcomes.sentence(last.reason)
+        assert "twice" in outcomes.render_sentence(last.reason)
 
 
 def test_looks_that_show_nothing_are_given_up_in_the_end(
@@ -163,7 +163,7 @@ def test_looks_that_show_nothing_are_given_up_in_the_end(
 
     assert before == ["раз", "два"]
     assert simulator.texts() == ["раз", "два", "два"]
-    assert Attempt.objects.latest("pk").reason == "helpdesk_maybe_twice"
+    assert Attempt.objects.latest("pk").reason == "helpdesk_possible_duplicate"
 
 
 # --- what a look shows -----------------------------------------------------------------------------------

@@ -479,7 +479,7 @@ def test_a_contact_without_a_phone_is_reached_by_their_id() -> None:
 
 
 def test_a_contact_without_either_is_not_reached() -> None:
-    assert sent(contact=ContactInfo()) == Outcome(verdict="permanent", reason="wa_no_address")
+    assert sent(contact=ContactInfo()) == Outcome(verdict="permanent", reason="wa_no_recipient")
 
 
 def test_a_template_goes_by_name_with_its_components() -> None:
@@ -513,8 +513,8 @@ def test_a_file_goes_by_link_or_by_its_id(file: FileInfo, kind: str, content: di
 
 
 def test_words_that_do_not_fit_beside_a_file_are_refused() -> None:
-    assert sent(text="x" * 1025, files=(FileInfo(url="https://x/a.jpg"),)).reason == "wa_caption"
-    assert sent(text="x", files=(FileInfo(url="https://x/a.ogg"),)).reason == "wa_caption"
+    assert sent(text="x" * 1025, files=(FileInfo(url="https://x/a.jpg"),)).reason == "wa_caption_not_allowed"
+    assert sent(text="x", files=(FileInfo(url="https://x/a.ogg"),)).reason == "wa_caption_not_allowed"
     assert sent(text="", files=(FileInfo(url="https://x/a.ogg"),))["type"] == "audio"
 
 
@@ -584,7 +584,7 @@ def test_a_line_break_in_a_value_is_known_by_its_details() -> None:
     details = "Param text cannot have new-line/tab characters or more than 4 consecutive spaces"
 
     assert judged(400, error(100, details)).reason == "wa_template_values"
-    assert judged(400, error(100, "Invalid parameter")).reason == "wa_request_wrong"
+    assert judged(400, error(100, "Invalid parameter")).reason == "wa_invalid_request"
 
 
 def test_what_the_whole_number_waits_for_and_what_one_contact() -> None:
@@ -594,7 +594,7 @@ def test_what_the_whole_number_waits_for_and_what_one_contact() -> None:
 
 def test_a_page_of_a_proxy_may_hide_an_accepted_message() -> None:
     assert judged(502, b"<html>Bad gateway</html>").verdict == "unknown"
-    assert judged(401, b"Unauthorized").reason == "not_let_in"
+    assert judged(401, b"Unauthorized").reason == "unauthorized"
 
 
 # --- files -----------------------------------------------------------------------------------------------

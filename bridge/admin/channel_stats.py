@@ -39,7 +39,7 @@ class Evidence:
     median_ms: int | None
     error: str
     is_error_told: bool  # one of the alerts says it already
-    help: str  # the button that helps against it, of reasons.Help
+    help: str  # the button that helps against it, of outcomes.SuggestedAction
     error_at: datetime | None
     alerts: list[str]
     plot: Plot
@@ -79,7 +79,7 @@ def of(channel: ApiChannel) -> Evidence:
         median_ms=_median_ms(attempts.filter(started_at__gte=now - timedelta(hours=1))),
         error=error,
         is_error_told=any(error in sentence for sentence in told),
-        help=outcomes.help_for(channel.last_error, for_admin=True),
+        help=outcomes.suggest_action(channel.last_error, for_admin=True),
         error_at=channel.last_error_at,
         alerts=told,
         plot=plot(
@@ -104,7 +104,7 @@ def standing_alerts() -> models.QuerySet[Alert]:
 
 
 def last_error(channel: ApiChannel) -> str:
-    return outcomes.sentence(channel.last_error, for_admin=True) if channel.last_error else ""
+    return outcomes.render_sentence(channel.last_error, for_admin=True) if channel.last_error else ""
 
 
 def first_id_since(model: type[models.Model], column: str, moment: datetime) -> int:

@@ -28,7 +28,7 @@ from bridge import outcomes
 from bridge.models import DeadLetter, Delivery, Mismatch, Replay
 from bridge.outbox import bulk_resend, resend
 from bridge.outbox.bulk_resend import DeadLetterFilter
-from bridge.outcomes import Help
+from bridge.outcomes import SuggestedAction
 from channels_setup.codecs import values
 from channels_setup.models import ApiChannel
 
@@ -41,8 +41,8 @@ SHOWN = 60  # characters of a message in the list
 
 def help_link(code: str, channel: ApiChannel) -> SafeString | str:
     """The admin's button against a reason, where it is on another page."""
-    helps = outcomes.help_for(code, for_admin=True)
-    if helps not in (Help.CHANNEL, Help.RESUME):
+    helps = outcomes.suggest_action(code, for_admin=True)
+    if helps not in (SuggestedAction.CHANNEL, SuggestedAction.RESUME):
         return ""
     return link_to(channel, helps.label)
 
@@ -73,7 +73,7 @@ class ReasonFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         found = Delivery.objects.filter(state__in=DeadLetter.STATES).exclude(reason="")
         codes = found.order_by("reason").values_list("reason", flat=True).distinct()
-        return [(code, outcomes.sentence(code, for_admin=True)) for code in codes]
+        return [(code, outcomes.render_sentence(code, for_admin=True)) for code in codes]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(reason=self.value()) if self.value() else queryset
@@ -155,7 +155,7 @@ class DeadLetterAdmin(HistoryAdmin):
     @admin.display(description=_("why"))
     def why(self, letter: Delivery) -> SafeString | str:
         values = letter.message.reason_values if letter.message else None
-        sentence = outcomes.sentence(letter.reason, values, for_admin=True) or "–"
+        sentence = outcomes.render_sentence(letter.reason, values, for_admin=True) or "–"
         return format_html(
             "<span class='words'>{} {}</span>", sentence, help_link(letter.reason, letter.api_channel) or ""
         )
@@ -206,9 +206,9 @@ class DeadLetterAdmin(HistoryAdmin):
             "goes": foreseen.looked_at
             if what == Replay.What.DISCARD
             else foreseen.goes(unknown_too=chosen.unknown_too),
-            "may_be_second": foreseen.counts.get("may_be_second", 0),
+            "possible_duplicate": foreseen.counts.get("possible_duplicate", 0),
             "channel": ApiChannel.objects.filter(pk=chosen.api_channel).first() if chosen.api_channel else None,
-            "reason": outcomes.sentence(chosen.reason, for_admin=True) if chosen.reason else "",
+            "reason": outcomes.render_sentence(chosen.reason, for_admin=True) if chosen.reason else "",
             "since": _local(chosen.since),
             "until": _local(chosen.until),
             "states": [Delivery.State(state).label for state in chosen.states],
@@ -223,7 +223,7 @@ class DeadLetterAdmin(HistoryAdmin):
         job = Replay.objects.filter(pk=pk).select_related("by").first()
         if job is None:
             raise Http404
-        left_out = [(outcomes.sentence(code, for_admin=True), count) for code, count in job.left_out.items()]
+        left_out = [(outcomes.render_sentence(code, for_admin=True), count) for code, count in job.left_out.items()]
         context = {
             **self.admin_site.each_context(request),
             "title": job.get_what_display(),
@@ -256,7 +256,7 @@ def _groups() -> list[dict[str, Any]]:
     return [
         {
             "channel": row["api_channel__name"],
-            "sentence": outcomes.sentence(row["reason"], for_admin=True),
+            "sentence": outcomes.render_sentence(row["reason"], for_admin=True),
             "state": row["state"],
             "state_words": Delivery.State(row["state"]).label,
             "count": row["count"],
@@ -273,11 +273,11 @@ def _foretold(foreseen: bulk_resend.BulkPreview, *, unknown_too: bool) -> list[d
     lines = []
     for code, count in sorted(foreseen.counts.items(), key=lambda pair: -pair[1]):
         waits = code in resend.DELAYED_CODES
-        goes = not code or waits or (code == "may_be_second" and unknown_too)
+        goes = not code or waits or (code == "possible_duplicate" and unknown_too)
         lines.append(
             {
                 "count": count,
-                "sentence": outcomes.sentence(code or "would_go_out"),
+                "sentence": outcomes.render_sentence(code or "would_be_sent"),
                 "css": "wait" if waits else "good" if goes else "back",
                 "stays": not goes,
             }

@@ -21,7 +21,7 @@ from bridge.channel_health import alerts
 from bridge.inbox import processing
 from bridge.models import Alert, Attempt, DeadLetter, Delivery, Heartbeat, Mismatch, Ruling, StrayStatus, WebhookEvent
 from bridge.outbox import resend
-from bridge.outcomes import Help
+from bridge.outcomes import SuggestedAction
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, RETRY, UNKNOWN
 
@@ -96,7 +96,7 @@ class AttemptInline(HistoryInline):
 
     @admin.display(description=_("why"))
     def why(self, attempt: Attempt) -> str:
-        return outcomes.sentence(attempt.reason, for_admin=True) if attempt.reason else "–"
+        return outcomes.render_sentence(attempt.reason, for_admin=True) if attempt.reason else "–"
 
 
 class RulingInline(HistoryInline):
@@ -110,7 +110,7 @@ class RulingInline(HistoryInline):
 
     @admin.display(description=_("it was"))
     def was(self, ruling: Ruling) -> SafeString:
-        why = outcomes.sentence(ruling.was_reason, for_admin=True)
+        why = outcomes.render_sentence(ruling.was_reason, for_admin=True)
         return format_html("{} {}", pill(ruling.was_state, ruling.get_was_state_display()), why)
 
 
@@ -175,7 +175,7 @@ class DeliveryAdmin(HistoryAdmin):
     @admin.display(description=_("why"))
     def why(self, delivery: Delivery) -> str:
         return (
-            outcomes.sentence(
+            outcomes.render_sentence(
                 delivery.reason, delivery.message.reason_values if delivery.message else None, for_admin=True
             )
             or "–"
@@ -332,8 +332,8 @@ class AlertAdmin(HistoryAdmin):
 
     @admin.display(description=_("what helps"))
     def what_helps(self, alert: Alert) -> SafeString | str:
-        helps = outcomes.help_for(str(alert.details.get("why_code", "")), for_admin=True)
-        if helps == Help.AGAIN and alert.delivery:
+        helps = outcomes.suggest_action(str(alert.details.get("why_code", "")), for_admin=True)
+        if helps == SuggestedAction.RESEND and alert.delivery:
             return link_to(alert.delivery, helps.label)
         if alert.kind in (Alert.Kind.MISMATCH, Alert.Kind.UNCONFIRMED):
             address = reverse("admin:bridge_mismatch_changelist")
@@ -347,7 +347,7 @@ class AlertAdmin(HistoryAdmin):
             return format_html(
                 '<a class="to" href="{}">{}</a>', alerts.build_events_url(alert), WebhookEvent._meta.verbose_name_plural
             )
-        return link_to(alert.api_channel, (helps if helps == Help.RESUME else Help.CHANNEL).label)
+        return link_to(alert.api_channel, (helps if helps == SuggestedAction.RESUME else SuggestedAction.CHANNEL).label)
 
     @admin.display(description=_("delivery"))
     def delivery_shown(self, alert: Alert) -> SafeString | str:

@@ -31,7 +31,7 @@ class SentenceField(serializers.CharField):
     def to_representation(self, row: Any) -> str:
         if isinstance(row, Message):
             return row.sentence
-        return outcomes.sentence(row.reason) if row.reason else ""
+        return outcomes.render_sentence(row.reason) if row.reason else ""
 
 
 class ContactSerializer(serializers.ModelSerializer[Contact]):
@@ -252,7 +252,7 @@ class ApiChannelSerializer(serializers.ModelSerializer[ApiChannel]):
         read_only_fields: tuple[str, ...] = fields
 
     def get_sentence(self, channel: ApiChannel) -> str:
-        return outcomes.sentence(channel.last_error) if channel.last_error else ""
+        return outcomes.render_sentence(channel.last_error) if channel.last_error else ""
 
 
 class WholeApiChannelSerializer(ApiChannelSerializer):

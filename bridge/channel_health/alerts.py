@@ -162,9 +162,12 @@ def describe_alert(alert: Alert) -> str:
     code = str(details.pop("why_code", ""))
     if alert.kind == Kind.BREAKER and alert.settled_at is None:  # it opened for many tries; the last one says why
         code = alert.api_channel.last_error
-    why = outcomes.sentence(code, details, for_admin=True) if code else ""
+    why = outcomes.render_sentence(code, details, for_admin=True) if code else ""
     text = SENTENCES[alert.kind]
-    if alert.kind == Kind.SWITCHED_OFF and outcomes.help_for(code, for_admin=True) == outcomes.Help.CHANNEL:
+    if (
+        alert.kind == Kind.SWITCHED_OFF
+        and outcomes.suggest_action(code, for_admin=True) == outcomes.SuggestedAction.CHANNEL
+    ):
         text = RESUMES_BY_ITSELF
     shown = {name: localize(value) for name, value in details.items()}
-    return (str(text) % outcomes.Gaps({"channel": alert.api_channel.name, "why": why, **shown})).strip()
+    return (str(text) % outcomes.BlankMissing({"channel": alert.api_channel.name, "why": why, **shown})).strip()

@@ -97,7 +97,7 @@ def pause_destination(channel_id: int, *, seconds: float) -> None:
 def find_waiting_deliveries(channel_id: int, *, now: datetime) -> QuerySet[Delivery]:
     """What waits for another try because the destination failed, the soonest first."""
     failed = Delivery.objects.filter(
-        api_channel=channel_id, chat_channel=None, state=Delivery.State.PENDING, reason__in=outcomes.RETRYABLE
+        api_channel=channel_id, chat_channel=None, state=Delivery.State.PENDING, reason__in=outcomes.RETRYABLE_CODES
     )
     return failed.filter(next_attempt_at__gt=now).order_by("next_attempt_at")
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from bridge import outcomes
-from bridge.outcomes import CATALOGUE, Class
+from bridge.outcomes import CATALOG, OutcomeClass
 from channels_setup.models import ApiChannel
 from templates_registry import lifecycle
 from templates_registry.lifecycle import By, Source
@@ -29,8 +29,8 @@ def apply_failure(
     channel: ApiChannel, reason: str, *, template: Mapping[str, Any] | None, at: datetime | None = None
 ) -> None:
     """A message failed for ``reason``; ``at``: when the provider says so, None for an answer of this moment."""
-    found = CATALOGUE.get(reason)
-    if found is not None and found.kind is Class.PAUSE:
+    found = CATALOG.get(reason)
+    if found is not None and found.outcome_class is OutcomeClass.PAUSE:
         pause_channel(channel, reason, at=at)
     if template and reason in RESYNC_CODES:
         _apply_to_template(channel, reason, template.get("id"), at=at)
@@ -59,5 +59,7 @@ def _apply_to_template(channel: ApiChannel, reason: str, template_id: int | None
         and _is_current(at, since=row.approved_at)
     ):
         by = By(source=Source.PROVIDER)
-        lifecycle.change_status(row, TEMPLATE_STATUS_BY_CODE[reason], by=by, reason=str(outcomes.sentence(reason)))
+        lifecycle.change_status(
+            row, TEMPLATE_STATUS_BY_CODE[reason], by=by, reason=str(outcomes.render_sentence(reason))
+        )
     provider_sync.soon(channel.pk)

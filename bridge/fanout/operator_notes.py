@@ -51,7 +51,7 @@ def note_sent_as_template(conversation: Conversation, decision: Decision) -> Non
 
 
 def _needs_template(reason: str) -> bool:
-    return outcomes.help_for(reason) == outcomes.Help.TEMPLATE
+    return outcomes.suggest_action(reason) == outcomes.SuggestedAction.TEMPLATE
 
 
 def note_unsent_files(conversation: Conversation, files: Sequence[str]) -> None:

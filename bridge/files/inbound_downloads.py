@@ -40,7 +40,7 @@ DOWNLOAD_LEASE = timedelta(seconds=120)
 RETRY_DELAYS = (5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200)  # seconds after each failed try
 NO_SPACE_SECONDS = 60  # between looks whether the disk has space for a file
 MAX_EXPIRED_ADDRESSES = 4  # that may have run out one after the other
-CHANNEL_ERRORS = ("wa_token", "wa_permission", "not_let_in")  # an admin sees these on the channel
+CHANNEL_ERRORS = ("wa_token", "wa_permission", "unauthorized")  # an admin sees these on the channel
 MAX_BYTES_IN_MEMORY = 1024 * 1024  # what is larger goes to a temporary file
 
 
@@ -142,7 +142,7 @@ def _download_file(row: Attachment, account: Account, provider: Messenger) -> Do
         place = provider.read_file_location(answer, account)
         request = provider.build_file_download_request(place, account)
     except BadBody:
-        raise DownloadFailed("file_misplaced") from None
+        raise DownloadFailed("file_host_not_allowed") from None
     limit = settings.CLIENT_FILE_LIMIT_MB * 1024 * 1024
     if (place.size or 0) > limit:
         raise DownloadFailed("file_too_large", for_good=True)
@@ -152,7 +152,7 @@ def _download_file(row: Attachment, account: Account, provider: Messenger) -> Do
         content.close()
         if got.status == 404:  # the address had run out; one that is always gone means that the file is
             raise DownloadFailed("file_gone", for_good=row.tries >= MAX_EXPIRED_ADDRESSES)
-        raise DownloadFailed("not_let_in" if got.status in (401, 403) else "destination_error")
+        raise DownloadFailed("unauthorized" if got.status in (401, 403) else "destination_error")
     size = content.tell()
     if size > limit:
         content.close()
@@ -167,7 +167,7 @@ def _verify_content(content: IO[bytes], size: int, *, announced: int | None, dig
     content.seek(0)
     if not size or (announced is not None and size != announced) or (digests and digest not in digests):
         content.close()
-        raise DownloadFailed("file_damaged")
+        raise DownloadFailed("file_corrupted")
 
 
 # --- what became of it ------------------------------------------------------------------------------------

@@ -21,7 +21,10 @@ from channels_setup.codecs.values import FileInfo
 from channels_setup.providers.base import ACCEPTED, RETRY, UNKNOWN, Account, Messenger, OutboundFile, Outcome
 
 UPLOAD_TIMEOUT_SECONDS = 30.0  # for one file; with the message's own call still within the lease
-STALE_UPLOAD_CODES = ("wa_file_of_ours", "wa_request_wrong")  # perhaps the id is not what the provider knows any more
+STALE_UPLOAD_CODES = (
+    "wa_file_rejected",
+    "wa_invalid_request",
+)  # perhaps the id is not what the provider knows any more
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -178,5 +178,5 @@ def _send_command(
         logger.exception("answer not read", extra={"delivery": item.delivery.pk})
         raise http_client.NoResponse from None
     if may_be_twice and answered.outcome.verdict == ACCEPTED:
-        answered = replace(answered, outcome=replace(answered.outcome, reason="helpdesk_maybe_twice"))
+        answered = replace(answered, outcome=replace(answered.outcome, reason="helpdesk_possible_duplicate"))
     return answered, answer

@@ -93,7 +93,7 @@ def _send_test_message(
         return answer
     answered = chat_channel.provider.read_response(telling, answer)
     if answered.outcome.verdict != ACCEPTED:
-        why = outcomes.sentence(answered.outcome.reason)
+        why = outcomes.render_sentence(answered.outcome.reason)
         line.test |= {"chat_id": None, "client_id": None}
         line.save(update_fields=["test"])
         return HelpdeskFinding(level=ERROR, sentence=_("The test message was not taken. %(why)s") % {"why": why})

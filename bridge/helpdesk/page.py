@@ -123,7 +123,7 @@ def build_page_context(chat_channel: ChatChannel) -> dict[str, Any]:
         **address_actions.context(chat_channel),
         "helpdesk_channel": chat_channel,
         "line": line,
-        "line_error": outcomes.sentence(line.last_error, for_admin=True) if line and line.last_error else "",
+        "line_error": outcomes.render_sentence(line.last_error, for_admin=True) if line and line.last_error else "",
         "ping_at": seen.get("ping"),
         "chat_seen": bool(seen.keys() & {"message", "new_chat", "resumed"}),
         "is_complete": not account_settings.missing(chat_channel),

@@ -208,9 +208,9 @@ def _show(row: PendingCorrection) -> bool:
         correction_notes.note_stray_reaction(fact, conversation)
     elif conversation is not None and isinstance(fact, MessageRevoked):
         if row.by_us:
-            create_notice(conversation, "deleted_by_us_unseen")
+            create_notice(conversation, "unknown_reply_deleted")
         else:
-            create_notice(conversation, "deleted_unseen")
+            create_notice(conversation, "unknown_message_deleted")
     elif isinstance(fact, MessageEdited) and fact.text and fact.by_us and row.api_channel.lands_in is not None:
         stand_in = _stand_in(fact)
         if isinstance(stand_in, EchoSeen):

@@ -171,7 +171,7 @@ def _stays_unrouted(api_channel: ApiChannel, event: WebhookEvent, found: _Sorted
 def _why(found: _Sorted, wanted: str) -> str:
     return _("For %(ids)s. %(why)s") % {
         "ids": wanted,
-        "why": outcomes.sentence(found.why_codes[wanted], for_admin=True),
+        "why": outcomes.render_sentence(found.why_codes[wanted], for_admin=True),
     }
 
 

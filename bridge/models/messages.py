@@ -137,7 +137,7 @@ class Message(models.Model):
         """The notice or the failure in words, in the reader's language."""
         if not self.reason:
             return ""
-        said = outcomes.sentence(self.reason, self.reason_values)
+        said = outcomes.render_sentence(self.reason, self.reason_values)
         return f"{said} {self.provider_words}".strip()
 
     @property
@@ -146,7 +146,7 @@ class Message(models.Model):
         code = str(self.details.get("code") or "")
         if not code or self.reason == "provider_failed" or self.status != self.Status.FAILED:
             return ""
-        title = outcomes.REPEATED_CODE.sub("", str(self.details.get("title") or ""))
+        title = outcomes.REPEATED_ERROR_CODE.sub("", str(self.details.get("title") or ""))
         return f"({' '.join(filter(None, [code, title]))})"
 
 

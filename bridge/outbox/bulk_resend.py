@@ -94,7 +94,7 @@ def _iterate_batches(rows: QuerySet[Delivery]) -> Iterator[list[Delivery]]:
 
 
 def _will_be_resent(code: str, *, unknown_too: bool) -> bool:
-    return code in ("", *resend.DELAYED_CODES) or (code == "may_be_second" and unknown_too)
+    return code in ("", *resend.DELAYED_CODES) or (code == "possible_duplicate" and unknown_too)
 
 
 def start_bulk_action(chosen: DeadLetterFilter, *, what: str, by: Any) -> Replay:

@@ -264,7 +264,7 @@ def _admit(claimed: Sequence[ClaimedDelivery], token: uuid.UUID, accounts: Accou
         elif not_sendable:
             results.cancel_delivery(delivery.pk, token=token, reason="template_not_sendable")
         elif item.interrupted and results.has_exhausted_attempts(delivery):
-            results.give_up_delivery(delivery, token, reason="gave_up")
+            results.give_up_delivery(delivery, token, reason="retries_exhausted")
         else:
             admitted.append(item)
     asked = _collect_rate_requests(admitted, token, accounts)

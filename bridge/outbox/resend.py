@@ -25,7 +25,7 @@ UNRESOLVED_STATES = (Delivery.State.DEAD, Delivery.State.UNKNOWN)
 DELAYED_CODES = (
     "channel_paused",
     "breaker_open",
-    "destination_rests",
+    "destination_paused",
 )  # it would go into line and stay there for a while
 
 
@@ -43,7 +43,7 @@ class ResendPreview:
 
     @property
     def sentence(self) -> str:
-        return outcomes.sentence(self.code or "would_go_out", {"name": self.name})
+        return outcomes.render_sentence(self.code or "would_be_sent", {"name": self.name})
 
 
 def preview_resend(deliveries: Sequence[Delivery]) -> list[ResendPreview]:
@@ -67,13 +67,13 @@ def preview_resend(deliveries: Sequence[Delivery]) -> list[ResendPreview]:
         elif template.get("id") in asleep:
             code = "template_not_sendable"
         elif _may_have_been_sent(delivery):
-            code = "may_be_second"
+            code = "possible_duplicate"
         elif delivery.api_channel.state == ChannelState.PAUSED:
             code = "channel_paused"
         elif destination and destination.is_open:
             code = "breaker_open"
         elif destination and destination.rests_until and destination.rests_until > now:
-            code = "destination_rests"
+            code = "destination_paused"
         found.append(ResendPreview(delivery=delivery, code=code, name=template.get("name", "")))
     return found
 
@@ -88,7 +88,7 @@ def _may_have_been_sent(delivery: Delivery) -> bool:
 
 # --- decisions -------------------------------------------------------------------------------------------
 
-DISCARDED, LEFT = "discarded", "left_be"
+DISCARDED, LEFT = "discarded", "left_as_is"
 
 
 @transaction.atomic

@@ -249,7 +249,7 @@ def _settle_failed(item: AttemptResult, token: uuid.UUID) -> None:
         seconds = _compute_backoff(delivery, outcome)
         rate_limits.exhaust_limits(delivery.api_channel_id, item.pair, seconds=seconds)
     if outcome.verdict == PERMANENT or seconds is None:
-        reason = outcome.reason if outcome.verdict == PERMANENT else "gave_up"
+        reason = outcome.reason if outcome.verdict == PERMANENT else "retries_exhausted"
         give_up_delivery(delivery, token, reason=reason, told=_describe_provider_error(outcome))
         provider_uploads.forget_rejected_upload(delivery, outcome.reason)
         delivery.api_channel.failed(outcome.reason)

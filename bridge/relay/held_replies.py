@@ -146,9 +146,9 @@ def _drop_expired_batch() -> int:
 def _drop_with_notice(held: HeldReply) -> None:
     conversation = Conversation.objects.get(pk=held.conversation_id)
     if _drop_reply(held):
-        create_notice(conversation, "held_dropped")
+        create_notice(conversation, "held_reply_dropped")
     else:
-        create_notice(conversation, "held_dropped_text", text=held.text)
+        create_notice(conversation, "held_reply_dropped_text", text=held.text)
 
 
 def _drop_reply(held: HeldReply) -> bool:

@@ -53,7 +53,7 @@ def decide_reply(
         recognised = None if files else template_decisions.decide_in_open_window(conversation, text)
         decision = recognised or Decision(outcome=TEXT, text=text)
     else:
-        reason = "window_closed" if window.expires_at else "never_written"
+        reason = "window_closed" if window.expires_at else "contact_never_wrote"
         recognised = None if files else template_decisions.decide_in_closed_window(conversation, text)
         decision = recognised or Decision(outcome=REFUSE, reason=reason)
     return replace(decision, ground=_describe_window(window))

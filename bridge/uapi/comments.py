@@ -85,7 +85,7 @@ def submit(call: Call, ticket: Ticket, text: str, *, author: Any, by_rule: bool)
     """The same, with the relay's decision as it is. Files that cannot go out are refused at once."""
     conversation = ticket.conversation
     if call.files and not conversation.api_channel.provider.sends_files:
-        raise Error(NOT_SENT, outcomes.sentence("files_not_supported"), reason="files_not_supported")
+        raise Error(NOT_SENT, outcomes.render_sentence("files_not_supported"), reason="files_not_supported")
     if call.values.get("files") not in (None, "", []):
         raise BadBody(_("Files for the client must be sent as multipart/form-data, not as links."))
     try:

@@ -107,7 +107,7 @@ class CreateTicket(UapiView):
         decision = submitted.decision
         create_notice(
             ticket.conversation,
-            "program_reply_refused",
+            "api_reply_refused",
             **{**decision.details, "text": text, "why_code": decision.reason},
         )
         return {"message_status": NOT_DELIVERED, "reason": decision.reason, "message_error": decision.sentence}

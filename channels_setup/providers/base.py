@@ -523,7 +523,7 @@ def judge_http(answer: ApiResponse) -> Outcome:
     if 300 <= status < 400:
         return Outcome(verdict=PERMANENT, reason="redirected")
     if status in (401, 403):
-        return Outcome(verdict=PAUSE, reason="not_let_in")
+        return Outcome(verdict=PAUSE, reason="unauthorized")
     if status == 410:
         return Outcome(verdict=PAUSE, reason="gone")
     return Outcome(verdict=PERMANENT, reason="rejected")

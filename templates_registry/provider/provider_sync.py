@@ -52,7 +52,7 @@ MOST_PAGES, MOST_TEMPLATES = 400, 10_000
 PAGE_BYTES = 8 * 1024 * 1024
 
 FAILURES = {
-    "not_let_in": gettext_lazy("The provider did not let us in. Check the key."),
+    "unauthorized": gettext_lazy("The provider did not let us in. Check the key."),
     "rate_limited": gettext_lazy("The provider asks us to slow down."),
     "destination_error": gettext_lazy("The provider answered with an error of its own."),
     "name_not_found": gettext_lazy("The provider's address cannot be found."),

@@ -122,7 +122,9 @@ def test_no_page_is_wider_than_the_screen(vera_page: Page, width: int, scheme: s
         name="WhatsApp, " + "магазин " * 8,
     )
     chat = ConversationFactory(api_channel=channel)
-    dead = DeliveryFactory(message=MessageFactory(conversation=chat, outbound=True), state="dead", reason="gave_up")
+    dead = DeliveryFactory(
+        message=MessageFactory(conversation=chat, outbound=True), state="dead", reason="retries_exhausted"
+    )
     event = WebhookEvent.objects.create(
         api_channel=channel, endpoint="webhook", body=b"x" * 3000, state="failed", error="Unknown " * 30
     )

@@ -52,7 +52,7 @@ def dead(*, is_open: bool = True, **more: Any) -> Delivery:
     if is_open:
         ServiceWindowFactory(conversation=conversation)
     status = more.pop("status", "failed")
-    reason = more.pop("reason", "gave_up")
+    reason = more.pop("reason", "retries_exhausted")
     message = MessageFactory(conversation=conversation, outbound=True, status=status, reason=reason)
     return DeliveryFactory(message=message, **{"state": "dead", "reason": reason} | more)
 
@@ -109,7 +109,7 @@ def test_boris_decides_what_becomes_of_what_may_have_been_sent(context: BrowserC
 
     expect(buttons).to_have_count(1)  # the thread draws itself anew
     letter.refresh_from_db()
-    assert (letter.state, letter.reason) == ("cancelled", "left_be")
+    assert (letter.state, letter.reason) == ("cancelled", "left_as_is")
 
 
 def test_a_text_that_came_back_leads_to_the_composers_templates(context: BrowserContext, live_server: object) -> None:

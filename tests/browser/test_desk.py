@@ -357,7 +357,7 @@ def test_a_chat_is_taken_and_its_request_closed_without_a_reload(desk: Page, cha
 
 
 def test_a_dead_message_is_sent_again(desk: Page, chat: Conversation) -> None:
-    answers(chat, "Не ушло", status=Message.Status.FAILED, reason="gave_up")
+    answers(chat, "Не ушло", status=Message.Status.FAILED, reason="retries_exhausted")
     Delivery.objects.update(state=Delivery.State.DEAD)
     open_chat(desk, chat)
 

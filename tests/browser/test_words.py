@@ -322,7 +322,7 @@ def test_a_tab_that_has_not_heard_yet_sends_nothing_twice(desk: Page, chat: Conv
 
 
 def test_two_operators_take_up_one_failed_message_once(desk: Page, chat: Conversation) -> None:
-    answers(chat, "Не ушло", status=Message.Status.FAILED, reason="wa_request_wrong")
+    answers(chat, "Не ушло", status=Message.Status.FAILED, reason="wa_invalid_request")
     Delivery.objects.all().delete()
     elsewhere = chat_of_another_browser(desk, chat, vera())
     for page in (desk, elsewhere):

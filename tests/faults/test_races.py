@@ -112,7 +112,7 @@ def test_one_row_is_claimed_by_one_worker(
         found = team.each(*[lambda token=token: len(dispatcher.claim_deliveries(token, limit=5)) for token in tokens])
         claims.append(sum(found))
         assert Delivery.objects.get().lease_token in tokens
-    results.give_up_delivery(delivery, Delivery.objects.get().lease_token, reason="gave_up")  # type: ignore[arg-type]  # is set
+    results.give_up_delivery(delivery, Delivery.objects.get().lease_token, reason="retries_exhausted")  # type: ignore[arg-type]  # is set
     for number in range(rows):
         boris_answers(anna_writes(api_channel, who=f"client-{number}"), str(number))
     while Delivery.objects.filter(state="pending").exists():

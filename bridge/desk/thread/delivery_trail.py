@@ -118,7 +118,7 @@ def _told(event: Delivery, tries: list[Try], *, now: datetime) -> Told:
     else:
         said = str(event.get_state_display())
     if event.reason and event.state != Delivery.State.DELIVERED:
-        said += f": {outcomes.sentence(event.reason)}"
+        said += f": {outcomes.render_sentence(event.reason)}"
     return Told(name=event.api_channel.name, sentence=said, tries=tries)
 
 
@@ -204,7 +204,7 @@ def _try(attempt: Attempt) -> Try:
     words["said"] = said
     sentence = _("Attempt %(number)d, %(at)s: %(said)s.") % words
     if attempt.reason:
-        sentence += " " + outcomes.sentence(attempt.reason)
+        sentence += " " + outcomes.render_sentence(attempt.reason)
     return Try(sentence=sentence, answer=attempt.answer.strip())
 
 

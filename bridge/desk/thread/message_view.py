@@ -15,7 +15,7 @@ from bridge import outcomes
 from bridge.desk import presentation
 from bridge.files.attachment_files import INLINE_TYPES
 from bridge.models import Attachment, Delivery, HeldReply, Message
-from bridge.outcomes import Help
+from bridge.outcomes import SuggestedAction
 
 from . import extras
 
@@ -111,7 +111,7 @@ class MessageView:
         if self.message.status in (Status.FAILED, Status.UNKNOWN):
             return self.message.sentence
         if self.delivery is not None and self.delivery.reason and self.delivery.state == Delivery.State.PENDING:
-            return outcomes.sentence(self.delivery.reason)
+            return outcomes.render_sentence(self.delivery.reason)
         return ""
 
     @property
@@ -120,19 +120,19 @@ class MessageView:
 
     @property
     def buttons(self) -> list[str]:
-        """What helps, of reasons.Help: what may go out again can be sent again, for the rest the catalogue knows."""
+        """Buttons under a message: Resend where it may be sent again, otherwise what the catalog suggests."""
         delivery = self.delivery
         if delivery is not None and delivery.state in RESENDABLE:
             if delivery.free_text and not self.may_write:
-                return [Help.TEMPLATE]
+                return [SuggestedAction.TEMPLATE]
             if delivery.state == Delivery.State.UNKNOWN:
-                return [Help.AGAIN, LEAVE]
+                return [SuggestedAction.RESEND, LEAVE]
             if delivery.reason != "template_not_sendable":
-                return [Help.AGAIN]
+                return [SuggestedAction.RESEND]
         if self.message.status != Status.FAILED:
             return []
-        helps = outcomes.help_for(self.message.reason)
-        return [helps] if helps == Help.TEMPLATE else [Help.BOX]
+        helps = outcomes.suggest_action(self.message.reason)
+        return [helps] if helps == SuggestedAction.TEMPLATE else [SuggestedAction.EDIT]
 
     @cached_property
     def files(self) -> list[FileView]:
@@ -164,7 +164,11 @@ def _file(attachment: Attachment) -> FileView:
     if attachment.state == Attachment.State.WAITING:
         return FileView(name=name, href="", is_picture=False, says=_("being fetched from the provider"))
     if attachment.state == Attachment.State.FAILED:
-        says = outcomes.sentence(attachment.error) if attachment.error else _("could not be fetched from the provider")
+        says = (
+            outcomes.render_sentence(attachment.error)
+            if attachment.error
+            else _("could not be fetched from the provider")
+        )
         return FileView(name=name, href="", is_picture=False, says=says, again=attachment.pk)
     is_web = attachment.url.lower().startswith(("https://", "http://"))
     return FileView(name=name, href=attachment.url if is_web else "", is_picture=False)

@@ -204,7 +204,7 @@ def chat_context(
         at = messages.place_of(conversation, request.GET["at"]) if "at" in request.GET else None
     page = messages.page(conversation, tickets=tickets, before=before, at=at, may_write=state.is_open, now=now)
     if not refusal and draft is not None and draft.reason:
-        refusal = outcomes.sentence(draft.reason, draft.details)
+        refusal = outcomes.render_sentence(draft.reason, draft.details)
     return {
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),

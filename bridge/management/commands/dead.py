@@ -68,7 +68,7 @@ class Command(BaseCommand):
             job.refresh_from_db()
         self.stdout.write(f"{job.done} {'queued again' if what == Replay.What.AGAIN else 'put aside'}.")
         for code, count in job.left_out.items():
-            self.stdout.write(f"{count} left where they are: {outcomes.sentence(code)}")
+            self.stdout.write(f"{count} left where they are: {outcomes.render_sentence(code)}")
 
     def do_some(self, chosen: DeadLetterFilter, *, action: str, asked: int) -> None:
         """Those named by their numbers: somebody looked at them, so they are not judged once more."""
@@ -89,7 +89,7 @@ class Command(BaseCommand):
                 "attempts": row.attempts,
                 "created_at": row.created_at.isoformat(timespec="seconds"),
                 "reason": row.reason,
-                "sentence": outcomes.sentence(row.reason),
+                "sentence": outcomes.render_sentence(row.reason),
             }
             for row in rows
         ]

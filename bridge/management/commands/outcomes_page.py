@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management import BaseCommand
 from django.utils import translation
 
-from bridge.outcomes import CATALOGUE, Class, Help, Reason
+from bridge.outcomes import CATALOG, OutcomeClass, Reason, SuggestedAction
 
 PAGE = settings.BASE_DIR / "docs" / "outcomes.md"
 HEAD = """# Outcomes
@@ -32,11 +32,11 @@ class Command(BaseCommand):
 
 def page() -> str:
     with translation.override("en"):
-        return HEAD + "".join(part for kind in Class for part in chapter(kind))
+        return HEAD + "".join(part for kind in OutcomeClass for part in chapter(kind))
 
 
-def chapter(kind: Class) -> Iterator[str]:
-    found = {code: reason for code, reason in CATALOGUE.items() if reason.kind == kind}
+def chapter(kind: OutcomeClass) -> Iterator[str]:
+    found = {code: reason for code, reason in CATALOG.items() if reason.outcome_class == kind}
     if found:
         yield f"\n## {kind.value}: {kind.label}\n\n"
         yield "| code | the operator reads | the admin reads | button |\n|---|---|---|---|\n"
@@ -44,9 +44,8 @@ def chapter(kind: Class) -> Iterator[str]:
 
 
 def row(code: str, reason: Reason) -> str:
-    return (
-        f"| `{code}` | {said(reason.sentence)} | {said(reason.admin) if reason.admin else '·'} | {buttons(reason)} |\n"
-    )
+    for_admin = said(reason.admin_sentence) if reason.admin_sentence else "·"
+    return f"| `{code}` | {said(reason.sentence)} | {for_admin} | {buttons(reason)} |\n"
 
 
 def said(text: Any) -> str:
@@ -55,7 +54,7 @@ def said(text: Any) -> str:
 
 
 def buttons(reason: Reason) -> str:
-    found = [str(reason.help.label)] if reason.help else []
-    if reason.admin_help and reason.admin_help != reason.help:
-        found.append(f"admin: {Help(reason.admin_help).label}")
+    found = [str(reason.action.label)] if reason.action else []
+    if reason.admin_action and reason.admin_action != reason.action:
+        found.append(f"admin: {SuggestedAction(reason.admin_action).label}")
     return "; ".join(found) or "·"

@@ -335,7 +335,7 @@ def _judged(answer: ApiResponse) -> tuple[Outcome | None, Json]:
     """(what went wrong or None, the body). Nothing but a JSON object without an error is a success."""
     status = answer.status
     if status in (401, 403):
-        return Outcome(verdict=PAUSE, reason="helpdesk_not_let_in"), {}
+        return Outcome(verdict=PAUSE, reason="helpdesk_unauthorized"), {}
     if status in (404, 405, 410) or 300 <= status < 400:
         return Outcome(verdict=PAUSE, reason="helpdesk_wrong_address"), {}
     if status == 413:
@@ -360,7 +360,7 @@ def _error(error: Any, code: Any, answer: ApiResponse) -> Outcome:
     if about == answers.LIMIT:
         return Outcome(verdict=RETRY, reason="rate_limited", retry_after=retry_after_seconds(answer))
     return {
-        answers.KEY: Outcome(verdict=PAUSE, reason="helpdesk_not_let_in"),
+        answers.KEY: Outcome(verdict=PAUSE, reason="helpdesk_unauthorized"),
         answers.CHANNEL: Outcome(verdict=PAUSE, reason="helpdesk_wrong_channel"),
         answers.DOWN: Outcome(verdict=RETRY, reason="helpdesk_unreachable"),
     }.get(about, Outcome(verdict=RETRY, reason="helpdesk_refused"))
@@ -388,7 +388,7 @@ def _skew(answer: ApiResponse) -> HelpdeskFinding:
 
 def _not_listed(answer: ApiResponse) -> HelpdeskFinding:
     failure, _body = _judged(answer)
-    if failure is not None and failure.reason == "helpdesk_not_let_in":
+    if failure is not None and failure.reason == "helpdesk_unauthorized":
         return HelpdeskFinding(level="error", sentence=_("Usedesk does not accept the secret key."))
     sentence = _("Usedesk did not list its channels (HTTP %(status)d).")
     return HelpdeskFinding(level="error", sentence=str(sentence) % {"status": answer.status})

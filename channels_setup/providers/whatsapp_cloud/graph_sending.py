@@ -81,14 +81,14 @@ def _recipient(contact: ContactInfo) -> dict[str, str]:
         return {"recipient": contact.user_id}
     if digits := re.sub(r"[^0-9]", "", wire_digits(contact.phone)):
         return {"to": f"+{digits}"}
-    raise NotSendable("wa_no_address")
+    raise NotSendable("wa_no_recipient")
 
 
 def _file(file: FileInfo, text: str) -> dict[str, Any]:
     mime = file.mime.split(";")[0].strip().lower() or _mime_by_ending(file)
     kind = "image" if mime in IMAGES else "audio" if mime in SOUNDS else "video" if mime in FILMS else "document"
     if len(text) > LONGEST_CAPTION or (text and kind == "audio"):
-        raise NotSendable("wa_caption")
+        raise NotSendable("wa_caption_not_allowed")
     sent: dict[str, str] = {"id": file.external_id} if file.external_id else {"link": file.url}
     if text:
         sent["caption"] = text

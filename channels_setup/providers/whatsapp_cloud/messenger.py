@@ -129,7 +129,7 @@ class WhatsAppCloud(Messenger):
             help=_("Of a system user, without an end: whatsapp_business_messaging and whatsapp_business_management."),
             kind=SECRET,
             required=True,
-            resolves=("wa_token", "wa_permission", "not_let_in"),
+            resolves=("wa_token", "wa_permission", "unauthorized"),
         ),
         AccountSetting(
             name="app_secret",
@@ -318,7 +318,7 @@ class WhatsAppCloud(Messenger):
             taken = None
         if taken is None:
             return Outcome(verdict=UNKNOWN, reason="outcome_unknown")
-        reason = "wa_held" if taken.is_held else ""
+        reason = "wa_held_for_quality" if taken.is_held else ""
         return replace(outcome, external_id=taken.external_id, contact=taken.contact, reason=reason)
 
     # --- files ---
