@@ -10,7 +10,7 @@ from bridge.outbox import dispatcher
 from bridge.relay import submission
 from templates_registry import lifecycle
 from templates_registry.admin import actions
-from templates_registry.admin.actions import DEEDS
+from templates_registry.admin.actions import ACTIONS
 from templates_registry.content.components import Variable
 from templates_registry.index_cache import recognise
 from templates_registry.lifecycle import By, Source
@@ -156,41 +156,41 @@ def test_examples_are_no_part_of_the_wording_and_buttons_are() -> None:
         ("approved", "delete", "deleted"),
     ],
 )
-def test_a_deed_moves_a_template(status: str, slug: str, becomes: str) -> None:
+def test_an_action_moves_a_template(status: str, slug: str, becomes: str) -> None:
     template = TemplateFactory(status=status)
 
-    done = actions.do(DEEDS[slug], [template], user=vera(), reason="Потому")
+    result = actions.perform_action(ACTIONS[slug], [template], user=vera(), reason="Потому")
 
     template.refresh_from_db()
-    assert (template.status, len(done.done)) == (becomes, 1)
+    assert (template.status, len(result.changed)) == (becomes, 1)
     assert template.events.first().author.username == "vera"
 
 
 @pytest.mark.parametrize("status", ["approved", "paused", "draft"])
 def test_what_was_archived_comes_back_as_what_it_was(status: str) -> None:
     template = TemplateFactory(status=status)
-    actions.do(DEEDS["archive"], [template], user=None)
+    actions.perform_action(ACTIONS["archive"], [template], user=None)
 
-    actions.do(DEEDS["restore"], [template], user=None)
+    actions.perform_action(ACTIONS["restore"], [template], user=None)
 
     template.refresh_from_db()
     assert template.status == status
 
 
-def test_a_deed_that_makes_no_sense_is_refused_and_the_others_are_done() -> None:
+def test_one_disallowed_template_does_not_block_the_others() -> None:
     sensible, senseless = TemplateFactory(status="pending"), TemplateFactory(status="deleted")
 
-    done = actions.do(DEEDS["approve"], [senseless, sensible], user=None)
+    result = actions.perform_action(ACTIONS["approve"], [senseless, sensible], user=None)
 
-    assert (done.done, [template for template, _why in done.refused]) == ([sensible], [senseless])
+    assert (result.changed, [template for template, _why in result.refused]) == ([sensible], [senseless])
 
 
 def test_what_cannot_be_right_is_not_sent_for_approval() -> None:
     template = TemplateFactory(status="draft", body="Раз {{1}} и сразу три {{3}}, вот так.")
 
-    done = actions.do(DEEDS["submit"], [template], user=None)
+    result = actions.perform_action(ACTIONS["submit"], [template], user=None)
 
-    assert "{{2}}" in done.refused[0][1]
+    assert "{{2}}" in result.refused[0][1]
     template.refresh_from_db()
     assert template.status == "draft"
 

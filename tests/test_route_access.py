@@ -24,7 +24,7 @@ from channels_setup.models import ApiChannel
 from config.accounts.models import ApiToken
 from config.web import route_access
 from config.web.route_access import Audience
-from templates_registry.admin.actions import DEEDS
+from templates_registry.admin.actions import ACTIONS
 from templates_registry.models import Template, TemplateTags
 from tests.channel_worlds import CANARIES, PHONE, TEXT, WORD, Snapshot, World, make_world
 from tests.factories import UserFactory, token_of, vera
@@ -164,8 +164,8 @@ class Route:
     def _buttons(self) -> Any:
         if "/many/" in self.route:
             return ["again"]
-        if "/deed/" in self.route:
-            return DEEDS
+        if "/action/" in self.route:
+            return ACTIONS
         if "/chatchannel/" in self.route:
             return address_actions.ACTIONS
         model_admin = next(one for model, one in admin.site._registry.items() if model._meta.label_lower == self._label)

@@ -39,8 +39,8 @@ def page_of(template: Template) -> str:
     return reverse("admin:templates_registry_template_change", args=[template.pk])
 
 
-def deed(slug: str) -> str:
-    return reverse("admin:templates_registry_template_deed", args=[slug])
+def action_url(slug: str) -> str:
+    return reverse("admin:templates_registry_template_action", args=[slug])
 
 
 def filled(channel: ApiChannel, **more: Any) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def test_operators_do_not_get_in(client: Client, channel: ApiChannel, who: Any) 
 
     for url in (LIST, ADD, page_of(template), IMPORT, EXPORT):
         assert client.get(url).status_code in (302, 403)
-    for url in (PREVIEW, SYNC, deed("pause"), IMPORT):
+    for url in (PREVIEW, SYNC, action_url("pause"), IMPORT):
         assert client.post(url, {"template": template.pk}).status_code in (302, 403)
     template.refresh_from_db()
     assert template.status == "approved"
@@ -117,7 +117,7 @@ def test_who_may_only_look_changes_nothing(client: Client, channel: ApiChannel) 
 
     assert "Здравствуйте, Анна!" in page and "<textarea" not in page
     assert client.get(LIST).status_code == client.get(EXPORT).status_code == 200
-    for url, data in ((deed("pause"), {"template": template.pk}), (SYNC, {}), (IMPORT, {}), (PREVIEW, {})):
+    for url, data in ((action_url("pause"), {"template": template.pk}), (SYNC, {}), (IMPORT, {}), (PREVIEW, {})):
         assert client.post(url, data).status_code == 403
     assert client.post(page_of(template), as_filled(template)).status_code == 403
 
@@ -339,12 +339,12 @@ def test_the_preview_takes_anything(admin: Client, data: dict[str, str]) -> None
 def test_a_draft_is_sent_for_approval_and_marked_approved(admin: Client, channel: ApiChannel) -> None:
     template = TemplateFactory(api_channel=channel, status="draft")
 
-    page = admin.post(deed("submit"), {"template": template.pk}, follow=True).content.decode()
+    page = admin.post(action_url("submit"), {"template": template.pk}, follow=True).content.decode()
 
     template.refresh_from_db()
     assert template.status == "pending" and "1–2 days" in page
 
-    admin.post(deed("approve"), {"template": template.pk})
+    admin.post(action_url("approve"), {"template": template.pk})
 
     template.refresh_from_db()
     assert template.status == "approved"
@@ -353,12 +353,12 @@ def test_a_draft_is_sent_for_approval_and_marked_approved(admin: Client, channel
 def test_what_reviewers_usually_reject_is_said_before_it_is_sent(admin: Client, channel: ApiChannel) -> None:
     template = TemplateFactory(api_channel=channel, status="draft", body="{{1}}, ваш заказ {{2}} готов к выдаче")
 
-    page = admin.post(deed("submit"), {"template": template.pk})
+    page = admin.post(action_url("submit"), {"template": template.pk})
 
     template.refresh_from_db()
     assert page.status_code == 200 and template.status == "draft"
 
-    admin.post(deed("submit"), {"template": template.pk, "sure": "yes"})
+    admin.post(action_url("submit"), {"template": template.pk, "confirmed": "yes"})
 
     template.refresh_from_db()
     assert template.status == "pending"
@@ -367,8 +367,8 @@ def test_what_reviewers_usually_reject_is_said_before_it_is_sent(admin: Client, 
 def test_a_rejection_asks_for_the_reason_and_shows_it(admin: Client, channel: ApiChannel) -> None:
     template = TemplateFactory(api_channel=channel, status="pending")
 
-    asked = admin.post(deed("reject"), {"template": template.pk})
-    admin.post(deed("reject"), {"template": template.pk, "sure": "yes", "reason": "Похоже на <рекламу>"})
+    asked = admin.post(action_url("reject"), {"template": template.pk})
+    admin.post(action_url("reject"), {"template": template.pk, "confirmed": "yes", "reason": "Похоже на <рекламу>"})
 
     template.refresh_from_db()
     assert 'name="reason"' in asked.content.decode()
@@ -391,9 +391,9 @@ def test_an_action_of_the_list_does_what_it_can_and_says_the_rest(admin: Client,
 
 
 @pytest.mark.parametrize("slug", ["pause", "submit", "delete"])
-def test_a_deed_is_a_post(admin: Client, slug: str) -> None:
-    assert admin.get(deed(slug)).status_code == 405
-    assert admin.post(deed("nonsense")).status_code == 404
+def test_an_action_accepts_only_post(admin: Client, slug: str) -> None:
+    assert admin.get(action_url(slug)).status_code == 405
+    assert admin.post(action_url("nonsense")).status_code == 404
 
 
 def test_nothing_can_be_deleted_for_good(admin: Client, channel: ApiChannel) -> None:

@@ -3,7 +3,7 @@
 Each text is as long as its parser is ever given, and made of one unit again and again. A linear reader takes at most
 200 ms for it on an idle machine; one that reads anything twice for each unit takes minutes. Python's own loops are
 counted besides: twice the text, twice the lines. Recognition is counted in ``test_matching_work``, JSON measured in
-``test_bodies``, and files in ``test_exchange`` and ``test_spreadsheets``.
+``test_bodies``, and files in ``test_template_transfer`` and ``test_spreadsheets``.
 """
 
 from __future__ import annotations

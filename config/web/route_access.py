@@ -180,7 +180,7 @@ ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
     "accounts/apitoken": (A.ADMINS, ("<int:pk>/revoke/",)),
     "templates_registry/template": (
         A.ADMINS,
-        ("preview/", "sync/", "export/", "import/", "deed/<slug:slug>/"),
+        ("preview/", "sync/", "export/", "import/", "action/<slug:slug>/"),
     ),
     "templates_registry/templatetags": (A.ADMINS, ()),
 }

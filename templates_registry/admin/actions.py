@@ -22,95 +22,104 @@ from templates_registry.lifecycle import By, Source
 from templates_registry.models import Status, Template
 from templates_registry.provider import submission
 
-MOST_CALLS = 20  # of one press of a button: each waits for the provider
-GONE = (Status.ARCHIVED, Status.DELETED)
-ALIVE = tuple(status for status in Status if status not in GONE)
+MAX_PROVIDER_CALLS = 20  # of one press of a button: each waits for the provider
+REMOVED = (Status.ARCHIVED, Status.DELETED)
+PRESENT = tuple(status for status in Status if status not in REMOVED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deed:
-    """``to`` empty: back to where it was. ``sure``: what an intermediate page says before it is done."""
+class TemplateAction:
+    """One action on templates. An empty ``target_status`` restores the previous one.
+
+    ``confirm_text``: question on the intermediate page.
+    """
 
     slug: str
     label: str | Promise
-    to: str
-    where: Sequence[str]  # the statuses in which it makes sense
-    done: str | Promise = ""
-    sure: str | Promise = ""
-    asks_reason: bool = False
-    main: bool = False
-    tell: Callable[..., str] | None = None  # where the provider takes templates from us, this is what is done there
+    target_status: str
+    allowed_statuses: Sequence[str]  # the statuses in which it makes sense
+    success_text: str | Promise = ""
+    confirm_text: str | Promise = ""
+    needs_reason: bool = False
+    is_primary: bool = False
+    provider_call: Callable[..., str] | None = (
+        None  # where the provider takes templates from us, this is what is done there
+    )
 
 
-DEEDS = {
-    deed.slug: deed
-    for deed in (
-        Deed(
+ACTIONS = {
+    action.slug: action
+    for action in (
+        TemplateAction(
             slug="submit",
             label=gettext_lazy("Send for approval"),
-            to=Status.PENDING,
-            where=(Status.DRAFT, Status.REJECTED),
-            done=gettext_lazy("Noted. Hand the text to the provider; approval usually takes 1–2 days."),
-            main=True,
-            tell=submission.submit,
+            target_status=Status.PENDING,
+            allowed_statuses=(Status.DRAFT, Status.REJECTED),
+            success_text=gettext_lazy("Noted. Hand the text to the provider; approval usually takes 1–2 days."),
+            is_primary=True,
+            provider_call=submission.submit,
         ),
-        Deed(
+        TemplateAction(
             slug="approve",
             label=gettext_lazy("Mark as approved"),
-            to=Status.APPROVED,
-            where=(Status.DRAFT, Status.PENDING, Status.REJECTED, Status.IN_APPEAL, Status.UNKNOWN),
-            done=gettext_lazy("Operators can send it from now on."),
-            main=True,
+            target_status=Status.APPROVED,
+            allowed_statuses=(Status.DRAFT, Status.PENDING, Status.REJECTED, Status.IN_APPEAL, Status.UNKNOWN),
+            success_text=gettext_lazy("Operators can send it from now on."),
+            is_primary=True,
         ),
-        Deed(
+        TemplateAction(
             slug="reject",
             label=gettext_lazy("Mark as rejected…"),
-            to=Status.REJECTED,
-            where=(Status.PENDING, Status.IN_APPEAL, Status.UNKNOWN),
-            sure=gettext_lazy("What did the provider write? Operators and admins will read it beside the template."),
-            asks_reason=True,
+            target_status=Status.REJECTED,
+            allowed_statuses=(Status.PENDING, Status.IN_APPEAL, Status.UNKNOWN),
+            confirm_text=gettext_lazy(
+                "What did the provider write? Operators and admins will read it beside the template."
+            ),
+            needs_reason=True,
         ),
-        Deed(
+        TemplateAction(
             slug="pause",
             label=gettext_lazy("Pause"),
-            to=Status.PAUSED,
-            where=(Status.APPROVED,),
-            done=gettext_lazy("It leaves the pickers. What waits to be sent with it stops and says why."),
+            target_status=Status.PAUSED,
+            allowed_statuses=(Status.APPROVED,),
+            success_text=gettext_lazy("It leaves the pickers. What waits to be sent with it stops and says why."),
         ),
-        Deed(
+        TemplateAction(
             slug="resume",
             label=gettext_lazy("Resume"),
-            to=Status.APPROVED,
-            where=(Status.PAUSED,),
-            done=gettext_lazy("Operators can send it from now on."),
-            main=True,
+            target_status=Status.APPROVED,
+            allowed_statuses=(Status.PAUSED,),
+            success_text=gettext_lazy("Operators can send it from now on."),
+            is_primary=True,
         ),
-        Deed(slug="archive", label=gettext_lazy("Archive"), to=Status.ARCHIVED, where=ALIVE),
-        Deed(
+        TemplateAction(
+            slug="archive", label=gettext_lazy("Archive"), target_status=Status.ARCHIVED, allowed_statuses=PRESENT
+        ),
+        TemplateAction(
             slug="restore",
             label=gettext_lazy("Bring back"),
-            to="",
-            where=GONE,
-            done=gettext_lazy("It has the status that it had before."),
-            main=True,
+            target_status="",
+            allowed_statuses=REMOVED,
+            success_text=gettext_lazy("It has the status that it had before."),
+            is_primary=True,
         ),
-        Deed(
-            slug="delete-there",
+        TemplateAction(
+            slug="delete-at-provider",
             label=gettext_lazy("Delete at the provider…"),
-            to=Status.DELETED,
-            where=tuple(status for status in Status if status not in submission.GONE),
-            sure=gettext_lazy(
+            target_status=Status.DELETED,
+            allowed_statuses=tuple(status for status in Status if status not in submission.GONE),
+            confirm_text=gettext_lazy(
                 "The provider deletes it in this language, and nobody can send it any more. If it was approved, its "
                 "name cannot be used again for 30 days. Its texts and its history are kept here."
             ),
-            tell=submission.delete,
+            provider_call=submission.delete,
         ),
-        Deed(
+        TemplateAction(
             slug="delete",
             label=gettext_lazy("Delete…"),
-            to=Status.DELETED,
-            where=tuple(status for status in Status if status != Status.DELETED),
-            sure=gettext_lazy(
+            target_status=Status.DELETED,
+            allowed_statuses=tuple(status for status in Status if status != Status.DELETED),
+            confirm_text=gettext_lazy(
                 "It leaves every list and can no longer be sent. Its texts and its history are kept, and it can be "
                 "brought back."
             ),
@@ -120,99 +129,107 @@ DEEDS = {
 
 
 @dataclass
-class Done:
+class ActionResult:
     """Which templates it was done to, and why to others not."""
 
-    done: list[Template] = field(default_factory=list)
+    changed: list[Template] = field(default_factory=list)
     refused: list[tuple[Template, str]] = field(default_factory=list)
-    told: list[Template] = field(default_factory=list)  # of those done: at the provider, by us
+    sent_to_provider: list[Template] = field(default_factory=list)  # of those done: at the provider, by us
     remarks: list[tuple[Template, str]] = field(default_factory=list)
 
     @property
     def sentence(self) -> str:
-        count = len(self.done)
+        count = len(self.changed)
         if count == 1:
-            template = self.done[0]
+            template = self.changed[0]
             return _("Done: %(name)s (%(language)s).") % {"name": template.name, "language": template.language}
         return ngettext("Done for %d template.", "Done for %d templates.", count) % count
 
 
-def fitting(template: Template) -> list[Deed]:
-    """The deeds that make sense for this template now."""
-    return [deed for deed in DEEDS.values() if template.status in deed.where and _suits(deed, template)]
+def available_actions(template: Template) -> list[TemplateAction]:
+    """Return the actions that this template allows now."""
+    return [
+        action
+        for action in ACTIONS.values()
+        if template.status in action.allowed_statuses and _applies_to(action, template)
+    ]
 
 
-def _suits(deed: Deed, template: Template) -> bool:
+def _applies_to(action: TemplateAction, template: Template) -> bool:
     """Whether it is to be done here or at the provider, and by whose word."""
     if not submission.may_manage(template.api_channel):
-        return deed.slug != "delete-there"
-    if deed.slug in ("approve", "reject"):
+        return action.slug != "delete-at-provider"
+    if action.slug in ("approve", "reject"):
         return False  # the provider says it itself
-    return deed.slug not in ("delete", "delete-there") or (deed.slug == "delete-there") == submission.is_there(template)
+    return action.slug not in ("delete", "delete-at-provider") or (
+        action.slug == "delete-at-provider"
+    ) == submission.is_there(template)
 
 
-def do(deed: Deed, templates: Iterable[Template], *, user: Any, reason: str = "") -> Done:
-    result = Done()
+def perform_action(
+    action: TemplateAction, templates: Iterable[Template], *, user: Any, reason: str = ""
+) -> ActionResult:
+    result = ActionResult()
     for template in templates:
-        if why := _refusal(deed, template):
+        if why := _why_not_allowed(action, template):
             result.refused.append((template, why))
-        elif deed.tell and submission.may_manage(template.api_channel):
-            _tell(deed.tell, template, result, user=user)
+        elif action.provider_call and submission.may_manage(template.api_channel):
+            _call_provider(action.provider_call, template, result, user=user)
         else:
-            to = deed.to or _before(template)
+            to = action.target_status or _previous_status(template)
             lifecycle.change_status(template, to, by=By(source=Source.HAND, user=user), reason=reason)
-            result.done.append(template)
+            result.changed.append(template)
     return result
 
 
-def _tell(tell: Callable[..., str], template: Template, result: Done, *, user: Any) -> None:
-    if len(result.told) + len(result.refused) >= MOST_CALLS:
-        result.refused.append((template, _("%d at a time can be dealt with at the provider.") % MOST_CALLS))
+def _call_provider(call: Callable[..., str], template: Template, result: ActionResult, *, user: Any) -> None:
+    if len(result.sent_to_provider) + len(result.refused) >= MAX_PROVIDER_CALLS:
+        result.refused.append((template, _("%d at a time can be dealt with at the provider.") % MAX_PROVIDER_CALLS))
         return
     try:
-        remark = tell(template, user=user)
+        remark = call(template, user=user)
     except submission.Refused as problem:
         result.refused.append((template, problem.sentence))
         return
-    result.done.append(template)
-    result.told.append(template)
+    result.changed.append(template)
+    result.sent_to_provider.append(template)
     if remark:
         result.remarks.append((template, remark))
 
 
-def warnings(deed: Deed, templates: Iterable[Template]) -> list[tuple[Template, list[str]]]:
+def review_warnings(action: TemplateAction, templates: Iterable[Template]) -> list[tuple[Template, list[str]]]:
     """What the provider's reviewers usually reject, before it is handed in."""
-    if deed.slug != "submit":
+    if action.slug != "submit":
         return []
     found = []
     for template in templates:
-        problems = [] if _refusal(deed, template) else validate(template.pattern)
+        problems = [] if _why_not_allowed(action, template) else validate(template.pattern)
         said = [str(problem.sentence) for problem in problems if problem.code in REVIEWERS_REJECT]
         if said:
             found.append((template, said))
     return found
 
 
-def _refusal(deed: Deed, template: Template) -> str:
-    if template.status not in deed.where:
+def _why_not_allowed(action: TemplateAction, template: Template) -> str:
+    if template.status not in action.allowed_statuses:
         return _("It is %(status)s, so this makes no sense.") % {"status": template.get_status_display()}
-    if not _suits(deed, template):
+    if not _applies_to(action, template):
         return _("This is not the way for a template of %(channel)s.") % {"channel": template.api_channel}
-    if deed.to not in (Status.PENDING, Status.APPROVED):
+    if action.target_status not in (Status.PENDING, Status.APPROVED):
         return ""
     try:
         problems = validate(template.pattern)
     except NotATemplate as problem:
         return str(problem.sentence)
-    if deed.to == Status.APPROVED and template.pattern.body:
+    if action.target_status == Status.APPROVED and template.pattern.body:
         return ""  # what the provider has approved is approved
     errors = [str(problem.sentence) for problem in problems if problem.level is Level.ERROR]
     return " ".join(errors)
 
 
-def _before(template: Template) -> str:
+def _previous_status(template: Template) -> str:
     event = template.events.filter(what="status", to_status=template.status).first()
     before = event.from_status if event else ""
     if submission.may_manage(template.api_channel) and not template.external_id:
         return Status.DRAFT  # the provider does not have it any more
-    return before if before in ALIVE else Status.DRAFT
+    return before if before in PRESENT else Status.DRAFT

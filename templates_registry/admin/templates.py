@@ -31,7 +31,7 @@ from templates_registry.provider import provider_sync
 from templates_registry.provider.provider_template import LONGEST_TAG
 
 from . import actions, import_export
-from .actions import DEEDS
+from .actions import ACTIONS
 from .forms import TemplateForm
 
 LIST = "admin:templates_registry_template_changelist"
@@ -140,7 +140,7 @@ class TemplateAdmin(AdminWithHistory):
                 "template": template,
                 "pill": status_pill(template),
                 "happenings": history.of(template),
-                "deeds": actions.fitting(template) if self.has_change_permission(request, template) else [],
+                "actions": actions.available_actions(template) if self.has_change_permission(request, template) else [],
                 "may_test": template.status == Status.APPROVED and self.has_change_permission(request, template),
                 "readable": TemplateForm(instance=template),
             }
@@ -212,7 +212,7 @@ class TemplateAdmin(AdminWithHistory):
             "import": lambda request: import_export.importing_page(self, request),
         }
         own = [path(f"{word}/", view(page), name=f"templates_registry_template_{word}") for word, page in pages.items()]
-        own.append(path("deed/<slug:slug>/", view(self.deed), name="templates_registry_template_deed"))
+        own.append(path("action/<slug:slug>/", view(self.run_action), name="templates_registry_template_action"))
         return [*own, *super().get_urls()]
 
     def preview(self, request: HttpRequest) -> HttpResponse:
@@ -242,62 +242,66 @@ class TemplateAdmin(AdminWithHistory):
             self.message_user(request, f"{channel}: {result.sentence}", level)
         return redirect(LIST)
 
-    # --- deeds ---
+    # --- actions ---
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         if not self.has_change_permission(request):
             return {}
-        return {slug: (_action(slug), slug, deed.label) for slug, deed in DEEDS.items()}
+        return {slug: (_list_action(slug), slug, action.label) for slug, action in ACTIONS.items()}
 
-    def deed(self, request: HttpRequest, slug: str) -> HttpResponse:
+    def run_action(self, request: HttpRequest, slug: str) -> HttpResponse:
         """A button on a template's page, or the second step of one that asks first."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        if slug not in DEEDS:
+        if slug not in ACTIONS:
             raise Http404
         if not self.has_change_permission(request):
             raise PermissionDenied
         chosen = request.POST.getlist("template")[:MOST_AT_ONCE]
         ids = [number for pk in chosen if (number := whole_number(pk)) is not None]
         rows = self.get_queryset(request).filter(pk__in=ids)
-        return self.press(request, slug, rows) or redirect(_back(ids))
+        return self.perform(request, slug, rows) or redirect(_back(ids))
 
-    def press(self, request: HttpRequest, slug: str, rows: QuerySet[Template]) -> HttpResponse | None:
-        """Do it and say so, or ask first. ``sure`` in the POST: it has been asked."""
-        deed, templates = DEEDS[slug], list(rows.select_related("api_channel")[:MOST_AT_ONCE])
+    def perform(self, request: HttpRequest, slug: str, rows: QuerySet[Template]) -> HttpResponse | None:
+        """Do it and say so, or ask first. ``confirmed`` in the POST: the question was answered."""
+        action, templates = ACTIONS[slug], list(rows.select_related("api_channel")[:MOST_AT_ONCE])
         reason = request.POST.get("reason", "").strip()[:1000]
-        warned = actions.warnings(deed, templates)
-        if "sure" not in request.POST and (deed.sure or warned):
-            return self._ask(request, deed, templates, warned)
-        done = actions.do(deed, templates, user=request.user, reason=reason)
-        for template in done.done:
-            self.log_change(request, template, f"{deed.label} {reason}".strip())
-        if done.done:
-            told = _("The provider has it; its verdict comes by itself.") if deed.slug == "submit" else ""
-            self.message_user(request, f"{done.sentence} {told if done.told else deed.done}".strip(), messages.SUCCESS)
-        for template, remark in done.remarks:
+        warned = actions.review_warnings(action, templates)
+        if "confirmed" not in request.POST and (action.confirm_text or warned):
+            return self._confirm(request, action, templates, warned)
+        result = actions.perform_action(action, templates, user=request.user, reason=reason)
+        for template in result.changed:
+            self.log_change(request, template, f"{action.label} {reason}".strip())
+        if result.changed:
+            told = _("The provider has it; its verdict comes by itself.") if action.slug == "submit" else ""
+            self.message_user(
+                request,
+                f"{result.sentence} {told if result.sent_to_provider else action.success_text}".strip(),
+                messages.SUCCESS,
+            )
+        for template, remark in result.remarks:
             self.message_user(request, f"{template}: {remark}", messages.WARNING)
-        for template, why in done.refused:
+        for template, why in result.refused:
             self.message_user(request, f"{template}: {why}", messages.ERROR)
         return None
 
-    def _ask(self, request: HttpRequest, deed: Any, templates: list[Template], warned: Any) -> HttpResponse:
+    def _confirm(self, request: HttpRequest, action: Any, templates: list[Template], warned: Any) -> HttpResponse:
         page = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": str(deed.label).rstrip("…"),
-            "deed": deed,
+            "title": str(action.label).rstrip("…"),
+            "action": action,
             "templates": templates,
             "warned": warned,
             "back": _back([template.pk for template in templates]),
             "media": self.media,
         }
-        return render(request, "templates_registry/deed.html", page)
+        return render(request, "templates_registry/confirm_action.html", page)
 
 
-def _action(slug: str) -> Any:
+def _list_action(slug: str) -> Any:
     def action(model_admin: TemplateAdmin, request: HttpRequest, rows: QuerySet[Template]) -> HttpResponse | None:
-        return model_admin.press(request, slug, rows)
+        return model_admin.perform(request, slug, rows)
 
     return action
 

@@ -72,13 +72,13 @@ def test_vera_sees_the_forecast_of_what_she_ticked_and_says_the_word(
     expect(page.locator(".foretold li")).to_have_count(2)
     expect(page.locator(".foretold .good b")).to_have_text("1")
     assert set(Delivery.objects.values_list("state", flat=True)) == {"dead"}
-    page.locator("form.deeds button.main").click()
+    page.locator("form.button-row button.main").click()
     expect(page.locator(".foretold .good b")).to_have_text("1")
     expect(page.locator(".foretold .back b")).to_have_text("1")
     found = dict(Delivery.objects.values_list("pk", "state"))
     assert (found[goes.pk], found[stays.pk], found[other.pk]) == ("pending", "dead", "dead")
 
-    page.locator(".deeds a.btn").click()
+    page.locator(".button-row a.btn").click()
     expect(page.locator("#result_list .data-row")).to_have_count(2)
 
 
@@ -91,7 +91,7 @@ def test_vera_sends_all_of_one_reason_again_from_its_line(context: BrowserContex
 
     page.goto(LIST)
     page.locator(".dead-groups a.btn").first.click()
-    page.locator("form.deeds button.main").click()
+    page.locator("form.button-row button.main").click()
 
     expect(page.locator(".foretold .good b")).to_have_text("3")
     assert sorted(Delivery.objects.values_list("state", flat=True)) == ["dead", "pending", "pending", "pending"]

@@ -61,8 +61,8 @@ def draft(channel: ApiChannel, **more: Any) -> Template:
 
 def press(admin: Client, slug: str, *templates: Template) -> str:
     """The button, sure of it; what is said then."""
-    url = reverse("admin:templates_registry_template_deed", args=[slug])
-    page = admin.post(url, {"template": [one.pk for one in templates], "sure": "yes"}, follow=True)
+    url = reverse("admin:templates_registry_template_action", args=[slug])
+    page = admin.post(url, {"template": [one.pk for one in templates], "confirmed": "yes"}, follow=True)
     for one in templates:
         one.refresh_from_db()
         one.__dict__.pop("pattern", None)
@@ -71,7 +71,7 @@ def press(admin: Client, slug: str, *templates: Template) -> str:
 
 def buttons(admin: Client, template: Template) -> list[str]:
     page = admin.get(reverse("admin:templates_registry_template_change", args=[template.pk])).content.decode()
-    return re.findall(r"/deed/([a-z-]+)/", page)
+    return re.findall(r"/action/([a-z-]+)/", page)
 
 
 def news(meta: MetaSimulator, *templates: Template) -> None:
@@ -290,7 +290,7 @@ def test_without_an_answer_their_list_says_what_came_of_it(
 def test_a_provider_that_takes_no_templates_is_asked_nothing(admin: Client) -> None:
     template = TemplateFactory(api_channel=ApiChannelFactory(), status=Status.DRAFT)
 
-    assert "delete-there" not in buttons(admin, template) and "approve" in buttons(admin, template)
+    assert "delete-at-provider" not in buttons(admin, template) and "approve" in buttons(admin, template)
     assert "Hand the text to the provider" in press(admin, "submit", template)
     assert template.status == Status.PENDING
 
@@ -401,11 +401,11 @@ def test_one_is_deleted_by_its_id_and_its_other_languages_stay(
     provider_sync.sync(channel)
     template, other = Template.objects.get(language="ru"), Template.objects.get(language="en_US")
     shown = buttons(admin, template)
-    press(admin, "delete-there", template)
+    press(admin, "delete-at-provider", template)
     provider_sync.sync(channel)
     other.refresh_from_db()
 
-    assert "delete-there" in shown and "delete" not in shown and "approve" not in shown
+    assert "delete-at-provider" in shown and "delete" not in shown and "approve" not in shown
     assert [row.language for row in meta.templates.rows.values()] == ["en_US"]
     assert (template.status, template.external_id) == (Status.DELETED, "")
     assert other.status == Status.APPROVED
@@ -416,7 +416,7 @@ def test_one_is_deleted_by_its_id_and_its_other_languages_stay(
 def test_a_deletion_that_is_refused_leaves_it_approved(meta: MetaSimulator, channel: ApiChannel, admin: Client) -> None:
     template = approved(meta, channel)
     meta.access_token = "another"
-    said = press(admin, "delete-there", template)
+    said = press(admin, "delete-at-provider", template)
 
     assert "token" in said
     assert template.status == Status.APPROVED and template.external_id in meta.templates.rows
@@ -428,7 +428,7 @@ def test_a_deletion_without_an_answer_is_settled_by_their_list(
 ) -> None:
     template = approved(meta, channel)
     meta.behave(manage=how, times=1)
-    said = press(admin, "delete-there", template)
+    said = press(admin, "delete-at-provider", template)
     meanwhile = template.may_be_sent
     provider_sync.sync(channel)
     template.refresh_from_db()
@@ -442,5 +442,5 @@ def test_what_was_never_there_is_deleted_here_alone(meta: MetaSimulator, channel
     shown = buttons(admin, template)
     press(admin, "delete", template)
 
-    assert "delete" in shown and "delete-there" not in shown
+    assert "delete" in shown and "delete-at-provider" not in shown
     assert template.status == Status.DELETED and calls(meta, "DELETE") == []
