@@ -10,4 +10,4 @@ class BridgeConfig(AppConfig):
     def ready(self) -> None:
         from .conversations import assignment_signals
 
-        assignment_signals.connect()
+        assignment_signals.connect_signals()

@@ -20,24 +20,24 @@ from channels_setup.codecs import chat_events
 if TYPE_CHECKING:
     from .models import Conversation, ServiceWindow
 
-LENGTH = timedelta(hours=24)
-BATCH = 500
+WINDOW_LENGTH = timedelta(hours=24)
+EXPIRE_BATCH = 500
 
 # A window is missed when it shuts on a client's unanswered words, and nobody has closed or solved the request.
-OVER = (chat_events.SOLVED, chat_events.CLOSED, chat_events.DELETED, chat_events.SPAM, chat_events.MERGED)
-MISSED = f"(c.last_direction = 'inbound' AND coalesce(c.request_status, 0) NOT IN {OVER})"
+RESOLVED_STATUSES = (chat_events.SOLVED, chat_events.CLOSED, chat_events.DELETED, chat_events.SPAM, chat_events.MERGED)
+MISSED_CONDITION = f"(c.last_direction = 'inbound' AND coalesce(c.request_status, 0) NOT IN {RESOLVED_STATUSES})"
 
-# A conversation's line to one number: its id, and the merged contact's (None: the conversation's own contact).
-Line = tuple[int, int | None]
+# Conversation ID, and the merged contact's ID (None: the conversation's own contact).
+WindowKey = tuple[int, int | None]
 
-LATEST = """
+LATEST_WINDOW_SQL = """
 SELECT opened_at, expires_at FROM bridge_servicewindow WHERE conversation_id = %s ORDER BY expires_at DESC LIMIT 1
 """
 
 
-def expiry(written_at: datetime, *, now: datetime) -> datetime:
+def compute_expiry(written_at: datetime, *, now: datetime) -> datetime:
     """When the window of a message written at ``written_at`` (the provider's clock) shuts."""
-    return min(written_at, now) + LENGTH
+    return min(written_at, now) + WINDOW_LENGTH
 
 
 def is_open(expires_at: datetime | None, *, now: datetime) -> bool:
@@ -65,20 +65,20 @@ class WindowState:
 
     @property
     def state(self) -> str:
-        """``open``, ``shut`` (it was open once), ``none`` (the contact never wrote) or ``free`` (no such rule)."""
+        """``open``, ``closed``, ``none`` (the contact never wrote) or ``unrestricted`` (no such rule)."""
         if not self.applies:
-            return "free"
+            return "unrestricted"
         if self.is_open:
             return "open"
         return "closed" if self.expires_at else "none"
 
 
-def of(conversation: Conversation, *, now: datetime | None = None) -> WindowState:
+def get_window_state(conversation: Conversation, *, now: datetime | None = None) -> WindowState:
     """The state of one conversation's window now."""
     if not conversation.api_channel.provider.service_window:
         return WindowState(applies=False, is_open=True)
     with connection.cursor() as cursor:
-        cursor.execute(LATEST, [conversation.pk])
+        cursor.execute(LATEST_WINDOW_SQL, [conversation.pk])
         row = cursor.fetchone()
     if row is None:
         return WindowState(applies=True, is_open=False)
@@ -87,33 +87,33 @@ def of(conversation: Conversation, *, now: datetime | None = None) -> WindowStat
     return WindowState(applies=True, is_open=shows_open, opened_at=opened_at, expires_at=expires_at)
 
 
-def of_line(conversation: Conversation, merged_contact_id: int | None, *, now: datetime) -> WindowState:
+def get_merged_window_state(conversation: Conversation, merged_contact_id: int | None, *, now: datetime) -> WindowState:
     """The window of one number in a conversation of merged contacts."""
     from .models import ServiceWindow
 
     if not conversation.contact.has_merged or not conversation.api_channel.provider.service_window:
-        return of(conversation, now=now)
+        return get_window_state(conversation, now=now)
     own = ServiceWindow.objects.filter(conversation=conversation, merged_contact=merged_contact_id)
     expires_at = own.order_by("-expires_at").values_list("expires_at", flat=True).first()
     return WindowState(applies=True, is_open=is_open(expires_at, now=now), expires_at=expires_at)
 
 
-def shut_among(lines: Iterable[Line], *, now: datetime) -> set[Line]:
-    """Of these lines to contacts, those whose window is not open: the set form of ``of``, for the outbox."""
+def find_closed_windows(keys: Iterable[WindowKey], *, now: datetime) -> set[WindowKey]:
+    """Return the keys whose window is not open: the set form of ``get_window_state``, for the outbox."""
     from .models import ServiceWindow
 
-    asked = set(lines)
-    latest: dict[Line, datetime] = {}
-    rows = ServiceWindow.objects.filter(conversation__in={conversation_id for conversation_id, _contact in asked})
+    wanted = set(keys)
+    latest: dict[WindowKey, datetime] = {}
+    rows = ServiceWindow.objects.filter(conversation__in={conversation_id for conversation_id, _contact in wanted})
     for conversation_id, merged_id, expires_at in rows.values_list(
         "conversation_id", "merged_contact_id", "expires_at"
     ):
-        line = conversation_id, merged_id
-        latest[line] = max(expires_at, latest.get(line, expires_at))
-    return {line for line in asked if not is_open(latest.get(line), now=now)}
+        key = conversation_id, merged_id
+        latest[key] = max(expires_at, latest.get(key, expires_at))
+    return {key for key in wanted if not is_open(latest.get(key), now=now)}
 
 
-def addressee(conversation: Conversation) -> int | None:
+def get_addressee_id(conversation: Conversation) -> int | None:
     """The merged contact to whom an answer goes: the one whose window ends last. None: the chat's own contact."""
     from .models import ServiceWindow
 
@@ -124,7 +124,7 @@ def addressee(conversation: Conversation) -> int | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class ContactActivity:
     """A contact's newest message in a conversation: when it was written, by the provider's clock."""
 
     conversation_id: int
@@ -133,7 +133,7 @@ class Written:
     merged_contact_id: int | None = None  # of a contact that was merged into the conversation's own
 
 
-def prolong(written: Iterable[Written], *, now: datetime) -> None:
+def extend_windows(written: Iterable[ContactActivity], *, now: datetime) -> None:
     """Open or prolong the windows of contacts who wrote. The caller holds the locks of these conversations.
 
     Words that reach us after their 24 hours open nothing, but they are on record as a window that has closed: see
@@ -151,9 +151,9 @@ def prolong(written: Iterable[Written], *, now: datetime) -> None:
         )
     }
     new, changed, of_several = [], [], []
-    late: list[Written] = []
+    late: list[ContactActivity] = []
     for item in items:
-        until = expiry(item.at, now=now)
+        until = compute_expiry(item.at, now=now)
         window = open_windows.get(item.conversation_id)
         if writers[item.conversation_id] > 1 or (window and window.merged_contact_id != item.merged_contact_id):
             of_several.append(item)
@@ -169,18 +169,18 @@ def prolong(written: Iterable[Written], *, now: datetime) -> None:
         if window is not None:
             window.state = State.CLOSED
             changed.append(window)
-        new.append(_window(item, until=until, now=now))
+        new.append(_build_window(item, until=until, now=now))
     if changed:
-        _write(changed)
+        _save_windows(changed)
     if new:
         ServiceWindow.objects.bulk_create(new)
     if late:
         _record_closed(late)
     for item in sorted(of_several, key=lambda item: item.at):
-        _prolong_one_of_several(item, now=now)
+        _extend_merged_window(item, now=now)
 
 
-def _record_closed(late: Sequence[Written]) -> None:
+def _record_closed(late: Sequence[ContactActivity]) -> None:
     """Record the windows of messages that reached us after their 24 hours: closed, and missed.
 
     So every screen and report says "closed" and not "never opened", and counts what nobody could answer. Where the
@@ -215,13 +215,13 @@ def _record_closed(late: Sequence[Written]) -> None:
                 [item.conversation_id for item in late],
                 [item.merged_contact_id for item in late],
                 [item.at for item in late],
-                [item.at + LENGTH for item in late],
+                [item.at + WINDOW_LENGTH for item in late],
                 [item.message_id for item in late],
             ],
         )
 
 
-def _window(item: Written, *, until: datetime, now: datetime) -> ServiceWindow:
+def _build_window(item: ContactActivity, *, until: datetime, now: datetime) -> ServiceWindow:
     from .models import ServiceWindow
 
     return ServiceWindow(
@@ -233,11 +233,11 @@ def _window(item: Written, *, until: datetime, now: datetime) -> ServiceWindow:
     )
 
 
-def _prolong_one_of_several(item: Written, *, now: datetime) -> None:
+def _extend_merged_window(item: ContactActivity, *, now: datetime) -> None:
     """Open or prolong the window of one of several merged contacts; the one that ends last is the open one."""
     from .models import ServiceWindow
 
-    until = expiry(item.at, now=now)
+    until = compute_expiry(item.at, now=now)
     if until <= now:
         _record_closed([item])
         return
@@ -247,39 +247,39 @@ def _prolong_one_of_several(item: Written, *, now: datetime) -> None:
         .first()
     )
     if own is None:
-        own = _window(item, until=until, now=now)
+        own = _build_window(item, until=until, now=now)
         own.state, own.missed = ServiceWindow.State.CLOSED, False
         own.save(force_insert=True)
     elif until > own.expires_at:
         own.expires_at, own.warned_at, own.warned_mark = until, None, None
         own.save(update_fields=["expires_at", "warned_at", "warned_mark"])
-    open_the_last(item.conversation_id, now=now)
+    open_latest_window(item.conversation_id, now=now)
 
 
-def close_all(conversation_id: int, *, now: datetime) -> None:
-    """Close the open window of a conversation for the time of a move. ``open_the_last`` opens what has not expired."""
-    _close_but(conversation_id, None, now=now)
+def close_windows(conversation_id: int, *, now: datetime) -> None:
+    """Close a conversation's open window while its rows move. ``open_latest_window`` opens it again."""
+    _close_other_windows(conversation_id, None, now=now)
 
 
-def open_the_last(conversation_id: int, *, now: datetime) -> None:
+def open_latest_window(conversation_id: int, *, now: datetime) -> None:
     """Of a conversation's windows, one for each merged contact, open the one that ends last and close the others."""
     from .models import ServiceWindow
 
     unexpired = ServiceWindow.objects.filter(conversation=conversation_id, expires_at__gt=now)
     last = unexpired.order_by("-expires_at", "-pk").values_list("pk", flat=True).first()
-    _close_but(conversation_id, last, now=now)
+    _close_other_windows(conversation_id, last, now=now)
     ServiceWindow.objects.filter(pk=last or 0, state=ServiceWindow.State.CLOSED).update(
         state=ServiceWindow.State.OPEN, missed=None, assignee=None
     )
 
 
-def _close_but(conversation_id: int, kept: int | None, *, now: datetime) -> None:
+def _close_other_windows(conversation_id: int, kept: int | None, *, now: datetime) -> None:
     """Close the open windows but one. One that has time left is not missed: the person can still be answered."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
             UPDATE bridge_servicewindow w
-            SET state = 'closed', missed = w.expires_at <= %s AND {MISSED}, assignee_id = c.assignee_id
+            SET state = 'closed', missed = w.expires_at <= %s AND {MISSED_CONDITION}, assignee_id = c.assignee_id
             FROM bridge_conversation c
             WHERE c.id = w.conversation_id AND w.conversation_id = %s AND w.state = 'open'
               AND w.id IS DISTINCT FROM %s
@@ -288,7 +288,7 @@ def _close_but(conversation_id: int, kept: int | None, *, now: datetime) -> None
         )
 
 
-def _write(changed: list[ServiceWindow]) -> None:
+def _save_windows(changed: list[ServiceWindow]) -> None:
     """One plain statement: Django's bulk_update costs more than all the rest of taking a message in."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -296,7 +296,7 @@ def _write(changed: list[ServiceWindow]) -> None:
             UPDATE bridge_servicewindow w SET expires_at = v.expires_at, state = v.state,
                 warned_at = CASE WHEN v.state = 'closed' THEN w.warned_at END,
                 warned_mark = CASE WHEN v.state = 'closed' THEN w.warned_mark END,
-                missed = CASE WHEN v.state = 'closed' THEN {MISSED} END,
+                missed = CASE WHEN v.state = 'closed' THEN {MISSED_CONDITION} END,
                 assignee_id = CASE WHEN v.state = 'closed' THEN c.assignee_id END
             FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[]) AS v(id, expires_at, state),
                 bridge_conversation c
@@ -306,7 +306,7 @@ def _write(changed: list[ServiceWindow]) -> None:
         )
 
 
-def note_reply(conversation_id: int, *, at: datetime) -> None:
+def record_reply(conversation_id: int, *, at: datetime) -> None:
     """We answered: the open window is no longer a missed one."""
     from .models import ServiceWindow
 
@@ -315,7 +315,7 @@ def note_reply(conversation_id: int, *, at: datetime) -> None:
     ).update(first_reply_at=at)
 
 
-def expire_batch(*, limit: int = BATCH) -> list[int]:
+def expire_batch(*, limit: int = EXPIRE_BATCH) -> list[int]:
     """Shut up to ``limit`` windows that are due, the oldest first; the conversations concerned.
 
     One short transaction by the database's clock over a partial index; the clock is asked in a SELECT of its own,
@@ -331,7 +331,7 @@ def expire_batch(*, limit: int = BATCH) -> list[int]:
                 WHERE state = 'open' AND expires_at <= (SELECT clock_timestamp())
                 ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED
             )
-            UPDATE bridge_servicewindow w SET state = 'closed', missed = {MISSED}, assignee_id = c.assignee_id
+            UPDATE bridge_servicewindow w SET state = 'closed', missed = {MISSED_CONDITION}, assignee_id = c.assignee_id
             FROM due, bridge_conversation c
             WHERE w.id = due.id AND c.id = w.conversation_id
             RETURNING w.conversation_id

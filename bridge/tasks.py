@@ -55,12 +55,12 @@ def expire_windows() -> int:
 
 @shared_task
 def warn_of_closing() -> int:
-    return closing_reminders.warn()
+    return closing_reminders.send_reminders()
 
 
 @shared_task
 def release_assignments() -> int:
-    return assignments.release()
+    return assignments.release_lost_assignments()
 
 
 @shared_task
@@ -104,7 +104,7 @@ def watch() -> int:
 
 @shared_task(expires=600)
 def mark_read(conversation_id: int) -> bool:
-    return read_receipts.tell(conversation_id)
+    return read_receipts.send_read_receipt(conversation_id)
 
 
 @shared_task(expires=600)

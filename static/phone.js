@@ -197,7 +197,7 @@
     const now = JSON.stringify([open, client().id]);
     if (now === drawnWindow) return;
     drawnWindow = now;
-    const sentence = { open: words.may_write, closed: words.only_template, none: words.not_open, free: words.no_limit }[open.state];
+    const sentence = { open: words.may_write, closed: words.only_template, none: words.not_open, unrestricted: words.no_limit }[open.state];
     const line = byId("window");
     line.replaceChildren(document.createTextNode(`${sentence} `));
     if (open.state !== "open") return;

@@ -1,7 +1,7 @@
 """Rows for tests, and the cast: Anna writes, Boris answers, Vera administers, Gleb must not get in.
 
 Factories make the plainest believable row. What the stations would have done besides (counters, windows, events)
-is not done: where a test is about that, let ``bridge.conversations.receiving.receive`` make the rows. In tests
+is not done: where a test is about that, let ``bridge.conversations.receiving.receive_messages`` make the rows. In tests
 people come in by ``client.force_login(boris())``: the login guard (axes) does not know ``client.login``.
 """
 

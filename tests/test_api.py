@@ -225,8 +225,8 @@ def test_the_windows_state_is_told_by_the_clock_and_filtered_by(left: timedelta 
     api = Api(vera())
 
     assert api.rows("conversations")[0]["window"]["state"] == state
-    assert service_window.of(chat).state == state
-    for other in ("open", "closed", "none", "free"):
+    assert service_window.get_window_state(chat).state == state
+    for other in ("open", "closed", "none", "unrestricted"):
         assert api.ids("conversations", window=other) == ([chat.pk] if other == state else [])
     assert api.ids("conversations", window="open,closed,none") == [chat.pk]
 
@@ -235,7 +235,10 @@ def test_a_provider_without_the_24_hour_rule_has_a_free_window(chat: Conversatio
     monkeypatch.setattr(type(chat.api_channel.provider), "service_window", False)
     api = Api(vera())
 
-    assert api.rows("conversations", window="free")[0]["window"] == {"state": "free", "expires_at": None}
+    assert api.rows("conversations", window="unrestricted")[0]["window"] == {
+        "state": "unrestricted",
+        "expires_at": None,
+    }
     assert api.ids("conversations", window="open,closed,none") == []
 
 

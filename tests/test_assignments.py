@@ -33,7 +33,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def call(task: str, *arguments: int) -> None:
         made.append(task)
         if task == "release_assignments":
-            assignments.release()
+            assignments.release_lost_assignments()
 
     monkeypatch.setattr("bridge.wakeups.enqueue_after_commit", call)
     return made
@@ -49,10 +49,12 @@ def chat_of(shop: ChatChannel, user: Any, name: str = "anna") -> Conversation:
     """A client who wrote 23 hours and 50 minutes ago; their chat is ``user``'s."""
     channel = ApiChannel.objects.get(watched=shop)
     fact = MessageReceived(contact=ContactInfo(external_id=name), text="?", external_id=name)
-    chat = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=shop)])[0].conversation
+    chat = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=shop)])[
+        0
+    ].conversation
     ago = timezone.now() - timedelta(hours=23, minutes=50)
     ServiceWindow.objects.filter(conversation=chat).update(opened_at=ago, expires_at=ago + timedelta(hours=24))
-    tickets.assign(chat.pk, user_id=user.pk)
+    tickets.assign_chat(chat.pk, user_id=user.pk)
     return chat
 
 
@@ -91,7 +93,7 @@ def test_who_can_no_longer_answer_loses_the_chat(path: str, shop: ChatChannel, c
     mine, theirs = chat_of(shop, user), chat_of(shop, vera(), name="gleb")
 
     PATHS[path](user, shop)
-    assignments.release()  # beat, for what no signal tells
+    assignments.release_lost_assignments()  # beat, for what no signal tells
 
     mine.refresh_from_db()
     theirs.refresh_from_db()
@@ -100,7 +102,7 @@ def test_who_can_no_longer_answer_loses_the_chat(path: str, shop: ChatChannel, c
     notice = Message.objects.get(direction="notice")
     assert notice.conversation == mine
     assert notice.sentence == "boris can no longer answer in this chat. It is unassigned now."
-    assert assignments.release() == 0
+    assert assignments.release_lost_assignments() == 0
     if path not in ("deactivated in bulk", "by SQL", "deleted"):
         assert "release_assignments" in calls
 
@@ -113,13 +115,13 @@ def test_an_admin_who_loses_the_role_loses_chats_of_other_channels(
     if not admin.is_superuser:
         give_role(admin, role=Role.ADMIN)
     chat = chat_of(shop, admin)
-    assert assignments.release() == 0
+    assert assignments.release_lost_assignments() == 0
 
     if path == "groups cleared":
         admin.groups.clear()
     elif path == "group deleted":
         Group.objects.get(name=Role.ADMIN.label).delete()
-        assignments.release()  # the signal comes before the deletion
+        assignments.release_lost_assignments()  # the signal comes before the deletion
     elif path == "demoted":
         give_role(admin, role=Role.OPERATOR, chat_channels=[])
     else:
@@ -150,9 +152,11 @@ def test_those_who_track_changes_are_told(shop: ChatChannel, calls: list[str]) -
     )
     fact = MessageReceived(contact=ContactInfo(external_id="anna"), text="?", external_id="1")
     channel = ApiChannel.objects.get(kind="sandbox")
-    chat = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=shop)])[0].conversation
+    chat = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=shop)])[
+        0
+    ].conversation
     user = boris(shop)
-    tickets.assign(chat.pk, user_id=user.pk)
+    tickets.assign_chat(chat.pk, user_id=user.pk)
     Delivery.objects.all().delete()
     shop.operators.remove(user)
 
@@ -189,7 +193,9 @@ def test_an_operator_keeps_the_chats_of_channels_that_are_left(shop: ChatChannel
 def open_another(chat: Conversation, user: Any) -> Ticket:
     """A program opens a newer request in the chat, which is the current one from now on."""
     with transaction.atomic():
-        return tickets.open_ticket(receiving.lock(chat.pk), text="!", wanted={}, assignee_id=user and user.pk)
+        return tickets.open_ticket(
+            receiving.lock_conversation(chat.pk), text="!", wanted={}, assignee_id=user and user.pk
+        )
 
 
 @pytest.fixture
@@ -210,7 +216,7 @@ def test_every_live_request_of_somebody_who_left_is_unassigned(
     current = open_another(chat, other)
 
     PATHS[path](user, shop)
-    assignments.release()
+    assignments.release_lost_assignments()
 
     for row in (chat, earlier, current):
         row.refresh_from_db()
@@ -218,7 +224,7 @@ def test_every_live_request_of_somebody_who_left_is_unassigned(
     assert chat.assignee == current.assignee == other
     [notice] = Message.objects.filter(direction="notice")
     assert notice.sentence == f"boris can no longer answer in this chat. Request № {earlier.pk} is unassigned now."
-    assert assignments.release() == 0
+    assert assignments.release_lost_assignments() == 0
 
 
 @pytest.mark.parametrize("left", ["earlier", "current", "both"])
@@ -276,7 +282,7 @@ def test_a_request_that_is_reopened_goes_to_the_chats_assignee(shop: ChatChannel
     chat = chat_of(shop, user)
     ticket = Ticket.objects.get()
     tickets.set_ticket_status(ticket.pk, status=Ticket.Status.CLOSED)
-    tickets.assign(chat.pk, user_id=zoya.pk)
+    tickets.assign_chat(chat.pk, user_id=zoya.pk)
 
     tickets.set_ticket_status(ticket.pk, status=Ticket.Status.OPEN)
 
@@ -320,7 +326,7 @@ def test_an_assignee_that_is_no_number_changes_nothing(nobody: str, shop: ChatCh
 
 
 def told(user: Any, shop: ChatChannel) -> int:
-    return len(closing_reminders.standing(user, [shop.pk], after=0).warnings)
+    return len(closing_reminders.find_pending_reminders(user, [shop.pk], after=0).warnings)
 
 
 @pytest.mark.parametrize("state", ["can answer", "deactivated", "lost the channel"])
@@ -333,7 +339,7 @@ def test_a_closing_window_is_told_to_the_assignee_or_to_all(shop: ChatChannel, s
     elif state == "lost the channel":
         ChatChannel.operators.through.objects.filter(user=user).delete()
 
-    assert closing_reminders.warn() == 1
+    assert closing_reminders.send_reminders() == 1
 
     assert WindowWarning.objects.get().assignee == (user if state == "can answer" else None)
     assert told(colleague, shop) == (0 if state == "can answer" else 1)
@@ -343,12 +349,12 @@ def test_a_warning_that_only_the_one_who_left_has_seen_is_given_to_all(shop: Cha
     user, colleague = boris(shop), UserFactory(username="zoya")
     give_role(colleague, role=Role.OPERATOR, chat_channels=[shop])
     chat_of(shop, user)
-    closing_reminders.warn()
+    closing_reminders.send_reminders()
     assert told(colleague, shop) == 0
 
     user.is_active = False
     user.save()
-    closing_reminders.warn()
+    closing_reminders.send_reminders()
 
     assert told(colleague, shop) == 1
 

@@ -147,7 +147,7 @@ def say(words: str, *, cloud: ApiChannel, acebot: ApiChannel) -> None:
     told = {"started_at": timezone.now(), "duration_ms": 1, "verdict": "retry", "answer": words}
     Attempt.objects.bulk_create([Attempt(delivery=delivery, number=1, **told)])
     Alert.objects.create(kind=Alert.Kind.BREAKER, api_channel=acebot, details={"why": words})
-    message_statuses.change_statuses(cloud, [StatusChanged(status="failed", external_id="x", title=words[:300])])
+    message_statuses.apply_statuses(cloud, [StatusChanged(status="failed", external_id="x", title=words[:300])])
     event = acebot.webhook_events.first()
     assert event is not None
     mark_event_failed(event, words, trace=f"Traceback\n{words}")

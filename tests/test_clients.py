@@ -239,7 +239,7 @@ def test_an_erased_person_is_nobody_s_work_any_more(full: Conversation, client: 
     full.refresh_from_db()
     assert (full.request_status, full.unread) == (Ticket.Status.CLOSED, 0)
     assert list(full.windows.values_list("state", "missed")) == [("closed", False)]
-    assert closing_reminders.warn() == 0
+    assert closing_reminders.send_reminders() == 0
     html = client.get(f"/chats/{full.pk}/").content.decode()
     assert "there is nobody to write to" in html and 'id="add-note"' not in html
     assert '<div class="text erased" dir="auto">The text was erased</div>' in html

@@ -30,7 +30,7 @@ def writes(channel: ApiChannel, name: str = "Анна", *, left: timedelta = tim
     """Somebody wrote so long ago that this much is left of the window."""
     assert channel.lands_in
     fact = MessageReceived(contact=ContactInfo(external_id=name, name=name), text="Ау?")
-    chat = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=channel.lands_in)])[0]
+    chat = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.lands_in)])[0]
     expires_at = timezone.now() + left
     ServiceWindow.objects.filter(conversation=chat.conversation).update(
         expires_at=expires_at, opened_at=expires_at - timedelta(hours=24)
@@ -49,10 +49,10 @@ def test_each_mark_warns_once(channel: ApiChannel) -> None:
     chat = writes(channel, left=timedelta(hours=3))
     now = timezone.now()
 
-    assert [closing_reminders.warn(now=now), closing_reminders.warn(now=now)] == [1, 0]
-    assert closing_reminders.warn(now=now + timedelta(hours=2, minutes=10)) == 1
-    assert closing_reminders.warn(now=now + timedelta(hours=2, minutes=50)) == 1
-    assert closing_reminders.warn(now=now + timedelta(hours=2, minutes=59)) == 0
+    assert [closing_reminders.send_reminders(now=now), closing_reminders.send_reminders(now=now)] == [1, 0]
+    assert closing_reminders.send_reminders(now=now + timedelta(hours=2, minutes=10)) == 1
+    assert closing_reminders.send_reminders(now=now + timedelta(hours=2, minutes=50)) == 1
+    assert closing_reminders.send_reminders(now=now + timedelta(hours=2, minutes=59)) == 0
     assert marks() == [240, 60, 15]
     assert chat.windows.get().warned_at is not None
 
@@ -60,19 +60,19 @@ def test_each_mark_warns_once(channel: ApiChannel) -> None:
 def test_after_standing_still_only_the_nearest_mark_is_told(channel: ApiChannel) -> None:
     writes(channel, left=timedelta(minutes=10))
 
-    closing_reminders.warn()
-    closing_reminders.warn()
+    closing_reminders.send_reminders()
+    closing_reminders.send_reminders()
 
     assert marks() == [15]
 
 
 def test_a_window_that_was_prolonged_begins_anew(channel: ApiChannel) -> None:
     writes(channel, left=timedelta(minutes=10))
-    closing_reminders.warn()
+    closing_reminders.send_reminders()
 
     chat = writes(channel, left=timedelta(minutes=50))
     assert chat.windows.get().warned_at is None
-    closing_reminders.warn()
+    closing_reminders.send_reminders()
 
     assert marks() == [15, 60]
 
@@ -86,7 +86,7 @@ def test_two_beats_at_once_warn_once(channel: ApiChannel) -> None:
     def beat() -> None:
         begin.wait()
         for _again in range(3):
-            closing_reminders.warn()
+            closing_reminders.send_reminders()
         connection.close()
 
     beats = [threading.Thread(target=beat) for _number in range(4)]
@@ -94,7 +94,7 @@ def test_two_beats_at_once_warn_once(channel: ApiChannel) -> None:
         each.start()
     for each in beats:
         each.join()
-    closing_reminders.warn()
+    closing_reminders.send_reminders()
 
     assert WindowWarning.objects.count() == WindowWarning.objects.values("window").distinct().count() == 30
 
@@ -110,16 +110,16 @@ def test_who_has_been_answered_or_closed_is_not_warned_of(channel: ApiChannel) -
         tickets.set_ticket_status(Ticket.objects.get(conversation=chat).pk, status=status)
     writes(channel, "Далёкая", left=timedelta(hours=20))
 
-    assert closing_reminders.warn() == 0
+    assert closing_reminders.send_reminders() == 0
 
 
 def test_the_marks_are_a_setting(channel: ApiChannel, settings: Any) -> None:
     writes(channel, left=timedelta(minutes=50))
 
     settings.WINDOW_WARNING_MINUTES = [30, 0]
-    assert closing_reminders.warn() == 0
+    assert closing_reminders.send_reminders() == 0
     settings.WINDOW_WARNING_MINUTES = [55]
-    assert closing_reminders.warn() == 1
+    assert closing_reminders.send_reminders() == 1
 
 
 # --- working hours ---------------------------------------------------------------------------------------
@@ -144,15 +144,15 @@ def at(day: int, hour: int, minute: int = 0) -> datetime:
     ],
 )
 def test_a_mark_out_of_hours_is_taken_before_the_day_ends(now: datetime, until: datetime | None) -> None:
-    assert closing_reminders.reached(OFFICE, MARK, now=now) == until
-    assert closing_reminders.reached(None, MARK, now=now) == now + MARK
+    assert closing_reminders.get_reminder_horizon(OFFICE, MARK, now=now) == until
+    assert closing_reminders.get_reminder_horizon(None, MARK, now=now) == now + MARK
 
 
 def test_weekends_may_be_working_days() -> None:
     always = WorkingHours(start=time(9), end=time(18), weekends=True, zone=MOSCOW)
 
-    assert closing_reminders.reached(always, MARK, now=at(28, 12)) == at(28, 13)
-    assert closing_reminders.reached(always, MARK, now=at(27, 17, 45)) == at(28, 10)
+    assert closing_reminders.get_reminder_horizon(always, MARK, now=at(28, 12)) == at(28, 13)
+    assert closing_reminders.get_reminder_horizon(always, MARK, now=at(27, 17, 45)) == at(28, 10)
 
 
 def test_a_channel_keeps_its_own_hours(channel: ApiChannel) -> None:
@@ -167,7 +167,7 @@ def test_a_channel_keeps_its_own_hours(channel: ApiChannel) -> None:
         ends = now + timedelta(minutes=30)
         ServiceWindow.objects.filter(conversation=chat).update(opened_at=ends - timedelta(hours=24), expires_at=ends)
 
-    closing_reminders.warn(now=now)
+    closing_reminders.send_reminders(now=now)
 
     assert WindowWarning.objects.get().chat_channel == other.lands_in
 
@@ -199,10 +199,10 @@ def test_the_assignee_is_told_and_without_one_all_who_answer_there(channel: ApiC
     channel.lands_in.operators.add(lena)
     operator = boris(channel.lands_in)
     mine = writes(channel, "Моя")
-    tickets.assign(mine.pk, user_id=operator.pk)
+    tickets.assign_chat(mine.pk, user_id=operator.pk)
     writes(channel, "Ничья", left=timedelta(minutes=40, seconds=30))
 
-    closing_reminders.warn()
+    closing_reminders.send_reminders()
 
     assert set(told(operator)) == {"Моя: the window closes in 49 min", "Ничья: the window closes in 40 min"}
     assert told(lena) == ["Ничья: the window closes in 40 min"]
@@ -212,7 +212,7 @@ def test_the_assignee_is_told_and_without_one_all_who_answer_there(channel: ApiC
 
 def test_what_was_answered_meanwhile_is_not_told_any_more(channel: ApiChannel) -> None:
     chat = writes(channel)
-    closing_reminders.warn()
+    closing_reminders.send_reminders()
     submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris(channel.lands_in))
 
     client = Client()
@@ -232,7 +232,7 @@ def test_a_warning_wakes_the_idle_poll_of_those_it_is_for(channel: ApiChannel) -
     headers = {"Okno-Pass": first["pass"]}
     assert client.get(address, headers=headers).status_code == 204
 
-    closing_reminders.warn()
+    closing_reminders.send_reminders()
 
     assert client.get(address, headers=headers).json()["warnings"]["items"][0]["text"] == "Ау?"
 
@@ -244,6 +244,6 @@ def test_the_list_marks_what_was_warned_of(channel: ApiChannel) -> None:
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
     assert "You have been warned." not in client.get("/chats/").content.decode()
 
-    closing_reminders.warn()
+    closing_reminders.send_reminders()
 
     assert "You have been warned." in client.get("/chats/").content.decode()

@@ -197,7 +197,7 @@ def test_a_lock_told_by_a_status_alone_pauses_until_it_is_mended(meta: MetaSimul
         at=first.created_at - timedelta(minutes=1),
         reason="wa_account_setup",
     )
-    message_statuses.change_statuses(channel, [late])
+    message_statuses.apply_statuses(channel, [late])
     channel.refresh_from_db()
 
     assert paused == (ChannelState.PAUSED, "wa_account_setup")
@@ -433,7 +433,7 @@ def test_anna_sees_that_her_words_were_read(meta: MetaSimulator, channel: ApiCha
     first = meta.phone("447700900101").writes("Здравствуйте")
     work(meta)
 
-    assert read_receipts.tell(Conversation.objects.get().pk)
+    assert read_receipts.send_read_receipt(Conversation.objects.get().pk)
     assert meta.marked_read == [first]
 
 

@@ -329,10 +329,10 @@ def test_the_demo_shows_chats_in_every_state_and_takes_the_way_that_real_words_t
     took = time.process_time() - started  # of this process: the machine may be busy
     boris = get_user_model().objects.get(username="boris")
     chats = Conversation.objects.all().seen_by(boris)
-    states = Counter(service_window.of(chat).state for chat in chats)
+    states = Counter(service_window.get_window_state(chat).state for chat in chats)
     assert took < 3
     assert states["open"] >= 3 and states["closed"] >= 2
-    assert any(service_window.of(chat).is_open and left(chat) < timedelta(hours=1) for chat in chats)
+    assert any(service_window.get_window_state(chat).is_open and left(chat) < timedelta(hours=1) for chat in chats)
     assert Message.objects.filter(direction="outbound", status="read").exists()
     assert Message.objects.filter(direction="outbound", status="delivered").exists()
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
@@ -344,7 +344,7 @@ def test_the_demo_shows_chats_in_every_state_and_takes_the_way_that_real_words_t
 
 
 def left(chat: Conversation) -> timedelta:
-    expires_at = service_window.of(chat).expires_at
+    expires_at = service_window.get_window_state(chat).expires_at
     assert expires_at is not None
     return expires_at - timezone.now()
 

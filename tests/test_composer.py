@@ -38,7 +38,7 @@ def template(channel: ApiChannel) -> Template:
 
 def anna_writes(channel: ApiChannel, text: str = "Здравствуйте") -> Conversation:
     fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна Соколова"), text=text)
-    made = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=channel.lands_in)])
+    made = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.lands_in)])
     return made[0].conversation
 
 
@@ -350,7 +350,9 @@ def test_a_held_text_of_one_chat_is_not_reached_through_another(
 ) -> None:
     holds(desk, chat, opener)
     fact = MessageReceived(contact=ContactInfo(external_id="igor", name="Игорь"), text="?")
-    made = receiving.receive(chat.api_channel, [receiving.Incoming(fact=fact, chat_channel=chat.chat_channel)])
+    made = receiving.receive_messages(
+        chat.api_channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat.chat_channel)]
+    )
     other = made[0].conversation
 
     number = HeldReply.objects.get().pk

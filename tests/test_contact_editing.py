@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from bridge.conversations import contact_editing
-from bridge.conversations.contact_editing import Editor, NotValid
+from bridge.conversations.contact_editing import Editor, InvalidContactData
 from bridge.models import Contact, ContactChange, ContactNote, Conversation, Delivery
 from channels_setup.models import ApiChannel
 from tests.factories import ContactFactory, ConversationFactory, boris, gleb, token_of, vera
@@ -32,7 +32,7 @@ def desk(chat: Conversation, client: Client) -> Client:
 
 
 def edited(chat: Conversation, **values: str) -> Contact:
-    contact_editing.edit(chat.contact_id, values, by=Editor(source="operator", user=boris()))
+    contact_editing.edit_contact(chat.contact_id, values, by=Editor(source="operator", user=boris()))
     return Contact.objects.get(pk=chat.contact_id)
 
 
@@ -83,7 +83,7 @@ def test_what_is_told_is_stored_in_one_form(chat: Conversation, field: str, told
 def test_what_cannot_be_stored_is_refused_with_a_sentence(
     chat: Conversation, field: str, told: str, words: str
 ) -> None:
-    with pytest.raises(NotValid, match=words) as refused:
+    with pytest.raises(InvalidContactData, match=words) as refused:
         edited(chat, **{field: told})
 
     assert list(refused.value.fields) == [field]

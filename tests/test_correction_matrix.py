@@ -160,7 +160,7 @@ def test_a_correction(kind: str, by_us: bool, original: str, answer: str, helpde
     if comes_after_answer:
         assert seen.unread == 1
         assert message and message.shown.get("after_answer", False) is (kind != "reaction")
-    assert service_window.of(chat).is_open
+    assert service_window.get_window_state(chat).is_open
 
     # An outside helpdesk hears of it once.
     assert len(told(kind)) == (1 if helpdesk == "usedesk" else 0), told(kind)
@@ -258,7 +258,7 @@ def test_a_stranger_s_reaction_is_seen_and_can_be_answered(channel: ApiChannel, 
     pending_corrections.sweep()
 
     chat = Conversation.objects.get()
-    assert service_window.of(chat).is_open and not Ticket.objects.exists()
+    assert service_window.get_window_state(chat).is_open and not Ticket.objects.exists()
     page = signed_in(client, boris(chat.chat_channel)).get(f"/chats/{chat.pk}/").content.decode()
     assert "Reaction to a message that is not here" in page
 

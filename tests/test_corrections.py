@@ -249,7 +249,7 @@ def test_a_number_that_another_contact_has_stays_theirs_and_both_chats_say_so(ch
 def test_a_status_with_our_key_settles_an_unknown_outcome(channel: ApiChannel) -> None:
     message = MessageFactory(outbound=True, conversation__api_channel=channel, status=Message.Status.UNKNOWN)
     delivery = DeliveryFactory(message=message, state=Delivery.State.UNKNOWN, attempts=1)
-    message_statuses.change_statuses(
+    message_statuses.apply_statuses(
         channel, [StatusChanged(status="delivered", external_id="wamid.x", key=delivery.key)]
     )
 
@@ -262,7 +262,7 @@ def test_a_status_with_our_key_settles_an_unknown_outcome(channel: ApiChannel) -
 def test_a_status_with_our_key_stops_further_tries(channel: ApiChannel) -> None:
     message = MessageFactory(outbound=True, conversation__api_channel=channel, status=Message.Status.SENDING)
     delivery = DeliveryFactory(message=message, state=Delivery.State.PENDING, attempts=1)
-    message_statuses.change_statuses(channel, [StatusChanged(status="sent", external_id="wamid.x", key=delivery.key)])
+    message_statuses.apply_statuses(channel, [StatusChanged(status="sent", external_id="wamid.x", key=delivery.key)])
 
     delivery.refresh_from_db()
     assert delivery.state == Delivery.State.DELIVERED
@@ -270,7 +270,7 @@ def test_a_status_with_our_key_stops_further_tries(channel: ApiChannel) -> None:
 
 def test_another_channels_key_is_nobodys(channel: ApiChannel) -> None:
     delivery = DeliveryFactory(state=Delivery.State.UNKNOWN, attempts=1)
-    message_statuses.change_statuses(channel, [StatusChanged(status="read", external_id="wamid.x", key=delivery.key)])
+    message_statuses.apply_statuses(channel, [StatusChanged(status="read", external_id="wamid.x", key=delivery.key)])
 
     delivery.refresh_from_db()
     assert delivery.state == Delivery.State.UNKNOWN
@@ -281,8 +281,8 @@ def test_a_failure_before_its_message_keeps_its_reason(channel: ApiChannel) -> N
     fact = StatusChanged(
         status="failed", external_id="wamid.x", reason="file_gone", code="1", details="d", at=datetime.now(UTC)
     )
-    message_statuses.change_statuses(channel, [fact])
+    message_statuses.apply_statuses(channel, [fact])
     message = MessageFactory(outbound=True, conversation__api_channel=channel, external_id="wamid.x")
-    message_statuses.join_strays(channel, [message])
+    message_statuses.apply_stray_statuses(channel, [message])
 
     assert (message.status, message.reason, message.details["details"]) == ("failed", "file_gone", "d")

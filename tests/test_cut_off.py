@@ -229,7 +229,7 @@ def test_a_kill_while_windows_are_shut_keeps_no_operator_from_the_notice(
 
     assert Message.objects.get(direction="notice").details["why_code"] == "window_closed_before_sending"
     assert Draft.objects.get().text == "Сейчас посмотрю"
-    assert not service_window.of(chat).is_open
+    assert not service_window.get_window_state(chat).is_open
 
 
 # --- locks ---

@@ -45,7 +45,7 @@ def writes(channel: ApiChannel, name: str, text: str = "?", *, ago: timedelta = 
     chat_channel = channel.lands_in
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=name, name=name, phone="79210000000"), text=text)
-    stored = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])[0]
+    stored = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[0]
     if ago:
         moved = stored.conversation.pk
         ServiceWindow.objects.filter(conversation=moved).update(
@@ -146,7 +146,7 @@ def test_chats_are_grouped_by_what_their_window_allows(desk: Client, channel: Ap
 
 def test_tabs_narrow_the_list(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
     mine = writes(channel, "Моя")
-    tickets.assign(mine.pk, user_id=boris().pk)
+    tickets.assign_chat(mine.pk, user_id=boris().pk)
     answered = writes(channel, "Отвеченная")
     answers(answered)
 

@@ -31,7 +31,9 @@ def writes(
     chat_channel = channel.lands_in
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=name, name=name, phone=phone), text=text)
-    chat = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])[0].conversation
+    chat = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[
+        0
+    ].conversation
     if ago:
         ServiceWindow.objects.filter(conversation=chat).update(
             opened_at=F("opened_at") - ago, expires_at=F("expires_at") - ago
@@ -239,14 +241,14 @@ def test_a_list_costs_as_many_questions_however_long_it_is(desk: Client, channel
         return {address: len(questions(desk, address)) for address in ADDRESSES}
 
     made = [writes(channel, f"Клиент {n}", "Где сапоги?", phone=f"7921000{n:04}") for n in range(3)]
-    tickets.assign(made[0].pk, user_id=boris().pk)
+    tickets.assign_chat(made[0].pk, user_id=boris().pk)
     few = asked()
     for number in range(3, 35):
         chat = writes(
             channel, f"Клиент {number}", "Где сапоги?", phone=f"7921000{number:04}", ago=timedelta(hours=number)
         )
         if number % 2:
-            tickets.assign(chat.pk, user_id=boris().pk)
+            tickets.assign_chat(chat.pk, user_id=boris().pk)
 
     assert asked() == few
     assert max(few.values()) <= 13
@@ -324,7 +326,7 @@ def test_a_poll_notices_what_happened(desk: Client, channel: ApiChannel) -> None
     chat = writes(channel, "Анна")
     address, headers = poll(desk)
 
-    tickets.assign(chat.pk, user_id=boris().pk)
+    tickets.assign_chat(chat.pk, user_id=boris().pk)
     assert "list" in desk.get(address, headers=headers).json()
     address, headers = poll(desk)
     tickets.set_ticket_status(Ticket.objects.get().pk, status=Ticket.Status.CLOSED)

@@ -42,7 +42,7 @@ def test_filters_and_order(desk: Client, channel: ApiChannel) -> None:
     for name, hours in (("Скоро", 23), ("Утром", 3), ("Вчера", 30)):
         chat = writes(channel, name, ago=timedelta(hours=hours))
         Ticket.objects.filter(conversation=chat).update(opened_at=timezone.now() - timedelta(hours=hours))
-    tickets.assign(Conversation.objects.get(contact__name="Утром").pk, user_id=boris().pk)
+    tickets.assign_chat(Conversation.objects.get(contact__name="Утром").pk, user_id=boris().pk)
     tickets.set_ticket_status(request_of(Conversation.objects.get(contact__name="Вчера")).pk, status=Status.CLOSED)
 
     def found(**asked: Any) -> list[str]:
@@ -99,12 +99,12 @@ def test_the_table_costs_as_many_questions_however_long_it_is(desk: Client, chan
     def asked() -> dict[str, int]:
         return {address: len(questions(desk, address)) for address in addresses}
 
-    tickets.assign(writes(channel, "К0").pk, user_id=boris().pk)
+    tickets.assign_chat(writes(channel, "К0").pk, user_id=boris().pk)
     few = asked()
     for number in range(1, 60):
         chat = writes(channel, f"К{number}")
         if number % 3:
-            tickets.assign(chat.pk, user_id=boris().pk)
+            tickets.assign_chat(chat.pk, user_id=boris().pk)
 
     assert asked() == few
     assert max(few.values()) <= 13
@@ -212,7 +212,7 @@ def test_strangers_requests_and_notes_are_left_alone(desk: Client, channel: ApiC
 def ledger(desk: Client, channel: ApiChannel) -> None:
     """Two windows missed, one of them Boris's; one answered, one closed by hand in time, one still open."""
     missed = writes(channel, "Анна", ago=timedelta(hours=25))
-    tickets.assign(missed.pk, user_id=boris().pk)
+    tickets.assign_chat(missed.pk, user_id=boris().pk)
     writes(channel, "=cmd|'/c calc'!A1", ago=timedelta(hours=26), phone="+79210000001")
     answered = writes(channel, "Отвеченная")
     submission.submit_reply(conversation_id=answered.pk, text="Едет", author=boris())

@@ -70,7 +70,9 @@ def anna_writes(channel: ApiChannel, text: str = "Где заказ?", *, files:
     fact = MessageReceived(contact=ContactInfo(external_id="anna", phone="+79211234567"), text=text, files=files)
     chat_channel = channel.lands_in
     assert chat_channel
-    return receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])[0].conversation
+    return receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[
+        0
+    ].conversation
 
 
 def boris_answers(chat: Conversation, text: str = "Да") -> Message:
@@ -235,11 +237,11 @@ def test_equal_messages_of_one_second_differ_in_their_stamp(
 def test_a_batch_of_one_chat_has_a_stamp_each(channel: ApiChannel) -> None:
     contact = ContactInfo(external_id="anna")
     batch = [
-        receiving.Incoming(fact=MessageReceived(contact=contact, text="да"), chat_channel=channel.lands_in)
+        receiving.IncomingMessage(fact=MessageReceived(contact=contact, text="да"), chat_channel=channel.lands_in)
         for _ in range(4)
     ]
 
-    receiving.receive(channel, batch)
+    receiving.receive_messages(channel, batch)
 
     stamps = [body["ticket"]["last_updated_at"] for body in events(of="chat")]
     assert len(set(stamps)) == 4 and stamps == sorted(stamps)

@@ -118,7 +118,7 @@ LOOPS = {
         at(held_replies, "BATCH"),
     ),
     "chats of people who left": Loop(
-        two_lost_chats, assignments.release, at(assignments, "release_chat"), lambda pk: pk
+        two_lost_chats, assignments.release_lost_assignments, at(assignments, "release_chat"), lambda pk: pk
     ),
     "expired uploads": Loop(
         two_uploads, uploads.prune_uploads, at(uploads, "delete_upload"), lambda row: row.pk, at(uploads, "PRUNE_BATCH")
@@ -148,7 +148,7 @@ LOOPS = {
         two_failing_channels, alerts.review_alerts, at(alerts, "_raise_failing_alert"), lambda pk, **_: pk, None, False
     ),
     "closing reminders": Loop(
-        two_channels, closing_reminders.warn, at(closing_reminders, "reached"), None, None, False
+        two_channels, closing_reminders.send_reminders, at(closing_reminders, "get_reminder_horizon"), None, None, False
     ),
     "reconciliation": Loop(
         lambda: None,

@@ -156,14 +156,14 @@ def test_one_bad_event_never_takes_the_good_ones_with_it(client: Client, phone: 
 def test_an_event_that_breaks_the_database_work_is_found_out_alone(
     client: Client, phone: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    receive = receiving.receive
+    receive = receiving.receive_messages
 
     def fragile(api_channel: ApiChannel, incoming: Any) -> Any:
         if any(item.fact.text == "бомба" for item in incoming):
             raise ZeroDivisionError
         return receive(api_channel, incoming)
 
-    monkeypatch.setattr(receiving, "receive", fragile)
+    monkeypatch.setattr(receiving, "receive_messages", fragile)
     for number, text in enumerate(["раз", "бомба", "два"]):
         post(client, phone, says(text, number=number))
 
@@ -173,7 +173,7 @@ def test_an_event_that_breaks_the_database_work_is_found_out_alone(
     failed = WebhookEvent.objects.get(state="failed")
     assert "ZeroDivisionError" in failed.traceback
 
-    monkeypatch.setattr(receiving, "receive", receive)
+    monkeypatch.setattr(receiving, "receive_messages", receive)
     assert processing.reprocess([failed.pk]) == 1
     processing.drain()
     assert Message.objects.count() == 3
@@ -307,7 +307,7 @@ def test_an_album_in_parallel_from_a_new_contact_opens_one_chat() -> None:
 
     def write(number: int) -> None:
         fact = MessageReceived(contact=ContactInfo(external_id="anna"), text=str(number), external_id=str(number))
-        receiving.receive(phone, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])
+        receiving.receive_messages(phone, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])
 
     at_once(*[lambda number=number: write(number) for number in range(8)])
 
@@ -337,7 +337,7 @@ def test_ticks_only_move_forward(phone: ApiChannel, order: list[str], final: str
     message = MessageFactory(conversation=chat, outbound=True, status="pending")
 
     for word in order:
-        message_statuses.change_statuses(phone, [StatusChanged(status=word, message_id=message.pk)])
+        message_statuses.apply_statuses(phone, [StatusChanged(status=word, message_id=message.pk)])
 
     message.refresh_from_db()
     assert message.status == final
@@ -372,12 +372,12 @@ def test_a_status_cannot_touch_another_channels_message(client: Client, phone: A
 
 
 def test_a_status_before_its_message_waits_for_it(phone: ApiChannel) -> None:
-    message_statuses.change_statuses(phone, [StatusChanged(status="read", external_id="wamid.9")])
+    message_statuses.apply_statuses(phone, [StatusChanged(status="read", external_id="wamid.9")])
     message = MessageFactory(
         conversation=ConversationFactory(api_channel=phone), outbound=True, status="sent", external_id="wamid.9"
     )
 
-    message_statuses.join_strays(phone, [message])
+    message_statuses.apply_stray_statuses(phone, [message])
 
     message.refresh_from_db()
     assert message.status == "read"

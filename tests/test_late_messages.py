@@ -127,7 +127,7 @@ def test_the_window_is_closed_in_the_api_and_for_a_reply(too_late: Conversation)
     row = Client().get(f"/api/v1/conversations/{too_late.pk}/", headers=headers).json()
     found = {
         state: Client().get("/api/v1/conversations/", {"window": state}, headers=headers).json()["results"]
-        for state in ("open", "closed", "none", "free")
+        for state in ("open", "closed", "none", "unrestricted")
     }
     refused = Client().post(
         f"/api/v1/conversations/{too_late.pk}/messages/",
@@ -140,7 +140,7 @@ def test_the_window_is_closed_in_the_api_and_for_a_reply(too_late: Conversation)
     assert written_at
     assert row["window"]["state"] == "closed"
     assert datetime.fromisoformat(row["window"]["expires_at"]) == written_at + DAY
-    assert {state: len(rows) for state, rows in found.items()} == {"open": 0, "closed": 1, "none": 0, "free": 0}
+    assert {state: len(rows) for state, rows in found.items()} == {"open": 0, "closed": 1, "none": 0, "unrestricted": 0}
     assert refused.json()["reason"] == "window_closed"
 
 
@@ -189,4 +189,4 @@ def test_a_late_reaction_or_edit_records_a_closed_window_as_well(channel: ApiCha
     ):
         processing.apply(channel, [fact])
 
-    assert service_window.of(Conversation.objects.get()).state == "closed"
+    assert service_window.get_window_state(Conversation.objects.get()).state == "closed"

@@ -56,7 +56,7 @@ def writes(
     )
     place = chat_channel or channel.lands_in
     assert place is not None
-    received = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=place)])[0]
+    received = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=place)])[0]
     held_replies.release_held_replies([received.conversation.pk])
     return received.message
 
@@ -160,7 +160,7 @@ def test_a_merge_keeps_everything_in_order_and_its_undo_restores_it(
     chat = Conversation.objects.get()
     assert chat.contact == contact(ANNA)
     assert list(Message.objects.filter(conversation=chat).order_by("pk").values_list("text", flat=True)) == words
-    assert receiving.lock(old) == chat
+    assert receiving.lock_conversation(old) == chat
     live = Ticket.objects.filter(conversation=chat).exclude(status__in=Ticket.ENDED)
     assert live.count() == (1 if {"live", "solved"} & set(requests) else 0)
     open_windows = ServiceWindow.objects.filter(conversation=chat, state="open")
@@ -184,7 +184,7 @@ def test_an_answer_goes_to_the_number_that_wrote_last(channel: ApiChannel, state
 
     said = writes(channel, last, "Последнее", hours=0.5)
     chat = Conversation.objects.get()
-    assert said.conversation == chat and service_window.of(chat).is_open
+    assert said.conversation == chat and service_window.get_window_state(chat).is_open
     sent = answers(chat, "Ответ").message
 
     assert recipients() == [last]
@@ -295,8 +295,8 @@ def test_three_become_one_and_are_made_three_again_from_the_last(channel: ApiCha
     outer = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
 
     assert writes(channel, third, "Ещё", hours=1).conversation.contact == contact(ANNA)
-    assert receiving.lock(first_chat).contact == contact(ANNA)
-    assert [one.external_id for one in merge_lookup.people(contact(ANNA))] == [ANNA, ANYA, third]
+    assert receiving.lock_conversation(first_chat).contact == contact(ANNA)
+    assert [one.external_id for one in merge_lookup.list_people(contact(ANNA))] == [ANNA, ANYA, third]
     with pytest.raises(rules.Refused):
         undo(inner.pk, by=vera())
     Message.objects.filter(text="Ещё").delete()
@@ -393,7 +393,7 @@ def test_a_name_set_since_the_merge_stays_when_it_is_undone(channel: ApiChannel)
 def test_requests_beside_each_other_survive_a_merge_and_its_undo(channel: ApiChannel) -> None:
     chats = [writes(channel, who, "?").conversation for who in (ANNA, ANYA)]
     for chat in chats:
-        tickets.open_ticket(receiving.lock(chat.pk), text="Второй", wanted={}, assignee_id=None)
+        tickets.open_ticket(receiving.lock_conversation(chat.pk), text="Второй", wanted={}, assignee_id=None)
     before = {ticket.pk: (ticket.conversation_id, ticket.status) for ticket in Ticket.objects.all()}
 
     made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())

@@ -143,7 +143,7 @@ def test_what_the_undo_needs_is_kept_for_a_day(channel: ApiChannel) -> None:
     housekeeping.prune_expired_rows()
 
     assert MergedConversation.objects.get().row == {}
-    assert receiving.lock(MergedConversation.objects.get().old_id).contact == contact(ANNA)
+    assert receiving.lock_conversation(MergedConversation.objects.get().old_id).contact == contact(ANNA)
 
 
 # --- found and seen --------------------------------------------------------------------------------------

@@ -45,7 +45,9 @@ def anna_writes(api_channel: ApiChannel, *, who: str = "anna", text: str = "?") 
     chat_channel = api_channel.lands_in
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=who), text=text)
-    return receiving.receive(api_channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])[0].conversation
+    return receiving.receive_messages(api_channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[
+        0
+    ].conversation
 
 
 def boris_answers(chat: Conversation, text: str = "Да") -> Message:
@@ -250,7 +252,7 @@ def test_where_the_operator_is_to_be_asked_an_unknown_outcome_waits_for_them(
     reply.refresh_from_db()
     assert reply.status == "unknown"
     assert Delivery.objects.get().state == "unknown"
-    message_statuses.change_statuses(api_channel, [StatusChanged(status="delivered", message_id=reply.pk)])
+    message_statuses.apply_statuses(api_channel, [StatusChanged(status="delivered", message_id=reply.pk)])
     reply.refresh_from_db()
     assert reply.status == "delivered"
 
@@ -266,7 +268,7 @@ def test_a_status_that_comes_while_the_answer_does_not_settles_the_delivery(
     [claimed] = dispatcher.claim_deliveries(token, limit=1)
     tried = dispatcher.attempt_delivery(claimed, api_channel.account())
 
-    message_statuses.change_statuses(api_channel, [StatusChanged(status="delivered", message_id=reply.pk)])
+    message_statuses.apply_statuses(api_channel, [StatusChanged(status="delivered", message_id=reply.pk)])
     results.record_attempts([tried], token)
 
     reply.refresh_from_db()
@@ -459,7 +461,7 @@ def test_a_watcher_gets_copies_of_what_it_tracks(
 
     chat = anna_writes(api_channel, text="раз")
     boris_answers(chat)
-    ticket = tickets.live_ticket(chat)
+    ticket = tickets.get_current_ticket(chat)
     assert ticket
     tickets.set_ticket_status(ticket.pk, status=3)
     anna_writes(api_channel, text="два")
@@ -474,7 +476,7 @@ def test_request_events_have_the_documented_shapes(api_channel: ApiChannel, rece
     ApiChannel.objects.update(**flags)
     chat = anna_writes(api_channel, text="раз")
     boris_answers(chat, "<b>Да</b>\nприехал")
-    ticket = tickets.live_ticket(chat)
+    ticket = tickets.get_current_ticket(chat)
     assert ticket
     tickets.set_ticket_status(ticket.pk, status=2)
     dispatcher.send_due_deliveries()

@@ -43,7 +43,9 @@ def writes(channel: ApiChannel, sender: str, text: str) -> Conversation:
     chat_channel = channel.lands_in
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=sender, name=sender), text=text)
-    return receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])[0].conversation
+    return receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[
+        0
+    ].conversation
 
 
 def answers(chat: Conversation, text: str) -> Message:

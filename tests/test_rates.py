@@ -48,7 +48,9 @@ def chat_of(api_channel: ApiChannel, who: str = "anna") -> Conversation:
     chat_channel = api_channel.lands_in
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=who), text="?")
-    received = receiving.receive(api_channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])
+    received = receiving.receive_messages(
+        api_channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)]
+    )
     return received[0].conversation
 
 

@@ -214,7 +214,7 @@ def test_every_place_that_keeps_words_of_others_masks_secrets(acebot: ApiChannel
     Alert.objects.create(kind=Alert.Kind.BREAKER, api_channel=acebot, details={"why": words, "api_token": "short-1"})
     Message.objects.filter(pk=delivery.message_id).update(details={"why": f"{key} said"})
     fact = StatusChanged(status="failed", external_id="wamid.77", code="1", title=words[:300], details=words)
-    message_statuses.change_statuses(channel, [fact])
+    message_statuses.apply_statuses(channel, [fact])
 
     stored = dump()
     for secret in (STRANGE.split()[1], key, "short-1"):

@@ -44,7 +44,7 @@ def anna_writes(channel: ApiChannel, *, hours_ago: int = 0) -> Conversation:
     chat_channel = channel.lands_in
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна"), text="?")
-    stored = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])[0]
+    stored = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[0]
     by = timedelta(hours=hours_ago)
     ServiceWindow.objects.update(opened_at=F("opened_at") - by, expires_at=F("expires_at") - by)
     held_replies.release_held_replies([stored.conversation.pk])
@@ -296,6 +296,6 @@ def test_a_client_whose_only_message_came_a_week_late_has_written_all_the_same(c
     chat_channel = channel.lands_in
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id="olga"), text="?", at=timezone.now() - timedelta(days=7))
-    late = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])[0]
+    late = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[0]
 
     assert says(late.conversation, "Ответ").decision.reason == "window_closed"

@@ -221,7 +221,7 @@ def test_an_erasure_at_the_same_moment_neither_deadlocks_nor_breaks_the_page(cha
 
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
-            receiving.lock(chat.pk)  # as a merge and an erasure do
+            receiving.lock_conversation(chat.pk)  # as a merge and an erasure do
             pressed = pool.submit(press)
             wait_for_a_lock()
             TemplateLink.objects.filter(conversation=chat).delete()
@@ -247,13 +247,13 @@ def test_a_link_that_moves_while_it_is_used_sends_nothing_in_the_former_chat(
     TemplateFactory(api_channel=chat.api_channel, body="Готово!", examples=())
     url = link_in(refused(chat, "Простите"))
     other = ConversationFactory(api_channel=chat.api_channel)
-    lock = receiving.lock
+    lock = receiving.lock_conversation
 
     def moved_meanwhile(pk: int) -> Conversation:
         TemplateLink.objects.filter(conversation=chat).update(conversation=other)
         return lock(pk)
 
-    monkeypatch.setattr(receiving, "lock", moved_meanwhile)
+    monkeypatch.setattr(receiving, "lock_conversation", moved_meanwhile)
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
 
     refusal_page = client.post(url, {"go": "1"})

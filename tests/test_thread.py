@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 def anna_writes(channel: ApiChannel, text: str = "Где заказ?", *, written_ago: timedelta | None = None) -> Message:
     at = timezone.now() - written_ago if written_ago is not None else None
     fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна"), text=text, at=at)
-    made = receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=channel.lands_in)])
+    made = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.lands_in)])
     return made[0].message
 
 

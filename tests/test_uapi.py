@@ -306,7 +306,7 @@ def test_a_commit_that_fails_is_503(
     def broken(*args: Any, **kwargs: Any) -> None:
         raise OperationalError("the server closed the connection")
 
-    monkeypatch.setattr(receiving, "receive", broken)
+    monkeypatch.setattr(receiving, "receive_messages", broken)
 
     response = client.post(
         "/uapi/chat/addMessage", json.dumps(message(key, chat_channel)), content_type="application/json"

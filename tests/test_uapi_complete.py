@@ -441,7 +441,7 @@ def test_reading_methods_take_the_token_in_the_query(client: Client, key: str, m
 
 
 def _change_after_reading(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    known = contacts.known
+    known = contacts.find_contact
 
     def slow(*args: Any) -> Contact | None:
         found = known(*args)
@@ -449,7 +449,7 @@ def _change_after_reading(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> No
             Contact.objects.filter(pk=found.pk).update(**changes)
         return found
 
-    monkeypatch.setattr(contacts, "known", slow)
+    monkeypatch.setattr(contacts, "find_contact", slow)
 
 
 @pytest.mark.parametrize(

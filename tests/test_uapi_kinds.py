@@ -233,14 +233,14 @@ def test_taking_the_group_off_leaves_who_was_made_responsible_meanwhile(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop("update/ticket", ticket_id=shop.ticket_id, group_id=shop.chat_channel.pk)
-    lock = receiving.lock
+    lock = receiving.lock_conversation
 
     def wait(chat_id: int) -> Any:
         """Somebody takes the request while the call waits for the lock."""
         Ticket.objects.update(assignee=shop.operator)
         return lock(chat_id)
 
-    monkeypatch.setattr(receiving, "lock", wait)
+    monkeypatch.setattr(receiving, "lock_conversation", wait)
     shop("update/ticket", ticket_id=shop.ticket_id, group_id="null")
 
     assert Ticket.objects.get().assignee == shop.operator

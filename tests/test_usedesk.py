@@ -467,8 +467,8 @@ def test_a_window_that_is_closing_is_told_once(shop: Shop, simulator: UsedeskSim
     shop.begin()
     ServiceWindow.objects.update(expires_at=timezone.now() + timedelta(minutes=40))
 
-    assert closing_reminders.warn() == 1
-    assert closing_reminders.warn() == 0
+    assert closing_reminders.send_reminders() == 1
+    assert closing_reminders.send_reminders() == 0
     shop.settle()
 
     [note] = simulator.notes()
@@ -480,7 +480,7 @@ def test_an_answered_window_closes_without_a_word(shop: Shop, simulator: Usedesk
     shop.settle()
     ServiceWindow.objects.update(expires_at=timezone.now() + timedelta(minutes=40))
 
-    assert closing_reminders.warn() == 0
+    assert closing_reminders.send_reminders() == 0
 
 
 def test_notes_are_in_the_operators_language(simulator: UsedeskSimulator) -> None:
@@ -634,7 +634,7 @@ def test_a_number_that_changed_is_told_without_a_message(shop: Shop, simulator: 
     before, now = ContactInfo(external_id="79211234567"), ContactInfo(external_id="79995550011")
     told = ContactChanged(contact=before, now=now)
 
-    identity_changes.apply(shop.channel, told)
+    identity_changes.apply_identity_change(shop.channel, told)
     shop.settle()
 
     assert next(iter(simulator.clients.values()))["phone"] == "79995550011"

@@ -131,20 +131,20 @@ def test_the_window_follows_the_contact_alone(
             _we_write(conversation, number)
         else:
             status = StatusChanged(status="delivered", external_id=f"ours-{number - 1}", at=clock.now)
-            message_statuses.change_statuses(api_channel, [status])
+            message_statuses.apply_statuses(api_channel, [status])
 
     clock.now = clock.at(look)
-    seen = service_window.of(conversation)
+    seen = service_window.get_window_state(conversation)
     assert seen.state == state
     assert seen.expires_at == (clock.at(shuts) if shuts is not None else None)
-    assert ((conversation.pk, None) in service_window.shut_among([(conversation.pk, None)], now=clock.now)) is (
-        state != "open"
-    )
+    assert (
+        (conversation.pk, None) in service_window.find_closed_windows([(conversation.pk, None)], now=clock.now)
+    ) is (state != "open")
 
 
 def _client_writes(api_channel: ApiChannel, chat_channel: ChatChannel, number: int, at: datetime) -> None:
     fact = MessageReceived(contact=ContactInfo(external_id="anna"), text="?", external_id=f"in-{number}", at=at)
-    receiving.receive(api_channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])
+    receiving.receive_messages(api_channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])
 
 
 def _we_write(conversation: Conversation, number: int) -> None:
@@ -164,10 +164,10 @@ def test_one_batch_with_old_and_new_messages_goes_by_the_newest(
     texts = [("a", 3 * H), ("b", H), ("c", 2 * H)]
     clock.now = clock.at(4 * H)
 
-    receiving.receive(
+    receiving.receive_messages(
         api_channel,
         [
-            receiving.Incoming(
+            receiving.IncomingMessage(
                 fact=MessageReceived(
                     contact=ContactInfo(external_id="anna"), text=text, external_id=text, at=clock.at(seconds)
                 ),
@@ -222,8 +222,8 @@ def test_a_provider_without_the_rule_is_always_open(
     contact = Contact.objects.create(api_channel=api_channel)
     conversation = Conversation.objects.create(api_channel=api_channel, chat_channel=chat_channel, contact=contact)
 
-    assert service_window.of(conversation).is_open
-    assert service_window.of(conversation).state == "free"
+    assert service_window.get_window_state(conversation).is_open
+    assert service_window.get_window_state(conversation).state == "unrestricted"
 
 
 # --- expiry by beat --------------------------------------------------------------------------------------
@@ -254,9 +254,9 @@ def test_beat_shuts_what_is_due_and_nothing_else(api_channel: ApiChannel, chat_c
 
 
 def test_a_beat_that_was_down_for_days_catches_up(api_channel: ApiChannel, chat_channel: ChatChannel) -> None:
-    _windows_that_ran_out(api_channel, chat_channel, service_window.BATCH + 20)
+    _windows_that_ran_out(api_channel, chat_channel, service_window.EXPIRE_BATCH + 20)
 
-    assert housekeeping.expire_windows() == service_window.BATCH + 20
+    assert housekeeping.expire_windows() == service_window.EXPIRE_BATCH + 20
 
 
 @pytest.mark.django_db(transaction=True)
@@ -298,7 +298,7 @@ def test_expiry_is_quick_also_where_the_statistics_say_that_there_is_nothing() -
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = '15s'")  # a batch takes some hundredths of a second, or a minute
         try:
-            assert len(service_window.expire_batch()) == service_window.BATCH
+            assert len(service_window.expire_batch()) == service_window.EXPIRE_BATCH
         finally:
             cursor.execute("RESET statement_timeout")
             ServiceWindow.objects.all().delete()
@@ -328,4 +328,4 @@ def test_the_machine_s_clock_is_not_asked(api_channel: ApiChannel, chat_channel:
         _client_writes(api_channel, chat_channel, 1, truth - timedelta(hours=1))
         conversation = Conversation.objects.get()
 
-        assert service_window.of(conversation).is_open
+        assert service_window.get_window_state(conversation).is_open

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from bridge.conversations import contact_editing, merge_lookup
-from bridge.conversations.contact_editing import Editor, NotValid
+from bridge.conversations.contact_editing import Editor, InvalidContactData
 from bridge.models import Contact, ContactChange, ContactNote, Conversation, search
 from channels_setup.codecs.phone_numbers import search_keys
 from channels_setup.models import ChatChannel
@@ -132,7 +132,7 @@ class Contacts(Rows):
         values = asked.validated_data
 
         def work() -> tuple[int, Any]:
-            _valid(lambda: contact_editing.edit(contact.pk, values, by=_editor(request)))
+            _valid(lambda: contact_editing.edit_contact(contact.pk, values, by=_editor(request)))
             return 200, WholeContactSerializer(self.get_queryset().get(pk=contact.pk)).data
 
         return repeatable(request, values, work)
@@ -144,7 +144,7 @@ class Contacts(Rows):
     )
     @action(detail=True, methods=["get"], filter_backends=[], pagination_class=None)
     def changes(self, request: Request, pk: str) -> Response:
-        people = [one.pk for one in merge_lookup.people(self.get_object())]
+        people = [one.pk for one in merge_lookup.list_people(self.get_object())]
         rows = ContactChange.objects.filter(contact__in=people).order_by("-pk")[:MOST_CHANGES]
         return Response(ContactChangeSerializer(rows, many=True).data)
 
@@ -166,7 +166,7 @@ class Contacts(Rows):
     def notes(self, request: Request, pk: str) -> Response:
         contact = self.get_object()
         if request.method == "GET":
-            rows = ContactNote.objects.filter(contact__in=[one.pk for one in merge_lookup.people(contact)])
+            rows = ContactNote.objects.filter(contact__in=[one.pk for one in merge_lookup.list_people(contact)])
             return Response(NoteSerializer(rows.order_by("-pk"), many=True).data)
         asked = _text(request)
 
@@ -174,7 +174,7 @@ class Contacts(Rows):
             if contact.erased_at:
                 raise Refused(status_code=409, reason="person_erased", sentence=_("This person has been erased."))
             words_of: list[str] = []
-            _valid(lambda: words_of.append(contact_editing.note_text(asked)))
+            _valid(lambda: words_of.append(contact_editing.validate_note_text(asked)))
             user: Any = request.user
             note = ContactNote.objects.create(contact=contact, author=user, text=words_of[0])
             return 201, NoteSerializer(note).data
@@ -185,7 +185,7 @@ class Contacts(Rows):
     @action(detail=True, methods=["patch"], url_path=r"notes/(?P<note_id>[0-9]{1,18})")
     def note(self, request: Request, pk: str, note_id: str) -> Response:
         """One's own note. Its former words stay in the changes of the contact."""
-        people = [one.pk for one in merge_lookup.people(self.get_object())]
+        people = [one.pk for one in merge_lookup.list_people(self.get_object())]
         if not ContactNote.objects.filter(pk=note_id, contact__in=people).exists():
             raise NotFound
         asked = _text(request)
@@ -215,5 +215,5 @@ def _text(request: Request) -> str:
 def _valid(work: Any) -> None:
     try:
         work()
-    except NotValid as problem:
+    except InvalidContactData as problem:
         raise ValidationError({name or "contact": [sentence] for name, sentence in problem.fields.items()}) from None

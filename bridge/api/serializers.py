@@ -43,7 +43,7 @@ class ContactSerializer(serializers.ModelSerializer[Contact]):
 class WindowSerializer(serializers.Serializer[Any]):
     """The service window: may free text go out now, and until when."""
 
-    state = serializers.ChoiceField(choices=["open", "closed", "none", "free"])
+    state = serializers.ChoiceField(choices=["open", "closed", "none", "unrestricted"])
     expires_at = serializers.DateTimeField(allow_null=True)
 
 

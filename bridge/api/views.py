@@ -89,7 +89,7 @@ def with_window(rows: QuerySet[Conversation], states: list[str]) -> QuerySet[Con
         "open": applies & Q(is_open),
         "closed": applies & Q(was_open) & ~Q(is_open),
         "none": applies & ~Q(was_open),
-        "free": ~applies,
+        "unrestricted": ~applies,
     }
     wanted = Q()
     for state in states:
@@ -108,7 +108,7 @@ class Conversations(Rows):
         "assignee": Filter(read=number, by="assignee"),
         "external_id": Filter(read=text, by="contact__external_id", help="The contact's, at the provider."),
         "phone": Filter(read=text, by=by_phone, help="The contact's, in any spelling."),
-        "window": Filter(read=one_of("open", "closed", "none", "free"), by=with_window),
+        "window": Filter(read=one_of("open", "closed", "none", "unrestricted"), by=with_window),
         "since": SINCE,
         "until": UNTIL,
     }
@@ -128,7 +128,7 @@ class Conversations(Rows):
 
     def get_object(self) -> Conversation:
         """A conversation that was merged gives the one that it was merged into."""
-        if (current := merge_lookup.current_conversation(int(self.kwargs["pk"][:18]))) is not None:
+        if (current := merge_lookup.find_current_conversation(int(self.kwargs["pk"][:18]))) is not None:
             self.kwargs["pk"] = str(current)
         found: Conversation = super().get_object()
         return found
@@ -182,7 +182,7 @@ class Conversations(Rows):
             raise ValidationError({"user_id": [_("This operator does not see this chat.")]})
 
         def work() -> tuple[int, Any]:
-            tickets.assign(conversation.pk, user_id=user and user.pk, by=request.user.pk)
+            tickets.assign_chat(conversation.pk, user_id=user and user.pk, by=request.user.pk)
             return 200, self.get_serializer(self.get_queryset().get(pk=conversation.pk)).data
 
         return repeatable(request, user and user.pk, work)

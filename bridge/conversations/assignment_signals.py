@@ -13,37 +13,37 @@ from channels_setup.models import ChatChannel
 
 from . import assignments
 
-OF_USER = {"is_active", "is_superuser"}
+ACCESS_FIELDS = {"is_active", "is_superuser"}
 
 
-def connect() -> None:
+def connect_signals() -> None:
     user = get_user_model()
-    post_save.connect(user_saved, sender=user, dispatch_uid="assignments.user_saved")
-    pre_delete.connect(user_deleted, sender=user, dispatch_uid="assignments.user_deleted")
-    pre_delete.connect(group_deleted, sender=Group, dispatch_uid="assignments.group_deleted")
+    post_save.connect(on_user_saved, sender=user, dispatch_uid="assignments.user_saved")
+    pre_delete.connect(on_user_deleted, sender=user, dispatch_uid="assignments.user_deleted")
+    pre_delete.connect(on_group_deleted, sender=Group, dispatch_uid="assignments.group_deleted")
     for relation in (
         ChatChannel.operators.through,
         user.groups.through,
         user.user_permissions.through,
         Group.permissions.through,
     ):
-        m2m_changed.connect(links_changed, sender=relation, dispatch_uid=f"assignments.{relation.__name__}")
+        m2m_changed.connect(on_links_changed, sender=relation, dispatch_uid=f"assignments.{relation.__name__}")
 
 
-def user_saved(created: bool, update_fields: Iterable[str] | None, raw: bool = False, **_: Any) -> None:
-    if not created and not raw and (update_fields is None or OF_USER & set(update_fields)):
-        assignments.release_soon()
+def on_user_saved(created: bool, update_fields: Iterable[str] | None, raw: bool = False, **_: Any) -> None:
+    if not created and not raw and (update_fields is None or ACCESS_FIELDS & set(update_fields)):
+        assignments.schedule_release()
 
 
-def user_deleted(instance: Any, **_: Any) -> None:
+def on_user_deleted(instance: Any, **_: Any) -> None:
     """Before the database empties the assignee: afterwards nobody would know which chats to tell of."""
-    assignments.release_all_of(instance)
+    assignments.release_user_assignments(instance)
 
 
-def group_deleted(**_: Any) -> None:
-    assignments.release_soon()
+def on_group_deleted(**_: Any) -> None:
+    assignments.schedule_release()
 
 
-def links_changed(action: str, **_: Any) -> None:
+def on_links_changed(action: str, **_: Any) -> None:
     if action in ("post_remove", "post_clear"):
-        assignments.release_soon()
+        assignments.schedule_release()

@@ -32,22 +32,23 @@ from channels_setup.working_hours import WorkingHours
 
 from . import assignments
 
-BEFORE_THE_DAY_ENDS = timedelta(minutes=30)
-BATCH = 500
+END_OF_DAY_MARGIN = timedelta(minutes=30)
+REMINDER_BATCH = 500
 CHANNELS = FailingItems("closing reminders: channels")
 CLAIMS = FailingItems("closing reminders: claims")
 
-CLAIM = f"""
+CLAIM_REMINDERS_SQL = f"""
 WITH due AS (
     SELECT w.id, w.expires_at, c.chat_channel_id,
-        CASE WHEN {assignments.ASSIGNEE_CAN_ANSWER} THEN c.assignee_id END AS assignee_id
+        CASE WHEN {assignments.ASSIGNEE_CAN_ANSWER_CONDITION} THEN c.assignee_id END AS assignee_id
     FROM bridge_servicewindow w
     JOIN bridge_conversation c ON c.id = w.conversation_id
     JOIN channels_setup_apichannel a ON a.id = c.api_channel_id
     WHERE w.state = 'open' AND w.expires_at > %(now)s AND w.expires_at <= %(until)s
-      AND c.chat_channel_id = ANY(%(channels)s) AND {service_window.MISSED} AND NOT a.kind = ANY(%(free)s::text[])
+      AND c.chat_channel_id = ANY(%(channels)s) AND {service_window.MISSED_CONDITION}
+      AND NOT a.kind = ANY(%(free)s::text[])
       AND (w.warned_mark IS NULL OR w.warned_mark > %(mark)s)
-    ORDER BY w.expires_at LIMIT {BATCH} FOR NO KEY UPDATE OF w SKIP LOCKED
+    ORDER BY w.expires_at LIMIT {REMINDER_BATCH} FOR NO KEY UPDATE OF w SKIP LOCKED
 ), told AS (
     INSERT INTO bridge_windowwarning (window_id, expires_at, mark, chat_channel_id, assignee_id)
     SELECT id, expires_at, %(mark)s, chat_channel_id, assignee_id FROM due
@@ -59,47 +60,47 @@ FROM told WHERE w.id = told.window_id RETURNING w.id
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class PendingReminders:
     """Warnings that still hold, the newest first, and the number of the newest one there is."""
 
     last: int
     warnings: list[WindowWarning]
 
 
-def warn(*, now: datetime | None = None) -> int:
+def send_reminders(*, now: datetime | None = None) -> int:
     """Warn of every window that has reached a mark; how many warnings there were."""
     now = now or service_window.database_now()
     free = [kind for kind, provider in messengers().items() if not provider.service_window]
     warned = 0
     for minutes in sorted(minutes for minutes in settings.WINDOW_WARNING_MINUTES if minutes > 0):
-        for until, channels in _due(minutes, now=now).items():
+        for until, channels in _find_due_channels(minutes, now=now).items():
             values = {"now": now, "until": until, "channels": channels, "mark": minutes, "free": free}
             with CLAIMS.isolate((minutes, *channels)):
-                warned += _claim_all(values)
+                warned += _claim_all_reminders(values)
     return warned
 
 
-def _claim_all(values: dict[str, Any]) -> int:
+def _claim_all_reminders(values: dict[str, Any]) -> int:
     warned = 0
-    claimed = BATCH
-    while claimed == BATCH:
-        claimed = _claim(values)
+    claimed = REMINDER_BATCH
+    while claimed == REMINDER_BATCH:
+        claimed = _claim_reminders(values)
         warned += claimed
     return warned
 
 
-def reached(hours: WorkingHours | None, mark: timedelta, *, now: datetime) -> datetime | None:
+def get_reminder_horizon(hours: WorkingHours | None, mark: timedelta, *, now: datetime) -> datetime | None:
     """Windows that end until then are due at this mark now; None: nobody is there to be told."""
     if hours is None:
         return now + mark
     if not hours.is_at_work(now):
         return None
-    if now >= hours.end_of_day(now) - BEFORE_THE_DAY_ENDS:
+    if now >= hours.end_of_day(now) - END_OF_DAY_MARGIN:
         return hours.next_start(now) + mark
     return now + mark
 
 
-def standing(user: Any, channels: Sequence[int], *, after: int) -> Standing:
+def find_pending_reminders(user: Any, channels: Sequence[int], *, after: int) -> PendingReminders:
     """What this user is to be told that came after the warning ``after``, where it is still so."""
     own = Q(assignee=user.pk) | Q(assignee=None, chat_channel__in=list(channels))
     fresh = WindowWarning.objects.filter(own, pk__gt=after)
@@ -107,23 +108,23 @@ def standing(user: Any, channels: Sequence[int], *, after: int) -> Standing:
     holds &= Q(window__conversation__last_direction="inbound", window__conversation__chat_channel__in=list(channels))
     rows = fresh.filter(holds).select_related("window__conversation__contact").order_by("-pk")
     last = fresh.order_by("-pk").values_list("pk", flat=True).first()
-    return Standing(last=last or after, warnings=list(rows[:BATCH]))
+    return PendingReminders(last=last or after, warnings=list(rows[:REMINDER_BATCH]))
 
 
-def _due(minutes: int, *, now: datetime) -> dict[datetime, list[int]]:
+def _find_due_channels(minutes: int, *, now: datetime) -> dict[datetime, list[int]]:
     """Until when windows are due at this mark, and in which channels."""
     found: dict[datetime, list[int]] = defaultdict(list)
     for channel in ChatChannel.objects.all():
         with CHANNELS.isolate(channel.pk):
-            until = reached(channel.hours, timedelta(minutes=minutes), now=now)
+            until = get_reminder_horizon(channel.hours, timedelta(minutes=minutes), now=now)
             if until is not None:
                 found[until].append(channel.pk)
     return found
 
 
-def _claim(values: dict[str, Any]) -> int:
+def _claim_reminders(values: dict[str, Any]) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(CLAIM, values)
+        cursor.execute(CLAIM_REMINDERS_SQL, values)
         warned = [row[0] for row in cursor.fetchall()]
         operator_notes.note_closing_windows(warned)
         return len(warned)

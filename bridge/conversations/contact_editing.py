@@ -25,12 +25,12 @@ from channels_setup.models import ApiChannel
 
 from . import receiving
 
-FIELDS = ("name", "phone", "email")
+EDITABLE_FIELDS = ("name", "phone", "email")
 LONGEST_NAME, LONGEST_EMAIL, LONGEST_NOTE = 200, 200, 2_000
-check_email = EmailValidator()
+validate_email = EmailValidator()
 
 
-class NotValid(Exception):
+class InvalidContactData(Exception):
     """Values that cannot be stored: a sentence for each field."""
 
     def __init__(self, fields: Mapping[str, str]) -> None:
@@ -63,17 +63,17 @@ class Editor:
 
 
 @transaction.atomic
-def edit(
+def edit_contact(
     contact_id: int, values: Mapping[str, str], *, by: Editor, shown: Mapping[str, str] | None = None
 ) -> list[str]:
-    """Change the given fields; the names of those that changed. Raises ``NotValid``.
+    """Change the given fields; the names of those that changed. Raises ``InvalidContactData``.
 
     ``shown``: the values that the person saw. A field that somebody else has changed meanwhile is not overwritten.
     """
-    told = checked(values)
+    told = validate_card(values)
     contact = Contact.objects.select_for_update(no_key=True).get(pk=contact_id)
     if contact.erased_at:
-        raise NotValid({"": _("This person has been erased.")})
+        raise InvalidContactData({"": _("This person has been erased.")})
     changed = {name: value for name, value in told.items() if not _is_same(name, getattr(contact, name), value)}
     overtaken = {
         name: _("Somebody has changed this meanwhile: it is now “%(value)s”.") % {"value": getattr(contact, name)}
@@ -81,34 +81,34 @@ def edit(
         if shown is not None and name in shown and shown[name] != getattr(contact, name)
     }
     if overtaken:
-        raise NotValid(overtaken)
+        raise InvalidContactData(overtaken)
     for name, value in changed.items():
         by.record(contact, name, getattr(contact, name), value)
     if changed:
-        _write(contact, changed)
+        _save_card(contact, changed)
     return list(changed)
 
 
-def card_of(contact: Contact) -> dict[str, str]:
-    return {name: getattr(contact, name) for name in FIELDS}
+def get_card(contact: Contact) -> dict[str, str]:
+    return {name: getattr(contact, name) for name in EDITABLE_FIELDS}
 
 
-def record_program(contact: Contact, before: Mapping[str, str], *, api_channel: ApiChannel) -> None:
+def record_program_changes(contact: Contact, before: Mapping[str, str], *, api_channel: ApiChannel) -> None:
     """Put on record what a program of an API channel has just written on a card."""
     by = Editor(source=ContactChange.Source.PROGRAM, api_channel=api_channel)
-    changed = {name: value for name, value in card_of(contact).items() if value != before[name]}
+    changed = {name: value for name, value in get_card(contact).items() if value != before[name]}
     for name, value in changed.items():
         by.record(contact, name, before[name], value)
     if changed:
         wanted = dict(changed)
         for name in changed:
             setattr(contact, name, before[name])
-        _write(contact, wanted)
+        _save_card(contact, wanted)
 
 
-def _write(contact: Contact, changed: Mapping[str, str]) -> None:
+def _save_card(contact: Contact, changed: Mapping[str, str]) -> None:
     fields = list(changed)
-    if "phone" in changed and (address := _address(contact)):
+    if "phone" in changed and (address := _derive_address(contact)):
         contact.external_id = address
         fields.append("external_id")
     for name, value in changed.items():
@@ -119,10 +119,10 @@ def _write(contact: Contact, changed: Mapping[str, str]) -> None:
     contact.save(update_fields=fields)
     told = Conversation.objects.filter(contact=contact, helpdesk_chat__isnull=False).order_by("pk")
     for pk in told.values_list("pk", flat=True):
-        helpdesk_messages.queue_changed_card(receiving.lock(pk))
+        helpdesk_messages.queue_changed_card(receiving.lock_conversation(pk))
 
 
-def _address(contact: Contact) -> str:
+def _derive_address(contact: Contact) -> str:
     """The phone as the provider's id, where the contact has been written to or has written by the phone alone."""
     if contact.external_id or contact.user_id or not contact.phone:
         return ""
@@ -139,10 +139,10 @@ def _is_same(name: str, stored: str, told: str) -> bool:
     return stored == told
 
 
-def checked(values: Mapping[str, str]) -> dict[str, str]:
-    """The values as they are stored. Raises ``NotValid`` with a sentence for each field that cannot be."""
+def validate_card(values: Mapping[str, str]) -> dict[str, str]:
+    """The values as they are stored. Raises ``InvalidContactData`` with a sentence for each field that cannot be."""
     told, wrong = {}, {}
-    for name, read in READ.items():
+    for name, read in FIELD_PARSERS.items():
         if name not in values:
             continue
         try:
@@ -150,11 +150,11 @@ def checked(values: Mapping[str, str]) -> dict[str, str]:
         except ValueError as problem:
             wrong[name] = str(problem)
     if wrong:
-        raise NotValid(wrong)
+        raise InvalidContactData(wrong)
     return told
 
 
-def _name(text: str) -> str:
+def _parse_name(text: str) -> str:
     name = visible_name(text, limit=len(text))
     if text.strip() and not name:
         raise ValueError(_("This name would not show on a screen. Give it visible characters."))
@@ -163,7 +163,7 @@ def _name(text: str) -> str:
     return name
 
 
-def _phone(text: str) -> str:
+def _parse_phone(text: str) -> str:
     text = text.strip()
     if not text:
         return ""
@@ -183,20 +183,20 @@ def _phone(text: str) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-def _email(text: str) -> str:
+def _parse_email(text: str) -> str:
     text = text.strip()
     if not text:
         return ""
     if len(text) > LONGEST_EMAIL:
         raise ValueError(_("The e-mail address may have at most %(count)d characters.") % {"count": LONGEST_EMAIL})
     try:
-        check_email(text)
+        validate_email(text)
     except ValidationError:
         raise ValueError(_("This is not an e-mail address. It looks like name@example.com.")) from None
     return text
 
 
-READ: dict[str, Callable[[str], str]] = {"name": _name, "phone": _phone, "email": _email}
+FIELD_PARSERS: dict[str, Callable[[str], str]] = {"name": _parse_name, "phone": _parse_phone, "email": _parse_email}
 
 
 def differs_from_address(contact: Contact) -> bool:
@@ -207,20 +207,20 @@ def differs_from_address(contact: Contact) -> bool:
 # --- notes -----------------------------------------------------------------------------------------------
 
 
-def note_text(text: str) -> str:
-    """A note as it is stored. Raises ``NotValid``."""
+def validate_note_text(text: str) -> str:
+    """A note as it is stored. Raises ``InvalidContactData``."""
     text = text.replace("\r\n", "\n").replace("\0", "").strip()
     if not text:
-        raise NotValid({"text": _("A note needs words.")})
+        raise InvalidContactData({"text": _("A note needs words.")})
     if len(text) > LONGEST_NOTE:
-        raise NotValid({"text": _("A note may have at most %(count)d characters.") % {"count": LONGEST_NOTE}})
+        raise InvalidContactData({"text": _("A note may have at most %(count)d characters.") % {"count": LONGEST_NOTE}})
     return text
 
 
 @transaction.atomic
 def edit_note(note_id: int, text: str, *, contact_ids: list[int], by: Editor) -> ContactNote:
-    """Change one's own note. Raises ``NotValid`` where it is somebody else's or gone."""
-    words = note_text(text)
+    """Change one's own note. Raises ``InvalidContactData`` where it is somebody else's or gone."""
+    words = validate_note_text(text)
     note = _own_note(note_id, contact_ids=contact_ids, by=by)
     if note.text != words:
         by.record(note.contact, ContactChange.Field.NOTE, note.text, words, note)
@@ -230,7 +230,7 @@ def edit_note(note_id: int, text: str, *, contact_ids: list[int], by: Editor) ->
 
 
 @transaction.atomic
-def drop_note(note_id: int, *, contact_ids: list[int], by: Editor) -> None:
+def delete_note(note_id: int, *, contact_ids: list[int], by: Editor) -> None:
     """Delete one's own note. Its words stay in the history."""
     note = _own_note(note_id, contact_ids=contact_ids, by=by)
     by.record(note.contact, ContactChange.Field.NOTE, note.text, "")
@@ -241,5 +241,5 @@ def _own_note(note_id: int, *, contact_ids: list[int], by: Editor) -> ContactNot
     rows = ContactNote.objects.select_for_update(no_key=True, of=("self",)).select_related("contact")
     note = rows.filter(pk=note_id, contact__in=contact_ids, contact__erased_at=None, author=by.user).first()
     if note is None or by.user is None:
-        raise NotValid({"text": _("Only its author can change a note.")})
+        raise InvalidContactData({"text": _("Only its author can change a note.")})
     return note

@@ -24,9 +24,9 @@ from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo
 
 from . import contact_links
-from .contact_links import Change
+from .contact_links import IdentityChange
 
-LIMITS = {
+MAX_LENGTHS = {
     "external_id": 190,
     "user_id": 160,
     "phone": 32,
@@ -35,12 +35,12 @@ LIMITS = {
     "caller_id": 190,
     "username": 100,
 }
-IDS = ("external_id", "user_id", "caller_id")
-BUCKETS = 64  # locks that one transaction can hold at most, however many contacts it makes
+ID_FIELDS = ("external_id", "user_id", "caller_id")
+LOCK_BUCKETS = 64  # locks that one transaction can hold at most, however many contacts it makes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class ContactData:
     """What was told of one person. ``contact``: where the caller knows it already."""
 
     info: ContactInfo
@@ -50,39 +50,39 @@ class Told:
 
 
 @dataclass(kw_only=True)
-class Resolved:
+class ResolvedContacts:
     """The contacts in the order asked for, and the changes to announce once their chats exist."""
 
     contacts: list[Contact]
-    changes: list[Change] = field(default_factory=list)
+    changes: list[IdentityChange] = field(default_factory=list)
 
 
-def resolve(api_channel: ApiChannel, told: Sequence[Told]) -> Resolved:
+def resolve_contacts(api_channel: ApiChannel, told: Sequence[ContactData]) -> ResolvedContacts:
     """Find or make the contact of each, and store what is new of it."""
     unknown = [one for one in told if one.contact is None]
-    book = _Book(api_channel, unknown)
+    book = _ContactIndex(api_channel, unknown)
     if any(book.misses(one) for one in unknown):
-        _lock(api_channel, unknown)
-        book = _Book(api_channel, unknown, widely=True)
+        _lock_contact_keys(api_channel, unknown)
+        book = _ContactIndex(api_channel, unknown, widely=True)
         missing = book.missing(unknown)
         Contact.objects.bulk_create(missing, ignore_conflicts=True)
-        book = _Book(api_channel, unknown, widely=True)
+        book = _ContactIndex(api_channel, unknown, widely=True)
         book.changes += book.reused(missing)
     found = iter([book.find(one) for one in unknown])
     contacts = [one.contact or next(found) for one in told]
-    _learn(zip(contacts, told, strict=True), linked=book.linked)
-    return Resolved(contacts=contacts, changes=book.changes)
+    _update_contacts(zip(contacts, told, strict=True), linked=book.linked)
+    return ResolvedContacts(contacts=contacts, changes=book.changes)
 
 
-def known(api_channel: ApiChannel, info: ContactInfo) -> Contact | None:
+def find_contact(api_channel: ApiChannel, info: ContactInfo) -> Contact | None:
     """The contact with these ids or this number, None where there is none; nobody else makes it meanwhile."""
-    told = [Told(info=info)]
-    _lock(api_channel, told)
-    book = _Book(api_channel, told, widely=True)
+    told = [ContactData(info=info)]
+    _lock_contact_keys(api_channel, told)
+    book = _ContactIndex(api_channel, told, widely=True)
     return book.exactly(info) or book.by_number(info) or book.by_user(info)
 
 
-def known_by_caller(api_channel: ApiChannel, caller_id: str) -> Contact | None:
+def find_by_caller_id(api_channel: ApiChannel, caller_id: str) -> Contact | None:
     """The contact that programs know by this id of their own."""
     mine = Q(caller_id=caller_id)
     if not api_channel.provider.ids_are_phone_numbers:
@@ -90,22 +90,22 @@ def known_by_caller(api_channel: ApiChannel, caller_id: str) -> Contact | None:
     return Contact.objects.filter(mine, api_channel=api_channel).order_by("pk").first()
 
 
-def _lock(api_channel: ApiChannel, told: Sequence[Told]) -> None:
+def _lock_contact_keys(api_channel: ApiChannel, told: Sequence[ContactData]) -> None:
     """Wait for others who may be making the same contacts. One order for all, until the transaction ends."""
-    words = {word for one in told for word in (number_key(api_channel, one.info), *_ids(one.info)) if word}
-    buckets = sorted({zlib.crc32(f"{api_channel.pk} {word}".encode()) % BUCKETS for word in words})
+    words = {word for one in told for word in (get_number_key(api_channel, one.info), *_ids(one.info)) if word}
+    buckets = sorted({zlib.crc32(f"{api_channel.pk} {word}".encode()) % LOCK_BUCKETS for word in words})
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_advisory_xact_lock(%s, bucket) FROM unnest(%s::int[]) AS bucket",
-            [int(Space.CONTACTS), [api_channel.pk % 2**24 * BUCKETS + bucket for bucket in buckets]],
+            [int(Space.CONTACTS), [api_channel.pk % 2**24 * LOCK_BUCKETS + bucket for bucket in buckets]],
         )
 
 
 def _ids(info: ContactInfo) -> tuple[str, ...]:
-    return tuple(getattr(info, name)[: LIMITS[name]] for name in IDS)
+    return tuple(getattr(info, name)[: MAX_LENGTHS[name]] for name in ID_FIELDS)
 
 
-def number_key(api_channel: ApiChannel, told: ContactInfo | Contact) -> str:
+def get_number_key(api_channel: ApiChannel, told: ContactInfo | Contact) -> str:
     """Return the key of the number that a person is reached at, or "" where none is known.
 
     Where the provider's ids are phone numbers, the id decides: the phone on the card may be another one.
@@ -115,23 +115,23 @@ def number_key(api_channel: ApiChannel, told: ContactInfo | Contact) -> str:
     return phone_key(told.phone) or id_key(told.external_id) or id_key(told.caller_id)
 
 
-class _Book:
+class _ContactIndex:
     """The contacts that these words may come from. ``widely``: by phone numbers and former ids, too."""
 
-    def __init__(self, api_channel: ApiChannel, told: Sequence[Told], *, widely: bool = False) -> None:
+    def __init__(self, api_channel: ApiChannel, told: Sequence[ContactData], *, widely: bool = False) -> None:
         self.api_channel = api_channel
         self.widely = widely
         self.linked: set[int] = set()
-        self.changes: list[Change] = []
+        self.changes: list[IdentityChange] = []
         self.by_id: dict[tuple[str, str], Contact] = {}
         self.by_key: dict[str, list[Contact]] = {}
         self.former: dict[tuple[str, str], list[FormerId]] = {}
         infos = [one.info for one in told]
         wanted = Q()
-        for name in IDS:
-            if values := {getattr(info, name)[: LIMITS[name]] for info in infos} - {""}:
+        for name in ID_FIELDS:
+            if values := {getattr(info, name)[: MAX_LENGTHS[name]] for info in infos} - {""}:
                 wanted |= Q(**{f"{name}__in": values})
-        if widely and (keys := {number_key(api_channel, info) for info in infos} - {""}):
+        if widely and (keys := {get_number_key(api_channel, info) for info in infos} - {""}):
             wanted |= Q(phone_key__in=keys) | Q(address_key__in=keys)
         for contact in Contact.objects.filter(wanted, api_channel=api_channel).order_by("pk") if wanted else ():
             self._note(contact)
@@ -139,10 +139,10 @@ class _Book:
             self._read_former({value for info in infos for value in _ids(info) if value})
 
     def _note(self, contact: Contact) -> None:
-        for name in IDS:
+        for name in ID_FIELDS:
             if value := getattr(contact, name):
                 self.by_id[name, value] = contact
-        if self.widely and (key := number_key(self.api_channel, contact)):
+        if self.widely and (key := get_number_key(self.api_channel, contact)):
             known = self.by_key.setdefault(key, [])
             if contact not in known:
                 known.append(contact)
@@ -161,15 +161,15 @@ class _Book:
 
     def by_user(self, info: ContactInfo) -> Contact | None:
         """By the id with this business, which is never given to anybody else."""
-        user_id = info.user_id[: LIMITS["user_id"]]
+        user_id = info.user_id[: MAX_LENGTHS["user_id"]]
         if not user_id:
             return None
         former = self.former.get((FormerId.Kind.USER_ID, user_id))
         return self.by_id.get(("user_id", user_id)) or (self._same(former[-1].contact) if former else None)
 
-    def before(self, one: Told) -> Contact | None:
+    def before(self, one: ContactData) -> Contact | None:
         """Whoever had the number when this was written, where it has passed on since."""
-        rows = self.former.get((FormerId.Kind.EXTERNAL_ID, one.info.external_id[: LIMITS["external_id"]]), ())
+        rows = self.former.get((FormerId.Kind.EXTERNAL_ID, one.info.external_id[: MAX_LENGTHS["external_id"]]), ())
         for row in rows:
             if one.at is not None and one.at <= row.until:
                 return self._same(row.contact)
@@ -177,19 +177,19 @@ class _Book:
 
     def returned(self, info: ContactInfo) -> Contact | None:
         """Whoever lost this number when their user id changed, and is known by no other number since."""
-        rows = self.former.get((FormerId.Kind.EXTERNAL_ID, info.external_id[: LIMITS["external_id"]]))
+        rows = self.former.get((FormerId.Kind.EXTERNAL_ID, info.external_id[: MAX_LENGTHS["external_id"]]))
         contact = self._same(rows[-1].contact) if rows and not info.user_id else None
         return contact if contact is not None and contact.user_id and not contact.external_id else None
 
     def _same(self, contact: Contact) -> Contact:
         """The object of this book for a contact that was read beside it."""
-        contact = contact_links.current(contact)
+        contact = contact_links.follow_moves(contact)
         known = [one for one in self.by_id.values() if one.pk == contact.pk]
         return known[0] if known else contact
 
     def by_number(self, info: ContactInfo) -> Contact | None:
         """By the phone number in any of its spellings."""
-        key = number_key(self.api_channel, info)
+        key = get_number_key(self.api_channel, info)
         fitting = [contact for contact in self.by_key.get(key, ()) if self._may_be(contact, info, key)]
         return min(fitting, key=lambda one: (one.address_key != key, bool(one.external_id), one.pk or 0), default=None)
 
@@ -206,14 +206,14 @@ class _Book:
             return contact.address_key == key and caller_id == external_id and not contact.caller_id
         return not caller_id or id_key(caller_id) == key or contact.caller_id in ("", caller_id)
 
-    def misses(self, one: Told) -> bool:
+    def misses(self, one: ContactData) -> bool:
         """Tell whether the exact ids are not enough to know who this is."""
         info = one.info
         has_number = bool(info.external_id or info.caller_id or info.phone)
         unknown_number = has_number and self.exactly(info) is None
         return unknown_number or bool(info.user_id and self.by_user(info) is None)
 
-    def missing(self, told: Sequence[Told]) -> list[Contact]:
+    def missing(self, told: Sequence[ContactData]) -> list[Contact]:
         """Return unsaved contacts for those who are not here and can be told apart. Spoils the book for ``find``."""
         made = []
         # Words with more ids first: they tell that the ids of others belong together.
@@ -221,29 +221,34 @@ class _Book:
             info = one.info
             found = self.exactly(info) or self.before(one) or self.returned(info)
             found = found or self.by_number(info) or self.by_user(info)
-            if found is None and (any(_ids(info)) or number_key(self.api_channel, info)):
-                found = new_contact(self.api_channel, info)
+            if found is None and (any(_ids(info)) or get_number_key(self.api_channel, info)):
+                found = build_contact(self.api_channel, info)
                 self._note(found)
                 made.append(found)
             if found is not None:
-                for name, value in zip(IDS, _ids(info), strict=True):
+                for name, value in zip(ID_FIELDS, _ids(info), strict=True):
                     if value:
                         self.by_id.setdefault((name, value), found)
         return made
 
-    def reused(self, made: Sequence[Contact]) -> list[Change]:
+    def reused(self, made: Sequence[Contact]) -> list[IdentityChange]:
         """What to say of new contacts whose number was somebody else's before."""
         changes = []
         for contact in made:
             if rows := self.former.get((FormerId.Kind.EXTERNAL_ID, contact.external_id)):
-                new, former = self.by_id["external_id", contact.external_id], contact_links.current(rows[-1].contact)
-                details = {"number": contact_links.shown_id(new)}
-                changes.append(Change(contact=new, reason="contact_number_reused", details=details, other=former))
+                new, former = (
+                    self.by_id["external_id", contact.external_id],
+                    contact_links.follow_moves(rows[-1].contact),
+                )
+                details = {"number": contact_links.display_id(new)}
+                changes.append(
+                    IdentityChange(contact=new, reason="contact_number_reused", details=details, other=former)
+                )
         return changes
 
     # --- finding, with what follows from it ---
 
-    def find(self, one: Told) -> Contact:
+    def find(self, one: ContactData) -> Contact:
         """The contact meant; its ids are linked, and changes of theirs are noted."""
         info, at = one.info, one.at or timezone.now()
         exact, former = self.exactly(info), None
@@ -254,7 +259,7 @@ class _Book:
             by_number = self.returned(info) or self.by_number(info)
         by_user = self.by_user(info)
         if by_number is None and by_user is None:
-            contact = new_contact(self.api_channel, info)
+            contact = build_contact(self.api_channel, info)
             contact.save()
         elif former is not None:
             contact = former  # an old message: who has the ids now is known better since
@@ -264,7 +269,9 @@ class _Book:
         self._note(contact)
         return contact
 
-    def _reconcile(self, one: Told, by_number: Contact | None, by_user: Contact | None, *, at: datetime) -> Contact:
+    def _reconcile(
+        self, one: ContactData, by_number: Contact | None, by_user: Contact | None, *, at: datetime
+    ) -> Contact:
         """One contact for both ids of the provider."""
         external_id, user_id, _caller_id = _ids(one.info)
         if by_number is None or by_user is None or by_number is by_user:
@@ -279,14 +286,14 @@ class _Book:
                 )
             return contact
         if not by_number.user_id:
-            self.changes += contact_links.move(by_user, by_number, at=at)
+            self.changes += contact_links.move_contact(by_user, by_number, at=at)
             self.by_id["user_id", user_id] = by_number
             return by_number
-        self.changes += contact_links.pass_number(by_number, external_id, by_user, at=at)
+        self.changes += contact_links.transfer_number(by_number, external_id, by_user, at=at)
         self.by_id["external_id", external_id] = by_user
         return by_user
 
-    def _link(self, contact: Contact, one: Told) -> None:
+    def _link(self, contact: Contact, one: ContactData) -> None:
         """Put ids on a contact that has none of that kind yet."""
         external_id, user_id, caller_id = _ids(one.info)
         before = _ids_of(contact)
@@ -305,10 +312,10 @@ class _Book:
 
 
 def _ids_of(contact: Contact) -> tuple[str, ...]:
-    return tuple(getattr(contact, name) for name in IDS)
+    return tuple(getattr(contact, name) for name in ID_FIELDS)
 
 
-def reached(told: Mapping[int, ContactInfo]) -> None:
+def learn_recipient_ids(told: Mapping[int, ContactInfo]) -> None:
     """Learn by which ids the provider knows whom we have just written to, by conversation.
 
     It may have rewritten the number, and will name the contact by its own when they answer. An id that is another
@@ -321,12 +328,12 @@ def reached(told: Mapping[int, ContactInfo]) -> None:
     for contact in rows.filter(conversations__in=told).order_by("pk"):
         info = told[contact.conversation_pk]
         for name in ("external_id", "user_id"):
-            value = getattr(info, name)[: LIMITS[name]]
+            value = getattr(info, name)[: MAX_LENGTHS[name]]
             if value and value != getattr(contact, name) and (name == "external_id" or not contact.user_id):
-                _take_id(contact, name, value)
+                _set_id_if_free(contact, name, value)
 
 
-def _take_id(contact: Contact, name: str, value: str) -> None:
+def _set_id_if_free(contact: Contact, name: str, value: str) -> None:
     taken = Contact.objects.filter(api_channel=contact.api_channel_id, **{name: value})
     try:
         with transaction.atomic():
@@ -336,20 +343,20 @@ def _take_id(contact: Contact, name: str, value: str) -> None:
         return
 
 
-def new_contact(api_channel: ApiChannel, info: ContactInfo) -> Contact:
+def build_contact(api_channel: ApiChannel, info: ContactInfo) -> Contact:
     """An unsaved contact with all that is told of it."""
-    values = {name: getattr(info, name)[:limit] for name, limit in LIMITS.items()}
+    values = {name: getattr(info, name)[:limit] for name, limit in MAX_LENGTHS.items()}
     if values["caller_id"] == values["external_id"]:
         values["caller_id"] = ""
     contact = Contact(api_channel=api_channel, **values | {"name": ""})
     contact.set_keys()
-    contact.name = profile_name(contact, info.name)
+    contact.name = resolve_profile_name(contact, info.name)
     return contact
 
 
-def profile_name(contact: Contact, told: str) -> str:
+def resolve_profile_name(contact: Contact, told: str) -> str:
     """Return the name that a contact has after its profile said this one."""
-    name = visible_name(told, LIMITS["name"])
+    name = visible_name(told, MAX_LENGTHS["name"])
     if not name or contact.name_source == Contact.NameSource.PERSON:
         return contact.name
     if is_number(name) and (contact.shown_name or phone_key(name) in (contact.phone_key, contact.address_key)):
@@ -357,17 +364,17 @@ def profile_name(contact: Contact, told: str) -> str:
     return name
 
 
-def _learn(told: Iterable[tuple[Contact, Told]], *, linked: set[int]) -> None:
+def _update_contacts(told: Iterable[tuple[Contact, ContactData]], *, linked: set[int]) -> None:
     """A contact may tell more of itself later: fill what is empty, follow a new profile name."""
     changed: dict[int, Contact] = {}
     for contact, one in told:
         before = (contact.name, contact.phone, contact.email, contact.username)
-        contact.name = profile_name(contact, one.info.name)
-        contact.username = one.info.username[: LIMITS["username"]] or contact.username
+        contact.name = resolve_profile_name(contact, one.info.name)
+        contact.username = one.info.username[: MAX_LENGTHS["username"]] or contact.username
         for name in ("phone", "email"):
-            setattr(contact, name, getattr(contact, name) or getattr(one.info, name)[: LIMITS[name]])
+            setattr(contact, name, getattr(contact, name) or getattr(one.info, name)[: MAX_LENGTHS[name]])
         if contact.pk in linked or before != (contact.name, contact.phone, contact.email, contact.username):
             changed[contact.pk] = contact
     if changed:
-        fields = ["name", "phone", "email", "username", *(IDS if linked else ())]
+        fields = ["name", "phone", "email", "username", *(ID_FIELDS if linked else ())]
         Contact.objects.bulk_update([changed[pk] for pk in sorted(changed)], fields)

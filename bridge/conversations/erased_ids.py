@@ -12,20 +12,20 @@ from channels_setup.models import ApiChannel
 from channels_setup.providers.base import Fact
 
 
-def fingerprint(external_id: str) -> bytes:
+def fingerprint_erased(external_id: str) -> bytes:
     """An id may hold the phone within it (WhatsApp's do), so it is not kept as it is."""
     return hashlib.sha256(f"okno.erased {external_id}".encode()).digest()
 
 
-def remember(api_channel_id: int, external_ids: Iterable[str]) -> None:
-    rows = [ErasedMessage(api_channel_id=api_channel_id, fingerprint=fingerprint(one)) for one in external_ids]
+def remember_erased(api_channel_id: int, external_ids: Iterable[str]) -> None:
+    rows = [ErasedMessage(api_channel_id=api_channel_id, fingerprint=fingerprint_erased(one)) for one in external_ids]
     ErasedMessage.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1_000)
 
 
-def still_meant(api_channel: ApiChannel, facts: Sequence[Fact]) -> Sequence[Fact]:
+def drop_erased(api_channel: ApiChannel, facts: Sequence[Fact]) -> Sequence[Fact]:
     """The facts without those of erased messages, or about them."""
     prints = {
-        fingerprint(external_id): external_id
+        fingerprint_erased(external_id): external_id
         for fact in facts
         for name in ("external_id", "target_id")
         if (external_id := getattr(fact, name, ""))

@@ -9,7 +9,7 @@ from django.db import connection
 from bridge.models import Contact, Conversation, MergedConversation
 
 
-def owners(contacts: Iterable[Contact]) -> dict[int, Contact]:
+def get_owners(contacts: Iterable[Contact]) -> dict[int, Contact]:
     """The contacts that have the conversations of these, by id. Asks the database only where one was merged."""
     given = list(contacts)
     found = {contact.pk: contact for contact in given if contact.merged_into_id is None}
@@ -17,23 +17,23 @@ def owners(contacts: Iterable[Contact]) -> dict[int, Contact]:
     return found | (Contact.objects.in_bulk(missing) if missing else {})
 
 
-def owner(contact: Contact) -> Contact:
-    return owners([contact])[contact.owner_id]
+def get_owner(contact: Contact) -> Contact:
+    return get_owners([contact])[contact.owner_id]
 
 
-def people(contact: Contact) -> list[Contact]:
+def list_people(contact: Contact) -> list[Contact]:
     """The contact with all that were merged into it, the oldest first after itself."""
     merged = Contact.objects.filter(merged_into=contact.pk).order_by("pk") if contact.has_merged else ()
     return [contact, *merged]
 
 
-def current_conversation(former_id: int) -> int | None:
+def find_current_conversation(former_id: int) -> int | None:
     """The conversation that holds the messages of one that was merged; None where there was none of this number."""
     rows = MergedConversation.objects.filter(old_id=former_id)
     return rows.values_list("conversation_id", flat=True).first()
 
 
-def merged_meanwhile(contact_ids: Iterable[int]) -> bool:
+def is_any_merged(contact_ids: Iterable[int]) -> bool:
     """Whether one of these contacts has been merged by now.
 
     Asked after a conversation was created for them: the rows are locked, so that a merge which has not yet committed is
@@ -47,7 +47,7 @@ def merged_meanwhile(contact_ids: Iterable[int]) -> bool:
         return any(row[0] is not None for row in cursor.fetchall())
 
 
-def drop_empty(pairs: Collection[tuple[int, int]]) -> None:
+def delete_empty_conversations(pairs: Collection[tuple[int, int]]) -> None:
     """Delete the conversations that were just created for contacts who turned out to be merged."""
     for contact_id, chat_channel_id in pairs:
         Conversation.objects.filter(

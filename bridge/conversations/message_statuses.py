@@ -20,9 +20,9 @@ from channels_setup.providers.base import StatusChanged
 
 
 @transaction.atomic
-def change_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> None:
+def apply_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> None:
     """Move ticks forward. A status whose message is not known yet waits in StrayStatus."""
-    keyed = _keyed(api_channel, [fact for fact in facts if fact.key])
+    keyed = _match_delivery_keys(api_channel, [fact for fact in facts if fact.key])
     ids = {fact.message_id for fact in facts if fact.message_id is not None} | set(keyed.values())
     external_ids = {fact.external_id for fact in facts if fact.external_id}
     rows = (
@@ -38,9 +38,9 @@ def change_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> 
     for fact in facts:
         message = by_id.get(fact.message_id or keyed.get(fact.key, 0)) or by_external.get(fact.external_id)
         if message is None:
-            strays.append(_stray(api_channel, fact))
+            strays.append(_build_stray(api_channel, fact))
             continue
-        if advance(message, fact):
+        if advance_status(message, fact):
             changed.add(message.pk)
             if fact.status == Message.Status.FAILED:
                 failed.append(message)
@@ -48,11 +48,11 @@ def change_statuses(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> 
         Message.objects.bulk_update(
             [by_id[pk] for pk in sorted(changed)], ["status", "status_at", "reason", "details", "external_id"]
         )
-        _failed(api_channel, failed)
+        _handle_failures(api_channel, failed)
     StrayStatus.objects.bulk_create(strays)
 
 
-def _keyed(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> dict[str, int]:
+def _match_delivery_keys(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> dict[str, int]:
     """Message ids by the key that went out with them, where the provider's id is not known to us yet.
 
     That such a message is known there settles a delivery whose outcome nobody knew: it is not made again.
@@ -80,7 +80,7 @@ def _keyed(api_channel: ApiChannel, facts: Sequence[StatusChanged]) -> dict[str,
     return {row.key: row.message_id for row in rows if row.message_id is not None}
 
 
-def advance(message: Message, fact: StatusChanged) -> bool:
+def advance_status(message: Message, fact: StatusChanged) -> bool:
     """Apply one status to an unsaved message if it is further on; say whether it was."""
     if fact.external_id and not message.external_id:
         message.external_id = fact.external_id
@@ -97,7 +97,7 @@ def advance(message: Message, fact: StatusChanged) -> bool:
     return True
 
 
-def _failed(api_channel: ApiChannel, failed: Sequence[Message]) -> None:
+def _handle_failures(api_channel: ApiChannel, failed: Sequence[Message]) -> None:
     """What a report of failure means beyond its message, and the word to operators elsewhere."""
     operator_notes.note_failed_messages(message for message in failed if message.status == Message.Status.FAILED)
     for message in failed:
@@ -108,7 +108,7 @@ def _failed(api_channel: ApiChannel, failed: Sequence[Message]) -> None:
         failure_effects.apply_failure(api_channel, message.reason, template=message.template, at=message.status_at)
 
 
-def _stray(api_channel: ApiChannel, fact: StatusChanged) -> StrayStatus:
+def _build_stray(api_channel: ApiChannel, fact: StatusChanged) -> StrayStatus:
     return StrayStatus(
         api_channel=api_channel,
         external_id=fact.external_id or f"message_id {fact.message_id}",  # one that we never gave: for an admin to see
@@ -121,7 +121,7 @@ def _stray(api_channel: ApiChannel, fact: StatusChanged) -> StrayStatus:
     )
 
 
-def join_strays(api_channel: ApiChannel, messages: Iterable[Message]) -> None:
+def apply_stray_statuses(api_channel: ApiChannel, messages: Iterable[Message]) -> None:
     """Apply the statuses that came before their messages. The messages' rows are locked by the caller."""
     by_external = {message.external_id: message for message in messages if message.external_id}
     strays = list(
@@ -141,10 +141,10 @@ def join_strays(api_channel: ApiChannel, messages: Iterable[Message]) -> None:
             reason=stray.reason,
             details=stray.details,
         )
-        if advance(message, fact):
+        if advance_status(message, fact):
             message.save(update_fields=["status", "status_at", "reason", "details"])
             if fact.status == Message.Status.FAILED:
                 failed.append(message)
-    _failed(api_channel, failed)
+    _handle_failures(api_channel, failed)
     if strays:
         StrayStatus.objects.filter(pk__in=[stray.pk for stray in strays]).delete()

@@ -15,13 +15,13 @@ from channels_setup.providers.base import ACCEPTED
 logger = logging.getLogger(__name__)
 
 
-def seen(conversation: Conversation) -> None:
+def request_read_receipt(conversation: Conversation) -> None:
     """An operator has read what stood unread here."""
     if conversation.api_channel.provider.sends_read_receipts:
         wakeups.enqueue_after_commit("mark_read", conversation.pk)
 
 
-def tell(conversation_id: int) -> bool:
+def send_read_receipt(conversation_id: int) -> bool:
     """Mark the newest message of the client's, and with it all before; whether the provider took it."""
     conversation = Conversation.objects.select_related("api_channel").get(pk=conversation_id)
     provider = conversation.api_channel.provider

@@ -1,6 +1,6 @@
 """Station 3: contact, conversation, request, message; the service window opens or is prolonged.
 
-``receive`` takes many messages of one API channel at once and asks the database a fixed number of questions,
+``receive_messages`` takes many messages of one API channel at once and asks the database a fixed number of questions,
 however many they are. The same message (by the provider's id) is stored once, ever.
 """
 
@@ -26,14 +26,14 @@ from channels_setup.providers.base import MessageReceived, TimePassed
 from . import contact_links, contacts, merge_lookup
 
 # Fields of a conversation that go together.
-LAST_WORDS = ("last_message_at", "last_text", "last_direction", "last_written_at")
-NEWS = ("unread", "change_after_answer")
+LAST_MESSAGE_FIELDS = ("last_message_at", "last_text", "last_direction", "last_written_at")
+UNREAD_FIELDS = ("unread", "change_after_answer")
 
-ODD_CLOCK = timedelta(days=30)  # a provider's stamp further off than this is shown as odd
+MAX_CLOCK_SKEW = timedelta(days=30)  # a provider's stamp further off than this is shown as odd
 
 
 @dataclass(frozen=True, kw_only=True)
-class Received:
+class ReceivedMessage:
     """What became of one message: its row, and whether it was new (a repeat gives the row of the first time)."""
 
     message: Message
@@ -43,7 +43,7 @@ class Received:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Incoming:
+class IncomingMessage:
     """A contact's message with the chat channel it lands in; ``contact`` where the caller has already found it.
 
     ``ticket_id``: a live request of the chat that it belongs to, where it is not the current one.
@@ -57,20 +57,20 @@ class Incoming:
 
 
 @transaction.atomic(savepoint=False)
-def receive(api_channel: ApiChannel, incoming: Sequence[Incoming]) -> list[Received]:
+def receive_messages(api_channel: ApiChannel, incoming: Sequence[IncomingMessage]) -> list[ReceivedMessage]:
     """Store contacts' messages, keep their windows, queue the events. One result for each, in their order."""
     now = service_window.database_now()
-    told = [contacts.Told(info=item.fact.contact, contact=item.contact, at=item.fact.at) for item in incoming]
-    resolved = contacts.resolve(api_channel, told)
+    told = [contacts.ContactData(info=item.fact.contact, contact=item.contact, at=item.fact.at) for item in incoming]
+    resolved = contacts.resolve_contacts(api_channel, told)
     writers = resolved.contacts
     places = [(writer, item.chat_channel) for writer, item in zip(writers, incoming, strict=True)]
-    conversations, opened = conversations_at(api_channel, places)
-    known = messages_by_external_id(api_channel, (item.fact.external_id for item in incoming))
+    conversations, opened = get_or_create_conversations(api_channel, places)
+    known = find_by_external_id(api_channel, (item.fact.external_id for item in incoming))
     incoming = [replace(item, contact=writer) for item, writer in zip(incoming, writers, strict=True)]
     keyed = [
         (item, conversations[writer.pk, item.chat_channel.pk]) for writer, item in zip(writers, incoming, strict=True)
     ]
-    fresh: list[tuple[Incoming, Conversation]] = []
+    fresh: list[tuple[IncomingMessage, Conversation]] = []
     seen: set[str] = set()
     for item, conversation in keyed:
         external_id = item.fact.external_id
@@ -78,7 +78,7 @@ def receive(api_channel: ApiChannel, incoming: Sequence[Incoming]) -> list[Recei
             continue
         seen.add(external_id)
         fresh.append((item, conversation))
-    stored = _store(api_channel, fresh, opened=opened, now=now)
+    stored = _store_messages(api_channel, fresh, opened=opened, now=now)
     by_external = {message.external_id: message for message in stored if message.external_id} | known
     remaining = iter(stored)
     new_ids = {message.pk for message in stored}
@@ -91,18 +91,18 @@ def receive(api_channel: ApiChannel, incoming: Sequence[Incoming]) -> list[Recei
         is_new = message.pk in new_ids and message.pk not in reported
         reported.add(message.pk)
         results.append(
-            Received(
+            ReceivedMessage(
                 message=message,
                 conversation=conversation if is_new else message.conversation,
                 is_new=is_new,
-                opened_chat=conversation.pk in opened if is_new else _is_first(message),
+                opened_chat=conversation.pk in opened if is_new else _opened_chat(message),
             )
         )
-    contact_links.announce(resolved.changes)
+    contact_links.announce_changes(resolved.changes)
     return results
 
 
-def _is_first(message: Message) -> bool:
+def _opened_chat(message: Message) -> bool:
     """A repeat of the message that opened the chat gets the answer of the first time."""
     return not Message.objects.filter(conversation=message.conversation_id, pk__lt=message.pk).exists()
 
@@ -110,7 +110,7 @@ def _is_first(message: Message) -> bool:
 # --- contacts and conversations --------------------------------------------------------------------------
 
 
-def conversations_at(
+def get_or_create_conversations(
     api_channel: ApiChannel, places: Iterable[tuple[Contact, ChatChannel]]
 ) -> tuple[dict[tuple[int, int], Conversation], set[int]]:
     """Locked conversations by (contact, chat channel), and the ids of those that this call opened.
@@ -118,7 +118,7 @@ def conversations_at(
     A contact that was merged into another is in the conversation of that one.
     """
     places = list(places)
-    owners = merge_lookup.owners(contact for contact, _chat_channel in places)
+    owners = merge_lookup.get_owners(contact for contact, _chat_channel in places)
     known = {
         (contact.owner_id, chat_channel.pk): (owners[contact.owner_id], chat_channel)
         for contact, chat_channel in places
@@ -134,10 +134,12 @@ def conversations_at(
             ],
             ignore_conflicts=True,
         )
-        if merge_lookup.merged_meanwhile(row.contact_id for row in made):
-            merge_lookup.drop_empty(missing)
+        if merge_lookup.is_any_merged(row.contact_id for row in made):
+            merge_lookup.delete_empty_conversations(missing)
             fresh = Contact.objects.in_bulk({contact.pk for contact, _chat_channel in places})
-            return conversations_at(api_channel, [(fresh[contact.pk], channel) for contact, channel in places])
+            return get_or_create_conversations(
+                api_channel, [(fresh[contact.pk], channel) for contact, channel in places]
+            )
         found = _lock_conversations(known.keys())
         # Ours or somebody else's of the same moment? The one with no message yet is new to whoever holds its lock.
         candidates = [found[pair].pk for pair in missing]
@@ -147,7 +149,9 @@ def conversations_at(
         # Undone while we waited for the lock? From here on it waits for us.
         fresh = Contact.objects.in_bulk({contact.pk for contact, _chat_channel in places})
         if any(fresh[contact.pk].owner_id != contact.owner_id for contact, _chat_channel in places):
-            return conversations_at(api_channel, [(fresh[contact.pk], channel) for contact, channel in places])
+            return get_or_create_conversations(
+                api_channel, [(fresh[contact.pk], channel) for contact, channel in places]
+            )
     for pair, conversation in found.items():
         # At hand already: joining them costs more than the look-up itself.
         if pair in known:
@@ -165,7 +169,7 @@ def _lock_conversations(pairs: Collection[tuple[int, int]]) -> dict[tuple[int, i
     return {(row.contact_id, row.chat_channel_id): row for row in rows}
 
 
-def lock(conversation_id: int) -> Conversation:
+def lock_conversation(conversation_id: int) -> Conversation:
     """One conversation, locked until the transaction ends: the first of the locks.
 
     One that was merged into another meanwhile gives that one.
@@ -174,13 +178,13 @@ def lock(conversation_id: int) -> Conversation:
         "contact", "chat_channel", "api_channel"
     )
     found = rows.filter(pk=conversation_id).first()
-    return found or rows.get(pk=merge_lookup.current_conversation(conversation_id) or 0)
+    return found or rows.get(pk=merge_lookup.find_current_conversation(conversation_id) or 0)
 
 
 # --- tickets and messages --------------------------------------------------------------------------------
 
 
-def messages_by_external_id(api_channel: ApiChannel, external_ids: Iterable[str]) -> dict[str, Message]:
+def find_by_external_id(api_channel: ApiChannel, external_ids: Iterable[str]) -> dict[str, Message]:
     """Messages that were stored before, by the provider's id."""
     ids = set(external_ids) - {""}
     if not ids:
@@ -195,16 +199,16 @@ def messages_by_external_id(api_channel: ApiChannel, external_ids: Iterable[str]
     return {row.external_id: row for row in rows}
 
 
-def _store(
+def _store_messages(
     api_channel: ApiChannel,
-    fresh: Sequence[tuple[Incoming, Conversation]],
+    fresh: Sequence[tuple[IncomingMessage, Conversation]],
     *,
     opened: set[int],
     now: datetime,
 ) -> list[Message]:
     if not fresh:
         return []
-    tickets, states, new_tickets = _tickets(fresh, opened=opened)
+    tickets, states, new_tickets = _resolve_tickets(fresh, opened=opened)
     messages = Message.objects.bulk_create(
         [
             Message(
@@ -218,7 +222,7 @@ def _store(
                 external_id=item.fact.external_id,
                 provider_time=item.fact.at,
                 status=Message.Status.RECEIVED,
-                details={"odd_clock": True} if item.fact.at and abs(now - item.fact.at) > ODD_CLOCK else {},
+                details={"odd_clock": True} if item.fact.at and abs(now - item.fact.at) > MAX_CLOCK_SKEW else {},
                 shown=dict(item.fact.shown),
             )
             for item, conversation in fresh
@@ -226,11 +230,11 @@ def _store(
     )
     pairs = list(zip(messages, (item for item, _conversation in fresh), strict=True))
     link_quotes(api_channel, [(message, item.fact.quoted_id) for message, item in pairs if item.fact.quoted_id])
-    links = _attach(pairs)
-    if written := _newest(pairs, now=now):
-        service_window.prolong(written, now=now)
+    links = _attach_files(pairs)
+    if written := _newest_activity(pairs, now=now):
+        service_window.extend_windows(written, now=now)
     stamps = {message.pk: subscribers.advance_event_stamp(message.conversation, now=now) for message in messages}
-    _last_words(messages, now=now)
+    _save_last_messages(messages, now=now)
     spoken = []
     for message in messages:
         pk = message.conversation_id
@@ -253,8 +257,8 @@ def _store(
     return messages
 
 
-def _tickets(
-    fresh: Sequence[tuple[Incoming, Conversation]], *, opened: set[int]
+def _resolve_tickets(
+    fresh: Sequence[tuple[IncomingMessage, Conversation]], *, opened: set[int]
 ) -> tuple[dict[int, Ticket], dict[int, str], set[int]]:
     """The live ticket of each conversation; what the first event says of the chat; conversations with a new ticket."""
     first_texts: dict[int, str] = {}
@@ -291,7 +295,7 @@ def _tickets(
 
 def link_quotes(api_channel: ApiChannel, answers: Sequence[tuple[Message, str]]) -> None:
     """Which message each of these stored ones answers, where we have that one."""
-    quoted = messages_by_external_id(api_channel, (external_id for _message, external_id in answers))
+    quoted = find_by_external_id(api_channel, (external_id for _message, external_id in answers))
     linked = []
     for message, external_id in answers:
         target = quoted.get(external_id)
@@ -302,7 +306,7 @@ def link_quotes(api_channel: ApiChannel, answers: Sequence[tuple[Message, str]])
         Message.objects.bulk_update(linked, ["quoted"])
 
 
-def _attach(pairs: Sequence[tuple[Message, Incoming]]) -> dict[int, list[str]]:
+def _attach_files(pairs: Sequence[tuple[Message, IncomingMessage]]) -> dict[int, list[str]]:
     attachments = attachment_files.create_attachments((message, item.fact.files) for message, item in pairs)
     for message, item in pairs:
         attachments += attachment_files.store_attachments(message, item.uploads)
@@ -312,14 +316,16 @@ def _attach(pairs: Sequence[tuple[Message, Incoming]]) -> dict[int, list[str]]:
     return links
 
 
-def _newest(pairs: Sequence[tuple[Message, Incoming]], *, now: datetime) -> list[service_window.Written]:
+def _newest_activity(
+    pairs: Sequence[tuple[Message, IncomingMessage]], *, now: datetime
+) -> list[service_window.ContactActivity]:
     """The newest message of each contact in each conversation."""
-    newest: dict[service_window.Line, service_window.Written] = {}
+    newest: dict[service_window.WindowKey, service_window.ContactActivity] = {}
     for message, item in pairs:
         if not item.fact.opens_window:
             continue
         line = message.conversation_id, message.merged_contact_id
-        written = service_window.Written(
+        written = service_window.ContactActivity(
             conversation_id=message.conversation_id,
             at=item.fact.at or now,
             message_id=message.pk,
@@ -330,12 +336,12 @@ def _newest(pairs: Sequence[tuple[Message, Incoming]], *, now: datetime) -> list
     return list(newest.values())
 
 
-def _last_words(messages: Sequence[Message], *, now: datetime) -> None:
+def _save_last_messages(messages: Sequence[Message], *, now: datetime) -> None:
     touched: dict[int, Conversation] = {}
     unread: Counter[int] = Counter()
     for message in messages:
         conversation = message.conversation
-        note_last_words(conversation, message, now=now)
+        set_last_message(conversation, message, now=now)
         unread[conversation.pk] += 1
         touched[conversation.pk] = conversation
     rows = [touched[pk] for pk in sorted(touched)]
@@ -363,7 +369,7 @@ def _last_words(messages: Sequence[Message], *, now: datetime) -> None:
         )
 
 
-def note_last_words(conversation: Conversation, message: Message, *, now: datetime) -> None:
+def set_last_message(conversation: Conversation, message: Message, *, now: datetime) -> None:
     if message.ticket is not None:
         conversation.request_status = message.ticket.status
     conversation.last_message_at = now

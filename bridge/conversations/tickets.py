@@ -15,22 +15,22 @@ from bridge import service_window, ticket_properties, wakeups
 from bridge.fanout import subscribers
 from bridge.models import Conversation, Delivery, Ticket
 
-from .receiving import lock
+from .receiving import lock_conversation
 
 
 @transaction.atomic
-def assign(conversation_id: int, *, user_id: int | None, by: int | None = None) -> Conversation:
+def assign_chat(conversation_id: int, *, user_id: int | None, by: int | None = None) -> Conversation:
     """Make somebody responsible for a chat and its current request.
 
     Unassigning a chat leaves a current request of another person alone: the chat becomes theirs.
     """
-    conversation = lock(conversation_id)
-    ticket = live_ticket(conversation)
+    conversation = lock_conversation(conversation_id)
+    ticket = get_current_ticket(conversation)
     if ticket is not None and user_id is None and ticket.assignee_id != conversation.assignee_id:
         user_id = ticket.assignee_id
     if ticket is not None and ticket.assignee_id != user_id:
         assign_ticket(ticket.pk, user_id=user_id, to_group=False, by=by)
-    return _follow(conversation, user_id)
+    return _set_chat_assignee(conversation, user_id)
 
 
 @transaction.atomic
@@ -42,68 +42,68 @@ def assign_ticket(
     The chat's assignee follows where this is the current request, or where none is live. ``to_group``: None leaves
     it as it is.
     """
-    ticket = _get(ticket_id)
-    conversation = lock(ticket.conversation_id)
+    ticket = _get_ticket(ticket_id)
+    conversation = lock_conversation(ticket.conversation_id)
     ticket.refresh_from_db(fields=["assignee", "assigned_to_group", "status"])
-    before, group_before = ticket.assignee_id, group_of(ticket)
+    before, group_before = ticket.assignee_id, get_group_id(ticket)
     ticket.assignee_id = user_id
     ticket.assigned_to_group = ticket.assigned_to_group if to_group is None else to_group
-    changes = [_change("assignee_id", user_id, before)] if user_id != before else []
-    if group_of(ticket) != group_before:
-        changes.append(_change("group", group_of(ticket), group_before))
-    current = live_ticket(conversation)
+    changes = [_describe_change("assignee_id", user_id, before)] if user_id != before else []
+    if get_group_id(ticket) != group_before:
+        changes.append(_describe_change("group", get_group_id(ticket), group_before))
+    current = get_current_ticket(conversation)
     if current is None or current.pk == ticket.pk:
-        _follow(conversation, user_id)
+        _set_chat_assignee(conversation, user_id)
     if changes:
         ticket.save(update_fields=["assignee", "assigned_to_group", "updated_at"])
-        _changed(ticket, changes, user_id=by)
+        _publish_changes(ticket, changes, user_id=by)
     return ticket
 
 
 @transaction.atomic
-def set_ticket_status(ticket_id: int, *, status: int, by: int | None = None, beside: bool = False) -> Ticket:
+def set_ticket_status(ticket_id: int, *, status: int, by: int | None = None, allow_parallel: bool = False) -> Ticket:
     """Change a request's status; a closed one makes the contact's next message a new request.
 
     The chat's assignee becomes that of the request that is current afterwards. A request that comes to life alone
     goes to the chat's assignee, like a new one. Raises ValueError when it would come to life beside another live
-    one, unless ``beside`` allows it.
+    one, unless ``allow_parallel`` is set.
     """
-    ticket = _get(ticket_id)
-    conversation = lock(ticket.conversation_id)
+    ticket = _get_ticket(ticket_id)
+    conversation = lock_conversation(ticket.conversation_id)
     ticket.refresh_from_db(fields=["status", "closed_at", "parallel", "assignee", "assigned_to_group"])
     before = ticket.status
     if before == status:
         return ticket
-    changes = [_change("status_id", status, before)]
+    changes = [_describe_change("status_id", status, before)]
     revives = before in Ticket.ENDED and status not in Ticket.ENDED
-    if revives and live_ticket(conversation) is not None:
-        if not beside:
+    if revives and get_current_ticket(conversation) is not None:
+        if not allow_parallel:
             raise ValueError("another request of this chat is live")
         ticket.parallel = True
-    elif revives and not beside and ticket.assignee_id != conversation.assignee_id:
-        changes.append(_change("assignee_id", conversation.assignee_id, ticket.assignee_id))
+    elif revives and not allow_parallel and ticket.assignee_id != conversation.assignee_id:
+        changes.append(_describe_change("assignee_id", conversation.assignee_id, ticket.assignee_id))
         ticket.assignee_id, ticket.assigned_to_group = conversation.assignee_id, False
     ticket.status = status
-    ticket.closed_at = _closed_at(status)
+    ticket.closed_at = _get_closed_at(status)
     ticket.save(update_fields=["status", "closed_at", "parallel", "assignee", "assigned_to_group", "updated_at"])
-    live = live_ticket(conversation)
+    live = get_current_ticket(conversation)
     if live is not None:
-        _follow(conversation, live.assignee_id)
-    note_status(conversation.pk, live.status if live else status)
-    _changed(ticket, changes, user_id=by)
+        _set_chat_assignee(conversation, live.assignee_id)
+    save_request_status(conversation.pk, live.status if live else status)
+    _publish_changes(ticket, changes, user_id=by)
     return ticket
 
 
 @transaction.atomic
-def set_properties(ticket_id: int, wanted: Mapping[str, Any], *, by: int | None = None) -> Ticket:
+def set_ticket_properties(ticket_id: int, wanted: Mapping[str, Any], *, by: int | None = None) -> Ticket:
     """Change what programs may set of a request (see ``ticket_properties``): one event for all that changed."""
-    ticket = _get(ticket_id)
-    lock(ticket.conversation_id)
+    ticket = _get_ticket(ticket_id)
+    lock_conversation(ticket.conversation_id)
     ticket.refresh_from_db(fields=ticket_properties.COLUMNS)
     changes = ticket_properties.apply_properties(ticket, wanted)
     if changes:
         ticket.save(update_fields=[*ticket_properties.COLUMNS, "updated_at"])
-        _changed(ticket, changes, user_id=by)
+        _publish_changes(ticket, changes, user_id=by)
     return ticket
 
 
@@ -124,20 +124,20 @@ def open_ticket(
         assignee_id=assignee_id,
         assigned_to_group=to_group,
         first_text=text,
-        parallel=live_ticket(conversation) is not None,
-        closed_at=_closed_at(status),
+        parallel=get_current_ticket(conversation) is not None,
+        closed_at=_get_closed_at(status),
     )
     ticket_properties.apply_properties(ticket, wanted)
     ticket.save(force_insert=True)
     if status not in Ticket.ENDED:
-        note_status(conversation.pk, status)
-        _follow(conversation, assignee_id)
+        save_request_status(conversation.pk, status)
+        _set_chat_assignee(conversation, assignee_id)
     if Delivery.objects.bulk_create(subscribers.build_new_ticket_deliveries(ticket)):
         wakeups.notify_after_commit(wakeups.OUTBOUND)
     return ticket
 
 
-def _follow(conversation: Conversation, user_id: int | None) -> Conversation:
+def _set_chat_assignee(conversation: Conversation, user_id: int | None) -> Conversation:
     """Make the assignee of the current request the chat's. The caller holds the chat's lock."""
     if conversation.assignee_id != user_id:
         conversation.assignee_id = user_id
@@ -145,34 +145,34 @@ def _follow(conversation: Conversation, user_id: int | None) -> Conversation:
     return conversation
 
 
-def note_status(conversation_id: int, status: int) -> None:
+def save_request_status(conversation_id: int, status: int) -> None:
     """Where the chat's request stands now, kept at the chat for the lists. The caller holds the chat's lock."""
     Conversation.objects.filter(pk=conversation_id).update(request_status=status)
 
 
-def live_ticket(conversation: Conversation) -> Ticket | None:
+def get_current_ticket(conversation: Conversation) -> Ticket | None:
     """Return the current request: the newest live one."""
     return Ticket.objects.filter(conversation=conversation).exclude(status__in=Ticket.ENDED).order_by("-pk").first()
 
 
-def group_of(ticket: Ticket) -> int | None:
+def get_group_id(ticket: Ticket) -> int | None:
     """Return the group a request is assigned to. The operators of a chat channel are a group, under its number."""
     return ticket.conversation.chat_channel_id if ticket.assigned_to_group else None
 
 
-def _get(ticket_id: int) -> Ticket:
+def _get_ticket(ticket_id: int) -> Ticket:
     return Ticket.objects.select_related("conversation__chat_channel", "conversation__contact").get(pk=ticket_id)
 
 
-def _closed_at(status: int) -> Any:
+def _get_closed_at(status: int) -> Any:
     return service_window.database_now() if status in (*Ticket.ENDED, Ticket.Status.SOLVED) else None
 
 
-def _change(target: str, value: Any, old_value: Any) -> dict[str, Any]:
+def _describe_change(target: str, value: Any, old_value: Any) -> dict[str, Any]:
     return {"target": target, "value": value, "old_value": old_value}
 
 
-def _changed(ticket: Ticket, changes: list[dict[str, Any]], *, user_id: int | None) -> None:
+def _publish_changes(ticket: Ticket, changes: list[dict[str, Any]], *, user_id: int | None) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT nextval('bridge_change_id')")
         change_id = cursor.fetchone()[0]

@@ -32,7 +32,7 @@ def conversation_or_404(request: HttpRequest, pk: int) -> Conversation:
     A conversation that was merged gives the one that it was merged into.
     """
     rows = visible(request).select_related("contact", "api_channel", "chat_channel", "assignee", "helpdesk_chat")
-    conversation = rows.filter(pk=pk).first() or rows.filter(pk=merge_lookup.current_conversation(pk) or 0).first()
+    conversation = rows.filter(pk=pk).first() or rows.filter(pk=merge_lookup.find_current_conversation(pk) or 0).first()
     if conversation is None:
         raise Http404
     return conversation

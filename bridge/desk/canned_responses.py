@@ -69,7 +69,7 @@ def found(conversation: Conversation, query: str = "") -> QuerySet[CannedRespons
 def values(conversation: Conversation, *, user: Any) -> dict[str, str]:
     """What the variables stand for in this chat."""
     name = " ".join(conversation.contact.shown_name.split())
-    ticket = tickets.live_ticket(conversation)
+    ticket = tickets.get_current_ticket(conversation)
     return {
         "first_name": name.split(" ")[0],
         "client": name,

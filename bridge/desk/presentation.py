@@ -15,7 +15,7 @@ from django.utils.translation import pgettext
 
 from bridge.models import Conversation
 from bridge.models.contacts import letters
-from bridge.service_window import LENGTH, WindowState, is_open
+from bridge.service_window import WINDOW_LENGTH, WindowState, is_open
 from channels_setup.codecs.visible_names import is_visible
 
 SOON = timedelta(hours=4)  # amber below
@@ -68,7 +68,7 @@ class WindowView:
         """What is left of the 24 hours, for the ring."""
         if self.state == "free":
             return 100
-        return round(100 * min(self.left / LENGTH, 1))
+        return round(100 * min(self.left / WINDOW_LENGTH, 1))
 
     @cached_property
     def words(self) -> str:

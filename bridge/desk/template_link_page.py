@@ -111,7 +111,7 @@ def _send_once(link: TemplateLink, choice: template_links.TemplateChoice, values
     The conversation is locked before the link, as a merge and an erasure do; another order could deadlock with them.
     """
     try:
-        conversation: Conversation | None = receiving.lock(link.conversation_id)
+        conversation: Conversation | None = receiving.lock_conversation(link.conversation_id)
     except Conversation.DoesNotExist:  # made by a merge that was undone meanwhile
         conversation = None
     locked = TemplateLink.objects.select_for_update(of=("self",)).filter(pk=link.pk).first()

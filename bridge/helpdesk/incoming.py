@@ -99,7 +99,7 @@ def _apply_fact(batch: EventBatch, fact: DeskFact, event: WebhookEvent) -> str:
     link = _find_by_ticket(batch.chat_channel, fact.ticket.id)
     if link is None:
         return _("Not a request of ours.")
-    receiving.lock(link.conversation_id)
+    receiving.lock_conversation(link.conversation_id)
     link.refresh_from_db()
     mirroring.follow_request(link, fact.ticket)
     operators.request_operator_names(batch.line, link.assignee)
@@ -135,7 +135,7 @@ def _handle_message(batch: EventBatch, said: Said, event: WebhookEvent) -> str:
     link = _find_by_chat(batch.chat_channel, said)
     if link is None:
         return _handle_merged_chat_message(batch, said, event)
-    conversation = receiving.lock(link.conversation_id)
+    conversation = receiving.lock_conversation(link.conversation_id)
     link.refresh_from_db()
     if not said.by_operator:
         _confirm_delivery(conversation, said)
@@ -163,7 +163,7 @@ def _handle_merged_chat_message(batch: EventBatch, said: Said, event: WebhookEve
         return _("Not a chat of ours.")
     if not said.by_operator:
         return ""
-    conversation = receiving.lock(merged.conversation_id)
+    conversation = receiving.lock_conversation(merged.conversation_id)
     reply = identity.register_chat_reply(conversation, said, at=event.received_at, comments_come=batch.comments_come)
     if reply is None:
         return _("Known already.")
@@ -225,7 +225,7 @@ def _handle_comment(batch: EventBatch, comment: Commented, event: WebhookEvent) 
     link = _find_by_ticket(batch.chat_channel, comment.ticket_id)
     if link is None:
         return _("Not a request of ours.")
-    conversation = receiving.lock(link.conversation_id)
+    conversation = receiving.lock_conversation(link.conversation_id)
     link.refresh_from_db()
     reply = identity.register_comment_reply(conversation, comment, at=event.received_at)
     by = batch.name_of(link.assignee)

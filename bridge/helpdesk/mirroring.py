@@ -58,7 +58,7 @@ def _follow_request_number(link: HelpdeskChat, number: int, *, status: int | Non
     if Ticket.objects.filter(conversation=link.conversation_id, external_id=number).exists():
         return  # a request that came with a merged client: the one that goes on is the other chat's
     conversation = Conversation.objects.select_related("contact", "chat_channel").get(pk=link.conversation_id)
-    live = tickets.live_ticket(conversation)
+    live = tickets.get_current_ticket(conversation)
     if live is not None and live.external_id is not None:
         _change_ticket_status(live, Ticket.Status.CLOSED)
         live = None

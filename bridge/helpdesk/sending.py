@@ -167,7 +167,7 @@ def record_command_result(tried: CommandResult, token: uuid.UUID) -> None:
     outcome = tried.answered.outcome
     link = HelpdeskChat.objects.filter(conversation=given.conversation_id).first()
     if link is not None and outcome.verdict == ACCEPTED and mirroring.has_new_ids(link, tried.answered.remote_ids):
-        receiving.lock(given.conversation_id)  # the first of the locks
+        receiving.lock_conversation(given.conversation_id)  # the first of the locks
         link.refresh_from_db()
         mirroring.save_remote_ids(link, tried.answered.remote_ids)
     delivery = (

@@ -44,7 +44,7 @@ def lock_target(api_channel: ApiChannel, external_id: str) -> tuple[Message, Con
     conversation_id = rows.values_list("conversation_id", flat=True).first()
     if conversation_id is None:
         return None
-    conversation = receiving.lock(conversation_id)
+    conversation = receiving.lock_conversation(conversation_id)
     message = rows.select_for_update(no_key=True).first()
     return None if message is None else (message, conversation)
 
@@ -121,15 +121,15 @@ def prolong_window(
 ) -> None:
     """Open or prolong the window for a client's reaction: it is something that the client did. Send what was held."""
     now = service_window.database_now()
-    written = service_window.Written(
+    written = service_window.ContactActivity(
         conversation_id=conversation.pk,
         at=at or now,
         message_id=message.pk if message else None,
         merged_contact_id=merged_contact_id,
     )
-    service_window.prolong([written], now=now)
+    service_window.extend_windows([written], now=now)
     # The lists look for open windows among the chats of the last day.
-    Conversation.objects.filter(pk=conversation.pk, last_message_at__lt=now - service_window.LENGTH / 2).update(
+    Conversation.objects.filter(pk=conversation.pk, last_message_at__lt=now - service_window.WINDOW_LENGTH / 2).update(
         last_message_at=now
     )
     held_replies.release_held_replies([conversation.pk])

@@ -24,12 +24,14 @@ MISSING = "missing"  # ``shown["original"]`` of a message that an edit stands in
 @transaction.atomic
 def take(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatChannel) -> Message:
     """Store one echo; return its message, which may be known: sent from here, or seen before."""
-    resolved = contacts.resolve(api_channel, [contacts.Told(info=fact.contact, at=fact.at, by_contact=False)])
+    resolved = contacts.resolve_contacts(
+        api_channel, [contacts.ContactData(info=fact.contact, at=fact.at, by_contact=False)]
+    )
     contact = resolved.contacts[0]
-    found, _opened = receiving.conversations_at(api_channel, [(contact, chat_channel)])
+    found, _opened = receiving.get_or_create_conversations(api_channel, [(contact, chat_channel)])
     conversation = found[contact.pk, chat_channel.pk]
-    contact_links.announce(resolved.changes)
-    known = receiving.messages_by_external_id(api_channel, [fact.external_id]).get(fact.external_id)
+    contact_links.announce_changes(resolved.changes)
+    known = receiving.find_by_external_id(api_channel, [fact.external_id]).get(fact.external_id)
     if known is not None:
         if known.shown.get("original") == MISSING:
             _count_as_answer(conversation, known, at=fact.at)
@@ -39,7 +41,7 @@ def take(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatChannel) 
         conversation=conversation,
         merged_contact=contact if contact.pk != conversation.contact_id else None,
         api_channel=api_channel,
-        ticket=tickets.live_ticket(conversation),
+        ticket=tickets.get_current_ticket(conversation),
         direction=Message.Direction.OUTBOUND,
         kind=Message.Kind.TEXT if fact.text else Message.Kind.FILE,
         text=fact.text,
@@ -54,7 +56,7 @@ def take(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatChannel) 
         receiving.link_quotes(api_channel, [(message, fact.quoted_id)])
     if fact.shown.get("original") != MISSING:
         _count_as_answer(conversation, message, at=fact.at)
-    message_statuses.join_strays(api_channel, [message])
+    message_statuses.apply_stray_statuses(api_channel, [message])
     correction_notes.note_echo(message, [subscribers.build_file_link(one) for one in attachments])
     return message
 
@@ -65,7 +67,7 @@ def _count_as_answer(conversation: Conversation, message: Message, *, at: dateti
     if at is not None and inbound.filter(provider_time__gt=at).exists():
         return
     now = service_window.database_now()
-    receiving.note_last_words(conversation, message, now=now)
+    receiving.set_last_message(conversation, message, now=now)
     conversation.unread, conversation.change_after_answer = 0, ""
-    conversation.save(update_fields=[*receiving.LAST_WORDS, *receiving.NEWS])
-    service_window.note_reply(conversation.pk, at=min(at or now, now))
+    conversation.save(update_fields=[*receiving.LAST_MESSAGE_FIELDS, *receiving.UNREAD_FIELDS])
+    service_window.record_reply(conversation.pk, at=min(at or now, now))

@@ -228,7 +228,7 @@ def _reaction_line(row: PendingCorrection, conversation: Conversation, merged_co
         conversation=conversation,
         api_channel=row.api_channel,
         merged_contact_id=merged_contact_id,
-        ticket=tickets.live_ticket(conversation),
+        ticket=tickets.get_current_ticket(conversation),
         direction=direction,
         text=row.text,
         provider_time=row.at,
@@ -244,17 +244,17 @@ def _conversation_of(
 
     The second value is the contact's id if the conversation is that of another contact, into whom it was merged.
     """
-    contact = contacts.known(api_channel, info)
+    contact = contacts.find_contact(api_channel, info)
     if contact is not None:
         found = Conversation.objects.filter(contact=contact.owner_id, api_channel=api_channel)
         pk = found.order_by("-last_message_at").values_list("pk", flat=True).first()
         if pk is not None:
-            return _with_merged(receiving.lock(pk), contact)
+            return _with_merged(receiving.lock_conversation(pk), contact)
     place = api_channel.lands_in
     if not begin or place is None or not (info.external_id or info.user_id):
         return None, None
-    [made] = contacts.resolve(api_channel, [contacts.Told(info=info)]).contacts
-    begun, _opened = receiving.conversations_at(api_channel, [(made, place)])
+    [made] = contacts.resolve_contacts(api_channel, [contacts.ContactData(info=info)]).contacts
+    begun, _opened = receiving.get_or_create_conversations(api_channel, [(made, place)])
     return _with_merged(begun[made.pk, place.pk], made)
 
 

@@ -195,14 +195,14 @@ def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) 
 
 def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
     """Facts in their order; neighbours of one kind are handed on together."""
-    facts = erased_ids.still_meant(api_channel, facts)
+    facts = erased_ids.drop_erased(api_channel, facts)
     lands_in = api_channel.lands_in
-    messages: list[receiving.Incoming] = []
+    messages: list[receiving.IncomingMessage] = []
     ticks: list[StatusChanged] = []
 
     def hand_on() -> None:
         if messages:
-            received = receiving.receive(api_channel, messages)
+            received = receiving.receive_messages(api_channel, messages)
             held_replies.release_held_replies(item.conversation.pk for item in received if item.is_new)
             for item, stored in zip(messages, received, strict=True):
                 if not stored.is_new:
@@ -210,7 +210,7 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
             pending_corrections.join(api_channel, (stored.message.external_id for stored in received if stored.is_new))
             messages.clear()
         if ticks:
-            message_statuses.change_statuses(api_channel, ticks)
+            message_statuses.apply_statuses(api_channel, ticks)
             ticks.clear()
 
     def take_echo(fact: EchoSeen) -> None:
@@ -220,7 +220,7 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
 
     for fact in facts:
         if isinstance(fact, MessageReceived):
-            messages.append(receiving.Incoming(fact=fact, chat_channel=_somewhere(lands_in)))
+            messages.append(receiving.IncomingMessage(fact=fact, chat_channel=_somewhere(lands_in)))
         elif isinstance(fact, StatusChanged):
             ticks.append(fact)
         elif isinstance(fact, EchoSeen):
@@ -232,10 +232,10 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
                 if isinstance(stand_in, EchoSeen):
                     take_echo(stand_in)
                 else:
-                    messages.append(receiving.Incoming(fact=stand_in, chat_channel=_somewhere(lands_in)))
+                    messages.append(receiving.IncomingMessage(fact=stand_in, chat_channel=_somewhere(lands_in)))
         elif isinstance(fact, ContactChanged):
             hand_on()
-            identity_changes.apply(api_channel, fact)
+            identity_changes.apply_identity_change(api_channel, fact)
         elif isinstance(fact, TimePassed):
             hand_on()
             receiving.let_time_pass(api_channel, fact)

@@ -65,7 +65,7 @@ ERASE_PERMISSION = "bridge.erase_contact"
 def find_same_person(contact: Contact) -> list[Contact]:
     """The contact with all that were merged with it, those of other API channels with the same phone, and those under
     which the person wrote before."""
-    found = {one.pk: one for one in merge_lookup.people(merge_lookup.owner(contact))}
+    found = {one.pk: one for one in merge_lookup.list_people(merge_lookup.get_owner(contact))}
     before: set[int] = set()
     while found.keys() - before:
         fresh = [one for pk, one in found.items() if pk not in before]
@@ -77,7 +77,7 @@ def find_same_person(contact: Contact) -> list[Contact]:
                 same |= Q(phone__in=[digits, f"+{digits}"])
                 same |= Q(phone_key=one.phone_key) if one.phone_key else Q()
         for one in Contact.objects.filter(same).exclude(pk__in=before):
-            found |= {each.pk: each for each in merge_lookup.people(merge_lookup.owner(one))}
+            found |= {each.pk: each for each in merge_lookup.list_people(merge_lookup.get_owner(one))}
     return [found[pk] for pk in sorted(found)]
 
 
@@ -100,7 +100,7 @@ def _erase_contact(contact_id: int, *, by: Any) -> Erasure | None:
     ids = list(
         Message.objects.filter(conversation__in=chats).exclude(external_id="").values_list("external_id", flat=True)
     )
-    erased_ids.remember(contact.api_channel_id, ids)
+    erased_ids.remember_erased(contact.api_channel_id, ids)
     counts = {
         "deliveries": _erase_deliveries(chats),
         "requests received": _erase_raw_requests(contact, chats) + _erase_helpdesk_requests(chats),

@@ -121,12 +121,12 @@ def _fold(
     row = rows.as_json(old)
     before["requests"] = _one_request_at_work(old, into, by=made.by)
     before["parallel"] = _others_beside(old, into)
-    service_window.close_all(old.pk, now=now)
+    service_window.close_windows(old.pk, now=now)
     before["drafts"] = _join_drafts(old, into)
     helpdesk, alias = _join_helpdesk(old, into)
     before["helpdesk"] = helpdesk
     moved = rows.move(old.pk, into.pk, contact_id=source.pk)
-    service_window.open_the_last(into.pk, now=now)
+    service_window.open_latest_window(into.pk, now=now)
     rows.copy_form_keys(old.pk, into.pk)
     before["assignees"] = _show(into, old)
     before["after"] = {name: rows.as_json(into)[name] for name in SHOWN}
@@ -138,7 +138,7 @@ def _fold(
 
 def _one_request_at_work(old: Conversation, into: Conversation, *, by: Any) -> list[dict[str, Any]]:
     """A conversation has one live request: of two the one at work goes on, the other is marked as merged."""
-    live = {chat.pk: tickets.live_ticket(chat) for chat in (old, into)}
+    live = {chat.pk: tickets.get_current_ticket(chat) for chat in (old, into)}
     mine, theirs = live[into.pk], live[old.pk]
     if mine is None or theirs is None:
         return []
@@ -200,7 +200,7 @@ def _show(into: Conversation, old: Conversation) -> list[list[Any]]:
         into.last_text, into.last_direction = old.last_text, old.last_direction
     into.unread += old.unread
     into.assignee_id = into.assignee_id or old.assignee_id
-    live = tickets.live_ticket(into)
+    live = tickets.get_current_ticket(into)
     if live is not None:
         into.request_status = live.status
         if live.assignee_id != into.assignee_id:

@@ -89,7 +89,7 @@ def preview(source: Contact, target: Contact) -> Preview:
         source=source,
         target=target,
         chats=[_part(chat, own.get(chat.chat_channel_id)) for chat in chats],
-        notes=ContactNote.objects.filter(contact__in=merge_lookup.people(source)).count(),
+        notes=ContactNote.objects.filter(contact__in=merge_lookup.list_people(source)).count(),
         tags=[tag for tag in source.tags if tag not in target.tags],
         keeps=kept_fields(source, target),
     )

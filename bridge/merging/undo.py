@@ -122,10 +122,10 @@ def _split(chat: Conversation, source: Contact, *, people: list[int], now: datet
 
 
 def _move_back(into: Conversation, old: Conversation, moved: rows.Ids, *, people: list[int], now: datetime) -> None:
-    service_window.close_all(into.pk, now=now)
+    service_window.close_windows(into.pk, now=now)
     rows.move_back(into.pk, old.pk, moved, contact_ids=people)
     for chat in (old, into):
-        service_window.open_the_last(chat.pk, now=now)
+        service_window.open_latest_window(chat.pk, now=now)
 
 
 # --- requests --------------------------------------------------------------------------------------------
@@ -137,10 +137,10 @@ def _restore_requests(stored: list[dict[str, Any]]) -> None:
         ticket = Ticket.objects.select_related("conversation").filter(pk=was["id"]).first()
         if ticket is None or ticket.status != Ticket.Status.MERGED:
             continue
-        live = tickets.live_ticket(ticket.conversation)
+        live = tickets.get_current_ticket(ticket.conversation)
         if live is not None and live.pk > ticket.pk:
             continue  # a newer one; an older one was live beside it before the merge
-        tickets.set_ticket_status(ticket.pk, status=was["status"], beside=True)
+        tickets.set_ticket_status(ticket.pk, status=was["status"], allow_parallel=True)
         closed_at = parse_datetime(was["closed_at"]) if was["closed_at"] else None
         Ticket.objects.filter(pk=ticket.pk).update(closed_at=closed_at)
 
@@ -160,7 +160,7 @@ def give_requests(*chats: Conversation) -> None:
         first = strays.order_by("pk").first()
         if first is None:
             continue
-        ticket = tickets.live_ticket(chat) or Ticket.objects.create(
+        ticket = tickets.get_current_ticket(chat) or Ticket.objects.create(
             conversation=chat,
             status=first.ticket.status if first.ticket else Ticket.Status.OPEN,
             assignee_id=chat.assignee_id,
@@ -203,7 +203,7 @@ def _show(part: MergedConversation, old: Conversation, into: Conversation) -> No
     """As it was, where nothing has happened since; else counted anew."""
     into.refresh_from_db()
     after = {name: rows.as_json(into)[name] for name in merge.SHOWN}
-    live = {chat.pk: tickets.live_ticket(chat) for chat in (old, into)}
+    live = {chat.pk: tickets.get_current_ticket(chat) for chat in (old, into)}
     if after | {"request_status": None} == part.before["after"] | {"request_status": None}:
         was = rows.from_json(Conversation, part.before["into"])
         Conversation.objects.filter(pk=into.pk).update(**was)
@@ -230,7 +230,7 @@ def _recount(chat: Conversation, *, unread: list[int], live: Ticket | None = Non
             "last_text": build_preview(word.text, word.shown)[:200],
             "last_direction": word.direction,
         }
-    live = live or tickets.live_ticket(chat)
+    live = live or tickets.get_current_ticket(chat)
     last = live or Ticket.objects.filter(conversation=chat).order_by("-pk").first()
     changed["request_status"] = last.status if last else None
     Conversation.objects.filter(pk=chat.pk).update(**changed)

@@ -245,7 +245,7 @@ def _admit(claimed: Sequence[ClaimedDelivery], token: uuid.UUID, accounts: Accou
     if not claimed:
         return []
     texts = {results.get_window_key(item.delivery) for item in claimed if item.delivery.free_text}
-    shut = service_window.shut_among(texts, now=service_window.database_now()) if texts else set()
+    shut = service_window.find_closed_windows(texts, now=service_window.database_now()) if texts else set()
     templates = {item.delivery.pk: template for item in claimed if (template := item.delivery.template)}
     asleep = template_decisions.find_unsendable_templates(templates.values())
     moved = recipient_addresses.refresh_addresses([item.delivery for item in claimed])

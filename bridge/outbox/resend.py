@@ -53,7 +53,7 @@ def preview_resend(deliveries: Sequence[Delivery]) -> list[ResendPreview]:
     """
     texts = {results.get_window_key(delivery) for delivery in deliveries if delivery.free_text}
     now = service_window.database_now()
-    shut = service_window.shut_among(texts, now=now) if texts else set()
+    shut = service_window.find_closed_windows(texts, now=now) if texts else set()
     templates = {delivery.pk: template for delivery in deliveries if (template := delivery.template)}
     asleep = template_decisions.find_unsendable_templates(templates.values())
     breakers = Breaker.objects.in_bulk({delivery.api_channel_id for delivery in deliveries})

@@ -220,7 +220,7 @@ def _settle_accepted(items: Sequence[AttemptResult]) -> None:
     for channel in channels.values():
         mine = [message for message in messages if message.api_channel_id == channel.pk]
         if mine and any(message.external_id for message in mine):
-            message_statuses.join_strays(channel, mine)
+            message_statuses.apply_stray_statuses(channel, mine)
         if channel.last_error or (mine and channel.first_outbound_at is None):
             channel.succeeded(with_answer=bool(mine))
 
@@ -233,7 +233,7 @@ def _learn_contact_ids(by_conversation: Mapping[int, AttemptResult]) -> None:
         if any(value and value != ours.get(name) for name, value in vars(contact).items()):
             told[pk] = contact
     if told:
-        transaction.on_commit(lambda: contacts.reached(told), robust=True)
+        transaction.on_commit(lambda: contacts.learn_recipient_ids(told), robust=True)
 
 
 def _settle_failed(item: AttemptResult, token: uuid.UUID) -> None:
@@ -406,7 +406,7 @@ def cancel_after_windows_closed(conversation_ids: Iterable[int]) -> None:
             cancel_delivery(pk, reason="window_closed_before_sending")
 
 
-def get_window_key(delivery: Delivery) -> service_window.Line:
+def get_window_key(delivery: Delivery) -> service_window.WindowKey:
     """To which number a message goes: a conversation of merged contacts has one for each."""
     return delivery.conversation_id, delivery.message.merged_contact_id if delivery.message else None
 

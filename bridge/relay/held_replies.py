@@ -63,12 +63,12 @@ def hold_reply(
 
 def _refuse_to_hold(conversation_id: int, text: str, replies_to: int | None) -> Decision | None:
     """Why there is no sense in holding this text: it could not go out later, or it can go out now."""
-    conversation = receiving.lock(conversation_id)
+    conversation = receiving.lock_conversation(conversation_id)
     if not text.strip():
         return Decision(outcome=REFUSE, reason="empty")
     if len(text) > submission.MAX_TEXT_LENGTH:
         return Decision(outcome=REFUSE, reason="too_long", details={"length": len(text)})
-    if service_window.of(conversation, now=service_window.database_now()).is_open:
+    if service_window.get_window_state(conversation, now=service_window.database_now()).is_open:
         return Decision(outcome=REFUSE, reason="hold_not_needed")
     if replies_to is not None and submission.get_quotable_message(conversation, replies_to) is None:
         return Decision(outcome=REFUSE, reason="nothing_to_quote")

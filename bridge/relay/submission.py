@@ -64,11 +64,11 @@ def _refuse_unreachable(conversation: Conversation) -> Decision | None:
     contact = conversation.contact
     if contact.erased_at:
         return Decision(outcome=REFUSE, reason="person_erased")
-    present = contact_links.left_for(conversation)
+    present = contact_links.find_new_contact(conversation)
     if present is None:
         return None
-    chats = contact_links.chats_of(present, beside=conversation)
-    details = {"after": contact_links.shown_id(present), "chat": chats[0] if chats else "—"}
+    chats = contact_links.visible_chat_ids(present, like=conversation)
+    details = {"after": contact_links.display_id(present), "chat": chats[0] if chats else "—"}
     return Decision(outcome=REFUSE, reason="contact_moved", details=details)
 
 
@@ -106,9 +106,9 @@ def submit_reply(
     ``ticket``: the request it belongs to, where it is not the current one. ``marks`` are kept with it.
     Takes the conversation's lock, so that replies of two operators get one order.
     """
-    conversation = receiving.lock(conversation_id)
+    conversation = receiving.lock_conversation(conversation_id)
     now = service_window.database_now()
-    decision = decide_reply(conversation, text, window=service_window.of(conversation, now=now), files=uploads)
+    decision = decide_reply(conversation, text, window=service_window.get_window_state(conversation, now=now), files=uploads)
     decision, quoted = _apply_quote(conversation, decision, replies_to)
     if not decision.goes_out:
         if keep_draft and text.strip():
@@ -174,7 +174,7 @@ def submit_template_reply(
 
     ``parameters``: a list for numbered variables, an object for named ones, or an object by the variables' keys.
     """
-    conversation = receiving.lock(conversation_id)
+    conversation = receiving.lock_conversation(conversation_id)
     now = service_window.database_now()
     if (unreachable := _refuse_unreachable(conversation)) is not None:
         return SubmitResult(decision=unreachable)
@@ -182,7 +182,7 @@ def submit_template_reply(
     decision, quoted = _apply_quote(conversation, decision, replies_to)
     if not decision.goes_out:
         return SubmitResult(decision=decision)
-    ground = _describe_window(service_window.of(conversation, now=now)) | {"how": CHOSEN}
+    ground = _describe_window(service_window.get_window_state(conversation, now=now)) | {"how": CHOSEN}
     decision = replace(decision, ground=ground)
     return _create_message(conversation, decision, author=author, now=now, quoted=quoted, form_key=form_key)
 
@@ -205,7 +205,7 @@ def _create_message(
     kind = Message.Kind.TEMPLATE if template else Message.Kind.TEXT
     message = Message.objects.create(
         conversation=conversation,
-        merged_contact_id=service_window.addressee(conversation),
+        merged_contact_id=service_window.get_addressee_id(conversation),
         api_channel=conversation.api_channel,
         ticket=ticket,
         direction=Message.Direction.OUTBOUND,
@@ -218,13 +218,13 @@ def _create_message(
         quoted=quoted,
         form_key=form_key,
     )
-    receiving.note_last_words(conversation, message, now=now)
+    receiving.set_last_message(conversation, message, now=now)
     conversation.unread, conversation.change_after_answer = 0, ""
-    if (current := tickets.live_ticket(conversation) if is_named else None) is not None:
+    if (current := tickets.get_current_ticket(conversation) if is_named else None) is not None:
         conversation.request_status = current.status
     stamp = subscribers.advance_event_stamp(conversation, now=now)
-    conversation.save(update_fields=[*receiving.LAST_WORDS, *receiving.NEWS, "request_status", "event_stamp"])
-    service_window.note_reply(conversation.pk, at=now)
+    conversation.save(update_fields=[*receiving.LAST_MESSAGE_FIELDS, *receiving.UNREAD_FIELDS, "request_status", "event_stamp"])
+    service_window.record_reply(conversation.pk, at=now)
     if template:
         lifecycle.note_use(template.id, user=author)
     spoken = subscribers.MessageContext(
@@ -260,7 +260,7 @@ def _get_ticket_for_reply(
     conversation: Conversation, text: str, *, now: datetime, wanted: Ticket | None = None
 ) -> tuple[Ticket, bool]:
     """The live request, marked as answered; a new one when we write first after the last was closed."""
-    ticket = wanted or tickets.live_ticket(conversation)
+    ticket = wanted or tickets.get_current_ticket(conversation)
     if ticket is None:
         ticket = Ticket.objects.create(
             conversation=conversation,

@@ -66,17 +66,17 @@ def read_recipient(template: Template, number: str) -> TemplateTestRecipient:
     digits = wire_digits(number)
     if not (is_number(number) and digits.isascii() and digits.isdigit() and 10 <= len(digits) <= 15):
         raise TemplateTestRefused(_("Enter the number with its country code, such as +7 921 123-45-67."))
-    found = contacts.known(template.api_channel, _build_contact_info(template, digits))
+    found = contacts.find_contact(template.api_channel, _build_contact_info(template, digits))
     if found is not None and _get_reached_contact_id(template, found) != found.pk:
         raise TemplateTestRefused(_("This number was merged with another client, whose messages go to another number."))
-    return TemplateTestRecipient(number=f"+{digits}", contact=merge_lookup.owner(found) if found else None)
+    return TemplateTestRecipient(number=f"+{digits}", contact=merge_lookup.get_owner(found) if found else None)
 
 
 def _get_reached_contact_id(template: Template, contact: Contact) -> int:
     """Return the contact whose number messages to this one's chat go to: of merged contacts, only one's."""
     chats = Conversation.objects.filter(contact=contact.owner_id, chat_channel=template.api_channel.lands_in)
     chat = chats.select_related("contact").first()
-    merged = service_window.addressee(chat) if chat else None
+    merged = service_window.get_addressee_id(chat) if chat else None
     return contact.owner_id if merged is None else merged
 
 
@@ -149,7 +149,7 @@ def _get_or_create_conversation(template: Template, to: TemplateTestRecipient) -
     made = Conversation.objects.get_or_create(
         contact=contact, chat_channel=place, defaults={"api_channel": template.api_channel}
     )[0]
-    conversation = receiving.lock(made.pk)
+    conversation = receiving.lock_conversation(made.pk)
     read_recipient(
         template, to.number
     )  # once more: until the chat was locked, a client could write from another number

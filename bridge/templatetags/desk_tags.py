@@ -56,11 +56,11 @@ def _piece_of(context: template.RequestContext) -> Piece:
 @register.simple_tag
 def moved_to(conversation: Conversation) -> dict[str, Any] | None:
     """Under which number the client writes now, and in which chat; None while this contact is in use."""
-    present = contact_links.left_for(conversation)
+    present = contact_links.find_new_contact(conversation)
     if present is None:
         return None
-    chats = contact_links.chats_of(present, beside=conversation)
-    after = phone_words(present.phone) or contact_links.shown_id(present)
+    chats = contact_links.visible_chat_ids(present, like=conversation)
+    after = phone_words(present.phone) or contact_links.display_id(present)
     return {"after": after, "chat": chats[0] if chats else None}
 
 

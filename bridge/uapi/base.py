@@ -200,15 +200,15 @@ class AddMessage(UapiView):
         chat_channel = self._chat_channel(call)
         conversation = _conversation(call, chat_channel) if call.values.get("chat_id") not in (None, "") else None
         fact = _message_fact(call.api_channel, message, has_files=bool(call.files))
-        if not erased_ids.still_meant(call.api_channel, [fact]):
+        if not erased_ids.drop_erased(call.api_channel, [fact]):
             raise Error(ERASED, _("This message was erased at the person's wish. It is not taken again."))
-        incoming = receiving.Incoming(
+        incoming = receiving.IncomingMessage(
             fact=fact,
             chat_channel=conversation.chat_channel if conversation else chat_channel,
             contact=conversation.contact if conversation else _our_client(call, message, fact),
             uploads=call.files,
         )
-        received = receiving.receive(call.api_channel, [incoming])[0]
+        received = receiving.receive_messages(call.api_channel, [incoming])[0]
         if received.is_new:
             held_replies.release_held_replies([received.conversation.pk])
         call.api_channel.note_inbound()
@@ -246,7 +246,7 @@ def _conversation(call: Call, chat_channel: ChatChannel | None = None) -> Conver
     chat_id = values.as_id(call.values.get("chat_id"), "chat_id")
     if chat_id is None:
         raise BadBody(_("“chat_id” is missing."))
-    chat_id = merge_lookup.current_conversation(chat_id) or chat_id
+    chat_id = merge_lookup.find_current_conversation(chat_id) or chat_id
     chats = Conversation.objects.filter(pk=chat_id).select_related("contact", "chat_channel", "api_channel")
     if chat_channel is not None:
         chats = chats.filter(chat_channel=chat_channel, api_channel=call.api_channel)
@@ -333,7 +333,7 @@ class ChangeAssignee(UapiView):
     def answer(self, call: Call) -> dict[str, Any]:
         conversation = _conversation(call)
         user = _operator(call, conversation)
-        tickets.assign(conversation.pk, user_id=user.pk, by=user.pk)
+        tickets.assign_chat(conversation.pk, user_id=user.pk, by=user.pk)
         # Strings, as the helpdesk answers.
         return {
             "chat_id": str(conversation.pk),

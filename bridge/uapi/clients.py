@@ -40,7 +40,7 @@ class CreateClient(UapiView):
         if not any(told.values()):
             raise BadBody(_("A client needs a name, a phone, an email or a messenger."))
         info = ContactInfo(external_id=told["external_id"], phone=told["phone"])
-        contact = contacts.known(call.api_channel, info) if told["external_id"] or told["phone"] else None
+        contact = contacts.find_contact(call.api_channel, info) if told["external_id"] or told["phone"] else None
         if contact is not None and not told["external_id"] and _is_another(contact, told["name"]):
             contact = None  # two persons with one phone, such as a family
         if contact is None:
@@ -54,10 +54,10 @@ class CreateClient(UapiView):
         unused = []
         if _is_another(contact, told["name"]):
             told["name"], unused = "", ["name"]  # a name that a person set stays
-        before = contact_editing.card_of(contact) if contact.pk else None
+        before = contact_editing.get_card(contact) if contact.pk else None
         unused += _write(contact, told, call)
         if before is not None:
-            contact_editing.record_program(contact, before, api_channel=call.api_channel)
+            contact_editing.record_program_changes(contact, before, api_channel=call.api_channel)
         return _answer(contact, unused)
 
 
@@ -85,16 +85,16 @@ def _update(call: Call) -> dict[str, Any]:
     told = _told(call)
     identity = told["external_id"]
     is_new = bool(identity) and identity != contact.external_id
-    other = contacts.known(contact.api_channel, ContactInfo(external_id=identity)) if is_new else None
+    other = contacts.find_contact(contact.api_channel, ContactInfo(external_id=identity)) if is_new else None
     contact = locked(contact)
     if identity and identity != contact.external_id:
         if contact.external_id and id_key(identity) != contact.address_key:
             raise BadBody(_("The messenger of client %(id)s cannot be changed here.") % {"id": contact.pk})
         if other is not None and other.pk != contact.pk:
             raise BadBody(_("This messenger belongs to client %(id)s.") % {"id": other.pk})
-    before = contact_editing.card_of(contact)
+    before = contact_editing.get_card(contact)
     unused = _write(contact, told, call)
-    contact_editing.record_program(contact, before, api_channel=call.api_channel)
+    contact_editing.record_program_changes(contact, before, api_channel=call.api_channel)
     return _answer(contact, unused)
 
 
@@ -148,7 +148,7 @@ def locked(contact: Contact) -> Contact:
     Raises Error for a person who was erased.
     """
     rows = Contact.objects.select_for_update(no_key=True)
-    found = rows.get(pk=merge_lookup.owner(contact).pk)
+    found = rows.get(pk=merge_lookup.get_owner(contact).pk)
     while found.merged_into_id is not None:  # merged meanwhile
         found = rows.get(pk=found.merged_into_id)
     if found.erased_at:
@@ -171,7 +171,7 @@ def _client(call: Call) -> Contact:
     contact = contacts_of(call).filter(pk=client_id).first()
     if contact is None:
         raise Error(NOT_FOUND, _("There is no client %(id)s on this API channel.") % {"id": client_id})
-    return merge_lookup.owner(contact)
+    return merge_lookup.get_owner(contact)
 
 
 class Clients(Reading):

@@ -62,13 +62,13 @@ class CreateComment(UapiView):
         conversation = ticket.conversation
         contact = conversation.contact
         fact = MessageReceived(contact=ContactInfo(external_id=contact.external_id), text=text, files=links)
-        incoming = receiving.Incoming(
+        incoming = receiving.IncomingMessage(
             fact=fact, chat_channel=conversation.chat_channel, contact=contact, uploads=call.files, ticket_id=ticket.pk
         )
-        received = receiving.receive(conversation.api_channel, [incoming])[0]
-        current = tickets.live_ticket(conversation)
+        received = receiving.receive_messages(conversation.api_channel, [incoming])[0]
+        current = tickets.get_current_ticket(conversation)
         if current is not None and current.pk != received.message.ticket_id:
-            tickets.note_status(conversation.pk, current.status)
+            tickets.save_request_status(conversation.pk, current.status)
         held_replies.release_held_replies([conversation.pk])
         return received.message
 

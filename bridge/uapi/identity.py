@@ -83,7 +83,7 @@ def client_of(api_channel: ApiChannel, sender: dict[str, Any], info: ContactInfo
     ours = known.filter(pk=int(info.caller_id[:19])).first()
     if ours is None or info.caller_id != str(ours.pk) or not _is_vouched_for(ours, info):
         return None
-    theirs = contacts.known_by_caller(api_channel, info.caller_id)
+    theirs = contacts.find_by_caller_id(api_channel, info.caller_id)
     if theirs is None or theirs.pk == ours.pk or _is_proven(ours, info):
         return ours
     return None
@@ -93,7 +93,7 @@ def _learn_caller_id(contact: Contact, info: ContactInfo) -> None:
     """Both numbers in one call: from now on the caller's own is enough."""
     if not info.caller_id or info.caller_id == str(contact.pk):
         return
-    theirs = contacts.known_by_caller(contact.api_channel, info.caller_id)
+    theirs = contacts.find_by_caller_id(contact.api_channel, info.caller_id)
     if theirs is None and not contact.caller_id:
         contact.caller_id = info.caller_id
         contact.save(update_fields=["caller_id"])

@@ -10,7 +10,7 @@ from django.db.models import OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.utils.translation import gettext as _
 
 from bridge import ticket_properties
-from bridge.conversations.tickets import group_of
+from bridge.conversations.tickets import get_group_id
 from bridge.fanout import subscribers
 from bridge.models import Attachment, Conversation, Message, Ticket, TicketField, TicketTag, search
 from channels_setup.codecs import values
@@ -276,7 +276,7 @@ def _common(ticket: Ticket) -> dict[str, Any]:
         "client_id": conversation.contact_id,
         "client_name": conversation.contact.name,
         "assignee_id": ticket.assignee_id,
-        "group": group_of(ticket),
+        "group": get_group_id(ticket),
         "channel_id": conversation.chat_channel_id,
         "last_updated_at": wire_time(ticket.updated_at),
         "additional_id": ticket.additional_id or None,

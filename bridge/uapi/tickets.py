@@ -73,7 +73,7 @@ class CreateTicket(UapiView):
         found, _made = Conversation.objects.get_or_create(
             contact=contact, chat_channel=chat_channel, defaults={"api_channel": contact.api_channel}
         )
-        conversation = receiving.lock(found.pk)
+        conversation = receiving.lock_conversation(found.pk)
         author = author_of(call, conversation)
         assignee = _assignee(call, conversation)
         if assignee is KEEP:
@@ -148,12 +148,12 @@ def _contact(call: Call) -> tuple[Contact, list[str]]:
         contact.save()
         return contact, []
     contact = locked(contact)
-    before = contact_editing.card_of(contact)
+    before = contact_editing.get_card(contact)
     filled, unused = _fill(contact, told)
     client_cards.write(contact, call, names=client_cards.IN_TICKETS)
     contact.save(update_fields=["card", *filled])
     if filled:
-        contact_editing.record_program(contact, before, api_channel=call.api_channel)
+        contact_editing.record_program_changes(contact, before, api_channel=call.api_channel)
     return contact, unused
 
 
@@ -179,13 +179,13 @@ def _agrees(contact: Contact, field: str, text: str) -> bool:
 def _known(call: Call, *, is_new: bool) -> Contact | None:
     phone = _phone(values.as_text(call.values.get("client_phone")))
     if phone:
-        found = contacts.known(call.api_channel, ContactInfo(phone=phone))
+        found = contacts.find_contact(call.api_channel, ContactInfo(phone=phone))
         if found is not None:
             return found
         key = phone_key(phone)
         others = contacts_of(call).with_phone([key]).filter(moved_to=None).select_related("api_channel").order_by("pk")
         # a phone that only stands on the card is not where messages would go
-        return next((one for one in others if contacts.number_key(one.api_channel, one) == key), None)
+        return next((one for one in others if contacts.get_number_key(one.api_channel, one) == key), None)
     email = values.as_text(call.values.get("client_email")).strip()
     if email and not is_new:
         return contacts_of(call).filter(email__iexact=email).order_by("pk").first()
@@ -217,7 +217,7 @@ class UpdateTicket(UapiView):
         client_id = call.values.get("client_id")
         if is_given(client_id) and values.as_id(client_id, "client_id") != ticket.conversation.contact_id:
             raise BadBody(str(OTHER_CLIENT) % {"name": "client_id"})
-        receiving.lock(ticket.conversation_id)
+        receiving.lock_conversation(ticket.conversation_id)
         by = getattr(author_of(call, ticket.conversation), "pk", None)
         assignee = _assignee(call, ticket.conversation)
         if assignee is KEEP and to_group is True:
@@ -226,7 +226,7 @@ class UpdateTicket(UapiView):
             ticket.refresh_from_db(fields=["assignee"])  # as it is under the lock
             user_id = ticket.assignee_id if assignee is KEEP else assignee
             tickets.assign_ticket(ticket.pk, user_id=user_id, to_group=to_group, by=by)
-        tickets.set_properties(ticket.pk, wanted, by=by)
+        tickets.set_ticket_properties(ticket.pk, wanted, by=by)
         if status is not None:
             try:
                 tickets.set_ticket_status(ticket.pk, status=status, by=by)

@@ -72,7 +72,9 @@ def writes(channel: ApiChannel, name: str, text: str) -> Conversation:
     chat_channel = channel.lands_in
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=name, name=name), text=text)
-    return receiving.receive(channel, [receiving.Incoming(fact=fact, chat_channel=chat_channel)])[0].conversation
+    return receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[
+        0
+    ].conversation
 
 
 def answers(chat: Conversation, text: str, **status: Any) -> Message:

@@ -114,14 +114,14 @@ def test_a_closing_window_is_told_in_the_page_and_by_the_browser(
     desk.locator("#allow-notices").click()
     expect(desk.locator("#allow-notices")).to_be_hidden()
 
-    closing_reminders.warn()
+    closing_reminders.send_reminders()
 
     toast = desk.locator(".toast")
     expect(toast).to_contain_text("Анна Соколова: the window closes in", timeout=2 * SOON)
     expect(desk.locator(".row .icon.tiny")).to_be_visible()
     (told,) = desk.evaluate("window.told")
     assert told[1:] == ["Где мой заказ?", f"okno-window-{chat.pk}"]
-    closing_reminders.warn()
+    closing_reminders.send_reminders()
     for _ in range(3):  # the first may have been asked before, and the third is asked when the second is worked off
         with desk.expect_response(lambda answer: "/chats/news/" in answer.url):
             pass

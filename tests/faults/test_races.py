@@ -175,7 +175,9 @@ def test_an_album_from_a_new_contact_opens_one_chat(hands: Any, size: Size, meas
     assert lands_in
 
     def write(who: str, number: int) -> None:
-        receiving.receive(phone, [receiving.Incoming(fact=says(number, who=who), chat_channel=lands_in)])
+        receiving.receive_messages(
+            phone, [receiving.IncomingMessage(fact=says(number, who=who), chat_channel=lands_in)]
+        )
 
     for album in range(albums):
         team.each(*[lambda number=number, who=f"c{album}": write(who, number) for number in range(10)])
@@ -194,7 +196,7 @@ def test_ticks_never_fall_in_any_order(measured: Say) -> None:
         for order in itertools.permutations(["sent", "delivered", "read", "failed"], count):
             message, before = MessageFactory(conversation=chat, outbound=True, status="pending"), 0
             for word in order:
-                message_statuses.change_statuses(phone, [StatusChanged(status=word, message_id=message.pk)])
+                message_statuses.apply_statuses(phone, [StatusChanged(status=word, message_id=message.pk)])
                 message.refresh_from_db()
                 assert Message.RANK[message.status] >= before, order
                 before = Message.RANK[message.status]
@@ -210,12 +212,12 @@ def test_a_status_that_comes_first_is_joined_and_one_that_stays_alone_is_told(
 ) -> None:
     count = size(10, 100)
     for number in range(count + 1):
-        message_statuses.change_statuses(api_channel, [StatusChanged(status="read", external_id=f"wamid.{number}")])
+        message_statuses.apply_statuses(api_channel, [StatusChanged(status="read", external_id=f"wamid.{number}")])
     chat = ConversationFactory(api_channel=api_channel)
     for number in range(count):
         message = MessageFactory(conversation=chat, outbound=True, status="sent", external_id=f"wamid.{number}")
         with transaction.atomic():
-            message_statuses.join_strays(api_channel, [message])
+            message_statuses.apply_stray_statuses(api_channel, [message])
     joined = Message.objects.filter(status="read").count()
     told = []
     for age in (timedelta(days=7) - timedelta(minutes=5), timedelta(days=7, minutes=5)):
@@ -238,7 +240,7 @@ def test_the_edge_of_the_window(
     now = service_window.database_now()
     day, second = timedelta(hours=24), timedelta(seconds=1)
     edge = [
-        service_window.is_open(service_window.expiry(now - day + by, now=now), now=now)
+        service_window.is_open(service_window.compute_expiry(now - day + by, now=now), now=now)
         for by in (second, second * 0, -second)
     ]
     assert edge == [True, False, False]
@@ -256,8 +258,8 @@ def test_the_edge_of_the_window(
 
         def write(who: str = who, ends: Any = ends) -> None:
             _wait_until(ends)
-            incoming = receiving.Incoming(fact=says(1, who=who), chat_channel=lands_in)
-            receiving.receive(api_channel, [incoming])
+            incoming = receiving.IncomingMessage(fact=says(1, who=who), chat_channel=lands_in)
+            receiving.receive_messages(api_channel, [incoming])
 
         def expire(ends: Any = ends) -> None:
             _wait_until(ends)
@@ -271,7 +273,7 @@ def test_the_edge_of_the_window(
 
         team.each(write, expire, reply)
         dispatcher.send_due_deliveries()
-        assert service_window.of(chat).is_open, f"race {number}: the client wrote and the window is closed"
+        assert service_window.get_window_state(chat).is_open, f"race {number}: the client wrote and the window is closed"
         for tried in Attempt.objects.filter(delivery__conversation=chat, delivery__free_text=True):
             covering = ServiceWindow.objects.filter(
                 conversation=chat, opened_at__lte=tried.started_at, expires_at__gt=tried.started_at
@@ -301,10 +303,13 @@ def test_an_odd_clock_is_clamped_and_marked(api_channel: ApiChannel, measured: S
     lands_in = api_channel.lands_in
     assert lands_in
     for who, at in stamps.items():
-        incoming = receiving.Incoming(fact=says(1, who=who, at=at), chat_channel=lands_in)
-        receiving.receive(api_channel, [incoming])
+        incoming = receiving.IncomingMessage(fact=says(1, who=who, at=at), chat_channel=lands_in)
+        receiving.receive_messages(api_channel, [incoming])
     found = {
-        message.external_id.split("-")[0]: (service_window.of(message.conversation).expires_at, bool(message.details))
+        message.external_id.split("-")[0]: (
+            service_window.get_window_state(message.conversation).expires_at,
+            bool(message.details),
+        )
         for message in Message.objects.all()
     }
     latest = service_window.database_now() + timedelta(hours=24)
@@ -355,7 +360,7 @@ def test_clocks_that_jump_miss_and_double_nothing(
                 wrong += [(name, gap) for gap in gaps if not every <= gap <= every + 10]
                 rings += len(gaps)
             for wrote in (jump, jump - timedelta(hours=5), jump - timedelta(hours=23)):
-                ends.add(service_window.expiry(wrote, now=jump) - wrote)
+                ends.add(service_window.compute_expiry(wrote, now=jump) - wrote)
     finally:
         monkeypatch.undo()
         time.tzset()

@@ -102,8 +102,8 @@ def _session(user: Any) -> str:
 def _chat(channel: ApiChannel, who: str) -> Conversation:
     info = ContactInfo(external_id=who, phone=f"+7921123456{len(who)}", name=who.title())
     fact = MessageReceived(contact=info, text="Здравствуйте!", external_id=f"m-{who}", at=timezone.now())
-    incoming = receiving.Incoming(fact=fact, chat_channel=channel.lands_in, contact=None)
-    return receiving.receive(channel, [incoming])[0].conversation
+    incoming = receiving.IncomingMessage(fact=fact, chat_channel=channel.lands_in, contact=None)
+    return receiving.receive_messages(channel, [incoming])[0].conversation
 
 
 def _rows(conversation: Conversation, operator: Any) -> dict[str, int]:

@@ -18,7 +18,7 @@ from django.db.models.functions import Coalesce
 
 from bridge.desk.live import versions
 from bridge.models import AT_WORK, Contact, Message, Ticket, search
-from bridge.service_window import LENGTH
+from bridge.service_window import WINDOW_LENGTH
 from channels_setup.codecs.phone_numbers import search_keys
 from channels_setup.models import ApiChannel
 
@@ -141,7 +141,7 @@ class Scope:
             "me": self.me,
             "now": self.now,
             "soon": self.soon,
-            "length": LENGTH,
+            "length": WINDOW_LENGTH,
             "free": self.free,
             "statuses": self.statuses,
             "hits": self.hits,

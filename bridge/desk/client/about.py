@@ -46,7 +46,7 @@ def about(request: HttpRequest, conversation: Conversation, *, now: datetime) ->
     """For the pane's page; a fixed number of queries."""
     user: Any = request.user
     contact = conversation.contact
-    people = merge_lookup.people(contact)
+    people = merge_lookup.list_people(contact)
     ids = [person.pk for person in people]
     notes = ContactNote.objects.filter(contact__in=ids).select_related("author").order_by("-pk")[:NOTES]
     files = Upload.objects.filter(conversation=conversation, message=None).order_by("-pk")[:FILES]

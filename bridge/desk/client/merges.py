@@ -33,7 +33,7 @@ def merged_into(conversation: Conversation, *, user: Any, now: datetime) -> list
     merges = ContactMerge.objects.filter(target=contact.pk, undone_at=None).select_related("by", "source", "target")
     made = {one.source_id: one for one in merges}
     found = []
-    for person in merge_lookup.people(contact)[1:]:
+    for person in merge_lookup.list_people(contact)[1:]:
         one = made.get(person.pk)
         may_undo = one is not None and user.has_perm(rules.PERMISSION) and not problem_with(one, now=now)
         found.append(
@@ -52,7 +52,7 @@ def answers_to(conversation: Conversation) -> str:
     """The number to which an answer goes now, where several clients were merged."""
     if not conversation.contact.has_merged:
         return ""
-    merged = service_window.addressee(conversation)
+    merged = service_window.get_addressee_id(conversation)
     contact = Contact.objects.get(pk=merged) if merged else conversation.contact
     return number_of(contact) or presentation.contact_name(contact)
 

@@ -28,7 +28,7 @@ EXAMPLE_NAMES = frozenset(
 
 def values(conversation: Conversation, pattern: Pattern) -> dict[str, str]:
     """By the variables' keys; only what is known for certain to be meant."""
-    ticket = tickets.live_ticket(conversation)
+    ticket = tickets.get_current_ticket(conversation)
     found = {}
     for variable in pattern.variables:
         if not variable.in_text:

@@ -17,7 +17,7 @@ from bridge.models import WindowWarning
 SHOWN = 4  # more at once nobody reads; the rest is a number
 
 
-def as_json(standing: closing_reminders.Standing, *, now: datetime) -> dict[str, Any]:
+def as_json(standing: closing_reminders.PendingReminders, *, now: datetime) -> dict[str, Any]:
     shown, more = standing.warnings[:SHOWN], len(standing.warnings) - SHOWN
     rest = ngettext("%d more window closes soon.", "%d more windows close soon.", more) % more if more > 0 else ""
     return {"last": standing.last, "items": [_item(warning, now=now) for warning in shown], "rest": rest}

@@ -157,7 +157,7 @@ def _ground(message: Message, *, now: datetime) -> Iterator[str]:
     window = message.details.get("window")
     expires_at = parse_datetime(str(message.details.get("expires_at") or ""))
     is_template = message.kind == Message.Kind.TEMPLATE
-    if window == "free":
+    if window == "unrestricted":
         yield _("This provider knows no 24-hour window, so it goes out as plain text.")
     elif window == "open" and expires_at:
         words = {"until": presentation.exactly(expires_at, now=now)}

@@ -34,7 +34,7 @@ class Moved:
 def of(message: Message) -> Moved:
     if not message.api_channel.provider.service_window:
         return Moved(what=FREE)
-    until = service_window.expiry(message.provider_time or message.created_at, now=message.created_at)
+    until = service_window.compute_expiry(message.provider_time or message.created_at, now=message.created_at)
     if until <= message.created_at:
         return Moved(what=LATE, until=until)
     opened = ServiceWindow.objects.filter(conversation=message.conversation_id, opened_by=message).exists()

@@ -61,7 +61,7 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
     now = service_window.database_now()
     context = chats.chat_context(request, conversation, now=now, refusal=told["sentence"], text=text)
     context |= chats.list_context(request, current=conversation.pk, now=now)
-    window = service_window.of(conversation, now=now)
+    window = service_window.get_window_state(conversation, now=now)
     context["panel"] = panels.of_text(conversation, text, user=request.user, window=window, was_sent=True)
     return render(request, "bridge/chats.html", context, status=422)
 
@@ -108,7 +108,7 @@ def assign(request: HttpRequest, pk: int) -> HttpResponse:
         if person is None:
             return refused(request, conversation, _("This person does not answer chats of this channel."))
         user_id = person.pk
-    tickets.assign(conversation.pk, user_id=user_id, by=request.user.pk)
+    tickets.assign_chat(conversation.pk, user_id=user_id, by=request.user.pk)
     return done(request, conversation)
 
 

@@ -83,7 +83,7 @@ def news(request: HttpRequest) -> HttpResponse:
     if not polling.has_pass(request):
         answer["pass"] = polling.new_pass(request, channels)
     if (known := as_number(request.GET.get("warned"))) is not None:
-        told = closing_reminders.standing(request.user, channels, after=known)
+        told = closing_reminders.find_pending_reminders(request.user, channels, after=known)
         if told.last > known:
             answer["warnings"] = closing_warnings.as_json(told, now=now)
     if request.GET.get("list") != listed or "warnings" in answer:  # the list marks what was warned of
@@ -144,7 +144,7 @@ def why_line(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
 def mark_seen(conversation: Conversation) -> None:
     if conversation.unread:
         Conversation.objects.filter(pk=conversation.pk).update(unread=0, change_after_answer="")
-        read_receipts.seen(conversation)
+        read_receipts.request_read_receipt(conversation)
         conversation.unread = 0
 
 
@@ -196,7 +196,7 @@ def chat_context(
     tickets = messages.requests_of(conversation)
     live = messages.live_among(tickets)
     draft = messages.draft_of(conversation, request.user)
-    state = service_window.of(conversation, now=now)
+    state = service_window.get_window_state(conversation, now=now)
     window = presentation.window_view(state, now=now)
     before, at = None, None
     if not only_newest:

@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from bridge.conversations import contact_editing, merge_lookup
-from bridge.conversations.contact_editing import Editor, NotValid
+from bridge.conversations.contact_editing import Editor, InvalidContactData
 from bridge.desk import access, forms, presentation
 from bridge.desk.client import card
 from bridge.models import ContactChange, ContactNote, Conversation
@@ -29,11 +29,11 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
     conversation = access.conversation_or_404(request, pk)
     if request.method == "GET":
         return _page(request, conversation, card.form_of(conversation))
-    posted = {name: request.POST.get(name, "") for name in contact_editing.FIELDS if name in request.POST}
+    posted = {name: request.POST.get(name, "") for name in contact_editing.EDITABLE_FIELDS if name in request.POST}
     shown = {name: request.POST[f"was_{name}"] for name in posted if f"was_{name}" in request.POST}
     try:
-        contact_editing.edit(conversation.contact_id, posted, by=_editor(request), shown=shown)
-    except NotValid as problem:
+        contact_editing.edit_contact(conversation.contact_id, posted, by=_editor(request), shown=shown)
+    except InvalidContactData as problem:
         if chat_actions.by_script(request):
             return _refused(problem)
         values = posted | {f"was_{name}": value for name, value in shown.items()}
@@ -49,7 +49,7 @@ def edit_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:
     if refusal := forms.conflict(request, chat=pk):
         return refusal
     conversation = access.conversation_or_404(request, pk)
-    people = [person.pk for person in merge_lookup.people(conversation.contact)]
+    people = [person.pk for person in merge_lookup.list_people(conversation.contact)]
     user: Any = request.user
     if request.method == "GET":
         note = ContactNote.objects.filter(pk=note_id, contact__in=people, author=user).first()
@@ -57,7 +57,7 @@ def edit_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:
     text = request.POST.get("text", "")
     try:
         contact_editing.edit_note(note_id, text, contact_ids=people, by=_editor(request))
-    except NotValid as problem:
+    except InvalidContactData as problem:
         if chat_actions.by_script(request):
             return _refused(problem)
         return _page(request, conversation, None, note_id=note_id, note=text, problem=problem)
@@ -71,8 +71,8 @@ def add_note(request: HttpRequest, pk: int) -> HttpResponse:
     if conversation.contact.erased_at:
         return chat_actions.done(request, conversation)
     try:
-        text = contact_editing.note_text(request.POST.get("note", ""))
-    except NotValid as problem:
+        text = contact_editing.validate_note_text(request.POST.get("note", ""))
+    except InvalidContactData as problem:
         return chat_actions.refused(request, conversation, str(problem))
     ContactNote.objects.create(contact=conversation.contact, author=user, text=text)
     return chat_actions.done(request, conversation)
@@ -82,10 +82,10 @@ def add_note(request: HttpRequest, pk: int) -> HttpResponse:
 def drop_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:
     """One's own; somebody else's word stays."""
     conversation = access.conversation_or_404(request, pk)
-    people = [person.pk for person in merge_lookup.people(conversation.contact)]
+    people = [person.pk for person in merge_lookup.list_people(conversation.contact)]
     try:
-        contact_editing.drop_note(note_id, contact_ids=people, by=_editor(request))
-    except NotValid as problem:
+        contact_editing.delete_note(note_id, contact_ids=people, by=_editor(request))
+    except InvalidContactData as problem:
         return chat_actions.refused(request, conversation, str(problem))
     return chat_actions.done(request, conversation)
 
@@ -94,7 +94,7 @@ def _editor(request: HttpRequest) -> Editor:
     return Editor(source=ContactChange.Source.OPERATOR, user=request.user)
 
 
-def _refused(problem: NotValid) -> HttpResponse:
+def _refused(problem: InvalidContactData) -> HttpResponse:
     return JsonResponse({"sentence": str(problem), "fields": problem.fields}, status=422)
 
 
@@ -105,7 +105,7 @@ def _page(
     *,
     note_id: int = 0,
     note: str = "",
-    problem: NotValid | None = None,
+    problem: InvalidContactData | None = None,
 ) -> HttpResponse:
     context = {
         "conversation": conversation,

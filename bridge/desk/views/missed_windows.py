@@ -203,7 +203,7 @@ def _csv_lines(wanted: Wanted, request: HttpRequest) -> Iterator[str]:
                 escaped(presentation.person_name(window.assignee)),
                 escaped(conversation.contact.shown_name),
                 escaped(conversation.contact.phone),
-                f"{closed - service_window.LENGTH:%Y-%m-%d %H:%M}",
+                f"{closed - service_window.WINDOW_LENGTH:%Y-%m-%d %H:%M}",
                 f"{closed:%Y-%m-%d %H:%M}",
                 closed.hour,
                 request.build_absolute_uri(reverse("chat", args=[conversation.pk])),

@@ -31,7 +31,7 @@ from . import chat_actions, chats
 def recognise(request: HttpRequest, pk: int) -> HttpResponse:
     """What the registry says of the text in the box; 204 where there is nothing to say."""
     conversation = access.conversation_or_404(request, pk)
-    window = service_window.of(conversation, now=service_window.database_now())
+    window = service_window.get_window_state(conversation, now=service_window.database_now())
     was_sent = request.POST.get("sent") == "1"
     text = chat_actions.text_in(request)
     found = panels.of_text(conversation, text, user=request.user, window=window, was_sent=was_sent)

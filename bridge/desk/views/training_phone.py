@@ -78,7 +78,7 @@ def messages(request: HttpRequest, pk: int) -> HttpResponse:
     answer: dict[str, Any] = {"now": int(now.timestamp() * 1000), "messages": [], "window": {"state": "none"}}
     if client is not None and conversation is not None:
         line = client.pk if client.merged_into_id else None  # of a merged client, only what is this number's
-        window = service_window.of_line(conversation, line, now=now)
+        window = service_window.get_merged_window_state(conversation, line, now=now)
         answer["window"] = {
             "state": window.state,
             "expires_at": window.expires_at.isoformat() if window.expires_at else None,

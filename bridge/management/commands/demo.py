@@ -172,7 +172,7 @@ def play(api_channel: ApiChannel, operator: Any, *, number: int) -> bool:
         elif isinstance(step, Operator):
             answer(chat.get(), step, operator)
         else:
-            ticket = tickets.live_ticket(chat.get())
+            ticket = tickets.get_current_ticket(chat.get())
             assert ticket is not None
             tickets.set_ticket_status(ticket.pk, status=Ticket.Status.CLOSED, by=operator.pk)
     return True
@@ -184,7 +184,7 @@ def hear(api_channel: ApiChannel, fact: MessageReceived | StatusChanged | TimePa
 
 
 def answer(chat: Conversation, step: Operator, operator: Any) -> None:
-    tickets.assign(chat.pk, user_id=operator.pk, by=operator.pk)
+    tickets.assign_chat(chat.pk, user_id=operator.pk, by=operator.pk)
     handed = submission.submit_reply(conversation_id=chat.pk, text=step.text, author=operator)
     assert handed.message is not None
     dispatcher.send_due_deliveries()
