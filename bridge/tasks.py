@@ -25,7 +25,7 @@ WATCHES = FailingItems("watch")
 @shared_task
 def drain_inbox() -> int:
     housekeeping.record_heartbeat_throttled("inbound")
-    return processing.drain()
+    return processing.process_inbox()
 
 
 @shared_task(bind=True)
@@ -65,7 +65,7 @@ def release_assignments() -> int:
 
 @shared_task
 def settle_corrections() -> int:
-    return pending_corrections.sweep()
+    return pending_corrections.process_pending_corrections()
 
 
 @shared_task
@@ -94,9 +94,9 @@ def watch() -> int:
     with WATCHES.isolate("alerts"):
         standing = alerts.review_alerts()
     with WATCHES.isolate("groups"):
-        unsupported.settle_alerts()
+        unsupported.settle_group_alerts()
     with WATCHES.isolate("unrouted"):
-        routing.settle_alerts()
+        routing.settle_unrouted_alerts()
     with WATCHES.isolate("silence"):
         webhook_silence.check_webhook_inactivity()
     return standing

@@ -19,7 +19,7 @@ django = Handler()
 
 from django.conf import settings  # noqa: E402
 
-from bridge.intake.flood_guard import strangers  # noqa: E402  # models, which Django must have loaded
+from bridge.intake.flood_guard import unknown_token_guard  # noqa: E402  # models, which Django must have loaded
 
 make_private(settings.DATA_DIR)
-application = Gate(django, places=value("WEB_THREADS"), is_refused=strangers.is_refused)
+application = Gate(django, places=value("WEB_THREADS"), is_refused=unknown_token_guard.is_refused)

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from bridge.fanout import template_links
 from bridge.files import attachment_files, uploads
-from bridge.merging.merge import merge
+from bridge.merging.merge import merge_contacts
 from bridge.models import (
     Alert,
     Attachment,
@@ -152,7 +152,7 @@ def _add_desk(world: World, text: str) -> None:
         "contactnote": note,
         "cannedresponse": answer,
         "heldreply": HeldReply.objects.create(conversation=conversation, author=person, text=text, drop_at=later),
-        "contactmerge": merge(other.pk, contact.pk, by=person),
+        "contactmerge": merge_contacts(other.pk, contact.pk, by=person),
         "erasure": Erasure.objects.create(contact=other, by=person),
     }
 

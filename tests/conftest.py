@@ -175,7 +175,7 @@ def desk(channel: ApiChannel, client: Client) -> Client:
 @pytest.fixture(autouse=True)
 def webhooks_remember_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test changes on a channel counts for the next webhook."""
-    monkeypatch.setattr("bridge.intake.webhooks.REMEMBERED_SECONDS", -1.0)
+    monkeypatch.setattr("bridge.intake.webhooks.CHANNEL_CACHE_SECONDS", -1.0)
 
 
 @pytest.fixture(autouse=True)

@@ -124,7 +124,7 @@ def every_door(secrets: dict[str, str]) -> None:
     entry = {"id": cloud.options["waba_id"], "changes": [{"field": "messages", "value": value}]}
     raw = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
     post(cloud.webhook_path, raw, **proof(raw))
-    processing.drain()
+    processing.process_inbox()
     say(words, cloud=cloud, acebot=acebot)
 
 
@@ -138,7 +138,7 @@ def may_be_known_to_a_provider(name: str) -> bool:
 
 def say(words: str, *, cloud: ApiChannel, acebot: ApiChannel) -> None:
     """What a provider says, in every place that keeps it."""
-    account_updates.take(cloud, AccountNews(what="ACCOUNT_RESTRICTION", details=words, level="error"))
+    account_updates.record_account_update(cloud, AccountNews(what="ACCOUNT_RESTRICTION", details=words, level="error"))
     cloud.remember(name=words, subscribed=words, quality=words)
     provider_sync._note_sync(cloud, error=words)
     template = TemplateFactory(api_channel=cloud, external_id="t1")

@@ -75,7 +75,7 @@ class Chain:
     def settle(self, *, seconds: float = 240) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            processing.drain(), sending.send_due_commands(), dispatcher.send_due_deliveries()
+            processing.process_inbox(), sending.send_due_commands(), dispatcher.send_due_deliveries()
             # What waits for a later try is due now: the timetables have tests of their own.
             HelpdeskLine.objects.update(rests_until=None)
             unfinished = Delivery.objects.filter(state__in=Delivery.UNFINISHED)

@@ -64,7 +64,7 @@ def anna_writes(client: Client, channel: ApiChannel, number: int = 1, text: str 
     }
     answer = client.post(channel.webhook_path, json.dumps(event), content_type="application/json")
     assert answer.status_code == 200
-    processing.drain()
+    processing.process_inbox()
 
 
 @pytest.fixture
@@ -294,7 +294,7 @@ def test_a_program_that_repeats_an_erased_message_brings_nobody_back(
 def test_others_in_the_same_channel_keep_everything(full: Conversation, client: Client, channel: ApiChannel) -> None:
     event = {"type": "message", "id": "igor.1", "from": {"id": "79210000001", "name": "Игорь"}, "text": "Счёт?"}
     client.post(channel.webhook_path, json.dumps(event), content_type="application/json")
-    processing.drain()
+    processing.process_inbox()
 
     erased(full)
 

@@ -66,10 +66,10 @@ def channel(meta: MetaSimulator, live_server: LiveServer) -> ApiChannel:
 def work(meta: MetaSimulator) -> None:
     """All that the workers would do now."""
     meta.quiet()
-    processing.drain()
+    processing.process_inbox()
     dispatcher.send_due_deliveries()
     meta.quiet()
-    processing.drain()
+    processing.process_inbox()
 
 
 def answer(text: str, **more: Any) -> Message:
@@ -493,7 +493,7 @@ def test_however_many_are_in_a_body_it_is_stored_in_the_same_few_statements(
     path = channel.webhook_path
     with CaptureQueriesContext(connection) as asked:
         answered = client.post(path, body, content_type="application/json", headers=headers)
-    processing.drain()
+    processing.process_inbox()
 
     assert answered.status_code == 200
     assert len(asked) == 4, [row["sql"][:80] for row in asked]  # it is stored, whatever is in it
@@ -513,7 +513,7 @@ def test_a_thousand_are_worked_off_in_hardly_more_statements_than_a_hundred(
         answered = client.post(channel.webhook_path, body, content_type="application/json", headers=headers)
         assert answered.status_code == 200
         with CaptureQueriesContext(connection) as asked:
-            processing.drain()
+            processing.process_inbox()
         return len(asked)
 
     worked_off(1, first=0)  # the chat is there

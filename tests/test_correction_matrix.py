@@ -70,7 +70,7 @@ def correction(kind: str, target: str, at: datetime, *, said: str = NOW, number:
 
 def posts(channel: ApiChannel, item: dict[str, Any], *, by_us: bool = False, times: int = 2) -> None:
     for _ in range(times):
-        processing.apply(channel, graph_webhooks.facts(body(item, by_us=by_us), graph_webhooks.Place()))
+        processing.apply_facts(channel, graph_webhooks.facts(body(item, by_us=by_us), graph_webhooks.Place()))
 
 
 @pytest.fixture
@@ -122,8 +122,8 @@ def test_a_correction(kind: str, by_us: bool, original: str, answer: str, helpde
         posts(channel, {**ours, "timestamp": stamp(began + 4 * MINUTE)}, by_us=True)
     with time_machine.travel(timezone.now() + 2 * MINUTE):
         PendingCorrection.objects.update(received_at=timezone.now() - 5 * MINUTE)
-        pending_corrections.sweep()
-        pending_corrections.sweep()
+        pending_corrections.process_pending_corrections()
+        pending_corrections.process_pending_corrections()
 
     # One message with what the correction made of it, on the right side.
     side = "outbound" if by_us else "inbound"
@@ -191,7 +191,7 @@ def test_corrections_and_phone_answers_stand_in_usedesk_as_private_comments(simu
         (text("wamid.a", "Ответ с телефона", timezone.now()), True),
     ):
         for _ in range(2):
-            processing.apply(channel, fact(body(item, by_us=by_us), graph_webhooks.Place()))
+            processing.apply_facts(channel, fact(body(item, by_us=by_us), graph_webhooks.Place()))
     shop.settle()
 
     edited, reacted, answered = simulator.notes()
@@ -242,9 +242,9 @@ def test_a_reaction_to_a_message_that_is_not_here_opens_no_request(channel: ApiC
     Conversation.objects.update(unread=0)
     posts(channel, correction("reaction", "wamid.old", timezone.now()))
     PendingCorrection.objects.update(received_at=timezone.now() - 2 * MINUTE)
-    pending_corrections.sweep()
+    pending_corrections.process_pending_corrections()
     posts(channel, correction("reaction", "wamid.old", timezone.now()))
-    pending_corrections.sweep()
+    pending_corrections.process_pending_corrections()
 
     chat.refresh_from_db()
     assert Ticket.objects.count() == 1 and chat.unread == 0 and chat.last_text == "Здравствуйте"
@@ -255,7 +255,7 @@ def test_a_stranger_s_reaction_is_seen_and_can_be_answered(channel: ApiChannel, 
     posts(channel, correction("reaction", "wamid.old", timezone.now()))
     assert not Conversation.objects.exists()
     PendingCorrection.objects.update(received_at=timezone.now() - 2 * MINUTE)
-    pending_corrections.sweep()
+    pending_corrections.process_pending_corrections()
 
     chat = Conversation.objects.get()
     assert service_window.get_window_state(chat).is_open and not Ticket.objects.exists()
@@ -267,7 +267,7 @@ def test_a_reaction_shown_by_itself_moves_to_its_message_when_that_comes_after_a
     posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
     posts(channel, correction("reaction", "wamid.t", timezone.now()))
     PendingCorrection.objects.update(received_at=timezone.now() - 2 * MINUTE)
-    pending_corrections.sweep()
+    pending_corrections.process_pending_corrections()
     posts(channel, text("wamid.t", WAS, timezone.now() - MINUTE))
 
     assert not Message.objects.filter(text=EMOJI).exists() and not PendingCorrection.objects.exists()
@@ -284,7 +284,7 @@ def test_a_reaction_to_our_message_whose_id_comes_later_waits_for_it(channel: Ap
     posts(channel, correction("edit", "wamid.ours", timezone.now()), by_us=True)
     assert Message.objects.count() == 2
     Message.objects.filter(pk=ours.pk).update(external_id="wamid.ours", status="sent")
-    pending_corrections.sweep()
+    pending_corrections.process_pending_corrections()
 
     ours.refresh_from_db()
     assert (ours.text, ours.reactions) == (NOW, [{"by": "client", "emoji": EMOJI}])
@@ -350,7 +350,7 @@ def test_corrections_that_nothing_came_for_are_forgotten(channel: ApiChannel) ->
     posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
     posts(channel, correction("revoke", "wamid.later", timezone.now()))
     PendingCorrection.objects.update(received_at=timezone.now() - timedelta(days=9))
-    pending_corrections.sweep()
+    pending_corrections.process_pending_corrections()
 
     assert not PendingCorrection.objects.exists()
 
@@ -358,7 +358,7 @@ def test_corrections_that_nothing_came_for_are_forgotten(channel: ApiChannel) ->
 def test_neither_shown_corrections_nor_a_broken_one_hold_up_new_ones(
     channel: ApiChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pending_corrections, "BATCH", 2)
+    monkeypatch.setattr(pending_corrections, "PENDING_BATCH", 2)
     posts(channel, text("wamid.0", "Здравствуйте", timezone.now()))
     for name in ("one", "two"):
         posts(channel, correction("reaction", f"wamid.{name}", timezone.now(), number=name))
@@ -370,7 +370,7 @@ def test_neither_shown_corrections_nor_a_broken_one_hold_up_new_ones(
     new = PendingCorrection.objects.filter(target_id="wamid.new")
     new.update(received_at=timezone.now() - 3 * MINUTE)
 
-    assert pending_corrections.sweep() == 1
+    assert pending_corrections.process_pending_corrections() == 1
     assert new.get().is_shown and not broken.get().is_shown
 
 
@@ -387,7 +387,7 @@ def test_the_training_phone_carries_corrections_and_echoes_too(channel: ApiChann
     def posted(*events: dict[str, Any]) -> None:
         answer = Client().post(channel.webhook_path, {"events": list(events)}, content_type="application/json")
         assert answer.status_code == 200
-        processing.drain()
+        processing.process_inbox()
 
     anna = {"id": "anna"}
     posted({"type": "message", "id": "m1", "from": anna, "text": WAS})

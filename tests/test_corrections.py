@@ -44,7 +44,7 @@ def wrote(external_id: str = "wamid.1", text: str = "Здравствуйте", 
 
 
 def apply(channel: ApiChannel, *facts: Fact) -> None:
-    processing.apply(channel, facts)
+    processing.apply_facts(channel, facts)
 
 
 def test_an_answer_points_at_what_it_answers_also_within_one_batch(channel: ApiChannel) -> None:

@@ -116,7 +116,7 @@ def test_what_a_helpdesk_is_being_told_is_written_down_though_no_more_can_be_cla
 ) -> None:
     shop, claim, attempt, is_broken = Shop.of(simulator), sending.claim_commands, sending.attempt_command, Event()
     shop.anna_writes("раз")
-    processing.drain()
+    processing.process_inbox()
 
     def broken_while_a_call_is_under_way(*given: Any, **more: Any) -> list[Any]:
         if Delivery.objects.filter(state="sending").exists():
@@ -147,7 +147,7 @@ def test_a_file_that_is_not_on_the_disk_any_more_keeps_no_other_chat_from_the_he
     shop = Shop.of(simulator, files="comment")
     shop.begin()
     shop.anna_writes("Вот чек")
-    processing.drain()
+    processing.process_inbox()
     told = Delivery.objects.filter(kind="helpdesk", state="pending").get()
     row = Attachment(message=told.message, name="check.png")
     row.file.save("check.png", ContentFile(b"..."))

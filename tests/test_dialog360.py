@@ -104,7 +104,7 @@ def test_a_signature_is_enough_where_both_are_kept(client: Client) -> None:
 def test_the_secret_is_kept_nowhere_with_the_event(client: Client) -> None:
     channel = d360(webhook_secret=SECRET)
     assert post(client, channel, {HEADER: SECRET}) == 200
-    processing.drain()
+    processing.process_inbox()
 
     event = WebhookEvent.objects.get()
     assert SECRET not in f"{event.headers} {event.query_string} {event.error} {bytes(event.body).decode()}"
@@ -123,13 +123,13 @@ def test_numbers_that_share_the_header_share_the_address(client: Client) -> None
     stranger = d360(webhook_secret=SECRET + "!", phone_number_id="109000000000804")
     for number in ("109000000000803", "109000000000804"):
         assert post(client, first, {HEADER: SECRET}, text(number, number=number)) == 200
-    processing.drain()
+    processing.process_inbox()
 
     assert [row.api_channel for row in Message.objects.all()] == [second]
     assert WebhookEvent.objects.get(state="unrouted").api_channel == first
     account_settings.take(stranger, {"webhook_secret": SECRET})
-    processing.reprocess([WebhookEvent.objects.get(state="unrouted").pk])
-    processing.drain()
+    processing.reprocess_events([WebhookEvent.objects.get(state="unrouted").pk])
+    processing.process_inbox()
     assert Message.objects.get(api_channel=stranger).text == "109000000000804"
 
 

@@ -105,8 +105,8 @@ def two_expired_windows() -> None:
 LOOPS = {
     "waiting corrections": Loop(
         two_corrections,
-        pending_corrections.sweep,
-        at(pending_corrections, "_sweep_one"),
+        pending_corrections.process_pending_corrections,
+        at(pending_corrections, "_process_pending_correction"),
         lambda row, _now: row.pk,
         at(pending_corrections, "BATCH"),
     ),

@@ -16,7 +16,7 @@ from django.db import connection
 from django.http import HttpResponse, StreamingHttpResponse
 
 from bridge.intake import flood_guard as module
-from bridge.intake.flood_guard import FEW, Strangers
+from bridge.intake.flood_guard import MAX_LOOKUPS_PER_SECOND, UnknownTokenGuard
 from bridge.raw_requests import MAX_BYTES_WITH_FILES
 from channels_setup import encryption
 from config.serving import late_bodies
@@ -460,14 +460,14 @@ def test_a_large_body_before_the_login_is_refused(
 def test_a_flood_of_strangers_is_refused_without_the_database(
     client: Any, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
-    phone, seen = ApiChannelFactory(), Strangers()
+    phone, seen = ApiChannelFactory(), UnknownTokenGuard()
     own = phone.webhook_path
-    monkeypatch.setattr("bridge.intake.webhooks.strangers", seen)
+    monkeypatch.setattr("bridge.intake.webhooks.unknown_token_guard", seen)
     monkeypatch.setattr(module.time, "monotonic", lambda: 1_000.5)
     path = "/webhooks/sandbox/nobody/"
 
     assert not seen.is_refused(path)
-    for _ in range(FEW + 1):
+    for _ in range(MAX_LOOKUPS_PER_SECOND + 1):
         assert client.post(path, b"{}", content_type="application/json").status_code == 404
 
     with django_assert_num_queries(0):
@@ -483,10 +483,10 @@ def test_a_flood_of_strangers_is_refused_without_the_database(
 def test_a_channel_that_is_made_in_a_flood_is_known_at_once(
     client: Any, monkeypatch: pytest.MonkeyPatch, make: Any, django_assert_num_queries: Any
 ) -> None:
-    seen = Strangers()
-    monkeypatch.setattr("bridge.intake.webhooks.strangers", seen)
+    seen = UnknownTokenGuard()
+    monkeypatch.setattr("bridge.intake.webhooks.unknown_token_guard", seen)
     monkeypatch.setattr(module.time, "monotonic", lambda: 1_000.5)
-    for _ in range(FEW + 1):
+    for _ in range(MAX_LOOKUPS_PER_SECOND + 1):
         client.post("/webhooks/sandbox/nobody/", b"{}", content_type="application/json")
 
     channel = make()
@@ -501,11 +501,11 @@ def test_a_channel_that_is_made_in_a_flood_is_known_at_once(
 
 @pytest.mark.django_db
 def test_an_address_of_before_the_mark_is_known_a_second_later(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    now, seen = [1_000.5], Strangers()
-    monkeypatch.setattr("bridge.intake.webhooks.strangers", seen)
+    now, seen = [1_000.5], UnknownTokenGuard()
+    monkeypatch.setattr("bridge.intake.webhooks.unknown_token_guard", seen)
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     path = "/webhooks/sandbox/nobody/"
-    for _ in range(FEW + 1):
+    for _ in range(MAX_LOOKUPS_PER_SECOND + 1):
         client.post(path, b"{}", content_type="application/json")
     phone, token = ApiChannelFactory(), encryption.new_path_token()
     phone.addresses.update(token=encryption.encrypt(token), digest=encryption.fingerprint(token))
@@ -514,7 +514,7 @@ def test_an_address_of_before_the_mark_is_known_a_second_later(client: Any, monk
     now[0] += 1.1
 
     assert not seen.is_refused(path)  # one goes the whole way
-    for _ in range(FEW + 1):
+    for _ in range(MAX_LOOKUPS_PER_SECOND + 1):
         client.post(path, b"{}", content_type="application/json")
     assert seen.is_refused(path)
     assert not seen.is_refused(phone.webhook_path)
@@ -523,9 +523,9 @@ def test_an_address_of_before_the_mark_is_known_a_second_later(client: Any, monk
 
 @pytest.mark.django_db
 def test_a_few_strangers_are_looked_up_one_by_one(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = Strangers()
-    monkeypatch.setattr("bridge.intake.webhooks.strangers", seen)
-    for _ in range(FEW):
+    seen = UnknownTokenGuard()
+    monkeypatch.setattr("bridge.intake.webhooks.unknown_token_guard", seen)
+    for _ in range(MAX_LOOKUPS_PER_SECOND):
         client.post("/webhooks/sandbox/nobody/", b"{}", content_type="application/json")
 
     phone = ApiChannelFactory()

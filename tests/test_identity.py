@@ -46,7 +46,7 @@ def channel() -> Any:
 
 
 def apply(channel: ApiChannel, *facts: Fact) -> None:
-    processing.apply(channel, facts)
+    processing.apply_facts(channel, facts)
 
 
 _ids = (f"wamid.{number}" for number in itertools.count())

@@ -41,7 +41,7 @@ def says(text: str, *, number: int = 0, who: str = "anna", **more: Any) -> dict[
 def test_the_account_behind_an_address_is_read_once_in_two_seconds(
     client: Client, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
-    monkeypatch.setattr(webhooks, "REMEMBERED_SECONDS", 2.0)
+    monkeypatch.setattr(webhooks, "CHANNEL_CACHE_SECONDS", 2.0)
     path = ApiChannelFactory(kind="sandbox").webhook_path
     known_secrets.current()
 
@@ -61,7 +61,7 @@ def test_an_event_is_stored_as_it_came_answered_and_worked_off_later(client: Cli
     assert (bytes(event.body), event.state) == (raw, "new")
     assert not Message.objects.exists()
 
-    assert processing.drain() == 1
+    assert processing.process_inbox() == 1
     assert Message.objects.get().text == "Привет"
     event.refresh_from_db()
     assert event.state == "processed"
@@ -124,7 +124,7 @@ def test_a_commit_that_fails_is_503_so_that_the_provider_tries_again(
 def test_a_body_that_cannot_be_read_is_kept_and_shown_as_failed(client: Client, phone: ApiChannel, raw: bytes) -> None:
     assert post(client, phone, raw).status_code == 200
 
-    processing.drain()
+    processing.process_inbox()
 
     event = WebhookEvent.objects.get()
     assert event.state == "failed"
@@ -137,7 +137,7 @@ def test_a_body_that_cannot_be_read_is_kept_and_shown_as_failed(client: Client, 
 def test_nul_and_lone_surrogates_reach_the_chat_as_replacement_marks(client: Client, phone: ApiChannel) -> None:
     post(client, phone, rb'{"type":"message","id":"1\u0000","from":{"id":"a\ud800"},"text":"x\u0000\ud800y"}')
 
-    processing.drain()
+    processing.process_inbox()
 
     assert Message.objects.get().text == "x\ufffd\ufffdy"
 
@@ -147,7 +147,7 @@ def test_one_bad_event_never_takes_the_good_ones_with_it(client: Client, phone: 
     post(client, phone, b"broken")
     post(client, phone, says("два", number=2))
 
-    processing.drain()
+    processing.process_inbox()
 
     assert [row.text for row in Message.objects.order_by("pk")] == ["раз", "два"]
     assert WebhookEvent.objects.filter(state="failed").count() == 1
@@ -167,15 +167,15 @@ def test_an_event_that_breaks_the_database_work_is_found_out_alone(
     for number, text in enumerate(["раз", "бомба", "два"]):
         post(client, phone, says(text, number=number))
 
-    processing.drain()
+    processing.process_inbox()
 
     assert [row.text for row in Message.objects.order_by("pk")] == ["раз", "два"]
     failed = WebhookEvent.objects.get(state="failed")
     assert "ZeroDivisionError" in failed.traceback
 
     monkeypatch.setattr(receiving, "receive_messages", receive)
-    assert processing.reprocess([failed.pk]) == 1
-    processing.drain()
+    assert processing.reprocess_events([failed.pk]) == 1
+    processing.process_inbox()
     assert Message.objects.count() == 3
 
 
@@ -183,17 +183,17 @@ def test_an_event_that_kills_its_worker_every_time_ends_as_failed(client: Client
     post(client, phone, says("убийца", number=1))
     post(client, phone, says("жив", number=2))
     WebhookEvent.objects.filter(pk=min(WebhookEvent.objects.values_list("pk", flat=True))).update(
-        attempts=processing.MOST_ATTEMPTS
+        attempts=processing.MAX_EVENT_ATTEMPTS
     )
 
-    processing.drain()
+    processing.process_inbox()
 
     assert [row.text for row in Message.objects.all()] == ["жив"]
     assert WebhookEvent.objects.filter(state="failed").count() == 1
 
 
 def test_channels_take_turns_and_a_long_run_is_handed_on(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processing, "BATCH", 1)
+    monkeypatch.setattr(processing, "EVENT_BATCH", 1)
     rung: list[str] = []
     phones = [ApiChannelFactory(), ApiChannelFactory()]
     for number in range(3):
@@ -202,11 +202,11 @@ def test_channels_take_turns_and_a_long_run_is_handed_on(client: Client, monkeyp
 
     monkeypatch.setattr(processing, "RUN_SECONDS", 0)
     monkeypatch.setattr(processing.wakeups, "notify_workers", rung.append)
-    assert processing.drain() == 0
+    assert processing.process_inbox() == 0
     assert rung == ["inbound"]
     monkeypatch.undo()
-    monkeypatch.setattr(processing, "BATCH", 1)
-    assert processing.drain() == 6
+    monkeypatch.setattr(processing, "EVENT_BATCH", 1)
+    assert processing.process_inbox() == 6
 
     first, second = phones
     assert [row.api_channel_id for row in Message.objects.order_by("pk")] == [first.pk, second.pk] * 3
@@ -216,7 +216,7 @@ def test_what_is_stored_while_a_worker_is_at_it_calls_no_other(
     client: Client, phone: ApiChannel, called: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten webhooks in a busy moment called ten tasks, nine of which found the channel taken."""
-    real = processing.process
+    real = processing.process_events
 
     def process(channel_id: int, events: list[WebhookEvent]) -> None:
         if WebhookEvent.objects.count() < 4:
@@ -227,10 +227,10 @@ def test_what_is_stored_while_a_worker_is_at_it_calls_no_other(
         WebhookEvent.objects.create(api_channel=phone, body=json.dumps(says("?", number=number)).encode())
         wakeups.notify_workers(wakeups.INBOUND)
 
-    monkeypatch.setitem(processing.SOURCES, "api_channel", processing.Source(process, Space.INBOX))
+    monkeypatch.setitem(processing.EVENT_SOURCES, "api_channel", processing.EventSource(process, Space.INBOX))
     store(0)
 
-    assert processing.drain() == 4
+    assert processing.process_inbox() == 4
     assert called == ["bridge.tasks.drain_inbox"]
     store(9)
     assert len(called) == 2
@@ -243,7 +243,7 @@ def test_whose_event_waits_longest_is_first_and_a_long_queue_is_not_read_for_it(
     WebhookEvent.objects.create(api_channel=phone, body=b"{}")
 
     with CaptureQueriesContext(connection) as captured:
-        waiting = processing._channels_with_events()
+        waiting = processing._find_channels_with_events()
 
     assert waiting == [("api_channel", other.pk), ("chat_channel", outside.pk), ("api_channel", phone.pk)]
     with connection.cursor() as cursor:
@@ -259,9 +259,9 @@ def test_whose_event_waits_longest_is_first_and_a_long_queue_is_not_read_for_it(
 def test_the_same_webhook_ten_times_is_one_message(client: Client, phone: ApiChannel) -> None:
     for _ in range(10):
         post(client, phone, says("раз", number=1))
-    processing.drain()
+    processing.process_inbox()
     post(client, phone, says("раз", number=1))
-    processing.drain()
+    processing.process_inbox()
 
     assert Message.objects.count() == 1
     assert Conversation.objects.get().unread == 1
@@ -269,7 +269,7 @@ def test_the_same_webhook_ten_times_is_one_message(client: Client, phone: ApiCha
 
 def test_an_album_from_a_new_contact_opens_one_chat_and_one_window(client: Client, phone: ApiChannel) -> None:
     post(client, phone, {"events": [says(f"снимок {number}", number=number) for number in range(10)]})
-    processing.drain()
+    processing.process_inbox()
 
     assert Conversation.objects.count() == ServiceWindow.objects.count() == 1
     assert [row.text for row in Message.objects.order_by("pk")] == [f"снимок {number}" for number in range(10)]
@@ -281,7 +281,7 @@ def test_many_events_ask_the_database_few_questions(
     for who in range(30):
         post(client, phone, says("?", who=f"client{who}"))
     with django_assert_max_num_queries(45):
-        processing.drain()
+        processing.process_inbox()
 
     assert Conversation.objects.count() == 30
 
@@ -292,8 +292,8 @@ def test_two_workers_take_each_event_once_and_in_order(client: Client) -> None:
     for number in range(60):
         post(client, phone, says(str(number), number=number))
 
-    at_once(processing.drain, processing.drain)
-    processing.drain()
+    at_once(processing.process_inbox, processing.process_inbox)
+    processing.process_inbox()
 
     assert [row.text for row in Message.objects.order_by("pk")] == [str(number) for number in range(60)]
     assert set(WebhookEvent.objects.values_list("attempts", flat=True)) == {1}
@@ -354,7 +354,7 @@ def test_the_status_callback_moves_the_tick_and_says_why_it_failed(client: Clien
     }
 
     assert post(client, channel, body).status_code == 200
-    processing.drain()
+    processing.process_inbox()
 
     message.refresh_from_db()
     assert (message.status, message.reason) == ("failed", "provider_failed")
@@ -365,7 +365,7 @@ def test_a_status_cannot_touch_another_channels_message(client: Client, phone: A
     theirs = MessageFactory(outbound=True, status="sent")
 
     post(client, phone, {"type": "status", "message_id": theirs.pk, "status": "read"})
-    processing.drain()
+    processing.process_inbox()
 
     theirs.refresh_from_db()
     assert theirs.status == "sent"
@@ -390,7 +390,7 @@ def test_a_status_for_a_message_we_never_had_is_kept_for_an_admin_to_see(client:
     known = {"type": "status", "message_id": message.pk, "status": "delivered"}
 
     post(client, phone, {"events": [unknown, known]})
-    processing.drain()
+    processing.process_inbox()
 
     message.refresh_from_db()
     assert message.status == "delivered"

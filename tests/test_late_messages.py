@@ -32,7 +32,7 @@ def comes(channel: ApiChannel, *late: timedelta, texts: str = "abcdef") -> Conve
         MessageReceived(contact=ANNA, text=text, external_id=f"wamid.{text}", at=timezone.now() - ago)
         for text, ago in zip(texts, late, strict=False)
     ]
-    processing.apply(channel, facts)
+    processing.apply_facts(channel, facts)
     return Conversation.objects.get()
 
 
@@ -79,7 +79,9 @@ def test_an_impossible_stamp_is_no_time_to_show(channel: ApiChannel, client: Cli
 
 def test_an_echo_that_comes_late_says_so_too(channel: ApiChannel) -> None:
     comes(channel, timedelta(0))
-    processing.apply(channel, [EchoSeen(contact=ANNA, text="Да", external_id="wamid.e", at=timezone.now() - HOUR)])
+    processing.apply_facts(
+        channel, [EchoSeen(contact=ANNA, text="Да", external_id="wamid.e", at=timezone.now() - HOUR)]
+    )
 
     assert Message.objects.get(direction="outbound").is_received_late
 
@@ -105,7 +107,7 @@ def test_what_nothing_of_ours_stands_between_is_read_in_the_order_it_was_written
 
 def test_a_late_message_stays_below_the_answer_that_was_given_without_it(channel: ApiChannel) -> None:
     chat = comes(channel, timedelta(0))
-    processing.apply(channel, [EchoSeen(contact=ANNA, text="!", external_id="wamid.e", at=timezone.now())])
+    processing.apply_facts(channel, [EchoSeen(contact=ANNA, text="!", external_id="wamid.e", at=timezone.now())])
     comes(channel, 2 * DAY, texts="b")
     page = messages.page(
         chat, tickets=messages.requests_of(chat), before=None, may_write=True, now=service_window.database_now()
@@ -187,6 +189,6 @@ def test_a_late_reaction_or_edit_records_a_closed_window_as_well(channel: ApiCha
         MessageEdited(contact=ANNA, target_id="wamid.x", text="?", external_id="wamid.1", at=at),
         ReactionChanged(contact=ANNA, target_id="wamid.x", emoji="👍", external_id="wamid.2", at=at + HOUR),
     ):
-        processing.apply(channel, [fact])
+        processing.apply_facts(channel, [fact])
 
     assert service_window.get_window_state(Conversation.objects.get()).state == "closed"

@@ -13,8 +13,8 @@ from django.utils import timezone
 from bridge import service_window
 from bridge.conversations import merge_lookup, receiving, tickets
 from bridge.merging import rows, rules
-from bridge.merging.merge import merge
-from bridge.merging.undo import undo
+from bridge.merging.merge import merge_contacts
+from bridge.merging.undo import undo_merge
 from bridge.models import (
     Contact,
     ContactMerge,
@@ -155,7 +155,7 @@ def test_a_merge_keeps_everything_in_order_and_its_undo_restores_it(
     before, words = everything(), list(Message.objects.order_by("pk").values_list("text", flat=True))
     queue, old = recipients(), chat_of(ANYA).pk
 
-    made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    made = merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
 
     chat = Conversation.objects.get()
     assert chat.contact == contact(ANNA)
@@ -168,7 +168,7 @@ def test_a_merge_keeps_everything_in_order_and_its_undo_restores_it(
     assert recipients() == queue
     assert chat.unread == sum(row.unread for row in Conversation.objects.all())
 
-    undo(made.pk, by=vera())
+    undo_merge(made.pk, by=vera())
 
     after = everything()
     assert after == before
@@ -180,7 +180,7 @@ def test_a_merge_keeps_everything_in_order_and_its_undo_restores_it(
 def test_an_answer_goes_to_the_number_that_wrote_last(channel: ApiChannel, states: tuple[str, str], last: str) -> None:
     for who, window in zip((ANNA, ANYA), states, strict=True):
         writes(channel, who, "Первое", hours=3 if window == "open" else 30)
-    merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
 
     said = writes(channel, last, "Последнее", hours=0.5)
     chat = Conversation.objects.get()
@@ -199,7 +199,7 @@ def test_an_answer_goes_to_the_number_that_wrote_last(channel: ApiChannel, state
 def test_words_that_come_late_do_not_turn_answers_to_another_number(channel: ApiChannel) -> None:
     writes(channel, ANNA, "Сейчас", hours=1)
     writes(channel, ANYA, "Давно", hours=40)
-    merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
 
     writes(channel, ANYA, "Опоздало", hours=5)
     answers(chat_of(ANNA), "Ответ")
@@ -212,7 +212,7 @@ def test_what_waits_for_a_number_goes_out_within_that_number_s_window(channel: A
     writes(channel, ANYA, "Первое", hours=23)
     answers(chat_of(ANYA), "Ответ на старый номер")
     writes(channel, ANNA, "Второе", hours=1)
-    merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
     ServiceWindow.objects.filter(merged_contact=contact(ANYA)).update(expires_at=timezone.now() - timedelta(seconds=1))
 
     dispatcher.send_due_deliveries()
@@ -226,12 +226,12 @@ def test_what_came_after_a_merge_goes_where_it_belongs_when_it_is_undone(channel
     writes(channel, ANNA, "Первое Анны", hours=4)
     writes(channel, ANYA, "Первое второй", hours=3)
     old = chat_of(ANYA).pk
-    made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    made = merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
     writes(channel, ANYA, "Второе второй", hours=1)
     writes(channel, last, "Последнее", hours=0.5)
     answers(chat_of(ANNA), "Ответ")
 
-    undo(made.pk, by=vera())
+    undo_merge(made.pk, by=vera())
 
     first, second = chat_of(ANNA), chat_of(ANYA)
     assert second.pk == old
@@ -258,17 +258,17 @@ def test_chats_in_other_channels_move_too_and_new_ones_are_divided(channel: ApiC
     writes(channel, ANYA, "Во втором", hours=2, chat_channel=second)
     before = everything()
 
-    made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    made = merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
 
     assert set(Conversation.objects.values_list("contact__external_id", flat=True)) == {ANNA}
-    undo(made.pk, by=vera())
+    undo_merge(made.pk, by=vera())
     assert everything() == before
 
-    made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    made = merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
     writes(channel, ANYA, "В третьем", chat_channel=third)
     writes(channel, ANNA, "И во втором", chat_channel=second)
     writes(channel, ANYA, "И в первом", chat_channel=channel.lands_in)
-    undo(made.pk, by=vera())
+    undo_merge(made.pk, by=vera())
     told = {
         (row.conversation.contact.external_id, row.conversation.chat_channel_id): row.text
         for row in Message.objects.select_related("conversation__contact").order_by("pk")
@@ -291,19 +291,19 @@ def test_three_become_one_and_are_made_three_again_from_the_last(channel: ApiCha
     first_chat = chat_of(third).pk
     before = everything()
 
-    inner = merge(contact(third).pk, contact(ANYA).pk, by=vera())
-    outer = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    inner = merge_contacts(contact(third).pk, contact(ANYA).pk, by=vera())
+    outer = merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
 
     assert writes(channel, third, "Ещё", hours=1).conversation.contact == contact(ANNA)
     assert receiving.lock_conversation(first_chat).contact == contact(ANNA)
     assert [one.external_id for one in merge_lookup.list_people(contact(ANNA))] == [ANNA, ANYA, third]
-    with pytest.raises(rules.Refused):
-        undo(inner.pk, by=vera())
+    with pytest.raises(rules.MergeRefused):
+        undo_merge(inner.pk, by=vera())
     Message.objects.filter(text="Ещё").delete()
     Conversation.objects.update(unread=3)
 
-    undo(outer.pk, by=vera())
-    undo(inner.pk, by=vera())
+    undo_merge(outer.pk, by=vera())
+    undo_merge(inner.pk, by=vera())
 
     same = set(before) - {"bridge_conversation", "bridge_servicewindow"}
     assert {name: everything()[name] for name in same} == {name: before[name] for name in same}
@@ -318,12 +318,12 @@ def test_who_cannot_be_merged_is_told_why(channel: ApiChannel) -> None:
     elsewhere = writes(ApiChannelFactory(), "79990001122", "Три").conversation.contact
     mine, theirs = contact(ANNA), contact(ANYA)
     for source, target in [(mine, mine), (elsewhere, mine)]:
-        with pytest.raises(rules.Refused):
-            merge(source.pk, target.pk, by=vera())
-    merge(theirs.pk, mine.pk, by=vera())
+        with pytest.raises(rules.MergeRefused):
+            merge_contacts(source.pk, target.pk, by=vera())
+    merge_contacts(theirs.pk, mine.pk, by=vera())
     for source, target in [(theirs, mine), (mine, theirs)]:
-        with pytest.raises(rules.Refused):
-            merge(source.pk, target.pk, by=vera())
+        with pytest.raises(rules.MergeRefused):
+            merge_contacts(source.pk, target.pk, by=vera())
     assert ContactMerge.objects.count() == 1
 
 
@@ -333,8 +333,8 @@ def test_nothing_is_merged_while_a_message_is_being_sent(channel: ApiChannel) ->
     answers(chat_of(ANYA), "Ответ")
     Delivery.objects.update(state=Delivery.State.SENDING)
 
-    with pytest.raises(rules.Refused):
-        merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    with pytest.raises(rules.MergeRefused):
+        merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
 
     assert Conversation.objects.count() == 2
 
@@ -343,14 +343,14 @@ def test_nothing_is_merged_while_a_message_is_being_sent(channel: ApiChannel) ->
 def test_a_merge_is_undone_once_and_within_a_day(channel: ApiChannel, late: bool) -> None:
     writes(channel, ANNA, "Раз")
     writes(channel, ANYA, "Два")
-    made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    made = merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
     if late:
         ContactMerge.objects.update(at=timezone.now() - timedelta(hours=24, seconds=1))
     else:
-        undo(made.pk, by=vera())
+        undo_merge(made.pk, by=vera())
 
-    with pytest.raises(rules.Refused):
-        undo(made.pk, by=vera())
+    with pytest.raises(rules.MergeRefused):
+        undo_merge(made.pk, by=vera())
 
     assert Conversation.objects.count() == (1 if late else 2)
 
@@ -359,18 +359,18 @@ def test_a_draft_that_was_written_on_is_not_divided(channel: ApiChannel) -> None
     for who in (ANNA, ANYA):
         writes(channel, who, "Раз")
         Draft.objects.create(conversation=chat_of(who), user=boris(), text=f"Для {who}")
-    made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    made = merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
     assert Draft.objects.get().text == f"Для {ANNA}\n\nДля {ANYA}"
     Draft.objects.update(text="Новый текст")
 
-    undo(made.pk, by=vera())
+    undo_merge(made.pk, by=vera())
 
     assert [(row.conversation, row.text) for row in Draft.objects.all()] == [(chat_of(ANNA), "Новый текст")]
 
 
 def test_every_table_with_a_unique_rule_on_conversations_has_a_rule_for_merging() -> None:
     """A table that comes later is moved by itself, unless two conversations' rows could clash in it."""
-    for model, name in rows.plain_tables():
+    for model, name in rows.list_plain_tables():
         unique = [one for one in model._meta.total_unique_constraints if name in one.fields]
         field: Any = model._meta.get_field(name)
         assert not unique and not field.unique, model
@@ -380,11 +380,11 @@ def test_a_name_set_since_the_merge_stays_when_it_is_undone(channel: ApiChannel)
     writes(channel, ANNA, "Раз")
     writes(channel, ANYA, "Два")
     Contact.objects.filter(external_id=ANYA).update(tags=["опт"], email="anya@example.com")
-    made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    made = merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
     assert (contact(ANNA).tags, contact(ANNA).email) == (["опт"], "anya@example.com")
     Contact.objects.filter(external_id=ANNA).update(email="new@example.com")
 
-    undo(made.pk, by=vera())
+    undo_merge(made.pk, by=vera())
 
     assert (contact(ANNA).tags, contact(ANNA).email) == ([], "new@example.com")
     assert (contact(ANYA).tags, contact(ANYA).email) == (["опт"], "anya@example.com")
@@ -396,9 +396,9 @@ def test_requests_beside_each_other_survive_a_merge_and_its_undo(channel: ApiCha
         tickets.open_ticket(receiving.lock_conversation(chat.pk), text="Второй", wanted={}, assignee_id=None)
     before = {ticket.pk: (ticket.conversation_id, ticket.status) for ticket in Ticket.objects.all()}
 
-    made = merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    made = merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
     live = Ticket.objects.exclude(status__in=Ticket.ENDED)
     assert live.count() == 3 and live.values("conversation").distinct().count() == 1
-    undo(made.pk, by=vera())
+    undo_merge(made.pk, by=vera())
 
     assert {ticket.pk: (ticket.conversation_id, ticket.status) for ticket in Ticket.objects.all()} == before

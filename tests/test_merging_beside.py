@@ -13,8 +13,8 @@ from django.urls import reverse
 from bridge.conversations import receiving
 from bridge.maintenance import erasure, housekeeping
 from bridge.merging import rules
-from bridge.merging.merge import merge
-from bridge.merging.undo import undo
+from bridge.merging.merge import merge_contacts
+from bridge.merging.undo import undo_merge
 from bridge.models import (
     Contact,
     ContactMerge,
@@ -42,7 +42,7 @@ ROUNDS = 6
 def merged(channel: ApiChannel) -> ContactMerge:
     writes(channel, ANNA, "Здравствуйте", hours=2)
     writes(channel, ANYA, "Hallo", hours=1)
-    return merge(contact(ANYA).pk, contact(ANNA).pk, by=vera())
+    return merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
 
 
 # --- at the same moment ----------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ def test_what_comes_while_two_are_merged_lands_in_the_chat_that_stays() -> None:
 
         at_once(
             lambda c=channel: writes(c, ANYA, "Во время слияния"),
-            lambda a=theirs.pk, b=mine.pk: merge(a, b, by=None),
+            lambda a=theirs.pk, b=mine.pk: merge_contacts(a, b, by=None),
             lambda c=channel: writes(c, ANNA, "И это"),
         )
 
@@ -79,9 +79,9 @@ def test_of_two_merges_at_once_one_is_done() -> None:
 
     def attempt(source: int, target: int) -> str:
         try:
-            merge(source, target, by=None)
+            merge_contacts(source, target, by=None)
             return "done"
-        except rules.Refused:
+        except rules.MergeRefused:
             return "refused"
 
     one, other = contact(ANNA).pk, contact(ANYA).pk
@@ -99,11 +99,11 @@ def test_what_comes_while_a_merge_is_undone_belongs_to_its_number() -> None:
         writes(channel, ANYA, "Два")
         mine = Contact.objects.get(external_id=ANNA, api_channel=channel)
         theirs = Contact.objects.get(external_id=ANYA, api_channel=channel)
-        made = merge(theirs.pk, mine.pk, by=None)
+        made = merge_contacts(theirs.pk, mine.pk, by=None)
 
         at_once(
             lambda c=channel: writes(c, ANYA, "Во время отмены"),
-            lambda pk=made.pk: undo(pk, by=None),
+            lambda pk=made.pk: undo_merge(pk, by=None),
             lambda c=channel: writes(c, ANNA, "И это"),
         )
 
@@ -129,8 +129,8 @@ def test_erasing_a_merged_person_erases_both(channel: ApiChannel, by_merged: boo
 
     left = everything()
     assert [trace for trace in traces if trace in left] == []
-    with pytest.raises(rules.Refused):
-        undo(made.pk, by=vera())
+    with pytest.raises(rules.MergeRefused):
+        undo_merge(made.pk, by=vera())
 
 
 @pytest.mark.django_db
@@ -192,7 +192,7 @@ def test_two_contacts_are_merged_from_the_admin(channel: ApiChannel, client: Cli
 
     assert go_on.status_code == 302 and go_on["Location"].endswith(f"/client/merge/?with={chosen[1]}")
     assert client.get(go_on["Location"]).status_code == 200
-    merge(chosen[1], chosen[0], by=vera())
+    merge_contacts(chosen[1], chosen[0], by=vera())
     assert client.get(reverse("admin:bridge_contactmerge_changelist")).status_code == 200
 
 
@@ -243,7 +243,7 @@ def test_an_operator_of_a_helpdesk_answers_a_merged_client_from_either_chat(simu
     numbers = dict(HelpdeskChat.objects.values_list("conversation__contact__external_id", "chat_id"))
     first, second = numbers["anna"], numbers["anya"]
 
-    made = merge(contact("anya").pk, contact("anna").pk, by=None)
+    made = merge_contacts(contact("anya").pk, contact("anna").pk, by=None)
     simulator.say(second, "Ответ из второго чата")
     shop.settle()
     shop.anna_writes("Снова", who="anya", **{"from": {"id": "anya", "name": "anya", "phone": "+4915112345678"}})
@@ -254,7 +254,7 @@ def test_an_operator_of_a_helpdesk_answers_a_merged_client_from_either_chat(simu
     assert shop.at_annas() == ["Ответ из второго чата", "Ответ из первого чата"]
     told = Delivery.objects.filter(kind="message").order_by("pk")
     assert [row.payload["contact"]["external_id"] for row in told][-1] == "anya"
-    undo(made.pk, by=None)
+    undo_merge(made.pk, by=None)
     simulator.say(second, "После отмены")
     shop.settle()
     assert Message.objects.get(text="После отмены").conversation.contact == contact("anya")

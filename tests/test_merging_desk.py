@@ -9,7 +9,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from bridge.merging import rules
-from bridge.merging.merge import merge
+from bridge.merging.merge import merge_contacts
 from bridge.models import Contact, ContactMerge, Conversation, Message
 from bridge.relay import submission
 from channels_setup.models import ApiChannel
@@ -103,7 +103,7 @@ def test_who_lacks_the_right_or_the_sight_merges_nothing(client: Client, chat: C
         assert desk.get(address(chat), {"with": odd}).status_code == 404
     assert not ContactMerge.objects.exists()
 
-    made = merge(other.pk, chat.contact_id, by=vera())
+    made = merge_contacts(other.pk, chat.contact_id, by=vera())
     plain = signed_in(client, vera())
     boris().user_permissions.clear()
     client.force_login(boris())
@@ -116,7 +116,7 @@ def test_an_open_page_of_the_merged_chat_goes_on_working(client: Client, chat: C
     """Words typed in the old tab go to the same person, in the chat that is left."""
     old = chat_of(ANYA)
     desk = signed_in(client, boris(chat.chat_channel))
-    merge(contact(ANYA).pk, chat.contact_id, by=vera())
+    merge_contacts(contact(ANYA).pk, chat.contact_id, by=vera())
 
     sent = desk.post(f"/chats/{old.pk}/send/", {"text": "Ответ", "key": "abcdefgh1234"}, headers=SCRIPT)
     again = desk.post(f"/chats/{old.pk}/send/", {"text": "Ответ", "key": "abcdefgh1234"}, headers=SCRIPT)
@@ -131,7 +131,7 @@ def test_a_merged_chat_costs_no_queries_for_each_of_its_messages(
     client: Client, chat: Conversation, django_assert_max_num_queries: Any
 ) -> None:
     desk = signed_in(client, boris(chat.chat_channel))
-    merge(contact(ANYA).pk, chat.contact_id, by=vera())
+    merge_contacts(contact(ANYA).pk, chat.contact_id, by=vera())
     for number in range(20):
         writes(chat.api_channel, ANYA, f"Слово {number}")
     submission.submit_reply(conversation_id=chat.pk, text="Ответ", author=boris())
@@ -162,7 +162,7 @@ def test_who_looks_like_the_same_person_is_suggested(
         Contact.objects.filter(pk=person.pk).update(**{"phone": "", **changes})
     anna.refresh_from_db()
 
-    found = rules.suggested(anna, seen=Conversation.objects.all())
+    found = rules.suggest_matches(anna, seen=Conversation.objects.all())
 
     assert found == ([anya] if is_suggested else [])
 
@@ -172,8 +172,8 @@ def test_where_a_client_moved_to_is_suggested_both_ways(chat: Conversation) -> N
     Contact.objects.filter(pk=anya.pk).update(moved_to=anna)
     anya.refresh_from_db()
 
-    assert rules.suggested(anna, seen=Conversation.objects.all()) == [anya]
-    assert rules.suggested(anya, seen=Conversation.objects.all()) == [anna]
+    assert rules.suggest_matches(anna, seen=Conversation.objects.all()) == [anya]
+    assert rules.suggest_matches(anya, seen=Conversation.objects.all()) == [anna]
 
 
 def test_the_preview_says_nothing_of_chats_out_of_sight(client: Client, chat: Conversation) -> None:

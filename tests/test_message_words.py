@@ -202,7 +202,7 @@ def receive(channel: ApiChannel, item: dict[str, Any], **fields: Any) -> Message
     fact = MessageReceived(
         contact=contact, external_id="1", text=said.text, shown=said.shown, files=said.files, **fields
     )
-    processing.apply(channel, [fact])
+    processing.apply_facts(channel, [fact])
     return Message.objects.get(external_id="1")
 
 

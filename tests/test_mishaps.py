@@ -133,7 +133,7 @@ def test_a_channel_whose_keys_cannot_be_read_keeps_no_other_from_receiving(clien
     post(client, well, says("Цел"))
     spoil_the_secret(broken)
 
-    processing.drain()
+    processing.process_inbox()
 
     assert Message.objects.get(direction="inbound").text == "Цел"
     waiting = WebhookEvent.objects.get(api_channel=broken)
@@ -181,7 +181,7 @@ def test_an_event_that_must_wait_lets_none_of_its_channel_pass(client: Client, m
     phone = ApiChannelFactory()
     for number in range(3):
         post(client, phone, says(f"{number}", number=number))
-    apply, calls = processing.apply, []
+    apply, calls = processing.apply_facts, []
 
     def busy_at_first(channel: ApiChannel, facts: Any) -> None:
         calls.append(len(facts))
@@ -189,10 +189,10 @@ def test_an_event_that_must_wait_lets_none_of_its_channel_pass(client: Client, m
             raise OperationalError("deadlock detected")
         apply(channel, facts)
 
-    monkeypatch.setattr(processing, "apply", busy_at_first)
+    monkeypatch.setattr(processing, "apply_facts", busy_at_first)
 
     for _run in range(3):
-        processing.drain()
+        processing.process_inbox()
 
     assert list(Message.objects.order_by("pk").values_list("text", flat=True)) == ["0", "1", "2"]
     assert set(WebhookEvent.objects.values_list("state", flat=True)) == {"processed"}
@@ -201,17 +201,17 @@ def test_an_event_that_must_wait_lets_none_of_its_channel_pass(client: Client, m
 def test_an_event_whose_connection_broke_is_not_failed_for_it(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     phone = ApiChannelFactory()
     post(client, phone, says("?"))
-    apply, problems = processing.apply, [InterfaceError("closed"), InterfaceError("closed")]
+    apply, problems = processing.apply_facts, [InterfaceError("closed"), InterfaceError("closed")]
 
     def broken_at_first(channel: ApiChannel, facts: Any) -> None:
         if problems:
             raise problems.pop()
         apply(channel, facts)
 
-    monkeypatch.setattr(processing, "apply", broken_at_first)
+    monkeypatch.setattr(processing, "apply_facts", broken_at_first)
 
     for _run in range(3):
-        processing.drain()
+        processing.process_inbox()
 
     assert WebhookEvent.objects.get().state == "processed"
 
@@ -323,7 +323,7 @@ def test_a_helpdesk_whose_key_cannot_be_read_keeps_no_other_from_being_told(simu
             shop.anna_writes("раз", who=f"anna-{shop.channel.pk}")
         ChatChannel.objects.filter(pk=broken.chat_channel.pk).update(secret=b"gAAAAAB-not-ours")
 
-        processing.drain()
+        processing.process_inbox()
         sending.send_due_commands()
 
         assert (simulator.texts(), other.texts()) == (["раз"], [])

@@ -206,7 +206,7 @@ def post(client: Client, channel: ApiChannel, *events: dict[str, Any]) -> None:
         f"{channel.phone_page_path}post", json.dumps({"events": events}), content_type="application/json"
     )
     assert answer.status_code == 200
-    processing.drain()
+    processing.process_inbox()
 
 
 def test_the_phone_shows_no_chat_of_a_channel_that_its_user_does_not_see(client: Client, channel: ApiChannel) -> None:

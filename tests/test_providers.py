@@ -191,7 +191,7 @@ def test_a_recording_through_the_door_is_stored_raw_and_processed(client: Client
     channel, body = channel_of(kind), path.read_bytes()
 
     response = client.post(channel.webhook_path, body, content_type="application/json", headers=proof(kind, body))
-    processing.drain()
+    processing.process_inbox()
 
     assert response.status_code == 200
     event = WebhookEvent.objects.get(routed_from=None)

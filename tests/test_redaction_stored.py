@@ -160,7 +160,7 @@ def test_a_signed_webhook_with_secrets_in_it_is_processed() -> None:
     body = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
 
     assert post(channel.webhook_path, body, **proof(body)) == 200
-    processing.drain()
+    processing.process_inbox()
 
     assert WebhookEvent.objects.get().state == WebhookEvent.State.PROCESSED
     assert Message.objects.get().text == "My password is qwerty; secret: none"
@@ -184,7 +184,7 @@ def test_a_verify_token_that_is_a_word_or_a_number_of_the_body_garbles_nothing(v
     body = json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
 
     assert post(channel.webhook_path, body, **proof(body)) == 200
-    processing.drain()
+    processing.process_inbox()
 
     message = Message.objects.get()
     assert message.text == '{"password": "qwerty"}'
@@ -201,7 +201,7 @@ def test_every_place_that_keeps_words_of_others_masks_secrets(acebot: ApiChannel
     event = WebhookEvent.objects.create(api_channel=acebot, endpoint="webhook", body=b"{}")
     delivery: Delivery = DeliveryFactory(api_channel=acebot)
 
-    account_updates.take(channel, AccountNews(what="ACCOUNT_RESTRICTION", details=words))
+    account_updates.record_account_update(channel, AccountNews(what="ACCOUNT_RESTRICTION", details=words))
     channel.remember(name=words, authorization="short-1")
     provider_sync._note_sync(channel, error=words)
     template: Template = TemplateFactory(api_channel=channel, external_id="t1")

@@ -77,7 +77,7 @@ def test_a_message_for_another_number_of_the_app_lands_in_that_numbers_channel(
     client: Client, first: ApiChannel, second: ApiChannel
 ) -> None:
     post(client, first, text("Привет", number=B_NUMBER))
-    processing.drain()
+    processing.process_inbox()
 
     message = Message.objects.get()
     assert (message.api_channel, message.text) == (second, "Привет")
@@ -98,7 +98,7 @@ def test_a_mixed_batch_is_taken_apart_item_by_item_and_each_channel_keeps_its_or
     mixed = [text(f"{n}", number=(PHONE_NUMBER_ID, B_NUMBER, UNKNOWN)[n % 3]) for n in range(9)]
     post(client, first, *mixed)
     post(client, second, *[text(f"later {n}", number=(B_NUMBER, PHONE_NUMBER_ID)[n % 2]) for n in range(4)])
-    processing.drain()
+    processing.process_inbox()
 
     assert texts(first) == ["0", "3", "6", "later 1", "later 3"]
     assert sorted(texts(second)) == ["1", "4", "7", "later 0", "later 2"]
@@ -107,7 +107,7 @@ def test_a_mixed_batch_is_taken_apart_item_by_item_and_each_channel_keeps_its_or
 
 def test_items_of_several_unknown_numbers_are_put_aside_number_by_number(client: Client, first: ApiChannel) -> None:
     post(client, first, *[text(f"{n}", number=(B_NUMBER, UNKNOWN)[n % 2]) for n in range(6)])
-    processing.drain()
+    processing.process_inbox()
 
     aside = WebhookEvent.objects.filter(state="unrouted").order_by("pk")
     assert [bytes(event.body).count(b'"from"') for event in aside] == [3, 3]
@@ -148,7 +148,7 @@ def test_every_field_with_a_number_goes_by_it(
     client: Client, first: ApiChannel, second: ApiChannel, field: str, value: dict[str, Any], seen: Any
 ) -> None:
     post(client, first, change(field, value, number=B_NUMBER))
-    processing.drain()
+    processing.process_inbox()
 
     second.refresh_from_db()
     assert seen(second)
@@ -175,7 +175,7 @@ def test_news_of_an_account_reach_all_its_numbers_once(
         change("account_update", {"event": "ACCOUNT_VIOLATION", "violation_info": {"violation_type": "SPAM"}}),
         change("message_template_status_update", paused),
     )
-    processing.drain()
+    processing.process_inbox()
 
     assert WebhookEvent.objects.count() == 2
     for channel in (first, second, elsewhere):
@@ -189,7 +189,7 @@ def test_news_of_an_account_reach_all_its_numbers_once(
 def test_news_of_another_account_reach_that_account_alone(client: Client, first: ApiChannel) -> None:
     elsewhere = cloud_channel(name="Elsewhere", settings={"phone_number_id": "1", "waba_id": B_WABA})
     post(client, first, change("account_update", {"event": "ACCOUNT_VIOLATION"}, account=B_WABA))
-    processing.drain()
+    processing.process_inbox()
 
     first.refresh_from_db()
     elsewhere.refresh_from_db()
@@ -203,7 +203,7 @@ def test_news_of_a_number_reach_the_channel_with_this_number(
     first.remember(number="+1 555-010-0802")
     second.remember(number="+1 555-010-0803")
     post(client, first, change("phone_number_quality_update", {"display_phone_number": shown, "event": "FLAGGED"}))
-    processing.drain()
+    processing.process_inbox()
 
     first.refresh_from_db()
     second.refresh_from_db()
@@ -213,7 +213,7 @@ def test_news_of_a_number_reach_the_channel_with_this_number(
 def test_a_child_event_is_not_handed_round(client: Client, first: ApiChannel, second: ApiChannel) -> None:
     post(client, first, change("account_update", {"event": "ACCOUNT_VIOLATION"}))
     for _round in range(3):
-        processing.drain()
+        processing.process_inbox()
 
     assert WebhookEvent.objects.count() == 2
 
@@ -223,7 +223,7 @@ def test_a_paused_number_takes_what_is_routed_to_it_as_what_comes_to_its_own_add
 ) -> None:
     second.pause()
     post(client, first, text("Привет", number=B_NUMBER))
-    processing.drain()
+    processing.process_inbox()
 
     assert texts(second) == ["Привет"]
     assert ApiChannel.objects.get(pk=second.pk).state == ChannelState.PAUSED
@@ -233,7 +233,7 @@ def test_of_two_channels_with_one_number_the_one_at_work_gets_the_message(client
     cloud_channel(name="Draft", state=ChannelState.DRAFT, settings={"phone_number_id": B_NUMBER})
     live = cloud_channel(name="Live", settings={"phone_number_id": B_NUMBER})
     post(client, first, text("Привет", number=B_NUMBER))
-    processing.drain()
+    processing.process_inbox()
 
     assert texts(live) == ["Привет"]
     assert Message.objects.count() == 1
@@ -247,7 +247,7 @@ def test_a_number_that_nobody_has_raises_one_alert_is_listed_and_routed_once_the
 ) -> None:
     post(client, first, text("раз", number=B_NUMBER), text("своё", number=PHONE_NUMBER_ID))
     post(client, first, text("два", number=B_NUMBER))
-    processing.drain()
+    processing.process_inbox()
 
     assert texts(first) == ["своё"]
     assert WebhookEvent.objects.filter(state="unrouted", api_channel=first).count() == 2
@@ -259,10 +259,10 @@ def test_a_number_that_nobody_has_raises_one_alert_is_listed_and_routed_once_the
 
     second = cloud_channel(name="Second", settings={"phone_number_id": B_NUMBER})
     stuck = list(WebhookEvent.objects.filter(state="unrouted").values_list("pk", flat=True))
-    assert processing.reprocess(stuck) == 2
-    processing.drain()
-    assert (processing.reprocess(stuck), processing.reprocess([1])) == (0, 0)
-    processing.drain()
+    assert processing.reprocess_events(stuck) == 2
+    processing.process_inbox()
+    assert (processing.reprocess_events(stuck), processing.reprocess_events([1])) == (0, 0)
+    processing.process_inbox()
 
     assert texts(second) == ["раз", "два"]
     assert texts(first) == ["своё"]
@@ -273,10 +273,10 @@ def test_of_two_unknown_numbers_the_one_that_is_found_goes_and_the_other_stays(
     client: Client, first: ApiChannel
 ) -> None:
     post(client, first, text("a", number=B_NUMBER), text("b", number=UNKNOWN))
-    processing.drain()
+    processing.process_inbox()
     second = cloud_channel(name="Second", settings={"phone_number_id": B_NUMBER})
-    processing.reprocess(list(WebhookEvent.objects.filter(state="unrouted").values_list("pk", flat=True)))
-    processing.drain()
+    processing.reprocess_events(list(WebhookEvent.objects.filter(state="unrouted").values_list("pk", flat=True)))
+    processing.process_inbox()
 
     assert texts(second) == ["a"]
     assert UNKNOWN in unrouted().error and B_NUMBER not in unrouted().error
@@ -292,13 +292,13 @@ def test_a_channel_that_does_not_share_the_app_secret_gets_nothing_until_it_does
     # The same text under another name is no proof.
     account_settings.take(second, {"verify_token": APP_SECRET})
     post(client, first, text("чужое?", number=B_NUMBER))
-    processing.drain()
+    processing.process_inbox()
     assert not Message.objects.exists()
     assert alert().details["why_code"] == "unrouted_secret"
 
     account_settings.take(second, {"app_secret": APP_SECRET})
-    processing.reprocess([unrouted().pk])
-    processing.drain()
+    processing.reprocess_events([unrouted().pk])
+    processing.process_inbox()
     assert texts(second) == ["чужое?"]
 
 
@@ -311,14 +311,14 @@ def test_a_rotated_app_secret_proves_what_came_before_the_rotation(
     second.credentials.filter(name="app_secret", expires_at__isnull=False).update(
         expires_at=timezone.now() + timedelta(seconds=1)
     )
-    processing.drain()
+    processing.process_inbox()
     assert texts(second) == ["раньше"]
 
     second.credentials.filter(name="app_secret", expires_at__isnull=False).update(
         expires_at=timezone.now() - timedelta(seconds=1)
     )
     post(client, first, text("позже", number=B_NUMBER))
-    processing.drain()
+    processing.process_inbox()
     assert texts(second) == ["раньше"]
     assert unrouted()
 
@@ -328,7 +328,7 @@ def test_an_event_of_before_the_upgrade_is_routed_nowhere(
 ) -> None:
     post(client, first, text("x", number=B_NUMBER))
     WebhookEvent.objects.update(proof=None)
-    processing.drain()
+    processing.process_inbox()
 
     assert not Message.objects.exists()
     assert unrouted()
@@ -340,13 +340,13 @@ def test_a_number_without_a_chat_channel_fails_in_its_own_line_and_takes_nobody_
 ) -> None:
     second.watched.clear()
     post(client, first, text("ей", number=B_NUMBER), text("мне", number=PHONE_NUMBER_ID))
-    processing.drain()
+    processing.process_inbox()
 
     failed = WebhookEvent.objects.get(state="failed")
     assert (failed.api_channel, texts(first)) == (second, ["мне"])
     second.watched.add(first.lands_in)
-    processing.reprocess([failed.pk])
-    processing.drain()
+    processing.reprocess_events([failed.pk])
+    processing.process_inbox()
     assert texts(second) == ["ей"]
 
 
@@ -356,12 +356,12 @@ def test_the_others_items_do_not_wait_for_a_channel_that_cannot_take_its_own(
     chat_channel = first.lands_in
     first.watched.clear()
     post(client, first, text("ей", number=B_NUMBER), text("мне", number=PHONE_NUMBER_ID))
-    processing.drain()
+    processing.process_inbox()
     assert texts(second) == ["ей"]
 
     first.watched.add(chat_channel)
-    processing.reprocess(list(WebhookEvent.objects.filter(state="failed").values_list("pk", flat=True)))
-    processing.drain()
+    processing.reprocess_events(list(WebhookEvent.objects.filter(state="failed").values_list("pk", flat=True)))
+    processing.process_inbox()
     assert (texts(second), texts(first)) == (["ей"], ["мне"])
 
 
@@ -374,7 +374,7 @@ def test_what_nobody_reads_is_missed_by_nobody(client: Client, first: ApiChannel
         change("messages", {"messages": []}, number=UNKNOWN),
         change("field_of_tomorrow", {}, account=B_WABA),
     )
-    processing.drain()
+    processing.process_inbox()
 
     assert WebhookEvent.objects.get().state == "processed"
     assert not Alert.objects.exists()
@@ -382,15 +382,15 @@ def test_what_nobody_reads_is_missed_by_nobody(client: Client, first: ApiChannel
 
 def test_unrouted_events_that_are_dealt_with_end_the_alert(client: Client, first: ApiChannel) -> None:
     post(client, first, text("x", number=UNKNOWN))
-    processing.drain()
+    processing.process_inbox()
 
-    assert processing.leave([unrouted().pk]) == 1
+    assert processing.dismiss_events([unrouted().pk]) == 1
     assert not Alert.objects.filter(settled_at=None).exists()
 
 
 def test_housekeeping_ends_an_alert_whose_events_are_gone(client: Client, first: ApiChannel) -> None:
     post(client, first, text("x", number=UNKNOWN))
-    processing.drain()
+    processing.process_inbox()
     tasks.watch()
     assert alert()
     WebhookEvent.objects.all().delete()
@@ -417,8 +417,8 @@ def test_a_crash_before_or_after_the_hand_over_doubles_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(broken, killed)
         with pytest.raises(Killed):
-            processing.drain()
-    processing.drain()
+            processing.process_inbox()
+    processing.process_inbox()
 
     assert (texts(first), texts(second)) == (["мне"], ["ей"])
     assert WebhookEvent.objects.filter(api_channel=second).count() == 1
@@ -429,7 +429,7 @@ def test_metas_repeat_to_both_addresses_makes_one_message(
 ) -> None:
     for channel in (first, second, first):
         post(client, channel, text("раз", number=B_NUMBER))
-    processing.drain()
+    processing.process_inbox()
 
     assert texts(second) == ["раз"]
     assert Conversation.objects.count() == 1
@@ -493,7 +493,7 @@ def test_what_happens_in_a_group_is_shown_as_not_supported_and_opens_nothing(
         number = B_NUMBER
         entrance, channel = channel, cloud_channel(settings={"phone_number_id": B_NUMBER}, state=ChannelState.WAITING)
     post(client, entrance if routed else channel, change(field, value, number=number))
-    processing.drain()
+    processing.process_inbox()
 
     assert not Message.objects.exists() and not Conversation.objects.exists() and not StrayStatus.objects.exists()
     event = WebhookEvent.objects.get(api_channel=channel)
@@ -510,7 +510,7 @@ def test_private_messages_beside_a_group_message_are_taken(client: Client, first
     private = {"from": ANNA, "id": "wamid.p", "timestamp": now(), "type": "text", "text": {"body": "лично"}}
     both = [item("text", {"body": "всем"}), private, private | {"id": "wamid.q", "group_id": ""}]
     post(client, first, change("messages", {"messages": both}, number=PHONE_NUMBER_ID))
-    processing.drain()
+    processing.process_inbox()
 
     assert texts(first) == ["лично", "лично"]
 
@@ -519,13 +519,13 @@ def test_the_alert_of_groups_is_raised_once_and_ends_by_itself(client: Client, f
     field, value = GROUP_CHANGES["text"]
     for _time in range(3):
         post(client, first, change(field, value, number=PHONE_NUMBER_ID))
-    processing.drain()
+    processing.process_inbox()
     assert Alert.objects.get().details == {"count": 3}
 
     Alert.objects.update(raised_at=timezone.now() - timedelta(days=4))
     tasks.watch()
     post(client, first, change(field, value, number=PHONE_NUMBER_ID))
-    processing.drain()
+    processing.process_inbox()
     assert not Alert.objects.filter(settled_at=None).exists()
     first.refresh_from_db()
     assert first.standing["groups"]["count"] == 4
@@ -569,7 +569,7 @@ def test_a_sample_from_the_dashboard_is_a_test_and_nothing_else(
 ) -> None:
     channel = cloud_channel(state=ChannelState.WAITING)
     post(client, channel, change(field, value, account=account))
-    processing.drain()
+    processing.process_inbox()
 
     event = WebhookEvent.objects.get()
     assert (event.state, event.note) == ("processed", "sample")

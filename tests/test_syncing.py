@@ -353,7 +353,7 @@ def tell(channel: ApiChannel, **event: Any) -> WebhookEvent:
     stored = WebhookEvent.objects.create(
         api_channel=channel, endpoint="webhook", method="POST", content_type="application/json", body=body
     )
-    processing.drain()
+    processing.process_inbox()
     stored.refresh_from_db()
     return stored
 

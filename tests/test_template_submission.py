@@ -76,7 +76,7 @@ def buttons(admin: Client, template: Template) -> list[str]:
 
 def news(meta: MetaSimulator, *templates: Template) -> None:
     meta.quiet()
-    processing.drain()
+    processing.process_inbox()
     for one in templates:
         one.refresh_from_db()
 
@@ -254,7 +254,7 @@ def test_a_verdict_that_is_here_before_the_answer_stands(
         assert not connection.in_atomic_block  # the call is made outside of any transaction
         answer = real(request, **more)
         meta.quiet()
-        processing.drain()
+        processing.process_inbox()
         return answer
 
     monkeypatch.setattr(http_client, "send", slow)

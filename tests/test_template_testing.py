@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from bridge.maintenance import erasure
-from bridge.merging.merge import merge
+from bridge.merging.merge import merge_contacts
 from bridge.models import Contact, Conversation, Delivery, Message, TemplateTest, Ticket
 from bridge.relay import template_tests
 from channels_setup.models import ApiChannel, ChannelState
@@ -164,7 +164,7 @@ def test_a_number_merged_with_a_clients_gets_the_message_itself_or_nobody_does(
     channel = template.api_channel
     writes(channel, MINE, "?", hours=1)
     writes(channel, CLIENTS, "?", hours=2)
-    merge(Contact.objects.get(external_id=MINE).pk, Contact.objects.get(external_id=CLIENTS).pk, by=vera())
+    merge_contacts(Contact.objects.get(external_id=MINE).pk, Contact.objects.get(external_id=CLIENTS).pk, by=vera())
     form = confirmed(admin, template) if last == CLIENTS else {}
     writes(channel, last, "!")
     form = form or confirmed(admin, template)

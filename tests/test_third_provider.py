@@ -112,7 +112,7 @@ def test_one_new_file_is_a_provider(
             channel.webhook_path, note, content_type="application/json", headers={"x-whistle": whistle}
         )
         assert answer.status_code == status
-    processing.drain()
+    processing.process_inbox()
     submission.submit_reply(conversation_id=Conversation.objects.get().pk, text="Да 🙌", author=vera())
     dispatcher.send_due_deliveries()
 

@@ -91,7 +91,7 @@ def test_a_number_that_writes_by_whatsapp_is_the_client_that_the_program_made(cl
     made = program("create/client", name="Ольга", phone="553188887777")["client_id"]
 
     contact = ContactInfo(external_id="5531988887777", phone="+5531988887777", name="🌸")
-    processing.apply(program.channel, [MessageReceived(contact=contact, text="Oi", external_id="wamid.1")])
+    processing.apply_facts(program.channel, [MessageReceived(contact=contact, text="Oi", external_id="wamid.1")])
 
     assert Message.objects.get().conversation.contact_id == made
     assert Contact.objects.get().name == "Ольга"
@@ -149,7 +149,7 @@ def test_our_number_with_neither_name_nor_phone_is_not_taken_from_a_client_that_
 ) -> None:
     program = Caller(client, ApiChannelFactory(kind="whatsapp_cloud", secret=True))
     contact = ContactInfo(external_id=ANNA, phone=f"+{ANNA}", name="Анна")
-    processing.apply(program.channel, [MessageReceived(contact=contact, text="?", external_id="wamid.1")])
+    processing.apply_facts(program.channel, [MessageReceived(contact=contact, text="?", external_id="wamid.1")])
     annas = Contact.objects.get().pk
 
     assert program.client_of(client_id=annas) != annas

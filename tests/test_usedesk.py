@@ -156,7 +156,7 @@ def test_a_try_that_never_arrived_is_told_again(shop: Shop, simulator: UsedeskSi
     assert waiting is not None
     from bridge.inbox import processing
 
-    processing.drain()
+    processing.process_inbox()
     Delivery.objects.filter(kind="helpdesk", state="pending").update(attempts=1, reason="outcome_unknown")
 
     shop.settle()

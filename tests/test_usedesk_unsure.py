@@ -54,7 +54,7 @@ def test_a_first_message_that_is_not_there_is_told_again(shop: Shop, simulator: 
     shop.anna_writes("раз")
     from bridge.inbox import processing
 
-    processing.drain()
+    processing.process_inbox()
     Delivery.objects.filter(track="message").update(attempts=1, payload={"text": "раз", "unsure": True})
     shop.settle()
 
@@ -101,7 +101,7 @@ def test_equal_texts_are_told_apart_by_their_number(shop: Shop, simulator: Usede
     if not arrived:
         from bridge.inbox import processing
 
-        processing.drain()
+        processing.process_inbox()
         last = Delivery.objects.filter(track="message").latest("pk")
         Delivery.objects.filter(pk=last.pk).update(payload=last.payload | {"unsure": True})
     shop.settle()
@@ -135,7 +135,7 @@ def test_where_there_is_no_way_to_see_it_is_told_again_and_the_page_says_so(
     shop.anna_writes("раз")
     from bridge.inbox import processing
 
-    processing.drain()
+    processing.process_inbox()
     Delivery.objects.filter(track="client").delete()  # given up: neither client nor request is known there
     simulator.faults.lose_answer = 1
     shop.settle()

@@ -41,7 +41,7 @@ BOTH = pytest.mark.parametrize("make", [api, outside], ids=["api channel", "chat
 @pytest.fixture(autouse=True)
 def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if each look at an address came two seconds after the one before."""
-    monkeypatch.setattr(webhooks, "REMEMBERED_SECONDS", -1.0)
+    monkeypatch.setattr(webhooks, "CHANNEL_CACHE_SECONDS", -1.0)
 
 
 @pytest.fixture

@@ -260,7 +260,7 @@ def test_all_recordings_twice_through_the_door_are_stored_raw_and_processed_once
             headers = {"x-hub-signature-256": signed(recording.body, APP_SECRET)["X-Hub-Signature-256"]}
             answer = client.post(channel.webhook_path, recording.body, content_type="application/json", headers=headers)
             assert answer.status_code == 200, recording.name
-        processing.drain()
+        processing.process_inbox()
 
     came = WebhookEvent.objects.filter(routed_from=None)
     assert came.count() == 2 * len(corpus())
@@ -370,7 +370,7 @@ def test_a_body_of_three_megabytes_is_taken(client: Client) -> None:
     headers = {"x-hub-signature-256": signed(large, APP_SECRET)["X-Hub-Signature-256"]}
 
     answer = client.post(channel.webhook_path, large, content_type="application/json", headers=headers)
-    processing.drain()
+    processing.process_inbox()
 
     assert answer.status_code == 200
     assert Message.objects.get().text == "Hello, are the boots in?"
@@ -383,7 +383,7 @@ def test_an_unreadable_item_is_told_with_its_event(client: Client) -> None:
     headers = {"x-hub-signature-256": signed(recording.body, APP_SECRET)["X-Hub-Signature-256"]}
 
     client.post(channel.webhook_path, recording.body, content_type="application/json", headers=headers)
-    processing.drain()
+    processing.process_inbox()
 
     event = WebhookEvent.objects.get()
     assert event.state == "processed" and event.error
@@ -410,7 +410,7 @@ def test_a_form_nested_a_thousand_deep_is_a_message_and_takes_no_other_with_it(c
     form = {"type": "nfm_reply", "nfm_reply": {"name": "flow", "body": "Sent", "response_json": nested}}
 
     post_signed(client, of_text_and_its_neighbour({"type": "interactive", "interactive": form}))
-    processing.drain()
+    processing.process_inbox()
 
     assert list(Message.objects.order_by("pk").values_list("text", flat=True)) == ["Hello, are the boots in?", "Sent"]
 
@@ -427,7 +427,7 @@ def test_an_item_on_which_our_own_code_breaks_takes_no_other_with_it(
     monkeypatch.setattr(graph_webhooks, "quoted", breaks)
 
     post_signed(client, of_text_and_its_neighbour({}))
-    processing.drain()
+    processing.process_inbox()
 
     assert Message.objects.get().text == "Hello, are the boots in?"
     assert "KeyError" in WebhookEvent.objects.get().error
@@ -441,7 +441,7 @@ def test_an_event_that_is_all_news_that_we_do_not_use_says_so(client: Client) ->
 
     client.post(channel.webhook_path, recording.body, content_type="application/json", headers=headers)
     with translation.override("en"):
-        processing.drain()
+        processing.process_inbox()
 
     event = WebhookEvent.objects.get()
     assert event.state == "processed" and event.error.startswith("Nothing in it concerns this channel")

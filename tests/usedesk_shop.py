@@ -74,7 +74,7 @@ class Shop:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self.simulator.pump()
-            processing.drain(), dispatcher.send_due_deliveries(), sending.send_due_commands()
+            processing.process_inbox(), dispatcher.send_due_deliveries(), sending.send_due_commands()
             waiting = WebhookEvent.objects.filter(state="new").exists()
             older = Delivery.objects.filter(
                 conversation=OuterRef("conversation"), kind=OuterRef("kind"), pk__lt=OuterRef("pk")

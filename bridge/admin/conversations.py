@@ -93,7 +93,7 @@ class ContactAdmin(HistoryAdmin):
     since = column("created_at", _("first seen"))
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        if not request.user.has_perm(merge_rules.PERMISSION):
+        if not request.user.has_perm(merge_rules.MERGE_PERMISSION):
             return {}
         return {"merge_two": (type(self).merge_two, "merge_two", gettext("Merge the two chosen contacts…"))}
 

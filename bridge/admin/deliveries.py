@@ -247,7 +247,7 @@ class WebhookEventAdmin(HistoryAdmin):
     def process_again(self, request: HttpRequest, rows: QuerySet[WebhookEvent]) -> tuple[int, str]:
         # A call of the API was answered there and then; only its caller can repeat it.
         failed = rows.filter(endpoint="webhook", state__in=WebhookEvent.STUCK).order_by("pk")
-        count = processing.reprocess(list(failed.values_list("pk", flat=True)[:MOST_AT_ONCE]))
+        count = processing.reprocess_events(list(failed.values_list("pk", flat=True)[:MOST_AT_ONCE]))
         if not count:
             return messages.WARNING, gettext(
                 "Only failed or unrouted events of a provider's webhook can be processed again; API calls are for "
@@ -258,7 +258,7 @@ class WebhookEventAdmin(HistoryAdmin):
 
     def leave(self, request: HttpRequest, rows: QuerySet[WebhookEvent]) -> tuple[int, str]:
         failed = rows.filter(state__in=WebhookEvent.STUCK).order_by("pk")
-        count = processing.leave(list(failed.values_list("pk", flat=True)[:MOST_AT_ONCE]))
+        count = processing.dismiss_events(list(failed.values_list("pk", flat=True)[:MOST_AT_ONCE]))
         if not count:
             return messages.WARNING, gettext("Only failed or unrouted events can be marked as dealt with.")
         sentence = ngettext("%d event is marked as dealt with.", "%d events are marked as dealt with.", count)

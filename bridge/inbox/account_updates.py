@@ -7,10 +7,10 @@ from django.utils import timezone
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import AccountNews
 
-KEPT = 20  # the newest news; the raw events have them all
+MAX_KEPT_UPDATES = 20  # the newest news; the raw events have them all
 
 
-def take(api_channel: ApiChannel, fact: AccountNews) -> None:
+def record_account_update(api_channel: ApiChannel, fact: AccountNews) -> None:
     """The newest first. The same news twice (all subscribers are told again when one fails) is one."""
     at = fact.at or timezone.now()
     news = {"what": fact.what, "details": fact.details, "level": fact.level, "at": at.isoformat()}
@@ -18,4 +18,4 @@ def take(api_channel: ApiChannel, fact: AccountNews) -> None:
     told = {name: value for name, value in (("quality", fact.quality), ("limit", fact.limit)) if value}
     if any((row.get("what"), row.get("details")) == (fact.what, fact.details) for row in before[:1]):
         before = before[1:]
-    api_channel.remember(news=[news, *before][:KEPT], **told)
+    api_channel.remember(news=[news, *before][:MAX_KEPT_UPDATES], **told)

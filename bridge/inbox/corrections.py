@@ -24,19 +24,19 @@ from channels_setup.providers.base import Correction, MessageEdited, MessageRevo
 
 logger = logging.getLogger(__name__)
 
-MOST_FORMER = 20  # texts of a message that is edited again and again
-MOST_IDS = 20  # corrections of one message whose repeats are recognized
+MAX_FORMER_TEXTS = 20  # texts of a message that is edited again and again
+MAX_CORRECTION_IDS = 20  # corrections of one message whose repeats are recognized
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class CorrectionEffect:
     """What a correction changed. ``kind`` is empty where nobody needs to look at the chat again."""
 
     kind: str = ""
     before: str = ""  # the text before an edit
 
 
-def lock_target(api_channel: ApiChannel, external_id: str) -> tuple[Message, Conversation] | None:
+def lock_target_message(api_channel: ApiChannel, external_id: str) -> tuple[Message, Conversation] | None:
     """Lock the message with this provider's id, its conversation first; None if it is not here."""
     if not external_id:
         return None
@@ -49,7 +49,7 @@ def lock_target(api_channel: ApiChannel, external_id: str) -> tuple[Message, Con
     return None if message is None else (message, conversation)
 
 
-def correct(fact: Correction, message: Message, conversation: Conversation) -> None:
+def apply_correction(fact: Correction, message: Message, conversation: Conversation) -> None:
     """Apply one correction to a locked message, once; tell operators where it matters."""
     is_ours = message.direction == Message.Direction.OUTBOUND
     if not isinstance(fact, ReactionChanged) and is_ours != fact.by_us:
@@ -58,11 +58,11 @@ def correct(fact: Correction, message: Message, conversation: Conversation) -> N
     known = message.shown.get("corrections", [])
     if fact.external_id and fact.external_id in known:
         return
-    change = _change(fact, message, conversation)
+    change = _apply_to_message(fact, message, conversation)
     if change is None:
         return
     if fact.external_id:
-        message.shown = message.shown | {"corrections": [*known, fact.external_id][-MOST_IDS:]}
+        message.shown = message.shown | {"corrections": [*known, fact.external_id][-MAX_CORRECTION_IDS:]}
     if change.kind and not fact.by_us and _is_answered(message, conversation):
         _make_unread(conversation, change.kind)
         if change.kind != ChangeAfterAnswer.REACTED:
@@ -72,13 +72,13 @@ def correct(fact: Correction, message: Message, conversation: Conversation) -> N
 
 
 @singledispatch
-def _change(fact: Correction, message: Message, conversation: Conversation) -> Change | None:
+def _apply_to_message(fact: Correction, message: Message, conversation: Conversation) -> CorrectionEffect | None:
     """Change the unsaved message; None if it is as the correction wants it, or knows a later one."""
     raise TypeError(type(fact))
 
 
-@_change.register
-def _(fact: ReactionChanged, message: Message, conversation: Conversation) -> Change | None:
+@_apply_to_message.register
+def _(fact: ReactionChanged, message: Message, conversation: Conversation) -> CorrectionEffect | None:
     by = "us" if fact.by_us else "client"
     seen = message.shown.get("reacted_at", {})
     emoji = fact.emoji[:40]
@@ -87,36 +87,36 @@ def _(fact: ReactionChanged, message: Message, conversation: Conversation) -> Ch
         return None
     others = [reaction for reaction in message.reactions if reaction["by"] != by]
     message.reactions = [*others, {"by": by, "emoji": emoji}] if emoji else others
-    message.shown = message.shown | {"reacted_at": {**seen, by: stamp(fact.at)}}
+    message.shown = message.shown | {"reacted_at": {**seen, by: format_stamp(fact.at)}}
     if not emoji or fact.by_us:
-        return Change(before=before)
-    prolong_window(conversation, fact.at, message=message, merged_contact_id=message.merged_contact_id)
-    return Change(kind=ChangeAfterAnswer.REACTED, before=before)
+        return CorrectionEffect(before=before)
+    extend_window(conversation, fact.at, message=message, merged_contact_id=message.merged_contact_id)
+    return CorrectionEffect(kind=ChangeAfterAnswer.REACTED, before=before)
 
 
-@_change.register
-def _(fact: MessageEdited, message: Message, conversation: Conversation) -> Change | None:
+@_apply_to_message.register
+def _(fact: MessageEdited, message: Message, conversation: Conversation) -> CorrectionEffect | None:
     if not _is_newer(fact.at, message.shown.get("edited_at")) or fact.text == message.text:
         return None
     before = message.text
-    former = [*message.shown.get("former", []), before][-MOST_FORMER:]
+    former = [*message.shown.get("former", []), before][-MAX_FORMER_TEXTS:]
     if conversation.last_text == message_text.build_preview(before, message.shown)[:200]:
         Conversation.objects.filter(pk=conversation.pk).update(last_text=fact.text[:200])
     message.text = fact.text
-    message.shown = message.shown | {"former": former, "edited_at": stamp(fact.at)}
-    return Change(kind="" if "revoked_at" in message.shown else ChangeAfterAnswer.EDITED, before=before)
+    message.shown = message.shown | {"former": former, "edited_at": format_stamp(fact.at)}
+    return CorrectionEffect(kind="" if "revoked_at" in message.shown else ChangeAfterAnswer.EDITED, before=before)
 
 
-@_change.register
-def _(fact: MessageRevoked, message: Message, conversation: Conversation) -> Change | None:
+@_apply_to_message.register
+def _(fact: MessageRevoked, message: Message, conversation: Conversation) -> CorrectionEffect | None:
     """The words stay on record, marked as deleted: they may have been answered already."""
     if "revoked_at" in message.shown:
         return None
-    message.shown = message.shown | {"revoked_at": stamp(fact.at)}
-    return Change(kind=ChangeAfterAnswer.DELETED)
+    message.shown = message.shown | {"revoked_at": format_stamp(fact.at)}
+    return CorrectionEffect(kind=ChangeAfterAnswer.DELETED)
 
 
-def prolong_window(
+def extend_window(
     conversation: Conversation, at: datetime | None, *, message: Message | None, merged_contact_id: int | None
 ) -> None:
     """Open or prolong the window for a client's reaction: it is something that the client did. Send what was held."""
@@ -152,7 +152,7 @@ def _make_unread(conversation: Conversation, kind: str) -> None:
     )
 
 
-def stamp(at: datetime | None) -> str:
+def format_stamp(at: datetime | None) -> str:
     return (at or timezone.now()).isoformat()
 
 

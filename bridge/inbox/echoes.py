@@ -18,11 +18,11 @@ from bridge.models import Conversation, Message
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import EchoSeen
 
-MISSING = "missing"  # ``shown["original"]`` of a message that an edit stands in for
+ORIGINAL_MISSING = "missing"  # ``shown["original"]`` of a message that an edit stands in for
 
 
 @transaction.atomic
-def take(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatChannel) -> Message:
+def store_echo(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatChannel) -> Message:
     """Store one echo; return its message, which may be known: sent from here, or seen before."""
     resolved = contacts.resolve_contacts(
         api_channel, [contacts.ContactData(info=fact.contact, at=fact.at, by_contact=False)]
@@ -33,8 +33,8 @@ def take(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatChannel) 
     contact_links.announce_changes(resolved.changes)
     known = receiving.find_by_external_id(api_channel, [fact.external_id]).get(fact.external_id)
     if known is not None:
-        if known.shown.get("original") == MISSING:
-            _count_as_answer(conversation, known, at=fact.at)
+        if known.shown.get("original") == ORIGINAL_MISSING:
+            _record_as_reply(conversation, known, at=fact.at)
         return known
     now = service_window.database_now()
     message = Message.objects.create(
@@ -54,14 +54,14 @@ def take(api_channel: ApiChannel, fact: EchoSeen, *, chat_channel: ChatChannel) 
     attachments = attachment_files.create_attachments([(message, fact.files)])
     if fact.quoted_id:
         receiving.link_quotes(api_channel, [(message, fact.quoted_id)])
-    if fact.shown.get("original") != MISSING:
-        _count_as_answer(conversation, message, at=fact.at)
+    if fact.shown.get("original") != ORIGINAL_MISSING:
+        _record_as_reply(conversation, message, at=fact.at)
     message_statuses.apply_stray_statuses(api_channel, [message])
     correction_notes.note_echo(message, [subscribers.build_file_link(one) for one in attachments])
     return message
 
 
-def _count_as_answer(conversation: Conversation, message: Message, *, at: datetime | None) -> None:
+def _record_as_reply(conversation: Conversation, message: Message, *, at: datetime | None) -> None:
     """Note the chat as answered, unless the client wrote after this."""
     inbound = Message.objects.filter(conversation=conversation, direction=Message.Direction.INBOUND)
     if at is not None and inbound.filter(provider_time__gt=at).exists():

@@ -13,7 +13,7 @@ from channels_setup.providers.base import Fact, GroupActivity, ItemUnreadable, S
 Note = WebhookEvent.Note
 
 
-def write(processed: Sequence[tuple[WebhookEvent, list[Fact]]]) -> None:
+def write_event_notes(processed: Sequence[tuple[WebhookEvent, list[Fact]]]) -> None:
     """Write the remarks of these events. One without remarks costs no query."""
     nothing = [event.pk for event, facts in processed if not facts and event.body and event.note != Note.ROUTED]
     if nothing:
@@ -21,14 +21,14 @@ def write(processed: Sequence[tuple[WebhookEvent, list[Fact]]]) -> None:
         WebhookEvent.objects.filter(pk__in=nothing).update(error=remark)
     for event, facts in processed:
         remarks = [event.error] if event.note == Note.ROUTED else []
-        remarks += _remarks(facts)
+        remarks += _describe_facts(facts)
         if remarks:
             WebhookEvent.objects.filter(pk=event.pk).update(
-                error=" ".join(remarks).replace("\0", "\ufffd")[:2000], note=_note(facts) or event.note
+                error=" ".join(remarks).replace("\0", "\ufffd")[:2000], note=_choose_note(facts) or event.note
             )
 
 
-def _remarks(facts: Sequence[Fact]) -> Iterator[str]:
+def _describe_facts(facts: Sequence[Fact]) -> Iterator[str]:
     if lost := [fact.why for fact in facts if isinstance(fact, ItemUnreadable)]:
         yield " ".join([_("%(count)d of its items could not be read.") % {"count": len(lost)}, *lost])
     if count := sum(isinstance(fact, GroupActivity) for fact in facts):
@@ -41,7 +41,7 @@ def _remarks(facts: Sequence[Fact]) -> Iterator[str]:
         yield _("A test from the provider's page: %(names)s.") % {"names": ", ".join(samples)}
 
 
-def _note(facts: Sequence[Fact]) -> str:
+def _choose_note(facts: Sequence[Fact]) -> str:
     for kind, note in ((GroupActivity, Note.GROUP), (SampleReceived, Note.SAMPLE)):
         if any(isinstance(fact, kind) for fact in facts):
             return note

@@ -34,31 +34,31 @@ from channels_setup.providers.base import (
 from . import corrections, echoes
 
 Kind = PendingCorrection.Kind
-SHOWN_AFTER = timedelta(minutes=1)
-KEPT_FOR = timedelta(days=8)  # providers repeat webhooks for a week
-BATCH = 200
+SHOW_AFTER = timedelta(minutes=1)
+KEEP_FOR = timedelta(days=8)  # providers repeat webhooks for a week
+PENDING_BATCH = 200
 FAILING = FailingItems("pending_corrections")
 
 
 @transaction.atomic
-def apply(api_channel: ApiChannel, fact: Correction) -> list[MessageReceived | EchoSeen]:
+def apply_or_keep_correction(api_channel: ApiChannel, fact: Correction) -> list[MessageReceived | EchoSeen]:
     """Correct the message meant, or keep the correction for it. Return what to store as a message instead."""
-    target = corrections.lock_target(api_channel, fact.target_id)
+    target = corrections.lock_target_message(api_channel, fact.target_id)
     if target is not None:
-        corrections.correct(fact, *target)
+        corrections.apply_correction(fact, *target)
         return []
-    if isinstance(fact, MessageEdited) and fact.text and not (fact.by_us and _is_on_its_way(api_channel, fact)):
-        return [_stand_in(fact)]
+    if isinstance(fact, MessageEdited) and fact.text and not (fact.by_us and _may_be_unconfirmed(api_channel, fact)):
+        return [_build_stand_in(fact)]
     if fact.target_id:
-        _wait(api_channel, fact)
+        _keep_correction(api_channel, fact)
     if isinstance(fact, ReactionChanged) and fact.emoji and not fact.by_us:
-        conversation, merged_id = _conversation_of(api_channel, fact.contact)
+        conversation, merged_id = _lock_conversation_of(api_channel, fact.contact)
         if conversation is not None:
-            corrections.prolong_window(conversation, fact.at, message=None, merged_contact_id=merged_id)
+            corrections.extend_window(conversation, fact.at, message=None, merged_contact_id=merged_id)
     return []
 
 
-def _stand_in(fact: MessageEdited) -> MessageReceived | EchoSeen:
+def _build_stand_in(fact: MessageEdited) -> MessageReceived | EchoSeen:
     """Let an edit stand for the message that it changed, under that message's id."""
     made = EchoSeen if fact.by_us else MessageReceived
     return made(
@@ -66,19 +66,19 @@ def _stand_in(fact: MessageEdited) -> MessageReceived | EchoSeen:
         text=fact.text,
         external_id=fact.target_id or fact.external_id,
         at=fact.at,
-        shown={"edited_at": corrections.stamp(fact.at), "original": echoes.MISSING},
+        shown={"edited_at": corrections.format_stamp(fact.at), "original": echoes.ORIGINAL_MISSING},
     )
 
 
-def _is_on_its_way(api_channel: ApiChannel, fact: Correction) -> bool:
+def _may_be_unconfirmed(api_channel: ApiChannel, fact: Correction) -> bool:
     """Whether the message meant may be one of ours whose id the provider has not told us yet."""
-    conversation, _merged_id = _conversation_of(api_channel, fact.contact)
+    conversation, _merged_id = _lock_conversation_of(api_channel, fact.contact)
     unsettled = (Message.Status.PENDING, Message.Status.SENDING, Message.Status.UNKNOWN)
     rows = Message.objects.filter(conversation=conversation, direction=Message.Direction.OUTBOUND, external_id="")
     return conversation is not None and rows.filter(status__in=unsettled).exists()
 
 
-def _wait(api_channel: ApiChannel, fact: Correction) -> None:
+def _keep_correction(api_channel: ApiChannel, fact: Correction) -> None:
     kinds = {ReactionChanged: Kind.REACTION, MessageEdited: Kind.EDIT, MessageRevoked: Kind.REVOKE}
     text = fact.emoji if isinstance(fact, ReactionChanged) else getattr(fact, "text", "")
     row = PendingCorrection(
@@ -94,7 +94,7 @@ def _wait(api_channel: ApiChannel, fact: Correction) -> None:
     PendingCorrection.objects.bulk_create([row], ignore_conflicts=True)
 
 
-def _fact(row: PendingCorrection) -> Correction:
+def _restore_fact(row: PendingCorrection) -> Correction:
     contact = ContactInfo(**row.contact)
     if row.kind == Kind.REACTION:
         return ReactionChanged(
@@ -122,11 +122,11 @@ def _fact(row: PendingCorrection) -> Correction:
 # --- the message comes -----------------------------------------------------------------------------------
 
 
-def message_came(api_channel: ApiChannel, fact: MessageReceived | EchoSeen, message: Message) -> None:
+def merge_late_original(api_channel: ApiChannel, fact: MessageReceived | EchoSeen, message: Message) -> None:
     """A stored message's original words came: they become the former text of the edit that stood in for it."""
-    if fact.shown.get("original") == echoes.MISSING or message.external_id != fact.external_id:
+    if fact.shown.get("original") == echoes.ORIGINAL_MISSING or message.external_id != fact.external_id:
         return
-    if message.shown.get("original") != echoes.MISSING:
+    if message.shown.get("original") != echoes.ORIGINAL_MISSING:
         return
     message = Message.objects.select_for_update(no_key=True).get(pk=message.pk)
     shown = {name: value for name, value in message.shown.items() if name != "original"}
@@ -142,21 +142,21 @@ def message_came(api_channel: ApiChannel, fact: MessageReceived | EchoSeen, mess
         correction_notes.note_late_files(message, [subscribers.build_file_link(one) for one in attachments])
 
 
-def join(api_channel: ApiChannel, external_ids: Iterable[str]) -> None:
+def apply_pending_corrections(api_channel: ApiChannel, external_ids: Iterable[str]) -> None:
     """Apply what has waited for messages that have just been stored."""
     ids = set(external_ids) - {""}
     rows = PendingCorrection.objects.filter(api_channel=api_channel, target_id__in=ids)
     for row in list(rows.order_by("at", "pk")) if ids else ():
-        _join(row)
+        _apply_pending(row)
 
 
-def _join(row: PendingCorrection) -> bool:
+def _apply_pending(row: PendingCorrection) -> bool:
     """Apply one waiting correction if its message is here. In the caller's transaction."""
-    target = corrections.lock_target(row.api_channel, row.target_id)
+    target = corrections.lock_target_message(row.api_channel, row.target_id)
     waiting = PendingCorrection.objects.select_for_update(no_key=True, of=("self",)).filter(pk=row.pk).first()
     if target is None or waiting is None:
         return False
-    corrections.correct(_fact(waiting), *target)
+    corrections.apply_correction(_restore_fact(waiting), *target)
     if waiting.line_id is not None:  # shown by itself meanwhile
         Message.objects.filter(pk=waiting.line_id).delete()
     waiting.delete()
@@ -166,10 +166,10 @@ def _join(row: PendingCorrection) -> bool:
 # --- the message does not come ---------------------------------------------------------------------------
 
 
-def sweep() -> int:
+def process_pending_corrections() -> int:
     """Apply corrections whose message is here by now, show those that have waited long, forget the old ones."""
     now = service_window.database_now()
-    PendingCorrection.objects.filter(received_at__lt=now - KEPT_FOR).delete()
+    PendingCorrection.objects.filter(received_at__lt=now - KEEP_FOR).delete()
     done = 0
     rows = (
         PendingCorrection.objects.select_related("api_channel")
@@ -178,33 +178,33 @@ def sweep() -> int:
     )
     here = Message.objects.filter(api_channel=OuterRef("api_channel"), external_id=OuterRef("target_id"))
     is_here = Q(Exists(here.exclude(external_id="")))
-    to_show = rows.filter(is_here | Q(received_at__lt=now - SHOWN_AFTER), is_shown=False)
+    to_show = rows.filter(is_here | Q(received_at__lt=now - SHOW_AFTER), is_shown=False)
     arrived = rows.filter(is_here, is_shown=True)  # our own message, told its id late
-    for row in [*to_show[:BATCH], *arrived[:BATCH]]:
+    for row in [*to_show[:PENDING_BATCH], *arrived[:PENDING_BATCH]]:
         with FAILING.isolate(row.pk):
-            done += _sweep_one(row, now)
+            done += _process_pending_correction(row, now)
     return done
 
 
 @transaction.atomic
-def _sweep_one(row: PendingCorrection, now: datetime) -> bool:
-    if _join(row):
+def _process_pending_correction(row: PendingCorrection, now: datetime) -> bool:
+    if _apply_pending(row):
         return True
-    return not row.is_shown and row.received_at < now - SHOWN_AFTER and _show(row)
+    return not row.is_shown and row.received_at < now - SHOW_AFTER and _show_unmatched(row)
 
 
-def _show(row: PendingCorrection) -> bool:
+def _show_unmatched(row: PendingCorrection) -> bool:
     """Show a correction as what it is: a line in the chat, no request, nothing unread."""
-    fact = _fact(row)
+    fact = _restore_fact(row)
     is_reaction = isinstance(fact, ReactionChanged) and bool(fact.emoji)
-    conversation, merged_id = _conversation_of(row.api_channel, fact.contact, begin=is_reaction and not fact.by_us)
+    conversation, merged_id = _lock_conversation_of(row.api_channel, fact.contact, begin=is_reaction and not fact.by_us)
     waiting = PendingCorrection.objects.select_for_update(no_key=True, of=("self",)).filter(pk=row.pk).first()
     if waiting is None or waiting.is_shown:
         return False
     if conversation is not None and is_reaction:
-        waiting.line = _reaction_line(row, conversation, merged_id)
+        waiting.line = _create_reaction_message(row, conversation, merged_id)
         if not row.by_us:
-            corrections.prolong_window(conversation, row.at, message=waiting.line, merged_contact_id=merged_id)
+            corrections.extend_window(conversation, row.at, message=waiting.line, merged_contact_id=merged_id)
         correction_notes.note_stray_reaction(fact, conversation)
     elif conversation is not None and isinstance(fact, MessageRevoked):
         if row.by_us:
@@ -212,9 +212,9 @@ def _show(row: PendingCorrection) -> bool:
         else:
             create_notice(conversation, "unknown_message_deleted")
     elif isinstance(fact, MessageEdited) and fact.text and fact.by_us and row.api_channel.lands_in is not None:
-        stand_in = _stand_in(fact)
+        stand_in = _build_stand_in(fact)
         if isinstance(stand_in, EchoSeen):
-            echoes.take(row.api_channel, stand_in, chat_channel=row.api_channel.lands_in)
+            echoes.store_echo(row.api_channel, stand_in, chat_channel=row.api_channel.lands_in)
         waiting.delete()
         return True
     waiting.is_shown = True
@@ -222,7 +222,9 @@ def _show(row: PendingCorrection) -> bool:
     return True
 
 
-def _reaction_line(row: PendingCorrection, conversation: Conversation, merged_contact_id: int | None) -> Message:
+def _create_reaction_message(
+    row: PendingCorrection, conversation: Conversation, merged_contact_id: int | None
+) -> Message:
     direction = Message.Direction.OUTBOUND if row.by_us else Message.Direction.INBOUND
     return Message.objects.create(
         conversation=conversation,
@@ -237,7 +239,7 @@ def _reaction_line(row: PendingCorrection, conversation: Conversation, merged_co
     )
 
 
-def _conversation_of(
+def _lock_conversation_of(
     api_channel: ApiChannel, info: ContactInfo, *, begin: bool = False
 ) -> tuple[Conversation | None, int | None]:
     """Lock the contact's newest conversation on this channel; ``begin``: begin one if there is none.

@@ -46,14 +46,14 @@ from . import account_updates, echoes, event_notes, pending_corrections, routing
 
 logger = logging.getLogger(__name__)
 
-BATCH = 200
+EVENT_BATCH = 200
 RUN_SECONDS = 20.0  # a task longer than its time limit would be killed in the middle of a batch
-MOST_ATTEMPTS = 5
+MAX_EVENT_ATTEMPTS = 5
 # PostgreSQL's classes of errors that pass: deadlock, no room, lock held, shut down.
-PASSING = ("40", "53", "55", "57")
+TRANSIENT_ERROR_CLASSES = ("40", "53", "55", "57")
 
 
-def drain() -> int:
+def process_inbox() -> int:
     """Process until nothing waits or the time is up; how many events were taken.
 
     A batch of each channel in turn, so that a flood on one holds up no other. The doorbell is answered only before
@@ -64,14 +64,14 @@ def drain() -> int:
     resting: set[tuple[str, int]] = set()  # where it came to nothing: once more in the next run
     while time.monotonic() < until:
         before, is_elsewhere = taken, False
-        waiting = [channel for channel in _channels_with_events() if channel not in resting]
+        waiting = [channel for channel in _find_channels_with_events() if channel not in resting]
         if len(waiting) > 1:
             wakeups.clear_notification(wakeups.INBOUND)  # there is work for another
         for source, channel_id in waiting:
-            with only_one(SOURCES[source].lock, channel_id) as mine:
+            with only_one(EVENT_SOURCES[source].lock, channel_id) as mine:
                 is_elsewhere |= not mine
-                if mine and (events := claim(channel_id, source=source)):
-                    if not _processed(source, channel_id, events):
+                if mine and (events := claim_events(channel_id, source=source)):
+                    if not _try_processing(source, channel_id, events):
                         resting.add((source, channel_id))
                     taken += len(events)
         # Once more after the lock is free: who was called for an event of the last moment found it taken and left.
@@ -87,17 +87,17 @@ def drain() -> int:
     return taken
 
 
-def _processed(source: str, channel_id: int, events: Sequence[WebhookEvent]) -> bool:
+def _try_processing(source: str, channel_id: int, events: Sequence[WebhookEvent]) -> bool:
     """False where the channel's turn ended before its events did: no other channel suffers for it, and nobody passes.
 
     Where it was no event's fault the tries are given back: nothing fails because a disk was full for a minute.
     """
     try:
-        SOURCES[source].process(channel_id, events)
+        EVENT_SOURCES[source].process(channel_id, events)
         return True
     except (OperationalError, InterfaceError) as problem:
         logger.exception("events left for the next run", extra={source: channel_id})
-        blameless = str(getattr(problem.__cause__, "pgcode", None) or "").startswith(PASSING)
+        blameless = str(getattr(problem.__cause__, "pgcode", None) or "").startswith(TRANSIENT_ERROR_CLASSES)
     except Exception:  # the events' own are caught one by one: this is about the channel, perhaps its keys
         logger.exception("channel's events not worked off", extra={source: channel_id})
         blameless = True
@@ -109,7 +109,7 @@ def _processed(source: str, channel_id: int, events: Sequence[WebhookEvent]) -> 
 
 # Whose event has waited longest comes first. One look into an index for each channel, however much waits; plain SQL,
 # because it is asked three times a run, and building it anew cost more than all the rest of a run that finds nothing.
-WAITING = """
+CHANNELS_WITH_EVENTS_SQL = """
 SELECT source, id FROM (
     SELECT 'api_channel' AS source, c.id,
         (SELECT min(e.id) FROM bridge_webhookevent e WHERE e.api_channel_id = c.id AND e.state = 'new') AS oldest
@@ -122,22 +122,22 @@ SELECT source, id FROM (
 """
 
 
-def _channels_with_events() -> list[tuple[str, int]]:
+def _find_channels_with_events() -> list[tuple[str, int]]:
     with connection.cursor() as cursor:
-        cursor.execute(WAITING)
+        cursor.execute(CHANNELS_WITH_EVENTS_SQL)
         return list(cursor.fetchall())
 
 
-def claim(channel_id: int, *, source: str = "api_channel") -> list[WebhookEvent]:
+def claim_events(channel_id: int, *, source: str = "api_channel") -> list[WebhookEvent]:
     """The next events of a channel in their order, their try already counted."""
     waiting = WebhookEvent.objects.filter(**{source: channel_id}, state=WebhookEvent.State.NEW).order_by("id")
-    events = list(waiting[:BATCH])
-    worn_out = [event for event in events if event.attempts >= MOST_ATTEMPTS]
+    events = list(waiting[:EVENT_BATCH])
+    worn_out = [event for event in events if event.attempts >= MAX_EVENT_ATTEMPTS]
     for event in worn_out:
         mark_event_failed(event, _("Processing broke off %(count)d times.") % {"count": event.attempts})
-    events = [event for event in events if event.attempts < MOST_ATTEMPTS]
+    events = [event for event in events if event.attempts < MAX_EVENT_ATTEMPTS]
     if worn_out and not events:
-        return claim(channel_id, source=source)
+        return claim_events(channel_id, source=source)
     # An event that broke off before is tried alone, so that it cannot take others with it again.
     if any(event.attempts for event in events):
         events = events[:1]
@@ -145,7 +145,7 @@ def claim(channel_id: int, *, source: str = "api_channel") -> list[WebhookEvent]
     return events
 
 
-def process(channel_id: int, events: Sequence[WebhookEvent]) -> None:
+def process_events(channel_id: int, events: Sequence[WebhookEvent]) -> None:
     """Parse each event and apply all facts in one transaction; where that fails, one event at a time."""
     api_channel = ApiChannel.objects.prefetch_related("secrets").get(pk=channel_id)
     account = api_channel.account()
@@ -153,7 +153,7 @@ def process(channel_id: int, events: Sequence[WebhookEvent]) -> None:
     for event in events:
         try:
             facts = api_channel.provider.parse(restore_request(event), account)
-            if routing.route(api_channel, event, account):
+            if routing.route_items(api_channel, event, account):
                 readable.append((event, facts))
         except (OperationalError, InterfaceError):
             raise
@@ -175,11 +175,11 @@ def process(channel_id: int, events: Sequence[WebhookEvent]) -> None:
 
 @transaction.atomic
 def _apply_all(api_channel: ApiChannel, readable: Sequence[tuple[WebhookEvent, list[Fact]]]) -> None:
-    apply(api_channel, [fact for _event, facts in readable for fact in facts])
+    apply_facts(api_channel, [fact for _event, facts in readable for fact in facts])
     WebhookEvent.objects.filter(pk__in=[event.pk for event, _facts in readable]).update(
         state=WebhookEvent.State.PROCESSED, processed_at=timezone.now(), error="", traceback=""
     )
-    event_notes.write(readable)
+    event_notes.write_event_notes(readable)
 
 
 def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) -> None:
@@ -193,7 +193,7 @@ def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) 
         mark_event_failed(event, f"{type(problem).__name__}: {problem}", trace=traceback.format_exc())
 
 
-def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
+def apply_facts(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
     """Facts in their order; neighbours of one kind are handed on together."""
     facts = erased_ids.drop_erased(api_channel, facts)
     lands_in = api_channel.lands_in
@@ -206,21 +206,23 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
             held_replies.release_held_replies(item.conversation.pk for item in received if item.is_new)
             for item, stored in zip(messages, received, strict=True):
                 if not stored.is_new:
-                    pending_corrections.message_came(api_channel, item.fact, stored.message)
-            pending_corrections.join(api_channel, (stored.message.external_id for stored in received if stored.is_new))
+                    pending_corrections.merge_late_original(api_channel, item.fact, stored.message)
+            pending_corrections.apply_pending_corrections(
+                api_channel, (stored.message.external_id for stored in received if stored.is_new)
+            )
             messages.clear()
         if ticks:
             message_statuses.apply_statuses(api_channel, ticks)
             ticks.clear()
 
     def take_echo(fact: EchoSeen) -> None:
-        echo = echoes.take(api_channel, fact, chat_channel=_somewhere(lands_in))
-        pending_corrections.message_came(api_channel, fact, echo)
-        pending_corrections.join(api_channel, [echo.external_id])
+        echo = echoes.store_echo(api_channel, fact, chat_channel=_require_chat_channel(lands_in))
+        pending_corrections.merge_late_original(api_channel, fact, echo)
+        pending_corrections.apply_pending_corrections(api_channel, [echo.external_id])
 
     for fact in facts:
         if isinstance(fact, MessageReceived):
-            messages.append(receiving.IncomingMessage(fact=fact, chat_channel=_somewhere(lands_in)))
+            messages.append(receiving.IncomingMessage(fact=fact, chat_channel=_require_chat_channel(lands_in)))
         elif isinstance(fact, StatusChanged):
             ticks.append(fact)
         elif isinstance(fact, EchoSeen):
@@ -228,11 +230,13 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
             take_echo(fact)
         elif isinstance(fact, Correction):
             hand_on()  # what it is about may be among them
-            for stand_in in pending_corrections.apply(api_channel, fact):
+            for stand_in in pending_corrections.apply_or_keep_correction(api_channel, fact):
                 if isinstance(stand_in, EchoSeen):
                     take_echo(stand_in)
                 else:
-                    messages.append(receiving.IncomingMessage(fact=stand_in, chat_channel=_somewhere(lands_in)))
+                    messages.append(
+                        receiving.IncomingMessage(fact=stand_in, chat_channel=_require_chat_channel(lands_in))
+                    )
         elif isinstance(fact, ContactChanged):
             hand_on()
             identity_changes.apply_identity_change(api_channel, fact)
@@ -242,20 +246,20 @@ def apply(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
         elif isinstance(fact, TemplateChanged):
             provider_sync.follow(api_channel, fact)
         elif isinstance(fact, AccountNews):
-            account_updates.take(api_channel, fact)
+            account_updates.record_account_update(api_channel, fact)
     hand_on()
-    unsupported.note(api_channel, facts)
+    unsupported.record_unsupported(api_channel, facts)
     if any(not isinstance(fact, GroupActivity | SampleReceived) for fact in facts):
         api_channel.note_inbound()
 
 
-def _somewhere(lands_in: ChatChannel | None) -> ChatChannel:
+def _require_chat_channel(lands_in: ChatChannel | None) -> ChatChannel:
     if lands_in is None:
         raise BadBody(_("The API channel watches no chat channel, so there is nowhere for the message to land."))
     return lands_in
 
 
-def reprocess(event_ids: Sequence[int]) -> int:
+def reprocess_events(event_ids: Sequence[int]) -> int:
     """Put failed and unrouted events back in line; how many.
 
     A call that was answered with an error is not ours to make again.
@@ -264,24 +268,24 @@ def reprocess(event_ids: Sequence[int]) -> int:
     return stuck.update(state=WebhookEvent.State.NEW, attempts=0, error="", traceback="")
 
 
-def leave(event_ids: Sequence[int]) -> int:
+def dismiss_events(event_ids: Sequence[int]) -> int:
     """Stop warning of events that nobody can or need make good. They are kept with their error as long as others."""
     stuck = WebhookEvent.objects.filter(pk__in=event_ids, state__in=WebhookEvent.STUCK)
     channels = list(stuck.filter(state=WebhookEvent.State.UNROUTED).values_list("api_channel", flat=True).distinct())
     count = stuck.update(state=WebhookEvent.State.PROCESSED, processed_at=timezone.now())
-    routing.settle_alerts(channels)
+    routing.settle_unrouted_alerts(channels)
     return count
 
 
 @dataclass(frozen=True)
-class Source:
+class EventSource:
     """Where events come from: who works them off, and the lock under which they are."""
 
     process: Callable[[int, Sequence[WebhookEvent]], None]
     lock: Space
 
 
-SOURCES = {
-    "api_channel": Source(process, Space.INBOX),
-    "chat_channel": Source(incoming.process_helpdesk_events, Space.HELPDESK_INBOX),  # an outside helpdesk
+EVENT_SOURCES = {
+    "api_channel": EventSource(process_events, Space.INBOX),
+    "chat_channel": EventSource(incoming.process_helpdesk_events, Space.HELPDESK_INBOX),  # an outside helpdesk
 }

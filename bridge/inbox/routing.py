@@ -26,11 +26,11 @@ from channels_setup import encryption
 from channels_setup.models import ApiChannel, ChannelState, Credential
 from channels_setup.providers.base import Account, MisroutedItem, credential_proof
 
-AT_WORK = (ChannelState.LIVE, ChannelState.FAILING)
+ACTIVE_STATES = (ChannelState.LIVE, ChannelState.FAILING)
 
 
 @dataclass
-class _Sorted:
+class _SortedItems:
     """The items of one event by where they go: channel by channel, and by ID those that go nowhere yet."""
 
     channels: dict[int, ApiChannel] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class _Sorted:
     why_codes: dict[str, str] = field(default_factory=dict)
 
 
-def route(api_channel: ApiChannel, event: WebhookEvent, account: Account) -> bool:
+def route_items(api_channel: ApiChannel, event: WebhookEvent, account: Account) -> bool:
     """Hand the event's items for other channels over. Return whether the event itself is still to be processed."""
     provider = api_channel.provider
     if not provider.shares_webhook_address or event.routed_at is not None:
@@ -49,23 +49,23 @@ def route(api_channel: ApiChannel, event: WebhookEvent, account: Account) -> boo
         items = [item for item in items if not item.is_optional]
     if not items:
         return True
-    found = _sort(api_channel, event, items)
+    found = _sort_items(api_channel, event, items)
     if not found.items and not found.unrouted:
         return True
     if event.routed_from is not None and not found.items:
-        _stays_unrouted(api_channel, event, found)
+        _keep_unrouted(api_channel, event, found)
         return False
     _hand_over(api_channel, event, found)
     return True
 
 
-def _sort(api_channel: ApiChannel, event: WebhookEvent, items: Sequence[MisroutedItem]) -> _Sorted:
-    found = _Sorted()
+def _sort_items(api_channel: ApiChannel, event: WebhookEvent, items: Sequence[MisroutedItem]) -> _SortedItems:
+    found = _SortedItems()
     known: dict[tuple[tuple[tuple[str, str], ...], str], tuple[list[ApiChannel], str]] = {}
     for item in items:
         key = (tuple(item.address.items()), item.number)
         if key not in known:
-            known[key] = _targets(api_channel, event, item)
+            known[key] = _find_targets(api_channel, event, item)
         channels, why_code = known[key]
         for channel in channels:
             found.channels[channel.pk] = channel
@@ -77,7 +77,7 @@ def _sort(api_channel: ApiChannel, event: WebhookEvent, items: Sequence[Misroute
     return found
 
 
-def _targets(api_channel: ApiChannel, event: WebhookEvent, item: MisroutedItem) -> tuple[list[ApiChannel], str]:
+def _find_targets(api_channel: ApiChannel, event: WebhookEvent, item: MisroutedItem) -> tuple[list[ApiChannel], str]:
     """The channels that an item concerns and that may have it; else why there is none."""
     asked = {f"options__{name}": value for name, value in item.address.items()}
     rows = list(ApiChannel.objects.filter(kind=api_channel.kind, **asked).exclude(pk=api_channel.pk).order_by("pk"))
@@ -89,15 +89,15 @@ def _targets(api_channel: ApiChannel, event: WebhookEvent, item: MisroutedItem) 
         return [], "unrouted_unknown"
     if event.proof is None:
         return [], "unrouted_unproven"
-    holders = _holders(rows, event)
+    holders = _find_credential_holders(rows, event)
     if not holders:
         return [], "unrouted_secret"
     if item.for_all:
         return holders, ""
-    return [min(holders, key=lambda row: (row.state not in AT_WORK, row.pk))], ""
+    return [min(holders, key=lambda row: (row.state not in ACTIVE_STATES, row.pk))], ""
 
 
-def _holders(rows: Sequence[ApiChannel], event: WebhookEvent) -> list[ApiChannel]:
+def _find_credential_holders(rows: Sequence[ApiChannel], event: WebhookEvent) -> list[ApiChannel]:
     """Those that hold the credential which proved the event, or held it when it came."""
     given = bytes(event.proof or b"")
     ids = {
@@ -109,29 +109,29 @@ def _holders(rows: Sequence[ApiChannel], event: WebhookEvent) -> list[ApiChannel
 
 
 @transaction.atomic
-def _hand_over(api_channel: ApiChannel, event: WebhookEvent, found: _Sorted) -> None:
+def _hand_over(api_channel: ApiChannel, event: WebhookEvent, found: _SortedItems) -> None:
     waiting = WebhookEvent.objects.filter(pk=event.pk, state=WebhookEvent.State.NEW, routed_at=None)
     now = timezone.now()
     if not waiting.update(routed_at=now):
         return  # handed over by another, whose lock we have now
     event.routed_at = now
     pack = api_channel.provider.pack_items
-    made = [_child(event, channel_id, pack(items)) for channel_id, items in found.items.items()]
+    made = [_build_child_event(event, channel_id, pack(items)) for channel_id, items in found.items.items()]
     for wanted, items in found.unrouted.items():
-        aside = _child(event, api_channel.pk, pack(items))
-        aside.state, aside.error = WebhookEvent.State.UNROUTED, _why(found, wanted)
+        aside = _build_child_event(event, api_channel.pk, pack(items))
+        aside.state, aside.error = WebhookEvent.State.UNROUTED, _explain_unrouted(found, wanted)
         made.append(aside)
     WebhookEvent.objects.bulk_create(made)
-    event.note, event.error = WebhookEvent.Note.ROUTED, _what_became_of(found)[:2000]
+    event.note, event.error = WebhookEvent.Note.ROUTED, _describe_routing(found)[:2000]
     WebhookEvent.objects.filter(pk=event.pk).update(note=event.note)
     if found.unrouted:
-        _warn(api_channel, found)
+        _raise_alert(api_channel, found)
     if found.items:
         wakeups.notify_after_commit(wakeups.INBOUND)
-    settle_alerts([api_channel.pk])
+    settle_unrouted_alerts([api_channel.pk])
 
 
-def _what_became_of(found: _Sorted) -> str:
+def _describe_routing(found: _SortedItems) -> str:
     said = []
     if found.items:
         names = ", ".join(_("“%(name)s”") % {"name": found.channels[pk].name} for pk in found.items)
@@ -142,7 +142,7 @@ def _what_became_of(found: _Sorted) -> str:
     return " ".join(said)
 
 
-def _child(event: WebhookEvent, api_channel_id: int, body: bytes) -> WebhookEvent:
+def _build_child_event(event: WebhookEvent, api_channel_id: int, body: bytes) -> WebhookEvent:
     """Items of an event as an event of their own, received and proven when the whole was."""
     return WebhookEvent(
         api_channel_id=api_channel_id,
@@ -159,23 +159,23 @@ def _child(event: WebhookEvent, api_channel_id: int, body: bytes) -> WebhookEven
 
 
 @transaction.atomic
-def _stays_unrouted(api_channel: ApiChannel, event: WebhookEvent, found: _Sorted) -> None:
+def _keep_unrouted(api_channel: ApiChannel, event: WebhookEvent, found: _SortedItems) -> None:
     """An event that was put aside is tried again in vain: it keeps its place in the order."""
-    why = " ".join(_why(found, wanted) for wanted in found.unrouted)[:2000]
+    why = " ".join(_explain_unrouted(found, wanted) for wanted in found.unrouted)[:2000]
     WebhookEvent.objects.filter(pk=event.pk, state=WebhookEvent.State.NEW).update(
         state=WebhookEvent.State.UNROUTED, error=why
     )
-    _warn(api_channel, found)
+    _raise_alert(api_channel, found)
 
 
-def _why(found: _Sorted, wanted: str) -> str:
+def _explain_unrouted(found: _SortedItems, wanted: str) -> str:
     return _("For %(ids)s. %(why)s") % {
         "ids": wanted,
         "why": outcomes.render_sentence(found.why_codes[wanted], for_admin=True),
     }
 
 
-def _warn(api_channel: ApiChannel, found: _Sorted) -> None:
+def _raise_alert(api_channel: ApiChannel, found: _SortedItems) -> None:
     count = WebhookEvent.objects.filter(api_channel=api_channel, state=WebhookEvent.State.UNROUTED).count()
     alerts.raise_alert(
         Alert.Kind.UNROUTED,
@@ -186,7 +186,7 @@ def _warn(api_channel: ApiChannel, found: _Sorted) -> None:
     )
 
 
-def settle_alerts(api_channel_ids: Iterable[int | None] | None = None) -> None:
+def settle_unrouted_alerts(api_channel_ids: Iterable[int | None] | None = None) -> None:
     """End the alerts of channels that have no unrouted events left: of these channels, or of all."""
     standing = Alert.objects.filter(kind=Alert.Kind.UNROUTED, settled_at=None)
     if api_channel_ids is not None:

@@ -12,11 +12,11 @@ from bridge.models import Alert
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import Fact, GroupActivity, SampleReceived
 
-ALERT_SHOWN = timedelta(days=3)
-ALERT_AGAIN = timedelta(days=30)  # an admin who has a group knows it; so often it is said anew
+ALERT_DURATION = timedelta(days=3)
+ALERT_REPEAT_AFTER = timedelta(days=30)  # an admin who has a group knows it; so often it is said anew
 
 
-def note(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
+def record_unsupported(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
     """Remember groups and tests for the channel's page, and raise an alert for the first group activity."""
     now = timezone.now()
     if samples := [fact.what for fact in facts if isinstance(fact, SampleReceived)]:
@@ -27,13 +27,15 @@ def note(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
     before = api_channel.standing.get("groups") or {}
     count += int(before.get("count", 0))
     api_channel.remember(groups={"count": count, "at": now.isoformat()})
-    known = Alert.objects.filter(kind=Alert.Kind.GROUPS, api_channel=api_channel, raised_at__gt=now - ALERT_AGAIN)
+    known = Alert.objects.filter(
+        kind=Alert.Kind.GROUPS, api_channel=api_channel, raised_at__gt=now - ALERT_REPEAT_AFTER
+    )
     if not known.filter(settled_at__isnull=False).exists():
         alerts.raise_alert(Alert.Kind.GROUPS, api_channel_id=api_channel.pk, count=count)
 
 
-def settle_alerts() -> None:
+def settle_group_alerts() -> None:
     """End alerts of groups that have been shown long enough: the channel's page goes on saying so."""
     now = timezone.now()
-    shown = Alert.objects.filter(kind=Alert.Kind.GROUPS, settled_at=None, raised_at__lt=now - ALERT_SHOWN)
+    shown = Alert.objects.filter(kind=Alert.Kind.GROUPS, settled_at=None, raised_at__lt=now - ALERT_DURATION)
     shown.update(settled_at=now)

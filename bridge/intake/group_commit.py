@@ -15,60 +15,60 @@ from bridge import wakeups
 from bridge.models import WebhookEvent
 
 
-class _Turn:
+class PendingWrite:
     """A caller's place in the line."""
 
     def __init__(self, event: WebhookEvent) -> None:
         self.event = event
-        self.called = Event()
-        self.leads = self.is_stored = False  # who leads commits for all that wait
+        self.done = Event()
+        self.is_leader = self.is_stored = False  # who leads commits for all that wait
         self.error: Exception | None = None
 
 
-class Committer:
+class GroupCommitter:
     """The line of one process."""
 
     def __init__(self) -> None:
         self.lock = Lock()
-        self.waiting: list[_Turn] = []
-        self.at_work = False
+        self.waiting: list[PendingWrite] = []
+        self.is_committing = False
 
     def store(self, event: WebhookEvent) -> None:
         """Return when the event is committed and the workers are called. Raises DatabaseError where it is not."""
-        turn = _Turn(event)
+        pending = PendingWrite(event)
         with self.lock:
-            self.waiting.append(turn)
-            turn.leads, self.at_work = not self.at_work, True
-        if not turn.leads:
-            turn.called.wait()
-        if turn.leads:
+            self.waiting.append(pending)
+            pending.is_leader, self.is_committing = not self.is_committing, True
+        if not pending.is_leader:
+            pending.done.wait()
+        if pending.is_leader:
             self._commit()
-        if isinstance(turn.error, OperationalError | InterfaceError):  # the database itself
-            raise turn.error
-        if not turn.is_stored:  # some row of the company was at fault: whose, each finds out by itself
-            _insert([event])
+        if isinstance(pending.error, OperationalError | InterfaceError):  # the database itself
+            raise pending.error
+        if not pending.is_stored:  # some row of the company was at fault: whose, each finds out by itself
+            _insert_events([event])
 
     def _commit(self) -> None:
         with self.lock:
-            turns, self.waiting = self.waiting, []
+            batch, self.waiting = self.waiting, []
         try:
-            _insert([turn.event for turn in turns])
-            for turn in turns:
-                turn.is_stored = True
+            _insert_events([pending.event for pending in batch])
+            for pending in batch:
+                pending.is_stored = True
         except Exception as error:
-            for turn in turns:
-                turn.error = error
+            for pending in batch:
+                pending.error = error
         finally:
             with self.lock:
-                self.at_work = bool(self.waiting)
+                self.is_committing = bool(self.waiting)
                 if self.waiting:
-                    self.waiting[0].leads = True
-                    turns.append(self.waiting[0])
-            for turn in turns:
-                turn.called.set()
+                    self.waiting[0].is_leader = True
+                    batch.append(self.waiting[0])
+            for pending in batch:
+                pending.done.set()
 
 
-def _insert(events: list[WebhookEvent]) -> None:
+def _insert_events(events: list[WebhookEvent]) -> None:
     if len(events) == 1:
         events[0].save(force_insert=True)  # one statement: it commits by itself
     else:
@@ -76,4 +76,4 @@ def _insert(events: list[WebhookEvent]) -> None:
     wakeups.notify_after_commit(wakeups.INBOUND)
 
 
-committer = Committer()
+group_committer = GroupCommitter()

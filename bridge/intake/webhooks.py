@@ -26,13 +26,13 @@ from channels_setup.providers import helpdesks, messengers
 from channels_setup.providers.base import Account, RawRequest, RequestRejected
 from channels_setup.providers.base_helpdesk import HelpdeskAccount
 
-from .flood_guard import strangers
-from .group_commit import committer
+from .flood_guard import unknown_token_guard
+from .group_commit import group_committer
 
 logger = logging.getLogger(__name__)
-Found = TypeVar("Found")
+CachedChannel = TypeVar("CachedChannel")
 
-REMEMBERED_SECONDS = 2.0  # so long a change of a channel's keys takes to reach every web process
+CHANNEL_CACHE_SECONDS = 2.0  # so long a change of a channel's keys takes to reach every web process
 
 
 class ProviderWebhook(APIView):
@@ -46,21 +46,21 @@ class ProviderWebhook(APIView):
         """Straight to the work: DRF's negotiation and parsing would read the body before we do."""
         if request.method not in ("POST", "GET"):
             return JsonResponse({"error": "Use POST."}, status=405)
-        return answered(lambda: receive(request, kind=kwargs["kind"], token=kwargs["token"]))
+        return respond_to_errors(lambda: receive_webhook(request, kind=kwargs["kind"], token=kwargs["token"]))
 
     def post(self, request: Request, kind: str, token: str) -> Response:
         """Documented for the schema; ``dispatch`` answers."""
         return Response()
 
 
-def receive_from_phone(request: HttpRequest, api_channel: ApiChannel) -> HttpResponse:
+def receive_from_training_phone(request: HttpRequest, api_channel: ApiChannel) -> HttpResponse:
     """Store one event of a training phone, whose page is open to this user only: the session proves it."""
-    return answered(
-        lambda: _stored(build_event(read_raw_request(request), api_channel=api_channel, endpoint="webhook"))
+    return respond_to_errors(
+        lambda: _store_event(build_event(read_raw_request(request), api_channel=api_channel, endpoint="webhook"))
     )
 
 
-def answered(receive: Callable[[], HttpResponse]) -> HttpResponse:
+def respond_to_errors(receive: Callable[[], HttpResponse]) -> HttpResponse:
     """Receive one event and turn what stands against it into its answer."""
     try:
         return receive()
@@ -73,17 +73,17 @@ def answered(receive: Callable[[], HttpResponse]) -> HttpResponse:
         return JsonResponse({"error": "Not stored. Please try again."}, status=503, headers={"Retry-After": "5"})
 
 
-def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
+def receive_webhook(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
     """Store one event of the channel whose path this is, and answer 200. Raises TooLarge, Refused."""
     if kind in helpdesks():
-        return receive_from_helpdesk(request, kind=kind, token=token)
-    known = _api_channels.at(kind, token) if kind in messengers() else None
+        return receive_helpdesk_webhook(request, kind=kind, token=token)
+    known = _api_channels.get(kind, token) if kind in messengers() else None
     if known is None:
-        return _no_such_address()
+        return _reject_unknown_address()
     address, api_channel, account = known
     raw = read_raw_request(request)
     try:
-        return _taken(raw, address, api_channel, account)
+        return _authenticate_and_store(raw, address, api_channel, account)
     except RequestRejected:
         # An account whose secret or verify token was copied wrongly would seem silent.
         if api_channel.proves_itself:
@@ -91,7 +91,9 @@ def receive(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
         raise
 
 
-def _taken(raw: RawRequest, address: WebhookAddress, api_channel: ApiChannel, account: Account) -> HttpResponse:
+def _authenticate_and_store(
+    raw: RawRequest, address: WebhookAddress, api_channel: ApiChannel, account: Account
+) -> HttpResponse:
     provider = api_channel.provider
     if raw.method == "GET":
         # Plain text, whatever it is: it was given by whoever asks, and must never be read as a page.
@@ -104,35 +106,35 @@ def _taken(raw: RawRequest, address: WebhookAddress, api_channel: ApiChannel, ac
     api_channel.note_let_in()
     address.note_use(timezone.now())
     secrets = account.all_secrets()
-    return _stored(build_event(raw, api_channel=api_channel, endpoint="webhook", proof=proof, secrets=secrets))
+    return _store_event(build_event(raw, api_channel=api_channel, endpoint="webhook", proof=proof, secrets=secrets))
 
 
-class _Remembered(Generic[Found]):
+class ChannelCache(Generic[CachedChannel]):
     """What stands behind each address, as it was REMEMBERED_SECONDS ago at most.
 
     Hundreds of events a second are posted to one address: what stands behind it is not read anew for each.
     """
 
-    def __init__(self, read: Callable[[str, str], Found | None]) -> None:
+    def __init__(self, read: Callable[[str, str], CachedChannel | None]) -> None:
         self.read = read
-        self.known: dict[tuple[str, str], tuple[float, Found]] = {}
+        self.entries: dict[tuple[str, str], tuple[float, CachedChannel]] = {}
 
-    def at(self, kind: str, token: str) -> Found | None:
+    def get(self, kind: str, token: str) -> CachedChannel | None:
         now = time.monotonic()
-        read_at, found = self.known.get((kind, token)) or (-1e9, None)
-        if found is None or now - read_at > REMEMBERED_SECONDS:
+        read_at, found = self.entries.get((kind, token)) or (-1e9, None)
+        if found is None or now - read_at > CHANNEL_CACHE_SECONDS:
             found = self.read(kind, token)
             if found is None:
-                self.forget(kind, token)
+                self.discard(kind, token)
             else:
-                self.known[kind, token] = now, found
+                self.entries[kind, token] = now, found
         return found
 
-    def forget(self, kind: str, token: str) -> None:
-        self.known.pop((kind, token), None)
+    def discard(self, kind: str, token: str) -> None:
+        self.entries.pop((kind, token), None)
 
 
-def _api_channel(kind: str, token: str) -> tuple[WebhookAddress, ApiChannel, Account] | None:
+def _read_api_channel(kind: str, token: str) -> tuple[WebhookAddress, ApiChannel, Account] | None:
     address = WebhookAddress.objects.all().at(kind, token)
     channel = address.api_channel if address else None
     if address is None or channel is None:
@@ -140,7 +142,7 @@ def _api_channel(kind: str, token: str) -> tuple[WebhookAddress, ApiChannel, Acc
     return address, channel, channel.account() if channel.proves_itself else channel.bare_account()
 
 
-def _chat_channel(kind: str, token: str) -> tuple[WebhookAddress, ChatChannel, HelpdeskAccount] | None:
+def _read_chat_channel(kind: str, token: str) -> tuple[WebhookAddress, ChatChannel, HelpdeskAccount] | None:
     """An outside helpdesk's."""
     address = WebhookAddress.objects.all().at(kind, token)
     channel = address.chat_channel if address else None
@@ -149,36 +151,36 @@ def _chat_channel(kind: str, token: str) -> tuple[WebhookAddress, ChatChannel, H
     return address, channel, channel.desk_account()
 
 
-_api_channels = _Remembered(_api_channel)
-_chat_channels = _Remembered(_chat_channel)
+_api_channels = ChannelCache(_read_api_channel)
+_chat_channels = ChannelCache(_read_chat_channel)
 
 
-def receive_from_helpdesk(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
+def receive_helpdesk_webhook(request: HttpRequest, *, kind: str, token: str) -> HttpResponse:
     """Store one event of the outside helpdesk whose path this is. Whatever is authentic or harmless gets its 200."""
-    known = _chat_channels.at(kind, token)
+    known = _chat_channels.get(kind, token)
     if known is None:
-        return _no_such_address()
+        return _reject_unknown_address()
     (address, chat_channel, account), raw = known, read_raw_request(request)
     try:
         try:
             chat_channel.provider.authenticate(raw, account)
         except RequestRejected:  # it comes once: perhaps the key has been changed since we remembered it
-            _chat_channels.forget(kind, token)
-            address, chat_channel, account = _chat_channels.at(kind, token) or known
+            _chat_channels.discard(kind, token)
+            address, chat_channel, account = _chat_channels.get(kind, token) or known
             chat_channel.provider.authenticate(raw, account)
     except RequestRejected:
         incoming.record_refused_event(chat_channel)
         raise
     address.note_use(timezone.now())
     # Older versions of a helpdesk send the key itself along.
-    return _stored(build_event(raw, chat_channel=chat_channel, endpoint="webhook", secrets=[account.secret]))
+    return _store_event(build_event(raw, chat_channel=chat_channel, endpoint="webhook", secrets=[account.secret]))
 
 
-def _no_such_address() -> HttpResponse:
-    strangers.note()
+def _reject_unknown_address() -> HttpResponse:
+    unknown_token_guard.count_unknown()
     return JsonResponse({"error": "No such webhook address."}, status=404)
 
 
-def _stored(event: WebhookEvent) -> HttpResponse:
-    committer.store(event)
+def _store_event(event: WebhookEvent) -> HttpResponse:
+    group_committer.store(event)
     return JsonResponse({"status": "accepted"})

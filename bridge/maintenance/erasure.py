@@ -83,7 +83,7 @@ def find_same_person(contact: Contact) -> list[Contact]:
 
 def erase_person(contact_id: int, *, by: Any) -> list[Erasure]:
     """Erase a person wherever they are known; a receipt for each contact. A second time there is nothing to do."""
-    processing.drain()
+    processing.process_inbox()
     contact = Contact.objects.get(pk=contact_id)
     receipts = [_erase_contact(one.pk, by=by) for one in find_same_person(contact)]
     return [receipt for receipt in receipts if receipt is not None]

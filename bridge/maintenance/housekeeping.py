@@ -102,7 +102,7 @@ def prune_expired_rows() -> int:
         "rate limits": lambda: rate_limits.prune_buckets(now=service_window.database_now()),
         "provider uploads": provider_uploads.prune_provider_uploads,
         "uploads": uploads.prune_uploads,
-        "merges": undo.forget,
+        "merges": undo.delete_old_undo_data,
     }
     for name, prune_them in others.items():
         with PRUNED_TABLES.isolate(name):

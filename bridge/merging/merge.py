@@ -35,31 +35,36 @@ from ..models import (
 from . import rows, rules
 
 # What a list shows of a conversation, and who answers: put together on a merge, restored on its undo.
-SHOWN = ("assignee_id", "request_status", "last_message_at", "last_text", "last_direction", "unread")
+SHOWN_FIELDS = ("assignee_id", "request_status", "last_message_at", "last_text", "last_direction", "unread")
 
 
 @transaction.atomic
-def merge(source_id: int, target_id: int, *, by: Any) -> ContactMerge:
+def merge_contacts(source_id: int, target_id: int, *, by: Any) -> ContactMerge:
     """Merge ``source`` into ``target``. Raises ``rules.Refused`` with a sentence."""
     contacts = lock_contacts(source_id, target_id)
     source, target = contacts[source_id], contacts[target_id]
-    if problem := rules.problem_with(source, target):
-        raise rules.Refused(problem)
-    chats = lock_conversations(rules.chats_of(source, target).values_list("pk", flat=True))
+    if problem := rules.find_merge_problem(source, target):
+        raise rules.MergeRefused(problem)
+    chats = lock_conversations(rules.find_chats(source, target).values_list("pk", flat=True))
     now = service_window.database_now()
-    preview = rules.preview(source, target)
+    preview = rules.preview_merge(source, target)
     made = ContactMerge.objects.create(
-        source=source, target=target, by=by, at=now, counts=_counts(preview), before=_before(source, target)
+        source=source,
+        target=target,
+        by=by,
+        at=now,
+        counts=_count_parts(preview),
+        before=_snapshot_contacts(source, target),
     )
     own = {chat.chat_channel_id: chat for chat in chats if chat.contact_id == target.pk}
     for chat in chats:
         if chat.contact_id == source.pk:
-            _fold(made, chat, own.get(chat.chat_channel_id), source=source, target=target, now=now)
+            _merge_conversation(made, chat, own.get(chat.chat_channel_id), source=source, target=target, now=now)
     followers = list(Contact.objects.filter(merged_into=source.pk).values_list("pk", flat=True))
     made.before |= {"followers": followers}
     Contact.objects.filter(pk__in=[source.pk, *followers]).update(merged_into=target)
     Contact.objects.filter(pk=source.pk).update(has_merged=False)
-    changed = rules.kept_fields(source, target) | {"tags": [*target.tags, *preview.tags]}
+    changed = rules.choose_fields(source, target) | {"tags": [*target.tags, *preview.tags]}
     Contact.objects.filter(pk=target.pk).update(has_merged=True, **changed)
     made.before |= {"after": changed}
     made.save(update_fields=["before"])
@@ -71,7 +76,7 @@ def lock_contacts(*pks: int) -> dict[int, Contact]:
     rows_of = Contact.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk")
     found = {contact.pk: contact for contact in rows_of}
     if len(found) < len(set(pks)):
-        raise rules.Refused(_("Not found, or you do not have access."))
+        raise rules.MergeRefused(_("Not found, or you do not have access."))
     return found
 
 
@@ -82,25 +87,27 @@ def lock_conversations(pks: Collection[int]) -> list[Conversation]:
         conversation__in=chats, state__in=Delivery.UNFINISHED
     )
     if any(state == Delivery.State.SENDING for state in waiting.order_by("pk").values_list("state", flat=True)):
-        raise rules.Refused(_("A message of this client is being sent at this moment. Try again in a few seconds."))
+        raise rules.MergeRefused(
+            _("A message of this client is being sent at this moment. Try again in a few seconds.")
+        )
     return chats
 
 
-def _counts(preview: rules.Preview) -> dict[str, int]:
+def _count_parts(preview: rules.MergePreview) -> dict[str, int]:
     counts = {"chats": len(preview.chats), "notes": preview.notes}
     for name in ("messages", "requests", "windows", "deliveries", "held", "drafts"):
         counts[name] = sum(getattr(part, name) for part in preview.chats)
     return counts
 
 
-def _before(source: Contact, target: Contact) -> dict[str, Any]:
+def _snapshot_contacts(source: Contact, target: Contact) -> dict[str, Any]:
     return {
         "target": {name: getattr(target, name) for name in ("name", "name_source", "email", "tags")},
         "source_had_merged": source.has_merged,
     }
 
 
-def _fold(
+def _merge_conversation(
     made: ContactMerge,
     old: Conversation,
     into: Conversation | None,
@@ -117,38 +124,38 @@ def _fold(
         )
         Conversation.objects.filter(pk=into.pk).update(created_at=old.created_at)
         into.last_message_at = old.last_message_at
-    before["into"] = {name: rows.as_json(into)[name] for name in SHOWN}
-    row = rows.as_json(old)
-    before["requests"] = _one_request_at_work(old, into, by=made.by)
-    before["parallel"] = _others_beside(old, into)
+    before["into"] = {name: rows.row_to_json(into)[name] for name in SHOWN_FIELDS}
+    row = rows.row_to_json(old)
+    before["requests"] = _end_one_request(old, into, by=made.by)
+    before["parallel"] = _mark_parallel_requests(old, into)
     service_window.close_windows(old.pk, now=now)
-    before["drafts"] = _join_drafts(old, into)
-    helpdesk, alias = _join_helpdesk(old, into)
+    before["drafts"] = _merge_drafts(old, into)
+    helpdesk, alias = _merge_helpdesk_chat(old, into)
     before["helpdesk"] = helpdesk
-    moved = rows.move(old.pk, into.pk, contact_id=source.pk)
+    moved = rows.move_rows(old.pk, into.pk, contact_id=source.pk)
     service_window.open_latest_window(into.pk, now=now)
     rows.copy_form_keys(old.pk, into.pk)
-    before["assignees"] = _show(into, old)
-    before["after"] = {name: rows.as_json(into)[name] for name in SHOWN}
+    before["assignees"] = _merge_shown_fields(into, old)
+    before["after"] = {name: rows.row_to_json(into)[name] for name in SHOWN_FIELDS}
     Conversation.objects.filter(pk=old.pk).delete()
     MergedConversation.objects.create(
         merge=made, old_id=row["id"], conversation=into, row=row, rows=moved, before=before, helpdesk_chat_id=alias
     )
 
 
-def _one_request_at_work(old: Conversation, into: Conversation, *, by: Any) -> list[dict[str, Any]]:
+def _end_one_request(old: Conversation, into: Conversation, *, by: Any) -> list[dict[str, Any]]:
     """A conversation has one live request: of two the one at work goes on, the other is marked as merged."""
     live = {chat.pk: tickets.get_current_ticket(chat) for chat in (old, into)}
     mine, theirs = live[into.pk], live[old.pk]
     if mine is None or theirs is None:
         return []
     ends = mine if theirs.status in AT_WORK and mine.status not in AT_WORK else theirs
-    stored = rows.as_json(ends)
+    stored = rows.row_to_json(ends)
     tickets.set_ticket_status(ends.pk, status=Ticket.Status.MERGED, by=getattr(by, "pk", None))
     return [{name: stored[name] for name in ("id", "conversation_id", "status", "closed_at")}]
 
 
-def _others_beside(old: Conversation, into: Conversation) -> list[int]:
+def _mark_parallel_requests(old: Conversation, into: Conversation) -> list[int]:
     """Keep live what programs opened besides in either chat. Return the requests that are marked for it."""
     live = Ticket.objects.filter(parallel=False).exclude(status__in=Ticket.ENDED)
     if not live.filter(conversation=into).exists():
@@ -158,25 +165,25 @@ def _others_beside(old: Conversation, into: Conversation) -> list[int]:
     return changed
 
 
-def _join_drafts(old: Conversation, into: Conversation) -> list[dict[str, Any]]:
+def _merge_drafts(old: Conversation, into: Conversation) -> list[dict[str, Any]]:
     """An operator has one draft in a conversation: two texts become one, none is lost."""
     stored = []
     own = {draft.user_id: draft for draft in Draft.objects.select_for_update().filter(conversation=into)}
     for draft in Draft.objects.select_for_update().filter(conversation=old).order_by("pk"):
         kept = own.get(draft.user_id)
-        entry: dict[str, Any] = {"draft": rows.as_json(draft)}
+        entry: dict[str, Any] = {"draft": rows.row_to_json(draft)}
         if kept is None:
             Draft.objects.filter(pk=draft.pk).update(conversation=into)
         else:
             joined = f"{kept.text}\n\n{draft.text}"
-            entry |= {"kept": rows.as_json(kept), "joined": joined}
+            entry |= {"kept": rows.row_to_json(kept), "joined": joined}
             draft.delete()
             Draft.objects.filter(pk=kept.pk).update(text=joined, reason="", details={})
         stored.append(entry)
     return stored
 
 
-def _join_helpdesk(old: Conversation, into: Conversation) -> tuple[dict[str, Any], int | None]:
+def _merge_helpdesk_chat(old: Conversation, into: Conversation) -> tuple[dict[str, Any], int | None]:
     """The chat in an outside helpdesk: the one of the conversation that stays, else the other's.
 
     What is stored of the other's, and its number, under which its operators' replies still find their way.
@@ -184,7 +191,7 @@ def _join_helpdesk(old: Conversation, into: Conversation) -> tuple[dict[str, Any
     link = HelpdeskChat.objects.filter(conversation=old).first()
     if link is None:
         return {}, None
-    stored = rows.as_json(link)
+    stored = rows.row_to_json(link)
     if HelpdeskChat.objects.filter(conversation=into).exists():
         link.delete()
         return {"link": stored}, link.chat_id
@@ -192,7 +199,7 @@ def _join_helpdesk(old: Conversation, into: Conversation) -> tuple[dict[str, Any
     return {"moved": stored}, None
 
 
-def _show(into: Conversation, old: Conversation) -> list[list[Any]]:
+def _merge_shown_fields(into: Conversation, old: Conversation) -> list[list[Any]]:
     """What lists show of the two together. Requests that changed hands for it: number, before, after."""
     changed: list[list[Any]] = []
     if old.last_message_at > into.last_message_at or not into.last_direction:
@@ -208,10 +215,10 @@ def _show(into: Conversation, old: Conversation) -> list[list[Any]]:
             Ticket.objects.filter(pk=live.pk).update(assignee=into.assignee_id)
     elif into.request_status is None:
         into.request_status = old.request_status
-    into.save(update_fields=[name.removesuffix("_id") for name in SHOWN])
+    into.save(update_fields=[name.removesuffix("_id") for name in SHOWN_FIELDS])
     return changed
 
 
-def newest_word(chat: Conversation) -> Message | None:
+def find_newest_message(chat: Conversation) -> Message | None:
     said = Message.objects.filter(conversation=chat).exclude(direction=Message.Direction.NOTICE)
     return said.order_by("-pk").first()

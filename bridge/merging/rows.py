@@ -1,7 +1,7 @@
 """Rows that hang on a conversation: moved to another conversation, and back by the ids that were written down.
 
 Everything that has a foreign key to a conversation moves, tables of later versions too. What stands under a unique
-constraint per conversation, or carries a merged contact, is moved by a rule of its own (``SPECIAL``).
+constraint per conversation, or carries a merged contact, is moved by a rule of its own (``SPECIAL_MODELS``).
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ from ..models import (
 
 Model = type[models.Model]
 
-SPECIAL = (Message, ServiceWindow, Draft, HelpdeskChat, HelpdeskReply, HelpdeskBurst)
-MARKED: tuple[Model, ...] = (ServiceWindow, Message)  # carry the merged contact
-Ids = dict[str, list[int]]
+SPECIAL_MODELS = (Message, ServiceWindow, Draft, HelpdeskChat, HelpdeskReply, HelpdeskBurst)
+MERGED_CONTACT_MODELS: tuple[Model, ...] = (ServiceWindow, Message)  # carry the merged contact
+RowIds = dict[str, list[int]]
 
 
-def plain_tables() -> Iterator[tuple[Model, str]]:
+def list_plain_tables() -> Iterator[tuple[Model, str]]:
     """Models with a foreign key to a conversation, and its name; those with a rule of their own left out."""
     for field in Conversation._meta.get_fields(include_hidden=True):
         if not field.auto_created or field.concrete or not (field.one_to_many or field.one_to_one):
             continue
         model: Model = field.related_model  # type: ignore[assignment]  # a relation has one
-        if model not in SPECIAL and not model._meta.proxy:
+        if model not in SPECIAL_MODELS and not model._meta.proxy:
             yield model, field.field.name  # type: ignore[union-attr]  # as above
 
 
-def move(source: int, target: int, *, contact_id: int) -> Ids:
+def move_rows(source: int, target: int, *, contact_id: int) -> RowIds:
     """Move all but drafts and the helpdesk's chat from one conversation to another; the ids of the unmarked ones."""
-    for model in MARKED:
+    for model in MERGED_CONTACT_MODELS:
         rows: Any = model._default_manager.filter(conversation=source)
         rows.update(conversation=target, merged_contact=Coalesce(F("merged_contact"), Value(contact_id)))
-    moved: Ids = {}
-    for model, name in plain_tables():
+    moved: RowIds = {}
+    for model, name in list_plain_tables():
         table: Any = model._default_manager.filter(**{name: source})
         if ids := list(table.values_list("pk", flat=True)):
-            moved[_key(model, name)] = ids
+            moved[_table_key(model, name)] = ids
             table.update(**{name: target})
-    moved[_key(HelpdeskReply, "conversation")] = _move_replies(source, target)
+    moved[_table_key(HelpdeskReply, "conversation")] = _move_replies(source, target)
     HelpdeskBurst.objects.filter(conversation=source).delete()  # counts equal events of two seconds
     return moved
 
@@ -70,16 +70,16 @@ def _move_replies(source: int, target: int) -> list[int]:
     return ids
 
 
-def move_back(source: int, target: int, moved: Ids, *, contact_ids: list[int]) -> None:
+def move_rows_back(source: int, target: int, moved: RowIds, *, contact_ids: list[int]) -> None:
     """Move from ``source`` to ``target`` what was moved from there, and what these contacts wrote or got since."""
-    for model in MARKED:
+    for model in MERGED_CONTACT_MODELS:
         rows: Any = model._default_manager.filter(conversation=source, merged_contact__in=contact_ids)
         rows.update(conversation=target)
         mine: Any = model._default_manager.filter(conversation=target, merged_contact=contact_ids[0])
         mine.update(merged_contact=None)
-    tables: list[tuple[Model, str]] = [*plain_tables(), (HelpdeskReply, "conversation")]
+    tables: list[tuple[Model, str]] = [*list_plain_tables(), (HelpdeskReply, "conversation")]
     for model, name in tables:
-        meant = Q(pk__in=moved.get(_key(model, name), []))
+        meant = Q(pk__in=moved.get(_table_key(model, name), []))
         for field in model._meta.concrete_fields:
             if field.related_model is Message:
                 meant |= Q(**{f"{field.name}__conversation": target})
@@ -100,26 +100,26 @@ def copy_form_keys(source: int, target: int) -> None:
         )
 
 
-def as_json(row: models.Model) -> dict[str, Any]:
+def row_to_json(row: models.Model) -> dict[str, Any]:
     """A row's columns, to be stored."""
     found = {field.attname: field.value_from_object(row) for field in row._meta.concrete_fields}
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in found.items()}
 
 
-def from_json(model: Model, stored: dict[str, Any]) -> dict[str, Any]:
+def json_to_row(model: Model, stored: dict[str, Any]) -> dict[str, Any]:
     """The columns as the model has them now; one that is gone since is left out."""
     fields = {field.attname: field for field in model._meta.concrete_fields}
     return {name: fields[name].to_python(value) for name, value in stored.items() if name in fields}
 
 
-def insert(model: Model, stored: dict[str, Any]) -> Any:
+def restore_row(model: Model, stored: dict[str, Any]) -> Any:
     """Put a stored row back under its old number, times included."""
-    values = from_json(model, stored)
+    values = json_to_row(model, stored)
     made: Any = model(**values)
     made.save(force_insert=True)
     model._default_manager.filter(pk=made.pk).update(**{name: values[name] for name in values if name != "id"})
     return made
 
 
-def _key(model: Model, name: str) -> str:
+def _table_key(model: Model, name: str) -> str:
     return f"{model._meta.label_lower}.{name}"

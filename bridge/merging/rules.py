@@ -25,15 +25,15 @@ from ..models import (
     Ticket,
 )
 
-PERMISSION = "bridge.merge_contact"
+MERGE_PERMISSION = "bridge.merge_contact"
 
 
-class Refused(Exception):
+class MergeRefused(Exception):
     """The merge or its undo cannot be done. The text is a sentence for the person who asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChatPart:
+class ChatMergePreview:
     """What one chat channel has of the contact that is merged."""
 
     chat: Conversation
@@ -48,19 +48,19 @@ class ChatPart:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preview:
+class MergePreview:
     """Shown before a merge. ``problem``: why it cannot be done."""
 
     source: Contact
     target: Contact
     problem: str = ""
-    chats: Sequence[ChatPart] = ()
+    chats: Sequence[ChatMergePreview] = ()
     notes: int = 0
     tags: Sequence[str] = ()
     keeps: dict[str, str] = field(default_factory=dict)
 
 
-def problem_with(source: Contact, target: Contact) -> str:
+def find_merge_problem(source: Contact, target: Contact) -> str:
     """Why these two cannot be merged, in a sentence; empty where they can."""
     if source.pk == target.pk:
         return _("This is the same client. Choose another one.")
@@ -75,38 +75,38 @@ def problem_with(source: Contact, target: Contact) -> str:
     return ""
 
 
-def chats_of(*contacts: Contact) -> Any:
+def find_chats(*contacts: Contact) -> Any:
     return Conversation.objects.filter(contact__in=[contact.pk for contact in contacts])
 
 
-def preview(source: Contact, target: Contact) -> Preview:
+def preview_merge(source: Contact, target: Contact) -> MergePreview:
     """What would move and what clashes. Nothing is written."""
-    if problem := problem_with(source, target):
-        return Preview(source=source, target=target, problem=problem)
-    own = {chat.chat_channel_id: chat for chat in chats_of(target)}
-    chats = chats_of(source).select_related("chat_channel", "api_channel").order_by("pk")
-    return Preview(
+    if problem := find_merge_problem(source, target):
+        return MergePreview(source=source, target=target, problem=problem)
+    own = {chat.chat_channel_id: chat for chat in find_chats(target)}
+    chats = find_chats(source).select_related("chat_channel", "api_channel").order_by("pk")
+    return MergePreview(
         source=source,
         target=target,
-        chats=[_part(chat, own.get(chat.chat_channel_id)) for chat in chats],
+        chats=[_preview_chat(chat, own.get(chat.chat_channel_id)) for chat in chats],
         notes=ContactNote.objects.filter(contact__in=merge_lookup.list_people(source)).count(),
         tags=[tag for tag in source.tags if tag not in target.tags],
-        keeps=kept_fields(source, target),
+        keeps=choose_fields(source, target),
     )
 
 
-def kept_fields(source: Contact, target: Contact) -> dict[str, str]:
+def choose_fields(source: Contact, target: Contact) -> dict[str, str]:
     """Name and e-mail of the merged contact: the other's, or the first one's where the other has none."""
     named = target if target.name else source
     return {"name": named.name, "name_source": named.name_source, "email": target.email or source.email}
 
 
-def _part(chat: Conversation, into: Conversation | None) -> ChatPart:
+def _preview_chat(chat: Conversation, into: Conversation | None) -> ChatMergePreview:
     said = Message.objects.filter(conversation=chat).exclude(direction=Message.Direction.NOTICE)
     counts = Ticket.objects.filter(conversation=chat).aggregate(
         all=Count("pk"), live=Count("pk", filter=~Q(status__in=Ticket.ENDED))
     )
-    return ChatPart(
+    return ChatMergePreview(
         chat=chat,
         into=into,
         messages=said.count(),
@@ -115,15 +115,15 @@ def _part(chat: Conversation, into: Conversation | None) -> ChatPart:
         deliveries=Delivery.objects.filter(conversation=chat, state__in=Delivery.UNFINISHED).count(),
         held=HeldReply.objects.filter(conversation=chat, state=HeldReply.State.HELD).count(),
         drafts=Draft.objects.filter(conversation=chat).count(),
-        clashes=list(_clashes(chat, into, has_live=counts["live"] > 0)) if into else [],
+        clashes=list(_describe_clashes(chat, into, has_live=counts["live"] > 0)) if into else [],
     )
 
 
-def _clashes(chat: Conversation, into: Conversation, *, has_live: bool) -> Any:
+def _describe_clashes(chat: Conversation, into: Conversation, *, has_live: bool) -> Any:
     now = service_window.database_now()
     if has_live and Ticket.objects.filter(conversation=into).exclude(status__in=Ticket.ENDED).exists():
         yield _("Both have a request at work. One goes on, the other is marked as merged.")
-    if len(_open(chat, now=now)) + len(_open(into, now=now)) > 1:
+    if len(_find_open_windows(chat, now=now)) + len(_find_open_windows(into, now=now)) > 1:
         yield _("Both windows are open. Answers go to the number that wrote last.")
     authors = Draft.objects.filter(conversation=into).values("user")
     if Draft.objects.filter(conversation=chat, user__in=authors).exists():
@@ -132,11 +132,11 @@ def _clashes(chat: Conversation, into: Conversation, *, has_live: bool) -> Any:
         yield _("Both have a chat in the outside helpdesk. What the client writes goes on in the one that stays.")
 
 
-def _open(chat: Conversation, *, now: Any) -> list[int]:
+def _find_open_windows(chat: Conversation, *, now: Any) -> list[int]:
     return list(ServiceWindow.objects.filter(conversation=chat, expires_at__gt=now).values_list("pk", flat=True))
 
 
-def suggested(contact: Contact, *, seen: Any) -> list[Contact]:
+def suggest_matches(contact: Contact, *, seen: Any) -> list[Contact]:
     """Return up to ten contacts that look like the same person. ``seen``: chats the person may see.
 
     They share a phone number in any spelling, an e-mail or an id, or one of them moved to the other.

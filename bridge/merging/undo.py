@@ -35,7 +35,7 @@ from . import merge, rows, rules
 UNDO_WITHIN = timedelta(hours=24)
 
 
-def problem_with(made: ContactMerge, *, now: datetime) -> str:
+def find_undo_problem(made: ContactMerge, *, now: datetime) -> str:
     """Why this merge cannot be undone, in a sentence; empty where it can."""
     if made.undone_at:
         return _("This merge has been undone already.")
@@ -49,46 +49,46 @@ def problem_with(made: ContactMerge, *, now: datetime) -> str:
 
 
 @transaction.atomic
-def undo(merge_id: int, *, by: Any) -> ContactMerge:
+def undo_merge(merge_id: int, *, by: Any) -> ContactMerge:
     """Make two contacts of one again. Raises ``rules.Refused`` with a sentence."""
     found = ContactMerge.objects.get(pk=merge_id)
     merge.lock_contacts(found.source_id, found.target_id)
     made = ContactMerge.objects.select_for_update(of=("self",)).select_related("source", "target").get(pk=merge_id)
     now = service_window.database_now()
-    if problem := problem_with(made, now=now):
-        raise rules.Refused(problem)
+    if problem := find_undo_problem(made, now=now):
+        raise rules.MergeRefused(problem)
     people = [made.source_id, *made.before.get("followers", [])]
-    merge.lock_conversations(rules.chats_of(made.target).values_list("pk", flat=True))
+    merge.lock_conversations(rules.find_chats(made.target).values_list("pk", flat=True))
     for part in made.conversations.select_related("conversation").order_by("pk"):
-        _unfold(part, people=people, now=now)
-    for chat in _begun_since(made.target, people):
-        _split(chat, made.source, people=people, now=now)
+        _restore_conversation(part, people=people, now=now)
+    for chat in _find_chats_begun_since(made.target, people):
+        _split_chat(chat, made.source, people=people, now=now)
     _restore_contacts(made, people)
     made.undone_at, made.undone_by = now, by
     made.save(update_fields=["undone_at", "undone_by"])
     return made
 
 
-def forget() -> int:
+def delete_old_undo_data() -> int:
     """Delete what merges keep for their undo, once they cannot be undone any more; how many conversations."""
     over = MergedConversation.objects.filter(merge__at__lt=service_window.database_now() - UNDO_WITHIN).exclude(row={})
     return over.update(row={}, rows={}, before={})
 
 
-def _unfold(part: MergedConversation, *, people: list[int], now: datetime) -> None:
+def _restore_conversation(part: MergedConversation, *, people: list[int], now: datetime) -> None:
     """Bring back one conversation from the one that it was merged into."""
     into = part.conversation
-    old: Conversation = rows.insert(Conversation, part.row)
-    _move_back(into, old, part.rows, people=people, now=now)
+    old: Conversation = rows.restore_row(Conversation, part.row)
+    _move_back_rows(into, old, part.rows, people=people, now=now)
     _restore_requests(part.before["requests"])
     _restore_parallel(part.before.get("parallel", []))
     for pk, was, became in part.before["assignees"]:
         Ticket.objects.filter(pk=pk, assignee=became).update(assignee=was)
-    give_requests(old, into)
+    ensure_requests(old, into)
     _restore_drafts(part.before["drafts"], old, into)
     _restore_helpdesk(part.before["helpdesk"], old, into)
     rows.copy_form_keys(into.pk, old.pk)
-    _show(part, old, into)
+    _restore_shown_fields(part, old, into)
     part.delete()
     if part.before["made"] and _is_empty(into):
         Draft.objects.filter(conversation=into).update(conversation=old)
@@ -96,34 +96,36 @@ def _unfold(part: MergedConversation, *, people: list[int], now: datetime) -> No
         into.delete()
 
 
-def _begun_since(target: Contact, people: list[int]) -> QuerySet[Conversation]:
+def _find_chats_begun_since(target: Contact, people: list[int]) -> QuerySet[Conversation]:
     """Chats that the merged number began after the merge, where neither of the two had one."""
     begun = Message.objects.filter(conversation__contact=target, merged_contact__in=people).values("conversation")
     return Conversation.objects.filter(pk__in=begun).order_by("pk")
 
 
-def _split(chat: Conversation, source: Contact, *, people: list[int], now: datetime) -> None:
+def _split_chat(chat: Conversation, source: Contact, *, people: list[int], now: datetime) -> None:
     """Give the merged contact a chat of its own for what came from its number since."""
     others = Message.objects.filter(conversation=chat).exclude(direction=Message.Direction.NOTICE)
     if not others.exclude(merged_contact__in=people).exists():
         Conversation.objects.filter(pk=chat.pk).update(contact=source)
-        for model in rows.MARKED:
+        for model in rows.MERGED_CONTACT_MODELS:
             marked: Any = model._default_manager.filter(conversation=chat, merged_contact=source)
             marked.update(merged_contact=None)
         return
     own = Conversation.objects.create(
         contact=source, api_channel=chat.api_channel, chat_channel=chat.chat_channel, assignee_id=chat.assignee_id
     )
-    unread = _unread_ids(chat)
-    _move_back(chat, own, {}, people=people, now=now)
-    give_requests(own, chat)
+    unread = _find_unread_ids(chat)
+    _move_back_rows(chat, own, {}, people=people, now=now)
+    ensure_requests(own, chat)
     for one in (own, chat):
         _recount(one, unread=unread)
 
 
-def _move_back(into: Conversation, old: Conversation, moved: rows.Ids, *, people: list[int], now: datetime) -> None:
+def _move_back_rows(
+    into: Conversation, old: Conversation, moved: rows.RowIds, *, people: list[int], now: datetime
+) -> None:
     service_window.close_windows(into.pk, now=now)
-    rows.move_back(into.pk, old.pk, moved, contact_ids=people)
+    rows.move_rows_back(into.pk, old.pk, moved, contact_ids=people)
     for chat in (old, into):
         service_window.open_latest_window(chat.pk, now=now)
 
@@ -153,7 +155,7 @@ def _restore_parallel(stored: list[int]) -> None:
             Ticket.objects.filter(pk=ticket.pk).update(parallel=False)
 
 
-def give_requests(*chats: Conversation) -> None:
+def ensure_requests(*chats: Conversation) -> None:
     """A message stands in a request of its own conversation: in the live one, or in a new one."""
     for chat in chats:
         strays = Message.objects.filter(conversation=chat, ticket__isnull=False).exclude(ticket__conversation=chat)
@@ -184,14 +186,14 @@ def _restore_drafts(stored: list[dict[str, Any]], old: Conversation, into: Conve
         if "kept" not in entry:
             Draft.objects.filter(pk=here.pk).update(conversation=old)
             continue
-        kept = rows.from_json(Draft, entry["kept"])
+        kept = rows.json_to_row(Draft, entry["kept"])
         Draft.objects.filter(pk=here.pk).update(**{name: kept[name] for name in kept if name != "id"})
-        rows.insert(Draft, was)
+        rows.restore_row(Draft, was)
 
 
 def _restore_helpdesk(stored: dict[str, Any], old: Conversation, into: Conversation) -> None:
     if "link" in stored:
-        rows.insert(HelpdeskChat, stored["link"])
+        rows.restore_row(HelpdeskChat, stored["link"])
     elif "moved" in stored:
         HelpdeskChat.objects.filter(conversation=into, chat_id=stored["moved"]["chat_id"]).update(conversation=old)
 
@@ -199,21 +201,21 @@ def _restore_helpdesk(stored: dict[str, Any], old: Conversation, into: Conversat
 # --- what lists show -------------------------------------------------------------------------------------
 
 
-def _show(part: MergedConversation, old: Conversation, into: Conversation) -> None:
+def _restore_shown_fields(part: MergedConversation, old: Conversation, into: Conversation) -> None:
     """As it was, where nothing has happened since; else counted anew."""
     into.refresh_from_db()
-    after = {name: rows.as_json(into)[name] for name in merge.SHOWN}
+    after = {name: rows.row_to_json(into)[name] for name in merge.SHOWN_FIELDS}
     live = {chat.pk: tickets.get_current_ticket(chat) for chat in (old, into)}
     if after | {"request_status": None} == part.before["after"] | {"request_status": None}:
-        was = rows.from_json(Conversation, part.before["into"])
+        was = rows.json_to_row(Conversation, part.before["into"])
         Conversation.objects.filter(pk=into.pk).update(**was)
         return
-    unread = _unread_ids(into, and_moved_to=old)
+    unread = _find_unread_ids(into, and_moved_to=old)
     for chat in (old, into):
         _recount(chat, unread=unread, live=live[chat.pk])
 
 
-def _unread_ids(chat: Conversation, *, and_moved_to: Conversation | None = None) -> list[int]:
+def _find_unread_ids(chat: Conversation, *, and_moved_to: Conversation | None = None) -> list[int]:
     """The messages that are unread: so many of the newest from the client."""
     chats = [chat, and_moved_to] if and_moved_to else [chat]
     said = Message.objects.filter(conversation__in=chats, direction=Message.Direction.INBOUND)
@@ -224,7 +226,7 @@ def _recount(chat: Conversation, *, unread: list[int], live: Ticket | None = Non
     changed: dict[str, Any] = {
         "unread": Message.objects.filter(conversation=chat, pk__in=unread).count(),
     }
-    if (word := merge.newest_word(chat)) is not None:
+    if (word := merge.find_newest_message(chat)) is not None:
         changed |= {
             "last_message_at": word.created_at,
             "last_text": build_preview(word.text, word.shown)[:200],

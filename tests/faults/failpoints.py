@@ -70,14 +70,14 @@ class Failpoints(AppConfig):
             if not taken("doorbell_lost"):
                 ring(bell)
 
-        is_refused = flood_guard.Strangers.is_refused
+        is_refused = flood_guard.UnknownTokenGuard.is_refused
 
         def spin_or_answer(self: Any, path: str) -> bool:
             if taken("web_spins"):
                 re.match(r"(a+)+$", "a" * 60 + "b")  # for years, and no other thread of the process runs meanwhile
             return is_refused(self, path)
 
-        flood_guard.Strangers.is_refused = spin_or_answer  # type: ignore[method-assign]
+        flood_guard.UnknownTokenGuard.is_refused = spin_or_answer  # type: ignore[method-assign]
         dispatcher.claim_deliveries = claim_and_die
         dispatcher.attempt_delivery = attempt_and_die
         wakeups.notify_workers = ring_or_not

@@ -29,7 +29,7 @@ from tests.faults.conftest import SEED
 from tests.test_chain import Chain
 
 CONTACTS = 10
-STATIONS = (processing.drain, sending.send_due_commands, dispatcher.send_due_deliveries)
+STATIONS = (processing.process_inbox, sending.send_due_commands, dispatcher.send_due_deliveries)
 LOOK_SECONDS = 0.2
 SHARE = 0.06  # of each kind of fault, of all calls
 
@@ -100,7 +100,7 @@ def test_two_portals_pass_everything_once_and_in_order_whatever_the_line_does(
     measured: Callable[[str], None],
 ) -> None:
     # As in production: what stands behind an address is not read anew for each webhook.
-    monkeypatch.setattr("bridge.intake.webhooks.REMEMBERED_SECONDS", 2.0)
+    monkeypatch.setattr("bridge.intake.webhooks.CHANNEL_CACHE_SECONDS", 2.0)
     chain, began = BusyChain(live_server.url), time.monotonic()
     each = size(2, 1000 // CONTACTS)
     who = [f"anna-{number}" for number in range(CONTACTS)]

@@ -80,7 +80,7 @@ def about(request: HttpRequest, conversation: Conversation, *, now: datetime) ->
         "template_values": template_values(conversation),
         "answers_to": merges.answers_to(conversation),
         "merged": merges.merged_into(conversation, user=user, now=now),
-        "may_merge": user.has_perm(rules.PERMISSION) and contact.erased_at is None,
+        "may_merge": user.has_perm(rules.MERGE_PERMISSION) and contact.erased_at is None,
         "may_erase": user.has_perm(erasure.ERASE_PERMISSION) and contact.erased_at is None,
     }
 

@@ -10,7 +10,7 @@ from bridge import service_window
 from bridge.conversations import merge_lookup
 from bridge.desk import presentation
 from bridge.merging import rules
-from bridge.merging.undo import problem_with
+from bridge.merging.undo import find_undo_problem
 from bridge.models import Contact, ContactMerge, Conversation
 
 
@@ -35,7 +35,7 @@ def merged_into(conversation: Conversation, *, user: Any, now: datetime) -> list
     found = []
     for person in merge_lookup.list_people(contact)[1:]:
         one = made.get(person.pk)
-        may_undo = one is not None and user.has_perm(rules.PERMISSION) and not problem_with(one, now=now)
+        may_undo = one is not None and user.has_perm(rules.MERGE_PERMISSION) and not find_undo_problem(one, now=now)
         found.append(
             Merged(
                 name=presentation.contact_name(person),

@@ -18,9 +18,9 @@ from bridge.desk.chat_list import finding
 from bridge.desk.client import merges
 from bridge.desk.parameters import as_number
 from bridge.merging import rules
-from bridge.merging.merge import merge as merge_contacts
+from bridge.merging.merge import merge_contacts as merge_contacts
 from bridge.merging.undo import UNDO_WITHIN
-from bridge.merging.undo import undo as undo_merge
+from bridge.merging.undo import undo_merge as undo_merge
 from bridge.models import Contact, ContactMerge, Conversation
 
 from . import chat_actions, chats
@@ -39,7 +39,7 @@ class Person:
 
 
 @login_required
-@permission_required(rules.PERMISSION, raise_exception=True)
+@permission_required(rules.MERGE_PERMISSION, raise_exception=True)
 @require_http_methods(["GET", "POST"])
 @never_cache
 def merge(request: HttpRequest, pk: int) -> HttpResponse:
@@ -59,7 +59,7 @@ def merge(request: HttpRequest, pk: int) -> HttpResponse:
             try:
                 merge_contacts(source.pk, target.pk, by=request.user)
                 return _to(request, target, conversation)
-            except rules.Refused as refused:
+            except rules.MergeRefused as refused:
                 problem = str(refused)
             except OperationalError:  # the database broke a deadlock at our cost; nothing was done
                 problem = _("Somebody is working with one of these clients. Try again.")
@@ -72,7 +72,7 @@ def merge(request: HttpRequest, pk: int) -> HttpResponse:
 def undo(request: HttpRequest, pk: int, merge_id: int) -> HttpResponse:
     """Make two clients of one again."""
     conversation = access.conversation_or_404(request, pk)
-    if not request.user.has_perm(rules.PERMISSION):
+    if not request.user.has_perm(rules.MERGE_PERMISSION):
         return chat_actions.refused(request, conversation, _("You do not have the right to merge contacts."))
     made = ContactMerge.objects.filter(pk=merge_id, target=conversation.contact_id).select_related("source").first()
     if made is None:
@@ -81,7 +81,7 @@ def undo(request: HttpRequest, pk: int, merge_id: int) -> HttpResponse:
         return chat_actions.refused(request, conversation, _out_of_sight())
     try:
         undo_merge(made.pk, by=request.user)
-    except rules.Refused as refused:
+    except rules.MergeRefused as refused:
         return chat_actions.refused(request, conversation, str(refused))
     except OperationalError:
         return chat_actions.refused(
@@ -104,7 +104,7 @@ def _choice(request: HttpRequest, conversation: Conversation, *, is_unknown: boo
         for people in finding.people(query, api_channels=[conversation.api_channel_id]):
             for person in mine.filter(pk__in=people.values("pk"), api_channel=conversation.api_channel_id)[:MOST_FOUND]:
                 found[person.pk] = person
-    suggested = rules.suggested(conversation.contact, seen=access.visible(request))
+    suggested = rules.suggest_matches(conversation.contact, seen=access.visible(request))
     context = {
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),
@@ -132,9 +132,9 @@ def _preview(
     keeps_other: bool,
 ) -> HttpResponse:
     if _sees_all(request, source, target):
-        preview = rules.preview(source, target)
+        preview = rules.preview_merge(source, target)
     else:  # it would name the channels and count the chats that this person does not see
-        preview = rules.Preview(source=source, target=target, problem=_out_of_sight())
+        preview = rules.MergePreview(source=source, target=target, problem=_out_of_sight())
     context = {
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),
@@ -154,7 +154,7 @@ def _preview(
 def _sees_all(request: HttpRequest, *contacts: Contact) -> bool:
     """A merge moves every chat of the two, so who merges must see them all."""
     visible = access.visible(request).values("pk")
-    return not rules.chats_of(*contacts).exclude(pk__in=visible).exists()
+    return not rules.find_chats(*contacts).exclude(pk__in=visible).exists()
 
 
 def _out_of_sight() -> str:

@@ -91,7 +91,7 @@ def messages(request: HttpRequest, pk: int) -> HttpResponse:
 @never_cache
 def post(request: HttpRequest, pk: int) -> HttpResponse:
     """Store what the page's client does, as the provider's webhook does."""
-    return webhooks.receive_from_phone(request, _channel_or_404(request, pk))
+    return webhooks.receive_from_training_phone(request, _channel_or_404(request, pk))
 
 
 def _channel_or_404(request: HttpRequest, pk: int) -> ApiChannel:

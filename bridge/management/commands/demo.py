@@ -180,7 +180,7 @@ def play(api_channel: ApiChannel, operator: Any, *, number: int) -> bool:
 
 @transaction.atomic
 def hear(api_channel: ApiChannel, fact: MessageReceived | StatusChanged | TimePassed) -> None:
-    processing.apply(api_channel, [fact])
+    processing.apply_facts(api_channel, [fact])
 
 
 def answer(chat: Conversation, step: Operator, operator: Any) -> None:

@@ -65,7 +65,7 @@ class Command(BaseCommand):
             raise CommandError("Name the events by their numbers, or say --all.")
         if everything:
             ids = list(rows.filter(state__in=WebhookEvent.STUCK).values_list("pk", flat=True))
-        done = processing.reprocess(ids)
+        done = processing.reprocess_events(ids)
         wakeups.notify_workers(wakeups.INBOUND)
         self.stdout.write(f"{done} put back in line.")
         if not everything and done < len(set(ids)):

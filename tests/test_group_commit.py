@@ -23,7 +23,7 @@ def event(api_channel_id: int, body: str) -> WebhookEvent:
 class Callers:
     """The first one's commit is held until ``let_go``; those that come meanwhile gather behind it."""
 
-    def __init__(self, committer: group_commit.Committer) -> None:
+    def __init__(self, committer: group_commit.GroupCommitter) -> None:
         self.committer = committer
         self.outcomes: dict[str, Exception | None] = {}
         self.threads: list[Thread] = []
@@ -48,7 +48,7 @@ class Callers:
     def _is_in_line(self, behind: int, *, is_first: bool) -> bool:
         """Behind the others; the first one is at its commit, which nobody shares any more."""
         if is_first:
-            return self.committer.at_work and not self.committer.waiting
+            return self.committer.is_committing and not self.committer.waiting
         return len(self.committer.waiting) >= behind
 
     def all_answered(self) -> None:
@@ -61,7 +61,7 @@ class Callers:
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Event, list[int]]]:
     """Opens the way for the first commit; and how many rows each statement had."""
     go, sizes = Event(), []
-    insert: Callable[[list[WebhookEvent]], None] = group_commit._insert
+    insert: Callable[[list[WebhookEvent]], None] = group_commit._insert_events
 
     def slow(events: list[WebhookEvent]) -> None:
         sizes.append(len(events))
@@ -69,7 +69,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Event, list[int]]]:
             assert go.wait(20)
         insert(events)
 
-    monkeypatch.setattr(group_commit, "_insert", slow)
+    monkeypatch.setattr(group_commit, "_insert_events", slow)
     yield go, sizes
     go.set()
 
@@ -85,7 +85,7 @@ def bodies() -> set[str]:
 
 def test_those_that_come_during_a_commit_share_the_next(api_channel: ApiChannel, held: Any) -> None:
     go, sizes = held
-    callers = Callers(group_commit.Committer())
+    callers = Callers(group_commit.GroupCommitter())
     for name in ("first", "a", "b", "c"):
         callers.call(event(api_channel.pk, name))
 
@@ -99,7 +99,7 @@ def test_those_that_come_during_a_commit_share_the_next(api_channel: ApiChannel,
 
 def test_one_bad_row_spoils_it_for_nobody_else(api_channel: ApiChannel, held: Any) -> None:
     go, sizes = held
-    callers = Callers(group_commit.Committer())
+    callers = Callers(group_commit.GroupCommitter())
     callers.call(event(api_channel.pk, "first"))
     callers.call(event(api_channel.pk, "good"))
     callers.call(event(api_channel.pk + 999, "of no channel"))
@@ -117,7 +117,7 @@ def test_when_the_database_is_away_each_learns_of_it_and_the_next_is_stored(
     api_channel: ApiChannel, held: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go, _sizes = held
-    callers = Callers(group_commit.Committer())
+    callers = Callers(group_commit.GroupCommitter())
     for name in ("first", "a", "b"):
         callers.call(event(api_channel.pk, name))
     with monkeypatch.context() as away:
@@ -140,7 +140,7 @@ def _no_connection(*_rows: object) -> None:
 
 
 def test_many_callers_at_once_are_all_stored(api_channel: ApiChannel) -> None:
-    committer = group_commit.Committer()
+    committer = group_commit.GroupCommitter()
 
     def call(number: int) -> None:
         for turn in range(10):
@@ -154,4 +154,4 @@ def test_many_callers_at_once_are_all_stored(api_channel: ApiChannel) -> None:
         thread.join(30)
 
     assert len(bodies()) == WebhookEvent.objects.count() == 80
-    assert committer.waiting == [] and not committer.at_work
+    assert committer.waiting == [] and not committer.is_committing
