@@ -108,7 +108,9 @@ def submit_reply(
     """
     conversation = receiving.lock_conversation(conversation_id)
     now = service_window.database_now()
-    decision = decide_reply(conversation, text, window=service_window.get_window_state(conversation, now=now), files=uploads)
+    decision = decide_reply(
+        conversation, text, window=service_window.get_window_state(conversation, now=now), files=uploads
+    )
     decision, quoted = _apply_quote(conversation, decision, replies_to)
     if not decision.goes_out:
         if keep_draft and text.strip():
@@ -223,7 +225,9 @@ def _create_message(
     if (current := tickets.get_current_ticket(conversation) if is_named else None) is not None:
         conversation.request_status = current.status
     stamp = subscribers.advance_event_stamp(conversation, now=now)
-    conversation.save(update_fields=[*receiving.LAST_MESSAGE_FIELDS, *receiving.UNREAD_FIELDS, "request_status", "event_stamp"])
+    conversation.save(
+        update_fields=[*receiving.LAST_MESSAGE_FIELDS, *receiving.UNREAD_FIELDS, "request_status", "event_stamp"]
+    )
     service_window.record_reply(conversation.pk, at=now)
     if template:
         lifecycle.note_use(template.id, user=author)
