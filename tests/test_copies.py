@@ -41,9 +41,8 @@ def a_whole_story(owner: ApiChannel, chat_channel: ChatChannel) -> None:
     anna = ContactInfo(external_id="anna", name="Анна")
     for number, words in enumerate(("Здравствуйте", "Вы тут?")):
         fact = MessageReceived(contact=anna, text=words, external_id=f"m{number}")
-        [received] = receiving.receive_messages(
-            owner, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)]
-        )
+        incoming = receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)
+        [received] = receiving.receive_messages(owner, [incoming])
         said = submission.submit_reply(conversation_id=received.conversation.pk, text=f"Ответ {number}", author=vera())
         assert said.message is not None
         ticket = tickets.get_current_ticket(received.conversation)

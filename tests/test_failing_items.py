@@ -108,7 +108,7 @@ LOOPS = {
         pending_corrections.process_pending_corrections,
         at(pending_corrections, "_process_pending_correction"),
         lambda row, _now: row.pk,
-        at(pending_corrections, "BATCH"),
+        at(pending_corrections, "PENDING_BATCH"),
     ),
     "held replies": Loop(
         two_held_replies,

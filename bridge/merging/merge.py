@@ -40,7 +40,7 @@ SHOWN_FIELDS = ("assignee_id", "request_status", "last_message_at", "last_text",
 
 @transaction.atomic
 def merge_contacts(source_id: int, target_id: int, *, by: Any) -> ContactMerge:
-    """Merge ``source`` into ``target``. Raises ``rules.Refused`` with a sentence."""
+    """Merge ``source`` into ``target``. Raises ``rules.MergeRefused`` with a sentence."""
     contacts = lock_contacts(source_id, target_id)
     source, target = contacts[source_id], contacts[target_id]
     if problem := rules.find_merge_problem(source, target):

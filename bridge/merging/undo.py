@@ -50,7 +50,7 @@ def find_undo_problem(made: ContactMerge, *, now: datetime) -> str:
 
 @transaction.atomic
 def undo_merge(merge_id: int, *, by: Any) -> ContactMerge:
-    """Make two contacts of one again. Raises ``rules.Refused`` with a sentence."""
+    """Make two contacts of one again. Raises ``rules.MergeRefused`` with a sentence."""
     found = ContactMerge.objects.get(pk=merge_id)
     merge.lock_contacts(found.source_id, found.target_id)
     made = ContactMerge.objects.select_for_update(of=("self",)).select_related("source", "target").get(pk=merge_id)

@@ -108,9 +108,8 @@ def submit_reply(
     """
     conversation = receiving.lock_conversation(conversation_id)
     now = service_window.database_now()
-    decision = decide_reply(
-        conversation, text, window=service_window.get_window_state(conversation, now=now), files=uploads
-    )
+    window = service_window.get_window_state(conversation, now=now)
+    decision = decide_reply(conversation, text, window=window, files=uploads)
     decision, quoted = _apply_quote(conversation, decision, replies_to)
     if not decision.goes_out:
         if keep_draft and text.strip():

@@ -20,7 +20,7 @@ NAMES = ("subject", "additional_id", "priority", "type", "tag", "tags", "field_i
 
 
 def wanted(call: Call) -> dict[str, Any]:
-    """Return what ``ticket_properties.apply`` takes: only what the caller gave. Raises BadBody or Error."""
+    """Return what ``ticket_properties.apply_properties`` takes: only what the caller gave. Raises BadBody or Error."""
     found: dict[str, Any] = {}
     for name in ("subject", "additional_id"):
         if text := _text(call.values.get(name), name, longest=LONGEST_TEXT):

@@ -273,9 +273,7 @@ def test_the_edge_of_the_window(
 
         team.each(write, expire, reply)
         dispatcher.send_due_deliveries()
-        assert service_window.get_window_state(chat).is_open, (
-            f"race {number}: the client wrote and the window is closed"
-        )
+        assert service_window.get_window_state(chat).is_open, f"race {number}: the client wrote, the window is closed"
         for tried in Attempt.objects.filter(delivery__conversation=chat, delivery__free_text=True):
             covering = ServiceWindow.objects.filter(
                 conversation=chat, opened_at__lte=tried.started_at, expires_at__gt=tried.started_at
