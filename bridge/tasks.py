@@ -84,7 +84,7 @@ def sync_templates() -> int:
 
 
 @shared_task
-def replay_waiting() -> int:
+def run_bulk_actions() -> int:
     return bulk_resend.run_bulk_actions()
 
 
@@ -108,7 +108,7 @@ def mark_read(conversation_id: int) -> bool:
 
 
 @shared_task(expires=600)
-def learn_people(chat_channel_id: int) -> int:
+def fetch_operator_names(chat_channel_id: int) -> int:
     return operators.fetch_operator_names(chat_channel_id)
 
 

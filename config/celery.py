@@ -41,7 +41,7 @@ TIMETABLE: dict[str, tuple[str, float]] = {
     "heartbeat": ("housekeeping", 10),
     "drop_held_replies": ("housekeeping", 60),
     "sync_templates": ("housekeeping", 60),  # each channel hourly, by Registry.next_sync_at
-    "replay_waiting": ("housekeeping", 5),
+    "run_bulk_actions": ("housekeeping", 5),
     "watch": ("housekeeping", 300),
     "reconcile": ("housekeeping", 600),
     "prune": ("housekeeping", 3600),

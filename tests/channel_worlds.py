@@ -24,6 +24,7 @@ from bridge.models import (
     Alert,
     Attachment,
     Attempt,
+    BulkAction,
     CannedResponse,
     ContactChange,
     ContactNote,
@@ -31,7 +32,6 @@ from bridge.models import (
     Erasure,
     HeldReply,
     Mismatch,
-    Replay,
     StrayStatus,
     Upload,
     WebhookEvent,
@@ -165,7 +165,7 @@ def _add_failures(world: World, text: str) -> None:
     world.rows |= {
         "delivery": delivery,
         "deadletter": delivery,
-        "replay": Replay.objects.create(what=Replay.What.AGAIN, chosen={}, total=1, last=0),
+        "bulk_action": BulkAction.objects.create(what=BulkAction.What.RESEND, chosen={}, total=1, last=0),
         "alert": Alert.objects.create(kind="stuck", api_channel=api_channel, delivery=delivery, details={"text": text}),
         "mismatch": Mismatch.objects.create(
             kind="not_out",

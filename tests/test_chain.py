@@ -14,7 +14,7 @@ from django.utils import timezone
 from bridge.conversations import tickets
 from bridge.helpdesk import sending
 from bridge.inbox import processing
-from bridge.models import Conversation, Delivery, HelpdeskChat, HelpdeskLine, Message, Ticket, WebhookEvent
+from bridge.models import Conversation, Delivery, HelpdeskChat, HelpdeskConnection, Message, Ticket, WebhookEvent
 from bridge.outbox import dispatcher
 from bridge.relay import submission
 from channels_setup.models import ApiChannel, ChatChannel
@@ -77,7 +77,7 @@ class Chain:
         while time.monotonic() < until:
             processing.process_inbox(), sending.send_due_commands(), dispatcher.send_due_deliveries()
             # What waits for a later try is due now: the timetables have tests of their own.
-            HelpdeskLine.objects.update(rests_until=None)
+            HelpdeskConnection.objects.update(paused_until=None)
             unfinished = Delivery.objects.filter(state__in=Delivery.UNFINISHED)
             if not unfinished.exists() and not WebhookEvent.objects.filter(state="new").exists():
                 return

@@ -26,8 +26,8 @@ from bridge.models import (
     Attempt,
     Conversation,
     Delivery,
-    GivenToProvider,
     Message,
+    ProviderUpload,
     ServiceWindow,
     Upload,
 )
@@ -565,13 +565,13 @@ def test_the_same_file_is_given_once_for_as_long_as_meta_keeps_it(meta: MetaSimu
         answer("", uploads=[given_file(channel)])
         work(meta)
     once = uploaded(meta)
-    GivenToProvider.objects.update(expires_at=timezone.now())
+    ProviderUpload.objects.update(expires_at=timezone.now())
     answer("", uploads=[given_file(channel)])
     work(meta)
 
     assert (once, uploaded(meta)) == (1, 2)
     assert [sent.kind for sent in anna.received] == ["image"] * 3
-    assert GivenToProvider.objects.get().expires_at > timezone.now() + timedelta(days=28)
+    assert ProviderUpload.objects.get().expires_at > timezone.now() + timedelta(days=28)
 
 
 def test_by_link_meta_is_given_nothing(meta: MetaSimulator, channel: ApiChannel) -> None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from bridge.channel_health import alerts
 from bridge.maintenance import reconciliation
-from bridge.models import Alert, Breaker, Delivery, Mismatch, Replay, Ruling, ServiceWindow
+from bridge.models import Alert, Breaker, BulkAction, Delivery, DeliveryDecision, Mismatch, ServiceWindow
 from bridge.outbox import bulk_resend
 from channels_setup.models import ApiChannel
 from tests.factories import (
@@ -28,7 +28,7 @@ from tests.factories import (
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/bridge/deadletter/"
-AGAIN, DISCARD = f"{LIST}many/again/", f"{LIST}many/discard/"
+AGAIN, DISCARD = f"{LIST}many/resend/", f"{LIST}many/discard/"
 
 
 @pytest.fixture
@@ -131,8 +131,8 @@ def test_nothing_is_done_before_the_forecast_was_shown_and_said_yes_to(
     assert "in line again" in response.content.decode()
     goes.refresh_from_db(), stays.refresh_from_db()
     assert (goes.state, stays.state) == ("pending", "dead")
-    ruling = Ruling.objects.get()
-    assert (ruling.what, ruling.by.username, ruling.replay) == ("again", "vera", Replay.objects.get())
+    decision = DeliveryDecision.objects.get()
+    assert (decision.what, decision.by.username, decision.bulk_action) == ("resend", "vera", BulkAction.objects.get())
 
 
 def test_what_was_ticked_is_what_is_meant(admin_client: Client, channel: ApiChannel) -> None:
@@ -187,7 +187,7 @@ def test_a_long_one_shows_how_far_it_is_and_goes_on_by_itself(
     assert "0 of 2 done" in html(admin_client, LIST)
     bulk_resend.run_bulk_actions()
 
-    shown = html(admin_client, f"{LIST}replays/{Replay.objects.get().pk}/")
+    shown = html(admin_client, f"{LIST}bulk-actions/{BulkAction.objects.get().pk}/")
     assert 'http-equiv="refresh"' not in shown and "<b>2</b>" in shown
 
 
@@ -205,10 +205,10 @@ def test_one_delivery_has_its_forecast_its_lives_and_both_buttons(admin_client: 
     shown = html(admin_client, page)
     assert "The window has closed since" in shown
     assert shown.index("sent again") < shown.rindex("put aside")
-    assert [ruling.attempts for ruling in Ruling.objects.order_by("pk")] == [0, 3]
+    assert [decision.attempts for decision in DeliveryDecision.objects.order_by("pk")] == [0, 3]
 
 
-@pytest.mark.parametrize("address", [LIST, AGAIN, DISCARD, f"{LIST}replays/1/", "/admin/bridge/mismatch/"])
+@pytest.mark.parametrize("address", [LIST, AGAIN, DISCARD, f"{LIST}bulk-actions/1/", "/admin/bridge/mismatch/"])
 def test_dead_letters_are_for_admins(client: Client, channel: ApiChannel, address: str) -> None:
     dead(channel)
     for user in (boris(channel.lands_in), UserFactory(username="half", is_staff=True)):  # type: ignore[arg-type]  # it has one
@@ -224,7 +224,7 @@ def test_a_made_up_address_is_no_server_error(admin_client: Client) -> None:
 
     assert admin_client.get(AGAIN, wrong).status_code == 200
     assert admin_client.get(f"{LIST}many/explode/").status_code == 404
-    assert admin_client.get(f"{LIST}replays/999999999/").status_code == 404
+    assert admin_client.get(f"{LIST}bulk-actions/999999999/").status_code == 404
     assert admin_client.get(AGAIN, {"since": "2026-02-31T10:00"}).status_code == 200
 
 

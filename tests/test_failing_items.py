@@ -20,7 +20,7 @@ from bridge.conversations import assignments, closing_reminders
 from bridge.files import provider_uploads, uploads
 from bridge.inbox import pending_corrections
 from bridge.maintenance import erasure, housekeeping, reconciliation
-from bridge.models import Breaker, Conversation, Delivery, HeldReply, Message, PendingCorrection, Replay, Upload
+from bridge.models import Breaker, BulkAction, Conversation, Delivery, HeldReply, Message, PendingCorrection, Upload
 from bridge.outbox import bulk_resend, dispatcher, recipient_addresses, results
 from bridge.relay import held_replies
 from channels_setup import failing_items
@@ -80,7 +80,7 @@ def two_uploads() -> None:
 def two_bulk_resends() -> None:
     for delivery in DeliveryFactory.create_batch(2, state="dead", reason="retries_exhausted"):
         bulk_resend.start_bulk_action(
-            bulk_resend.DeadLetterFilter(ids=(delivery.pk,)), what=Replay.What.DISCARD, by=None
+            bulk_resend.DeadLetterFilter(ids=(delivery.pk,)), what=BulkAction.What.DISCARD, by=None
         )
 
 

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import translation
 
 from bridge.helpdesk import checking, incoming
-from bridge.models import Conversation, HelpdeskLine, WebhookEvent
+from bridge.models import Conversation, HelpdeskConnection, WebhookEvent
 from channels_setup.models import ChatChannel
 from tests.factories import vera
 from tests.simulators.usedesk import COMPANY, UsedeskSimulator
@@ -275,7 +275,7 @@ def test_the_page_shows_what_came_and_the_button_runs_the_check(
     check = f"/admin/channels_setup/chatchannel/{shop.chat_channel.pk}/check/"
     checked = client.post(check, follow=True, headers=ENGLISH)
 
-    assert set(HelpdeskLine.objects.get().seen) == {"new_chat"}
+    assert set(HelpdeskConnection.objects.get().seen) == {"new_chat"}
     assert "All chat messages" in shown
     assert "Chat channel 870 exists." in checked.content.decode()
 

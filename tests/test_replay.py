@@ -9,7 +9,7 @@ from django.db.models import F
 from django.utils import timezone, translation
 
 from bridge.channel_health import circuit_breaker
-from bridge.models import Attempt, Breaker, Delivery, Message, Replay, Ruling, ServiceWindow
+from bridge.models import Attempt, Breaker, BulkAction, Delivery, DeliveryDecision, Message, ServiceWindow
 from bridge.outbox import bulk_resend, dispatcher, resend
 from bridge.outbox.bulk_resend import DeadLetterFilter
 from channels_setup.models import ApiChannel
@@ -140,9 +140,9 @@ def test_each_decision_is_written_down_with_who_took_it_and_how_it_stood(dead: D
     dispatcher.send_due_deliveries()
     resend.discard_deliveries(dead.pk, by=Vera)
 
-    rulings = list(Ruling.objects.order_by("pk"))
-    assert [(r.what, r.by, r.was_state, r.was_reason, r.attempts) for r in rulings] == [
-        ("again", Vera, "dead", "rejected", 1),
+    decisions = list(DeliveryDecision.objects.order_by("pk"))
+    assert [(r.what, r.by, r.previous_state, r.previous_reason, r.attempts) for r in decisions] == [
+        ("resend", Vera, "dead", "rejected", 1),
         ("discard", Vera, "dead", "rejected", 2),
     ]
     assert Message.objects.get(direction="outbound").reason == "discarded"
@@ -154,7 +154,7 @@ def test_what_is_on_its_way_or_done_is_nobodys_to_decide() -> None:
     assert resend.resend_deliveries(on_its_way.pk, done.pk) == 0
     assert resend.discard_deliveries(on_its_way.pk, done.pk) == 0
     assert resend.accept_unknown_deliveries(on_its_way.pk, done.pk, by=None) == 0
-    assert not Ruling.objects.exists()
+    assert not DeliveryDecision.objects.exists()
 
 
 def test_what_was_left_as_it_is_still_may_have_been_sent() -> None:
@@ -197,20 +197,20 @@ def test_all_of_a_filter_is_counted_before_and_what_would_come_back_is_left_wher
     assert seen.counts == {"": 5, "window_closed_since": 3, "possible_duplicate": 1}
     assert (seen.goes(unknown_too=False), seen.goes(unknown_too=True), seen.is_all) == (5, 6, True)
 
-    job = bulk_resend.start_bulk_action(DeadLetterFilter(), what=Replay.What.AGAIN, by=vera())
+    job = bulk_resend.start_bulk_action(DeadLetterFilter(), what=BulkAction.What.RESEND, by=vera())
     assert bulk_resend.run_bulk_actions() == 9
 
     job.refresh_from_db()
-    assert (job.total, job.done, job.left_out) == (9, 5, {"window_closed_since": 3, "possible_duplicate": 1})
+    assert (job.total, job.done, job.skipped) == (9, 5, {"window_closed_since": 3, "possible_duplicate": 1})
     assert job.finished_at is not None
     assert states() == {"pending": 5, "dead": 3, "unknown": 1}
-    assert Ruling.objects.filter(replay=job, by=job.by).count() == 5
+    assert DeliveryDecision.objects.filter(bulk_action=job, by=job.by).count() == 5
 
 
 def test_what_may_have_been_sent_goes_only_where_that_was_ticked() -> None:
     made_dead(1, state="unknown", message__status="unknown")
 
-    bulk_resend.start_bulk_action(DeadLetterFilter(unknown_too=True), what=Replay.What.AGAIN, by=None)
+    bulk_resend.start_bulk_action(DeadLetterFilter(unknown_too=True), what=BulkAction.What.RESEND, by=None)
     bulk_resend.run_bulk_actions()
 
     assert states() == {"pending": 1}
@@ -225,7 +225,7 @@ def test_a_filter_means_its_channel_its_reason_and_its_time_and_nothing_that_fai
     since = (timezone.now() - timedelta(days=1)).isoformat()
 
     chosen = DeadLetterFilter(api_channel=meant.api_channel_id, reason="retries_exhausted", since=since)
-    job = bulk_resend.start_bulk_action(chosen, what=Replay.What.DISCARD, by=None)
+    job = bulk_resend.start_bulk_action(chosen, what=BulkAction.What.DISCARD, by=None)
     later = made_dead(1)[0]
     Delivery.objects.filter(pk=later.pk).update(api_channel=meant.api_channel)
     bulk_resend.run_bulk_actions()
@@ -238,7 +238,7 @@ def test_a_filter_means_its_channel_its_reason_and_its_time_and_nothing_that_fai
 def test_a_worker_that_dies_in_a_batch_leaves_it_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk_resend, "BATCH", 2)
     made_dead(5)
-    job = bulk_resend.start_bulk_action(DeadLetterFilter(), what=Replay.What.AGAIN, by=None)
+    job = bulk_resend.start_bulk_action(DeadLetterFilter(), what=BulkAction.What.RESEND, by=None)
     bulk_resend.run_bulk_actions(seconds=0.0)
     send_again = resend.resend_deliveries
     calls: list[int] = []
@@ -259,4 +259,4 @@ def test_a_worker_that_dies_in_a_batch_leaves_it_to_the_next(monkeypatch: pytest
 
     job.refresh_from_db()
     assert (job.done, states()) == (5, {"pending": 5})
-    assert Ruling.objects.count() == 5
+    assert DeliveryDecision.objects.count() == 5

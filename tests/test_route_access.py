@@ -98,7 +98,7 @@ ROW_OF_ROUTE = {
     "files/": "attachment",
     "chats/": "conversation",
     "templates/": "template",
-    "admin/bridge/deadletter/replays/": "replay",
+    "admin/bridge/deadletter/bulk-actions/": "bulk_action",
     "admin/r/": "message",
     "phone/": "apichannel",
 }
@@ -163,7 +163,7 @@ class Route:
 
     def _buttons(self) -> Any:
         if "/many/" in self.route:
-            return ["again"]
+            return ["resend"]
         if "/action/" in self.route:
             return ACTIONS
         if "/chatchannel/" in self.route:

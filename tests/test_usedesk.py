@@ -18,7 +18,7 @@ from bridge.models import (
     Contact,
     Delivery,
     HelpdeskChat,
-    HelpdeskLine,
+    HelpdeskConnection,
     HelpdeskReply,
     Message,
     ServiceWindow,
@@ -171,8 +171,8 @@ def test_a_wrong_key_holds_everything_and_burns_no_tries(shop: Shop, simulator: 
     shop.anna_writes("раз")
     shop.settle()
 
-    line = HelpdeskLine.objects.get()
-    assert line.last_error == "helpdesk_unauthorized" and line.rests_until > timezone.now()
+    line = HelpdeskConnection.objects.get()
+    assert line.last_error == "helpdesk_unauthorized" and line.paused_until > timezone.now()
     assert set(Delivery.objects.values_list("state", "attempts")) == {("pending", 0)}
     shop.chat_channel.set_secret(simulator.key)
     shop.chat_channel.save()
@@ -362,7 +362,7 @@ def test_whatever_is_harmless_gets_its_200_is_stored_and_noted(
 
     assert status == 200
     assert WebhookEvent.objects.get().state in ("processed", "failed")
-    assert list(HelpdeskLine.objects.get().seen) == [track]
+    assert list(HelpdeskConnection.objects.get().seen) == [track]
 
 
 @pytest.mark.parametrize("secret", [None, "", "0", "wrong"])
@@ -581,7 +581,7 @@ def test_who_answers_there_is_shown_by_name_once_it_is_known(
     simulator.say(chat_id, "Да")
     shop.settle()
 
-    assert called == [("learn_people", shop.chat_channel.pk)]
+    assert called == [("fetch_operator_names", shop.chat_channel.pk)]
     assert "27" in before
     assert presentation.assignee_name(None, shop.conversation()) == "Борис Белов (Usedesk)"
     assert Message.objects.get(direction="outbound").details["operator"] == "Борис Белов"

@@ -25,7 +25,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 
 from bridge import outcomes
-from bridge.models import DeadLetter, Delivery, Mismatch, Replay
+from bridge.models import BulkAction, DeadLetter, Delivery, Mismatch
 from bridge.outbox import bulk_resend, resend
 from bridge.outbox.bulk_resend import DeadLetterFilter
 from bridge.outcomes import SuggestedAction
@@ -124,7 +124,7 @@ class DeadLetterAdmin(HistoryAdmin):
         query = _as_chosen(request)
         extra = {
             "groups": _groups(),
-            "at_work": Replay.objects.filter(finished_at=None).select_related("by")[:5],
+            "at_work": BulkAction.objects.filter(finished_at=None).select_related("by")[:5],
             "many_query": urlencode(query),
             **(extra_context or {}),
         }
@@ -172,7 +172,7 @@ class DeadLetterAdmin(HistoryAdmin):
         """On what was ticked: first the forecast of all, then the word."""
         if not self.may_press(request):
             return {}
-        labels = {"again": _("Send again…"), "discard": _("Put aside…")}
+        labels = {"resend": _("Send again…"), "discard": _("Put aside…")}
         return {what: (_to_many(what), what, label) for what, label in labels.items()}
 
     def get_urls(self) -> list[URLPattern]:
@@ -180,13 +180,13 @@ class DeadLetterAdmin(HistoryAdmin):
         progress = self.admin_site.admin_view(self.progress)
         return [
             path("many/<slug:what>/", many, name="bridge_deadletter_many"),
-            path("replays/<int:pk>/", progress, name="bridge_deadletter_progress"),
+            path("bulk-actions/<int:pk>/", progress, name="bridge_deadletter_progress"),
             *super().get_urls(),
         ]
 
     def many(self, request: HttpRequest, what: str) -> HttpResponse:
         """A GET counts what the word would come to now; the POST says it."""
-        if what not in Replay.What.values:
+        if what not in BulkAction.What.values:
             raise Http404
         if not self.may_press(request):
             raise PermissionDenied
@@ -198,13 +198,13 @@ class DeadLetterAdmin(HistoryAdmin):
         foreseen = bulk_resend.preview_bulk_action(chosen)
         context = {
             **self.admin_site.each_context(request),
-            "title": _("Send again") if what == Replay.What.AGAIN else _("Put aside"),
+            "title": _("Send again") if what == BulkAction.What.RESEND else _("Put aside"),
             "what": what,
             "chosen": chosen,
             "foreseen": foreseen,
             "lines": _foretold(foreseen, unknown_too=chosen.unknown_too),
             "goes": foreseen.looked_at
-            if what == Replay.What.DISCARD
+            if what == BulkAction.What.DISCARD
             else foreseen.goes(unknown_too=chosen.unknown_too),
             "possible_duplicate": foreseen.counts.get("possible_duplicate", 0),
             "channel": ApiChannel.objects.filter(pk=chosen.api_channel).first() if chosen.api_channel else None,
@@ -220,16 +220,16 @@ class DeadLetterAdmin(HistoryAdmin):
     def progress(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        job = Replay.objects.filter(pk=pk).select_related("by").first()
+        job = BulkAction.objects.filter(pk=pk).select_related("by").first()
         if job is None:
             raise Http404
-        left_out = [(outcomes.render_sentence(code, for_admin=True), count) for code, count in job.left_out.items()]
+        skipped = [(outcomes.render_sentence(code, for_admin=True), count) for code, count in job.skipped.items()]
         context = {
             **self.admin_site.each_context(request),
             "title": job.get_what_display(),
             "job": job,
-            "left_out": left_out,
-            "had": job.done + sum(job.left_out.values()),
+            "skipped": skipped,
+            "had": job.done + sum(job.skipped.values()),
             "back": reverse("admin:bridge_deadletter_changelist"),
         }
         return TemplateResponse(request, "bridge/dead_progress.html", context)

@@ -19,7 +19,17 @@ from django.utils.translation import gettext_lazy as _
 from bridge import outcomes, wakeups
 from bridge.channel_health import alerts
 from bridge.inbox import processing
-from bridge.models import Alert, Attempt, DeadLetter, Delivery, Heartbeat, Mismatch, Ruling, StrayStatus, WebhookEvent
+from bridge.models import (
+    Alert,
+    Attempt,
+    DeadLetter,
+    Delivery,
+    DeliveryDecision,
+    Heartbeat,
+    Mismatch,
+    StrayStatus,
+    WebhookEvent,
+)
 from bridge.outbox import resend
 from bridge.outcomes import SuggestedAction
 from channels_setup.models import ApiChannel
@@ -102,16 +112,16 @@ class AttemptInline(HistoryInline):
 class RulingInline(HistoryInline):
     """The delivery's lives: who sent it again or put it aside, and how many tries had been made by then."""
 
-    model = Ruling
+    model = DeliveryDecision
     fields = readonly_fields = ("when", "what", "who", "was", "attempts")
 
     when = column("at", _("when"))
     who = column("by", _("by"))
 
     @admin.display(description=_("it was"))
-    def was(self, ruling: Ruling) -> SafeString:
-        why = outcomes.render_sentence(ruling.was_reason, for_admin=True)
-        return format_html("{} {}", pill(ruling.was_state, ruling.get_was_state_display()), why)
+    def was(self, decision: DeliveryDecision) -> SafeString:
+        why = outcomes.render_sentence(decision.previous_reason, for_admin=True)
+        return format_html("{} {}", pill(decision.previous_state, decision.get_previous_state_display()), why)
 
 
 @admin.register(Delivery)

@@ -91,7 +91,7 @@ def lock_breakers(channel_ids: Iterable[int]) -> list[Breaker]:
 def pause_destination(channel_id: int, *, seconds: float) -> None:
     """The other side asked for quiet on the whole channel: nothing goes out for so long."""
     until = service_window.database_now() + timedelta(seconds=seconds)
-    Breaker.objects.update_or_create(api_channel_id=channel_id, defaults={"rests_until": until})
+    Breaker.objects.update_or_create(api_channel_id=channel_id, defaults={"paused_until": until})
 
 
 def find_waiting_deliveries(channel_id: int, *, now: datetime) -> QuerySet[Delivery]:
@@ -122,19 +122,19 @@ def _count_outcome(row: Breaker, worked: bool, *, now: datetime) -> None:
     ]
     row.recent.append([now.timestamp(), worked])
     if worked:
-        row.in_a_row = 0
+        row.consecutive_failures = 0
         row.failing_since = None
         if row.is_open:
             row.is_open, row.is_probing, row.pause_seconds, row.probe_at, row.recent = False, False, 0, None, []
             alerts.settle_alert(Alert.Kind.BREAKER, api_channel_id=row.api_channel_id)
         return
-    row.in_a_row += 1
+    row.consecutive_failures += 1
     row.failing_since = row.failing_since or now
     if row.is_open:
         # Calls that were under way when it opened come back one by one: only a probe doubles the pause.
         if row.is_probing:
             _open_breaker(row, min(row.pause_seconds * 2, LONGEST_PAUSE), now=now)
-    elif row.in_a_row >= FAILURES_TO_OPEN or _mostly_failing(row):
+    elif row.consecutive_failures >= FAILURES_TO_OPEN or _mostly_failing(row):
         _open_breaker(row, FIRST_PAUSE, now=now)
         alerts.raise_alert(Alert.Kind.BREAKER, api_channel_id=row.api_channel_id)
 

@@ -207,8 +207,8 @@ def assignee_name(user: Any, conversation: Conversation) -> str:
     if user is not None or there is None or not there.assignee:
         return person_name(user)
     helpdesk = str(conversation.chat_channel.provider.label)
-    line = getattr(conversation.chat_channel, "helpdesk_line", None)
-    if line is not None and (name := line.people.get(there.assignee)):
+    connection = getattr(conversation.chat_channel, "helpdesk_connection", None)
+    if connection is not None and (name := connection.operators.get(there.assignee)):
         return f"{name} ({helpdesk})"
     return _("%(helpdesk)s: operator %(number)s") % {"helpdesk": helpdesk, "number": there.assignee}
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 from django.core.files.storage import default_storage
 
 from bridge import service_window
-from bridge.models import Delivery, GivenToProvider
+from bridge.models import Delivery, ProviderUpload
 from channels_setup import http_client
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.values import FileInfo
@@ -46,7 +46,7 @@ def find_cached_uploads(deliveries: Iterable[Delivery]) -> Mapping[int, str]:
     }
     if not wanted:
         return {}
-    rows = GivenToProvider.objects.filter(
+    rows = ProviderUpload.objects.filter(
         api_channel__in={channel_id for channel_id, _sha256, _mime in wanted.values()},
         sha256__in={sha256 for _channel_id, sha256, _mime in wanted.values()},
         expires_at__gt=service_window.database_now(),
@@ -84,7 +84,7 @@ def upload_file(file: FileInfo, provider: Messenger, account: Account) -> Cached
 
 def cache_upload(channel_id: int, given: CachedUpload) -> None:
     expires_at = service_window.database_now() + given.lives
-    GivenToProvider.objects.update_or_create(
+    ProviderUpload.objects.update_or_create(
         api_channel_id=channel_id,
         sha256=given.sha256,
         mime=given.mime,
@@ -95,8 +95,8 @@ def cache_upload(channel_id: int, given: CachedUpload) -> None:
 def forget_rejected_upload(delivery: Delivery, reason: str) -> None:
     """A message with the file was refused for its sake: the next try gives it anew."""
     if reason in STALE_UPLOAD_CODES and (file := _get_uploadable_file(delivery)):
-        GivenToProvider.objects.filter(api_channel=delivery.api_channel_id, sha256=file["sha256"]).delete()
+        ProviderUpload.objects.filter(api_channel=delivery.api_channel_id, sha256=file["sha256"]).delete()
 
 
 def prune_provider_uploads() -> int:
-    return GivenToProvider.objects.filter(expires_at__lte=service_window.database_now()).delete()[0]
+    return ProviderUpload.objects.filter(expires_at__lte=service_window.database_now()).delete()[0]

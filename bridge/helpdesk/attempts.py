@@ -110,20 +110,20 @@ def count_repeats(delivery: Delivery) -> int:
 # --- the try ---------------------------------------------------------------------------------------------
 
 
-def attempt_command(item: ClaimedCommand, turn: Callable[[], None]) -> CommandResult:
+def attempt_command(item: ClaimedCommand, acquire: Callable[[], None]) -> CommandResult:
     """Look if need be, and make the call, in a thread: no database here, and nothing raised."""
     started_at, started = timezone.now(), time.monotonic()
     answer: ApiResponse | None = None
     note, unsure = "", item.unsure
     try:
-        seen = _find_existing(item, turn) if unsure else None
+        seen = _find_existing(item, acquire) if unsure else None
         if seen is not None and seen.arrived:
             answered, unsure = HelpdeskResult(outcome=Outcome(verdict=ACCEPTED), remote_ids=seen.remote_ids), False
         elif seen is not None and seen.arrived is None and _count_attempts(item) < MAX_LOOKUPS:
             answered = HelpdeskResult(outcome=Outcome(verdict=RETRY, reason="outcome_unknown"))
         else:
             saw_nothing = seen is not None and seen.arrived is False
-            answered, answer = _send_command(item, turn, may_be_twice=unsure and not saw_nothing)
+            answered, answer = _send_command(item, acquire, may_be_twice=unsure and not saw_nothing)
             unsure = False
     except http_client.ForbiddenAddress:
         answered = HelpdeskResult(outcome=Outcome(verdict=PAUSE, reason="helpdesk_wrong_address"))
@@ -150,11 +150,11 @@ def _count_attempts(item: ClaimedCommand) -> int:
     return item.delivery.attempts - item.delivery.attempts_before
 
 
-def _find_existing(item: ClaimedCommand, turn: Callable[[], None]) -> LookupResult | None:
+def _find_existing(item: ClaimedCommand, acquire: Callable[[], None]) -> LookupResult | None:
     """Did a try before this one arrive? None where there is no way to look."""
     request, seen = item.provider.build_lookup_request(item.telling, item.account), None
     while request is not None:
-        turn()
+        acquire()
         try:
             answer = http_client.send(request, max_bytes=4 * 1024 * 1024)
         except http_client.NoResponse:
@@ -165,12 +165,12 @@ def _find_existing(item: ClaimedCommand, turn: Callable[[], None]) -> LookupResu
 
 
 def _send_command(
-    item: ClaimedCommand, turn: Callable[[], None], *, may_be_twice: bool
+    item: ClaimedCommand, acquire: Callable[[], None], *, may_be_twice: bool
 ) -> tuple[HelpdeskResult, ApiResponse | None]:
     request = item.provider.build_request(item.telling, item.account)
     if not isinstance(request, ApiRequest):
         return HelpdeskResult(outcome=request), None
-    turn()
+    acquire()
     answer = http_client.send(request)
     try:
         answered = item.provider.read_response(item.telling, answer)

@@ -23,7 +23,7 @@ from channels_setup.providers.base_helpdesk import (
     RemoteIds,
 )
 
-from ..models import HelpdeskLine, WebhookEvent
+from ..models import HelpdeskConnection, WebhookEvent
 
 WAIT_SECONDS = 8.0  # for the test message's event to come back
 POLL_SECONDS = 0.1
@@ -41,12 +41,15 @@ def run_connection_check(chat_channel: ChatChannel, *, wait: float = WAIT_SECOND
     found = _check_access(chat_channel, account)
     if any(each.level == ERROR and each.stops for each in found):
         return found
-    line, _made = HelpdeskLine.objects.get_or_create(chat_channel=chat_channel)
+    connection, _made = HelpdeskConnection.objects.get_or_create(chat_channel=chat_channel)
     token = f"okno-check-{encryption.new_path_token()[:10]}"
-    line.test = {"token": token, **{name: line.test.get(name) for name in ("chat_id", "client_id")}}
-    line.save(update_fields=["test"])
+    connection.check_state = {
+        "token": token,
+        **{name: connection.check_state.get(name) for name in ("chat_id", "client_id")},
+    }
+    connection.save(update_fields=["check_state"])
     begun = timezone.now()  # its event may be here before the call is answered
-    told = _send_test_message(chat_channel, account, line, token)
+    told = _send_test_message(chat_channel, account, connection, token)
     found.append(told)
     if told.level == OK:
         found.append(_wait_for_test_event(chat_channel, token, told_at=begun, wait=wait))
@@ -76,7 +79,7 @@ def _send_request(request: ApiRequest) -> ApiResponse | HelpdeskFinding:
 
 
 def _send_test_message(
-    chat_channel: ChatChannel, account: HelpdeskAccount, line: HelpdeskLine, token: str
+    chat_channel: ChatChannel, account: HelpdeskAccount, connection: HelpdeskConnection, token: str
 ) -> HelpdeskFinding:
     telling = HelpdeskCommand(
         kind=contract.MESSAGE,
@@ -84,7 +87,9 @@ def _send_test_message(
         text=_("Connection check by the portal. Nothing needs to be done. %(token)s") % {"token": token},
         contact=ContactInfo(name=_("Okno: connection check")),
         at=timezone.now(),
-        remote_ids=RemoteIds(chat_id=line.test.get("chat_id"), client_id=line.test.get("client_id")),
+        remote_ids=RemoteIds(
+            chat_id=connection.check_state.get("chat_id"), client_id=connection.check_state.get("client_id")
+        ),
     )
     request = chat_channel.provider.build_request(telling, account)
     assert isinstance(request, ApiRequest)
@@ -94,11 +99,11 @@ def _send_test_message(
     answered = chat_channel.provider.read_response(telling, answer)
     if answered.outcome.verdict != ACCEPTED:
         why = outcomes.render_sentence(answered.outcome.reason)
-        line.test |= {"chat_id": None, "client_id": None}
-        line.save(update_fields=["test"])
+        connection.check_state |= {"chat_id": None, "client_id": None}
+        connection.save(update_fields=["check_state"])
         return HelpdeskFinding(level=ERROR, sentence=_("The test message was not taken. %(why)s") % {"why": why})
-    line.test |= {"chat_id": answered.remote_ids.chat_id, "client_id": answered.remote_ids.client_id}
-    HelpdeskLine.objects.filter(pk=line.pk).update(test=line.test)
+    connection.check_state |= {"chat_id": answered.remote_ids.chat_id, "client_id": answered.remote_ids.client_id}
+    HelpdeskConnection.objects.filter(pk=connection.pk).update(check_state=connection.check_state)
     sentence = _("The test message was taken: chat %(id)s in the helpdesk.")
     return HelpdeskFinding(level=OK, sentence=sentence % {"id": answered.remote_ids.chat_id})
 
@@ -116,18 +121,18 @@ def _wait_for_test_event(chat_channel: ChatChannel, token: str, *, told_at: date
                 level=OK, sentence=_("Its event came back after %(seconds).1f s.") % {"seconds": took}
             )
         sleep(POLL_SECONDS)
-    line = HelpdeskLine.objects.get(chat_channel=chat_channel)
-    refused = line.seen.get("refused", "")
+    connection = HelpdeskConnection.objects.get(chat_channel=chat_channel)
+    refused = connection.seen.get("refused", "")
     if refused and datetime.fromisoformat(refused) >= told_at:
         sentence = _("Its event came, but its secret is neither the app ID nor the secret key given here.")
         return HelpdeskFinding(level=ERROR, sentence=sentence)
-    if not line.last_event_at:
+    if not connection.last_event_at:
         sentence = _(
             "No event has ever come: is the webhook address in “Redirect URL”, and the chat channel in the right "
             "column of “Watch channels”?"
         )
         return HelpdeskFinding(level=ERROR, sentence=sentence)
-    if set(line.seen) <= {"ping", "refused"}:
+    if set(connection.seen) <= {"ping", "refused"}:
         sentence = _(
             "The address is right (a ping came), but no chat event: tick “All chat messages”, and move the chat "
             "channel to the right column of “Watch channels”."
@@ -170,8 +175,8 @@ class EventBoxStatus:
 
 
 def list_event_boxes(chat_channel: ChatChannel) -> list[EventBoxStatus]:
-    line = HelpdeskLine.objects.filter(chat_channel=chat_channel).first()
-    seen = line.seen if line else {}
+    connection = HelpdeskConnection.objects.filter(chat_channel=chat_channel).first()
+    seen = connection.seen if connection else {}
     many = WebhookEvent.objects.filter(chat_channel=chat_channel)[:MIN_EVENTS].count() >= MIN_EVENTS
     found = []
     for box in chat_channel.provider.event_checkboxes:

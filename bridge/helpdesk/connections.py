@@ -16,7 +16,7 @@ from django.db import DatabaseError
 from django.db.models import Q
 
 from bridge import service_window, wakeups
-from bridge.models import Delivery, HelpdeskLine
+from bridge.models import Delivery, HelpdeskConnection
 from channels_setup.advisory_locks import Space, give_back, take
 from channels_setup.models import ChatChannel
 from channels_setup.providers.base import ACCEPTED, PAUSE, Outcome
@@ -38,13 +38,13 @@ class CallPacer:
     def __init__(self, every: float) -> None:
         self.every, self.next_at, self.lock = every, 0.0, threading.Lock()
 
-    def turn(self) -> None:
+    def acquire(self) -> None:
         with self.lock:
             at = max(self.next_at, time.monotonic())
             self.next_at = at + self.every
         time.sleep(max(0.0, at - time.monotonic()))
 
-    def rest(self) -> None:
+    def wait_out(self) -> None:
         """Whoever speaks with the account next keeps to the rate, too."""
         time.sleep(max(0.0, min(self.next_at - time.monotonic(), self.every)))
 
@@ -74,14 +74,14 @@ def open_connections() -> Iterator[list[AccountConnection]]:
         accounts.setdefault(zlib.crc32(spoken_to.encode()) % 2**31, []).append(chat_channel)
     held: list[int] = []
     try:
-        lines = []
+        opened = []
         for number, chat_channels in sorted(accounts.items()):
             if take(Space.HELPDESK, number):
                 held.append(number)
                 channels = {each.pk: (each.provider, each.desk_account()) for each in chat_channels}
                 every = max(provider.call_rate(account).every for provider, account in channels.values())
-                lines.append(AccountConnection(channels=channels, pacer=CallPacer(every)))
-        yield lines
+                opened.append(AccountConnection(channels=channels, pacer=CallPacer(every)))
+        yield opened
     finally:
         for number in held:
             give_back(Space.HELPDESK, number)
@@ -94,7 +94,9 @@ def _find_due_channels() -> list[ChatChannel]:
     ).order_by()
     rows = ChatChannel.objects.filter(pk__in=due.values("chat_channel"))
     awake = rows.filter(
-        Q(helpdesk_line=None) | Q(helpdesk_line__rests_until=None) | Q(helpdesk_line__rests_until__lte=now)
+        Q(helpdesk_connection=None)
+        | Q(helpdesk_connection__paused_until=None)
+        | Q(helpdesk_connection__paused_until__lte=now)
     )
     return [each for each in awake if not each.provider.built_in]
 
@@ -104,41 +106,52 @@ def record_connection_outcome(chat_channel_id: int, outcome: Outcome) -> None:
     now = service_window.database_now()
     if outcome.verdict == ACCEPTED and _is_healthy(chat_channel_id, now=now):
         return
-    line, _made = HelpdeskLine.objects.select_for_update(no_key=True).get_or_create(chat_channel_id=chat_channel_id)
+    connection, _made = HelpdeskConnection.objects.select_for_update(no_key=True).get_or_create(
+        chat_channel_id=chat_channel_id
+    )
     if outcome.verdict == ACCEPTED:
-        line.in_a_row, line.rests_until, line.last_error, line.last_told_at = 0, None, "", now
+        connection.consecutive_failures, connection.paused_until, connection.last_error, connection.last_accepted_at = (
+            0,
+            None,
+            "",
+            now,
+        )
     else:
         if outcome.reason != "request_unknown":
-            line.last_error, line.last_error_at = outcome.reason, now
+            connection.last_error, connection.last_error_at = outcome.reason, now
         if outcome.verdict == PAUSE:
-            line.rests_until = now + timedelta(seconds=SETTINGS_PAUSE_SECONDS)
+            connection.paused_until = now + timedelta(seconds=SETTINGS_PAUSE_SECONDS)
         elif outcome.reason in CONNECTION_FAILURES:
-            line.in_a_row += 1
-            line.rests_until = _compute_pause_end(line, outcome, now=now)
-    line.save(update_fields=["in_a_row", "rests_until", "last_error", "last_error_at", "last_told_at"])
+            connection.consecutive_failures += 1
+            connection.paused_until = _compute_pause_end(connection, outcome, now=now)
+    connection.save(
+        update_fields=["consecutive_failures", "paused_until", "last_error", "last_error_at", "last_accepted_at"]
+    )
 
 
 def _is_healthy(chat_channel_id: int, *, now: datetime) -> bool:
     """Nothing to write of a line that was well, and was seen to be a moment ago."""
-    return HelpdeskLine.objects.filter(
+    return HelpdeskConnection.objects.filter(
         chat_channel=chat_channel_id,
-        in_a_row=0,
-        rests_until=None,
+        consecutive_failures=0,
+        paused_until=None,
         last_error="",
-        last_told_at__gt=now - LAST_ACCEPTED_PRECISION,
+        last_accepted_at__gt=now - LAST_ACCEPTED_PRECISION,
     ).exists()
 
 
-def _compute_pause_end(line: HelpdeskLine, outcome: Outcome, *, now: datetime) -> datetime | None:
+def _compute_pause_end(connection: HelpdeskConnection, outcome: Outcome, *, now: datetime) -> datetime | None:
     if outcome.retry_after is not None and outcome.reason == "rate_limited":
         return now + timedelta(seconds=min(outcome.retry_after, 3_600.0))
-    if line.in_a_row < FAILURES_BEFORE_PAUSE:
-        return line.rests_until
-    doublings = min(line.in_a_row - FAILURES_BEFORE_PAUSE, 8)
+    if connection.consecutive_failures < FAILURES_BEFORE_PAUSE:
+        return connection.paused_until
+    doublings = min(connection.consecutive_failures - FAILURES_BEFORE_PAUSE, 8)
     return now + timedelta(seconds=min(FIRST_PAUSE * 2**doublings, LONGEST_PAUSE))
 
 
 def resume_channels(chat_channel_ids: Sequence[int]) -> None:
     """The settings were mended: what waits is tried at once."""
-    HelpdeskLine.objects.filter(chat_channel__in=chat_channel_ids).update(rests_until=None, in_a_row=0)
+    HelpdeskConnection.objects.filter(chat_channel__in=chat_channel_ids).update(
+        paused_until=None, consecutive_failures=0
+    )
     wakeups.notify_after_commit(wakeups.HELPDESK)

@@ -28,7 +28,7 @@ from ..models import (
     Conversation,
     Delivery,
     HelpdeskChat,
-    HelpdeskLine,
+    HelpdeskConnection,
     HelpdeskReply,
     MergedConversation,
     Message,
@@ -45,7 +45,7 @@ class EventBatch:
     """Events of one chat channel, and what of its line is known: read once, what they show is written once."""
 
     chat_channel: ChatChannel
-    line: HelpdeskLine
+    connection: HelpdeskConnection
     came: dict[str, datetime] = field(default_factory=dict)  # kind of event -> the first of these
 
     def saw(self, track: str, at: datetime) -> None:
@@ -53,18 +53,18 @@ class EventBatch:
 
     def name_of(self, assignee: str) -> str:
         """Whose chat it is: as near to the author as an event tells."""
-        return str(self.line.people.get(assignee, assignee))
+        return str(self.connection.operators.get(assignee, assignee))
 
     @property
     def comments_come(self) -> bool:
-        return "comment" in self.line.seen or "comment" in self.came
+        return "comment" in self.connection.seen or "comment" in self.came
 
 
 def process_helpdesk_events(chat_channel_id: int, events: Sequence[WebhookEvent]) -> None:
     chat_channel = ChatChannel.objects.get(pk=chat_channel_id)
     account = chat_channel.desk_account()
-    line, _made = HelpdeskLine.objects.get_or_create(chat_channel=chat_channel)
-    batch = EventBatch(chat_channel, line)
+    connection, _made = HelpdeskConnection.objects.get_or_create(chat_channel=chat_channel)
+    batch = EventBatch(chat_channel, connection)
     broken: Exception | None = None
     for event in events:
         try:
@@ -102,35 +102,35 @@ def _apply_fact(batch: EventBatch, fact: DeskFact, event: WebhookEvent) -> str:
     receiving.lock_conversation(link.conversation_id)
     link.refresh_from_db()
     mirroring.follow_request(link, fact.ticket)
-    operators.request_operator_names(batch.line, link.assignee)
+    operators.request_operator_names(batch.connection, link.assignee)
     return ""
 
 
 @transaction.atomic
 def _save_seen_events(batch: EventBatch, *, at: datetime) -> None:
-    line = _lock_connection(batch.chat_channel)
-    line.seen = {track: first.isoformat() for track, first in batch.came.items()} | line.seen
-    line.last_event_at = at
-    line.save(update_fields=["seen", "last_event_at"])
+    connection = _lock_connection(batch.chat_channel)
+    connection.seen = {track: first.isoformat() for track, first in batch.came.items()} | connection.seen
+    connection.last_event_at = at
+    connection.save(update_fields=["seen", "last_event_at"])
 
 
 @transaction.atomic
 def record_refused_event(chat_channel: ChatChannel) -> None:
     """Somebody who knows the path lacks the secret: the dry-run can say so. Nothing of the body is kept."""
-    line = _lock_connection(chat_channel)
-    line.seen["refused"] = timezone.now().isoformat()
-    line.save(update_fields=["seen"])
+    connection = _lock_connection(chat_channel)
+    connection.seen["refused"] = timezone.now().isoformat()
+    connection.save(update_fields=["seen"])
 
 
-def _lock_connection(chat_channel: ChatChannel) -> HelpdeskLine:
-    return HelpdeskLine.objects.select_for_update(no_key=True).get_or_create(chat_channel=chat_channel)[0]
+def _lock_connection(chat_channel: ChatChannel) -> HelpdeskConnection:
+    return HelpdeskConnection.objects.select_for_update(no_key=True).get_or_create(chat_channel=chat_channel)[0]
 
 
 # --- chats -----------------------------------------------------------------------------------------------
 
 
 def _handle_message(batch: EventBatch, said: Said, event: WebhookEvent) -> str:
-    if _is_check_message(batch.line, said):
+    if _is_check_message(batch.connection, said):
         return ""
     link = _find_by_chat(batch.chat_channel, said)
     if link is None:
@@ -147,7 +147,7 @@ def _handle_message(batch: EventBatch, said: Said, event: WebhookEvent) -> str:
     if reply is not None:
         _relay_reply(reply, text=said.text, files=said.files, by=batch.name_of(link.assignee))
     _follow_request(batch, link, said, event)
-    operators.request_operator_names(batch.line, link.assignee)
+    operators.request_operator_names(batch.connection, link.assignee)
     return "" if reply is not None else _("Known already.")
 
 
@@ -176,9 +176,9 @@ def _follow_request(batch: EventBatch, link: HelpdeskChat, said: Said, event: We
         batch.saw("moved", event.received_at)  # without a change event that is evidence of a box not ticked
 
 
-def _is_check_message(line: HelpdeskLine, said: Said) -> bool:
+def _is_check_message(connection: HelpdeskConnection, said: Said) -> bool:
     """The dry-run's own message came back: it looks for it itself, and nothing else comes of it."""
-    token, chat_id = line.test.get("token"), line.test.get("chat_id")
+    token, chat_id = connection.check_state.get("token"), connection.check_state.get("chat_id")
     return bool(token and token in said.text) or (said.chat_id is not None and said.chat_id == chat_id)
 
 

@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from bridge import wakeups
-from bridge.models import HelpdeskLine
+from bridge.models import HelpdeskConnection
 from channels_setup import http_client
 from channels_setup.models import ChatChannel
 from channels_setup.providers.base import ApiResponse
@@ -23,26 +23,28 @@ logger = logging.getLogger(__name__)
 FETCH_INTERVAL = timedelta(minutes=10)
 
 
-def request_operator_names(line: HelpdeskLine, number: str) -> None:
+def request_operator_names(connection: HelpdeskConnection, number: str) -> None:
     """Somebody answers there. Whoever is not known by name is asked for, unless everybody was a moment ago."""
-    is_due = line.people_asked_at is None or timezone.now() - line.people_asked_at >= FETCH_INTERVAL
-    if number and number not in line.people and is_due:
-        wakeups.enqueue_after_commit("learn_people", line.pk)
+    is_due = (
+        connection.operators_fetched_at is None or timezone.now() - connection.operators_fetched_at >= FETCH_INTERVAL
+    )
+    if number and number not in connection.operators and is_due:
+        wakeups.enqueue_after_commit("fetch_operator_names", connection.pk)
 
 
 def fetch_operator_names(chat_channel_id: int) -> int:
     """Ask for all of them; how many names are known now."""
     now = timezone.now()
-    line = HelpdeskLine.objects.filter(pk=chat_channel_id)
-    if not line.filter(Q(people_asked_at=None) | Q(people_asked_at__lte=now - FETCH_INTERVAL)).update(
-        people_asked_at=now
+    connection = HelpdeskConnection.objects.filter(pk=chat_channel_id)
+    if not connection.filter(Q(operators_fetched_at=None) | Q(operators_fetched_at__lte=now - FETCH_INTERVAL)).update(
+        operators_fetched_at=now
     ):
         return 0
     chat_channel = ChatChannel.objects.get(pk=chat_channel_id)
     answer = _fetch_response(chat_channel)
     found = dict(chat_channel.provider.read_operators(answer)) if answer is not None else {}
     if found:
-        line.update(people=found)
+        connection.update(operators=found)
     return len(found)
 
 

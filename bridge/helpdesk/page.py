@@ -22,7 +22,7 @@ from channels_setup.admin import address_actions
 from channels_setup.admin.channels import ChatChannelAdmin
 from channels_setup.models import ChatChannel
 
-from ..models import Delivery, HelpdeskLine, WebhookEvent
+from ..models import Delivery, HelpdeskConnection, WebhookEvent
 from . import checking, connections
 
 CHECK_SESSION_KEY = "helpdesk_checked"  # in the session: what the last dry-run has shown
@@ -81,10 +81,10 @@ class HelpdeskChatChannelAdmin(ChatChannelAdmin):
         return super().change_view(request, object_id, form_url, extra)
 
     def get_urls(self) -> list[URLPattern]:
-        check = path("<int:pk>/check/", self.admin_site.admin_view(self.check_line), name="helpdesk_check")
+        check = path("<int:pk>/check/", self.admin_site.admin_view(self.check_connection), name="helpdesk_check")
         return [check, *super().get_urls()]
 
-    def check_line(self, request: HttpRequest, pk: int) -> HttpResponse:
+    def check_connection(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The dry-run at a button's press; a GET (a reload) leads back to the page."""
         chat_channel = self.get_object(request, str(pk))
         if chat_channel is None or chat_channel.provider.built_in:
@@ -114,16 +114,18 @@ def build_page_context(chat_channel: ChatChannel) -> dict[str, Any]:
     """What the page shows above the form; nothing where the desk is our own."""
     if chat_channel.provider.built_in:
         return {}
-    line = HelpdeskLine.objects.filter(chat_channel=chat_channel).first()
-    seen = line.seen if line else {}
+    connection = HelpdeskConnection.objects.filter(chat_channel=chat_channel).first()
+    seen = connection.seen if connection else {}
     boxes = checking.list_event_boxes(chat_channel)
     deliveries = Delivery.objects.filter(chat_channel=chat_channel)
     events = list(WebhookEvent.objects.filter(chat_channel=chat_channel).order_by("-pk").defer("body")[:5])
     return {
         **address_actions.context(chat_channel),
         "helpdesk_channel": chat_channel,
-        "line": line,
-        "line_error": outcomes.render_sentence(line.last_error, for_admin=True) if line and line.last_error else "",
+        "connection": connection,
+        "connection_error": outcomes.render_sentence(connection.last_error, for_admin=True)
+        if connection and connection.last_error
+        else "",
         "ping_at": seen.get("ping"),
         "chat_seen": bool(seen.keys() & {"message", "new_chat", "resumed"}),
         "is_complete": not account_settings.missing(chat_channel),

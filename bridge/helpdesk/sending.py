@@ -49,30 +49,34 @@ JITTER = 0.2
 def send_due_commands() -> int:
     """Tell until nothing is due or the time is up; how many tries were made."""
     token, until, made = uuid.uuid4(), time.monotonic() + RUN_SECONDS, 0
-    with connections.open_connections() as open_lines:
-        if not open_lines:
+    with connections.open_connections() as open_accounts:
+        if not open_accounts:
             return 0
         broken: Exception | None = None  # nothing more can be claimed: what is under way is written down first
-        with ThreadPoolExecutor(max_workers=IN_FLIGHT * len(open_lines), thread_name_prefix="helpdesk") as pool:
+        with ThreadPoolExecutor(max_workers=IN_FLIGHT * len(open_accounts), thread_name_prefix="helpdesk") as pool:
             while True:
                 try:
                     if broken is None and time.monotonic() < until:
-                        for line in open_lines:
-                            for item in claim_commands(line, token, limit=IN_FLIGHT - len(line.running)):
-                                line.running.add(pool.submit(attempt_command, item, line.pacer.turn))
+                        for account_connection in open_accounts:
+                            for item in claim_commands(
+                                account_connection, token, limit=IN_FLIGHT - len(account_connection.running)
+                            ):
+                                account_connection.running.add(
+                                    pool.submit(attempt_command, item, account_connection.pacer.acquire)
+                                )
                 except Exception as problem:
                     broken = problem
-                running = {future for line in open_lines for future in line.running}
+                running = {future for account_connection in open_accounts for future in account_connection.running}
                 if not running:
                     break
                 done, _rest = wait(running, timeout=TICK_SECONDS, return_when=FIRST_COMPLETED)
-                for line in open_lines:
-                    line.running -= done
+                for account_connection in open_accounts:
+                    account_connection.running -= done
                 for future in done:
                     _save_result(future.result(), token)
                 made += len(done)
-        for line in open_lines:
-            line.pacer.rest()
+        for account_connection in open_accounts:
+            account_connection.pacer.wait_out()
     if broken is not None:
         raise broken
     if time.monotonic() >= until:
@@ -86,10 +90,10 @@ def send_due_commands() -> int:
 CLAIM_COMMANDS_SQL = """
 WITH due AS (
     SELECT d.id, d.state AS was FROM bridge_delivery d
-    LEFT JOIN bridge_helpdeskline line ON line.chat_channel_id = d.chat_channel_id
+    LEFT JOIN bridge_helpdeskconnection hc ON hc.chat_channel_id = d.chat_channel_id
     WHERE d.chat_channel_id = ANY(%(channels)s) AND d.state IN ('pending', 'sending')
       AND d.next_attempt_at <= (SELECT clock_timestamp())
-      AND (line.rests_until IS NULL OR line.rests_until <= clock_timestamp())
+      AND (hc.paused_until IS NULL OR hc.paused_until <= clock_timestamp())
       AND d.id = (
           SELECT min(ahead.id) FROM bridge_delivery ahead
           WHERE ahead.api_channel_id = d.api_channel_id AND ahead.conversation_id = d.conversation_id
@@ -104,13 +108,13 @@ FROM due WHERE d.id = due.id RETURNING d.id, due.was
 """
 
 
-def claim_commands(line: AccountConnection, token: uuid.UUID, *, limit: int) -> list[ClaimedCommand]:
+def claim_commands(account_connection: AccountConnection, token: uuid.UUID, *, limit: int) -> list[ClaimedCommand]:
     """Lease up to ``limit`` due deliveries to this account. Committed before it returns."""
     if limit <= 0:
         return []
     with transaction.atomic(), connection.cursor() as cursor:
         values: dict[str, Any] = {
-            "channels": list(line.channels),
+            "channels": list(account_connection.channels),
             "limit": limit,
             "token": token,
             "lease": LEASE_SECONDS,
@@ -120,7 +124,7 @@ def claim_commands(line: AccountConnection, token: uuid.UUID, *, limit: int) -> 
     rows = Delivery.objects.filter(pk__in=was).select_related("message").order_by("pk")
     items = []
     for row in rows:
-        provider, account = line.channels[row.chat_channel_id or 0]
+        provider, account = account_connection.channels[row.chat_channel_id or 0]
         was_cut_off = was[row.pk] == Delivery.State.SENDING
         unsure = was_cut_off or bool(row.payload.get("unsure")) or row.reason == "outcome_unknown"
         bare = HelpdeskCommand(kind=row.track, key=row.key)
@@ -162,7 +166,7 @@ def _save_result(tried: CommandResult, token: uuid.UUID) -> None:
 
 @transaction.atomic
 def record_command_result(tried: CommandResult, token: uuid.UUID) -> None:
-    """Write down one try, under the lease alone, with its consequences for the line."""
+    """Write down one try, under the lease alone, with its consequences for the connection."""
     given = tried.item.delivery
     outcome = tried.answered.outcome
     link = HelpdeskChat.objects.filter(conversation=given.conversation_id).first()

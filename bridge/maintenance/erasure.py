@@ -36,7 +36,6 @@ from bridge.models import (
     Draft,
     Erasure,
     FormerId,
-    GivenToProvider,
     HeldReply,
     HelpdeskBurst,
     HelpdeskChat,
@@ -46,6 +45,7 @@ from bridge.models import (
     Message,
     Mismatch,
     PendingCorrection,
+    ProviderUpload,
     RateLimit,
     ServiceWindow,
     StrayStatus,
@@ -208,7 +208,7 @@ def _erase_files(chats: QuerySet[Conversation]) -> int:
     uploads = Upload.objects.filter(conversation__in=chats)
     paths = {path for rows in (attachments, uploads) for path in rows.values_list("file", flat=True) if path}
     prints = {print_ for rows in (attachments, uploads) for print_ in rows.values_list("sha256", flat=True) if print_}
-    GivenToProvider.objects.filter(sha256__in=prints).delete()
+    ProviderUpload.objects.filter(sha256__in=prints).delete()
     count = attachments.delete()[0] + uploads.delete()[0]
     if paths:
         chat_id = chats.order_by("pk").values_list("pk", flat=True)[0]

@@ -6,11 +6,11 @@ Locks are always taken in this order: conversation, window, ticket, delivery, me
 from .contact_changes import ContactChange
 from .contacts import Contact, ContactQuerySet, FormerId
 from .conversations import AT_WORK, ChangeAfterAnswer, Conversation, ConversationQuerySet, Ticket
-from .deliveries import Attempt, DeadLetter, Delivery, Replay, Ruling, new_delivery_key
-from .desk import CannedResponse, ContactNote, Draft, ErasedMessage, Erasure, GivenToProvider, Upload
+from .deliveries import Attempt, BulkAction, DeadLetter, Delivery, DeliveryDecision, new_delivery_key
+from .desk import CannedResponse, ContactNote, Draft, ErasedMessage, Erasure, ProviderUpload, Upload
 from .destinations import Alert, Breaker, Mismatch, RateLimit
 from .events import Heartbeat, IdempotencyKey, WebhookEvent, WriteProbe
-from .helpdesk import HelpdeskBurst, HelpdeskChat, HelpdeskLine, HelpdeskReply, TemplateLink
+from .helpdesk import HelpdeskBurst, HelpdeskChat, HelpdeskConnection, HelpdeskReply, TemplateLink
 from .merges import ContactMerge, MergedConversation
 from .messages import Attachment, HeldReply, Message, PendingCorrection, StrayStatus
 from .template_tests import TemplateTest
@@ -23,6 +23,7 @@ __all__ = [
     "Attachment",
     "Attempt",
     "Breaker",
+    "BulkAction",
     "CannedResponse",
     "ChangeAfterAnswer",
     "Contact",
@@ -34,25 +35,24 @@ __all__ = [
     "ConversationQuerySet",
     "DeadLetter",
     "Delivery",
+    "DeliveryDecision",
     "Draft",
     "ErasedMessage",
     "Erasure",
     "FormerId",
-    "GivenToProvider",
     "Heartbeat",
     "HeldReply",
     "HelpdeskBurst",
     "HelpdeskChat",
-    "HelpdeskLine",
+    "HelpdeskConnection",
     "HelpdeskReply",
     "IdempotencyKey",
     "MergedConversation",
     "Message",
     "Mismatch",
     "PendingCorrection",
+    "ProviderUpload",
     "RateLimit",
-    "Replay",
-    "Ruling",
     "ServiceWindow",
     "StrayStatus",
     "TemplateLink",

@@ -116,11 +116,11 @@ class DeadLetter(Delivery):
         verbose_name_plural = _("dead letters")
 
 
-class Replay(models.Model):
+class BulkAction(models.Model):
     """Many dead letters sent again or put aside at one word, in batches by a task; see ``bulk_resend``."""
 
     class What(models.TextChoices):
-        AGAIN = "again", _("send again")
+        RESEND = "resend", _("send again")
         DISCARD = "discard", _("put aside")
 
     what = models.CharField(_("what"), max_length=10, choices=What.choices)
@@ -130,39 +130,39 @@ class Replay(models.Model):
     )
     total = models.IntegerField(_("of"))
     done = models.IntegerField(_("done"), default=0)
-    left_out = models.JSONField(_("left out"), default=dict)  # code of the forecast -> how many
+    skipped = models.JSONField(_("skipped"), default=dict)  # code of the forecast -> how many
     reached = models.BigIntegerField(default=0)  # deliveries up to this id have had their turn
     last = models.BigIntegerField()  # the newest delivery that was there when it began
     created_at = models.DateTimeField(_("begun"), auto_now_add=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
 
     class Meta:
-        verbose_name = _("replay")
-        verbose_name_plural = _("replays")
-        indexes = [models.Index(fields=["id"], condition=Q(finished_at=None), name="replays_at_work")]
+        verbose_name = _("bulk action")
+        verbose_name_plural = _("bulk actions")
+        indexes = [models.Index(fields=["id"], condition=Q(finished_at=None), name="unfinished_bulk_actions")]
 
     def __str__(self) -> str:
         return f"{self.pk}"
 
 
-class Ruling(models.Model):
+class DeliveryDecision(models.Model):
     """What a person decided about a delivery in trouble. Its tries up to ``attempts`` belong to the life before."""
 
     class What(models.TextChoices):
-        AGAIN = "again", _("sent again")
+        RESEND = "resend", _("sent again")
         DISCARD = "discard", _("put aside")
         LEAVE = "leave", _("left as it is")
 
-    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="rulings")
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="decisions")
     what = models.CharField(_("what"), max_length=10, choices=What.choices)
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, verbose_name=_("by"), null=True, on_delete=models.SET_NULL, related_name="+"
     )
     at = models.DateTimeField(_("when"), auto_now_add=True)
-    was_state = models.CharField(_("it was"), max_length=10, choices=Delivery.State.choices)
-    was_reason = models.CharField(_("reason"), max_length=40, blank=True)
+    previous_state = models.CharField(_("previous state"), max_length=10, choices=Delivery.State.choices)
+    previous_reason = models.CharField(_("reason"), max_length=40, blank=True)
     attempts = models.IntegerField(_("attempts until then"))
-    replay = models.ForeignKey(Replay, null=True, on_delete=models.SET_NULL, related_name="rulings")
+    bulk_action = models.ForeignKey(BulkAction, null=True, on_delete=models.SET_NULL, related_name="decisions")
 
     class Meta:
         verbose_name = _("decision")

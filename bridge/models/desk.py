@@ -122,7 +122,7 @@ class Upload(models.Model):
         return self.name
 
 
-class GivenToProvider(models.Model):
+class ProviderUpload(models.Model):
     """A file of ours uploaded to the provider, with the provider's ID of it (``provider_uploads``)."""
 
     api_channel = models.ForeignKey(ApiChannel, on_delete=models.CASCADE, related_name="+")
@@ -134,7 +134,7 @@ class GivenToProvider(models.Model):
     class Meta:
         verbose_name = _("file given to the provider")
         verbose_name_plural = _("files given to the provider")
-        constraints = [models.UniqueConstraint(fields=["api_channel", "sha256", "mime"], name="given_once")]
+        constraints = [models.UniqueConstraint(fields=["api_channel", "sha256", "mime"], name="one_upload_per_file")]
 
     def __str__(self) -> str:
         return f"{self.api_channel_id} {self.external_id}"

@@ -22,10 +22,10 @@ class Breaker(models.Model):
     is_probing = models.BooleanField(default=False)
     pause_seconds = models.IntegerField(_("pause, s"), default=0)
     probe_at = models.DateTimeField(_("next probe"), null=True)
-    in_a_row = models.IntegerField(_("failures in a row"), default=0)
+    consecutive_failures = models.IntegerField(_("failures in a row"), default=0)
     failing_since = models.DateTimeField(_("failing since"), null=True)
     recent = models.JSONField(default=list)  # [[unix time, worked], ...] of the last minutes
-    rests_until = models.DateTimeField(_("rests until"), null=True)  # the other side asked for it, for all messages
+    paused_until = models.DateTimeField(_("paused until"), null=True)  # the other side asked for it, for all messages
 
     class Meta:
         verbose_name = _("breaker")
@@ -36,7 +36,7 @@ class Breaker(models.Model):
 
     @property
     def is_troubled(self) -> bool:
-        return self.is_open or self.in_a_row > 0 or bool(self.recent)
+        return self.is_open or self.consecutive_failures > 0 or bool(self.recent)
 
 
 class RateLimit(models.Model):

@@ -97,26 +97,26 @@ class HelpdeskBurst(models.Model):
         return f"{self.conversation_id} {self.count}"
 
 
-class HelpdeskLine(models.Model):
+class HelpdeskConnection(models.Model):
     """How the line to an outside helpdesk stands: what was seen of it, and whether it rests after failures."""
 
     chat_channel = models.OneToOneField(
-        ChatChannel, primary_key=True, on_delete=models.CASCADE, related_name="helpdesk_line"
+        ChatChannel, primary_key=True, on_delete=models.CASCADE, related_name="helpdesk_connection"
     )
     seen = models.JSONField(default=dict)  # kind of event -> when the first of it came
-    test = models.JSONField(default=dict)  # the dry-run: its token, whether its event came back, its chat
+    check_state = models.JSONField(default=dict)  # the dry-run: its token, whether its event came back, its chat
     last_event_at = models.DateTimeField(_("last event"), null=True)
-    last_told_at = models.DateTimeField(_("last taken by the helpdesk"), null=True)
-    rests_until = models.DateTimeField(_("rests until"), null=True)
-    in_a_row = models.IntegerField(_("failures in a row"), default=0)
+    last_accepted_at = models.DateTimeField(_("last accepted by the helpdesk"), null=True)
+    paused_until = models.DateTimeField(_("paused until"), null=True)
+    consecutive_failures = models.IntegerField(_("failures in a row"), default=0)
     last_error = models.CharField(_("last error"), max_length=40, blank=True)
     last_error_at = models.DateTimeField(_("last error at"), null=True)
-    people = RedactedJSONField(default=dict)  # an operator's number there -> the name
-    people_asked_at = models.DateTimeField(null=True)
+    operators = RedactedJSONField(default=dict)  # an operator's number there -> the name
+    operators_fetched_at = models.DateTimeField(null=True)
 
     class Meta:
-        verbose_name = _("line to the helpdesk")
-        verbose_name_plural = _("lines to the helpdesk")
+        verbose_name = _("helpdesk connection")
+        verbose_name_plural = _("helpdesk connections")
 
     def __str__(self) -> str:
         return f"{self.chat_channel_id}"

@@ -2,7 +2,7 @@
 
 Only what would get on is sent again: what would come back (the window has closed since, the template sleeps) is left
 where it is and counted; what may have been sent already goes only where that was ticked. Judged batch by batch, at
-the moment it is done. A batch is one transaction with the replay's row locked: two workers share no batch, and a
+the moment it is done. A batch is one transaction with the bulk action's row locked: two workers share no batch, and a
 worker that dies leaves nothing half done.
 """
 
@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from bridge.models import DeadLetter, Delivery, Replay
+from bridge.models import BulkAction, DeadLetter, Delivery
 from channels_setup.failing_items import FailingItems
 
 from . import resend
@@ -97,10 +97,10 @@ def _will_be_resent(code: str, *, unknown_too: bool) -> bool:
     return code in ("", *resend.DELAYED_CODES) or (code == "possible_duplicate" and unknown_too)
 
 
-def start_bulk_action(chosen: DeadLetterFilter, *, what: str, by: Any) -> Replay:
+def start_bulk_action(chosen: DeadLetterFilter, *, what: str, by: Any) -> BulkAction:
     """Write the word down. What comes into trouble later is not meant."""
     newest = chosen.rows().order_by("-pk").values_list("pk", flat=True).first() or 0
-    return Replay.objects.create(
+    return BulkAction.objects.create(
         what=what, chosen=asdict(chosen), by=by, total=chosen.rows().order_by().count(), last=newest
     )
 
@@ -117,8 +117,8 @@ def run_bulk_actions(*, seconds: float = RUN_SECONDS, only: int | None = None) -
 
 
 def _run_next_batch() -> int | None:
-    """One batch of the oldest unfinished replay that works and that nobody else is at; None where there is none."""
-    waiting = Replay.objects.filter(finished_at=None).exclude(pk__in=BULK_JOBS.resting()).order_by("pk")
+    """Run one batch of the oldest bulk action that no other worker holds. Return None if there is none."""
+    waiting = BulkAction.objects.filter(finished_at=None).exclude(pk__in=BULK_JOBS.resting()).order_by("pk")
     for pk in list(waiting.values_list("pk", flat=True)):
         with BULK_JOBS.isolate(pk):
             if (had := _run_batch(pk)) is not None:
@@ -128,14 +128,14 @@ def _run_next_batch() -> int | None:
 
 @transaction.atomic
 def _run_batch(job_id: int) -> int | None:
-    """One batch of this replay; None where it is finished or somebody else is at it."""
-    waiting = Replay.objects.select_for_update(skip_locked=True, no_key=True).filter(finished_at=None)
+    """One batch of this bulk action; None where it is finished or somebody else is at it."""
+    waiting = BulkAction.objects.select_for_update(skip_locked=True, no_key=True).filter(finished_at=None)
     job = waiting.filter(pk=job_id).first()
     if job is None:
         return None
     chosen = DeadLetterFilter.of(job.chosen)
     batch = list(chosen.rows().filter(pk__gt=job.reached, pk__lte=job.last)[:BATCH])
-    if job.what == Replay.What.DISCARD:
+    if job.what == BulkAction.What.DISCARD:
         job.done += resend.discard_deliveries(*(row.pk for row in batch), by=job.by, many=job)
     else:
         _resend_batch(job, batch, unknown_too=chosen.unknown_too)
@@ -143,13 +143,13 @@ def _run_batch(job_id: int) -> int | None:
         job.finished_at = timezone.now()
     else:
         job.reached = batch[-1].pk
-    job.save(update_fields=["done", "left_out", "reached", "finished_at"])
+    job.save(update_fields=["done", "skipped", "reached", "finished_at"])
     return len(batch)
 
 
-def _resend_batch(job: Replay, batch: list[Delivery], *, unknown_too: bool) -> None:
+def _resend_batch(job: BulkAction, batch: list[Delivery], *, unknown_too: bool) -> None:
     judged = resend.preview_resend(batch)
     gets_on = [item.delivery.pk for item in judged if _will_be_resent(item.code, unknown_too=unknown_too)]
     kept = Counter(item.code for item in judged if not _will_be_resent(item.code, unknown_too=unknown_too))
     job.done += resend.resend_deliveries(*gets_on, by=job.by, many=job)
-    job.left_out = dict(Counter(job.left_out) + kept)
+    job.skipped = dict(Counter(job.skipped) + kept)

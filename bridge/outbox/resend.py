@@ -1,7 +1,7 @@
 """Sending again with judgement: what would happen now, before it is done; and who decided what.
 
 Same key, same content, and the outbox looks at the window and the template as ever. Every decision is a row
-(``Ruling``), so that a delivery's lives can be told apart.
+(``DeliveryDecision``), so that a delivery's lives can be told apart.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from bridge import outcomes, service_window, wakeups
-from bridge.models import Breaker, DeadLetter, Delivery, Message, Replay, Ruling
+from bridge.models import Breaker, BulkAction, DeadLetter, Delivery, DeliveryDecision, Message
 from bridge.relay import template_decisions
 from channels_setup.models import ChannelState
 
@@ -72,7 +72,7 @@ def preview_resend(deliveries: Sequence[Delivery]) -> list[ResendPreview]:
             code = "channel_paused"
         elif destination and destination.is_open:
             code = "breaker_open"
-        elif destination and destination.rests_until and destination.rests_until > now:
+        elif destination and destination.paused_until and destination.paused_until > now:
             code = "destination_paused"
         found.append(ResendPreview(delivery=delivery, code=code, name=template.get("name", "")))
     return found
@@ -92,12 +92,12 @@ DISCARDED, LEFT = "discarded", "left_as_is"
 
 
 @transaction.atomic
-def resend_deliveries(*pks: int, by: Any = None, many: Replay | None = None) -> int:
+def resend_deliveries(*pks: int, by: Any = None, many: BulkAction | None = None) -> int:
     """Queue what was given up, cancelled or is unknown once more; how many. The timetable starts anew."""
     rows = _lock_deliveries(pks, states=DeadLetter.STATES)
     if not rows:
         return 0
-    _record_decisions(rows, Ruling.What.AGAIN, by=by, many=many)
+    _record_decisions(rows, DeliveryDecision.What.RESEND, by=by, many=many)
     Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
         state=Delivery.State.PENDING,
         attempts_before=F("attempts"),
@@ -111,10 +111,10 @@ def resend_deliveries(*pks: int, by: Any = None, many: Replay | None = None) -> 
 
 
 @transaction.atomic
-def discard_deliveries(*pks: int, by: Any = None, many: Replay | None = None) -> int:
+def discard_deliveries(*pks: int, by: Any = None, many: BulkAction | None = None) -> int:
     """Put aside what is in trouble; how many. The operator reads it under the message."""
     rows = _lock_deliveries(pks, states=UNRESOLVED_STATES)
-    _cancel_deliveries(rows, Ruling.What.DISCARD, reason=DISCARDED, by=by, many=many)
+    _cancel_deliveries(rows, DeliveryDecision.What.DISCARD, reason=DISCARDED, by=by, many=many)
     _get_unsent_messages(rows).update(reason=DISCARDED)
     return len(rows)
 
@@ -123,7 +123,7 @@ def discard_deliveries(*pks: int, by: Any = None, many: Replay | None = None) ->
 def accept_unknown_deliveries(*pks: int, by: Any) -> int:
     """They may have been sent, and that is good enough: nobody is asked again. How many."""
     rows = _lock_deliveries(pks, states=(Delivery.State.UNKNOWN,))
-    _cancel_deliveries(rows, Ruling.What.LEAVE, reason=LEFT, by=by, many=None)
+    _cancel_deliveries(rows, DeliveryDecision.What.LEAVE, reason=LEFT, by=by, many=None)
     _get_unsent_messages(rows).update(reason=LEFT)
     return len(rows)
 
@@ -133,23 +133,23 @@ def _lock_deliveries(pks: Sequence[int], *, states: Sequence[str]) -> list[Deliv
     return list(rows.order_by("pk").defer("payload"))
 
 
-def _cancel_deliveries(rows: Sequence[Delivery], what: str, *, reason: str, by: Any, many: Replay | None) -> None:
+def _cancel_deliveries(rows: Sequence[Delivery], what: str, *, reason: str, by: Any, many: BulkAction | None) -> None:
     _record_decisions(rows, what, by=by, many=many)
     Delivery.objects.filter(pk__in=[row.pk for row in rows]).update(
         state=Delivery.State.CANCELLED, reason=reason, finished_at=timezone.now(), lease_token=None
     )
 
 
-def _record_decisions(rows: Sequence[Delivery], what: str, *, by: Any, many: Replay | None) -> None:
-    Ruling.objects.bulk_create(
-        Ruling(
+def _record_decisions(rows: Sequence[Delivery], what: str, *, by: Any, many: BulkAction | None) -> None:
+    DeliveryDecision.objects.bulk_create(
+        DeliveryDecision(
             delivery=row,
             what=what,
             by=by,
-            was_state=row.state,
-            was_reason=row.reason,
+            previous_state=row.state,
+            previous_reason=row.reason,
             attempts=row.attempts,
-            replay=many,
+            bulk_action=many,
         )
         for row in rows
     )

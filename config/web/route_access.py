@@ -162,7 +162,7 @@ ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
     "bridge/contact": (A.ADMINS, (DO,)),
     "bridge/contactmerge": (A.ADMINS, (DO,)),
     "bridge/conversation": (A.ADMINS, (DO,)),
-    "bridge/deadletter": (A.ADMINS, (DO, "many/<slug:what>/", "replays/<int:pk>/")),
+    "bridge/deadletter": (A.ADMINS, (DO, "many/<slug:what>/", "bulk-actions/<int:pk>/")),
     "bridge/delivery": (A.ADMINS, (DO,)),
     "bridge/erasure": (A.ADMINS, (DO,)),
     "bridge/heartbeat": (A.ADMINS, (DO,)),

@@ -66,7 +66,7 @@ def test_vera_sees_the_forecast_of_what_she_ticked_and_says_the_word(
     page.goto(LIST)
     for letter in (goes, stays):
         page.locator(f"#result_list input[name=_selected_action][value='{letter.pk}']").check()
-    page.locator("select[name=action]").select_option("again")
+    page.locator("select[name=action]").select_option("resend")
     page.locator("button[name=index], button[type=submit][title], .actions button").first.click()
 
     expect(page.locator(".foretold li")).to_have_count(2)
@@ -133,6 +133,6 @@ def test_no_page_is_wider_than_the_screen(
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of the two
 
-    for address in (LIST, f"{LIST}many/again/", f"{LIST}many/discard/", "/admin/bridge/mismatch/"):
+    for address in (LIST, f"{LIST}many/resend/", f"{LIST}many/discard/", "/admin/bridge/mismatch/"):
         page.goto(address)
         assert not page.evaluate("document.documentElement.scrollWidth > innerWidth"), address

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from bridge.helpdesk import sending
 from bridge.inbox import processing
-from bridge.models import Conversation, Delivery, HelpdeskLine, WebhookEvent
+from bridge.models import Conversation, Delivery, HelpdeskConnection, WebhookEvent
 from bridge.outbox import dispatcher
 from bridge.relay import submission
 from channels_setup import http_client
@@ -76,7 +76,7 @@ class BusyChain(Chain):
             if not WebhookEvent.objects.filter(state="new").exists() and not unfinished.exists():
                 return
             assert time.monotonic() < until, "it does not come to rest"
-            HelpdeskLine.objects.exclude(rests_until=None).update(rests_until=None)
+            HelpdeskConnection.objects.exclude(paused_until=None).update(paused_until=None)
             now = timezone.now()
             unfinished.filter(state="pending", next_attempt_at__gt=now).update(next_attempt_at=now)
             time.sleep(LOOK_SECONDS)

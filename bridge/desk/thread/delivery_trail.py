@@ -14,7 +14,7 @@ from django.utils.translation import pgettext
 
 from bridge import outcomes
 from bridge.desk import presentation
-from bridge.models import Attempt, Delivery, Message, Ruling
+from bridge.models import Attempt, Delivery, DeliveryDecision, Message
 from bridge.relay import submission
 from channels_setup.models import ChannelState
 from channels_setup.providers.base import ACCEPTED, UNKNOWN
@@ -80,30 +80,32 @@ def line(message: Message, *, now: datetime) -> WhyLine:
 def _tries(pks: list[int]) -> dict[int, list[Try]]:
     """Each delivery's tries, and between its lives who decided what."""
     attempts: dict[int, list[Attempt]] = {pk: [] for pk in pks}
-    rulings: dict[int, list[Ruling]] = {pk: [] for pk in pks}
+    decisions: dict[int, list[DeliveryDecision]] = {pk: [] for pk in pks}
     for attempt in Attempt.objects.filter(delivery__in=pks).order_by("pk"):
         attempts[attempt.delivery_id].append(attempt)
-    for ruling in Ruling.objects.filter(delivery__in=pks).select_related("by").order_by("pk"):
-        rulings[ruling.delivery_id].append(ruling)
-    return {pk: list(_lives(attempts[pk], rulings[pk])) for pk in pks}
+    for decision in DeliveryDecision.objects.filter(delivery__in=pks).select_related("by").order_by("pk"):
+        decisions[decision.delivery_id].append(decision)
+    return {pk: list(_lives(attempts[pk], decisions[pk])) for pk in pks}
 
 
-def _lives(attempts: list[Attempt], rulings: list[Ruling]) -> Iterator[Try]:
-    waiting = list(rulings)
+def _lives(attempts: list[Attempt], decisions: list[DeliveryDecision]) -> Iterator[Try]:
+    waiting = list(decisions)
     for attempt in attempts:
         while waiting and waiting[0].attempts < attempt.number:
-            yield _ruling(waiting.pop(0))
+            yield _describe_decision(waiting.pop(0))
         yield _try(attempt)
-    yield from map(_ruling, waiting)
+    yield from map(_describe_decision, waiting)
 
 
-def _ruling(ruling: Ruling) -> Try:
+def _describe_decision(decision: DeliveryDecision) -> Try:
     words = {
-        "what": ruling.get_what_display(),
-        "at": timezone.localtime(ruling.at).strftime("%H:%M:%S"),
-        "by": presentation.person_name(ruling.by),
+        "what": decision.get_what_display(),
+        "at": timezone.localtime(decision.at).strftime("%H:%M:%S"),
+        "by": presentation.person_name(decision.by),
     }
-    return Try(sentence=(_("%(at)s: %(what)s by %(by)s.") if ruling.by else _("%(at)s: %(what)s.")) % words, answer="")
+    return Try(
+        sentence=(_("%(at)s: %(what)s by %(by)s.") if decision.by else _("%(at)s: %(what)s.")) % words, answer=""
+    )
 
 
 def _told(event: Delivery, tries: list[Try], *, now: datetime) -> Told:

@@ -125,7 +125,7 @@ def _found(wanted: Wanted, *, channels: list[ChatChannel], user: Any, now: datet
         found = found.filter(assignee=user.pk if wanted.assignee == ME else int(wanted.assignee))
     # Of those that are few for all rows each is made once; joined, each row would have its own.
     found = found.select_related("conversation__contact", "conversation__helpdesk_chat").prefetch_related(
-        "assignee", "conversation__api_channel", "conversation__chat_channel__helpdesk_line"
+        "assignee", "conversation__api_channel", "conversation__chat_channel__helpdesk_connection"
     )
     if wanted.sort == WINDOW:
         return _by_window(found, wanted, now=now)

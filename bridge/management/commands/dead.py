@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 
 from bridge import outcomes
-from bridge.models import Delivery, Replay
+from bridge.models import BulkAction, Delivery
 from bridge.outbox import bulk_resend, resend
 from bridge.outbox.bulk_resend import DeadLetterFilter
 from bridge.outbox.resend import UNRESOLVED_STATES
@@ -56,7 +56,7 @@ class Command(BaseCommand):
         if action == "retry" and options["dry_run"]:
             self.foretell(chosen)
         elif options["all"]:
-            self.do_all(chosen, what=Replay.What.AGAIN if action == "retry" else Replay.What.DISCARD)
+            self.do_all(chosen, what=BulkAction.What.RESEND if action == "retry" else BulkAction.What.DISCARD)
         else:
             self.do_some(chosen, action=action, asked=len(set(options["id"])))
 
@@ -66,8 +66,8 @@ class Command(BaseCommand):
         while not job.finished_at:
             bulk_resend.run_bulk_actions(only=job.pk)
             job.refresh_from_db()
-        self.stdout.write(f"{job.done} {'queued again' if what == Replay.What.AGAIN else 'put aside'}.")
-        for code, count in job.left_out.items():
+        self.stdout.write(f"{job.done} {'queued again' if what == BulkAction.What.RESEND else 'put aside'}.")
+        for code, count in job.skipped.items():
             self.stdout.write(f"{count} left where they are: {outcomes.render_sentence(code)}")
 
     def do_some(self, chosen: DeadLetterFilter, *, action: str, asked: int) -> None:

@@ -10,7 +10,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from bridge.helpdesk import checking, connections
-from bridge.models import HelpdeskLine
+from bridge.models import HelpdeskConnection
 from channels_setup import account_settings
 from channels_setup.management.commands.channel import (
     ADDRESS_ACTIONS,
@@ -116,7 +116,7 @@ class Command(BaseCommand):
 
 def as_row(chat_channel: ChatChannel) -> dict[str, Any]:
     """What may be shown: neither the key nor the webhook's address."""
-    line = HelpdeskLine.objects.filter(chat_channel=chat_channel).first()
+    connection = HelpdeskConnection.objects.filter(chat_channel=chat_channel).first()
     return {
         "chat_channel_id": chat_channel.pk,
         "name": chat_channel.name,
@@ -124,7 +124,7 @@ def as_row(chat_channel: ChatChannel) -> dict[str, Any]:
         "company_id": chat_channel.company_id,
         "addresses": addresses(chat_channel),
         **chat_channel.options,
-        "events_seen": sorted(line.seen) if line else [],
-        "last_event_at": line.last_event_at.isoformat() if line and line.last_event_at else None,
-        "last_error": line.last_error if line else "",
+        "events_seen": sorted(connection.seen) if connection else [],
+        "last_event_at": connection.last_event_at.isoformat() if connection and connection.last_event_at else None,
+        "last_error": connection.last_error if connection else "",
     }
