@@ -1,4 +1,4 @@
-// Templates where one writes. Text that is a template is recognised while one types (or pastes) it, and its values
+// Templates where one writes. Text that is a template is recognized while one types (or pastes) it, and its values
 // become fields that the text follows; or one picks a template. The server knows templates, this only asks it.
 (() => {
   const PAUSE = 350; // milliseconds after the last key
@@ -38,13 +38,13 @@
 
   // --- what is being typed -------------------------------------------------------------------------------------
   let wasSent = false;
-  const recognising = okno.asker(async (isLast) => {
+  const recognizing = okno.asker(async (isLast) => {
     const form = byId("composer"), sent = wasSent;
     wasSent = false;
     if (!form || stays()) return;
     const text = box().value;
-    if (!document.querySelector("[data-recognises]") || !text.trim() || (text === closed && !sent)) { shut(); return; }
-    const answer = await okno.tell(form.dataset.recognise, { text, sent: sent ? "1" : "" });
+    if (!document.querySelector("[data-recognizes]") || !text.trim() || (text === closed && !sent)) { shut(); return; }
+    const answer = await okno.tell(form.dataset.recognize, { text, sent: sent ? "1" : "" });
     const html = await answer.text();
     if (!ok(answer) || !isLast() || form !== byId("composer") || stays() || box().value !== text) return;
     if (answer.status === 204) { shut(); return; }
@@ -54,22 +54,22 @@
   });
 
   // Who typed on and sends before the panel has caught up means the words in the box, not those that the panel read.
-  const typedOn = () => kind() === "recognised" && box().value !== read;
+  const typedOn = () => kind() === "recognized" && box().value !== read;
   const catchUp = async () => {
-    await recognising.now();
-    return kind() === "recognised" && !typedOn() && Boolean(go()) && !go().disabled;
+    await recognizing.now();
+    return kind() === "recognized" && !typedOn() && Boolean(go()) && !go().disabled;
   };
 
   document.addEventListener("input", (event) => {
     if (event.target.id === "text") {
       if (event.target.value !== closed) closed = null;
-      if (!stays()) recognising.soon(PAUSE);
+      if (!stays()) recognizing.soon(PAUSE);
     } else if (event.target.matches("[data-find]")) finding.soon(200);
     else if (event.target.matches('#template_panel textarea[name^="v."]')) filling.soon();
   });
 
   // A reply that came back: the panel says the same as the notice, with the buttons that help.
-  const cameBack = () => { closed = null; wasSent = true; recognising.now(); };
+  const cameBack = () => { closed = null; wasSent = true; recognizing.now(); };
   addEventListener("okno:unsent", cameBack);
 
   // --- fields ----------------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@
     if (!ok(answer) || !isLast() || !panel || panel !== shown()) return;
     okno.takeParts(place(), html);
     shown().className = new DOMParser().parseFromString(html, "text/html").querySelector(".tp").className;
-    if (kind() === "recognised") followed();
+    if (kind() === "recognized") followed();
   });
 
   // --- picking -----------------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@
   });
 
   const pick = async (link) => {
-    recognising.forget();
+    recognizing.forget();
     const isHere = stillHere();
     const answer = await fetch(link.href, { headers: { "HX-Request": "true" } });
     const html = await answer.text();
@@ -107,7 +107,7 @@
   };
 
   const open = async (button) => {
-    recognising.forget();
+    recognizing.forget();
     const values = { open: "1", kind: button.dataset.open };
     for (const field of place().querySelectorAll('input[name^="v."]')) values[field.name] = field.value;
     if (button.name === "choice") values.choice = button.value;
@@ -116,7 +116,7 @@
     const html = await answer.text();
     if (!ok(answer) || !isHere()) return;
     show(html);
-    if (kind() === "recognised") followed();
+    if (kind() === "recognized") followed();
     const fields = [...place().querySelectorAll("textarea")];
     (fields.find((field) => !field.value) || (go()?.disabled ? fields[0] : go()))?.focus();
   };
@@ -126,9 +126,9 @@
     if (button.disabled) return;
     const was = kind(), text = box().value, values = okno.valuesIn(place());
     const panel = place().querySelector("[data-panel]").dataset.panel;
-    const words = was === "recognised" ? text : place().querySelector(".wa-body")?.textContent.trim() || "";
+    const words = was === "recognized" ? text : place().querySelector(".wa-body")?.textContent.trim() || "";
     const what = { address: button.getAttribute("formaction"), text: words };
-    recognising.forget();
+    recognizing.forget();
     filling.forget();
     if (was === "picked") { // the box keeps its own words
       okno.composer.keep();
@@ -171,7 +171,7 @@
 
   const close = () => {
     closed = box().value;
-    recognising.forget();
+    recognizing.forget();
     shut();
     box().focus();
   };
@@ -195,7 +195,7 @@
   // where the panel says so; a template that was picked beside them is not meant.
   const ctrlEnter = (event, inPanel) => {
     const isField = inPanel && event.target.matches("textarea, select, input");
-    const isBox = event.target === box() && kind() === "recognised" && go();
+    const isBox = event.target === box() && kind() === "recognized" && go();
     if (!isField && !isBox) return;
     event.preventDefault();
     event.stopPropagation();
@@ -234,20 +234,20 @@
     if (byId("chat") === chat) return;
     chat = byId("chat");
     closed = null;
-    asks = Boolean(document.querySelector("[data-recognises]"));
-    for (const asked of [recognising, filling, finding]) asked.forget();
-    if (box()?.value.trim() && !shown()) { wasSent = !byId("refusal").hidden; recognising.now(); }
+    asks = Boolean(document.querySelector("[data-recognizes]"));
+    for (const asked of [recognizing, filling, finding]) asked.forget();
+    if (box()?.value.trim() && !shown()) { wasSent = !byId("refusal").hidden; recognizing.now(); }
   };
   addEventListener("okno:opened", opened);
   addEventListener("okno:emptied", () => {
-    recognising.forget();
+    recognizing.forget();
     if (!stays()) shut();
   });
   addEventListener("okno:draft", () => {
-    const now = Boolean(document.querySelector("[data-recognises]"));
+    const now = Boolean(document.querySelector("[data-recognizes]"));
     if (now === asks) return;
     asks = now;
-    if (!stays()) recognising.now();
+    if (!stays()) recognizing.now();
   });
   opened();
 })();

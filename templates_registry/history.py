@@ -8,8 +8,8 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from .content.graph_format import NotATemplate
-from .matching.text_diff import Piece, as_text, difference
+from .content.graph_format import InvalidTemplate
+from .matching.text_diff import DiffPiece, diff_texts, template_text
 from .models import Category, Quality, Status, Template, TemplateEvent, TemplateVersion
 
 SHOWN = 40
@@ -22,7 +22,7 @@ class Happening:
     event: TemplateEvent
     sentence: str
     version: TemplateVersion | None = None
-    text: tuple[Piece, ...] = ()
+    text: tuple[DiffPiece, ...] = ()
 
 
 def of(template: Template) -> list[Happening]:
@@ -34,7 +34,7 @@ def of(template: Template) -> list[Happening]:
     found = []
     for event in events[:SHOWN]:
         version: TemplateVersion | None = None
-        text: tuple[Piece, ...] = ()
+        text: tuple[DiffPiece, ...] = ()
         if event.what == "text" and (at := next(newer, None)) is not None:
             version = versions[at]
             text = _between(versions[at + 1] if at + 1 < len(versions) else None, version)
@@ -64,14 +64,14 @@ def _moved(event: TemplateEvent) -> str:
     return _("The provider will put “%(template)s” in another category, which changes its price: %(change)s.") % told
 
 
-def _between(old: TemplateVersion | None, new: TemplateVersion) -> tuple[Piece, ...]:
-    return difference(_text(old), _text(new)) if old else ()
+def _between(old: TemplateVersion | None, new: TemplateVersion) -> tuple[DiffPiece, ...]:
+    return diff_texts(_text(old), _text(new)) if old else ()
 
 
 def _text(version: TemplateVersion) -> str:
     try:
-        return as_text(version.pattern)
-    except NotATemplate:
+        return template_text(version.pattern)
+    except InvalidTemplate:
         return ""
 
 

@@ -16,10 +16,10 @@ from django.utils.translation import gettext_lazy as _
 from channels_setup.models import ApiChannel
 
 from .content import sendability
-from .content.graph_format import NotATemplate
+from .content.graph_format import InvalidTemplate
 from .lifecycle import is_reworded
-from .matching.matcher import Index
-from .matching.result import Entry, Recognition
+from .matching.matcher import MatchIndex
+from .matching.result import IndexEntry, MatchResult
 from .models import Registry, Status, Template, TemplateVersion
 
 if TYPE_CHECKING:
@@ -41,16 +41,16 @@ ASLEEP = {
     Status.UNKNOWN: _("its status at the provider is unknown to us"),
 }
 
-_indexes: dict[int, tuple[int, Index]] = {}
+_indexes: dict[int, tuple[int, MatchIndex]] = {}
 _building = Lock()
 
 
-def recognise(api_channel: ApiChannel, text: str) -> Recognition:
+def recognize(api_channel: ApiChannel, text: str) -> MatchResult:
     """Which template of this account a pasted text is, with which values; see ``matcher``."""
-    return index_of(api_channel).recognise(text)
+    return index_of(api_channel).recognize(text)
 
 
-def index_of(api_channel: ApiChannel) -> Index:
+def index_of(api_channel: ApiChannel) -> MatchIndex:
     version = Registry.objects.filter(pk=api_channel.pk).values_list("version", flat=True).first() or 0
     kept = _indexes.get(api_channel.pk)
     if kept is not None and kept[0] == version:
@@ -60,7 +60,7 @@ def index_of(api_channel: ApiChannel) -> Index:
         if kept is not None and kept[0] == version:
             return kept[1]
         # The texts are read after the version: an index may be newer than its number, never older.
-        index = Index(_entries(api_channel))
+        index = MatchIndex(_entries(api_channel))
         _indexes[api_channel.pk] = (version, index)
         return index
 
@@ -69,10 +69,10 @@ def _asleep(template: Template) -> StrOrPromise:
     """Why it cannot be sent now; empty if it can."""
     if template.status != Status.APPROVED:
         return ASLEEP.get(Status(template.status), "")
-    return sendability.parts(template.missing) if template.missing else ""
+    return sendability.list_missing_parts(template.missing) if template.missing else ""
 
 
-def _entries(api_channel: ApiChannel) -> Iterator[Entry]:
+def _entries(api_channel: ApiChannel) -> Iterator[IndexEntry]:
     # What buttons and pictures need cannot be pasted. A provider that takes a template's text alone adds them itself.
     text_only = not api_channel.provider.sends_template_values
     templates = Template.objects.filter(api_channel=api_channel).exclude(status=Status.DELETED)
@@ -81,17 +81,17 @@ def _entries(api_channel: ApiChannel) -> Iterator[Entry]:
         try:
             if not template.pattern.body:
                 continue  # the provider spoke of it before we knew its text
-            yield Entry(
+            yield IndexEntry(
                 template.pattern,
                 ident=template.pk,
                 asleep=_asleep(template),
                 text_only=text_only,
             )
-        except NotATemplate:
+        except InvalidTemplate:
             logger.warning("template not readable", extra={"template": template.pk})
     former = TemplateVersion.objects.filter(
         template__api_channel=api_channel, template__status=Status.APPROVED, was_approved=True
     )
     for version in former.select_related("template").iterator():
         if version.components != version.template.components and is_reworded(version.template, version.pattern):
-            yield Entry(version.pattern, ident=version.template_id, previous=True, text_only=text_only)
+            yield IndexEntry(version.pattern, ident=version.template_id, previous=True, text_only=text_only)

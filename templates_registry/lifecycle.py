@@ -13,9 +13,9 @@ from django.utils import timezone
 
 from channels_setup.models import known_secrets
 
-from .content.components import Template as Pattern
-from .content.graph_format import NotATemplate
-from .matching.text_diff import wording
+from .content.components import TemplateDefinition
+from .content.graph_format import InvalidTemplate
+from .matching.text_diff import content_key
 from .models import Registry, Status, Template, TemplateEvent, TemplateUse, TemplateVersion, plain_variables
 
 Source = TemplateEvent.Source
@@ -61,7 +61,7 @@ def create_many(templates: Sequence[Template], *, by: By, reason: str = "") -> l
 
 
 @transaction.atomic
-def change_text(template: Template, pattern: Pattern, *, by: By, approve_again: bool | None = None) -> bool:
+def change_text(template: Template, pattern: TemplateDefinition, *, by: By, approve_again: bool | None = None) -> bool:
     """Give a template a new text. The former one stays as a version; whether the wording changed.
 
     An approved text that people change has to be approved again, unless it is the provider that says so, or
@@ -86,10 +86,10 @@ def change_text(template: Template, pattern: Pattern, *, by: By, approve_again: 
     return text_changed
 
 
-def is_reworded(template: Template, pattern: Pattern) -> bool:
+def is_reworded(template: Template, pattern: TemplateDefinition) -> bool:
     try:
-        return wording(template.pattern) != wording(pattern)
-    except NotATemplate:
+        return content_key(template.pattern) != content_key(pattern)
+    except InvalidTemplate:
         return True
 
 

@@ -10,9 +10,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from .content.components import Hole, Level, Problem, Template, braced, split
+from .content.components import Level, Placeholder, Problem, TemplateDefinition, add_braces, split_placeholders
 from .content.validation import validate
-from .matching.collisions import Collision, collisions
+from .matching.collisions import Collision, find_collisions
 
 NAMED_AT_MOST = 3  # of the templates with which a collision is unlikely
 FEW_LETTERS = 10
@@ -21,18 +21,18 @@ LETTER = re.compile(r"[^\W_]")
 Key = tuple[str, str]
 
 
-def lint(template: Template, *, others: Sequence[Template] = ()) -> list[Problem]:
+def lint(template: TemplateDefinition, *, others: Sequence[TemplateDefinition] = ()) -> list[Problem]:
     """All that is wrong or unwise with one template. ``others``: the rest of its account's."""
     found = [*validate(template), *_own(template)]
     if others:
-        found += _told(template, collisions([template, *others], only=0))
+        found += _told(template, find_collisions([template, *others], only=0))
     return found
 
 
-def lint_registry(templates: Sequence[Template]) -> dict[Key, list[Problem]]:
+def lint_registry(templates: Sequence[TemplateDefinition]) -> dict[Key, list[Problem]]:
     """The same for all templates of one account; those with nothing to say are left out."""
     met: dict[Key, list[Collision]] = defaultdict(list)
-    for collision in collisions(templates):
+    for collision in find_collisions(templates):
         met[collision.first.key].append(collision)
         met[collision.second.key].append(collision)
     found = {
@@ -42,13 +42,13 @@ def lint_registry(templates: Sequence[Template]) -> dict[Key, list[Problem]]:
     return {key: problems for key, problems in found.items() if problems}
 
 
-def _own(template: Template) -> Iterator[Problem]:
+def _own(template: TemplateDefinition) -> Iterator[Problem]:
     asked, category = template.asked_category, template.category
     if asked and category and asked != category:
         yield _warning("category", "category_drift", asked=asked.lower(), category=category.lower())
     for field, text in (("header", template.header_text), ("body", template.body)):
         yield from _ambiguous(field, text)
-    pieces = split(template.body)
+    pieces = split_placeholders(template.body)
     fixed = "".join(piece for piece in pieces if isinstance(piece, str))
     if len(pieces) > 1 and len(LETTER.findall(fixed)) < FEW_LETTERS:
         yield _warning("body", "too_wide")
@@ -56,17 +56,17 @@ def _own(template: Template) -> Iterator[Problem]:
 
 def _ambiguous(field: str, text: str) -> Iterator[Problem]:
     """Variables with no letter or digit between them on one line: values often hold spaces, commas and dashes."""
-    pieces = split(text)
+    pieces = split_placeholders(text)
     for index in range(1, len(pieces) - 2, 2):
         first, between, second = pieces[index : index + 3]
-        if not (isinstance(first, Hole) and isinstance(between, str) and isinstance(second, Hole)):
+        if not (isinstance(first, Placeholder) and isinstance(between, str) and isinstance(second, Placeholder)):
             continue
         if between and "\n" not in between and not LETTER.search(between):
-            names = {"first": braced(first.name), "second": braced(second.name)}
+            names = {"first": add_braces(first.name), "second": add_braces(second.name)}
             yield _warning(field, "ambiguous_variables", between=between, **names)
 
 
-def _told(template: Template, met: Iterator[Collision] | Sequence[Collision]) -> Iterator[Problem]:
+def _told(template: TemplateDefinition, met: Iterator[Collision] | Sequence[Collision]) -> Iterator[Problem]:
     unlikely: list[str] = []
     for collision in met:
         other = collision.second if collision.first.key == template.key else collision.first

@@ -46,7 +46,7 @@ SENTENCES: Mapping[str, StrOrPromise] = {
     ),
     "ambiguous_variables": _(
         "Between %(first)s and %(second)s there is only “%(between)s”. Where a value holds the same, pasted text "
-        "can be read in two ways and will not be recognised. Put a word between them."
+        "can be read in two ways and will not be recognized. Put a word between them."
     ),
     "too_many_variables": _("There are many variables for so short a text; WhatsApp may reject it. Add words."),
     "too_wide": _("So few words are fixed that almost any message will be taken for this template. Add words to it."),
@@ -117,7 +117,7 @@ SENTENCES: Mapping[str, StrOrPromise] = {
     "part_button_of_card": _("card %(card)s: button %(number)s of the kind %(kind)s cannot be filled in"),
     "part_component_of_card": _("card %(card)s: the component %(kind)s cannot be filled in"),
     # recognition
-    "recognised": _("This is the template “%(name)s” (%(language)s)."),
+    "recognized": _("This is the template “%(name)s” (%(language)s)."),
     "several_templates": _("This text fits several templates: %(names)s. Choose the one you mean."),
     "several_readings": _(
         "This is the template “%(name)s” (%(language)s), but its values can be told apart in more than one way. "

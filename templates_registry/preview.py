@@ -18,12 +18,21 @@ from django.utils.translation import gettext_lazy as _
 from channels_setup.codecs.whatsapp_markup import to_html
 
 from . import message_catalog
-from .content.components import BODY_LIMIT, HEADER_LOCATION, Hole, Place, Problem, Variable, key_of, split
-from .content.components import Template as Pattern
-from .content.graph_format import NotATemplate
-from .content.rendering import Rendering, render, with_defaults
+from .content.components import (
+    BODY_LIMIT,
+    HEADER_LOCATION,
+    Placeholder,
+    Problem,
+    TemplateDefinition,
+    Variable,
+    VariablePlace,
+    split_placeholders,
+    variable_key,
+)
+from .content.graph_format import InvalidTemplate
+from .content.rendering import Rendering, apply_defaults, render
 from .content.slots import ValueKind
-from .content.titles import title_of
+from .content.titles import variable_title
 from .content.value_checks import MULTILINE
 from .models import Template
 
@@ -110,7 +119,7 @@ class Filling:
     text_only: bool = False
 
     @cached_property
-    def pattern(self) -> Pattern:
+    def pattern(self) -> TemplateDefinition:
         return self.template.pattern
 
     @cached_property
@@ -138,7 +147,7 @@ class Filling:
                     variable=variable,
                     value=self.given.get(variable.key, ""),
                     problem=problems.get(f"variables.{variable.key}"),
-                    title=title_of(self.pattern, variable),
+                    title=variable_title(self.pattern, variable),
                 )
             )
         return found
@@ -183,19 +192,23 @@ class Filling:
     @property
     def place(self) -> list[str]:
         """A header's place: name and address, as far as they are given."""
-        values = with_defaults(self.pattern, self.given)
+        values = apply_defaults(self.pattern, self.given)
         return [values[key] for key in HEADER_LOCATION[2:] if values.get(key)]
 
     @cached_property
     def source(self) -> list[list[Piece]]:
         """The approved text, a component a list, with each variable under its title or its value."""
-        texts = ((Place.HEADER, self.pattern.header_text), (Place.BODY, self.pattern.body), ("", self.pattern.footer))
+        texts = (
+            (VariablePlace.HEADER, self.pattern.header_text),
+            (VariablePlace.BODY, self.pattern.body),
+            ("", self.pattern.footer),
+        )
         return [list(self._pieces(place, text)) for place, text in texts if text]
 
     def _pieces(self, place: str, text: str) -> Iterator[Piece]:
-        for piece in split(text):
-            if isinstance(piece, Hole):
-                key = key_of(piece.name, Place(place)) if place else piece.name
+        for piece in split_placeholders(text):
+            if isinstance(piece, Placeholder):
+                key = variable_key(piece.name, VariablePlace(place)) if place else piece.name
                 value = self.given.get(key, "")
                 yield Piece(text=value or self.pattern.title_of(key), key=key, is_filled=bool(value))
             elif piece:
@@ -213,7 +226,7 @@ class Filling:
 
     @cached_property
     def _with_marks(self) -> Rendering:
-        values = with_defaults(self.pattern, self.given)
+        values = apply_defaults(self.pattern, self.given)
         around = {key: BEGIN + plain(value) + END for key, value in values.items() if value}
         return render(self.pattern, around)
 
@@ -222,7 +235,7 @@ def filling(template: Template, values: Mapping[str, str]) -> Filling | None:
     """None where the template's components cannot be read."""
     try:
         template.pattern  # noqa: B018  # read here, so that nobody further on meets broken components
-    except NotATemplate:
+    except InvalidTemplate:
         return None
     return Filling(template, values, text_only=not template.api_channel.provider.sends_template_values)
 

@@ -28,9 +28,8 @@ from django.utils.translation import get_language, pgettext_lazy
 from channels_setup.codecs.values import whole_number
 
 from . import timeline
-from .content.components import Hole, braced, split
-from .content.components import Template as Pattern
-from .content.graph_format import NotATemplate
+from .content.components import Placeholder, TemplateDefinition, add_braces, split_placeholders
+from .content.graph_format import InvalidTemplate
 from .models import Category, Status, Template, TemplateUse
 
 LATELY = timedelta(days=14)
@@ -140,17 +139,17 @@ class Row:
         """The beginning of the text, its variables under their titles."""
         try:
             pattern = self.template.pattern
-        except NotATemplate:
+        except InvalidTemplate:
             return ""
-        pieces = split(pattern.body[:MOST_WORDS])
+        pieces = split_placeholders(pattern.body[:MOST_WORDS])
         return " ".join("".join(_named(pattern, one) for one in pieces).split())
 
 
-def _named(pattern: Pattern, piece: str | Hole) -> str:
-    if not isinstance(piece, Hole):
+def _named(pattern: TemplateDefinition, piece: str | Placeholder) -> str:
+    if not isinstance(piece, Placeholder):
         return piece
     variable = pattern.variable(piece.name)
-    return f"[{variable.label}]" if variable and variable.label else braced(piece.name)
+    return f"[{variable.label}]" if variable and variable.label else add_braces(piece.name)
 
 
 @dataclass(frozen=True, kw_only=True)

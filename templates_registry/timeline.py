@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from . import history
-from .matching.text_diff import GONE, NEW, Piece
+from .matching.text_diff import ADDED, REMOVED, DiffPiece
 from .models import Status, Template, TemplateEvent
 
 LONGEST_QUOTE = 80
@@ -58,7 +58,7 @@ def _words(one: history.Happening, *, sent: datetime | None) -> str:
     event = one.event
     if event.what == "text":
         change = _change(one.text) or _("other words")
-        return _("New text: %(change)s. A pasted former text is recognised, and the new one is offered.") % {
+        return _("New text: %(change)s. A pasted former text is recognized, and the new one is offered.") % {
             "change": change
         }
     if event.what != "status":
@@ -71,14 +71,14 @@ def _words(one: history.Happening, *, sent: datetime | None) -> str:
     return f"{words}: {event.reason}" if event.reason.strip() else words
 
 
-def _change(pieces: Sequence[Piece]) -> str:
+def _change(pieces: Sequence[DiffPiece]) -> str:
     """«готов» in place of «собран»: the first words that changed."""
     for piece, following in zip(pieces, [*pieces[1:], None], strict=True):
-        if piece.kind == GONE and following is not None and following.kind == NEW:
+        if piece.kind == REMOVED and following is not None and following.kind == ADDED:
             return _("“%(new)s” in place of “%(gone)s”") % {"new": _quote(following.text), "gone": _quote(piece.text)}
-        if piece.kind == GONE:
+        if piece.kind == REMOVED:
             return _("“%(gone)s” taken out") % {"gone": _quote(piece.text)}
-        if piece.kind == NEW:
+        if piece.kind == ADDED:
             return _("“%(new)s” added") % {"new": _quote(piece.text)}
     return ""
 

@@ -139,14 +139,14 @@ def test_a_preview_says_what_is_missing_or_too_long(api: Api, template: Template
     assert api.post(f"templates/{template.pk}/preview", {"parameters": "Анна"}).json()["reason"] == "template_values"
 
 
-# --- recognising -----------------------------------------------------------------------------------------
+# --- recognizing -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("by", ["id", "name"])
-def test_pasted_text_is_recognised_in_the_shape_that_was_agreed(api: Api, template: Template, by: str) -> None:
+def test_pasted_text_is_recognized_in_the_shape_that_was_agreed(api: Api, template: Template, by: str) -> None:
     channel = template.api_channel.pk if by == "id" else template.api_channel.name
 
-    answer = api.post("templates/recognise", {"channel": channel, "text": READY})
+    answer = api.post("templates/recognize", {"channel": channel, "text": READY})
 
     assert answer.status_code == 200
     told = answer.json()
@@ -163,7 +163,7 @@ def test_pasted_text_is_recognised_in_the_shape_that_was_agreed(api: Api, templa
 
 def test_what_is_not_exactly_a_template_says_why(api: Api, template: Template) -> None:
     def asks(text: str) -> dict[str, Any]:
-        return dict(api.post("templates/recognise/", {"channel": template.api_channel_id, "text": text}).json())
+        return dict(api.post("templates/recognize/", {"channel": template.api_channel_id, "text": text}).json())
 
     near = asks("Здравствуйте, Анна! Ваш заказ № 42 готово к выдаче.")
     not_ready = asks("Здравствуйте, {{1}}! Ваш заказ № 42 готов к выдаче.")
@@ -182,15 +182,15 @@ def test_what_is_not_exactly_a_template_says_why(api: Api, template: Template) -
 def test_a_channel_of_others_cannot_be_asked(template: Template) -> None:
     asked = {"channel": template.api_channel_id, "text": READY}
 
-    assert Api(gleb()).post("templates/recognise", asked).status_code == 404
-    assert Api(gleb()).post("templates/recognise", asked | {"channel": [1]}).status_code == 400
-    assert Api(vera()).post("templates/recognise", asked | {"channel": "9" * 30}).status_code == 404
+    assert Api(gleb()).post("templates/recognize", asked).status_code == 404
+    assert Api(gleb()).post("templates/recognize", asked | {"channel": [1]}).status_code == 400
+    assert Api(vera()).post("templates/recognize", asked | {"channel": "9" * 30}).status_code == 404
 
 
 def test_two_channels_of_one_name_need_a_number(template: Template) -> None:
     ApiChannelFactory(name=template.api_channel.name)
 
-    answer = Api(vera()).post("templates/recognise", {"channel": template.api_channel.name, "text": READY})
+    answer = Api(vera()).post("templates/recognize", {"channel": template.api_channel.name, "text": READY})
 
     assert (answer.status_code, answer.json()["reason"]) == (422, "channel_ambiguous")
 

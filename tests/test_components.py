@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from templates_registry.content import graph_format
-from templates_registry.content.components import Format, Header, Hole, NotATemplate, Place, Template, Variable, split
+from templates_registry.content.components import (
+    Header,
+    InvalidTemplate,
+    ParameterFormat,
+    Placeholder,
+    TemplateDefinition,
+    Variable,
+    VariablePlace,
+    split_placeholders,
+)
 from templates_registry.linting import lint
 
 ORDER_READY: dict[str, Any] = {
@@ -58,56 +67,56 @@ NAMED: dict[str, Any] = {
 
 @pytest.mark.parametrize("row", [ORDER_READY, NAMED], ids=["numbered", "named"])
 def test_what_is_read_is_written_back_the_same(row: dict[str, object]) -> None:
-    assert graph_format.write(graph_format.read(row)) == row
+    assert graph_format.serialize_template(graph_format.parse_template(row)) == row
 
 
 def test_numbered_variables_of_header_and_body_are_different_ones() -> None:
-    found = graph_format.read(ORDER_READY)
+    found = graph_format.parse_template(ORDER_READY)
 
     assert [variable.key for variable in found.variables] == ["header.1", "1", "2", "button.0"]
     assert [variable.place for variable in found.variables] == [
-        Place.HEADER,
-        Place.BODY,
-        Place.BODY,
-        Place.BUTTON,
+        VariablePlace.HEADER,
+        VariablePlace.BODY,
+        VariablePlace.BODY,
+        VariablePlace.BUTTON,
     ]
     assert [variable.example for variable in found.variables] == ["№ 42", "Анна", "№ 42", "o/42"]
 
 
 def test_a_named_variable_is_one_wherever_it_stands() -> None:
-    found = Template("t", "ru", "Заказ {{order}} готов", header=Header(text="Заказ {{order}}"))
+    found = TemplateDefinition("t", "ru", "Заказ {{order}} готов", header=Header(text="Заказ {{order}}"))
 
     assert [variable.key for variable in found.variables] == ["order"]
 
 
 def test_numbered_values_are_listed_by_number_and_not_by_place() -> None:
-    found = Template("t", "ru", "Заказ {{2}} для {{1}} готов")
+    found = TemplateDefinition("t", "ru", "Заказ {{2}} для {{1}} готов")
 
     assert found.arrange({"2": "42", "1": "Анна"}) == ["Анна", "42"]
     assert found.keyed(["Анна", "42"]) == {"1": "Анна", "2": "42"}
 
 
 def test_named_values_travel_by_name() -> None:
-    found = graph_format.read(NAMED)
+    found = graph_format.parse_template(NAMED)
 
-    assert found.format is Format.NAMED
+    assert found.format is ParameterFormat.NAMED
     assert found.arrange({"order_id": "42", "first_name": "Anna"}) == {"first_name": "Anna", "order_id": "42"}
 
 
 def test_numbers_become_text_and_other_things_are_refused_as_values() -> None:
-    found = Template("t", "ru", "Заказ {{1}} для {{2}} готов")
+    found = TemplateDefinition("t", "ru", "Заказ {{1}} для {{2}} готов")
 
     assert found.keyed([42, None]) == {"1": "42"}
     shapes: list[object] = ["42", 42, [["42"]], {"1": {}}, [True]]
     for wrong in shapes:
-        with pytest.raises(NotATemplate):
+        with pytest.raises(InvalidTemplate):
             found.keyed(wrong)
 
 
 def test_labels_and_hints_of_ours_outlive_a_new_text_from_the_provider() -> None:
     ours = Variable("1", label="Имя клиента", hint="Как обращаемся в чате")
 
-    found = graph_format.read(ORDER_READY, described=[ours])
+    found = graph_format.parse_template(ORDER_READY, described=[ours])
 
     assert found.title_of("1") == "Имя клиента"
     assert found.variable("1") == replace(ours, example="Анна")
@@ -118,7 +127,7 @@ def test_what_we_do_not_know_is_kept_and_given_back() -> None:
     flow = {"type": "FLOW", "text": "Заполнить", "flow_id": "77", "navigate_screen": "ONE"}
     row = NAMED | {"components": [*NAMED["components"], {"type": "BUTTONS", "buttons": [flow]}, carousel]}
 
-    assert graph_format.write(graph_format.read(row)) == row
+    assert graph_format.serialize_template(graph_format.parse_template(row)) == row
 
 
 @pytest.mark.parametrize(
@@ -134,8 +143,8 @@ def test_what_we_do_not_know_is_kept_and_given_back() -> None:
     ],
 )
 def test_what_is_no_template_is_said_to_be_none(broken: object) -> None:
-    with pytest.raises(NotATemplate) as caught:
-        graph_format.read(broken)
+    with pytest.raises(InvalidTemplate) as caught:
+        graph_format.parse_template(broken)
 
     assert str(caught.value.sentence)
 
@@ -165,22 +174,22 @@ component = st.fixed_dictionaries(
 @given(st.fixed_dictionaries({"components": st.lists(component, max_size=4)}) | json_values)
 def test_nothing_that_comes_in_is_more_than_refused(row: object) -> None:
     try:
-        found = graph_format.read(row)
-    except NotATemplate:
+        found = graph_format.parse_template(row)
+    except InvalidTemplate:
         return
 
     assert all(str(problem.sentence) for problem in lint(found))
-    assert graph_format.read(graph_format.write(found)).variables == found.variables
+    assert graph_format.parse_template(graph_format.serialize_template(found)).variables == found.variables
 
 
 def test_a_text_is_split_into_fixed_parts_and_holes() -> None:
-    assert split("{{1}}, заказ {{ 2 }}{{name}}{") == (
+    assert split_placeholders("{{1}}, заказ {{ 2 }}{{name}}{") == (
         "",
-        Hole("1"),
+        Placeholder("1"),
         ", заказ ",
-        Hole("2"),
+        Placeholder("2"),
         "",
-        Hole("name"),
+        Placeholder("name"),
         "{",
     )
-    assert split("без переменных {1} {{ }}") == ("без переменных {1} {{ }}",)
+    assert split_placeholders("без переменных {1} {{ }}") == ("без переменных {1} {{ }}",)

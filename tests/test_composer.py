@@ -1,4 +1,4 @@
-"""Templates where one writes: recognised, picked, filled in, sent, held. And what a chat knows of their values."""
+"""Templates where one writes: recognized, picked, filled in, sent, held. And what a chat knows of their values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bridge.relay import held_replies
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from templates_registry import lifecycle
-from templates_registry.content.components import Place, Variable
+from templates_registry.content.components import Variable, VariablePlace
 from templates_registry.lifecycle import By, Source
 from templates_registry.models import Status, Template, TemplateTags
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb, vera
@@ -57,7 +57,7 @@ def desk(chat: Conversation, client: Client) -> Client:
 
 def typed(desk: Client, chat: Conversation, text: str, **more: str) -> str:
     """The panel for a text in the box; empty where there is none."""
-    answer = desk.post(f"/chats/{chat.pk}/templates/recognise/", {"text": text} | more, headers=SCRIPT)
+    answer = desk.post(f"/chats/{chat.pk}/templates/recognize/", {"text": text} | more, headers=SCRIPT)
     assert answer.status_code in (200, 204)
     return str(answer.content.decode())
 
@@ -76,21 +76,21 @@ def box(panel: str) -> str:
     return found[1] if found else ""
 
 
-# --- recognised while one types --------------------------------------------------------------------------
+# --- recognized while one types --------------------------------------------------------------------------
 
 
 def test_pasted_template_text_shows_its_values_as_fields(desk: Client, chat: Conversation, template: Template) -> None:
     panel = typed(desk, chat, f"  {READY}\r\n")
 
-    assert kind(panel) == "recognised" and 'class="tp good"' in panel
-    assert 'Recognised template <b class="mono">order_ready</b> · ru' in panel
+    assert kind(panel) == "recognized" and 'class="tp good"' in panel
+    assert 'Recognized template <b class="mono">order_ready</b> · ru' in panel
     assert values(panel) == {"1": "Анна", "2": "№ 42"}
     assert "Здравствуйте, <mark>Анна</mark>! Ваш заказ <mark>№ 42</mark> готов" in panel
     assert "disabled" not in panel
 
 
 def test_an_edited_field_changes_the_text(desk: Client, chat: Conversation, template: Template) -> None:
-    edited = {"v.1": "Анна", "v.2": "№ 43", "kind": "recognised"}
+    edited = {"v.1": "Анна", "v.2": "№ 43", "kind": "recognized"}
 
     panel = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/", edited, headers=SCRIPT).content.decode()
 
@@ -109,7 +109,7 @@ def test_a_near_miss_shows_the_words_and_takes_the_values_over(
     taken = dict(re.findall(r'type="hidden" name="(v\.\d)" value="(.*?)"', panel))
     assert taken == {"v.1": "Анна", "v.2": "№ 42"}
     answer = desk.post(
-        f"/chats/{chat.pk}/templates/{template.pk}/", taken | {"kind": "recognised", "open": "1"}, headers=SCRIPT
+        f"/chats/{chat.pk}/templates/{template.pk}/", taken | {"kind": "recognized", "open": "1"}, headers=SCRIPT
     )
     assert box(answer.content.decode()) == READY
 
@@ -128,7 +128,7 @@ def test_a_text_of_two_templates_gives_both_to_choose_with_their_values(
     address = f"/chats/{chat.pk}/templates/{other.pk}/"
     assert told[address] == {"1": "Анна! Ваш заказ № 42 готов"}
     chosen = desk.post(address, {"choice": json.dumps(told[address]), "open": "1"}, headers=SCRIPT).content.decode()
-    assert kind(chosen) == "recognised" and box(chosen) == READY
+    assert kind(chosen) == "recognized" and box(chosen) == READY
 
 
 @pytest.mark.parametrize("choice", ["[", "[1]", '{"1": 2}', "x" * 50_000])
@@ -141,7 +141,7 @@ def test_a_broken_choice_is_no_server_error(desk: Client, chat: Conversation, te
 def test_an_unfilled_variable_gets_what_the_chat_knows(desk: Client, chat: Conversation, template: Template) -> None:
     panel = typed(desk, chat, "Здравствуйте, {{1}}! Ваш заказ {{2}} готов к выдаче.")
 
-    assert kind(panel) == "recognised" and 'class="tp warn"' in panel
+    assert kind(panel) == "recognized" and 'class="tp warn"' in panel
     assert values(panel) == {"1": "Анна", "2": ""}
     assert "not ready yet" in panel and "1 value is not filled in." in panel and "disabled" in panel
 
@@ -179,11 +179,11 @@ def test_in_an_open_window_only_where_the_channel_wants_it(
     chat = anna_writes(channel)
 
     assert typed(desk, chat, READY) == ""
-    assert "data-recognises" not in desk.get(f"/chats/{chat.pk}/").content.decode()
+    assert "data-recognizes" not in desk.get(f"/chats/{chat.pk}/").content.decode()
     ApiChannel.objects.update(template_in_window=True)
-    assert kind(typed(desk, chat, READY)) == "recognised"
+    assert kind(typed(desk, chat, READY)) == "recognized"
     assert typed(desk, chat, READY.replace("готов", "готово")) == ""
-    assert "data-recognises" in desk.get(f"/chats/{chat.pk}/").content.decode()
+    assert "data-recognizes" in desk.get(f"/chats/{chat.pk}/").content.decode()
 
 
 def test_what_an_operators_tags_hide_is_not_shown(desk: Client, chat: Conversation, template: Template) -> None:
@@ -227,10 +227,10 @@ def test_a_picked_template_is_sent_and_the_box_stays_a_draft(
     assert Draft.objects.get().text == "И ещё кое-что"
 
 
-def test_a_recognised_text_leaves_no_draft(desk: Client, chat: Conversation, template: Template) -> None:
+def test_a_recognized_text_leaves_no_draft(desk: Client, chat: Conversation, template: Template) -> None:
     desk.post(f"/chats/{chat.pk}/draft/", {"text": READY})
 
-    posted = {"v.1": "Анна", "v.2": "№ 42", "kind": "recognised", "text": READY}
+    posted = {"v.1": "Анна", "v.2": "№ 42", "kind": "recognized", "text": READY}
     answer = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/send/", posted)
 
     assert answer["Location"] == f"/chats/{chat.pk}/"
@@ -271,7 +271,7 @@ def test_nobody_else_reaches_the_chat_or_its_templates(chat: Conversation, templ
     here = f"/chats/{chat.pk}"
 
     assert client.get(f"{here}/templates/").status_code == 404
-    for what in ("recognise/", f"{template.pk}/", f"{template.pk}/send/", f"{template.pk}/hold/"):
+    for what in ("recognize/", f"{template.pk}/", f"{template.pk}/send/", f"{template.pk}/hold/"):
         assert client.post(f"{here}/templates/{what}", {"text": READY}).status_code == 404
     assert client.post(f"{here}/held/1/back/").status_code == 404
     assert not Message.objects.filter(direction="outbound").exists()
@@ -287,7 +287,7 @@ def test_a_template_of_another_channel_cannot_be_used(desk: Client, chat: Conver
 def test_values_cannot_become_markup(desk: Client, chat: Conversation, template: Template) -> None:
     evil = "<img src=x onerror=alert(1)>\"'</textarea><script>alert(1)</script>"
 
-    panel = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/", {"v.1": evil, "kind": "recognised"}, headers=SCRIPT)
+    panel = desk.post(f"/chats/{chat.pk}/templates/{template.pk}/", {"v.1": evil, "kind": "recognized"}, headers=SCRIPT)
 
     assert "<script" not in panel.content.decode() and "<img" not in panel.content.decode()
 
@@ -389,7 +389,7 @@ def test_admins_look_at_held_texts_and_change_none(desk: Client, chat: Conversat
         (Variable("1", label="Телефон клиента"), False),
         (Variable("1", example="Москва"), False),
         (Variable("1"), False),
-        (Variable("header.1", place=Place.HEADER, example="Анна"), True),
+        (Variable("header.1", place=VariablePlace.HEADER, example="Анна"), True),
     ],
 )
 def test_what_means_a_clients_name(variable: Variable, is_name: bool) -> None:

@@ -266,7 +266,7 @@ def test_refused_words_come_back_before_what_was_written_since(desk: Client, cha
     assert Draft.objects.get().text == "Едет\nИ ещё"
 
 
-@pytest.mark.parametrize("way", ["recognised", "hold"])
+@pytest.mark.parametrize("way", ["recognized", "hold"])
 def test_templates_and_held_texts_are_drafts_too(
     desk: Client, chat: Conversation, channel: ApiChannel, way: str
 ) -> None:

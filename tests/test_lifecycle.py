@@ -12,9 +12,9 @@ from templates_registry import lifecycle
 from templates_registry.admin import actions
 from templates_registry.admin.actions import ACTIONS
 from templates_registry.content.components import Variable
-from templates_registry.index_cache import recognise
+from templates_registry.index_cache import recognize
 from templates_registry.lifecycle import By, Source
-from templates_registry.matching.text_diff import as_text, difference, wording
+from templates_registry.matching.text_diff import content_key, diff_texts, template_text
 from templates_registry.models import Registry, Status, Template
 from tests.factories import ConversationFactory, TemplateFactory, boris, vera
 
@@ -89,13 +89,13 @@ def test_labels_and_examples_are_no_new_text() -> None:
 
 def test_every_change_reaches_every_processs_index() -> None:
     template = TemplateFactory(body="Ваш заказ {{1}} готов.")
-    recognise(template.api_channel, "Ваш заказ № 5 готов.")
+    recognize(template.api_channel, "Ваш заказ № 5 готов.")
     before = Registry.objects.get().version
 
     lifecycle.change_status(template, Status.PAUSED, by=HAND)
 
     assert Registry.objects.get().version > before
-    assert recognise(template.api_channel, "Ваш заказ № 5 готов.").outcome == "not_ready"
+    assert recognize(template.api_channel, "Ваш заказ № 5 готов.").outcome == "not_ready"
 
 
 def test_a_text_that_came_back_is_not_its_own_predecessor() -> None:
@@ -105,8 +105,8 @@ def test_a_text_that_came_back_is_not_its_own_predecessor() -> None:
     lifecycle.change_text(template, replace(first, body="Ваш заказ {{1}} собран."), by=sync)
     lifecycle.change_text(template, replace(first, described=(Variable("1", example="6"),)), by=sync)
 
-    assert recognise(template.api_channel, "Ваш заказ № 5 готов.").outcome == "template"
-    assert recognise(template.api_channel, "Ваш заказ № 5 собран.").retired
+    assert recognize(template.api_channel, "Ваш заказ № 5 готов.").outcome == "template"
+    assert recognize(template.api_channel, "Ваш заказ № 5 собран.").retired
 
 
 # --- differences -----------------------------------------------------------------------------------------
@@ -122,11 +122,11 @@ def test_a_text_that_came_back_is_not_its_own_predecessor() -> None:
     ],
 )
 def test_a_difference_is_told_word_by_word(old: str, new: str, pieces: list[tuple[str, str]]) -> None:
-    assert [(piece.kind, piece.text) for piece in difference(old, new)] == pieces
+    assert [(piece.kind, piece.text) for piece in diff_texts(old, new)] == pieces
 
 
 def test_a_long_difference_takes_no_long_time() -> None:
-    pieces = difference("а " * 50_000, "б " * 50_000)
+    pieces = diff_texts("а " * 50_000, "б " * 50_000)
 
     assert [piece.kind for piece in pieces] == ["gone", "new"]
 
@@ -136,8 +136,8 @@ def test_examples_are_no_part_of_the_wording_and_buttons_are() -> None:
     other = TemplateFactory(examples=["Борис", "6"]).pattern
     with_button = TemplateFactory(buttons=[{"type": "QUICK_REPLY", "text": "Да"}]).pattern
 
-    assert wording(one) == wording(other) != wording(with_button)
-    assert "[Да]" in as_text(with_button)
+    assert content_key(one) == content_key(other) != content_key(with_button)
+    assert "[Да]" in template_text(with_button)
 
 
 # --- by hand ---------------------------------------------------------------------------------------------

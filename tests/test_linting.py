@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 from django.utils import translation
 
-from templates_registry.content.components import Template, Variable, described_as
+from templates_registry.content.components import TemplateDefinition, Variable, merge_descriptions
 from templates_registry.linting import lint, lint_registry
-from templates_registry.matching.collisions import collisions
+from templates_registry.matching.collisions import find_collisions
 
 
-def template(body: str = "Ваш заказ {{1}} готов к выдаче.", **fields: Any) -> Template:
+def template(body: str = "Ваш заказ {{1}} готов к выдаче.", **fields: Any) -> TemplateDefinition:
     """A sound template but for what the test says."""
-    made = Template(**({"name": "order_ready", "language": "ru", "category": "UTILITY", "body": body} | fields))
-    return described_as(made, [Variable(variable.key, example="42") for variable in made.variables])
+    made = TemplateDefinition(
+        **({"name": "order_ready", "language": "ru", "category": "UTILITY", "body": body} | fields)
+    )
+    return merge_descriptions(made, [Variable(variable.key, example="42") for variable in made.variables])
 
 
 def test_variables_with_no_word_between_are_named() -> None:
@@ -74,7 +76,7 @@ def test_templates_that_one_text_fits_both_are_named_to_each_other(one: str, oth
     ],
 )
 def test_templates_that_no_text_fits_both_do_not_collide(one: str, other: str) -> None:
-    assert list(collisions([template(one, name="first"), template(other, name="second")])) == []
+    assert list(find_collisions([template(one, name="first"), template(other, name="second")])) == []
 
 
 def test_a_collision_that_takes_a_contrived_text_is_told_in_one_line() -> None:
@@ -92,7 +94,7 @@ def test_a_header_or_footer_can_make_a_template_collide_with_the_body_of_another
     whole = template("Ваш заказ {{1}} готов", name="first", footer="Ждём вас")
     body = template("Ваш заказ {{1}} готов\nЖдём вас", name="second")
 
-    [collision] = collisions([whole, body])
+    [collision] = find_collisions([whole, body])
 
     assert collision.likely
     assert collision.text == "Ваш заказ … готов\nЖдём вас"

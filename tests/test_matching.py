@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from templates_registry.content.components import Button, Format, Header, Template, Variable
-from templates_registry.content.normalization import fold
+from templates_registry.content.components import Button, Header, ParameterFormat, TemplateDefinition, Variable
+from templates_registry.content.normalization import fold_text
 from templates_registry.content.rendering import render
-from templates_registry.matching.explain import Difference
-from templates_registry.matching.matcher import Index
-from templates_registry.matching.result import Entry, Outcome, Recognition
+from templates_registry.matching.matcher import MatchIndex
+from templates_registry.matching.result import IndexEntry, MatchOutcome, MatchResult
+from templates_registry.matching.word_comparison import WordDifference
 
 
-def template(body: str, name: str = "order_ready", language: str = "ru", **fields: Any) -> Template:
-    return Template(name, language, body, **fields)
+def template(body: str, name: str = "order_ready", language: str = "ru", **fields: Any) -> TemplateDefinition:
+    return TemplateDefinition(name, language, body, **fields)
 
 
-def recognise(text: str, *templates: Template | Entry) -> Recognition:
-    return Index(one if isinstance(one, Entry) else Entry(one) for one in templates).recognise(text)
+def recognize(text: str, *templates: TemplateDefinition | IndexEntry) -> MatchResult:
+    return MatchIndex(one if isinstance(one, IndexEntry) else IndexEntry(one) for one in templates).recognize(text)
 
 
 ORDER = template(
@@ -31,7 +31,7 @@ ORDER = template(
 )
 OTHERS = (
     template("Здравствуйте, {{1}}! Оплата {{2}} прошла.", "paid"),
-    template("Hello {{name}}, your order {{order}} is ready.", "order_ready", "en", format=Format.NAMED),
+    template("Hello {{name}}, your order {{order}} is ready.", "order_ready", "en", format=ParameterFormat.NAMED),
     template("Мы ответили на ваш вопрос. Напишите нам, чтобы прочесть ответ.", "we_answered"),
 )
 PASTED = "Здравствуйте, Анна! Ваш заказ «№ 42» готов — ждём вас.\nПриходите до 21:00."
@@ -41,10 +41,10 @@ VALUES = {"1": "Анна", "2": "№ 42", "3": "21:00"}
 # exactly one
 
 
-def test_pasted_text_is_recognised_with_its_values() -> None:
-    found = recognise(PASTED, ORDER, *OTHERS)
+def test_pasted_text_is_recognized_with_its_values() -> None:
+    found = recognize(PASTED, ORDER, *OTHERS)
 
-    assert found.outcome is Outcome.TEMPLATE
+    assert found.outcome is MatchOutcome.TEMPLATE
     assert found.entry is not None
     assert found.entry.template is ORDER
     assert found.parameters == VALUES
@@ -73,12 +73,12 @@ def test_pasted_text_is_recognised_with_its_values() -> None:
     ],
 )
 def test_what_means_nothing_does_not_matter(noise: Callable[[str], str]) -> None:
-    found = recognise(noise(PASTED), ORDER, *OTHERS)
+    found = recognize(noise(PASTED), ORDER, *OTHERS)
 
-    assert found.outcome is Outcome.TEMPLATE
+    assert found.outcome is MatchOutcome.TEMPLATE
     assert found.entry is not None
     assert found.entry.template is ORDER
-    assert {key: fold(value) for key, value in found.parameters.items()} == VALUES
+    assert {key: fold_text(value) for key, value in found.parameters.items()} == VALUES
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,9 @@ def test_what_means_nothing_does_not_matter(noise: Callable[[str], str]) -> None
 def test_a_value_comes_back_as_the_operator_wrote_it(value: str) -> None:
     text = "  " + PASTED.replace("Анна", value).replace(" готов", "\u00a0готов").replace("\n", "\r\n")
 
-    found = recognise(text, ORDER, *OTHERS)
+    found = recognize(text, ORDER, *OTHERS)
 
-    assert found.outcome is Outcome.TEMPLATE
+    assert found.outcome is MatchOutcome.TEMPLATE
     assert found.parameters == VALUES | {"1": value}
 
 
@@ -113,35 +113,35 @@ def test_fixed_parts_are_exact_and_anchored_at_both_ends() -> None:
         PASTED.replace("готов", "Готов"),
         PASTED.replace("ждём", "ждем"),
     ):
-        found = recognise(text, ORDER, *OTHERS)
-        assert found.outcome is Outcome.NEAR_MISS, text
+        found = recognize(text, ORDER, *OTHERS)
+        assert found.outcome is MatchOutcome.NEAR_MISS, text
 
 
 def test_language_is_chosen_by_the_text() -> None:
-    found = recognise("Hello Anna, your order 42 is ready.", ORDER, *OTHERS)
+    found = recognize("Hello Anna, your order 42 is ready.", ORDER, *OTHERS)
 
     assert found.entry is not None
     assert found.entry.template.key == ("order_ready", "en")
     assert found.parameters == {"name": "Anna", "order": "42"}
 
 
-def test_a_text_without_variables_is_recognised_as_it_is() -> None:
+def test_a_text_without_variables_is_recognized_as_it_is() -> None:
     text = "Мы ответили на ваш вопрос.  Напишите нам, чтобы прочесть ответ. "
 
-    assert recognise(text, ORDER, *OTHERS).outcome is Outcome.TEMPLATE
+    assert recognize(text, ORDER, *OTHERS).outcome is MatchOutcome.TEMPLATE
 
 
 def test_a_variable_that_stands_twice_has_one_value() -> None:
     twice = template("{{1}}, заказ {{2}} ваш. Спасибо, {{1}}!")
 
-    assert recognise("Анна, заказ 42 ваш. Спасибо, Анна!", twice).parameters == {"1": "Анна", "2": "42"}
-    differing = recognise("Анна, заказ 42 ваш. Спасибо, Аня!", twice)
-    assert differing.outcome is Outcome.NOT_READY
+    assert recognize("Анна, заказ 42 ваш. Спасибо, Анна!", twice).parameters == {"1": "Анна", "2": "42"}
+    differing = recognize("Анна, заказ 42 ваш. Спасибо, Аня!", twice)
+    assert differing.outcome is MatchOutcome.NOT_READY
     assert differing.code == "values_differ"
 
 
 def test_one_value_in_two_places_settles_what_would_be_ambiguous() -> None:
-    found = recognise("а и б и в и а и б", template("{{1}} и {{2}} и {{1}}"))
+    found = recognize("а и б и в и а и б", template("{{1}} и {{2}} и {{1}}"))
 
     assert found.parameters == {"1": "а и б", "2": "в"}
 
@@ -152,22 +152,22 @@ def test_header_and_footer_may_be_pasted_or_not() -> None:
     filled = template(whole.body, header=whole.header, footer=whole.footer, described=(default,))
 
     for text in ("Магазин СПб\nВаш заказ 42 готов.\nЖдём вас", "Магазин СПб\n\nВаш заказ 42 готов."):
-        assert recognise(text, whole).parameters == {"header.1": "СПб", "1": "42"}
-    without = recognise("Ваш заказ 42 готов.\nЖдём вас", whole)
-    assert (without.outcome, without.code) == (Outcome.NOT_READY, "not_carried")
-    assert recognise("Ваш заказ 42 готов.", filled).parameters == {"header.1": "на Лиговском", "1": "42"}
+        assert recognize(text, whole).parameters == {"header.1": "СПб", "1": "42"}
+    without = recognize("Ваш заказ 42 готов.\nЖдём вас", whole)
+    assert (without.outcome, without.code) == (MatchOutcome.NOT_READY, "not_carried")
+    assert recognize("Ваш заказ 42 готов.", filled).parameters == {"header.1": "на Лиговском", "1": "42"}
 
 
 def test_what_a_paste_cannot_carry_is_asked_for_unless_the_provider_adds_it() -> None:
     link = Button("URL", "Открыть", url="https://shop.example/{{1}}")
     rich = template("Ваш заказ {{1}} готов.", header=Header("IMAGE"), buttons=(link,))
 
-    lacking = recognise("Ваш заказ 42 готов.", rich)
-    whole = recognise("Ваш заказ 42 готов.", Entry(rich, text_only=True))
+    lacking = recognize("Ваш заказ 42 готов.", rich)
+    whole = recognize("Ваш заказ 42 готов.", IndexEntry(rich, text_only=True))
 
-    assert (lacking.outcome, lacking.code) == (Outcome.NOT_READY, "not_carried")
+    assert (lacking.outcome, lacking.code) == (MatchOutcome.NOT_READY, "not_carried")
     assert lacking.parameters == {"1": "42"}
-    assert (whole.outcome, whole.parameters) == (Outcome.TEMPLATE, {"1": "42"})
+    assert (whole.outcome, whole.parameters) == (MatchOutcome.TEMPLATE, {"1": "42"})
 
 
 # ambiguous
@@ -176,9 +176,9 @@ def test_what_a_paste_cannot_carry_is_asked_for_unless_the_provider_adds_it() ->
 def test_two_templates_that_fit_are_both_named_and_none_is_chosen() -> None:
     one, other = template("Ваш заказ {{1}} готов", "one"), template("Ваш {{1}} готов", "other")
 
-    found = recognise("Ваш заказ 42 готов", one, other)
+    found = recognize("Ваш заказ 42 готов", one, other)
 
-    assert found.outcome is Outcome.AMBIGUOUS
+    assert found.outcome is MatchOutcome.AMBIGUOUS
     assert found.entry is None
     assert {entry.template.name for entry in found.candidates} == {"one", "other"}
     assert found.parameters == {}
@@ -195,25 +195,25 @@ def test_two_templates_that_fit_are_both_named_and_none_is_chosen() -> None:
     ],
 )
 def test_values_that_can_be_told_apart_in_two_ways_are_not_guessed(body: str, text: str) -> None:
-    found = recognise(text, template(body))
+    found = recognize(text, template(body))
 
-    assert (found.outcome, found.code) == (Outcome.AMBIGUOUS, "several_readings")
+    assert (found.outcome, found.code) == (MatchOutcome.AMBIGUOUS, "several_readings")
     assert len(found.readings) == 2
     assert found.readings[0] != found.readings[1]
     assert found.candidates == (found.entry,)
     for reading in found.readings:
-        assert fold(render(template(body), reading).body) == fold(text)
+        assert fold_text(render(template(body), reading).body) == fold_text(text)
 
 
 def test_what_only_looks_ambiguous_is_settled_by_what_a_value_may_hold() -> None:
     lines = template("Заказ {{1}}\nдля {{2}}")
 
-    assert recognise("Заказ 42\nдля Анны", lines).outcome is Outcome.TEMPLATE
-    assert recognise("Код 1 2", template("Код {{1}} {{2}}")).parameters == {"1": "1", "2": "2"}
+    assert recognize("Заказ 42\nдля Анны", lines).outcome is MatchOutcome.TEMPLATE
+    assert recognize("Код 1 2", template("Код {{1}} {{2}}")).parameters == {"1": "1", "2": "2"}
     two = template("{{1}} и {{2}}")
-    assert recognise("а     и и б", two).parameters == {"1": "а", "2": "и б"}
-    assert recognise("а и б и     в", two).parameters == {"1": "а и б", "2": "в"}
-    assert recognise("а и б и\tв", two).parameters == {"1": "а и б", "2": "в"}
+    assert recognize("а     и и б", two).parameters == {"1": "а", "2": "и б"}
+    assert recognize("а и б и     в", two).parameters == {"1": "а и б", "2": "в"}
+    assert recognize("а и б и\tв", two).parameters == {"1": "а и б", "2": "в"}
 
 
 # not ready
@@ -233,47 +233,47 @@ def test_what_only_looks_ambiguous_is_settled_by_what_a_value_may_hold() -> None
     ],
 )
 def test_a_value_that_may_not_go_out_is_named(change: tuple[str, str], code: str, variable: str) -> None:
-    found = recognise(PASTED.replace(*change), ORDER, *OTHERS)
+    found = recognize(PASTED.replace(*change), ORDER, *OTHERS)
 
-    assert (found.outcome, found.code) == (Outcome.NOT_READY, code)
+    assert (found.outcome, found.code) == (MatchOutcome.NOT_READY, code)
     assert found.entry is not None
     assert found.entry.template is ORDER
     assert variable in str(found.sentence)
 
 
 def test_a_text_that_nobody_edited_is_not_ready_and_carries_no_values() -> None:
-    found = recognise(ORDER.body, ORDER, *OTHERS)
+    found = recognize(ORDER.body, ORDER, *OTHERS)
 
-    assert (found.outcome, found.code, found.parameters) == (Outcome.NOT_READY, "placeholder", {})
+    assert (found.outcome, found.code, found.parameters) == (MatchOutcome.NOT_READY, "placeholder", {})
 
 
 @pytest.mark.parametrize("text", ["Вас ждёт {{1}}{{2}}", "Вас ждёт {{1}}Боря", "Вас ждёт {{ 1 }}Боря"])
 def test_a_placeholder_is_never_cut_in_two(text: str) -> None:
-    found = recognise(text, template("Вас ждёт {{1}}{{2}}"))
+    found = recognize(text, template("Вас ждёт {{1}}{{2}}"))
 
-    assert found.outcome is not Outcome.TEMPLATE
+    assert found.outcome is not MatchOutcome.TEMPLATE
 
 
 def test_a_placeholder_with_spaces_is_not_taken_for_two_values() -> None:
-    found = recognise("Вас ждёт {{ 1 }} Боря", template("Вас ждёт {{1}} {{2}}"))
+    found = recognize("Вас ждёт {{ 1 }} Боря", template("Вас ждёт {{1}} {{2}}"))
 
-    assert (found.outcome, found.code) == (Outcome.NOT_READY, "placeholder")
+    assert (found.outcome, found.code) == (MatchOutcome.NOT_READY, "placeholder")
 
 
 def test_too_long_with_its_values_is_not_ready() -> None:
-    found = recognise("Заказ " + "я" * 1020 + " готов", template("Заказ {{1}} готов"))
+    found = recognize("Заказ " + "я" * 1020 + " готов", template("Заказ {{1}} готов"))
 
-    assert (found.outcome, found.code) == (Outcome.NOT_READY, "rendered_too_long")
+    assert (found.outcome, found.code) == (MatchOutcome.NOT_READY, "rendered_too_long")
 
 
-def test_a_template_that_is_paused_is_recognised_and_not_sent() -> None:
-    paused = Entry(ORDER, asleep="WhatsApp has paused it")
+def test_a_template_that_is_paused_is_recognized_and_not_sent() -> None:
+    paused = IndexEntry(ORDER, asleep="WhatsApp has paused it")
 
-    found = recognise(PASTED, paused, *OTHERS)
+    found = recognize(PASTED, paused, *OTHERS)
 
-    assert (found.outcome, found.code) == (Outcome.NOT_READY, "not_sendable")
+    assert (found.outcome, found.code) == (MatchOutcome.NOT_READY, "not_sendable")
     assert "WhatsApp has paused it" in str(found.sentence)
-    assert recognise(PASTED, paused, Entry(template(ORDER.body, "again"))).outcome is Outcome.TEMPLATE
+    assert recognize(PASTED, paused, IndexEntry(template(ORDER.body, "again"))).outcome is MatchOutcome.TEMPLATE
 
 
 # the previous text
@@ -281,30 +281,30 @@ def test_a_template_that_is_paused_is_recognised_and_not_sent() -> None:
 
 def test_the_previous_text_is_known_as_such_and_the_new_one_is_offered() -> None:
     new, old = template("Ваш заказ {{1}} готов к выдаче."), template("Ваш заказ {{1}} собран к выдаче.")
-    entries = [Entry(new, ident=7), Entry(old, ident=7, previous=True)]
+    entries = [IndexEntry(new, ident=7), IndexEntry(old, ident=7, previous=True)]
 
-    found = recognise("Ваш заказ 42 собран к выдаче.", *entries)
+    found = recognize("Ваш заказ 42 собран к выдаче.", *entries)
 
-    assert found.outcome is Outcome.NEAR_MISS
+    assert found.outcome is MatchOutcome.NEAR_MISS
     assert found.retired
     assert found.entry is entries[0]
     assert found.parameters == {"1": "42"}
-    assert found.difference == (Difference("готов", "собран"),)
+    assert found.difference == (WordDifference("готов", "собран"),)
 
 
 def test_the_previous_text_with_a_value_missing_or_unclear_leads_to_the_present_one_too() -> None:
     new, old = template("Вас, {{1}}, ждёт ваш заказ {{2}}."), template("{{1}} {{2}}, вас ждёт ваш заказ.")
-    entries = [Entry(new, ident=7), Entry(old, ident=7, previous=True)]
+    entries = [IndexEntry(new, ident=7), IndexEntry(old, ident=7, previous=True)]
 
-    unedited = recognise("{{1}} Иванова, вас ждёт ваш заказ.", *entries)
-    unclear = recognise("Анна Мария Иванова, вас ждёт ваш заказ.", *entries)
+    unedited = recognize("{{1}} Иванова, вас ждёт ваш заказ.", *entries)
+    unclear = recognize("Анна Мария Иванова, вас ждёт ваш заказ.", *entries)
 
     assert (unedited.outcome, unedited.code, unedited.parameters) == (
-        Outcome.NOT_READY,
+        MatchOutcome.NOT_READY,
         "placeholder",
         {"2": "Иванова"},
     )
-    assert (unclear.outcome, unclear.code, unclear.parameters) == (Outcome.NEAR_MISS, "previous_text", {})
+    assert (unclear.outcome, unclear.code, unclear.parameters) == (MatchOutcome.NEAR_MISS, "previous_text", {})
     for found in (unedited, unclear):
         assert found.retired
         assert found.entry is entries[0]
@@ -313,19 +313,19 @@ def test_the_previous_text_with_a_value_missing_or_unclear_leads_to_the_present_
 def test_the_present_text_of_one_template_wins_over_a_previous_one_of_another() -> None:
     now, once = template("Ваш заказ {{1}} готов.", "now"), template("Ваш заказ {{1}} готов.", "once")
 
-    found = recognise(
-        "Ваш заказ 42 готов.", Entry(once, ident=1, previous=True), Entry(template("Иначе"), ident=1), now
+    found = recognize(
+        "Ваш заказ 42 готов.", IndexEntry(once, ident=1, previous=True), IndexEntry(template("Иначе"), ident=1), now
     )
 
-    assert found.outcome is Outcome.TEMPLATE
+    assert found.outcome is MatchOutcome.TEMPLATE
     assert found.entry is not None
     assert found.entry.template is now
 
 
 def test_the_previous_text_of_a_template_that_is_gone_is_not_sent() -> None:
-    found = recognise("Ваш заказ 42 готов.", Entry(template("Ваш заказ {{1}} готов."), ident=1, previous=True))
+    found = recognize("Ваш заказ 42 готов.", IndexEntry(template("Ваш заказ {{1}} готов."), ident=1, previous=True))
 
-    assert (found.outcome, found.code, found.retired) == (Outcome.NOT_READY, "withdrawn_text", True)
+    assert (found.outcome, found.code, found.retired) == (MatchOutcome.NOT_READY, "withdrawn_text", True)
 
 
 # near misses
@@ -347,9 +347,9 @@ def test_the_previous_text_of_a_template_that_is_gone_is_not_sent() -> None:
 def test_a_near_miss_names_the_closest_template_and_the_words_that_differ(
     change: tuple[str, str], difference: list[tuple[str, str]] | None
 ) -> None:
-    found = recognise(PASTED.replace(*change), ORDER, *OTHERS)
+    found = recognize(PASTED.replace(*change), ORDER, *OTHERS)
 
-    assert found.outcome is Outcome.NEAR_MISS
+    assert found.outcome is MatchOutcome.NEAR_MISS
     assert found.entry is not None
     assert found.entry.template is ORDER
     assert found.parameters == VALUES
@@ -358,16 +358,16 @@ def test_a_near_miss_names_the_closest_template_and_the_words_that_differ(
 
 
 def test_a_word_at_the_edge_of_a_value_is_told_from_the_value() -> None:
-    found = recognise("Ваш заказ 42 готово к выдаче", template("Ваш заказ {{1}} готов к выдаче"))
+    found = recognize("Ваш заказ 42 готово к выдаче", template("Ваш заказ {{1}} готов к выдаче"))
 
     assert found.parameters == {"1": "42"}
-    assert found.difference == (Difference("готов", "готово"),)
+    assert found.difference == (WordDifference("готов", "готово"),)
 
 
 def test_where_only_the_spaces_differ_this_is_shown() -> None:
-    found = recognise("Ваш заказ№42 готов.", template("Ваш заказ №{{1}} готов."))
+    found = recognize("Ваш заказ№42 готов.", template("Ваш заказ №{{1}} готов."))
 
-    assert found.outcome is Outcome.NEAR_MISS
+    assert found.outcome is MatchOutcome.NEAR_MISS
     assert found.difference
 
 
@@ -383,18 +383,18 @@ def test_where_only_the_spaces_differ_this_is_shown() -> None:
     ],
 )
 def test_an_ordinary_reply_is_no_template(text: str) -> None:
-    assert recognise(text, ORDER, *OTHERS).outcome is Outcome.NONE
+    assert recognize(text, ORDER, *OTHERS).outcome is MatchOutcome.NONE
 
 
 def test_nothing_and_too_much_are_said_to_be_so() -> None:
-    assert recognise(" \u200b\n", ORDER).code == "no_text"
-    assert recognise("а" * 4097, ORDER).code == "longer_than_any"
-    assert recognise("Привет").outcome is Outcome.NONE
+    assert recognize(" \u200b\n", ORDER).code == "no_text"
+    assert recognize("а" * 4097, ORDER).code == "longer_than_any"
+    assert recognize("Привет").outcome is MatchOutcome.NONE
 
 
 def test_the_answer_of_the_api_is_plain_data() -> None:
-    named = recognise("Hello Anna, your order 42 is ready.", *OTHERS).as_json()
-    near = recognise(PASTED.replace("готов", "готово"), ORDER, *OTHERS).as_json()
+    named = recognize("Hello Anna, your order 42 is ready.", *OTHERS).as_json()
+    near = recognize(PASTED.replace("готов", "готово"), ORDER, *OTHERS).as_json()
 
     assert named["outcome"] == "template"
     assert named["template"] == {"name": "order_ready", "language": "en"}

@@ -10,31 +10,38 @@ from collections.abc import Iterator
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from templates_registry.content.components import Header, Hole, Place, Template, key_of, split
-from templates_registry.content.normalization import Normalised, fold, normalise
-from templates_registry.content.rendering import value_problem
-from templates_registry.matching.matcher import Index
-from templates_registry.matching.result import Entry, Outcome
+from templates_registry.content.components import (
+    Header,
+    Placeholder,
+    TemplateDefinition,
+    VariablePlace,
+    split_placeholders,
+    variable_key,
+)
+from templates_registry.content.normalization import NormalizedText, fold_text, normalize_text
+from templates_registry.content.rendering import check_text_value
+from templates_registry.matching.matcher import MatchIndex
+from templates_registry.matching.result import IndexEntry, MatchOutcome
 
 
-def pieces(text: str, place: Place) -> tuple[list[str], list[str]]:
-    found = split(text)
+def pieces(text: str, place: VariablePlace) -> tuple[list[str], list[str]]:
+    found = split_placeholders(text)
     return (
-        [fold(piece) for piece in found if isinstance(piece, str)],
-        [key_of(piece.name, place) for piece in found if isinstance(piece, Hole)],
+        [fold_text(piece) for piece in found if isinstance(piece, str)],
+        [variable_key(piece.name, place) for piece in found if isinstance(piece, Placeholder)],
     )
 
 
-def compositions(one: Template) -> Iterator[tuple[list[str], list[str]]]:
+def compositions(one: TemplateDefinition) -> Iterator[tuple[list[str], list[str]]]:
     """The texts under which a template may be pasted, written down a second time, plainly."""
     for header, footer in itertools.product({"", one.header_text}, {"", one.footer}):
-        whole, keys = pieces(one.body, Place.BODY)
+        whole, keys = pieces(one.body, VariablePlace.BODY)
         if header:
-            parts, own = pieces(header, Place.HEADER)
+            parts, own = pieces(header, VariablePlace.HEADER)
             whole = [*parts[:-1], parts[-1].rstrip(" \n") + "\n" + whole[0].lstrip(" \n"), *whole[1:]]
             keys = own + keys
         if footer:
-            whole[-1] = whole[-1].rstrip(" \n") + "\n" + fold(footer).lstrip(" \n")
+            whole[-1] = whole[-1].rstrip(" \n") + "\n" + fold_text(footer).lstrip(" \n")
         whole[0], whole[-1] = whole[0].lstrip(" \n"), whole[-1].rstrip(" \n")
         if len(whole) == 1:
             whole[0] = whole[0].strip(" \n")
@@ -42,7 +49,7 @@ def compositions(one: Template) -> Iterator[tuple[list[str], list[str]]]:
 
 
 def ways(
-    parts: list[str], keys: list[str], text: Normalised, at: int, values: dict[str, str]
+    parts: list[str], keys: list[str], text: NormalizedText, at: int, values: dict[str, str]
 ) -> Iterator[dict[str, str]]:
     """Every reading of the text from ``at`` on, found by trying everything."""
     if not text.text.startswith(parts[0], at):
@@ -54,16 +61,16 @@ def ways(
         return
     for end in range(at + 1, len(text.text) + 1):
         value = text.text[at:end]
-        if not value_problem(text.value(at, end)) and values.get(keys[0], value) == value:
+        if not check_text_value(text.value(at, end)) and values.get(keys[0], value) == value:
             yield from ways(parts[1:], keys[1:], text, end, values | {keys[0]: value})
 
 
-def all_readings(templates: list[Template], text: str) -> set[tuple[str, frozenset[tuple[str, str]]]]:
+def all_readings(templates: list[TemplateDefinition], text: str) -> set[tuple[str, frozenset[tuple[str, str]]]]:
     return {
         (one.name, frozenset(values.items()))
         for one in templates
         for parts, keys in compositions(one)
-        for values in ways(parts, keys, normalise(text), 0, {})
+        for values in ways(parts, keys, normalize_text(text), 0, {})
     }
 
 
@@ -73,12 +80,12 @@ FIXED = st.sampled_from(
 VALUE = (
     st.text(alphabet="аб 1,-.«{}\u00a0\u200d", min_size=1, max_size=4)
     .map(lambda value: value.strip(" \u00a0\u200d"))
-    .filter(lambda value: bool(value) and not value_problem(value))
+    .filter(lambda value: bool(value) and not check_text_value(value))
 )
 
 
 @st.composite
-def templates_and_values(draw: st.DrawFn) -> tuple[list[Template], Template, dict[str, str], bool]:
+def templates_and_values(draw: st.DrawFn) -> tuple[list[TemplateDefinition], TemplateDefinition, dict[str, str], bool]:
     found = []
     for number in range(draw(st.integers(1, 4))):
         count = draw(st.integers(0, 3))
@@ -86,7 +93,7 @@ def templates_and_values(draw: st.DrawFn) -> tuple[list[Template], Template, dic
         body = "".join(draw(FIXED) + "{{" + name + "}}" for name in names) + draw(FIXED)
         assume(body.strip(" \n"))
         found.append(
-            Template(
+            TemplateDefinition(
                 f"t_{number}",
                 "ru",
                 body,
@@ -117,33 +124,34 @@ NOISE: list[tuple[str, str]] = [
 @settings(max_examples=4 * settings().max_examples)
 @given(templates_and_values(), st.sampled_from(NOISE), st.sampled_from(["", " ", "\n\u200b", "\ufeff"]))
 def test_what_is_rendered_and_roughened_comes_back_or_is_truly_ambiguous(
-    made: tuple[list[Template], Template, dict[str, str], bool], noise: tuple[str, str], edge: str
+    made: tuple[list[TemplateDefinition], TemplateDefinition, dict[str, str], bool], noise: tuple[str, str], edge: str
 ) -> None:
     found, chosen, values, whole = made
 
     def rough(fixed: str) -> str:
         return fixed.replace(*noise) if noise[0] else fixed
 
-    def pasted(text: str, place: Place) -> str:
+    def pasted(text: str, place: VariablePlace) -> str:
         return "".join(
-            values[key_of(piece.name, place)] if isinstance(piece, Hole) else rough(piece) for piece in split(text)
+            values[variable_key(piece.name, place)] if isinstance(piece, Placeholder) else rough(piece)
+            for piece in split_placeholders(text)
         )
 
-    body = pasted(chosen.body, Place.BODY)
-    parts = [pasted(chosen.header_text, Place.HEADER), body, rough(chosen.footer)] if whole else [body]
+    body = pasted(chosen.body, VariablePlace.BODY)
+    parts = [pasted(chosen.header_text, VariablePlace.HEADER), body, rough(chosen.footer)] if whole else [body]
     text = edge + "\n".join(part for part in parts if part) + edge
-    names = {name for name, _, _ in normalise(text).unfilled}
+    names = {name for name, _, _ in normalize_text(text).unfilled}
     assume(not any(names & {variable.name for variable in one.variables} for one in found))
-    answer = Index(Entry(one) for one in found).recognise(text)
+    answer = MatchIndex(IndexEntry(one) for one in found).recognize(text)
     readings = all_readings(found, text)
 
-    told = frozenset((key, fold(value)) for key, value in values.items())
+    told = frozenset((key, fold_text(value)) for key, value in values.items())
     assert (chosen.name, told) in readings
     if len(readings) > 1:
-        assert answer.outcome is Outcome.AMBIGUOUS
+        assert answer.outcome is MatchOutcome.AMBIGUOUS
         assert {entry.template.name for entry in answer.candidates} == {name for name, _ in readings}
     else:
-        assert answer.outcome is Outcome.TEMPLATE
+        assert answer.outcome is MatchOutcome.TEMPLATE
         assert answer.entry is not None
         assert answer.entry.template is chosen
         assert answer.parameters == values
@@ -151,34 +159,34 @@ def test_what_is_rendered_and_roughened_comes_back_or_is_truly_ambiguous(
 
 @settings(max_examples=4 * settings().max_examples)
 @given(templates_and_values(), st.lists(st.sampled_from([*"аб 1,-.«\n\t{}", "     ", "аб"]), max_size=14).map("".join))
-@example(([Template("t_0", "ru", "{{1}}а{{1}}")], Template("t_1", "ru", "а"), {}, True), "бабаа")
+@example(([TemplateDefinition("t_0", "ru", "{{1}}а{{1}}")], TemplateDefinition("t_1", "ru", "а"), {}, True), "бабаа")
 def test_any_text_at_all_is_read_exactly_as_trying_everything_reads_it(
-    made: tuple[list[Template], Template, dict[str, str], bool], text: str
+    made: tuple[list[TemplateDefinition], TemplateDefinition, dict[str, str], bool], text: str
 ) -> None:
     found = made[0]
-    assume(not normalise(text).unfilled)
+    assume(not normalize_text(text).unfilled)
 
-    answer = Index(Entry(one) for one in found).recognise(text)
+    answer = MatchIndex(IndexEntry(one) for one in found).recognize(text)
     readings = all_readings(found, text)
 
     if len(readings) > 1:
-        assert answer.outcome is Outcome.AMBIGUOUS
+        assert answer.outcome is MatchOutcome.AMBIGUOUS
     elif readings:
         [(name, told)] = readings
-        assert answer.outcome is Outcome.TEMPLATE
+        assert answer.outcome is MatchOutcome.TEMPLATE
         assert answer.entry is not None
         assert answer.entry.template.name == name
-        assert {(key, fold(value)) for key, value in answer.parameters.items()} == told
+        assert {(key, fold_text(value)) for key, value in answer.parameters.items()} == told
     else:
-        assert answer.outcome in (Outcome.NONE, Outcome.NEAR_MISS, Outcome.NOT_READY)
+        assert answer.outcome in (MatchOutcome.NONE, MatchOutcome.NEAR_MISS, MatchOutcome.NOT_READY)
 
 
 @settings(max_examples=3 * settings().max_examples)
 @given(st.text(max_size=60), st.data())
 def test_folding_keeps_every_place_of_the_original(raw: str, data: st.DataObject) -> None:
-    text = normalise(raw)
+    text = normalize_text(raw)
 
-    assert normalise(text.text).text == text.text or unicodedata.normalize("NFC", raw) != raw
+    assert normalize_text(text.text).text == text.text or unicodedata.normalize("NFC", raw) != raw
     if text.text:
         cut = data.draw(st.integers(0, len(text.text)))
         left, right = text.value(0, cut), text.value(cut, len(text.text))
@@ -192,10 +200,10 @@ def test_folding_keeps_every_place_of_the_original(raw: str, data: st.DataObject
     st.lists(st.sampled_from(["Ваш", "заказ", "{{1}}", "готов", ",", "№", "{{2}}", "!", "\n"]), max_size=9), st.text()
 )
 def test_whatever_is_pasted_the_answer_can_be_shown(words: list[str], text: str) -> None:
-    made = Template("t", "ru", "Заказ: " + " ".join(words), footer="Ждём")
-    index = Index([Entry(made), Entry(Template("u", "ru", "Ваш {{1}} готов"), previous=True)])
+    made = TemplateDefinition("t", "ru", "Заказ: " + " ".join(words), footer="Ждём")
+    index = MatchIndex([IndexEntry(made), IndexEntry(TemplateDefinition("u", "ru", "Ваш {{1}} готов"), previous=True)])
 
     for pasted in (text, "Заказ: " + text, " ".join(words), f"Ваш {text} готов"):
-        answer = index.recognise(pasted).as_json()
+        answer = index.recognize(pasted).as_json()
         assert answer["reason"]
         json.dumps(answer)

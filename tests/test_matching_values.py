@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
-from templates_registry.content.components import Hole, Template, split
-from templates_registry.matching.matcher import Index
-from templates_registry.matching.result import Entry, Outcome
+from templates_registry.content.components import Placeholder, TemplateDefinition, split_placeholders
+from templates_registry.matching.matcher import MatchIndex
+from templates_registry.matching.result import IndexEntry, MatchOutcome
 
 TEMPLATES = [
     "Здравствуйте! Ваш заказ {{1}} готов к выдаче.",
@@ -45,7 +45,7 @@ SLIPS = {
 
 
 def filled(body: str, values: dict[str, str]) -> str:
-    return "".join(values[one.name] if isinstance(one, Hole) else one for one in split(body))
+    return "".join(values[one.name] if isinstance(one, Placeholder) else one for one in split_placeholders(body))
 
 
 def slipped(body: str, slip: str) -> str:
@@ -63,13 +63,13 @@ def slipped(body: str, slip: str) -> str:
     ],
 )
 def test_a_value_is_whole_or_empty_never_cut(body: str, slip: str) -> None:
-    made = Template("t", "ru", body)
-    index = Index([Entry(made)])
+    made = TemplateDefinition("t", "ru", body)
+    index = MatchIndex([IndexEntry(made)])
     kept = total = 0
     for first, second in itertools.product(VALUES, VALUES):
         given = {"1": first, "2": second, "3": "Анна Петрова"}
-        found = index.recognise(filled(slipped(body, slip), given))
-        if found.outcome not in (Outcome.NEAR_MISS, Outcome.NOT_READY):
+        found = index.recognize(filled(slipped(body, slip), given))
+        if found.outcome not in (MatchOutcome.NEAR_MISS, MatchOutcome.NOT_READY):
             continue
         for key, value in found.parameters.items():
             assert value == given[key], (found.parameters, given)
@@ -94,24 +94,24 @@ def test_a_value_is_whole_or_empty_never_cut(body: str, slip: str) -> None:
     ],
 )
 def test_values_with_punctuation(body: str, text: str, values: dict[str, str]) -> None:
-    found = Index([Entry(Template("t", "ru", body))]).recognise(text)
+    found = MatchIndex([IndexEntry(TemplateDefinition("t", "ru", body))]).recognize(text)
 
-    assert found.outcome is Outcome.NEAR_MISS
+    assert found.outcome is MatchOutcome.NEAR_MISS
     assert found.parameters == values
 
 
 def test_a_value_that_two_readings_share_is_left_empty() -> None:
-    found = Index([Entry(Template("t", "ru", "Адрес доставки заказа: {{1}}, {{2}}."))]).recognise(
+    found = MatchIndex([IndexEntry(TemplateDefinition("t", "ru", "Адрес доставки заказа: {{1}}, {{2}}."))]).recognize(
         "Адресс доставки заказа: Лесная, 5, кв. 12."
     )
 
-    assert found.outcome is Outcome.NEAR_MISS
+    assert found.outcome is MatchOutcome.NEAR_MISS
     assert found.parameters == {}
 
 
 def test_two_different_values_of_one_variable_are_left_empty() -> None:
-    found = Index([Entry(Template("t", "ru", "Здравствуйте, {{1}}! Ваш заказ готов, {{1}}."))]).recognise(
-        "Здраствуйте, Анна! Ваш заказ готов, Ольга."
-    )
+    found = MatchIndex(
+        [IndexEntry(TemplateDefinition("t", "ru", "Здравствуйте, {{1}}! Ваш заказ готов, {{1}}."))]
+    ).recognize("Здраствуйте, Анна! Ваш заказ готов, Ольга.")
 
     assert found.parameters == {}

@@ -6,77 +6,83 @@ from functools import partial
 
 import pytest
 
-from templates_registry.content.components import Template
+from templates_registry.content.components import TemplateDefinition
 from templates_registry.content.rendering import render
-from templates_registry.matching.matcher import STEPS, Index
-from templates_registry.matching.patterns import Meter
-from templates_registry.matching.result import Entry, Outcome
+from templates_registry.matching.matcher import WORK_LIMIT, MatchIndex
+from templates_registry.matching.patterns import WorkBudget
+from templates_registry.matching.result import IndexEntry, MatchOutcome
 from tests.load.bench_matching import adversarial_registries, everyday, registry, worst
 from tests.work import calls
 
 
-def _entry(body: str) -> Entry:
-    return Entry(Template("t", "ru", body))
+def _entry(body: str) -> IndexEntry:
+    return IndexEntry(TemplateDefinition("t", "ru", body))
 
 
 @pytest.fixture(scope="module")
-def thousands() -> tuple[list[Template], Index]:
+def thousands() -> tuple[list[TemplateDefinition], MatchIndex]:
     templates = registry(6000)
-    return templates, Index(Entry(one) for one in templates)
+    return templates, MatchIndex(IndexEntry(one) for one in templates)
 
 
-def test_every_template_of_thousands_is_found_among_the_others(thousands: tuple[list[Template], Index]) -> None:
+def test_every_template_of_thousands_is_found_among_the_others(
+    thousands: tuple[list[TemplateDefinition], MatchIndex],
+) -> None:
     templates, index = thousands
     values = ["Анна Сергеевна", "№ 1024-77", "15 мая", "Лиговский пр. 50", "1250", "Boris"]
 
     for one in templates[::7]:
         rendering = render(one, dict(zip([v.key for v in one.variables], values, strict=False)))
         for text in (rendering.body, rendering.text):
-            answer = index.recognise(text)
+            answer = index.recognize(text)
             assert one in [entry.template for entry in answer.candidates], text
-            assert answer.outcome is Outcome.TEMPLATE or len(answer.candidates) > 1
+            assert answer.outcome is MatchOutcome.TEMPLATE or len(answer.candidates) > 1
 
 
 EVERYDAY, WORST = 6_000, 30_000  # calls; 10,000 take some 2 ms
 
 
-def test_an_everyday_paste_among_thousands_takes_few_steps(thousands: tuple[list[Template], Index]) -> None:
+def test_an_everyday_paste_among_thousands_takes_few_steps(
+    thousands: tuple[list[TemplateDefinition], MatchIndex],
+) -> None:
     templates, index = thousands
 
     for kind, texts in everyday(templates, size=60).items():
-        counted = sorted(calls(partial(index.recognise, text)) for text in texts)
+        counted = sorted(calls(partial(index.recognize, text)) for text in texts)
         assert counted[len(counted) // 2] < EVERYDAY, kind
 
 
-def test_the_worst_text_among_thousands_takes_bounded_steps(thousands: tuple[list[Template], Index]) -> None:
+def test_the_worst_text_among_thousands_takes_bounded_steps(
+    thousands: tuple[list[TemplateDefinition], MatchIndex],
+) -> None:
     templates, index = thousands
 
     for kind, texts in worst(templates).items():
         for text in texts:
-            assert calls(partial(index.recognise, text)) < WORST, kind
+            assert calls(partial(index.recognize, text)) < WORST, kind
 
 
 def test_a_registry_made_to_be_intricate_is_given_up_in_time() -> None:
     for kind, (templates, texts) in adversarial_registries(2000).items():
-        index = Index(Entry(one) for one in templates)
+        index = MatchIndex(IndexEntry(one) for one in templates)
         for text in texts:
-            meter = Meter(STEPS)
-            assert calls(partial(index.recognise, text, meter=meter)) < WORST, kind
-            assert meter.spent < 2 * STEPS
+            meter = WorkBudget(WORK_LIMIT)
+            assert calls(partial(index.recognize, text, meter=meter)) < WORST, kind
+            assert meter.spent < 2 * WORK_LIMIT
 
 
 @pytest.mark.parametrize(
     "unit", ["а", " а", "а б ", "{{1}}", "Здравствуйте, ", "Ваш заказ 1 готов. ", "\n", "а\n", "- "]
 )
 def test_a_text_twice_as_long_takes_at_most_about_twice_the_steps(
-    thousands: tuple[list[Template], Index], unit: str
+    thousands: tuple[list[TemplateDefinition], MatchIndex], unit: str
 ) -> None:
     _, index = thousands
     holes = "".join(f"{{{{{number}}}}}а " for number in range(1, 31))
-    intricate = Index([_entry(f"а {holes}б"), _entry("{{1}} {{2}} {{1}} {{2}} конец")])
+    intricate = MatchIndex([_entry(f"а {holes}б"), _entry("{{1}} {{2}} {{1}} {{2}} конец")])
 
-    def cost(one: Index, size: int) -> int:
-        return calls(partial(one.recognise, (unit * 4096)[:size]))
+    def cost(one: MatchIndex, size: int) -> int:
+        return calls(partial(one.recognize, (unit * 4096)[:size]))
 
     for one in (index, intricate):
         assert cost(one, 4000) < 2.5 * cost(one, 2000) + 3_000
@@ -84,11 +90,11 @@ def test_a_text_twice_as_long_takes_at_most_about_twice_the_steps(
 
 def test_a_template_of_forty_variables_is_read_without_trying_everything() -> None:
     holes = [f"{{{{{number}}}}}" for number in range(1, 41)]
-    index = Index([_entry("а " + " а ".join(holes) + " б")])
+    index = MatchIndex([_entry("а " + " а ".join(holes) + " б")])
     fits = "а " + " а ".join("значение" for _ in holes) + " б"
     almost = "а " * 500 + "в"
 
-    assert index.recognise(fits).outcome is Outcome.TEMPLATE
-    assert index.recognise("а " * 200 + "б").outcome is Outcome.AMBIGUOUS
-    assert index.recognise(almost).outcome in (Outcome.NONE, Outcome.NEAR_MISS)
-    assert max(calls(partial(index.recognise, text)) for text in (fits, almost)) < WORST
+    assert index.recognize(fits).outcome is MatchOutcome.TEMPLATE
+    assert index.recognize("а " * 200 + "б").outcome is MatchOutcome.AMBIGUOUS
+    assert index.recognize(almost).outcome in (MatchOutcome.NONE, MatchOutcome.NEAR_MISS)
+    assert max(calls(partial(index.recognize, text)) for text in (fits, almost)) < WORST

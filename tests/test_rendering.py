@@ -6,11 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from templates_registry.content.components import Button, Format, Header, NotATemplate, Template, Variable
-from templates_registry.content.normalization import normalise
-from templates_registry.content.rendering import percent_encoded, provider_components, render, value_problem
+from templates_registry.content.components import (
+    Button,
+    Header,
+    InvalidTemplate,
+    ParameterFormat,
+    TemplateDefinition,
+    Variable,
+)
+from templates_registry.content.normalization import normalize_text
+from templates_registry.content.rendering import build_provider_components, check_text_value, encode_link_end, render
 
-GREETING = Template(
+GREETING = TemplateDefinition(
     name="order_ready",
     language="ru",
     header=Header(text="Заказ {{1}}"),
@@ -26,7 +33,7 @@ GREETING = Template(
 VALUES = {"header.1": "№ 42", "1": "Анна", "2": "42", "button.1": "o/42", "button.2": "CODE42"}
 
 
-def problems(template: Template, values: object) -> list[tuple[str, str]]:
+def problems(template: TemplateDefinition, values: object) -> list[tuple[str, str]]:
     return [(problem.field, problem.code) for problem in render(template, values).problems]
 
 
@@ -45,7 +52,7 @@ def test_values_may_come_as_a_list_in_the_order_of_the_variables() -> None:
 
 
 def test_a_value_is_never_substituted_again() -> None:
-    template = Template("t", "ru", "{{1}}, заказ {{2}} и снова {{1}} {готов}")
+    template = TemplateDefinition("t", "ru", "{{1}}, заказ {{2}} и снова {{1}} {готов}")
 
     found = render(template, ["{{2}}", "{{1}} {x} {0} %s \\1"])
 
@@ -54,7 +61,7 @@ def test_a_value_is_never_substituted_again() -> None:
 
 @given(st.lists(st.text(min_size=1, max_size=8), min_size=2, max_size=2))
 def test_any_value_stands_in_the_text_as_it_is(values: list[str]) -> None:
-    template = Template("t", "ru", "а{{1}}б{{2}}в{{1}}")
+    template = TemplateDefinition("t", "ru", "а{{1}}б{{2}}в{{1}}")
 
     assert render(template, values).body == f"а{values[0]}б{values[1]}в{values[0]}"
 
@@ -90,20 +97,22 @@ def test_what_the_provider_would_refuse_in_a_value_is_said_before_it_goes_out(va
 
 @given(st.text(alphabet="a \t\n\u00a0\u200b", min_size=1, max_size=9))
 def test_rules_for_values_are_the_same_when_a_value_is_written_and_when_it_is_read(value: str) -> None:
-    folded = normalise(f"(){value}()")
+    folded = normalize_text(f"(){value}()")
     inner = (1 << (len(folded.text) - 2)) - 4
     blank = len(folded.text) == 4 or (len(folded.text) == 5 and folded.text[2] in " \n")
 
-    assert bool(value_problem(value)) == (blank or bool(folded.barred & inner))
+    assert bool(check_text_value(value)) == (blank or bool(folded.barred & inner))
 
 
 def test_a_value_that_nobody_asked_for_is_named() -> None:
     assert problems(GREETING, VALUES | {"7": "лишнее"}) == [("variables.7", "unknown_value")]
-    assert problems(Template("t", "ru", "Заказ {{1}} готов"), ["42", "43"]) == [("variables.+1", "unknown_value")]
+    assert problems(TemplateDefinition("t", "ru", "Заказ {{1}} готов"), ["42", "43"]) == [
+        ("variables.+1", "unknown_value")
+    ]
 
 
 def test_too_long_is_counted_after_the_values_are_in() -> None:
-    template = Template("t", "ru", "а" * 1000 + "{{1}}", header=Header(text="Заказ {{1}}"))
+    template = TemplateDefinition("t", "ru", "а" * 1000 + "{{1}}", header=Header(text="Заказ {{1}}"))
 
     assert problems(template, {"1": "б" * 24, "header.1": "1" * 54}) == []
     assert problems(template, {"1": "б" * 25, "header.1": "1" * 55}) == [
@@ -115,7 +124,7 @@ def test_too_long_is_counted_after_the_values_are_in() -> None:
 
 
 def test_a_default_stands_in_where_nobody_gives_a_value() -> None:
-    picture = Template(
+    picture = TemplateDefinition(
         "t",
         "ru",
         "Заказ готов",
@@ -125,20 +134,20 @@ def test_a_default_stands_in_where_nobody_gives_a_value() -> None:
 
     assert render(picture, {}).ready
     assert render(picture, {}).media == "https://shop.example/ready.png"
-    assert problems(Template("t", "ru", "Заказ готов", header=Header("IMAGE")), {}) == [
+    assert problems(TemplateDefinition("t", "ru", "Заказ готов", header=Header("IMAGE")), {}) == [
         ("variables.header.media", "missing")
     ]
 
 
 def test_a_provider_that_adds_media_and_buttons_by_itself_lacks_only_what_the_text_needs() -> None:
-    picture = Template("t", "ru", "Заказ {{1}} готов", header=Header("IMAGE"), buttons=GREETING.buttons)
+    picture = TemplateDefinition("t", "ru", "Заказ {{1}} готов", header=Header("IMAGE"), buttons=GREETING.buttons)
 
     assert render(picture, {"1": "42"}, text_only=True).ready
     assert not render(picture, {}, text_only=True).ready
 
 
 def test_values_of_another_shape_are_refused_in_words() -> None:
-    with pytest.raises(NotATemplate) as caught:
+    with pytest.raises(InvalidTemplate) as caught:
         render(GREETING, [["Анна"]])
 
     assert str(caught.value.sentence)
@@ -148,7 +157,7 @@ def test_values_of_another_shape_are_refused_in_words() -> None:
 
 
 def test_the_provider_gets_numbered_values_in_order_and_every_button_by_its_place() -> None:
-    assert provider_components(GREETING, VALUES) == [
+    assert build_provider_components(GREETING, VALUES) == [
         {"type": "header", "parameters": [{"type": "text", "text": "№ 42"}]},
         {"type": "body", "parameters": [{"type": "text", "text": "Анна"}, {"type": "text", "text": "42"}]},
         {
@@ -167,9 +176,9 @@ def test_the_provider_gets_numbered_values_in_order_and_every_button_by_its_plac
 
 
 def test_the_provider_gets_named_values_with_their_names() -> None:
-    named = Template("t", "en", "Hello {{first_name}}, bye", format=Format.NAMED)
+    named = TemplateDefinition("t", "en", "Hello {{first_name}}, bye", format=ParameterFormat.NAMED)
 
-    assert provider_components(named, {"first_name": "Anna"}) == [
+    assert build_provider_components(named, {"first_name": "Anna"}) == [
         {
             "type": "body",
             "parameters": [{"type": "text", "text": "Anna", "parameter_name": "first_name"}],
@@ -178,7 +187,7 @@ def test_the_provider_gets_named_values_with_their_names() -> None:
 
 
 def test_a_part_without_values_is_left_out() -> None:
-    assert provider_components(Template("t", "ru", "Заказ готов", footer="Ждём"), {}) == []
+    assert build_provider_components(TemplateDefinition("t", "ru", "Заказ готов", footer="Ждём"), {}) == []
 
 
 @pytest.mark.parametrize(
@@ -211,18 +220,18 @@ def test_a_part_without_values_is_left_out() -> None:
     ],
 )
 def test_headers_of_media_and_places_are_sent_as_such(kind: str, values: dict[str, str], parameter: object) -> None:
-    template = Template("t", "ru", "Заказ готов", header=Header(kind))
+    template = TemplateDefinition("t", "ru", "Заказ готов", header=Header(kind))
 
-    assert provider_components(template, values) == [{"type": "header", "parameters": [parameter]}]
+    assert build_provider_components(template, values) == [{"type": "header", "parameters": [parameter]}]
 
 
 def test_a_quick_reply_may_carry_a_payload_of_ours() -> None:
     values = VALUES | {"button.0": "later:42"}
 
     assert render(GREETING, values).ready
-    assert provider_components(GREETING, values)[2]["parameters"] == [{"type": "payload", "payload": "later:42"}]
+    assert build_provider_components(GREETING, values)[2]["parameters"] == [{"type": "payload", "payload": "later:42"}]
 
 
 def test_the_end_of_a_link_is_encoded_once() -> None:
-    assert percent_encoded("заказ 1/2?a=б") == "%D0%B7%D0%B0%D0%BA%D0%B0%D0%B7%201/2?a=%D0%B1"
-    assert percent_encoded("a%20b 100%") == "a%20b%20100%25"
+    assert encode_link_end("заказ 1/2?a=б") == "%D0%B7%D0%B0%D0%BA%D0%B0%D0%B7%201/2?a=%D0%B1"
+    assert encode_link_end("a%20b 100%") == "a%20b%20100%25"

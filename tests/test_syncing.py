@@ -16,7 +16,7 @@ from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers import messengers
 from channels_setup.providers.base import ApiRequest, ApiResponse, TemplatePage
 from templates_registry import lifecycle
-from templates_registry.index_cache import recognise
+from templates_registry.index_cache import recognize
 from templates_registry.lifecycle import By, Source
 from templates_registry.models import Registry, Template, TemplateEvent
 from templates_registry.provider import provider_sync
@@ -68,12 +68,12 @@ def lists(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listing]:
 # --- the sandbox's own list ------------------------------------------------------------------------------
 
 
-def test_the_sandbox_lists_templates_that_can_be_recognised_at_once(channel: ApiChannel) -> None:
+def test_the_sandbox_lists_templates_that_can_be_recognized_at_once(channel: ApiChannel) -> None:
     result = provider_sync.sync(channel)
 
     assert result.new == result.listed == Template.objects.count() > 5
     assert {"ru", "en"} == set(Template.objects.values_list("language", flat=True))
-    found = recognise(channel, "Заказ готов\nЗдравствуйте, Анна! Ваш заказ № 42 готов к выдаче.\nЕжедневно с 9 до 21")
+    found = recognize(channel, "Заказ готов\nЗдравствуйте, Анна! Ваш заказ № 42 готов к выдаче.\nЕжедневно с 9 до 21")
     assert (found.outcome, found.parameters) == ("template", {"1": "Анна", "2": "№ 42"})
     assert Template.objects.get(name="order_ready", language="ru").pattern.title_of("1") == "Имя клиента"
     assert "new" in result.sentence or "нов" in result.sentence
@@ -175,7 +175,7 @@ def test_a_changed_text_is_a_version_and_stays_approved_with_our_labels(channel:
     assert (result.changed, template.status, template.versions.count()) == (1, "approved", 2)
     assert template.pattern.title_of("1") == "Номер заказа"
     assert [event.what for event in template.events.all()] == ["text", "status"]
-    assert recognise(channel, "Ваш заказ № 5 собран.").retired
+    assert recognize(channel, "Ваш заказ № 5 собран.").retired
 
 
 def test_status_category_quality_and_reason_are_events(channel: ApiChannel, lists: Listing) -> None:
@@ -381,7 +381,7 @@ def test_news_of_a_template_that_the_registry_lacks_are_noted_and_the_list_is_du
     assert event.state == "processed"
     assert (noted.name, noted.status) == ("new_one", "unknown")
     assert noted.events.get().reason
-    assert recognise(channel, "Здравствуйте!").outcome == "none"
+    assert recognize(channel, "Здравствуйте!").outcome == "none"
     assert Registry.objects.get().next_sync_at <= timezone.now()
 
 

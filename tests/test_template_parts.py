@@ -18,12 +18,12 @@ from channels_setup.models import ApiChannel
 from channels_setup.providers.whatsapp_cloud import graph_templates
 from templates_registry import index_cache, lifecycle
 from templates_registry.content import graph_format
-from templates_registry.content.components import Template as Pattern
-from templates_registry.content.rendering import provider_components, render
-from templates_registry.content.sendability import missing_parts
+from templates_registry.content.components import TemplateDefinition
+from templates_registry.content.rendering import build_provider_components, render
+from templates_registry.content.sendability import find_missing_parts
 from templates_registry.lifecycle import By, Source
-from templates_registry.matching.result import Outcome
-from templates_registry.matching.text_diff import wording
+from templates_registry.matching.result import MatchOutcome
+from templates_registry.matching.text_diff import content_key
 from templates_registry.models import Template
 from templates_registry.provider import provider_template
 from templates_registry.transfer import file_formats, import_plan
@@ -39,8 +39,8 @@ NOW = 1_790_000_000.0
 every_shape = pytest.mark.parametrize("name", SHAPES)
 
 
-def pattern_of(name: str) -> Pattern:
-    return graph_format.read(SHAPES[name].row(name.replace(" ", "_").replace("-", "_")))
+def pattern_of(name: str) -> TemplateDefinition:
+    return graph_format.parse_template(SHAPES[name].row(name.replace(" ", "_").replace("-", "_")))
 
 
 def at_meta(shape: Shape, name: str) -> theirs.Template:
@@ -69,7 +69,7 @@ def refusal(template: theirs.Template, sent: list[Any]) -> int:
 def test_all_that_is_needed_is_asked_for(name: str) -> None:
     shape, pattern = SHAPES[name], pattern_of(name)
 
-    assert missing_parts(pattern) == []
+    assert find_missing_parts(pattern) == []
     assert {v.key for v in pattern.variables if v.is_required} == set(shape.values)
     accepted = {v.key for v in (*pattern.variables, *pattern.unasked) if not v.is_required}
     assert set(shape.optional) <= accepted
@@ -82,7 +82,7 @@ def test_meta_takes_what_we_send(name: str) -> None:
 
     for values in (shape.values, shape.values | shape.optional):
         assert render(pattern, values).ready
-        sent = json.loads(json.dumps(provider_components(pattern, values)))
+        sent = json.loads(json.dumps(build_provider_components(pattern, values)))
         assert refusal(at_meta(shape, name), sent) == 0
 
 
@@ -95,7 +95,12 @@ def test_what_is_missing_is_named_here_and_refused_there(name: str) -> None:
         problems = render(pattern, values).problems
         assert [(one.field, one.code) for one in problems] == [(f"variables.{key}", "missing")]
         assert str(problems[0].sentence)
-        assert refusal(at_meta(shape, name), provider_components(pattern, values)) in (131008, 132000, 132012, 132018)
+        assert refusal(at_meta(shape, name), build_provider_components(pattern, values)) in (
+            131008,
+            132000,
+            132012,
+            132018,
+        )
     assert refusal(at_meta(shape, name), []) == shape.refused_without
 
 
@@ -129,7 +134,7 @@ def test_a_wrong_value_is_named_at_its_field(name: str, key: str, value: str, co
 def test_a_document_arrives_under_its_name(values: dict[str, str], name: str) -> None:
     shape, pattern = SHAPES["document"], pattern_of("document")
 
-    sent = provider_components(pattern, shape.values | values)
+    sent = build_provider_components(pattern, shape.values | values)
 
     assert sent[0]["parameters"][0]["document"]["filename"] == name
     assert f"[DOCUMENT {name}]" in template_sends.fill(at_meta(shape, "document"), sent, now=NOW)
@@ -144,7 +149,7 @@ def test_a_document_whose_name_nobody_says_needs_one(media: str) -> None:
 
 def test_all_that_goes_with_a_code_is_the_same_code() -> None:
     for name in ("otp copy code", "otp one tap", "otp zero tap", "otp as listed"):
-        body, button = provider_components(pattern_of(name), ["482913"])
+        body, button = build_provider_components(pattern_of(name), ["482913"])
 
         assert body == {"type": "body", "parameters": [{"type": "text", "text": "482913"}]}
         assert button == {"type": "button", "sub_type": "url", "index": "0", "parameters": body["parameters"]}
@@ -152,7 +157,7 @@ def test_all_that_goes_with_a_code_is_the_same_code() -> None:
 
 @pytest.mark.parametrize(("language", "begin"), [("ru", "Ваш код"), ("en_US", "*{{1}}* is"), ("xx", "*{{1}}* is")])
 def test_an_authentication_template_is_shown_with_whatsapps_own_text(language: str, begin: str) -> None:
-    pattern = graph_format.read(SHAPES["otp copy code"].row("otp") | {"language": language})
+    pattern = graph_format.parse_template(SHAPES["otp copy code"].row("otp") | {"language": language})
 
     assert pattern.body.startswith(begin) and pattern.footer
     assert "482913" in render(pattern, ["482913"]).text
@@ -161,7 +166,7 @@ def test_an_authentication_template_is_shown_with_whatsapps_own_text(language: s
 def test_each_card_says_which_one_was_pressed() -> None:
     shape = SHAPES["media carousel"]
 
-    carousel = provider_components(pattern_of("media carousel"), shape.values)[-1]
+    carousel = build_provider_components(pattern_of("media carousel"), shape.values)[-1]
 
     assert [each["card_index"] for each in carousel["cards"]] == [0, 1]
     kinds = [each.get("sub_type") or each["type"] for each in carousel["cards"][0]["components"]]
@@ -173,7 +178,7 @@ def test_sections_may_be_given_as_meta_has_them() -> None:
     pattern = pattern_of("multi-product")
     rows = [{"title": "Сапоги", "product_items": [{"product_retailer_id": "SKU-1"}]}]
 
-    [button] = provider_components(pattern, {"button.0": json.dumps(rows)})
+    [button] = build_provider_components(pattern, {"button.0": json.dumps(rows)})
 
     action = {"thumbnail_product_retailer_id": "SKU-1", "sections": rows}
     assert button["parameters"] == [{"type": "action", "action": action}]
@@ -187,7 +192,7 @@ def test_names_may_be_given_in_small_letters() -> None:
         for button in component.get("buttons", ()):
             button["type"] = button["type"].lower()
 
-    assert {v.key for v in graph_format.read(row).variables} == set(SHAPES["offer"].values)
+    assert {v.key for v in graph_format.parse_template(row).variables} == set(SHAPES["offer"].values)
 
 
 # --- round trips -----------------------------------------------------------------------------------------
@@ -197,7 +202,7 @@ def test_names_may_be_given_in_small_letters() -> None:
 def test_what_is_read_is_written_back_the_same(name: str) -> None:
     row = SHAPES[name].row("t")
 
-    assert graph_format.write(graph_format.read(row)) == row
+    assert graph_format.serialize_template(graph_format.parse_template(row)) == row
 
 
 some_components = st.sampled_from([shape.components for shape in SHAPES.values()])
@@ -213,10 +218,10 @@ def test_any_mix_of_components_is_written_back_the_same(data: st.DataObject) -> 
     row = SHAPES["text"].row("t") | {"category": "MARKETING"}
     row["components"] = [each | more if each["type"] in ("BODY", "HEADER", "FOOTER") else each for each in chosen]
 
-    read = graph_format.read(row)
+    read = graph_format.parse_template(row)
 
-    assert graph_format.write(read) == row
-    assert graph_format.read(graph_format.write(read)) == read
+    assert graph_format.serialize_template(read) == row
+    assert graph_format.parse_template(graph_format.serialize_template(read)) == read
 
 
 @every_shape
@@ -224,7 +229,7 @@ def test_meta_takes_what_is_handed_in(name: str) -> None:
     pattern = pattern_of(name)
     samples = {v.key: f"4::{v.key}" for v in pattern.variables if v.kind.value == "media"}
 
-    body = graph_templates.submission(graph_format.write(pattern), samples=samples)
+    body = graph_templates.submission(graph_format.serialize_template(pattern), samples=samples)
 
     theirs.check_new(body)
     carousel = theirs.kind_of(body["components"][-1]) == "CAROUSEL"
@@ -238,7 +243,9 @@ def test_a_listed_authentication_template_can_be_handed_in_again(kind: str) -> N
     shape = SHAPES[f"otp {kind.lower().replace('_', ' ')}"]
     listed_row = shape.row("otp") | {"components": theirs.as_listed(shape.row("otp"))}
 
-    body = graph_templates.submission(graph_format.write(graph_format.read(listed_row)), samples={})
+    body = graph_templates.submission(
+        graph_format.serialize_template(graph_format.parse_template(listed_row)), samples={}
+    )
 
     [button] = body["components"][-1]["buttons"]
     assert (button["type"], button["otp_type"]) == ("OTP", kind)
@@ -257,7 +264,7 @@ def test_every_template_survives_export_and_import(form: str) -> None:
 
     for template in made:
         copy = Template.objects.get(api_channel=there, name=template.name)
-        assert wording(copy.pattern) == wording(template.pattern), template.name
+        assert content_key(copy.pattern) == content_key(template.pattern), template.name
         if form == "json":
             assert copy.components == template.components, template.name
         assert copy.missing_parts == []
@@ -338,11 +345,11 @@ def test_a_paste_is_taken_where_it_carries_everything(chat: Conversation, name: 
     shape, template = SHAPES[name], stored(chat.api_channel, name)
     text = render(template.pattern, shape.values).text
 
-    found = index_cache.recognise(chat.api_channel, text)
+    found = index_cache.recognize(chat.api_channel, text)
     handed = submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
 
     complete = shape.pastable or name == "header text"
-    assert (found.outcome is Outcome.TEMPLATE) == complete, found.sentence
+    assert (found.outcome is MatchOutcome.TEMPLATE) == complete, found.sentence
     assert bool(handed.message) == complete
     if handed.message and handed.message.template:
         assert refusal(at_meta(shape, name), handed.message.template["components"]) == 0

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from channels_setup.models import ApiChannel
 from templates_registry.lifecycle import By, Source
 from templates_registry.matching import text_diff
-from templates_registry.matching.text_diff import difference
+from templates_registry.matching.text_diff import diff_texts
 from templates_registry.models import Template, TemplateEvent, TemplateVersion
 from templates_registry.provider import provider_sync
 from templates_registry.provider.provider_template import Unreadable
@@ -434,16 +434,16 @@ def test_a_file_that_says_little_at_great_length_costs_little(made: Any) -> None
 def test_two_texts_of_equal_words_are_compared_in_time_that_does_not_explode(unit: str) -> None:
     old, new = (unit * 2_000)[:1_000] + "x", "y" + (unit[::-1] * 2_000)[:1_000]
 
-    assert cost(lambda: difference(old, new), enough=20) <= 20
-    assert "".join(piece.text for piece in difference(old, new) if piece.kind != "new") == old
-    assert "".join(piece.text for piece in difference(old, new) if piece.kind != "gone") == new
+    assert cost(lambda: diff_texts(old, new), enough=20) <= 20
+    assert "".join(piece.text for piece in diff_texts(old, new) if piece.kind != "new") == old
+    assert "".join(piece.text for piece in diff_texts(old, new) if piece.kind != "gone") == new
 
 
 @given(st.text("ab. \n", max_size=40), st.text("ab. \n", max_size=40), st.sampled_from([0, 10_000]))
 def test_pieces_of_a_difference_make_up_both_texts(old: str, new: str, most: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(text_diff, "MOST_PAIRS", most)
-        pieces = difference(old, new)
+        patched.setattr(text_diff, "MAX_PAIRS", most)
+        pieces = diff_texts(old, new)
 
     assert "".join(piece.text for piece in pieces if piece.kind != "new") == old
     assert "".join(piece.text for piece in pieces if piece.kind != "gone") == new

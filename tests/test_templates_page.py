@@ -14,7 +14,7 @@ from django.utils import timezone
 from bridge.models import Message
 from channels_setup.models import ApiChannel
 from templates_registry import lifecycle
-from templates_registry.content.components import Template as Pattern
+from templates_registry.content.components import TemplateDefinition
 from templates_registry.lifecycle import By, Source
 from templates_registry.models import Status, Template, TemplateEvent, TemplateUse
 from templates_registry.preview import Filling, marked, values_in
@@ -222,7 +222,7 @@ def test_what_happened_is_told_in_words(desk: Client, template: Template) -> Non
     assert "Rejected: Реклама" in page and "Send in chat" not in page
 
 
-def _said(template: Template, body: str) -> Pattern:
+def _said(template: Template, body: str) -> TemplateDefinition:
     return replace(template.pattern, body=body)
 
 

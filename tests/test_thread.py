@@ -161,7 +161,7 @@ def test_a_template_says_how_it_was_found_and_with_which_values(channel: ApiChan
         conversation_id=chat.pk, template_id=template.pk, parameters=["Анна", "№ 43"], author=boris()
     ).message
 
-    assert pasted and "recognised as the template “order_ready” (ru). Values: 1: Анна, 2: № 42." in said(pasted)
+    assert pasted and "recognized as the template “order_ready” (ru). Values: 1: Анна, 2: № 42." in said(pasted)
     assert picked and "The template “order_ready” (ru) was chosen. Values: 1: Анна, 2: № 43." in said(picked)
 
 

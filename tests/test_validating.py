@@ -7,20 +7,29 @@ from typing import Any
 
 import pytest
 
-from templates_registry.content.components import Button, Header, Level, Template, Variable, described_as
+from templates_registry.content.components import (
+    Button,
+    Header,
+    Level,
+    TemplateDefinition,
+    Variable,
+    merge_descriptions,
+)
 from templates_registry.content.validation import REVIEWERS_REJECT, validate
 
 BUTTON = Button("QUICK_REPLY", "Отложить")
 LINK = Button("URL", "Открыть", url="https://shop.example/")
 
 
-def template(body: str = "Ваш заказ {{1}} готов к выдаче.", **fields: Any) -> Template:
+def template(body: str = "Ваш заказ {{1}} готов к выдаче.", **fields: Any) -> TemplateDefinition:
     """A sound template but for what the test says."""
-    made = Template(**({"name": "order_ready", "language": "ru", "category": "UTILITY", "body": body} | fields))
-    return described_as(made, [Variable(variable.key, example="42") for variable in made.variables])
+    made = TemplateDefinition(
+        **({"name": "order_ready", "language": "ru", "category": "UTILITY", "body": body} | fields)
+    )
+    return merge_descriptions(made, [Variable(variable.key, example="42") for variable in made.variables])
 
 
-def codes(found: Template) -> set[str]:
+def codes(found: TemplateDefinition) -> set[str]:
     return {problem.code for problem in validate(found)}
 
 
@@ -76,7 +85,7 @@ def test_a_sound_template_has_no_problems() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_each_rule_is_a_sentence_at_its_field(made: Template, field: str, code: str) -> None:
+def test_each_rule_is_a_sentence_at_its_field(made: TemplateDefinition, field: str, code: str) -> None:
     found = {(problem.field, problem.code): problem for problem in validate(made)}
 
     assert (field, code) in found
@@ -86,7 +95,7 @@ def test_each_rule_is_a_sentence_at_its_field(made: Template, field: str, code: 
 
 
 def test_a_template_whose_own_examples_do_not_fit_is_told_so() -> None:
-    long = described_as(template("Заказ {{1}} " + "а" * 900), [Variable("1", example="б" * 200)])
+    long = merge_descriptions(template("Заказ {{1}} " + "а" * 900), [Variable("1", example="б" * 200)])
 
     assert "sample_too_long" in codes(long)
 
@@ -105,7 +114,7 @@ def test_the_variable_of_a_link_stays_numbered_in_a_template_with_names() -> Non
 
 
 def test_a_missing_example_names_the_variable_by_its_label() -> None:
-    bare = Template("t", "ru", "Ваш заказ {{1}} готов", described=(Variable("1", label="Номер заказа"),))
+    bare = TemplateDefinition("t", "ru", "Ваш заказ {{1}} готов", described=(Variable("1", label="Номер заказа"),))
 
     [problem] = validate(bare)
 

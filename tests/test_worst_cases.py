@@ -32,7 +32,7 @@ from channels_setup.codecs.bodies import BadBody
 from channels_setup.providers.usedesk import events
 from channels_setup.providers.whatsapp_cloud import graph_changes, graph_people, graph_templates, graph_webhooks
 from templates_registry import linting, preview
-from templates_registry.content import authentication, normalization, placeholders, unfilled, value_checks
+from templates_registry.content import authentication, leftover_placeholders, normalization, placeholders, value_checks
 from tests.work import cost, lines
 
 MEGABYTE = 1024 * 1024
@@ -136,11 +136,13 @@ PARSERS = {
         4_096,
         ("changed from ", "changed from a to ", "changed from a", "changed from aa to"),
     ),
-    "folding": Parser(normalization.normalise, 16_000, (*SPACES, *WORDS, *BRACKETS)),
+    "folding": Parser(normalization.normalize_text, 16_000, (*SPACES, *WORDS, *BRACKETS)),
     "places to fill": Parser(
-        lambda text: [unfilled.BRACKETED.findall(text), unfilled.BRACES.findall(text)], 4_096, BRACKETS
+        lambda text: [leftover_placeholders.BRACKETED.findall(text), leftover_placeholders.BRACES.findall(text)],
+        4_096,
+        BRACKETS,
     ),
-    "placeholders": Parser(placeholders.HOLE.findall, 32_768, BRACKETS),
+    "placeholders": Parser(placeholders.PLACEHOLDER.findall, 32_768, BRACKETS),
     "quick reply": Parser(canned_responses.unknown_variables, 65_536, BRACKETS),
     "quick reply without a name": Parser(
         lambda text: canned_responses.FIRST_HOLE.sub("x", canned_responses.LATER_HOLE.sub("x", text)),
@@ -148,7 +150,7 @@ PARSERS = {
         ("\0", " ", ". ", "\n ", ", \0", "\xa0", ".\0"),
     ),
     "letters of a template": Parser(lambda text: linting.LETTER.search(text), 65_536, ("_", "1", "\u0301")),
-    "value": Parser(lambda text: value_checks.ROW_OF_SPACES.search(text), 65_536, (*SPACES, "  a", "    a")),
+    "value": Parser(lambda text: value_checks.SPACE_RUN.search(text), 65_536, (*SPACES, "  a", "    a")),
     "tags in a template": Parser(lambda text: preview.TAG.sub("", text), 32_768, ("<", "<a", "<>", "< >")),
     "upload's name": Parser(uploads.clean_name, 100_000, (*SPACES, *WORDS, "/", "\\", ".")),
     "words found": Parser(lambda text: search_excerpts.around(text, "a b ж ( * 1"), 65_536, (*SPACES, *WORDS, *MARKS)),

@@ -10,11 +10,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from bridge.models import HeldReply
-from templates_registry.content.components import Template as Pattern
-from templates_registry.content.components import Variable
-from templates_registry.content.graph_format import NotATemplate
-from templates_registry.content.titles import title_of
-from templates_registry.matching.result import Outcome
+from templates_registry.content.components import TemplateDefinition, Variable
+from templates_registry.content.graph_format import InvalidTemplate
+from templates_registry.content.titles import variable_title
+from templates_registry.matching.result import MatchOutcome
 from templates_registry.models import Template
 
 from .serializers import MessageSerializer
@@ -75,7 +74,7 @@ class TemplateSerializer(serializers.ModelSerializer[Template]):
     def get_variables(self, template: Template) -> list[Any]:
         try:
             pattern = template.pattern
-        except NotATemplate:
+        except InvalidTemplate:
             return []
         return [_described(pattern, variable) for variable in pattern.variables]
 
@@ -84,11 +83,11 @@ class TemplateSerializer(serializers.ModelSerializer[Template]):
         return [{"field": one.field, "code": one.code, "sentence": str(one.sentence)} for one in template.missing]
 
 
-def _described(pattern: Pattern, variable: Variable) -> dict[str, Any]:
+def _described(pattern: TemplateDefinition, variable: Variable) -> dict[str, Any]:
     names = ("key", "label", "example", "hint", "default")
     return {name: getattr(variable, name) for name in names} | {
         "place": variable.place.value,
-        "title": str(title_of(pattern, variable)),
+        "title": str(variable_title(pattern, variable)),
         "kind": variable.kind.value,
         "required": variable.is_required,
     }
@@ -158,7 +157,7 @@ class ChannelField(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
-class TextToRecogniseSerializer(serializers.Serializer[Any]):
+class TextToRecognizeSerializer(serializers.Serializer[Any]):
     channel = ChannelField()
     text = serializers.CharField(allow_blank=True, trim_whitespace=False, max_length=100_000)
 
@@ -174,7 +173,7 @@ class DifferenceSerializer(serializers.Serializer[Any]):
 
 
 class RecognitionSerializer(serializers.Serializer[Any]):
-    outcome = serializers.ChoiceField(choices=[outcome.value for outcome in Outcome])
+    outcome = serializers.ChoiceField(choices=[outcome.value for outcome in MatchOutcome])
     template = IdentitySerializer(allow_null=True)
     parameters = ParametersField(help_text=gettext_lazy("Null stands for a value that could not be told."))
     candidates = IdentitySerializer(many=True)

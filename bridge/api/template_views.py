@@ -19,10 +19,10 @@ from bridge.relay import held_replies, submission
 from channels_setup.codecs.values import LARGEST_ID
 from channels_setup.models import ApiChannel, ChatChannel
 from templates_registry import index_cache, selection
-from templates_registry.content.components import Format
-from templates_registry.content.graph_format import NotATemplate
+from templates_registry.content.components import ParameterFormat
+from templates_registry.content.graph_format import InvalidTemplate
 from templates_registry.content.rendering import Rendering, render
-from templates_registry.matching.result import Outcome, Recognition
+from templates_registry.matching.result import MatchOutcome, MatchResult
 from templates_registry.models import Category, Status, Template
 
 from .base import Refused, Rows, described, repeatable, writing
@@ -33,7 +33,7 @@ from .template_serializers import (
     PreviewSerializer,
     RecognitionSerializer,
     TemplateSerializer,
-    TextToRecogniseSerializer,
+    TextToRecognizeSerializer,
     ValuesSerializer,
 )
 
@@ -78,22 +78,22 @@ class Templates(Rows):
             raise Refused(status_code=422, reason="template_not_fillable", sentence=str(template.cannot_be_sent))
         try:
             rendering = render(template.pattern, asked.validated_data.get("parameters", []), text_only=text_only)
-        except NotATemplate as problem:
+        except InvalidTemplate as problem:
             raise Refused(status_code=422, reason="template_values", sentence=str(problem.sentence)) from None
         return Response(PreviewSerializer(_preview(rendering)).data)
 
     @extend_schema(
-        summary="Recognise pasted text",
-        request=TextToRecogniseSerializer,
+        summary="Recognize pasted text",
+        request=TextToRecognizeSerializer,
         responses={200: RecognitionSerializer, **REFUSALS},
     )
     @action(detail=False, methods=["post"])
-    def recognise(self, request: Request) -> Response:
+    def recognize(self, request: Request) -> Response:
         """Which template of the channel a text is, and with which values. Nothing is sent."""
-        asked = TextToRecogniseSerializer(data=request.data)
+        asked = TextToRecognizeSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         channel = channel_of(request.user, asked.validated_data["channel"])
-        return Response(_recognition(index_cache.recognise(channel, asked.validated_data["text"])))
+        return Response(_recognition(index_cache.recognize(channel, asked.validated_data["text"])))
 
 
 def channel_of(user: Any, wanted: int | str) -> ApiChannel:
@@ -136,12 +136,12 @@ def _buttons(rendering: Rendering) -> list[dict[str, str]]:
     return [{"kind": one.kind, "text": one.text, "target": one.target} for one in rendering.buttons]
 
 
-def _recognition(found: Recognition) -> dict[str, Any]:
+def _recognition(found: MatchResult) -> dict[str, Any]:
     answer = found.as_json()
     names = ("outcome", "template", "parameters", "candidates", "difference", "reason")
     told = {name: answer[name] for name in names}
     template = found.entry.template if found.entry else None
-    if template is not None and template.format is Format.NUMBERED and found.outcome != Outcome.TEMPLATE:
+    if template is not None and template.format is ParameterFormat.NUMBERED and found.outcome != MatchOutcome.TEMPLATE:
         # Each value in its place, though some could not be told.
         values = [found.parameters.get(variable.key) for variable in template.variables]
         told["parameters"] = values if any(value is not None for value in values) else []

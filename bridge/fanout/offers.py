@@ -14,8 +14,8 @@ from django.utils.translation import gettext as _
 from bridge.decisions import Decision
 from bridge.models import Conversation, TemplateLink
 from templates_registry import index_cache
-from templates_registry.matching.matcher import Index
-from templates_registry.matching.result import Outcome, Recognition
+from templates_registry.matching.matcher import MatchIndex
+from templates_registry.matching.result import MatchOutcome, MatchResult
 from templates_registry.models import Template
 from templates_registry.pasteable import can_be_pasted, text_to_paste
 
@@ -43,8 +43,8 @@ class TemplateOffers:
 def build_template_offers(conversation: Conversation, decision: Decision | None, text: str) -> TemplateOffers:
     """The fitting template, ready to paste or to be filled in behind a link; else some that may be pasted."""
     made = TemplateOffers(conversation)
-    found = index_cache.recognise(conversation.api_channel, text) if decision and decision.recognition else None
-    if found is not None and found.outcome is Outcome.AMBIGUOUS and _offer_choice(made, found, text):
+    found = index_cache.recognize(conversation.api_channel, text) if decision and decision.recognition else None
+    if found is not None and found.outcome is MatchOutcome.AMBIGUOUS and _offer_choice(made, found, text):
         return made
     sendable = Template.objects.sendable().filter(api_channel=conversation.api_channel_id)
     rows = sendable.select_related("api_channel").order_by("name", "pk")
@@ -59,19 +59,19 @@ def build_template_offers(conversation: Conversation, decision: Decision | None,
     return made
 
 
-def _offer_choice(made: TemplateOffers, found: Recognition, text: str) -> bool:
+def _offer_choice(made: TemplateOffers, found: MatchResult, text: str) -> bool:
     """The text fits several templates, or one in several ways: which one is meant is said behind a link."""
     choices = []
     for entry in found.candidates:
         if isinstance(entry.ident, int):
-            readings = found.readings or (Index([entry]).recognise(text).parameters,)
+            readings = found.readings or (MatchIndex([entry]).recognize(text).parameters,)
             choices += [(entry.ident, dict(values)) for values in readings]
     if choices:
         made.link(_("Choose the one you mean and send it here (the link works for 24 hours and once):"), choices)
     return bool(choices)
 
 
-def _offer_fitting_template(made: TemplateOffers, template: Template, found: Recognition | None) -> None:
+def _offer_fitting_template(made: TemplateOffers, template: Template, found: MatchResult | None) -> None:
     if can_be_pasted(template):
         made.lines += [_("To paste, with the values filled in:"), _format_pasteable(template)]
         return

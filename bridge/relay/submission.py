@@ -23,7 +23,7 @@ from templates_registry import lifecycle
 
 from . import template_decisions
 
-RECOGNIZED, CHOSEN = "recognised", "chosen"  # how a template came about, for the why line
+RECOGNIZED, CHOSEN = "recognized", "chosen"  # how a template came about, for the why line
 MAX_CAPTION_LENGTH = 1024  # characters under a file; longer words go before it
 MAX_TEXT_LENGTH = 4096  # characters; WhatsApp's limit for a text message
 
@@ -50,12 +50,12 @@ def decide_reply(
     if files and not conversation.api_channel.provider.sends_files:
         return Decision(outcome=REFUSE, reason="files_not_supported")
     if window.is_open:
-        recognised = None if files else template_decisions.decide_in_open_window(conversation, text)
-        decision = recognised or Decision(outcome=TEXT, text=text)
+        recognized = None if files else template_decisions.decide_in_open_window(conversation, text)
+        decision = recognized or Decision(outcome=TEXT, text=text)
     else:
         reason = "window_closed" if window.expires_at else "contact_never_wrote"
-        recognised = None if files else template_decisions.decide_in_closed_window(conversation, text)
-        decision = recognised or Decision(outcome=REFUSE, reason=reason)
+        recognized = None if files else template_decisions.decide_in_closed_window(conversation, text)
+        decision = recognized or Decision(outcome=REFUSE, reason=reason)
     return replace(decision, ground=_describe_window(window))
 
 
@@ -171,7 +171,7 @@ def submit_template_reply(
     replies_to: int | None = None,
     form_key: str = "",
 ) -> SubmitResult:
-    """A template that was chosen with its values, whatever the window: the same way out as a recognised one.
+    """A template that was chosen with its values, whatever the window: the same way out as a recognized one.
 
     ``parameters``: a list for numbered variables, an object for named ones, or an object by the variables' keys.
     """

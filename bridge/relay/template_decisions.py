@@ -9,17 +9,17 @@ from bridge.decisions import REFUSE, TEMPLATE, ChosenTemplate, Decision
 from bridge.models import Conversation
 from templates_registry import index_cache
 from templates_registry.content import sendability
-from templates_registry.content.components import Template as Pattern
-from templates_registry.content.graph_format import NotATemplate
-from templates_registry.content.rendering import provider_components, render
-from templates_registry.content.unfilled import OPENING, has_places
-from templates_registry.matching.result import Outcome, Recognition
+from templates_registry.content.components import TemplateDefinition
+from templates_registry.content.graph_format import InvalidTemplate
+from templates_registry.content.leftover_placeholders import OPENING, has_leftovers
+from templates_registry.content.rendering import build_provider_components, render
+from templates_registry.matching.result import MatchOutcome, MatchResult
 from templates_registry.models import Status, Template
 
 REASONS = {
-    Outcome.AMBIGUOUS: "template_ambiguous",
-    Outcome.NEAR_MISS: "template_near_miss",
-    Outcome.NOT_READY: "template_not_ready",
+    MatchOutcome.AMBIGUOUS: "template_ambiguous",
+    MatchOutcome.NEAR_MISS: "template_near_miss",
+    MatchOutcome.NOT_READY: "template_not_ready",
 }
 
 
@@ -27,10 +27,10 @@ def decide_in_closed_window(conversation: Conversation, text: str) -> Decision |
     """What the registry says of a text that may only go out as a template; None where nothing fits at all."""
     if not conversation.api_channel.provider.sends_templates:
         return None
-    found = index_cache.recognise(conversation.api_channel, text)
-    if found.outcome == Outcome.TEMPLATE:
+    found = index_cache.recognize(conversation.api_channel, text)
+    if found.outcome == MatchOutcome.TEMPLATE:
         return _decide_match(found)
-    return None if found.outcome == Outcome.NONE else _refuse_match(found)
+    return None if found.outcome == MatchOutcome.NONE else _refuse_match(found)
 
 
 def decide_in_open_window(conversation: Conversation, text: str) -> Decision | None:
@@ -42,16 +42,16 @@ def decide_in_open_window(conversation: Conversation, text: str) -> Decision | N
     may_hold_places = bool(OPENING.intersection(text))
     if not channel.provider.sends_templates or not (channel.template_in_window or may_hold_places):
         return None
-    found = index_cache.recognise(channel, text)
-    if found.outcome == Outcome.TEMPLATE:
+    found = index_cache.recognize(channel, text)
+    if found.outcome == MatchOutcome.TEMPLATE:
         return _decide_match(found) if channel.template_in_window else None
-    is_template = found.outcome in (Outcome.NOT_READY, Outcome.NEAR_MISS) and found.entry is not None
-    if may_hold_places and is_template and has_places(found.entry.template, text):  # type: ignore[union-attr]
+    is_template = found.outcome in (MatchOutcome.NOT_READY, MatchOutcome.NEAR_MISS) and found.entry is not None
+    if may_hold_places and is_template and has_leftovers(found.entry.template, text):  # type: ignore[union-attr]
         return _refuse_match(found)
     return None
 
 
-def _refuse_match(found: Recognition) -> Decision:
+def _refuse_match(found: MatchResult) -> Decision:
     return Decision(
         outcome=REFUSE,
         reason=REASONS[found.outcome],
@@ -71,17 +71,19 @@ def decide_chosen_template(conversation: Conversation, *, template_id: int, para
     if template.status != Status.APPROVED:
         return Decision(outcome=REFUSE, reason="template_not_sendable", details={"name": template.name})
     if missing := template.missing:
-        details = {"name": template.name, "why": str(sendability.parts(missing))}
+        details = {"name": template.name, "why": str(sendability.list_missing_parts(missing))}
         return Decision(outcome=REFUSE, reason="template_not_fillable", details=details)
     try:
         return decide_filled_template(
             template.pk, template.pattern, parameters, text_only=not channel.provider.sends_template_values
         )
-    except NotATemplate as problem:
+    except InvalidTemplate as problem:
         return Decision(outcome=REFUSE, reason="template_values", details={"why": str(problem.sentence)})
 
 
-def decide_filled_template(template_id: int, pattern: Pattern, parameters: Any, *, text_only: bool) -> Decision:
+def decide_filled_template(
+    template_id: int, pattern: TemplateDefinition, parameters: Any, *, text_only: bool
+) -> Decision:
     """A template with values, ready to go out or refused with what is missing or too long, in words.
 
     ``text_only``: the provider adds media and what buttons need by itself, so they need not be given.
@@ -100,12 +102,12 @@ def decide_filled_template(template_id: int, pattern: Pattern, parameters: Any, 
             name=pattern.name,
             language=pattern.language,
             parameters=pattern.arrange(values),
-            components=provider_components(pattern, values),
+            components=build_provider_components(pattern, values),
         ),
     )
 
 
-def _decide_match(found: Recognition) -> Decision:
+def _decide_match(found: MatchResult) -> Decision:
     entry = found.entry
     assert entry is not None and isinstance(entry.ident, int)
     return decide_filled_template(entry.ident, entry.template, found.parameters, text_only=entry.text_only)

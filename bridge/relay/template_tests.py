@@ -18,7 +18,7 @@ from bridge.models import Contact, Conversation, Message, TemplateTest, Ticket
 from channels_setup.codecs.phone_numbers import is_number, wire_digits
 from channels_setup.models import ChannelState
 from channels_setup.providers.base import ContactInfo
-from templates_registry.content.graph_format import NotATemplate
+from templates_registry.content.graph_format import InvalidTemplate
 from templates_registry.models import Status, Template
 
 from . import submission, template_decisions
@@ -86,7 +86,7 @@ def check_values(template: Template, values: Mapping[str, str]) -> None:
     text_only = not template.api_channel.provider.sends_template_values
     try:
         decision = template_decisions.decide_filled_template(template.pk, template.pattern, given, text_only=text_only)
-    except NotATemplate as problem:
+    except InvalidTemplate as problem:
         raise TemplateTestRefused(str(problem.sentence)) from None
     if not decision.goes_out:
         raise TemplateTestRefused(decision.sentence)

@@ -60,7 +60,7 @@ class Migration(migrations.Migration):
                 ('track_message', models.BooleanField(default=True, verbose_name='All chat messages')),
                 ('track_resumed', models.BooleanField(default=True, verbose_name='Chat resumed')),
                 ('copy_replies', models.BooleanField(db_default=False, default=False, help_text='In chats of other API channels that this one only watches. For a program that follows chats, such as a CRM. Leave it off if the Redirect URL delivers messages to clients: it might send each reply a second time.', verbose_name="Also copy operators' replies")),
-                ('template_in_window', models.BooleanField(default=False, help_text='Send pasted template text as the template even while free text is allowed. Off: as plain text.', verbose_name='Recognise templates in an open window')),
+                ('template_in_window', models.BooleanField(default=False, help_text='Send pasted template text as the template even while free text is allowed. Off: as plain text.', verbose_name='Recognize templates in an open window')),
                 ('webhook_needs_key', models.BooleanField(db_default=False, default=False, help_text='The provider sends “Authorization: Bearer” with the secret key to the webhook address; calls without it are refused. Off: the address alone is enough. Switch it on once the provider sends the key.', verbose_name='Statuses need the secret key')),
                 ('app_id', models.BigIntegerField(editable=False, unique=True, verbose_name='app ID')),
                 ('options', models.JSONField(blank=True, default=dict, editable=False, verbose_name='options')),

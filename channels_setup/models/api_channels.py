@@ -127,7 +127,7 @@ class ApiChannel(HasWebhookAddress):
         ),
     )
     template_in_window = models.BooleanField(
-        _("Recognise templates in an open window"),
+        _("Recognize templates in an open window"),
         default=False,
         help_text=_("Send pasted template text as the template even while free text is allowed. Off: as plain text."),
     )

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from templates_registry import lifecycle
 from templates_registry.content.components import Level
-from templates_registry.content.graph_format import NotATemplate
+from templates_registry.content.graph_format import InvalidTemplate
 from templates_registry.content.validation import REVIEWERS_REJECT, validate
 from templates_registry.lifecycle import By, Source
 from templates_registry.models import Status, Template
@@ -219,7 +219,7 @@ def _why_not_allowed(action: TemplateAction, template: Template) -> str:
         return ""
     try:
         problems = validate(template.pattern)
-    except NotATemplate as problem:
+    except InvalidTemplate as problem:
         return str(problem.sentence)
     if action.target_status == Status.APPROVED and template.pattern.body:
         return ""  # what the provider has approved is approved

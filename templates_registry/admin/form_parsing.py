@@ -7,27 +7,35 @@ from dataclasses import replace
 from typing import Any
 
 from channels_setup.codecs.values import whole_number
-from templates_registry.content.components import TEXT, Button, Format, Header, Variable, is_number, names_in
-from templates_registry.content.components import Template as Pattern
+from templates_registry.content.components import (
+    TEXT,
+    Button,
+    Header,
+    ParameterFormat,
+    TemplateDefinition,
+    Variable,
+    find_names,
+    is_numbered,
+)
 from templates_registry.content.validation import BUTTONS_LIMIT
 
 VARIABLE_FIELDS = ("label", "example", "hint", "default")
 MOST_VARIABLES = 200
 
 
-def pattern_from(data: Mapping[str, Any], *, kept: Pattern | None) -> Pattern:
+def pattern_from(data: Mapping[str, Any], *, kept: TemplateDefinition | None) -> TemplateDefinition:
     """What a posted form says, be it finished or not. ``kept``: the template as it is stored."""
     told = {name: str(data.get(name) or "") for name in ("name", "language", "category", "header_text", "footer")}
     body = str(data.get("body") or "").replace("\r\n", "\n")
     header = _header(str(data.get("header_kind") or ""), told["header_text"].strip(), kept)
-    names = names_in(body) + (names_in(header.text) if header else [])
+    names = find_names(body) + (find_names(header.text) if header else [])
     variables = _variables_in(data)
     buttons = []
     for index, (button, origin) in enumerate(buttons_in(data)):
         variable = variables.get(f"button.{index}")
         button = replace(button, example=variable.example if variable else "")
         buttons.append(_with_extra(button, origin, kept))
-    return Pattern(
+    return TemplateDefinition(
         name=(told["name"] or (kept.name if kept else "")).strip(),
         language=told["language"] or (kept.language if kept else ""),
         category=told["category"] or (kept.category if kept else ""),
@@ -35,14 +43,14 @@ def pattern_from(data: Mapping[str, Any], *, kept: Pattern | None) -> Pattern:
         body=body.strip("\n") if not (kept and kept.has_standard_body) else kept.body,
         footer=told["footer"].strip(),
         buttons=tuple(buttons[:BUTTONS_LIMIT]),
-        format=Format.NAMED if any(not is_number(name) for name in names) else Format.NUMBERED,
+        format=ParameterFormat.NAMED if any(not is_numbered(name) for name in names) else ParameterFormat.NUMBERED,
         described=tuple(variables.values()),
         asked_category=kept.asked_category if kept and told["category"] in ("", kept.category) else "",
         **_kept_parts(kept, footer=told["footer"].strip()),
     )
 
 
-def _kept_parts(kept: Pattern | None, *, footer: str) -> dict[str, Any]:
+def _kept_parts(kept: TemplateDefinition | None, *, footer: str) -> dict[str, Any]:
     """What the form does not show goes on with the template as it is."""
     if kept is None:
         return {}
@@ -59,7 +67,7 @@ def _kept_parts(kept: Pattern | None, *, footer: str) -> dict[str, Any]:
     }
 
 
-def _header(kind: str, text: str, kept: Pattern | None) -> Header | None:
+def _header(kind: str, text: str, kept: TemplateDefinition | None) -> Header | None:
     if not kind:
         return None
     former = kept.header if kept else None
@@ -81,7 +89,7 @@ def buttons_in(data: Mapping[str, Any]) -> Iterator[tuple[Button, str]]:
         yield Button(kind, text=said["text"], url=url, phone_number=phone), said["origin"]
 
 
-def _with_extra(button: Button, origin: str, kept: Pattern | None) -> Button:
+def _with_extra(button: Button, origin: str, kept: TemplateDefinition | None) -> Button:
     """What the provider said of this button besides goes on with it."""
     place = whole_number(origin)
     if kept is None or place is None or place >= len(kept.buttons):

@@ -17,13 +17,22 @@ from django.utils.translation import get_language_info, gettext_lazy
 from django.utils.translation import gettext as _
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from templates_registry.content.components import LOCATION, TEXT, Button, Level, Place, Problem, Variable, braced
-from templates_registry.content.components import Template as Pattern
-from templates_registry.content.graph_format import NotATemplate
+from templates_registry.content.components import (
+    LOCATION,
+    TEXT,
+    Button,
+    Level,
+    Problem,
+    TemplateDefinition,
+    Variable,
+    VariablePlace,
+    add_braces,
+)
+from templates_registry.content.graph_format import InvalidTemplate
 from templates_registry.content.languages import LANGUAGES
 from templates_registry.content.rendering import Rendering, render
 from templates_registry.content.slots import ValueKind
-from templates_registry.content.titles import title_of
+from templates_registry.content.titles import variable_title
 from templates_registry.content.validation import BUTTONS_LIMIT
 from templates_registry.linting import lint
 from templates_registry.models import Category, Template
@@ -163,21 +172,21 @@ class TemplateForm(forms.ModelForm):
     # --- what is in it ---
 
     @cached_property
-    def kept(self) -> Pattern | None:
+    def kept(self) -> TemplateDefinition | None:
         """The template as it is stored."""
         if not self.instance.pk:
             return None
         try:
             return Template.objects.get(pk=self.instance.pk).pattern
-        except NotATemplate:
+        except InvalidTemplate:
             return None
 
     @cached_property
-    def pattern(self) -> Pattern:
+    def pattern(self) -> TemplateDefinition:
         """What is in the form now."""
         if self.is_bound:
             return pattern_from(self.data, kept=self.kept)
-        return self.kept or Pattern(name="", language="ru", body="")
+        return self.kept or TemplateDefinition(name="", language="ru", body="")
 
     @cached_property
     def problems(self) -> list[Problem]:
@@ -252,16 +261,16 @@ def _field_of(problem: Problem) -> str:
 # --- names for people ------------------------------------------------------------------------------------
 
 
-def where(variable: Variable, pattern: Pattern) -> str:
+def where(variable: Variable, pattern: TemplateDefinition) -> str:
     """Which place in the message a variable fills."""
-    if variable.kind is ValueKind.LINK_END and variable.place is Place.BUTTON:
+    if variable.kind is ValueKind.LINK_END and variable.place is VariablePlace.BUTTON:
         button = pattern.buttons[int(variable.key.removeprefix("button."))]
         return _("the end of the link “%(text)s”") % {"text": button.text}
-    if variable.place is Place.HEADER and variable.in_text:
-        return _("%(name)s in the header") % {"name": braced(variable.name)}
+    if variable.place is VariablePlace.HEADER and variable.in_text:
+        return _("%(name)s in the header") % {"name": add_braces(variable.name)}
     if variable.in_text and variable.kind is ValueKind.TEXT:
-        return braced(variable.name)
-    return str(title_of(pattern, replace(variable, label="")))
+        return add_braces(variable.name)
+    return str(variable_title(pattern, replace(variable, label="")))
 
 
 def place_of(field: str) -> str:

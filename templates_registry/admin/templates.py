@@ -24,7 +24,7 @@ from channels_setup.admin_history import AdminWithHistory
 from channels_setup.codecs.values import whole_number
 from channels_setup.models import ApiChannel
 from templates_registry import history, lifecycle, linting
-from templates_registry.content.graph_format import NotATemplate
+from templates_registry.content.graph_format import InvalidTemplate
 from templates_registry.lifecycle import By, Source
 from templates_registry.models import Registry, Status, Template, TemplateTags
 from templates_registry.provider import provider_sync
@@ -93,7 +93,7 @@ class TemplateAdmin(AdminWithHistory):
     def called(self, template: Template) -> SafeString:
         try:
             words = Truncator(template.pattern.body).chars(70)
-        except NotATemplate as problem:
+        except InvalidTemplate as problem:
             words = str(problem.sentence)
         if template.cannot_be_sent:
             words = str(template.cannot_be_sent)
@@ -171,7 +171,7 @@ class TemplateAdmin(AdminWithHistory):
         for other in others:
             try:
                 rows.append(other.pattern)
-            except NotATemplate:
+            except InvalidTemplate:
                 continue
             links[f"{other.name} ({other.language})"] = reverse(PAGE, args=[other.pk])
         own: list[str] = []

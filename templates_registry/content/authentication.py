@@ -50,12 +50,12 @@ def is_code_link(url: str) -> bool:
     return bool(CODE_LINK.match(url))
 
 
-def body(language: str, *, with_advice: bool) -> str:
+def build_body(language: str, *, with_advice: bool) -> str:
     text, advice, _expiry = _texts(language)
     return f"{text} {advice}" if with_advice else text
 
 
-def footer(language: str, minutes: object) -> str:
+def build_footer(language: str, minutes: object) -> str:
     return _texts(language)[2] % {"minutes": minutes}
 
 

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 from templates_registry import message_catalog
 
 from . import authentication
-from .placeholders import HOLE as HOLE
-from .placeholders import Hole as Hole
-from .placeholders import Place as Place
-from .placeholders import braced as braced
-from .placeholders import in_order as in_order
-from .placeholders import is_number as is_number
-from .placeholders import key_of as key_of
-from .placeholders import names_in as names_in
-from .placeholders import split as split
-from .slots import CODE, ValueKind, slots_of, unasked_slots_of
+from .placeholders import PLACEHOLDER as PLACEHOLDER
+from .placeholders import Placeholder as Placeholder
+from .placeholders import VariablePlace as VariablePlace
+from .placeholders import add_braces as add_braces
+from .placeholders import find_names as find_names
+from .placeholders import is_numbered as is_numbered
+from .placeholders import sort_names as sort_names
+from .placeholders import split_placeholders as split_placeholders
+from .placeholders import variable_key as variable_key
+from .slots import CODE, ValueKind, list_defaulted_slots, list_slots
 from .slots import HEADER_LOCATION as HEADER_LOCATION
 from .slots import HEADER_MEDIA as HEADER_MEDIA
 from .slots import LOCATION as LOCATION
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 HEADER_LIMIT, BODY_LIMIT, FOOTER_LIMIT = 60, 1024, 60
 
 
-class NotATemplate(ValueError):
+class InvalidTemplate(ValueError):
     """What was given has not the shape of a template, or of values for one; ``sentence`` says so to a person."""
 
     def __init__(self, code: str, **details: str) -> None:
@@ -50,7 +50,7 @@ class NotATemplate(ValueError):
         self.sentence = message_catalog.sentence(code, details)
 
 
-class Format(StrEnum):
+class ParameterFormat(StrEnum):
     NUMBERED = "POSITIONAL"
     NAMED = "NAMED"
 
@@ -77,7 +77,7 @@ class Problem:
 @dataclass(frozen=True, slots=True)
 class Variable:
     key: str
-    place: Place = Place.BODY
+    place: VariablePlace = VariablePlace.BODY
     label: str = ""
     example: str = ""
     hint: str = ""
@@ -89,17 +89,20 @@ class Variable:
     @property
     def name(self) -> str:
         """What stands between the braces."""
-        return self.key.removeprefix("header.") if self.place is Place.HEADER else self.key
+        return self.key.removeprefix("header.") if self.place is VariablePlace.HEADER else self.key
 
     @property
     def title(self) -> str:
         """How people see it: its label, if it has one."""
-        return self.label or (braced(self.name) if self.in_text else self.key)
+        return self.label or (add_braces(self.name) if self.in_text else self.key)
 
     @property
     def in_text(self) -> bool:
         """Whether a pasted text carries its value."""
-        return self.place in (Place.HEADER, Place.BODY) and self.kind in (ValueKind.TEXT, ValueKind.CODE)
+        return self.place in (VariablePlace.HEADER, VariablePlace.BODY) and self.kind in (
+            ValueKind.TEXT,
+            ValueKind.CODE,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +138,13 @@ class Button:
 
     @property
     def takes_value(self) -> bool:
-        return self.kind == "COPY_CODE" or (self.kind == "URL" and bool(HOLE.search(self.url)) and not self.is_otp)
+        return self.kind == "COPY_CODE" or (
+            self.kind == "URL" and bool(PLACEHOLDER.search(self.url)) and not self.is_otp
+        )
 
 
 @dataclass(frozen=True)
-class Template:
+class TemplateDefinition:
     """One text in one language. ``described`` gives labels, examples, hints and defaults to variables, by key."""
 
     name: str
@@ -149,12 +154,12 @@ class Template:
     header: Header | None = None
     footer: str = ""
     buttons: tuple[Button, ...] = ()
-    format: Format = Format.NUMBERED
+    format: ParameterFormat = ParameterFormat.NUMBERED
     described: tuple[Variable, ...] = field(default=(), repr=False)
     asked_category: str = ""  # what was asked for, where the provider then chose another
     others: tuple[str, ...] = field(default=(), repr=False)  # components unknown to us, as JSON, kept untouched
     offer: Offer | None = None
-    cards: tuple[Template, ...] = ()  # of a carousel; each has only header, body and buttons
+    cards: tuple[TemplateDefinition, ...] = ()  # of a carousel; each has only header, body and buttons
     # WhatsApp words the body or footer of an authentication template itself: ours is what it says, never handed in.
     has_standard_body: bool = False
     has_standard_footer: bool = False
@@ -182,13 +187,13 @@ class Template:
                 kind=slot.kind,
                 is_required=slot.is_required,
             )
-            for slot in slots_of(self)
+            for slot in list_slots(self)
         )
 
     @cached_property
     def unasked(self) -> tuple[Variable, ...]:
         """Values that are taken, but have a usual one of their own: a button's payload, a flow's token."""
-        slots = unasked_slots_of(self)
+        slots = list_defaulted_slots(self)
         return tuple(Variable(slot.key, slot.place, kind=slot.kind, is_required=False) for slot in slots)
 
     @cached_property
@@ -196,8 +201,8 @@ class Template:
         """The variable that holds an authentication code; empty if the template sends none."""
         if not (self.has_standard_body or any(button.is_otp for button in self.buttons)):
             return ""
-        names = in_order(names_in(self.body))
-        return key_of(names[0], Place.BODY) if names else CODE
+        names = sort_names(find_names(self.body))
+        return variable_key(names[0], VariablePlace.BODY) if names else CODE
 
     def variable(self, key: str) -> Variable | None:
         return next((variable for variable in self.variables if variable.key == key), None)
@@ -209,12 +214,12 @@ class Template:
     def arrange(self, parameters: Mapping[str, str]) -> list[str] | dict[str, str]:
         """Values as they travel: a list for numbered variables, a mapping for named ones."""
         given = {v.key: parameters[v.key] for v in self.variables if v.key in parameters}
-        return list(given.values()) if self.format is Format.NUMBERED else given
+        return list(given.values()) if self.format is ParameterFormat.NUMBERED else given
 
     def keyed(self, parameters: object) -> dict[str, str]:
         """The reverse of ``arrange``, for values from anywhere: numbers become text, None is no value.
 
-        A value beyond the last variable gets a key that no variable has. NotATemplate for any other shape.
+        A value beyond the last variable gets a key that no variable has. InvalidTemplate for any other shape.
         """
         if isinstance(parameters, Mapping):
             pairs = [(str(key), value) for key, value in parameters.items()]
@@ -223,7 +228,7 @@ class Template:
             keys += [f"+{number}" for number in range(1, len(parameters) - len(keys) + 1)]
             pairs = list(zip(keys, parameters, strict=False))
         else:
-            raise NotATemplate("values_shape")
+            raise InvalidTemplate("values_shape")
         return {key: _as_text(value) for key, value in pairs if value is not None}
 
 
@@ -231,11 +236,11 @@ def _as_text(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise NotATemplate("values_shape")
+        raise InvalidTemplate("values_shape")
     return str(value)
 
 
-def described_as(template: Template, variables: Sequence[Variable]) -> Template:
+def merge_descriptions(template: TemplateDefinition, variables: Sequence[Variable]) -> TemplateDefinition:
     """The same template with these labels, examples, hints and defaults, where they say something."""
     said = {variable.key: variable for variable in variables}
     merged = []

@@ -1,4 +1,4 @@
-"""Templates in the shape of the Graph API: ``read`` and ``write``, each the mirror of the other.
+"""Templates in the shape of the Graph API: ``parse_template`` and ``serialize_template``, each the mirror of the other.
 
 Read forgivingly: unknown components and unknown button fields are kept and written back untouched.
 """
@@ -15,22 +15,22 @@ from .components import (
     HEADER_MEDIA,
     TEXT,
     Button,
-    Format,
     Header,
-    NotATemplate,
+    InvalidTemplate,
     Offer,
-    Place,
-    Template,
+    ParameterFormat,
+    TemplateDefinition,
     Variable,
-    described_as,
-    in_order,
-    is_number,
-    key_of,
-    names_in,
+    VariablePlace,
+    find_names,
+    is_numbered,
+    merge_descriptions,
+    sort_names,
+    variable_key,
 )
-from .slots import card_and_key, card_key
+from .slots import card_key, split_card_key
 
-__all__ = ["NotATemplate", "read", "write"]
+__all__ = ["InvalidTemplate", "parse_template", "serialize_template"]
 
 Json = dict[str, Any]
 KNOWN_IN_CARDS = ("HEADER", "BODY", "FOOTER", "BUTTONS")
@@ -39,10 +39,10 @@ BUTTON_FIELDS = ("type", "text", "url", "phone_number", "example")
 AUTHENTICATION = "AUTHENTICATION"
 
 
-def read(data: object, *, described: Sequence[Variable] = ()) -> Template:
+def parse_template(data: object, *, described: Sequence[Variable] = ()) -> TemplateDefinition:
     """One row of the Graph API's list. ``described`` are the labels, hints… that we gave to its variables."""
     if not isinstance(data, dict) or not isinstance(data.get("components"), list):
-        raise NotATemplate("not_a_template")
+        raise InvalidTemplate("not_a_template")
     known, others, order = _sorted_out(data["components"])
     template = _from_components(
         known,
@@ -56,7 +56,7 @@ def read(data: object, *, described: Sequence[Variable] = ()) -> Template:
     if cards := _cards(known.get("CAROUSEL"), template.format):
         template = replace(template, cards=cards)
     examples = _examples(template, known.get("HEADER", {}), known.get("BODY", {}))
-    return described_as(described_as(template, examples), described)
+    return merge_descriptions(merge_descriptions(template, examples), described)
 
 
 def _sorted_out(
@@ -68,19 +68,19 @@ def _sorted_out(
     order: list[str] = []
     for component in components:
         if not isinstance(component, dict):
-            raise NotATemplate("not_a_template")
+            raise InvalidTemplate("not_a_template")
         kind = _text(component, "type").upper()
         order.append(kind)
         if kind not in names or (kind == "CAROUSEL" and not _is_carousel(component)):
             others.append(json.dumps(component, ensure_ascii=False, sort_keys=True))
         elif kind in known:
-            raise NotATemplate("component_twice", component=kind.lower())
+            raise InvalidTemplate("component_twice", component=kind.lower())
         else:
             known[kind] = component
     return known, tuple(others), tuple(order)
 
 
-def _from_components(known: Mapping[str, Json], *, language: str, category: str, **given: Any) -> Template:
+def _from_components(known: Mapping[str, Json], *, language: str, category: str, **given: Any) -> TemplateDefinition:
     header, body, footer = known.get("HEADER"), known.get("BODY", {}), known.get("FOOTER", {})
     offer = known.get("LIMITED_TIME_OFFER")
     rows = known.get("BUTTONS", {}).get("buttons")
@@ -90,16 +90,16 @@ def _from_components(known: Mapping[str, Json], *, language: str, category: str,
         any(button.is_otp for button in buttons) or (category == AUTHENTICATION and "BODY" in known)
     )
     minutes = footer.get("code_expiration_minutes")
-    return Template(
+    return TemplateDefinition(
         language=language,
         category=category,
         header=_header(header) if header is not None else None,
-        body=authentication.body(language, with_advice=body.get("add_security_recommendation") is True)
+        body=authentication.build_body(language, with_advice=body.get("add_security_recommendation") is True)
         if is_for_codes
         else _text(body, "text"),
         has_standard_body=is_for_codes,
         body_extra=_extra(body, "type", "text", "example"),
-        footer=_text(footer, "text") or (authentication.footer(language, minutes) if minutes else ""),
+        footer=_text(footer, "text") or (authentication.build_footer(language, minutes) if minutes else ""),
         has_standard_footer=bool(minutes) and not _text(footer, "text"),
         footer_extra=_extra(footer, "type", "text"),
         buttons=buttons,
@@ -117,20 +117,20 @@ def _is_carousel(component: Json) -> bool:
     )
 
 
-def _cards(carousel: Json | None, form: Format) -> tuple[Template, ...]:
+def _cards(carousel: Json | None, form: ParameterFormat) -> tuple[TemplateDefinition, ...]:
     return tuple(_card(row, form) for row in carousel["cards"]) if carousel else ()
 
 
-def _card(row: Json, form: Format) -> Template:
+def _card(row: Json, form: ParameterFormat) -> TemplateDefinition:
     known, others, order = _sorted_out(row["components"], KNOWN_IN_CARDS)
     card = _from_components(
         known, name="", language="", category="", others=others, order=order, extra=_extra(row, "components")
     )
     card = replace(card, format=form)
-    return described_as(card, _examples(card, known.get("HEADER", {}), known.get("BODY", {})))
+    return merge_descriptions(card, _examples(card, known.get("HEADER", {}), known.get("BODY", {})))
 
 
-def write(template: Template) -> Json:
+def serialize_template(template: TemplateDefinition) -> Json:
     """The shape in which a template is handed in for approval, exported and listed."""
     return {
         "name": template.name,
@@ -141,11 +141,11 @@ def write(template: Template) -> Json:
     }
 
 
-def _components(template: Template, *, is_card: bool = False) -> list[Json]:
+def _components(template: TemplateDefinition, *, is_card: bool = False) -> list[Json]:
     components: list[Json] = []
     header, offer = template.header, template.offer
     if header and header.kind == TEXT:
-        samples = _samples(template, Place.HEADER)
+        samples = _samples(template, VariablePlace.HEADER)
         components.append({"type": "HEADER", "format": TEXT, "text": header.text} | samples | _unpacked(header.extra))
     elif header:
         sample = {"example": {"header_handle": [header.handle]}} if header.handle else {}
@@ -154,7 +154,7 @@ def _components(template: Template, *, is_card: bool = False) -> list[Json]:
         components.append({"type": "LIMITED_TIME_OFFER"} | _offer_row(offer))
     if _has_body(template, is_card=is_card):
         is_worded = bool(template.body or not template.order) and not template.has_standard_body
-        text = {"text": template.body} | _samples(template, Place.BODY) if is_worded else {}
+        text = {"text": template.body} | _samples(template, VariablePlace.BODY) if is_worded else {}
         components.append({"type": "BODY"} | text | _unpacked(template.body_extra))
     if template.footer:
         text = {} if template.has_standard_footer else {"text": template.footer}
@@ -168,7 +168,7 @@ def _components(template: Template, *, is_card: bool = False) -> list[Json]:
     return _in_order(components, template.order)
 
 
-def _has_body(template: Template, *, is_card: bool) -> bool:
+def _has_body(template: TemplateDefinition, *, is_card: bool) -> bool:
     own_words = bool(template.body) and not template.has_standard_body
     return own_words or "BODY" in template.order or not (is_card or template.order)
 
@@ -184,21 +184,21 @@ def component_type(component: Mapping[str, Any]) -> str:
     return _text(component, "type").upper()
 
 
-def _card_row(template: Template, number: int) -> Json:
+def _card_row(template: TemplateDefinition, number: int) -> Json:
     """A card with the examples that the registry has by now."""
     card = template.cards[number]
-    own = [(card_and_key(variable.key), variable) for variable in template.variables]
+    own = [(split_card_key(variable.key), variable) for variable in template.variables]
     described = [replace(variable, key=key) for (at, key), variable in own if at == number]
-    components = _components(described_as(card, described), is_card=True)
+    components = _components(merge_descriptions(card, described), is_card=True)
     return _unpacked(card.extra) | {"components": components}
 
 
-def _format(data: Json, template: Template) -> Format:
+def _format(data: Json, template: TemplateDefinition) -> ParameterFormat:
     told = _text(data, "parameter_format").upper()
-    if told in tuple(Format):
-        return Format(told)
-    names = names_in(template.header_text) + names_in(template.body)
-    return Format.NAMED if any(not is_number(name) for name in names) else Format.NUMBERED
+    if told in tuple(ParameterFormat):
+        return ParameterFormat(told)
+    names = find_names(template.header_text) + find_names(template.body)
+    return ParameterFormat.NAMED if any(not is_numbered(name) for name in names) else ParameterFormat.NUMBERED
 
 
 def _header(row: Json) -> Header:
@@ -225,7 +225,7 @@ def _offer_row(offer: Offer) -> Json:
 
 def _button(row: object) -> Button:
     if not isinstance(row, dict):
-        raise NotATemplate("not_a_template")
+        raise InvalidTemplate("not_a_template")
     example = row.get("example")
     if isinstance(example, list):
         example = example[0] if example else ""
@@ -239,7 +239,7 @@ def _button(row: object) -> Button:
     )
 
 
-def _button_row(template: Template, index: int) -> Json:
+def _button_row(template: TemplateDefinition, index: int) -> Json:
     button = template.buttons[index]
     row: Json = {"type": button.kind}
     for name in ("text", "url", "phone_number"):
@@ -251,41 +251,41 @@ def _button_row(template: Template, index: int) -> Json:
     return row | _unpacked(button.extra)
 
 
-def _examples(template: Template, header: Json, body: Json) -> list[Variable]:
+def _examples(template: TemplateDefinition, header: Json, body: Json) -> list[Variable]:
     """The samples that the provider lists, by variable."""
     found = {HEADER_MEDIA: ""}
     for place, row, text in (
-        (Place.HEADER, header, template.header_text),
-        (Place.BODY, body, template.body),
+        (VariablePlace.HEADER, header, template.header_text),
+        (VariablePlace.BODY, body, template.body),
     ):
         example = _mapping(row, "example")
         named = example.get(f"{place}_text_named_params")
         for pair in named if isinstance(named, list) else ():
             if isinstance(pair, dict):
-                found[key_of(_text(pair, "param_name"), place)] = _text(pair, "example")
+                found[variable_key(_text(pair, "param_name"), place)] = _text(pair, "example")
         listed = example.get(f"{place}_text")
         if isinstance(listed, list) and listed and isinstance(listed[0], list):
             listed = listed[0]  # a list of lists for the body, and flat in some of the provider's own samples
-        for name, value in zip(in_order(names_in(text)), listed if isinstance(listed, list) else (), strict=False):
-            found.setdefault(key_of(name, place), value if isinstance(value, str) else "")
+        for name, value in zip(sort_names(find_names(text)), listed if isinstance(listed, list) else (), strict=False):
+            found.setdefault(variable_key(name, place), value if isinstance(value, str) else "")
     found |= {f"button.{index}": button.example for index, button in enumerate(template.buttons)}
     for number, card in enumerate(template.cards):
         found |= {card_key(number, variable.key): variable.example for variable in card.variables}
     return [Variable(key, example=example) for key, example in found.items() if example]
 
 
-def _samples(template: Template, place: Place) -> Json:
+def _samples(template: TemplateDefinition, place: VariablePlace) -> Json:
     """``example`` of a header or body: a place for every variable, as the provider wants it, or none at all."""
-    text = template.header_text if place is Place.HEADER else template.body
+    text = template.header_text if place is VariablePlace.HEADER else template.body
     examples = {v.key: v.example for v in template.variables}
-    values = {name: examples[key_of(name, place)] for name in in_order(names_in(text))}
+    values = {name: examples[variable_key(name, place)] for name in sort_names(find_names(text))}
     if not any(values.values()):
         return {}
-    if template.format is Format.NAMED:
+    if template.format is ParameterFormat.NAMED:
         pairs = [{"param_name": name, "example": value} for name, value in values.items()]
         return {"example": {f"{place}_text_named_params": pairs}}
     listed = list(values.values())
-    return {"example": {f"{place}_text": [listed] if place is Place.BODY else listed}}
+    return {"example": {f"{place}_text": [listed] if place is VariablePlace.BODY else listed}}
 
 
 def _extra(row: Mapping[str, Any], *known: str) -> str:

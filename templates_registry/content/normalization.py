@@ -31,25 +31,25 @@ DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 QUOTES = "\u00ab\u00bb\u201c\u201d\u201e\u201f\u2033\u2036"
 APOSTROPHES = "\u2018\u2019\u201a\u201b\u2032\u2035\u2039\u203a\u0060\u00b4"
 
-MOST_SPACES = 4  # more in a row and the provider refuses the value
-LONGEST_CLUSTER = 32  # a letter with its marks; longer ones are nonsense, and slow to compose
+MAX_SPACES = 4  # more in a row and the provider refuses the value
+MAX_CLUSTER = 32  # a letter with its marks; longer ones are nonsense, and slow to compose
 
-EDGE = " \n"  # the blanks that a folded text may have
-FOLDED = str.maketrans(
+EDGE_BLANKS = " \n"  # the blanks that a folded text may have
+FOLDED_CHARACTERS = str.maketrans(
     dict.fromkeys(SPACES + TAB, " ")
     | dict.fromkeys(NEWLINES, "\n")
     | dict.fromkeys(DASHES, "-")
     | dict.fromkeys(QUOTES, '"')
     | dict.fromkeys(APOSTROPHES, "'")
 )
-SEEN = str.maketrans(dict.fromkeys(INVISIBLE + EMOJI_STYLE, ""))
+REMOVE_INVISIBLE = str.maketrans(dict.fromkeys(INVISIBLE + EMOJI_STYLE, ""))
 # What cannot be folded one for one: blanks in a row, the invisible; and tabs, which have to be remembered.
-ROW = re.compile(f"[{BLANKS}{INVISIBLE}{EMOJI_STYLE}]{{2,}}|[{INVISIBLE}{EMOJI_STYLE}{TAB}]")
+SPECIAL_RUN = re.compile(f"[{BLANKS}{INVISIBLE}{EMOJI_STYLE}]{{2,}}|[{INVISIBLE}{EMOJI_STYLE}{TAB}]")
 UNFILLED = re.compile(r"\{\{ ?([^{}\s]+) ?\}\}")
 
 
 @dataclass(frozen=True, eq=False)
-class Normalised:
+class NormalizedText:
     """``text`` is ``raw`` folded; ``value`` leads back."""
 
     raw: str
@@ -95,32 +95,32 @@ class Normalised:
         return self._composed[at] if self._composed else at
 
 
-def normalise(raw: str, *, trim: bool = True) -> Normalised:
+def normalize_text(raw: str, *, trim: bool = True) -> NormalizedText:
     """Fold a text. ``trim=False`` for a fixed part, whose space at the edges separates it from a value."""
     source, composed = _compose(raw)
     at, ended = _core(source) if trim else (0, len(source))
     pieces: list[str] = []
     starts, moved = [0], [at]
     size = barred = 0
-    for row in ROW.finditer(source, at, ended):
+    for row in SPECIAL_RUN.finditer(source, at, ended):
         pieces.append(source[at : row.start()])
         size += row.start() - at
         at = row.end()
-        if blanks := row[0].translate(SEEN):
-            if TAB in blanks or len(blanks) > MOST_SPACES:
+        if blanks := row[0].translate(REMOVE_INVISIBLE):
+            if TAB in blanks or len(blanks) > MAX_SPACES:
                 barred |= 1 << size
-            pieces.append("\n" if "\n" in blanks.translate(FOLDED) else " ")
+            pieces.append("\n" if "\n" in blanks.translate(FOLDED_CHARACTERS) else " ")
             size += 1
         starts.append(size)
         moved.append(at - size)
     pieces.append(source[at:ended])
-    text = "".join(pieces).translate(FOLDED)
-    return Normalised(raw, text, barred | _occurrences("\n", text), starts, moved, ended, composed)
+    text = "".join(pieces).translate(FOLDED_CHARACTERS)
+    return NormalizedText(raw, text, barred | _occurrences("\n", text), starts, moved, ended, composed)
 
 
-def fold(text: str) -> str:
+def fold_text(text: str) -> str:
     """The folded form of a fixed part."""
-    return normalise(text, trim=False).text
+    return normalize_text(text, trim=False).text
 
 
 def _core(source: str) -> tuple[int, int]:
@@ -140,7 +140,7 @@ def _compose(raw: str) -> tuple[str, Sequence[int]]:
     places: list[int] = []
     begin = 0
     for end in range(1, len(raw) + 1):
-        if end < len(raw) and end - begin < LONGEST_CLUSTER and _joins(raw[end]):
+        if end < len(raw) and end - begin < MAX_CLUSTER and _joins(raw[end]):
             continue
         cluster = unicodedata.normalize("NFC", raw[begin:end])
         characters.append(cluster)

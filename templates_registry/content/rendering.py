@@ -24,23 +24,24 @@ from .components import (
     HEADER_LIMIT,
     HEADER_LOCATION,
     HEADER_MEDIA,
-    HOLE,
     LOCATION,
     MEDIA,
+    PLACEHOLDER,
     Button,
-    Format,
-    Hole,
     Level,
-    Place,
+    ParameterFormat,
+    Placeholder,
     Problem,
-    Template,
+    TemplateDefinition,
     Variable,
-    braced,
-    in_order,
-    key_of,
-    names_in,
-    split,
+    VariablePlace,
+    add_braces,
+    find_names,
+    sort_names,
+    split_placeholders,
+    variable_key,
 )
+from .leftover_placeholders import find_leftover
 from .slots import (
     CODE,
     HEADER_CATALOG,
@@ -50,12 +51,11 @@ from .slots import (
     PRODUCT,
     ValueKind,
     card_key,
-    of_card,
+    extract_card_values,
 )
-from .titles import title_of
-from .unfilled import placeholder_in
-from .value_checks import URL_LIMIT, is_link, moment, name_in_link, problem_in, sections
-from .value_checks import value_problem as value_problem
+from .titles import variable_title
+from .value_checks import URL_LIMIT, check_value, file_name_from_link, is_https_link, parse_moment, parse_sections
+from .value_checks import check_text_value as check_text_value
 
 CARD_BODY_LIMIT = 160
 VERBATIM = (ValueKind.TEXT, ValueKind.LINK_END, ValueKind.PAYLOAD, ValueKind.FLOW_TOKEN)
@@ -105,44 +105,44 @@ class Rendering:
         return to_html(self.body)
 
 
-def render(template: Template, parameters: object, *, text_only: bool = False) -> Rendering:
-    """``parameters`` by key, or as a list in the order of ``template.variables``; NotATemplate if neither.
+def render(template: TemplateDefinition, parameters: object, *, text_only: bool = False) -> Rendering:
+    """``parameters`` by key, or as a list in the order of ``template.variables``; InvalidTemplate if neither.
 
     ``text_only``: media and what buttons need may be missing, because the provider adds them by itself.
     """
-    values = with_defaults(template, parameters)
+    values = apply_defaults(template, parameters)
     rendering = _rendered(template, values)
     problems = (*_value_problems(template, values, text_only=text_only), *_length_problems(template, rendering))
     return replace(rendering, problems=problems)
 
 
-def _rendered(template: Template, values: dict[str, str]) -> Rendering:
+def _rendered(template: TemplateDefinition, values: dict[str, str]) -> Rendering:
     return Rendering(
-        header=_filled(template.header_text, Place.HEADER, values),
-        body=_filled(template.body, Place.BODY, values),
+        header=_filled(template.header_text, VariablePlace.HEADER, values),
+        body=_filled(template.body, VariablePlace.BODY, values),
         footer=template.footer,
         buttons=tuple(_button(template, index, values) for index in range(len(template.buttons))),
         problems=(),
         media=values.get(HEADER_MEDIA, "") or values.get(HEADER_PRODUCT, ""),
         filename=_filename(values) if template.variable(HEADER_FILENAME) else "",
         offer=_offer(template, values),
-        cards=tuple(_rendered(card, of_card(number, values)) for number, card in enumerate(template.cards)),
+        cards=tuple(_rendered(card, extract_card_values(number, values)) for number, card in enumerate(template.cards)),
     )
 
 
-def _offer(template: Template, values: Mapping[str, str]) -> str:
+def _offer(template: TemplateDefinition, values: Mapping[str, str]) -> str:
     if template.offer is None:
         return ""
-    ends = moment(values.get(OFFER_EXPIRES, "")) if template.offer.has_expiration else None
+    ends = parse_moment(values.get(OFFER_EXPIRES, "")) if template.offer.has_expiration else None
     return " · ".join(filter(None, (template.offer.text, date_format(localtime(ends), "j E Y, H:i") if ends else "")))
 
 
 def _filename(values: Mapping[str, str]) -> str:
     """The name under which a document arrives: as given, else as its link says."""
-    return values.get(HEADER_FILENAME, "") or name_in_link(values.get(HEADER_MEDIA, ""))
+    return values.get(HEADER_FILENAME, "") or file_name_from_link(values.get(HEADER_MEDIA, ""))
 
 
-def with_defaults(template: Template, parameters: object) -> dict[str, str]:
+def apply_defaults(template: TemplateDefinition, parameters: object) -> dict[str, str]:
     """Values by key, with the defaults of those that nobody gave; what is no text without spaces around it."""
     given = template.keyed(parameters)
     for variable in (*template.variables, *template.unasked):
@@ -152,24 +152,24 @@ def with_defaults(template: Template, parameters: object) -> dict[str, str]:
     return given
 
 
-def provider_components(template: Template, parameters: object) -> list[Json]:
+def build_provider_components(template: TemplateDefinition, parameters: object) -> list[Json]:
     """``components`` of the Cloud API's send call; those without parameters are left out."""
-    values = with_defaults(template, parameters)
+    values = apply_defaults(template, parameters)
     rows = _components(template, values)
-    if template.offer and (ends := moment(values.get(OFFER_EXPIRES, ""))):
+    if template.offer and (ends := parse_moment(values.get(OFFER_EXPIRES, ""))):
         offer = {"expiration_time_ms": int(ends.timestamp() * 1000)}
         rows.append(_row("limited_time_offer", {"type": "limited_time_offer", "limited_time_offer": offer}))
     cards = [
-        {"card_index": number, "components": _components(card, of_card(number, values), is_card=True)}
+        {"card_index": number, "components": _components(card, extract_card_values(number, values), is_card=True)}
         for number, card in enumerate(template.cards)
     ]
     return [*rows, {"type": "carousel", "cards": cards}] if cards else rows
 
 
-def _components(template: Template, values: dict[str, str], *, is_card: bool = False) -> list[Json]:
+def _components(template: TemplateDefinition, values: dict[str, str], *, is_card: bool = False) -> list[Json]:
     rows = [
         _row("header", *_header_parameters(template, values)),
-        _row("body", *_text_parameters(template, template.body, Place.BODY, values)),
+        _row("body", *_text_parameters(template, template.body, VariablePlace.BODY, values)),
     ]
     found = [row for row in rows if row["parameters"]]
     if template.code_key == CODE and (code := values.get(CODE)):
@@ -204,13 +204,13 @@ def _button_parameter(button: Button, value: str, values: Mapping[str, str], *, 
         return {"type": "text", "text": value}
     match button.kind:
         case "URL":
-            return {"type": "text", "text": percent_encoded(value)}
+            return {"type": "text", "text": encode_link_end(value)}
         case "COPY_CODE":
             return {"type": "coupon_code", "coupon_code": value}
         case "CATALOG":
             return {"type": "action", "action": {"thumbnail_product_retailer_id": value}}
         case "MPM":
-            rows = sections(value) or []
+            rows = parse_sections(value) or []
             first = rows[0]["product_items"][0]["product_retailer_id"] if rows else ""
             shown = values.get(f"{key}.thumbnail") or first
             return {"type": "action", "action": {"thumbnail_product_retailer_id": shown, "sections": rows}}
@@ -219,28 +219,30 @@ def _button_parameter(button: Button, value: str, values: Mapping[str, str], *, 
     return None
 
 
-def percent_encoded(value: str) -> str:
+def encode_link_end(value: str) -> str:
     """The end of a link as the provider wants it; what is encoded already stays so."""
     return quote(STRAY_PERCENT.sub("%25", value), safe=URL_SAFE)
 
 
-def _filled(text: str, place: Place, values: Mapping[str, str]) -> str:
+def _filled(text: str, place: VariablePlace, values: Mapping[str, str]) -> str:
     return "".join(
-        values.get(key_of(piece.name, place)) or braced(piece.name) if isinstance(piece, Hole) else piece
-        for piece in split(text)
+        values.get(variable_key(piece.name, place)) or add_braces(piece.name)
+        if isinstance(piece, Placeholder)
+        else piece
+        for piece in split_placeholders(text)
     )
 
 
-def _button(template: Template, index: int, values: Mapping[str, str]) -> RenderedButton:
+def _button(template: TemplateDefinition, index: int, values: Mapping[str, str]) -> RenderedButton:
     button = template.buttons[index]
     value = values.get(f"button.{index}", "")
     if button.kind == "URL":
-        end = percent_encoded(value)
-        return RenderedButton(button.kind, button.text, HOLE.sub(lambda hole: end or hole[0], button.url))
+        end = encode_link_end(value)
+        return RenderedButton(button.kind, button.text, PLACEHOLDER.sub(lambda hole: end or hole[0], button.url))
     return RenderedButton(button.kind, button.text, button.phone_number or value)
 
 
-def _value_problems(template: Template, values: Mapping[str, str], *, text_only: bool) -> Iterator[Problem]:
+def _value_problems(template: TemplateDefinition, values: Mapping[str, str], *, text_only: bool) -> Iterator[Problem]:
     for variable in (*template.variables, *template.unasked):
         value = values.get(variable.key)
         if not value and (not variable.is_required or (text_only and not variable.in_text)):
@@ -249,7 +251,7 @@ def _value_problems(template: Template, values: Mapping[str, str], *, text_only:
             continue
         if found := _problem_of(template, variable, value or ""):
             code, details = found
-            title = title_of(template, variable)
+            title = variable_title(template, variable)
             yield Problem(f"variables.{variable.key}", code, details={"title": title, **details})
     keys = {variable.key for variable in (*template.variables, *template.unasked)}
     for key, value in values.items():
@@ -257,23 +259,25 @@ def _value_problems(template: Template, values: Mapping[str, str], *, text_only:
             yield Problem(f"variables.{key}", "unknown_value", details={"value": value[:60]})
 
 
-def _problem_of(template: Template, variable: Variable, value: str) -> tuple[str, Mapping[str, str | int]] | None:
+def _problem_of(
+    template: TemplateDefinition, variable: Variable, value: str
+) -> tuple[str, Mapping[str, str | int]] | None:
     if value == "":
         return "missing", {}
-    if placeholder := placeholder_in(template, variable, value):
+    if placeholder := find_leftover(template, variable, value):
         return "placeholder", {"placeholder": placeholder}
-    return problem_in(variable.kind, value)
+    return check_value(variable.kind, value)
 
 
-def _nameless(template: Template, variable: Variable, values: Mapping[str, str]) -> Iterator[Problem]:
+def _nameless(template: TemplateDefinition, variable: Variable, values: Mapping[str, str]) -> Iterator[Problem]:
     """A document whose name nobody says arrives as “Untitled”."""
     media = values.get(variable.key.replace(HEADER_FILENAME, HEADER_MEDIA), "")
-    if media and not name_in_link(media) and problem_in(ValueKind.MEDIA, media) is None:
-        title = title_of(template, variable)
+    if media and not file_name_from_link(media) and check_value(ValueKind.MEDIA, media) is None:
+        title = variable_title(template, variable)
         yield Problem(f"variables.{variable.key}", "filename_missing", details={"title": title})
 
 
-def _length_problems(template: Template, rendering: Rendering) -> Iterator[Problem]:
+def _length_problems(template: TemplateDefinition, rendering: Rendering) -> Iterator[Problem]:
     for component, text, limit in (
         ("header", rendering.header, HEADER_LIMIT),
         ("body", rendering.body, BODY_LIMIT),
@@ -293,16 +297,18 @@ def _length_problems(template: Template, rendering: Rendering) -> Iterator[Probl
             yield Problem(card_key(number, "body"), "card_too_long", details=details)
 
 
-def _with_cards(template: Template, rendering: Rendering) -> Iterator[tuple[str, Template, Rendering]]:
+def _with_cards(
+    template: TemplateDefinition, rendering: Rendering
+) -> Iterator[tuple[str, TemplateDefinition, Rendering]]:
     yield "", template, rendering
     for number, (card, shown) in enumerate(zip(template.cards, rendering.cards, strict=True)):
         yield card_key(number, ""), card, shown
 
 
-def _header_parameters(template: Template, values: Mapping[str, str]) -> list[Json]:
+def _header_parameters(template: TemplateDefinition, values: Mapping[str, str]) -> list[Json]:
     kind = template.header.kind if template.header else ""
     if kind in MEDIA and (media := values.get(HEADER_MEDIA)):
-        file = {"link" if is_link(media) else "id": media}
+        file = {"link" if is_https_link(media) else "id": media}
         if template.variable(HEADER_FILENAME) and (name := _filename(values)):
             file["filename"] = name
         return [{"type": kind.lower(), kind.lower(): file}]
@@ -312,12 +318,14 @@ def _header_parameters(template: Template, values: Mapping[str, str]) -> list[Js
     if kind == PRODUCT and values.get(HEADER_PRODUCT) and values.get(HEADER_CATALOG):
         product = {"product_retailer_id": values[HEADER_PRODUCT], "catalog_id": values[HEADER_CATALOG]}
         return [{"type": "product", "product": product}]
-    return _text_parameters(template, template.header_text, Place.HEADER, values)
+    return _text_parameters(template, template.header_text, VariablePlace.HEADER, values)
 
 
-def _text_parameters(template: Template, text: str, place: Place, values: Mapping[str, str]) -> list[Json]:
+def _text_parameters(
+    template: TemplateDefinition, text: str, place: VariablePlace, values: Mapping[str, str]
+) -> list[Json]:
     found: list[Json] = []
-    for name in in_order(names_in(text)):
-        row: Json = {"type": "text", "text": values.get(key_of(name, place), "")}
-        found.append(row | ({"parameter_name": name} if template.format is Format.NAMED else {}))
+    for name in sort_names(find_names(text)):
+        row: Json = {"type": "text", "text": values.get(variable_key(name, place), "")}
+        found.append(row | ({"parameter_name": name} if template.format is ParameterFormat.NAMED else {}))
     return found

@@ -10,7 +10,7 @@ from django.utils.functional import lazy
 from django.utils.translation import gettext_lazy as _
 
 from . import graph_format
-from .components import NotATemplate, Problem, Template
+from .components import InvalidTemplate, Problem, TemplateDefinition
 from .slots import BARE_COMPONENTS, BUTTONS, HEADERS
 from .slots import card_key as of_card
 
@@ -22,7 +22,7 @@ UNREADABLE, NO_TEXT = "part_unreadable", "part_text"
 NEEDED_AS_TEXT = (UNREADABLE, NO_TEXT)  # what a provider that takes the text alone needs as well
 
 
-def missing_parts(template: Template) -> list[Problem]:
+def find_missing_parts(template: TemplateDefinition) -> list[Problem]:
     """What no value can complete; empty if the template can be sent."""
     found = list(_parts(template))
     if not template.body.strip():
@@ -30,7 +30,7 @@ def missing_parts(template: Template) -> list[Problem]:
     return found
 
 
-def _parts(template: Template, card: int | None = None) -> Iterator[Problem]:
+def _parts(template: TemplateDefinition, card: int | None = None) -> Iterator[Problem]:
     prefix = "" if card is None else of_card(card, "")
     where: dict[str, Any] = {} if card is None else {"card": card + 1}
     in_card = "" if card is None else "_of_card"
@@ -51,16 +51,16 @@ def _parts(template: Template, card: int | None = None) -> Iterator[Problem]:
         yield from _parts(each, number)
 
 
-def missing_in(row: object) -> list[dict[str, Any]]:
+def serialize_missing_parts(row: object) -> list[dict[str, Any]]:
     """The missing parts of a row in the Graph API's shape, as they are kept with a template."""
     try:
-        found = missing_parts(graph_format.read(row))
-    except NotATemplate:
+        found = find_missing_parts(graph_format.parse_template(row))
+    except InvalidTemplate:
         found = [Problem("components", UNREADABLE)]
     return [{"field": one.field, "code": one.code, "details": dict(one.details)} for one in found]
 
 
-def from_rows(rows: Sequence[Mapping[str, Any]]) -> list[Problem]:
+def load_missing_parts(rows: Sequence[Mapping[str, Any]]) -> list[Problem]:
     return [Problem(row["field"], row["code"], details=row["details"]) for row in rows]
 
 
@@ -75,11 +75,11 @@ def _told(problems: Sequence[Problem]) -> str:
 _joined_lazily, _told_lazily = lazy(_joined, str), lazy(_told, str)
 
 
-def parts(problems: Sequence[Problem]) -> StrOrPromise:
+def list_missing_parts(problems: Sequence[Problem]) -> StrOrPromise:
     """The missing parts in words, in the reader's language."""
     return _joined_lazily(problems)
 
 
-def sentence(problems: Sequence[Problem]) -> StrOrPromise:
+def describe_missing_parts(problems: Sequence[Problem]) -> StrOrPromise:
     """“Cannot be sent from Okno: …”; empty where nothing is missing."""
     return _told_lazily(problems) if problems else ""

@@ -1,6 +1,6 @@
 """What has to be filled in before a template can go out: the one description that everything else uses.
 
-``slots_of`` derives it from the components. The form, the preview, both APIs, recognition, the page for outside
+``list_slots`` derives it from the components. The form, the preview, both APIs, recognition, the page for outside
 helpdesks and the provider's parameters all follow it; ``sendability`` names what no slot can fill.
 
     header.media, header.filename           a picture, video or document; the name under which a document arrives
@@ -21,10 +21,10 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from .placeholders import Place, in_order, key_of, names_in
+from .placeholders import VariablePlace, find_names, sort_names, variable_key
 
 if TYPE_CHECKING:
-    from .components import Button, Template
+    from .components import Button, TemplateDefinition
 
 TEXT, LOCATION, PRODUCT, DOCUMENT = "TEXT", "LOCATION", "PRODUCT", "DOCUMENT"
 MEDIA = ("IMAGE", "VIDEO", DOCUMENT, "GIF")
@@ -64,12 +64,12 @@ class ValueKind(StrEnum):
 
 class Slot(NamedTuple):
     key: str
-    place: Place
+    place: VariablePlace
     kind: ValueKind
     is_required: bool = True
 
 
-def slots_of(template: Template) -> list[Slot]:
+def list_slots(template: TemplateDefinition) -> list[Slot]:
     """Each slot once; the optional ones last, so that a list of values keeps its order when one is added."""
     found: dict[str, Slot] = {}
     for slot in _slots(template):
@@ -77,77 +77,77 @@ def slots_of(template: Template) -> list[Slot]:
     return sorted(found.values(), key=lambda slot: not slot.is_required)
 
 
-def unasked_slots_of(template: Template) -> list[Slot]:
+def list_defaulted_slots(template: TemplateDefinition) -> list[Slot]:
     """What may be given and nobody is asked for."""
     found = [slot for index, button in enumerate(template.buttons) for slot in _unasked(index, button)]
     for number, card in enumerate(template.cards):
-        found += [_of_card(number, slot) for slot in unasked_slots_of(card)]
+        found += [_of_card(number, slot) for slot in list_defaulted_slots(card)]
     return found
 
 
-def _slots(template: Template) -> Iterator[Slot]:
+def _slots(template: TemplateDefinition) -> Iterator[Slot]:
     kind = template.header.kind if template.header else ""
     yield from _header(kind)
-    for place, text in ((Place.HEADER, template.header_text), (Place.BODY, template.body)):
-        for name in in_order(names_in(text)):
-            key = key_of(name, place)
+    for place, text in ((VariablePlace.HEADER, template.header_text), (VariablePlace.BODY, template.body)):
+        for name in sort_names(find_names(text)):
+            key = variable_key(name, place)
             yield Slot(key, place, ValueKind.CODE if key == template.code_key else ValueKind.TEXT)
     if template.code_key == CODE:
-        yield Slot(CODE, Place.BODY, ValueKind.CODE)
+        yield Slot(CODE, VariablePlace.BODY, ValueKind.CODE)
     for index, button in enumerate(template.buttons):
         yield from _button(f"button.{index}", button)
     if template.offer and template.offer.has_expiration:
-        yield Slot(OFFER_EXPIRES, Place.OFFER, ValueKind.MOMENT)
+        yield Slot(OFFER_EXPIRES, VariablePlace.OFFER, ValueKind.MOMENT)
     for number, card in enumerate(template.cards):
         yield from (_of_card(number, slot) for slot in _slots(card))
 
 
 def _header(kind: str) -> Iterator[Slot]:
     if kind in MEDIA:
-        yield Slot(HEADER_MEDIA, Place.HEADER, ValueKind.MEDIA)
+        yield Slot(HEADER_MEDIA, VariablePlace.HEADER, ValueKind.MEDIA)
     if kind == DOCUMENT:
-        yield Slot(HEADER_FILENAME, Place.HEADER, ValueKind.FILENAME, is_required=False)
+        yield Slot(HEADER_FILENAME, VariablePlace.HEADER, ValueKind.FILENAME, is_required=False)
     if kind == LOCATION:
         kinds = (ValueKind.LATITUDE, ValueKind.LONGITUDE, ValueKind.PLACE, ValueKind.PLACE)
-        yield from (Slot(key, Place.HEADER, each) for key, each in zip(HEADER_LOCATION, kinds, strict=True))
+        yield from (Slot(key, VariablePlace.HEADER, each) for key, each in zip(HEADER_LOCATION, kinds, strict=True))
     if kind == PRODUCT:
-        yield Slot(HEADER_PRODUCT, Place.HEADER, ValueKind.PRODUCT)
-        yield Slot(HEADER_CATALOG, Place.HEADER, ValueKind.CATALOG)
+        yield Slot(HEADER_PRODUCT, VariablePlace.HEADER, ValueKind.PRODUCT)
+        yield Slot(HEADER_CATALOG, VariablePlace.HEADER, ValueKind.CATALOG)
 
 
 def _button(key: str, button: Button) -> Iterator[Slot]:
     if button.takes_value:
-        yield Slot(key, Place.BUTTON, ValueKind.LINK_END if button.kind == "URL" else ValueKind.COUPON)
+        yield Slot(key, VariablePlace.BUTTON, ValueKind.LINK_END if button.kind == "URL" else ValueKind.COUPON)
     elif button.kind == "MPM":
-        yield Slot(key, Place.BUTTON, ValueKind.SECTIONS)
-        yield Slot(f"{key}.thumbnail", Place.BUTTON, ValueKind.PRODUCT, is_required=False)
+        yield Slot(key, VariablePlace.BUTTON, ValueKind.SECTIONS)
+        yield Slot(f"{key}.thumbnail", VariablePlace.BUTTON, ValueKind.PRODUCT, is_required=False)
     elif button.kind == "CATALOG":
-        yield Slot(key, Place.BUTTON, ValueKind.PRODUCT, is_required=False)
+        yield Slot(key, VariablePlace.BUTTON, ValueKind.PRODUCT, is_required=False)
 
 
 def _unasked(index: int, button: Button) -> Iterator[Slot]:
     if button.kind == "QUICK_REPLY":
-        yield Slot(f"button.{index}", Place.BUTTON, ValueKind.PAYLOAD, is_required=False)
+        yield Slot(f"button.{index}", VariablePlace.BUTTON, ValueKind.PAYLOAD, is_required=False)
     elif button.kind == "FLOW":
-        yield Slot(f"button.{index}", Place.BUTTON, ValueKind.FLOW_TOKEN, is_required=False)
-        yield Slot(f"button.{index}.data", Place.BUTTON, ValueKind.FLOW_DATA, is_required=False)
+        yield Slot(f"button.{index}", VariablePlace.BUTTON, ValueKind.FLOW_TOKEN, is_required=False)
+        yield Slot(f"button.{index}.data", VariablePlace.BUTTON, ValueKind.FLOW_DATA, is_required=False)
 
 
 def _of_card(number: int, slot: Slot) -> Slot:
-    return slot._replace(key=card_key(number, slot.key), place=Place.CARD)
+    return slot._replace(key=card_key(number, slot.key), place=VariablePlace.CARD)
 
 
 def card_key(number: int, key: str) -> str:
     return f"card.{number}.{key}"
 
 
-def of_card(number: int, values: dict[str, str]) -> dict[str, str]:
+def extract_card_values(number: int, values: dict[str, str]) -> dict[str, str]:
     """The values of one card, under the keys that they have in it."""
     begin = card_key(number, "")
     return {key.removeprefix(begin): value for key, value in values.items() if key.startswith(begin)}
 
 
-def card_and_key(key: str) -> tuple[int | None, str]:
+def split_card_key(key: str) -> tuple[int | None, str]:
     """``card.1.button.0`` → 1, ``button.0``; without a card None and the key itself."""
     parts = key.split(".", 2)
     if len(parts) == 3 and parts[0] == "card" and parts[1].isdigit():

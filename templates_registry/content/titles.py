@@ -11,8 +11,8 @@ from django.utils import translation
 from django.utils.functional import lazy
 from django.utils.translation import gettext_lazy as _
 
-from .components import HEADER_MEDIA, Place, Template, Variable
-from .slots import HEADER_CATALOG, HEADER_FILENAME, HEADER_PRODUCT, OFFER_EXPIRES, ValueKind, card_and_key
+from .components import HEADER_MEDIA, TemplateDefinition, Variable, VariablePlace
+from .slots import HEADER_CATALOG, HEADER_FILENAME, HEADER_PRODUCT, OFFER_EXPIRES, ValueKind, split_card_key
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -42,32 +42,32 @@ IN_CARD = _("Card %(card)s: %(title)s")
 _with = lazy(lambda text, words: str(text) % words, str)
 
 
-def title_of(template: Template, variable: Variable) -> StrOrPromise:
+def variable_title(template: TemplateDefinition, variable: Variable) -> StrOrPromise:
     """How people see a variable: its label, else what it is."""
     if variable.label:
         return variable.label
-    card, key = card_and_key(variable.key)
+    card, key = split_card_key(variable.key)
     if card is not None:
-        inner = template.cards[card].variable(key) or replace(variable, key=key, place=Place.BUTTON)
-        return _with(IN_CARD, {"card": card + 1, "title": title_of(template.cards[card], inner)})
+        inner = template.cards[card].variable(key) or replace(variable, key=key, place=VariablePlace.BUTTON)
+        return _with(IN_CARD, {"card": card + 1, "title": variable_title(template.cards[card], inner)})
     if variable.kind is ValueKind.CODE:
         return CODE_TITLE
     if variable.in_text:
         return variable.title
-    if variable.place is Place.BUTTON:
+    if variable.place is VariablePlace.BUTTON:
         return _title_for_button(template, variable)
     return NOT_IN_TEXT.get(variable.key, variable.title)
 
 
-def _title_for_button(template: Template, variable: Variable) -> StrOrPromise:
+def _title_for_button(template: TemplateDefinition, variable: Variable) -> StrOrPromise:
     words = template.buttons[int(variable.key.split(".")[1])].text
     if variable.kind in OF_BUTTON:
         return _with(OF_BUTTON[variable.kind], {"button": words})
     return _with(FOR_BUTTON, {"button": words}) if words else COUPON
 
 
-def titles_in_all_languages(template: Template, variable: Variable) -> Iterator[str]:
-    title = title_of(template, variable)
+def translated_titles(template: TemplateDefinition, variable: Variable) -> Iterator[str]:
+    title = variable_title(template, variable)
     if isinstance(title, str):
         yield title
         return

@@ -1,6 +1,6 @@
 """What is wrong with a template, as sentences at the field.
 
-Errors are what cannot be sent, shown or recognised: hard limits and broken variables. What a provider's reviewers
+Errors are what cannot be sent, shown or recognized: hard limits and broken variables. What a provider's reviewers
 usually reject is a warning only: their rules change, and a text that they have approved is approved. An action that
 hands a template in may ask before it goes on with one of ``REVIEWERS_REJECT``.
 """
@@ -14,20 +14,20 @@ from .components import (
     BODY_LIMIT,
     FOOTER_LIMIT,
     HEADER_LIMIT,
-    HOLE,
     LOCATION,
     MEDIA,
+    PLACEHOLDER,
     TEXT,
     Button,
-    Hole,
     Level,
-    Place,
+    Placeholder,
     Problem,
-    Template,
-    braced,
-    is_number,
-    names_in,
-    split,
+    TemplateDefinition,
+    VariablePlace,
+    add_braces,
+    find_names,
+    is_numbered,
+    split_placeholders,
 )
 from .languages import LANGUAGES
 from .normalization import NEWLINES
@@ -62,7 +62,7 @@ WORD = re.compile(r"\w+")
 MARKUP = re.compile(r"[*_~`]")
 
 
-def validate(template: Template) -> list[Problem]:
+def validate(template: TemplateDefinition) -> list[Problem]:
     """Everything that is wrong, errors and warnings, in the order of the form."""
     return [
         *_naming(template),
@@ -74,139 +74,139 @@ def validate(template: Template) -> list[Problem]:
     ]
 
 
-def problem(field: str, code: str, **details: str | int) -> Problem:
+def make_problem(field: str, code: str, **details: str | int) -> Problem:
     return Problem(field, code, Level.WARNING if code in WARNINGS else Level.ERROR, details)
 
 
-def _naming(template: Template) -> Iterator[Problem]:
+def _naming(template: TemplateDefinition) -> Iterator[Problem]:
     name = template.name
     if not name:
-        yield problem("name", "name_missing")
+        yield make_problem("name", "name_missing")
     elif len(name) > NAME_LIMIT:
-        yield problem("name", "name_too_long", length=len(name), limit=NAME_LIMIT)
+        yield make_problem("name", "name_too_long", length=len(name), limit=NAME_LIMIT)
     elif not NAME.fullmatch(name):
-        yield problem("name", "name_characters")
+        yield make_problem("name", "name_characters")
     if not template.language:
-        yield problem("language", "language_missing")
+        yield make_problem("language", "language_missing")
     elif template.language not in LANGUAGES:
-        yield problem("language", "language_unknown", language=template.language)
+        yield make_problem("language", "language_unknown", language=template.language)
     if template.category and template.category not in CATEGORIES:
-        yield problem("category", "category_unknown", category=template.category)
+        yield make_problem("category", "category_unknown", category=template.category)
 
 
-def _header(template: Template) -> Iterator[Problem]:
+def _header(template: TemplateDefinition) -> Iterator[Problem]:
     header = template.header
     if header is None:
         return
     if header.kind == LOCATION and template.category not in ("", "UTILITY", "MARKETING"):
-        yield problem("header", "header_location")
+        yield make_problem("header", "header_location")
     if header.kind not in (TEXT, LOCATION, PRODUCT, *MEDIA):
-        yield problem("header", "header_kind", kind=header.kind)
+        yield make_problem("header", "header_kind", kind=header.kind)
     if header.kind != TEXT:
         return
     if not header.text.strip():
-        yield problem("header", "header_missing")
+        yield make_problem("header", "header_missing")
     yield from _length("header", header.text, HEADER_LIMIT)
     yield from _braces("header", header.text)
-    if len(HOLE.findall(header.text)) > 1:
-        yield problem("header", "header_many_variables")
-    if MARKUP.search(HOLE.sub("", header.text)):
-        yield problem("header", "header_markup")
+    if len(PLACEHOLDER.findall(header.text)) > 1:
+        yield make_problem("header", "header_many_variables")
+    if MARKUP.search(PLACEHOLDER.sub("", header.text)):
+        yield make_problem("header", "header_markup")
     if any(character in NEWLINES for character in header.text):
-        yield problem("header", "header_lines")
+        yield make_problem("header", "header_lines")
 
 
-def _body(template: Template) -> Iterator[Problem]:
+def _body(template: TemplateDefinition) -> Iterator[Problem]:
     body = template.body
     if not body.strip():
-        yield problem("body", "body_missing")
+        yield make_problem("body", "body_missing")
         return
     yield from _length("body", body, BODY_LIMIT)
     yield from _braces("body", body)
     if template.has_standard_body:
         return
-    pieces = split(body)
-    holes = [piece for piece in pieces if isinstance(piece, Hole)]
+    pieces = split_placeholders(body)
+    holes = [piece for piece in pieces if isinstance(piece, Placeholder)]
     if not holes:
         return
     fixed = [piece for piece in pieces if isinstance(piece, str)]
     if not fixed[0].strip():
-        yield problem("body", "starts_with_variable")
+        yield make_problem("body", "starts_with_variable")
     if not fixed[-1].strip():
-        yield problem("body", "ends_with_variable")
+        yield make_problem("body", "ends_with_variable")
     for index, between in enumerate(fixed[1:-1]):
         if not between.strip():
-            first, second = braced(holes[index].name), braced(holes[index + 1].name)
-            yield problem("body", "adjacent_variables", first=first, second=second)
+            first, second = add_braces(holes[index].name), add_braces(holes[index + 1].name)
+            yield make_problem("body", "adjacent_variables", first=first, second=second)
     if len(WORD.findall(" ".join(fixed))) < WORDS_PER_VARIABLE * len(holes):
-        yield problem("body", "too_many_variables")
+        yield make_problem("body", "too_many_variables")
 
 
-def _footer(template: Template) -> Iterator[Problem]:
+def _footer(template: TemplateDefinition) -> Iterator[Problem]:
     yield from _length("footer", template.footer, FOOTER_LIMIT)
-    if HOLE.search(template.footer):
-        yield problem("footer", "footer_variable")
+    if PLACEHOLDER.search(template.footer):
+        yield make_problem("footer", "footer_variable")
     if template.footer and template.footer.strip() == template.body.strip():
-        yield problem("footer", "footer_same")
+        yield make_problem("footer", "footer_same")
 
 
-def _buttons(template: Template) -> Iterator[Problem]:
+def _buttons(template: TemplateDefinition) -> Iterator[Problem]:
     buttons = template.buttons
     if len(buttons) > BUTTONS_LIMIT:
-        yield problem("buttons", "buttons_too_many", count=len(buttons), limit=BUTTONS_LIMIT)
+        yield make_problem("buttons", "buttons_too_many", count=len(buttons), limit=BUTTONS_LIMIT)
     kinds = [button.kind for button in buttons]
     for kind, limit in BUTTONS_OF_KIND.items():
         if limit < kinds.count(kind) and limit < BUTTONS_LIMIT:
-            yield problem("buttons", "buttons_of_kind", count=kinds.count(kind), kind=kind, limit=limit)
+            yield make_problem("buttons", "buttons_of_kind", count=kinds.count(kind), kind=kind, limit=limit)
     replies = [index for index, kind in enumerate(kinds) if kind == "QUICK_REPLY"]
     together = not replies or replies[-1] - replies[0] + 1 == len(replies)
     if not together or (replies and replies[0] > 0 and replies[-1] < len(kinds) - 1):
-        yield problem("buttons", "quick_replies_apart")
+        yield make_problem("buttons", "quick_replies_apart")
     for index, button in enumerate(buttons):
         yield from _button(f"buttons.{index}", button)
 
 
 def _button(field: str, button: Button) -> Iterator[Problem]:
     if button.kind in BUTTONS_OF_KIND and button.kind != "COPY_CODE" and not button.text.strip():
-        yield problem(f"{field}.text", "button_text_missing")
+        yield make_problem(f"{field}.text", "button_text_missing")
     yield from _length(f"{field}.text", button.text, BUTTON_TEXT_LIMIT)
-    if HOLE.search(button.text):
-        yield problem(f"{field}.text", "button_variable")
+    if PLACEHOLDER.search(button.text):
+        yield make_problem(f"{field}.text", "button_variable")
     if button.kind == "URL":
         if not button.url.strip():
-            yield problem(f"{field}.url", "url_missing")
+            yield make_problem(f"{field}.url", "url_missing")
         yield from _length(f"{field}.url", button.url, URL_LIMIT)
         yield from _braces(f"{field}.url", button.url)
-        holes = list(HOLE.finditer(button.url))
+        holes = list(PLACEHOLDER.finditer(button.url))
         if len(holes) > 1 or (holes and holes[0].end() != len(button.url)):
-            yield problem(f"{field}.url", "url_variable")
+            yield make_problem(f"{field}.url", "url_variable")
     elif button.kind == "PHONE_NUMBER":
         if not button.phone_number.strip():
-            yield problem(f"{field}.phone_number", "phone_missing")
+            yield make_problem(f"{field}.phone_number", "phone_missing")
         yield from _length(f"{field}.phone_number", button.phone_number, PHONE_LIMIT)
     elif button.kind == "COPY_CODE":
         yield from _length(f"{field}.example", button.example, COUPON_LIMIT)
 
 
-def _variables(template: Template) -> Iterator[Problem]:
-    in_header, in_body = names_in(template.header_text), names_in(template.body)
+def _variables(template: TemplateDefinition) -> Iterator[Problem]:
+    in_header, in_body = find_names(template.header_text), find_names(template.body)
     names = dict.fromkeys(in_header + in_body)
-    numbered = [name for name in names if is_number(name)]
+    numbered = [name for name in names if is_numbered(name)]
     if numbered and len(numbered) < len(names):
-        yield problem("body", "mixed_variables")
+        yield make_problem("body", "mixed_variables")
     for name in names:
-        if not is_number(name) and not VARIABLE_NAME.fullmatch(name):
-            yield problem("body" if name in in_body else "header", "variable_name", name=name)
+        if not is_numbered(name) and not VARIABLE_NAME.fullmatch(name):
+            yield make_problem("body" if name in in_body else "header", "variable_name", name=name)
     for field, own in (("header", in_header), ("body", in_body)):
-        numbers = {int(name) for name in own if is_number(name)}
+        numbers = {int(name) for name in own if is_numbered(name)}
         missing = next((n for n in range(1, len(numbers) + 1) if n not in numbers), None)
         if missing:
-            yield problem(field, "not_sequential", missing=braced(str(missing)))
+            yield make_problem(field, "not_sequential", missing=add_braces(str(missing)))
     for variable in template.variables:
-        needs_example = variable.in_text or (variable.place is Place.BUTTON and variable.is_required)
+        needs_example = variable.in_text or (variable.place is VariablePlace.BUTTON and variable.is_required)
         needs_example = needs_example and variable.kind not in WITHOUT_EXAMPLE
         if needs_example and not variable.example:
-            yield problem(f"variables.{variable.key}.example", "example_missing", title=variable.title)
+            yield make_problem(f"variables.{variable.key}.example", "example_missing", title=variable.title)
     examples = {v.key: v.example for v in template.variables if v.example}
     sample = render(template, examples)
     for field, raw, text, limit in (
@@ -214,15 +214,15 @@ def _variables(template: Template) -> Iterator[Problem]:
         ("body", template.body, sample.body, BODY_LIMIT),
     ):
         if len(raw) <= limit < len(text):
-            yield problem(field, "sample_too_long", length=len(text), limit=limit)
+            yield make_problem(field, "sample_too_long", length=len(text), limit=limit)
 
 
 def _length(field: str, text: str, limit: int) -> Iterator[Problem]:
     if len(text) > limit:
-        yield problem(field, "too_long", length=len(text), limit=limit)
+        yield make_problem(field, "too_long", length=len(text), limit=limit)
 
 
 def _braces(field: str, text: str) -> Iterator[Problem]:
-    left = HOLE.sub(" ", text)
+    left = PLACEHOLDER.sub(" ", text)
     if "{{" in left or "}}" in left:
-        yield problem(field, "braces")
+        yield make_problem(field, "braces")

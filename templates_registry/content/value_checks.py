@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from .normalization import BLANKS, MOST_SPACES, NEWLINES, SEEN, SPACES, TAB
+from .normalization import BLANKS, MAX_SPACES, NEWLINES, REMOVE_INVISIBLE, SPACES, TAB
 from .slots import ValueKind
 
 if TYPE_CHECKING:
@@ -22,45 +22,45 @@ if TYPE_CHECKING:
 
 URL_LIMIT, COUPON_LIMIT, CODE_LIMIT = 2000, 20, 15
 FILENAME_LIMIT, PRODUCT_LIMIT, PAYLOAD_LIMIT, SECTION_TITLE_LIMIT = 240, 100, 256, 24
-MOST_SECTIONS, MOST_PRODUCTS = 10, 30
-FARTHEST = timedelta(days=366 * 5)  # an offer that ends later is a slip of the pen
+MAX_SECTIONS, MAX_PRODUCTS = 10, 30
+MAX_OFFER_DURATION = timedelta(days=366 * 5)  # an offer that ends later is a slip of the pen
 
-ROW_OF_SPACES = re.compile(f"[{SPACES}]{{{MOST_SPACES + 1}}}")
+SPACE_RUN = re.compile(f"[{SPACES}]{{{MAX_SPACES + 1}}}")
 MEDIA_ID = re.compile(r"[0-9]{6,25}")
 NUMBER = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{1,20})?")
 CATALOG_ID = re.compile(r"[0-9]{1,25}")
 MILLISECONDS = re.compile(r"[0-9]{13}")
 SECONDS = re.compile(r"[0-9]{10}")
 
-Problem = tuple[str, dict[str, int]]
+ValueProblem = tuple[str, dict[str, int]]
 Sections = list[dict[str, Any]]
 
 
-def problem_in(kind: ValueKind, value: str) -> Problem | None:
+def check_value(kind: ValueKind, value: str) -> ValueProblem | None:
     """Why this value cannot go out: a code of ``message_catalog`` and what its sentence needs; None if it can."""
-    is_blank = not value.translate(SEEN).strip(BLANKS)
-    if code := ("empty" if is_blank else "") if kind in MULTILINE else value_problem(value):
+    is_blank = not value.translate(REMOVE_INVISIBLE).strip(BLANKS)
+    if code := ("empty" if is_blank else "") if kind in MULTILINE else check_text_value(value):
         return code, {}
     check = CHECKS.get(kind)
     return check(value.strip()) if check else None
 
 
-def value_problem(value: str) -> str:
+def check_text_value(value: str) -> str:
     """Why the provider would not take this value as text: a code, or nothing."""
-    seen = value.translate(SEEN)
+    seen = value.translate(REMOVE_INVISIBLE)
     if not seen.strip(BLANKS):
         return "empty"
     if any(character in NEWLINES for character in seen):
         return "newline"
     if TAB in seen:
         return "tab"
-    return "spaces" if ROW_OF_SPACES.search(seen) else ""
+    return "spaces" if SPACE_RUN.search(seen) else ""
 
 
 # --- files -----------------------------------------------------------------------------------------------
 
 
-def is_link(value: str) -> bool:
+def is_https_link(value: str) -> bool:
     """Whether this is an address under https that the provider could fetch."""
     if any(character.isspace() for character in value) or len(value) > URL_LIMIT:
         return False
@@ -72,19 +72,19 @@ def is_link(value: str) -> bool:
     return parts.scheme == "https" and "." in host.strip(".")
 
 
-def name_in_link(value: str) -> str:
+def file_name_from_link(value: str) -> str:
     """The name of the file behind a link, as its address says it; empty if it says none, or for a media ID."""
-    if not is_link(value):
+    if not is_https_link(value):
         return ""
     name = unquote(urlsplit(value).path.rsplit("/", 1)[-1])
-    return "" if _filename(name) or value_problem(name) else name
+    return "" if _filename(name) or check_text_value(name) else name
 
 
-def _media(value: str) -> Problem | None:
-    return None if MEDIA_ID.fullmatch(value) or is_link(value) else ("media_value", {})
+def _media(value: str) -> ValueProblem | None:
+    return None if MEDIA_ID.fullmatch(value) or is_https_link(value) else ("media_value", {})
 
 
-def _filename(value: str) -> Problem | None:
+def _filename(value: str) -> ValueProblem | None:
     if len(value) > FILENAME_LIMIT:
         return "value_too_long", {"length": len(value), "limit": FILENAME_LIMIT}
     return ("filename_value", {}) if re.search(r"[/\\]", value) or not value.isprintable() else None
@@ -93,15 +93,15 @@ def _filename(value: str) -> Problem | None:
 # --- places, offers, codes -------------------------------------------------------------------------------
 
 
-def _between(least: int, most: int, code: str) -> Callable[[str], Problem | None]:
-    def check(value: str) -> Problem | None:
+def _between(least: int, most: int, code: str) -> Callable[[str], ValueProblem | None]:
+    def check(value: str) -> ValueProblem | None:
         is_right = NUMBER.fullmatch(value) and least <= float(value) <= most
         return None if is_right else (code, {})
 
     return check
 
 
-def moment(value: str) -> datetime | None:
+def parse_moment(value: str) -> datetime | None:
     """A day and an hour, in the portal's time zone unless it says another; or seconds or milliseconds since 1970."""
     value = value.strip()
     try:
@@ -115,36 +115,36 @@ def moment(value: str) -> datetime | None:
     return timezone.make_aware(found) if found and timezone.is_naive(found) else found
 
 
-def _moment(value: str) -> Problem | None:
-    at, now = moment(value), timezone.now()
-    if at is None or at > now + FARTHEST:
+def _moment(value: str) -> ValueProblem | None:
+    at, now = parse_moment(value), timezone.now()
+    if at is None or at > now + MAX_OFFER_DURATION:
         return "moment_value", {}
     return ("moment_past", {}) if at <= now else None
 
 
-def _at_most(limit: int, code: str = "value_too_long") -> Callable[[str], Problem | None]:
-    def check(value: str) -> Problem | None:
+def _at_most(limit: int, code: str = "value_too_long") -> Callable[[str], ValueProblem | None]:
+    def check(value: str) -> ValueProblem | None:
         return (code, {"length": len(value), "limit": limit}) if len(value) > limit else None
 
     return check
 
 
-def _code(value: str) -> Problem | None:
+def _code(value: str) -> ValueProblem | None:
     return ("code_value", {}) if any(map(str.isspace, value)) else _at_most(CODE_LIMIT, "code_too_long")(value)
 
 
 # --- products --------------------------------------------------------------------------------------------
 
 
-def _product(value: str) -> Problem | None:
+def _product(value: str) -> ValueProblem | None:
     return ("product_value", {}) if any(map(str.isspace, value)) else _at_most(PRODUCT_LIMIT)(value)
 
 
-def _catalog(value: str) -> Problem | None:
+def _catalog(value: str) -> ValueProblem | None:
     return None if CATALOG_ID.fullmatch(value) else ("catalog_value", {})
 
 
-def sections(value: str) -> Sections | None:
+def parse_sections(value: str) -> Sections | None:
     """Products by section, as the provider takes them. None where the value cannot be read.
 
     A line is a section: “Title: SKU-1, SKU-2”; a single one needs no title. Or JSON, as the provider has it.
@@ -179,15 +179,15 @@ def _id(item: dict[str, Any]) -> str:
     return found
 
 
-def _sections(value: str) -> Problem | None:
-    found = sections(value)
+def _sections(value: str) -> ValueProblem | None:
+    found = parse_sections(value)
     if not found or not all(isinstance(row.get("title", ""), str) and row["product_items"] for row in found):
         return "sections_value", {}
     products = [item["product_retailer_id"] for row in found for item in row["product_items"]]
     if any(_product(one) or not one for one in products):
         return "sections_value", {}
-    if len(found) > MOST_SECTIONS or len(products) > MOST_PRODUCTS:
-        return "sections_many", {"sections": MOST_SECTIONS, "products": MOST_PRODUCTS}
+    if len(found) > MAX_SECTIONS or len(products) > MAX_PRODUCTS:
+        return "sections_many", {"sections": MAX_SECTIONS, "products": MAX_PRODUCTS}
     titles = [row.get("title", "") for row in found]
     if len(found) > 1 and not all(titles):
         return "sections_title", {}
@@ -196,7 +196,7 @@ def _sections(value: str) -> Problem | None:
     return ("sections_title_long", too_long) if longest > SECTION_TITLE_LIMIT else None
 
 
-def _flow_data(value: str) -> Problem | None:
+def _flow_data(value: str) -> ValueProblem | None:
     try:
         is_object = isinstance(json.loads(value), dict)
     except (ValueError, RecursionError):
@@ -205,7 +205,7 @@ def _flow_data(value: str) -> Problem | None:
 
 
 MULTILINE = (ValueKind.SECTIONS, ValueKind.FLOW_DATA)
-CHECKS: Mapping[ValueKind, Callable[[str], Problem | None]] = {
+CHECKS: Mapping[ValueKind, Callable[[str], ValueProblem | None]] = {
     ValueKind.CODE: _code,
     ValueKind.MEDIA: _media,
     ValueKind.FILENAME: _filename,

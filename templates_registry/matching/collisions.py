@@ -16,26 +16,26 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
-from templates_registry.content.components import Template
-from templates_registry.content.normalization import normalise
+from templates_registry.content.components import TemplateDefinition
+from templates_registry.content.normalization import normalize_text
 
-from .patterns import Meter, Pattern, TooMuch, leftmost, patterns_of
+from .patterns import MatchPattern, WorkBudget, WorkBudgetExceeded, compile_patterns, find_leftmost
 
 ANY_VALUE = "…"
-FEW_WORDS = 2
-LONGEST = 1200  # characters: what no template renders to need not be feared
-STEPS = 5_000
+MAX_SWALLOWED_WORDS = 2
+MAX_LENGTH = 1200  # characters: what no template renders to need not be feared
+WORK_LIMIT = 5_000
 WORD = re.compile(r"\w+")
 
-Line = tuple[str, ...]  # fixed parts; a variable between each two
+LineParts = tuple[str, ...]  # fixed parts; a variable between each two
 
 
 @dataclass(frozen=True, slots=True)
 class Collision:
     """``text`` is one that both templates fit."""
 
-    first: Template
-    second: Template
+    first: TemplateDefinition
+    second: TemplateDefinition
     text: str
     likely: bool
 
@@ -43,8 +43,8 @@ class Collision:
 @dataclass(frozen=True, slots=True)
 class _Text:
     owner: int
-    pattern: Pattern
-    lines: tuple[Line, ...]
+    pattern: MatchPattern
+    lines: tuple[LineParts, ...]
     ordinary: str
 
     @property
@@ -52,7 +52,7 @@ class _Text:
         return self.lines[0][0]
 
 
-def collisions(templates: Sequence[Template], *, only: int | None = None) -> Iterator[Collision]:
+def find_collisions(templates: Sequence[TemplateDefinition], *, only: int | None = None) -> Iterator[Collision]:
     """All pairs of one account's templates that meet; or those alone with the template at one place."""
     found: dict[tuple[int, int], tuple[str, bool]] = {}
     for one, other in _candidates(templates, only):
@@ -66,11 +66,11 @@ def collisions(templates: Sequence[Template], *, only: int | None = None) -> Ite
         yield Collision(templates[first], templates[second], text, likely)
 
 
-def _candidates(templates: Sequence[Template], only: int | None) -> Iterator[tuple[_Text, _Text]]:
+def _candidates(templates: Sequence[TemplateDefinition], only: int | None) -> Iterator[tuple[_Text, _Text]]:
     """Pairs with as many lines whose beginnings agree: sorted by beginning, such stand together."""
     by_lines: dict[int, list[_Text]] = defaultdict(list)
     for owner, template in enumerate(templates):
-        for pattern in patterns_of(template):
+        for pattern in compile_patterns(template):
             lines = _lines_of(pattern)
             by_lines[len(lines)].append(_Text(owner, pattern, lines, ANY_VALUE.join(pattern.parts)))
     for texts in by_lines.values():
@@ -88,7 +88,7 @@ def _candidates(templates: Sequence[Template], only: int | None) -> Iterator[tup
 
 
 @lru_cache(maxsize=50_000)
-def _lines_of(pattern: Pattern) -> tuple[Line, ...]:
+def _lines_of(pattern: MatchPattern) -> tuple[LineParts, ...]:
     lines: list[list[str]] = [[""]]
     for index, part in enumerate(pattern.parts):
         if index:
@@ -115,22 +115,22 @@ def _meeting(one: _Text, other: _Text) -> tuple[str, bool] | None:
     plain = not one.pattern.repeats and not other.pattern.repeats  # then a text made for both is one of both
     for turned in (False, True):
         text = "\n".join(_together(second, first) if turned else _together(first, second) for first, second in pairs)
-        if len(text) <= LONGEST and (plain or all(_is_text_of(each.pattern, text) for each in (one, other))):
-            return text, words <= FEW_WORDS
+        if len(text) <= MAX_LENGTH and (plain or all(_is_text_of(each.pattern, text) for each in (one, other))):
+            return text, words <= MAX_SWALLOWED_WORDS
     return None
 
 
-def _agree(one: Line, other: Line) -> bool:
+def _agree(one: LineParts, other: LineParts) -> bool:
     """Whether some line is both. With variables in both, beginnings and ends decide."""
     if len(one) == 1:
-        return leftmost(other, one[0]) is not None
+        return find_leftmost(other, one[0]) is not None
     if len(other) == 1:
-        return leftmost(one, other[0]) is not None
+        return find_leftmost(one, other[0]) is not None
     begins = one[0].startswith(other[0]) or other[0].startswith(one[0])
     return begins and (one[-1].endswith(other[-1]) or other[-1].endswith(one[-1]))
 
 
-def _together(one: Line, other: Line) -> str:
+def _together(one: LineParts, other: LineParts) -> str:
     """A line that both are: the middle of one, then the middle of the other."""
     if len(one) == 1 or len(other) == 1:
         return one[0] if len(one) == 1 else other[0]
@@ -138,7 +138,7 @@ def _together(one: Line, other: Line) -> str:
     return ANY_VALUE.join([longer_begin, *one[1:-1], *other[1:-1], longer_end])
 
 
-def _swallowed(one: Line, other: Line) -> int:
+def _swallowed(one: LineParts, other: LineParts) -> int:
     """How many words of one line the other has to take for values."""
     if len(one) == 1 or len(other) == 1:
         return 0
@@ -146,10 +146,10 @@ def _swallowed(one: Line, other: Line) -> int:
     return len(WORD.findall(" ".join([beginning, *one[1:-1], end])))
 
 
-def _is_text_of(pattern: Pattern, text: str) -> bool:
-    if leftmost(pattern.parts, text) is None:
+def _is_text_of(pattern: MatchPattern, text: str) -> bool:
+    if find_leftmost(pattern.parts, text) is None:
         return False
     try:
-        return next(pattern.readings(normalise(text), Meter(STEPS)), None) is not None
-    except TooMuch:
+        return next(pattern.readings(normalize_text(text), WorkBudget(WORK_LIMIT)), None) is not None
+    except WorkBudgetExceeded:
         return True

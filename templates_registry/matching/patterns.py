@@ -8,7 +8,7 @@ ones, so that two of them prove the text ambiguous.
 A set of positions in the text is one integer, a bit for each position: all places that a value can reach are
 found by one addition, whose carry runs along the allowed characters and stops at the first one barred. So the
 work for one pattern is a few operations per part, however the text is made, and nothing is tried over and over.
-Only where a variable stands twice do readings have to be tried one by one; the ``Meter`` bounds that.
+Only where a variable stands twice do readings have to be tried one by one; the ``WorkBudget`` bounds that.
 """
 
 from __future__ import annotations
@@ -17,20 +17,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from templates_registry.content.components import Hole, Place, Template, key_of, split
-from templates_registry.content.normalization import EDGE, Normalised, fold
+from templates_registry.content.components import (
+    Placeholder,
+    TemplateDefinition,
+    VariablePlace,
+    split_placeholders,
+    variable_key,
+)
+from templates_registry.content.normalization import EDGE_BLANKS, NormalizedText, fold_text
 
-STEP = 15  # what one attempt costs, in the Meter's measure
+ATTEMPT_COST = 15  # what one attempt costs, in the Meter's measure
 
-Cuts = tuple[tuple[int, int], ...]  # begin and end of each value, in order
-Pieces = tuple[tuple[str, ...], tuple[str, ...]]  # parts and keys of one component
+ValueSpans = tuple[tuple[int, int], ...]  # begin and end of each value, in order
+ComponentParts = tuple[tuple[str, ...], tuple[str, ...]]  # parts and keys of one component
 
 
-class TooMuch(Exception):
+class WorkBudgetExceeded(Exception):
     """The text would take more work than one paste may."""
 
 
-class Meter:
+class WorkBudget:
     """Counts the work done for one text, and ends it at ``limit``."""
 
     __slots__ = ("limit", "spent")
@@ -42,11 +48,11 @@ class Meter:
     def spend(self, steps: int) -> None:
         self.spent += steps
         if self.spent > self.limit:
-            raise TooMuch
+            raise WorkBudgetExceeded
 
 
 @dataclass(frozen=True)
-class Pattern:
+class MatchPattern:
     parts: tuple[str, ...]  # folded; one more than there are variables
     keys: tuple[str, ...]  # the variables' keys, in order of appearance
 
@@ -59,7 +65,7 @@ class Pattern:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        return frozenset(name_of(key) for key in self.keys)
+        return frozenset(placeholder_name(key) for key in self.keys)
 
     @cached_property
     def repeats(self) -> bool:
@@ -74,11 +80,11 @@ class Pattern:
     def fixed_length(self) -> int:
         return sum(len(part) for part in self.parts)
 
-    def fits(self, text: str) -> Cuts | None:
+    def fits(self, text: str) -> ValueSpans | None:
         """The leftmost reading, its values not judged and maybe unequal; None if there is no reading at all."""
-        return leftmost(self.parts, text)
+        return find_leftmost(self.parts, text)
 
-    def readings(self, text: Normalised, meter: Meter) -> Iterator[Cuts]:
+    def readings(self, text: NormalizedText, meter: WorkBudget) -> Iterator[ValueSpans]:
         """Every legal reading of a text that ``fits``. Take two: a second one means that the first is a guess."""
         begins = self._reachable(text)
         if begins is None:
@@ -87,14 +93,14 @@ class Pattern:
         last = len(self.keys) - 1
         end = len(text.text) - len(self.parts[-1])
         # What is left to try: variable, where its value ends, where it may begin, what has been read behind it.
-        stack: list[tuple[int, int, int, Cuts]] = []
+        stack: list[tuple[int, int, int, ValueSpans]] = []
         index = last
-        tail: Cuts = ()
+        tail: ValueSpans = ()
         while True:
             if index < 0:
                 yield tail
             else:
-                meter.spend(STEP)
+                meter.spend(ATTEMPT_COST)
                 choice = begins[index] & _reaching(text, end, barred[index])
                 if self.repeats and choice:
                     choice &= self._equal(index, end, tail, text)
@@ -110,7 +116,7 @@ class Pattern:
             end = begin - len(self.parts[index])
             index -= 1
 
-    def _reachable(self, text: Normalised) -> list[int] | None:
+    def _reachable(self, text: NormalizedText) -> list[int] | None:
         """Where each value can begin, going by what stands before it. None: the end cannot be reached."""
         size = len(text.text)
         everywhere = (2 << size) - 1
@@ -126,15 +132,15 @@ class Pattern:
                 return None
         return begins
 
-    def _barred(self, key: str, text: Normalised) -> int:
+    def _barred(self, key: str, text: NormalizedText) -> int:
         """The characters that no value of this variable may hold; its own unfilled ``{{…}}`` among them."""
         barred = text.barred
         for name, begin, end in text.unfilled:
-            if name == name_of(key):
+            if name == placeholder_name(key):
                 barred |= 1 << ((begin + end) // 2)
         return barred
 
-    def _inside_unfilled(self, text: Normalised) -> int:
+    def _inside_unfilled(self, text: NormalizedText) -> int:
         """Positions where nothing is cut: within a ``{{…}}`` that names one of our variables."""
         inside = 0
         for name, begin, end in text.unfilled:
@@ -142,7 +148,7 @@ class Pattern:
                 inside |= (1 << end) - (2 << begin)
         return inside
 
-    def _equal(self, index: int, end: int, tail: Cuts, text: Normalised) -> int:
+    def _equal(self, index: int, end: int, tail: ValueSpans, text: NormalizedText) -> int:
         """Where the value must begin if its variable has been read further on; anywhere if not."""
         for other, (begin, stop) in enumerate(tail, index + 1):
             if self.keys[other] == self.keys[index]:
@@ -152,7 +158,7 @@ class Pattern:
         return -1
 
 
-def leftmost(parts: Sequence[str], text: str) -> Cuts | None:
+def find_leftmost(parts: Sequence[str], text: str) -> ValueSpans | None:
     if len(parts) == 1:
         return () if text == parts[0] else None
     end = len(text) - len(parts[-1])
@@ -170,7 +176,7 @@ def leftmost(parts: Sequence[str], text: str) -> Cuts | None:
     return tuple(cuts)
 
 
-def name_of(key: str) -> str:
+def placeholder_name(key: str) -> str:
     """What stands between the braces."""
     return key.removeprefix("header.")
 
@@ -183,23 +189,23 @@ def _flood(starts: int, allowed: int, blanks: int) -> int:
     return (allowed & ~(allowed + begun)) | begun
 
 
-def _reaching(text: Normalised, end: int, barred: int) -> int:
+def _reaching(text: NormalizedText, end: int, barred: int) -> int:
     """Where a value that ends before ``end`` can begin."""
     below = (1 << end) - 1
     first = (barred & below).bit_length()
     reaching = below >> first << first
-    if end and text.text[end - 1] in EDGE:
+    if end and text.text[end - 1] in EDGE_BLANKS:
         reaching &= ~(1 << (end - 1))
     return reaching
 
 
 @lru_cache(maxsize=50_000)
-def patterns_of(template: Template) -> tuple[Pattern, ...]:
+def compile_patterns(template: TemplateDefinition) -> tuple[MatchPattern, ...]:
     """The texts under which a template can be pasted: the body alone, with its header, its footer, or both."""
     header, body, footer = (
-        _pieces(template.header_text, Place.HEADER),
-        _pieces(template.body, Place.BODY),
-        ((fold(template.footer),), ()),
+        _pieces(template.header_text, VariablePlace.HEADER),
+        _pieces(template.body, VariablePlace.BODY),
+        ((fold_text(template.footer),), ()),
     )
     found = [_joined(body)]
     if template.header_text:
@@ -211,21 +217,21 @@ def patterns_of(template: Template) -> tuple[Pattern, ...]:
     return tuple(found)
 
 
-def _pieces(text: str, place: Place) -> Pieces:
-    pieces = split(text)
-    parts = tuple(fold(piece) for piece in pieces if isinstance(piece, str))
-    return parts, tuple(key_of(piece.name, place) for piece in pieces if isinstance(piece, Hole))
+def _pieces(text: str, place: VariablePlace) -> ComponentParts:
+    pieces = split_placeholders(text)
+    parts = tuple(fold_text(piece) for piece in pieces if isinstance(piece, str))
+    return parts, tuple(variable_key(piece.name, place) for piece in pieces if isinstance(piece, Placeholder))
 
 
-def _joined(*texts: Pieces) -> Pattern:
+def _joined(*texts: ComponentParts) -> MatchPattern:
     parts: list[str] = [""]
     keys: list[str] = []
     for number, (own, names) in enumerate(texts):
         if number:
-            parts[-1] = parts[-1].rstrip(EDGE) + "\n" + own[0].lstrip(EDGE)
+            parts[-1] = parts[-1].rstrip(EDGE_BLANKS) + "\n" + own[0].lstrip(EDGE_BLANKS)
         else:
-            parts[-1] = own[0].lstrip(EDGE)
+            parts[-1] = own[0].lstrip(EDGE_BLANKS)
         parts += own[1:]
         keys += names
-    parts[-1] = parts[-1].rstrip(EDGE)
-    return Pattern(tuple(parts), tuple(keys))
+    parts[-1] = parts[-1].rstrip(EDGE_BLANKS)
+    return MatchPattern(tuple(parts), tuple(keys))

@@ -1,4 +1,4 @@
-"""What the index knows (``Entry``) and what it answers (``Recognition``)."""
+"""What the index knows (``IndexEntry``) and what it answers (``MatchResult``)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
 from templates_registry import message_catalog
-from templates_registry.content.components import Template
+from templates_registry.content.components import TemplateDefinition
 
-from .explain import Difference
+from .word_comparison import WordDifference
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Details = dict[str, StrOrPromise | int]
 
 
-class Outcome(StrEnum):
+class MatchOutcome(StrEnum):
     TEMPLATE = "template"
     AMBIGUOUS = "ambiguous"
     NEAR_MISS = "near_miss"
@@ -26,7 +26,7 @@ class Outcome(StrEnum):
     NONE = "none"
 
 
-class Rank(IntEnum):
+class EntryRank(IntEnum):
     """Which entries are asked first; those of the next rank only if none of this one fits."""
 
     CURRENT = 0
@@ -35,24 +35,24 @@ class Rank(IntEnum):
 
 
 @dataclass(frozen=True)
-class Entry:
+class IndexEntry:
     """A text that the index knows. ``ident`` is the caller's own (a primary key), shared by all texts of a template.
 
     ``asleep`` says why it cannot be sent now, where that is so. ``text_only``: the provider adds media and what
     buttons need by itself, so a paste lacks nothing without them.
     """
 
-    template: Template
+    template: TemplateDefinition
     ident: Hashable = None
     previous: bool = False
     asleep: StrOrPromise = field(default="", compare=False)
     text_only: bool = False
 
     @property
-    def rank(self) -> Rank:
+    def rank(self) -> EntryRank:
         if self.previous:
-            return Rank.PREVIOUS
-        return Rank.ASLEEP if self.asleep else Rank.CURRENT
+            return EntryRank.PREVIOUS
+        return EntryRank.ASLEEP if self.asleep else EntryRank.CURRENT
 
     @property
     def identity(self) -> Hashable:
@@ -60,21 +60,21 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Recognition:
+class MatchResult:
     """``parameters`` are by key; with any outcome but "template" only as far as they could be told.
 
     ``readings`` are two of the ways to read the values of one template, where these are ambiguous. ``retired``: the
     text is an earlier one of ``entry``, whose present text is to be offered; ``difference`` is between the two.
     """
 
-    outcome: Outcome
+    outcome: MatchOutcome
     code: str
     details: Details = field(default_factory=dict)
-    entry: Entry | None = None
+    entry: IndexEntry | None = None
     parameters: dict[str, str] = field(default_factory=dict)
-    candidates: tuple[Entry, ...] = ()
+    candidates: tuple[IndexEntry, ...] = ()
     readings: tuple[dict[str, str], ...] = ()
-    difference: tuple[Difference, ...] = ()
+    difference: tuple[WordDifference, ...] = ()
     retired: bool = False
 
     @property
@@ -96,11 +96,13 @@ class Recognition:
         }
 
 
-def about(outcome: Outcome, code: str, entry: Entry, details: Details | None = None, **fields: Any) -> Recognition:
+def build_result(
+    outcome: MatchOutcome, code: str, entry: IndexEntry, details: Details | None = None, **fields: Any
+) -> MatchResult:
     """An answer about one template."""
     named: Details = {"name": entry.template.name, "language": entry.template.language}
-    return Recognition(outcome, code, named | (details or {}), entry, candidates=(entry,), **fields)
+    return MatchResult(outcome, code, named | (details or {}), entry, candidates=(entry,), **fields)
 
 
-def _identity(template: Template) -> dict[str, str]:
+def _identity(template: TemplateDefinition) -> dict[str, str]:
     return {"name": template.name, "language": template.language}

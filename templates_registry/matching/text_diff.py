@@ -14,26 +14,26 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
-from templates_registry.content.components import TEXT, Button, Template
+from templates_registry.content.components import TEXT, Button, TemplateDefinition
 
-from .explain import common
+from .word_comparison import find_common_words
 
 TOKEN = re.compile(r"\w+|\s|[^\w\s]")
-MOST_TOKENS = 4_000  # beyond, old and new are shown whole
-MOST_PAIRS = 10_000  # of equal tokens; beyond, SequenceMatcher would take seconds
+MAX_TOKENS = 4_000  # beyond, old and new are shown whole
+MAX_PAIRS = 10_000  # of equal tokens; beyond, SequenceMatcher would take seconds
 
-SAME, GONE, NEW = "same", "gone", "new"
+SAME, REMOVED, ADDED = "same", "gone", "new"
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class DiffPiece:
     """Words in a row that stayed (same), are gone, or are new."""
 
     kind: str
     text: str
 
 
-def wording(template: Template) -> Hashable:
+def content_key(template: TemplateDefinition) -> Hashable:
     """Equal for two templates that say the same."""
     header = template.header
     return (
@@ -45,11 +45,11 @@ def wording(template: Template) -> Hashable:
         template.offer,
         template.body_extra,
         template.footer_extra,
-        tuple(wording(card) for card in template.cards),
+        tuple(content_key(card) for card in template.cards),
     )
 
 
-def as_text(template: Template) -> str:
+def template_text(template: TemplateDefinition) -> str:
     """All that stands in it, a component a line: to be compared and shown, not to be sent."""
     lines = []
     if template.header:
@@ -57,26 +57,26 @@ def as_text(template: Template) -> str:
     lines += [template.offer.text if template.offer else "", template.body, template.footer]
     for button in template.buttons:
         lines.append(" ".join(filter(None, (f"[{button.text or button.kind}]", button.url, button.phone_number))))
-    lines += [as_text(card) for card in template.cards]
+    lines += [template_text(card) for card in template.cards]
     return "\n".join(line for line in lines if line)
 
 
-def difference(old: str, new: str) -> tuple[Piece, ...]:
+def diff_texts(old: str, new: str) -> tuple[DiffPiece, ...]:
     """The way from one text to the other; a single "same" piece where there is none."""
     before, after = TOKEN.findall(old), TOKEN.findall(new)
-    if len(before) + len(after) > MOST_TOKENS:
-        return without_comparing(old, new)
+    if len(before) + len(after) > MAX_TOKENS:
+        return diff_whole_texts(old, new)
     steps: list[tuple[str, str]] = []
     i = k = 0
     for j, m, size in _equal_blocks(before, after):
-        steps += [(GONE, "".join(before[i:j])), (NEW, "".join(after[k:m])), (SAME, "".join(before[j : j + size]))]
+        steps += [(REMOVED, "".join(before[i:j])), (ADDED, "".join(after[k:m])), (SAME, "".join(before[j : j + size]))]
         i, k = j + size, m + size
     return tuple(_pieces(_joined([step for step in steps if step[1]])))
 
 
-def without_comparing(old: str, new: str) -> tuple[Piece, ...]:
+def diff_whole_texts(old: str, new: str) -> tuple[DiffPiece, ...]:
     """Return both texts whole."""
-    return tuple(_pieces(((GONE, old), (NEW, new)) if old != new else ((SAME, old),)))
+    return tuple(_pieces(((REMOVED, old), (ADDED, new)) if old != new else ((SAME, old),)))
 
 
 def _equal_blocks(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int, int]]:
@@ -90,8 +90,8 @@ def _equal_blocks(before: Sequence[str], after: Sequence[str]) -> list[tuple[int
     tail = next((at for at in range(shorter - head) if before[-1 - at] != after[-1 - at]), shorter - head)
     one, other = before[head : len(before) - tail], after[head : len(after) - tail]
     counts = Counter(other)
-    if sum(counts[token] for token in one) > MOST_PAIRS:
-        inner: Sequence[tuple[int, int, int]] = [(i, k, 1) for i, k in common(one, other)]
+    if sum(counts[token] for token in one) > MAX_PAIRS:
+        inner: Sequence[tuple[int, int, int]] = [(i, k, 1) for i, k in find_common_words(one, other)]
     else:
         inner = SequenceMatcher(a=one, b=other, autojunk=False).get_matching_blocks()
     blocks = [(0, 0, head), *((head + i, head + k, size) for i, k, size in inner)]
@@ -103,20 +103,20 @@ def _joined(steps: list[tuple[str, str]]) -> list[tuple[str, str]]:
     joined: list[tuple[str, str]] = []
     gone = new = ""
     for index, (kind, text) in enumerate(steps):
-        if kind == GONE:
+        if kind == REMOVED:
             gone += text
-        elif kind == NEW:
+        elif kind == ADDED:
             new += text
         elif text == " " and (gone or new) and index + 1 < len(steps):
             gone, new = gone + text, new + text
         else:
-            joined += [(GONE, gone), (NEW, new), (SAME, text)]
+            joined += [(REMOVED, gone), (ADDED, new), (SAME, text)]
             gone = new = ""
-    return [*joined, (GONE, gone), (NEW, new)]
+    return [*joined, (REMOVED, gone), (ADDED, new)]
 
 
-def _pieces(steps: Any) -> Iterator[Piece]:
-    return (Piece(kind, text) for kind, text in steps if text)
+def _pieces(steps: Any) -> Iterator[DiffPiece]:
+    return (DiffPiece(kind, text) for kind, text in steps if text)
 
 
 def _button(button: Button) -> Hashable:

@@ -22,7 +22,7 @@ NEW_LINE_IN_VALUE = 14
 SENTENCE_IN_VALUE = 45  # a value seldom holds the end of one sentence and the beginning of the next…
 ENDING_COSTS = dict.fromkeys("!?…", 16) | dict.fromkeys(".,;:", 8)  # …or ends with a sign
 CLOSING_SIGN_FIRST = 10  # …or begins with a sign that closes something
-MARGIN = 13  # alignments that cost at most this much more count as possible, too
+COST_MARGIN = 13  # alignments that cost at most this much more count as possible, too
 
 SIGN_CLASSES = (".,;:!?…", "\"'«»“”„‘’`", "()[]{}<>", "-–—", "*_~")
 CLOSING_SIGNS = frozenset(".,;:!?…»”’)]}>")
@@ -30,7 +30,7 @@ PAIRED = frozenset('"«»“”„()[]{}<>')
 LONGEST_ABBREVIATION = 5
 
 
-class Token(NamedTuple):
+class WordToken(NamedTuple):
     """A word or sign; or, where ``key`` is given, a variable. ``glued``: no space before it."""
 
     word: str
@@ -41,7 +41,7 @@ class Token(NamedTuple):
     starts_line: bool = False
 
 
-class Step(NamedTuple):
+class AlignmentStep(NamedTuple):
     """Tokens ``row:row_end`` of the template stand for words ``column:column_end`` of the text."""
 
     row: int
@@ -55,15 +55,15 @@ State = int  # (row * width + column) * 2, plus one inside a value
 Edge = tuple[State, int]
 
 
-def align(
-    own: Sequence[Token], words: Sequence[Token], *, most_states: int, costs: TextCosts | None = None
-) -> list[Step] | None:
+def align_words(
+    own: Sequence[WordToken], words: Sequence[WordToken], *, most_states: int, costs: TextCosts | None = None
+) -> list[AlignmentStep] | None:
     """The cheapest alignment from left to right; None if it is not found within ``most_states``."""
     return _Search(own, words, costs or TextCosts(words)).run(most_states)
 
 
 class _Search:
-    def __init__(self, own: Sequence[Token], words: Sequence[Token], costs: TextCosts) -> None:
+    def __init__(self, own: Sequence[WordToken], words: Sequence[WordToken], costs: TextCosts) -> None:
         self.own, self.words = own, words
         self.width = len(words) + 1
         self.goal = (len(own) * self.width + len(words)) * 2
@@ -72,7 +72,7 @@ class _Search:
         self.done: dict[State, int] = {}  # cost from the start
         self.edges: dict[State, tuple[Edge, ...]] = {}
 
-    def run(self, most_states: int) -> list[Step] | None:
+    def run(self, most_states: int) -> list[AlignmentStep] | None:
         if not self._visit(most_states):
             return None
         rest = self._costs_to_goal()
@@ -93,7 +93,7 @@ class _Search:
                     return False
                 self.done[state] = cost
                 if state == self.goal:
-                    limit = cost + MARGIN
+                    limit = cost + COST_MARGIN
                 self.edges[state] = edges = self._edges(state)
                 for target, step in edges:
                     if not step:
@@ -141,7 +141,7 @@ class _Search:
 
     def _possible_values(self, rest: dict[State, int]) -> dict[int, set[tuple[str, int]]]:
         """Where the value of each variable may begin and end, in all possible alignments."""
-        limit = self.done[self.goal] + MARGIN
+        limit = self.done[self.goal] + COST_MARGIN
         found: dict[int, set[tuple[str, int]]] = {}
         for state, edges in self.edges.items():
             row, column = (state >> 1) // self.width, (state >> 1) % self.width
@@ -158,7 +158,7 @@ class _Search:
                     found.setdefault(row, set()).add(("none", column))
         return found
 
-    def _steps(self, rest: dict[State, int], spans: dict[int, set[tuple[str, int]]]) -> Iterator[Step]:
+    def _steps(self, rest: dict[State, int], spans: dict[int, set[tuple[str, int]]]) -> Iterator[AlignmentStep]:
         state, begun = 0, 0
         while state != self.goal:
             target = max(
@@ -167,15 +167,15 @@ class _Search:
             row, column = (state >> 1) // self.width, (state >> 1) % self.width
             row_end, column_end = (target >> 1) // self.width, (target >> 1) % self.width
             if not target & 1 and not state & 1:
-                yield Step(row, row_end, column, column_end)
+                yield AlignmentStep(row, row_end, column, column_end)
             elif target & 1 and not state & 1:
                 begun = column
             elif not target & 1:
-                yield Step(row, row_end, begun, column, is_certain=len(spans[row]) == 2)
+                yield AlignmentStep(row, row_end, begun, column, is_certain=len(spans[row]) == 2)
             state = target
 
 
-def _missing_cost(token: Token) -> int:
+def _missing_cost(token: WordToken) -> int:
     if token.key:
         return NO_VALUE
     return MISSING_WORD if token.word.isalnum() else MISSING_PAIRED if token.word in PAIRED else MISSING_SIGN
@@ -190,14 +190,14 @@ def _other_cost(word: str, other: str) -> int:
         word, other = word.casefold(), other.casefold()
         if word[0] != other[0] and word[-1] != other[-1]:
             return OTHER_WORD + 2
-        return 2 + round(OTHER_WORD * (1 - likeness(word, other)))
+        return 2 + round(OTHER_WORD * (1 - word_similarity(word, other)))
     return OTHER_SIGN if any(word in signs and other in signs for signs in SIGN_CLASSES) else 0
 
 
 class TextCosts:
     """What it costs that a word of the text is extra, or that a value begins, goes on or ends with it."""
 
-    def __init__(self, words: Sequence[Token]) -> None:
+    def __init__(self, words: Sequence[WordToken]) -> None:
         self.extra: list[int] = []
         self.first: list[int] = []
         self.next: list[int] = []
@@ -224,7 +224,7 @@ def _ends_sentence(before: str, sign: str, after: str) -> bool:
     return sign != "." or (len(after) > 1 and (before.isdigit() or len(before) > LONGEST_ABBREVIATION))
 
 
-def likeness(one: str, other: str) -> float:
+def word_similarity(one: str, other: str) -> float:
     """From 0 to 1, by how much two words in one case begin and end alike."""
     one, other = one[:40], other[:40]
     shorter, longer = sorted((len(one), len(other)))

@@ -21,8 +21,7 @@ from channels_setup.models.redacted_fields import RedactedTextField
 from channels_setup.providers import messengers
 
 from ..content import graph_format, sendability
-from ..content.components import Problem, Variable, described_as
-from ..content.components import Template as Pattern
+from ..content.components import Problem, TemplateDefinition, Variable, merge_descriptions
 from .tags import TemplateTags
 
 if TYPE_CHECKING:
@@ -150,9 +149,9 @@ class Template(models.Model):
         super().save(*args, **kwargs)
 
     @cached_property
-    def pattern(self) -> Pattern:
-        """The text with its variables, as the pure modules see it. Raises graph.NotATemplate on broken components."""
-        read = graph_format.read(self.as_graph(), described=described(self.variables))
+    def pattern(self) -> TemplateDefinition:
+        """The text with its variables, as the pure modules see it. Raises InvalidTemplate on broken components."""
+        read = graph_format.parse_template(self.as_graph(), described=described(self.variables))
         return replace(read, asked_category=self.asked_category)
 
     def as_graph(self) -> dict[str, Any]:
@@ -169,11 +168,11 @@ class Template(models.Model):
 
     def note_missing_parts(self) -> None:
         """Follow the components. ``save`` does it; whoever writes rows in bulk has to call it."""
-        self.missing_parts = sendability.missing_in(self.as_graph())
+        self.missing_parts = sendability.serialize_missing_parts(self.as_graph())
 
-    def take(self, pattern: Pattern) -> None:
+    def take(self, pattern: TemplateDefinition) -> None:
         """Set the text from a pattern; not saved. Whoever saves asks ``lifecycle`` to keep the former one."""
-        written = graph_format.write(pattern)
+        written = graph_format.serialize_template(pattern)
         self.components = written["components"]
         self.parameter_format = written.get("parameter_format", "POSITIONAL")
         self.variables = plain_variables(pattern.variables)
@@ -188,7 +187,7 @@ class Template(models.Model):
     @property
     def missing(self) -> list[Problem]:
         """The parts for want of which it cannot be sent over its channel."""
-        found = sendability.from_rows(self.missing_parts)
+        found = sendability.load_missing_parts(self.missing_parts)
         if self.api_channel.provider.sends_template_values:
             return found
         return [part for part in found if part.code in sendability.NEEDED_AS_TEXT]
@@ -196,7 +195,7 @@ class Template(models.Model):
     @property
     def cannot_be_sent(self) -> StrOrPromise:
         """“Cannot be sent from Okno: …”; empty where nothing is missing."""
-        return sendability.sentence(self.missing)
+        return sendability.describe_missing_parts(self.missing)
 
     @property
     def may_be_sent(self) -> bool:
@@ -228,5 +227,5 @@ def plain_variables(variables: Sequence[Variable]) -> list[dict[str, str]]:
     return [{name: getattr(variable, name) for name in names} for variable in variables]
 
 
-def with_variables(pattern: Pattern, rows: Iterable[dict[str, Any]]) -> Pattern:
-    return described_as(pattern, described(rows))
+def with_variables(pattern: TemplateDefinition, rows: Iterable[dict[str, Any]]) -> TemplateDefinition:
+    return merge_descriptions(pattern, described(rows))

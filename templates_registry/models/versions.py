@@ -9,12 +9,12 @@ from django.utils.translation import gettext_lazy as _
 from channels_setup.models.redacted_fields import RedactedTextField
 
 from ..content import graph_format
-from ..content.components import Template as Pattern
+from ..content.components import TemplateDefinition
 from .templates import Status, Template, described
 
 
 class TemplateVersion(models.Model):
-    """A former or present text. A paste of the previous approved one is recognised as such."""
+    """A former or present text. A paste of the previous approved one is recognized as such."""
 
     template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="versions")
     number = models.IntegerField(_("number"))
@@ -35,9 +35,9 @@ class TemplateVersion(models.Model):
         return f"{self.template} v{self.number}"
 
     @property
-    def pattern(self) -> Pattern:
+    def pattern(self) -> TemplateDefinition:
         row = self.template.as_graph() | {"parameter_format": self.parameter_format, "components": self.components}
-        return graph_format.read(row, described=described(self.variables))
+        return graph_format.parse_template(row, described=described(self.variables))
 
 
 class TemplateEvent(models.Model):

@@ -36,7 +36,7 @@ from channels_setup.providers.base import (
 )
 from templates_registry import lifecycle
 from templates_registry.lifecycle import By, Source
-from templates_registry.matching.text_diff import wording
+from templates_registry.matching.text_diff import content_key
 from templates_registry.models import Quality, Registry, Status, Template, TemplateVersion, with_variables
 
 from . import provider_template
@@ -265,9 +265,9 @@ def _ours_is_newer(template: Template, one: Listed) -> bool:
     """Written here and not handed in, or not looked at yet: the provider still lists one of our former texts."""
     if template.status not in (Status.DRAFT, Status.PENDING) or not lifecycle.is_reworded(template, one.pattern):
         return False
-    theirs = wording(one.pattern)
+    theirs = content_key(one.pattern)
     former = TemplateVersion.objects.filter(template=template).select_related("template")
-    return any(wording(version.pattern) == theirs for version in former)
+    return any(content_key(version.pattern) == theirs for version in former)
 
 
 def _meant(row: object, by_id: dict[str, Template], by_key: dict[tuple[str, str], Template]) -> Iterator[Template]:

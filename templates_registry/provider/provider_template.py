@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from channels_setup.codecs.values import as_text
 from templates_registry import lifecycle
 from templates_registry.content import graph_format
-from templates_registry.content.components import Template as Pattern
+from templates_registry.content.components import TemplateDefinition
 from templates_registry.lifecycle import By
 from templates_registry.models import Category, Quality, Status, Template, with_variables
 
@@ -37,7 +37,7 @@ class Unreadable(ValueError):
 class Listed:
     """An empty ``status``, ``quality`` and so on: the list does not say."""
 
-    pattern: Pattern
+    pattern: TemplateDefinition
     status: str = ""
     category: str = ""
     quality: str = ""
@@ -59,8 +59,8 @@ def read(row: object) -> Listed:
     try:
         said = row.get("variables")
         labels = [each for each in said if isinstance(each, dict)] if isinstance(said, list) else []
-        pattern = with_variables(graph_format.read(row), labels)
-    except graph_format.NotATemplate as problem:
+        pattern = with_variables(graph_format.parse_template(row), labels)
+    except graph_format.InvalidTemplate as problem:
         raise Unreadable(problem.sentence) from problem
     pattern = replace(pattern, name=pattern.name.strip(), language=pattern.language.strip())
     _check_lengths(pattern)
@@ -131,7 +131,7 @@ def _label(kind: type[TextChoices], value: str) -> str:
     return str(kind(value).label) if value in kind.values else value
 
 
-def _check_lengths(pattern: Pattern) -> None:
+def _check_lengths(pattern: TemplateDefinition) -> None:
     for name, value, limit in (
         (_("name"), pattern.name, 512),
         (_("language"), pattern.language, 20),

@@ -38,7 +38,7 @@ from templates_registry import lifecycle
 from templates_registry.content import graph_format
 from templates_registry.content.components import Level
 from templates_registry.content.slots import ValueKind
-from templates_registry.content.titles import title_of
+from templates_registry.content.titles import variable_title
 from templates_registry.content.validation import validate
 from templates_registry.lifecycle import By, Source
 from templates_registry.models import Status, Template, TemplateEvent
@@ -122,7 +122,10 @@ def _begin(template: Template, to: str, *, by: By, check: Callable[[Template], N
     locked = Template.objects.select_for_update(of=("self",)).select_related("api_channel").get(pk=template.pk)
     check(locked)
     pattern = locked.pattern
-    row = graph_format.write(pattern) | {"id": locked.external_id, "status": locked.provider_status.upper()}
+    row = graph_format.serialize_template(pattern) | {
+        "id": locked.external_id,
+        "status": locked.provider_status.upper(),
+    }
     links = {v.key: v.example or v.default for v in pattern.variables if v.kind is ValueKind.MEDIA}
     begun = _Begun(
         row=row, links=links, status=locked.status, reason=locked.reject_reason, submitted_at=locked.submitted_at
@@ -141,7 +144,7 @@ def _may_be_submitted(template: Template) -> None:
     for variable in pattern.variables:
         if variable.kind is ValueKind.MEDIA and not (variable.example or variable.default):
             sentence = _("Give “%(title)s” an example: a link to a sample, which the reviewers will look at.")
-            wrong.append(sentence % {"title": title_of(pattern, variable)})
+            wrong.append(sentence % {"title": variable_title(pattern, variable)})
     if wrong:
         raise Refused(" ".join(wrong))
     if template.external_id:

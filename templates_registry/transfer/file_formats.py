@@ -22,10 +22,9 @@ from channels_setup.codecs.bodies import BadBody, clean_text, json_object
 from channels_setup.models import ApiChannel
 from channels_setup.providers import messengers
 from channels_setup.provisioning import words_for
-from templates_registry.content.components import TEXT, Button
-from templates_registry.content.components import Template as Pattern
-from templates_registry.content.graph_format import NotATemplate, read, write
-from templates_registry.matching.text_diff import wording
+from templates_registry.content.components import TEXT, Button, TemplateDefinition
+from templates_registry.content.graph_format import InvalidTemplate, parse_template, serialize_template
+from templates_registry.matching.text_diff import content_key
 from templates_registry.models import Template
 from templates_registry.provider.provider_template import Unreadable
 
@@ -79,8 +78,8 @@ def export(templates: Iterable[Template], *, form: str) -> bytes:
 def as_row(template: Template) -> dict[str, Any]:
     """As the Graph API lists it, with the examples that the registry has by now and three keys of our own."""
     row = template.as_graph()
-    with suppress(NotATemplate):  # then it goes out as it is stored
-        row["components"] = write(template.pattern)["components"]
+    with suppress(InvalidTemplate):  # then it goes out as it is stored
+        row["components"] = serialize_template(template.pattern)["components"]
     row["quality_score"] = {"score": template.quality}
     if template.reject_reason:
         row["rejected_reason"] = template.reject_reason
@@ -90,7 +89,7 @@ def as_row(template: Template) -> dict[str, Any]:
 def as_cells(template: Template) -> dict[str, str]:
     try:
         worded = _worded(template.pattern)
-    except NotATemplate:
+    except InvalidTemplate:
         worded = dict.fromkeys(WORDED, "")
     cells = {
         "channel": template.api_channel.name,
@@ -112,13 +111,13 @@ def as_cells(template: Template) -> dict[str, str]:
 def _beyond_the_columns(template: Template, cells: dict[str, str]) -> str:
     """The components as JSON where the columns cannot say all of it: cards, offers, codes…"""
     row = as_row(template)
-    with suppress(NotATemplate):
-        if wording(read(row)) == wording(read(_from_cells(0, cells).data)):
+    with suppress(InvalidTemplate):
+        if content_key(parse_template(row)) == content_key(parse_template(_from_cells(0, cells).data)):
             return ""
     return json.dumps(row["components"], ensure_ascii=False)
 
 
-def _worded(pattern: Pattern) -> dict[str, str]:
+def _worded(pattern: TemplateDefinition) -> dict[str, str]:
     return {
         "header_kind": pattern.header.kind if pattern.header else "",
         "header": pattern.header_text,
@@ -266,8 +265,8 @@ def _from_components(number: int, cells: dict[str, str], said: str) -> Row:
     """A line that says its components as JSON besides: good as long as the other columns say the same."""
     try:
         data = _data(cells, json.loads(said))
-        worded = _worded(read(data))
-    except (ValueError, RecursionError):  # NotATemplate is one
+        worded = _worded(parse_template(data))
+    except (ValueError, RecursionError):  # InvalidTemplate is one
         return Row(number, data=_data(cells, []), problem=_("The column “components” is not a list of components."))
     if any(cells[name] != _as_cell(escaped(worded[name])) for name in WORDED if name in cells):
         problem = _("The texts differ from the column “components”. Change such a template in a JSON file.")

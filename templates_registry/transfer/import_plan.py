@@ -22,11 +22,10 @@ from channels_setup.models import ApiChannel
 from channels_setup.provisioning import Ambiguous, named
 from templates_registry import lifecycle
 from templates_registry.content import graph_format
-from templates_registry.content.components import Level, Variable, described_as
-from templates_registry.content.components import Template as Pattern
+from templates_registry.content.components import Level, TemplateDefinition, Variable, merge_descriptions
 from templates_registry.content.validation import validate
 from templates_registry.lifecycle import By
-from templates_registry.matching.text_diff import Piece, as_text, difference, without_comparing
+from templates_registry.matching.text_diff import DiffPiece, diff_texts, diff_whole_texts, template_text
 from templates_registry.models import Status, Template, described
 from templates_registry.provider import provider_template
 from templates_registry.provider.provider_template import Listed, Unreadable
@@ -67,7 +66,7 @@ class Item:
     name: str = ""
     language: str = ""
     sentences: list[str] = field(default_factory=list)  # why it is refused, or what is unwise about it
-    text: tuple[Piece, ...] = ()
+    text: tuple[DiffPiece, ...] = ()
     facts: list[tuple[str, str, str]] = field(default_factory=list)  # what, from, to
     channel: ApiChannel | None = None
     template: Template | None = None
@@ -139,7 +138,7 @@ class _Planner:
             item.template = self._of(item.channel).get(one.key)
             item.listed = self._merged(row, one, item.template)
             self._judge(row, item, item.listed)
-        except (Unreadable, graph_format.NotATemplate) as problem:
+        except (Unreadable, graph_format.InvalidTemplate) as problem:
             item.kind, item.sentences = Kind.REFUSED, [str(problem.sentence)]
         return item
 
@@ -182,10 +181,10 @@ class _Planner:
             pattern = template.pattern
         elif row.cells is not None:
             pattern = _with_extras(pattern, template.pattern)
-        pattern = described_as(pattern, described(template.variables))
+        pattern = merge_descriptions(pattern, described(template.variables))
         said = row.data.get("variables")
         labels = described(each for each in said if isinstance(each, dict)) if isinstance(said, list) else []
-        return replace(one, pattern=described_as(pattern, labels))
+        return replace(one, pattern=merge_descriptions(pattern, labels))
 
     def _judge(self, row: Row, item: Item, one: Listed) -> None:
         problems = validate(one.pattern)
@@ -197,15 +196,15 @@ class _Planner:
             return
         if item.template is None:
             item.kind = Kind.NEW
-            item.text = (Piece("new", as_text(one.pattern)),)
+            item.text = (DiffPiece("new", template_text(one.pattern)),)
             item.facts = [(str(_("status")), "", str(Status(one.status or Status.DRAFT).label))]
             return
         old = item.template
         reworded = lifecycle.is_reworded(old, one.pattern)
         if reworded:
             self._compared += 1
-            compare = difference if self._compared <= MOST_COMPARED else without_comparing
-            item.text = compare(as_text(old.pattern), as_text(one.pattern))
+            compare = diff_texts if self._compared <= MOST_COMPARED else diff_whole_texts
+            item.text = compare(template_text(old.pattern), template_text(one.pattern))
         item.facts = [(str(what), before, after) for what, before, after in provider_template.changes(old, one)]
         item.facts += _label_changes(old.pattern.variables, one.pattern.variables)
         if reworded and not one.status and old.status in lifecycle.JUDGED:
@@ -220,7 +219,7 @@ def only_channel() -> ApiChannel | None:
     return found[0] if len(found) == 1 else None
 
 
-def _with_extras(pattern: Pattern, old: Pattern) -> Pattern:
+def _with_extras(pattern: TemplateDefinition, old: TemplateDefinition) -> TemplateDefinition:
     """A pattern from a table, with what a table does not show taken from the present one."""
     kept = {file_formats.button_line(button): button for button in old.buttons}
     buttons = tuple(kept.get(file_formats.button_line(button), button) for button in pattern.buttons)

@@ -1,4 +1,4 @@
-"""Templates in a real Chromium: the live preview, and pasted text that is recognised and sent."""
+"""Templates in a real Chromium: the live preview, and pasted text that is recognized and sent."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_from_the_template_to_a_chat(page: Page, template: Template, chat: Conve
     expect(page.locator("#messages .msg.out .text")).to_have_text("Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче.")
 
 
-def test_pasted_text_is_recognised_changed_in_a_field_and_sent(
+def test_pasted_text_is_recognized_changed_in_a_field_and_sent(
     page: Page, template: Template, chat: Conversation
 ) -> None:
     page.goto(f"/chats/{chat.pk}/")
@@ -126,17 +126,17 @@ def test_pasted_text_is_recognised_changed_in_a_field_and_sent(
     assert not Draft.objects.filter(conversation=chat).exists()
 
 
-def recognised_in(page: Page, chat: Conversation) -> None:
-    """The chat with a template's text in its box, which has been recognised."""
+def recognized_in(page: Page, chat: Conversation) -> None:
+    """The chat with a template's text in its box, which has been recognized."""
     page.goto(f"/chats/{chat.pk}/")
     paste(page, "Здравствуйте, Анна! Ваш заказ 55 готов к выдаче.")
-    expect(page.locator('.tp[data-kind="recognised"]')).to_be_visible()
+    expect(page.locator('.tp[data-kind="recognized"]')).to_be_visible()
 
 
 def test_who_types_on_and_sends_at_once_sends_what_stands_in_the_box(
     page: Page, template: Template, chat: Conversation
 ) -> None:
-    recognised_in(page, chat)
+    recognized_in(page, chat)
 
     paste(page, "Здравствуйте, Анна! Ваш заказ 56 готов к выдаче.")
     page.keyboard.press("Control+Enter")
@@ -147,7 +147,7 @@ def test_who_types_on_and_sends_at_once_sends_what_stands_in_the_box(
 def test_words_that_are_no_longer_the_template_are_not_sent_as_it(
     page: Page, template: Template, chat: Conversation
 ) -> None:
-    recognised_in(page, chat)
+    recognized_in(page, chat)
 
     paste(page, "Заказ можно и обменять.")
     page.keyboard.press("Control+Enter")
@@ -269,7 +269,7 @@ def test_keys_pressed_in_one_chat_send_no_words_of_another(
     page.goto(f"/chats/{chat.pk}/")
     paste(page, FOR_ANNA)
     expect(page.locator("#template_panel textarea").nth(1)).to_have_value("№ 7")
-    held = Held(page, f"**/chats/{chat.pk}/templates/recognise/")
+    held = Held(page, f"**/chats/{chat.pk}/templates/recognize/")
     page.locator("#text").press_sequentially(" Ждём")
     page.locator("#text").press("Control+Enter")
     held.wait()

@@ -15,10 +15,10 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from templates_registry.content.components import Header, Template
+from templates_registry.content.components import Header, TemplateDefinition
 from templates_registry.content.rendering import render
-from templates_registry.matching.matcher import Index
-from templates_registry.matching.result import Entry
+from templates_registry.matching.matcher import MatchIndex
+from templates_registry.matching.result import IndexEntry
 
 MEDIAN, WORST = 2.0, 20.0  # milliseconds
 
@@ -167,7 +167,7 @@ def phrases(lines: Mapping[str, str], language: str) -> list[str]:
     return [line.strip() for line in lines[language].strip().splitlines()]
 
 
-def registry(size: int, seed: int = 1) -> list[Template]:
+def registry(size: int, seed: int = 1) -> list[TemplateDefinition]:
     """Templates such as shops and clinics have: shared greetings and endings, two to six variables, two languages."""
     rng = random.Random(seed)
     combinations = {
@@ -176,7 +176,7 @@ def registry(size: int, seed: int = 1) -> list[Template]:
         )
         for language in ("ru", "en")
     }
-    found: dict[str, Template] = {}
+    found: dict[str, TemplateDefinition] = {}
     while len(found) < size:
         number = len(found)
         language = "ru" if rng.random() < 0.7 else "en"
@@ -192,7 +192,7 @@ def registry(size: int, seed: int = 1) -> list[Template]:
         body = f"{greeting}{joint}{line}, {detail}.{joint}{ending}"
         found.setdefault(
             body,
-            Template(
+            TemplateDefinition(
                 name=f"t_{number}",
                 language=language,
                 body=body,
@@ -203,12 +203,12 @@ def registry(size: int, seed: int = 1) -> list[Template]:
     return list(found.values())
 
 
-def filled(template: Template, rng: random.Random) -> str:
+def filled(template: TemplateDefinition, rng: random.Random) -> str:
     rendering = render(template, {variable.key: rng.choice(VALUES) for variable in template.variables})
     return rendering.body if rng.random() < 0.5 else rendering.text
 
 
-def everyday(templates: list[Template], seed: int = 2, size: int = 1000) -> dict[str, list[str]]:
+def everyday(templates: list[TemplateDefinition], seed: int = 2, size: int = 1000) -> dict[str, list[str]]:
     rng = random.Random(seed)
     chosen = [rng.choice(templates) for _ in range(size)]
     pasted = [filled(template, rng) for template in chosen]
@@ -226,7 +226,7 @@ def everyday(templates: list[Template], seed: int = 2, size: int = 1000) -> dict
     }
 
 
-def worst(templates: list[Template], seed: int = 3) -> dict[str, list[str]]:
+def worst(templates: list[TemplateDefinition], seed: int = 3) -> dict[str, list[str]]:
     """Texts made to cost: as long as allowed, all fixed parts at once, repeated openings, everything almost fitting."""
     rng = random.Random(seed)
     longest = 4096
@@ -255,19 +255,20 @@ def worst(templates: list[Template], seed: int = 3) -> dict[str, list[str]]:
     }
 
 
-def adversarial_registries(size: int) -> dict[str, tuple[list[Template], list[str]]]:
+def adversarial_registries(size: int) -> dict[str, tuple[list[TemplateDefinition], list[str]]]:
     """Registries that nobody has, made so that no index can tell their templates apart early."""
-    letters = [Template(f"t_{n}", "ru", _holes("а", n % 30 + 2, end=f"б{n}")) for n in range(size)]
+    letters = [TemplateDefinition(f"t_{n}", "ru", _holes("а", n % 30 + 2, end=f"б{n}")) for n in range(size)]
     words = [f"слово{n}" for n in range(20)]
     triples = list(itertools.islice(itertools.permutations(words, 3), size))
     shuffled = [
-        Template(f"t_{n}", "ru", f"Начало {{{{1}}}} {a} {{{{2}}}} {b} {{{{3}}}} {c} {{{{4}}}} конец")
+        TemplateDefinition(f"t_{n}", "ru", f"Начало {{{{1}}}} {a} {{{{2}}}} {b} {{{{3}}}} {c} {{{{4}}}} конец")
         for n, (a, b, c) in enumerate(triples)
     ]
     twice = [
-        Template(f"t_{n}", "ru", f"Начало {{{{1}}}} а {{{{2}}}} а {{{{1}}}} а {{{{2}}}} {n} к") for n in range(size)
+        TemplateDefinition(f"t_{n}", "ru", f"Начало {{{{1}}}} а {{{{2}}}} а {{{{1}}}} а {{{{2}}}} {n} к")
+        for n in range(size)
     ]
-    same = [Template(f"t_{n}", "ru", "Ваш заказ {{1}} готов.") for n in range(size)]
+    same = [TemplateDefinition(f"t_{n}", "ru", "Ваш заказ {{1}} готов.") for n in range(size)]
     around = " x ".join(words)
     return {
         "holes between single letters": (letters, ["а" * 4000 + "б1", "аб" * 2000, "а " * 2000 + "б7"]),
@@ -307,21 +308,21 @@ def main() -> None:
     gc.disable()
     for title in ("first index", "index after a change"):
         begun = time.thread_time()
-        index = Index(Entry(template) for template in templates)
+        index = MatchIndex(IndexEntry(template) for template in templates)
         print(f"{title:<45} {(time.thread_time() - begun) * 1000:8.0f} ms")
     print(f"\n{'milliseconds a text':<45} {'median':>8} {'p99':>8} {'worst':>8}  outcomes")
     _table(index, everyday(templates), repeat=1)
     print()
     _table(index, worst(templates), repeat=3)
     for title, (others, texts) in adversarial_registries(given.templates).items():
-        _table(Index(Entry(template) for template in others), {f"[{title}]": texts}, repeat=3)
+        _table(MatchIndex(IndexEntry(template) for template in others), {f"[{title}]": texts}, repeat=3)
     print(f"\nto reach: median {MEDIAN} ms, worst {WORST} ms")
 
 
-def _table(index: Index, groups: dict[str, list[str]], *, repeat: int) -> None:
+def _table(index: MatchIndex, groups: dict[str, list[str]], *, repeat: int) -> None:
     for title, texts in groups.items():
-        times = sorted(timed(index.recognise, texts, repeat))
-        outcomes = sorted({index.recognise(text).outcome.value for text in texts})
+        times = sorted(timed(index.recognize, texts, repeat))
+        outcomes = sorted({index.recognize(text).outcome.value for text in texts})
         p99 = times[int(0.99 * (len(times) - 1))]
         print(f"{title:<45} {statistics.median(times):8.2f} {p99:8.2f} {times[-1]:8.2f}  {', '.join(outcomes)}")
 

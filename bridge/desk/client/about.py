@@ -14,7 +14,7 @@ from bridge.files import uploads
 from bridge.maintenance import erasure
 from bridge.merging import rules
 from bridge.models import ContactNote, Conversation, Message, Upload
-from templates_registry.content.graph_format import NotATemplate
+from templates_registry.content.graph_format import InvalidTemplate
 from templates_registry.models import Template
 
 from . import card, merges
@@ -103,5 +103,5 @@ def template_values(conversation: Conversation) -> dict[str, str]:
 def _title(template: Template | None, key: str) -> str:
     try:
         return str(template.pattern.title_of(key)) if template else key
-    except NotATemplate:
+    except InvalidTemplate:
         return key

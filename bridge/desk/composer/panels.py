@@ -14,9 +14,9 @@ from django.utils.translation import pgettext
 from bridge import service_window
 from bridge.models import Conversation
 from templates_registry import index_cache, selection
-from templates_registry.matching.explain import Difference
-from templates_registry.matching.matcher import Index
-from templates_registry.matching.result import Entry, Outcome, Recognition
+from templates_registry.matching.matcher import MatchIndex
+from templates_registry.matching.result import IndexEntry, MatchOutcome, MatchResult
+from templates_registry.matching.word_comparison import WordDifference
 from templates_registry.models import Template, TemplateQuerySet
 from templates_registry.preview import LONGEST_VALUE, Filling, filling
 
@@ -26,8 +26,8 @@ PICKER_ROWS = 40
 OFFERS = 3  # templates that a shut window offers at once, before anybody asks for the list
 SHORTEST = 4  # characters; shorter text is not worth asking about while somebody types
 
-# RECOGNISED: the box holds the template's text, and the two follow each other. PICKED: the box keeps its own text.
-RECOGNISED, PICKED, HOLD = "recognised", "picked", "hold"
+# RECOGNIZED: the box holds the template's text, and the two follow each other. PICKED: the box keeps its own text.
+RECOGNIZED, PICKED, HOLD = "recognized", "picked", "hold"
 PICKER, NEAR, AMBIGUOUS, SAYS = "picker", "near", "ambiguous", "says"
 
 
@@ -47,7 +47,7 @@ class Panel:
     template: Template | None = None
     filling: Filling | None = None
     values: Mapping[str, str] = field(default_factory=dict)
-    difference: tuple[Difference, ...] = ()
+    difference: tuple[WordDifference, ...] = ()
     choices: tuple[Choice, ...] = ()
     groups: list[selection.Group] = field(default_factory=list)
     query: str = ""
@@ -56,14 +56,14 @@ class Panel:
 
     @property
     def css(self) -> str:
-        if self.kind == RECOGNISED:
+        if self.kind == RECOGNIZED:
             return "good" if self.filling and self.filling.ready else "warn"
         return "warn" if self.kind in (NEAR, AMBIGUOUS, SAYS) else ""
 
     @property
     def text(self) -> str:
         """What the box holds while it follows the fields."""
-        return self.filling.rendering.text if self.filling and self.kind == RECOGNISED else ""
+        return self.filling.rendering.text if self.filling and self.kind == RECOGNIZED else ""
 
 
 def pickable(request: HttpRequest, conversation: Conversation) -> TemplateQuerySet:
@@ -114,19 +114,19 @@ def of_text(
     """What the registry says of this text; None where there is nothing to say. ``was_sent``: it came back refused."""
     if not asks(conversation, window) or len(text.strip()) < SHORTEST:
         return None
-    found = index_cache.recognise(conversation.api_channel, text)
-    if window.is_open and found.outcome != Outcome.TEMPLATE:
+    found = index_cache.recognize(conversation.api_channel, text)
+    if window.is_open and found.outcome != MatchOutcome.TEMPLATE:
         return None  # it goes out as plain text, whatever it is like
-    if found.outcome == Outcome.NONE:
+    if found.outcome == MatchOutcome.NONE:
         if not was_sent:
             return None
         return Panel(kind=SAYS, say=_("%(why)s Choose one, or hold the text.") % {"why": found.sentence}, may_hold=True)
-    if found.outcome == Outcome.AMBIGUOUS:
+    if found.outcome == MatchOutcome.AMBIGUOUS:
         return _ambiguous(found, text, user=user)
     template = _template_of(found.entry, user=user)
     if template is None:
         return None
-    if found.outcome == Outcome.NEAR_MISS:
+    if found.outcome == MatchOutcome.NEAR_MISS:
         return Panel(
             kind=NEAR,
             say=str(found.sentence) if found.retired else "",
@@ -137,30 +137,30 @@ def of_text(
         )
     if not template.may_be_sent:
         return Panel(kind=SAYS, say=str(found.sentence), may_hold=True)
-    return _recognised(conversation, template, found)
+    return _recognized(conversation, template, found)
 
 
-def _recognised(conversation: Conversation, template: Template, found: Recognition) -> Panel:
+def _recognized(conversation: Conversation, template: Template, found: MatchResult) -> Panel:
     """Exactly one template; where values are missing, with what is known of the chat."""
-    if found.outcome == Outcome.TEMPLATE:
-        return picked(conversation, template, found.parameters, kind=RECOGNISED)
+    if found.outcome == MatchOutcome.TEMPLATE:
+        return picked(conversation, template, found.parameters, kind=RECOGNIZED)
     values = opening_values(conversation, template, found.parameters)
     filled = filling(template, values)
-    return Panel(kind=RECOGNISED, say=str(found.sentence), template=template, filling=filled)
+    return Panel(kind=RECOGNIZED, say=str(found.sentence), template=template, filling=filled)
 
 
-def _ambiguous(found: Recognition, text: str, *, user: Any) -> Panel:
+def _ambiguous(found: MatchResult, text: str, *, user: Any) -> Panel:
     choices = []
     for entry in found.candidates:
         template = _template_of(entry, user=user)
         if template is None:
             continue
-        readings = found.readings or (Index([entry]).recognise(text).parameters,)
+        readings = found.readings or (MatchIndex([entry]).recognize(text).parameters,)
         choices += [_choice(template, entry, values) for values in readings]
     return Panel(kind=AMBIGUOUS, say=str(found.sentence), choices=tuple(choices))
 
 
-def _choice(template: Template, entry: Entry, values: dict[str, str]) -> Choice:
+def _choice(template: Template, entry: IndexEntry, values: dict[str, str]) -> Choice:
     words = ", ".join(
         pgettext("a variable and its value", "%(title)s: %(value)s")
         % {"title": entry.template.title_of(key), "value": value}
@@ -180,7 +180,7 @@ def told_by(choice: str) -> dict[str, str]:
     return {str(key): value.replace("\0", "") for key, value in told.items() if isinstance(value, str)}
 
 
-def _template_of(entry: Entry | None, *, user: Any) -> Template | None:
+def _template_of(entry: IndexEntry | None, *, user: Any) -> Template | None:
     """The row, if this operator may see it."""
     if entry is None or not isinstance(entry.ident, int):
         return None

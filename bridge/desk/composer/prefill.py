@@ -6,8 +6,7 @@ import re
 
 from bridge.conversations import tickets
 from bridge.models import Conversation
-from templates_registry.content.components import Template as Pattern
-from templates_registry.content.components import Variable
+from templates_registry.content.components import TemplateDefinition, Variable
 
 # Whole words or their beginnings in a variable's name, label or hint. They are matched, never shown.
 NAME = re.compile(
@@ -26,7 +25,7 @@ EXAMPLE_NAMES = frozenset(
 )
 
 
-def values(conversation: Conversation, pattern: Pattern) -> dict[str, str]:
+def values(conversation: Conversation, pattern: TemplateDefinition) -> dict[str, str]:
     """By the variables' keys; only what is known for certain to be meant."""
     ticket = tickets.get_current_ticket(conversation)
     found = {}

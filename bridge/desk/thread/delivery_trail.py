@@ -178,7 +178,7 @@ def _how(message: Message) -> Iterator[str]:
         return
     named = {"name": template.get("name", ""), "language": template.get("language", "")}
     if message.details.get("how") == submission.RECOGNIZED:
-        yield _("The text was recognised as the template “%(name)s” (%(language)s).") % named
+        yield _("The text was recognized as the template “%(name)s” (%(language)s).") % named
     elif message.details.get("how") == submission.CHOSEN:
         yield _("The template “%(name)s” (%(language)s) was chosen.") % named
     given = template.get("parameters") or []

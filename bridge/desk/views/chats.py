@@ -226,7 +226,7 @@ def chat_context(
         "text": text if text is not None else (draft.text if draft else ""),
         "refusal": refusal,
         "sends_templates": conversation.api_channel.provider.sends_templates,
-        "recognises": panels.asks(conversation, state),
+        "recognizes": panels.asks(conversation, state),
         "offers": panels.offers(request, conversation, state),
         "sending_key": draft.form_key if draft else secrets.token_urlsafe(12),
         "quotes": conversation.api_channel.provider.supports_quotes,

@@ -1,4 +1,4 @@
-"""Templates where one writes: recognised while one types, picked, filled in, sent; or the text is held.
+"""Templates where one writes: recognized while one types, picked, filled in, sent; or the text is held.
 
 Values and texts come by POST, so that no log ever holds them. A script gets the panel alone; without one the whole
 page comes back with the panel in it.
@@ -28,7 +28,7 @@ from . import chat_actions, chats
 
 
 @forms.writes
-def recognise(request: HttpRequest, pk: int) -> HttpResponse:
+def recognize(request: HttpRequest, pk: int) -> HttpResponse:
     """What the registry says of the text in the box; 204 where there is nothing to say."""
     conversation = access.conversation_or_404(request, pk)
     window = service_window.get_window_state(conversation, now=service_window.database_now())
@@ -59,9 +59,9 @@ def panel(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     values = values_in(request.POST) | panels.told_by(request.POST.get("choice", ""))
     if request.POST.get("open"):
         values = panels.opening_values(conversation, template, values)
-    usual = panels.RECOGNISED if request.POST.get("choice") else request.POST.get("open", "")
+    usual = panels.RECOGNIZED if request.POST.get("choice") else request.POST.get("open", "")
     kind = request.POST.get("kind", usual)
-    kind = kind if kind in (panels.RECOGNISED, panels.HOLD) else panels.PICKED
+    kind = kind if kind in (panels.RECOGNIZED, panels.HOLD) else panels.PICKED
     return _shown(request, conversation, panels.picked(conversation, template, values, kind=kind))
 
 
@@ -87,7 +87,7 @@ def send(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     if (
         not forms.key_in(request, "once")
         and said["sent"]
-        and request.POST.get("kind") != panels.RECOGNISED
+        and request.POST.get("kind") != panels.RECOGNIZED
         and text.strip()
     ):
         submission.save_draft(conversation.pk, author=request.user, text=text[: chat_actions.LONGEST_KEPT])

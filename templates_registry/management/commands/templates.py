@@ -11,9 +11,8 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 
 from channels_setup.models import ApiChannel
 from channels_setup.provisioning import Ambiguous, named
-from templates_registry.content.components import Level, Problem
-from templates_registry.content.components import Template as Pattern
-from templates_registry.content.graph_format import NotATemplate
+from templates_registry.content.components import Level, Problem, TemplateDefinition
+from templates_registry.content.graph_format import InvalidTemplate
 from templates_registry.lifecycle import By, Source
 from templates_registry.linting import lint_registry
 from templates_registry.models import Template
@@ -135,12 +134,12 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def _problems(self, channel: ApiChannel) -> list[dict[str, Any]]:
-        patterns: list[Pattern] = []
+        patterns: list[TemplateDefinition] = []
         rows: list[dict[str, Any]] = []
         for template in _templates(channel):
             try:
                 patterns.append(template.pattern)
-            except NotATemplate as problem:
+            except InvalidTemplate as problem:
                 unreadable = Problem("components", problem.code)
                 rows.append(_row(channel, (template.name, template.language), unreadable))
         for key, problems in lint_registry(patterns).items():

@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
-from templates_registry.content.components import braced
-from templates_registry.content.normalization import Normalised
+from templates_registry.content.components import add_braces
+from templates_registry.content.normalization import NormalizedText
 
-from .patterns import Pattern, name_of
-from .word_alignment import Step, TextCosts, Token, align
+from .patterns import MatchPattern, placeholder_name
+from .word_alignment import AlignmentStep, TextCosts, WordToken, align_words
 
 TOKEN = re.compile(r"\w+|[^\w\s]")
-MOST_TOKENS = 700
-STATES, STATES_A_TOKEN, MOST_STATES = 400, 30, 8_000  # to visit for one alignment
+MAX_TOKENS = 700
+BASE_STATES, STATES_PER_TOKEN, MAX_STATES = 400, 30, 8_000  # to visit for one alignment
 
-SIGN = 0.25  # of a word
+SIGN_WEIGHT = 0.25  # of a word
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class WordDifference:
     """What is approved here and what stands in the text; either may be empty."""
 
     approved: str
@@ -34,32 +34,32 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class WordComparison:
     """``values`` by key, as far as they can be told; ``empty`` are variables for which the text has nothing."""
 
     owner: int
     closeness: float
     values: dict[str, str]
     empty: tuple[str, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[WordDifference, ...]
 
 
-def tokens_of(text: str) -> list[Token]:
+def tokenize_text(text: str) -> list[WordToken]:
     """Words and signs; of a text longer than any template, the beginning."""
     return [
-        Token(
+        WordToken(
             match[0],
             match.start(),
             match.end(),
             glued=match.start() > 0 and text[match.start() - 1] not in " \n",
             starts_line=match.start() > 0 and text[match.start() - 1] == "\n",
         )
-        for match in islice(TOKEN.finditer(text), MOST_TOKENS)
+        for match in islice(TOKEN.finditer(text), MAX_TOKENS)
     ]
 
 
 @lru_cache(maxsize=20_000)
-def words_of(pattern: Pattern) -> tuple[str, ...]:
+def list_pattern_words(pattern: MatchPattern) -> tuple[str, ...]:
     """The pattern's words and signs in order; an empty one where a variable stands."""
     words: list[str] = []
     for index, part in enumerate(pattern.parts):
@@ -68,20 +68,20 @@ def words_of(pattern: Pattern) -> tuple[str, ...]:
     return tuple(words)
 
 
-def lay_beside(
-    owner: int, pattern: Pattern, text: Normalised, tokens: Sequence[Token], costs: TextCosts | None = None
-) -> Beside:
+def compare_words(
+    owner: int, pattern: MatchPattern, text: NormalizedText, tokens: Sequence[WordToken], costs: TextCosts | None = None
+) -> WordComparison:
     own = _pattern_tokens(pattern)
-    most_states = min(STATES + STATES_A_TOKEN * len(own), MOST_STATES)
-    steps = align(own, tokens, most_states=most_states, costs=costs)
+    most_states = min(BASE_STATES + STATES_PER_TOKEN * len(own), MAX_STATES)
+    steps = align_words(own, tokens, most_states=most_states, costs=costs)
     layer = _Layer(text, own, tokens)
     for step in _by_common_words(pattern, own, tokens) if steps is None else steps:
         layer.take(step)
     layer.close()
     if not layer.differences and not layer.empty:
-        layer.differences.append(Difference(_spelt(own), text.raw.strip()))  # it is only the spaces
-    fixed = sum(weight(token.word) for token in own if not token.key) or 1
-    return Beside(
+        layer.differences.append(WordDifference(_spelt(own), text.raw.strip()))  # it is only the spaces
+    fixed = sum(word_weight(token.word) for token in own if not token.key) or 1
+    return WordComparison(
         owner=owner,
         closeness=layer.common / (fixed + layer.too_much / 2),
         values={key: value for key, value in layer.values.items() if key not in layer.uncertain},
@@ -90,51 +90,56 @@ def lay_beside(
     )
 
 
-def _by_common_words(pattern: Pattern, own: Sequence[Token], tokens: Sequence[Token]) -> Iterator[Step]:
+def _by_common_words(
+    pattern: MatchPattern, own: Sequence[WordToken], tokens: Sequence[WordToken]
+) -> Iterator[AlignmentStep]:
     """A rough alignment by the longest common subsequence, for texts too unlike their template; it tells no values."""
     row = column = 0
-    for row_end, column_end in [*common(words_of(pattern), [token.word for token in tokens]), (len(own), len(tokens))]:
+    for row_end, column_end in [
+        *find_common_words(list_pattern_words(pattern), [token.word for token in tokens]),
+        (len(own), len(tokens)),
+    ]:
         for at in range(row, row_end):
             is_value = bool(own[at].key) and column < column_end
-            yield Step(at, at + 1, column, column_end if is_value else column, is_certain=False)
+            yield AlignmentStep(at, at + 1, column, column_end if is_value else column, is_certain=False)
             column = column_end if is_value else column
         for at in range(column, column_end):
-            yield Step(row_end, row_end, at, at + 1)
+            yield AlignmentStep(row_end, row_end, at, at + 1)
         if row_end < len(own):
-            yield Step(row_end, row_end + 1, column_end, column_end + 1)
+            yield AlignmentStep(row_end, row_end + 1, column_end, column_end + 1)
         row, column = row_end + 1, column_end + 1
 
 
-def weight(word: str) -> float:
-    return 1.0 if word.isalnum() else SIGN
+def word_weight(word: str) -> float:
+    return 1.0 if word.isalnum() else SIGN_WEIGHT
 
 
 class _Layer:
     """Collects values and differences from left to right."""
 
-    def __init__(self, text: Normalised, own: Sequence[Token], tokens: Sequence[Token]) -> None:
+    def __init__(self, text: NormalizedText, own: Sequence[WordToken], tokens: Sequence[WordToken]) -> None:
         self.text, self.own, self.tokens = text, own, tokens
         self.values: dict[str, str] = {}
         self.uncertain: set[str] = set()
         self.empty: list[str] = []
-        self.differences: list[Difference] = []
+        self.differences: list[WordDifference] = []
         self.common = self.too_much = 0.0
-        self._approved: list[Token] = []
-        self._yours: list[Token] = []
+        self._approved: list[WordToken] = []
+        self._yours: list[WordToken] = []
         self._before: tuple[int, int] | None = None  # the pair of equal words just passed
 
-    def take(self, step: Step) -> None:
+    def take(self, step: AlignmentStep) -> None:
         own, words = self.own[step.row : step.row_end], self.tokens[step.column : step.column_end]
         if own and own[0].key:
             self.close()
             self._value(own[0].key, words, is_certain=step.is_certain)
         elif own and words and own[0].word == words[0].word:
-            self.common += weight(own[0].word)
+            self.common += word_weight(own[0].word)
             self._same(step.row, step.column)
         else:
             self._approved += own
             self._yours += words
-            self.too_much += 0 if own else sum(weight(word.word) for word in words)
+            self.too_much += 0 if own else sum(word_weight(word.word) for word in words)
 
     def _same(self, row: int, column: int) -> None:
         self.close()
@@ -148,10 +153,10 @@ class _Layer:
     def close(self) -> None:
         """The difference collected so far is complete."""
         if self._approved or self._yours:
-            self.differences.append(Difference(_spelt(self._approved), self._cut_out(self._yours)))
+            self.differences.append(WordDifference(_spelt(self._approved), self._cut_out(self._yours)))
         self._approved, self._yours = [], []
 
-    def _value(self, key: str, words: Sequence[Token], *, is_certain: bool) -> None:
+    def _value(self, key: str, words: Sequence[WordToken], *, is_certain: bool) -> None:
         if words:
             value = self._cut_out(words)
             if not is_certain or self.values.setdefault(key, value) != value:
@@ -159,18 +164,18 @@ class _Layer:
         elif key not in self.empty:
             self.empty.append(key)
 
-    def _cut_out(self, words: Sequence[Token]) -> str:
+    def _cut_out(self, words: Sequence[WordToken]) -> str:
         return self.text.value(words[0].begin, words[-1].end) if words else ""
 
 
-def _pattern_tokens(pattern: Pattern) -> list[Token]:
-    found: list[Token] = []
+def _pattern_tokens(pattern: MatchPattern) -> list[WordToken]:
+    found: list[WordToken] = []
     before = ""
     for index, part in enumerate(pattern.parts):
         if index:
             glued = before[-1:] not in (" ", "\n")
-            found.append(Token("", glued=glued, key=pattern.keys[index - 1]))
-        own = tokens_of(part)
+            found.append(WordToken("", glued=glued, key=pattern.keys[index - 1]))
+        own = tokenize_text(part)
         if index and own and own[0].begin == 0:
             own[0] = own[0]._replace(glued=True)
         found += own
@@ -178,15 +183,15 @@ def _pattern_tokens(pattern: Pattern) -> list[Token]:
     return found
 
 
-def _spelt(tokens: Sequence[Token]) -> str:
-    words = [braced(name_of(token.key)) if token.key else token.word for token in tokens]
+def _spelt(tokens: Sequence[WordToken]) -> str:
+    words = [add_braces(placeholder_name(token.key)) if token.key else token.word for token in tokens]
     return "".join(
         word if index == 0 or token.glued else " " + word
         for index, (word, token) in enumerate(zip(words, tokens, strict=True))
     )
 
 
-def places(words: Sequence[str]) -> dict[str, int]:
+def index_word_positions(words: Sequence[str]) -> dict[str, int]:
     """Where each word stands, a bit a place."""
     found: dict[str, int] = defaultdict(int)
     for index, word in enumerate(words):
@@ -194,7 +199,7 @@ def places(words: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def rows(words: Sequence[str], size: int, places: Mapping[str, int]) -> list[int]:
+def build_subsequence_table(words: Sequence[str], size: int, places: Mapping[str, int]) -> list[int]:
     """The table of the common subsequences (Hyyrö 2004): a row a word, a bit a column, 0 where the length grows."""
     everything = (1 << size) - 1
     row = everything
@@ -206,9 +211,9 @@ def rows(words: Sequence[str], size: int, places: Mapping[str, int]) -> list[int
     return table
 
 
-def common(words: Sequence[str], others: Sequence[str]) -> list[tuple[int, int]]:
+def find_common_words(words: Sequence[str], others: Sequence[str]) -> list[tuple[int, int]]:
     """Equal words in equal order, as many as can be: pairs of places in the two."""
-    table = rows(words, len(others), places(others))
+    table = build_subsequence_table(words, len(others), index_word_positions(others))
     pairs = []
     row, column = len(table), len(others)
     while row and column:

@@ -14,9 +14,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .components import Template, Variable, is_number
-from .normalization import fold
-from .titles import titles_in_all_languages
+from .components import TemplateDefinition, Variable, is_numbered
+from .normalization import fold_text
+from .titles import translated_titles
 
 BRACES = re.compile(r"\{\{[^{}]*\}\}")
 BRACKETED = re.compile(r"\[[^\[\]]*\]|\{[^{}]*\}|<[^<>]*>|⟨[^⟨⟩]*⟩|［[^［］]*］|【[^【】]*】")
@@ -25,17 +25,17 @@ AROUND = " \n[]{}<>()⟨⟩［］【】\"'*_~`"
 BEHIND = " \n:;,.…-"
 
 
-def placeholder_in(template: Template, variable: Variable, value: str) -> str:
+def find_leftover(template: TemplateDefinition, variable: Variable, value: str) -> str:
     """Return the placeholder that stands where the value of this variable belongs; empty if there is none."""
     if braces := BRACES.search(value):
         return braces[0]
     bare = _bare(value)
     if bare and bare in _own_words(template, variable, is_bracketed=_is_bracketed(value)):
         return value.strip()
-    return bracketed_label_in(template, value)
+    return find_bracketed_label(template, value)
 
 
-def bracketed_label_in(template: Template, text: str) -> str:
+def find_bracketed_label(template: TemplateDefinition, text: str) -> str:
     """Return the first ``[label]`` of this template that the text holds."""
     found = BRACKETED.findall(text)
     if not found:
@@ -44,26 +44,26 @@ def bracketed_label_in(template: Template, text: str) -> str:
     return next((one for one in found if _bare(one) in labels), "")
 
 
-def has_places(template: Template, text: str) -> bool:
+def has_leftovers(template: TemplateDefinition, text: str) -> bool:
     """Whether a text that is meant as this template still has places to be filled in."""
-    return bool(BRACES.search(text) or bracketed_label_in(template, text))
+    return bool(BRACES.search(text) or find_bracketed_label(template, text))
 
 
-def _own_words(template: Template, variable: Variable, *, is_bracketed: bool) -> Iterator[str]:
+def _own_words(template: TemplateDefinition, variable: Variable, *, is_bracketed: bool) -> Iterator[str]:
     yield from _words_for(template, variable)
     if is_bracketed:
         yield variable.name  # a bare number may be a value, “[1]” is the place of one
 
 
-def _labels(template: Template) -> frozenset[str]:
+def _labels(template: TemplateDefinition) -> frozenset[str]:
     return frozenset(word for variable in template.variables for word in _words_for(template, variable))
 
 
-def _words_for(template: Template, variable: Variable) -> Iterator[str]:
-    words = [variable.label, variable.key, *titles_in_all_languages(template, variable)]
-    words += [] if is_number(variable.name) else [variable.name]
+def _words_for(template: TemplateDefinition, variable: Variable) -> Iterator[str]:
+    words = [variable.label, variable.key, *translated_titles(template, variable)]
+    words += [] if is_numbered(variable.name) else [variable.name]
     for word in words:
-        if (bare := _bare(word)) and not is_number(bare):
+        if (bare := _bare(word)) and not is_numbered(bare):
             yield bare
 
 
@@ -73,4 +73,4 @@ def _is_bracketed(value: str) -> bool:
 
 def _bare(text: str) -> str:
     """Without brackets and signs around it, in small letters."""
-    return fold(text).strip(AROUND).rstrip(BEHIND).strip(AROUND).casefold()
+    return fold_text(text).strip(AROUND).rstrip(BEHIND).strip(AROUND).casefold()

@@ -13,11 +13,10 @@ from django.test import Client
 from bridge.models import Conversation, Message, ServiceWindow
 from bridge.relay import submission
 from channels_setup.models import ApiChannel
-from templates_registry.content.components import Button, Header, Variable
-from templates_registry.content.components import Template as Pattern
+from templates_registry.content.components import Button, Header, TemplateDefinition, Variable
 from templates_registry.content.rendering import render
-from templates_registry.matching.matcher import Index
-from templates_registry.matching.result import Entry, Outcome
+from templates_registry.matching.matcher import MatchIndex
+from templates_registry.matching.result import IndexEntry, MatchOutcome
 from templates_registry.models import Template
 from tests.factories import TemplateFactory, boris
 from tests.pages import signed_in
@@ -25,7 +24,7 @@ from tests.test_api import Api
 from tests.test_composer import anna_writes
 from tests.test_uapi import call
 
-ORDER = Pattern(
+ORDER = TemplateDefinition(
     "order",
     "ru",
     "По заказу {{1}} нам не хватает адреса, {{2}}.",
@@ -33,7 +32,7 @@ ORDER = Pattern(
     buttons=(Button("URL", "Открыть", url="https://shop.example/{{1}}"),),
     described=(Variable("1", label="Номер заказа"), Variable("2", label="Имя клиента")),
 )
-NAMED = Pattern("named", "en", "Order {{order_id}} is ready, {{first_name}}.")
+NAMED = TemplateDefinition("named", "en", "Order {{order_id}} is ready, {{first_name}}.")
 FILLED = {"1": "42", "2": "Анна", "header.media": "https://shop.example/a.png", "button.0": "42"}
 
 LEFT = [
@@ -60,7 +59,7 @@ LEFT = [
 FINE = ["42", "№ 42 [срочно]", "[срочно]", "{срочно}", "<42>", "Имя клиента", "1", "Номер заказа 42", "[42]"]
 
 
-def codes(pattern: Pattern, values: dict[str, str]) -> list[tuple[str, str]]:
+def codes(pattern: TemplateDefinition, values: dict[str, str]) -> list[tuple[str, str]]:
     return [(one.field, one.code) for one in render(pattern, values).problems]
 
 
@@ -99,11 +98,11 @@ def test_titles_of_our_own_count_in_both_languages(key: str, value: str) -> None
 
 @pytest.mark.parametrize("value", [one for one in LEFT if one != "[1]"])
 def test_a_paste_with_a_label_in_it_is_recognized_and_not_ready(value: str) -> None:
-    pattern = Pattern("order", "ru", ORDER.body, described=ORDER.described)
+    pattern = TemplateDefinition("order", "ru", ORDER.body, described=ORDER.described)
 
-    found = Index([Entry(pattern)]).recognise(f"По заказу {value} нам не хватает адреса, Анна.")
+    found = MatchIndex([IndexEntry(pattern)]).recognize(f"По заказу {value} нам не хватает адреса, Анна.")
 
-    assert (found.outcome, found.code) == (Outcome.NOT_READY, "placeholder")
+    assert (found.outcome, found.code) == (MatchOutcome.NOT_READY, "placeholder")
     assert found.parameters.get("1") is None
 
 
