@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from channels_setup.codecs.bodies import BadBody, encode
-from channels_setup.providers import base_helpdesk as contract
 from channels_setup.providers import helpdesks
 from channels_setup.providers.base import ApiRequest, ApiResponse, ContactInfo, Outcome, RawRequest, RequestRejected
-from channels_setup.providers.base_helpdesk import (
+from channels_setup.providers.base import helpdesk as contract
+from channels_setup.providers.base.helpdesk import (
     Came,
     Commented,
     HelpdeskAccount,

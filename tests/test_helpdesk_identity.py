@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bridge.helpdesk import identity
 from bridge.maintenance import housekeeping
 from bridge.models import Conversation, HelpdeskBurst, HelpdeskReply
-from channels_setup.providers.base_helpdesk import Commented, Said, TicketSeen
+from channels_setup.providers.base.helpdesk import Commented, Said, TicketSeen
 from tests.factories import ConversationFactory
 
 pytestmark = pytest.mark.django_db

@@ -18,8 +18,8 @@ from bridge.files import uploads
 from bridge.models import Conversation, Delivery, Message, ServiceWindow, Upload
 from bridge.outbox import dispatcher
 from channels_setup.models import ApiChannel
-from channels_setup.providers import sandbox
 from channels_setup.providers.base import ContactInfo, MessageReceived
+from channels_setup.providers.sandbox import messenger as sandbox
 from tests.factories import boris, gleb, vera
 from tests.pages import signed_in
 

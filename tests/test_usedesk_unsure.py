@@ -9,10 +9,10 @@ from django.utils import translation
 
 from bridge import outcomes
 from bridge.models import Attempt, Delivery
-from channels_setup.providers import base_helpdesk as contract
 from channels_setup.providers import helpdesks
 from channels_setup.providers.base import ApiResponse, ContactInfo
-from channels_setup.providers.base_helpdesk import HelpdeskAccount, HelpdeskCommand, RemoteIds
+from channels_setup.providers.base import helpdesk as contract
+from channels_setup.providers.base.helpdesk import HelpdeskAccount, HelpdeskCommand, RemoteIds
 from channels_setup.providers.usedesk import answers
 from tests.simulators.usedesk import CLOSED, UsedeskSimulator
 from tests.usedesk_shop import Shop

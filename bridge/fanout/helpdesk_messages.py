@@ -15,7 +15,7 @@ from django.utils import translation
 from bridge import wakeups
 from bridge.models import Conversation, Delivery, HelpdeskChat, Message
 from channels_setup.codecs import message_words
-from channels_setup.providers import base_helpdesk as contract
+from channels_setup.providers.base import helpdesk as contract
 
 from .subscribers import MessageContext
 

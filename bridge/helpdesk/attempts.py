@@ -13,7 +13,6 @@ from django.utils import timezone
 
 from bridge.outbox.response_excerpt import excerpt_response
 from channels_setup import http_client
-from channels_setup.providers import base_helpdesk as contract
 from channels_setup.providers.base import (
     ACCEPTED,
     PAUSE,
@@ -25,7 +24,8 @@ from channels_setup.providers.base import (
     FileInfo,
     Outcome,
 )
-from channels_setup.providers.base_helpdesk import (
+from channels_setup.providers.base import helpdesk as contract
+from channels_setup.providers.base.helpdesk import (
     Helpdesk,
     HelpdeskAccount,
     HelpdeskCommand,

@@ -13,9 +13,9 @@ from django.utils.translation import gettext as _
 from bridge import outcomes
 from channels_setup import account_settings, encryption, http_client
 from channels_setup.models import ChatChannel
-from channels_setup.providers import base_helpdesk as contract
 from channels_setup.providers.base import ACCEPTED, ApiRequest, ApiResponse, ContactInfo
-from channels_setup.providers.base_helpdesk import (
+from channels_setup.providers.base import helpdesk as contract
+from channels_setup.providers.base.helpdesk import (
     EventCheckbox,
     HelpdeskAccount,
     HelpdeskCommand,

@@ -20,7 +20,7 @@ from bridge.models import Delivery, HelpdeskConnection
 from channels_setup.advisory_locks import Space, give_back, take
 from channels_setup.models import ChatChannel
 from channels_setup.providers.base import ACCEPTED, PAUSE, Outcome
-from channels_setup.providers.base_helpdesk import Helpdesk, HelpdeskAccount
+from channels_setup.providers.base.helpdesk import Helpdesk, HelpdeskAccount
 
 from .attempts import CommandResult
 

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from django.db.models import QuerySet
 
 from channels_setup.codecs.html_text import visible_words
-from channels_setup.providers.base_helpdesk import Commented, Said
+from channels_setup.providers.base.helpdesk import Commented, Said
 
 from ..models import Conversation, HelpdeskBurst, HelpdeskReply
 

@@ -22,7 +22,7 @@ from bridge.raw_requests import mark_event_failed, restore_request
 from bridge.relay import submission
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ChatChannel
-from channels_setup.providers.base_helpdesk import Came, Commented, DeskFact, RemoteIds, Said
+from channels_setup.providers.base.helpdesk import Came, Commented, DeskFact, RemoteIds, Said
 
 from ..models import (
     Conversation,

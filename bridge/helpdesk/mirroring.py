@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db.models.functions import Now
 
 from bridge.conversations import tickets
-from channels_setup.providers.base_helpdesk import RemoteIds, TicketSeen
+from channels_setup.providers.base.helpdesk import RemoteIds, TicketSeen
 
 from ..models import Conversation, Delivery, HelpdeskChat, Ticket
 

@@ -25,7 +25,7 @@ from bridge import service_window, wakeups
 from bridge.conversations import receiving
 from bridge.outbox import results
 from channels_setup.providers.base import ACCEPTED, PAUSE, PERMANENT, RETRY, UNKNOWN, Outcome
-from channels_setup.providers.base_helpdesk import HelpdeskCommand, HelpdeskResult
+from channels_setup.providers.base.helpdesk import HelpdeskCommand, HelpdeskResult
 
 from ..models import Attempt, Delivery, HelpdeskChat
 from . import connections, mirroring

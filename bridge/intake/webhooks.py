@@ -24,7 +24,7 @@ from bridge.raw_requests import BodyTooLarge, build_event, read_raw_request
 from channels_setup.models import ApiChannel, ChatChannel, WebhookAddress
 from channels_setup.providers import helpdesks, messengers
 from channels_setup.providers.base import Account, RawRequest, RequestRejected
-from channels_setup.providers.base_helpdesk import HelpdeskAccount
+from channels_setup.providers.base.helpdesk import HelpdeskAccount
 
 from .flood_guard import unknown_token_guard
 from .group_commit import group_committer

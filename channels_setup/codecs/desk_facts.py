@@ -1,4 +1,4 @@
-"""What an outside helpdesk says happened. Part of the contract in ``providers.base_helpdesk``."""
+"""What an outside helpdesk says happened. Part of the contract in ``providers.base.helpdesk``."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from channels_setup import encryption
 from channels_setup.providers import default_helpdesk, helpdesks
 from channels_setup.providers.base import SECRET
-from channels_setup.providers.base_helpdesk import Helpdesk, HelpdeskAccount
+from channels_setup.providers.base.helpdesk import Helpdesk, HelpdeskAccount
 from channels_setup.working_hours import WorkingHours
 
 from . import known_secrets

@@ -11,9 +11,9 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from .base import Messenger, Provider
-from .base_helpdesk import Helpdesk
+from .base.helpdesk import Helpdesk
 
-CONTRACT = ("base", "base_helpdesk")  # what the others are written against
+CONTRACT = ("base",)  # the contract, not a kind
 
 
 @cache

@@ -14,7 +14,7 @@ from bridge.conversations import tickets
 from bridge.desk.live import presence
 from bridge.models import CannedResponse, Conversation, Message, ServiceWindow, Ticket, Upload
 from channels_setup.models import ApiChannel
-from channels_setup.providers import sandbox
+from channels_setup.providers.sandbox import messenger as sandbox
 from tests.browser.test_desk import SOON, bubble, open_chat, shut_in, sign_in, writes
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
 

@@ -23,7 +23,6 @@ from urllib3.filepost import encode_multipart_formdata
 from channels_setup.codecs.bodies import BadBody, json_object
 from channels_setup.codecs.html_text import html_of
 from channels_setup.codecs.values import as_number, as_text
-from channels_setup.providers import base_helpdesk as contract
 from channels_setup.providers.base import (
     ACCEPTED,
     CHOICE,
@@ -45,7 +44,8 @@ from channels_setup.providers.base import (
     RequestRejected,
     retry_after_seconds,
 )
-from channels_setup.providers.base_helpdesk import (
+from channels_setup.providers.base import helpdesk as contract
+from channels_setup.providers.base.helpdesk import (
     Came,
     DeskFact,
     EventCheckbox,
@@ -161,8 +161,8 @@ class Usedesk(Helpdesk):
             return _comment_with_files(account, command)
         return _call(account, "chat/addMessage", _message(command, account))
 
-    def read_response(self, command: HelpdeskCommand, answer: ApiResponse) -> HelpdeskResult:
-        failure, body = _judged(answer)
+    def read_response(self, command: HelpdeskCommand, response: ApiResponse) -> HelpdeskResult:
+        failure, body = _judged(response)
         is_update = command.kind == contract.CLIENT and command.remote_ids.client_id is not None
         if failure is not None:
             if is_update and failure.reason == "helpdesk_refused":
@@ -193,17 +193,17 @@ class Usedesk(Helpdesk):
             return _call(account, "tickets", {"client_id": known.client_id})
         return _call(account, "ticket", {"ticket_id": known.ticket_id}) if known.ticket_id else None
 
-    def read_lookup(self, command: HelpdeskCommand, answer: ApiResponse, account: HelpdeskAccount) -> LookupResult:
+    def read_lookup(self, command: HelpdeskCommand, response: ApiResponse, account: HelpdeskAccount) -> LookupResult:
         if command.kind == contract.CLIENT:
-            rows = answers.listed(answer.body, "clients") or []
+            rows = answers.listed(response.body, "clients") or []
             client_id = answers.client_with(rows, command.contact.phone)
             return LookupResult(arrived=client_id is not None, remote_ids=RemoteIds(client_id=client_id))
-        rows_of_tickets = answers.listed(answer.body, "tickets")
+        rows_of_tickets = answers.listed(response.body, "tickets")
         if rows_of_tickets is not None:
             can_be_told, ticket_id = answers.newest_ticket(rows_of_tickets, command.remote_ids.client_id)
             then = _call(account, "ticket", {"ticket_id": ticket_id}) if ticket_id else None
             return LookupResult(arrived=False if can_be_told and then is None else None, next_request=then)
-        failure, body = _judged(answer)
+        failure, body = _judged(response)
         comments, ticket = body.get("comments"), body.get("ticket")
         if failure is not None or not isinstance(comments, list):
             return LookupResult(arrived=None)
@@ -218,8 +218,8 @@ class Usedesk(Helpdesk):
     def build_operators_request(self, account: HelpdeskAccount) -> ApiRequest:
         return _call(account, "users", {})
 
-    def read_operators(self, answer: ApiResponse) -> dict[str, str]:
-        return answers.names(answers.listed(answer.body, "users") or [])
+    def read_operators(self, response: ApiResponse) -> dict[str, str]:
+        return answers.names(answers.listed(response.body, "users") or [])
 
     def call_rate(self, account: HelpdeskAccount) -> CallRate:
         per_second = account.options.get("calls_per_second") or CALLS_PER_SECOND
@@ -254,20 +254,20 @@ class Usedesk(Helpdesk):
         query = urlencode({"api_token": account.secret})
         return ApiRequest(method="GET", url=f"{_address(account, 'channels')}?{query}", headers={}, body=b"")
 
-    def read_check_findings(self, answer: ApiResponse, account: HelpdeskAccount) -> list[HelpdeskFinding]:
-        found = [_skew(answer)]
-        if answer.status in (301, 302, 303, 307, 308, 404, 405):
+    def read_check_findings(self, response: ApiResponse, account: HelpdeskAccount) -> list[HelpdeskFinding]:
+        found = [_skew(response)]
+        if response.status in (301, 302, 303, 307, 308, 404, 405):
             sentence = _("The API address answers %(status)d: it is not the address of Usedesk's API.")
-            return [*found, HelpdeskFinding(level="error", sentence=str(sentence) % {"status": answer.status})]
+            return [*found, HelpdeskFinding(level="error", sentence=str(sentence) % {"status": response.status})]
         try:
-            listed = json.loads(answer.body)
+            listed = json.loads(response.body)
         except (ValueError, RecursionError):
             sentence = _("What answers at the API address is not Usedesk's API (HTTP %(status)d).")
-            return [*found, HelpdeskFinding(level="error", sentence=str(sentence) % {"status": answer.status})]
+            return [*found, HelpdeskFinding(level="error", sentence=str(sentence) % {"status": response.status})]
         if isinstance(listed, dict):
             listed = listed.get("channels", listed)
         if not isinstance(listed, list):
-            return [*found, _not_listed(answer)]
+            return [*found, _not_listed(response)]
         found.append(HelpdeskFinding(level="ok", sentence=_("The secret key is accepted.")))
         return [*found, _own_channel([item for item in listed if isinstance(item, dict)], account)]
 
@@ -331,9 +331,9 @@ def _marked(command: HelpdeskCommand) -> str:
 # --- answers ---------------------------------------------------------------------------------------------
 
 
-def _judged(answer: ApiResponse) -> tuple[Outcome | None, Json]:
+def _judged(response: ApiResponse) -> tuple[Outcome | None, Json]:
     """(what went wrong or None, the body). Nothing but a JSON object without an error is a success."""
-    status = answer.status
+    status = response.status
     if status in (401, 403):
         return Outcome(verdict=PAUSE, reason="helpdesk_unauthorized"), {}
     if status in (404, 405, 410) or 300 <= status < 400:
@@ -342,23 +342,23 @@ def _judged(answer: ApiResponse) -> tuple[Outcome | None, Json]:
         return Outcome(verdict=PERMANENT, reason="helpdesk_refused"), {}
     if not 200 <= status < 300:
         reason = "rate_limited" if status == 429 else "helpdesk_unreachable"
-        return Outcome(verdict=RETRY, reason=reason, retry_after=retry_after_seconds(answer)), {}
+        return Outcome(verdict=RETRY, reason=reason, retry_after=retry_after_seconds(response)), {}
     try:
-        body = json_object(answer.body)
+        body = json_object(response.body)
     except BadBody:
         return Outcome(verdict=RETRY, reason="helpdesk_unreachable"), {}
     if (error := body.get("error")) not in (None, "", False, []):
-        return _error(error, body.get("code"), answer), body
+        return _error(error, body.get("code"), response), body
     if body.get("status") is False:
         return Outcome(verdict=PAUSE, reason="helpdesk_wrong_channel"), body
     return None, body
 
 
-def _error(error: Any, code: Any, answer: ApiResponse) -> Outcome:
+def _error(error: Any, code: Any, response: ApiResponse) -> Outcome:
     """What is unclear is tried again."""
     about = answers.error_about(error, code)
     if about == answers.LIMIT:
-        return Outcome(verdict=RETRY, reason="rate_limited", retry_after=retry_after_seconds(answer))
+        return Outcome(verdict=RETRY, reason="rate_limited", retry_after=retry_after_seconds(response))
     return {
         answers.KEY: Outcome(verdict=PAUSE, reason="helpdesk_unauthorized"),
         answers.CHANNEL: Outcome(verdict=PAUSE, reason="helpdesk_wrong_channel"),
@@ -369,9 +369,9 @@ def _error(error: Any, code: Any, answer: ApiResponse) -> Outcome:
 # --- the dry-run -----------------------------------------------------------------------------------------
 
 
-def _skew(answer: ApiResponse) -> HelpdeskFinding:
+def _skew(response: ApiResponse) -> HelpdeskFinding:
     try:
-        theirs: datetime | None = parsedate_to_datetime(answer.headers.get("date", ""))
+        theirs: datetime | None = parsedate_to_datetime(response.headers.get("date", ""))
     except (TypeError, ValueError):
         theirs = None
     if theirs is None:
@@ -386,12 +386,12 @@ def _skew(answer: ApiResponse) -> HelpdeskFinding:
     return HelpdeskFinding(level=level, sentence=str(sentence) % {"seconds": round(apart)}, stops=False)
 
 
-def _not_listed(answer: ApiResponse) -> HelpdeskFinding:
-    failure, _body = _judged(answer)
+def _not_listed(response: ApiResponse) -> HelpdeskFinding:
+    failure, _body = _judged(response)
     if failure is not None and failure.reason == "helpdesk_unauthorized":
         return HelpdeskFinding(level="error", sentence=_("Usedesk does not accept the secret key."))
     sentence = _("Usedesk did not list its channels (HTTP %(status)d).")
-    return HelpdeskFinding(level="error", sentence=str(sentence) % {"status": answer.status})
+    return HelpdeskFinding(level="error", sentence=str(sentence) % {"status": response.status})
 
 
 def _own_channel(listed: list[Json], account: HelpdeskAccount) -> HelpdeskFinding:

@@ -266,16 +266,16 @@ class WhatsAppCloud(Messenger):
 
     # --- what goes out ---
 
-    def build_message_request(self, outgoing: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
+    def build_message_request(self, delivery: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
         try:
             body = message_body(
-                contact=outgoing.contact,
-                key=outgoing.key,
-                text=outgoing.text,
-                template=outgoing.template,
-                components=outgoing.components,
-                files=outgoing.files,
-                quoted_id=outgoing.quoted_id,
+                contact=delivery.contact,
+                key=delivery.key,
+                text=delivery.text,
+                template=delivery.template,
+                components=delivery.components,
+                files=delivery.files,
+                quoted_id=delivery.quoted_id,
             )
         except NotSendable as problem:
             return Outcome(verdict=PERMANENT, reason=problem.reason)
@@ -284,36 +284,36 @@ class WhatsAppCloud(Messenger):
     def build_read_receipt_request(self, external_id: str, account: Account) -> ApiRequest:
         return _post(account, _of_number(account, "messages"), read_body(external_id))
 
-    def call_rates(self, outgoing: DeliveryRequest, account: Account) -> tuple[CallRate, ...]:
-        contact = outgoing.contact
+    def call_rates(self, delivery: DeliveryRequest, account: Account) -> tuple[CallRate, ...]:
+        contact = delivery.contact
         per_second = _per_second(account)
         number = CallRate(key="number", every=1 / per_second, burst=max(1, int(per_second)), whole_channel=True)
         pair = contact.external_id or contact.user_id or contact.phone
         to_one = (CallRate(key=f"to {pair}"[:100], every=PAIR_SECONDS, burst=PAIR_BURST),) if pair else ()
         return (*channel_call_rate(account), number, *to_one)
 
-    def judge_response(self, answer: ApiResponse) -> Outcome:
+    def judge_response(self, response: ApiResponse) -> Outcome:
         """By the error's code and details; by HTTP alone where the body is none of the API's."""
         try:
-            body = json_object(answer.body)
+            body = json_object(response.body)
         except BadBody:
             body = {}
         error = body.get("error")
         if isinstance(error, dict):
-            return _judged_error(error, answer)
-        if 200 <= answer.status < 300:
+            return _judged_error(error, response)
+        if 200 <= response.status < 300:
             return Outcome(verdict=ACCEPTED)
-        if answer.status >= 500:
+        if response.status >= 500:
             return Outcome(verdict=UNKNOWN, reason="outcome_unknown")  # a page of a proxy: it may have been taken
-        return judge_http(answer)
+        return judge_http(response)
 
-    def judge_message_response(self, answer: ApiResponse) -> Outcome:
+    def judge_message_response(self, response: ApiResponse) -> Outcome:
         """A good answer names the message; one that does not (a hotel's page, half a body) proves nothing."""
-        outcome = self.judge_response(answer)
+        outcome = self.judge_response(response)
         if outcome.verdict != ACCEPTED:
             return outcome
         try:
-            taken = read_taken(json_object(answer.body))
+            taken = read_taken(json_object(response.body))
         except BadBody:
             taken = None
         if taken is None:
@@ -334,8 +334,8 @@ class WhatsAppCloud(Messenger):
             body=body,
         )
 
-    def read_upload_id(self, answer: ApiResponse) -> str:
-        external_id = as_text(json_object(answer.body).get("id"))[:190]
+    def read_upload_id(self, response: ApiResponse) -> str:
+        external_id = as_text(json_object(response.body).get("id"))[:190]
         if not external_id:
             raise BadBody(_("The provider does not say what it calls the file."))
         return external_id
@@ -343,8 +343,8 @@ class WhatsAppCloud(Messenger):
     def build_file_location_request(self, file_id: str, account: Account) -> ApiRequest:
         return _get(account, _path(account, quote(file_id, safe="")), {"phone_number_id": _number_id(account)})
 
-    def read_file_location(self, answer: ApiResponse, account: Account) -> FileLocation:
-        body = json_object(answer.body)
+    def read_file_location(self, response: ApiResponse, account: Account) -> FileLocation:
+        body = json_object(response.body)
         url = as_text(body.get("url"))
         size = as_text(body.get("file_size"))
         if not url:
@@ -379,7 +379,7 @@ class WhatsAppCloud(Messenger):
         return [
             AccountFinding(level=found.level, sentence=found.sentence, facts=found.facts)
             for found in findings(
-                {name: (answer.status, answer.body) if answer else None for name, answer in answers.items()},
+                {name: (each.status, each.body) if each else None for name, each in answers.items()},
                 number_id=_number_id(account),
                 per_second=_per_second(account),
                 more=graph_pathless.readers(number_id=_number_id(account), account_id=_option(account, "waba_id")),
@@ -395,9 +395,9 @@ class WhatsAppCloud(Messenger):
         path = _of_account(account, "message_templates") if _has_ids_in_path(account) else graph_pathless.TEMPLATES_PATH
         return _post(account, path, submission(row, samples=samples))
 
-    def read_submitted_template(self, answer: ApiResponse) -> SubmittedTemplate:
+    def read_submitted_template(self, response: ApiResponse) -> SubmittedTemplate:
         """A new one's id, status and category, which may be another than was asked for; of an edit nothing."""
-        body = json_object(answer.body)
+        body = json_object(response.body)
         return SubmittedTemplate(
             external_id=as_text(graph_pathless.template_row(body).get("id"))[:190],
             status=as_text(body.get("status")).upper()[:40],
@@ -435,12 +435,12 @@ class WhatsAppCloud(Messenger):
         asked = {"fields": TEMPLATE_FIELDS, "limit": "200", **({"after": after} if after else {})}
         return _get(account, _of_account(account, "message_templates"), asked)
 
-    def read_templates(self, answer: ApiResponse) -> TemplatePage:
+    def read_templates(self, response: ApiResponse) -> TemplatePage:
         """The Graph API's list, or 360dialog's."""
-        body = json_object(answer.body)
+        body = json_object(response.body)
         rows = graph_pathless.template_rows(body)
         if rows is None:
-            return super().read_templates(answer)
+            return super().read_templates(response)
         return TemplatePage(rows=tuple(rows), after=graph_pathless.next_offset(body))
 
 
@@ -531,15 +531,15 @@ def _rehosted(url: str, account: Account) -> str:
     return parts._replace(scheme=base.scheme, netloc=base.netloc).geturl()
 
 
-def _judged_error(error: Mapping[str, Any], answer: ApiResponse) -> Outcome:
+def _judged_error(error: Mapping[str, Any], response: ApiResponse) -> Outcome:
     data = error.get("error_data")
     code = as_text(error.get("code"))[:40]
     details = as_text(data.get("details") if isinstance(data, dict) else "")
     details = details or as_text(error.get("error_user_msg")) or as_text(error.get("message"))
     meaning = graph_errors.meaning_of(code, details)
-    if code not in graph_errors.CODES and (error.get("is_transient") is True or answer.status >= 500):
+    if code not in graph_errors.CODES and (error.get("is_transient") is True or response.status >= 500):
         meaning = graph_errors.CODES["2"]
-    waits = retry_after_seconds(answer) if meaning.verdict == RETRY else None
+    waits = retry_after_seconds(response) if meaning.verdict == RETRY else None
     return Outcome(
         verdict=meaning.verdict,
         reason=meaning.reason,

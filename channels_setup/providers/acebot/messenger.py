@@ -1,14 +1,13 @@
-"""Acebot: the API channel of the set-up guide.
+"""Acebot, connected by the contract on the hand-over page, because no public description of its API exists.
 
-No public description of Acebot's API exists, so the contract is the one the guide hands over: clients' messages
-come by ``POST /uapi/chat/addMessage`` with the channel's secret key; operators' messages go to the Redirect URL
-as chat events; delivery statuses come back at ``POST /webhooks/acebot/<token>/`` in the shape below, which we
-define and print on the hand-over page:
+Contacts' messages come in by ``POST /uapi/chat/addMessage`` with the channel's secret key. Operators' messages go to
+the Redirect URL as chat events. Delivery statuses come back to ``POST /webhooks/acebot/<token>/`` in our own format,
+which the hand-over page prints:
 
     {"message_id": 123, "status": "sent|delivered|read|failed", "timestamp": 1700000000,
      "error": {"code": 131026, "title": "…"}}
 
-Several come as ``{"statuses": [...]}``.
+Several statuses come as ``{"statuses": [...]}``.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from ..codecs.bodies import BadBody
-from ..codecs.values import as_id, as_text, as_time
-from .base import (
+from channels_setup.codecs.bodies import BadBody
+from channels_setup.codecs.values import as_id, as_text, as_time
+from channels_setup.providers.base import (
     Account,
     ApiRequest,
     DeliveryRequest,
@@ -35,7 +34,7 @@ from .base import (
 class Acebot(Messenger):
     label = "Acebot (WhatsApp Business)"
     needs_redirect_url = True
-    delivers_copies = True  # messages and copies come to one address, in one shape
+    delivers_copies = True  # messages and copies have the same address and the same format
     needs_verification = True
     can_send_key = True
     status_example = {
@@ -50,15 +49,15 @@ class Acebot(Messenger):
         items = body.get("statuses", [body])
         if not isinstance(items, list):
             raise BadBody(_("“statuses” must be a list."))
-        return [self._status(item) for item in items]
+        return [self._read_status(item) for item in items]
 
-    def _status(self, item: Any) -> StatusChanged:
+    def _read_status(self, item: Any) -> StatusChanged:
         if not isinstance(item, dict) or "status" not in item:
             raise BadBody(_("A status needs “message_id” and “status”."))
-        word = as_text(item["status"]).lower()
-        if word not in self.status_map:
+        status = as_text(item["status"]).lower()
+        if status not in self.status_map:
             raise BadBody(
-                _("Unknown status “%(status)s”: use sent, delivered, read or failed.") % {"status": word[:40]}
+                _("Unknown status “%(status)s”: use sent, delivered, read or failed.") % {"status": status[:40]}
             )
         message_id = as_id(item.get("message_id"))
         external_id = as_text(item.get("external_id"))
@@ -69,14 +68,14 @@ class Acebot(Messenger):
         return StatusChanged(
             message_id=message_id,
             external_id=external_id,
-            status=self.status_map[word],
+            status=self.status_map[status],
             at=as_time(item.get("timestamp")),
             code=as_text(error.get("code"))[:40],
             title=as_text(error.get("title"))[:300],
         )
 
-    def build_message_request(self, outgoing: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
-        return signed_event_request(outgoing, account)
+    def build_message_request(self, delivery: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
+        return signed_event_request(delivery, account)
 
 
 provider = Acebot()

@@ -1,0 +1,42 @@
+"""Signed events to a Redirect URL, the same for every kind of API channel (Standard Webhooks)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+
+from channels_setup.codecs.bodies import encode
+
+from .accounts import Account
+from .deliveries import DeliveryRequest
+from .http_messages import ApiRequest
+
+
+def signed_event_request(delivery: DeliveryRequest, account: Account) -> ApiRequest:
+    """Build the POST to the Redirect URL, in the account's encoding and with Standard Webhooks headers.
+
+    ``webhook-id`` is the same on every retry. The signature is HMAC-SHA256 over ``id.timestamp.body``, keyed with the
+    bytes of the secret key as shown to the admin; during a rotation every valid key signs.
+    """
+    content_type, body = encode(
+        delivery.event, as_json=account.send_json, utf8=account.send_utf8, multipart=account.send_multipart
+    )
+    timestamp = str(int(delivery.at.timestamp()))
+    signed = f"{delivery.key}.{timestamp}.".encode() + body
+    return ApiRequest(
+        method="POST",
+        url=account.redirect_url,
+        headers={
+            "content-type": content_type,
+            "webhook-id": delivery.key,
+            "webhook-timestamp": timestamp,
+            "webhook-signature": " ".join(f"v1,{_sign(secret, signed)}" for secret in account.secrets),
+            "okno-attempt": str(delivery.attempt),
+        },
+        body=body,
+    )
+
+
+def _sign(secret: str, signed: bytes) -> str:
+    return base64.b64encode(hmac.new(secret.encode(), signed, hashlib.sha256).digest()).decode()

@@ -1,0 +1,5 @@
+"""The built-in helpdesk."""
+
+from .helpdesk import provider
+
+__all__ = ["provider"]

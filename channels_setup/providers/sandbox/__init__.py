@@ -1,0 +1,5 @@
+"""Sandbox: a training phone on a web page."""
+
+from .messenger import provider
+
+__all__ = ["provider"]
