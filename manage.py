@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line; see config/devstack/launch.py for what is made ready first."""
+"""Django's command line; see config/devstack/environment_setup.py for what is made ready first."""
 
 import os
 import sys
@@ -11,9 +11,9 @@ def main() -> None:
         from django.core.management import execute_from_command_line
     except ImportError:
         sys.exit("Django is not in this Python: run `make install`, then `.venv/bin/python manage.py …`.")
-    from config.devstack.launch import prepare
+    from config.devstack.environment_setup import prepare_environment
 
-    prepare(sys.argv)
+    prepare_environment(sys.argv)
     execute_from_command_line(sys.argv)
 
 

@@ -15,13 +15,13 @@ class Config(AppConfig):
         # Loads the Celery app in every process, so that a task's delay() finds the right broker.
         # The checks register themselves.
         from config import celery  # noqa: F401
-        from config.admin_site.search_limit import limit_searches
+        from config.admin_site.search_limit import limit_admin_searches
         from config.web import route_access  # noqa: F401
 
         from .accounts.authentication import revoke_tokens_of_inactive
 
         post_save.connect(revoke_tokens_of_inactive, sender=settings.AUTH_USER_MODEL, dispatch_uid="revoke_api_tokens")
-        limit_searches()
+        limit_admin_searches()
         # After the last app of ours: by then every permission that the groups hold exists.
         post_migrate.connect(make_groups, sender=apps.get_app_config("bridge"))
 

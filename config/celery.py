@@ -12,7 +12,7 @@ from celery import Celery
 from celery.signals import beat_init, celeryd_init, setup_logging, task_prerun
 from django.conf import settings
 
-from .private_files import make_private, set_umask
+from .file_permissions import restrict_permissions, set_umask
 from .serving import redis_transport  # noqa: F401  # puts the transport right
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -29,7 +29,7 @@ REDIS_OPTIONS = {
 }
 QUEUES = ("inbound", "outbound", "housekeeping")
 # Name of the task (in bridge.tasks): its queue, and how often beat rings it, in seconds.
-TIMETABLE: dict[str, tuple[str, float]] = {
+SCHEDULE: dict[str, tuple[str, float]] = {
     "drain_inbox": ("inbound", 2),
     "drain_outbox": ("outbound", 2),
     "fetch_files": ("housekeeping", 5),
@@ -80,7 +80,7 @@ app.conf.update(
     worker_send_task_events=False,
     worker_hijack_root_logger=False,
     task_default_queue="housekeeping",
-    task_routes={f"bridge.tasks.{name}": {"queue": queue} for name, (queue, _) in TIMETABLE.items()},
+    task_routes={f"bridge.tasks.{name}": {"queue": queue} for name, (queue, _) in SCHEDULE.items()},
     enable_utc=True,
     timezone="UTC",
     # In memory: beat's own file breaks where a SIGTERM comes while it is written, and all it would keep is when the
@@ -93,7 +93,7 @@ app.conf.update(
             # A ring that nobody heard is of no use later.
             "options": {"expires": max(seconds * 3, 30)},
         }
-        for name, (_, seconds) in TIMETABLE.items()
+        for name, (_, seconds) in SCHEDULE.items()
     },
     # Celery's Django support would close the database connection after each task: eighteen times slower.
     CELERY_DB_REUSE_MAX=1_000_000_000,
@@ -102,22 +102,22 @@ app.autodiscover_tasks(["bridge"])
 
 
 @celeryd_init.connect
-def keep_files_private(**_: Any) -> None:
+def set_worker_umask(**_: Any) -> None:
     """Before the worker forks: its processes inherit it."""
     set_umask()
-    make_private(settings.DATA_DIR)
+    restrict_permissions(settings.DATA_DIR)
 
 
 @beat_init.connect
-def ring_at_once(**_: Any) -> None:
+def run_schedule_now(**_: Any) -> None:
     """Beat rings for the first time only after each interval; what waited while it was down need not wait longer."""
     with suppress(Exception):  # a broker that is down will be rung later
-        for name in TIMETABLE:
+        for name in SCHEDULE:
             app.send_task(f"bridge.tasks.{name}", retry=False)
 
 
 @task_prerun.connect
-def forget_dead_connections(**_: Any) -> None:
+def close_dead_connections(**_: Any) -> None:
     """What Django does before a request: a connection that PostgreSQL's restart broke is opened anew."""
     from django.db import close_old_connections
 
@@ -125,5 +125,5 @@ def forget_dead_connections(**_: Any) -> None:
 
 
 @setup_logging.connect
-def keep_django_logging(**_: Any) -> None:
+def disable_celery_logging(**_: Any) -> None:
     """Having a listener here keeps Celery from setting up logging of its own."""

@@ -8,41 +8,41 @@ import environ
 from django.utils.translation import gettext_lazy as _
 
 from config.admin_site import unfold
-from config.environment import value
+from config.environment import read_setting
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = BASE_DIR / value("DATA_DIR")
+DATA_DIR = BASE_DIR / read_setting("DATA_DIR")
 
 # --- who we are -------------------------------------------------------------------------------------------
-DEBUG: bool = value("DEBUG")
-SECRET_KEY: str = value("SECRET_KEY")
-FIELD_KEYS: list[str] = value("FIELD_KEYS")
-PUBLIC_URL: str = (value("PUBLIC_URL") or f"http://127.0.0.1:{value('PORT')}").rstrip("/")
+DEBUG: bool = read_setting("DEBUG")
+SECRET_KEY: str = read_setting("SECRET_KEY")
+FIELD_KEYS: list[str] = read_setting("FIELD_KEYS")
+PUBLIC_URL: str = (read_setting("PUBLIC_URL") or f"http://127.0.0.1:{read_setting('PORT')}").rstrip("/")
 PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or "127.0.0.1"
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 # By its own address this machine is for trials. In production only the machine routes answer there, and those ask no
-# host (config.web.middleware.machines).
+# host (config.web.middleware.webhook_fast_path).
 LOOPBACK_HOSTS = () if IS_HTTPS and not DEBUG else ("127.0.0.1", "localhost", "[::1]")
-ALLOWED_HOSTS = [*value("ALLOWED_HOSTS"), PUBLIC_HOST, *LOOPBACK_HOSTS]
+ALLOWED_HOSTS = [*read_setting("ALLOWED_HOSTS"), PUBLIC_HOST, *LOOPBACK_HOSTS]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
 # --- what we may do ---------------------------------------------------------------------------------------
-COMPANY_ID: int = value("COMPANY_ID")
-RELAY_ALLOWED_PRIVATE_CIDRS: list[str] = value("RELAY_ALLOWED_PRIVATE_CIDRS")
-RELAY_ALLOWED_PORTS: list[int] = value("RELAY_ALLOWED_PORTS")
-WORKER_CONCURRENCY: int = value("WORKER_CONCURRENCY")
-HELD_REPLY_DAYS: int = value("HELD_REPLY_DAYS")
-WINDOW_WARNING_MINUTES: list[int] = value("WINDOW_WARNING_MINUTES")
-RECONCILE_HOURS: int = value("RECONCILE_HOURS")
-EVENT_RETENTION_DAYS: int = value("EVENT_RETENTION_DAYS")
-UPLOAD_LIMIT_MB: int = value("UPLOAD_LIMIT_MB")
-CLIENT_FILE_LIMIT_MB: int = value("CLIENT_FILE_LIMIT_MB")
-UPLOAD_OPERATOR_DAY_MB: int = value("UPLOAD_OPERATOR_DAY_MB")
-UPLOAD_CHAT_DAY_MB: int = value("UPLOAD_CHAT_DAY_MB")
-DISK_FLOOR_MB: int = value("DISK_FLOOR_MB")
-API_CALLS_PER_MINUTE: int = value("API_CALLS_PER_MINUTE")
-FILE_LINK_DAYS: int = value("FILE_LINK_DAYS")
-DEMO_PASSWORDS = {"admin": value("DEMO_ADMIN_PASSWORD"), "operator": value("DEMO_OPERATOR_PASSWORD")}
+COMPANY_ID: int = read_setting("COMPANY_ID")
+RELAY_ALLOWED_PRIVATE_CIDRS: list[str] = read_setting("RELAY_ALLOWED_PRIVATE_CIDRS")
+RELAY_ALLOWED_PORTS: list[int] = read_setting("RELAY_ALLOWED_PORTS")
+WORKER_CONCURRENCY: int = read_setting("WORKER_CONCURRENCY")
+HELD_REPLY_DAYS: int = read_setting("HELD_REPLY_DAYS")
+WINDOW_WARNING_MINUTES: list[int] = read_setting("WINDOW_WARNING_MINUTES")
+RECONCILE_HOURS: int = read_setting("RECONCILE_HOURS")
+EVENT_RETENTION_DAYS: int = read_setting("EVENT_RETENTION_DAYS")
+UPLOAD_LIMIT_MB: int = read_setting("UPLOAD_LIMIT_MB")
+CLIENT_FILE_LIMIT_MB: int = read_setting("CLIENT_FILE_LIMIT_MB")
+UPLOAD_OPERATOR_DAY_MB: int = read_setting("UPLOAD_OPERATOR_DAY_MB")
+UPLOAD_CHAT_DAY_MB: int = read_setting("UPLOAD_CHAT_DAY_MB")
+DISK_FLOOR_MB: int = read_setting("DISK_FLOOR_MB")
+API_CALLS_PER_MINUTE: int = read_setting("API_CALLS_PER_MINUTE")
+FILE_LINK_DAYS: int = read_setting("FILE_LINK_DAYS")
+DEMO_PASSWORDS = {"admin": read_setting("DEMO_ADMIN_PASSWORD"), "operator": read_setting("DEMO_OPERATOR_PASSWORD")}
 
 # --- the house --------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -68,24 +68,24 @@ INSTALLED_APPS = [
     "bridge",
 ]
 MIDDLEWARE = [
-    "config.web.response_headers.default_headers",
+    "config.web.response_headers.add_default_headers",
     "config.accounts.wrong_tokens.limit_wrong_tokens",
     "django.middleware.security.SecurityMiddleware",
-    "config.web.middleware.machines",
+    "config.web.middleware.webhook_fast_path",
     "bridge.desk.live.polling.quick",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "config.web.middleware.too_large_is_413",
-    "config.web.request_log.RequestLog",
+    "config.web.middleware.reject_oversized_bodies",
+    "config.web.request_log.RequestLogMiddleware",
     "csp.middleware.CSPMiddleware",
-    "config.web.middleware.admin_scripts",
+    "config.web.middleware.apply_admin_csp",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
-    "config.web.middleware.alive",
+    "config.web.middleware.liveness",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "config.web.middleware.clean_parameters",
+    "config.web.middleware.replace_nul_characters",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "config.web.middleware.user_time_zone",
+    "config.web.middleware.activate_user_time_zone",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -113,7 +113,7 @@ TEMPLATES = [
 # --- what we stand on -------------------------------------------------------------------------------------
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
-        **environ.Env.db_url_config(value("DATABASE_URL")),
+        **environ.Env.db_url_config(read_setting("DATABASE_URL")),
         # Kept open: a connection a request made the same view eight times slower. The check before first
         # use in a request or task lets a restarted PostgreSQL be found anew.
         "CONN_MAX_AGE": None,
@@ -121,17 +121,17 @@ DATABASES: dict[str, dict[str, Any]] = {
     }
 }
 DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 3)
-REDIS_URL: str = value("REDIS_URL")
+REDIS_URL: str = read_setting("REDIS_URL")
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 # --- languages and time -----------------------------------------------------------------------------------
-LANGUAGE_CODE: str = value("LANGUAGE")
+LANGUAGE_CODE: str = read_setting("LANGUAGE")
 LANGUAGES = [("ru", _("Russian")), ("en", _("English"))]
 LOCALE_PATHS = [BASE_DIR / "config" / "locale"]
 USE_I18N = True
 FORMAT_MODULE_PATH = ["config.formats"]
 USE_TZ = True
-TIME_ZONE: str = value("TIME_ZONE")
+TIME_ZONE: str = read_setting("TIME_ZONE")
 
 # --- files ------------------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
@@ -166,9 +166,9 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_TEMPLATE = "bridge/locked.html"
 AXES_VERBOSE = False
-BEHIND_PROXY: bool = value("BEHIND_PROXY")
+BEHIND_PROXY: bool = read_setting("BEHIND_PROXY")
 AXES_WHITELIST_CALLABLE = "config.accounts.login.is_known_device"
-AXES_CLIENT_IP_CALLABLE = "config.web.client_address.from_request"
+AXES_CLIENT_IP_CALLABLE = "config.web.client_address.address_from_request"
 
 SESSION_COOKIE_HTTPONLY = True
 KNOWN_DEVICE_COOKIE_NAME = "__Host-okno_device" if IS_HTTPS else "okno_device"
@@ -221,7 +221,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
-    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "bridge.api.schema.complete"],
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "bridge.api.schema.complete_schema"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
@@ -244,14 +244,16 @@ SPECTACULAR_SETTINGS = {
 UNFOLD = unfold.UNFOLD
 
 # --- logs: ids, never text, full phones or secrets --------------------------------------------------------
-LOG_LEVEL: str = value("LOG_LEVEL")
+LOG_LEVEL: str = read_setting("LOG_LEVEL")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"()": "config.monitoring.log_format.formatter", "style": value("LOG_FORMAT")}},
+    "formatters": {
+        "plain": {"()": "config.monitoring.log_format.build_formatter", "style": read_setting("LOG_FORMAT")}
+    },
     "filters": {
-        "routes": {"()": "config.web.request_log.RoutesForPaths"},
-        "plain": {"()": "config.monitoring.log_redaction.PlainArguments"},
+        "routes": {"()": "config.web.request_log.RouteFilter"},
+        "plain": {"()": "config.monitoring.log_redaction.ArgumentRedactor"},
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["routes", "plain"]}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},

@@ -4,22 +4,22 @@ import os
 
 import django as framework
 
-from config.environment import value
-from config.private_files import make_private, set_umask
+from config.environment import read_setting
+from config.file_permissions import restrict_permissions, set_umask
 
-from .serving.body_buffer import Gate
+from .serving.body_buffer import BodyBuffer
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 set_umask()
 framework.setup(set_prefix=False)
 
-from config.web.wsgi_handler import Handler  # noqa: E402  # settings, which Django must have loaded
+from config.web.wsgi_handler import TolerantHandler  # noqa: E402  # settings, which Django must have loaded
 
-django = Handler()
+django = TolerantHandler()
 
 from django.conf import settings  # noqa: E402
 
 from bridge.intake.flood_guard import unknown_token_guard  # noqa: E402  # models, which Django must have loaded
 
-make_private(settings.DATA_DIR)
-application = Gate(django, places=value("WEB_THREADS"), is_refused=unknown_token_guard.is_refused)
+restrict_permissions(settings.DATA_DIR)
+application = BodyBuffer(django, slots=read_setting("WEB_THREADS"), is_refused=unknown_token_guard.is_refused)

@@ -64,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure() -> None:
-    servers_for_tests.leave()
+    servers_for_tests.release_servers()
 
 
 # `make faults` takes every property with many examples, `make test` with enough to notice a property that broke.
@@ -181,15 +181,15 @@ def webhooks_remember_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def wrong_tokens_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """All tests of a process come from one address, and many of them have wrong tokens."""
-    monkeypatch.setattr("config.accounts.wrong_tokens.WRONG", AttemptLimit(most=1_000_000, seconds=60))
+    monkeypatch.setattr("config.accounts.wrong_tokens.WRONG", AttemptLimit(max_attempts=1_000_000, seconds=60))
 
 
 @pytest.fixture(autouse=True)
 def limits_count_from_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits per address and key are kept in the process, which many tests share."""
-    for place in ("accounts.login.FAILURES", "accounts.login.DEVICE_FAILURES", "web.csp_reports.REPORTS"):
+    for place in ("accounts.login.FAILURES", "accounts.login.DEVICE_FAILURES", "web.csp_reports.REPORT_CALLS"):
         limit = import_string(f"config.{place}")
-        monkeypatch.setattr(f"config.{place}", AttemptLimit(most=limit.most, seconds=limit.seconds))
+        monkeypatch.setattr(f"config.{place}", AttemptLimit(max_attempts=limit.max_attempts, seconds=limit.seconds))
     monkeypatch.setattr("bridge.call_limits.call_counter", CallCounter())
 
 

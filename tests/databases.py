@@ -17,7 +17,7 @@ import psycopg2
 from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
 
-from config.devstack.processes import locked, spawn
+from config.devstack.processes import file_lock, spawn_process
 
 MIGRATED = "migrated"
 MIGRATE = [sys.executable, "-m", "tests.databases"]
@@ -37,13 +37,13 @@ END $$
 
 
 def start_migrating() -> subprocess.Popen[bytes]:
-    return spawn(MIGRATE, on_parent_death=signal.SIGKILL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return spawn_process(MIGRATE, on_parent_death=signal.SIGKILL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def wait_until_migrated() -> None:
     """Where the child has failed, it is done again, so that the reason is seen."""
     folder = Path(os.environ["DATA_DIR"])
-    with locked(folder / "migrating"):
+    with file_lock(folder / "migrating"):
         is_done = (folder / MIGRATED).exists()
     if not is_done:
         subprocess.run(MIGRATE, check=True)
@@ -66,7 +66,7 @@ def command(address: str, *statements: str) -> None:
 
 def migrate() -> None:
     folder, address = Path(os.environ["DATA_DIR"]), os.environ["DATABASE_URL"]
-    with locked(folder / "migrating"):
+    with file_lock(folder / "migrating"):
         if (folder / MIGRATED).exists():
             return
         command(address, f"DROP DATABASE IF EXISTS {MIGRATED}", f"CREATE DATABASE {MIGRATED}")

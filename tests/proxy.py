@@ -12,7 +12,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from config.devstack.processes import spawn
+from config.devstack.processes import spawn_process
 
 CADDY = shutil.which("caddy")
 CADDYFILE = Path(settings.BASE_DIR) / "config/proxy/Caddyfile"
@@ -27,7 +27,7 @@ def start(folder: Path, *, port: int, web: int) -> subprocess.Popen[bytes]:
     environment = os.environ | {"PUBLIC_URL": f"http://127.0.0.1:{port}", "HOME": str(folder)}
     environment |= {"XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     with open(folder / "caddy.log", "ab") as log:
-        process = spawn(
+        process = spawn_process(
             [CADDY, "run", "--config", str(file), "--adapter", "caddyfile"],
             on_parent_death=signal.SIGKILL,
             env=environment,

@@ -15,11 +15,19 @@ from pathlib import Path
 
 from config.devstack.local_secrets import fresh_secrets
 from config.devstack.processes import is_locked
-from config.devstack.servers import Servers, attach
+from config.devstack.servers import EmbeddedServers, attach_servers
 
 PREFIX = "okno-tests-"
+NO_DURABILITY = (
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    # Autovacuum could record a table that a test has just emptied as having no rows. The planner would then join the
+    # next test's ten thousand rows by nested sequential scans.
+    "autovacuum=off",
+)
 MARK = "OKNO_TEST_SERVERS"
-held: Servers | None = None
+held: EmbeddedServers | None = None
 
 
 def set_environment() -> None:
@@ -29,7 +37,7 @@ def set_environment() -> None:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         for name in ("DATABASE_URL", "REDIS_URL", "PORT", "PUBLIC_URL", "DEBUG", "DEMO", "ALLOWED_HOSTS"):
             os.environ.pop(name, None)
-        held = attach(data_dir=folder, kinds=("postgres", "valkey"), throwaway=True)
+        held = attach_servers(data_dir=folder, kinds=("postgres", "valkey"), postgres_settings=NO_DURABILITY)
         os.environ.update(held.urls, DATA_DIR=str(folder), **{MARK: "1"})
         os.environ.update({name: fresh_secrets()[name] for name in ("SECRET_KEY", "FIELD_KEYS")})
 
@@ -40,10 +48,10 @@ def own_valkey_database(url: str) -> str:
     return f"{url.rpartition('/')[0]}/{number}"
 
 
-def leave() -> None:
+def release_servers() -> None:
     global held
     if held is not None:
-        held.leave()
+        held.release()
         shutil.rmtree(held.data_dir, ignore_errors=True)
         held = None
 

@@ -1,7 +1,7 @@
 """What mypy's Django plugin reads: the settings without any server behind them."""
 
-from config.devstack.launch import prepare
+from config.devstack.environment_setup import prepare_environment
 
-prepare(["manage.py", "check"])
+prepare_environment(["manage.py", "check"])
 
 from config.settings import *  # noqa: E402, F403

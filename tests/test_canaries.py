@@ -27,9 +27,9 @@ from channels_setup.codecs.secret_search import spans
 from channels_setup.models import ApiChannel, Handover
 from channels_setup.providers.base import AccountNews, StatusChanged, TemplateChanged
 from config.accounts.models import ApiToken
-from config.monitoring.log_format import formatter
-from config.monitoring.log_redaction import PlainArguments
-from config.web.request_log import RoutesForPaths
+from config.monitoring.log_format import build_formatter
+from config.monitoring.log_redaction import ArgumentRedactor
+from config.web.request_log import RouteFilter
 from templates_registry.provider import provider_sync
 from tests import routes
 from tests.cloud_accounts import ACCESS_TOKEN, APP_SECRET, VERIFY_TOKEN, cloud_channel, proof
@@ -55,8 +55,8 @@ UNKNOWN = [f"zq81-canary-{number}-{number * 7919}" for number in range(8)]
 def log() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(formatter("json"))
-    for each in (RoutesForPaths(), PlainArguments()):
+    handler.setFormatter(build_formatter("json"))
+    for each in (RouteFilter(), ArgumentRedactor()):
         handler.addFilter(each)
     root, level = logging.getLogger(), logging.getLogger().level
     root.addHandler(handler)

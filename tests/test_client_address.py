@@ -38,11 +38,11 @@ CADDY = {"HTTP_X_FORWARDED_PROTO": "https", "HTTP_X_FORWARDED_HOST": "okno.examp
 )
 def test_address(settings: object, behind_proxy: bool, forwarded: str, address: str) -> None:
     settings.BEHIND_PROXY = behind_proxy  # type: ignore[attr-defined]  # pytest-django's settings
-    assert client_address.from_meta({"REMOTE_ADDR": PROXY, "HTTP_X_FORWARDED_FOR": forwarded}) == address
+    assert client_address.address_from_meta({"REMOTE_ADDR": PROXY, "HTTP_X_FORWARDED_FOR": forwarded}) == address
 
 
 def test_a_socket_for_both_kinds_names_ipv4_callers_as_ipv4() -> None:
-    assert client_address.from_meta({"REMOTE_ADDR": "::ffff:203.0.113.7"}) == "203.0.113.7"
+    assert client_address.address_from_meta({"REMOTE_ADDR": "::ffff:203.0.113.7"}) == "203.0.113.7"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_socket_for_both_kinds_names_ipv4_callers_as_ipv4() -> None:
     ],
 )
 def test_limits_count_a_network_of_ipv6_and_each_address_of_ipv4(address: str, network: str) -> None:
-    assert client_address.network_of(address) == network
+    assert client_address.rate_limit_network(address) == network
 
 
 @pytest.mark.django_db

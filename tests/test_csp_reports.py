@@ -23,7 +23,7 @@ NEW = {"documentURL": PAGE, "effectiveDirective": "script-src-elem", "blockedURL
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csp_reports, "REPORTS", AttemptLimit(most=3, seconds=60))
+    monkeypatch.setattr(csp_reports, "REPORT_CALLS", AttemptLimit(max_attempts=3, seconds=60))
 
 
 @pytest.fixture
@@ -69,17 +69,17 @@ def test_each_shape_is_logged_by_its_route_alone(
     ],
 )
 def test_what_was_blocked_is_named_without_path_and_words(blocked: Any, shown: str) -> None:
-    assert csp_reports.summary({**NEW, "blockedURL": blocked})[2] == shown
+    assert csp_reports.summarize_report({**NEW, "blockedURL": blocked})[2] == shown
 
 
 @pytest.mark.parametrize("page", ["https://[x", "", "/no/such/page/", 7, ["/"], "x" * 9000, f"/chats/{'9' * 4400}/"])
 def test_a_page_that_is_none_has_no_route(page: Any) -> None:
-    assert csp_reports.summary({**NEW, "documentURL": page})[1] in ("(no such route)", "/")
+    assert csp_reports.summarize_report({**NEW, "documentURL": page})[1] in ("(no such route)", "/")
 
 
 @pytest.mark.parametrize("directive", ["script-src\nfaked", "X" * 300, 7, ""])
 def test_a_directive_that_is_none_is_not_logged(directive: Any) -> None:
-    assert csp_reports.summary({**NEW, "effectiveDirective": directive})[0] == "(unknown)"
+    assert csp_reports.summarize_report({**NEW, "effectiveDirective": directive})[0] == "(unknown)"
 
 
 @pytest.mark.parametrize(
@@ -103,11 +103,11 @@ def test_a_list_without_such_a_report_is_taken_and_logs_nothing(
 def test_many_reports_in_one_call_are_few_lines(send: Any, caplog: pytest.LogCaptureFixture) -> None:
     send([{"type": "csp-violation", "body": NEW}] * 50, "application/reports+json")
 
-    assert len(caplog.records) == csp_reports.MOST_REPORTS
+    assert len(caplog.records) == csp_reports.MAX_REPORTS_PER_CALL
 
 
 def test_a_large_report_is_refused(send: Any) -> None:
-    assert send(b" " * (csp_reports.MOST_BYTES + 1)).status_code == 413
+    assert send(b" " * (csp_reports.MAX_REPORT_BYTES + 1)).status_code == 413
 
 
 def test_an_address_may_send_few(send: Any) -> None:
@@ -140,6 +140,6 @@ def test_production_has_the_newer_way_besides() -> None:
 
 
 def test_a_session_cookie_allows_no_larger_report() -> None:
-    scope = {"PATH_INFO": csp_reports.PATH, "HTTP_COOKIE": "sessionid=x", "HTTP_AUTHORIZATION": "Token x"}
+    scope = {"PATH_INFO": csp_reports.REPORT_PATH, "HTTP_COOKIE": "sessionid=x", "HTTP_AUTHORIZATION": "Token x"}
 
     assert not body_buffer.is_known_caller(scope)

@@ -58,7 +58,7 @@ def constant(place: str) -> Any:
     found: Any = importlib.import_module(".".join(words[:depth]))
     for word in words[depth:]:
         found = found[word] if isinstance(found, Mapping) else getattr(found, word)
-    return found[1] if place.startswith("config.celery.TIMETABLE.") else found
+    return found[1] if place.startswith("config.celery.SCHEDULE.") else found
 
 
 def plain(value: Any) -> list[float]:
@@ -124,7 +124,7 @@ def compose_services() -> set[str]:
 def check_make(words: list[str]) -> None:
     makefile = (PROJECT / "Makefile").read_text()
     targets = re.findall(r"^([\w-]+):", makefile, re.MULTILINE)
-    variables = {*environment.BY_NAME, *re.findall(r"^(\w+) \?=", makefile, re.MULTILINE)}
+    variables = {*environment.SETTINGS_BY_NAME, *re.findall(r"^(\w+) \?=", makefile, re.MULTILINE)}
     for word in words:
         name, is_variable, _value = word.partition("=")
         assert name in (variables if is_variable else targets), f"make {word}"

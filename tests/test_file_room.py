@@ -152,9 +152,9 @@ def test_a_disk_that_is_full_for_long_costs_no_file(free: Any, monkeypatch: pyte
 
 def test_health_is_red_before_the_disk_is_full(client: Client, free: Any) -> None:
     free(9)
-    assert client.get("/health/ready").json()["parts"]["disk"] == {"state": "red", "free_mb": 9}
+    assert client.get("/health/ready").json()["components"]["disk"] == {"state": "red", "free_mb": 9}
     free(11)
-    assert client.get("/health/ready").json()["parts"]["disk"] == {"state": "ok", "free_mb": 11}
+    assert client.get("/health/ready").json()["components"]["disk"] == {"state": "ok", "free_mb": 11}
 
 
 def test_a_folder_that_is_not_there_yet_is_measured_by_the_one_above(settings: Any, tmp_path: Path) -> None:

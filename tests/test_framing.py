@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.urls import get_resolver
 
-from config.serving.body_buffer import Gate
+from config.serving.body_buffer import BodyBuffer
 from tests import routes
 
 BODIES = {
@@ -23,13 +23,13 @@ BODIES = {
 
 
 @pytest.fixture
-def gate() -> Iterator[Gate]:
+def gate() -> Iterator[BodyBuffer]:
     def application(environ: dict[str, Any], _start: Callable[..., Any]) -> Any:
         raise AssertionError(environ["PATH_INFO"])
 
-    made = Gate(application, places=1, is_refused=lambda _path: False)
+    made = BodyBuffer(application, slots=1, is_refused=lambda _path: False)
     yield made
-    made.places.get().close()
+    made.slots.get().close()
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_the_paths_are_of_all_routes(paths: list[str]) -> None:
 
 @pytest.mark.parametrize("is_behind_proxy", [False, True])
 def test_no_view_sees_a_body_that_is_cut_off(
-    gate: Gate, settings: Any, paths: list[str], is_behind_proxy: bool
+    gate: BodyBuffer, settings: Any, paths: list[str], is_behind_proxy: bool
 ) -> None:
     settings.BEHIND_PROXY = is_behind_proxy
     statuses = set()

@@ -45,7 +45,7 @@ def all_is_well() -> None:
 def ready(client: Any) -> Any:
     def ask() -> tuple[int, dict[str, Any]]:
         answer = client.get("/health/ready")
-        red = {name for name, part in answer.json()["parts"].items() if part["state"] == "red"}
+        red = {name for name, part in answer.json()["components"].items() if part["state"] == "red"}
         assert (answer.status_code == 503) == bool(red) == (answer.json()["status"] == "red")
         return answer.status_code, red
 
@@ -117,12 +117,12 @@ def test_a_database_that_is_gone_is_red_and_its_error_tells_no_secret(client: An
     def gone() -> None:
         raise OperationalError("password authentication failed for user okno at 10.0.0.7")
 
-    monkeypatch.setattr("config.monitoring.health.ask_database", gone)
+    monkeypatch.setattr("config.monitoring.health.check_database", gone)
 
     answer = client.get("/health/ready")
 
     assert answer.status_code == 503
-    assert answer.json()["parts"]["database"] == {"state": "red", "error": "OperationalError"}
+    assert answer.json()["components"]["database"] == {"state": "red", "error": "OperationalError"}
     assert "okno" not in answer.content.decode()
 
 
@@ -140,7 +140,7 @@ def test_metrics_tell_a_scraper_on_this_machine_what_to_alarm_on(client: Any, al
     assert values['okno_deliveries{state="dead"}'] == values['okno_deliveries{state="pending"}'] == "1.0"
     assert values["okno_open_windows"] == "1.0"
     assert float(values["okno_oldest_due_delivery_seconds"]) >= 90
-    assert float(values['okno_heartbeat_age_seconds{part="beat"}']) < 30
+    assert float(values['okno_heartbeat_age_seconds{component="beat"}']) < 30
     assert values['okno_api_channels{state="live"}'] == "3.0"
 
 

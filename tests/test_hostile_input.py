@@ -24,8 +24,8 @@ from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ApiRequest, ApiResponse, retry_after_seconds
 from config import wsgi
-from config.serving.body_buffer import is_content_type
-from config.web.wsgi_handler import Request
+from config.serving.body_buffer import is_readable_content_type
+from config.web.wsgi_handler import TolerantRequest
 from templates_registry.provider.provider_template import Unreadable
 from templates_registry.transfer import file_formats
 from tests.factories import ApiChannelFactory, ConversationFactory, TemplateFactory, UserFactory
@@ -111,7 +111,7 @@ def test_a_channel_named_by_odd_digits_is_not_found(name: str) -> None:
     ],
 )
 def test_a_content_type_is_let_in_only_with_a_charset_that_can_always_be_read(header: str, is_read: bool) -> None:
-    assert is_content_type(header) == is_read
+    assert is_readable_content_type(header) == is_read
 
 
 def body_with(head: str, field: str = "") -> bytes:
@@ -157,7 +157,7 @@ def test_an_odd_part_of_a_form_is_read_or_is_a_400(head: str) -> None:
         "CONTENT_TYPE": "multipart/form-data; boundary=x",
         "wsgi.input": io.BytesIO(body),
     }
-    request = Request({**environ, "CONTENT_LENGTH": str(len(body))})
+    request = TolerantRequest({**environ, "CONTENT_LENGTH": str(len(body))})
 
     with suppress(MultiPartParserError):  # which Django answers with 400
         assert request.POST is not None
@@ -165,7 +165,7 @@ def test_an_odd_part_of_a_form_is_read_or_is_a_400(head: str) -> None:
 
 @pytest.mark.parametrize("escape", ["\\000", "\\000" * 40])
 def test_a_cookie_with_an_escaped_nul_is_none(escape: str) -> None:
-    request = Request(
+    request = TolerantRequest(
         {"REQUEST_METHOD": "GET", "wsgi.input": io.BytesIO(), "HTTP_COOKIE": f'sessionid="{escape}"; a=b'}
     )
 
@@ -211,7 +211,7 @@ def test_a_form_that_cannot_be_read_is_refused(path: str, content_type: str, bod
 
 @pytest.mark.parametrize("accept", ["application/json; x*=nosuch''y", ";", "*/*;q=²", "/"])
 def test_an_accept_header_that_cannot_be_read_accepts_nothing_or_all(accept: str) -> None:
-    request = Request({"REQUEST_METHOD": "GET", "wsgi.input": io.BytesIO(), "HTTP_ACCEPT": accept})
+    request = TolerantRequest({"REQUEST_METHOD": "GET", "wsgi.input": io.BytesIO(), "HTTP_ACCEPT": accept})
 
     assert request.accepts("text/html") in (True, False)
 
@@ -220,7 +220,7 @@ def test_an_accept_header_that_cannot_be_read_accepts_nothing_or_all(accept: str
 def test_a_form_in_any_spelling_of_utf_8_is_read(name: str) -> None:
     environ = {"REQUEST_METHOD": "POST", "CONTENT_TYPE": f"{FORM}; charset={name}", "CONTENT_LENGTH": "9"}
 
-    assert Request({**environ, "wsgi.input": io.BytesIO("a=Да№".encode()[:9])}).POST["a"] == "Да№"
+    assert TolerantRequest({**environ, "wsgi.input": io.BytesIO("a=Да№".encode()[:9])}).POST["a"] == "Да№"
 
 
 # --- programs --------------------------------------------------------------------------------------------

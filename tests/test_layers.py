@@ -113,7 +113,7 @@ LAYERS = {
         "management",
     ],
     "config": [
-        "private_files",
+        "file_permissions",
         "environment",
         "admin_site",
         "web",

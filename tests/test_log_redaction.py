@@ -17,9 +17,9 @@ from django.test import override_settings
 
 from bridge.models import Contact
 from channels_setup.models import known_secrets
-from config.monitoring.log_format import formatter
-from config.monitoring.log_redaction import PlainArguments, exception_text
-from config.web.request_log import RoutesForPaths
+from config.monitoring.log_format import build_formatter
+from config.monitoring.log_redaction import ArgumentRedactor, describe_exception
+from config.web.request_log import RouteFilter
 from tests.factories import ApiChannelFactory, ContactFactory
 
 WORDS = "Здравствуйте, мой номер"
@@ -33,9 +33,9 @@ def log(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
     """What the console handler of the settings writes."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(formatter(request.param))
-    handler.addFilter(RoutesForPaths())
-    handler.addFilter(PlainArguments())
+    handler.setFormatter(build_formatter(request.param))
+    handler.addFilter(RouteFilter())
+    handler.addFilter(ArgumentRedactor())
     root, level = logging.getLogger(), logging.getLogger().level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
@@ -173,7 +173,7 @@ def test_the_settings_keep_sql_and_addresses_out_at_every_level() -> None:
 
 @override_settings(DEBUG=True)
 def test_a_developer_sees_the_text() -> None:
-    assert exception_text(ValueError("why")) == "ValueError: why"
+    assert describe_exception(ValueError("why")) == "ValueError: why"
 
 
 def test_exceptions_of_the_machine_keep_their_text() -> None:
@@ -183,7 +183,7 @@ def test_exceptions_of_the_machine_keep_their_text() -> None:
         error = sys.exc_info()[1]
 
     assert error is not None
-    assert exception_text(error) == "ConnectionRefusedError: [Errno 111] Connection refused"
+    assert describe_exception(error) == "ConnectionRefusedError: [Errno 111] Connection refused"
 
 
 def test_a_lost_worker_is_logged_by_its_name(log: io.StringIO) -> None:

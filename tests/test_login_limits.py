@@ -15,8 +15,8 @@ from django.http import HttpResponse
 from django.test import Client
 
 from config.accounts import known_device, login
-from config.serving.body_buffer import Gate
-from config.serving.lanes import Lane, LaneFull
+from config.serving.body_buffer import BodyBuffer
+from config.serving.concurrency_limit import ConcurrencyLimit, QueueFull
 from config.web import attempt_limits
 from config.web.attempt_limits import AttemptLimit
 from tests.factories import PASSWORD, UserFactory
@@ -24,7 +24,7 @@ from tests.factories import PASSWORD, UserFactory
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(login, "FAILURES", AttemptLimit(most=3, seconds=300))
+    monkeypatch.setattr(login, "FAILURES", AttemptLimit(max_attempts=3, seconds=300))
 
 
 def sign_in(name: str, password: str, address: str) -> Any:
@@ -71,23 +71,23 @@ def clock() -> Iterator[list[float]]:
 
 
 def test_a_window_ends_and_addresses_are_forgotten(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt_limits, "MOST_ADDRESSES", 2)
-    limit = AttemptLimit(most=2, seconds=60, clock=lambda: clock[0])
+    monkeypatch.setattr(attempt_limits, "MAX_ADDRESSES", 2)
+    limit = AttemptLimit(max_attempts=2, seconds=60, clock=lambda: clock[0])
 
     for _ in range(2):
-        limit.note_failure("a")
+        limit.record_failure("a")
     waits = [limit.wait_seconds("a"), limit.wait_seconds("b")]
     clock[0] += 61
     later = limit.wait_seconds("a")
     for address in "abcd":
-        limit.note_failure(address)
+        limit.record_failure(address)
 
     assert (waits, later, list(limit.windows)) == ([61, 0], 0, ["c", "d"])
 
 
 def test_failures_of_threads_are_all_counted() -> None:
-    limit = AttemptLimit(most=1_000, seconds=60)
-    threads = [threading.Thread(target=lambda: [limit.note_failure("a") for _ in range(125)]) for _ in range(8)]
+    limit = AttemptLimit(max_attempts=1_000, seconds=60)
+    threads = [threading.Thread(target=lambda: [limit.record_failure("a") for _ in range(125)]) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -105,12 +105,12 @@ NAT = "203.0.113.7"
 @pytest.fixture
 def sams_browser(db: None, monkeypatch: pytest.MonkeyPatch) -> Client:
     """Sam has signed in on it. Then a stranger behind the same address has locked Sam's name and the address."""
-    monkeypatch.setattr(login, "DEVICE_FAILURES", AttemptLimit(most=5, seconds=900))
+    monkeypatch.setattr(login, "DEVICE_FAILURES", AttemptLimit(max_attempts=5, seconds=900))
     UserFactory(username="sam")
     browser = Client(REMOTE_ADDR=NAT)
     assert browser.post("/login/", {"username": "sam", "password": PASSWORD}).status_code == 302
     browser.post("/logout/")
-    monkeypatch.setattr(login, "FAILURES", AttemptLimit(most=6, seconds=300))
+    monkeypatch.setattr(login, "FAILURES", AttemptLimit(max_attempts=6, seconds=300))
     assert [sign_in("sam", "wrong", NAT).status_code for _ in range(6)][-1] == 429
     assert sign_in("sam", PASSWORD, NAT).status_code == 429
     return browser
@@ -177,13 +177,13 @@ def test_the_proof_is_for_the_server_alone(sams_browser: Client) -> None:
 
 
 def test_a_lane_has_turns_and_an_end() -> None:
-    lane = Lane(width=1, queue=1)
-    with lane.turn():
-        waiting = threading.Thread(target=lambda: lane.turn().__enter__())
+    lane = ConcurrencyLimit(max_active=1, max_waiting=1)
+    with lane.slot():
+        waiting = threading.Thread(target=lambda: lane.slot().__enter__())
         waiting.start()
         while lane.admitted._value:
             waiting.join(0.001)
-        with pytest.raises(LaneFull), lane.turn():
+        with pytest.raises(QueueFull), lane.slot():
             pass
         assert waiting.is_alive()
     waiting.join(20)
@@ -193,22 +193,22 @@ def test_a_lane_has_turns_and_an_end() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "has_cookie", "lane"),
     [
-        ("POST", "/login/", False, "log_ins"),
-        ("POST", "/login/", True, "log_ins_of_known"),
-        ("POST", "/admin/login/", False, "log_ins"),
+        ("POST", "/login/", False, "logins"),
+        ("POST", "/login/", True, "known_device_logins"),
+        ("POST", "/admin/login/", False, "logins"),
         ("GET", "/login/", False, None),
         ("POST", "/webhooks/acebot/x/", False, None),
     ],
 )
 def test_log_ins_wait_before_they_take_a_place(method: str, path: str, has_cookie: bool, lane: str | None) -> None:
     def application(_environ: Any, start: Any) -> Any:
-        seen.append([name for name in ("log_ins", "log_ins_of_known") if not getattr(gate, name).working._value])
+        seen.append([name for name in ("logins", "known_device_logins") if not getattr(gate, name).active._value])
         response = HttpResponse()
         start("200 OK", [])
         return response
 
     seen: list[list[str]] = []
-    gate = Gate(application, places=1, is_refused=lambda _path: False)
+    gate = BodyBuffer(application, slots=1, is_refused=lambda _path: False)
     cookie = (
         f"{settings.KNOWN_DEVICE_COOKIE_NAME}={signing.dumps(['d', 'f'], salt=known_device.SALT)}"
         if has_cookie
@@ -218,14 +218,14 @@ def test_log_ins_wait_before_they_take_a_place(method: str, path: str, has_cooki
 
     with ThreadPoolExecutor(1) as thread:  # the gate changes the thread's database connection
         thread.submit(lambda: gate(scope, lambda *_: None)).result(20)
-    for name in ("log_ins", "log_ins_of_known"):
+    for name in ("logins", "known_device_logins"):
         monopolized = getattr(gate, name)
         monopolized.admitted = threading.BoundedSemaphore(1)
         monopolized.admitted.acquire()
     statuses: list[str] = []
     with ThreadPoolExecutor(1) as thread:
         thread.submit(lambda: gate(scope, lambda status, _headers: statuses.append(status))).result(20)
-    gate.places.get().close()
+    gate.slots.get().close()
 
     assert seen[0] == ([lane] if lane else [])
     assert statuses[0][:3] == ("503" if lane else "200")

@@ -25,7 +25,7 @@ from bridge.models import Alert, Attachment, Attempt, Delivery, Message, RateLim
 from bridge.outbox import dispatcher, results
 from channels_setup.models import ApiChannel, ChatChannel, Secret, UnknownPolicy
 from channels_setup.providers.base import ACCEPTED, ApiResponse, CallRate, Outcome
-from config.monitoring.log_format import formatter
+from config.monitoring.log_format import build_formatter
 from tests.factories import ApiChannelFactory, ContactFactory, MessageFactory, waits
 from tests.receiver import Receiver
 from tests.simulators.usedesk import UsedeskSimulator
@@ -281,7 +281,7 @@ def test_what_the_database_says_of_a_row_is_in_no_log(style: str) -> None:
     except IntegrityError:
         record = logging.LogRecord("bridge", logging.ERROR, __file__, 1, "not stored", (), sys.exc_info())
 
-    line = formatter(style).format(record)
+    line = build_formatter(style).format(record)
 
     assert "IntegrityError" in line
     assert "test_mishaps.py" in line

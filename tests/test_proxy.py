@@ -18,7 +18,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from config.devstack.processes import LISTEN_ON, end_group, listening, spawn
+from config.devstack.processes import LISTEN_ON, kill_process_group, open_listening_sockets, spawn_process
 from tests import proxy
 from tests.factories import PASSWORD, UserFactory
 from tests.faults import truncation
@@ -35,11 +35,11 @@ FORM = "application/x-www-form-urlencoded"
 @pytest.fixture
 def port(tmp_path: Path, db: None) -> Iterator[int]:
     """Caddy's port; behind it the web on the database of the test."""
-    web = listening(host="127.0.0.1", port=free_port(), count=1)[0]
+    web = open_listening_sockets(host="127.0.0.1", port=free_port(), count=1)[0]
     number = web.getsockname()[1]
     database = f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{connection.settings_dict['NAME']}"
     environment = {"DJANGO_SETTINGS_MODULE": "tests.settings", "DATABASE_URL": database, "BEHIND_PROXY": "yes"}
-    server = spawn(
+    server = spawn_process(
         [
             sys.executable,
             "-m",
@@ -60,7 +60,7 @@ def port(tmp_path: Path, db: None) -> Iterator[int]:
     caddy = proxy.start(tmp_path, port=caddy_port, web=number)
     yield caddy_port
     for process in (caddy, server):
-        end_group(process)
+        kill_process_group(process)
         process.wait()
     web.close()
 

@@ -10,8 +10,8 @@ import pytest
 from django.http import HttpRequest
 from django.test import Client
 
-from config.monitoring.log_format import formatter
-from config.web.request_log import RoutesForPaths, route_pattern
+from config.monitoring.log_format import build_formatter
+from config.web.request_log import RouteFilter, route_pattern
 
 SECRET = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b"
 ADDRESSES = [
@@ -32,8 +32,8 @@ def log(request: pytest.FixtureRequest) -> Any:
     """What the console handler of the settings would write, in the given style."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(formatter(request.param))
-    handler.addFilter(RoutesForPaths())
+    handler.setFormatter(build_formatter(request.param))
+    handler.addFilter(RouteFilter())
     root = logging.getLogger()
     levels = {name: logging.getLogger(name).level for name in ("", "django", "django_structlog")}
     for name in levels:
@@ -92,7 +92,7 @@ def test_the_development_server_logs_routes() -> None:
     )
     record.request = object()  # type: ignore[attr-defined]  # the development server puts its socket there
 
-    RoutesForPaths().filter(record)
+    RouteFilter().filter(record)
 
     assert record.getMessage() == '"GET /login/" 200 5'
 
@@ -100,5 +100,5 @@ def test_the_development_server_logs_routes() -> None:
 def test_records_of_others_are_left_alone() -> None:
     record = logging.LogRecord("x", logging.INFO, "", 0, "%(a)s", ({"a": 1},), None)
     record.request = HttpRequest()  # type: ignore[attr-defined]
-    assert RoutesForPaths().filter(record)
+    assert RouteFilter().filter(record)
     assert record.getMessage() == "1"

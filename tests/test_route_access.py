@@ -178,25 +178,25 @@ class Route:
 
 def all_routes() -> list[Route]:
     found = []
-    for route, pattern in route_access.all_routes():
-        audience = route_access.audience_of(route)
+    for route, pattern in route_access.list_routes():
+        audience = route_access.audience_for(route)
         assert audience is not None, f"{route}: declare who may use it in config/web/route_access.py"
-        if route_access.key_of(route) == route_access.APP_INDEX:
+        if route_access.route_key(route) == route_access.APP_INDEX:
             route = "admin/<app_label>/"
         found.append(Route(route=route, audience=audience, view=pattern.callback))
     return found
 
 
 def test_every_route_declares_its_audience() -> None:
-    assert route_access.check_declared(None) == []
-    known = {route_access.key_of(route) for route, _pattern in route_access.all_routes()}
+    assert route_access.check_routes_declared(None) == []
+    known = {route_access.route_key(route) for route, _pattern in route_access.list_routes()}
     assert sorted(set(route_access.ROUTES) - known) == []
 
 
 def test_a_route_without_a_declaration_is_an_error(settings: Any) -> None:
     settings.ROOT_URLCONF = "tests.urls_undeclared"
 
-    assert [error.id for error in route_access.check_declared(None)] == ["okno.E001"]
+    assert [error.id for error in route_access.check_routes_declared(None)] == ["okno.E001"]
 
 
 # --- the worlds and those who ask --------------------------------------------------------------------------

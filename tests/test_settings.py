@@ -56,14 +56,14 @@ def test_a_value_of_the_wrong_kind_stops_the_start_with_its_name(
     monkeypatch.setenv(name, text)
 
     with pytest.raises(ImproperlyConfigured, match=name):
-        environment.value(name)
+        environment.read_setting(name)
 
 
 def test_a_missing_secret_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SECRET_KEY")
 
     with pytest.raises(ImproperlyConfigured, match="Set SECRET_KEY"):
-        environment.value("SECRET_KEY")
+        environment.read_setting("SECRET_KEY")
 
 
 def test_a_setting_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_setting_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.delenv("SECRET_KEY")
     monkeypatch.setenv("SECRET_KEY_FILE", str(tmp_path / "secret"))
 
-    assert environment.value("SECRET_KEY") == "from-a-file"
+    assert environment.read_setting("SECRET_KEY") == "from-a-file"
 
 
 def test_every_setting_read_is_declared() -> None:
@@ -79,7 +79,7 @@ def test_every_setting_read_is_declared() -> None:
     reading = re.compile(r"environ(\[|\.get)")
     readers = {path.name for path in (settings.BASE_DIR / "config").rglob("*.py") if reading.search(path.read_text())}
 
-    assert readers == {"environment.py", "launch.py"}
+    assert readers == {"environment.py", "environment_setup.py"}
 
 
 def test_production_is_https_only_with_secure_cookies_and_no_private_targets() -> None:

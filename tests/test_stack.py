@@ -21,9 +21,9 @@ import yaml
 from django.conf import settings
 from django.db import connection
 
-from config.celery import QUEUES, TIMETABLE, VISIBILITY_TIMEOUT, app
+from config.celery import QUEUES, SCHEDULE, VISIBILITY_TIMEOUT, app
 from config.devstack import supervisor
-from config.devstack.processes import catches
+from config.devstack.processes import has_signal_handler
 from tests.databases import migrated_copy
 from tests.servers_for_tests import own_valkey_database
 
@@ -219,7 +219,7 @@ def test_a_lone_command_starts_the_servers_and_stops_them_after_itself(stack: St
     assert shown.stdout.strip().isdigit(), shown.stderr
     states = [json.loads((stack.folder / kind / "state.json").read_text()) for kind in ("postgres", "valkey")]
     assert [state["pid"] for state in states] == [None, None]
-    assert not [state for state in states if is_alive(state["keeper"])]
+    assert not [state for state in states if is_alive(state["daemon"])]
 
 
 def test_kill_9_of_up_leaves_nothing_behind_and_the_next_start_works(stack: Stack) -> None:
@@ -259,10 +259,10 @@ def test_a_caller_that_was_told_to_stop_is_noticed_by_its_lost_handler() -> None
     assert caller.stdin is not None and caller.stdout is not None
 
     caller.stdout.readline()
-    before = catches(caller.pid, signal.SIGINT)
+    before = has_signal_handler(caller.pid, signal.SIGINT)
     caller.stdin.write(b".")
     caller.stdout.readline()
-    after = catches(caller.pid, signal.SIGINT)
+    after = has_signal_handler(caller.pid, signal.SIGINT)
     caller.communicate(b".")
 
     assert (before, after) == (True, False)
@@ -308,7 +308,7 @@ def test_the_containers_workers_listen_to_every_queue(services: dict[str, Any]) 
 
     heard = {queue for command in commands for queue in command[command.index("--queues") + 1].split(",")}
 
-    assert heard == set(QUEUES) == {queue for queue, _ in TIMETABLE.values()}
+    assert heard == set(QUEUES) == {queue for queue, _ in SCHEDULE.values()}
 
 
 def test_two_webs_one_beat_health_checks_and_no_secret_in_the_file(services: dict[str, Any]) -> None:

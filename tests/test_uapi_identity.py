@@ -11,7 +11,7 @@ from django.test import Client
 
 from bridge.inbox import processing
 from bridge.models import Contact, Conversation, Message
-from bridge.uapi.identity import names_agree
+from bridge.uapi.identity import are_names_compatible
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, ChatChannelFactory
@@ -311,7 +311,7 @@ def test_phones_look_the_same_in_cards_and_lists(program: Caller) -> None:
     ],
 )
 def test_names_of_one_person_agree(one: str, other: str, agree: bool) -> None:
-    assert names_agree(one, other) is names_agree(other, one) is agree
+    assert are_names_compatible(one, other) is are_names_compatible(other, one) is agree
 
 
 # --- at once ---------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from django.test import Client
 
 from bridge.models import Attachment, Contact, ContactNote, Conversation, Delivery, Message, Ticket, TicketField
 from bridge.uapi.methods import METHODS
-from bridge.uapi.parameters import Parameters
+from bridge.uapi.parameters import MethodParameters
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.factories import ApiChannelFactory, ChatChannelFactory, ContactFactory, boris, gleb, vera
 from tests.uapi_calls import ENCODINGS, call, post
@@ -51,8 +51,8 @@ def shop(client: Client) -> Shop:
     return Shop(client)
 
 
-def parameters_of(method: str) -> Parameters:
-    found: Parameters = METHODS[method].view_class.parameters  # type: ignore[attr-defined]
+def parameters_of(method: str) -> MethodParameters:
+    found: MethodParameters = METHODS[method].view_class.parameters  # type: ignore[attr-defined]
     return found
 
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 import pytest
 from django.conf import settings
 
-from config.devstack.processes import LISTEN_ON, end_group, is_stopped, listening, spawn
+from config.devstack.processes import LISTEN_ON, is_stopped, kill_process_group, open_listening_sockets, spawn_process
 from config.serving import server as web_server
 from config.serving import worker_watch
 from tests.faults import h2c, truncation
@@ -31,7 +31,7 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def sockets() -> Iterator[list[socket.socket]]:
-    made = listening(host="127.0.0.1", port=free_port(), count=2)
+    made = open_listening_sockets(host="127.0.0.1", port=free_port(), count=2)
     yield made
     for each in made:
         each.close()
@@ -51,7 +51,7 @@ def start(sockets: list[socket.socket]) -> Iterator[Start]:
         )
         command = [sys.executable, *module, "--host", "127.0.0.1", "--port", str(port(sockets))]
         started.append(
-            spawn(
+            spawn_process(
                 [*command, "--processes", "2"],
                 on_parent_death=signal.SIGKILL,
                 cwd=settings.BASE_DIR,
@@ -63,7 +63,7 @@ def start(sockets: list[socket.socket]) -> Iterator[Start]:
 
     yield begin
     for process in started:
-        end_group(process)  # its workers too: they would live on, and hold the run's output open
+        kill_process_group(process)  # its workers too: they would live on, and hold the run's output open
         process.wait()
 
 
@@ -149,7 +149,7 @@ SLOW = {  # what comes with the head, what drips after it
 
 
 def test_a_sender_that_does_not_finish_is_ended(sockets: list[socket.socket], start: Start) -> None:
-    start("import config.serving.arrival_limits as a; a.SECONDS = 1.0")
+    start("import config.serving.arrival_limits as a; a.BODY_TIMEOUT = 1.0")
     lines = {name: caller(sockets) for name in SLOW}
     for name, line in lines.items():
         line.sendall(HEAD + SLOW[name][0])
@@ -186,7 +186,7 @@ def test_a_worker_may_open_as_many_files_as_it_takes_connections(
     monkeypatch.setattr(web_server.resource, "getrlimit", lambda _which: (soft, hard))
     monkeypatch.setattr(web_server.resource, "setrlimit", lambda _which, limits: given.append(limits))
 
-    web_server.allow_files()
+    web_server.raise_open_file_limit()
 
     assert given == ([wanted] if wanted else [])
 
@@ -203,7 +203,7 @@ def test_a_worker_is_hung_when_nothing_reached_it_for_long(last: float, birth: f
 def test_a_stopped_worker_is_replaced(sockets: list[socket.socket], start: Start) -> None:
     """By the parent's watch, hurried: what hangs is killed, and its socket's callers are answered by the next one."""
     server = start(
-        "import config.serving.worker_watch as w; w.PROBE_SECONDS, w.HUNG_SECONDS, w.GRACE_SECONDS = 0.2, 3.0, 60.0"
+        "import config.serving.worker_watch as w; w.PROBE_INTERVAL, w.HUNG_SECONDS, w.GRACE_SECONDS = 0.2, 3.0, 60.0"
     )
     for _ in range(CALLERS):  # both workers have answered
         assert ask(caller(sockets))[0] == 200

@@ -36,7 +36,7 @@ def parts(client: Any) -> tuple[int, dict[str, str]]:
     """The status of /health/ready, and the error of each red part."""
     write_probe.reset_write_check()
     answer = client.get("/health/ready")
-    red = {name: part.get("error", "") for name, part in answer.json()["parts"].items() if part["state"] == "red"}
+    red = {name: part.get("error", "") for name, part in answer.json()["components"].items() if part["state"] == "red"}
     return answer.status_code, red
 
 

@@ -22,7 +22,7 @@ ELSEWHERE = {"REMOTE_ADDR": "203.0.113.7"}
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wrong_tokens, "WRONG", AttemptLimit(most=3, seconds=60))
+    monkeypatch.setattr(wrong_tokens, "WRONG", AttemptLimit(max_attempts=3, seconds=60))
     monkeypatch.setattr(call_limits, "call_counter", call_limits.CallCounter())
 
 
@@ -82,7 +82,7 @@ def test_a_flood_is_told_to_wait(client: Client, call: Any) -> None:
 
 def test_without_the_database_no_token_is_wrong(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Monitoring goes on hearing that the portal is red."""
-    monkeypatch.setattr(health, "look_at_parts", lambda: {"database": {"state": "red"}})
+    monkeypatch.setattr(health, "check_components", lambda: {"database": {"state": "red"}})
 
     assert [wrong_health(client).status_code for _ in range(6)] == [503] * 6
 

@@ -92,9 +92,9 @@ def texts(entries: Any) -> dict[tuple[str, str, str], Any]:
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    from config.devstack.launch import prepare
+    from config.devstack.environment_setup import prepare_environment
 
-    prepare(["manage.py", "check"])
+    prepare_environment(["manage.py", "check"])
     found = list(complaints())
     print("\n".join(found[:SHOWN]) or "translations: complete")
     if len(found) > SHOWN:

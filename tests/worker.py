@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connection
 
 from config.celery import QUEUES
-from config.devstack.processes import end_group, spawn
+from config.devstack.processes import kill_process_group, spawn_process
 from config.devstack.supervisor import worker_command
 
 START_SECONDS = 60
@@ -34,7 +34,7 @@ class Worker:
         database = connection.settings_dict
         place = f"{database['HOST']}:{database['PORT']}/{database['NAME']}"
         with open(self.log, "ab") as log:
-            self.process = spawn(
+            self.process = spawn_process(
                 [sys.executable, *worker_command(queues=QUEUES, concurrency=2)[1:]],
                 on_parent_death=signal.SIGKILL,
                 env=os.environ
@@ -81,6 +81,6 @@ class Worker:
     def stop(self) -> None:
         """At once, for it is at rest: a warm shutdown only takes its time."""
         if self.process is not None:
-            end_group(self.process)
+            kill_process_group(self.process)
             self.process.wait()
         self.broker.close()

@@ -25,13 +25,13 @@ from rest_framework.views import exception_handler
 from bridge.idempotency import IdempotencyKeyReused, InvalidIdempotencyKey, StoredResponse, run_once
 from channels_setup.codecs.bodies import BadBody, json_object
 
-from .filtering import Filter, Filters, Pages
+from .filtering import KeysetPagination, QueryFilter, QueryFilterBackend
 from .serializers import ErrorSerializer
 
 # --- errors ----------------------------------------------------------------------------------------------
 
 
-class Refused(exceptions.APIException):
+class ApiError(exceptions.APIException):
     """A call that cannot be done, with its sentence and a stable code for programs."""
 
     def __init__(self, *, status_code: int, reason: str, sentence: str) -> None:
@@ -40,7 +40,7 @@ class Refused(exceptions.APIException):
 
 
 # Where the framework's own words do not say what to do.
-PLAINER = {
+CLEARER_MESSAGES = {
     exceptions.Throttled: gettext_lazy("Too many calls with this token. Try again later."),
     exceptions.UnsupportedMediaType: gettext_lazy(
         "Send a JSON object, with the header Content-Type: application/json."
@@ -51,7 +51,7 @@ PLAINER = {
 }
 
 
-def as_sentence(problem: Exception, context: dict[str, Any]) -> Response | None:
+def error_response(problem: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's errors in one shape: ``{"error": sentence, "reason": code}``, and ``fields`` where fields are wrong."""
     if isinstance(problem, OperationalError):
         body = {"error": _("Not stored. Please try again."), "reason": "try_again"}
@@ -63,11 +63,16 @@ def as_sentence(problem: Exception, context: dict[str, Any]) -> Response | None:
         fields = problem.detail if isinstance(problem.detail, dict) else {"": problem.detail}
         whole = ("", api_settings.NON_FIELD_ERRORS_KEY)  # these sentences are about no single field
         lines = [
-            str(text) if name in whole else f"{name}: {text}" for name, texts in fields.items() for text in _flat(texts)
+            str(text) if name in whole else f"{name}: {text}"
+            for name, texts in fields.items()
+            for text in _flatten(texts)
         ]
         response.data = {"error": " ".join(lines), "reason": "invalid", "fields": fields}
     elif isinstance(problem, exceptions.APIException):
-        response.data = {"error": str(PLAINER.get(type(problem), problem.detail)), "reason": str(problem.get_codes())}
+        response.data = {
+            "error": str(CLEARER_MESSAGES.get(type(problem), problem.detail)),
+            "reason": str(problem.get_codes()),
+        }
     elif isinstance(problem, Http404):
         response.data = {"error": _("There is none with this number, or you may not see it."), "reason": "not_found"}
     else:
@@ -75,13 +80,13 @@ def as_sentence(problem: Exception, context: dict[str, Any]) -> Response | None:
     return response
 
 
-def _flat(texts: Any) -> Iterable[Any]:
+def _flatten(texts: Any) -> Iterable[Any]:
     if isinstance(texts, Mapping):
-        return [text for inner in texts.values() for text in _flat(inner)]
+        return [text for inner in texts.values() for text in _flatten(inner)]
     return texts if isinstance(texts, list | tuple) else [texts]
 
 
-class SafeJson(BaseParser):
+class SafeJSONParser(BaseParser):
     """JSON objects, read with the same care as a webhook's: no digit bombs, no endless nesting, a limit in bytes."""
 
     media_type = "application/json"
@@ -100,7 +105,7 @@ class SafeJson(BaseParser):
 # --- writing ---------------------------------------------------------------------------------------------
 
 
-def repeatable(request: Request, asked: Any, work: Callable[[], tuple[int, Any]]) -> Response:
+def run_idempotent(request: Request, asked: Any, work: Callable[[], tuple[int, Any]]) -> Response:
     """Do ``work`` once for each Idempotency-Key of this user and keep its answer. A refusal is not kept.
 
     ``asked``: what the call says, for telling a repeat from another call under the same key.
@@ -119,9 +124,9 @@ def repeatable(request: Request, asked: Any, work: Callable[[], tuple[int, Any]]
             work=answer,
         )
     except InvalidIdempotencyKey as problem:
-        raise Refused(status_code=400, reason="invalid", sentence=str(problem)) from None
+        raise ApiError(status_code=400, reason="invalid", sentence=str(problem)) from None
     except IdempotencyKeyReused as problem:
-        raise Refused(status_code=409, reason="key_reused", sentence=str(problem)) from None
+        raise ApiError(status_code=409, reason="key_reused", sentence=str(problem)) from None
     return Response(given.body, status=given.status)
 
 
@@ -132,7 +137,7 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 )
 
 
-def writing(
+def documented_write(
     *, summary: str, answer: type[BaseSerializer[Any]], asked: Any = None, status: int = 200
 ) -> Callable[[Any], Any]:
     """How a writing call is described in the schema."""
@@ -142,33 +147,33 @@ def writing(
     )
 
 
-READING = {
+READ_DESCRIPTIONS = {
     "list": "A page at a time, the newest first; `next` is the address of the next page, null after the last.",
     "retrieve": "By its number. 404 where there is none, or where you may not see it.",
 }
 
 
-def described(**summaries: str) -> Callable[[Any], Any]:
+def documented(**summaries: str) -> Callable[[Any], Any]:
     """The reading calls' names in the schema."""
     return extend_schema_view(
-        **{name: extend_schema(summary=text, description=READING[name]) for name, text in summaries.items()}
+        **{name: extend_schema(summary=text, description=READ_DESCRIPTIONS[name]) for name, text in summaries.items()}
     )
 
 
-class Rows(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Any]):
+class ReadOnlyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Any]):
     """One kind of row: a list with ``filters``, and single rows by id."""
 
-    filters: dict[str, Filter] = {}
+    filters: dict[str, QueryFilter] = {}
     lookup_value_regex = "[0-9]{1,19}"
-    filter_backends = (Filters,)
-    pagination_class = Pages
-    parser_classes = (SafeJson,)
-    whole_serializer_class: type[BaseSerializer[Any]] | None = None  # for a single row, where it tells more
+    filter_backends = (QueryFilterBackend,)
+    pagination_class = KeysetPagination
+    parser_classes = (SafeJSONParser,)
+    detail_serializer_class: type[BaseSerializer[Any]] | None = None  # for a single row, where it tells more
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
-        if self.action == "retrieve" and self.whole_serializer_class:
-            return self.whole_serializer_class
+        if self.action == "retrieve" and self.detail_serializer_class:
+            return self.detail_serializer_class
         return super().get_serializer_class()
 
     def get_exception_handler(self) -> Callable[..., Response | None]:
-        return as_sentence
+        return error_response

@@ -19,15 +19,15 @@ from bridge.models import Contact, ContactChange, ContactNote, Conversation, sea
 from channels_setup.codecs.phone_numbers import search_keys
 from channels_setup.models import ChatChannel
 
-from .base import IDEMPOTENCY_KEY, Refused, Rows, described, repeatable, writing
-from .filtering import SINCE, UNTIL, Filter, number, text
+from .base import IDEMPOTENCY_KEY, ApiError, ReadOnlyViewSet, documented, documented_write, run_idempotent
+from .filtering import SINCE, UNTIL, QueryFilter, parse_number, parse_text
 from .serializers import ErrorSerializer
 
-MOST_CHANGES = 100
-REFUSALS = {code: OpenApiResponse(ErrorSerializer) for code in (400, 404, 409)}
+MAX_CHANGES = 100
+ERROR_RESPONSES = {code: OpenApiResponse(ErrorSerializer) for code in (400, 404, 409)}
 
 
-class WholeContactSerializer(serializers.ModelSerializer[Contact]):
+class ContactDetailSerializer(serializers.ModelSerializer[Contact]):
     """A contact with its chats. ``merged``: contacts that a person merged into this one, with their numbers."""
 
     chats = serializers.SerializerMethodField()
@@ -49,7 +49,7 @@ class WholeContactSerializer(serializers.ModelSerializer[Contact]):
         return [{name: getattr(one, name) for name in names} for one in contact.merged.all()]
 
 
-class ContactValuesSerializer(serializers.Serializer[Any]):
+class ContactUpdateSerializer(serializers.Serializer[Any]):
     """What to change; what is left out stays. An empty text empties the field."""
 
     name = serializers.CharField(required=False, allow_blank=True, max_length=1_000)
@@ -77,14 +77,14 @@ class NoteSerializer(serializers.ModelSerializer[ContactNote]):
         read_only_fields = fields
 
 
-def by_phone(rows: QuerySet[Contact], phone: str) -> QuerySet[Contact]:
+def filter_contacts_by_phone(rows: QuerySet[Contact], phone: str) -> QuerySet[Contact]:
     """In any spelling, also the merged contacts' numbers."""
     known: Any = Contact.objects
     found = known.with_phone(search_keys(phone)).values_list("pk", "merged_into")
     return rows.filter(pk__in={merged_into or pk for pk, merged_into in found})
 
 
-def by_words(rows: QuerySet[Contact], query: str) -> QuerySet[Contact]:
+def search_contacts(rows: QuerySet[Contact], query: str) -> QuerySet[Contact]:
     """The beginnings of the name's words, or digits of the phone."""
     asked = search.person(query)
     if asked is None:
@@ -93,16 +93,16 @@ def by_words(rows: QuerySet[Contact], query: str) -> QuerySet[Contact]:
     return rows.filter(Q(pk__in=found.values("pk")) | Q(pk__in=found.values("merged_into")))
 
 
-@described(list="Contacts", retrieve="One contact")
-class Contacts(Rows):
+@documented(list="Contacts", retrieve="One contact")
+class ContactViewSet(ReadOnlyViewSet):
     queryset = Contact.objects.all()
-    serializer_class = WholeContactSerializer
+    serializer_class = ContactDetailSerializer
     filters = {
-        "api_channel": Filter(read=number, by="api_channel"),
-        "phone": Filter(read=text, by=by_phone, help="In any spelling."),
-        "search": Filter(read=text, by=by_words, help="Words of the name, or digits of the phone."),
-        "email": Filter(read=text, by="email__iexact"),
-        "external_id": Filter(read=text, by="external_id", help="The provider's id."),
+        "api_channel": QueryFilter(read=parse_number, by="api_channel"),
+        "phone": QueryFilter(read=parse_text, by=filter_contacts_by_phone, help="In any spelling."),
+        "search": QueryFilter(read=parse_text, by=search_contacts, help="Words of the name, or digits of the phone."),
+        "email": QueryFilter(read=parse_text, by="email__iexact"),
+        "external_id": QueryFilter(read=parse_text, by="external_id", help="The provider's id."),
         "since": SINCE,
         "until": UNTIL,
     }
@@ -122,20 +122,20 @@ class Contacts(Rows):
         found: Contact = super().get_object()
         return found
 
-    @writing(summary="Change a contact", asked=ContactValuesSerializer, answer=WholeContactSerializer)
+    @documented_write(summary="Change a contact", asked=ContactUpdateSerializer, answer=ContactDetailSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
         """Name, phone and e-mail, each change on record. The phone is normalized; messages still go to the provider's
         id. A name that is set here is not replaced by the client's profile name."""
         contact = self.get_object()
-        asked = ContactValuesSerializer(data=request.data)
+        asked = ContactUpdateSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         values = asked.validated_data
 
         def work() -> tuple[int, Any]:
-            _valid(lambda: contact_editing.edit_contact(contact.pk, values, by=_editor(request)))
-            return 200, WholeContactSerializer(self.get_queryset().get(pk=contact.pk)).data
+            _raise_validation_error(lambda: contact_editing.edit_contact(contact.pk, values, by=_api_editor(request)))
+            return 200, ContactDetailSerializer(self.get_queryset().get(pk=contact.pk)).data
 
-        return repeatable(request, values, work)
+        return run_idempotent(request, values, work)
 
     @extend_schema(
         summary="Changes of a contact",
@@ -145,7 +145,7 @@ class Contacts(Rows):
     @action(detail=True, methods=["get"], filter_backends=[], pagination_class=None)
     def changes(self, request: Request, pk: str) -> Response:
         people = [one.pk for one in merge_lookup.list_people(self.get_object())]
-        rows = ContactChange.objects.filter(contact__in=people).order_by("-pk")[:MOST_CHANGES]
+        rows = ContactChange.objects.filter(contact__in=people).order_by("-pk")[:MAX_CHANGES]
         return Response(ContactChangeSerializer(rows, many=True).data)
 
     @extend_schema(
@@ -159,7 +159,7 @@ class Contacts(Rows):
         summary="Add a note to a contact",
         description="What operators tell each other. The client never sees it.",
         request=NoteTextSerializer,
-        responses={201: NoteSerializer, **REFUSALS},
+        responses={201: NoteSerializer, **ERROR_RESPONSES},
         parameters=[IDEMPOTENCY_KEY],
     )
     @action(detail=True, methods=["get", "post"], filter_backends=[], pagination_class=None)
@@ -168,51 +168,51 @@ class Contacts(Rows):
         if request.method == "GET":
             rows = ContactNote.objects.filter(contact__in=[one.pk for one in merge_lookup.list_people(contact)])
             return Response(NoteSerializer(rows.order_by("-pk"), many=True).data)
-        asked = _text(request)
+        asked = _read_note_text(request)
 
         def work() -> tuple[int, Any]:
             if contact.erased_at:
-                raise Refused(status_code=409, reason="person_erased", sentence=_("This person has been erased."))
+                raise ApiError(status_code=409, reason="person_erased", sentence=_("This person has been erased."))
             words_of: list[str] = []
-            _valid(lambda: words_of.append(contact_editing.validate_note_text(asked)))
+            _raise_validation_error(lambda: words_of.append(contact_editing.validate_note_text(asked)))
             user: Any = request.user
             note = ContactNote.objects.create(contact=contact, author=user, text=words_of[0])
             return 201, NoteSerializer(note).data
 
-        return repeatable(request, asked, work)
+        return run_idempotent(request, asked, work)
 
-    @writing(summary="Change a note", asked=NoteTextSerializer, answer=NoteSerializer)
+    @documented_write(summary="Change a note", asked=NoteTextSerializer, answer=NoteSerializer)
     @action(detail=True, methods=["patch"], url_path=r"notes/(?P<note_id>[0-9]{1,18})")
     def note(self, request: Request, pk: str, note_id: str) -> Response:
         """One's own note. Its former words stay in the changes of the contact."""
         people = [one.pk for one in merge_lookup.list_people(self.get_object())]
         if not ContactNote.objects.filter(pk=note_id, contact__in=people).exists():
             raise NotFound
-        asked = _text(request)
+        asked = _read_note_text(request)
 
         def work() -> tuple[int, Any]:
             changed: list[ContactNote] = []
-            _valid(
+            _raise_validation_error(
                 lambda: changed.append(
-                    contact_editing.edit_note(int(note_id), asked, contact_ids=people, by=_editor(request))
+                    contact_editing.edit_note(int(note_id), asked, contact_ids=people, by=_api_editor(request))
                 )
             )
             return 200, NoteSerializer(changed[0]).data
 
-        return repeatable(request, asked, work)
+        return run_idempotent(request, asked, work)
 
 
-def _editor(request: Request) -> Editor:
+def _api_editor(request: Request) -> Editor:
     return Editor(source=ContactChange.Source.API, user=request.user)
 
 
-def _text(request: Request) -> str:
+def _read_note_text(request: Request) -> str:
     asked = NoteTextSerializer(data=request.data)
     asked.is_valid(raise_exception=True)
     return str(asked.validated_data["text"])
 
 
-def _valid(work: Any) -> None:
+def _raise_validation_error(work: Any) -> None:
     try:
         work()
     except InvalidContactData as problem:

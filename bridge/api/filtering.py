@@ -24,36 +24,36 @@ from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.values import LARGEST_ID, as_id, as_time
 
-SECONDS = re.compile(r"[0-9]{9,12}(\.[0-9]{1,9})?")  # since 1970
+UNIX_SECONDS = re.compile(r"[0-9]{9,12}(\.[0-9]{1,9})?")  # since 1970
 
 # --- filters ---------------------------------------------------------------------------------------------
 
 
-class BadValue(ValueError):
+class InvalidValue(ValueError):
     """A query parameter that cannot be read. Its text is a sentence."""
 
 
-def number(text: str) -> int:
+def parse_number(text: str) -> int:
     try:
         value = as_id(text)
     except BadBody:
         value = None
     if not value:  # no row has the number 0
-        raise BadValue(_("must be a whole number."))
+        raise InvalidValue(_("must be a whole number."))
     return value
 
 
-def text(value: str) -> str:
+def parse_text(value: str) -> str:
     if "\0" in value or len(value) > 200:
-        raise BadValue(_("must be text of at most 200 characters."))
+        raise InvalidValue(_("must be text of at most 200 characters."))
     return value
 
 
-def moment(value: str) -> datetime:
+def parse_moment(value: str) -> datetime:
     """ISO 8601 (without an offset: the portal's time zone) or Unix seconds."""
     plain = value.strip()
     found = None
-    if SECONDS.fullmatch(plain):
+    if UNIX_SECONDS.fullmatch(plain):
         with suppress(BadBody):
             found = as_time(plain)
     else:
@@ -61,17 +61,17 @@ def moment(value: str) -> datetime:
         text = plain if "T" not in plain else plain.replace(" ", "+")
         found = values.moment(text, zone=timezone.get_current_timezone())
     if found is None:
-        raise BadValue(_("must be a time such as 2026-01-31T12:00:00+03:00."))
+        raise InvalidValue(_("must be a time such as 2026-01-31T12:00:00+03:00."))
     return found
 
 
-def one_of(*choices: str) -> Callable[[str], list[str]]:
+def parse_choices(*choices: str) -> Callable[[str], list[str]]:
     """One of the choices, or several by commas."""
 
     def read(value: str) -> list[str]:
         wanted = [word.strip() for word in value.split(",")]
         if not set(wanted) <= set(choices):
-            raise BadValue(_("must be one of: %(choices)s.") % {"choices": ", ".join(choices)})
+            raise InvalidValue(_("must be one of: %(choices)s.") % {"choices": ", ".join(choices)})
         return wanted
 
     read.choices = choices  # type: ignore[attr-defined]  # for the schema
@@ -79,7 +79,7 @@ def one_of(*choices: str) -> Callable[[str], list[str]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filter:
+class QueryFilter:
     """A query parameter of a list: how it is read, and what it filters by: a look-up, or a function of its own."""
 
     read: Callable[[str], Any]
@@ -92,9 +92,9 @@ class Filter:
     def described(self, name: str) -> dict[str, Any]:
         """The parameter for the OpenAPI schema."""
         schema: dict[str, Any] = {"type": "string", "minLength": 1}
-        if self.read is number:
+        if self.read is parse_number:
             schema = {"type": "integer"}
-        elif self.read is moment:
+        elif self.read is parse_moment:
             schema = {"type": "string", "format": "date-time"}
         elif choices := getattr(self.read, "choices", None):
             schema = {"type": "array", "items": {"type": "string", "enum": list(choices)}}
@@ -102,11 +102,11 @@ class Filter:
         return described | ({"style": "form", "explode": False} if schema["type"] == "array" else {})
 
 
-SINCE = Filter(read=moment, by="created_at__gte", help="Stored at this time or later.")
-UNTIL = Filter(read=moment, by="created_at__lt", help="Stored before this time.")
+SINCE = QueryFilter(read=parse_moment, by="created_at__gte", help="Stored at this time or later.")
+UNTIL = QueryFilter(read=parse_moment, by="created_at__lt", help="Stored before this time.")
 
 
-class Filters(BaseFilterBackend):
+class QueryFilterBackend(BaseFilterBackend):
     """The ``filters`` of a view, by their names. What is not known is ignored; what cannot be read, or is empty, is
     a 400."""
 
@@ -117,12 +117,12 @@ class Filters(BaseFilterBackend):
                 queryset = filter_.apply(queryset, self._read(name, filter_, value))
         return queryset
 
-    def _read(self, name: str, filter_: Filter, value: str) -> Any:
+    def _read(self, name: str, filter_: QueryFilter, value: str) -> Any:
         if not value:
             raise exceptions.ValidationError({name: [_("must not be empty.")]})
         try:
             return filter_.read(value)
-        except BadValue as problem:
+        except InvalidValue as problem:
             raise exceptions.ValidationError({name: [str(problem)]}) from None
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
@@ -132,7 +132,7 @@ class Filters(BaseFilterBackend):
 # --- paging ----------------------------------------------------------------------------------------------
 
 
-class Pages(CursorPagination):
+class KeysetPagination(CursorPagination):
     """Newest first, by key: page one thousand costs what page one does, and nothing slips between two pages."""
 
     page_size = 50

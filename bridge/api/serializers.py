@@ -18,8 +18,8 @@ from bridge.models import Attachment, Attempt, Contact, Conversation, Delivery, 
 from channels_setup.codecs.whatsapp_markup import to_html
 from channels_setup.models import ApiChannel, ChatChannel
 
-PREVIEW_BYTES = 2_000
-BODY_BYTES = 64 * 1024
+MAX_PREVIEW_BYTES = 2_000
+MAX_BODY_BYTES = 64 * 1024
 
 
 class SentenceField(serializers.CharField):
@@ -185,7 +185,7 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
         return serializers.DateTimeField().to_representation(delivery.next_attempt_at)
 
 
-class DeliveryWithTriesSerializer(DeliverySerializer):
+class DeliveryDetailSerializer(DeliverySerializer):
     tries = AttemptSerializer(many=True, read_only=True)
 
     class Meta(DeliverySerializer.Meta):
@@ -208,10 +208,10 @@ class WebhookEventSerializer(serializers.ModelSerializer[WebhookEvent]):
         read_only_fields: tuple[str, ...] = fields
 
     def get_preview(self, event: Any) -> str:
-        return bytes(event.head)[:PREVIEW_BYTES].decode("utf-8", "replace").replace("\0", "\ufffd")
+        return bytes(event.head)[:MAX_PREVIEW_BYTES].decode("utf-8", "replace").replace("\0", "\ufffd")
 
 
-class WholeWebhookEventSerializer(WebhookEventSerializer):
+class WebhookEventDetailSerializer(WebhookEventSerializer):
     headers = serializers.JSONField(read_only=True)
     body_base64 = serializers.SerializerMethodField(help_text=_("The body's first 64 KB."))
 
@@ -255,7 +255,7 @@ class ApiChannelSerializer(serializers.ModelSerializer[ApiChannel]):
         return outcomes.render_sentence(channel.last_error) if channel.last_error else ""
 
 
-class WholeApiChannelSerializer(ApiChannelSerializer):
+class ApiChannelDetailSerializer(ApiChannelSerializer):
     class Meta(ApiChannelSerializer.Meta):
         fields: tuple[str, ...] = (
             *ApiChannelSerializer.Meta.fields,

@@ -76,14 +76,14 @@ class TemplateSerializer(serializers.ModelSerializer[Template]):
             pattern = template.pattern
         except InvalidTemplate:
             return []
-        return [_described(pattern, variable) for variable in pattern.variables]
+        return [_describe_variable(pattern, variable) for variable in pattern.variables]
 
     @extend_schema_field(MissingPartSerializer(many=True))
     def get_missing(self, template: Template) -> list[Any]:
         return [{"field": one.field, "code": one.code, "sentence": str(one.sentence)} for one in template.missing]
 
 
-def _described(pattern: TemplateDefinition, variable: Variable) -> dict[str, Any]:
+def _describe_variable(pattern: TemplateDefinition, variable: Variable) -> dict[str, Any]:
     names = ("key", "label", "example", "hint", "default")
     return {name: getattr(variable, name) for name in names} | {
         "place": variable.place.value,

@@ -1,4 +1,4 @@
-"""Templates and held replies of ``/api/v1/``. What is sent goes by the chat's messages, see ``handed_in``."""
+"""Templates and held replies of ``/api/v1/``. What is sent goes by the chat's messages, see ``submit_message``."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from templates_registry.content.rendering import Rendering, render
 from templates_registry.matching.result import MatchOutcome, MatchResult
 from templates_registry.models import Category, Status, Template
 
-from .base import Refused, Rows, described, repeatable, writing
-from .filtering import SINCE, UNTIL, Filter, number, one_of, text
+from .base import ApiError, ReadOnlyViewSet, documented, documented_write, run_idempotent
+from .filtering import SINCE, UNTIL, QueryFilter, parse_choices, parse_number, parse_text
 from .serializers import ErrorSerializer
 from .template_serializers import (
     HeldReplySerializer,
@@ -37,23 +37,25 @@ from .template_serializers import (
     ValuesSerializer,
 )
 
-REFUSALS = {code: OpenApiResponse(ErrorSerializer) for code in (400, 404, 422)}
+ERROR_RESPONSES = {code: OpenApiResponse(ErrorSerializer) for code in (400, 404, 422)}
 
 
 # --- templates -------------------------------------------------------------------------------------------
 
 
-@described(list="Templates", retrieve="One template")
-class Templates(Rows):
+@documented(list="Templates", retrieve="One template")
+class TemplateViewSet(ReadOnlyViewSet):
     queryset = Template.objects.all()
     serializer_class = TemplateSerializer
     filters = {
-        "channel": Filter(read=number, by="api_channel", help="The API channel's number."),
-        "status": Filter(read=one_of(*Status.values), by="status__in", help="Deleted ones only where asked for."),
-        "language": Filter(read=text, by="language"),
-        "category": Filter(read=one_of(*Category.values), by="category__in"),
-        "name": Filter(read=text, by="name"),
-        "search": Filter(read=text, by=selection.found_by, help="Words of the name or the text."),
+        "channel": QueryFilter(read=parse_number, by="api_channel", help="The API channel's number."),
+        "status": QueryFilter(
+            read=parse_choices(*Status.values), by="status__in", help="Deleted ones only where asked for."
+        ),
+        "language": QueryFilter(read=parse_text, by="language"),
+        "category": QueryFilter(read=parse_choices(*Category.values), by="category__in"),
+        "name": QueryFilter(read=parse_text, by="name"),
+        "search": QueryFilter(read=parse_text, by=selection.found_by, help="Words of the name or the text."),
         "since": SINCE,
         "until": UNTIL,
     }
@@ -65,7 +67,7 @@ class Templates(Rows):
         return rows.exclude(status=Status.DELETED)
 
     @extend_schema(
-        summary="Fill a template in", request=ValuesSerializer, responses={200: PreviewSerializer, **REFUSALS}
+        summary="Fill a template in", request=ValuesSerializer, responses={200: PreviewSerializer, **ERROR_RESPONSES}
     )
     @action(detail=True, methods=["post"])
     def preview(self, request: Request, pk: str) -> Response:
@@ -75,28 +77,28 @@ class Templates(Rows):
         asked.is_valid(raise_exception=True)
         text_only = not template.api_channel.provider.sends_template_values
         if template.missing:
-            raise Refused(status_code=422, reason="template_not_fillable", sentence=str(template.cannot_be_sent))
+            raise ApiError(status_code=422, reason="template_not_fillable", sentence=str(template.cannot_be_sent))
         try:
             rendering = render(template.pattern, asked.validated_data.get("parameters", []), text_only=text_only)
         except InvalidTemplate as problem:
-            raise Refused(status_code=422, reason="template_values", sentence=str(problem.sentence)) from None
-        return Response(PreviewSerializer(_preview(rendering)).data)
+            raise ApiError(status_code=422, reason="template_values", sentence=str(problem.sentence)) from None
+        return Response(PreviewSerializer(_serialize_preview(rendering)).data)
 
     @extend_schema(
         summary="Recognize pasted text",
         request=TextToRecognizeSerializer,
-        responses={200: RecognitionSerializer, **REFUSALS},
+        responses={200: RecognitionSerializer, **ERROR_RESPONSES},
     )
     @action(detail=False, methods=["post"])
     def recognize(self, request: Request) -> Response:
         """Which template of the channel a text is, and with which values. Nothing is sent."""
         asked = TextToRecognizeSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
-        channel = channel_of(request.user, asked.validated_data["channel"])
-        return Response(_recognition(index_cache.recognize(channel, asked.validated_data["text"])))
+        channel = find_channel(request.user, asked.validated_data["channel"])
+        return Response(_serialize_recognition(index_cache.recognize(channel, asked.validated_data["text"])))
 
 
-def channel_of(user: Any, wanted: int | str) -> ApiChannel:
+def find_channel(user: Any, wanted: int | str) -> ApiChannel:
     """An API channel by number or by name, among those this user's chats or rights reach."""
     rows = ApiChannel.objects.all()
     if not user.has_perm("channels_setup.change_apichannel"):
@@ -107,13 +109,13 @@ def channel_of(user: Any, wanted: int | str) -> ApiChannel:
     found = list(rows.filter(by)[:2])
     if len(found) > 1:
         sentence = _("More than one channel has this name: give its number.")
-        raise Refused(status_code=422, reason="channel_ambiguous", sentence=sentence)
+        raise ApiError(status_code=422, reason="channel_ambiguous", sentence=sentence)
     if not found:
         raise NotFound(_("There is no such API channel."))
     return found[0]
 
 
-def _preview(rendering: Rendering) -> dict[str, Any]:
+def _serialize_preview(rendering: Rendering) -> dict[str, Any]:
     return {
         "text": rendering.text,
         "header": rendering.header,
@@ -122,8 +124,10 @@ def _preview(rendering: Rendering) -> dict[str, Any]:
         "media": rendering.media,
         "filename": rendering.filename,
         "offer": rendering.offer,
-        "cards": [{"media": card.media, "body": card.body, "buttons": _buttons(card)} for card in rendering.cards],
-        "buttons": _buttons(rendering),
+        "cards": [
+            {"media": card.media, "body": card.body, "buttons": _serialize_buttons(card)} for card in rendering.cards
+        ],
+        "buttons": _serialize_buttons(rendering),
         "html": str(rendering.body_html),
         "ready": rendering.ready,
         "problems": [
@@ -132,11 +136,11 @@ def _preview(rendering: Rendering) -> dict[str, Any]:
     }
 
 
-def _buttons(rendering: Rendering) -> list[dict[str, str]]:
+def _serialize_buttons(rendering: Rendering) -> list[dict[str, str]]:
     return [{"kind": one.kind, "text": one.text, "target": one.target} for one in rendering.buttons]
 
 
-def _recognition(found: MatchResult) -> dict[str, Any]:
+def _serialize_recognition(found: MatchResult) -> dict[str, Any]:
     answer = found.as_json()
     names = ("outcome", "template", "parameters", "candidates", "difference", "reason")
     told = {name: answer[name] for name in names}
@@ -151,7 +155,7 @@ def _recognition(found: MatchResult) -> dict[str, Any]:
 # --- sending ---------------------------------------------------------------------------------------------
 
 
-def handed_in(
+def submit_message(
     conversation: Conversation, asked: Mapping[str, Any], *, author: Any
 ) -> tuple[HeldReply | None, submission.SubmitResult]:
     """Hand in what a call to a chat's messages asks: a text, a template with values, or a text to be held."""
@@ -160,7 +164,7 @@ def handed_in(
     common = {"conversation_id": conversation.pk, "author": author, "replies_to": asked.get("replies_to")}
     if wanted is None:
         return None, submission.submit_reply(text=words, **common)
-    template = _meant(conversation, wanted, user=author)
+    template = _find_template(conversation, wanted, user=author)
     if template is None:
         return None, submission.SubmitResult(decision=Decision(outcome=REFUSE, reason="template_unknown"))
     values = wanted.get("parameters", [])
@@ -169,7 +173,7 @@ def handed_in(
     return held_replies.hold_reply(text=words, template_id=template.pk, parameters=values, **common)
 
 
-def _meant(conversation: Conversation, wanted: Mapping[str, Any], *, user: Any) -> Template | None:
+def _find_template(conversation: Conversation, wanted: Mapping[str, Any], *, user: Any) -> Template | None:
     rows = Template.objects.all().seen_by(user).filter(api_channel=conversation.api_channel)
     if "id" in wanted:
         return rows.filter(pk=wanted["id"]).first()
@@ -179,13 +183,13 @@ def _meant(conversation: Conversation, wanted: Mapping[str, Any], *, user: Any) 
 # --- held replies ----------------------------------------------------------------------------------------
 
 
-@described(list="Held replies", retrieve="One held reply")
-class HeldReplies(Rows):
+@documented(list="Held replies", retrieve="One held reply")
+class HeldReplyViewSet(ReadOnlyViewSet):
     queryset = HeldReply.objects.all()
     serializer_class = HeldReplySerializer
     filters = {
-        "chat_id": Filter(read=number, by="conversation"),
-        "state": Filter(read=one_of(*HeldReply.State.values), by="state__in"),
+        "chat_id": QueryFilter(read=parse_number, by="conversation"),
+        "state": QueryFilter(read=parse_choices(*HeldReply.State.values), by="state__in"),
         "since": SINCE,
         "until": UNTIL,
     }
@@ -194,7 +198,7 @@ class HeldReplies(Rows):
         seen = list(ChatChannel.objects.all().seen_by(self.request.user).order_by().values_list("pk", flat=True))
         return HeldReply.objects.filter(conversation__chat_channel__in=seen)
 
-    @writing(summary="Take a held reply back", answer=HeldReplySerializer)
+    @documented_write(summary="Take a held reply back", answer=HeldReplySerializer)
     def destroy(self, request: Request, pk: str) -> Response:
         """It will not be sent; its text becomes a draft of its author, unless they have one in that chat."""
         reply = self.get_object()
@@ -202,8 +206,8 @@ class HeldReplies(Rows):
         def work() -> tuple[int, Any]:
             if not held_replies.cancel_held_reply(reply.pk, conversations_seen=[reply.conversation_id]):
                 sentence = _("This text is no longer held: it has been sent or dropped.")
-                raise Refused(status_code=409, reason="not_held", sentence=sentence)
+                raise ApiError(status_code=409, reason="not_held", sentence=sentence)
             reply.refresh_from_db()
             return 200, HeldReplySerializer(reply).data
 
-        return repeatable(request, None, work)
+        return run_idempotent(request, None, work)

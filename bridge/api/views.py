@@ -42,20 +42,20 @@ from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.providers import messengers
 
 from . import contact_views, serializers, template_views
-from .base import Refused, Rows, described, repeatable, writing
-from .filtering import SINCE, UNTIL, Filter, number, one_of, text
+from .base import ApiError, ReadOnlyViewSet, documented, documented_write, run_idempotent
+from .filtering import SINCE, UNTIL, QueryFilter, parse_choices, parse_number, parse_text
 from .template_serializers import NewMessageSerializer, SentMessageSerializer
 
-MOST_WITH_PHONE = 1_000  # contacts with one number, on all channels together
+MAX_CONTACTS_PER_PHONE = 1_000  # contacts with one number, on all channels together
 # Refused because of what was asked: 422. Everything else is refused because of how things stand now: 409.
-BAD_TEXT = ("empty", "too_long", "files_not_supported", "template_unknown", "template_values")
+UNPROCESSABLE_REASONS = ("empty", "too_long", "files_not_supported", "template_unknown", "template_values")
 
 
-class NotSent(Refused):
+class MessageNotSent(ApiError):
     """The relay's refusal."""
 
     def __init__(self, decision: Decision) -> None:
-        status_code = 422 if decision.reason in BAD_TEXT else 409
+        status_code = 422 if decision.reason in UNPROCESSABLE_REASONS else 409
         super().__init__(status_code=status_code, reason=decision.reason, sentence=decision.sentence)
         self.decision = decision
 
@@ -63,7 +63,7 @@ class NotSent(Refused):
 # --- conversations ---------------------------------------------------------------------------------------
 
 
-def channels_of(user: Any) -> list[int]:
+def visible_chat_channels(user: Any) -> list[int]:
     """The numbers of the chat channels whose chats this user may see.
 
     As numbers, and not as a query in the query: PostgreSQL plans a page by how common they are. For an operator with
@@ -72,14 +72,16 @@ def channels_of(user: Any) -> list[int]:
     return list(ChatChannel.objects.all().seen_by(user).order_by().values_list("pk", flat=True))
 
 
-def by_phone(rows: QuerySet[Conversation], phone: str) -> QuerySet[Conversation]:
+def filter_chats_by_phone(rows: QuerySet[Conversation], phone: str) -> QuerySet[Conversation]:
     """In any spelling; a plus that was not escaped in the address is a space."""
     digits = phone.strip().removeprefix("+")
     found = Contact.objects.with_phone(search_keys(phone) or [phone_key(phone)]).order_by().values_list("pk", flat=True)
-    return rows.filter(Q(contact__phone__in=[digits, f"+{digits}"]) | Q(contact__in=list(found[:MOST_WITH_PHONE])))
+    return rows.filter(
+        Q(contact__phone__in=[digits, f"+{digits}"]) | Q(contact__in=list(found[:MAX_CONTACTS_PER_PHONE]))
+    )
 
 
-def with_window(rows: QuerySet[Conversation], states: list[str]) -> QuerySet[Conversation]:
+def filter_by_window(rows: QuerySet[Conversation], states: list[str]) -> QuerySet[Conversation]:
     """Conversations whose window is in one of these states (``service_window.WindowState``) now."""
     now = service_window.database_now()
     is_open = Exists(ServiceWindow.objects.filter(conversation=OuterRef("pk"), state="open", expires_at__gt=now))
@@ -97,18 +99,18 @@ def with_window(rows: QuerySet[Conversation], states: list[str]) -> QuerySet[Con
     return rows.filter(wanted)
 
 
-@described(list="Chats", retrieve="One chat")
-class Conversations(Rows):
+@documented(list="Chats", retrieve="One chat")
+class ConversationViewSet(ReadOnlyViewSet):
     queryset = Conversation.objects.all()
     serializer_class = serializers.ConversationSerializer
     filters = {
-        "chat_id": Filter(read=number, by="pk"),
-        "api_channel": Filter(read=number, by="api_channel"),
-        "chat_channel": Filter(read=number, by="chat_channel"),
-        "assignee": Filter(read=number, by="assignee"),
-        "external_id": Filter(read=text, by="contact__external_id", help="The contact's, at the provider."),
-        "phone": Filter(read=text, by=by_phone, help="The contact's, in any spelling."),
-        "window": Filter(read=one_of("open", "closed", "none", "unrestricted"), by=with_window),
+        "chat_id": QueryFilter(read=parse_number, by="pk"),
+        "api_channel": QueryFilter(read=parse_number, by="api_channel"),
+        "chat_channel": QueryFilter(read=parse_number, by="chat_channel"),
+        "assignee": QueryFilter(read=parse_number, by="assignee"),
+        "external_id": QueryFilter(read=parse_text, by="contact__external_id", help="The contact's, at the provider."),
+        "phone": QueryFilter(read=parse_text, by=filter_chats_by_phone, help="The contact's, in any spelling."),
+        "window": QueryFilter(read=parse_choices("open", "closed", "none", "unrestricted"), by=filter_by_window),
         "since": SINCE,
         "until": UNTIL,
     }
@@ -117,7 +119,7 @@ class Conversations(Rows):
         latest = ServiceWindow.objects.filter(conversation=OuterRef("pk")).order_by("-expires_at")
         live = Ticket.objects.filter(conversation=OuterRef("pk")).exclude(status__in=Ticket.ENDED).order_by("-pk")
         return (
-            Conversation.objects.filter(chat_channel__in=channels_of(self.request.user))
+            Conversation.objects.filter(chat_channel__in=visible_chat_channels(self.request.user))
             .select_related("contact", "api_channel")
             .annotate(
                 window_expires_at=Subquery(latest.values("expires_at")[:1]),
@@ -136,7 +138,7 @@ class Conversations(Rows):
     def get_serializer_context(self) -> dict[str, Any]:
         return {**super().get_serializer_context(), "now": service_window.database_now()}
 
-    @writing(
+    @documented_write(
         summary="Answer in a chat",
         asked=NewMessageSerializer,
         answer=SentMessageSerializer,
@@ -153,20 +155,20 @@ class Conversations(Rows):
         words = said.get("text", "")
 
         def work() -> tuple[int, Any]:
-            reply, handed = template_views.handed_in(conversation, said, author=request.user)
+            reply, handed = template_views.submit_message(conversation, said, author=request.user)
             if handed.message is None:
-                raise NotSent(handed.decision)
+                raise MessageNotSent(handed.decision)
             return 201, SentMessageSerializer(handed.message, context={"held": reply}).data
 
         try:
-            return repeatable(request, words if list(said) == ["text"] else said, work)
-        except NotSent as refusal:
+            return run_idempotent(request, words if list(said) == ["text"] else said, work)
+        except MessageNotSent as refusal:
             # Here and not in the work, whose transaction the refusal has undone.
             if words.strip():
                 submission.save_draft(conversation.pk, author=request.user, text=words, decision=refusal.decision)
             raise
 
-    @writing(
+    @documented_write(
         summary="Give a chat to somebody",
         asked=serializers.AssignmentSerializer,
         answer=serializers.ConversationSerializer,
@@ -185,62 +187,62 @@ class Conversations(Rows):
             tickets.assign_chat(conversation.pk, user_id=user and user.pk, by=request.user.pk)
             return 200, self.get_serializer(self.get_queryset().get(pk=conversation.pk)).data
 
-        return repeatable(request, user and user.pk, work)
+        return run_idempotent(request, user and user.pk, work)
 
 
 # --- messages and deliveries -----------------------------------------------------------------------------
 
 
-def by_external_id(rows: QuerySet[Message], external_id: str) -> QuerySet[Message]:
+def filter_by_external_id(rows: QuerySet[Message], external_id: str) -> QuerySet[Message]:
     """By the unique index, which begins with the API channel."""
     return rows.filter(api_channel__in=ApiChannel.objects.values("pk"), external_id=external_id)
 
 
-@described(list="Messages", retrieve="One message")
-class Messages(Rows):
+@documented(list="Messages", retrieve="One message")
+class MessageViewSet(ReadOnlyViewSet):
     queryset = Message.objects.all()
     serializer_class = serializers.MessageSerializer
     filters = {
-        "chat_id": Filter(read=number, by="conversation"),
-        "ticket_id": Filter(read=number, by="ticket"),
-        "api_channel": Filter(read=number, by="api_channel"),
-        "chat_channel": Filter(read=number, by="conversation__chat_channel"),
-        "direction": Filter(read=one_of(*Message.Direction.values), by="direction__in"),
-        "kind": Filter(read=one_of(*Message.Kind.values), by="kind__in"),
-        "status": Filter(read=one_of(*Message.Status.values), by="status__in"),
-        "external_id": Filter(read=text, by=by_external_id, help="The provider's id of the message."),
+        "chat_id": QueryFilter(read=parse_number, by="conversation"),
+        "ticket_id": QueryFilter(read=parse_number, by="ticket"),
+        "api_channel": QueryFilter(read=parse_number, by="api_channel"),
+        "chat_channel": QueryFilter(read=parse_number, by="conversation__chat_channel"),
+        "direction": QueryFilter(read=parse_choices(*Message.Direction.values), by="direction__in"),
+        "kind": QueryFilter(read=parse_choices(*Message.Kind.values), by="kind__in"),
+        "status": QueryFilter(read=parse_choices(*Message.Status.values), by="status__in"),
+        "external_id": QueryFilter(read=parse_text, by=filter_by_external_id, help="The provider's id of the message."),
         "since": SINCE,
         "until": UNTIL,
     }
 
     def get_queryset(self) -> QuerySet[Message]:
-        seen = channels_of(self.request.user)
+        seen = visible_chat_channels(self.request.user)
         return Message.objects.filter(conversation__chat_channel__in=seen).prefetch_related("attachments")
 
 
-@described(list="Deliveries", retrieve="One delivery with its tries")
-class Deliveries(Rows):
+@documented(list="Deliveries", retrieve="One delivery with its tries")
+class DeliveryViewSet(ReadOnlyViewSet):
     queryset = Delivery.objects.all()
     serializer_class = serializers.DeliverySerializer
-    whole_serializer_class = serializers.DeliveryWithTriesSerializer
+    detail_serializer_class = serializers.DeliveryDetailSerializer
     filters = {
-        "chat_id": Filter(read=number, by="conversation"),
-        "message_id": Filter(read=number, by="message"),
-        "api_channel": Filter(read=number, by="api_channel", help="The destination."),
-        "chat_channel": Filter(read=number, by="conversation__chat_channel"),
-        "kind": Filter(read=one_of(*Delivery.Kind.values), by="kind__in"),
-        "state": Filter(read=one_of(*Delivery.State.values), by="state__in"),
-        "key": Filter(read=text, by="key"),
+        "chat_id": QueryFilter(read=parse_number, by="conversation"),
+        "message_id": QueryFilter(read=parse_number, by="message"),
+        "api_channel": QueryFilter(read=parse_number, by="api_channel", help="The destination."),
+        "chat_channel": QueryFilter(read=parse_number, by="conversation__chat_channel"),
+        "kind": QueryFilter(read=parse_choices(*Delivery.Kind.values), by="kind__in"),
+        "state": QueryFilter(read=parse_choices(*Delivery.State.values), by="state__in"),
+        "key": QueryFilter(read=parse_text, by="key"),
         "since": SINCE,
         "until": UNTIL,
     }
 
     def get_queryset(self) -> QuerySet[Delivery]:
-        seen = channels_of(self.request.user)
+        seen = visible_chat_channels(self.request.user)
         rows = Delivery.objects.filter(conversation__chat_channel__in=seen).defer("payload")
         return rows.prefetch_related("tries") if self.action in ("retrieve", "retry") else rows
 
-    @writing(summary="Send again", answer=serializers.DeliveryWithTriesSerializer)
+    @documented_write(summary="Send again", answer=serializers.DeliveryDetailSerializer)
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
         """Send a delivery again that was given up, cancelled, or whose outcome is unknown: same key, same content."""
@@ -249,38 +251,38 @@ class Deliveries(Rows):
         def work() -> tuple[int, Any]:
             if not resend.resend_deliveries(delivery.pk, by=request.user):
                 sentence = _("This delivery is under way or done, so there is nothing to send again.")
-                raise Refused(status_code=409, reason="not_to_be_sent_again", sentence=sentence)
-            return 200, serializers.DeliveryWithTriesSerializer(self.get_queryset().get(pk=delivery.pk)).data
+                raise ApiError(status_code=409, reason="not_to_be_sent_again", sentence=sentence)
+            return 200, serializers.DeliveryDetailSerializer(self.get_queryset().get(pk=delivery.pk)).data
 
-        return repeatable(request, None, work)
+        return run_idempotent(request, None, work)
 
 
 # --- raw events ------------------------------------------------------------------------------------------
 
 
-class MaySeeEvents(BasePermission):
+class CanViewWebhookEvents(BasePermission):
     """Raw events hold whatever anybody sent: for admins."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         return bool(request.user and request.user.has_perm("bridge.view_webhookevent"))
 
 
-@described(list="Raw events, for admins", retrieve="One raw event")
-class WebhookEvents(Rows):
+@documented(list="Raw events, for admins", retrieve="One raw event")
+class WebhookEventViewSet(ReadOnlyViewSet):
     queryset = WebhookEvent.objects.all()
     serializer_class = serializers.WebhookEventSerializer
-    whole_serializer_class = serializers.WholeWebhookEventSerializer
-    permission_classes = (IsAuthenticated, MaySeeEvents)
+    detail_serializer_class = serializers.WebhookEventDetailSerializer
+    permission_classes = (IsAuthenticated, CanViewWebhookEvents)
     filters = {
-        "api_channel": Filter(read=number, by="api_channel"),
-        "state": Filter(read=one_of(*WebhookEvent.State.values), by="state__in"),
-        "endpoint": Filter(read=text, by="endpoint"),
-        "since": Filter(read=SINCE.read, by="received_at__gte", help=SINCE.help),
-        "until": Filter(read=UNTIL.read, by="received_at__lt", help=UNTIL.help),
+        "api_channel": QueryFilter(read=parse_number, by="api_channel"),
+        "state": QueryFilter(read=parse_choices(*WebhookEvent.State.values), by="state__in"),
+        "endpoint": QueryFilter(read=parse_text, by="endpoint"),
+        "since": QueryFilter(read=SINCE.read, by="received_at__gte", help=SINCE.help),
+        "until": QueryFilter(read=UNTIL.read, by="received_at__lt", help=UNTIL.help),
     }
 
     def get_queryset(self) -> QuerySet[WebhookEvent]:
-        cut = serializers.BODY_BYTES if self.action == "retrieve" else serializers.PREVIEW_BYTES
+        cut = serializers.MAX_BODY_BYTES if self.action == "retrieve" else serializers.MAX_PREVIEW_BYTES
         return WebhookEvent.objects.defer("body", "traceback").annotate(
             head=Func(F("body"), Value(1), Value(cut), function="substring", output_field=BinaryField()),
             size=Func(F("body"), function="octet_length", output_field=IntegerField()),
@@ -290,21 +292,21 @@ class WebhookEvents(Rows):
 # --- channels --------------------------------------------------------------------------------------------
 
 
-@described(list="API channels with the chat channels they watch", retrieve="One API channel")
-class Channels(Rows):
+@documented(list="API channels with the chat channels they watch", retrieve="One API channel")
+class ApiChannelViewSet(ReadOnlyViewSet):
     queryset = ApiChannel.objects.all()
     serializer_class = serializers.ApiChannelSerializer
     filters = {
-        "kind": Filter(read=text, by="kind"),
-        "state": Filter(read=one_of(*ChannelState.values), by="state__in"),
-        "chat_channel": Filter(read=number, by="watched"),
+        "kind": QueryFilter(read=parse_text, by="kind"),
+        "state": QueryFilter(read=parse_choices(*ChannelState.values), by="state__in"),
+        "chat_channel": QueryFilter(read=parse_number, by="watched"),
         "since": SINCE,
         "until": UNTIL,
     }
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         if self.request is not None and self.request.user.has_perm("channels_setup.change_apichannel"):
-            return serializers.WholeApiChannelSerializer
+            return serializers.ApiChannelDetailSerializer
         return serializers.ApiChannelSerializer
 
     def get_queryset(self) -> QuerySet[ApiChannel]:
@@ -316,18 +318,21 @@ class Channels(Rows):
         return rows.filter(pk__in=ApiChannel.watched.through.objects.filter(chatchannel__in=seen).values("apichannel"))
 
 
-@described(list="Chat channels", retrieve="One chat channel")
-class ChatChannels(Rows):
+@documented(list="Chat channels", retrieve="One chat channel")
+class ChatChannelViewSet(ReadOnlyViewSet):
     queryset = ChatChannel.objects.all()
     serializer_class = serializers.ChatChannelSerializer
-    filters = {"kind": Filter(read=text, by="kind"), "api_channel": Filter(read=number, by="watchers")}
+    filters = {
+        "kind": QueryFilter(read=parse_text, by="kind"),
+        "api_channel": QueryFilter(read=parse_number, by="watchers"),
+    }
 
     def get_queryset(self) -> QuerySet[ChatChannel]:
         return ChatChannel.objects.all().seen_by(self.request.user)
 
 
 @csrf_exempt
-def nothing_here(request: HttpRequest) -> JsonResponse:
+def api_not_found(request: HttpRequest) -> JsonResponse:
     """Any other address under ``/api/``: programs get a sentence, and no page."""
     sentence = _("There is nothing at this address. All calls are described at /api/docs/.")
     body = {"error": sentence, "reason": "not_found"}
@@ -336,12 +341,12 @@ def nothing_here(request: HttpRequest) -> JsonResponse:
 
 router = SimpleRouter()
 router.trailing_slash = "/?"  # callers of the helpdesk's API are used to both
-router.register("conversations", Conversations, "api-conversation")
-router.register("contacts", contact_views.Contacts, "api-contact")
-router.register("messages", Messages, "api-message")
-router.register("deliveries", Deliveries, "api-delivery")
-router.register("webhook-events", WebhookEvents, "api-webhook-event")
-router.register("channels", Channels, "api-channel")
-router.register("chat-channels", ChatChannels, "api-chat-channel")
-router.register("templates", template_views.Templates, "api-template")
-router.register("held-replies", template_views.HeldReplies, "api-held-reply")
+router.register("conversations", ConversationViewSet, "api-conversation")
+router.register("contacts", contact_views.ContactViewSet, "api-contact")
+router.register("messages", MessageViewSet, "api-message")
+router.register("deliveries", DeliveryViewSet, "api-delivery")
+router.register("webhook-events", WebhookEventViewSet, "api-webhook-event")
+router.register("channels", ApiChannelViewSet, "api-channel")
+router.register("chat-channels", ChatChannelViewSet, "api-chat-channel")
+router.register("templates", template_views.TemplateViewSet, "api-template")
+router.register("held-replies", template_views.HeldReplyViewSet, "api-held-reply")

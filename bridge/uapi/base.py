@@ -53,21 +53,31 @@ from .errors import (
     NOT_SENT,
     TOO_LARGE,
     TOO_MANY,
-    Error,
+    UapiError,
 )
-from .identity import LONGEST_ID, client_of, sender_info, unused_of
-from .parameters import Parameters, as_plain_text, is_given, takes
+from .identity import MAX_ID_LENGTH, find_client, list_unused, read_sender
+from .parameters import MethodParameters, define_parameters, is_given, read_text
 
 logger = logging.getLogger(__name__)
 
 __all__ = [
-    *("BAD_FIELD", "BAD_TOKEN", "ERASED", "KEY_REUSED", "NOT_ALLOWED", "NOT_FOUND", "NOT_SENT", "TOO_LARGE", "Error"),
-    *("AddMessage", "Call", "ChangeAssignee", "Channels", "NoSuchMethod", "SendMessage", "UapiView"),
+    *(
+        "BAD_FIELD",
+        "BAD_TOKEN",
+        "ERASED",
+        "KEY_REUSED",
+        "NOT_ALLOWED",
+        "NOT_FOUND",
+        "NOT_SENT",
+        "TOO_LARGE",
+        "UapiError",
+    ),
+    *("AddMessage", "UapiCall", "ChangeAssignee", "Channels", "NoSuchMethod", "SendMessage", "UapiView"),
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class UapiCall:
     """One authenticated call."""
 
     api_channel: ApiChannel
@@ -84,31 +94,31 @@ class UapiView(APIView):
     methods: tuple[str, ...] = ("POST",)
     limit = MAX_BYTES
     writes = True
-    parameters = Parameters()
+    parameters = MethodParameters()
 
-    def answer(self, call: Call) -> Any:
-        """The answer's body, or Error. Runs in the transaction that also stores the raw request."""
+    def answer(self, call: UapiCall) -> Any:
+        """The answer's body, or UapiError. Runs in the transaction that also stores the raw request."""
         raise NotImplementedError(f"{type(self).__name__} has no answer")
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Straight to the work on exact bytes: DRF's parsing would read the body before we do."""
         if request.method not in self.methods:
             return JsonResponse(
-                Error(BAD_FIELD, _("Use %(methods)s.") % {"methods": " / ".join(self.methods)}).body(),
+                UapiError(BAD_FIELD, _("Use %(methods)s.") % {"methods": " / ".join(self.methods)}).body(),
                 status=405,
             )
         try:
             return self._handle(read_raw_request(request, limit=self.limit))
         except BodyTooLarge:
-            return JsonResponse(Error(TOO_LARGE, _("The body is too large.")).body(), status=413)
+            return JsonResponse(UapiError(TOO_LARGE, _("The body is too large.")).body(), status=413)
         except call_limits.TooManyCalls as problem:
-            error = Error(TOO_MANY, _("Too many calls with this key. Try again later."))
+            error = UapiError(TOO_MANY, _("Too many calls with this key. Try again later."))
             return JsonResponse(error.body(), status=429, headers={"Retry-After": str(problem.wait)})
         except storage_limits.DiskAlmostFull as problem:
             return JsonResponse({"error": str(problem), "code": 503}, status=503, headers={"Retry-After": "60"})
         except DataError:
             logger.exception("value not storable")
-            return self._json(Error(BAD_FIELD, _("A value in the call cannot be stored.")).body())
+            return self._json(UapiError(BAD_FIELD, _("A value in the call cannot be stored.")).body())
         except (DatabaseError, OSError):  # a full disk, too: a file could not be stored
             logger.exception("call not stored")
             sentence = _("Not stored. Please try again.")
@@ -119,16 +129,16 @@ class UapiView(APIView):
             decoded = decode(body=raw.body, content_type=raw.content_type, query_string=raw.query_string)
         except BadBody as problem:
             # Without a readable body there is no token, so nobody to whom the request could be shown.
-            return self._json(Error(BAD_FIELD, str(problem)).body())
+            return self._json(UapiError(BAD_FIELD, str(problem)).body())
         token = values.as_text(decoded.values.get("api_token"))
         api_channel = ApiChannel.objects.all().by_secret(token)
         if api_channel is None:
-            refused = self._json(Error(BAD_TOKEN, _("The api_token is missing or wrong.")).body())
+            refused = self._json(UapiError(BAD_TOKEN, _("The api_token is missing or wrong.")).body())
             refused.is_token_refused = True  # type: ignore[attr-defined]  # for config.accounts.wrong_tokens
             return refused
         call_limits.call_counter.count(f"api_channel:{api_channel.pk}")
         without_key = mask_secret(raw, token)
-        call = Call(api_channel=api_channel, values=decoded.values, files=decoded.files)
+        call = UapiCall(api_channel=api_channel, values=decoded.values, files=decoded.files)
         try:
             result = run_once(
                 owner=f"api_channel:{api_channel.pk}",
@@ -138,16 +148,16 @@ class UapiView(APIView):
             )
             return self._json(result.body, ignored=self.parameters.ignored(call.values))
         except (BadBody, InvalidIdempotencyKey) as problem:
-            error = Error(BAD_FIELD, str(problem))
+            error = UapiError(BAD_FIELD, str(problem))
         except IdempotencyKeyReused as problem:
-            error = Error(KEY_REUSED, str(problem))
-        except Error as problem:
+            error = UapiError(KEY_REUSED, str(problem))
+        except UapiError as problem:
             error = problem
         if self.writes:
             self._keep_failed(call, without_key, token, error)
         return self._json(error.body())
 
-    def _work(self, call: Call, raw: RawRequest, token: str) -> StoredResponse:
+    def _work(self, call: UapiCall, raw: RawRequest, token: str) -> StoredResponse:
         self.parameters.check(call.values, has_files=bool(call.files))
         body = self.answer(call)
         if isinstance(body, dict) and (ignored := self.parameters.ignored(call.values)):
@@ -158,7 +168,7 @@ class UapiView(APIView):
             event.save(force_insert=True)
         return StoredResponse(status=200, body=body)
 
-    def _keep_failed(self, call: Call, raw: RawRequest, token: str, error: Error) -> None:
+    def _keep_failed(self, call: UapiCall, raw: RawRequest, token: str, error: UapiError) -> None:
         """An authentic request that could not be used is shown to the admin, too: but not an erased person's words."""
         if error.code == ERASED:
             return
@@ -182,38 +192,38 @@ class NoSuchMethod(UapiView):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         sentence = _("There is no method “%(name)s” here.") % {"name": kwargs["name"][:60]}
-        return self._json(Error(NOT_FOUND, sentence).body())
+        return self._json(UapiError(NOT_FOUND, sentence).body())
 
 
 class AddMessage(UapiView):
     """``chat/addMessage``: a message from the client; opens the chat when there is none."""
 
     limit = MAX_BYTES_WITH_FILES
-    parameters = takes("company_id", "channel_id", "chat_id", "message", files=True)
+    parameters = define_parameters("company_id", "channel_id", "chat_id", "message", files=True)
 
-    def answer(self, call: Call) -> dict[str, Any]:
+    def answer(self, call: UapiCall) -> dict[str, Any]:
         message = call.values.get("message")
         if isinstance(message, str):
             message = {"text": message}
         if not isinstance(message, dict):
             raise BadBody(_("“message” is missing."))
         chat_channel = self._chat_channel(call)
-        conversation = _conversation(call, chat_channel) if call.values.get("chat_id") not in (None, "") else None
-        fact = _message_fact(call.api_channel, message, has_files=bool(call.files))
+        conversation = get_conversation(call, chat_channel) if call.values.get("chat_id") not in (None, "") else None
+        fact = _build_message_fact(call.api_channel, message, has_files=bool(call.files))
         if not erased_ids.drop_erased(call.api_channel, [fact]):
-            raise Error(ERASED, _("This message was erased at the person's wish. It is not taken again."))
+            raise UapiError(ERASED, _("This message was erased at the person's wish. It is not taken again."))
         incoming = receiving.IncomingMessage(
             fact=fact,
             chat_channel=conversation.chat_channel if conversation else chat_channel,
-            contact=conversation.contact if conversation else _our_client(call, message, fact),
+            contact=conversation.contact if conversation else _find_known_client(call, message, fact),
             uploads=call.files,
         )
         received = receiving.receive_messages(call.api_channel, [incoming])[0]
         if received.is_new:
             held_replies.release_held_replies([received.conversation.pk])
         call.api_channel.note_inbound()
-        _note_issued(received.conversation.contact, fact.contact)
-        unused = unused_of(_sender(message))
+        _mark_number_issued(received.conversation.contact, fact.contact)
+        unused = list_unused(_get_sender(message))
         return ({"ignored": unused} if unused else {}) | {
             "chat_id": received.conversation.pk,
             "company_id": chat_channel.company_id,
@@ -223,7 +233,7 @@ class AddMessage(UapiView):
             "message_id": received.message.pk,
         }
 
-    def _chat_channel(self, call: Call) -> ChatChannel:
+    def _chat_channel(self, call: UapiCall) -> ChatChannel:
         channel_id = values.as_id(call.values.get("channel_id"), "channel_id")
         if channel_id is None:
             raise BadBody(_("“channel_id” is missing."))
@@ -232,16 +242,18 @@ class AddMessage(UapiView):
         )
         channel = ChatChannel.objects.filter(pk=channel_id).annotate(is_watched=Exists(watching)).first()
         if channel is None:
-            raise Error(NOT_FOUND, _("channel_id %(id)s is not a chat channel.") % {"id": channel_id}, status=False)
+            raise UapiError(NOT_FOUND, _("channel_id %(id)s is not a chat channel.") % {"id": channel_id}, status=False)
         if not channel.is_watched:
-            raise Error(NOT_ALLOWED, _("This API channel does not watch chat channel %(id)s.") % {"id": channel_id})
+            raise UapiError(NOT_ALLOWED, _("This API channel does not watch chat channel %(id)s.") % {"id": channel_id})
         company_id = values.as_id(call.values.get("company_id"), "company_id")
         if company_id is not None and company_id != channel.company_id:
-            raise Error(NOT_ALLOWED, _("company_id %(id)s is not the company of this channel.") % {"id": company_id})
+            raise UapiError(
+                NOT_ALLOWED, _("company_id %(id)s is not the company of this channel.") % {"id": company_id}
+            )
         return channel
 
 
-def _conversation(call: Call, chat_channel: ChatChannel | None = None) -> Conversation:
+def get_conversation(call: UapiCall, chat_channel: ChatChannel | None = None) -> Conversation:
     """The chat that ``chat_id`` names, among those this API channel may speak in."""
     chat_id = values.as_id(call.values.get("chat_id"), "chat_id")
     if chat_id is None:
@@ -254,21 +266,21 @@ def _conversation(call: Call, chat_channel: ChatChannel | None = None) -> Conver
         chats = chats.filter(chat_channel__in=call.api_channel.watched.all())
     chat = chats.first()
     if chat is None:
-        raise Error(NOT_FOUND, _("There is no chat %(id)s in the channels of this API channel.") % {"id": chat_id})
+        raise UapiError(NOT_FOUND, _("There is no chat %(id)s in the channels of this API channel.") % {"id": chat_id})
     return chat
 
 
-def _our_client(call: Call, message: dict[str, Any], fact: MessageReceived) -> Contact | None:
-    return client_of(call.api_channel, _sender(message), fact.contact)
+def _find_known_client(call: UapiCall, message: dict[str, Any], fact: MessageReceived) -> Contact | None:
+    return find_client(call.api_channel, _get_sender(message), fact.contact)
 
 
-def _note_issued(contact: Contact, info: ContactInfo) -> None:
+def _mark_number_issued(contact: Contact, info: ContactInfo) -> None:
     """A caller that gave no id of its own can only name the client by the number in our answer."""
     if not (info.caller_id or contact.caller_id or contact.external_id or contact.number_issued):
         Contact.objects.filter(pk=contact.pk).update(number_issued=True)
 
 
-def _sender(message: dict[str, Any]) -> dict[str, Any]:
+def _get_sender(message: dict[str, Any]) -> dict[str, Any]:
     """Return ``message.from``, empty where it asks for nothing. Raises BadBody."""
     sender = message.get("from") if is_given(message.get("from")) else {}
     if not isinstance(sender, dict):
@@ -276,8 +288,8 @@ def _sender(message: dict[str, Any]) -> dict[str, Any]:
     return sender
 
 
-def _message_fact(api_channel: ApiChannel, message: dict[str, Any], *, has_files: bool) -> MessageReceived:
-    sender = _sender(message)
+def _build_message_fact(api_channel: ApiChannel, message: dict[str, Any], *, has_files: bool) -> MessageReceived:
+    sender = _get_sender(message)
     text = None if message.get("text") is False else message.get("text")  # PHP's empty value
     if text is not None and (isinstance(text, bool) or not isinstance(text, str | int | float)):
         raise BadBody(_("“message.text” must be text."))
@@ -285,9 +297,9 @@ def _message_fact(api_channel: ApiChannel, message: dict[str, Any], *, has_files
     if not values.as_text(text).strip() and not attached and not has_files:
         raise BadBody(_("“message.text” is missing."))
     return MessageReceived(
-        contact=sender_info(api_channel, sender),
+        contact=read_sender(api_channel, sender),
         text=values.as_text(text),
-        external_id=as_plain_text(message.get("id"), "message.id", longest=LONGEST_ID),
+        external_id=read_text(message.get("id"), "message.id", longest=MAX_ID_LENGTH),
         at=values.as_time(message.get("timestamp"), "message.timestamp"),
         files=attached,
     )
@@ -296,17 +308,17 @@ def _message_fact(api_channel: ApiChannel, message: dict[str, Any], *, has_files
 class SendMessage(UapiView):
     """``chat/sendMessage``: a message from an operator. It obeys the service window exactly as the desk does."""
 
-    parameters = takes("chat_id", "user_id", "text")
+    parameters = define_parameters("chat_id", "user_id", "text")
 
-    def answer(self, call: Call) -> dict[str, Any]:
-        conversation = _conversation(call)
-        user = _operator(call, conversation)
+    def answer(self, call: UapiCall) -> dict[str, Any]:
+        conversation = get_conversation(call)
+        user = get_operator(call, conversation)
         text = call.values.get("text")
         if not isinstance(text, str | int | float) or isinstance(text, bool):
             raise BadBody(_("“text” is missing."))
         handed = submission.submit_reply(conversation_id=conversation.pk, text=str(text), author=user)
         if handed.message is None or handed.ticket is None:
-            raise Error(NOT_SENT, handed.decision.sentence, reason=handed.decision.reason)
+            raise UapiError(NOT_SENT, handed.decision.sentence, reason=handed.decision.reason)
         return {
             "status": "success",
             "chat_id": conversation.pk,
@@ -315,24 +327,24 @@ class SendMessage(UapiView):
         }
 
 
-def _operator(call: Call, conversation: Conversation) -> Any:
+def get_operator(call: UapiCall, conversation: Conversation) -> Any:
     user_id = values.as_id(call.values.get("user_id"), "user_id")
     if user_id is None:
         raise BadBody(_("“user_id” is missing."))
     user = get_user_model().objects.filter(pk=user_id, is_active=True).first()
     if user is None or not Conversation.objects.filter(pk=conversation.pk).seen_by(user).exists():
-        raise Error(NOT_FOUND, _("There is no operator %(id)s for this chat.") % {"id": user_id})
+        raise UapiError(NOT_FOUND, _("There is no operator %(id)s for this chat.") % {"id": user_id})
     return user
 
 
 class ChangeAssignee(UapiView):
     """``chat/changeAssignee``: make an operator responsible for a chat."""
 
-    parameters = takes("chat_id", "user_id")
+    parameters = define_parameters("chat_id", "user_id")
 
-    def answer(self, call: Call) -> dict[str, Any]:
-        conversation = _conversation(call)
-        user = _operator(call, conversation)
+    def answer(self, call: UapiCall) -> dict[str, Any]:
+        conversation = get_conversation(call)
+        user = get_operator(call, conversation)
         tickets.assign_chat(conversation.pk, user_id=user.pk, by=user.pk)
         # Strings, as the helpdesk answers.
         return {
@@ -347,9 +359,9 @@ class Channels(UapiView):
 
     methods = ("GET", "POST")
     writes = False
-    parameters = takes("channel_type")
+    parameters = define_parameters("channel_type")
 
-    def answer(self, call: Call) -> list[dict[str, Any]]:
+    def answer(self, call: UapiCall) -> list[dict[str, Any]]:
         wanted = values.as_text(call.values.get("channel_type"))
         found = [
             {"channel_id": channel.pk, "channel_name": channel.name, "channel_type": "chat"}

@@ -16,15 +16,15 @@ from channels_setup.codecs.visible_names import is_proper_name, visible_name
 from channels_setup.providers.base import ContactInfo
 
 from . import client_cards
-from .base import ERASED, NOT_FOUND, Call, Error, UapiView
-from .identity import names_agree, plain_id
-from .parameters import NO_MERGING, NO_PICTURES, as_choice, is_given, is_null, takes
-from .reading import Reading, page, time_range
+from .base import ERASED, NOT_FOUND, UapiCall, UapiError, UapiView
+from .identity import are_names_compatible, normalize_id
+from .parameters import MERGING_NOT_SUPPORTED, PICTURES_NOT_SUPPORTED, define_parameters, is_given, is_null, read_choice
+from .reading import ReadOnlyView, filter_by_time, get_page
 
-PARAMETERS = takes(
+PARAMETERS = define_parameters(
     *("client_id", "name", "phone"),
-    *client_cards.IN_CLIENTS,
-    refused={"merge_id": NO_MERGING, "avatar": NO_PICTURES},
+    *client_cards.CLIENT_PARAMETERS,
+    refused={"merge_id": MERGING_NOT_SUPPORTED, "avatar": PICTURES_NOT_SUPPORTED},
 )
 
 
@@ -33,42 +33,42 @@ class CreateClient(UapiView):
 
     parameters = PARAMETERS
 
-    def answer(self, call: Call) -> dict[str, Any]:
+    def answer(self, call: UapiCall) -> dict[str, Any]:
         if is_given(call.values.get("client_id")) and not is_null(call.values["client_id"]):
-            return _update(call)  # a public client library updates by this method
-        told = _told(call)
+            return _update_client(call)  # a public client library updates by this method
+        told = _read_values(call)
         if not any(told.values()):
             raise BadBody(_("A client needs a name, a phone, an email or a messenger."))
         info = ContactInfo(external_id=told["external_id"], phone=told["phone"])
         contact = contacts.find_contact(call.api_channel, info) if told["external_id"] or told["phone"] else None
-        if contact is not None and not told["external_id"] and _is_another(contact, told["name"]):
+        if contact is not None and not told["external_id"] and _has_other_name(contact, told["name"]):
             contact = None  # two persons with one phone, such as a family
         if contact is None:
             contact = Contact(api_channel=call.api_channel)
         else:
-            found, contact = contact, locked(contact)
+            found, contact = contact, lock_contact(contact)
             if found.pk != contact.pk:  # the ids of a merged contact stay with it
                 is_theirs = phone_key(told["phone"]) in (found.phone_key, found.address_key)
                 told |= {"external_id": "", "phone": "" if is_theirs else told["phone"]}
         contact.number_issued = True
         unused = []
-        if _is_another(contact, told["name"]):
+        if _has_other_name(contact, told["name"]):
             told["name"], unused = "", ["name"]  # a name that a person set stays
         before = contact_editing.get_card(contact) if contact.pk else None
-        unused += _write(contact, told, call)
+        unused += _save_client(contact, told, call)
         if before is not None:
             contact_editing.record_program_changes(contact, before, api_channel=call.api_channel)
-        return _answer(contact, unused)
+        return _build_answer(contact, unused)
 
 
-def _answer(contact: Contact, unused: list[str]) -> dict[str, Any]:
+def _build_answer(contact: Contact, unused: list[str]) -> dict[str, Any]:
     """The answer of both methods. ``ignored`` names what was given and not kept."""
     return {"client_id": contact.pk, "status": True} | ({"ignored": unused} if unused else {})
 
 
-def _is_another(contact: Contact, name: str) -> bool:
+def _has_other_name(contact: Contact, name: str) -> bool:
     """Tell whether a person named this contact otherwise."""
-    return contact.name_source == Contact.NameSource.PERSON and not names_agree(contact.name, name)
+    return contact.name_source == Contact.NameSource.PERSON and not are_names_compatible(contact.name, name)
 
 
 class UpdateClient(UapiView):
@@ -76,50 +76,50 @@ class UpdateClient(UapiView):
 
     parameters = PARAMETERS
 
-    def answer(self, call: Call) -> dict[str, Any]:
-        return _update(call)
+    def answer(self, call: UapiCall) -> dict[str, Any]:
+        return _update_client(call)
 
 
-def _update(call: Call) -> dict[str, Any]:
-    contact = _client(call)
-    told = _told(call)
+def _update_client(call: UapiCall) -> dict[str, Any]:
+    contact = _get_client(call)
+    told = _read_values(call)
     identity = told["external_id"]
     is_new = bool(identity) and identity != contact.external_id
     other = contacts.find_contact(contact.api_channel, ContactInfo(external_id=identity)) if is_new else None
-    contact = locked(contact)
+    contact = lock_contact(contact)
     if identity and identity != contact.external_id:
         if contact.external_id and id_key(identity) != contact.address_key:
             raise BadBody(_("The messenger of client %(id)s cannot be changed here.") % {"id": contact.pk})
         if other is not None and other.pk != contact.pk:
             raise BadBody(_("This messenger belongs to client %(id)s.") % {"id": other.pk})
     before = contact_editing.get_card(contact)
-    unused = _write(contact, told, call)
+    unused = _save_client(contact, told, call)
     contact_editing.record_program_changes(contact, before, api_channel=call.api_channel)
-    return _answer(contact, unused)
+    return _build_answer(contact, unused)
 
 
-def _told(call: Call) -> dict[str, str]:
+def _read_values(call: UapiCall) -> dict[str, str]:
     identities = [
-        plain_id(client_cards.identity_of(item))
-        for item in client_cards.items(call, "messengers")
+        normalize_id(client_cards.messenger_identity(item))
+        for item in client_cards.read_items(call, "messengers")
         if values.as_text(item.get("type")).strip().lower() in ("", "whatsapp")
     ]
     return {
         "name": visible_name(values.as_text(call.values.get("name"))),
-        "phone": _phone(values.as_text(call.values.get("phone"))),
-        "email": next(iter(client_cards.items(call, "emails")), ""),
+        "phone": read_phone(values.as_text(call.values.get("phone"))),
+        "email": next(iter(client_cards.read_items(call, "emails")), ""),
         "external_id": next(iter(identities), ""),
     }
 
 
-def _phone(text: str) -> str:
+def read_phone(text: str) -> str:
     digits = text.strip().removeprefix("+")
     if digits and not (digits.isascii() and digits.isdigit() and 10 <= len(digits) <= 15):
         raise BadBody(_("“phone” must be 10 to 15 digits and nothing else."))
     return digits
 
 
-def _write(contact: Contact, told: dict[str, str], call: Call) -> list[str]:
+def _save_client(contact: Contact, told: dict[str, str], call: UapiCall) -> list[str]:
     """Put on the card what was given. The name counts as set by a person, so profile names no longer replace it.
 
     A contact that exists must be locked. Returns the parameters that were not kept.
@@ -136,27 +136,27 @@ def _write(contact: Contact, told: dict[str, str], call: Call) -> list[str]:
     if name and not own_number and (name != contact.name or is_proper_name(name)):
         contact.name, contact.name_source = name, Contact.NameSource.PERSON
     unused = ["name"] if name and name != contact.name else []
-    client_cards.write(contact, call, names=client_cards.IN_CLIENTS)
+    client_cards.update_card(contact, call, names=client_cards.CLIENT_PARAMETERS)
     contact.save(update_fields=fields if contact.pk else None)
-    client_cards.write_note(contact, call)
+    client_cards.save_note(contact, call)
     return unused
 
 
-def locked(contact: Contact) -> Contact:
+def lock_contact(contact: Contact) -> Contact:
     """Return the contact as it is now, or the one it was merged into, locked until the transaction ends.
 
-    Raises Error for a person who was erased.
+    Raises UapiError for a person who was erased.
     """
     rows = Contact.objects.select_for_update(no_key=True)
     found = rows.get(pk=merge_lookup.get_owner(contact).pk)
     while found.merged_into_id is not None:  # merged meanwhile
         found = rows.get(pk=found.merged_into_id)
     if found.erased_at:
-        raise Error(ERASED, _("This person was erased at their wish. Nothing can be kept of them again."))
+        raise UapiError(ERASED, _("This person was erased at their wish. Nothing can be kept of them again."))
     return found
 
 
-def contacts_of(call: Call) -> ContactQuerySet:
+def visible_contacts(call: UapiCall) -> ContactQuerySet:
     """The clients of this API channel, and those who write in the chat channels that it watches."""
     watched = call.api_channel.watched.values_list("pk", flat=True)
     return Contact.objects.filter(
@@ -164,32 +164,32 @@ def contacts_of(call: Call) -> ContactQuerySet:
     ).distinct()
 
 
-def _client(call: Call) -> Contact:
+def _get_client(call: UapiCall) -> Contact:
     client_id = values.as_id(call.values.get("client_id"), "client_id")
     if client_id is None:
         raise BadBody(_("“client_id” is missing."))
-    contact = contacts_of(call).filter(pk=client_id).first()
+    contact = visible_contacts(call).filter(pk=client_id).first()
     if contact is None:
-        raise Error(NOT_FOUND, _("There is no client %(id)s on this API channel.") % {"id": client_id})
+        raise UapiError(NOT_FOUND, _("There is no client %(id)s on this API channel.") % {"id": client_id})
     return merge_lookup.get_owner(contact)
 
 
-class Clients(Reading):
+class Clients(ReadOnlyView):
     """By name, email or phone; a hundred at a time."""
 
-    parameters = takes("query", "search_type", "offset", "created_after", "created_before")
+    parameters = define_parameters("query", "search_type", "offset", "created_after", "created_before")
 
-    def answer(self, call: Call) -> list[dict[str, Any]]:
-        rows = contacts_of(call).filter(merged_into=None)
+    def answer(self, call: UapiCall) -> list[dict[str, Any]]:
+        rows = visible_contacts(call).filter(merged_into=None)
         query = values.as_text(call.values.get("query")).strip()
-        how = as_choice(call.values.get("search_type"), "search_type", ["partial_match", "full_match"])
+        how = read_choice(call.values.get("search_type"), "search_type", ["partial_match", "full_match"])
         if query:
             how = "iexact" if how == "full_match" else "icontains"
             found = Q()
             for field in ("name", "email", "phone", "external_id", "caller_id", "username", "user_id"):
                 found |= Q(**{f"{field}__{how}": query})
-            rows = rows.filter(found | Q(pk__in=contacts_of(call).with_phone(search_keys(query)).values("pk")))
-        found_rows = page(call, time_range(call, rows, "created_at", "created").order_by("pk"))
+            rows = rows.filter(found | Q(pk__in=visible_contacts(call).with_phone(search_keys(query)).values("pk")))
+        found_rows = get_page(call, filter_by_time(call, rows, "created_at", "created").order_by("pk"))
         tickets: dict[int, list[int]] = {}
         owned = Ticket.objects.filter(
             conversation__contact__in=[contact.pk for contact in found_rows],
@@ -209,30 +209,30 @@ class Clients(Reading):
         ]
 
 
-class ReadClient(Reading):
+class ReadClient(ReadOnlyView):
     """``client``: one card with everything on it."""
 
-    parameters = takes("client_id")
+    parameters = define_parameters("client_id")
 
-    def answer(self, call: Call) -> dict[str, Any]:
-        contact = _client(call)
+    def answer(self, call: UapiCall) -> dict[str, Any]:
+        contact = _get_client(call)
         owned = Ticket.objects.filter(
             conversation__contact=contact, conversation__chat_channel__in=call.api_channel.watched.all()
         )
         card = {
             "id": contact.pk,
             "name": contact.name,
-            "emails": _all(contact.card.get("emails", []), contact.email),
+            "emails": _merge_first(contact.card.get("emails", []), contact.email),
             "phones": [{"phone": wire_digits(contact.phone), "type": "mobile"}] if contact.phone else [],
-            "messengers": _all(
+            "messengers": _merge_first(
                 contact.card.get("messengers", []),
                 {"type": "whatsapp", "identity": contact.external_id} if contact.external_id else None,
             ),
             "tickets": list(owned.order_by("pk").values_list("pk", flat=True)),
         }
-        return {"client": card | client_cards.shown(contact)}
+        return {"client": card | client_cards.serialize_card(contact)}
 
 
-def _all(more: list[Any], first: Any) -> list[Any]:
+def _merge_first(more: list[Any], first: Any) -> list[Any]:
     """Return the one that we use, then the others that the caller told."""
     return [*([first] if first else []), *(item for item in more if item != first)]

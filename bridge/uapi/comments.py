@@ -21,10 +21,10 @@ from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.html_text import text_of
 from channels_setup.providers.base import ContactInfo, MessageReceived
 
-from .base import NOT_FOUND, NOT_SENT, Call, Error, UapiView, _operator
-from .parameters import NO_COPIES, as_choice, as_flag, is_given, takes
+from .base import NOT_FOUND, NOT_SENT, UapiCall, UapiError, UapiView, get_operator
+from .parameters import COPIES_NOT_SUPPORTED, define_parameters, is_given, read_choice, read_flag
 
-LONGEST = 64 * 1024  # bytes of HTML, as the helpdesk documents
+MAX_MESSAGE_BYTES = 64 * 1024  # bytes of HTML, as the helpdesk documents
 CLIENT, USER, TRIGGER = "client", "user", "trigger"
 
 
@@ -32,32 +32,32 @@ class CreateComment(UapiView):
     """Private unless it says otherwise. A public one from an operator obeys the window exactly as the desk does."""
 
     limit = MAX_BYTES_WITH_FILES
-    parameters = takes(
+    parameters = define_parameters(
         *("ticket_id", "message", "type", "from", "user_id", "private_comment", "files", "trigger_id"),
-        refused={"cc": NO_COPIES, "bcc": NO_COPIES},
+        refused={"cc": COPIES_NOT_SUPPORTED, "bcc": COPIES_NOT_SUPPORTED},
         files=True,
     )
 
-    def answer(self, call: Call) -> dict[str, Any]:
-        ticket = ticket_of(call)
-        text = message_of(call)
+    def answer(self, call: UapiCall) -> dict[str, Any]:
+        ticket = get_ticket(call)
+        text = read_message(call)
         links = values.as_files(call.values.get("files"), "files")
         if not text and not call.files and not links:
             raise BadBody(_("“message” is missing."))
-        kind = as_choice(call.values.get("type"), "type", ["public", "private"]) or "private"
-        sender = as_choice(call.values.get("from"), "from", [USER, CLIENT, TRIGGER]) or USER
-        author = author_of(call, ticket.conversation)
-        if kind == "private" or as_flag(call.values.get("private_comment"), "private_comment"):
-            made = note(ticket, text, author=author, sender=sender, trigger_id=trigger_of(call))
-            attach(made, call, links)
-            tell_comment(made, ticket)
+        kind = read_choice(call.values.get("type"), "type", ["public", "private"]) or "private"
+        sender = read_choice(call.values.get("from"), "from", [USER, CLIENT, TRIGGER]) or USER
+        author = get_author(call, ticket.conversation)
+        if kind == "private" or read_flag(call.values.get("private_comment"), "private_comment"):
+            made = create_note(ticket, text, author=author, sender=sender, trigger_id=read_trigger_id(call))
+            attach_files(made, call, links)
+            queue_comment_event(made, ticket)
         elif sender == CLIENT:
             made = self._from_client(call, ticket, text, links)
         else:
-            made = reply(call, ticket, text, author=author, by_rule=sender == TRIGGER)
+            made = submit_reply_or_fail(call, ticket, text, author=author, by_rule=sender == TRIGGER)
         return {"status": "success", "comment_id": made.pk}
 
-    def _from_client(self, call: Call, ticket: Ticket, text: str, links: tuple[values.FileInfo, ...]) -> Message:
+    def _from_client(self, call: UapiCall, ticket: Ticket, text: str, links: tuple[values.FileInfo, ...]) -> Message:
         """A client's message like any other. A request that is over is not revived: it lands in the current one."""
         conversation = ticket.conversation
         contact = conversation.contact
@@ -73,52 +73,52 @@ class CreateComment(UapiView):
         return received.message
 
 
-def reply(call: Call, ticket: Ticket, text: str, *, author: Any, by_rule: bool = False) -> Message:
-    """Submit a reply to the client in this request. Raises Error with the reason where it does not go out."""
-    submitted = submit(call, ticket, text, author=author, by_rule=by_rule)
+def submit_reply_or_fail(call: UapiCall, ticket: Ticket, text: str, *, author: Any, by_rule: bool = False) -> Message:
+    """Submit a reply to the client in this request. Raises UapiError with the reason where it does not go out."""
+    submitted = submit_reply(call, ticket, text, author=author, by_rule=by_rule)
     if submitted.message is None:
-        raise Error(NOT_SENT, submitted.decision.sentence, reason=submitted.decision.reason)
+        raise UapiError(NOT_SENT, submitted.decision.sentence, reason=submitted.decision.reason)
     return submitted.message
 
 
-def submit(call: Call, ticket: Ticket, text: str, *, author: Any, by_rule: bool) -> submission.SubmitResult:
+def submit_reply(call: UapiCall, ticket: Ticket, text: str, *, author: Any, by_rule: bool) -> submission.SubmitResult:
     """The same, with the relay's decision as it is. Files that cannot go out are refused at once."""
     conversation = ticket.conversation
     if call.files and not conversation.api_channel.provider.sends_files:
-        raise Error(NOT_SENT, outcomes.render_sentence("files_not_supported"), reason="files_not_supported")
+        raise UapiError(NOT_SENT, outcomes.render_sentence("files_not_supported"), reason="files_not_supported")
     if call.values.get("files") not in (None, "", []):
         raise BadBody(_("Files for the client must be sent as multipart/form-data, not as links."))
     try:
         kept = [uploads.save_upload(conversation, file, author=author) for file in call.files]
     except uploads.UploadRefused as problem:
         raise BadBody(str(problem)) from None
-    marks = {"from": TRIGGER, "trigger_id": trigger_of(call)} if by_rule else None
+    marks = {"from": TRIGGER, "trigger_id": read_trigger_id(call)} if by_rule else None
     return submission.submit_reply(
         conversation_id=conversation.pk, text=text, author=author, uploads=kept, ticket=ticket, marks=marks
     )
 
 
-def message_of(call: Call) -> str:
+def read_message(call: UapiCall) -> str:
     """Return the words of ``message``, which is HTML."""
     given = call.values.get("message")
     if isinstance(given, bool | dict | list) and is_given(given):
         raise BadBody(_("“%(name)s” must be text.") % {"name": "message"})
     html = values.as_text(given)
-    if len(html.encode()) > LONGEST:
+    if len(html.encode()) > MAX_MESSAGE_BYTES:
         raise BadBody(_("“message” is longer than 64 KB."))
     return text_of(html)
 
 
-def author_of(call: Call, conversation: Conversation) -> Any:
-    return _operator(call, conversation) if call.values.get("user_id") not in (None, "") else None
+def get_author(call: UapiCall, conversation: Conversation) -> Any:
+    return get_operator(call, conversation) if call.values.get("user_id") not in (None, "") else None
 
 
-def trigger_of(call: Call) -> int | None:
+def read_trigger_id(call: UapiCall) -> int | None:
     """The number of the caller's rule, kept with what it wrote."""
     return values.as_id(call.values.get("trigger_id"), "trigger_id")
 
 
-def note(
+def create_note(
     ticket: Ticket, text: str, *, author: Any = None, sender: str = USER, public: bool = False, **more: Any
 ) -> Message:
     """Write a word among operators, in the chat of this request. It never leaves the portal.
@@ -140,19 +140,19 @@ def note(
     )
 
 
-def attach(message: Message, call: Call, links: tuple[values.FileInfo, ...]) -> None:
+def attach_files(message: Message, call: UapiCall, links: tuple[values.FileInfo, ...]) -> None:
     """Keep the files of a note with it."""
     attachment_files.create_attachments([(message, links)])
     attachment_files.store_attachments(message, call.files)
 
 
-def tell_comment(message: Message, ticket: Ticket) -> None:
+def queue_comment_event(message: Message, ticket: Ticket) -> None:
     """Queue the comment events of a note."""
     if Delivery.objects.bulk_create(subscribers.build_comment_deliveries(message, ticket)):
         wakeups.notify_after_commit(wakeups.OUTBOUND)
 
 
-def ticket_of(call: Call) -> Ticket:
+def get_ticket(call: UapiCall) -> Ticket:
     """The request that ``ticket_id`` names, among those in the chat channels that this API channel watches."""
     ticket_id = values.as_id(call.values.get("ticket_id"), "ticket_id")
     if ticket_id is None:
@@ -163,5 +163,7 @@ def ticket_of(call: Call) -> Ticket:
         .first()
     )
     if ticket is None:
-        raise Error(NOT_FOUND, _("There is no request %(id)s in the channels of this API channel.") % {"id": ticket_id})
+        raise UapiError(
+            NOT_FOUND, _("There is no request %(id)s in the channels of this API channel.") % {"id": ticket_id}
+        )
     return ticket

@@ -18,7 +18,7 @@ BAD_FIELD, BAD_TOKEN, NOT_ALLOWED, NOT_FOUND, KEY_REUSED, ERASED, TOO_LARGE, NOT
 )
 
 
-class Error(Exception):
+class UapiError(Exception):
     """A sentence for the caller, with its number; ``extra`` is merged into the answer."""
 
     def __init__(self, code: int, sentence: str, **extra: Any) -> None:

@@ -12,26 +12,26 @@ from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ChatChannel
 
-from .base import NOT_ALLOWED, NOT_FOUND, Call, Error, UapiView
-from .parameters import as_choice, takes
-from .reading import Reading
+from .base import NOT_ALLOWED, NOT_FOUND, UapiCall, UapiError, UapiView
+from .parameters import define_parameters, read_choice
+from .reading import ReadOnlyView
 
 ROLES = ["admin", "employee", "support"]
 
 
-def people_of(call: Call) -> QuerySet[Any]:
+def visible_operators(call: UapiCall) -> QuerySet[Any]:
     """The operators of the watched chat channels, and the admins."""
     people = get_user_model()._default_manager.filter(is_active=True)
     return people.filter(Q(chat_channels__in=call.api_channel.watched.all()) | Q(is_staff=True)).distinct()
 
 
-class Users(Reading):
+class Users(ReadOnlyView):
     """``users``: by role, group, words or number."""
 
-    parameters = takes("user_type", "group_id", "query", "user_id")
+    parameters = define_parameters("user_type", "group_id", "query", "user_id")
 
-    def answer(self, call: Call) -> Any:
-        rows = people_of(call)
+    def answer(self, call: UapiCall) -> Any:
+        rows = visible_operators(call)
         user_id = values.as_id(call.values.get("user_id"), "user_id")
         if user_id is not None:
             rows = rows.filter(pk=user_id)
@@ -46,37 +46,37 @@ class Users(Reading):
                 | Q(username__icontains=query)
             )
             rows = rows.filter(by_name | Q(email__icontains=query))
-        role = as_choice(call.values.get("user_type"), "user_type", ROLES)
+        role = read_choice(call.values.get("user_type"), "user_type", ROLES)
         if role is not None:
             rows = rows.filter(is_staff=role == "admin") if role != "support" else rows.none()
         watched = list(call.api_channel.watched.order_by("pk").prefetch_related("operators"))
-        return [_user(user, watched) for user in rows.order_by("pk")]
+        return [_serialize_user(user, watched) for user in rows.order_by("pk")]
 
 
 class ReadUser(Users):
     """``user``: one of them by ``user_id``."""
 
-    parameters = takes("user_id")
+    parameters = define_parameters("user_id")
 
-    def answer(self, call: Call) -> Any:
+    def answer(self, call: UapiCall) -> Any:
         if call.values.get("user_id") in (None, ""):
             raise BadBody(_("“user_id” is missing."))
         found = super().answer(call)
         if not found:
-            raise Error(NOT_FOUND, _("There is no operator %(id)s.") % {"id": call.values["user_id"]})
+            raise UapiError(NOT_FOUND, _("There is no operator %(id)s.") % {"id": call.values["user_id"]})
         return {"user": found[0]}
 
 
-class Groups(Reading):
+class Groups(ReadOnlyView):
     """``groups``: the operators of each watched chat channel, under the channel's number."""
 
-    def answer(self, call: Call) -> list[dict[str, Any]]:
+    def answer(self, call: UapiCall) -> list[dict[str, Any]]:
         watched = list(call.api_channel.watched.order_by("pk").prefetch_related("operators"))
         return [
-            _group(channel)
+            _serialize_group(channel)
             | {
                 "users": [
-                    {**_person(user), "pivot": _pivot(user, channel)}
+                    {**_serialize_person(user), "pivot": _serialize_pivot(user, channel)}
                     for user in sorted(channel.operators.all(), key=lambda user: user.pk)
                     if user.is_active
                 ]
@@ -90,20 +90,20 @@ class ManagedByAdmins(UapiView):
 
     writes = False
 
-    def answer(self, call: Call) -> Any:
-        raise Error(NOT_ALLOWED, _("Operators are managed by an admin of the portal, not by programs."))
+    def answer(self, call: UapiCall) -> Any:
+        raise UapiError(NOT_ALLOWED, _("Operators are managed by an admin of the portal, not by programs."))
 
 
-def _user(user: Any, watched: list[ChatChannel]) -> dict[str, Any]:
+def _serialize_user(user: Any, watched: list[ChatChannel]) -> dict[str, Any]:
     mine = [channel for channel in watched if any(one.pk == user.pk for one in channel.operators.all())]
-    return _person(user) | {
+    return _serialize_person(user) | {
         "chat_online_status": 0,
         "online_status": 0,
-        "groups": [_group(channel) | {"pivot": _pivot(user, channel)} for channel in mine],
+        "groups": [_serialize_group(channel) | {"pivot": _serialize_pivot(user, channel)} for channel in mine],
     }
 
 
-def _person(user: Any) -> dict[str, Any]:
+def _serialize_person(user: Any) -> dict[str, Any]:
     return {
         "id": user.pk,
         "name": user.get_full_name() or user.get_username(),
@@ -114,9 +114,9 @@ def _person(user: Any) -> dict[str, Any]:
     }
 
 
-def _group(channel: ChatChannel) -> dict[str, Any]:
+def _serialize_group(channel: ChatChannel) -> dict[str, Any]:
     return {"id": channel.pk, "name": channel.name, "company_id": channel.company_id, "deleted": 0, "deleted_at": None}
 
 
-def _pivot(user: Any, channel: ChatChannel) -> dict[str, int]:
+def _serialize_pivot(user: Any, channel: ChatChannel) -> dict[str, int]:
     return {"user_id": user.pk, "user_group_id": channel.pk}

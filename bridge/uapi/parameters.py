@@ -18,34 +18,36 @@ from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.visible_names import visible_name
 
-LONGEST_NAME, MOST_NAMES = 60, 50
+MAX_NAME_LENGTH, MAX_NAMES = 60, 50
 
-NO_COPIES = gettext_lazy("“%(name)s” is not supported: messages here go to WhatsApp, which has no copies.")
-NO_LISTS = gettext_lazy("“%(name)s” is not supported: additional fields are texts or checkboxes here, without lists.")
-NO_MERGING = gettext_lazy("“%(name)s” is not supported: only a person may merge clients, in the desk.")
-NO_PICTURES = gettext_lazy("“%(name)s” is not supported: clients have no pictures here.")
-OTHER_CLIENT = gettext_lazy("“%(name)s” cannot be changed: a request stays with the client of its chat.")
+COPIES_NOT_SUPPORTED = gettext_lazy("“%(name)s” is not supported: messages here go to WhatsApp, which has no copies.")
+LISTS_NOT_SUPPORTED = gettext_lazy(
+    "“%(name)s” is not supported: additional fields are texts or checkboxes here, without lists."
+)
+MERGING_NOT_SUPPORTED = gettext_lazy("“%(name)s” is not supported: only a person may merge clients, in the desk.")
+PICTURES_NOT_SUPPORTED = gettext_lazy("“%(name)s” is not supported: clients have no pictures here.")
+CLIENT_NOT_CHANGEABLE = gettext_lazy("“%(name)s” cannot be changed: a request stays with the client of its chat.")
 
 
-LONGEST_PERSON = 200  # name, e-mail: as long as the columns
-LONGEST_QUERY = 200
+MAX_PERSON_LENGTH = 200  # name, e-mail: as long as the columns
+MAX_QUERY_LENGTH = 200
 
 # Parameters that are one text in every method that takes them, and how long it may be. None: judged by the method.
-TEXTS: Mapping[str, int | None] = {
-    **dict.fromkeys(("client_name", "client_email", "name"), LONGEST_PERSON),
-    "query": LONGEST_QUERY,
+TEXT_PARAMETERS: Mapping[str, int | None] = {
+    **dict.fromkeys(("client_name", "client_email", "name"), MAX_PERSON_LENGTH),
+    "query": MAX_QUERY_LENGTH,
     **dict.fromkeys(("subject", "client_phone", "phone", "channel_type"), None),
     **dict.fromkeys(("created_after", "created_before", "updated_after", "updated_before"), None),
 }
-NAMES = frozenset({"client_name", "name"})
-FLAGS = frozenset({"private_comment", "is_new_note", "new_address"})
-IDS = frozenset(
+NAME_PARAMETERS = frozenset({"client_name", "name"})
+FLAG_PARAMETERS = frozenset({"private_comment", "is_new_note", "new_address"})
+ID_PARAMETERS = frozenset(
     {"ticket_id", "chat_id", "channel_id", "company_id", "user_id", "trigger_id", "accessible_for_agent_id", "offset"}
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameters:
+class MethodParameters:
     """``used``: acted on. ``without_effect``: documented, and rightly without effect here. ``refused``: by name."""
 
     used: frozenset[str] = frozenset()
@@ -58,13 +60,13 @@ class Parameters:
         for name, sentence in self.refused.items():
             if is_given(given.get(name)):
                 raise BadBody(str(sentence) % {"name": name})
-        for name in sorted(self.used & TEXTS.keys()):
-            text = as_plain_text(given.get(name), name, longest=TEXTS[name])
-            if name in NAMES and text and not visible_name(text):
+        for name in sorted(self.used & TEXT_PARAMETERS.keys()):
+            text = read_text(given.get(name), name, longest=TEXT_PARAMETERS[name])
+            if name in NAME_PARAMETERS and text and not visible_name(text):
                 raise BadBody(_("“%(name)s” has nothing that can be seen.") % {"name": name})
-        for name in sorted(self.used & FLAGS):
-            as_flag(given.get(name), name)
-        for name in sorted(self.used & IDS):
+        for name in sorted(self.used & FLAG_PARAMETERS):
+            read_flag(given.get(name), name)
+        for name in sorted(self.used & ID_PARAMETERS):
             values.as_id(given.get(name), name)
         if has_files and not self.files:
             raise BadBody(_("This method takes no files."))
@@ -72,13 +74,15 @@ class Parameters:
     def ignored(self, given: Mapping[str, Any]) -> list[str]:
         """Return the names that nobody documents."""
         known = self.used | self.without_effect | self.refused.keys() | {"api_token"}
-        names = sorted(name[:LONGEST_NAME] for name in given if name not in known)
-        return names[:MOST_NAMES]
+        names = sorted(name[:MAX_NAME_LENGTH] for name in given if name not in known)
+        return names[:MAX_NAMES]
 
 
-def takes(*used: str, refused: Mapping[str, Promise] | None = None, no_effect: str = "", files: bool = False) -> Any:
+def define_parameters(
+    *used: str, refused: Mapping[str, Promise] | None = None, no_effect: str = "", files: bool = False
+) -> Any:
     """Return the parameters of a method; ``no_effect``: names by spaces."""
-    return Parameters(
+    return MethodParameters(
         used=frozenset(used), without_effect=frozenset(no_effect.split()), refused=refused or {}, files=files
     )
 
@@ -95,7 +99,7 @@ def is_null(value: Any) -> bool:
     return value is None or (isinstance(value, str | int) and str(value).strip().lower() in ("null", "0"))
 
 
-def as_plain_text(value: Any, name: str, *, longest: int | None = None) -> str:
+def read_text(value: Any, name: str, *, longest: int | None = None) -> str:
     """Read one text or number as text; "" where empty. Raises BadBody for another kind and for what is too long."""
     if isinstance(value, bool | dict | list) and is_given(value):
         raise BadBody(_("“%(name)s” must be text.") % {"name": name})
@@ -105,7 +109,7 @@ def as_plain_text(value: Any, name: str, *, longest: int | None = None) -> str:
     return text
 
 
-def as_flag(value: Any, name: str) -> bool:
+def read_flag(value: Any, name: str) -> bool:
     """Read true or false as JSON and forms say it; absent is false. Raises BadBody."""
     if value is None or isinstance(value, bool):
         return bool(value)
@@ -117,7 +121,7 @@ def as_flag(value: Any, name: str) -> bool:
     raise BadBody(_("“%(name)s” must be true or false.") % {"name": name})
 
 
-def as_choice(value: Any, name: str, choices: list[str]) -> str | None:
+def read_choice(value: Any, name: str, choices: list[str]) -> str | None:
     """Read one of the choices, whatever its case; None where absent. Raises BadBody."""
     if not is_given(value):
         return None

@@ -11,37 +11,37 @@ from django.utils.translation import gettext as _
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 
-from .base import Call, UapiView
+from .base import UapiCall, UapiView
 
-PAGE = 100
-FURTHEST = 10_000  # pages
+PAGE_SIZE = 100
+MAX_PAGES = 10_000  # pages
 
-Row = TypeVar("Row", bound=models.Model)
+ModelT = TypeVar("ModelT", bound=models.Model)
 
 
-class Reading(UapiView):
+class ReadOnlyView(UapiView):
     """A method that changes nothing: no raw request is kept, and the token may stand in the query."""
 
     methods = ("GET", "POST")
     writes = False
 
 
-def page(call: Call, rows: models.QuerySet[Row]) -> list[Row]:
+def get_page(call: UapiCall, rows: models.QuerySet[ModelT]) -> list[ModelT]:
     """The hundred that ``offset`` names: 0 the first, 1 the next."""
     number = values.as_id(call.values.get("offset"), "offset") or 0
-    begin = min(number, FURTHEST) * PAGE
-    return list(rows[begin : begin + PAGE])
+    begin = min(number, MAX_PAGES) * PAGE_SIZE
+    return list(rows[begin : begin + PAGE_SIZE])
 
 
-def time_range(call: Call, rows: models.QuerySet[Row], field: str, name: str) -> models.QuerySet[Row]:
+def filter_by_time(call: UapiCall, rows: models.QuerySet[ModelT], field: str, name: str) -> models.QuerySet[ModelT]:
     """``<name>_after`` and ``<name>_before``, both inclusive, UTC."""
     for suffix, lookup in (("after", "gte"), ("before", "lte")):
-        if (at := _moment(call.values.get(f"{name}_{suffix}"), f"{name}_{suffix}")) is not None:
+        if (at := _read_time(call.values.get(f"{name}_{suffix}"), f"{name}_{suffix}")) is not None:
             rows = rows.filter(**{f"{field}__{lookup}": at})
     return rows
 
 
-def _moment(value: Any, name: str) -> datetime | None:
+def _read_time(value: Any, name: str) -> datetime | None:
     text = values.as_text(value).strip()
     if not text:
         return None
@@ -51,7 +51,7 @@ def _moment(value: Any, name: str) -> datetime | None:
     return at
 
 
-def numbers(value: Any, name: str) -> list[int]:
+def read_ids(value: Any, name: str) -> list[int]:
     """Ids by commas, as a list, or one alone."""
     if value is False or value == {}:
         return []

@@ -17,16 +17,16 @@ from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.chat_events import wire_time
 
-from .base import NOT_FOUND, Call, Error
-from .comments import ticket_of
-from .parameters import as_choice, as_plain_text, is_given
-from .parameters import takes as takes_parameters
-from .reading import Reading, numbers, page, time_range
-from .ticket_properties import from_json
-from .ticket_properties import tags as read_tags
+from .base import NOT_FOUND, UapiCall, UapiError
+from .comments import get_ticket
+from .parameters import define_parameters as takes_parameters
+from .parameters import is_given, read_choice, read_text
+from .reading import ReadOnlyView, filter_by_time, get_page, read_ids
+from .ticket_properties import parse_embedded_json
+from .ticket_properties import read_tags as read_tags
 
 # ``sort``: the helpdesk's names -> ours. The number keeps rows with equal values in one order.
-SORTS = {
+SORT_FIELDS = {
     "id": "pk",
     "status_id": "status",
     "client_id": "conversation__contact",
@@ -35,21 +35,21 @@ SORTS = {
     "last_updated_at": "updated_at",
     "published_at": "opened_at",
 }
-NOBODY = ("unassigned", "unassinged")  # the second stands in a public client library
-MOST_FOUND = 5_000  # messages that a search looks into
+UNASSIGNED = ("unassigned", "unassinged")  # the second stands in a public client library
+MAX_SEARCHED_MESSAGES = 5_000  # messages that a search looks into
 EMPTY, NOT_EMPTY = "empty", "not_empty"
 
 
-class ReadTicket(Reading):
+class ReadTicket(ReadOnlyView):
     """``ticket``: one request with everything that was said in it."""
 
     parameters = takes_parameters("ticket_id", "accessible_for_agent_id", no_effect="properties")
 
-    def answer(self, call: Call) -> dict[str, Any]:
-        ticket = ticket_of(call)
-        agent = _agent(call)
+    def answer(self, call: UapiCall) -> dict[str, Any]:
+        ticket = get_ticket(call)
+        agent = _get_agent(call)
         if agent is not None and not Conversation.objects.filter(pk=ticket.conversation_id).seen_by(agent).exists():
-            raise Error(NOT_FOUND, _("Operator %(id)d may not see this request.") % {"id": agent.pk})
+            raise UapiError(NOT_FOUND, _("Operator %(id)d may not see this request.") % {"id": agent.pk})
         files = Prefetch("attachments", queryset=Attachment.objects.order_by("pk"))
         rows = Message.objects.filter(ticket=ticket).order_by("pk").prefetch_related(files)
         contact = ticket.conversation.contact
@@ -67,7 +67,7 @@ class ReadTicket(Reading):
         ]
         fields = ticket_properties.load_custom_fields([ticket])[ticket.pk]
         return {
-            "ticket": _whole(ticket) | ({"rights": "write"} if agent else {}),
+            "ticket": _serialize_ticket(ticket) | ({"rights": "write"} if agent else {}),
             "comments": comments,
             "tags": ticket.tags,
             "custom_fields": [{**field, "ticket_id": ticket.pk} for field in fields],
@@ -76,7 +76,7 @@ class ReadTicket(Reading):
         }
 
 
-class Tickets(Reading):
+class Tickets(ReadOnlyView):
     """``tickets``: by channel, status, responsibility, properties, words and time; a hundred at a time."""
 
     parameters = takes_parameters(
@@ -86,45 +86,45 @@ class Tickets(Reading):
         no_effect="properties",
     )
 
-    def answer(self, call: Call) -> list[dict[str, Any]]:
+    def answer(self, call: UapiCall) -> list[dict[str, Any]]:
         rows = Ticket.objects.filter(conversation__chat_channel__in=call.api_channel.watched.all())
         for name, column in (
             ("fchannel", "conversation__chat_channel__in"),
             ("fstatus", "status__in"),
             ("client_id", "conversation__contact__in"),
         ):
-            if wanted := numbers(call.values.get(name), name):
+            if wanted := read_ids(call.values.get(name), name):
                 rows = rows.filter(**{column: wanted})
         for name, column, choices in (
             ("ftype", "type__in", Ticket.Type.values),
             ("fpriority", "priority__in", Ticket.Priority.values),
         ):
-            if words := _words(call.values.get(name), name):
-                rows = rows.filter(**{column: [as_choice(word, name, choices) for word in words]})
-        rows = _responsible(call, rows)
+            if words := _split_words(call.values.get(name), name):
+                rows = rows.filter(**{column: [read_choice(word, name, choices) for word in words]})
+        rows = _filter_by_assignee(call, rows)
         for tag in read_tags(call.values.get("tag"), "tag"):
             rows = rows.filter(tags__contains=[tag])
-        rows = _with_fields(call, rows)
-        agent = _agent(call)
+        rows = _filter_by_fields(call, rows)
+        agent = _get_agent(call)
         if agent is not None:
             rows = rows.filter(conversation__in=Conversation.objects.all().seen_by(agent))
         if query := values.as_text(call.values.get("query")).strip():
-            rows = rows.filter(Q(subject__icontains=query) | Q(pk__in=_with_words(query)))
-        rows = time_range(call, rows, "opened_at", "created")
-        rows = time_range(call, rows, "updated_at", "updated")
+            rows = rows.filter(Q(subject__icontains=query) | Q(pk__in=_search_messages(query)))
+        rows = filter_by_time(call, rows, "opened_at", "created")
+        rows = filter_by_time(call, rows, "updated_at", "updated")
         last = Message.objects.filter(ticket=OuterRef("pk")).order_by("-pk").values("text")[:1]
         rows = rows.annotate(last_text=Subquery(last)).select_related("conversation__contact")
-        found = page(call, _sorted(call, rows))
+        found = get_page(call, _sort_rows(call, rows))
         fields = ticket_properties.load_custom_fields(found)
-        return [_row(ticket, fields[ticket.pk]) | ({"rights": "write"} if agent else {}) for ticket in found]
+        return [_serialize_row(ticket, fields[ticket.pk]) | ({"rights": "write"} if agent else {}) for ticket in found]
 
 
-class Tags(Reading):
+class Tags(ReadOnlyView):
     """``tags``: the tags of the requests that this API channel may see, with how many have each."""
 
     parameters = takes_parameters("offset", "query")
 
-    def answer(self, call: Call) -> list[dict[str, Any]]:
+    def answer(self, call: UapiCall) -> list[dict[str, Any]]:
         watched = call.api_channel.watched.all()
         rows = Ticket.objects.filter(conversation__chat_channel__in=watched).exclude(tags=[])
         counts = Counter(tag for tags in rows.values_list("tags", flat=True).iterator() for tag in tags)
@@ -139,14 +139,14 @@ class Tags(Reading):
                 "name": tag.name,
                 "ticket_count": counts[tag.name],
             }
-            for tag in page(call, found)
+            for tag in get_page(call, found)
         ]
 
 
-class TicketFields(Reading):
+class TicketFields(ReadOnlyView):
     """``ticket/fields``: the additional fields that an admin has defined."""
 
-    def answer(self, call: Call) -> list[dict[str, Any]]:
+    def answer(self, call: UapiCall) -> list[dict[str, Any]]:
         companies = list(call.api_channel.watched.order_by("pk").values_list("company_id", flat=True)[:1])
         return [
             {
@@ -170,51 +170,51 @@ class TicketFields(Reading):
         ]
 
 
-def _with_words(query: str) -> QuerySet[Any, Any]:
+def _search_messages(query: str) -> QuerySet[Any, Any]:
     """Return the numbers of requests in which somebody wrote these words."""
     asked = search.said(query)
     if asked is None:
         return Message.objects.none().values("ticket")
     said = Message.objects.alias(words=search.message_words()).filter(words=asked, ticket__isnull=False)
-    return said.values("ticket")[:MOST_FOUND]
+    return said.values("ticket")[:MAX_SEARCHED_MESSAGES]
 
 
 # --- filters ---------------------------------------------------------------------------------------------
 
 
-def _words(value: Any, name: str) -> list[str]:
-    items = value if isinstance(value, list) else as_plain_text(value, name).split(",")
-    return [text for item in items if (text := as_plain_text(item, name)) and is_given(text)]
+def _split_words(value: Any, name: str) -> list[str]:
+    items = value if isinstance(value, list) else read_text(value, name).split(",")
+    return [text for item in items if (text := read_text(item, name)) and is_given(text)]
 
 
-def _agent(call: Call) -> Any:
+def _get_agent(call: UapiCall) -> Any:
     """The operator of ``accessible_for_agent_id``, whose rights narrow the answer."""
     user_id = values.as_id(call.values.get("accessible_for_agent_id"), "accessible_for_agent_id")
     if user_id is None:
         return None
     user = get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()
     if user is None:
-        raise Error(NOT_FOUND, _("There is no operator %(id)s.") % {"id": user_id})
+        raise UapiError(NOT_FOUND, _("There is no operator %(id)s.") % {"id": user_id})
     return user
 
 
-def _responsible(call: Call, rows: QuerySet[Ticket]) -> QuerySet[Ticket]:
+def _filter_by_assignee(call: UapiCall, rows: QuerySet[Ticket]) -> QuerySet[Ticket]:
     """``fassigned``, in all its documented shapes, and ``fgroup``."""
-    given = from_json(call.values.get("fassigned"))
+    given = parse_embedded_json(call.values.get("fassigned"))
     if isinstance(given, str):
         given = given.split(",")
     items = [item for item in (given if isinstance(given, list) else [given]) if is_given(item)]
     if items:
         asked = Q()
         for item in items:
-            asked |= _assigned(item)
+            asked |= _assignee_condition(item)
         rows = rows.filter(asked)
-    if groups := numbers(call.values.get("fgroup"), "fgroup"):
+    if groups := read_ids(call.values.get("fgroup"), "fgroup"):
         rows = rows.filter(assigned_to_group=True, conversation__chat_channel__in=groups)
     return rows
 
 
-def _assigned(item: Any) -> Q:
+def _assignee_condition(item: Any) -> Q:
     if not isinstance(item, dict):
         text = values.as_text(item).strip()
         group, is_pair, agent = text.partition("_")
@@ -224,7 +224,7 @@ def _assigned(item: Any) -> Q:
         wanted = item.get(name)
         if not is_given(wanted):
             continue
-        is_nobody = isinstance(wanted, str) and wanted.strip().lower() in NOBODY
+        is_nobody = isinstance(wanted, str) and wanted.strip().lower() in UNASSIGNED
         if name == "assignee_id":
             asked &= Q(assignee=None) if is_nobody else Q(assignee=values.as_id(wanted, name))
         elif is_nobody:
@@ -236,16 +236,16 @@ def _assigned(item: Any) -> Q:
     return asked
 
 
-def _with_fields(call: Call, rows: QuerySet[Ticket]) -> QuerySet[Ticket]:
+def _filter_by_fields(call: UapiCall, rows: QuerySet[Ticket]) -> QuerySet[Ticket]:
     """``fields``: a list of {id, value}; "empty" and "not_empty" ask whether there is a value."""
-    given = from_json(call.values.get("fields"))
+    given = parse_embedded_json(call.values.get("fields"))
     if not is_given(given):
         return rows
     for item in given if isinstance(given, list) else [given]:
         if not isinstance(item, dict) or not is_given(item.get("id")):
             raise BadBody(_("“fields” must be a list of objects with “id” and “value”."))
         number = values.as_id(item["id"], "fields.id")
-        value = as_plain_text(item.get("value"), "fields.value")
+        value = read_text(item.get("value"), "fields.value")
         has_one = Q(custom_fields__has_key=str(number))
         if value in ("", EMPTY):
             rows = rows.exclude(has_one)
@@ -254,18 +254,18 @@ def _with_fields(call: Call, rows: QuerySet[Ticket]) -> QuerySet[Ticket]:
     return rows
 
 
-def _sorted(call: Call, rows: QuerySet[Any]) -> QuerySet[Any]:
+def _sort_rows(call: UapiCall, rows: QuerySet[Any]) -> QuerySet[Any]:
     """The newest first, unless ``sort`` and ``order`` say otherwise."""
-    sort = as_choice(call.values.get("sort"), "sort", list(SORTS)) or "id"
-    order = as_choice(call.values.get("order"), "order", ["asc", "desc"]) or "desc"
+    sort = read_choice(call.values.get("sort"), "sort", list(SORT_FIELDS)) or "id"
+    order = read_choice(call.values.get("order"), "order", ["asc", "desc"]) or "desc"
     sign = "-" if order == "desc" else ""
-    return rows.order_by(f"{sign}{SORTS[sort]}", f"{sign}pk")
+    return rows.order_by(f"{sign}{SORT_FIELDS[sort]}", f"{sign}pk")
 
 
 # --- answers ---------------------------------------------------------------------------------------------
 
 
-def _common(ticket: Ticket) -> dict[str, Any]:
+def _serialize_common(ticket: Ticket) -> dict[str, Any]:
     conversation = ticket.conversation
     return {
         "id": ticket.pk,
@@ -283,8 +283,8 @@ def _common(ticket: Ticket) -> dict[str, Any]:
     }
 
 
-def _whole(ticket: Ticket) -> dict[str, Any]:
-    return _common(ticket) | {
+def _serialize_ticket(ticket: Ticket) -> dict[str, Any]:
+    return _serialize_common(ticket) | {
         "chat_id": ticket.conversation_id,
         "email": ticket.conversation.contact.email or None,
         "published_at": wire_time(ticket.opened_at),
@@ -292,8 +292,8 @@ def _whole(ticket: Ticket) -> dict[str, Any]:
     }
 
 
-def _row(ticket: Any, fields: list[dict[str, Any]]) -> dict[str, Any]:
-    return _common(ticket) | {
+def _serialize_row(ticket: Any, fields: list[dict[str, Any]]) -> dict[str, Any]:
+    return _serialize_common(ticket) | {
         "status": ticket.status,
         "created_at": wire_time(ticket.opened_at),
         "channel_email": None,

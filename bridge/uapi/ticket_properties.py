@@ -12,33 +12,43 @@ from bridge.ticket_properties import LONGEST_TAG
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 
-from .base import NOT_FOUND, Call, Error
-from .parameters import as_choice, is_given, is_null
+from .base import NOT_FOUND, UapiCall, UapiError
+from .parameters import is_given, is_null, read_choice
 
-LONGEST_TEXT = 255  # as the helpdesk documents
-NAMES = ("subject", "additional_id", "priority", "type", "tag", "tags", "field_id", "field_value", "custom_fields")
+MAX_TEXT_LENGTH = 255  # as the helpdesk documents
+PROPERTY_PARAMETERS = (
+    "subject",
+    "additional_id",
+    "priority",
+    "type",
+    "tag",
+    "tags",
+    "field_id",
+    "field_value",
+    "custom_fields",
+)
 
 
-def wanted(call: Call) -> dict[str, Any]:
+def read_properties(call: UapiCall) -> dict[str, Any]:
     """Return what ``ticket_properties.apply_properties`` takes: only what the caller gave. Raises BadBody or Error."""
     found: dict[str, Any] = {}
     for name in ("subject", "additional_id"):
-        if text := _text(call.values.get(name), name, longest=LONGEST_TEXT):
+        if text := _read_text(call.values.get(name), name, longest=MAX_TEXT_LENGTH):
             found[name] = text
     for name, choices in (("priority", Ticket.Priority.values), ("type", Ticket.Type.values)):
-        if (choice := as_choice(call.values.get(name), name, choices)) is not None:
+        if (choice := read_choice(call.values.get(name), name, choices)) is not None:
             found[name] = choice
-    whole = from_json(call.values.get("tags"))
+    whole = parse_embedded_json(call.values.get("tags"))
     if isinstance(whole, list) or is_given(whole):  # an empty list takes all tags off, an empty field does not
-        found["tags"] = tags(whole, "tags")
-    if added := tags(call.values.get("tag"), "tag"):
+        found["tags"] = read_tags(whole, "tags")
+    if added := read_tags(call.values.get("tag"), "tag"):
         found["add_tags"] = added
-    if fields := _fields(call):
+    if fields := _read_fields(call):
         found["fields"] = fields
     return found
 
 
-def _text(value: Any, name: str, *, longest: int | None = None) -> str:
+def _read_text(value: Any, name: str, *, longest: int | None = None) -> str:
     if isinstance(value, bool | dict | list):
         raise BadBody(_("“%(name)s” must be text.") % {"name": name})
     text = values.as_text(value).strip()
@@ -47,17 +57,17 @@ def _text(value: Any, name: str, *, longest: int | None = None) -> str:
     return text
 
 
-def tags(value: Any, name: str) -> list[str]:
+def read_tags(value: Any, name: str) -> list[str]:
     """Read tags: by commas, as a list, or as a list in JSON text."""
-    value = from_json(value) if is_given(value) else None
-    items = value if isinstance(value, list) else _text(value, name).split(",") if value is not None else []
-    found = [" ".join(_text(item, name).split()) for item in items]
+    value = parse_embedded_json(value) if is_given(value) else None
+    items = value if isinstance(value, list) else _read_text(value, name).split(",") if value is not None else []
+    found = [" ".join(_read_text(item, name).split()) for item in items]
     if any(len(tag) > LONGEST_TAG for tag in found):
         raise BadBody(_("“%(name)s” must have at most %(most)d characters.") % {"name": name, "most": LONGEST_TAG})
     return [tag for tag in found if tag]
 
 
-def from_json(value: Any) -> Any:
+def parse_embedded_json(value: Any) -> Any:
     """Forms cannot hold lists and objects: some callers put them there as JSON text."""
     if not isinstance(value, str) or value.strip()[:1] not in ("[", "{"):
         return value
@@ -67,9 +77,9 @@ def from_json(value: Any) -> Any:
         return value
 
 
-def _fields(call: Call) -> dict[int, str]:
-    pairs = [*_numbered(call.values.get("field_id"), call.values.get("field_value"))]
-    pairs += _named(from_json(call.values.get("custom_fields")))
+def _read_fields(call: UapiCall) -> dict[int, str]:
+    pairs = [*_pair_numbered_fields(call.values.get("field_id"), call.values.get("field_value"))]
+    pairs += _pair_named_fields(parse_embedded_json(call.values.get("custom_fields")))
     if not pairs:
         return {}
     known = {field.pk: field for field in TicketField.objects.all()}
@@ -82,12 +92,12 @@ def _fields(call: Call) -> dict[int, str]:
             field = known.get(int(name[:18]), field)
         if field is None:
             sentence = _("There is no additional field “%(name)s”. An admin adds them under Additional fields.")
-            raise Error(NOT_FOUND, sentence % {"name": name[:60]})
-        found[field.pk] = _field_value(field, value)
+            raise UapiError(NOT_FOUND, sentence % {"name": name[:60]})
+        found[field.pk] = _read_field_value(field, value)
     return found
 
 
-def _numbered(ids: Any, given: Any) -> list[tuple[Any, Any]]:
+def _pair_numbered_fields(ids: Any, given: Any) -> list[tuple[Any, Any]]:
     """``field_id`` and ``field_value``: numbers and values by semicolons, or two lists."""
     if not is_given(ids):
         if is_given(given):
@@ -105,7 +115,7 @@ def _numbered(ids: Any, given: Any) -> list[tuple[Any, Any]]:
     return list(zip(keys, parts, strict=True))
 
 
-def _named(given: Any) -> list[tuple[Any, Any]]:
+def _pair_named_fields(given: Any) -> list[tuple[Any, Any]]:
     """``custom_fields``: an object by number or name, or a list of {id, value}."""
     if given in (None, "", [], {}):
         return []
@@ -118,7 +128,7 @@ def _named(given: Any) -> list[tuple[Any, Any]]:
     raise BadBody(_("“custom_fields” must be an object, or a list of objects with “id” and “value”."))
 
 
-def _field_value(field: TicketField, value: Any) -> str:
+def _read_field_value(field: TicketField, value: Any) -> str:
     """Return the value as it is kept; an empty one clears the field."""
     if field.kind == TicketField.Kind.CHECKBOX:
         word = "true" if value is True else "false" if value is False else values.as_text(value).strip().lower()
@@ -129,10 +139,10 @@ def _field_value(field: TicketField, value: Any) -> str:
         return "true" if word in ("true", "1") else "false"
     if value is None or (isinstance(value, str) and value.strip().lower() == "null"):
         return ""
-    return _text(value, "field_value", longest=LONGEST_TEXT)
+    return _read_text(value, "field_value", longest=MAX_TEXT_LENGTH)
 
 
-def group(call: Call, chat_channel_id: int, name: str = "group_id") -> bool | None:
+def read_group(call: UapiCall, chat_channel_id: int, name: str = "group_id") -> bool | None:
     """Whether the request is given to its group; None where nothing is said of it.
 
     A group is the operators of a chat channel, under the channel's number: a request cannot go to another's.
@@ -148,4 +158,4 @@ def group(call: Call, chat_channel_id: int, name: str = "group_id") -> bool | No
     sentence = _(
         "There is no group %(id)s for this request. The only group is %(own)s: the operators of its chat channel."
     )
-    raise Error(NOT_FOUND, sentence % {"id": number, "own": chat_channel_id})
+    raise UapiError(NOT_FOUND, sentence % {"id": number, "own": chat_channel_id})

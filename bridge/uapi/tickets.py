@@ -19,26 +19,35 @@ from channels_setup.models import ChatChannel
 from channels_setup.providers.base import ContactInfo
 
 from . import client_cards, ticket_properties
-from .base import BAD_FIELD, NOT_ALLOWED, NOT_FOUND, Call, Error, UapiView
-from .clients import _phone, contacts_of, locked
+from .base import BAD_FIELD, NOT_ALLOWED, NOT_FOUND, UapiCall, UapiError, UapiView
+from .clients import lock_contact, read_phone, visible_contacts
 from .comments import (
     CLIENT,
     TRIGGER,
     USER,
-    attach,
-    author_of,
-    message_of,
-    note,
-    submit,
-    tell_comment,
-    ticket_of,
-    trigger_of,
+    attach_files,
+    create_note,
+    get_author,
+    get_ticket,
+    queue_comment_event,
+    read_message,
+    read_trigger_id,
+    submit_reply,
 )
-from .parameters import NO_COPIES, NO_LISTS, OTHER_CLIENT, as_choice, as_flag, is_given, is_null, takes
+from .parameters import (
+    CLIENT_NOT_CHANGEABLE,
+    COPIES_NOT_SUPPORTED,
+    LISTS_NOT_SUPPORTED,
+    define_parameters,
+    is_given,
+    is_null,
+    read_choice,
+    read_flag,
+)
 
 NEW_CLIENT = "new_client"
 DELIVERED, NOT_DELIVERED = "delivered", "not delivered"  # ``message_status``, as the helpdesk says it
-KEEP = object()
+UNCHANGED = object()
 
 
 class CreateTicket(UapiView):
@@ -49,34 +58,39 @@ class CreateTicket(UapiView):
     """
 
     limit = MAX_BYTES_WITH_FILES
-    parameters = takes(
+    parameters = define_parameters(
         *("message", "client_id", "client_name", "client_email", "client_phone", "channel_id", "private_comment"),
         *("status", "status_id", "assignee_id", "group_id", "from", "user_id", "trigger_id", "files"),
-        *ticket_properties.NAMES,
-        *client_cards.IN_TICKETS,
-        refused={"lists": NO_LISTS, "list": NO_LISTS, "cc": NO_COPIES, "bcc": NO_COPIES},
+        *ticket_properties.PROPERTY_PARAMETERS,
+        *client_cards.TICKET_PARAMETERS,
+        refused={
+            "lists": LISTS_NOT_SUPPORTED,
+            "list": LISTS_NOT_SUPPORTED,
+            "cc": COPIES_NOT_SUPPORTED,
+            "bcc": COPIES_NOT_SUPPORTED,
+        },
         files=True,
     )
 
-    def answer(self, call: Call) -> dict[str, Any]:
-        chat_channel = _chat_channel(call)
-        text = message_of(call)
-        wanted = ticket_properties.wanted(call)
+    def answer(self, call: UapiCall) -> dict[str, Any]:
+        chat_channel = _get_chat_channel(call)
+        text = read_message(call)
+        wanted = ticket_properties.read_properties(call)
         links = values.as_files(call.values.get("files"), "files")
         if not text and not wanted.get("subject"):
             raise BadBody(_("“message” is missing."))
-        status = _status(call)
-        sender = as_choice(call.values.get("from"), "from", [USER, CLIENT, TRIGGER]) or CLIENT
-        is_private = as_flag(call.values.get("private_comment"), "private_comment")
-        to_group = ticket_properties.group(call, chat_channel.pk)
-        contact, unused = _contact(call)
+        status = _read_status(call)
+        sender = read_choice(call.values.get("from"), "from", [USER, CLIENT, TRIGGER]) or CLIENT
+        is_private = read_flag(call.values.get("private_comment"), "private_comment")
+        to_group = ticket_properties.read_group(call, chat_channel.pk)
+        contact, unused = _get_or_create_contact(call)
         found, _made = Conversation.objects.get_or_create(
             contact=contact, chat_channel=chat_channel, defaults={"api_channel": contact.api_channel}
         )
         conversation = receiving.lock_conversation(found.pk)
-        author = author_of(call, conversation)
-        assignee = _assignee(call, conversation)
-        if assignee is KEEP:
+        author = get_author(call, conversation)
+        assignee = _read_assignee(call, conversation)
+        if assignee is UNCHANGED:
             assignee = None if to_group else conversation.assignee_id
         subject = wanted.get("subject") or text.split("\n")[0][:80]
         ticket = tickets.open_ticket(
@@ -94,14 +108,14 @@ class CreateTicket(UapiView):
             return answer
         if sender != CLIENT and not is_private:
             return answer | self._to_client(call, ticket, text, author=author, by_rule=sender == TRIGGER)
-        trigger_id = trigger_of(call)
-        made = note(ticket, text, author=author, sender=sender, public=not is_private, trigger_id=trigger_id)
-        attach(made, call, links)
-        tell_comment(made, ticket)
+        trigger_id = read_trigger_id(call)
+        made = create_note(ticket, text, author=author, sender=sender, public=not is_private, trigger_id=trigger_id)
+        attach_files(made, call, links)
+        queue_comment_event(made, ticket)
         return answer | {"comment_id": made.pk}
 
-    def _to_client(self, call: Call, ticket: Ticket, text: str, *, author: Any, by_rule: bool) -> dict[str, Any]:
-        submitted = submit(call, ticket, text, author=author, by_rule=by_rule)
+    def _to_client(self, call: UapiCall, ticket: Ticket, text: str, *, author: Any, by_rule: bool) -> dict[str, Any]:
+        submitted = submit_reply(call, ticket, text, author=author, by_rule=by_rule)
         if submitted.message is not None:
             return {"comment_id": submitted.message.pk}
         decision = submitted.decision
@@ -113,17 +127,19 @@ class CreateTicket(UapiView):
         return {"message_status": NOT_DELIVERED, "reason": decision.reason, "message_error": decision.sentence}
 
 
-def _chat_channel(call: Call) -> ChatChannel:
+def _get_chat_channel(call: UapiCall) -> ChatChannel:
     """The one that ``channel_id`` names; without it, the first that this API channel watches."""
     channel_id = values.as_id(call.values.get("channel_id"), "channel_id")
     watched = call.api_channel.watched.order_by("pk")
     channel = watched.first() if channel_id is None else watched.filter(pk=channel_id).first()
     if channel is None:
-        raise Error(NOT_ALLOWED, _("This API channel does not watch chat channel %(id)s.") % {"id": channel_id or "—"})
+        raise UapiError(
+            NOT_ALLOWED, _("This API channel does not watch chat channel %(id)s.") % {"id": channel_id or "—"}
+        )
     return channel
 
 
-def _contact(call: Call) -> tuple[Contact, list[str]]:
+def _get_or_create_contact(call: UapiCall) -> tuple[Contact, list[str]]:
     """Return the client meant (by number, by phone, by e-mail, or a new one), and which parameters were not used.
 
     A phone that is a client's here means that client, also with ``new_client``: one WhatsApp number is one client.
@@ -132,32 +148,32 @@ def _contact(call: Call) -> tuple[Contact, list[str]]:
     is_new = isinstance(given, str) and given.strip().lower() == NEW_CLIENT
     client_id = None if is_new or is_null(given) else values.as_id(given, "client_id")
     if client_id is not None:
-        contact = contacts_of(call).filter(pk=client_id).first()
+        contact = visible_contacts(call).filter(pk=client_id).first()
         if contact is None:
-            raise Error(NOT_FOUND, _("There is no client %(id)s on this API channel.") % {"id": client_id})
+            raise UapiError(NOT_FOUND, _("There is no client %(id)s on this API channel.") % {"id": client_id})
     else:
-        contact = _known(call, is_new=is_new)
+        contact = _find_known_contact(call, is_new=is_new)
     told = {
         "name": visible_name(values.as_text(call.values.get("client_name"))),
         "email": values.as_text(call.values.get("client_email")).strip()[:200],
-        "phone": _phone(values.as_text(call.values.get("client_phone"))),
+        "phone": read_phone(values.as_text(call.values.get("client_phone"))),
     }
     if contact is None:
         contact = Contact(api_channel=call.api_channel, number_issued=True, **told)
-        client_cards.write(contact, call, names=client_cards.IN_TICKETS)
+        client_cards.update_card(contact, call, names=client_cards.TICKET_PARAMETERS)
         contact.save()
         return contact, []
-    contact = locked(contact)
+    contact = lock_contact(contact)
     before = contact_editing.get_card(contact)
-    filled, unused = _fill(contact, told)
-    client_cards.write(contact, call, names=client_cards.IN_TICKETS)
+    filled, unused = _fill_empty_fields(contact, told)
+    client_cards.update_card(contact, call, names=client_cards.TICKET_PARAMETERS)
     contact.save(update_fields=["card", *filled])
     if filled:
         contact_editing.record_program_changes(contact, before, api_channel=call.api_channel)
     return contact, unused
 
 
-def _fill(contact: Contact, told: dict[str, str]) -> tuple[list[str], list[str]]:
+def _fill_empty_fields(contact: Contact, told: dict[str, str]) -> tuple[list[str], list[str]]:
     """Fill what the card lacks; return the fields filled, and the parameters that say something else than the card."""
     filled, unused = [], []
     for field, text in told.items():
@@ -165,30 +181,32 @@ def _fill(contact: Contact, told: dict[str, str]) -> tuple[list[str], list[str]]
         if text and not known:
             setattr(contact, field, text)
             filled.append(field)
-        elif text and not _agrees(contact, field, text):
+        elif text and not _matches_card(contact, field, text):
             unused.append(f"client_{field}")
     return filled, unused
 
 
-def _agrees(contact: Contact, field: str, text: str) -> bool:
+def _matches_card(contact: Contact, field: str, text: str) -> bool:
     if field == "phone":
         return phone_key(text) in (contact.phone_key, contact.address_key)
     return str(getattr(contact, field)).casefold() == text.casefold()
 
 
-def _known(call: Call, *, is_new: bool) -> Contact | None:
-    phone = _phone(values.as_text(call.values.get("client_phone")))
+def _find_known_contact(call: UapiCall, *, is_new: bool) -> Contact | None:
+    phone = read_phone(values.as_text(call.values.get("client_phone")))
     if phone:
         found = contacts.find_contact(call.api_channel, ContactInfo(phone=phone))
         if found is not None:
             return found
         key = phone_key(phone)
-        others = contacts_of(call).with_phone([key]).filter(moved_to=None).select_related("api_channel").order_by("pk")
+        others = (
+            visible_contacts(call).with_phone([key]).filter(moved_to=None).select_related("api_channel").order_by("pk")
+        )
         # a phone that only stands on the card is not where messages would go
         return next((one for one in others if contacts.get_number_key(one.api_channel, one) == key), None)
     email = values.as_text(call.values.get("client_email")).strip()
     if email and not is_new:
-        return contacts_of(call).filter(email__iexact=email).order_by("pk").first()
+        return visible_contacts(call).filter(email__iexact=email).order_by("pk").first()
     return None
 
 
@@ -202,29 +220,29 @@ class UpdateTicket(UapiView):
     ``silent`` has nothing to switch off: an update never changes a status by itself here.
     """
 
-    parameters = takes(
+    parameters = define_parameters(
         *("ticket_id", "status", "status_id", "assignee_id", "group_id", "user_id", "client_id"),
-        *ticket_properties.NAMES,
-        refused={"lists": NO_LISTS, "list": NO_LISTS},
+        *ticket_properties.PROPERTY_PARAMETERS,
+        refused={"lists": LISTS_NOT_SUPPORTED, "list": LISTS_NOT_SUPPORTED},
         no_effect="silent",
     )
 
-    def answer(self, call: Call) -> dict[str, Any]:
-        ticket = ticket_of(call)
-        status = _status(call)
-        wanted = ticket_properties.wanted(call)
-        to_group = ticket_properties.group(call, ticket.conversation.chat_channel_id)
+    def answer(self, call: UapiCall) -> dict[str, Any]:
+        ticket = get_ticket(call)
+        status = _read_status(call)
+        wanted = ticket_properties.read_properties(call)
+        to_group = ticket_properties.read_group(call, ticket.conversation.chat_channel_id)
         client_id = call.values.get("client_id")
         if is_given(client_id) and values.as_id(client_id, "client_id") != ticket.conversation.contact_id:
-            raise BadBody(str(OTHER_CLIENT) % {"name": "client_id"})
+            raise BadBody(str(CLIENT_NOT_CHANGEABLE) % {"name": "client_id"})
         receiving.lock_conversation(ticket.conversation_id)
-        by = getattr(author_of(call, ticket.conversation), "pk", None)
-        assignee = _assignee(call, ticket.conversation)
-        if assignee is KEEP and to_group is True:
+        by = getattr(get_author(call, ticket.conversation), "pk", None)
+        assignee = _read_assignee(call, ticket.conversation)
+        if assignee is UNCHANGED and to_group is True:
             assignee = None  # the group is responsible, and nobody in it yet
-        if assignee is not KEEP or to_group is not None:
+        if assignee is not UNCHANGED or to_group is not None:
             ticket.refresh_from_db(fields=["assignee"])  # as it is under the lock
-            user_id = ticket.assignee_id if assignee is KEEP else assignee
+            user_id = ticket.assignee_id if assignee is UNCHANGED else assignee
             tickets.assign_ticket(ticket.pk, user_id=user_id, to_group=to_group, by=by)
         tickets.set_ticket_properties(ticket.pk, wanted, by=by)
         if status is not None:
@@ -232,11 +250,11 @@ class UpdateTicket(UapiView):
                 tickets.set_ticket_status(ticket.pk, status=status, by=by)
             except ValueError:
                 sentence = _("Another request of this chat is open: an earlier one cannot be reopened beside it.")
-                raise Error(BAD_FIELD, sentence) from None
+                raise UapiError(BAD_FIELD, sentence) from None
         return {"status": "success"}
 
 
-def _status(call: Call) -> int | None:
+def _read_status(call: UapiCall) -> int | None:
     """``status``; some callers write ``status_id``, as answers and events do."""
     given = call.values.get("status")
     name = "status" if given not in (None, "") else "status_id"
@@ -246,15 +264,15 @@ def _status(call: Call) -> int | None:
     return status
 
 
-def _assignee(call: Call, conversation: Conversation) -> Any:
+def _read_assignee(call: UapiCall, conversation: Conversation) -> Any:
     """The operator's number; None for nobody: "null", null or 0; KEEP where nothing is said."""
     given = call.values.get("assignee_id", "")
     if given == "":
-        return KEEP
+        return UNCHANGED
     if is_null(given):
         return None
     user_id = values.as_id(given, "assignee_id") or 0
     user = get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()
     if user is None or not Conversation.objects.filter(pk=conversation.pk).seen_by(user).exists():
-        raise Error(NOT_FOUND, _("There is no operator %(id)s for this chat.") % {"id": user_id})
+        raise UapiError(NOT_FOUND, _("There is no operator %(id)s for this chat.") % {"id": user_id})
     return user_id

@@ -16,8 +16,8 @@ from config.web.attempt_limits import AttemptLimit
 from . import known_device, language
 
 # Of one address and web process. An office behind one address mistypes now and then; a flood is over at once.
-FAILURES = AttemptLimit(most=30, seconds=300)
-DEVICE_FAILURES = AttemptLimit(most=5, seconds=900)  # of one known device, as django-axes has it for an address
+FAILURES = AttemptLimit(max_attempts=30, seconds=300)
+DEVICE_FAILURES = AttemptLimit(max_attempts=5, seconds=900)  # of one known device, as django-axes has it for an address
 # Checking a password costs a third of a second of a processor. So many requests of a web process do that or wait for
 # it; the other places stay free for webhooks. `config.serving.body_buffer` has them wait before they take a place.
 LANE = threading.BoundedSemaphore(2)
@@ -32,7 +32,7 @@ class Login(LoginView):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         username = request.POST.get("username", "")
         device = known_device.device_of(request, username=username)
-        limit, key = (DEVICE_FAILURES, device) if device else (FAILURES, client_address.from_request(request))
+        limit, key = (DEVICE_FAILURES, device) if device else (FAILURES, client_address.address_from_request(request))
         if wait := limit.wait_seconds(key):
             return too_many(request, wait)
         if not LANE.acquire(blocking=False):
@@ -44,10 +44,10 @@ class Login(LoginView):
         finally:
             LANE.release()
         if response.status_code != 302:
-            limit.note_failure(key)
+            limit.record_failure(key)
         elif request.user.is_authenticated:
             if device:  # as django-axes does; an address is not forgiven, for it may be an attacker's with an account
-                DEVICE_FAILURES.forgive(device)
+                DEVICE_FAILURES.reset(device)
             known_device.remember(request, response, username=request.user.get_username())
             language.restore(request, response)
         return response

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[HttpRequest], HttpResponse]
 
 MOST = 30  # in a minute, of one address and web process
-WRONG = AttemptLimit(most=MOST, seconds=60)
+WRONG = AttemptLimit(max_attempts=MOST, seconds=60)
 
 
 def limit_wrong_tokens(get_response: Handler) -> Handler:
@@ -27,10 +27,10 @@ def limit_wrong_tokens(get_response: Handler) -> Handler:
         response = get_response(request)
         if not is_refusal(request, response):
             return response
-        address = client_address.from_request(request)
+        address = client_address.address_from_request(request)
         if wait := WRONG.wait_seconds(address):
             return too_many(wait)
-        WRONG.note_failure(address)
+        WRONG.record_failure(address)
         if WRONG.wait_seconds(address):
             logger.warning("many wrong tokens from %s: further ones get 429", address)
         return response

@@ -9,22 +9,22 @@ from django.contrib.admin.views.autocomplete import AutocompleteJsonView
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList, ChangeListSearchForm
 from django.http import HttpRequest
 
-LONGEST_QUERY = 100
+MAX_QUERY_LENGTH = 100
 
 
-class ShortSearchForm(ChangeListSearchForm):
+class LimitedSearchForm(ChangeListSearchForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields[SEARCH_VAR] = forms.CharField(required=False, strip=False, max_length=LONGEST_QUERY)
+        self.fields[SEARCH_VAR] = forms.CharField(required=False, strip=False, max_length=MAX_QUERY_LENGTH)
 
 
-def limit_searches() -> None:
+def limit_admin_searches() -> None:
     """Limit the search field of all lists, with a message, and the term of autocompletion."""
-    ChangeList.search_form_class = ShortSearchForm
+    ChangeList.search_form_class = LimitedSearchForm
     process_request = AutocompleteJsonView.process_request
 
     def process_short_request(self: AutocompleteJsonView, request: HttpRequest) -> Any:
         term, *rest = process_request(self, request)
-        return (term[:LONGEST_QUERY], *rest)
+        return (term[:MAX_QUERY_LENGTH], *rest)
 
     setattr(AutocompleteJsonView, "process_request", process_short_request)  # noqa: B010  # mypy refuses the assignment

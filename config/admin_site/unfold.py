@@ -8,7 +8,7 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
 # The look's accent and ground (static/okno.css) as Unfold's scales.
-ACCENT = {
+ACCENT_COLORS = {
     "50": "#eef8f4",
     "100": "#e2f2ec",
     "200": "#b5dccd",
@@ -21,7 +21,7 @@ ACCENT = {
     "900": "#0a4033",
     "950": "#06251b",
 }
-GROUND = {
+BASE_COLORS = {
     "50": "#f6f5f2",
     "100": "#efede8",
     "200": "#e4e1da",
@@ -36,26 +36,26 @@ GROUND = {
 }
 
 
-def _may(permission: str) -> Any:
+def _require_permission(permission: str) -> Any:
     def allowed(request: HttpRequest) -> bool:
         return request.user.has_perm(permission)
 
     return allowed
 
 
-def _never(request: HttpRequest) -> bool:
+def _is_never_active(request: HttpRequest) -> bool:
     """The start page is no admin page, and its address begins every other."""
     return False
 
 
-def _item(title: Any, icon: str, model: str) -> dict[str, Any]:
+def _model_link(title: Any, icon: str, model: str) -> dict[str, Any]:
     """A list of a model, for whoever may view it."""
     app, name = model.split(".")
     return {
         "title": title,
         "icon": icon,
         "link": reverse_lazy(f"admin:{app}_{name}_changelist"),
-        "permission": _may(f"{app}.view_{name}"),
+        "permission": _require_permission(f"{app}.view_{name}"),
     }
 
 
@@ -72,7 +72,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_LANGUAGES": True,
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "9px",
-    "COLORS": {"primary": ACCENT, "base": GROUND},
+    "COLORS": {"primary": ACCENT_COLORS, "base": BASE_COLORS},
     "STYLES": [lambda request: static("admin.css")],
     "SCRIPTS": [lambda request: static("buttons.js")],
     "SIDEBAR": {
@@ -80,58 +80,63 @@ UNFOLD: dict[str, Any] = {
         "navigation": [
             {
                 "items": [
-                    {"title": _("Start"), "icon": "checklist", "link": reverse_lazy("start"), "active": _never},
+                    {
+                        "title": _("Start"),
+                        "icon": "checklist",
+                        "link": reverse_lazy("start"),
+                        "active": _is_never_active,
+                    },
                 ],
             },
             {
                 "title": _("Channels"),
                 "items": [
-                    _item(_("API channels"), "cable", "channels_setup.apichannel"),
-                    _item(_("Chat channels"), "forum", "channels_setup.chatchannel"),
+                    _model_link(_("API channels"), "cable", "channels_setup.apichannel"),
+                    _model_link(_("Chat channels"), "forum", "channels_setup.chatchannel"),
                 ],
             },
             {
                 "title": _("Templates"),
                 "items": [
-                    _item(_("Templates"), "article", "templates_registry.template"),
-                    _item(_("Operators' tags"), "sell", "templates_registry.templatetags"),
+                    _model_link(_("Templates"), "article", "templates_registry.template"),
+                    _model_link(_("Operators' tags"), "sell", "templates_registry.templatetags"),
                 ],
             },
             {
                 "title": _("Conversations"),
                 "items": [
-                    _item(_("Chats"), "chat", "bridge.conversation"),
-                    _item(_("Requests"), "confirmation_number", "bridge.ticket"),
-                    _item(_("Messages"), "sms", "bridge.message"),
-                    _item(_("Service windows"), "timelapse", "bridge.servicewindow"),
-                    _item(_("Held replies"), "hourglass_top", "bridge.heldreply"),
-                    _item(_("Contacts"), "contacts", "bridge.contact"),
-                    _item(_("Quick replies"), "bolt", "bridge.cannedresponse"),
-                    _item(_("Additional fields"), "list_alt", "bridge.ticketfield"),
-                    _item(_("Erasures"), "ink_eraser", "bridge.erasure"),
+                    _model_link(_("Chats"), "chat", "bridge.conversation"),
+                    _model_link(_("Requests"), "confirmation_number", "bridge.ticket"),
+                    _model_link(_("Messages"), "sms", "bridge.message"),
+                    _model_link(_("Service windows"), "timelapse", "bridge.servicewindow"),
+                    _model_link(_("Held replies"), "hourglass_top", "bridge.heldreply"),
+                    _model_link(_("Contacts"), "contacts", "bridge.contact"),
+                    _model_link(_("Quick replies"), "bolt", "bridge.cannedresponse"),
+                    _model_link(_("Additional fields"), "list_alt", "bridge.ticketfield"),
+                    _model_link(_("Erasures"), "ink_eraser", "bridge.erasure"),
                 ],
             },
             {
                 "title": _("On the wire"),
                 "items": [
-                    _item(_("Deliveries"), "outbox", "bridge.delivery"),
+                    _model_link(_("Deliveries"), "outbox", "bridge.delivery"),
                     {
-                        **_item(_("Dead letters"), "unsubscribe", "bridge.deadletter"),
-                        "permission": _may("channels_setup.change_apichannel"),
+                        **_model_link(_("Dead letters"), "unsubscribe", "bridge.deadletter"),
+                        "permission": _require_permission("channels_setup.change_apichannel"),
                     },
-                    _item(_("Mismatches"), "compare_arrows", "bridge.mismatch"),
-                    _item(_("Webhook events"), "move_to_inbox", "bridge.webhookevent"),
-                    _item(_("Statuses without a message"), "help_center", "bridge.straystatus"),
+                    _model_link(_("Mismatches"), "compare_arrows", "bridge.mismatch"),
+                    _model_link(_("Webhook events"), "move_to_inbox", "bridge.webhookevent"),
+                    _model_link(_("Statuses without a message"), "help_center", "bridge.straystatus"),
                 ],
             },
             {
                 "title": _("System"),
                 "items": [
-                    _item(_("Alerts"), "notifications", "bridge.alert"),
-                    _item(_("Heartbeats"), "monitor_heart", "bridge.heartbeat"),
-                    _item(_("Users"), "person", "accounts.user"),
-                    _item(_("Groups"), "group", "auth.group"),
-                    _item(_("API tokens"), "key", "accounts.apitoken"),
+                    _model_link(_("Alerts"), "notifications", "bridge.alert"),
+                    _model_link(_("Heartbeats"), "monitor_heart", "bridge.heartbeat"),
+                    _model_link(_("Users"), "person", "accounts.user"),
+                    _model_link(_("Groups"), "group", "auth.group"),
+                    _model_link(_("API tokens"), "key", "accounts.apitoken"),
                 ],
             },
         ],

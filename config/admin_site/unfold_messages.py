@@ -2,7 +2,7 @@
 
 from django.utils.translation import gettext_noop as _
 
-WORDS = (
+UNFOLD_MESSAGES = (
     _("Add %(name)s"),
     _("Add another %(model)s"),
     _("Apply Filters"),

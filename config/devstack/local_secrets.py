@@ -8,13 +8,13 @@ import os
 import secrets
 from pathlib import Path
 
-from .processes import locked, read_json, write_json
+from .processes import file_lock, read_json, write_json
 
 
 def local_secrets(data_dir: Path) -> dict[str, str]:
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = data_dir / "secrets.json"
-    with locked(data_dir / ".secrets.lock"):
+    with file_lock(data_dir / ".secrets.lock"):
         known: dict[str, str] = read_json(path)
         wanted = fresh_secrets() | known
         if wanted != known:

@@ -19,7 +19,7 @@ from typing import Any
 
 PR_SET_PDEATHSIG = 1
 CLONE_NEWUSER = 0x10000000
-LEFTOVER_SECONDS = 20
+LEFTOVER_TIMEOUT = 20
 LISTEN_ON = "LISTEN_ON"  # to the web server: numbers of listening sockets, with commas
 BACKLOG = 1024
 LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -31,7 +31,7 @@ def die_with_parent(signal_number: int) -> None:
         LIBC.prctl(PR_SET_PDEATHSIG, signal_number)
 
 
-def catches(pid: int, signal_number: int) -> bool:
+def has_signal_handler(pid: int, signal_number: int) -> bool:
     """Has the process a handler for the signal? (False also where /proc does not say.)"""
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -47,7 +47,7 @@ def is_stopped(pid: int) -> bool:
     return False
 
 
-def spawn(
+def spawn_process(
     command: list[str],
     *,
     on_parent_death: signal.Signals,
@@ -68,13 +68,13 @@ def spawn(
     return subprocess.Popen(command, preexec_fn=prepare, start_new_session=True, **popen_options)
 
 
-def end_group(process: subprocess.Popen[bytes]) -> None:
+def kill_process_group(process: subprocess.Popen[bytes]) -> None:
     """Kill what a finished or stuck child left of its process group."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def listening(*, host: str, port: int, count: int) -> list[socket.socket]:
+def open_listening_sockets(*, host: str, port: int, count: int) -> list[socket.socket]:
     """Sockets on one port among which the kernel shares the callers; one for all where it would not."""
     made = []
     for _ in range(count if sys.platform == "linux" else 1):
@@ -106,7 +106,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def take_lock(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
+def acquire_lock(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
     """Open and flock a file; None when it is taken and wait is False. Closing (or dying) lets it go."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
@@ -119,8 +119,8 @@ def take_lock(path: Path, *, shared: bool = False, wait: bool = True) -> int | N
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    descriptor = take_lock(path)
+def file_lock(path: Path) -> Iterator[None]:
+    descriptor = acquire_lock(path)
     try:
         yield
     finally:
@@ -129,25 +129,25 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    descriptor = take_lock(path, wait=False)
+    descriptor = acquire_lock(path, wait=False)
     if descriptor is None:
         return True
     os.close(descriptor)
     return False
 
 
-def end_leftover(pid: int, *, marks: tuple[str, ...], stop_signal: signal.Signals) -> None:
+def stop_leftover_process(pid: int, *, marks: tuple[str, ...], stop_signal: signal.Signals) -> None:
     """Stop a recorded process, if its command line shows that it still is the one we started."""
 
-    deadline = time.monotonic() + LEFTOVER_SECONDS
-    while all(mark in command_line(pid) for mark in marks):
+    deadline = time.monotonic() + LEFTOVER_TIMEOUT
+    while all(mark in read_command_line(pid) for mark in marks):
         number = stop_signal if time.monotonic() < deadline else signal.SIGKILL
         with suppress(ProcessLookupError):
             os.kill(pid, number)
         time.sleep(0.1)
 
 
-def command_line(pid: int) -> str:
+def read_command_line(pid: int) -> str:
     """Empty for a process that is gone."""
     if LIBC is not None:
         with suppress(OSError):

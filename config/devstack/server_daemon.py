@@ -1,6 +1,6 @@
 """The keeper: one small process for each embedded server, which starts it, watches it and stops it.
 
-`python -m config.devstack.server_daemon postgres|valkey FOLDER [--throwaway]` is started by
+`python -m config.devstack.server_daemon postgres|valkey FOLDER [NAME=VALUE…]` is started by
 config.devstack.servers, never by hand.
 Why a process of its own: `make up` and any number of `manage.py` commands share the servers, in any order of
 coming and going. Each holds a shared flock on FOLDER/users while it needs the server; the keeper waits for
@@ -18,16 +18,16 @@ import threading
 import time
 from pathlib import Path
 
-from config.private_files import set_umask
+from config.file_permissions import set_umask
 
-from .embedded_servers import HOST, KINDS, Postgres, Valkey
-from .processes import end_group, read_json, spawn, take_lock, write_json
+from .embedded_servers import HOST, PostgresServer, ValkeyServer
+from .processes import acquire_lock, kill_process_group, read_json, spawn_process, write_json
 
-START_SECONDS = 300  # after a crash the log of changes is read again first
-STOP_SECONDS = 20
+START_TIMEOUT = 300  # after a crash the log of changes is read again first
+STOP_TIMEOUT = 20
 
 
-def is_free(port: int) -> bool:
+def is_port_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -39,7 +39,7 @@ def is_free(port: int) -> bool:
 
 def choose_port(kept: object) -> int:
     """The port of the last time when it is free, so that a noted address stays good."""
-    if isinstance(kept, int) and is_free(kept):
+    if isinstance(kept, int) and is_port_free(kept):
         return kept
     with socket.socket() as probe:
         probe.bind((HOST, 0))
@@ -47,10 +47,10 @@ def choose_port(kept: object) -> int:
         return port
 
 
-class Keeper:
+class ServerDaemon:
     """Runs one server until its last user has left; starts it again when it dies before."""
 
-    def __init__(self, *, server: Postgres | Valkey, folder: Path) -> None:
+    def __init__(self, *, server: PostgresServer | ValkeyServer, folder: Path) -> None:
         self.server, self.folder = server, folder
         self.state_file = folder / "state.json"
         self.stopping = threading.Event()  # no user is left
@@ -59,7 +59,7 @@ class Keeper:
         self.started_at = 0.0
 
     def run(self) -> None:
-        self.server.clear_leftovers()
+        self.server.stop_leftovers()
         self.server.prepare()
         self.port = choose_port(read_json(self.state_file).get("port"))
         self.start()
@@ -69,21 +69,21 @@ class Keeper:
             if self.process is not None and self.process.poll() is not None:
                 # A server that keeps dying is started less and less often.
                 pause = 0.1 if time.monotonic() - self.started_at > 30 else min(pause * 2, 10)
-                end_group(self.process)
+                kill_process_group(self.process)
                 self.record(pid=None)
                 self.stopping.wait(pause)
-                self.server.clear_leftovers()
+                self.server.stop_leftovers()
                 self.start()
 
     def start(self) -> None:
         """Start the server and wait until it answers; an address taken in between is given up for another."""
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_TIMEOUT
         while not self.stopping.is_set():
             with open(self.folder / "server.log", "ab") as log:
-                self.process = spawn(
+                self.process = spawn_process(
                     self.server.command(self.port),
                     on_parent_death=self.server.stop_signal,
-                    before_exec=self.server.become,
+                    before_exec=self.server.drop_privileges,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -102,40 +102,44 @@ class Keeper:
                 self.port = choose_port(self.port)
 
     def record(self, *, pid: int | None) -> None:
-        write_json(self.state_file, {"keeper": os.getpid(), "pid": pid, "port": self.port})
+        write_json(self.state_file, {"daemon": os.getpid(), "pid": pid, "port": self.port})
 
     def wait_for_last_user(self) -> None:
         # Kept until this process ends: whoever comes meanwhile waits, then starts a keeper of his own.
-        take_lock(self.folder / "users")
+        acquire_lock(self.folder / "users")
         self.stopping.set()
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(self.server.stop_signal)
             try:
-                self.process.wait(STOP_SECONDS)
+                self.process.wait(STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-            end_group(self.process)
+            kill_process_group(self.process)
         self.record(pid=None)
 
 
 def main(arguments: list[str]) -> None:
     kind, folder = arguments[0], Path(arguments[1])
-    if take_lock(folder / "keeper", wait=False) is None:
+    if acquire_lock(folder / "daemon", wait=False) is None:
         raise SystemExit(f"A keeper for {folder} runs already.")
     set_umask()
     password = sys.stdin.readline().strip()
-    server = KINDS[kind](folder=folder, password=password, throwaway="--throwaway" in arguments)
-    keeper = Keeper(server=server, folder=folder)
+    server: PostgresServer | ValkeyServer
+    if kind == "postgres":
+        server = PostgresServer(folder=folder, password=password, extra_settings=arguments[2:])
+    else:
+        server = ValkeyServer(folder=folder, password=password)
+    daemon = ServerDaemon(server=server, folder=folder)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The last user leaving is the way to stop; a signal is for whoever shuts the machine down.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
-        keeper.run()
+        daemon.run()
     finally:
-        keeper.stop()
+        daemon.stop()
 
 
 if __name__ == "__main__":

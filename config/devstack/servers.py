@@ -13,29 +13,29 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from config.private_files import private_opener
+from config.file_permissions import private_opener
 
-from .embedded_servers import HOST, Postgres
+from .embedded_servers import HOST, PostgresServer
 from .local_secrets import local_secrets
-from .processes import is_locked, locked, read_json, take_lock
+from .processes import acquire_lock, file_lock, is_locked, read_json
 
-PROJECT = Path(__file__).resolve().parents[2]
-WAIT_SECONDS = 300  # a first start makes the database; after a crash PostgreSQL reads its log again
+PROJECT_DIR = Path(__file__).resolve().parents[2]
+START_TIMEOUT = 300  # a first start makes the database; after a crash PostgreSQL reads its log again
 
 
-class ServersDoNotStart(Exception):
+class ServersFailedToStart(Exception):
     """A sentence for the person at the terminal."""
 
 
 @dataclass
-class Servers:
+class EmbeddedServers:
     """A holding on the servers of one data folder, until leave() or the end of the process."""
 
     data_dir: Path
     kinds: tuple[str, ...]
-    throwaway: bool = False
-    holds: dict[str, int] = field(default_factory=dict)
-    keepers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    postgres_settings: tuple[str, ...] = ()  # more settings of the server, as name=value
+    locks: dict[str, int] = field(default_factory=dict)
+    daemons: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def folder(self, kind: str) -> Path:
         return self.data_dir / kind
@@ -48,35 +48,35 @@ class Servers:
         passwords = local_secrets(self.data_dir)
         urls = {}
         if "postgres" in self.kinds:
-            account = f"{Postgres.user}:{passwords['POSTGRES_PASSWORD']}"
-            place = f"{HOST}:{self.state('postgres')['port']}/{Postgres.database}"
+            account = f"{PostgresServer.user}:{passwords['POSTGRES_PASSWORD']}"
+            place = f"{HOST}:{self.state('postgres')['port']}/{PostgresServer.database}"
             urls["DATABASE_URL"] = f"postgres://{account}@{place}"
         if "valkey" in self.kinds:
             place = f"{HOST}:{self.state('valkey')['port']}/0"
             urls["REDIS_URL"] = f"redis://:{passwords['VALKEY_PASSWORD']}@{place}"
         return urls
 
-    def ensure(self) -> None:
+    def start(self) -> None:
         """Have a keeper for each server and wait until it answers; also mends a keeper that was killed."""
-        started = {kind: self.start_keeper(kind) for kind in self.kinds}
+        started = {kind: self.start_daemon(kind) for kind in self.kinds}
         for kind, process in started.items():
             self.wait_until_ready(kind, process)
 
-    def start_keeper(self, kind: str) -> subprocess.Popen[bytes] | None:
+    def start_daemon(self, kind: str) -> subprocess.Popen[bytes] | None:
         folder = self.folder(kind)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if kind not in self.holds:
-            hold = take_lock(folder / "users", shared=True)
+        if kind not in self.locks:
+            hold = acquire_lock(folder / "users", shared=True)
             assert hold is not None
-            self.holds[kind] = hold
-        with locked(folder / "start"):
-            if is_locked(folder / "keeper"):
+            self.locks[kind] = hold
+        with file_lock(folder / "start"):
+            if is_locked(folder / "daemon"):
                 return None
             command = [sys.executable, "-m", "config.devstack.server_daemon", kind, str(folder)]
-            with open(folder / "keeper.log", "wb", opener=private_opener) as log:
+            with open(folder / "daemon.log", "wb", opener=private_opener) as log:
                 process = subprocess.Popen(
-                    command + (["--throwaway"] if self.throwaway else []),
-                    cwd=PROJECT,
+                    [*command, *(self.postgres_settings if kind == "postgres" else ())],
+                    cwd=PROJECT_DIR,
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
@@ -85,45 +85,45 @@ class Servers:
             assert process.stdin is not None
             process.stdin.write(local_secrets(self.data_dir)[f"{kind.upper()}_PASSWORD"].encode() + b"\n")
             process.stdin.close()
-            while process.poll() is None and not is_locked(folder / "keeper"):
+            while process.poll() is None and not is_locked(folder / "daemon"):
                 time.sleep(0.01)
-        self.keepers.append(process)
+        self.daemons.append(process)
         return process
 
     def wait_until_ready(self, kind: str, process: subprocess.Popen[bytes] | None) -> None:
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = time.monotonic() + START_TIMEOUT
         while True:
             state = self.state(kind)
-            if state.get("pid") and (process is None or state.get("keeper") == process.pid):
+            if state.get("pid") and (process is None or state.get("daemon") == process.pid):
                 return
             if process is not None and process.poll() is not None:
-                words = (self.folder(kind) / "keeper.log").read_text(errors="replace").strip()
-                raise ServersDoNotStart(f"The embedded {kind} does not start: {words[-2000:]}")
+                words = (self.folder(kind) / "daemon.log").read_text(errors="replace").strip()
+                raise ServersFailedToStart(f"The embedded {kind} does not start: {words[-2000:]}")
             if time.monotonic() > deadline:
-                raise ServersDoNotStart(f"The embedded {kind} does not answer; see {self.folder(kind)}.")
+                raise ServersFailedToStart(f"The embedded {kind} does not answer; see {self.folder(kind)}.")
             time.sleep(0.02)
 
-    def tend(self) -> None:
+    def restart_dead_daemons(self) -> None:
         """Called now and then by a long user: a killed keeper takes its server with it, so start another."""
-        for process in self.keepers:
+        for process in self.daemons:
             process.poll()
         for kind in self.kinds:
-            self.start_keeper(kind)
+            self.start_daemon(kind)
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Let the servers go; the last user waits until they have stopped."""
-        for hold in self.holds.values():
+        for hold in self.locks.values():
             os.close(hold)
-        kinds, self.holds = list(self.holds), {}
+        kinds, self.locks = list(self.locks), {}
         for kind in kinds:
             self.wait_if_stopping(kind)
 
     def wait_if_stopping(self, kind: str) -> None:
         # The keeper holds the users' lock alone while it stops; it takes a moment to wake up for that.
         for _ in range(3):
-            probe = take_lock(self.folder(kind) / "users", shared=True, wait=False)
+            probe = acquire_lock(self.folder(kind) / "users", shared=True, wait=False)
             if probe is None:
-                probe = take_lock(self.folder(kind) / "users", shared=True)
+                probe = acquire_lock(self.folder(kind) / "users", shared=True)
                 assert probe is not None
                 os.close(probe)
                 return
@@ -131,8 +131,10 @@ class Servers:
             time.sleep(0.02)
 
 
-def attach(*, data_dir: Path, kinds: tuple[str, ...], throwaway: bool = False) -> Servers:
+def attach_servers(
+    *, data_dir: Path, kinds: tuple[str, ...], postgres_settings: tuple[str, ...] = ()
+) -> EmbeddedServers:
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    servers = Servers(data_dir=data_dir, kinds=kinds, throwaway=throwaway)
-    servers.ensure()
+    servers = EmbeddedServers(data_dir=data_dir, kinds=kinds, postgres_settings=postgres_settings)
+    servers.start()
     return servers

@@ -15,12 +15,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .processes import LISTEN_ON, catches, die_with_parent, end_group, end_leftover, is_stopped, spawn, write_json
-from .servers import PROJECT, Servers
+from .processes import (
+    LISTEN_ON,
+    die_with_parent,
+    has_signal_handler,
+    is_stopped,
+    kill_process_group,
+    spawn_process,
+    stop_leftover_process,
+    write_json,
+)
+from .servers import PROJECT_DIR, EmbeddedServers
 
-READY_SECONDS = 180
-DEAF_SECONDS = 120
-STOP_SECONDS = 10
+READY_TIMEOUT = 180
+HUNG_SECONDS = 120
+STOP_TIMEOUT = 10
 LOG_BYTES = 5_000_000
 
 
@@ -40,12 +49,12 @@ def beat_command() -> list[str]:
     return ["python", "-m", "celery", "-A", "config.celery", "beat", "--loglevel", "WARNING", "--pidfile="]
 
 
-class StackDoesNotStart(Exception):
+class StackFailedToStart(Exception):
     """A sentence for the person at the terminal."""
 
 
 @dataclass
-class Part:
+class ManagedProcess:
     """One process of the portal; restarted when it ends, later and later when it keeps dying."""
 
     name: str
@@ -64,10 +73,10 @@ class Part:
             self.log.rename(self.log.with_suffix(".log.1"))
         numbers = [one.fileno() for one in self.sockets]
         with open(self.log, "ab") as log:
-            self.process = spawn(
+            self.process = spawn_process(
                 [sys.executable, *self.command[1:]],
                 on_parent_death=signal.SIGTERM,
-                cwd=PROJECT,
+                cwd=PROJECT_DIR,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -79,10 +88,10 @@ class Part:
     def has_died(self) -> bool:
         return self.process is not None and self.process.poll() is not None
 
-    def bury(self) -> str:
+    def reap(self) -> str:
         """Take the dead process's children along, plan the next start, and say how it died."""
         assert self.process is not None
-        end_group(self.process)
+        kill_process_group(self.process)
         lived, code = time.monotonic() - self.started_at, self.process.returncode
         was_told = code in (0, -signal.SIGTERM)  # somebody restarts it, and callers wait
         died_young = lived < (1 if was_told else 10)
@@ -99,7 +108,7 @@ class Part:
         if self.process is not None:
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(max(deadline - time.monotonic(), 0.1))
-            end_group(self.process)
+            kill_process_group(self.process)
             self.process.wait()
 
 
@@ -108,133 +117,135 @@ class Supervisor:
         self,
         *,
         data_dir: Path,
-        parts: list[Part],
-        servers: Servers | None,
+        processes: list[ManagedProcess],
+        servers: EmbeddedServers | None,
         say: Callable[[str], None],
-        is_called_off: Callable[[], bool] = lambda: False,
-        is_deaf: Callable[[], bool] = lambda: False,
+        should_stop: Callable[[], bool] = lambda: False,
+        are_workers_hung: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.data_dir, self.parts, self.servers, self.say = data_dir, parts, servers, say
-        self.is_called_off = is_called_off  # a reason to stop besides the signals
-        self.is_deaf = is_deaf  # the workers run, the broker answers, and yet no task gets done
+        self.data_dir, self.processes, self.servers, self.say = data_dir, processes, servers, say
+        self.should_stop = should_stop  # a reason to stop besides the signals
+        self.are_workers_hung = are_workers_hung  # the workers run, the broker answers, and yet no task gets done
         self.stack_file = data_dir / "stack.json"
-        self.told_to_stop = False
+        self.is_stopping = False
         self.server_pids: dict[str, int] = {}
 
     def run(self, *, when_ready: Callable[[], None]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self.on_signal)
         try:
-            for part in self.parts:
-                part.start()
-            self.note_servers()
-            self.write_stack()
+            for managed in self.processes:
+                managed.start()
+            self.refresh_server_pids()
+            self.write_stack_file()
             if self.wait_until_ready():
                 when_ready()
             ticks = 0
-            while not self.told_to_stop:
+            while not self.is_stopping:
                 time.sleep(0.1)
                 ticks += 1
-                self.tend_parts()
+                self.restart_dead()
                 if ticks % 100 == 0:
-                    self.tend_the_deaf()
+                    self.restart_hung()
                     self.replace_stopped_web()
                 if ticks % 5 == 0:
-                    self.tend_servers()
-                    self.told_to_stop = self.told_to_stop or self.is_called_off()
+                    self.restart_servers()
+                    self.is_stopping = self.is_stopping or self.should_stop()
         finally:
             self.stop()
 
     def on_signal(self, *_: object) -> None:
-        self.told_to_stop = True
+        self.is_stopping = True
 
     def wait_until_ready(self) -> bool:
-        web = next(part for part in self.parts if part.port)
-        deadline = time.monotonic() + READY_SECONDS
-        while not self.told_to_stop:
-            for part in self.parts:
-                if part.has_died():
-                    raise StackDoesNotStart(f"{part.name} does not start:\n{last_words(part.log)}")
-            if answers(web.port or 0):
+        web = next(managed for managed in self.processes if managed.port)
+        deadline = time.monotonic() + READY_TIMEOUT
+        while not self.is_stopping:
+            for managed in self.processes:
+                if managed.has_died():
+                    raise StackFailedToStart(f"{managed.name} does not start:\n{tail_log(managed.log)}")
+            if is_web_live(web.port or 0):
                 return True
             if time.monotonic() > deadline:
-                raise StackDoesNotStart(f"The web does not answer; its words are in {web.log}.")
+                raise StackFailedToStart(f"The web does not answer; its words are in {web.log}.")
             time.sleep(0.05)
         return False
 
-    def tend_parts(self) -> None:
-        for part in self.parts:
-            if part.has_died():
-                how = part.bury()
-                later = f" in {part.pause:.0f} s" if part.pause else ""
-                self.say(f"{part.name} stopped ({how}); starting it again{later}. Its words: {part.log}")
-                self.write_stack()
-            if part.process is None and time.monotonic() >= part.start_again_at:
-                part.start()
-                self.write_stack()
+    def restart_dead(self) -> None:
+        for managed in self.processes:
+            if managed.has_died():
+                how = managed.reap()
+                later = f" in {managed.pause:.0f} s" if managed.pause else ""
+                self.say(f"{managed.name} stopped ({how}); starting it again{later}. Its words: {managed.log}")
+                self.write_stack_file()
+            if managed.process is None and time.monotonic() >= managed.start_again_at:
+                managed.start()
+                self.write_stack_file()
 
-    def tend_the_deaf(self) -> None:
+    def restart_hung(self) -> None:
         """A worker may stand with a broken connection and look alive: its heartbeat rows tell."""
-        workers = [part for part in self.parts if part.name.startswith("worker") and part.process is not None]
-        if not workers or any(time.monotonic() - part.started_at < DEAF_SECONDS for part in workers):
+        workers = [
+            managed for managed in self.processes if managed.name.startswith("worker") and managed.process is not None
+        ]
+        if not workers or any(time.monotonic() - managed.started_at < HUNG_SECONDS for managed in workers):
             return
-        if self.is_deaf():
+        if self.are_workers_hung():
             self.say("The worker has done nothing for two minutes though the broker answers; starting it again.")
-            for part in workers:
-                part.stop()
-                part.started_at = time.monotonic()
+            for managed in workers:
+                managed.stop()
+                managed.started_at = time.monotonic()
 
     def replace_stopped_web(self) -> None:
         """Kill a web parent that is seen stopped (SIGSTOP) twice; `serving.worker_watch` looks after its workers."""
-        for part in self.parts:
-            if part.port is None or part.process is None:
+        for managed in self.processes:
+            if managed.port is None or managed.process is None:
                 continue
-            part.seen_stopped = part.seen_stopped + 1 if is_stopped(part.process.pid) else 0
-            if part.seen_stopped >= 2:
-                self.say(f"{part.name} is stopped; replacing it.")
-                part.seen_stopped = 0
-                end_group(part.process)
+            managed.seen_stopped = managed.seen_stopped + 1 if is_stopped(managed.process.pid) else 0
+            if managed.seen_stopped >= 2:
+                self.say(f"{managed.name} is stopped; replacing it.")
+                managed.seen_stopped = 0
+                kill_process_group(managed.process)
 
-    def tend_servers(self) -> None:
+    def restart_servers(self) -> None:
         """Their keepers start them again; here it is said and written down."""
         if self.servers is None:
             return
-        self.servers.tend()
+        self.servers.restart_dead_daemons()
         before = self.server_pids.copy()
-        self.note_servers()
+        self.refresh_server_pids()
         for name, pid in self.server_pids.items():
             if before.get(name) != pid:
                 self.say(f"{name} stopped and was started again, pid {pid}.")
-                self.write_stack()
+                self.write_stack_file()
 
-    def note_servers(self) -> None:
+    def refresh_server_pids(self) -> None:
         for kind in self.servers.kinds if self.servers else ():
             if pid := self.servers and self.servers.state(kind).get("pid"):
                 self.server_pids[kind] = pid
 
-    def write_stack(self) -> None:
-        processes: list[dict[str, str | int]] = []
+    def write_stack_file(self) -> None:
+        entries: list[dict[str, str | int]] = []
         for kind, pid in self.server_pids.items():
             assert self.servers is not None
-            processes.append({"name": kind, "pid": pid, "port": self.servers.state(kind)["port"]})
-        for part in self.parts:
-            if part.process is not None:
-                port = {"port": part.port} if part.port else {}
-                processes.append({"name": part.name, "pid": part.process.pid, **port})
-        write_json(self.stack_file, {"processes": processes})
+            entries.append({"name": kind, "pid": pid, "port": self.servers.state(kind)["port"]})
+        for managed in self.processes:
+            if managed.process is not None:
+                port = {"port": managed.port} if managed.port else {}
+                entries.append({"name": managed.name, "pid": managed.process.pid, **port})
+        write_json(self.stack_file, {"processes": entries})
 
     def stop(self) -> None:
-        for part in self.parts:
-            part.stop()
-        deadline = time.monotonic() + STOP_SECONDS
-        for part in self.parts:
-            part.wait(deadline)
+        for managed in self.processes:
+            managed.stop()
+        deadline = time.monotonic() + STOP_TIMEOUT
+        for managed in self.processes:
+            managed.wait(deadline)
         if self.servers is not None:
-            self.servers.leave()
+            self.servers.release()
         self.stack_file.unlink(missing_ok=True)
 
 
-def follow_parent() -> Callable[[], bool]:
+def watch_parent() -> Callable[[], bool]:
     """Stop when the caller (make) dies, and when it was told to.
 
     make hands SIGTERM on to its children but not SIGINT, for which it waits: it relies on the terminal to have sent
@@ -242,20 +253,20 @@ def follow_parent() -> Callable[[], bool]:
     """
     die_with_parent(signal.SIGTERM)
     parent = os.getppid()
-    could_be_told = catches(parent, signal.SIGINT)
-    return lambda: could_be_told and not catches(parent, signal.SIGINT)
+    could_be_told = has_signal_handler(parent, signal.SIGINT)
+    return lambda: could_be_told and not has_signal_handler(parent, signal.SIGINT)
 
 
-def end_leftovers(processes: list[dict[str, object]]) -> None:
+def stop_leftovers(processes: list[dict[str, object]]) -> None:
     """After a kill -9 of `up` its parts are told to end by the kernel; see them gone before starting anew."""
     for process in processes:
         pid, name = process.get("pid"), str(process.get("name"))
         if isinstance(pid, int) and name not in ("postgres", "valkey"):
             mark = "config.serving.server" if name == "web" else "config.celery"
-            end_leftover(pid, marks=(mark,), stop_signal=signal.SIGTERM)
+            stop_leftover_process(pid, marks=(mark,), stop_signal=signal.SIGTERM)
 
 
-def is_taken(*, host: str, port: int) -> bool:
+def is_port_taken(*, host: str, port: int) -> bool:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -265,7 +276,7 @@ def is_taken(*, host: str, port: int) -> bool:
     return False
 
 
-def answers(port: int) -> bool:
+def is_web_live(port: int) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", "/health/live")
@@ -276,5 +287,5 @@ def answers(port: int) -> bool:
         connection.close()
 
 
-def last_words(log: Path) -> str:
+def tail_log(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-15:])

@@ -6,9 +6,9 @@ from typing import TextIO
 import structlog
 from structlog.typing import ExcInfo, Processor
 
-from .log_redaction import redact_line, render_trace
+from .log_redaction import redact_event, render_traceback
 
-SHARED: list[Processor] = [
+SHARED_PROCESSORS: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
@@ -16,26 +16,26 @@ SHARED: list[Processor] = [
 ]
 
 
-def formatter(style: str) -> logging.Formatter:
+def build_formatter(style: str) -> logging.Formatter:
     """The Django LOGGING factory; also sets structlog up, which writes through the same handlers."""
     structlog.configure(
-        processors=[*SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*SHARED_PROCESSORS, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
     as_json = style == "json"
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=SHARED,
+        foreign_pre_chain=SHARED_PROCESSORS,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            redact_line,
-            *([structlog.processors.ExceptionRenderer(render_trace)] if as_json else []),
+            redact_event,
+            *([structlog.processors.ExceptionRenderer(render_traceback)] if as_json else []),
             structlog.processors.JSONRenderer(ensure_ascii=False)
             if as_json
-            else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=_print_trace),
+            else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=_write_traceback),
         ],
     )
 
 
-def _print_trace(sio: TextIO, exc_info: ExcInfo) -> None:
-    sio.write("\n" + render_trace(exc_info))
+def _write_traceback(sio: TextIO, exc_info: ExcInfo) -> None:
+    sio.write("\n" + render_traceback(exc_info))

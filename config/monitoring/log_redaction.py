@@ -13,15 +13,23 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from structlog.typing import EventDict, ExcInfo
 
-_PHONE = re.compile(r"(?<![\w.:/-])\+?\d(?:[ ()-]{0,2}\d){9,14}(?![\w.:-])")
-_CELERY_DATA = ("args", "kwargs", "return_value")
+PHONE = re.compile(r"(?<![\w.:/-])\+?\d(?:[ ()-]{0,2}\d){9,14}(?![\w.:-])")
+CELERY_DATA = ("args", "kwargs", "return_value")
 # Exceptions whose text comes from a machine, never from a request.
-_PLAIN = (OSError, ImproperlyConfigured, ImportError, NameError, AttributeError, NotImplementedError, MemoryError)
+SAFE_EXCEPTIONS = (
+    OSError,
+    ImproperlyConfigured,
+    ImportError,
+    NameError,
+    AttributeError,
+    NotImplementedError,
+    MemoryError,
+)
 
 
-def exception_text(error: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """Return the type, and the text where it cannot hold words of clients: ``int("…")`` quotes its argument."""
-    error = unwrapped(error)
+    error = unwrap_exception(error)
     name = type(error).__name__
     if settings.DEBUG:
         return f"{name}: {error}"
@@ -33,35 +41,35 @@ def exception_text(error: BaseException) -> str:
         return f"{name}: [Errno {error.errno}] {error.strerror}"  # not the file's name
     if isinstance(error, UnicodeError):
         return f"{name}: {getattr(error, 'reason', '')}"
-    if isinstance(error, _PLAIN):
+    if isinstance(error, SAFE_EXCEPTIONS):
         return f"{name}: {str(error).splitlines()[0] if str(error) else ''}"
     return name
 
 
-def unwrapped(error: BaseException) -> BaseException:
+def unwrap_exception(error: BaseException) -> BaseException:
     """Return the exception inside the wrapper that Celery puts around exceptions of its child processes."""
     return error.exc if isinstance(error, ExceptionWithTraceback) else error
 
 
-def render_trace(exc_info: ExcInfo) -> str:
-    """Render a traceback: every frame, and of each exception in the chain what ``exception_text`` lets through."""
-    return "\n".join(_chain(exc_info[1], frozenset())) + "\n"
+def render_traceback(exc_info: ExcInfo) -> str:
+    """Render a traceback: every frame, and of each exception in the chain what ``describe_exception`` lets through."""
+    return "\n".join(_format_chain(exc_info[1], frozenset())) + "\n"
 
 
-def _chain(error: BaseException, seen: frozenset[int]) -> Iterator[str]:
-    error = unwrapped(error)
+def _format_chain(error: BaseException, seen: frozenset[int]) -> Iterator[str]:
+    error = unwrap_exception(error)
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None and id(cause) not in seen:
-        yield from _chain(cause, seen | {id(error)})
+        yield from _format_chain(cause, seen | {id(error)})
         yield "\nThe exception above led to:\n" if error.__cause__ else "\nDuring its handling:\n"
     yield "Traceback (most recent call last):"
     yield "".join(traceback.format_tb(error.__traceback__)).rstrip("\n")
-    yield exception_text(error)
+    yield describe_exception(error)
     for part in getattr(error, "exceptions", ()):
-        yield from _chain(part, seen | {id(error)})
+        yield from _format_chain(part, seen | {id(error)})
 
 
-def redact_line(logger: Any, method: str, event: EventDict) -> EventDict:
+def redact_event(logger: Any, method: str, event: EventDict) -> EventDict:
     """Mask secrets and phones in every text of a log line. Asks no database."""
     from channels_setup.codecs.redaction import redact_text
     from channels_setup.models.known_secrets import cached
@@ -69,28 +77,28 @@ def redact_line(logger: Any, method: str, event: EventDict) -> EventDict:
     known = cached()
     for name, value in event.items():
         if isinstance(value, str) and name not in ("timestamp", "level", "logger"):
-            event[name] = _PHONE.sub("•••", redact_text(value, known.others, tokens=known.words))
+            event[name] = PHONE.sub("•••", redact_text(value, known.others, tokens=known.words))
     return event
 
 
-class PlainArguments(logging.Filter):
+class ArgumentRedactor(logging.Filter):
     """Write types for exceptions and nothing for task data: their texts hold what was being worked on."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.startswith("django.security"):  # its text quotes the request
             record.msg, record.args = record.name.rpartition(".")[2], ()
         elif isinstance(record.args, Mapping):
-            record.args = {name: _plain(name, value) for name, value in record.args.items()}
+            record.args = {name: _redact_argument(name, value) for name, value in record.args.items()}
         elif isinstance(record.args, tuple):
-            record.args = tuple(_plain("", value) for value in record.args)
+            record.args = tuple(_redact_argument("", value) for value in record.args)
         return True
 
 
-def _plain(name: str, value: Any) -> Any:
+def _redact_argument(name: str, value: Any) -> Any:
     if isinstance(value, BaseException):
-        return exception_text(value)
+        return describe_exception(value)
     if name == "exc":  # Celery's: repr of the exception
         return str(value).partition("(")[0]
     if name == "traceback":
         return ""
-    return "…" if name in _CELERY_DATA and value else value
+    return "…" if name in CELERY_DATA and value else value

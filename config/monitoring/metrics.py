@@ -24,13 +24,15 @@ from config.accounts.authentication import ApiTokenAuthentication
 from config.web import client_address
 
 
-class Portal(Collector):
+class PortalCollector(Collector):
     """What to alarm on. Each count is over a partial index: of what is unfinished or wrong, never of all history."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        heartbeats = GaugeMetricFamily("okno_heartbeat_age_seconds", "Since a part last worked.", labels=["part"])
-        for part, age in housekeeping.get_heartbeat_ages().items():
-            heartbeats.add_metric([part], age)
+        heartbeats = GaugeMetricFamily(
+            "okno_heartbeat_age_seconds", "Seconds since the component last worked.", labels=["component"]
+        )
+        for component, age in housekeeping.get_heartbeat_ages().items():
+            heartbeats.add_metric([component], age)
         yield heartbeats
         deliveries = GaugeMetricFamily("okno_deliveries", "Deliveries by state.", labels=["state"])
         states = (*Delivery.UNFINISHED, Delivery.State.DEAD, Delivery.State.UNKNOWN)
@@ -59,28 +61,28 @@ class Portal(Collector):
         yield channels
 
 
-def metrics(request: HttpRequest) -> HttpResponse:
+def export_metrics(request: HttpRequest) -> HttpResponse:
     """View: for a scraper on this machine, or one with a staff user's API token."""
-    if not (is_from_this_machine(request) or is_staff_token(request)):
+    if not (is_local_request(request) or has_staff_token(request)):
         refused = HttpResponse("Only from this machine, or with an admin's API token.\n", status=403)
         refused.is_token_refused = "HTTP_AUTHORIZATION" in request.META  # type: ignore[attr-defined]
         return refused
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Portal())
+    registry.register(PortalCollector())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
-def is_from_this_machine(request: HttpRequest) -> bool:
+def is_local_request(request: HttpRequest) -> bool:
     """Behind a proxy on this machine everybody comes from here, so a forwarded request does not count."""
     if "HTTP_X_FORWARDED_FOR" in request.META or "HTTP_FORWARDED" in request.META:
         return False
     try:
-        return ipaddress.ip_address(client_address.plain(request.META.get("REMOTE_ADDR", ""))).is_loopback
+        return ipaddress.ip_address(client_address.normalize_address(request.META.get("REMOTE_ADDR", ""))).is_loopback
     except ValueError:
         return False
 
 
-def is_staff_token(request: HttpRequest) -> bool:
+def has_staff_token(request: HttpRequest) -> bool:
     try:
         found = ApiTokenAuthentication().authenticate(Request(request))
     except AuthenticationFailed:

@@ -7,22 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MEGABYTE = 1024 * 1024
-IN_ALL = 448  # bodies of one web process; each holds a reader thread
-FEW = 8  # bodies of one address that are admitted even then
-RESERVE = 64  # bodies admitted beyond IN_ALL, of addresses that have only a few
-PER_ADDRESS = 128  # of them from one client address
-BYTES_IN_ALL = 512 * MEGABYTE  # of one web process, in memory and in temporary files
-BYTES_PER_ADDRESS = 128 * MEGABYTE
-SECONDS = 60.0  # for one body; the proxy of docker-compose.yml allows as much
-CROWDED = IN_ALL // 2  # from so many bodies on, a body has CROWDED_SECONDS
-CROWDED_SECONDS = 10.0
+MAX_BODIES = 448  # bodies of one web process; each holds a reader thread
+GUARANTEED_PER_ADDRESS = 8  # bodies of one address that are admitted even then
+RESERVED_BODIES = 64  # bodies admitted beyond IN_ALL, of addresses that have only a few
+MAX_BODIES_PER_ADDRESS = 128  # of them from one client address
+MAX_BYTES = 512 * MEGABYTE  # of one web process, in memory and in temporary files
+MAX_BYTES_PER_ADDRESS = 128 * MEGABYTE
+BODY_TIMEOUT = 60.0  # for one body; the proxy of docker-compose.yml allows as much
+CROWDED_BODIES = MAX_BODIES // 2  # from so many bodies on, a body has CROWDED_SECONDS
+CROWDED_TIMEOUT = 10.0
 
 
 class TooManyArrivals(Exception):
     """No further body may arrive now, or no further bytes of this one."""
 
 
-class TooSlow(Exception):
+class BodyTooSlow(Exception):
     """The body has taken longer than it may."""
 
 
@@ -56,7 +56,9 @@ class Arrivals:
 
     def _has_room(self, address: str) -> bool:
         count, of_address = len(self.unfinished), self.bodies[address]
-        return of_address < PER_ADDRESS and (count < IN_ALL or (of_address < FEW and count < IN_ALL + RESERVE))
+        return of_address < MAX_BODIES_PER_ADDRESS and (
+            count < MAX_BODIES or (of_address < GUARANTEED_PER_ADDRESS and count < MAX_BODIES + RESERVED_BODIES)
+        )
 
     def _release(self, arrival: "Arrival") -> None:
         address = arrival.address
@@ -70,10 +72,10 @@ class Arrivals:
     def expire(self) -> tuple[set[str], float]:
         """Mark the bodies that have taken too long. Returns their peers, and the seconds a body has now."""
         if not self.unfinished:
-            return set(), SECONDS
+            return set(), BODY_TIMEOUT
         now = time.monotonic()
         with self.lock:
-            seconds = SECONDS if len(self.unfinished) < CROWDED else min(SECONDS, CROWDED_SECONDS)
+            seconds = BODY_TIMEOUT if len(self.unfinished) < CROWDED_BODIES else min(BODY_TIMEOUT, CROWDED_TIMEOUT)
             late = [arrival for arrival in self.unfinished if now - arrival.started_at >= seconds]
             for arrival in late:
                 arrival.is_late = True
@@ -92,8 +94,8 @@ class Arrival:
         """Count `size` more bytes and return the total. Raises TooManyArrivals."""
         with self.arrivals.lock:
             if (
-                self.arrivals.bytes_in_all + size > BYTES_IN_ALL
-                or self.arrivals.bytes[self.address] + size > BYTES_PER_ADDRESS
+                self.arrivals.bytes_in_all + size > MAX_BYTES
+                or self.arrivals.bytes[self.address] + size > MAX_BYTES_PER_ADDRESS
             ):
                 raise TooManyArrivals
             self.arrivals.bytes_in_all += size
@@ -103,5 +105,5 @@ class Arrival:
 
     def check_deadline(self) -> None:
         """Raise TooSlow if the body is late."""
-        if self.is_late or time.monotonic() - self.started_at > SECONDS:
-            raise TooSlow
+        if self.is_late or time.monotonic() - self.started_at > BODY_TIMEOUT:
+            raise BodyTooSlow

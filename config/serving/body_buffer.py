@@ -24,139 +24,144 @@ from django.utils.http import parse_header_parameters
 from config.accounts import known_device
 from config.web import client_address
 
-from .arrival_limits import Arrival, Arrivals, TooManyArrivals, TooSlow
-from .lanes import Lane, LaneFull
+from .arrival_limits import Arrival, Arrivals, BodyTooSlow, TooManyArrivals
+from .concurrency_limit import ConcurrencyLimit, QueueFull
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Any]
 
-IN_MEMORY = 256 * 1024  # what is larger waits in a temporary file
-CHUNK = 64 * 1024
-JSON = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
-UNNAMED = ("Server", "")  # else granian names itself
-BEFORE_LOGIN = 64 * 1024  # bytes of a body from somebody who shows no session and no token
-BROWSER_REPORTS = "/csp-report/"  # small, though browsers send their cookies along
+MAX_IN_MEMORY = 256 * 1024  # what is larger waits in a temporary file
+CHUNK_BYTES = 64 * 1024
+JSON_HEADERS = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+NO_SERVER_HEADER = ("Server", "")  # else granian names itself
+MAX_ANONYMOUS_BYTES = 64 * 1024  # bytes of a body from somebody who shows no session and no token
+CSP_REPORT_PATH = "/csp-report/"  # small, though browsers send their cookies along
 LONGEST_CONTENT_TYPE = 500  # characters
-LOG_IN = ("/login/", "/admin/login/")
+LOGIN_PATHS = ("/login/", "/admin/login/")
 # What programs declare. Django would decode addresses and forms by any codec of Python, some of which always raise.
 CHARSETS = frozenset({"utf-8", "utf-8-sig", "ascii", "iso8859-1", "iso8859-15", "cp1251", "cp1252", "koi8-r"})
-OF_PROGRAMS = 20 * 1024 * 1024  # files in calls of /uapi, however small those of operators have to be
-BESIDES_FILES = 1024 * 1024  # what a form has besides its file
+MAX_API_FILE_BYTES = 20 * 1024 * 1024  # files in calls of /uapi, however small those of operators have to be
+MAX_FORM_OVERHEAD = 1024 * 1024  # what a form has besides its file
 
 
-class BadFraming(Exception):
+class RejectedBody(Exception):
     """The request has no body that can be taken; nothing of it reaches a view."""
 
     def __init__(self, status: str, reason: str, sentence: str, *headers: tuple[str, str]) -> None:
         self.status, self.reason, self.sentence, self.headers = status, reason, sentence, headers
 
 
-TOO_LARGE = BadFraming("413 Payload Too Large", "too_large", "The request body is too large.")
-CUT_OFF = BadFraming("400 Bad Request", "incomplete_body", "The request body ended before it was complete.")
-LENGTH_REQUIRED = BadFraming(
+TOO_LARGE = RejectedBody("413 Payload Too Large", "too_large", "The request body is too large.")
+INCOMPLETE = RejectedBody("400 Bad Request", "incomplete_body", "The request body ended before it was complete.")
+LENGTH_REQUIRED = RejectedBody(
     "411 Length Required", "length_required", "Send the request body with a Content-Length, not in chunks."
 )
 
 
-BUSY = BadFraming(
+TOO_MANY_UNFINISHED = RejectedBody(
     "503 Service Unavailable",
     "too_many_unfinished",
     "Too many unfinished requests. Try again.",
     ("Retry-After", "5"),
 )
-LANE_FULL = BadFraming(
+LOGIN_QUEUE_FULL = RejectedBody(
     "503 Service Unavailable", "too_many_sign_ins", "Too many people are signing in. Try again.", ("Retry-After", "5")
 )
-TOO_LATE = BadFraming("408 Request Timeout", "too_slow", "The request body took too long to arrive.")
-BAD_CONTENT_TYPE = BadFraming("400 Bad Request", "bad_content_type", "The Content-Type header cannot be read.")
+TOO_SLOW = RejectedBody("408 Request Timeout", "too_slow", "The request body took too long to arrive.")
+BAD_CONTENT_TYPE = RejectedBody("400 Bad Request", "bad_content_type", "The Content-Type header cannot be read.")
 
 
-class Gate:
-    def __init__(self, application: Application, *, places: int, is_refused: Callable[[str], bool]) -> None:
+class BodyBuffer:
+    def __init__(self, application: Application, *, slots: int, is_refused: Callable[[str], bool]) -> None:
         self.application, self.is_refused = application, is_refused
         self.arrivals = Arrivals()
         # Checking a password takes a third of a second of a processor. Most places stay free for webhooks, and people
         # on devices known to us do not queue with a flood of strangers.
-        self.log_ins, self.log_ins_of_known = Lane(width=1, queue=32), Lane(width=1, queue=32)
-        self.note_life: Callable[[], None] = lambda: None
-        self.is_leaving = False  # each answer is then the last one on its connection
-        self.most_bytes = max(settings.UPLOAD_LIMIT_MB * 1024 * 1024, OF_PROGRAMS) + BESIDES_FILES
-        self.places: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(places):
+        self.logins, self.known_device_logins = (
+            ConcurrencyLimit(max_active=1, max_waiting=32),
+            ConcurrencyLimit(max_active=1, max_waiting=32),
+        )
+        self.record_request: Callable[[], None] = lambda: None
+        self.is_draining = False  # each answer is then the last one on its connection
+        self.max_bytes = max(settings.UPLOAD_LIMIT_MB * 1024 * 1024, MAX_API_FILE_BYTES) + MAX_FORM_OVERHEAD
+        self.slots: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(slots):
             connection = connections.create_connection("default")
             connection.inc_thread_sharing()
-            self.places.put(connection)
+            self.slots.put(connection)
 
     def __call__(self, scope: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        self.note_life()
-        start_response = _with(start_response, UNNAMED, *([("Connection", "close")] if self.is_leaving else []))
+        self.record_request()
+        start_response = _add_headers(
+            start_response, NO_SERVER_HEADER, *([("Connection", "close")] if self.is_draining else [])
+        )
         if self.is_refused(scope["PATH_INFO"]):
-            start_response("404 Not Found", JSON)
+            start_response("404 Not Found", JSON_HEADERS)
             return [b'{"error": "No such webhook address."}']
         try:
-            if not is_content_type(scope.get("CONTENT_TYPE", "")):
+            if not is_readable_content_type(scope.get("CONTENT_TYPE", "")):
                 raise BAD_CONTENT_TYPE
-            body = self.whole_body(scope)
-        except BadFraming as refused:
-            return _refuse(refused, start_response)
+            body = self.read_body(scope)
+        except RejectedBody as refused:
+            return _reject(refused, start_response)
         with closing(body):
             scope["wsgi.input"] = body
             try:
-                with self.lane(scope):
-                    return self.work(scope, start_response)
-            except LaneFull:
-                return _refuse(LANE_FULL, start_response)
+                with self.login_slot(scope):
+                    return self.call_application(scope, start_response)
+            except QueueFull:
+                return _reject(LOGIN_QUEUE_FULL, start_response)
 
-    def work(self, scope: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        place = self.places.get()
-        connections["default"] = place
+    def call_application(self, scope: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        slot = self.slots.get()
+        connections["default"] = slot
         try:
             response: HttpResponseBase = self.application(scope, start_response)
             if response.streaming:
-                return _streamed(response)
+                return _stream(response)
             with closing(response):
                 return [b"".join(response)]
         finally:
             del connections["default"]
-            self.places.put(place)
+            self.slots.put(slot)
 
-    def lane(self, scope: dict[str, Any]) -> AbstractContextManager[None]:
-        if scope.get("REQUEST_METHOD") != "POST" or not scope["PATH_INFO"].startswith(LOG_IN):
+    def login_slot(self, scope: dict[str, Any]) -> AbstractContextManager[None]:
+        if scope.get("REQUEST_METHOD") != "POST" or not scope["PATH_INFO"].startswith(LOGIN_PATHS):
             return nullcontext()
         is_known = known_device.is_known(scope.get("HTTP_COOKIE", ""))
-        return (self.log_ins_of_known if is_known else self.log_ins).turn()
+        return (self.known_device_logins if is_known else self.logins).slot()
 
-    def whole_body(self, scope: dict[str, Any]) -> IO[bytes]:
+    def read_body(self, scope: dict[str, Any]) -> IO[bytes]:
         """Read the complete body. Raises BadFraming for one that is too large, cut off, or of unknown length.
 
         The web server reports a broken connection or chunk as the end of the body, so completeness is checked here.
         """
         declared = scope.get("CONTENT_LENGTH") or "0"
         is_chunked = "chunked" in scope.get("HTTP_TRANSFER_ENCODING", "").lower()
-        if is_chunked and not (settings.BEHIND_PROXY and _shows_its_end(scope)):
+        if is_chunked and not (settings.BEHIND_PROXY and _has_detectable_end(scope)):
             raise LENGTH_REQUIRED  # whether the last chunk came cannot be known here; the proxy checks that
         length = int(declared[:18]) if declared.isascii() and declared.isdigit() else 0
-        most = self.most_bytes if is_known_caller(scope) else BEFORE_LOGIN
+        most = self.max_bytes if is_known_caller(scope) else MAX_ANONYMOUS_BYTES
         if scope["PATH_INFO"].startswith("/webhooks/"):
             most = min(most, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)  # files come there as links
         if length > most:
             raise TOO_LARGE
         if not is_chunked and not length:
             return BytesIO()
-        body = _room(length if not is_chunked else IN_MEMORY + 1)
+        body = _open_buffer(length if not is_chunked else MAX_IN_MEMORY + 1)
         try:
             peer = str(scope.get("REMOTE_ADDR", ""))
-            address = client_address.network_of(client_address.from_meta(scope))
+            address = client_address.rate_limit_network(client_address.address_from_meta(scope))
             with self.arrivals.arriving(address, peer=peer) as arrival:
-                total = _read(scope["wsgi.input"], body, arrival, most=most, length=None if is_chunked else length)
+                total = _copy_body(scope["wsgi.input"], body, arrival, most=most, length=None if is_chunked else length)
                 if not (_is_complete(scope, body) if is_chunked else total == length):
                     arrival.check_deadline()
-                    raise CUT_OFF
+                    raise INCOMPLETE
         except TooManyArrivals:
             body.close()
-            raise BUSY from None
-        except TooSlow:
+            raise TOO_MANY_UNFINISHED from None
+        except BodyTooSlow:
             body.close()
-            raise TOO_LATE from None
+            raise TOO_SLOW from None
         except BaseException:
             body.close()
             raise
@@ -164,15 +169,15 @@ class Gate:
         return body
 
 
-def _refuse(refused: BadFraming, start_response: Callable[..., Any]) -> list[bytes]:
-    start_response(refused.status, [*JSON, *refused.headers, ("Connection", "close")])
+def _reject(refused: RejectedBody, start_response: Callable[..., Any]) -> list[bytes]:
+    start_response(refused.status, [*JSON_HEADERS, *refused.headers, ("Connection", "close")])
     return [json.dumps({"error": refused.sentence, "reason": refused.reason}).encode()]
 
 
-def _read(source: Any, body: IO[bytes], arrival: Arrival, *, most: int, length: int | None) -> int:
+def _copy_body(source: Any, body: IO[bytes], arrival: Arrival, *, most: int, length: int | None) -> int:
     """Copy the body up to its declared length, or to its end, and return the number of bytes."""
     total = 0
-    while (length is None or total < length) and (part := source.read(CHUNK)):
+    while (length is None or total < length) and (part := source.read(CHUNK_BYTES)):
         arrival.check_deadline()
         total = arrival.add(len(part))
         if total > most:
@@ -187,7 +192,7 @@ def is_known_caller(scope: dict[str, Any]) -> bool:
     A guess from path and headers, before anything is verified: it only keeps large bodies off the log-in and the like.
     """
     path = scope["PATH_INFO"]
-    return path != BROWSER_REPORTS and (
+    return path != CSP_REPORT_PATH and (
         path.startswith(("/webhooks/", "/uapi/"))
         or "HTTP_AUTHORIZATION" in scope
         or settings.SESSION_COOKIE_NAME in scope.get("HTTP_COOKIE", "")
@@ -195,7 +200,7 @@ def is_known_caller(scope: dict[str, Any]) -> bool:
 
 
 @lru_cache(maxsize=256)
-def is_content_type(header: str) -> bool:
+def is_readable_content_type(header: str) -> bool:
     """Return whether Django can read the header: it raises for some, outside of all handlers of errors."""
     if len(header) > LONGEST_CONTENT_TYPE:
         return False
@@ -207,7 +212,7 @@ def is_content_type(header: str) -> bool:
     return charset in CHARSETS and "\0" not in header
 
 
-def _shows_its_end(scope: dict[str, Any]) -> bool:
+def _has_detectable_end(scope: dict[str, Any]) -> bool:
     """Return whether a body of this type can show that it is whole: a form that was cut off is a shorter form."""
     return not str(scope.get("CONTENT_TYPE", "")).lower().startswith("application/x-www-form-urlencoded")
 
@@ -228,15 +233,15 @@ def _is_complete(scope: dict[str, Any], body: IO[bytes]) -> bool:
     return not isinstance(found, int | float) or isinstance(found, bool)  # 12 may be the beginning of 123
 
 
-def _with(start_response: Callable[..., Any], *added: tuple[str, str]) -> Callable[..., Any]:
+def _add_headers(start_response: Callable[..., Any], *added: tuple[str, str]) -> Callable[..., Any]:
     return lambda status, headers, *more: start_response(status, [*headers, *added], *more)
 
 
-def _room(length: int) -> IO[bytes]:
-    return BytesIO() if length <= IN_MEMORY else tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)
+def _open_buffer(length: int) -> IO[bytes]:
+    return BytesIO() if length <= MAX_IN_MEMORY else tempfile.SpooledTemporaryFile(max_size=MAX_IN_MEMORY)
 
 
-def _streamed(response: HttpResponseBase) -> Iterator[bytes]:
+def _stream(response: HttpResponseBase) -> Iterator[bytes]:
     """Read as fast as the other side takes it, so without a place; whoever asks the database here opens a connection
     of his own, and shuts it."""
     try:

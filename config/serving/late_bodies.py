@@ -20,41 +20,43 @@ from typing import Any
 
 from .arrival_limits import Arrivals
 
-CHECK_SECONDS = 1.0
+CHECK_INTERVAL = 1.0
 GRACE_SECONDS = 5.0  # for a request that came on a connection that had long been idle: it is answered by then
 LAST_SENT = struct.Struct("I")  # milliseconds, in Linux' struct tcp_info
 LAST_SENT_AT = 44
-Suspects = dict[tuple[Any, ...], float]  # a connection's other end: since when it had no answer for too long
+OverdueConnections = dict[tuple[Any, ...], float]  # a connection's other end: since when it had no answer for too long
 
 logger = logging.getLogger(__name__)
 
 
-def start(arrivals: Arrivals, *, port: int) -> None:
+def start_late_body_watch(arrivals: Arrivals, *, port: int) -> None:
     """Enforce the deadline from a thread of this process. Only Linux tells when a connection last carried bytes."""
     if sys.platform == "linux":
-        threading.Thread(target=_watch, args=(arrivals, port), daemon=True).start()
+        threading.Thread(target=_watch_bodies, args=(arrivals, port), daemon=True).start()
 
 
-def _watch(arrivals: Arrivals, port: int) -> None:
-    suspects: Suspects = {}
+def _watch_bodies(arrivals: Arrivals, port: int) -> None:
+    suspects: OverdueConnections = {}
     while True:
-        time.sleep(CHECK_SECONDS)
-        check(arrivals, port=port, suspects=suspects)
+        time.sleep(CHECK_INTERVAL)
+        end_late_bodies(arrivals, port=port, suspects=suspects)
 
 
-def check(arrivals: Arrivals, *, port: int, suspects: Suspects) -> None:
+def end_late_bodies(arrivals: Arrivals, *, port: int, suspects: OverdueConnections) -> None:
     """End the connections of bodies that are late now. One failure must not end the watch."""
     try:
         peers, seconds = arrivals.expire()
         if peers:
-            end_unanswered(peers, port=port, seconds=seconds, suspects=suspects)
+            end_unanswered_connections(peers, port=port, seconds=seconds, suspects=suspects)
         else:
             suspects.clear()
     except Exception:  # out of descriptors or memory, as in a flood
         logger.exception("late request bodies not ended")
 
 
-def end_unanswered(peers: Collection[str], *, port: int, seconds: float, suspects: Suspects) -> int:
+def end_unanswered_connections(
+    peers: Collection[str], *, port: int, seconds: float, suspects: OverdueConnections
+) -> int:
     """Stop reading from those peers' connections to the port that had no answer for so long. Returns how many.
 
     Whoever waits for a body can still answer. A request that is being worked on would lose its answer, so a connection
@@ -63,11 +65,11 @@ def end_unanswered(peers: Collection[str], *, port: int, seconds: float, suspect
     """
     now, before = time.monotonic(), dict(suspects)
     suspects.clear()
-    addresses = {_address(peer) for peer in peers}
+    addresses = {_normalized_peer(peer) for peer in peers}
     count = 0
     for connection in _connections():
         with suppress(OSError), connection:
-            if connection.getsockname()[1] != port or _address(connection.getpeername()[0]) not in addresses:
+            if connection.getsockname()[1] != port or _normalized_peer(connection.getpeername()[0]) not in addresses:
                 continue  # calls of ours to others, such as the database, have another port on our side
             if _milliseconds_since_answer(connection) < seconds * 1000:
                 continue
@@ -101,7 +103,7 @@ def _milliseconds_since_answer(connection: socket.socket) -> int:
     return int(LAST_SENT.unpack_from(info, LAST_SENT_AT)[0])
 
 
-def _address(text: str) -> str:
+def _normalized_peer(text: str) -> str:
     with suppress(ValueError):
         address = ipaddress.ip_address(text.partition("%")[0])
         return str(getattr(address, "ipv4_mapped", None) or address)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from kombu.transport import redis, virtual
 
 
-class QoS(redis.QoS):
+class SlotReleasingQoS(redis.QoS):
     def ack(self, delivery_tag: str) -> None:
         try:
             super().ack(delivery_tag)
@@ -27,4 +27,4 @@ class QoS(redis.QoS):
             raise
 
 
-redis.Channel.QoS = QoS
+redis.Channel.QoS = SlotReleasingQoS

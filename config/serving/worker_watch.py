@@ -13,64 +13,66 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-PROBE_SECONDS = 5.0
-ANSWER_SECONDS = 3.0
+PROBE_INTERVAL = 5.0
+ANSWER_TIMEOUT = 3.0
 HUNG_SECONDS = 30.0  # without one request that reached the worker, though probes went out all the time
 GRACE_SECONDS = 60.0  # more for the first request: a new worker loads the portal before
-PROBES = 4  # per worker and round; the kernel shares them out, so no worker goes without one for long
+PROBES_PER_WORKER = 4  # per worker and round; the kernel shares them out, so no worker goes without one for long
 STAMP = struct.Struct("d")
 
 logger = logging.getLogger(__name__)
 
 
-class SignsOfLife:
+class LastRequestTimes:
     """When a request last reached each worker, in memory that the parent shares with its workers."""
 
     def __init__(self, workers: int) -> None:
         self.memory = mmap.mmap(-1, STAMP.size * workers)
 
-    def note(self, worker: int) -> None:
+    def record(self, worker: int) -> None:
         STAMP.pack_into(self.memory, worker * STAMP.size, time.monotonic())
 
-    def last(self, worker: int) -> float:
+    def last_at(self, worker: int) -> float:
         """Return a time of `time.monotonic`, which all processes of a machine share; 0 before the first request."""
         return float(STAMP.unpack_from(self.memory, worker * STAMP.size)[0])
 
 
-def start(*, workers: Callable[[], Sequence[Any]], signs: SignsOfLife, host: str, port: int) -> None:
+def start_worker_watch(
+    *, workers: Callable[[], Sequence[Any]], last_requests: LastRequestTimes, host: str, port: int
+) -> None:
     """Watch granian's workers from a thread of their parent."""
-    threading.Thread(target=_watch, args=(workers, signs, host, port), daemon=True).start()
+    threading.Thread(target=_watch_workers, args=(workers, last_requests, host, port), daemon=True).start()
 
 
-def _watch(workers: Callable[[], Sequence[Any]], signs: SignsOfLife, host: str, port: int) -> None:
+def _watch_workers(workers: Callable[[], Sequence[Any]], last_requests: LastRequestTimes, host: str, port: int) -> None:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     while True:
         started = time.monotonic()
         current = list(workers())
-        with ThreadPoolExecutor(max(1, len(current) * PROBES)) as pool:
-            for _ in range(len(current) * PROBES):
-                pool.submit(probe, host, port)
-        if time.monotonic() - started > 2 * ANSWER_SECONDS + PROBE_SECONDS:
+        with ThreadPoolExecutor(max(1, len(current) * PROBES_PER_WORKER)) as pool:
+            for _ in range(len(current) * PROBES_PER_WORKER):
+                pool.submit(probe_worker, host, port)
+        if time.monotonic() - started > 2 * ANSWER_TIMEOUT + PROBE_INTERVAL:
             continue  # this machine was asleep or out of breath: its workers were, too
         for number, worker in enumerate(current):
-            if is_hung(last=signs.last(number), birth=worker.birth, now=time.monotonic()):
-                replace(number, worker.inner.pid)
-        time.sleep(PROBE_SECONDS)
+            if is_hung(last=last_requests.last_at(number), birth=worker.birth, now=time.monotonic()):
+                kill_worker(number, worker.inner.pid)
+        time.sleep(PROBE_INTERVAL)
 
 
 def is_hung(*, last: float, birth: float, now: float) -> bool:
     return now - (last if last > birth else birth + GRACE_SECONDS) > HUNG_SECONDS
 
 
-def replace(number: int, pid: int) -> None:
+def kill_worker(number: int, pid: int) -> None:
     """Kill the worker; granian starts the next one, which listens on the same socket."""
     logger.error("web worker %s (pid %s) does not answer; replacing it", number + 1, pid)
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
 
-def probe(host: str, port: int) -> None:
-    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
+def probe_worker(host: str, port: int) -> None:
+    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_TIMEOUT)
     with suppress(OSError, http.client.HTTPException):
         connection.request("GET", "/health/live")
         connection.getresponse().read()

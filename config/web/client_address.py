@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 
-def from_meta(meta: Mapping[str, Any]) -> str:
+def address_from_meta(meta: Mapping[str, Any]) -> str:
     """Return the address the request came from; behind the proxy, the one that the proxy itself saw.
 
     Our proxy replaces or extends X-Forwarded-For, so only the last entry is its own (config/proxy/Caddyfile).
@@ -16,19 +16,19 @@ def from_meta(meta: Mapping[str, Any]) -> str:
     """
     peer = str(meta.get("REMOTE_ADDR", ""))
     if ":" in peer:
-        peer = plain(peer) or peer
+        peer = normalize_address(peer) or peer
     if not settings.BEHIND_PROXY:
         return peer
-    return plain(str(meta.get("HTTP_X_FORWARDED_FOR", "")).rpartition(",")[2]) or peer
+    return normalize_address(str(meta.get("HTTP_X_FORWARDED_FOR", "")).rpartition(",")[2]) or peer
 
 
-def network_of(address: str) -> str:
+def rate_limit_network(address: str) -> str:
     """Return the address as limits count it: of IPv6 its /64 network, all of which belongs to one subscriber."""
-    found = plain(address) if ":" in address else address
+    found = normalize_address(address) if ":" in address else address
     return str(ipaddress.IPv6Network((found, 64), strict=False)) if ":" in found else found or address
 
 
-def plain(text: str) -> str:
+def normalize_address(text: str) -> str:
     """Return the address without brackets, port and zone, IPv4 as IPv4; "" where there is none.
 
     Some proxies write the port, too, and a socket for both kinds names IPv4 callers ::ffff:203.0.113.7.
@@ -45,6 +45,6 @@ def plain(text: str) -> str:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-def from_request(request: HttpRequest) -> str:
-    """Return `from_meta` of a request: what django-axes locks together with the user name."""
-    return from_meta(request.META)
+def address_from_request(request: HttpRequest) -> str:
+    """Return `address_from_meta` of a request: what django-axes locks together with the user name."""
+    return address_from_meta(request.META)

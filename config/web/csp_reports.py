@@ -17,10 +17,10 @@ from config.web import client_address
 from config.web.attempt_limits import AttemptLimit
 from config.web.request_log import route_pattern
 
-PATH = "/csp-report/"
-MOST_BYTES = 16 * 1024
-MOST_REPORTS = 5  # of one call
-REPORTS = AttemptLimit(most=20, seconds=60)  # calls of one address and web process
+REPORT_PATH = "/csp-report/"
+MAX_REPORT_BYTES = 16 * 1024
+MAX_REPORTS_PER_CALL = 5  # of one call
+REPORT_CALLS = AttemptLimit(max_attempts=20, seconds=60)  # calls of one address and web process
 
 DIRECTIVE = re.compile(r"[a-z-]{1,40}")
 KEYWORD = re.compile(r"[a-z-]{1,20}")  # inline, eval, data, …
@@ -30,27 +30,27 @@ logger = logging.getLogger(__name__)
 
 
 @csrf_exempt
-def receive(request: HttpRequest) -> HttpResponse:
+def receive_reports(request: HttpRequest) -> HttpResponse:
     """View: reports of `report-uri` (one object) and of `report-to` (a list)."""
     if request.method != "POST":
-        return _refused(405, "method_not_allowed", "Use POST.", {"Allow": "POST"})
-    address = client_address.from_request(request)
-    if wait := REPORTS.wait_seconds(address):
-        return _refused(429, "too_many_reports", "Too many reports.", {"Retry-After": str(wait)})
-    REPORTS.note_failure(address)
-    body = request.read(MOST_BYTES + 1)
-    if len(body) > MOST_BYTES:
-        return _refused(413, "too_large", "The request body is too large.")
+        return _error_response(405, "method_not_allowed", "Use POST.", {"Allow": "POST"})
+    address = client_address.address_from_request(request)
+    if wait := REPORT_CALLS.wait_seconds(address):
+        return _error_response(429, "too_many_reports", "Too many reports.", {"Retry-After": str(wait)})
+    REPORT_CALLS.record_failure(address)
+    body = request.read(MAX_REPORT_BYTES + 1)
+    if len(body) > MAX_REPORT_BYTES:
+        return _error_response(413, "too_large", "The request body is too large.")
     try:
-        reports = reports_in(json.loads(body))
+        reports = parse_reports(json.loads(body))
     except (ValueError, RecursionError):
-        return _refused(400, "invalid", "This is not a report of a browser.")
-    for report in reports[:MOST_REPORTS]:
-        logger.warning("content security policy broken: %s on %s, blocked %s", *summary(report))
+        return _error_response(400, "invalid", "This is not a report of a browser.")
+    for report in reports[:MAX_REPORTS_PER_CALL]:
+        logger.warning("content security policy broken: %s on %s, blocked %s", *summarize_report(report))
     return HttpResponse(status=204)
 
 
-def reports_in(content: Any) -> list[dict[str, Any]]:
+def parse_reports(content: Any) -> list[dict[str, Any]]:
     """Return the reports of a policy broken, in whichever of the two shapes. Raises ValueError."""
     if isinstance(content, dict) and isinstance(report := content.get("csp-report"), dict):
         return [report]
@@ -60,30 +60,30 @@ def reports_in(content: Any) -> list[dict[str, Any]]:
     return [body for body in bodies if isinstance(body, dict)]
 
 
-def summary(report: dict[str, Any]) -> tuple[str, str, str]:
+def summarize_report(report: dict[str, Any]) -> tuple[str, str, str]:
     """Return the directive, the route of the page, and what was blocked: a keyword, or scheme and host."""
-    directive = _text(report, "effectiveDirective", "effective-directive", "violated-directive").partition(" ")[0]
-    blocked = _text(report, "blockedURL", "blocked-uri")
+    directive = _first_text(report, "effectiveDirective", "effective-directive", "violated-directive").partition(" ")[0]
+    blocked = _first_text(report, "blockedURL", "blocked-uri")
     return (
         directive if DIRECTIVE.fullmatch(directive) else "(unknown)",
-        _route(_text(report, "documentURL", "document-uri")),
-        blocked if KEYWORD.fullmatch(blocked) else _origin(blocked),
+        _page_route(_first_text(report, "documentURL", "document-uri")),
+        blocked if KEYWORD.fullmatch(blocked) else _blocked_origin(blocked),
     )
 
 
-def _text(report: dict[str, Any], *names: str) -> str:
+def _first_text(report: dict[str, Any], *names: str) -> str:
     found = next((report[name] for name in names if name in report), "")
     return found if isinstance(found, str) else ""
 
 
-def _route(url: str) -> str:
+def _page_route(url: str) -> str:
     try:
         return route_pattern(urlsplit(url).path)
     except ValueError:
         return "(no such route)"
 
 
-def _origin(url: str) -> str:
+def _blocked_origin(url: str) -> str:
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
@@ -92,7 +92,7 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{host}" if parts.scheme and HOST.fullmatch(host) else "(unknown)"
 
 
-def _refused(status: int, reason: str, sentence: str, headers: dict[str, str] | None = None) -> JsonResponse:
+def _error_response(status: int, reason: str, sentence: str, headers: dict[str, str] | None = None) -> JsonResponse:
     response = JsonResponse({"error": sentence, "reason": reason}, status=status, headers=headers)
     response._has_been_logged = True  # type: ignore[attr-defined]  # Django would write a line for each of a flood
     return response

@@ -18,27 +18,27 @@ from channels_setup.codecs.bodies import clean_text
 
 logger = logging.getLogger(__name__)
 
-Handler = Callable[[HttpRequest], HttpResponse]
+GetResponse = Callable[[HttpRequest], HttpResponse]
 
 # Unfold's admin runs Alpine, which compiles the expressions in its attributes, and has style attributes. Inline
 # scripts it has none. Our own pages have nothing of all this, so the wider policy stays with the admin.
-ADMIN_POLICY = {
+ADMIN_CSP = {
     "script-src": ["'self'", "'unsafe-eval'"],
     "style-src": ["'self'", "'unsafe-inline'"],
 }
 
 
-MACHINE_ROUTES = ("/webhooks/", "/health/ready", "/metrics", "/csp-report/")
+FAST_PATH_PREFIXES = ("/webhooks/", "/health/ready", "/metrics", "/csp-report/")
 
 
-def machines(get_response: Handler) -> Handler:
+def webhook_fast_path(get_response: GetResponse) -> GetResponse:
     """Send machines straight to their views: sessions, languages, content policies and the like are for browsers.
 
     Monitoring calls by bare address, as the host's name is not its business (ALLOWED_HOSTS).
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if not request.path_info.startswith(MACHINE_ROUTES):
+        if not request.path_info.startswith(FAST_PATH_PREFIXES):
             return get_response(request)
         try:
             found = resolve(request.path_info)
@@ -50,7 +50,7 @@ def machines(get_response: Handler) -> Handler:
     return middleware
 
 
-def alive(get_response: Handler) -> Handler:
+def liveness(get_response: GetResponse) -> GetResponse:
     """Answer /health/live before anything is asked: a balancer calls by bare address and asks only whether we run."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -61,27 +61,27 @@ def alive(get_response: Handler) -> Handler:
     return middleware
 
 
-def too_large_is_413(get_response: Handler) -> Handler:
+def reject_oversized_bodies(get_response: GetResponse) -> GetResponse:
     """Django answers an oversized body with an HTML 400; programs understand 413 in JSON."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         try:
             return get_response(request)
         except RequestDataTooBig:
-            return too_large()
+            return oversized_body_response()
 
     def process_exception(request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        return too_large() if isinstance(exception, RequestDataTooBig) else None
+        return oversized_body_response() if isinstance(exception, RequestDataTooBig) else None
 
     middleware.process_exception = process_exception  # type: ignore[attr-defined]  # Django looks for it there
     return middleware
 
 
-def too_large() -> JsonResponse:
+def oversized_body_response() -> JsonResponse:
     return JsonResponse({"error": "The request body is too large.", "reason": "too_large"}, status=413)
 
 
-def clean_parameters(get_response: Handler) -> Handler:
+def replace_nul_characters(get_response: GetResponse) -> GetResponse:
     """Replace NUL in what pages read from addresses and forms: PostgreSQL stores none, and a search for one raises.
 
     Programs' endpoints, which need no CSRF token, read exact bytes and have readers of their own.
@@ -91,9 +91,9 @@ def clean_parameters(get_response: Handler) -> Handler:
         if getattr(view, "csrf_exempt", False):
             return
         if "%00" in request.META.get("QUERY_STRING", "") or "\0" in request.META.get("QUERY_STRING", ""):
-            request.GET = _without_nul(request.GET)  # type: ignore[assignment]  # immutable in the stubs
+            request.GET = _replace_nul(request.GET)  # type: ignore[assignment]  # immutable in the stubs
         if request.method == "POST" and any("\0" in text for _name, texts in request.POST.lists() for text in texts):
-            request.POST = _without_nul(request.POST)  # type: ignore[assignment]  # as above
+            request.POST = _replace_nul(request.POST)  # type: ignore[assignment]  # as above
 
     def process_exception(request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """The last resort: a value that PostgreSQL refuses. The admin's lists take any look-up of a field (__year)."""
@@ -111,7 +111,7 @@ def clean_parameters(get_response: Handler) -> Handler:
     return middleware
 
 
-def _without_nul(given: QueryDict) -> QueryDict:
+def _replace_nul(given: QueryDict) -> QueryDict:
     cleaned = QueryDict(mutable=True)
     for name, texts in given.lists():
         cleaned.setlist(clean_text(name), [clean_text(str(text)) for text in texts])
@@ -122,7 +122,7 @@ def _without_nul(given: QueryDict) -> QueryDict:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer what Django refuses before any view (host, framing of a form): in JSON where programs call."""
     if isinstance(exception, RequestDataTooBig):
-        return too_large()
+        return oversized_body_response()
     if not request.path_info.startswith(("/api/", "/uapi/", "/webhooks/")):
         return HttpResponseBadRequest("<h1>Bad Request (400)</h1>")
     sentence = "The request cannot be read."
@@ -136,19 +136,19 @@ permission_denied, page_not_found, server_error = (
 )
 
 
-def admin_scripts(get_response: Handler) -> Handler:
+def apply_admin_csp(get_response: GetResponse) -> GetResponse:
     """Give the admin its own content security policy."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         if request.path.startswith("/admin/"):
-            response._csp_update = ADMIN_POLICY  # type: ignore[attr-defined]  # as csp's decorator does
+            response._csp_update = ADMIN_CSP  # type: ignore[attr-defined]  # as csp's decorator does
         return response
 
     return middleware
 
 
-def user_time_zone(get_response: Handler) -> Handler:
+def activate_user_time_zone(get_response: GetResponse) -> GetResponse:
     """Show times in the signed-in user's own time zone, where one is set."""
 
     def middleware(request: HttpRequest) -> HttpResponse:

@@ -11,7 +11,7 @@ from django_structlog.middlewares import RequestMiddleware
 from config.web import client_address
 
 
-class Route:
+class LazyRoute:
     """The route of a request, found only when a log line is really written."""
 
     def __init__(self, request: HttpRequest, *, method: str = "") -> None:
@@ -31,31 +31,31 @@ def route_pattern(path: str) -> str:
         return "(no such route)"
 
 
-class RequestLog(RequestMiddleware):
+class RequestLogMiddleware(RequestMiddleware):
     @classmethod
     def bind_ip(cls, request: HttpRequest) -> None:
         """Log the address that also decides about lock-out; headers of the client cannot change it."""
-        structlog.contextvars.bind_contextvars(ip=client_address.from_request(request))
+        structlog.contextvars.bind_contextvars(ip=client_address.address_from_request(request))
 
     @staticmethod
     def format_request(request: HttpRequest) -> Any:
-        return Route(request, method=request.method or "")
+        return LazyRoute(request, method=request.method or "")
 
 
-class RoutesForPaths(logging.Filter):
+class RouteFilter(logging.Filter):
     """Django's own loggers put the path into the text: write its route there instead."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         request = getattr(record, "request", None)
         if isinstance(request, HttpRequest) and isinstance(record.args, tuple):
             paths = (request.path, request.path_info, request.get_full_path())
-            record.args = tuple(Route(request) if part in paths else part for part in record.args)
+            record.args = tuple(LazyRoute(request) if part in paths else part for part in record.args)
         elif record.name == "django.server" and record.args and isinstance(record.args, tuple):
-            record.args = (_first_line(str(record.args[0])), *record.args[1:])
+            record.args = (_redact_request_line(str(record.args[0])), *record.args[1:])
         return True
 
 
-def _first_line(text: str) -> str:
+def _redact_request_line(text: str) -> str:
     """Rewrite `GET /path?query HTTP/1.1` of the development server."""
     method, _, rest = text.partition(" ")
     return f"{method} {route_pattern(rest.partition(' ')[0].partition('?')[0])}"

@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 
 from config.web import csp_reports
 
-Handler = Callable[[HttpRequest], HttpResponse]
+GetResponse = Callable[[HttpRequest], HttpResponse]
 
 UNUSED_FEATURES = (
     *("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "magnetometer", "microphone", "midi"),
@@ -15,7 +15,7 @@ UNUSED_FEATURES = (
 PERMISSIONS_POLICY = ", ".join(f"{feature}=()" for feature in UNUSED_FEATURES)
 
 
-def default_headers(get_response: Handler) -> Handler:
+def add_default_headers(get_response: GetResponse) -> GetResponse:
     """Middleware: the outermost one, so that errors and short cuts have these headers, too."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -23,7 +23,7 @@ def default_headers(get_response: Handler) -> Handler:
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
         if "report-to csp" in response.headers.get("Content-Security-Policy", ""):
-            response.headers["Reporting-Endpoints"] = f'csp="{csp_reports.PATH}"'
+            response.headers["Reporting-Endpoints"] = f'csp="{csp_reports.REPORT_PATH}"'
         return response
 
     return middleware

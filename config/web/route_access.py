@@ -151,32 +151,32 @@ ROUTES: dict[str, Audience] = {
 
 # The admin's pages of each model: the six that Django makes, and those of the portal.
 MODEL_PAGES = ("", "add/", *(f"<path:object_id>/{page}" for page in ("history/", "delete/", "change/", "")))
-DO = "<int:pk>/do/<slug:what>/"
+ACTION_PAGE = "<int:pk>/do/<slug:what>/"
 ADMIN_MODELS: dict[str, tuple[Audience, tuple[str, ...]]] = {
     "accounts/user": (A.ADMINS, ("<id>/password/",)),
     "auth/group": (A.ADMINS, ()),
     "axes/accessattempt": (A.SUPERUSERS, ()),
     "axes/accesslog": (A.SUPERUSERS, ()),
     "axes/accessfailurelog": (A.SUPERUSERS, ()),
-    "bridge/alert": (A.ADMINS, (DO,)),
-    "bridge/contact": (A.ADMINS, (DO,)),
-    "bridge/contactmerge": (A.ADMINS, (DO,)),
-    "bridge/conversation": (A.ADMINS, (DO,)),
-    "bridge/deadletter": (A.ADMINS, (DO, "many/<slug:what>/", "bulk-actions/<int:pk>/")),
-    "bridge/delivery": (A.ADMINS, (DO,)),
-    "bridge/erasure": (A.ADMINS, (DO,)),
-    "bridge/heartbeat": (A.ADMINS, (DO,)),
-    "bridge/heldreply": (A.ADMINS, (DO,)),
-    "bridge/message": (A.ADMINS, (DO,)),
-    "bridge/mismatch": (A.ADMINS, (DO,)),
+    "bridge/alert": (A.ADMINS, (ACTION_PAGE,)),
+    "bridge/contact": (A.ADMINS, (ACTION_PAGE,)),
+    "bridge/contactmerge": (A.ADMINS, (ACTION_PAGE,)),
+    "bridge/conversation": (A.ADMINS, (ACTION_PAGE,)),
+    "bridge/deadletter": (A.ADMINS, (ACTION_PAGE, "many/<slug:what>/", "bulk-actions/<int:pk>/")),
+    "bridge/delivery": (A.ADMINS, (ACTION_PAGE,)),
+    "bridge/erasure": (A.ADMINS, (ACTION_PAGE,)),
+    "bridge/heartbeat": (A.ADMINS, (ACTION_PAGE,)),
+    "bridge/heldreply": (A.ADMINS, (ACTION_PAGE,)),
+    "bridge/message": (A.ADMINS, (ACTION_PAGE,)),
+    "bridge/mismatch": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/cannedresponse": (A.ADMINS, ()),
-    "bridge/servicewindow": (A.ADMINS, (DO,)),
-    "bridge/straystatus": (A.ADMINS, (DO,)),
-    "bridge/ticket": (A.ADMINS, (DO,)),
+    "bridge/servicewindow": (A.ADMINS, (ACTION_PAGE,)),
+    "bridge/straystatus": (A.ADMINS, (ACTION_PAGE,)),
+    "bridge/ticket": (A.ADMINS, (ACTION_PAGE,)),
     "bridge/ticketfield": (A.ADMINS, ()),
-    "bridge/webhookevent": (A.ADMINS, (DO,)),
-    "channels_setup/apichannel": (A.ADMINS, (DO,)),
-    "channels_setup/chatchannel": (A.ADMINS, (DO, "<int:pk>/check/")),
+    "bridge/webhookevent": (A.ADMINS, (ACTION_PAGE,)),
+    "channels_setup/apichannel": (A.ADMINS, (ACTION_PAGE,)),
+    "channels_setup/chatchannel": (A.ADMINS, (ACTION_PAGE, "<int:pk>/check/")),
     "accounts/apitoken": (A.ADMINS, ("<int:pk>/revoke/",)),
     "templates_registry/template": (
         A.ADMINS,
@@ -191,31 +191,31 @@ ROUTES |= {
 }
 
 
-def key_of(route: str) -> str:
+def route_key(route: str) -> str:
     """Return the key in ROUTES of a route as the resolver writes it."""
     return APP_INDEX if route.startswith(APP_INDEX) else route
 
 
-def audience_of(route: str) -> Audience | None:
-    return ROUTES.get(key_of(route))
+def audience_for(route: str) -> Audience | None:
+    return ROUTES.get(route_key(route))
 
 
-def all_routes(resolver: Any = None, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def list_routes(resolver: Any = None, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield every route of the resolver with its URL pattern."""
     for pattern in (resolver or get_resolver()).url_patterns:
         route = f"{prefix}{pattern.pattern}"
         if hasattr(pattern, "url_patterns"):
-            yield from all_routes(pattern, route)
+            yield from list_routes(pattern, route)
         else:
             yield route, pattern
 
 
 @register("urls")
-def check_declared(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:
+def check_routes_declared(app_configs: Any, **_kwargs: Any) -> list[CheckMessage]:
     """Report every route that does not declare who may use it."""
     hint = "Add it to ROUTES or ADMIN_MODELS in config/web/route_access.py."
     return [
         Error(f"The route “{route}” does not declare who may use it.", hint=hint, id="okno.E001")
-        for route, _pattern in all_routes()
-        if audience_of(route) is None
+        for route, _pattern in list_routes()
+        if audience_for(route) is None
     ]

@@ -12,7 +12,7 @@ from django.http.request import MediaType
 from django.utils.functional import cached_property
 
 
-class Request(WSGIRequest):
+class TolerantRequest(WSGIRequest):
     @cached_property
     def COOKIES(self) -> dict[str, str]:  # type: ignore[override]  # Django's is a property that can be set, too
         """Cookies that the database can look up: an octal escape in a quoted value may be a NUL."""
@@ -49,5 +49,5 @@ class Request(WSGIRequest):
             raise MultiPartParserError("The multipart body cannot be read.") from problem
 
 
-class Handler(WSGIHandler):
-    request_class = Request
+class TolerantHandler(WSGIHandler):
+    request_class = TolerantRequest

@@ -25,7 +25,7 @@ from django.db import connection, models
 
 from channels_setup import encryption
 from channels_setup.models import ApiChannel, ChatChannel
-from config.devstack.servers import attach
+from config.devstack.servers import attach_servers
 from tests.faults import failpoints
 from tests.faults.gate import TcpGate
 from tests.faults.receiver import HostileReceiver
@@ -52,7 +52,7 @@ class Shop:
 class Stack:
     def __init__(self, **environment: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="okno-faults-"))
-        self.servers = attach(data_dir=self.folder, kinds=("postgres", "valkey"))
+        self.servers = attach_servers(data_dir=self.folder, kinds=("postgres", "valkey"))
         self.database = TcpGate(self.servers.state("postgres")["port"])
         self.broker = TcpGate(self.servers.state("valkey")["port"])
         self.receiver = HostileReceiver(self.folder / "received.jsonl")
@@ -136,7 +136,7 @@ class Stack:
         self.valkey.close()
         for gate in (self.database, self.broker):
             gate.close()
-        self.servers.leave()
+        self.servers.release()
 
     def logs(self, *, since: Shop | None = None) -> dict[str, str]:
         """File -> its words, from the making of the shop on."""

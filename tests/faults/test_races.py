@@ -37,7 +37,7 @@ from bridge.outbox import dispatcher, results
 from bridge.relay import submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, Outcome, StatusChanged
-from config.celery import TIMETABLE
+from config.celery import SCHEDULE
 from config.celery import app as celery
 from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory, boris
 from tests.faults.conftest import SEED
@@ -343,8 +343,8 @@ def test_clocks_that_jump_miss_and_double_nothing(
     try:
         for number, jump in enumerate(jumps):
             settings.TIME_ZONE = ZONES[number]
-            entries = {name: schedules_of(name, clock) for name in TIMETABLE}
-            rang = {name: [jump - around] for name in TIMETABLE}
+            entries = {name: schedules_of(name, clock) for name in SCHEDULE}
+            rang = {name: [jump - around] for name in SCHEDULE}
             clock[0] = jump - around
             while clock[0] < jump + around:
                 clock[0] += timedelta(seconds=10)
@@ -355,7 +355,7 @@ def test_clocks_that_jump_miss_and_double_nothing(
                     if entry.is_due(rang[name][-1]).is_due:
                         rang[name].append(clock[0])
             for name, times in rang.items():
-                every = max(TIMETABLE[name][1], 10)
+                every = max(SCHEDULE[name][1], 10)
                 gaps = [(after - before).total_seconds() for before, after in itertools.pairwise(times)]
                 wrong += [(name, gap) for gap in gaps if not every <= gap <= every + 10]
                 rings += len(gaps)
@@ -367,7 +367,7 @@ def test_clocks_that_jump_miss_and_double_nothing(
 
     measured(
         f"{len(jumps)} jumps, the zone changed every ten minutes for {2 * around} around each: {rings} rings of"
-        f" {len(TIMETABLE)} jobs, {len(wrong)} early, late or doubled; a window lasts {', '.join(map(str, ends))}"
+        f" {len(SCHEDULE)} jobs, {len(wrong)} early, late or doubled; a window lasts {', '.join(map(str, ends))}"
     )
     assert wrong == []
     assert ends == {timedelta(hours=24)}
@@ -377,7 +377,7 @@ def test_clocks_that_jump_miss_and_double_nothing(
 def schedules_of(name: str, clock: list[datetime]) -> Any:
     """Beat's own schedule of a job, under a clock of ours."""
     entry = celery.conf.beat_schedule[name]
-    assert entry["schedule"] == TIMETABLE[name][1]
+    assert entry["schedule"] == SCHEDULE[name][1]
     return schedule(entry["schedule"], nowfun=lambda: clock[0].astimezone(), app=celery)
 
 

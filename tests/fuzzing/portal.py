@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.signals import got_request_exception, request_finished, request_started
 from django.db import close_old_connections, transaction
 
-from config.serving.body_buffer import BAD_CONTENT_TYPE, BadFraming, Gate, is_content_type
+from config.serving.body_buffer import BAD_CONTENT_TYPE, BodyBuffer, RejectedBody, is_readable_content_type
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Portal:
         from config.wsgi import django
 
         self.django = django
-        self.gate = Gate(django, places=0, is_refused=lambda _path: False)
+        self.gate = BodyBuffer(django, places=0, is_refused=lambda _path: False)
         for signal in (request_started, request_finished):  # they would close the test's connection
             signal.disconnect(close_old_connections)
         self.errors = Errors()
@@ -108,13 +108,13 @@ class Portal:
         environ.update(request.headers)
         said: list[Any] = []
         try:
-            if not is_content_type(request.headers.get("CONTENT_TYPE", request.content_type)):
+            if not is_readable_content_type(request.headers.get("CONTENT_TYPE", request.content_type)):
                 return Answer(400, {}, json.dumps({"error": BAD_CONTENT_TYPE.sentence}).encode())
             environ["wsgi.input"] = self.gate.whole_body(environ)
             response = self.django(environ, lambda status, headers, *more: said.append((status, headers)))
             body = b"".join(response)
             response.close()
-        except BadFraming as refused:
+        except RejectedBody as refused:
             return Answer(int(refused.status[:3]), {}, json.dumps({"error": refused.sentence}).encode())
         except Exception:
             return Answer(599, {}, b"", traceback.format_exc())

@@ -27,9 +27,9 @@ FIGURE = "≤ 50 ms"  # of the list and of one chat
 def measure(folder: str, *, profile: str = "") -> dict[str, list[float]]:
     """Page -> median milliseconds by the clock, of the processor, and the number of questions."""
     os.environ |= {"DATA_DIR": folder, "DEMO": "0", "DEBUG": "no", "DJANGO_SETTINGS_MODULE": "config.settings"}
-    from config.devstack import launch
+    from config.devstack import environment_setup
 
-    launch.prepare(["manage.py", "shell"])
+    environment_setup.prepare_environment(["manage.py", "shell"])
     import django
 
     django.setup()
@@ -75,8 +75,8 @@ def measure(folder: str, *, profile: str = "") -> dict[str, list[float]]:
             for _turn in range(TURNS):
                 client.get(address, **headers)
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(45)
-    if launch.servers:
-        launch.servers.leave()
+    if environment_setup.servers:
+        environment_setup.servers.release()
     return result
 
 

@@ -213,9 +213,9 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="okno-load-"))
     os.environ |= {"DATA_DIR": str(folder), "DEMO": "0", "DJANGO_SETTINGS_MODULE": "tests.load.naive.settings"}
     os.environ |= {"RELAY_ALLOWED_PRIVATE_CIDRS": "127.0.0.0/8", "WORKER_CONCURRENCY": "4"}
-    from config.devstack import launch
+    from config.devstack import environment_setup
 
-    launch.prepare(["manage.py", "migrate"])
+    environment_setup.prepare_environment(["manage.py", "migrate"])
     import django
     from django.core.management import call_command
 
@@ -233,8 +233,8 @@ def main() -> None:
         slow_destination(bench, size)
     finally:
         bench.taker.stop()
-        if launch.servers:
-            launch.servers.leave()
+        if environment_setup.servers:
+            environment_setup.servers.release()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -117,9 +117,9 @@ def main() -> None:
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="okno-waiting-"))
     os.environ |= {"DATA_DIR": str(folder), "DEMO": "0", "DJANGO_SETTINGS_MODULE": "config.settings"}
-    from config.devstack import launch
+    from config.devstack import environment_setup
 
-    launch.prepare(["manage.py", "migrate"])
+    environment_setup.prepare_environment(["manage.py", "migrate"])
     import django
     from django.core.management import call_command
 
@@ -129,8 +129,8 @@ def main() -> None:
     try:
         measure(windows=given.windows, deliveries=given.deliveries)
     finally:
-        if launch.servers:
-            launch.servers.leave()
+        if environment_setup.servers:
+            environment_setup.servers.release()
         shutil.rmtree(folder, ignore_errors=True)
 
 

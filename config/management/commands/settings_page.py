@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import BaseCommand
 
-from config.environment import KIND_WORDS, REQUIRED, SETTINGS, Setting
+from config.environment import KIND_LABELS, REQUIRED, SETTINGS, EnvironmentSetting
 
 PAGE = settings.BASE_DIR / "docs" / "settings.md"
 HEAD = """# Settings
@@ -34,8 +34,8 @@ def page() -> str:
     return HEAD + "".join(row(setting) for setting in SETTINGS)
 
 
-def row(setting: Setting) -> str:
-    return f"| `{setting.name}` | {KIND_WORDS[setting.kind]} | {default(setting.default)} | {setting.help} |\n"
+def row(setting: EnvironmentSetting) -> str:
+    return f"| `{setting.name}` | {KIND_LABELS[setting.kind]} | {default(setting.default)} | {setting.help} |\n"
 
 
 def default(value: Any) -> str:

@@ -9,21 +9,21 @@ from django.core.management import BaseCommand, CommandError, CommandParser, cal
 from django.db import connection
 
 from config.celery import QUEUES
-from config.devstack import launch
-from config.devstack.processes import listening, locked, read_json, take_lock, write_json
+from config.devstack import environment_setup
+from config.devstack.processes import acquire_lock, file_lock, open_listening_sockets, read_json, write_json
 from config.devstack.supervisor import (
-    Part,
-    StackDoesNotStart,
+    ManagedProcess,
+    StackFailedToStart,
     Supervisor,
     beat_command,
-    end_leftovers,
-    follow_parent,
-    is_taken,
+    is_port_taken,
+    stop_leftovers,
+    watch_parent,
     web_command,
     worker_command,
 )
-from config.environment import value
-from config.monitoring.health import is_deaf
+from config.environment import read_setting
+from config.monitoring.health import are_workers_hung
 
 
 class Command(BaseCommand):
@@ -34,33 +34,33 @@ class Command(BaseCommand):
         parser.add_argument("--die-with-parent", action="store_true", help="Stop when the caller (make) dies.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        is_called_off = follow_parent() if options["die_with_parent"] else lambda: False
+        should_stop = watch_parent() if options["die_with_parent"] else lambda: False
         data_dir: Path = settings.DATA_DIR
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if take_lock(data_dir / ".up.lock", wait=False) is None:
+        if acquire_lock(data_dir / ".up.lock", wait=False) is None:
             raise CommandError(
                 f"The portal runs already on {data_dir} (stack.json there lists its processes). "
                 "Stop it first, or choose another folder: make up DATA_DIR=…"
             )
-        end_leftovers(read_json(data_dir / "stack.json").get("processes", []))
-        host, port = value("HOST"), value("PORT")
-        if is_taken(host=host, port=port):
+        stop_leftovers(read_json(data_dir / "stack.json").get("processes", []))
+        host, port = read_setting("HOST"), read_setting("PORT")
+        if is_port_taken(host=host, port=port):
             raise CommandError(f"Port {port} is taken by another program. Choose another: make up PORT={port + 1}")
-        with locked(data_dir / ".migrate.lock"):
+        with file_lock(data_dir / ".migrate.lock"):
             call_command("migrate", verbosity=0, interactive=False)
         has_demo = self.load_demo(data_dir)
         connection.close()
         supervisor = Supervisor(
             data_dir=data_dir,
-            parts=parts(data_dir),
-            servers=launch.servers,
+            processes=build_processes(data_dir),
+            servers=environment_setup.servers,
             say=self.say,
-            is_called_off=is_called_off,
-            is_deaf=is_deaf,
+            should_stop=should_stop,
+            are_workers_hung=are_workers_hung,
         )
         try:
             supervisor.run(when_ready=lambda: self.say(ready_line(host=host, port=port, has_demo=has_demo)))
-        except StackDoesNotStart as error:
+        except StackFailedToStart as error:
             raise CommandError(str(error)) from error
 
     def say(self, sentence: str) -> None:
@@ -72,39 +72,43 @@ class Command(BaseCommand):
         mark = data_dir / "first-start.json"
         known = read_json(mark)
         has_demo = bool(known.get("demo"))
-        if not has_demo and value("DEMO") and (not known or launch.is_given("DEMO")):
+        if not has_demo and read_setting("DEMO") and (not known or environment_setup.is_set("DEMO")):
             call_command("demo", stdout=io.StringIO())
             has_demo = True
         write_json(mark, {"demo": has_demo})
         return has_demo
 
 
-def parts(data_dir: Path) -> list[Part]:
+def build_processes(data_dir: Path) -> list[ManagedProcess]:
     logs = data_dir / "logs"
     for folder in (logs, settings.MEDIA_ROOT):
         folder.mkdir(mode=0o700, exist_ok=True)
         folder.chmod(0o700)  # clients' files, and what is said of them: nobody else on this machine reads them
-    workers: int = value("WORKERS")
+    workers: int = read_setting("WORKERS")
     names = ["worker"] if workers == 1 else [f"worker-{number}" for number in range(1, workers + 1)]
-    port: int = value("PORT")
-    host, processes, concurrency = value("HOST"), value("WEB_PROCESSES"), value("WORKER_CONCURRENCY")
+    port: int = read_setting("PORT")
+    host, processes, concurrency = (
+        read_setting("HOST"),
+        read_setting("WEB_PROCESSES"),
+        read_setting("WORKER_CONCURRENCY"),
+    )
     return [
-        Part(
+        ManagedProcess(
             name="web",
             command=web_command(host=host, port=port, processes=processes),
             port=port,
-            sockets=listening(host=host, port=port, count=processes),
+            sockets=open_listening_sockets(host=host, port=port, count=processes),
             log=logs / "web.log",
         ),
         *(
-            Part(
+            ManagedProcess(
                 name=name,
                 command=worker_command(queues=QUEUES, concurrency=concurrency, name=name),
                 log=logs / f"{name}.log",
             )
             for name in names
         ),
-        Part(name="beat", command=beat_command(), log=logs / "beat.log"),
+        ManagedProcess(name="beat", command=beat_command(), log=logs / "beat.log"),
     ]
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from config import private_files
-from config.private_files import make_private
+from config import file_permissions
+from config.file_permissions import restrict_permissions
 
 OLD_FILES = ("media/inbound/1/photo.jpg", "logs/web.log", "postgres/server.log", "valkey/valkey.conf", "up.json")
 
@@ -38,25 +38,25 @@ def old(tmp_path: Path) -> Path:
 
 
 def test_an_older_folder_is_corrected(old: Path) -> None:
-    make_private(old)
+    restrict_permissions(old)
 
     assert open_to_others(old) == []
     assert mode(old / "media/inbound/1/photo.jpg") == 0o600 and mode(old / "media/inbound") == 0o700
 
 
 def test_a_correct_folder_is_not_walked_again(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_private(old)
-    monkeypatch.setattr(private_files, "_close_all", lambda _folder: pytest.fail("walked"))
+    restrict_permissions(old)
+    monkeypatch.setattr(file_permissions, "_restrict_tree", lambda _folder: pytest.fail("walked"))
 
-    make_private(old)
+    restrict_permissions(old)
 
 
 def test_a_correction_that_was_cut_off_is_done_again(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
-        broken.setattr(private_files, "_close_all", lambda _folder: (_ for _ in ()).throw(KeyboardInterrupt))
-        make_private(old)
+        broken.setattr(file_permissions, "_restrict_tree", lambda _folder: (_ for _ in ()).throw(KeyboardInterrupt))
+        restrict_permissions(old)
 
-    make_private(old)
+    restrict_permissions(old)
 
     assert open_to_others(old) == []
 
@@ -64,25 +64,25 @@ def test_a_correction_that_was_cut_off_is_done_again(old: Path, monkeypatch: pyt
 def test_folders_that_are_closed_already_are_not_walked(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the data folder itself has to stay open, each command would walk a million files."""
     old.chmod(0o1777)
-    make_private(old)
-    monkeypatch.setattr(private_files, "_close_all", lambda _folder: pytest.fail("walked"))
+    restrict_permissions(old)
+    monkeypatch.setattr(file_permissions, "_restrict_tree", lambda _folder: pytest.fail("walked"))
 
-    make_private(old)
+    restrict_permissions(old)
 
 
 def test_a_folder_of_somebody_else_is_not_walked(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mounted folder of another user stays open whatever we do."""
-    monkeypatch.setattr(private_files.os, "geteuid", lambda: os.getuid() + 12_345)
-    monkeypatch.setattr(private_files, "_close_all", lambda folder: pytest.fail(f"walked {folder}"))
+    monkeypatch.setattr(file_permissions.os, "geteuid", lambda: os.getuid() + 12_345)
+    monkeypatch.setattr(file_permissions, "_restrict_tree", lambda folder: pytest.fail(f"walked {folder}"))
 
-    make_private(old)
+    restrict_permissions(old)
 
 
 def test_a_folder_is_closed_after_what_is_in_it(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[str] = []
-    monkeypatch.setattr(private_files.os, "chmod", lambda path, _mode: closed.append(os.fspath(path)))
+    monkeypatch.setattr(file_permissions.os, "chmod", lambda path, _mode: closed.append(os.fspath(path)))
 
-    make_private(old)
+    restrict_permissions(old)
 
     assert closed.index(str(old / "media/inbound/1/photo.jpg")) < closed.index(str(old / "media/inbound/1"))
     assert closed.index(str(old / "media/inbound/1")) < closed.index(str(old / "media"))
@@ -94,7 +94,7 @@ def test_a_folder_that_serves_others_too_stays_open_and_what_is_ours_in_it_does_
     (old / "theirs.txt").write_text("x")
     (old / "theirs.txt").chmod(0o644)
 
-    make_private(old)
+    restrict_permissions(old)
 
     assert open_to_others(old) == [".", "theirs.txt"]
     assert mode(old) == 0o1777
@@ -107,7 +107,7 @@ def test_links_lead_nowhere(old: Path, tmp_path: Path) -> None:
     (old / "media" / "link").symlink_to(outside)
     (old / "media" / "broken").symlink_to(tmp_path / "nothing")
 
-    make_private(old)
+    restrict_permissions(old)
 
     assert mode(outside) == 0o644
 
@@ -117,7 +117,7 @@ def test_the_databases_own_files_are_its_own_business(old: Path) -> None:
     data.mkdir(parents=True)
     data.chmod(0o750)
 
-    make_private(old)
+    restrict_permissions(old)
 
     assert mode(data) == 0o750
 
@@ -126,21 +126,21 @@ def test_the_databases_own_files_are_its_own_business(old: Path) -> None:
 def test_a_server_that_runs_as_nobody_still_reaches_its_folder(old: Path) -> None:
     os.chown(old / "postgres", 65534, 65534)
 
-    make_private(old)
+    restrict_permissions(old)
 
     assert mode(old) == 0o711
 
 
 def test_no_folder_yet_is_no_trouble(tmp_path: Path) -> None:
-    make_private(tmp_path / "none")
+    restrict_permissions(tmp_path / "none")
 
 
 def test_a_command_writes_for_its_owner_alone(tmp_path: Path) -> None:
     """The real thing: secrets, state files, embedded servers' folders and an export, under the usual umask."""
     program = (
-        "import os, sys; os.umask(0o022); from pathlib import Path; from config.devstack import launch;"
-        "launch.attach = lambda **_: sys.exit(0) if Path('export.json').write_text('x') else None;"
-        "os.chdir(sys.argv[1]); launch.prepare(['manage.py', 'templates', 'export'])"
+        "import os, sys; os.umask(0o022); from pathlib import Path; from config.devstack import environment_setup;"
+        "environment_setup.attach_servers = lambda **_: sys.exit(0) if Path('export.json').write_text('x') else None;"
+        "os.chdir(sys.argv[1]); environment_setup.prepare_environment(['manage.py', 'templates', 'export'])"
     )
     environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path / "var"), "PYTHONPATH": str(Path.cwd())}
     done = subprocess.run(

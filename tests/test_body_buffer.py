@@ -20,30 +20,30 @@ from bridge.intake.flood_guard import MAX_LOOKUPS_PER_SECOND, UnknownTokenGuard
 from bridge.raw_requests import MAX_BYTES_WITH_FILES
 from channels_setup import encryption
 from config.serving import late_bodies
-from config.serving.arrival_limits import Arrivals, TooManyArrivals, TooSlow
-from config.serving.body_buffer import BEFORE_LOGIN, IN_MEMORY, Gate
+from config.serving.arrival_limits import Arrivals, BodyTooSlow, TooManyArrivals
+from config.serving.body_buffer import MAX_ANONYMOUS_BYTES, MAX_IN_MEMORY, BodyBuffer
 from tests.factories import ApiChannelFactory, ChatChannelFactory
 
 PATIENCE = 20
 
 
 @pytest.fixture
-def gate() -> Iterator[Callable[..., Gate]]:
-    made: list[Gate] = []
+def gate() -> Iterator[Callable[..., BodyBuffer]]:
+    made: list[BodyBuffer] = []
 
-    def make(view: Callable[[Any], Any], *, places: int = 1, is_refused: Any = lambda path: False) -> Gate:
+    def make(view: Callable[[Any], Any], *, slots: int = 1, is_refused: Any = lambda path: False) -> BodyBuffer:
         def application(environ: dict[str, Any], start_response: Any) -> Any:
             response = view(environ)
             start_response(f"{response.status_code} ", list(response.items()))
             return response
 
-        made.append(Gate(application, places=places, is_refused=is_refused))
+        made.append(BodyBuffer(application, slots=slots, is_refused=is_refused))
         return made[-1]
 
     yield make
     for each in made:
-        while not each.places.empty():
-            each.places.get().close()
+        while not each.slots.empty():
+            each.slots.get().close()
 
 
 def in_a_thread(work: Callable[[], Any]) -> Any:
@@ -52,7 +52,7 @@ def in_a_thread(work: Callable[[], Any]) -> Any:
         return thread.submit(work).result(PATIENCE)
 
 
-def post(gate: Gate, body: Any, *, length: int | None = None, **environ: str) -> tuple[str, bytes]:
+def post(gate: BodyBuffer, body: Any, *, length: int | None = None, **environ: str) -> tuple[str, bytes]:
     said: list[str] = []
     source = BytesIO(body) if isinstance(body, bytes) else body
     declared = len(body) if length is None else length
@@ -79,14 +79,14 @@ class Dripping:
         return self.parts.pop(0) if self.parts else b""
 
 
-def test_whoever_does_not_finish_his_request_holds_up_nobody(gate: Callable[..., Gate]) -> None:
-    one_place = gate(lambda environ: HttpResponse(environ["wsgi.input"].read()), places=1)
+def test_whoever_does_not_finish_his_request_holds_up_nobody(gate: Callable[..., BodyBuffer]) -> None:
+    one_slot = gate(lambda environ: HttpResponse(environ["wsgi.input"].read()), slots=1)
     slow, answers = Dripping(), []
-    waiting = threading.Thread(target=lambda: answers.append(post(one_place, slow, length=2)))
+    waiting = threading.Thread(target=lambda: answers.append(post(one_slot, slow, length=2)))
     waiting.start()
     assert slow.asked.wait(PATIENCE)
 
-    quick = post(one_place, b"[]")
+    quick = post(one_slot, b"[]")
     slow.end.set()
     waiting.join(PATIENCE)
 
@@ -95,14 +95,14 @@ def test_whoever_does_not_finish_his_request_holds_up_nobody(gate: Callable[...,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_place_takes_its_database_connection_from_thread_to_thread(gate: Callable[..., Gate]) -> None:
+def test_a_place_takes_its_database_connection_from_thread_to_thread(gate: Callable[..., BodyBuffer]) -> None:
     def backend(_environ: Any) -> HttpResponse:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid()")
             return HttpResponse(str(cursor.fetchone()[0]))
 
-    one_place, answers = gate(backend), []
-    threads = [threading.Thread(target=lambda: answers.append(post(one_place, b"{}"))) for _ in range(4)]
+    one_slot, answers = gate(backend), []
+    threads = [threading.Thread(target=lambda: answers.append(post(one_slot, b"{}"))) for _ in range(4)]
 
     for thread in threads:
         thread.start()
@@ -113,28 +113,28 @@ def test_a_place_takes_its_database_connection_from_thread_to_thread(gate: Calla
     assert len(set(answers)) == 1
 
 
-def test_a_failing_view_gives_its_place_back(gate: Callable[..., Gate]) -> None:
+def test_a_failing_view_gives_its_place_back(gate: Callable[..., BodyBuffer]) -> None:
     def fails(_environ: Any) -> HttpResponse:
         raise RuntimeError
 
-    one_place = gate(fails)
+    one_slot = gate(fails)
 
     for _ in range(2):
         with pytest.raises(RuntimeError):
-            post(one_place, b"")
+            post(one_slot, b"")
 
-    assert one_place.places.qsize() == 1
+    assert one_slot.slots.qsize() == 1
 
 
-def test_who_reads_a_long_answer_slowly_takes_no_place(gate: Callable[..., Gate]) -> None:
-    one_place = gate(lambda environ: StreamingHttpResponse(iter([b"a", b"b"])))
+def test_who_reads_a_long_answer_slowly_takes_no_place(gate: Callable[..., BodyBuffer]) -> None:
+    one_slot = gate(lambda environ: StreamingHttpResponse(iter([b"a", b"b"])))
 
-    answer = in_a_thread(lambda: one_place({"PATH_INFO": "/", "wsgi.input": BytesIO()}, lambda *_: None))
+    answer = in_a_thread(lambda: one_slot({"PATH_INFO": "/", "wsgi.input": BytesIO()}, lambda *_: None))
     first = next(answer)
 
     assert first == b"a"
-    assert one_place.places.qsize() == 1
-    assert post(one_place, b"") == ("200", b"ab")
+    assert one_slot.slots.qsize() == 1
+    assert post(one_slot, b"") == ("200", b"ab")
     in_a_thread(answer.close)  # as the server does: let go here, it would ask for the connection of the tests before
 
 
@@ -144,9 +144,9 @@ def behind_proxy(settings: Any) -> None:
 
 
 @pytest.mark.usefixtures("behind_proxy")
-@pytest.mark.parametrize("size", [0, 2, IN_MEMORY, IN_MEMORY + 1, 3 * IN_MEMORY])
+@pytest.mark.parametrize("size", [0, 2, MAX_IN_MEMORY, MAX_IN_MEMORY + 1, 3 * MAX_IN_MEMORY])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_the_body_is_handed_on_whole(gate: Callable[..., Gate], size: int, chunked: bool) -> None:
+def test_the_body_is_handed_on_whole(gate: Callable[..., BodyBuffer], size: int, chunked: bool) -> None:
     echo, body = gate(lambda environ: HttpResponse(environ["wsgi.input"].read())), b"[]" + b" " * (size - 2)
     body = body if size or chunked else b""
     how = {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": ""} if chunked else {}
@@ -155,9 +155,9 @@ def test_the_body_is_handed_on_whole(gate: Callable[..., Gate], size: int, chunk
 
 
 @pytest.mark.usefixtures("behind_proxy")
-def test_a_body_that_is_larger_than_any_we_take_is_not_read_to_its_end(gate: Callable[..., Gate]) -> None:
+def test_a_body_that_is_larger_than_any_we_take_is_not_read_to_its_end(gate: Callable[..., BodyBuffer]) -> None:
     echo = gate(lambda environ: HttpResponse(environ["wsgi.input"].read()))
-    echo.most_bytes = 100_000
+    echo.max_bytes = 100_000
 
     said = post(echo, b"", length=100_001)
     counted = post(echo, b"x" * 200_000, HTTP_TRANSFER_ENCODING="chunked", CONTENT_LENGTH="")
@@ -190,7 +190,7 @@ WHOLE_PARTS = b'--XX\r\nContent-Disposition: form-data; name="text"\r\n\r\nwords
     ],
 )
 def test_a_chunked_body_is_taken_only_where_it_shows_its_end(
-    gate: Callable[..., Gate], content_type: str, body: bytes, status: str
+    gate: Callable[..., BodyBuffer], content_type: str, body: bytes, status: str
 ) -> None:
     views: list[bytes] = []
 
@@ -205,14 +205,16 @@ def test_a_chunked_body_is_taken_only_where_it_shows_its_end(
 @pytest.mark.parametrize(
     ("content_type", "body"), [("application/json", b"{}"), ("", b"[]"), (FORM, b"a=1"), (PARTS, WHOLE_PARTS)]
 )
-def test_without_a_proxy_no_chunked_body_is_taken(gate: Callable[..., Gate], content_type: str, body: bytes) -> None:
+def test_without_a_proxy_no_chunked_body_is_taken(
+    gate: Callable[..., BodyBuffer], content_type: str, body: bytes
+) -> None:
     assert post(gate(echo), body, CONTENT_TYPE=content_type, **CHUNKED)[0] == "411"
 
 
 @pytest.mark.parametrize("content_type", ["application/json", FORM, PARTS, ""])
 @pytest.mark.parametrize("missing", [1, 5, 4096])
 def test_a_body_shorter_than_declared_reaches_no_view(
-    gate: Callable[..., Gate], content_type: str, missing: int
+    gate: Callable[..., BodyBuffer], content_type: str, missing: int
 ) -> None:
     body = b'{"a": 1}'
 
@@ -240,7 +242,9 @@ def test_a_body_shorter_than_declared_reaches_no_view(
         ),
     ],
 )
-def test_a_content_type_that_django_cannot_read_is_refused(gate: Callable[..., Gate], header: str, status: str) -> None:
+def test_a_content_type_that_django_cannot_read_is_refused(
+    gate: Callable[..., BodyBuffer], header: str, status: str
+) -> None:
     def view(environ: Any) -> HttpResponse:
         request = WSGIRequest(environ | {"REQUEST_METHOD": "POST"})
         return HttpResponse(str(dict(request.POST)))
@@ -253,9 +257,9 @@ def echo(environ: Any) -> HttpResponse:
 
 
 def test_unfinished_bodies_of_one_address_leave_room_for_others(
-    gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch
+    gate: Callable[..., BodyBuffer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("config.serving.arrival_limits.PER_ADDRESS", 1)
+    monkeypatch.setattr("config.serving.arrival_limits.MAX_BODIES_PER_ADDRESS", 1)
     one = gate(echo)
     slow, answers = Dripping(), []
     waiting = threading.Thread(target=lambda: answers.append(post(one, slow, length=2, REMOTE_ADDR="203.0.113.7")))
@@ -272,9 +276,9 @@ def test_unfinished_bodies_of_one_address_leave_room_for_others(
     assert (one.arrivals.unfinished, one.arrivals.bytes_in_all, one.arrivals.bodies) == (set(), 0, {})
 
 
-def test_unfinished_bodies_are_limited_in_all(gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("config.serving.arrival_limits.IN_ALL", 0)
-    monkeypatch.setattr("config.serving.arrival_limits.RESERVE", 0)
+def test_unfinished_bodies_are_limited_in_all(gate: Callable[..., BodyBuffer], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("config.serving.arrival_limits.MAX_BODIES", 0)
+    monkeypatch.setattr("config.serving.arrival_limits.RESERVED_BODIES", 0)
     assert post(gate(echo), b"{}")[0] == "503"
     assert post(gate(echo), b"")[0] == "200"
 
@@ -282,7 +286,12 @@ def test_unfinished_bodies_are_limited_in_all(gate: Callable[..., Gate], monkeyp
 def test_an_address_with_few_unfinished_bodies_gets_in_when_all_room_is_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, value in {"IN_ALL": 4, "FEW": 1, "RESERVE": 2, "PER_ADDRESS": 3}.items():
+    for name, value in {
+        "MAX_BODIES": 4,
+        "GUARANTEED_PER_ADDRESS": 1,
+        "RESERVED_BODIES": 2,
+        "MAX_BODIES_PER_ADDRESS": 3,
+    }.items():
         monkeypatch.setattr(f"config.serving.arrival_limits.{name}", value)
     arrivals, admitted = Arrivals(), []
     with ExitStack() as stack:
@@ -298,7 +307,7 @@ def test_an_address_with_few_unfinished_bodies_gets_in_when_all_room_is_taken(
 def test_a_body_has_less_time_in_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_000.0]
     monkeypatch.setattr("config.serving.arrival_limits.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("config.serving.arrival_limits.CROWDED", 2)
+    monkeypatch.setattr("config.serving.arrival_limits.CROWDED_BODIES", 2)
     arrivals = Arrivals()
     with arrivals.arriving("a", peer="proxy") as first:
         now[0] += 30
@@ -307,7 +316,7 @@ def test_a_body_has_less_time_in_a_crowd(monkeypatch: pytest.MonkeyPatch) -> Non
             crowded = arrivals.expire()
         now[0] += 30
         late = arrivals.expire()
-        with pytest.raises(TooSlow):
+        with pytest.raises(BodyTooSlow):
             first.check_deadline()
     second.check_deadline()
 
@@ -317,9 +326,9 @@ def test_a_body_has_less_time_in_a_crowd(monkeypatch: pytest.MonkeyPatch) -> Non
     assert arrivals.expire() == (set(), 60.0)
 
 
-@pytest.mark.parametrize("limit", ["BYTES_IN_ALL", "BYTES_PER_ADDRESS"])
+@pytest.mark.parametrize("limit", ["MAX_BYTES", "MAX_BYTES_PER_ADDRESS"])
 def test_bytes_that_have_arrived_are_limited(
-    gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch, limit: str
+    gate: Callable[..., BodyBuffer], monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     monkeypatch.setattr(f"config.serving.arrival_limits.{limit}", 10)
     one = gate(echo)
@@ -327,8 +336,8 @@ def test_bytes_that_have_arrived_are_limited(
     assert [post(one, b"x" * size)[0] for size in (10, 11, 10)] == ["200", "503", "200"]
 
 
-def test_a_body_that_drips_has_a_deadline(gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("config.serving.arrival_limits.SECONDS", -1)
+def test_a_body_that_drips_has_a_deadline(gate: Callable[..., BodyBuffer], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("config.serving.arrival_limits.BODY_TIMEOUT", -1)
     assert post(gate(echo), b"{}")[0] == "408"
 
 
@@ -353,8 +362,8 @@ def test_the_connections_of_late_bodies_end_and_no_others() -> None:
         )
 
         ended = [
-            late_bodies.end_unanswered({"127.0.0.2"}, port=port, seconds=60, suspects={}),
-            late_bodies.end_unanswered({"127.0.0.2"}, port=port, seconds=0, suspects={}),
+            late_bodies.end_unanswered_connections({"127.0.0.2"}, port=port, seconds=60, suspects={}),
+            late_bodies.end_unanswered_connections({"127.0.0.2"}, port=port, seconds=0, suspects={}),
         ]
 
         assert ended == [0, 1]
@@ -375,7 +384,7 @@ def test_a_request_on_a_connection_that_was_idle_keeps_its_answer(monkeypatch: p
         stack.enter_context(listener.accept()[0])
 
         def check() -> int:
-            return late_bodies.end_unanswered(
+            return late_bodies.end_unanswered_connections(
                 {"127.0.0.2"}, port=listener.getsockname()[1], seconds=60, suspects=suspects
             )
 
@@ -398,17 +407,19 @@ def test_the_watch_of_late_bodies_outlives_a_lack_of_descriptors(monkeypatch: py
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(late_bodies.os, "listdir", none_left)
-    monkeypatch.setattr("config.serving.arrival_limits.SECONDS", -1)
+    monkeypatch.setattr("config.serving.arrival_limits.BODY_TIMEOUT", -1)
     arrivals = Arrivals()
 
     with arrivals.arriving("a", peer="127.0.0.2") as arrival:
-        late_bodies.check(arrivals, port=1, suspects={})
+        late_bodies.end_late_bodies(arrivals, port=1, suspects={})
 
     assert arrival.is_late
 
 
-def test_one_ipv6_network_counts_as_one_caller(gate: Callable[..., Gate], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("config.serving.arrival_limits.PER_ADDRESS", 1)
+def test_one_ipv6_network_counts_as_one_caller(
+    gate: Callable[..., BodyBuffer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("config.serving.arrival_limits.MAX_BODIES_PER_ADDRESS", 1)
     one = gate(echo)
     with one.arrivals.arriving("2001:db8:1:2::/64"):
         answers = [post(one, b"{}", REMOTE_ADDR=address)[0] for address in ("2001:db8:1:2::7", "2001:db8:1:3::7")]
@@ -418,17 +429,17 @@ def test_one_ipv6_network_counts_as_one_caller(gate: Callable[..., Gate], monkey
 
 @pytest.mark.parametrize("megabytes", [0, 1, 25])
 def test_a_small_limit_for_operators_files_refuses_no_batch_of_a_provider(
-    gate: Callable[..., Gate], settings: Any, megabytes: int
+    gate: Callable[..., BodyBuffer], settings: Any, megabytes: int
 ) -> None:
     settings.UPLOAD_LIMIT_MB = megabytes
     one = gate(echo)
     batch = b"x" * settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
     assert post(one, batch, PATH_INFO="/webhooks/wa/y/")[0] == "200"
-    assert one.most_bytes >= MAX_BYTES_WITH_FILES + 1024 * 1024
+    assert one.max_bytes >= MAX_BYTES_WITH_FILES + 1024 * 1024
 
 
-def test_a_webhook_brings_no_files_so_its_limit_is_lower(gate: Callable[..., Gate], settings: Any) -> None:
+def test_a_webhook_brings_no_files_so_its_limit_is_lower(gate: Callable[..., BodyBuffer], settings: Any) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 10
     one, path = gate(echo), {"PATH_INFO": "/webhooks/x/y/"}
 
@@ -450,10 +461,10 @@ def test_a_webhook_brings_no_files_so_its_limit_is_lower(gate: Callable[..., Gat
     ],
 )
 def test_a_large_body_before_the_login_is_refused(
-    gate: Callable[..., Gate], path: str, headers: dict[str, str], status: str
+    gate: Callable[..., BodyBuffer], path: str, headers: dict[str, str], status: str
 ) -> None:
-    assert post(gate(echo), b"x" * (BEFORE_LOGIN + 1), PATH_INFO=path, **headers)[0] == status
-    assert post(gate(echo), b"x" * BEFORE_LOGIN, PATH_INFO=path, **headers)[0] == "200"
+    assert post(gate(echo), b"x" * (MAX_ANONYMOUS_BYTES + 1), PATH_INFO=path, **headers)[0] == status
+    assert post(gate(echo), b"x" * MAX_ANONYMOUS_BYTES, PATH_INFO=path, **headers)[0] == "200"
 
 
 @pytest.mark.django_db
@@ -534,7 +545,7 @@ def test_a_few_strangers_are_looked_up_one_by_one(client: Any, monkeypatch: pyte
     assert client.post(phone.webhook_path, b"{}", content_type="application/json").status_code == 200
 
 
-def test_a_refused_path_waits_for_no_body(gate: Callable[..., Gate]) -> None:
+def test_a_refused_path_waits_for_no_body(gate: Callable[..., BodyBuffer]) -> None:
     refusing = gate(lambda environ: HttpResponse(), is_refused=lambda path: path == "/webhooks/x/y/")
 
     assert post(refusing, object(), length=1_000, PATH_INFO="/webhooks/x/y/")[0] == "404"

@@ -5,24 +5,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class LaneFull(Exception):
+class QueueFull(Exception):
     """So many requests of this kind are waiting that one more is refused."""
 
 
-class Lane:
+class ConcurrencyLimit:
     """Let `width` requests work at once and `queue` more wait for them. Thread-safe."""
 
-    def __init__(self, *, width: int, queue: int) -> None:
-        self.working = threading.BoundedSemaphore(width)
-        self.admitted = threading.BoundedSemaphore(width + queue)
+    def __init__(self, *, max_active: int, max_waiting: int) -> None:
+        self.active = threading.BoundedSemaphore(max_active)
+        self.admitted = threading.BoundedSemaphore(max_active + max_waiting)
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def slot(self) -> Iterator[None]:
         """Wait for a turn and keep it for the length of the block. Raises LaneFull."""
         if not self.admitted.acquire(blocking=False):
-            raise LaneFull
+            raise QueueFull
         try:
-            with self.working:
+            with self.active:
                 yield
         finally:
             self.admitted.release()
