@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from channels_setup.codecs import message_words
+from channels_setup.codecs import message_extras
 from channels_setup.codecs.values import as_text
 
 PREVIEW_CODE = "\ue000"  # then what, and behind a colon the kind
-WITHOUT_WORDS = message_words.WITHOUT_WORDS
+WITHOUT_WORDS = message_extras.WITHOUT_WORDS
 
 
 def build_preview(text: str, shown: Any) -> str:
@@ -33,5 +33,5 @@ def render_preview(kept: str) -> str:
         return kept
     what, _colon, kind = kept.removeprefix(PREVIEW_CODE).partition(":")
     if what in ("order", "flow"):
-        return message_words.words("", {"what": what, "own": ""})
-    return message_words.words("", {"what": what, "kind": kind}).split("\n")[0] if what in WITHOUT_WORDS else ""
+        return message_extras.compose_text("", {"what": what, "own": ""})
+    return message_extras.compose_text("", {"what": what, "kind": kind}).split("\n")[0] if what in WITHOUT_WORDS else ""

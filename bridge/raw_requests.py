@@ -10,7 +10,7 @@ from django.utils import timezone
 from channels_setup import encryption
 from channels_setup.codecs.redaction import redact_text
 from channels_setup.codecs.request_redaction import redact_body, redact_query
-from channels_setup.codecs.secret_search import is_distinct
+from channels_setup.codecs.secret_search import is_distinctive
 from channels_setup.models import ApiChannel, ChatChannel, known_secrets
 from channels_setup.providers.base import RawRequest
 
@@ -103,7 +103,7 @@ def redact_request(
 ) -> RawRequest:
     """The same request with secrets overwritten: this installation's by value, others by their field's name."""
     known = known_secrets.current()
-    own = {*filter(is_distinct, secrets), *known.of(api_channel=api_channel, chat_channel=chat_channel)}
+    own = {*filter(is_distinctive, secrets), *known.of(api_channel=api_channel, chat_channel=chat_channel)}
     return RawRequest(
         method=raw.method,
         query_string=redact_query(raw.query_string, own, tokens=known.words),

@@ -69,15 +69,15 @@ def _key_for(handover: Handover) -> str:
 def example_event(channel: ApiChannel, chat_channel: ChatChannel) -> dict[str, Any]:
     """An operator's answer, as it will come to the Redirect URL."""
     text = "Здравствуйте, Анна! Заказ готов: 12 & 14 ноября с 10 до 20."
-    event = chat_events.chat_event(
+    event = chat_events.build_chat_event(
         app_id=str(channel.app_id),
         chat_id=EXAMPLE_CHAT,
         sender="user",
         text=text,
-        client=chat_events.client_object(
+        client=chat_events.build_client(
             id=EXAMPLE_CLIENT, name="Анна", email="", phone="79210000000", external_id="79210000000"
         ),
-        ticket=chat_events.ticket_object(
+        ticket=chat_events.build_ticket(
             id=EXAMPLE_TICKET,
             status_id=chat_events.OPEN,
             subject="Где мой заказ?",
@@ -94,7 +94,7 @@ def example_event(channel: ApiChannel, chat_channel: ChatChannel) -> dict[str, A
         message_id=EXAMPLE_MESSAGE,
         platform="whatsapp",
     )
-    return chat_events.marked(event, delivery=True, copy=False)
+    return chat_events.add_routing_flags(event, delivery=True, copy=False)
 
 
 def example_request(channel: ApiChannel, event: dict[str, Any]) -> ApiRequest:

@@ -11,7 +11,7 @@ from django.db import models, transaction
 from django.utils.translation import gettext as _
 
 from . import account_settings
-from .codecs.values import whole_number
+from .codecs.values import parse_whole_number
 from .models import ApiChannel, ChannelState, ChatChannel
 
 Row = TypeVar("Row", bound=models.Model)
@@ -23,7 +23,7 @@ class Ambiguous(LookupError):
 
 def named(rows: models.QuerySet[Row], text: str) -> Row | None:
     """The row with this number or this name."""
-    if (number := whole_number(text)) is not None:
+    if (number := parse_whole_number(text)) is not None:
         return rows.filter(pk=number).first()
     found = list(rows.filter(name=text)[:2])
     if len(found) > 1:

@@ -15,7 +15,7 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup.codecs.whatsapp_markup import to_html
+from channels_setup.codecs.whatsapp_markup import render_html
 
 from . import message_catalog
 from .content.components import (
@@ -255,7 +255,7 @@ def plain(text: str) -> str:
 
 def marked(text: str) -> SafeString:
     """The text as HTML with its values in <mark>; without marks where they would cross its bold or italic."""
-    html = TAG.sub(lambda tag: plain(tag[0]), to_html(text))
+    html = TAG.sub(lambda tag: plain(tag[0]), render_html(text))
     opened: list[str] = []
     for step in re.finditer(f"{BEGIN}|{END}|</?([a-z]+)[^>]*>", html):
         name = "mark" if step[0] in (BEGIN, END) else step[1]
@@ -264,5 +264,5 @@ def marked(text: str) -> SafeString:
         if step[0] != END and not step[0].startswith("</"):
             opened.append(name)
         elif not opened or opened.pop() != name:
-            return to_html(plain(text))
+            return render_html(plain(text))
     return mark_safe(html.replace(BEGIN, "<mark>").replace(END, "</mark>"))

@@ -25,7 +25,7 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import get_language, pgettext_lazy
 
-from channels_setup.codecs.values import whole_number
+from channels_setup.codecs.values import parse_whole_number
 
 from . import timeline
 from .content.components import Placeholder, TemplateDefinition, add_braces, split_placeholders
@@ -67,7 +67,7 @@ class Wanted:
         """From an address; what cannot be read is not asked."""
         return cls(
             query=asked.get("q", "").replace("\0", "").strip()[:LONGEST_QUERY],
-            channel=whole_number(asked.get("channel")),
+            channel=parse_whole_number(asked.get("channel")),
             status=asked.get("status", "") if asked.get("status") in Status.values else "",
             language=asked.get("language", "").replace("\0", "")[:20],
             category=asked.get("category", "") if asked.get("category") in Category.values else "",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels_setup.codecs import bodies
-from channels_setup.codecs.bodies import BadBody, decode, encode, flat_pairs
+from channels_setup.codecs.bodies import BadBody, decode_body, encode_event, flatten_pairs
 from tests.work import cost
 
 EVENT = {
@@ -32,10 +32,10 @@ def test_json_and_php_form_and_multipart_and_query_say_the_same() -> None:
     )
 
     bodies = [
-        decode(body=json.dumps(wanted).encode(), content_type="application/json"),
-        decode(body=form.encode(), content_type="application/x-www-form-urlencoded"),
-        decode(body=(multipart + "--b--\r\n").encode(), content_type="multipart/form-data; boundary=b"),
-        decode(body=b"", content_type="", query_string=form),
+        decode_body(body=json.dumps(wanted).encode(), content_type="application/json"),
+        decode_body(body=form.encode(), content_type="application/x-www-form-urlencoded"),
+        decode_body(body=(multipart + "--b--\r\n").encode(), content_type="multipart/form-data; boundary=b"),
+        decode_body(body=b"", content_type="", query_string=form),
     ]
 
     assert [body.values for body in bodies] == [wanted] * 4
@@ -65,26 +65,26 @@ def test_json_and_php_form_and_multipart_and_query_say_the_same() -> None:
 )
 def test_a_hostile_body_gets_a_sentence(body: bytes, content_type: str) -> None:
     with pytest.raises(BadBody) as problem:
-        decode(body=body, content_type=content_type)
+        decode_body(body=body, content_type=content_type)
 
     assert str(problem.value).endswith(".")
 
 
 def test_nul_and_lone_surrogates_become_storable() -> None:
-    decoded = decode(body=rb'{"text": "a\u0000b\ud800c\ud83d\ude4c"}', content_type="application/json")
+    decoded = decode_body(body=rb'{"text": "a\u0000b\ud800c\ud83d\ude4c"}', content_type="application/json")
 
     assert decoded.values == {"text": "a\ufffdb\ufffdc🙌"}
 
 
 @pytest.mark.parametrize("body", [b"=x", b"0=x", b"0=x&1=y"])
 def test_a_form_is_an_object_whatever_its_names(body: bytes) -> None:
-    assert "x" in str(decode(body=body, content_type="application/x-www-form-urlencoded").values)
+    assert "x" in str(decode_body(body=body, content_type="application/x-www-form-urlencoded").values)
 
 
 @given(st.binary(max_size=300), st.sampled_from(["application/json", "application/x-www-form-urlencoded", "text/x"]))
 def test_no_body_does_worse_than_a_sentence(body: bytes, content_type: str) -> None:
     try:
-        decode(body=body, content_type=content_type)
+        decode_body(body=body, content_type=content_type)
     except BadBody as problem:
         assert str(problem)
 
@@ -99,21 +99,21 @@ json_values = st.recursive(
 @given(st.dictionaries(st.text(), json_values, max_size=3))
 def test_what_decode_gives_can_be_stored_and_sent_on(values: dict[str, object]) -> None:
     try:
-        decoded = decode(body=json.dumps(values).encode(), content_type="application/json").values
+        decoded = decode_body(body=json.dumps(values).encode(), content_type="application/json").values
     except BadBody:
         return
 
     assert "\0" not in json.dumps(decoded, ensure_ascii=False)
     for as_json in (True, False):
         for utf8 in (True, False):
-            encode(decoded, as_json=as_json, utf8=utf8)[1].decode("utf-8" if utf8 else "ascii")
+            encode_event(decoded, as_json=as_json, utf8=utf8)[1].decode("utf-8" if utf8 else "ascii")
 
 
 # --- out, byte for byte ----------------------------------------------------------------------------------
 
 
 def test_json_in_utf8_is_text_as_it_is() -> None:
-    content_type, body = encode(EVENT, as_json=True, utf8=True)
+    content_type, body = encode_event(EVENT, as_json=True, utf8=True)
 
     assert content_type == "application/json; charset=utf-8"
     assert "Здравствуйте, Анна! 🙌".encode() in body
@@ -121,7 +121,7 @@ def test_json_in_utf8_is_text_as_it_is() -> None:
 
 
 def test_json_without_utf8_is_plain_ascii() -> None:
-    content_type, body = encode(EVENT, as_json=True, utf8=False)
+    content_type, body = encode_event(EVENT, as_json=True, utf8=False)
 
     assert content_type == "application/json"
     assert rb"\u0417\u0434\u0440" in body
@@ -129,7 +129,7 @@ def test_json_without_utf8_is_plain_ascii() -> None:
 
 
 def test_form_in_utf8_has_php_names_and_text_values() -> None:
-    content_type, body = encode(EVENT, as_json=False, utf8=True)
+    content_type, body = encode_event(EVENT, as_json=False, utf8=True)
 
     assert content_type == "application/x-www-form-urlencoded; charset=utf-8"
     assert parse_qsl(body.decode("ascii"), keep_blank_values=True) == [
@@ -144,7 +144,7 @@ def test_form_in_utf8_has_php_names_and_text_values() -> None:
 
 
 def test_form_without_utf8_has_entities() -> None:
-    content_type, body = encode(EVENT, as_json=False, utf8=False)
+    content_type, body = encode_event(EVENT, as_json=False, utf8=False)
 
     pairs = dict(parse_qsl(body.decode("ascii"), keep_blank_values=True))
     assert content_type == "application/x-www-form-urlencoded"
@@ -159,16 +159,16 @@ def test_any_text_survives_all_four_ways(text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         return
-    assert json.loads(encode({"t": text}, as_json=True, utf8=True)[1])["t"] == text
-    assert json.loads(encode({"t": text}, as_json=True, utf8=False)[1])["t"] == text
-    form = dict(parse_qsl(encode({"t": text}, as_json=False, utf8=True)[1].decode(), keep_blank_values=True))
+    assert json.loads(encode_event({"t": text}, as_json=True, utf8=True)[1])["t"] == text
+    assert json.loads(encode_event({"t": text}, as_json=True, utf8=False)[1])["t"] == text
+    form = dict(parse_qsl(encode_event({"t": text}, as_json=False, utf8=True)[1].decode(), keep_blank_values=True))
     assert form["t"] == text
-    form = dict(parse_qsl(encode({"t": text}, as_json=False, utf8=False)[1].decode(), keep_blank_values=True))
+    form = dict(parse_qsl(encode_event({"t": text}, as_json=False, utf8=False)[1].decode(), keep_blank_values=True))
     assert "&" not in form["t"].replace("&amp;", "").replace("&#", "")
 
 
 def test_flat_pairs_leave_out_an_empty_list() -> None:
-    assert list(flat_pairs({"files": [], "a": False})) == [("a", "0")]
+    assert list(flatten_pairs({"files": [], "a": False})) == [("a", "0")]
 
 
 @pytest.mark.parametrize(
@@ -196,12 +196,12 @@ def test_flat_pairs_leave_out_an_empty_list() -> None:
 def test_json_of_the_largest_body_is_read_or_refused_in_bounded_work(begin: str, unit: str, end: str) -> None:
     size = 4 * 1024 * 1024 // len(unit.encode())
     body = (begin + unit * size + end).encode()
-    few = begin + unit * min(size, bodies.MOST_VALUES // max(1, unit.count(",") + unit.count("{") + unit.count("[")))
+    few = begin + unit * min(size, bodies.MAX_VALUES // max(1, unit.count(",") + unit.count("{") + unit.count("[")))
     few = few[: len(few) - len(unit) * 4] + end
 
     def read(data: bytes) -> None:
         with contextlib.suppress(BadBody):
-            bodies.json_object(data)
+            bodies.parse_json_object(data)
 
     assert cost(lambda: read(body), enough=30) <= 30
     assert cost(lambda: read(few.encode()), enough=30) <= 30
@@ -211,23 +211,25 @@ def test_commas_in_texts_are_no_values() -> None:
     """One client's commas must not make a batch with messages of others unreadable."""
     messages = [{"text": ',[{\\",' * 600}] * 200 + [{"text": "Hello"}]
 
-    assert bodies.json_object(json.dumps({"messages": messages}).encode())["messages"] == messages
+    assert bodies.parse_json_object(json.dumps({"messages": messages}).encode())["messages"] == messages
     with pytest.raises(BadBody):
-        bodies.json_object(b'{"a": "' + b"," * bodies.MOST_VALUES + b'", "b": [' + b"0," * bodies.MOST_VALUES + b"0]}")
+        bodies.parse_json_object(
+            b'{"a": "' + b"," * bodies.MAX_VALUES + b'", "b": [' + b"0," * bodies.MAX_VALUES + b"0]}"
+        )
 
 
 def test_json_with_more_values_than_any_caller_needs_is_refused() -> None:
     with pytest.raises(BadBody):
-        bodies.json_object(b'{"a": [' + b"0," * bodies.MOST_VALUES + b"0]}")
-    assert len(bodies.json_object(b'{"a": [' + b"0," * (bodies.MOST_VALUES // 2) + b"0]}")["a"]) > 1_000
+        bodies.parse_json_object(b'{"a": [' + b"0," * bodies.MAX_VALUES + b"0]}")
+    assert len(bodies.parse_json_object(b'{"a": [' + b"0," * (bodies.MAX_VALUES // 2) + b"0]}")["a"]) > 1_000
 
 
 @pytest.mark.parametrize("depth", [1, 30, 31, 32, 33, 100, 100_000])
 def test_nesting_is_counted_to_the_limit(depth: int) -> None:
     """The object, its lists, and the number in the innermost: 32 levels below the object."""
     body = b'{"a": ' + b"[" * (depth - 1) + b"0" + b"]" * (depth - 1) + b"}"
-    if depth <= bodies.DEEPEST:
-        bodies.json_object(body)
+    if depth <= bodies.MAX_DEPTH:
+        bodies.parse_json_object(body)
     else:
         with pytest.raises(BadBody):
-            bodies.json_object(body)
+            bodies.parse_json_object(body)

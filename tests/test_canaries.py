@@ -23,9 +23,9 @@ from bridge.inbox import account_updates, processing
 from bridge.models import Alert, Attempt, Conversation, Delivery
 from bridge.raw_requests import mark_event_failed
 from channels_setup import account_settings
-from channels_setup.codecs.secret_search import spans
+from channels_setup.codecs.secret_search import find_secrets
 from channels_setup.models import ApiChannel, Handover
-from channels_setup.providers.base import AccountNews, StatusChanged, TemplateChanged
+from channels_setup.providers.base import AccountUpdate, StatusChanged, TemplateChanged
 from config.accounts.models import ApiToken
 from config.monitoring.log_format import build_formatter
 from config.monitoring.log_redaction import ArgumentRedactor
@@ -138,7 +138,9 @@ def may_be_known_to_a_provider(name: str) -> bool:
 
 def say(words: str, *, cloud: ApiChannel, acebot: ApiChannel) -> None:
     """What a provider says, in every place that keeps it."""
-    account_updates.record_account_update(cloud, AccountNews(what="ACCOUNT_RESTRICTION", details=words, level="error"))
+    account_updates.record_account_update(
+        cloud, AccountUpdate(what="ACCOUNT_RESTRICTION", details=words, level="error")
+    )
     cloud.remember(name=words, subscribed=words, quality=words)
     provider_sync._note_sync(cloud, error=words)
     template = TemplateFactory(api_channel=cloud, external_id="t1")
@@ -157,7 +159,11 @@ def say(words: str, *, cloud: ApiChannel, acebot: ApiChannel) -> None:
 def found_in(data: bytes | str, secrets: dict[str, str]) -> list[str]:
     """Return the names of the secrets that stand there, in whichever spelling."""
     raw = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
-    return [name for name, value in secrets.items() if spans(raw, [value])] if spans(raw, secrets.values()) else []
+    return (
+        [name for name, value in secrets.items() if find_secrets(raw, [value])]
+        if find_secrets(raw, secrets.values())
+        else []
+    )
 
 
 def command_lines() -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from channels_setup.admin import account_status
 from channels_setup.providers import messengers
 from channels_setup.providers.base import (
     CHOICE,
-    AccountNews,
+    AccountUpdate,
     ApiResponse,
     ContactInfo,
     Fact,
@@ -63,7 +63,7 @@ def answered(status: int, body: Any) -> Outcome:
 def test_good_news_of_the_account_are_not_shown_as_trouble(field: str, value: dict[str, Any], level: str) -> None:
     [news] = facts_of(field, value)
 
-    assert isinstance(news, AccountNews)
+    assert isinstance(news, AccountUpdate)
     assert news.level == level
 
 
@@ -77,7 +77,7 @@ def test_news_hold_no_empty_words_and_none_twice() -> None:
 
     [news] = facts_of("account_alerts", {"entity_type": "WABA", "alert_info": alert})
 
-    assert isinstance(news, AccountNews)
+    assert isinstance(news, AccountUpdate)
     assert (news.what, news.details) == ("LIMIT_FAILED", "CRITICAL · ACTIVE")
 
 
@@ -92,7 +92,7 @@ def test_errors_that_stand_beside_statuses_are_told_too() -> None:
 
     told = facts_of("messages", messages_value(statuses=[status], errors=[error]))
 
-    assert [type(fact) for fact in told] == [StatusChanged, AccountNews]
+    assert [type(fact) for fact in told] == [StatusChanged, AccountUpdate]
     assert "Your account has been locked." in told[1].details  # type: ignore[union-attr]  # as just seen
 
 

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from channels_setup.codecs.bodies import BadBody, encode
+from channels_setup.codecs.bodies import BadBody, encode_event
 from channels_setup.providers import helpdesks
 from channels_setup.providers.base import ApiRequest, ApiResponse, ContactInfo, Outcome, RawRequest, RequestRejected
 from channels_setup.providers.base import helpdesk as contract
 from channels_setup.providers.base.helpdesk import (
-    Came,
-    Commented,
+    CommentAdded,
+    EventSeen,
     HelpdeskAccount,
     HelpdeskCommand,
+    MessageSent,
     RemoteIds,
-    Said,
-    TicketMoved,
+    TicketChanged,
 )
 
 PAYLOADS = Path(__file__).parent / "payloads"
@@ -53,13 +53,13 @@ def test_there_is_an_outside_helpdesk_with_recordings() -> None:
 @pytest.mark.parametrize(("kind", "path"), RECORDED)
 def test_a_recording_is_taken_as_json_and_as_a_form_alike(kind: str, path: Path) -> None:
     provider, body = helpdesks()[kind], json.loads(path.read_bytes())
-    content_type, form = encode(body, as_json=False, utf8=True)
+    content_type, form = encode_event(body, as_json=False, utf8=True)
 
     facts = provider.parse(request(path.read_bytes()), ACCOUNT)
     from_form = provider.parse(request(form, content_type), ACCOUNT)
 
-    assert isinstance(facts[0], Came)
-    assert all(isinstance(fact, Came | Said | Commented | TicketMoved) for fact in facts)
+    assert isinstance(facts[0], EventSeen)
+    assert all(isinstance(fact, EventSeen | MessageSent | CommentAdded | TicketChanged) for fact in facts)
     assert facts == from_form
 
 
@@ -89,7 +89,7 @@ def test_whatever_comes_is_read_or_gets_a_sentence(kind: str, body: bytes) -> No
     except BadBody as problem:
         assert str(problem)
     else:
-        assert isinstance(facts[0], Came)
+        assert isinstance(facts[0], EventSeen)
 
 
 @pytest.mark.parametrize("kind", OUTSIDE)

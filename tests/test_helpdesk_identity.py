@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bridge.helpdesk import identity
 from bridge.maintenance import housekeeping
 from bridge.models import Conversation, HelpdeskBurst, HelpdeskReply
-from channels_setup.providers.base.helpdesk import Commented, Said, TicketSeen
+from channels_setup.providers.base.helpdesk import CommentAdded, MessageSent, TicketState
 from tests.factories import ConversationFactory
 
 pytestmark = pytest.mark.django_db
@@ -32,13 +32,13 @@ def conversation() -> Conversation:
     return ConversationFactory()
 
 
-def said(second: int, text: str, **more: Any) -> Said:
+def said(second: int, text: str, **more: Any) -> MessageSent:
     stamp = (NOON + timedelta(seconds=second)).strftime("%Y-%m-%d %H:%M:%S")
-    return Said(by_operator=True, text=text, chat_id=7, ticket=TicketSeen(id=1, updated=stamp), **more)
+    return MessageSent(by_operator=True, text=text, chat_id=7, ticket=TicketState(id=1, updated=stamp), **more)
 
 
 def relayed(
-    conversation: Conversation, arrivals: list[tuple[float, Said | Commented]], *, comments: bool
+    conversation: Conversation, arrivals: list[tuple[float, MessageSent | CommentAdded]], *, comments: bool
 ) -> Counter[str]:
     """What goes out when these events come at these seconds, in the order of their coming."""
     HelpdeskReply.objects.all().delete()
@@ -46,7 +46,7 @@ def relayed(
     out: Counter[str] = Counter()
     for at, event in sorted(arrivals, key=lambda arrival: arrival[0]):
         moment = NOON + timedelta(seconds=at)
-        if isinstance(event, Said):
+        if isinstance(event, MessageSent):
             new = identity.register_chat_reply(conversation, event, at=moment, comments_come=comments)
         else:
             new = identity.register_comment_reply(conversation, event, at=moment)
@@ -59,7 +59,7 @@ def relayed(
 def test_doubled_delayed_and_reordered_events_go_out_as_often_as_they_were_said(
     conversation: Conversation, data: st.DataObject, words: list[tuple[int, str]]
 ) -> None:
-    arrivals: list[tuple[float, Said | Commented]] = []
+    arrivals: list[tuple[float, MessageSent | CommentAdded]] = []
     for second, text in words:
         event = said(second, text)
         arrivals.append((second + data.draw(lateness), event))
@@ -78,9 +78,9 @@ def test_with_comments_any_doubling_is_told_from_honest_repeats(
     conversation: Conversation, data: st.DataObject, words: list[tuple[int, str]]
 ) -> None:
     anytime = st.lists(st.floats(0, 300), min_size=1, max_size=3)
-    arrivals: list[tuple[float, Said | Commented]] = []
+    arrivals: list[tuple[float, MessageSent | CommentAdded]] = []
     for number, (second, text) in enumerate(words):
-        comment = Commented(comment_id=str(number), ticket_id=1, text=text)
+        comment = CommentAdded(comment_id=str(number), ticket_id=1, text=text)
         arrivals += [(second + late, said(second, text)) for late in data.draw(anytime)]
         arrivals += [(second + late, comment) for late in data.draw(anytime)]
 
@@ -88,20 +88,22 @@ def test_with_comments_any_doubling_is_told_from_honest_repeats(
 
 
 def test_a_doubled_chat_event_takes_no_other_replys_comment(conversation: Conversation) -> None:
-    first, second = (Commented(comment_id=number, ticket_id=1, text="нет") for number in "12")
+    first, second = (CommentAdded(comment_id=number, ticket_id=1, text="нет") for number in "12")
     arrivals = [(0.0, first), (1.0, said(1, "нет")), (1.1, second), (2.0, said(1, "нет")), (3.0, said(0, "нет"))]
 
     assert relayed(conversation, arrivals, comments=True) == {"нет": 2}
 
 
 def test_two_honest_in_one_second_are_two_and_their_redelivery_none(conversation: Conversation) -> None:
-    arrivals: list[tuple[float, Said | Commented]] = [(at, said(0, "да")) for at in (0.0, 0.4, 60.0, 60.1, 3600.0)]
+    arrivals: list[tuple[float, MessageSent | CommentAdded]] = [
+        (at, said(0, "да")) for at in (0.0, 0.4, 60.0, 60.1, 3600.0)
+    ]
 
     assert relayed(conversation, arrivals, comments=False) == {"да": 2}
 
 
 def test_new_chat_and_all_messages_for_one_message_are_one(conversation: Conversation) -> None:
-    arrivals: list[tuple[float, Said | Commented]] = [(at, said(0, "да", state="new")) for at in (0.0, 0.01)]
+    arrivals: list[tuple[float, MessageSent | CommentAdded]] = [(at, said(0, "да", state="new")) for at in (0.0, 0.01)]
 
     assert relayed(conversation, arrivals, comments=False) == {"да": 1}
 
@@ -113,7 +115,7 @@ def test_an_event_with_an_id_is_known_by_it_alone(conversation: Conversation) ->
 
 
 def test_without_a_stamp_an_equal_answer_much_later_is_a_new_one(conversation: Conversation) -> None:
-    bare = Said(by_operator=True, text="да", chat_id=7)
+    bare = MessageSent(by_operator=True, text="да", chat_id=7)
 
     assert relayed(conversation, [(0.0, bare), (30.0, bare), (600.0, bare)], comments=False) == {"да": 2}
 

@@ -40,15 +40,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name")
 
 @pytest.mark.parametrize("text", [*NUMBERS, *TEXTS, None], ids=lambda text: repr(text)[:30])
 def test_a_number_is_read_or_refused(text: str | None) -> None:
-    number = values.whole_number(text)
+    number = values.parse_whole_number(text)
 
-    assert number is None or (0 <= number <= values.LARGEST_ID and str(number) == str(text).lstrip("0").zfill(1))
+    assert number is None or (0 <= number <= values.MAX_ID and str(number) == str(text).lstrip("0").zfill(1))
 
 
 @pytest.mark.parametrize("zone", [UTC, ZoneInfo("Pacific/Kiritimati"), ZoneInfo("Pacific/Niue"), None], ids=str)
 def test_a_moment_is_read_or_refused_and_every_zone_can_show_it(zone: Any) -> None:
     for text in (*TIMES, *NUMBERS, *TEXTS, None):
-        at = values.moment(text, zone=zone)
+        at = values.parse_iso_time(text, zone=zone)
         if at is not None:
             assert at.tzinfo is UTC
             for hours in (-24, 24):
@@ -68,7 +68,7 @@ def test_a_moment_is_read_or_refused_and_every_zone_can_show_it(zone: Any) -> No
     ],
 )
 def test_moments_that_people_write(text: str, expected: datetime | None) -> None:
-    assert values.moment(text, zone=UTC) == expected
+    assert values.parse_iso_time(text, zone=UTC) == expected
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_moments_that_people_write(text: str, expected: datetime | None) -> None
 )
 def test_unix_time_that_no_zone_can_show_is_refused(seconds: Any) -> None:
     with pytest.raises(BadBody):
-        values.as_time(seconds)
+        values.parse_unix_time(seconds)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels_setup.codecs.html_text import LONGEST, html_of, text_of, visible_words
-from channels_setup.codecs.whatsapp_markup import spans
+from channels_setup.codecs.html_text import MAX_LENGTH, html_to_text, html_to_visible_text, text_to_html
+from channels_setup.codecs.whatsapp_markup import parse_runs
 from tests.work import cost
 
 
@@ -86,7 +86,7 @@ from tests.work import cost
     ],
 )
 def test_what_a_reader_sees(html: str, text: str) -> None:
-    assert text_of(html) == text
+    assert html_to_text(html) == text
 
 
 @pytest.mark.parametrize(
@@ -103,12 +103,12 @@ def test_what_a_reader_sees(html: str, text: str) -> None:
     ],
 )
 def test_there_and_back(text: str) -> None:
-    assert text_of(html_of(text)) == text
+    assert html_to_text(text_to_html(text)) == text
 
 
 @given(st.text(alphabet="абв *_~`<>&\"'/\n\t•.->1\xa0=;", max_size=60))
 def test_a_clients_words_and_lines_come_back(text: str) -> None:
-    back = text_of(html_of(text))
+    back = html_to_text(text_to_html(text))
 
     assert re.sub(r"[\s*_~`]", "", back) == re.sub(r"[\s*_~`]", "", text)
     lines = [line for line in text.split("\n") if line.strip("` \t\xa0")]
@@ -135,18 +135,18 @@ HTML = st.recursive(
 @given(HTML)
 def test_no_word_of_a_comment_is_lost_or_formatted_by_accident(html: str) -> None:
     words = re.findall(r"[абв]", re.sub(r"<[^>]*>", " ", html))
-    text = text_of(html)
+    text = html_to_text(html)
 
     assert re.findall(r"[абв]", text) == words
-    assert re.findall(r"[абв]", visible_words(html)) == words
+    assert re.findall(r"[абв]", html_to_visible_text(html)) == words
     if not set("*_~`") & set(re.sub(r"<[^>]*>", "", html)) and not re.search(r"<(b|i|s|code|strong|em|h3|pre)>", html):
-        assert all(not signs for line in text.split("\n") for _words, signs in spans(line))
+        assert all(not signs for line in text.split("\n") for _words, signs in parse_runs(line))
 
 
 def test_words_to_compare_have_none_of_our_signs() -> None:
     html = '<p><b>Важно</b></p><ol><li><a href="https://x.example">тут</a></li></ol>'
 
-    assert visible_words(html) == "Важно\nтут"
+    assert html_to_visible_text(html) == "Важно\nтут"
 
 
 @pytest.mark.parametrize("address", ["//a", "#"])
@@ -165,16 +165,16 @@ def test_links_that_are_never_closed_do_not_read_all_lines_each(
     tags: tuple[str, ...], title: str, address: str
 ) -> None:
     links = "".join(f"<{tag}={address}{title}>" for tag in tags)
-    half = LONGEST // 2
+    half = MAX_LENGTH // 2
     html = links * (half // len(links)) + "x<br>" * (half // 5)
-    once = f"{links}{'x<br>' * (LONGEST // 5 - 50)}"
+    once = f"{links}{'x<br>' * (MAX_LENGTH // 5 - 50)}"
 
-    assert cost(lambda: [text_of(html), text_of(once)], enough=80) <= 80
+    assert cost(lambda: [html_to_text(html), html_to_text(once)], enough=80) <= 80
 
 
 def test_a_link_within_a_video_keeps_both_addresses() -> None:
-    assert text_of('<video src="//a"><a href="//b">y</a><br>x</video>') == "y (https://b)\nx (https://a)"
-    assert text_of('<video src="//a">x<video src="//b">y') == "x (https://a)y (https://b)"
+    assert html_to_text('<video src="//a"><a href="//b">y</a><br>x</video>') == "y (https://b)\nx (https://a)"
+    assert html_to_text('<video src="//a">x<video src="//b">y') == "x (https://a)y (https://b)"
 
 
 @pytest.mark.parametrize("end", ["<>", ">", "", "'>", '">', "<b>"])
@@ -183,22 +183,25 @@ def test_a_link_within_a_video_keeps_both_addresses() -> None:
 def test_a_tag_with_tags_in_its_quotes_is_not_read_again_from_each(quotes: str, name: str, end: str) -> None:
     outer, inner = quotes
     unit = f"={outer}<{name}={inner}{outer}{inner}"
-    html = f"<{name}{unit * (LONGEST // len(unit) - 2)}{end}"
+    html = f"<{name}{unit * (MAX_LENGTH // len(unit) - 2)}{end}"
 
-    assert cost(lambda: text_of(html), enough=40) <= 40
+    assert cost(lambda: html_to_text(html), enough=40) <= 40
 
 
 def test_tags_after_one_that_never_ends_are_read() -> None:
-    assert text_of('<a href="<b>" <b>жирно</b>') == '<a href="*" жирно*'
-    assert text_of('<x y="<z>"> <a href="https://x.example/?a>b">тут</a>') == '<x y="<z>"> тут (https://x.example/?a>b)'
+    assert html_to_text('<a href="<b>" <b>жирно</b>') == '<a href="*" жирно*'
+    assert (
+        html_to_text('<x y="<z>"> <a href="https://x.example/?a>b">тут</a>')
+        == '<x y="<z>"> тут (https://x.example/?a>b)'
+    )
 
 
 def test_more_than_the_limit_is_cut_and_pictures_do_not_count() -> None:
-    picture = f'<img src="data:image/png;base64,{"A" * 2 * LONGEST}">'
+    picture = f'<img src="data:image/png;base64,{"A" * 2 * MAX_LENGTH}">'
 
-    assert text_of(f"<p>до</p>{picture}<p>после</p>") == "до\nпосле"
-    assert len(text_of("<p>слово</p>" * LONGEST)) < LONGEST
+    assert html_to_text(f"<p>до</p>{picture}<p>после</p>") == "до\nпосле"
+    assert len(html_to_text("<p>слово</p>" * MAX_LENGTH)) < MAX_LENGTH
 
 
 def test_a_number_of_thousands_of_digits_is_no_character() -> None:
-    assert text_of(f"<p>&#{'9' * 6000};</p>") == "\ufffd"
+    assert html_to_text(f"<p>&#{'9' * 6000};</p>") == "\ufffd"

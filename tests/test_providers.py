@@ -15,7 +15,7 @@ from django.test import Client
 from bridge.inbox import processing
 from bridge.models import WebhookEvent
 from channels_setup.codecs.bodies import BadBody
-from channels_setup.codecs.chat_events import chat_event, client_object, ticket_object
+from channels_setup.codecs.chat_events import build_chat_event, build_client, build_ticket
 from channels_setup.providers import CONTRACT, all_providers, helpdesks, messengers
 from channels_setup.providers.base import (
     Account,
@@ -77,8 +77,8 @@ def request(body: bytes, *, method: str = "POST") -> RawRequest:
 
 
 def outgoing() -> DeliveryRequest:
-    client = client_object(id=5, name="Анна", email="", phone="+79210000000", external_id="79210000000")
-    ticket = ticket_object(
+    client = build_client(id=5, name="Анна", email="", phone="+79210000000", external_id="79210000000")
+    ticket = build_ticket(
         id=7,
         status_id=1,
         subject="?",
@@ -91,7 +91,7 @@ def outgoing() -> DeliveryRequest:
         company_id=1,
         message="?",
     )
-    event = chat_event(
+    event = build_chat_event(
         app_id="12345",
         chat_id=70001,
         sender="user",

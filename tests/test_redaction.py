@@ -13,10 +13,10 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from channels_setup.codecs import request_redaction
-from channels_setup.codecs.bodies import BadBody, decode, form_values, json_object
+from channels_setup.codecs.bodies import BadBody, decode_body, parse_form, parse_json_object
 from channels_setup.codecs.redaction import MASK, redact_json, redact_text
-from channels_setup.codecs.request_redaction import credentials, redact_body, redact_echo, redact_query
-from channels_setup.codecs.secret_search import is_distinct, spans
+from channels_setup.codecs.request_redaction import find_credentials, redact_body, redact_echo, redact_query
+from channels_setup.codecs.secret_search import find_secrets, is_distinctive
 from channels_setup.providers import all_providers, helpdesks
 from tests.test_helpdesk_contract import ACCOUNT as HELPDESK_ACCOUNT
 from tests.test_providers import PAYLOADS, account_of, request
@@ -160,7 +160,7 @@ def test_json_fields_are_redacted_by_name_at_any_depth_and_can_still_be_read() -
 
     for secret in ("plain1", "4242424", "two", "three", "deep1", "deeper2"):
         assert secret not in clean.decode()
-    read = json_object(clean)
+    read = parse_json_object(clean)
     assert read["message"] == WORDS
     assert read["after"] == "kept"
     assert read["is_password"] is True
@@ -193,13 +193,13 @@ def test_form_fields_are_redacted_by_name_and_can_still_be_read(encoding: str) -
     if encoding == "multipart":
         content_type = 'multipart/form-data; boundary="b1"'
         clean = redact_body(multipart(FIELDS), content_type, [])
-        read = decode(body=clean, content_type=content_type).values
+        read = decode_body(body=clean, content_type=content_type).values
     elif encoding == "form":
         clean = redact_body(form(**FIELDS), "application/x-www-form-urlencoded", [])
-        read = form_values(clean.decode())
+        read = parse_form(clean.decode())
     else:
         clean = redact_query(form(**FIELDS).decode(), []).encode()
-        read = form_values(clean.decode())
+        read = parse_form(clean.decode())
 
     assert b"plain" not in clean
     assert read["message"]["text"] == TEXT
@@ -219,9 +219,9 @@ def test_a_text_of_a_person_stays_though_it_is_json(name: str) -> None:
         clean = redact_body(body, content_type, SECRETS)
 
         assert b"plain1" not in clean
-        assert decode(body=clean, content_type=content_type).values["message"][name] == written
+        assert decode_body(body=clean, content_type=content_type).values["message"][name] == written
     query = redact_query(form(**{f"message[{name}]": written}).decode(), SECRETS)
-    assert form_values(query)["message"][name] == written
+    assert parse_form(query)["message"][name] == written
 
 
 def test_what_a_client_filled_in_stays() -> None:
@@ -232,7 +232,7 @@ def test_what_a_client_filled_in_stays() -> None:
 
     clean = redact_body(json.dumps(read).encode(), "application/json", SECRETS)
 
-    assert json_object(clean) == read
+    assert parse_json_object(clean) == read
 
 
 @pytest.mark.parametrize("kind", [kind for kind, provider in all_providers().items() if (PAYLOADS / kind).exists()])
@@ -273,7 +273,7 @@ def test_a_body_of_very_many_parts_is_split_no_further_than_it_can_be_read(monke
     body = b"--b1\r\n\r\n" * 50_000
 
     assert redact_body(body, "multipart/form-data; boundary=b1", SECRETS) == body
-    assert len(seen) == request_redaction.MOST_PARTS + 1
+    assert len(seen) == request_redaction.MAX_PARTS + 1
 
 
 def test_names_in_other_spellings_are_names() -> None:
@@ -315,7 +315,7 @@ def test_a_known_secret_is_overwritten_in_any_field(encoding: str, spelling: str
     if encoding == "json":
         body = b'{"note": "' + spelled.replace('"', "").encode() + b'"}'
         clean = redact_body(body, "application/json", [secret])
-        assert json_object(clean)["note"].strip("*") == ""
+        assert parse_json_object(clean)["note"].strip("*") == ""
     elif encoding == "multipart":
         clean = redact_body(multipart({"note": spelled}), "multipart/form-data; boundary=b1", [secret])
         assert clean.split(b"\r\n\r\n")[1].split(b"\r\n")[0].strip(b"*") == b""
@@ -358,11 +358,11 @@ def test_file_contents_stay() -> None:
     ],
 )
 def test_an_echo_of_the_request_loses_its_credentials(url: str, headers: dict[str, str], sent: bytes) -> None:
-    assert credentials(url=url, headers=headers, sent=sent) == {"hidden-1"}
+    assert find_credentials(url=url, headers=headers, sent=sent) == {"hidden-1"}
 
     clean = redact_echo(b'{"error": "You sent hidden\\u002d1: Hello"}', url=url, headers=headers, sent=sent)
 
-    assert json_object(clean)["error"].startswith("You sent *")
+    assert parse_json_object(clean)["error"].startswith("You sent *")
     assert clean.endswith(b': Hello"}')
 
 
@@ -375,14 +375,14 @@ def test_a_number_in_the_request_is_no_credential() -> None:
 
 @pytest.mark.parametrize("secret", ["109000000000802", "+7 (916) 123-45-67", "whatsapp_business", "phone_number_id"])
 def test_numbers_and_words_of_the_formats_are_no_secrets_to_look_for(secret: str) -> None:
-    assert not is_distinct(secret)
+    assert not is_distinctive(secret)
 
 
 def test_plain_words_are_no_secrets_to_look_for() -> None:
-    assert not is_distinct("hello")
-    assert not is_distinct("password")
-    assert is_distinct("hunter2")
-    assert spans(b"say hi", ["hi"]) == []
+    assert not is_distinctive("hello")
+    assert not is_distinctive("password")
+    assert is_distinctive("hunter2")
+    assert find_secrets(b"say hi", ["hi"]) == []
 
 
 LARGEST = 100_000
@@ -418,8 +418,8 @@ def cpu_seconds() -> Callable[[Callable[[], object]], float]:
 )
 def test_json_is_read_by_name_up_to_a_limit(unit: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both bodies are beyond the limits, so the second one, eight times as long, takes no more calls than the first."""
-    monkeypatch.setattr(request_redaction, "MOST_TOKENS", 2_000)
-    monkeypatch.setattr(request_redaction, "MOST_NESTED", 50)
+    monkeypatch.setattr(request_redaction, "MAX_TOKENS", 2_000)
+    monkeypatch.setattr(request_redaction, "MAX_NESTED", 50)
     short, long = (b'{"token_1":1,' + unit * times for times in (3_000, 24_000))
 
     few = calls(lambda: redact_body(short, "application/json", []))

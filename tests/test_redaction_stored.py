@@ -18,7 +18,14 @@ from bridge.models import Alert, Attempt, Delivery, Message, WebhookEvent
 from bridge.raw_requests import mark_event_failed
 from channels_setup import http_client
 from channels_setup.models import ApiChannel, known_secrets
-from channels_setup.providers.base import AccountNews, ApiRequest, ApiResponse, Outcome, StatusChanged, TemplateChanged
+from channels_setup.providers.base import (
+    AccountUpdate,
+    ApiRequest,
+    ApiResponse,
+    Outcome,
+    StatusChanged,
+    TemplateChanged,
+)
 from templates_registry.models import Registry, Status, Template
 from templates_registry.provider import provider_sync
 from tests.cloud_accounts import ACCESS_TOKEN, APP_SECRET, VERIFY_TOKEN, cloud_channel, proof
@@ -201,7 +208,7 @@ def test_every_place_that_keeps_words_of_others_masks_secrets(acebot: ApiChannel
     event = WebhookEvent.objects.create(api_channel=acebot, endpoint="webhook", body=b"{}")
     delivery: Delivery = DeliveryFactory(api_channel=acebot)
 
-    account_updates.record_account_update(channel, AccountNews(what="ACCOUNT_RESTRICTION", details=words))
+    account_updates.record_account_update(channel, AccountUpdate(what="ACCOUNT_RESTRICTION", details=words))
     channel.remember(name=words, authorization="short-1")
     provider_sync._note_sync(channel, error=words)
     template: Template = TemplateFactory(api_channel=channel, external_id="t1")

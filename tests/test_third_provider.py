@@ -28,7 +28,7 @@ import hmac
 import json
 
 from ..codecs.bodies import BadBody
-from ..codecs.values import as_text, required_text
+from ..codecs.values import as_text, require_text
 from .base import SECRET, URL, AccountSetting, ApiRequest, ContactInfo, MessageReceived, Messenger
 from .base import Outcome, RequestRejected
 
@@ -50,7 +50,7 @@ class Pigeons(Messenger):
 
     def parse(self, request, account):
         body = request.decoded()
-        name = required_text(body.get("pigeon"), "pigeon")
+        name = require_text(body.get("pigeon"), "pigeon")
         contact = ContactInfo(external_id=name, name=name)
         return [MessageReceived(contact=contact, text=as_text(body.get("note")), external_id=as_text(body.get("ring")))]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels_setup.codecs.whatsapp_markup import to_html
+from channels_setup.codecs.whatsapp_markup import render_html
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ from channels_setup.codecs.whatsapp_markup import to_html
     ],
 )
 def test_formatting_is_shown_as_on_the_phone(text: str, html: str | None) -> None:
-    assert to_html(text) == (text if html is None else html)
+    assert render_html(text) == (text if html is None else html)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_formatting_is_shown_as_on_the_phone(text: str, html: str | None) -> Non
 )
 def test_a_link_ends_where_the_sentence_goes_on(text: str, address: str, after: str) -> None:
     found = re.search(
-        r'<a href="([^"]*)" target="_blank" rel="noopener noreferrer nofollow">([^<]*)</a>(.*)', to_html(text)
+        r'<a href="([^"]*)" target="_blank" rel="noopener noreferrer nofollow">([^<]*)</a>(.*)', render_html(text)
     )
 
     assert found
@@ -88,7 +88,7 @@ NASTY = st.text(alphabet="*_~`<>&\"'/ \nаb1:.-@+()", max_size=60) | st.lists(
 
 @given(NASTY)
 def test_nothing_but_our_own_elements_comes_out_and_they_nest(text: str) -> None:
-    html = to_html(text)
+    html = render_html(text)
     opened: list[str] = []
     for close, name in re.findall(r"<(/?)(strong|em|s|code|a|ul|ol|li|blockquote)\b", html):
         if close:
@@ -102,6 +102,6 @@ def test_nothing_but_our_own_elements_comes_out_and_they_nest(text: str) -> None
 
 @given(st.text(alphabet="*_~`аб .,\n->1", max_size=40))
 def test_no_word_is_lost(text: str) -> None:
-    shown = unescape(re.sub(r"<(?!br)[^>]*>", "", to_html(text)).replace("<br>", " "))
+    shown = unescape(re.sub(r"<(?!br)[^>]*>", "", render_html(text)).replace("<br>", " "))
 
     assert re.findall(r"[аб]", shown) == re.findall(r"[аб]", text)

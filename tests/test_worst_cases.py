@@ -22,7 +22,7 @@ from bridge.models import search
 from channels_setup.codecs import (
     bodies,
     html_text,
-    message_words,
+    message_extras,
     phone_numbers,
     values,
     visible_names,
@@ -86,33 +86,35 @@ def webhook(item: dict[str, Any]) -> list[Any]:
 
 def multipart(text: str) -> object:
     body = f"--b\r\n{text}\r\n--b--".encode()
-    return bodies.decode(body=body, content_type="multipart/form-data; boundary=b")
+    return bodies.decode_body(body=body, content_type="multipart/form-data; boundary=b")
 
 
 PARSERS = {
-    "HTML of a comment": Parser(html_text.text_of, html_text.LONGEST, HTML),
+    "HTML of a comment": Parser(html_text.html_to_text, html_text.MAX_LENGTH, HTML),
     "HTML in a list": Parser(
-        lambda text: html_text.text_of("<ul>" + "<b>" * 10_000 + text), 30_000, ("<li></li>", "<q>")
+        lambda text: html_text.html_to_text("<ul>" + "<b>" * 10_000 + text), 30_000, ("<li></li>", "<q>")
     ),
-    "visible words": Parser(html_text.visible_words, html_text.LONGEST, ("<b>", "<", "&")),
-    "comment as HTML": Parser(html_text.html_of, 16_000, (*MARKS, " ", "\n", "a ")),
-    "markup": Parser(whatsapp_markup.to_html, 16_000, (*MARKS, *WORDS, "+7 ", "7 ", "(9", "<")),
-    "pictures in HTML": Parser(html_text.text_of, 4 * MEGABYTE, ("data:a/b;base64,A", "data:", "data:" + "a" * 80)),
+    "visible words": Parser(html_text.html_to_visible_text, html_text.MAX_LENGTH, ("<b>", "<", "&")),
+    "comment as HTML": Parser(html_text.text_to_html, 16_000, (*MARKS, " ", "\n", "a ")),
+    "markup": Parser(whatsapp_markup.render_html, 16_000, (*MARKS, *WORDS, "+7 ", "7 ", "(9", "<")),
+    "pictures in HTML": Parser(
+        html_text.html_to_text, 4 * MEGABYTE, ("data:a/b;base64,A", "data:", "data:" + "a" * 80)
+    ),
     "entities": Parser(lambda text: events.ENTITY.sub("", text), MEGABYTE, ("&", "&#", "&#9", "&#x", "&am")),
     "phone": Parser(phone_numbers.phone_key, 100_000, (*NUMBERS, *SPACES)),
     "id as a phone": Parser(phone_numbers.id_key, 100_000, (*NUMBERS, *SPACES)),
-    "phone on the wire": Parser(phone_numbers.wire_digits, 100_000, (*NUMBERS, *SPACES)),
+    "phone on the wire": Parser(phone_numbers.format_wire_phone, 100_000, (*NUMBERS, *SPACES)),
     "number searched": Parser(phone_numbers.search_keys, 100_000, (*NUMBERS, *SPACES)),
-    "phone or not": Parser(phone_numbers.is_number, 100_000, (*NUMBERS, *SPACES)),
+    "phone or not": Parser(phone_numbers.is_phone_number, 100_000, (*NUMBERS, *SPACES)),
     "one line": Parser(lambda text: graph_people.one_line(text, 200), 256 * 1024, (*SPACES, *WORDS)),
     "several lines": Parser(lambda text: graph_people.several_lines(text, 4_096), 256 * 1024, (*SPACES, *WORDS)),
     "user id": Parser(graph_people.user_id, MEGABYTE, ("a", "RU.", "RU.a", "RU.ENT.")),
     "name": Parser(visible_names.visible_name, 256 * 1024, (*SPACES, *WORDS)),
-    "number": Parser(values.as_number, MEGABYTE, NUMBERS),
-    "id": Parser(values.as_id, MEGABYTE, NUMBERS),
-    "time": Parser(values.as_time, MEGABYTE, (*NUMBERS, " ")),
+    "number": Parser(values.parse_external_id, MEGABYTE, NUMBERS),
+    "id": Parser(values.parse_id, MEGABYTE, NUMBERS),
+    "time": Parser(values.parse_unix_time, MEGABYTE, (*NUMBERS, " ")),
     "form": Parser(
-        bodies.form_values,
+        bodies.parse_form,
         4 * MEGABYTE,
         ("a", "a=", "a&", "a[", "a[]=1&", "a[b", "%", "%41", "%D0", "+", "=&", "[", "[]", "a[a]", ";"),
     ),
@@ -161,7 +163,7 @@ PARSERS = {
         ("client", "cas", "имен", "first_", " "),
     ),
     "price of an order": Parser(
-        lambda text: message_words.words("order", {"product_items": [{"item_price": text, "quantity": text}]}),
+        lambda text: message_extras.compose_text("order", {"product_items": [{"item_price": text, "quantity": text}]}),
         100_000,
         NUMBERS,
     ),
@@ -209,7 +211,7 @@ def test_twice_the_text_takes_twice_the_lines(name: str) -> None:
 
 def test_twice_the_list_items_under_twice_the_elements_takes_twice_the_lines() -> None:
     def count(size: int) -> int:
-        return lines(lambda: html_text.text_of("<ul>" + "<b>" * size + "<li></li>" * size))
+        return lines(lambda: html_text.html_to_text("<ul>" + "<b>" * size + "<li></li>" * size))
 
     count(200)  # what is read or compiled once
     assert count(200) < 2.5 * count(100) + 500

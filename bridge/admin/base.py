@@ -23,7 +23,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.paginator import InfinitePaginator
 
 from channels_setup.codecs.phone_numbers import search_keys
-from channels_setup.codecs.values import whole_number
+from channels_setup.codecs.values import parse_whole_number
 from channels_setup.models import ApiChannel, ChatChannel
 
 Search = Callable[[str], Q]
@@ -35,7 +35,7 @@ def sees_all(user: Any) -> bool:
 
 def number_in(term: str) -> int | None:
     """A search term as an id, or None."""
-    return whole_number(term)
+    return parse_whole_number(term)
 
 
 def by_id(*fields: str) -> Search:

@@ -24,7 +24,7 @@ from bridge.merging import rules as merge_rules
 from bridge.models import Attachment, Contact, Conversation, Delivery, HeldReply, Message, ServiceWindow, Ticket
 from channels_setup.admin import channel_page
 from channels_setup.admin.channels import ApiChannelAdmin
-from channels_setup.codecs.whatsapp_markup import to_html
+from channels_setup.codecs.whatsapp_markup import render_html
 from channels_setup.models import ApiChannel
 
 from . import channel_stats
@@ -333,7 +333,7 @@ class MessageAdmin(HistoryAdmin):
     def words_shown(self, message: Message) -> SafeString | str:
         """As the desk shows it."""
         return (
-            format_html('<div class="text" dir="auto">{}</div>', to_html(message.localized_text))
+            format_html('<div class="text" dir="auto">{}</div>', render_html(message.localized_text))
             if message.localized_text
             else "–"
         )

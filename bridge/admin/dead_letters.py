@@ -316,7 +316,7 @@ def _chosen(request: HttpRequest) -> DeadLetterFilter:
 
 def _moment(text: str) -> str:
     """Return the time in a date-and-time field, which is in the zone of the pages, as UTC; empty where it is none."""
-    at = values.moment(text, zone=timezone.get_current_timezone())
+    at = values.parse_iso_time(text, zone=timezone.get_current_timezone())
     return "" if at is None else at.isoformat()
 
 

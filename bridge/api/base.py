@@ -23,7 +23,7 @@ from rest_framework.settings import api_settings
 from rest_framework.views import exception_handler
 
 from bridge.idempotency import IdempotencyKeyReused, InvalidIdempotencyKey, StoredResponse, run_once
-from channels_setup.codecs.bodies import BadBody, json_object
+from channels_setup.codecs.bodies import BadBody, parse_json_object
 
 from .filtering import KeysetPagination, QueryFilter, QueryFilterBackend
 from .serializers import ErrorSerializer
@@ -97,7 +97,7 @@ class SafeJSONParser(BaseParser):
         if len(body) > limit:
             raise RequestDataTooBig
         try:
-            return json_object(body)
+            return parse_json_object(body)
         except BadBody as problem:
             raise exceptions.ParseError(str(problem)) from None
 

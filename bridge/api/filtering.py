@@ -22,7 +22,7 @@ from rest_framework.response import Response
 
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
-from channels_setup.codecs.values import LARGEST_ID, as_id, as_time
+from channels_setup.codecs.values import MAX_ID, parse_id, parse_unix_time
 
 UNIX_SECONDS = re.compile(r"[0-9]{9,12}(\.[0-9]{1,9})?")  # since 1970
 
@@ -35,7 +35,7 @@ class InvalidValue(ValueError):
 
 def parse_number(text: str) -> int:
     try:
-        value = as_id(text)
+        value = parse_id(text)
     except BadBody:
         value = None
     if not value:  # no row has the number 0
@@ -55,11 +55,11 @@ def parse_moment(value: str) -> datetime:
     found = None
     if UNIX_SECONDS.fullmatch(plain):
         with suppress(BadBody):
-            found = as_time(plain)
+            found = parse_unix_time(plain)
     else:
         # A plus sign that was not escaped in the address arrives as a space.
         text = plain if "T" not in plain else plain.replace(" ", "+")
-        found = values.moment(text, zone=timezone.get_current_timezone())
+        found = values.parse_iso_time(text, zone=timezone.get_current_timezone())
     if found is None:
         raise InvalidValue(_("must be a time such as 2026-01-31T12:00:00+03:00."))
     return found
@@ -169,7 +169,7 @@ class KeysetPagination(CursorPagination):
             return None
         try:
             position = parse_qs(b64decode(encoded.encode("ascii")).decode("ascii")).get("p", ["0"])[0]
-            if not (position.isascii() and position.isdigit()) or int(position[:20]) > LARGEST_ID:
+            if not (position.isascii() and position.isdigit()) or int(position[:20]) > MAX_ID:
                 raise ValueError
             return super().decode_cursor(request)
         except (ValueError, exceptions.NotFound):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from channels_setup.codecs.values import LARGEST_ID
+from channels_setup.codecs.values import MAX_ID
 
 ERROR_CONTENT = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 ERROR_DESCRIPTIONS = {
@@ -26,5 +26,5 @@ def complete_schema(result: dict[str, Any], generator: Any, request: Any, public
                 schema = parameter["schema"]
                 if schema.get("type") == "integer" and "enum" not in schema:
                     schema.setdefault("minimum", 1)
-                    schema.setdefault("maximum", LARGEST_ID)
+                    schema.setdefault("maximum", MAX_ID)
     return result

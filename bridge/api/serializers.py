@@ -15,7 +15,7 @@ from rest_framework import serializers
 from bridge import outcomes, service_window
 from bridge.fanout import subscribers
 from bridge.models import Attachment, Attempt, Contact, Conversation, Delivery, Message, WebhookEvent
-from channels_setup.codecs.whatsapp_markup import to_html
+from channels_setup.codecs.whatsapp_markup import render_html
 from channels_setup.models import ApiChannel, ChatChannel
 
 MAX_PREVIEW_BYTES = 2_000
@@ -153,7 +153,7 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
 
     @extend_schema_field(serializers.CharField())
     def get_html(self, message: Message) -> str:
-        return str(to_html(message.localized_text))
+        return str(render_html(message.localized_text))
 
 
 class AttemptSerializer(serializers.ModelSerializer[Attempt]):

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from bridge.decisions import REFUSE, Decision
 from bridge.models import Conversation, HeldReply
 from bridge.relay import held_replies, submission
-from channels_setup.codecs.values import LARGEST_ID
+from channels_setup.codecs.values import MAX_ID
 from channels_setup.models import ApiChannel, ChatChannel
 from templates_registry import index_cache, selection
 from templates_registry.content.components import ParameterFormat
@@ -105,7 +105,7 @@ def find_channel(user: Any, wanted: int | str) -> ApiChannel:
         rows = rows.filter(watched__in=ChatChannel.objects.all().seen_by(user)).distinct()
     by = Q(name=wanted)
     if isinstance(wanted, int) or (wanted.isascii() and wanted.isdigit() and len(wanted) < 19):
-        by = Q(pk=int(wanted)) if int(wanted) <= LARGEST_ID else Q(pk__in=[])
+        by = Q(pk=int(wanted)) if int(wanted) <= MAX_ID else Q(pk__in=[])
     found = list(rows.filter(by)[:2])
     if len(found) > 1:
         sentence = _("More than one channel has this name: give its number.")

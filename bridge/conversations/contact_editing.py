@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from bridge import service_window
 from bridge.fanout import helpdesk_messages
 from bridge.models import Contact, ContactChange, ContactNote, Conversation, Message
-from channels_setup.codecs.phone_numbers import UNVERIFIED, phone_key, wire_digits
+from channels_setup.codecs.phone_numbers import UNVERIFIED, format_wire_phone, phone_key
 from channels_setup.codecs.visible_names import visible_name
 from channels_setup.models import ApiChannel
 
@@ -126,7 +126,7 @@ def _derive_address(contact: Contact) -> str:
     """The phone as the provider's id, where the contact has been written to or has written by the phone alone."""
     if contact.external_id or contact.user_id or not contact.phone:
         return ""
-    address = wire_digits(contact.phone)[:190]
+    address = format_wire_phone(contact.phone)[:190]
     if Contact.objects.filter(api_channel=contact.api_channel_id, external_id=address).exists():
         return ""
     return address if Message.objects.filter(conversation__contact=contact).exists() else ""
@@ -172,7 +172,7 @@ def _parse_phone(text: str) -> str:
         raise ValueError(sentence)
     key = phone_key(text)
     if key and not key.startswith(UNVERIFIED):
-        return f"+{wire_digits(text)}"
+        return f"+{format_wire_phone(text)}"
     # Numbering plans are changed more often than they are read: with its plus a possible number will do.
     try:
         number = phonenumbers.parse(text)

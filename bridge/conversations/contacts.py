@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from bridge.models import Contact, FormerId
 from channels_setup.advisory_locks import Space
-from channels_setup.codecs.phone_numbers import id_key, is_number, phone_key
+from channels_setup.codecs.phone_numbers import id_key, is_phone_number, phone_key
 from channels_setup.codecs.visible_names import visible_name
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo
@@ -359,7 +359,7 @@ def resolve_profile_name(contact: Contact, told: str) -> str:
     name = visible_name(told, MAX_LENGTHS["name"])
     if not name or contact.name_source == Contact.NameSource.PERSON:
         return contact.name
-    if is_number(name) and (contact.shown_name or phone_key(name) in (contact.phone_key, contact.address_key)):
+    if is_phone_number(name) and (contact.shown_name or phone_key(name) in (contact.phone_key, contact.address_key)):
         return contact.name  # a number never replaces a name, and one's own number is none
     return name
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from channels_setup.codecs.values import whole_number
+from channels_setup.codecs.values import parse_whole_number
 
 
 def as_number(text: str | None) -> int | None:
-    return whole_number(text)
+    return parse_whole_number(text)

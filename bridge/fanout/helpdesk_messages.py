@@ -14,7 +14,7 @@ from django.utils import translation
 
 from bridge import wakeups
 from bridge.models import Conversation, Delivery, HelpdeskChat, Message
-from channels_setup.codecs import message_words
+from channels_setup.codecs import message_extras
 from channels_setup.providers.base import helpdesk as contract
 
 from .subscribers import MessageContext
@@ -94,7 +94,7 @@ def _localize_text(item: MessageContext) -> str:
     with translation.override(options.get("language") or settings.LANGUAGE_CODE):
         is_said = message.shown.get("what") == "welcome"
         return "\n".join(
-            filter(None, (message.localized_text, "" if is_said else message_words.ad_line(message.shown)))
+            filter(None, (message.localized_text, "" if is_said else message_extras.describe_ad(message.shown)))
         )
 
 

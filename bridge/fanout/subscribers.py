@@ -20,7 +20,7 @@ from bridge import ticket_properties
 from bridge.files.attachment_files import build_signed_link
 from bridge.models import Attachment, Contact, Conversation, Delivery, Message, Ticket
 from channels_setup.codecs import chat_events
-from channels_setup.codecs.html_text import html_of
+from channels_setup.codecs.html_text import text_to_html
 from channels_setup.models import ApiChannel
 
 PLATFORM = "whatsapp"
@@ -158,7 +158,7 @@ def _may_see_replies(channel: ApiChannel, conversation: Conversation) -> bool:
 def _mark_event(
     event: dict[str, Any], conversation: Conversation, channel: ApiChannel, *, delivery: bool = False
 ) -> dict[str, Any]:
-    return chat_events.marked(event, delivery=delivery, copy=channel.pk != conversation.api_channel_id)
+    return chat_events.add_routing_flags(event, delivery=delivery, copy=channel.pk != conversation.api_channel_id)
 
 
 def build_comment(message: Message, ticket: Ticket, *, is_first: bool, files: Sequence[str] = ()) -> dict[str, Any]:
@@ -166,9 +166,9 @@ def build_comment(message: Message, ticket: Ticket, *, is_first: bool, files: Se
     is_client = message.direction == Message.Direction.INBOUND
     is_note = message.direction == Message.Direction.NOTICE
     sender = "client" if is_client else message.details.get("from") or "user"
-    return chat_events.comment_object(
+    return chat_events.build_comment(
         id=message.pk,
-        html=html_of(message.text or message.sentence),
+        html=text_to_html(message.text or message.sentence),
         sender=sender,
         type=message.details.get("type") or "private" if is_note else "public",
         user_id=message.author_id,
@@ -210,7 +210,7 @@ def _build_comment_event(
     *,
     about: Contact | None = None,
 ) -> dict[str, Any]:
-    event = chat_events.comment_event(
+    event = chat_events.build_comment_event(
         app_id=str(channel.app_id),
         comment=comment,
         client=_build_client_object(conversation, about=about),
@@ -223,7 +223,7 @@ def _build_comment_event(
 def _build_new_ticket_event(
     ticket: Ticket, conversation: Conversation, channel: ApiChannel, *, stamp: datetime | None = None
 ) -> dict[str, Any]:
-    event = chat_events.ticket_event(
+    event = chat_events.build_ticket_event(
         app_id=str(channel.app_id),
         ticket=_build_ticket_object(ticket, conversation, stamp=None if channel.exact_updated_at else stamp),
         client=_build_client_object(conversation),
@@ -259,7 +259,7 @@ def queue_ticket_change(
     ]
     if not channels:
         return []
-    event = chat_events.change_event(
+    event = chat_events.build_change_event(
         app_id="",
         change_id=change_id,
         ticket_id=ticket.pk,
@@ -303,7 +303,7 @@ def build_new_ticket_deliveries(ticket: Ticket) -> list[Delivery]:
 
 def _build_chat_event(item: MessageContext, channel: ApiChannel) -> dict[str, Any]:
     message, conversation = item.message, item.conversation
-    return chat_events.chat_event(
+    return chat_events.build_chat_event(
         app_id=str(channel.app_id),
         chat_id=conversation.pk,
         sender="user" if message.direction == Message.Direction.OUTBOUND else "client",
@@ -327,7 +327,7 @@ def _build_client_object(conversation: Conversation, *, about: Contact | None = 
     """One client for all that were merged. ``about``: the one whose numbers these are, where a message says it."""
     contact = conversation.contact
     about = about or contact
-    return chat_events.client_object(
+    return chat_events.build_client(
         id=contact.pk,
         name=contact.shown_name,
         email=contact.email,
@@ -348,7 +348,7 @@ def _build_message_ticket_object(item: MessageContext, channel: ApiChannel) -> d
 def _build_ticket_object(
     ticket: Ticket, conversation: Conversation, *, stamp: datetime | None = None
 ) -> dict[str, Any]:
-    return chat_events.ticket_object(
+    return chat_events.build_ticket(
         id=ticket.pk,
         status_id=ticket.status,
         subject=ticket.subject,

@@ -16,8 +16,8 @@ from datetime import datetime, timedelta
 
 from django.db.models import QuerySet
 
-from channels_setup.codecs.html_text import visible_words
-from channels_setup.providers.base.helpdesk import Commented, Said
+from channels_setup.codecs.html_text import html_to_visible_text
+from channels_setup.providers.base.helpdesk import CommentAdded, MessageSent
 
 from ..models import Conversation, HelpdeskBurst, HelpdeskReply
 
@@ -28,7 +28,7 @@ PAIRING_INTERVAL = timedelta(minutes=10)  # a chat event and the comment of the 
 UNSTAMPED_INTERVAL = timedelta(minutes=1)  # without the helpdesk's stamp an equal reply later than this is a new one
 
 
-def hash_event(said: Said) -> str:
+def hash_event(said: MessageSent) -> str:
     if said.event_id:
         return f"id {said.event_id}"
     told = [said.chat_id, said.text, said.files, said.ticket.updated, said.state]
@@ -40,11 +40,11 @@ def hash_text(text: str) -> str:
 
     They differ in white space, in formatting, and in what looks like markup where a comment's HTML did not escape it.
     """
-    return hashlib.sha256(re.sub(r"[\s*_~`]+", "", visible_words(text)).encode()).hexdigest()
+    return hashlib.sha256(re.sub(r"[\s*_~`]+", "", html_to_visible_text(text)).encode()).hexdigest()
 
 
 def register_chat_reply(
-    conversation: Conversation, said: Said, *, at: datetime, comments_come: bool
+    conversation: Conversation, said: MessageSent, *, at: datetime, comments_come: bool
 ) -> HelpdeskReply | None:
     """The row of a reply that is to be relayed; None for a redelivery, or where a comment stands or will stand for it.
 
@@ -77,7 +77,7 @@ def register_chat_reply(
     )
 
 
-def register_comment_reply(conversation: Conversation, comment: Commented, *, at: datetime) -> HelpdeskReply | None:
+def register_comment_reply(conversation: Conversation, comment: CommentAdded, *, at: datetime) -> HelpdeskReply | None:
     """The same for a comment, whose id decides."""
     if HelpdeskReply.objects.filter(conversation=conversation, comment_id=comment.comment_id).exists():
         return None

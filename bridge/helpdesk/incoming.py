@@ -22,7 +22,7 @@ from bridge.raw_requests import mark_event_failed, restore_request
 from bridge.relay import submission
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ChatChannel
-from channels_setup.providers.base.helpdesk import Came, Commented, DeskFact, RemoteIds, Said
+from channels_setup.providers.base.helpdesk import CommentAdded, EventSeen, HelpdeskFact, MessageSent, RemoteIds
 
 from ..models import (
     Conversation,
@@ -87,14 +87,14 @@ def process_helpdesk_events(chat_channel_id: int, events: Sequence[WebhookEvent]
         raise broken
 
 
-def _apply_fact(batch: EventBatch, fact: DeskFact, event: WebhookEvent) -> str:
+def _apply_fact(batch: EventBatch, fact: HelpdeskFact, event: WebhookEvent) -> str:
     """One fact; a remark for whoever looks at the event where nothing came of it."""
-    if isinstance(fact, Came):
+    if isinstance(fact, EventSeen):
         batch.saw(fact.track, event.received_at)
         return ""
-    if isinstance(fact, Said):
+    if isinstance(fact, MessageSent):
         return _handle_message(batch, fact, event)
-    if isinstance(fact, Commented):
+    if isinstance(fact, CommentAdded):
         return _handle_comment(batch, fact, event)
     link = _find_by_ticket(batch.chat_channel, fact.ticket.id)
     if link is None:
@@ -129,7 +129,7 @@ def _lock_connection(chat_channel: ChatChannel) -> HelpdeskConnection:
 # --- chats -----------------------------------------------------------------------------------------------
 
 
-def _handle_message(batch: EventBatch, said: Said, event: WebhookEvent) -> str:
+def _handle_message(batch: EventBatch, said: MessageSent, event: WebhookEvent) -> str:
     if _is_check_message(batch.connection, said):
         return ""
     link = _find_by_chat(batch.chat_channel, said)
@@ -151,7 +151,7 @@ def _handle_message(batch: EventBatch, said: Said, event: WebhookEvent) -> str:
     return "" if reply is not None else _("Known already.")
 
 
-def _handle_merged_chat_message(batch: EventBatch, said: Said, event: WebhookEvent) -> str:
+def _handle_merged_chat_message(batch: EventBatch, said: MessageSent, event: WebhookEvent) -> str:
     """An operator answers in the helpdesk's chat of a client who was merged into another: the words go to the client.
 
     The request that goes on is that of the other chat, so this one's status and numbers are not followed.
@@ -171,18 +171,18 @@ def _handle_merged_chat_message(batch: EventBatch, said: Said, event: WebhookEve
     return ""
 
 
-def _follow_request(batch: EventBatch, link: HelpdeskChat, said: Said, event: WebhookEvent) -> None:
+def _follow_request(batch: EventBatch, link: HelpdeskChat, said: MessageSent, event: WebhookEvent) -> None:
     if mirroring.follow_request(link, said.ticket):
         batch.saw("moved", event.received_at)  # without a change event that is evidence of a box not ticked
 
 
-def _is_check_message(connection: HelpdeskConnection, said: Said) -> bool:
+def _is_check_message(connection: HelpdeskConnection, said: MessageSent) -> bool:
     """The dry-run's own message came back: it looks for it itself, and nothing else comes of it."""
     token, chat_id = connection.check_state.get("token"), connection.check_state.get("chat_id")
     return bool(token and token in said.text) or (said.chat_id is not None and said.chat_id == chat_id)
 
 
-def _find_by_chat(chat_channel: ChatChannel, said: Said) -> HelpdeskChat | None:
+def _find_by_chat(chat_channel: ChatChannel, said: MessageSent) -> HelpdeskChat | None:
     """By the chat's number; where our first message's answer was lost, by the client's."""
     rows = HelpdeskChat.objects.filter(chat_channel=chat_channel)
     found = rows.filter(chat_id=said.chat_id).first() if said.chat_id else None
@@ -193,7 +193,7 @@ def _find_by_chat(chat_channel: ChatChannel, said: Said) -> HelpdeskChat | None:
     return found
 
 
-def _confirm_delivery(conversation: Conversation, said: Said) -> None:
+def _confirm_delivery(conversation: Conversation, said: MessageSent) -> None:
     """Our own message came back: a try whose answer we have not seen did arrive."""
     head = (
         Delivery.objects.select_for_update(no_key=True)
@@ -219,7 +219,7 @@ def _get_sent_text(delivery: Delivery) -> str:
 # --- comments --------------------------------------------------------------------------------------------
 
 
-def _handle_comment(batch: EventBatch, comment: Commented, event: WebhookEvent) -> str:
+def _handle_comment(batch: EventBatch, comment: CommentAdded, event: WebhookEvent) -> str:
     if comment.by_rule and not batch.chat_channel.options.get("relay_rules"):
         return _("A rule's message: this channel does not relay them.")
     link = _find_by_ticket(batch.chat_channel, comment.ticket_id)

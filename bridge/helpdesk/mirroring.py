@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db.models.functions import Now
 
 from bridge.conversations import tickets
-from channels_setup.providers.base.helpdesk import RemoteIds, TicketSeen
+from channels_setup.providers.base.helpdesk import RemoteIds, TicketState
 
 from ..models import Conversation, Delivery, HelpdeskChat, Ticket
 
@@ -28,7 +28,7 @@ def save_remote_ids(link: HelpdeskChat, known: RemoteIds) -> None:
         _follow_request_number(link, known.ticket_id, status=None)
 
 
-def follow_request(link: HelpdeskChat, seen: TicketSeen) -> bool:
+def follow_request(link: HelpdeskChat, seen: TicketState) -> bool:
     """What an event says of a request, unless we have followed a later word already.
 
     Whether a request that we had followed before was ended, reopened or given to somebody without our knowing.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from django.utils import timezone
 
 from channels_setup.models import ApiChannel
-from channels_setup.providers.base import AccountNews
+from channels_setup.providers.base import AccountUpdate
 
 MAX_KEPT_UPDATES = 20  # the newest news; the raw events have them all
 
 
-def record_account_update(api_channel: ApiChannel, fact: AccountNews) -> None:
+def record_account_update(api_channel: ApiChannel, fact: AccountUpdate) -> None:
     """The newest first. The same news twice (all subscribers are told again when one fails) is one."""
     at = fact.at or timezone.now()
     news = {"what": fact.what, "details": fact.details, "level": fact.level, "at": at.isoformat()}

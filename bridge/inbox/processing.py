@@ -28,7 +28,7 @@ from channels_setup.advisory_locks import Space, only_one
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import (
-    AccountNews,
+    AccountUpdate,
     ContactChanged,
     Correction,
     EchoSeen,
@@ -245,7 +245,7 @@ def apply_facts(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
             receiving.let_time_pass(api_channel, fact)
         elif isinstance(fact, TemplateChanged):
             provider_sync.follow(api_channel, fact)
-        elif isinstance(fact, AccountNews):
+        elif isinstance(fact, AccountUpdate):
             account_updates.record_account_update(api_channel, fact)
     hand_on()
     unsupported.record_unsupported(api_channel, facts)

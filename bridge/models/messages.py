@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from bridge import outcomes
-from channels_setup.codecs.message_words import words as localized_words
+from channels_setup.codecs.message_extras import compose_text as localized_words
 from channels_setup.models import ApiChannel
 from channels_setup.models.redacted_fields import MixedJSONField, RedactedCharField
 
@@ -76,7 +76,7 @@ class Message(models.Model):
         "self", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
     reactions = models.JSONField(default=list, blank=True)  # [{"by": "client" or "us", "emoji": "👍"}]
-    shown = models.JSONField(default=dict, blank=True)  # what is more than text: see ``providers.base.Shown``
+    shown = models.JSONField(default=dict, blank=True)  # what is more than text: see ``providers.base.MessageExtras``
     # The key of the desk's draft or form that became this message. A draft is sent once, from however many tabs.
     form_key = models.CharField(max_length=64, blank=True, default="", db_default="")
 

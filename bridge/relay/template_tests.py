@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from bridge import service_window
 from bridge.conversations import contacts, merge_lookup, receiving, tickets
 from bridge.models import Contact, Conversation, Message, TemplateTest, Ticket
-from channels_setup.codecs.phone_numbers import is_number, wire_digits
+from channels_setup.codecs.phone_numbers import format_wire_phone, is_phone_number
 from channels_setup.models import ChannelState
 from channels_setup.providers.base import ContactInfo
 from templates_registry.content.graph_format import InvalidTemplate
@@ -63,8 +63,8 @@ def explain_refusal(template: Template) -> str:
 @transaction.atomic
 def read_recipient(template: Template, number: str) -> TemplateTestRecipient:
     """Read the number that an admin typed. Raises NotSent."""
-    digits = wire_digits(number)
-    if not (is_number(number) and digits.isascii() and digits.isdigit() and 10 <= len(digits) <= 15):
+    digits = format_wire_phone(number)
+    if not (is_phone_number(number) and digits.isascii() and digits.isdigit() and 10 <= len(digits) <= 15):
         raise TemplateTestRefused(_("Enter the number with its country code, such as +7 921 123-45-67."))
     found = contacts.find_contact(template.api_channel, _build_contact_info(template, digits))
     if found is not None and _get_reached_contact_id(template, found) != found.pk:

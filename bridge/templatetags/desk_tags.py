@@ -15,10 +15,10 @@ from bridge.desk.thread.bubbles import Bubbles, Piece, line
 from bridge.desk.thread.messages import Item
 from bridge.desk.urls import numbered
 from bridge.models import Conversation, Ticket
-from channels_setup.codecs.whatsapp_markup import to_html
+from channels_setup.codecs.whatsapp_markup import render_html
 
 register = template.Library()
-register.filter("whatsapp", to_html)
+register.filter("whatsapp", render_html)
 register.simple_tag(icon)
 
 

@@ -39,7 +39,7 @@ from bridge.raw_requests import (
 )
 from bridge.relay import held_replies, submission
 from channels_setup.codecs import values
-from channels_setup.codecs.bodies import BadBody, decode
+from channels_setup.codecs.bodies import BadBody, decode_body
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, RawRequest
 
@@ -126,7 +126,7 @@ class UapiView(APIView):
 
     def _handle(self, raw: RawRequest) -> HttpResponse:
         try:
-            decoded = decode(body=raw.body, content_type=raw.content_type, query_string=raw.query_string)
+            decoded = decode_body(body=raw.body, content_type=raw.content_type, query_string=raw.query_string)
         except BadBody as problem:
             # Without a readable body there is no token, so nobody to whom the request could be shown.
             return self._json(UapiError(BAD_FIELD, str(problem)).body())
@@ -234,7 +234,7 @@ class AddMessage(UapiView):
         }
 
     def _chat_channel(self, call: UapiCall) -> ChatChannel:
-        channel_id = values.as_id(call.values.get("channel_id"), "channel_id")
+        channel_id = values.parse_id(call.values.get("channel_id"), "channel_id")
         if channel_id is None:
             raise BadBody(_("“channel_id” is missing."))
         watching = call.api_channel.watched.through.objects.filter(
@@ -245,7 +245,7 @@ class AddMessage(UapiView):
             raise UapiError(NOT_FOUND, _("channel_id %(id)s is not a chat channel.") % {"id": channel_id}, status=False)
         if not channel.is_watched:
             raise UapiError(NOT_ALLOWED, _("This API channel does not watch chat channel %(id)s.") % {"id": channel_id})
-        company_id = values.as_id(call.values.get("company_id"), "company_id")
+        company_id = values.parse_id(call.values.get("company_id"), "company_id")
         if company_id is not None and company_id != channel.company_id:
             raise UapiError(
                 NOT_ALLOWED, _("company_id %(id)s is not the company of this channel.") % {"id": company_id}
@@ -255,7 +255,7 @@ class AddMessage(UapiView):
 
 def get_conversation(call: UapiCall, chat_channel: ChatChannel | None = None) -> Conversation:
     """The chat that ``chat_id`` names, among those this API channel may speak in."""
-    chat_id = values.as_id(call.values.get("chat_id"), "chat_id")
+    chat_id = values.parse_id(call.values.get("chat_id"), "chat_id")
     if chat_id is None:
         raise BadBody(_("“chat_id” is missing."))
     chat_id = merge_lookup.find_current_conversation(chat_id) or chat_id
@@ -293,14 +293,14 @@ def _build_message_fact(api_channel: ApiChannel, message: dict[str, Any], *, has
     text = None if message.get("text") is False else message.get("text")  # PHP's empty value
     if text is not None and (isinstance(text, bool) or not isinstance(text, str | int | float)):
         raise BadBody(_("“message.text” must be text."))
-    attached = values.as_files(message.get("files"), "message.files")
+    attached = values.parse_files(message.get("files"), "message.files")
     if not values.as_text(text).strip() and not attached and not has_files:
         raise BadBody(_("“message.text” is missing."))
     return MessageReceived(
         contact=read_sender(api_channel, sender),
         text=values.as_text(text),
         external_id=read_text(message.get("id"), "message.id", longest=MAX_ID_LENGTH),
-        at=values.as_time(message.get("timestamp"), "message.timestamp"),
+        at=values.parse_unix_time(message.get("timestamp"), "message.timestamp"),
         files=attached,
     )
 
@@ -328,7 +328,7 @@ class SendMessage(UapiView):
 
 
 def get_operator(call: UapiCall, conversation: Conversation) -> Any:
-    user_id = values.as_id(call.values.get("user_id"), "user_id")
+    user_id = values.parse_id(call.values.get("user_id"), "user_id")
     if user_id is None:
         raise BadBody(_("“user_id” is missing."))
     user = get_user_model().objects.filter(pk=user_id, is_active=True).first()

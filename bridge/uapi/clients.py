@@ -11,7 +11,7 @@ from bridge.conversations import contact_editing, contacts, merge_lookup
 from bridge.models import Contact, ContactQuerySet, Ticket
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
-from channels_setup.codecs.phone_numbers import id_key, is_number, phone_key, search_keys, wire_digits
+from channels_setup.codecs.phone_numbers import format_wire_phone, id_key, is_phone_number, phone_key, search_keys
 from channels_setup.codecs.visible_names import is_proper_name, visible_name
 from channels_setup.providers.base import ContactInfo
 
@@ -132,7 +132,7 @@ def _save_client(contact: Contact, told: dict[str, str], call: UapiCall) -> list
             fields.append(field)
     contact.set_keys()
     name = told["name"]
-    own_number = is_number(name) and phone_key(name) in (contact.phone_key, contact.address_key)
+    own_number = is_phone_number(name) and phone_key(name) in (contact.phone_key, contact.address_key)
     if name and not own_number and (name != contact.name or is_proper_name(name)):
         contact.name, contact.name_source = name, Contact.NameSource.PERSON
     unused = ["name"] if name and name != contact.name else []
@@ -165,7 +165,7 @@ def visible_contacts(call: UapiCall) -> ContactQuerySet:
 
 
 def _get_client(call: UapiCall) -> Contact:
-    client_id = values.as_id(call.values.get("client_id"), "client_id")
+    client_id = values.parse_id(call.values.get("client_id"), "client_id")
     if client_id is None:
         raise BadBody(_("“client_id” is missing."))
     contact = visible_contacts(call).filter(pk=client_id).first()
@@ -202,7 +202,7 @@ class Clients(ReadOnlyView):
                 "id": contact.pk,
                 "name": contact.name,
                 "emails": contact.email or None,
-                "phone": wire_digits(contact.phone) or None,
+                "phone": format_wire_phone(contact.phone) or None,
                 "tickets": tickets.get(contact.pk, []),
             }
             for contact in found_rows
@@ -223,7 +223,7 @@ class ReadClient(ReadOnlyView):
             "id": contact.pk,
             "name": contact.name,
             "emails": _merge_first(contact.card.get("emails", []), contact.email),
-            "phones": [{"phone": wire_digits(contact.phone), "type": "mobile"}] if contact.phone else [],
+            "phones": [{"phone": format_wire_phone(contact.phone), "type": "mobile"}] if contact.phone else [],
             "messengers": _merge_first(
                 contact.card.get("messengers", []),
                 {"type": "whatsapp", "identity": contact.external_id} if contact.external_id else None,

@@ -18,7 +18,7 @@ from bridge.raw_requests import MAX_BYTES_WITH_FILES
 from bridge.relay import held_replies, submission
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
-from channels_setup.codecs.html_text import text_of
+from channels_setup.codecs.html_text import html_to_text
 from channels_setup.providers.base import ContactInfo, MessageReceived
 
 from .base import NOT_FOUND, NOT_SENT, UapiCall, UapiError, UapiView, get_operator
@@ -41,7 +41,7 @@ class CreateComment(UapiView):
     def answer(self, call: UapiCall) -> dict[str, Any]:
         ticket = get_ticket(call)
         text = read_message(call)
-        links = values.as_files(call.values.get("files"), "files")
+        links = values.parse_files(call.values.get("files"), "files")
         if not text and not call.files and not links:
             raise BadBody(_("“message” is missing."))
         kind = read_choice(call.values.get("type"), "type", ["public", "private"]) or "private"
@@ -106,7 +106,7 @@ def read_message(call: UapiCall) -> str:
     html = values.as_text(given)
     if len(html.encode()) > MAX_MESSAGE_BYTES:
         raise BadBody(_("“message” is longer than 64 KB."))
-    return text_of(html)
+    return html_to_text(html)
 
 
 def get_author(call: UapiCall, conversation: Conversation) -> Any:
@@ -115,7 +115,7 @@ def get_author(call: UapiCall, conversation: Conversation) -> Any:
 
 def read_trigger_id(call: UapiCall) -> int | None:
     """The number of the caller's rule, kept with what it wrote."""
-    return values.as_id(call.values.get("trigger_id"), "trigger_id")
+    return values.parse_id(call.values.get("trigger_id"), "trigger_id")
 
 
 def create_note(
@@ -154,7 +154,7 @@ def queue_comment_event(message: Message, ticket: Ticket) -> None:
 
 def get_ticket(call: UapiCall) -> Ticket:
     """The request that ``ticket_id`` names, among those in the chat channels that this API channel watches."""
-    ticket_id = values.as_id(call.values.get("ticket_id"), "ticket_id")
+    ticket_id = values.parse_id(call.values.get("ticket_id"), "ticket_id")
     if ticket_id is None:
         raise BadBody(_("“ticket_id” is missing."))
     ticket = (

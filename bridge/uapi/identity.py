@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from bridge.conversations import contacts
 from bridge.models import Contact
 from channels_setup.codecs import values
-from channels_setup.codecs.phone_numbers import id_key, phone_key, wire_digits
+from channels_setup.codecs.phone_numbers import format_wire_phone, id_key, phone_key
 from channels_setup.codecs.visible_names import visible_name
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo
@@ -35,7 +35,7 @@ def read_sender(api_channel: ApiChannel, sender: dict[str, Any]) -> ContactInfo:
     email = read_text(sender.get("email"), "message.from.email")
     is_address = not api_channel.provider.ids_are_phone_numbers
     if not is_address and not phone and id_key(client_id):
-        phone = f"+{wire_digits(client_id)}"
+        phone = f"+{format_wire_phone(client_id)}"
     return ContactInfo(
         external_id=client_id if is_address else "",
         caller_id=client_id,
@@ -71,14 +71,14 @@ def normalize_phone(text: str) -> str:
 def find_client(api_channel: ApiChannel, sender: dict[str, Any], info: ContactInfo) -> Contact | None:
     """The contact that our number in the call means; None where the caller's id or the phone decides."""
     known = Contact.objects.filter(api_channel=api_channel, erased_at=None)
-    number = values.as_id(sender.get("okno_client_id"), "message.from.okno_client_id")
+    number = values.parse_id(sender.get("okno_client_id"), "message.from.okno_client_id")
     if number is not None:
         contact = known.filter(pk=number).first()
         if contact is None:
             raise UapiError(NOT_FOUND, _("There is no client %(id)s on this API channel.") % {"id": number})
         _save_caller_id(contact, info)
         return contact
-    if not (info.caller_id.isascii() and info.caller_id.isdigit() and int(info.caller_id[:19]) <= values.LARGEST_ID):
+    if not (info.caller_id.isascii() and info.caller_id.isdigit() and int(info.caller_id[:19]) <= values.MAX_ID):
         return None
     ours = known.filter(pk=int(info.caller_id[:19])).first()
     if ours is None or info.caller_id != str(ours.pk) or not _is_portal_id(ours, info):

@@ -32,10 +32,10 @@ class Users(ReadOnlyView):
 
     def answer(self, call: UapiCall) -> Any:
         rows = visible_operators(call)
-        user_id = values.as_id(call.values.get("user_id"), "user_id")
+        user_id = values.parse_id(call.values.get("user_id"), "user_id")
         if user_id is not None:
             rows = rows.filter(pk=user_id)
-        group_id = values.as_id(call.values.get("group_id"), "group_id")
+        group_id = values.parse_id(call.values.get("group_id"), "group_id")
         if group_id is not None:
             rows = rows.filter(chat_channels__in=call.api_channel.watched.filter(pk=group_id))
         if query := values.as_text(call.values.get("query")).strip():

@@ -67,7 +67,7 @@ class MethodParameters:
         for name in sorted(self.used & FLAG_PARAMETERS):
             read_flag(given.get(name), name)
         for name in sorted(self.used & ID_PARAMETERS):
-            values.as_id(given.get(name), name)
+            values.parse_id(given.get(name), name)
         if has_files and not self.files:
             raise BadBody(_("This method takes no files."))
 

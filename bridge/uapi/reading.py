@@ -28,7 +28,7 @@ class ReadOnlyView(UapiView):
 
 def get_page(call: UapiCall, rows: models.QuerySet[ModelT]) -> list[ModelT]:
     """The hundred that ``offset`` names: 0 the first, 1 the next."""
-    number = values.as_id(call.values.get("offset"), "offset") or 0
+    number = values.parse_id(call.values.get("offset"), "offset") or 0
     begin = min(number, MAX_PAGES) * PAGE_SIZE
     return list(rows[begin : begin + PAGE_SIZE])
 
@@ -45,7 +45,7 @@ def _read_time(value: Any, name: str) -> datetime | None:
     text = values.as_text(value).strip()
     if not text:
         return None
-    at = values.moment(text, zone=UTC)
+    at = values.parse_iso_time(text, zone=UTC)
     if at is None:
         raise BadBody(_("“%(name)s” must be a time such as 2026-11-25 00:00.") % {"name": name})
     return at
@@ -56,5 +56,5 @@ def read_ids(value: Any, name: str) -> list[int]:
     if value is False or value == {}:
         return []
     items = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
-    found = [values.as_id(item.strip() if isinstance(item, str) else item, name) for item in items]
+    found = [values.parse_id(item.strip() if isinstance(item, str) else item, name) for item in items]
     return [number for number in found if number is not None]

@@ -15,7 +15,7 @@ from bridge.fanout import subscribers
 from bridge.models import Attachment, Conversation, Message, Ticket, TicketField, TicketTag, search
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
-from channels_setup.codecs.chat_events import wire_time
+from channels_setup.codecs.chat_events import format_time
 
 from .base import NOT_FOUND, UapiCall, UapiError
 from .comments import get_ticket
@@ -161,7 +161,7 @@ class TicketFields(ReadOnlyView):
                     "hidden": 0,
                     "api": 1,
                     "deleted": 0,
-                    "created_at": wire_time(field.created_at),
+                    "created_at": format_time(field.created_at),
                     "updated_at": None,
                 },
                 "field_options": [],
@@ -189,7 +189,7 @@ def _split_words(value: Any, name: str) -> list[str]:
 
 def _get_agent(call: UapiCall) -> Any:
     """The operator of ``accessible_for_agent_id``, whose rights narrow the answer."""
-    user_id = values.as_id(call.values.get("accessible_for_agent_id"), "accessible_for_agent_id")
+    user_id = values.parse_id(call.values.get("accessible_for_agent_id"), "accessible_for_agent_id")
     if user_id is None:
         return None
     user = get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()
@@ -226,11 +226,11 @@ def _assignee_condition(item: Any) -> Q:
             continue
         is_nobody = isinstance(wanted, str) and wanted.strip().lower() in UNASSIGNED
         if name == "assignee_id":
-            asked &= Q(assignee=None) if is_nobody else Q(assignee=values.as_id(wanted, name))
+            asked &= Q(assignee=None) if is_nobody else Q(assignee=values.parse_id(wanted, name))
         elif is_nobody:
             asked &= Q(assigned_to_group=False)
         else:
-            asked &= Q(assigned_to_group=True, conversation__chat_channel=values.as_id(wanted, name))
+            asked &= Q(assigned_to_group=True, conversation__chat_channel=values.parse_id(wanted, name))
     if not asked:
         raise BadBody(_("“fassigned” must name an operator, a group or “unassigned”."))
     return asked
@@ -244,7 +244,7 @@ def _filter_by_fields(call: UapiCall, rows: QuerySet[Ticket]) -> QuerySet[Ticket
     for item in given if isinstance(given, list) else [given]:
         if not isinstance(item, dict) or not is_given(item.get("id")):
             raise BadBody(_("“fields” must be a list of objects with “id” and “value”."))
-        number = values.as_id(item["id"], "fields.id")
+        number = values.parse_id(item["id"], "fields.id")
         value = read_text(item.get("value"), "fields.value")
         has_one = Q(custom_fields__has_key=str(number))
         if value in ("", EMPTY):
@@ -278,7 +278,7 @@ def _serialize_common(ticket: Ticket) -> dict[str, Any]:
         "assignee_id": ticket.assignee_id,
         "group": get_group_id(ticket),
         "channel_id": conversation.chat_channel_id,
-        "last_updated_at": wire_time(ticket.updated_at),
+        "last_updated_at": format_time(ticket.updated_at),
         "additional_id": ticket.additional_id or None,
     }
 
@@ -287,7 +287,7 @@ def _serialize_ticket(ticket: Ticket) -> dict[str, Any]:
     return _serialize_common(ticket) | {
         "chat_id": ticket.conversation_id,
         "email": ticket.conversation.contact.email or None,
-        "published_at": wire_time(ticket.opened_at),
+        "published_at": format_time(ticket.opened_at),
         "company_id": ticket.conversation.chat_channel.company_id,
     }
 
@@ -295,7 +295,7 @@ def _serialize_ticket(ticket: Ticket) -> dict[str, Any]:
 def _serialize_row(ticket: Any, fields: list[dict[str, Any]]) -> dict[str, Any]:
     return _serialize_common(ticket) | {
         "status": ticket.status,
-        "created_at": wire_time(ticket.opened_at),
+        "created_at": format_time(ticket.opened_at),
         "channel_email": None,
         "ticket_fields": fields,
         "tags": [{"name": tag} for tag in ticket.tags],

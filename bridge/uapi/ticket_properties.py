@@ -152,7 +152,7 @@ def read_group(call: UapiCall, chat_channel_id: int, name: str = "group_id") -> 
         return None
     if is_null(given):
         return False
-    number = values.as_id(given, name)
+    number = values.parse_id(given, name)
     if number == chat_channel_id:
         return True
     sentence = _(

@@ -76,7 +76,7 @@ class CreateTicket(UapiView):
         chat_channel = _get_chat_channel(call)
         text = read_message(call)
         wanted = ticket_properties.read_properties(call)
-        links = values.as_files(call.values.get("files"), "files")
+        links = values.parse_files(call.values.get("files"), "files")
         if not text and not wanted.get("subject"):
             raise BadBody(_("“message” is missing."))
         status = _read_status(call)
@@ -129,7 +129,7 @@ class CreateTicket(UapiView):
 
 def _get_chat_channel(call: UapiCall) -> ChatChannel:
     """The one that ``channel_id`` names; without it, the first that this API channel watches."""
-    channel_id = values.as_id(call.values.get("channel_id"), "channel_id")
+    channel_id = values.parse_id(call.values.get("channel_id"), "channel_id")
     watched = call.api_channel.watched.order_by("pk")
     channel = watched.first() if channel_id is None else watched.filter(pk=channel_id).first()
     if channel is None:
@@ -146,7 +146,7 @@ def _get_or_create_contact(call: UapiCall) -> tuple[Contact, list[str]]:
     """
     given = call.values.get("client_id")
     is_new = isinstance(given, str) and given.strip().lower() == NEW_CLIENT
-    client_id = None if is_new or is_null(given) else values.as_id(given, "client_id")
+    client_id = None if is_new or is_null(given) else values.parse_id(given, "client_id")
     if client_id is not None:
         contact = visible_contacts(call).filter(pk=client_id).first()
         if contact is None:
@@ -233,7 +233,7 @@ class UpdateTicket(UapiView):
         wanted = ticket_properties.read_properties(call)
         to_group = ticket_properties.read_group(call, ticket.conversation.chat_channel_id)
         client_id = call.values.get("client_id")
-        if is_given(client_id) and values.as_id(client_id, "client_id") != ticket.conversation.contact_id:
+        if is_given(client_id) and values.parse_id(client_id, "client_id") != ticket.conversation.contact_id:
             raise BadBody(str(CLIENT_NOT_CHANGEABLE) % {"name": "client_id"})
         receiving.lock_conversation(ticket.conversation_id)
         by = getattr(get_author(call, ticket.conversation), "pk", None)
@@ -258,7 +258,7 @@ def _read_status(call: UapiCall) -> int | None:
     """``status``; some callers write ``status_id``, as answers and events do."""
     given = call.values.get("status")
     name = "status" if given not in (None, "") else "status_id"
-    status = values.as_id(call.values.get(name), name)
+    status = values.parse_id(call.values.get(name), name)
     if status is not None and status not in Ticket.Status.values:
         raise BadBody(_("“%(name)s” must be a number from 1 to 10.") % {"name": name})
     return status
@@ -271,7 +271,7 @@ def _read_assignee(call: UapiCall, conversation: Conversation) -> Any:
         return UNCHANGED
     if is_null(given):
         return None
-    user_id = values.as_id(given, "assignee_id") or 0
+    user_id = values.parse_id(given, "assignee_id") or 0
     user = get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()
     if user is None or not Conversation.objects.filter(pk=conversation.pk).seen_by(user).exists():
         raise UapiError(NOT_FOUND, _("There is no operator %(id)s for this chat.") % {"id": user_id})

@@ -23,11 +23,11 @@ from django.core.files.uploadhandler import MemoryFileUploadHandler, TemporaryFi
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from django.utils.translation import gettext_lazy as _
 
-MOST_DIGITS = 400  # a number in JSON longer than this is no number of ours
-MOST_VALUES = 200_000  # in JSON: each costs a microsecond to read and check
-MOST_FIELDS = 1_000
-MOST_ESCAPES = 400_000  # such as %D0 in a form; two for each Russian letter
-DEEPEST = 32
+MAX_DIGITS = 400  # a number in JSON longer than this is no number of ours
+MAX_VALUES = 200_000  # in JSON: each costs a microsecond to read and check
+MAX_FIELDS = 1_000
+MAX_ESCAPES = 400_000  # such as %D0 in a form; two for each Russian letter
+MAX_DEPTH = 32
 
 
 class BadBody(ValueError):
@@ -35,37 +35,37 @@ class BadBody(ValueError):
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedBody:
     values: dict[str, Any]
     files: tuple[UploadedFile, ...] = field(default=())
 
 
-def decode(*, body: bytes, content_type: str, query_string: str = "") -> Decoded:
+def decode_body(*, body: bytes, content_type: str, query_string: str = "") -> DecodedBody:
     """One object from a request; body fields win over the query's. Raises BadBody.
 
     Text never holds NUL or lone surrogates afterwards: PostgreSQL stores neither.
     """
-    values = form_values(query_string) if query_string else {}
+    values = parse_form(query_string) if query_string else {}
     media_type = content_type.split(";")[0].strip().lower()
     files: tuple[UploadedFile, ...] = ()
     if media_type == "multipart/form-data":
         pairs, files = _multipart(body, content_type)
         values |= _nested(pairs)
     elif media_type == "application/x-www-form-urlencoded" and body.lstrip()[:1] not in (b"{", b"["):
-        values |= form_values(_utf8(body))
+        values |= parse_form(_utf8(body))
     elif body.strip():
-        values |= json_object(body)
-    return Decoded(values=values, files=files)
+        values |= parse_json_object(body)
+    return DecodedBody(values=values, files=files)
 
 
 # A text that does not end is one up to the end: linear in any body.
 _JSON_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
-_LONG_NUMBER = re.compile(rf"(?<![0-9])[0-9]{{{MOST_DIGITS + 1}}}")
+_LONG_NUMBER = re.compile(rf"(?<![0-9])[0-9]{{{MAX_DIGITS + 1}}}")
 _LARGE_FLOAT = re.compile(r"[0-9][eE]|(?<![0-9])[0-9]{300}")
 _UNSTORABLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 
-def json_object(body: bytes, *, most_values: int = MOST_VALUES) -> dict[str, Any]:
+def parse_json_object(body: bytes, *, most_values: int = MAX_VALUES) -> dict[str, Any]:
     """A JSON object from bytes, or BadBody: never a RecursionError, a digit bomb or a value PostgreSQL refuses."""
     # Those inside of texts are no values: a client's many commas must not cost the batch of its neighbors.
     if _values(body) > most_values and _values(_JSON_TEXT.sub(b"", body)) > most_values:
@@ -85,21 +85,21 @@ def json_object(body: bytes, *, most_values: int = MOST_VALUES) -> dict[str, Any
         raise BadBody(_("The body is not valid JSON.")) from None
     if not isinstance(value, dict):
         raise BadBody(_("The JSON must be an object."))
-    return cleaned(value) if _UNSTORABLE.search(text) else value
+    return clean_value(value) if _UNSTORABLE.search(text) else value
 
 
 def _values(body: bytes) -> int:
     return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
-def cleaned(value: Any) -> Any:
+def clean_value(value: Any) -> Any:
     """The same value with text that PostgreSQL can hold: NUL and lone surrogates become U+FFFD."""
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, dict):
-        return {clean_text(str(key)): cleaned(item) for key, item in value.items()}
+        return {clean_text(str(key)): clean_value(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [cleaned(item) for item in value]
+        return [clean_value(item) for item in value]
     return value
 
 
@@ -117,7 +117,7 @@ def _utf8(body: bytes) -> str:
 
 
 def _whole_number(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
+    if len(digits) > MAX_DIGITS:
         raise BadBody(_("A number in the JSON is too long."))
     return int(digits)
 
@@ -136,7 +136,7 @@ def _no_constant(name: str) -> None:
 def _check_depth(value: Any) -> None:
     """Refuse what is nested deeper than DEEPEST: level by level, without recursion."""
     level = [value]
-    for _depth in range(DEEPEST + 1):
+    for _depth in range(MAX_DEPTH + 1):
         level = [
             child
             for one in level
@@ -148,11 +148,11 @@ def _check_depth(value: Any) -> None:
     raise BadBody(_("The JSON is nested too deeply."))
 
 
-def form_values(encoded: str) -> dict[str, Any]:
-    if encoded.count("%") > MOST_ESCAPES:
+def parse_form(encoded: str) -> dict[str, Any]:
+    if encoded.count("%") > MAX_ESCAPES:
         raise BadBody(_("The form is too long. Send files and long texts as JSON or multipart/form-data."))
     try:
-        pairs = parse_qsl(encoded, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
+        pairs = parse_qsl(encoded, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
     except UnicodeDecodeError:
         raise BadBody(_("The form is not UTF-8 text.")) from None
     except ValueError:
@@ -169,7 +169,7 @@ def _nested(pairs: list[tuple[str, str]]) -> dict[str, Any]:
     for name, value in pairs:
         head, bracket, tail = name.partition("[")
         keys = [head, *_BRACKETED.findall(bracket + tail)] if bracket and tail.endswith("]") else [name]
-        if len(keys) > DEEPEST:
+        if len(keys) > MAX_DEPTH:
             raise BadBody(_("A field name is nested too deeply."))
         place = result
         for key in keys[:-1]:
@@ -178,7 +178,9 @@ def _nested(pairs: list[tuple[str, str]]) -> dict[str, Any]:
                 raise BadBody(_("The field “%(name)s” stands twice with different shapes.") % {"name": keys[0][:60]})
             place = inner
         place[keys[-1] or str(len(place))] = value
-    return cleaned({key: _lists(item) for key, item in result.items()})  # the whole is an object, whatever its names
+    return clean_value(
+        {key: _lists(item) for key, item in result.items()}
+    )  # the whole is an object, whatever its names
 
 
 def _lists(value: Any) -> Any:
@@ -212,7 +214,7 @@ def _storable(file: UploadedFile) -> UploadedFile:
 # --- out -------------------------------------------------------------------------------------------------
 
 
-def encode(event: Mapping[str, Any], *, as_json: bool, utf8: bool, multipart: bool = False) -> tuple[str, bytes]:
+def encode_event(event: Mapping[str, Any], *, as_json: bool, utf8: bool, multipart: bool = False) -> tuple[str, bytes]:
     """(Content-Type, bytes) of an event. The same event gives the same bytes at every try.
 
     The conversion with UTF-8 off is not documented by the helpdesk; receivers in the wild understand JSON
@@ -221,7 +223,7 @@ def encode(event: Mapping[str, Any], *, as_json: bool, utf8: bool, multipart: bo
     if as_json:
         text = json.dumps(event, ensure_ascii=not utf8, separators=(",", ":"))
         return "application/json; charset=utf-8" if utf8 else "application/json", text.encode()
-    pairs = [(name, value if utf8 else _entities(value)) for name, value in flat_pairs(event)]
+    pairs = [(name, value if utf8 else _entities(value)) for name, value in flatten_pairs(event)]
     if multipart:
         return _as_multipart(pairs, utf8=utf8)
     media_type = "application/x-www-form-urlencoded"
@@ -248,14 +250,14 @@ def _quoted(name: str) -> str:
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def flat_pairs(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+def flatten_pairs(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """An object as PHP bracket names with text values: null is empty, true is 1, an empty list is left out."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from flat_pairs(item, f"{name}[{key}]" if name else str(key))
+            yield from flatten_pairs(item, f"{name}[{key}]" if name else str(key))
     elif isinstance(value, list | tuple):
         for number, item in enumerate(value):
-            yield from flat_pairs(item, f"{name}[{number}]")
+            yield from flatten_pairs(item, f"{name}[{number}]")
     elif value is None:
         yield name, ""
     elif isinstance(value, bool):

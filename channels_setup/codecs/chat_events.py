@@ -2,7 +2,7 @@
 
 Shapes: the helpdesk's public documentation of chat and ticket webhooks. One body serves "new chat", "every
 message" and "chat resumed". Extensions of ours, ignored by others: ``message_id``, ``template``, the two
-marks of ``marked`` and, in headers, the Standard Webhooks signature.
+marks of ``add_routing_flags`` and, in headers, the Standard Webhooks signature.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from .phone_numbers import wire_digits
+from .phone_numbers import format_wire_phone
 
 # Ticket statuses as the helpdesk numbers them.
 OPEN, SOLVED, CLOSED, DELETED, ON_HOLD, PENDING, SPAM, NEW, MAILING, MERGED = range(1, 11)
 
 
-def wire_time(at: datetime | None) -> str | None:
+def format_time(at: datetime | None) -> str | None:
     """ "YYYY-MM-DD HH:MM:SS", without a zone, as the helpdesk writes it; ours is UTC."""
     return at.strftime("%Y-%m-%d %H:%M:%S") if at else None
 
 
-def marked(event: dict[str, Any], *, delivery: bool, copy: bool) -> dict[str, Any]:
+def add_routing_flags(event: dict[str, Any], *, delivery: bool, copy: bool) -> dict[str, Any]:
     """The event with what its receiver is to do with it.
 
     ``delivery``: this is the one request that hands the message to the client. Every other event is for information.
@@ -31,7 +31,7 @@ def marked(event: dict[str, Any], *, delivery: bool, copy: bool) -> dict[str, An
     return event | {"delivery": delivery, "copy": copy}
 
 
-def chat_event(
+def build_chat_event(
     *,
     app_id: str,
     chat_id: int,
@@ -64,11 +64,11 @@ def chat_event(
     return event
 
 
-def client_object(
+def build_client(
     *, id: int, name: str, email: str, phone: str, external_id: str, caller_id: str = ""
 ) -> dict[str, Any]:
     """A client as events carry it. Phones are digits there, as everywhere in the public API."""
-    phone = wire_digits(phone)
+    phone = format_wire_phone(phone)
     return {
         "id": id,
         "name": name,
@@ -80,7 +80,7 @@ def client_object(
     }
 
 
-def ticket_object(
+def build_ticket(
     *,
     id: int,
     status_id: int,
@@ -111,8 +111,8 @@ def ticket_object(
         "client_id": client_id,
         "assignee_id": assignee_id,
         "group": group,
-        "last_updated_at": wire_time(updated_at),
-        "published_at": wire_time(published_at),
+        "last_updated_at": format_time(updated_at),
+        "published_at": format_time(published_at),
         "channel_id": channel_id,
         "email": email,
         "company_id": company_id,
@@ -125,7 +125,7 @@ def ticket_object(
     }
 
 
-def ticket_event(
+def build_ticket_event(
     *, app_id: str, ticket: dict[str, Any], client: dict[str, Any], custom_fields: Sequence[Any]
 ) -> dict[str, Any]:
     """A new request. Its additional fields stand in both places where receivers look for them."""
@@ -139,7 +139,7 @@ def ticket_event(
     }
 
 
-def comment_object(
+def build_comment(
     *,
     id: int,
     html: str,
@@ -166,13 +166,13 @@ def comment_object(
         "is_first": int(is_first),
         "delivered": int(delivered),
         "readed": int(read),
-        "published_at": wire_time(published_at),
+        "published_at": format_time(published_at),
         "file": None,
         "files": list(files),
     }
 
 
-def comment_event(
+def build_comment_event(
     *,
     app_id: str,
     comment: dict[str, Any],
@@ -190,7 +190,7 @@ def comment_event(
     }
 
 
-def change_event(
+def build_change_event(
     *,
     app_id: str,
     change_id: int,
@@ -212,7 +212,7 @@ def change_event(
         "user_id": user_id,
         "ticket_id": ticket_id,
         "data": list(changes),
-        "changed_at": wire_time(changed_at),
+        "changed_at": format_time(changed_at),
         "old_status": moved["old_value"] if moved else status,
         "new_status": moved["value"] if moved else status,
         "company_id": company_id,

@@ -40,8 +40,8 @@ class ContactInfo:
 # from_phone (ours, written in the phone's own app), edited_at, former [earlier texts], revoked_at, after_answer
 # (edited or deleted after we had answered), original ("missing": an edit stands in for a message that has not come).
 # ``own`` is the contact's own part of the text, where the portal adds to it. ``text`` says all of it as well as words
-# can, in the portal's language; ``message_words`` says it in the reader's.
-Shown = Mapping[str, Any]
+# can, in the portal's language; ``message_extras`` says it in the reader's.
+MessageExtras = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class MessageReceived:
     at: datetime | None = None
     files: tuple[FileInfo, ...] = ()
     quoted_id: str = ""  # the provider's id of the message it answers
-    shown: Shown = field(default_factory=dict)
+    shown: MessageExtras = field(default_factory=dict)
     opens_window: bool = True  # the provider lets us write freely after it
 
 
@@ -68,7 +68,7 @@ class EchoSeen:
     at: datetime | None = None
     files: tuple[FileInfo, ...] = ()
     quoted_id: str = ""
-    shown: Shown = field(default_factory=dict)
+    shown: MessageExtras = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +175,7 @@ class TemplateChanged:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AccountNews:
+class AccountUpdate:
     """The provider says something of the account or its number: for the channel's page, and for an admin to act on.
 
     ``what`` is the provider's own word. ``level``: ok, warning or error.
@@ -226,7 +226,7 @@ Fact = (
     | ContactChanged
     | StatusChanged
     | TemplateChanged
-    | AccountNews
+    | AccountUpdate
     | TimePassed
     | GroupActivity
     | SampleReceived

@@ -10,8 +10,8 @@ from itertools import chain, groupby
 from operator import itemgetter
 from urllib.parse import unquote
 
-from .html_tokens import Tag, plain, tokens
-from .whatsapp_markup import CODE, MONO, spans
+from .html_tokens import Tag, resolve_entities, tokenize_html
+from .whatsapp_markup import CODE, MONO, parse_runs
 
 BLOCKS = frozenset(
     "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption figure "
@@ -43,7 +43,7 @@ Run = tuple[str, frozenset[str]]
 
 
 @dataclass(slots=True)
-class Line:
+class TextLine:
     runs: list[Run] = field(default_factory=list)
     prefix: str = ""  # of a list's item: its sign or number; of the lines below it: as many spaces
     quotes: int = 0
@@ -55,7 +55,7 @@ class Line:
 
 
 @dataclass(slots=True)
-class Open:
+class OpenElement:
     """An element that is not closed yet."""
 
     name: str
@@ -67,26 +67,26 @@ class Open:
 
 
 @dataclass(slots=True)
-class List:
+class OpenList:
     kind: str
     number: int = 1
     step: int = 1
     style: str = "1"
 
 
-class Reader:
+class HtmlReader:
     def __init__(self, html: str, *, is_bare: bool = False) -> None:
         self.is_bare = is_bare
-        self.lines = [Line()]
-        self.open: list[Open] = []
+        self.lines = [TextLine()]
+        self.open: list[OpenElement] = []
         self.items_and_lists: list[str] = []  # names of those that are open
         self.counts: Counter[str] = Counter()
-        self.lists: list[List] = []
+        self.lists: list[OpenList] = []
         self.signs: frozenset[str] = frozenset()
         self.hidden = self.pre = self.quotes = 0
         self.breaks_line = False  # before the next words
         self.is_first_cell = self.is_cell_empty = True
-        every = list(tokens(html))
+        every = list(tokenize_html(html))
         # Newlines mean something only where nothing else divides lines: somebody put a few tags into plain text.
         self.keeps_lines = not any(isinstance(one, Tag) and (one.name == "br" or one.name in BLOCKS) for one in every)
         for token in every:
@@ -114,9 +114,9 @@ class Reader:
                 if number:
                     self._new_line(always=True)
                 if line:
-                    self._add(plain(line))
+                    self._add(resolve_entities(line))
             return
-        words = plain(BLANK.sub(" ", text))
+        words = resolve_entities(BLANK.sub(" ", text))
         if words.startswith(" ") and (self.breaks_line or self._ends_with_blank()):
             words = words[1:]
         if words:
@@ -126,7 +126,7 @@ class Reader:
         name, attributes = tag.name, tag.attributes
         if self.hidden:
             if name not in VOID:
-                self._push(Open(name, self.signs))
+                self._push(OpenElement(name, self.signs))
             return
         if name == "br":
             self._new_line(always=True)
@@ -145,7 +145,7 @@ class Reader:
         if name in VOID:
             return
         style = attributes.get("style", "")[:1000]
-        opened = Open(name, self.signs, is_hidden=name in HIDDEN or bool(style and HIDES.search(style)))
+        opened = OpenElement(name, self.signs, is_hidden=name in HIDDEN or bool(style and HIDES.search(style)))
         if name in LINKS:
             self._end(name)  # at most one of each is open, so that closing them reads each line four times at most
             opened.address = attributes.get("href" if name == "a" else "src", "").strip()
@@ -167,7 +167,7 @@ class Reader:
         if name == "q":
             self._add("”")
 
-    def _push(self, opened: Open) -> None:
+    def _push(self, opened: OpenElement) -> None:
         self.open.append(opened)
         if opened.name == "li" or opened.name in LISTS:
             self.items_and_lists.append(opened.name)
@@ -217,14 +217,14 @@ class Reader:
             start = attributes.get("start", "").strip()
             number = int(start) if re.fullmatch(r"-?\d{1,6}", start) else 1
             step = -1 if "reversed" in attributes else 1
-            self.lists.append(List(name, number, step, attributes.get("type", "1").strip()))
+            self.lists.append(OpenList(name, number, step, attributes.get("type", "1").strip()))
 
     def _is_open_item(self) -> bool:
         return self.items_and_lists[-1:] == ["li"]
 
     def _item(self, attributes: dict[str, str]) -> None:
         self._new_line()
-        within = self.lists[-1] if self.lists else List("ul")
+        within = self.lists[-1] if self.lists else OpenList("ul")
         sign = "• "
         if within.kind == "ol":
             value = attributes.get("value", "").strip()
@@ -258,7 +258,7 @@ class Reader:
         elif address:
             self._add(address)
 
-    def _link(self, link: Open) -> None:
+    def _link(self, link: OpenElement) -> None:
         target, joint = _target(link.address)
         if not link.title and (not target or self.is_bare):
             return
@@ -307,9 +307,9 @@ class Reader:
         if always or last.runs or last.prefix.strip():
             self.lines.append(self._line_below(last))
 
-    def _line_below(self, last: Line) -> Line:
+    def _line_below(self, last: TextLine) -> TextLine:
         in_item = bool(self.lists) and not self.is_bare and self.counts["li"] > 0
-        return Line(prefix=" " * len(last.prefix) if in_item else "")
+        return TextLine(prefix=" " * len(last.prefix) if in_item else "")
 
     def _add(self, text: str, *, signs: frozenset[str] | None = None) -> None:
         if self.breaks_line:
@@ -371,20 +371,20 @@ def _is_same(shown: str, target: str) -> bool:
 # --- from lines to text ----------------------------------------------------------------------------------
 
 
-def _mono_blocks(lines: Sequence[Line]) -> Iterable[Line]:
+def _mono_blocks(lines: Sequence[TextLine]) -> Iterable[TextLine]:
     """Lines of one <pre> become one line with WhatsApp's sign for several lines of code."""
     block: list[str] = []
-    for line in [*lines, Line()]:
+    for line in [*lines, TextLine()]:
         if line.is_mono:
             block.append("".join(text for text, _ in line.runs))
             continue
         if block:
-            yield Line(runs=[("\n".join(block), frozenset((MONO,)))])
+            yield TextLine(runs=[("\n".join(block), frozenset((MONO,)))])
             block = []
         yield line
 
 
-def _written(line: Line, *, is_bare: bool) -> str:
+def _written(line: TextLine, *, is_bare: bool) -> str:
     words = "".join(text for text, _ in line.runs)
     if is_bare:
         return words.replace("\xa0", " ")
@@ -403,7 +403,7 @@ def _with_signs(runs: Sequence[Run]) -> str:
     for kept in choices if every else ():
         wanted = _joined((text, signs & kept) for text, signs in runs)
         written = _signed(wanted)
-        if spans(written) == wanted:
+        if parse_runs(written) == wanted:
             return written
     return words
 

@@ -8,34 +8,34 @@ from __future__ import annotations
 
 import re
 
-from .html_reader import Reader
-from .html_tokens import has_tags, plain
-from .whatsapp_markup import CODE, MONO, inline_html
+from .html_reader import HtmlReader
+from .html_tokens import has_tags, resolve_entities
+from .whatsapp_markup import CODE, MONO, render_inline_html
 
-LONGEST = 64 * 1024  # characters of HTML that are read; a caller that can refuse does so before
-TAGS = {"*": "b", "_": "i", "~": "s", CODE: "code", MONO: "pre"}
+MAX_LENGTH = 64 * 1024  # characters of HTML that are read; a caller that can refuse does so before
+HTML_ELEMENTS = {"*": "b", "_": "i", "~": "s", CODE: "code", MONO: "pre"}
 _DATA = re.compile(r"data:[\w/+.-]{1,80};base64,[A-Za-z0-9+/=\s%]*+", re.IGNORECASE)
 
 
-def text_of(html: str) -> str:
+def html_to_text(html: str) -> str:
     """Return the HTML as WhatsApp text; of a text without any tag only the entities are resolved."""
     html = _cut(html)
     if not has_tags(html):
-        return plain(html).strip()
-    return Reader(html).text()
+        return resolve_entities(html).strip()
+    return HtmlReader(html).text()
 
 
-def visible_words(html: str) -> str:
-    """Return what a reader sees, without the signs, numbers and addresses that ``text_of`` adds: to compare texts."""
+def html_to_visible_text(html: str) -> str:
+    """Return what a reader sees, for comparing texts: without the signs and addresses that ``html_to_text`` adds."""
     html = _cut(html)
     if not has_tags(html):
-        return plain(html).strip()
-    return Reader(html, is_bare=True).text()
+        return resolve_entities(html).strip()
+    return HtmlReader(html, is_bare=True).text()
 
 
-def html_of(text: str) -> str:
+def text_to_html(text: str) -> str:
     """Return WhatsApp text as the HTML of a comment: escaped, lines and spaces kept, its formatting as elements."""
-    html = inline_html(text, TAGS)
+    html = render_inline_html(text, HTML_ELEMENTS)
     html = html.replace("\t", "\xa0\xa0\xa0 ")
     html = re.sub(r"(?<=\n)  *|^  *|  +", lambda spaces: "\xa0" * len(spaces[0]), html)
     return "<p>" + html.replace("\xa0", "&nbsp;").replace("\n", "<br>") + "</p>"
@@ -43,6 +43,6 @@ def html_of(text: str) -> str:
 
 def _cut(html: str) -> str:
     """Pictures within the HTML count for nothing; of the rest, the beginning."""
-    if len(html) > LONGEST:
+    if len(html) > MAX_LENGTH:
         html = _DATA.sub("", html)
-    return html if len(html) <= LONGEST else html[:LONGEST].rsplit("<", 1)[0] + "…"
+    return html if len(html) <= MAX_LENGTH else html[:MAX_LENGTH].rsplit("<", 1)[0] + "…"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from html import unescape
 from typing import NamedTuple
 
-ELEMENTS = frozenset(
+HTML_ELEMENTS = frozenset(
     "a abbr acronym address applet area article aside audio b base basefont bdi bdo big blockquote body "
     "br button canvas caption center cite code col colgroup data datalist dd del details dfn dialog dir "
     "div dl dt em embed fieldset figcaption figure font footer form frame frameset h1 h2 h3 h4 h5 h6 head "
@@ -21,10 +21,10 @@ ELEMENTS = frozenset(
     "ruby s samp script section select small source span strike strong style sub summary sup svg table "
     "tbody td template textarea tfoot th thead time title tr track tt u ul var video wbr ".split()
 )
-RAW = frozenset(("script", "style", "title", "textarea"))  # no tags within
-LONGEST_ATTRIBUTES = 20  # more of one tag are not read
+RAW_TEXT_ELEMENTS = frozenset(("script", "style", "title", "textarea"))  # no tags within
+MAX_ATTRIBUTES = 20  # more of one tag are not read
 
-LONGEST_ENTITY = 34
+MAX_ENTITY = 34
 _NAME = re.compile(r"</?([a-zA-Z][a-zA-Z0-9:-]*+)")
 _QUOTED_PART = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:-]*+)((?:[^<>\"'=]++|=\s*+(?:\"[^\"]*+\"|'[^']*+')?|[\"'])*+)")
 _QUOTED_TAG = re.compile(f"{_QUOTED_PART.pattern}>")
@@ -42,20 +42,20 @@ class Tag(NamedTuple):
     is_end: bool = False
 
 
-def plain(text: str) -> str:
+def resolve_entities(text: str) -> str:
     """Resolve entities once. Only whole ones: an address keeps its "&copy=1"."""
     return _ENTITY.sub(_resolved, text) if "&" in text else text
 
 
 def _resolved(entity: re.Match[str]) -> str:
-    return unescape(entity[0]) if len(entity[0]) <= LONGEST_ENTITY else "\ufffd"
+    return unescape(entity[0]) if len(entity[0]) <= MAX_ENTITY else "\ufffd"
 
 
 def has_tags(html: str) -> bool:
-    return any(isinstance(token, Tag) for token in tokens(html))
+    return any(isinstance(token, Tag) for token in tokenize_html(html))
 
 
-def tokens(html: str) -> Iterator[Tag | str]:
+def tokenize_html(html: str) -> Iterator[Tag | str]:
     """Yield tags, and text whose entities are not resolved yet."""
     at = begin = 0
     last_end = html.rfind(">")
@@ -86,7 +86,7 @@ def tokens(html: str) -> Iterator[Tag | str]:
             continue
         name = match[2].lower()
         yield Tag(name, {} if match[1] else _attributes(match[3]), is_end=bool(match[1]))
-        if name in RAW and not match[1] and not match[3].endswith("/"):
+        if name in RAW_TEXT_ELEMENTS and not match[1] and not match[3].endswith("/"):
             at = _end_of_raw(html, name, begin)
             yield from _text(html[begin:at])
             begin = at
@@ -100,7 +100,7 @@ def _misleads(html: str, at: int) -> bool:
 
 
 def _is_element(name: str) -> bool:
-    return name.lower() in ELEMENTS or ":" in name
+    return name.lower() in HTML_ELEMENTS or ":" in name
 
 
 def _text(text: str) -> Iterator[str]:
@@ -118,8 +118,8 @@ def _attributes(text: str) -> dict[str, str]:
     if "=" not in text:
         return found
     for number, match in enumerate(_ATTRIBUTE.finditer(text)):
-        if number == LONGEST_ATTRIBUTES:
+        if number == MAX_ATTRIBUTES:
             break
         value = next((value for value in match.groups()[1:] if value is not None), "")
-        found.setdefault(match[1].lower(), plain(value))
+        found.setdefault(match[1].lower(), resolve_entities(value))
     return found

@@ -13,7 +13,7 @@ from functools import lru_cache
 import phonenumbers
 
 KEY_LENGTH = 32
-LONGEST = 15  # digits, by E.164
+MAX_DIGITS = 15  # digits, by E.164
 SHORTEST_PHONE, SHORTEST_ID = 5, 10  # digits of what may be a phone, and of an ID that may be one
 UNVERIFIED = "?"  # begins the key of digits that no numbering plan knows, such as a provider's test number
 SEPARATORS = re.compile(r"[\s().\-\u2010-\u2015\u00ad\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")
@@ -53,11 +53,11 @@ def id_key(text: str) -> str:
     return _key(text, SHORTEST_PHONE if text.startswith("+") else SHORTEST_ID)
 
 
-def wire_digits(text: str) -> str:
+def format_wire_phone(text: str) -> str:
     """Return a phone as the public API shows it: international, digits only; unchanged if it is no phone."""
     text = text.strip()
     digits = _digits(text)
-    if not digits or len(digits) > LONGEST or LETTER.search(text):
+    if not digits or len(digits) > MAX_DIGITS or LETTER.search(text):
         return text
     number = _parse(text)
     return _e164(number) if number is not None else digits
@@ -67,7 +67,7 @@ def search_keys(query: str) -> list[str]:
     """Return the keys that a number typed into a search field may stand for, the likeliest first."""
     query = query.strip()[:60]
     digits = _digits(query)
-    if len(digits) < SHORTEST_PHONE or len(digits) > LONGEST + 2 or LETTER.search(query):
+    if len(digits) < SHORTEST_PHONE or len(digits) > MAX_DIGITS + 2 or LETTER.search(query):
         return []
     found = [phone_key(query)]
     if not query.startswith("+"):
@@ -81,7 +81,7 @@ def search_keys(query: str) -> list[str]:
     return [key for key in dict.fromkeys(found) if key]
 
 
-def is_number(text: str) -> bool:
+def is_phone_number(text: str) -> bool:
     """Tell whether a text is written like a phone number and nothing else."""
     bare = SEPARATORS.sub("", text).removeprefix("+")
     return bare.isdecimal() and len(bare) >= SHORTEST_PHONE
@@ -98,13 +98,13 @@ def _key(text: str, shortest: int) -> str:
     folded = _folded(digits.removeprefix("00") if not text.startswith("+") else digits)
     if _valid(f"+{folded}") is not None:
         return folded
-    return f"{UNVERIFIED}{digits}" if len(digits) <= LONGEST else ""
+    return f"{UNVERIFIED}{digits}" if len(digits) <= MAX_DIGITS else ""
 
 
 def _parse(text: str) -> phonenumbers.PhoneNumber | None:
     """Read an international number, with or without its plus; a Russian 8 is +7 where it can mean nothing else."""
     digits = _digits(text)
-    if not digits or len(digits) > LONGEST + 2:
+    if not digits or len(digits) > MAX_DIGITS + 2:
         return None
     is_russian = len(digits) == 11 and digits.startswith("8")
     if is_russian and TRUNK_EIGHT.match(text) and (number := _valid(f"+7{digits[1:]}")) is not None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from .secret_names import is_secret_name, looks_like_key, may_be_secret_name
-from .secret_search import Layer, Span, layers, spans
+from .secret_search import EscapeLayer, Span, decode_layers, find_secrets
 
 MASK = "•" * 8
 
@@ -42,13 +42,13 @@ def redact_text(text: str, secrets: Iterable[str] = (), *, tokens: Collection[by
     if not text:
         return text
     data = text.encode("utf-8", "surrogatepass")
-    return _replaced(data, [*spans(data, secrets, tokens=tokens), *named_spans(data)], text)
+    return _replaced(data, [*find_secrets(data, secrets, tokens=tokens), *find_named_secrets(data)], text)
 
 
-def redact_values(text: str, secrets: Iterable[str] = (), *, tokens: Collection[bytes] = ()) -> str:
+def redact_known_secrets(text: str, secrets: Iterable[str] = (), *, tokens: Collection[bytes] = ()) -> str:
     """Mask known secrets alone: for texts that may hold words of clients or operators."""
     data = text.encode("utf-8", "surrogatepass")
-    return _replaced(data, spans(data, secrets, tokens=tokens), text)
+    return _replaced(data, find_secrets(data, secrets, tokens=tokens), text)
 
 
 def redact_json(
@@ -60,7 +60,7 @@ def redact_json(
     """
     if isinstance(value, str):
         if not by_name:
-            return redact_values(value, secrets, tokens=tokens)
+            return redact_known_secrets(value, secrets, tokens=tokens)
         is_named = is_secret_name(name) or (may_be_secret_name(name) and looks_like_key(value))
         return MASK if is_named and value else redact_text(value, secrets, tokens=tokens)
     if isinstance(value, dict):
@@ -96,12 +96,12 @@ def _merged(found: Iterable[Span]) -> list[Span]:
     return merged
 
 
-def named_spans(data: bytes) -> list[Span]:
+def find_named_secrets(data: bytes) -> list[Span]:
     """Return the values that are named as secrets (``authorization: …``) or look like one (``Bearer …``)."""
-    return [span for layer in layers(data) for span in _named_in(layer)]
+    return [span for layer in decode_layers(data) for span in _named_in(layer)]
 
 
-def _named_in(layer: Layer) -> Iterator[Span]:
+def _named_in(layer: EscapeLayer) -> Iterator[Span]:
     data = layer.data
     done = 0
     for name in _NAME.finditer(data):

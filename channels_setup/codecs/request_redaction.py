@@ -14,14 +14,14 @@ from itertools import islice
 from urllib.parse import quote_plus, unquote_plus, urlsplit
 
 from .secret_names import is_secret_name, looks_like_key, may_be_secret_name
-from .secret_search import is_number, masked, spans
+from .secret_search import find_secrets, is_phone_or_id, mask_spans
 
-LARGE = 64 * 1024  # the content of a larger file is not searched
-DEEPEST = 3  # JSON in a string in JSON …
-MOST_PARTS = 2_000  # of a multipart body: twice as many as can be read
+MAX_SEARCHED_FILE = 64 * 1024  # the content of a larger file is not searched
+MAX_DEPTH = 3  # JSON in a string in JSON …
+MAX_PARTS = 2_000  # of a multipart body: twice as many as can be read
 # Limits of the reading by name, so that no body costs seconds. Beyond them secrets are found by value alone.
-MOST_TOKENS = 200_000  # names, values and marks of JSON; a batch of a thousand messages has 33,000
-MOST_NESTED = 2_000  # JSON in strings
+MAX_TOKENS = 200_000  # names, values and marks of JSON; a batch of a thousand messages has 33,000
+MAX_NESTED = 2_000  # JSON in strings
 
 # Texts of people. One that looks like JSON is still what somebody wrote.
 TEXTS = frozenset(
@@ -49,7 +49,7 @@ def redact_body(body: bytes, content_type: str, secrets: Collection[str], *, tok
     media_type = content_type.split(";")[0].strip().lower()
     boundary = _boundary(body, content_type) if media_type == "multipart/form-data" else b""
     if boundary:
-        parts = body.split(boundary, MOST_PARTS)
+        parts = body.split(boundary, MAX_PARTS)
         return boundary.join(_redact_part(part, secrets, tokens) for part in parts)
     return _redact_piece(body, secrets, tokens)
 
@@ -57,24 +57,24 @@ def redact_body(body: bytes, content_type: str, secrets: Collection[str], *, tok
 def redact_query(query: str, secrets: Collection[str], *, tokens: Collection[bytes] = ()) -> str:
     data = query.encode("utf-8", "surrogatepass")
     data = _applied(data, _form_edits(data))
-    return masked(data, spans(data, secrets, tokens=tokens)).decode("utf-8", "replace")
+    return mask_spans(data, find_secrets(data, secrets, tokens=tokens)).decode("utf-8", "replace")
 
 
 def redact_echo(body: bytes, *, url: str, headers: Mapping[str, str], sent: bytes) -> bytes:
     """Overwrite in an answer every credential that the request to it bore."""
     if not body:
         return body
-    return masked(body, spans(body, credentials(url=url, headers=headers, sent=sent)))
+    return mask_spans(body, find_secrets(body, find_credentials(url=url, headers=headers, sent=sent)))
 
 
-def credentials(*, url: str, headers: Mapping[str, str], sent: bytes) -> set[str]:
+def find_credentials(*, url: str, headers: Mapping[str, str], sent: bytes) -> set[str]:
     """Return the secrets that a request of ours bears in its headers, its query and its body, by their names."""
     found = {_without_scheme(value) for name, value in headers.items() if _is_header_of_secret(name)}
     query = urlsplit(url).query.encode()
     found |= {_unquoted(query[start:end]) for start, end, _new in _form_edits(query)}
-    if len(sent) <= LARGE:  # a file has none
+    if len(sent) <= MAX_SEARCHED_FILE:  # a file has none
         found |= {_unquoted(sent[start:end]) for start, end, _new in _named_edits(sent)}
-    return {secret for secret in found if secret and not is_number(secret)}
+    return {secret for secret in found if secret and not is_phone_or_id(secret)}
 
 
 def _is_header_of_secret(name: str) -> bool:
@@ -91,7 +91,7 @@ def _unquoted(value: bytes) -> str:
 
 def _redact_piece(data: bytes, secrets: Collection[str], tokens: Collection[bytes]) -> bytes:
     data = _applied(data, _named_edits(data))
-    return masked(data, spans(data, secrets, tokens=tokens))
+    return mask_spans(data, find_secrets(data, secrets, tokens=tokens))
 
 
 def _named_edits(data: bytes, depth: int = 0) -> Iterator[Edit]:
@@ -115,7 +115,7 @@ def _applied(data: bytes, edits: Iterator[Edit]) -> bytes:
 def _json_edits(data: bytes, depth: int = 0) -> Iterator[Edit]:
     """Yield replacements for values under a secret's name, at any depth of objects, lists and JSON in strings."""
     if _MAY_NEED_READING.search(data):
-        yield from _edits_by_name(data, depth, [MOST_NESTED])
+        yield from _edits_by_name(data, depth, [MAX_NESTED])
 
 
 def _edits_by_name(data: bytes, depth: int, nested_left: list[int]) -> Iterator[Edit]:
@@ -124,7 +124,7 @@ def _edits_by_name(data: bytes, depth: int, nested_left: list[int]) -> Iterator[
     is_value = False
     level = 0
     secret_since: int | None = None  # everything deeper than this level is a secret's value
-    for token in islice(_JSON.finditer(data), MOST_TOKENS):
+    for token in islice(_JSON.finditer(data), MAX_TOKENS):
         first = token.group()[:1]
         if first == b":" and last is not None:
             name, last, is_value = _string(last.group()), None, True
@@ -164,7 +164,9 @@ def _value_edits(
             yield start + 1, inner_end, b"*" * (inner_end - start - 1)
         elif not is_string and text not in (b"true", b"false", b"null"):
             yield start, end, b'"' + b"*" * max(1, len(text) - 2) + b'"'
-    elif is_string and depth < DEEPEST and _may_hold_json(name) and (b"{" in text or b"[" in text or b"\\u00" in text):
+    elif (
+        is_string and depth < MAX_DEPTH and _may_hold_json(name) and (b"{" in text or b"[" in text or b"\\u00" in text)
+    ):
         plain = _string(text)
         if nested_left[0] > 0 and plain.lstrip()[:1] in ("{", "["):
             nested_left[0] -= 1
@@ -212,10 +214,10 @@ def _form_edits(data: bytes, depth: int = 0) -> Iterator[Edit]:
             continue
         start, end = pair.span(2)
         name = unquote_plus(pair[1].decode("utf-8", "replace"))
-        if is_named_field(name, pair[2]):
+        if is_secret_field(name, pair[2]):
             yield start, end, b"*" * (end - start)
         elif (
-            depth < DEEPEST
+            depth < MAX_DEPTH
             and _may_hold_json(_last_part(name))
             and pair[2].lstrip(b"+ ").upper().startswith((b"%7B", b"%5B", b"{", b"["))
         ):
@@ -225,7 +227,7 @@ def _form_edits(data: bytes, depth: int = 0) -> Iterator[Edit]:
                 yield start, end, quote_plus(new).encode()
 
 
-def is_named_field(name: str, value: bytes = b"") -> bool:
+def is_secret_field(name: str, value: bytes = b"") -> bool:
     """Whether a form field holds a secret. PHP's bracket names: any of the parts."""
     parts = [part.rstrip("]") for part in name.split("[")] if len(name) <= 400 else [name]
     return any(_is_named(part.strip(), value) for part in parts)
@@ -246,19 +248,19 @@ def _boundary(body: bytes, content_type: str) -> bytes:
 def _redact_part(part: bytes, secrets: Collection[str], tokens: Collection[bytes]) -> bytes:
     head, separator, content = part.partition(b"\r\n\r\n")
     if not separator:
-        return masked(part, spans(part, secrets, tokens=tokens))
+        return mask_spans(part, find_secrets(part, secrets, tokens=tokens))
     named = _PART_NAME.search(head)
     raw = (named[1] or named[2] or b"") if named else b""
     name = unquote_plus(raw.decode("utf-8", "replace").rpartition("''")[2])
     is_file = b"filename" in head.lower()
     value = content.rstrip(b"\r\n")
-    if name and not is_file and is_named_field(name, value):
+    if name and not is_file and is_secret_field(name, value):
         stars = b"" if b"base64" in head.lower() else b"*" * len(value)  # stars are no base64
         return head + separator + stars + content[len(value) :]
-    head = masked(head, spans(head, secrets, tokens=tokens))
-    if is_file and len(content) > LARGE:
+    head = mask_spans(head, find_secrets(head, secrets, tokens=tokens))
+    if is_file and len(content) > MAX_SEARCHED_FILE:
         return head + separator + content
     # A field's text is no form: its words may hold any ``name=value``.
     if _may_hold_json(_last_part(name)) and content.lstrip()[:1] in (b"{", b"["):
         content = _applied(content, _json_edits(content))
-    return head + separator + masked(content, spans(content, secrets, tokens=tokens))
+    return head + separator + mask_spans(content, find_secrets(content, secrets, tokens=tokens))

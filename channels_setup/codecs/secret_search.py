@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 
-SHORTEST = 6  # a shorter secret is an ordinary word: replacing it everywhere would garble texts
-SHORTEST_NUMBER = 20  # a shorter number may be a phone number or an ID, or stand in one
-SHORTEST_CORE = 10  # characters of base64 that belong to the secret alone
-MOST_ESCAPES = 20_000  # decoded in one layer, so that a body made of escapes costs a bounded time
-DEEPEST = 4  # layers of escaping: JSON in a string in a form in a query
+MIN_LENGTH = 6  # a shorter secret is an ordinary word: replacing it everywhere would garble texts
+MIN_NUMBER_LENGTH = 20  # a shorter number may be a phone number or an ID, or stand in one
+MIN_CORE_LENGTH = 10  # characters of base64 that belong to the secret alone
+MAX_ESCAPES = 20_000  # decoded in one layer, so that a body made of escapes costs a bounded time
+MAX_DEPTH = 4  # layers of escaping: JSON in a string in a form in a query
 
 Span = tuple[int, int]
 
@@ -29,7 +29,7 @@ _ANY_ESCAPE = re.compile(
     rb"\\+u([0-9a-fA-F]{4})|\\+x([0-9a-fA-F]{2})|%([0-9a-fA-F]{2})|(&#[xX][0-9a-fA-F]{1,7};?|&#\d{1,7};?|&[a-zA-Z]{2,8};)"
     rb"|\\+([\"'/\\])"
 )
-_TOKEN = re.compile(rb"[a-z0-9_-]{%d,}" % SHORTEST)
+_TOKEN = re.compile(rb"[a-z0-9_-]{%d,}" % MIN_LENGTH)
 # The rest of an escape that is not decoded here and touches the word behind it: "\\n<key>", "%0A<key>".
 _REST_OF_ESCAPE = {b"\\": re.compile(rb"[bfnrt]|u[0-9a-f]{4}|x[0-9a-f]{2}"), b"%": re.compile(rb"[0-9a-f]{2}")}
 _NUMBER_CHARACTERS = frozenset("0123456789+-() .")
@@ -40,28 +40,28 @@ _FORMAT_WORDS = (
     "business_capability_update phone_number_quality_update phone_number_name_update smb_message_echoes "
     "response_json conversation_id recipient_id external_id message_id"
 )
-_PART = re.compile(rb"[a-z0-9]{%d,}" % SHORTEST)
+_PART = re.compile(rb"[a-z0-9]{%d,}" % MIN_LENGTH)
 _BASE64 = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/-_=")
 
 
-def is_distinct(secret: str) -> bool:
+def is_distinctive(secret: str) -> bool:
     """Whether a secret can be told from ordinary words, numbers and field names: some people take one of those."""
-    if len(secret) < SHORTEST or is_number(secret) or secret.lower() in _FORMAT_WORDS:
+    if len(secret) < MIN_LENGTH or is_phone_or_id(secret) or secret.lower() in _FORMAT_WORDS:
         return False
     return not secret.isalpha() or len(secret) >= 12
 
 
-def is_number(secret: str) -> bool:
+def is_phone_or_id(secret: str) -> bool:
     """Whether this may be a phone number or an ID, or stand in one."""
-    return len(secret) < SHORTEST_NUMBER and _NUMBER_CHARACTERS.issuperset(secret)
+    return len(secret) < MIN_NUMBER_LENGTH and _NUMBER_CHARACTERS.issuperset(secret)
 
 
 @dataclass(frozen=True)
-class Layer:
+class EscapeLayer:
     """The data with some escapes decoded, and where each part of it stands in the original."""
 
     data: bytes
-    inner: Layer | None = None
+    inner: EscapeLayer | None = None
     starts: list[int] = field(default_factory=list)  # of each segment, in ``data``
     sources: list[Span] = field(default_factory=list)  # of each segment, in ``inner.data``
     literal: list[bool] = field(default_factory=list)
@@ -79,11 +79,11 @@ class Layer:
         return self.inner.original(begin, finish)
 
 
-def layers(data: bytes, *, ascii_only: bool = True) -> Iterator[Layer]:
+def decode_layers(data: bytes, *, ascii_only: bool = True) -> Iterator[EscapeLayer]:
     """Yield the data as it is, then with one more layer of escapes decoded each time."""
-    layer = Layer(data)
+    layer = EscapeLayer(data)
     yield layer
-    for _depth in range(DEEPEST):
+    for _depth in range(MAX_DEPTH):
         decoded = _decoded(layer, _ESCAPE if ascii_only else _ANY_ESCAPE)
         if decoded is None:
             return
@@ -91,11 +91,11 @@ def layers(data: bytes, *, ascii_only: bool = True) -> Iterator[Layer]:
         yield layer
 
 
-def _decoded(layer: Layer, escape: re.Pattern[bytes]) -> Layer | None:
+def _decoded(layer: EscapeLayer, escape: re.Pattern[bytes]) -> EscapeLayer | None:
     pieces: list[bytes] = []
-    made = Layer(b"", inner=layer)
+    made = EscapeLayer(b"", inner=layer)
     size = done = 0
-    for match in islice(escape.finditer(layer.data), MOST_ESCAPES):
+    for match in islice(escape.finditer(layer.data), MAX_ESCAPES):
         plain = _character(match)
         if plain is None:
             continue
@@ -118,7 +118,7 @@ def _decoded(layer: Layer, escape: re.Pattern[bytes]) -> Layer | None:
         made.sources.append((done, len(layer.data)))
         made.literal.append(True)
         pieces.append(rest)
-    return Layer(b"".join(pieces), layer, made.starts, made.sources, made.literal)
+    return EscapeLayer(b"".join(pieces), layer, made.starts, made.sources, made.literal)
 
 
 def _character(match: re.Match[bytes]) -> bytes | None:
@@ -132,7 +132,7 @@ def _character(match: re.Match[bytes]) -> bytes | None:
     return match[5]
 
 
-def spans(data: bytes, secrets: Iterable[str], *, tokens: Collection[bytes] = ()) -> list[Span]:
+def find_secrets(data: bytes, secrets: Iterable[str], *, tokens: Collection[bytes] = ()) -> list[Span]:
     """Return where the secrets stand, in any spelling.
 
     ``tokens``: further secrets (lower case), found where they stand as whole words; there may be very many of them.
@@ -142,7 +142,7 @@ def spans(data: bytes, secrets: Iterable[str], *, tokens: Collection[bytes] = ()
     if not needles and not tokens:
         return []
     found: list[Span] = []
-    for layer in layers(data, ascii_only=all(secret.isascii() for secret in looked_for)):
+    for layer in decode_layers(data, ascii_only=all(secret.isascii() for secret in looked_for)):
         lowered = layer.data.lower()
         for needle in needles:
             found += [layer.original(*span) for span in needle.find(lowered, layer.data)]
@@ -198,7 +198,7 @@ def _run(data: bytes, start: int, end: int) -> Span:
 
 @lru_cache(maxsize=2048)
 def _needles(secret: str) -> tuple[_Needle, ...]:
-    if len(secret) < SHORTEST:
+    if len(secret) < MIN_LENGTH:
         return ()
     plain = secret.encode("utf-8", "surrogatepass")
     texts = {plain, plain.hex().encode(), plain.replace(b" ", b"+")}
@@ -207,12 +207,12 @@ def _needles(secret: str) -> tuple[_Needle, ...]:
         whole = (shift + len(plain)) * 8 // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             core = encode(b"\0" * shift + plain)[first:whole].lower()
-            if len(core) >= SHORTEST_CORE:
+            if len(core) >= MIN_CORE_LENGTH:
                 found.append(_Needle(core, is_base64=True))
     return tuple(dict.fromkeys(found))
 
 
-def masked(data: bytes, places: Iterable[Span], *, with_: bytes = b"*") -> bytes:
+def mask_spans(data: bytes, places: Iterable[Span], *, with_: bytes = b"*") -> bytes:
     """Return the data of the same length with these places overwritten."""
     changed = bytearray(data)
     for start, end in places:

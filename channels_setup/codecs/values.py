@@ -11,9 +11,9 @@ from django.utils.translation import gettext_lazy as _
 
 from .bodies import BadBody
 
-LARGEST_ID = 2**63 - 1  # bigint
-MOST_FILES = 30
-LONGEST_TIME = 64  # characters
+MAX_ID = 2**63 - 1  # bigint
+MAX_FILES = 30
+MAX_TIME_LENGTH = 64  # characters
 # A day from the ends of the calendar: every time zone can show such a moment.
 EARLIEST = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
 LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
@@ -41,14 +41,14 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-def required_text(value: Any, name: str) -> str:
+def require_text(value: Any, name: str) -> str:
     text = as_text(value).strip()
     if not text:
         raise BadBody(_("“%(name)s” is missing.") % {"name": name})
     return text
 
 
-def whole_number(text: str | None, *, largest: int = LARGEST_ID) -> int | None:
+def parse_whole_number(text: str | None, *, largest: int = MAX_ID) -> int | None:
     """Return a number written in ASCII digits alone; None for any other text and for what is larger.
 
     ``str.isdigit`` is no check: "²" passes it, and ``int`` refuses that, as it refuses 4,400 digits.
@@ -59,13 +59,13 @@ def whole_number(text: str | None, *, largest: int = LARGEST_ID) -> int | None:
     return number if number <= largest else None
 
 
-def moment(text: str | None, *, zone: tzinfo | None = None) -> datetime | None:
+def parse_iso_time(text: str | None, *, zone: tzinfo | None = None) -> datetime | None:
     """Return an ISO 8601 date or time in UTC; None for any other text and for one that is in no year of UTC.
 
     ``zone``: that of a text without an offset, which is refused without it. A time within a day of the calendar's ends
     becomes that day, because not every time zone can show it.
     """
-    if not text or len(text) > LONGEST_TIME or not text.isascii():
+    if not text or len(text) > MAX_TIME_LENGTH or not text.isascii():
         return None
     try:
         at = datetime.fromisoformat(text)
@@ -78,19 +78,19 @@ def moment(text: str | None, *, zone: tzinfo | None = None) -> datetime | None:
         return None
 
 
-def as_id(value: Any, name: str = "id") -> int | None:
+def parse_id(value: Any, name: str = "id") -> int | None:
     """An id given as a number or a numeric string; None where absent. Refuses what is no id of ours."""
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise BadBody(_("“%(name)s” must be a whole number.") % {"name": name})
-    number = value if isinstance(value, int) else whole_number(value.strip())
-    if number is None or not 0 <= number <= LARGEST_ID:
+    number = value if isinstance(value, int) else parse_whole_number(value.strip())
+    if number is None or not 0 <= number <= MAX_ID:
         raise BadBody(_("“%(name)s” must be a whole number.") % {"name": name})
     return number
 
 
-def as_time(value: Any, name: str = "timestamp") -> datetime | None:
+def parse_unix_time(value: Any, name: str = "timestamp") -> datetime | None:
     """Unix seconds, as a number or a numeric string; None where absent or empty."""
     if value is None or value == "":
         return None
@@ -105,12 +105,12 @@ def as_time(value: Any, name: str = "timestamp") -> datetime | None:
         raise BadBody(_("“%(name)s” must be Unix time in seconds.") % {"name": name}) from None
 
 
-def as_files(value: Any, name: str) -> tuple[FileInfo, ...]:
+def parse_files(value: Any, name: str) -> tuple[FileInfo, ...]:
     """Files by link, each an object with ``url`` or the bare link itself. Only web links pass."""
     if value in (None, "", []):
         return ()
-    if not isinstance(value, list) or len(value) > MOST_FILES:
-        raise BadBody(_("“%(name)s” must be a list of at most %(most)d files.") % {"name": name, "most": MOST_FILES})
+    if not isinstance(value, list) or len(value) > MAX_FILES:
+        raise BadBody(_("“%(name)s” must be a list of at most %(most)d files.") % {"name": name, "most": MAX_FILES})
     return tuple(_file(item) for item in value)
 
 
@@ -122,6 +122,6 @@ def _file(item: Any) -> FileInfo:
     return FileInfo(url=url, name=as_text(item.get("name"))[:200], mime=as_text(item.get("mime"))[:100])
 
 
-def as_number(value: Any) -> int | None:
+def parse_external_id(value: Any) -> int | None:
     """An id of somebody else's: a number or a numeric string, never zero; None for anything else."""
-    return whole_number(as_text(value).strip()) or None
+    return parse_whole_number(as_text(value).strip()) or None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from .phone_numbers import is_number
+from .phone_numbers import is_phone_number
 
 # Characters that fonts draw as nothing although Unicode counts them as letters or symbols: Hangul fillers, the Braille
 # blank, Khmer's inherent vowels.
@@ -30,4 +30,4 @@ def visible_name(text: str, limit: int = 200) -> str:
 
 def is_proper_name(text: str) -> bool:
     """Tell whether a text can name a person: visible, and more than a phone number."""
-    return is_visible(text) and not is_number(text)
+    return is_visible(text) and not is_phone_number(text)

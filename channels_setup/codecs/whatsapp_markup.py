@@ -33,12 +33,12 @@ BLOCK = re.compile(
 )
 
 
-class Token(NamedTuple):
+class MarkupToken(NamedTuple):
     kind: str  # text, open, close, code, web, mail or phone
     text: str  # of open and close: the sign
 
 
-def to_html(text: str) -> SafeString:
+def render_html(text: str) -> SafeString:
     """Return the text as the phone shows it."""
     html: list[str] = []
     for is_mono, piece in _pieces(_with_plain_line_ends(text)):
@@ -49,7 +49,7 @@ def to_html(text: str) -> SafeString:
     return SafeString("".join(html))
 
 
-def inline_html(text: str, elements: Mapping[str, str]) -> str:
+def render_inline_html(text: str, elements: Mapping[str, str]) -> str:
     """Return the text with formatted words as the given elements, and lines, links and lists as typed."""
     html: list[str] = []
     for is_mono, piece in _pieces(_with_plain_line_ends(text)):
@@ -66,11 +66,11 @@ def inline_html(text: str, elements: Mapping[str, str]) -> str:
     return "".join(html)
 
 
-def spans(line: str) -> list[tuple[str, frozenset[str]]]:
+def parse_runs(line: str) -> list[tuple[str, frozenset[str]]]:
     """Return the words of a line with the signs under which they stand; neighbors under the same signs are joined."""
     found: list[tuple[str, frozenset[str]]] = []
     signs: frozenset[str] = frozenset()
-    for token in tokens(line):
+    for token in tokenize_line(line):
         if token.kind == "open":
             signs |= {token.text}
         elif token.kind == "close":
@@ -80,9 +80,9 @@ def spans(line: str) -> list[tuple[str, frozenset[str]]]:
     return [("".join(text for text, _ in group), own) for own, group in groupby(found, key=itemgetter(1))]
 
 
-def tokens(line: str, *, links: bool = True) -> list[Token]:
+def tokenize_line(line: str, *, links: bool = True) -> list[MarkupToken]:
     """Split one line into text, links, and signs that open and close."""
-    found: list[Token] = []
+    found: list[MarkupToken] = []
     opened: list[tuple[str, int, int]] = []  # sign, where in found, where in the line
     addresses = {match.start(): match for match in LINK.finditer(line)} if links or "://" in line else {}
     at = begin = 0
@@ -93,56 +93,56 @@ def tokens(line: str, *, links: bool = True) -> list[Token]:
             token, end = address, at + len(address.text)
         elif sign == CODE and at < last_code and (close := line.find(CODE, at + 1)) > at + 1:
             if line[at + 1 : close].strip():
-                token, end = Token("code", line[at + 1 : close]), close + 1
+                token, end = MarkupToken("code", line[at + 1 : close]), close + 1
         elif sign in ELEMENTS:
             token = _sign_token(line, at, opened, found)
         if token is not None:
             if begin < at:
-                found.append(Token("text", line[begin:at]))
+                found.append(MarkupToken("text", line[begin:at]))
             if token.kind == "close":
                 _close(token.text, opened, found)
             elif token.kind == "open":
                 opened.append((sign, len(found), at))
-                token = Token("text", sign)  # until it is closed
+                token = MarkupToken("text", sign)  # until it is closed
             found.append(token)
             begin = end
         at = end
     if begin < len(line):
-        found.append(Token("text", line[begin:]))
+        found.append(MarkupToken("text", line[begin:]))
     return found
 
 
-def _sign_token(line: str, at: int, opened: list[tuple[str, int, int]], found: list[Token]) -> Token | None:
+def _sign_token(line: str, at: int, opened: list[tuple[str, int, int]], found: list[MarkupToken]) -> MarkupToken | None:
     sign = line[at]
     place = next((place for other, _, place in opened if other == sign), None)
     if place is not None:
         closes = not line[at - 1].isspace() and (at + 1 == len(line) or not line[at + 1].isalnum())
-        return Token("close", sign) if closes and place != at - 1 else None
+        return MarkupToken("close", sign) if closes and place != at - 1 else None
     opens = (at == 0 or not line[at - 1].isalnum()) and at + 1 < len(line) and not line[at + 1].isspace()
-    return Token("open", sign) if opens else None
+    return MarkupToken("open", sign) if opens else None
 
 
-def _close(sign: str, opened: list[tuple[str, int, int]], found: list[Token]) -> None:
+def _close(sign: str, opened: list[tuple[str, int, int]], found: list[MarkupToken]) -> None:
     """Mark what this sign opened, and forget what was opened inside and never closed."""
     number = next(number for number, (other, _, _) in enumerate(opened) if other == sign)
-    found[opened[number][1]] = Token("open", sign)
+    found[opened[number][1]] = MarkupToken("open", sign)
     del opened[number:]
 
 
-def _address(match: re.Match[str]) -> Token | None:
+def _address(match: re.Match[str]) -> MarkupToken | None:
     kind = str(match.lastgroup)
     text = match[0]
     if kind == "web":
-        text = trimmed(text)
-        return Token(kind, text) if len(text) > text.index("://") + 3 else None
+        text = trim_link(text)
+        return MarkupToken(kind, text) if len(text) > text.index("://") + 3 else None
     if kind == "phone":
         digits = sum(character.isdigit() for character in text)
         is_long_enough = 8 <= digits <= 15 if text[0] == "+" else digits == 11 and text[0] in "78"
-        return Token(kind, text) if is_long_enough and text.count("(") == text.count(")") else None
-    return Token(kind, text.rstrip("-"))
+        return MarkupToken(kind, text) if is_long_enough and text.count("(") == text.count(")") else None
+    return MarkupToken(kind, text.rstrip("-"))
 
 
-def trimmed(address: str) -> str:
+def trim_link(address: str) -> str:
     """The web address without the signs that belong to the sentence around it."""
     end = len(address)
     counts = {sign: address.count(sign) for pair in CLOSING.items() for sign in pair}
@@ -180,11 +180,11 @@ def _pieces(text: str) -> Iterator[tuple[bool, str]]:
     yield False, "".join(plain)
 
 
-def _tokens(lines: list[str], *, links: bool) -> Iterator[Token]:
+def _tokens(lines: list[str], *, links: bool) -> Iterator[MarkupToken]:
     for number, line in enumerate(lines):
         if number:
-            yield Token("text", "\n")
-        yield from tokens(line, links=links)
+            yield MarkupToken("text", "\n")
+        yield from tokenize_line(line, links=links)
 
 
 def _lines_html(lines: list[str]) -> str:
@@ -216,10 +216,10 @@ CLOSE = {"ul": "</ul>", "ol": "</ol>", "quote": "</blockquote>"}
 
 
 def _line_html(line: str) -> str:
-    return "".join(map(_token_html, tokens(line)))
+    return "".join(map(_token_html, tokenize_line(line)))
 
 
-def _token_html(token: Token) -> str:
+def _token_html(token: MarkupToken) -> str:
     kind, text = token
     if kind in ("open", "close"):
         return f"<{'/' * (kind == 'close')}{ELEMENTS[text]}>"

@@ -17,11 +17,11 @@ from django.db.models import F, Value
 
 from channels_setup import encryption
 from channels_setup.codecs.redaction import redact_json, redact_text
-from channels_setup.codecs.secret_search import SHORTEST, is_distinct
+from channels_setup.codecs.secret_search import MIN_LENGTH, is_distinctive
 
 TTL_SECONDS = 30.0  # how long a key made in another process stays unknown; its own channel's calls know it at once
 
-_WORD = re.compile(rf"[A-Za-z0-9_-]{{{SHORTEST},}}\Z")
+_WORD = re.compile(rf"[A-Za-z0-9_-]{{{MIN_LENGTH},}}\Z")
 API_CHANNEL, CHAT_CHANNEL = "api", "chat"
 
 
@@ -65,9 +65,9 @@ class _Cache:
             except ImproperlyConfigured:  # ``manage.py check`` says so; redaction is no place to fail
                 continue
             opened[token] = value
-            if is_distinct(value):
+            if is_distinctive(value):
                 by_channel[kind, channel] = (*by_channel.get((kind, channel), ()), value)
-        values = {value for value in (*opened.values(), *_of_settings()) if is_distinct(value)}
+        values = {value for value in (*opened.values(), *_of_settings()) if is_distinctive(value)}
         self.known = KnownSecrets(
             words=frozenset(value.lower().encode() for value in values if _WORD.match(value)),
             others=tuple(value for value in values if not _WORD.match(value)),

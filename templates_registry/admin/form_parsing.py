@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from channels_setup.codecs.values import whole_number
+from channels_setup.codecs.values import parse_whole_number
 from templates_registry.content.components import (
     TEXT,
     Button,
@@ -91,7 +91,7 @@ def buttons_in(data: Mapping[str, Any]) -> Iterator[tuple[Button, str]]:
 
 def _with_extra(button: Button, origin: str, kept: TemplateDefinition | None) -> Button:
     """What the provider said of this button besides goes on with it."""
-    place = whole_number(origin)
+    place = parse_whole_number(origin)
     if kept is None or place is None or place >= len(kept.buttons):
         return button
     former = kept.buttons[place]

@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSelectWidget
 
-from channels_setup.codecs.values import whole_number
+from channels_setup.codecs.values import parse_whole_number
 from channels_setup.models import ApiChannel
 from templates_registry.lifecycle import By, Source
 from templates_registry.models import Template
@@ -61,7 +61,7 @@ def export(admin: TemplateAdmin, request: HttpRequest) -> HttpResponse:
     form = request.GET.get("form", "json")
     form = form if form in file_formats.CONTENT_TYPES else "json"
     rows = Template.objects.exclude(status="deleted").select_related("api_channel")
-    if (channel := whole_number(request.GET.get("channel"))) is not None:
+    if (channel := parse_whole_number(request.GET.get("channel"))) is not None:
         rows = rows.filter(api_channel=channel)
     data = file_formats.export(rows.order_by("api_channel_id", "name", "language"), form=form)
     name = f"templates-{timezone.localdate():%Y-%m-%d}.{form}"

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from channels_setup.admin_history import AdminWithHistory
-from channels_setup.codecs.values import whole_number
+from channels_setup.codecs.values import parse_whole_number
 from channels_setup.models import ApiChannel
 from templates_registry import history, lifecycle, linting
 from templates_registry.content.graph_format import InvalidTemplate
@@ -258,7 +258,7 @@ class TemplateAdmin(AdminWithHistory):
         if not self.has_change_permission(request):
             raise PermissionDenied
         chosen = request.POST.getlist("template")[:MOST_AT_ONCE]
-        ids = [number for pk in chosen if (number := whole_number(pk)) is not None]
+        ids = [number for pk in chosen if (number := parse_whole_number(pk)) is not None]
         rows = self.get_queryset(request).filter(pk__in=ids)
         return self.perform(request, slug, rows) or redirect(_back(ids))
 

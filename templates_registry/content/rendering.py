@@ -17,7 +17,7 @@ from django.utils.formats import date_format
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 
-from channels_setup.codecs.whatsapp_markup import to_html
+from channels_setup.codecs.whatsapp_markup import render_html
 
 from .components import (
     BODY_LIMIT,
@@ -98,11 +98,11 @@ class Rendering:
 
     @property
     def header_html(self) -> SafeString:
-        return to_html(self.header)
+        return render_html(self.header)
 
     @property
     def body_html(self) -> SafeString:
-        return to_html(self.body)
+        return render_html(self.body)
 
 
 def render(template: TemplateDefinition, parameters: object, *, text_only: bool = False) -> Rendering:

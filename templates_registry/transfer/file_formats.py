@@ -18,7 +18,7 @@ from typing import Any
 import openpyxl
 from django.utils.translation import gettext as _
 
-from channels_setup.codecs.bodies import BadBody, clean_text, json_object
+from channels_setup.codecs.bodies import BadBody, clean_text, parse_json_object
 from channels_setup.models import ApiChannel
 from channels_setup.providers import messengers
 from channels_setup.provisioning import words_for
@@ -199,7 +199,7 @@ def _from_json(data: bytes, *, most_rows: int) -> list[Row]:
     if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[":
         data = b'{"data":' + data.lstrip(b"\xef\xbb\xbf") + b"}"
     try:
-        body = json_object(data, most_values=VALUES_A_ROW * most_rows)
+        body = parse_json_object(data, most_values=VALUES_A_ROW * most_rows)
     except BadBody as problem:
         raise Unreadable(str(problem)) from problem
     exports = (messenger.exported_templates(body) for messenger in messengers().values())

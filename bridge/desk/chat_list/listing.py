@@ -20,7 +20,7 @@ from bridge.desk import presentation
 from bridge.desk.parameters import as_number
 from bridge.desk.urls import numbered
 from bridge.models import Message, Ticket
-from channels_setup.codecs.values import moment
+from channels_setup.codecs.values import parse_iso_time
 from channels_setup.providers import messengers
 
 from . import finding
@@ -259,7 +259,7 @@ def _cursor(text: str) -> tuple[str, datetime, int] | None:
     """The cursor in an address; None (the first page) where it is none of ours."""
     group, _tilde, rest = text.partition("~")
     value, _tilde, pk = rest.rpartition("~")
-    at, number = moment(value), as_number(pk)
+    at, number = parse_iso_time(value), as_number(pk)
     if group not in (*GROUPS, NEWEST) or at is None or number is None:
         return None
     return group, at, number

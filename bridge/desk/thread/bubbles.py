@@ -15,8 +15,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from bridge.desk.html import fill, icon
-from channels_setup.codecs.message_words import own_words
-from channels_setup.codecs.whatsapp_markup import to_html
+from channels_setup.codecs.message_extras import compose_own_text
+from channels_setup.codecs.whatsapp_markup import render_html
 
 from .extras import Extras
 from .message_view import MessageView
@@ -71,7 +71,7 @@ class Bubbles:
         moment = timezone.localtime(view.message.written_at).isoformat()
         if view.is_notice:
             words = view.message.sentence
-            sentence = to_html(words) if view.message.reason == "note" else words
+            sentence = render_html(words) if view.message.reason == "note" else words
             return fill(NOTICE, line=line(item), sentence=sentence, moment=moment, at=view.at)
         message, extras = view.message, view.extras
         return fill(
@@ -135,10 +135,10 @@ def _has_above(view: MessageView, extras: Extras) -> object:
 
 def _text(view: MessageView, extras: Extras) -> SafeString | str:
     message = view.message
-    words = own_words(message.text, message.shown) if message.shown else message.text
+    words = compose_own_text(message.text, message.shown) if message.shown else message.text
     if not words or extras.says_it_all:
         return ""
-    return fill(TEXT, css=" revoked" if extras.is_revoked else "", html=to_html(words))
+    return fill(TEXT, css=" revoked" if extras.is_revoked else "", html=render_html(words))
 
 
 def _ticks(view: MessageView) -> SafeString:

@@ -17,8 +17,8 @@ from django.utils.translation import gettext as _
 from bridge.desk import presentation
 from bridge.desk.client import merges
 from bridge.models import Message
-from channels_setup.codecs.message_words import order_lines
-from channels_setup.codecs.values import moment
+from channels_setup.codecs.message_extras import describe_order_lines
+from channels_setup.codecs.values import parse_iso_time
 
 MOST = 100  # cards, lines or fields of one message
 QUOTED = 120  # characters of a quoted text
@@ -135,7 +135,7 @@ def _tags(what: str, shown: Mapping[str, Any], *, now: datetime) -> Iterable[str
 def _pairs(what: str, shown: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """A table of two columns: an order's lines, a form's answers."""
     if what == "order":
-        yield from order_lines(shown)
+        yield from describe_order_lines(shown)
     elif what == "flow":
         fields = shown.get("fields")
         for field in fields[:MOST] if isinstance(fields, list) else []:
@@ -195,4 +195,4 @@ def _inner(shown: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _moment(value: Any) -> datetime | None:
-    return moment(text_of(value))
+    return parse_iso_time(text_of(value))

@@ -19,7 +19,7 @@ from bridge import service_window
 from bridge.desk import access, presentation
 from bridge.desk.parameters import as_number
 from bridge.models import Conversation, ServiceWindow, Ticket
-from channels_setup.codecs.values import moment
+from channels_setup.codecs.values import parse_iso_time
 from channels_setup.models import ChatChannel
 from channels_setup.providers import messengers
 
@@ -206,5 +206,5 @@ def _cursor(text: str) -> tuple[datetime, int] | None:
     """The last row of the page before; None (the first page) where it is none of ours."""
     moment_text, _tilde, number = text.rpartition("~")
     pk = as_number(number)
-    at = moment(moment_text)
+    at = parse_iso_time(moment_text)
     return (at, pk) if at is not None and pk is not None else None

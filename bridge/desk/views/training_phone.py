@@ -23,7 +23,7 @@ from bridge.desk.parameters import as_number
 from bridge.desk.thread import extras
 from bridge.intake import webhooks
 from bridge.models import Attachment, Contact, Conversation, Message
-from channels_setup.codecs.whatsapp_markup import to_html
+from channels_setup.codecs.whatsapp_markup import render_html
 from channels_setup.models import ApiChannel, ChatChannel
 
 NEWEST = 80
@@ -131,7 +131,7 @@ def _shown(message: Message, *, now: datetime) -> dict[str, Any]:
         "mine": message.direction == Message.Direction.INBOUND,
         "kind": message.kind,
         "text": message.text,
-        "html": to_html(message.text),
+        "html": render_html(message.text),
         "quoted": quoted.words if quoted else "",
         "status": message.status,
         "day": presentation.day_words(message.written_at, now=now),

@@ -17,7 +17,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.codecs.bodies import BadBody
-from channels_setup.codecs.values import as_id, as_text, as_time
+from channels_setup.codecs.values import as_text, parse_id, parse_unix_time
 from channels_setup.providers.base import (
     Account,
     ApiRequest,
@@ -59,7 +59,7 @@ class Acebot(Messenger):
             raise BadBody(
                 _("Unknown status “%(status)s”: use sent, delivered, read or failed.") % {"status": status[:40]}
             )
-        message_id = as_id(item.get("message_id"))
+        message_id = parse_id(item.get("message_id"))
         external_id = as_text(item.get("external_id"))
         if message_id is None and not external_id:
             raise BadBody(_("A status needs the “message_id” that came with the message."))
@@ -69,7 +69,7 @@ class Acebot(Messenger):
             message_id=message_id,
             external_id=external_id,
             status=self.status_map[status],
-            at=as_time(item.get("timestamp")),
+            at=parse_unix_time(item.get("timestamp")),
             code=as_text(error.get("code"))[:40],
             title=as_text(error.get("title"))[:300],
         )

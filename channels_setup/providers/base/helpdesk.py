@@ -11,8 +11,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
-from channels_setup.codecs.desk_facts import Came, Commented, DeskFact, Said, TicketMoved, TicketSeen
 from channels_setup.codecs.facts import ContactInfo
+from channels_setup.codecs.helpdesk_facts import (
+    CommentAdded,
+    EventSeen,
+    HelpdeskFact,
+    MessageSent,
+    TicketChanged,
+    TicketState,
+)
 from channels_setup.codecs.redaction import redact_fields
 from channels_setup.codecs.values import FileInfo
 
@@ -21,7 +28,7 @@ from .deliveries import CallRate, Outcome
 from .http_messages import ApiRequest, ApiResponse, RawRequest
 from .messenger import Provider
 
-__all__ = ["Came", "Commented", "DeskFact", "Said", "TicketMoved", "TicketSeen"]
+__all__ = ["CommentAdded", "EventSeen", "HelpdeskFact", "MessageSent", "TicketChanged", "TicketState"]
 
 NO_CONTACT = ContactInfo()
 CLIENT, MESSAGE, NOTE = "client", "message", "note"  # kinds of ``HelpdeskCommand``
@@ -131,7 +138,7 @@ class Helpdesk(Provider):
     def authenticate(self, request: RawRequest, account: HelpdeskAccount) -> None:
         """Raise RequestRejected if a body that causes an action lacks the secret. The path token was compared."""
 
-    def parse(self, request: RawRequest, account: HelpdeskAccount) -> list[DeskFact]:
+    def parse(self, request: RawRequest, account: HelpdeskAccount) -> list[HelpdeskFact]:
         """Return the facts of a stored request. Raises BadBody if none can be read."""
         raise NotImplementedError(f"{type(self).__name__} receives no events")
 

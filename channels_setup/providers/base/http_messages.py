@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from channels_setup.codecs.bodies import decode
+from channels_setup.codecs.bodies import decode_body
 
 from .accounts import Json
 
@@ -24,7 +24,7 @@ class RawRequest:
 
     def decoded(self) -> Json:
         """Return the body as an object, whatever its encoding. Raises BadBody."""
-        return decode(body=self.body, content_type=self.content_type, query_string=self.query_string).values
+        return decode_body(body=self.body, content_type=self.content_type, query_string=self.query_string).values
 
 
 class RequestRejected(Exception):

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 
-from channels_setup.codecs.bodies import encode
+from channels_setup.codecs.bodies import encode_event
 
 from .accounts import Account
 from .deliveries import DeliveryRequest
@@ -19,7 +19,7 @@ def signed_event_request(delivery: DeliveryRequest, account: Account) -> ApiRequ
     ``webhook-id`` is the same on every retry. The signature is HMAC-SHA256 over ``id.timestamp.body``, keyed with the
     bytes of the secret key as shown to the admin; during a rotation every valid key signs.
     """
-    content_type, body = encode(
+    content_type, body = encode_event(
         delivery.event, as_json=account.send_json, utf8=account.send_utf8, multipart=account.send_multipart
     )
     timestamp = str(int(delivery.at.timestamp()))

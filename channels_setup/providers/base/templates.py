@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup.codecs.bodies import BadBody, json_object
+from channels_setup.codecs.bodies import BadBody, parse_json_object
 from channels_setup.codecs.values import as_text
 
 from .accounts import Json
@@ -49,7 +49,7 @@ def read_template_list(body: bytes) -> TemplatePage:
 
     The shape is ``{"data": [...], "paging": {"cursors": {"after": …}, "next": …}}``; without ``next`` it is the last.
     """
-    answer = json_object(body, most_values=MAX_TEMPLATE_LIST_VALUES)
+    answer = parse_json_object(body, most_values=MAX_TEMPLATE_LIST_VALUES)
     rows, paging = answer.get("data"), answer.get("paging") or {}
     if not isinstance(rows, list) or not isinstance(paging, dict):
         raise BadBody(_("The provider's answer is not a list of templates."))

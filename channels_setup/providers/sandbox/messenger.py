@@ -22,7 +22,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.codecs.bodies import BadBody
-from channels_setup.codecs.values import as_files, as_id, as_text, as_time, required_text
+from channels_setup.codecs.values import as_text, parse_files, parse_id, parse_unix_time, require_text
 from channels_setup.providers.base import (
     ACCEPTED,
     Account,
@@ -72,10 +72,10 @@ class Sandbox(Messenger):
             if status not in self.status_map:
                 raise BadBody(_("Unknown status “%(status)s”.") % {"status": status[:40]})
             return StatusChanged(
-                message_id=as_id(item.get("message_id")),
+                message_id=parse_id(item.get("message_id")),
                 external_id=as_text(item.get("external_id")),
                 status=self.status_map[status],
-                at=as_time(item.get("timestamp")),
+                at=parse_unix_time(item.get("timestamp")),
                 code=as_text(item.get("code"))[:40],
                 title=as_text(item.get("title"))[:300],
             )
@@ -91,7 +91,7 @@ class Sandbox(Messenger):
             return EchoSeen(
                 contact=message.contact,
                 text=message.text,
-                external_id=required_text(message.external_id, "id"),
+                external_id=require_text(message.external_id, "id"),
                 at=message.at,
                 files=message.files,
             )
@@ -103,13 +103,13 @@ class Sandbox(Messenger):
         """Read an edit, a revocation or a reaction. ``to`` instead of ``from``: made on the shop's own phone."""
         common: dict[str, Any] = {
             "contact": self._read_contact(item),
-            "target_id": required_text(item.get("of"), "of")[:190],
+            "target_id": require_text(item.get("of"), "of")[:190],
             "external_id": as_text(item.get("id"))[:190],
-            "at": as_time(item.get("timestamp")),
+            "at": parse_unix_time(item.get("timestamp")),
             "by_us": "from" not in item,
         }
         if kind == "edit":
-            return MessageEdited(text=required_text(item.get("text"), "text"), **common)
+            return MessageEdited(text=require_text(item.get("text"), "text"), **common)
         if kind == "revoke":
             return MessageRevoked(**common)
         return ReactionChanged(emoji=as_text(item.get("emoji"))[:40], **common)
@@ -119,7 +119,7 @@ class Sandbox(Messenger):
         if not isinstance(sender, dict):
             raise BadBody(_("“from” must say who writes."))
         return ContactInfo(
-            external_id=required_text(sender.get("id"), "from.id")[:190],
+            external_id=require_text(sender.get("id"), "from.id")[:190],
             name=as_text(sender.get("name"))[:200],
             phone=as_text(sender.get("phone"))[:32],
         )
@@ -129,8 +129,8 @@ class Sandbox(Messenger):
             contact=self._read_contact(item),
             external_id=as_text(item.get("id"))[:190],
             text=as_text(item.get("text")),
-            at=as_time(item.get("timestamp")),
-            files=as_files(item.get("files"), "files"),
+            at=parse_unix_time(item.get("timestamp")),
+            files=parse_files(item.get("files"), "files"),
         )
 
     def _read_template(self, item: dict[str, Any]) -> TemplateChanged:
@@ -142,7 +142,7 @@ class Sandbox(Messenger):
             external_id=external_id,
             name=name,
             language=language,
-            status=required_text(item.get("status"), "status")[:40],
+            status=require_text(item.get("status"), "status")[:40],
             reason=as_text(item.get("reason"))[:1000],
         )
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from channels_setup.codecs.html_text import html_of, visible_words
-from channels_setup.codecs.values import as_number, as_text
+from channels_setup.codecs.html_text import html_to_visible_text, text_to_html
+from channels_setup.codecs.values import as_text, parse_external_id
 
 from .calls import digits_of
 
@@ -19,7 +19,7 @@ KEY, LIMIT, CHANNEL, DOWN, REFUSED = "key", "limit", "channel", "down", "refused
 def error_about(error: Any, code: Any) -> str:
     """Their sentences are not documented: what they are about decides."""
     words = (error if isinstance(error, str) else json.dumps(error, ensure_ascii=False)).lower()
-    number = as_number(code)
+    number = parse_external_id(code)
     if number in (401, 403) or any(word in words for word in ("token", "токен", "unauthor", "access denied")):
         return KEY
     if number == 429 or "too many" in words or "rate limit" in words:
@@ -41,14 +41,16 @@ def listed(body: bytes, name: str) -> list[Json] | None:
 
 def names(rows: Iterable[Json]) -> dict[str, str]:
     """An operator's number -> the name."""
-    found = {as_number(row.get("id")): as_text(row.get("name")).strip()[:200] for row in rows}
+    found = {parse_external_id(row.get("id")): as_text(row.get("name")).strip()[:200] for row in rows}
     return {str(number): name for number, name in found.items() if number and name}
 
 
 def client_with(rows: Iterable[Json], phone: str) -> int | None:
     """The oldest client with this phone, which a list gives as text or as a list of texts or objects."""
     digits = digits_of(phone)
-    return min((pk for row in rows if digits in _phones(row) and (pk := as_number(row.get("id")))), default=None)
+    return min(
+        (pk for row in rows if digits in _phones(row) and (pk := parse_external_id(row.get("id")))), default=None
+    )
 
 
 def _phones(row: Json) -> set[str]:
@@ -59,7 +61,7 @@ def _phones(row: Json) -> set[str]:
 
 def newest_ticket(rows: list[Json], client_id: int | None) -> tuple[bool, int | None]:
     """(can it be told, the number): rows that do not name their client, or another one, tell nothing."""
-    own = [as_number(row.get("id")) for row in rows if as_number(row.get("client_id")) == client_id]
+    own = [parse_external_id(row.get("id")) for row in rows if parse_external_id(row.get("client_id")) == client_id]
     numbers = [number for number in own if number is not None]
     return bool(numbers) or not rows, max(numbers, default=None)
 
@@ -67,9 +69,9 @@ def newest_ticket(rows: list[Json], client_id: int | None) -> tuple[bool, int | 
 def times_said_last(comments: Iterable[Any], text: str) -> int:
     """How often the client's last words in a request are this text, one after the other."""
     from_client = [row for row in comments if isinstance(row, dict) and row.get("from") == "client"]
-    count, words = 0, visible_words(html_of(text))
-    for row in sorted(from_client, key=lambda row: as_number(row.get("id")) or 0, reverse=True):
-        if visible_words(as_text(row.get("message"))) != words:
+    count, words = 0, html_to_visible_text(text_to_html(text))
+    for row in sorted(from_client, key=lambda row: parse_external_id(row.get("id")) or 0, reverse=True):
+        if html_to_visible_text(as_text(row.get("message"))) != words:
             break
         count += 1
     return count

@@ -12,9 +12,16 @@ from html import unescape
 from typing import Any
 
 from channels_setup.codecs.bodies import clean_text
-from channels_setup.codecs.desk_facts import Came, Commented, DeskFact, Said, TicketMoved, TicketSeen
-from channels_setup.codecs.html_text import text_of, visible_words
-from channels_setup.codecs.values import as_number, as_text
+from channels_setup.codecs.helpdesk_facts import (
+    CommentAdded,
+    EventSeen,
+    HelpdeskFact,
+    MessageSent,
+    TicketChanged,
+    TicketState,
+)
+from channels_setup.codecs.html_text import html_to_text, html_to_visible_text
+from channels_setup.codecs.values import as_text, parse_external_id
 
 Json = dict[str, Any]
 
@@ -43,10 +50,10 @@ def converted_back(value: Any) -> Any:
     return [converted_back(item) for item in value] if isinstance(value, list) else value
 
 
-def facts_of(body: Json, *, channel_id: int | None) -> Iterator[DeskFact]:
+def facts_of(body: Json, *, channel_id: int | None) -> Iterator[HelpdeskFact]:
     """What an event says. Chats of other channels than ours are passed over, but their kind is noted."""
     if not is_event(body):
-        yield Came(track=harmless(body))
+        yield EventSeen(track=harmless(body))
     elif isinstance(body.get("comment"), dict):
         yield from _comment_facts(body["comment"], body)
     elif isinstance(body.get("trigger"), dict):
@@ -54,9 +61,9 @@ def facts_of(body: Json, *, channel_id: int | None) -> Iterator[DeskFact]:
     elif "chat_id" in body and "from" in body:
         yield from _chat_facts(body, channel_id)
     elif isinstance(body.get("ticket"), dict):
-        yield from (Came(track="new_ticket"), TicketMoved(ticket=_ticket(body["ticket"])))
+        yield from (EventSeen(track="new_ticket"), TicketChanged(ticket=_ticket(body["ticket"])))
     else:
-        yield Came(track="rating" if "csi" in body else "unknown")
+        yield EventSeen(track="rating" if "csi" in body else "unknown")
 
 
 def is_event(body: Json) -> bool:
@@ -78,12 +85,12 @@ def _object(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def _ticket(given: Any) -> TicketSeen:
+def _ticket(given: Any) -> TicketState:
     ticket = _object(given)
     assignee = as_text(ticket.get("assignee_id"))
-    return TicketSeen(
-        id=as_number(ticket.get("id")),
-        status=as_number(ticket.get("status_id")),
+    return TicketState(
+        id=parse_external_id(ticket.get("id")),
+        status=parse_external_id(ticket.get("status_id")),
         assignee="" if assignee == "0" else assignee[:40],
         tells_assignee="assignee_id" in ticket,
         updated=as_text(ticket.get("last_updated_at"))[:40],
@@ -106,11 +113,11 @@ def _links(files: Any) -> tuple[str, ...]:
     return tuple(found[:30])
 
 
-def _chat_facts(body: Json, channel_id: int | None) -> Iterator[DeskFact]:
+def _chat_facts(body: Json, channel_id: int | None) -> Iterator[HelpdeskFact]:
     state = as_text(body.get("state")).lower()
-    yield Came(track=TRACKS.get(state, "message"))
+    yield EventSeen(track=TRACKS.get(state, "message"))
     ticket = _object(body.get("ticket"))
-    channel = as_number(ticket.get("channel_id"))
+    channel = parse_external_id(ticket.get("channel_id"))
     if channel is not None and channel != channel_id:
         return
     sender = as_text(body.get("from"))
@@ -120,11 +127,11 @@ def _chat_facts(body: Json, channel_id: int | None) -> Iterator[DeskFact]:
     links = _links(body.get("files")) or (() if text.strip() else _links(ticket.get("files")))
     message_id = as_text(body.get("message_id"))
     client = _object(body.get("client"))
-    yield Said(
+    yield MessageSent(
         by_operator=sender == "user",
         text=text,
-        chat_id=as_number(body.get("chat_id")),
-        client_id=as_number(body.get("client_id")) or as_number(client.get("id")),
+        chat_id=parse_external_id(body.get("chat_id")),
+        client_id=parse_external_id(body.get("client_id")) or parse_external_id(client.get("id")),
         files=links,
         state=state if state in STATES else "",
         ticket=_ticket(ticket),
@@ -132,41 +139,41 @@ def _chat_facts(body: Json, channel_id: int | None) -> Iterator[DeskFact]:
     )
 
 
-def _comment_facts(comment: Json, body: Json) -> Iterator[DeskFact]:
-    yield Came(track="comment")
+def _comment_facts(comment: Json, body: Json) -> Iterator[HelpdeskFact]:
+    yield EventSeen(track="comment")
     ticket = _object(body.get("ticket"))
     ticket_id, comment_id = (
-        as_number(comment.get("ticket_id")) or as_number(ticket.get("id")),
-        as_number(comment.get("id")),
+        parse_external_id(comment.get("ticket_id")) or parse_external_id(ticket.get("id")),
+        parse_external_id(comment.get("id")),
     )
     is_answer = comment.get("from") in ("user", "trigger") and comment.get("type", "public") == "public"
     if is_answer and ticket_id is not None and comment_id is not None:
-        yield Commented(
+        yield CommentAdded(
             comment_id=str(comment_id),
             ticket_id=ticket_id,
-            text=text_of(as_text(comment.get("message"))),
-            visible=visible_words(as_text(comment.get("message"))),
+            text=html_to_text(as_text(comment.get("message"))),
+            visible=html_to_visible_text(as_text(comment.get("message"))),
             files=_links(comment.get("files")),
             by_rule=comment.get("from") == "trigger",
         )
     if ticket:
-        yield TicketMoved(ticket=_ticket(ticket))
+        yield TicketChanged(ticket=_ticket(ticket))
 
 
-def _change_facts(trigger: Json, body: Json) -> Iterator[DeskFact]:
-    yield Came(track="change")
+def _change_facts(trigger: Json, body: Json) -> Iterator[HelpdeskFact]:
+    yield EventSeen(track="change")
     ticket = _object(body.get("ticket"))
-    ticket_id = as_number(trigger.get("ticket_id")) or as_number(ticket.get("id"))
+    ticket_id = parse_external_id(trigger.get("ticket_id")) or parse_external_id(ticket.get("id"))
     if ticket_id is None:
         return
     data = trigger.get("data")
     changes = [item for item in (data if isinstance(data, list) else [data]) if isinstance(item, dict)]
     targets = {as_text(item.get("target")): item.get("value") for item in changes}
-    status = as_number(targets.get("status_id")) or as_number(trigger.get("new_status"))
+    status = parse_external_id(targets.get("status_id")) or parse_external_id(trigger.get("new_status"))
     assignee = as_text(targets.get("assignee_id"))
     if status is not None or "assignee_id" in targets:
-        yield TicketMoved(
-            ticket=TicketSeen(
+        yield TicketChanged(
+            ticket=TicketState(
                 id=ticket_id,
                 status=status,
                 assignee="" if assignee == "0" else assignee[:40],
@@ -174,12 +181,12 @@ def _change_facts(trigger: Json, body: Json) -> Iterator[DeskFact]:
             )
         )
     for place, item in enumerate(changes):
-        if item.get("target") == "message_from_bot" and (text := text_of(as_text(item.get("value")))):
+        if item.get("target") == "message_from_bot" and (text := html_to_text(as_text(item.get("value")))):
             number = as_text(trigger.get("id"))[:30]
-            yield Commented(
+            yield CommentAdded(
                 comment_id=f"rule-{number}-{place}",
                 ticket_id=ticket_id,
                 text=text,
-                visible=visible_words(as_text(item.get("value"))),
+                visible=html_to_visible_text(as_text(item.get("value"))),
                 by_rule=True,
             )

@@ -20,9 +20,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from urllib3.filepost import encode_multipart_formdata
 
-from channels_setup.codecs.bodies import BadBody, json_object
-from channels_setup.codecs.html_text import html_of
-from channels_setup.codecs.values import as_number, as_text
+from channels_setup.codecs.bodies import BadBody, parse_json_object
+from channels_setup.codecs.html_text import text_to_html
+from channels_setup.codecs.values import as_text, parse_external_id
 from channels_setup.providers.base import (
     ACCEPTED,
     CHOICE,
@@ -46,12 +46,12 @@ from channels_setup.providers.base import (
 )
 from channels_setup.providers.base import helpdesk as contract
 from channels_setup.providers.base.helpdesk import (
-    Came,
-    DeskFact,
     EventCheckbox,
+    EventSeen,
     Helpdesk,
     HelpdeskAccount,
     HelpdeskCommand,
+    HelpdeskFact,
     HelpdeskFinding,
     HelpdeskResult,
     LookupResult,
@@ -172,9 +172,9 @@ class Usedesk(Helpdesk):
         if is_comment or is_update:
             return HelpdeskResult(outcome=Outcome(verdict=ACCEPTED))
         known = RemoteIds(
-            chat_id=as_number(body.get("chat_id")),
-            client_id=as_number(body.get("client_id")),
-            ticket_id=as_number(body.get("ticket_id")),
+            chat_id=parse_external_id(body.get("chat_id")),
+            client_id=parse_external_id(body.get("client_id")),
+            ticket_id=parse_external_id(body.get("ticket_id")),
         )
         needed = known.client_id if command.kind == contract.CLIENT else known.chat_id
         if needed is None:
@@ -212,7 +212,7 @@ class Usedesk(Helpdesk):
             return LookupResult(arrived=any(_mark(command) in text for text in shown))
         # A message has none: only as many equal texts in a row as were said, with this one, prove it.
         times = answers.times_said_last(comments, calls.with_links(command.text, command.files))
-        ticket_id = as_number(ticket.get("id")) if isinstance(ticket, dict) else None
+        ticket_id = parse_external_id(ticket.get("id")) if isinstance(ticket, dict) else None
         return LookupResult(arrived=times > command.repeats, remote_ids=RemoteIds(ticket_id=ticket_id))
 
     def build_operators_request(self, account: HelpdeskAccount) -> ApiRequest:
@@ -240,13 +240,13 @@ class Usedesk(Helpdesk):
         if not any(one and hmac.compare_digest(given, one) for one in accepted):
             raise RequestRejected
 
-    def parse(self, request: RawRequest, account: HelpdeskAccount) -> list[DeskFact]:
+    def parse(self, request: RawRequest, account: HelpdeskAccount) -> list[HelpdeskFact]:
         if request.body.strip().strip(b'"').lower() == b"ping":
-            return [Came(track="ping")]
+            return [EventSeen(track="ping")]
         body = request.decoded()
         if events.is_converted(request.content_type):
             body = events.converted_back(body)
-        return list(events.facts_of(body, channel_id=as_number(account.options.get("channel_id"))))
+        return list(events.facts_of(body, channel_id=parse_external_id(account.options.get("channel_id"))))
 
     # --- looking ---
 
@@ -307,7 +307,7 @@ def _comment_with_files(account: HelpdeskAccount, command: HelpdeskCommand) -> A
         ("ticket_id", str(command.remote_ids.ticket_id)),
         ("type", "public"),
         ("from", "client"),
-        ("message", html_of(command.text) if command.text else "…"),
+        ("message", text_to_html(command.text) if command.text else "…"),
     ]
     fields += [
         ("files[]", (each.name or "file", each.content, each.mime or "application/octet-stream"))
@@ -325,7 +325,7 @@ def _mark(command: HelpdeskCommand) -> str:
 
 
 def _marked(command: HelpdeskCommand) -> str:
-    return f"{html_of(command.text)}<p><small>{_mark(command)}</small></p>"
+    return f"{text_to_html(command.text)}<p><small>{_mark(command)}</small></p>"
 
 
 # --- answers ---------------------------------------------------------------------------------------------
@@ -344,7 +344,7 @@ def _judged(response: ApiResponse) -> tuple[Outcome | None, Json]:
         reason = "rate_limited" if status == 429 else "helpdesk_unreachable"
         return Outcome(verdict=RETRY, reason=reason, retry_after=retry_after_seconds(response)), {}
     try:
-        body = json_object(response.body)
+        body = parse_json_object(response.body)
     except BadBody:
         return Outcome(verdict=RETRY, reason="helpdesk_unreachable"), {}
     if (error := body.get("error")) not in (None, "", False, []):
@@ -395,8 +395,8 @@ def _not_listed(response: ApiResponse) -> HelpdeskFinding:
 
 
 def _own_channel(listed: list[Json], account: HelpdeskAccount) -> HelpdeskFinding:
-    wanted = as_number(account.options.get("channel_id"))
-    own = next((item for item in listed if as_number(item.get("channel_id")) == wanted), None)
+    wanted = parse_external_id(account.options.get("channel_id"))
+    own = next((item for item in listed if parse_external_id(item.get("channel_id")) == wanted), None)
     values = {"id": wanted, "kind": as_text((own or {}).get("channel_type"))}
     if own is None:
         chats = [as_text(item.get("channel_id")) for item in listed if item.get("channel_type") == "chat"]

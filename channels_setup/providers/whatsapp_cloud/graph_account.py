@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup.codecs.bodies import BadBody, json_object
+from channels_setup.codecs.bodies import BadBody, parse_json_object
 from channels_setup.codecs.values import as_text
 
 from . import graph_errors
@@ -106,7 +106,7 @@ def findings(
             return
         status, raw = answer
         try:
-            body = json_object(raw)
+            body = parse_json_object(raw)
         except BadBody:
             body = {}
         if name in optional and (status >= 300 or not body):

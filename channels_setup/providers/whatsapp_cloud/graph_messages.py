@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from channels_setup.codecs.bodies import cleaned
-from channels_setup.codecs.message_words import words
+from channels_setup.codecs.bodies import clean_value
+from channels_setup.codecs.message_extras import compose_text
 from channels_setup.codecs.values import FileInfo, as_text
 
 from .graph_people import one_line, several_lines
@@ -47,7 +47,9 @@ def content(item: Item) -> Content:
     shown = {**found.shown, **_beside(item)}
     if "product" in shown:
         shown.setdefault("own", found.text)
-    return Content(text=words(found.text, shown, plain_amounts=True)[:LONGEST_TEXT], shown=shown, files=found.files)
+    return Content(
+        text=compose_text(found.text, shown, plain_amounts=True)[:LONGEST_TEXT], shown=shown, files=found.files
+    )
 
 
 def _fits(kind: str, body: Any) -> bool:
@@ -268,7 +270,9 @@ def _interactive(body: Any) -> Content | None:
 def _form(reply: Any) -> Content:
     """A filled-in form (Flow). Its answers are JSON within a string, in the words of whoever made the form."""
     try:
-        answers = cleaned(json.loads(as_text(reply.get("response_json")) or "{}", parse_int=str, parse_constant=str))
+        answers = clean_value(
+            json.loads(as_text(reply.get("response_json")) or "{}", parse_int=str, parse_constant=str)
+        )
     except (ValueError, RecursionError):
         answers = {}
     answers = answers if isinstance(answers, dict) else {}

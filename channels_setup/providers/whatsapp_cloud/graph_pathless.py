@@ -13,7 +13,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup.codecs.bodies import BadBody
-from channels_setup.codecs.values import as_number, as_text
+from channels_setup.codecs.values import as_text, parse_external_id
 
 from .graph_account import Found, number_facts
 from .graph_people import one_line
@@ -105,7 +105,7 @@ def template_row(row: Any) -> Any:
 def next_offset(body: Mapping[str, Any]) -> str:
     """Where the list goes on; empty after its last page. Raises BadBody where it does not say where it is."""
     count = len(_list(body.get("waba_templates")))
-    total = as_number(body.get("total"))
+    total = parse_external_id(body.get("total"))
     if total is None or not count:
         return ""
     begin = as_text(body.get("offset") or 0)

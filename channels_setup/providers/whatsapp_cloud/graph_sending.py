@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from channels_setup.codecs.facts import ContactInfo
-from channels_setup.codecs.phone_numbers import wire_digits
+from channels_setup.codecs.phone_numbers import format_wire_phone
 from channels_setup.codecs.values import FileInfo, as_text
 
 from .graph_people import user_id, wa_id
@@ -79,7 +79,7 @@ def _recipient(contact: ContactInfo) -> dict[str, str]:
         return {"to": f"+{number}"}
     if contact.user_id:
         return {"recipient": contact.user_id}
-    if digits := re.sub(r"[^0-9]", "", wire_digits(contact.phone)):
+    if digits := re.sub(r"[^0-9]", "", format_wire_phone(contact.phone)):
         return {"to": f"+{digits}"}
     raise NotSendable("wa_no_recipient")
 

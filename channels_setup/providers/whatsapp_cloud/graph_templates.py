@@ -11,7 +11,7 @@ from typing import Any
 
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.facts import Fact, TemplateChanged
-from channels_setup.codecs.values import as_text, as_time
+from channels_setup.codecs.values import as_text, parse_unix_time
 
 from .graph_people import one_line
 
@@ -47,7 +47,7 @@ def _category(known: dict[str, Any], value: Mapping[str, Any]) -> TemplateChange
     current = one_line(value.get("new_category"), 40).upper()
     coming = one_line(value.get("correct_category"), 40).upper()
     try:
-        at = as_time(value.get("category_update_timestamp"))
+        at = parse_unix_time(value.get("category_update_timestamp"))
     except BadBody:
         at = None
     return TemplateChanged(**known, category=current, next_category=coming, next_category_at=at)
@@ -69,7 +69,7 @@ def _why(value: Mapping[str, Any]) -> str:
 def _day(given: Any) -> str:
     """Seconds as a day; an older form is text already."""
     try:
-        at = as_time(given)
+        at = parse_unix_time(given)
     except BadBody:
         at = None
     return f"→ {at:%Y-%m-%d}" if at else one_line(given, 60)

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.facts import (
-    AccountNews,
+    AccountUpdate,
     ContactChanged,
     ContactInfo,
     EchoSeen,
@@ -29,7 +29,7 @@ from channels_setup.codecs.facts import (
     SampleReceived,
     StatusChanged,
 )
-from channels_setup.codecs.values import as_text, as_time
+from channels_setup.codecs.values import as_text, parse_unix_time
 
 from . import graph_errors
 from .graph_changes import contact_change
@@ -154,10 +154,10 @@ def _message(item: Mapping[str, Any], cards: Cards) -> Fact | None:
 def _at(item: Mapping[str, Any]) -> datetime | None:
     """The provider's time; None where it says none that could be one: then the time of receipt counts."""
     try:
-        at = as_time(item.get("timestamp"))
+        at = parse_unix_time(item.get("timestamp"))
     except BadBody:
         return None
-    return at if at is None or at.timestamp() < MILLISECONDS else as_time(at.timestamp() / 1000)
+    return at if at is None or at.timestamp() < MILLISECONDS else parse_unix_time(at.timestamp() / 1000)
 
 
 def _reaction(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fact | None:
@@ -231,7 +231,7 @@ def _status(item: Mapping[str, Any]) -> Fact | None:
 def _trouble(error: Mapping[str, str]) -> Fact:
     """What stands beside messages and statuses, and belongs to none of them."""
     words = " · ".join(filter(None, (error.get("title"), error.get("details"))))
-    return AccountNews(what=error.get("code", ""), details=words, level="error")
+    return AccountUpdate(what=error.get("code", ""), details=words, level="error")
 
 
 # --- echoes, calls, people -------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ def _account(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
         ),
         "",
     )
-    yield AccountNews(
+    yield AccountUpdate(
         what=what,
         details=" · ".join(words)[:1000],
         level="error" if is_bad else "ok",

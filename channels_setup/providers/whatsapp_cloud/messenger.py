@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup.codecs.bodies import BadBody, json_object
+from channels_setup.codecs.bodies import BadBody, parse_json_object
 from channels_setup.codecs.values import as_text
 from channels_setup.providers.base import (
     ACCEPTED,
@@ -247,7 +247,7 @@ class WhatsAppCloud(Messenger):
         raise RequestRejected
 
     def parse(self, request: RawRequest, account: Account) -> list[Fact]:
-        return facts(json_object(request.body), _place(account))
+        return facts(parse_json_object(request.body), _place(account))
 
     def misrouted_items(self, request: RawRequest, account: Account) -> list[MisroutedItem]:
         return [
@@ -295,7 +295,7 @@ class WhatsAppCloud(Messenger):
     def judge_response(self, response: ApiResponse) -> Outcome:
         """By the error's code and details; by HTTP alone where the body is none of the API's."""
         try:
-            body = json_object(response.body)
+            body = parse_json_object(response.body)
         except BadBody:
             body = {}
         error = body.get("error")
@@ -313,7 +313,7 @@ class WhatsAppCloud(Messenger):
         if outcome.verdict != ACCEPTED:
             return outcome
         try:
-            taken = read_taken(json_object(response.body))
+            taken = read_taken(parse_json_object(response.body))
         except BadBody:
             taken = None
         if taken is None:
@@ -335,7 +335,7 @@ class WhatsAppCloud(Messenger):
         )
 
     def read_upload_id(self, response: ApiResponse) -> str:
-        external_id = as_text(json_object(response.body).get("id"))[:190]
+        external_id = as_text(parse_json_object(response.body).get("id"))[:190]
         if not external_id:
             raise BadBody(_("The provider does not say what it calls the file."))
         return external_id
@@ -344,7 +344,7 @@ class WhatsAppCloud(Messenger):
         return _get(account, _path(account, quote(file_id, safe="")), {"phone_number_id": _number_id(account)})
 
     def read_file_location(self, response: ApiResponse, account: Account) -> FileLocation:
-        body = json_object(response.body)
+        body = parse_json_object(response.body)
         url = as_text(body.get("url"))
         size = as_text(body.get("file_size"))
         if not url:
@@ -397,7 +397,7 @@ class WhatsAppCloud(Messenger):
 
     def read_submitted_template(self, response: ApiResponse) -> SubmittedTemplate:
         """A new one's id, status and category, which may be another than was asked for; of an edit nothing."""
-        body = json_object(response.body)
+        body = parse_json_object(response.body)
         return SubmittedTemplate(
             external_id=as_text(graph_pathless.template_row(body).get("id"))[:190],
             status=as_text(body.get("status")).upper()[:40],
@@ -414,7 +414,7 @@ class WhatsAppCloud(Messenger):
         """A session for so many bytes, then the bytes: the Resumable Upload API of the app the token belongs to."""
         told = {"file_name": file.name, "file_length": str(len(file.content)), "file_type": file.mime}
         place = _path(account, "app/uploads") + "?" + urlencode(told)
-        session = as_text(json_object((yield _post(account, place, {})).body).get("id"))
+        session = as_text(parse_json_object((yield _post(account, place, {})).body).get("id"))
         if not session:
             raise BadBody(_("The provider does not say where to put the sample file."))
         request = ApiRequest(
@@ -423,7 +423,7 @@ class WhatsAppCloud(Messenger):
             headers={**_headers(account), **_for_bytes(account), "file_offset": "0"},
             body=file.content,
         )
-        handle = as_text(json_object((yield request).body).get("h"))
+        handle = as_text(parse_json_object((yield request).body).get("h"))
         if not handle:
             raise BadBody(_("The provider does not say what it calls the sample file."))
         return handle
@@ -437,7 +437,7 @@ class WhatsAppCloud(Messenger):
 
     def read_templates(self, response: ApiResponse) -> TemplatePage:
         """The Graph API's list, or 360dialog's."""
-        body = json_object(response.body)
+        body = parse_json_object(response.body)
         rows = graph_pathless.template_rows(body)
         if rows is None:
             return super().read_templates(response)

@@ -1,4 +1,4 @@
-"""What an outside helpdesk says happened. Part of the contract in ``providers.base.helpdesk``."""
+"""What an outside helpdesk says happened. Part of the contract in ``providers.base_helpdesk``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class TicketSeen:
+class TicketState:
     """What an event says of a request. ``updated`` is the helpdesk's own stamp, to be compared as text."""
 
     id: int | None = None
@@ -17,14 +17,14 @@ class TicketSeen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Came:
+class EventSeen:
     """An event of this kind came: evidence that its box is ticked."""
 
     track: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
+class MessageSent:
     """Somebody said something in a chat. ``state``: "", new, reopened or closed; ``event_id`` where events have ids."""
 
     by_operator: bool
@@ -33,27 +33,27 @@ class Said:
     client_id: int | None = None
     files: tuple[str, ...] = ()
     state: str = ""
-    ticket: TicketSeen = TicketSeen()
+    ticket: TicketState = TicketState()
     event_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Commented:
-    """An operator's public comment: the same reply may come as ``Said``, too. It knows its request, not its chat."""
+class CommentAdded:
+    """An operator's public comment. It names its request, not its chat. The same reply may come as ``MessageSent``."""
 
     comment_id: str
     ticket_id: int
     text: str
-    visible: str = ""  # the words without what the format adds, to compare them with the same reply as ``Said``
+    visible: str = ""  # the words without what the format adds, to compare them with the same reply as ``MessageSent``
     files: tuple[str, ...] = ()
     by_rule: bool = False  # a rule or bot of the helpdesk wrote it: relayed only where the admin wants it
 
 
 @dataclass(frozen=True, kw_only=True)
-class TicketMoved:
+class TicketChanged:
     """A request's status or assignee changed."""
 
-    ticket: TicketSeen
+    ticket: TicketState
 
 
-DeskFact = Came | Said | Commented | TicketMoved
+HelpdeskFact = EventSeen | MessageSent | CommentAdded | TicketChanged

@@ -15,8 +15,8 @@ from bridge.conversations import receiving, tickets
 from bridge.fanout import subscribers
 from bridge.models import Conversation, Delivery, Message, Ticket, TicketField
 from bridge.relay import submission
-from channels_setup.codecs.bodies import decode, encode
-from channels_setup.codecs.desk_facts import Came, Commented, Said, TicketMoved
+from channels_setup.codecs.bodies import decode_body, encode_event
+from channels_setup.codecs.helpdesk_facts import CommentAdded, EventSeen, MessageSent, TicketChanged
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, FileInfo, MessageReceived
 from channels_setup.providers.usedesk.events import converted_back, facts_of, is_converted
@@ -245,7 +245,7 @@ def test_a_batch_of_one_chat_has_a_stamp_each(channel: ApiChannel) -> None:
 
     stamps = [body["ticket"]["last_updated_at"] for body in events(of="chat")]
     assert len(set(stamps)) == 4 and stamps == sorted(stamps)
-    assert subscribers.chat_events.wire_time(Conversation.objects.get().event_stamp) == stamps[-1]
+    assert subscribers.chat_events.format_time(Conversation.objects.get().event_stamp) == stamps[-1]
 
 
 def test_a_stamp_comes_back_to_the_clock_after_a_rush() -> None:
@@ -269,7 +269,7 @@ EVENT = {
 
 
 def test_a_multipart_event_byte_by_byte() -> None:
-    content_type, body = encode(EVENT, as_json=False, utf8=True, multipart=True)
+    content_type, body = encode_event(EVENT, as_json=False, utf8=True, multipart=True)
 
     boundary = re.fullmatch(r"multipart/form-data; boundary=(okno-[0-9a-f]{40})", content_type)
     assert boundary
@@ -286,14 +286,14 @@ def test_a_multipart_event_byte_by_byte() -> None:
         for name, value in pairs.items()
     )
     assert body == f"{wanted}--{boundary[1]}--\r\n".encode()
-    assert encode(EVENT, as_json=False, utf8=True, multipart=True) == (content_type, body)
+    assert encode_event(EVENT, as_json=False, utf8=True, multipart=True) == (content_type, body)
 
 
 @pytest.mark.parametrize("utf8", [True, False])
 @pytest.mark.parametrize("multipart", [True, False])
 def test_another_portal_reads_what_a_form_says(multipart: bool, utf8: bool) -> None:
-    content_type, body = encode(EVENT, as_json=False, utf8=utf8, multipart=multipart)
-    read = decode(body=body, content_type=content_type).values
+    content_type, body = encode_event(EVENT, as_json=False, utf8=utf8, multipart=multipart)
+    read = decode_body(body=body, content_type=content_type).values
     read = converted_back(read) if is_converted(content_type) else read
 
     assert body.isascii() is (not utf8 or not multipart)
@@ -303,14 +303,14 @@ def test_another_portal_reads_what_a_form_says(multipart: bool, utf8: bool) -> N
 
 @pytest.mark.parametrize("text", ["", "--okno", "\r\n--x--\r\n", '"; name="b', "a\0b", "я" * 5000])
 def test_no_text_breaks_out_of_its_part(text: str) -> None:
-    content_type, body = encode({"text": text, "b": "2"}, as_json=False, utf8=True, multipart=True)
+    content_type, body = encode_event({"text": text, "b": "2"}, as_json=False, utf8=True, multipart=True)
 
-    read = decode(body=body, content_type=content_type).values
+    read = decode_body(body=body, content_type=content_type).values
     assert (read["text"], read["b"]) == (text.replace("\0", "\ufffd"), "2")
 
 
 def test_json_wins_over_multipart() -> None:
-    assert encode(EVENT, as_json=True, utf8=True, multipart=True)[0] == "application/json; charset=utf-8"
+    assert encode_event(EVENT, as_json=True, utf8=True, multipart=True)[0] == "application/json; charset=utf-8"
 
 
 # --- our own reader --------------------------------------------------------------------------------------
@@ -322,16 +322,16 @@ def test_our_own_reader_understands_every_event(client: Client, channel: ApiChan
 
     facts = [fact for body in events() for fact in facts_of(body, channel_id=chat_channel.pk)]
 
-    assert {fact.track for fact in facts if isinstance(fact, Came)} == {
+    assert {fact.track for fact in facts if isinstance(fact, EventSeen)} == {
         "new_chat",
         "message",
         "new_ticket",
         "comment",
         "change",
     }
-    assert [fact.text for fact in facts if isinstance(fact, Said)] == ["Где заказ?", "Да"]
-    assert [fact.text for fact in facts if isinstance(fact, Commented)] == ["Да"]
-    moved = [fact.ticket for fact in facts if isinstance(fact, TicketMoved)]
+    assert [fact.text for fact in facts if isinstance(fact, MessageSent)] == ["Где заказ?", "Да"]
+    assert [fact.text for fact in facts if isinstance(fact, CommentAdded)] == ["Да"]
+    moved = [fact.ticket for fact in facts if isinstance(fact, TicketChanged)]
     assert [(each.status, each.assignee) for each in moved if each.tells_assignee][-1:] != []
     assert 2 in [each.status for each in moved]
 
@@ -343,7 +343,7 @@ def test_a_rules_comment_reads_as_a_rules(client: Client, channel: ApiChannel) -
     call(client, "create/comment", own | {"message": "Утром", "type": "public", "from": "trigger"})
 
     [rule] = [
-        fact for body in events(of="comment") for fact in facts_of(body, channel_id=1) if isinstance(fact, Commented)
+        fact for body in events(of="comment") for fact in facts_of(body, channel_id=1) if isinstance(fact, CommentAdded)
     ]
     assert (rule.by_rule, rule.text) == (True, "Утром")
 

@@ -13,8 +13,15 @@ from django.utils import translation
 from bridge import message_text
 from bridge.inbox import processing
 from bridge.models import Message, ServiceWindow
-from channels_setup.codecs.message_words import MISSING, UNSUPPORTED, ad_line, amount, own_words, words
-from channels_setup.codecs.whatsapp_markup import to_html
+from channels_setup.codecs.message_extras import (
+    MISSING,
+    UNSUPPORTED,
+    compose_own_text,
+    compose_text,
+    describe_ad,
+    format_amount,
+)
+from channels_setup.codecs.whatsapp_markup import render_html
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from channels_setup.providers.whatsapp_cloud.graph_messages import content
@@ -39,9 +46,9 @@ SHOWN: list[dict[str, Any]] = [
 @pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: "-".join(map(str, shown.values()))[:40])
 def test_every_code_is_a_sentence_in_both_languages(shown: dict[str, Any]) -> None:
     with translation.override("en"):
-        english, first = words("", shown), message_text.render_preview(message_text.build_preview("", shown))
+        english, first = compose_text("", shown), message_text.render_preview(message_text.build_preview("", shown))
     with translation.override("ru"):
-        russian = words("", shown)
+        russian = compose_text("", shown)
 
     assert english and not CYRILLIC.search(english)
     assert russian and CYRILLIC.search(russian)
@@ -53,11 +60,11 @@ def test_an_unknown_type_is_named_and_the_providers_words_are_kept() -> None:
     shown = {"what": "unsupported", "kind": "of_tomorrow", "code": "131060", "details": "This message is unavailable."}
 
     with translation.override("en"):
-        said = words("", shown)
+        said = compose_text("", shown)
 
     assert "of_tomorrow" in said and said.endswith("This message is unavailable. (131060)")
     with translation.override("en"):
-        assert "not supported" not in words("", {**shown, "code": "131051", "details": "not supported"})
+        assert "not supported" not in compose_text("", {**shown, "code": "131051", "details": "not supported"})
 
 
 @pytest.mark.parametrize(
@@ -76,7 +83,7 @@ def test_an_unknown_type_is_named_and_the_providers_words_are_kept() -> None:
 )
 def test_amounts_are_written_as_the_reader_writes_them(language: str, price: str, currency: str, shown: str) -> None:
     with translation.override(language):
-        assert amount(price, currency) == shown
+        assert format_amount(price, currency) == shown
 
 
 def test_an_order_has_a_total_where_it_can() -> None:
@@ -86,10 +93,10 @@ def test_an_order_has_a_total_where_it_can() -> None:
     ]
 
     with translation.override("ru"):
-        assert words("", {"what": "order", "own": "Быстрее", "lines": lines}).split("\n") == [
+        assert compose_text("", {"what": "order", "own": "Быстрее", "lines": lines}).split("\n") == [
             *("Быстрее", "A × 2 · 4\xa0500\xa0₽", "B × 1 · 1\xa0₽", "Итого · 9\xa0001\xa0₽")
         ]
-        assert "Итого" not in words(
+        assert "Итого" not in compose_text(
             "", {"what": "order", "own": "", "lines": [lines[0], {**lines[1], "currency": "USD"}]}
         )
 
@@ -97,17 +104,18 @@ def test_an_order_has_a_total_where_it_can() -> None:
 def test_messages_that_were_stored_before_keep_their_words() -> None:
     old = {"what": "order", "lines": [{"product": "A", "quantity": "2", "price": "5", "currency": "RUB"}]}
 
-    assert words("Заказ\nA × 2 · 5 RUB", old) == "Заказ\nA × 2 · 5 RUB"
-    assert own_words("Быстрее\nA × 2 · 5 RUB", old) == "Быстрее"
+    assert compose_text("Заказ\nA × 2 · 5 RUB", old) == "Заказ\nA × 2 · 5 RUB"
+    assert compose_own_text("Быстрее\nA × 2 · 5 RUB", old) == "Быстрее"
     with translation.override("en"):
-        assert words("[Сообщение, которое WhatsApp не передаёт: gif]", {"what": "unsupported", "kind": "gif"}) == (
-            "The client sent a GIF that WhatsApp does not pass on."
-        )
+        assert compose_text(
+            "[Сообщение, которое WhatsApp не передаёт: gif]", {"what": "unsupported", "kind": "gif"}
+        ) == ("The client sent a GIF that WhatsApp does not pass on.")
 
 
 def test_an_edited_message_says_what_it_says_now() -> None:
     assert (
-        words("теперь", {"own": "раньше", "product": {"product": "X"}, "edited_at": "2026-11-28T10:00:00Z"}) == "теперь"
+        compose_text("теперь", {"own": "раньше", "product": {"product": "X"}, "edited_at": "2026-11-28T10:00:00Z"})
+        == "теперь"
     )
 
 
@@ -240,11 +248,11 @@ def test_thread_list_admin_and_api_speak_the_readers_language(
     )
     for language, other in (("en", "ru"), ("ru", "en")):
         with translation.override(language):
-            said = words("", message.shown)
+            said = compose_text("", message.shown)
         with translation.override(other):
-            not_said = words("", message.shown)
+            not_said = compose_text("", message.shown)
         answer = staff.get(api, headers={**token_of(vera()), "Accept-Language": language}).json()
-        assert (answer["localized_text"], answer["text"], answer["html"]) == (said, message.text, to_html(said))
+        assert (answer["localized_text"], answer["text"], answer["html"]) == (said, message.text, render_html(said))
         for reader, address in addresses:
             html = reader.get(address, headers={"Accept-Language": language}).content.decode()
             assert said in html, address
@@ -270,6 +278,6 @@ def test_an_order_is_told_once_in_the_thread_and_found_by_its_product(channel: A
 
 def test_the_advertisement_is_one_line() -> None:
     with translation.override("en"):
-        assert ad_line({"ad": {"headline": "Boots", "body": "Boots"}}) == "From the advertisement: Boots"
-        assert ad_line({"ad": {"url": "https://a.example"}}) == "From the advertisement: https://a.example"
-    assert ad_line({}) == ad_line({"ad": "x"}) == ""
+        assert describe_ad({"ad": {"headline": "Boots", "body": "Boots"}}) == "From the advertisement: Boots"
+        assert describe_ad({"ad": {"url": "https://a.example"}}) == "From the advertisement: https://a.example"
+    assert describe_ad({}) == describe_ad({"ad": "x"}) == ""

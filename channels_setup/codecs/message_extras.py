@@ -1,7 +1,7 @@
-"""What a message says besides the client's own words, as sentences in the reader's language.
+"""Sentences, in the reader's language, for everything in a message besides the client's own words.
 
-``Shown`` (see ``facts``) holds codes and values; ``words`` puts them into words whenever somebody reads. ``own`` in it
-is the client's own part of the text, where there is more.
+``MessageExtras`` (see ``facts``) holds codes and values; ``compose_text`` turns them into sentences on reading. Its key
+``own`` holds the client's own part of the text, where the portal adds to it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.utils.translation import gettext_noop as _
 
 from .values import as_text
 
-Shown = Mapping[str, Any]
+MessageExtras = Mapping[str, Any]
 
 WITHOUT_WORDS = ("call", "welcome", "unsupported", "unreadable", "empty")
 UNSUPPORTED = {
@@ -47,7 +47,7 @@ SIGNS = {"RUB": "₽", "USD": "$", "EUR": "€", "GBP": "£", "KZT": "₸", "UAH
 BEFORE = frozenset("$€£₹₪")  # written before the amount in English
 
 
-def words(text: str, shown: Shown, *, plain_amounts: bool = False) -> str:
+def compose_text(text: str, shown: MessageExtras, *, plain_amounts: bool = False) -> str:
     """Return the whole message in the active language; ``text`` is what was stored with it."""
     what = as_text(shown.get("what"))
     if "edited_at" in shown or not shown:
@@ -67,20 +67,20 @@ def words(text: str, shown: Shown, *, plain_amounts: bool = False) -> str:
     return "\n".join(filter(None, lines))
 
 
-def own_words(text: str, shown: Shown) -> str:
+def compose_own_text(text: str, shown: MessageExtras) -> str:
     """The words to show beside tables and cards that say the rest."""
     what = as_text(shown.get("what"))
     if what == "welcome":
-        return words(text, {"what": what})
+        return compose_text(text, {"what": what})
     if what not in ("order", "flow") or "edited_at" in shown:
-        return words(text, shown)
+        return compose_text(text, shown)
     if "own" in shown:
         return as_text(shown["own"])
     rows = len(_lines(shown) if what == "order" else list(_fields(shown)))  # stored before there was "own"
     return "\n".join(text.split("\n")[:-rows]) if rows else text
 
 
-def ad_line(shown: Shown) -> str:
+def describe_ad(shown: MessageExtras) -> str:
     """The advertisement that a message came from, in one line; empty where there is none."""
     ad = _inner(shown, "ad")
     said = " — ".join(dict.fromkeys(filter(None, (as_text(ad.get(part)) for part in ("headline", "body")))))
@@ -88,7 +88,7 @@ def ad_line(shown: Shown) -> str:
     return gettext("From the advertisement: %(ad)s") % {"ad": said} if said else ""
 
 
-def _sentences(what: str, shown: Shown) -> Iterator[str]:
+def _sentences(what: str, shown: MessageExtras) -> Iterator[str]:
     kind = as_text(shown.get("kind"))
     if what == "call":
         yield gettext("The client called")
@@ -96,7 +96,7 @@ def _sentences(what: str, shown: Shown) -> Iterator[str]:
         yield gettext("The client sent an empty message.")
     elif what == "welcome":
         yield gettext("The client opened the chat and has not written yet.")
-        yield ad_line(shown)
+        yield describe_ad(shown)
     elif what == "unreadable":
         yield gettext(MISSING.get(kind, _("The client sent a message, but its content did not arrive.")))
     else:
@@ -112,7 +112,7 @@ def _sentences(what: str, shown: Shown) -> Iterator[str]:
         yield _provider_words(shown, is_known=known is not None)
 
 
-def _provider_words(shown: Shown, *, is_known: bool) -> str:
+def _provider_words(shown: MessageExtras, *, is_known: bool) -> str:
     """What the provider itself says of it, where that says more than our sentence."""
     code = as_text(shown.get("code"))
     said = as_text(shown.get("details")) or as_text(shown.get("title"))
@@ -124,32 +124,32 @@ def _provider_words(shown: Shown, *, is_known: bool) -> str:
 # --- orders and forms ------------------------------------------------------------------------------------
 
 
-def _order_words(shown: Shown, *, plain_amounts: bool) -> Iterator[str]:
+def _order_words(shown: MessageExtras, *, plain_amounts: bool) -> Iterator[str]:
     if not plain_amounts:
-        yield from (" · ".join(filter(None, pair)) for pair in order_lines(shown))
+        yield from (" · ".join(filter(None, pair)) for pair in describe_order_lines(shown))
         return
     for line in _lines(shown):
         price = " ".join(filter(None, (as_text(line.get("price")), as_text(line.get("currency")))))
         yield f"{as_text(line.get('product'))} × {as_text(line.get('quantity'))} · {price}".strip(" ·")
 
 
-def order_lines(shown: Shown) -> Iterator[tuple[str, str]]:
+def describe_order_lines(shown: MessageExtras) -> Iterator[tuple[str, str]]:
     """Each product with its quantity and price, and the total."""
     total, currencies = Decimal(0), set[str]()
     rows = _lines(shown)
     for line in rows:
         quantity, price = as_text(line.get("quantity")), as_text(line.get("price"))
         currency = as_text(line.get("currency"))
-        yield f"{as_text(line.get('product'))} × {quantity}", amount(price, currency)
+        yield f"{as_text(line.get('product'))} × {quantity}", format_amount(price, currency)
         costs = _decimal(price), _decimal(quantity)
         currencies.add("" if costs[0] is None or costs[1] is None else currency)
         total += (costs[0] or 0) * (costs[1] or 0)
     is_one_price = len(rows) == 1 and as_text(rows[0].get("quantity")) == "1"
     if len(currencies) == 1 and "" not in currencies and not is_one_price:
-        yield pgettext("of an order", "Total"), amount(str(total), currencies.pop())
+        yield pgettext("of an order", "Total"), format_amount(str(total), currencies.pop())
 
 
-def amount(price: str, currency: str) -> str:
+def format_amount(price: str, currency: str) -> str:
     """4500 and RUB as 4 500 ₽, the way the reader's language writes it."""
     number = _decimal(price)
     if number is None:
@@ -170,18 +170,18 @@ def _decimal(text: str) -> Decimal | None:
     return number if number.is_finite() and abs(number) < 10**12 else None
 
 
-def _lines(shown: Shown) -> list[Mapping[str, Any]]:
+def _lines(shown: MessageExtras) -> list[Mapping[str, Any]]:
     lines = shown.get("lines")
     return [line for line in lines if isinstance(line, Mapping)] if isinstance(lines, list) else []
 
 
-def _fields(shown: Shown) -> Iterator[tuple[str, str]]:
+def _fields(shown: MessageExtras) -> Iterator[tuple[str, str]]:
     fields = shown.get("fields")
     for field in fields if isinstance(fields, list) else []:
         if isinstance(field, list | tuple) and len(field) == 2:
             yield as_text(field[0]), as_text(field[1])
 
 
-def _inner(shown: Shown, key: str) -> Mapping[str, Any]:
+def _inner(shown: MessageExtras, key: str) -> Mapping[str, Any]:
     value = shown.get(key)
     return value if isinstance(value, Mapping) else {}
