@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.utils import translation
 
+from bridge.outcomes import CATALOG
+from bridge.outcomes.delivery_reasons import DELIVERY_REASONS
+from bridge.outcomes.helpdesk_reasons import HELPDESK_REASONS
+from bridge.outcomes.notice_reasons import NOTICE_REASONS
+from bridge.outcomes.reply_reasons import REPLY_REASONS
 from channels_setup.providers import all_providers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -196,18 +202,53 @@ def test_providers_know_no_models_and_make_no_calls(path: Path) -> None:
     assert touched == []
 
 
-def test_a_provider_is_named_only_in_its_own_package() -> None:
-    named = []
+def sources_outside(kind: str) -> Iterator[tuple[str, str]]:
+    """Yield name and text of every Python, HTML and JS file outside a provider's package."""
     for path in modules():
-        text = _code_without_docstrings(path)
-        for kind in all_providers():
-            if dotted(path).startswith(f"channels_setup.providers.{kind}"):
-                continue
-            # As a value or an import; "desk" and "sandbox" are ordinary words elsewhere (pages, a CSP keyword).
-            pattern = rf"[\"']{kind}[\"']|\bproviders\.{kind}\b|\bimport {kind}\b"
-            named += [f"{dotted(path)}: {kind}" for _hit in re.findall(pattern, text)]
+        if not dotted(path).startswith(f"channels_setup.providers.{kind}"):
+            yield dotted(path), _code_without_docstrings(path)
+    pages = [path for app in APPS for path in sorted((ROOT / app).rglob("templates/**/*.html"))]
+    for path in [*pages, *sorted((ROOT / "static").glob("*.js"))]:
+        yield str(path.relative_to(ROOT)), path.read_text()
+
+
+@pytest.mark.parametrize("kind", all_providers())
+def test_a_provider_is_named_only_in_its_own_package(kind: str) -> None:
+    # As a value or an import; "desk" and "sandbox" are ordinary words elsewhere (pages, a CSP keyword).
+    in_python = re.compile(rf"[\"']{kind}[\"']|\bproviders\.{kind}\b|\bimport {kind}\b", re.IGNORECASE)
+    in_pages = re.compile(rf"[=!]=+ *[\"']{kind}[\"']", re.IGNORECASE)
+    named = [
+        name
+        for name, text in sources_outside(kind)
+        if (in_pages if name.endswith((".html", ".js")) else in_python).search(text)
+    ]
 
     assert named == []
+
+
+WITH_REASONS = [kind for kind, provider in all_providers().items() if provider.reasons]
+
+
+@pytest.mark.parametrize("kind", WITH_REASONS)
+def test_a_providers_codes_and_sentences_are_only_in_its_own_package(kind: str) -> None:
+    reasons = all_providers()[kind].reasons
+    prefix = next(iter(reasons)).partition("_")[0] + "_"
+    with translation.override("en"):
+        sentences = {
+            str(text) for reason in reasons.values() for text in (reason.sentence, reason.admin_sentence) if text
+        }
+    code = re.compile(rf"[\"']{prefix}\w+[\"']")
+
+    assert all(each.startswith(prefix) for each in reasons)
+    assert [name for name, text in sources_outside(kind) if code.search(text)] == []
+    assert [name for name, text in sources_outside(kind) if any(each in text for each in sentences)] == []
+
+
+def test_no_two_tables_define_the_same_code() -> None:
+    tables = [REPLY_REASONS, DELIVERY_REASONS, HELPDESK_REASONS, NOTICE_REASONS]
+    tables += [provider.reasons for provider in all_providers().values()]
+
+    assert sum(len(table) for table in tables) == len(CATALOG)
 
 
 def _code_without_docstrings(path: Path) -> str:
@@ -215,4 +256,4 @@ def _code_without_docstrings(path: Path) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree).lower()
+    return ast.unparse(tree)

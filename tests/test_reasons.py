@@ -12,9 +12,9 @@ from bridge.management.commands import outcomes_page
 from bridge.outcomes import CATALOG, OutcomeClass, SuggestedAction
 
 ROOT = Path(__file__).resolve().parent.parent
-CATALOG_FILE = ROOT / "bridge" / "outcomes.py"
+CATALOG_FILES = ("bridge/outcomes/*.py", "channels_setup/providers/*/reasons.py")
 # Calls whose ``reason`` is another kind of word: an API error, the provider's own words, Django's HTTP reason.
-OTHER_REASONS = {"Refused", "TemplateChanged", "By"}
+OTHER_REASONS = {"ApiError", "TemplateChanged", "By"}
 # Calls that take a code by its place: function -> which argument.
 BY_PLACE = {"notice": 1, "NotSent": 0, "failed": 0}
 
@@ -22,7 +22,8 @@ BY_PLACE = {"notice": 1, "NotSent": 0, "failed": 0}
 def sources() -> list[Path]:
     apps = ("channels_setup", "bridge", "config")
     paths = [path for app in apps for path in sorted((ROOT / app).rglob("*.py")) if "migrations" not in path.parts]
-    return [path for path in paths if path != CATALOG_FILE]
+    tables = {path for pattern in CATALOG_FILES for path in ROOT.glob(pattern)}
+    return [path for path in paths if path not in tables]
 
 
 def called(node: ast.Call) -> str:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from bridge import outcomes
-from bridge.outcomes import CATALOG, OutcomeClass
+from bridge.outcomes import OutcomeClass, TemplateEffect
 from channels_setup.models import ApiChannel
 from templates_registry import lifecycle
 from templates_registry.lifecycle import By, Source
@@ -20,19 +20,17 @@ from templates_registry.provider import provider_sync
 
 from . import alerts
 
-TEMPLATE_STATUS_BY_CODE = {"wa_template_paused": Status.PAUSED, "wa_template_disabled": Status.DISABLED}
-# The provider says of a template what our registry does not: its list is read again.
-RESYNC_CODES = (*TEMPLATE_STATUS_BY_CODE, "wa_template_unknown", "wa_template_values")
+STATUS_BY_EFFECT = {TemplateEffect.PAUSED: Status.PAUSED, TemplateEffect.DISABLED: Status.DISABLED}
 
 
 def apply_failure(
     channel: ApiChannel, reason: str, *, template: Mapping[str, Any] | None, at: datetime | None = None
 ) -> None:
     """A message failed for ``reason``; ``at``: when the provider says so, None for an answer of this moment."""
-    found = CATALOG.get(reason)
+    found = outcomes.find_reason(reason)
     if found is not None and found.outcome_class is OutcomeClass.PAUSE:
         pause_channel(channel, reason, at=at)
-    if template and reason in RESYNC_CODES:
+    if template and found is not None and found.effects.template:
         _apply_to_template(channel, reason, template.get("id"), at=at)
 
 
@@ -52,14 +50,8 @@ def _is_current(at: datetime | None, *, since: datetime | None) -> bool:
 
 def _apply_to_template(channel: ApiChannel, reason: str, template_id: int | None, *, at: datetime | None) -> None:
     row = Template.objects.filter(pk=template_id, api_channel=channel).first() if template_id else None
-    if (
-        row
-        and reason in TEMPLATE_STATUS_BY_CODE
-        and row.status == Status.APPROVED
-        and _is_current(at, since=row.approved_at)
-    ):
+    status = STATUS_BY_EFFECT.get(outcomes.get_effects(reason).template)
+    if row and status and row.status == Status.APPROVED and _is_current(at, since=row.approved_at):
         by = By(source=Source.PROVIDER)
-        lifecycle.change_status(
-            row, TEMPLATE_STATUS_BY_CODE[reason], by=by, reason=str(outcomes.render_sentence(reason))
-        )
+        lifecycle.change_status(row, status, by=by, reason=str(outcomes.render_sentence(reason)))
     provider_sync.soon(channel.pk)

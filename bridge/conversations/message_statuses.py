@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from bridge import outcomes
 from bridge.channel_health import failure_effects
 from bridge.fanout import operator_notes
 from bridge.files import provider_uploads
@@ -101,9 +102,8 @@ def _handle_failures(api_channel: ApiChannel, failed: Sequence[Message]) -> None
     """What a report of failure means beyond its message, and the word to operators elsewhere."""
     operator_notes.note_failed_messages(message for message in failed if message.status == Message.Status.FAILED)
     for message in failed:
-        for delivery in (
-            Delivery.objects.filter(message=message) if message.reason in provider_uploads.STALE_UPLOAD_CODES else ()
-        ):
+        forget_upload = outcomes.get_effects(message.reason).forget_upload
+        for delivery in Delivery.objects.filter(message=message) if forget_upload else ():
             provider_uploads.forget_rejected_upload(delivery, message.reason)
         failure_effects.apply_failure(api_channel, message.reason, template=message.template, at=message.status_at)
 

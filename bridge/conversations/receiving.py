@@ -13,15 +13,14 @@ from datetime import datetime, timedelta
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db import connection, transaction
-from django.db.models import F
 from django.utils import timezone
 
 from bridge import message_text, service_window, wakeups
 from bridge.fanout import helpdesk_messages, subscribers
 from bridge.files import attachment_files
-from bridge.models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
+from bridge.models import Contact, Conversation, Delivery, Message, Ticket
 from channels_setup.models import ApiChannel, ChatChannel
-from channels_setup.providers.base import MessageReceived, TimePassed
+from channels_setup.providers.base import MessageReceived
 
 from . import contact_links, contacts, merge_lookup
 
@@ -376,29 +375,3 @@ def set_last_message(conversation: Conversation, message: Message, *, now: datet
     conversation.last_text = message_text.build_preview(message.text, message.shown)[:200]
     conversation.last_direction = message.direction
     conversation.last_written_at = message.provider_time if message.is_received_late else None
-
-
-# --- time -----------------------------------------------------------------------------
-
-
-@transaction.atomic
-def let_time_pass(api_channel: ApiChannel, fact: TimePassed) -> None:
-    """Move one contact's conversations into the past: the training phone's "let 25 hours pass"."""
-    by = timedelta(seconds=fact.seconds)
-    contacts_meant = Contact.objects.filter(api_channel=api_channel, external_id=fact.contact.external_id)
-    conversations = Conversation.objects.select_for_update(no_key=True).filter(
-        contact__in=[contact.owner_id for contact in contacts_meant]
-    )
-    for conversation in conversations.order_by("pk"):
-        ServiceWindow.objects.filter(conversation=conversation).update(
-            opened_at=F("opened_at") - by, expires_at=F("expires_at") - by
-        )
-        Message.objects.filter(conversation=conversation).update(
-            created_at=F("created_at") - by,
-            provider_time=F("provider_time") - by,
-            status_at=F("status_at") - by,
-        )
-        Ticket.objects.filter(conversation=conversation).update(
-            opened_at=F("opened_at") - by, first_answer_at=F("first_answer_at") - by, closed_at=F("closed_at") - by
-        )
-        Conversation.objects.filter(pk=conversation.pk).update(last_message_at=F("last_message_at") - by)

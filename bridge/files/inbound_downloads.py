@@ -23,7 +23,7 @@ from django.core.files import File
 from django.db import DatabaseError, transaction
 from django.db.models import F
 
-from bridge import service_window, wakeups
+from bridge import outcomes, service_window, wakeups
 from bridge.models import Attachment
 from channels_setup import http_client
 from channels_setup.codecs.bodies import BadBody
@@ -40,7 +40,6 @@ DOWNLOAD_LEASE = timedelta(seconds=120)
 RETRY_DELAYS = (5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200)  # seconds after each failed try
 NO_SPACE_SECONDS = 60  # between looks whether the disk has space for a file
 MAX_EXPIRED_ADDRESSES = 4  # that may have run out one after the other
-CHANNEL_ERRORS = ("wa_token", "wa_permission", "unauthorized")  # an admin sees these on the channel
 MAX_BYTES_IN_MEMORY = 1024 * 1024  # what is larger goes to a temporary file
 
 
@@ -199,7 +198,7 @@ def _save_result(row: Attachment, result: DownloadedFile | DownloadFailed) -> bo
         wait = timedelta(seconds=RETRY_DELAYS[tries - 1])
         changed = {"error": result.reason, "due_at": service_window.database_now() + wait}
     mine = Attachment.objects.filter(pk=row.pk, state=Attachment.State.WAITING, due_at=row.due_at)
-    if mine.update(**changed) and result.reason in CHANNEL_ERRORS:
+    if mine.update(**changed) and outcomes.get_effects(result.reason).credentials_rejected:
         channel.failed(result.reason)
     return False
 

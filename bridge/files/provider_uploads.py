@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from django.core.files.storage import default_storage
 
-from bridge import service_window
+from bridge import outcomes, service_window
 from bridge.models import Delivery, ProviderUpload
 from channels_setup import http_client
 from channels_setup.codecs.bodies import BadBody
@@ -21,10 +21,6 @@ from channels_setup.codecs.values import FileInfo
 from channels_setup.providers.base import ACCEPTED, RETRY, UNKNOWN, Account, Messenger, OutboundFile, Outcome
 
 UPLOAD_TIMEOUT_SECONDS = 30.0  # for one file; with the message's own call still within the lease
-STALE_UPLOAD_CODES = (
-    "wa_file_rejected",
-    "wa_invalid_request",
-)  # perhaps the id is not what the provider knows any more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +90,7 @@ def cache_upload(channel_id: int, given: CachedUpload) -> None:
 
 def forget_rejected_upload(delivery: Delivery, reason: str) -> None:
     """A message with the file was refused for its sake: the next try gives it anew."""
-    if reason in STALE_UPLOAD_CODES and (file := _get_uploadable_file(delivery)):
+    if outcomes.get_effects(reason).forget_upload and (file := _get_uploadable_file(delivery)):
         ProviderUpload.objects.filter(api_channel=delivery.api_channel_id, sha256=file["sha256"]).delete()
 
 

@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from bridge import wakeups
-from bridge.conversations import erased_ids, identity_changes, message_statuses, receiving
+from bridge.conversations import erased_ids, identity_changes, message_statuses, receiving, sandbox_clock
 from bridge.helpdesk import incoming
 from bridge.models import WebhookEvent
 from bridge.raw_requests import mark_event_failed, restore_request
@@ -242,7 +242,7 @@ def apply_facts(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
             identity_changes.apply_identity_change(api_channel, fact)
         elif isinstance(fact, TimePassed):
             hand_on()
-            receiving.let_time_pass(api_channel, fact)
+            sandbox_clock.advance_clock(api_channel, fact)
         elif isinstance(fact, TemplateChanged):
             provider_sync.follow(api_channel, fact)
         elif isinstance(fact, AccountUpdate):

@@ -19,7 +19,7 @@ from functools import partial
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
-from bridge import service_window
+from bridge import outcomes, service_window
 from bridge.channel_health import alerts, circuit_breaker, failure_effects, rate_limits
 from bridge.conversations import contacts, message_statuses
 from bridge.files import provider_uploads
@@ -172,7 +172,7 @@ def _find_erased_meanwhile(ids: Sequence[int]) -> set[int]:
 def _is_destination_ok(outcome: Outcome) -> bool:
     """A refusal of one message is an opinion; only a destination that cannot answer sensibly is down."""
     if outcome.code:  # it answered in its own words, and they are about us
-        return outcome.reason != "wa_busy"
+        return not outcomes.get_effects(outcome.reason).destination_down
     return outcome.verdict in (ACCEPTED, PERMANENT) or outcome.reason in ("rate_limited", "internal_error")
 
 

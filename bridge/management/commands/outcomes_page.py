@@ -18,7 +18,7 @@ Every outcome that is not the usual one has a code: API answers carry it as `rea
 attempts keep it, and it never changes its meaning. Pages show its sentence in the reader's language, with the button
 that helps. An admin reads another sentence where there is something else for an admin to do.
 
-This page is written by `manage.py outcomes_page` from `bridge/outcomes.py`.
+This page is written by `manage.py outcomes_page` from `bridge/outcomes/` and the `reasons.py` of each provider.
 """
 
 

@@ -61,6 +61,7 @@ from .graph_routing import Place, misrouted, pack
 from .graph_sending import UPLOADABLE, NotSendable, message_body, read_body, read_taken, upload_form
 from .graph_templates import edit, submission
 from .graph_webhooks import FIELDS, facts, says_something
+from .reasons import REASONS
 
 BASE_URL = "https://graph.facebook.com"
 METAS_FILES = ("lookaside.fbsbx.com", "graph.facebook.com")
@@ -80,6 +81,7 @@ PAIR_SECONDS, PAIR_BURST = 6.0, 45
 
 class WhatsAppCloud(Messenger):
     label = _("WhatsApp Cloud API (Meta, 360dialog, Gupshup)")
+    reasons = REASONS
     signs_requests = True
     shares_webhook_address = True
     lists_templates = True

@@ -1,0 +1,107 @@
+"""Notices to operators and admins that are no failure of a delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.utils.translation import gettext_lazy as _
+
+from channels_setup.providers.base import OutcomeClass, Reason
+
+NOTICE_REASONS: Mapping[str, Reason] = {
+    "contact_changed": Reason(
+        outcome_class=OutcomeClass.NOTICE,
+        sentence=_("The client's number or account has changed: %(before)s → %(after)s."),
+        without_values=_("The client's number or account has changed."),
+    ),
+    "contact_user_id_changed": Reason(
+        outcome_class=OutcomeClass.NOTICE,
+        sentence=_(
+            "WhatsApp now gives the number %(before)s another user ID (%(after)s). The number may belong to another "
+            "person now: make sure before you write about earlier matters."
+        ),
+        without_values=_(
+            "WhatsApp gives the client's number another user ID. The number may belong to another person now."
+        ),
+    ),
+    "contact_moved_away": Reason(
+        outcome_class=OutcomeClass.NOTICE,
+        sentence=_("The client now writes as %(after)s. Continue in their other chat (No. %(chat)s)."),
+        without_values=_("The client now writes from another number or account. Continue in their other chat."),
+    ),
+    "contact_moved_here": Reason(
+        outcome_class=OutcomeClass.NOTICE,
+        sentence=_("This client also wrote as %(before)s. Their earlier messages are in another chat (No. %(chat)s)."),
+        without_values=_(
+            "This client also wrote from another number or account. Their earlier messages are in another chat."
+        ),
+    ),
+    "contact_number_passed_on": Reason(
+        outcome_class=OutcomeClass.NOTICE,
+        sentence=_("The number %(number)s belongs to another client now."),
+        without_values=_("The client's number belongs to another client now."),
+    ),
+    "contact_number_reused": Reason(
+        outcome_class=OutcomeClass.NOTICE,
+        sentence=_(
+            "The number %(number)s was another client's before (chat No. %(chat)s). It may be another person now."
+        ),
+        without_values=_("The number was another client's before. It may be another person now."),
+    ),
+    "contact_device_changed": Reason(
+        outcome_class=OutcomeClass.NOTICE,
+        sentence=_("The client has registered WhatsApp anew, perhaps on another phone."),
+    ),
+    "marketing_stopped": Reason(
+        outcome_class=OutcomeClass.NOTICE, sentence=_("The client wants no more marketing messages from the business.")
+    ),
+    "marketing_resumed": Reason(
+        outcome_class=OutcomeClass.NOTICE, sentence=_("The client wants marketing messages from the business again.")
+    ),
+    "assignee_left": Reason(
+        outcome_class=OutcomeClass.NOTICE,
+        sentence=_("%(name)s can no longer answer in this chat. It is unassigned now."),
+    ),
+    "request_assignee_left": Reason(
+        outcome_class=OutcomeClass.NOTICE,
+        sentence=_("%(name)s can no longer answer in this chat. Request № %(number)s is unassigned now."),
+        without_values=_("A request is unassigned now: its assignee can no longer answer in this chat."),
+    ),
+    "unknown_message_deleted": Reason(
+        outcome_class=OutcomeClass.NOTICE, sentence=_("The client deleted a message that had not reached the portal.")
+    ),
+    "unknown_reply_deleted": Reason(
+        outcome_class=OutcomeClass.NOTICE, sentence=_("A reply that is not in the portal was deleted in the phone app.")
+    ),
+    "not_delivered": Reason(outcome_class=OutcomeClass.NOTICE, sentence=_("A message was not delivered. %(why)s")),
+    "api_reply_refused": Reason(
+        outcome_class=OutcomeClass.NOTICE,
+        sentence=_("A program's message was not sent to the client: “%(text)s”. %(why)s"),
+        without_values=_("A program's message was not sent to the client."),
+    ),
+    "note": Reason(outcome_class=OutcomeClass.NOTICE, sentence=_("A note for operators. %(text)s")),
+    "unrouted_unknown": Reason(
+        outcome_class=OutcomeClass.NOTICE,
+        sentence=_(
+            "No API channel has this number or account. Add it, or correct its ID, and process the events again."
+        ),
+    ),
+    "unrouted_secret": Reason(
+        outcome_class=OutcomeClass.NOTICE,
+        sentence=_(
+            "The API channel with this number or account has another app secret than the webhook was signed with. "
+            "Enter the same one there and process the events again."
+        ),
+    ),
+    "unrouted_unproven": Reason(
+        outcome_class=OutcomeClass.NOTICE,
+        sentence=_("It was received before this version, so it is not known which app secret it was signed with."),
+    ),
+    "may_have_been_sent": Reason(
+        outcome_class=OutcomeClass.NOTICE,
+        sentence=_(
+            "The provider did not answer in time: a message may have been sent, or not. "
+            "Send it again, or leave it as it is."
+        ),
+    ),
+}
