@@ -72,7 +72,7 @@ MIDDLEWARE = [
     "config.accounts.wrong_tokens.limit_wrong_tokens",
     "django.middleware.security.SecurityMiddleware",
     "config.web.middleware.webhook_fast_path",
-    "bridge.desk.live.polling.quick",
+    "bridge.desk.live.polling.fast_poll_middleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.web.middleware.reject_oversized_bodies",
     "config.web.request_log.RequestLogMiddleware",
@@ -236,7 +236,7 @@ SPECTACULAR_SETTINGS = {
         "MessageStatus": "bridge.models.Message.Status",
         "TemplateStatus": "templates_registry.models.Status",
         "HeldState": "bridge.models.HeldReply.State",
-        "WindowState": ["open", "closed", "none", "free"],
+        "WindowState": ["open", "closed", "none", "unrestricted"],
     },
 }
 

@@ -2,7 +2,7 @@
 // a circle .left (its length), [data-words] (the words, or h:mm:ss where data-shows="clock"), and the colour's class.
 (() => {
   const HOUR = 3600e3;
-  const LEVELS = ["calm", "soon", "now", "closed"];
+  const LEVELS = ["ok", "warning", "critical", "closed"];
   const MARKS = [[4 * HOUR, "hours_left"], [HOUR, "hour_left"], [HOUR / 4, "quarter_left"]];
   const MINUTE = 60e3;
   let offset = null; // the database's clock minus this computer's
@@ -14,7 +14,7 @@
     const found = milliseconds - arrived;
     if (offset === null || found > offset || offset - found > MINUTE) offset = found;
   };
-  const levelOf = (left) => (left <= 0 ? "closed" : left < HOUR ? "now" : left < 4 * HOUR ? "soon" : "calm");
+  const levelOf = (left) => (left <= 0 ? "closed" : left < HOUR ? "critical" : left < 4 * HOUR ? "warning" : "ok");
   const two = (number) => String(number).padStart(2, "0");
   const parts = (left) => {
     const seconds = Math.floor(left / 1000);

@@ -201,7 +201,7 @@
     const line = byId("window");
     line.replaceChildren(document.createTextNode(`${sentence} `));
     if (open.state !== "open") return;
-    const left = element("span", "chip calm");
+    const left = element("span", "chip ok");
     left.dataset.expiresAt = open.expires_at;
     left.dataset.shows = "clock";
     const time = element("span", "number");

@@ -15,7 +15,7 @@ from .models import Status, Template, TemplateEvent
 
 LONGEST_QUOTE = 80
 
-GOOD, WAITING, BAD, PLAIN = "calm", "soon", "now", ""
+GOOD, WAITING, BAD, PLAIN = "ok", "warning", "critical", ""
 LEVELS = {
     Status.APPROVED: GOOD,
     Status.PENDING: WAITING,
@@ -37,7 +37,7 @@ class Line:
 
 
 def level_of(status: str) -> str:
-    """The colour of a status: calm, soon, now, or none."""
+    """The colour of a status: ok, warning, critical, or none."""
     return LEVELS.get(Status(status), PLAIN) if status in Status.values else PLAIN
 
 

@@ -56,11 +56,11 @@ def test_variables_are_filled_in_from_the_chat(desk: Client, chat: Conversation)
     ],
 )
 def test_what_is_not_known_is_left_out_with_its_comma(text: str, said: str) -> None:
-    assert canned_responses.filled(text, {"first_name": "", "request": ""}) == said
+    assert canned_responses.fill_variables(text, {"first_name": "", "request": ""}) == said
 
 
 def test_a_value_is_never_looked_at_for_variables() -> None:
-    assert canned_responses.filled("{клиент}", {"client": "{operator}", "operator": "boris"}) == "{operator}"
+    assert canned_responses.fill_variables("{клиент}", {"client": "{operator}", "operator": "boris"}) == "{operator}"
 
 
 def test_search_and_channels_narrow_the_list(desk: Client, chat: Conversation) -> None:

@@ -82,13 +82,13 @@ def desk(chat: Conversation, client: Client) -> Client:
 
 
 def test_notes_and_tags_are_put_on_the_person_and_come_with_the_news(desk: Client, chat: Conversation) -> None:
-    known = desk.get(f"/chats/news/?chat={chat.pk}").json()["thread"]["version"]
+    known = desk.get(f"/chats/updates/?chat={chat.pk}").json()["thread"]["version"]
 
     desk.post(f"/chats/{chat.pk}/client/notes/", {"note": "Забирает сама, по утрам"}, headers=SCRIPT)
     for word in ("постоянный", "Постоянный", "  само\tвывоз ", ""):
         desk.post(f"/chats/{chat.pk}/client/tags/", {"add": word}, headers=SCRIPT)
 
-    pane = desk.get(f"/chats/news/?chat={chat.pk}&thread={known}").json()["thread"]["client"]
+    pane = desk.get(f"/chats/updates/?chat={chat.pk}&thread={known}").json()["thread"]["client"]
     assert "Забирает сама" in pane and "boris" in pane and "само вывоз" in pane
     chat.contact.refresh_from_db()
     assert chat.contact.tags == ["постоянный", "само вывоз"]
@@ -102,7 +102,7 @@ def test_only_ones_own_note_is_taken_away(desk: Client, chat: Conversation) -> N
     hers = ContactNote.objects.create(contact=chat.contact, author=vera(), text="её")
 
     for note in (mine, hers):
-        desk.post(f"/chats/{chat.pk}/client/notes/{note.pk}/drop/", headers=SCRIPT)
+        desk.post(f"/chats/{chat.pk}/client/notes/{note.pk}/delete/", headers=SCRIPT)
 
     assert list(ContactNote.objects.all()) == [hers]
 
@@ -123,7 +123,7 @@ def test_the_pane_shows_the_values_said_in_templates(desk: Client, chat: Convers
 def test_gleb_can_do_none_of_it(chat: Conversation, client: Client) -> None:
     client.force_login(gleb())
 
-    for path in ("notes/", "tags/", "notes/1/drop/", "erase/"):
+    for path in ("notes/", "tags/", "notes/1/delete/", "erase/"):
         assert client.post(f"/chats/{chat.pk}/client/{path}", {"note": "x", "add": "x"}).status_code in (403, 404)
     assert not ContactNote.objects.exists()
 

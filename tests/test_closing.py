@@ -189,7 +189,7 @@ def told(user: Any, *, after: int = 0) -> list[str]:
     client = Client()
     client.force_login(user)
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
-    news = client.get(f"/chats/news/?warned={after}").json()
+    news = client.get(f"/chats/updates/?warned={after}").json()
     return [item["title"].replace("\u00a0", " ") for item in news.get("warnings", {}).get("items", [])]
 
 
@@ -217,7 +217,7 @@ def test_what_was_answered_meanwhile_is_not_told_any_more(channel: ApiChannel) -
 
     client = Client()
     client.force_login(boris())
-    news = client.get("/chats/news/?warned=0").json()
+    news = client.get("/chats/updates/?warned=0").json()
 
     assert news["warnings"]["items"] == []
     assert news["warnings"]["last"] == WindowWarning.objects.get().pk
@@ -227,8 +227,8 @@ def test_a_warning_wakes_the_idle_poll_of_those_it_is_for(channel: ApiChannel) -
     client = Client()
     client.force_login(boris(channel.lands_in))
     writes(channel)
-    first = client.get("/chats/news/?warned=0").json()
-    address = f"/chats/news/?warned=0&list={first['list']['version']}"
+    first = client.get("/chats/updates/?warned=0").json()
+    address = f"/chats/updates/?warned=0&list={first['list']['version']}"
     headers = {"Okno-Pass": first["pass"]}
     assert client.get(address, headers=headers).status_code == 204
 

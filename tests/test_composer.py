@@ -273,7 +273,7 @@ def test_nobody_else_reaches_the_chat_or_its_templates(chat: Conversation, templ
     assert client.get(f"{here}/templates/").status_code == 404
     for what in ("recognize/", f"{template.pk}/", f"{template.pk}/send/", f"{template.pk}/hold/"):
         assert client.post(f"{here}/templates/{what}", {"text": READY}).status_code == 404
-    assert client.post(f"{here}/held/1/back/").status_code == 404
+    assert client.post(f"{here}/held/1/unhold/").status_code == 404
     assert not Message.objects.filter(direction="outbound").exists()
 
 
@@ -331,8 +331,8 @@ def test_a_held_text_is_taken_back(desk: Client, chat: Conversation, opener: Tem
     number = HeldReply.objects.get().pk
     before = shown(desk, chat)
 
-    assert desk.post(f"/chats/{chat.pk}/held/{number}/back/", headers=SCRIPT).status_code == 204
-    assert desk.post(f"/chats/{chat.pk}/held/{number}/back/", headers=SCRIPT).status_code == 422
+    assert desk.post(f"/chats/{chat.pk}/held/{number}/unhold/", headers=SCRIPT).status_code == 204
+    assert desk.post(f"/chats/{chat.pk}/held/{number}/unhold/", headers=SCRIPT).status_code == 422
 
     assert "Take back" in before and "Take back" not in shown(desk, chat)
     assert Draft.objects.get().text == "Поменяем завтра"
@@ -356,7 +356,7 @@ def test_a_held_text_of_one_chat_is_not_reached_through_another(
     other = made[0].conversation
 
     number = HeldReply.objects.get().pk
-    assert desk.post(f"/chats/{other.pk}/held/{number}/back/", headers=SCRIPT).status_code == 422
+    assert desk.post(f"/chats/{other.pk}/held/{number}/unhold/", headers=SCRIPT).status_code == 422
     assert HeldReply.objects.get().state == "held"
 
 
@@ -393,7 +393,7 @@ def test_admins_look_at_held_texts_and_change_none(desk: Client, chat: Conversat
     ],
 )
 def test_what_means_a_clients_name(variable: Variable, is_name: bool) -> None:
-    assert prefill.means_a_name(variable) is is_name
+    assert prefill.is_person_name(variable) is is_name
 
 
 @pytest.mark.parametrize(
@@ -406,7 +406,7 @@ def test_what_means_a_clients_name(variable: Variable, is_name: bool) -> None:
     ],
 )
 def test_as_much_of_the_name_as_the_example_has(name: str, example: str, said: str) -> None:
-    assert prefill.name_like(name, example) == said
+    assert prefill.shorten_name(name, example) == said
 
 
 # --- offered where the window is closed --------------------------------------------------------------------

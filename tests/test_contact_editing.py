@@ -133,13 +133,13 @@ def card(**values: str) -> dict[str, str]:
 
 def test_the_pane_has_the_form_and_the_history(desk: Client, chat: Conversation) -> None:
     Contact.objects.filter(pk=chat.contact_id).update(name="Анна")
-    known = desk.get(f"/chats/news/?chat={chat.pk}").json()["thread"]["version"]
+    known = desk.get(f"/chats/updates/?chat={chat.pk}").json()["thread"]["version"]
     address = f"/chats/{chat.pk}/client/edit/"
     posted = card(name="Анна Соколова", email="anna@example.com", phone="+7 999 888-77-66")
 
     assert desk.post(address, posted, headers=SCRIPT).status_code == 204
 
-    pane = desk.get(f"/chats/news/?chat={chat.pk}&thread={known}").json()["thread"]["client"]
+    pane = desk.get(f"/chats/updates/?chat={chat.pk}&thread={known}").json()["thread"]["client"]
     for words in ("Анна Соколова", "anna@example.com", "Writes to", "+7 921 555-01-04", "boris"):
         assert words in pane, words
     assert ContactChange.objects.count() == 3
@@ -183,7 +183,7 @@ def test_a_note_is_edited_by_its_author_and_its_former_words_stay(desk: Client, 
     assert mine.text == "Забирает муж" and mine.edited_at
     html = desk.get(f"/chats/{chat.pk}/").content.decode()
     assert "Забирает сама" in html and "edited" in html
-    desk.post(f"/chats/{chat.pk}/client/notes/{mine.pk}/drop/", headers=SCRIPT)
+    desk.post(f"/chats/{chat.pk}/client/notes/{mine.pk}/delete/", headers=SCRIPT)
     assert list(ContactChange.objects.order_by("pk").values_list("old", "new")) == [
         ("Забирает сама", "Забирает муж"),
         ("Забирает муж", ""),

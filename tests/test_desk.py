@@ -71,7 +71,7 @@ def names(response: Any) -> list[str]:
 # --- who may see what ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("address", ["/chats/", "/chats/1/", "/chats/news/", "/requests/"])
+@pytest.mark.parametrize("address", ["/chats/", "/chats/1/", "/chats/updates/", "/requests/"])
 def test_the_desk_asks_for_a_login(client: Client, address: str) -> None:
     response = client.get(address)
 
@@ -84,7 +84,7 @@ def test_gleb_sees_an_empty_desk_and_nobody_elses_chats(chat: Conversation, clie
     assert "Анна" not in client.get("/chats/").content.decode()
     assert "Анна" not in client.get("/requests/").content.decode()
     assert client.get(f"/chats/{chat.pk}/").status_code == 404
-    assert client.get(f"/chats/news/?chat={chat.pk}").status_code == 404
+    assert client.get(f"/chats/updates/?chat={chat.pk}").status_code == 404
 
 
 def test_nothing_can_be_done_in_somebody_elses_chat(chat: Conversation, client: Client) -> None:
@@ -101,14 +101,14 @@ def test_nothing_can_be_done_in_somebody_elses_chat(chat: Conversation, client: 
         f"messages/{message.pk}/leave",
     ):
         assert client.post(f"/chats/{chat.pk}/{what}/", {"text": "Я Глеб"}).status_code == 404
-    assert client.get(f"/chats/{chat.pk}/messages/{message.pk}/why/").status_code == 404
+    assert client.get(f"/chats/{chat.pk}/messages/{message.pk}/trail/").status_code == 404
     assert not Message.objects.filter(text="Я Глеб").exists() and not Draft.objects.exists()
 
 
 def test_a_message_is_only_reached_through_its_own_chat(desk: Client, chat: Conversation) -> None:
     elsewhere = answers(writes(ApiChannelFactory(), "Игорь"))
 
-    assert desk.get(f"/chats/{chat.pk}/messages/{elsewhere.pk}/why/").status_code == 404
+    assert desk.get(f"/chats/{chat.pk}/messages/{elsewhere.pk}/trail/").status_code == 404
 
 
 def test_an_admin_sees_every_channel(chat: Conversation, client: Client) -> None:
@@ -141,7 +141,7 @@ def test_chats_are_grouped_by_what_their_window_allows(desk: Client, channel: Ap
     html = page.content.decode()
     for words in ("Window closing soon", "Open", "Closed: template only", "29\u00a0min", "2\u00a0h 59\u00a0min"):
         assert words in html
-    assert 'class="ring now"' in html and 'class="ring soon"' in html and 'class="ring closed"' in html
+    assert 'class="ring critical"' in html and 'class="ring warning"' in html and 'class="ring closed"' in html
 
 
 def test_tabs_narrow_the_list(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
@@ -216,8 +216,8 @@ def test_a_thousand_chats_cost_the_queries_of_one(desk: Client, chat: Conversati
 
 def test_idle_news_cost_few_queries_and_no_body(desk: Client, chat: Conversation) -> None:
     desk.post(f"/chats/{chat.pk}/seen/")
-    first = desk.get(f"/chats/news/?chat={chat.pk}").json()
-    address = f"/chats/news/?chat={chat.pk}&list={first['list']['version']}&thread={first['thread']['version']}"
+    first = desk.get(f"/chats/updates/?chat={chat.pk}").json()
+    address = f"/chats/updates/?chat={chat.pk}&list={first['list']['version']}&thread={first['thread']['version']}"
 
     with CaptureQueriesContext(connection) as captured:
         answer = desk.get(address, headers={"Okno-Pass": first["pass"]})
@@ -255,8 +255,8 @@ def test_what_comes_while_a_chat_is_open_is_read_by_a_post(desk: Client, chat: C
 
 
 def test_news_bring_a_new_message_and_then_nothing(desk: Client, chat: Conversation, channel: ApiChannel) -> None:
-    first = desk.get(f"/chats/news/?chat={chat.pk}").json()
-    known = f"/chats/news/?chat={chat.pk}&list={first['list']['version']}&thread={first['thread']['version']}"
+    first = desk.get(f"/chats/updates/?chat={chat.pk}").json()
+    known = f"/chats/updates/?chat={chat.pk}&list={first['list']['version']}&thread={first['thread']['version']}"
     writes(channel, "Анна Соколова", "Ау!")
 
     news = desk.get(known).json()
@@ -269,8 +269,8 @@ def test_news_say_unread_until_it_is_read_even_where_all_is_shown(
     desk: Client, chat: Conversation, channel: ApiChannel
 ) -> None:
     writes(channel, "Анна Соколова", "Ау!")
-    first = desk.get(f"/chats/news/?chat={chat.pk}").json()
-    known = f"/chats/news/?chat={chat.pk}&list={first['list']['version']}&thread={first['thread']['version']}"
+    first = desk.get(f"/chats/updates/?chat={chat.pk}").json()
+    known = f"/chats/updates/?chat={chat.pk}&list={first['list']['version']}&thread={first['thread']['version']}"
     desk.defaults["HTTP_OKNO_PASS"] = first["pass"]
 
     assert desk.get(known).json()["unread"] == 2
@@ -289,19 +289,19 @@ def test_news_say_unread_until_it_is_read_even_where_all_is_shown(
 )
 def test_news_bring_a_changed_tick(desk: Client, chat: Conversation, change: dict[str, Any]) -> None:
     message = answers(chat)
-    first = desk.get(f"/chats/news/?chat={chat.pk}").json()
+    first = desk.get(f"/chats/updates/?chat={chat.pk}").json()
     Message.objects.filter(pk=message.pk).update(**change)
 
-    news = desk.get(f"/chats/news/?chat={chat.pk}&thread={first['thread']['version']}").json()
+    news = desk.get(f"/chats/updates/?chat={chat.pk}&thread={first['thread']['version']}").json()
 
     assert f'class="ticks {change["status"]}"' in news["thread"]["messages"]
 
 
 def test_news_bring_the_shut_window(desk: Client, chat: Conversation) -> None:
-    first = desk.get(f"/chats/news/?chat={chat.pk}").json()
+    first = desk.get(f"/chats/updates/?chat={chat.pk}").json()
     ServiceWindow.objects.update(opened_at=F("opened_at") - timedelta(hours=25), expires_at=timezone.now())
 
-    news = desk.get(f"/chats/news/?chat={chat.pk}&thread={first['thread']['version']}").json()
+    news = desk.get(f"/chats/updates/?chat={chat.pk}&thread={first['thread']['version']}").json()
 
     assert "only an approved template may go out" in news["thread"]["composer_gate"]
     assert 'class="pill closed"' in news["thread"]["chat_head"]
@@ -498,13 +498,13 @@ def test_a_failed_message_offers_to_be_sent_again_and_is(desk: Client, chat: Con
     Delivery.objects.update(state=Delivery.State.DEAD)
 
     html = desk.get(f"/chats/{chat.pk}/").content.decode()
-    response = desk.post(f"/chats/{chat.pk}/messages/{message.pk}/again/", headers=SCRIPT)
+    response = desk.post(f"/chats/{chat.pk}/messages/{message.pk}/resend/", headers=SCRIPT)
 
     assert "We tried many times without success" in html and "Send again" in html
     assert response.status_code == 204
     message.refresh_from_db()
     assert message.status == Message.Status.PENDING and Delivery.objects.get().state == Delivery.State.PENDING
-    again = desk.post(f"/chats/{chat.pk}/messages/{message.pk}/again/", headers=SCRIPT)
+    again = desk.post(f"/chats/{chat.pk}/messages/{message.pk}/resend/", headers=SCRIPT)
     assert again.status_code == 422 and "already on its way" in again.json()["sentence"]
 
 
@@ -517,7 +517,7 @@ def test_what_may_have_been_sent_is_the_operators_to_decide(desk: Client, chat: 
     html = desk.get(f"/chats/{chat.pk}/").content.decode()
     assert "may have been sent, or not" in html  # the notice
     assert "Send again" in html and "Leave it as it is" in html
-    response = desk.post(f"/chats/{chat.pk}/messages/{message.pk}/leave/", headers=SCRIPT)
+    response = desk.post(f"/chats/{chat.pk}/messages/{message.pk}/accept-unknown/", headers=SCRIPT)
 
     assert response.status_code == 204
     message.refresh_from_db()
@@ -525,8 +525,8 @@ def test_what_may_have_been_sent_is_the_operators_to_decide(desk: Client, chat: 
     assert Delivery.objects.get().state == "cancelled"
     html = desk.get(f"/chats/{chat.pk}/").content.decode()
     assert "was left as it is" in html and "Leave it as it is" not in html
-    assert "left as it is by" in desk.get(f"/chats/{chat.pk}/messages/{message.pk}/why/").content.decode()
-    repeated = desk.post(f"/chats/{chat.pk}/messages/{message.pk}/leave/", headers=SCRIPT)
+    assert "left as it is by" in desk.get(f"/chats/{chat.pk}/messages/{message.pk}/trail/").content.decode()
+    repeated = desk.post(f"/chats/{chat.pk}/messages/{message.pk}/accept-unknown/", headers=SCRIPT)
     assert repeated.status_code == 422 and "settled" in repeated.json()["sentence"]
 
 
@@ -537,7 +537,7 @@ def test_text_that_came_back_offers_a_template_until_the_window_is_open_again(
     day = timedelta(days=1)
     ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
     results.cancel_delivery(Delivery.objects.get().pk, reason="window_closed_before_sending")
-    again = f"/chats/{chat.pk}/messages/{message.pk}/again/"
+    again = f"/chats/{chat.pk}/messages/{message.pk}/resend/"
 
     html = desk.get(f"/chats/{chat.pk}/").content.decode()
     assert "data-choose-template" in html and again not in html
@@ -557,7 +557,7 @@ def test_the_why_line_tells_a_messages_lives_apart(desk: Client, chat: Conversat
         Delivery.objects.update(state=Delivery.State.DEAD, attempts=number)
         resend.resend_deliveries(delivery.pk, by=boris(chat.chat_channel))
 
-    html = desk.get(f"/chats/{chat.pk}/messages/{message.pk}/why/").content.decode()
+    html = desk.get(f"/chats/{chat.pk}/messages/{message.pk}/trail/").content.decode()
 
     assert re.findall(r"Attempt \d|sent again by boris", html) == [
         "Attempt 1",
@@ -582,7 +582,7 @@ def test_the_why_line_tells_ground_attempts_and_what_is_next(desk: Client, chat:
     )
     Delivery.objects.update(attempts=1, next_attempt_at=timezone.now() + timedelta(seconds=90))
 
-    html = desk.get(f"/chats/{chat.pk}/messages/{message.pk}/why/", headers=SCRIPT).content.decode()
+    html = desk.get(f"/chats/{chat.pk}/messages/{message.pk}/trail/", headers=SCRIPT).content.decode()
 
     for words in (
         "The window was open until",
@@ -602,7 +602,7 @@ def test_every_status_has_a_why_line(desk: Client, chat: Conversation, status: s
         chat, status=status, reason="retries_exhausted" if status == "failed" else "", status_at=timezone.now()
     )
 
-    html = desk.get(f"/chats/{chat.pk}/messages/{message.pk}/why/").content.decode()
+    html = desk.get(f"/chats/{chat.pk}/messages/{message.pk}/trail/").content.decode()
 
     assert html.count("<li class=") >= 5
 
@@ -708,12 +708,12 @@ def test_what_went_wrong_is_said_in_the_portals_own_words(desk: Client) -> None:
 
 
 def test_a_paused_channel_says_so_before_and_after_one_writes(desk: Client, chat: Conversation) -> None:
-    before = versions.of_thread(chat.pk)
+    before = versions.thread_version(chat.pk)
     ApiChannel.objects.update(state=ChannelState.PAUSED)
-    assert versions.of_thread(chat.pk) != before  # whoever has the chat open sees it
+    assert versions.thread_version(chat.pk) != before  # whoever has the chat open sees it
     message = submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris()).message
 
     assert message
     assert "The channel is paused: what you send waits" in desk.get(f"/chats/{chat.pk}/").content.decode()
-    why = desk.get(f"/chats/{chat.pk}/messages/{message.pk}/why/", headers=SCRIPT).content.decode()
+    why = desk.get(f"/chats/{chat.pk}/messages/{message.pk}/trail/", headers=SCRIPT).content.decode()
     assert "The channel is paused: this waits" in why and "one after the other" not in why

@@ -38,7 +38,7 @@ from tests.test_desk import SCRIPT, writes
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 
 KEY, OTHER_KEY = "a1b2c3d4e5f6", "f6e5d4c3b2a1"
-READ_ONLY = {"chat", "chat-canned-responses", "chat-templates", "chat-why"}
+READ_ONLY = {"chat", "chat-canned-responses", "chat-templates", "message-trail"}
 
 
 @pytest.fixture
@@ -146,14 +146,14 @@ def test_a_form_of_an_old_page_changes_nothing_and_its_words_can_be_copied(
 
 
 def test_the_poll_of_another_users_page_is_refused(desk: Client, chat: Conversation) -> None:
-    response = desk.get(f"/chats/news/?for_user={vera().pk}&chat={chat.pk}", headers=SCRIPT)
+    response = desk.get(f"/chats/updates/?for_user={vera().pk}&chat={chat.pk}", headers=SCRIPT)
 
     assert response.status_code == 409
     assert response.json() == {
         "reason": "other_user",
         "sentence": "You are signed in as boris now. Reload the page to go on.",
     }
-    assert desk.get(f"/chats/news/?for_user={boris().pk}", headers=SCRIPT).status_code == 200
+    assert desk.get(f"/chats/updates/?for_user={boris().pk}", headers=SCRIPT).status_code == 200
 
 
 def test_an_old_page_gets_a_token_that_fits(chat: Conversation) -> None:
@@ -340,7 +340,7 @@ def test_page_and_poll_say_the_drafts_key_and_the_key_of_what_was_sent(desk: Cli
 
     send(desk, chat, "Недописа")
 
-    news = desk.get(f"/chats/news/?chat={chat.pk}").json()["thread"]
+    news = desk.get(f"/chats/updates/?chat={chat.pk}").json()["thread"]
     assert f'data-form="{KEY}"' in news["messages"] and news["draft"] == "" and news["draft_key"] != KEY
 
 

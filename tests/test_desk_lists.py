@@ -105,11 +105,13 @@ def test_what_was_said_is_shown_marked_and_opens_at_its_place(desk: Client, chan
 
 def test_what_is_shown_of_a_hit_is_safe_and_short() -> None:
     assert (
-        search_excerpts.around("<script>" + "слово " * 40 + "ключ" + " конец" * 40, "ключи").count("<mark>ключ</mark>")
+        search_excerpts.excerpt_around("<script>" + "слово " * 40 + "ключ" + " конец" * 40, "ключи").count(
+            "<mark>ключ</mark>"
+        )
         == 1
     )
-    assert "<script>" not in search_excerpts.around("<script>ключ", "ключ")
-    assert len(search_excerpts.around("много " * 500 + "слов", "слов")) < 200
+    assert "<script>" not in search_excerpts.excerpt_around("<script>ключ", "ключ")
+    assert len(search_excerpts.excerpt_around("много " * 500 + "слов", "слов")) < 200
 
 
 def test_a_search_stays_in_ones_own_channels(desk: Client, channel: ApiChannel) -> None:
@@ -279,9 +281,9 @@ def test_no_list_reads_a_whole_table(desk: Client, channel: ApiChannel) -> None:
 def poll(desk: Client, chat: Conversation | None = None) -> tuple[str, dict[str, str]]:
     """Address and header with which an open page asks what is new."""
     known = f"chat={chat.pk}&" if chat else ""
-    first = desk.get(f"/chats/news/?{known}").json()
+    first = desk.get(f"/chats/updates/?{known}").json()
     thread = f"&thread={first['thread']['version']}" if chat else ""
-    return f"/chats/news/?{known}list={first['list']['version']}{thread}", {"Okno-Pass": first["pass"]}
+    return f"/chats/updates/?{known}list={first['list']['version']}{thread}", {"Okno-Pass": first["pass"]}
 
 
 @pytest.mark.parametrize("with_chat", [False, True])

@@ -297,7 +297,11 @@ ODD = (
     "2026-11-25T00:00:00Z~²",
 )
 PLACES = {
-    "desk": ("/chats/?after={}", "/chats/?q={}&status={}&channel={}&chat={}", "/chats/news/?list={}&chat={}&warned={}"),
+    "desk": (
+        "/chats/?after={}",
+        "/chats/?q={}&status={}&channel={}&chat={}",
+        "/chats/updates/?list={}&chat={}&warned={}",
+    ),
     "requests": ("/requests/?after={}", "/requests/?status={}&channel={}&assignee={}&sort=oldest"),
     "windows": ("/windows/?days={}&channel={}", "/templates/?q={}&channel={}&language={}&category={}&shown={}"),
     "chat": (

@@ -196,7 +196,7 @@ def test_a_search_finds_every_spelling(stored: str, query: str) -> None:
     by_address = ConversationFactory(contact__phone="", contact__external_id=stored.lstrip("+"))
     ConversationFactory()
 
-    named, _said = finding.hits([chat.chat_channel_id, by_address.chat_channel_id], query)
+    named, _said = finding.search_chats([chat.chat_channel_id, by_address.chat_channel_id], query)
 
     assert chat.pk in named
     if not query.startswith(("8921", "555")):  # a part of a number is looked for on the card alone
@@ -508,7 +508,7 @@ def test_a_name_that_shows_nothing_is_the_number_on_screen(name: str) -> None:
 
     assert presentation.contact_name(contact) == "+7 921 555-01-04"
     assert str(contact) == "+79215550104"
-    assert presentation.contact_letters(contact) == "04"
+    assert presentation.contact_initials(contact) == "04"
 
 
 def test_a_profile_without_a_visible_name_goes_by_its_user_name() -> None:

@@ -98,8 +98,8 @@ def test_what_nothing_of_ours_stands_between_is_read_in_the_order_it_was_written
     channel: ApiChannel, late: tuple[timedelta, ...], order: str
 ) -> None:
     chat = comes(channel, *late)
-    page = messages.page(
-        chat, tickets=messages.requests_of(chat), before=None, may_write=True, now=service_window.database_now()
+    page = messages.build_thread_page(
+        chat, tickets=messages.list_requests(chat), before=None, may_write=True, now=service_window.database_now()
     )
 
     assert "".join(item.message.message.text for item in page.items if item.message) == order
@@ -109,8 +109,8 @@ def test_a_late_message_stays_below_the_answer_that_was_given_without_it(channel
     chat = comes(channel, timedelta(0))
     processing.apply_facts(channel, [EchoSeen(contact=ANNA, text="!", external_id="wamid.e", at=timezone.now())])
     comes(channel, 2 * DAY, texts="b")
-    page = messages.page(
-        chat, tickets=messages.requests_of(chat), before=None, may_write=True, now=service_window.database_now()
+    page = messages.build_thread_page(
+        chat, tickets=messages.list_requests(chat), before=None, may_write=True, now=service_window.database_now()
     )
 
     assert "".join(item.message.message.text for item in page.items if item.message) == "a!b"

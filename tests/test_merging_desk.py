@@ -120,7 +120,7 @@ def test_an_open_page_of_the_merged_chat_goes_on_working(client: Client, chat: C
 
     sent = desk.post(f"/chats/{old.pk}/send/", {"text": "Ответ", "key": "abcdefgh1234"}, headers=SCRIPT)
     again = desk.post(f"/chats/{old.pk}/send/", {"text": "Ответ", "key": "abcdefgh1234"}, headers=SCRIPT)
-    news = desk.get(f"/chats/news/?chat={old.pk}")
+    news = desk.get(f"/chats/updates/?chat={old.pk}")
 
     assert sent.status_code == again.status_code == 200 and sent.json()["sent"]
     assert [row.conversation_id for row in Message.objects.filter(direction="outbound")] == [chat.pk]

@@ -33,7 +33,7 @@ def before(user: Any) -> Client:
 
 def polled(client: Client, chat: Conversation, more: str = "") -> dict[str, Any]:
     """What the poll says of others; empty where it says nothing new."""
-    answer = client.get(f"/chats/news/?chat={chat.pk}{more}")
+    answer = client.get(f"/chats/updates/?chat={chat.pk}{more}")
     return dict(answer.json().get("others", {})) if answer.status_code == 200 else {}
 
 
@@ -64,7 +64,7 @@ def test_who_left_or_looks_elsewhere_is_not_here(chat: Conversation, monkeypatch
     polled(desk, chat, "&away=1")
     assert polled(admin, chat) == {}
 
-    monkeypatch.setattr(presence, "HERE_SECONDS", -1.0)
+    monkeypatch.setattr(presence, "PRESENT_SECONDS", -1.0)
     polled(desk, chat)
 
     assert polled(admin, chat) == {}
@@ -74,7 +74,7 @@ def test_who_left_or_looks_elsewhere_is_not_here(chat: Conversation, monkeypatch
 def test_gleb_neither_sees_nor_is_seen(chat: Conversation) -> None:
     stranger, desk = before(gleb()), before(boris(chat.chat_channel))
 
-    assert stranger.get(f"/chats/news/?chat={chat.pk}").status_code == 404
+    assert stranger.get(f"/chats/updates/?chat={chat.pk}").status_code == 404
 
     assert polled(desk, chat) == {}
 
@@ -84,6 +84,6 @@ def test_without_the_store_the_desk_works_on(chat: Conversation, monkeypatch: py
     monkeypatch.setattr(presence, "_redis", lambda: nowhere)
     monkeypatch.setattr(presence, "_quiet_until", 0.0)
 
-    answer = before(boris(chat.chat_channel)).get(f"/chats/news/?chat={chat.pk}")
+    answer = before(boris(chat.chat_channel)).get(f"/chats/updates/?chat={chat.pk}")
 
     assert answer.status_code == 200 and "others" not in answer.json() and "thread" in answer.json()

@@ -59,7 +59,7 @@ METHODS = ("POST", "GET")
 READING, WRITING = ("GET",), ("POST", "PATCH", "DELETE")
 # Pages of people that read ids or words from the query.
 SEARCHED = {
-    *("", "chats/", "chats/news/", "requests/", "windows/", "windows/missed.csv", "templates/"),
+    *("", "chats/", "chats/updates/", "requests/", "windows/", "windows/missed.csv", "templates/"),
     *("chats/<int:pk>/", "chats/<int:pk>/canned-responses/", "chats/<int:pk>/templates/"),
     "chats/<int:pk>/client/merge/",
 }

@@ -36,9 +36,9 @@ def close_live_request() -> None:
 
 def lines(chat: Conversation, **asked: Any) -> list[tuple[str, bool]]:
     """Key and whether it is folded away, of each line."""
-    found = messages.page(
+    found = messages.build_thread_page(
         chat,
-        tickets=messages.requests_of(chat),
+        tickets=messages.list_requests(chat),
         before=asked.pop("before", None),
         may_write=True,
         now=timezone.now(),
@@ -108,15 +108,15 @@ def test_a_message_of_another_chat_is_no_place_in_this_one(channel: ApiChannel) 
     chat = anna_writes(channel).conversation
     elsewhere = anna_writes(ApiChannelFactory())
 
-    assert messages.place_of(chat, str(elsewhere.pk)) is None
-    assert messages.place_of(chat, f"r{elsewhere.ticket_id}") is None
+    assert messages.find_message_id(chat, str(elsewhere.pk)) is None
+    assert messages.find_message_id(chat, f"r{elsewhere.ticket_id}") is None
 
 
 # --- how a message went ----------------------------------------------------------------------------------
 
 
 def said(message: Message) -> str:
-    found = delivery_trail.line(message, now=timezone.now())
+    found = delivery_trail.build_trail(message, now=timezone.now())
     return " ".join([*found.ground, *found.outcome, *(f"{one.name}: {one.sentence}" for one in found.told)])
 
 
@@ -145,7 +145,7 @@ def test_who_watches_is_told_and_the_line_says_how_it_went(channel: ApiChannel) 
     assert "CRM: not told yet; next attempt in 3\u00a0min" in said(message)
     Delivery.objects.update(state=Delivery.State.DELIVERED, finished_at=timezone.now())
 
-    line = delivery_trail.line(message, now=timezone.now())
+    line = delivery_trail.build_trail(message, now=timezone.now())
     assert [station.state for station in line.stations] == ["passed"] * 4
     assert "CRM: told, today" in said(message) and "answer 503 in 1.2" in line.told[0].tries[0].sentence
 
@@ -168,7 +168,7 @@ def test_a_template_says_how_it_was_found_and_with_which_values(channel: ApiChan
 def test_the_line_opens_for_both_sides_and_not_for_notices(desk: Client, channel: ApiChannel) -> None:
     message = anna_writes(channel)
     notice = create_notice(message.conversation, "held_reply_dropped")
-    address = f"/chats/{message.conversation_id}/messages/{{}}/why/"
+    address = f"/chats/{message.conversation_id}/messages/{{}}/trail/"
 
     piece = desk.get(address.format(message.pk), headers={"HX-Request": "true"}).content.decode()
 
@@ -185,14 +185,14 @@ def test_a_quote_reactions_and_an_edit_are_shown_and_come_with_the_news(desk: Cl
     chat = asked.conversation
     answer = submission.submit_reply(conversation_id=chat.pk, text="Есть", author=boris()).message
     assert answer
-    known = desk.get(f"/chats/news/?chat={chat.pk}").json()["thread"]["version"]
+    known = desk.get(f"/chats/updates/?chat={chat.pk}").json()["thread"]["version"]
 
     Message.objects.filter(pk=answer.pk).update(quoted=asked, reactions=[{"by": "client", "emoji": "👍"}])
     Message.objects.filter(pk=asked.pk).update(
         text="Есть 39-й размер?", shown={"former": ["Есть 38-й размер?"], "edited_at": timezone.now().isoformat()}
     )
 
-    html = desk.get(f"/chats/news/?chat={chat.pk}&thread={known}").json()["thread"]["messages"]
+    html = desk.get(f"/chats/updates/?chat={chat.pk}&thread={known}").json()["thread"]["messages"]
     assert f'data-at="m{asked.pk}"' in html and "👍" in html
     assert "Edited, today" in html and "Earlier words" in html and "39-й" in html
 

@@ -165,7 +165,7 @@ def test_gleb_can_neither_give_nor_take_away(desk: Client, chat: Conversation, c
     for stranger, status in ((gleb(), 404), (vera(), 204)):
         other = Client()
         other.force_login(stranger)
-        assert other.post(f"/chats/{chat.pk}/files/{upload.pk}/drop/").status_code == status
+        assert other.post(f"/chats/{chat.pk}/files/{upload.pk}/delete/").status_code == status
     gleb_client = Client()
     gleb_client.force_login(gleb())
 

@@ -147,7 +147,7 @@ PARSERS = {
     "placeholders": Parser(placeholders.PLACEHOLDER.findall, 32_768, BRACKETS),
     "quick reply": Parser(canned_responses.unknown_variables, 65_536, BRACKETS),
     "quick reply without a name": Parser(
-        lambda text: canned_responses.FIRST_HOLE.sub("x", canned_responses.LATER_HOLE.sub("x", text)),
+        lambda text: canned_responses.MISSING_FIRST.sub("x", canned_responses.MISSING_LATER.sub("x", text)),
         4_096,
         ("\0", " ", ". ", "\n ", ", \0", "\xa0", ".\0"),
     ),
@@ -155,10 +155,16 @@ PARSERS = {
     "value": Parser(lambda text: value_checks.SPACE_RUN.search(text), 65_536, (*SPACES, "  a", "    a")),
     "tags in a template": Parser(lambda text: preview.TAG.sub("", text), 32_768, ("<", "<a", "<>", "< >")),
     "upload's name": Parser(uploads.clean_name, 100_000, (*SPACES, *WORDS, "/", "\\", ".")),
-    "words found": Parser(lambda text: search_excerpts.around(text, "a b ж ( * 1"), 65_536, (*SPACES, *WORDS, *MARKS)),
+    "words found": Parser(
+        lambda text: search_excerpts.excerpt_around(text, "a b ж ( * 1"), 65_536, (*SPACES, *WORDS, *MARKS)
+    ),
     "words searched": Parser(search._words, 100_000, (*SPACES, *WORDS)),
     "name of a variable": Parser(
-        lambda text: [prefill.NAME.search(text), prefill.NOT_A_PERSON.search(text), prefill.REQUEST.search(text)],
+        lambda text: [
+            prefill.NAME_WORDS.search(text),
+            prefill.NOT_A_PERSON_WORDS.search(text),
+            prefill.REQUEST_WORDS.search(text),
+        ],
         4_096,
         ("client", "cas", "имен", "first_", " "),
     ),

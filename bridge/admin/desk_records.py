@@ -20,7 +20,7 @@ from .base import HistoryAdmin, by_id, column
 class CannedResponseForm(forms.ModelForm):
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"]
-        if sentence := canned_responses.problem(text):
+        if sentence := canned_responses.describe_problem(text):
             raise forms.ValidationError(sentence)
         return text
 

@@ -15,10 +15,10 @@ from django.utils.translation import gettext as _
 from bridge.conversations import tickets
 from bridge.models import CannedResponse, Conversation
 
-MOST = 40  # in one list
+MAX_LISTED = 40  # in one list
 
 # What a variable may be called -> what it means.
-NAMES: Mapping[str, str] = {
+VARIABLE_KEYS: Mapping[str, str] = {
     "first name": "first_name",
     "имя": "first_name",
     "client": "client",
@@ -36,27 +36,27 @@ NAMES: Mapping[str, str] = {
 VARIABLE = re.compile(r"(?<!\{)\{([^{}\n]{1,40})\}(?!\})")
 # A value that is not known goes with its comma: «Здравствуйте, {имя}!» is then «Здравствуйте!», and
 # «{имя}, добрый день!» is «Добрый день!». A text from the database holds no NUL.
-HOLE = "\0"
-FIRST_HOLE = re.compile(rf"(^|[.!?…\n][ \u00a0]*){HOLE}[,:;]?[ \u00a0]*(\w?)")
-LATER_HOLE = re.compile(rf",?[ \u00a0]?{HOLE}")
+MISSING = "\0"
+MISSING_FIRST = re.compile(rf"(^|[.!?…\n][ \u00a0]*){MISSING}[,:;]?[ \u00a0]*(\w?)")
+MISSING_LATER = re.compile(rf",?[ \u00a0]?{MISSING}")
 
 
 def unknown_variables(text: str) -> list[str]:
-    return [name for name in VARIABLE.findall(text) if _meaning(name) is None]
+    return [name for name in VARIABLE.findall(text) if _variable_key(name) is None]
 
 
-def problem(text: str) -> str:
+def describe_problem(text: str) -> str:
     """What is wrong with a quick answer's text, in a sentence; empty where nothing is."""
     unknown = unknown_variables(text)
     if not unknown:
         return ""
     return _("There is no variable {%(unknown)s}. There are: %(known)s.") % {
         "unknown": unknown[0],
-        "known": ", ".join(f"{{{name}}}" for name in NAMES),
+        "known": ", ".join(f"{{{name}}}" for name in VARIABLE_KEYS),
     }
 
 
-def found(conversation: Conversation, query: str = "") -> QuerySet[CannedResponse]:
+def search_responses(conversation: Conversation, query: str = "") -> QuerySet[CannedResponse]:
     """Those of this chat's channel and those of all; every word stands in the name or in the text."""
     rows = CannedResponse.objects.filter(
         Q(chat_channels=conversation.chat_channel_id) | Q(chat_channels=None), is_used=True
@@ -66,7 +66,7 @@ def found(conversation: Conversation, query: str = "") -> QuerySet[CannedRespons
     return rows.distinct().order_by("name", "pk")
 
 
-def values(conversation: Conversation, *, user: Any) -> dict[str, str]:
+def variable_values(conversation: Conversation, *, user: Any) -> dict[str, str]:
     """What the variables stand for in this chat."""
     name = " ".join(conversation.contact.shown_name.split())
     ticket = tickets.get_current_ticket(conversation)
@@ -79,22 +79,22 @@ def values(conversation: Conversation, *, user: Any) -> dict[str, str]:
     }
 
 
-def filled(text: str, values: Mapping[str, str]) -> str:
+def fill_variables(text: str, values: Mapping[str, str]) -> str:
     """The text with its variables filled in; a value is never looked at for variables again."""
 
     def value(match: re.Match[str]) -> str:
-        meaning = _meaning(match[1])
-        return match[0] if meaning is None else values.get(meaning) or HOLE
+        meaning = _variable_key(match[1])
+        return match[0] if meaning is None else values.get(meaning) or MISSING
 
-    text = FIRST_HOLE.sub(lambda match: match[1] + match[2].upper(), VARIABLE.sub(value, text))
-    return LATER_HOLE.sub("", text)
+    text = MISSING_FIRST.sub(lambda match: match[1] + match[2].upper(), VARIABLE.sub(value, text))
+    return MISSING_LATER.sub("", text)
 
 
-def left_out(text: str, values: Mapping[str, str]) -> list[str]:
+def missing_variables(text: str, values: Mapping[str, str]) -> list[str]:
     """The variables of this text that the chat has no value for, as they are written."""
     names = dict.fromkeys(VARIABLE.findall(text))
-    return [name for name in names if (meaning := _meaning(name)) is not None and not values.get(meaning)]
+    return [name for name in names if (meaning := _variable_key(name)) is not None and not values.get(meaning)]
 
 
-def _meaning(name: str) -> str | None:
-    return NAMES.get(" ".join(name.casefold().split()))
+def _variable_key(name: str) -> str | None:
+    return VARIABLE_KEYS.get(" ".join(name.casefold().split()))

@@ -22,17 +22,17 @@ from bridge.models import Conversation, Message
 from bridge.relay import submission
 
 from . import presentation
-from .parameters import as_number
+from .parameters import parse_int
 
 FOR_CHAT, FOR_USER = "for_chat", "for_user"  # hidden fields of every form of a chat
 OTHER_CHAT, OTHER_USER, DRAFT_SENT, OLD_PAGE = "other_chat", "other_user", "draft_sent", "old_page"  # reasons of a 409
-LONGEST_SHOWN = 10_000  # characters of the words that an old page posted
+MAX_TEXT_SHOWN = 10_000  # characters of the words that an old page posted
 FORM_KEY = re.compile(r"[\w-]{8,64}", re.ASCII)
 
 View = Callable[..., HttpResponseBase]
 
 
-def writes(view: View) -> View:
+def require_chat_form(view: View) -> View:
     """Guard a view that changes something in a chat.
 
     Requires a signed-in user and POST. Refuses a form that was made for another user or another chat: a tab may be
@@ -41,27 +41,27 @@ def writes(view: View) -> View:
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return conflict(request, chat=kwargs.get("pk")) or view(request, *args, **kwargs)
+        return reject_stale_form(request, chat=kwargs.get("pk")) or view(request, *args, **kwargs)
 
     return login_required(require_POST(guarded))
 
 
-def conflict(request: HttpRequest, *, chat: int | None = None) -> HttpResponse | None:
+def reject_stale_form(request: HttpRequest, *, chat: int | None = None) -> HttpResponse | None:
     """Return a 409 where the form was made for somebody else, for another chat, or before forms said which.
 
     A form of a chat that says nothing comes from a page that was open during an update.
     """
     values = request.POST if request.method == "POST" else request.GET
-    if FOR_USER in values and as_number(values[FOR_USER]) != request.user.pk:
-        return _refused(request, OTHER_USER, other_user_sentence(request))
-    if chat is not None and FOR_CHAT in values and as_number(values[FOR_CHAT]) != chat:
-        return _refused(
+    if FOR_USER in values and parse_int(values[FOR_USER]) != request.user.pk:
+        return _conflict_response(request, OTHER_USER, other_user_sentence(request))
+    if chat is not None and FOR_CHAT in values and parse_int(values[FOR_CHAT]) != chat:
+        return _conflict_response(
             request,
             OTHER_CHAT,
             _("This was written in another chat, so nothing was sent. Open that chat and try again."),
         )
     if chat is not None and request.method == "POST" and not (FOR_USER in values and FOR_CHAT in values):
-        return _refused(
+        return _conflict_response(
             request,
             OLD_PAGE,
             _("This page is older than the portal, so nothing was sent. Copy your text, reload the page, try again."),
@@ -75,64 +75,64 @@ def other_user_sentence(request: HttpRequest) -> str:
     return _("You are signed in as %(name)s now. Reload the page to go on.") % {"name": name}
 
 
-def _refused(request: HttpRequest, reason: str, sentence: str, *, words: str = "") -> HttpResponse:
+def _conflict_response(request: HttpRequest, reason: str, sentence: str, *, words: str = "") -> HttpResponse:
     """``words``: the posted text, to be copied. Never for another user's form: another person may sit here now."""
     if "HX-Request" in request.headers:
         return JsonResponse({"reason": reason, "sentence": sentence}, status=409)
-    context = {"sentence": sentence, "words": words[:LONGEST_SHOWN]}
+    context = {"sentence": sentence, "words": words[:MAX_TEXT_SHOWN]}
     return render(request, "bridge/conflict.html", context, status=409)
 
 
 @login_required
 @require_GET
 @never_cache
-def session(request: HttpRequest) -> HttpResponse:
+def show_session(request: HttpRequest) -> HttpResponse:
     """Say who is signed in, and hand out a CSRF token that fits. For pages that are older than the session."""
     return JsonResponse(
         {"user": request.user.pk, "name": presentation.person_name(request.user), "token": get_token(request)}
     )
 
 
-def once(
+def submit_once(
     request: HttpRequest, conversation: Conversation, *content: Any, work: Callable[[str], submission.SubmitResult]
 ) -> dict[str, Any]:
     """Submit a form once. A repeated POST under its key gets the first answer.
 
-    A script posts ``once``, the key of the draft: whoever sends that draft, from whichever tab, it becomes one
+    A script posts ``submit_once``, the key of the draft: whoever sends that draft, from whichever tab, it becomes one
     message, and other text under its key is refused. A plain form posts ``key``: the same key with other text is
     another message, because somebody went back in the browser and wrote on. Refused text leaves its key unused.
     """
     posted = json.dumps(content, ensure_ascii=False).encode()
-    draft_key = key_in(request, "once")
+    draft_key = posted_key(request, "once")
 
     def answer() -> idempotency.StoredResponse:
-        if draft_key and was_sent(conversation, draft_key):
-            return idempotency.StoredResponse(409, already_sent())
+        if draft_key and is_draft_sent(conversation, draft_key):
+            return idempotency.StoredResponse(409, already_sent_result())
         handed = work(draft_key)
         sent = handed.message is not None
         return idempotency.StoredResponse(200 if sent else 422, {"sent": sent, "sentence": handed.decision.sentence})
 
     owner, key = f"chat {conversation.pk}/", draft_key
-    if not key and (plain := key_in(request, "key")):
+    if not key and (plain := posted_key(request, "key")):
         owner, key = f"{owner}{request.user.pk}", f"{plain} {hashlib.sha256(posted).hexdigest()[:16]}"
     try:
         answered = idempotency.run_once(
             owner=owner, key=key, request=posted, work=answer, should_store=lambda given: given.status == 200
         )
     except idempotency.IdempotencyKeyReused:
-        return already_sent()
+        return already_sent_result()
     return dict(answered.body)
 
 
-def key_in(request: HttpRequest, name: str) -> str:
+def posted_key(request: HttpRequest, name: str) -> str:
     key = request.POST.get(name, "")
     return key if FORM_KEY.fullmatch(key) else ""
 
 
-def was_sent(conversation: Conversation, key: str) -> bool:
+def is_draft_sent(conversation: Conversation, key: str) -> bool:
     """Whether the draft with this key has become a message."""
     return bool(key) and Message.objects.filter(conversation=conversation, form_key=key).exists()
 
 
-def already_sent() -> dict[str, Any]:
+def already_sent_result() -> dict[str, Any]:
     return {"sent": False, "reason": DRAFT_SENT, "sentence": _("This draft was sent from another tab.")}

@@ -5,5 +5,5 @@ from __future__ import annotations
 from channels_setup.codecs.values import parse_whole_number
 
 
-def as_number(text: str | None) -> int | None:
+def parse_int(text: str | None) -> int | None:
     return parse_whole_number(text)

@@ -18,12 +18,12 @@ from bridge.models.contacts import letters
 from bridge.service_window import WINDOW_LENGTH, WindowState, is_open
 from channels_setup.codecs.visible_names import is_visible
 
-SOON = timedelta(hours=4)  # amber below
-NOW = timedelta(hours=1)  # red below
+WARNING_BELOW = timedelta(hours=4)  # amber below
+CRITICAL_BELOW = timedelta(hours=1)  # red below
 NBSP = "\u00a0"
 
 
-class Named(Protocol):
+class NamedContact(Protocol):
     """A contact, or as much of one as a name needs."""
 
     @property
@@ -56,17 +56,17 @@ class WindowView:
 
     @cached_property
     def level(self) -> str:
-        """The colour's name: calm, soon, now, or the state where the window is not open."""
+        """The colour's name: ok, warning, critical, or the state where the window is not open."""
         if self.state != "open":
-            return "calm" if self.state == "free" else self.state
-        if self.left < NOW:
-            return "now"
-        return "soon" if self.left < SOON else "calm"
+            return "ok" if self.state == "unrestricted" else self.state
+        if self.left < CRITICAL_BELOW:
+            return "critical"
+        return "warning" if self.left < WARNING_BELOW else "ok"
 
     @cached_property
     def percent(self) -> int:
         """What is left of the 24 hours, for the ring."""
-        if self.state == "free":
+        if self.state == "unrestricted":
             return 100
         return round(100 * min(self.left / WINDOW_LENGTH, 1))
 
@@ -74,11 +74,11 @@ class WindowView:
     def words(self) -> str:
         """``3 h 12 min``, ``20 h``; or why there is no such time."""
         if self.state == "open":
-            return duration(self.left)
+            return format_duration(self.left)
         return {
             "closed": pgettext("window", "closed"),
             "none": pgettext("window", "not open yet"),
-            "free": pgettext("window", "no limit"),
+            "unrestricted": pgettext("window", "no limit"),
         }[self.state]
 
     @property
@@ -98,16 +98,16 @@ def window_view(state: WindowState, *, now: datetime) -> WindowView:
     return WindowView(state=state.state, expires_at=state.expires_at, now=now)
 
 
-def window_of_row(expires_at: datetime | None, *, is_free: bool, now: datetime) -> WindowView:
-    """The same from an expiry that a query has already brought. ``is_free``: the provider knows no such rule."""
-    if is_free:
-        return WindowView(state="free", now=now)
+def window_from_expiry(expires_at: datetime | None, *, is_unrestricted: bool, now: datetime) -> WindowView:
+    """Build the view from an expiry time. ``is_unrestricted``: the provider has no 24-hour rule."""
+    if is_unrestricted:
+        return WindowView(state="unrestricted", now=now)
     if expires_at is None:
         return WindowView(state="none", now=now)
     return WindowView(state="open" if is_open(expires_at, now=now) else "closed", expires_at=expires_at, now=now)
 
 
-def duration_units() -> dict[str, str]:
+def countdown_texts() -> dict[str, str]:
     """The same words for the script that goes on counting (static/countdown.js)."""
     return {
         "hours": pgettext("short for hours", "h"),
@@ -121,7 +121,7 @@ def duration_units() -> dict[str, str]:
     }
 
 
-def duration(span: timedelta) -> str:
+def format_duration(span: timedelta) -> str:
     """``20 h``; below four hours with minutes; below one hour minutes alone; below a minute seconds."""
     seconds = int(span.total_seconds())
     hours, minutes = seconds // 3600, seconds % 3600 // 60
@@ -132,12 +132,12 @@ def duration(span: timedelta) -> str:
     return " ".join(filter(None, (in_hours, in_minutes)))
 
 
-def seconds_words(milliseconds: int) -> str:
+def format_seconds(milliseconds: int) -> str:
     """How long a call took: ``1.2 s``, with the language's decimal sign."""
     return f"{formats.number_format(milliseconds / 1000, 1)}{NBSP}{pgettext('short for seconds', 's')}"
 
 
-def day_words(moment: datetime, *, now: datetime) -> str:
+def format_day(moment: datetime, *, now: datetime) -> str:
     """``today``, ``yesterday``, ``tomorrow``, or the date; with the year where it is another."""
     day, today = timezone.localtime(moment).date(), timezone.localtime(now).date()
     if day == today:
@@ -149,41 +149,41 @@ def day_words(moment: datetime, *, now: datetime) -> str:
     return formats.date_format(day, "j E" if day.year == today.year else "j E Y")
 
 
-def short_moment(moment: datetime, *, now: datetime) -> str:
+def format_short_moment(moment: datetime, *, now: datetime) -> str:
     """The clock for today, else the day: what fits at the end of a row."""
     if timezone.localtime(moment).date() == timezone.localtime(now).date():
-        return clock(moment)
-    return day_words(moment, now=now)
+        return format_clock(moment)
+    return format_day(moment, now=now)
 
 
-def moment_words(moment: datetime, *, now: datetime) -> str:
+def format_moment(moment: datetime, *, now: datetime) -> str:
     """``today, 14:02``."""
-    return f"{day_words(moment, now=now)}, {clock(moment)}"
+    return f"{format_day(moment, now=now)}, {format_clock(moment)}"
 
 
-def exactly(moment: datetime, *, now: datetime) -> str:
+def format_exact_moment(moment: datetime, *, now: datetime) -> str:
     """``today, 14:02:07``."""
-    return f"{day_words(moment, now=now)}, {timezone.localtime(moment).strftime('%H:%M:%S')}"
+    return f"{format_day(moment, now=now)}, {timezone.localtime(moment).strftime('%H:%M:%S')}"
 
 
-def clock(moment: datetime) -> str:
+def format_clock(moment: datetime) -> str:
     return f"{timezone.localtime(moment):%H:%M}"
 
 
-def contact_name(contact: Named) -> str:
+def contact_name(contact: NamedContact) -> str:
     """The name, else the phone as one reads it, else an ID. A name that would leave the screen empty is none."""
     if contact.erased_at:
         return pgettext("client", "Erased")
     name = contact.name if is_visible(contact.name) else ""
-    name = name or phone_words(contact.phone) or phone_words(contact.external_id) or contact.user_id
+    name = name or format_phone(contact.phone) or format_phone(contact.external_id) or contact.user_id
     return name or str(contact.pk)
 
 
-def contact_letters(contact: Named) -> str:
+def contact_initials(contact: NamedContact) -> str:
     return letters(contact.name, contact.phone)
 
 
-def phone_words(phone: str) -> str:
+def format_phone(phone: str) -> str:
     """``+7 905 123-18-04``; as it came where it is no number that anybody could dial."""
     if not phone:
         return ""
@@ -213,6 +213,6 @@ def assignee_name(user: Any, conversation: Conversation) -> str:
     return _("%(helpdesk)s: operator %(number)s") % {"helpdesk": helpdesk, "number": there.assignee}
 
 
-def initials(name: str) -> str:
+def name_initials(name: str) -> str:
     words: Sequence[str] = [word for word in name.replace("_", " ").split() if word[0].isalnum()]
     return "".join(word[0] for word in words[:2]).upper() or "·"

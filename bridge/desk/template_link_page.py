@@ -24,43 +24,45 @@ from templates_registry.preview import filling, values_in
 
 from .composer import prefill
 
-SEARCHED = 8  # with more templates than this the page has a search field
-LONGEST_QUERY = 80
+SEARCH_ABOVE = 8  # with more templates than this the page has a search field
+MAX_QUERY_LENGTH = 80
 
 
 @require_http_methods(["GET", "POST"])
 @never_cache
-def page(request: HttpRequest, signature: str) -> HttpResponse:
+def show_template_link(request: HttpRequest, signature: str) -> HttpResponse:
     link = template_links.find_template_link(signature)
     if link is None:
         raise Http404
     if not template_links.count_link_call(link):
         said = {"heading": _("Too many requests"), "sentence": _("Wait a minute and try again.")}
-        return _said(request, said, status=429)
+        return _show_message(request, said, status=429)
     if link.used_at is not None:
-        return _sent(request, link)
+        return _show_sent(request, link)
     if template_links.is_link_expired(link):
         sentence = _("Send your text from the helpdesk again: the note that comes back has a new link.")
-        return _said(request, {"heading": _("This link has expired"), "sentence": sentence}, status=410)
+        return _show_message(request, {"heading": _("This link has expired"), "sentence": sentence}, status=410)
     choices = template_links.list_template_choices(link)
     if not choices:
         sentence = _("What it offered may not be sent any more. Send your text from the helpdesk again.")
-        return _said(request, {"heading": _("There is no template to send"), "sentence": sentence}, status=410)
+        return _show_message(request, {"heading": _("There is no template to send"), "sentence": sentence}, status=410)
     wanted = request.GET.get("choice", "")
     only = choices[0] if len(choices) == 1 and not wanted else None
     chosen = next((one for one in choices if one.key == wanted), only)
     if chosen is None and wanted and request.method == "POST":
         sentence = _("Nothing was sent. Open the link from the helpdesk again and choose another template.")
-        return _said(request, {"heading": _("This template is no longer available"), "sentence": sentence}, status=410)
+        return _show_message(
+            request, {"heading": _("This template is no longer available"), "sentence": sentence}, status=410
+        )
     if chosen is None:
-        return _list(request, link, choices, is_gone=bool(wanted))
-    return _form(request, link, chosen, is_only=len(choices) == 1)
+        return _show_choices(request, link, choices, is_gone=bool(wanted))
+    return _show_form(request, link, chosen, is_only=len(choices) == 1)
 
 
-def _list(
+def _show_choices(
     request: HttpRequest, link: TemplateLink, choices: list[template_links.TemplateChoice], *, is_gone: bool
 ) -> HttpResponse:
-    query = request.GET.get("q", "").strip()[:LONGEST_QUERY]
+    query = request.GET.get("q", "").strip()[:MAX_QUERY_LENGTH]
     rows = []
     for one in choices:
         filled = filling(one.template, one.values)
@@ -70,13 +72,13 @@ def _list(
         "link": link,
         "rows": rows,
         "query": query,
-        "has_search": len(choices) > SEARCHED,
+        "has_search": len(choices) > SEARCH_ABOVE,
         "is_gone": is_gone,
     }
-    return _unlisted(render(request, "bridge/template_link_list.html", context))
+    return _with_no_index(render(request, "bridge/template_link_list.html", context))
 
 
-def _form(
+def _show_form(
     request: HttpRequest, link: TemplateLink, choice: template_links.TemplateChoice, *, is_only: bool
 ) -> HttpResponse:
     values, sentence = dict(choice.values), ""
@@ -85,9 +87,11 @@ def _form(
         if request.POST.get("go"):
             sentence = _send_once(link, choice, values)
             if not sentence:
-                return _sent(request, get_object_or_404(TemplateLink.objects.select_related("message"), pk=link.pk))
+                return _show_sent(
+                    request, get_object_or_404(TemplateLink.objects.select_related("message"), pk=link.pk)
+                )
     else:
-        values = prefill.values(link.conversation, choice.template.pattern) | values
+        values = prefill.prefill_values(link.conversation, choice.template.pattern) | values
     filled = filling(choice.template, values)
     if filled is None:
         raise Http404
@@ -101,7 +105,7 @@ def _form(
     }
     if "HX-Request" in request.headers:
         return render(request, "templates_registry/shelf/filled_part.html", context)
-    return _unlisted(render(request, "bridge/template_link.html", context, status=422 if sentence else 200))
+    return _with_no_index(render(request, "bridge/template_link.html", context, status=422 if sentence else 200))
 
 
 @transaction.atomic
@@ -134,17 +138,17 @@ def _send_once(link: TemplateLink, choice: template_links.TemplateChoice, values
     return ""
 
 
-def _sent(request: HttpRequest, link: TemplateLink) -> HttpResponse:
+def _show_sent(request: HttpRequest, link: TemplateLink) -> HttpResponse:
     """Say that the template was sent, with its text until the link expires."""
     text = link.message.text if link.message and not template_links.is_link_expired(link) else ""
     sentence = _("The template is on its way to the client. This link cannot be used again.")
-    return _said(request, {"heading": _("Sent"), "sentence": sentence, "text": text, "is_good": True})
+    return _show_message(request, {"heading": _("Sent"), "sentence": sentence, "text": text, "is_good": True})
 
 
-def _said(request: HttpRequest, said: dict[str, Any], *, status: int = 200) -> HttpResponse:
-    return _unlisted(render(request, "bridge/template_link_said.html", said, status=status))
+def _show_message(request: HttpRequest, said: dict[str, Any], *, status: int = 200) -> HttpResponse:
+    return _with_no_index(render(request, "bridge/template_link_said.html", said, status=status))
 
 
-def _unlisted(response: HttpResponse) -> HttpResponse:
+def _with_no_index(response: HttpResponse) -> HttpResponse:
     response["X-Robots-Tag"] = "noindex, nofollow"
     return response

@@ -9,40 +9,38 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import SafeString
 
 from bridge.conversations import contact_links
-from bridge.desk.html import icon
-from bridge.desk.presentation import initials, person_name, phone_words
-from bridge.desk.thread.bubbles import Bubbles, Piece, line
-from bridge.desk.thread.messages import Item
-from bridge.desk.urls import numbered
+from bridge.desk.html import render_icon
+from bridge.desk.presentation import format_phone, name_initials, person_name
+from bridge.desk.thread.bubbles import BubbleRenderer, TemplateRenderer, line_attributes
+from bridge.desk.thread.messages import ThreadItem
+from bridge.desk.urls import url_factory
 from bridge.models import Conversation, Ticket
 from channels_setup.codecs.whatsapp_markup import render_html
 
 register = template.Library()
 register.filter("whatsapp", render_html)
-register.simple_tag(icon)
-
-
-register.simple_tag(line)
+register.simple_tag(render_icon, name="icon")
+register.simple_tag(line_attributes)
 
 
 @register.simple_tag(takes_context=True)
-def message(context: template.RequestContext, item: Item) -> SafeString:
+def render_message(context: template.RequestContext, item: ThreadItem) -> SafeString:
     """A message of the thread that the context is about."""
     if "bubbles" not in context.render_context:
         conversation = context["conversation"]
         address = reverse("chat", args=[conversation.pk])
-        context.render_context["bubbles"] = Bubbles(
+        context.render_context["bubbles"] = BubbleRenderer(
             client=context["name"],
-            why=numbered("chat-why", conversation.pk),
+            why=url_factory("message-trail", conversation.pk),
             reply=(lambda pk: f"{address}?replies_to={pk}") if context["quotes"] else None,
-            piece=_piece_of(context),
+            piece=_template_renderer(context),
             is_erased=conversation.contact.erased_at is not None,
         )
     html: SafeString = context.render_context["bubbles"].html(item)
     return html
 
 
-def _piece_of(context: template.RequestContext) -> Piece:
+def _template_renderer(context: template.RequestContext) -> TemplateRenderer:
     assert context.template is not None
     pages = context.template.engine
 
@@ -54,18 +52,18 @@ def _piece_of(context: template.RequestContext) -> Piece:
 
 
 @register.simple_tag
-def moved_to(conversation: Conversation) -> dict[str, Any] | None:
+def find_moved_contact(conversation: Conversation) -> dict[str, Any] | None:
     """Under which number the client writes now, and in which chat; None while this contact is in use."""
     present = contact_links.find_new_contact(conversation)
     if present is None:
         return None
     chats = contact_links.visible_chat_ids(present, like=conversation)
-    after = phone_words(present.phone) or contact_links.display_id(present)
+    after = format_phone(present.phone) or contact_links.display_id(present)
     return {"after": after, "chat": chats[0] if chats else None}
 
 
 @register.simple_tag
-def door(name: str) -> str:
+def url_or_empty(name: str) -> str:
     """The address of a page by its URL name; empty where that page is not part of this portal."""
     try:
         return reverse(name)
@@ -77,14 +75,14 @@ register.filter("person_name", person_name)
 
 
 @register.filter(name="initials")
-def initials_of(person: Any) -> str:
+def person_initials(person: Any) -> str:
     """The letters in somebody's round picture."""
-    return initials(person if isinstance(person, str) else person_name(person))
+    return name_initials(person if isinstance(person, str) else person_name(person))
 
 
 @register.filter
-def level(ticket: Ticket) -> str:
+def ticket_level(ticket: Ticket) -> str:
     """A request's colour: green where somebody is at work, amber where it waits, grey where it is over."""
     if ticket.status in (Ticket.Status.NEW, Ticket.Status.OPEN):
-        return "calm"
-    return "soon" if ticket.status in (Ticket.Status.PENDING, Ticket.Status.ON_HOLD) else ""
+        return "ok"
+    return "warning" if ticket.status in (Ticket.Status.PENDING, Ticket.Status.ON_HOLD) else ""

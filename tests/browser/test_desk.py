@@ -13,7 +13,7 @@ from django.utils import timezone, translation
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, expect
 
 from bridge.conversations import receiving
-from bridge.desk.presentation import day_words
+from bridge.desk.presentation import format_day
 from bridge.models import Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
 from bridge.relay import submission
 from channels_setup.models import ApiChannel
@@ -152,7 +152,7 @@ def test_25_hours_later_the_desk_says_the_window_is_shut(
     expect(desk.locator("#chat_head .pill.closed")).to_be_visible()
     now = timezone.now()
     with translation.override("en"):  # in the first hour of a day it is not yesterday
-        expect(desk.locator("#messages .day")).to_have_text([day_words(now - timedelta(hours=25), now=now)])
+        expect(desk.locator("#messages .day")).to_have_text([format_day(now - timedelta(hours=25), now=now)])
     expect(phone.locator("#window")).to_contain_text("The window is closed")
 
 
@@ -307,7 +307,7 @@ def test_a_refused_reply_says_why_there_and_then(desk: Page, chat: Conversation)
 def test_the_window_shuts_before_ones_eyes(desk: Page, chat: Conversation) -> None:
     shut_in(4)
     open_chat(desk, chat)
-    expect(desk.locator("#composer_time .now [data-words]")).to_have_text(re.compile(r"0:00:0\d"))
+    expect(desk.locator("#composer_time .critical [data-words]")).to_have_text(re.compile(r"0:00:0\d"))
 
     expect(desk.locator("#composer_gate")).to_contain_text("only an approved template", timeout=4_000 + 2 * SOON)
     expect(desk.locator("#chat_head .pill.closed")).to_be_visible()

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 # What the page has asked the server, each with its time by the page's own clock.
 NEWS = """(() => performance.getEntriesByType("resource")
-    .filter((one) => one.name.includes("/chats/news/") && one.responseEnd))"""
+    .filter((one) => one.name.includes("/chats/updates/") && one.responseEnd))"""
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_a_closing_window_is_told_in_the_page_and_by_the_browser(
     assert told[1:] == ["Где мой заказ?", f"okno-window-{chat.pk}"]
     closing_reminders.send_reminders()
     for _ in range(3):  # the first may have been asked before, and the third is asked when the second is worked off
-        with desk.expect_response(lambda answer: "/chats/news/" in answer.url):
+        with desk.expect_response(lambda answer: "/chats/updates/" in answer.url):
             pass
     assert len(desk.evaluate("window.told")) == 1
     toast.locator("a").click()

@@ -238,7 +238,7 @@ def test_back_to_the_desk_without_a_chat(desk: Page, chats: list[Conversation]) 
 
 def test_a_poll_of_the_chat_before_moves_no_highlight(desk: Page, chats: list[Conversation]) -> None:
     _anna, kim, *_, mey = chats
-    held = Held(desk, "**/chats/news/*")
+    held = Held(desk, "**/chats/updates/*")
     held.wait()
     writes(mey.api_channel, mey.contact.name, "Ау!")
 

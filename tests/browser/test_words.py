@@ -17,7 +17,7 @@ from tests.factories import PASSWORD, ApiChannelFactory, TemplateFactory, boris,
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-DRAFTS, POLLS, SENDS = "**/draft/", "**/chats/news/*", "**/send/"
+DRAFTS, POLLS, SENDS = "**/draft/", "**/chats/updates/*", "**/send/"
 
 
 @pytest.fixture

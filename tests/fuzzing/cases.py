@@ -310,7 +310,7 @@ class Cases:
             "/uapi/channels",
             f"/chats/{self.scene.ids['chat']}/send/",
             "/i18n/setlang/",
-            "/chats/news/",
+            "/chats/updates/",
             "/nowhere",
         ]
         method = draw(st.sampled_from(["GET", "POST"]))

@@ -22,26 +22,26 @@ from bridge.service_window import WINDOW_LENGTH
 from channels_setup.codecs.phone_numbers import search_keys
 from channels_setup.models import ApiChannel
 
-MOST_HITS = 1_000  # chats that a search goes on with: the newest ones
+MAX_HITS = 1_000  # chats that a search goes on with: the newest ones
 # Words that everybody says are looked for among so many of the newest messages, and in all where that gives too few.
 RECENT_MESSAGES = 200_000
-ENOUGH = 100
+ENOUGH_HITS = 100
 
 AT_WORK_SQL = f"c.request_status IN {AT_WORK}"
 WAITING_SQL = f"c.last_direction = 'inbound' AND {AT_WORK_SQL}"
 UNASSIGNED_SQL = f"c.assignee_id IS NULL AND {AT_WORK_SQL}"
 MINE_SQL = "c.assignee_id = %(me)s"
-LIVE = tuple(status for status in Ticket.Status.values if status not in Ticket.ENDED)
+LIVE_STATUSES = tuple(status for status in Ticket.Status.values if status not in Ticket.ENDED)
 
-WINDOW = "SELECT FROM bridge_servicewindow w WHERE w.conversation_id = c.id AND w.state = 'open'"
-IS_FREE = "c.api_channel_id IN (SELECT id FROM channels_setup_apichannel WHERE kind = ANY(%(free)s))"
+OPEN_WINDOW_SQL = "SELECT FROM bridge_servicewindow w WHERE w.conversation_id = c.id AND w.state = 'open'"
+UNRESTRICTED_SQL = "c.api_channel_id IN (SELECT id FROM channels_setup_apichannel WHERE kind = ANY(%(unrestricted)s))"
 # A window is open at most so long after the client's last word: what is older need not be looked at.
-RECENT = "c.last_message_at > %(now)s - %(length)s"
-CLOSES = f"({RECENT} AND EXISTS ({WINDOW} AND w.expires_at > %(now)s AND w.expires_at < %(soon)s))"
-STAYS_OPEN = f"({RECENT} AND EXISTS ({WINDOW} AND w.expires_at >= %(soon)s))"
-IS_SHUT = f"NOT EXISTS ({WINDOW} AND w.expires_at > %(now)s)"
+RECENT_SQL = "c.last_message_at > %(now)s - %(length)s"
+EXPIRING_SQL = f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at > %(now)s AND w.expires_at < %(soon)s))"
+STAYS_OPEN_SQL = f"({RECENT_SQL} AND EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at >= %(soon)s))"
+CLOSED_SQL = f"NOT EXISTS ({OPEN_WINDOW_SQL} AND w.expires_at > %(now)s)"
 
-NEWEST = """
+NEWEST_SQL = """
 SELECT c.id, c.last_message_at FROM unnest(%(channels)s::bigint[]) AS channel(id) {statuses}
 CROSS JOIN LATERAL (
     SELECT c.id, c.last_message_at FROM bridge_conversation c
@@ -49,41 +49,42 @@ CROSS JOIN LATERAL (
     ORDER BY c.last_message_at DESC, c.id DESC LIMIT %(limit)s
 ) c ORDER BY c.last_message_at DESC, c.id DESC LIMIT %(limit)s
 """
-NEWEST_AT_ONCE = """
+NEWEST_UNGROUPED_SQL = """
 SELECT c.id, c.last_message_at FROM bridge_conversation c
 WHERE c.chat_channel_id = ANY(%(channels)s) AND {conditions}
 ORDER BY c.last_message_at DESC, c.id DESC LIMIT %(limit)s
 """
-FIRST_TO_SHUT = """
+CLOSING_FIRST_SQL = """
 SELECT c.id, w.expires_at FROM bridge_servicewindow w JOIN bridge_conversation c ON c.id = w.conversation_id
 WHERE w.state = 'open' AND c.chat_channel_id = ANY(%(channels)s) AND {conditions}
 ORDER BY w.expires_at, c.id LIMIT %(limit)s
 """
-COUNT_EACH = """
+COUNT_BY_CHANNEL_SQL = """
 (SELECT count(*) FROM (SELECT FROM unnest(mine.ids) AS channel(id) CROSS JOIN LATERAL (
     SELECT FROM bridge_conversation c WHERE c.chat_channel_id = channel.id AND {} LIMIT %(most)s) c LIMIT %(most)s) few)
 """
-COUNT_MINE = f"""
+COUNT_MINE_SQL = f"""
 (SELECT count(*) FROM (SELECT FROM bridge_conversation c
     WHERE {MINE_SQL} AND {AT_WORK_SQL} AND c.chat_channel_id = ANY(mine.ids) LIMIT %(most)s) few)
 """
 
-STANDING = f"""
-SELECT clock_timestamp(), coalesce({versions.LIST}, 'none'), (SELECT coalesce(max(id), 0) FROM bridge_windowwarning),
-    {COUNT_EACH.format(WAITING_SQL)}, {COUNT_MINE}, {COUNT_EACH.format(UNASSIGNED_SQL)}
+SUMMARY_SQL = f"""
+SELECT clock_timestamp(), coalesce({versions.LIST_VERSION_SQL}, 'none'),
+    (SELECT coalesce(max(id), 0) FROM bridge_windowwarning),
+    {COUNT_BY_CHANNEL_SQL.format(WAITING_SQL)}, {COUNT_MINE_SQL}, {COUNT_BY_CHANNEL_SQL.format(UNASSIGNED_SQL)}
 FROM (SELECT %(channels)s::bigint[] AS ids) mine
 """
 
-OF_PEOPLE = """
+CHATS_OF_CONTACTS_SQL = """
 SELECT c.id, c.last_message_at FROM found JOIN bridge_conversation c ON c.contact_id = found.owner
 WHERE c.chat_channel_id = ANY(%s) ORDER BY c.last_message_at DESC LIMIT %s
 """
-OF_WORDS = """
+CHATS_OF_MESSAGES_SQL = """
 SELECT c.id, max(found.id) FROM found JOIN bridge_conversation c ON c.id = found.conversation_id
 WHERE c.chat_channel_id = ANY(%s) GROUP BY c.id ORDER BY max(found.id) DESC LIMIT %s
 """
 
-SHOWN = """
+ROW_DATA_SQL = """
 SELECT c.id, c.unread, c.change_after_answer, c.last_direction, c.last_text, c.last_message_at,
        c.last_written_at, a.kind, p.id, p.name, p.phone, p.external_id, p.user_id, p.erased_at,
        coalesce(nullif(u.display_name, ''), nullif(trim(concat(u.first_name, ' ', u.last_name)), ''), u.username, ''),
@@ -97,10 +98,10 @@ LEFT JOIN LATERAL (SELECT expires_at, warned_at FROM bridge_servicewindow WHERE 
 WHERE c.id = ANY(%s)
 """
 
-Found = list[tuple[int, datetime]]
+FoundChats = list[tuple[int, datetime]]
 
 
-class Shown(NamedTuple):
+class ChatRowData(NamedTuple):
     """What a row shows of a chat, as the database brings it; from ``pk`` to ``erased_at`` it is the contact's."""
 
     chat: int
@@ -123,14 +124,14 @@ class Shown(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scope:
+class ListScope:
     """Which chats at all: whoever looks, and what they have chosen."""
 
     channels: list[int]
     me: int
     now: datetime
     soon: datetime
-    free: list[str]  # kinds that know no window
+    unrestricted: list[str]  # kinds that know no window
     conditions: list[str] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)  # of the request; empty: any
     hits: list[int] | None = None  # what a search found; None: nothing was searched
@@ -142,14 +143,14 @@ class Scope:
             "now": self.now,
             "soon": self.soon,
             "length": WINDOW_LENGTH,
-            "free": self.free,
+            "unrestricted": self.unrestricted,
             "statuses": self.statuses,
             "hits": self.hits,
             **more,
         }
 
 
-def newest(scope: Scope, *conditions: str, after: tuple[datetime, int] | None, limit: int) -> Found:
+def find_newest(scope: ListScope, *conditions: str, after: tuple[datetime, int] | None, limit: int) -> FoundChats:
     """By the last word, the newest first."""
     chosen = [*scope.conditions, *conditions]
     if after is not None:
@@ -163,15 +164,15 @@ def newest(scope: Scope, *conditions: str, after: tuple[datetime, int] | None, l
         chosen.append("c.request_status = wanted.status")
     if scope.hits is not None:
         chosen.append("c.id = ANY(%(hits)s)")
-    shape = NEWEST_AT_ONCE if by_person or scope.hits is not None else NEWEST
+    shape = NEWEST_UNGROUPED_SQL if by_person or scope.hits is not None else NEWEST_SQL
     statement = shape.format(statuses=statuses, conditions=" AND ".join(chosen) or "TRUE")
     moment, last = after or (None, None)
-    return _rows(statement, scope.values(limit=limit, moment=moment, last=last))
+    return _fetch_rows(statement, scope.values(limit=limit, moment=moment, last=last))
 
 
-def first_to_shut(
-    scope: Scope, *, since: datetime, until: datetime | None, after: tuple[datetime, int] | None, limit: int
-) -> Found:
+def find_closing_first(
+    scope: ListScope, *, since: datetime, until: datetime | None, after: tuple[datetime, int] | None, limit: int
+) -> FoundChats:
     """By the window's end, the nearest first; those whose end lies in ``[since, until)``."""
     chosen = [*scope.conditions, "w.expires_at >= %(since)s"]
     if until is not None:
@@ -180,38 +181,38 @@ def first_to_shut(
         chosen.append("(w.expires_at, c.id) > (%(moment)s, %(last)s)")
     if scope.statuses:
         chosen.append("c.request_status = ANY(%(statuses)s)")
-    if scope.free:
-        chosen.append(f"NOT {IS_FREE}")
+    if scope.unrestricted:
+        chosen.append(f"NOT {UNRESTRICTED_SQL}")
     moment, last = after or (None, None)
     values = scope.values(limit=limit, since=since, until=until, moment=moment, last=last)
-    return _rows(FIRST_TO_SHUT.format(conditions=" AND ".join(chosen)), values)
+    return _fetch_rows(CLOSING_FIRST_SQL.format(conditions=" AND ".join(chosen)), values)
 
 
-def shown(chats: Sequence[int]) -> list[Shown]:
+def load_row_data(chats: Sequence[int]) -> list[ChatRowData]:
     """What rows show of these chats, in no order; one query."""
     with connection.cursor() as cursor:
-        cursor.execute(SHOWN, [list(chats)])
-        return [Shown(*row) for row in cursor.fetchall()]
+        cursor.execute(ROW_DATA_SQL, [list(chats)])
+        return [ChatRowData(*row) for row in cursor.fetchall()]
 
 
-def stays_open(scope: Scope) -> str:
-    return f"({STAYS_OPEN} OR {IS_FREE})" if scope.free else STAYS_OPEN
+def stays_open_condition(scope: ListScope) -> str:
+    return f"({STAYS_OPEN_SQL} OR {UNRESTRICTED_SQL})" if scope.unrestricted else STAYS_OPEN_SQL
 
 
-def is_shut(scope: Scope) -> str:
-    return f"{IS_SHUT} AND NOT {IS_FREE}" if scope.free else IS_SHUT
+def closed_condition(scope: ListScope) -> str:
+    return f"{CLOSED_SQL} AND NOT {UNRESTRICTED_SQL}" if scope.unrestricted else CLOSED_SQL
 
 
-def standing(channels: Sequence[int], *, me: int, most: int) -> tuple[Any, ...]:
+def load_summary(channels: Sequence[int], *, me: int, most: int) -> tuple[Any, ...]:
     """The clock, the list's version, the last warning's number; then how many wait for us, are mine, are unassigned,
     each counted to ``most`` and no further."""
     with connection.cursor() as cursor:
-        cursor.execute(STANDING, {"channels": list(channels), "me": me, "most": most})
+        cursor.execute(SUMMARY_SQL, {"channels": list(channels), "me": me, "most": most})
         row: tuple[Any, ...] = cursor.fetchone()
     return row
 
 
-def people(query: str, *, api_channels: Sequence[int]) -> list[QuerySet[Contact]]:
+def find_people(query: str, *, api_channels: Sequence[int]) -> list[QuerySet[Contact]]:
     """People by the beginnings of their names' words or digits of the phone, by the provider's id, by a whole number.
 
     Several questions and not one, because each has an index and "or" between them would have none.
@@ -226,39 +227,41 @@ def people(query: str, *, api_channels: Sequence[int]) -> list[QuerySet[Contact]
     return found
 
 
-def owners_of(found: QuerySet[Contact]) -> QuerySet[Any, Any]:
+def chat_owners(found: QuerySet[Contact]) -> QuerySet[Any, Any]:
     """The contacts that have the chats of these: a merged one is found in the chats of the other, as ``owner``."""
     return found.order_by().annotate(owner=Coalesce("merged_into", "pk")).values("owner")
 
 
-def hits(channels: Sequence[int], query: str) -> tuple[set[int], dict[int, int]]:
+def search_chats(channels: Sequence[int], query: str) -> tuple[set[int], dict[int, int]]:
     """The chats a search finds: by the person, and by what was said (chat -> its newest such message)."""
     named: set[int] = set()
-    for found in people(query, api_channels=list(ApiChannel.objects.values_list("pk", flat=True))):
-        named.update(pk for pk, _moment in _among(owners_of(found), OF_PEOPLE, channels))
+    for found in find_people(query, api_channels=list(ApiChannel.objects.values_list("pk", flat=True))):
+        named.update(pk for pk, _moment in _chats_among(chat_owners(found), CHATS_OF_CONTACTS_SQL, channels))
     asked = search.said(query)
     if asked is None:
         return named, {}
     messages = Message.objects.annotate(words=search.message_words()).filter(words=asked).order_by()
     newest_id = Message.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    said = _among(
-        messages.filter(pk__gt=newest_id - RECENT_MESSAGES).values("id", "conversation_id"), OF_WORDS, channels
+    said = _chats_among(
+        messages.filter(pk__gt=newest_id - RECENT_MESSAGES).values("id", "conversation_id"),
+        CHATS_OF_MESSAGES_SQL,
+        channels,
     )
-    if len(said) < ENOUGH and newest_id > RECENT_MESSAGES:
-        said = _among(messages.values("id", "conversation_id"), OF_WORDS, channels)
+    if len(said) < ENOUGH_HITS and newest_id > RECENT_MESSAGES:
+        said = _chats_among(messages.values("id", "conversation_id"), CHATS_OF_MESSAGES_SQL, channels)
     return named, dict(said)
 
 
-def _among(found: QuerySet[Any], of_chats: str, channels: Sequence[int]) -> list[tuple[int, Any]]:
+def _chats_among(found: QuerySet[Any], of_chats: str, channels: Sequence[int]) -> list[tuple[int, Any]]:
     """What was found, as chats of these channels. Found first and on its own: PostgreSQL would else walk through all
     chats from the newest and look at the words of each."""
     sql, params = found.query.sql_with_params()
     with connection.cursor() as cursor:
-        cursor.execute(f"WITH found AS MATERIALIZED ({sql}) {of_chats}", [*params, list(channels), MOST_HITS])
+        cursor.execute(f"WITH found AS MATERIALIZED ({sql}) {of_chats}", [*params, list(channels), MAX_HITS])
         return cursor.fetchall()
 
 
-def _rows(statement: str, values: dict[str, Any]) -> Found:
+def _fetch_rows(statement: str, values: dict[str, Any]) -> FoundChats:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return cursor.fetchall()

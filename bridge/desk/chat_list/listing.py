@@ -17,23 +17,23 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from bridge.desk import presentation
-from bridge.desk.parameters import as_number
-from bridge.desk.urls import numbered
+from bridge.desk.parameters import parse_int
+from bridge.desk.urls import url_factory
 from bridge.models import Message, Ticket
 from channels_setup.codecs.values import parse_iso_time
 from channels_setup.providers import messengers
 
 from . import finding
-from .rows import Row
+from .rows import ChatRow
 
 PAGE = 40
-MOST_COUNTED = 99  # a number beside a tab is not worth counting further
+MAX_COUNTED = 99  # a number beside a tab is not worth counting further
 
-CLOSING, OPEN, SHUT, NEWEST = "closing", "open", "closed", "newest"
+CLOSING, OPEN, CLOSED, NEWEST = "closing", "open", "closed", "newest"
 GROUPS: dict[str, Promise] = {
     CLOSING: pgettext_lazy("group of chats", "Window closing soon"),
     OPEN: pgettext_lazy("group of chats", "Open"),
-    SHUT: pgettext_lazy("group of chats", "Closed: template only"),
+    CLOSED: pgettext_lazy("group of chats", "Closed: template only"),
 }
 ALL, WAITING, MINE, UNASSIGNED = "all", "waiting", "mine", "unassigned"
 TABS: dict[str, Promise] = {
@@ -42,18 +42,18 @@ TABS: dict[str, Promise] = {
     MINE: pgettext_lazy("chats", "Mine"),
     UNASSIGNED: pgettext_lazy("chats", "Unassigned"),
 }
-OF_TAB = {WAITING: finding.WAITING_SQL, MINE: finding.MINE_SQL, UNASSIGNED: finding.UNASSIGNED_SQL}
-LEFT = "left"
+TAB_CONDITIONS = {WAITING: finding.WAITING_SQL, MINE: finding.MINE_SQL, UNASSIGNED: finding.UNASSIGNED_SQL}
+TIME_LEFT = "left"
 SORTS: dict[str, Promise] = {
     CLOSING: gettext_lazy("Closing windows, then the newest"),
-    LEFT: gettext_lazy("The least time left first"),
+    TIME_LEFT: gettext_lazy("The least time left first"),
     NEWEST: gettext_lazy("The newest first"),
 }
 LIVE = "live"  # a status of its own: all that is not over
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class ChatListParams:
     """What the list shows, as its address says."""
 
     tab: str = ALL
@@ -66,17 +66,17 @@ class Wanted:
     current: int | None = None  # the chat that is open beside it
 
     @classmethod
-    def of(cls, request: HttpRequest, *, current: int | None = None) -> Wanted:
+    def from_request(cls, request: HttpRequest, *, current: int | None = None) -> ChatListParams:
         asked = request.GET
         status = asked.get("status", "")
         return cls(
-            tab=_one_of(TABS, asked.get("tab"), ALL),
+            tab=_choose_known(TABS, asked.get("tab"), ALL),
             query=asked.get("q", "").replace("\0", "").strip()[:80],
-            channel=as_number(asked.get("channel")),
-            status=status if status == LIVE or as_number(status) in Ticket.Status.values else "",
-            window=_one_of(GROUPS, asked.get("window"), ""),
-            sort=_one_of(SORTS, asked.get("sort"), CLOSING),
-            cursor=_cursor(asked.get("after", "")),
+            channel=parse_int(asked.get("channel")),
+            status=status if status == LIVE or parse_int(status) in Ticket.Status.values else "",
+            window=_choose_known(GROUPS, asked.get("window"), ""),
+            sort=_choose_known(SORTS, asked.get("sort"), CLOSING),
+            cursor=_parse_cursor(asked.get("after", "")),
             current=current,
         )
 
@@ -101,48 +101,48 @@ class Wanted:
     @property
     def statuses(self) -> list[int]:
         if self.status == LIVE:
-            return [int(status) for status in finding.LIVE]
+            return [int(status) for status in finding.LIVE_STATUSES]
         return [int(self.status)] if self.status else []
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class ChatGroup:
     key: str
     title: Promise | str
-    rows: list[Row]
+    rows: list[ChatRow]
     has_title: bool  # not on a page that goes on with the group of the page before
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
-    groups: list[Group]
+class ChatPage:
+    groups: list[ChatGroup]
     next_cursor: str
 
     @property
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[ChatRow]:
         return (row for group in self.groups for row in group.rows)
 
 
-def page(wanted: Wanted, *, channels: Sequence[int], user: Any, now: datetime) -> Page:
+def build_list_page(wanted: ChatListParams, *, channels: Sequence[int], user: Any, now: datetime) -> ChatPage:
     """One page of the list."""
-    people, said = finding.hits(channels, wanted.query) if wanted.query else (set(), {})
-    scope = _scope(wanted, channels=channels, user=user, now=now, hits=[*people | said.keys()])
-    names = _groups(wanted)
+    people, said = finding.search_chats(channels, wanted.query) if wanted.query else (set(), {})
+    scope = _build_scope(wanted, channels=channels, user=user, now=now, hits=[*people | said.keys()])
+    names = _group_names(wanted)
     first = names.index(wanted.cursor[0]) if wanted.cursor and wanted.cursor[0] in names else 0
-    found: list[tuple[str, finding.Found]] = []
+    found: list[tuple[str, finding.FoundChats]] = []
     room, next_cursor = PAGE, ""
     for name in names[first:]:
         after = wanted.cursor[1:] if wanted.cursor and wanted.cursor[0] == name else None
-        rows = _group(scope, name, wanted, after=after, limit=room + 1)
+        rows = _find_group(scope, name, wanted, after=after, limit=room + 1)
         if shown := rows[:room]:
             found.append((name, shown))
         room -= len(shown)
         if len(rows) > len(shown) or (not room and name != names[-1]):
-            next_cursor = _next(found)
+            next_cursor = _next_cursor(found)
             break
-    drawn = _rows(found, wanted, said={pk: said[pk] for pk in said.keys() - people}, now=now)
+    drawn = _build_rows(found, wanted, said={pk: said[pk] for pk in said.keys() - people}, now=now)
     groups = [
-        Group(
+        ChatGroup(
             key=name,
             title=GROUPS.get(name, ""),
             rows=[drawn[pk] for pk, _value in rows if pk in drawn],
@@ -150,11 +150,11 @@ def page(wanted: Wanted, *, channels: Sequence[int], user: Any, now: datetime) -
         )
         for name, rows in found
     ]
-    return Page(groups=groups, next_cursor=next_cursor)
+    return ChatPage(groups=groups, next_cursor=next_cursor)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class ListSummary:
     """What a list says besides its rows."""
 
     now: datetime
@@ -163,10 +163,10 @@ class Standing:
     counts: dict[str, int]  # beside the tabs, counted to MOST_COUNTED + 1 and no further
 
 
-def standing(channels: Sequence[int], *, user: Any) -> Standing:
+def load_list_summary(channels: Sequence[int], *, user: Any) -> ListSummary:
     """One query."""
-    now, version, last, *counts = finding.standing(channels, me=user.pk, most=MOST_COUNTED + 1)
-    return Standing(
+    now, version, last, *counts = finding.load_summary(channels, me=user.pk, most=MAX_COUNTED + 1)
+    return ListSummary(
         now=now,
         version=version,
         last_warning=last,
@@ -174,96 +174,107 @@ def standing(channels: Sequence[int], *, user: Any) -> Standing:
     )
 
 
-def _groups(wanted: Wanted) -> list[str]:
+def _group_names(wanted: ChatListParams) -> list[str]:
     """The groups of this list in their order; a search and "the newest first" have but one."""
     if wanted.query or wanted.sort == NEWEST:
         return [NEWEST]
     return [name for name in GROUPS if wanted.window in ("", name)]
 
 
-def _scope(wanted: Wanted, *, channels: Sequence[int], user: Any, now: datetime, hits: list[int]) -> finding.Scope:
+def _build_scope(
+    wanted: ChatListParams, *, channels: Sequence[int], user: Any, now: datetime, hits: list[int]
+) -> finding.ListScope:
     chosen = [pk for pk in channels if wanted.channel in (None, pk)]
-    return finding.Scope(
+    return finding.ListScope(
         channels=chosen,
         me=user.pk,
         now=now,
-        soon=now + presentation.SOON,
-        free=[kind for kind, provider in messengers().items() if not provider.service_window],
-        conditions=[OF_TAB[wanted.tab]] if wanted.tab in OF_TAB else [],
+        soon=now + presentation.WARNING_BELOW,
+        unrestricted=[kind for kind, provider in messengers().items() if not provider.service_window],
+        conditions=[TAB_CONDITIONS[wanted.tab]] if wanted.tab in TAB_CONDITIONS else [],
         statuses=wanted.statuses,
         hits=hits if wanted.query else None,
     )
 
 
-def _group(
-    scope: finding.Scope, name: str, wanted: Wanted, *, after: tuple[datetime, int] | None, limit: int
-) -> finding.Found:
-    by_window = {CLOSING: finding.CLOSES, OPEN: finding.stays_open(scope), SHUT: finding.is_shut(scope)}
+def _find_group(
+    scope: finding.ListScope, name: str, wanted: ChatListParams, *, after: tuple[datetime, int] | None, limit: int
+) -> finding.FoundChats:
+    by_window = {
+        CLOSING: finding.EXPIRING_SQL,
+        OPEN: finding.stays_open_condition(scope),
+        CLOSED: finding.closed_condition(scope),
+    }
     if name == NEWEST:
         conditions = [by_window[wanted.window]] if wanted.window else []
-        return finding.newest(scope, *conditions, after=after, limit=limit)
+        return finding.find_newest(scope, *conditions, after=after, limit=limit)
     if name == CLOSING:
-        return finding.first_to_shut(scope, since=scope.now, until=scope.soon, after=after, limit=limit)
-    if name == OPEN and wanted.sort == LEFT and not scope.free:
-        return finding.first_to_shut(scope, since=scope.soon, until=None, after=after, limit=limit)
-    return finding.newest(scope, by_window[name], after=after, limit=limit)
+        return finding.find_closing_first(scope, since=scope.now, until=scope.soon, after=after, limit=limit)
+    if name == OPEN and wanted.sort == TIME_LEFT and not scope.unrestricted:
+        return finding.find_closing_first(scope, since=scope.soon, until=None, after=after, limit=limit)
+    return finding.find_newest(scope, by_window[name], after=after, limit=limit)
 
 
-def _rows(
-    found: list[tuple[str, finding.Found]], wanted: Wanted, *, said: dict[int, int], now: datetime
-) -> dict[int, Row]:
+def _build_rows(
+    found: list[tuple[str, finding.FoundChats]], wanted: ChatListParams, *, said: dict[int, int], now: datetime
+) -> dict[int, ChatRow]:
     """What is shown of these chats, by id: one query, and one for what a search found in them."""
     ids = [pk for _name, rows in found for pk, _value in rows]
     messages = {}
     if wanted.query:
         wanted_messages = [said[pk] for pk in ids if pk in said]
         messages = {row.conversation_id: row for row in Message.objects.filter(pk__in=wanted_messages)}
-    address = numbered("chat")
+    address = url_factory("chat")
     return {
-        shown.chat: _row(shown, wanted, address=address, said=messages.get(shown.chat), now=now)
-        for shown in finding.shown(ids)
+        shown.chat: _build_row(shown, wanted, address=address, said=messages.get(shown.chat), now=now)
+        for shown in finding.load_row_data(ids)
     }
 
 
-def _row(
-    shown: finding.Shown, wanted: Wanted, *, address: Callable[[int], str], said: Message | None, now: datetime
-) -> Row:
-    is_free = not messengers()[shown.kind].service_window
+def _build_row(
+    shown: finding.ChatRowData,
+    wanted: ChatListParams,
+    *,
+    address: Callable[[int], str],
+    said: Message | None,
+    now: datetime,
+) -> ChatRow:
+    is_unrestricted = not messengers()[shown.kind].service_window
     written_at = shown.last_written_at or shown.last_message_at
-    window = presentation.window_of_row(shown.expires_at, is_free=is_free, now=now)
-    return Row(
+    window = presentation.window_from_expiry(shown.expires_at, is_unrestricted=is_unrestricted, now=now)
+    return ChatRow(
         shown=shown,
         window=window,
-        moment="" if window.state == "open" else presentation.short_moment(written_at, now=now),
-        received=presentation.moment_words(shown.last_message_at, now=now) if shown.last_written_at else "",
-        address=address(shown.chat) + query_of(wanted.kept | ({"at": str(said.pk)} if said else {})),
+        moment="" if window.state == "open" else presentation.format_short_moment(written_at, now=now),
+        received=presentation.format_moment(shown.last_message_at, now=now) if shown.last_written_at else "",
+        address=address(shown.chat) + list_query_string(wanted.kept | ({"at": str(said.pk)} if said else {})),
         is_current=shown.chat == wanted.current,
         said=said,
         query=wanted.query,
     )
 
 
-def query_of(kept: dict[str, str]) -> str:
+def list_query_string(kept: dict[str, str]) -> str:
     """The list's filter as the end of an address; nothing where it is as usual."""
     said = {key: value for key, value in kept.items() if (key, value) != ("tab", ALL)}
     return f"?{urlencode(said)}" if said else ""
 
 
-def _next(found: list[tuple[str, finding.Found]]) -> str:
+def _next_cursor(found: list[tuple[str, finding.FoundChats]]) -> str:
     group, rows = found[-1]
     pk, value = rows[-1]
     return f"{group}~{value.isoformat()}~{pk}"
 
 
-def _cursor(text: str) -> tuple[str, datetime, int] | None:
+def _parse_cursor(text: str) -> tuple[str, datetime, int] | None:
     """The cursor in an address; None (the first page) where it is none of ours."""
     group, _tilde, rest = text.partition("~")
     value, _tilde, pk = rest.rpartition("~")
-    at, number = parse_iso_time(value), as_number(pk)
+    at, number = parse_iso_time(value), parse_int(pk)
     if group not in (*GROUPS, NEWEST) or at is None or number is None:
         return None
     return group, at, number
 
 
-def _one_of(known: dict[str, Promise], asked: str | None, otherwise: str) -> str:
+def _choose_known(known: dict[str, Promise], asked: str | None, otherwise: str) -> str:
     return asked if asked in known else otherwise

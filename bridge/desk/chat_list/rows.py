@@ -14,12 +14,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from bridge.desk import presentation
-from bridge.desk.html import fill, icon
+from bridge.desk.html import fast_format_html, render_icon
 from bridge.message_text import render_preview
 from bridge.models import ChangeAfterAnswer, Message
 
-from .finding import Shown
-from .search_excerpts import around
+from .finding import ChatRowData
+from .search_excerpts import excerpt_around
 
 ROW = """
 <li data-key="chat-{chat}" data-version="{version}">
@@ -45,18 +45,18 @@ FACE = (
     '<span class="unseen">{name}</span></span>'
 )
 CURRENT = SafeString(' aria-current="page"')
-FOUND = '<span class="unseen">{title} </span>{words}'
-OURS = '<span class="faint">{title}</span> {words}'
-SAID_AT = '<span class="ends"{title}>{moment}{late}</span>'
+FOUND_TEXT = '<span class="unseen">{title} </span>{words}'
+OUR_TEXT = '<span class="faint">{title}</span> {words}'
+LAST_MESSAGE_AT = '<span class="ends"{title}>{moment}{late}</span>'
 TITLE, UNSEEN = ' title="{words}"', '<span class="unseen"> {words}</span>'
-CHANGED = '<span class="changed">{words}</span>'
+CHANGED_TEXT = '<span class="changed">{words}</span>'
 WARNED = '{icon}<span class="unseen">{words} </span>'
 UNREAD = '<span class="badge" aria-label="{label}">{number}</span>'
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    shown: Shown
+class ChatRow:
+    shown: ChatRowData
     window: presentation.WindowView
     moment: str  # of the last word, where no time that is left is shown in its place
     received: str = ""  # when a last word reached us that was received late
@@ -86,7 +86,7 @@ class Row:
 
     @property
     def html(self) -> SafeString:
-        return fill(
+        return fast_format_html(
             ROW,
             chat=self.shown.chat,
             version=self.version,
@@ -104,41 +104,41 @@ class Row:
     @property
     def _ring(self) -> SafeString:
         """The window's ring round the client's letters."""
-        return fill(
+        return fast_format_html(
             RING,
             level=self.window.level,
-            counts=fill(COUNTS, until=self.window.iso) if self.is_open else "",
+            counts=fast_format_html(COUNTS, until=self.window.iso) if self.is_open else "",
             percent=self.window.percent,
-            letters=presentation.contact_letters(self.shown),
+            letters=presentation.contact_initials(self.shown),
         )
 
     @property
     def _words(self) -> SafeString | str:
         """The last words of the chat, or those that a search found."""
         if self.said is not None:
-            return fill(FOUND, title=_("Found:"), words=around(self.said.text, self.query))
+            return fast_format_html(FOUND_TEXT, title=_("Found:"), words=excerpt_around(self.said.text, self.query))
         if self.shown.change_after_answer and self.shown.unread:
-            return fill(CHANGED, words=ChangeAfterAnswer(self.shown.change_after_answer).label)
+            return fast_format_html(CHANGED_TEXT, words=ChangeAfterAnswer(self.shown.change_after_answer).label)
         words = render_preview(self.shown.last_text) or "…"
         if self.shown.last_direction != Message.Direction.OUTBOUND:
             return words
-        return fill(OURS, title=_("We:"), words=words)
+        return fast_format_html(OUR_TEXT, title=_("We:"), words=words)
 
     @property
     def _ends(self) -> SafeString:
         """What is left of the window, else when the last word was said."""
         if not self.is_open:
             received = _("received late, %(at)s") % {"at": self.received} if self.received else ""
-            return fill(
-                SAID_AT,
+            return fast_format_html(
+                LAST_MESSAGE_AT,
                 moment=self.moment,
-                title=fill(TITLE, words=received) if received else "",
-                late=fill(UNSEEN, words=received) if received else "",
+                title=fast_format_html(TITLE, words=received) if received else "",
+                late=fast_format_html(UNSEEN, words=received) if received else "",
             )
         warned: SafeString | str = ""
         if self.is_warned:
-            warned = fill(WARNED, icon=icon("bell", "tiny"), words=_("You have been warned."))
-        return fill(
+            warned = fast_format_html(WARNED, icon=render_icon("bell", "tiny"), words=_("You have been warned."))
+        return fast_format_html(
             ENDS,
             level=self.window.level,
             until=self.window.iso,
@@ -153,5 +153,5 @@ class Row:
         unread, assignee = self.shown.unread, self.shown.assignee
         if unread:
             label = ngettext("%d unread", "%d unread", unread) % unread
-            return fill(UNREAD, label=label, number=unread)
-        return fill(FACE, name=assignee, letters=presentation.initials(assignee)) if assignee else ""
+            return fast_format_html(UNREAD, label=label, number=unread)
+        return fast_format_html(FACE, name=assignee, letters=presentation.name_initials(assignee)) if assignee else ""

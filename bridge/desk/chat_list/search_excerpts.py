@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString, mark_safe
 WORD = re.compile(r"\w+")
 
 
-def around(text: str, query: str) -> SafeString:
+def excerpt_around(text: str, query: str) -> SafeString:
     """The few words around the first that a search asked for, that one marked; it may stand there in another form."""
     plain = " ".join(text.split())
     beginnings = [word[: max(3, min(len(word) - 1, 6))] for word in WORD.findall(query.replace("ё", "е"))]

@@ -19,13 +19,13 @@ from templates_registry.models import Template
 
 from . import card, merges
 
-NOTES = 20
-FILES = 10
-VALUES = 8
+MAX_NOTES = 20
+MAX_FILES = 10
+MAX_VALUES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Note:
+class ClientNote:
     pk: int
     text: str
     author: str
@@ -35,29 +35,29 @@ class Note:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GivenFile:
+class LinkedFile:
     upload: Upload
     link: str
     until: str
     is_over: bool
 
 
-def about(request: HttpRequest, conversation: Conversation, *, now: datetime) -> dict[str, Any]:
+def build_client_context(request: HttpRequest, conversation: Conversation, *, now: datetime) -> dict[str, Any]:
     """For the pane's page; a fixed number of queries."""
     user: Any = request.user
     contact = conversation.contact
     people = merge_lookup.list_people(contact)
     ids = [person.pk for person in people]
-    notes = ContactNote.objects.filter(contact__in=ids).select_related("author").order_by("-pk")[:NOTES]
-    files = Upload.objects.filter(conversation=conversation, message=None).order_by("-pk")[:FILES]
+    notes = ContactNote.objects.filter(contact__in=ids).select_related("author").order_by("-pk")[:MAX_NOTES]
+    files = Upload.objects.filter(conversation=conversation, message=None).order_by("-pk")[:MAX_FILES]
     carries_files = conversation.api_channel.provider.sends_files
     return {
         "notes": [
-            Note(
+            ClientNote(
                 pk=note.pk,
                 text=note.text,
                 author=presentation.person_name(note.author),
-                at=presentation.moment_words(note.created_at, now=now),
+                at=presentation.format_moment(note.created_at, now=now),
                 is_mine=note.author_id == user.pk,
                 is_edited=note.edited_at is not None,
             )
@@ -66,26 +66,26 @@ def about(request: HttpRequest, conversation: Conversation, *, now: datetime) ->
         "given_files": []
         if carries_files
         else [
-            GivenFile(
+            LinkedFile(
                 upload=upload,
                 link=uploads.build_share_link(upload),
-                until=presentation.day_words(upload.expires_at, now=now),
+                until=presentation.format_day(upload.expires_at, now=now),
                 is_over=upload.expires_at <= now,
             )
             for upload in files
         ],
-        "card_fields": card.form_of(conversation),
-        "writes_to": card.writes_to(conversation),
-        "changes": card.history(conversation, ids, now=now),
-        "template_values": template_values(conversation),
-        "answers_to": merges.answers_to(conversation),
-        "merged": merges.merged_into(conversation, user=user, now=now),
+        "card_fields": card.card_fields(conversation),
+        "writes_to": card.delivery_number(conversation),
+        "changes": card.list_changes(conversation, ids, now=now),
+        "template_values": last_template_values(conversation),
+        "answers_to": merges.reply_number(conversation),
+        "merged": merges.list_merged_clients(conversation, user=user, now=now),
         "may_merge": user.has_perm(rules.MERGE_PERMISSION) and contact.erased_at is None,
         "may_erase": user.has_perm(erasure.ERASE_PERMISSION) and contact.erased_at is None,
     }
 
 
-def template_values(conversation: Conversation) -> dict[str, str]:
+def last_template_values(conversation: Conversation) -> dict[str, str]:
     """What the last template messages said for their variables, under the titles of these; the newest counts."""
     sent = Message.objects.filter(conversation=conversation, kind=Message.Kind.TEMPLATE, template__isnull=False)
     rows: list[Any] = list(sent.order_by("-pk").values_list("template", flat=True)[:5])
@@ -96,11 +96,11 @@ def template_values(conversation: Conversation) -> dict[str, str]:
         pairs = given.items() if isinstance(given, dict) else ((str(n), value) for n, value in enumerate(given, 1))
         template = known.get(row.get("id") or 0)
         for key, value in pairs:
-            found.setdefault(_title(template, key), str(value))
-    return dict(list(found.items())[:VALUES])
+            found.setdefault(_variable_title(template, key), str(value))
+    return dict(list(found.items())[:MAX_VALUES])
 
 
-def _title(template: Template | None, key: str) -> str:
+def _variable_title(template: Template | None, key: str) -> str:
     try:
         return str(template.pattern.title_of(key)) if template else key
     except InvalidTemplate:

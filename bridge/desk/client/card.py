@@ -13,11 +13,11 @@ from bridge.conversations import contact_editing
 from bridge.desk import presentation
 from bridge.models import ContactChange, Conversation
 
-MOST_CHANGES = 20
+MAX_CHANGES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Field:
+class CardField:
     """One field of the form, with its label, what it holds and what is wrong with it."""
 
     name: str
@@ -31,7 +31,7 @@ class Field:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class CardChange:
     """A line of the history."""
 
     title: str
@@ -41,9 +41,9 @@ class Change:
     at: str
 
 
-def form_of(
+def card_fields(
     conversation: Conversation, values: Mapping[str, str] | None = None, errors: Mapping[str, str] | None = None
-) -> list[Field]:
+) -> list[CardField]:
     contact = conversation.contact
     values, errors = values or {}, errors or {}
     rows = (
@@ -52,7 +52,7 @@ def form_of(
         ("email", _("E-mail"), "email", contact.email, contact_editing.LONGEST_EMAIL),
     )
     return [
-        Field(
+        CardField(
             name=name,
             label=label,
             kind=kind,
@@ -66,22 +66,22 @@ def form_of(
     ]
 
 
-def history(conversation: Conversation, contact_ids: list[int], *, now: datetime) -> list[Change]:
+def list_changes(conversation: Conversation, contact_ids: list[int], *, now: datetime) -> list[CardChange]:
     """The last changes, the newest first."""
     rows = ContactChange.objects.filter(contact__in=contact_ids).select_related("by", "api_channel")
     return [
-        Change(
+        CardChange(
             title=str(row.get_field_display()),
             old=row.old,
             new=row.new,
             who=presentation.person_name(row.by) or (row.api_channel.name if row.api_channel else ""),
-            at=presentation.moment_words(row.at, now=now),
+            at=presentation.format_moment(row.at, now=now),
         )
-        for row in rows.order_by("-pk")[:MOST_CHANGES]
+        for row in rows.order_by("-pk")[:MAX_CHANGES]
     ]
 
 
-def writes_to(conversation: Conversation) -> str:
+def delivery_number(conversation: Conversation) -> str:
     """The number that messages go to, where it is not the phone on the card."""
     contact = conversation.contact
-    return presentation.phone_words(contact.external_id) if contact_editing.differs_from_address(contact) else ""
+    return presentation.format_phone(contact.external_id) if contact_editing.differs_from_address(contact) else ""

@@ -15,7 +15,7 @@ from bridge.models import Contact, ContactMerge, Conversation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Merged:
+class MergedClient:
     """A client that was merged into the one beside the chat."""
 
     name: str
@@ -25,7 +25,7 @@ class Merged:
     at: str
 
 
-def merged_into(conversation: Conversation, *, user: Any, now: datetime) -> list[Merged]:
+def list_merged_clients(conversation: Conversation, *, user: Any, now: datetime) -> list[MergedClient]:
     """The clients that were merged into this one; for the pane."""
     contact = conversation.contact
     if not contact.has_merged:
@@ -37,25 +37,25 @@ def merged_into(conversation: Conversation, *, user: Any, now: datetime) -> list
         one = made.get(person.pk)
         may_undo = one is not None and user.has_perm(rules.MERGE_PERMISSION) and not find_undo_problem(one, now=now)
         found.append(
-            Merged(
+            MergedClient(
                 name=presentation.contact_name(person),
-                number=number_of(person),
+                number=contact_number(person),
                 merge=one.pk if one and may_undo else None,
                 who=presentation.person_name(one.by) if one else "",
-                at=presentation.moment_words(one.at, now=now) if one else "",
+                at=presentation.format_moment(one.at, now=now) if one else "",
             )
         )
     return found
 
 
-def answers_to(conversation: Conversation) -> str:
+def reply_number(conversation: Conversation) -> str:
     """The number to which an answer goes now, where several clients were merged."""
     if not conversation.contact.has_merged:
         return ""
     merged = service_window.get_addressee_id(conversation)
     contact = Contact.objects.get(pk=merged) if merged else conversation.contact
-    return number_of(contact) or presentation.contact_name(contact)
+    return contact_number(contact) or presentation.contact_name(contact)
 
 
-def number_of(contact: Contact) -> str:
-    return presentation.phone_words(contact.external_id or contact.phone) or contact.user_id
+def contact_number(contact: Contact) -> str:
+    return presentation.format_phone(contact.external_id or contact.phone) or contact.user_id

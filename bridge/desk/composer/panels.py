@@ -23,16 +23,16 @@ from templates_registry.preview import LONGEST_VALUE, Filling, filling
 from . import prefill
 
 PICKER_ROWS = 40
-OFFERS = 3  # templates that a shut window offers at once, before anybody asks for the list
-SHORTEST = 4  # characters; shorter text is not worth asking about while somebody types
+MAX_OFFERS = 3  # templates that a shut window offers at once, before anybody asks for the list
+MIN_TEXT_LENGTH = 4  # characters; shorter text is not worth asking about while somebody types
 
 # RECOGNIZED: the box holds the template's text, and the two follow each other. PICKED: the box keeps its own text.
 RECOGNIZED, PICKED, HOLD = "recognized", "picked", "hold"
-PICKER, NEAR, AMBIGUOUS, SAYS = "picker", "near", "ambiguous", "says"
+PICKER, NEAR_MISS, AMBIGUOUS, NOTICE = "picker", "near", "ambiguous", "says"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class TemplateChoice:
     """A template to choose with the values already told, as JSON for its button."""
 
     template: Template
@@ -41,14 +41,14 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Panel:
+class TemplatePanel:
     kind: str
     say: str = ""
     template: Template | None = None
     filling: Filling | None = None
     values: Mapping[str, str] = field(default_factory=dict)
     difference: tuple[WordDifference, ...] = ()
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[TemplateChoice, ...] = ()
     groups: list[selection.Group] = field(default_factory=list)
     query: str = ""
     may_hold: bool = False
@@ -58,7 +58,7 @@ class Panel:
     def css(self) -> str:
         if self.kind == RECOGNIZED:
             return "good" if self.filling and self.filling.ready else "warn"
-        return "warn" if self.kind in (NEAR, AMBIGUOUS, SAYS) else ""
+        return "warn" if self.kind in (NEAR_MISS, AMBIGUOUS, NOTICE) else ""
 
     @property
     def text(self) -> str:
@@ -66,53 +66,59 @@ class Panel:
         return self.filling.rendering.text if self.filling and self.kind == RECOGNIZED else ""
 
 
-def pickable(request: HttpRequest, conversation: Conversation) -> TemplateQuerySet:
+def sendable_templates(request: HttpRequest, conversation: Conversation) -> TemplateQuerySet:
     """What this operator may send in this chat."""
     rows = Template.objects.all().seen_by(request.user).sendable().filter(api_channel=conversation.api_channel)
     return rows if conversation.api_channel.provider.sends_templates else rows.none()
 
 
-def asks(conversation: Conversation, window: service_window.WindowState) -> bool:
+def can_recognize(conversation: Conversation, window: service_window.WindowState) -> bool:
     """Whether text of this chat may go out as a template, so that it is worth asking the registry."""
     channel = conversation.api_channel
     return channel.provider.sends_templates and (not window.is_open or channel.template_in_window)
 
 
-def picker(request: HttpRequest, conversation: Conversation, *, query: str, is_hold: bool) -> Panel:
-    rows = selection.found_by(pickable(request, conversation), query)
+def build_picker(request: HttpRequest, conversation: Conversation, *, query: str, is_hold: bool) -> TemplatePanel:
+    rows = selection.found_by(sendable_templates(request, conversation), query)
     found = selection.in_order(rows, user=request.user)[:PICKER_ROWS]
-    return Panel(kind=PICKER, groups=list(selection.grouped(found)), query=query, is_hold=is_hold)
+    return TemplatePanel(kind=PICKER, groups=list(selection.grouped(found)), query=query, is_hold=is_hold)
 
 
-def offers(request: HttpRequest, conversation: Conversation, window: service_window.WindowState) -> list[selection.Row]:
+def suggest_templates(
+    request: HttpRequest, conversation: Conversation, window: service_window.WindowState
+) -> list[selection.Row]:
     """Where only a template may go out: the first ones that this operator would look for."""
     if window.is_open:
         return []
-    rows: Any = selection.in_order(pickable(request, conversation), user=request.user)[:OFFERS]
+    rows: Any = selection.in_order(sendable_templates(request, conversation), user=request.user)[:MAX_OFFERS]
     return [selection.Row(template=row, is_favourite=row.is_favourite) for row in rows]
 
 
-def picked(conversation: Conversation, template: Template, values: Mapping[str, str], *, kind: str) -> Panel:
+def build_template_panel(
+    conversation: Conversation, template: Template, values: Mapping[str, str], *, kind: str
+) -> TemplatePanel:
     """A template with its fields. Known values are put in by whoever opens it, once."""
     filled = filling(template, values)
     if filled is None:
-        return Panel(kind=SAYS, say=_("This template's text cannot be read. An admin can look at it."))
-    return Panel(kind=kind, template=template, filling=filled)
+        return TemplatePanel(kind=NOTICE, say=_("This template's text cannot be read. An admin can look at it."))
+    return TemplatePanel(kind=kind, template=template, filling=filled)
 
 
-def opening_values(conversation: Conversation, template: Template, told: Mapping[str, str]) -> dict[str, str]:
+def initial_values(conversation: Conversation, template: Template, told: Mapping[str, str]) -> dict[str, str]:
     """What is known of the chat, and over it what has been told already."""
     filled = filling(template, told)
     if filled is None:
         return {}
-    return prefill.values(conversation, filled.pattern) | {key: value for key, value in filled.given.items() if value}
+    return prefill.prefill_values(conversation, filled.pattern) | {
+        key: value for key, value in filled.given.items() if value
+    }
 
 
-def of_text(
+def recognize_text(
     conversation: Conversation, text: str, *, user: Any, window: service_window.WindowState, was_sent: bool
-) -> Panel | None:
+) -> TemplatePanel | None:
     """What the registry says of this text; None where there is nothing to say. ``was_sent``: it came back refused."""
-    if not asks(conversation, window) or len(text.strip()) < SHORTEST:
+    if not can_recognize(conversation, window) or len(text.strip()) < MIN_TEXT_LENGTH:
         return None
     found = index_cache.recognize(conversation.api_channel, text)
     if window.is_open and found.outcome != MatchOutcome.TEMPLATE:
@@ -120,15 +126,17 @@ def of_text(
     if found.outcome == MatchOutcome.NONE:
         if not was_sent:
             return None
-        return Panel(kind=SAYS, say=_("%(why)s Choose one, or hold the text.") % {"why": found.sentence}, may_hold=True)
+        return TemplatePanel(
+            kind=NOTICE, say=_("%(why)s Choose one, or hold the text.") % {"why": found.sentence}, may_hold=True
+        )
     if found.outcome == MatchOutcome.AMBIGUOUS:
-        return _ambiguous(found, text, user=user)
-    template = _template_of(found.entry, user=user)
+        return _ambiguous_panel(found, text, user=user)
+    template = _find_template(found.entry, user=user)
     if template is None:
         return None
     if found.outcome == MatchOutcome.NEAR_MISS:
-        return Panel(
-            kind=NEAR,
+        return TemplatePanel(
+            kind=NEAR_MISS,
             say=str(found.sentence) if found.retired else "",
             template=template,
             values=found.parameters,
@@ -136,41 +144,41 @@ def of_text(
             may_hold=not found.retired,
         )
     if not template.may_be_sent:
-        return Panel(kind=SAYS, say=str(found.sentence), may_hold=True)
+        return TemplatePanel(kind=NOTICE, say=str(found.sentence), may_hold=True)
     return _recognized(conversation, template, found)
 
 
-def _recognized(conversation: Conversation, template: Template, found: MatchResult) -> Panel:
+def _recognized(conversation: Conversation, template: Template, found: MatchResult) -> TemplatePanel:
     """Exactly one template; where values are missing, with what is known of the chat."""
     if found.outcome == MatchOutcome.TEMPLATE:
-        return picked(conversation, template, found.parameters, kind=RECOGNIZED)
-    values = opening_values(conversation, template, found.parameters)
+        return build_template_panel(conversation, template, found.parameters, kind=RECOGNIZED)
+    values = initial_values(conversation, template, found.parameters)
     filled = filling(template, values)
-    return Panel(kind=RECOGNIZED, say=str(found.sentence), template=template, filling=filled)
+    return TemplatePanel(kind=RECOGNIZED, say=str(found.sentence), template=template, filling=filled)
 
 
-def _ambiguous(found: MatchResult, text: str, *, user: Any) -> Panel:
+def _ambiguous_panel(found: MatchResult, text: str, *, user: Any) -> TemplatePanel:
     choices = []
     for entry in found.candidates:
-        template = _template_of(entry, user=user)
+        template = _find_template(entry, user=user)
         if template is None:
             continue
         readings = found.readings or (MatchIndex([entry]).recognize(text).parameters,)
-        choices += [_choice(template, entry, values) for values in readings]
-    return Panel(kind=AMBIGUOUS, say=str(found.sentence), choices=tuple(choices))
+        choices += [_build_choice(template, entry, values) for values in readings]
+    return TemplatePanel(kind=AMBIGUOUS, say=str(found.sentence), choices=tuple(choices))
 
 
-def _choice(template: Template, entry: IndexEntry, values: dict[str, str]) -> Choice:
+def _build_choice(template: Template, entry: IndexEntry, values: dict[str, str]) -> TemplateChoice:
     words = ", ".join(
         pgettext("a variable and its value", "%(title)s: %(value)s")
         % {"title": entry.template.title_of(key), "value": value}
         for key, value in values.items()
     )
-    return Choice(template=template, words=words, values=json.dumps(values, ensure_ascii=False))
+    return TemplateChoice(template=template, words=words, values=json.dumps(values, ensure_ascii=False))
 
 
-def told_by(choice: str) -> dict[str, str]:
-    """The values of a ``Choice``'s button, back from the form."""
+def parse_choice(choice: str) -> dict[str, str]:
+    """The values of a ``TemplateChoice``'s button, back from the form."""
     try:
         told = json.loads(choice) if len(choice) < 8 * LONGEST_VALUE else {}
     except ValueError:
@@ -180,7 +188,7 @@ def told_by(choice: str) -> dict[str, str]:
     return {str(key): value.replace("\0", "") for key, value in told.items() if isinstance(value, str)}
 
 
-def _template_of(entry: IndexEntry | None, *, user: Any) -> Template | None:
+def _find_template(entry: IndexEntry | None, *, user: Any) -> Template | None:
     """The row, if this operator may see it."""
     if entry is None or not isinstance(entry.ident, int):
         return None

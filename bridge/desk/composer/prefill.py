@@ -9,15 +9,15 @@ from bridge.models import Conversation
 from templates_registry.content.components import TemplateDefinition, Variable
 
 # Whole words or their beginnings in a variable's name, label or hint. They are matched, never shown.
-NAME = re.compile(
+NAME_WORDS = re.compile(
     r"\b(?:имя|имени|имен[аи]\b|фио|name|first_?name|client|customer|клиент|покупател|контакт)", re.IGNORECASE
 )
-NOT_A_PERSON = re.compile(
+NOT_A_PERSON_WORDS = re.compile(
     r"магазин|компани|товар|product|shop|company|store|order|заказ|менеджер|manager|operator|оператор"
     r"|номер|number|телефон|phone|город|city|адрес|address",
     re.IGNORECASE,
 )
-REQUEST = re.compile(r"\b(?:запрос|обращени|тикет|ticket|request|case_?(?:id|number))", re.IGNORECASE)
+REQUEST_WORDS = re.compile(r"\b(?:запрос|обращени|тикет|ticket|request|case_?(?:id|number))", re.IGNORECASE)
 # Where nobody labelled a variable its example speaks, if it is one of the names that examples use.
 EXAMPLE_NAMES = frozenset(
     "анна иван мария пётр петр ольга елена сергей алексей дмитрий наталья екатерина игорь "
@@ -25,37 +25,37 @@ EXAMPLE_NAMES = frozenset(
 )
 
 
-def values(conversation: Conversation, pattern: TemplateDefinition) -> dict[str, str]:
+def prefill_values(conversation: Conversation, pattern: TemplateDefinition) -> dict[str, str]:
     """By the variables' keys; only what is known for certain to be meant."""
     ticket = tickets.get_current_ticket(conversation)
     found = {}
     for variable in pattern.variables:
         if not variable.in_text:
             continue
-        if means_a_name(variable):
-            found[variable.key] = name_like(conversation.contact.shown_name, variable.example)
-        elif ticket is not None and REQUEST.search(_said(variable)):
+        if is_person_name(variable):
+            found[variable.key] = shorten_name(conversation.contact.shown_name, variable.example)
+        elif ticket is not None and REQUEST_WORDS.search(_description(variable)):
             sign = "№ " if variable.example.startswith("№") else ""
             found[variable.key] = f"{sign}{ticket.pk}"
     return {key: value for key, value in found.items() if value}
 
 
-def means_a_name(variable: Variable) -> bool:
-    said = _said(variable)
+def is_person_name(variable: Variable) -> bool:
+    said = _description(variable)
     if said:
-        return bool(NAME.search(said)) and not NOT_A_PERSON.search(said)
+        return bool(NAME_WORDS.search(said)) and not NOT_A_PERSON_WORDS.search(said)
     words = variable.example.split()
     return bool(words) and words[0].strip(".,!").casefold() in EXAMPLE_NAMES
 
 
-def name_like(name: str, example: str) -> str:
+def shorten_name(name: str, example: str) -> str:
     """As many words of the name as the example has: «Анна» for «Анна Соколова» where the example is «Мария»."""
     words = " ".join(name.split()).split(" ")
     wanted = len(example.split()) or len(words)
     return " ".join(words[:wanted])
 
 
-def _said(variable: Variable) -> str:
+def _description(variable: Variable) -> str:
     """What is said of a variable; a number says nothing."""
     name = "" if variable.name.isdigit() else variable.name
     return " ".join(filter(None, (name, variable.label, variable.hint)))

@@ -14,23 +14,23 @@ from bridge.desk import presentation
 from bridge.message_text import render_preview
 from bridge.models import WindowWarning
 
-SHOWN = 4  # more at once nobody reads; the rest is a number
+MAX_SHOWN = 4  # more at once nobody reads; the rest is a number
 
 
-def as_json(standing: closing_reminders.PendingReminders, *, now: datetime) -> dict[str, Any]:
-    shown, more = standing.warnings[:SHOWN], len(standing.warnings) - SHOWN
+def warnings_json(standing: closing_reminders.PendingReminders, *, now: datetime) -> dict[str, Any]:
+    shown, more = standing.warnings[:MAX_SHOWN], len(standing.warnings) - MAX_SHOWN
     rest = ngettext("%d more window closes soon.", "%d more windows close soon.", more) % more if more > 0 else ""
-    return {"last": standing.last, "items": [_item(warning, now=now) for warning in shown], "rest": rest}
+    return {"last": standing.last, "items": [_warning_json(warning, now=now) for warning in shown], "rest": rest}
 
 
-def _item(warning: WindowWarning, *, now: datetime) -> dict[str, Any]:
+def _warning_json(warning: WindowWarning, *, now: datetime) -> dict[str, Any]:
     conversation = warning.window.conversation
     name = presentation.contact_name(conversation.contact)
-    left = presentation.duration(warning.expires_at - now)
+    left = presentation.format_duration(warning.expires_at - now)
     return {
         "chat": conversation.pk,
         "title": _("%(name)s: the window closes in %(left)s") % {"name": name, "left": left},
         "text": render_preview(conversation.last_text),
         "url": reverse("chat", args=[conversation.pk]),
-        "level": "now" if warning.expires_at - now < presentation.NOW else "soon",
+        "level": "critical" if warning.expires_at - now < presentation.CRITICAL_BELOW else "warning",
     }

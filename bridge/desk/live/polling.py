@@ -20,29 +20,29 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from bridge.desk import presentation
-from bridge.desk.parameters import as_number
+from bridge.desk.parameters import parse_int
 
 from . import presence, versions
 
-PATH = "/chats/news/"
+PATH = "/chats/updates/"
 SALT = "bridge.desk.live.polling"
-GOOD_FOR = 90  # seconds; the list's version changes by the minute, and with each change comes a new pass
+TOKEN_SECONDS = 90  # seconds; the list's version changes by the minute, and with each change comes a new pass
 
-UNCHANGED = f"""
+UNCHANGED_SQL = f"""
 SELECT EXISTS (SELECT FROM django_session WHERE session_key = %(session)s AND expire_date > clock_timestamp())
-   AND coalesce({versions.LIST}, 'none') = %(list)s
+   AND coalesce({versions.LIST_VERSION_SQL}, 'none') = %(list)s
    AND NOT EXISTS (SELECT FROM bridge_windowwarning WHERE id > %(warned)s AND (assignee_id = %(user)s
                    OR (assignee_id IS NULL AND chat_channel_id = ANY(%(channels)s))))
 """
 # An unread message in the open chat is something to say until the page reads it.
-UNCHANGED_CHAT = f"""
+UNCHANGED_CHAT_SQL = f"""
    AND (SELECT unread = 0 FROM bridge_conversation WHERE id = %(chat)s AND chat_channel_id = ANY(%(channels)s))
-   AND {versions.THREAD} = %(thread)s
+   AND {versions.THREAD_VERSION_SQL} = %(thread)s
 """
 
 
 @dataclass(frozen=True)
-class Reader:
+class PollingUser:
     """As much of a user as the mark in an open chat needs."""
 
     pk: int
@@ -52,18 +52,18 @@ class Reader:
         return self.name
 
 
-def quick(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+def fast_poll_middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Middleware, in front of nearly all others."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if request.path_info == PATH and request.method == "GET" and nothing_new(request):
+        if request.path_info == PATH and request.method == "GET" and is_up_to_date(request):
             return HttpResponse(status=204, headers={"Cache-Control": "no-store"})
         return get_response(request)
 
     return middleware
 
 
-def new_pass(request: HttpRequest, channels: Sequence[int]) -> str:
+def issue_poll_token(request: HttpRequest, channels: Sequence[int]) -> str:
     """A pass for who is signed in here."""
     return signing.dumps(
         {
@@ -76,15 +76,15 @@ def new_pass(request: HttpRequest, channels: Sequence[int]) -> str:
     )
 
 
-def has_pass(request: HttpRequest) -> bool:
-    return _pass(request) is not None
+def has_poll_token(request: HttpRequest) -> bool:
+    return _read_poll_token(request) is not None
 
 
-def nothing_new(request: HttpRequest) -> bool:
+def is_up_to_date(request: HttpRequest) -> bool:
     """Whether the page shows what there is. False also where that cannot be told from here."""
-    known = _pass(request)
+    known = _read_poll_token(request)
     shown = request.GET
-    chat = as_number(shown.get("chat"))
+    chat = parse_int(shown.get("chat"))
     if known is None or ("chat" in shown and chat is None):
         return False
     values = {
@@ -92,30 +92,32 @@ def nothing_new(request: HttpRequest) -> bool:
         "user": known["user"],
         "channels": known["channels"],
         "list": shown.get("list", "").replace("\0", ""),
-        "warned": as_number(shown.get("warned")) or 0,
+        "warned": parse_int(shown.get("warned")) or 0,
         "chat": chat,
         "thread": shown.get("thread", "").replace("\0", ""),
     }
     with connection.cursor() as cursor:
-        cursor.execute(UNCHANGED if chat is None else UNCHANGED + UNCHANGED_CHAT, values)
+        cursor.execute(UNCHANGED_SQL if chat is None else UNCHANGED_SQL + UNCHANGED_CHAT_SQL, values)
         if cursor.fetchone() != (True,):
             return False
-    return chat is None or _others(request, chat, Reader(known["user"], known["name"])) == shown.get("others", "")
+    return chat is None or _presence_version(request, chat, PollingUser(known["user"], known["name"])) == shown.get(
+        "others", ""
+    )
 
 
-def _others(request: HttpRequest, chat: int, reader: Reader) -> str:
+def _presence_version(request: HttpRequest, chat: int, reader: PollingUser) -> str:
     """Leaves the mark that the view would leave, and sees whether the others' have changed."""
     is_here, writes = "away" not in request.GET, "writes" in request.GET
-    return presence.look_round(chat, user=reader, writes=writes, is_here=is_here).version
+    return presence.record_heartbeat(chat, user=reader, writes=writes, is_here=is_here).version
 
 
-def _pass(request: HttpRequest) -> dict[str, Any] | None:
+def _read_poll_token(request: HttpRequest) -> dict[str, Any] | None:
     session = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
     text = request.headers.get("Okno-Pass", "")
     if not session or not text:
         return None
     try:
-        known: dict[str, Any] = signing.loads(text, salt=SALT, max_age=GOOD_FOR)
+        known: dict[str, Any] = signing.loads(text, salt=SALT, max_age=TOKEN_SECONDS)
     except signing.BadSignature:
         return None
     return known if constant_time_compare(known["session"], _fingerprint(session)) else None

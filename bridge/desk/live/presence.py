@@ -23,15 +23,15 @@ from bridge.desk import presentation
 
 logger = logging.getLogger(__name__)
 
-HERE_SECONDS = 8.0  # a desk in sight asks every second and a half; a slow one is not gone at once
-KEPT_SECONDS = 60
+PRESENT_SECONDS = 8.0  # a desk in sight asks every second and a half; a slow one is not gone at once
+KEY_SECONDS = 60
 QUIET_SECONDS = 5.0  # how long a store in trouble is left alone
 
 _quiet_until = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Others:
+class Presence:
     """Everybody but the reader: those who write, and those who only look."""
 
     writing: list[str]
@@ -58,39 +58,39 @@ class Others:
         return {"version": self.version, "sentence": self.sentence, "writing": bool(self.writing)}
 
 
-NOBODY = Others(writing=[], looking=[])
+NO_PRESENCE = Presence(writing=[], looking=[])
 
 
-def look_round(conversation_id: int, *, user: Any, writes: bool, is_here: bool) -> Others:
+def record_heartbeat(conversation_id: int, *, user: Any, writes: bool, is_here: bool) -> Presence:
     """Leave the reader's own mark where they are before the page, and say who else has left one lately."""
     global _quiet_until
     if time.monotonic() < _quiet_until:
-        return NOBODY
+        return NO_PRESENCE
     key = f"okno:here:{conversation_id}"
     now = time.time()
     try:
         with _redis().pipeline(transaction=False) as pipe:
             if is_here:
-                mark = {"name": presentation.person_name(user), "writes": writes, "until": now + HERE_SECONDS}
+                mark = {"name": presentation.person_name(user), "writes": writes, "until": now + PRESENT_SECONDS}
                 pipe.hset(key, str(user.pk), json.dumps(mark))
-                pipe.expire(key, KEPT_SECONDS)
+                pipe.expire(key, KEY_SECONDS)
             pipe.hgetall(key)
             found: Mapping[bytes, bytes] = pipe.execute()[-1]
     except redis.RedisError as error:
         _quiet_until = time.monotonic() + QUIET_SECONDS
         logger.warning("presence not known", extra={"error": type(error).__name__})
-        return NOBODY
-    return _others(found, own=str(user.pk).encode(), now=now)
+        return NO_PRESENCE
+    return _parse_marks(found, own=str(user.pk).encode(), now=now)
 
 
-def _others(found: Mapping[bytes, bytes], *, own: bytes, now: float) -> Others:
+def _parse_marks(found: Mapping[bytes, bytes], *, own: bytes, now: float) -> Presence:
     writing: list[str] = []
     looking: list[str] = []
     for pk, text in sorted(found.items()):
         mark = json.loads(text)
         if pk != own and mark["until"] > now:
             (writing if mark["writes"] else looking).append(str(mark["name"]))
-    return Others(writing=writing, looking=looking)
+    return Presence(writing=writing, looking=looking)
 
 
 @cache

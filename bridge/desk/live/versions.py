@@ -18,7 +18,7 @@ NEWEST_MESSAGES = 60
 
 # The newest chats of these channels, each by the index that the list itself goes by. What changes further down shows
 # within the minute: the version changes by the minute too, because rows say how much time is left.
-LIST = f"""(
+LIST_VERSION_SQL = f"""(
 SELECT left(md5(string_agg(concat_ws(',', id, last_message_at, unread, assignee_id, request_status), ';'
                            ORDER BY last_message_at DESC, id DESC)), 12)
        || (extract(epoch FROM clock_timestamp())::bigint / 60)
@@ -29,7 +29,7 @@ FROM (SELECT c.* FROM unnest(%(channels)s::bigint[]) AS channel(id) CROSS JOIN L
 )"""
 
 # Messages and their ticks, the tries of those not settled, the window, the requests, what is held, who it is.
-THREAD = f"""(
+THREAD_VERSION_SQL = f"""(
 WITH recent AS (
     SELECT id, status, reason, created_at, reactions, shown FROM bridge_message
     WHERE conversation_id = %(chat)s ORDER BY id DESC LIMIT {NEWEST_MESSAGES}
@@ -61,15 +61,15 @@ SELECT left(md5(concat_ws('|',
 )"""
 
 
-def of_list(channel_ids: Sequence[int]) -> str:
-    return _ask(LIST, channels=list(channel_ids)) or "none"
+def list_version(channel_ids: Sequence[int]) -> str:
+    return _select_version(LIST_VERSION_SQL, channels=list(channel_ids)) or "none"
 
 
-def of_thread(conversation_id: int) -> str:
-    return _ask(THREAD, chat=conversation_id)
+def thread_version(conversation_id: int) -> str:
+    return _select_version(THREAD_VERSION_SQL, chat=conversation_id)
 
 
-def _ask(version: str, **values: Any) -> str:
+def _select_version(version: str, **values: Any) -> str:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {version}", values)
         row = cursor.fetchone()

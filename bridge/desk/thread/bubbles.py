@@ -14,13 +14,13 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from bridge.desk.html import fill, icon
+from bridge.desk.html import fast_format_html, render_icon
 from channels_setup.codecs.message_extras import compose_own_text
 from channels_setup.codecs.whatsapp_markup import render_html
 
-from .extras import Extras
+from .extras import MessageExtras
 from .message_view import MessageView
-from .messages import Item
+from .messages import ThreadItem
 
 MESSAGE = """
 <li class="msg{out}" id="m{pk}" {line} data-side="{side}"{form}>
@@ -40,51 +40,51 @@ REPLY = '<a class="reply" href="{href}" data-reply="{pk}" title="{words}" aria-l
 TICKS = '<span class="ticks {status}" title="{words}">{icon}<span class="unseen">{words}</span></span>'
 LINE = 'data-key="{key}" data-version="{version}"{of}{hidden}'
 FORM = ' data-form="{key}"'  # the draft that it was: every tab that still shows that draft learns of it
-OF, HIDDEN = ' data-of="{ticket}"', SafeString(" hidden")
+FOLD_OF, HIDDEN = ' data-of="{ticket}"', SafeString(" hidden")
 AUTHOR, UNSEEN = '<span class="cut">{words}</span>', '<span class="unseen">{words}</span>'
 RECEIVED = ' title="{words}"'
 LATE = '<span class="late" title="{words}">{says}</span><span class="unseen">{words}</span>'
 TEXT = '<div class="text{css}" dir="auto">{html}</div>'
 
-Piece = Callable[..., SafeString]  # a page by its name, with what it needs besides the thread's own context
+TemplateRenderer = Callable[..., SafeString]  # a page by its name, with what it needs besides the thread's own context
 
 
-def line(item: Item) -> SafeString:
+def line_attributes(item: ThreadItem) -> SafeString:
     """What the script that keeps a thread fresh must know of each of its lines."""
-    of = fill(OF, ticket=item.of) if item.of else ""
+    of = fast_format_html(FOLD_OF, ticket=item.of) if item.of else ""
     hidden = HIDDEN if item.of and item.is_folded else ""
-    return fill(LINE, key=item.key, version=item.version, of=of, hidden=hidden)
+    return fast_format_html(LINE, key=item.key, version=item.version, of=of, hidden=hidden)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bubbles:
+class BubbleRenderer:
     """Draws the messages of one chat."""
 
     client: str  # by name
     why: Callable[[int], str]  # the address of a message's why line
     reply: Callable[[int], str] | None  # the address of a reply that quotes a message, where the provider shows quotes
-    piece: Piece
+    piece: TemplateRenderer
     is_erased: bool = False  # the words of both sides went with the person
 
-    def html(self, item: Item) -> SafeString:
+    def html(self, item: ThreadItem) -> SafeString:
         view: Any = item.message
         moment = timezone.localtime(view.message.written_at).isoformat()
         if view.is_notice:
             words = view.message.sentence
             sentence = render_html(words) if view.message.reason == "note" else words
-            return fill(NOTICE, line=line(item), sentence=sentence, moment=moment, at=view.at)
+            return fast_format_html(NOTICE, line=line_attributes(item), sentence=sentence, moment=moment, at=view.at)
         message, extras = view.message, view.extras
-        return fill(
+        return fast_format_html(
             MESSAGE,
             out=" out" if view.is_ours else "",
             pk=message.pk,
-            line=line(item),
+            line=line_attributes(item),
             side=message.direction,
-            form=fill(FORM, key=message.form_key) if message.form_key else "",
+            form=fast_format_html(FORM, key=message.form_key) if message.form_key else "",
             status=message.status,
             who=(view.author or "Okno") if view.is_ours else self.client,
             above=self._piece("above", view, needed=_has_above(view, extras)),
-            text=_text(view, extras) or self._gone(view),
+            text=_render_text(view, extras) or self._gone(view),
             former=self._piece("former", view, needed=extras.former),
             meta=self._meta(view, moment=moment),
             reactions=self._piece("reactions", view, needed=extras.reactions),
@@ -94,7 +94,7 @@ class Bubbles:
 
     def _gone(self, view: MessageView) -> SafeString | str:
         return (
-            fill(TEXT, css=" erased", html=_("The text was erased"))
+            fast_format_html(TEXT, css=" erased", html=_("The text was erased"))
             if self.is_erased and not view.message.localized_text
             else ""
         )
@@ -104,44 +104,46 @@ class Bubbles:
             return ""
         return self.piece(f"bridge/message_{name}.html", view=view, message=view.message, extras=view.extras)
 
-    def _reply(self, view: MessageView, extras: Extras) -> SafeString | str:
+    def _reply(self, view: MessageView, extras: MessageExtras) -> SafeString | str:
         message = view.message
         if self.reply is None or not message.external_id or extras.is_revoked:
             return ""
         words = _("Reply to this message")
-        return fill(REPLY, href=self.reply(message.pk), pk=message.pk, words=words, icon=icon("reply", "small"))
+        return fast_format_html(
+            REPLY, href=self.reply(message.pk), pk=message.pk, words=words, icon=render_icon("reply", "small")
+        )
 
     def _meta(self, view: MessageView, *, moment: str) -> SafeString:
         """Who wrote it and when, how it went; a click tells all of that."""
         pk, how = view.message.pk, _("How this message went")
         received = _("Received %(at)s") % {"at": view.received_at} if view.received_at else ""
-        return fill(
+        return fast_format_html(
             META,
             href=self.why(pk),
             pk=pk,
             title=how,
-            author=fill(AUTHOR, words=view.author) if view.is_ours and view.author else "",
+            author=fast_format_html(AUTHOR, words=view.author) if view.is_ours and view.author else "",
             moment=moment,
-            received=fill(RECEIVED, words=received) if received else "",
+            received=fast_format_html(RECEIVED, words=received) if received else "",
             at=view.at,
-            late=fill(LATE, words=received, says=_("received late")) if received else "",
-            end=_ticks(view) if view.is_ours else fill(UNSEEN, words=how),
+            late=fast_format_html(LATE, words=received, says=_("received late")) if received else "",
+            end=_render_ticks(view) if view.is_ours else fast_format_html(UNSEEN, words=how),
         )
 
 
-def _has_above(view: MessageView, extras: Extras) -> object:
+def _has_above(view: MessageView, extras: MessageExtras) -> object:
     return view.template_name or view.held_since or view.files or extras.quoted or extras.tags or extras.has_parts
 
 
-def _text(view: MessageView, extras: Extras) -> SafeString | str:
+def _render_text(view: MessageView, extras: MessageExtras) -> SafeString | str:
     message = view.message
     words = compose_own_text(message.text, message.shown) if message.shown else message.text
     if not words or extras.says_it_all:
         return ""
-    return fill(TEXT, css=" revoked" if extras.is_revoked else "", html=render_html(words))
+    return fast_format_html(TEXT, css=" revoked" if extras.is_revoked else "", html=render_html(words))
 
 
-def _ticks(view: MessageView) -> SafeString:
+def _render_ticks(view: MessageView) -> SafeString:
     name = view.tick_icon
-    drawn = icon(name) if name in ("tick", "ticks") else icon(name, "round")
-    return fill(TICKS, status=view.message.status, words=view.status_words, icon=drawn)
+    drawn = render_icon(name) if name in ("tick", "ticks") else render_icon(name, "round")
+    return fast_format_html(TICKS, status=view.message.status, words=view.status_words, icon=drawn)

@@ -20,13 +20,13 @@ from channels_setup.models import ChannelState
 from channels_setup.providers.base import ACCEPTED, UNKNOWN
 
 from . import window_trail
-from .window_trail import AHEAD, HERE, PASSED, STOPPED, Station
+from .window_trail import AHEAD, CURRENT, PASSED, STOPPED, TrailStep
 
 Status = Message.Status
 
 
 @dataclass(frozen=True, kw_only=True)
-class Try:
+class AttemptLine:
     """One attempt, in a sentence; ``answer`` is what the other side said, cut and redacted."""
 
     sentence: str
@@ -34,50 +34,50 @@ class Try:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class SubscriberLine:
     """A watcher and how its event went."""
 
     name: str
     sentence: str
-    tries: list[Try]
+    tries: list[AttemptLine]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WhyLine:
-    stations: list[Station]
+class DeliveryTrail:
+    stations: list[TrailStep]
     ground: list[str]
-    tries: list[Try]
+    tries: list[AttemptLine]
     outcome: list[str]
-    told: list[Told]
+    told: list[SubscriberLine]
 
 
-def line(message: Message, *, now: datetime) -> WhyLine:
+def build_trail(message: Message, *, now: datetime) -> DeliveryTrail:
     """The why line of one message of either side: what was known of it, each try, and who else was told."""
     deliveries = list(Delivery.objects.filter(message=message).select_related("api_channel").order_by("pk"))
-    tries = _tries([delivery.pk for delivery in deliveries])
+    tries = _attempt_lines([delivery.pk for delivery in deliveries])
     own = [one for one in deliveries if one.kind == Delivery.Kind.MESSAGE]
     events = [one for one in deliveries if one.kind == Delivery.Kind.EVENT]
-    told = [_told(event, tries[event.pk], now=now) for event in events]
+    told = [_subscriber_line(event, tries[event.pk], now=now) for event in events]
     if message.direction == Message.Direction.INBOUND:
-        window = window_trail.of(message)
-        return WhyLine(
-            stations=list(window_trail.stations(window, events)),
-            ground=list(window_trail.ground(message, window, now=now)),
+        window = window_trail.find_window_effect(message)
+        return DeliveryTrail(
+            stations=list(window_trail.window_steps(window, events)),
+            ground=list(window_trail.window_reasons(message, window, now=now)),
             tries=[],
             outcome=[],
             told=told,
         )
     delivery = own[-1] if own else None
-    return WhyLine(
-        stations=list(_stations(message, delivery)),
-        ground=list(_ground(message, now=now)),
+    return DeliveryTrail(
+        stations=list(_trail_steps(message, delivery)),
+        ground=list(_reasons(message, now=now)),
         tries=tries[delivery.pk] if delivery else [],
-        outcome=list(_outcome(message, delivery, now=now)),
+        outcome=list(_outcome_sentences(message, delivery, now=now)),
         told=told,
     )
 
 
-def _tries(pks: list[int]) -> dict[int, list[Try]]:
+def _attempt_lines(pks: list[int]) -> dict[int, list[AttemptLine]]:
     """Each delivery's tries, and between its lives who decided what."""
     attempts: dict[int, list[Attempt]] = {pk: [] for pk in pks}
     decisions: dict[int, list[DeliveryDecision]] = {pk: [] for pk in pks}
@@ -85,84 +85,84 @@ def _tries(pks: list[int]) -> dict[int, list[Try]]:
         attempts[attempt.delivery_id].append(attempt)
     for decision in DeliveryDecision.objects.filter(delivery__in=pks).select_related("by").order_by("pk"):
         decisions[decision.delivery_id].append(decision)
-    return {pk: list(_lives(attempts[pk], decisions[pk])) for pk in pks}
+    return {pk: list(_merge_decisions(attempts[pk], decisions[pk])) for pk in pks}
 
 
-def _lives(attempts: list[Attempt], decisions: list[DeliveryDecision]) -> Iterator[Try]:
+def _merge_decisions(attempts: list[Attempt], decisions: list[DeliveryDecision]) -> Iterator[AttemptLine]:
     waiting = list(decisions)
     for attempt in attempts:
         while waiting and waiting[0].attempts < attempt.number:
             yield _describe_decision(waiting.pop(0))
-        yield _try(attempt)
+        yield _attempt_line(attempt)
     yield from map(_describe_decision, waiting)
 
 
-def _describe_decision(decision: DeliveryDecision) -> Try:
+def _describe_decision(decision: DeliveryDecision) -> AttemptLine:
     words = {
         "what": decision.get_what_display(),
         "at": timezone.localtime(decision.at).strftime("%H:%M:%S"),
         "by": presentation.person_name(decision.by),
     }
-    return Try(
+    return AttemptLine(
         sentence=(_("%(at)s: %(what)s by %(by)s.") if decision.by else _("%(at)s: %(what)s.")) % words, answer=""
     )
 
 
-def _told(event: Delivery, tries: list[Try], *, now: datetime) -> Told:
+def _subscriber_line(event: Delivery, tries: list[AttemptLine], *, now: datetime) -> SubscriberLine:
     """What became of the event for one watcher."""
     if event.state == Delivery.State.DELIVERED and event.finished_at:
-        said = _("told, %(at)s") % {"at": presentation.exactly(event.finished_at, now=now)}
+        said = _("told, %(at)s") % {"at": presentation.format_exact_moment(event.finished_at, now=now)}
     elif event.state in Delivery.UNFINISHED and event.attempts:
         left = max(event.next_attempt_at - now, timedelta(0))
-        said = _("not told yet; next attempt in %(span)s") % {"span": presentation.duration(left)}
+        said = _("not told yet; next attempt in %(span)s") % {"span": presentation.format_duration(left)}
     elif event.state in Delivery.UNFINISHED:
         said = pgettext("watcher", "waiting for its turn")
     else:
         said = str(event.get_state_display())
     if event.reason and event.state != Delivery.State.DELIVERED:
         said += f": {outcomes.render_sentence(event.reason)}"
-    return Told(name=event.api_channel.name, sentence=said, tries=tries)
+    return SubscriberLine(name=event.api_channel.name, sentence=said, tries=tries)
 
 
-def _stations(message: Message, delivery: Delivery | None) -> Iterator[Station]:
-    yield Station(name=pgettext("station", "accepted"), state=PASSED)
-    yield Station(name=pgettext("station", "window"), state=PASSED)
+def _trail_steps(message: Message, delivery: Delivery | None) -> Iterator[TrailStep]:
+    yield TrailStep(name=pgettext("station", "accepted"), state=PASSED)
+    yield TrailStep(name=pgettext("station", "window"), state=PASSED)
     is_template = message.kind == Message.Kind.TEMPLATE
-    yield Station(
+    yield TrailStep(
         name=pgettext("station", "as a template") if is_template else pgettext("station", "as text"), state=PASSED
     )
-    handed, arrived = _last_two(message)
+    handed, arrived = _last_steps(message)
     number = max(delivery.attempts, 1) if delivery else 1
-    yield Station(name=pgettext("station", "attempt %(number)d") % {"number": number}, state=handed)
+    yield TrailStep(name=pgettext("station", "attempt %(number)d") % {"number": number}, state=handed)
     is_read = message.status == Status.READ
-    yield Station(name=pgettext("station", "read") if is_read else pgettext("station", "delivered"), state=arrived)
+    yield TrailStep(name=pgettext("station", "read") if is_read else pgettext("station", "delivered"), state=arrived)
 
 
-def _last_two(message: Message) -> tuple[str, str]:
+def _last_steps(message: Message) -> tuple[str, str]:
     """How the attempt and the arrival stand, from the message's status."""
     if message.status in (Status.DELIVERED, Status.READ):
         return PASSED, PASSED
     if message.status == Status.SENT:
-        return PASSED, HERE
+        return PASSED, CURRENT
     if message.status == Status.FAILED:
         # The provider took it and could not deliver it, or it never got that far.
         return (PASSED, STOPPED) if message.reason == "provider_failed" else (STOPPED, AHEAD)
-    return HERE, AHEAD
+    return CURRENT, AHEAD
 
 
-def _ground(message: Message, *, now: datetime) -> Iterator[str]:
+def _reasons(message: Message, *, now: datetime) -> Iterator[str]:
     """Why it went the way it went: what was known of the window when it was handed in."""
     author = presentation.person_name(message.author)
-    handed_in = {"at": presentation.exactly(message.created_at, now=now), "author": author}
+    handed_in = {"at": presentation.format_exact_moment(message.created_at, now=now), "author": author}
     yield (_("%(author)s, %(at)s.") if author else _("Handed in by a program, %(at)s.")) % handed_in
-    yield from _how(message)
+    yield from _template_reasons(message)
     window = message.details.get("window")
     expires_at = parse_datetime(str(message.details.get("expires_at") or ""))
     is_template = message.kind == Message.Kind.TEMPLATE
     if window == "unrestricted":
         yield _("This provider knows no 24-hour window, so it goes out as plain text.")
     elif window == "open" and expires_at:
-        words = {"until": presentation.exactly(expires_at, now=now)}
+        words = {"until": presentation.format_exact_moment(expires_at, now=now)}
         if is_template:
             yield _("The window was open until %(until)s; it goes out as a template.") % words
         else:
@@ -171,7 +171,7 @@ def _ground(message: Message, *, now: datetime) -> Iterator[str]:
         yield _("The window was closed, so it goes out as an approved template.")
 
 
-def _how(message: Message) -> Iterator[str]:
+def _template_reasons(message: Message) -> Iterator[str]:
     """Which template it is, how it was found, and with which values."""
     template = message.template
     if not template:
@@ -188,11 +188,11 @@ def _how(message: Message) -> Iterator[str]:
         yield _("Values: %(values)s.") % {"values": values}
 
 
-def _try(attempt: Attempt) -> Try:
+def _attempt_line(attempt: Attempt) -> AttemptLine:
     words: dict[str, Any] = {
         "number": attempt.number,
         "at": timezone.localtime(attempt.started_at).strftime("%H:%M:%S"),
-        "took": presentation.seconds_words(attempt.duration_ms),
+        "took": presentation.format_seconds(attempt.duration_ms),
         "status": attempt.http_status,
     }
     if attempt.verdict == ACCEPTED:
@@ -207,17 +207,19 @@ def _try(attempt: Attempt) -> Try:
     sentence = _("Attempt %(number)d, %(at)s: %(said)s.") % words
     if attempt.reason:
         sentence += " " + outcomes.render_sentence(attempt.reason)
-    return Try(sentence=sentence, answer=attempt.answer.strip())
+    return AttemptLine(sentence=sentence, answer=attempt.answer.strip())
 
 
-def _outcome(message: Message, delivery: Delivery | None, *, now: datetime) -> Iterator[str]:
+def _outcome_sentences(message: Message, delivery: Delivery | None, *, now: datetime) -> Iterator[str]:
     waits = message.status in (Status.PENDING, Status.SENDING)
     if waits and message.api_channel.state == ChannelState.PAUSED:
         yield _("The channel is paused: this waits, and goes out when an admin resumes it.")
     elif delivery is not None and delivery.state == Delivery.State.PENDING and delivery.attempts:
         seconds = (delivery.next_attempt_at - now).total_seconds()
         if seconds > 0:
-            yield _("Next attempt in %(span)s.") % {"span": presentation.duration(delivery.next_attempt_at - now)}
+            yield _("Next attempt in %(span)s.") % {
+                "span": presentation.format_duration(delivery.next_attempt_at - now)
+            }
         else:
             yield _("The next attempt is due now.")
     elif waits:
@@ -228,4 +230,4 @@ def _outcome(message: Message, delivery: Delivery | None, *, now: datetime) -> I
         yield _("The provider took it. It has not yet said that the message was delivered.")
     elif message.status in (Status.DELIVERED, Status.READ) and message.status_at:
         word = _("Read, %(at)s.") if message.status == Status.READ else _("Delivered, %(at)s.")
-        yield word % {"at": presentation.exactly(message.status_at, now=now)}
+        yield word % {"at": presentation.format_exact_moment(message.status_at, now=now)}

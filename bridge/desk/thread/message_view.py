@@ -21,7 +21,7 @@ from . import extras
 
 Status = Message.Status
 UNSETTLED = (Status.PENDING, Status.SENDING, Status.UNKNOWN, Status.FAILED)
-LEAVE = "leave"  # of what may have been sent: that is good enough
+ACCEPT_UNKNOWN = "leave"  # of what may have been sent: that is good enough
 RESENDABLE = (Delivery.State.DEAD, Delivery.State.UNKNOWN, Delivery.State.CANCELLED)
 TICK_ICONS = {
     Status.PENDING: "clock",
@@ -44,7 +44,7 @@ class FileView:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldView:
+class HeldReplyView:
     """A reply that waits for the client to write."""
 
     reply: HeldReply
@@ -56,7 +56,7 @@ class HeldView:
 
     @property
     def until(self) -> str:
-        return presentation.moment_words(self.reply.drop_at, now=self.now)
+        return presentation.format_moment(self.reply.drop_at, now=self.now)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +93,15 @@ class MessageView:
         """When it was written; with the day where it reached us on another one."""
         at, received = self.message.written_at, self.message.created_at
         if timezone.localtime(at).date() == timezone.localtime(received).date():
-            return presentation.clock(at)
-        return presentation.moment_words(at, now=self.now)
+            return presentation.format_clock(at)
+        return presentation.format_moment(at, now=self.now)
 
     @property
     def received_at(self) -> str:
         """When a message reached us that was received late; the window goes by the time when it was written."""
-        return presentation.moment_words(self.message.created_at, now=self.now) if self.message.is_received_late else ""
+        return (
+            presentation.format_moment(self.message.created_at, now=self.now) if self.message.is_received_late else ""
+        )
 
     @property
     def template_name(self) -> str:
@@ -126,7 +128,7 @@ class MessageView:
             if delivery.free_text and not self.may_write:
                 return [SuggestedAction.TEMPLATE]
             if delivery.state == Delivery.State.UNKNOWN:
-                return [SuggestedAction.RESEND, LEAVE]
+                return [SuggestedAction.RESEND, ACCEPT_UNKNOWN]
             if delivery.reason != "template_not_sendable":
                 return [SuggestedAction.RESEND]
         if self.message.status != Status.FAILED:
@@ -136,11 +138,11 @@ class MessageView:
 
     @cached_property
     def files(self) -> list[FileView]:
-        return [_file(attachment) for attachment in self.attachments]
+        return [_build_file_view(attachment) for attachment in self.attachments]
 
     @cached_property
-    def extras(self) -> extras.Extras:
-        return extras.of(self.message, now=self.now)
+    def extras(self) -> extras.MessageExtras:
+        return extras.build_extras(self.message, now=self.now)
 
     @property
     def version(self) -> str:
@@ -156,7 +158,7 @@ class MessageView:
         return " ".join(map(str, parts))
 
 
-def _file(attachment: Attachment) -> FileView:
+def _build_file_view(attachment: Attachment) -> FileView:
     """A stored file is ours to show; a foreign address is only ever a link, and only a web one."""
     name = attachment.name or attachment.url.rsplit("/", 1)[-1][:80] or _("file")
     if attachment.file:

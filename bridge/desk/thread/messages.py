@@ -14,37 +14,37 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from bridge.desk import presentation
-from bridge.desk.parameters import as_number
+from bridge.desk.parameters import parse_int
 from bridge.models import Attachment, Conversation, Delivery, Draft, HeldReply, Message, Ticket
 
-from .message_view import UNSETTLED, HeldView, MessageView
+from .message_view import UNSETTLED, HeldReplyView, MessageView
 
 PAGE = 50  # messages at a time
-AFTER = 20  # messages below the one that a page was opened at
-REQUESTS = 20  # earlier requests beside the thread
+MESSAGES_AFTER = 20  # messages below the one that a page was opened at
+MAX_REQUESTS = 20  # earlier requests beside the thread
 
 # Plain SQL where Django would take longer to put the question together than PostgreSQL to answer it.
-OF_CHAT = "SELECT * FROM bridge_ticket WHERE conversation_id = %s ORDER BY id DESC LIMIT %s"
-MESSAGES = """
+TICKETS_SQL = "SELECT * FROM bridge_ticket WHERE conversation_id = %s ORDER BY id DESC LIMIT %s"
+MESSAGES_SQL = """
 SELECT * FROM bridge_message WHERE conversation_id = %(chat)s AND (%(before)s::bigint IS NULL OR id < %(before)s)
 ORDER BY id DESC LIMIT %(limit)s
 """
-FILES = "SELECT * FROM bridge_attachment WHERE message_id = ANY(%s) ORDER BY id"
-HELD = """
+FILES_SQL = "SELECT * FROM bridge_attachment WHERE message_id = ANY(%s) ORDER BY id"
+HELD_SQL = """
 SELECT * FROM bridge_heldreply
 WHERE conversation_id = %(chat)s AND (state = 'held' OR message_id = ANY(%(ours)s::bigint[])) ORDER BY id
 """
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class ThreadItem:
     """One line of the thread: a day, a mark between requests, a fold, or a message."""
 
     key: str  # the same line at every drawing
     version: str = ""  # another one: draw it anew
     words: str = ""  # of a day, a mark or a fold
     message: MessageView | None = None
-    held: HeldView | None = None
+    held: HeldReplyView | None = None
     fold: Ticket | None = None  # this line opens and shuts an earlier request
     of: int | None = None  # the earlier request to whose fold this line belongs
     is_folded: bool = False
@@ -55,14 +55,14 @@ class Item:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
-    items: list[Item]
+class ThreadPage:
+    items: list[ThreadItem]
     earlier: int | None  # messages before this id are on the page before; None: this is the beginning
     is_newest: bool
     at: int | None = None  # the message at which it was opened
 
 
-def page(
+def build_thread_page(
     conversation: Conversation,
     *,
     tickets: Sequence[Ticket],
@@ -70,25 +70,25 @@ def page(
     may_write: bool,
     now: datetime,
     at: int | None = None,
-) -> Page:
+) -> ThreadPage:
     """The newest messages, those before an id, or those around the message ``at``; a fixed number of queries."""
     if at is not None:
         before = _end_of_page_at(conversation, at)
     values = {"chat": conversation.pk, "before": before, "limit": PAGE + 1}
-    found = list(Message.objects.raw(MESSAGES, values))
+    found = list(Message.objects.raw(MESSAGES_SQL, values))
     shown = found[:PAGE][::-1]
     oldest = shown[0].pk if shown else None
     shown = _in_written_order(shown)
     merged = ["merged_contact"] if any(message.merged_contact_id for message in shown) else []
     prefetch_related_objects(shown, "author", "quoted__author", *merged)
-    held = _held(conversation, shown)
+    held = _held_replies(conversation, shown)
     unfolded = {message.ticket_id for message in shown if message.pk == at}
-    lines = _Lines(tickets=tickets, unfolded=unfolded, now=now)
-    items = list(lines.of(_views(shown, held=held, may_write=may_write, now=now), is_newest=before is None))
+    lines = _ThreadBuilder(tickets=tickets, unfolded=unfolded, now=now)
+    items = list(lines.of(_build_views(shown, held=held, may_write=may_write, now=now), is_newest=before is None))
     if before is None:
         waiting = (reply for reply in held if reply.state == HeldReply.State.HELD)
-        items += [Item(key=f"held-{reply.pk}", held=HeldView(reply=reply, now=now)) for reply in waiting]
-    return Page(
+        items += [ThreadItem(key=f"held-{reply.pk}", held=HeldReplyView(reply=reply, now=now)) for reply in waiting]
+    return ThreadPage(
         items=items,
         earlier=oldest if len(found) > PAGE else None,
         is_newest=before is None,
@@ -105,21 +105,21 @@ def _in_written_order(messages: Sequence[Message]) -> list[Message]:
     for _group, run in groupby(messages, key=lambda one: (one.direction, one.ticket_id)):
         rows = list(run)
         is_clients = rows[0].direction == Message.Direction.INBOUND
-        ordered += sorted(rows, key=_written) if is_clients else rows
+        ordered += sorted(rows, key=_written_at) if is_clients else rows
     return ordered
 
 
-def _written(message: Message) -> datetime:
+def _written_at(message: Message) -> datetime:
     """By the provider's clock to the second, also where a message was not late enough to be marked."""
     at = message.provider_time
     return message.created_at if at is None or message.details.get("odd_clock") else min(at, message.created_at)
 
 
-def place_of(conversation: Conversation, asked: str) -> int | None:
+def find_message_id(conversation: Conversation, asked: str) -> int | None:
     """The message that an address means: its id, or ``r12`` for where the request № 12 begins."""
     rows = Message.objects.filter(conversation=conversation)
     number = asked.removeprefix("r")
-    if as_number(number) is None:
+    if parse_int(number) is None:
         return None
     rows = rows.filter(pk=int(number)) if number == asked else rows.filter(ticket=int(number))
     return rows.order_by("pk").values_list("pk", flat=True).first()
@@ -128,20 +128,20 @@ def place_of(conversation: Conversation, asked: str) -> int | None:
 def _end_of_page_at(conversation: Conversation, at: int) -> int | None:
     """The id before which the page ends that shows ``at`` with some of what follows; None: the newest page does."""
     following = Message.objects.filter(conversation=conversation, pk__gt=at).order_by("pk").values_list("pk", flat=True)
-    ids = list(following[: AFTER + 1])
-    return ids[-1] if len(ids) > AFTER else None
+    ids = list(following[: MESSAGES_AFTER + 1])
+    return ids[-1] if len(ids) > MESSAGES_AFTER else None
 
 
-def requests_of(conversation: Conversation) -> list[Ticket]:
+def list_requests(conversation: Conversation) -> list[Ticket]:
     """The chat's requests, the newest first."""
-    return list(Ticket.objects.raw(OF_CHAT, [conversation.pk, REQUESTS]))
+    return list(Ticket.objects.raw(TICKETS_SQL, [conversation.pk, MAX_REQUESTS]))
 
 
-def live_among(tickets: Sequence[Ticket]) -> Ticket | None:
+def find_live_ticket(tickets: Sequence[Ticket]) -> Ticket | None:
     return next((ticket for ticket in tickets if ticket.status not in Ticket.ENDED), None)
 
 
-def draft_of(conversation: Conversation, user: Any) -> Draft | None:
+def find_draft(conversation: Conversation, user: Any) -> Draft | None:
     """What this operator has not sent. A copy that a slow tab stored after it was sent does not count."""
     draft = Draft.objects.filter(conversation=conversation, user=user).first()
     if draft and draft.key and Message.objects.filter(conversation=conversation, form_key=draft.key).exists():
@@ -149,24 +149,24 @@ def draft_of(conversation: Conversation, user: Any) -> Draft | None:
     return draft
 
 
-def _held(conversation: Conversation, shown: Sequence[Message]) -> list[HeldReply]:
+def _held_replies(conversation: Conversation, shown: Sequence[Message]) -> list[HeldReply]:
     """Those that wait, and those that became one of these messages."""
     ours = [message.pk for message in shown if message.direction == Message.Direction.OUTBOUND]
-    held = list(HeldReply.objects.raw(HELD, {"chat": conversation.pk, "ours": ours}))
+    held = list(HeldReply.objects.raw(HELD_SQL, {"chat": conversation.pk, "ours": ours}))
     prefetch_related_objects(held, "author")
     return held
 
 
-def _views(
+def _build_views(
     messages: Sequence[Message], *, held: Sequence[HeldReply], may_write: bool, now: datetime
 ) -> list[MessageView]:
     unsettled = [message.pk for message in messages if message.status in UNSETTLED]
     deliveries = Delivery.objects.filter(message__in=unsettled, kind=Delivery.Kind.MESSAGE).order_by("pk")
     by_message = {delivery.message_id: delivery for delivery in deliveries} if unsettled else {}
     files: dict[int, list[Attachment]] = defaultdict(list)
-    for attachment in Attachment.objects.raw(FILES, [[message.pk for message in messages]]):
+    for attachment in Attachment.objects.raw(FILES_SQL, [[message.pk for message in messages]]):
         files[attachment.message_id].append(attachment)
-    since = {reply.message_id: presentation.moment_words(reply.created_at, now=now) for reply in held}
+    since = {reply.message_id: presentation.format_moment(reply.created_at, now=now) for reply in held}
     return [
         MessageView(
             message=message,
@@ -181,7 +181,7 @@ def _views(
 
 
 @dataclass(kw_only=True)
-class _Lines:
+class _ThreadBuilder:
     """Messages with what stands between them. Requests that are over are folded, but for the newest one."""
 
     tickets: Sequence[Ticket]
@@ -195,12 +195,12 @@ class _Lines:
     def __post_init__(self) -> None:
         self.by_id = {ticket.pk: ticket for ticket in self.tickets}
 
-    def of(self, views: Sequence[MessageView], *, is_newest: bool) -> Iterator[Item]:
+    def of(self, views: Sequence[MessageView], *, is_newest: bool) -> Iterator[ThreadItem]:
         for view in views:
             for item in self._before(view):
                 yield self._with_own_key(item, view)
             folds = self._folds(self.current)
-            yield Item(
+            yield ThreadItem(
                 key=f"m{view.message.pk}",
                 version=view.version,
                 message=view,
@@ -210,14 +210,14 @@ class _Lines:
         if is_newest and self.current is not None:
             yield from self._ended()
 
-    def _with_own_key(self, item: Item, view: MessageView) -> Item:
+    def _with_own_key(self, item: ThreadItem, view: MessageView) -> ThreadItem:
         """The messages of two live requests may alternate: then each begins, and ends, more than once."""
         if item.key in self.keys:
             item = replace(item, key=f"{item.key}-{view.message.pk}")
         self.keys.add(item.key)
         return item
 
-    def _before(self, view: MessageView) -> Iterator[Item]:
+    def _before(self, view: MessageView) -> Iterator[ThreadItem]:
         """The end of the request before, the beginning of the next one, a new day."""
         message = view.message
         is_next = message.ticket_id is not None and message.ticket_id != self.current
@@ -234,10 +234,10 @@ class _Lines:
         local = timezone.localtime(message.created_at).date()
         if local != self.day:
             self.day = local
-            words = presentation.day_words(message.created_at, now=self.now)
+            words = presentation.format_day(message.created_at, now=self.now)
             within = self.current if self._folds(self.current) else None
             apart = f"-{self.current}" if within or self._folds(was) else ""
-            yield Item(
+            yield ThreadItem(
                 key=f"day-{local.isoformat()}{apart}",
                 version=words,
                 words=words,
@@ -246,23 +246,23 @@ class _Lines:
             )
         if is_next and was is not None and not self._folds(self.current):
             begun = _("Request № %(number)d") % {"number": message.ticket_id}
-            yield Item(key=f"begun-{message.ticket_id}", words=begun)
+            yield ThreadItem(key=f"begun-{message.ticket_id}", words=begun)
 
     def _folds(self, ticket_id: int | None) -> bool:
         """Whether a request may be folded: it is over, and there is a newer one."""
         ticket = self.by_id.get(ticket_id or 0)
         return ticket is not None and ticket.status in Ticket.ENDED and ticket.pk != self.tickets[0].pk
 
-    def _fold(self, ticket: Ticket) -> Item:
-        return Item(
+    def _fold(self, ticket: Ticket) -> ThreadItem:
+        return ThreadItem(
             key=f"fold-{ticket.pk}",
             version=f"{ticket.status} {ticket.subject}",
-            words=presentation.day_words(ticket.opened_at, now=self.now),
+            words=presentation.format_day(ticket.opened_at, now=self.now),
             fold=ticket,
             is_folded=ticket.pk not in self.unfolded,
         )
 
-    def _ended(self) -> Iterator[Item]:
+    def _ended(self) -> Iterator[ThreadItem]:
         """The mark where a request was closed, solved…; nothing while it lives."""
         ticket = self.by_id.get(self.current or 0)
         if ticket is None or (ticket.status not in Ticket.ENDED and ticket.status != Ticket.Status.SOLVED):
@@ -272,9 +272,9 @@ class _Lines:
             "status": ticket.status_words,
         }
         if ticket.closed_at:
-            words += f" · {presentation.moment_words(ticket.closed_at, now=self.now)}"
+            words += f" · {presentation.format_moment(ticket.closed_at, now=self.now)}"
         folds = self._folds(ticket.pk)
-        yield Item(
+        yield ThreadItem(
             key=f"ended-{ticket.pk}",
             version=f"{ticket.status} {ticket.closed_at}",
             words=words,

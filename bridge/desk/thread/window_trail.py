@@ -13,64 +13,64 @@ from bridge import service_window
 from bridge.desk import presentation
 from bridge.models import Delivery, Message, ServiceWindow
 
-PASSED, HERE, STOPPED, AHEAD = "passed", "here", "stopped", "ahead"
-FREE, LATE, OPENED, KEPT = "free", "late", "opened", "kept"
+PASSED, CURRENT, STOPPED, AHEAD = "passed", "here", "stopped", "ahead"
+UNRESTRICTED, LATE, OPENED, KEPT = "unrestricted", "late", "opened", "kept"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Station:
+class TrailStep:
     name: str
     state: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moved:
+class WindowEffect:
     """What a client's message did to the window, and until when it held it open."""
 
     what: str
     until: datetime | None = None
 
 
-def of(message: Message) -> Moved:
+def find_window_effect(message: Message) -> WindowEffect:
     if not message.api_channel.provider.service_window:
-        return Moved(what=FREE)
+        return WindowEffect(what=UNRESTRICTED)
     until = service_window.compute_expiry(message.provider_time or message.created_at, now=message.created_at)
     if until <= message.created_at:
-        return Moved(what=LATE, until=until)
+        return WindowEffect(what=LATE, until=until)
     opened = ServiceWindow.objects.filter(conversation=message.conversation_id, opened_by=message).exists()
-    return Moved(what=OPENED if opened else KEPT, until=until)
+    return WindowEffect(what=OPENED if opened else KEPT, until=until)
 
 
-def stations(moved: Moved, events: Sequence[Delivery]) -> Iterator[Station]:
-    yield Station(name=pgettext("station", "received"), state=PASSED)
-    yield Station(name=pgettext("station", "stored"), state=PASSED)
+def window_steps(moved: WindowEffect, events: Sequence[Delivery]) -> Iterator[TrailStep]:
+    yield TrailStep(name=pgettext("station", "received"), state=PASSED)
+    yield TrailStep(name=pgettext("station", "stored"), state=PASSED)
     if moved.what == LATE:
-        yield Station(name=pgettext("station", "window"), state=STOPPED)
-    elif moved.what != FREE:
-        yield Station(name=pgettext("station", "window"), state=PASSED)
+        yield TrailStep(name=pgettext("station", "window"), state=STOPPED)
+    elif moved.what != UNRESTRICTED:
+        yield TrailStep(name=pgettext("station", "window"), state=PASSED)
     if events:
-        yield Station(name=pgettext("station", "passed on"), state=_passed_on(events))
+        yield TrailStep(name=pgettext("station", "passed on"), state=_subscriber_step(events))
 
 
-def _passed_on(events: Sequence[Delivery]) -> str:
+def _subscriber_step(events: Sequence[Delivery]) -> str:
     states = {event.state for event in events}
     if states & set(Delivery.UNFINISHED):
-        return HERE
+        return CURRENT
     return PASSED if states == {Delivery.State.DELIVERED} else STOPPED
 
 
-def ground(message: Message, moved: Moved, *, now: datetime) -> Iterator[str]:
-    stored = presentation.exactly(message.created_at, now=now)
+def window_reasons(message: Message, moved: WindowEffect, *, now: datetime) -> Iterator[str]:
+    stored = presentation.format_exact_moment(message.created_at, now=now)
     if message.provider_time is None:
         yield _("Reached us %(at)s; the provider did not say when it was written.") % {"at": stored}
     else:
-        words = {"written": presentation.exactly(message.provider_time, now=now), "at": stored}
+        words = {"written": presentation.format_exact_moment(message.provider_time, now=now), "at": stored}
         yield _("Written %(written)s by the provider's clock, reached us %(at)s.") % words
         if message.details.get("odd_clock"):
             yield _("That clock is far off.")
-    until = presentation.exactly(moved.until, now=now) if moved.until else ""
+    until = presentation.format_exact_moment(moved.until, now=now) if moved.until else ""
     yield {
-        FREE: _("This provider knows no 24-hour window."),
+        UNRESTRICTED: _("This provider knows no 24-hour window."),
         LATE: _("It came more than 24 hours late, so it opened no window."),
         OPENED: _("It opened the window until %(until)s.") % {"until": until},
         KEPT: _("It kept the window open until %(until)s.") % {"until": until},

@@ -22,16 +22,16 @@ from django.views.decorators.http import require_POST
 
 from bridge.conversations import tickets
 from bridge.desk import access, presentation
-from bridge.desk.parameters import as_number
+from bridge.desk.parameters import parse_int
 from bridge.models import Ticket
 
-MOST = 200  # as many as a page may ever hold
+MAX_REQUESTS = 200  # as many as a page may ever hold
 SALT = "bridge.desk.views.bulk_actions"
-UNDO_FOR = 15 * 60  # seconds
+UNDO_SECONDS = 15 * 60  # seconds
 STATUS, ASSIGNEE = "status", "assignee"
 
 Status = Ticket.Status
-MOVES = (
+STATUS_ACTIONS = (
     (Status.CLOSED, gettext_lazy("Close")),
     (Status.SOLVED, gettext_lazy("Mark as solved")),
     (Status.OPEN, gettext_lazy("Reopen")),
@@ -42,7 +42,7 @@ MOVES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Done:
+class BulkResult:
     """What was done last, in a sentence; ``note`` undoes it, unless it is empty."""
 
     sentence: str
@@ -51,38 +51,40 @@ class Done:
 
 @login_required
 @require_POST
-def change(request: HttpRequest) -> HttpResponse:
+def change_requests(request: HttpRequest) -> HttpResponse:
     """The chosen requests: ``assignee`` or ``status`` for all of them."""
-    chosen = [pk for text in request.POST.getlist("ticket")[:MOST] if (pk := as_number(text)) is not None]
-    found = list(_visible(request).filter(pk__in=chosen).order_by("pk"))
+    chosen = [pk for text in request.POST.getlist("ticket")[:MAX_REQUESTS] if (pk := parse_int(text)) is not None]
+    found = list(_visible_tickets(request).filter(pk__in=chosen).order_by("pk"))
     if "assign" in request.POST:
         given = request.POST.get("assignee", "")
-        field, value = ASSIGNEE, (as_number(given) or 0) if given else None  # 0 is nobody's number
+        field, value = ASSIGNEE, (parse_int(given) or 0) if given else None  # 0 is nobody's number
         already = sum(ticket.assignee_id == value for ticket in found)
-        changed = _assign(request, found, wanted=value)
+        changed = _assign_tickets(request, found, wanted=value)
     else:
-        field, value = STATUS, as_number(request.POST.get("status"))
+        field, value = STATUS, parse_int(request.POST.get("status"))
         already = sum(ticket.status == value for ticket in found)
-        changed = _move(request, found, wanted=value)
-    return _back(request, field=field, value=value, changed=changed, chosen=len(chosen), already=already)
+        changed = _change_statuses(request, found, wanted=value)
+    return _redirect_with_result(
+        request, field=field, value=value, changed=changed, chosen=len(chosen), already=already
+    )
 
 
 @login_required
 @require_POST
-def undo(request: HttpRequest) -> HttpResponse:
+def undo_change(request: HttpRequest) -> HttpResponse:
     """Back to what it was, where nobody has changed it again since."""
-    note = _read(request, request.POST.get("note", ""))
+    note = _load_undo_token(request, request.POST.get("note", ""))
     changed: list[tuple[int, int | None]] = []
     if note is not None:
         before = dict(map(tuple, note["changed"]))
-        for ticket in _visible(request).filter(pk__in=before).order_by("pk"):
+        for ticket in _visible_tickets(request).filter(pk__in=before).order_by("pk"):
             now = ticket.status if note["field"] == STATUS else ticket.assignee_id
-            if now == note["value"] and _set(ticket, note["field"], before[ticket.pk], by=request.user.pk):
+            if now == note["value"] and _apply_change(ticket, note["field"], before[ticket.pk], by=request.user.pk):
                 changed.append((ticket.pk, None))
-    return _back(request, field="undo", value=None, changed=changed, chosen=len(changed), already=0)
+    return _redirect_with_result(request, field="undo", value=None, changed=changed, chosen=len(changed), already=0)
 
 
-def people(user: Any, channels: list[int]) -> list[dict[str, Any]]:
+def list_channel_assignees(user: Any, channels: list[int]) -> list[dict[str, Any]]:
     """Those to whom requests of these channels may be given, oneself first."""
     found = get_user_model()._default_manager.filter(is_active=True)
     found = found.filter(Q(chat_channels__in=channels) | Q(pk=user.pk)).distinct().order_by("pk")
@@ -90,19 +92,19 @@ def people(user: Any, channels: list[int]) -> list[dict[str, Any]]:
     return sorted(named, key=lambda person: not person["is_me"])
 
 
-def done_before(request: HttpRequest) -> Done | None:
+def read_bulk_result(request: HttpRequest) -> BulkResult | None:
     """What the change that led here did."""
     text = request.GET.get("done", "")
-    note = _read(request, text)
+    note = _load_undo_token(request, text)
     if note is None:
         return None
     count = len(note["changed"])
     if note["field"] == "undo":
-        return Done(sentence=ngettext("%d request is as it was.", "%d requests are as they were.", count) % count)
-    return Done(sentence=" ".join(_sentences(note, count=count)), note=text if count else "")
+        return BulkResult(sentence=ngettext("%d request is as it was.", "%d requests are as they were.", count) % count)
+    return BulkResult(sentence=" ".join(_result_sentences(note, count=count)), note=text if count else "")
 
 
-def _sentences(note: dict[str, Any], *, count: int) -> list[str]:
+def _result_sentences(note: dict[str, Any], *, count: int) -> list[str]:
     """What came of it; why some stayed as they are."""
     already = note.get("already", 0)
     left = note["chosen"] - count - already
@@ -132,37 +134,40 @@ def _sentences(note: dict[str, Any], *, count: int) -> list[str]:
     return sentences
 
 
-def _visible(request: HttpRequest) -> Any:
-    rows = Ticket.objects.filter(conversation__chat_channel__in=access.channel_ids(request))
+def _visible_tickets(request: HttpRequest) -> Any:
+    rows = Ticket.objects.filter(conversation__chat_channel__in=access.visible_channel_ids(request))
     return rows.select_related("conversation")
 
 
-def _assign(request: HttpRequest, found: list[Ticket], *, wanted: int | None) -> list[tuple[int, int | None]]:
+def _assign_tickets(request: HttpRequest, found: list[Ticket], *, wanted: int | None) -> list[tuple[int, int | None]]:
     """Live requests only, and only to somebody who answers in their channel."""
     changed = []
     for ticket in found:
         if ticket.status in Ticket.ENDED or ticket.assignee_id == wanted:
             continue
-        if wanted is not None and not access.may_answer(ticket.conversation, request.user).filter(pk=wanted).exists():
+        if (
+            wanted is not None
+            and not access.assignable_users(ticket.conversation, request.user).filter(pk=wanted).exists()
+        ):
             continue
         before = ticket.assignee_id
-        if _set(ticket, ASSIGNEE, wanted, by=request.user.pk):
+        if _apply_change(ticket, ASSIGNEE, wanted, by=request.user.pk):
             changed.append((ticket.pk, before))
     return changed
 
 
-def _move(request: HttpRequest, found: list[Ticket], *, wanted: int | None) -> list[tuple[int, int | None]]:
-    if wanted not in {int(status) for status, _words in MOVES}:
+def _change_statuses(request: HttpRequest, found: list[Ticket], *, wanted: int | None) -> list[tuple[int, int | None]]:
+    if wanted not in {int(status) for status, _words in STATUS_ACTIONS}:
         return []
     changed: list[tuple[int, int | None]] = []
     for ticket in found:
         before = ticket.status
-        if before != wanted and _set(ticket, STATUS, wanted, by=request.user.pk):
+        if before != wanted and _apply_change(ticket, STATUS, wanted, by=request.user.pk):
             changed.append((ticket.pk, before))
     return changed
 
 
-def _set(ticket: Ticket, field: str, value: int | None, *, by: int | None) -> bool:
+def _apply_change(ticket: Ticket, field: str, value: int | None, *, by: int | None) -> bool:
     """Whether it could be: a request cannot come to life beside another one of its chat."""
     if field == ASSIGNEE:
         tickets.assign_ticket(ticket.pk, user_id=value, to_group=False, by=by)
@@ -174,7 +179,7 @@ def _set(ticket: Ticket, field: str, value: int | None, *, by: int | None) -> bo
     return True
 
 
-def _back(
+def _redirect_with_result(
     request: HttpRequest,
     *,
     field: str,
@@ -191,9 +196,9 @@ def _back(
     return redirect(f"{reverse('requests')}?{address.urlencode()}")
 
 
-def _read(request: HttpRequest, text: str) -> dict[str, Any] | None:
+def _load_undo_token(request: HttpRequest, text: str) -> dict[str, Any] | None:
     try:
-        note: dict[str, Any] = signing.loads(text, salt=SALT, max_age=UNDO_FOR)
+        note: dict[str, Any] = signing.loads(text, salt=SALT, max_age=UNDO_SECONDS)
     except signing.BadSignature:
         return None
     return note if note["user"] == request.user.pk else None

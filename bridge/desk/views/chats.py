@@ -25,7 +25,7 @@ from bridge.desk.chat_list import listing
 from bridge.desk.client import about
 from bridge.desk.composer import panels
 from bridge.desk.live import closing_warnings, polling, presence, versions
-from bridge.desk.parameters import as_number
+from bridge.desk.parameters import parse_int
 from bridge.desk.thread import delivery_trail, extras, messages
 from bridge.files import uploads
 from bridge.models import Conversation, Ticket
@@ -33,62 +33,62 @@ from bridge.relay import submission
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 
-MOST_PHONES = 4  # beside an empty thread; the rest are found in the admin
+MAX_PHONES = 4  # beside an empty thread; the rest are found in the admin
 
 
 @login_required
 @require_GET
 @never_cache
 @vary_on_headers("HX-Request")
-def chats(request: HttpRequest) -> HttpResponse:
+def show_chats(request: HttpRequest) -> HttpResponse:
     """The desk without a chat: the list, and beside it what to do first."""
-    context = list_context(request, current=None)
+    context = build_list_context(request, current=None)
     if request.headers.get("HX-Target") == "list":
         return render(request, "bridge/list.html", context)
-    return render(request, "bridge/chats.html", context | {"phones": _phones(request)})
+    return render(request, "bridge/chats.html", context | {"phones": _training_phones(request)})
 
 
 @login_required
 @require_GET
 @never_cache
 @vary_on_headers("HX-Request")
-def chat(request: HttpRequest, pk: int) -> HttpResponse:
+def show_chat(request: HttpRequest, pk: int) -> HttpResponse:
     """The desk with one chat. A page that opens is read.
 
     A part that a script asked for is not: another click may overtake it. The script says ``seen`` when it is shown.
     """
-    conversation = access.conversation_or_404(request, pk)
+    conversation = access.get_conversation_or_404(request, pk)
     is_part = request.headers.get("HX-Target") == "chat"
     if not is_part:
         mark_seen(conversation)
     now = service_window.database_now()
-    context = chat_context(request, conversation, now=now)
+    context = build_chat_context(request, conversation, now=now)
     if is_part:
-        return render(request, "bridge/chat.html", context | _address(request) | {"is_part": True})
-    return render(request, "bridge/chats.html", context | list_context(request, current=pk, now=now))
+        return render(request, "bridge/chat.html", context | _list_query(request) | {"is_part": True})
+    return render(request, "bridge/chats.html", context | build_list_context(request, current=pk, now=now))
 
 
 @login_required
 @require_GET
 @never_cache
-def news(request: HttpRequest) -> HttpResponse:
+def poll_updates(request: HttpRequest) -> HttpResponse:
     """What changed since the versions in the address; 204 where nothing did (see ``versions``)."""
-    if refusal := forms.conflict(request):
+    if refusal := forms.reject_stale_form(request):
         return refusal
     now = service_window.database_now()
     answer: dict[str, Any] = {}
-    channels = access.channel_ids(request)
-    listed = versions.of_list(channels)
-    current = as_number(request.GET.get("chat"))
-    if not polling.has_pass(request):
-        answer["pass"] = polling.new_pass(request, channels)
-    if (known := as_number(request.GET.get("warned"))) is not None:
+    channels = access.visible_channel_ids(request)
+    listed = versions.list_version(channels)
+    current = parse_int(request.GET.get("chat"))
+    if not polling.has_poll_token(request):
+        answer["pass"] = polling.issue_poll_token(request, channels)
+    if (known := parse_int(request.GET.get("warned"))) is not None:
         told = closing_reminders.find_pending_reminders(request.user, channels, after=known)
         if told.last > known:
-            answer["warnings"] = closing_warnings.as_json(told, now=now)
+            answer["warnings"] = closing_warnings.warnings_json(told, now=now)
     if request.GET.get("list") != listed or "warnings" in answer:  # the list marks what was warned of
-        answer["pass"] = polling.new_pass(request, channels)
-        context = list_context(request, current=current, now=now)
+        answer["pass"] = polling.issue_poll_token(request, channels)
+        context = build_list_context(request, current=current, now=now)
         answer["list"] = {
             "version": context["list_version"],
             "rows": render_to_string("bridge/rows.html", context, request),
@@ -96,18 +96,18 @@ def news(request: HttpRequest) -> HttpResponse:
             "waiting": context["counts"][listing.WAITING],
         }
     if current is not None:
-        conversation = access.conversation_or_404(request, current)
+        conversation = access.get_conversation_or_404(request, current)
         if conversation.unread:
             # Said at every poll until it is read: what came just now, or while the page was out of sight.
             answer["unread"] = conversation.unread
-        others = presence.look_round(
+        others = presence.record_heartbeat(
             conversation.pk, user=request.user, writes="writes" in request.GET, is_here="away" not in request.GET
         )
         if request.GET.get("others", "") != others.version:
             answer["others"] = others.as_json
-        version = versions.of_thread(conversation.pk)
+        version = versions.thread_version(conversation.pk)
         if request.GET.get("thread") != version:
-            context = chat_context(request, conversation, now=now, version=version, only_newest=True)
+            context = build_chat_context(request, conversation, now=now, version=version, only_newest=True)
             answer["thread"] = {
                 "version": version,
                 "draft": context["draft"].text if context["draft"] else "",
@@ -128,12 +128,12 @@ def news(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_GET
 @never_cache
-def why_line(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
+def show_delivery_trail(request: HttpRequest, pk: int, message_id: int) -> HttpResponse:
     """How one message went, as a piece of the thread or as a page of its own."""
-    conversation = access.conversation_or_404(request, pk)
-    message = access.message_or_404(conversation, message_id)
+    conversation = access.get_conversation_or_404(request, pk)
+    message = access.get_message_or_404(conversation, message_id)
     context = {
-        "line": delivery_trail.line(message, now=service_window.database_now()),
+        "line": delivery_trail.build_trail(message, now=service_window.database_now()),
         "conversation": conversation,
         "message": message,
     }
@@ -148,39 +148,39 @@ def mark_seen(conversation: Conversation) -> None:
         conversation.unread = 0
 
 
-def list_context(request: HttpRequest, *, current: int | None, now: datetime | None = None) -> dict[str, Any]:
+def build_list_context(request: HttpRequest, *, current: int | None, now: datetime | None = None) -> dict[str, Any]:
     """What the list of chats needs."""
-    wanted = listing.Wanted.of(request, current=current)
-    seen = access.channels(request)
+    wanted = listing.ChatListParams.from_request(request, current=current)
+    seen = access.visible_channels(request)
     channels = [channel.pk for channel in seen]
     # Asked before the rows: what changes while we read is then drawn again, never missed.
-    standing = listing.standing(channels, user=request.user)
+    standing = listing.load_list_summary(channels, user=request.user)
     now = now or standing.now
     return {
         "wanted": wanted,
-        "page": listing.page(wanted, channels=channels, user=request.user, now=now),
+        "page": listing.build_list_page(wanted, channels=channels, user=request.user, now=now),
         "counts": standing.counts,
         "tabs": [
             {
                 "key": key,
                 "title": title,
                 "count": standing.counts.get(key, 0),
-                "address": listing.query_of(wanted.kept | {"tab": key}),
+                "address": listing.list_query_string(wanted.kept | {"tab": key}),
             }
             for key, title in listing.TABS.items()
         ],
-        "most_counted": listing.MOST_COUNTED,
-        "choices": _choices(wanted, seen),
+        "most_counted": listing.MAX_COUNTED,
+        "choices": _list_filters(wanted, seen),
         "list_version": standing.version,
         "last_warning": standing.last_warning,
-        "desk_pass": polling.new_pass(request, channels),
-        **_address(request),
+        "desk_pass": polling.issue_poll_token(request, channels),
+        **_list_query(request),
         "section": "chats",
-        **_clock(now),
+        **_clock_context(now),
     }
 
 
-def chat_context(
+def build_chat_context(
     request: HttpRequest,
     conversation: Conversation,
     *,
@@ -192,64 +192,66 @@ def chat_context(
 ) -> dict[str, Any]:
     """What one chat needs. ``refusal`` and ``text``: a reply that was not taken, to be shown again."""
     # The version is taken first: what changes while we read is then drawn again, never missed.
-    version = version or versions.of_thread(conversation.pk)
-    tickets = messages.requests_of(conversation)
-    live = messages.live_among(tickets)
-    draft = messages.draft_of(conversation, request.user)
+    version = version or versions.thread_version(conversation.pk)
+    tickets = messages.list_requests(conversation)
+    live = messages.find_live_ticket(tickets)
+    draft = messages.find_draft(conversation, request.user)
     state = service_window.get_window_state(conversation, now=now)
     window = presentation.window_view(state, now=now)
     before, at = None, None
     if not only_newest:
-        before = as_number(request.GET.get("before"))
-        at = messages.place_of(conversation, request.GET["at"]) if "at" in request.GET else None
-    page = messages.page(conversation, tickets=tickets, before=before, at=at, may_write=state.is_open, now=now)
+        before = parse_int(request.GET.get("before"))
+        at = messages.find_message_id(conversation, request.GET["at"]) if "at" in request.GET else None
+    page = messages.build_thread_page(
+        conversation, tickets=tickets, before=before, at=at, may_write=state.is_open, now=now
+    )
     if not refusal and draft is not None and draft.reason:
         refusal = outcomes.render_sentence(draft.reason, draft.details)
     return {
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),
-        "phone": presentation.phone_words(conversation.contact.phone),
-        "first_seen": presentation.day_words(conversation.contact.created_at, now=now),
+        "phone": presentation.format_phone(conversation.contact.phone),
+        "first_seen": presentation.format_day(conversation.contact.created_at, now=now),
         "window": window,
-        "until": presentation.moment_words(window.expires_at, now=now) if window.expires_at else "",
+        "until": presentation.format_moment(window.expires_at, now=now) if window.expires_at else "",
         "tickets": tickets,
         "live": live,
         "ticket": live or (tickets[0] if tickets else None),
-        "ticket_moves": ticket_moves(live or (tickets[0] if tickets else None)),
+        "ticket_moves": ticket_actions(live or (tickets[0] if tickets else None)),
         "thread": page,
         "earlier": f"{reverse('chat', args=[conversation.pk])}?before={page.earlier}" if page.earlier else "",
         "thread_version": version,
         "assignee_name": presentation.assignee_name(conversation.assignee, conversation),
-        "people": people(conversation, request.user),
+        "people": list_assignees(conversation, request.user),
         "draft": draft,
         "longest_text": submission.MAX_TEXT_LENGTH,
         "text": text if text is not None else (draft.text if draft else ""),
         "refusal": refusal,
         "sends_templates": conversation.api_channel.provider.sends_templates,
-        "recognizes": panels.asks(conversation, state),
-        "offers": panels.offers(request, conversation, state),
+        "recognizes": panels.can_recognize(conversation, state),
+        "offers": panels.suggest_templates(request, conversation, state),
         "sending_key": draft.form_key if draft else secrets.token_urlsafe(12),
         "quotes": conversation.api_channel.provider.supports_quotes,
-        "replying": extras.quote(submission.get_quotable_message(conversation, replies_to(request))),
-        **about.about(request, conversation, now=now),
+        "replying": extras.build_quote(submission.get_quotable_message(conversation, posted_quote_id(request))),
+        **about.build_client_context(request, conversation, now=now),
         "uploads": uploads.list_unsent_uploads(conversation, author=request.user),
         "endings": ",".join(f".{ending}" for ending in uploads.FILE_TYPES),
-        **_clock(now),
+        **_clock_context(now),
     }
 
 
-def replies_to(request: HttpRequest) -> int | None:
+def posted_quote_id(request: HttpRequest) -> int | None:
     """The message over the box that the words are meant to quote, posted or, without a script, chosen by the address.
 
     What is no number quotes nothing that there is.
     """
     said = request.POST.get("replies_to") or request.GET.get("replies_to")
-    return (as_number(said) or 0) if said else None
+    return (parse_int(said) or 0) if said else None
 
 
-def people(conversation: Conversation, user: Any) -> list[dict[str, Any]]:
+def list_assignees(conversation: Conversation, user: Any) -> list[dict[str, Any]]:
     """Those to whom the chat may be given, oneself first."""
-    found = sorted(access.may_answer(conversation, user), key=lambda person: person.pk != user.pk)
+    found = sorted(access.assignable_users(conversation, user), key=lambda person: person.pk != user.pk)
     return [
         {
             "pk": person.pk,
@@ -261,7 +263,7 @@ def people(conversation: Conversation, user: Any) -> list[dict[str, Any]]:
     ]
 
 
-def ticket_moves(ticket: Ticket | None) -> list[tuple[int, str]]:
+def ticket_actions(ticket: Ticket | None) -> list[tuple[int, str]]:
     """What one may do with a request, as its status number and the words of the button."""
     if ticket is None:
         return []
@@ -280,7 +282,7 @@ def ticket_moves(ticket: Ticket | None) -> list[tuple[int, str]]:
     return [move for move in moves if move[0] != ticket.status]
 
 
-def _choices(wanted: listing.Wanted, channels: Sequence[ChatChannel]) -> list[dict[str, Any]]:
+def _list_filters(wanted: listing.ChatListParams, channels: Sequence[ChatChannel]) -> list[dict[str, Any]]:
     """The list's filters, each a field with what may be chosen in it."""
     statuses: list[tuple[str, Any]] = [("", _("Any status")), (listing.LIVE, _("All that are not closed"))]
     statuses += [(str(value), label) for value, label in Ticket.Status.choices]
@@ -297,24 +299,24 @@ def _choices(wanted: listing.Wanted, channels: Sequence[ChatChannel]) -> list[di
     ]
 
 
-def _phones(request: HttpRequest) -> list[ApiChannel]:
+def _training_phones(request: HttpRequest) -> list[ApiChannel]:
     """Training phones, for those who set channels up: the demo is two windows side by side."""
     kinds = [kind for kind, provider in messengers().items() if provider.has_training_phone]
     if not request.user.has_perm("channels_setup.change_apichannel"):
         return []
-    return list(ApiChannel.objects.filter(kind__in=kinds).order_by("pk")[:MOST_PHONES])
+    return list(ApiChannel.objects.filter(kind__in=kinds).order_by("pk")[:MAX_PHONES])
 
 
-def _address(request: HttpRequest) -> dict[str, str]:
+def _list_query(request: HttpRequest) -> dict[str, str]:
     """The list's filter, carried along by every link of the desk."""
-    return {"kept": listing.query_of(listing.Wanted.of(request).kept)}
+    return {"kept": listing.list_query_string(listing.ChatListParams.from_request(request).kept)}
 
 
-def _clock(now: datetime) -> dict[str, Any]:
+def _clock_context(now: datetime) -> dict[str, Any]:
     """For the script that counts windows down: the database's time, and the words."""
-    return {"now": now, "now_ms": int(now.timestamp() * 1000), "units": presentation.duration_units()}
+    return {"now": now, "now_ms": int(now.timestamp() * 1000), "units": presentation.countdown_texts()}
 
 
-def address_of(conversation: Conversation, request: HttpRequest) -> str:
+def chat_url(conversation: Conversation, request: HttpRequest) -> str:
     """The chat's own page, the list beside it filtered as before."""
-    return reverse("chat", args=[conversation.pk]) + _address(request)["kept"]
+    return reverse("chat", args=[conversation.pk]) + _list_query(request)["kept"]

@@ -9,48 +9,48 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from bridge.desk import access, forms, presentation
-from bridge.desk.parameters import as_number
+from bridge.desk.parameters import parse_int
 from bridge.maintenance import erasure
 from bridge.models import Contact
 
 from . import chat_actions
 
-TAGS, LONGEST_TAG = 20, 40
+MAX_TAGS, MAX_TAG_LENGTH = 20, 40
 
 
-@forms.writes
-def tag(request: HttpRequest, pk: int) -> HttpResponse:
+@forms.require_chat_form
+def edit_tags(request: HttpRequest, pk: int) -> HttpResponse:
     """Put a tag on the person (``add``), or take one off (``drop``)."""
-    conversation = access.conversation_or_404(request, pk)
-    added = " ".join(request.POST.get("add", "").replace("\0", "").split())[:LONGEST_TAG]
+    conversation = access.get_conversation_or_404(request, pk)
+    added = " ".join(request.POST.get("add", "").replace("\0", "").split())[:MAX_TAG_LENGTH]
     dropped = request.POST.get("drop", "")
     contact = conversation.contact
     tags = [one for one in contact.tags if one != dropped]
-    if added and added.casefold() not in {one.casefold() for one in tags} and len(tags) < TAGS:
+    if added and added.casefold() not in {one.casefold() for one in tags} and len(tags) < MAX_TAGS:
         tags.append(added)
     if contact.erased_at is None:
         Contact.objects.filter(pk=contact.pk).update(tags=tags)
-    return chat_actions.done(request, conversation)
+    return chat_actions.success_response(request, conversation)
 
 
 @login_required
 @permission_required(erasure.ERASE_PERMISSION, raise_exception=True)
 @require_http_methods(["GET", "POST"])
 @never_cache
-def erase(request: HttpRequest, pk: int) -> HttpResponse:
+def erase_client(request: HttpRequest, pk: int) -> HttpResponse:
     """Look once more at who and where; then erase. There is no way back."""
-    if refusal := forms.conflict(request, chat=pk):
+    if refusal := forms.reject_stale_form(request, chat=pk):
         return refusal
-    conversation = access.conversation_or_404(request, pk)
-    is_sure = request.method == "POST" and as_number(request.POST.get("sure")) == conversation.contact_id
+    conversation = access.get_conversation_or_404(request, pk)
+    is_sure = request.method == "POST" and parse_int(request.POST.get("sure")) == conversation.contact_id
     if is_sure:
         erasure.erase_person(conversation.contact_id, by=request.user)
-        return chat_actions.back(request, conversation)
+        return chat_actions.redirect_to_chat(request, conversation)
     people = erasure.find_same_person(conversation.contact)
     context = {
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),
-        "phone": presentation.phone_words(conversation.contact.phone),
+        "phone": presentation.format_phone(conversation.contact.phone),
         "people": people,
         "section": "chats",
         "is_erased": conversation.contact.erased_at is not None,

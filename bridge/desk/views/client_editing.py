@@ -22,23 +22,25 @@ from . import chat_actions
 @login_required
 @require_http_methods(["GET", "POST"])
 @never_cache
-def edit(request: HttpRequest, pk: int) -> HttpResponse:
+def edit_client(request: HttpRequest, pk: int) -> HttpResponse:
     """Name, phone and e-mail. Without a script the form is a page of its own."""
-    if refusal := forms.conflict(request, chat=pk):
+    if refusal := forms.reject_stale_form(request, chat=pk):
         return refusal
-    conversation = access.conversation_or_404(request, pk)
+    conversation = access.get_conversation_or_404(request, pk)
     if request.method == "GET":
-        return _page(request, conversation, card.form_of(conversation))
+        return _edit_page(request, conversation, card.card_fields(conversation))
     posted = {name: request.POST.get(name, "") for name in contact_editing.EDITABLE_FIELDS if name in request.POST}
     shown = {name: request.POST[f"was_{name}"] for name in posted if f"was_{name}" in request.POST}
     try:
         contact_editing.edit_contact(conversation.contact_id, posted, by=_editor(request), shown=shown)
     except InvalidContactData as problem:
-        if chat_actions.by_script(request):
-            return _refused(problem)
+        if chat_actions.is_script_request(request):
+            return _invalid_response(problem)
         values = posted | {f"was_{name}": value for name, value in shown.items()}
-        return _page(request, conversation, card.form_of(conversation, values, problem.fields), problem=problem)
-    return chat_actions.done(request, conversation)
+        return _edit_page(
+            request, conversation, card.card_fields(conversation, values, problem.fields), problem=problem
+        )
+    return chat_actions.success_response(request, conversation)
 
 
 @login_required
@@ -46,62 +48,62 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
 @never_cache
 def edit_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:
     """One's own note, in other words."""
-    if refusal := forms.conflict(request, chat=pk):
+    if refusal := forms.reject_stale_form(request, chat=pk):
         return refusal
-    conversation = access.conversation_or_404(request, pk)
+    conversation = access.get_conversation_or_404(request, pk)
     people = [person.pk for person in merge_lookup.list_people(conversation.contact)]
     user: Any = request.user
     if request.method == "GET":
         note = ContactNote.objects.filter(pk=note_id, contact__in=people, author=user).first()
-        return _page(request, conversation, None, note_id=note_id, note=note.text if note else "")
+        return _edit_page(request, conversation, None, note_id=note_id, note=note.text if note else "")
     text = request.POST.get("text", "")
     try:
         contact_editing.edit_note(note_id, text, contact_ids=people, by=_editor(request))
     except InvalidContactData as problem:
-        if chat_actions.by_script(request):
-            return _refused(problem)
-        return _page(request, conversation, None, note_id=note_id, note=text, problem=problem)
-    return chat_actions.done(request, conversation)
+        if chat_actions.is_script_request(request):
+            return _invalid_response(problem)
+        return _edit_page(request, conversation, None, note_id=note_id, note=text, problem=problem)
+    return chat_actions.success_response(request, conversation)
 
 
-@forms.writes
+@forms.require_chat_form
 def add_note(request: HttpRequest, pk: int) -> HttpResponse:
-    conversation = access.conversation_or_404(request, pk)
+    conversation = access.get_conversation_or_404(request, pk)
     user: Any = request.user
     if conversation.contact.erased_at:
-        return chat_actions.done(request, conversation)
+        return chat_actions.success_response(request, conversation)
     try:
         text = contact_editing.validate_note_text(request.POST.get("note", ""))
     except InvalidContactData as problem:
-        return chat_actions.refused(request, conversation, str(problem))
+        return chat_actions.refusal_response(request, conversation, str(problem))
     ContactNote.objects.create(contact=conversation.contact, author=user, text=text)
-    return chat_actions.done(request, conversation)
+    return chat_actions.success_response(request, conversation)
 
 
-@forms.writes
-def drop_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:
+@forms.require_chat_form
+def delete_note(request: HttpRequest, pk: int, note_id: int) -> HttpResponse:
     """One's own; somebody else's word stays."""
-    conversation = access.conversation_or_404(request, pk)
+    conversation = access.get_conversation_or_404(request, pk)
     people = [person.pk for person in merge_lookup.list_people(conversation.contact)]
     try:
         contact_editing.delete_note(note_id, contact_ids=people, by=_editor(request))
     except InvalidContactData as problem:
-        return chat_actions.refused(request, conversation, str(problem))
-    return chat_actions.done(request, conversation)
+        return chat_actions.refusal_response(request, conversation, str(problem))
+    return chat_actions.success_response(request, conversation)
 
 
 def _editor(request: HttpRequest) -> Editor:
     return Editor(source=ContactChange.Source.OPERATOR, user=request.user)
 
 
-def _refused(problem: InvalidContactData) -> HttpResponse:
+def _invalid_response(problem: InvalidContactData) -> HttpResponse:
     return JsonResponse({"sentence": str(problem), "fields": problem.fields}, status=422)
 
 
-def _page(
+def _edit_page(
     request: HttpRequest,
     conversation: Conversation,
-    fields: list[card.Field] | None,
+    fields: list[card.CardField] | None,
     *,
     note_id: int = 0,
     note: str = "",
@@ -111,7 +113,7 @@ def _page(
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),
         "card_fields": fields,
-        "writes_to": card.writes_to(conversation),
+        "writes_to": card.delivery_number(conversation),
         "note_id": note_id,
         "note": note,
         "problem": "" if problem is None else problem.fields.get("", "") or problem.fields.get("text", ""),

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods
 from bridge.desk import access, forms, presentation
 from bridge.desk.chat_list import finding
 from bridge.desk.client import merges
-from bridge.desk.parameters import as_number
+from bridge.desk.parameters import parse_int
 from bridge.merging import rules
 from bridge.merging.merge import merge_contacts as merge_contacts
 from bridge.merging.undo import UNDO_WITHIN
@@ -25,12 +25,12 @@ from bridge.models import Contact, ContactMerge, Conversation
 
 from . import chat_actions, chats
 
-MOST_FOUND = 20
-LONGEST_QUERY = 80
+MAX_FOUND = 20
+MAX_QUERY_LENGTH = 80
 
 
 @dataclass(frozen=True, kw_only=True)
-class Person:
+class MergeCandidate:
     """A client to choose from."""
 
     pk: int
@@ -42,77 +42,81 @@ class Person:
 @permission_required(rules.MERGE_PERMISSION, raise_exception=True)
 @require_http_methods(["GET", "POST"])
 @never_cache
-def merge(request: HttpRequest, pk: int) -> HttpResponse:
+def merge_clients(request: HttpRequest, pk: int) -> HttpResponse:
     """Choose the other client, look at what would move, and merge."""
-    if refusal := forms.conflict(request, chat=pk):
+    if refusal := forms.reject_stale_form(request, chat=pk):
         return refusal
-    conversation = access.conversation_or_404(request, pk)
+    conversation = access.get_conversation_or_404(request, pk)
     values = request.POST if request.method == "POST" else request.GET
-    other = _mergeable(request).filter(pk=as_number(values.get("with")) or 0).select_related("api_channel").first()
+    other = (
+        _mergeable_contacts(request).filter(pk=parse_int(values.get("with")) or 0).select_related("api_channel").first()
+    )
     if other is None:
-        return _choice(request, conversation, is_unknown="with" in values)
+        return _choose_client(request, conversation, is_unknown="with" in values)
     keeps_other = values.get("keep") == "other"
     source, target = (conversation.contact, other) if keeps_other else (other, conversation.contact)
-    problem = "" if _sees_all(request, source, target) else _out_of_sight()
+    problem = "" if _sees_all(request, source, target) else _hidden_chats_sentence()
     if request.method == "POST" and not problem:
-        if as_number(request.POST.get("sure")) == other.pk:
+        if parse_int(request.POST.get("sure")) == other.pk:
             try:
                 merge_contacts(source.pk, target.pk, by=request.user)
-                return _to(request, target, conversation)
+                return _redirect_to_merged(request, target, conversation)
             except rules.MergeRefused as refused:
                 problem = str(refused)
             except OperationalError:  # the database broke a deadlock at our cost; nothing was done
                 problem = _("Somebody is working with one of these clients. Try again.")
         else:
             problem = _("Tick the box first.")
-    return _preview(request, conversation, source, target, problem=problem, keeps_other=keeps_other)
+    return _preview_merge(request, conversation, source, target, problem=problem, keeps_other=keeps_other)
 
 
-@forms.writes
-def undo(request: HttpRequest, pk: int, merge_id: int) -> HttpResponse:
+@forms.require_chat_form
+def undo_client_merge(request: HttpRequest, pk: int, merge_id: int) -> HttpResponse:
     """Make two clients of one again."""
-    conversation = access.conversation_or_404(request, pk)
+    conversation = access.get_conversation_or_404(request, pk)
     if not request.user.has_perm(rules.MERGE_PERMISSION):
-        return chat_actions.refused(request, conversation, _("You do not have the right to merge contacts."))
+        return chat_actions.refusal_response(request, conversation, _("You do not have the right to merge contacts."))
     made = ContactMerge.objects.filter(pk=merge_id, target=conversation.contact_id).select_related("source").first()
     if made is None:
-        return chat_actions.refused(request, conversation, _("Not found, or you do not have access."))
+        return chat_actions.refusal_response(request, conversation, _("Not found, or you do not have access."))
     if not _sees_all(request, conversation.contact):
-        return chat_actions.refused(request, conversation, _out_of_sight())
+        return chat_actions.refusal_response(request, conversation, _hidden_chats_sentence())
     try:
         undo_merge(made.pk, by=request.user)
     except rules.MergeRefused as refused:
-        return chat_actions.refused(request, conversation, str(refused))
+        return chat_actions.refusal_response(request, conversation, str(refused))
     except OperationalError:
-        return chat_actions.refused(
+        return chat_actions.refusal_response(
             request, conversation, _("Somebody is working with one of these clients. Try again.")
         )
-    return chat_actions.done(request, Conversation.objects.filter(pk=conversation.pk).first() or _first(made.source))
+    return chat_actions.success_response(
+        request, Conversation.objects.filter(pk=conversation.pk).first() or _first_chat(made.source)
+    )
 
 
-def _mergeable(request: HttpRequest) -> Any:
+def _mergeable_contacts(request: HttpRequest) -> Any:
     """Clients with a chat that this person sees."""
     rows = Contact.objects.filter(merged_into=None, erased_at=None)
-    return rows.filter(pk__in=access.visible(request).values("contact"))
+    return rows.filter(pk__in=access.visible_conversations(request).values("contact"))
 
 
-def _choice(request: HttpRequest, conversation: Conversation, *, is_unknown: bool) -> HttpResponse:
-    query = request.GET.get("q", "").replace("\0", "").strip()[:LONGEST_QUERY]
+def _choose_client(request: HttpRequest, conversation: Conversation, *, is_unknown: bool) -> HttpResponse:
+    query = request.GET.get("q", "").replace("\0", "").strip()[:MAX_QUERY_LENGTH]
     found: dict[int, Contact] = {}
     if query:
-        mine = _mergeable(request).exclude(pk=conversation.contact_id).select_related("api_channel")
-        for people in finding.people(query, api_channels=[conversation.api_channel_id]):
-            for person in mine.filter(pk__in=people.values("pk"), api_channel=conversation.api_channel_id)[:MOST_FOUND]:
+        mine = _mergeable_contacts(request).exclude(pk=conversation.contact_id).select_related("api_channel")
+        for people in finding.find_people(query, api_channels=[conversation.api_channel_id]):
+            for person in mine.filter(pk__in=people.values("pk"), api_channel=conversation.api_channel_id)[:MAX_FOUND]:
                 found[person.pk] = person
-    suggested = rules.suggest_matches(conversation.contact, seen=access.visible(request))
+    suggested = rules.suggest_matches(conversation.contact, seen=access.visible_conversations(request))
     context = {
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),
         "query": query,
-        "found": [_person(one) for one in list(found.values())[:MOST_FOUND]],
-        "suggested": [_person(one) for one in suggested if one.api_channel_id == conversation.api_channel_id],
+        "found": [_build_candidate(one) for one in list(found.values())[:MAX_FOUND]],
+        "suggested": [_build_candidate(one) for one in suggested if one.api_channel_id == conversation.api_channel_id],
         "elsewhere": [
-            {"person": _person(one), "channel": one.api_channel.name}
+            {"person": _build_candidate(one), "channel": one.api_channel.name}
             for one in suggested
             if one.api_channel_id != conversation.api_channel_id
         ],
@@ -122,7 +126,7 @@ def _choice(request: HttpRequest, conversation: Conversation, *, is_unknown: boo
     return render(request, "bridge/client_merge.html", context, status=404 if is_unknown else 200)
 
 
-def _preview(
+def _preview_merge(
     request: HttpRequest,
     conversation: Conversation,
     source: Contact,
@@ -134,14 +138,14 @@ def _preview(
     if _sees_all(request, source, target):
         preview = rules.preview_merge(source, target)
     else:  # it would name the channels and count the chats that this person does not see
-        preview = rules.MergePreview(source=source, target=target, problem=_out_of_sight())
+        preview = rules.MergePreview(source=source, target=target, problem=_hidden_chats_sentence())
     context = {
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),
         "other": source if target.pk == conversation.contact_id else target,
         "preview": preview,
-        "source": _person(source),
-        "target": _person(target),
+        "source": _build_candidate(source),
+        "target": _build_candidate(target),
         "kept_name": preview.keeps.get("name") or presentation.contact_name(target),
         "problem": problem or preview.problem,
         "keeps_other": keeps_other,
@@ -153,23 +157,25 @@ def _preview(
 
 def _sees_all(request: HttpRequest, *contacts: Contact) -> bool:
     """A merge moves every chat of the two, so who merges must see them all."""
-    visible = access.visible(request).values("pk")
+    visible = access.visible_conversations(request).values("pk")
     return not rules.find_chats(*contacts).exclude(pk__in=visible).exists()
 
 
-def _out_of_sight() -> str:
+def _hidden_chats_sentence() -> str:
     return _("These clients also have chats in channels that you do not see. Ask an admin to merge them.")
 
 
-def _to(request: HttpRequest, contact: Contact, before: Conversation) -> HttpResponse:
+def _redirect_to_merged(request: HttpRequest, contact: Contact, before: Conversation) -> HttpResponse:
     """The merged client's chat in the channel where one was."""
-    chat = Conversation.objects.filter(contact=contact, chat_channel=before.chat_channel_id).first() or _first(contact)
-    return redirect(chats.address_of(chat, request))
+    chat = Conversation.objects.filter(contact=contact, chat_channel=before.chat_channel_id).first() or _first_chat(
+        contact
+    )
+    return redirect(chats.chat_url(chat, request))
 
 
-def _first(contact: Contact) -> Conversation:
+def _first_chat(contact: Contact) -> Conversation:
     return Conversation.objects.filter(contact=contact).order_by("pk")[0]
 
 
-def _person(contact: Contact) -> Person:
-    return Person(pk=contact.pk, name=presentation.contact_name(contact), number=merges.number_of(contact))
+def _build_candidate(contact: Contact) -> MergeCandidate:
+    return MergeCandidate(pk=contact.pk, name=presentation.contact_name(contact), number=merges.contact_number(contact))

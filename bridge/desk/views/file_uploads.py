@@ -12,18 +12,20 @@ from bridge.desk import access, forms
 from bridge.files import uploads
 from bridge.models import Conversation, Upload
 
-MOST = 10  # beside one reply
+MAX_FILES = 10  # beside one reply
 
 
-@forms.writes
-def upload(request: HttpRequest, pk: int) -> HttpResponse:
+@forms.require_chat_form
+def upload_file(request: HttpRequest, pk: int) -> HttpResponse:
     """Take one file. Where the route carries files it stands beside the box; elsewhere its link goes into the text."""
-    conversation = access.conversation_or_404(request, pk)
+    conversation = access.get_conversation_or_404(request, pk)
     given = request.FILES.get("file")
     if given is None:
         return JsonResponse({"sentence": _("No file came. Please try again.")}, status=422)
-    if len(uploads.list_unsent_uploads(conversation, author=request.user)) >= MOST:
-        return JsonResponse({"sentence": _("At most %(most)d files go with one reply.") % {"most": MOST}}, status=422)
+    if len(uploads.list_unsent_uploads(conversation, author=request.user)) >= MAX_FILES:
+        return JsonResponse(
+            {"sentence": _("At most %(most)d files go with one reply.") % {"most": MAX_FILES}}, status=422
+        )
     try:
         kept = uploads.save_upload(conversation, given, author=request.user)
     except uploads.UploadRefused as problem:
@@ -31,13 +33,13 @@ def upload(request: HttpRequest, pk: int) -> HttpResponse:
     if conversation.api_channel.provider.sends_files:
         chip = render_to_string("bridge/upload.html", {"upload": kept, "conversation": conversation}, request)
         return JsonResponse({"chip": chip}, status=201)
-    return JsonResponse({"text": line_for(kept)}, status=201)
+    return JsonResponse({"text": link_line(kept)}, status=201)
 
 
-@forms.writes
-def drop(request: HttpRequest, pk: int, upload_id: int) -> HttpResponse:
+@forms.require_chat_form
+def delete_upload(request: HttpRequest, pk: int, upload_id: int) -> HttpResponse:
     """Take a file that has not been sent away again; the operator's own alone."""
-    conversation = access.conversation_or_404(request, pk)
+    conversation = access.get_conversation_or_404(request, pk)
     user: Any = request.user
     mine = Upload.objects.filter(pk=upload_id, conversation=conversation, author=user, message=None).first()
     if mine is not None:
@@ -45,16 +47,16 @@ def drop(request: HttpRequest, pk: int, upload_id: int) -> HttpResponse:
     return HttpResponse(status=204)
 
 
-def line_for(kept: Upload) -> str:
+def link_line(kept: Upload) -> str:
     """What stands in the text for a file."""
     return f"{kept.name}: {uploads.build_share_link(kept)}"
 
 
-def taken(request: HttpRequest, conversation: Conversation) -> list[str]:
+def store_form_files(request: HttpRequest, conversation: Conversation) -> list[str]:
     """A form that came without a script may bring files: they are kept; the lines that stand for them in the text."""
     lines = []
-    for given in request.FILES.getlist("files")[:MOST]:
+    for given in request.FILES.getlist("files")[:MAX_FILES]:
         kept = uploads.save_upload(conversation, given, author=request.user)
         if not conversation.api_channel.provider.sends_files:
-            lines.append(line_for(kept))
+            lines.append(link_line(kept))
     return lines

@@ -22,18 +22,18 @@ from django.views.decorators.http import require_GET
 
 from bridge import service_window
 from bridge.desk import access, presentation
-from bridge.desk.parameters import as_number
+from bridge.desk.parameters import parse_int
 from bridge.models import ServiceWindow
 from channels_setup.models import ChatChannel
 from templates_registry.transfer.file_formats import escaped
 
 PERIODS = (7, 30, 90)  # days
-USUAL = 30
+DEFAULT_PERIOD = 30
 CHART_WIDTH, CHART_HEIGHT, CHART_BASE = 744, 190, 160
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class MissedCount:
     """One row of a table: a channel, or an operator."""
 
     name: str
@@ -46,7 +46,7 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bar:
+class HourBar:
     """One hour of the chart, in its own units."""
 
     hour: int
@@ -65,20 +65,20 @@ class Bar:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class ReportParams:
     days: int
     channel: int | None
     since: datetime
     channels: list[ChatChannel]  # those seen
 
     @classmethod
-    def of(cls, request: HttpRequest) -> Wanted:
-        days = as_number(request.GET.get("days"))
+    def from_request(cls, request: HttpRequest) -> ReportParams:
+        days = parse_int(request.GET.get("days"))
         if days not in PERIODS:
-            days = USUAL
+            days = DEFAULT_PERIOD
         since = service_window.database_now() - timedelta(days=days)
-        channel = as_number(request.GET.get("channel"))
-        return cls(days=days, channel=channel, since=since, channels=access.channels(request))
+        channel = parse_int(request.GET.get("channel"))
+        return cls(days=days, channel=channel, since=since, channels=access.visible_channels(request))
 
     @property
     def channel_ids(self) -> list[int]:
@@ -96,9 +96,9 @@ class Wanted:
 @login_required
 @require_GET
 @never_cache
-def report(request: HttpRequest) -> HttpResponse:
-    wanted = Wanted.of(request)
-    by_channel = _by_channel(wanted)
+def show_missed_windows(request: HttpRequest) -> HttpResponse:
+    wanted = ReportParams.from_request(request)
+    by_channel = _count_by_channel(wanted)
     by_hour = dict(
         wanted.rows().annotate(hour=ExtractHour("expires_at")).values_list("hour").annotate(Count("pk")).order_by()
     )
@@ -108,12 +108,12 @@ def report(request: HttpRequest) -> HttpResponse:
         "periods": [(days, ngettext("%d day", "%d days", days) % days) for days in PERIODS],
         "missed": missed,
         "shut": shut,
-        "share": Line(name="", missed=missed, shut=shut).share,
+        "share": MissedCount(name="", missed=missed, shut=shut).share,
         "by_channel": by_channel,
-        "by_operator": _by_operator(wanted),
-        "bars": _bars(by_hour),
+        "by_operator": _count_by_operator(wanted),
+        "bars": _hour_bars(by_hour),
         "chart": {"width": CHART_WIDTH, "height": CHART_HEIGHT, "base": CHART_BASE, "label": CHART_BASE + 18},
-        "worst": _worst(by_hour),
+        "worst": _worst_hour(by_hour),
         "csv": f"{reverse('missed-windows-csv')}?days={wanted.days}"
         + (f"&channel={wanted.channel}" if wanted.channel else ""),
         "section": "windows",
@@ -124,15 +124,15 @@ def report(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_GET
 @never_cache
-def as_csv(request: HttpRequest) -> StreamingHttpResponse:
+def download_missed_windows(request: HttpRequest) -> StreamingHttpResponse:
     """One line for each missed window, as many as there are: written while it is read."""
-    wanted = Wanted.of(request)
-    response = StreamingHttpResponse(_csv_lines(wanted, request), content_type="text/csv; charset=utf-8")
+    wanted = ReportParams.from_request(request)
+    response = StreamingHttpResponse(_generate_csv_lines(wanted, request), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="missed-windows-{wanted.days}d.csv"'
     return response
 
 
-def _by_channel(wanted: Wanted) -> list[Line]:
+def _count_by_channel(wanted: ReportParams) -> list[MissedCount]:
     """The channel with the most missed first."""
 
     def counted(rows: QuerySet[ServiceWindow]) -> dict[int, int]:
@@ -140,34 +140,34 @@ def _by_channel(wanted: Wanted) -> list[Line]:
 
     missed, shut = counted(wanted.rows()), counted(wanted.shut())
     names = {channel.pk: channel.name for channel in wanted.channels}
-    lines = [Line(name=names[pk], missed=missed.get(pk, 0), shut=count) for pk, count in shut.items()]
+    lines = [MissedCount(name=names[pk], missed=missed.get(pk, 0), shut=count) for pk, count in shut.items()]
     return sorted(lines, key=lambda line: (-line.missed, line.name))
 
 
-def _by_operator(wanted: Wanted) -> list[Line]:
+def _count_by_operator(wanted: ReportParams) -> list[MissedCount]:
     counted = dict(wanted.rows().values_list("assignee").annotate(Count("pk")).order_by())
     people = get_user_model()._default_manager.in_bulk([pk for pk in counted if pk is not None])
     lines = [
-        Line(name=presentation.person_name(people.get(pk)) or _("Nobody’s"), missed=count)
+        MissedCount(name=presentation.person_name(people.get(pk)) or _("Nobody’s"), missed=count)
         for pk, count in counted.items()
     ]
     return sorted(lines, key=lambda line: (-line.missed, line.name))
 
 
-def _worst(by_hour: dict[int, int]) -> int | None:
+def _worst_hour(by_hour: dict[int, int]) -> int | None:
     """The hour that stands out; none where two are as bad."""
     most = max(by_hour.values(), default=0)
     worst = [hour for hour, count in by_hour.items() if count == most]
     return worst[0] if len(worst) == 1 else None
 
 
-def _bars(by_hour: dict[int, int]) -> list[Bar]:
+def _hour_bars(by_hour: dict[int, int]) -> list[HourBar]:
     most = max(by_hour.values(), default=0)
     bars = []
     for hour in range(24):
         count = by_hour.get(hour, 0)
         height = max(round((CHART_BASE - 24) * count / most, 1), 2) if count else 0
-        bars.append(Bar(hour=hour, count=count, x=hour * 31 + 4, y=CHART_BASE - height, height=height))
+        bars.append(HourBar(hour=hour, count=count, x=hour * 31 + 4, y=CHART_BASE - height, height=height))
     return bars
 
 
@@ -178,7 +178,7 @@ class _Echo:
         return line
 
 
-def _csv_lines(wanted: Wanted, request: HttpRequest) -> Iterator[str]:
+def _generate_csv_lines(wanted: ReportParams, request: HttpRequest) -> Iterator[str]:
     # Excel takes the separator from the computer's language: a semicolon where the comma belongs to the fractions.
     separator = ";" if formats.get_format("DECIMAL_SEPARATOR") == "," else ","
     writer = csv.writer(_Echo(), delimiter=separator, lineterminator="\r\n")

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET
 
 from bridge import service_window
 from bridge.desk import access, presentation
-from bridge.desk.parameters import as_number
+from bridge.desk.parameters import parse_int
 from bridge.models import Conversation, ServiceWindow, Ticket
 from channels_setup.codecs.values import parse_iso_time
 from channels_setup.models import ChatChannel
@@ -33,7 +33,7 @@ SORTS = (NEWEST, OLDEST, WINDOW)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class RequestTableParams:
     """What the table shows, as its address says."""
 
     status: str = ""
@@ -43,14 +43,14 @@ class Wanted:
     cursor: tuple[datetime, int] | None = None
 
     @classmethod
-    def of(cls, asked: QueryDict) -> Wanted:
+    def from_request(cls, asked: QueryDict) -> RequestTableParams:
         status, assignee, sort = asked.get("status", ""), asked.get("assignee", ""), asked.get("sort", "")
         return cls(
-            status=status if status == LIVE or as_number(status) in Ticket.Status.values else "",
-            channel=as_number(asked.get("channel")),
-            assignee=assignee if assignee in (ME, NOBODY) or as_number(assignee) else "",
+            status=status if status == LIVE or parse_int(status) in Ticket.Status.values else "",
+            channel=parse_int(asked.get("channel")),
+            assignee=assignee if assignee in (ME, NOBODY) or parse_int(assignee) else "",
             sort=sort if sort in SORTS else NEWEST,
-            cursor=_cursor(asked.get("after", "")),
+            cursor=_parse_cursor(asked.get("after", "")),
         )
 
     @property
@@ -74,7 +74,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class RequestRow:
     ticket: Ticket
     name: str
     assignee: str
@@ -86,32 +86,34 @@ class Row:
 @login_required
 @require_GET
 @never_cache
-def requests(request: HttpRequest) -> HttpResponse:
+def show_requests(request: HttpRequest) -> HttpResponse:
     now = service_window.database_now()
-    wanted = Wanted.of(request.GET)
-    channels = access.channels(request)
-    tickets = list(_found(wanted, channels=channels, user=request.user, now=now)[: PAGE + 1])
+    wanted = RequestTableParams.from_request(request.GET)
+    channels = access.visible_channels(request)
+    tickets = list(_find_tickets(wanted, channels=channels, user=request.user, now=now)[: PAGE + 1])
     next_page = ""
     if len(tickets) > PAGE:
         last = tickets[PAGE - 1]
         value = getattr(last, "closes_at", last.opened_at)
         next_page = "?" + replace(wanted, cursor=(value, last.pk)).address
-    people = bulk_actions.people(request.user, [channel.pk for channel in channels])
+    people = bulk_actions.list_channel_assignees(request.user, [channel.pk for channel in channels])
     context = {
         "wanted": wanted,
-        "rows": _rows(tickets[:PAGE], now=now),
+        "rows": _build_rows(tickets[:PAGE], now=now),
         "next_page": next_page,
-        "choices": _choices(wanted, channels, people),
-        "columns": _columns(wanted),
+        "choices": _table_filters(wanted, channels, people),
+        "columns": _sortable_columns(wanted),
         "people": people,
-        "moves": bulk_actions.MOVES,
-        "done": bulk_actions.done_before(request),
+        "moves": bulk_actions.STATUS_ACTIONS,
+        "done": bulk_actions.read_bulk_result(request),
         "section": "requests",
     }
     return render(request, "bridge/requests.html", context)
 
 
-def _found(wanted: Wanted, *, channels: list[ChatChannel], user: Any, now: datetime) -> QuerySet[Ticket]:
+def _find_tickets(
+    wanted: RequestTableParams, *, channels: list[ChatChannel], user: Any, now: datetime
+) -> QuerySet[Ticket]:
     """Those asked for, in their order. The channels go in as numbers: PostgreSQL plans by how common they are."""
     chosen = [channel.pk for channel in channels if wanted.channel in (None, channel.pk)]
     found = Ticket.objects.filter(conversation__chat_channel__in=chosen)
@@ -128,7 +130,7 @@ def _found(wanted: Wanted, *, channels: list[ChatChannel], user: Any, now: datet
         "assignee", "conversation__api_channel", "conversation__chat_channel__helpdesk_connection"
     )
     if wanted.sort == WINDOW:
-        return _by_window(found, wanted, now=now)
+        return _order_by_window(found, wanted, now=now)
     if wanted.cursor:
         moment, pk = wanted.cursor
         # The first bound is what lets the index begin at the right place; the second settles equal times.
@@ -139,10 +141,10 @@ def _found(wanted: Wanted, *, channels: list[ChatChannel], user: Any, now: datet
     return found.order_by("opened_at", "pk") if wanted.sort == OLDEST else found.order_by("-opened_at", "-pk")
 
 
-def _by_window(found: QuerySet[Ticket], wanted: Wanted, *, now: datetime) -> QuerySet[Ticket]:
+def _order_by_window(found: QuerySet[Ticket], wanted: RequestTableParams, *, now: datetime) -> QuerySet[Ticket]:
     """Live requests whose window is open, the one that closes first on top."""
-    free = [kind for kind, provider in messengers().items() if not provider.service_window]
-    found = found.exclude(status__in=Ticket.ENDED).exclude(conversation__api_channel__kind__in=free)
+    unrestricted = [kind for kind, provider in messengers().items() if not provider.service_window]
+    found = found.exclude(status__in=Ticket.ENDED).exclude(conversation__api_channel__kind__in=unrestricted)
     found = found.filter(
         conversation__windows__state=ServiceWindow.State.OPEN, conversation__windows__expires_at__gt=now
     ).annotate(closes_at=F("conversation__windows__expires_at"))
@@ -152,7 +154,9 @@ def _by_window(found: QuerySet[Ticket], wanted: Wanted, *, now: datetime) -> Que
     return found.order_by("closes_at", "pk")
 
 
-def _choices(wanted: Wanted, channels: list[ChatChannel], people: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _table_filters(
+    wanted: RequestTableParams, channels: list[ChatChannel], people: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """The filters, each a field with what may be chosen in it."""
     statuses: list[tuple[str, Any]] = [("", _("Any status")), (LIVE, _("All that are not closed"))]
     statuses += [(str(value), label) for value, label in Ticket.Status.choices]
@@ -168,7 +172,7 @@ def _choices(wanted: Wanted, channels: list[ChatChannel], people: list[dict[str,
     return found
 
 
-def _columns(wanted: Wanted) -> dict[str, dict[str, str]]:
+def _sortable_columns(wanted: RequestTableParams) -> dict[str, dict[str, str]]:
     """The two columns that sort: where a click leads, and how they stand now."""
     opened = OLDEST if wanted.sort == NEWEST else NEWEST
     order = {NEWEST: "descending", OLDEST: "ascending"}.get(wanted.sort, "none")
@@ -178,33 +182,33 @@ def _columns(wanted: Wanted) -> dict[str, dict[str, str]]:
     }
 
 
-def _rows(tickets: list[Ticket], *, now: datetime) -> list[Row]:
-    expiries = _expiries([ticket.conversation_id for ticket in tickets])
-    return [_row(ticket, expiries.get(ticket.conversation_id), now=now) for ticket in tickets]
+def _build_rows(tickets: list[Ticket], *, now: datetime) -> list[RequestRow]:
+    expiries = _window_expiries([ticket.conversation_id for ticket in tickets])
+    return [_build_row(ticket, expiries.get(ticket.conversation_id), now=now) for ticket in tickets]
 
 
-def _expiries(conversation_ids: list[int]) -> dict[int, Any]:
+def _window_expiries(conversation_ids: list[int]) -> dict[int, Any]:
     """When each conversation's latest window closes or closed: one query for the page."""
     latest = ServiceWindow.objects.filter(conversation__in=conversation_ids).order_by()
     return dict(latest.values_list("conversation").annotate(Max("expires_at")))
 
 
-def _row(ticket: Ticket, expires_at: datetime | None, *, now: datetime) -> Row:
+def _build_row(ticket: Ticket, expires_at: datetime | None, *, now: datetime) -> RequestRow:
     conversation: Conversation = ticket.conversation
-    is_free = not conversation.api_channel.provider.service_window
-    return Row(
+    is_unrestricted = not conversation.api_channel.provider.service_window
+    return RequestRow(
         ticket=ticket,
         name=presentation.contact_name(conversation.contact),
         assignee=presentation.assignee_name(ticket.assignee, conversation),
-        opened=presentation.moment_words(ticket.opened_at, now=now),
-        first_answer=presentation.moment_words(ticket.first_answer_at, now=now) if ticket.first_answer_at else "",
-        window=presentation.window_of_row(expires_at, is_free=is_free, now=now),
+        opened=presentation.format_moment(ticket.opened_at, now=now),
+        first_answer=presentation.format_moment(ticket.first_answer_at, now=now) if ticket.first_answer_at else "",
+        window=presentation.window_from_expiry(expires_at, is_unrestricted=is_unrestricted, now=now),
     )
 
 
-def _cursor(text: str) -> tuple[datetime, int] | None:
+def _parse_cursor(text: str) -> tuple[datetime, int] | None:
     """The last row of the page before; None (the first page) where it is none of ours."""
     moment_text, _tilde, number = text.rpartition("~")
-    pk = as_number(number)
+    pk = parse_int(number)
     at = parse_iso_time(moment_text)
     return (at, pk) if at is not None and pk is not None else None

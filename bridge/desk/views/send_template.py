@@ -19,38 +19,37 @@ from bridge import service_window
 from bridge.desk import access, forms, presentation
 from bridge.desk.chat_list import finding
 from bridge.desk.composer import panels
+from bridge.desk.parameters import parse_int
 from bridge.models import Conversation
 from bridge.relay import submission
 from templates_registry.models import Template
 from templates_registry.preview import PREFIX, filling, values_in
 
-from . import chats
-
-SHOWN = 12
+MAX_CHATS = 12
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
 @never_cache
-def send(request: HttpRequest, pk: int) -> HttpResponse:
+def send_template_to_chat(request: HttpRequest, pk: int) -> HttpResponse:
     """Three steps on one address, all by POST because of the values: ``find``, then ``chat``, then ``go``."""
     template = (
         Template.objects.all().seen_by(request.user).sendable().filter(pk=pk).select_related("api_channel").first()
     )
     if template is None or not template.api_channel.provider.sends_templates:
         raise Http404
-    if refusal := forms.conflict(request):
+    if refusal := forms.reject_stale_form(request):
         return refusal
     values = values_in(request.POST)
-    chosen = chats.as_number(request.POST.get("chat"))
+    chosen = parse_int(request.POST.get("chat"))
     if chosen is None:
-        return _chats_to_choose(request, template, values)
-    conversation = access.conversation_or_404(request, chosen)
+        return _choose_chat(request, template, values)
+    conversation = access.get_conversation_or_404(request, chosen)
     if conversation.api_channel_id != template.api_channel_id:
         raise Http404
     sentence = ""
     if request.POST.get("go"):
-        said = forms.once(
+        said = forms.submit_once(
             request,
             conversation,
             "template",
@@ -68,50 +67,52 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
             return redirect(reverse("chat", args=[conversation.pk]))
         sentence = said["sentence"]
     elif request.POST.get("open"):
-        values = panels.opening_values(conversation, template, values)
-    return _last_look(request, template, conversation, values, sentence=sentence)
+        values = panels.initial_values(conversation, template, values)
+    return _confirm_sending(request, template, conversation, values, sentence=sentence)
 
 
-def _chats_to_choose(request: HttpRequest, template: Template, values: dict[str, str]) -> HttpResponse:
+def _choose_chat(request: HttpRequest, template: Template, values: dict[str, str]) -> HttpResponse:
     query = request.POST.get("find", "").replace("\0", "").strip()[:80]
     now = service_window.database_now()
-    rows = _chats_of(request, template)
+    rows = _channel_chats(request, template)
     if query:
-        named = finding.people(query, api_channels=[template.api_channel_id])
-        rows = rows.filter(reduce(or_, (Q(contact__in=finding.owners_of(found)) for found in named)))
+        named = finding.find_people(query, api_channels=[template.api_channel_id])
+        rows = rows.filter(reduce(or_, (Q(contact__in=finding.chat_owners(found)) for found in named)))
     context = {
         "section": "templates",
         "template": template,
         "kept_values": {PREFIX + key: value for key, value in values.items()},
         "query": query,
-        "rows": [_row(conversation, now=now) for conversation in rows.order_by("-last_message_at", "-pk")[:SHOWN]],
+        "rows": [
+            _chat_choice(conversation, now=now) for conversation in rows.order_by("-last_message_at", "-pk")[:MAX_CHATS]
+        ],
     }
     page = "bridge/template_chats_list.html" if "HX-Request" in request.headers else "bridge/template_chats.html"
     return render(request, page, context)
 
 
-def _chats_of(request: HttpRequest, template: Template) -> QuerySet[Conversation]:
-    rows = access.visible(request).filter(api_channel=template.api_channel)
+def _channel_chats(request: HttpRequest, template: Template) -> QuerySet[Conversation]:
+    rows = access.visible_conversations(request).filter(api_channel=template.api_channel)
     return rows.select_related("contact", "api_channel", "chat_channel")
 
 
-def _row(conversation: Conversation, *, now: Any) -> dict[str, Any]:
+def _chat_choice(conversation: Conversation, *, now: Any) -> dict[str, Any]:
     return {
         "conversation": conversation,
         "name": presentation.contact_name(conversation.contact),
-        "phone": presentation.phone_words(conversation.contact.phone),
-        "at": presentation.short_moment(conversation.last_written_at or conversation.last_message_at, now=now),
+        "phone": presentation.format_phone(conversation.contact.phone),
+        "at": presentation.format_short_moment(conversation.last_written_at or conversation.last_message_at, now=now),
     }
 
 
-def _last_look(
+def _confirm_sending(
     request: HttpRequest, template: Template, conversation: Conversation, values: dict[str, str], *, sentence: str
 ) -> HttpResponse:
     context = {
         "section": "templates",
         "template": template,
         "filling": filling(template, values),
-        "to": _row(conversation, now=service_window.database_now()),
+        "to": _chat_choice(conversation, now=service_window.database_now()),
         "sentence": sentence,
         "sending_key": secrets.token_urlsafe(12),
     }

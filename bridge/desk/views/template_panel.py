@@ -27,50 +27,52 @@ from templates_registry.preview import values_in
 from . import chat_actions, chats
 
 
-@forms.writes
+@forms.require_chat_form
 def recognize(request: HttpRequest, pk: int) -> HttpResponse:
     """What the registry says of the text in the box; 204 where there is nothing to say."""
-    conversation = access.conversation_or_404(request, pk)
+    conversation = access.get_conversation_or_404(request, pk)
     window = service_window.get_window_state(conversation, now=service_window.database_now())
     was_sent = request.POST.get("sent") == "1"
-    text = chat_actions.text_in(request)
-    found = panels.of_text(conversation, text, user=request.user, window=window, was_sent=was_sent)
+    text = chat_actions.posted_text(request)
+    found = panels.recognize_text(conversation, text, user=request.user, window=window, was_sent=was_sent)
     if found is None:
         return HttpResponse(status=204)
-    return _shown(request, conversation, found)
+    return _panel_response(request, conversation, found)
 
 
 @login_required
 @require_GET
 @never_cache
-def picker(request: HttpRequest, pk: int) -> HttpResponse:
+def show_template_picker(request: HttpRequest, pk: int) -> HttpResponse:
     """The templates that may be sent in this chat, those one likes and used lately first."""
-    conversation = access.conversation_or_404(request, pk)
+    conversation = access.get_conversation_or_404(request, pk)
     query = request.GET.get("find", "").replace("\0", "").strip()[: selection.LONGEST_QUERY]
-    found = panels.picker(request, conversation, query=query, is_hold=request.GET.get("hold") == "1")
-    return _shown(request, conversation, found)
+    found = panels.build_picker(request, conversation, query=query, is_hold=request.GET.get("hold") == "1")
+    return _panel_response(request, conversation, found)
 
 
-@forms.writes
-def panel(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
+@forms.require_chat_form
+def show_template_panel(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     """One template with its fields and its preview. ``open``: it has just been chosen, so known values go in."""
-    conversation = access.conversation_or_404(request, pk)
-    template = _template_or_404(request, conversation, template_id)
-    values = values_in(request.POST) | panels.told_by(request.POST.get("choice", ""))
+    conversation = access.get_conversation_or_404(request, pk)
+    template = _get_template_or_404(request, conversation, template_id)
+    values = values_in(request.POST) | panels.parse_choice(request.POST.get("choice", ""))
     if request.POST.get("open"):
-        values = panels.opening_values(conversation, template, values)
+        values = panels.initial_values(conversation, template, values)
     usual = panels.RECOGNIZED if request.POST.get("choice") else request.POST.get("open", "")
     kind = request.POST.get("kind", usual)
     kind = kind if kind in (panels.RECOGNIZED, panels.HOLD) else panels.PICKED
-    return _shown(request, conversation, panels.picked(conversation, template, values, kind=kind))
+    return _panel_response(
+        request, conversation, panels.build_template_panel(conversation, template, values, kind=kind)
+    )
 
 
-@forms.writes
-def send(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
+@forms.require_chat_form
+def send_template(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     """Send the template with these values. Other text in the box stays a draft."""
-    conversation = access.conversation_or_404(request, pk)
-    template = _template_or_404(request, conversation, template_id)
-    values, replies_to = _values(request, template), chats.replies_to(request)
+    conversation = access.get_conversation_or_404(request, pk)
+    template = _get_template_or_404(request, conversation, template_id)
+    values, replies_to = _posted_values(request, template), chats.posted_quote_id(request)
 
     def work(form_key: str) -> submission.SubmitResult:
         return submission.submit_template_reply(
@@ -82,25 +84,25 @@ def send(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
             form_key=form_key,
         )
 
-    said = forms.once(request, conversation, "template", template.pk, values, replies_to, work=work)
-    text = chat_actions.text_in(request)
+    said = forms.submit_once(request, conversation, "template", template.pk, values, replies_to, work=work)
+    text = chat_actions.posted_text(request)
     if (
-        not forms.key_in(request, "once")
+        not forms.posted_key(request, "once")
         and said["sent"]
         and request.POST.get("kind") != panels.RECOGNIZED
         and text.strip()
     ):
-        submission.save_draft(conversation.pk, author=request.user, text=text[: chat_actions.LONGEST_KEPT])
-    return _answered(request, conversation, template, said)
+        submission.save_draft(conversation.pk, author=request.user, text=text[: chat_actions.MAX_DRAFT_LENGTH])
+    return _submission_response(request, conversation, template, said)
 
 
-@forms.writes
-def hold(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
+@forms.require_chat_form
+def hold_text(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     """Send the template in place of the text, and the text when the client writes."""
-    conversation = access.conversation_or_404(request, pk)
-    template = _template_or_404(request, conversation, template_id)
-    text, values = chat_actions.text_in(request), _values(request, template)
-    replies_to = chats.replies_to(request)
+    conversation = access.get_conversation_or_404(request, pk)
+    template = _get_template_or_404(request, conversation, template_id)
+    text, values = chat_actions.posted_text(request), _posted_values(request, template)
+    replies_to = chats.posted_quote_id(request)
 
     def work(form_key: str) -> submission.SubmitResult:
         return held_replies.hold_reply(
@@ -113,28 +115,28 @@ def hold(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
             form_key=form_key,
         )[1]
 
-    said = forms.once(request, conversation, "hold", text, template.pk, values, replies_to, work=work)
-    return _answered(request, conversation, template, said)
+    said = forms.submit_once(request, conversation, "hold", text, template.pk, values, replies_to, work=work)
+    return _submission_response(request, conversation, template, said)
 
 
-@forms.writes
-def take_back(request: HttpRequest, pk: int, held_id: int) -> HttpResponse:
+@forms.require_chat_form
+def unhold_reply(request: HttpRequest, pk: int, held_id: int) -> HttpResponse:
     """Do not send a held text after all; it becomes a draft again."""
-    conversation = access.conversation_or_404(request, pk)
+    conversation = access.get_conversation_or_404(request, pk)
     if not held_replies.cancel_held_reply(held_id, conversations_seen=[conversation.pk]):
-        return chat_actions.refused(
+        return chat_actions.refusal_response(
             request, conversation, _("This text is no longer held: it has been sent or dropped.")
         )
-    return chat_actions.done(request, conversation)
+    return chat_actions.success_response(request, conversation)
 
 
-def _values(request: HttpRequest, template: Template) -> dict[str, str]:
+def _posted_values(request: HttpRequest, template: Template) -> dict[str, str]:
     """By key; what belongs to no variable is left aside, and an empty field is no value."""
     keys = {variable.key for variable in template.pattern.variables}
     return {key: value for key, value in values_in(request.POST).items() if key in keys and value}
 
 
-def _template_or_404(request: HttpRequest, conversation: Conversation, template_id: int) -> Template:
+def _get_template_or_404(request: HttpRequest, conversation: Conversation, template_id: int) -> Template:
     template = (
         Template.objects.all()
         .seen_by(request.user)
@@ -147,27 +149,29 @@ def _template_or_404(request: HttpRequest, conversation: Conversation, template_
     return template
 
 
-def _answered(
+def _submission_response(
     request: HttpRequest, conversation: Conversation, template: Template, said: dict[str, Any]
 ) -> HttpResponse:
-    if chat_actions.by_script(request):
+    if chat_actions.is_script_request(request):
         return JsonResponse(said)
     if said["sent"]:
-        return chat_actions.back(request, conversation)
+        return chat_actions.redirect_to_chat(request, conversation)
     kind = request.POST.get("kind", panels.PICKED)
-    found = panels.picked(conversation, template, values_in(request.POST), kind=kind)
-    return _page(request, conversation, found, refusal=said["sentence"])
+    found = panels.build_template_panel(conversation, template, values_in(request.POST), kind=kind)
+    return _chat_page(request, conversation, found, refusal=said["sentence"])
 
 
-def _shown(request: HttpRequest, conversation: Conversation, found: panels.Panel) -> HttpResponse:
-    if chat_actions.by_script(request):
+def _panel_response(request: HttpRequest, conversation: Conversation, found: panels.TemplatePanel) -> HttpResponse:
+    if chat_actions.is_script_request(request):
         return render(request, "bridge/template_panel.html", {"panel": found, "conversation": conversation})
-    return _page(request, conversation, found)
+    return _chat_page(request, conversation, found)
 
 
-def _page(request: HttpRequest, conversation: Conversation, found: panels.Panel, *, refusal: str = "") -> HttpResponse:
+def _chat_page(
+    request: HttpRequest, conversation: Conversation, found: panels.TemplatePanel, *, refusal: str = ""
+) -> HttpResponse:
     now = service_window.database_now()
-    text = found.text or (chat_actions.text_in(request) if request.method == "POST" else None)
-    context = chats.chat_context(request, conversation, now=now, refusal=refusal, text=text)
-    context |= chats.list_context(request, current=conversation.pk, now=now)
+    text = found.text or (chat_actions.posted_text(request) if request.method == "POST" else None)
+    context = chats.build_chat_context(request, conversation, now=now, refusal=refusal, text=text)
+    context |= chats.build_list_context(request, current=conversation.pk, now=now)
     return render(request, "bridge/chats.html", context | {"panel": found}, status=422 if refusal else 200)

@@ -13,25 +13,25 @@ from django.views.decorators.http import require_http_methods
 
 from bridge import idempotency
 from bridge.desk import forms, presentation
-from bridge.desk.parameters import as_number
+from bridge.desk.parameters import parse_int
 from bridge.models import Message, TemplateTest
 from bridge.relay import template_tests
 from templates_registry.models import Template
 from templates_registry.preview import PREFIX, filling, values_in
 
-LONGEST_NUMBER = 40
+MAX_NUMBER_LENGTH = 40
 
 
 @login_required
 @permission_required("templates_registry.change_template", raise_exception=True)
 @require_http_methods(["GET", "POST"])
 @never_cache
-def test(request: HttpRequest, pk: int) -> HttpResponse:
+def show_template_test(request: HttpRequest, pk: int) -> HttpResponse:
     """Three steps on one address: the form, ``check`` asks for confirmation, ``go`` sends."""
     template = get_object_or_404(Template.objects.all().seen_by(request.user).select_related("api_channel"), pk=pk)
-    if refused := forms.conflict(request):
+    if refused := forms.reject_stale_form(request):
         return refused
-    values, number = values_in(request.POST), request.POST.get("number", "").strip()[:LONGEST_NUMBER]
+    values, number = values_in(request.POST), request.POST.get("number", "").strip()[:MAX_NUMBER_LENGTH]
     sentence = template_tests.explain_refusal(template)
     if request.method == "POST" and "HX-Request" not in request.headers and not sentence:
         try:
@@ -39,25 +39,25 @@ def test(request: HttpRequest, pk: int) -> HttpResponse:
                 _send_once(request, template, number, values)
                 return redirect(request.path)
             if request.POST.get("check"):
-                return _confirm(request, template, number, values)
+                return _confirm_test(request, template, number, values)
         except template_tests.TemplateTestRefused as problem:
             sentence = str(problem)
-    context = _context(template, number, values) | {
+    context = _build_context(template, number, values) | {
         "sentence": sentence,
         "may_send": not template_tests.explain_refusal(template),
-        "tests": [_row(one) for one in template_tests.list_latest_tests(template)],
+        "tests": [_test_row(one) for one in template_tests.list_latest_tests(template)],
     }
     if "HX-Request" in request.headers:
         return render(request, "templates_registry/shelf/filled_part.html", context)
     return render(request, "bridge/template_test.html", context, status=422 if request.method == "POST" else 200)
 
 
-def _confirm(request: HttpRequest, template: Template, number: str, values: dict[str, str]) -> HttpResponse:
+def _confirm_test(request: HttpRequest, template: Template, number: str, values: dict[str, str]) -> HttpResponse:
     """Show what would be sent to whom. Raises NotSent."""
     to = template_tests.read_recipient(template, number)
     template_tests.check_values(template, values)
-    context = _context(template, to.number, values) | {
-        "shown_number": presentation.phone_words(to.number),
+    context = _build_context(template, to.number, values) | {
+        "shown_number": presentation.format_phone(to.number),
         "contact": to.contact,
         "name": presentation.contact_name(to.contact) if to.contact else "",
         "kept_values": {PREFIX + key: value for key, value in values.items()},
@@ -70,23 +70,23 @@ def _send_once(request: HttpRequest, template: Template, number: str, values: di
     """Send it, once however often the form is posted. Raises NotSent."""
 
     def work() -> idempotency.StoredResponse:
-        seen = as_number(request.POST.get("contact"))
+        seen = parse_int(request.POST.get("contact"))
         message = template_tests.send_template_test(template, number, values, user=request.user, seen=seen)
         return idempotency.StoredResponse(200, {"message": message.pk})
 
     posted = f"{number}\n{sorted(values.items())}".encode()
-    key = forms.key_in(request, "key")
+    key = forms.posted_key(request, "key")
     try:
         idempotency.run_once(owner=f"template test {template.pk}/{request.user.pk}", key=key, request=posted, work=work)
     except idempotency.IdempotencyKeyReused as problem:
         raise template_tests.TemplateTestRefused(str(problem)) from None
 
 
-def _context(template: Template, number: str, values: dict[str, str]) -> dict[str, Any]:
+def _build_context(template: Template, number: str, values: dict[str, str]) -> dict[str, Any]:
     return {"section": "templates", "template": template, "filling": filling(template, values), "number": number}
 
 
-def _row(one: TemplateTest) -> dict[str, Any]:
+def _test_row(one: TemplateTest) -> dict[str, Any]:
     message = one.message
     status = Message.Status(message.status)
     return {

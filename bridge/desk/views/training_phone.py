@@ -19,26 +19,26 @@ from django.views.decorators.http import require_GET, require_POST
 
 from bridge import service_window
 from bridge.desk import presentation
-from bridge.desk.parameters import as_number
+from bridge.desk.parameters import parse_int
 from bridge.desk.thread import extras
 from bridge.intake import webhooks
 from bridge.models import Attachment, Contact, Conversation, Message
 from channels_setup.codecs.whatsapp_markup import render_html
 from channels_setup.models import ApiChannel, ChatChannel
 
-NEWEST = 80
-ON_THE_PHONE = (Message.Status.SENT, Message.Status.DELIVERED, Message.Status.READ)
+MAX_MESSAGES = 80
+VISIBLE_STATUSES = (Message.Status.SENT, Message.Status.DELIVERED, Message.Status.READ)
 
 
 @require_GET
 @never_cache
 @login_required
-def phone(request: HttpRequest, pk: int) -> HttpResponse:
+def show_phone(request: HttpRequest, pk: int) -> HttpResponse:
     """The page itself; everything on it is fetched and posted by its script."""
-    channel = _channel_or_404(request, pk)
+    channel = _get_channel_or_404(request, pk)
     context = {
         "channel": channel,
-        "units": presentation.duration_units(),
+        "units": presentation.countdown_texts(),
         "words": {
             "names": [_("Anna Sokolova"), _("Igor Panin"), _("Maria Guseva"), _("Oleg Lapin")],
             "new_client": _("Client %(number)s"),
@@ -56,13 +56,13 @@ def phone(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_GET
 @never_cache
-def messages(request: HttpRequest, pk: int) -> HttpResponse:
+def list_phone_messages(request: HttpRequest, pk: int) -> HttpResponse:
     """What is on the phone of the client ``from``: their own words, and what was handed over to them.
 
     ``after``: only messages with a greater id. The page itself asks without it, since a message that was long on
     its way may come after younger ones.
     """
-    channel = _channel_or_404(request, pk)
+    channel = _get_channel_or_404(request, pk)
     sender = request.GET.get("from", "")[:190].replace("\0", "")
     client = Contact.objects.filter(api_channel=channel, external_id=sender).first() if sender else None
     conversation = (
@@ -83,18 +83,18 @@ def messages(request: HttpRequest, pk: int) -> HttpResponse:
             "state": window.state,
             "expires_at": window.expires_at.isoformat() if window.expires_at else None,
         }
-        answer["messages"] = _on_the_phone(conversation, line=line, after=_after(request), now=now)
+        answer["messages"] = _phone_messages(conversation, line=line, after=_posted_after(request), now=now)
     return JsonResponse(answer)
 
 
 @require_POST
 @never_cache
-def post(request: HttpRequest, pk: int) -> HttpResponse:
+def post_phone_event(request: HttpRequest, pk: int) -> HttpResponse:
     """Store what the page's client does, as the provider's webhook does."""
-    return webhooks.receive_from_training_phone(request, _channel_or_404(request, pk))
+    return webhooks.receive_from_training_phone(request, _get_channel_or_404(request, pk))
 
 
-def _channel_or_404(request: HttpRequest, pk: int) -> ApiChannel:
+def _get_channel_or_404(request: HttpRequest, pk: int) -> ApiChannel:
     """Return the channel if this user may see chats of it. Scripts get a 403 where nobody is signed in."""
     if not request.user.is_authenticated:
         raise PermissionDenied
@@ -107,24 +107,24 @@ def _channel_or_404(request: HttpRequest, pk: int) -> ApiChannel:
     return channel
 
 
-def _after(request: HttpRequest) -> int:
-    return as_number(request.GET.get("after")) or 0
+def _posted_after(request: HttpRequest) -> int:
+    return parse_int(request.GET.get("after")) or 0
 
 
-def _on_the_phone(conversation: Conversation, *, line: int | None, after: int, now: datetime) -> list[dict[str, Any]]:
+def _phone_messages(conversation: Conversation, *, line: int | None, after: int, now: datetime) -> list[dict[str, Any]]:
     rows = (
         Message.objects.filter(conversation=conversation, merged_contact=line, pk__gt=after)
         .exclude(direction=Message.Direction.NOTICE)
-        .exclude(direction=Message.Direction.OUTBOUND, status__in=set(Message.Status) - set(ON_THE_PHONE))
+        .exclude(direction=Message.Direction.OUTBOUND, status__in=set(Message.Status) - set(VISIBLE_STATUSES))
         .select_related("quoted__author")
         .prefetch_related("attachments")
         .order_by("-pk")
     )
-    return [_shown(row, now=now) for row in list(rows[:NEWEST])[::-1]]
+    return [_message_json(row, now=now) for row in list(rows[:MAX_MESSAGES])[::-1]]
 
 
-def _shown(message: Message, *, now: datetime) -> dict[str, Any]:
-    quoted = extras.quote(message.quoted)
+def _message_json(message: Message, *, now: datetime) -> dict[str, Any]:
+    quoted = extras.build_quote(message.quoted)
     return {
         "id": message.pk,
         "external_id": message.external_id,
@@ -134,11 +134,11 @@ def _shown(message: Message, *, now: datetime) -> dict[str, Any]:
         "html": render_html(message.text),
         "quoted": quoted.words if quoted else "",
         "status": message.status,
-        "day": presentation.day_words(message.written_at, now=now),
-        "time": presentation.clock(message.written_at),
-        "files": [_file(attachment) for attachment in message.attachments.all()],
+        "day": presentation.format_day(message.written_at, now=now),
+        "time": presentation.format_clock(message.written_at),
+        "files": [_file_json(attachment) for attachment in message.attachments.all()],
     }
 
 
-def _file(attachment: Attachment) -> dict[str, str]:
+def _file_json(attachment: Attachment) -> dict[str, str]:
     return {"name": attachment.name or attachment.url[-80:], "url": attachment.url}
