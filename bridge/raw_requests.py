@@ -103,17 +103,17 @@ def redact_request(
 ) -> RawRequest:
     """The same request with secrets overwritten: this installation's by value, others by their field's name."""
     known = known_secrets.current()
-    own = {*filter(is_distinctive, secrets), *known.of(api_channel=api_channel, chat_channel=chat_channel)}
+    own = {*filter(is_distinctive, secrets), *known.for_channel(api_channel=api_channel, chat_channel=chat_channel)}
     return RawRequest(
         method=raw.method,
-        query_string=redact_query(raw.query_string, own, tokens=known.words),
-        content_type=redact_text(raw.content_type, own, tokens=known.words),
+        query_string=redact_query(raw.query_string, own, tokens=known.tokens),
+        content_type=redact_text(raw.content_type, own, tokens=known.tokens),
         headers={
-            name: redact_text(value, own, tokens=known.words)
+            name: redact_text(value, own, tokens=known.tokens)
             for name, value in raw.headers.items()
             if name in KEPT_HEADERS
         },
-        body=redact_body(raw.body, raw.content_type, own, tokens=known.words),
+        body=redact_body(raw.body, raw.content_type, own, tokens=known.tokens),
     )
 
 

@@ -28,10 +28,10 @@ from .http_client import ForbiddenAddress, unresolved_warning
 from .models import ApiChannel, ChannelState, ChatChannel
 from .providers.base import CHOICE, DECIMAL, NUMBER, SECRET, SWITCH, URL, AccountSetting
 
-PREFIX = "account_"  # of the form's fields
-LONGEST = 2_000
-EMPTY = ("", None)
-REFUSALS = ("refused_at", "handshake_refused_at")
+FIELD_PREFIX = "account_"  # of the form's fields
+MAX_LENGTH = 2_000
+EMPTY_VALUES = ("", None)
+REFUSAL_KEYS = ("refused_at", "handshake_refused_at")
 
 Channel = ApiChannel | ChatChannel
 
@@ -41,8 +41,8 @@ Channel = ApiChannel | ChatChannel
 
 def form_fields(channel: Channel) -> dict[str, forms.Field]:
     """A field for each setting. A secret one is empty, whatever is kept; left empty it stays."""
-    tails = channel.kept_secrets()
-    return {PREFIX + setting.name: _field(setting, channel, tails) for setting in channel.provider.settings}
+    tails = channel.secret_tails()
+    return {FIELD_PREFIX + setting.name: _field(setting, channel, tails) for setting in channel.provider.settings}
 
 
 def _field(setting: AccountSetting, channel: Channel, tails: Mapping[str, str]) -> forms.Field:
@@ -54,7 +54,7 @@ def _field(setting: AccountSetting, channel: Channel, tails: Mapping[str, str]) 
         attrs = {"autocomplete": "new-password", "placeholder": hint}
         widget = UnfoldAdminPasswordWidget(attrs=attrs, render_value=False)
         common |= {"required": False, "min_length": setting.min_length or None}
-        return forms.CharField(**common, validators=[_is_whole, _is_ascii], widget=widget)
+        return forms.CharField(**common, validators=[_check_printable, _check_ascii], widget=widget)
     common["initial"] = channel.options.get(setting.name, setting.default)
     if setting.kind == NUMBER:
         return forms.IntegerField(**common, min_value=1, max_value=2**63 - 1, widget=UnfoldAdminIntegerFieldWidget())
@@ -62,33 +62,33 @@ def _field(setting: AccountSetting, channel: Channel, tails: Mapping[str, str]) 
         widget = UnfoldAdminDecimalFieldWidget(attrs={"step": "any"})
         return forms.FloatField(**common, min_value=0.01, max_value=1_000, widget=widget)
     if setting.kind == SWITCH:
-        return _Switch(**(common | {"required": False}), widget=UnfoldBooleanSwitchWidget())
+        return _SwitchField(**(common | {"required": False}), widget=UnfoldBooleanSwitchWidget())
     if setting.kind == CHOICE:
         wrong = _("Choose one of: %(choices)s.") % {"choices": ", ".join(dict(setting.choices))}
         common |= {"required": False, "error_messages": {"invalid_choice": wrong}}
         return forms.ChoiceField(**common, choices=setting.choices, widget=UnfoldAdminSelectWidget())
-    checks = [_is_whole, _may_be_called] if setting.kind == URL else [_is_whole]
+    checks = [_check_printable, _check_callable] if setting.kind == URL else [_check_printable]
     return forms.CharField(**common, validators=checks, widget=UnfoldAdminTextInputWidget())
 
 
-class _Switch(forms.BooleanField):
+class _SwitchField(forms.BooleanField):
     """On and off in the words of a command line, too."""
 
     def to_python(self, value: Any) -> bool:
         return value.strip().lower() in ("1", "on", "true", "yes") if isinstance(value, str) else bool(value)
 
 
-def _is_whole(value: str) -> None:
-    if len(value) > LONGEST or not value.isprintable():
+def _check_printable(value: str) -> None:
+    if len(value) > MAX_LENGTH or not value.isprintable():
         raise ValidationError(_("This cannot be right: check that it was copied whole, and nothing else with it."))
 
 
-def _is_ascii(value: str) -> None:
+def _check_ascii(value: str) -> None:
     if not value.isascii():
         raise ValidationError(_("This cannot be right: check that it was copied whole, and nothing else with it."))
 
 
-def _may_be_called(value: str) -> None:
+def _check_callable(value: str) -> None:
     try:
         unresolved_warning(value)
     except ForbiddenAddress as problem:
@@ -98,11 +98,11 @@ def _may_be_called(value: str) -> None:
 # --- what was given --------------------------------------------------------------------------------------
 
 
-def from_form(cleaned: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix(PREFIX): value for name, value in cleaned.items() if name.startswith(PREFIX)}
+def values_from_form(cleaned: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(FIELD_PREFIX): value for name, value in cleaned.items() if name.startswith(FIELD_PREFIX)}
 
 
-def checked(channel: Channel, given: Mapping[str, str], *, complete: bool = False) -> dict[str, Any]:
+def clean_values(channel: Channel, given: Mapping[str, str], *, complete: bool = False) -> dict[str, Any]:
     """The given texts, cleaned. Raises ValidationError by name. ``complete``: what is required must be there."""
     own = {setting.name: setting for setting in channel.provider.settings}
     if unknown := sorted(given.keys() - own.keys()):
@@ -110,14 +110,14 @@ def checked(channel: Channel, given: Mapping[str, str], *, complete: bool = Fals
     values: dict[str, Any] = {}
     errors: dict[str, Any] = {}
     for name, field in form_fields(channel).items():
-        setting = own[name.removeprefix(PREFIX)]
+        setting = own[name.removeprefix(FIELD_PREFIX)]
         if text := str(given.get(setting.name) or "").strip():
             try:
                 values[setting.name] = field.clean(text)
             except ValidationError as problem:
                 errors[setting.name] = problem.messages
     if complete:
-        for setting in missing(channel, given=values):
+        for setting in missing_settings(channel, given=values):
             if setting.name not in errors:
                 errors[setting.name] = _("“%(name)s” is missing.") % {"name": setting.label}
     if errors:
@@ -125,7 +125,7 @@ def checked(channel: Channel, given: Mapping[str, str], *, complete: bool = Fals
     return values
 
 
-def address_warnings(channel: Channel) -> list[str]:
+def unresolved_address_warnings(channel: Channel) -> list[str]:
     """Return a sentence for each saved address that cannot be called now because its name is not found."""
     addresses = [str(channel.options.get(each.name) or "") for each in channel.provider.settings if each.kind == URL]
     found: list[str] = []
@@ -135,68 +135,70 @@ def address_warnings(channel: Channel) -> list[str]:
     return [sentence for sentence in dict.fromkeys(found) if sentence]
 
 
-def take(channel: Channel, values: Mapping[str, Any]) -> list[str]:
+def save_values(channel: Channel, values: Mapping[str, Any]) -> list[str]:
     """Keep checked values; the names of those that changed. An emptied one goes back to its default, a secret stays."""
     changed: list[AccountSetting] = []
     for setting in channel.provider.settings:
         value = values.get(setting.name)
         if setting.kind == SECRET:
-            is_new = value not in EMPTY and channel.keep_secret(setting.name, str(value))
-        elif setting.name not in values or (value in EMPTY and setting.name not in channel.options):
+            is_new = value not in EMPTY_VALUES and channel.save_secret(setting.name, str(value))
+        elif setting.name not in values or (value in EMPTY_VALUES and setting.name not in channel.options):
             continue
         else:
-            value = setting.default if value in EMPTY else value
+            value = setting.default if value in EMPTY_VALUES else value
             is_new = channel.options.get(setting.name) != value
             channel.options[setting.name] = value
         if is_new:
             changed.append(setting)
     type(channel)._default_manager.filter(pk=channel.pk).update(options=channel.options)
     if isinstance(channel, ApiChannel):
-        if changed and any(channel.standing.get(name) for name in REFUSALS):
-            channel.remember(**dict.fromkeys(REFUSALS, ""))  # what comes next shows whether it is mended
-        _go_on(channel, mended={reason for setting in changed for reason in setting.resolves})
+        if changed and any(channel.provider_status.get(name) for name in REFUSAL_KEYS):
+            channel.update_provider_status(
+                **dict.fromkeys(REFUSAL_KEYS, "")
+            )  # what comes next shows whether it is mended
+        _advance_state(channel, mended={reason for setting in changed for reason in setting.resolves})
     return [setting.name for setting in changed]
 
 
-def _go_on(channel: ApiChannel, *, mended: set[str]) -> None:
+def _advance_state(channel: ApiChannel, *, mended: set[str]) -> None:
     """What was mended resumes a paused channel; one that has all it needs is no draft any more."""
     if channel.state == ChannelState.PAUSED and channel.last_error in mended:
         channel.resume()
-    if channel.state == ChannelState.DRAFT and not missing(channel):
+    if channel.state == ChannelState.DRAFT and not missing_settings(channel):
         ApiChannel.objects.filter(pk=channel.pk, state=ChannelState.DRAFT).update(state=ChannelState.WAITING)
         channel.refresh_from_db(fields=["state"])
 
 
-def make_ours(channel: ApiChannel, *, given: Mapping[str, str]) -> None:
+def generate_secrets(channel: ApiChannel, *, given: Mapping[str, str]) -> None:
     """Make what we are to make ourselves, where nobody gave one."""
     for setting in channel.provider.settings:
         if setting.generated and not given.get(setting.name):
-            channel.keep_credential(setting.name, encryption.new_path_token())
+            channel.save_credential(setting.name, encryption.new_path_token())
 
 
-def made_by_us(channel: ApiChannel) -> dict[str, str]:
+def generated_secrets(channel: ApiChannel) -> dict[str, str]:
     """What we made, in clear: to be shown once, for the provider's own form."""
     names = [setting.name for setting in channel.provider.settings if setting.generated]
     rows = channel.credentials.filter(name__in=names, expires_at=None)
     return {row.name: row.reveal() for row in rows}
 
 
-def make_webhook_secret(channel: ApiChannel) -> str:
+def issue_webhook_secret(channel: ApiChannel) -> str:
     """Make the secret that the provider is to show in its header; the former one works for a day."""
     value = encryption.new_path_token()
-    channel.keep_credential(channel.provider.webhook_secret, value)
-    if channel.standing.get("refused_at"):
-        channel.remember(refused_at="")
-    _go_on(channel, mended=set())
+    channel.save_credential(channel.provider.webhook_secret, value)
+    if channel.provider_status.get("refused_at"):
+        channel.update_provider_status(refused_at="")
+    _advance_state(channel, mended=set())
     return value
 
 
-def missing(channel: Channel, *, given: Container[str] = ()) -> list[AccountSetting]:
+def missing_settings(channel: Channel, *, given: Container[str] = ()) -> list[AccountSetting]:
     """What is required and neither kept nor ``given``. Of settings of which one is enough: a setting named for all."""
     needed = [setting for setting in channel.provider.settings if setting.required or setting.required_group]
     kept = {name for name, value in channel.options.items() if value}
     if any(setting.kind == SECRET for setting in needed):
-        kept |= channel.kept_secrets().keys()
+        kept |= channel.secret_tails().keys()
     is_there = {setting.name: setting.name in kept or setting.name in given for setting in needed}
     found = [setting for setting in needed if setting.required and not is_there[setting.name]]
     for group in dict.fromkeys(setting.required_group for setting in needed if setting.required_group):

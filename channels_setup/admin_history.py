@@ -15,7 +15,7 @@ from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 
 
-class AdminWithHistory(ModelAdmin):
+class HistoryModelAdmin(ModelAdmin):
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         message = super().construct_change_message(request, form, formsets, add)
         fields = [field for field in self.model._meta.get_fields() if isinstance(field, Field)]

@@ -10,7 +10,7 @@ from django.db import connection
 
 
 @unique
-class Space(IntEnum):
+class LockSpace(IntEnum):
     """The first half of each lock's number, all in one place so that no two uses share one."""
 
     INBOX = 7_201  # an API channel's events
@@ -21,27 +21,27 @@ class Space(IntEnum):
     CONTACTS = 7_206  # contacts that are being made on an API channel
 
 
-def take(space: Space, number: int) -> bool:
+def try_acquire(space: LockSpace, number: int) -> bool:
     """Whether the lock is ours now: nobody waits for it."""
-    return _ask("pg_try_advisory_lock", space, number)
+    return _call("pg_try_advisory_lock", space, number)
 
 
-def give_back(space: Space, number: int) -> None:
-    _ask("pg_advisory_unlock", space, number)
+def release(space: LockSpace, number: int) -> None:
+    _call("pg_advisory_unlock", space, number)
 
 
 @contextmanager
-def only_one(space: Space, number: int) -> Iterator[bool]:
+def exclusive(space: LockSpace, number: int) -> Iterator[bool]:
     """Hold the lock if nobody else does."""
-    mine = take(space, number)
+    mine = try_acquire(space, number)
     try:
         yield mine
     finally:
         if mine:
-            give_back(space, number)
+            release(space, number)
 
 
-def _ask(function: str, space: Space, number: int) -> bool:
+def _call(function: str, space: LockSpace, number: int) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {function}(%s, %s)", [int(space), number % 2**31])
         return bool(cursor.fetchone()[0])

@@ -20,4 +20,4 @@ class ChannelsSetupConfig(AppConfig):
 
         for signal in (post_save, post_delete):
             for model in (Secret, Credential, ChatChannel, WebhookAddress):
-                signal.connect(known_secrets.forget, sender=model, dispatch_uid=f"known_secrets {model.__name__}")
+                signal.connect(known_secrets.invalidate, sender=model, dispatch_uid=f"known_secrets {model.__name__}")

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import salted_hmac
 
-MARK_LENGTH = 8
+SIGNATURE_LENGTH = 8
 
 
 def _fernet() -> MultiFernet:
@@ -54,21 +54,21 @@ def new_path_token() -> str:
 def new_webhook_token() -> str:
     """An unguessable part of a webhook address that proves by itself that this portal made it."""
     random_part = new_path_token()
-    return random_part + _mark(random_part)
+    return random_part + _sign(random_part)
 
 
-def is_marked(token: str) -> bool:
+def has_valid_signature(token: str) -> bool:
     """Whether this portal made a webhook token, without asking the database. Older tokens carry no mark.
 
     For turning a flood of made-up addresses away cheaply; whether the address is in force only the database knows.
     """
-    random_part, mark = token[:-MARK_LENGTH], token[-MARK_LENGTH:]
-    return token.isascii() and random.compare_digest(mark, _mark(random_part))
+    random_part, mark = token[:-SIGNATURE_LENGTH], token[-SIGNATURE_LENGTH:]
+    return token.isascii() and random.compare_digest(mark, _sign(random_part))
 
 
-def _mark(random_part: str) -> str:
+def _sign(random_part: str) -> str:
     digest = salted_hmac("webhook address", random_part, algorithm="sha256").digest()
-    return urlsafe_b64encode(digest)[:MARK_LENGTH].decode()
+    return urlsafe_b64encode(digest)[:SIGNATURE_LENGTH].decode()
 
 
 def fingerprint(secret: str) -> bytes:
@@ -76,6 +76,6 @@ def fingerprint(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-def tail(secret: str) -> str:
+def visible_tail(secret: str) -> str:
     """So much of a key as may be shown to tell it from others."""
     return secret[-4:] if len(secret) > 12 else ""

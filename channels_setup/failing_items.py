@@ -13,8 +13,8 @@ from django.db import InterfaceError, OperationalError, connection
 
 logger = logging.getLogger(__name__)
 
-BACK_OFF = (60.0, 300.0, 900.0, 3_600.0)  # seconds after the first, second, … failure of an item
-MOST_REMEMBERED = 10_000
+BACKOFF_SECONDS = (60.0, 300.0, 900.0, 3_600.0)  # seconds after the first, second, … failure of an item
+MAX_REMEMBERED = 10_000
 
 
 class FailingItems:
@@ -28,12 +28,12 @@ class FailingItems:
         self.loop = loop
         self._failures: dict[Any, tuple[int, float]] = {}  # item -> number of failures, time of the next try
 
-    def resting(self) -> list[Any]:
+    def items_in_backoff(self) -> list[Any]:
         """Return the items that must not be tried yet."""
         now = time.monotonic()
         return [item for item, (_failures, again_at) in self._failures.items() if again_at > now]
 
-    def is_resting(self, item: Hashable) -> bool:
+    def is_in_backoff(self, item: Hashable) -> bool:
         return self._failures.get(item, (0, 0.0))[1] > time.monotonic()
 
     @contextmanager
@@ -61,8 +61,8 @@ class FailingItems:
 
     def _note_failure(self, item: Hashable) -> None:
         failures = self._failures.pop(item, (0, 0.0))[0] + 1
-        wait = BACK_OFF[min(failures, len(BACK_OFF)) - 1]
+        wait = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS)) - 1]
         self._failures[item] = failures, time.monotonic() + wait  # at the end: the oldest are forgotten first
-        while len(self._failures) > MOST_REMEMBERED:
+        while len(self._failures) > MAX_REMEMBERED:
             del self._failures[next(iter(self._failures))]
         logger.exception("item failed", extra={"loop": self.loop, "item": item, "failures": failures})

@@ -19,7 +19,7 @@ EXAMPLE_TIME = datetime(2026, 11, 20, 9, 14, 5, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sheet:
+class HandoverSheet:
     """``secret_key`` is empty where the key was changed after the page was opened: it was not meant for this reader."""
 
     channel: ApiChannel
@@ -36,30 +36,30 @@ class Sheet:
     verify: str
 
 
-def sheet(handover: Handover) -> Sheet:
+def build_sheet(handover: Handover) -> HandoverSheet:
     channel = handover.api_channel
     chat_channels = list(channel.watched.order_by("id"))
     first = chat_channels[0] if chat_channels else ChatChannel(pk=0, company_id=settings.COMPANY_ID)
     event = example_event(channel, first)
     url = settings.PUBLIC_URL + reverse("uapi-chat/addMessage")
     status = channel.provider.status_example
-    return Sheet(
+    return HandoverSheet(
         channel=channel,
         chat_channels=chat_channels,
-        secret_key=_key_for(handover),
+        secret_key=_secret_key(handover),
         add_message_url=url,
         event=_json(event),
-        sent=_as_sent(example_request(channel, event)),
+        sent=_request_text(example_request(channel, event)),
         template=_json({"template": {"name": "order_ready", "language": "ru", "parameters": ["Анна", "1024"]}}),
         status=_json(dict(status)) if status else "",
         call=_json(_example_call(first)),
         curl=_curl(url, first),
         answer=_json(_example_answer(first)),
-        verify=VERIFY,
+        verify=VERIFY_EXAMPLE,
     )
 
 
-def _key_for(handover: Handover) -> str:
+def _secret_key(handover: Handover) -> str:
     secret = handover.api_channel.current_secret()
     if secret is None or (handover.opened_at and secret.created_at > handover.opened_at):
         return ""
@@ -103,7 +103,7 @@ def example_request(channel: ApiChannel, event: dict[str, Any]) -> ApiRequest:
     return channel.provider.build_event_request(outgoing, channel.account())
 
 
-def _as_sent(request: ApiRequest) -> str:
+def _request_text(request: ApiRequest) -> str:
     head = [f"{request.method} {request.url or '…'}", *(f"{name}: {text}" for name, text in request.headers.items())]
     return "\n".join([*head, "", request.body.decode()])
 
@@ -150,7 +150,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
-VERIFY = """\
+VERIFY_EXAMPLE = """\
 import base64, hashlib, hmac, time
 
 def is_genuine(headers, body: bytes, secret_key: str) -> bool:

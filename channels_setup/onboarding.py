@@ -12,49 +12,49 @@ from django.utils.translation import gettext as _
 from . import account_settings
 from .models import ApiChannel, ChannelState, Handover
 
-DONE, NOW, LATER, TROUBLE = "done", "now", "later", "trouble"
+DONE, CURRENT, PENDING, PROBLEM = "done", "now", "later", "trouble"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class OnboardingStep:
     """One step. Of those that are not done the first is what to do ``now``."""
 
     title: str | Promise
     note: str | Promise = ""
     at: datetime | None = None
-    state: str = LATER
+    state: str = PENDING
 
 
-def steps(channel: ApiChannel) -> list[Step]:
+def list_steps(channel: ApiChannel) -> list[OnboardingStep]:
     """The channel's way in its order, by facts. Two queries."""
-    found = [_watched(channel)]
+    found = [_watching_step(channel)]
     if channel.provider.needs_verification:
-        found.append(_verification(channel))
+        found.append(_verification_step(channel))
     if channel.provider.needs_redirect_url and not channel.redirect_url:
         found.append(
-            Step(
+            OnboardingStep(
                 title=_("The Redirect URL is missing"),
                 note=_("The provider's staff give it to you after the verification: write it into the form below."),
             )
         )
     handover = channel.handovers.first()
     if channel.provider.settings:
-        found.extend(_account(channel))
+        found.extend(_account_steps(channel))
     elif handover is not None or not channel.provider.has_training_phone:
-        found.extend(_handed_over(channel, handover))
-    if refused := _without_key(channel):
+        found.extend(_handover_steps(channel, handover))
+    if refused := _missing_key_step(channel):
         found.append(refused)
-    if sample_at := channel.standing.get("sample_at"):
+    if sample_at := channel.provider_status.get("sample_at"):
         found.append(
-            Step(
-                title=_("A test webhook came in: %(name)s") % {"name": channel.standing.get("sample", "")},
+            OnboardingStep(
+                title=_("A test webhook came in: %(name)s") % {"name": channel.provider_status.get("sample", "")},
                 note=_("Sent by the button “Test” on the provider's page. It opens no chat."),
                 at=datetime.fromisoformat(sample_at),
                 state=DONE,
             )
         )
     found.append(
-        _fact(
+        _fact_step(
             channel.first_inbound_at,
             _("First message from a client came in"),
             _("No message from a client has come in yet"),
@@ -62,7 +62,7 @@ def steps(channel: ApiChannel) -> list[Step]:
         )
     )
     found.append(
-        _fact(
+        _fact_step(
             channel.first_outbound_at,
             _("First answer went out"),
             _("No answer has gone out yet"),
@@ -71,22 +71,26 @@ def steps(channel: ApiChannel) -> list[Step]:
             else _("Answer in Chats."),
         )
     )
-    return _with_now(found)
+    return _mark_current(found)
 
 
-def _fact(at: datetime | None, done: str, waiting: str, *, note: str = "", done_note: str = "") -> Step:
-    return Step(title=done, note=done_note, at=at, state=DONE) if at else Step(title=waiting, note=note)
+def _fact_step(at: datetime | None, done: str, waiting: str, *, note: str = "", done_note: str = "") -> OnboardingStep:
+    return (
+        OnboardingStep(title=done, note=done_note, at=at, state=DONE)
+        if at
+        else OnboardingStep(title=waiting, note=note)
+    )
 
 
-def _watched(channel: ApiChannel) -> Step:
+def _watching_step(channel: ApiChannel) -> OnboardingStep:
     watched = list(channel.watched.all())
     if not watched:
-        return Step(
+        return OnboardingStep(
             title=_("Watches no chat channel"),
             note=_("Messages have nowhere to land: choose a chat channel below."),
-            state=TROUBLE,
+            state=PROBLEM,
         )
-    return Step(
+    return OnboardingStep(
         title=_("Watches %(names)s")
         % {"names": ", ".join(_("“%(name)s”") % {"name": chat_channel.name} for chat_channel in watched)},
         note=""
@@ -98,44 +102,44 @@ def _watched(channel: ApiChannel) -> Step:
     )
 
 
-def _verification(channel: ApiChannel) -> Step:
+def _verification_step(channel: ApiChannel) -> OnboardingStep:
     state = channel.paused_from if channel.state == ChannelState.PAUSED else channel.state
     if state == ChannelState.DRAFT:
-        return Step(
+        return OnboardingStep(
             title=_("The company has not been sent for verification"),
             note=_("It takes about 2–3 weeks. Say so here once the papers are with the provider."),
         )
     if state == ChannelState.VERIFYING and channel.verifying_since:
         days = (timezone.now() - channel.verifying_since).days
-        return Step(
+        return OnboardingStep(
             title=_("Waiting for verification"),
             note=_("Day %(day)d; it usually takes 2–3 weeks.") % {"day": days + 1},
             at=channel.verifying_since,
-            state=NOW,
+            state=CURRENT,
         )
-    return Step(title=_("Verification is through"), state=DONE)
+    return OnboardingStep(title=_("Verification is through"), state=DONE)
 
 
-def _account(channel: ApiChannel) -> list[Step]:
+def _account_steps(channel: ApiChannel) -> list[OnboardingStep]:
     """Of a provider that is told nothing by hand: what it has to be told of, and whether it knows our address."""
-    missing = account_settings.missing(channel)
+    missing = account_settings.missing_settings(channel)
     names = ", ".join(str(setting.label) for setting in missing)
-    told = Step(
+    told = OnboardingStep(
         title=_("The account's data are missing: %(names)s") % {"names": names},
         note=_("Write them into the form below; then check the account."),
     )
-    checked_at, handshake_at = (channel.standing.get(name) for name in ("checked_at", "handshake_at"))
-    number = " · ".join(filter(None, (channel.standing.get(name) for name in ("number", "name"))))
+    checked_at, handshake_at = (channel.provider_status.get(name) for name in ("checked_at", "handshake_at"))
+    number = " · ".join(filter(None, (channel.provider_status.get(name) for name in ("number", "name"))))
     return [
-        told if missing else Step(title=_("The account's data are complete"), state=DONE),
-        _fact(
+        told if missing else OnboardingStep(title=_("The account's data are complete"), state=DONE),
+        _fact_step(
             datetime.fromisoformat(checked_at) if checked_at else None,
             _("The account answers: %(number)s") % {"number": number} if number else _("The account was checked"),
             _("The account has not been checked yet"),
             note=_("The button “Check the connection” asks the account who it is, and says what is missing."),
         ),
-        _refused(channel)
-        or _fact(
+        _refusal_step(channel)
+        or _fact_step(
             datetime.fromisoformat(handshake_at) if handshake_at else channel.first_inbound_at,
             _("The provider has verified the webhook address"),
             _("The webhook address has not been verified yet"),
@@ -144,68 +148,70 @@ def _account(channel: ApiChannel) -> list[Step]:
     ]
 
 
-def _refused(channel: ApiChannel) -> Step | None:
+def _refusal_step(channel: ApiChannel) -> OnboardingStep | None:
     """Where the provider calls our address and is not let in: what was copied wrongly."""
-    if at := channel.standing.get("refused_at"):
-        return Step(
+    if at := channel.provider_status.get("refused_at"):
+        return OnboardingStep(
             title=_("Webhooks come, but are refused: their signature does not fit"),
             note=_(
                 "The app secret in the form below is not that of the app that sends them, or the provider shows "
                 "another webhook secret."
             ),
             at=datetime.fromisoformat(at),
-            state=TROUBLE,
+            state=PROBLEM,
         )
-    at = channel.standing.get("handshake_refused_at")
-    if at and not channel.standing.get("handshake_at") and not channel.first_inbound_at:
-        return Step(
+    at = channel.provider_status.get("handshake_refused_at")
+    if at and not channel.provider_status.get("handshake_at") and not channel.first_inbound_at:
+        return OnboardingStep(
             title=_("The provider asked for the webhook address with another verify token"),
             note=_("Copy ours into its webhook form; a new one can be made at any time."),
             at=datetime.fromisoformat(at),
-            state=TROUBLE,
+            state=PROBLEM,
         )
     return None
 
 
-def _without_key(channel: ApiChannel) -> Step | None:
+def _missing_key_step(channel: ApiChannel) -> OnboardingStep | None:
     """Where calls must carry the secret key and the last ones did not: else a status would be missed in silence."""
-    at = channel.standing.get("refused_at")
+    at = channel.provider_status.get("refused_at")
     if not at or not channel.needs_key:
         return None
-    return Step(
+    return OnboardingStep(
         title=_("Statuses come, but are refused: they do not carry the secret key"),
         note=_(
             "Ask the provider to send “Authorization: Bearer” with the key, or switch off “Statuses need the secret "
             "key” in the form below."
         ),
         at=datetime.fromisoformat(at),
-        state=TROUBLE,
+        state=PROBLEM,
     )
 
 
-def _handed_over(channel: ApiChannel, handover: Handover | None) -> list[Step]:
+def _handover_steps(channel: ApiChannel, handover: Handover | None) -> list[OnboardingStep]:
     if handover is None:
         if channel.first_inbound_at:
-            return [Step(title=_("Key and chat id reached the provider without a hand-over link"), state=DONE)]
+            return [
+                OnboardingStep(title=_("Key and chat id reached the provider without a hand-over link"), state=DONE)
+            ]
         return [
-            Step(
+            OnboardingStep(
                 title=_("Nothing has been handed over to the provider yet"),
                 note=_("Prepare the one-time link and send it to the provider's staff."),
             )
         ]
-    found = [Step(title=_("Hand-over link prepared"), at=handover.created_at, state=DONE)]
+    found = [OnboardingStep(title=_("Hand-over link prepared"), at=handover.created_at, state=DONE)]
     if handover.opened_at is None and handover.expires_at <= timezone.now():
         found.append(
-            Step(
+            OnboardingStep(
                 title=_("The link ran out before anybody opened it"),
                 note=_("Prepare a new one."),
                 at=handover.expires_at,
-                state=TROUBLE,
+                state=PROBLEM,
             )
         )
         return found
     found.append(
-        _fact(
+        _fact_step(
             handover.opened_at,
             _("Hand-over page opened"),
             _("The hand-over page has not been opened yet"),
@@ -214,7 +220,7 @@ def _handed_over(channel: ApiChannel, handover: Handover | None) -> list[Step]:
         )
     )
     found.append(
-        _fact(
+        _fact_step(
             handover.confirmed_at,
             _("The provider says that its side is set up"),
             _("The provider has not confirmed yet"),
@@ -224,11 +230,11 @@ def _handed_over(channel: ApiChannel, handover: Handover | None) -> list[Step]:
     return found
 
 
-def _with_now(found: list[Step]) -> list[Step]:
+def _mark_current(found: list[OnboardingStep]) -> list[OnboardingStep]:
     """Mark what to do now: the first step that waits, unless one is already marked."""
-    if any(step.state in (NOW, TROUBLE) for step in found):
+    if any(step.state in (CURRENT, PROBLEM) for step in found):
         return found
     for place, step in enumerate(found):
-        if step.state == LATER:
-            return [*found[:place], replace(step, state=NOW), *found[place + 1 :]]
+        if step.state == PENDING:
+            return [*found[:place], replace(step, state=CURRENT), *found[place + 1 :]]
     return found

@@ -14,25 +14,25 @@ from . import account_settings
 from .codecs.values import parse_whole_number
 from .models import ApiChannel, ChannelState, ChatChannel
 
-Row = TypeVar("Row", bound=models.Model)
+ModelT = TypeVar("ModelT", bound=models.Model)
 
 
-class Ambiguous(LookupError):
+class AmbiguousName(LookupError):
     """Several rows have this name. Its text is a sentence."""
 
 
-def named(rows: models.QuerySet[Row], text: str) -> Row | None:
+def find_by_number_or_name(rows: models.QuerySet[ModelT], text: str) -> ModelT | None:
     """The row with this number or this name."""
     if (number := parse_whole_number(text)) is not None:
         return rows.filter(pk=number).first()
     found = list(rows.filter(name=text)[:2])
     if len(found) > 1:
-        raise Ambiguous(_("Several are named “%(name)s”: give the number.") % {"name": text})
+        raise AmbiguousName(_("Several are named “%(name)s”: give the number.") % {"name": text})
     return found[0] if found else None
 
 
-def words_for(rows: models.QuerySet[Row]) -> dict[int, str]:
-    """For each row the word by which ``named`` finds it: its name, or its number where the name says too little."""
+def lookup_names(rows: models.QuerySet[ModelT]) -> dict[int, str]:
+    """Return for each row a text that finds it: its name, or its number if the name is empty, shared or a number."""
     names: dict[int, str] = dict(rows.order_by("pk").values_list("pk", "name"))
     count = Counter(names.values())
     return {pk: name if name and count[name] == 1 and not name.isdigit() else str(pk) for pk, name in names.items()}
@@ -55,22 +55,22 @@ def add_api_channel(
     api_channel = ApiChannel(**fields)
     if tracks is not None:
         wanted = set(tracks)
-        if unknown := sorted(wanted - set(ApiChannel.TRACKS)):
-            raise ValidationError(f"Unknown events: {', '.join(unknown)}. Known: {', '.join(ApiChannel.TRACKS)}.")
-        for kind in ApiChannel.TRACKS:
+        if unknown := sorted(wanted - set(ApiChannel.EVENT_KINDS)):
+            raise ValidationError(f"Unknown events: {', '.join(unknown)}. Known: {', '.join(ApiChannel.EVENT_KINDS)}.")
+        for kind in ApiChannel.EVENT_KINDS:
             setattr(api_channel, f"track_{kind}", kind in wanted)
     api_channel.full_clean()
-    api_channel.state = _first_state(api_channel)
+    api_channel.state = _initial_state(api_channel)
     api_channel.save()
     api_channel.watched.add(chat_channel)
     api_channel.issue_secret()
-    account_settings.make_ours(api_channel, given=settings or {})
+    account_settings.generate_secrets(api_channel, given=settings or {})
     if settings is not None:
-        account_settings.take(api_channel, account_settings.checked(api_channel, settings, complete=True))
+        account_settings.save_values(api_channel, account_settings.clean_values(api_channel, settings, complete=True))
     return api_channel
 
 
-def _first_state(api_channel: ApiChannel) -> ChannelState:
+def _initial_state(api_channel: ApiChannel) -> ChannelState:
     """A training phone is ready at once: there is nobody to hand the keys to."""
     if api_channel.provider.has_training_phone:
         return ChannelState.LIVE

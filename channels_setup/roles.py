@@ -34,7 +34,7 @@ def ensure_groups() -> dict[Role, Group]:
     return groups
 
 
-def give_role(user: Any, *, role: Role, chat_channels: Iterable[ChatChannel] = ()) -> None:
+def assign_role(user: Any, *, role: Role, chat_channels: Iterable[ChatChannel] = ()) -> None:
     """Put a user into a role's group, and an operator to work in these chat channels.
 
     Only admins are staff: the desk is all an operator needs, and what is not reachable cannot leak.

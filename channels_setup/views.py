@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from .handover import sheet
+from .handover import build_sheet
 from .models import Handover
 
 SALT = "okno.handover"
@@ -30,20 +30,20 @@ def handover(request: HttpRequest, token: str) -> HttpResponse:
     language = _language(request, found)
     with translation.override(language):
         if found is None:
-            return _page(request, "gone", language, status=404, sentence=_("There is no such hand-over link."))
-        response = _answer(request, found, token, language)
+            return _render_page(request, "gone", language, status=404, sentence=_("There is no such hand-over link."))
+        response = _respond(request, found, token, language)
     response["X-Robots-Tag"] = "noindex"
     return response
 
 
-def _answer(request: HttpRequest, found: Handover, token: str, language: str) -> HttpResponse:
-    mine = _is_mine(request, found)
+def _respond(request: HttpRequest, found: Handover, token: str, language: str) -> HttpResponse:
+    mine = _opened_here(request, found)
     deed = request.POST.get("do") if request.method == "POST" else ""
     if deed == "open" and found.open():
         response = redirect(f"{request.path}?lang={language}")
         left = found.expires_at - timezone.now()
         response.set_signed_cookie(
-            _cookie(found),
+            _cookie_name(found),
             str(found.pk),
             salt=SALT,
             max_age=max(1, int(left.total_seconds())),
@@ -56,34 +56,36 @@ def _answer(request: HttpRequest, found: Handover, token: str, language: str) ->
     if deed == "open":
         found.refresh_from_db()
     if found.expires_at <= timezone.now():
-        return _page(request, "gone", language, status=410, sentence=_ran_out(found))
+        return _render_page(request, "gone", language, status=410, sentence=_expired_sentence(found))
     if mine:
         if deed == "confirm":
             found.confirm()
             return redirect(f"{request.path}?lang={language}#confirm")
-        return _page(request, "sheet", language, handover=found, sheet=sheet(found))
+        return _render_page(request, "sheet", language, handover=found, sheet=build_sheet(found))
     if found.opened_at is not None:
-        return _page(request, "gone", language, status=410, sentence=_opened(found))
-    return _page(request, "closed", language, handover=found)
+        return _render_page(request, "gone", language, status=410, sentence=_opened_sentence(found))
+    return _render_page(request, "closed", language, handover=found)
 
 
-def _opened(found: Handover) -> str:
+def _opened_sentence(found: Handover) -> str:
     assert found.opened_at is not None
     return _(
         "This link was already opened at %(at)s. It opens only once. If that was not you or a colleague, tell whoever "
         "sent it: the key must be changed."
-    ) % {"at": _moment(found.opened_at)}
+    ) % {"at": _format_time(found.opened_at)}
 
 
-def _ran_out(found: Handover) -> str:
-    return _("This link ran out at %(at)s. Ask whoever sent it for a new one.") % {"at": _moment(found.expires_at)}
+def _expired_sentence(found: Handover) -> str:
+    return _("This link ran out at %(at)s. Ask whoever sent it for a new one.") % {"at": _format_time(found.expires_at)}
 
 
-def _moment(at: datetime) -> str:
+def _format_time(at: datetime) -> str:
     return timezone.localtime(at).strftime("%d.%m.%Y %H:%M %Z")
 
 
-def _page(request: HttpRequest, name: str, language: str, *, status: int = 200, **context: object) -> HttpResponse:
+def _render_page(
+    request: HttpRequest, name: str, language: str, *, status: int = 200, **context: object
+) -> HttpResponse:
     context |= {"language": language, "other_language": "en" if language == "ru" else "ru"}
     return render(request, f"channels_setup/handover_{name}.html", context, status=status)
 
@@ -97,12 +99,12 @@ def _language(request: HttpRequest, found: Handover | None) -> str:
     return found.language if found is not None and found.language in known else settings.LANGUAGE_CODE
 
 
-def _cookie(found: Handover) -> str:
+def _cookie_name(found: Handover) -> str:
     return f"handover_{found.pk}"
 
 
-def _is_mine(request: HttpRequest, found: Handover) -> bool:
+def _opened_here(request: HttpRequest, found: Handover) -> bool:
     try:
-        return request.get_signed_cookie(_cookie(found), salt=SALT) == str(found.pk)
+        return request.get_signed_cookie(_cookie_name(found), salt=SALT) == str(found.pk)
     except (KeyError, signing.BadSignature):
         return False

@@ -151,11 +151,13 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 
 # --- who may come in --------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "config.accounts.permissions.Permissions"]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "config.accounts.permissions.SingleQueryBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
-] + [{"NAME": f"config.accounts.password_rules.{name}"} for name in ("NeedsLetters", "NoRepeatedWord")]
+] + [
+    {"NAME": f"config.accounts.password_rules.{name}"} for name in ("LetterRequiredValidator", "RepeatedTextValidator")
+]
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/login/"

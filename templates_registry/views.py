@@ -57,7 +57,7 @@ def favourite(request: HttpRequest, pk: int) -> HttpResponse:
 
 def template_or_404(request: HttpRequest, pk: int) -> Any:
     """Among those its reader may see; somebody else's is as unknown as a missing one."""
-    rows = Template.objects.all().seen_by(request.user).exclude(status=Status.DELETED)
+    rows = Template.objects.all().visible_to(request.user).exclude(status=Status.DELETED)
     found = selection.in_order(rows, user=request.user).filter(pk=pk).first()
     if found is None:
         raise Http404
@@ -65,7 +65,7 @@ def template_or_404(request: HttpRequest, pk: int) -> Any:
 
 
 def list_context(request: HttpRequest, *, current: Template | None) -> dict[str, Any]:
-    seen = Template.objects.all().seen_by(request.user)
+    seen = Template.objects.all().visible_to(request.user)
     wanted = selection.Wanted.of(request.GET)
     room = _room(request)
     rows = list(selection.in_order(selection.wanted_among(seen, wanted), user=request.user)[: room + 1])

@@ -37,7 +37,7 @@ from bridge.models import (
     WebhookEvent,
 )
 from channels_setup.models import ApiChannel, ChatChannel, Handover
-from channels_setup.roles import Role, give_role
+from channels_setup.roles import Role, assign_role
 from tests.factories import (
     ApiChannelFactory,
     ChatChannelFactory,
@@ -91,7 +91,7 @@ def make_world(
     else:
         api_channel.watched.add(chat_channel)
     person = UserFactory(username=name, first_name=text)
-    give_role(person, role=Role.OPERATOR, chat_channels=[chat_channel])
+    assign_role(person, role=Role.OPERATOR, chat_channels=[chat_channel])
     world = World(api_channel=api_channel, chat_channel=chat_channel, operator=person)
     _add_chat(world, text, phone, shared_text or text)
     _add_desk(world, text)

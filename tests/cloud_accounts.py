@@ -38,7 +38,7 @@ def cloud_account(**options: str) -> Account:
 
 def cloud_channel(*, settings: dict[str, str] | None = None, **fields: Any) -> ApiChannel:
     channel: Any = ApiChannelFactory(kind=KIND, secret=True, **fields)
-    account_settings.take(channel, SETTINGS | (settings or {}))
+    account_settings.save_values(channel, SETTINGS | (settings or {}))
     made: ApiChannel = channel
     return made
 

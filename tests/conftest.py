@@ -169,7 +169,7 @@ def channel(db: None) -> ApiChannel:
 @pytest.fixture
 def desk(channel: ApiChannel, client: Client) -> Client:
     """Boris, who answers the channel's chats, before his desk."""
-    return signed_in(client, boris(channel.lands_in))
+    return signed_in(client, boris(channel.default_chat_channel))
 
 
 @pytest.fixture(autouse=True)
@@ -181,13 +181,13 @@ def webhooks_remember_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def wrong_tokens_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """All tests of a process come from one address, and many of them have wrong tokens."""
-    monkeypatch.setattr("config.accounts.wrong_tokens.WRONG", AttemptLimit(max_attempts=1_000_000, seconds=60))
+    monkeypatch.setattr("config.accounts.wrong_tokens.WRONG_TOKENS", AttemptLimit(max_attempts=1_000_000, seconds=60))
 
 
 @pytest.fixture(autouse=True)
 def limits_count_from_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits per address and key are kept in the process, which many tests share."""
-    for place in ("accounts.login.FAILURES", "accounts.login.DEVICE_FAILURES", "web.csp_reports.REPORT_CALLS"):
+    for place in ("accounts.login.ADDRESS_FAILURES", "accounts.login.DEVICE_FAILURES", "web.csp_reports.REPORT_CALLS"):
         limit = import_string(f"config.{place}")
         monkeypatch.setattr(f"config.{place}", AttemptLimit(max_attempts=limit.max_attempts, seconds=limit.seconds))
     monkeypatch.setattr("bridge.call_limits.call_counter", CallCounter())

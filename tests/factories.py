@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from bridge.models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
-from channels_setup.roles import Role, give_role
+from channels_setup.roles import Role, assign_role
 from config.accounts.models import ApiToken
 from templates_registry import lifecycle
 from templates_registry.models import Status, Template
@@ -96,7 +96,7 @@ class ConversationFactory(factory.django.DjangoModelFactory):
         api_channel=factory.SelfAttribute("..api_channel"),
         name=factory.SelfAttribute("..name"),
     )
-    chat_channel = factory.LazyAttribute(lambda made: made.api_channel.lands_in or ChatChannelFactory())
+    chat_channel = factory.LazyAttribute(lambda made: made.api_channel.default_chat_channel or ChatChannelFactory())
 
 
 class TicketFactory(factory.django.DjangoModelFactory):
@@ -255,7 +255,7 @@ def _person(name: str, role: Role, chat_channels: Iterable[ChatChannel] = ()) ->
     user = get_user_model().objects.filter(username=name).first()
     if user is None:
         user = UserFactory(username=name)
-        give_role(user, role=role)
+        assign_role(user, role=role)
     for chat_channel in chat_channels:
         chat_channel.operators.add(user)
     return user

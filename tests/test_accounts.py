@@ -76,10 +76,10 @@ def test_times_are_shown_in_the_users_own_zone(client: Client, zone: str, shown:
     fact = MessageReceived(
         contact=ContactInfo(external_id="anna", name="Анна"), text="Где?", at=datetime(2026, 11, 2, 12, 30, tzinfo=UTC)
     )
-    chat = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.lands_in)])[
-        0
-    ].message
-    operator = boris(channel.lands_in)
+    chat = receiving.receive_messages(
+        channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.default_chat_channel)]
+    )[0].message
+    operator = boris(channel.default_chat_channel)
     User.objects.filter(pk=operator.pk).update(time_zone=zone)
     client.force_login(operator)
 

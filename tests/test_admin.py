@@ -234,7 +234,7 @@ def test_the_page_shows_what_was_seen(browser_of_vera: Client) -> None:
     Attempt.objects.create(
         delivery=dead, number=1, started_at=timezone.now(), duration_ms=210, http_status=410, verdict="permanent"
     )
-    channel.failed("gone")
+    channel.record_failure("gone")
 
     page = browser_of_vera.get(page_of(channel)).content.decode()
 
@@ -607,8 +607,8 @@ def test_the_check_list_is_done_by_evidence(browser_of_vera: Client) -> None:
     channel.watched.get().operators.add(boris())
     before = [state for state, _url in lines(browser_of_vera)]
 
-    channel.note_inbound()
-    channel.succeeded(with_answer=True)
+    channel.record_inbound()
+    channel.record_success(with_answer=True)
     after = lines(browser_of_vera)
 
     assert before == ["done", "done", "now", "later", "later", "done"]
@@ -625,7 +625,7 @@ def test_a_day_without_messages_has_no_busiest_hour(browser_of_vera: Client, in_
 
 
 def test_the_start_page_says_what_is_wrong(browser_of_vera: Client, history: Conversation) -> None:
-    history.api_channel.failed("unauthorized")
+    history.api_channel.record_failure("unauthorized")
 
     warned = browser_of_vera.get("/").content.decode()
     alerts.settle_alert(Alert.Kind.BREAKER, api_channel_id=history.api_channel_id)
@@ -644,7 +644,7 @@ def warned(client: Client) -> list[str]:
 def test_the_start_page_says_one_cause_once_and_why(browser_of_vera: Client) -> None:
     channel = ApiChannelFactory(name="Shop", state=ChannelState.LIVE)
     letter = DeliveryFactory(message=MessageFactory(conversation=ConversationFactory(api_channel=channel)))
-    channel.failed("destination_error")
+    channel.record_failure("destination_error")
     alerts.raise_alert("stuck", api_channel_id=channel.pk, delivery_id=letter.pk, why_code="destination_error")
 
     stuck = warned(browser_of_vera)
@@ -682,7 +682,7 @@ def test_the_start_page_tells_what_the_provider_says_of_the_account_until_somebo
         at = (now - timedelta(hours=hours)).isoformat()
         bad = ("FLAGGED", "ACCOUNT_VIOLATION")
         told = [{"what": k, "details": "", "level": "error" if k in bad else "ok", "at": at} for k in kinds]
-        channel.remember(news=told, checked_at="")
+        channel.update_provider_status(updates=told, checked_at="")
         return [sentence for sentence in warned(browser_of_vera) if "Shop" in sentence]
 
     assert ["quality is low" in sentence for sentence in news("FLAGGED")] == [True]
@@ -692,7 +692,7 @@ def test_the_start_page_tells_what_the_provider_says_of_the_account_until_somebo
     assert news("FLAGGED", hours=24 * 8) == []
 
     assert news("FLAGGED")
-    channel.remember(checked_at=now.isoformat())
+    channel.update_provider_status(checked_at=now.isoformat())
     assert not any("Shop" in sentence for sentence in warned(browser_of_vera))
 
 

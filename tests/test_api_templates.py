@@ -36,7 +36,9 @@ def anna_writes(channel: ApiChannel, message_id: str = "") -> Conversation:
     fact = MessageReceived(
         contact=ContactInfo(external_id="79211234567", name="Анна"), external_id=message_id, text="Здравствуйте"
     )
-    made = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.lands_in)])
+    made = receiving.receive_messages(
+        channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.default_chat_channel)]
+    )
     return made[0].conversation
 
 

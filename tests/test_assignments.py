@@ -16,7 +16,7 @@ from bridge.conversations import assignments, closing_reminders, receiving, tick
 from bridge.models import Conversation, Delivery, Message, ServiceWindow, Ticket, WindowWarning
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
-from channels_setup.roles import Role, give_role
+from channels_setup.roles import Role, assign_role
 from tests.factories import ApiChannelFactory, UserFactory, boris, vera
 from tests.pages import signed_in
 
@@ -89,7 +89,7 @@ PATHS: dict[str, Callable[[Any, ChatChannel], Any]] = {
 @pytest.mark.parametrize("path", PATHS)
 def test_who_can_no_longer_answer_loses_the_chat(path: str, shop: ChatChannel, calls: list[str]) -> None:
     user, other = boris(shop), UserFactory(username="zoya")
-    give_role(other, role=Role.OPERATOR, chat_channels=[])
+    assign_role(other, role=Role.OPERATOR, chat_channels=[])
     mine, theirs = chat_of(shop, user), chat_of(shop, vera(), name="gleb")
 
     PATHS[path](user, shop)
@@ -113,7 +113,7 @@ def test_an_admin_who_loses_the_role_loses_chats_of_other_channels(
 ) -> None:
     admin = UserFactory(username="olga", is_superuser=path.startswith("no superuser"))
     if not admin.is_superuser:
-        give_role(admin, role=Role.ADMIN)
+        assign_role(admin, role=Role.ADMIN)
     chat = chat_of(shop, admin)
     assert assignments.release_lost_assignments() == 0
 
@@ -123,7 +123,7 @@ def test_an_admin_who_loses_the_role_loses_chats_of_other_channels(
         Group.objects.get(name=Role.ADMIN.label).delete()
         assignments.release_lost_assignments()  # the signal comes before the deletion
     elif path == "demoted":
-        give_role(admin, role=Role.OPERATOR, chat_channels=[])
+        assign_role(admin, role=Role.OPERATOR, chat_channels=[])
     else:
         admin.is_superuser = False
         admin.save()
@@ -201,7 +201,7 @@ def open_another(chat: Conversation, user: Any) -> Ticket:
 @pytest.fixture
 def zoya(shop: ChatChannel) -> Any:
     user = UserFactory(username="zoya")
-    give_role(user, role=Role.OPERATOR, chat_channels=[shop])
+    assign_role(user, role=Role.OPERATOR, chat_channels=[shop])
     return user
 
 
@@ -332,7 +332,7 @@ def told(user: Any, shop: ChatChannel) -> int:
 @pytest.mark.parametrize("state", ["can answer", "deactivated", "lost the channel"])
 def test_a_closing_window_is_told_to_the_assignee_or_to_all(shop: ChatChannel, state: str) -> None:
     user, colleague = boris(shop), UserFactory(username="zoya")
-    give_role(colleague, role=Role.OPERATOR, chat_channels=[shop])
+    assign_role(colleague, role=Role.OPERATOR, chat_channels=[shop])
     chat_of(shop, user)
     if state == "deactivated":
         User.objects.filter(pk=user.pk).update(is_active=False)
@@ -347,7 +347,7 @@ def test_a_closing_window_is_told_to_the_assignee_or_to_all(shop: ChatChannel, s
 
 def test_a_warning_that_only_the_one_who_left_has_seen_is_given_to_all(shop: ChatChannel, calls: list[str]) -> None:
     user, colleague = boris(shop), UserFactory(username="zoya")
-    give_role(colleague, role=Role.OPERATOR, chat_channels=[shop])
+    assign_role(colleague, role=Role.OPERATOR, chat_channels=[shop])
     chat_of(shop, user)
     closing_reminders.send_reminders()
     assert told(colleague, shop) == 0

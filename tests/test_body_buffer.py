@@ -502,7 +502,7 @@ def test_a_channel_that_is_made_in_a_flood_is_known_at_once(
 
     channel = make()
     first = channel.webhook_path
-    channel.new_address()
+    channel.issue_address()
     paths = [first, channel.webhook_path, channel.webhook_path.rstrip("/")]
 
     with django_assert_num_queries(0):

@@ -73,18 +73,18 @@ def seed() -> dict[str, str]:
     secrets["password"] = PASSWORD
     cloud = cloud_channel()
     secrets["former access token"] = "EAAGformer0000000000000000000000000001"
-    account_settings.take(cloud, {"access_token": secrets["former access token"]})
-    account_settings.take(cloud, {"access_token": ACCESS_TOKEN})
+    account_settings.save_values(cloud, {"access_token": secrets["former access token"]})
+    account_settings.save_values(cloud, {"access_token": ACCESS_TOKEN})
     helpdesk = ChatChannelFactory(kind="usedesk")
     secrets["helpdesk key"] = "d3" * 20
-    helpdesk.keep_secret("secret_key", secrets["helpdesk key"])
+    helpdesk.save_secret("secret_key", secrets["helpdesk key"])
     for name in ("acebot", "sandbox"):
         channel = ApiChannelFactory(kind=name, redirect_url="http://127.0.0.1:9/hook", secret=True)
         secrets[f"{name} former key"] = key_of(channel)
         channel.issue_secret(overlap=timedelta(hours=1))
         secrets[f"{name} key"] = key_of(channel)
         secrets[f"{name} former address"] = channel.path_token
-        channel.new_address()
+        channel.issue_address()
         secrets[f"{name} address"] = channel.path_token
         secrets[f"{name} handover"] = Handover.prepare(channel)[1]
     secrets |= {"cloud address": cloud.path_token, "helpdesk address": helpdesk.path_token}
@@ -141,7 +141,7 @@ def say(words: str, *, cloud: ApiChannel, acebot: ApiChannel) -> None:
     account_updates.record_account_update(
         cloud, AccountUpdate(what="ACCOUNT_RESTRICTION", details=words, level="error")
     )
-    cloud.remember(name=words, subscribed=words, quality=words)
+    cloud.update_provider_status(name=words, subscribed=words, quality=words)
     provider_sync._note_sync(cloud, error=words)
     template = TemplateFactory(api_channel=cloud, external_id="t1")
     provider_sync.follow(cloud, TemplateChanged(status="REJECTED", external_id=template.external_id, reason=words))

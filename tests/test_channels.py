@@ -121,7 +121,7 @@ def test_a_channel_goes_from_draft_through_verification_to_waiting_and_by_facts_
     channel = ApiChannelFactory(kind="acebot", state=ChannelState.DRAFT)
     seen = [channel.state]
 
-    for step in (channel.sent_for_verification, channel.verified, channel.note_inbound):
+    for step in (channel.start_verification, channel.finish_verification, channel.record_inbound):
         step()
         channel.refresh_from_db()
         seen.append(channel.state)
@@ -133,8 +133,8 @@ def test_a_channel_goes_from_draft_through_verification_to_waiting_and_by_facts_
 def test_a_live_channel_is_not_sent_back_to_verification() -> None:
     channel = ApiChannelFactory(kind="acebot", state=ChannelState.LIVE)
 
-    assert not channel.sent_for_verification()
-    assert not channel.verified()
+    assert not channel.start_verification()
+    assert not channel.finish_verification()
 
     channel.refresh_from_db()
     assert channel.state == ChannelState.LIVE
@@ -179,7 +179,7 @@ def test_a_key_is_forty_hex_digits_and_stands_nowhere_in_clear() -> None:
 
 def told(channel: ApiChannel) -> list[tuple[str, str]]:
     channel.refresh_from_db()
-    return [(step.state, str(step.title)) for step in onboarding.steps(channel)]
+    return [(step.state, str(step.title)) for step in onboarding.list_steps(channel)]
 
 
 def test_the_steps_say_what_to_do_now() -> None:
@@ -199,7 +199,7 @@ def test_the_steps_follow_the_hand_over() -> None:
     prepared = {title: state for state, title in told(channel)}
     handover.open()
     handover.confirm()
-    channel.note_inbound()
+    channel.record_inbound()
     handover.refresh_from_db()
 
     assert prepared["Hand-over link prepared"] == "done"
@@ -230,7 +230,7 @@ def test_the_dry_run_knocks_at_the_redirect_url_with_a_signed_ping(receiver: Rec
     shop.operators.add(boris())
     channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"), watched=shop, secret=True)
 
-    found = checks.dry_run(channel)
+    found = checks.check_connection(channel)
 
     (request,) = receiver.requests
     assert [finding.level for finding in found] == ["ok", "ok"]
@@ -241,19 +241,21 @@ def test_the_dry_run_says_what_a_first_message_would_miss(receiver: Receiver) ->
     receiver.answer("/hook", status=404)
     channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url("/hook"), watched=[])
 
-    sentences = " ".join(str(finding.sentence) for finding in checks.dry_run(channel) if finding.level == "error")
+    sentences = " ".join(
+        str(finding.sentence) for finding in checks.check_connection(channel) if finding.level == "error"
+    )
 
     assert "no secret key" in sentences and "watches no chat channel" in sentences and "404" in sentences
 
 
 def test_the_settings_are_checked_at_the_start() -> None:
     with override_settings(FIELD_KEYS=[]):
-        assert [message.id for message in checks.field_keys_fit(None)] == ["okno.E001"]
+        assert [message.id for message in checks.check_field_keys(None)] == ["okno.E001"]
     with override_settings(FIELD_KEYS=["short"]):
-        assert [message.id for message in checks.field_keys_fit(None)] == ["okno.E002"]
+        assert [message.id for message in checks.check_field_keys(None)] == ["okno.E002"]
     with override_settings(RELAY_ALLOWED_PRIVATE_CIDRS=["10.0.0.0/99"]):
-        assert [message.id for message in checks.private_networks_are_networks(None)] == ["okno.E003"]
+        assert [message.id for message in checks.check_private_networks(None)] == ["okno.E003"]
     with override_settings(RELAY_ALLOWED_PRIVATE_CIDRS=["10.0.0.0/8"], PUBLIC_URL="http://okno.example"):
-        assert [message.id for message in checks.nothing_private_is_allowed_in_production(None)] == ["okno.W001"]
-        assert [message.id for message in checks.public_address_is_https(None)] == ["okno.W002"]
-    assert checks.field_keys_fit(None) == []
+        assert [message.id for message in checks.warn_of_private_networks(None)] == ["okno.W001"]
+        assert [message.id for message in checks.warn_of_plain_public_url(None)] == ["okno.W002"]
+    assert checks.check_field_keys(None) == []

@@ -25,7 +25,7 @@ from tests.uapi_calls import call
 
 pytestmark = pytest.mark.django_db
 
-ALL = {f"track_{name}": True for name in ApiChannel.TRACKS}
+ALL = {f"track_{name}": True for name in ApiChannel.EVENT_KINDS}
 LINK = "https://files.example/a.png"
 
 # The keys by which a public client library tells events apart.
@@ -68,7 +68,7 @@ def channel() -> ApiChannel:
 
 def anna_writes(channel: ApiChannel, text: str = "Где заказ?", *, files: tuple[FileInfo, ...] = ()) -> Conversation:
     fact = MessageReceived(contact=ContactInfo(external_id="anna", phone="+79211234567"), text=text, files=files)
-    chat_channel = channel.lands_in
+    chat_channel = channel.default_chat_channel
     assert chat_channel
     return receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[
         0
@@ -119,7 +119,7 @@ def test_comments_are_the_clients_words_replies_and_notes(client: Client, channe
     everything(client, channel)
 
     told = [body["comment"] for body in events(of="comment")]
-    operator = boris(channel.lands_in)
+    operator = boris(channel.default_chat_channel)
     contact = Conversation.objects.get().contact_id
     assert [(each["from"], each["type"], each["user_id"], each["client_id"], each["is_first"]) for each in told] == [
         ("client", "public", None, contact, 1),
@@ -158,7 +158,7 @@ def test_a_change_tells_all_that_one_call_changed(client: Client, channel: ApiCh
         (1, 2),
     ]
     assert assigned["data"][0]["target"] == "assignee_id"
-    assert solved["company_id"] == channel.lands_in.company_id and solved["changed_at"]
+    assert solved["company_id"] == channel.default_chat_channel.company_id and solved["changed_at"]
     assert events(of="change")[-1]["custom_fields"] == [
         {"id": field.pk, "ticket_field_id": field.pk, "name": "Номер заказа", "value": "А"}
     ]
@@ -237,7 +237,9 @@ def test_equal_messages_of_one_second_differ_in_their_stamp(
 def test_a_batch_of_one_chat_has_a_stamp_each(channel: ApiChannel) -> None:
     contact = ContactInfo(external_id="anna")
     batch = [
-        receiving.IncomingMessage(fact=MessageReceived(contact=contact, text="да"), chat_channel=channel.lands_in)
+        receiving.IncomingMessage(
+            fact=MessageReceived(contact=contact, text="да"), chat_channel=channel.default_chat_channel
+        )
         for _ in range(4)
     ]
 
@@ -318,7 +320,7 @@ def test_json_wins_over_multipart() -> None:
 
 def test_our_own_reader_understands_every_event(client: Client, channel: ApiChannel) -> None:
     everything(client, channel)
-    chat_channel = channel.lands_in
+    chat_channel = channel.default_chat_channel
 
     facts = [fact for body in events() for fact in facts_of(body, channel_id=chat_channel.pk)]
 

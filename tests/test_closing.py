@@ -28,9 +28,11 @@ MARK = timedelta(hours=1)
 
 def writes(channel: ApiChannel, name: str = "Анна", *, left: timedelta = timedelta(minutes=50)) -> Conversation:
     """Somebody wrote so long ago that this much is left of the window."""
-    assert channel.lands_in
+    assert channel.default_chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=name, name=name), text="Ау?")
-    chat = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.lands_in)])[0]
+    chat = receiving.receive_messages(
+        channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.default_chat_channel)]
+    )[0]
     expires_at = timezone.now() + left
     ServiceWindow.objects.filter(conversation=chat.conversation).update(
         expires_at=expires_at, opened_at=expires_at - timedelta(hours=24)
@@ -104,7 +106,7 @@ def test_two_beats_at_once_warn_once(channel: ApiChannel) -> None:
 
 def test_who_has_been_answered_or_closed_is_not_warned_of(channel: ApiChannel) -> None:
     answered = writes(channel, "Отвеченная")
-    submission.submit_reply(conversation_id=answered.pk, text="Едет", author=boris(channel.lands_in))
+    submission.submit_reply(conversation_id=answered.pk, text="Едет", author=boris(channel.default_chat_channel))
     for name, status in (("Закрытая", Ticket.Status.CLOSED), ("Решённая", Ticket.Status.SOLVED)):
         chat = writes(channel, name)
         tickets.set_ticket_status(Ticket.objects.get(conversation=chat).pk, status=status)
@@ -157,8 +159,8 @@ def test_weekends_may_be_working_days() -> None:
 
 def test_a_channel_keeps_its_own_hours(channel: ApiChannel) -> None:
     other = ApiChannelFactory()
-    assert channel.lands_in and other.lands_in
-    ChatChannel.objects.filter(pk=channel.lands_in.pk).update(
+    assert channel.default_chat_channel and other.default_chat_channel
+    ChatChannel.objects.filter(pk=channel.default_chat_channel.pk).update(
         work_from=time(9), work_until=time(18), work_weekends=False
     )
     now = at(28, 12)
@@ -169,7 +171,7 @@ def test_a_channel_keeps_its_own_hours(channel: ApiChannel) -> None:
 
     closing_reminders.send_reminders(now=now)
 
-    assert WindowWarning.objects.get().chat_channel == other.lands_in
+    assert WindowWarning.objects.get().chat_channel == other.default_chat_channel
 
 
 @pytest.mark.parametrize(
@@ -194,10 +196,10 @@ def told(user: Any, *, after: int = 0) -> list[str]:
 
 
 def test_the_assignee_is_told_and_without_one_all_who_answer_there(channel: ApiChannel) -> None:
-    assert channel.lands_in
+    assert channel.default_chat_channel
     lena = UserFactory(username="lena")
-    channel.lands_in.operators.add(lena)
-    operator = boris(channel.lands_in)
+    channel.default_chat_channel.operators.add(lena)
+    operator = boris(channel.default_chat_channel)
     mine = writes(channel, "Моя")
     tickets.assign_chat(mine.pk, user_id=operator.pk)
     writes(channel, "Ничья", left=timedelta(minutes=40, seconds=30))
@@ -213,7 +215,7 @@ def test_the_assignee_is_told_and_without_one_all_who_answer_there(channel: ApiC
 def test_what_was_answered_meanwhile_is_not_told_any_more(channel: ApiChannel) -> None:
     chat = writes(channel)
     closing_reminders.send_reminders()
-    submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris(channel.lands_in))
+    submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris(channel.default_chat_channel))
 
     client = Client()
     client.force_login(boris())
@@ -225,7 +227,7 @@ def test_what_was_answered_meanwhile_is_not_told_any_more(channel: ApiChannel) -
 
 def test_a_warning_wakes_the_idle_poll_of_those_it_is_for(channel: ApiChannel) -> None:
     client = Client()
-    client.force_login(boris(channel.lands_in))
+    client.force_login(boris(channel.default_chat_channel))
     writes(channel)
     first = client.get("/chats/updates/?warned=0").json()
     address = f"/chats/updates/?warned=0&list={first['list']['version']}"
@@ -240,7 +242,7 @@ def test_a_warning_wakes_the_idle_poll_of_those_it_is_for(channel: ApiChannel) -
 def test_the_list_marks_what_was_warned_of(channel: ApiChannel) -> None:
     writes(channel)
     client = Client()
-    client.force_login(boris(channel.lands_in))
+    client.force_login(boris(channel.default_chat_channel))
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
     assert "You have been warned." not in client.get("/chats/").content.decode()
 

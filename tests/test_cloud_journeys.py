@@ -168,7 +168,7 @@ def test_a_dead_token_pauses_with_all_held_and_a_new_one_resumes(meta: MetaSimul
     channel.refresh_from_db()
     paused = (channel.state, channel.last_error)
 
-    account_settings.take(channel, {"access_token": "EAAnew-token-000000"})
+    account_settings.save_values(channel, {"access_token": "EAAnew-token-000000"})
     work(meta)
 
     assert paused == (ChannelState.PAUSED, "wa_token")
@@ -260,7 +260,7 @@ def test_a_picture_is_fetched_checked_and_shown(meta: MetaSimulator, channel: Ap
     attachment = Attachment.objects.get()
     assert (attachment.state, attachment.mime) == ("here", "image/jpeg")
     assert attachment.file.read() == b"\xff\xd8\xff picture"
-    client.force_login(boris(channel.lands_in))
+    client.force_login(boris(channel.default_chat_channel))
     assert b"".join(client.get(f"/files/{attachment.pk}/").streaming_content) == b"\xff\xd8\xff picture"
 
 
@@ -284,7 +284,7 @@ def test_a_file_that_does_not_come_leaves_a_placeholder(
 
     attachment = Attachment.objects.get()
     assert (attachment.state, attachment.error, attachment.file.name) == (state, error, "")
-    client.force_login(boris(channel.lands_in))
+    client.force_login(boris(channel.default_chat_channel))
     page = client.get(f"/chats/{Conversation.objects.get().pk}/").content.decode()
     assert attachment.name in page
     Attachment.objects.update(due_at="2020-01-01T00:00Z", tries=50)
@@ -297,14 +297,14 @@ def test_a_file_that_does_not_come_leaves_a_placeholder(
 
 
 def test_the_check_says_who_the_account_is_and_what_is_missing(meta: MetaSimulator, channel: ApiChannel) -> None:
-    found = {finding.level: finding.sentence for finding in checks.dry_run(channel)}
+    found = {finding.level: finding.sentence for finding in checks.check_connection(channel)}
     assert "error" not in found
     channel.refresh_from_db()
-    assert channel.standing["quality"] == "GREEN" and channel.standing["limit"] == "TIER_2K"
-    assert channel.standing["name"] == "Магазин сапог"
+    assert channel.provider_status["quality"] == "GREEN" and channel.provider_status["limit"] == "TIER_2K"
+    assert channel.provider_status["name"] == "Магазин сапог"
 
     meta.access_token = "another"
-    wrong = [finding.sentence for finding in checks.dry_run(channel) if finding.level == "error"]
+    wrong = [finding.sentence for finding in checks.check_connection(channel) if finding.level == "error"]
     assert len(wrong) == 1, "one cause is said once, however many questions fail by it"
 
 
@@ -316,13 +316,13 @@ def test_a_wrong_app_secret_is_named_by_the_check_and_on_the_page_until_an_event
     meta.postman.app_secret = "of another app"
     meta.phone("447700900101").writes("Есть кто?")
     until = time.monotonic() + 15
-    while "refused_at" not in ApiChannel.objects.get().standing and time.monotonic() < until:
+    while "refused_at" not in ApiChannel.objects.get().provider_status and time.monotonic() < until:
         time.sleep(0.05)
 
     channel.refresh_from_db()
     said = "their signature does not fit"
     with translation.override("en"):
-        wrong = [finding.sentence for finding in checks.dry_run(channel) if finding.level == "error"]
+        wrong = [finding.sentence for finding in checks.check_connection(channel) if finding.level == "error"]
     assert len(wrong) == 1 and said in wrong[0]
     assert said in client.get(page, headers={"accept-language": "en"}).content.decode()
 
@@ -331,7 +331,7 @@ def test_a_wrong_app_secret_is_named_by_the_check_and_on_the_page_until_an_event
     meta.quiet()
 
     channel.refresh_from_db()
-    assert "error" not in [finding.level for finding in checks.dry_run(channel)]
+    assert "error" not in [finding.level for finding in checks.check_connection(channel)]
     assert said not in client.get(page, headers={"accept-language": "en"}).content.decode()
 
 
@@ -443,7 +443,7 @@ def test_news_of_the_account_stand_on_the_channels_page(
     meta.tell_account("phone_number_quality_update", {"event": "FLAGGED", "current_limit": "TIER_2K"})
     meta.tell_account("account_update", {"event": "ACCOUNT_VIOLATION", "violation_info": {"violation_type": "ADULT"}})
     work(meta)
-    checks.dry_run(channel)
+    checks.check_connection(channel)
     client.force_login(vera())
     page = client.get(f"/admin/channels_setup/apichannel/{channel.pk}/change/", headers={"accept-language": "en"})
 
@@ -462,7 +462,7 @@ def test_the_form_keeps_what_is_left_empty_and_replaces_what_is_given(
     form = client.get(url).context["adminform"].form
     given = {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
     posted = {name: value for name, value in given.items() if value not in (None, False)}
-    posted |= {"watched": [channel.lands_in.pk], "account_access_token": "EAAreplaced-0000000000"}  # type: ignore[union-attr]  # it watches one
+    posted |= {"watched": [channel.default_chat_channel.pk], "account_access_token": "EAAreplaced-0000000000"}  # type: ignore[union-attr]  # it watches one
     answered = client.post(url, posted)
 
     assert answered.status_code == 302, answered.context["errors"]
@@ -530,7 +530,9 @@ JPEG = b"\xff\xd8\xff boots"
 
 def given_file(channel: ApiChannel, name: str = "boots.jpg", content: bytes = JPEG) -> Upload:
     conversation = Conversation.objects.get()
-    return uploads.save_upload(conversation, SimpleUploadedFile(name, content), author=boris(channel.lands_in))
+    return uploads.save_upload(
+        conversation, SimpleUploadedFile(name, content), author=boris(channel.default_chat_channel)
+    )
 
 
 def uploaded(meta: MetaSimulator) -> int:
@@ -575,7 +577,7 @@ def test_the_same_file_is_given_once_for_as_long_as_meta_keeps_it(meta: MetaSimu
 
 
 def test_by_link_meta_is_given_nothing(meta: MetaSimulator, channel: ApiChannel) -> None:
-    account_settings.take(channel, {"files_go": "link"})
+    account_settings.save_values(channel, {"files_go": "link"})
     anna = meta.phone("447700900101")
     anna.writes("?")
     work(meta)

@@ -215,12 +215,12 @@ def test_news_of_a_restriction_are_shown_in_words() -> None:
     raw = [{"restriction_type": "RESTRICTED_CUSTOMER_INITIATED_MESSAGING", "expiration": 1790000000}]
     [news] = facts_of("account_update", {"event": "ACCOUNT_RESTRICTION", "restriction_info": raw})
     told = {"what": news.what, "details": news.details, "level": news.level, "at": "2026-09-21T10:00:00+00:00"}  # type: ignore[union-attr]  # news
-    channel.remember(news=[told], throughput="STANDARD", quality="RED")
+    channel.update_provider_status(updates=[told], throughput="STANDARD", quality="RED")
 
     with translation.override("en"):
-        card = account_status.of(channel)
+        card = account_status.get_account_status(channel)
         assert card is not None
-        shown = " ".join(str(word) for word in card.news[0].words)
+        shown = " ".join(str(word) for word in card.updates[0].words)
         rows = {str(name): str(value) for name, value in card.rows}
         standard = str(THROUGHPUT["STANDARD"])
 
@@ -239,7 +239,7 @@ def test_what_may_be_chosen_is_chosen_from_a_list() -> None:
 @pytest.fixture
 def page(admin: Client) -> str:
     channel = cloud_channel(settings={"access_token": "short"})
-    channel.remember(status="CONNECTED")
+    channel.update_provider_status(status="CONNECTED")
     with translation.override("en"):
         address = reverse("admin:channels_setup_apichannel_change", args=[channel.pk])
         return admin.get(address, headers={"accept-language": "en"}).content.decode()

@@ -129,7 +129,7 @@ def test_channel_list_and_show_tell_everything_but_secrets(run: Any, run_json: A
     shown = run_json("channel", "show", channel.pk)
 
     assert "WhatsApp" in printed and shown["name"] == "WhatsApp"
-    assert shown["chat_channels"][0]["chat_channel_id"] == channel.lands_in.pk
+    assert shown["chat_channels"][0]["chat_channel_id"] == channel.default_chat_channel.pk
     assert run_json("channel", "list") == [shown]
     for secret in (channel.current_secret().reveal(), channel.path_token):
         assert secret not in printed + json.dumps(shown)
@@ -163,7 +163,7 @@ def test_user_add_makes_an_operator_of_the_given_chat_channels(run_json: Any) ->
     user = get_user_model().objects.get(pk=made["user_id"])
     assert set(made) == {"user_id", "password"}
     assert user.check_password(made["password"])
-    assert set(ChatChannel.objects.all().seen_by(user)) == {by_number, by_name}
+    assert set(ChatChannel.objects.all().visible_to(user)) == {by_number, by_name}
     assert not user.is_staff and not user.is_superuser
     assert user.has_perm("bridge.view_conversation") and not user.has_perm("channels_setup.view_apichannel")
 
@@ -176,7 +176,7 @@ def test_user_add_makes_an_admin_who_sees_all_chat_channels(run_json: Any) -> No
     user = get_user_model().objects.get(username="vera")
     assert "password" not in made and user.check_password("korabl-i-more-7")
     assert user.is_staff and not user.is_superuser
-    assert ChatChannel.objects.all().seen_by(user).count() == 1
+    assert ChatChannel.objects.all().visible_to(user).count() == 1
     for permission in ("channels_setup.change_apichannel", "bridge.view_webhookevent", "accounts.add_user"):
         assert user.has_perm(permission)
 
@@ -328,7 +328,7 @@ def test_the_demo_shows_chats_in_every_state_and_takes_the_way_that_real_words_t
 
     took = time.process_time() - started  # of this process: the machine may be busy
     boris = get_user_model().objects.get(username="boris")
-    chats = Conversation.objects.all().seen_by(boris)
+    chats = Conversation.objects.all().visible_to(boris)
     states = Counter(service_window.get_window_state(chat).state for chat in chats)
     assert took < 3
     assert states["open"] >= 3 and states["closed"] >= 2

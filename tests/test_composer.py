@@ -38,7 +38,9 @@ def template(channel: ApiChannel) -> Template:
 
 def anna_writes(channel: ApiChannel, text: str = "Здравствуйте") -> Conversation:
     fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна Соколова"), text=text)
-    made = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.lands_in)])
+    made = receiving.receive_messages(
+        channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.default_chat_channel)]
+    )
     return made[0].conversation
 
 

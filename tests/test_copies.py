@@ -25,12 +25,12 @@ from tests.receiver import Receiver
 pytestmark = pytest.mark.django_db
 
 KINDS = sorted(messengers())
-TRACKS = [track for track in ApiChannel.TRACKS if track != "rating"]  # the desk asks for no ratings
+TRACKS = [track for track in ApiChannel.EVENT_KINDS if track != "rating"]  # the desk asks for no ratings
 HOOK = "http://127.0.0.1:9/hook"
 
 
 def watching(kind: str, chat_channel: ChatChannel, *, tracks: list[str], **more: Any) -> ApiChannel:
-    flags = {f"track_{track}": track in tracks for track in ApiChannel.TRACKS}
+    flags = {f"track_{track}": track in tracks for track in ApiChannel.EVENT_KINDS}
     made: Any = ApiChannelFactory(kind=kind, watched=chat_channel, secret=True, redirect_url=HOOK, **flags, **more)
     channel: ApiChannel = made
     return channel
@@ -137,7 +137,7 @@ def test_a_request_that_no_message_opened_is_marked_too() -> None:
 
 
 def test_the_hand_over_page_shows_a_message_to_deliver(channel: ApiChannel) -> None:
-    chat_channel = channel.lands_in
+    chat_channel = channel.default_chat_channel
     assert chat_channel is not None
     event = example_event(channel, chat_channel)
 
@@ -232,10 +232,10 @@ def test_saving_warns_of_a_name_that_is_there_already(admin: Client) -> None:
 
 
 def test_a_lone_channel_is_warned_of_nothing(channel: ApiChannel) -> None:
-    chat_channel = channel.lands_in
+    chat_channel = channel.default_chat_channel
     assert chat_channel is not None
 
-    assert save_warnings.of_api_channel(channel) == save_warnings.of_chat_channel(chat_channel) == []
+    assert save_warnings.api_channel_warnings(channel) == save_warnings.chat_channel_warnings(chat_channel) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

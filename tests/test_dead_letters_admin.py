@@ -211,7 +211,7 @@ def test_one_delivery_has_its_forecast_its_lives_and_both_buttons(admin_client: 
 @pytest.mark.parametrize("address", [LIST, AGAIN, DISCARD, f"{LIST}bulk-actions/1/", "/admin/bridge/mismatch/"])
 def test_dead_letters_are_for_admins(client: Client, channel: ApiChannel, address: str) -> None:
     dead(channel)
-    for user in (boris(channel.lands_in), UserFactory(username="half", is_staff=True)):  # type: ignore[arg-type]  # it has one
+    for user in (boris(channel.default_chat_channel), UserFactory(username="half", is_staff=True)):  # type: ignore[arg-type]  # it has one
         client.force_login(user)
         assert client.get(address).status_code in (302, 403)
         assert client.post(address).status_code in (302, 403)
@@ -245,7 +245,7 @@ def test_mismatches_are_listed_with_what_helps_and_lead_from_the_start_page(
 
 def test_the_channel_page_and_the_alert_have_the_button_that_helps(admin_client: Client, channel: ApiChannel) -> None:
     letter = dead(channel)
-    channel.failed("unauthorized")
+    channel.record_failure("unauthorized")
     channel.pause()
     alerts.raise_alert("switched_off", api_channel_id=channel.pk, why_code="unauthorized")
     alerts.raise_alert("stuck", api_channel_id=channel.pk, delivery_id=letter.pk, why_code="destination_error")

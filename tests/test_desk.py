@@ -42,7 +42,7 @@ def desk(chat: Conversation, client: Client) -> Client:
 
 def writes(channel: ApiChannel, name: str, text: str = "?", *, ago: timedelta = timedelta(0)) -> Conversation:
     """A client wrote, ``ago`` from now; their window moves into the past with it."""
-    chat_channel = channel.lands_in
+    chat_channel = channel.default_chat_channel
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=name, name=name, phone="79210000000"), text=text)
     stored = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[0]
@@ -631,7 +631,7 @@ def test_requests_are_filtered_by_status_and_channel(desk: Client, chat: Convers
     assert "Где мой заказ?" in desk.get(f"/requests/?status={Ticket.Status.CLOSED}").content.decode()
     assert "Где мой заказ?" in desk.get(f"/requests/?channel={chat.chat_channel_id}").content.decode()
     for status in ("", "live"):
-        foreign = desk.get(f"/requests/?status={status}&channel={elsewhere.lands_in.pk}").content.decode()
+        foreign = desk.get(f"/requests/?status={status}&channel={elsewhere.default_chat_channel.pk}").content.decode()
         assert "Из другого канала" not in foreign
 
 

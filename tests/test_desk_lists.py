@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 def writes(
     channel: ApiChannel, name: str, text: str = "?", *, ago: timedelta = timedelta(0), phone: str = ""
 ) -> Conversation:
-    chat_channel = channel.lands_in
+    chat_channel = channel.default_chat_channel
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=name, name=name, phone=phone), text=text)
     chat = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[
@@ -140,12 +140,12 @@ def test_filters_narrow_by_channel_status_and_window(channel: ApiChannel, client
     tickets.set_ticket_status(Ticket.objects.get(conversation=closed).pk, status=Ticket.Status.CLOSED)
     writes(other, "Другая")
     client.force_login(vera())
-    assert other.lands_in
+    assert other.default_chat_channel
 
     def found(**filters: Any) -> set[str]:
         return set(names(client.get("/chats/", filters)))
 
-    assert found(channel=other.lands_in.pk) == {"Другая"}
+    assert found(channel=other.default_chat_channel.pk) == {"Другая"}
     assert found(status=int(Ticket.Status.SOLVED)) == {"Решена"}
     assert found(status="live") == {"Скоро", "Поздно", "Решена", "Другая"}
     assert found(window="closing") == {"Скоро"}
@@ -210,7 +210,7 @@ def test_a_chat_says_where_its_request_stands_however_it_came_there(channel: Api
         return chat.request_status
 
     assert status() == Ticket.Status.NEW
-    submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris(channel.lands_in))
+    submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris(channel.default_chat_channel))
     assert status() == Ticket.Status.OPEN
     tickets.set_ticket_status(ticket.pk, status=Ticket.Status.SOLVED)
     assert status() == Ticket.Status.SOLVED
@@ -341,7 +341,7 @@ def test_a_poll_notices_what_happened(desk: Client, channel: ApiChannel) -> None
 def test_a_channel_that_was_taken_away_is_noticed_with_the_next_pass(desk: Client, channel: ApiChannel) -> None:
     writes(channel, "Анна")
     address, _headers = poll(desk)
-    assert channel.lands_in
-    channel.lands_in.operators.clear()
+    assert channel.default_chat_channel
+    channel.default_chat_channel.operators.clear()
 
     assert "Анна" not in desk.get(address).content.decode()

@@ -141,9 +141,9 @@ def test_many_are_closed_at_once_and_taken_back(desk: Client, channel: ApiChanne
 
 
 def test_many_are_given_to_somebody_who_answers_there(desk: Client, channel: ApiChannel) -> None:
-    assert channel.lands_in
+    assert channel.default_chat_channel
     lena = UserFactory(username="lena")
-    channel.lands_in.operators.add(lena)
+    channel.default_chat_channel.operators.add(lena)
     chosen = [request_of(writes(channel, f"К{number}")) for number in range(3)]
     tickets.set_ticket_status(chosen[2].pk, status=Status.CLOSED)
 

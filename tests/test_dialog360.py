@@ -44,7 +44,7 @@ PLAIN = {
 
 def d360(base_url: str = "https://waba-v2.360dialog.io", **settings: str) -> ApiChannel:
     channel: Any = ApiChannelFactory(kind=KIND, secret=True, state=ChannelState.DRAFT)
-    account_settings.take(channel, PLAIN | {"base_url": base_url} | settings)
+    account_settings.save_values(channel, PLAIN | {"base_url": base_url} | settings)
     made: ApiChannel = channel
     return made
 
@@ -127,7 +127,7 @@ def test_numbers_that_share_the_header_share_the_address(client: Client) -> None
 
     assert [row.api_channel for row in Message.objects.all()] == [second]
     assert WebhookEvent.objects.get(state="unrouted").api_channel == first
-    account_settings.take(stranger, {"webhook_secret": SECRET})
+    account_settings.save_values(stranger, {"webhook_secret": SECRET})
     processing.reprocess_events([WebhookEvent.objects.get(state="unrouted").pk])
     processing.process_inbox()
     assert Message.objects.get(api_channel=stranger).text == "109000000000804"
@@ -139,7 +139,7 @@ def test_numbers_that_share_the_header_share_the_address(client: Client) -> None
 @pytest.mark.django_db
 def test_the_page_gives_header_and_secret_once_and_a_new_one_replaces_the_old_within_a_day(client: Client) -> None:
     channel = d360()
-    assert [setting.name for setting in account_settings.missing(channel)] == ["app_secret"]
+    assert [setting.name for setting in account_settings.missing_settings(channel)] == ["app_secret"]
     admin = signed_in(Client(), vera())
     page = reverse("admin:channels_setup_apichannel_change", args=[channel.pk])
     press = reverse("admin:channels_setup_apichannel_do", args=[channel.pk, "new-webhook-secret"])
@@ -151,7 +151,7 @@ def test_the_page_gives_header_and_secret_once_and_a_new_one_replaces_the_old_wi
     after = admin.get(page).content.decode()
     assert first not in after and f"••••{first[-4:]}" in after
     channel.refresh_from_db()
-    assert (channel.state, account_settings.missing(channel)) == (ChannelState.WAITING, [])
+    assert (channel.state, account_settings.missing_settings(channel)) == (ChannelState.WAITING, [])
 
     admin.post(press)
     second = channel.account().credential("webhook_secret")
@@ -189,7 +189,7 @@ def test_a_wrong_header_is_seen_on_the_page(client: Client) -> None:
 
     channel.refresh_from_db()
     with translation.override("en"):
-        notes = [str(step.note) for step in onboarding.steps(channel)]
+        notes = [str(step.note) for step in onboarding.list_steps(channel)]
     assert any("another webhook secret" in note for note in notes)
 
 
@@ -243,7 +243,7 @@ def test_a_sound_account_is_found_by_the_key(
     receiver.answer("/health_status", status=status, body=answer)
     channel = d360(receiver.url(""), webhook_secret=SECRET)
 
-    found = {(finding.level, str(finding.sentence)) for finding in checks._asked(channel)}
+    found = {(finding.level, str(finding.sentence)) for finding in checks._check_account(channel)}
 
     assert [one for one in found if one[0] == level and words in one[1]], found
     assert not [one for one in found if "no such" in one[1]]
@@ -253,7 +253,7 @@ def test_a_sound_account_is_found_by_the_key(
     assert asked == {"/health_status", "/v1/configs/webhook"}
     assert all(request.headers["d360-api-key"] == PLAIN["access_token"] for request in receiver.requests)
     channel.refresh_from_db()
-    assert bool(channel.standing.get("checked_at")) is (status == 200)
+    assert bool(channel.provider_status.get("checked_at")) is (status == 200)
 
 
 @pytest.mark.django_db
@@ -266,7 +266,7 @@ def test_the_check_says_where_webhooks_go(receiver: Receiver, answer: dict[str, 
     receiver.answer("/health_status", body=health(**NUMBER))
     channel = d360(receiver.url(""), webhook_secret=SECRET)
 
-    assert level in {finding.level for finding in checks._asked(channel) if "ebhook" in str(finding.sentence)}
+    assert level in {finding.level for finding in checks._check_account(channel) if "ebhook" in str(finding.sentence)}
 
 
 # --- templates -------------------------------------------------------------------------------------------

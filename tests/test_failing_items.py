@@ -24,7 +24,7 @@ from bridge.models import Breaker, BulkAction, Conversation, Delivery, HeldReply
 from bridge.outbox import bulk_resend, dispatcher, recipient_addresses, results
 from bridge.relay import held_replies
 from channels_setup import failing_items
-from channels_setup.failing_items import BACK_OFF, FailingItems
+from channels_setup.failing_items import BACKOFF_SECONDS, FailingItems
 from channels_setup.models import ApiChannel, UnknownPolicy
 from channels_setup.providers.whatsapp_cloud import graph_webhooks
 from templates_registry.provider import provider_sync
@@ -310,28 +310,28 @@ def test_each_failure_waits_longer_and_a_success_forgets_them(monkeypatch: pytes
         with failing.isolate(7):
             raise KeyError
 
-    for wait in (*BACK_OFF, BACK_OFF[-1]):
+    for wait in (*BACKOFF_SECONDS, BACKOFF_SECONDS[-1]):
         fail()
         now += wait - 1
-        assert failing.resting() == [7] and failing.is_resting(7)
+        assert failing.items_in_backoff() == [7] and failing.is_in_backoff(7)
         now += 1
-        assert failing.resting() == [] and not failing.is_resting(7)
+        assert failing.items_in_backoff() == [] and not failing.is_in_backoff(7)
     with failing.isolate(7):
         pass
     fail()
-    now += BACK_OFF[0]
+    now += BACKOFF_SECONDS[0]
 
-    assert failing.resting() == []
+    assert failing.items_in_backoff() == []
 
 
 def test_only_so_many_failures_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failing_items, "MOST_REMEMBERED", 3)
+    monkeypatch.setattr(failing_items, "MAX_REMEMBERED", 3)
     failing = FailingItems("test")
     for item in range(5):
         with failing.isolate(item):
             raise KeyError
 
-    assert failing.resting() == [2, 3, 4]
+    assert failing.items_in_backoff() == [2, 3, 4]
 
 
 @pytest.mark.django_db

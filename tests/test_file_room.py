@@ -86,7 +86,7 @@ def test_no_quota_where_the_setting_is_0(settings: Any) -> None:
 
 
 def test_the_desk_says_so(desk: Client, channel: Any, in_english: None) -> None:
-    chat = ConversationFactory(api_channel=channel, chat_channel=channel.lands_in)
+    chat = ConversationFactory(api_channel=channel, chat_channel=channel.default_chat_channel)
 
     answers = [desk.post(f"/chats/{chat.pk}/files/", {"file": text_file(1.5)}) for _ in range(2)]
 
@@ -109,7 +109,7 @@ def test_files_of_programs_are_refused_with_a_sentence_and_a_time(client: Client
     free(10)
     flat = {
         "api_token": channel.current_secret().reveal(),
-        "channel_id": channel.lands_in.pk,
+        "channel_id": channel.default_chat_channel.pk,
         "message[text]": "see",
         "message[from][name]": "Anna",
         "file": SimpleUploadedFile("a.txt", b"words"),

@@ -144,7 +144,7 @@ def test_the_stages_go_from_prepared_to_the_first_event(client: Client, channel:
     stages.append(Handover.objects.get().stage)
     client.post(address, {"do": "confirm"})
     stages.append(Handover.objects.get().stage)
-    channel.note_inbound()
+    channel.record_inbound()
     stages.append(Handover.objects.get().stage)
 
     assert stages == ["prepared", "opened", "confirmed", "first_event"]
@@ -196,7 +196,7 @@ def test_the_cookie_goes_with_this_page_alone(client: Client, channel: ApiChanne
 def test_the_example_event_is_signed_as_the_page_tells_to_verify(channel: ApiChannel) -> None:
     request = paper.example_request(channel, paper.example_event(channel, channel.watched.get()))
     space: dict[str, object] = {}
-    exec(paper.VERIFY, space)
+    exec(paper.VERIFY_EXAMPLE, space)
     signed = f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}.".encode() + request.body
 
     expected = base64.b64encode(hmac.new(key_of(channel).encode(), signed, hashlib.sha256).digest()).decode()
@@ -215,14 +215,14 @@ def test_the_printed_status_is_one_that_the_provider_understands(kind: str) -> N
 
     (fact,) = channel.provider.parse(
         RawRequest(method="POST", query_string="", content_type="application/json", headers={}, body=body),
-        channel.bare_account(),
+        channel.account_without_secrets(),
     )
 
     assert fact.message_id == paper.EXAMPLE_MESSAGE
 
 
 def test_the_printed_call_is_answered_with_a_chat(client: Client, channel: ApiChannel) -> None:
-    call = json.loads(paper.sheet(Handover.prepare(channel)[0]).call) | {"api_token": key_of(channel)}
+    call = json.loads(paper.build_sheet(Handover.prepare(channel)[0]).call) | {"api_token": key_of(channel)}
 
     answer = client.post(reverse("uapi-chat/addMessage"), call, content_type="application/json").json()
 
@@ -230,4 +230,4 @@ def test_the_printed_call_is_answered_with_a_chat(client: Client, channel: ApiCh
 
 
 def test_the_address_on_the_page_is_the_public_one(channel: ApiChannel) -> None:
-    assert paper.sheet(Handover.prepare(channel)[0]).add_message_url.startswith(settings.PUBLIC_URL)
+    assert paper.build_sheet(Handover.prepare(channel)[0]).add_message_url.startswith(settings.PUBLIC_URL)

@@ -237,7 +237,7 @@ def test_the_key_is_kept_encrypted_and_never_shown(client: Client, simulator: Us
     client.post(page_of(chat_channel), form(simulator, account_secret_key="", account_relay_rules="on"))
 
     chat_channel.refresh_from_db()
-    assert chat_channel.desk_account().secret == simulator.key
+    assert chat_channel.helpdesk_account().secret == simulator.key
     assert chat_channel.options["relay_rules"] is True and chat_channel.options["calls_per_second"] == 3
     assert simulator.key not in shown
     assert simulator.key.encode() not in bytes(chat_channel.secret)
@@ -307,7 +307,7 @@ def test_a_channel_is_made_and_changed_by_command(simulator: UsedeskSimulator, m
 
     chat_channel = ChatChannel.objects.get()
     assert made["webhook_url"] == chat_channel.webhook_url
-    assert chat_channel.desk_account().secret == simulator.key
+    assert chat_channel.helpdesk_account().secret == simulator.key
     assert changed["links_for_files"] is True and changed["channel_id"] == 870
     assert simulator.key not in json.dumps([made, changed])
 

@@ -89,7 +89,7 @@ def test_a_retry_after_of_a_provider_is_read_or_ignored(date: str) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", [DIGITS, "²", "9" * 19, "9" * 30])
 def test_a_channel_named_by_odd_digits_is_not_found(name: str) -> None:
-    assert provisioning.named(ApiChannel.objects.all(), name) is None
+    assert provisioning.find_by_number_or_name(ApiChannel.objects.all(), name) is None
 
 
 # --- heads of requests and of parts ----------------------------------------------------------------------

@@ -15,7 +15,7 @@ from bridge.inbox import processing
 from bridge.intake import webhooks
 from bridge.models import Conversation, Message, ServiceWindow, StrayStatus, WebhookEvent
 from bridge.raw_requests import MAX_BYTES
-from channels_setup.advisory_locks import Space
+from channels_setup.advisory_locks import LockSpace
 from channels_setup.models import ApiChannel, known_secrets
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
 from tests.factories import ApiChannelFactory, ChatChannelFactory, ConversationFactory, MessageFactory
@@ -227,7 +227,7 @@ def test_what_is_stored_while_a_worker_is_at_it_calls_no_other(
         WebhookEvent.objects.create(api_channel=phone, body=json.dumps(says("?", number=number)).encode())
         wakeups.notify_workers(wakeups.INBOUND)
 
-    monkeypatch.setitem(processing.EVENT_SOURCES, "api_channel", processing.EventSource(process, Space.INBOX))
+    monkeypatch.setitem(processing.EVENT_SOURCES, "api_channel", processing.EventSource(process, LockSpace.INBOX))
     store(0)
 
     assert processing.process_inbox() == 4
@@ -302,7 +302,7 @@ def test_two_workers_take_each_event_once_and_in_order(client: Client) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_an_album_in_parallel_from_a_new_contact_opens_one_chat() -> None:
     phone = ApiChannelFactory()
-    chat_channel = phone.lands_in
+    chat_channel = phone.default_chat_channel
     assert chat_channel
 
     def write(number: int) -> None:

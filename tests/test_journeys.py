@@ -37,7 +37,7 @@ class Shop:
 
     def anna_writes(self, text: str, **more: Any) -> dict[str, Any]:
         secret = self.channel.current_secret()
-        chat_channel = self.channel.lands_in
+        chat_channel = self.channel.default_chat_channel
         assert secret and chat_channel
         body = {
             "api_token": secret.reveal(),

@@ -24,7 +24,7 @@ from tests.factories import PASSWORD, UserFactory
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(login, "FAILURES", AttemptLimit(max_attempts=3, seconds=300))
+    monkeypatch.setattr(login, "ADDRESS_FAILURES", AttemptLimit(max_attempts=3, seconds=300))
 
 
 def sign_in(name: str, password: str, address: str) -> Any:
@@ -46,12 +46,12 @@ def test_many_names_from_one_address_are_stopped_and_others_are_not() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/login/", "/admin/login/"])
 def test_the_lane_holds_two_and_refuses_the_third_at_once(path: str) -> None:
-    held = [login.LANE.acquire(blocking=False) for _ in range(2)]
+    held = [login.CHECK_SLOTS.acquire(blocking=False) for _ in range(2)]
     try:
         answer = Client().post(path, {"username": "sam", "password": "x"}, REMOTE_ADDR="198.51.100.9")
     finally:
         for _ in held:
-            login.LANE.release()
+            login.CHECK_SLOTS.release()
 
     assert held == [True, True]
     assert (answer.status_code, answer["Retry-After"]) == (429, "2")
@@ -110,7 +110,7 @@ def sams_browser(db: None, monkeypatch: pytest.MonkeyPatch) -> Client:
     browser = Client(REMOTE_ADDR=NAT)
     assert browser.post("/login/", {"username": "sam", "password": PASSWORD}).status_code == 302
     browser.post("/logout/")
-    monkeypatch.setattr(login, "FAILURES", AttemptLimit(max_attempts=6, seconds=300))
+    monkeypatch.setattr(login, "ADDRESS_FAILURES", AttemptLimit(max_attempts=6, seconds=300))
     assert [sign_in("sam", "wrong", NAT).status_code for _ in range(6)][-1] == 429
     assert sign_in("sam", PASSWORD, NAT).status_code == 429
     return browser
@@ -145,7 +145,7 @@ def test_a_right_password_forgives_the_failures_of_its_device(sams_browser: Clie
 def test_odd_cookies_of_others_hide_no_known_device(before: str) -> None:
     proof = signing.dumps(["d", "f"], salt=known_device.SALT)
 
-    assert known_device.is_known(f"{before}{settings.KNOWN_DEVICE_COOKIE_NAME}={proof}; b=c")
+    assert known_device.has_device_cookie(f"{before}{settings.KNOWN_DEVICE_COOKIE_NAME}={proof}; b=c")
 
 
 @pytest.mark.parametrize("change", ["another user", "forged", "nonsense", "not a pair"])

@@ -54,7 +54,7 @@ def writes(
         external_id=f"{who} {text}",
         at=timezone.now() - timedelta(hours=hours),
     )
-    place = chat_channel or channel.lands_in
+    place = chat_channel or channel.default_chat_channel
     assert place is not None
     received = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=place)])[0]
     held_replies.release_held_replies([received.conversation.pk])
@@ -267,13 +267,13 @@ def test_chats_in_other_channels_move_too_and_new_ones_are_divided(channel: ApiC
     made = merge_contacts(contact(ANYA).pk, contact(ANNA).pk, by=vera())
     writes(channel, ANYA, "В третьем", chat_channel=third)
     writes(channel, ANNA, "И во втором", chat_channel=second)
-    writes(channel, ANYA, "И в первом", chat_channel=channel.lands_in)
+    writes(channel, ANYA, "И в первом", chat_channel=channel.default_chat_channel)
     undo_merge(made.pk, by=vera())
     told = {
         (row.conversation.contact.external_id, row.conversation.chat_channel_id): row.text
         for row in Message.objects.select_related("conversation__contact").order_by("pk")
     }
-    first = channel.lands_in
+    first = channel.default_chat_channel
     assert first is not None
     assert told == {
         (ANNA, first.pk): "В первом",

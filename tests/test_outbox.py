@@ -42,7 +42,7 @@ def api_channel(receiver: Receiver) -> ApiChannel:
 
 
 def anna_writes(api_channel: ApiChannel, *, who: str = "anna", text: str = "?") -> Conversation:
-    chat_channel = api_channel.lands_in
+    chat_channel = api_channel.default_chat_channel
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=who), text=text)
     return receiving.receive_messages(api_channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[
@@ -456,7 +456,7 @@ def test_a_watcher_gets_copies_of_what_it_tracks(
         secret=True,
         copy_replies=True,
     )
-    flags = {f"track_{name}": f"track_{name}" in ticked for name in ApiChannel.TRACKS}
+    flags = {f"track_{name}": f"track_{name}" in ticked for name in ApiChannel.EVENT_KINDS}
     ApiChannel.objects.filter(pk=watcher.pk).update(**flags)
 
     chat = anna_writes(api_channel, text="раз")
@@ -472,7 +472,7 @@ def test_a_watcher_gets_copies_of_what_it_tracks(
 
 
 def test_request_events_have_the_documented_shapes(api_channel: ApiChannel, receiver: Receiver) -> None:
-    flags = {f"track_{name}": name in ("new_ticket", "comment", "change") for name in ApiChannel.TRACKS}
+    flags = {f"track_{name}": name in ("new_ticket", "comment", "change") for name in ApiChannel.EVENT_KINDS}
     ApiChannel.objects.update(**flags)
     chat = anna_writes(api_channel, text="раз")
     boris_answers(chat, "<b>Да</b>\nприехал")

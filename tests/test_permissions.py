@@ -7,7 +7,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import Group, Permission
 
-from config.accounts.permissions import Permissions
+from config.accounts.permissions import SingleQueryBackend
 
 pytestmark = pytest.mark.django_db
 
@@ -29,20 +29,20 @@ def again(person: Any) -> Any:
 
 
 def test_one_finds_what_django_finds(vera: Any) -> None:
-    assert len(Permissions().get_all_permissions(again(vera))) == 3
-    assert Permissions().get_all_permissions(again(vera)) == ModelBackend().get_all_permissions(again(vera))
+    assert len(SingleQueryBackend().get_all_permissions(again(vera))) == 3
+    assert SingleQueryBackend().get_all_permissions(again(vera)) == ModelBackend().get_all_permissions(again(vera))
 
 
 @pytest.mark.parametrize("change", [{"is_active": False}, {"is_superuser": True}])
 def test_those_who_may_nothing_or_everything_are_as_django_has_them(vera: Any, change: dict[str, bool]) -> None:
     type(vera).objects.filter(pk=vera.pk).update(**change)
 
-    assert Permissions().get_all_permissions(again(vera)) == ModelBackend().get_all_permissions(again(vera))
+    assert SingleQueryBackend().get_all_permissions(again(vera)) == ModelBackend().get_all_permissions(again(vera))
 
 
 def test_all_permissions_are_one_question(vera: Any, django_assert_num_queries: Any) -> None:
     person = again(vera)
 
     with django_assert_num_queries(1):
-        assert person.has_perm(sorted(Permissions().get_all_permissions(person))[0])
+        assert person.has_perm(sorted(SingleQueryBackend().get_all_permissions(person))[0])
         assert not person.has_perm("bridge.no_such_thing")

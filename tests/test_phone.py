@@ -40,7 +40,7 @@ def chat(channel: ApiChannel) -> Conversation:
 
 
 def writes(channel: ApiChannel, sender: str, text: str) -> Conversation:
-    chat_channel = channel.lands_in
+    chat_channel = channel.default_chat_channel
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=sender, name=sender), text=text)
     return receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[
@@ -55,7 +55,7 @@ def answers(chat: Conversation, text: str) -> Message:
 
 
 def feed(client: Client, channel: ApiChannel, **asked: Any) -> dict[str, Any]:
-    client.force_login(boris(channel.lands_in))
+    client.force_login(boris(channel.default_chat_channel))
     answer = client.get(f"{channel.phone_page_path}messages", asked)
     assert answer.status_code == 200
     found: dict[str, Any] = answer.json()
@@ -71,7 +71,11 @@ def test_the_phone_is_for_those_who_see_the_channels_chats(
     client: Client, channel: ApiChannel, who: str, status: int
 ) -> None:
     path, other = channel.phone_page_path, ApiChannelFactory()
-    people = {"vera": vera, "boris": lambda: boris(channel.lands_in, other.lands_in, channel.lands_in), "gleb": gleb}
+    people = {
+        "vera": vera,
+        "boris": lambda: boris(channel.default_chat_channel, other.default_chat_channel, channel.default_chat_channel),
+        "gleb": gleb,
+    }
     if who in people:
         client.force_login(people[who]())
 
@@ -94,7 +98,7 @@ def test_there_is_no_phone_elsewhere(client: Client, pk: str) -> None:
 
 
 def test_the_webhook_address_is_on_no_page_of_operators(client: Client, channel: ApiChannel) -> None:
-    client.force_login(boris(channel.lands_in))
+    client.force_login(boris(channel.default_chat_channel))
 
     page = client.get(channel.phone_page_path).content.decode()
 
@@ -103,7 +107,7 @@ def test_the_webhook_address_is_on_no_page_of_operators(client: Client, channel:
 
 def test_the_phone_posts_with_a_csrf_token_only(channel: ApiChannel) -> None:
     client = Client(enforce_csrf_checks=True)
-    client.force_login(boris(channel.lands_in))
+    client.force_login(boris(channel.default_chat_channel))
     path, body = f"{channel.phone_page_path}post", message_from("anna")
     client.get(channel.phone_page_path)
     token = client.cookies["csrftoken"].value
@@ -201,7 +205,7 @@ def test_the_phone_is_told_of_its_window(client: Client, channel: ApiChannel, ch
 
 
 def post(client: Client, channel: ApiChannel, *events: dict[str, Any]) -> None:
-    client.force_login(boris(channel.lands_in))
+    client.force_login(boris(channel.default_chat_channel))
     answer = client.post(
         f"{channel.phone_page_path}post", json.dumps({"events": events}), content_type="application/json"
     )

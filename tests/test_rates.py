@@ -45,7 +45,7 @@ def channel_to(receiver: Receiver, path: str, **fields: object) -> ApiChannel:
 
 
 def chat_of(api_channel: ApiChannel, who: str = "anna") -> Conversation:
-    chat_channel = api_channel.lands_in
+    chat_channel = api_channel.default_chat_channel
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=who), text="?")
     received = receiving.receive_messages(

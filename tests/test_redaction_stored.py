@@ -179,7 +179,7 @@ def test_a_signed_webhook_with_secrets_in_it_is_processed() -> None:
 @pytest.mark.parametrize("verify_token", ["whatsapp_business", "447700900101447", "messaging_product"])
 def test_a_verify_token_that_is_a_word_or_a_number_of_the_body_garbles_nothing(verify_token: str) -> None:
     channel = cloud_channel()
-    channel.keep_credential("verify_token", verify_token)
+    channel.save_credential("verify_token", verify_token)
     value = {
         "messaging_product": "whatsapp",
         "metadata": {"phone_number_id": channel.options["phone_number_id"]},
@@ -209,7 +209,7 @@ def test_every_place_that_keeps_words_of_others_masks_secrets(acebot: ApiChannel
     delivery: Delivery = DeliveryFactory(api_channel=acebot)
 
     account_updates.record_account_update(channel, AccountUpdate(what="ACCOUNT_RESTRICTION", details=words))
-    channel.remember(name=words, authorization="short-1")
+    channel.update_provider_status(name=words, authorization="short-1")
     provider_sync._note_sync(channel, error=words)
     template: Template = TemplateFactory(api_channel=channel, external_id="t1")
     provider_sync.follow(channel, TemplateChanged(status="REJECTED", external_id="t1", reason=words))
@@ -274,17 +274,17 @@ def test_an_api_that_repeats_the_request_leaks_nothing(monkeypatch: pytest.Monke
 def test_known_secrets_follow_changes() -> None:
     channel = ApiChannelFactory(secret=True)
     old = key_of(channel)
-    assert old.encode() in known_secrets.current().words
+    assert old.encode() in known_secrets.current().tokens
     new = channel.issue_secret().reveal()
     helpdesk = ChatChannelFactory()
-    helpdesk.keep_secret("secret_key", "Desk.key/2026")
+    helpdesk.save_secret("secret_key", "Desk.key/2026")
 
     known = known_secrets.current()
 
-    assert {old.encode(), new.encode()} <= known.words
-    assert "Desk.key/2026" in known.others
+    assert {old.encode(), new.encode()} <= known.tokens
+    assert "Desk.key/2026" in known.other_values
     channel.secrets.all().delete()
-    assert new.encode() not in known_secrets.current().words
+    assert new.encode() not in known_secrets.current().tokens
 
 
 def test_a_key_is_known_after_its_commit_though_the_keys_were_read_before_it(
@@ -295,4 +295,4 @@ def test_a_key_is_known_after_its_commit_though_the_keys_were_read_before_it(
         new = channel.issue_secret().reveal()
         known_secrets._cache.known, known_secrets._cache.read_at = known_secrets.KnownSecrets(), time.monotonic()
 
-    assert new.encode() in known_secrets.current().words
+    assert new.encode() in known_secrets.current().tokens

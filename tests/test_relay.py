@@ -41,7 +41,7 @@ def chat(channel: ApiChannel) -> Conversation:
 
 
 def anna_writes(channel: ApiChannel, *, hours_ago: int = 0) -> Conversation:
-    chat_channel = channel.lands_in
+    chat_channel = channel.default_chat_channel
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна"), text="?")
     stored = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[0]
@@ -293,7 +293,7 @@ def test_an_old_message_of_the_client_releases_nothing(channel: ApiChannel, chat
 
 
 def test_a_client_whose_only_message_came_a_week_late_has_written_all_the_same(channel: ApiChannel) -> None:
-    chat_channel = channel.lands_in
+    chat_channel = channel.default_chat_channel
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id="olga"), text="?", at=timezone.now() - timedelta(days=7))
     late = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[0]

@@ -81,7 +81,7 @@ def test_a_message_for_another_number_of_the_app_lands_in_that_numbers_channel(
 
     message = Message.objects.get()
     assert (message.api_channel, message.text) == (second, "Привет")
-    assert message.conversation.chat_channel == second.lands_in
+    assert message.conversation.chat_channel == second.default_chat_channel
     came, routed = WebhookEvent.objects.order_by("pk")
     assert (came.state, came.note, routed.state, routed.api_channel) == ("processed", "routed", "processed", second)
     assert "Second" in came.error
@@ -139,7 +139,7 @@ def _echo(wamid: str) -> dict[str, Any]:
         (
             "messages",
             {"errors": [{"code": 131000, "title": "Something went wrong"}]},
-            lambda channel: channel.standing["news"][0]["what"] == "131000",
+            lambda channel: channel.provider_status["updates"][0]["what"] == "131000",
         ),
     ],
     ids=["status", "echo", "call", "trouble"],
@@ -153,7 +153,7 @@ def test_every_field_with_a_number_goes_by_it(
     second.refresh_from_db()
     assert seen(second)
     first.refresh_from_db()
-    assert "news" not in first.standing
+    assert "updates" not in first.provider_status
 
 
 @pytest.mark.parametrize("posted_to", [0, 1])
@@ -180,7 +180,7 @@ def test_news_of_an_account_reach_all_its_numbers_once(
     assert WebhookEvent.objects.count() == 2
     for channel in (first, second, elsewhere):
         channel.refresh_from_db()
-    assert [len(channel.standing.get("news", [])) for channel in (first, second, elsewhere)] == [1, 1, 0]
+    assert [len(channel.provider_status.get("updates", [])) for channel in (first, second, elsewhere)] == [1, 1, 0]
     statuses = dict(Template.objects.values_list("api_channel", "status"))
     assert [statuses[channel.pk] for channel in (first, second, elsewhere)] == ["paused", "paused", "approved"]
     assert not Alert.objects.filter(kind=Alert.Kind.UNROUTED).exists()
@@ -193,21 +193,21 @@ def test_news_of_another_account_reach_that_account_alone(client: Client, first:
 
     first.refresh_from_db()
     elsewhere.refresh_from_db()
-    assert (len(first.standing.get("news", [])), len(elsewhere.standing["news"])) == (0, 1)
+    assert (len(first.provider_status.get("updates", [])), len(elsewhere.provider_status["updates"])) == (0, 1)
 
 
 @pytest.mark.parametrize("shown", ["15550100803", "+1 555-010-0803"])
 def test_news_of_a_number_reach_the_channel_with_this_number(
     client: Client, first: ApiChannel, second: ApiChannel, shown: str
 ) -> None:
-    first.remember(number="+1 555-010-0802")
-    second.remember(number="+1 555-010-0803")
+    first.update_provider_status(number="+1 555-010-0802")
+    second.update_provider_status(number="+1 555-010-0803")
     post(client, first, change("phone_number_quality_update", {"display_phone_number": shown, "event": "FLAGGED"}))
     processing.process_inbox()
 
     first.refresh_from_db()
     second.refresh_from_db()
-    assert (first.standing.get("quality"), second.standing.get("quality")) == (None, "RED")
+    assert (first.provider_status.get("quality"), second.provider_status.get("quality")) == (None, "RED")
 
 
 def test_a_child_event_is_not_handed_round(client: Client, first: ApiChannel, second: ApiChannel) -> None:
@@ -288,15 +288,15 @@ def test_a_channel_that_does_not_share_the_app_secret_gets_nothing_until_it_does
     client: Client, first: ApiChannel, secret: str | None
 ) -> None:
     second = ApiChannelFactory(kind=first.kind, name="Second", secret=True)
-    account_settings.take(second, {"phone_number_id": B_NUMBER, "waba_id": WABA_ID, "app_secret": secret})
+    account_settings.save_values(second, {"phone_number_id": B_NUMBER, "waba_id": WABA_ID, "app_secret": secret})
     # The same text under another name is no proof.
-    account_settings.take(second, {"verify_token": APP_SECRET})
+    account_settings.save_values(second, {"verify_token": APP_SECRET})
     post(client, first, text("чужое?", number=B_NUMBER))
     processing.process_inbox()
     assert not Message.objects.exists()
     assert alert().details["why_code"] == "unrouted_secret"
 
-    account_settings.take(second, {"app_secret": APP_SECRET})
+    account_settings.save_values(second, {"app_secret": APP_SECRET})
     processing.reprocess_events([unrouted().pk])
     processing.process_inbox()
     assert texts(second) == ["чужое?"]
@@ -307,7 +307,7 @@ def test_a_rotated_app_secret_proves_what_came_before_the_rotation(
 ) -> None:
     second.pause()
     post(client, first, text("раньше", number=B_NUMBER))
-    account_settings.take(second, {"app_secret": OTHER_SECRET})
+    account_settings.save_values(second, {"app_secret": OTHER_SECRET})
     second.credentials.filter(name="app_secret", expires_at__isnull=False).update(
         expires_at=timezone.now() + timedelta(seconds=1)
     )
@@ -344,7 +344,7 @@ def test_a_number_without_a_chat_channel_fails_in_its_own_line_and_takes_nobody_
 
     failed = WebhookEvent.objects.get(state="failed")
     assert (failed.api_channel, texts(first)) == (second, ["мне"])
-    second.watched.add(first.lands_in)
+    second.watched.add(first.default_chat_channel)
     processing.reprocess_events([failed.pk])
     processing.process_inbox()
     assert texts(second) == ["ей"]
@@ -353,7 +353,7 @@ def test_a_number_without_a_chat_channel_fails_in_its_own_line_and_takes_nobody_
 def test_the_others_items_do_not_wait_for_a_channel_that_cannot_take_its_own(
     client: Client, first: ApiChannel, second: ApiChannel
 ) -> None:
-    chat_channel = first.lands_in
+    chat_channel = first.default_chat_channel
     first.watched.clear()
     post(client, first, text("ей", number=B_NUMBER), text("мне", number=PHONE_NUMBER_ID))
     processing.process_inbox()
@@ -501,7 +501,7 @@ def test_what_happens_in_a_group_is_shown_as_not_supported_and_opens_nothing(
     assert event.error
     channel.refresh_from_db()
     assert (channel.state, channel.first_inbound_at) == (ChannelState.WAITING, None)
-    assert channel.standing["groups"]["count"] == 1
+    assert channel.provider_status["groups"]["count"] == 1
     raised = Alert.objects.get(settled_at=None)
     assert (raised.kind, raised.api_channel, raised.details) == ("groups", channel, {"count": 1})
 
@@ -528,7 +528,7 @@ def test_the_alert_of_groups_is_raised_once_and_ends_by_itself(client: Client, f
     processing.process_inbox()
     assert not Alert.objects.filter(settled_at=None).exists()
     first.refresh_from_db()
-    assert first.standing["groups"]["count"] == 4
+    assert first.provider_status["groups"]["count"] == 4
     page = signed_in(Client(), vera()).get(reverse("admin:channels_setup_apichannel_change", args=[first.pk]))
     assert "?state=groups" in page.content.decode()
 
@@ -575,7 +575,7 @@ def test_a_sample_from_the_dashboard_is_a_test_and_nothing_else(
     assert (event.state, event.note) == ("processed", "sample")
     assert not Alert.objects.exists() and not Message.objects.exists() and not StrayStatus.objects.exists()
     channel.refresh_from_db()
-    assert (channel.standing["sample"], channel.first_inbound_at) == (field, None)
-    assert "news" not in channel.standing and "quality" not in channel.standing
+    assert (channel.provider_status["sample"], channel.first_inbound_at) == (field, None)
+    assert "updates" not in channel.provider_status and "quality" not in channel.provider_status
     page = signed_in(Client(), vera()).get(reverse("admin:channels_setup_apichannel_change", args=[channel.pk]))
     assert "A test webhook came in" in page.content.decode()

@@ -35,7 +35,7 @@ def test_twice_the_longest_quiet_is_told_and_over_when_one_comes(channel: Any) -
         event_came(channel, now - timedelta(hours=hours))
     assert alerts_standing() == []
 
-    event_rhythm = channel.standing["rhythm"]
+    event_rhythm = channel.provider_status["rhythm"]
     late = datetime.fromisoformat(event_rhythm["last"]) + timedelta(hours=41)
     assert webhook_silence.is_inactive(event_rhythm, now=late)
     assert not webhook_silence.is_inactive(event_rhythm, now=late - timedelta(hours=2))
@@ -45,7 +45,9 @@ def test_the_alert_stands_until_the_next_event(channel: Any) -> None:
     now = timezone.now()
     for hours in (80, 79, 56, 55.5, 55, 32, 31, 30):
         event_came(channel, now - timedelta(hours=hours))
-    channel.remember(rhythm={**channel.standing["rhythm"], "quiets": {"1": 3600, "2": 3600, "3": 7200}})
+    channel.update_provider_status(
+        rhythm={**channel.provider_status["rhythm"], "quiets": {"1": 3600, "2": 3600, "3": 7200}}
+    )
     webhook_silence.check_webhook_inactivity()
     assert alerts_standing() == ["silent"]
 

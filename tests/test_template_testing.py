@@ -82,7 +82,7 @@ def test_it_goes_out_once_and_its_fate_is_shown_where_it_was_sent(admin: Client,
 def test_a_number_that_has_a_chat_here_is_named_and_its_request_stays_open(admin: Client, template: Template) -> None:
     contact = Contact.objects.create(api_channel=template.api_channel, external_id="79215550177", name="Анна")
     chat = Conversation.objects.create(
-        contact=contact, api_channel=template.api_channel, chat_channel=template.api_channel.lands_in
+        contact=contact, api_channel=template.api_channel, chat_channel=template.api_channel.default_chat_channel
     )
     Ticket.objects.create(conversation=chat)
 
@@ -144,7 +144,7 @@ def test_an_admin_has_a_limit(admin: Client, template: Template, monkeypatch: py
 
 
 def test_operators_have_no_test_messages(client: Client, template: Template) -> None:
-    signed_in(client, boris(template.api_channel.lands_in))
+    signed_in(client, boris(template.api_channel.default_chat_channel))
 
     assert client.get(address(template)).status_code == 403
     assert client.post(address(template), {"number": NUMBER, "go": "1"}).status_code == 403

@@ -505,7 +505,7 @@ def test_an_export_is_a_file(admin: Client, channel: ApiChannel, form: str) -> N
 
 
 def test_an_operator_is_given_tags_and_sees_what_has_them(admin: Client, channel: ApiChannel) -> None:
-    operator = boris(channel.lands_in)
+    operator = boris(channel.default_chat_channel)
     shop, warehouse = (
         TemplateFactory(api_channel=channel, tags=["магазин"]),
         TemplateFactory(api_channel=channel, tags=["склад"]),
@@ -516,8 +516,8 @@ def test_an_operator_is_given_tags_and_sees_what_has_them(admin: Client, channel
     admin.post(page, {"user": operator.pk, "tags": "магазин, возврат, магазин"})
 
     assert TemplateTags.objects.get(user=operator).tags == ["магазин", "возврат"]
-    assert set(Template.objects.all().seen_by(operator)) == {shop, plain}
-    assert warehouse not in Template.objects.all().seen_by(operator)
+    assert set(Template.objects.all().visible_to(operator)) == {shop, plain}
+    assert warehouse not in Template.objects.all().visible_to(operator)
     assert admin.get(reverse("admin:templates_registry_templatetags_changelist")).status_code == 200
 
 

@@ -26,7 +26,9 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 def anna_writes(channel: ApiChannel, text: str = "Где заказ?", *, written_ago: timedelta | None = None) -> Message:
     at = timezone.now() - written_ago if written_ago is not None else None
     fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна"), text=text, at=at)
-    made = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.lands_in)])
+    made = receiving.receive_messages(
+        channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.default_chat_channel)]
+    )
     return made[0].message
 
 
@@ -132,7 +134,7 @@ def test_a_clients_message_says_what_it_did_to_the_window(channel: ApiChannel) -
 
 def test_who_watches_is_told_and_the_line_says_how_it_went(channel: ApiChannel) -> None:
     watcher = ApiChannelFactory(
-        name="CRM", kind="acebot", watched=channel.lands_in, redirect_url="https://crm.example/hook"
+        name="CRM", kind="acebot", watched=channel.default_chat_channel, redirect_url="https://crm.example/hook"
     )
     message = anna_writes(channel)
     event = Delivery.objects.get(api_channel=watcher)

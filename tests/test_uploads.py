@@ -37,7 +37,9 @@ def own_folder(tmp_path: Path, settings: Any) -> Path:
 @pytest.fixture
 def chat(channel: ApiChannel) -> Conversation:
     fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна"), text="Пришлите счёт")
-    made = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.lands_in)])
+    made = receiving.receive_messages(
+        channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.default_chat_channel)]
+    )
     return made[0].conversation
 
 

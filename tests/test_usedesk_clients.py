@@ -30,7 +30,7 @@ class World:
         self.channel: Any = ApiChannelFactory(
             kind="acebot", redirect_url="http://127.0.0.1:9/hook", watched=self.chat_channel, secret=True
         )
-        ApiChannel.objects.update(**{f"track_{name}": True for name in ApiChannel.TRACKS})
+        ApiChannel.objects.update(**{f"track_{name}": True for name in ApiChannel.EVENT_KINDS})
         self.key = self.channel.current_secret().reveal()
         self.operator = boris(self.chat_channel)
         self.field = TicketField.objects.create(name="Ссылка на RSS")

@@ -72,14 +72,14 @@ def test_no_address_is_in_clear_in_the_database(make: Any) -> None:
             cursor.execute(f"SELECT t::text FROM {table} t")
             assert token not in str(cursor.fetchall())
     assert token not in f"{channel!r} {channel} {channel.addresses.get()!r} {channel.addresses.get()}"
-    assert len(token) >= 32 and encryption.is_marked(token)
+    assert len(token) >= 32 and encryption.has_valid_signature(token)
 
 
 def test_a_made_up_token_has_no_mark() -> None:
     real = encryption.new_webhook_token()
 
     for token in (real[:-1], real + "x", real.swapcase(), "é" * 40, "", "x", "\0", "\ud800" * 40, real[8:], "x" * 9999):
-        assert not encryption.is_marked(token), token
+        assert not encryption.has_valid_signature(token), token
 
 
 def test_an_address_belongs_to_exactly_one_channel() -> None:
@@ -119,10 +119,10 @@ class _Rows:
 def test_the_old_address_works_until_its_end_or_is_ended_now(client: Client, make: Any) -> None:
     channel = make()
     first = channel.webhook_path
-    assert channel.new_address() is not None
+    assert channel.issue_address() is not None
     second = channel.webhook_path
     assert first != second and [ping(client, path) for path in (first, second)] == [200, 200]
-    assert channel.new_address() is None  # two are enough
+    assert channel.issue_address() is None  # two are enough
 
     later = timezone.now() + ADDRESS_OVERLAP
     old = channel.addresses.exclude(expires_at=None).get()
@@ -130,7 +130,7 @@ def test_the_old_address_works_until_its_end_or_is_ended_now(client: Client, mak
     channel.addresses.filter(pk=old.pk).update(expires_at=timezone.now())
     assert [ping(client, path) for path in (first, second)] == [404, 200]
 
-    channel.new_address()
+    channel.issue_address()
     assert channel.end_old_address() and not channel.end_old_address()
     assert [ping(client, path) for path in (second, channel.webhook_path)] == [404, 200]
 
@@ -139,7 +139,7 @@ def test_the_old_address_works_until_its_end_or_is_ended_now(client: Client, mak
 def test_each_address_knows_when_it_was_last_used(client: Client, make: Any) -> None:
     channel = make()
     first = channel.webhook_path
-    channel.new_address()
+    channel.issue_address()
     second = channel.webhook_path
     used = lambda: [row.last_used_at for row in channel.addresses.order_by("id")]  # noqa: E731
 
@@ -221,8 +221,8 @@ def test_an_admin_sees_that_statuses_without_the_key_are_refused(client: Client)
     def troubles(**headers: str) -> list[str]:
         client.post(channel.webhook_path, status, content_type="application/json", headers=headers)
         with override("en"):
-            steps = onboarding.steps(ApiChannel.objects.get(pk=channel.pk))
-        return [str(step.title) for step in steps if step.state == onboarding.TROUBLE]
+            steps = onboarding.list_steps(ApiChannel.objects.get(pk=channel.pk))
+        return [str(step.title) for step in steps if step.state == onboarding.PROBLEM]
 
     assert troubles() == ["Statuses come, but are refused: they do not carry the secret key"]
     assert troubles(authorization=f"Bearer {channel.current_secret().reveal()}") == []

@@ -293,7 +293,7 @@ def test_unsigned_tampered_and_reserialised_recordings_leave_no_row(client: Clie
 @pytest.mark.django_db
 def test_two_app_secrets_are_valid_while_one_replaces_the_other(client: Client) -> None:
     channel = cloud_channel()
-    channel.keep_credential("app_secret", "the new one 0123456789")
+    channel.save_credential("app_secret", "the new one 0123456789")
 
     body = corpus()[0].body
     for secret, status in ((APP_SECRET, 200), ("the new one 0123456789", 200), ("a third", 403)):
@@ -312,7 +312,7 @@ def test_meta_makes_sure_of_the_address(client: Client) -> None:
     assert (answer.status_code, answer.content) == (200, b"<b>1158201444")
     assert answer["content-type"].startswith("text/plain") and answer["x-content-type-options"] == "nosniff"
     channel.refresh_from_db()
-    assert channel.standing["handshake_at"]
+    assert channel.provider_status["handshake_at"]
 
 
 @pytest.mark.django_db
@@ -329,17 +329,17 @@ def test_who_does_not_know_the_verify_token_gets_no_challenge(client: Client, to
 def test_another_verify_token_is_told_until_the_address_is_verified(client: Client) -> None:
     channel = cloud_channel()
     asked = {"hub.mode": "subscribe", "hub.challenge": "1", "hub.verify_token": "another"}
-    assert [step.title for step in onboarding.steps(channel) if step.state == "trouble"] == []
+    assert [step.title for step in onboarding.list_steps(channel) if step.state == "trouble"] == []
 
     client.get(channel.webhook_path, asked)
 
     channel.refresh_from_db()
     with translation.override("en"):
-        (step,) = [step for step in onboarding.steps(channel) if step.state == "trouble"]
+        (step,) = [step for step in onboarding.list_steps(channel) if step.state == "trouble"]
     assert "another verify token" in str(step.title)
     client.get(channel.webhook_path, asked | {"hub.verify_token": VERIFY_TOKEN})
     channel.refresh_from_db()
-    assert [step.title for step in onboarding.steps(channel) if step.state == "trouble"] == []
+    assert [step.title for step in onboarding.list_steps(channel) if step.state == "trouble"] == []
 
 
 @pytest.mark.django_db
@@ -348,15 +348,15 @@ def test_refusals_are_written_down_once_a_minute_and_forgotten_with_the_next_set
     for _time in range(3):
         assert client.post(channel.webhook_path, b"{}", content_type="application/json").status_code == 403
     channel.refresh_from_db()
-    first = channel.standing["refused_at"]
+    first = channel.provider_status["refused_at"]
     client.post(channel.webhook_path, b"{}", content_type="application/json")
     channel.refresh_from_db()
-    assert channel.standing["refused_at"] == first
+    assert channel.provider_status["refused_at"] == first
 
-    account_settings.take(channel, {"app_secret": "the right one at last"})
+    account_settings.save_values(channel, {"app_secret": "the right one at last"})
 
     channel.refresh_from_db()
-    assert not channel.standing["refused_at"]
+    assert not channel.provider_status["refused_at"]
 
 
 @pytest.mark.django_db

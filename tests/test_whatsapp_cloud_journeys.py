@@ -267,7 +267,7 @@ def test_a_token_that_ran_out_pauses_with_everything_kept_and_a_new_one_resumes(
     assert shop.meta.sent == []
 
     channel = ApiChannel.objects.get()
-    account_settings.take(channel, account_settings.checked(channel, {"access_token": "EAAnew"}))
+    account_settings.save_values(channel, account_settings.clean_values(channel, {"access_token": "EAAnew"}))
     shop.try_again()
 
     becomes(answer, "delivered")

@@ -103,13 +103,13 @@ class HistoryAdmin(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)
-        return rows if sees_all(request.user) else self.seen_by(rows, request.user)
+        return rows if sees_all(request.user) else self.visible_to(rows, request.user)
 
-    def seen_by(self, rows: QuerySet[Any], user: Any) -> QuerySet[Any]:
+    def visible_to(self, rows: QuerySet[Any], user: Any) -> QuerySet[Any]:
         """What an operator may look at: the rows of their chat channels."""
         if not self.chat_channel_path:
             return rows.none()
-        return rows.filter(**{f"{self.chat_channel_path}__in": ChatChannel.objects.all().seen_by(user)})
+        return rows.filter(**{f"{self.chat_channel_path}__in": ChatChannel.objects.all().visible_to(user)})
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

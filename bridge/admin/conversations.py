@@ -64,7 +64,7 @@ class ApiChannelWithEvidence(ApiChannelAdmin):
     """The lower floor's page, with what the bridge has seen of the channel."""
 
     evidence_template = "bridge/channel_evidence.html"
-    deeds: ClassVar = channel_page.DEEDS | {"try-now": try_now}
+    deeds: ClassVar = channel_page.CHANNEL_ACTIONS | {"try-now": try_now}
 
     def evidence(self, channel: ApiChannel) -> dict[str, Any]:
         undelivered = reverse("admin:bridge_deadletter_changelist")
@@ -107,8 +107,8 @@ class ContactAdmin(HistoryAdmin):
             return None
         return redirect(f"{reverse('chat-client-merge', args=[chat.pk])}?with={chosen[1].pk}")
 
-    def seen_by(self, rows: QuerySet[Contact], user: Any) -> QuerySet[Contact]:
-        return rows.filter(pk__in=Conversation.objects.all().seen_by(user).values("contact"))
+    def visible_to(self, rows: QuerySet[Contact], user: Any) -> QuerySet[Contact]:
+        return rows.filter(pk__in=Conversation.objects.all().visible_to(user).values("contact"))
 
     @admin.display(description=_("chats"))
     def elsewhere(self, contact: Contact) -> SafeString:

@@ -149,7 +149,7 @@ class DeliveryAdmin(HistoryAdmin):
         """The tracked kinds by their names on the channel's page."""
         if delivery.kind != Delivery.Kind.EVENT:
             return "–"
-        kinds = [kind for kind in delivery.track.split(",") if kind in ApiChannel.TRACKS]
+        kinds = [kind for kind in delivery.track.split(",") if kind in ApiChannel.EVENT_KINDS]
         return ", ".join(str(label_for_field(f"track_{kind}", ApiChannel)) for kind in kinds)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:

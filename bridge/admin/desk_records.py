@@ -11,8 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from bridge.desk import canned_responses
 from bridge.models import CannedResponse, ContactMerge, Erasure
-from channels_setup.admin.channels import two_columns
-from channels_setup.admin_history import AdminWithHistory
+from channels_setup.admin.channels import two_column_field
+from channels_setup.admin_history import HistoryModelAdmin
 
 from .base import HistoryAdmin, by_id, column
 
@@ -26,7 +26,7 @@ class CannedResponseForm(forms.ModelForm):
 
 
 @admin.register(CannedResponse)
-class CannedResponseAdmin(AdminWithHistory):
+class CannedResponseAdmin(HistoryModelAdmin):
     form = CannedResponseForm
     list_display = ("name", "beginning", "is_used", "updated_at")
     search_fields = ("name", "text")
@@ -34,7 +34,7 @@ class CannedResponseAdmin(AdminWithHistory):
     ordering = ("name", "pk")
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        return two_columns(super(), db_field, request, _("chat channels"), **kwargs)
+        return two_column_field(super(), db_field, request, _("chat channels"), **kwargs)
 
     @admin.display(description=_("text"))
     def beginning(self, answer: CannedResponse) -> str:

@@ -21,7 +21,7 @@ from bridge.maintenance import housekeeping
 from bridge.models import Alert, Delivery, WebhookEvent
 from channels_setup.admin import account_status
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
-from channels_setup.onboarding import DONE, LATER, NOW, TROUBLE
+from channels_setup.onboarding import CURRENT, DONE, PENDING, PROBLEM
 from templates_registry import history
 from templates_registry.models import TemplateEvent
 
@@ -41,7 +41,7 @@ class Line:
     note: str = ""
     url: str
     at: datetime | None = None
-    state: str = LATER
+    state: str = PENDING
 
 
 @login_required
@@ -69,10 +69,10 @@ def check_list(channels: list[ApiChannel]) -> list[Line]:
     if outside := [channel for channel in channels if not channel.provider.has_training_phone]:
         lines.append(_handed_over(outside))
     lines += [_first_event(channels), _first_answer(channels), _operators()]
-    if not any(line.state == TROUBLE for line in lines):
+    if not any(line.state == PROBLEM for line in lines):
         for place, line in enumerate(lines):
-            if line.state == LATER:
-                lines[place] = replace(line, state=NOW)
+            if line.state == PENDING:
+                lines[place] = replace(line, state=CURRENT)
                 break
     return lines
 
@@ -243,7 +243,7 @@ def warnings(channels: list[ApiChannel]) -> list[dict[str, str]]:
 
 def _of_accounts(channels: list[ApiChannel]) -> list[dict[str, str]]:
     """What providers say of the accounts and their numbers, until somebody has looked."""
-    told = [(channel, news) for channel in channels if (news := account_status.trouble(channel))]
+    told = [(channel, news) for channel in channels if (news := account_status.latest_problem(channel))]
     sentence = _("“%(name)s”: %(news)s Press “Check the connection” to see how the account stands.")
     return [
         {"sentence": sentence % {"name": channel.name, "news": news.sentence}, "url": _page_of(channel.pk)}

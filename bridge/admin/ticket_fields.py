@@ -5,11 +5,11 @@ from __future__ import annotations
 from django.contrib import admin
 
 from bridge.models import TicketField
-from channels_setup.admin_history import AdminWithHistory
+from channels_setup.admin_history import HistoryModelAdmin
 
 
 @admin.register(TicketField)
-class TicketFieldAdmin(AdminWithHistory):
+class TicketFieldAdmin(HistoryModelAdmin):
     list_display = ("number", "name", "kind", "created_at")
     list_display_links = ("number", "name")
     search_fields = ("name",)

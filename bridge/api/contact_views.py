@@ -108,7 +108,7 @@ class ContactViewSet(ReadOnlyViewSet):
     }
 
     def get_queryset(self) -> QuerySet[Contact]:
-        seen = list(ChatChannel.objects.all().seen_by(self.request.user).order_by().values_list("pk", flat=True))
+        seen = list(ChatChannel.objects.all().visible_to(self.request.user).order_by().values_list("pk", flat=True))
         chats = Conversation.objects.filter(chat_channel__in=seen)
         rows = Contact.objects.filter(pk__in=chats.values("contact"))
         shown = Prefetch("conversations", chats.order_by("pk"), to_attr="shown_chats")

@@ -61,7 +61,7 @@ class TemplateViewSet(ReadOnlyViewSet):
     }
 
     def get_queryset(self) -> QuerySet[Template]:
-        rows = Template.objects.all().seen_by(self.request.user).select_related("api_channel")
+        rows = Template.objects.all().visible_to(self.request.user).select_related("api_channel")
         if Status.DELETED in self.request.query_params.get("status", ""):
             return rows
         return rows.exclude(status=Status.DELETED)
@@ -102,7 +102,7 @@ def find_channel(user: Any, wanted: int | str) -> ApiChannel:
     """An API channel by number or by name, among those this user's chats or rights reach."""
     rows = ApiChannel.objects.all()
     if not user.has_perm("channels_setup.change_apichannel"):
-        rows = rows.filter(watched__in=ChatChannel.objects.all().seen_by(user)).distinct()
+        rows = rows.filter(watched__in=ChatChannel.objects.all().visible_to(user)).distinct()
     by = Q(name=wanted)
     if isinstance(wanted, int) or (wanted.isascii() and wanted.isdigit() and len(wanted) < 19):
         by = Q(pk=int(wanted)) if int(wanted) <= MAX_ID else Q(pk__in=[])
@@ -174,7 +174,7 @@ def submit_message(
 
 
 def _find_template(conversation: Conversation, wanted: Mapping[str, Any], *, user: Any) -> Template | None:
-    rows = Template.objects.all().seen_by(user).filter(api_channel=conversation.api_channel)
+    rows = Template.objects.all().visible_to(user).filter(api_channel=conversation.api_channel)
     if "id" in wanted:
         return rows.filter(pk=wanted["id"]).first()
     return rows.filter(name=wanted["name"], language=wanted["language"]).first()
@@ -195,7 +195,7 @@ class HeldReplyViewSet(ReadOnlyViewSet):
     }
 
     def get_queryset(self) -> QuerySet[HeldReply]:
-        seen = list(ChatChannel.objects.all().seen_by(self.request.user).order_by().values_list("pk", flat=True))
+        seen = list(ChatChannel.objects.all().visible_to(self.request.user).order_by().values_list("pk", flat=True))
         return HeldReply.objects.filter(conversation__chat_channel__in=seen)
 
     @documented_write(summary="Take a held reply back", answer=HeldReplySerializer)

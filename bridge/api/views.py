@@ -69,7 +69,7 @@ def visible_chat_channels(user: Any) -> list[int]:
     As numbers, and not as a query in the query: PostgreSQL plans a page by how common they are. For an operator with
     a small channel beside a busy one that was ten times quicker.
     """
-    return list(ChatChannel.objects.all().seen_by(user).order_by().values_list("pk", flat=True))
+    return list(ChatChannel.objects.all().visible_to(user).order_by().values_list("pk", flat=True))
 
 
 def filter_chats_by_phone(rows: QuerySet[Conversation], phone: str) -> QuerySet[Conversation]:
@@ -180,7 +180,7 @@ class ConversationViewSet(ReadOnlyViewSet):
         asked = serializers.AssignmentSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         user = asked.validated_data["user_id"]
-        if user is not None and not Conversation.objects.filter(pk=conversation.pk).seen_by(user).exists():
+        if user is not None and not Conversation.objects.filter(pk=conversation.pk).visible_to(user).exists():
             raise ValidationError({"user_id": [_("This operator does not see this chat.")]})
 
         def work() -> tuple[int, Any]:
@@ -311,7 +311,7 @@ class ApiChannelViewSet(ReadOnlyViewSet):
 
     def get_queryset(self) -> QuerySet[ApiChannel]:
         user = self.request.user
-        seen = ChatChannel.objects.all().seen_by(user)
+        seen = ChatChannel.objects.all().visible_to(user)
         rows = ApiChannel.objects.prefetch_related(Prefetch("watched", seen, to_attr="shown_chat_channels"))
         if user.has_perm("channels_setup.change_apichannel"):
             return rows
@@ -328,7 +328,7 @@ class ChatChannelViewSet(ReadOnlyViewSet):
     }
 
     def get_queryset(self) -> QuerySet[ChatChannel]:
-        return ChatChannel.objects.all().seen_by(self.request.user)
+        return ChatChannel.objects.all().visible_to(self.request.user)
 
 
 @csrf_exempt

@@ -38,7 +38,7 @@ def pause_channel(channel: ApiChannel, reason: str, *, at: datetime | None = Non
     """Nobody can be reached this way until an admin mends it: everything is kept, and somebody is told."""
     if not _is_current(at, since=channel.resumed_at):
         return
-    channel.failed(reason)
+    channel.record_failure(reason)
     channel.pause()
     alerts.raise_alert(alerts.Kind.SWITCHED_OFF, api_channel_id=channel.pk, why_code=reason)
 

@@ -20,7 +20,7 @@ RHYTHM_DAYS = 14  # of the rhythm
 MIN_RHYTHM_DAYS = 3  # before that there is no rhythm to speak of
 MIN_GAP = timedelta(hours=1)  # a quiet shorter than twice this is none
 CHECKED_CHANNELS = FailingItems("webhook inactivity")
-RHYTHM_KEY = "rhythm"  # in ``ApiChannel.standing``: {"last": time, "quiets": {day: seconds}}
+RHYTHM_KEY = "rhythm"  # in ``ApiChannel.provider_status``: {"last": time, "quiets": {day: seconds}}
 
 
 def check_webhook_inactivity() -> None:
@@ -46,7 +46,7 @@ def _update_rhythm(channel: ApiChannel, *, now: datetime) -> dict[str, Any]:
     newest = (
         WebhookEvent.objects.filter(api_channel=channel).order_by("-pk").values_list("received_at", flat=True).first()
     )
-    rhythm: dict[str, Any] = channel.standing.get(RHYTHM_KEY) or {"last": None, "quiets": {}}
+    rhythm: dict[str, Any] = channel.provider_status.get(RHYTHM_KEY) or {"last": None, "quiets": {}}
     if newest is None or rhythm["last"] == newest.isoformat():
         return rhythm
     quiets: dict[str, float] = dict(rhythm["quiets"])
@@ -56,7 +56,7 @@ def _update_rhythm(channel: ApiChannel, *, now: datetime) -> dict[str, Any]:
         quiets[day] = max(quiets.get(day, 0), quiet)
     kept = dict(sorted(quiets.items())[-RHYTHM_DAYS:])
     rhythm = {"last": newest.isoformat(), "quiets": kept}
-    channel.remember(**{RHYTHM_KEY: rhythm})
+    channel.update_provider_status(**{RHYTHM_KEY: rhythm})
     return rhythm
 
 

@@ -21,7 +21,7 @@ from . import receiving, tickets
 RELEASE_BATCH = 200
 RELEASING = FailingItems("release_assignments")
 
-# Whether the user ``u`` sees the chats of all channels; the same as ``ChatChannelQuerySet.seen_by`` asks.
+# Whether the user ``u`` sees the chats of all channels; the same as ``ChatChannelQuerySet.visible_to`` asks.
 SEES_ALL_CONDITION = """(u.is_superuser OR EXISTS (
     SELECT FROM auth_permission p JOIN django_content_type t ON t.id = p.content_type_id
     WHERE t.app_label = 'channels_setup' AND p.codename = 'change_apichannel' AND p.id IN (
@@ -87,7 +87,7 @@ def release_lost_assignments() -> int:
             with RELEASING.isolate(pk):
                 done += release_chat(pk)
         released += done
-        failed = sum(map(RELEASING.is_resting, found))
+        failed = sum(map(RELEASING.is_in_backoff, found))
         if done + failed < len(found):  # somebody else is at it, or gave one back meanwhile
             return released
     return released
@@ -95,7 +95,10 @@ def release_lost_assignments() -> int:
 
 def _find_lost_chats() -> list[int]:
     with connection.cursor() as cursor:
-        cursor.execute(f"({LOST_CHATS_SQL}) UNION ({LOST_REQUESTS_SQL})", [RELEASING.resting(), RELEASING.resting()])
+        cursor.execute(
+            f"({LOST_CHATS_SQL}) UNION ({LOST_REQUESTS_SQL})",
+            [RELEASING.items_in_backoff(), RELEASING.items_in_backoff()],
+        )
         return sorted(row[0] for row in cursor.fetchall())
 
 

@@ -116,7 +116,7 @@ def _find_due_channels(minutes: int, *, now: datetime) -> dict[datetime, list[in
     found: dict[datetime, list[int]] = defaultdict(list)
     for channel in ChatChannel.objects.all():
         with CHANNELS.isolate(channel.pk):
-            until = get_reminder_horizon(channel.hours, timedelta(minutes=minutes), now=now)
+            until = get_reminder_horizon(channel.working_hours, timedelta(minutes=minutes), now=now)
             if until is not None:
                 found[until].append(channel.pk)
     return found

@@ -17,7 +17,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from bridge.models import Contact, FormerId
-from channels_setup.advisory_locks import Space
+from channels_setup.advisory_locks import LockSpace
 from channels_setup.codecs.phone_numbers import id_key, is_phone_number, phone_key
 from channels_setup.codecs.visible_names import visible_name
 from channels_setup.models import ApiChannel
@@ -97,7 +97,7 @@ def _lock_contact_keys(api_channel: ApiChannel, told: Sequence[ContactData]) -> 
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_advisory_xact_lock(%s, bucket) FROM unnest(%s::int[]) AS bucket",
-            [int(Space.CONTACTS), [api_channel.pk % 2**24 * LOCK_BUCKETS + bucket for bucket in buckets]],
+            [int(LockSpace.CONTACTS), [api_channel.pk % 2**24 * LOCK_BUCKETS + bucket for bucket in buckets]],
         )
 
 

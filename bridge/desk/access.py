@@ -14,12 +14,12 @@ from channels_setup.models import ChatChannel
 
 
 def visible_conversations(request: HttpRequest) -> QuerySet[Conversation]:
-    return Conversation.objects.all().seen_by(request.user)
+    return Conversation.objects.all().visible_to(request.user)
 
 
 def visible_channels(request: HttpRequest) -> list[ChatChannel]:
     """The chat channels whose chats this reader sees."""
-    return list(ChatChannel.objects.all().seen_by(request.user))
+    return list(ChatChannel.objects.all().visible_to(request.user))
 
 
 def visible_channel_ids(request: HttpRequest) -> list[int]:

@@ -89,7 +89,7 @@ def serve_chat_file(request: HttpRequest, pk: int) -> HttpResponseBase:
     user: Any = request.user
     if not user.is_authenticated:
         raise Http404
-    visible = Conversation.objects.all().seen_by(user)
+    visible = Conversation.objects.all().visible_to(user)
     return _build_file_response(Attachment.objects.filter(pk=pk, message__conversation__in=visible).first())
 
 

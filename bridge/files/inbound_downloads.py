@@ -199,7 +199,7 @@ def _save_result(row: Attachment, result: DownloadedFile | DownloadFailed) -> bo
         changed = {"error": result.reason, "due_at": service_window.database_now() + wait}
     mine = Attachment.objects.filter(pk=row.pk, state=Attachment.State.WAITING, due_at=row.due_at)
     if mine.update(**changed) and outcomes.get_effects(result.reason).credentials_rejected:
-        channel.failed(result.reason)
+        channel.record_failure(result.reason)
     return False
 
 

@@ -153,7 +153,7 @@ def prune_uploads() -> int:
     """Take away what was never sent and whose link has expired; how many."""
     gone = 0
     expired = Upload.objects.filter(message=None, expires_at__lte=service_window.database_now()).order_by("pk")
-    while rows := list(expired.exclude(pk__in=PRUNING.resting())[:PRUNE_BATCH]):
+    while rows := list(expired.exclude(pk__in=PRUNING.items_in_backoff())[:PRUNE_BATCH]):
         for upload in rows:
             with PRUNING.isolate(upload.pk):
                 upload.file.storage.delete(str(upload.file.name))  # first: without the row nobody would try again

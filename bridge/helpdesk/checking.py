@@ -34,10 +34,10 @@ OK, WARNING, ERROR = "ok", "warning", "error"
 
 def run_connection_check(chat_channel: ChatChannel, *, wait: float = WAIT_SECONDS) -> list[HelpdeskFinding]:
     """Both legs, step by step; a step that fails ends it. A marked test chat appears in the helpdesk."""
-    if missing := account_settings.missing(chat_channel):
+    if missing := account_settings.missing_settings(chat_channel):
         what = ", ".join(str(setting.label) for setting in missing)
         return [HelpdeskFinding(level=ERROR, sentence=_("Not filled in: %(what)s.") % {"what": what})]
-    account = chat_channel.desk_account()
+    account = chat_channel.helpdesk_account()
     found = _check_access(chat_channel, account)
     if any(each.level == ERROR and each.stops for each in found):
         return found

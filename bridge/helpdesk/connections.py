@@ -17,7 +17,7 @@ from django.db.models import Q
 
 from bridge import service_window, wakeups
 from bridge.models import Delivery, HelpdeskConnection
-from channels_setup.advisory_locks import Space, give_back, take
+from channels_setup.advisory_locks import LockSpace, release, try_acquire
 from channels_setup.models import ChatChannel
 from channels_setup.providers.base import ACCEPTED, PAUSE, Outcome
 from channels_setup.providers.base.helpdesk import Helpdesk, HelpdeskAccount
@@ -64,7 +64,7 @@ def open_connections() -> Iterator[list[AccountConnection]]:
     accounts: dict[int, list[ChatChannel]] = {}
     for chat_channel in _find_due_channels():
         try:
-            account = chat_channel.desk_account()
+            account = chat_channel.helpdesk_account()
         except DatabaseError:
             raise
         except Exception:  # its keys cannot be read: it waits, and keeps no other from speaking
@@ -76,15 +76,15 @@ def open_connections() -> Iterator[list[AccountConnection]]:
     try:
         opened = []
         for number, chat_channels in sorted(accounts.items()):
-            if take(Space.HELPDESK, number):
+            if try_acquire(LockSpace.HELPDESK, number):
                 held.append(number)
-                channels = {each.pk: (each.provider, each.desk_account()) for each in chat_channels}
+                channels = {each.pk: (each.provider, each.helpdesk_account()) for each in chat_channels}
                 every = max(provider.call_rate(account).every for provider, account in channels.values())
                 opened.append(AccountConnection(channels=channels, pacer=CallPacer(every)))
         yield opened
     finally:
         for number in held:
-            give_back(Space.HELPDESK, number)
+            release(LockSpace.HELPDESK, number)
 
 
 def _find_due_channels() -> list[ChatChannel]:

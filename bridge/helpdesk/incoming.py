@@ -62,7 +62,7 @@ class EventBatch:
 
 def process_helpdesk_events(chat_channel_id: int, events: Sequence[WebhookEvent]) -> None:
     chat_channel = ChatChannel.objects.get(pk=chat_channel_id)
-    account = chat_channel.desk_account()
+    account = chat_channel.helpdesk_account()
     connection, _made = HelpdeskConnection.objects.get_or_create(chat_channel=chat_channel)
     batch = EventBatch(chat_channel, connection)
     broken: Exception | None = None

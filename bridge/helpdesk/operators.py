@@ -49,7 +49,7 @@ def fetch_operator_names(chat_channel_id: int) -> int:
 
 
 def _fetch_response(chat_channel: ChatChannel) -> ApiResponse | None:
-    request = chat_channel.provider.build_operators_request(chat_channel.desk_account())
+    request = chat_channel.provider.build_operators_request(chat_channel.helpdesk_account())
     if request is None:
         return None
     try:

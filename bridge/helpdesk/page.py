@@ -46,15 +46,15 @@ class HelpdeskChatChannelAdmin(ChatChannelAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
         fieldsets = list(super().get_fieldsets(request, obj))
         if isinstance(obj, ChatChannel) and not obj.provider.built_in:
-            fields = tuple(account_settings.PREFIX + setting.name for setting in obj.provider.settings)
+            fields = tuple(account_settings.FIELD_PREFIX + setting.name for setting in obj.provider.settings)
             fieldsets.insert(1, (gettext_lazy("Connection to the helpdesk"), {"fields": fields}))
         return fieldsets
 
     def save_model(self, request: HttpRequest, obj: ChatChannel, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         if change and not obj.provider.built_in:
-            account_settings.take(obj, account_settings.from_form(form.cleaned_data))
-            for sentence in account_settings.address_warnings(obj):
+            account_settings.save_values(obj, account_settings.values_from_form(form.cleaned_data))
+            for sentence in account_settings.unresolved_address_warnings(obj):
                 self.message_user(request, sentence, messages.WARNING)
         connections.resume_channels([obj.pk])
 
@@ -62,7 +62,7 @@ class HelpdeskChatChannelAdmin(ChatChannelAdmin):
         if obj.provider.built_in or "_popup" in request.POST:
             return super().response_add(request, obj, post_url_continue)
         self.message_user(request, _("Saved. Next: the connection to the helpdesk, below."))
-        address_actions.show_next_time(request, obj)
+        address_actions.show_address_next(request, obj)
         return redirect("admin:channels_setup_chatchannel_change", obj.pk)
 
     # --- the page ---
@@ -77,7 +77,7 @@ class HelpdeskChatChannelAdmin(ChatChannelAdmin):
                 "may_change": self.has_change_permission(request, chat_channel)
             }
             extra |= _get_last_check(request, chat_channel)
-            extra |= {"fresh_address": address_actions.claim_fresh(request, chat_channel)}
+            extra |= {"fresh_address": address_actions.pop_new_address(request, chat_channel)}
         return super().change_view(request, object_id, form_url, extra)
 
     def get_urls(self) -> list[URLPattern]:
@@ -120,7 +120,7 @@ def build_page_context(chat_channel: ChatChannel) -> dict[str, Any]:
     deliveries = Delivery.objects.filter(chat_channel=chat_channel)
     events = list(WebhookEvent.objects.filter(chat_channel=chat_channel).order_by("-pk").defer("body")[:5])
     return {
-        **address_actions.context(chat_channel),
+        **address_actions.address_context(chat_channel),
         "helpdesk_channel": chat_channel,
         "connection": connection,
         "connection_error": outcomes.render_sentence(connection.last_error, for_admin=True)
@@ -128,7 +128,7 @@ def build_page_context(chat_channel: ChatChannel) -> dict[str, Any]:
         else "",
         "ping_at": seen.get("ping"),
         "chat_seen": bool(seen.keys() & {"message", "new_chat", "resumed"}),
-        "is_complete": not account_settings.missing(chat_channel),
+        "is_complete": not account_settings.missing_settings(chat_channel),
         "boxes": boxes,
         "boxes_done": all(each.first_at for each in boxes if each.box.needed),
         "waiting": deliveries.filter(state__in=Delivery.UNFINISHED)[:1000].count(),

@@ -14,8 +14,8 @@ def record_account_update(api_channel: ApiChannel, fact: AccountUpdate) -> None:
     """The newest first. The same news twice (all subscribers are told again when one fails) is one."""
     at = fact.at or timezone.now()
     news = {"what": fact.what, "details": fact.details, "level": fact.level, "at": at.isoformat()}
-    before = [row for row in api_channel.standing.get("news", []) if isinstance(row, dict)]
+    before = [row for row in api_channel.provider_status.get("updates", []) if isinstance(row, dict)]
     told = {name: value for name, value in (("quality", fact.quality), ("limit", fact.limit)) if value}
     if any((row.get("what"), row.get("details")) == (fact.what, fact.details) for row in before[:1]):
         before = before[1:]
-    api_channel.remember(news=[news, *before][:MAX_KEPT_UPDATES], **told)
+    api_channel.update_provider_status(updates=[news, *before][:MAX_KEPT_UPDATES], **told)

@@ -174,7 +174,7 @@ def process_pending_corrections() -> int:
     rows = (
         PendingCorrection.objects.select_related("api_channel")
         .order_by("received_at")
-        .exclude(pk__in=FAILING.resting())
+        .exclude(pk__in=FAILING.items_in_backoff())
     )
     here = Message.objects.filter(api_channel=OuterRef("api_channel"), external_id=OuterRef("target_id"))
     is_here = Q(Exists(here.exclude(external_id="")))
@@ -211,10 +211,15 @@ def _show_unmatched(row: PendingCorrection) -> bool:
             create_notice(conversation, "unknown_reply_deleted")
         else:
             create_notice(conversation, "unknown_message_deleted")
-    elif isinstance(fact, MessageEdited) and fact.text and fact.by_us and row.api_channel.lands_in is not None:
+    elif (
+        isinstance(fact, MessageEdited)
+        and fact.text
+        and fact.by_us
+        and row.api_channel.default_chat_channel is not None
+    ):
         stand_in = _build_stand_in(fact)
         if isinstance(stand_in, EchoSeen):
-            echoes.store_echo(row.api_channel, stand_in, chat_channel=row.api_channel.lands_in)
+            echoes.store_echo(row.api_channel, stand_in, chat_channel=row.api_channel.default_chat_channel)
         waiting.delete()
         return True
     waiting.is_shown = True
@@ -252,7 +257,7 @@ def _lock_conversation_of(
         pk = found.order_by("-last_message_at").values_list("pk", flat=True).first()
         if pk is not None:
             return _with_merged(receiving.lock_conversation(pk), contact)
-    place = api_channel.lands_in
+    place = api_channel.default_chat_channel
     if not begin or place is None or not (info.external_id or info.user_id):
         return None, None
     [made] = contacts.resolve_contacts(api_channel, [contacts.ContactData(info=info)]).contacts

@@ -24,7 +24,7 @@ from bridge.helpdesk import incoming
 from bridge.models import WebhookEvent
 from bridge.raw_requests import mark_event_failed, restore_request
 from bridge.relay import held_replies
-from channels_setup.advisory_locks import Space, only_one
+from channels_setup.advisory_locks import LockSpace, exclusive
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import (
@@ -68,7 +68,7 @@ def process_inbox() -> int:
         if len(waiting) > 1:
             wakeups.clear_notification(wakeups.INBOUND)  # there is work for another
         for source, channel_id in waiting:
-            with only_one(EVENT_SOURCES[source].lock, channel_id) as mine:
+            with exclusive(EVENT_SOURCES[source].lock, channel_id) as mine:
                 is_elsewhere |= not mine
                 if mine and (events := claim_events(channel_id, source=source)):
                     if not _try_processing(source, channel_id, events):
@@ -196,7 +196,7 @@ def _apply_one(api_channel: ApiChannel, event: WebhookEvent, facts: list[Fact]) 
 def apply_facts(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
     """Facts in their order; neighbours of one kind are handed on together."""
     facts = erased_ids.drop_erased(api_channel, facts)
-    lands_in = api_channel.lands_in
+    lands_in = api_channel.default_chat_channel
     messages: list[receiving.IncomingMessage] = []
     ticks: list[StatusChanged] = []
 
@@ -250,7 +250,7 @@ def apply_facts(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
     hand_on()
     unsupported.record_unsupported(api_channel, facts)
     if any(not isinstance(fact, GroupActivity | SampleReceived) for fact in facts):
-        api_channel.note_inbound()
+        api_channel.record_inbound()
 
 
 def _require_chat_channel(lands_in: ChatChannel | None) -> ChatChannel:
@@ -282,10 +282,10 @@ class EventSource:
     """Where events come from: who works them off, and the lock under which they are."""
 
     process: Callable[[int, Sequence[WebhookEvent]], None]
-    lock: Space
+    lock: LockSpace
 
 
 EVENT_SOURCES = {
-    "api_channel": EventSource(process_events, Space.INBOX),
-    "chat_channel": EventSource(incoming.process_helpdesk_events, Space.HELPDESK_INBOX),  # an outside helpdesk
+    "api_channel": EventSource(process_events, LockSpace.INBOX),
+    "chat_channel": EventSource(incoming.process_helpdesk_events, LockSpace.HELPDESK_INBOX),  # an outside helpdesk
 }

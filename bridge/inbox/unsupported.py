@@ -20,13 +20,13 @@ def record_unsupported(api_channel: ApiChannel, facts: Sequence[Fact]) -> None:
     """Remember groups and tests for the channel's page, and raise an alert for the first group activity."""
     now = timezone.now()
     if samples := [fact.what for fact in facts if isinstance(fact, SampleReceived)]:
-        api_channel.remember(sample_at=now.isoformat(), sample=samples[-1])
+        api_channel.update_provider_status(sample_at=now.isoformat(), sample=samples[-1])
     count = sum(isinstance(fact, GroupActivity) for fact in facts)
     if not count:
         return
-    before = api_channel.standing.get("groups") or {}
+    before = api_channel.provider_status.get("groups") or {}
     count += int(before.get("count", 0))
-    api_channel.remember(groups={"count": count, "at": now.isoformat()})
+    api_channel.update_provider_status(groups={"count": count, "at": now.isoformat()})
     known = Alert.objects.filter(
         kind=Alert.Kind.GROUPS, api_channel=api_channel, raised_at__gt=now - ALERT_REPEAT_AFTER
     )

@@ -33,7 +33,7 @@ class UnknownTokenGuard:
         if not path.startswith(WEBHOOK_PREFIX) or self.addresses is None or not self._is_flood():
             return False
         kind, _slash, token = path.removeprefix(WEBHOOK_PREFIX).rstrip("/").partition("/")
-        if encryption.is_marked(token) or (kind, encryption.fingerprint(token)) in self.addresses:
+        if encryption.has_valid_signature(token) or (kind, encryption.fingerprint(token)) in self.addresses:
             return False
         now = time.monotonic()
         if now - max(self.read_at, self.probed_at) > REFRESH_SECONDS:

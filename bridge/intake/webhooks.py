@@ -86,8 +86,8 @@ def receive_webhook(request: HttpRequest, *, kind: str, token: str) -> HttpRespo
         return _authenticate_and_store(raw, address, api_channel, account)
     except RequestRejected:
         # An account whose secret or verify token was copied wrongly would seem silent.
-        if api_channel.proves_itself:
-            api_channel.note_refused("handshake_refused_at" if raw.method == "GET" else "refused_at")
+        if api_channel.authenticates_webhooks:
+            api_channel.record_refusal("handshake_refused_at" if raw.method == "GET" else "refused_at")
         raise
 
 
@@ -99,12 +99,12 @@ def _authenticate_and_store(
         # Plain text, whatever it is: it was given by whoever asks, and must never be read as a page.
         answer = HttpResponse(provider.answer_handshake(raw, account), content_type="text/plain; charset=utf-8")
         answer["X-Content-Type-Options"] = "nosniff"
-        api_channel.note_handshake()
-        address.note_use(timezone.now())
+        api_channel.record_handshake()
+        address.record_use(timezone.now())
         return answer
     proof = provider.authenticate(raw, account)
-    api_channel.note_let_in()
-    address.note_use(timezone.now())
+    api_channel.clear_refusal()
+    address.record_use(timezone.now())
     secrets = account.all_secrets()
     return _store_event(build_event(raw, api_channel=api_channel, endpoint="webhook", proof=proof, secrets=secrets))
 
@@ -135,20 +135,20 @@ class ChannelCache(Generic[CachedChannel]):
 
 
 def _read_api_channel(kind: str, token: str) -> tuple[WebhookAddress, ApiChannel, Account] | None:
-    address = WebhookAddress.objects.all().at(kind, token)
+    address = WebhookAddress.objects.all().by_token(kind, token)
     channel = address.api_channel if address else None
     if address is None or channel is None:
         return None
-    return address, channel, channel.account() if channel.proves_itself else channel.bare_account()
+    return address, channel, channel.account() if channel.authenticates_webhooks else channel.account_without_secrets()
 
 
 def _read_chat_channel(kind: str, token: str) -> tuple[WebhookAddress, ChatChannel, HelpdeskAccount] | None:
     """An outside helpdesk's."""
-    address = WebhookAddress.objects.all().at(kind, token)
+    address = WebhookAddress.objects.all().by_token(kind, token)
     channel = address.chat_channel if address else None
     if address is None or channel is None or channel.provider.built_in:
         return None
-    return address, channel, channel.desk_account()
+    return address, channel, channel.helpdesk_account()
 
 
 _api_channels = ChannelCache(_read_api_channel)
@@ -171,7 +171,7 @@ def receive_helpdesk_webhook(request: HttpRequest, *, kind: str, token: str) -> 
     except RequestRejected:
         incoming.record_refused_event(chat_channel)
         raise
-    address.note_use(timezone.now())
+    address.record_use(timezone.now())
     # Older versions of a helpdesk send the key itself along.
     return _store_event(build_event(raw, chat_channel=chat_channel, endpoint="webhook", secrets=[account.secret]))
 

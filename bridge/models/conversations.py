@@ -25,9 +25,9 @@ AT_WORK = (chat_events.OPEN, chat_events.NEW)  # statuses of a request that some
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
-    def seen_by(self, user: Any) -> ConversationQuerySet:
+    def visible_to(self, user: Any) -> ConversationQuerySet:
         """Those this user may see: admins all, operators the ones in their chat channels."""
-        return self.filter(chat_channel__in=ChatChannel.objects.all().seen_by(user))
+        return self.filter(chat_channel__in=ChatChannel.objects.all().visible_to(user))
 
 
 class ChangeAfterAnswer(models.TextChoices):

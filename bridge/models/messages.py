@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from bridge import outcomes
 from channels_setup.codecs.message_extras import compose_text as localized_words
 from channels_setup.models import ApiChannel
-from channels_setup.models.redacted_fields import MixedJSONField, RedactedCharField
+from channels_setup.models.redacted_fields import KeyRedactedJSONField, RedactedCharField
 
 from . import file_names
 from .contacts import Contact
@@ -71,7 +71,7 @@ class Message(models.Model):
     status = models.CharField(_("status"), max_length=10, choices=Status.choices)
     status_at = models.DateTimeField(_("status since"), null=True)
     reason = models.CharField(_("reason"), max_length=40, blank=True)  # a code of ``outcomes``
-    details = MixedJSONField(default=dict, blank=True)  # what the reason's sentence needs; why it was decided so
+    details = KeyRedactedJSONField(default=dict, blank=True)  # what the reason's sentence needs; why it was decided so
     quoted = models.ForeignKey(  # the message it answers, where we have it; its index is the partial one below
         "self", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )

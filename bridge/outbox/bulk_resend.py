@@ -118,7 +118,7 @@ def run_bulk_actions(*, seconds: float = RUN_SECONDS, only: int | None = None) -
 
 def _run_next_batch() -> int | None:
     """Run one batch of the oldest bulk action that no other worker holds. Return None if there is none."""
-    waiting = BulkAction.objects.filter(finished_at=None).exclude(pk__in=BULK_JOBS.resting()).order_by("pk")
+    waiting = BulkAction.objects.filter(finished_at=None).exclude(pk__in=BULK_JOBS.items_in_backoff()).order_by("pk")
     for pk in list(waiting.values_list("pk", flat=True)):
         with BULK_JOBS.isolate(pk):
             if (had := _run_batch(pk)) is not None:

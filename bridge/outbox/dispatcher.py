@@ -32,7 +32,7 @@ from bridge.files.provider_uploads import CachedUpload
 from bridge.models import Delivery, Message
 from bridge.relay import template_decisions
 from channels_setup import http_client
-from channels_setup.advisory_locks import Space, give_back, take
+from channels_setup.advisory_locks import LockSpace, release, try_acquire
 from channels_setup.providers.base import (
     PERMANENT,
     RETRY,
@@ -69,12 +69,12 @@ def acquire_run_slot(worker: str) -> Iterator[bool]:
     So what comes in is worked off even while every call that goes out hangs until its deadline. The place is a lock
     of the database's session: a process that dies gives it back.
     """
-    number = next((number for number in _slot_numbers(worker) if take(Space.OUTBOX, number)), None)
+    number = next((number for number in _slot_numbers(worker) if try_acquire(LockSpace.OUTBOX, number)), None)
     try:
         yield number is not None
     finally:
         if number is not None:
-            give_back(Space.OUTBOX, number)
+            release(LockSpace.OUTBOX, number)
 
 
 def _slot_numbers(worker: str) -> list[int]:

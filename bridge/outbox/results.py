@@ -138,7 +138,7 @@ def record_attempts(tried: Sequence[AttemptResult], token: uuid.UUID) -> None:
     )
     for item in reversed(tried):
         if item.claimed.delivery.api_channel_id in opened and not _is_destination_ok(item.outcome):
-            item.claimed.delivery.api_channel.failed(item.outcome.reason)
+            item.claimed.delivery.api_channel.record_failure(item.outcome.reason)
             opened.remove(item.claimed.delivery.api_channel_id)
 
 
@@ -222,7 +222,7 @@ def _settle_accepted(items: Sequence[AttemptResult]) -> None:
         if mine and any(message.external_id for message in mine):
             message_statuses.apply_stray_statuses(channel, mine)
         if channel.last_error or (mine and channel.first_outbound_at is None):
-            channel.succeeded(with_answer=bool(mine))
+            channel.record_success(with_answer=bool(mine))
 
 
 def _learn_contact_ids(by_conversation: Mapping[int, AttemptResult]) -> None:
@@ -252,7 +252,7 @@ def _settle_failed(item: AttemptResult, token: uuid.UUID) -> None:
         reason = outcome.reason if outcome.verdict == PERMANENT else "retries_exhausted"
         give_up_delivery(delivery, token, reason=reason, told=_describe_provider_error(outcome))
         provider_uploads.forget_rejected_upload(delivery, outcome.reason)
-        delivery.api_channel.failed(outcome.reason)
+        delivery.api_channel.record_failure(outcome.reason)
         return
     if outcome.whole_channel:
         circuit_breaker.pause_destination(delivery.api_channel_id, seconds=seconds)
@@ -263,7 +263,7 @@ def _settle_failed(item: AttemptResult, token: uuid.UUID) -> None:
         lease_token=None,
     )
     if delivery.attempts >= 2:
-        delivery.api_channel.failed(outcome.reason)
+        delivery.api_channel.record_failure(outcome.reason)
     if delivery.attempts - delivery.attempts_before == alerts.STUCK_AFTER_FAILURES:
         alerts.raise_alert(
             alerts.Kind.STUCK,

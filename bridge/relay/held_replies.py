@@ -133,7 +133,7 @@ def _drop_expired_batch() -> int:
     due = (
         HeldReply.objects.select_for_update(skip_locked=True, no_key=True)
         .filter(state=HeldReply.State.HELD, drop_at__lte=service_window.database_now())
-        .exclude(pk__in=DROPPED_REPLIES.resting())
+        .exclude(pk__in=DROPPED_REPLIES.items_in_backoff())
         .order_by("drop_at")[:BATCH]
     )
     rows = list(due)

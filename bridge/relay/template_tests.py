@@ -55,7 +55,7 @@ def explain_refusal(template: Template) -> str:
             "name": channel.name,
             "state": channel.get_state_display(),
         }
-    if channel.lands_in is None:
+    if channel.default_chat_channel is None:
         return _("The channel “%(name)s” watches no chat channel.") % {"name": channel.name}
     return ""
 
@@ -74,7 +74,9 @@ def read_recipient(template: Template, number: str) -> TemplateTestRecipient:
 
 def _get_reached_contact_id(template: Template, contact: Contact) -> int:
     """Return the contact whose number messages to this one's chat go to: of merged contacts, only one's."""
-    chats = Conversation.objects.filter(contact=contact.owner_id, chat_channel=template.api_channel.lands_in)
+    chats = Conversation.objects.filter(
+        contact=contact.owner_id, chat_channel=template.api_channel.default_chat_channel
+    )
     chat = chats.select_related("contact").first()
     merged = service_window.get_addressee_id(chat) if chat else None
     return contact.owner_id if merged is None else merged
@@ -140,7 +142,7 @@ def _build_contact_info(template: Template, digits: str) -> ContactInfo:
 
 
 def _get_or_create_conversation(template: Template, to: TemplateTestRecipient) -> Conversation:
-    contact, place = to.contact, template.api_channel.lands_in
+    contact, place = to.contact, template.api_channel.default_chat_channel
     assert place is not None  # ``explain_refusal`` has asked
     if contact is None:
         info = _build_contact_info(template, to.number.removeprefix("+"))

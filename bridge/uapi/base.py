@@ -221,7 +221,7 @@ class AddMessage(UapiView):
         received = receiving.receive_messages(call.api_channel, [incoming])[0]
         if received.is_new:
             held_replies.release_held_replies([received.conversation.pk])
-        call.api_channel.note_inbound()
+        call.api_channel.record_inbound()
         _mark_number_issued(received.conversation.contact, fact.contact)
         unused = list_unused(_get_sender(message))
         return ({"ignored": unused} if unused else {}) | {
@@ -332,7 +332,7 @@ def get_operator(call: UapiCall, conversation: Conversation) -> Any:
     if user_id is None:
         raise BadBody(_("“user_id” is missing."))
     user = get_user_model().objects.filter(pk=user_id, is_active=True).first()
-    if user is None or not Conversation.objects.filter(pk=conversation.pk).seen_by(user).exists():
+    if user is None or not Conversation.objects.filter(pk=conversation.pk).visible_to(user).exists():
         raise UapiError(NOT_FOUND, _("There is no operator %(id)s for this chat.") % {"id": user_id})
     return user
 

@@ -48,7 +48,7 @@ class ReadTicket(ReadOnlyView):
     def answer(self, call: UapiCall) -> dict[str, Any]:
         ticket = get_ticket(call)
         agent = _get_agent(call)
-        if agent is not None and not Conversation.objects.filter(pk=ticket.conversation_id).seen_by(agent).exists():
+        if agent is not None and not Conversation.objects.filter(pk=ticket.conversation_id).visible_to(agent).exists():
             raise UapiError(NOT_FOUND, _("Operator %(id)d may not see this request.") % {"id": agent.pk})
         files = Prefetch("attachments", queryset=Attachment.objects.order_by("pk"))
         rows = Message.objects.filter(ticket=ticket).order_by("pk").prefetch_related(files)
@@ -107,7 +107,7 @@ class Tickets(ReadOnlyView):
         rows = _filter_by_fields(call, rows)
         agent = _get_agent(call)
         if agent is not None:
-            rows = rows.filter(conversation__in=Conversation.objects.all().seen_by(agent))
+            rows = rows.filter(conversation__in=Conversation.objects.all().visible_to(agent))
         if query := values.as_text(call.values.get("query")).strip():
             rows = rows.filter(Q(subject__icontains=query) | Q(pk__in=_search_messages(query)))
         rows = filter_by_time(call, rows, "opened_at", "created")

@@ -273,6 +273,6 @@ def _read_assignee(call: UapiCall, conversation: Conversation) -> Any:
         return None
     user_id = values.parse_id(given, "assignee_id") or 0
     user = get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()
-    if user is None or not Conversation.objects.filter(pk=conversation.pk).seen_by(user).exists():
+    if user is None or not Conversation.objects.filter(pk=conversation.pk).visible_to(user).exists():
         raise UapiError(NOT_FOUND, _("There is no operator %(id)s for this chat.") % {"id": user_id})
     return user_id

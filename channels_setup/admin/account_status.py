@@ -13,10 +13,10 @@ from django.utils.translation import pgettext_lazy
 
 from channels_setup.models import ApiChannel
 
-SHOWN = 5  # news
-LATE = timedelta(days=7)  # of so long ago are the news that are no news any more
-OVER = {"UNFLAGGED": "FLAGGED"}  # good news -> the bad ones that they end
-ALL_OVER = ("REINSTATE", "ACCOUNT_RECONNECTED")
+MAX_UPDATES = 5  # news
+STALE_AFTER = timedelta(days=7)  # of so long ago are the news that are no news any more
+RESOLVED_BY = {"UNFLAGGED": "FLAGGED"}  # good news -> the bad ones that they end
+RESOLVES_ALL = ("REINSTATE", "ACCOUNT_RECONNECTED")
 LABELS: tuple[tuple[str, str | Promise], ...] = (
     ("number", _("Number")),
     ("name", pgettext_lazy("of a number", "Shown to clients as")),
@@ -31,7 +31,7 @@ LABELS: tuple[tuple[str, str | Promise], ...] = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class News:
+class AccountUpdate:
     what: str
     details: str
     is_bad: bool
@@ -54,45 +54,53 @@ class News:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class AccountStatus:
     rows: list[tuple[str | Promise, str | Promise]]
-    news: list[News]
+    updates: list[AccountUpdate]
     checked_at: datetime | None
 
 
-def of(channel: ApiChannel) -> Card | None:
+def get_account_status(channel: ApiChannel) -> AccountStatus | None:
     """None where nothing is known, or the provider has no account to speak of."""
-    told = channel.standing
+    told = channel.provider_status
     words = channel.provider.account_labels
     rows = [(label, words.get(name, {}).get(told[name], told[name])) for name, label in LABELS if told.get(name)]
-    news = _news(channel)[:SHOWN]
-    if not rows and not news:
+    updates = _updates(channel)[:MAX_UPDATES]
+    if not rows and not updates:
         return None
-    return Card(rows=rows, news=news, checked_at=_time(told["checked_at"]) if told.get("checked_at") else None)
+    return AccountStatus(
+        rows=rows, updates=updates, checked_at=_parse_time(told["checked_at"]) if told.get("checked_at") else None
+    )
 
 
-def trouble(channel: ApiChannel) -> News | None:
+def latest_problem(channel: ApiChannel) -> AccountUpdate | None:
     """The newest bad news of late which no good news has ended, and after which nobody has asked the account."""
-    checked_at = channel.standing.get("checked_at")
-    since = max(timezone.now() - LATE, _time(checked_at)) if checked_at else timezone.now() - LATE
+    checked_at = channel.provider_status.get("checked_at")
+    since = max(timezone.now() - STALE_AFTER, _parse_time(checked_at)) if checked_at else timezone.now() - STALE_AFTER
     over: set[str] = set()
-    for news in _news(channel):
-        if not news.said.keys().isdisjoint(ALL_OVER):
+    for news in _updates(channel):
+        if not news.said.keys().isdisjoint(RESOLVES_ALL):
             return None
-        over |= {OVER[word] for word in news.said if word in OVER}
+        over |= {RESOLVED_BY[word] for word in news.said if word in RESOLVED_BY}
         if news.is_bad and news.at > since and over.isdisjoint(news.said):
             return news
     return None
 
 
-def _news(channel: ApiChannel) -> list[News]:
+def _updates(channel: ApiChannel) -> list[AccountUpdate]:
     """The newest first."""
     terms = channel.provider.account_labels.get("event", {})
     return [
-        News(what=one["what"], details=one["details"], is_bad=one["level"] == "error", at=_time(one["at"]), terms=terms)
-        for one in channel.standing.get("news", [])
+        AccountUpdate(
+            what=one["what"],
+            details=one["details"],
+            is_bad=one["level"] == "error",
+            at=_parse_time(one["at"]),
+            terms=terms,
+        )
+        for one in channel.provider_status.get("updates", [])
     ]
 
 
-def _time(text: str) -> datetime:
+def _parse_time(text: str) -> datetime:
     return datetime.fromisoformat(text)

@@ -15,14 +15,14 @@ from django.utils.translation import gettext as _
 
 from channels_setup.models import ADDRESS_OVERLAP
 
-from .shown_once import shown_once
+from .shown_once import render_once
 
-FRESH_ADDRESS = "fresh_address_of"  # session: the number of the chat channel, never its address
+NEW_ADDRESS_KEY = "fresh_address_of"  # session: the number of the chat channel, never its address
 
 AddressAction = Callable[[Any, HttpRequest, Any], HttpResponse | None]
 
 
-def context(channel: Any) -> dict[str, Any]:
+def address_context(channel: Any) -> dict[str, Any]:
     """Return what ``webhook_addresses.html`` needs."""
     addresses = channel.valid_addresses()
     return {
@@ -34,21 +34,21 @@ def context(channel: Any) -> dict[str, Any]:
     }
 
 
-def show_next_time(request: HttpRequest, channel: Any) -> None:
+def show_address_next(request: HttpRequest, channel: Any) -> None:
     """Let the admin who has just made a channel see its address once, on the page that comes next."""
-    request.session[FRESH_ADDRESS] = channel.pk
+    request.session[NEW_ADDRESS_KEY] = channel.pk
 
 
-def claim_fresh(request: HttpRequest, channel: Any) -> str:
+def pop_new_address(request: HttpRequest, channel: Any) -> str:
     """Return the address of a channel that this admin has just made: once."""
-    if request.method != "GET" or request.session.get(FRESH_ADDRESS) != channel.pk:
+    if request.method != "GET" or request.session.get(NEW_ADDRESS_KEY) != channel.pk:
         return ""
-    del request.session[FRESH_ADDRESS]
+    del request.session[NEW_ADDRESS_KEY]
     return str(channel.webhook_url)
 
 
 @transaction.atomic
-def show(admin: Any, request: HttpRequest, channel: Any) -> HttpResponse | None:
+def show_address(admin: Any, request: HttpRequest, channel: Any) -> HttpResponse | None:
     current = next(iter(channel.valid_addresses()), None)
     if current is None:
         return None
@@ -57,12 +57,12 @@ def show(admin: Any, request: HttpRequest, channel: Any) -> HttpResponse | None:
         _("Whoever has this address can post to it. Give it to the provider only."),
         _("That you looked at it stands in this channel's history."),
     ]
-    return shown_once(admin, request, channel, title=_("Webhook address"), value=channel.webhook_url, notes=notes)
+    return render_once(admin, request, channel, title=_("Webhook address"), value=channel.webhook_url, notes=notes)
 
 
 @transaction.atomic
-def issue(admin: Any, request: HttpRequest, channel: Any) -> HttpResponse | None:
-    made = channel.new_address()
+def issue_address(admin: Any, request: HttpRequest, channel: Any) -> HttpResponse | None:
+    made = channel.issue_address()
     if made is None:
         messages.error(request, _("Two addresses work already. End the old one first, or wait until it runs out."))
         return None
@@ -72,14 +72,18 @@ def issue(admin: Any, request: HttpRequest, channel: Any) -> HttpResponse | None
         _("The old address works for %(days)d more days. The channel's page shows when each was last used.")
         % {"days": ADDRESS_OVERLAP.days},
     ]
-    return shown_once(admin, request, channel, title=_("New webhook address"), value=channel.webhook_url, notes=notes)
+    return render_once(admin, request, channel, title=_("New webhook address"), value=channel.webhook_url, notes=notes)
 
 
 @transaction.atomic
-def end_old(admin: Any, request: HttpRequest, channel: Any) -> None:
+def end_old_address(admin: Any, request: HttpRequest, channel: Any) -> None:
     if channel.end_old_address():
         admin.log_change(request, channel, _("The old webhook address was ended."))
         messages.success(request, _("The old address no longer works. It may take two seconds to reach every process."))
 
 
-ACTIONS: dict[str, AddressAction] = {"show-address": show, "new-address": issue, "end-old-address": end_old}
+ACTIONS: dict[str, AddressAction] = {
+    "show-address": show_address,
+    "new-address": issue_address,
+    "end-old-address": end_old_address,
+}

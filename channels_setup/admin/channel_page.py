@@ -23,46 +23,48 @@ from channels_setup import account_settings, checks, onboarding
 from channels_setup.models import ApiChannel, ChannelState, Handover, Secret
 
 from . import account_status, address_actions
-from .shown_once import shown_once
+from .shown_once import render_once
 
 if TYPE_CHECKING:
     from .channels import ApiChannelAdmin
 
-OVERLAP = timedelta(hours=24)
-FRESH_KEY = "fresh_key_of"  # session: the API channel whose new key this admin is about to see; never the key itself
+KEY_OVERLAP = timedelta(hours=24)
+NEW_KEY_SESSION_KEY = (
+    "fresh_key_of"  # session: the API channel whose new key this admin is about to see; never the key itself
+)
 
-Deed = Callable[["ApiChannelAdmin", HttpRequest, ApiChannel], HttpResponse | None]
+ChannelAction = Callable[["ApiChannelAdmin", HttpRequest, ApiChannel], HttpResponse | None]
 
 
-def context(request: HttpRequest, channel: ApiChannel) -> dict[str, Any]:
+def page_context(request: HttpRequest, channel: ApiChannel) -> dict[str, Any]:
     """What the page shows above the form."""
     now = timezone.now()
     secrets = [secret for secret in channel.secrets.order_by("-id") if secret.is_valid(now)]
-    fresh_key = claim_fresh_key(request, channel)
+    fresh_key = pop_new_key(request, channel)
     return {
-        **address_actions.context(channel),
+        **address_actions.address_context(channel),
         "channel": channel,
-        "steps": onboarding.steps(channel),
+        "steps": onboarding.list_steps(channel),
         "keys": secrets,
         "fresh_key": fresh_key,
         "fresh_address": channel.webhook_url if fresh_key and len(secrets) == 1 else "",
-        "fresh_made": account_settings.made_by_us(channel) if fresh_key else {},
+        "fresh_made": account_settings.generated_secrets(channel) if fresh_key else {},
         "has_account": bool(channel.provider.settings),
-        "account": account_status.of(channel),
+        "account": account_status.get_account_status(channel),
         "overlap_runs": any(secret.expires_at for secret in secrets),
         "chat_channels": list(channel.watched.all()),
         "handover": channel.handovers.first(),
         "states": ChannelState,
-        "webhook_secret_tail": channel.kept_secrets().get(channel.provider.webhook_secret),
+        "webhook_secret_tail": channel.secret_tails().get(channel.provider.webhook_secret),
         "may_prepare": channel.watched.exists() and bool(secrets),
     }
 
 
-def claim_fresh_key(request: HttpRequest, channel: ApiChannel) -> str:
+def pop_new_key(request: HttpRequest, channel: ApiChannel) -> str:
     """The new key in full: once, and only to the admin who has just made it."""
-    if request.method != "GET" or request.session.get(FRESH_KEY) != channel.pk:
+    if request.method != "GET" or request.session.get(NEW_KEY_SESSION_KEY) != channel.pk:
         return ""
-    del request.session[FRESH_KEY]
+    del request.session[NEW_KEY_SESSION_KEY]
     secret = channel.current_secret()
     # The conditional update is the claim: of two tabs one shows the key.
     claimed = secret and Secret.objects.filter(pk=secret.pk, shown_at=None).update(shown_at=timezone.now())
@@ -73,15 +75,15 @@ def claim_fresh_key(request: HttpRequest, channel: ApiChannel) -> str:
 
 
 @transaction.atomic
-def send_for_verification(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
-    if channel.sent_for_verification():
+def start_verification(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
+    if channel.start_verification():
         admin.log_change(request, channel, _("Sent for verification."))
         messages.success(request, _("Noted. The provider's verification usually takes 2–3 weeks."))
 
 
 @transaction.atomic
-def verified(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
-    if channel.verified():
+def finish_verification(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
+    if channel.finish_verification():
         admin.log_change(request, channel, _("Verification is through."))
         messages.success(request, _("Noted. Next: hand the key and the chat id over to the provider."))
 
@@ -114,7 +116,7 @@ def show_key(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) 
         return None
     admin.log_change(request, channel, _("Secret key …%(tail)s shown.") % {"tail": secret.tail})
     Secret.objects.filter(pk=secret.pk, shown_at=None).update(shown_at=timezone.now())
-    return shown_once(
+    return render_once(
         admin,
         request,
         channel,
@@ -125,12 +127,12 @@ def show_key(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) 
 
 
 @transaction.atomic
-def new_key(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
+def issue_key(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
     if any(secret.expires_at for secret in channel.secrets.all() if secret.is_valid(timezone.now())):
         messages.error(request, _("Two keys are valid already. Stop the old one first, or wait until it runs out."))
         return
-    secret = channel.issue_secret(overlap=OVERLAP)
-    request.session[FRESH_KEY] = channel.pk
+    secret = channel.issue_secret(overlap=KEY_OVERLAP)
+    request.session[NEW_KEY_SESSION_KEY] = channel.pk
     admin.log_change(request, channel, _("Secret key …%(tail)s issued.") % {"tail": secret.tail})
 
 
@@ -149,7 +151,7 @@ def prepare_handover(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiC
         return None
     handover, token = Handover.prepare(channel, user=request.user, language=(get_language() or "ru")[:2])
     admin.log_change(request, channel, _("Hand-over link prepared."))
-    return shown_once(
+    return render_once(
         admin,
         request,
         channel,
@@ -164,21 +166,21 @@ def prepare_handover(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiC
     )
 
 
-def check(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
+def check_connection(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> None:
     levels = {"ok": messages.SUCCESS, "warning": messages.WARNING, "error": messages.ERROR}
-    for finding in checks.dry_run(channel):
+    for finding in checks.check_connection(channel):
         messages.add_message(request, levels[finding.level], finding.sentence)
 
 
 @transaction.atomic
-def new_made(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> HttpResponse | None:
+def issue_verify_token(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> HttpResponse | None:
     """Make anew what we make for the provider's form, and show it once; the former one works for a day."""
-    account_settings.make_ours(channel, given={})
-    made = account_settings.made_by_us(channel)
+    account_settings.generate_secrets(channel, given={})
+    made = account_settings.generated_secrets(channel)
     if not made:
         return None
     admin.log_change(request, channel, _("Verify token made anew."))
-    return shown_once(
+    return render_once(
         admin,
         request,
         channel,
@@ -192,14 +194,14 @@ def new_made(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) 
 
 
 @transaction.atomic
-def new_webhook_secret(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> HttpResponse | None:
+def issue_webhook_secret(admin: ApiChannelAdmin, request: HttpRequest, channel: ApiChannel) -> HttpResponse | None:
     """Make the secret for the header of unsigned webhooks, and show it once; the former one works for a day."""
     header = channel.provider.webhook_header
     if not header:
         return None
-    value = account_settings.make_webhook_secret(channel)
+    value = account_settings.issue_webhook_secret(channel)
     admin.log_change(request, channel, _("Webhook secret made."))
-    return shown_once(
+    return render_once(
         admin,
         request,
         channel,
@@ -214,17 +216,17 @@ def new_webhook_secret(admin: ApiChannelAdmin, request: HttpRequest, channel: Ap
     )
 
 
-DEEDS: dict[str, Deed] = {
-    "sent-for-verification": send_for_verification,
-    "verified": verified,
+CHANNEL_ACTIONS: dict[str, ChannelAction] = {
+    "sent-for-verification": start_verification,
+    "verified": finish_verification,
     "pause": pause,
     "resume": resume,
     "show-key": show_key,
-    "new-key": new_key,
+    "new-key": issue_key,
     "stop-old-key": stop_old_key,
     "hand-over": prepare_handover,
-    "check": check,
-    "new-verify-token": new_made,
-    "new-webhook-secret": new_webhook_secret,
+    "check": check_connection,
+    "new-verify-token": issue_verify_token,
+    "new-webhook-secret": issue_webhook_secret,
     **address_actions.ACTIONS,
 }

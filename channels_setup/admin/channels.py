@@ -19,19 +19,19 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup import account_settings
-from channels_setup.admin_history import AdminWithHistory
+from channels_setup.admin_history import HistoryModelAdmin
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.providers import messengers
 
 from . import address_actions, channel_page, save_warnings
 
-COPY = '<button type="button" class="copy" data-copy="{value}" data-done="{done}">{label}</button>'
+COPY_BUTTON = '<button type="button" class="copy" data-copy="{value}" data-done="{done}">{label}</button>'
 
 
-def copyable(value: object, *, big: bool = False) -> SafeString:
+def copyable_html(value: object, *, big: bool = False) -> SafeString:
     """A value with a copy button beside it (static/buttons.js)."""
     return format_html(
-        '<span class="copyable"><code class="{kind}">{value}</code>' + COPY + "</span>",
+        '<span class="copyable"><code class="{kind}">{value}</code>' + COPY_BUTTON + "</span>",
         kind="big" if big else "",
         value=value,
         done=_("Copied"),
@@ -39,7 +39,7 @@ def copyable(value: object, *, big: bool = False) -> SafeString:
     )
 
 
-def two_columns(parent: Any, db_field: Any, request: HttpRequest, things: Any, **kwargs: Any) -> Any:
+def two_column_field(parent: Any, db_field: Any, request: HttpRequest, things: Any, **kwargs: Any) -> Any:
     """Django's two columns, headed by what is moved, without the hint on the Control key that they do not need."""
     field = parent.formfield_for_manytomany(
         db_field, request, widget=FilteredSelectMultiple(things, is_stacked=False), **kwargs
@@ -48,13 +48,15 @@ def two_columns(parent: Any, db_field: Any, request: HttpRequest, things: Any, *
     return field
 
 
-def in_words(user: Any) -> str:
+def user_label(user: Any) -> str:
     """A person as colleagues know them, and their login."""
     name = user.get_full_name()
     return f"{name} ({user.username})" if name else str(user.username)
 
 
-def press(page: AdminWithHistory, actions: Mapping[str, Any], request: HttpRequest, pk: int, what: str) -> HttpResponse:
+def run_action(
+    page: HistoryModelAdmin, actions: Mapping[str, Any], request: HttpRequest, pk: int, what: str
+) -> HttpResponse:
     """Do what a button of a channel's page says. A GET (a reload of what was shown once) leads back to the page."""
     channel, action = page.get_object(request, str(pk)), actions.get(what)
     if channel is None or action is None:
@@ -70,7 +72,7 @@ def press(page: AdminWithHistory, actions: Mapping[str, Any], request: HttpReque
 
 
 @admin.register(ChatChannel)
-class ChatChannelAdmin(AdminWithHistory):
+class ChatChannelAdmin(HistoryModelAdmin):
     list_display = ("number", "name", "kind", "company_id", "staff", "api_channels")
     list_before_template = "channels_setup/add_channel.html"
     list_display_links = ("number", "name")
@@ -89,7 +91,7 @@ class ChatChannelAdmin(AdminWithHistory):
     def get_queryset(self, request: HttpRequest) -> QuerySet[ChatChannel]:
         return (
             ChatChannel.objects.all()
-            .seen_by(request.user)
+            .visible_to(request.user)
             .annotate(staff_count=Count("operators", distinct=True), watcher_count=Count("watchers", distinct=True))
         )
 
@@ -98,8 +100,8 @@ class ChatChannelAdmin(AdminWithHistory):
         return (*self.readonly_fields, "kind") if obj else self.readonly_fields
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        field = two_columns(super(), db_field, request, _("operators"), **kwargs)
-        field.label_from_instance = in_words
+        field = two_column_field(super(), db_field, request, _("operators"), **kwargs)
+        field.label_from_instance = user_label
         return field
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
@@ -116,12 +118,12 @@ class ChatChannelAdmin(AdminWithHistory):
 
     def get_urls(self) -> list[URLPattern]:
         """Add the buttons for the webhook address, which outside helpdesks call."""
-        do = partial(press, self, address_actions.ACTIONS)
+        do = partial(run_action, self, address_actions.ACTIONS)
         action = path("<int:pk>/do/<slug:what>/", self.admin_site.admin_view(do), name="channels_setup_chatchannel_do")
         return [action, *super().get_urls()]
 
     def warn(self, request: HttpRequest, chat_channel: ChatChannel) -> None:
-        for sentence in save_warnings.of_chat_channel(chat_channel):
+        for sentence in save_warnings.chat_channel_warnings(chat_channel):
             self.message_user(request, sentence, messages.WARNING)
 
     @admin.display(description=_("chat id"), ordering="id")
@@ -130,7 +132,7 @@ class ChatChannelAdmin(AdminWithHistory):
 
     @admin.display(description=_("chat id"))
     def chat_id(self, chat_channel: ChatChannel) -> SafeString:
-        return copyable(chat_channel.pk, big=True)
+        return copyable_html(chat_channel.pk, big=True)
 
     @admin.display(description=_("operators"))
     def staff(self, chat_channel: Any) -> int:
@@ -171,7 +173,7 @@ def _without(fieldset: Any, name: str) -> Any:
 
 
 @admin.register(ApiChannel)
-class ApiChannelAdmin(AdminWithHistory):
+class ApiChannelAdmin(HistoryModelAdmin):
     """The bridge adds what it has seen of a channel (``bridge.admin.conversations``)."""
 
     form = ApiChannelForm
@@ -211,7 +213,7 @@ class ApiChannelAdmin(AdminWithHistory):
     )
     change_form_outer_before_template = "channels_setup/channel_page.html"
     evidence_template = ""
-    deeds: ClassVar[dict[str, channel_page.Deed]] = channel_page.DEEDS
+    deeds: ClassVar[dict[str, channel_page.ChannelAction]] = channel_page.CHANNEL_ACTIONS
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiChannel]:
         return super().get_queryset(request).prefetch_related("watched")
@@ -224,16 +226,16 @@ class ApiChannelAdmin(AdminWithHistory):
         """The newcomer's only chat channel is the one they mean; where there is a choice, nothing is chosen."""
         found = list(ChatChannel.objects.all()[:2])
         only = found[0] if len(found) == 1 and not found[0].watchers.exists() else None
-        chosen = {"watched": [only.pk]} if only else {f"track_{kind}": False for kind in ApiChannel.TRACKS}
+        chosen = {"watched": [only.pk]} if only else {f"track_{kind}": False for kind in ApiChannel.EVENT_KINDS}
         return {**chosen, **super().get_changeform_initial_data(request)}
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Each chat channel with the API channels that watch it already, before it is chosen a second time."""
         kwargs["queryset"] = ChatChannel.objects.prefetch_related("watchers")
-        field = two_columns(super(), db_field, request, _("chat channels"), **kwargs)
+        field = two_column_field(super(), db_field, request, _("chat channels"), **kwargs)
         match = request.resolver_match
         own = match.kwargs.get("object_id") if match else None
-        field.label_from_instance = lambda chat_channel: save_warnings.label(chat_channel, own)
+        field.label_from_instance = lambda chat_channel: save_warnings.watch_label(chat_channel, own)
         return field
 
     def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -262,7 +264,7 @@ class ApiChannelAdmin(AdminWithHistory):
             found = [_without(fieldset, "on_unknown") for fieldset in found]
         if obj is None or not obj.provider.settings or not self.has_change_permission(request, obj):
             return found
-        names = tuple(account_settings.PREFIX + setting.name for setting in obj.provider.settings)
+        names = tuple(account_settings.FIELD_PREFIX + setting.name for setting in obj.provider.settings)
         return [found[0], (_("The account at the provider"), {"fields": names}), *found[1:]]
 
     # --- the page ---
@@ -273,7 +275,7 @@ class ApiChannelAdmin(AdminWithHistory):
         channel = self.get_object(request, object_id)
         extra = {"show_save_and_add_another": False, **(extra_context or {})}
         if channel is not None and self.has_view_permission(request, channel):
-            extra |= channel_page.context(request, channel)
+            extra |= channel_page.page_context(request, channel)
             extra |= {"may_change": self.has_change_permission(request, channel), **self.evidence(channel)}
         return super().change_view(request, object_id, form_url, extra)
 
@@ -296,16 +298,16 @@ class ApiChannelAdmin(AdminWithHistory):
         super().save_model(request, obj, form, change)
         if not change:
             obj.issue_secret()
-            account_settings.make_ours(obj, given={})
-            request.session[channel_page.FRESH_KEY] = obj.pk
+            account_settings.generate_secrets(obj, given={})
+            request.session[channel_page.NEW_KEY_SESSION_KEY] = obj.pk
         else:
-            account_settings.take(obj, account_settings.from_form(form.cleaned_data))
-        for sentence in account_settings.address_warnings(obj):
+            account_settings.save_values(obj, account_settings.values_from_form(form.cleaned_data))
+        for sentence in account_settings.unresolved_address_warnings(obj):
             self.message_user(request, sentence, messages.WARNING)
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """To the page with the app ID and the key, whichever button was pressed: it is shown once."""
-        made = account_settings.made_by_us(obj)
+        made = account_settings.generated_secrets(obj)
         self.message_user(
             request, _("Saved. Copy the verify token now.") if made else _("Saved. Copy the secret key now.")
         )
@@ -318,7 +320,7 @@ class ApiChannelAdmin(AdminWithHistory):
         return redirect("admin:channels_setup_apichannel_change", obj.pk)
 
     def warn(self, request: HttpRequest, channel: ApiChannel) -> None:
-        for sentence in save_warnings.of_api_channel(channel):
+        for sentence in save_warnings.api_channel_warnings(channel):
             self.message_user(request, sentence, messages.WARNING)
 
     # --- the buttons ---
@@ -331,7 +333,7 @@ class ApiChannelAdmin(AdminWithHistory):
 
     def do(self, request: HttpRequest, pk: int, what: str) -> HttpResponse:
         """View: one of ``deeds``."""
-        return press(self, self.deeds, request, pk, what)
+        return run_action(self, self.deeds, request, pk, what)
 
     # --- the list ---
 

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from channels_setup.models import ApiChannel, ChatChannel
 
 
-def label(chat_channel: ChatChannel, own: Any) -> str:
+def watch_label(chat_channel: ChatChannel, own: Any) -> str:
     """A chat channel in the list of those to watch, with the API channels that watch it, except for ``own``."""
     others = [watcher.name for watcher in chat_channel.watchers.all() if str(watcher.pk) != str(own)]
     if not others:
@@ -18,7 +18,7 @@ def label(chat_channel: ChatChannel, own: Any) -> str:
     return _("%(chat_channel)s: watched by %(names)s already") % {"chat_channel": chat_channel, "names": names}
 
 
-def of_api_channel(channel: ApiChannel) -> list[str]:
+def api_channel_warnings(channel: ApiChannel) -> list[str]:
     """Chat channels that another API channel watches as well, and a name that another API channel has."""
     found = []
     for chat_channel in channel.watched.prefetch_related("watchers"):
@@ -31,14 +31,14 @@ def of_api_channel(channel: ApiChannel) -> list[str]:
                 "its own, unless its chats should land in the same place."
             )
             found.append(sentence % {"chat_channel": chat_channel.name, "names": names})
-    return found + _same_name(channel)
+    return found + _same_name_warnings(channel)
 
 
-def of_chat_channel(chat_channel: ChatChannel) -> list[str]:
-    return _same_name(chat_channel)
+def chat_channel_warnings(chat_channel: ChatChannel) -> list[str]:
+    return _same_name_warnings(chat_channel)
 
 
-def _same_name(row: ApiChannel | ChatChannel) -> list[str]:
+def _same_name_warnings(row: ApiChannel | ChatChannel) -> list[str]:
     others = type(row)._default_manager.filter(name__iexact=row.name).exclude(pk=row.pk).order_by("pk")
     numbers = ", ".join(str(pk) for pk in others.values_list("pk", flat=True)[:5])
     if not numbers:

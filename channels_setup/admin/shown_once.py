@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 
-def shown_once(
+def render_once(
     admin: Any, request: HttpRequest, channel: Any, *, title: str, value: str, notes: list[str]
 ) -> HttpResponse:
     opts = admin.model._meta

@@ -64,7 +64,7 @@ class Migration(migrations.Migration):
                 ('webhook_needs_key', models.BooleanField(db_default=False, default=False, help_text='The provider sends “Authorization: Bearer” with the secret key to the webhook address; calls without it are refused. Off: the address alone is enough. Switch it on once the provider sends the key.', verbose_name='Statuses need the secret key')),
                 ('app_id', models.BigIntegerField(editable=False, unique=True, verbose_name='app ID')),
                 ('options', models.JSONField(blank=True, default=dict, editable=False, verbose_name='options')),
-                ('standing', models.JSONField(blank=True, default=dict, editable=False)),
+                ('provider_status', models.JSONField(blank=True, default=dict, editable=False)),
                 ('state', models.CharField(choices=[('draft', 'draft'), ('verifying', 'waiting for verification'), ('waiting', 'waiting for the provider'), ('live', 'live'), ('paused', 'paused'), ('failing', 'failing')], default='draft', editable=False, max_length=20, verbose_name='state')),
                 ('paused_from', models.CharField(blank=True, editable=False, max_length=20)),
                 ('resumed_at', models.DateTimeField(editable=False, null=True)),

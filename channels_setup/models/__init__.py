@@ -9,14 +9,14 @@ from .api_channels import (
     messenger_choices,
 )
 from .chat_channels import ChatChannel, ChatChannelQuerySet, default_company_id, helpdesk_choices
-from .handovers import HANDOVER_LIFE, Handover
+from .handovers import HANDOVER_TTL, Handover
 from .keys import Credential, Secret
 from .webhook_addresses import ADDRESS_OVERLAP, WebhookAddress
 
 __all__ = [
     "ADDRESS_OVERLAP",
     "CREDENTIAL_OVERLAP",
-    "HANDOVER_LIFE",
+    "HANDOVER_TTL",
     "ApiChannel",
     "ApiChannelQuerySet",
     "ChannelState",

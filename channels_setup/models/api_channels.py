@@ -21,10 +21,10 @@ from channels_setup.providers.base import SECRET, Account, Messenger
 from .chat_channels import ChatChannel
 from .keys import Credential, Secret
 from .redacted_fields import RedactedJSONField
-from .webhook_addresses import HasWebhookAddress
+from .webhook_addresses import WebhookAddressed
 
 CREDENTIAL_OVERLAP = timedelta(hours=24)
-REFUSALS_NOTED_EVERY = timedelta(minutes=1)
+REFUSALS_RECORDED_EVERY = timedelta(minutes=1)
 
 
 def messenger_choices() -> list[tuple[str, Any]]:
@@ -54,7 +54,7 @@ class ApiChannelQuerySet(models.QuerySet["ApiChannel"]):
         return found.api_channel if found and found.is_valid(timezone.now()) else None
 
 
-class ApiChannel(HasWebhookAddress):
+class ApiChannel(WebhookAddressed):
     """One messenger account at one provider, as set up in the four blocks of the set-up guide."""
 
     # The channel itself
@@ -142,7 +142,9 @@ class ApiChannel(HasWebhookAddress):
     )
     app_id = models.BigIntegerField(_("app ID"), unique=True, editable=False)
     options = models.JSONField(_("options"), default=dict, blank=True, editable=False)  # by ``provider.settings``
-    standing = RedactedJSONField(default=dict, blank=True, editable=False)  # what the provider said of the account
+    provider_status = RedactedJSONField(
+        default=dict, blank=True, editable=False
+    )  # what the provider said of the account
     state = models.CharField(
         _("state"), max_length=20, choices=ChannelState.choices, default=ChannelState.DRAFT, editable=False
     )
@@ -176,7 +178,7 @@ class ApiChannel(HasWebhookAddress):
         verbose_name_plural = _("API channels")
         ordering = ["id"]
 
-    TRACKS = ("new_chat", "message", "resumed", "new_ticket", "comment", "change", "rating")
+    EVENT_KINDS = ("new_chat", "message", "resumed", "new_ticket", "comment", "change", "rating")
 
     def __str__(self) -> str:
         return self.name
@@ -193,7 +195,7 @@ class ApiChannel(HasWebhookAddress):
     @property
     def tracked(self) -> list[str]:
         """The kinds of event that are ticked."""
-        return [kind for kind in self.TRACKS if getattr(self, f"track_{kind}")]
+        return [kind for kind in self.EVENT_KINDS if getattr(self, f"track_{kind}")]
 
     @property
     def needs_key(self) -> bool:
@@ -201,7 +203,7 @@ class ApiChannel(HasWebhookAddress):
         return self.webhook_needs_key and self.provider.can_send_key
 
     @property
-    def proves_itself(self) -> bool:
+    def authenticates_webhooks(self) -> bool:
         """Whether something besides the webhook address shows that a request is the provider's."""
         return self.provider.signs_requests or self.needs_key
 
@@ -212,10 +214,10 @@ class ApiChannel(HasWebhookAddress):
     @property
     def number(self) -> str:
         """The phone number that the provider showed at the last check, digits only; empty before."""
-        return "".join(digit for digit in str(self.standing.get("number") or "") if digit in "0123456789")
+        return "".join(digit for digit in str(self.provider_status.get("number") or "") if digit in "0123456789")
 
     @property
-    def lands_in(self) -> ChatChannel | None:
+    def default_chat_channel(self) -> ChatChannel | None:
         """The chat channel for messages whose provider does not name one: the first watched."""
         return self.watched.order_by("id").first()
 
@@ -228,9 +230,9 @@ class ApiChannel(HasWebhookAddress):
             for row in self.credentials.order_by("-id"):
                 if row.is_valid(now):
                     credentials[row.name] = (*credentials.get(row.name, ()), row.reveal())
-        return replace(self.bare_account(), secrets=secrets, credentials=credentials)
+        return replace(self.account_without_secrets(), secrets=secrets, credentials=credentials)
 
-    def bare_account(self) -> Account:
+    def account_without_secrets(self) -> Account:
         """The account without its secrets: no query, nothing to decrypt."""
         return Account(
             id=self.pk,
@@ -267,7 +269,7 @@ class ApiChannel(HasWebhookAddress):
 
     # --- state, by facts and by the admin's word where there is no fact to see ---
 
-    def sent_for_verification(self) -> bool:
+    def start_verification(self) -> bool:
         """The company's papers are with the provider. False where the channel is past that."""
         return bool(
             ApiChannel.objects.filter(pk=self.pk, state=ChannelState.DRAFT).update(
@@ -275,38 +277,38 @@ class ApiChannel(HasWebhookAddress):
             )
         )
 
-    def verified(self) -> bool:
+    def finish_verification(self) -> bool:
         """The provider said yes; now it sets the account up. False where nothing was waiting for that."""
         return bool(
             ApiChannel.objects.filter(pk=self.pk, state=ChannelState.VERIFYING).update(state=ChannelState.WAITING)
         )
 
-    def note_handshake(self) -> None:
+    def record_handshake(self) -> None:
         """The provider has made sure that the webhook address is ours."""
-        self.remember(handshake_at=timezone.now().isoformat(), handshake_refused_at="")
+        self.update_provider_status(handshake_at=timezone.now().isoformat(), handshake_refused_at="")
 
-    def note_refused(self, name: str) -> None:
+    def record_refusal(self, name: str) -> None:
         """Somebody who knows the address could not prove themselves: ``refused_at`` or ``handshake_refused_at``.
 
         Written once a minute at most: the address may be called as often as anybody likes.
         """
-        now, last = timezone.now(), self.standing.get(name)
-        if not last or now - datetime.fromisoformat(last) > REFUSALS_NOTED_EVERY:
-            self.remember(**{name: now.isoformat()})
+        now, last = timezone.now(), self.provider_status.get(name)
+        if not last or now - datetime.fromisoformat(last) > REFUSALS_RECORDED_EVERY:
+            self.update_provider_status(**{name: now.isoformat()})
 
-    def note_let_in(self) -> None:
+    def clear_refusal(self) -> None:
         """A signature fits (again): former refusals are over."""
-        if self.standing.get("refused_at"):
-            self.remember(refused_at="")
+        if self.provider_status.get("refused_at"):
+            self.update_provider_status(refused_at="")
 
-    def remember(self, **told: Any) -> None:
+    def update_provider_status(self, **values: Any) -> None:
         """What the provider said of the account, for the channel's page."""
         with transaction.atomic():
-            row = ApiChannel.objects.select_for_update(no_key=True).only("standing").get(pk=self.pk)
-            self.standing = {**row.standing, **told}
-            ApiChannel.objects.filter(pk=self.pk).update(standing=self.standing)
+            row = ApiChannel.objects.select_for_update(no_key=True).only("provider_status").get(pk=self.pk)
+            self.provider_status = {**row.provider_status, **values}
+            ApiChannel.objects.filter(pk=self.pk).update(provider_status=self.provider_status)
 
-    def note_inbound(self) -> None:
+    def record_inbound(self) -> None:
         """An authentic event came in: the first one makes a waiting channel live."""
         if self.first_inbound_at is not None:
             return
@@ -334,12 +336,12 @@ class ApiChannel(HasWebhookAddress):
         )
         self.refresh_from_db()
 
-    def failed(self, reason: str) -> None:
+    def record_failure(self, reason: str) -> None:
         """The destination refuses or cannot be reached: shown on the channel until a call succeeds."""
         ApiChannel.objects.filter(pk=self.pk).update(last_error=reason[:40], last_error_at=timezone.now())
         ApiChannel.objects.filter(pk=self.pk, state=ChannelState.LIVE).update(state=ChannelState.FAILING)
 
-    def succeeded(self, *, with_answer: bool) -> None:
+    def record_success(self, *, with_answer: bool) -> None:
         """A call was taken. ``with_answer``: it bore an operator's words, not only news of a chat."""
         if with_answer:
             ApiChannel.objects.filter(pk=self.pk, first_outbound_at=None).update(first_outbound_at=timezone.now())
@@ -352,26 +354,26 @@ class ApiChannel(HasWebhookAddress):
         """A new secret key. The ones before it stay valid for ``overlap`` (a rotation) and then never again."""
         until = timezone.now() + overlap
         self.secrets.filter(expires_at=None).update(expires_at=until)
-        return Secret.make(self)
+        return Secret.create_for(self)
 
-    def keep_credential(self, name: str, value: str, *, overlap: timedelta = CREDENTIAL_OVERLAP) -> Credential:
+    def save_credential(self, name: str, value: str, *, overlap: timedelta = CREDENTIAL_OVERLAP) -> Credential:
         """Another key of the provider's; the one before it stays valid for a while, as webhooks are on their way."""
         current = self.credentials.filter(name=name, expires_at=None).first()
         if current is not None and current.reveal() == value:
             return current
         self.credentials.filter(name=name, expires_at=None).update(expires_at=timezone.now() + overlap)
         return Credential.objects.create(
-            api_channel=self, name=name, token=encryption.encrypt(value), tail=encryption.tail(value)
+            api_channel=self, name=name, token=encryption.encrypt(value), tail=encryption.visible_tail(value)
         )
 
-    def kept_secrets(self) -> dict[str, str]:
+    def secret_tails(self) -> dict[str, str]:
         """Name -> the last digits of the newest."""
         return {row.name: row.tail for row in self.credentials.filter(expires_at=None)}
 
-    def keep_secret(self, name: str, value: str) -> bool:
+    def save_secret(self, name: str, value: str) -> bool:
         """Keep another key; whether it is another."""
         before = self.credentials.filter(name=name, expires_at=None).first()
-        return self.keep_credential(name, value) != before
+        return self.save_credential(name, value) != before
 
     def current_secret(self) -> Secret | None:
         return self.secrets.filter(expires_at=None).order_by("-id").first()

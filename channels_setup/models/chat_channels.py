@@ -17,7 +17,7 @@ from channels_setup.providers.base.helpdesk import Helpdesk, HelpdeskAccount
 from channels_setup.working_hours import WorkingHours
 
 from . import known_secrets
-from .webhook_addresses import HasWebhookAddress
+from .webhook_addresses import WebhookAddressed
 
 
 def helpdesk_choices() -> list[tuple[str, Any]]:
@@ -29,14 +29,14 @@ def default_company_id() -> int:
 
 
 class ChatChannelQuerySet(models.QuerySet["ChatChannel"]):
-    def seen_by(self, user: Any) -> ChatChannelQuerySet:
+    def visible_to(self, user: Any) -> ChatChannelQuerySet:
         """Those whose chats this user may see: admins all, operators the ones they were given."""
         if user.is_superuser or user.has_perm("channels_setup.change_apichannel"):
             return self
         return self.filter(operators=user)
 
 
-class ChatChannel(HasWebhookAddress):
+class ChatChannel(WebhookAddressed):
     """Where chats land. Its number is the «id чата» that is handed to the provider."""
 
     name = models.CharField(_("name"), max_length=200)
@@ -77,7 +77,7 @@ class ChatChannel(HasWebhookAddress):
         return helpdesks()[self.kind]
 
     @property
-    def hours(self) -> WorkingHours | None:
+    def working_hours(self) -> WorkingHours | None:
         """None: somebody is always there."""
         if self.work_from is None or self.work_until is None:
             return None
@@ -94,7 +94,7 @@ class ChatChannel(HasWebhookAddress):
         if self.work_from and self.work_until and self.work_until <= self.work_from:
             raise ValidationError({"work_until": _("The working day must end after it begins.")})
 
-    def desk_account(self) -> HelpdeskAccount:
+    def helpdesk_account(self) -> HelpdeskAccount:
         """What an outside helpdesk's provider sees of this channel, its key in clear."""
         return HelpdeskAccount(
             id=self.pk,
@@ -108,17 +108,17 @@ class ChatChannel(HasWebhookAddress):
         """Keep the helpdesk's key, encrypted; empty forgets it. Not saved."""
         self.secret = encryption.encrypt(value) if value else None
 
-    def kept_secrets(self) -> dict[str, str]:
+    def secret_tails(self) -> dict[str, str]:
         """Name -> the last digits: an outside helpdesk has one key."""
         if not self.secret:
             return {}
-        tail = encryption.tail(encryption.decrypt(self.secret))
+        tail = encryption.visible_tail(encryption.decrypt(self.secret))
         return {setting.name: tail for setting in self.provider.settings if setting.kind == SECRET}
 
-    def keep_secret(self, name: str, value: str) -> bool:
+    def save_secret(self, name: str, value: str) -> bool:
         """Keep another key; whether it is another."""
-        is_new = value != self.desk_account().secret
+        is_new = value != self.helpdesk_account().secret
         self.set_secret(value)
         ChatChannel.objects.filter(pk=self.pk).update(secret=self.secret)
-        known_secrets.forget()
+        known_secrets.invalidate()
         return is_new

@@ -14,7 +14,7 @@ from channels_setup import encryption
 
 from .api_channels import ApiChannel, ChannelState
 
-HANDOVER_LIFE = timedelta(hours=24)
+HANDOVER_TTL = timedelta(hours=24)
 
 
 class Handover(models.Model):
@@ -49,7 +49,7 @@ class Handover(models.Model):
             digest=encryption.fingerprint(token),
             created_by=user,
             language=language,
-            expires_at=now + HANDOVER_LIFE,
+            expires_at=now + HANDOVER_TTL,
         )
         ApiChannel.objects.filter(pk=api_channel.pk, state__in=[ChannelState.DRAFT, ChannelState.VERIFYING]).update(
             state=ChannelState.WAITING

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from .api_channels import ApiChannel
 
 
-USE_NOTED_EVERY = timedelta(minutes=1)
+USE_RECORDED_EVERY = timedelta(minutes=1)
 
 
-class Key(models.Model):
+class EncryptedKey(models.Model):
     """What both sorts have: the key itself, encrypted, and how long it is one."""
 
     token = models.BinaryField(editable=False)
@@ -35,7 +35,7 @@ class Key(models.Model):
         return self.expires_at is None or self.expires_at > now
 
 
-class TracksUse(models.Model):
+class UsageTracked(models.Model):
     """A credential that knows when it was last used."""
 
     last_used_at = models.DateTimeField(_("last use"), null=True, editable=False)
@@ -43,11 +43,11 @@ class TracksUse(models.Model):
     class Meta:
         abstract = True
 
-    def note_use(self, now: datetime) -> None:
+    def record_use(self, now: datetime) -> None:
         """Record the time of use, at most once a minute. A request never waits for another one that does the same."""
-        if self.last_used_at is not None and now - self.last_used_at < USE_NOTED_EVERY:
+        if self.last_used_at is not None and now - self.last_used_at < USE_RECORDED_EVERY:
             return
-        stale = Q(last_used_at=None) | Q(last_used_at__lte=now - USE_NOTED_EVERY)
+        stale = Q(last_used_at=None) | Q(last_used_at__lte=now - USE_RECORDED_EVERY)
         rows = type(self)._default_manager
         with transaction.atomic():
             free = rows.filter(stale, pk=self.pk).select_for_update(skip_locked=True, no_key=True)
@@ -55,7 +55,7 @@ class TracksUse(models.Model):
         self.last_used_at = now
 
 
-class Secret(Key):
+class Secret(EncryptedKey):
     """A secret key of an API channel. Encrypted; found by its hash; two are valid during a rotation."""
 
     api_channel = models.ForeignKey("ApiChannel", on_delete=models.CASCADE, related_name="secrets")
@@ -74,7 +74,7 @@ class Secret(Key):
         return f"…{self.tail}"
 
     @classmethod
-    def make(cls, api_channel: ApiChannel) -> Secret:
+    def create_for(cls, api_channel: ApiChannel) -> Secret:
         value = encryption.new_secret_key()
         return cls.objects.create(
             api_channel=api_channel,
@@ -84,7 +84,7 @@ class Secret(Key):
         )
 
 
-class Credential(Key):
+class Credential(EncryptedKey):
     """A key that the provider gave us, or that we gave it, by its name among ``provider.settings``. Encrypted."""
 
     api_channel = models.ForeignKey("ApiChannel", on_delete=models.CASCADE, related_name="credentials")

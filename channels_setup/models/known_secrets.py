@@ -27,14 +27,14 @@ API_CHANNEL, CHAT_CHANNEL = "api", "chat"
 
 @dataclass(frozen=True)
 class KnownSecrets:
-    words: frozenset[bytes] = frozenset()  # lower case, as ``secret_search.spans`` takes tokens
-    others: tuple[str, ...] = ()  # those with other characters in them
+    tokens: frozenset[bytes] = frozenset()  # lower case, as ``secret_search.spans`` takes tokens
+    other_values: tuple[str, ...] = ()  # those with other characters in them
     by_channel: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
 
-    def of(self, *, api_channel: int | None = None, chat_channel: int | None = None) -> Collection[str]:
+    def for_channel(self, *, api_channel: int | None = None, chat_channel: int | None = None) -> Collection[str]:
         """Return what has to be found in any spelling: the channel's own secrets, and those that are no words."""
         own = self.by_channel.get((API_CHANNEL, api_channel or 0), ())
-        return {*self.others, *own, *self.by_channel.get((CHAT_CHANNEL, chat_channel or 0), ())}
+        return {*self.other_values, *own, *self.by_channel.get((CHAT_CHANNEL, chat_channel or 0), ())}
 
 
 class _Cache:
@@ -53,7 +53,7 @@ class _Cache:
 
     def _read(self) -> None:
         try:
-            rows = _rows()
+            rows = _secret_rows()
         except Error:  # a broken transaction, or no database: what was known has to do
             return
         opened: dict[bytes, str] = {}
@@ -67,10 +67,10 @@ class _Cache:
             opened[token] = value
             if is_distinctive(value):
                 by_channel[kind, channel] = (*by_channel.get((kind, channel), ()), value)
-        values = {value for value in (*opened.values(), *_of_settings()) if is_distinctive(value)}
+        values = {value for value in (*opened.values(), *_settings_secrets()) if is_distinctive(value)}
         self.known = KnownSecrets(
-            words=frozenset(value.lower().encode() for value in values if _WORD.match(value)),
-            others=tuple(value for value in values if not _WORD.match(value)),
+            tokens=frozenset(value.lower().encode() for value in values if _WORD.match(value)),
+            other_values=tuple(value for value in values if not _WORD.match(value)),
             by_channel=by_channel,
         )
         self.opened, self.read_at = opened, time.monotonic()
@@ -85,13 +85,13 @@ class _Cache:
         self.read_at = -1e9
 
 
-def _of_settings() -> list[str]:
+def _settings_secrets() -> list[str]:
     """The portal's own keys and passwords: an error of the database or the broker may quote its address."""
     password = str(settings.DATABASES["default"].get("PASSWORD") or "")
     return [settings.SECRET_KEY, *settings.FIELD_KEYS, password, urlsplit(settings.REDIS_URL).password or ""]
 
 
-def _rows() -> list[tuple[str, int, bytes]]:
+def _secret_rows() -> list[tuple[str, int, bytes]]:
     from . import ChatChannel, Credential, Secret, WebhookAddress
 
     def owned(rows: Any, kind: str, channel: str, token: str = "token") -> Any:
@@ -108,7 +108,7 @@ def _rows() -> list[tuple[str, int, bytes]]:
 
 
 _cache = _Cache()
-current, forget = _cache.current, _cache.forget
+current, invalidate = _cache.current, _cache.forget
 
 
 def cached() -> KnownSecrets:
@@ -121,7 +121,7 @@ def redact(text: str, *, api_channel: int | None = None, chat_channel: int | Non
     if not text:
         return text
     known = current()
-    return redact_text(text, known.of(api_channel=api_channel, chat_channel=chat_channel), tokens=known.words)
+    return redact_text(text, known.for_channel(api_channel=api_channel, chat_channel=chat_channel), tokens=known.tokens)
 
 
 def redact_tree(value: Any, *, by_name: bool = True) -> Any:
@@ -129,4 +129,4 @@ def redact_tree(value: Any, *, by_name: bool = True) -> Any:
     if not value:
         return value
     known = current()
-    return redact_json(value, known.others, tokens=known.words, by_name=by_name)
+    return redact_json(value, known.other_values, tokens=known.tokens, by_name=by_name)

@@ -9,7 +9,7 @@ from django.db import models
 from . import known_secrets
 
 
-class _Redacted:
+class _RedactedField:
     """Mixin. Migrations see the plain field: the column is the same."""
 
     plain: type[models.Field[Any, Any]]
@@ -19,14 +19,14 @@ class _Redacted:
         return name, f"django.db.models.{self.plain.__name__}", args, kwargs
 
 
-class RedactedTextField(_Redacted, models.TextField):
+class RedactedTextField(_RedactedField, models.TextField):
     plain = models.TextField
 
     def get_db_prep_save(self, value: Any, connection: Any) -> Any:
         return super().get_db_prep_save(known_secrets.redact(value) if isinstance(value, str) else value, connection)
 
 
-class RedactedCharField(_Redacted, models.CharField):
+class RedactedCharField(_RedactedField, models.CharField):
     plain = models.CharField
 
     def get_db_prep_save(self, value: Any, connection: Any) -> Any:
@@ -35,7 +35,7 @@ class RedactedCharField(_Redacted, models.CharField):
         return super().get_db_prep_save(value, connection)
 
 
-class RedactedJSONField(_Redacted, models.JSONField):
+class RedactedJSONField(_RedactedField, models.JSONField):
     plain = models.JSONField
     by_name = True
 
@@ -45,7 +45,7 @@ class RedactedJSONField(_Redacted, models.JSONField):
         return super().get_db_prep_save(value, connection)
 
 
-class MixedJSONField(RedactedJSONField):
+class KeyRedactedJSONField(RedactedJSONField):
     """Provider words next to those of clients and operators: only known keys are masked."""
 
     by_name = False

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from channels_setup import encryption
 
-from .keys import Key, TracksUse
+from .keys import EncryptedKey, UsageTracked
 
 if TYPE_CHECKING:
     from django.db.models.fields.related_descriptors import RelatedManager
@@ -25,14 +25,14 @@ class WebhookAddressQuerySet(models.QuerySet["WebhookAddress"]):
     def valid(self, now: datetime) -> WebhookAddressQuerySet:
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=now))
 
-    def at(self, kind: str, token: str) -> WebhookAddress | None:
+    def by_token(self, kind: str, token: str) -> WebhookAddress | None:
         """Find the valid address ``/webhooks/<kind>/<token>/``. Constant time by construction: a look-up by hash."""
         owner = Q(api_channel__kind=kind) | Q(chat_channel__kind=kind)
         rows = self.valid(timezone.now()).select_related("api_channel", "chat_channel")
         return rows.filter(owner, digest=encryption.fingerprint(token)).first()
 
 
-class WebhookAddress(Key, TracksUse):
+class WebhookAddress(EncryptedKey, UsageTracked):
     """One address of one channel. A channel has one current address, and a former one while it is being replaced."""
 
     api_channel = models.ForeignKey("ApiChannel", null=True, on_delete=models.CASCADE, related_name="addresses")
@@ -61,7 +61,7 @@ class WebhookAddress(Key, TracksUse):
         return f"…{self.tail}"
 
 
-class HasWebhookAddress(models.Model):
+class WebhookAddressed(models.Model):
     """A channel that is called at ``/webhooks/<kind>/<token>/``."""
 
     kind: str
@@ -81,11 +81,11 @@ class HasWebhookAddress(models.Model):
     def _add_address(self) -> WebhookAddress:
         token = encryption.new_webhook_token()
         return self.addresses.create(
-            token=encryption.encrypt(token), digest=encryption.fingerprint(token), tail=encryption.tail(token)
+            token=encryption.encrypt(token), digest=encryption.fingerprint(token), tail=encryption.visible_tail(token)
         )
 
     @transaction.atomic
-    def new_address(self, *, overlap: timedelta = ADDRESS_OVERLAP) -> WebhookAddress | None:
+    def issue_address(self, *, overlap: timedelta = ADDRESS_OVERLAP) -> WebhookAddress | None:
         """Issue another address; the one before works for ``overlap`` longer. None while a former one still works."""
         type(self)._default_manager.select_for_update(no_key=True).get(pk=self.pk)  # one rotation at a time
         now = timezone.now()

@@ -31,7 +31,7 @@ class ApiTokenAuthentication(TokenAuthentication):
         if token.is_expired(now):
             raise AuthenticationFailed(_("This API token has expired."))
         try:
-            token.note_use(now)
+            token.record_use(now)
         except DatabaseError:  # it takes no writes just now: reading, and the figures of monitoring, go on
             logger.warning("use of an API token not noted")
         return token.user, token

@@ -11,7 +11,7 @@ DAYS = 180
 SALT = "okno.known_device"
 
 
-def remember(request: HttpRequest, response: HttpResponse, *, username: str) -> None:
+def set_device_cookie(request: HttpRequest, response: HttpResponse, *, username: str) -> None:
     """Give the browser the proof that this user signed in on it. It opens nothing by itself."""
     device = device_id(request.COOKIES.get(settings.KNOWN_DEVICE_COOKIE_NAME, "")) or secrets.token_hex(16)
     response.set_cookie(
@@ -26,21 +26,21 @@ def remember(request: HttpRequest, response: HttpResponse, *, username: str) -> 
 
 def device_of(request: HttpRequest, *, username: str) -> str:
     """Return the device's ID if this user was the last to sign in on it, else an empty string."""
-    device, fingerprint = _read(request.COOKIES.get(settings.KNOWN_DEVICE_COOKIE_NAME, ""))
+    device, fingerprint = _read_cookie(request.COOKIES.get(settings.KNOWN_DEVICE_COOKIE_NAME, ""))
     return device if constant_time_compare(fingerprint, _fingerprint(username)) else ""
 
 
 def device_id(cookie: str) -> str:
-    return _read(cookie)[0]
+    return _read_cookie(cookie)[0]
 
 
-def is_known(cookie_header: str) -> bool:
+def has_device_cookie(cookie_header: str) -> bool:
     """Return whether the header of a request holds the proof, of whichever user."""
     name = settings.KNOWN_DEVICE_COOKIE_NAME
     return name in cookie_header and bool(device_id(parse_cookie(cookie_header).get(name, "")))
 
 
-def _read(cookie: str) -> tuple[str, str]:
+def _read_cookie(cookie: str) -> tuple[str, str]:
     try:
         device, fingerprint = signing.loads(cookie, salt=SALT, max_age=DAYS * 24 * 3600)
     except (signing.BadSignature, ValueError, TypeError):

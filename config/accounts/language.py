@@ -18,7 +18,7 @@ def set_language(request: HttpRequest) -> HttpResponse:
     return set_language_cookie(request)
 
 
-def restore(request: HttpRequest, response: HttpResponse) -> None:
+def restore_language(request: HttpRequest, response: HttpResponse) -> None:
     """Set the language cookie to the choice of the user who has just signed in."""
     language = getattr(request.user, "language", "")
     if language:

@@ -16,12 +16,12 @@ from config.web.attempt_limits import AttemptLimit
 from . import known_device, language
 
 # Of one address and web process. An office behind one address mistypes now and then; a flood is over at once.
-FAILURES = AttemptLimit(max_attempts=30, seconds=300)
+ADDRESS_FAILURES = AttemptLimit(max_attempts=30, seconds=300)
 DEVICE_FAILURES = AttemptLimit(max_attempts=5, seconds=900)  # of one known device, as django-axes has it for an address
 # Checking a password costs a third of a second of a processor. So many requests of a web process do that or wait for
 # it; the other places stay free for webhooks. `config.serving.body_buffer` has them wait before they take a place.
-LANE = threading.BoundedSemaphore(2)
-HASHING = threading.Lock()
+CHECK_SLOTS = threading.BoundedSemaphore(2)
+HASH_LOCK = threading.Lock()
 BUSY_SECONDS = 2
 
 
@@ -32,24 +32,26 @@ class Login(LoginView):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         username = request.POST.get("username", "")
         device = known_device.device_of(request, username=username)
-        limit, key = (DEVICE_FAILURES, device) if device else (FAILURES, client_address.address_from_request(request))
+        limit, key = (
+            (DEVICE_FAILURES, device) if device else (ADDRESS_FAILURES, client_address.address_from_request(request))
+        )
         if wait := limit.wait_seconds(key):
-            return too_many(request, wait)
-        if not LANE.acquire(blocking=False):
-            return too_many(request, BUSY_SECONDS)
+            return busy_page(request, wait)
+        if not CHECK_SLOTS.acquire(blocking=False):
+            return busy_page(request, BUSY_SECONDS)
         request.is_known_device = bool(device)  # type: ignore[attr-defined]  # for `is_known_device`
         try:
-            with HASHING:
+            with HASH_LOCK:
                 response = super().post(request, *args, **kwargs)
         finally:
-            LANE.release()
+            CHECK_SLOTS.release()
         if response.status_code != 302:
             limit.record_failure(key)
         elif request.user.is_authenticated:
             if device:  # as django-axes does; an address is not forgiven, for it may be an attacker's with an account
                 DEVICE_FAILURES.reset(device)
-            known_device.remember(request, response, username=request.user.get_username())
-            language.restore(request, response)
+            known_device.set_device_cookie(request, response, username=request.user.get_username())
+            language.restore_language(request, response)
         return response
 
 
@@ -65,7 +67,7 @@ def is_known_device(request: HttpRequest, _credentials: dict[str, Any] | None = 
     return getattr(request, "is_known_device", False)
 
 
-def too_many(request: HttpRequest, wait: int) -> HttpResponse:
+def busy_page(request: HttpRequest, wait: int) -> HttpResponse:
     minutes = -(-wait // 60) if wait > BUSY_SECONDS else 0
     page = render(request, "bridge/login_busy.html", {"minutes": minutes}, status=429)
     page["Retry-After"] = str(wait)

@@ -5,10 +5,10 @@ import re
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-REPEATED = re.compile(r"(.{1,6}?)\1+.{0,2}", re.DOTALL)
+REPEATED_TEXT = re.compile(r"(.{1,6}?)\1+.{0,2}", re.DOTALL)
 
 
-class NeedsLetters:
+class LetterRequiredValidator:
     """Refuse digits and signs alone: dates and phone numbers are guessed first, however they are written."""
 
     def validate(self, password: str, user: object = None) -> None:
@@ -19,11 +19,11 @@ class NeedsLetters:
         return _("The password must contain a letter.")
 
 
-class NoRepeatedWord:
+class RepeatedTextValidator:
     """Refuse one short word or sign over and over, which is as weak as the word itself."""
 
     def validate(self, password: str, user: object = None) -> None:
-        if REPEATED.fullmatch(password[:128].casefold()):
+        if REPEATED_TEXT.fullmatch(password[:128].casefold()):
             raise ValidationError(self.get_help_text(), code="password_repeats")
 
     def get_help_text(self) -> str:

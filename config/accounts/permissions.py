@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth.backends import ModelBackend
 from django.db import connection
 
-ALL_OF_USER = """
+PERMISSIONS_SQL = """
 SELECT t.app_label || '.' || p.codename FROM auth_permission p JOIN django_content_type t ON t.id = p.content_type_id
 WHERE p.id IN (SELECT permission_id FROM accounts_user_user_permissions WHERE user_id = %(user)s
                UNION ALL
@@ -16,7 +16,7 @@ WHERE p.id IN (SELECT permission_id FROM accounts_user_user_permissions WHERE us
 """
 
 
-class Permissions(ModelBackend):
+class SingleQueryBackend(ModelBackend):
     """Django asks for a user's own permissions and for those of the groups in two questions; every page of the desk
     needs them, so here they are one."""
 
@@ -25,7 +25,7 @@ class Permissions(ModelBackend):
             return set(super().get_all_permissions(user_obj, obj))
         if not hasattr(user_obj, "_perm_cache"):  # where Django's own keeps them, for this one request
             with connection.cursor() as cursor:
-                cursor.execute(ALL_OF_USER, {"user": user_obj.pk})
+                cursor.execute(PERMISSIONS_SQL, {"user": user_obj.pk})
                 user_obj._perm_cache = {permission for (permission,) in cursor.fetchall()}
         permissions: set[str] = user_obj._perm_cache
         return permissions

@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
-MOST = 30  # in a minute, of one address and web process
-WRONG = AttemptLimit(max_attempts=MOST, seconds=60)
+MAX_FAILURES = 30  # in a minute, of one address and web process
+WRONG_TOKENS = AttemptLimit(max_attempts=MAX_FAILURES, seconds=60)
 
 
 def limit_wrong_tokens(get_response: Handler) -> Handler:
@@ -28,10 +28,10 @@ def limit_wrong_tokens(get_response: Handler) -> Handler:
         if not is_refusal(request, response):
             return response
         address = client_address.address_from_request(request)
-        if wait := WRONG.wait_seconds(address):
-            return too_many(wait)
-        WRONG.record_failure(address)
-        if WRONG.wait_seconds(address):
+        if wait := WRONG_TOKENS.wait_seconds(address):
+            return too_many_response(wait)
+        WRONG_TOKENS.record_failure(address)
+        if WRONG_TOKENS.wait_seconds(address):
             logger.warning("many wrong tokens from %s: further ones get 429", address)
         return response
 
@@ -45,7 +45,7 @@ def is_refusal(request: HttpRequest, response: HttpResponse) -> bool:
     return bool(getattr(response, "is_token_refused", False))
 
 
-def too_many(wait: int) -> JsonResponse:
+def too_many_response(wait: int) -> JsonResponse:
     sentence = _("Too many calls with a wrong token from this address. Try again later.")
     body = {"error": sentence, "reason": "too_many_wrong_tokens", "code": 429}
     headers = {"Retry-After": str(wait)}

@@ -77,7 +77,7 @@ def redact_event(logger: Any, method: str, event: EventDict) -> EventDict:
     known = cached()
     for name, value in event.items():
         if isinstance(value, str) and name not in ("timestamp", "level", "logger"):
-            event[name] = PHONE.sub("•••", redact_text(value, known.others, tokens=known.words))
+            event[name] = PHONE.sub("•••", redact_text(value, known.other_values, tokens=known.tokens))
     return event
 
 

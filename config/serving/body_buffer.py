@@ -127,7 +127,7 @@ class BodyBuffer:
     def login_slot(self, scope: dict[str, Any]) -> AbstractContextManager[None]:
         if scope.get("REQUEST_METHOD") != "POST" or not scope["PATH_INFO"].startswith(LOGIN_PATHS):
             return nullcontext()
-        is_known = known_device.is_known(scope.get("HTTP_COOKIE", ""))
+        is_known = known_device.has_device_cookie(scope.get("HTTP_COOKIE", ""))
         return (self.known_device_logins if is_known else self.logins).slot()
 
     def read_body(self, scope: dict[str, Any]) -> IO[bytes]:

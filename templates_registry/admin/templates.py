@@ -20,7 +20,7 @@ from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from channels_setup.admin_history import AdminWithHistory
+from channels_setup.admin_history import HistoryModelAdmin
 from channels_setup.codecs.values import parse_whole_number
 from channels_setup.models import ApiChannel
 from templates_registry import history, lifecycle, linting
@@ -61,7 +61,7 @@ class WhichFilter(admin.SimpleListFilter):
 
 
 @admin.register(Template)
-class TemplateAdmin(AdminWithHistory):
+class TemplateAdmin(HistoryModelAdmin):
     form = TemplateForm
     fields = (
         *("api_channel", "name", "language", "category", "tags"),
@@ -332,7 +332,7 @@ class TagsForm(forms.ModelForm):
 
 
 @admin.register(TemplateTags)
-class TemplateTagsAdmin(AdminWithHistory):
+class TemplateTagsAdmin(HistoryModelAdmin):
     """Operators without a row here see all templates of their channels."""
 
     form = TagsForm

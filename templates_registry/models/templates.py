@@ -75,11 +75,11 @@ class TemplateQuerySet(models.QuerySet["Template"]):
         """Those that still exist at the provider or may come to."""
         return self.exclude(status__in=[Status.DELETED, Status.ARCHIVED])
 
-    def seen_by(self, user: Any) -> TemplateQuerySet:
+    def visible_to(self, user: Any) -> TemplateQuerySet:
         """Admins all; operators those of the API channels that watch their chat channels, within their tags if any."""
         if user.is_superuser or user.has_perm("channels_setup.change_apichannel"):
             return self
-        channels = ApiChannel.objects.filter(watched__in=ChatChannel.objects.all().seen_by(user))
+        channels = ApiChannel.objects.filter(watched__in=ChatChannel.objects.all().visible_to(user))
         mine = self.filter(api_channel__in=channels)
         tags = TemplateTags.objects.filter(user=user).values_list("tags", flat=True).first()
         return mine.filter(Q(tags=[]) | Q(tags__overlap=tags)) if tags else mine

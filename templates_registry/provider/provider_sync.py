@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from channels_setup import http_client
-from channels_setup.advisory_locks import Space, only_one
+from channels_setup.advisory_locks import LockSpace, exclusive
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.failing_items import FailingItems
 from channels_setup.models import ApiChannel, ChannelState
@@ -106,7 +106,7 @@ def may_sync(api_channel: ApiChannel) -> bool:
 
 def sync(api_channel: ApiChannel) -> Result:
     """Fetch and take over. Never raises for what the provider does; the result says what happened."""
-    with only_one(Space.TEMPLATES, api_channel.pk) as mine:
+    with exclusive(LockSpace.TEMPLATES, api_channel.pk) as mine:
         if not mine:
             return Result(error=_("They are being fetched already."))
         try:

@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from channels_setup.codecs.bodies import BadBody, clean_text, parse_json_object
 from channels_setup.models import ApiChannel
 from channels_setup.providers import messengers
-from channels_setup.provisioning import words_for
+from channels_setup.provisioning import lookup_names
 from templates_registry.content.components import TEXT, Button, TemplateDefinition
 from templates_registry.content.graph_format import InvalidTemplate, parse_template, serialize_template
 from templates_registry.matching.text_diff import content_key
@@ -66,7 +66,7 @@ class Row:
 
 def export(templates: Iterable[Template], *, form: str) -> bytes:
     """``form``: json, csv or xlsx. An API channel whose name another one has goes by its number."""
-    channels = words_for(ApiChannel.objects.all())
+    channels = lookup_names(ApiChannel.objects.all())
     if form == "json":
         rows = [as_row(one) | {"channel": channels[one.api_channel_id]} for one in templates]
         return (json.dumps({"data": rows}, ensure_ascii=False, indent=2) + "\n").encode()

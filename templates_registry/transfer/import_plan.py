@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext_lazy
 
 from channels_setup.models import ApiChannel
-from channels_setup.provisioning import Ambiguous, named
+from channels_setup.provisioning import AmbiguousName, find_by_number_or_name
 from templates_registry import lifecycle
 from templates_registry.content import graph_format
 from templates_registry.content.components import Level, TemplateDefinition, Variable, merge_descriptions
@@ -148,8 +148,8 @@ class _Planner:
         text = str(row.data.get("channel") or "")
         if text not in self._named:
             try:
-                found = named(ApiChannel.objects.all(), text) if text else only_channel()
-            except Ambiguous as problem:
+                found = find_by_number_or_name(ApiChannel.objects.all(), text) if text else only_channel()
+            except AmbiguousName as problem:
                 raise Unreadable(str(problem)) from problem
             if found is None:
                 raise Unreadable(

@@ -69,7 +69,7 @@ def sign_in(context: BrowserContext, user: Any) -> None:
 
 
 def writes(channel: ApiChannel, name: str, text: str) -> Conversation:
-    chat_channel = channel.lands_in
+    chat_channel = channel.default_chat_channel
     assert chat_channel
     fact = MessageReceived(contact=ContactInfo(external_id=name, name=name), text=text)
     return receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[

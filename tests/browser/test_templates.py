@@ -44,7 +44,9 @@ def template(channel: ApiChannel) -> Template:
 def chat(channel: ApiChannel) -> Conversation:
     """Anna's chat, its window shut."""
     fact = MessageReceived(contact=ContactInfo(external_id="anna", name="Анна Соколова"), text="Где заказ?")
-    made = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.lands_in)])
+    made = receiving.receive_messages(
+        channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.default_chat_channel)]
+    )
     day = timedelta(hours=25)
     ServiceWindow.objects.update(opened_at=F("opened_at") - day, expires_at=F("expires_at") - day)
     return made[0].conversation
@@ -224,7 +226,9 @@ def test_nothing_runs_over_the_edge(page: Page, template: Template, chat: Conver
 def other(channel: ApiChannel, chat: Conversation) -> Conversation:
     """Boris Kim's chat; its window is open."""
     fact = MessageReceived(contact=ContactInfo(external_id="kim", name="Борис Ким"), text="Добрый день")
-    made = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.lands_in)])
+    made = receiving.receive_messages(
+        channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.default_chat_channel)]
+    )
     return made[0].conversation
 
 

@@ -52,7 +52,9 @@ def comes(channel: ApiChannel, number: int, words: str) -> Message:
     fact = MessageReceived(
         contact=ContactInfo(external_id=f"{number}", name=words[:200], phone=f"7921{number:07d}"), text=words
     )
-    made = receiving.receive_messages(channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.lands_in)])
+    made = receiving.receive_messages(
+        channel, [receiving.IncomingMessage(fact=fact, chat_channel=channel.default_chat_channel)]
+    )
     return made[0].message
 
 

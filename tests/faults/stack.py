@@ -198,7 +198,7 @@ class Stack:
         self.rows(
             "INSERT INTO channels_setup_webhookaddress (api_channel_id, token, digest, tail, created_at)"
             " VALUES (%s, %s, %s, %s, now())",
-            [pk, encryption.encrypt(token), encryption.fingerprint(token), encryption.tail(token)],
+            [pk, encryption.encrypt(token), encryption.fingerprint(token), encryption.visible_tail(token)],
         )
         self.rows(
             "INSERT INTO channels_setup_apichannel_watched (apichannel_id, chatchannel_id) VALUES (%s, %s)",

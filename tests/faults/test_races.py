@@ -171,7 +171,7 @@ def says(number: int, *, who: str, at: Any = None) -> MessageReceived:
 @pytest.mark.fault("B22", "an album of 10 messages from a new contact at once, ×200: one conversation and window each")
 def test_an_album_from_a_new_contact_opens_one_chat(hands: Any, size: Size, measured: Say) -> None:
     phone, albums, team = ApiChannelFactory(), size(10, 200), hands(10)
-    lands_in = phone.lands_in
+    lands_in = phone.default_chat_channel
     assert lands_in
 
     def write(who: str, number: int) -> None:
@@ -245,8 +245,8 @@ def test_the_edge_of_the_window(
     ]
     assert edge == [True, False, False]
     races, team, late = size(25, 1_000), hands(3), 0
-    chance, author = random.Random(SEED), boris(api_channel.lands_in)
-    lands_in = api_channel.lands_in
+    chance, author = random.Random(SEED), boris(api_channel.default_chat_channel)
+    lands_in = api_channel.default_chat_channel
     assert lands_in
     print(f"seed {SEED}")
 
@@ -300,7 +300,7 @@ def test_an_odd_clock_is_clamped_and_marked(api_channel: ApiChannel, measured: S
         "past": now - timedelta(days=365 * 50),
         "soon": now + timedelta(minutes=10),
     }
-    lands_in = api_channel.lands_in
+    lands_in = api_channel.default_chat_channel
     assert lands_in
     for who, at in stamps.items():
         incoming = receiving.IncomingMessage(fact=says(1, who=who, at=at), chat_channel=lands_in)
@@ -384,7 +384,7 @@ def schedules_of(name: str, clock: list[datetime]) -> Any:
 @pytest.mark.fault("B30", "100,000 windows due in one minute: shut in ≤ 60 s, no statement over 1 s")
 def test_many_windows_run_out_at_once(api_channel: ApiChannel, size: Size, measured: Say) -> None:
     count = size(3_000, 100_000)
-    lands_in = api_channel.lands_in
+    lands_in = api_channel.default_chat_channel
     assert lands_in
     now = timezone.now()
     contacts = Contact.objects.bulk_create(

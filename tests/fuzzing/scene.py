@@ -50,12 +50,17 @@ class Scene:
 def make() -> Scene:
     channel = ApiChannelFactory(secret=True)
     cloud, acebot = cloud_channel(), ApiChannelFactory(kind="acebot", secret=True, redirect_url="https://x.example/")
-    operator, admin = boris(channel.lands_in), vera()
+    operator, admin = boris(channel.default_chat_channel), vera()
     superuser = UserFactory(username="root", is_staff=True, is_superuser=True)
     conversation, other = _chat(channel, "anna"), _chat(channel, "petr")
     template = TemplateFactory(api_channel=channel)
     ids = _rows(conversation, operator) | {"template": template.pk, "contact": other.contact_id, "user": operator.pk}
-    ids |= {"channel": channel.lands_in.pk, "chat": conversation.pk, "pk": conversation.pk, "other": other.pk}
+    ids |= {
+        "channel": channel.default_chat_channel.pk,
+        "chat": conversation.pk,
+        "pk": conversation.pk,
+        "other": other.pk,
+    }
     upload = uploads.save_upload(conversation, SimpleUploadedFile("a.txt", b"abc"), author=operator)
     attachment = Attachment.objects.get(pk=ids["file_id"])
     helpdesk = ChatChannel(name="Usedesk", kind="usedesk", company_id=1)
@@ -102,7 +107,7 @@ def _session(user: Any) -> str:
 def _chat(channel: ApiChannel, who: str) -> Conversation:
     info = ContactInfo(external_id=who, phone=f"+7921123456{len(who)}", name=who.title())
     fact = MessageReceived(contact=info, text="Здравствуйте!", external_id=f"m-{who}", at=timezone.now())
-    incoming = receiving.IncomingMessage(fact=fact, chat_channel=channel.lands_in, contact=None)
+    incoming = receiving.IncomingMessage(fact=fact, chat_channel=channel.default_chat_channel, contact=None)
     return receiving.receive_messages(channel, [incoming])[0].conversation
 
 

@@ -45,14 +45,16 @@ class Bench:
         self.naive[self.naive.index("config.celery")] = "tests.load.naive.tasks"
         self.phone = self.channel("sandbox", "")
         self.cloud = self.channel("whatsapp_cloud", "")
-        account_settings.take(self.cloud, CLOUD)
+        account_settings.save_values(self.cloud, CLOUD)
         self.runs = 0
 
     def channel(self, kind: str, redirect_url: str, *, watches: Any = None) -> Any:
         from channels_setup.models import ApiChannel, ChannelState, ChatChannel
         from channels_setup.provisioning import add_api_channel
 
-        chat_channel = watches.lands_in if watches else ChatChannel.objects.create(name=f"{kind} {time.time()}")
+        chat_channel = (
+            watches.default_chat_channel if watches else ChatChannel.objects.create(name=f"{kind} {time.time()}")
+        )
         made: ApiChannel = add_api_channel(
             chat_channel=chat_channel, kind=kind, name=f"{kind} {time.time()}", redirect_url=redirect_url
         )

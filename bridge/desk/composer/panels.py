@@ -68,7 +68,7 @@ class TemplatePanel:
 
 def sendable_templates(request: HttpRequest, conversation: Conversation) -> TemplateQuerySet:
     """What this operator may send in this chat."""
-    rows = Template.objects.all().seen_by(request.user).sendable().filter(api_channel=conversation.api_channel)
+    rows = Template.objects.all().visible_to(request.user).sendable().filter(api_channel=conversation.api_channel)
     return rows if conversation.api_channel.provider.sends_templates else rows.none()
 
 
@@ -192,4 +192,4 @@ def _find_template(entry: IndexEntry | None, *, user: Any) -> Template | None:
     """The row, if this operator may see it."""
     if entry is None or not isinstance(entry.ident, int):
         return None
-    return Template.objects.all().seen_by(user).select_related("api_channel").filter(pk=entry.ident).first()
+    return Template.objects.all().visible_to(user).select_related("api_channel").filter(pk=entry.ident).first()

@@ -34,7 +34,7 @@ MAX_CHATS = 12
 def send_template_to_chat(request: HttpRequest, pk: int) -> HttpResponse:
     """Three steps on one address, all by POST because of the values: ``find``, then ``chat``, then ``go``."""
     template = (
-        Template.objects.all().seen_by(request.user).sendable().filter(pk=pk).select_related("api_channel").first()
+        Template.objects.all().visible_to(request.user).sendable().filter(pk=pk).select_related("api_channel").first()
     )
     if template is None or not template.api_channel.provider.sends_templates:
         raise Http404

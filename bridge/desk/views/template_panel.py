@@ -139,7 +139,7 @@ def _posted_values(request: HttpRequest, template: Template) -> dict[str, str]:
 def _get_template_or_404(request: HttpRequest, conversation: Conversation, template_id: int) -> Template:
     template = (
         Template.objects.all()
-        .seen_by(request.user)
+        .visible_to(request.user)
         .filter(pk=template_id, api_channel=conversation.api_channel)
         .select_related("api_channel")
         .first()

@@ -28,7 +28,7 @@ MAX_NUMBER_LENGTH = 40
 @never_cache
 def show_template_test(request: HttpRequest, pk: int) -> HttpResponse:
     """Three steps on one address: the form, ``check`` asks for confirmation, ``go`` sends."""
-    template = get_object_or_404(Template.objects.all().seen_by(request.user).select_related("api_channel"), pk=pk)
+    template = get_object_or_404(Template.objects.all().visible_to(request.user).select_related("api_channel"), pk=pk)
     if refused := forms.reject_stale_form(request):
         return refused
     values, number = values_in(request.POST), request.POST.get("number", "").strip()[:MAX_NUMBER_LENGTH]

@@ -67,7 +67,7 @@ def list_phone_messages(request: HttpRequest, pk: int) -> HttpResponse:
     client = Contact.objects.filter(api_channel=channel, external_id=sender).first() if sender else None
     conversation = (
         Conversation.objects.filter(contact=client.owner_id)
-        .seen_by(request.user)
+        .visible_to(request.user)
         .select_related("api_channel", "contact")
         .order_by("-last_message_at")
         .first()
@@ -100,7 +100,7 @@ def _get_channel_or_404(request: HttpRequest, pk: int) -> ApiChannel:
         raise PermissionDenied
     rows = ApiChannel.objects.filter(pk=pk)
     if not request.user.has_perm("channels_setup.change_apichannel"):
-        rows = rows.filter(watched__in=ChatChannel.objects.all().seen_by(request.user))
+        rows = rows.filter(watched__in=ChatChannel.objects.all().visible_to(request.user))
     channel = rows.first()
     if channel is None or not channel.provider.has_training_phone:
         raise Http404

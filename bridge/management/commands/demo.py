@@ -25,7 +25,7 @@ from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged, TimePassed
 from channels_setup.provisioning import add_api_channel
-from channels_setup.roles import Role, give_role
+from channels_setup.roles import Role, assign_role
 from templates_registry.provider import provider_sync
 
 SHOP = "Магазин на Лиговском"
@@ -144,7 +144,7 @@ class Command(BaseCommand):
         if not user.check_password(password):
             user.set_password(password)
             user.save()
-        give_role(user, role=role)
+        assign_role(user, role=role)
         return user
 
 

@@ -18,7 +18,7 @@ from bridge.models import Alert, Breaker, Contact, Conversation, Delivery, Messa
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.providers import messengers
 from channels_setup.provisioning import add_api_channel
-from channels_setup.roles import Role, give_role
+from channels_setup.roles import Role, assign_role
 
 BATCH = 10_000
 # Name, and which share of the chats is in it. The last one's provider fails.
@@ -227,7 +227,7 @@ class Command(BaseCommand):
     def operator(self, number: int, name: str, chat_channels: list[ChatChannel]) -> int:
         first, last = name.split()
         user = get_user_model().objects.create_user(f"operator{number}", first_name=first, last_name=last)
-        give_role(user, role=Role.OPERATOR, chat_channels=chat_channels)
+        assign_role(user, role=Role.OPERATOR, chat_channels=chat_channels)
         return int(user.pk)
 
     @transaction.atomic

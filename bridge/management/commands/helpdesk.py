@@ -14,16 +14,16 @@ from bridge.models import HelpdeskConnection
 from channels_setup import account_settings
 from channels_setup.management.commands.channel import (
     ADDRESS_ACTIONS,
-    addresses,
+    address_rows,
     end_old_address,
-    find,
-    new_address,
-    sentences,
+    error_text,
+    find_channel,
+    issue_address,
 )
 from channels_setup.models import ChatChannel
 from channels_setup.providers import helpdesks
 from channels_setup.providers.base import SECRET
-from channels_setup.secret_options import add_secret_option, flag, given_secret
+from channels_setup.secret_options import add_secret_option, option_flag, read_secret_option
 
 KEY_VARIABLE = "HELPDESK_SECRET_KEY"
 
@@ -79,7 +79,7 @@ class Command(BaseCommand):
         return as_row(self._chat_channel(options))
 
     def do_new_address(self, options: dict[str, Any]) -> dict[str, Any]:
-        return new_address(self._chat_channel(options))
+        return issue_address(self._chat_channel(options))
 
     def do_end_old_address(self, options: dict[str, Any]) -> dict[str, Any]:
         return end_old_address(self._chat_channel(options))
@@ -92,23 +92,23 @@ class Command(BaseCommand):
         given = dict(pair.partition("=")[::2] for pair in options["set"])
         if secret_names := [each.name for each in chat_channel.provider.settings if each.kind == SECRET]:
             for name in given.keys() & set(secret_names):
-                raise CommandError(f"Not by --set: give {flag(name)}-file or the variable {KEY_VARIABLE}.")
-        secret = given_secret(self, options, "secret_key", variable=KEY_VARIABLE)
+                raise CommandError(f"Not by --set: give {option_flag(name)}-file or the variable {KEY_VARIABLE}.")
+        secret = read_secret_option(self, options, "secret_key", variable=KEY_VARIABLE)
         try:
             chat_channel.full_clean()
-            values = account_settings.checked(
+            values = account_settings.clean_values(
                 chat_channel, given | ({"secret_key": secret} if secret else {}), complete=True
             )
         except ValidationError as problem:
-            raise CommandError(sentences(problem, named=str)) from problem
+            raise CommandError(error_text(problem, named=str)) from problem
         chat_channel.save()
-        account_settings.take(chat_channel, values)
-        for sentence in account_settings.address_warnings(chat_channel):
+        account_settings.save_values(chat_channel, values)
+        for sentence in account_settings.unresolved_address_warnings(chat_channel):
             self.stderr.write(self.style.WARNING(sentence))
         connections.resume_channels([chat_channel.pk])
 
     def _chat_channel(self, options: dict[str, Any]) -> ChatChannel:
-        chat_channel = find(ChatChannel.objects.all(), options["channel"])
+        chat_channel = find_channel(ChatChannel.objects.all(), options["channel"])
         if chat_channel is None or chat_channel.provider.built_in:
             raise CommandError(f"There is no chat channel “{options['channel']}” with an outside helpdesk.")
         return chat_channel
@@ -122,7 +122,7 @@ def as_row(chat_channel: ChatChannel) -> dict[str, Any]:
         "name": chat_channel.name,
         "kind": chat_channel.kind,
         "company_id": chat_channel.company_id,
-        "addresses": addresses(chat_channel),
+        "addresses": address_rows(chat_channel),
         **chat_channel.options,
         "events_seen": sorted(connection.seen) if connection else [],
         "last_event_at": connection.last_event_at.isoformat() if connection and connection.last_event_at else None,

@@ -16,14 +16,14 @@ from channels_setup.admin import save_warnings
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 from channels_setup.providers.base import SECRET
-from channels_setup.provisioning import Ambiguous, Row, add_api_channel, named
-from channels_setup.secret_options import add_secret_option, flag, given_secret
+from channels_setup.provisioning import AmbiguousName, ModelT, add_api_channel, find_by_number_or_name
+from channels_setup.secret_options import add_secret_option, option_flag, read_secret_option
 
 ADDRESS_ACTIONS = {
     "new-address": "Issue another webhook address and print it. The one before works for seven more days.",
     "end-old-address": "Refuse calls to the former webhook address from now on.",
 }
-TELLING = ("chat_channel_id", "last_used_at", "expires_at")
+SUMMARY_FIELDS = ("chat_channel_id", "last_used_at", "expires_at")
 
 
 class Command(BaseCommand):
@@ -58,10 +58,12 @@ class Command(BaseCommand):
             with translation.override("en"):  # as the rest of the help is
                 label = str(setting.label)
             if setting.kind == SECRET:
-                add_secret_option(parser, setting.name, variable=variable(setting.name), help_text=f"{label}.")
+                add_secret_option(
+                    parser, setting.name, variable=environment_variable(setting.name), help_text=f"{label}."
+                )
             else:
-                parser.add_argument(flag(setting.name), dest=setting.name, help=label)
-        parser.add_argument("--track", help=f"Events to follow, by commas, of {','.join(ApiChannel.TRACKS)}.")
+                parser.add_argument(option_flag(setting.name), dest=setting.name, help=label)
+        parser.add_argument("--track", help=f"Events to follow, by commas, of {','.join(ApiChannel.EVENT_KINDS)}.")
 
     def handle(self, *args: Any, action: str, output: str, **options: Any) -> None:
         answer = getattr(self, f"do_{action.replace('-', '_')}")(options)
@@ -69,7 +71,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(answer, ensure_ascii=False))
             return
         for index, row in enumerate(answer if isinstance(answer, list) else [answer]):
-            self.stdout.write(("\n" if index else "") + as_text(row))
+            self.stdout.write(("\n" if index else "") + row_text(row))
 
     @transaction.atomic
     def do_add(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -90,16 +92,16 @@ class Command(BaseCommand):
                 tracks=None if tracks is None else [word.strip() for word in tracks.split(",") if word.strip()],
             )
         except ValidationError as problem:
-            raise CommandError(sentences(problem)) from problem
-        for sentence in save_warnings.of_api_channel(api_channel):
+            raise CommandError(error_text(problem)) from problem
+        for sentence in save_warnings.api_channel_warnings(api_channel):
             self.stderr.write(self.style.WARNING(sentence))
         secret = api_channel.current_secret()
         assert secret is not None
         secret.shown_at = timezone.now()
         secret.save(update_fields=["shown_at"])
-        for sentence in account_settings.address_warnings(api_channel):
+        for sentence in account_settings.unresolved_address_warnings(api_channel):
             self.stderr.write(self.style.WARNING(sentence))
-        made = account_settings.made_by_us(api_channel) if not options.get("verify_token") else {}
+        made = account_settings.generated_secrets(api_channel) if not options.get("verify_token") else {}
         return {
             "api_channel": api_channel.pk,
             "app_id": api_channel.app_id,
@@ -116,15 +118,15 @@ class Command(BaseCommand):
         others = {setting.name for each in messengers().values() for setting in each.settings} - own.keys()
         options_of_others = {*others, *(f"{name}_file" for name in others)}
         if strangers := sorted(name for name in options_of_others if options.get(name) is not None):
-            raise CommandError(f"Not for {options['kind']}: {', '.join(flag(name) for name in strangers)}")
+            raise CommandError(f"Not for {options['kind']}: {', '.join(option_flag(name) for name in strangers)}")
         for name, setting in own.items():
             if setting.kind == SECRET:
-                options[name] = given_secret(self, options, name, variable=variable(name)) or None
+                options[name] = read_secret_option(self, options, name, variable=environment_variable(name)) or None
         return {name: options[name] for name in own if options.get(name) is not None} if own else None
 
     def _chat_channel(self, text: str, *, company_id: int | None) -> ChatChannel:
         """An existing chat channel, or a new one of that name."""
-        chat_channel = find(ChatChannel.objects.all(), text)
+        chat_channel = find_channel(ChatChannel.objects.all(), text)
         if chat_channel is None:
             if text.isdigit():
                 raise CommandError(f"There is no chat channel {text}.")
@@ -138,48 +140,48 @@ class Command(BaseCommand):
         return chat_channel
 
     def do_list(self, options: dict[str, Any]) -> list[dict[str, Any]]:
-        return [as_row(api_channel) for api_channel in ApiChannel.objects.prefetch_related("watched")]
+        return [channel_row(api_channel) for api_channel in ApiChannel.objects.prefetch_related("watched")]
 
     def do_show(self, options: dict[str, Any]) -> dict[str, Any]:
-        return as_row(self._api_channel(options))
+        return channel_row(self._api_channel(options))
 
     def do_pause(self, options: dict[str, Any]) -> dict[str, Any]:
         api_channel = self._api_channel(options)
         api_channel.pause()
-        return as_row(api_channel)
+        return channel_row(api_channel)
 
     def do_resume(self, options: dict[str, Any]) -> dict[str, Any]:
         api_channel = self._api_channel(options)
         api_channel.resume()  # what was held goes out at beat's next sweep
-        return as_row(api_channel)
+        return channel_row(api_channel)
 
     def do_new_address(self, options: dict[str, Any]) -> dict[str, Any]:
-        return new_address(self._api_channel(options))
+        return issue_address(self._api_channel(options))
 
     def do_end_old_address(self, options: dict[str, Any]) -> dict[str, Any]:
         return end_old_address(self._api_channel(options))
 
     def _api_channel(self, options: dict[str, Any]) -> ApiChannel:
-        api_channel = find(ApiChannel.objects.all(), options["channel"])
+        api_channel = find_channel(ApiChannel.objects.all(), options["channel"])
         if api_channel is None:
             raise CommandError(f"There is no API channel “{options['channel']}”. See: manage.py channel list")
         return api_channel
 
 
-def new_address(channel: ApiChannel | ChatChannel) -> dict[str, Any]:
+def issue_address(channel: ApiChannel | ChatChannel) -> dict[str, Any]:
     """Issue another webhook address and return it in clear, with the time until which the old one works."""
-    if channel.new_address() is None:
+    if channel.issue_address() is None:
         raise CommandError("Two addresses work already. End the old one first: end-old-address.")
-    return {"webhook_url": channel.webhook_url, "addresses": addresses(channel)}
+    return {"webhook_url": channel.webhook_url, "addresses": address_rows(channel)}
 
 
 def end_old_address(channel: ApiChannel | ChatChannel) -> dict[str, Any]:
     if not channel.end_old_address():
         raise CommandError("There is no old address that still works.")
-    return {"addresses": addresses(channel)}
+    return {"addresses": address_rows(channel)}
 
 
-def addresses(channel: ApiChannel | ChatChannel) -> list[dict[str, Any]]:
+def address_rows(channel: ApiChannel | ChatChannel) -> list[dict[str, Any]]:
     """Describe the webhook addresses that work by what may be shown of them."""
     return [
         {
@@ -191,19 +193,19 @@ def addresses(channel: ApiChannel | ChatChannel) -> list[dict[str, Any]]:
     ]
 
 
-def variable(name: str) -> str:
+def environment_variable(name: str) -> str:
     """Return the environment variable of a secret setting, e.g. CHANNEL_ACCESS_TOKEN."""
     return f"CHANNEL_{name.upper()}"
 
 
-def find(rows: models.QuerySet[Row], text: str) -> Row | None:
+def find_channel(rows: models.QuerySet[ModelT], text: str) -> ModelT | None:
     try:
-        return named(rows, text)
-    except Ambiguous as problem:
+        return find_by_number_or_name(rows, text)
+    except AmbiguousName as problem:
         raise CommandError(str(problem)) from problem
 
 
-def sentences(problem: ValidationError, *, named: Callable[[str], str] = flag) -> str:
+def error_text(problem: ValidationError, *, named: Callable[[str], str] = option_flag) -> str:
     """What is wrong with what, a sentence each."""
     if not hasattr(problem, "error_dict"):
         return " ".join(problem.messages)
@@ -211,7 +213,7 @@ def sentences(problem: ValidationError, *, named: Callable[[str], str] = flag) -
     return " ".join(options.get(name, "") + " ".join(texts) for name, texts in problem.message_dict.items())
 
 
-def as_row(api_channel: ApiChannel) -> dict[str, Any]:
+def channel_row(api_channel: ApiChannel) -> dict[str, Any]:
     """What may be shown of an API channel at any time. Webhook addresses are secrets too: their ends are here."""
     times = {name: getattr(api_channel, name) for name in ("first_inbound_at", "first_outbound_at", "last_error_at")}
     return {
@@ -226,19 +228,20 @@ def as_row(api_channel: ApiChannel) -> dict[str, Any]:
             {"chat_channel_id": chat_channel.pk, "name": chat_channel.name, "company_id": chat_channel.company_id}
             for chat_channel in api_channel.watched.all()
         ],
-        "addresses": addresses(api_channel),
+        "addresses": address_rows(api_channel),
         "last_error": api_channel.last_error,
         **{name: time.isoformat() if time else None for name, time in times.items()},
     }
 
 
-def as_text(row: dict[str, Any]) -> str:
-    return "\n".join(f"{name:18} {_plain(value)}" for name, value in row.items() if value not in ("", None))
+def row_text(row: dict[str, Any]) -> str:
+    return "\n".join(f"{name:18} {_plain_text(value)}" for name, value in row.items() if value not in ("", None))
 
 
-def _plain(value: Any) -> str:
+def _plain_text(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(_plain(item) for item in value)
+        return ", ".join(_plain_text(item) for item in value)
     if isinstance(value, dict):
-        return f"{value['name']} ({', '.join(str(each) for name, each in value.items() if name in TELLING and each)})"
+        details = [str(each) for name, each in value.items() if name in SUMMARY_FIELDS and each]
+        return f"{value['name']} ({', '.join(details)})"
     return str(value)

@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from channels_setup.admin_history import AdminWithHistory
+from channels_setup.admin_history import HistoryModelAdmin
 from config.accounts.models import ApiToken
 
 STATES = {
@@ -43,7 +43,7 @@ class ApiTokenForm(forms.ModelForm):
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(AdminWithHistory):
+class ApiTokenAdmin(HistoryModelAdmin):
     """The token's text is in the answer to the form that creates it, and nowhere else."""
 
     form = ApiTokenForm

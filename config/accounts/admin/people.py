@@ -18,9 +18,9 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget
 
-from channels_setup.admin_history import AdminWithHistory
+from channels_setup.admin_history import HistoryModelAdmin
 from channels_setup.models import ChatChannel
-from channels_setup.roles import Role, give_role
+from channels_setup.roles import Role, assign_role
 from config.accounts.models import User
 
 from . import api_tokens  # noqa: F401  # registers its pages
@@ -52,18 +52,18 @@ class RoleForm(forms.Form):
     )
 
 
-class PersonForm(RoleForm, UserChangeForm):
+class UserForm(RoleForm, UserChangeForm):
     class Meta(UserChangeForm.Meta):
         model = User
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "role" in self.fields and self.instance.pk:  # who may only look has no such fields
-            self.fields["role"].initial = _role(self.instance)
+            self.fields["role"].initial = _role_of(self.instance)
             self.fields["chat_channels"].initial = ChatChannel.objects.filter(operators=self.instance)
 
 
-class NewPersonForm(RoleForm, UserCreationForm):
+class NewUserForm(RoleForm, UserCreationForm):
     usable_password = None  # there is no other way in
 
     class Meta(UserCreationForm.Meta):
@@ -71,11 +71,11 @@ class NewPersonForm(RoleForm, UserCreationForm):
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin, AdminWithHistory):
+class PortalUserAdmin(UserAdmin, HistoryModelAdmin):
     """An admin who is no superuser can neither become one here nor touch one."""
 
-    form = PersonForm
-    add_form = NewPersonForm
+    form = UserForm
+    add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "full_name", "role", "works_in", "is_active", "last_login")
     list_filter = ("is_active", "is_staff")
@@ -112,7 +112,7 @@ class PersonAdmin(UserAdmin, AdminWithHistory):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         if role := form.cleaned_data.get("role"):
-            give_role(form.instance, role=Role(role))
+            assign_role(form.instance, role=Role(role))
             form.instance.chat_channels.set(form.cleaned_data["chat_channels"])
 
     @admin.display(description=_("name"), ordering="first_name")
@@ -121,7 +121,7 @@ class PersonAdmin(UserAdmin, AdminWithHistory):
 
     @admin.display(description=_("role"))
     def role(self, user: User) -> Any:
-        return ROLES[_role(user)]
+        return ROLES[_role_of(user)]
 
     @admin.display(description=_("chat channels"))
     def works_in(self, user: User) -> str:
@@ -132,22 +132,22 @@ class PersonAdmin(UserAdmin, AdminWithHistory):
         return fields if request.user.is_superuser else (*fields, "is_superuser", "user_permissions")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_change_permission(request, obj) and _may_touch(request, obj)
+        return super().has_change_permission(request, obj) and _may_edit(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_delete_permission(request, obj) and _may_touch(request, obj)
+        return super().has_delete_permission(request, obj) and _may_edit(request, obj)
 
 
-def _role(user: User) -> Role:
+def _role_of(user: User) -> Role:
     return Role.ADMIN if user.is_staff else Role.OPERATOR
 
 
-def _may_touch(request: HttpRequest, obj: Any) -> bool:
+def _may_edit(request: HttpRequest, obj: Any) -> bool:
     return obj is None or not obj.is_superuser or request.user.is_superuser
 
 
 @admin.register(Group)
-class RoleAdmin(GroupAdmin, ModelAdmin):
+class PortalGroupAdmin(GroupAdmin, ModelAdmin):
     """What a role may do. Only a superuser changes that."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

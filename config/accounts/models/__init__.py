@@ -1,6 +1,6 @@
 """Users and their API tokens."""
 
-from .api_tokens import ApiToken, prefix_of
+from .api_tokens import ApiToken, visible_prefix
 from .users import User
 
-__all__ = ["ApiToken", "User", "prefix_of"]
+__all__ = ["ApiToken", "User", "visible_prefix"]

@@ -13,10 +13,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from channels_setup import encryption
-from channels_setup.models.keys import TracksUse
+from channels_setup.models.keys import UsageTracked
 
-TOKEN_START = "okno_"  # lets secret scanners recognize a token that was committed by mistake
-PREFIX_LENGTH = len(TOKEN_START) + 6
+TOKEN_PREFIX = "okno_"  # lets secret scanners recognize a token that was committed by mistake
+PREFIX_LENGTH = len(TOKEN_PREFIX) + 6
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
@@ -33,7 +33,7 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
         return self.filter(revoked_at=None).update(revoked_at=timezone.now())
 
 
-class ApiToken(TracksUse):
+class ApiToken(UsageTracked):
     """A program's credential. Only its hash is stored, so that a stolen dump of the database opens nothing."""
 
     user = models.ForeignKey(
@@ -63,9 +63,13 @@ class ApiToken(TracksUse):
     @classmethod
     def issue(cls, user: Any, *, name: str, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
         """Create a token and return it with its text. The text is stored nowhere: show it now or never."""
-        text = f"{TOKEN_START}{secrets.token_hex(24)}"
+        text = f"{TOKEN_PREFIX}{secrets.token_hex(24)}"
         row = cls.objects.create(
-            user=user, name=name, prefix=prefix_of(text), digest=encryption.fingerprint(text), expires_at=expires_at
+            user=user,
+            name=name,
+            prefix=visible_prefix(text),
+            digest=encryption.fingerprint(text),
+            expires_at=expires_at,
         )
         return row, text
 
@@ -82,6 +86,6 @@ class ApiToken(TracksUse):
         return self.expires_at is not None and self.expires_at <= now
 
 
-def prefix_of(token: str) -> str:
+def visible_prefix(token: str) -> str:
     """Return the shown beginning of a token: enough to recognize it, too little to guess the rest."""
     return token[:PREFIX_LENGTH]

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 
 from channels_setup.models import ApiChannel
-from channels_setup.provisioning import Ambiguous, named
+from channels_setup.provisioning import AmbiguousName, find_by_number_or_name
 from templates_registry.content.components import Level, Problem, TemplateDefinition
 from templates_registry.content.graph_format import InvalidTemplate
 from templates_registry.lifecycle import By, Source
@@ -50,8 +50,8 @@ class Command(BaseCommand):
         if text is None:
             return None
         try:
-            channel = named(ApiChannel.objects.all(), text)
-        except Ambiguous as problem:
+            channel = find_by_number_or_name(ApiChannel.objects.all(), text)
+        except AmbiguousName as problem:
             raise CommandError(str(problem)) from problem
         if channel is None:
             raise CommandError(f"There is no API channel “{text}”. See: manage.py channel list")

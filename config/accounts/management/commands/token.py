@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from config.accounts.models import ApiToken
 
-LONGEST_DAYS = 3650
+MAX_DAYS = 3650
 
 
 class Command(BaseCommand):
@@ -40,8 +40,8 @@ class Command(BaseCommand):
         name, days = options["name"].strip(), options["days"]
         if not name.isprintable() or not 0 < len(name) <= 100:
             raise CommandError("The name must have 1 to 100 printable characters.")
-        if days is not None and not 0 < days <= LONGEST_DAYS:
-            raise CommandError(f"--days must be from 1 to {LONGEST_DAYS}.")
+        if days is not None and not 0 < days <= MAX_DAYS:
+            raise CommandError(f"--days must be from 1 to {MAX_DAYS}.")
         expires_at = None if days is None else timezone.now() + timedelta(days=days)
         self.stdout.write(ApiToken.issue(user, name=name, expires_at=expires_at)[1])
 
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         rows = ApiToken.objects.select_related("user")
         if options["user"]:
             rows = rows.filter(user=self._user(options["user"]))
-        found = [as_row(token) for token in rows]
+        found = [token_row(token) for token in rows]
         if options["output"] == "json":
             self.stdout.write(json.dumps(found, ensure_ascii=False))
             return
@@ -87,7 +87,7 @@ class Command(BaseCommand):
         return found[0]
 
 
-def as_row(token: ApiToken) -> dict[str, Any]:
+def token_row(token: ApiToken) -> dict[str, Any]:
     """Describe a token by everything that may be shown of it."""
     times = {name: getattr(token, f"{name}_at") for name in ("created", "last_used", "expires", "revoked")}
     return {

@@ -13,9 +13,9 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from channels_setup.models import ChatChannel
-from channels_setup.provisioning import Ambiguous, named
-from channels_setup.roles import Role, give_role
-from channels_setup.secret_options import add_secret_option, given_secret
+from channels_setup.provisioning import AmbiguousName, find_by_number_or_name
+from channels_setup.roles import Role, assign_role
+from channels_setup.secret_options import add_secret_option, read_secret_option
 
 PASSWORD_VARIABLE = "USER_PASSWORD"
 
@@ -40,10 +40,10 @@ class Command(BaseCommand):
     @transaction.atomic
     def handle(self, *args: Any, output: str, **options: Any) -> None:
         chat_channels = [self._chat_channel(text) for text in options["chat_channel"]]
-        given = given_secret(self, options, "password", variable=PASSWORD_VARIABLE)
+        given = read_secret_option(self, options, "password", variable=PASSWORD_VARIABLE)
         password = given or secrets.token_urlsafe(12)
         user = self._user(options["name"], password=password)
-        give_role(user, role=Role(options["role"]), chat_channels=chat_channels)
+        assign_role(user, role=Role(options["role"]), chat_channels=chat_channels)
         if options["role"] == Role.OPERATOR and not chat_channels:
             self.stderr.write("This operator sees no chats yet: no --chat-channel was given.")
         if output == "json":
@@ -64,8 +64,8 @@ class Command(BaseCommand):
 
     def _chat_channel(self, text: str) -> ChatChannel:
         try:
-            chat_channel = named(ChatChannel.objects.all(), text)
-        except Ambiguous as problem:
+            chat_channel = find_by_number_or_name(ChatChannel.objects.all(), text)
+        except AmbiguousName as problem:
             raise CommandError(str(problem)) from problem
         if chat_channel is None:
             raise CommandError(f"There is no chat channel “{text}”. Make one with: manage.py channel add")
