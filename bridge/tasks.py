@@ -10,7 +10,7 @@ from channels_setup.failing_items import FailingItems
 from templates_registry.provider import provider_sync
 
 from . import wakeups
-from .channel_health import alerts, webhook_silence
+from .channel_health import alerts, webhook_inactivity
 from .conversations import assignments, closing_reminders, read_receipts
 from .files import inbound_downloads
 from .helpdesk import operators, sending
@@ -98,7 +98,7 @@ def watch() -> int:
     with WATCHES.isolate("unrouted"):
         routing.settle_unrouted_alerts()
     with WATCHES.isolate("silence"):
-        webhook_silence.check_webhook_inactivity()
+        webhook_inactivity.check_webhook_inactivity()
     return standing
 
 

@@ -16,7 +16,7 @@ from bridge.helpdesk import sending
 from bridge.inbox import processing
 from bridge.models import Conversation, Delivery, HelpdeskChat, HelpdeskConnection, Message, Ticket, WebhookEvent
 from bridge.outbox import dispatcher
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.factories import ApiChannelFactory, ChatChannelFactory, TemplateFactory, boris
 
@@ -58,7 +58,7 @@ class Chain:
         assert requests.post(self.address + self.b.webhook_path, json=event, timeout=20).status_code == 200
 
     def boris_answers(self, text: str) -> Any:
-        return submission.submit_reply(conversation_id=self.at_a().pk, text=text, author=self.operator)
+        return reply_submission.submit_reply(conversation_id=self.at_a().pk, text=text, author=self.operator)
 
     def at_a(self) -> Conversation:
         return Conversation.objects.get(chat_channel=self.desk)

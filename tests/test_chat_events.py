@@ -14,7 +14,7 @@ from django.utils import timezone
 from bridge.conversations import receiving, tickets
 from bridge.fanout import subscribers
 from bridge.models import Conversation, Delivery, Message, Ticket, TicketField
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.codecs.bodies import decode_body, encode_event
 from channels_setup.codecs.helpdesk_facts import CommentAdded, EventSeen, MessageSent, TicketChanged
 from channels_setup.models import ApiChannel
@@ -76,7 +76,7 @@ def anna_writes(channel: ApiChannel, text: str = "Где заказ?", *, files:
 
 
 def boris_answers(chat: Conversation, text: str = "Да") -> Message:
-    message = submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
+    message = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
     assert message is not None
     return message
 

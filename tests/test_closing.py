@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from bridge.conversations import closing_reminders, receiving, tickets
 from bridge.models import Conversation, ServiceWindow, Ticket, WindowWarning
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from channels_setup.working_hours import WorkingHours
@@ -106,7 +106,7 @@ def test_two_beats_at_once_warn_once(channel: ApiChannel) -> None:
 
 def test_who_has_been_answered_or_closed_is_not_warned_of(channel: ApiChannel) -> None:
     answered = writes(channel, "Отвеченная")
-    submission.submit_reply(conversation_id=answered.pk, text="Едет", author=boris(channel.default_chat_channel))
+    reply_submission.submit_reply(conversation_id=answered.pk, text="Едет", author=boris(channel.default_chat_channel))
     for name, status in (("Закрытая", Ticket.Status.CLOSED), ("Решённая", Ticket.Status.SOLVED)):
         chat = writes(channel, name)
         tickets.set_ticket_status(Ticket.objects.get(conversation=chat).pk, status=status)
@@ -215,7 +215,7 @@ def test_the_assignee_is_told_and_without_one_all_who_answer_there(channel: ApiC
 def test_what_was_answered_meanwhile_is_not_told_any_more(channel: ApiChannel) -> None:
     chat = writes(channel)
     closing_reminders.send_reminders()
-    submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris(channel.default_chat_channel))
+    reply_submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris(channel.default_chat_channel))
 
     client = Client()
     client.force_login(boris())

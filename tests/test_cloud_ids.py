@@ -4,7 +4,7 @@ import pytest
 
 from bridge.models import Attempt, Contact, Conversation
 from bridge.outbox import dispatcher
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from templates_registry.models import Template
 from templates_registry.provider import provider_sync
@@ -33,7 +33,7 @@ def test_who_is_known_there_by_another_number_answers_in_the_same_chat(
     meta.add_template("hello", body="Ваш заказ готов, приходите.", language="ru")
     assert provider_sync.sync(channel).error == ""
     chat = written_first(channel, phone="+5511987654321", external_id=external_id)
-    handed = submission.submit_template_reply(
+    handed = reply_submission.submit_template_reply(
         conversation_id=chat.pk, template_id=Template.objects.get(name="hello").pk, parameters=[], author=vera()
     )
     assert handed.message is not None, handed.decision
@@ -54,7 +54,7 @@ def test_an_id_that_is_another_clients_stays_there(meta: MetaSimulator, channel:
     meta.add_template("hello", body="Ваш заказ готов, приходите.", language="ru")
     provider_sync.sync(channel)
     chat = written_first(channel, phone="+5511987654321", external_id="5511987654321")
-    submission.submit_template_reply(
+    reply_submission.submit_template_reply(
         conversation_id=chat.pk, template_id=Template.objects.get(name="hello").pk, parameters=[], author=vera()
     )
     work(meta)
@@ -71,7 +71,7 @@ def test_a_template_that_is_held_back_says_so_with_its_attempt(meta: MetaSimulat
     meta.add_template("hello", body="Ваш заказ готов, приходите.", language="ru")
     provider_sync.sync(channel)
     meta.behave(held=True, times=1)
-    submission.submit_template_reply(
+    reply_submission.submit_template_reply(
         conversation_id=Conversation.objects.get().pk,
         template_id=Template.objects.get().pk,
         parameters=[],

@@ -32,7 +32,7 @@ from bridge.models import (
     Upload,
 )
 from bridge.outbox import dispatcher
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup import account_settings, checks, http_client
 from channels_setup.models import ApiChannel, ChannelState, Credential
 from channels_setup.providers.base import StatusChanged
@@ -73,7 +73,9 @@ def work(meta: MetaSimulator) -> None:
 
 
 def answer(text: str, **more: Any) -> Message:
-    handed = submission.submit_reply(conversation_id=Conversation.objects.get().pk, text=text, author=vera(), **more)
+    handed = reply_submission.submit_reply(
+        conversation_id=Conversation.objects.get().pk, text=text, author=vera(), **more
+    )
     assert handed.message is not None, handed.decision
     return handed.message
 
@@ -217,7 +219,7 @@ def test_a_template_that_meta_stopped_waits_however_it_is_told(
     provider_sync.sync(channel)
     meta.behave(fail=code, tell=told, times=1)
     template = Template.objects.get()
-    handed = submission.submit_template_reply(
+    handed = reply_submission.submit_template_reply(
         conversation_id=Conversation.objects.get().pk, template_id=template.pk, parameters=["Анна", "42"], author=vera()
     )
     work(meta)
@@ -239,7 +241,7 @@ def test_one_clients_pair_limit_holds_up_nobody_else(meta: MetaSimulator, channe
     work(meta)
     meta.behave(reject=131056, times=1)
     for conversation in Conversation.objects.order_by("pk"):
-        submission.submit_reply(conversation_id=conversation.pk, text="Да", author=vera())
+        reply_submission.submit_reply(conversation_id=conversation.pk, text="Да", author=vera())
     work(meta)
 
     # On a machine out of breath the rest of one second may be over before the other's message has gone.
@@ -357,7 +359,7 @@ def test_a_template_goes_out_with_its_values_after_the_window(meta: MetaSimulato
     provider_sync.sync(channel)
     meta.later(hours=25)
     ServiceWindow.objects.all().delete()
-    handed = submission.submit_template_reply(
+    handed = reply_submission.submit_template_reply(
         conversation_id=Conversation.objects.get().pk,
         template_id=Template.objects.get().pk,
         parameters=["Анна", "№ 42"],

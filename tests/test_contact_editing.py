@@ -110,13 +110,13 @@ def test_a_name_that_a_person_set_stays_when_the_client_writes_again(channel: Ap
 def test_an_edited_phone_never_turns_messages_to_another_number(
     channel: ApiChannel, chat: Conversation, by_phone_alone: bool
 ) -> None:
-    from bridge.relay import submission
+    from bridge.relay import reply_submission
 
     if by_phone_alone:
         Contact.objects.filter(pk=chat.contact_id).update(external_id="")
 
     edited(chat, phone="+7 999 888-77-66")
-    submission.submit_reply(conversation_id=chat.pk, text="Ответ", author=boris(chat.chat_channel))
+    reply_submission.submit_reply(conversation_id=chat.pk, text="Ответ", author=boris(chat.chat_channel))
 
     told = Delivery.objects.get(kind="message").payload["contact"]
     assert told["external_id"] == ANNA

@@ -12,7 +12,7 @@ from bridge.conversations import receiving, tickets
 from bridge.fanout import subscribers
 from bridge.models import Conversation, Delivery, Ticket
 from bridge.outbox import dispatcher
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.admin import save_warnings
 from channels_setup.handover import example_event
 from channels_setup.models import ApiChannel, ChatChannel
@@ -43,7 +43,9 @@ def a_whole_story(owner: ApiChannel, chat_channel: ChatChannel) -> None:
         fact = MessageReceived(contact=anna, text=words, external_id=f"m{number}")
         incoming = receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)
         [received] = receiving.receive_messages(owner, [incoming])
-        said = submission.submit_reply(conversation_id=received.conversation.pk, text=f"Ответ {number}", author=vera())
+        said = reply_submission.submit_reply(
+            conversation_id=received.conversation.pk, text=f"Ответ {number}", author=vera()
+        )
         assert said.message is not None
         ticket = tickets.get_current_ticket(received.conversation)
         assert ticket is not None

@@ -18,7 +18,7 @@ from bridge.desk.chat_list import listing
 from bridge.desk.live import versions
 from bridge.models import Attempt, Contact, Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
 from bridge.outbox import resend, results
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChannelState
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, ChatChannelFactory, UserFactory, boris, gleb, vera
@@ -57,7 +57,7 @@ def writes(channel: ApiChannel, name: str, text: str = "?", *, ago: timedelta = 
 
 
 def answers(chat: Conversation, text: str = "Едет", **status: Any) -> Message:
-    message = submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
+    message = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
     assert message
     Message.objects.filter(pk=message.pk).update(**status)
     message.refresh_from_db()
@@ -711,7 +711,7 @@ def test_a_paused_channel_says_so_before_and_after_one_writes(desk: Client, chat
     before = versions.thread_version(chat.pk)
     ApiChannel.objects.update(state=ChannelState.PAUSED)
     assert versions.thread_version(chat.pk) != before  # whoever has the chat open sees it
-    message = submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris()).message
+    message = reply_submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris()).message
 
     assert message
     assert "The channel is paused: what you send waits" in desk.get(f"/chats/{chat.pk}/").content.decode()

@@ -27,7 +27,7 @@ from bridge.models import (
     Message,
     ServiceWindow,
 )
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from config.urls import urlpatterns
 from templates_registry.models import Template
@@ -346,7 +346,7 @@ def test_page_and_poll_say_the_drafts_key_and_the_key_of_what_was_sent(desk: Cli
 
 def test_a_quick_answer_without_a_script_keeps_the_draft(desk: Client, chat: Conversation) -> None:
     answer = CannedResponse.objects.create(name="часы", text="Работаем с 9 до 21.")
-    submission.save_draft(chat.pk, author=boris(), text="Добрый день!")
+    reply_submission.save_draft(chat.pk, author=boris(), text="Добрый день!")
 
     page = desk.get(f"/chats/{chat.pk}/canned-responses/?take={answer.pk}").content.decode()
 

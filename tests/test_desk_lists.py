@@ -16,7 +16,7 @@ from django.utils import timezone
 from bridge.conversations import receiving, tickets
 from bridge.desk.chat_list import listing, search_excerpts
 from bridge.models import Contact, Conversation, ServiceWindow, Ticket
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, boris, gleb, vera
@@ -210,7 +210,7 @@ def test_a_chat_says_where_its_request_stands_however_it_came_there(channel: Api
         return chat.request_status
 
     assert status() == Ticket.Status.NEW
-    submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris(channel.default_chat_channel))
+    reply_submission.submit_reply(conversation_id=chat.pk, text="Едет", author=boris(channel.default_chat_channel))
     assert status() == Ticket.Status.OPEN
     tickets.set_ticket_status(ticket.pk, status=Ticket.Status.SOLVED)
     assert status() == Ticket.Status.SOLVED

@@ -17,7 +17,7 @@ from bridge.conversations import tickets
 from bridge.desk.views import requests
 from bridge.maintenance import housekeeping
 from bridge.models import Conversation, Message, ServiceWindow, Ticket
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChatChannel
 from tests.factories import ApiChannelFactory, UserFactory, boris, gleb, vera
 from tests.pages import questions
@@ -215,7 +215,7 @@ def ledger(desk: Client, channel: ApiChannel) -> None:
     tickets.assign_chat(missed.pk, user_id=boris().pk)
     writes(channel, "=cmd|'/c calc'!A1", ago=timedelta(hours=26), phone="+79210000001")
     answered = writes(channel, "Отвеченная")
-    submission.submit_reply(conversation_id=answered.pk, text="Едет", author=boris())
+    reply_submission.submit_reply(conversation_id=answered.pk, text="Едет", author=boris())
     closed = writes(channel, "Закрытая")
     tickets.set_ticket_status(request_of(closed).pk, status=Status.CLOSED)
     late = timezone.now() - timedelta(hours=1)

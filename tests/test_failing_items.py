@@ -15,7 +15,7 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from bridge import tasks
-from bridge.channel_health import alerts, webhook_silence
+from bridge.channel_health import alerts, webhook_inactivity
 from bridge.conversations import assignments, closing_reminders
 from bridge.files import provider_uploads, uploads
 from bridge.inbox import pending_corrections
@@ -138,8 +138,8 @@ LOOPS = {
     "watches": Loop(lambda: None, tasks.watch, at(alerts, "review_alerts"), None, None, False),
     "webhook inactivity": Loop(
         two_channels,
-        webhook_silence.check_webhook_inactivity,
-        at(webhook_silence, "_update_rhythm"),
+        webhook_inactivity.check_webhook_inactivity,
+        at(webhook_inactivity, "_update_rhythm"),
         lambda row, **_: row.pk,
         None,
         False,
@@ -212,7 +212,7 @@ def test_the_other_watches_are_kept_when_one_fails(monkeypatch: pytest.MonkeyPat
         raise KeyError("field")
 
     monkeypatch.setattr(alerts, "review_alerts", fails)
-    monkeypatch.setattr(webhook_silence, "check_webhook_inactivity", lambda: watched.append("silence"))
+    monkeypatch.setattr(webhook_inactivity, "check_webhook_inactivity", lambda: watched.append("silence"))
 
     assert tasks.watch() == 0
     assert watched == ["silence"]

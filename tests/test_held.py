@@ -10,7 +10,7 @@ from django.utils import timezone
 from bridge.models import Conversation, Draft, HeldReply, Message
 from bridge.relay import held_replies
 from tests.factories import ConversationFactory, MessageFactory, ServiceWindowFactory, boris
-from tests.test_outbox import at_once
+from tests.scenarios.concurrency import run_together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,7 +43,7 @@ def test_two_workers_release_a_held_reply_once() -> None:
     for _ in range(ROUNDS):
         reply = held_reply()
 
-        released = at_once(lambda r=reply: release(r), lambda r=reply: release(r))
+        released = run_together(lambda r=reply: release(r), lambda r=reply: release(r))
 
         assert sorted(released) == [0, 1]
         assert sent(reply) == 1
@@ -58,7 +58,7 @@ def test_a_reply_is_sent_or_becomes_a_draft_and_never_both(rival: str) -> None:
     for _ in range(ROUNDS):
         reply = held_reply()
 
-        released, ended = at_once(lambda r=reply: release(r), lambda r=reply: other(r))
+        released, ended = run_together(lambda r=reply: release(r), lambda r=reply: other(r))
 
         assert bool(released) is not bool(ended)
         assert (sent(reply), Draft.objects.filter(text=reply.text, conversation=reply.conversation_id).count()) == (

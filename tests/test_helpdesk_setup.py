@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import translation
 
-from bridge.helpdesk import checking, incoming
+from bridge.helpdesk import connection_check, incoming
 from bridge.models import Conversation, HelpdeskConnection, WebhookEvent
 from channels_setup.models import ChatChannel
 from tests.factories import vera
@@ -41,11 +41,11 @@ def checked(shop: Shop, monkeypatch: pytest.MonkeyPatch, *, wait: float = 15.0) 
         with translation.override("en"):  # the webhooks' requests leave a language of their own behind
             shop.simulator.pump()
 
-    monkeypatch.setattr(checking, "sleep", look_and_pump)
+    monkeypatch.setattr(connection_check, "sleep", look_and_pump)
     shop.chat_channel.refresh_from_db()
     found: dict[str, str] = {"ok": "", "warning": "", "error": ""}
     with translation.override("en"):
-        for each in checking.run_connection_check(shop.chat_channel, wait=wait):
+        for each in connection_check.run_connection_check(shop.chat_channel, wait=wait):
             found[each.level] += f"{each.sentence} "
     return found
 
@@ -144,13 +144,13 @@ def test_a_wrong_app_id_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_wrong_app_id_is_named_however_quick_the_event_is(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """The event may be here, and refused, before the call that raised it is answered."""
-    honest = checking._send_test_message
+    honest = connection_check._send_test_message
 
     def told_and_refused(chat_channel: Any, *given: Any) -> Any:
         incoming.record_refused_event(chat_channel)
         return honest(chat_channel, *given)
 
-    monkeypatch.setattr(checking, "_send_test_message", told_and_refused)
+    monkeypatch.setattr(connection_check, "_send_test_message", told_and_refused)
 
     found = checked(shop, monkeypatch, wait=0)
 
@@ -268,8 +268,8 @@ def test_the_page_shows_what_came_and_the_button_runs_the_check(
 ) -> None:
     shop.begin()
     client.force_login(vera())
-    monkeypatch.setattr(checking, "WAIT_SECONDS", 0.2)
-    monkeypatch.setattr(checking, "sleep", lambda _seconds: shop.simulator.pump())
+    monkeypatch.setattr(connection_check, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(connection_check, "sleep", lambda _seconds: shop.simulator.pump())
 
     shown = client.get(page_of(shop.chat_channel), headers=ENGLISH).content.decode()
     check = f"/admin/channels_setup/chatchannel/{shop.chat_channel.pk}/check/"

@@ -16,7 +16,7 @@ from bridge.desk.chat_list import finding
 from bridge.inbox import processing
 from bridge.models import Contact, Conversation, Delivery, Draft, Message
 from bridge.outbox import dispatcher
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactChanged, ContactInfo, EchoSeen, Fact, MessageReceived
 from channels_setup.providers.whatsapp_cloud import graph_webhooks
@@ -239,11 +239,11 @@ def test_one_chat_in_the_end_in_whatever_order_ids_come(channel: ApiChannel, ord
 def test_a_chat_that_was_left_takes_no_answer_and_says_where_to_go(channel: ApiChannel) -> None:
     apply(channel, wrote(N1), wrote(user_id=U1))
     left, live = Conversation.objects.order_by("-contact__user_id")
-    queued = submission.submit_reply(conversation_id=left.pk, text="Да", author=boris()).message
+    queued = reply_submission.submit_reply(conversation_id=left.pk, text="Да", author=boris()).message
     assert queued is not None
 
     apply(channel, wrote(N1, U1))
-    refused = submission.submit_reply(conversation_id=left.pk, text="Ещё", author=boris())
+    refused = reply_submission.submit_reply(conversation_id=left.pk, text="Ещё", author=boris())
     dispatcher.send_due_deliveries()
 
     assert refused.decision.reason == "contact_moved"
@@ -251,7 +251,7 @@ def test_a_chat_that_was_left_takes_no_answer_and_says_where_to_go(channel: ApiC
     delivery = Delivery.objects.get(message=queued)
     assert (delivery.state, delivery.reason) == (Delivery.State.CANCELLED, "contact_moved_before_sending")
     assert Draft.objects.get(conversation=left).text == "Да"
-    assert submission.submit_reply(conversation_id=live.pk, text="Да", author=boris()).decision.goes_out
+    assert reply_submission.submit_reply(conversation_id=live.pk, text="Да", author=boris()).decision.goes_out
 
 
 def test_a_number_that_came_with_another_persons_user_id_goes_to_that_person(channel: ApiChannel) -> None:
@@ -341,7 +341,7 @@ def test_a_new_number_that_is_a_contact_already_is_marked_in_both_chats(channel:
 
     assert sorted(notices()) == ["contact_moved_away", "contact_moved_here"]
     assert Message.objects.filter(direction="inbound").latest("pk").conversation_id == live.pk
-    refused = submission.submit_reply(conversation_id=left.pk, text="Да", author=boris()).decision
+    refused = reply_submission.submit_reply(conversation_id=left.pk, text="Да", author=boris()).decision
     assert refused.reason == "contact_moved" and str(live.pk) in refused.sentence
 
 
@@ -414,7 +414,7 @@ def test_a_number_that_was_given_up_is_not_written_to(channel: ApiChannel) -> No
     """Only the user id is known after the change: an answer goes there, although the card still has the phone."""
     apply(channel, wrote(N1, U1))
     chat = Conversation.objects.get()
-    queued = submission.submit_reply(conversation_id=chat.pk, text="Да", author=boris()).message
+    queued = reply_submission.submit_reply(conversation_id=chat.pk, text="Да", author=boris()).message
     apply(channel, *facts_of(USER_ID_CHANGES["today"]))
 
     claimed = dispatcher._admit(dispatcher.claim_deliveries(_token := uuid.uuid4(), limit=5), _token, {})
@@ -426,7 +426,7 @@ def test_a_number_that_was_given_up_is_not_written_to(channel: ApiChannel) -> No
 
 def test_what_was_queued_goes_to_the_new_number(channel: ApiChannel) -> None:
     apply(channel, wrote(N1))
-    submission.submit_reply(conversation_id=Conversation.objects.get().pk, text="Да", author=boris())
+    reply_submission.submit_reply(conversation_id=Conversation.objects.get().pk, text="Да", author=boris())
     apply(channel, *facts_of(NUMBER_CHANGES["today"]))
 
     (item,) = dispatcher._admit(dispatcher.claim_deliveries(_token := uuid.uuid4(), limit=5), _token, {})

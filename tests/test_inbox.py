@@ -19,7 +19,7 @@ from channels_setup.advisory_locks import LockSpace
 from channels_setup.models import ApiChannel, known_secrets
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
 from tests.factories import ApiChannelFactory, ChatChannelFactory, ConversationFactory, MessageFactory
-from tests.test_outbox import at_once
+from tests.scenarios.concurrency import run_together
 
 pytestmark = pytest.mark.django_db
 
@@ -292,7 +292,7 @@ def test_two_workers_take_each_event_once_and_in_order(client: Client) -> None:
     for number in range(60):
         post(client, phone, says(str(number), number=number))
 
-    at_once(processing.process_inbox, processing.process_inbox)
+    run_together(processing.process_inbox, processing.process_inbox)
     processing.process_inbox()
 
     assert [row.text for row in Message.objects.order_by("pk")] == [str(number) for number in range(60)]
@@ -309,7 +309,7 @@ def test_an_album_in_parallel_from_a_new_contact_opens_one_chat() -> None:
         fact = MessageReceived(contact=ContactInfo(external_id="anna"), text=str(number), external_id=str(number))
         receiving.receive_messages(phone, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])
 
-    at_once(*[lambda number=number: write(number) for number in range(8)])
+    run_together(*[lambda number=number: write(number) for number in range(8)])
 
     assert Conversation.objects.count() == ServiceWindow.objects.count() == 1
     assert Message.objects.count() == 8

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from bridge.maintenance import housekeeping
 from bridge.models import Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from bridge.tasks import drain_outbox
 from bridge.uapi.base import NOT_SENT
 from channels_setup.models import ApiChannel
@@ -155,7 +155,7 @@ def test_the_desk_keeps_a_refused_reply_as_a_draft(shop: Shop, client: Any) -> N
     chat_id = shop.anna_writes("?")["chat_id"]
     a_day_later(chat_id)
 
-    submission.submit_reply(
+    reply_submission.submit_reply(
         conversation_id=chat_id, text="Простите, что так долго", author=shop.operator, keep_draft=True
     )
 
@@ -321,7 +321,7 @@ def test_from_the_phone_page_to_the_desk_and_back(live_server: Any, worker: Work
     assert requests.post(webhook, json=event, timeout=10).json() == {"status": "accepted"}
     eventually(lambda: Conversation.objects.exists())
     chat = Conversation.objects.get()
-    message = submission.submit_reply(conversation_id=chat.pk, text="Есть!", author=operator).message
+    message = reply_submission.submit_reply(conversation_id=chat.pk, text="Есть!", author=operator).message
     assert message
     eventually(lambda: status_of(message.pk) == "sent")
     requests.post(webhook, json={"type": "status", "message_id": message.pk, "status": "read"}, timeout=10)
@@ -330,7 +330,7 @@ def test_from_the_phone_page_to_the_desk_and_back(live_server: Any, worker: Work
     requests.post(webhook, json={"type": "clock", "from": {"id": "anna"}, "hours": 25}, timeout=10)
     eventually(
         lambda: (
-            submission.submit_reply(conversation_id=chat.pk, text="?", author=operator).decision.reason
+            reply_submission.submit_reply(conversation_id=chat.pk, text="?", author=operator).decision.reason
             == "window_closed"
         )
     )

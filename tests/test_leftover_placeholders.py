@@ -11,7 +11,7 @@ from django.db.models import F
 from django.test import Client
 
 from bridge.models import Conversation, Message, ServiceWindow
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from templates_registry.content.components import Button, Header, TemplateDefinition, Variable
 from templates_registry.content.rendering import render
@@ -145,7 +145,7 @@ def ways_in(client: Client, chat: Conversation, template: Template) -> dict[str,
         return answer.get("code", 200), str(answer)
 
     def by_helpdesk(value: str) -> tuple[int, str]:
-        handed = submission.submit_reply(conversation_id=chat.pk, text=PASTE.format(value), author=None)
+        handed = reply_submission.submit_reply(conversation_id=chat.pk, text=PASTE.format(value), author=None)
         return 200 if handed.message else 422, handed.decision.sentence
 
     by_desk, messages = f"/chats/{chat.pk}/templates/{template.pk}/send/", f"conversations/{chat.pk}/messages"
@@ -192,8 +192,8 @@ def test_in_an_open_window_a_templates_text_with_a_label_is_no_free_text(
 ) -> None:
     chat = anna_writes(channel)
 
-    handed = submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
+    handed = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
 
     assert handed.message is None
     assert handed.decision.reason in ("template_not_ready", "template_near_miss")
-    assert submission.submit_reply(conversation_id=chat.pk, text="Вот [скидка] и {{1}}", author=None).message
+    assert reply_submission.submit_reply(conversation_id=chat.pk, text="Вот [скидка] и {{1}}", author=None).message

@@ -7,7 +7,7 @@ import pytest
 
 from bridge.models import Draft
 from bridge.outbox import dispatcher
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from templates_registry import lifecycle
 from templates_registry.admin import actions
 from templates_registry.admin.actions import ACTIONS
@@ -203,7 +203,7 @@ def test_what_waits_to_be_sent_with_a_template_that_is_no_longer_approved_stops_
     conversation = ConversationFactory()
     template = TemplateFactory(api_channel=conversation.api_channel)
     operator = boris(conversation.chat_channel)
-    handed = submission.submit_template_reply(
+    handed = reply_submission.submit_template_reply(
         conversation_id=conversation.pk, template_id=template.pk, parameters=["Анна", "№ 42"], author=operator
     )
     assert handed.message is not None

@@ -29,7 +29,7 @@ from bridge.models import (
     Ticket,
 )
 from bridge.outbox import dispatcher
-from bridge.relay import held_replies, submission
+from bridge.relay import held_replies, reply_submission
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, ChatChannelFactory, boris, vera
@@ -69,8 +69,8 @@ def chat_of(who: str) -> Conversation:
     return Conversation.objects.get(contact__external_id=who)
 
 
-def answers(chat: Conversation, text: str) -> submission.SubmitResult:
-    return submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel))
+def answers(chat: Conversation, text: str) -> reply_submission.SubmitResult:
+    return reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel))
 
 
 def recipients() -> list[str]:

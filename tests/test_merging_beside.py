@@ -26,14 +26,14 @@ from bridge.models import (
     Message,
     Ticket,
 )
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, boris, token_of, vera
 from tests.pages import signed_in
+from tests.scenarios.concurrency import run_together
+from tests.scenarios.database_dump import dump_all_rows
 from tests.simulators.usedesk import UsedeskSimulator
-from tests.test_clients import everything
 from tests.test_merging import ANNA, ANYA, chat_of, contact, writes
-from tests.test_outbox import at_once
 from tests.usedesk_shop import Shop
 
 ROUNDS = 6
@@ -58,7 +58,7 @@ def test_what_comes_while_two_are_merged_lands_in_the_chat_that_stays() -> None:
         mine = Contact.objects.get(external_id=ANNA, api_channel=channel)
         theirs = Contact.objects.get(external_id=ANYA, api_channel=channel)
 
-        at_once(
+        run_together(
             lambda c=channel: writes(c, ANYA, "Во время слияния"),
             lambda a=theirs.pk, b=mine.pk: merge_contacts(a, b, by=None),
             lambda c=channel: writes(c, ANNA, "И это"),
@@ -85,7 +85,7 @@ def test_of_two_merges_at_once_one_is_done() -> None:
             return "refused"
 
     one, other = contact(ANNA).pk, contact(ANYA).pk
-    told = at_once(lambda: attempt(one, other), lambda: attempt(other, one), lambda: attempt(one, other))
+    told = run_together(lambda: attempt(one, other), lambda: attempt(other, one), lambda: attempt(one, other))
 
     assert sorted(told) == ["done", "refused", "refused"]
     assert ContactMerge.objects.count() == 1 and Conversation.objects.count() == 1
@@ -101,7 +101,7 @@ def test_what_comes_while_a_merge_is_undone_belongs_to_its_number() -> None:
         theirs = Contact.objects.get(external_id=ANYA, api_channel=channel)
         made = merge_contacts(theirs.pk, mine.pk, by=None)
 
-        at_once(
+        run_together(
             lambda c=channel: writes(c, ANYA, "Во время отмены"),
             lambda pk=made.pk: undo_merge(pk, by=None),
             lambda c=channel: writes(c, ANNA, "И это"),
@@ -120,14 +120,14 @@ def test_what_comes_while_a_merge_is_undone_belongs_to_its_number() -> None:
 @pytest.mark.parametrize("by_merged", [True, False])
 def test_erasing_a_merged_person_erases_both(channel: ApiChannel, by_merged: bool) -> None:
     made = merged(channel)
-    submission.submit_reply(conversation_id=chat_of(ANNA).pk, text="Секретный ответ", author=boris())
+    reply_submission.submit_reply(conversation_id=chat_of(ANNA).pk, text="Секретный ответ", author=boris())
     ContactNote.objects.create(contact=contact(ANYA), author=boris(), text="Секретная заметка")
     traces = (ANNA, ANYA, "Hallo", "Секретн", "Anna S.")
-    assert all(trace in everything() for trace in traces)
+    assert all(trace in dump_all_rows() for trace in traces)
 
     erasure.erase_person(made.source_id if by_merged else made.target_id, by=vera())
 
-    left = everything()
+    left = dump_all_rows()
     assert [trace for trace in traces if trace in left] == []
     with pytest.raises(rules.MergeRefused):
         undo_merge(made.pk, by=vera())

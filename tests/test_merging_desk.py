@@ -11,7 +11,7 @@ from django.test import Client
 from bridge.merging import rules
 from bridge.merging.merge import merge_contacts
 from bridge.models import Contact, ContactMerge, Conversation, Message
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from tests.factories import (
     ApiChannelFactory,
@@ -134,7 +134,7 @@ def test_a_merged_chat_costs_no_queries_for_each_of_its_messages(
     merge_contacts(contact(ANYA).pk, chat.contact_id, by=vera())
     for number in range(20):
         writes(chat.api_channel, ANYA, f"Слово {number}")
-    submission.submit_reply(conversation_id=chat.pk, text="Ответ", author=boris())
+    reply_submission.submit_reply(conversation_id=chat.pk, text="Ответ", author=boris())
 
     with django_assert_max_num_queries(34):
         html = desk.get(f"/chats/{chat.pk}/").content.decode()

@@ -6,9 +6,8 @@ import hmac
 import re
 import time
 import uuid
-from collections.abc import Callable
 from datetime import timedelta
-from threading import Barrier, Thread
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -19,16 +18,17 @@ from django.utils import timezone
 
 from bridge import wakeups
 from bridge.channel_health import rate_limits
-from bridge.conversations import message_statuses, receiving, tickets
+from bridge.conversations import message_statuses, tickets
 from bridge.maintenance import housekeeping
 from bridge.models import Alert, Attempt, Conversation, Delivery, Draft, Message, RateLimit, ServiceWindow
 from bridge.outbox import claims, dispatcher, resend, results
 from bridge.outbox.results import AttemptResult
-from bridge.relay import submission
 from channels_setup.models import ApiChannel, ChannelState, UnknownPolicy
-from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged
-from tests.factories import ApiChannelFactory, boris, waits
+from channels_setup.providers.base import StatusChanged
+from tests.factories import ApiChannelFactory, waits
 from tests.receiver import Receiver
+from tests.scenarios.concurrency import run_together
+from tests.scenarios.sending import anna_writes, boris_answers, make_deliveries_due
 
 pytestmark = pytest.mark.django_db
 
@@ -39,21 +39,6 @@ def api_channel(receiver: Receiver) -> ApiChannel:
     ApiChannel.objects.update(track_message=False, track_new_chat=False, track_resumed=False)
     channel.refresh_from_db()
     return channel
-
-
-def anna_writes(api_channel: ApiChannel, *, who: str = "anna", text: str = "?") -> Conversation:
-    chat_channel = api_channel.default_chat_channel
-    assert chat_channel
-    fact = MessageReceived(contact=ContactInfo(external_id=who), text=text)
-    return receiving.receive_messages(api_channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[
-        0
-    ].conversation
-
-
-def boris_answers(chat: Conversation, text: str = "Да") -> Message:
-    message = submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
-    assert message is not None
-    return message
 
 
 def due_now() -> None:
@@ -116,7 +101,7 @@ def test_a_repeat_carries_the_same_key_and_the_same_body(api_channel: ApiChannel
 
     for _ in range(3):
         dispatcher.send_due_deliveries()
-        due_now()
+        make_deliveries_due()
 
     keys = {request.headers["webhook-id"] for request in receiver.requests}
     assert len(receiver.requests) == 3
@@ -135,7 +120,7 @@ def test_a_failed_try_waits_as_the_timetable_says(api_channel: ApiChannel, recei
     for _ in range(4):
         dispatcher.send_due_deliveries()
         waited.append(waits(Delivery.objects.get()))
-        due_now()
+        make_deliveries_due()
 
     for seconds, planned in zip(waited, results.MESSAGE_RETRY_DELAYS, strict=False):
         assert planned * 0.8 <= seconds <= planned * 1.2 + 5  # and what the try itself and its writing down took
@@ -234,7 +219,7 @@ def test_no_answer_after_the_bytes_went_out_is_repeated_under_the_same_key(
 
     delivery = Delivery.objects.get()
     assert (delivery.state, delivery.reason) == ("pending", "outcome_unknown")
-    due_now()
+    make_deliveries_due()
     dispatcher.send_due_deliveries()
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
 
@@ -347,7 +332,7 @@ def test_only_the_oldest_of_a_chat_is_due(api_channel: ApiChannel, receiver: Rec
     dispatcher.send_due_deliveries()
     assert [request.json["text"] for request in receiver.requests] == ["один"]
 
-    due_now()
+    make_deliveries_due()
     dispatcher.send_due_deliveries()
     assert [request.json["text"] for request in receiver.requests] == ["один", "один", "два", "три"]
 
@@ -396,7 +381,7 @@ def test_a_failing_destination_shows_on_the_channel_until_it_works_again(
     boris_answers(anna_writes(api_channel))
     for _ in range(2):
         dispatcher.send_due_deliveries()
-        due_now()
+        make_deliveries_due()
     api_channel.refresh_from_db()
     assert (api_channel.state, api_channel.last_error) == (ChannelState.FAILING, "destination_error")
 
@@ -494,27 +479,6 @@ def test_request_events_have_the_documented_shapes(api_channel: ApiChannel, rece
 # --- many workers ----------------------------------------------------------------------------------------
 
 
-def at_once(*work: Callable[[], Any]) -> list[Any]:
-    """Run these in threads that start together, each with a database connection of its own."""
-    barrier = Barrier(len(work))
-    results: list[Any] = [None] * len(work)
-
-    def run(number: int, each: Callable[[], Any]) -> None:
-        connection.ensure_connection()
-        barrier.wait(10)
-        try:
-            results[number] = each()
-        finally:
-            connection.close()
-
-    threads = [Thread(target=run, args=(number, each)) for number, each in enumerate(work)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return results
-
-
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_never_claim_one_delivery(api_channel: ApiChannel) -> None:
     for number in range(40):
@@ -526,7 +490,7 @@ def test_two_workers_never_claim_one_delivery(api_channel: ApiChannel) -> None:
             mine += [item.delivery.pk for item in claimed]
         return mine
 
-    first, second = at_once(claim_all, claim_all)
+    first, second = run_together(claim_all, claim_all)
 
     # What both skipped at the last moment is due at the next look; never is one taken twice.
     assert not set(first) & set(second)
@@ -540,7 +504,7 @@ def test_two_workers_deliver_every_message_once_and_in_order(api_channel: ApiCha
         for chat in chats:
             boris_answers(chat, f"{chat.pk}:{number}")
 
-    at_once(dispatcher.send_due_deliveries, dispatcher.send_due_deliveries)
+    run_together(dispatcher.send_due_deliveries, dispatcher.send_due_deliveries)
     dispatcher.send_due_deliveries()
 
     texts = [request.json["text"] for request in receiver.requests]
@@ -585,7 +549,7 @@ def test_one_process_of_a_worker_is_always_left_for_what_comes_in(settings: Any)
             all_have_asked.wait(10)
             return is_free
 
-    found = at_once(*[lambda name=name: ask(name) for name in ("one", "one", "one", "two")])
+    found = run_together(*[lambda name=name: ask(name) for name in ("one", "one", "one", "two")])
 
     assert sorted(found[:3]) == [False, True, True]
     assert found[3]

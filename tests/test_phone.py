@@ -13,7 +13,7 @@ from bridge.inbox import processing
 from bridge.models import Conversation, Message, WebhookEvent
 from bridge.notices import create_notice
 from bridge.outbox import dispatcher
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import (
@@ -49,7 +49,7 @@ def writes(channel: ApiChannel, sender: str, text: str) -> Conversation:
 
 
 def answers(chat: Conversation, text: str) -> Message:
-    message = submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
+    message = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
     assert message
     return message
 

@@ -11,7 +11,7 @@ from django.db.models import F
 from django.test import Client
 
 from bridge.models import Conversation, Delivery, Draft, HeldReply, Message, ServiceWindow, Upload
-from bridge.relay import held_replies, submission
+from bridge.relay import held_replies, reply_submission
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, vera
 from tests.test_api_templates import Api
@@ -148,7 +148,7 @@ def test_of_several_files_the_first_one_quotes(asked: Message, monkeypatch: pyte
         for number in (1, 2)
     ]
 
-    submission.submit_reply(
+    reply_submission.submit_reply(
         conversation_id=asked.conversation_id, text="Счёт", author=boris(), uploads=uploads, replies_to=asked.pk
     )
 
@@ -169,7 +169,7 @@ def test_programs_quote_by_the_messages_number(api: Api, asked: Message) -> None
 
 
 def test_the_phone_shows_what_is_answered(client: Client, asked: Message) -> None:
-    answer = submission.submit_reply(
+    answer = reply_submission.submit_reply(
         conversation_id=asked.conversation_id, text="4 500", author=boris(), replies_to=asked.pk
     ).message
     assert answer

@@ -19,7 +19,7 @@ from bridge.files import uploads
 from bridge.helpdesk import incoming
 from bridge.maintenance import erasure, housekeeping
 from bridge.models import Conversation, Delivery, Message, TemplateLink
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ChatChannel
 from templates_registry.models import Status, Template
 from templates_registry.pasteable import can_be_pasted, text_to_paste
@@ -75,7 +75,7 @@ def test_only_what_a_paste_completes_is_offered_to_be_pasted(chat: Conversation,
     assert "/send/" in note and "/templates/" not in note
     if complete:
         filled = re.sub(r"\{\{\w+\}\}", "4829", text_to_paste(template.pattern))
-        assert submission.submit_reply(conversation_id=chat.pk, text=filled, author=None).message
+        assert reply_submission.submit_reply(conversation_id=chat.pk, text=filled, author=None).message
 
 
 def test_a_label_stands_where_the_value_belongs_and_is_not_sent_as_one(chat: Conversation) -> None:

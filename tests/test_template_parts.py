@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.models import Conversation, Message
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.whatsapp_cloud import graph_templates
 from templates_registry import index_cache, lifecycle
@@ -346,7 +346,7 @@ def test_a_paste_is_taken_where_it_carries_everything(chat: Conversation, name: 
     text = render(template.pattern, shape.values).text
 
     found = index_cache.recognize(chat.api_channel, text)
-    handed = submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
+    handed = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
 
     complete = shape.pastable or name == "header text"
     assert (found.outcome is MatchOutcome.TEMPLATE) == complete, found.sentence
@@ -414,7 +414,7 @@ def test_what_cannot_be_filled_is_named_and_offered_nowhere(
     assert word in admin.get(reverse("admin:templates_registry_template_changelist")).content.decode()
 
     text = str(components[0].get("text") or components[1].get("text")).replace("{{1}}", "42")
-    handed = submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
+    handed = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=None)
     assert handed.message is None and word in handed.decision.sentence
     assert not Message.objects.filter(direction="outbound").exists()
 

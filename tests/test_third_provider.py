@@ -15,7 +15,7 @@ from django.test import Client
 from bridge.inbox import processing
 from bridge.models import Conversation, Message
 from bridge.outbox import dispatcher
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup import providers
 from channels_setup.models import ApiChannel
 from tests.factories import boris, vera
@@ -113,7 +113,7 @@ def test_one_new_file_is_a_provider(
         )
         assert answer.status_code == status
     processing.process_inbox()
-    submission.submit_reply(conversation_id=Conversation.objects.get().pk, text="Да 🙌", author=vera())
+    reply_submission.submit_reply(conversation_id=Conversation.objects.get().pk, text="Да 🙌", author=vera())
     dispatcher.send_due_deliveries()
 
     [sent] = receiver.requests

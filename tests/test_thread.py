@@ -15,7 +15,7 @@ from bridge.conversations import receiving, tickets
 from bridge.desk.thread import delivery_trail, messages
 from bridge.models import Attempt, Conversation, Delivery, Message, Ticket
 from bridge.notices import create_notice
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, TemplateFactory, boris
@@ -87,7 +87,7 @@ def test_a_page_opens_at_a_message_far_above(desk: Client, channel: ApiChannel) 
     first = anna_writes(channel, "Самое начало")
     chat = first.conversation
     for number in range(80):
-        submission.submit_reply(conversation_id=chat.pk, text=f"Ответ {number}.", author=boris())
+        reply_submission.submit_reply(conversation_id=chat.pk, text=f"Ответ {number}.", author=boris())
 
     by_message = desk.get(f"/chats/{chat.pk}/?at={first.pk}").content.decode()
     by_request = desk.get(f"/chats/{chat.pk}/?at=r{first.ticket_id}").content.decode()
@@ -156,10 +156,10 @@ def test_a_template_says_how_it_was_found_and_with_which_values(channel: ApiChan
     chat = anna_writes(channel, written_ago=timedelta(hours=30)).conversation
     template = TemplateFactory(api_channel=channel, name="order_ready")
 
-    pasted = submission.submit_reply(
+    pasted = reply_submission.submit_reply(
         conversation_id=chat.pk, text="Здравствуйте, Анна! Ваш заказ № 42 готов к выдаче.", author=boris()
     ).message
-    picked = submission.submit_template_reply(
+    picked = reply_submission.submit_template_reply(
         conversation_id=chat.pk, template_id=template.pk, parameters=["Анна", "№ 43"], author=boris()
     ).message
 
@@ -185,7 +185,7 @@ def test_the_line_opens_for_both_sides_and_not_for_notices(desk: Client, channel
 def test_a_quote_reactions_and_an_edit_are_shown_and_come_with_the_news(desk: Client, channel: ApiChannel) -> None:
     asked = anna_writes(channel, "Есть 38-й размер?")
     chat = asked.conversation
-    answer = submission.submit_reply(conversation_id=chat.pk, text="Есть", author=boris()).message
+    answer = reply_submission.submit_reply(conversation_id=chat.pk, text="Есть", author=boris()).message
     assert answer
     known = desk.get(f"/chats/updates/?chat={chat.pk}").json()["thread"]["version"]
 

@@ -13,7 +13,7 @@ import pytest
 from django.test import Client
 
 from bridge.models import Contact, ContactNote, Conversation, Delivery, Message, Ticket, TicketField
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, ChatChannelFactory, boris
 from tests.uapi_calls import call
@@ -294,7 +294,7 @@ def test_a_bot_that_reads_ticket_message_answers_the_current_words(world: World)
 
 def test_a_bridge_that_folds_equal_events_delivers_two_equal_replies(world: World) -> None:
     for _ in range(2):
-        submission.submit_reply(conversation_id=world.chat_id, text="да", author=world.operator)
+        reply_submission.submit_reply(conversation_id=world.chat_id, text="да", author=world.operator)
 
     keys = {
         json.dumps(

@@ -14,7 +14,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from bridge.models import Attachment, Conversation, Delivery, Message, RateLimit, ServiceWindow, WebhookEvent
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from bridge.tasks import drain_outbox
 from channels_setup.models import ApiChannel
 from channels_setup.provisioning import add_api_channel
@@ -49,14 +49,14 @@ class Shop:
         return once(lambda: Message.objects.filter(external_id=wamid).first())
 
     def boris_answers(self, text: str) -> Message:
-        handed_in = submission.submit_reply(
+        handed_in = reply_submission.submit_reply(
             conversation_id=self.chat.pk, text=text, author=self.operator, keep_draft=True
         )
         assert handed_in.message, handed_in.decision.reason
         return handed_in.message
 
     def boris_sends(self, template: Template, *values: str) -> Message:
-        handed_in = submission.submit_template_reply(
+        handed_in = reply_submission.submit_template_reply(
             conversation_id=self.chat.pk, template_id=template.pk, parameters=list(values), author=self.operator
         )
         assert handed_in.message, handed_in.decision.reason
@@ -142,7 +142,7 @@ def test_boris_answers_one_of_two_questions_and_anna_sees_which(shop: Shop) -> N
     first = shop.anna_writes("Сколько стоят сапоги?")
     shop.anna_writes("И когда привезёте?")
 
-    handed = submission.submit_reply(
+    handed = reply_submission.submit_reply(
         conversation_id=shop.chat.pk, text="4 500 рублей", author=shop.operator, replies_to=first.pk
     )
 
@@ -157,7 +157,9 @@ def test_the_window_is_shut_and_a_template_goes_out_filled(shop: Shop) -> None:
     shop.anna_writes("Когда?")
     shop.a_day_later()
 
-    refused = submission.submit_reply(conversation_id=shop.chat.pk, text="Простите, задержались", author=shop.operator)
+    refused = reply_submission.submit_reply(
+        conversation_id=shop.chat.pk, text="Простите, задержались", author=shop.operator
+    )
     sent = shop.boris_sends(Template.objects.get(), "Анна", "№ 42")
 
     assert refused.decision.reason == "window_closed"
@@ -183,7 +185,7 @@ def test_buttons_and_header_of_a_template_are_filled_as_meta_wants_them(shop: Sh
     shop.anna_writes("?")
     template = Template.objects.get()
 
-    handed_in = submission.submit_template_reply(
+    handed_in = reply_submission.submit_template_reply(
         conversation_id=shop.chat.pk,
         template_id=template.pk,
         parameters={"header.1": "№ 42", "1": "Анна", "button.0": "a42"},
@@ -237,7 +239,7 @@ def test_one_contacts_limit_holds_up_that_contact_alone(shop: Shop) -> None:
     shop.anna_writes("?")
     annas = shop.chat
     shop.meta.behave(reject=131056)
-    waits = submission.submit_reply(conversation_id=annas.pk, text="Анне", author=shop.operator).message
+    waits = reply_submission.submit_reply(conversation_id=annas.pk, text="Анне", author=shop.operator).message
     assert waits
     mine = Delivery.objects.filter(message=waits, attempts__gt=0, state="pending")
     # It would go on in a second, and then in four: held here for as long as the test looks.
@@ -246,7 +248,7 @@ def test_one_contacts_limit_holds_up_that_contact_alone(shop: Shop) -> None:
 
     oleg.writes("А мне?")
     olegs = once(lambda: Conversation.objects.exclude(pk=annas.pk).first())
-    goes = submission.submit_reply(conversation_id=olegs.pk, text="Олегу", author=shop.operator).message
+    goes = reply_submission.submit_reply(conversation_id=olegs.pk, text="Олегу", author=shop.operator).message
     assert goes
 
     becomes(goes, "delivered")
@@ -430,7 +432,7 @@ def test_an_answer_from_the_shops_own_phone_is_ours_and_opens_no_window(shop: Sh
     assert (echo.direction, echo.text) == (Message.Direction.OUTBOUND, "Ответил с телефона")
     assert not Delivery.objects.filter(message=echo).exists()
     assert shop.meta.sent == []
-    refused = submission.submit_reply(conversation_id=shop.chat.pk, text="?", author=shop.operator)
+    refused = reply_submission.submit_reply(conversation_id=shop.chat.pk, text="?", author=shop.operator)
     assert refused.decision.reason == "window_closed"
 
 
@@ -512,7 +514,7 @@ def test_templates_of_every_kind_come_from_the_list_and_arrive_complete(shop: Sh
 
     for name, shape in listed.items():
         template = Template.objects.get(name=name.replace(" ", "_").replace("-", "_"))
-        handed = submission.submit_template_reply(
+        handed = reply_submission.submit_template_reply(
             conversation_id=shop.chat.pk, template_id=template.pk, parameters=shape.values, author=shop.operator
         )
         assert handed.message, (name, handed.decision.sentence)

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bridge import ticket_properties, wakeups
 from bridge.channel_health import circuit_breaker
-from bridge.helpdesk import page as helpdesk_page
+from bridge.helpdesk import chat_channel_admin as helpdesk_page
 from bridge.merging import rules as merge_rules
 from bridge.models import Attachment, Contact, Conversation, Delivery, HeldReply, Message, ServiceWindow, Ticket
 from channels_setup.admin import channel_page

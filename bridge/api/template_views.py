@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from bridge.decisions import REFUSE, Decision
 from bridge.models import Conversation, HeldReply
-from bridge.relay import held_replies, submission
+from bridge.relay import held_replies, reply_submission
 from channels_setup.codecs.values import MAX_ID
 from channels_setup.models import ApiChannel, ChatChannel
 from templates_registry import index_cache, selection
@@ -157,19 +157,19 @@ def _serialize_recognition(found: MatchResult) -> dict[str, Any]:
 
 def submit_message(
     conversation: Conversation, asked: Mapping[str, Any], *, author: Any
-) -> tuple[HeldReply | None, submission.SubmitResult]:
+) -> tuple[HeldReply | None, reply_submission.SubmitResult]:
     """Hand in what a call to a chat's messages asks: a text, a template with values, or a text to be held."""
     words = asked.get("text", "")
     wanted = asked["hold"]["template"] if "hold" in asked else asked.get("template")
     common = {"conversation_id": conversation.pk, "author": author, "replies_to": asked.get("replies_to")}
     if wanted is None:
-        return None, submission.submit_reply(text=words, **common)
+        return None, reply_submission.submit_reply(text=words, **common)
     template = _find_template(conversation, wanted, user=author)
     if template is None:
-        return None, submission.SubmitResult(decision=Decision(outcome=REFUSE, reason="template_unknown"))
+        return None, reply_submission.SubmitResult(decision=Decision(outcome=REFUSE, reason="template_unknown"))
     values = wanted.get("parameters", [])
     if "hold" not in asked:
-        return None, submission.submit_template_reply(template_id=template.pk, parameters=values, **common)
+        return None, reply_submission.submit_template_reply(template_id=template.pk, parameters=values, **common)
     return held_replies.hold_reply(text=words, template_id=template.pk, parameters=values, **common)
 
 

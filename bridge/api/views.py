@@ -36,7 +36,7 @@ from bridge.conversations import merge_lookup, tickets
 from bridge.decisions import Decision
 from bridge.models import Contact, Conversation, Delivery, Message, ServiceWindow, Ticket, WebhookEvent
 from bridge.outbox import resend
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.codecs.phone_numbers import phone_key, search_keys
 from channels_setup.models import ApiChannel, ChannelState, ChatChannel
 from channels_setup.providers import messengers
@@ -165,7 +165,7 @@ class ConversationViewSet(ReadOnlyViewSet):
         except MessageNotSent as refusal:
             # Here and not in the work, whose transaction the refusal has undone.
             if words.strip():
-                submission.save_draft(conversation.pk, author=request.user, text=words, decision=refusal.decision)
+                reply_submission.save_draft(conversation.pk, author=request.user, text=words, decision=refusal.decision)
             raise
 
     @documented_write(

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from bridge import idempotency
 from bridge.models import Conversation, Message
-from bridge.relay import submission
+from bridge.relay import reply_submission
 
 from . import presentation
 from .parameters import parse_int
@@ -94,7 +94,10 @@ def show_session(request: HttpRequest) -> HttpResponse:
 
 
 def submit_once(
-    request: HttpRequest, conversation: Conversation, *content: Any, work: Callable[[str], submission.SubmitResult]
+    request: HttpRequest,
+    conversation: Conversation,
+    *content: Any,
+    work: Callable[[str], reply_submission.SubmitResult],
 ) -> dict[str, Any]:
     """Submit a form once. A repeated POST under its key gets the first answer.
 

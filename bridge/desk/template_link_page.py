@@ -19,7 +19,7 @@ from bridge import service_window
 from bridge.conversations import receiving
 from bridge.fanout import operator_notes, template_links
 from bridge.models import Conversation, TemplateLink
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from templates_registry.preview import filling, values_in
 
 from .composer import prefill
@@ -125,7 +125,7 @@ def _send_once(link: TemplateLink, choice: template_links.TemplateChoice, values
         return ""
     if conversation is None or locked.conversation_id != conversation.pk:
         return _("This chat was just moved by a merge or its undo. Nothing was sent. Try again.")
-    handed = submission.submit_template_reply(
+    handed = reply_submission.submit_template_reply(
         conversation_id=conversation.pk,
         template_id=choice.template.pk,
         parameters={key: value for key, value in values.items() if value},

@@ -17,7 +17,7 @@ from bridge.decisions import Decision
 from bridge.models import Conversation, Delivery, Message, ServiceWindow
 from channels_setup.failing_items import FailingItems
 
-from . import helpdesk_messages, offers, template_links
+from . import helpdesk_messages, template_links, template_offers
 
 CLOSING_NOTES = FailingItems("notes of closing windows")
 
@@ -131,7 +131,7 @@ def _queue_note_with_offers(
     message: Message | None = None,
 ) -> None:
     """A note that says what can go out instead."""
-    offered = offers.build_template_offers(conversation, decision, text)
+    offered = template_offers.build_template_offers(conversation, decision, text)
     note = helpdesk_messages.queue_note(conversation, join_parts([*parts, *offered.lines]), message=message)
     template_links.attach_note(offered.links, note)
 

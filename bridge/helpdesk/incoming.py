@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from bridge.conversations import receiving
 from bridge.fanout import operator_notes
 from bridge.raw_requests import mark_event_failed, restore_request
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.models import ChatChannel
 from channels_setup.providers.base.helpdesk import CommentAdded, EventSeen, HelpdeskFact, MessageSent, RemoteIds
@@ -35,7 +35,7 @@ from ..models import (
     Ticket,
     WebhookEvent,
 )
-from . import identity, mirroring, operators
+from . import mirroring, operators, reply_identity
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,9 @@ def _handle_message(batch: EventBatch, said: MessageSent, event: WebhookEvent) -
         _follow_request(batch, link, said, event)
         return ""
     mirroring.save_remote_ids(link, RemoteIds(ticket_id=said.ticket.id))
-    reply = identity.register_chat_reply(conversation, said, at=event.received_at, comments_come=batch.comments_come)
+    reply = reply_identity.register_chat_reply(
+        conversation, said, at=event.received_at, comments_come=batch.comments_come
+    )
     if reply is not None:
         _relay_reply(reply, text=said.text, files=said.files, by=batch.name_of(link.assignee))
     _follow_request(batch, link, said, event)
@@ -164,7 +166,9 @@ def _handle_merged_chat_message(batch: EventBatch, said: MessageSent, event: Web
     if not said.by_operator:
         return ""
     conversation = receiving.lock_conversation(merged.conversation_id)
-    reply = identity.register_chat_reply(conversation, said, at=event.received_at, comments_come=batch.comments_come)
+    reply = reply_identity.register_chat_reply(
+        conversation, said, at=event.received_at, comments_come=batch.comments_come
+    )
     if reply is None:
         return _("Known already.")
     _relay_reply(reply, text=said.text, files=said.files, by="")
@@ -201,7 +205,7 @@ def _confirm_delivery(conversation: Conversation, said: MessageSent) -> None:
         .order_by("pk")
         .first()
     )
-    if head is None or identity.hash_text(_get_sent_text(head)) != identity.hash_text(said.text):
+    if head is None or reply_identity.hash_text(_get_sent_text(head)) != reply_identity.hash_text(said.text):
         return
     if head.state == Delivery.State.PENDING and (head.payload.get("unsure") or head.reason == "outcome_unknown"):
         head.state, head.finished_at, head.reason = Delivery.State.DELIVERED, timezone.now(), ""
@@ -227,7 +231,7 @@ def _handle_comment(batch: EventBatch, comment: CommentAdded, event: WebhookEven
         return _("Not a request of ours.")
     conversation = receiving.lock_conversation(link.conversation_id)
     link.refresh_from_db()
-    reply = identity.register_comment_reply(conversation, comment, at=event.received_at)
+    reply = reply_identity.register_comment_reply(conversation, comment, at=event.received_at)
     by = batch.name_of(link.assignee)
     if reply is None:
         _relay_new_files(conversation, comment.files, by=by)
@@ -278,7 +282,7 @@ def _submit_text(conversation: Conversation, text: str, *, by: str) -> Message |
     if not text.strip():
         return None
     with operator_notes.use_operator_language(conversation):  # the reason is told to them
-        handed = submission.submit_reply(conversation_id=conversation.pk, text=text, author=None)
+        handed = reply_submission.submit_reply(conversation_id=conversation.pk, text=text, author=None)
     if handed.message is None:
         operator_notes.note_refused_reply(conversation, handed.decision, text)
         return None

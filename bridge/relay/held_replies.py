@@ -21,7 +21,7 @@ from bridge.models import Conversation, Draft, HeldReply
 from bridge.notices import create_notice
 from channels_setup.failing_items import FailingItems
 
-from . import submission
+from . import reply_submission
 
 BATCH = 200
 DROPPED_REPLIES = FailingItems("drop_held_replies")
@@ -37,11 +37,11 @@ def hold_reply(
     parameters: Any,
     replies_to: int | None = None,
     form_key: str = "",
-) -> tuple[HeldReply | None, submission.SubmitResult]:
+) -> tuple[HeldReply | None, reply_submission.SubmitResult]:
     """Send the template and keep the text. Where it cannot go out nothing is held; the decision says why."""
     if (decision := _refuse_to_hold(conversation_id, text, replies_to)) is not None:
-        return None, submission.SubmitResult(decision=decision)
-    handed = submission.submit_template_reply(
+        return None, reply_submission.SubmitResult(decision=decision)
+    handed = reply_submission.submit_template_reply(
         conversation_id=conversation_id,
         template_id=template_id,
         parameters=parameters,
@@ -66,11 +66,11 @@ def _refuse_to_hold(conversation_id: int, text: str, replies_to: int | None) -> 
     conversation = receiving.lock_conversation(conversation_id)
     if not text.strip():
         return Decision(outcome=REFUSE, reason="empty")
-    if len(text) > submission.MAX_TEXT_LENGTH:
+    if len(text) > reply_submission.MAX_TEXT_LENGTH:
         return Decision(outcome=REFUSE, reason="too_long", details={"length": len(text)})
     if service_window.get_window_state(conversation, now=service_window.database_now()).is_open:
         return Decision(outcome=REFUSE, reason="hold_not_needed")
-    if replies_to is not None and submission.get_quotable_message(conversation, replies_to) is None:
+    if replies_to is not None and reply_submission.get_quotable_message(conversation, replies_to) is None:
         return Decision(outcome=REFUSE, reason="nothing_to_quote")
     return None
 
@@ -91,7 +91,7 @@ def release_held_replies(conversation_ids: Iterable[int]) -> int:
     waiting = HeldReply.objects.select_for_update(no_key=True).filter(conversation__in=ids, state=HeldReply.State.HELD)
     released = 0
     for held in waiting.order_by("pk"):
-        handed = submission.submit_reply(
+        handed = reply_submission.submit_reply(
             conversation_id=held.conversation_id,
             text=held.text,
             author=held.author,

@@ -21,7 +21,7 @@ from channels_setup.providers.base import ContactInfo
 from templates_registry.content.graph_format import InvalidTemplate
 from templates_registry.models import Status, Template
 
-from . import submission, template_decisions
+from . import reply_submission, template_decisions
 
 MAX_TESTS_PER_HOUR = 10  # test messages of one admin: each may cost money
 SHOWN_TESTS = 5
@@ -114,7 +114,7 @@ def send_template_test(
         )
     conversation = _get_or_create_conversation(template, to)
     had_request = Ticket.objects.filter(conversation=conversation).exclude(status__in=Ticket.ENDED).exists()
-    handed = submission.submit_template_reply(
+    handed = reply_submission.submit_template_reply(
         conversation_id=conversation.pk,
         template_id=template.pk,
         parameters={key: value for key, value in values.items() if value},

@@ -37,7 +37,7 @@ from bridge.raw_requests import (
     mask_secret,
     read_raw_request,
 )
-from bridge.relay import held_replies, submission
+from bridge.relay import held_replies, reply_submission
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody, decode_body
 from channels_setup.models import ApiChannel, ChatChannel
@@ -316,7 +316,7 @@ class SendMessage(UapiView):
         text = call.values.get("text")
         if not isinstance(text, str | int | float) or isinstance(text, bool):
             raise BadBody(_("“text” is missing."))
-        handed = submission.submit_reply(conversation_id=conversation.pk, text=str(text), author=user)
+        handed = reply_submission.submit_reply(conversation_id=conversation.pk, text=str(text), author=user)
         if handed.message is None or handed.ticket is None:
             raise UapiError(NOT_SENT, handed.decision.sentence, reason=handed.decision.reason)
         return {

@@ -15,7 +15,7 @@ from bridge.fanout import subscribers
 from bridge.files import attachment_files, uploads
 from bridge.models import Conversation, Delivery, Message, Ticket
 from bridge.raw_requests import MAX_BYTES_WITH_FILES
-from bridge.relay import held_replies, submission
+from bridge.relay import held_replies, reply_submission
 from channels_setup.codecs import values
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.html_text import html_to_text
@@ -81,7 +81,9 @@ def submit_reply_or_fail(call: UapiCall, ticket: Ticket, text: str, *, author: A
     return submitted.message
 
 
-def submit_reply(call: UapiCall, ticket: Ticket, text: str, *, author: Any, by_rule: bool) -> submission.SubmitResult:
+def submit_reply(
+    call: UapiCall, ticket: Ticket, text: str, *, author: Any, by_rule: bool
+) -> reply_submission.SubmitResult:
     """The same, with the relay's decision as it is. Files that cannot go out are refused at once."""
     conversation = ticket.conversation
     if call.files and not conversation.api_channel.provider.sends_files:
@@ -93,7 +95,7 @@ def submit_reply(call: UapiCall, ticket: Ticket, text: str, *, author: Any, by_r
     except uploads.UploadRefused as problem:
         raise BadBody(str(problem)) from None
     marks = {"from": TRIGGER, "trigger_id": read_trigger_id(call)} if by_rule else None
-    return submission.submit_reply(
+    return reply_submission.submit_reply(
         conversation_id=conversation.pk, text=text, author=author, uploads=kept, ticket=ticket, marks=marks
     )
 

@@ -15,7 +15,7 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, e
 from bridge.conversations import receiving
 from bridge.desk.presentation import format_day
 from bridge.models import Conversation, Delivery, Draft, Message, ServiceWindow, Ticket
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.factories import ApiChannelFactory, boris
@@ -78,7 +78,7 @@ def writes(channel: ApiChannel, name: str, text: str) -> Conversation:
 
 
 def answers(chat: Conversation, text: str, **status: Any) -> Message:
-    message = submission.submit_reply(conversation_id=chat.pk, text=text, author=boris()).message
+    message = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=boris()).message
     assert message
     Message.objects.filter(pk=message.pk).update(**status)
     return message

@@ -21,7 +21,7 @@ from bridge.models import (
     Message,
     Ticket,
 )
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from tests.browser.test_desk import SOON, shut_in, sign_in
@@ -110,7 +110,7 @@ def test_one_chat_full_of_it_runs_nothing(page: Page, context: BrowserContext, w
 
 def fill(chat: Conversation, author: Any, first: Message) -> None:
     for number, words in enumerate(CORPUS):
-        said = submission.submit_reply(conversation_id=chat.pk, text=words, author=author).message
+        said = reply_submission.submit_reply(conversation_id=chat.pk, text=words, author=author).message
         assert said
         Attachment.objects.create(message=said, name=words[:200], url=words[:2000], mime="image/png")
         shown = {

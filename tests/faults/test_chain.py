@@ -22,7 +22,7 @@ from bridge.helpdesk import sending
 from bridge.inbox import processing
 from bridge.models import Conversation, Delivery, HelpdeskConnection, WebhookEvent
 from bridge.outbox import dispatcher
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup import http_client
 from channels_setup.providers.base import ApiRequest, ApiResponse
 from tests.faults.conftest import SEED
@@ -118,7 +118,7 @@ def test_two_portals_pass_everything_once_and_in_order_whatever_the_line_does(
         for chat in Conversation.objects.filter(chat_channel=chain.desk).select_related("contact"):
             name = chat.contact.external_id
             answered[name].append(f"{name} получает {number}")
-            assert submission.submit_reply(
+            assert reply_submission.submit_reply(
                 conversation_id=chat.pk, text=answered[name][-1], author=chain.operator
             ).message
         if number % 20 == 19:

@@ -492,7 +492,9 @@ def test_two_beats_do_nothing_twice_and_a_silent_one_is_seen(
     beat = stack.pids()["beat"]
     os.kill(beat, signal.SIGSTOP)
     try:
-        red = ready(stack, wanted=503, seconds=180) if FULL else 0.0  # half a minute; tests/test_health.py has it
+        red = (
+            ready(stack, wanted=503, seconds=180) if FULL else 0.0
+        )  # half a minute; tests/test_health_endpoints.py has it
         stack.rows(
             "UPDATE bridge_servicewindow SET state = 'open', expires_at = now() + interval '1 second',"
             f" opened_at = now() - interval '24 hours' WHERE {mine}",

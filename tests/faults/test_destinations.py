@@ -36,7 +36,7 @@ from tests.faults.provider import FakeProvider, call
 from tests.faults.receiver import Got
 from tests.faults.stack import Shop, Stack, children, eventually
 from tests.receiver import Receiver
-from tests.test_outbox import anna_writes, boris_answers
+from tests.scenarios.sending import anna_writes, boris_answers
 
 Size = Callable[..., int]
 Say = Callable[[str], None]
@@ -495,7 +495,7 @@ def test_a_rate_limit_is_kept_by_all_workers(stack: Stack, size: Size, measured:
     ledger = check(stack, provider)
     measured(
         f"{count} messages at 100/s: at most {most / within:.1f}/s over any {within} s; {ledger.words}; drained in "
-        f"{drained:.0f} s; a provider's own limits by contact and number: tests/test_rates.py"
+        f"{drained:.0f} s; a provider's own limits by contact and number: tests/test_rate_limits.py"
     )
     assert not ledger.complaints
     assert most <= (5.5 * within if FULL else 6)  # five, and the one that may go at once after a rest

@@ -34,7 +34,7 @@ from bridge.models import (
     WebhookEvent,
 )
 from bridge.outbox import dispatcher, results
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived, Outcome, StatusChanged
 from config.celery import SCHEDULE
@@ -42,7 +42,7 @@ from config.celery import app as celery
 from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory, boris
 from tests.faults.conftest import SEED
 from tests.receiver import Receiver
-from tests.test_outbox import anna_writes, boris_answers
+from tests.scenarios.sending import anna_writes, boris_answers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -269,7 +269,7 @@ def test_the_edge_of_the_window(
 
         def reply(chat: Conversation = chat, at: Any = early) -> Any:
             _wait_until(at)
-            return submission.submit_reply(conversation_id=chat.pk, text="Да", author=author).decision.reason
+            return reply_submission.submit_reply(conversation_id=chat.pk, text="Да", author=author).decision.reason
 
         team.each(write, expire, reply)
         dispatcher.send_due_deliveries()

@@ -16,7 +16,7 @@ from bridge.fanout import template_links
 from bridge.files import uploads
 from bridge.files.attachment_files import build_signed_link
 from bridge.models import Attachment, CannedResponse, Conversation, Delivery, Message, Mismatch, WebhookEvent
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.models.handovers import Handover
 from channels_setup.providers.base import ContactInfo, MessageReceived
@@ -118,7 +118,7 @@ def _rows(conversation: Conversation, operator: Any) -> dict[str, int]:
     attachment.file.save("a.png", SimpleUploadedFile("a.png", b"abc"))
     sent = MessageFactory(conversation=conversation, outbound=True, status="failed", author=operator)
     delivery = DeliveryFactory(message=sent, state=Delivery.State.DEAD, reason="cannot_connect")
-    submission.save_draft(conversation.pk, author=operator, text="Сейчас посмотрю")
+    reply_submission.save_draft(conversation.pk, author=operator, text="Сейчас посмотрю")
     CannedResponse.objects.create(name="Привет", text="Здравствуйте!")
     event = WebhookEvent.objects.create(
         api_channel=channel, endpoint="webhook", method="POST", body=b"{}", state="failed"

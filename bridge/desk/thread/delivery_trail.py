@@ -15,7 +15,7 @@ from django.utils.translation import pgettext
 from bridge import outcomes
 from bridge.desk import presentation
 from bridge.models import Attempt, Delivery, DeliveryDecision, Message
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ChannelState
 from channels_setup.providers.base import ACCEPTED, UNKNOWN
 
@@ -177,9 +177,9 @@ def _template_reasons(message: Message) -> Iterator[str]:
     if not template:
         return
     named = {"name": template.get("name", ""), "language": template.get("language", "")}
-    if message.details.get("how") == submission.RECOGNIZED:
+    if message.details.get("how") == reply_submission.RECOGNIZED:
         yield _("The text was recognized as the template “%(name)s” (%(language)s).") % named
-    elif message.details.get("how") == submission.CHOSEN:
+    elif message.details.get("how") == reply_submission.CHOSEN:
         yield _("The template “%(name)s” (%(language)s) was chosen.") % named
     given = template.get("parameters") or []
     pairs = given.items() if isinstance(given, dict) else enumerate(given, start=1)

@@ -17,7 +17,7 @@ from bridge.desk.thread import message_view
 from bridge.files import inbound_downloads, uploads
 from bridge.models import Conversation, Delivery, Ticket
 from bridge.outbox import resend
-from bridge.relay import submission
+from bridge.relay import reply_submission
 
 from . import chats, file_uploads
 
@@ -33,14 +33,14 @@ def send_reply(request: HttpRequest, pk: int) -> HttpResponse:
     chosen = set(request.POST.getlist("upload"))
     names = [given.name for given in request.FILES.getlist("files")]
 
-    def work(form_key: str) -> submission.SubmitResult:
+    def work(form_key: str) -> reply_submission.SubmitResult:
         waiting = uploads.list_unsent_uploads(conversation, author=request.user)
         if not chosen <= {str(upload.pk) for upload in waiting}:
             raise uploads.UploadRefused(_("A file of this reply is no longer here. Attach it again, then send."))
         lines = file_uploads.store_form_files(request, conversation)
         if names:
             waiting = uploads.list_unsent_uploads(conversation, author=request.user)
-        return submission.submit_reply(
+        return reply_submission.submit_reply(
             conversation_id=conversation.pk,
             text="\n".join(filter(None, (text, *lines))),
             author=request.user,
@@ -73,7 +73,7 @@ def save_draft(request: HttpRequest, pk: int) -> HttpResponse:
     key = forms.posted_key(request, "once")
     if forms.is_draft_sent(conversation, key):
         return JsonResponse(forms.already_sent_result(), status=409)
-    submission.save_draft(
+    reply_submission.save_draft(
         conversation.pk,
         author=request.user,
         text=posted_text(request)[:MAX_DRAFT_LENGTH],

@@ -29,7 +29,7 @@ from bridge.desk.parameters import parse_int
 from bridge.desk.thread import delivery_trail, extras, messages
 from bridge.files import uploads
 from bridge.models import Conversation, Ticket
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 
@@ -224,7 +224,7 @@ def build_chat_context(
         "assignee_name": presentation.assignee_name(conversation.assignee, conversation),
         "people": list_assignees(conversation, request.user),
         "draft": draft,
-        "longest_text": submission.MAX_TEXT_LENGTH,
+        "longest_text": reply_submission.MAX_TEXT_LENGTH,
         "text": text if text is not None else (draft.text if draft else ""),
         "refusal": refusal,
         "sends_templates": conversation.api_channel.provider.sends_templates,
@@ -232,7 +232,7 @@ def build_chat_context(
         "offers": panels.suggest_templates(request, conversation, state),
         "sending_key": draft.form_key if draft else secrets.token_urlsafe(12),
         "quotes": conversation.api_channel.provider.supports_quotes,
-        "replying": extras.build_quote(submission.get_quotable_message(conversation, posted_quote_id(request))),
+        "replying": extras.build_quote(reply_submission.get_quotable_message(conversation, posted_quote_id(request))),
         **about.build_client_context(request, conversation, now=now),
         "uploads": uploads.list_unsent_uploads(conversation, author=request.user),
         "endings": ",".join(f".{ending}" for ending in uploads.FILE_TYPES),

@@ -21,7 +21,7 @@ from bridge.desk.chat_list import finding
 from bridge.desk.composer import panels
 from bridge.desk.parameters import parse_int
 from bridge.models import Conversation
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from templates_registry.models import Template
 from templates_registry.preview import PREFIX, filling, values_in
 
@@ -55,7 +55,7 @@ def send_template_to_chat(request: HttpRequest, pk: int) -> HttpResponse:
             "template",
             template.pk,
             values,
-            work=lambda form_key: submission.submit_template_reply(
+            work=lambda form_key: reply_submission.submit_template_reply(
                 conversation_id=conversation.pk,
                 template_id=template.pk,
                 parameters={key: value for key, value in values.items() if value},

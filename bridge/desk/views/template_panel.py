@@ -19,7 +19,7 @@ from bridge import service_window
 from bridge.desk import access, forms
 from bridge.desk.composer import panels
 from bridge.models import Conversation
-from bridge.relay import held_replies, submission
+from bridge.relay import held_replies, reply_submission
 from templates_registry import selection
 from templates_registry.models import Template
 from templates_registry.preview import values_in
@@ -74,8 +74,8 @@ def send_template(request: HttpRequest, pk: int, template_id: int) -> HttpRespon
     template = _get_template_or_404(request, conversation, template_id)
     values, replies_to = _posted_values(request, template), chats.posted_quote_id(request)
 
-    def work(form_key: str) -> submission.SubmitResult:
-        return submission.submit_template_reply(
+    def work(form_key: str) -> reply_submission.SubmitResult:
+        return reply_submission.submit_template_reply(
             conversation_id=conversation.pk,
             template_id=template.pk,
             parameters=values,
@@ -92,7 +92,7 @@ def send_template(request: HttpRequest, pk: int, template_id: int) -> HttpRespon
         and request.POST.get("kind") != panels.RECOGNIZED
         and text.strip()
     ):
-        submission.save_draft(conversation.pk, author=request.user, text=text[: chat_actions.MAX_DRAFT_LENGTH])
+        reply_submission.save_draft(conversation.pk, author=request.user, text=text[: chat_actions.MAX_DRAFT_LENGTH])
     return _submission_response(request, conversation, template, said)
 
 
@@ -104,7 +104,7 @@ def hold_text(request: HttpRequest, pk: int, template_id: int) -> HttpResponse:
     text, values = chat_actions.posted_text(request), _posted_values(request, template)
     replies_to = chats.posted_quote_id(request)
 
-    def work(form_key: str) -> submission.SubmitResult:
+    def work(form_key: str) -> reply_submission.SubmitResult:
         return held_replies.hold_reply(
             conversation_id=conversation.pk,
             text=text,

@@ -20,7 +20,7 @@ from bridge.inbox import processing
 from bridge.maintenance import housekeeping
 from bridge.models import Conversation, Message, Ticket
 from bridge.outbox import dispatcher
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel, ChatChannel
 from channels_setup.providers import messengers
 from channels_setup.providers.base import ContactInfo, MessageReceived, StatusChanged, TimePassed
@@ -185,7 +185,7 @@ def hear(api_channel: ApiChannel, fact: MessageReceived | StatusChanged | TimePa
 
 def answer(chat: Conversation, step: Operator, operator: Any) -> None:
     tickets.assign_chat(chat.pk, user_id=operator.pk, by=operator.pk)
-    handed = submission.submit_reply(conversation_id=chat.pk, text=step.text, author=operator)
+    handed = reply_submission.submit_reply(conversation_id=chat.pk, text=step.text, author=operator)
     assert handed.message is not None
     dispatcher.send_due_deliveries()
     for status in ticks(step.status):

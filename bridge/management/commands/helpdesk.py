@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from bridge.helpdesk import checking, connections
+from bridge.helpdesk import connection_check, connections
 from bridge.models import HelpdeskConnection
 from channels_setup import account_settings
 from channels_setup.management.commands.channel import (
@@ -40,7 +40,9 @@ class Command(BaseCommand):
         add.add_argument("--company-id", type=int, required=True, help="The account's number in the helpdesk.")
         change = actions.add_parser("change", help="Change settings; those not named stay.")
         check = actions.add_parser("check", help="The dry-run of both legs; ends with 1 where something is wrong.")
-        check.add_argument("--wait", type=float, default=checking.WAIT_SECONDS, help="Seconds for the event to come.")
+        check.add_argument(
+            "--wait", type=float, default=connection_check.WAIT_SECONDS, help="Seconds for the event to come."
+        )
         more = [actions.add_parser(word, help=text) for word, text in ADDRESS_ACTIONS.items()]
         for action in (change, check, actions.add_parser("show", help="Settings and evidence."), *more):
             action.add_argument("channel", help="The chat channel's number or name.")
@@ -85,7 +87,7 @@ class Command(BaseCommand):
         return end_old_address(self._chat_channel(options))
 
     def do_check(self, options: dict[str, Any]) -> list[dict[str, Any]]:
-        found = checking.run_connection_check(self._chat_channel(options), wait=options["wait"])
+        found = connection_check.run_connection_check(self._chat_channel(options), wait=options["wait"])
         return [{"level": each.level, "sentence": str(each.sentence)} for each in found]
 
     def _configure(self, chat_channel: ChatChannel, options: dict[str, Any]) -> None:

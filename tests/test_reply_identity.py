@@ -9,7 +9,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge.helpdesk import identity
+from bridge.helpdesk import reply_identity
 from bridge.maintenance import housekeeping
 from bridge.models import Conversation, HelpdeskBurst, HelpdeskReply
 from channels_setup.providers.base.helpdesk import CommentAdded, MessageSent, TicketState
@@ -18,7 +18,7 @@ from tests.factories import ConversationFactory
 pytestmark = pytest.mark.django_db
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-LATE = identity.DUPLICATE_INTERVAL.total_seconds()
+LATE = reply_identity.DUPLICATE_INTERVAL.total_seconds()
 
 # What operators honestly say: (second, text). Equal texts in one second are wanted.
 honest = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["да", "нет", "ок"])), min_size=1, max_size=6)
@@ -47,9 +47,9 @@ def relayed(
     for at, event in sorted(arrivals, key=lambda arrival: arrival[0]):
         moment = NOON + timedelta(seconds=at)
         if isinstance(event, MessageSent):
-            new = identity.register_chat_reply(conversation, event, at=moment, comments_come=comments)
+            new = reply_identity.register_chat_reply(conversation, event, at=moment, comments_come=comments)
         else:
-            new = identity.register_comment_reply(conversation, event, at=moment)
+            new = reply_identity.register_comment_reply(conversation, event, at=moment)
         out[event.text] += new is not None
     return +out
 
@@ -123,7 +123,7 @@ def test_without_a_stamp_an_equal_answer_much_later_is_a_new_one(conversation: C
 def test_identities_are_kept_as_long_as_raw_events(conversation: Conversation) -> None:
     long_ago, lately = timezone.now() - timedelta(days=400), timezone.now()
     for number, at in enumerate((long_ago, lately)):
-        identity.register_chat_reply(conversation, said(number, "да"), at=at, comments_come=False)
+        reply_identity.register_chat_reply(conversation, said(number, "да"), at=at, comments_come=False)
 
     housekeeping.prune_expired_rows()
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from bridge.channel_health import webhook_silence
+from bridge.channel_health import webhook_inactivity
 from bridge.models import Alert, WebhookEvent
 from tests.factories import ApiChannelFactory
 
@@ -22,7 +22,7 @@ def event_came(channel: Any, at: datetime) -> None:
     event = WebhookEvent.objects.create(api_channel=channel, endpoint="webhook", body=b"{}")
     WebhookEvent.objects.filter(pk=event.pk).update(received_at=at)
     channel.refresh_from_db()
-    webhook_silence.check_webhook_inactivity()
+    webhook_inactivity.check_webhook_inactivity()
 
 
 def alerts_standing() -> list[str]:
@@ -37,8 +37,8 @@ def test_twice_the_longest_quiet_is_told_and_over_when_one_comes(channel: Any) -
 
     event_rhythm = channel.provider_status["rhythm"]
     late = datetime.fromisoformat(event_rhythm["last"]) + timedelta(hours=41)
-    assert webhook_silence.is_inactive(event_rhythm, now=late)
-    assert not webhook_silence.is_inactive(event_rhythm, now=late - timedelta(hours=2))
+    assert webhook_inactivity.is_inactive(event_rhythm, now=late)
+    assert not webhook_inactivity.is_inactive(event_rhythm, now=late - timedelta(hours=2))
 
 
 def test_the_alert_stands_until_the_next_event(channel: Any) -> None:
@@ -48,7 +48,7 @@ def test_the_alert_stands_until_the_next_event(channel: Any) -> None:
     channel.update_provider_status(
         rhythm={**channel.provider_status["rhythm"], "quiets": {"1": 3600, "2": 3600, "3": 7200}}
     )
-    webhook_silence.check_webhook_inactivity()
+    webhook_inactivity.check_webhook_inactivity()
     assert alerts_standing() == ["silent"]
 
     event_came(channel, now)
@@ -64,5 +64,5 @@ def test_a_young_channel_has_no_rhythm_yet(channel: Any) -> None:
 def test_a_busy_channels_short_quiet_is_nothing(channel: Any) -> None:
     rhythm = {"last": timezone.now().isoformat(), "quiets": {"1": 60, "2": 60, "3": 60}}
 
-    assert not webhook_silence.is_inactive(rhythm, now=timezone.now() + timedelta(minutes=110))
-    assert webhook_silence.is_inactive(rhythm, now=timezone.now() + timedelta(minutes=130))
+    assert not webhook_inactivity.is_inactive(rhythm, now=timezone.now() + timedelta(minutes=110))
+    assert webhook_inactivity.is_inactive(rhythm, now=timezone.now() + timedelta(minutes=130))

@@ -23,7 +23,7 @@ from channels_setup.admin.channels import ChatChannelAdmin
 from channels_setup.models import ChatChannel
 
 from ..models import Delivery, HelpdeskConnection, WebhookEvent
-from . import checking, connections
+from . import connection_check, connections
 
 CHECK_SESSION_KEY = "helpdesk_checked"  # in the session: what the last dry-run has shown
 
@@ -94,7 +94,7 @@ class HelpdeskChatChannelAdmin(ChatChannelAdmin):
         if request.method == "POST":
             found = [
                 {"level": each.level, "sentence": str(each.sentence)}
-                for each in checking.run_connection_check(chat_channel)
+                for each in connection_check.run_connection_check(chat_channel)
             ]
             request.session[CHECK_SESSION_KEY] = {"of": pk, "at": timezone.now().isoformat(), "found": found}
         elif request.method != "GET":
@@ -116,7 +116,7 @@ def build_page_context(chat_channel: ChatChannel) -> dict[str, Any]:
         return {}
     connection = HelpdeskConnection.objects.filter(chat_channel=chat_channel).first()
     seen = connection.seen if connection else {}
-    boxes = checking.list_event_boxes(chat_channel)
+    boxes = connection_check.list_event_boxes(chat_channel)
     deliveries = Delivery.objects.filter(chat_channel=chat_channel)
     events = list(WebhookEvent.objects.filter(chat_channel=chat_channel).order_by("-pk").defer("body")[:5])
     return {

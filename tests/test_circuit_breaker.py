@@ -13,7 +13,7 @@ from bridge.outbox import bulk_resend, dispatcher
 from channels_setup.models import ApiChannel, ChannelState
 from tests.factories import ApiChannelFactory
 from tests.receiver import Receiver
-from tests.test_outbox import anna_writes, boris_answers, due_now
+from tests.scenarios.sending import anna_writes, boris_answers, make_deliveries_due
 
 pytestmark = pytest.mark.django_db
 
@@ -45,7 +45,7 @@ def test_ten_failures_in_a_row_open_it_and_the_rest_waits_with_its_attempts(
     assert Alert.objects.get().kind == "breaker"
 
     boris_answers(anna_writes(api_channel, who="later"))
-    due_now()
+    make_deliveries_due()
     dispatcher.send_due_deliveries()
 
     assert len(receiver.requests) == 10
@@ -64,7 +64,7 @@ def test_a_channel_whose_breaker_opens_is_failing_though_no_message_has_failed_t
 
     receiver.answer("/hook", status=200)
     probe_is_due()
-    due_now()
+    make_deliveries_due()
     dispatcher.send_due_deliveries()
 
     api_channel.refresh_from_db()
@@ -82,7 +82,7 @@ def test_one_probe_goes_out_and_its_failure_doubles_the_pause(api_channel: ApiCh
     pauses = []
     for _ in range(6):
         probe_is_due()
-        due_now()
+        make_deliveries_due()
         before = len(receiver.requests)
         dispatcher.send_due_deliveries()
         assert len(receiver.requests) == before + 1
@@ -95,7 +95,7 @@ def test_a_probe_that_succeeds_shuts_it_and_everything_follows(api_channel: ApiC
     fail_in_a_row(api_channel, receiver)
     receiver.answer("/hook", status=200)
     probe_is_due()
-    due_now()
+    make_deliveries_due()
 
     dispatcher.send_due_deliveries()
 
@@ -160,7 +160,7 @@ def test_the_fourth_failure_of_one_message_raises_an_alert_until_it_gets_through
     boris_answers(anna_writes(api_channel))
     for attempt in range(1, 6):
         dispatcher.send_due_deliveries()
-        due_now()
+        make_deliveries_due()
         open_alerts = Alert.objects.filter(kind="stuck", settled_at=None).count()
         assert open_alerts == (1 if attempt == 4 else 0)
 
@@ -226,7 +226,7 @@ def test_a_resumed_channel_and_a_replay_since_the_outage_deliver_all(
     bulk_resend.start_bulk_action(bulk_resend.DeadLetterFilter(since=began), what="resend", by=None)
     bulk_resend.run_bulk_actions()
     probe_is_due()
-    due_now()
+    make_deliveries_due()
     dispatcher.send_due_deliveries()
 
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}

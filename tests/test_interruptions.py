@@ -34,9 +34,8 @@ from bridge.outbox import claims, dispatcher, results
 from channels_setup.models import UnknownPolicy
 from tests.factories import ApiChannelFactory, ConversationFactory, MessageFactory
 from tests.receiver import Receiver
+from tests.scenarios.sending import anna_writes, boris_answers, create_channel_to
 from tests.simulators.usedesk import UsedeskSimulator
-from tests.test_mishaps import channel_to
-from tests.test_outbox import anna_writes, boris_answers
 from tests.usedesk_shop import Shop
 
 pytestmark = pytest.mark.django_db
@@ -61,7 +60,7 @@ def simulator() -> Iterator[UsedeskSimulator]:
 def test_calls_under_way_are_written_down_though_no_more_can_be_claimed(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    channel = channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
+    channel = create_channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
     reply = boris_answers(anna_writes(channel))
     claim, attempt, is_broken = dispatcher.claim_deliveries, dispatcher.attempt_delivery, Event()
 
@@ -89,7 +88,7 @@ def test_calls_under_way_are_written_down_though_no_more_can_be_claimed(
 def test_what_was_claimed_and_never_called_does_not_look_as_if_it_had_been(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    channel = channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
+    channel = create_channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
     reply = boris_answers(anna_writes(channel))
     problems = [BROKEN]
     known = provider_uploads.find_cached_uploads
@@ -210,7 +209,7 @@ def test_a_file_whose_try_failed_is_no_suspect(monkeypatch: pytest.MonkeyPatch) 
 def test_a_kill_while_windows_are_shut_keeps_no_operator_from_the_notice(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chat = anna_writes(channel_to(receiver, "/hook"))
+    chat = anna_writes(create_channel_to(receiver, "/hook"))
     boris_answers(chat, "Сейчас посмотрю")
     Delivery.objects.update(next_attempt_at=timezone.now() + timedelta(hours=4))  # its next try
     ServiceWindow.objects.update(expires_at=timezone.now())
@@ -262,7 +261,7 @@ class Held:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_claim_waits_for_no_breaker_that_another_worker_has_in_hand(receiver: Receiver) -> None:
-    busy, well = channel_to(receiver, "/busy"), channel_to(receiver, "/well")
+    busy, well = create_channel_to(receiver, "/busy"), create_channel_to(receiver, "/well")
     for channel in (busy, well):
         boris_answers(anna_writes(channel, who=f"anna-{channel.pk}"))
         Breaker.objects.create(api_channel=channel, is_open=True, probe_at=timezone.now() - timedelta(seconds=1))
@@ -282,7 +281,7 @@ def test_a_claim_waits_for_no_breaker_that_another_worker_has_in_hand(receiver: 
 def test_breakers_are_locked_in_one_order_whatever_came_back_first(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = channel_to(receiver, "/first"), channel_to(receiver, "/second")
+    first, second = create_channel_to(receiver, "/first"), create_channel_to(receiver, "/second")
     for channel in (first, second):
         receiver.answer(f"/{'first' if channel == first else 'second'}", status=500)
         boris_answers(anna_writes(channel, who=f"anna-{channel.pk}"))

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
-from django.db import connection
 from django.test import Client, TestCase
 from django.utils import timezone
 
@@ -38,11 +37,12 @@ from bridge.models import (
 )
 from bridge.notices import create_notice
 from bridge.outbox import dispatcher, results
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ACCEPTED, Outcome
 from tests.factories import ApiChannelFactory, TemplateFactory, boris, gleb, vera
 from tests.pages import signed_in
+from tests.scenarios.database_dump import dump_all_rows
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("in_english")]
 PHONE, NAME, WORDS = "79215550104", "Анна Соколова", "Мой адрес: Лиговский, 7"
@@ -111,7 +111,7 @@ def test_the_pane_shows_the_values_said_in_templates(desk: Client, chat: Convers
     variables = [{"key": "1", "label": "Имя клиента"}, {"key": "2", "label": "Номер заказа"}]
     template = TemplateFactory(api_channel=chat.api_channel, variables=variables)
     for number in ("№ 42", "№ 43"):
-        submission.submit_template_reply(
+        reply_submission.submit_template_reply(
             conversation_id=chat.pk, template_id=template.pk, parameters=["Анна", number], author=boris()
         )
 
@@ -131,25 +131,12 @@ def test_gleb_can_do_none_of_it(chat: Conversation, client: Client) -> None:
 # --- erased ----------------------------------------------------------------------------------------------
 
 
-def everything() -> str:
-    """Every row of every table of ours as text, and raw bodies as what they say."""
-    found = []
-    with connection.cursor() as cursor:
-        for table in connection.introspection.table_names():
-            if table.startswith(("bridge_", "django_admin_log", "channels_setup_", "templates_registry_")):
-                cursor.execute(f"SELECT t::text FROM {table} t")
-                found += [row[0] for row in cursor.fetchall()]
-        cursor.execute("SELECT body FROM bridge_webhookevent")
-        found += [bytes(row[0]).decode() for row in cursor.fetchall()]
-    return "\n".join(found)
-
-
 @pytest.fixture
 def full(chat: Conversation, client: Client, tmp_path: Path, settings: Any) -> Conversation:
     """Anna in every place that knows of her."""
     settings.MEDIA_ROOT = tmp_path
     author = boris(chat.chat_channel)
-    sent = submission.submit_reply(conversation_id=chat.pk, text=f"Едем на {WORDS}", author=author).message
+    sent = reply_submission.submit_reply(conversation_id=chat.pk, text=f"Едем на {WORDS}", author=author).message
     delivery = Delivery.objects.get(message=sent, kind="message")
     Attempt.objects.create(
         delivery=delivery, number=1, started_at=timezone.now(), duration_ms=5, verdict="retry", answer=f"to {PHONE}"
@@ -184,12 +171,12 @@ def erased(chat: Conversation) -> list[Erasure]:
 
 def test_nothing_of_an_erased_person_is_left_anywhere(full: Conversation, tmp_path: Path) -> None:
     for trace in (PHONE, NAME, "Лиговский", "anna@example.com", "wamid.1"):
-        assert trace in everything(), trace
+        assert trace in dump_all_rows(), trace
 
     receipt = erased(full)[0]
 
     for trace in (PHONE, NAME, "Лиговский", "anna@example.com", "wamid.1"):
-        assert trace not in everything(), trace
+        assert trace not in dump_all_rows(), trace
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     assert receipt.by == vera() and receipt.counts["messages"] == 4 and receipt.counts["files"] == 2
 
@@ -199,7 +186,7 @@ def test_what_was_queued_for_an_erased_person_is_not_sent(full: Conversation) ->
 
     assert dispatcher.send_due_deliveries() == 0
     assert set(Delivery.objects.values_list("state", flat=True)) == {Delivery.State.CANCELLED}
-    again = submission.submit_reply(conversation_id=full.pk, text="Ещё", author=boris())
+    again = reply_submission.submit_reply(conversation_id=full.pk, text="Ещё", author=boris())
     assert again.decision.reason == "person_erased" and again.message is None
 
 
@@ -224,7 +211,7 @@ def test_a_call_under_way_writes_nothing_of_them_back(full: Conversation) -> Non
         token,
     )
 
-    assert PHONE not in everything()
+    assert PHONE not in dump_all_rows()
 
 
 def test_an_erased_person_is_nobody_s_work_any_more(full: Conversation, client: Client) -> None:
@@ -249,11 +236,11 @@ def test_an_erased_person_is_nobody_s_work_any_more(full: Conversation, client: 
 
 def test_a_second_erasure_does_nothing(full: Conversation) -> None:
     erased(full)
-    before = everything()
+    before = dump_all_rows()
 
     assert erased(full) == []
 
-    assert everything() == before
+    assert dump_all_rows() == before
 
 
 def test_what_the_provider_delivers_again_brings_nobody_back(
@@ -285,7 +272,7 @@ def test_a_program_that_repeats_an_erased_message_brings_nobody_back(
 
     assert (again["code"], "erased" in again["error"]) == (410, True)
     for trace in (PHONE, NAME, "Лиговский"):
-        assert trace not in everything(), trace
+        assert trace not in dump_all_rows(), trace
     call["message"] |= {"id": "wamid.2", "text": "Я снова здесь"}  # type: ignore[operator]  # a dict
     fresh = client.post("/uapi/chat/addMessage", json.dumps(call), content_type="application/json").json()
     assert Message.objects.get(pk=fresh["message_id"]).conversation_id != full.pk
@@ -298,7 +285,7 @@ def test_others_in_the_same_channel_keep_everything(full: Conversation, client: 
 
     erased(full)
 
-    assert "Игорь" in everything() and Message.objects.filter(text="Счёт?").exists()
+    assert "Игорь" in dump_all_rows() and Message.objects.filter(text="Счёт?").exists()
     assert b"igor.1" in bytes(WebhookEvent.objects.latest("pk").body)
 
 
@@ -308,7 +295,7 @@ def test_the_same_phone_is_erased_on_every_channel(full: Conversation, client: C
 
     assert len(erased(full)) == 2
 
-    assert PHONE not in everything()
+    assert PHONE not in dump_all_rows()
 
 
 def test_only_who_may_erases_and_only_when_sure(full: Conversation, client: Client) -> None:

@@ -28,9 +28,9 @@ from channels_setup.providers.base import ACCEPTED, ApiResponse, CallRate, Outco
 from config.monitoring.log_format import build_formatter
 from tests.factories import ApiChannelFactory, ContactFactory, MessageFactory, waits
 from tests.receiver import Receiver
+from tests.scenarios.sending import anna_writes, boris_answers, create_channel_to
 from tests.simulators.usedesk import UsedeskSimulator
 from tests.test_inbox import post, says
-from tests.test_outbox import anna_writes, boris_answers
 from tests.usedesk_shop import Shop
 
 pytestmark = pytest.mark.django_db
@@ -41,13 +41,6 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "DB_RETRY_DELAYS", (0.0, 0.0))
 
 
-def channel_to(receiver: Receiver, path: str, **fields: Any) -> ApiChannel:
-    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url(path), secret=True, **fields)
-    ApiChannel.objects.update(track_message=False, track_new_chat=False, track_resumed=False)
-    channel.refresh_from_db()
-    return channel
-
-
 def spoil_the_secret(channel: ApiChannel) -> None:
     """As if a key had gone from FIELD_KEYS too early."""
     assert Secret.objects.filter(api_channel=channel).update(token=b"gAAAAAB-not-ours")
@@ -56,7 +49,7 @@ def spoil_the_secret(channel: ApiChannel) -> None:
 def test_a_provider_that_gives_two_messages_one_id_costs_neither_of_them(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    channel = channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
+    channel = create_channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
     replies = [boris_answers(anna_writes(channel, who=who)) for who in ("anna", "client-2", "client-3")]
 
     def judge(_provider: Any, answer: ApiResponse) -> Outcome:
@@ -77,7 +70,7 @@ def test_a_provider_that_gives_two_messages_one_id_costs_neither_of_them(
 def test_an_answer_that_we_cannot_judge_is_no_reason_to_send_again(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    channel = channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
+    channel = create_channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
     boris_answers(anna_writes(channel))
 
     def judge(_provider: Any, answer: ApiResponse) -> Outcome:
@@ -95,7 +88,7 @@ def test_an_answer_that_we_cannot_judge_is_no_reason_to_send_again(
 def test_a_result_is_written_down_though_the_database_refuses_it_at_first(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch, problem: Exception
 ) -> None:
-    channel = channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
+    channel = create_channel_to(receiver, "/hook", on_unknown=UnknownPolicy.ASK)
     reply = boris_answers(anna_writes(channel))
     record, refusals = results.record_attempts, [problem, problem]
 
@@ -113,7 +106,7 @@ def test_a_result_is_written_down_though_the_database_refuses_it_at_first(
 
 
 def test_a_channel_whose_keys_cannot_be_read_keeps_no_other_from_sending(receiver: Receiver) -> None:
-    broken, well = channel_to(receiver, "/broken"), channel_to(receiver, "/well")
+    broken, well = create_channel_to(receiver, "/broken"), create_channel_to(receiver, "/well")
     for channel in (broken, well):
         boris_answers(anna_writes(channel, who=f"anna-{channel.pk}"))
     spoil_the_secret(broken)
@@ -284,7 +277,7 @@ def test_what_the_database_says_of_a_row_is_in_no_log(style: str) -> None:
     line = build_formatter(style).format(record)
 
     assert "IntegrityError" in line
-    assert "test_mishaps.py" in line
+    assert "test_failure_isolation.py" in line
     assert contact.external_id not in line
 
 

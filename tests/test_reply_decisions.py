@@ -11,7 +11,7 @@ from bridge import outcomes
 from bridge.conversations import receiving
 from bridge.models import Conversation, Delivery, Draft, HeldReply, Message, ServiceWindow
 from bridge.outbox import dispatcher
-from bridge.relay import held_replies, submission
+from bridge.relay import held_replies, reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
 from templates_registry import lifecycle
@@ -70,8 +70,10 @@ def approved(channel: ApiChannel, name: str = "order_ready", body: str = BODY, *
     )
 
 
-def says(chat: Conversation, text: str) -> submission.SubmitResult:
-    return submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel), keep_draft=True)
+def says(chat: Conversation, text: str) -> reply_submission.SubmitResult:
+    return reply_submission.submit_reply(
+        conversation_id=chat.pk, text=text, author=boris(chat.chat_channel), keep_draft=True
+    )
 
 
 def test_pasted_template_text_goes_out_as_that_template(
@@ -196,8 +198,8 @@ def test_a_chosen_template_goes_out_with_its_values(channel: ApiChannel, chat: C
     template = approved(channel)
     author = boris(chat.chat_channel)
 
-    def send(parameters: Any) -> submission.SubmitResult:
-        return submission.submit_template_reply(
+    def send(parameters: Any) -> reply_submission.SubmitResult:
+        return reply_submission.submit_template_reply(
             conversation_id=chat.pk, template_id=template.pk, parameters=parameters, author=author
         )
 
@@ -210,7 +212,7 @@ def test_a_chosen_template_goes_out_with_its_values(channel: ApiChannel, chat: C
 def test_another_channels_template_is_unknown(channel: ApiChannel, chat: Conversation) -> None:
     theirs = approved(ApiChannelFactory())
 
-    handed = submission.submit_template_reply(
+    handed = reply_submission.submit_template_reply(
         conversation_id=chat.pk, template_id=theirs.pk, parameters=["a", "b"], author=boris(chat.chat_channel)
     )
 
@@ -261,7 +263,7 @@ def test_a_dropped_reply_is_never_lost_to_a_draft_that_stands_in_its_place(
 ) -> None:
     template = approved(channel, "we_answered", "Мы ответили на ваш вопрос.")
     hold(chat, "Ответ", template)
-    submission.save_draft(chat.pk, author=HeldReply.objects.get().author, text="Уже другое")
+    reply_submission.save_draft(chat.pk, author=HeldReply.objects.get().author, text="Уже другое")
     HeldReply.objects.update(drop_at=timezone.now())
 
     held_replies.drop_expired_replies()

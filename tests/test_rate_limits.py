@@ -14,7 +14,7 @@ from bridge.channel_health import rate_limits
 from bridge.conversations import receiving
 from bridge.models import Breaker, Conversation, Delivery, RateLimit
 from bridge.outbox import dispatcher
-from bridge.relay import submission
+from bridge.relay import reply_submission
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import (
     RETRY,
@@ -55,7 +55,7 @@ def chat_of(api_channel: ApiChannel, who: str = "anna") -> Conversation:
 
 
 def answers(chat: Conversation, text: str = "Да") -> None:
-    assert submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
+    assert reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
 
 
 def limit(api_channel: ApiChannel, calls_per_second: float) -> None:

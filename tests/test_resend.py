@@ -15,7 +15,7 @@ from bridge.outbox.bulk_resend import DeadLetterFilter
 from channels_setup.models import ApiChannel
 from tests.factories import ApiChannelFactory, DeliveryFactory, ServiceWindowFactory, boris, vera
 from tests.receiver import Receiver
-from tests.test_outbox import anna_writes, boris_answers
+from tests.scenarios.sending import anna_writes, boris_answers
 
 pytestmark = pytest.mark.django_db
 

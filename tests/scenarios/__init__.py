@@ -1,0 +1,1 @@
+"""Scenario helpers that several test modules share."""

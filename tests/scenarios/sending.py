@@ -1,0 +1,45 @@
+"""A client writes, an operator answers, and deliveries become due."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from bridge.conversations import receiving
+from bridge.models import Conversation, Delivery, Message
+from bridge.relay import reply_submission
+from channels_setup.models import ApiChannel
+from channels_setup.providers.base import ContactInfo, MessageReceived
+from tests.factories import ApiChannelFactory, boris
+from tests.receiver import Receiver
+
+
+def anna_writes(api_channel: ApiChannel, *, who: str = "anna", text: str = "?") -> Conversation:
+    """Receive one message and return its conversation."""
+    chat_channel = api_channel.default_chat_channel
+    assert chat_channel
+    fact = MessageReceived(contact=ContactInfo(external_id=who), text=text)
+    return receiving.receive_messages(api_channel, [receiving.IncomingMessage(fact=fact, chat_channel=chat_channel)])[
+        0
+    ].conversation
+
+
+def boris_answers(chat: Conversation, text: str = "Да") -> Message:
+    """Submit an operator's reply and return its message."""
+    message = reply_submission.submit_reply(conversation_id=chat.pk, text=text, author=boris(chat.chat_channel)).message
+    assert message is not None
+    return message
+
+
+def make_deliveries_due() -> None:
+    Delivery.objects.filter(state="pending").update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+
+
+def create_channel_to(receiver: Receiver, path: str, **fields: Any) -> ApiChannel:
+    """Create an Acebot channel that sends to the receiver and tracks no events."""
+    channel = ApiChannelFactory(kind="acebot", redirect_url=receiver.url(path), secret=True, **fields)
+    ApiChannel.objects.update(track_message=False, track_new_chat=False, track_resumed=False)
+    channel.refresh_from_db()
+    return channel
