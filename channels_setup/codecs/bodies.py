@@ -1,8 +1,8 @@
-"""Request bodies, both ways.
+"""Request bodies: decoding of incoming ones, encoding of outgoing events.
 
-In: the four encodings that clients of the helpdesk's public API really use (JSON, multipart, form with PHP
-bracket names, everything in the query string) become one object. Out: an event as JSON, as a form or as
-multipart/form-data, with the text as it is or converted, as the API channel's flags say.
+Incoming: the four encodings that clients of Usedesk's public API use (JSON, multipart, form with PHP bracket names,
+query string) become one object. Outgoing: an event as JSON, form or multipart/form-data, in UTF-8 or escaped ASCII, as
+the flags of the API channel say.
 """
 
 from __future__ import annotations
@@ -23,27 +23,29 @@ from django.core.files.uploadhandler import MemoryFileUploadHandler, TemporaryFi
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from django.utils.translation import gettext_lazy as _
 
-MAX_DIGITS = 400  # a number in JSON longer than this is no number of ours
-MAX_VALUES = 200_000  # in JSON: each costs a microsecond to read and check
+MAX_DIGITS = 400  # of one number in JSON
+MAX_VALUES = 200_000  # in JSON; reading and checking one takes about a microsecond
 MAX_FIELDS = 1_000
-MAX_ESCAPES = 400_000  # such as %D0 in a form; two for each Russian letter
+MAX_ESCAPES = 400_000  # such as %D0 in a form; a Russian letter has two
 MAX_DEPTH = 32
 
 
 class BadBody(ValueError):
-    """A body we cannot read. Its text is a sentence for whoever sent it."""
+    """The body cannot be read. The exception's text is a sentence for its sender."""
 
 
 @dataclass(frozen=True)
 class DecodedBody:
+    """Values of a request as one object, and its uploaded files."""
+
     values: dict[str, Any]
     files: tuple[UploadedFile, ...] = field(default=())
 
 
 def decode_body(*, body: bytes, content_type: str, query_string: str = "") -> DecodedBody:
-    """One object from a request; body fields win over the query's. Raises BadBody.
+    """Decode a request into one object; fields of the body override those of the query string. Raises BadBody.
 
-    Text never holds NUL or lone surrogates afterwards: PostgreSQL stores neither.
+    NUL and lone surrogates in texts become U+FFFD, because PostgreSQL stores neither.
     """
     values = parse_form(query_string) if query_string else {}
     media_type = content_type.split(";")[0].strip().lower()
@@ -58,7 +60,7 @@ def decode_body(*, body: bytes, content_type: str, query_string: str = "") -> De
     return DecodedBody(values=values, files=files)
 
 
-# A text that does not end is one up to the end: linear in any body.
+# An unterminated string extends to the end of the body, so that matching is linear in any body.
 _JSON_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _LONG_NUMBER = re.compile(rf"(?<![0-9])[0-9]{{{MAX_DIGITS + 1}}}")
 _LARGE_FLOAT = re.compile(r"[0-9][eE]|(?<![0-9])[0-9]{300}")
@@ -66,12 +68,15 @@ _UNSTORABLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 
 def parse_json_object(body: bytes, *, most_values: int = MAX_VALUES) -> dict[str, Any]:
-    """A JSON object from bytes, or BadBody: never a RecursionError, a digit bomb or a value PostgreSQL refuses."""
-    # Those inside of texts are no values: a client's many commas must not cost the batch of its neighbors.
+    """Parse a JSON object. Raises BadBody for anything else, for deep nesting, and for too many or too large values.
+
+    Texts in the result are such that PostgreSQL can store them.
+    """
+    # A client's text may hold many commas: count again without strings before refusing a whole batch.
     if _values(body) > most_values and _values(_JSON_TEXT.sub(b"", body)) > most_values:
         raise BadBody(_("The JSON has too many values."))
     text = _utf8(body)
-    # Calls for each number cost more than all the rest: they are made where a number may be too large.
+    # A callback per number would dominate the parsing time: set only where a number may be too large.
     parse_int = _whole_number if _LONG_NUMBER.search(text) else None
     parse_float = _finite_number if _LARGE_FLOAT.search(text) else None
     try:
@@ -93,7 +98,7 @@ def _values(body: bytes) -> int:
 
 
 def clean_value(value: Any) -> Any:
-    """The same value with text that PostgreSQL can hold: NUL and lone surrogates become U+FFFD."""
+    """Return a JSON value with texts that PostgreSQL can store: NUL and lone surrogates become U+FFFD."""
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, dict):
@@ -104,6 +109,7 @@ def clean_value(value: Any) -> Any:
 
 
 def clean_text(text: str) -> str:
+    """Return a text that PostgreSQL can store: NUL and lone surrogates become U+FFFD."""
     if text.isascii() and "\0" not in text:
         return text
     return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -134,7 +140,7 @@ def _no_constant(name: str) -> None:
 
 
 def _check_depth(value: Any) -> None:
-    """Refuse what is nested deeper than DEEPEST: level by level, without recursion."""
+    """Raise BadBody for nesting beyond MAX_DEPTH. Goes level by level, without recursion."""
     level = [value]
     for _depth in range(MAX_DEPTH + 1):
         level = [
@@ -149,6 +155,7 @@ def _check_depth(value: Any) -> None:
 
 
 def parse_form(encoded: str) -> dict[str, Any]:
+    """Parse a urlencoded form or query string with PHP bracket names. Raises BadBody."""
     if encoded.count("%") > MAX_ESCAPES:
         raise BadBody(_("The form is too long. Send files and long texts as JSON or multipart/form-data."))
     try:
@@ -164,7 +171,7 @@ _BRACKETED = re.compile(r"\[([^\[\]]*)\]")
 
 
 def _nested(pairs: list[tuple[str, str]]) -> dict[str, Any]:
-    """PHP's bracket names as nested objects: ``message[from][name]=Anna``. Numbered keys make a list."""
+    """Nest PHP bracket names such as ``message[from][name]=Anna``. Objects with keys 0, 1, … become lists."""
     result: dict[str, Any] = {}
     for name, value in pairs:
         head, bracket, tail = name.partition("[")
@@ -175,12 +182,10 @@ def _nested(pairs: list[tuple[str, str]]) -> dict[str, Any]:
         for key in keys[:-1]:
             inner = place.setdefault(key or str(len(place)), {})
             if not isinstance(inner, dict):
-                raise BadBody(_("The field “%(name)s” stands twice with different shapes.") % {"name": keys[0][:60]})
+                raise BadBody(_("The field “%(name)s” is given twice with different shapes.") % {"name": keys[0][:60]})
             place = inner
         place[keys[-1] or str(len(place))] = value
-    return clean_value(
-        {key: _lists(item) for key, item in result.items()}
-    )  # the whole is an object, whatever its names
+    return clean_value({key: _lists(item) for key, item in result.items()})  # the outermost value remains an object
 
 
 def _lists(value: Any) -> Any:
@@ -205,20 +210,20 @@ def _multipart(body: bytes, content_type: str) -> tuple[list[tuple[str, str]], t
 
 
 def _storable(file: UploadedFile) -> UploadedFile:
-    """The file with a name and a type that PostgreSQL can hold."""
+    """Give the file a name and a type that PostgreSQL can store."""
     file.name = clean_text(file.name or "")
     file.content_type = clean_text(file.content_type or "")
     return file
 
 
-# --- out -------------------------------------------------------------------------------------------------
+# --- encoding --------------------------------------------------------------------------------------------
 
 
 def encode_event(event: Mapping[str, Any], *, as_json: bool, utf8: bool, multipart: bool = False) -> tuple[str, bytes]:
-    """(Content-Type, bytes) of an event. The same event gives the same bytes at every try.
+    """Return (Content-Type, bytes) of an event. The same event has the same bytes at every attempt.
 
-    The conversion with UTF-8 off is not documented by the helpdesk; receivers in the wild understand JSON
-    escapes and HTML entities, so those are what we send.
+    Usedesk does not document the encoding of events with UTF-8 switched off. Known receivers understand JSON escapes
+    and HTML entities, so these are sent.
     """
     if as_json:
         text = json.dumps(event, ensure_ascii=not utf8, separators=(",", ":"))
@@ -231,9 +236,9 @@ def encode_event(event: Mapping[str, Any], *, as_json: bool, utf8: bool, multipa
 
 
 def _as_multipart(pairs: list[tuple[str, str]], *, utf8: bool) -> tuple[str, bytes]:
-    """The form as multipart/form-data. The boundary follows from the content, so every try has the same bytes.
+    """Encode a form as multipart/form-data, with a boundary derived from the content, so that attempts are identical.
 
-    Converted characters are announced as US-ASCII: another portal turns them back.
+    Escaped text is declared as US-ASCII, which tells another Okno to unescape it.
     """
     digest = hashlib.sha256(json.dumps(pairs, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
     boundary = f"okno-{digest[:40]}"
@@ -246,12 +251,12 @@ def _as_multipart(pairs: list[tuple[str, str]], *, utf8: bool) -> tuple[str, byt
 
 
 def _quoted(name: str) -> str:
-    """A field's name as browsers write it into the header."""
+    """Escape a field name for the header, as browsers do."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def flatten_pairs(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """An object as PHP bracket names with text values: null is empty, true is 1, an empty list is left out."""
+    """Yield an object as PHP bracket names with text values: null is empty, true is 1, empty lists are left out."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from flatten_pairs(item, f"{name}[{key}]" if name else str(key))
@@ -267,5 +272,5 @@ def flatten_pairs(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _entities(text: str) -> str:
-    """HTML entities that ``html.unescape`` turns back into the very text: so an ampersand is one too."""
+    """Escape non-ASCII characters and ampersands as HTML entities; ``html.unescape`` restores the exact text."""
     return text.replace("&", "&amp;").encode("ascii", "xmlcharrefreplace").decode()

@@ -1,8 +1,8 @@
-"""The helpdesk's public events, as posted to an API channel's Redirect URL.
+"""Usedesk-compatible chat and ticket events, as posted to an API channel's Redirect URL.
 
-Shapes: the helpdesk's public documentation of chat and ticket webhooks. One body serves "new chat", "every
-message" and "chat resumed". Extensions of ours, ignored by others: ``message_id``, ``template``, the two
-marks of ``add_routing_flags`` and, in headers, the Standard Webhooks signature.
+Shapes follow Usedesk's public documentation of chat and ticket webhooks. One body serves "new chat", "every message"
+and "chat resumed". Okno's extensions, which other receivers ignore: ``message_id``, ``template``, the two flags of
+``add_routing_flags``, and the Standard Webhooks signature in headers.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 
 from .phone_numbers import format_wire_phone
 
-# Ticket statuses as the helpdesk numbers them.
+# Ticket status numbers of Usedesk's API.
 OPEN, SOLVED, CLOSED, DELETED, ON_HOLD, PENDING, SPAM, NEW, MAILING, MERGED = range(1, 11)
 
 
 def format_time(at: datetime | None) -> str | None:
-    """ "YYYY-MM-DD HH:MM:SS", without a zone, as the helpdesk writes it; ours is UTC."""
+    """Format a time as Usedesk does, without a time zone: "YYYY-MM-DD HH:MM:SS" in UTC."""
     return at.strftime("%Y-%m-%d %H:%M:%S") if at else None
 
 
 def add_routing_flags(event: dict[str, Any], *, delivery: bool, copy: bool) -> dict[str, Any]:
-    """The event with what its receiver is to do with it.
+    """Add the flags that tell a receiver how to treat the event.
 
-    ``delivery``: this is the one request that hands the message to the client. Every other event is for information.
+    ``delivery``: the receiver must deliver this message to the client; all other events are for information.
     ``copy``: the chat belongs to another API channel, and the receiver only watches it.
     """
     return event | {"delivery": delivery, "copy": copy}
@@ -45,7 +45,7 @@ def build_chat_event(
     template: dict[str, Any] | None = None,
     platform: str,
 ) -> dict[str, Any]:
-    """One message of a chat. ``sender`` is "client" or "user"; ``state`` null, "new" or "reopened"."""
+    """Build the event of one chat message. ``sender`` is "client" or "user"; ``state`` None, "new" or "reopened"."""
     event: dict[str, Any] = {
         "chat_id": chat_id,
         "text": text,
@@ -67,7 +67,7 @@ def build_chat_event(
 def build_client(
     *, id: int, name: str, email: str, phone: str, external_id: str, caller_id: str = ""
 ) -> dict[str, Any]:
-    """A client as events carry it. Phones are digits there, as everywhere in the public API."""
+    """Build the ``client`` object of events. Phones are digits only, as everywhere in the public API."""
     phone = format_wire_phone(phone)
     return {
         "id": id,
@@ -100,9 +100,10 @@ def build_ticket(
     type: str = "question",
     tags: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """``message`` and ``files``: the current ones, or the request's first, as the API channel is set.
+    """Build the ``ticket`` object of events.
 
-    ``priority``, ``type`` and ``tags`` are extensions of ours.
+    ``message`` and ``files`` are the current or the first ones of the request, as the API channel's settings say.
+    ``priority``, ``type`` and ``tags`` are Okno's extensions.
     """
     return {
         "id": id,
@@ -128,7 +129,7 @@ def build_ticket(
 def build_ticket_event(
     *, app_id: str, ticket: dict[str, Any], client: dict[str, Any], custom_fields: Sequence[Any]
 ) -> dict[str, Any]:
-    """A new request. Its additional fields stand in both places where receivers look for them."""
+    """Build the event of a new request. Receivers look for ``custom_fields`` in two places, so both have them."""
     fields = list(custom_fields)
     return {
         "secret": app_id,
@@ -154,7 +155,7 @@ def build_comment(
     published_at: datetime | None,
     files: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """``sender`` is "user", "client" or "trigger"; ``type`` "public" or "private"."""
+    """Build a comment. ``sender`` is "user", "client" or "trigger"; ``type`` is "public" or "private"."""
     return {
         "id": id,
         "message": html,
@@ -180,7 +181,7 @@ def build_comment_event(
     assignee_id: int | None,
     custom_fields: Sequence[Any],
 ) -> dict[str, Any]:
-    """A new comment. It has no ``ticket``: receivers take whatever has one for a new request."""
+    """Build the event of a new comment. It has no ``ticket``: receivers would take it for a new request."""
     return {
         "secret": app_id,
         "comment": comment,
@@ -204,7 +205,10 @@ def build_change_event(
     assignee_id: int | None,
     custom_fields: Sequence[Any],
 ) -> dict[str, Any]:
-    """A changed request. ``changes``: {target, value, old_value} each; ``status`` is the one it has now."""
+    """Build the event of a changed request.
+
+    ``changes`` are {target, value, old_value} each; ``status`` is the present status number.
+    """
     moved = next((change for change in changes if change["target"] == "status_id"), None)
     trigger = {
         "id": change_id,

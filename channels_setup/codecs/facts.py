@@ -1,4 +1,4 @@
-"""What a provider says happened, in words of no provider. Part of the contract in ``providers.base``."""
+"""Facts that providers report, normalized. Part of the provider contract in ``providers.base``."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ from .values import FileInfo
 
 @dataclass(frozen=True, kw_only=True)
 class ContactInfo:
-    """Who wrote, as far as the provider says. All optional: a contact may have no phone (WhatsApp user names)."""
+    """A contact as the provider identifies it. All fields are optional: users with a username may hide their phone."""
 
     external_id: str = ""
     phone: str = ""
     name: str = ""
     email: str = ""
-    user_id: str = ""  # the id the contact has with this business alone, where the provider has such ids
-    caller_id: str = ""  # the id in the system of a program that calls our API
-    username: str = ""  # the public name at the provider, where there are such
+    user_id: str = ""  # business-scoped user ID, if the provider has such IDs
+    caller_id: str = ""  # ID in the system that calls Okno's API
+    username: str = ""  # public username at the provider
 
 
-# What a message is besides its text, as plain JSON. ``what`` says which keys there are:
+# Content of a message besides its text, as plain JSON. ``what`` decides which other keys there are:
 #   location  latitude, longitude, name, address, map (a link)
 #   contacts  cards: [{name, phones: [..], emails: [..], addresses: [..], urls: [..], org, birthday}]
 #   order     lines: [{product, quantity, price, currency}], catalog
-#   button, list, flow   title, description, id; a flow's answers as fields: [[name, value]], a value may have lines
-#   sticker, voice       the file says the rest
-#   call                 the contact rang
-#   welcome              the contact opened the chat and has not written
-#   reaction  emoji, to a message that we do not have and that did not come
-#   unsupported          kind, code: the provider itself says that it cannot be shown
-#   unreadable           kind: its content did not come, or we could not read it; the stored event has it
-#   empty                a text without text
-# Beside any of them: forwarded (often: true when many times), product {catalog, product}, ad {headline, body, url},
-# from_phone (ours, written in the phone's own app), edited_at, former [earlier texts], revoked_at, after_answer
-# (edited or deleted after we had answered), original ("missing": an edit stands in for a message that has not come).
-# ``own`` is the contact's own part of the text, where the portal adds to it. ``text`` says all of it as well as words
-# can, in the portal's language; ``message_extras`` says it in the reader's.
+#   button, list, flow   title, description, id; a flow has fields: [[name, value]], values may have several lines
+#   sticker, voice       no keys: the file is the content
+#   call                 the contact called
+#   welcome              the contact opened the chat and has not written yet
+#   reaction  emoji, to a message that Okno never received
+#   unsupported          kind, code: the provider does not pass this type on
+#   unreadable           kind: the content is missing or not understood; the stored event has the raw data
+#   empty                a text message without text
+# Further keys of any message: forwarded (often: true if forwarded many times), product {catalog, product},
+# ad {headline, body, url}, from_phone (sent by the business in the phone's app), edited_at, former [earlier texts],
+# revoked_at, after_answer (edited or deleted after the operator's answer), original ("missing": an edit replaces a
+# message that never arrived). ``own`` is the contact's own part of the text, where the portal adds to it. ``text``
+# describes all of it in the portal's language; ``message_extras`` does so in the reader's language.
 MessageExtras = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MessageReceived:
-    """The contact wrote. ``at`` is the provider's clock; None means it did not say, and the time of receipt counts."""
+    """A message from the contact. ``at`` is by the provider's clock; without it the time of receipt counts."""
 
     contact: ContactInfo
     text: str
     external_id: str = ""
     at: datetime | None = None
     files: tuple[FileInfo, ...] = ()
-    quoted_id: str = ""  # the provider's id of the message it answers
+    quoted_id: str = ""  # the provider's ID of the message that it replies to
     shown: MessageExtras = field(default_factory=dict)
-    opens_window: bool = True  # the provider lets us write freely after it
+    opens_window: bool = True  # free text is allowed after this message
 
 
 @dataclass(frozen=True, kw_only=True)
 class EchoSeen:
-    """We wrote, but not here: in the account's own app. It is shown as ours, opens no window, goes nowhere."""
+    """A message that the business sent from its WhatsApp app: shown as outbound, opens no window, is not delivered."""
 
     contact: ContactInfo
     text: str
@@ -73,7 +73,7 @@ class EchoSeen:
 
 @dataclass(frozen=True, kw_only=True)
 class ReactionChanged:
-    """An emoji was put on a message (``target_id``, the provider's id), or taken away again: then it is empty."""
+    """A reaction to a message was set, or removed if ``emoji`` is empty. ``target_id`` is the provider's message ID."""
 
     contact: ContactInfo
     target_id: str
@@ -85,7 +85,7 @@ class ReactionChanged:
 
 @dataclass(frozen=True, kw_only=True)
 class MessageEdited:
-    """A message was given another text by its writer: the contact, or us in the account's own app."""
+    """The author edited a message: the contact, or the business in its WhatsApp app."""
 
     contact: ContactInfo
     target_id: str
@@ -97,7 +97,7 @@ class MessageEdited:
 
 @dataclass(frozen=True, kw_only=True)
 class MessageRevoked:
-    """A message was deleted for everyone by its writer: the contact, or us in the account's own app."""
+    """The author deleted a message for everyone: the contact, or the business in its WhatsApp app."""
 
     target_id: str
     contact: ContactInfo = ContactInfo()
@@ -108,21 +108,21 @@ class MessageRevoked:
 
 @dataclass(frozen=True, kw_only=True)
 class ContactChanged:
-    """The contact has another number or id now, or another device. ``now`` holds what has changed alone.
+    """The contact's number, ID or device changed. ``now`` holds only the changed fields.
 
-    ``reason`` is a code with a sentence in ``bridge.outcomes``: the notice in the contact's chats.
+    ``reason`` is a code of ``bridge.outcomes``: its sentence is the notice in the contact's chats.
     """
 
     contact: ContactInfo
     now: ContactInfo = ContactInfo()
-    external_id: str = ""  # of the news itself
+    external_id: str = ""  # of this update
     at: datetime | None = None
     reason: str = "contact_changed"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ItemUnreadable:
-    """One item of an event could not be read, and is no message that could be shown as such. The others count."""
+    """One item of an event could not be read and cannot be shown as a message. Other items are processed."""
 
     why: str
 
@@ -132,9 +132,9 @@ class ItemUnreadable:
 
 @dataclass(frozen=True, kw_only=True)
 class StatusChanged:
-    """What became of a message of ours: known by our own id, the provider's, or the key of the delivery.
+    """A new status of an outbound message, identified by Okno's ID, the provider's ID or the delivery's key.
 
-    A failure may come with ``reason``, a code of ``bridge.outcomes``, and with the provider's ``details``.
+    A failure may have a ``reason``, which is a code of ``bridge.outcomes``, and the provider's own ``details``.
     """
 
     status: str
@@ -153,10 +153,10 @@ class StatusChanged:
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateChanged:
-    """The provider approved, rejected, paused, rated… a template. Known by ``external_id`` or by name and language.
+    """The provider changed a template, identified by ``external_id`` or by name and language.
 
-    ``status`` is a word of the Graph API, in any case; one that the registry does not know means: not to be sent.
-    What is empty was not said. ``reread``: the news is not the whole of it, the provider's list has to be read again.
+    ``status`` is a word of the Graph API, in any case; a template with an unknown status is not sent. Empty fields were
+    not reported. ``reread``: the update is incomplete, so the provider's template list must be read again.
     """
 
     status: str = ""
@@ -166,7 +166,7 @@ class TemplateChanged:
     reason: str = ""
     quality: str = ""
     category: str = ""
-    next_category: str = ""  # the one it will have from ``next_category_at``
+    next_category: str = ""  # takes effect at ``next_category_at``
     next_category_at: datetime | None = None
     reread: bool = False
 
@@ -176,9 +176,9 @@ class TemplateChanged:
 
 @dataclass(frozen=True, kw_only=True)
 class AccountUpdate:
-    """The provider says something of the account or its number: for the channel's page, and for an admin to act on.
+    """A report about the account or its number, for the channel's page.
 
-    ``what`` is the provider's own word. ``level``: ok, warning or error.
+    ``what`` is the provider's own name of the update. ``level`` is ok, warning or error.
     """
 
     what: str
@@ -194,7 +194,7 @@ class AccountUpdate:
 
 @dataclass(frozen=True, kw_only=True)
 class TimePassed:
-    """A training provider lets time pass for one contact, so that a newcomer sees the window closed."""
+    """The sandbox provider moves the clock of one contact, so that trainees see a closed window."""
 
     contact: ContactInfo
     seconds: int
@@ -202,7 +202,7 @@ class TimePassed:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupActivity:
-    """Something happened in a WhatsApp group: shown to an admin as received and not supported.
+    """An event of a WhatsApp group, which an admin sees as received and not supported.
 
     ``what`` is message, status, or the provider's own name of the update.
     """
@@ -213,7 +213,7 @@ class GroupActivity:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleReceived:
-    """A sample webhook from the test button on the provider's pages. ``what`` is its name of the update."""
+    """A sample webhook from the test button on the provider's pages. ``what`` is the provider's name of the update."""
 
     what: str
 

@@ -1,4 +1,4 @@
-"""What an outside helpdesk says happened. Part of the contract in ``providers.base_helpdesk``."""
+"""Facts that an outside helpdesk reports. Part of the provider contract in ``providers.base.helpdesk``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class TicketState:
-    """What an event says of a request. ``updated`` is the helpdesk's own stamp, to be compared as text."""
+    """State of a request as an event gives it. ``updated`` is the helpdesk's own timestamp, comparable as text."""
 
     id: int | None = None
     status: int | None = None
@@ -18,14 +18,17 @@ class TicketState:
 
 @dataclass(frozen=True, kw_only=True)
 class EventSeen:
-    """An event of this kind came: evidence that its box is ticked."""
+    """An event of this kind has arrived, which proves that it is switched on in the helpdesk."""
 
     track: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class MessageSent:
-    """Somebody said something in a chat. ``state``: "", new, reopened or closed; ``event_id`` where events have ids."""
+    """A message in a chat, of an operator or a client.
+
+    ``state`` is "", new, reopened or closed; ``event_id`` is empty where the helpdesk's events have no IDs.
+    """
 
     by_operator: bool
     text: str
@@ -44,14 +47,14 @@ class CommentAdded:
     comment_id: str
     ticket_id: int
     text: str
-    visible: str = ""  # the words without what the format adds, to compare them with the same reply as ``MessageSent``
+    visible: str = ""  # only the written words, to compare with the same reply as ``MessageSent``
     files: tuple[str, ...] = ()
-    by_rule: bool = False  # a rule or bot of the helpdesk wrote it: relayed only where the admin wants it
+    by_rule: bool = False  # written by a rule or bot of the helpdesk: relayed only if the admin allows it
 
 
 @dataclass(frozen=True, kw_only=True)
 class TicketChanged:
-    """A request's status or assignee changed."""
+    """The status or the assignee of a request changed."""
 
     ticket: TicketState
 

@@ -1,8 +1,8 @@
-"""HTML split into tags and text, in time that grows with its length alone.
+"""HTML tokenizer: tags and text, in time linear in the input.
 
-The standard library's parser takes minutes for 64 KB of "<". Here a tag ends at its ">"; where a quote in it is never
-closed, or a tag with a "<" in quotes never ends, quotes are no longer looked at, so nothing is read twice. What is no
-element of HTML, as in "<anna@example.com>" or "5 < 6", is text: nothing that somebody wrote vanishes.
+The standard library's parser takes minutes for 64 KB of "<". This tokenizer ends a tag at its ">". After the first tag
+with an unclosed quote it ignores quotes, so that no input is read twice. Anything that is not an HTML element, such as
+"<anna@example.com>" or "5 < 6", is text, so that no written words get lost.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ HTML_ELEMENTS = frozenset(
     "ruby s samp script section select small source span strike strong style sub summary sup svg table "
     "tbody td template textarea tfoot th thead time title tr track tt u ul var video wbr ".split()
 )
-RAW_TEXT_ELEMENTS = frozenset(("script", "style", "title", "textarea"))  # no tags within
-MAX_ATTRIBUTES = 20  # more of one tag are not read
+RAW_TEXT_ELEMENTS = frozenset(("script", "style", "title", "textarea"))  # their content has no tags
+MAX_ATTRIBUTES = 20  # of one tag; the others are ignored
 
 MAX_ENTITY = 34
 _NAME = re.compile(r"</?([a-zA-Z][a-zA-Z0-9:-]*+)")
@@ -37,13 +37,15 @@ _ENTITY = re.compile(
 
 
 class Tag(NamedTuple):
+    """A start or end tag; names are lowercase."""
+
     name: str
     attributes: dict[str, str]
     is_end: bool = False
 
 
 def resolve_entities(text: str) -> str:
-    """Resolve entities once. Only whole ones: an address keeps its "&copy=1"."""
+    """Replace complete entities with their characters. A query string keeps its "&copy=1"."""
     return _ENTITY.sub(_resolved, text) if "&" in text else text
 
 
@@ -52,11 +54,12 @@ def _resolved(entity: re.Match[str]) -> str:
 
 
 def has_tags(html: str) -> bool:
+    """Tell whether a text holds any HTML tag."""
     return any(isinstance(token, Tag) for token in tokenize_html(html))
 
 
 def tokenize_html(html: str) -> Iterator[Tag | str]:
-    """Yield tags, and text whose entities are not resolved yet."""
+    """Yield tags, and pieces of text whose entities are not resolved yet."""
     at = begin = 0
     last_end = html.rfind(">")
     last_comment_end = html.rfind("-->")
@@ -94,7 +97,7 @@ def tokenize_html(html: str) -> Iterator[Tag | str]:
 
 
 def _misleads(html: str, at: int) -> bool:
-    """Return whether the quotes of a tag that never ends hide its ">" or the next "<"."""
+    """Tell whether the quotes of an unfinished tag hide its ">" or the next "<"."""
     part = _QUOTED_PART.match(html, at)
     return bool(_PLAIN_TAG.match(html, at)) or (part is not None and 0 <= html.find("<", at + 1) < part.end())
 

@@ -42,13 +42,16 @@ MISSING = {
     "contacts": _("The client sent a contact card, but it did not arrive. Ask them to send it again."),
     "order": _("The client sent an order, but it did not arrive. Ask them to send it again."),
 }
-NO_DETAILS = frozenset(("131051",))  # "not supported": the sentence says it already
+NO_DETAILS = frozenset(("131051",))  # "not supported": the sentence already says so
 SIGNS = {"RUB": "₽", "USD": "$", "EUR": "€", "GBP": "£", "KZT": "₸", "UAH": "₴", "INR": "₹", "ILS": "₪", "TRY": "₺"}
 BEFORE = frozenset("$€£₹₪")  # written before the amount in English
 
 
 def compose_text(text: str, shown: MessageExtras, *, plain_amounts: bool = False) -> str:
-    """Return the whole message in the active language; ``text`` is what was stored with it."""
+    """Return the whole message in the active language; ``text`` is the stored text.
+
+    ``plain_amounts`` writes prices as the provider gave them, without currency signs.
+    """
     what = as_text(shown.get("what"))
     if "edited_at" in shown or not shown:
         return text
@@ -68,7 +71,7 @@ def compose_text(text: str, shown: MessageExtras, *, plain_amounts: bool = False
 
 
 def compose_own_text(text: str, shown: MessageExtras) -> str:
-    """The words to show beside tables and cards that say the rest."""
+    """Return the text of a message whose order or form is shown separately as a table or card."""
     what = as_text(shown.get("what"))
     if what == "welcome":
         return compose_text(text, {"what": what})
@@ -76,12 +79,14 @@ def compose_own_text(text: str, shown: MessageExtras) -> str:
         return compose_text(text, shown)
     if "own" in shown:
         return as_text(shown["own"])
-    rows = len(_lines(shown) if what == "order" else list(_fields(shown)))  # stored before there was "own"
+    rows = len(
+        _lines(shown) if what == "order" else list(_fields(shown))
+    )  # a message without "own": drop the lines of the table
     return "\n".join(text.split("\n")[:-rows]) if rows else text
 
 
 def describe_ad(shown: MessageExtras) -> str:
-    """The advertisement that a message came from, in one line; empty where there is none."""
+    """Describe in one line the ad that a message came from; empty if there is none."""
     ad = _inner(shown, "ad")
     said = " — ".join(dict.fromkeys(filter(None, (as_text(ad.get(part)) for part in ("headline", "body")))))
     said = said or as_text(ad.get("url"))
@@ -113,7 +118,7 @@ def _sentences(what: str, shown: MessageExtras) -> Iterator[str]:
 
 
 def _provider_words(shown: MessageExtras, *, is_known: bool) -> str:
-    """What the provider itself says of it, where that says more than our sentence."""
+    """Return the provider's own description, if it adds anything to the sentence."""
     code = as_text(shown.get("code"))
     said = as_text(shown.get("details")) or as_text(shown.get("title"))
     if not said or code in NO_DETAILS:
@@ -134,7 +139,7 @@ def _order_words(shown: MessageExtras, *, plain_amounts: bool) -> Iterator[str]:
 
 
 def describe_order_lines(shown: MessageExtras) -> Iterator[tuple[str, str]]:
-    """Each product with its quantity and price, and the total."""
+    """Yield each product with its quantity and price, then the total."""
     total, currencies = Decimal(0), set[str]()
     rows = _lines(shown)
     for line in rows:
@@ -150,7 +155,7 @@ def describe_order_lines(shown: MessageExtras) -> Iterator[tuple[str, str]]:
 
 
 def format_amount(price: str, currency: str) -> str:
-    """4500 and RUB as 4 500 ₽, the way the reader's language writes it."""
+    """Format a price in the active language: 4500 and RUB as 4 500 ₽."""
     number = _decimal(price)
     if number is None:
         return " ".join(filter(None, (price, currency)))

@@ -1,8 +1,8 @@
-"""Phone numbers as people and providers write them, and the key under which all spellings of one number meet.
+"""Phone numbers: parsing, and one lookup key for all spellings of a number.
 
-WhatsApp knows some numbers by an older or a shorter national form than people dial: Brazil without the ninth digit,
-Mexico with a 1 after the country code, Argentina with or without a 9. ``phone_key`` folds these forms into one, and
-only where the national numbering plan rules out that the other form is somebody else's number.
+WhatsApp knows some numbers in another national form than people dial: Brazil without the ninth digit, Mexico with a 1
+after the country code, Argentina with or without a 9. ``phone_key`` folds such forms into one, but only where the
+national numbering plan guarantees that both forms are the same subscriber.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import phonenumbers
 
 KEY_LENGTH = 32
 MAX_DIGITS = 15  # digits, by E.164
-SHORTEST_PHONE, SHORTEST_ID = 5, 10  # digits of what may be a phone, and of an ID that may be one
-UNVERIFIED = "?"  # begins the key of digits that no numbering plan knows, such as a provider's test number
+SHORTEST_PHONE, SHORTEST_ID = 5, 10  # digits of a phone, and of an ID that may be a phone
+UNVERIFIED = "?"  # prefix of the key of digits outside every numbering plan, such as a provider's test number
 SEPARATORS = re.compile(r"[\s().\-\u2010-\u2015\u00ad\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")
 LETTER = re.compile(r"[^\W\d_]")
-# "8 (921) …" and "8-921-…": the Russian trunk prefix stands apart. Without a separator, 84… may be Vietnam.
+# "8 (921) …" and "8-921-…": the Russian trunk prefix with a separator. Without one, 84… may be Vietnam.
 TRUNK_EIGHT = re.compile(r"8[\s(\-]")
 
-# Pattern of the digits → the form that a key has.
+# Pattern of the digits → their form in a key.
 MOBILE_FORMS = (
     # Old mobile numbers begin with 6 to 9; landlines begin with 2 to 5 and never get a ninth digit.
     (re.compile(r"55([1-9]\d)([6-9]\d{7})"), r"55\g<1>9\g<2>"),
@@ -29,17 +29,17 @@ MOBILE_FORMS = (
     # Benin put 01 before every number in 2024.
     (re.compile(r"229([2-9]\d{7})"), r"22901\g<1>"),
 )
-# An Argentine number has ten digits, landline or mobile, and nobody shares them; 9 and 15 only mark a mobile call.
+# An Argentine number has ten digits, unique among landlines and mobiles; 9 and 15 only mark a mobile call.
 ARGENTINA = re.compile(r"549(\d{10})")
-# National forms that people type into a search field; a region needs a rule of its own to be listed here.
+# Regions whose national forms ``search_keys`` tries.
 SEARCH_REGIONS = ("RU", "BR", "MX", "AR")
 
 
 def phone_key(text: str) -> str:
     """Return the key of a phone number, or "" if the text is no phone number.
 
-    Equal keys mean the same number. Digits that are no valid number still have a key, so that a test number is found
-    with and without its plus.
+    Equal keys mean the same number. Digits that are not a valid number still have a key, so that a search finds a test
+    number with and without its plus.
     """
     text = text.strip()[:60]
     return "" if LETTER.search(text) else _key(text, SHORTEST_PHONE)
@@ -54,7 +54,7 @@ def id_key(text: str) -> str:
 
 
 def format_wire_phone(text: str) -> str:
-    """Return a phone as the public API shows it: international, digits only; unchanged if it is no phone."""
+    """Return a phone as the public API shows it: international, digits only. Other texts remain unchanged."""
     text = text.strip()
     digits = _digits(text)
     if not digits or len(digits) > MAX_DIGITS or LETTER.search(text):
@@ -64,7 +64,7 @@ def format_wire_phone(text: str) -> str:
 
 
 def search_keys(query: str) -> list[str]:
-    """Return the keys that a number typed into a search field may stand for, the likeliest first."""
+    """Return the keys that a number typed into a search field may mean, the likeliest first."""
     query = query.strip()[:60]
     digits = _digits(query)
     if len(digits) < SHORTEST_PHONE or len(digits) > MAX_DIGITS + 2 or LETTER.search(query):
@@ -102,7 +102,7 @@ def _key(text: str, shortest: int) -> str:
 
 
 def _parse(text: str) -> phonenumbers.PhoneNumber | None:
-    """Read an international number, with or without its plus; a Russian 8 is +7 where it can mean nothing else."""
+    """Parse an international number with or without its plus. A Russian 8 counts as +7 where it is unambiguous."""
     digits = _digits(text)
     if not digits or len(digits) > MAX_DIGITS + 2:
         return None
@@ -129,7 +129,7 @@ def _e164(number: phonenumbers.PhoneNumber) -> str:
 
 
 def _folded(digits: str) -> str:
-    """Bring a national variant into the form that keys have; only a valid number comes out of it."""
+    """Convert a national variant to the form of keys, unless the result would not be a valid number."""
     for pattern, form in MOBILE_FORMS:
         if pattern.fullmatch(digits):
             other = pattern.sub(form, digits)

@@ -1,4 +1,4 @@
-"""Redaction of what others say: provider errors, answers, tracebacks. Known secrets by value, others by their name."""
+"""Redaction of foreign texts (provider errors, responses, tracebacks): known secrets by value, others by name."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _WORD = re.compile(rb"[A-Za-z]{1,12}[.!?]?\Z")
 
 
 def redact_text(text: str, secrets: Iterable[str] = (), *, tokens: Collection[bytes] = ()) -> str:
-    """Return the text with every secret masked: ``secrets`` by value, in any spelling, and others by their name.
+    """Mask ``secrets`` by value, in any spelling, and all values that are named as secrets.
 
-    ``tokens``: see ``secret_search.spans``.
+    ``tokens``: see ``secret_search.find_secrets``.
     """
     if not text:
         return text
@@ -46,7 +46,7 @@ def redact_text(text: str, secrets: Iterable[str] = (), *, tokens: Collection[by
 
 
 def redact_known_secrets(text: str, secrets: Iterable[str] = (), *, tokens: Collection[bytes] = ()) -> str:
-    """Mask known secrets alone: for texts that may hold words of clients or operators."""
+    """Mask only known secrets: for texts that may hold words of clients or operators."""
     data = text.encode("utf-8", "surrogatepass")
     return _replaced(data, find_secrets(data, secrets, tokens=tokens), text)
 
@@ -54,9 +54,9 @@ def redact_known_secrets(text: str, secrets: Iterable[str] = (), *, tokens: Coll
 def redact_json(
     value: Any, secrets: Collection[str] = (), *, tokens: Collection[bytes] = (), name: str = "", by_name: bool = True
 ) -> Any:
-    """Redact every text in a JSON value, and values that stand under a secret's name.
+    """Redact every text in a JSON value, and values whose key is a secret's name.
 
-    Without ``by_name`` known secrets alone.
+    ``by_name=False`` masks only known secrets.
     """
     if isinstance(value, str):
         if not by_name:
@@ -97,7 +97,7 @@ def _merged(found: Iterable[Span]) -> list[Span]:
 
 
 def find_named_secrets(data: bytes) -> list[Span]:
-    """Return the values that are named as secrets (``authorization: …``) or look like one (``Bearer …``)."""
+    """Find values that are named as secrets (``authorization: …``) or look like secrets (``Bearer …``)."""
     return [span for layer in decode_layers(data) for span in _named_in(layer)]
 
 
@@ -141,11 +141,11 @@ def _is_credential(scheme: bytes, value: bytes) -> bool:
     return looks_like_key(value.decode())
 
 
-def redact_fields(said: Any, *names: str) -> None:
-    """Redact these texts of a frozen dataclass while it is made: for what a provider says of itself."""
+def redact_fields(fact: Any, *names: str) -> None:
+    """Redact these fields of a frozen dataclass. Call it in ``__post_init__`` of facts with a provider's own texts."""
     for name in names:
-        value = getattr(said, name)
+        value = getattr(fact, name)
         if value and isinstance(value, str | Mapping):
-            # Never longer: what was cut to fit a column still fits.
+            # Never longer than before: a text that was cut to fit a column must still fit.
             clean = redact_text(value)[: len(value)] if isinstance(value, str) else redact_json(dict(value))
-            object.__setattr__(said, name, clean)
+            object.__setattr__(fact, name, clean)

@@ -1,7 +1,7 @@
-"""Redaction of raw requests: by field name where the body is read, by value everywhere.
+"""Redaction of raw requests: by field name in parsed structures, by value everywhere.
 
-Client words stay as they are: a text that contains "password" is no field of that name. What is left can still be
-parsed, so a stored request can be processed again.
+Clients' texts remain as written: the word "password" in a text is not a field of that name. A redacted body can still
+be parsed, so that a stored request can be processed again.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from urllib.parse import quote_plus, unquote_plus, urlsplit
 from .secret_names import is_secret_name, looks_like_key, may_be_secret_name
 from .secret_search import find_secrets, is_phone_or_id, mask_spans
 
-MAX_SEARCHED_FILE = 64 * 1024  # the content of a larger file is not searched
-MAX_DEPTH = 3  # JSON in a string in JSON …
-MAX_PARTS = 2_000  # of a multipart body: twice as many as can be read
-# Limits of the reading by name, so that no body costs seconds. Beyond them secrets are found by value alone.
-MAX_TOKENS = 200_000  # names, values and marks of JSON; a batch of a thousand messages has 33,000
+MAX_SEARCHED_FILE = 64 * 1024  # bytes; the content of a larger file is not searched
+MAX_DEPTH = 3  # JSON in a string in JSON…
+MAX_PARTS = 2_000  # of a multipart body: twice as many as the decoder accepts
+# Limits of the search by name, so that no body takes seconds. Beyond them secrets are found only by value.
+MAX_TOKENS = 200_000  # JSON tokens; a batch of a thousand messages has 33,000
 MAX_NESTED = 2_000  # JSON in strings
 
-# Texts of people. One that looks like JSON is still what somebody wrote.
+# Fields with texts of people, which are never parsed, even if they look like JSON.
 TEXTS = frozenset(
     (
         *("text", "body", "caption", "comment", "message", "title", "subject", "description", "name", "value"),
-        "response_json",  # what a client filled in
+        "response_json",  # a form that a client filled in
     )
 )
 
 Edit = tuple[int, int, bytes]
 
-# A string that does not end is one token up to the end: linear in any text.
+# An unterminated string is one token up to the end, so that matching is linear in any text.
 _JSON = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[{}\[\]:,]|[^\s"{}\[\]:,]+', re.DOTALL)
-# A name of a secret (each holds one of these words), a name with escapes in it, or JSON in a string.
+# Only such data needs parsing: a secret's name (each has one of these words), escapes in a name, JSON in a string.
 _MAY_NEED_READING = re.compile(
     rb"token|auth|key|secret|pass|pwd|cookie|session|csrf|\\[ubfnrt/]|\"[ \t\r\n]*[{\[]", re.IGNORECASE
 )
@@ -45,7 +45,7 @@ _BOUNDARY = re.compile(r"boundary=\"?([^\";,]{1,200})", re.IGNORECASE)
 
 
 def redact_body(body: bytes, content_type: str, secrets: Collection[str], *, tokens: Collection[bytes] = ()) -> bytes:
-    """Return the body with secrets overwritten, whichever encoding it came in."""
+    """Return the body with secrets overwritten, in JSON, form or multipart encoding."""
     media_type = content_type.split(";")[0].strip().lower()
     boundary = _boundary(body, content_type) if media_type == "multipart/form-data" else b""
     if boundary:
@@ -61,18 +61,18 @@ def redact_query(query: str, secrets: Collection[str], *, tokens: Collection[byt
 
 
 def redact_echo(body: bytes, *, url: str, headers: Mapping[str, str], sent: bytes) -> bytes:
-    """Overwrite in an answer every credential that the request to it bore."""
+    """Overwrite every credential of a request in the response to it."""
     if not body:
         return body
     return mask_spans(body, find_secrets(body, find_credentials(url=url, headers=headers, sent=sent)))
 
 
 def find_credentials(*, url: str, headers: Mapping[str, str], sent: bytes) -> set[str]:
-    """Return the secrets that a request of ours bears in its headers, its query and its body, by their names."""
+    """Return the values in an outgoing request's headers, query and body that are named as secrets."""
     found = {_without_scheme(value) for name, value in headers.items() if _is_header_of_secret(name)}
     query = urlsplit(url).query.encode()
     found |= {_unquoted(query[start:end]) for start, end, _new in _form_edits(query)}
-    if len(sent) <= MAX_SEARCHED_FILE:  # a file has none
+    if len(sent) <= MAX_SEARCHED_FILE:  # files hold no credentials
         found |= {_unquoted(sent[start:end]) for start, end, _new in _named_edits(sent)}
     return {secret for secret in found if secret and not is_phone_or_id(secret)}
 
@@ -120,10 +120,10 @@ def _json_edits(data: bytes, depth: int = 0) -> Iterator[Edit]:
 
 def _edits_by_name(data: bytes, depth: int, nested_left: list[int]) -> Iterator[Edit]:
     name = ""
-    last: re.Match[bytes] | None = None  # a string that may turn out to be a name
+    last: re.Match[bytes] | None = None  # a string that is a name if a colon follows
     is_value = False
     level = 0
-    secret_since: int | None = None  # everything deeper than this level is a secret's value
+    secret_since: int | None = None  # everything deeper than this level belongs to a secret
     for token in islice(_JSON.finditer(data), MAX_TOKENS):
         first = token.group()[:1]
         if first == b":" and last is not None:
@@ -177,7 +177,7 @@ def _value_edits(
 
 
 def _string(token: bytes) -> str:
-    """Return the text of a JSON string, or what stands there where it is none."""
+    """Return the text of a JSON string, or the token itself if it is not a valid string."""
     if b"\\" not in token:
         return token.strip(b'"').decode("utf-8", "replace")
     try:
@@ -187,12 +187,12 @@ def _string(token: bytes) -> str:
 
 
 def _is_named(name: str, value: bytes) -> bool:
-    """Whether a value is a secret by its name. ``value`` may be in quotation marks."""
+    """Tell whether a value is a secret by its name. ``value`` may have quotation marks."""
     if not name:
         return False
     if _is_secret_name(name[-80:]):
         return True
-    # "key" is left alone: deliveries are named by theirs.
+    # "key" is not such a name: deliveries have a harmless key of that name.
     return name.lower() in ("token", "auth") and looks_like_key(value.strip(b'"').decode("utf-8", "replace"))
 
 
@@ -228,7 +228,7 @@ def _form_edits(data: bytes, depth: int = 0) -> Iterator[Edit]:
 
 
 def is_secret_field(name: str, value: bytes = b"") -> bool:
-    """Whether a form field holds a secret. PHP's bracket names: any of the parts."""
+    """Tell whether a form field holds a secret. Any part of a PHP bracket name may say so."""
     parts = [part.rstrip("]") for part in name.split("[")] if len(name) <= 400 else [name]
     return any(_is_named(part.strip(), value) for part in parts)
 
@@ -238,8 +238,8 @@ def _last_part(name: str) -> str:
 
 
 def _boundary(body: bytes, content_type: str) -> bytes:
-    said = _BOUNDARY.search(content_type)
-    boundary = b"--" + said[1].strip().encode("latin-1", "replace") if said else b""
+    declared = _BOUNDARY.search(content_type)
+    boundary = b"--" + declared[1].strip().encode("latin-1", "replace") if declared else b""
     if boundary and boundary in body:
         return boundary
     return body.split(b"\r\n", 1)[0].strip() if body.startswith(b"--") else b""
@@ -255,12 +255,12 @@ def _redact_part(part: bytes, secrets: Collection[str], tokens: Collection[bytes
     is_file = b"filename" in head.lower()
     value = content.rstrip(b"\r\n")
     if name and not is_file and is_secret_field(name, value):
-        stars = b"" if b"base64" in head.lower() else b"*" * len(value)  # stars are no base64
+        stars = b"" if b"base64" in head.lower() else b"*" * len(value)  # asterisks are not base64
         return head + separator + stars + content[len(value) :]
     head = mask_spans(head, find_secrets(head, secrets, tokens=tokens))
     if is_file and len(content) > MAX_SEARCHED_FILE:
         return head + separator + content
-    # A field's text is no form: its words may hold any ``name=value``.
+    # Not parsed as a form: a text may hold any ``name=value``.
     if _may_hold_json(_last_part(name)) and content.lstrip()[:1] in (b"{", b"["):
         content = _applied(content, _json_edits(content))
     return head + separator + mask_spans(content, find_secrets(content, secrets, tokens=tokens))

@@ -20,18 +20,18 @@ _OTHERS = re.compile(r"[^a-z0-9]")
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a value under this name is a secret, whatever it looks like."""
+    """Tell whether any value with this name is a secret."""
     plain = _OTHERS.sub("", name[-80:].lower())
     return plain in _STRONG or plain.endswith(_STRONG_ENDS)
 
 
 def may_be_secret_name(name: str) -> bool:
-    """Whether a value under this name is a secret if it looks like one."""
+    """Tell whether a value with this name is a secret if it looks like a key."""
     return _OTHERS.sub("", name[-80:].lower()) in _WEAK
 
 
 def looks_like_key(value: str) -> bool:
-    """Whether this could be a key rather than a word or a number: long, without spaces, letters and digits."""
+    """Tell whether a value looks like a key: long, without spaces, not a word or number."""
     if len(value) < 12 or any(character.isspace() for character in value):
         return False
     has_digit = any(character.isdigit() for character in value)

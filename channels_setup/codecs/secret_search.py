@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 
-MIN_LENGTH = 6  # a shorter secret is an ordinary word: replacing it everywhere would garble texts
-MIN_NUMBER_LENGTH = 20  # a shorter number may be a phone number or an ID, or stand in one
-MIN_CORE_LENGTH = 10  # characters of base64 that belong to the secret alone
-MAX_ESCAPES = 20_000  # decoded in one layer, so that a body made of escapes costs a bounded time
+MIN_LENGTH = 6  # a shorter secret may be an ordinary word: masking it everywhere would garble texts
+MIN_NUMBER_LENGTH = 20  # a shorter number may be a phone number or an ID, or part of one
+MIN_CORE_LENGTH = 10  # base64 characters that depend on the secret only
+MAX_ESCAPES = 20_000  # decoded per layer, to bound the time for a body made of escapes
 MAX_DEPTH = 4  # layers of escaping: JSON in a string in a form in a query
 
 Span = tuple[int, int]
 
-# Escapes of ASCII characters alone: nearly all secrets are ASCII, and a Russian text in \u04xx must cost no decoding.
+# Only escapes of ASCII characters: nearly all secrets are ASCII, and Russian text in \u04xx must not be decoded.
 _ESCAPE = re.compile(
     rb"\\+u(00[2-7][0-9a-fA-F])|\\+x([2-7][0-9a-fA-F])|%([2-7][0-9a-fA-F])"
     rb"|(&#[xX]0{0,5}[2-7][0-9a-fA-F];?|&#0{0,5}(?:3[2-9]|[4-9]\d|1[01]\d|12[0-7]);?|&[a-zA-Z]{2,8};)"
@@ -30,10 +30,10 @@ _ANY_ESCAPE = re.compile(
     rb"|\\+([\"'/\\])"
 )
 _TOKEN = re.compile(rb"[a-z0-9_-]{%d,}" % MIN_LENGTH)
-# The rest of an escape that is not decoded here and touches the word behind it: "\\n<key>", "%0A<key>".
+# Remainder of an undecoded escape that touches the following word: "\\n<key>", "%0A<key>".
 _REST_OF_ESCAPE = {b"\\": re.compile(rb"[bfnrt]|u[0-9a-f]{4}|x[0-9a-f]{2}"), b"%": re.compile(rb"[0-9a-f]{2}")}
 _NUMBER_CHARACTERS = frozenset("0123456789+-() .")
-# Words of the formats themselves. A verify token that is one of them cannot be masked: no webhook could be read.
+# Words of the formats themselves. Masking a verify token that equals one of them would make webhooks unreadable.
 _FORMAT_WORDS = (
     "whatsapp_business_account messaging_product display_phone_number phone_number_id message_template_status_update "
     "message_template_components_update message_template_quality_update template_category_update account_update "
@@ -45,20 +45,20 @@ _BASE64 = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345
 
 
 def is_distinctive(secret: str) -> bool:
-    """Whether a secret can be told from ordinary words, numbers and field names: some people take one of those."""
+    """Tell whether a secret differs from ordinary words, numbers and field names, which some people use as secrets."""
     if len(secret) < MIN_LENGTH or is_phone_or_id(secret) or secret.lower() in _FORMAT_WORDS:
         return False
     return not secret.isalpha() or len(secret) >= 12
 
 
 def is_phone_or_id(secret: str) -> bool:
-    """Whether this may be a phone number or an ID, or stand in one."""
+    """Tell whether a secret may be a phone number or an ID, or part of one."""
     return len(secret) < MIN_NUMBER_LENGTH and _NUMBER_CHARACTERS.issuperset(secret)
 
 
 @dataclass(frozen=True)
 class EscapeLayer:
-    """The data with some escapes decoded, and where each part of it stands in the original."""
+    """Data with some layers of escapes decoded, and the position of each segment in the original."""
 
     data: bytes
     inner: EscapeLayer | None = None
@@ -67,7 +67,7 @@ class EscapeLayer:
     literal: list[bool] = field(default_factory=list)
 
     def original(self, start: int, end: int) -> Span:
-        """Return the span of the original that reads as ``data[start:end]``."""
+        """Return the span of the original data that decodes to ``data[start:end]``."""
         if self.inner is None:
             return start, end
         first, last = bisect_right(self.starts, start) - 1, bisect_right(self.starts, end - 1) - 1
@@ -80,7 +80,7 @@ class EscapeLayer:
 
 
 def decode_layers(data: bytes, *, ascii_only: bool = True) -> Iterator[EscapeLayer]:
-    """Yield the data as it is, then with one more layer of escapes decoded each time."""
+    """Yield the data undecoded, then with one more layer of escapes decoded each time."""
     layer = EscapeLayer(data)
     yield layer
     for _depth in range(MAX_DEPTH):
@@ -133,9 +133,9 @@ def _character(match: re.Match[bytes]) -> bytes | None:
 
 
 def find_secrets(data: bytes, secrets: Iterable[str], *, tokens: Collection[bytes] = ()) -> list[Span]:
-    """Return where the secrets stand, in any spelling.
+    """Return the spans of the secrets, in any spelling: escaped in several layers, hex, base64, any case.
 
-    ``tokens``: further secrets (lower case), found where they stand as whole words; there may be very many of them.
+    ``tokens`` are further secrets in lowercase, found only as whole words; there may be very many of them.
     """
     looked_for = list(secrets)
     needles = [needle for secret in looked_for for needle in _needles(secret)]
@@ -169,9 +169,9 @@ def _words(lowered: bytes, tokens: Collection[bytes]) -> Iterator[Span]:
 
 @dataclass(frozen=True)
 class _Needle:
-    text: bytes  # in lower case
+    text: bytes  # lowercase
     is_base64: bool = False
-    may_be_cut: bool = False  # the text may end in the middle of it
+    may_be_cut: bool = False  # also match its beginning at the end of the data
 
     def find(self, lowered: bytes, data: bytes) -> Iterator[Span]:
         at = lowered.find(self.text)
@@ -187,7 +187,7 @@ class _Needle:
 
 
 def _run(data: bytes, start: int, end: int) -> Span:
-    """The whole base64 text around a part of it, within reason."""
+    """Return the whole base64 text around a match, up to 200 bytes on each side."""
     first, last = max(0, start - 200), min(len(data), end + 200)
     while start > first and data[start - 1] in _BASE64:
         start -= 1
@@ -213,7 +213,7 @@ def _needles(secret: str) -> tuple[_Needle, ...]:
 
 
 def mask_spans(data: bytes, places: Iterable[Span], *, with_: bytes = b"*") -> bytes:
-    """Return the data of the same length with these places overwritten."""
+    """Overwrite these spans; the length does not change."""
     changed = bytearray(data)
     for start, end in places:
         changed[start:end] = with_ * (end - start)

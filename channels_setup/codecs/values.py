@@ -1,4 +1,4 @@
-"""Single values from hostile JSON or form bodies, cast or refused with a sentence."""
+"""Casting of single values from untrusted JSON or form bodies. Refusals are BadBody with a sentence."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .bodies import BadBody
 MAX_ID = 2**63 - 1  # bigint
 MAX_FILES = 30
 MAX_TIME_LENGTH = 64  # characters
-# A day from the ends of the calendar: every time zone can show such a moment.
+# One day inside the calendar's limits, so that every time zone can show these times.
 EARLIEST = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
 LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileInfo:
-    """A file that came or goes by link; or one to be fetched from the provider by its id there."""
+    """A file: by link, by its ID at the provider, or in Okno's storage."""
 
     url: str = ""
     name: str = ""
@@ -29,11 +29,11 @@ class FileInfo:
     external_id: str = ""
     sha256: str = ""  # hex
     size: int | None = None
-    stored: str = ""  # of ours: where it lies in the storage
+    stored: str = ""  # path in Okno's storage
 
 
 def as_text(value: Any) -> str:
-    """Text of a scalar; empty for null and for anything that is not a scalar."""
+    """Return the text of a scalar, or "" for null, booleans, objects and lists."""
     if isinstance(value, str):
         return value
     if value is None or isinstance(value, bool | dict | list):
@@ -42,6 +42,7 @@ def as_text(value: Any) -> str:
 
 
 def require_text(value: Any, name: str) -> str:
+    """Return the text of a scalar. Raises BadBody if it is empty."""
     text = as_text(value).strip()
     if not text:
         raise BadBody(_("“%(name)s” is missing.") % {"name": name})
@@ -49,9 +50,9 @@ def require_text(value: Any, name: str) -> str:
 
 
 def parse_whole_number(text: str | None, *, largest: int = MAX_ID) -> int | None:
-    """Return a number written in ASCII digits alone; None for any other text and for what is larger.
+    """Return a number written in ASCII digits only; None for any other text and for numbers above ``largest``.
 
-    ``str.isdigit`` is no check: "²" passes it, and ``int`` refuses that, as it refuses 4,400 digits.
+    ``str.isdigit`` does not suffice: "²" passes it, and ``int`` refuses both "²" and 4,400 digits.
     """
     if not text or len(text) > 19 or not (text.isascii() and text.isdigit()):
         return None
@@ -60,10 +61,10 @@ def parse_whole_number(text: str | None, *, largest: int = MAX_ID) -> int | None
 
 
 def parse_iso_time(text: str | None, *, zone: tzinfo | None = None) -> datetime | None:
-    """Return an ISO 8601 date or time in UTC; None for any other text and for one that is in no year of UTC.
+    """Parse an ISO 8601 date or time into UTC; None for any other text.
 
-    ``zone``: that of a text without an offset, which is refused without it. A time within a day of the calendar's ends
-    becomes that day, because not every time zone can show it.
+    ``zone`` applies to a text without an offset; without ``zone`` such a text is refused. Times are clamped to EARLIEST
+    and LATEST.
     """
     if not text or len(text) > MAX_TIME_LENGTH or not text.isascii():
         return None
@@ -79,7 +80,7 @@ def parse_iso_time(text: str | None, *, zone: tzinfo | None = None) -> datetime 
 
 
 def parse_id(value: Any, name: str = "id") -> int | None:
-    """An id given as a number or a numeric string; None where absent. Refuses what is no id of ours."""
+    """Return an ID given as a number or a numeric string, or None if absent. Raises BadBody for anything else."""
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, int | str):
@@ -91,7 +92,7 @@ def parse_id(value: Any, name: str = "id") -> int | None:
 
 
 def parse_unix_time(value: Any, name: str = "timestamp") -> datetime | None:
-    """Unix seconds, as a number or a numeric string; None where absent or empty."""
+    """Parse Unix seconds, a number or a numeric string; None if absent. Raises BadBody for anything else."""
     if value is None or value == "":
         return None
     try:
@@ -106,7 +107,7 @@ def parse_unix_time(value: Any, name: str = "timestamp") -> datetime | None:
 
 
 def parse_files(value: Any, name: str) -> tuple[FileInfo, ...]:
-    """Files by link, each an object with ``url`` or the bare link itself. Only web links pass."""
+    """Parse a list of files: each a link or an object with ``url``. Raises BadBody for links other than http(s)."""
     if value in (None, "", []):
         return ()
     if not isinstance(value, list) or len(value) > MAX_FILES:
@@ -123,5 +124,5 @@ def _file(item: Any) -> FileInfo:
 
 
 def parse_external_id(value: Any) -> int | None:
-    """An id of somebody else's: a number or a numeric string, never zero; None for anything else."""
+    """Return an ID of another system, a number or a numeric string above zero; None for anything else."""
     return parse_whole_number(as_text(value).strip()) or None

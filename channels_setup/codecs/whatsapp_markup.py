@@ -1,9 +1,9 @@
-"""WhatsApp's formatting as safe HTML, for every page that shows a message or a template.
+"""WhatsApp's text formatting as safe HTML: the only renderer, for messages and templates alike.
 
 *bold*, _italic_, ~struck~, `code` and ```mono```; lines that begin with "- ", "* ", "1. " or "> " are lists and quotes;
-web addresses, e-mail addresses and phone numbers are links. One pass from left to right: a sign opens where a word
-begins and closes where one ends, on the same line, as on the phone. Everything else is escaped, so nothing but the
-elements named here can come out. Time grows with the length of the text alone.
+web addresses, email addresses and phone numbers are links. A mark opens where a word begins and closes where a word
+ends on the same line, as in WhatsApp. Everything else is escaped, so the output holds only the elements named here.
+One pass from left to right; time is linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ BLOCK = re.compile(
 
 class MarkupToken(NamedTuple):
     kind: str  # text, open, close, code, web, mail or phone
-    text: str  # of open and close: the sign
+    text: str  # of open and close: the formatting mark
 
 
 def render_html(text: str) -> SafeString:
-    """Return the text as the phone shows it."""
+    """Return the text as WhatsApp shows it on a phone."""
     html: list[str] = []
     for is_mono, piece in _pieces(_with_plain_line_ends(text)):
         if is_mono:
@@ -50,7 +50,10 @@ def render_html(text: str) -> SafeString:
 
 
 def render_inline_html(text: str, elements: Mapping[str, str]) -> str:
-    """Return the text with formatted words as the given elements, and lines, links and lists as typed."""
+    """Return the text with formatted words in the given elements (mark → element name).
+
+    Line breaks, links and lists remain as typed.
+    """
     html: list[str] = []
     for is_mono, piece in _pieces(_with_plain_line_ends(text)):
         if is_mono:
@@ -67,43 +70,43 @@ def render_inline_html(text: str, elements: Mapping[str, str]) -> str:
 
 
 def parse_runs(line: str) -> list[tuple[str, frozenset[str]]]:
-    """Return the words of a line with the signs under which they stand; neighbors under the same signs are joined."""
+    """Split a line into runs of words with equal formatting marks."""
     found: list[tuple[str, frozenset[str]]] = []
-    signs: frozenset[str] = frozenset()
+    marks: frozenset[str] = frozenset()
     for token in tokenize_line(line):
         if token.kind == "open":
-            signs |= {token.text}
+            marks |= {token.text}
         elif token.kind == "close":
-            signs -= {token.text}
+            marks -= {token.text}
         else:
-            found.append((token.text, signs | {CODE} if token.kind == "code" else signs))
+            found.append((token.text, marks | {CODE} if token.kind == "code" else marks))
     return [("".join(text for text, _ in group), own) for own, group in groupby(found, key=itemgetter(1))]
 
 
 def tokenize_line(line: str, *, links: bool = True) -> list[MarkupToken]:
-    """Split one line into text, links, and signs that open and close."""
+    """Split one line into text, code, links, and the marks that open and close formatting."""
     found: list[MarkupToken] = []
-    opened: list[tuple[str, int, int]] = []  # sign, where in found, where in the line
+    opened: list[tuple[str, int, int]] = []  # mark, its index in found, its position in the line
     addresses = {match.start(): match for match in LINK.finditer(line)} if links or "://" in line else {}
     at = begin = 0
     last_code = line.rfind(CODE)
     while at < len(line):
-        sign, token, end = line[at], None, at + 1
+        mark, token, end = line[at], None, at + 1
         if at in addresses and (address := _address(addresses[at])) and (links or address.kind == "web"):
             token, end = address, at + len(address.text)
-        elif sign == CODE and at < last_code and (close := line.find(CODE, at + 1)) > at + 1:
+        elif mark == CODE and at < last_code and (close := line.find(CODE, at + 1)) > at + 1:
             if line[at + 1 : close].strip():
                 token, end = MarkupToken("code", line[at + 1 : close]), close + 1
-        elif sign in ELEMENTS:
-            token = _sign_token(line, at, opened, found)
+        elif mark in ELEMENTS:
+            token = _mark_token(line, at, opened, found)
         if token is not None:
             if begin < at:
                 found.append(MarkupToken("text", line[begin:at]))
             if token.kind == "close":
                 _close(token.text, opened, found)
             elif token.kind == "open":
-                opened.append((sign, len(found), at))
-                token = MarkupToken("text", sign)  # until it is closed
+                opened.append((mark, len(found), at))
+                token = MarkupToken("text", mark)  # remains text unless a later mark closes it
             found.append(token)
             begin = end
         at = end
@@ -112,20 +115,20 @@ def tokenize_line(line: str, *, links: bool = True) -> list[MarkupToken]:
     return found
 
 
-def _sign_token(line: str, at: int, opened: list[tuple[str, int, int]], found: list[MarkupToken]) -> MarkupToken | None:
-    sign = line[at]
-    place = next((place for other, _, place in opened if other == sign), None)
+def _mark_token(line: str, at: int, opened: list[tuple[str, int, int]], found: list[MarkupToken]) -> MarkupToken | None:
+    mark = line[at]
+    place = next((place for other, _, place in opened if other == mark), None)
     if place is not None:
         closes = not line[at - 1].isspace() and (at + 1 == len(line) or not line[at + 1].isalnum())
-        return MarkupToken("close", sign) if closes and place != at - 1 else None
+        return MarkupToken("close", mark) if closes and place != at - 1 else None
     opens = (at == 0 or not line[at - 1].isalnum()) and at + 1 < len(line) and not line[at + 1].isspace()
-    return MarkupToken("open", sign) if opens else None
+    return MarkupToken("open", mark) if opens else None
 
 
-def _close(sign: str, opened: list[tuple[str, int, int]], found: list[MarkupToken]) -> None:
-    """Mark what this sign opened, and forget what was opened inside and never closed."""
-    number = next(number for number, (other, _, _) in enumerate(opened) if other == sign)
-    found[opened[number][1]] = MarkupToken("open", sign)
+def _close(mark: str, opened: list[tuple[str, int, int]], found: list[MarkupToken]) -> None:
+    """Turn the opening mark of this closing one into a token, and forget unclosed marks between the two."""
+    number = next(number for number, (other, _, _) in enumerate(opened) if other == mark)
+    found[opened[number][1]] = MarkupToken("open", mark)
     del opened[number:]
 
 
@@ -143,9 +146,9 @@ def _address(match: re.Match[str]) -> MarkupToken | None:
 
 
 def trim_link(address: str) -> str:
-    """The web address without the signs that belong to the sentence around it."""
+    """Return a web address without the punctuation that belongs to the sentence around it."""
     end = len(address)
-    counts = {sign: address.count(sign) for pair in CLOSING.items() for sign in pair}
+    counts = {mark: address.count(mark) for pair in CLOSING.items() for mark in pair}
     while end:
         last = address[end - 1]
         if last in CLOSING and counts[last] > counts[CLOSING[last]]:
@@ -164,7 +167,7 @@ def _with_plain_line_ends(text: str) -> str:
 
 
 def _pieces(text: str) -> Iterator[tuple[bool, str]]:
-    """The text in turn outside and inside of ```; a sign that is not closed, or holds nothing, is text."""
+    """Yield (is inside ```, text) by turns. A ``` that is unclosed or holds nothing is text."""
     pieces = text.split(MONO)
     plain = [pieces[0]]
     for index, piece in enumerate(pieces[1:], 1):

@@ -1,7 +1,7 @@
-"""The texts that WhatsApp gives to authentication templates, which have none of their own.
+"""Standard texts of authentication templates, which WhatsApp writes itself.
 
-The exact words are WhatsApp's and may change; these are close to them, so that the chat and the preview show a message
-and not an empty one. A language that is not listed is shown in English.
+WhatsApp does not return these texts and may change them. The ones here are close enough for the chat and the preview.
+Other languages fall back to English.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 
 CODE_LINK = re.compile(r"https?://(?:www\.)?whatsapp\.com/otp/", re.IGNORECASE)
 
-# Language → the code, the security advice, how long the code holds.
+# Language → code, security advice, expiry of the code.
 TEXTS = {
     "en": (
         "*{{1}}* is your verification code.",
@@ -46,16 +46,18 @@ TEXTS = {
 
 
 def is_code_link(url: str) -> bool:
-    """Whether a button's link is the one that WhatsApp gives to a button for a code."""
+    """Tell whether a button's URL is the one that WhatsApp gives to buttons of authentication templates."""
     return bool(CODE_LINK.match(url))
 
 
 def build_body(language: str, *, with_advice: bool) -> str:
+    """Return the standard body, with the code as ``{{1}}``."""
     text, advice, _expiry = _texts(language)
     return f"{text} {advice}" if with_advice else text
 
 
 def build_footer(language: str, minutes: object) -> str:
+    """Return the standard footer, which says after how many minutes the code expires."""
     return _texts(language)[2] % {"minutes": minutes}
 
 

@@ -1,10 +1,11 @@
-"""A template as the provider knows it: header, body, footer, buttons, and the variables in them.
+"""Structure of a template: header, body, footer, buttons, cards, and their variables.
 
-Numbered and named variables are one model: a variable has a key, and values travel as {key: value}. The key of
+Numbered and named variables share one model: each variable has a key, and values are passed as {key: value}. Keys:
 
-    a body's ``{{1}}`` is ``1``; a header's ``{{1}}``, which is another variable, is ``header.1``;
-    ``{{first_name}}`` is ``first_name`` wherever it stands;
-    all others are listed in ``slots``: ``header.media``, ``button.1``, ``offer.expires``, ``card.0.header.media`` …
+    ``1``           a body's ``{{1}}``
+    ``header.1``    a header's ``{{1}}``, which is another variable
+    ``first_name``  ``{{first_name}}`` in any component
+    all others      see ``slots``: ``header.media``, ``button.1``, ``offer.expires``, ``card.0.header.media``…
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ HEADER_LIMIT, BODY_LIMIT, FOOTER_LIMIT = 60, 1024, 60
 
 
 class InvalidTemplate(ValueError):
-    """What was given has not the shape of a template, or of values for one; ``sentence`` says so to a person."""
+    """The given data is not a template, or not values for one. ``sentence`` explains the error to a person."""
 
     def __init__(self, code: str, **details: str) -> None:
         super().__init__(code, details)
@@ -51,18 +52,22 @@ class InvalidTemplate(ValueError):
 
 
 class ParameterFormat(StrEnum):
+    """``parameter_format`` of the Graph API."""
+
     NUMBERED = "POSITIONAL"
     NAMED = "NAMED"
 
 
 class Level(StrEnum):
+    """Severity of a problem: errors prevent sending or submission, warnings do not."""
+
     ERROR = "error"
     WARNING = "warning"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, and where: ``field`` is ``body``, ``buttons.0.text``, ``variables.2.example``…"""
+    """A problem and its place: ``field`` is ``body``, ``buttons.0.text``, ``variables.2.example``…"""
 
     field: str
     code: str
@@ -76,29 +81,31 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
+    """A value that a template needs or accepts, with the admin's label, example, hint and default."""
+
     key: str
     place: VariablePlace = VariablePlace.BODY
     label: str = ""
     example: str = ""
     hint: str = ""
-    # Taken where nobody gives a value: a header's usual picture, say, which a pasted text cannot carry.
+    # Used if no value is given, for example a header's usual picture, which pasted text cannot contain.
     default: str = ""
     kind: ValueKind = ValueKind.TEXT
     is_required: bool = True
 
     @property
     def name(self) -> str:
-        """What stands between the braces."""
+        """The name between the braces."""
         return self.key.removeprefix("header.") if self.place is VariablePlace.HEADER else self.key
 
     @property
     def title(self) -> str:
-        """How people see it: its label, if it has one."""
+        """The label, or else the placeholder or key."""
         return self.label or (add_braces(self.name) if self.in_text else self.key)
 
     @property
     def in_text(self) -> bool:
-        """Whether a pasted text carries its value."""
+        """Whether pasted text contains the value."""
         return self.place in (VariablePlace.HEADER, VariablePlace.BODY) and self.kind in (
             ValueKind.TEXT,
             ValueKind.CODE,
@@ -109,13 +116,13 @@ class Variable:
 class Header:
     kind: str = TEXT
     text: str = ""
-    handle: str = ""  # the provider's sample of a media header: a temporary link, never to be sent
-    extra: str = ""  # whatever else the provider said of it, as JSON, as in Button
+    handle: str = ""  # sample of a media header at the provider: a temporary link that must never be sent
+    extra: str = ""  # the provider's other fields, as JSON, as in Button
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A limited-time offer. ``has_expiration``: the message says until when."""
+    """A limited-time offer. ``has_expiration``: the message shows when the offer ends."""
 
     text: str = ""
     has_expiration: bool = False
@@ -129,15 +136,16 @@ class Button:
     url: str = ""
     phone_number: str = ""
     example: str = ""
-    extra: str = ""  # whatever else the provider said of it, as JSON: kept and given back untouched
+    extra: str = ""  # the provider's other fields, as JSON: preserved unchanged
 
     @property
     def is_otp(self) -> bool:
-        """Whether it takes the code of an authentication template: handed in as OTP, listed as a link of WhatsApp's."""
+        """Whether the button takes an authentication code. Submitted as OTP, listed as a WhatsApp URL."""
         return self.kind == "OTP" or (self.kind == "URL" and authentication.is_code_link(self.url))
 
     @property
     def takes_value(self) -> bool:
+        """Whether the button needs a value: the end of a URL or a coupon code."""
         return self.kind == "COPY_CODE" or (
             self.kind == "URL" and bool(PLACEHOLDER.search(self.url)) and not self.is_otp
         )
@@ -145,7 +153,7 @@ class Button:
 
 @dataclass(frozen=True)
 class TemplateDefinition:
-    """One text in one language. ``described`` gives labels, examples, hints and defaults to variables, by key."""
+    """A template in one language. ``described`` holds labels, examples, hints and defaults of variables, by key."""
 
     name: str
     language: str
@@ -156,17 +164,17 @@ class TemplateDefinition:
     buttons: tuple[Button, ...] = ()
     format: ParameterFormat = ParameterFormat.NUMBERED
     described: tuple[Variable, ...] = field(default=(), repr=False)
-    asked_category: str = ""  # what was asked for, where the provider then chose another
-    others: tuple[str, ...] = field(default=(), repr=False)  # components unknown to us, as JSON, kept untouched
+    asked_category: str = ""  # the requested category, if the provider chose another
+    others: tuple[str, ...] = field(default=(), repr=False)  # unknown components, as JSON, preserved unchanged
     offer: Offer | None = None
     cards: tuple[TemplateDefinition, ...] = ()  # of a carousel; each has only header, body and buttons
-    # WhatsApp words the body or footer of an authentication template itself: ours is what it says, never handed in.
+    # WhatsApp writes the body or footer of an authentication template; ``body`` and ``footer`` only imitate it.
     has_standard_body: bool = False
     has_standard_footer: bool = False
     body_extra: str = field(default="", repr=False)
     footer_extra: str = field(default="", repr=False)
-    extra: str = field(default="", repr=False)  # of a card, besides its components
-    order: tuple[str, ...] = field(default=(), repr=False, compare=False)  # of the components, as they were read
+    extra: str = field(default="", repr=False)  # other fields of a card, as JSON
+    order: tuple[str, ...] = field(default=(), repr=False, compare=False)  # of the components in the provider's data
 
     @property
     def key(self) -> tuple[str, str]:
@@ -178,7 +186,7 @@ class TemplateDefinition:
 
     @cached_property
     def variables(self) -> tuple[Variable, ...]:
-        """Each variable once: the header's, the body's (numbered ones in their order), then the buttons' and so on."""
+        """All variables, each once: of the header, the body (numbered ones by number), the buttons and so on."""
         described = {variable.key: variable for variable in self.described}
         return tuple(
             replace(
@@ -192,13 +200,13 @@ class TemplateDefinition:
 
     @cached_property
     def unasked(self) -> tuple[Variable, ...]:
-        """Values that are taken, but have a usual one of their own: a button's payload, a flow's token."""
+        """Variables with a default of their own, which no form asks for: a button's payload, a flow's token."""
         slots = list_defaulted_slots(self)
         return tuple(Variable(slot.key, slot.place, kind=slot.kind, is_required=False) for slot in slots)
 
     @cached_property
     def code_key(self) -> str:
-        """The variable that holds an authentication code; empty if the template sends none."""
+        """The key of the variable with the authentication code; empty if the template has no code."""
         if not (self.has_standard_body or any(button.is_otp for button in self.buttons)):
             return ""
         names = sort_names(find_names(self.body))
@@ -212,14 +220,14 @@ class TemplateDefinition:
         return variable.title if variable else key
 
     def arrange(self, parameters: Mapping[str, str]) -> list[str] | dict[str, str]:
-        """Values as they travel: a list for numbered variables, a mapping for named ones."""
+        """Return values in the API's shape: a list for numbered variables, a mapping for named ones."""
         given = {v.key: parameters[v.key] for v in self.variables if v.key in parameters}
         return list(given.values()) if self.format is ParameterFormat.NUMBERED else given
 
     def keyed(self, parameters: object) -> dict[str, str]:
-        """The reverse of ``arrange``, for values from anywhere: numbers become text, None is no value.
+        """Return values by key: the reverse of ``arrange``. Numbers become text, None values are dropped.
 
-        A value beyond the last variable gets a key that no variable has. InvalidTemplate for any other shape.
+        A value beyond the last variable gets a key that no variable has. Raises InvalidTemplate for any other shape.
         """
         if isinstance(parameters, Mapping):
             pairs = [(str(key), value) for key, value in parameters.items()]
@@ -241,11 +249,11 @@ def _as_text(value: object) -> str:
 
 
 def merge_descriptions(template: TemplateDefinition, variables: Sequence[Variable]) -> TemplateDefinition:
-    """The same template with these labels, examples, hints and defaults, where they say something."""
-    said = {variable.key: variable for variable in variables}
+    """Return the template with these labels, examples, hints and defaults; empty ones keep the template's own."""
+    given = {variable.key: variable for variable in variables}
     merged = []
     for own in template.variables:
-        new = said.get(own.key, own)
+        new = given.get(own.key, own)
         merged.append(
             replace(
                 own,

@@ -1,6 +1,7 @@
-"""Templates in the shape of the Graph API: ``parse_template`` and ``serialize_template``, each the mirror of the other.
+"""Templates in the Graph API's JSON format: parsing and serialization, inverse to each other.
 
-Read forgivingly: unknown components and unknown button fields are kept and written back untouched.
+Format: Meta's documentation of ``message_templates``. Unknown components and fields are preserved and written back
+unchanged.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ AUTHENTICATION = "AUTHENTICATION"
 
 
 def parse_template(data: object, *, described: Sequence[Variable] = ()) -> TemplateDefinition:
-    """One row of the Graph API's list. ``described`` are the labels, hints… that we gave to its variables."""
+    """Parse one row of the Graph API's list. ``described``: labels, hints… of its variables in the registry.
+
+    Raises InvalidTemplate if the row is not a template.
+    """
     if not isinstance(data, dict) or not isinstance(data.get("components"), list):
         raise InvalidTemplate("not_a_template")
     known, others, order = _sorted_out(data["components"])
@@ -62,7 +66,7 @@ def parse_template(data: object, *, described: Sequence[Variable] = ()) -> Templ
 def _sorted_out(
     components: Sequence[object], names: Sequence[str] = KNOWN
 ) -> tuple[dict[str, Json], tuple[str, ...], tuple[str, ...]]:
-    """The components by kind; those that we do not know, as JSON; the kinds as they stand."""
+    """Return known components by type, unknown ones as JSON, and the types in their order."""
     known: dict[str, Json] = {}
     others: list[str] = []
     order: list[str] = []
@@ -131,7 +135,7 @@ def _card(row: Json, form: ParameterFormat) -> TemplateDefinition:
 
 
 def serialize_template(template: TemplateDefinition) -> Json:
-    """The shape in which a template is handed in for approval, exported and listed."""
+    """Return the format in which a template is submitted for approval, exported and listed."""
     return {
         "name": template.name,
         "language": template.language,
@@ -174,18 +178,19 @@ def _has_body(template: TemplateDefinition, *, is_card: bool) -> bool:
 
 
 def _in_order(components: list[Json], order: Sequence[str]) -> list[Json]:
-    """As they were read, where nothing has been added since."""
+    """Restore the provider's order, unless a component has been added since."""
     if not {component_type(each) for each in components} <= set(order):
         return components
     return sorted(components, key=lambda each: order.index(component_type(each)))
 
 
 def component_type(component: Mapping[str, Any]) -> str:
+    """Return the type of a component in uppercase, or ""."""
     return _text(component, "type").upper()
 
 
 def _card_row(template: TemplateDefinition, number: int) -> Json:
-    """A card with the examples that the registry has by now."""
+    """Serialize a card, with the examples that the registry has for its variables."""
     card = template.cards[number]
     own = [(split_card_key(variable.key), variable) for variable in template.variables]
     described = [replace(variable, key=key) for (at, key), variable in own if at == number]
@@ -194,9 +199,9 @@ def _card_row(template: TemplateDefinition, number: int) -> Json:
 
 
 def _format(data: Json, template: TemplateDefinition) -> ParameterFormat:
-    told = _text(data, "parameter_format").upper()
-    if told in tuple(ParameterFormat):
-        return ParameterFormat(told)
+    declared = _text(data, "parameter_format").upper()
+    if declared in tuple(ParameterFormat):
+        return ParameterFormat(declared)
     names = find_names(template.header_text) + find_names(template.body)
     return ParameterFormat.NAMED if any(not is_numbered(name) for name in names) else ParameterFormat.NUMBERED
 
@@ -213,14 +218,14 @@ def _header(row: Json) -> Header:
 
 
 def _offer(row: Json) -> Offer:
-    told = _mapping(row, "limited_time_offer")
-    has_expiration = told.get("has_expiration") is True
-    return Offer(text=_text(told, "text"), has_expiration=has_expiration, extra=_extra(row, "type"))
+    offer = _mapping(row, "limited_time_offer")
+    has_expiration = offer.get("has_expiration") is True
+    return Offer(text=_text(offer, "text"), has_expiration=has_expiration, extra=_extra(row, "type"))
 
 
 def _offer_row(offer: Offer) -> Json:
-    told = {"text": offer.text, "has_expiration": offer.has_expiration}
-    return _unpacked(offer.extra) or {"limited_time_offer": told}
+    content = {"text": offer.text, "has_expiration": offer.has_expiration}
+    return _unpacked(offer.extra) or {"limited_time_offer": content}
 
 
 def _button(row: object) -> Button:
@@ -252,7 +257,7 @@ def _button_row(template: TemplateDefinition, index: int) -> Json:
 
 
 def _examples(template: TemplateDefinition, header: Json, body: Json) -> list[Variable]:
-    """The samples that the provider lists, by variable."""
+    """Collect the provider's examples by variable."""
     found = {HEADER_MEDIA: ""}
     for place, row, text in (
         (VariablePlace.HEADER, header, template.header_text),
@@ -265,7 +270,7 @@ def _examples(template: TemplateDefinition, header: Json, body: Json) -> list[Va
                 found[variable_key(_text(pair, "param_name"), place)] = _text(pair, "example")
         listed = example.get(f"{place}_text")
         if isinstance(listed, list) and listed and isinstance(listed[0], list):
-            listed = listed[0]  # a list of lists for the body, and flat in some of the provider's own samples
+            listed = listed[0]  # a list of lists for the body, but flat in some of Meta's own samples
         for name, value in zip(sort_names(find_names(text)), listed if isinstance(listed, list) else (), strict=False):
             found.setdefault(variable_key(name, place), value if isinstance(value, str) else "")
     found |= {f"button.{index}": button.example for index, button in enumerate(template.buttons)}
@@ -275,7 +280,7 @@ def _examples(template: TemplateDefinition, header: Json, body: Json) -> list[Va
 
 
 def _samples(template: TemplateDefinition, place: VariablePlace) -> Json:
-    """``example`` of a header or body: a place for every variable, as the provider wants it, or none at all."""
+    """Return ``example`` of a header or body: the provider wants an entry for every variable, or no ``example``."""
     text = template.header_text if place is VariablePlace.HEADER else template.body
     examples = {v.key: v.example for v in template.variables}
     values = {name: examples[variable_key(name, place)] for name in sort_names(find_names(text))}
@@ -289,7 +294,7 @@ def _samples(template: TemplateDefinition, place: VariablePlace) -> Json:
 
 
 def _extra(row: Mapping[str, Any], *known: str) -> str:
-    """What else a row says, as JSON; empty if nothing."""
+    """Return the other fields of a row as JSON; empty if there are none."""
     extra = {name: value for name, value in row.items() if name not in known}
     return json.dumps(extra, ensure_ascii=False, sort_keys=True) if extra else ""
 

@@ -1,4 +1,4 @@
-"""The language codes that WhatsApp lists for templates, and only those: «ru», not «ru_RU»."""
+"""Language codes that WhatsApp supports for templates: "ru", not "ru_RU"."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Placeholders left in a value: a label in place of the value, a label in brackets, ``{{…}}``.
+"""Detection of placeholders that an operator left unfilled: ``{{…}}``, labels, labels in brackets.
 
-Operators copy templates as Okno shows them, with labels where values belong. Such a value must never reach a client.
+Operators copy templates as Okno shows them, with labels instead of values. A label must never reach a client.
 
-    whole value     equal to the variable's own label, name or key, with or without brackets
+    whole value     the variable's own label, name or key, with or without brackets
     within a value  any ``{{…}}``; any label of the template in brackets
 
-Other text in brackets is a value like any other. Titles of our own (“File above the text”) count in every language of
-the interface.
+Other text in brackets is an ordinary value. Standard titles (“File above the text”) count as labels in every language
+of the interface.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .titles import translated_titles
 
 BRACES = re.compile(r"\{\{[^{}]*\}\}")
 BRACKETED = re.compile(r"\[[^\[\]]*\]|\{[^{}]*\}|<[^<>]*>|⟨[^⟨⟩]*⟩|［[^［］]*］|【[^【】]*】")
-OPENING = frozenset("[{<⟨［【")  # a text without any of these holds no placeholder
+OPENING = frozenset("[{<⟨［【")  # a text without any of these has no placeholder in brackets
 AROUND = " \n[]{}<>()⟨⟩［］【】\"'*_~`"
 BEHIND = " \n:;,.…-"
 
 
 def find_leftover(template: TemplateDefinition, variable: Variable, value: str) -> str:
-    """Return the placeholder that stands where the value of this variable belongs; empty if there is none."""
+    """Return the unfilled placeholder in the value of this variable; empty if there is none."""
     if braces := BRACES.search(value):
         return braces[0]
     bare = _bare(value)
@@ -36,7 +36,7 @@ def find_leftover(template: TemplateDefinition, variable: Variable, value: str) 
 
 
 def find_bracketed_label(template: TemplateDefinition, text: str) -> str:
-    """Return the first ``[label]`` of this template that the text holds."""
+    """Return the first ``[label]`` of this template in the text; empty if there is none."""
     found = BRACKETED.findall(text)
     if not found:
         return ""
@@ -45,14 +45,14 @@ def find_bracketed_label(template: TemplateDefinition, text: str) -> str:
 
 
 def has_leftovers(template: TemplateDefinition, text: str) -> bool:
-    """Whether a text that is meant as this template still has places to be filled in."""
+    """Tell whether a text pasted as this template still has unfilled placeholders."""
     return bool(BRACES.search(text) or find_bracketed_label(template, text))
 
 
 def _own_words(template: TemplateDefinition, variable: Variable, *, is_bracketed: bool) -> Iterator[str]:
     yield from _words_for(template, variable)
     if is_bracketed:
-        yield variable.name  # a bare number may be a value, “[1]” is the place of one
+        yield variable.name  # a bare number may be a value, “[1]” is a placeholder
 
 
 def _labels(template: TemplateDefinition) -> frozenset[str]:
@@ -72,5 +72,5 @@ def _is_bracketed(value: str) -> bool:
 
 
 def _bare(text: str) -> str:
-    """Without brackets and signs around it, in small letters."""
+    """Return the text in lowercase, without surrounding brackets and punctuation."""
     return fold_text(text).strip(AROUND).rstrip(BEHIND).strip(AROUND).casefold()

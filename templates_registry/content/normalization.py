@@ -1,10 +1,10 @@
-"""What a paste may differ in without meaning anything else, folded away, with the way back.
+"""Normalization of pasted text, with a mapping back to the original characters.
 
-Folded: NFC, no-break and other odd spaces, doubled spaces, space at line ends and at both ends of the text, CRLF
-and blank lines, invisible characters, curly quotes, dashes. Every folded character knows where it stood in the
-operator's own text, so that a value is always cut out of the original, untouched.
+Normalized: Unicode composition (NFC), unusual and repeated spaces, spaces around lines and text, line ends and blank
+lines, invisible characters, quotation marks, dashes. Each normalized character maps to its position in the original, so
+that values are always cut out of the operator's own text.
 
-Sets of positions are integers, one bit a position: see ``patterns``.
+Sets of positions are integers with one bit per position: see ``patterns``.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ INVISIBLE = "\u00ad\u061c\u180e\ufeff" + "".join(
     for first, last in ((0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x2064), (0x2066, 0x2069))
     for code in range(first, last + 1)
 )
-EMOJI_STYLE = "\ufe0e\ufe0f"  # invisible too, but part of the character before it
+EMOJI_STYLE = "\ufe0e\ufe0f"  # invisible as well, but part of the previous character
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 QUOTES = "\u00ab\u00bb\u201c\u201d\u201e\u201f\u2033\u2036"
 APOSTROPHES = "\u2018\u2019\u201a\u201b\u2032\u2035\u2039\u203a\u0060\u00b4"
 
-MAX_SPACES = 4  # more in a row and the provider refuses the value
-MAX_CLUSTER = 32  # a letter with its marks; longer ones are nonsense, and slow to compose
+MAX_SPACES = 4  # in a row; the provider refuses values with more
+MAX_CLUSTER = 32  # characters of one letter with its marks; longer clusters are nonsense and slow to compose
 
-EDGE_BLANKS = " \n"  # the blanks that a folded text may have
+EDGE_BLANKS = " \n"  # the blanks that a normalized text may have
 FOLDED_CHARACTERS = str.maketrans(
     dict.fromkeys(SPACES + TAB, " ")
     | dict.fromkeys(NEWLINES, "\n")
@@ -43,20 +43,20 @@ FOLDED_CHARACTERS = str.maketrans(
     | dict.fromkeys(APOSTROPHES, "'")
 )
 REMOVE_INVISIBLE = str.maketrans(dict.fromkeys(INVISIBLE + EMOJI_STYLE, ""))
-# What cannot be folded one for one: blanks in a row, the invisible; and tabs, which have to be remembered.
+# Not replaceable one to one: runs of blanks, invisible characters, and tabs (no value may hold a tab).
 SPECIAL_RUN = re.compile(f"[{BLANKS}{INVISIBLE}{EMOJI_STYLE}]{{2,}}|[{INVISIBLE}{EMOJI_STYLE}{TAB}]")
 UNFILLED = re.compile(r"\{\{ ?([^{}\s]+) ?\}\}")
 
 
 @dataclass(frozen=True, eq=False)
 class NormalizedText:
-    """``text`` is ``raw`` folded; ``value`` leads back."""
+    """A normalized text. ``raw`` is the original, which ``value`` cuts from."""
 
     raw: str
     text: str
-    barred: int  # positions that no value may hold: line ends, tabs, more than four spaces
-    # From position starts[i] on, a character stood moved[i] further on in the original (as composed, if it had to
-    # be: then ``_composed`` says which character of the original each one came from).
+    barred: int  # positions that no value may include: line ends, tabs, more than four spaces
+    # From position _starts[i] on, a character is _moved[i] positions further in the composed original. ``_composed``
+    # maps composed positions to the original, if composing changed anything.
     _starts: Sequence[int]
     _moved: Sequence[int]
     _ended: int
@@ -73,17 +73,17 @@ class NormalizedText:
 
     @cached_property
     def unfilled(self) -> tuple[tuple[str, int, int], ...]:
-        """``{{…}}`` still standing in the text: name, begin, end."""
+        """``{{…}}`` left in the text: name, begin, end."""
         if "{{" not in self.text:
             return ()
         return tuple((match[1], match.start(), match.end()) for match in UNFILLED.finditer(self.text))
 
     def value(self, begin: int, end: int) -> str:
-        """The operator's own characters of this stretch, less what is invisible at its edges."""
+        """Return the original characters of this span, without invisible ones at its edges."""
         return self.raw[self._stood(begin) : self._stood(end)].strip(INVISIBLE)
 
     def occurrences(self, part: str) -> int:
-        """Where this part begins, overlapping ones too. An empty part begins everywhere."""
+        """Return the positions where this part begins, overlapping ones included. An empty part begins everywhere."""
         if part not in self._found:
             self._found[part] = _occurrences(part, self.text)
         return self._found[part]
@@ -96,7 +96,7 @@ class NormalizedText:
 
 
 def normalize_text(raw: str, *, trim: bool = True) -> NormalizedText:
-    """Fold a text. ``trim=False`` for a fixed part, whose space at the edges separates it from a value."""
+    """Normalize a text. ``trim=False`` is for fixed parts, whose outer spaces separate them from values."""
     source, composed = _compose(raw)
     at, ended = _core(source) if trim else (0, len(source))
     pieces: list[str] = []
@@ -119,12 +119,12 @@ def normalize_text(raw: str, *, trim: bool = True) -> NormalizedText:
 
 
 def fold_text(text: str) -> str:
-    """The folded form of a fixed part."""
+    """Return the normalized form of a fixed part."""
     return normalize_text(text, trim=False).text
 
 
 def _core(source: str) -> tuple[int, int]:
-    """Where the text begins and ends within the blanks and invisible characters around it."""
+    """Return where the text begins and ends, without surrounding blanks and invisible characters."""
     around = BLANKS + INVISIBLE + EMOJI_STYLE
     end = len(source.rstrip(around))
     while source[end : end + 1] and source[end] in EMOJI_STYLE:
@@ -133,7 +133,7 @@ def _core(source: str) -> tuple[int, int]:
 
 
 def _compose(raw: str) -> tuple[str, Sequence[int]]:
-    """The text in NFC; and for each of its characters the place of what it came from, unless that is its own."""
+    """Return the text in NFC, and the original position of each character (empty if nothing changed)."""
     if unicodedata.is_normalized("NFC", raw):
         return raw, ()
     characters: list[str] = []
@@ -150,7 +150,7 @@ def _compose(raw: str) -> tuple[str, Sequence[int]]:
 
 
 def _joins(character: str) -> bool:
-    """Whether it may be composed with what stands before it: marks, and the later letters of a Hangul syllable."""
+    """Tell whether a character may compose with the previous one: marks, later letters of a Hangul syllable."""
     return unicodedata.category(character)[0] == "M" or "\u1160" <= character <= "\u11ff"
 
 

@@ -1,4 +1,4 @@
-"""``{{…}}`` in a template's texts, and the keys under which the values for them travel."""
+"""Placeholders ``{{…}}`` in a template's texts, and the keys of their values."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ class VariablePlace(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
-    """The place of a variable in a text."""
+    """A variable's position in a text."""
 
     name: str
 
 
 def split_placeholders(text: str) -> tuple[str | Placeholder, ...]:
-    """Fixed parts and holes in turn, beginning and ending with a fixed part (which may be empty)."""
+    """Split a text into fixed parts and placeholders by turns. The first and last parts are fixed, maybe empty."""
     return tuple(Placeholder(piece) if index % 2 else piece for index, piece in enumerate(PLACEHOLDER.split(text)))
 
 
 def find_names(text: str) -> list[str]:
-    """The variables' names in order of appearance, each once."""
+    """Return the variables' names in order of appearance, each once."""
     return list(dict.fromkeys(PLACEHOLDER.findall(text)))
 
 
 def sort_names(names: list[str]) -> list[str]:
-    """Numbered ones by number: ``{{2}} {{1}}`` has the values of 1 and 2, in this order."""
+    """Sort numbered names by number, because ``{{2}} {{1}}`` takes values in the order 1, 2. Named ones stay."""
     return sorted(names, key=int) if all(is_numbered(name) for name in names) else names
 
 
@@ -46,6 +46,7 @@ def is_numbered(name: str) -> bool:
 
 
 def variable_key(name: str, place: VariablePlace) -> str:
+    """Return the key of a placeholder: ``header.1`` for a number in the header, else the name."""
     return f"header.{name}" if place is VariablePlace.HEADER and is_numbered(name) else name
 
 

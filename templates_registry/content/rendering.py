@@ -1,7 +1,7 @@
-"""Template + values -> what the phone will show, what an operator would paste, and the provider's parameter lists.
+"""Rendering of a template with values: the visible message, the text to paste, and the provider's parameters.
 
-The only renderer: pages, admin, relay and API all call it. A value is put in once and never looked into again, so
-``{{2}}`` inside a value stays text. Its inverse is ``matching.matcher``.
+The only renderer, used by pages, admin, relay and API. Inserted values are not searched for placeholders, so ``{{2}}``
+inside a value remains text. The inverse is ``matching.matcher``.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class RenderedButton:
+    """A button as the contact sees it."""
+
     kind: str
     text: str
     target: str = ""  # the link, the phone number or the coupon code
@@ -74,7 +76,7 @@ class RenderedButton:
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """A variable without a value still stands there as ``{{1}}``, and ``problems`` says so."""
+    """A rendered template. Variables without a value remain as ``{{1}}`` and are listed in ``problems``."""
 
     header: str
     body: str
@@ -83,17 +85,17 @@ class Rendering:
     problems: tuple[Problem, ...]
     media: str = ""  # the link of the header's picture, video or document
     filename: str = ""
-    offer: str = ""  # the words of a limited-time offer, and until when
+    offer: str = ""  # text and expiry of a limited-time offer
     cards: tuple[Rendering, ...] = ()
 
     @property
     def ready(self) -> bool:
-        """Whether it can be sent as it is."""
+        """Whether the message can be sent: no problem is an error."""
         return not any(problem.level is Level.ERROR for problem in self.problems)
 
     @property
     def text(self) -> str:
-        """All of it as operators paste it."""
+        """Header, body and footer, as operators paste them."""
         return "\n".join(part for part in (self.header, self.body, self.footer) if part)
 
     @property
@@ -106,9 +108,10 @@ class Rendering:
 
 
 def render(template: TemplateDefinition, parameters: object, *, text_only: bool = False) -> Rendering:
-    """``parameters`` by key, or as a list in the order of ``template.variables``; InvalidTemplate if neither.
+    """Render a template.
 
-    ``text_only``: media and what buttons need may be missing, because the provider adds them by itself.
+    ``parameters`` are values by key, or a list in the order of ``template.variables``; raises InvalidTemplate for other
+    shapes. ``text_only``: values for media and buttons may be missing, because the provider adds them itself.
     """
     values = apply_defaults(template, parameters)
     rendering = _rendered(template, values)
@@ -138,12 +141,12 @@ def _offer(template: TemplateDefinition, values: Mapping[str, str]) -> str:
 
 
 def _filename(values: Mapping[str, str]) -> str:
-    """The name under which a document arrives: as given, else as its link says."""
+    """Return the given name of a document, or else the one in its link."""
     return values.get(HEADER_FILENAME, "") or file_name_from_link(values.get(HEADER_MEDIA, ""))
 
 
 def apply_defaults(template: TemplateDefinition, parameters: object) -> dict[str, str]:
-    """Values by key, with the defaults of those that nobody gave; what is no text without spaces around it."""
+    """Return values by key, with defaults for missing ones. Values other than texts are stripped of outer spaces."""
     given = template.keyed(parameters)
     for variable in (*template.variables, *template.unasked):
         value = given.get(variable.key) or variable.default
@@ -153,7 +156,7 @@ def apply_defaults(template: TemplateDefinition, parameters: object) -> dict[str
 
 
 def build_provider_components(template: TemplateDefinition, parameters: object) -> list[Json]:
-    """``components`` of the Cloud API's send call; those without parameters are left out."""
+    """Build ``components`` of the Cloud API's send call. Components without parameters are left out."""
     values = apply_defaults(template, parameters)
     rows = _components(template, values)
     if template.offer and (ends := parse_moment(values.get(OFFER_EXPIRES, ""))):
@@ -180,8 +183,11 @@ def _components(template: TemplateDefinition, values: dict[str, str], *, is_card
         sub_type = "url" if button.is_otp else button.kind.lower()
         parameter = _button_parameter(button, value, values, key=key)
         if parameter is None and is_card and button.kind == "QUICK_REPLY":
-            parameter = {"type": "payload", "payload": button.text}  # which card it was is said by the text alone
-        if parameter or button.kind == "CATALOG":  # without one it shows the catalog's first product
+            parameter = {
+                "type": "payload",
+                "payload": button.text,
+            }  # the default payload would not tell which card was pressed
+        if parameter or button.kind == "CATALOG":  # without a parameter WhatsApp shows the catalog's first product
             head = {"type": "button", "sub_type": sub_type, "index": str(index)}
             found.append(head | ({"parameters": [parameter]} if parameter else {}))
     return found
@@ -192,7 +198,7 @@ def _row(kind: str, *parameters: Json) -> Json:
 
 
 def _button_parameter(button: Button, value: str, values: Mapping[str, str], *, key: str) -> Json | None:
-    """What a button sends. A flow goes out with the usual token where nobody gives one."""
+    """Return the parameter of a button, or None if it needs none. A flow without a given token has the default one."""
     if button.kind == "FLOW":
         action: Json = {"flow_token": value or "unused"}
         if data := values.get(f"{key}.data"):
@@ -220,7 +226,7 @@ def _button_parameter(button: Button, value: str, values: Mapping[str, str], *, 
 
 
 def encode_link_end(value: str) -> str:
-    """The end of a link as the provider wants it; what is encoded already stays so."""
+    """Percent-encode the end of a link; existing escapes are kept."""
     return quote(STRAY_PERCENT.sub("%25", value), safe=URL_SAFE)
 
 
@@ -270,7 +276,7 @@ def _problem_of(
 
 
 def _nameless(template: TemplateDefinition, variable: Variable, values: Mapping[str, str]) -> Iterator[Problem]:
-    """A document whose name nobody says arrives as “Untitled”."""
+    """Yield a problem for a document without a name, which WhatsApp would show as “Untitled”."""
     media = values.get(variable.key.replace(HEADER_FILENAME, HEADER_MEDIA), "")
     if media and not file_name_from_link(media) and check_value(ValueKind.MEDIA, media) is None:
         title = variable_title(template, variable)

@@ -1,4 +1,4 @@
-"""Parts of a template that Okno cannot fill: named, so that nobody is offered a template that would be refused."""
+"""Parts of a template that Okno cannot send. Such templates are not offered, because the provider would refuse them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from django.utils.translation import gettext_lazy as _
 
 from . import graph_format
 from .components import InvalidTemplate, Problem, TemplateDefinition
-from .slots import BARE_COMPONENTS, BUTTONS, HEADERS
-from .slots import card_key as of_card
+from .slots import BARE_COMPONENTS, BUTTONS, HEADERS, card_key
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 CANNOT = _("Cannot be sent from Okno: %(parts)s.")
 UNREADABLE, NO_TEXT = "part_unreadable", "part_text"
-NEEDED_AS_TEXT = (UNREADABLE, NO_TEXT)  # what a provider that takes the text alone needs as well
+NEEDED_AS_TEXT = (UNREADABLE, NO_TEXT)  # problems even for providers that take only the text
 
 
 def find_missing_parts(template: TemplateDefinition) -> list[Problem]:
-    """What no value can complete; empty if the template can be sent."""
+    """Return the parts that no value can complete; empty if the template can be sent."""
     found = list(_parts(template))
     if not template.body.strip():
         found.insert(0, Problem("body", NO_TEXT))
@@ -31,7 +30,7 @@ def find_missing_parts(template: TemplateDefinition) -> list[Problem]:
 
 
 def _parts(template: TemplateDefinition, card: int | None = None) -> Iterator[Problem]:
-    prefix = "" if card is None else of_card(card, "")
+    prefix = "" if card is None else card_key(card, "")
     where: dict[str, Any] = {} if card is None else {"card": card + 1}
     in_card = "" if card is None else "_of_card"
     header = template.header
@@ -47,12 +46,12 @@ def _parts(template: TemplateDefinition, card: int | None = None) -> Iterator[Pr
             yield Problem(f"{prefix}components", f"part_component{in_card}", details={"kind": kind, **where})
     for number, each in enumerate(template.cards):
         if each.header is None and not each.body:
-            yield Problem(of_card(number, "header"), "part_card", details={"card": number + 1})
+            yield Problem(card_key(number, "header"), "part_card", details={"card": number + 1})
         yield from _parts(each, number)
 
 
 def serialize_missing_parts(row: object) -> list[dict[str, Any]]:
-    """The missing parts of a row in the Graph API's shape, as they are kept with a template."""
+    """Return the missing parts of a template in the Graph API's format, as JSON to store with the template."""
     try:
         found = find_missing_parts(graph_format.parse_template(row))
     except InvalidTemplate:
@@ -64,22 +63,22 @@ def load_missing_parts(rows: Sequence[Mapping[str, Any]]) -> list[Problem]:
     return [Problem(row["field"], row["code"], details=row["details"]) for row in rows]
 
 
-def _joined(problems: Sequence[Problem]) -> str:
+def _join(problems: Sequence[Problem]) -> str:
     return "; ".join(str(one.sentence) for one in problems)
 
 
-def _told(problems: Sequence[Problem]) -> str:
-    return str(CANNOT) % {"parts": _joined(problems)}
+def _describe(problems: Sequence[Problem]) -> str:
+    return str(CANNOT) % {"parts": _join(problems)}
 
 
-_joined_lazily, _told_lazily = lazy(_joined, str), lazy(_told, str)
+_join_lazily, _describe_lazily = lazy(_join, str), lazy(_describe, str)
 
 
 def list_missing_parts(problems: Sequence[Problem]) -> StrOrPromise:
-    """The missing parts in words, in the reader's language."""
-    return _joined_lazily(problems)
+    """Return the sentences of the missing parts, lazily in the reader's language."""
+    return _join_lazily(problems)
 
 
 def describe_missing_parts(problems: Sequence[Problem]) -> StrOrPromise:
-    """“Cannot be sent from Okno: …”; empty where nothing is missing."""
-    return _told_lazily(problems) if problems else ""
+    """Return “Cannot be sent from Okno: …”, or "" if nothing is missing."""
+    return _describe_lazily(problems) if problems else ""

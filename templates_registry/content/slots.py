@@ -1,18 +1,18 @@
-"""What has to be filled in before a template can go out: the one description that everything else uses.
+"""Slots of a template: the values that it needs or accepts, derived from its components.
 
-``list_slots`` derives it from the components. The form, the preview, both APIs, recognition, the page for outside
-helpdesks and the provider's parameters all follow it; ``sendability`` names what no slot can fill.
+The form, the preview, both APIs, matching, the page for outside helpdesks and the provider's parameters all use
+``list_slots``. ``sendability`` lists the parts that no slot can fill.
 
-    header.media, header.filename           a picture, video or document; the name under which a document arrives
+    header.media, header.filename           a picture, video or document; the displayed name of a document
     header.latitude … header.address        a place
     header.product, header.catalog          a product
-    header.1, 1, first_name                 texts; of an authentication template the code
-    button.0                                the end of a link, a coupon's code; the products of a list (sections);
-                                            the product whose picture a catalog or a list shows
+    header.1, 1, first_name                 texts; in an authentication template the code
+    button.0                                the end of a URL; a coupon code; the products of a list (sections); the
+                                            product whose picture a catalog or a list shows
     offer.expires                           when a limited-time offer ends
-    card.0.…                                the same of each card
+    card.0.…                                the same for each card
 
-A button's payload, a flow's token and its data have usual values of their own: they are taken, and nobody is asked.
+A button's payload, a flow's token and its data have defaults: values are accepted, but no form asks for them.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 TEXT, LOCATION, PRODUCT, DOCUMENT = "TEXT", "LOCATION", "PRODUCT", "DOCUMENT"
 MEDIA = ("IMAGE", "VIDEO", DOCUMENT, "GIF")
 HEADERS = (TEXT, *MEDIA, LOCATION, PRODUCT)
-# Kinds of buttons that go out complete: some need values, the others nothing at all.
+# Kinds of buttons that Okno can send; some of them need values.
 BUTTONS = frozenset("QUICK_REPLY URL PHONE_NUMBER COPY_CODE OTP FLOW CATALOG MPM SPM VOICE_CALL".split())
-# Components without a value of their own, besides those that ``graph_format`` reads.
+# Components that need no values and that ``graph_format`` does not parse.
 BARE_COMPONENTS = frozenset({"CALL_PERMISSION_REQUEST"})
 
 HEADER_MEDIA, HEADER_FILENAME = "header.media", "header.filename"
 HEADER_LOCATION = ("header.latitude", "header.longitude", "header.name", "header.address")
 HEADER_PRODUCT, HEADER_CATALOG = "header.product", "header.catalog"
 OFFER_EXPIRES = "offer.expires"
-CODE = "code"  # the key of an authentication code whose text holds no variable
+CODE = "code"  # key of an authentication code if the body has no variable
 
 
 class ValueKind(StrEnum):
-    """What a value must look like; see ``value_checks``."""
+    """Kind of a value; ``value_checks`` has a check for each."""
 
     TEXT = "text"
     CODE = "code"
@@ -63,6 +63,8 @@ class ValueKind(StrEnum):
 
 
 class Slot(NamedTuple):
+    """A value that a template needs or accepts."""
+
     key: str
     place: VariablePlace
     kind: ValueKind
@@ -70,7 +72,7 @@ class Slot(NamedTuple):
 
 
 def list_slots(template: TemplateDefinition) -> list[Slot]:
-    """Each slot once; the optional ones last, so that a list of values keeps its order when one is added."""
+    """Return each slot once. Optional ones are last, so that a new one does not shift positions in lists of values."""
     found: dict[str, Slot] = {}
     for slot in _slots(template):
         found.setdefault(slot.key, slot)
@@ -78,10 +80,10 @@ def list_slots(template: TemplateDefinition) -> list[Slot]:
 
 
 def list_defaulted_slots(template: TemplateDefinition) -> list[Slot]:
-    """What may be given and nobody is asked for."""
-    found = [slot for index, button in enumerate(template.buttons) for slot in _unasked(index, button)]
+    """Return the slots with defaults of their own, which no form asks for."""
+    found = [slot for index, button in enumerate(template.buttons) for slot in _defaulted(index, button)]
     for number, card in enumerate(template.cards):
-        found += [_of_card(number, slot) for slot in list_defaulted_slots(card)]
+        found += [_move_to_card(number, slot) for slot in list_defaulted_slots(card)]
     return found
 
 
@@ -99,7 +101,7 @@ def _slots(template: TemplateDefinition) -> Iterator[Slot]:
     if template.offer and template.offer.has_expiration:
         yield Slot(OFFER_EXPIRES, VariablePlace.OFFER, ValueKind.MOMENT)
     for number, card in enumerate(template.cards):
-        yield from (_of_card(number, slot) for slot in _slots(card))
+        yield from (_move_to_card(number, slot) for slot in _slots(card))
 
 
 def _header(kind: str) -> Iterator[Slot]:
@@ -125,7 +127,7 @@ def _button(key: str, button: Button) -> Iterator[Slot]:
         yield Slot(key, VariablePlace.BUTTON, ValueKind.PRODUCT, is_required=False)
 
 
-def _unasked(index: int, button: Button) -> Iterator[Slot]:
+def _defaulted(index: int, button: Button) -> Iterator[Slot]:
     if button.kind == "QUICK_REPLY":
         yield Slot(f"button.{index}", VariablePlace.BUTTON, ValueKind.PAYLOAD, is_required=False)
     elif button.kind == "FLOW":
@@ -133,22 +135,23 @@ def _unasked(index: int, button: Button) -> Iterator[Slot]:
         yield Slot(f"button.{index}.data", VariablePlace.BUTTON, ValueKind.FLOW_DATA, is_required=False)
 
 
-def _of_card(number: int, slot: Slot) -> Slot:
+def _move_to_card(number: int, slot: Slot) -> Slot:
     return slot._replace(key=card_key(number, slot.key), place=VariablePlace.CARD)
 
 
 def card_key(number: int, key: str) -> str:
+    """Return the key of a card's value in the whole template. Cards are numbered from 0."""
     return f"card.{number}.{key}"
 
 
 def extract_card_values(number: int, values: dict[str, str]) -> dict[str, str]:
-    """The values of one card, under the keys that they have in it."""
+    """Return the values of one card, by their keys within the card."""
     begin = card_key(number, "")
     return {key.removeprefix(begin): value for key, value in values.items() if key.startswith(begin)}
 
 
 def split_card_key(key: str) -> tuple[int | None, str]:
-    """``card.1.button.0`` → 1, ``button.0``; without a card None and the key itself."""
+    """Split ``card.1.button.0`` into 1 and ``button.0``. Other keys return None and the key itself."""
     parts = key.split(".", 2)
     if len(parts) == 3 and parts[0] == "card" and parts[1].isdigit():
         return int(parts[1]), parts[2]

@@ -1,4 +1,4 @@
-"""Names of a template's variables for people: the admin's label, or words of our own for what is no text."""
+"""Titles of a template's variables for people: the admin's label, or else a standard title."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOT_IN_TEXT: Mapping[str, StrOrPromise] = {
     HEADER_CATALOG: _("Catalog ID"),
     OFFER_EXPIRES: _("Offer ends at"),
 }
-FOR_BUTTON, COUPON = _("For the button “%(button)s”"), _("Code of the coupon")
+FOR_BUTTON, COUPON = _("For the button “%(button)s”"), _("Coupon code")
 CODE_TITLE = _("Verification code")
 OF_BUTTON: Mapping[ValueKind, StrOrPromise] = {
     ValueKind.SECTIONS: _("Products for the button “%(button)s”"),
@@ -43,7 +43,7 @@ _with = lazy(lambda text, words: str(text) % words, str)
 
 
 def variable_title(template: TemplateDefinition, variable: Variable) -> StrOrPromise:
-    """How people see a variable: its label, else what it is."""
+    """Return the title of a variable, lazily in the reader's language unless it is the admin's label."""
     if variable.label:
         return variable.label
     card, key = split_card_key(variable.key)
@@ -67,6 +67,7 @@ def _title_for_button(template: TemplateDefinition, variable: Variable) -> StrOr
 
 
 def translated_titles(template: TemplateDefinition, variable: Variable) -> Iterator[str]:
+    """Yield the title of a variable in every language of the interface."""
     title = variable_title(template, variable)
     if isinstance(title, str):
         yield title

@@ -1,8 +1,8 @@
-"""What is wrong with a template, as sentences at the field.
+"""Validation of a template: problems, each at its field.
 
-Errors are what cannot be sent, shown or recognized: hard limits and broken variables. What a provider's reviewers
-usually reject is a warning only: their rules change, and a text that they have approved is approved. An action that
-hands a template in may ask before it goes on with one of ``REVIEWERS_REJECT``.
+Errors prevent sending, display or matching: hard limits and broken variables. Texts that Meta's reviewers usually
+reject are only warnings, because the review rules change and an approved text is valid. The submit action may ask for
+confirmation if a template has problems of ``REVIEWERS_REJECT``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .value_checks import COUPON_LIMIT, URL_LIMIT
 NAME_LIMIT, BUTTONS_LIMIT, BUTTON_TEXT_LIMIT, PHONE_LIMIT = 512, 10, 25, 20
 BUTTONS_OF_KIND = {"QUICK_REPLY": 10, "URL": 2, "PHONE_NUMBER": 1, "COPY_CODE": 1}
 CATEGORIES = ("UTILITY", "MARKETING", "AUTHENTICATION")
-WORDS_PER_VARIABLE = 2  # with fewer fixed words, "too many variables for the length" is to be expected
+WORDS_PER_VARIABLE = 2  # with fewer fixed words reviewers reject "too many variables for the length"
 
 REVIEWERS_REJECT = frozenset(
     {
@@ -54,7 +54,7 @@ REVIEWERS_REJECT = frozenset(
 )
 WARNINGS = REVIEWERS_REJECT | {"language_unknown", "category_unknown"}
 
-WITHOUT_EXAMPLE = (ValueKind.CODE, ValueKind.SECTIONS)  # the provider takes none
+WITHOUT_EXAMPLE = (ValueKind.CODE, ValueKind.SECTIONS)  # the provider accepts no example
 
 NAME = re.compile(r"[a-z0-9_]+")
 VARIABLE_NAME = re.compile(r"[a-z_][a-z0-9_]*")
@@ -63,7 +63,7 @@ MARKUP = re.compile(r"[*_~`]")
 
 
 def validate(template: TemplateDefinition) -> list[Problem]:
-    """Everything that is wrong, errors and warnings, in the order of the form."""
+    """Return all errors and warnings, in the order of the form."""
     return [
         *_naming(template),
         *_header(template),
@@ -75,6 +75,7 @@ def validate(template: TemplateDefinition) -> list[Problem]:
 
 
 def make_problem(field: str, code: str, **details: str | int) -> Problem:
+    """Return a problem with the level of its code."""
     return Problem(field, code, Level.WARNING if code in WARNINGS else Level.ERROR, details)
 
 

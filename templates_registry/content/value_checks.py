@@ -1,4 +1,4 @@
-"""Checks of single values before anything is sent: one for each ``ValueKind``, each with a sentence at its field."""
+"""Checks of single values before sending: one per ``ValueKind``. Codes have sentences in ``message_catalog``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 URL_LIMIT, COUPON_LIMIT, CODE_LIMIT = 2000, 20, 15
 FILENAME_LIMIT, PRODUCT_LIMIT, PAYLOAD_LIMIT, SECTION_TITLE_LIMIT = 240, 100, 256, 24
 MAX_SECTIONS, MAX_PRODUCTS = 10, 30
-MAX_OFFER_DURATION = timedelta(days=366 * 5)  # an offer that ends later is a slip of the pen
+MAX_OFFER_DURATION = timedelta(days=366 * 5)  # a later end of an offer is a typing error
 
 SPACE_RUN = re.compile(f"[{SPACES}]{{{MAX_SPACES + 1}}}")
 MEDIA_ID = re.compile(r"[0-9]{6,25}")
@@ -37,7 +37,7 @@ Sections = list[dict[str, Any]]
 
 
 def check_value(kind: ValueKind, value: str) -> ValueProblem | None:
-    """Why this value cannot go out: a code of ``message_catalog`` and what its sentence needs; None if it can."""
+    """Return why a value cannot be sent: a code of ``message_catalog`` with its details; None if it can."""
     is_blank = not value.translate(REMOVE_INVISIBLE).strip(BLANKS)
     if code := ("empty" if is_blank else "") if kind in MULTILINE else check_text_value(value):
         return code, {}
@@ -46,7 +46,7 @@ def check_value(kind: ValueKind, value: str) -> ValueProblem | None:
 
 
 def check_text_value(value: str) -> str:
-    """Why the provider would not take this value as text: a code, or nothing."""
+    """Return why the provider would not accept a text value: a code, or "" if it would."""
     seen = value.translate(REMOVE_INVISIBLE)
     if not seen.strip(BLANKS):
         return "empty"
@@ -61,7 +61,7 @@ def check_text_value(value: str) -> str:
 
 
 def is_https_link(value: str) -> bool:
-    """Whether this is an address under https that the provider could fetch."""
+    """Tell whether a value is an https URL that the provider could fetch."""
     if any(character.isspace() for character in value) or len(value) > URL_LIMIT:
         return False
     try:
@@ -73,7 +73,7 @@ def is_https_link(value: str) -> bool:
 
 
 def file_name_from_link(value: str) -> str:
-    """The name of the file behind a link, as its address says it; empty if it says none, or for a media ID."""
+    """Return the file name in a link's path; empty for a link without one and for a media ID."""
     if not is_https_link(value):
         return ""
     name = unquote(urlsplit(value).path.rsplit("/", 1)[-1])
@@ -102,7 +102,7 @@ def _between(least: int, most: int, code: str) -> Callable[[str], ValueProblem |
 
 
 def parse_moment(value: str) -> datetime | None:
-    """A day and an hour, in the portal's time zone unless it says another; or seconds or milliseconds since 1970."""
+    """Parse a date and time, by default in the portal's time zone, or Unix seconds or milliseconds."""
     value = value.strip()
     try:
         if MILLISECONDS.fullmatch(value):
@@ -145,9 +145,10 @@ def _catalog(value: str) -> ValueProblem | None:
 
 
 def parse_sections(value: str) -> Sections | None:
-    """Products by section, as the provider takes them. None where the value cannot be read.
+    """Parse products by section into the provider's format; None if the value is malformed.
 
-    A line is a section: “Title: SKU-1, SKU-2”; a single one needs no title. Or JSON, as the provider has it.
+    Each line is a section: “Title: SKU-1, SKU-2”; a single section needs no title. JSON in the provider's format is
+    accepted too.
     """
     if value.lstrip().startswith("["):
         return _sections_of_json(value)
