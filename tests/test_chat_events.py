@@ -19,7 +19,7 @@ from channels_setup.codecs.bodies import decode_body, encode_event
 from channels_setup.codecs.helpdesk_facts import CommentAdded, EventSeen, MessageSent, TicketChanged
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, FileInfo, MessageReceived
-from channels_setup.providers.usedesk.events import converted_back, facts_of, is_converted
+from channels_setup.providers.usedesk.webhook_events import has_converted_characters, read_facts, restore_characters
 from tests.factories import ApiChannelFactory, boris
 from tests.uapi_calls import call
 
@@ -296,7 +296,7 @@ def test_a_multipart_event_byte_by_byte() -> None:
 def test_another_portal_reads_what_a_form_says(multipart: bool, utf8: bool) -> None:
     content_type, body = encode_event(EVENT, as_json=False, utf8=utf8, multipart=multipart)
     read = decode_body(body=body, content_type=content_type).values
-    read = converted_back(read) if is_converted(content_type) else read
+    read = restore_characters(read) if has_converted_characters(content_type) else read
 
     assert body.isascii() is (not utf8 or not multipart)
     assert ("us-ascii" in content_type) is (multipart and not utf8)
@@ -322,7 +322,7 @@ def test_our_own_reader_understands_every_event(client: Client, channel: ApiChan
     everything(client, channel)
     chat_channel = channel.default_chat_channel
 
-    facts = [fact for body in events() for fact in facts_of(body, channel_id=chat_channel.pk)]
+    facts = [fact for body in events() for fact in read_facts(body, channel_id=chat_channel.pk)]
 
     assert {fact.track for fact in facts if isinstance(fact, EventSeen)} == {
         "new_chat",
@@ -345,7 +345,10 @@ def test_a_rules_comment_reads_as_a_rules(client: Client, channel: ApiChannel) -
     call(client, "create/comment", own | {"message": "Утром", "type": "public", "from": "trigger"})
 
     [rule] = [
-        fact for body in events(of="comment") for fact in facts_of(body, channel_id=1) if isinstance(fact, CommentAdded)
+        fact
+        for body in events(of="comment")
+        for fact in read_facts(body, channel_id=1)
+        if isinstance(fact, CommentAdded)
     ]
     assert (rule.by_rule, rule.text) == (True, "Утром")
 

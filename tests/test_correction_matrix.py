@@ -70,7 +70,9 @@ def correction(kind: str, target: str, at: datetime, *, said: str = NOW, number:
 
 def posts(channel: ApiChannel, item: dict[str, Any], *, by_us: bool = False, times: int = 2) -> None:
     for _ in range(times):
-        processing.apply_facts(channel, graph_webhooks.facts(body(item, by_us=by_us), graph_webhooks.Place()))
+        processing.apply_facts(
+            channel, graph_webhooks.read_facts(body(item, by_us=by_us), graph_webhooks.RoutingTarget())
+        )
 
 
 @pytest.fixture
@@ -182,7 +184,7 @@ def test_corrections_and_phone_answers_stand_in_usedesk_as_private_comments(simu
     channel = shop.channel
     external_id = Message.objects.get().external_id
     shop.conversation()
-    fact = graph_webhooks.facts
+    fact = graph_webhooks.read_facts
     anna = Contact.objects.get()
     Contact.objects.filter(pk=anna.pk).update(external_id=ANNA)
     for item, by_us in (
@@ -191,7 +193,7 @@ def test_corrections_and_phone_answers_stand_in_usedesk_as_private_comments(simu
         (text("wamid.a", "Ответ с телефона", timezone.now()), True),
     ):
         for _ in range(2):
-            processing.apply_facts(channel, fact(body(item, by_us=by_us), graph_webhooks.Place()))
+            processing.apply_facts(channel, fact(body(item, by_us=by_us), graph_webhooks.RoutingTarget()))
     shop.settle()
 
     edited, reacted, answered = simulator.notes()

@@ -245,11 +245,11 @@ def test_a_change_of_a_webhook_that_breaks_our_code_takes_no_other_with_it(monke
     def breaks(field: str, value: Any) -> Any:
         raise KeyError(field)
 
-    monkeypatch.setattr(graph_webhooks, "FIELDS", {**graph_webhooks.FIELDS, "calls": breaks})
+    monkeypatch.setattr(graph_webhooks, "FIELD_READERS", {**graph_webhooks.FIELD_READERS, "calls": breaks})
     message = {"from": "79210000000", "id": "wamid.1", "type": "text", "text": {"body": "Ау?"}}
     changes = [{"field": "calls", "value": {}}, {"field": "messages", "value": {"messages": [message]}}]
 
-    found = graph_webhooks.facts({"entry": [{"id": "2", "changes": changes}]}, graph_webhooks.Place())
+    found = graph_webhooks.read_facts({"entry": [{"id": "2", "changes": changes}]}, graph_webhooks.RoutingTarget())
 
     assert [type(fact).__name__ for fact in found] == ["ItemUnreadable", "MessageReceived"]
 

@@ -311,7 +311,7 @@ USER_ID_CHANGES = {
 
 def facts_of(item: dict[str, Any], field: str = "messages", part: str = "messages") -> list[Fact]:
     change = {"field": field, "value": {"messaging_product": "whatsapp", part: [item]}}
-    return graph_webhooks.facts({"entry": [{"id": "1", "changes": [change]}]}, graph_webhooks.Place())
+    return graph_webhooks.read_facts({"entry": [{"id": "1", "changes": [change]}]}, graph_webhooks.RoutingTarget())
 
 
 @pytest.mark.parametrize("shape", NUMBER_CHANGES)
@@ -514,8 +514,8 @@ def test_a_name_that_shows_nothing_is_the_number_on_screen(name: str) -> None:
 def test_a_profile_without_a_visible_name_goes_by_its_user_name() -> None:
     card = {"wa_id": N1, "profile": {"name": "\u3164", "username": "anna.p"}}
     value = {"contacts": [card], "messages": [{"from": N1, "id": "wamid.x", "type": "text", "text": {"body": "?"}}]}
-    (fact,) = graph_webhooks.facts(
-        {"entry": [{"changes": [{"field": "messages", "value": value}]}]}, graph_webhooks.Place()
+    (fact,) = graph_webhooks.read_facts(
+        {"entry": [{"changes": [{"field": "messages", "value": value}]}]}, graph_webhooks.RoutingTarget()
     )
 
     assert isinstance(fact, MessageReceived)

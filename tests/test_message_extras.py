@@ -24,8 +24,8 @@ from channels_setup.codecs.message_extras import (
 from channels_setup.codecs.whatsapp_markup import render_html
 from channels_setup.models import ApiChannel
 from channels_setup.providers.base import ContactInfo, MessageReceived
-from channels_setup.providers.whatsapp_cloud.graph_messages import content
-from channels_setup.providers.whatsapp_cloud.graph_people import one_line, several_lines
+from channels_setup.providers.whatsapp_cloud.graph_contacts import one_line, several_lines
+from channels_setup.providers.whatsapp_cloud.graph_messages import read_content
 from tests.factories import token_of, vera
 from tests.pages import signed_in
 
@@ -159,7 +159,7 @@ def _contacts(**card: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("place", "line_end"), list(itertools.product(PLACES, BREAKS)))
 def test_a_line_end_in_a_value_glues_no_words(place: str, line_end: str) -> None:
-    text = content(PLACES[place](f"Лесная 5{line_end}12 этаж")).text
+    text = read_content(PLACES[place](f"Лесная 5{line_end}12 этаж")).text
 
     assert re.search(r"Лесная 5\s+12 этаж", text)
 
@@ -192,20 +192,20 @@ def test_a_contact_card_keeps_every_field() -> None:
         "birthday": "1990-05-12",
     }
 
-    found = content(_contacts(**card))
+    found = read_content(_contacts(**card))
 
     for value in ("Пётр Котов", "Сапоги · Склад · Кладовщик", "+7 921 000-00-01", "79210000002", "p@shop.example"):
         assert value in found.text
     for value in ("Лесная, 5, Псков, 180000, RU", "https://shop.example", "https://p.example", "1990-05-12"):
         assert value in found.text
-    assert content({"type": "contacts", "contacts": [{"birthday": "1990-05-12"}, {}]}).text == "1990-05-12"
+    assert read_content({"type": "contacts", "contacts": [{"birthday": "1990-05-12"}, {}]}).text == "1990-05-12"
 
 
 # --- where they are read ---------------------------------------------------------------------------------
 
 
 def receive(channel: ApiChannel, item: dict[str, Any], **fields: Any) -> Message:
-    said = content(item)
+    said = read_content(item)
     contact = ContactInfo(external_id="447700900101", phone="+447700900101", name="Анна")
     fact = MessageReceived(
         contact=contact, external_id="1", text=said.text, shown=said.shown, files=said.files, **fields

@@ -229,7 +229,7 @@ def test_meta_takes_what_is_handed_in(name: str) -> None:
     pattern = pattern_of(name)
     samples = {v.key: f"4::{v.key}" for v in pattern.variables if v.kind.value == "media"}
 
-    body = graph_templates.submission(graph_format.serialize_template(pattern), samples=samples)
+    body = graph_templates.build_submission_body(graph_format.serialize_template(pattern), samples=samples)
 
     theirs.check_new(body)
     carousel = theirs.kind_of(body["components"][-1]) == "CAROUSEL"
@@ -243,7 +243,7 @@ def test_a_listed_authentication_template_can_be_handed_in_again(kind: str) -> N
     shape = SHAPES[f"otp {kind.lower().replace('_', ' ')}"]
     listed_row = shape.row("otp") | {"components": theirs.as_listed(shape.row("otp"))}
 
-    body = graph_templates.submission(
+    body = graph_templates.build_submission_body(
         graph_format.serialize_template(graph_format.parse_template(listed_row)), samples={}
     )
 

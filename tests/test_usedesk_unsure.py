@@ -13,7 +13,7 @@ from channels_setup.providers import helpdesks
 from channels_setup.providers.base import ApiResponse, ContactInfo
 from channels_setup.providers.base import helpdesk as contract
 from channels_setup.providers.base.helpdesk import HelpdeskAccount, HelpdeskCommand, RemoteIds
-from channels_setup.providers.usedesk import answers
+from channels_setup.providers.usedesk import responses
 from tests.simulators.usedesk import CLOSED, UsedeskSimulator
 from tests.usedesk_shop import Shop
 
@@ -213,7 +213,7 @@ def test_what_a_look_shows(body: Any, arrived: bool | None, leads_on: bool) -> N
     ],
 )
 def test_a_client_is_known_by_the_whole_phone(row: dict[str, Any], is_it: bool) -> None:
-    assert answers.client_with([row], "+7 921 1") == (3 if is_it else None)
+    assert responses.find_client([row], "+7 921 1") == (3 if is_it else None)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[[[", b"5", b'{"users": 5}', b'[5, null, {"id": "x"}]'])

@@ -424,7 +424,7 @@ def test_an_item_on_which_our_own_code_breaks_takes_no_other_with_it(
             raise KeyError("context")
         return ""
 
-    monkeypatch.setattr(graph_webhooks, "quoted", breaks)
+    monkeypatch.setattr(graph_webhooks, "read_quoted_id", breaks)
 
     post_signed(client, of_text_and_its_neighbour({}))
     processing.process_inbox()

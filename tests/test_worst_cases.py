@@ -29,8 +29,13 @@ from channels_setup.codecs import (
     whatsapp_markup,
 )
 from channels_setup.codecs.bodies import BadBody
-from channels_setup.providers.usedesk import events
-from channels_setup.providers.whatsapp_cloud import graph_changes, graph_people, graph_templates, graph_webhooks
+from channels_setup.providers.usedesk import webhook_events
+from channels_setup.providers.whatsapp_cloud import (
+    graph_contact_changes,
+    graph_contacts,
+    graph_templates,
+    graph_webhooks,
+)
 from templates_registry import linting, preview
 from templates_registry.content import authentication, leftover_placeholders, normalization, placeholders, value_checks
 from tests.work import cost, lines
@@ -79,8 +84,8 @@ def document(text: str) -> dict[str, Any]:
 
 def webhook(item: dict[str, Any]) -> list[Any]:
     value = {"contacts": [{"wa_id": "79210000000", "profile": {"name": item["id"]}}], "messages": [item]}
-    return graph_webhooks.facts(
-        {"entry": [{"id": "2", "changes": [{"field": "messages", "value": value}]}]}, graph_webhooks.Place()
+    return graph_webhooks.read_facts(
+        {"entry": [{"id": "2", "changes": [{"field": "messages", "value": value}]}]}, graph_webhooks.RoutingTarget()
     )
 
 
@@ -100,15 +105,15 @@ PARSERS = {
     "pictures in HTML": Parser(
         html_text.html_to_text, 4 * MEGABYTE, ("data:a/b;base64,A", "data:", "data:" + "a" * 80)
     ),
-    "entities": Parser(lambda text: events.ENTITY.sub("", text), MEGABYTE, ("&", "&#", "&#9", "&#x", "&am")),
+    "entities": Parser(lambda text: webhook_events.ENTITY.sub("", text), MEGABYTE, ("&", "&#", "&#9", "&#x", "&am")),
     "phone": Parser(phone_numbers.phone_key, 100_000, (*NUMBERS, *SPACES)),
     "id as a phone": Parser(phone_numbers.id_key, 100_000, (*NUMBERS, *SPACES)),
     "phone on the wire": Parser(phone_numbers.format_wire_phone, 100_000, (*NUMBERS, *SPACES)),
     "number searched": Parser(phone_numbers.search_keys, 100_000, (*NUMBERS, *SPACES)),
     "phone or not": Parser(phone_numbers.is_phone_number, 100_000, (*NUMBERS, *SPACES)),
-    "one line": Parser(lambda text: graph_people.one_line(text, 200), 256 * 1024, (*SPACES, *WORDS)),
-    "several lines": Parser(lambda text: graph_people.several_lines(text, 4_096), 256 * 1024, (*SPACES, *WORDS)),
-    "user id": Parser(graph_people.user_id, MEGABYTE, ("a", "RU.", "RU.a", "RU.ENT.")),
+    "one line": Parser(lambda text: graph_contacts.one_line(text, 200), 256 * 1024, (*SPACES, *WORDS)),
+    "several lines": Parser(lambda text: graph_contacts.several_lines(text, 4_096), 256 * 1024, (*SPACES, *WORDS)),
+    "user id": Parser(graph_contacts.read_user_id, MEGABYTE, ("a", "RU.", "RU.a", "RU.ENT.")),
     "name": Parser(visible_names.visible_name, 256 * 1024, (*SPACES, *WORDS)),
     "number": Parser(values.parse_external_id, MEGABYTE, NUMBERS),
     "id": Parser(values.parse_id, MEGABYTE, NUMBERS),
@@ -134,7 +139,7 @@ PARSERS = {
         ("whatsapp.com/otp/", "whatsapp.com/otp/?", "whatsapp.com/otp/&otp_type=", "https://"),
     ),
     "number changed": Parser(
-        lambda text: graph_changes.CHANGED.search(text),
+        lambda text: graph_contact_changes.NUMBER_CHANGE.search(text),
         4_096,
         ("changed from ", "changed from a to ", "changed from a", "changed from aa to"),
     ),

@@ -58,7 +58,7 @@ from channels_setup.providers.base.helpdesk import (
     RemoteIds,
 )
 
-from . import answers, calls, events
+from . import payloads, responses, webhook_events
 
 CALLS_PER_SECOND = 5.0
 SKEW_NOTICED, SKEW_WRONG = 30, 300  # seconds between their clock and ours
@@ -151,7 +151,7 @@ class Usedesk(Helpdesk):
         if command.kind == contract.CLIENT:
             client_id = command.remote_ids.client_id
             method = "update/client" if client_id else "create/client"
-            return _call(account, method, calls.card(command.contact, client_id=client_id))
+            return _call(account, method, payloads.build_client_card(command.contact, client_id=client_id))
         if command.kind == contract.NOTE:
             if command.remote_ids.ticket_id is None:
                 return Outcome(verdict=RETRY, reason="request_unknown")
@@ -185,7 +185,7 @@ class Usedesk(Helpdesk):
         """A client is found by phone; messages and notes stand among the comments of the client's newest request."""
         known = command.remote_ids
         if command.kind == contract.CLIENT:
-            phone = calls.digits_of(command.contact.phone)
+            phone = payloads.extract_digits(command.contact.phone)
             if known.client_id or not phone:
                 return None
             return _call(account, "clients", {"query": phone, "search_type": "full_match"})
@@ -195,12 +195,12 @@ class Usedesk(Helpdesk):
 
     def read_lookup(self, command: HelpdeskCommand, response: ApiResponse, account: HelpdeskAccount) -> LookupResult:
         if command.kind == contract.CLIENT:
-            rows = answers.listed(response.body, "clients") or []
-            client_id = answers.client_with(rows, command.contact.phone)
+            rows = responses.read_rows(response.body, "clients") or []
+            client_id = responses.find_client(rows, command.contact.phone)
             return LookupResult(arrived=client_id is not None, remote_ids=RemoteIds(client_id=client_id))
-        rows_of_tickets = answers.listed(response.body, "tickets")
+        rows_of_tickets = responses.read_rows(response.body, "tickets")
         if rows_of_tickets is not None:
-            can_be_told, ticket_id = answers.newest_ticket(rows_of_tickets, command.remote_ids.client_id)
+            can_be_told, ticket_id = responses.find_newest_ticket(rows_of_tickets, command.remote_ids.client_id)
             then = _call(account, "ticket", {"ticket_id": ticket_id}) if ticket_id else None
             return LookupResult(arrived=False if can_be_told and then is None else None, next_request=then)
         failure, body = _judged(response)
@@ -211,7 +211,7 @@ class Usedesk(Helpdesk):
             shown = [as_text(item.get("message")) for item in comments if isinstance(item, dict)]
             return LookupResult(arrived=any(_mark(command) in text for text in shown))
         # A message has none: only as many equal texts in a row as were said, with this one, prove it.
-        times = answers.times_said_last(comments, calls.with_links(command.text, command.files))
+        times = responses.count_trailing_repeats(comments, payloads.append_links(command.text, command.files))
         ticket_id = parse_external_id(ticket.get("id")) if isinstance(ticket, dict) else None
         return LookupResult(arrived=times > command.repeats, remote_ids=RemoteIds(ticket_id=ticket_id))
 
@@ -219,7 +219,7 @@ class Usedesk(Helpdesk):
         return _call(account, "users", {})
 
     def read_operators(self, response: ApiResponse) -> dict[str, str]:
-        return answers.names(answers.listed(response.body, "users") or [])
+        return responses.read_operator_names(responses.read_rows(response.body, "users") or [])
 
     def call_rate(self, account: HelpdeskAccount) -> CallRate:
         per_second = account.options.get("calls_per_second") or CALLS_PER_SECOND
@@ -233,7 +233,7 @@ class Usedesk(Helpdesk):
             body = request.decoded()
         except BadBody:
             return
-        if not events.is_event(body):
+        if not webhook_events.is_event(body):
             return
         given = as_text(body.get("secret")).encode()
         accepted = [as_text(account.options.get("app_id")).encode(), account.secret.encode()]
@@ -244,9 +244,9 @@ class Usedesk(Helpdesk):
         if request.body.strip().strip(b'"').lower() == b"ping":
             return [EventSeen(track="ping")]
         body = request.decoded()
-        if events.is_converted(request.content_type):
-            body = events.converted_back(body)
-        return list(events.facts_of(body, channel_id=parse_external_id(account.options.get("channel_id"))))
+        if webhook_events.has_converted_characters(request.content_type):
+            body = webhook_events.restore_characters(body)
+        return list(webhook_events.read_facts(body, channel_id=parse_external_id(account.options.get("channel_id"))))
 
     # --- looking ---
 
@@ -290,12 +290,12 @@ def _call(account: HelpdeskAccount, method: str, values: Mapping[str, Any]) -> A
 
 
 def _message(command: HelpdeskCommand, account: HelpdeskAccount) -> Json:
-    text = calls.with_links(command.text, command.files)
+    text = payloads.append_links(command.text, command.files)
     return {
         "company_id": account.company_id,
         "channel_id": account.options.get("channel_id"),
         "chat_id": command.remote_ids.chat_id,
-        "message": calls.message(
+        "message": payloads.build_message_body(
             command.contact, text, client_id=command.remote_ids.client_id, key=command.key, at=command.at
         ),
     }
@@ -356,13 +356,13 @@ def _judged(response: ApiResponse) -> tuple[Outcome | None, Json]:
 
 def _error(error: Any, code: Any, response: ApiResponse) -> Outcome:
     """What is unclear is tried again."""
-    about = answers.error_about(error, code)
-    if about == answers.LIMIT:
+    about = responses.classify_error(error, code)
+    if about == responses.LIMIT_ERROR:
         return Outcome(verdict=RETRY, reason="rate_limited", retry_after=retry_after_seconds(response))
     return {
-        answers.KEY: Outcome(verdict=PAUSE, reason="helpdesk_unauthorized"),
-        answers.CHANNEL: Outcome(verdict=PAUSE, reason="helpdesk_wrong_channel"),
-        answers.DOWN: Outcome(verdict=RETRY, reason="helpdesk_unreachable"),
+        responses.KEY_ERROR: Outcome(verdict=PAUSE, reason="helpdesk_unauthorized"),
+        responses.CHANNEL_ERROR: Outcome(verdict=PAUSE, reason="helpdesk_wrong_channel"),
+        responses.SERVER_ERROR: Outcome(verdict=RETRY, reason="helpdesk_unreachable"),
     }.get(about, Outcome(verdict=RETRY, reason="helpdesk_refused"))
 
 

@@ -13,7 +13,7 @@ from channels_setup.codecs.bodies import BadBody, parse_json_object
 from channels_setup.codecs.values import as_text
 
 from . import graph_errors
-from .graph_people import one_line
+from .graph_contacts import one_line
 
 NUMBER, ACCOUNT, NUMBERS, APPS = "number", "account", "numbers", "apps"
 NUMBER_FIELDS = (
@@ -37,7 +37,7 @@ THROUGHPUT: Mapping[str, str | Promise] = {
 }
 STATUS: Mapping[str, str | Promise] = {"CONNECTED": _("connected"), "ONLINE": _("connected")}
 # The provider's words of what has befallen the account, as an admin reads them. Others are shown as they are.
-WHAT_HAPPENED: Mapping[str, str | Promise] = {
+EVENT_LABELS: Mapping[str, str | Promise] = {
     "ACCOUNT_DELETED": _("The account was deleted."),
     "ACCOUNT_OFFBOARDED": _("The account was taken off the Cloud API."),
     "ACCOUNT_RECONNECTED": _("The account is connected again."),
@@ -58,7 +58,7 @@ WHAT_HAPPENED: Mapping[str, str | Promise] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class CheckResult:
     """``level`` is ok, warning or error; ``facts`` is what to remember."""
 
     level: str
@@ -66,7 +66,7 @@ class Found:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
-def questions(*, number_id: str, account_id: str) -> dict[str, tuple[str, str]]:
+def list_check_queries(*, number_id: str, account_id: str) -> dict[str, tuple[str, str]]:
     """Name -> path and fields."""
     asked = {}
     if number_id:
@@ -78,17 +78,17 @@ def questions(*, number_id: str, account_id: str) -> dict[str, tuple[str, str]]:
     return asked
 
 
-Reader = Callable[[Mapping[str, Any]], Iterator[Found]]
+Reader = Callable[[Mapping[str, Any]], Iterator[CheckResult]]
 
 
-def findings(
+def read_findings(
     answers: Mapping[str, tuple[int, bytes] | None],
     *,
     number_id: str,
     per_second: float,
     more: Mapping[str, Reader] | None = None,
     optional: Container[str] = (),
-) -> Iterator[Found]:
+) -> Iterator[CheckResult]:
     """``per_second``: what the channel's settings say that the number may send.
 
     ``more``: readers of further answers. ``optional``: answers that a provider may not have, which is no trouble.
@@ -102,7 +102,7 @@ def findings(
     }
     for name, answer in answers.items():
         if answer is None:
-            yield Found(level="error", sentence=_("The provider cannot be reached, or did not answer in time."))
+            yield CheckResult(level="error", sentence=_("The provider cannot be reached, or did not answer in time."))
             return
         status, raw = answer
         try:
@@ -117,20 +117,20 @@ def findings(
             yield from read[name](body)
 
 
-def _refused(name: str, status: int, body: Mapping[str, Any]) -> Iterator[Found]:
+def _refused(name: str, status: int, body: Mapping[str, Any]) -> Iterator[CheckResult]:
     if name == NUMBERS:
         return  # the account's own answer has said what is wrong; a BSP may not list its numbers
     error = body.get("error")
     error = error if isinstance(error, dict) else {}
     code, words = as_text(error.get("code")), one_line(error.get("message"), 300)
-    reason = graph_errors.reason_of(code) if code else ""
+    reason = graph_errors.find_reason_code(code) if code else ""
     if reason == "wa_token" or status == 401:
         sentence = _("The access token is not valid or has run out: make a new one and enter it. (%(words)s)")
     elif reason == "wa_permission" or status == 403:
         sentence = _("The access token may not see this account: it needs both WhatsApp permissions. (%(words)s)")
     elif name not in (NUMBER, ACCOUNT, APPS) and status == 404:
         told = _("The provider does not show how the number stands: ask its support. (%(words)s)")
-        yield Found(level="warning", sentence=str(told) % {"words": words or f"HTTP {status}"})
+        yield CheckResult(level="warning", sentence=str(told) % {"words": words or f"HTTP {status}"})
         return
     elif name == NUMBER:
         sentence = _("There is no such phone number ID for this access token. (%(words)s)")
@@ -138,15 +138,15 @@ def _refused(name: str, status: int, body: Mapping[str, Any]) -> Iterator[Found]
         sentence = _("There is no such WhatsApp Business account for this access token. (%(words)s)")
     else:
         sentence = _("Whether webhooks are subscribed could not be seen. (%(words)s)")
-    yield Found(level="error", sentence=str(sentence) % {"words": words or f"HTTP {status}"})
+    yield CheckResult(level="error", sentence=str(sentence) % {"words": words or f"HTTP {status}"})
 
 
-def number_facts(body: Mapping[str, Any]) -> Iterator[Found]:
+def read_number_findings(body: Mapping[str, Any]) -> Iterator[CheckResult]:
     """What the answer about a number says of it, without its speed."""
     yield from _number(body, per_second=0)
 
 
-def _number(body: Mapping[str, Any], *, per_second: float) -> Iterator[Found]:
+def _number(body: Mapping[str, Any], *, per_second: float) -> Iterator[CheckResult]:
     shown = one_line(body.get("display_phone_number"), 40)
     name = one_line(body.get("verified_name"), 100)
     quality = one_line(body.get("quality_rating"), 20).upper()
@@ -157,7 +157,7 @@ def _number(body: Mapping[str, Any], *, per_second: float) -> Iterator[Found]:
     throughput = body.get("throughput")
     speed = one_line(throughput.get("level") if isinstance(throughput, dict) else "", 40)
     facts = {"number": shown, "name": name, "quality": quality, "limit": limit, "status": status, "throughput": speed}
-    yield Found(
+    yield CheckResult(
         level="ok",
         sentence=_("The number is %(number)s, shown to clients as “%(name)s”.")
         % {"number": shown, "name": name or "?"},
@@ -165,64 +165,66 @@ def _number(body: Mapping[str, Any], *, per_second: float) -> Iterator[Found]:
     )
     if quality in QUALITY:
         level = {"RED": "error", "YELLOW": "warning"}.get(quality, "ok")
-        yield Found(level=level, sentence=_("Its quality is %(quality)s.") % {"quality": QUALITY[quality]})
+        yield CheckResult(level=level, sentence=_("Its quality is %(quality)s.") % {"quality": QUALITY[quality]})
     if limit:
         told = {"limit": LIMITS.get(limit, limit)}
-        yield Found(level="ok", sentence=_("Clients written to first, in 24 hours, at most: %(limit)s.") % told)
+        yield CheckResult(level="ok", sentence=_("Clients written to first, in 24 hours, at most: %(limit)s.") % told)
     yield from _speed(speed.upper(), per_second=per_second)
     if status and status not in ("CONNECTED", "ONLINE"):
-        yield Found(
+        yield CheckResult(
             level="error",
             sentence=_("The number is not connected (%(status)s): register it in WhatsApp Manager.")
             % {"status": status},
         )
     if body.get("name_status") in ("DECLINED", "EXPIRED", "NONE"):
-        yield Found(level="warning", sentence=_("The display name is not approved: clients see the number alone."))
+        yield CheckResult(
+            level="warning", sentence=_("The display name is not approved: clients see the number alone.")
+        )
     if body.get("code_verification_status") not in (None, "", "VERIFIED"):
-        yield Found(level="warning", sentence=_("The number's ownership has not been verified by code."))
+        yield CheckResult(level="warning", sentence=_("The number's ownership has not been verified by code."))
 
 
-def _speed(level: str, *, per_second: float) -> Iterator[Found]:
+def _speed(level: str, *, per_second: float) -> Iterator[CheckResult]:
     """Only where the setting and the provider's word differ."""
     allowed = SPEEDS.get(level)
     told = {"allowed": allowed, "set": f"{per_second:g}"}
     if allowed is not None and per_second > allowed:
         sentence = _("The number may send %(allowed)d messages a second, and the settings say %(set)s: lower it.")
-        yield Found(level="warning", sentence=sentence % told)
+        yield CheckResult(level="warning", sentence=sentence % told)
     elif allowed == SPEEDS["HIGH"] and per_second <= SPEEDS["STANDARD"]:
         sentence = _("The number may send %(allowed)d messages a second; the settings say %(set)s.")
-        yield Found(level="ok", sentence=sentence % told)
+        yield CheckResult(level="ok", sentence=sentence % told)
 
 
-def _numbers(body: Mapping[str, Any], *, number_id: str) -> Iterator[Found]:
+def _numbers(body: Mapping[str, Any], *, number_id: str) -> Iterator[CheckResult]:
     """Else its templates would be another account's, and that account's news would be taken for ours."""
     rows, paging = body.get("data"), body.get("paging")
     ids = {as_text(row.get("id")) for row in rows if isinstance(row, dict)} if isinstance(rows, list) else set()
     is_all = not (isinstance(paging, dict) and paging.get("next"))
     if ids and is_all and number_id not in ids:
         sentence = _("The phone number ID belongs to another account than this WhatsApp Business account ID.")
-        yield Found(level="error", sentence=sentence)
+        yield CheckResult(level="error", sentence=sentence)
 
 
-def _account(body: Mapping[str, Any]) -> Iterator[Found]:
+def _account(body: Mapping[str, Any]) -> Iterator[CheckResult]:
     name = one_line(body.get("name"), 200)
-    yield Found(level="ok", sentence=_("The account is “%(name)s”.") % {"name": name}, facts={"account": name})
+    yield CheckResult(level="ok", sentence=_("The account is “%(name)s”.") % {"name": name}, facts={"account": name})
     review = one_line(body.get("account_review_status"), 40).upper()
     if review and review != "APPROVED":
-        yield Found(
+        yield CheckResult(
             level="error", sentence=_("WhatsApp has not approved the account (%(status)s).") % {"status": review}
         )
 
 
-def _apps(body: Mapping[str, Any]) -> Iterator[Found]:
+def _apps(body: Mapping[str, Any]) -> Iterator[CheckResult]:
     apps = body.get("data")
     names = [_app_name(app) for app in apps if isinstance(app, dict)] if isinstance(apps, list) else []
     if names:
         told = {"names": ", ".join(filter(None, names)) or "?"}
         facts = {"subscribed": told["names"]}
-        yield Found(level="ok", sentence=_("Webhooks go to: %(names)s.") % told, facts=facts)
+        yield CheckResult(level="ok", sentence=_("Webhooks go to: %(names)s.") % told, facts=facts)
         return
-    yield Found(
+    yield CheckResult(
         level="error",
         sentence=_(
             "No app is subscribed to the account, so no webhook will come: subscribe it in the app's dashboard."

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Meaning:
+class ErrorMeaning:
     """``verdict`` is one of ``providers.base``; ``whole``: everything on the channel waits ``seconds``.
 
     ``contact_backoff_base``: this contact waits 1 s, then so many times as long at each refusal.
@@ -24,59 +24,59 @@ class Meaning:
     contact_backoff_base: float | None = None
 
 
-def _all(codes: Iterable[int], meaning: Meaning) -> dict[str, Meaning]:
+def _map_codes(codes: Iterable[int], meaning: ErrorMeaning) -> dict[str, ErrorMeaning]:
     return {str(code): meaning for code in codes}
 
 
-CODES: Mapping[str, Meaning] = {
+CODES: Mapping[str, ErrorMeaning] = {
     # the channel pauses with everything held, until an admin has mended it
-    **_all((0, 190), Meaning("pause", "wa_token")),
-    **_all((3, 10, *range(200, 300), 131005), Meaning("pause", "wa_permission")),
-    **_all((131031, 368), Meaning("pause", "wa_account_locked")),
-    **_all((131037, 131042, 131045), Meaning("pause", "wa_account_setup")),
-    **_all((133000, *range(133005, 133011), 133015, 133016), Meaning("pause", "wa_registration")),
-    **_all((131048,), Meaning("pause", "wa_spam_limit")),
+    **_map_codes((0, 190), ErrorMeaning("pause", "wa_token")),
+    **_map_codes((3, 10, *range(200, 300), 131005), ErrorMeaning("pause", "wa_permission")),
+    **_map_codes((131031, 368), ErrorMeaning("pause", "wa_account_locked")),
+    **_map_codes((131037, 131042, 131045), ErrorMeaning("pause", "wa_account_setup")),
+    **_map_codes((133000, *range(133005, 133011), 133015, 133016), ErrorMeaning("pause", "wa_registration")),
+    **_map_codes((131048,), ErrorMeaning("pause", "wa_spam_limit")),
     # later, of itself
-    **_all((1, 2, 131000, 131016, 133004), Meaning("retry", "wa_busy")),
-    **_all((4, 80007), Meaning("retry", "wa_call_limit", whole=True, seconds=300)),
-    **_all((130429,), Meaning("retry", "wa_throughput", whole=True, seconds=5)),
-    **_all((131057, 2494100), Meaning("retry", "wa_maintenance", whole=True, seconds=60)),
-    **_all((131056,), Meaning("retry", "wa_pair_limit", contact_backoff_base=4)),
-    **_all((132069,), Meaning("retry", "wa_flow_busy")),
+    **_map_codes((1, 2, 131000, 131016, 133004), ErrorMeaning("retry", "wa_busy")),
+    **_map_codes((4, 80007), ErrorMeaning("retry", "wa_call_limit", whole=True, seconds=300)),
+    **_map_codes((130429,), ErrorMeaning("retry", "wa_throughput", whole=True, seconds=5)),
+    **_map_codes((131057, 2494100), ErrorMeaning("retry", "wa_maintenance", whole=True, seconds=60)),
+    **_map_codes((131056,), ErrorMeaning("retry", "wa_pair_limit", contact_backoff_base=4)),
+    **_map_codes((132069,), ErrorMeaning("retry", "wa_flow_busy")),
     # this message never
-    **_all((33, 100, 131008, 131009, 131021, 131051, 135000), Meaning("permanent", "wa_invalid_request")),
-    **_all((130403,), Meaning("permanent", "wa_blocked_by_us")),
-    **_all((130472,), Meaning("permanent", "wa_experiment")),
-    **_all((130497,), Meaning("permanent", "wa_country")),
-    **_all((131026,), Meaning("permanent", "wa_undeliverable")),
-    **_all((131030,), Meaning("permanent", "wa_test_number")),
-    **_all((131047,), Meaning("permanent", "wa_window_closed")),
-    **_all((131049,), Meaning("permanent", "wa_marketing_limit")),
-    **_all((131050,), Meaning("permanent", "wa_marketing_stopped")),
-    **_all((131052,), Meaning("permanent", "wa_client_file_failed")),
-    **_all((131053,), Meaning("permanent", "wa_file_rejected")),
-    **_all((131060,), Meaning("permanent", "wa_unavailable")),
-    **_all((131062,), Meaning("permanent", "wa_needs_phone")),
-    **_all((131063,), Meaning("permanent", "wa_marketing_off")),
+    **_map_codes((33, 100, 131008, 131009, 131021, 131051, 135000), ErrorMeaning("permanent", "wa_invalid_request")),
+    **_map_codes((130403,), ErrorMeaning("permanent", "wa_blocked_by_us")),
+    **_map_codes((130472,), ErrorMeaning("permanent", "wa_experiment")),
+    **_map_codes((130497,), ErrorMeaning("permanent", "wa_country")),
+    **_map_codes((131026,), ErrorMeaning("permanent", "wa_undeliverable")),
+    **_map_codes((131030,), ErrorMeaning("permanent", "wa_test_number")),
+    **_map_codes((131047,), ErrorMeaning("permanent", "wa_window_closed")),
+    **_map_codes((131049,), ErrorMeaning("permanent", "wa_marketing_limit")),
+    **_map_codes((131050,), ErrorMeaning("permanent", "wa_marketing_stopped")),
+    **_map_codes((131052,), ErrorMeaning("permanent", "wa_client_file_failed")),
+    **_map_codes((131053,), ErrorMeaning("permanent", "wa_file_rejected")),
+    **_map_codes((131060,), ErrorMeaning("permanent", "wa_unavailable")),
+    **_map_codes((131062,), ErrorMeaning("permanent", "wa_needs_phone")),
+    **_map_codes((131063,), ErrorMeaning("permanent", "wa_marketing_off")),
     # the template waits, or has to be mended
-    **_all((131064,), Meaning("permanent", "wa_categories_limit")),
-    **_all((132000, 132008, 132012, 132018), Meaning("permanent", "wa_template_values")),
-    **_all((132001,), Meaning("permanent", "wa_template_unknown")),
-    **_all((132005,), Meaning("permanent", "wa_template_too_long")),
-    **_all((132007,), Meaning("permanent", "wa_template_policy")),
-    **_all((132015,), Meaning("permanent", "wa_template_paused")),
-    **_all((132016,), Meaning("permanent", "wa_template_disabled")),
-    **_all((132068,), Meaning("permanent", "wa_flow_blocked")),
+    **_map_codes((131064,), ErrorMeaning("permanent", "wa_categories_limit")),
+    **_map_codes((132000, 132008, 132012, 132018), ErrorMeaning("permanent", "wa_template_values")),
+    **_map_codes((132001,), ErrorMeaning("permanent", "wa_template_unknown")),
+    **_map_codes((132005,), ErrorMeaning("permanent", "wa_template_too_long")),
+    **_map_codes((132007,), ErrorMeaning("permanent", "wa_template_policy")),
+    **_map_codes((132015,), ErrorMeaning("permanent", "wa_template_paused")),
+    **_map_codes((132016,), ErrorMeaning("permanent", "wa_template_disabled")),
+    **_map_codes((132068,), ErrorMeaning("permanent", "wa_flow_blocked")),
 }
 NEW_LINE_IN_VALUE = "new-line"  # said under 100, 132000 and 132018; the words are what is stable
-UNKNOWN_CODE = Meaning("permanent", "provider_failed")
+UNKNOWN_ERROR = ErrorMeaning("permanent", "provider_failed")
 
 
-def meaning_of(code: str, details: str = "") -> Meaning:
+def find_meaning(code: str, details: str = "") -> ErrorMeaning:
     if NEW_LINE_IN_VALUE in details and code in ("100", "132000", "132018"):
         return CODES["132018"]
-    return CODES.get(code, UNKNOWN_CODE)
+    return CODES.get(code, UNKNOWN_ERROR)
 
 
-def reason_of(code: str, details: str = "") -> str:
-    return meaning_of(code, details).reason
+def find_reason_code(code: str, details: str = "") -> str:
+    return find_meaning(code, details).reason

@@ -18,17 +18,17 @@ from channels_setup.codecs.bodies import clean_value
 from channels_setup.codecs.message_extras import compose_text
 from channels_setup.codecs.values import FileInfo, as_text
 
-from .graph_people import one_line, several_lines
+from .graph_contacts import one_line, several_lines
 
 Item = Mapping[str, Any]
-MOST_CARDS, MOST_LINES, MOST_FIELDS = 50, 100, 50
-LONGEST_TEXT = 16_000
+MAX_CARDS, MAX_ORDER_LINES, MAX_FORM_FIELDS = 50, 100, 50
+MAX_TEXT_LENGTH = 16_000
 MEDIA = ("image", "video", "audio", "document", "sticker")
-NOT_A_NAME = re.compile(r'[\x00-\x1f\x7f"<>:|?*\u202a-\u202e\u2066-\u2069]')
+FORBIDDEN_NAME_CHARACTERS = re.compile(r'[\x00-\x1f\x7f"<>:|?*\u202a-\u202e\u2066-\u2069]')
 
 
 @dataclass(frozen=True, kw_only=True)
-class Content:
+class MessageContent:
     """``text`` says all of it as well as words can, in the portal's language; ``shown`` is described in ``facts``."""
 
     text: str = ""
@@ -36,35 +36,35 @@ class Content:
     files: tuple[FileInfo, ...] = ()
 
 
-def content(item: Item) -> Content:
+def read_content(item: Item) -> MessageContent:
     """What a message says. Never raises for what a sender put into it."""
-    kind = as_text(item.get("type")) or next((kind for kind in READERS if kind in item), "")
+    kind = as_text(item.get("type")) or next((kind for kind in CONTENT_READERS if kind in item), "")
     body = item.get(kind)
-    read = READERS.get(kind)
-    found = read(body) if read is not None and _fits(kind, body) else None
+    read = CONTENT_READERS.get(kind)
+    found = read(body) if read is not None and _has_body(kind, body) else None
     if found is None:
         found = _unsupported(item, kind)
-    shown = {**found.shown, **_beside(item)}
+    shown = {**found.shown, **_read_context(item)}
     if "product" in shown:
         shown.setdefault("own", found.text)
-    return Content(
-        text=compose_text(found.text, shown, plain_amounts=True)[:LONGEST_TEXT], shown=shown, files=found.files
+    return MessageContent(
+        text=compose_text(found.text, shown, plain_amounts=True)[:MAX_TEXT_LENGTH], shown=shown, files=found.files
     )
 
 
-def _fits(kind: str, body: Any) -> bool:
+def _has_body(kind: str, body: Any) -> bool:
     if kind == "request_welcome":
         return True  # it has no body
     return isinstance(body, list) if kind == "contacts" else isinstance(body, dict)
 
 
-def quoted(item: Item) -> str:
+def read_quoted_id(item: Item) -> str:
     """The id of the message it answers. A forwarded one has a context without an id."""
     context = item.get("context")
     return as_text(context.get("id"))[:190] if isinstance(context, dict) else ""
 
 
-def first_error(item: Item) -> dict[str, str]:
+def read_first_error(item: Item) -> dict[str, str]:
     """Code, title and details of what the provider itself says is wrong; empty where nothing is."""
     errors = item.get("errors")
     error = errors[0] if isinstance(errors, list) and errors else None
@@ -80,13 +80,13 @@ def first_error(item: Item) -> dict[str, str]:
 
 
 def _with_lines(text: str, lines: Iterable[str]) -> str:
-    return "\n".join(filter(None, [text, *lines]))[:LONGEST_TEXT]
+    return "\n".join(filter(None, [text, *lines]))[:MAX_TEXT_LENGTH]
 
 
 # --- what stands beside the content ----------------------------------------------------------------------
 
 
-def _beside(item: Item) -> dict[str, Any]:
+def _read_context(item: Item) -> dict[str, Any]:
     found: dict[str, Any] = {}
     context, referral = item.get("context"), item.get("referral")
     if isinstance(context, dict):
@@ -108,13 +108,13 @@ def _beside(item: Item) -> dict[str, Any]:
 # --- the types -------------------------------------------------------------------------------------------
 
 
-def _text(body: Any) -> Content | None:
-    text = as_text(body.get("body"))[:LONGEST_TEXT]
-    return Content(text=text) if text.strip() else None
+def _text(body: Any) -> MessageContent | None:
+    text = as_text(body.get("body"))[:MAX_TEXT_LENGTH]
+    return MessageContent(text=text) if text.strip() else None
 
 
-def _media(kind: str) -> Callable[[Any], Content | None]:
-    def read(body: Any) -> Content | None:
+def _media(kind: str) -> Callable[[Any], MessageContent | None]:
+    def read(body: Any) -> MessageContent | None:
         media_id = as_text(body.get("id"))[:190]
         if not media_id:
             return None
@@ -126,19 +126,19 @@ def _media(kind: str) -> Callable[[Any], Content | None]:
         mime = as_text(body.get("mime_type")).split(";")[0].strip().lower()[:100]
         file = FileInfo(
             external_id=media_id,
-            name=file_name(body.get("filename")) or (f"{kind}{_extension(mime)}"),
+            name=clean_file_name(body.get("filename")) or (f"{kind}{_extension(mime)}"),
             mime=mime,
-            sha256=hex_digest(body.get("sha256")),
+            sha256=normalize_sha256(body.get("sha256")),
         )
-        return Content(text=as_text(body.get("caption"))[:LONGEST_TEXT], shown=shown, files=(file,))
+        return MessageContent(text=as_text(body.get("caption"))[:MAX_TEXT_LENGTH], shown=shown, files=(file,))
 
     return read
 
 
-def file_name(value: Any) -> str:
+def clean_file_name(value: Any) -> str:
     """A name without a path, controls or quotes: it is the sender's own word."""
     last = re.split(r"[\\/]", as_text(value))[-1]
-    return NOT_A_NAME.sub("", one_line(last, 400)).strip(" .")[:200]
+    return FORBIDDEN_NAME_CHARACTERS.sub("", one_line(last, 400)).strip(" .")[:200]
 
 
 def _extension(mime: str) -> str:
@@ -148,7 +148,7 @@ def _extension(mime: str) -> str:
     return known.get(mime, "")
 
 
-def hex_digest(value: Any) -> str:
+def normalize_sha256(value: Any) -> str:
     """A SHA-256 as hex; the webhooks give base64, the API has been seen to give either."""
     text = as_text(value).strip()
     if re.fullmatch(r"[0-9a-fA-F]{64}", text):
@@ -170,7 +170,7 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _location(body: Any) -> Content | None:
+def _location(body: Any) -> MessageContent | None:
     latitude, longitude = _number(body.get("latitude")), _number(body.get("longitude"))
     if latitude is None or longitude is None or abs(latitude) > 90 or abs(longitude) > 180:
         return None
@@ -187,18 +187,18 @@ def _location(body: Any) -> Content | None:
         "url": url if url.lower().startswith("https://") else "",
         "map": link,
     }
-    return Content(text=_with_lines("", [name, address, link]), shown=shown)
+    return MessageContent(text=_with_lines("", [name, address, link]), shown=shown)
 
 
-def _cards(body: Any) -> Content | None:
-    cards = [_card(card) for card in body[:MOST_CARDS] if isinstance(card, dict)]
+def _cards(body: Any) -> MessageContent | None:
+    cards = [_card(card) for card in body[:MAX_CARDS] if isinstance(card, dict)]
     if not cards:
         return None
-    lines = [" · ".join(filter(None, (card["name"], *card_lines(card)))) for card in cards]
-    return Content(text=_with_lines("", lines), shown={"what": "contacts", "cards": cards})
+    lines = [" · ".join(filter(None, (card["name"], *list_card_lines(card)))) for card in cards]
+    return MessageContent(text=_with_lines("", lines), shown={"what": "contacts", "cards": cards})
 
 
-def card_lines(card: Mapping[str, Any]) -> list[str]:
+def list_card_lines(card: Mapping[str, Any]) -> list[str]:
     """All that a contact card holds besides its name, a line each."""
     parts = ("phones", "emails", "addresses", "urls")
     return [line for line in (card["org"], *(one for part in parts for one in card[part]), card["birthday"]) if line]
@@ -230,11 +230,16 @@ def _objects(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)][:20] if isinstance(value, list) else []
 
 
-def _order(body: Any) -> Content | None:
+def _order(body: Any) -> MessageContent | None:
     lines = [_order_line(item) for item in _objects_of(body.get("product_items"))]
     own = as_text(body.get("text"))[:4096]
-    shown = {"what": "order", "lines": lines[:MOST_LINES], "catalog": one_line(body.get("catalog_id"), 100), "own": own}
-    return Content(text=own, shown=shown)
+    shown = {
+        "what": "order",
+        "lines": lines[:MAX_ORDER_LINES],
+        "catalog": one_line(body.get("catalog_id"), 100),
+        "own": own,
+    }
+    return MessageContent(text=own, shown=shown)
 
 
 def _objects_of(value: Any) -> list[dict[str, Any]]:
@@ -246,15 +251,15 @@ def _order_line(item: dict[str, Any]) -> dict[str, str]:
     return {ours: one_line(item.get(theirs), 100) for ours, theirs in names.items()}
 
 
-def _button(body: Any) -> Content | None:
+def _button(body: Any) -> MessageContent | None:
     """A quick reply of a template. Payload or text may be missing."""
     title, payload = as_text(body.get("text"))[:1000], one_line(body.get("payload"), 300)
     if not title and not payload:
         return None
-    return Content(text=title or payload, shown={"what": "button", "title": title, "id": payload})
+    return MessageContent(text=title or payload, shown={"what": "button", "title": title, "id": payload})
 
 
-def _interactive(body: Any) -> Content | None:
+def _interactive(body: Any) -> MessageContent | None:
     kind = as_text(body.get("type"))
     reply = body.get(kind)
     if not isinstance(reply, dict):
@@ -263,11 +268,11 @@ def _interactive(body: Any) -> Content | None:
         title, about = as_text(reply.get("title"))[:1000], as_text(reply.get("description"))[:1000]
         what = kind.removesuffix("_reply")
         shown = {"what": what, "title": title, "description": about, "id": one_line(reply.get("id"), 300)}
-        return Content(text=_with_lines(title, [about]), shown=shown) if title or about else None
+        return MessageContent(text=_with_lines(title, [about]), shown=shown) if title or about else None
     return _form(reply) if kind == "nfm_reply" else None
 
 
-def _form(reply: Any) -> Content:
+def _form(reply: Any) -> MessageContent:
     """A filled-in form (Flow). Its answers are JSON within a string, in the words of whoever made the form."""
     try:
         answers = clean_value(
@@ -276,10 +281,10 @@ def _form(reply: Any) -> Content:
     except (ValueError, RecursionError):
         answers = {}
     answers = answers if isinstance(answers, dict) else {}
-    fields = [[name, value] for name, value in _flat(answers) if name != "flow_token"][:MOST_FIELDS]
+    fields = [[name, value] for name, value in _flat(answers) if name != "flow_token"][:MAX_FORM_FIELDS]
     title = as_text(reply.get("body"))[:1000]
     shown = {"what": "flow", "title": title, "id": one_line(reply.get("name"), 100), "fields": fields, "own": title}
-    return Content(text=title, shown=shown)
+    return MessageContent(text=title, shown=shown)
 
 
 def _flat(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
@@ -293,26 +298,26 @@ def _flat(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, str
         yield one_line(name, 300), several_lines(str(value), 1000)
 
 
-def _call(body: Any) -> Content | None:
-    return Content(shown={"what": "call"})
+def _call(body: Any) -> MessageContent | None:
+    return MessageContent(shown={"what": "call"})
 
 
-def _welcome(body: Any) -> Content | None:
+def _welcome(body: Any) -> MessageContent | None:
     """The client opened the chat for the first time: no word of theirs."""
-    return Content(shown={"what": "welcome"})
+    return MessageContent(shown={"what": "welcome"})
 
 
-def _unsupported(item: Item, kind: str) -> Content:
+def _unsupported(item: Item, kind: str) -> MessageContent:
     """What the provider does not carry, or we do not know, or came without its content."""
-    told, error = item.get("unsupported"), first_error(item)
+    told, error = item.get("unsupported"), read_first_error(item)
     inner = as_text(told.get("type")) if isinstance(told, dict) else ""
     name = one_line(inner or kind, 60)
-    if error or kind in ("unsupported", "unknown") or kind not in READERS:
-        return Content(shown={"what": "unsupported", "kind": name, **error})
-    return Content(shown={"what": "empty"} if kind == "text" else {"what": "unreadable", "kind": name})
+    if error or kind in ("unsupported", "unknown") or kind not in CONTENT_READERS:
+        return MessageContent(shown={"what": "unsupported", "kind": name, **error})
+    return MessageContent(shown={"what": "empty"} if kind == "text" else {"what": "unreadable", "kind": name})
 
 
-READERS: Mapping[str, Callable[[Any], Content | None]] = {
+CONTENT_READERS: Mapping[str, Callable[[Any], MessageContent | None]] = {
     "text": _text,
     **{kind: _media(kind) for kind in MEDIA},
     "location": _location,

@@ -16,11 +16,11 @@ GROUP_FIELDS = (
 )
 # The dashboard's button "Test" sends every sample from this account, and messages to this number.
 SAMPLE_ACCOUNT, SAMPLE_NUMBER = "0", "123456123"
-NO_DIGIT = re.compile(r"[^0-9]")
+NON_DIGIT = re.compile(r"[^0-9]")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class RoutingTarget:
     """Which account and number a body must be about to be ours. Empty: not known, so everything is."""
 
     account_id: str = ""
@@ -29,7 +29,7 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Misrouted:
+class MisroutedChange:
     """A change that concerns another number or account, in an entry of its own; see ``MisroutedItem``."""
 
     entry: dict[str, Any]
@@ -39,47 +39,47 @@ class Misrouted:
     is_optional: bool = False
 
 
-def number_of(value: Mapping[str, Any]) -> str:
+def read_number_id(value: Mapping[str, Any]) -> str:
     """The phone number ID that the change is for; empty where it concerns the account."""
     metadata = value.get("metadata")
     return as_text(metadata.get("phone_number_id")) if isinstance(metadata, dict) else ""
 
 
-def is_ours(entry: Mapping[str, Any], field: str, value: Mapping[str, Any], place: Place) -> bool:
+def is_for_target(entry: Mapping[str, Any], field: str, value: Mapping[str, Any], place: RoutingTarget) -> bool:
     """Whether a change with a number's ID bears ours, and any other our account's."""
-    number_id = number_of(value)
+    number_id = read_number_id(value)
     if number_id and place.number_id:
         return number_id == place.number_id
     account = as_text(entry.get("id"))
     if account and place.account_id and account != place.account_id:
         return False
-    named = named_number(field, value)
+    named = read_named_number(field, value)
     return not (named and place.number) or named == place.number
 
 
-def named_number(field: str, value: Mapping[str, Any]) -> str:
+def read_named_number(field: str, value: Mapping[str, Any]) -> str:
     """The digits of the number that news of a number are about; its format differs from webhook to webhook."""
-    return NO_DIGIT.sub("", as_text(value.get("display_phone_number"))) if field in NUMBER_FIELDS else ""
+    return NON_DIGIT.sub("", as_text(value.get("display_phone_number"))) if field in NUMBER_FIELDS else ""
 
 
-def is_sample(entry: Mapping[str, Any], value: Mapping[str, Any], place: Place) -> bool:
+def is_sample(entry: Mapping[str, Any], value: Mapping[str, Any], place: RoutingTarget) -> bool:
     """Whether the provider's dashboard made it up to test the address."""
-    number_id = number_of(value)
+    number_id = read_number_id(value)
     if number_id and number_id == place.number_id:
         return False
     return as_text(entry.get("id")) == SAMPLE_ACCOUNT or number_id == SAMPLE_NUMBER
 
 
-def group_of(item: Mapping[str, Any]) -> str:
+def read_group_id(item: Mapping[str, Any]) -> str:
     """The group in which a message was written, or to which it went; empty for private ones."""
     if as_text(item.get("recipient_type")).lower() == "group":
         return as_text(item.get("group_id") or item.get("recipient_id") or item.get("to"))[:190] or "?"
     return as_text(item.get("group_id"))[:190]
 
 
-def misrouted(
-    body: Mapping[str, Any], place: Place, *, matters: Callable[[str, Mapping[str, Any]], bool]
-) -> Iterator[Misrouted]:
+def find_misrouted_changes(
+    body: Mapping[str, Any], place: RoutingTarget, *, matters: Callable[[str, Mapping[str, Any]], bool]
+) -> Iterator[MisroutedChange]:
     """Every change that other numbers or accounts should see, in its order.
 
     ``matters`` says of a field and its value whether anything is read from it; nobody misses the rest.
@@ -97,24 +97,26 @@ def misrouted(
 
 
 def _misrouted(
-    entry: Mapping[str, Any], change: dict[str, Any], value: Mapping[str, Any], place: Place
-) -> Misrouted | None:
+    entry: Mapping[str, Any], change: dict[str, Any], value: Mapping[str, Any], place: RoutingTarget
+) -> MisroutedChange | None:
     if is_sample(entry, value, place):
         return None
-    field, number_id, account_id = as_text(change.get("field")), number_of(value), as_text(entry.get("id"))
+    field, number_id, account_id = as_text(change.get("field")), read_number_id(value), as_text(entry.get("id"))
     alone = {**entry, "changes": [change]}
-    if is_ours(entry, field, value, place):
+    if is_for_target(entry, field, value, place):
         # News of the account concern all its numbers, unless they name ours.
-        is_everybodys = bool(account_id) and not number_id and not (place.number and named_number(field, value))
+        is_everybodys = bool(account_id) and not number_id and not (place.number and read_named_number(field, value))
         if not is_everybodys:
             return None
-        return Misrouted(entry=alone, account_id=account_id, number=named_number(field, value), is_optional=True)
+        return MisroutedChange(
+            entry=alone, account_id=account_id, number=read_named_number(field, value), is_optional=True
+        )
     if number_id:
-        return Misrouted(entry=alone, number_id=number_id)
-    named = named_number(field, value)
-    return Misrouted(entry=alone, account_id=account_id, number=named, is_optional=account_id == place.account_id)
+        return MisroutedChange(entry=alone, number_id=number_id)
+    named = read_named_number(field, value)
+    return MisroutedChange(entry=alone, account_id=account_id, number=named, is_optional=account_id == place.account_id)
 
 
-def pack(entries: Sequence[Mapping[str, Any]]) -> bytes:
+def pack_entries(entries: Sequence[Mapping[str, Any]]) -> bytes:
     body = {"object": "whatsapp_business_account", "entry": list(entries)}
     return json.dumps(body, separators=(",", ":")).encode()

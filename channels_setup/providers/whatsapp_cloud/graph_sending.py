@@ -12,21 +12,21 @@ from channels_setup.codecs.facts import ContactInfo
 from channels_setup.codecs.phone_numbers import format_wire_phone
 from channels_setup.codecs.values import FileInfo, as_text
 
-from .graph_people import user_id, wa_id
+from .graph_contacts import read_user_id, read_wa_id
 
-LONGEST_CAPTION = 1024
-HELD = ("held_for_quality_assessment", "paused")
+MAX_CAPTION_LENGTH = 1024
+HELD_STATUSES = ("held_for_quality_assessment", "paused")
 _OFFICE = "application/vnd.openxmlformats-officedocument"
-IMAGES = ("image/jpeg", "image/png")
-SOUNDS = ("audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg")
-FILMS = ("video/mp4", "video/3gpp")
-PAPERS = (
+IMAGE_TYPES = ("image/jpeg", "image/png")
+AUDIO_TYPES = ("audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg")
+VIDEO_TYPES = ("video/mp4", "video/3gpp")
+DOCUMENT_TYPES = (
     *("text/plain", "application/pdf", "application/msword", "application/vnd.ms-excel"),
     *("application/vnd.ms-powerpoint", f"{_OFFICE}.wordprocessingml.document", f"{_OFFICE}.spreadsheetml.sheet"),
     f"{_OFFICE}.presentationml.presentation",
 )
-UPLOADABLE = frozenset((*IMAGES, *SOUNDS, *FILMS, *PAPERS))
-BY_ENDING = {
+UPLOADABLE_TYPES = frozenset((*IMAGE_TYPES, *AUDIO_TYPES, *VIDEO_TYPES, *DOCUMENT_TYPES))
+TYPE_BY_EXTENSION = {
     **dict.fromkeys(("jpg", "jpeg"), "image/jpeg"),
     **{"png": "image/png", "mp4": "video/mp4", "3gp": "video/3gpp", "mp3": "audio/mpeg", "ogg": "audio/ogg"},
     **{"m4a": "audio/mp4", "aac": "audio/aac", "amr": "audio/amr"},
@@ -41,7 +41,7 @@ class NotSendable(ValueError):
         self.reason = reason
 
 
-def message_body(
+def build_message_body(
     *,
     contact: ContactInfo,
     key: str,
@@ -75,7 +75,7 @@ def _recipient(contact: ContactInfo) -> dict[str, str]:
 
     A phone that only stands on the card comes last: somebody else may have that number by now.
     """
-    if number := wa_id(contact.external_id):
+    if number := read_wa_id(contact.external_id):
         return {"to": f"+{number}"}
     if contact.user_id:
         return {"recipient": contact.user_id}
@@ -85,9 +85,17 @@ def _recipient(contact: ContactInfo) -> dict[str, str]:
 
 
 def _file(file: FileInfo, text: str) -> dict[str, Any]:
-    mime = file.mime.split(";")[0].strip().lower() or _mime_by_ending(file)
-    kind = "image" if mime in IMAGES else "audio" if mime in SOUNDS else "video" if mime in FILMS else "document"
-    if len(text) > LONGEST_CAPTION or (text and kind == "audio"):
+    mime = file.mime.split(";")[0].strip().lower() or _guess_mime(file)
+    kind = (
+        "image"
+        if mime in IMAGE_TYPES
+        else "audio"
+        if mime in AUDIO_TYPES
+        else "video"
+        if mime in VIDEO_TYPES
+        else "document"
+    )
+    if len(text) > MAX_CAPTION_LENGTH or (text and kind == "audio"):
         raise NotSendable("wa_caption_not_allowed")
     sent: dict[str, str] = {"id": file.external_id} if file.external_id else {"link": file.url}
     if text:
@@ -97,7 +105,7 @@ def _file(file: FileInfo, text: str) -> dict[str, Any]:
     return {"type": kind, kind: sent}
 
 
-def upload_form(name: str, mime: str, content: bytes) -> tuple[str, bytes]:
+def build_upload_form(name: str, mime: str, content: bytes) -> tuple[str, bytes]:
     """A file as ``multipart/form-data``: the content type with its boundary, and the body."""
     boundary = f"okno-{uuid.uuid4().hex}"
     quoted = re.sub(r'[\x00-\x1f"\\]', "_", name) or "file"
@@ -109,13 +117,13 @@ def upload_form(name: str, mime: str, content: bytes) -> tuple[str, bytes]:
     return f"multipart/form-data; boundary={boundary}", body
 
 
-def _mime_by_ending(file: FileInfo) -> str:
+def _guess_mime(file: FileInfo) -> str:
     name = file.name or file.url.split("?")[0]
-    return BY_ENDING.get(name.rsplit(".", 1)[-1].lower(), "")
+    return TYPE_BY_EXTENSION.get(name.rsplit(".", 1)[-1].lower(), "")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
+class AcceptedMessage:
     """What the provider says of a message that it took: not that it arrived."""
 
     external_id: str
@@ -123,14 +131,14 @@ class Taken:
     is_held: bool  # its template's quality is looked at first; it may fail yet
 
 
-def read_taken(body: Mapping[str, Any]) -> Taken | None:
+def read_accepted_message(body: Mapping[str, Any]) -> AcceptedMessage | None:
     """None where the answer names no message. The contact's ids may be others than those we wrote to."""
     message, contact = _first(body.get("messages")), _first(body.get("contacts"))
     external_id = as_text(message.get("id"))[:190]
     if not external_id:
         return None
-    who = ContactInfo(external_id=wa_id(contact.get("wa_id")), user_id=user_id(contact.get("user_id")))
-    return Taken(external_id=external_id, contact=who, is_held=message.get("message_status") in HELD)
+    who = ContactInfo(external_id=read_wa_id(contact.get("wa_id")), user_id=read_user_id(contact.get("user_id")))
+    return AcceptedMessage(external_id=external_id, contact=who, is_held=message.get("message_status") in HELD_STATUSES)
 
 
 def _first(items: Any) -> Mapping[str, Any]:
@@ -138,6 +146,6 @@ def _first(items: Any) -> Mapping[str, Any]:
     return first if isinstance(first, dict) else {}
 
 
-def read_body(external_id: str) -> dict[str, str]:
+def build_read_receipt_body(external_id: str) -> dict[str, str]:
     """Tells the contact that their message, and all before it, was read."""
     return {"messaging_product": "whatsapp", "status": "read", "message_id": external_id}

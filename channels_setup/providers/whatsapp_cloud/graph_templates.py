@@ -13,13 +13,13 @@ from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.facts import Fact, TemplateChanged
 from channels_setup.codecs.values import as_text, parse_unix_time
 
-from .graph_people import one_line
+from .graph_contacts import one_line
 
-STILL_SENDABLE = {"FLAGGED": "APPROVED"}  # a warning: it may go out until it is paused
-NOT_SAID = ("REINSTATED", "UNARCHIVED")  # back, but as what: the list has to be read again
+STATUS_BY_EVENT = {"FLAGGED": "APPROVED"}  # a warning: it may go out until it is paused
+EVENTS_WITHOUT_STATUS = ("REINSTATED", "UNARCHIVED")  # back, but as what: the list has to be read again
 
 
-def template_news(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
+def read_template_update(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     known: dict[str, Any] = {
         "external_id": as_text(value.get("message_template_id"))[:190],
         "name": one_line(value.get("message_template_name"), 512),
@@ -30,9 +30,9 @@ def template_news(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     if event := one_line(value.get("event"), 40).upper():
         yield TemplateChanged(
             **known,
-            status="" if event in NOT_SAID else STILL_SENDABLE.get(event, event),
-            reason=_why(value),
-            reread=event in NOT_SAID,
+            status="" if event in EVENTS_WITHOUT_STATUS else STATUS_BY_EVENT.get(event, event),
+            reason=_read_reason(value),
+            reread=event in EVENTS_WITHOUT_STATUS,
         )
     elif quality := one_line(value.get("new_quality_score"), 20).upper():
         yield TemplateChanged(**known, quality=quality)
@@ -53,7 +53,7 @@ def _category(known: dict[str, Any], value: Mapping[str, Any]) -> TemplateChange
     return TemplateChanged(**known, category=current, next_category=coming, next_category_at=at)
 
 
-def _why(value: Mapping[str, Any]) -> str:
+def _read_reason(value: Mapping[str, Any]) -> str:
     """The provider's words: its reason, what it recommends, how long a pause lasts."""
     words = [] if (reason := one_line(value.get("reason"), 100)).upper() in ("", "NONE") else [reason]
     for name, members in (("rejection_info", ("reason", "recommendation")), ("other_info", ("title", "description"))):
@@ -81,13 +81,13 @@ CODE_LINK = re.compile(r"whatsapp\.com/otp/.*[?&]otp_type=([a-z_]+)", re.IGNOREC
 MEDIA_HEADERS = ("IMAGE", "VIDEO", "DOCUMENT", "GIF")
 
 
-def submission(row: Mapping[str, Any], *, samples: Mapping[str, str]) -> dict[str, Any]:
+def build_submission_body(row: Mapping[str, Any], *, samples: Mapping[str, str]) -> dict[str, Any]:
     """The body that creates a template. ``samples``: handles of sample files, by the keys of their variables."""
     made = {name: row[name] for name in ("name", "language", "category", "parameter_format") if row.get(name)}
     return {**made, "components": _components(row, samples)}
 
 
-def edit(row: Mapping[str, Any], *, samples: Mapping[str, str]) -> dict[str, Any]:
+def build_edit_body(row: Mapping[str, Any], *, samples: Mapping[str, str]) -> dict[str, Any]:
     """The body that changes one: all its components anew; the category only while it is not approved."""
     body: dict[str, Any] = {"components": _components(row, samples)}
     return body if row.get("status") == "APPROVED" else {"category": row["category"], **body}

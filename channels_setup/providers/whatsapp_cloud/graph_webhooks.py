@@ -32,19 +32,19 @@ from channels_setup.codecs.facts import (
 from channels_setup.codecs.values import as_text, parse_unix_time
 
 from . import graph_errors
-from .graph_changes import contact_change
-from .graph_messages import Content, content, first_error, quoted
-from .graph_people import Cards, one_line, user_id, wa_id
-from .graph_routing import GROUP_FIELDS, Place, group_of, is_ours, is_sample
-from .graph_templates import template_news
+from .graph_contact_changes import read_contact_change
+from .graph_contacts import ContactCards, one_line, read_user_id, read_wa_id
+from .graph_messages import MessageContent, read_content, read_first_error, read_quoted_id
+from .graph_routing import GROUP_FIELDS, RoutingTarget, is_for_target, is_sample, read_group_id
+from .graph_templates import read_template_update
 
 logger = logging.getLogger(__name__)
 
 STATUSES = {"sent": "sent", "delivered": "delivered", "read": "read", "played": "read", "failed": "failed"}
-MILLISECONDS = 10**11  # a stamp above this is no number of seconds
+FIRST_MILLISECOND_TIMESTAMP = 10**11  # a stamp above this is no number of seconds
 
 
-def facts(body: Mapping[str, Any], place: Place) -> list[Fact]:
+def read_facts(body: Mapping[str, Any], place: RoutingTarget) -> list[Fact]:
     """All facts of a body in their order: what was said first, then what is reported of it."""
     entries = body.get("entry")
     if not isinstance(entries, list):
@@ -57,7 +57,7 @@ def facts(body: Mapping[str, Any], place: Place) -> list[Fact]:
     return found
 
 
-def _change(entry: Mapping[str, Any], change: Any, place: Place) -> Iterator[Fact]:
+def _change(entry: Mapping[str, Any], change: Any, place: RoutingTarget) -> Iterator[Fact]:
     value = change.get("value") if isinstance(change, dict) else None
     if not isinstance(value, dict):
         return
@@ -65,9 +65,9 @@ def _change(entry: Mapping[str, Any], change: Any, place: Place) -> Iterator[Fac
     if is_sample(entry, value, place):
         yield SampleReceived(what=field[:60])
         return
-    if not is_ours(entry, field, value, place):
+    if not is_for_target(entry, field, value, place):
         return
-    read = FIELDS.get(field)
+    read = FIELD_READERS.get(field)
     if read is None:
         return
     try:
@@ -79,9 +79,9 @@ def _change(entry: Mapping[str, Any], change: Any, place: Place) -> Iterator[Fac
         yield ItemUnreadable(why=f"{type(problem).__name__}: {problem}"[:300])
 
 
-def says_something(field: str, value: Mapping[str, Any]) -> bool:
+def has_facts(field: str, value: Mapping[str, Any]) -> bool:
     """Whether anything is read from a change, whoever it is for."""
-    read = FIELDS.get(field)
+    read = FIELD_READERS.get(field)
     try:
         return read is not None and any(True for _fact in read(field, value))
     except BadBody:
@@ -92,26 +92,26 @@ def says_something(field: str, value: Mapping[str, Any]) -> bool:
 
 
 def _messages(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
-    cards = Cards.read(value.get("contacts"))
-    for item in _items(value, "messages"):
-        yield from _one(item, lambda item: _message(item, cards))
-    beside = first_error(value)
+    cards = ContactCards.read(value.get("contacts"))
+    for item in _get_items(value, "messages"):
+        yield from _read_item(item, lambda item: _message(item, cards))
+    beside = read_first_error(value)
     used = False
-    for item in _items(value, "statuses"):
-        if beside and isinstance(item, dict) and item.get("status") == "failed" and not first_error(item):
+    for item in _get_items(value, "statuses"):
+        if beside and isinstance(item, dict) and item.get("status") == "failed" and not read_first_error(item):
             item, used = {**item, "errors": value["errors"]}, True
-        yield from _one(item, _status)
+        yield from _read_item(item, _status)
     if beside and not used:
-        yield _trouble(beside)
+        yield _read_unassigned_error(beside)
 
 
-def _items(value: Mapping[str, Any], name: str) -> list[Any]:
+def _get_items(value: Mapping[str, Any], name: str) -> list[Any]:
     items = value.get(name)
     return items if isinstance(items, list) else []
 
 
-def _one(item: Any, read: Callable[[Mapping[str, Any]], Fact | None]) -> Iterator[Fact]:
-    if isinstance(item, dict) and (group_id := group_of(item)):
+def _read_item(item: Any, read: Callable[[Mapping[str, Any]], Fact | None]) -> Iterator[Fact]:
+    if isinstance(item, dict) and (group_id := read_group_id(item)):
         yield GroupActivity(what="status" if "status" in item else "message", group_id=group_id)
         return
     try:
@@ -125,12 +125,12 @@ def _one(item: Any, read: Callable[[Mapping[str, Any]], Fact | None]) -> Iterato
         yield fact
 
 
-def _message(item: Mapping[str, Any], cards: Cards) -> Fact | None:
+def _message(item: Mapping[str, Any], cards: ContactCards) -> Fact | None:
     contact = cards.person([item.get("from")], [item.get("from_user_id")])
-    external_id, at, kind = as_text(item.get("id"))[:190], _at(item), as_text(item.get("type"))
+    external_id, at, kind = as_text(item.get("id"))[:190], _read_time(item), as_text(item.get("type"))
     if not external_id:
         return ItemUnreadable(why=_("A message without an id."))
-    if kind == "system" and (change := contact_change(item, cards, at=at)) is not None:
+    if kind == "system" and (change := read_contact_change(item, cards, at=at)) is not None:
         return change
     if not contact.external_id and not contact.user_id:
         return ItemUnreadable(why=_("A message that does not say who wrote it."))
@@ -138,50 +138,50 @@ def _message(item: Mapping[str, Any], cards: Cards) -> Fact | None:
         return None
     if kind in CORRECTIONS:
         return CORRECTIONS[kind](item, contact, False)
-    said = content(item)
+    said = read_content(item)
     return MessageReceived(
         contact=contact,
         external_id=external_id,
         at=at,
         text=said.text,
         files=said.files,
-        quoted_id=quoted(item),
+        quoted_id=read_quoted_id(item),
         shown=said.shown,
         opens_window=said.shown.get("what") != "welcome",
     )
 
 
-def _at(item: Mapping[str, Any]) -> datetime | None:
+def _read_time(item: Mapping[str, Any]) -> datetime | None:
     """The provider's time; None where it says none that could be one: then the time of receipt counts."""
     try:
         at = parse_unix_time(item.get("timestamp"))
     except BadBody:
         return None
-    return at if at is None or at.timestamp() < MILLISECONDS else parse_unix_time(at.timestamp() / 1000)
+    return at if at is None or at.timestamp() < FIRST_MILLISECOND_TIMESTAMP else parse_unix_time(at.timestamp() / 1000)
 
 
 def _reaction(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fact | None:
-    body = _body(item, "reaction")
+    body = _get_object(item, "reaction")
     return ReactionChanged(
         contact=contact,
         target_id=as_text(body.get("message_id"))[:190],
         emoji=as_text(body.get("emoji"))[:40],
         external_id=as_text(item.get("id"))[:190],
-        at=_at(item),
+        at=_read_time(item),
         by_us=by_us,
     )
 
 
 def _edit(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fact | None:
-    body = _body(item, "edit")
+    body = _get_object(item, "edit")
     inner = body.get("message")
-    said = content(inner) if isinstance(inner, dict) else Content()
+    said = read_content(inner) if isinstance(inner, dict) else MessageContent()
     return MessageEdited(
         contact=contact,
         target_id=as_text(body.get("original_message_id"))[:190],
         text=said.text,
         external_id=as_text(item.get("id"))[:190],
-        at=_at(item),
+        at=_read_time(item),
         by_us=by_us,
     )
 
@@ -189,9 +189,9 @@ def _edit(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fact | 
 def _revoke(item: Mapping[str, Any], contact: ContactInfo, by_us: bool) -> Fact | None:
     return MessageRevoked(
         contact=contact,
-        target_id=as_text(_body(item, "revoke").get("original_message_id"))[:190],
+        target_id=as_text(_get_object(item, "revoke").get("original_message_id"))[:190],
         external_id=as_text(item.get("id"))[:190],
-        at=_at(item),
+        at=_read_time(item),
         by_us=by_us,
     )
 
@@ -203,7 +203,7 @@ CORRECTIONS: Mapping[str, Callable[[Mapping[str, Any], ContactInfo, bool], Fact 
 }
 
 
-def _body(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _get_object(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     body = item.get(name)
     return body if isinstance(body, dict) else {}
 
@@ -215,20 +215,20 @@ def _status(item: Mapping[str, Any]) -> Fact | None:
         return None
     if not external_id:
         return ItemUnreadable(why=_("A status that does not say of which message."))
-    error = first_error(item) if status == "failed" else {}
+    error = read_first_error(item) if status == "failed" else {}
     return StatusChanged(
         status=status,
         external_id=external_id,
         key=as_text(item.get("biz_opaque_callback_data"))[:40],
-        at=_at(item),
+        at=_read_time(item),
         code=error.get("code", ""),
         title=error.get("title", ""),
         details=error.get("details", ""),
-        reason=graph_errors.reason_of(error.get("code", ""), error.get("details", "")) if error else "",
+        reason=graph_errors.find_reason_code(error.get("code", ""), error.get("details", "")) if error else "",
     )
 
 
-def _trouble(error: Mapping[str, str]) -> Fact:
+def _read_unassigned_error(error: Mapping[str, str]) -> Fact:
     """What stands beside messages and statuses, and belongs to none of them."""
     words = " · ".join(filter(None, (error.get("title"), error.get("details"))))
     return AccountUpdate(what=error.get("code", ""), details=words, level="error")
@@ -238,82 +238,92 @@ def _trouble(error: Mapping[str, str]) -> Fact:
 
 
 def _echoes(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
-    cards = Cards.read(value.get("contacts"))
-    for item in _items(value, "message_echoes"):
-        yield from _one(item, lambda item: _echo(item, cards))
+    cards = ContactCards.read(value.get("contacts"))
+    for item in _get_items(value, "message_echoes"):
+        yield from _read_item(item, lambda item: _echo(item, cards))
 
 
-def _echo(item: Mapping[str, Any], cards: Cards) -> Fact | None:
+def _echo(item: Mapping[str, Any], cards: ContactCards) -> Fact | None:
     contact = cards.person([item.get("to")], [item.get("to_user_id"), item.get("recipient_user_id")])
     external_id, kind = as_text(item.get("id"))[:190], as_text(item.get("type"))
     if not external_id or not (contact.external_id or contact.user_id):
         return ItemUnreadable(why=_("A message from the phone's app that does not say to whom."))
     if kind in CORRECTIONS:
         return CORRECTIONS[kind](item, contact, True)
-    said = content(item)
+    said = read_content(item)
     return EchoSeen(
         contact=contact,
         external_id=external_id,
-        at=_at(item),
+        at=_read_time(item),
         text=said.text,
         files=said.files,
-        quoted_id=quoted(item),
+        quoted_id=read_quoted_id(item),
         shown=said.shown,
     )
 
 
 def _calls(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     """The contact rings: that opens the window, as a word of theirs does."""
-    cards = Cards.read(value.get("contacts"))
-    for item in _items(value, "calls"):
+    cards = ContactCards.read(value.get("contacts"))
+    for item in _get_items(value, "calls"):
         if isinstance(item, dict) and item.get("direction") == "USER_INITIATED" and item.get("event") == "connect":
-            yield from _one({**item, "type": "call", "call": {}}, lambda item: _message(item, cards))
+            yield from _read_item({**item, "type": "call", "call": {}}, lambda item: _message(item, cards))
 
 
 def _user_ids(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
-    for item in _items(value, "user_id_update"):
-        told = _body(item, "user_id") if isinstance(item, dict) else {}
-        before, after = user_id(told.get("previous")), user_id(told.get("current"))
-        number = wa_id(item.get("wa_id")) if isinstance(item, dict) else ""
+    for item in _get_items(value, "user_id_update"):
+        told = _get_object(item, "user_id") if isinstance(item, dict) else {}
+        before, after = read_user_id(told.get("previous")), read_user_id(told.get("current"))
+        number = read_wa_id(item.get("wa_id")) if isinstance(item, dict) else ""
         if after and (before or number):
             contact = ContactInfo(external_id=number, user_id=before)
             phone = f"+{number}" if number else ""
             now = ContactInfo(external_id=number, phone=phone, user_id=after)
-            yield ContactChanged(contact=contact, now=now, at=_at(item))
+            yield ContactChanged(contact=contact, now=now, at=_read_time(item))
 
 
 def _preferences(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
-    for item in _items(value, "user_preferences"):
+    for item in _get_items(value, "user_preferences"):
         if not isinstance(item, dict) or item.get("category") != "marketing_messages":
             continue
-        contact = ContactInfo(external_id=wa_id(item.get("wa_id")), user_id=user_id(item.get("user_id")))
+        contact = ContactInfo(external_id=read_wa_id(item.get("wa_id")), user_id=read_user_id(item.get("user_id")))
         reason = {"stop": "marketing_stopped", "resume": "marketing_resumed"}.get(as_text(item.get("value")))
         if reason and (contact.external_id or contact.user_id):
             news = f"{reason} {as_text(item.get('timestamp'))[:20]}"
-            yield ContactChanged(contact=contact, reason=reason, at=_at(item), external_id=news)
+            yield ContactChanged(contact=contact, reason=reason, at=_read_time(item), external_id=news)
 
 
 def _groups(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
     """What happens to groups themselves: made, joined, renamed, suspended."""
-    items = [item for item in _items(value, "groups") if isinstance(item, dict)]
+    items = [item for item in _get_items(value, "groups") if isinstance(item, dict)]
     for item in items or [{}]:
         yield GroupActivity(what=field, group_id=as_text(item.get("group_id"))[:190])
 
 
 # --- the account -----------------------------------------------------------------------------------------
 
-BAD_NEWS = ("RESTRICT", "VIOLATION", "DISABLE", "DELETED", "REMOVED", "OFFBOARDED", "FLAGGED", "REJECTED", "CRITICAL")
-GOOD_NEWS = ("UNFLAGGED", "REINSTATE")
-INNER = ("alert_info", "ban_info", "violation_info", "disconnection_info", "volume_tier_info")
+NEGATIVE_EVENTS = (
+    "RESTRICT",
+    "VIOLATION",
+    "DISABLE",
+    "DELETED",
+    "REMOVED",
+    "OFFBOARDED",
+    "FLAGGED",
+    "REJECTED",
+    "CRITICAL",
+)
+POSITIVE_EVENTS = ("UNFLAGGED", "REINSTATE")
+DETAIL_OBJECTS = ("alert_info", "ban_info", "violation_info", "disconnection_info", "volume_tier_info")
 
 
 def _account(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
-    alert = _body(value, "alert_info")
+    alert = _get_object(value, "alert_info")
     what = one_line(value.get("event") or value.get("decision") or alert.get("alert_type") or field, 60)
-    said = dict.fromkeys(one_line(text, 300) for text in _words(value))
+    said = dict.fromkeys(one_line(text, 300) for text in _account_update_texts(value))
     words = [text for text in said if text and text != what]
     shout = " ".join([what, *words]).upper()
-    is_bad = any(word in shout for word in BAD_NEWS) and not any(word in shout for word in GOOD_NEWS)
+    is_bad = any(word in shout for word in NEGATIVE_EVENTS) and not any(word in shout for word in POSITIVE_EVENTS)
     limit = next(
         (
             one_line(value.get(name), 40)
@@ -328,19 +338,19 @@ def _account(field: str, value: Mapping[str, Any]) -> Iterator[Fact]:
         level="error" if is_bad else "ok",
         limit=limit,
         quality={"FLAGGED": "RED", "UNFLAGGED": "GREEN"}.get(what, ""),
-        at=_at(value),
+        at=_read_time(value),
     )
 
 
-def _words(value: Mapping[str, Any]) -> Iterator[str]:
+def _account_update_texts(value: Mapping[str, Any]) -> Iterator[str]:
     """What an admin can read of the news: the scalars within, without the account's own ids."""
-    for name in INNER:
-        for text in _body(value, name).values():
+    for name in DETAIL_OBJECTS:
+        for text in _get_object(value, name).values():
             yield as_text(text)
-    for restriction in _items(value, "restriction_info"):
+    for restriction in _get_items(value, "restriction_info"):
         if isinstance(restriction, dict):
             yield as_text(restriction.get("restriction_type"))
-            at = _at({"timestamp": restriction.get("expiration")})
+            at = _read_time({"timestamp": restriction.get("expiration")})
             yield f"→ {at:%Y-%m-%d %H:%M} UTC" if at else ""
     for name in ("rejection_reason", "requested_verified_name"):
         yield as_text(value.get(name))
@@ -354,7 +364,7 @@ TEMPLATE_FIELDS = (
     *("message_template_status_update", "message_template_quality_update", "template_category_update"),
     *("message_template_components_update", "template_correct_category_detection"),
 )
-FIELDS: Mapping[str, Callable[[str, Mapping[str, Any]], Iterator[Fact]]] = {
+FIELD_READERS: Mapping[str, Callable[[str, Mapping[str, Any]], Iterator[Fact]]] = {
     "messages": _messages,
     "smb_message_echoes": _echoes,
     "calls": _calls,
@@ -362,5 +372,5 @@ FIELDS: Mapping[str, Callable[[str, Mapping[str, Any]], Iterator[Fact]]] = {
     "user_preferences": _preferences,
     **dict.fromkeys(GROUP_FIELDS, _groups),
     **dict.fromkeys(ACCOUNT_FIELDS, _account),
-    **dict.fromkeys(TEMPLATE_FIELDS, template_news),
+    **dict.fromkeys(TEMPLATE_FIELDS, read_template_update),
 }

@@ -54,13 +54,20 @@ from channels_setup.providers.base import (
     retry_after_seconds,
 )
 
-from . import graph_account, graph_errors, graph_pathless
-from .graph_account import findings, questions
-from .graph_messages import hex_digest
-from .graph_routing import Place, misrouted, pack
-from .graph_sending import UPLOADABLE, NotSendable, message_body, read_body, read_taken, upload_form
-from .graph_templates import edit, submission
-from .graph_webhooks import FIELDS, facts, says_something
+from . import dialog360, graph_account, graph_errors
+from .graph_account import list_check_queries, read_findings
+from .graph_messages import normalize_sha256
+from .graph_routing import RoutingTarget, find_misrouted_changes, pack_entries
+from .graph_sending import (
+    UPLOADABLE_TYPES,
+    NotSendable,
+    build_message_body,
+    build_read_receipt_body,
+    build_upload_form,
+    read_accepted_message,
+)
+from .graph_templates import build_edit_body, build_submission_body
+from .graph_webhooks import FIELD_READERS, has_facts, read_facts
 from .reasons import REASONS
 
 BASE_URL = "https://graph.facebook.com"
@@ -93,7 +100,7 @@ class WhatsAppCloud(Messenger):
         keeps_category_when_approved=True,
     )
     sends_template_values = True
-    webhook_fields = tuple(FIELDS)
+    webhook_fields = tuple(FIELD_READERS)
     webhook_secret = "webhook_secret"
     webhook_header = WEBHOOK_HEADER
     supports_quotes = True
@@ -109,8 +116,8 @@ class WhatsAppCloud(Messenger):
         "limit": graph_account.LIMITS,
         "throughput": graph_account.THROUGHPUT,
         "status": graph_account.STATUS,
-        "health": graph_pathless.SENDING,
-        "event": graph_account.WHAT_HAPPENED,
+        "health": dialog360.SENDING_LABELS,
+        "event": graph_account.EVENT_LABELS,
     }
     settings: ClassVar[tuple[AccountSetting, ...]] = (
         AccountSetting(
@@ -216,7 +223,7 @@ class WhatsAppCloud(Messenger):
     # --- what comes in ---
 
     def exported_templates(self, body: Mapping[str, Any]) -> list[Any] | None:
-        return graph_pathless.template_rows(body)
+        return dialog360.template_rows(body)
 
     def answer_handshake(self, request: RawRequest, account: Account) -> str:
         """Meta's GET when the address is set: the challenge, for whoever knows the verify token."""
@@ -249,7 +256,7 @@ class WhatsAppCloud(Messenger):
         raise RequestRejected
 
     def parse(self, request: RawRequest, account: Account) -> list[Fact]:
-        return facts(parse_json_object(request.body), _place(account))
+        return read_facts(parse_json_object(request.body), _place(account))
 
     def misrouted_items(self, request: RawRequest, account: Account) -> list[MisroutedItem]:
         return [
@@ -260,17 +267,19 @@ class WhatsAppCloud(Messenger):
                 for_all=not item.number_id,
                 is_optional=item.is_optional,
             )
-            for item in misrouted(json.loads(request.body.decode("utf-8-sig")), _place(account), matters=says_something)
+            for item in find_misrouted_changes(
+                json.loads(request.body.decode("utf-8-sig")), _place(account), matters=has_facts
+            )
         ]
 
     def pack_items(self, items: Sequence[MisroutedItem]) -> bytes:
-        return pack([item.content for item in items])
+        return pack_entries([item.content for item in items])
 
     # --- what goes out ---
 
     def build_message_request(self, delivery: DeliveryRequest, account: Account) -> ApiRequest | Outcome:
         try:
-            body = message_body(
+            body = build_message_body(
                 contact=delivery.contact,
                 key=delivery.key,
                 text=delivery.text,
@@ -284,7 +293,7 @@ class WhatsAppCloud(Messenger):
         return _post(account, _of_number(account, "messages"), body)
 
     def build_read_receipt_request(self, external_id: str, account: Account) -> ApiRequest:
-        return _post(account, _of_number(account, "messages"), read_body(external_id))
+        return _post(account, _of_number(account, "messages"), build_read_receipt_body(external_id))
 
     def call_rates(self, delivery: DeliveryRequest, account: Account) -> tuple[CallRate, ...]:
         contact = delivery.contact
@@ -315,7 +324,7 @@ class WhatsAppCloud(Messenger):
         if outcome.verdict != ACCEPTED:
             return outcome
         try:
-            taken = read_taken(parse_json_object(response.body))
+            taken = read_accepted_message(parse_json_object(response.body))
         except BadBody:
             taken = None
         if taken is None:
@@ -326,9 +335,9 @@ class WhatsAppCloud(Messenger):
     # --- files ---
 
     def build_upload_request(self, file: OutboundFile, account: Account) -> ApiRequest | None:
-        if _option(account, "files_go", BY_UPLOAD) != BY_UPLOAD or file.mime not in UPLOADABLE:
+        if _option(account, "files_go", BY_UPLOAD) != BY_UPLOAD or file.mime not in UPLOADABLE_TYPES:
             return None
-        content_type, body = upload_form(file.name, file.mime, file.content)
+        content_type, body = build_upload_form(file.name, file.mime, file.content)
         return ApiRequest(
             method="POST",
             url=f"{_base(account)}/{_of_number(account, 'media')}",
@@ -354,7 +363,7 @@ class WhatsAppCloud(Messenger):
         return FileLocation(
             url=url,
             mime=as_text(body.get("mime_type")).split(";")[0].strip().lower()[:100],
-            sha256=hex_digest(body.get("sha256")),
+            sha256=normalize_sha256(body.get("sha256")),
             size=int(size) if size.isascii() and size.isdigit() and len(size) < 16 else None,
         )
 
@@ -372,20 +381,20 @@ class WhatsAppCloud(Messenger):
     # --- the account ---
 
     def build_check_requests(self, account: Account) -> Mapping[str, ApiRequest]:
-        paths = questions(number_id=_number_id(account), account_id=_option(account, "waba_id"))
+        paths = list_check_queries(number_id=_number_id(account), account_id=_option(account, "waba_id"))
         if not _has_ids_in_path(account):
-            paths = graph_pathless.questions()
+            paths = dialog360.list_check_queries()
         return {name: _get(account, _path(account, path), {"fields": fields}) for name, (path, fields) in paths.items()}
 
     def read_check_findings(self, answers: Mapping[str, ApiResponse | None], account: Account) -> list[AccountFinding]:
         return [
             AccountFinding(level=found.level, sentence=found.sentence, facts=found.facts)
-            for found in findings(
+            for found in read_findings(
                 {name: (each.status, each.body) if each else None for name, each in answers.items()},
                 number_id=_number_id(account),
                 per_second=_per_second(account),
-                more=graph_pathless.readers(number_id=_number_id(account), account_id=_option(account, "waba_id")),
-                optional=(graph_pathless.WEBHOOK,),
+                more=dialog360.list_readers(number_id=_number_id(account), account_id=_option(account, "waba_id")),
+                optional=(dialog360.WEBHOOK,),
             )
         ]
 
@@ -393,15 +402,15 @@ class WhatsAppCloud(Messenger):
 
     def build_template_request(self, row: Json, account: Account, *, samples: Mapping[str, str]) -> ApiRequest:
         if row.get("id"):
-            return _post(account, _path(account, quote(str(row["id"]), safe="")), edit(row, samples=samples))
-        path = _of_account(account, "message_templates") if _has_ids_in_path(account) else graph_pathless.TEMPLATES_PATH
-        return _post(account, path, submission(row, samples=samples))
+            return _post(account, _path(account, quote(str(row["id"]), safe="")), build_edit_body(row, samples=samples))
+        path = _of_account(account, "message_templates") if _has_ids_in_path(account) else dialog360.TEMPLATES_PATH
+        return _post(account, path, build_submission_body(row, samples=samples))
 
     def read_submitted_template(self, response: ApiResponse) -> SubmittedTemplate:
         """A new one's id, status and category, which may be another than was asked for; of an edit nothing."""
         body = parse_json_object(response.body)
         return SubmittedTemplate(
-            external_id=as_text(graph_pathless.template_row(body).get("id"))[:190],
+            external_id=as_text(dialog360.template_row(body).get("id"))[:190],
             status=as_text(body.get("status")).upper()[:40],
             category=as_text(body.get("category")).upper()[:40],
         )
@@ -432,18 +441,18 @@ class WhatsAppCloud(Messenger):
 
     def fetch_templates(self, account: Account, *, after: str = "") -> ApiRequest | TemplatePage:
         if not _has_ids_in_path(account):
-            page = {"limit": str(graph_pathless.PAGE), "offset": after or "0"}
-            return _get(account, graph_pathless.TEMPLATES_PATH, page)
+            page = {"limit": str(dialog360.PAGE_SIZE), "offset": after or "0"}
+            return _get(account, dialog360.TEMPLATES_PATH, page)
         asked = {"fields": TEMPLATE_FIELDS, "limit": "200", **({"after": after} if after else {})}
         return _get(account, _of_account(account, "message_templates"), asked)
 
     def read_templates(self, response: ApiResponse) -> TemplatePage:
         """The Graph API's list, or 360dialog's."""
         body = parse_json_object(response.body)
-        rows = graph_pathless.template_rows(body)
+        rows = dialog360.template_rows(body)
         if rows is None:
             return super().read_templates(response)
-        return TemplatePage(rows=tuple(rows), after=graph_pathless.next_offset(body))
+        return TemplatePage(rows=tuple(rows), after=dialog360.next_offset(body))
 
 
 # --- calls -----------------------------------------------------------------------------------------------
@@ -453,8 +462,8 @@ def _option(account: Account, name: str, default: str = "") -> str:
     return str(account.options.get(name) or default)
 
 
-def _place(account: Account) -> Place:
-    return Place(
+def _place(account: Account) -> RoutingTarget:
+    return RoutingTarget(
         account_id=_option(account, "waba_id"), number_id=_option(account, "phone_number_id"), number=account.number
     )
 
@@ -538,7 +547,7 @@ def _judged_error(error: Mapping[str, Any], response: ApiResponse) -> Outcome:
     code = as_text(error.get("code"))[:40]
     details = as_text(data.get("details") if isinstance(data, dict) else "")
     details = details or as_text(error.get("error_user_msg")) or as_text(error.get("message"))
-    meaning = graph_errors.meaning_of(code, details)
+    meaning = graph_errors.find_meaning(code, details)
     if code not in graph_errors.CODES and (error.get("is_transient") is True or response.status >= 500):
         meaning = graph_errors.CODES["2"]
     waits = retry_after_seconds(response) if meaning.verdict == RETRY else None

@@ -15,27 +15,27 @@ from typing import Any
 from channels_setup.codecs.facts import ContactChanged, ContactInfo
 from channels_setup.codecs.values import as_text
 
-from .graph_people import Cards, user_id, wa_id
+from .graph_contacts import ContactCards, read_user_id, read_wa_id
 
-CHANGED = re.compile(r"changed from (?P<before>\S+) to (?P<after>\S+)")
+NUMBER_CHANGE = re.compile(r"changed from (?P<before>\S+) to (?P<after>\S+)")
 
 
-def contact_change(item: Mapping[str, Any], cards: Cards, *, at: datetime | None) -> ContactChanged | None:
+def read_contact_change(item: Mapping[str, Any], cards: ContactCards, *, at: datetime | None) -> ContactChanged | None:
     """Read a system message; None where it says nothing of a contact that we use."""
     body = _body(item)
     kind = as_text(body.get("type"))
-    sentence = CHANGED.search(as_text(body.get("body")))
+    sentence = NUMBER_CHANGE.search(as_text(body.get("body")))
     told_before, told_after = (sentence["before"], sentence["after"].rstrip(".")) if sentence else ("", "")
 
     is_identity = "identity" in kind and "number" not in kind and not body.get("new_wa_id")
-    new_phone = "" if is_identity else _first(wa_id, body.get("new_wa_id"), body.get("wa_id"), told_after)
+    new_phone = "" if is_identity else _first(read_wa_id, body.get("new_wa_id"), body.get("wa_id"), told_after)
     befores = [item.get("from"), body.get("customer"), body.get("old_wa_id"), told_before]
     if is_identity or body.get("new_wa_id"):
         befores.append(body.get("wa_id"))
-    old_phone = _first(wa_id, *befores)
-    new_user = _first(user_id, body.get("user_id"), told_after)
+    old_phone = _first(read_wa_id, *befores)
+    new_user = _first(read_user_id, body.get("user_id"), told_after)
     old_users = [item.get("from"), body.get("previous_user_id"), item.get("previous_user_id"), told_before]
-    old_user = _first(user_id, *(value for value in [item.get("from_user_id"), *old_users] if value != new_user))
+    old_user = _first(read_user_id, *(value for value in [item.get("from_user_id"), *old_users] if value != new_user))
 
     contact = cards.person([old_phone], [old_user])
     external_id = as_text(item.get("id"))[:190]

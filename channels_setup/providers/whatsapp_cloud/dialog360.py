@@ -15,34 +15,34 @@ from django.utils.translation import gettext_lazy as _
 from channels_setup.codecs.bodies import BadBody
 from channels_setup.codecs.values import as_text, parse_external_id
 
-from .graph_account import Found, number_facts
-from .graph_people import one_line
+from .graph_account import CheckResult, read_number_findings
+from .graph_contacts import one_line
 
 HEALTH, WEBHOOK = "health", "webhook"
 HEALTH_PATH, WEBHOOK_PATH, TEMPLATES_PATH = "health_status", "v1/configs/webhook", "v1/configs/templates"
 HEALTH_FIELDS = "id,health_status,display_phone_number,verified_name,name_status,quality_rating"
-PAGE = 200
-SENDING: Mapping[str, str | Promise] = {
+PAGE_SIZE = 200
+SENDING_LABELS: Mapping[str, str | Promise] = {
     "AVAILABLE": _("possible"),
     "LIMITED": _("limited"),
     "BLOCKED": _("blocked"),
 }
 
 
-def questions() -> dict[str, tuple[str, str]]:
+def list_check_queries() -> dict[str, tuple[str, str]]:
     """Name -> path and fields."""
     return {HEALTH: (HEALTH_PATH, HEALTH_FIELDS), WEBHOOK: (WEBHOOK_PATH, "")}
 
 
-def readers(*, number_id: str, account_id: str) -> dict[str, Callable[[Mapping[str, Any]], Iterator[Found]]]:
+def list_readers(*, number_id: str, account_id: str) -> dict[str, Callable[[Mapping[str, Any]], Iterator[CheckResult]]]:
     """Name -> what the good answer to its question means."""
     return {
-        HEALTH: lambda body: health(body, number_id=number_id, account_id=account_id),
-        WEBHOOK: lambda body: iter([webhook(body)]),
+        HEALTH: lambda body: read_health(body, number_id=number_id, account_id=account_id),
+        WEBHOOK: lambda body: iter([read_webhook(body)]),
     }
 
 
-def health(body: Mapping[str, Any], *, number_id: str, account_id: str) -> Iterator[Found]:
+def read_health(body: Mapping[str, Any], *, number_id: str, account_id: str) -> Iterator[CheckResult]:
     """How the number and its account stand, and whether the IDs in the settings are theirs."""
     told = body.get("health_status")
     told = told if isinstance(told, dict) else {}
@@ -50,29 +50,31 @@ def health(body: Mapping[str, Any], *, number_id: str, account_id: str) -> Itera
     ids = {as_text(one.get("entity_type")).upper(): as_text(one.get("id")) for one in entities}
     word = as_text(told.get("can_send_message")).upper()[:40]
     if body.get("display_phone_number"):
-        yield from number_facts(body)
+        yield from read_number_findings(body)
     else:
-        yield Found(level="ok", sentence=_("The provider knows the account."), facts={"health": word or "?"})
+        yield CheckResult(level="ok", sentence=_("The provider knows the account."), facts={"health": word or "?"})
     their_number, their_account = as_text(body.get("id")) or ids.get("PHONE_NUMBER", ""), ids.get("WABA", "")
     if their_number and number_id and their_number != number_id:
         sentence = _("The key belongs to the number with phone number ID %(id)s: correct it in the settings.")
-        yield Found(level="error", sentence=sentence % {"id": one_line(their_number, 40)})
+        yield CheckResult(level="error", sentence=sentence % {"id": one_line(their_number, 40)})
     if their_account and account_id and their_account != account_id:
         sentence = _("The key belongs to the WhatsApp Business account ID %(id)s: correct it in the settings.")
-        yield Found(level="error", sentence=sentence % {"id": one_line(their_account, 40)})
+        yield CheckResult(level="error", sentence=sentence % {"id": one_line(their_account, 40)})
     if word:
         yield _sending(word, entities)
 
 
-def _sending(word: str, entities: Sequence[Mapping[str, Any]]) -> Found:
+def _sending(word: str, entities: Sequence[Mapping[str, Any]]) -> CheckResult:
     level = {"AVAILABLE": "ok", "BLOCKED": "error"}.get(word, "warning")
-    shown = SENDING.get(word, one_line(word, 40))
-    whys = [why for entity in entities for why in _whys(entity)]
+    shown = SENDING_LABELS.get(word, one_line(word, 40))
+    whys = [why for entity in entities for why in _list_reasons(entity)]
     sentence = _("Sending messages is %(word)s.") if not whys else _("Sending messages is %(word)s: %(why)s")
-    return Found(level=level, sentence=sentence % {"word": shown, "why": " ".join(whys)[:500]}, facts={"health": word})
+    return CheckResult(
+        level=level, sentence=sentence % {"word": shown, "why": " ".join(whys)[:500]}, facts={"health": word}
+    )
 
 
-def _whys(entity: Mapping[str, Any]) -> Iterator[str]:
+def _list_reasons(entity: Mapping[str, Any]) -> Iterator[str]:
     for error in _list(entity.get("errors")):
         if isinstance(error, dict):
             words = (error.get("error_description"), error.get("possible_solution"))
@@ -81,12 +83,14 @@ def _whys(entity: Mapping[str, Any]) -> Iterator[str]:
         yield one_line(line, 200)
 
 
-def webhook(body: Mapping[str, Any]) -> Found:
+def read_webhook(body: Mapping[str, Any]) -> CheckResult:
     url = one_line(body.get("url"), 300)
     if url:
-        return Found(level="ok", sentence=_("Webhooks go to: %(names)s.") % {"names": url}, facts={"subscribed": url})
+        return CheckResult(
+            level="ok", sentence=_("Webhooks go to: %(names)s.") % {"names": url}, facts={"subscribed": url}
+        )
     sentence = _("The provider has no webhook address, so no webhook will come: enter the one from this page there.")
-    return Found(level="error", sentence=sentence, facts={"subscribed": "no"})
+    return CheckResult(level="error", sentence=sentence, facts={"subscribed": "no"})
 
 
 def template_rows(body: Mapping[str, Any]) -> list[Any] | None:

@@ -12,13 +12,13 @@ from channels_setup.codecs.values import FileInfo
 Json = dict[str, Any]
 
 
-def digits_of(phone: str) -> str:
+def extract_digits(phone: str) -> str:
     return "".join(character for character in phone if character.isascii() and character.isdigit())
 
 
-def card(contact: ContactInfo, *, client_id: int | None = None) -> Json:
+def build_client_card(contact: ContactInfo, *, client_id: int | None = None) -> Json:
     """The card operators see, new or with what is known by now. Phones are 10 to 15 digits there, or not given."""
-    digits = digits_of(contact.phone)
+    digits = extract_digits(contact.phone)
     identity = contact.external_id or digits
     return {
         "client_id": client_id,
@@ -29,7 +29,9 @@ def card(contact: ContactInfo, *, client_id: int | None = None) -> Json:
     }
 
 
-def message(contact: ContactInfo, text: str, *, client_id: int | None, key: str, at: datetime | None) -> Json:
+def build_message_body(
+    contact: ContactInfo, text: str, *, client_id: int | None, key: str, at: datetime | None
+) -> Json:
     """``id`` and ``timestamp`` are extensions that another portal knows, and Usedesk passes over."""
     # Another Okno takes its own number only where it is named as such; others ignore the field.
     sender = {
@@ -48,7 +50,7 @@ def message(contact: ContactInfo, text: str, *, client_id: int | None, key: str,
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def with_links(text: str, files: Sequence[FileInfo]) -> str:
+def append_links(text: str, files: Sequence[FileInfo]) -> str:
     lines = [text] if text else []
     lines += [f"{file.name}: {file.url}" if file.name else file.url for file in files if file.url]
     return "\n".join(lines) or "…"

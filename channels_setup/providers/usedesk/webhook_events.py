@@ -25,7 +25,7 @@ from channels_setup.codecs.values import as_text, parse_external_id
 
 Json = dict[str, Any]
 
-STATES = ("new", "reopened", "closed")
+CHAT_STATES = ("new", "reopened", "closed")
 TRACKS = {"new": "new_chat", "reopened": "resumed"}
 
 
@@ -33,7 +33,7 @@ TRACKS = {"new": "new_chat", "reopened": "resumed"}
 ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|amp|lt|gt|quot);")
 
 
-def is_converted(content_type: str) -> bool:
+def has_converted_characters(content_type: str) -> bool:
     """A form that does not say it is UTF-8; a multipart one that says it is not."""
     kind, _semicolon, more = content_type.lower().partition(";")
     if kind.strip() == "multipart/form-data":
@@ -41,19 +41,19 @@ def is_converted(content_type: str) -> bool:
     return kind.strip() == "application/x-www-form-urlencoded" and "utf" not in more
 
 
-def converted_back(value: Any) -> Any:
+def restore_characters(value: Any) -> Any:
     """The same with the characters themselves, in texts that have none beyond ASCII."""
     if isinstance(value, str):
         return clean_text(ENTITY.sub(lambda found: unescape(found[0]), value)) if value.isascii() else value
     if isinstance(value, dict):
-        return {name: converted_back(item) for name, item in value.items()}
-    return [converted_back(item) for item in value] if isinstance(value, list) else value
+        return {name: restore_characters(item) for name, item in value.items()}
+    return [restore_characters(item) for item in value] if isinstance(value, list) else value
 
 
-def facts_of(body: Json, *, channel_id: int | None) -> Iterator[HelpdeskFact]:
+def read_facts(body: Json, *, channel_id: int | None) -> Iterator[HelpdeskFact]:
     """What an event says. Chats of other channels than ours are passed over, but their kind is noted."""
     if not is_event(body):
-        yield EventSeen(track=harmless(body))
+        yield EventSeen(track=classify_harmless(body))
     elif isinstance(body.get("comment"), dict):
         yield from _comment_facts(body["comment"], body)
     elif isinstance(body.get("trigger"), dict):
@@ -74,7 +74,7 @@ def is_event(body: Json) -> bool:
     )
 
 
-def harmless(body: Json) -> str:
+def classify_harmless(body: Json) -> str:
     if "message_status" in body:
         return "native_status"
     words = {as_text(value).lower() for value in body.values()} | {name.lower() for name in body}
@@ -133,7 +133,7 @@ def _chat_facts(body: Json, channel_id: int | None) -> Iterator[HelpdeskFact]:
         chat_id=parse_external_id(body.get("chat_id")),
         client_id=parse_external_id(body.get("client_id")) or parse_external_id(client.get("id")),
         files=links,
-        state=state if state in STATES else "",
+        state=state if state in CHAT_STATES else "",
         ticket=_ticket(ticket),
         event_id=message_id[:60],
     )
