@@ -1,4 +1,4 @@
-"""What a helpdesk's public API is told, as its documentation asks for it: a client's card, a client's message."""
+"""Payloads for Usedesk's public API, by its documentation: a client's card, a client's message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def extract_digits(phone: str) -> str:
 
 
 def build_client_card(contact: ContactInfo, *, client_id: int | None = None) -> Json:
-    """The card operators see, new or with what is known by now. Phones are 10 to 15 digits there, or not given."""
+    """Build the card that operators see. Usedesk takes phones of 10 to 15 digits only; others are left out."""
     digits = extract_digits(contact.phone)
     identity = contact.external_id or digits
     return {
@@ -32,8 +32,10 @@ def build_client_card(contact: ContactInfo, *, client_id: int | None = None) -> 
 def build_message_body(
     contact: ContactInfo, text: str, *, client_id: int | None, key: str, at: datetime | None
 ) -> Json:
-    """``id`` and ``timestamp`` are extensions that another portal knows, and Usedesk passes over."""
-    # Another Okno takes its own number only where it is named as such; others ignore the field.
+    """Build a client's message.
+
+    ``id``, ``timestamp`` and ``okno_client_id`` are extensions for another Okno; Usedesk ignores them.
+    """
     sender = {
         "client_id": client_id,
         "okno_client_id": client_id,

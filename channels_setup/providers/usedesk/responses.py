@@ -1,4 +1,4 @@
-"""What a helpdesk's public API answers, read: its lists, its errors, and what stands in a request."""
+"""Responses of Usedesk's public API: outcomes, errors, lists, comments of a request."""
 
 from __future__ import annotations
 
@@ -6,18 +6,26 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from channels_setup.codecs.bodies import BadBody, parse_json_object
 from channels_setup.codecs.html_text import html_to_visible_text, text_to_html
 from channels_setup.codecs.values import as_text, parse_external_id
+from channels_setup.providers.base import (
+    PAUSE,
+    PERMANENT,
+    RETRY,
+    ApiResponse,
+    Json,
+    Outcome,
+    retry_after_seconds,
+)
 
 from .payloads import extract_digits
-
-Json = dict[str, Any]
 
 KEY_ERROR, LIMIT_ERROR, CHANNEL_ERROR, SERVER_ERROR, REJECTED = "key", "limit", "channel", "down", "refused"
 
 
 def classify_error(error: Any, code: Any) -> str:
-    """Their sentences are not documented: what they are about decides."""
+    """Return the class of an error by its words, because Usedesk documents no error codes."""
     words = (error if isinstance(error, str) else json.dumps(error, ensure_ascii=False)).lower()
     number = parse_external_id(code)
     if number in (401, 403) or any(word in words for word in ("token", "токен", "unauthor", "access denied")):
@@ -30,7 +38,7 @@ def classify_error(error: Any, code: Any) -> str:
 
 
 def read_rows(body: bytes, name: str) -> list[Json] | None:
-    """The rows of a list, which comes bare or under its name; None where the answer is no list."""
+    """Return the rows of a list, which comes bare or under its name; None if the response is no list."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -40,13 +48,13 @@ def read_rows(body: bytes, name: str) -> list[Json] | None:
 
 
 def read_operator_names(rows: Iterable[Json]) -> dict[str, str]:
-    """An operator's number -> the name."""
+    """Return operators' names by their IDs."""
     found = {parse_external_id(row.get("id")): as_text(row.get("name")).strip()[:200] for row in rows}
     return {str(number): name for number, name in found.items() if number and name}
 
 
 def find_client(rows: Iterable[Json], phone: str) -> int | None:
-    """The oldest client with this phone, which a list gives as text or as a list of texts or objects."""
+    """Return the ID of the oldest client with this phone; rows give phones as text or as lists of texts or objects."""
     digits = extract_digits(phone)
     return min(
         (pk for row in rows if digits in _phones(row) and (pk := parse_external_id(row.get("id")))), default=None
@@ -60,14 +68,17 @@ def _phones(row: Json) -> set[str]:
 
 
 def find_newest_ticket(rows: list[Json], client_id: int | None) -> tuple[bool, int | None]:
-    """(can it be told, the number): rows that do not name their client, or another one, tell nothing."""
+    """Return whether the rows are conclusive, and the newest ticket ID.
+
+    Rows without a client ID, or with another one, prove nothing.
+    """
     own = [parse_external_id(row.get("id")) for row in rows if parse_external_id(row.get("client_id")) == client_id]
     numbers = [number for number in own if number is not None]
     return bool(numbers) or not rows, max(numbers, default=None)
 
 
 def count_trailing_repeats(comments: Iterable[Any], text: str) -> int:
-    """How often the client's last words in a request are this text, one after the other."""
+    """Count how many of the client's last comments in a row are this text."""
     from_client = [row for row in comments if isinstance(row, dict) and row.get("from") == "client"]
     count, words = 0, html_to_visible_text(text_to_html(text))
     for row in sorted(from_client, key=lambda row: parse_external_id(row.get("id")) or 0, reverse=True):
@@ -75,3 +86,41 @@ def count_trailing_repeats(comments: Iterable[Any], text: str) -> int:
             break
         count += 1
     return count
+
+
+def judge_response(response: ApiResponse) -> tuple[Outcome | None, Json]:
+    """Return the failure or None, and the body. Only a JSON object without an error is a success.
+
+    Usedesk reports errors as HTTP 200 with ``error`` or ``status: false``.
+    """
+    status = response.status
+    if status in (401, 403):
+        return Outcome(verdict=PAUSE, reason="helpdesk_unauthorized"), {}
+    if status in (404, 405, 410) or 300 <= status < 400:
+        return Outcome(verdict=PAUSE, reason="helpdesk_wrong_address"), {}
+    if status == 413:
+        return Outcome(verdict=PERMANENT, reason="helpdesk_refused"), {}
+    if not 200 <= status < 300:
+        reason = "rate_limited" if status == 429 else "helpdesk_unreachable"
+        return Outcome(verdict=RETRY, reason=reason, retry_after=retry_after_seconds(response)), {}
+    try:
+        body = parse_json_object(response.body)
+    except BadBody:
+        return Outcome(verdict=RETRY, reason="helpdesk_unreachable"), {}
+    if (error := body.get("error")) not in (None, "", False, []):
+        return _judge_error(error, body.get("code"), response), body
+    if body.get("status") is False:
+        return Outcome(verdict=PAUSE, reason="helpdesk_wrong_channel"), body
+    return None, body
+
+
+def _judge_error(error: Any, code: Any, response: ApiResponse) -> Outcome:
+    """Return the outcome of an error. Unclear errors are retried."""
+    about = classify_error(error, code)
+    if about == LIMIT_ERROR:
+        return Outcome(verdict=RETRY, reason="rate_limited", retry_after=retry_after_seconds(response))
+    return {
+        KEY_ERROR: Outcome(verdict=PAUSE, reason="helpdesk_unauthorized"),
+        CHANNEL_ERROR: Outcome(verdict=PAUSE, reason="helpdesk_wrong_channel"),
+        SERVER_ERROR: Outcome(verdict=RETRY, reason="helpdesk_unreachable"),
+    }.get(about, Outcome(verdict=RETRY, reason="helpdesk_refused"))

@@ -1,7 +1,7 @@
-"""A helpdesk's events as they come to a Redirect URL, read: chats, comments, changes. ``chat_events`` writes them.
+"""Facts of Usedesk's webhook events: chats, comments, changes. ``codecs.chat_events`` writes the same format.
 
-Nothing in them is trusted to be of its type: ids come as numbers or numeric strings, files as strings or objects, and
-what is missing is missing. See docs/decisions.md for what is documented and what was only seen.
+No field's type is trusted: IDs come as numbers or numeric strings, files as strings or objects, and any field may be
+missing. docs/decisions.md says what is documented and what was only observed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ CHAT_STATES = ("new", "reopened", "closed")
 TRACKS = {"new": "new_chat", "reopened": "resumed"}
 
 
-# «Отправлять в UTF-8» off: a form's characters come as entities. Only these, and only whole: a link's "&copy=" stays.
+# With «Отправлять в UTF-8» off a form's characters come as entities. Only complete ones: "&copy=" in a link stays.
 ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|amp|lt|gt|quot);")
 
 
 def has_converted_characters(content_type: str) -> bool:
-    """A form that does not say it is UTF-8; a multipart one that says it is not."""
+    """Return whether characters come as HTML entities: a form not declared as UTF-8, or multipart declared as ASCII."""
     kind, _semicolon, more = content_type.lower().partition(";")
     if kind.strip() == "multipart/form-data":
         return "us-ascii" in more
@@ -42,7 +42,7 @@ def has_converted_characters(content_type: str) -> bool:
 
 
 def restore_characters(value: Any) -> Any:
-    """The same with the characters themselves, in texts that have none beyond ASCII."""
+    """Replace HTML entities by their characters in all ASCII-only texts."""
     if isinstance(value, str):
         return clean_text(ENTITY.sub(lambda found: unescape(found[0]), value)) if value.isascii() else value
     if isinstance(value, dict):
@@ -51,7 +51,7 @@ def restore_characters(value: Any) -> Any:
 
 
 def read_facts(body: Json, *, channel_id: int | None) -> Iterator[HelpdeskFact]:
-    """What an event says. Chats of other channels than ours are passed over, but their kind is noted."""
+    """Yield the facts of an event. Chats of other channels are skipped; only the kind of event is recorded."""
     if not is_event(body):
         yield EventSeen(track=classify_harmless(body))
     elif isinstance(body.get("comment"), dict):
@@ -67,7 +67,7 @@ def read_facts(body: Json, *, channel_id: int | None) -> Iterator[HelpdeskFact]:
 
 
 def is_event(body: Json) -> bool:
-    """Could we act upon it? Then it must prove where it comes from."""
+    """Return whether the event causes an action, so that it must carry the secret."""
     return (
         any(name in body for name in ("chat_id", "ticket", "comment", "trigger", "csi"))
         and "message_status" not in body
@@ -98,7 +98,7 @@ def _ticket(given: Any) -> TicketState:
 
 
 def _links(files: Any) -> tuple[str, ...]:
-    """Files as strings or as objects, whatever names them."""
+    """Return the URLs of files given as strings or as objects."""
     found = []
     for item in files if isinstance(files, list) else []:
         fields = (

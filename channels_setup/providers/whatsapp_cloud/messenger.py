@@ -22,15 +22,11 @@ from channels_setup.codecs.bodies import BadBody, parse_json_object
 from channels_setup.codecs.values import as_text
 from channels_setup.providers.base import (
     ACCEPTED,
-    CHOICE,
     PERMANENT,
     RETRY,
-    SECRET,
     UNKNOWN,
-    URL,
     Account,
     AccountFinding,
-    AccountSetting,
     ApiRequest,
     ApiResponse,
     CallRate,
@@ -55,9 +51,32 @@ from channels_setup.providers.base import (
 )
 
 from . import dialog360, graph_account, graph_errors
+from .account_options import (
+    BY_UPLOAD,
+    DEFAULT_MEDIA_HOSTS,
+    META_SIGNATURE_HEADER,
+    SETTINGS,
+    WEBHOOK_HEADER,
+    get_base_url,
+    get_messages_per_second,
+    get_number_id,
+    get_option,
+    get_routing_target,
+    has_ids_in_path,
+)
+from .calls import (
+    build_account_path,
+    build_get,
+    build_headers,
+    build_number_path,
+    build_path,
+    build_post,
+    build_upload_headers,
+    replace_media_host,
+)
 from .graph_account import list_check_queries, read_findings
 from .graph_messages import normalize_sha256
-from .graph_routing import RoutingTarget, find_misrouted_changes, pack_entries
+from .graph_routing import find_misrouted_changes, pack_entries
 from .graph_sending import (
     UPLOADABLE_TYPES,
     NotSendable,
@@ -70,18 +89,10 @@ from .graph_templates import build_edit_body, build_submission_body
 from .graph_webhooks import FIELD_READERS, has_facts, read_facts
 from .reasons import REASONS
 
-BASE_URL = "https://graph.facebook.com"
-METAS_FILES = ("lookaside.fbsbx.com", "graph.facebook.com")
-FILE_HOSTS = ", ".join(METAS_FILES)
-VERSION = "v25.0"
-BEARER = "authorization"
-SIGNATURE = "x-hub-signature-256"
-WEBHOOK_HEADER = "x-okno-webhook-secret"
 TEMPLATE_FIELDS = (
     "id,name,language,status,category,sub_category,previous_category,parameter_format,components,"
     "quality_score,rejected_reason"
 )
-BY_UPLOAD, BY_LINK = "upload", "link"
 # To one contact a message each six seconds on average; up to 45 may be borrowed from the time to come.
 PAIR_SECONDS, PAIR_BURST = 6.0, 45
 
@@ -119,106 +130,7 @@ class WhatsAppCloud(Messenger):
         "health": dialog360.SENDING_LABELS,
         "event": graph_account.EVENT_LABELS,
     }
-    settings: ClassVar[tuple[AccountSetting, ...]] = (
-        AccountSetting(
-            name="phone_number_id",
-            label=_("Phone number ID"),
-            help=_("App dashboard → WhatsApp → API setup. It is not the phone number itself."),
-            required=True,
-        ),
-        AccountSetting(
-            name="waba_id",
-            label=_("WhatsApp Business account ID"),
-            help=_("App dashboard → WhatsApp → API setup: the account that holds the number and its templates."),
-            required=True,
-        ),
-        AccountSetting(
-            name="access_token",
-            label=_("Access token"),
-            help=_("Of a system user, without an end: whatsapp_business_messaging and whatsapp_business_management."),
-            kind=SECRET,
-            required=True,
-            resolves=("wa_token", "wa_permission", "unauthorized"),
-        ),
-        AccountSetting(
-            name="app_secret",
-            label=_("App secret"),
-            help=_("App dashboard → App settings → Basic. It proves that a webhook comes from Meta."),
-            kind=SECRET,
-            required_group="proof",
-        ),
-        AccountSetting(
-            name="webhook_secret",
-            label=_("Webhook secret"),
-            help=_(
-                "In place of the app secret, if the provider does not sign webhooks, such as 360dialog for direct "
-                "customers. It sends this secret in the header X-Okno-Webhook-Secret. A button on this page makes one."
-            ),
-            kind=SECRET,
-            required_group="proof",
-            min_length=16,
-        ),
-        AccountSetting(
-            name="verify_token",
-            label=_("Verify token"),
-            help=_("For Meta's webhook form, beside the callback URL. Left empty, we make one."),
-            kind=SECRET,
-            generated=True,
-        ),
-        AccountSetting(name="api_version", label=_("API version"), default=VERSION),
-        AccountSetting(
-            name="base_url",
-            label=_("Address of the API"),
-            help=_("Another only for a provider with the same API, such as 360dialog: https://waba-v2.360dialog.io"),
-            default=BASE_URL,
-            kind=URL,
-        ),
-        AccountSetting(
-            name="auth_header",
-            label=_("Header of the access token"),
-            help=_("authorization: as Meta wants it. 360dialog: D360-API-KEY."),
-            default=BEARER,
-        ),
-        AccountSetting(
-            name="signature_header",
-            label=_("Header of the signature"),
-            help=_("360dialog: x-360dialog-signature."),
-            default=SIGNATURE,
-        ),
-        AccountSetting(
-            name="id_in_path",
-            label=_("IDs and version in the path"),
-            help=_("360dialog has none: /messages alone."),
-            kind=CHOICE,
-            default="yes",
-            choices=(("yes", _("yes")), ("no", _("no"))),
-        ),
-        AccountSetting(
-            name="messages_per_second",
-            label=_("Messages a second"),
-            help=_(
-                "What the number may send: 80; 20 where it is on a phone as well; 1000 once the provider raised it."
-            ),
-            default="80",
-        ),
-        AccountSetting(
-            name="files_go",
-            label=_("Files to clients go"),
-            help=_(
-                "By upload: we give WhatsApp the file itself. By link: WhatsApp fetches it from this portal, whose "
-                "address must then be open to the internet."
-            ),
-            kind=CHOICE,
-            default=BY_UPLOAD,
-            choices=((BY_UPLOAD, _("by upload")), (BY_LINK, _("by link"))),
-        ),
-        AccountSetting(
-            name="media_hosts",
-            label=_("Where files may lie"),
-            help=_("Host names, by commas, or whole origins (https://…). The access token is sent to no other."),
-            default=FILE_HOSTS,
-        ),
-    )
+    settings = SETTINGS
 
     # --- what comes in ---
 
@@ -230,7 +142,9 @@ class WhatsAppCloud(Messenger):
         asked = {name: values[-1] for name, values in parse_qs(request.query_string, keep_blank_values=True).items()}
         given = asked.get("hub.verify_token", "")
         tokens = account.credentials.get("verify_token", ())
-        known = [token for token in tokens if token and hmac.compare_digest(token.encode(), _bytes(given))]
+        known = [
+            token for token in tokens if token and hmac.compare_digest(token.encode(), encode_for_comparison(given))
+        ]
         if asked.get("hub.mode") != "subscribe" or not given or not known:
             raise RequestRejected
         return asked.get("hub.challenge", "")[:200]
@@ -244,19 +158,19 @@ class WhatsAppCloud(Messenger):
             raise RequestRejected
         shown = request.headers.get(WEBHOOK_HEADER, "")
         for secret in account.credentials.get("webhook_secret", ()):
-            if secret and hmac.compare_digest(secret.encode(), _bytes(shown)):
+            if secret and hmac.compare_digest(secret.encode(), encode_for_comparison(shown)):
                 return credential_proof("webhook_secret", secret)
-        header = _option(account, "signature_header", SIGNATURE).lower()
+        header = get_option(account, "signature_header", META_SIGNATURE_HEADER).lower()
         given = request.headers.get(header, "").strip()
-        given = given if given.startswith("sha256=") or header == SIGNATURE else f"sha256={given}"
+        given = given if given.startswith("sha256=") or header == META_SIGNATURE_HEADER else f"sha256={given}"
         for secret in account.credentials.get("app_secret", ()):
             right = "sha256=" + hmac.new(secret.encode(), request.body, hashlib.sha256).hexdigest()
-            if secret and hmac.compare_digest(right.encode(), _bytes(given.lower())):
+            if secret and hmac.compare_digest(right.encode(), encode_for_comparison(given.lower())):
                 return credential_proof("app_secret", secret)
         raise RequestRejected
 
     def parse(self, request: RawRequest, account: Account) -> list[Fact]:
-        return read_facts(parse_json_object(request.body), _place(account))
+        return read_facts(parse_json_object(request.body), get_routing_target(account))
 
     def misrouted_items(self, request: RawRequest, account: Account) -> list[MisroutedItem]:
         return [
@@ -268,7 +182,7 @@ class WhatsAppCloud(Messenger):
                 is_optional=item.is_optional,
             )
             for item in find_misrouted_changes(
-                json.loads(request.body.decode("utf-8-sig")), _place(account), matters=has_facts
+                json.loads(request.body.decode("utf-8-sig")), get_routing_target(account), matters=has_facts
             )
         ]
 
@@ -290,14 +204,14 @@ class WhatsAppCloud(Messenger):
             )
         except NotSendable as problem:
             return Outcome(verdict=PERMANENT, reason=problem.reason)
-        return _post(account, _of_number(account, "messages"), body)
+        return build_post(account, build_number_path(account, "messages"), body)
 
     def build_read_receipt_request(self, external_id: str, account: Account) -> ApiRequest:
-        return _post(account, _of_number(account, "messages"), build_read_receipt_body(external_id))
+        return build_post(account, build_number_path(account, "messages"), build_read_receipt_body(external_id))
 
     def call_rates(self, delivery: DeliveryRequest, account: Account) -> tuple[CallRate, ...]:
         contact = delivery.contact
-        per_second = _per_second(account)
+        per_second = get_messages_per_second(account)
         number = CallRate(key="number", every=1 / per_second, burst=max(1, int(per_second)), whole_channel=True)
         pair = contact.external_id or contact.user_id or contact.phone
         to_one = (CallRate(key=f"to {pair}"[:100], every=PAIR_SECONDS, burst=PAIR_BURST),) if pair else ()
@@ -311,7 +225,7 @@ class WhatsAppCloud(Messenger):
             body = {}
         error = body.get("error")
         if isinstance(error, dict):
-            return _judged_error(error, response)
+            return _judge_error(error, response)
         if 200 <= response.status < 300:
             return Outcome(verdict=ACCEPTED)
         if response.status >= 500:
@@ -335,13 +249,13 @@ class WhatsAppCloud(Messenger):
     # --- files ---
 
     def build_upload_request(self, file: OutboundFile, account: Account) -> ApiRequest | None:
-        if _option(account, "files_go", BY_UPLOAD) != BY_UPLOAD or file.mime not in UPLOADABLE_TYPES:
+        if get_option(account, "files_go", BY_UPLOAD) != BY_UPLOAD or file.mime not in UPLOADABLE_TYPES:
             return None
         content_type, body = build_upload_form(file.name, file.mime, file.content)
         return ApiRequest(
             method="POST",
-            url=f"{_base(account)}/{_of_number(account, 'media')}",
-            headers={**_headers(account), "content-type": content_type},
+            url=f"{get_base_url(account)}/{build_number_path(account, 'media')}",
+            headers={**build_headers(account), "content-type": content_type},
             body=body,
         )
 
@@ -352,7 +266,9 @@ class WhatsAppCloud(Messenger):
         return external_id
 
     def build_file_location_request(self, file_id: str, account: Account) -> ApiRequest:
-        return _get(account, _path(account, quote(file_id, safe="")), {"phone_number_id": _number_id(account)})
+        return build_get(
+            account, build_path(account, quote(file_id, safe="")), {"phone_number_id": get_number_id(account)}
+        )
 
     def read_file_location(self, response: ApiResponse, account: Account) -> FileLocation:
         body = parse_json_object(response.body)
@@ -369,31 +285,37 @@ class WhatsAppCloud(Messenger):
 
     def build_file_download_request(self, place: FileLocation, account: Account) -> ApiRequest:
         """Only from the provider's own hosts: whoever is asked gets the access token to see."""
-        place = replace(place, url=_rehosted(place.url, account))
-        url, base = urlsplit(place.url), urlsplit(_base(account))
-        hosts = {host.strip().lower() for host in _option(account, "media_hosts", FILE_HOSTS).split(",")}
+        place = replace(place, url=replace_media_host(place.url, account))
+        url, base = urlsplit(place.url), urlsplit(get_base_url(account))
+        hosts = {host.strip().lower() for host in get_option(account, "media_hosts", DEFAULT_MEDIA_HOSTS).split(",")}
         origin = f"{url.scheme}://{url.netloc}".lower()
         is_base = origin == f"{base.scheme}://{base.netloc}".lower() or origin in hosts
         if not is_base and (url.scheme != "https" or (url.hostname or "") not in hosts or url.port not in (None, 443)):
             raise BadBody(_("The file lies in a place that is not the provider's."))
-        return ApiRequest(method="GET", url=place.url, headers=_headers(account), body=b"")
+        return ApiRequest(method="GET", url=place.url, headers=build_headers(account), body=b"")
 
     # --- the account ---
 
     def build_check_requests(self, account: Account) -> Mapping[str, ApiRequest]:
-        paths = list_check_queries(number_id=_number_id(account), account_id=_option(account, "waba_id"))
-        if not _has_ids_in_path(account):
+        paths = list_check_queries(number_id=get_number_id(account), account_id=get_option(account, "waba_id"))
+        if not has_ids_in_path(account):
             paths = dialog360.list_check_queries()
-        return {name: _get(account, _path(account, path), {"fields": fields}) for name, (path, fields) in paths.items()}
+        return {
+            name: build_get(account, build_path(account, path), {"fields": fields})
+            for name, (path, fields) in paths.items()
+        }
 
-    def read_check_findings(self, answers: Mapping[str, ApiResponse | None], account: Account) -> list[AccountFinding]:
+    def read_check_findings(
+        self, responses: Mapping[str, ApiResponse | None], account: Account
+    ) -> list[AccountFinding]:
+        number_id, account_id = get_number_id(account), get_option(account, "waba_id")
         return [
             AccountFinding(level=found.level, sentence=found.sentence, facts=found.facts)
             for found in read_findings(
-                {name: (each.status, each.body) if each else None for name, each in answers.items()},
-                number_id=_number_id(account),
-                per_second=_per_second(account),
-                more=dialog360.list_readers(number_id=_number_id(account), account_id=_option(account, "waba_id")),
+                {name: (each.status, each.body) if each else None for name, each in responses.items()},
+                number_id=number_id,
+                per_second=get_messages_per_second(account),
+                more=dialog360.list_readers(number_id=number_id, account_id=account_id),
                 optional=(dialog360.WEBHOOK,),
             )
         ]
@@ -402,9 +324,13 @@ class WhatsAppCloud(Messenger):
 
     def build_template_request(self, row: Json, account: Account, *, samples: Mapping[str, str]) -> ApiRequest:
         if row.get("id"):
-            return _post(account, _path(account, quote(str(row["id"]), safe="")), build_edit_body(row, samples=samples))
-        path = _of_account(account, "message_templates") if _has_ids_in_path(account) else dialog360.TEMPLATES_PATH
-        return _post(account, path, build_submission_body(row, samples=samples))
+            return build_post(
+                account, build_path(account, quote(str(row["id"]), safe="")), build_edit_body(row, samples=samples)
+            )
+        path = (
+            build_account_path(account, "message_templates") if has_ids_in_path(account) else dialog360.TEMPLATES_PATH
+        )
+        return build_post(account, path, build_submission_body(row, samples=samples))
 
     def read_submitted_template(self, response: ApiResponse) -> SubmittedTemplate:
         """A new one's id, status and category, which may be another than was asked for; of an edit nothing."""
@@ -418,20 +344,20 @@ class WhatsAppCloud(Messenger):
     def build_template_deletion(self, row: Json, account: Account) -> ApiRequest:
         """By id *and* name: by its name alone all languages would go."""
         asked = {"hsm_id": str(row["id"]), "name": str(row["name"])}
-        request = _get(account, _of_account(account, "message_templates"), asked)
+        request = build_get(account, build_account_path(account, "message_templates"), asked)
         return replace(request, method="DELETE")
 
     def upload_template_sample(self, file: OutboundFile, account: Account) -> Generator[ApiRequest, ApiResponse, str]:
         """A session for so many bytes, then the bytes: the Resumable Upload API of the app the token belongs to."""
         told = {"file_name": file.name, "file_length": str(len(file.content)), "file_type": file.mime}
-        place = _path(account, "app/uploads") + "?" + urlencode(told)
-        session = as_text(parse_json_object((yield _post(account, place, {})).body).get("id"))
+        place = build_path(account, "app/uploads") + "?" + urlencode(told)
+        session = as_text(parse_json_object((yield build_post(account, place, {})).body).get("id"))
         if not session:
             raise BadBody(_("The provider does not say where to put the sample file."))
         request = ApiRequest(
             method="POST",
-            url=f"{_base(account)}/{_path(account, quote(session, safe=':?=&'))}",
-            headers={**_headers(account), **_for_bytes(account), "file_offset": "0"},
+            url=f"{get_base_url(account)}/{build_path(account, quote(session, safe=':?=&'))}",
+            headers={**build_headers(account), **build_upload_headers(account), "file_offset": "0"},
             body=file.content,
         )
         handle = as_text(parse_json_object((yield request).body).get("h"))
@@ -440,11 +366,11 @@ class WhatsAppCloud(Messenger):
         return handle
 
     def fetch_templates(self, account: Account, *, after: str = "") -> ApiRequest | TemplatePage:
-        if not _has_ids_in_path(account):
+        if not has_ids_in_path(account):
             page = {"limit": str(dialog360.PAGE_SIZE), "offset": after or "0"}
-            return _get(account, dialog360.TEMPLATES_PATH, page)
+            return build_get(account, dialog360.TEMPLATES_PATH, page)
         asked = {"fields": TEMPLATE_FIELDS, "limit": "200", **({"after": after} if after else {})}
-        return _get(account, _of_account(account, "message_templates"), asked)
+        return build_get(account, build_account_path(account, "message_templates"), asked)
 
     def read_templates(self, response: ApiResponse) -> TemplatePage:
         """The Graph API's list, or 360dialog's."""
@@ -455,94 +381,7 @@ class WhatsAppCloud(Messenger):
         return TemplatePage(rows=tuple(rows), after=dialog360.next_offset(body))
 
 
-# --- calls -----------------------------------------------------------------------------------------------
-
-
-def _option(account: Account, name: str, default: str = "") -> str:
-    return str(account.options.get(name) or default)
-
-
-def _place(account: Account) -> RoutingTarget:
-    return RoutingTarget(
-        account_id=_option(account, "waba_id"), number_id=_option(account, "phone_number_id"), number=account.number
-    )
-
-
-def _number_id(account: Account) -> str:
-    return _option(account, "phone_number_id")
-
-
-def _per_second(account: Account) -> float:
-    try:
-        return min(max(float(_option(account, "messages_per_second", "80")), 0.1), 1000.0)
-    except ValueError:
-        return 80.0
-
-
-def _base(account: Account) -> str:
-    return _option(account, "base_url", BASE_URL).rstrip("/")
-
-
-def _has_ids_in_path(account: Account) -> bool:
-    return _option(account, "id_in_path", "yes") != "no"
-
-
-def _path(account: Account, path: str) -> str:
-    version = _option(account, "api_version", VERSION).strip("/")
-    return f"{version}/{path}" if _has_ids_in_path(account) else path
-
-
-def _of_number(account: Account, what: str) -> str:
-    return _path(account, f"{_number_id(account)}/{what}") if _has_ids_in_path(account) else what
-
-
-def _of_account(account: Account, what: str) -> str:
-    waba = _option(account, "waba_id")
-    return _path(account, f"{waba}/{what}") if _has_ids_in_path(account) else what
-
-
-def _headers(account: Account) -> dict[str, str]:
-    header, token = _option(account, "auth_header", BEARER).lower(), account.credential("access_token")
-    return {header: f"Bearer {token}" if header == BEARER else token}
-
-
-def _post(account: Account, path: str, body: Mapping[str, Any]) -> ApiRequest:
-    return ApiRequest(
-        method="POST",
-        url=f"{_base(account)}/{path}",
-        headers={**_headers(account), "content-type": "application/json"},
-        body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
-    )
-
-
-def _for_bytes(account: Account) -> dict[str, str]:
-    """Where bytes are put, Meta wants the token under another word."""
-    is_meta = _option(account, "auth_header", BEARER).lower() == BEARER
-    token = {BEARER: f"OAuth {account.credential('access_token')}"} if is_meta else {}
-    return {**token, "content-type": "application/octet-stream"}
-
-
-def _get(account: Account, path: str, asked: Mapping[str, str]) -> ApiRequest:
-    query = urlencode({name: value for name, value in asked.items() if value})
-    url = f"{_base(account)}/{path}" + (f"?{query}" if query else "")
-    return ApiRequest(method="GET", url=url, headers=_headers(account), body=b"")
-
-
-def _bytes(text: str) -> bytes:
-    """For a comparison in constant time, which takes no text beyond ASCII."""
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _rehosted(url: str, account: Account) -> str:
-    """A BSP passes on an address of Meta, where the BSP key is not valid: the BSP serves the file on its own host."""
-    parts, base = urlsplit(url), urlsplit(_base(account))
-    is_metas = parts.scheme == "https" and parts.netloc.lower() in METAS_FILES
-    if not is_metas or _option(account, "auth_header", BEARER).lower() == BEARER:
-        return url
-    return parts._replace(scheme=base.scheme, netloc=base.netloc).geturl()
-
-
-def _judged_error(error: Mapping[str, Any], response: ApiResponse) -> Outcome:
+def _judge_error(error: Mapping[str, Any], response: ApiResponse) -> Outcome:
     data = error.get("error_data")
     code = as_text(error.get("code"))[:40]
     details = as_text(data.get("details") if isinstance(data, dict) else "")
@@ -561,6 +400,11 @@ def _judged_error(error: Mapping[str, Any], response: ApiResponse) -> Outcome:
         title=as_text(error.get("error_user_title") or error.get("message"))[:300],
         details=details[:500],
     )
+
+
+def encode_for_comparison(text: str) -> bytes:
+    """For a comparison in constant time, which takes no text beyond ASCII."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 provider = WhatsAppCloud()
