@@ -244,8 +244,8 @@ def test_the_list_marks_what_was_warned_of(channel: ApiChannel) -> None:
     client = Client()
     client.force_login(boris(channel.default_chat_channel))
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
-    assert "You have been warned." not in client.get("/chats/").content.decode()
+    assert "Reminder sent." not in client.get("/chats/").content.decode()
 
     closing_reminders.send_reminders()
 
-    assert "You have been warned." in client.get("/chats/").content.decode()
+    assert "Reminder sent." in client.get("/chats/").content.decode()

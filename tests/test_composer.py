@@ -155,7 +155,7 @@ def test_a_former_text_offers_the_new_one(desk: Client, chat: Conversation, temp
     panel = typed(desk, chat, READY)
 
     assert kind(panel) == "near"
-    assert "previous text" in panel and "Take the new text" in panel
+    assert "previous text" in panel and "Use the new text" in panel
     assert 'name="v.1" value="Анна"' in panel
 
 
@@ -336,7 +336,7 @@ def test_a_held_text_is_taken_back(desk: Client, chat: Conversation, opener: Tem
     assert desk.post(f"/chats/{chat.pk}/held/{number}/unhold/", headers=SCRIPT).status_code == 204
     assert desk.post(f"/chats/{chat.pk}/held/{number}/unhold/", headers=SCRIPT).status_code == 422
 
-    assert "Take back" in before and "Take back" not in shown(desk, chat)
+    assert "Unhold" in before and "Unhold" not in shown(desk, chat)
     assert Draft.objects.get().text == "Поменяем завтра"
 
 

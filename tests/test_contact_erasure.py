@@ -228,7 +228,7 @@ def test_an_erased_person_is_nobody_s_work_any_more(full: Conversation, client: 
     assert list(full.windows.values_list("state", "missed")) == [("closed", False)]
     assert closing_reminders.send_reminders() == 0
     html = client.get(f"/chats/{full.pk}/").content.decode()
-    assert "there is nobody to write to" in html and 'id="add-note"' not in html
+    assert "you cannot write here" in html and 'id="add-note"' not in html
     assert '<div class="text erased" dir="auto">The text was erased</div>' in html
     versions = re.compile(r'<li class="msg[^>]* data-version="([^"]+)"')  # the open page draws each of them anew
     assert not set(versions.findall(open_page)) & set(versions.findall(html)) and versions.findall(html)
@@ -303,9 +303,9 @@ def test_only_who_may_erases_and_only_when_sure(full: Conversation, client: Clie
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "en"
     client.force_login(boris())
     assert client.get(address).status_code == 403
-    assert "Erase this person" not in client.get(f"/chats/{full.pk}/").content.decode()
+    assert "Erase client data" not in client.get(f"/chats/{full.pk}/").content.decode()
     client.force_login(vera())
-    assert "Erase this person" in client.get(f"/chats/{full.pk}/").content.decode()
+    assert "Erase client data" in client.get(f"/chats/{full.pk}/").content.decode()
     assert NAME in client.get(address).content.decode()
 
     assert client.post(address).status_code == 422

@@ -262,7 +262,7 @@ def test_a_stranger_s_reaction_is_seen_and_can_be_answered(channel: ApiChannel, 
     chat = Conversation.objects.get()
     assert service_window.get_window_state(chat).is_open and not Ticket.objects.exists()
     page = signed_in(client, boris(chat.chat_channel)).get(f"/chats/{chat.pk}/").content.decode()
-    assert "Reaction to a message that is not here" in page
+    assert "Reaction to a message not found here" in page
 
 
 def test_a_reaction_shown_by_itself_moves_to_its_message_when_that_comes_after_all(channel: ApiChannel) -> None:

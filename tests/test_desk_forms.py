@@ -84,8 +84,8 @@ def close_windows() -> None:
 @pytest.mark.parametrize(
     ("headers", "wrong", "sentence"),
     [
-        (SCRIPT, {"for_user": "vera"}, "You are signed in as boris now"),
-        ({}, {"for_user": ""}, "You are signed in as boris now"),
+        (SCRIPT, {"for_user": "vera"}, "You are now signed in as boris"),
+        ({}, {"for_user": ""}, "You are now signed in as boris"),
         (SCRIPT, {"for_chat": "other"}, "This was written in another chat"),
         ({}, {"for_chat": "x"}, "This was written in another chat"),
     ],
@@ -151,7 +151,7 @@ def test_the_poll_of_another_users_page_is_refused(desk: Client, chat: Conversat
     assert response.status_code == 409
     assert response.json() == {
         "reason": "other_user",
-        "sentence": "You are signed in as boris now. Reload the page to go on.",
+        "sentence": "You are now signed in as boris. Reload the page to continue.",
     }
     assert desk.get(f"/chats/updates/?for_user={boris().pk}", headers=SCRIPT).status_code == 200
 

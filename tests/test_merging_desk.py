@@ -62,10 +62,10 @@ def test_two_clients_are_found_looked_at_merged_and_made_two_again(client: Clien
     assert f"?with={other.pk}" in found
     for words in ("Both have a request at work", "Both windows are open", "1 message", "опт"):
         assert words in preview, words
-    assert unsure.status_code == 422 and "Tick the box first" in unsure.content.decode()
+    assert unsure.status_code == 422 and "Select the checkbox first" in unsure.content.decode()
     assert merged.status_code == 302 and merged["Location"].startswith(f"/chats/{chat.pk}/")
     html = desk.get(f"/chats/{old}/").content.decode()  # the old address leads on
-    for words in ("Hallo", "Здравствуйте", "From +49 1511 2345678", "Answers go to +7 921 555-01-04", "Undo the merge"):
+    for words in ("Hallo", "Здравствуйте", "From +49 1511 2345678", "Replies go to +7 921 555-01-04", "Undo the merge"):
         assert words in html, words
 
     made = ContactMerge.objects.get()
@@ -108,7 +108,7 @@ def test_who_lacks_the_right_or_the_sight_merges_nothing(client: Client, chat: C
     boris().user_permissions.clear()
     client.force_login(boris())
     refused = client.post(f"/chats/{chat.pk}/client/merges/{made.pk}/undo/", headers=SCRIPT)
-    assert refused.status_code == 422 and "right" in refused.json()["sentence"]
+    assert refused.status_code == 422 and "permission" in refused.json()["sentence"]
     assert plain is client
 
 
@@ -184,5 +184,5 @@ def test_the_preview_says_nothing_of_chats_out_of_sight(client: Client, chat: Co
 
     page = desk.get(address(chat), {"with": other.pk}).content.decode()
 
-    assert "channels that you do not see" in page
+    assert "channels that you cannot access" in page
     assert "Hidden shop" not in page and "3 messages" not in page

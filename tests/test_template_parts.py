@@ -407,7 +407,7 @@ def test_what_cannot_be_filled_is_named_and_offered_nowhere(
     )
     assert template.name not in desk.get(f"/chats/{chat.pk}/").content.decode()
     shelf = desk.get(f"/templates/{template.pk}/").content.decode()
-    assert "Cannot be sent from Okno" in shelf and word in shelf and "Send in chat" not in shelf
+    assert "Cannot be sent from Okno" in shelf and word in shelf and "Send to a chat" not in shelf
     assert desk.get(f"/templates/{template.pk}/send/").status_code == 404
     page = admin.get(reverse("admin:templates_registry_template_change", args=[template.pk])).content.decode()
     assert "Cannot be sent from Okno" in page and word in page

@@ -219,7 +219,7 @@ def test_what_happened_is_told_in_words(desk: Client, template: Template) -> Non
     assert "in place of “*готов*" in page
     assert "Sent for approval" in page and ">vera<" in page
     assert "Category: utility → marketing" in page
-    assert "Rejected: Реклама" in page and "Send in chat" not in page
+    assert "Rejected: Реклама" in page and "Send to a chat" not in page
 
 
 def _said(template: Template, body: str) -> TemplateDefinition:

@@ -127,9 +127,9 @@ def test_a_clients_message_says_what_it_did_to_the_window(channel: ApiChannel) -
     kept = anna_writes(channel, "И ещё")
     late = anna_writes(channel, "Поздно", written_ago=timedelta(hours=30))
 
-    assert "by the provider's clock" in said(opened) and "It opened the window until tomorrow" in said(opened)
-    assert "did not say when it was written" in said(kept) and "It kept the window open until" in said(kept)
-    assert "it opened no window" in said(late)
+    assert "by the provider's clock" in said(opened) and "The message opened the window until tomorrow" in said(opened)
+    assert "did not say when it was written" in said(kept) and "The message extended the window until" in said(kept)
+    assert "it did not open a window" in said(late)
 
 
 def test_who_watches_is_told_and_the_line_says_how_it_went(channel: ApiChannel) -> None:
@@ -138,18 +138,18 @@ def test_who_watches_is_told_and_the_line_says_how_it_went(channel: ApiChannel) 
     )
     message = anna_writes(channel)
     event = Delivery.objects.get(api_channel=watcher)
-    assert "CRM: waiting for its turn" in said(message)
+    assert "CRM: waiting in the queue" in said(message)
 
     Attempt.objects.create(
         delivery=event, number=1, started_at=timezone.now(), duration_ms=1200, http_status=503, verdict="retry"
     )
     Delivery.objects.update(attempts=1, next_attempt_at=timezone.now() + timedelta(minutes=3, seconds=30))
-    assert "CRM: not told yet; next attempt in 3\u00a0min" in said(message)
+    assert "CRM: not delivered yet; next attempt in 3\u00a0min" in said(message)
     Delivery.objects.update(state=Delivery.State.DELIVERED, finished_at=timezone.now())
 
     line = delivery_trail.build_trail(message, now=timezone.now())
     assert [station.state for station in line.stations] == ["passed"] * 4
-    assert "CRM: told, today" in said(message) and "answer 503 in 1.2" in line.told[0].tries[0].sentence
+    assert "CRM: delivered, today" in said(message) and "response 503 in 1.2" in line.told[0].tries[0].sentence
 
 
 def test_a_template_says_how_it_was_found_and_with_which_values(channel: ApiChannel) -> None:
@@ -174,7 +174,7 @@ def test_the_line_opens_for_both_sides_and_not_for_notices(desk: Client, channel
 
     piece = desk.get(address.format(message.pk), headers={"HX-Request": "true"}).content.decode()
 
-    assert "It opened the window until" in piece
+    assert "The message opened the window until" in piece
     assert re.findall(r'<li class="(\w+)"', piece) == ["passed"] * 3
     assert desk.get(address.format(notice.pk)).status_code == 404
 
@@ -196,7 +196,7 @@ def test_a_quote_reactions_and_an_edit_are_shown_and_come_with_the_news(desk: Cl
 
     html = desk.get(f"/chats/updates/?chat={chat.pk}&thread={known}").json()["thread"]["messages"]
     assert f'data-at="m{asked.pk}"' in html and "👍" in html
-    assert "Edited, today" in html and "Earlier words" in html and "39-й" in html
+    assert "Edited, today" in html and "Previous version" in html and "39-й" in html
 
 
 def test_a_place_cards_an_order_and_what_was_taken_back(desk: Client, channel: ApiChannel) -> None:
@@ -247,5 +247,5 @@ def test_a_file_that_is_not_here_says_why(desk: Client, channel: ApiChannel) -> 
     html = desk.get(f"/chats/{message.conversation_id}/").content.decode()
 
     assert (
-        "being fetched from the provider" in html and "чек.pdf" in html and outcomes.render_sentence("rejected") in html
+        "downloading from the provider" in html and "чек.pdf" in html and outcomes.render_sentence("rejected") in html
     )

@@ -234,7 +234,7 @@ def test_somebody_elses_file_is_not_sent(desk: Client, chat: Conversation, carri
     form = {"text": "Вот", "upload": [Upload.objects.get().pk]}
     told = desk.post(f"/chats/{chat.pk}/send/", form, headers=SCRIPT).json()
 
-    assert told["sent"] is False and "no longer here" in told["sentence"]
+    assert told["sent"] is False and "no longer available" in told["sentence"]
     assert not Message.objects.filter(text="Вот").exists()
 
 

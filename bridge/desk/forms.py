@@ -64,7 +64,7 @@ def reject_stale_form(request: HttpRequest, *, chat: int | None = None) -> HttpR
         return _conflict_response(
             request,
             OLD_PAGE,
-            _("This page is older than the portal, so nothing was sent. Copy your text, reload the page, try again."),
+            _("This page is out of date, so nothing was sent. Copy your text, reload the page, and try again."),
             words=request.POST.get("text") or request.POST.get("note") or "",
         )
     return None
@@ -72,7 +72,7 @@ def reject_stale_form(request: HttpRequest, *, chat: int | None = None) -> HttpR
 
 def other_user_sentence(request: HttpRequest) -> str:
     name = presentation.person_name(request.user)
-    return _("You are signed in as %(name)s now. Reload the page to go on.") % {"name": name}
+    return _("You are now signed in as %(name)s. Reload the page to continue.") % {"name": name}
 
 
 def _conflict_response(request: HttpRequest, reason: str, sentence: str, *, words: str = "") -> HttpResponse:

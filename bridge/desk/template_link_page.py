@@ -44,7 +44,9 @@ def show_template_link(request: HttpRequest, signature: str) -> HttpResponse:
         return _show_message(request, {"heading": _("This link has expired"), "sentence": sentence}, status=410)
     choices = template_links.list_template_choices(link)
     if not choices:
-        sentence = _("What it offered may not be sent any more. Send your text from the helpdesk again.")
+        sentence = _(
+            "The templates offered by this link can no longer be sent. Send your text from the helpdesk again."
+        )
         return _show_message(request, {"heading": _("There is no template to send"), "sentence": sentence}, status=410)
     wanted = request.GET.get("choice", "")
     only = choices[0] if len(choices) == 1 and not wanted else None

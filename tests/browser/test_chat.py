@@ -188,7 +188,7 @@ def test_what_a_client_wrote_tells_how_it_came(desk: Page, chat: Conversation) -
     desk.locator("[data-why]").click()
 
     expect(desk.locator(".why .path li")).to_have_text(["received", "stored", "window"])
-    expect(desk.locator(".why")).to_contain_text("It opened the window until tomorrow")
+    expect(desk.locator(".why")).to_contain_text("The message opened the window until tomorrow")
 
 
 # --- files -----------------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ def test_a_file_that_is_not_taken_says_why_and_goes_away(
     drop(desk, "virus.exe", "MZ")
 
     expect(desk.locator(".upload.failed")).to_contain_text("are not handed out", timeout=SOON)
-    desk.get_by_role("button", name="Take the file away").click()
+    desk.get_by_role("button", name="Remove the file").click()
     expect(desk.locator(".upload")).to_have_count(0)
 
 

@@ -156,7 +156,7 @@ def test_another_user_neither_sends_nor_sees_what_was_typed(
     polls.end()
     drafts.end()
 
-    expect(desk.locator("#other-user")).to_contain_text("You are signed in as vera now. Reload the page to go on.")
+    expect(desk.locator("#other-user")).to_contain_text("You are now signed in as vera. Reload the page to continue.")
     expect(desk.locator("#text")).to_have_value("")
     desk.get_by_role("button", name="Reload").click()
     expect(desk.locator("#other-user")).to_be_hidden()
@@ -326,7 +326,7 @@ def test_two_operators_take_up_one_failed_message_once(desk: Page, chat: Convers
     Delivery.objects.all().delete()
     elsewhere = chat_of_another_browser(desk, chat, vera())
     for page in (desk, elsewhere):
-        page.get_by_role("button", name="Put into the box").click()
+        page.get_by_role("button", name="Edit and resend").click()
         expect(page.locator("#text")).to_have_value("Не ушло")
 
     for page in (desk, elsewhere):

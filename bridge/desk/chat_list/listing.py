@@ -38,16 +38,16 @@ GROUPS: dict[str, Promise] = {
 ALL, WAITING, MINE, UNASSIGNED = "all", "waiting", "mine", "unassigned"
 TABS: dict[str, Promise] = {
     ALL: pgettext_lazy("chats", "All"),
-    WAITING: pgettext_lazy("chats", "To answer"),
+    WAITING: pgettext_lazy("chats", "Needs reply"),
     MINE: pgettext_lazy("chats", "Mine"),
     UNASSIGNED: pgettext_lazy("chats", "Unassigned"),
 }
 TAB_CONDITIONS = {WAITING: finding.WAITING_SQL, MINE: finding.MINE_SQL, UNASSIGNED: finding.UNASSIGNED_SQL}
 TIME_LEFT = "left"
 SORTS: dict[str, Promise] = {
-    CLOSING: gettext_lazy("Closing windows, then the newest"),
-    TIME_LEFT: gettext_lazy("The least time left first"),
-    NEWEST: gettext_lazy("The newest first"),
+    CLOSING: gettext_lazy("Closing soon, then newest"),
+    TIME_LEFT: gettext_lazy("Least time left first"),
+    NEWEST: gettext_lazy("Newest first"),
 }
 LIVE = "live"  # a status of its own: all that is not over
 

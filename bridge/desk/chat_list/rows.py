@@ -137,7 +137,7 @@ class ChatRow:
             )
         warned: SafeString | str = ""
         if self.is_warned:
-            warned = fast_format_html(WARNED, icon=render_icon("bell", "tiny"), words=_("You have been warned."))
+            warned = fast_format_html(WARNED, icon=render_icon("bell", "tiny"), words=_("Reminder sent."))
         return fast_format_html(
             ENDS,
             level=self.window.level,

@@ -100,7 +100,7 @@ def build_template_panel(
     """A template with its fields. Known values are put in by whoever opens it, once."""
     filled = filling(template, values)
     if filled is None:
-        return TemplatePanel(kind=NOTICE, say=_("This template's text cannot be read. An admin can look at it."))
+        return TemplatePanel(kind=NOTICE, say=_("This template cannot be shown. Ask an admin to check it."))
     return TemplatePanel(kind=kind, template=template, filling=filled)
 
 

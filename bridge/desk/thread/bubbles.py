@@ -115,7 +115,7 @@ class BubbleRenderer:
 
     def _meta(self, view: MessageView, *, moment: str) -> SafeString:
         """Who wrote it and when, how it went; a click tells all of that."""
-        pk, how = view.message.pk, _("How this message went")
+        pk, how = view.message.pk, _("Delivery details")
         received = _("Received %(at)s") % {"at": view.received_at} if view.received_at else ""
         return fast_format_html(
             META,

@@ -111,12 +111,12 @@ def _describe_decision(decision: DeliveryDecision) -> AttemptLine:
 def _subscriber_line(event: Delivery, tries: list[AttemptLine], *, now: datetime) -> SubscriberLine:
     """What became of the event for one watcher."""
     if event.state == Delivery.State.DELIVERED and event.finished_at:
-        said = _("told, %(at)s") % {"at": presentation.format_exact_moment(event.finished_at, now=now)}
+        said = _("delivered, %(at)s") % {"at": presentation.format_exact_moment(event.finished_at, now=now)}
     elif event.state in Delivery.UNFINISHED and event.attempts:
         left = max(event.next_attempt_at - now, timedelta(0))
-        said = _("not told yet; next attempt in %(span)s") % {"span": presentation.format_duration(left)}
+        said = _("not delivered yet; next attempt in %(span)s") % {"span": presentation.format_duration(left)}
     elif event.state in Delivery.UNFINISHED:
-        said = pgettext("watcher", "waiting for its turn")
+        said = pgettext("subscriber", "waiting in the queue")
     else:
         said = str(event.get_state_display())
     if event.reason and event.state != Delivery.State.DELIVERED:
@@ -154,21 +154,21 @@ def _reasons(message: Message, *, now: datetime) -> Iterator[str]:
     """Why it went the way it went: what was known of the window when it was handed in."""
     author = presentation.person_name(message.author)
     handed_in = {"at": presentation.format_exact_moment(message.created_at, now=now), "author": author}
-    yield (_("%(author)s, %(at)s.") if author else _("Handed in by a program, %(at)s.")) % handed_in
+    yield (_("%(author)s, %(at)s.") if author else _("Submitted through the API, %(at)s.")) % handed_in
     yield from _template_reasons(message)
     window = message.details.get("window")
     expires_at = parse_datetime(str(message.details.get("expires_at") or ""))
     is_template = message.kind == Message.Kind.TEMPLATE
     if window == "unrestricted":
-        yield _("This provider knows no 24-hour window, so it goes out as plain text.")
+        yield _("This provider has no 24-hour window, so the message is sent as plain text.")
     elif window == "open" and expires_at:
         words = {"until": presentation.format_exact_moment(expires_at, now=now)}
         if is_template:
-            yield _("The window was open until %(until)s; it goes out as a template.") % words
+            yield _("The window was open until %(until)s; the message is sent as a template.") % words
         else:
-            yield _("The window was open until %(until)s, so it goes out as plain text.") % words
+            yield _("The window was open until %(until)s, so the message is sent as plain text.") % words
     elif is_template:
-        yield _("The window was closed, so it goes out as an approved template.")
+        yield _("The window was closed, so the message is sent as an approved template.")
 
 
 def _template_reasons(message: Message) -> Iterator[str]:
@@ -196,13 +196,13 @@ def _attempt_line(attempt: Attempt) -> AttemptLine:
         "status": attempt.http_status,
     }
     if attempt.verdict == ACCEPTED:
-        said = pgettext("attempt", "handed over")
+        said = pgettext("attempt", "sent to the provider")
     elif attempt.http_status:
-        said = _("answer %(status)s in %(took)s") % words
+        said = _("response %(status)s in %(took)s") % words
     elif attempt.verdict == UNKNOWN:
-        said = _("no answer in %(took)s") % words
+        said = _("no response in %(took)s") % words
     else:
-        said = _("not handed over")
+        said = _("not sent to the provider")
     words["said"] = said
     sentence = _("Attempt %(number)d, %(at)s: %(said)s.") % words
     if attempt.reason:
@@ -213,7 +213,7 @@ def _attempt_line(attempt: Attempt) -> AttemptLine:
 def _outcome_sentences(message: Message, delivery: Delivery | None, *, now: datetime) -> Iterator[str]:
     waits = message.status in (Status.PENDING, Status.SENDING)
     if waits and message.api_channel.state == ChannelState.PAUSED:
-        yield _("The channel is paused: this waits, and goes out when an admin resumes it.")
+        yield _("The channel is paused. The message is sent when an admin resumes it.")
     elif delivery is not None and delivery.state == Delivery.State.PENDING and delivery.attempts:
         seconds = (delivery.next_attempt_at - now).total_seconds()
         if seconds > 0:
@@ -223,11 +223,11 @@ def _outcome_sentences(message: Message, delivery: Delivery | None, *, now: date
         else:
             yield _("The next attempt is due now.")
     elif waits:
-        yield _("Waiting for its turn: messages of one chat go out one after the other.")
+        yield _("Waiting in the queue: messages of one chat are sent one after another.")
     if message.status in (Status.FAILED, Status.UNKNOWN) and message.reason:
         yield message.sentence
     elif message.status == Status.SENT:
-        yield _("The provider took it. It has not yet said that the message was delivered.")
+        yield _("The provider accepted the message but has not confirmed its delivery yet.")
     elif message.status in (Status.DELIVERED, Status.READ) and message.status_at:
         word = _("Read, %(at)s.") if message.status == Status.READ else _("Delivered, %(at)s.")
         yield word % {"at": presentation.format_exact_moment(message.status_at, now=now)}

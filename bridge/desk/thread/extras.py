@@ -114,9 +114,9 @@ def _message_tags(what: str, shown: Mapping[str, Any], *, now: datetime) -> Iter
             else _("Forwarded")
         )
     if shown.get("from_phone"):
-        yield _("Written on the phone, not here")
+        yield _("Sent from the phone, not from the desk")
     if what in ("button", "list"):
-        yield _("Chose from the buttons")
+        yield _("Chose a button")
     if what == "flow":
         yield _("Filled in a form")
     if what == "voice":
@@ -124,7 +124,7 @@ def _message_tags(what: str, shown: Mapping[str, Any], *, now: datetime) -> Iter
     if shown.get("product"):
         yield _("Asks about a product")
     if what == "reaction":
-        yield _("Reaction to a message that is not here")
+        yield _("Reaction to a message not found here")
     edited, revoked = _parse_moment(shown.get("edited_at")), _parse_moment(shown.get("revoked_at"))
     is_after = bool(shown.get("after_answer"))
     if edited:

@@ -164,12 +164,12 @@ def _build_file_view(attachment: Attachment) -> FileView:
     if attachment.file:
         return FileView(name=name, href=f"/files/{attachment.pk}/", is_picture=attachment.mime in INLINE_TYPES)
     if attachment.state == Attachment.State.WAITING:
-        return FileView(name=name, href="", is_picture=False, says=_("being fetched from the provider"))
+        return FileView(name=name, href="", is_picture=False, says=_("downloading from the provider"))
     if attachment.state == Attachment.State.FAILED:
         says = (
             outcomes.render_sentence(attachment.error)
             if attachment.error
-            else _("could not be fetched from the provider")
+            else _("could not be downloaded from the provider")
         )
         return FileView(name=name, href="", is_picture=False, says=says, again=attachment.pk)
     is_web = attachment.url.lower().startswith(("https://", "http://"))

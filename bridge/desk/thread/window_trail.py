@@ -62,16 +62,16 @@ def _subscriber_step(events: Sequence[Delivery]) -> str:
 def window_reasons(message: Message, moved: WindowEffect, *, now: datetime) -> Iterator[str]:
     stored = presentation.format_exact_moment(message.created_at, now=now)
     if message.provider_time is None:
-        yield _("Reached us %(at)s; the provider did not say when it was written.") % {"at": stored}
+        yield _("Received %(at)s; the provider did not say when it was written.") % {"at": stored}
     else:
         words = {"written": presentation.format_exact_moment(message.provider_time, now=now), "at": stored}
-        yield _("Written %(written)s by the provider's clock, reached us %(at)s.") % words
+        yield _("Written %(written)s by the provider's clock, received %(at)s.") % words
         if message.details.get("odd_clock"):
-            yield _("That clock is far off.")
+            yield _("The provider's clock is wrong.")
     until = presentation.format_exact_moment(moved.until, now=now) if moved.until else ""
     yield {
-        UNRESTRICTED: _("This provider knows no 24-hour window."),
-        LATE: _("It came more than 24 hours late, so it opened no window."),
-        OPENED: _("It opened the window until %(until)s.") % {"until": until},
-        KEPT: _("It kept the window open until %(until)s.") % {"until": until},
+        UNRESTRICTED: _("This provider has no 24-hour window."),
+        LATE: _("The message came more than 24 hours late, so it did not open a window."),
+        OPENED: _("The message opened the window until %(until)s.") % {"until": until},
+        KEPT: _("The message extended the window until %(until)s.") % {"until": until},
     }[moved.what]

@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 from django.views.decorators.http import require_POST
 
 from bridge.conversations import tickets
@@ -33,7 +33,7 @@ STATUS, ASSIGNEE = "status", "assignee"
 Status = Ticket.Status
 STATUS_ACTIONS = (
     (Status.CLOSED, gettext_lazy("Close")),
-    (Status.SOLVED, gettext_lazy("Mark as solved")),
+    (Status.SOLVED, pgettext_lazy("several requests", "Mark as solved")),
     (Status.OPEN, gettext_lazy("Reopen")),
     (Status.PENDING, gettext_lazy("Wait for the client")),
     (Status.ON_HOLD, gettext_lazy("Put on hold")),
@@ -100,7 +100,7 @@ def read_bulk_result(request: HttpRequest) -> BulkResult | None:
         return None
     count = len(note["changed"])
     if note["field"] == "undo":
-        return BulkResult(sentence=ngettext("%d request is as it was.", "%d requests are as they were.", count) % count)
+        return BulkResult(sentence=ngettext("%d request restored.", "%d requests restored.", count) % count)
     return BulkResult(sentence=" ".join(_result_sentences(note, count=count)), note=text if count else "")
 
 
@@ -110,14 +110,14 @@ def _result_sentences(note: dict[str, Any], *, count: int) -> list[str]:
     left = note["chosen"] - count - already
     sentences = [ngettext("%d request changed.", "%d requests changed.", count) % count] if count else []
     if already and not count and not left:
-        sentences.append(_("Nothing to change: it was so already."))
+        sentences.append(_("Nothing to change."))
     elif already:
-        sentences.append(ngettext("%d was so already.", "%d were so already.", already) % already)
+        sentences.append(ngettext("%d unchanged.", "%d unchanged.", already) % already)
     if left and note["field"] == ASSIGNEE:
         sentences.append(
             ngettext(
-                "%d cannot be given: it is closed, or this person does not answer in its channel.",
-                "%d cannot be given: they are closed, or this person does not answer in their channels.",
+                "%d not assigned: it is closed, or this person is not an operator of its channel.",
+                "%d not assigned: they are closed, or this person is not an operator of their channels.",
                 left,
             )
             % left
@@ -125,8 +125,8 @@ def _result_sentences(note: dict[str, Any], *, count: int) -> list[str]:
     elif left:
         sentences.append(
             ngettext(
-                "%d was left as it is: its chat has a newer request.",
-                "%d were left as they are: their chats have newer requests.",
+                "%d not changed: its chat has a newer request.",
+                "%d not changed: their chats have newer requests.",
                 left,
             )
             % left

@@ -36,7 +36,7 @@ def send_reply(request: HttpRequest, pk: int) -> HttpResponse:
     def work(form_key: str) -> reply_submission.SubmitResult:
         waiting = uploads.list_unsent_uploads(conversation, author=request.user)
         if not chosen <= {str(upload.pk) for upload in waiting}:
-            raise uploads.UploadRefused(_("A file of this reply is no longer here. Attach it again, then send."))
+            raise uploads.UploadRefused(_("A file of this reply is no longer available. Attach it again, then send."))
         lines = file_uploads.store_form_files(request, conversation)
         if names:
             waiting = uploads.list_unsent_uploads(conversation, author=request.user)
@@ -106,7 +106,7 @@ def assign_chat(request: HttpRequest, pk: int) -> HttpResponse:
     if wanted:
         person = access.assignable_users(conversation, request.user).filter(pk=parse_int(wanted) or 0).first()
         if person is None:
-            return refusal_response(request, conversation, _("This person does not answer chats of this channel."))
+            return refusal_response(request, conversation, _("This person is not an operator of this channel."))
         user_id = person.pk
     tickets.assign_chat(conversation.pk, user_id=user_id, by=request.user.pk)
     return success_response(request, conversation)
@@ -119,14 +119,14 @@ def change_ticket_status(request: HttpRequest, pk: int) -> HttpResponse:
     ticket = Ticket.objects.filter(conversation=conversation, pk=parse_int(request.POST.get("ticket")) or 0).first()
     status = parse_int(request.POST.get("status"))
     if ticket is None or status not in Ticket.Status.values:
-        return refusal_response(request, conversation, _("There is no such request in this chat."))
+        return refusal_response(request, conversation, _("This chat has no such request."))
     try:
         tickets.set_ticket_status(ticket.pk, status=status, by=request.user.pk)
     except ValueError:
         return refusal_response(
             request,
             conversation,
-            _("Another request of this chat is already open: an earlier one cannot be reopened beside it."),
+            _("Another request in this chat is already open. Close it before you reopen an earlier one."),
         )
     return success_response(request, conversation)
 
@@ -155,7 +155,7 @@ def accept_unknown_outcome(request: HttpRequest, pk: int, message_id: int) -> Ht
         message=message, kind=Delivery.Kind.MESSAGE, state=Delivery.State.UNKNOWN
     ).values_list("pk", flat=True)
     if not resend.accept_unknown_deliveries(*unknown, by=request.user):
-        return refusal_response(request, conversation, _("It is settled what became of this message."))
+        return refusal_response(request, conversation, _("This message has already been resolved."))
     return success_response(request, conversation)
 
 
@@ -164,7 +164,7 @@ def refetch_file(request: HttpRequest, pk: int, file_id: int) -> HttpResponse:
     """Ask the provider once more for a client's file that did not come."""
     conversation = access.get_conversation_or_404(request, pk)
     if not inbound_downloads.retry_download(file_id, conversation_id=conversation.pk):
-        return refusal_response(request, conversation, _("This file is being fetched already."))
+        return refusal_response(request, conversation, _("This file is already being downloaded."))
     return success_response(request, conversation)
 
 

@@ -284,7 +284,7 @@ def ticket_actions(ticket: Ticket | None) -> list[tuple[int, str]]:
 
 def _list_filters(wanted: listing.ChatListParams, channels: Sequence[ChatChannel]) -> list[dict[str, Any]]:
     """The list's filters, each a field with what may be chosen in it."""
-    statuses: list[tuple[str, Any]] = [("", _("Any status")), (listing.LIVE, _("All that are not closed"))]
+    statuses: list[tuple[str, Any]] = [("", _("Any status")), (listing.LIVE, _("Not closed"))]
     statuses += [(str(value), label) for value, label in Ticket.Status.choices]
     found = [
         ("sort", pgettext("of a list", "Order"), wanted.sort, list(listing.SORTS.items())),

@@ -66,7 +66,7 @@ def merge_clients(request: HttpRequest, pk: int) -> HttpResponse:
             except OperationalError:  # the database broke a deadlock at our cost; nothing was done
                 problem = _("Somebody is working with one of these clients. Try again.")
         else:
-            problem = _("Tick the box first.")
+            problem = _("Select the checkbox first.")
     return _preview_merge(request, conversation, source, target, problem=problem, keeps_other=keeps_other)
 
 
@@ -75,7 +75,7 @@ def undo_client_merge(request: HttpRequest, pk: int, merge_id: int) -> HttpRespo
     """Make two clients of one again."""
     conversation = access.get_conversation_or_404(request, pk)
     if not request.user.has_perm(rules.MERGE_PERMISSION):
-        return chat_actions.refusal_response(request, conversation, _("You do not have the right to merge contacts."))
+        return chat_actions.refusal_response(request, conversation, _("You do not have permission to merge contacts."))
     made = ContactMerge.objects.filter(pk=merge_id, target=conversation.contact_id).select_related("source").first()
     if made is None:
         return chat_actions.refusal_response(request, conversation, _("Not found, or you do not have access."))
@@ -162,7 +162,7 @@ def _sees_all(request: HttpRequest, *contacts: Contact) -> bool:
 
 
 def _hidden_chats_sentence() -> str:
-    return _("These clients also have chats in channels that you do not see. Ask an admin to merge them.")
+    return _("These clients also have chats in channels that you cannot access. Ask an admin to merge them.")
 
 
 def _redirect_to_merged(request: HttpRequest, contact: Contact, before: Conversation) -> HttpResponse:

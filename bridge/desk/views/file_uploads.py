@@ -21,10 +21,10 @@ def upload_file(request: HttpRequest, pk: int) -> HttpResponse:
     conversation = access.get_conversation_or_404(request, pk)
     given = request.FILES.get("file")
     if given is None:
-        return JsonResponse({"sentence": _("No file came. Please try again.")}, status=422)
+        return JsonResponse({"sentence": _("No file was received. Try again.")}, status=422)
     if len(uploads.list_unsent_uploads(conversation, author=request.user)) >= MAX_FILES:
         return JsonResponse(
-            {"sentence": _("At most %(most)d files go with one reply.") % {"most": MAX_FILES}}, status=422
+            {"sentence": _("A reply can have at most %(most)d files.") % {"most": MAX_FILES}}, status=422
         )
     try:
         kept = uploads.save_upload(conversation, given, author=request.user)

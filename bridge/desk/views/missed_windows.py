@@ -148,7 +148,7 @@ def _count_by_operator(wanted: ReportParams) -> list[MissedCount]:
     counted = dict(wanted.rows().values_list("assignee").annotate(Count("pk")).order_by())
     people = get_user_model()._default_manager.in_bulk([pk for pk in counted if pk is not None])
     lines = [
-        MissedCount(name=presentation.person_name(people.get(pk)) or _("Nobody’s"), missed=count)
+        MissedCount(name=presentation.person_name(people.get(pk)) or _("No assignee"), missed=count)
         for pk, count in counted.items()
     ]
     return sorted(lines, key=lambda line: (-line.missed, line.name))

@@ -158,9 +158,9 @@ def _table_filters(
     wanted: RequestTableParams, channels: list[ChatChannel], people: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """The filters, each a field with what may be chosen in it."""
-    statuses: list[tuple[str, Any]] = [("", _("Any status")), (LIVE, _("All that are not closed"))]
+    statuses: list[tuple[str, Any]] = [("", _("Any status")), (LIVE, _("Not closed"))]
     statuses += [(str(value), label) for value, label in Ticket.Status.choices]
-    assignees = [("", _("Anybody’s")), (ME, _("Mine")), (NOBODY, _("Nobody’s"))]
+    assignees = [("", _("Any assignee")), (ME, _("Mine")), (NOBODY, _("No assignee"))]
     assignees += [(str(person["pk"]), person["name"]) for person in people if not person["is_me"]]
     found = [
         {"name": "status", "title": _("Status"), "chosen": wanted.status, "options": statuses},

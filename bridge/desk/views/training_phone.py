@@ -43,12 +43,12 @@ def show_phone(request: HttpRequest, pk: int) -> HttpResponse:
             "names": [_("Anna Sokolova"), _("Igor Panin"), _("Maria Guseva"), _("Oleg Lapin")],
             "new_client": _("Client %(number)s"),
             "today": _("today"),
-            "not_posted": _("The portal did not answer. The message was not sent; please try again."),
+            "not_posted": _("Couldn’t reach the server. The message was not sent. Try again."),
             "file": _("file"),
-            "may_write": _("The operator may write freely for"),
+            "may_write": _("The operator can write freely for"),
             "only_template": _("The window is closed: the operator may only send an approved template."),
-            "not_open": _("Write something: that opens the window for 24 hours."),
-            "no_limit": _("This provider knows no 24-hour window."),
+            "not_open": _("Write a message to open the window for 24 hours."),
+            "no_limit": _("This provider has no 24-hour window."),
         },
     }
     return render(request, "bridge/phone.html", context)
